@@ -1,0 +1,1 @@
+"""HOW the model is asked: client, limits, breaker, caches, prices, budget."""

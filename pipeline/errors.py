@@ -1,0 +1,68 @@
+"""The errors of the pipeline, each a type with a meaning.
+
+They are raised where the fact is known and turned into a route in one place,
+`pipeline.processor`. What is missing here is missing on purpose: overload, rate limits,
+time-outs and a rejected key are not errors of an event, so `pipeline.claude` waits them out
+and never raises them to its caller.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.events import DeadLetterReason, Usage
+
+
+class PipelineError(Exception):
+    """An error whose text is one plain sentence that says what happened and what to do."""
+
+
+class WrongUse(PipelineError):
+    """The command line or the settings ask for something that cannot be; exit code 2."""
+
+
+class Invalid(PipelineError):
+    """The event itself is at fault: it becomes a dead letter, and nothing else is affected.
+
+    Args:
+        reason: The short code of the `dlq-reason` header.
+        detail: A sentence for a person, naming the field where there is one; never the payload.
+    """
+
+    def __init__(self, reason: "DeadLetterReason", detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+class AnswerError(PipelineError):
+    """A call that was made, and may have been paid, gave no usable answer.
+
+    Args:
+        detail: A sentence for a person.
+        usage: What the call cost, to be counted on the record that results.
+        model: The model that answered, as the API names it.
+        seconds: Time spent in the call.
+    """
+
+    def __init__(self, detail: str, *, usage: "Usage", model: str, seconds: float) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.usage = usage
+        self.model = model
+        self.seconds = seconds
+
+
+class Refused(AnswerError):
+    """The model declined (`stop_reason: refusal`); the same request would be refused again."""
+
+
+class CutOff(AnswerError):
+    """The answer ended at the token limit; a larger limit may help."""
+
+
+class Malformed(AnswerError):
+    """The answer is not JSON, or not what its schema says."""
+
+
+class Rejected(AnswerError):
+    """The API rejects this very request (400, 413, 422): no repetition will help."""

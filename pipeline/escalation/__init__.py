@@ -1,0 +1,1 @@
+"""WHO answers: doubts, thresholds, tiers, calibration."""

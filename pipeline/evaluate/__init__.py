@@ -1,0 +1,1 @@
+"""Measuring a stage on labelled data: accuracy, cost, escalation curve."""

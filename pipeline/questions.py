@@ -1,0 +1,118 @@
+"""What a stage asks and what comes back: the seam between stages and models.
+
+Stages build a `Question` and know no API; `pipeline.claude` answers it and knows no stage.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Generic, Literal, Protocol, TypeVar
+
+from pydantic import BaseModel, JsonValue
+
+from pipeline.events import Tier, Usage
+
+AnswerT = TypeVar("AnswerT", bound=BaseModel)
+AnswerT_co = TypeVar("AnswerT_co", bound=BaseModel, covariant=True)
+
+ImageType = Literal["image/png", "image/jpeg", "image/gif", "image/webp"]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of the event's own text: data, never an instruction; delimited by the asker."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image that was checked and scaled."""
+
+    media_type: ImageType
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Pdf:
+    """A PDF file that was checked."""
+
+    data: bytes = field(repr=False)
+
+
+Part = Text | Image | Pdf
+
+
+@dataclass(frozen=True, slots=True)
+class Question(Generic[AnswerT_co]):
+    """One event, asked.
+
+    Args:
+        stage: Name of the stage, for limits, budgets and metrics.
+        instructions: The static part of the prompt. The same bytes for every event of a stage,
+            in every process, so that the prompt cache can hold it.
+        parts: The event's content, in the order the model shall see it.
+        answer_model: What the answer must be.
+        answer_schema: The JSON schema sent with the request; property order is answer order.
+        max_output_tokens: Enough for the longest answer that makes sense.
+    """
+
+    stage: str
+    instructions: str
+    parts: tuple[Part, ...]
+    answer_model: type[AnswerT_co]
+    answer_schema: Mapping[str, JsonValue]
+    max_output_tokens: int
+
+    @property
+    def digest(self) -> str:
+        """Hex digest of the content that was asked: equal digests, equal questions."""
+        digest = hashlib.blake2b(digest_size=16)
+        for chunk in self._chunks():
+            digest.update(len(chunk).to_bytes(8, "big"))
+            digest.update(chunk)
+        return digest.hexdigest()
+
+    def _chunks(self) -> list[bytes]:
+        chunks = [self.stage.encode(), self.instructions.encode()]
+        for part in self.parts:
+            match part:
+                case Text(name, text):
+                    chunks += [name.encode(), text.encode()]
+                case Image(media_type, data):
+                    chunks += [media_type.encode(), data]
+                case Pdf(data):
+                    chunks += [b"application/pdf", data]
+        return chunks
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Generic[AnswerT]):
+    """A usable answer.
+
+    Args:
+        answer: Validated against the question's answer model.
+        model: The model that answered, as the API names it.
+        usage: What it cost.
+        seconds: Time spent in the call, waiting for limits not included.
+    """
+
+    answer: AnswerT
+    model: str
+    usage: Usage
+    seconds: float
+
+
+class Asker(Protocol):
+    """Asks a model; `pipeline.claude.gateway.Gateway` is the real one."""
+
+    async def ask(
+        self, question: Question[AnswerT], tier: Tier, *, max_output_tokens: int | None = None
+    ) -> Reply[AnswerT]:
+        """Ask, waiting as long as limits, outages and budgets demand.
+
+        Raises:
+            AnswerError: One of its subclasses, where the answer is no use.
+        """
+        ...

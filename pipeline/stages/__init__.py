@@ -1,0 +1,1 @@
+"""WHAT is asked: one file a kind of event."""

@@ -1,0 +1,85 @@
+"""What a stage is. A stage knows neither Kafka nor the API; it is data and pure functions."""
+
+from collections.abc import Mapping, Sequence
+from typing import Generic, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from pipeline.questions import Question
+from pipeline.signals import Signal
+
+
+class RawEvent(BaseModel):
+    """What every raw event has; unknown fields are kept and passed through."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+    id: str = Field(min_length=1, max_length=256)
+
+    @property
+    def unknown_fields(self) -> dict[str, JsonValue]:
+        """The fields the stage does not know, for `source.extra`."""
+        return self.model_extra or {}
+
+
+class Answer(BaseModel):
+    """What every answer states about itself, beside what was asked for.
+
+    These fields are the model's own opinion of its answer; they are judged, not published.
+    A subclass puts its evidence first: properties are answered in order, and evidence that
+    comes before the verdict makes the verdict better.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    confidence: float
+    unclear: bool
+
+
+RawT = TypeVar("RawT", bound=RawEvent)
+AnswerT = TypeVar("AnswerT", bound=Answer)
+
+
+class Stage(Protocol, Generic[RawT, AnswerT]):
+    """A kind of event: how it is read, what is asked of it, how an answer is checked."""
+
+    @property
+    def name(self) -> str:
+        """Names topics, group, settings and metrics; lower case."""
+        ...
+
+    @property
+    def raw_model(self) -> type[RawT]:
+        """The raw event, for schemas."""
+        ...
+
+    @property
+    def result_model(self) -> type[BaseModel]:
+        """What is published as `result`, for schemas; independent of a team's own taxonomy."""
+        ...
+
+    def parse(self, value: bytes, *, key: bytes | None, headers: Mapping[str, bytes]) -> RawT:
+        """Read a raw record.
+
+        Raises:
+            Invalid: The event is not what this stage takes.
+        """
+        ...
+
+    def question(self, event: RawT) -> Question[AnswerT]:
+        """Ask about the event.
+
+        May be slow where files have to be decoded; called outside the event loop.
+
+        Raises:
+            Invalid: The event's file is not what it says it is, or breaks a limit.
+        """
+        ...
+
+    def signals(self, event: RawT, answer: AnswerT) -> Sequence[Signal]:
+        """Everything that speaks against the answer, however weakly."""
+        ...
+
+    def result(self, event: RawT, answer: AnswerT) -> BaseModel:
+        """What is published: an instance of `result_model`."""
+        ...

@@ -1,0 +1,1 @@
+"""HOW events move: consumer, offset ledger, key lanes, publisher, topics, lag."""

@@ -1,0 +1,87 @@
+"""What the stream tells whoever watches it; `pipeline.observe` turns it into metrics."""
+
+from typing import Protocol
+
+from pipeline.stream.records import End
+
+
+class StreamObserver(Protocol):
+    """Told of what happens, from the event loop; must be quick and must not raise."""
+
+    def received(self, stage: str, topic: str, partition: int, *, size: int) -> None:
+        """A record came in; `size` in bytes."""
+        ...
+
+    def completed(self, stage: str, end: End, *, seconds: float) -> None:
+        """A record came to an end, `seconds` after it was received; not yet committed."""
+        ...
+
+    def committed(self, stage: str, *, records: int, seconds: float) -> None:
+        """A commit of `records` results succeeded and took `seconds`."""
+        ...
+
+    def commit_failed(self, stage: str, *, outcome: str) -> None:
+        """A commit did not: `aborted`, `fenced` or `dead`; its results are kept or redone."""
+        ...
+
+    def in_flight(self, stage: str, topic: str, partition: int, *, count: int) -> None:
+        """How many records of a partition are taken and not committed."""
+        ...
+
+    def lag(
+        self, stage: str, topic: str, partition: int, *, records: int, oldest_seconds: float
+    ) -> None:
+        """Records after the committed base, and the age of the oldest unprocessed one."""
+        ...
+
+    def revoked(self, stage: str, topic: str, partition: int) -> None:
+        """A partition is not ours any more: what is known of it is stale."""
+        ...
+
+    def rebalanced(self, stage: str, *, partitions: int, seconds: float) -> None:
+        """A rebalance ended with that many partitions here, after `seconds` of standing still."""
+        ...
+
+    def intake(self, stage: str, *, closed_because: str | None) -> None:
+        """Intake was closed, with the reason, or opened."""
+        ...
+
+    def stuck(self, stage: str, *, is_stuck: bool) -> None:
+        """The consumer is alive but makes no progress, or does again."""
+        ...
+
+
+class NoObserver:
+    """Nobody watches; also the base of observers that care about some of it."""
+
+    def received(self, stage: str, topic: str, partition: int, *, size: int) -> None:
+        """Ignore."""
+
+    def completed(self, stage: str, end: End, *, seconds: float) -> None:
+        """Ignore."""
+
+    def committed(self, stage: str, *, records: int, seconds: float) -> None:
+        """Ignore."""
+
+    def commit_failed(self, stage: str, *, outcome: str) -> None:
+        """Ignore."""
+
+    def in_flight(self, stage: str, topic: str, partition: int, *, count: int) -> None:
+        """Ignore."""
+
+    def lag(
+        self, stage: str, topic: str, partition: int, *, records: int, oldest_seconds: float
+    ) -> None:
+        """Ignore."""
+
+    def revoked(self, stage: str, topic: str, partition: int) -> None:
+        """Ignore."""
+
+    def rebalanced(self, stage: str, *, partitions: int, seconds: float) -> None:
+        """Ignore."""
+
+    def intake(self, stage: str, *, closed_because: str | None) -> None:
+        """Ignore."""
+
+    def stuck(self, stage: str, *, is_stuck: bool) -> None:
+        """Ignore."""
