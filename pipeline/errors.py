@@ -1,7 +1,7 @@
 """The errors of the pipeline, each a type with a meaning.
 
 They are raised where the fact is known and turned into a route in one place,
-`pipeline.processor`. What is missing here is missing on purpose: overload, rate limits,
+`pipeline.processing`. What is missing here is missing on purpose: overload, rate limits,
 time-outs and a rejected key are not errors of an event, so `pipeline.claude` waits them out
 and never raises them to its caller.
 """
@@ -26,12 +26,14 @@ class Invalid(PipelineError):
     Args:
         reason: The short code of the `dlq-reason` header.
         detail: A sentence for a person, naming the field where there is one; never the payload.
+        attempts: Model calls that were made for it.
     """
 
-    def __init__(self, reason: "DeadLetterReason", detail: str) -> None:
+    def __init__(self, reason: "DeadLetterReason", detail: str, *, attempts: int = 0) -> None:
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+        self.attempts = attempts
 
 
 class AnswerError(PipelineError):

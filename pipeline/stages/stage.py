@@ -35,6 +35,11 @@ class Answer(BaseModel):
     confidence: float
     unclear: bool
 
+    @property
+    def stated_confidence(self) -> float:
+        """The confidence within 0 and 1: the schema cannot hold a model to a range."""
+        return min(1.0, max(0.0, self.confidence))
+
 
 RawT = TypeVar("RawT", bound=RawEvent)
 AnswerT = TypeVar("AnswerT", bound=Answer)
@@ -58,6 +63,11 @@ class Stage(Protocol, Generic[RawT, AnswerT]):
         """What is published as `result`, for schemas; independent of a team's own taxonomy."""
         ...
 
+    @property
+    def reads_files(self) -> bool:
+        """Whether `question()` may decode files, and so is called outside the event loop."""
+        ...
+
     def parse(self, value: bytes, *, key: bytes | None, headers: Mapping[str, bytes]) -> RawT:
         """Read a raw record.
 
@@ -68,8 +78,6 @@ class Stage(Protocol, Generic[RawT, AnswerT]):
 
     def question(self, event: RawT) -> Question[AnswerT]:
         """Ask about the event.
-
-        May be slow where files have to be decoded; called outside the event loop.
 
         Raises:
             Invalid: The event's file is not what it says it is, or breaks a limit.

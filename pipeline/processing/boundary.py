@@ -1,0 +1,42 @@
+"""The boundary to a stage's code, which may be anybody's."""
+
+import traceback
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import structlog
+
+from pipeline.errors import Invalid
+from pipeline.events import DeadLetterReason
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+
+def of_stage(stage: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a stage's function; a bug in it costs the event it met, not the process.
+
+    A poison event that ended the process would end it again after each restart. A bug that meets
+    every event is caught by the limit on the share of dead letters, which stops intake.
+
+    Raises:
+        Invalid: As the stage raised it, or with the reason `stage_failed`.
+    """
+    try:
+        return function(*args, **kwargs)
+    except Invalid:
+        raise
+    except Exception as bug:
+        # The message of the bug may quote the event, so only its type and its place are logged.
+        place = traceback.extract_tb(bug.__traceback__)[-1]
+        log.error(  # noqa: TRY400
+            "stage_failed",
+            stage=stage,
+            function=function.__qualname__,
+            error=type(bug).__name__,
+            place=f"{place.filename}:{place.lineno}",
+        )
+        detail = f"The stage's {function.__name__}() failed with {type(bug).__name__}; see the log."
+        raise Invalid(DeadLetterReason.STAGE_FAILED, detail) from bug

@@ -1,0 +1,155 @@
+"""The first tier: raw events of one stage, answered by Haiku where its answer can be trusted."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from pipeline.errors import Invalid
+from pipeline.events import Enriched, Escalation, Source, Timing
+from pipeline.processing.boundary import of_stage
+from pipeline.processing.judge import Judge, Judgement
+from pipeline.processing.observer import ProcessorObserver
+from pipeline.processing.outgoing import dead_letter, publication
+from pipeline.questions import Question
+from pipeline.stages.stage import RawEvent, Stage
+from pipeline.stream.records import End, Outcome, Received
+from pipeline.stream.topics import TopicNames
+
+AnyStage = Stage[Any, Any]
+
+
+class HaikuProcessor:
+    """The handler of a stage's raw topic.
+
+    Args:
+        stage: What is asked.
+        judge: Asks Haiku.
+        topics: Where outcomes go.
+        clock: The time, aware.
+        observer: Told how each event ended.
+    """
+
+    def __init__(
+        self,
+        stage: AnyStage,
+        judge: Judge,
+        topics: TopicNames,
+        *,
+        clock: Callable[[], datetime],
+        observer: ProcessorObserver,
+    ) -> None:
+        self._stage = stage
+        self._judge = judge
+        self._topics = topics
+        self._clock = clock
+        self._observer = observer
+        self._enriched = Enriched[stage.result_model]  # type: ignore[name-defined]
+
+    async def __call__(self, received: Received) -> Outcome:
+        """Handle one raw record."""
+        try:
+            event = read(self._stage, received)
+            question = await ask_about(self._stage, event)
+            judgement = await self._judge(self._stage, event, question)
+            outcome = (
+                self._escalated(received, event, judgement)
+                if judgement.doubts or judgement.answer is None
+                else self._accepted(received, event, judgement)
+            )
+        except Invalid as invalid:
+            self._observer.dead_lettered(self._stage.name, invalid.reason)
+            topic = self._topics.dead_letters
+            return dead_letter(received, topic, invalid, stage=self._stage.name, now=self._clock())
+        self._observer.decided(self._stage.name, self._judge.tier, outcome.end)
+        return outcome
+
+    def _accepted(self, received: Received, event: RawEvent, judgement: Judgement[Any]) -> Outcome:
+        stage = self._stage
+        record = self._enriched(
+            schema=f"{stage.name}.enriched/1",
+            event_id=event.id,
+            stage=stage.name,
+            result=of_stage(stage.name, stage.result, event, judgement.answer),
+            decided_by=self._judge.tier.value,
+            confidence=judgement.answer.stated_confidence,
+            escalation=None,
+            model=judgement.model,
+            usage=judgement.usage,
+            source=source_of(received, event),
+            timing=Timing(
+                received_at=received.received_at,
+                enriched_at=self._clock(),
+                model_seconds=round(judgement.seconds, 3),
+            ),
+        )
+        topic = self._topics.enriched(stage.name)
+        kind = f"{stage.name}.enriched"
+        return publication(End.ENRICHED, received, topic, record, event_id=event.id, kind=kind)
+
+    def _escalated(self, received: Received, event: RawEvent, judgement: Judgement[Any]) -> Outcome:
+        stage = self._stage
+        for doubt in judgement.doubts:
+            self._observer.doubted(stage.name, doubt.code)
+        record = Escalation(
+            schema="escalations/1",
+            event_id=event.id,
+            stage=stage.name,
+            event=event.model_dump(mode="json", by_alias=True),
+            doubts=list(judgement.doubts),
+            haiku_result=published_result(stage, event, judgement),
+            haiku_model=judgement.model,
+            usage=judgement.usage,
+            source=source_of(received, event),
+            received_at=received.received_at,
+            model_seconds=round(judgement.seconds, 3),
+        )
+        topic = self._topics.escalations
+        return publication(
+            End.ESCALATED, received, topic, record, event_id=event.id, kind="escalation"
+        )
+
+
+def read(stage: AnyStage, received: Received) -> RawEvent:
+    """Parse a raw record.
+
+    Raises:
+        Invalid: It is not what the stage takes.
+    """
+    headers = dict(received.headers)
+    event: RawEvent = of_stage(
+        stage.name, stage.parse, received.value or b"", key=received.key, headers=headers
+    )
+    return event
+
+
+async def ask_about(stage: AnyStage, event: RawEvent) -> Question[Any]:
+    """Build the question; outside the event loop where files have to be decoded.
+
+    Raises:
+        Invalid: The event's file is not what it says it is.
+    """
+    if stage.reads_files:
+        return await asyncio.to_thread(of_stage, stage.name, stage.question, event)
+    return of_stage(stage.name, stage.question, event)
+
+
+def published_result(
+    stage: AnyStage, event: RawEvent, judgement: Judgement[Any]
+) -> dict[str, Any] | None:
+    """The result as it would have been published, or null where there was no usable answer."""
+    if judgement.answer is None:
+        return None
+    result = of_stage(stage.name, stage.result, event, judgement.answer)
+    return result.model_dump(mode="json", by_alias=True)
+
+
+def source_of(received: Received, event: RawEvent) -> Source:
+    """Where the raw event came from."""
+    return Source(
+        topic=received.topic,
+        partition=received.partition,
+        offset=received.offset,
+        timestamp=received.timestamp,
+        extra=event.unknown_fields,
+    )

@@ -1,0 +1,34 @@
+"""What the processors tell whoever watches them; `pipeline.observe` turns it into metrics."""
+
+from typing import Protocol
+
+from pipeline.events import Tier
+
+
+class ProcessorObserver(Protocol):
+    """Told of each event's end, from the event loop; must be quick and must not raise."""
+
+    def decided(self, stage: str, tier: Tier, end: str) -> None:
+        """A model's answer was judged, and the event ends there: one of `stream.records.End`."""
+        ...
+
+    def doubted(self, stage: str, code: str) -> None:
+        """An answer was not accepted, for this reason among others."""
+        ...
+
+    def dead_lettered(self, stage: str, reason: str) -> None:
+        """An event became a dead letter."""
+        ...
+
+
+class NoObserver:
+    """Nobody watches; also the base of observers that care about some of it."""
+
+    def decided(self, stage: str, tier: Tier, end: str) -> None:
+        """Ignore."""
+
+    def doubted(self, stage: str, code: str) -> None:
+        """Ignore."""
+
+    def dead_lettered(self, stage: str, reason: str) -> None:
+        """Ignore."""

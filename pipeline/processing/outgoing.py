@@ -1,0 +1,65 @@
+"""How outcomes look on the wire: values as JSON, headers as CloudEvents in binary mode."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import pipeline
+from pipeline.errors import Invalid
+from pipeline.events import DeadLetterHeaders, Record
+from pipeline.stream.records import End, Headers, Outcome, Outgoing, Received
+
+# W3C trace context: carried from the publisher through every topic, so that a trace is whole.
+_CARRIED_ON = ("traceparent", "tracestate")
+
+
+def publication(
+    end: End, received: Received, topic: str, record: Record, *, event_id: str, kind: str
+) -> Outcome:
+    """An outcome that publishes one record under the key of the one it came from.
+
+    Args:
+        end: Where the event ends.
+        received: What was consumed.
+        topic: Where to publish.
+        record: The value.
+        event_id: Becomes `ce_id`.
+        kind: Becomes `ce_type`, e.g. `tickets.enriched`.
+    """
+    headers: Headers = (
+        ("ce_specversion", b"1.0"),
+        ("ce_id", event_id.encode()),
+        ("ce_source", f"/haiku-pipeline/{received.topic}".encode()),
+        ("ce_type", f"haiku-pipeline.{kind}".encode()),
+        ("content-type", b"application/json"),
+        *(header for header in received.headers if header[0] in _CARRIED_ON),
+    )
+    value = record.model_dump_json(by_alias=True).encode()
+    return Outcome(end, (Outgoing(topic, received.key, value, headers),))
+
+
+def dead_letter(
+    received: Received, topic: str, invalid: Invalid, *, stage: str, now: datetime
+) -> Outcome:
+    """An outcome that puts the record aside: key, value and headers untouched, the reason added."""
+    about = DeadLetterHeaders.model_validate(
+        {
+            "dlq-reason": invalid.reason,
+            "dlq-detail": invalid.detail,
+            "dlq-stage": stage,
+            "dlq-topic": received.topic,
+            "dlq-partition": received.partition,
+            "dlq-offset": received.offset,
+            "dlq-timestamp": now,
+            "dlq-attempts": invalid.attempts,
+            "dlq-version": pipeline.__version__,
+        }
+    )
+    dumped = about.model_dump(mode="json", by_alias=True)
+    own = _without_earlier_reasons(received.headers)
+    headers = (*own, *((name, str(value).encode()) for name, value in dumped.items()))
+    return Outcome(End.DEAD_LETTER, (Outgoing(topic, received.key, received.value, headers),))
+
+
+def _without_earlier_reasons(headers: Sequence[tuple[str, bytes]]) -> Headers:
+    """A replayed dead letter that fails again says why it failed now, once."""
+    return tuple(header for header in headers if not header[0].startswith("dlq-"))

@@ -1,0 +1,158 @@
+"""The second tier: what Haiku's answer could not be trusted on, of all stages."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from pipeline.errors import Invalid
+from pipeline.events import (
+    DeadLetterReason,
+    Enriched,
+    Escalation,
+    EscalationSummary,
+    Review,
+    Timing,
+)
+from pipeline.processing.boundary import of_stage
+from pipeline.processing.haiku import AnyStage, ask_about, published_result
+from pipeline.processing.judge import Judge, Judgement
+from pipeline.processing.observer import ProcessorObserver
+from pipeline.processing.outgoing import dead_letter, publication
+from pipeline.stages.stage import RawEvent
+from pipeline.stream.records import End, Outcome, Received
+from pipeline.stream.topics import TopicNames
+
+NAME = "escalations"
+
+
+class SonnetProcessor:
+    """The handler of the escalations topic.
+
+    Args:
+        stages: By name; an escalation of a stage that is not among them is a dead letter.
+        judge: Asks Sonnet.
+        topics: Where outcomes go.
+        clock: The time, aware.
+        observer: Told how each event ended, under its own stage's name.
+    """
+
+    def __init__(
+        self,
+        stages: Mapping[str, AnyStage],
+        judge: Judge,
+        topics: TopicNames,
+        *,
+        clock: Callable[[], datetime],
+        observer: ProcessorObserver,
+    ) -> None:
+        self._stages = stages
+        self._judge = judge
+        self._topics = topics
+        self._clock = clock
+        self._observer = observer
+        self._enriched = {
+            name: Enriched[stage.result_model]  # type: ignore[name-defined]
+            for name, stage in stages.items()
+        }
+
+    async def __call__(self, received: Received) -> Outcome:
+        """Handle one escalation."""
+        try:
+            escalation = _read(received)
+            stage, event = self._raw_event(escalation)
+            question = await ask_about(stage, event)
+            judgement = await self._judge(stage, event, question)
+            outcome = (
+                self._unsettled(received, escalation, stage, event, judgement)
+                if judgement.doubts or judgement.answer is None
+                else self._accepted(received, escalation, stage, event, judgement)
+            )
+        except Invalid as invalid:
+            self._observer.dead_lettered(NAME, invalid.reason)
+            topic = self._topics.dead_letters
+            return dead_letter(received, topic, invalid, stage=NAME, now=self._clock())
+        self._observer.decided(stage.name, self._judge.tier, outcome.end)
+        return outcome
+
+    def _raw_event(self, escalation: Escalation) -> tuple[AnyStage, RawEvent]:
+        stage = self._stages.get(escalation.stage)
+        if stage is None:
+            detail = f"There is no stage {escalation.stage!r} here; enable it and replay."
+            raise Invalid(DeadLetterReason.INVALID_EVENT, detail)
+        try:
+            return stage, stage.raw_model.model_validate(escalation.event, strict=False)
+        except ValidationError as error:
+            detail = (
+                f"The escalated event is not a {stage.name} event ({error.error_count()} faults)."
+            )
+            raise Invalid(DeadLetterReason.INVALID_EVENT, detail) from error
+
+    def _accepted(
+        self,
+        received: Received,
+        escalation: Escalation,
+        stage: AnyStage,
+        event: RawEvent,
+        judgement: Judgement[Any],
+    ) -> Outcome:
+        record = self._enriched[stage.name](
+            schema=f"{stage.name}.enriched/1",
+            event_id=event.id,
+            stage=stage.name,
+            result=of_stage(stage.name, stage.result, event, judgement.answer),
+            decided_by=self._judge.tier.value,
+            confidence=judgement.answer.stated_confidence,
+            escalation=EscalationSummary[stage.result_model](  # type: ignore[name-defined]
+                doubts=escalation.doubts, haiku_result=escalation.haiku_result
+            ),
+            model=judgement.model,
+            usage=escalation.usage + judgement.usage,
+            source=escalation.source,
+            timing=self._timing(escalation, judgement),
+        )
+        topic = self._topics.enriched(stage.name)
+        kind = f"{stage.name}.enriched"
+        return publication(End.ENRICHED, received, topic, record, event_id=event.id, kind=kind)
+
+    def _unsettled(
+        self,
+        received: Received,
+        escalation: Escalation,
+        stage: AnyStage,
+        event: RawEvent,
+        judgement: Judgement[Any],
+    ) -> Outcome:
+        for doubt in judgement.doubts:
+            self._observer.doubted(stage.name, doubt.code)
+        record = Review(
+            schema="review/1",
+            event_id=event.id,
+            stage=stage.name,
+            event=escalation.event,
+            doubts=[*escalation.doubts, *judgement.doubts],
+            haiku_result=escalation.haiku_result,
+            sonnet_result=published_result(stage, event, judgement),
+            model=judgement.model,
+            usage=escalation.usage + judgement.usage,
+            source=escalation.source,
+            timing=self._timing(escalation, judgement),
+        )
+        topic = self._topics.review
+        return publication(End.REVIEW, received, topic, record, event_id=event.id, kind="review")
+
+    def _timing(self, escalation: Escalation, judgement: Judgement[Any]) -> Timing:
+        return Timing(
+            received_at=escalation.received_at,
+            enriched_at=self._clock(),
+            model_seconds=round(escalation.model_seconds + judgement.seconds, 3),
+        )
+
+
+def _read(received: Received) -> Escalation:
+    try:
+        return Escalation.model_validate_json(received.value or b"")
+    except ValidationError as error:
+        detail = f"This is not an escalation record ({error.error_count()} faults)."
+        raise Invalid(DeadLetterReason.INVALID_EVENT, detail) from error
