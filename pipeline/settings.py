@@ -52,6 +52,9 @@ class KafkaSettings(Section):
     group_instance_id: str | None = Field(
         None, description="static membership: unique for each process, stable over its restarts"
     )
+    connect_timeout: Seconds = Field(
+        10, description="seconds within which a broker must have accepted a first connection"
+    )
     request_timeout: Seconds = Field(30, description="seconds a broker has to answer a request")
     session_timeout: Seconds = Field(
         20, description="seconds without a heartbeat after which a member counts as dead"
