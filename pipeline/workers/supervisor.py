@@ -1,0 +1,187 @@
+"""Runs N processes of the same command, restarts those that end, drains all on one signal."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from pipeline.workers.restart import RestartPolicy, Restarts
+
+WRONG_USE = 2
+
+log = structlog.get_logger(__name__)
+
+
+class Process(Protocol):
+    """A running worker; `asyncio.subprocess.Process` is one."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        ...
+
+    async def wait(self) -> int:
+        """Wait for its end and return its exit code, negative for a signal."""
+        ...
+
+    def send_signal(self, signal: int) -> None:
+        """Send it a signal."""
+        ...
+
+    def kill(self) -> None:
+        """End it at once."""
+        ...
+
+
+Spawn = Callable[[int], Awaitable[Process]]
+"""Starts the worker with that index."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """What is known of one worker.
+
+    Args:
+        pid: None while it waits for its restart.
+        starts: How often it was started.
+        last_exit: Exit code of the last end, None before the first.
+    """
+
+    index: int
+    pid: int | None
+    starts: int
+    last_exit: int | None
+
+
+class Supervisor:
+    """Keeps workers running until it is told to stop.
+
+    Args:
+        spawn: Starts a worker.
+        workers: How many.
+        policy: When to restart.
+        stop_within: Seconds a worker gets between SIGTERM and SIGKILL: more than its drain budget.
+        clock: Seconds, monotonic.
+        sleep: Waits for seconds.
+    """
+
+    def __init__(
+        self,
+        spawn: Spawn,
+        workers: int,
+        *,
+        policy: RestartPolicy,
+        stop_within: float,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._spawn = spawn
+        self._policy = policy
+        self._stop_within = stop_within
+        self._clock = clock
+        self._sleep = sleep
+        self._states = [WorkerState(index, None, 0, None) for index in range(workers)]
+
+    @property
+    def states(self) -> Sequence[WorkerState]:
+        """What is known of each worker, by index."""
+        return tuple(self._states)
+
+    async def run(self, stop: asyncio.Event) -> int:
+        """Run until `stop` is set and every worker has ended.
+
+        Returns:
+            The exit code: 0 where all drained, else the worst of theirs. A worker that says that
+            it is used wrongly would say so again: all stop, and its code is returned.
+        """
+        async with asyncio.TaskGroup() as group:
+            slots = [
+                group.create_task(self._keep(state.index, stop), name=f"worker-{state.index}")
+                for state in self._states
+            ]
+        codes = {slot.result() for slot in slots}
+        if WRONG_USE in codes:
+            return WRONG_USE
+        return 1 if codes != {0} else 0
+
+    async def _keep(self, index: int, stop: asyncio.Event) -> int:
+        restarts, code = Restarts(), 0
+        while not stop.is_set():
+            started = self._clock()
+            process = await self._spawn(index)
+            self._note(index, pid=process.pid, starts=self._states[index].starts + 1)
+            log.info("worker_started", worker=index, pid=process.pid)
+            try:
+                code = await self._until_it_ends(process, stop)
+            finally:
+                self._note(index, pid=None, starts=self._states[index].starts)
+            self._note(index, pid=None, starts=self._states[index].starts, last_exit=code)
+            if code == WRONG_USE:
+                stop.set()
+            if stop.is_set():
+                break
+            restarts, delay = restarts.ended(self._policy, lived=self._clock() - started)
+            log.warning("worker_ended", worker=index, exit_code=code, restart_in_seconds=delay)
+            await _either(stop.wait(), self._sleep(delay))
+        return code
+
+    async def _until_it_ends(self, process: Process, stop: asyncio.Event) -> int:
+        """Wait for its end; once `stop` is set, make sure that it comes."""
+        ending = asyncio.ensure_future(process.wait())
+        try:
+            await _either(asyncio.shield(ending), stop.wait())
+            if not ending.done():
+                with suppress(ProcessLookupError):  # it ended in this very moment
+                    process.send_signal(signal.SIGTERM)
+                await asyncio.wait([ending], timeout=self._stop_within)
+            if not ending.done():
+                log.error("worker_killed", pid=process.pid, after_seconds=self._stop_within)
+                process.kill()
+            return await ending
+        except asyncio.CancelledError:
+            if not ending.done():
+                process.kill()
+            await ending
+            raise
+
+    def _note(
+        self, index: int, *, pid: int | None, starts: int, last_exit: int | None = None
+    ) -> None:
+        known = self._states[index].last_exit
+        code = known if last_exit is None else last_exit
+        self._states[index] = WorkerState(index, pid, starts, code)
+
+
+async def _either(*awaitables: Awaitable[object]) -> None:
+    """Wait for the first of them; the others are cancelled."""
+    tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def subprocess_spawn(
+    arguments: Sequence[str], environment: Callable[[int], Mapping[str, str]]
+) -> Spawn:
+    """Spawn `python -m pipeline.cli` with these arguments, and the environment of that index."""
+
+    async def spawn(index: int) -> Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "pipeline.cli", *arguments, env=dict(environment(index))
+        )
+
+    return spawn
+
+
+def socket_path(directory: Path, index: int) -> Path:
+    """Where worker `index` serves its HTTP, for the supervisor alone."""
+    return directory / f"worker-{index}.sock"

@@ -1,0 +1,30 @@
+"""When a worker is started again."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.workers.restart import RestartPolicy, Restarts
+
+POLICY = RestartPolicy(first=0.5, longest=30, healthy_after=60)
+LIVES = st.lists(st.floats(0, 1000), max_size=200)
+
+
+def delays(lives: list[float]) -> list[float]:
+    restarts, found = Restarts(), []
+    for lived in lives:
+        restarts, delay = restarts.ended(POLICY, lived=lived)
+        found.append(delay)
+    return found
+
+
+def test_a_worker_that_keeps_dying_young_is_restarted_ever_more_slowly_up_to_the_longest_delay() -> None:
+    assert delays([1] * 8) == [0.5, 1, 2, 4, 8, 16, 30, 30]
+
+
+def test_a_long_life_forgives_earlier_deaths() -> None:
+    assert delays([1, 1, 1, 600, 1]) == [0.5, 1, 2, 0.5, 1]
+
+
+@given(LIVES)
+def test_every_delay_is_between_the_first_and_the_longest(lives: list[float]) -> None:
+    assert all(POLICY.first <= delay <= POLICY.longest for delay in delays(lives))
