@@ -163,7 +163,7 @@ def _credentials(
             f"kafka.security_protocol to {'SSL' if _has_tls(settings) else 'PLAINTEXT'}, "
             "or use its SASL port."
         )
-    if isinstance(cause, ssl.SSLError) and "CERTIFICATE_REQUIRED" in (cause.reason or ""):
+    if isinstance(cause, ssl.SSLError) and "CERTIFICATE_REQUIRED" in str(cause):
         return WrongCredentials(
             f"The broker at {address} wants a client certificate: "
             "set kafka.ssl_cert_file and kafka.ssl_key_file."
@@ -203,7 +203,8 @@ def _hung_up(
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
     cause: BaseException | None = error
-    while cause is not None:
+    # A time-out is raised from the cancellation that it made: no cause of its own.
+    while cause is not None and not isinstance(cause, asyncio.CancelledError):
         yield cause
         cause = cause.__cause__
 
@@ -217,7 +218,7 @@ def _reason(error: BaseException) -> str:
         case socket.gaierror():
             return "the host name is not known"
         case ssl.SSLError():
-            return (error.reason or str(error)).replace("_", " ").lower()
+            return str(getattr(error, "reason", None) or error).replace("_", " ").lower()
         case OSError(errno=int(number)):
             return os.strerror(number).lower()
         case _:

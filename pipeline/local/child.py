@@ -1,0 +1,102 @@
+"""A child process: a server that this process started and that must not outlive it."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_TETHER = """
+import ctypes, os, signal, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+if os.getppid() != int(sys.argv[1]):
+    sys.exit("the parent is gone")
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+"""Becomes the command after asking the kernel to kill it when its parent dies.
+
+A program of its own rather than a `preexec_fn`, which is unsafe in a process with threads. Where
+the kernel is not Linux, a child whose parent was killed stays until somebody ends it.
+"""
+
+_POLL = 0.01
+
+
+class Child:
+    """A running command, in a session of its own, with its output in a file.
+
+    It is not bound to an event loop, so a test session may start it in one loop and stop it in
+    another. Ctrl-C on a terminal does not reach it: its parent decides when it ends.
+
+    Args:
+        command: The program and its arguments.
+        log: Where standard output and standard error are appended.
+        cwd: The working directory; the log's if unset.
+        env: Environment variables on top of this process's own.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        log: Path,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self._log = log
+        self._log_start = log.stat().st_size if log.exists() else 0
+        tether = [sys.executable, "-I", "-S", "-c", _TETHER, str(os.getpid())]
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(  # noqa: S603 - no shell, arguments are the project's
+                [*tether, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=cwd or log.parent,
+                env={**os.environ, **(env or {})},
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def output(self) -> str:
+        """What it has printed so far."""
+        with self._log.open("rb") as log:
+            log.seek(self._log_start)
+            return log.read().decode(errors="replace")
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal; nothing happens if it has ended."""
+        self._process.send_signal(number)
+
+    async def wait(self) -> int:
+        """Wait until it has ended, and return the exit code; negative if a signal ended it."""
+        while (code := self._process.poll()) is None:  # noqa: ASYNC110 - no event of this loop
+            await asyncio.sleep(_POLL)
+        return code
+
+    async def stop(self, within: float) -> int:
+        """Ask it to end, and kill it if it has not after `within` seconds."""
+        self.send(signal.SIGCONT)
+        self.send(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(within):
+                return await self.wait()
+        except TimeoutError:
+            return await self.kill()
+
+    async def kill(self) -> int:
+        """Kill it at once: `kill -9`."""
+        self.send(signal.SIGKILL)
+        return await self.wait()

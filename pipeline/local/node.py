@@ -1,0 +1,132 @@
+"""A broker process that can be ended in every way there is, and started again."""
+
+import asyncio
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.local.broker import BrokerFailed
+from pipeline.local.child import Child
+from pipeline.settings import KafkaSettings
+from pipeline.stream.connection import ConnectionFailed, check_connection
+
+_POLL = 0.01
+_LAST_LINES = 5
+
+
+class ProcessNode(ABC):
+    """One broker process and its data; what it runs is a subclass's business.
+
+    Args:
+        name: What errors call it.
+        log: Where its output goes.
+        start_within: Seconds it has to answer.
+        stop_within: Seconds it has to end cleanly.
+    """
+
+    def __init__(self, name: str, *, log: Path, start_within: float, stop_within: float) -> None:
+        self._name = name
+        self._log = log
+        self._start_within = start_within
+        self._stop_within = stop_within
+        self._child: Child | None = None
+
+    @property
+    @abstractmethod
+    def settings(self) -> KafkaSettings:
+        """Settings that reach this node."""
+
+    @abstractmethod
+    def _command(self) -> Sequence[str]:
+        """The program and its arguments."""
+
+    def _printed(self, output: str) -> bool:  # noqa: ARG002 - for subclasses
+        """Whether the output so far says that the node listens; True where it says nothing."""
+        return True
+
+    @property
+    def address(self) -> str:
+        """host:port of its listener, the same over restarts."""
+        return self.settings.bootstrap_servers
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id; None while it is down."""
+        return self._child.pid if self._child is not None and self._child.running else None
+
+    def spawn(self) -> None:
+        """Start the process without waiting for it; `ready` does."""
+        if self.pid is not None:
+            raise BrokerFailed(f"{self._name} is already running.")
+        self._child = Child(self._command(), log=self._log)
+
+    async def ready(self) -> None:
+        """Wait until it answers.
+
+        Raises:
+            BrokerFailed: It ended, or did not answer in time; it is not running then.
+        """
+        try:
+            async with asyncio.timeout(self._start_within):
+                while not await self._answers():  # noqa: ASYNC110 - another process's state
+                    await asyncio.sleep(_POLL)
+        except TimeoutError:
+            await self.kill()
+            raise BrokerFailed(
+                f"{self._name} does not answer after {self._start_within:g} s: {self._tail()}"
+            ) from None
+        except asyncio.CancelledError:
+            await self.kill()
+            raise
+
+    async def start(self) -> None:
+        """Start it with the data it had, and wait until it answers.
+
+        Raises:
+            BrokerFailed: It ended, or did not answer in time; it is not running then.
+        """
+        self.spawn()
+        await self.ready()
+
+    async def stop(self) -> None:
+        """End it cleanly (SIGTERM); nothing happens if it is down."""
+        if self._child is not None:
+            await self._child.stop(self._stop_within)
+            self._child = None
+
+    async def kill(self) -> None:
+        """End it at once (SIGKILL); nothing happens if it is down."""
+        if self._child is not None:
+            await self._child.kill()
+            self._child = None
+
+    def pause(self) -> None:
+        """Freeze it (SIGSTOP)."""
+        if self._child is not None:
+            self._child.send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Go on after a pause (SIGCONT)."""
+        if self._child is not None:
+            self._child.send(signal.SIGCONT)
+
+    async def _answers(self) -> bool:
+        if self._child is None or not self._child.running:
+            raise BrokerFailed(f"{self._name} did not start: {self._tail()}")
+        if not self._printed(self._child.output()):
+            return False
+        try:
+            await check_connection(self.settings)
+        except ConnectionFailed:
+            return False
+        return True
+
+    def _tail(self) -> str:
+        """The last lines it printed, for the error that says it failed."""
+        lines = [line.strip() for line in self._log.read_text(errors="replace").splitlines()]
+        told = [line for line in lines if line and not self._is_noise(line)]
+        return " / ".join(told[-_LAST_LINES:]) or "it printed nothing."
+
+    def _is_noise(self, line: str) -> bool:  # noqa: ARG002 - for subclasses
+        return False

@@ -1,0 +1,182 @@
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiokafka.errors import (
+    IllegalSaslStateError,
+    KafkaConnectionError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
+from pydantic import SecretStr
+
+from pipeline.errors import WrongUse
+from pipeline.settings import KafkaSettings
+from pipeline.stream.connection import (
+    BrokerUnreachable,
+    ConnectionFailed,
+    TlsMismatch,
+    WrongCredentials,
+    check_connection,
+    client_options,
+    explain,
+)
+
+SECURE = KafkaSettings(
+    security_protocol="SASL_SSL", sasl_username="ada", sasl_password=SecretStr("s3cret")
+)
+
+
+@asynccontextmanager
+async def listener(*, hangs_up: bool) -> AsyncIterator[str]:
+    """A server that speaks no Kafka: it closes, or it never answers."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not hangs_up:
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+def free_address() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+async def test_nobody_listening_names_every_address_and_the_setting() -> None:
+    first, second = free_address(), free_address()
+    with pytest.raises(BrokerUnreachable) as failure:
+        await check_connection(KafkaSettings(bootstrap_servers=f"{first},{second}"))
+    assert str(failure.value).startswith(
+        f"No broker answers at {first},{second} (connection refused): start one"
+    )
+    assert "PIPELINE_KAFKA__BOOTSTRAP_SERVERS" in str(failure.value)
+
+
+async def test_a_silent_server_is_given_up_within_the_bound() -> None:
+    async with listener(hangs_up=False) as address:
+        settings = KafkaSettings(bootstrap_servers=address, connect_timeout=0.05)
+        with pytest.raises(BrokerUnreachable, match="no answer in time"):
+            await check_connection(settings)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "likely"),
+    [("PLAINTEXT", "has TLS or asks for credentials"), ("SSL", "has no TLS")],
+)
+async def test_a_server_that_hangs_up_speaks_another_protocol(protocol: str, likely: str) -> None:
+    async with listener(hangs_up=True) as address:
+        settings = KafkaSettings.model_validate(
+            {"bootstrap_servers": address, "security_protocol": protocol}
+        )
+        with pytest.raises(TlsMismatch, match=likely):
+            await check_connection(settings)
+
+
+async def test_the_most_telling_of_several_reasons_is_told() -> None:
+    async with listener(hangs_up=True) as address:
+        settings = KafkaSettings(bootstrap_servers=f"{free_address()},{address}")
+        with pytest.raises(TlsMismatch):
+            await check_connection(settings)
+
+
+async def test_an_unknown_host_is_told() -> None:
+    settings = KafkaSettings(bootstrap_servers="no-such-host.invalid:9092")
+    with pytest.raises(BrokerUnreachable, match="host name is not known"):
+        await check_connection(settings)
+
+
+async def test_an_address_that_is_none_is_wrong_use() -> None:
+    with pytest.raises(WrongUse, match="host:port"):
+        await check_connection(KafkaSettings(bootstrap_servers="kafka:port"))
+
+
+def caused(cause: BaseException) -> KafkaConnectionError:
+    error = KafkaConnectionError("Connection closed")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "says"),
+    [
+        (SaslAuthenticationFailed("no"), WrongCredentials, "refused user 'ada'"),
+        (UnsupportedSaslMechanismError(), WrongCredentials, "does not take SCRAM-SHA-512"),
+        (IllegalSaslStateError(), WrongCredentials, "takes no credentials"),
+        (ssl.SSLError(1, "[SSL] wrong version number"), TlsMismatch, "failed"),
+        (caused(ssl.SSLError(1, "handshake failure")), TlsMismatch, "handshake failure"),
+        (caused(EOFError()), TlsMismatch, "closed the connection without a word"),
+        (OSError("Multiple exceptions: ..."), BrokerUnreachable, "Multiple exceptions"),
+    ],
+)
+def test_an_error_becomes_a_type_and_a_sentence(
+    error: Exception, kind: type[ConnectionFailed], says: str
+) -> None:
+    failure = explain(error, SECURE, "kafka:9093")
+    assert type(failure) is kind
+    assert says in str(failure)
+    assert str(failure).endswith(".")
+    assert "s3cret" not in str(failure)
+
+
+def test_the_password_is_handed_on_and_not_shown() -> None:
+    options = client_options(SECURE)
+    assert options["sasl_plain_password"] == "s3cret"
+    assert "s3cret" not in repr(options)
+    assert "s3cret" not in f"{options}"
+
+
+def test_requests_are_not_logged_whole(caplog: pytest.LogCaptureFixture) -> None:
+    client_options(SECURE)
+    with caplog.at_level(logging.DEBUG):
+        logging.getLogger("aiokafka.conn").debug("Request: %s", "s3cret")
+        logging.getLogger("aiokafka.conn").warning("kept")
+    assert caplog.messages == ["kept"]
+
+
+def test_plain_text_needs_nothing_else() -> None:
+    assert client_options(KafkaSettings(request_timeout=2.5)) == {
+        "bootstrap_servers": "127.0.0.1:9092",
+        "client_id": "haiku-pipeline",
+        "request_timeout_ms": 2500,
+        "security_protocol": "PLAINTEXT",
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"security_protocol": "SASL_SSL"}, "set kafka.sasl_username"),
+        ({"sasl_username": "ada"}, "set the protocol to SASL_SSL"),
+        ({"ssl_ca_file": "ca.pem"}, "set the protocol to SSL"),
+        ({"security_protocol": "SSL", "ssl_ca_file": "/no/such.pem"}, "no such file"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_wrong_use(
+    settings: dict[str, str], says: str
+) -> None:
+    with pytest.raises(WrongUse, match=says):
+        client_options(KafkaSettings.model_validate(settings))
+
+
+def test_a_file_that_is_no_certificate_is_wrong_use(tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    path.write_text("not a certificate")
+    with pytest.raises(WrongUse, match="must be readable PEM"):
+        client_options(KafkaSettings(security_protocol="SSL", ssl_ca_file=path))
+
+
+def test_the_host_name_check_can_be_switched_off_but_not_the_chain() -> None:
+    settings = KafkaSettings(security_protocol="SSL", ssl_check_hostname=False)
+    context = client_options(settings)["ssl_context"]
+    assert not context.check_hostname
+    assert context.verify_mode is ssl.CERT_REQUIRED

@@ -1,0 +1,55 @@
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from pipeline.local.broker import BrokerFailed, LocalBroker
+from pipeline.local.noida import NoidaBroker
+from pipeline.stream.connection import BrokerUnreachable, check_connection
+
+
+async def test_a_taken_port_is_told_without_the_loader_s_warning() -> None:
+    async with NoidaBroker() as first:
+        port = int(first.bootstrap_servers.rpartition(":")[2])
+        with pytest.raises(BrokerFailed, match="already in use") as failure:
+            await NoidaBroker(port=port).start()
+        assert "GLIBC" not in str(failure.value)
+        await check_connection(first.settings)
+
+
+async def test_a_broker_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(BrokerFailed, match="extra 'local'"):
+        await NoidaBroker().start()
+
+
+async def test_it_serves_on_a_free_port_and_is_gone_afterwards() -> None:
+    broker: LocalBroker = NoidaBroker()
+    async with broker:
+        settings = broker.settings
+        assert broker.name.startswith("noida-db ")
+        await check_connection(settings)
+    with pytest.raises(BrokerUnreachable, match="connection refused"):
+        await check_connection(settings)
+
+
+async def test_its_node_keeps_its_address_over_kill_and_restart() -> None:
+    async with NoidaBroker() as broker:
+        node, address = broker.nodes[0], broker.bootstrap_servers
+        await node.kill()
+        assert node.pid is None
+        await node.start()
+        assert node.address == address
+        await check_connection(broker.settings)
+
+
+async def test_a_node_cannot_be_started_twice() -> None:
+    async with NoidaBroker() as broker:
+        with pytest.raises(BrokerFailed, match="already running"):
+            await broker.nodes[0].start()
+
+
+async def test_data_in_a_given_place_stays(tmp_path: Path) -> None:
+    async with NoidaBroker(data_dir=tmp_path / "data"):
+        pass
+    assert (tmp_path / "data" / "kafka.json").exists()
