@@ -1,1 +1,4 @@
-"""What operators see: metrics, health, the dashboard page, logging, tracing."""
+"""What operators see: metrics, health, the status page, the log.
+
+The rooms tell `Metrics` what happens; everything else here is a view of what it was told.
+"""

@@ -1,0 +1,197 @@
+"""Every metric: name, kind, labels, unit, meaning.
+
+Label values are names from the settings, the contract's enums, or come from outside (a model's
+name as the API states it, a stage's own doubt codes). The latter are why each metric has a limit
+on its series: what comes after it is counted under `other`, so that nobody can fill the memory
+of this process or of Prometheus from outside.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+EVENT_BUCKETS = (
+    0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 20, 30, 60,
+)  # fmt: skip
+CALL_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 20, 30, 60)
+COMMIT_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+WAIT_BUCKETS = (0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300)
+REBALANCE_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 30, 60)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric family.
+
+    Args:
+        name: As Prometheus knows it; counters end in `_total`.
+        kind: Its Prometheus type.
+        labels: In the order in which values are given.
+        unit: What 1 is.
+        meaning: The help text.
+        buckets: Upper bounds, of a histogram.
+        series_limit: Label combinations beyond it are counted as `other`.
+    """
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    unit: str
+    meaning: str
+    buckets: tuple[float, ...] = ()
+    series_limit: int = 500
+
+
+PARTITION = ("stage", "topic", "partition")
+PARTITIONS_LIMIT = 10_000
+
+# Events, as the consumers see them. `stage` is the consuming one, `escalations` among them.
+
+RECEIVED = Metric(
+    "pipeline_events_received_total", "counter", ("stage",), "events",
+    "Events taken from Kafka, repetitions after a restart or rebalance included.",
+)  # fmt: skip
+RECEIVED_BYTES = Metric(
+    "pipeline_events_received_bytes_total", "counter", ("stage",), "bytes",
+    "Keys and values of the events taken from Kafka.",
+)  # fmt: skip
+COMPLETED = Metric(
+    "pipeline_events_completed_total", "counter", ("stage", "end"), "events",
+    "Events that came to an end: enriched, escalated, review or dead_letter.",
+)  # fmt: skip
+EVENT_SECONDS = Metric(
+    "pipeline_event_seconds", "histogram", ("stage", "end"), "seconds",
+    "From an event's receipt to its end, the commit not included.",
+    buckets=EVENT_BUCKETS,
+)  # fmt: skip
+IN_FLIGHT = Metric(
+    "pipeline_in_flight_events", "gauge", PARTITION, "events",
+    "Events taken and not yet committed.",
+    series_limit=PARTITIONS_LIMIT,
+)  # fmt: skip
+LAG = Metric(
+    "pipeline_lag_events", "gauge", PARTITION, "events",
+    "Events after the committed offset.",
+    series_limit=PARTITIONS_LIMIT,
+)  # fmt: skip
+LAG_SECONDS = Metric(
+    "pipeline_lag_seconds", "gauge", PARTITION, "seconds",
+    "Age of the oldest unprocessed event.",
+    series_limit=PARTITIONS_LIMIT,
+)  # fmt: skip
+COMMITS = Metric(
+    "pipeline_commits_total", "counter", ("stage", "outcome"), "commits",
+    "Transactions, or publish-and-commit rounds: committed, aborted, fenced or dead.",
+)  # fmt: skip
+COMMITTED = Metric(
+    "pipeline_events_committed_total", "counter", ("stage",), "events",
+    "Events whose outcome and offset are committed.",
+)  # fmt: skip
+COMMIT_SECONDS = Metric(
+    "pipeline_commit_seconds", "histogram", ("stage",), "seconds",
+    "Duration of a successful commit.",
+    buckets=COMMIT_BUCKETS,
+)  # fmt: skip
+PARTITIONS = Metric(
+    "pipeline_assigned_partitions", "gauge", ("stage",), "partitions",
+    "Partitions assigned to this process.",
+)  # fmt: skip
+REBALANCE_SECONDS = Metric(
+    "pipeline_rebalance_seconds", "histogram", ("stage",), "seconds",
+    "Time a consumer stood still in a rebalance.",
+    buckets=REBALANCE_BUCKETS,
+)  # fmt: skip
+INTAKE_OPEN = Metric(
+    "pipeline_intake_open", "gauge", ("stage",), "0 or 1",
+    "0 while no new events are taken; /api/status gives the reason.",
+)  # fmt: skip
+STUCK = Metric(
+    "pipeline_stuck", "gauge", ("stage",), "0 or 1",
+    "1 while the consumer lives but makes no progress.",
+)  # fmt: skip
+
+# Decisions. `stage` is the event's own, whichever consumer decided.
+
+DECISIONS = Metric(
+    "pipeline_decisions_total", "counter", ("stage", "tier", "end"), "events",
+    "Events by the tier that judged them and the end they came to.",
+)  # fmt: skip
+DOUBTS = Metric(
+    "pipeline_doubts_total", "counter", ("stage", "code"), "doubts",
+    "Reasons why answers were not accepted; one answer may have several.",
+)  # fmt: skip
+DEAD_LETTERS = Metric(
+    "pipeline_dead_letters_total", "counter", ("stage", "reason"), "events",
+    "Dead letters by reason.",
+)  # fmt: skip
+
+# Models.
+
+CALLS = Metric(
+    "pipeline_model_calls_total", "counter", ("stage", "model", "end"), "calls",
+    "Requests to the Messages API by how they ended.",
+    series_limit=1000,
+)  # fmt: skip
+CALL_SECONDS = Metric(
+    "pipeline_model_call_seconds", "histogram", ("stage", "model"), "seconds",
+    "Duration of a request, whatever its end.",
+    buckets=CALL_BUCKETS,
+    series_limit=100,
+)  # fmt: skip
+TOKENS = Metric(
+    "pipeline_model_tokens_total", "counter", ("stage", "model", "kind"), "tokens",
+    "Tokens the API counted: input, cache_read, cache_write, output.",
+)  # fmt: skip
+COST = Metric(
+    "pipeline_model_cost_usd_total", "counter", ("stage", "model"), "US dollars",
+    "Price of all calls, from the price table; calls without a known price are not in it.",
+)  # fmt: skip
+UNPRICED = Metric(
+    "pipeline_model_unpriced_calls_total", "counter", ("stage", "model"), "calls",
+    "Calls whose model is not in the price table: their cost is unknown, not 0.",
+)  # fmt: skip
+REUSED = Metric(
+    "pipeline_answers_reused_total", "counter", ("stage", "model", "kind"), "answers",
+    "Answers not paid again: taken from an identical question in flight, in memory or on disk.",
+)  # fmt: skip
+WAIT_SECONDS = Metric(
+    "pipeline_model_wait_seconds", "histogram", ("stage", "model"), "seconds",
+    "Time a question waited for limits, breaker, budget or a free slot before it was sent.",
+    buckets=WAIT_BUCKETS,
+    series_limit=100,
+)  # fmt: skip
+RATE_LIMIT = Metric(
+    "pipeline_rate_limit", "gauge", ("model", "kind"), "per minute",
+    "A model's limit: requests, input_tokens, output_tokens.",
+)  # fmt: skip
+RATE_LIMIT_REMAINING = Metric(
+    "pipeline_rate_limit_remaining", "gauge", ("model", "kind"), "per minute",
+    "What is left of that limit.",
+)  # fmt: skip
+BREAKER = Metric(
+    "pipeline_breaker_state", "gauge", ("model", "state"), "0 or 1",
+    "1 for the state a model's breaker is in: closed, half_open, open.",
+)  # fmt: skip
+BLOCKED = Metric(
+    "pipeline_model_blocked", "gauge", ("model",), "0 or 1",
+    "1 while no call can succeed until a person mends something: key, permission, spend limit.",
+)  # fmt: skip
+SPENT = Metric(
+    "pipeline_spent_usd", "gauge", ("stage", "window"), "US dollars",
+    "Spent in the running hour or day, as the budgets count it.",
+)  # fmt: skip
+BUDGET = Metric(
+    "pipeline_budget_usd", "gauge", ("stage", "window"), "US dollars",
+    "The budget of a stage for an hour or a day; stage `all` for all stages together.",
+)  # fmt: skip
+
+BUILD = Metric(
+    "pipeline_build_info", "gauge", ("version", "python", "delivery"), "always 1",
+    "The version that runs, and the delivery guarantee in force.",
+)  # fmt: skip
+
+CATALOGUE: tuple[Metric, ...] = tuple(
+    metric for metric in list(globals().values()) if isinstance(metric, Metric)
+)
+"""All of them, in the order above."""

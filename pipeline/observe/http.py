@@ -1,0 +1,172 @@
+"""The one port: dashboard, metrics, health."""
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import os
+import re
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import orjson
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client import Metric as PrometheusMetric
+from prometheus_client.exposition import choose_encoder
+
+from pipeline.errors import PipelineError
+from pipeline.observe.health import Health, Report
+from pipeline.observe.status import STEP_SECONDS, Status
+from pipeline.settings import HttpSettings
+
+_NO_STORE = {"Cache-Control": "no-store"}
+_INLINE = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """What the port shows.
+
+    Args:
+        registry: Holds the metrics.
+        health: Answers `/healthz` and `/readyz`.
+        status: Answers `/api/status`.
+    """
+
+    registry: CollectorRegistry
+    health: Health
+    status: Status
+
+
+def application(views: Views) -> web.Application:
+    """The routes; nothing here changes anything, so nothing asks who is there."""
+    page = resources.files("pipeline.observe").joinpath("page.html").read_text("utf-8")
+    page_headers = {**_NO_STORE, "Content-Security-Policy": content_security_policy(page)}
+
+    async def dashboard(_: web.Request) -> web.Response:
+        return web.Response(text=page, content_type="text/html", headers=page_headers)
+
+    async def metrics(request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        body = encode(_WithoutCreated(views.registry))
+        return web.Response(body=body, headers={**_NO_STORE, "Content-Type": content_type})
+
+    async def live(_: web.Request) -> web.Response:
+        return _answer(views.health.live())
+
+    async def ready(_: web.Request) -> web.Response:
+        return _answer(views.health.ready())
+
+    async def status(_: web.Request) -> web.Response:
+        return _json(orjson.dumps(views.status.view()))
+
+    app = web.Application()
+    app.router.add_get("/", dashboard)
+    app.router.add_get("/metrics", metrics)
+    app.router.add_get("/healthz", live)
+    app.router.add_get("/readyz", ready)
+    app.router.add_get("/api/status", status)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def serve(
+    settings: HttpSettings, views: Views, *, socket: Path | None = None
+) -> AsyncIterator[str]:
+    """Serve the views and keep the status current, for as long as the context lasts.
+
+    Args:
+        settings: The address to listen on.
+        views: What is shown.
+        socket: A Unix socket to listen on instead, for a worker that its supervisor speaks for.
+
+    Yields:
+        The address of the dashboard, e.g. `http://127.0.0.1:8080`; the path of the socket if one
+        was given.
+
+    Raises:
+        PipelineError: The address cannot be had.
+    """
+    runner = web.AppRunner(application(views), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await _listen(runner, settings, socket)
+        ticking = asyncio.create_task(_tick(views.status), name="status")
+        try:
+            yield _address(settings, runner) if socket is None else str(socket)
+        finally:
+            ticking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await ticking
+    finally:
+        await runner.cleanup()
+
+
+def content_security_policy(page: str) -> str:
+    """Allow the page its own inline script and style, requests to this port, and nothing else."""
+    sources: dict[str, list[str]] = {"script": [], "style": []}
+    for kind, content in _INLINE.findall(page):
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        sources[kind].append(f"'sha256-{digest}'")
+    return (
+        f"default-src 'none'; script-src {' '.join(sources['script'])}; "
+        f"style-src {' '.join(sources['style'])}; connect-src 'self'; "
+        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+
+
+class _WithoutCreated:
+    """A registry without the creation times of its series: they double the text for nothing."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterable[PrometheusMetric]:
+        for family in self._registry.collect():
+            family.samples = [each for each in family.samples if not each.name.endswith("_created")]
+            yield family
+
+
+async def _tick(status: Status) -> None:
+    while True:
+        await asyncio.sleep(STEP_SECONDS)
+        status.tick()
+
+
+async def _listen(runner: web.AppRunner, settings: HttpSettings, socket: Path | None) -> None:
+    site: web.BaseSite
+    if socket is None:
+        site = web.TCPSite(runner, settings.host, settings.port)
+    else:
+        site = web.UnixSite(runner, socket)
+    try:
+        await site.start()
+    except OSError as error:
+        place = f"{settings.host}:{settings.port}" if socket is None else str(socket)
+        # The system's own words: those of asyncio repeat the address. Unknown hosts have none.
+        number = error.errno or 0
+        reason = os.strerror(number).lower() if number > 0 else error.strerror
+        raise PipelineError(
+            f"Nothing can listen on {place} ({reason}): set "
+            "http.port (PIPELINE_HTTP__PORT) to a free port, or to 0 for any."
+        ) from error
+
+
+def _address(settings: HttpSettings, runner: web.AppRunner) -> str:
+    port = runner.addresses[0][1]
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{port}"
+
+
+def _answer(report: Report) -> web.Response:
+    body = {"ok": report.ok, "findings": report.findings}
+    return _json(orjson.dumps(body), status=200 if report.ok else 503)
+
+
+def _json(body: bytes, *, status: int = 200) -> web.Response:
+    return web.Response(
+        body=body, content_type="application/json", status=status, headers=_NO_STORE
+    )

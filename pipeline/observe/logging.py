@@ -1,0 +1,137 @@
+"""The log: structured, on standard error, without payloads and without secrets.
+
+An event shows up in it only at debug level, as its id and its trace id, never as its content.
+"""
+
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+import structlog
+from pydantic import ValidationError
+
+from pipeline.errors import PipelineError
+from pipeline.settings import LogSettings
+
+# At their debug level these write whole requests and records.
+_TALKATIVE = ("aiohttp", "aiokafka", "anthropic", "asyncio", "httpcore2", "httpx2", "PIL", "pypdf")
+_SECRET_NAME = re.compile(r"api_?key|authorization|password|secret|token$", re.IGNORECASE)
+_SECRET_VALUE = re.compile(r"sk-ant-[\w-]+|(?<=Bearer )\S+", re.IGNORECASE)
+_HIDDEN = "***"
+_TRACE_ID = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
+Event = MutableMapping[str, Any]
+
+
+def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
+    """Set up structlog and the standard library's logging alike, to one format and one stream.
+
+    Args:
+        settings: Level and format.
+        stream: Standard error if not given.
+    """
+    stream = stream or sys.stderr
+    console = settings.format == "console" or (settings.format == "auto" and stream.isatty())
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        plain_exception,
+        hide_secrets,
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    renderer: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer(
+            colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+        if console
+        else structlog.processors.JSONRenderer()
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(settings.level.upper())
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+@contextmanager
+def about_event(event_id: str, headers: Mapping[str, bytes]) -> Iterator[None]:
+    """Let everything that is logged inside carry the event's id and the publisher's trace id."""
+    context = {"event_id": event_id}
+    trace = _TRACE_ID.fullmatch(headers.get("traceparent", b""))
+    if trace:
+        context["trace_id"] = trace[1].decode()
+    with structlog.contextvars.bound_contextvars(**context):
+        yield
+
+
+def hide_secrets(_: object, __: str, event: Event) -> Event:
+    """Mask what is named like a secret, and keys that slipped into a text."""
+    for name, value in event.items():
+        if _SECRET_NAME.search(name):
+            event[name] = _HIDDEN
+        elif isinstance(value, str):
+            event[name] = _SECRET_VALUE.sub(_HIDDEN, value)
+    return event
+
+
+def plain_exception(_: object, __: str, event: Event) -> Event:
+    """Write an exception as its type and its frames.
+
+    Messages of foreign exceptions may quote a payload, so only those of the pipeline's own errors,
+    which never do, are kept; a validation error keeps what failed where.
+    """
+    given = event.pop("exc_info", None)
+    error = sys.exc_info()[1] if given is True else given[1] if isinstance(given, tuple) else given
+    if isinstance(error, BaseException):
+        event["exception"] = "\n".join(_describe(error))
+    return event
+
+
+def _describe(error: BaseException) -> Iterator[str]:
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is not None:
+        yield from _describe(cause)
+    for frame in traceback.extract_tb(error.__traceback__):
+        yield f"  {frame.filename}:{frame.lineno} in {frame.name}"
+    yield f"{type(error).__qualname__}{_message(error)}"
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _describe(each)
+
+
+def _message(error: BaseException) -> str:
+    match error:
+        case ValidationError():
+            faults = error.errors(include_input=False, include_url=False, include_context=False)
+            places = (".".join(str(step) for step in fault["loc"]) for fault in faults)
+            kinds = (fault["type"] for fault in faults)
+            return ": " + ", ".join(
+                f"{place} ({kind})" for place, kind in zip(places, kinds, strict=True)
+            )
+        case PipelineError() | OSError():
+            return f": {error}"
+        case _:
+            return ""

@@ -1,0 +1,249 @@
+"""Turns what the rooms report into metrics, at the cost of one dictionary look-up each."""
+
+import platform
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Generic, TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
+
+from pipeline.events import Tier, Usage
+from pipeline.observe import catalogue
+from pipeline.observe.catalogue import Metric
+from pipeline.observe.conditions import Conditions
+
+ChildT = TypeVar("ChildT", bound=MetricWrapperBase)
+
+OTHER = "other"
+_BREAKER_STATES = ("closed", "half_open", "open")
+
+
+class Children(Generic[ChildT]):
+    """The series of one metric by label values; each is resolved once.
+
+    Args:
+        metric: What it is.
+        family: What Prometheus' client made of it.
+    """
+
+    def __init__(self, metric: Metric, family: ChildT) -> None:
+        self._family = family
+        self._labels = len(metric.labels)
+        self._limit = metric.series_limit
+        self._known: dict[tuple[str, ...], ChildT] = {}
+
+    def __call__(self, *values: str) -> ChildT:
+        """The series of these label values; the one called `other` once there are too many."""
+        child = self._known.get(values)
+        return self._resolve(values) if child is None else child
+
+    def remove(self, *values: str) -> None:
+        """Forget a series: what it says is not known any more."""
+        if self._known.pop(values, None) is not None:
+            self._family.remove(*values)
+
+    def _resolve(self, values: tuple[str, ...]) -> ChildT:
+        if len(self._known) >= self._limit:
+            return self._family.labels(*(OTHER,) * self._labels)
+        child = self._known[values] = self._family.labels(*values)
+        return child
+
+
+class Metrics:
+    """The observer of stream, gateway and processors.
+
+    It satisfies their observer protocols by its shape, since the rooms do not know each other.
+
+    Args:
+        registry: Where the metrics are registered; one for each process.
+        conditions: Told of what is a state with a reason rather than a number.
+    """
+
+    def __init__(self, registry: CollectorRegistry, conditions: Conditions) -> None:
+        self._conditions = conditions
+
+        def counter(metric: Metric) -> Children[Counter]:
+            family = Counter(metric.name, metric.meaning, metric.labels, registry=registry)
+            return Children(metric, family)
+
+        def gauge(metric: Metric) -> Children[Gauge]:
+            family = Gauge(metric.name, metric.meaning, metric.labels, registry=registry)
+            return Children(metric, family)
+
+        def histogram(metric: Metric) -> Children[Histogram]:
+            options: dict[str, Any] = {"registry": registry, "buckets": metric.buckets}
+            return Children(
+                metric, Histogram(metric.name, metric.meaning, metric.labels, **options)
+            )
+
+        self._received = counter(catalogue.RECEIVED)
+        self._received_bytes = counter(catalogue.RECEIVED_BYTES)
+        self._completed = counter(catalogue.COMPLETED)
+        self._event_seconds = histogram(catalogue.EVENT_SECONDS)
+        self._in_flight = gauge(catalogue.IN_FLIGHT)
+        self._lag = gauge(catalogue.LAG)
+        self._lag_seconds = gauge(catalogue.LAG_SECONDS)
+        self._commits = counter(catalogue.COMMITS)
+        self._committed = counter(catalogue.COMMITTED)
+        self._commit_seconds = histogram(catalogue.COMMIT_SECONDS)
+        self._partitions = gauge(catalogue.PARTITIONS)
+        self._rebalance_seconds = histogram(catalogue.REBALANCE_SECONDS)
+        self._intake_open = gauge(catalogue.INTAKE_OPEN)
+        self._stuck = gauge(catalogue.STUCK)
+        self._decisions = counter(catalogue.DECISIONS)
+        self._doubts = counter(catalogue.DOUBTS)
+        self._dead_letters = counter(catalogue.DEAD_LETTERS)
+        self._calls = counter(catalogue.CALLS)
+        self._call_seconds = histogram(catalogue.CALL_SECONDS)
+        self._tokens = counter(catalogue.TOKENS)
+        self._cost = counter(catalogue.COST)
+        self._unpriced = counter(catalogue.UNPRICED)
+        self._reused = counter(catalogue.REUSED)
+        self._wait_seconds = histogram(catalogue.WAIT_SECONDS)
+        self._rate_limit = gauge(catalogue.RATE_LIMIT)
+        self._rate_limit_remaining = gauge(catalogue.RATE_LIMIT_REMAINING)
+        self._breaker = gauge(catalogue.BREAKER)
+        self._blocked = gauge(catalogue.BLOCKED)
+        self._spent = gauge(catalogue.SPENT)
+        self._budget = gauge(catalogue.BUDGET)
+        self._build = gauge(catalogue.BUILD)
+
+    # What is known at the start.
+
+    def started(
+        self, *, version: str, delivery: str, budgets: Mapping[tuple[str, str], Decimal]
+    ) -> None:
+        """State what runs.
+
+        Args:
+            version: Of the pipeline.
+            delivery: The guarantee that is in force, not the one that was asked for.
+            budgets: US dollars by stage (`all` for the sum) and window (`hour` or `day`).
+        """
+        self._build(version, platform.python_version(), delivery).set(1)
+        for (stage, window), usd in budgets.items():
+            self._budget(stage, window).set(float(usd))
+
+    # From the stream.
+
+    def received(self, stage: str, topic: str, partition: int, *, size: int) -> None:  # noqa: ARG002 - by stage is enough
+        """A record came in; `size` in bytes."""
+        self._received(stage).inc()
+        self._received_bytes(stage).inc(size)
+
+    def completed(self, stage: str, end: str, *, seconds: float) -> None:
+        """A record came to an end."""
+        self._completed(stage, end).inc()
+        self._event_seconds(stage, end).observe(seconds)
+
+    def committed(self, stage: str, *, records: int, seconds: float) -> None:
+        """A commit succeeded."""
+        self._commits(stage, "committed").inc()
+        self._committed(stage).inc(records)
+        self._commit_seconds(stage).observe(seconds)
+
+    def commit_failed(self, stage: str, *, outcome: str) -> None:
+        """A commit did not."""
+        self._commits(stage, outcome).inc()
+
+    def in_flight(self, stage: str, topic: str, partition: int, *, count: int) -> None:
+        """How many records of a partition are taken and not committed."""
+        self._in_flight(stage, topic, str(partition)).set(count)
+
+    def lag(
+        self, stage: str, topic: str, partition: int, *, records: int, oldest_seconds: float
+    ) -> None:
+        """How far behind a partition is."""
+        self._lag(stage, topic, str(partition)).set(records)
+        self._lag_seconds(stage, topic, str(partition)).set(oldest_seconds)
+
+    def revoked(self, stage: str, topic: str, partition: int) -> None:
+        """A partition is not ours any more: another process tells of it now."""
+        for gauges in (self._in_flight, self._lag, self._lag_seconds):
+            gauges.remove(stage, topic, str(partition))
+
+    def rebalanced(self, stage: str, *, partitions: int, seconds: float) -> None:
+        """A rebalance ended."""
+        self._partitions(stage).set(partitions)
+        self._rebalance_seconds(stage).observe(seconds)
+        self._conditions.assigned[stage] = partitions
+
+    def intake(self, stage: str, *, closed_because: str | None) -> None:
+        """Intake was closed, with the reason, or opened."""
+        self._intake_open(stage).set(closed_because is None)
+        _note(self._conditions.intake_closed, stage, closed_because)
+
+    def stuck(self, stage: str, *, is_stuck: bool) -> None:
+        """The consumer is alive but makes no progress, or does again."""
+        self._stuck(stage).set(is_stuck)
+        reason = "The consumer lives but makes no progress." if is_stuck else None
+        _note(self._conditions.stuck, stage, reason)
+
+    # From the processors.
+
+    def decided(self, stage: str, tier: Tier, end: str) -> None:
+        """A model's answer was judged, and the event ends there."""
+        self._decisions(stage, tier, end).inc()
+
+    def doubted(self, stage: str, code: str) -> None:
+        """An answer was not accepted, for this reason among others."""
+        self._doubts(stage, code).inc()
+
+    def dead_lettered(self, stage: str, reason: str) -> None:
+        """An event became a dead letter."""
+        self._dead_letters(stage, reason).inc()
+
+    # From the gateway.
+
+    def call(
+        self, stage: str, model: str, end: str, *, seconds: float, usage: Usage | None
+    ) -> None:
+        """One request ended; `usage` where the API gave one."""
+        self._calls(stage, model, end).inc()
+        self._call_seconds(stage, model).observe(seconds)
+        if usage is None:
+            return
+        self._tokens(stage, model, "input").inc(usage.input_tokens)
+        self._tokens(stage, model, "cache_read").inc(usage.cache_read_tokens)
+        self._tokens(stage, model, "cache_write").inc(usage.cache_write_tokens)
+        self._tokens(stage, model, "output").inc(usage.output_tokens)
+        if usage.cost_usd is None:
+            self._unpriced(stage, model).inc()
+        else:
+            self._cost(stage, model).inc(float(usage.cost_usd))
+
+    def waited(self, stage: str, model: str, *, seconds: float) -> None:
+        """A question waited before it was sent."""
+        self._wait_seconds(stage, model).observe(seconds)
+
+    def reused(self, stage: str, model: str, kind: str) -> None:
+        """An answer was not paid again."""
+        self._reused(stage, model, kind).inc()
+
+    def limit(self, model: str, kind: str, *, limit: float, remaining: float) -> None:
+        """What is known of a rate limit, per minute."""
+        self._rate_limit(model, kind).set(limit)
+        self._rate_limit_remaining(model, kind).set(remaining)
+
+    def breaker(self, model: str, state: str) -> None:
+        """The breaker of a model changed."""
+        for each in _BREAKER_STATES:
+            self._breaker(model, each).set(each == state)
+        self._conditions.breakers[model] = state
+
+    def blocked(self, model: str, *, because: str | None) -> None:
+        """No call can succeed until a person mends something, or can again."""
+        self._blocked(model).set(because is not None)
+        _note(self._conditions.blocked, model, because)
+
+    def spent(self, stage: str, *, window: str, usd: Decimal) -> None:
+        """What a stage has spent in the running window."""
+        self._spent(stage, window).set(float(usd))
+
+
+def _note(reasons: dict[str, str], name: str, reason: str | None) -> None:
+    if reason is None:
+        reasons.pop(name, None)
+    else:
+        reasons[name] = reason

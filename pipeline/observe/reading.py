@@ -1,0 +1,101 @@
+"""The values of all series at one moment, and what happened between two such moments."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from prometheus_client import Metric as PrometheusMetric
+
+from pipeline.observe.catalogue import Metric
+
+Series = tuple[dict[str, str], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """All series at one moment.
+
+    Args:
+        at: When, in seconds of a monotonic clock.
+        series: Labels and value of each series, by the name of the sample.
+    """
+
+    at: float
+    series: dict[str, list[Series]]
+
+    @classmethod
+    def of(cls, at: float, families: Iterable[PrometheusMetric]) -> Self:
+        """Read what a registry has collected."""
+        series: dict[str, list[Series]] = defaultdict(list)
+        for family in families:
+            for sample in family.samples:
+                series[sample.name].append((sample.labels, sample.value))
+        return cls(at, series)
+
+    def total(self, metric: Metric, **where: str) -> float:
+        """The sum over the series whose labels match; 0 where there are none."""
+        return sum(value for _, value in self._matching(metric.name, where))
+
+    def largest(self, metric: Metric, **where: str) -> float | None:
+        """The largest of the series whose labels match; None where there are none."""
+        return max((value for _, value in self._matching(metric.name, where)), default=None)
+
+    def by(self, metric: Metric, label: str, **where: str) -> dict[str, float]:
+        """The sums by the values of one label, largest first."""
+        sums: dict[str, float] = defaultdict(float)
+        for labels, value in self._matching(metric.name, where):
+            sums[labels[label]] += value
+        return dict(sorted(sums.items(), key=lambda item: -item[1]))
+
+    def buckets(self, histogram: Metric, **where: str) -> list[tuple[float, float]]:
+        """Upper bounds and cumulative counts of a histogram, summed over what matches."""
+        sums: dict[float, float] = defaultdict(float)
+        for labels, value in self._matching(f"{histogram.name}_bucket", where):
+            sums[float(labels["le"])] += value
+        return sorted(sums.items())
+
+    def _matching(self, name: str, where: dict[str, str]) -> Iterable[Series]:
+        wanted = where.items()
+        return (each for each in self.series.get(name, ()) if wanted <= each[0].items())
+
+
+def rate(older: Reading, newer: Reading, metric: Metric, **where: str) -> float:
+    """Events a second of a counter between two readings; 0 where no time went by."""
+    seconds = newer.at - older.at
+    if seconds <= 0:
+        return 0.0
+    return (newer.total(metric, **where) - older.total(metric, **where)) / seconds
+
+
+def quantile_between(
+    older: Reading, newer: Reading, share: float, histogram: Metric, **where: str
+) -> float | None:
+    """A quantile of what a histogram saw between two readings; None where it saw nothing."""
+    before = dict(older.buckets(histogram, **where))
+    after = newer.buckets(histogram, **where)
+    return quantile(share, [(bound, count - before.get(bound, 0)) for bound, count in after])
+
+
+def quantile(share: float, buckets: Sequence[tuple[float, float]]) -> float | None:
+    """Estimate a quantile as Prometheus does: linear inside the bucket it falls into.
+
+    Args:
+        share: 0 to 1; 0.5 is the median.
+        buckets: Upper bounds, ascending, the last infinite, with cumulative counts.
+
+    Returns:
+        None where nothing was counted; the largest finite bound where it lies beyond it.
+    """
+    if not buckets or buckets[-1][1] <= 0:
+        return None
+    rank = share * buckets[-1][1]
+    lower, below = 0.0, 0.0
+    for bound, count in buckets:
+        if count >= rank and count > below:
+            if math.isinf(bound):
+                return lower
+            return lower + (bound - lower) * (rank - below) / (count - below)
+        lower, below = bound, count
+    return lower

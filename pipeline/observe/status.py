@@ -1,0 +1,259 @@
+"""What the dashboard shows, as JSON: the metrics of the last minutes and the reasons behind them.
+
+It reads the same registry that `/metrics` publishes, so that page and Prometheus cannot disagree.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from prometheus_client.registry import Collector
+
+from pipeline.events import Tier
+from pipeline.observe import catalogue
+from pipeline.observe.conditions import Conditions
+from pipeline.observe.health import Finding, Health
+from pipeline.observe.reading import Reading, quantile_between, rate
+
+WINDOW_SECONDS = 60.0
+HISTORY_SECONDS = 600.0
+STEP_SECONDS = 2.0
+SIMULATED_PREFIX = "simulated-"
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What runs; fixed from the start.
+
+    Args:
+        version: Of the pipeline.
+        delivery: The guarantee in force.
+        stages: The consumers of this process, in the order to show them.
+    """
+
+    version: str
+    delivery: str
+    stages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StageStatus:
+    """One consumer. Rates and quantiles are of the last minute, counts since the start.
+
+    Args:
+        name: Of the stage.
+        partitions: Assigned here.
+        lag_events: After the committed offsets; None where not known yet.
+        lag_seconds: Age of the oldest unprocessed event.
+        in_flight: Events taken and not committed.
+        intake_closed_because: None while events are taken.
+        stuck_because: None while all is well.
+        received_per_second: Events taken.
+        completed_per_second: Events that came to an end.
+        p50_seconds: Receipt to end, median.
+        p95_seconds: The same, 95 % are faster.
+        completed: Events by end.
+        decided: Events of this kind by tier and end, whichever consumer decided.
+        escalated_share: Of the events judged by Haiku.
+        doubts: Reasons why answers were not accepted.
+        dead_letters: By reason.
+        cost_usd: Of the calls made.
+    """
+
+    name: str
+    partitions: int | None
+    lag_events: int | None
+    lag_seconds: float | None
+    in_flight: int
+    intake_closed_because: str | None
+    stuck_because: str | None
+    received_per_second: float
+    completed_per_second: float
+    p50_seconds: float | None
+    p95_seconds: float | None
+    completed: dict[str, int]
+    decided: dict[str, dict[str, int]]
+    escalated_share: float | None
+    doubts: dict[str, int]
+    dead_letters: dict[str, int]
+    cost_usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """One model. Quantiles are of the last minute, counts since the start."""
+
+    name: str
+    calls: dict[str, int]
+    p50_seconds: float | None
+    p95_seconds: float | None
+    tokens: dict[str, int]
+    cost_usd: float
+    unpriced_calls: int
+    reused: int
+    breaker: str | None
+    blocked_because: str | None
+    limits: dict[str, float]
+    remaining: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One point of the charts, all stages together."""
+
+    at: datetime
+    lag_events: int
+    completed_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class StatusView:
+    """The page's data.
+
+    Args:
+        now: When it was read.
+        ready: Whether events can move.
+        findings: What each readiness check said.
+        simulated: Whether answers came from the simulated API; costs are simulated, too, then.
+        spent: US dollars by window (`hour`, `day`), as the budgets count them.
+        cost_per_thousand_usd: Of all calls, for a thousand events of raw topics; None before any.
+    """
+
+    now: datetime
+    started_at: datetime
+    version: str
+    delivery: str
+    window_seconds: float
+    ready: bool
+    findings: tuple[Finding, ...]
+    simulated: bool
+    stages: tuple[StageStatus, ...]
+    models: tuple[ModelStatus, ...]
+    cost_usd: float
+    cost_per_thousand_usd: float | None
+    spent: dict[str, float]
+    history: tuple[Point, ...]
+
+
+class Status:
+    """Keeps the readings of the last minutes and makes a view of them.
+
+    Args:
+        about: What runs.
+        registry: Gives the metrics; a `CollectorRegistry` is one.
+        conditions: Hold the reasons.
+        health: Says whether events can move.
+        clock: The time, aware.
+        monotonic: Seconds that never jump.
+    """
+
+    def __init__(
+        self,
+        about: About,
+        registry: Collector,
+        conditions: Conditions,
+        health: Health,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._about = about
+        self._registry = registry
+        self._conditions = conditions
+        self._health = health
+        self._clock = clock
+        self._monotonic = monotonic
+        self._started_at = clock()
+        self._readings: deque[Reading] = deque([self._read()])
+        self._points: deque[Point] = deque(maxlen=int(HISTORY_SECONDS / STEP_SECONDS))
+
+    def tick(self) -> None:
+        """Take a reading; to be called every `STEP_SECONDS`."""
+        reading = self._read()
+        last = self._readings[-1]
+        lag = int(reading.total(catalogue.LAG))
+        pace = round(rate(last, reading, catalogue.COMPLETED), 2)
+        self._points.append(Point(self._clock(), lag, pace))
+        self._readings.append(reading)
+        while self._readings[1].at <= reading.at - WINDOW_SECONDS:
+            self._readings.popleft()
+
+    def view(self) -> StatusView:
+        """The present state."""
+        older, newer = self._readings[0], self._read()
+        report = self._health.ready()
+        models = {*newer.by(catalogue.CALLS, "model"), *newer.by(catalogue.BREAKER, "model")}
+        cost = newer.total(catalogue.COST)
+        judged = newer.total(catalogue.DECISIONS, tier=Tier.HAIKU)
+        return StatusView(
+            now=self._clock(),
+            started_at=self._started_at,
+            version=self._about.version,
+            delivery=self._about.delivery,
+            window_seconds=round(newer.at - older.at, 1),
+            ready=report.ok,
+            findings=report.findings,
+            simulated=any(model.startswith(SIMULATED_PREFIX) for model in models),
+            stages=tuple(self._stage(name, older, newer) for name in self._about.stages),
+            models=tuple(self._model(name, older, newer) for name in sorted(models)),
+            cost_usd=cost,
+            cost_per_thousand_usd=cost / judged * 1000 if judged else None,
+            spent=newer.by(catalogue.SPENT, "window"),
+            history=tuple(self._points),
+        )
+
+    def _read(self) -> Reading:
+        return Reading.of(self._monotonic(), self._registry.collect())
+
+    def _stage(self, name: str, older: Reading, newer: Reading) -> StageStatus:
+        lag = newer.largest(catalogue.LAG, stage=name)
+        decided = {
+            tier.value: _counts(newer.by(catalogue.DECISIONS, "end", stage=name, tier=tier))
+            for tier in Tier
+        }
+        first_tier = decided[Tier.HAIKU]
+        return StageStatus(
+            name=name,
+            partitions=self._conditions.assigned.get(name),
+            lag_events=None if lag is None else int(newer.total(catalogue.LAG, stage=name)),
+            lag_seconds=newer.largest(catalogue.LAG_SECONDS, stage=name),
+            in_flight=int(newer.total(catalogue.IN_FLIGHT, stage=name)),
+            intake_closed_because=self._conditions.intake_closed.get(name),
+            stuck_because=self._conditions.stuck.get(name),
+            received_per_second=rate(older, newer, catalogue.RECEIVED, stage=name),
+            completed_per_second=rate(older, newer, catalogue.COMPLETED, stage=name),
+            p50_seconds=quantile_between(older, newer, 0.5, catalogue.EVENT_SECONDS, stage=name),
+            p95_seconds=quantile_between(older, newer, 0.95, catalogue.EVENT_SECONDS, stage=name),
+            completed=_counts(newer.by(catalogue.COMPLETED, "end", stage=name)),
+            decided=decided,
+            escalated_share=_share(first_tier.get("escalated", 0), sum(first_tier.values())),
+            doubts=_counts(newer.by(catalogue.DOUBTS, "code", stage=name)),
+            dead_letters=_counts(newer.by(catalogue.DEAD_LETTERS, "reason", stage=name)),
+            cost_usd=newer.total(catalogue.COST, stage=name),
+        )
+
+    def _model(self, name: str, older: Reading, newer: Reading) -> ModelStatus:
+        return ModelStatus(
+            name=name,
+            calls=_counts(newer.by(catalogue.CALLS, "end", model=name)),
+            p50_seconds=quantile_between(older, newer, 0.5, catalogue.CALL_SECONDS, model=name),
+            p95_seconds=quantile_between(older, newer, 0.95, catalogue.CALL_SECONDS, model=name),
+            tokens=_counts(newer.by(catalogue.TOKENS, "kind", model=name)),
+            cost_usd=newer.total(catalogue.COST, model=name),
+            unpriced_calls=int(newer.total(catalogue.UNPRICED, model=name)),
+            reused=int(newer.total(catalogue.REUSED, model=name)),
+            breaker=self._conditions.breakers.get(name),
+            blocked_because=self._conditions.blocked.get(name),
+            limits=newer.by(catalogue.RATE_LIMIT, "kind", model=name),
+            remaining=newer.by(catalogue.RATE_LIMIT_REMAINING, "kind", model=name),
+        )
+
+
+def _counts(sums: dict[str, float]) -> dict[str, int]:
+    return {name: int(value) for name, value in sums.items()}
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

@@ -1,0 +1,20 @@
+import pytest
+from prometheus_client import CollectorRegistry
+
+from pipeline.observe.conditions import Conditions
+from pipeline.observe.metrics import Metrics
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def conditions() -> Conditions:
+    return Conditions()
+
+
+@pytest.fixture
+def metrics(registry: CollectorRegistry, conditions: Conditions) -> Metrics:
+    return Metrics(registry, conditions)

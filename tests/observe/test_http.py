@@ -1,0 +1,116 @@
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+from prometheus_client import CollectorRegistry
+
+from pipeline.errors import PipelineError
+from pipeline.observe.conditions import Conditions
+from pipeline.observe.health import Health
+from pipeline.observe.http import Views, content_security_policy, serve
+from pipeline.observe.metrics import Metrics
+from pipeline.observe.status import About, Status
+from pipeline.settings import HttpSettings
+
+PAGE = Path("pipeline/observe/page.html")
+ANY_PORT = HttpSettings(port=0)
+
+
+@pytest.fixture
+def health() -> Health:
+    return Health()
+
+
+@pytest.fixture
+def views(
+    registry: CollectorRegistry, conditions: Conditions, health: Health, metrics: Metrics
+) -> Views:
+    about = About("1.2.3", "at_least_once", ("tickets",))
+    return Views(registry, health, Status(about, registry, conditions, health))
+
+
+@asynccontextmanager
+async def client(views: Views) -> AsyncIterator[aiohttp.ClientSession]:
+    async with serve(ANY_PORT, views) as address, aiohttp.ClientSession(address) as session:
+        yield session
+
+
+async def test_metrics_are_in_the_text_format_without_creation_times(
+    views: Views, metrics: Metrics
+) -> None:
+    metrics.received("tickets", "tickets.raw", 0, size=10)
+    async with client(views) as session, session.get("/metrics") as answer:
+        text = await answer.text()
+    assert answer.status == 200
+    assert answer.content_type == "text/plain"
+    assert 'pipeline_events_received_total{stage="tickets"} 1.0' in text
+    assert "_created" not in text
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+async def test_a_process_without_faults_is_well(views: Views, path: str) -> None:
+    async with client(views) as session, session.get(path) as answer:
+        assert answer.status == 200
+        assert (await answer.json())["ok"] is True
+
+
+async def test_what_is_not_ready_says_why_and_lives_on(views: Views, health: Health) -> None:
+    health.add_readiness("api", lambda: "The API key is not accepted.")
+    async with client(views) as session:
+        async with session.get("/readyz") as answer:
+            assert answer.status == 503
+            assert (await answer.json())["findings"] == [
+                {"name": "api", "reason": "The API key is not accepted."}
+            ]
+        async with session.get("/healthz") as answer:
+            assert answer.status == 200
+
+
+async def test_the_status_is_json_and_never_cached(views: Views) -> None:
+    async with client(views) as session, session.get("/api/status") as answer:
+        view = await answer.json()
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert view["delivery"] == "at_least_once"
+    assert [stage["name"] for stage in view["stages"]] == ["tickets"]
+
+
+async def test_the_page_may_run_its_own_script_and_nothing_else(views: Views) -> None:
+    async with client(views) as session, session.get("/") as answer:
+        page = await answer.text()
+    policy = answer.headers["Content-Security-Policy"]
+    assert answer.content_type == "text/html"
+    assert policy == content_security_policy(page)
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert policy.count("'sha256-") == 2
+
+
+def test_the_page_needs_no_network_and_never_parses_data_as_markup() -> None:
+    page = PAGE.read_text()
+    addresses = re.findall(r"https?://[^\s\"']+", page)
+    assert addresses == ["http://www.w3.org/2000/svg"]
+    for dangerous in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
+        assert dangerous not in page
+
+
+async def test_a_taken_port_is_said_in_one_sentence(views: Views) -> None:
+    async with serve(ANY_PORT, views) as address:
+        taken = HttpSettings(port=int(address.rsplit(":", 1)[1]))
+        with pytest.raises(PipelineError, match=r"PIPELINE_HTTP__PORT") as error:
+            async with serve(taken, views):
+                pass
+    assert "address already in use" in str(error.value)
+
+
+async def test_a_worker_is_served_on_a_socket_file(views: Views, tmp_path: Path) -> None:
+    socket = tmp_path / "worker-0.sock"
+    async with (
+        serve(ANY_PORT, views, socket=socket) as address,
+        aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(socket))) as session,
+        session.get("http://worker/healthz") as answer,
+    ):
+        assert address == str(socket)
+        assert answer.status == 200

@@ -1,0 +1,152 @@
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from pipeline.events import Tier, Usage
+from pipeline.observe.conditions import Conditions
+from pipeline.observe.health import Health
+from pipeline.observe.metrics import Metrics
+from pipeline.observe.status import STEP_SECONDS, WINDOW_SECONDS, About, Status
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now(self) -> datetime:
+        return datetime(2026, 11, 22, tzinfo=UTC) + timedelta(seconds=self.seconds)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def health() -> Health:
+    return Health()
+
+
+@pytest.fixture
+def status(
+    registry: CollectorRegistry,
+    conditions: Conditions,
+    metrics: Metrics,  # registered before the first reading
+    health: Health,
+    clock: Clock,
+) -> Status:
+    about = About("1.2.3", "exactly_once", ("tickets", "escalations"))
+    return Status(about, registry, conditions, health, clock=clock.now, monotonic=clock.monotonic)
+
+
+def test_before_the_first_event_nothing_is_claimed(status: Status) -> None:
+    view = status.view()
+    tickets = view.stages[0]
+    assert [stage.name for stage in view.stages] == ["tickets", "escalations"]
+    assert tickets.lag_events is None
+    assert tickets.partitions is None
+    assert tickets.escalated_share is None
+    assert tickets.p50_seconds is None
+    assert view.cost_per_thousand_usd is None
+    assert not view.simulated
+
+
+def test_a_stage_shows_its_lag_pace_and_decisions(
+    status: Status, metrics: Metrics, clock: Clock
+) -> None:
+    metrics.rebalanced("tickets", partitions=6, seconds=0.1)
+    for partition in (0, 1):
+        metrics.lag("tickets", "tickets.raw", partition, records=10, oldest_seconds=3.0 + partition)
+        metrics.in_flight("tickets", "tickets.raw", partition, count=4)
+    for end in ("enriched", "enriched", "enriched", "escalated"):
+        metrics.received("tickets", "tickets.raw", 0, size=10)
+        metrics.decided("tickets", Tier.HAIKU, end)
+        metrics.completed("tickets", end, seconds=0.25)
+    metrics.doubted("tickets", "low_confidence")
+    metrics.decided("tickets", Tier.SONNET, "review")
+    metrics.dead_lettered("tickets", "invalid_json")
+    clock.seconds = 10
+
+    tickets = status.view().stages[0]
+    assert tickets.partitions == 6
+    assert tickets.lag_events == 20
+    assert tickets.lag_seconds == 4.0
+    assert tickets.in_flight == 8
+    assert tickets.received_per_second == 0.4
+    assert tickets.completed_per_second == 0.4
+    assert tickets.p50_seconds == pytest.approx(0.25, abs=0.05)
+    assert tickets.completed == {"enriched": 3, "escalated": 1}
+    assert tickets.decided == {"haiku": {"enriched": 3, "escalated": 1}, "sonnet": {"review": 1}}
+    assert tickets.escalated_share == 0.25
+    assert tickets.doubts == {"low_confidence": 1}
+    assert tickets.dead_letters == {"invalid_json": 1}
+
+
+def test_costs_are_shown_in_all_and_for_a_thousand_events(status: Status, metrics: Metrics) -> None:
+    usage = Usage(calls=1, input_tokens=400, cost_usd=Decimal("0.0001"))
+    for _ in range(4):
+        metrics.call("tickets", "claude-x", "answered", seconds=0.5, usage=usage)
+        metrics.decided("tickets", Tier.HAIKU, "enriched")
+    metrics.spent("tickets", window="day", usd=Decimal("0.5"))
+    metrics.spent("invoices", window="day", usd=Decimal("0.25"))
+
+    view = status.view()
+    assert view.cost_usd == pytest.approx(0.0004)
+    assert view.cost_per_thousand_usd == pytest.approx(0.1)
+    assert view.spent == {"day": 0.75}
+    assert view.models[0].tokens["input"] == 1600
+
+
+def test_simulated_answers_are_called_simulated(status: Status, metrics: Metrics) -> None:
+    metrics.call("tickets", "simulated-haiku", "answered", seconds=0.1, usage=Usage(calls=1))
+    assert status.view().simulated
+
+
+def test_reasons_are_shown_where_they_belong(
+    status: Status, metrics: Metrics, health: Health
+) -> None:
+    health.add_readiness("api", lambda: "The API key is not accepted.")
+    metrics.intake("tickets", closed_because="Too many dead letters.")
+    metrics.blocked("m", because="The API key is not accepted.")
+    metrics.breaker("m", "open")
+
+    view = status.view()
+    assert not view.ready
+    assert view.findings[0].reason == "The API key is not accepted."
+    assert view.stages[0].intake_closed_because == "Too many dead letters."
+    assert view.models[0].blocked_because == "The API key is not accepted."
+    assert view.models[0].breaker == "open"
+
+
+def test_rates_forget_what_is_older_than_the_window(
+    status: Status, metrics: Metrics, clock: Clock
+) -> None:
+    for _ in range(600):
+        metrics.completed("tickets", "enriched", seconds=0.1)
+    while clock.seconds < 3 * WINDOW_SECONDS:
+        clock.seconds += STEP_SECONDS
+        status.tick()
+    view = status.view()
+    assert view.window_seconds == WINDOW_SECONDS
+    assert view.stages[0].completed_per_second == 0
+    assert view.stages[0].completed == {"enriched": 600}
+
+
+def test_the_history_is_bounded_and_holds_lag_and_pace(
+    status: Status, metrics: Metrics, clock: Clock
+) -> None:
+    metrics.lag("tickets", "tickets.raw", 0, records=42, oldest_seconds=1.0)
+    metrics.completed("tickets", "enriched", seconds=0.1)
+    clock.seconds += STEP_SECONDS
+    status.tick()
+    first = status.view().history[0]
+    assert (first.lag_events, first.completed_per_second) == (42, 0.5)
+    for _ in range(1000):
+        clock.seconds += STEP_SECONDS
+        status.tick()
+    assert len(status.view().history) == 300
