@@ -36,6 +36,13 @@ class Invalid(PipelineError):
         self.attempts = attempts
 
 
+class Unavailable(PipelineError):
+    """Something outside cannot be reached at present; no event is at fault.
+
+    The event waits and is tried again: it must never become a dead letter for this.
+    """
+
+
 class AnswerError(PipelineError):
     """A call that was made, and may have been paid, gave no usable answer.
 

@@ -9,7 +9,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -167,24 +175,58 @@ class Label(Section):
     queue: str | None = Field(None, description="where such tickets go; the label's name if unset")
 
 
-class Thresholds(Section):
-    """When a doubt counts: each is the strength, 0 to 1, from which a signal escalates.
+def _unique_names(labels: list[Label]) -> list[Label]:
+    folded = [label.name.casefold() for label in labels]
+    if twice := sorted({name for name in folded if folded.count(name) > 1}):
+        raise ValueError(f"labels that differ in case only, or not at all: {', '.join(twice)}")
+    return labels
 
-    A confidence of 0.75 is a `low_confidence` signal of strength 0.25. Above 1: never.
+
+Labels = Annotated[list[Label], Field(min_length=2), AfterValidator(_unique_names)]
+
+
+class Thresholds(Section):
+    """When a doubt counts: each is the strength, 0 to 1, from which a signal is one.
+
+    A confidence of 0.75 is a `low_confidence` signal of strength 0.25. Above 1: never. An answer
+    that never came (refused, cut off, malformed) has no threshold: there is nothing to accept.
     """
 
-    low_confidence: float = 0.3
-    unclear: float = 0.5
-    evidence_not_found: float = 0.5
-    arithmetic: float = 0.5
-    missing_field: float = 0.5
-    implausible: float = 0.5
-    illegible: float = 0.5
-    runner_up_close: float = 0.8
-    suspected_injection: float = 0.5
-    malformed: float = 0.5
-    cut_off: float = 0.5
-    refused: float = 0.5
+    low_confidence: float = Field(0.3, ge=0, description="1 - the stated confidence")
+    unclear: float = Field(0.5, ge=0, description="1 where the answer says so")
+    runner_up_close: float = Field(
+        0.25, ge=0, description="odds of another label, where the answer names one"
+    )
+    several_matters: float = Field(0.5, ge=0, description="1 where one event is really two")
+    evidence_not_found: float = Field(
+        0.5, ge=0, description="quotes or amounts that are not in the text"
+    )
+    arithmetic: float = Field(0.5, ge=0, description="sums that do not add up")
+    missing_field: float = Field(0.5, ge=0, description="fields that a whole document has")
+    implausible: float = Field(0.5, ge=0, description="dates, currencies, codes that do not exist")
+    illegible: float = Field(0.5, ge=0, description="0.4 for partly, 1 for not at all")
+    long_input: float = Field(0.5, ge=0, description="0.5 at about 50,000 tokens, 1 at twice that")
+    suspected_injection: float = Field(
+        0.5, ge=0, description="content that speaks to the model instead of to people"
+    )
+    other: dict[str, float] = Field(
+        default_factory=dict, description="for codes of one's own stages; 0.5 where not given"
+    )
+
+
+class SonnetThresholds(Thresholds):
+    """The same for the second tier, where the next to be asked is a person.
+
+    What a person could not settle either, or what the stronger model is there for, is left out.
+    """
+
+    low_confidence: float = Field(0.5, ge=0, description="1 - the stated confidence")
+    runner_up_close: float = Field(2, ge=0, description="off: Sonnet's choice stands")
+    several_matters: float = Field(2, ge=0, description="off: Sonnet's choice stands")
+    missing_field: float = Field(2, ge=0, description="off: the document lacks it")
+    implausible: float = Field(0.9, ge=0, description="values that do not exist at all")
+    long_input: float = Field(2, ge=0, description="off: Sonnet is who takes long texts")
+    suspected_injection: float = Field(2, ge=0, description="off: Sonnet is who takes these")
 
 
 class StageSettings(Section):
@@ -193,7 +235,12 @@ class StageSettings(Section):
     ordering: Ordering = Field("key", description="what runs one at a time, in order")
     max_event_bytes: Bytes = Field(8 << 20, description="larger events are dead letters")
     max_text_chars: Count = Field(200_000, description="longer texts are dead letters")
-    thresholds: Thresholds = Field(default_factory=Thresholds)
+    thresholds: Thresholds = Field(
+        default_factory=Thresholds, description="what sends Haiku's answer to Sonnet"
+    )
+    sonnet_thresholds: SonnetThresholds = Field(
+        default_factory=SonnetThresholds, description="what sends Sonnet's answer to review"
+    )
     answer_cache: bool = Field(True, description="reuse the answer to an identical question")
     budget_usd_per_hour: Dollars | None = None
     budget_usd_per_day: Dollars | None = None
@@ -202,7 +249,7 @@ class StageSettings(Section):
 class TicketSettings(StageSettings):
     """Classification and routing of support tickets."""
 
-    intents: list[Label] = Field(
+    intents: Labels = Field(
         default_factory=lambda: [
             Label(
                 name="billing",
@@ -221,7 +268,6 @@ class TicketSettings(StageSettings):
                 description="Everything else: opening hours, feedback, jobs, the company.",
             ),
         ],
-        min_length=2,
     )
 
 
@@ -229,7 +275,9 @@ class FileSettings(StageSettings):
     """What stages that take files have: limits that hold before anything is decoded."""
 
     max_image_pixels: Count = Field(50_000_000, description="larger images are dead letters")
-    image_long_edge: Count = Field(1568, description="pixels images are scaled down to")
+    image_long_edge: Annotated[int, Field(ge=1, le=8000)] = Field(
+        1568, description="pixels images are scaled down to; the API takes 8,000"
+    )
     max_pdf_pages: Count = Field(100, description="longer PDF files are dead letters")
     uri_allow: list[str] = Field(
         default_factory=list,
@@ -240,11 +288,19 @@ class FileSettings(StageSettings):
 class InvoiceSettings(FileSettings):
     """Extraction of invoices."""
 
+    required_fields: list[str] = Field(
+        default_factory=lambda: ["invoice_number", "issue_date", "vendor", "currency", "gross"],
+        description="fields whose absence is a doubt; for till receipts leave out the number",
+    )
+    amount_tolerance: Decimal = Field(
+        Decimal("0.02"), ge=0, description="difference that sums may have, in the currency's units"
+    )
+
 
 class ImageSettings(FileSettings):
     """Classification of document images."""
 
-    document_types: list[Label] = Field(
+    document_types: Labels = Field(
         default_factory=lambda: [
             Label(name="invoice", description="Asks for payment of goods or services."),
             Label(name="receipt", description="Proves that something was paid."),
@@ -253,7 +309,6 @@ class ImageSettings(FileSettings):
             Label(name="letter", description="Prose from a sender to a recipient."),
             Label(name="other", description="None of these."),
         ],
-        min_length=2,
     )
 
 

@@ -6,7 +6,7 @@ from typing import ParamSpec, TypeVar
 
 import structlog
 
-from pipeline.errors import Invalid
+from pipeline.errors import Invalid, Unavailable
 from pipeline.events import DeadLetterReason
 
 P = ParamSpec("P")
@@ -23,10 +23,11 @@ def of_stage(stage: str, function: Callable[P, T], *args: P.args, **kwargs: P.kw
 
     Raises:
         Invalid: As the stage raised it, or with the reason `stage_failed`.
+        Unavailable: As the stage raised it; the event is not at fault.
     """
     try:
         return function(*args, **kwargs)
-    except Invalid:
+    except (Invalid, Unavailable):
         raise
     except Exception as bug:
         # The message of the bug may quote the event, so only its type and its place are logged.

@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 from pipeline.errors import AnswerError, Invalid, Rejected
 from pipeline.escalation.failures import limit_for_repetition, signal_of
 from pipeline.escalation.policy import Policy
+from pipeline.escalation.statement import statement_signals
 from pipeline.events import DeadLetterReason, Doubt, Tier, Usage
 from pipeline.processing.boundary import of_stage
 from pipeline.questions import Asker, Question
@@ -73,7 +74,8 @@ class Judge:
                     return Judgement(None, doubts, usage, failure.model, seconds)
                 limit, attempt = next_limit, attempt + 1
             else:
-                signals = of_stage(stage.name, stage.signals, event, reply.answer)
+                checked = of_stage(stage.name, stage.signals, event, reply.answer)
+                signals = (*statement_signals(reply.answer), *checked)
                 doubts = self._policy.doubts(stage.name, self.tier, signals)
                 usage += reply.usage
                 seconds += reply.seconds

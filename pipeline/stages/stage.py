@@ -14,7 +14,9 @@ class RawEvent(BaseModel):
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
 
-    id: str = Field(min_length=1, max_length=256)
+    id: str = Field(
+        min_length=1, max_length=256, description="The publisher's own id of the event."
+    )
 
     @property
     def unknown_fields(self) -> dict[str, JsonValue]:
@@ -27,13 +29,18 @@ class Answer(BaseModel):
 
     These fields are the model's own opinion of its answer; they are judged, not published.
     A subclass puts its evidence first: properties are answered in order, and evidence that
-    comes before the verdict makes the verdict better.
+    comes before the verdict makes the verdict better. For the same reason these two are asked
+    last, wherever a subclass has its own (`pipeline.stages.schema`).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    confidence: float
-    unclear: bool
+    confidence: float = Field(
+        description="How likely this answer is right as a whole, from 0 to 1."
+    )
+    unclear: bool = Field(
+        description="True if a careful person could not settle this from the content alone."
+    )
 
     @property
     def stated_confidence(self) -> float:

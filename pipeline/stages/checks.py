@@ -1,0 +1,49 @@
+"""Checks that several stages make of an answer; each gives the signals it finds, or none."""
+
+from collections.abc import Sequence
+
+from pipeline.signals import Signal
+from pipeline.stages.evidence import quote_found
+from pipeline.stages.text import is_blank
+
+_CHARS_OF_100K_TOKENS = 250_000
+"""The models' tokenizer takes about 2.5 characters a token."""
+
+
+def quote_signals(quote: str, *texts: str | None) -> list[Signal]:
+    """Check that the quote an answer rests on occurs in one of the texts."""
+    given = [text for text in texts if text]
+    if is_blank(quote):
+        return [Signal("evidence_not_found", 0.6, "The answer quotes nothing.")]
+    if any(quote_found(quote, text) for text in given):
+        return []
+    return [Signal("evidence_not_found", 1.0, "What the answer quotes is not in the text.")]
+
+
+def runner_up_signals(label: str, runner_up: str | None, confidence: float) -> list[Signal]:
+    """Weigh a second label that was considered: the odds that it is the right one after all."""
+    if runner_up is None or runner_up == label:
+        return []
+    odds = min(1.0, (1 - confidence) / confidence) if confidence > 0 else 1.0
+    return [Signal("runner_up_close", round(max(0.0, odds), 6), f"It could also be {runner_up}.")]
+
+
+def length_signals(*texts: str | None) -> list[Signal]:
+    """Weigh the length of the input: what is long needs the larger model."""
+    length = sum(len(text) for text in texts if text)
+    strength = min(1.0, length / _CHARS_OF_100K_TOKENS)
+    return [Signal("long_input", strength, f"The text has {length:,} characters.")]
+
+
+def blank_signals(*texts: str | None) -> list[Signal]:
+    """Notice an event without anything to read."""
+    return [Signal("unclear", 1.0, "There is no text to judge.")] if is_blank(*texts) else []
+
+
+def missing_signals(required: Sequence[str], missing: Sequence[str]) -> list[Signal]:
+    """Notice fields that a whole document would have."""
+    return [
+        Signal("missing_field", 1.0, f"{name} was not found.")
+        for name in required
+        if name in missing
+    ]

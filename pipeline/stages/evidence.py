@@ -1,0 +1,69 @@
+"""Whether what an answer quotes, or the numbers it gives, occur in the text it was given.
+
+Tolerant of what models change when they copy: case, white space, line breaks, quotation marks,
+dashes, Unicode forms, an ellipsis for what they left out. Not tolerant of other words.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from decimal import Decimal
+
+_NOT_WORD = re.compile(r"[\W_]+")
+_ELLIPSIS = re.compile(r"\[?(?:\.{3,}|…)\]?")
+_SPACES = " \u00a0\u202f\u2009"
+_NUMBER = re.compile(r"\d+(?:[.,'’]\d+)*")
+_GROUPED_BY_SPACE = re.compile(rf"(?<![\d.,])\d{{1,3}}(?:[{_SPACES}]\d{{3}})+(?:[.,]\d+)?(?!\d)")
+_THOUSANDS = re.compile(r"\d{1,3}(?:[.,'’]\d{3})+")
+
+
+def quote_found(quote: str, text: str) -> bool:
+    """Whether the quote occurs in the text; an empty quote does."""
+    haystack, position = letters_and_digits(text), 0
+    for piece in _ELLIPSIS.split(quote):
+        needle = letters_and_digits(piece)
+        found = haystack.find(needle, position)
+        if found < 0:
+            return False
+        position = found + len(needle)
+    return True
+
+
+def letters_and_digits(text: str) -> str:
+    """Reduce a text to what a copy of it keeps."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return _NOT_WORD.sub("", folded)
+
+
+def numbers_in(text: str) -> frozenset[Decimal]:
+    """Find every number a text may be read to contain, signs left out.
+
+    `1.234` is read both ways, as are digits grouped by spaces.
+    """
+    plain = unicodedata.normalize("NFKC", text).translate({0x66B: ".", 0x66C: ","})
+    found = [*_NUMBER.findall(plain), *_GROUPED_BY_SPACE.findall(plain)]
+    return frozenset(reading for token in found for reading in _readings(token))
+
+
+def numbers_missing(numbers: Iterable[Decimal], text: str) -> tuple[Decimal, ...]:
+    """Tell which of the numbers do not occur in the text, whatever their signs."""
+    present = numbers_in(text)
+    return tuple(number for number in numbers if abs(number) not in present)
+
+
+def _readings(token: str) -> Iterable[Decimal]:
+    compact = "".join(token.split())
+    if _THOUSANDS.fullmatch(compact):
+        yield Decimal(_digits(compact))
+    whole, separator, fraction = _split_at_last_separator(compact)
+    if separator not in {"'", "’"}:
+        yield Decimal(f"{_digits(whole)}.{fraction}" if separator else compact)
+
+
+def _digits(token: str) -> str:
+    return re.sub(r"\D", "", token)
+
+
+def _split_at_last_separator(token: str) -> tuple[str, str, str]:
+    at = max(token.rfind(separator) for separator in ".,'’")
+    return (token[:at], token[at], token[at + 1 :]) if at >= 0 else (token, "", "")

@@ -1,0 +1,161 @@
+"""The file of an event: in the JSON, as the bare value of the record, or behind a `uri`."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Annotated, Any, Self, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
+
+from pipeline.errors import Invalid
+from pipeline.events import DeadLetterReason
+from pipeline.questions import Image, Pdf
+from pipeline.settings import FileSettings
+from pipeline.stages.claims import ClaimStore, FileClaims
+from pipeline.stages.media import bare_type, checked_type, sniff
+from pipeline.stages.pdfs import prepare_pdf
+from pipeline.stages.pictures import PictureLimits, prepare_image
+from pipeline.stages.raw import check_size, from_json_object, read_event
+from pipeline.stages.stage import RawEvent
+
+EventT = TypeVar("EventT", bound=RawEvent)
+
+CONTENT_TYPE = "content-type"
+EVENT_ID = "event-id"
+_JSON_TYPES = frozenset({"", "application/json", "application/cloudevents+json", "text/json"})
+
+
+def _decode(value: Any) -> Any:  # noqa: ANN401 - a validator takes anything
+    if not isinstance(value, str):
+        return value
+    try:
+        return base64.b64decode("".join(value.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("not base64") from None
+
+
+Base64 = Annotated[
+    bytes,
+    BeforeValidator(_decode),
+    PlainSerializer(lambda data: base64.b64encode(data).decode("ascii"), return_type=str),
+    WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
+]
+
+
+class RawFile(BaseModel):
+    """A file inside a raw event."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    media_type: str = Field(description="What the file is; checked against its first bytes.")
+    data: Base64 = Field(repr=False)
+
+
+class FileEvent(RawEvent):
+    """A raw event about a file: in the event itself, or behind a `uri`."""
+
+    file: RawFile | None = None
+    uri: str | None = Field(None, description="Where the file is; an allowed place only.")
+
+    @model_validator(mode="after")
+    def _has_one_content(self) -> Self:
+        names = [name for name in self.contents() if getattr(self, name) is not None]
+        if len(names) != 1:
+            raise ValueError(f"exactly one of {', '.join(self.contents())} is needed")
+        return self
+
+    @classmethod
+    def contents(cls) -> tuple[str, ...]:
+        """The fields of which an event has exactly one."""
+        return ("file", "uri")
+
+
+class Files:
+    """Reads, fetches and checks the files of one stage's events.
+
+    Args:
+        settings: The stage's limits.
+        claims: Where a `uri` is redeemed; files below `settings.uri_allow` if not given.
+    """
+
+    def __init__(self, settings: FileSettings, claims: ClaimStore | None = None) -> None:
+        self._settings = settings
+        self._claims = claims or FileClaims(settings.uri_allow)
+        self._limits = PictureLimits(settings.max_image_pixels, settings.image_long_edge)
+
+    def read_event(
+        self,
+        model: type[EventT],
+        value: bytes,
+        *,
+        key: bytes | None,
+        headers: Mapping[str, bytes],
+    ) -> EventT:
+        """Read a record that is JSON, or a bare file with its type in the `content-type` header.
+
+        A bare file has its id in the header `event-id`, or else in the record's key.
+
+        Raises:
+            Invalid: The record is neither.
+        """
+        max_bytes = self._settings.max_event_bytes
+        declared = _text(headers, CONTENT_TYPE) or ""
+        if bare_type(declared) not in _JSON_TYPES:
+            check_size(value, max_bytes)
+            checked_type(value, declared, field=CONTENT_TYPE)
+            event_id = _text(headers, EVENT_ID) or _utf8(key, "the record's key")
+            file = RawFile(media_type=bare_type(declared), data=value)
+            return from_json_object(model, {"id": event_id, "file": file})
+        try:
+            return read_event(model, value, max_bytes=max_bytes)
+        except Invalid as invalid:
+            if invalid.reason is DeadLetterReason.INVALID_JSON and (found := sniff(value)):
+                detail = f"The value looks like {found}; send it with that `content-type` header."
+                raise Invalid(DeadLetterReason.INVALID_JSON, detail) from None
+            raise
+
+    def open(self, event: FileEvent) -> Image | Pdf:
+        """Check an event's file and make it what is sent; may be slow.
+
+        Raises:
+            Invalid: The file is not what it says it is, or breaks a limit.
+            Unavailable: Where the `uri` points cannot be reached at present.
+        """
+        if event.file is not None:
+            field, data, declared = "file", event.file.data, event.file.media_type
+        else:
+            field, uri = "uri", event.uri or ""
+            data = self._claims.fetch(uri, max_bytes=self._settings.max_event_bytes)
+            declared = sniff(data) or "unknown"
+        media_type = checked_type(data, declared, field=field)
+        if media_type == "application/pdf":
+            return prepare_pdf(data, self._settings.max_pdf_pages, field=field)
+        return prepare_image(data, media_type, self._limits, field=field)
+
+
+def _text(headers: Mapping[str, bytes], name: str) -> str | None:
+    """A header, whatever the case of its name; None where it is absent or empty."""
+    value = headers.get(name)
+    if value is None:
+        value = next((headers[key] for key in headers if key.lower() == name), None)
+    return _utf8(value, f"the header {name}") if value else None
+
+
+def _utf8(value: bytes | None, what: str) -> str:
+    if not value:
+        raise Invalid(
+            DeadLetterReason.INVALID_EVENT,
+            f"id: missing; a bare file has it in the header {EVENT_ID} or in the record's key.",
+        )
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise Invalid(DeadLetterReason.INVALID_EVENT, f"id: {what} is not UTF-8.") from None

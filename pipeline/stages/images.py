@@ -1,0 +1,189 @@
+"""Document images: what kind of document, how readable, and whether a person has to look."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from pipeline.questions import Question
+from pipeline.settings import ImageSettings
+from pipeline.signals import Signal
+from pipeline.stages.checks import runner_up_signals
+from pipeline.stages.claims import ClaimStore
+from pipeline.stages.files import FileEvent, Files
+from pipeline.stages.injection import injection_signals
+from pipeline.stages.prompt import Section, build_instructions
+from pipeline.stages.schema import answer_schema
+from pipeline.stages.stage import Answer
+from pipeline.stages.taxonomy import any_case, label_lines, label_type
+
+_LEGIBILITIES = ("legible", "partly", "illegible")
+_DEFECTS = ("blurred", "dark", "glare", "skewed", "cut_off", "low_resolution", "obstructed")
+
+Legibility = Annotated[Literal["legible", "partly", "illegible"], any_case(*_LEGIBILITIES)]
+Defect = Annotated[
+    Literal["blurred", "dark", "glare", "skewed", "cut_off", "low_resolution", "obstructed"],
+    any_case(*_DEFECTS),
+]
+
+_ROLE = """\
+You sort the document images that arrive at a company: scans, photographs and screenshots. What \
+you answer decides where each one is filed, without anybody looking at it first."""
+
+_FIELDS = """\
+- `quote`: the few words on the document, at most fifteen, that show best what kind of document \
+it is: a title, a heading, a typical phrase. Copied exactly as printed; an empty string if no word \
+can be read.
+- `document_type`: one of the labels below.
+- `runner_up`: the label that comes second, if a careful person could defend it; otherwise null.
+- `description`: one line in English, at most 20 words: what the document is, from whom, about \
+what. Only what can be read or seen; no personal judgement of people.
+- `legibility`: see below.
+- `defects`: what is wrong with the image as an image; an empty list if nothing is.
+- `needs_moderation`: see below."""
+
+_LEGIBILITY = """\
+- legible: the text that matters (title, parties, dates, amounts) can be read without guessing.
+- partly: some of it can be read, but at least one part that matters cannot.
+- illegible: too blurred, dark, small, covered or cut to tell what it says. Then choose the label \
+from the layout if it shows one, set `unclear` to true, and do not invent words.
+Handwriting counts as legible if you can read it. A sharp image of a blank page is legible."""
+
+_MODERATION = """\
+True if a person should check the image before colleagues or customers see it: nudity or sexual \
+content, violence or injuries, hateful symbols or words, self-harm, threats, weapons or drugs on \
+offer. Ordinary business documents, signatures, stamps, faces on a badge, medical forms and \
+overdue notices are none of that: false."""
+
+_HOW_TO_CHOOSE = """\
+Go by what the document is for, not by single words on it: a letter that mentions an invoice is a \
+letter; an invoice with a thank-you note is an invoice; a till slip that is headed "tax invoice" \
+but shows that cash or a card was taken is a receipt. A filled-in form stays a form, even if it \
+asks for a payment. A page of terms with lines to sign is a contract. Photographs without a \
+document, empty pages, charts, advertisements and anything that fits nothing take the label for \
+the rest, if there is one. If several documents lie in one image, take the largest, name the other \
+as `runner_up` and say so in the description. A logo, a table or a coloured frame proves nothing: \
+all kinds of documents have them."""
+
+
+class ImageEvent(FileEvent):
+    """A record of `images.raw`: exactly one of `file` and `uri`."""
+
+
+class ImageAnswer(Answer):
+    """What is asked of an image; the labels of document types are the settings'."""
+
+    quote: str = Field(description="Words on the document, copied exactly, that show its type.")
+    document_type: str = Field(description="What kind of document it is.")
+    runner_up: str | None = Field(description="The second-best document type, or null.")
+    description: str = Field(description="One line in English: what, from whom, about what.")
+    legibility: Legibility = Field(description="Whether the text that matters can be read.")
+    defects: list[Defect] = Field(description="What is wrong with the image as an image.")
+    needs_moderation: bool = Field(description="True if a person should check it before others.")
+
+
+class ImageResult(BaseModel):
+    """`result` of a record of `images.enriched`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    document_type: str = Field(description="One of the labels that the pipeline is set up with.")
+    description: str = Field(description="One line in English.")
+    legibility: Legibility
+    defects: list[Defect] = Field(description="What is wrong with the image as an image.")
+    needs_moderation: bool = Field(description="A person should check it before others see it.")
+    runner_up: str | None = Field(description="A second type that was considered.")
+
+
+class Images:
+    """The stage `images`.
+
+    Args:
+        settings: Limits, labels, thresholds.
+        claims: Where a `uri` is redeemed; files below `settings.uri_allow` if not given.
+    """
+
+    name = "images"
+    raw_model = ImageEvent
+    result_model = ImageResult
+    reads_files = True
+
+    def __init__(self, settings: ImageSettings, claims: ClaimStore | None = None) -> None:
+        self._files = Files(settings, claims)
+        self._instructions = _instructions(settings)
+        self._answer_model = _answer_model(settings)
+        self._answer_schema = answer_schema(self._answer_model)
+
+    def parse(self, value: bytes, *, key: bytes | None, headers: Mapping[str, bytes]) -> ImageEvent:
+        """Read a raw event, JSON or a bare file."""
+        return self._files.read_event(ImageEvent, value, key=key, headers=headers)
+
+    def question(self, event: ImageEvent) -> Question[ImageAnswer]:
+        """Ask about the file, once it is checked and scaled."""
+        return Question(
+            stage=self.name,
+            instructions=self._instructions,
+            parts=(self._files.open(event),),
+            answer_model=self._answer_model,
+            answer_schema=self._answer_schema,
+            max_output_tokens=600,
+        )
+
+    def signals(self, event: ImageEvent, answer: ImageAnswer) -> Sequence[Signal]:  # noqa: ARG002
+        """Check legibility and the runner-up, and what the model read for talk to a model."""
+        return [
+            *legibility_signals(answer.legibility),
+            *runner_up_signals(answer.document_type, answer.runner_up, answer.stated_confidence),
+            *_missing_signals(answer),
+            *injection_signals(answer.quote, answer.description),
+        ]
+
+    def result(self, event: ImageEvent, answer: ImageAnswer) -> ImageResult:  # noqa: ARG002
+        """What is published."""
+        return ImageResult(
+            document_type=answer.document_type,
+            description=answer.description.strip(),
+            legibility=answer.legibility,
+            defects=sorted(set(answer.defects)),
+            needs_moderation=answer.needs_moderation,
+            runner_up=answer.runner_up if answer.runner_up != answer.document_type else None,
+        )
+
+
+def legibility_signals(legibility: Legibility) -> list[Signal]:
+    """Weigh how well a file could be read."""
+    match legibility:
+        case "illegible":
+            return [Signal("illegible", 1.0, "The file cannot be read.")]
+        case "partly":
+            return [Signal("illegible", 0.4, "The file can be read in part only.")]
+        case "legible":
+            return []
+
+
+def _instructions(settings: ImageSettings) -> str:
+    return build_instructions(
+        _ROLE,
+        Section("What to answer", _FIELDS),
+        Section("Document types", label_lines(settings.document_types)),
+        Section("Legibility", _LEGIBILITY),
+        Section("Moderation", _MODERATION),
+        Section("How to choose", _HOW_TO_CHOOSE),
+    )
+
+
+def _answer_model(settings: ImageSettings) -> type[ImageAnswer]:
+    types: Any = label_type(label.name for label in settings.document_types)
+    fields = ImageAnswer.model_fields
+    return create_model(
+        "ImageAnswer",
+        __base__=ImageAnswer,
+        document_type=(types, fields["document_type"]),
+        runner_up=(types | None, fields["runner_up"]),
+    )
+
+
+def _missing_signals(answer: ImageAnswer) -> list[Signal]:
+    if answer.description.strip():
+        return []
+    return [Signal("missing_field", 0.6, "description: empty.")]

@@ -1,0 +1,116 @@
+"""Signs that content speaks to the model that reads it, rather than to a person.
+
+A list of phrases cannot keep an instruction out, and nothing depends on it doing so: content is
+delimited as data and the answer can only be what the schema allows. What it does is send an
+event that looks like an attempt to the stronger model, with the reason written down.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pipeline.signals import Signal
+from pipeline.stages.text import hidden_message
+
+_LONGEST_FLAG = 8
+_FORMAT = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\u00ad]")
+_HIDDEN_IN_WORD = re.compile("[A-Za-z][\u200b\u2060-\u2064][A-Za-z]|[\u202d\u202e]")
+
+
+@dataclass(frozen=True, slots=True)
+class _Sign:
+    strength: float
+    what: str
+    pattern: re.Pattern[str]
+
+
+def _sign(strength: float, what: str, *patterns: str) -> _Sign:
+    return _Sign(strength, what, re.compile("|".join(patterns), re.IGNORECASE | re.MULTILINE))
+
+
+_INSTRUCTIONS = (
+    r"(?:instructions?|prompts?|rules|guidelines|directives|anweisungen|vorgaben|regeln"
+    r"|consignes|règles|instrucciones|reglas|indicaciones|istruzioni|regole|instruções|regras"
+    r"|instructies|polecenia|instrukcje|инструкции|указания)"
+)
+_EARLIER = (
+    r"(?:previous|prior|above|preceding|earlier|foregoing|system|your|all|any|vorherigen?"
+    r"|bisherigen?|obigen?|alle|précédentes|antérieures|anteriores|previas|precedenti"
+    r"|vorige|eerdere|poprzednie|предыдущие|все)"
+)
+_FORGET = (
+    r"(?:ignore|disregard|forget|override|bypass|ignorier\w*|vergiss|vergessen sie|missachte\w*"
+    r"|ignorez|oubliez?|ignora|ignore|olvida|ignorare|dimentica|negeer|vergeet|zignoruj"
+    r"|игнорируй\w*|забудь\w*)"
+)
+
+# Bounded throughout: hostile input must not make a search quadratic.
+_GAP = r"\W{1,20}(?:\w{1,30}\W{1,20}){0,3}?"
+
+_SIGNS = (
+    _sign(
+        1.0,
+        "asks to ignore instructions",
+        rf"\b{_FORGET}\b{_GAP}{_EARLIER}{_GAP}{_INSTRUCTIONS}\b",
+        rf"\b{_FORGET}\b{_GAP}{_INSTRUCTIONS}{_GAP}{_EARLIER}\b",
+        r"(?:忽略|无视|忘记|無視して|忘れて).{0,12}(?:指令|指示|提示|规则|ルール)",
+        r"(?:以前|之前|上述|上記|これまで)の?.{0,6}(?:指令|指示|提示).{0,8}(?:忽略|无视|無視)",
+    ),
+    _sign(
+        0.9,
+        "imitates the markup of a conversation with a model",
+        r"<\|?(?:im_start|im_end|system|assistant|endoftext|eot_id|start_header_id)\|?>",
+        r"\[/?inst\]|<</?sys>>",
+        r"^[ \t>]{0,8}(?:#{2,6} ?)?(?:system|assistant|developer)(?: message| prompt)? ?: ?\S",
+        r"\n\n(?:human|assistant):",
+    ),
+    _sign(
+        0.8,
+        "imitates the end of the content or a ready-made answer",
+        r"</\s{0,5}(?:event|content|document|ticket|body|subject|text|data|user|input|message)\s{0,5}>",
+        r"\bend of (?:the )?(?:event|content|document|ticket|input|data)\b",
+        r"\{\s{0,20}\"(?:intent|document_type|confidence|result|priority)\"\s{0,5}:",
+    ),
+    _sign(
+        0.8,
+        "tells a model what to answer",
+        r"\b(?:you are|act as|behave as|du bist|sie sind|tu es|vous êtes|eres)\s{1,5}(?:now|an?"
+        r"|jetzt|nun|ab jetzt|ein|eine|maintenant|ahora|un|una)\s{1,5}(?:\w{1,30}\s{1,5}){0,3}"
+        r"(?:ai|assistant|model|chatbot|language model|ki|modell|assistent|modèle|modelo|asistente"
+        r"|dan|unrestricted)\b",
+        r"\b(?:system prompt|jailbreak|developer mode|prompt injection)\b",
+        r"\b(?:ai|llm|gpt|claude|language model|chatbot|classifier)\b[^.\n]{0,40}\b(?:must|should"
+        r"|has to|have to|shall|please)\b[^.\n]{0,40}\b(?:classif\w+|answer|respond|output|return"
+        r"|label|set|mark|reply|rate|approve)\b",
+        r"\b(?:classify|categori[sz]e|label|mark|flag|route|rate)\s{1,5}(?:this|the)\s{1,5}"
+        r"(?:\w{1,30}\s{1,5})?(?:ticket|message|e-?mail|document|image|request|event|invoice|text)\s{1,5}as\b",
+        r"\b(?:set|make|give|assign)\s{1,5}(?:the\s{1,5}|its\s{1,5}|your\s{1,5})?(?:confidence|priority|intent|"
+        r"label|legibility)\s{1,5}(?:to|of|=)\s",
+        r"\b(?:respond|reply|answer|output)\s{1,5}(?:only|exclusively|solely)\s{1,5}(?:with|in)\b",
+    ),
+)
+
+
+def injection_signals(*texts: str | None) -> list[Signal]:
+    """Find what in the texts looks like an instruction to a model.
+
+    Returns:
+        At most one `suspected_injection` signal, of the strongest sign.
+    """
+    found = [sign for text in texts if text for sign in _signs_in(text)]
+    if not found:
+        return []
+    strength, what = max(found)
+    return [Signal("suspected_injection", strength, f"The content {what}.")]
+
+
+def _signs_in(text: str) -> Iterable[tuple[float, str]]:
+    plain = _FORMAT.sub("", unicodedata.normalize("NFKC", text))
+    for sign in _SIGNS:
+        if sign.pattern.search(plain):
+            yield sign.strength, sign.what
+    if len(hidden_message(text)) > _LONGEST_FLAG:
+        yield 1.0, "hides text in invisible characters"
+    if _HIDDEN_IN_WORD.search(text):
+        yield 0.7, "has invisible characters inside words"

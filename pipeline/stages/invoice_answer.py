@@ -1,0 +1,115 @@
+"""What is asked of an invoice, and what the answer's strings mean.
+
+The answer has no nullable fields, because the API takes 16 unions a request and an invoice has
+more fields than that: an empty string stands for what the document does not say. Amounts are
+strings, so that no digit is lost to a float.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline.stages.amounts import parse_amount
+from pipeline.stages.arithmetic import Line, Totals
+from pipeline.stages.codes import CURRENCIES
+from pipeline.stages.dates import parse_date
+from pipeline.stages.images import Legibility
+from pipeline.stages.stage import Answer
+from pipeline.stages.taxonomy import any_case
+
+TermName = Literal[
+    "invoice_number", "issue_date", "due_date", "vendor", "buyer", "currency", "line_items",
+    "allowances", "charges", "net", "tax", "gross", "prepaid", "due",
+]  # fmt: skip
+TERMS: tuple[TermName, ...] = get_args(TermName)
+AMOUNTS = ("allowances", "charges", "net", "tax", "gross", "prepaid", "due")
+DATES = ("issue_date", "due_date")
+Term = Annotated[TermName, any_case(*TERMS)]
+
+
+class AnsweredLine(BaseModel):
+    """A position as the model read it; empty where the document does not say."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    description: str = Field(description="What was delivered or done, as printed.")
+    quantity: str = Field(description="Plain digits, or empty.")
+    unit_price: str = Field(description="Price of one unit: plain digits with a point, or empty.")
+    amount: str = Field(description="Amount of the line: plain digits with a point, or empty.")
+
+
+class InvoiceAnswer(Answer):
+    """What is asked of an invoice; an empty string where the document does not say."""
+
+    quote: str = Field(description="Words and figures, copied exactly, that state the total.")
+    invoice_number: str = Field(description="Number of this document, or empty.")
+    issue_date: str = Field(description="YYYY-MM-DD, or empty.")
+    due_date: str = Field(description="Date by which it is to be paid, YYYY-MM-DD, or empty.")
+    vendor: str = Field(description="Name of the seller, or empty.")
+    buyer: str = Field(description="Name of the customer, or empty.")
+    currency: str = Field(description="ISO 4217 code, or empty.")
+    line_items: list[AnsweredLine] = Field(description="All positions, in order.")
+    allowances: str = Field(description="Discounts on the whole document; 0 if none; or empty.")
+    charges: str = Field(description="Freight and fees on the whole document; 0 if none; or empty.")
+    net: str = Field(description="Total before tax, or empty.")
+    tax: str = Field(description="All taxes, or empty.")
+    gross: str = Field(description="Total with tax, or empty.")
+    prepaid: str = Field(description="Paid in advance; 0 if nothing was; or empty.")
+    due: str = Field(description="Amount left to pay, or empty.")
+    legibility: Legibility = Field(description="Whether what matters can be read.")
+    missing: list[Term] = Field(description="Fields that should be there and are not.")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What an answer says, in types; None where it says nothing, or nothing that can be."""
+
+    invoice_number: str | None
+    issue_date: date | None
+    due_date: date | None
+    vendor: str | None
+    buyer: str | None
+    currency: str | None
+    totals: Totals
+    missing: tuple[TermName, ...]
+
+
+def read_answer(answer: InvoiceAnswer) -> Reading:
+    """Read the strings of an answer."""
+    return Reading(
+        invoice_number=_stated(answer.invoice_number),
+        issue_date=parse_date(answer.issue_date),
+        due_date=parse_date(answer.due_date),
+        vendor=_stated(answer.vendor),
+        buyer=_stated(answer.buyer),
+        currency=_currency(answer.currency),
+        totals=Totals(
+            lines=tuple(
+                Line(
+                    parse_amount(line.quantity),
+                    parse_amount(line.unit_price),
+                    parse_amount(line.amount),
+                )
+                for line in answer.line_items
+            ),
+            allowances=parse_amount(answer.allowances),
+            charges=parse_amount(answer.charges),
+            net=parse_amount(answer.net),
+            tax=parse_amount(answer.tax),
+            gross=parse_amount(answer.gross),
+            prepaid=parse_amount(answer.prepaid),
+            due=parse_amount(answer.due),
+        ),
+        missing=tuple(name for name in TERMS if name in answer.missing),
+    )
+
+
+def _stated(text: str) -> str | None:
+    return text.strip() or None
+
+
+def _currency(text: str) -> str | None:
+    code = text.strip().upper()
+    return code if code in CURRENCIES else None

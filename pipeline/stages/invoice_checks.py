@@ -1,0 +1,67 @@
+"""What speaks against the reading of an invoice: its sums, its form, and the text it came from."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from pipeline.signals import Signal
+from pipeline.stages.arithmetic import check_totals, odd_lines
+from pipeline.stages.dates import is_plausible
+from pipeline.stages.evidence import numbers_missing
+from pipeline.stages.invoice_answer import AMOUNTS, InvoiceAnswer, Reading
+
+_NAMED = 5
+_ODD_LINES = 0.3
+"""Quantity times price holds on 0.7 of true invoices, so it does not count by default."""
+
+
+def sum_signals(reading: Reading, tolerance: Decimal) -> list[Signal]:
+    """Check the three sums, and the lines for what it is worth."""
+    found = [
+        Signal("arithmetic", 1.0, f"The sum does not hold: {check.detail}.")
+        for check in check_totals(reading.totals, tolerance)
+        if check.state == "fails"
+    ]
+    if odd := odd_lines(reading.totals.lines, tolerance):
+        found.append(
+            Signal("arithmetic", _ODD_LINES, f"Quantity x price is not the amount of {odd} lines.")
+        )
+    return found
+
+
+def date_signals(reading: Reading) -> Iterable[Signal]:
+    """Check that the dates can be those of one document."""
+    for name in ("issue_date", "due_date"):
+        day = getattr(reading, name)
+        if day is not None and not is_plausible(day):
+            yield Signal("implausible", 1.0, f"{name}: no document bears the year {day.year}.")
+    if reading.issue_date and reading.due_date and reading.due_date < reading.issue_date:
+        yield Signal("implausible", 0.8, "due_date: before the issue date.")
+
+
+def form_signals(answer: InvoiceAnswer, reading: Reading) -> Iterable[Signal]:
+    """Notice what was answered and is no date, currency or amount."""
+    for name in ("issue_date", "due_date", "currency"):
+        if getattr(answer, name).strip() and getattr(reading, name) is None:
+            yield Signal("implausible", 1.0, f"{name}: there is no such thing.")
+    for name in AMOUNTS:
+        if getattr(answer, name).strip() and getattr(reading.totals, name) is None:
+            yield Signal("implausible", 1.0, f"{name}: not an amount.")
+    for number, (line, read) in enumerate(
+        zip(answer.line_items, reading.totals.lines, strict=True), start=1
+    ):
+        if line.amount.strip() and read.amount is None:
+            yield Signal("implausible", 1.0, f"line_items: the amount of line {number} is none.")
+
+
+def amount_signals(reading: Reading, text: str) -> list[Signal]:
+    """Notice amounts that the text does not contain; 0 need not be printed."""
+    totals = reading.totals
+    named = [(name, getattr(totals, name)) for name in AMOUNTS]
+    named += [(f"line {at}", line.amount) for at, line in enumerate(totals.lines, start=1)]
+    stated = [(name, amount) for name, amount in named if amount]
+    missing = set(numbers_missing((amount for _, amount in stated), text))
+    absent = [name for name, amount in stated if amount in missing]
+    if not absent:
+        return []
+    detail = f"Not in the text: {', '.join(absent[:_NAMED])}{' ...' if absent[_NAMED:] else ''}."
+    return [Signal("evidence_not_found", 0.8, detail)]

@@ -1,0 +1,224 @@
+"""Invoices and receipts: their parties, dates and amounts, from text, a PDF file or an image."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+from pipeline.questions import Part, Question, Text
+from pipeline.settings import InvoiceSettings
+from pipeline.signals import Signal
+from pipeline.stages.amounts import format_amount
+from pipeline.stages.checks import blank_signals, length_signals, missing_signals, quote_signals
+from pipeline.stages.claims import ClaimStore
+from pipeline.stages.files import FileEvent, Files
+from pipeline.stages.images import Legibility, legibility_signals
+from pipeline.stages.injection import injection_signals
+from pipeline.stages.invoice_answer import InvoiceAnswer, Reading, Term, read_answer
+from pipeline.stages.invoice_checks import amount_signals, date_signals, form_signals, sum_signals
+from pipeline.stages.prompt import Section, build_instructions
+from pipeline.stages.raw import check_text
+from pipeline.stages.schema import answer_schema
+from pipeline.stages.text import visible
+
+_ROLE = """\
+You read invoices, credit notes and receipts for a company's accounting. What you answer is booked \
+without anybody comparing it with the document, so an empty field is better than a wrong one."""
+
+_FIELDS = """\
+- `quote`: the words and figures of the document, at most twenty words, that state the amount to \
+pay or the total. Copied exactly; an empty string if nothing can be read.
+- `invoice_number`: the number of this document, as printed; of a receipt the receipt or document \
+number. Not an order, customer, delivery or tax number.
+- `issue_date`, `due_date`: as YYYY-MM-DD. The due date only if the document prints it or states a \
+term in days that you can add to the issue date. With 03/04/2025 let the country, the language and \
+the other dates decide which part is the month.
+- `vendor`: the name of whoever issues the document and is to be paid, without address.
+- `buyer`: the name of whoever it is made out to, without address; often missing on receipts.
+- `currency`: the ISO 4217 code, such as EUR, USD, GBP, MYR. From a sign or name if the country \
+leaves no doubt about it.
+- `line_items`: each position in the order of the document, with its `description`, `quantity`, \
+`unit_price` and `amount` as printed. Sub-totals, taxes, rounding and payments are no positions.
+- `allowances`: discounts and deductions on the whole document, summed. `charges`: freight, \
+packing, service charges and fees on the whole document, summed. Discounts that the lines' amounts \
+already contain do not count.
+- `net`: the total before tax. `tax`: all taxes, summed. `gross`: the total with tax.
+- `prepaid`: what was paid in advance. `due`: what is left to pay. Cash handed over at a till and \
+the change are neither.
+- `legibility`: legible if everything above can be read without guessing; partly if something that \
+matters cannot be; illegible if hardly anything can be.
+- `missing`: the names of those fields above that a complete document of this kind would have, but \
+that are not there or cannot be read."""
+
+_AMOUNTS = """\
+Write amounts as plain digits with a point before the decimals, at most one minus sign in front, \
+without grouping, currency or spaces: 1234.50, not 1.234,50 EUR. Keep the decimals that are \
+printed. Credit notes keep the signs that are printed.
+Give what the document prints, never what you worked out: sums are checked against each other \
+later, and a figure that you computed would hide a mistake.
+An empty string means that the document does not say, or that it cannot be read. For `allowances`, \
+`charges` and `prepaid` write 0 where the document is complete and shows none. Never write 0 for \
+any other amount unless a zero is printed."""
+
+_CARE = """\
+Read a number digit by digit; 3 and 8, 1 and 7, 0 and 6 are easily confused on scans. Tables that \
+run over pages are one table. If the document holds several invoices, take the first, and set \
+`unclear` to true. If it is no invoice, credit note or receipt at all, leave the fields empty and \
+set `unclear` to true. Totals that do not add up are given as printed; that alone does not make \
+the document unclear."""
+
+INSTRUCTIONS = build_instructions(
+    _ROLE,
+    Section("What to answer", _FIELDS),
+    Section("Amounts", _AMOUNTS),
+    Section("Care", _CARE),
+)
+
+DecimalString = Annotated[
+    Decimal,
+    PlainSerializer(format_amount, return_type=str),
+    WithJsonSchema({"type": "string"}),
+    Field(description="Exact, as a decimal string, in the document's currency."),
+]
+
+
+class InvoiceEvent(FileEvent):
+    """A record of `invoices.raw`: exactly one of `text`, `file` and `uri`."""
+
+    text: str | None = Field(None, description="The document as text.")
+
+    @classmethod
+    def contents(cls) -> tuple[str, ...]:
+        """The fields of which an event has exactly one."""
+        return ("text", *super().contents())
+
+
+class LineItem(BaseModel):
+    """A position of an invoice; null where the document does not say."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    description: str
+    quantity: DecimalString | None
+    unit_price: DecimalString | None
+    amount: DecimalString | None
+
+
+class InvoiceResult(BaseModel):
+    """`result` of a record of `invoices.enriched`; null where the document does not say."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    invoice_number: str | None
+    issue_date: date | None
+    due_date: date | None
+    vendor: str | None
+    buyer: str | None
+    currency: str | None = Field(description="ISO 4217 code.")
+    line_items: list[LineItem]
+    allowances: DecimalString | None = Field(description="On the whole document; 0 if none.")
+    charges: DecimalString | None = Field(description="On the whole document; 0 if none.")
+    net: DecimalString | None = Field(description="Total before tax.")
+    tax: DecimalString | None
+    gross: DecimalString | None = Field(description="Total with tax.")
+    prepaid: DecimalString | None = Field(description="Paid in advance; 0 if nothing was.")
+    due: DecimalString | None = Field(description="Left to pay.")
+    legibility: Legibility
+    missing: list[Term] = Field(description="What a complete document would have, and this lacks.")
+
+
+class Invoices:
+    """The stage `invoices`.
+
+    Args:
+        settings: Limits, required fields, tolerance, thresholds.
+        claims: Where a `uri` is redeemed; files below `settings.uri_allow` if not given.
+    """
+
+    name = "invoices"
+    raw_model = InvoiceEvent
+    result_model = InvoiceResult
+    reads_files = True
+
+    def __init__(self, settings: InvoiceSettings, claims: ClaimStore | None = None) -> None:
+        self._settings = settings
+        self._files = Files(settings, claims)
+        self._answer_schema = answer_schema(InvoiceAnswer)
+
+    def parse(
+        self, value: bytes, *, key: bytes | None, headers: Mapping[str, bytes]
+    ) -> InvoiceEvent:
+        """Read a raw event, JSON or a bare file."""
+        event = self._files.read_event(InvoiceEvent, value, key=key, headers=headers)
+        check_text("text", event.text or "", self._settings.max_text_chars)
+        return event
+
+    def question(self, event: InvoiceEvent) -> Question[InvoiceAnswer]:
+        """Ask about the text, or about the file once it is checked and scaled."""
+        part: Part = (
+            self._files.open(event) if event.text is None else Text("invoice", visible(event.text))
+        )
+        return Question(
+            stage=self.name,
+            instructions=INSTRUCTIONS,
+            parts=(part,),
+            answer_model=InvoiceAnswer,
+            answer_schema=self._answer_schema,
+            max_output_tokens=8192,
+        )
+
+    def signals(self, event: InvoiceEvent, answer: InvoiceAnswer) -> Sequence[Signal]:
+        """Check sums, form, completeness, and that all of it is in the text."""
+        reading = read_answer(answer)
+        return [
+            *sum_signals(reading, self._settings.amount_tolerance),
+            *date_signals(reading),
+            *form_signals(answer, reading),
+            *missing_signals(self._settings.required_fields, reading.missing),
+            *legibility_signals(answer.legibility),
+            *_text_signals(event.text, answer, reading),
+        ]
+
+    def result(self, event: InvoiceEvent, answer: InvoiceAnswer) -> InvoiceResult:  # noqa: ARG002
+        """What is published: empty strings become null, and so does what cannot be right."""
+        reading = read_answer(answer)
+        totals = reading.totals
+        return InvoiceResult(
+            invoice_number=reading.invoice_number,
+            issue_date=reading.issue_date,
+            due_date=reading.due_date,
+            vendor=reading.vendor,
+            buyer=reading.buyer,
+            currency=reading.currency,
+            allowances=totals.allowances,
+            charges=totals.charges,
+            net=totals.net,
+            tax=totals.tax,
+            gross=totals.gross,
+            prepaid=totals.prepaid,
+            due=totals.due,
+            line_items=[
+                LineItem(
+                    description=item.description.strip(),
+                    quantity=line.quantity,
+                    unit_price=line.unit_price,
+                    amount=line.amount,
+                )
+                for item, line in zip(answer.line_items, totals.lines, strict=True)
+            ],
+            legibility=answer.legibility,
+            missing=list(reading.missing),
+        )
+
+
+def _text_signals(text: str | None, answer: InvoiceAnswer, reading: Reading) -> list[Signal]:
+    if text is None:
+        return injection_signals(answer.quote, *(item.description for item in answer.line_items))
+    return blank_signals(text) or [
+        *quote_signals(answer.quote, text),
+        *amount_signals(reading, text),
+        *injection_signals(text),
+        *length_signals(text),
+    ]

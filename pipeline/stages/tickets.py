@@ -1,0 +1,195 @@
+"""Support tickets: what they are about, how urgent, in which language, and where they go."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from pipeline.questions import Question, Text
+from pipeline.settings import TicketSettings
+from pipeline.signals import Signal
+from pipeline.stages.checks import blank_signals, length_signals, quote_signals, runner_up_signals
+from pipeline.stages.codes import LANGUAGES
+from pipeline.stages.injection import injection_signals
+from pipeline.stages.prompt import Section, build_instructions
+from pipeline.stages.raw import check_text, read_event
+from pipeline.stages.schema import answer_schema
+from pipeline.stages.stage import Answer, RawEvent
+from pipeline.stages.taxonomy import any_case, label_lines, label_type, queues
+from pipeline.stages.text import visible
+
+Priority = Annotated[
+    Literal["low", "normal", "high", "urgent"], any_case("low", "normal", "high", "urgent")
+]
+
+_ROLE = """\
+You sort the support tickets of a company. Each ticket is routed by what you answer, without \
+anybody reading it first, so the label has to be right and the doubt has to be honest."""
+
+_FIELDS = """\
+- `quote`: the few words of the ticket, at most twenty, that decide its intent. Copied exactly, in \
+the ticket's own language; an empty string only if the ticket has no words.
+- `intent`: one of the labels below.
+- `runner_up`: the label that comes second, if a careful person could defend it; otherwise null.
+- `several_matters`: true if the ticket asks for two or more things that belong to different \
+labels. Then `intent` is the one that cannot wait, or else the first, and `runner_up` the other.
+- `priority`: see below.
+- `language`: the ISO 639-1 code of the language the customer writes in, for example en, de, pt, \
+zh; an empty string if there are no words. Quoted mail, signatures and product names do not count.
+- `summary`: one sentence in English, at most 25 words, saying who wants what. Facts of the \
+ticket only: no advice, no guesses, no greeting."""
+
+_PRIORITIES = """\
+- urgent: people are in danger, money is being lost now, data has leaked, or many users cannot \
+work at all.
+- high: one customer cannot use what they pay for, was charged wrongly, names a deadline within \
+two days, or threatens to leave or to sue.
+- normal: a request or a fault that can wait for the usual answering time.
+- low: thanks, feedback, ideas, questions out of curiosity, advertising.
+Capital letters, exclamation marks and the word "urgent" alone do not raise the priority; what \
+happened does."""
+
+_HOW_TO_CHOOSE = """\
+Judge what the customer wants to happen next, not which words occur: "I cannot pay because the \
+page shows an error" is a fault of the page, "the error on my invoice" is about the invoice. Where \
+a ticket continues an earlier conversation, the newest message counts. Sarcasm and anger are a \
+tone, not an intent. If no label fits, take the one that would know best whom to ask, and set \
+`unclear` to true. Advertising, chain letters and empty tickets are not faults of the customer: \
+label them as well as you can and set `unclear` to true."""
+
+
+class TicketEvent(RawEvent):
+    """A record of `tickets.raw`."""
+
+    body: str
+    subject: str | None = None
+    customer_id: str | None = None
+    channel: str | None = Field(None, description="E-mail, chat, telephone; the publisher's words.")
+    created_at: str | None = Field(None, description="RFC 3339.")
+
+
+class TicketAnswer(Answer):
+    """What is asked of a ticket; the labels of intent are the settings'."""
+
+    quote: str = Field(description="Words of the ticket, copied exactly, that decide its intent.")
+    intent: str = Field(description="What the customer wants.")
+    runner_up: str | None = Field(description="The second-best intent, or null.")
+    several_matters: bool = Field(description="True if it asks for things of different intents.")
+    priority: Priority = Field(description="How soon it has to be answered.")
+    language: str = Field(description="ISO 639-1 code; empty if there are no words.")
+    summary: str = Field(description="One sentence in English.")
+
+
+class TicketResult(BaseModel):
+    """`result` of a record of `tickets.enriched`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    intent: str = Field(description="One of the labels that the pipeline is set up with.")
+    priority: Priority
+    language: str | None = Field(description="ISO 639-1 code; null if it could not be told.")
+    summary: str = Field(description="One sentence in English.")
+    queue: str = Field(description="Where the ticket goes: the queue of its intent.")
+    runner_up: str | None = Field(description="A second intent that was considered.")
+
+
+class Tickets:
+    """The stage `tickets`."""
+
+    name = "tickets"
+    raw_model = TicketEvent
+    result_model = TicketResult
+    reads_files = False
+
+    def __init__(self, settings: TicketSettings) -> None:
+        self._settings = settings
+        self._queues = queues(settings.intents)
+        self._instructions = _instructions(settings)
+        self._answer_model = _answer_model(settings)
+        self._answer_schema = answer_schema(self._answer_model)
+
+    def parse(
+        self,
+        value: bytes,
+        *,
+        key: bytes | None,  # noqa: ARG002 - the id is in the event
+        headers: Mapping[str, bytes],  # noqa: ARG002
+    ) -> TicketEvent:
+        """Read a raw ticket."""
+        event = read_event(TicketEvent, value, max_bytes=self._settings.max_event_bytes)
+        check_text("body", event.body, self._settings.max_text_chars)
+        check_text("subject", event.subject or "", self._settings.max_text_chars)
+        return event
+
+    def question(self, event: TicketEvent) -> Question[TicketAnswer]:
+        """Ask about a ticket: its subject, if it has one, and its body."""
+        subject = (Text("subject", visible(event.subject)),) if event.subject else ()
+        return Question(
+            stage=self.name,
+            instructions=self._instructions,
+            parts=(*subject, Text("body", visible(event.body))),
+            answer_model=self._answer_model,
+            answer_schema=self._answer_schema,
+            max_output_tokens=600,
+        )
+
+    def signals(self, event: TicketEvent, answer: TicketAnswer) -> Sequence[Signal]:
+        """Check the quote, the language code, the runner-up, and the ticket itself."""
+        texts = (event.subject, event.body)
+        if blank := blank_signals(*texts):
+            return blank
+        return [
+            *quote_signals(answer.quote, *texts),
+            *runner_up_signals(answer.intent, answer.runner_up, answer.stated_confidence),
+            *_own_signals(answer),
+            *injection_signals(*texts),
+            *length_signals(*texts),
+        ]
+
+    def result(self, event: TicketEvent, answer: TicketAnswer) -> TicketResult:  # noqa: ARG002
+        """What is published; the queue follows from the intent."""
+        return TicketResult(
+            intent=answer.intent,
+            priority=answer.priority,
+            language=_language(answer),
+            summary=answer.summary.strip(),
+            queue=self._queues[answer.intent],
+            runner_up=answer.runner_up if answer.runner_up != answer.intent else None,
+        )
+
+
+def _instructions(settings: TicketSettings) -> str:
+    return build_instructions(
+        _ROLE,
+        Section("What to answer", _FIELDS),
+        Section("Intents", label_lines(settings.intents)),
+        Section("Priorities", _PRIORITIES),
+        Section("How to choose", _HOW_TO_CHOOSE),
+    )
+
+
+def _answer_model(settings: TicketSettings) -> type[TicketAnswer]:
+    intents: Any = label_type(label.name for label in settings.intents)
+    fields = TicketAnswer.model_fields
+    return create_model(
+        "TicketAnswer",
+        __base__=TicketAnswer,
+        intent=(intents, fields["intent"]),
+        runner_up=(intents | None, fields["runner_up"]),
+    )
+
+
+def _language(answer: TicketAnswer) -> str | None:
+    code = answer.language.strip().lower()
+    return code if code in LANGUAGES else None
+
+
+def _own_signals(answer: TicketAnswer) -> list[Signal]:
+    found = []
+    if answer.several_matters:
+        found.append(Signal("several_matters", 1.0, "The ticket asks for several things."))
+    if _language(answer) is None:
+        found.append(Signal("implausible", 0.6, "language: not a code of ISO 639-1."))
+    if not answer.summary.strip():
+        found.append(Signal("missing_field", 0.6, "summary: empty."))
+    return found
