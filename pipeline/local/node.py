@@ -9,7 +9,8 @@ from pathlib import Path
 from pipeline.local.broker import BrokerFailed
 from pipeline.local.child import Child
 from pipeline.settings import KafkaSettings
-from pipeline.stream.connection import ConnectionFailed, check_connection
+from pipeline.stream.connection import check_connection
+from pipeline.stream.connection_errors import ConnectionFailed
 
 _POLL = 0.01
 _LAST_LINES = 5

@@ -2,43 +2,30 @@
 
 import asyncio
 import logging
-import os
-import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import collect_hosts, create_conn
-from aiokafka.errors import (
-    IllegalSaslStateError,
-    KafkaConnectionError,
-    KafkaError,
-    SaslAuthenticationFailed,
-    UnsupportedSaslMechanismError,
-)
+from aiokafka.errors import KafkaError
 from aiokafka.protocol.metadata import MetadataRequest
 
-from pipeline.errors import PipelineError, WrongUse
+from pipeline.errors import WrongUse
 from pipeline.settings import KafkaSettings
+from pipeline.stream.connection_errors import (
+    BrokerUnreachable,
+    ConnectionFailed,
+    explain,
+    explain_connecting,
+    has_tls,
+    reason,
+)
 
-
-class ConnectionFailed(PipelineError):
-    """No broker let us in; the text says why and what to do."""
-
-
-class BrokerUnreachable(ConnectionFailed):
-    """Nothing answers at the configured addresses: a broker may come back."""
-
-
-class WrongCredentials(ConnectionFailed):
-    """A broker answered and refused the user, the password, the mechanism or the certificate."""
-
-
-class TlsMismatch(ConnectionFailed):
-    """The two sides disagree on whether there is TLS, or on whom they trust."""
+_LOGGERS_OF_PAYLOADS = ("aiokafka.conn", "aiokafka.producer.producer")
+"""Their debug level prints requests and records whole: credentials, keys and values."""
 
 
 def client_options(settings: KafkaSettings) -> dict[str, Any]:
@@ -49,7 +36,8 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
     Raises:
         WrongUse: The settings contradict each other, or a certificate file cannot be read.
     """
-    logging.getLogger("aiokafka.conn").addFilter(_above_debug)
+    for logger in _LOGGERS_OF_PAYLOADS:
+        logging.getLogger(logger).addFilter(_above_debug)
     options: dict[str, Any] = {
         "bootstrap_servers": settings.bootstrap_servers,
         "client_id": settings.client_id,
@@ -90,7 +78,9 @@ async def admin_client(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminCl
     """A started admin client, closed at the end.
 
     Raises:
-        ConnectionFailed: No broker let us in.
+        ConnectionFailed: No broker let us in, or the connection was lost.
+        NotPermitted: The brokers do not allow what was asked.
+        RequestFailed: Another error of aiokafka came out of the body.
     """
     await check_connection(settings)
     client = AIOKafkaAdminClient(**client_options(settings))
@@ -106,7 +96,9 @@ async def consumer_client(
     """A started consumer with further `options` of aiokafka, stopped at the end.
 
     Raises:
-        ConnectionFailed: No broker let us in.
+        ConnectionFailed: No broker let us in, or the connection was lost.
+        NotPermitted: The brokers do not allow what was asked.
+        RequestFailed: Another error of aiokafka came out of the body.
     """
     await check_connection(settings)
     client = AIOKafkaConsumer(**client_options(settings), **options)
@@ -122,107 +114,14 @@ async def producer_client(
     """A started producer with further `options` of aiokafka, flushed and stopped at the end.
 
     Raises:
-        ConnectionFailed: No broker let us in.
+        ConnectionFailed: No broker let us in, or the connection was lost.
+        NotPermitted: The brokers do not allow what was asked.
+        RequestFailed: Another error of aiokafka came out of the body.
     """
     await check_connection(settings)
     client = AIOKafkaProducer(**client_options(settings), **options)
     async with _running(client.start, client.stop, settings):
         yield client
-
-
-def explain(error: BaseException, settings: KafkaSettings, address: str) -> ConnectionFailed:
-    """What an error of connecting to `address` means, as a type and a sentence."""
-    chain = list(_causes(error))
-    for recognise in (_credentials, _tls, _hung_up):
-        for cause in chain:
-            found = recognise(cause, settings, address)
-            if found is not None:
-                return found
-    return BrokerUnreachable(
-        f"No broker answers at {settings.bootstrap_servers} ({_reason(chain[-1])}): start one, "
-        "or set kafka.bootstrap_servers (PIPELINE_KAFKA__BOOTSTRAP_SERVERS) to where one is."
-    )
-
-
-def _credentials(
-    cause: BaseException, settings: KafkaSettings, address: str
-) -> ConnectionFailed | None:
-    if isinstance(cause, SaslAuthenticationFailed):
-        return WrongCredentials(
-            f"The broker at {address} refused user {settings.sasl_username!r} "
-            f"({settings.sasl_mechanism}): check kafka.sasl_username and kafka.sasl_password."
-        )
-    if isinstance(cause, UnsupportedSaslMechanismError):
-        return WrongCredentials(
-            f"The broker at {address} does not take {settings.sasl_mechanism}: "
-            "set kafka.sasl_mechanism to one that it takes."
-        )
-    if isinstance(cause, IllegalSaslStateError):
-        return WrongCredentials(
-            f"The broker at {address} takes no credentials on that port: set "
-            f"kafka.security_protocol to {'SSL' if _has_tls(settings) else 'PLAINTEXT'}, "
-            "or use its SASL port."
-        )
-    if isinstance(cause, ssl.SSLError) and "CERTIFICATE_REQUIRED" in str(cause):
-        return WrongCredentials(
-            f"The broker at {address} wants a client certificate: "
-            "set kafka.ssl_cert_file and kafka.ssl_key_file."
-        )
-    return None
-
-
-def _tls(cause: BaseException, settings: KafkaSettings, address: str) -> ConnectionFailed | None:
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        trusted = settings.ssl_ca_file or "the certificates of the system"
-        return TlsMismatch(
-            f"The certificate of the broker at {address} is not accepted "
-            f"({cause.verify_message.rstrip('.')}; trusted: {trusted}): "
-            "set kafka.ssl_ca_file to the CA that signed it, and use the host name it is for."
-        )
-    if isinstance(cause, ssl.SSLError):
-        return TlsMismatch(
-            f"TLS with the broker at {address} failed ({_reason(cause)}): "
-            "check kafka.security_protocol, the port and the certificates."
-        )
-    return None
-
-
-def _hung_up(
-    cause: BaseException, settings: KafkaSettings, address: str
-) -> ConnectionFailed | None:
-    """A broker says nothing to a client that speaks another protocol: it closes."""
-    if not isinstance(cause, EOFError | ConnectionResetError):
-        return None
-    likely = "has no TLS" if _has_tls(settings) else "has TLS or asks for credentials"
-    return TlsMismatch(
-        f"The broker at {address} closed the connection without a word, as happens on a port "
-        f"that {likely}: kafka.security_protocol is {settings.security_protocol}, "
-        "set it to what that port speaks."
-    )
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    cause: BaseException | None = error
-    # A time-out is raised from the cancellation that it made: no cause of its own.
-    while cause is not None and not isinstance(cause, asyncio.CancelledError):
-        yield cause
-        cause = cause.__cause__
-
-
-def _reason(error: BaseException) -> str:
-    match error:
-        case TimeoutError():
-            return "no answer in time"
-        case ConnectionRefusedError():
-            return "connection refused"
-        case socket.gaierror():
-            return "the host name is not known"
-        case ssl.SSLError():
-            return str(getattr(error, "reason", None) or error).replace("_", " ").lower()
-        case OSError(errno=int(number)):
-            return os.strerror(number).lower()
-        case _:
-            return str(error) or type(error).__name__
 
 
 async def _attempt(
@@ -238,7 +137,7 @@ async def _attempt(
                 closed = connection.close()
             await closed
     except (OSError, EOFError, KafkaError, ValueError) as error:
-        return explain(error, settings, f"{host}:{port}")
+        return explain_connecting(error, settings, f"{host}:{port}")
     return None
 
 
@@ -249,11 +148,10 @@ async def _running(
     settings: KafkaSettings,
 ) -> AsyncIterator[None]:
     try:
-        try:
-            await start()
-        except KafkaConnectionError as error:
-            raise explain(error, settings, settings.bootstrap_servers) from error
+        await start()
         yield
+    except KafkaError as error:
+        raise explain(error, settings) from error
     finally:
         await stop()
 
@@ -269,13 +167,9 @@ def _addresses(settings: KafkaSettings) -> list[tuple[str, int]]:
     return [(host, port) for host, port, _ in found]
 
 
-def _has_tls(settings: KafkaSettings) -> bool:
-    return settings.security_protocol in {"SSL", "SASL_SSL"}
-
-
 def _tls_options(settings: KafkaSettings) -> dict[str, Any]:
     given = settings.ssl_ca_file or settings.ssl_cert_file or settings.ssl_key_file
-    if not _has_tls(settings):
+    if not has_tls(settings):
         if given:
             raise WrongUse(
                 f"kafka.security_protocol is {settings.security_protocol}, which has no TLS, but "
@@ -294,7 +188,7 @@ def _tls_options(settings: KafkaSettings) -> dict[str, Any]:
         raise WrongUse(
             f"A file of kafka.ssl_ca_file ({settings.ssl_ca_file}), kafka.ssl_cert_file "
             f"({settings.ssl_cert_file}) and kafka.ssl_key_file ({settings.ssl_key_file}) "
-            f"cannot be used ({_reason(error)}): each must be readable PEM, and "
+            f"cannot be used ({reason(error)}): each must be readable PEM, and "
             "kafka.ssl_key_password must fit the key."
         ) from error
     return {"ssl_context": context}
@@ -330,5 +224,4 @@ class _Hidden(str):
 
 
 def _above_debug(record: logging.LogRecord) -> bool:
-    """The debug log of aiokafka prints every request whole: credentials, keys and payloads."""
     return record.levelno > logging.DEBUG

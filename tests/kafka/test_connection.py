@@ -17,14 +17,13 @@ from pydantic import SecretStr
 
 from pipeline.errors import WrongUse
 from pipeline.settings import KafkaSettings
-from pipeline.stream.connection import (
+from pipeline.stream.connection import check_connection, client_options
+from pipeline.stream.connection_errors import (
     BrokerUnreachable,
     ConnectionFailed,
     TlsMismatch,
     WrongCredentials,
-    check_connection,
-    client_options,
-    explain,
+    explain_connecting,
 )
 
 SECURE = KafkaSettings(
@@ -121,7 +120,7 @@ def caused(cause: BaseException) -> KafkaConnectionError:
 def test_an_error_becomes_a_type_and_a_sentence(
     error: Exception, kind: type[ConnectionFailed], says: str
 ) -> None:
-    failure = explain(error, SECURE, "kafka:9093")
+    failure = explain_connecting(error, SECURE, "kafka:9093")
     assert type(failure) is kind
     assert says in str(failure)
     assert str(failure).endswith(".")

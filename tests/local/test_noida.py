@@ -5,7 +5,8 @@ import pytest
 
 from pipeline.local.broker import BrokerFailed, LocalBroker
 from pipeline.local.noida import NoidaBroker
-from pipeline.stream.connection import BrokerUnreachable, check_connection
+from pipeline.stream.connection import check_connection
+from pipeline.stream.connection_errors import BrokerUnreachable
 
 
 async def test_a_taken_port_is_told_without_the_loader_s_warning() -> None:
