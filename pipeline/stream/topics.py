@@ -1,0 +1,259 @@
+"""The topics of the pipeline: what they are called, how they must be, and how they are made."""
+
+import asyncio
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
+
+from pipeline.errors import PipelineError, WrongUse
+from pipeline.settings import TopicSettings
+
+ESCALATIONS = "escalations"
+"""The stage that reads what the others escalate, whatever its topic is called."""
+
+_LEGAL = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_BROKER_DEFAULT = -1
+_CREATED_WITHIN = 30.0
+_POLL = 0.02
+_MAX_MESSAGE_BYTES = "max.message.bytes"
+
+
+class TopicsFailed(PipelineError):
+    """A topic could not be made or described; the text says which and why."""
+
+
+class TopicNames:
+    """What each topic is called under the settings. Pure.
+
+    Raises:
+        WrongUse: A name of the settings is none that Kafka takes.
+    """
+
+    def __init__(self, settings: TopicSettings) -> None:
+        self._prefix = settings.prefix
+        self.escalations = self._name(settings.escalations)
+        self.review = self._name(settings.review)
+        self.dead_letters = self._name(settings.dead_letters)
+
+    def raw(self, stage: str) -> str:
+        """Where publishers put the events of a stage."""
+        return self._name(f"{stage}.raw")
+
+    def enriched(self, stage: str) -> str:
+        """Where the results of a stage go."""
+        return self._name(f"{stage}.enriched")
+
+    def read_by(self, stage: str) -> str:
+        """What a stage consumes: its raw events, or what was escalated."""
+        return self.escalations if stage == ESCALATIONS else self.raw(stage)
+
+    def of(self, stages: Iterable[str]) -> tuple[str, ...]:
+        """Every topic that these stages read or write, each once."""
+        names = [self.escalations, self.review, self.dead_letters]
+        for stage in stages:
+            if stage != ESCALATIONS:
+                names += [self.raw(stage), self.enriched(stage)]
+        return tuple(dict.fromkeys(names))
+
+    def _name(self, name: str) -> str:
+        full = self._prefix + name
+        if not _LEGAL.fullmatch(full) or full in {".", ".."}:
+            raise WrongUse(
+                f"{full!r} cannot be the name of a topic: letters, digits, '.', '_' and '-', "
+                "at most 249; see kafka.topics in the settings."
+            )
+        return full
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """A topic as it is.
+
+    Args:
+        replication_factor: Of its first partition.
+        max_message_bytes: The largest batch of records that it takes; None if we may not see it.
+    """
+
+    name: str
+    partitions: int
+    replication_factor: int
+    max_message_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TopicReport:
+    """What `create` found or did.
+
+    Args:
+        was_created: False if it was there before.
+        differences: Sentences on how it is not what the settings say; it was left as it is.
+    """
+
+    name: str
+    was_created: bool
+    differences: tuple[str, ...] = field(default=())
+
+
+def differences(state: TopicState, settings: TopicSettings) -> tuple[str, ...]:
+    """In what an existing topic is not what the settings say, and what to do. Pure."""
+    found = []
+    if state.partitions != settings.partitions:
+        found.append(
+            f"{state.name} has {state.partitions} partitions and topics.partitions is "
+            f"{settings.partitions}: keys keep their order only if that stays, so change the "
+            "setting, or make a new topic."
+        )
+    if settings.replication_factor not in {_BROKER_DEFAULT, state.replication_factor}:
+        found.append(
+            f"{state.name} has replication factor {state.replication_factor} and "
+            f"topics.replication_factor is {settings.replication_factor}: reassign its "
+            "partitions with the tools of Kafka, or change the setting."
+        )
+    if state.max_message_bytes is not None and state.max_message_bytes < settings.max_message_bytes:
+        found.append(
+            f"{state.name} takes records of up to {state.max_message_bytes} bytes and "
+            f"topics.max_message_bytes is {settings.max_message_bytes}: raise the topic's "
+            f"{_MAX_MESSAGE_BYTES}, or lower the setting."
+        )
+    return tuple(found)
+
+
+class Topics:
+    """Makes and describes topics through an admin client that was started.
+
+    Args:
+        admin: From `pipeline.stream.connection.admin_client`.
+        settings: What new topics are to be like.
+        configs: Further configuration of new topics, such as a local broker's `topic_configs`.
+    """
+
+    def __init__(
+        self,
+        admin: AIOKafkaAdminClient,
+        settings: TopicSettings,
+        *,
+        configs: Mapping[str, str] | None = None,
+    ) -> None:
+        self._admin = admin
+        self._settings = settings
+        self._configs = {_MAX_MESSAGE_BYTES: str(settings.max_message_bytes), **(configs or {})}
+
+    async def names(self) -> tuple[str, ...]:
+        """Every topic there is, Kafka's own excepted, sorted."""
+        return tuple(sorted(await self._metadata()))
+
+    async def describe(self, names: Collection[str]) -> dict[str, TopicState]:
+        """Those of the topics that exist.
+
+        Brokers make a topic that somebody asks for by name, so all are asked for.
+        """
+        metadata = await self._metadata()
+        present = [name for name in names if name in metadata]
+        limits = await self._limits(present)
+        return {
+            name: TopicState(
+                name=name,
+                partitions=len(metadata[name]),
+                replication_factor=len(metadata[name][0]["replicas"]),
+                max_message_bytes=limits.get(name),
+            )
+            for name in present
+        }
+
+    async def create(self, names: Collection[str]) -> list[TopicReport]:
+        """Make those that are missing, and wait until they can be used; none is changed.
+
+        Raises:
+            TopicsFailed: The brokers refuse one, or it has no leader in time.
+        """
+        existing = await self.describe(names)
+        missing = [name for name in names if name not in existing]
+        made = await self._create(missing)
+        await self._usable(missing)
+        existing |= await self.describe([name for name in missing if name not in made])
+        return [
+            TopicReport(name, was_created=True)
+            if name in made
+            else TopicReport(name, False, differences(existing[name], self._settings))
+            for name in names
+        ]
+
+    async def delete(self, names: Collection[str]) -> None:
+        """Remove topics with their records, where they exist.
+
+        Raises:
+            TopicsFailed: The brokers refuse.
+        """
+        present = set(names) & set(await self._metadata())
+        if present:
+            response = await self._admin.delete_topics(sorted(present))
+            for name, code, *_ in response.topic_error_codes:
+                if for_code(code) is not NoError:
+                    raise TopicsFailed(f"Topic {name} cannot be deleted: {for_code(code).message}.")
+
+    async def _create(self, names: Sequence[str]) -> set[str]:
+        if not names:
+            return set()
+        response = await self._admin.create_topics([self._new(name) for name in names])
+        made = set()
+        for name, code, *text in response.topic_errors:
+            error = for_code(code)
+            if error is NoError:
+                made.add(name)
+            elif error is not TopicAlreadyExistsError:
+                reason = (text[0] if text and text[0] else error.message).rstrip(".")
+                raise TopicsFailed(f"The brokers refuse to make topic {name}: {reason}.")
+        return made
+
+    def _new(self, name: str) -> NewTopic:
+        factor = self._settings.replication_factor
+        # aiokafka wants assignments, if only empty ones, beside the broker's default factor.
+        assignments: dict[int, list[int]] | None = {} if factor == _BROKER_DEFAULT else None
+        return NewTopic(name, self._settings.partitions, factor, assignments, self._configs)
+
+    async def _usable(self, names: Sequence[str]) -> None:
+        try:
+            async with asyncio.timeout(_CREATED_WITHIN):
+                while not _have_leaders(  # noqa: ASYNC110 - the brokers' state
+                    await self._metadata(), names
+                ):
+                    await asyncio.sleep(_POLL)
+        except TimeoutError:
+            raise TopicsFailed(
+                f"No broker leads every partition of {', '.join(names)} after "
+                f"{_CREATED_WITHIN:g} s: look at the brokers."
+            ) from None
+
+    async def _metadata(self) -> dict[str, list[dict[str, Any]]]:
+        described = await self._admin.describe_topics()
+        return {
+            topic["topic"]: topic["partitions"]
+            for topic in described
+            if topic["partitions"] and not topic["topic"].startswith("__")
+        }
+
+    async def _limits(self, names: Sequence[str]) -> dict[str, int]:
+        if not names:
+            return {}
+        wanted = {_MAX_MESSAGE_BYTES: None}
+        [response] = await self._admin.describe_configs(
+            [ConfigResource(ConfigResourceType.TOPIC, name, wanted) for name in names]
+        )
+        return {
+            name: int(value)
+            for code, _, _, name, entries in response.resources
+            for option, value, *_ in entries
+            if for_code(code) is NoError and option == _MAX_MESSAGE_BYTES
+        }
+
+
+def _have_leaders(metadata: Mapping[str, list[dict[str, Any]]], names: Iterable[str]) -> bool:
+    return all(
+        name in metadata and all(partition["leader"] >= 0 for partition in metadata[name])
+        for name in names
+    )

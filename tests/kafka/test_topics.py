@@ -1,0 +1,142 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import WrongUse
+from pipeline.local.broker import LocalBroker
+from pipeline.settings import TopicSettings
+from pipeline.stream.connection import admin_client
+from pipeline.stream.topics import (
+    TopicNames,
+    TopicReport,
+    Topics,
+    TopicsFailed,
+    TopicState,
+    differences,
+)
+from tests.brokers import FreshName
+
+WANTED = TopicSettings(partitions=3, replication_factor=1, max_message_bytes=2_000_000)
+
+
+def test_a_name_that_kafka_would_refuse_is_wrong_use() -> None:
+    with pytest.raises(WrongUse, match="cannot be the name of a topic"):
+        TopicNames(TopicSettings(prefix="acme/"))
+    with pytest.raises(WrongUse, match="at most 249"):
+        TopicNames(TopicSettings(prefix="a" * 248))
+
+
+def test_the_topics_of_stages_are_the_contract_s() -> None:
+    names = TopicNames(TopicSettings())
+    assert set(names.of(["tickets", "escalations"])) == {
+        "tickets.raw",
+        "tickets.enriched",
+        "escalations",
+        "review",
+        "dead-letters",
+    }
+
+
+def test_the_prefix_is_put_before_every_topic() -> None:
+    names = TopicNames(TopicSettings(prefix="acme.", dead_letters="dlq"))
+    assert all(name.startswith("acme.") for name in names.of(["tickets"]))
+    assert names.dead_letters == "acme.dlq"
+
+
+def test_the_stage_of_escalations_reads_what_was_escalated() -> None:
+    names = TopicNames(TopicSettings(prefix="acme.", escalations="hard"))
+    assert names.read_by("escalations") == "acme.hard"
+    assert names.read_by("tickets") == "acme.tickets.raw"
+
+
+@given(st.lists(st.sampled_from(["tickets", "invoices", "images", "escalations"])))
+def test_each_topic_is_named_once(stages: list[str]) -> None:
+    named = TopicNames(TopicSettings()).of(stages)
+    assert len(named) == len(set(named))
+    assert {TopicNames(TopicSettings()).read_by(stage) for stage in stages} <= set(named)
+
+
+def test_a_topic_that_differs_says_in_what_and_what_to_do() -> None:
+    state = TopicState("t", partitions=1, replication_factor=2, max_message_bytes=1_000_000)
+    partitions, factor, size = differences(state, WANTED)
+    assert "1 partitions" in partitions
+    assert "replication factor 2" in factor
+    assert "1000000 bytes" in size
+
+
+def test_a_topic_that_takes_more_or_hides_its_limit_does_not_differ() -> None:
+    state = TopicState("t", partitions=3, replication_factor=1, max_message_bytes=3_000_000)
+    assert differences(state, WANTED) == ()
+    assert differences(replace(state, max_message_bytes=None), WANTED) == ()
+
+
+def test_the_brokers_own_replication_factor_is_whatever_it_is() -> None:
+    state = TopicState("t", partitions=6, replication_factor=3)
+    assert differences(state, TopicSettings(replication_factor=-1)) == ()
+
+
+async def test_a_refusal_names_the_topic_and_the_reason(
+    any_broker: LocalBroker, fresh_name: FreshName
+) -> None:
+    name = fresh_name("many")
+    settings = TopicSettings(partitions=1, replication_factor=7)
+    async with admin_client(any_broker.settings) as admin:
+        with pytest.raises(TopicsFailed, match=f"{name}: .*eplicat"):
+            await Topics(admin, settings).create([name])
+
+
+async def test_describing_a_topic_that_is_missing_does_not_make_it(
+    any_broker: LocalBroker, fresh_name: FreshName
+) -> None:
+    name = fresh_name("missing")
+    async with admin_client(any_broker.settings) as admin:
+        topics = Topics(admin, WANTED)
+        assert await topics.describe([name]) == {}
+        assert name not in await topics.names()
+
+
+async def test_creating_is_idempotent_and_sets_what_was_asked_for(
+    any_broker: LocalBroker, fresh_name: FreshName
+) -> None:
+    name = fresh_name("made")
+    async with admin_client(any_broker.settings) as admin:
+        topics = Topics(admin, WANTED, configs=any_broker.topic_configs)
+        assert await topics.create([name]) == [TopicReport(name, was_created=True)]
+        assert await topics.create([name]) == [TopicReport(name, was_created=False)]
+        assert await topics.describe([name]) == {name: TopicState(name, 3, 1, 2_000_000)}
+
+
+async def test_a_topic_that_exists_is_left_as_it_is(
+    any_broker: LocalBroker, fresh_name: FreshName
+) -> None:
+    name = fresh_name("other")
+    async with admin_client(any_broker.settings) as admin:
+        await Topics(admin, WANTED).create([name])
+        [report] = await Topics(admin, TopicSettings(partitions=5)).create([name])
+        assert not report.was_created
+        assert len(report.differences) == 2
+        assert (await Topics(admin, WANTED).describe([name]))[name].partitions == 3
+
+
+async def test_the_brokers_default_factor_can_be_asked_for(
+    any_broker: LocalBroker, fresh_name: FreshName
+) -> None:
+    name = fresh_name("default")
+    async with admin_client(any_broker.settings) as admin:
+        topics = Topics(admin, TopicSettings(partitions=2, replication_factor=-1))
+        await topics.create([name])
+        assert (await topics.describe([name]))[name].replication_factor == 1
+
+
+async def test_a_deleted_topic_is_gone_and_deleting_it_again_is_fine(
+    any_broker: LocalBroker, fresh_name: FreshName
+) -> None:
+    name = fresh_name("gone")
+    async with admin_client(any_broker.settings) as admin:
+        topics = Topics(admin, WANTED)
+        await topics.create([name])
+        await topics.delete([name])
+        await topics.delete([name])
+        assert name not in await topics.names()
