@@ -12,7 +12,7 @@ from pipeline.processing.judge import Judge, Judgement
 from pipeline.processing.observer import ProcessorObserver
 from pipeline.processing.outgoing import dead_letter, publication
 from pipeline.questions import Question
-from pipeline.stages.stage import RawEvent, Stage
+from pipeline.stages.stage import Answer, RawEvent, Stage
 from pipeline.stream.records import End, Outcome, Received
 from pipeline.stream.topics import TopicNames
 
@@ -52,11 +52,10 @@ class HaikuProcessor:
             event = read(self._stage, received)
             question = await ask_about(self._stage, event)
             judgement = await self._judge(self._stage, event, question)
-            outcome = (
-                self._escalated(received, event, judgement)
-                if judgement.doubts or judgement.answer is None
-                else self._accepted(received, event, judgement)
-            )
+            if judgement.doubts or judgement.answer is None:
+                outcome = self._escalated(received, event, judgement)
+            else:
+                outcome = self._accepted(received, event, judgement.answer, judgement)
         except Invalid as invalid:
             self._observer.dead_lettered(self._stage.name, invalid.reason)
             topic = self._topics.dead_letters
@@ -64,15 +63,17 @@ class HaikuProcessor:
         self._observer.decided(self._stage.name, self._judge.tier, outcome.end)
         return outcome
 
-    def _accepted(self, received: Received, event: RawEvent, judgement: Judgement[Any]) -> Outcome:
+    def _accepted(
+        self, received: Received, event: RawEvent, answer: Answer, judgement: Judgement[Any]
+    ) -> Outcome:
         stage = self._stage
         record = self._enriched(
-            schema=f"{stage.name}.enriched/1",
+            schema_=f"{stage.name}.enriched/1",
             event_id=event.id,
             stage=stage.name,
-            result=of_stage(stage.name, stage.result, event, judgement.answer),
+            result=of_stage(stage.name, stage.result, event, answer),
             decided_by=self._judge.tier.value,
-            confidence=judgement.answer.stated_confidence,
+            confidence=answer.stated_confidence,
             escalation=None,
             model=judgement.model,
             usage=judgement.usage,
@@ -92,7 +93,7 @@ class HaikuProcessor:
         for doubt in judgement.doubts:
             self._observer.doubted(stage.name, doubt.code)
         record = Escalation(
-            schema="escalations/1",
+            schema_="escalations/1",
             event_id=event.id,
             stage=stage.name,
             event=event.model_dump(mode="json", by_alias=True),

@@ -1,6 +1,7 @@
 """The second tier: what Haiku's answer could not be trusted on, of all stages."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -20,11 +21,21 @@ from pipeline.processing.haiku import AnyStage, ask_about, published_result
 from pipeline.processing.judge import Judge, Judgement
 from pipeline.processing.observer import ProcessorObserver
 from pipeline.processing.outgoing import dead_letter, publication
-from pipeline.stages.stage import RawEvent
+from pipeline.stages.stage import Answer, RawEvent
 from pipeline.stream.records import End, Outcome, Received
 from pipeline.stream.topics import TopicNames
 
 NAME = "escalations"
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One escalation, read: the record, what is in it, and the stage it belongs to."""
+
+    received: Received
+    escalation: Escalation
+    stage: AnyStage
+    event: RawEvent
 
 
 class SonnetProcessor:
@@ -60,50 +71,46 @@ class SonnetProcessor:
     async def __call__(self, received: Received) -> Outcome:
         """Handle one escalation."""
         try:
-            escalation = _read(received)
-            stage, event = self._raw_event(escalation)
-            question = await ask_about(stage, event)
-            judgement = await self._judge(stage, event, question)
-            outcome = (
-                self._unsettled(received, escalation, stage, event, judgement)
-                if judgement.doubts or judgement.answer is None
-                else self._accepted(received, escalation, stage, event, judgement)
-            )
+            case = self._read(received)
+            question = await ask_about(case.stage, case.event)
+            judgement = await self._judge(case.stage, case.event, question)
+            if judgement.doubts or judgement.answer is None:
+                outcome = self._unsettled(case, judgement)
+            else:
+                outcome = self._accepted(case, judgement.answer, judgement)
         except Invalid as invalid:
             self._observer.dead_lettered(NAME, invalid.reason)
             topic = self._topics.dead_letters
             return dead_letter(received, topic, invalid, stage=NAME, now=self._clock())
-        self._observer.decided(stage.name, self._judge.tier, outcome.end)
+        self._observer.decided(case.stage.name, self._judge.tier, outcome.end)
         return outcome
 
-    def _raw_event(self, escalation: Escalation) -> tuple[AnyStage, RawEvent]:
+    def _read(self, received: Received) -> _Case:
+        try:
+            escalation = Escalation.model_validate_json(received.value or b"")
+        except ValidationError as error:
+            detail = f"This is not an escalation record ({error.error_count()} faults)."
+            raise Invalid(DeadLetterReason.INVALID_EVENT, detail) from error
         stage = self._stages.get(escalation.stage)
         if stage is None:
             detail = f"There is no stage {escalation.stage!r} here; enable it and replay."
             raise Invalid(DeadLetterReason.INVALID_EVENT, detail)
         try:
-            return stage, stage.raw_model.model_validate(escalation.event, strict=False)
+            event = stage.raw_model.model_validate(escalation.event, strict=False)
         except ValidationError as error:
-            detail = (
-                f"The escalated event is not a {stage.name} event ({error.error_count()} faults)."
-            )
+            detail = f"The event in it is not a {stage.name} event ({error.error_count()} faults)."
             raise Invalid(DeadLetterReason.INVALID_EVENT, detail) from error
+        return _Case(received, escalation, stage, event)
 
-    def _accepted(
-        self,
-        received: Received,
-        escalation: Escalation,
-        stage: AnyStage,
-        event: RawEvent,
-        judgement: Judgement[Any],
-    ) -> Outcome:
+    def _accepted(self, case: _Case, answer: Answer, judgement: Judgement[Any]) -> Outcome:
+        stage, escalation = case.stage, case.escalation
         record = self._enriched[stage.name](
-            schema=f"{stage.name}.enriched/1",
-            event_id=event.id,
+            schema_=f"{stage.name}.enriched/1",
+            event_id=case.event.id,
             stage=stage.name,
-            result=of_stage(stage.name, stage.result, event, judgement.answer),
+            result=of_stage(stage.name, stage.result, case.event, answer),
             decided_by=self._judge.tier.value,
-            confidence=judgement.answer.stated_confidence,
+            confidence=answer.stated_confidence,
             escalation=EscalationSummary[stage.result_model](  # type: ignore[name-defined]
                 doubts=escalation.doubts, haiku_result=escalation.haiku_result
             ),
@@ -112,35 +119,40 @@ class SonnetProcessor:
             source=escalation.source,
             timing=self._timing(escalation, judgement),
         )
-        topic = self._topics.enriched(stage.name)
-        kind = f"{stage.name}.enriched"
-        return publication(End.ENRICHED, received, topic, record, event_id=event.id, kind=kind)
+        return publication(
+            End.ENRICHED,
+            case.received,
+            self._topics.enriched(stage.name),
+            record,
+            event_id=case.event.id,
+            kind=f"{stage.name}.enriched",
+        )
 
-    def _unsettled(
-        self,
-        received: Received,
-        escalation: Escalation,
-        stage: AnyStage,
-        event: RawEvent,
-        judgement: Judgement[Any],
-    ) -> Outcome:
+    def _unsettled(self, case: _Case, judgement: Judgement[Any]) -> Outcome:
+        stage, escalation = case.stage, case.escalation
         for doubt in judgement.doubts:
             self._observer.doubted(stage.name, doubt.code)
         record = Review(
-            schema="review/1",
-            event_id=event.id,
+            schema_="review/1",
+            event_id=case.event.id,
             stage=stage.name,
             event=escalation.event,
             doubts=[*escalation.doubts, *judgement.doubts],
             haiku_result=escalation.haiku_result,
-            sonnet_result=published_result(stage, event, judgement),
+            sonnet_result=published_result(stage, case.event, judgement),
             model=judgement.model,
             usage=escalation.usage + judgement.usage,
             source=escalation.source,
             timing=self._timing(escalation, judgement),
         )
-        topic = self._topics.review
-        return publication(End.REVIEW, received, topic, record, event_id=event.id, kind="review")
+        return publication(
+            End.REVIEW,
+            case.received,
+            self._topics.review,
+            record,
+            event_id=case.event.id,
+            kind="review",
+        )
 
     def _timing(self, escalation: Escalation, judgement: Judgement[Any]) -> Timing:
         return Timing(
@@ -148,11 +160,3 @@ class SonnetProcessor:
             enriched_at=self._clock(),
             model_seconds=round(escalation.model_seconds + judgement.seconds, 3),
         )
-
-
-def _read(received: Received) -> Escalation:
-    try:
-        return Escalation.model_validate_json(received.value or b"")
-    except ValidationError as error:
-        detail = f"This is not an escalation record ({error.error_count()} faults)."
-        raise Invalid(DeadLetterReason.INVALID_EVENT, detail) from error
