@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     JsonValue,
     PlainSerializer,
+    WithJsonSchema,
 )
 
 ResultT = TypeVar("ResultT")
@@ -36,9 +37,14 @@ Money = Annotated[
     Decimal,
     BeforeValidator(_parse_decimal, json_schema_input_type=str),
     PlainSerializer(lambda value: format(value, "f"), return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$"}, mode="serialization"),
     Field(description="US dollars, exact, as a decimal string."),
 ]
-Timestamp = Annotated[AwareDatetime, PlainSerializer(_to_rfc3339, return_type=str)]
+Timestamp = Annotated[
+    AwareDatetime,
+    PlainSerializer(_to_rfc3339, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
 
 
 class Tier(StrEnum):

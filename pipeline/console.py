@@ -1,0 +1,159 @@
+"""The terminal: how commands run, what they say when they fail, and how they show progress."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from typing import Any, TypeVar
+
+import uvloop
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from pipeline.errors import PipelineError, WrongUse
+
+T = TypeVar("T")
+
+FAILED = 1
+WRONG_USE = 2
+
+
+class Interrupted(PipelineError):
+    """Somebody stopped a command before it had done its work."""
+
+
+def report(error: BaseException, *, debug: bool) -> int:
+    """Say on standard error, in one sentence, why a command failed.
+
+    Args:
+        error: What it raised.
+        debug: Print the traceback before the sentence.
+
+    Returns:
+        The exit code.
+    """
+    if debug:
+        traceback.print_exception(error)
+    cause = first_cause(error)
+    terminal = Console(stderr=True, highlight=False, soft_wrap=True)
+    terminal.print("[bold red]Error:[/bold red]", end=" ")
+    terminal.print(_sentence(cause), markup=False)
+    return WRONG_USE if isinstance(cause, WrongUse) else FAILED
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """The first error of a group that a person can act on, or else its first."""
+    leaves = list(_leaves(error))
+    return next((leaf for leaf in leaves if isinstance(leaf, PipelineError)), leaves[0])
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command that has an end; Ctrl-C and SIGTERM cancel it.
+
+    Raises:
+        Interrupted: It was cancelled.
+    """
+
+    async def interruptible(_: asyncio.Event) -> T:
+        return await work
+
+    return _run(interruptible, patience=0)
+
+
+def run_until_stopped(serve: Callable[[asyncio.Event], Awaitable[T]]) -> T:
+    """Run a command that goes on until it is stopped.
+
+    Args:
+        serve: Is to return soon after its event is set, which the first Ctrl-C or SIGTERM does;
+            a second one cancels it.
+
+    Raises:
+        Interrupted: It was cancelled.
+    """
+    return _run(serve, patience=1)
+
+
+@contextlib.contextmanager
+def progress(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """Show how far a long work is, on standard error; nothing where that is no terminal.
+
+    Args:
+        what: Is done, e.g. `Publishing`.
+        total: Steps in all, if known.
+
+    Yields:
+        To be called with the number of steps that were done.
+    """
+    terminal = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, TimeElapsedColumn(), console=terminal, disable=not terminal.is_terminal
+    ) as bars:
+        task = bars.add_task(what, total=total)
+        yield lambda steps: bars.advance(task, steps)
+
+
+def _run(serve: Callable[[asyncio.Event], Awaitable[T]], *, patience: int) -> T:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_with_signals(serve, patience))
+
+
+async def _with_signals(serve: Callable[[asyncio.Event], Awaitable[T]], patience: int) -> T:
+    stop, received = asyncio.Event(), 0
+    task = asyncio.current_task()
+
+    def on_signal() -> None:
+        nonlocal received
+        received += 1
+        stop.set()
+        if received > patience and task is not None:
+            task.cancel()
+
+    async with _handling(on_signal):
+        try:
+            return await serve(stop)
+        except asyncio.CancelledError:
+            if received > patience:
+                raise Interrupted("Stopped before it was done.") from None
+            raise
+
+
+@contextlib.asynccontextmanager
+async def _handling(on_signal: Callable[[], None]) -> AsyncIterator[None]:
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, on_signal)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _leaves(each)
+    else:
+        yield error
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, PipelineError):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    # Its message may quote a record; the traceback, which shows it, has to be asked for.
+    return (
+        f"A fault of the program itself ({type(error).__name__}{place}): run the command again "
+        "with --debug and report what it prints."
+    )
+
+
+def print_json(text: str | bytes) -> None:
+    """Print a line for a program, on standard output, whatever the terminal is."""
+    sys.stdout.write((text.decode() if isinstance(text, bytes) else text) + "\n")
+    sys.stdout.flush()

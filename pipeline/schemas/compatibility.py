@@ -1,0 +1,277 @@
+"""Whether a changed schema breaks those who rely on it.
+
+The question has one direction: what does one schema let through that the other does not? Readers
+break over what the new schema of a written topic lets through for the first time; publishers
+break over what only the old schema of a raw topic let through.
+
+It knows the keywords that pydantic writes. A keyword it does not know counts as changed as soon
+as its value differs: a false alarm costs a version, a missed one costs a reader.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+from pydantic import JsonValue
+
+Schema = Mapping[str, JsonValue]
+WrittenBy = Literal["pipeline", "publishers"]
+
+_ANNOTATIONS = frozenset({
+    "$schema", "$id", "$defs", "$comment", "title", "description", "default", "examples",
+    "deprecated", "readOnly", "writeOnly",
+})  # fmt: skip
+_STRUCTURE = frozenset({
+    "type", "enum", "const", "properties", "required", "additionalProperties", "items", "anyOf",
+    "oneOf", "$ref",
+})  # fmt: skip
+_LOWER_BOUNDS = frozenset({"minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"})
+_UPPER_BOUNDS = frozenset({"maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"})
+_TYPES_OF = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
+
+
+class Loosening(Enum):
+    """A way in which one schema lets through what another does not."""
+
+    ABSENT = "absent"
+    UNDESCRIBED = "undescribed"
+    EXTRA = "extra"
+    VALUE = "value"
+    TYPE = "type"
+    LIMIT = "limit"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where and how one schema is looser than another.
+
+    Args:
+        path: The field, e.g. `result.line_items[].amount`; empty for the record itself.
+        kind: How.
+        detail: The values, types or keyword it is about.
+    """
+
+    path: str
+    kind: Loosening
+    detail: str = ""
+
+
+def breaks(old: Schema, new: Schema, *, written_by: WrittenBy) -> list[str]:
+    """Say what of a change breaks those on the other side; empty where nothing does.
+
+    Args:
+        old: As published.
+        new: As generated now, with the same version.
+        written_by: Who writes the records: of a topic the pipeline writes, readers must be able to
+            rely on the old schema; of a raw topic, what the old one allowed must still be taken.
+    """
+    if written_by == "pipeline":
+        found = looser(old, new)
+        removed = {each.path for each in found if each.kind is Loosening.UNDESCRIBED}
+        return [
+            _to_readers(each)
+            for each in found
+            if not (each.kind is Loosening.ABSENT and each.path in removed)
+        ]
+    return [
+        _to_publishers(found)
+        for found in looser(new, old)
+        # A new optional field may have been sent before, as an unknown one; nobody relies on that.
+        if found.kind is not Loosening.UNDESCRIBED
+    ]
+
+
+def looser(strict: Schema, loose: Schema) -> list[Difference]:
+    """All that `loose` lets through and `strict` does not, as far as it can be told."""
+    return _Comparison(strict, loose).differences(strict, loose, "")
+
+
+class _Comparison:
+    def __init__(self, strict: Schema, loose: Schema) -> None:
+        self._strict_definitions = strict
+        self._loose_definitions = loose
+        self._open: set[tuple[int, int]] = set()
+
+    def differences(self, strict: Schema, loose: Schema, path: str) -> list[Difference]:
+        strict = _resolve(strict, self._strict_definitions)
+        loose = _resolve(loose, self._loose_definitions)
+        pair = (id(strict), id(loose))
+        if pair in self._open:  # a recursive schema: this pair is being compared already
+            return []
+        self._open.add(pair)
+        try:
+            return self._of_alternatives(strict, loose, path)
+        finally:
+            self._open.discard(pair)
+
+    def _of_alternatives(self, strict: Schema, loose: Schema, path: str) -> list[Difference]:
+        allowed = _alternatives(strict, self._strict_definitions)
+        found: list[Difference] = []
+        for alternative in _alternatives(loose, self._loose_definitions):
+            # It has to fit one of the allowed ones; the nearest tells best what is wrong with it.
+            candidates = [self._of_one(each, alternative, path) for each in allowed]
+            nearest = min(candidates, key=lambda each: (_other_type(each, path), len(each)))
+            found += nearest
+        return found
+
+    def _of_one(self, strict: Schema, loose: Schema, path: str) -> list[Difference]:
+        if (values := _values(strict)) is not None:
+            return _new_values(values, _values(loose), path)
+        expected, given = _type(strict), _type(loose)
+        if (
+            expected is not None
+            and given != expected
+            and (expected, given) != ("number", "integer")
+        ):
+            return [Difference(path, Loosening.TYPE, given or "any type")]
+        return [
+            *_lifted_limits(strict, loose, path),
+            *self._of_properties(strict, loose, path),
+            *self._of_items(strict, loose, path),
+        ]
+
+    def _of_properties(self, strict: Schema, loose: Schema, path: str) -> Iterable[Difference]:
+        expected, given = _mapping(strict.get("properties")), _mapping(loose.get("properties"))
+        required = _strings(loose.get("required"))
+        for name in _strings(strict.get("required")):
+            if name not in required:
+                yield Difference(_step(path, name), Loosening.ABSENT)
+        for name, declared in expected.items():
+            if name in given:
+                yield from self.differences(
+                    _mapping(declared), _mapping(given[name]), _step(path, name)
+                )
+            elif loose.get("additionalProperties") is not False:
+                yield Difference(_step(path, name), Loosening.UNDESCRIBED)
+        yield from self._of_other_properties(strict, loose, path)
+
+    def _of_other_properties(
+        self, strict: Schema, loose: Schema, path: str
+    ) -> Iterable[Difference]:
+        others = strict.get("additionalProperties", True)
+        loose_others = loose.get("additionalProperties", True)
+        if others is False:
+            known = _mapping(strict.get("properties"))
+            for name in _mapping(loose.get("properties")):
+                if name not in known:
+                    yield Difference(_step(path, name), Loosening.EXTRA)
+            if loose_others is not False:
+                yield Difference(_step(path, "*"), Loosening.EXTRA)
+        elif others is not True and loose_others is not False:
+            yield from self.differences(_mapping(others), _mapping(loose_others), _step(path, "*"))
+
+    def _of_items(self, strict: Schema, loose: Schema, path: str) -> list[Difference]:
+        if not isinstance(items := strict.get("items"), dict):
+            return []
+        return self.differences(items, _mapping(loose.get("items")), f"{path}[]")
+
+
+def _other_type(found: list[Difference], path: str) -> bool:
+    return any(each.path == path and each.kind is Loosening.TYPE for each in found)
+
+
+def _resolve(schema: Schema, definitions: Schema) -> Schema:
+    while isinstance(reference := schema.get("$ref"), str):
+        name = reference.removeprefix("#/$defs/")
+        schema = _mapping(_mapping(definitions.get("$defs"))[name])
+    return schema
+
+
+def _alternatives(schema: Schema, definitions: Schema) -> list[Schema]:
+    schema = _resolve(schema, definitions)
+    options = schema.get("anyOf") or schema.get("oneOf")
+    if isinstance(options, list):
+        each = [_alternatives(_mapping(option), definitions) for option in options]
+        return [alternative for alternatives in each for alternative in alternatives]
+    if isinstance(types := schema.get("type"), list):
+        return [{**schema, "type": each} for each in types]
+    return [schema]
+
+
+def _values(schema: Schema) -> list[JsonValue] | None:
+    """The values a schema enumerates; None where it does not."""
+    if "const" in schema:
+        return [schema["const"]]
+    values = schema.get("enum")
+    return values if isinstance(values, list) else None
+
+
+def _type(schema: Schema) -> str | None:
+    if isinstance(declared := schema.get("type"), str):
+        return declared
+    if values := _values(schema):
+        types = {_TYPES_OF.get(type(value)) for value in values}
+        return types.pop() if len(types) == 1 else None
+    return "object" if "properties" in schema else None
+
+
+def _new_values(
+    expected: list[JsonValue], given: list[JsonValue] | None, path: str
+) -> list[Difference]:
+    if given is None:
+        return [Difference(path, Loosening.VALUE, "any value")]
+    new = [value for value in given if value not in expected]
+    return [Difference(path, Loosening.VALUE, ", ".join(map(repr, new)))] if new else []
+
+
+def _lifted_limits(strict: Schema, loose: Schema, path: str) -> Iterable[Difference]:
+    for keyword, limit in strict.items():
+        if keyword in _ANNOTATIONS | _STRUCTURE or loose.get(keyword) == limit:
+            continue
+        if not _tighter(keyword, limit, loose.get(keyword)):
+            yield Difference(path, Loosening.LIMIT, f"{keyword} {limit}")
+
+
+def _tighter(keyword: str, strict: JsonValue, loose: JsonValue) -> bool:
+    if not isinstance(strict, int | float) or not isinstance(loose, int | float):
+        return False
+    if keyword in _LOWER_BOUNDS:
+        return loose >= strict
+    return keyword in _UPPER_BOUNDS and loose <= strict
+
+
+def _to_readers(found: Difference) -> str:
+    field = found.path or "the record"
+    match found.kind:
+        case Loosening.ABSENT:
+            return f"{field} may be missing now"
+        case Loosening.UNDESCRIBED:
+            return f"{field} was removed"
+        case Loosening.EXTRA:
+            return f"{field} is new where nothing else was allowed"
+        case Loosening.VALUE:
+            return f"{field} may now be {found.detail}"
+        case Loosening.TYPE:
+            return f"{field} may now be of another type ({found.detail})"
+        case Loosening.LIMIT:
+            return f"{field} is not held to {found.detail} any more"
+
+
+def _to_publishers(found: Difference) -> str:
+    field = found.path or "the record"
+    match found.kind:
+        case Loosening.ABSENT:
+            return f"{field} must be present now"
+        case Loosening.UNDESCRIBED:
+            return f"{field} is described now"
+        case Loosening.EXTRA:
+            return f"{field} is not taken any more"
+        case Loosening.VALUE:
+            return f"{field} may not be {found.detail} any more"
+        case Loosening.TYPE:
+            return f"{field} may not be of the type it was any more ({found.detail})"
+        case Loosening.LIMIT:
+            return f"{field} is held to {found.detail} now"
+
+
+def _mapping(node: JsonValue | None) -> dict[str, JsonValue]:
+    return node if isinstance(node, dict) else {}
+
+
+def _strings(node: JsonValue | None) -> list[str]:
+    return [each for each in node if isinstance(each, str)] if isinstance(node, list) else []
+
+
+def _step(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name

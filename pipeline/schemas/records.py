@@ -1,0 +1,150 @@
+"""JSON Schema (2020-12) of the records of every topic.
+
+What the pipeline writes is described as open: a reader must accept fields it does not know, so a
+new field breaks nobody and needs no new version.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pydantic import BaseModel, JsonValue
+
+from pipeline.events import DeadLetterHeaders, Enriched, Escalation, Review
+from pipeline.stages.stage import Stage
+
+Schema = dict[str, JsonValue]
+AnyStage = Stage[Any, Any]
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+RAW_VERSION = 1
+ENRICHED_VERSION = 1
+DEAD_LETTERS_VERSION = 1
+
+BARE_FILE = (
+    " The value may also be the bare file itself, with its type in the header `content-type` and "
+    "the event's id in the header `event-id` or the record's key."
+)
+
+
+_FIRST = ("$schema", "$id", "title", "description", "type", "properties", "required")
+
+
+def schema_name(schema: Schema) -> tuple[str, int]:
+    """The subject and the version of a schema: `tickets.enriched` and 1."""
+    _, subject, version = str(schema["$id"]).rsplit(":", 2)
+    return subject, int(version)
+
+
+def record_schemas(stages: Sequence[AnyStage]) -> dict[str, Schema]:
+    """The schemas of all records, by subject: `tickets.raw`, `tickets.enriched`, `review`, ..."""
+    schemas = [schema for stage in stages for schema in (raw_schema(stage), enriched_schema(stage))]
+    schemas += [_envelope("escalations", Escalation), _envelope("review", Review), _dead_letters()]
+    return {schema_name(schema)[0]: schema for schema in schemas}
+
+
+def raw_schema(stage: AnyStage) -> Schema:
+    """What publishers put on `<stage>.raw`, where it is JSON."""
+    schema: Schema = stage.raw_model.model_json_schema(mode="validation")
+    about = str(schema.get("description", f"A record of `{stage.name}.raw`."))
+    schema["description"] = about + (BARE_FILE if stage.reads_files else "")
+    return _head(f"{stage.name}.raw", RAW_VERSION, schema)
+
+
+def enriched_schema(stage: AnyStage) -> Schema:
+    """What consumers read on `<stage>.enriched`."""
+    model: type[BaseModel] = Enriched[stage.result_model]  # type: ignore[name-defined]
+    schema = _written(model)
+    schema["title"] = f"{stage.result_model.__name__}, enriched"
+    schema["description"] = f"A record of `{stage.name}.enriched`."
+    name = f"{stage.name}.enriched"
+    _pin(schema, "schema", f"{name}/{ENRICHED_VERSION}")
+    _pin(schema, "stage", stage.name)
+    return _head(name, ENRICHED_VERSION, schema)
+
+
+def _envelope(subject: str, model: type[BaseModel]) -> Schema:
+    schema = _written(model)
+    declared = str(model.model_fields["schema_"].default)
+    _pin(schema, "schema", declared)
+    return _head(subject, int(declared.rsplit("/", 1)[1]), schema)
+
+
+def _dead_letters() -> Schema:
+    schema = _written(DeadLetterHeaders)
+    schema["description"] = (
+        "The headers of a record of `dead-letters`, all UTF-8 text, beside the record's own "
+        "headers; its key and value are those of the raw record, untouched."
+    )
+    properties = _object(schema["properties"])
+    for name in ("dlq-partition", "dlq-offset", "dlq-attempts"):
+        properties[name] = {
+            **_object(properties[name]), "type": "string", "pattern": "^[0-9]+$",
+        }  # fmt: skip
+    return _head("dead-letters", DEAD_LETTERS_VERSION, schema)
+
+
+def _written(model: type[BaseModel]) -> Schema:
+    """What the pipeline writes: every field, and open to further ones.
+
+    `additionalProperties: false` would make each new field a broken reader, and a default says
+    nothing to those who read.
+    """
+
+    def of_node(node: Schema) -> Schema:
+        closed = node.get("additionalProperties") is False
+        drop = {"default"} | ({"additionalProperties"} if closed else set())
+        kept = {key: value for key, value in node.items() if key not in drop}
+        if isinstance(properties := node.get("properties"), dict):
+            kept["required"] = list(properties)
+        return kept
+
+    return _mapped(model.model_json_schema(mode="serialization", by_alias=True), of_node)
+
+
+def _head(subject: str, version: int, schema: Schema) -> Schema:
+    head: Schema = {"$schema": DIALECT, "$id": f"urn:haiku-pipeline:schema:{subject}:{version}"}
+    whole = head | _mapped(schema, _without_titles_of_properties)
+    return {key: whole[key] for key in _FIRST if key in whole} | whole
+
+
+def _without_titles_of_properties(node: Schema) -> Schema:
+    """They repeat the names of the fields."""
+    if not isinstance(properties := node.get("properties"), dict):
+        return node
+    untitled: Schema = {
+        name: {key: value for key, value in _object(declared).items() if key != "title"}
+        for name, declared in properties.items()
+    }
+    return {**node, "properties": untitled}
+
+
+def _mapped(schema: Schema, function: Callable[[Schema], Schema]) -> Schema:
+    """Apply a function to a schema and to every schema inside it."""
+    mapped: Schema = {}
+    for key, value in function(schema).items():
+        match key, value:
+            case ("properties" | "$defs", dict()):
+                mapped[key] = {
+                    name: _mapped(_object(each), function) for name, each in value.items()
+                }
+            case ("anyOf" | "oneOf" | "allOf", list()):
+                mapped[key] = [_mapped(_object(each), function) for each in value]
+            case ("items" | "additionalProperties", dict()):
+                mapped[key] = _mapped(value, function)
+            case _:
+                mapped[key] = value
+    return mapped
+
+
+def _pin(schema: Schema, field: str, value: str) -> None:
+    properties = _object(schema["properties"])
+    declared = _object(properties[field])
+    declared.pop("default", None)
+    properties[field] = {**declared, "const": value}
+
+
+def _object(node: JsonValue) -> dict[str, JsonValue]:
+    if not isinstance(node, dict):
+        raise TypeError("a JSON object is needed here")
+    return node
