@@ -75,6 +75,12 @@ class KafkaSettings(Section):
     fetch_max_bytes: Bytes = Field(16 << 20, description="of one fetch from one broker")
     partition_fetch_max_bytes: Bytes = Field(4 << 20, description="of one fetch, each partition")
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "lz4"
+    idle_fetch_pause: float = Field(
+        0,
+        ge=0,
+        description="seconds without a fetch after one that brought nothing; 0 but for brokers "
+        "that answer an idle fetch at once",
+    )
 
 
 class TopicSettings(Section):

@@ -117,8 +117,8 @@ class NoidaNode(ProcessNode):
 
     @property
     def settings(self) -> KafkaSettings:
-        """Settings that reach it."""
-        return KafkaSettings(bootstrap_servers=f"127.0.0.1:{self._port}", connect_timeout=5)
+        """Settings that reach it, and keep it and its clients from spinning while idle."""
+        return KafkaSettings(bootstrap_servers=f"127.0.0.1:{self._port}", idle_fetch_pause=0.03)
 
     def _command(self) -> Sequence[str]:
         return [

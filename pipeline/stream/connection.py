@@ -5,12 +5,13 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import collect_hosts, create_conn
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 from aiokafka.protocol.metadata import MetadataRequest
 
 from pipeline.errors import WrongUse
@@ -113,6 +114,8 @@ async def producer_client(
 ) -> AsyncIterator[AIOKafkaProducer]:
     """A started producer with further `options` of aiokafka, flushed and stopped at the end.
 
+    Records that no broker confirms within `request_timeout` of the end are given up.
+
     Raises:
         ConnectionFailed: No broker let us in, or the connection was lost.
         NotPermitted: The brokers do not allow what was asked.
@@ -120,8 +123,25 @@ async def producer_client(
     """
     await check_connection(settings)
     client = AIOKafkaProducer(**client_options(settings), **options)
-    async with _running(client.start, client.stop, settings):
+    stop = partial(stop_producer, client, settings.request_timeout)
+    async with _running(client.start, stop, settings):
         yield client
+
+
+async def stop_producer(client: AIOKafkaProducer, within: float) -> None:
+    """Stop a producer; `within` seconds later what it still holds is given up.
+
+    aiokafka's own `stop` waits for ever while the brokers are away, and leaves connections open
+    where it is cancelled.
+    """
+    stopping = asyncio.ensure_future(client.stop())
+    done, _ = await asyncio.wait({stopping}, timeout=within)
+    if not done:
+        # There is no public way to end its wait. The sender goes first: it puts a batch that it
+        # failed to send back where the second line empties.
+        await client._sender.close()  # noqa: SLF001
+        client._message_accumulator.fail_all(KafkaTimeoutError())  # noqa: SLF001
+    await stopping
 
 
 async def _attempt(

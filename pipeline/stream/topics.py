@@ -27,6 +27,10 @@ class TopicsFailed(PipelineError):
     """A topic could not be made or described; the text says which and why."""
 
 
+class TopicMissing(PipelineError):
+    """A topic that was to be read or written does not exist."""
+
+
 class TopicNames:
     """What each topic is called under the settings. Pure.
 
@@ -65,7 +69,7 @@ class TopicNames:
         if not _LEGAL.fullmatch(full) or full in {".", ".."}:
             raise WrongUse(
                 f"{full!r} cannot be the name of a topic: letters, digits, '.', '_' and '-', "
-                "at most 249; see kafka.topics in the settings."
+                "at most 249; see [topics] in the settings."
             )
         return full
 
@@ -135,10 +139,11 @@ class Topics:
     def __init__(
         self,
         admin: AIOKafkaAdminClient,
-        settings: TopicSettings,
+        settings: TopicSettings | None = None,
         *,
         configs: Mapping[str, str] | None = None,
     ) -> None:
+        settings = settings or TopicSettings()
         self._admin = admin
         self._settings = settings
         self._configs = {_MAX_MESSAGE_BYTES: str(settings.max_message_bytes), **(configs or {})}
@@ -164,6 +169,21 @@ class Topics:
             )
             for name in present
         }
+
+    async def require(self, names: Collection[str]) -> dict[str, TopicState]:
+        """Describe topics that have to exist.
+
+        Raises:
+            TopicMissing: Naming those that do not.
+        """
+        found = await self.describe(names)
+        missing = [name for name in names if name not in found]
+        if missing:
+            raise TopicMissing(
+                f"These topics do not exist: {', '.join(missing)}. Make them with "
+                "`pipeline topics create`, or check topics.prefix in the settings."
+            )
+        return found
 
     async def create(self, names: Collection[str]) -> list[TopicReport]:
         """Make those that are missing, and wait until they can be used; none is changed.

@@ -1,0 +1,139 @@
+"""Reads topics from outside any consumer group: for `tail`, dead letters and audits."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Literal
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.structs import ConsumerRecord
+
+from pipeline.settings import KafkaSettings
+from pipeline.stream.connection import admin_client, consumer_client
+from pipeline.stream.connection_errors import RequestFailed
+from pipeline.stream.records import Received
+from pipeline.stream.topics import Topics
+
+Start = Literal["beginning", "end"] | datetime
+"""Where reading begins: `end` means what comes from now on, a time the first record at or after."""
+
+_POLL_MS = 500
+_MAX_RECORDS = 500
+
+
+@asynccontextmanager
+async def reading(
+    kafka: KafkaSettings,
+    topics: Sequence[str],
+    *,
+    start: Start = "beginning",
+    follow: bool = False,
+) -> AsyncIterator[AsyncIterator[Received]]:
+    """The committed records of topics, those of one partition in order.
+
+    Args:
+        kafka: How the brokers are reached.
+        topics: What to read; each must exist.
+        start: Where to begin.
+        follow: Go on for ever; else it ends at what was committed when it began.
+
+    Raises:
+        ConnectionFailed: No broker let us in.
+        TopicMissing: A topic does not exist.
+        RequestFailed: The brokers bring nothing within `request_timeout`.
+    """
+    partitions = await _partitions(kafka, topics)
+    async with consumer_client(
+        kafka,
+        group_id=None,
+        enable_auto_commit=False,
+        isolation_level="read_committed",
+        auto_offset_reset="earliest",
+        fetch_max_bytes=kafka.fetch_max_bytes,
+        max_partition_fetch_bytes=kafka.partition_fetch_max_bytes,
+    ) as consumer:
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        for partition, offset in (await _starts(consumer, ends, start)).items():
+            consumer.seek(partition, offset)
+        records = _all(consumer, kafka) if follow else _until(consumer, ends, kafka)
+        async with aclosing(records):
+            yield records
+
+
+async def _partitions(kafka: KafkaSettings, topics: Sequence[str]) -> list[TopicPartition]:
+    async with admin_client(kafka) as admin:
+        described = await Topics(admin).require(topics)
+    return [
+        TopicPartition(state.name, number)
+        for state in described.values()
+        for number in range(state.partitions)
+    ]
+
+
+async def _starts(
+    consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int], start: Start
+) -> dict[TopicPartition, int]:
+    if start == "end":
+        return ends
+    if start == "beginning":
+        begins: dict[TopicPartition, int] = await consumer.beginning_offsets(list(ends))
+        return begins
+    found = await consumer.offsets_for_times(
+        dict.fromkeys(ends, round(start.timestamp() * 1000)),
+    )
+    return {
+        partition: end if found[partition] is None else found[partition].offset
+        for partition, end in ends.items()
+    }
+
+
+async def _all(consumer: AIOKafkaConsumer, kafka: KafkaSettings) -> AsyncGenerator[Received, None]:
+    while True:
+        fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_MAX_RECORDS)
+        for records in fetched.values():
+            for record in records:
+                yield _received(record)
+        if not fetched and kafka.idle_fetch_pause:
+            consumer.pause(*consumer.assignment())
+            await asyncio.sleep(kafka.idle_fetch_pause)
+            consumer.resume(*consumer.assignment())
+
+
+async def _until(
+    consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int], kafka: KafkaSettings
+) -> AsyncGenerator[Received, None]:
+    now = asyncio.get_running_loop().time
+    give_up = now() + kafka.request_timeout
+    positions: dict[TopicPartition, int] = {}
+    while open_ := [tp for tp, end in ends.items() if await consumer.position(tp) < end]:
+        if done := [tp for tp in consumer.assignment() - consumer.paused() if tp not in open_]:
+            consumer.pause(*done)
+        fetched = await consumer.getmany(*open_, timeout_ms=_POLL_MS, max_records=_MAX_RECORDS)
+        for partition, records in fetched.items():
+            for record in records:
+                if record.offset < ends[partition]:
+                    yield _received(record)
+        # What was aborted brings the position on without a record.
+        reached = {tp: await consumer.position(tp) for tp in open_}
+        if fetched or reached != positions:
+            positions, give_up = reached, now() + kafka.request_timeout
+        elif now() > give_up:
+            raise RequestFailed(
+                f"The brokers at {kafka.bootstrap_servers} bring no records of "
+                f"{', '.join(sorted({tp.topic for tp in open_}))} any more: look at the brokers."
+            )
+
+
+def _received(record: ConsumerRecord) -> Received:
+    return Received(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        key=record.key,
+        value=record.value,
+        headers=tuple(record.headers),
+        timestamp=datetime.fromtimestamp(record.timestamp / 1000, UTC),
+        received_at=datetime.now(UTC),
+    )
