@@ -1,0 +1,1 @@
+"""What `samples/render.py` draws with."""

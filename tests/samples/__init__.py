@@ -1,0 +1,1 @@
+"""The samples are what they say they are."""
