@@ -1,0 +1,116 @@
+"""The handler calls of a partition, and the slots that all partitions share."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from pipeline.stream.records import Handler, Outcome, Received
+
+
+class Startable(Protocol):
+    """Has records that could run."""
+
+    def start_next(self) -> bool:
+        """Start one; returns whether there was one to start."""
+        ...
+
+
+class Slots:
+    """How many handler calls may run at once, shared fairly among the partitions.
+
+    Args:
+        limit: Calls at once.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._free = limit
+        self._queue: deque[Startable] = deque()
+        self._queued: set[Startable] = set()
+
+    def offer(self, startable: Startable) -> None:
+        """It has something to start; it gets its turn at the next `fill`."""
+        if startable not in self._queued:
+            self._queued.add(startable)
+            self._queue.append(startable)
+
+    def fill(self) -> None:
+        """Start what there are slots for, one partition after the other."""
+        while self._free > 0 and self._queue:
+            startable = self._queue.popleft()
+            if startable.start_next():
+                self._queue.append(startable)
+            else:
+                self._queued.discard(startable)
+
+    def occupy(self) -> None:
+        """A call starts."""
+        self._free -= 1
+
+    def release(self) -> None:
+        """A call ended."""
+        self._free += 1
+        self.fill()
+
+
+class Answers:
+    """The handler's outcomes for one partition, by offset, from the call to the commit.
+
+    They outlive a restart of the partition and a rebalance after which it comes back: an answer
+    that was paid for is used, if the committed ledger says that it is still wanted.
+
+    Args:
+        handler: Turns a record into its outcome.
+        slots: What the calls run in.
+    """
+
+    def __init__(self, handler: Handler, slots: Slots) -> None:
+        self._handler = handler
+        self._slots = slots
+        self._calls: dict[int, asyncio.Task[Outcome]] = {}
+        self._cancelled: set[asyncio.Task[Outcome]] = set()
+
+    def ask(self, record: Received, answered: Callable[[asyncio.Task[Outcome]], None]) -> None:
+        """Call the handler, unless it was called for this record before.
+
+        Args:
+            record: What is asked about.
+            answered: Called from the event loop when the call is over.
+        """
+        call = self._calls.get(record.offset)
+        if call is None:
+            self._slots.occupy()
+            call = asyncio.create_task(self._call(record))
+            call.add_done_callback(self._release)
+            self._calls[record.offset] = call
+        call.add_done_callback(answered)
+
+    def forget(self, offset: int) -> None:
+        """The record is committed, whoever did it: its answer is not wanted any more."""
+        call = self._calls.pop(offset, None)
+        if call is not None and not call.done():
+            self._cancel(call)
+
+    def cancel(self) -> None:
+        """Nobody will want any of the answers."""
+        for call in self._calls.values():
+            self._cancel(call)
+        self._calls.clear()
+
+    async def close(self) -> None:
+        """Cancel the calls that run and wait for them to end."""
+        self.cancel()
+        if self._cancelled:
+            await asyncio.wait(self._cancelled)
+
+    async def _call(self, record: Received) -> Outcome:
+        return await self._handler(record)
+
+    def _cancel(self, call: asyncio.Task[Outcome]) -> None:
+        if not call.done():
+            call.cancel()
+            self._cancelled.add(call)
+            call.add_done_callback(self._cancelled.discard)
+
+    def _release(self, _: asyncio.Task[Outcome]) -> None:
+        self._slots.release()

@@ -1,0 +1,77 @@
+"""Whether anything shall be taken in at all."""
+
+import logging
+from typing import Protocol
+
+from pipeline.stream.deadletters import DeadLetterRatio
+from pipeline.stream.observer import StreamObserver
+from pipeline.stream.records import End, Outcome
+
+_log = logging.getLogger(__name__)
+
+
+class IntakeGate(Protocol):
+    """Says when nothing shall be taken in: a budget, a breaker, a missing key."""
+
+    def closed_because(self) -> str | None:
+        """The reason in a sentence; None if records may be taken. Asked often: must be quick."""
+        ...
+
+
+class OpenGate:
+    """Never closed."""
+
+    def closed_because(self) -> str | None:
+        """Nothing speaks against it."""
+        return None
+
+
+class Intake:
+    """Closed by the gate, or by too many dead letters; tells whoever watches.
+
+    Args:
+        stage: Of which stream.
+        gate: Closes it from outside.
+        dead_letters: Closes it for good: only a person can tell what is wrong.
+        observer: Told when it closes or opens.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        gate: IntakeGate,
+        dead_letters: DeadLetterRatio,
+        observer: StreamObserver,
+    ) -> None:
+        self._stage = stage
+        self._gate = gate
+        self._dead_letters = dead_letters
+        self._observer = observer
+        self._closed_because: str | None = None
+
+    @property
+    def closed_because(self) -> str | None:
+        """The reason, as of the last `update`."""
+        return self._closed_because
+
+    def update(self) -> bool:
+        """Ask again; returns whether it is open."""
+        because = self._gate.closed_because()
+        if because is None and self._dead_letters.exceeded:
+            because = (
+                f"{self._dead_letters.dead} of the last {self._dead_letters.window} events became "
+                "dead letters: look at them, mend the cause, then start again"
+            )
+        if because != self._closed_because:
+            self._closed_because = because
+            self._observer.intake(self._stage, closed_because=because)
+            if because is None:
+                _log.info("%s: intake is open again", self._stage)
+            else:
+                _log.warning("%s: intake is closed: %s", self._stage, because)
+        return because is None
+
+    def completed(self, outcome: Outcome, seconds: float) -> None:
+        """A record came to its end, `seconds` after it came in."""
+        self._dead_letters.add(is_dead=outcome.end is End.DEAD_LETTER)
+        self._observer.completed(self._stage, outcome.end, seconds=seconds)

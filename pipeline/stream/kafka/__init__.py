@@ -1,0 +1,1 @@
+"""The stream's side of real brokers, over aiokafka."""

@@ -1,0 +1,75 @@
+"""Real brokers, for the engine."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+
+from pipeline.settings import Delivery, KafkaSettings, StreamSettings, TopicSettings
+from pipeline.stream.brokers import Consumer, OffsetReader, Session, TopicPartition
+from pipeline.stream.connection import client_options
+from pipeline.stream.kafka.consumer import KafkaConsumer
+from pipeline.stream.kafka.offsets import KafkaOffsets
+from pipeline.stream.kafka.sessions import PlainSession, TransactionalSession
+
+IDLE_PAUSE = 0.03
+"""Seconds for which a broker that answers idle fetches at once is left alone after each."""
+
+
+class KafkaBrokers:
+    """Makes the engine's clients; connects only when they are started.
+
+    Args:
+        kafka: How brokers are reached.
+        stream: Times and limits.
+        topics: For the size of the largest record.
+        delivery: Exactly once needs brokers with transactions.
+        is_embedded: Whether the broker answers an idle fetch at once, as the embedded one does.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        stream: StreamSettings,
+        topics: TopicSettings,
+        delivery: Delivery,
+        *,
+        is_embedded: bool = False,
+    ) -> None:
+        self._kafka = kafka
+        self._stream = stream
+        self._max_bytes = topics.max_message_bytes
+        self._delivery = delivery
+        self._idle_pause = IDLE_PAUSE if is_embedded else 0.0
+
+    def consumer(self, group: str, topics: Sequence[str]) -> KafkaConsumer:
+        """A consumer that has not started."""
+        return KafkaConsumer(self._kafka, self._stream, group, topics, idle_pause=self._idle_pause)
+
+    def session(self, group: str, partition: TopicPartition, consumer: Consumer) -> Session:
+        """A session of the configured delivery that has not started."""
+        limit = self._stream.transaction_timeout
+        if self._delivery == "exactly_once":
+            producer = AIOKafkaProducer(
+                **self._producer_options(),
+                transactional_id=f"{group}-{partition.topic}-{partition.partition}",
+                transaction_timeout_ms=round(limit * 1000),
+            )
+            return TransactionalSession(producer, group, partition, limit=limit)
+        if not isinstance(consumer, KafkaConsumer):
+            raise TypeError("the consumer is of other brokers")
+        # Not idempotent: brokers without transactions need not know idempotent producers either,
+        # and each partition has one request in flight, so the order holds.
+        producer = AIOKafkaProducer(**self._producer_options(), acks="all")
+        return PlainSession(producer, consumer, partition, limit=limit)
+
+    def reader(self, group: str) -> OffsetReader:
+        """A reader that has not started."""
+        return KafkaOffsets(self._kafka, group)
+
+    def _producer_options(self) -> dict[str, Any]:
+        compression = self._kafka.compression
+        return client_options(self._kafka) | {
+            "compression_type": None if compression == "none" else compression,
+            "max_request_size": self._max_bytes,
+        }

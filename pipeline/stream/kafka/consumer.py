@@ -1,0 +1,232 @@
+"""A member of a consumer group, over aiokafka."""
+
+import asyncio
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaConnectionError, KafkaError
+from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
+
+from pipeline.settings import KafkaSettings, StreamSettings
+from pipeline.stream.brokers import (
+    BrokerError,
+    Committed,
+    Fenced,
+    RebalanceListener,
+    TopicPartition,
+    Unavailable,
+)
+from pipeline.stream.connection import client_options
+from pipeline.stream.records import Headers, Received
+
+_log = logging.getLogger(__name__)
+
+REBALANCE_MARGIN = 10.0
+"""Seconds that a member has after its drain budget to commit and to join again."""
+_POSITION_LIMIT = 30.0
+"""Seconds to find out where a group without a commit starts."""
+_RETRY = 0.5
+"""Seconds before the next poll after an error that may pass."""
+_NOWHERE = KafkaPartition("", -1)
+"""A partition that is never assigned. Polling it takes nothing and still shows that we live:
+aiokafka takes an empty list of partitions for all of them."""
+
+
+class KafkaConsumer:
+    """A consumer that has not started; must be made inside the event loop.
+
+    Args:
+        kafka: How brokers are reached and how the group behaves.
+        stream: For the drain budget.
+        group: The consumer group.
+        topics: What is consumed.
+        idle_pause: Seconds for which nothing is fetched after an empty poll. For brokers that
+            answer an idle fetch at once, where waiting for records would burn a core.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        stream: StreamSettings,
+        group: str,
+        topics: Sequence[str],
+        *,
+        idle_pause: float = 0.0,
+    ) -> None:
+        self._topics = topics
+        self._idle_pause = idle_pause
+        self._paused: set[KafkaPartition] = set()
+        self._client = AIOKafkaConsumer(
+            **client_options(kafka),
+            group_id=group,
+            group_instance_id=kafka.group_instance_id,
+            # What comes back to its owner costs no call twice, so partitions should.
+            partition_assignment_strategy=[_sticky()],
+            enable_auto_commit=False,
+            # Events of a transaction that was aborted never happened.
+            isolation_level="read_committed",
+            auto_offset_reset=kafka.auto_offset_reset,
+            session_timeout_ms=_milliseconds(kafka.session_timeout),
+            heartbeat_interval_ms=_milliseconds(kafka.heartbeat_interval),
+            max_poll_interval_ms=_milliseconds(kafka.max_poll_interval),
+            # The group waits that long for each member to give up its partitions, and aiokafka
+            # would take the session's time-out for it: running calls get their drain budget,
+            # the last commit and the way back into the group the margin.
+            rebalance_timeout_ms=_milliseconds(stream.drain_budget + REBALANCE_MARGIN),
+            fetch_max_bytes=kafka.fetch_max_bytes,
+            max_partition_fetch_bytes=kafka.partition_fetch_max_bytes,
+        )
+
+    async def start(self, listener: RebalanceListener) -> None:
+        """Join the group; returns with the first assignment."""
+        self._client.subscribe(topics=list(self._topics), listener=_Listener(listener))
+        try:
+            await self._client.start()
+        except KafkaConnectionError as error:
+            raise Unavailable(f"The brokers cannot be reached ({error}).") from error
+        except KafkaError as error:
+            raise _refused(self._topics, error) from error
+
+    async def close(self) -> None:
+        """Leave the group."""
+        await self._client.stop()
+
+    async def poll(
+        self, partitions: Collection[TopicPartition], *, seconds: float, records: int
+    ) -> Mapping[TopicPartition, Sequence[Received]]:
+        """Take what has come; while the group rebalances this waits for the assignment."""
+        asked = [KafkaPartition(*partition) for partition in partitions] or [_NOWHERE]
+        try:
+            fetched = await self._client.getmany(
+                *asked, timeout_ms=_milliseconds(seconds), max_records=records
+            )
+        except KafkaError as error:
+            if not error.retriable:
+                raise _refused(self._topics, error) from error
+            _log.warning("%s: polling failed, and is tried again: %r", self._topics[0], error)
+            await asyncio.sleep(_RETRY)
+            return {}
+        if self._idle_pause and not fetched and partitions:
+            await self._rest()
+        now = datetime.now(UTC)
+        return {
+            TopicPartition(*partition): [_received(record, now) for record in batch]
+            for partition, batch in fetched.items()
+        }
+
+    def pause(self, partitions: Collection[TopicPartition]) -> None:
+        """Fetch nothing for these."""
+        assigned = self._client.assignment()
+        for partition in partitions:
+            if partition in assigned:
+                self._client.pause(KafkaPartition(*partition))
+                self._paused.add(KafkaPartition(*partition))
+
+    def start_at(self, partition: TopicPartition, offset: int) -> None:
+        """Continue at an offset and fetch from there."""
+        itself = KafkaPartition(*partition)
+        try:
+            self._client.seek(itself, offset)
+            self._client.resume(itself)
+        except IllegalStateError:
+            raise Fenced(f"{partition} is not assigned any more.") from None
+        self._paused.discard(itself)
+
+    async def initial_position(self, partition: TopicPartition) -> int:
+        """The position that aiokafka takes by itself where nothing was committed."""
+        try:
+            async with asyncio.timeout(_POSITION_LIMIT):
+                position: int = await self._client.position(KafkaPartition(*partition))
+        except IllegalStateError:
+            raise Fenced(f"{partition} is not assigned any more.") from None
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable(f"No start position for {partition} ({error!r}).") from error
+        return position
+
+    async def commit(self, partition: TopicPartition, committed: Committed) -> None:
+        """Commit an offset as a member of the group.
+
+        Raises:
+            Fenced: The group has given the partition to somebody else, or is about to.
+            KafkaError: Anything else that will not get better.
+        """
+        offset = OffsetAndMetadata(committed.offset, committed.metadata)
+        try:
+            await self._client.commit({KafkaPartition(*partition): offset})
+        except (CommitFailedError, IllegalStateError) as error:
+            raise Fenced(f"{partition} has another owner now ({error}).") from None
+
+    def end(self, partition: TopicPartition) -> int | None:
+        """The high-water mark of the last fetch."""
+        if partition not in self._client.assignment():
+            return None
+        end: int | None = self._client.highwater(KafkaPartition(*partition))
+        return end
+
+    async def _rest(self) -> None:
+        """Fetch nothing for a moment, and leave those alone that are paused for other reasons."""
+        resting = self._client.assignment() - self._paused
+        self._client.pause(*resting)
+        await asyncio.sleep(self._idle_pause)
+        # Meanwhile a rebalance may have taken some, or paused them on purpose.
+        self._client.resume(*((resting & self._client.assignment()) - self._paused))
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
+    """Hands aiokafka's callbacks on, in the stream's own terms."""
+
+    def __init__(self, target: RebalanceListener) -> None:
+        self._target = target
+
+    async def on_partitions_revoked(self, revoked: Collection[KafkaPartition]) -> None:
+        await self._target.on_revoked([TopicPartition(*partition) for partition in revoked])
+
+    async def on_partitions_assigned(self, assigned: Collection[KafkaPartition]) -> None:
+        await self._target.on_assigned([TopicPartition(*partition) for partition in assigned])
+
+
+def _sticky() -> type[Any]:
+    """A sticky assignor of this consumer's own.
+
+    aiokafka keeps what a member had in the class itself, where the consumers of several stages
+    would overwrite each other.
+    """
+    return type("OwnStickyAssignor", (StickyPartitionAssignor,), {})
+
+
+def _received(record: ConsumerRecord, now: datetime) -> Received:
+    return Received(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        key=record.key,
+        value=record.value,
+        headers=_headers(record.headers),
+        timestamp=_moment(record.timestamp, now),
+        received_at=now,
+    )
+
+
+def _headers(headers: Sequence[tuple[str, bytes | None]]) -> Headers:
+    return tuple((name, b"" if value is None else value) for name, value in headers)
+
+
+def _moment(milliseconds: int, now: datetime) -> datetime:
+    """A record's timestamp; now, where a publisher wrote one that no calendar knows."""
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (OverflowError, ValueError, OSError):
+        return now
+
+
+def _refused(topics: Sequence[str], error: KafkaError) -> BrokerError:
+    return BrokerError(f"{', '.join(topics)} cannot be consumed: {error!r}.")
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)

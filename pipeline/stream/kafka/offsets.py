@@ -1,0 +1,202 @@
+"""Reading committed offsets with their metadata, and where logs begin and end."""
+
+import asyncio
+from typing import Any, ClassVar
+
+from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
+from aiokafka.errors import KafkaError, for_code
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.commit import OffsetFetchRequest_v3
+from aiokafka.protocol.offset import OffsetRequest
+from aiokafka.protocol.types import (
+    Boolean,
+    CompactArray,
+    CompactString,
+    Int16,
+    Int32,
+    Int64,
+    Schema,
+    TaggedFields,
+)
+
+from pipeline.settings import KafkaSettings
+from pipeline.stream.brokers import (
+    BrokerError,
+    Committed,
+    LogBounds,
+    TopicPartition,
+    Unavailable,
+)
+from pipeline.stream.connection import client_options
+
+_EARLIEST = -2
+_LATEST = -1
+_READ_UNCOMMITTED = 0
+_CONSUMER = -1
+_NO_OFFSET = -1
+_UNSTABLE_OFFSET_COMMIT = 88
+
+
+class _StableOffsetsResponse(Response):  # type: ignore[misc] # aiokafka has no types
+    """OffsetFetch v7, the first version that can wait for transactions."""
+
+    API_KEY = 9
+    API_VERSION = 7
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("topic", CompactString("utf-8")),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("partition", Int32),
+                        ("offset", Int64),
+                        ("leader_epoch", Int32),
+                        ("metadata", CompactString("utf-8")),
+                        ("error_code", Int16),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("error_code", Int16),
+        ("tags", TaggedFields),
+    )
+
+
+class _StableOffsetsRequestV7(RequestStruct):  # type: ignore[misc] # aiokafka has no types
+    API_KEY = 9
+    API_VERSION = 7
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = _StableOffsetsResponse
+    SCHEMA = Schema(
+        ("group", CompactString("utf-8")),
+        (
+            "topics",
+            CompactArray(
+                ("topic", CompactString("utf-8")),
+                ("partitions", CompactArray(Int32)),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("require_stable", Boolean),
+        ("tags", TaggedFields),
+    )
+
+
+class _StableOffsetsRequest(Request[OffsetFetchRequest_v3 | _StableOffsetsRequestV7]):  # type: ignore[misc] # aiokafka has no types
+    """OffsetFetch of one partition, with `require_stable` where the broker knows it.
+
+    A transaction's markers may reach the offsets topic a moment after the producer that settles
+    it has started; until then the broker answers UNSTABLE_OFFSET_COMMIT instead of an offset
+    that is about to change. aiokafka's own request ends at v3, which cannot ask for that.
+    """
+
+    API_KEY: ClassVar[int] = 9
+
+    def __init__(self, group: str, partition: TopicPartition) -> None:
+        self._group = group
+        self._partition = partition
+
+    def build(self, version: type[Any]) -> RequestStruct:
+        topic, partition = self._partition
+        if version is _StableOffsetsRequestV7:
+            return version(self._group, [(topic, [partition], {})], True, {})
+        return version(self._group, [(topic, [partition])])
+
+
+class KafkaOffsets:
+    """Asks the group's coordinator and the partitions' leaders, over a connection of its own.
+
+    Args:
+        kafka: How brokers are reached.
+        group: Whose committed offsets.
+    """
+
+    def __init__(self, kafka: KafkaSettings, group: str) -> None:
+        options = client_options(kafka)
+        self._client = AIOKafkaClient(**options)
+        self._limit = kafka.request_timeout
+        self._group = group
+        self._coordinator: int | None = None
+
+    async def start(self) -> None:
+        """Connect."""
+        try:
+            await self._client.bootstrap()
+        except KafkaError as error:
+            raise Unavailable(f"The brokers cannot be reached ({error}).") from error
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def committed(self, partition: TopicPartition) -> Committed | None:
+        """What the group committed, once it is final."""
+        request = _StableOffsetsRequest(self._group, partition)
+        what = f"The committed offset of {partition}"
+        try:
+            async with asyncio.timeout(self._limit):
+                response = await self._ask_coordinator(request)
+        except (KafkaError, TimeoutError) as error:
+            self._coordinator = None
+            raise Unavailable(f"{what} cannot be read ({error!r}).") from error
+        [(_, [found], *_)] = response.topics
+        if response.API_VERSION == _StableOffsetsRequestV7.API_VERSION:
+            _, offset, _, metadata, code, _ = found
+        else:
+            _, offset, metadata, code = found
+        if code or response.error_code:
+            self._coordinator = None
+            raise _refused(what, code or response.error_code)
+        return None if offset == _NO_OFFSET else Committed(offset, metadata or "")
+
+    async def bounds(self, partition: TopicPartition) -> LogBounds:
+        """Where the log begins and ends, open transactions included."""
+        try:
+            async with asyncio.timeout(self._limit):
+                begin = await self._ask_leader(partition, _EARLIEST)
+                end = await self._ask_leader(partition, _LATEST)
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable(f"The log of {partition} cannot be asked for ({error!r}).") from error
+        return LogBounds(begin, end)
+
+    async def _ask_coordinator(self, request: "_StableOffsetsRequest") -> Response:
+        if self._coordinator is None:
+            self._coordinator = await self._client.coordinator_lookup(
+                CoordinationType.GROUP, self._group
+            )
+        return await self._client.send(
+            self._coordinator, request, group=ConnectionGroup.COORDINATION
+        )
+
+    async def _ask_leader(self, partition: TopicPartition, moment: int) -> int:
+        leader = self._client.cluster.leader_for_partition(partition)
+        if leader is None or leader < 0:
+            await self._client.add_topic(partition.topic)
+            await self._client.force_metadata_update()
+            leader = self._client.cluster.leader_for_partition(partition)
+            if leader is None or leader < 0:
+                raise Unavailable(f"{partition} has no leader at present.")
+        topic, number = partition
+        response = await self._client.send(
+            leader, OffsetRequest(_CONSUMER, _READ_UNCOMMITTED, [(topic, [(number, moment)])])
+        )
+        [(_, [(_, code, *found)])] = response.topics
+        if code:
+            self._client.force_metadata_update()
+            raise _refused(f"The log of {partition}", code)
+        # Version 0 answers with a list of offsets, later ones with a timestamp and an offset.
+        offset: int = found[-1] if isinstance(found[-1], int) else found[-1][0]
+        return offset
+
+
+def _refused(what: str, code: int) -> BrokerError:
+    if code == _UNSTABLE_OFFSET_COMMIT:
+        return Unavailable(f"{what} is not final yet: a transaction is about to change it.")
+    error = for_code(code)
+    kind = Unavailable if error.retriable else BrokerError
+    return kind(f"{what} cannot be read: {error.__name__}.")

@@ -1,0 +1,258 @@
+"""Publishing and committing over aiokafka: exactly once, or at least once."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from aiokafka import AIOKafkaProducer
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    ProducerFenced,
+    RecordListTooLargeError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+)
+from aiokafka.structs import OffsetAndMetadata
+
+from pipeline.stream.brokers import (
+    Aborted,
+    Broken,
+    BrokerError,
+    Committed,
+    Fenced,
+    TopicPartition,
+    Unavailable,
+    Unpublishable,
+)
+from pipeline.stream.kafka.consumer import KafkaConsumer
+from pipeline.stream.ledger_codec import MAX_CHARACTERS
+from pipeline.stream.records import Outgoing
+
+_START_LIMIT = 30.0
+"""Seconds that a producer may take to be ready before that is tried anew."""
+_CLOSE_LIMIT = 2.0
+"""Seconds that a producer may take to stop before it is abandoned."""
+_TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
+
+
+class TransactionalSession:
+    """Exactly once: results and offset in one transaction.
+
+    The transactional id belongs to the input partition. Starting a producer with it fences the
+    partition's previous owner and settles its open transaction, so that what is read as
+    committed afterwards is final.
+
+    Args:
+        producer: With a transactional id, not started.
+        group: The consumer group whose offset is committed.
+        partition: The input partition.
+        limit: Seconds that one transaction may take.
+    """
+
+    def __init__(
+        self, producer: AIOKafkaProducer, group: str, partition: TopicPartition, *, limit: float
+    ) -> None:
+        self._producer = producer
+        self._group = group
+        self._partition = partition
+        self._limit = limit
+
+    async def start(self) -> None:
+        """Fence whoever had the partition before."""
+        await _start(self._producer)
+
+    async def commit(self, records: Sequence[Outgoing], committed: Committed) -> None:
+        """One transaction, from its first record to its end."""
+        _check(committed)
+        batch = _Batch(self._producer)
+        try:
+            async with asyncio.timeout(self._limit):
+                await self._transact(batch, records, committed)
+        except TimeoutError:
+            raise Broken("The brokers did not settle a transaction in time.") from None
+        except ProducerFenced:
+            raise Fenced(f"{self._partition} has another owner, or took too long.") from None
+        except (KafkaError, AssertionError) as error:
+            # aiokafka asserts its own state: an assertion here says that its background task
+            # has given up, and not why.
+            raise Broken(f"A transaction failed: {error!r}.") from error
+        finally:
+            batch.forget()
+
+    async def close(self) -> None:
+        """Let go of the producer. An open transaction is settled by the next owner."""
+        await _close(self._producer)
+
+    async def _transact(
+        self, batch: "_Batch", records: Sequence[Outgoing], committed: Committed
+    ) -> None:
+        offset = OffsetAndMetadata(committed.offset, committed.metadata)
+        await self._producer.begin_transaction()
+        try:
+            await batch.send(records)
+            await self._producer.send_offsets_to_transaction(
+                {KafkaPartition(*self._partition): offset}, self._group
+            )
+            # A failed send does not fail the transaction: committing it would lose the record.
+            await batch.settle()
+        except (Aborted, Unpublishable):
+            await self._producer.abort_transaction()
+            raise
+        await self._producer.commit_transaction()
+
+
+class PlainSession:
+    """At least once: results first, then the offset.
+
+    The commit carries the generation of the group, so a member that was taken for dead cannot
+    move the offset; what it published before stays published.
+
+    Args:
+        producer: Not started.
+        consumer: Whose group the offset belongs to.
+        partition: The input partition.
+        limit: Seconds that publishing, and then committing, may take.
+    """
+
+    def __init__(
+        self,
+        producer: AIOKafkaProducer,
+        consumer: KafkaConsumer,
+        partition: TopicPartition,
+        *,
+        limit: float,
+    ) -> None:
+        self._producer = producer
+        self._consumer = consumer
+        self._partition = partition
+        self._limit = limit
+
+    async def start(self) -> None:
+        """Connect."""
+        await _start(self._producer)
+
+    async def commit(self, records: Sequence[Outgoing], committed: Committed) -> None:
+        """Publish, wait for every answer, commit."""
+        _check(committed)
+        batch = _Batch(self._producer)
+        try:
+            async with asyncio.timeout(self._limit):
+                await batch.send(records)
+                await batch.settle()
+                await self._consumer.commit(self._partition, committed)
+        except TimeoutError:
+            raise Broken("The brokers did not take a commit in time.") from None
+        except KafkaError as error:
+            raise Broken(f"A commit failed: {error!r}.") from error
+        finally:
+            batch.forget()
+
+    async def close(self) -> None:
+        """Let go of the producer."""
+        await _close(self._producer)
+
+
+class _Batch:
+    """The records of one commit, each with its answer."""
+
+    def __init__(self, producer: AIOKafkaProducer) -> None:
+        self._producer = producer
+        self._answers: list[asyncio.Future[object]] = []
+
+    async def send(self, records: Sequence[Outgoing]) -> None:
+        """Hand all to the producer.
+
+        Raises:
+            Unpublishable: Some are larger than the producer may send; the others were sent.
+            Aborted: Their topic cannot be written to, or not yet.
+        """
+        refused: dict[int, KafkaError] = {}
+        for index, record in enumerate(records):
+            # aiokafka asserts a key or a value; a tombstone without a key has neither.
+            value = b"" if record.key is None and record.value is None else record.value
+            try:
+                answer = await self._producer.send(
+                    record.topic, value, key=record.key, headers=list(record.headers)
+                )
+            except MessageSizeTooLargeError as error:
+                refused[index] = error
+            except (UnknownTopicOrPartitionError, TopicAuthorizationFailedError) as error:
+                raise Aborted(f"{record.topic} cannot be written to: {error!r}.") from error
+            else:
+                self._answers.append(answer)
+        if refused:
+            raise _unpublishable(refused, is_session_lost=False)
+
+    async def settle(self) -> None:
+        """Wait for every answer.
+
+        Raises:
+            Unpublishable: The brokers refused some for their size. The numbers of the batches
+                have a gap then, so the producer is of no more use.
+            KafkaError: The first other error.
+        """
+        if not self._answers:
+            return
+        await asyncio.wait(self._answers)
+        errors = {
+            index: error
+            for index, answer in enumerate(self._answers)
+            if (error := answer.exception()) is not None
+        }
+        for error in errors.values():
+            if not isinstance(error, _TOO_LARGE):
+                raise error
+        if errors:
+            raise _unpublishable(errors, is_session_lost=True)
+
+    def forget(self) -> None:
+        """Nobody will look at the answers any more."""
+        for answer in self._answers:
+            answer.add_done_callback(_look_away)
+
+
+def _look_away(answer: asyncio.Future[object]) -> None:
+    if not answer.cancelled():
+        answer.exception()
+
+
+def _unpublishable(errors: Mapping[int, BaseException], *, is_session_lost: bool) -> Unpublishable:
+    first = next(iter(errors.values()))
+    return Unpublishable(
+        f"{len(errors)} records are larger than the brokers take ({first}).",
+        list(errors),
+        is_session_lost=is_session_lost,
+    )
+
+
+def _check(committed: Committed) -> None:
+    # The brokers' answer to it would kill the producer.
+    if len(committed.metadata) > MAX_CHARACTERS:
+        raise ValueError(f"commit metadata of {len(committed.metadata)} characters")
+
+
+async def _start(producer: AIOKafkaProducer) -> None:
+    try:
+        async with asyncio.timeout(_START_LIMIT):
+            await producer.start()
+    except (TimeoutError, KafkaConnectionError) as error:
+        raise Unavailable(f"The brokers do not let a producer start ({error!r}).") from error
+    except KafkaError as error:
+        raise BrokerError(f"The brokers refuse a producer: {error!r}.") from error
+
+
+async def _close(producer: AIOKafkaProducer) -> None:
+    """Stop a producer, whatever state it is in.
+
+    aiokafka waits until all batches are delivered, which may be never.
+    """
+    try:
+        async with asyncio.timeout(_CLOSE_LIMIT):
+            await producer.stop()
+    except TimeoutError:
+        await producer.client.close()
+    except KafkaError:
+        # Its background task had failed before and says so once more.
+        await producer.client.close()
