@@ -1,0 +1,26 @@
+"""A simulated Messages API: a real HTTP server that the unmodified SDK talks to.
+
+It refuses what the real one refuses, counts tokens, keeps prompt caches and rate limits, fails on
+demand, and keeps a ledger of what was really paid. Its answers come from local rules over the
+request's own schema and content, and say so: their `model` begins with `simulated-`.
+"""
+
+from pipeline.local.simulated.buckets import Limits
+from pipeline.local.simulated.faults import Fault
+from pipeline.local.simulated.latency import Latency
+from pipeline.local.simulated.ledger import Ledger, Served
+from pipeline.local.simulated.models import MARK
+from pipeline.local.simulated.server import SimulatedApi
+from pipeline.local.simulated.simulation import LIVELY, Simulation
+
+__all__ = [
+    "LIVELY",
+    "MARK",
+    "Fault",
+    "Latency",
+    "Ledger",
+    "Limits",
+    "Served",
+    "SimulatedApi",
+    "Simulation",
+]

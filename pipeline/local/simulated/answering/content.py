@@ -1,0 +1,139 @@
+"""The content of a request, apart from what the asker says about it."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+_WRAPPED = re.compile(
+    r"<(?P<tag>[A-Za-z][\w.-]*)(?P<attributes>\s[^<>]*)?>\n?(?P<body>.*?)\n?</(?P=tag)>", re.DOTALL
+)
+_ATTRIBUTE = re.compile(r"([\w.-]+)\s*=\s*[\"']([^\"']*)[\"']")
+_SENTENCE = re.compile(r"[^.!?\n。！？]+(?:[.!?。！？]+(?=\s|$)|[.!?](?=\S)[^.!?\n]*)*[.!?。！？]*")
+_IDENTIFIERS = ("id", "index", "key", "custom_id", "item", "n")
+_TITLES = ("subject", "title", "betreff", "objet", "asunto")
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A piece of content.
+
+    Args:
+        name: What the asker calls it: the tag around it.
+        text: Its text.
+        identifier: The id that the tag carries, if any.
+    """
+
+    name: str
+    text: str
+    identifier: str | None = None
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is to be read.
+
+    Args:
+        passages: The pieces, in order.
+        legibility: 0 to 1: how well images could be read; 1 where there were none.
+        from_files: Whether any of it came from an image or a PDF file.
+        said: What the asker says in the user turn, around the content.
+    """
+
+    passages: tuple[Passage, ...]
+    legibility: float = 1.0
+    from_files: bool = False
+    said: str = ""
+
+    @cached_property
+    def text(self) -> str:
+        """All of it."""
+        return "\n".join(passage.text for passage in self.passages).strip()
+
+    @cached_property
+    def title(self) -> str:
+        """Its subject, if one is named so."""
+        return " ".join(p.text for p in self.passages if p.name.lower() in _TITLES).strip()
+
+    @cached_property
+    def body(self) -> str:
+        """All of it but the subject."""
+        rest = [p.text for p in self.passages if p.name.lower() not in _TITLES]
+        return "\n".join(rest).strip() or self.text
+
+    @cached_property
+    def lines(self) -> tuple[str, ...]:
+        """Lines that are not empty, with their inner spacing."""
+        return tuple(line.rstrip() for line in self.text.splitlines() if line.strip())
+
+    @cached_property
+    def sentences(self) -> tuple[str, ...]:
+        """Sentences of the body, each as it stands there."""
+        found = (match.group().strip() for match in _SENTENCE.finditer(self.body))
+        return tuple(sentence for sentence in found if any(c.isalnum() for c in sentence))
+
+    def items(self) -> dict[str, "Content"]:
+        """Contents that carry an id of their own, where several were sent at once."""
+        found: dict[str, list[Passage]] = {}
+        for passage in self.passages:
+            if passage.identifier is not None:
+                found.setdefault(passage.identifier, []).append(passage)
+        return {
+            identifier: Content(
+                tuple(inner for passage in passages for inner in split(passage.text)[0])
+                or tuple(passages),
+                self.legibility,
+                self.from_files,
+            )
+            for identifier, passages in found.items()
+        }
+
+
+def split(text: str) -> tuple[list[Passage], str]:
+    """The pieces in tags, and what stands around them.
+
+    A text that does not begin with a tag is one piece without a name: what looks like a tag
+    inside somebody's text is part of that text.
+    """
+    passages: list[Passage] = []
+    around: list[str] = []
+    at = 0
+    for match in _WRAPPED.finditer(text):
+        around.append(text[at : match.start()])
+        attributes = dict(_ATTRIBUTE.findall(match["attributes"] or ""))
+        identifier = next((attributes[name] for name in _IDENTIFIERS if name in attributes), None)
+        name = attributes.get("name") or match["tag"]
+        # Only plain tags nest: an attribute says that what is inside is content as it stands.
+        inner, said = split(match["body"]) if not match["attributes"] else ([], "")
+        if inner and not said:
+            passages += inner
+        else:
+            passages.append(Passage(name, match["body"], identifier))
+        at = match.end()
+    around.append(text[at:])
+    return passages, "\n".join(part.strip() for part in around if part.strip())
+
+
+def read_content(texts: Sequence[str], files: Sequence[tuple[str, float]] = ()) -> Content:
+    """Content from the texts of a user turn and the texts read from its files.
+
+    Args:
+        texts: The text blocks.
+        files: Text and legibility of each file.
+    """
+    passages: list[Passage] = []
+    said: list[str] = []
+    for text in texts:
+        inside, around = split(text)
+        passages += inside
+        if inside:
+            said.append(around)
+        elif text.strip():
+            passages.append(Passage("", text))
+    if files and not any(p.name for p in passages):
+        # Beside a file, text without any tag is what the asker says of it.
+        said += [p.text for p in passages]
+        passages = []
+    passages += [Passage("file", text) for text, _ in files]
+    legibility = min((share for _, share in files), default=1.0)
+    return Content(tuple(passages), legibility, bool(files), "\n".join(s for s in said if s))

@@ -1,0 +1,150 @@
+"""Chooses between labels by how much their names and descriptions share with the content."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.local.simulated.answering.glossary import look_up
+from pipeline.local.simulated.answering.skill import Skill
+from pipeline.local.simulated.answering.words import (
+    concepts,
+    is_stop_word,
+    spaced,
+    stem,
+    words,
+)
+
+_CATCH_ALL = frozenset({
+    "other", "others", "general", "misc", "miscellaneous", "none", "unknown", "unclear", "else",
+    "default", "sonstiges", "autre", "otro", "inquiry",
+})  # fmt: skip
+_CATCH_ALL_DESCRIPTION = re.compile(
+    r"\b(everything else|anything else|none of (these|the)|alles andere|tout le reste)\b",
+    re.IGNORECASE,
+)
+_NAME_WEIGHT = 2.0
+_CONCEPT_WEIGHT = 0.6
+_EXAMPLE_WEIGHT = 0.8
+_CATCH_ALL_SCORE = 0.3
+"""What a label such as `other` scores by itself: it wins where nothing else is found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A chosen label.
+
+    Args:
+        label: The best.
+        runner_up: The second best, if there is more than one.
+        confidence: 0 to 1, from the margin and from how much was found at all.
+        evidence: The words of the content that spoke for it.
+    """
+
+    label: str
+    runner_up: str | None
+    confidence: float
+    evidence: frozenset[str]
+
+
+class LabelSet:
+    """Labels, ready to be compared with many contents.
+
+    Args:
+        labels: Their names.
+        texts: What is said of each: the prompt, the property's description.
+        skill: How well to read.
+    """
+
+    def __init__(self, labels: Sequence[str], texts: Sequence[str], skill: Skill) -> None:
+        self._labels = list(labels)
+        self._skill = skill
+        self._base: list[float] = []
+        per_label: list[Counter[str]] = []
+        for label in self._labels:
+            entry = look_up(label, self._labels, texts)
+            features = _features(_name_words(label), _NAME_WEIGHT)
+            features.update(_features(words(entry.description), 1.0))
+            if skill.reads_examples:
+                features.update(_features(words(entry.examples), _EXAMPLE_WEIGHT))
+            per_label.append(features)
+            catches_all = _is_catch_all(label, entry.description)
+            self._base.append(_CATCH_ALL_SCORE if catches_all else 0.0)
+        self._weights = _weigh(per_label)
+
+    def choose(self, text: str, *, first: str = "") -> Choice:
+        """The label that fits best.
+
+        Args:
+            text: The content.
+            first: A part of it that counts double: a subject, a title.
+        """
+        heard = self._skill.heard(words(text)[:2000])
+        found = Counter(word for word in heard if not is_stop_word(word))
+        for word in words(first):
+            if not is_stop_word(word):
+                found[word] += 1
+        scores = list(self._base)
+        spoke: list[set[str]] = [set() for _ in self._labels]
+        for word, count in found.items():
+            strength = 1.0 + math.log(count)
+            for feature, share in _word_features(word):
+                for i, weight in self._weights.get(feature, ()):
+                    scores[i] += strength * share * weight
+                    spoke[i].add(word)
+        return self._decide(scores, spoke)
+
+    def _decide(self, scores: list[float], spoke: list[set[str]]) -> Choice:
+        order = sorted(range(len(scores)), key=lambda i: -scores[i])
+        best = order[0]
+        second = order[1] if len(order) > 1 else None
+        top = scores[best]
+        exponents = [math.exp((score - top) / self._skill.temperature) for score in scores]
+        share = 1.0 / sum(exponents)
+        found = 1.0 - math.exp(-(top - self._base[best]) / 0.5)
+        confidence = share * (0.35 + 0.65 * found)
+        return Choice(
+            label=self._labels[best],
+            runner_up=None if second is None else self._labels[second],
+            confidence=round(confidence * self._skill.trust, 3),
+            evidence=frozenset(spoke[best]),
+        )
+
+
+def _name_words(label: str) -> list[str]:
+    return words(spaced(label))
+
+
+def _is_catch_all(label: str, description: str) -> bool:
+    return bool(_CATCH_ALL & set(_name_words(label))) or bool(
+        _CATCH_ALL_DESCRIPTION.search(description)
+    )
+
+
+def _features(found: Sequence[str], weight: float) -> Counter[str]:
+    features: Counter[str] = Counter()
+    for word in found:
+        if not is_stop_word(word) and word not in _CATCH_ALL:
+            for feature, share in _word_features(word):
+                features[feature] = max(features[feature], weight * share)  # type: ignore[assignment]
+    return features
+
+
+def _word_features(word: str) -> list[tuple[str, float]]:
+    return [(stem(word), 1.0), *((f"={concept}", _CONCEPT_WEIGHT) for concept in concepts(word))]
+
+
+def _weigh(per_label: Sequence[Mapping[str, float]]) -> dict[str, list[tuple[int, float]]]:
+    """Inverse document frequency over the labels, and length: a long description is no merit."""
+    frequency = Counter(feature for features in per_label for feature in features)
+    weights: dict[str, list[tuple[int, float]]] = {}
+    for i, features in enumerate(per_label):
+        rare = {
+            feature: weight * math.log(1 + len(per_label) / frequency[feature])
+            for feature, weight in features.items()
+        }
+        norm = math.sqrt(sum(weight * weight for weight in rare.values())) or 1.0
+        for feature, weight in rare.items():
+            weights.setdefault(feature, []).append((i, weight / norm))
+    return weights

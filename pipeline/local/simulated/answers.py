@@ -1,0 +1,44 @@
+"""From a request to its answer: reads the files, then fills the schema."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from pipeline.local.simulated.answering.content import Content, read_content
+from pipeline.local.simulated.answering.files import FileReader
+from pipeline.local.simulated.answering.reader import Reader
+from pipeline.local.simulated.answering.skill import SKILLS
+from pipeline.local.simulated.media import Media
+from pipeline.local.simulated.models import Line
+from pipeline.local.simulated.request import MessageRequest
+
+
+class Answerer:
+    """Answers requests of all models.
+
+    Args:
+        files: Reads images and PDF files.
+    """
+
+    def __init__(self, files: FileReader) -> None:
+        self._files = files
+        self._readers: Mapping[Line, Reader] = MappingProxyType(
+            {line: Reader(skill) for line, skill in SKILLS.items()}
+        )
+
+    async def answer(self, request: MessageRequest) -> Any:  # noqa: ANN401 - any JSON value or text
+        """The answer: a text, or a value of the request's schema.
+
+        Raises:
+            ApiError: 400, where a file cannot be read.
+        """
+        content = await self._content(request)
+        reader = self._readers[request.model.line]
+        if request.schema is None:
+            return reader.write(content)
+        return reader.answer(request.schema, request.schema_key, request.instructions, content)
+
+    async def _content(self, request: MessageRequest) -> Content:
+        texts = [part for part in request.content if isinstance(part, str)]
+        read = [await self._files.read(p) for p in request.content if isinstance(p, Media)]
+        return read_content(texts, [(file.text, file.legibility) for file in read])

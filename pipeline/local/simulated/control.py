@@ -1,0 +1,100 @@
+"""The state that requests share: limits, caches, faults, latency, the ledger, the clock."""
+
+import random
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from pipeline.local.simulated.buckets import Limits, ModelLimiter
+from pipeline.local.simulated.caches import PromptCache
+from pipeline.local.simulated.errors import ApiError, refused_call
+from pipeline.local.simulated.faults import Faults
+from pipeline.local.simulated.latency import Latency
+from pipeline.local.simulated.ledger import Ledger
+from pipeline.local.simulated.simulation import Simulation
+
+Clock = Callable[[], float]
+_NO_LIMITS = Limits()
+_NO_LATENCY = Latency()
+
+
+class Control:
+    """What a test can reach into, in process or through the admin endpoint.
+
+    Args:
+        simulation: How to start.
+        clock: Seconds that never go back.
+    """
+
+    def __init__(self, simulation: Simulation, clock: Clock = time.monotonic) -> None:
+        self.simulation = simulation
+        self.clock = clock
+        self.started = clock()
+        self.random = random.Random(simulation.seed)  # noqa: S311 - delays and faults, no secrets
+        self.ledger = Ledger(simulation.ledger)
+        self.prompt_cache = PromptCache()
+        self.faults = Faults(self.random)
+        for fault in simulation.faults:
+            self.faults.add(fault, self.started)
+        self.latency = dict(simulation.latency)
+        self.batch_seconds = simulation.batch_seconds
+        self.account_problem: str | None = None
+        self._limits = dict(simulation.limits)
+        self._limiters: dict[str, ModelLimiter] = {}
+
+    def limiter(self, model: str) -> ModelLimiter:
+        """The buckets of a model."""
+        known = self._limiters.get(model)
+        if known is None:
+            limits = self._limits.get(model, self._limits.get("*", _NO_LIMITS))
+            known = ModelLimiter(limits, self.clock(), self.simulation.limit_window)
+            self._limiters[model] = known
+        return known
+
+    def limit(self, model: str, limits: Limits) -> None:
+        """Change the limits of a model, or of all with `*`, from now on."""
+        now = self.clock()
+        if model == "*":
+            self._limits.clear()
+        self._limits[model] = limits
+        for name, limiter in self._limiters.items():
+            if model in {"*", name}:
+                limiter.change(limits, now)
+
+    def limits(self) -> dict[str, Limits]:
+        """The limits in force."""
+        return dict(self._limits)
+
+    def latency_of(self, model: str) -> Latency:
+        """How long a model takes."""
+        return self.latency.get(model) or self.latency.get("*") or _NO_LATENCY
+
+    def check_account(self) -> None:
+        """Refuse all calls while the account is said to have a problem.
+
+        Raises:
+            ApiError: What `account_problem` says.
+        """
+        if self.account_problem is not None:
+            raise refused_call(self.account_problem)
+
+    def admit(self, model: str, input_tokens: int) -> None:
+        """Take a request out of the model's buckets.
+
+        Raises:
+            ApiError: 429 with `retry-after`, where one is empty.
+        """
+        refused = self.limiter(model).admit(input_tokens, self.clock())
+        if refused is None:
+            return
+        kind, seconds = refused
+        raise ApiError(
+            429,
+            f"This request would exceed your organization's rate limit for {model}: "
+            f"{kind.replace('-', ' ')} per minute.",
+            retry_after=max(1, -int(-seconds // 1)),
+        )
+
+    def limit_headers(self, model: str) -> dict[str, str]:
+        """What the headers of an answer say of the limits."""
+        return self.limiter(model).headers(self.clock(), datetime.now(UTC))

@@ -1,0 +1,213 @@
+"""The prompt of a request: its blocks in the order of the prompt cache, checked one by one."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from pipeline.local.simulated.caches import Block, Ttl
+from pipeline.local.simulated.errors import ApiError, invalid
+from pipeline.local.simulated.media import PDF, Media, check_together, read_media
+from pipeline.local.simulated.models import Model
+from pipeline.local.simulated.tokens import (
+    MESSAGE_OVERHEAD,
+    TOOLS_OVERHEAD,
+    image_tokens,
+    text_tokens,
+)
+
+MAX_MESSAGES = 100_000
+MAX_BREAKPOINTS = 4
+
+MediaTokens = Callable[[Media], int]
+"""What a PDF file counts; may raise `ApiError` where it cannot be opened or is too long."""
+
+
+def read_ttl(control: Any, path: str) -> Ttl:  # noqa: ANN401 - what the request has there
+    """The time to live that a `cache_control` asks for."""
+    if not isinstance(control, Mapping) or control.get("type") != "ephemeral":
+        raise invalid(f"{path}.type", "Input should be 'ephemeral'")
+    match control.get("ttl", "5m"):
+        case "5m":
+            return "5m"
+        case "1h":
+            return "1h"
+        case _:
+            raise invalid(f"{path}.ttl", "Input should be '5m' or '1h'")
+
+
+class Prompt:
+    """Collects the prompt's blocks in the order of the prompt cache."""
+
+    def __init__(self, model: Model, pdf_tokens: MediaTokens) -> None:
+        self._model = model
+        self._pdf_tokens = pdf_tokens
+        self._blocks: list[Block] = []
+        self._images: list[Media] = []
+        self.instructions: list[str] = []
+
+    def add(self, content: bytes, tokens: int, mark: Ttl | None = None) -> None:
+        """Anything else that is part of the prompt."""
+        self._blocks.append(Block(content, tokens, mark))
+
+    def mark_last(self, ttl: Ttl) -> None:
+        """What top-level `cache_control` does: a breakpoint on the last block."""
+        last = self._blocks[-1]
+        self._blocks[-1] = Block(last.content, last.tokens, ttl)
+
+    def add_tools(self, tools: Sequence[Mapping[str, Any]], *, forced: bool) -> None:
+        """The tools, and the system prompt that comes with them."""
+        for i, tool in enumerate(tools):
+            content = orjson.dumps({k: v for k, v in tool.items() if k != "cache_control"})
+            overhead = TOOLS_OVERHEAD[forced] if i == 0 else 0
+            tokens = overhead + text_tokens(content.decode())
+            self.add(b"tool" + content, tokens, self._mark(tool, f"tools.{i}"))
+            if isinstance(description := tool.get("description"), str):
+                self.instructions.append(description)
+
+    def add_system(self, system: Any) -> None:  # noqa: ANN401 - what the request has there
+        """The system prompt."""
+        if system is None:
+            return
+        blocks = [{"type": "text", "text": system}] if isinstance(system, str) else system
+        if not isinstance(blocks, list):
+            raise invalid("system", "Input should be a string or a list of text blocks")
+        for i, block in enumerate(blocks):
+            path = f"system.{i}"
+            text = _text(block, path)
+            self.instructions.append(text)
+            self.add(b"system" + text.encode(), text_tokens(text), self._mark(block, path))
+
+    def add_messages(self, messages: Any, *, prefill: bool) -> tuple[str | Media, ...]:  # noqa: ANN401
+        """The conversation; the content of its last user turn comes back."""
+        _check_turns(messages)
+        content: list[str | Media] = []
+        role = None
+        for i, message in enumerate(messages):
+            if message["role"] == "user" and role != "user":
+                content = []
+            role = message["role"]
+            read = self._message(message, f"messages.{i}")
+            if role == "user":
+                content += read
+        if role == "assistant" and not prefill:
+            raise ApiError(
+                400,
+                "This model does not support assistant message prefill. The conversation must end "
+                "with a user message.",
+            )
+        return tuple(content)
+
+    def _message(self, message: Mapping[str, Any], path: str) -> list[str | Media]:
+        content = message.get("content")
+        blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        if not isinstance(blocks, list) or not blocks:
+            raise invalid(f"{path}.content", "must be a non-empty string or list of blocks")
+        role = str(message["role"]).encode()
+        self.add(role, MESSAGE_OVERHEAD)
+        return [
+            part
+            for i, block in enumerate(blocks)
+            if (part := self._content_block(block, f"{path}.content.{i}", role)) is not None
+        ]
+
+    def _content_block(self, block: Any, path: str, role: bytes) -> str | Media | None:  # noqa: ANN401
+        kind = block.get("type") if isinstance(block, Mapping) else None
+        match kind:
+            case "text":
+                if role == b"user" and block.get("citations"):
+                    raise invalid(f"{path}.citations", "not permitted in user messages")
+                text = _text(block, path)
+                self.add(b"text" + text.encode(), text_tokens(text), self._mark(block, path))
+                return text
+            case "image" | "document" if role == b"user":
+                return self._file(block, path)
+            case "document":
+                raise invalid(path, "document blocks are not permitted in assistant messages")
+            case "thinking" | "redacted_thinking" | "tool_use" if role == b"assistant":
+                self.add(orjson.dumps(block), text_tokens(orjson.dumps(block).decode()))
+                return None
+            case "tool_result" if role == b"user":
+                text = orjson.dumps(block.get("content", "")).decode()
+                self.add(b"result" + text.encode(), text_tokens(text), self._mark(block, path))
+                return text
+            case _:
+                raise invalid(f"{path}.type", f"{kind!r} is not supported here")
+
+    def _file(self, block: Mapping[str, Any], path: str) -> str | Media:
+        mark = self._mark(block, path)
+        source = block.get("source")
+        if (
+            block["type"] == "document"
+            and isinstance(source, Mapping)
+            and source.get("type") == "text"
+        ):
+            text = str(source.get("data", ""))
+            self.add(b"document" + text.encode(), text_tokens(text), mark)
+            return text
+        media = read_media(block, path)
+        if media.media_type == PDF:
+            tokens = self._pdf_tokens(media)
+        else:
+            tokens = image_tokens(media.width, media.height, self._model)
+            self._images.append(media)
+        self.add(media.media_type.encode() + media.digest, tokens, mark)
+        return media
+
+    def _mark(self, block: Mapping[str, Any], path: str) -> Ttl | None:
+        control = block.get("cache_control")
+        return None if control is None else read_ttl(control, f"{path}.cache_control")
+
+    def finished(self) -> tuple[Block, ...]:
+        """All blocks, once what holds over all of them is checked."""
+        check_together(self._images)
+        marks = [block.breakpoint for block in self._blocks if block.breakpoint]
+        if len(marks) > MAX_BREAKPOINTS:
+            raise ApiError(
+                400,
+                f"A maximum of {MAX_BREAKPOINTS} blocks with cache_control may be provided. "
+                f"Found {len(marks)}.",
+            )
+        if "1h" in marks[marks.index("5m") :] if "5m" in marks else False:
+            raise ApiError(400, "a ttl='1h' cache_control block must not come after a ttl='5m' one")
+        return tuple(self._blocks)
+
+    def digest(self) -> str:
+        """Of everything but the model: equal prompts, equal digests."""
+        digest = hashlib.blake2b(digest_size=16)
+        for block in self._blocks:
+            digest.update(len(block.content).to_bytes(8, "big"))
+            digest.update(block.content)
+        return digest.hexdigest()
+
+
+def _check_turns(messages: Any) -> None:  # noqa: ANN401 - what the request has there
+    if not isinstance(messages, list):
+        raise invalid("messages", "Field required")
+    if not messages:
+        raise invalid("messages", "at least one message is required")
+    if len(messages) > MAX_MESSAGES:
+        raise invalid("messages", f"at most {MAX_MESSAGES} messages are allowed")
+    for i, message in enumerate(messages):
+        path = f"messages.{i}"
+        if not isinstance(message, Mapping) or message.get("role") not in {"user", "assistant"}:
+            raise invalid(f"{path}.role", "Input should be 'user' or 'assistant'")
+        if unknown := sorted(set(message) - {"role", "content"}):
+            raise invalid(f"{path}.{unknown[0]}", "Extra inputs are not permitted")
+    if messages[0]["role"] != "user":
+        raise invalid("messages", "first message must use the user role")
+
+
+def _text(block: Any, path: str) -> str:  # noqa: ANN401 - what the request has there
+    if not isinstance(block, Mapping) or block.get("type") != "text":
+        raise invalid(f"{path}.type", "Input should be 'text'")
+    text = block.get("text")
+    if not isinstance(text, str):
+        raise invalid(f"{path}.text", "Field required")
+    if not text:
+        raise invalid(
+            "messages" if path.startswith("messages") else path,
+            "text content blocks must be non-empty",
+        )
+    return text

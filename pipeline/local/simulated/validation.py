@@ -1,0 +1,240 @@
+"""Refuses what the Messages API refuses; what it takes comes out as a `MessageRequest`.
+
+PDF files are opened elsewhere: what they count comes in as a function.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from pipeline.local.simulated.errors import ApiError, invalid
+from pipeline.local.simulated.models import MODELS, Model
+from pipeline.local.simulated.prompt import MediaTokens, Prompt, read_ttl
+from pipeline.local.simulated.request import MessageRequest
+from pipeline.local.simulated.schemas import check_schema
+from pipeline.local.simulated.tokens import SCHEMA_OVERHEAD, text_tokens
+
+VERSIONS = ("2023-01-01", "2023-06-01", "2026-10-21")
+_FIELDS = frozenset({
+    "model", "messages", "max_tokens", "system", "cache_control", "container", "diagnostics",
+    "inference_geo", "metadata", "output_config", "service_tier", "speed", "stop_sequences",
+    "stream", "thinking", "tool_choice", "tools",
+})  # fmt: skip
+_SAMPLING = ("temperature", "top_p", "top_k")
+_OFF = frozenset({"disabled", "between_tools"})
+_TOO_MUCH_EFFORT_FOR_OFF = frozenset({"xhigh", "max"})
+_ASKS_FOR_REASONING = re.compile(r"</?(?:reasoning|thinking|thought)s?>", re.IGNORECASE)
+_REASONING_FIELDS = frozenset({"reasoning", "thinking", "trace", "thoughts", "chain_of_thought"})
+
+
+def read_message(body: Any, pdf_tokens: MediaTokens, *, counting: bool = False) -> MessageRequest:  # noqa: ANN401
+    """Check the body of `POST /v1/messages`.
+
+    Args:
+        body: The parsed JSON.
+        pdf_tokens: See `MediaTokens`.
+        counting: Whether only tokens are asked for; then `max_tokens` is not needed.
+
+    Raises:
+        ApiError: The documented error for the first thing that is wrong.
+    """
+    if not isinstance(body, Mapping):
+        raise ApiError(400, "The request body must be a JSON object")
+    model = _model(body)
+    _check_fields(body)
+    max_tokens = 0 if counting and "max_tokens" not in body else _max_tokens(body, model)
+    effort, schema = _output_config(body, model)
+    thinks, shows = _thinking(body, model, effort, max_tokens)
+    tools, tool = _tools(body, model)
+    if not max_tokens and not counting:
+        _check_warm_up(body, schema is not None, tool is not None)
+    prompt = Prompt(model, pdf_tokens)
+    schema_bytes = b"" if schema is None else orjson.dumps(schema)
+    if schema is not None:
+        _checked(schema_bytes)
+        prompt.add(b"format" + schema_bytes, SCHEMA_OVERHEAD + text_tokens(schema_bytes.decode()))
+    prompt.add_tools(tools, forced=tool is not None)
+    prompt.add_system(body.get("system"))
+    # Thinking and effort change how messages are read, so they stand between system and messages.
+    prompt.add(orjson.dumps([thinks, effort, body.get("tool_choice")]), 0)
+    content = prompt.add_messages(body.get("messages"), prefill=model.prefill)
+    if isinstance(control := body.get("cache_control"), Mapping):
+        prompt.mark_last(read_ttl(control, "cache_control"))
+    blocks = prompt.finished()
+    total = sum(block.tokens for block in blocks)
+    if total > model.context:
+        raise ApiError(400, f"prompt is too long: {total} tokens > {model.context} maximum")
+    if tool is not None:
+        schema = next(t["input_schema"] for t in tools if t["name"] == tool)
+        schema_bytes = orjson.dumps(schema)
+    return MessageRequest(
+        model=model,
+        max_tokens=max_tokens,
+        instructions="\n".join(prompt.instructions),
+        content=content,
+        schema=schema,
+        schema_key=hashlib.blake2b(schema_bytes, digest_size=16).digest(),
+        tool=tool,
+        thinks=thinks,
+        shows_thinking=shows,
+        effort=effort,
+        stop_sequences=tuple(body.get("stop_sequences") or ()),
+        stream=bool(body.get("stream")),
+        blocks=blocks,
+        digest=prompt.digest(),
+    )
+
+
+def asks_for_reasoning(request: MessageRequest) -> bool:
+    """Whether a request would make Sonnet 5.5 refuse with `reasoning_extraction`."""
+    if request.model.line != "sonnet":
+        return False
+    return bool(_ASKS_FOR_REASONING.search(request.instructions)) or (
+        request.schema is not None and _has_reasoning_field(request.schema)
+    )
+
+
+def _has_reasoning_field(schema: Any) -> bool:  # noqa: ANN401 - any part of a schema
+    if isinstance(schema, Mapping):
+        properties = schema.get("properties")
+        if isinstance(properties, Mapping) and _REASONING_FIELDS & properties.keys():
+            return True
+        return any(_has_reasoning_field(part) for part in schema.values())
+    return isinstance(schema, list) and any(_has_reasoning_field(part) for part in schema)
+
+
+def _model(body: Mapping[str, Any]) -> Model:
+    name = body.get("model")
+    if not isinstance(name, str) or not name:
+        raise invalid("model", "Field required")
+    try:
+        return MODELS[name]
+    except KeyError:
+        raise ApiError(404, f"model: {name}") from None
+
+
+def _check_fields(body: Mapping[str, Any]) -> None:
+    for name in _SAMPLING:
+        if name in body:
+            raise invalid(name, "sampling parameters are not supported by this model and version")
+    if unknown := sorted(set(body) - _FIELDS):
+        raise invalid(unknown[0], "Extra inputs are not permitted")
+    stops = body.get("stop_sequences")
+    if stops is not None and not (
+        isinstance(stops, list) and all(isinstance(s, str) and s.strip() for s in stops)
+    ):
+        raise invalid("stop_sequences", "each stop sequence must contain non-whitespace")
+    if body.get("service_tier", "auto") not in {"auto", "standard_only"}:
+        raise invalid("service_tier", "Input should be 'auto' or 'standard_only'")
+
+
+def _max_tokens(body: Mapping[str, Any], model: Model) -> int:
+    value = body.get("max_tokens")
+    if value is None:
+        raise invalid("max_tokens", "Field required")
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise invalid("max_tokens", "Input should be a valid integer")
+    if value < 0:
+        raise invalid("max_tokens", "Input should be greater than or equal to 0")
+    if value > model.max_output:
+        raise invalid(
+            "max_tokens",
+            f"{value} > {model.max_output}, which is the maximum allowed number of output tokens "
+            f"for {model.id}",
+        )
+    return value
+
+
+def _output_config(body: Mapping[str, Any], model: Model) -> tuple[str, Mapping[str, Any] | None]:
+    config = body.get("output_config") or {}
+    if not isinstance(config, Mapping):
+        raise invalid("output_config", "Input should be an object")
+    if unknown := sorted(set(config) - {"effort", "format"}):
+        raise invalid(f"output_config.{unknown[0]}", "Extra inputs are not permitted")
+    effort = config.get("effort") or model.default_effort
+    if config.get("effort") and effort not in model.efforts:
+        options = ", ".join(model.efforts) or "none"
+        raise invalid("output_config.effort", f"{model.id} supports these levels: {options}")
+    form = config.get("format")
+    if form is None:
+        return effort, None
+    if not isinstance(form, Mapping) or form.get("type") != "json_schema":
+        raise invalid("output_config.format.type", "Input should be 'json_schema'")
+    if "schema" not in form:
+        raise invalid("output_config.format.schema", "Field required")
+    return effort, form["schema"]
+
+
+@lru_cache(maxsize=512)
+def _checked(schema_bytes: bytes) -> None:
+    check_schema(orjson.loads(schema_bytes))
+
+
+def _thinking(
+    body: Mapping[str, Any], model: Model, effort: str, max_tokens: int
+) -> tuple[bool, bool]:
+    config = body.get("thinking")
+    if config is None:
+        return model.thinks_by_default and max_tokens > 0, False
+    kind = config.get("type") if isinstance(config, Mapping) else None
+    if kind not in {"adaptive", "disabled", "between_tools", "enabled"}:
+        raise invalid("thinking.type", "Input should be 'adaptive', 'disabled' or 'between_tools'")
+    if kind not in model.thinking:
+        options = ", ".join(repr(option) for option in sorted(model.thinking))
+        raise invalid("thinking.type", f"{kind!r} is not supported by {model.id}; use {options}")
+    if kind in _OFF:
+        if effort in _TOO_MUCH_EFFORT_FOR_OFF:
+            raise invalid("thinking.type", f"{kind!r} cannot be combined with effort {effort!r}")
+        return False, False
+    if kind == "enabled":
+        budget = config.get("budget_tokens")
+        if not isinstance(budget, int) or budget < 1024 or budget >= max_tokens:  # noqa: PLR2004
+            raise invalid(
+                "thinking.budget_tokens", "must be at least 1024 and less than max_tokens"
+            )
+    return True, config.get("display") == "summarized"
+
+
+def _tools(body: Mapping[str, Any], model: Model) -> tuple[Sequence[Mapping[str, Any]], str | None]:
+    tools = body.get("tools") or []
+    if not isinstance(tools, list):
+        raise invalid("tools", "Input should be a valid list")
+    for i, tool in enumerate(tools):
+        if not isinstance(tool, Mapping) or not isinstance(tool.get("input_schema"), Mapping):
+            raise invalid(f"tools.{i}.input_schema", "Field required")
+        if not isinstance(tool.get("name"), str):
+            raise invalid(f"tools.{i}.name", "Field required")
+    choice = body.get("tool_choice")
+    return tools, None if choice is None else _forced_tool(choice, tools, model)
+
+
+def _forced_tool(choice: Any, tools: Sequence[Mapping[str, Any]], model: Model) -> str | None:  # noqa: ANN401
+    kind = choice.get("type") if isinstance(choice, Mapping) else None
+    if kind not in {"auto", "any", "tool", "none"}:
+        raise invalid("tool_choice.type", "Input should be 'auto', 'any', 'tool' or 'none'")
+    if not tools:
+        raise invalid("tool_choice", "may only be specified while providing tools")
+    if kind in {"auto", "none"}:
+        return None
+    if not model.forced_tools:
+        raise invalid("tool_choice.type", f"{kind!r} is not supported by {model.id}")
+    name = choice.get("name") if kind == "tool" else tools[0]["name"]
+    if name not in {tool["name"] for tool in tools}:
+        raise invalid("tool_choice.name", f"Tool {name!r} not found in provided tools")
+    return str(name)
+
+
+def _check_warm_up(body: Mapping[str, Any], has_format: bool, has_tool: bool) -> None:
+    thinking = body.get("thinking") or {}
+    for present, what in (
+        (body.get("stream"), "stream"),
+        (has_format, "output_config.format"),
+        (has_tool, "tool_choice 'any' or 'tool'"),
+        (thinking.get("type") == "enabled", "thinking 'enabled'"),
+    ):
+        if present:
+            raise invalid("max_tokens", f"0 cannot be combined with {what}")
