@@ -202,6 +202,11 @@ class OffsetReader(Protocol):
 class Brokers(Protocol):
     """Makes what an engine needs; `KafkaBrokers` is the real one, `MemoryBrokers` the fake."""
 
+    @property
+    def eviction_notice(self) -> float:
+        """Seconds in which a member that was taken for dead surely hears of it."""
+        ...
+
     def consumer(self, group: str, topics: Sequence[str]) -> Consumer:
         """A consumer that has not started."""
         ...

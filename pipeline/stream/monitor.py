@@ -70,12 +70,14 @@ class Monitor:
         """What there is to say now."""
         partitions = tuple(_describe(worker) for worker in self._assignment)
         reason = self._why_not_ready(partitions)
+        lags = [partition.lag for partition in partitions if partition.lag is not None]
+        is_known = self._assignment.standing_since is None and len(lags) == len(partitions)
         return StreamStatus(
             stage=self._stage,
             partitions=partitions,
             last_poll_seconds=self._now() - self._poller.last_poll,
             in_flight=sum(partition.in_flight for partition in partitions),
-            lag=sum(partition.lag or 0 for partition in partitions),
+            lag=sum(lags) if is_known else None,
             intake_closed_because=self._intake.closed_because,
             is_ready=reason is None,
             reason=reason,

@@ -32,7 +32,8 @@ class StreamStatus:
         partitions: Those that are assigned to this process.
         last_poll_seconds: Age of the last poll; None before the first.
         in_flight: Records that are taken and not committed, all partitions.
-        lag: Records that are not committed, all partitions whose lag is known.
+        lag: Records that are not committed, all partitions; None while that is not known, as
+            in a rebalance.
         intake_closed_because: Why nothing is taken at present; None if it may be.
         is_ready: Whether it is assigned, polling, and taking what comes.
         reason: Why it is not ready, in a sentence.
@@ -42,7 +43,7 @@ class StreamStatus:
     partitions: tuple[PartitionStatus, ...]
     last_poll_seconds: float | None
     in_flight: int
-    lag: int
+    lag: int | None
     intake_closed_because: str | None
     is_ready: bool
     reason: str | None

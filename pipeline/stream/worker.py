@@ -58,17 +58,17 @@ class Pace:
     Args:
         commit_interval: Between two commits of a partition, at least.
         commit_count: Results after which it commits nevertheless.
-        retry_first: Before it tries again what failed.
-        retry_max: The longest it waits before that.
         fenced: How long it waits after it was fenced. A member that was taken for dead learns so
             from its next heartbeat; starting again before that would fence the new owner.
+        retry_first: Before it tries again what failed.
+        retry_max: The longest it waits before that.
     """
 
     commit_interval: float
     commit_count: int
+    fenced: float
     retry_first: float = 0.1
     retry_max: float = 10.0
-    fenced: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,6 @@ from pipeline.stream.kafka.consumer import KafkaConsumer
 from pipeline.stream.kafka.offsets import KafkaOffsets
 from pipeline.stream.kafka.sessions import PlainSession, TransactionalSession
 
-IDLE_PAUSE = 0.03
-"""Seconds for which a broker that answers idle fetches at once is left alone after each."""
-
 
 class KafkaBrokers:
     """Makes the engine's clients; connects only when they are started.
@@ -24,7 +21,6 @@ class KafkaBrokers:
         stream: Times and limits.
         topics: For the size of the largest record.
         delivery: Exactly once needs brokers with transactions.
-        is_embedded: Whether the broker answers an idle fetch at once, as the embedded one does.
     """
 
     def __init__(
@@ -33,18 +29,22 @@ class KafkaBrokers:
         stream: StreamSettings,
         topics: TopicSettings,
         delivery: Delivery,
-        *,
-        is_embedded: bool = False,
     ) -> None:
         self._kafka = kafka
         self._stream = stream
         self._max_bytes = topics.max_message_bytes
         self._delivery = delivery
-        self._idle_pause = IDLE_PAUSE if is_embedded else 0.0
+
+    @property
+    def eviction_notice(self) -> float:
+        """The next heartbeat tells; half an interval is for its way."""
+        return 1.5 * self._kafka.heartbeat_interval
 
     def consumer(self, group: str, topics: Sequence[str]) -> KafkaConsumer:
         """A consumer that has not started."""
-        return KafkaConsumer(self._kafka, self._stream, group, topics, idle_pause=self._idle_pause)
+        return KafkaConsumer(
+            self._kafka, self._stream, group, topics, idle_pause=self._kafka.idle_fetch_pause
+        )
 
     def session(self, group: str, partition: TopicPartition, consumer: Consumer) -> Session:
         """A session of the configured delivery that has not started."""

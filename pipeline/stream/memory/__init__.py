@@ -1,0 +1,1 @@
+"""A broker in memory, behind the same protocols as the real ones, for tests."""

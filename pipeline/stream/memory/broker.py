@@ -1,0 +1,206 @@
+"""The broker itself: topics, transactional producers, groups. No I/O, nothing awaited."""
+
+import asyncio
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+from pipeline.stream.brokers import (
+    Committed,
+    Fenced,
+    LogBounds,
+    TopicPartition,
+    Unavailable,
+    Unpublishable,
+)
+from pipeline.stream.memory.group import Group
+from pipeline.stream.memory.log import Entry, PartitionLog, Transaction, TransactionState
+from pipeline.stream.records import Headers, Outgoing
+
+
+@dataclass(slots=True)
+class _Producer:
+    epoch: int = 0
+    transaction: Transaction | None = None
+    expiry: asyncio.TimerHandle | None = None
+
+
+class MemoryBroker:
+    """A cluster of one. All of its methods take effect at once; the way to it is a `Link`.
+
+    Args:
+        max_message_bytes: The largest record that any topic takes.
+    """
+
+    def __init__(self, *, max_message_bytes: int = 1 << 20) -> None:
+        self._max_bytes = max_message_bytes
+        self._logs: dict[TopicPartition, PartitionLog] = {}
+        self._producers: dict[str, _Producer] = {}
+        self._groups: dict[str, Group] = {}
+        self._watchers: dict[asyncio.Event, None] = {}
+        self._unkeyed = count()
+
+    def create_topic(self, name: str, partitions: int = 1) -> None:
+        """Make a topic."""
+        for number in range(partitions):
+            self._logs[TopicPartition(name, number)] = PartitionLog()
+
+    def partitions_of(self, topic: str) -> Sequence[TopicPartition]:
+        """The partitions of a topic, in order."""
+        return [partition for partition in self._logs if partition.topic == topic]
+
+    def log(self, partition: TopicPartition) -> PartitionLog:
+        """The log of a partition."""
+        return self._logs[partition]
+
+    def group(self, name: str) -> Group:
+        """A consumer group; made when it is asked for first."""
+        if name not in self._groups:
+            self._groups[name] = Group(self.partitions_of)
+        return self._groups[name]
+
+    def publish(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        headers: Headers = (),
+    ) -> tuple[TopicPartition, int]:
+        """Write one record as a publisher outside any transaction."""
+        record = Outgoing(topic, key, value, headers)
+        partition = self._partition_for(record)
+        offset = self._logs[partition].append(record, _now())
+        self._changed()
+        return partition, offset
+
+    def committed_records(self, topic: str) -> Mapping[TopicPartition, Sequence[Entry]]:
+        """All that a committed reader sees of a topic."""
+        return {
+            partition: self._logs[partition].read(0, 1 << 62)[0]
+            for partition in self.partitions_of(topic)
+        }
+
+    def bounds(self, partition: TopicPartition) -> LogBounds:
+        """Where a log begins and ends."""
+        return self._logs[partition].bounds
+
+    def watch(self, changed: asyncio.Event) -> None:
+        """Set this event whenever there may be more to read."""
+        self._watchers[changed] = None
+
+    def unwatch(self, changed: asyncio.Event) -> None:
+        """Set it no more."""
+        self._watchers.pop(changed, None)
+
+    def write(self, records: Sequence[Outgoing]) -> None:
+        """Write outside any transaction."""
+        self._check_sizes(records)
+        for record in records:
+            self._logs[self._partition_for(record)].append(record, _now())
+        self._changed()
+
+    def init_producer(self, transactional_id: str) -> int:
+        """Fence earlier producers of the id and void their open transaction.
+
+        Returns:
+            The epoch that later requests have to carry.
+        """
+        producer = self._producers.setdefault(transactional_id, _Producer())
+        self._end(producer, TransactionState.ABORTED)
+        producer.epoch += 1
+        return producer.epoch
+
+    def begin(self, transactional_id: str, epoch: int, *, timeout: float) -> None:
+        """Open a transaction; brokers void it after the time-out."""
+        producer = self._current(transactional_id, epoch)
+        producer.transaction = Transaction()
+        loop = asyncio.get_running_loop()
+        producer.expiry = loop.call_later(timeout, self._expire, producer)
+
+    def write_in_transaction(
+        self, transactional_id: str, epoch: int, records: Sequence[Outgoing]
+    ) -> None:
+        """Write what becomes visible with the commit."""
+        producer = self._current(transactional_id, epoch)
+        self._check_sizes(records)
+        for record in records:
+            log = self._logs[self._partition_for(record)]
+            log.append(record, _now(), producer.transaction)
+
+    def add_offset(
+        self,
+        transactional_id: str,
+        epoch: int,
+        group: str,
+        partition: TopicPartition,
+        committed: Committed,
+    ) -> None:
+        """Commit an offset with the transaction."""
+        producer = self._current(transactional_id, epoch)
+        if producer.transaction is not None:
+            producer.transaction.offsets[group, partition] = committed
+
+    def end(self, transactional_id: str, epoch: int, state: TransactionState) -> None:
+        """Commit or abort."""
+        self._end(self._current(transactional_id, epoch), state)
+
+    def fetch_offset(self, group: str, partition: TopicPartition) -> Committed | None:
+        """The committed offset, unless a transaction is about to change it."""
+        for producer in self._producers.values():
+            transaction = producer.transaction
+            if transaction is not None and (group, partition) in transaction.offsets:
+                raise Unavailable(f"The committed offset of {partition} is not final yet.")
+        return self.group(group).committed.get(partition)
+
+    def _current(self, transactional_id: str, epoch: int) -> _Producer:
+        producer = self._producers[transactional_id]
+        if producer.epoch != epoch:
+            raise Fenced(f"{transactional_id} has another owner now.")
+        return producer
+
+    def _expire(self, producer: _Producer) -> None:
+        self._end(producer, TransactionState.ABORTED)
+        producer.epoch += 1
+
+    def _end(self, producer: _Producer, state: TransactionState) -> None:
+        transaction, producer.transaction = producer.transaction, None
+        if producer.expiry is not None:
+            producer.expiry.cancel()
+            producer.expiry = None
+        if transaction is None:
+            return
+        transaction.state = state
+        for log in transaction.logs:
+            log.end_transaction(transaction, _now())
+        if state is TransactionState.COMMITTED:
+            for (group, partition), committed in transaction.offsets.items():
+                self.group(group).committed[partition] = committed
+        self._changed()
+
+    def _partition_for(self, record: Outgoing) -> TopicPartition:
+        partitions = self.partitions_of(record.topic)
+        number = next(self._unkeyed) if record.key is None else zlib.crc32(record.key)
+        return partitions[number % len(partitions)]
+
+    def _check_sizes(self, records: Sequence[Outgoing]) -> None:
+        indices = [
+            index
+            for index, record in enumerate(records)
+            if len(record.key or b"") + len(record.value or b"") > self._max_bytes
+        ]
+        if indices:
+            raise Unpublishable(
+                f"{len(indices)} records are larger than {self._max_bytes} bytes.",
+                indices,
+                is_session_lost=False,
+            )
+
+    def _changed(self) -> None:
+        for event in self._watchers:
+            event.set()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

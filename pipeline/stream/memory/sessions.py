@@ -1,0 +1,152 @@
+"""Publishing, committing and reading commits on the broker in memory."""
+
+from collections.abc import Callable, Sequence
+
+from pipeline.stream.brokers import (
+    Aborted,
+    Broken,
+    Committed,
+    LogBounds,
+    TopicPartition,
+    Unpublishable,
+)
+from pipeline.stream.memory.broker import MemoryBroker
+from pipeline.stream.memory.consumer import MemoryConsumer
+from pipeline.stream.memory.link import Link, Lost, Refused
+from pipeline.stream.memory.log import TransactionState
+from pipeline.stream.records import Outgoing
+
+
+class MemoryTransactions:
+    """Exactly once on the broker in memory.
+
+    Args:
+        broker: The broker.
+        link: The way to it.
+        group: Whose offset is committed.
+        partition: The input partition.
+        timeout: Seconds after which the broker voids a transaction.
+    """
+
+    def __init__(
+        self,
+        broker: MemoryBroker,
+        link: Link,
+        group: str,
+        partition: TopicPartition,
+        *,
+        timeout: float,
+    ) -> None:
+        self._broker = broker
+        self._link = link
+        self._group = group
+        self._partition = partition
+        self._id = f"{group}-{partition}"
+        self._timeout = timeout
+        self._epoch = 0
+
+    async def start(self) -> None:
+        """Fence whoever had the partition before."""
+        self._epoch = await self._link.request("init", lambda: self._broker.init_producer(self._id))
+
+    async def commit(self, records: Sequence[Outgoing], committed: Committed) -> None:
+        """One transaction; each step can fail on its own."""
+        broker, me = self._broker, (self._id, self._epoch)
+        steps: list[tuple[str, Callable[[], None]]] = [
+            ("begin", lambda: broker.begin(*me, timeout=self._timeout)),
+            ("write", lambda: broker.write_in_transaction(*me, records)),
+            ("add_offset", lambda: broker.add_offset(*me, self._group, self._partition, committed)),
+            ("end", lambda: broker.end(*me, TransactionState.COMMITTED)),
+        ]
+        try:
+            for name, effect in steps:
+                await self._link.request(name, effect)
+        except Lost as error:
+            raise Broken(str(error)) from error
+        except Refused as error:
+            await self._abort()
+            raise Aborted(str(error)) from error
+        except Unpublishable:
+            await self._abort()
+            raise
+
+    async def close(self) -> None:
+        """An open transaction stays open."""
+
+    async def _abort(self) -> None:
+        try:
+            await self._link.request(
+                "end", lambda: self._broker.end(self._id, self._epoch, TransactionState.ABORTED)
+            )
+        except (Lost, Refused) as error:
+            raise Broken(str(error)) from error
+
+
+class MemoryPlain:
+    """At least once on the broker in memory.
+
+    Args:
+        broker: The broker.
+        link: The way to it.
+        partition: The input partition.
+        consumer: Whose group the offset belongs to.
+    """
+
+    def __init__(
+        self,
+        broker: MemoryBroker,
+        link: Link,
+        partition: TopicPartition,
+        consumer: MemoryConsumer,
+    ) -> None:
+        self._broker = broker
+        self._link = link
+        self._partition = partition
+        self._consumer = consumer
+
+    async def start(self) -> None:
+        """Nothing to do."""
+
+    async def commit(self, records: Sequence[Outgoing], committed: Committed) -> None:
+        """Publish, then commit."""
+        try:
+            await self._link.request("write", lambda: self._broker.write(records))
+            await self._consumer.commit(self._partition, committed)
+        except Lost as error:
+            raise Broken(str(error)) from error
+        except Refused as error:
+            raise Aborted(str(error)) from error
+
+    async def close(self) -> None:
+        """Nothing to do."""
+
+
+class MemoryOffsets:
+    """Reads offsets of the broker in memory.
+
+    Args:
+        broker: The broker.
+        link: The way to it.
+        group: Whose committed offsets.
+    """
+
+    def __init__(self, broker: MemoryBroker, link: Link, group: str) -> None:
+        self._broker = broker
+        self._link = link
+        self._group = group
+
+    async def start(self) -> None:
+        """Nothing to do."""
+
+    async def committed(self, partition: TopicPartition) -> Committed | None:
+        """The committed offset."""
+        return await self._link.request(
+            "fetch_offset", lambda: self._broker.fetch_offset(self._group, partition)
+        )
+
+    async def bounds(self, partition: TopicPartition) -> LogBounds:
+        """Where the log begins and ends."""
+        return await self._link.request("bounds", lambda: self._broker.bounds(partition))
+
+    async def close(self) -> None:
+        """Nothing to do."""
