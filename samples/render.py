@@ -34,7 +34,13 @@ INVOICE_LOOKS: tuple[tuple[Format, Look], ...] = (
     ("WEBP", SCAN),
 )
 # Written by hand, one event a line: the stage, the field that is the key, on by default or not.
-WRITTEN = (("tickets", "customer_id", True),)
+WRITTEN = (
+    ("tickets", "customer_id", True),
+    ("documents", "id", False),
+    ("requests", "id", False),
+    ("code", "id", False),
+    ("texts", "id", False),
+)
 
 Files = dict[str, bytes]
 Json = dict[str, object]

@@ -76,7 +76,8 @@ def encode(image: Image.Image, kind: Format, quality: int = 70) -> bytes:
     buffer = io.BytesIO()
     match kind:
         case "PNG" | "GIF":
-            image.quantize(32, dither=Image.Dither.NONE).save(buffer, kind, optimize=True)
+            method = Image.Quantize.FASTOCTREE
+            image.quantize(32, method, dither=Image.Dither.NONE).save(buffer, kind, optimize=True)
         case "JPEG" | "WEBP":
             image.save(buffer, kind, quality=quality)
     return buffer.getvalue()
@@ -84,8 +85,8 @@ def encode(image: Image.Image, kind: Format, quality: int = 70) -> bytes:
 
 def _seen(image: Image.Image, look: Look) -> Image.Image:
     if look.rotation:
-        bicubic = Image.Resampling.BICUBIC
-        image = image.rotate(look.rotation, bicubic, fillcolor=look.paper)
+        bilinear = Image.Resampling.BILINEAR
+        image = image.rotate(look.rotation, bilinear, fillcolor=look.paper)
     if look.blur:
         image = image.filter(ImageFilter.GaussianBlur(look.blur))
     if look.grain:
