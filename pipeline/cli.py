@@ -30,6 +30,169 @@ def options(
 
 
 @app.command()
+def local(
+    kafka_port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 0,
+    api_port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 0,
+    broker: Annotated[
+        str, typer.Option(help="noida (comes along) or kafka (needs Java 17+ and mvn).")
+    ] = "noida",
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(help="What goes wrong in the API, e.g. overloaded:0.1; may be repeated."),
+    ] = None,
+) -> None:
+    """Run only the embedded broker and the simulated API, until stopped."""
+    from pipeline import console
+    from pipeline.local.environment import serve
+    from pipeline.settings import load_settings
+
+    settings = load_settings()
+    console.run_until_stopped(
+        lambda stop: serve(
+            settings,
+            stop,
+            console.line,
+            broker=broker,
+            kafka_port=kafka_port,
+            api_port=api_port,
+            faults=fault or (),
+        )
+    )
+
+
+@app.command()
+def publish(
+    stage: Annotated[str, typer.Argument(help="Whose raw topic: tickets, invoices, images, ...")],
+    paths: Annotated[
+        list[Path], typer.Argument(help="JSON Lines, files, folders, or - for standard input.")
+    ],
+    key_field: Annotated[
+        str, typer.Option(help="Field of a JSON event that becomes the record's key.")
+    ] = "id",
+    validate: Annotated[
+        bool, typer.Option("--validate/--no-validate", help="Leave out what the stage cannot take.")
+    ] = True,
+    json: Json = False,
+) -> None:
+    """Put raw events on a stage's topic."""
+    from pipeline import console
+    from pipeline import publish as publishing
+    from pipeline.settings import load_settings
+
+    settings = load_settings()
+    the_stage = publishing.stage_named(settings, stage)
+    items = publishing.read_items(paths, key_field=key_field)
+    with console.progress("Publishing", publishing.count_items(paths)) as done:
+        result = console.run(
+            publishing.publish(settings, the_stage, items, validate=validate, on_done=done)
+        )
+    for refusal in result.refusals:
+        console.note(f"{refusal.place}: {refusal.reason}: {refusal.detail}")
+    if json:
+        console.as_json(result)
+    else:
+        console.line(f"{result.published} published to {result.topic}, {result.refused} refused")
+    if result.refused:
+        raise typer.Exit(console.FAILED)
+
+
+@app.command()
+def tail(
+    name: Annotated[str, typer.Argument(help="A stage, for its results, or a topic.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until stopped.")] = False,
+    new: Annotated[bool, typer.Option("--new", help="Begin with what comes from now on.")] = False,
+    limit: Annotated[
+        int | None, typer.Option("--limit", "-n", min=1, help="Records at most.")
+    ] = None,
+    pretty: Annotated[bool, typer.Option("--pretty", help="Indent.")] = False,
+) -> None:
+    """Print enriched records, or those of any topic, as JSON Lines."""
+    from pipeline import console
+    from pipeline import tail as tailing
+    from pipeline.settings import load_settings
+
+    settings = load_settings()
+    reading = tailing.tail(
+        settings,
+        tailing.topic_of(settings, name),
+        console.line,
+        start="end" if new else "beginning",
+        follow=follow or new,
+        limit=limit,
+        pretty=pretty,
+    )
+    console.run_endless(reading) if follow or new else console.run(reading)
+
+
+topics = typer.Typer(no_args_is_help=True, help="Make, list and describe the topics.")
+app.add_typer(topics, name="topics")
+Stages = Annotated[
+    list[str] | None, typer.Argument(help="Whose topics; those of the enabled stages if none.")
+]
+
+
+@topics.command("create")
+def create_topics(stages: Stages = None, json: Json = False) -> None:
+    """Make the topics that are missing; change none that exists."""
+    from pipeline import console
+    from pipeline.administration import create
+    from pipeline.settings import load_settings
+
+    reports = console.run(create(load_settings(), stages))
+    if json:
+        console.as_json(reports)
+        return
+    for report in reports:
+        console.line(f"{report.name}: {'made' if report.was_created else 'exists'}")
+        for difference in report.differences:
+            console.note(f"  {difference}")
+
+
+@topics.command("list")
+def list_topics(stages: Stages = None, json: Json = False) -> None:
+    """List the topics of the pipeline that exist."""
+    from pipeline import console
+    from pipeline.administration import describe
+    from pipeline.settings import load_settings
+
+    described = console.run(describe(load_settings(), stages))
+    names = [name for name, state in described.items() if state is not None]
+    if json:
+        console.as_json(names)
+    else:
+        for name in names:
+            console.line(name)
+
+
+@topics.command("describe")
+def describe_topics(stages: Stages = None, json: Json = False) -> None:
+    """Describe the topics of the pipeline, the missing ones included."""
+    from pipeline import console
+    from pipeline.administration import describe
+    from pipeline.settings import load_settings
+
+    described = console.run(describe(load_settings(), stages))
+    if json:
+        console.as_json(described)
+        return
+    headings = ("Topic", "Partitions", "Replicas", "Largest record")
+    console.table(
+        headings,
+        [
+            (name, "missing", "", "")
+            if state is None
+            else (
+                name,
+                str(state.partitions),
+                str(state.replication_factor),
+                "?" if state.max_message_bytes is None else f"{state.max_message_bytes:,}",
+            )
+            for name, state in described.items()
+        ],
+    )
+
+
+@app.command()
 def schemas(
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; fail if the files are stale.")

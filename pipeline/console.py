@@ -5,12 +5,24 @@ import contextlib
 import signal
 import sys
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from typing import Any, TypeVar
 
+import orjson
 import uvloop
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
 
 from pipeline.errors import PipelineError, WrongUse
 
@@ -73,6 +85,14 @@ def run_until_stopped(serve: Callable[[asyncio.Event], Awaitable[T]]) -> T:
         Interrupted: It was cancelled.
     """
     return _run(serve, patience=1)
+
+
+def run_endless(work: Coroutine[Any, Any, T]) -> T | None:
+    """Run a command that is done when somebody stops it, as that is the only way to end it."""
+    try:
+        return run(work)
+    except Interrupted:
+        return None
 
 
 @contextlib.contextmanager
@@ -153,7 +173,27 @@ def _sentence(error: BaseException) -> str:
     )
 
 
-def print_json(text: str | bytes) -> None:
-    """Print a line for a program, on standard output, whatever the terminal is."""
-    sys.stdout.write((text.decode() if isinstance(text, bytes) else text) + "\n")
+def line(text: str) -> None:
+    """Print a line on standard output, at once and as it is."""
+    sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
+
+
+def note(text: str) -> None:
+    """Tell a person something on standard error, out of the way of the output."""
+    sys.stderr.write(f"{text}\n")
+
+
+def as_json(document: Any) -> None:  # noqa: ANN401 - whatever orjson takes
+    """Print one line of JSON for a program."""
+    line(orjson.dumps(document, default=str).decode())
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table; numbers belong in all columns but the first."""
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for index, heading in enumerate(headings):
+        grid.add_column(heading, justify="left" if index == 0 else "right", overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text(cell) for cell in row))
+    Console(highlight=False).print(grid)

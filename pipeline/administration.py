@@ -1,0 +1,47 @@
+"""The topics of the pipeline, as an administrator sees them."""
+
+from collections.abc import Sequence
+
+from pipeline.errors import WrongUse
+from pipeline.settings import Settings
+from pipeline.stages.registry import build_stages
+from pipeline.stream.connection import admin_client
+from pipeline.stream.topics import ESCALATIONS, TopicNames, TopicReport, Topics, TopicState
+
+
+def topic_names(settings: Settings, stages: Sequence[str] | None) -> tuple[str, ...]:
+    """The topics that these stages read or write; those of the enabled stages if none is named.
+
+    Raises:
+        WrongUse: There is no such stage.
+    """
+    known = [*build_stages(settings.stages), ESCALATIONS]
+    wanted = stages or settings.enabled
+    if unknown := [name for name in wanted if name not in known]:
+        raise WrongUse(f"There is no stage {', '.join(unknown)}; there are {', '.join(known)}.")
+    return TopicNames(settings.topics).of(wanted)
+
+
+async def create(settings: Settings, stages: Sequence[str] | None) -> list[TopicReport]:
+    """Make the topics that are missing.
+
+    Raises:
+        PipelineError: The brokers cannot be reached, or refuse.
+    """
+    names = topic_names(settings, stages)
+    async with admin_client(settings.kafka) as admin:
+        return await Topics(admin, settings.topics).create(names)
+
+
+async def describe(
+    settings: Settings, stages: Sequence[str] | None
+) -> dict[str, TopicState | None]:
+    """Describe the topics; None stands for those that do not exist.
+
+    Raises:
+        PipelineError: The brokers cannot be reached.
+    """
+    names = topic_names(settings, stages)
+    async with admin_client(settings.kafka) as admin:
+        found = await Topics(admin, settings.topics).describe(names)
+    return {name: found.get(name) for name in names}

@@ -1,0 +1,86 @@
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from pipeline.settings import Settings, TopicSettings
+from pipeline.stream.records import Headers, Received
+from pipeline.tail import text_of, topic_of
+from tests.cli.conftest import Run
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def record(value: bytes | None, headers: Headers = (), key: bytes | None = b"k") -> Received:
+    return Received("t", 0, 7, key, value, headers, timestamp=NOON, received_at=NOON)
+
+
+def test_a_stage_means_its_results_and_a_name_the_topic_of_that_name() -> None:
+    settings = Settings(topics=TopicSettings(prefix="acme.", review="people"))
+    assert topic_of(settings, "tickets") == "acme.tickets.enriched"
+    assert topic_of(settings, "review") == "acme.people"
+    assert topic_of(settings, "dead-letters") == "acme.dead-letters"
+    assert topic_of(settings, "acme.tickets.raw") == "acme.tickets.raw"
+
+
+def test_a_result_is_printed_as_its_value() -> None:
+    assert text_of(record(b'{"event_id": "T-1"}')) == '{"event_id": "T-1"}'
+    assert text_of(record(b'{"a": 1}'), pretty=True) == '{\n  "a": 1\n}'
+
+
+def test_a_dead_letter_is_printed_with_key_and_headers() -> None:
+    read = json.loads(text_of(record(b'{"id": 1}', (("dlq-reason", b"invalid_event"),))))
+    assert read["headers"] == {"dlq-reason": "invalid_event"}
+    assert read["key"] == "k"
+    assert read["offset"] == 7
+    assert read["value"] == {"id": 1}
+
+
+def test_bytes_that_are_no_text_are_printed_in_base64() -> None:
+    read = json.loads(text_of(record(b"\x89PNG", key=None)))
+    assert read["value"] == {"base64": "iVBORw=="}
+    assert read["key"] is None
+
+
+def test_a_record_without_a_value_is_printed() -> None:
+    assert json.loads(text_of(record(None)))["value"] is None
+
+
+def test_nothing_in_an_event_can_command_the_terminal() -> None:
+    text = text_of(record(json.dumps({"body": "\x1b[2J\x9b31m\u202e"}).encode()))
+    assert text.isprintable()
+    assert json.loads(text) == {"body": "\x1b[2J\x9b31m\u202e"}
+
+
+@pytest.fixture
+def published(run: Run, tmp_path: Path, prefix: str) -> str:
+    lines = [json.dumps({"id": str(n), "body": "Hello"}) for n in range(5)]
+    (tmp_path / "t.jsonl").write_text("\n".join(lines))
+    run("topics", "create")
+    run("publish", "tickets", str(tmp_path / "t.jsonl"))
+    return f"{prefix}tickets.raw"
+
+
+def test_all_that_is_there_is_printed(run: Run, published: str) -> None:
+    lines = run("tail", published).out.splitlines()
+    assert {json.loads(line)["id"] for line in lines} == set("01234")
+
+
+def test_a_limit_ends_it_even_while_it_follows(run: Run, published: str) -> None:
+    ran = run("tail", published, "--follow", "--limit", "3")
+    assert ran.code == 0
+    assert len(ran.out.splitlines()) == 3
+
+
+def test_a_topic_without_records_prints_nothing(run: Run, published: str) -> None:
+    assert published
+    ran = run("tail", "tickets")
+    assert (ran.code, ran.out) == (0, "")
+
+
+@pytest.mark.usefixtures("prefix")
+def test_a_topic_that_does_not_exist_is_told(run: Run) -> None:
+    ran = run("tail", "no-such-topic")
+    assert ran.code == 1
+    assert "no-such-topic" in ran.err
