@@ -291,10 +291,16 @@ class FileSettings(StageSettings):
     )
 
 
+InvoiceField = Literal[
+    "invoice_number", "issue_date", "due_date", "vendor", "buyer", "currency", "line_items",
+    "allowances", "charges", "net", "tax", "gross", "prepaid", "due",
+]  # fmt: skip
+
+
 class InvoiceSettings(FileSettings):
     """Extraction of invoices."""
 
-    required_fields: list[str] = Field(
+    required_fields: list[InvoiceField] = Field(
         default_factory=lambda: ["invoice_number", "issue_date", "vendor", "currency", "gross"],
         description="fields whose absence is a doubt; for till receipts leave out the number",
     )

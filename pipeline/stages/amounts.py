@@ -6,8 +6,12 @@ from decimal import Decimal, InvalidOperation
 MAX_DIGITS = 18
 """More is a bar code or a mistake, not an amount."""
 
-_AROUND = re.compile(r"[^\d.,'’()+-]+")
-_GROUPS = re.compile(r"\d{1,3}(?:([.,'’])\d{3})(?:\1\d{3})*")
+MAX_LENGTH = 40
+"""Characters; what is longer is no amount, and would only cost time."""
+
+_AMOUNT = re.compile(r"([^0-9]*?)([.,]?[0-9][0-9.,'’\s]*?)([^0-9]*)")
+_GROUPS = re.compile(r"\d{1,3}(?:([.,'’])\d{3})(?:\1\d{3})*", re.ASCII)
+_MINUS = "-\u2212"
 
 
 def parse_amount(text: str) -> Decimal | None:
@@ -17,17 +21,19 @@ def parse_amount(text: str) -> Decimal | None:
     trailing sign for negative ones. `1.234` is one and a bit, because answers are asked to use a
     point for decimals; `1,234` is a thousand and more for the same reason.
     """
-    bare = _AROUND.sub("", text)
-    negative = bare.startswith(("-", "(")) or bare.endswith("-")
-    digits = bare.strip("+-()")
-    normal = _with_decimal_point(digits)
+    found = _AMOUNT.fullmatch(text) if len(text) <= MAX_LENGTH else None
+    if found is None:
+        return None
+    before, digits, after = found.groups()
+    normal = _with_decimal_point("".join(digits.split()))
     if sum(char.isdigit() for char in normal) not in range(1, MAX_DIGITS + 1):
         return None
     try:
         amount = Decimal(normal)
     except InvalidOperation:
         return None
-    return -amount if negative else amount
+    is_negative = any(sign in before for sign in f"({_MINUS}") or after.startswith(tuple(_MINUS))
+    return -amount if is_negative else amount
 
 
 def format_amount(amount: Decimal) -> str:

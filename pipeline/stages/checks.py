@@ -1,7 +1,5 @@
 """Checks that several stages make of an answer; each gives the signals it finds, or none."""
 
-from collections.abc import Sequence
-
 from pipeline.signals import Signal
 from pipeline.stages.evidence import quote_found
 from pipeline.stages.text import is_blank
@@ -38,12 +36,3 @@ def length_signals(*texts: str | None) -> list[Signal]:
 def blank_signals(*texts: str | None) -> list[Signal]:
     """Notice an event without anything to read."""
     return [Signal("unclear", 1.0, "There is no text to judge.")] if is_blank(*texts) else []
-
-
-def missing_signals(required: Sequence[str], missing: Sequence[str]) -> list[Signal]:
-    """Notice fields that a whole document would have."""
-    return [
-        Signal("missing_field", 1.0, f"{name} was not found.")
-        for name in required
-        if name in missing
-    ]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from pipeline.errors import Invalid, Unavailable
+from pipeline.errors import Invalid, Unavailable, WrongUse
 from pipeline.events import DeadLetterReason
 
 _FIELD = "uri"
@@ -42,6 +42,9 @@ class FileClaims:
 
     Args:
         allowed: Prefixes such as `file:///data/in/`; each means the directory and what is below.
+
+    Raises:
+        WrongUse: One of them is not an absolute `file://` URL.
     """
 
     def __init__(self, allowed: Sequence[str]) -> None:
@@ -62,7 +65,9 @@ class FileClaims:
 def _allowed_root(prefix: str) -> Path:
     path = _path_of(prefix)
     if path is None:
-        raise ValueError(f"uri_allow: {prefix!r} is not an absolute file:// URL")
+        raise WrongUse(
+            f"uri_allow: {prefix!r} is not a place; write an absolute one, file:///data/in/."
+        )
     return path
 
 

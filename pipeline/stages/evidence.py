@@ -14,6 +14,8 @@ _ELLIPSIS = re.compile(r"\[?(?:\.{3,}|…)\]?")
 _SPACES = " \u00a0\u202f\u2009"
 _NUMBER = re.compile(r"\d+(?:[.,'’]\d+)*")
 _GROUPED_BY_SPACE = re.compile(rf"(?<![\d.,])\d{{1,3}}(?:[{_SPACES}]\d{{3}})+(?:[.,]\d+)?(?!\d)")
+# Digits of any script are digits to `re` and to Decimal; only their separators need a hand.
+_SEPARATORS = {0x66B: ".", 0x66C: ",", 0xFF0E: ".", 0xFF0C: ","}
 _THOUSANDS = re.compile(r"\d{1,3}(?:[.,'’]\d{3})+")
 
 
@@ -40,7 +42,7 @@ def numbers_in(text: str) -> frozenset[Decimal]:
 
     `1.234` is read both ways, as are digits grouped by spaces.
     """
-    plain = unicodedata.normalize("NFKC", text).translate({0x66B: ".", 0x66C: ","})
+    plain = text.translate(_SEPARATORS)
     found = [*_NUMBER.findall(plain), *_GROUPED_BY_SPACE.findall(plain)]
     return frozenset(reading for token in found for reading in _readings(token))
 

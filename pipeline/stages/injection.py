@@ -14,6 +14,8 @@ from pipeline.signals import Signal
 from pipeline.stages.text import hidden_message
 
 _LONGEST_FLAG = 8
+_SCANNED = 100_000
+"""Characters, of both ends of a longer text: what is longer is doubted for its length anyway."""
 _FORMAT = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\u00ad]")
 _HIDDEN_IN_WORD = re.compile("[A-Za-z][\u200b\u2060-\u2064][A-Za-z]|[\u202d\u202e]")
 
@@ -47,46 +49,55 @@ _FORGET = (
 
 # Bounded throughout: hostile input must not make a search quadratic.
 _GAP = r"\W{1,20}(?:\w{1,30}\W{1,20}){0,3}?"
+_SHORT_GAP = r"\W{1,20}(?:\w{1,30}\W{1,20}){0,1}?"
 
 _SIGNS = (
     _sign(
         1.0,
         "asks to ignore instructions",
-        rf"\b{_FORGET}\b{_GAP}{_EARLIER}{_GAP}{_INSTRUCTIONS}\b",
-        rf"\b{_FORGET}\b{_GAP}{_INSTRUCTIONS}{_GAP}{_EARLIER}\b",
+        rf"\b{_FORGET}\b{_GAP}{_EARLIER}{_SHORT_GAP}{_INSTRUCTIONS}\b",
+        rf"\b{_FORGET}\b{_GAP}{_INSTRUCTIONS}{_SHORT_GAP}{_EARLIER}\b",
+        r"\b(?:ignore|disregard|forget) (?:everything|anything|all)(?: that)?"
+        r" (?:you (?:were|have been|know)|above|before|was said)\b",
         r"(?:忽略|无视|忘记|無視して|忘れて).{0,12}(?:指令|指示|提示|规则|ルール)",
         r"(?:以前|之前|上述|上記|これまで)の?.{0,6}(?:指令|指示|提示).{0,8}(?:忽略|无视|無視)",
     ),
     _sign(
         0.9,
         "imitates the markup of a conversation with a model",
-        r"<\|?(?:im_start|im_end|system|assistant|endoftext|eot_id|start_header_id)\|?>",
+        r"<\|(?:im_start|im_end|system|user|assistant|endoftext|eot_id|start_header_id)\|>",
         r"\[/?inst\]|<</?sys>>",
-        r"^[ \t>]{0,8}(?:#{2,6} ?)?(?:system|assistant|developer)(?: message| prompt)? ?: ?\S",
-        r"\n\n(?:human|assistant):",
+        r"^[ \t>#*]{0,8}(?:system|assistant|developer)(?: message| prompt)?[ \t*]{0,3}:[ \t*]{0,3}"
+        r"(?:you|ignore|disregard|override|classify|answer|respond|new (?:task|instructions?))\b",
     ),
     _sign(
         0.8,
         "imitates the end of the content or a ready-made answer",
-        r"</\s{0,5}(?:event|content|document|ticket|body|subject|text|data|user|input|message)\s{0,5}>",
-        r"\bend of (?:the )?(?:event|content|document|ticket|input|data)\b",
-        r"\{\s{0,20}\"(?:intent|document_type|confidence|result|priority)\"\s{0,5}:",
+        r"</\s{0,5}(?:data-\w{1,16}|event|ticket|content|instructions|user_input)\s{0,5}>",
+        r"\bend of (?:the )?(?:event|content|ticket|input|data|user message)\b",
+        r"\{\s{0,20}\"(?:intent|document_type|confidence|runner_up|quote)\"\s{0,5}:",
     ),
     _sign(
         0.8,
         "tells a model what to answer",
-        r"\b(?:you are|act as|behave as|du bist|sie sind|tu es|vous êtes|eres)\s{1,5}(?:now|an?"
-        r"|jetzt|nun|ab jetzt|ein|eine|maintenant|ahora|un|una)\s{1,5}(?:\w{1,30}\s{1,5}){0,3}"
-        r"(?:ai|assistant|model|chatbot|language model|ki|modell|assistent|modèle|modelo|asistente"
-        r"|dan|unrestricted)\b",
-        r"\b(?:system prompt|jailbreak|developer mode|prompt injection)\b",
+        r"\b(?:you are|act as|behave as|du bist|sie sind|tu es|vous êtes|eres)\s{1,5}"
+        r"(?:(?:now|jetzt|nun|ab jetzt|maintenant|ahora)\s{1,5})?(?:an?|ein|eine|une?|una)?\s{0,5}"
+        r"(?:\w{1,30}\s{1,5}){0,3}(?:ai|ki|ia|language model|chatbot|unrestricted|jailbroken)\b",
+        r"\b(?:you are|act as)\s{1,5}now\s{1,5}(?:\w{1,30}\s{1,5}){0,3}assistant\b",
         r"\b(?:ai|llm|gpt|claude|language model|chatbot|classifier)\b[^.\n]{0,40}\b(?:must|should"
         r"|has to|have to|shall|please)\b[^.\n]{0,40}\b(?:classif\w+|answer|respond|output|return"
-        r"|label|set|mark|reply|rate|approve)\b",
-        r"\b(?:classify|categori[sz]e|label|mark|flag|route|rate)\s{1,5}(?:this|the)\s{1,5}"
-        r"(?:\w{1,30}\s{1,5})?(?:ticket|message|e-?mail|document|image|request|event|invoice|text)\s{1,5}as\b",
-        r"\b(?:set|make|give|assign)\s{1,5}(?:the\s{1,5}|its\s{1,5}|your\s{1,5})?(?:confidence|priority|intent|"
-        r"label|legibility)\s{1,5}(?:to|of|=)\s",
+        r"|label|approve)\b",
+        r"\b(?:classify|categori[sz]e|label)\s{1,5}(?:this|the)\s{1,5}(?:\w{1,30}\s{1,5})?"
+        r"(?:ticket|message|e-?mail|document|image|request|event|invoice|text)\s{1,5}as\b",
+        r"\b(?:set|make|give|assign)\s{1,5}(?:(?:the|its|your)\s{1,5})?"
+        r"(?:confidence|intent|label|legibility)\s{1,5}(?:to|of|=)\s",
+    ),
+    _sign(
+        0.4,
+        "has words that are often part of an attempt to steer a model",
+        r"\b(?:system prompt|jailbreak|prompt injection)\b",
+        r"^(?:human|assistant):",
+        r"\bset\s{1,5}(?:(?:the|its|your)\s{1,5})?priority\s{1,5}(?:to|=)\s",
         r"\b(?:respond|reply|answer|output)\s{1,5}(?:only|exclusively|solely)\s{1,5}(?:with|in)\b",
     ),
 )
@@ -106,7 +117,8 @@ def injection_signals(*texts: str | None) -> list[Signal]:
 
 
 def _signs_in(text: str) -> Iterable[tuple[float, str]]:
-    plain = _FORMAT.sub("", unicodedata.normalize("NFKC", text))
+    ends = text if len(text) <= _SCANNED else text[: _SCANNED // 2] + text[-_SCANNED // 2 :]
+    plain = _FORMAT.sub("", unicodedata.normalize("NFKC", ends))[: 2 * _SCANNED]
     for sign in _SIGNS:
         if sign.pattern.search(plain):
             yield sign.strength, sign.what

@@ -7,10 +7,11 @@ strings, so that no digit is lost to a float.
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Literal, get_args
+from typing import Annotated, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline.settings import InvoiceField
 from pipeline.stages.amounts import parse_amount
 from pipeline.stages.arithmetic import Line, Totals
 from pipeline.stages.codes import CURRENCIES
@@ -19,14 +20,10 @@ from pipeline.stages.images import Legibility
 from pipeline.stages.stage import Answer
 from pipeline.stages.taxonomy import any_case
 
-TermName = Literal[
-    "invoice_number", "issue_date", "due_date", "vendor", "buyer", "currency", "line_items",
-    "allowances", "charges", "net", "tax", "gross", "prepaid", "due",
-]  # fmt: skip
-TERMS: tuple[TermName, ...] = get_args(TermName)
+FIELDS: tuple[InvoiceField, ...] = get_args(InvoiceField)
 AMOUNTS = ("allowances", "charges", "net", "tax", "gross", "prepaid", "due")
-DATES = ("issue_date", "due_date")
-Term = Annotated[TermName, any_case(*TERMS)]
+_NOTHING = frozenset({"", "-", "--", "n/a", "null", "none", "unknown"})
+Missing = Annotated[InvoiceField, any_case(*FIELDS)]
 
 
 class AnsweredLine(BaseModel):
@@ -59,7 +56,7 @@ class InvoiceAnswer(Answer):
     prepaid: str = Field(description="Paid in advance; 0 if nothing was; or empty.")
     due: str = Field(description="Amount left to pay, or empty.")
     legibility: Legibility = Field(description="Whether what matters can be read.")
-    missing: list[Term] = Field(description="Fields that should be there and are not.")
+    missing: list[Missing] = Field(description="Fields that should be there and are not.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +70,18 @@ class Reading:
     buyer: str | None
     currency: str | None
     totals: Totals
-    missing: tuple[TermName, ...]
+    stated_missing: frozenset[InvoiceField]
+
+    def lacks(self, field: InvoiceField) -> bool:
+        """Whether nothing usable was read for a field."""
+        if field == "line_items":
+            return not self.totals.lines
+        return getattr(self.totals if field in AMOUNTS else self, field) is None
+
+    @property
+    def missing(self) -> tuple[InvoiceField, ...]:
+        """Fields that the model says should be there, and that it gave nothing for."""
+        return tuple(name for name in FIELDS if name in self.stated_missing and self.lacks(name))
 
 
 def read_answer(answer: InvoiceAnswer) -> Reading:
@@ -102,12 +110,17 @@ def read_answer(answer: InvoiceAnswer) -> Reading:
             prepaid=parse_amount(answer.prepaid),
             due=parse_amount(answer.due),
         ),
-        missing=tuple(name for name in TERMS if name in answer.missing),
+        stated_missing=frozenset(answer.missing),
     )
 
 
+def is_stated(text: str) -> bool:
+    """Whether a field says anything; models write `n/a` where they were told to write nothing."""
+    return text.strip().casefold() not in _NOTHING
+
+
 def _stated(text: str) -> str | None:
-    return text.strip() or None
+    return text.strip() if is_stated(text) else None
 
 
 def _currency(text: str) -> str | None:

@@ -1,13 +1,14 @@
 """What speaks against the reading of an invoice: its sums, its form, and the text it came from."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
+from pipeline.settings import InvoiceField
 from pipeline.signals import Signal
 from pipeline.stages.arithmetic import check_totals, odd_lines
 from pipeline.stages.dates import is_plausible
 from pipeline.stages.evidence import numbers_missing
-from pipeline.stages.invoice_answer import AMOUNTS, InvoiceAnswer, Reading
+from pipeline.stages.invoice_answer import AMOUNTS, InvoiceAnswer, Reading, is_stated
 
 _NAMED = 5
 _ODD_LINES = 0.3
@@ -41,16 +42,23 @@ def date_signals(reading: Reading) -> Iterable[Signal]:
 def form_signals(answer: InvoiceAnswer, reading: Reading) -> Iterable[Signal]:
     """Notice what was answered and is no date, currency or amount."""
     for name in ("issue_date", "due_date", "currency"):
-        if getattr(answer, name).strip() and getattr(reading, name) is None:
+        if is_stated(getattr(answer, name)) and getattr(reading, name) is None:
             yield Signal("implausible", 1.0, f"{name}: there is no such thing.")
     for name in AMOUNTS:
-        if getattr(answer, name).strip() and getattr(reading.totals, name) is None:
+        if is_stated(getattr(answer, name)) and getattr(reading.totals, name) is None:
             yield Signal("implausible", 1.0, f"{name}: not an amount.")
     for number, (line, read) in enumerate(
         zip(answer.line_items, reading.totals.lines, strict=True), start=1
     ):
-        if line.amount.strip() and read.amount is None:
+        if is_stated(line.amount) and read.amount is None:
             yield Signal("implausible", 1.0, f"line_items: the amount of line {number} is none.")
+
+
+def missing_signals(reading: Reading, required: Sequence[InvoiceField]) -> Iterable[Signal]:
+    """Notice fields that a document must have here, and that nothing was read for."""
+    for name in required:
+        if reading.lacks(name):
+            yield Signal("missing_field", 1.0, f"{name}: not found.")
 
 
 def amount_signals(reading: Reading, text: str) -> list[Signal]:

@@ -11,13 +11,19 @@ from pipeline.questions import Part, Question, Text
 from pipeline.settings import InvoiceSettings
 from pipeline.signals import Signal
 from pipeline.stages.amounts import format_amount
-from pipeline.stages.checks import blank_signals, length_signals, missing_signals, quote_signals
+from pipeline.stages.checks import blank_signals, length_signals, quote_signals
 from pipeline.stages.claims import ClaimStore
 from pipeline.stages.files import FileEvent, Files
 from pipeline.stages.images import Legibility, legibility_signals
 from pipeline.stages.injection import injection_signals
-from pipeline.stages.invoice_answer import InvoiceAnswer, Reading, Term, read_answer
-from pipeline.stages.invoice_checks import amount_signals, date_signals, form_signals, sum_signals
+from pipeline.stages.invoice_answer import InvoiceAnswer, Missing, Reading, read_answer
+from pipeline.stages.invoice_checks import (
+    amount_signals,
+    date_signals,
+    form_signals,
+    missing_signals,
+    sum_signals,
+)
 from pipeline.stages.prompt import Section, build_instructions
 from pipeline.stages.raw import check_text
 from pipeline.stages.schema import answer_schema
@@ -126,7 +132,7 @@ class InvoiceResult(BaseModel):
     prepaid: DecimalString | None = Field(description="Paid in advance; 0 if nothing was.")
     due: DecimalString | None = Field(description="Left to pay.")
     legibility: Legibility
-    missing: list[Term] = Field(description="What a complete document would have, and this lacks.")
+    missing: list[Missing] = Field(description="What it should have and does not.")
 
 
 class Invoices:
@@ -176,7 +182,7 @@ class Invoices:
             *sum_signals(reading, self._settings.amount_tolerance),
             *date_signals(reading),
             *form_signals(answer, reading),
-            *missing_signals(self._settings.required_fields, reading.missing),
+            *missing_signals(reading, self._settings.required_fields),
             *legibility_signals(answer.legibility),
             *_text_signals(event.text, answer, reading),
         ]

@@ -17,6 +17,7 @@ _READING_ERRORS = (
 )  # fmt: skip
 """What pypdf raises for damaged files: its own errors, and those its parser runs into."""
 
+# What it logs of a damaged file quotes the file.
 logging.getLogger("pypdf").setLevel(logging.CRITICAL)
 
 

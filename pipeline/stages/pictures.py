@@ -6,6 +6,7 @@ before a pixel of it exists; only then is the image decoded, turned upright, fla
 
 import io
 import struct
+import warnings
 import zlib
 from dataclasses import dataclass
 
@@ -15,6 +16,9 @@ from PIL import ImageOps, UnidentifiedImageError
 from pipeline.errors import Invalid
 from pipeline.events import DeadLetterReason
 from pipeline.questions import Image, ImageType
+
+# What Pillow warns of is refused here, or does no harm; a service's log is no place for it.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 _FORMATS: dict[ImageType, str] = {
     "image/png": "PNG",

@@ -19,6 +19,7 @@ EventT = TypeVar("EventT", bound=RawEvent)
 MAX_DEPTH = 64
 """How deep unknown fields may nest, so that no later reader of the record meets its own limit."""
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _MAX_INTEGER = 2**64 - 1
 _MIN_INTEGER = -(2**63)
 _NAME_LENGTH = 64
@@ -31,8 +32,10 @@ def read_event(model: type[EventT], value: bytes, *, max_bytes: int) -> EventT:
         Invalid: `too_large`, `invalid_json` or `invalid_event`; the detail names the field.
     """
     check_size(value, max_bytes)
+    if not value:
+        raise Invalid(DeadLetterReason.INVALID_JSON, "The value is empty.")
     try:
-        data = from_json(value, allow_inf_nan=False)
+        data = from_json(value.removeprefix(_BYTE_ORDER_MARK), allow_inf_nan=False)
     except ValueError as error:
         raise Invalid(DeadLetterReason.INVALID_JSON, f"The value is not JSON: {error}.") from None
     if not isinstance(data, dict):

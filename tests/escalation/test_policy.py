@@ -1,0 +1,129 @@
+"""The policy: signals and thresholds in, doubts out."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.escalation.failures import FAILURES
+from pipeline.escalation.policy import DEFAULT_THRESHOLD, Policy, doubts_of, threshold_of
+from pipeline.events import Tier
+from pipeline.settings import SonnetThresholds, StagesSettings, Thresholds
+from pipeline.signals import Signal
+
+CODES = sorted(set(Thresholds.model_fields) - {"other"})
+
+signals = st.builds(
+    Signal,
+    code=st.sampled_from([*CODES, *sorted(FAILURES), "own_code"]),
+    strength=st.floats(0, 1),
+    detail=st.text(max_size=5),
+)
+thresholds = st.builds(
+    Thresholds,
+    other=st.dictionaries(st.just("own_code"), st.floats(0, 2), max_size=1),
+    **{code: st.floats(0, 2) for code in CODES},
+)
+
+
+def test_a_signal_counts_from_its_threshold_on() -> None:
+    at = Thresholds(arithmetic=0.4)
+    assert doubts_of([Signal("arithmetic", 0.4, "a")], at)
+    assert not doubts_of([Signal("arithmetic", 0.39, "a")], at)
+
+
+def test_a_signal_of_no_strength_never_counts() -> None:
+    assert not doubts_of([Signal("arithmetic", 0.0, "a")], Thresholds(arithmetic=0))
+
+
+def test_a_threshold_above_one_switches_a_code_off() -> None:
+    assert not doubts_of([Signal("unclear", 1.0, "a")], Thresholds(unclear=1.01))
+
+
+def test_an_answer_that_never_came_always_counts() -> None:
+    never = Thresholds(**dict.fromkeys(CODES, 2.0))
+    for code in FAILURES:
+        assert doubts_of([Signal(code, 1.0, "a")], never)
+
+
+def test_a_code_of_ones_own_has_the_threshold_that_is_set_or_the_default() -> None:
+    assert threshold_of("own_code", Thresholds()) == DEFAULT_THRESHOLD
+    assert threshold_of("own_code", Thresholds(other={"own_code": 0.9})) == 0.9
+    assert threshold_of("other", Thresholds()) == DEFAULT_THRESHOLD
+
+
+def test_doubts_say_what_the_signals_said_strongest_first_and_once() -> None:
+    found = doubts_of(
+        [
+            Signal("unclear", 0.9, "b"),
+            Signal("arithmetic", 1.0, "z"),
+            Signal("unclear", 0.9, "b"),
+            Signal("unclear", 0.9, "a"),
+        ],
+        Thresholds(),
+    )
+    assert [(doubt.code, doubt.detail) for doubt in found] == [
+        ("arithmetic", "z"),
+        ("unclear", "a"),
+        ("unclear", "b"),
+    ]
+
+
+@given(st.lists(signals), thresholds)
+def test_it_is_total_and_doubts_nothing_that_was_not_signalled(
+    given_signals: list[Signal], at: Thresholds
+) -> None:
+    said = {(signal.code, signal.detail) for signal in given_signals}
+    assert {(doubt.code, doubt.detail) for doubt in doubts_of(given_signals, at)} <= said
+
+
+@given(st.lists(signals).flatmap(lambda each: st.tuples(st.just(each), st.permutations(each))))
+def test_the_order_of_signals_does_not_matter(pair: tuple[list[Signal], list[Signal]]) -> None:
+    ordered, shuffled = pair
+    assert doubts_of(ordered, Thresholds()) == doubts_of(shuffled, Thresholds())
+
+
+@given(st.lists(signals), thresholds, st.sampled_from(CODES), st.floats(0, 2))
+def test_raising_a_threshold_never_adds_a_doubt(
+    given_signals: list[Signal], at: Thresholds, code: str, by: float
+) -> None:
+    raised = at.model_copy(update={code: getattr(at, code) + by})
+    assert set(doubts_of(given_signals, raised)) <= set(doubts_of(given_signals, at))
+
+
+@given(st.lists(signals), signals, thresholds)
+def test_another_signal_never_takes_a_doubt_away(
+    given_signals: list[Signal], more: Signal, at: Thresholds
+) -> None:
+    assert set(doubts_of(given_signals, at)) <= set(doubts_of([*given_signals, more], at))
+
+
+def test_each_stage_and_tier_has_its_own_thresholds() -> None:
+    settings = StagesSettings.model_validate(
+        {"tickets": {"thresholds": {"unclear": 2}, "sonnet_thresholds": {"low_confidence": 0.9}}}
+    )
+    policy = Policy.from_settings(settings)
+    unclear, unsure = Signal("unclear", 1.0, "a"), Signal("low_confidence", 0.6, "b")
+    assert not policy.doubts("tickets", Tier.HAIKU, [unclear])
+    assert policy.doubts("tickets", Tier.SONNET, [unclear])
+    assert policy.doubts("invoices", Tier.HAIKU, [unclear])
+    assert not policy.doubts("tickets", Tier.SONNET, [unsure])
+    assert policy.doubts("invoices", Tier.SONNET, [unsure])
+
+
+def test_a_stage_that_is_not_in_the_settings_has_the_defaults_of_its_tier() -> None:
+    policy = Policy({})
+    unsure = Signal("low_confidence", 0.4, "a")
+    assert policy.doubts("own", Tier.HAIKU, [unsure])
+    assert not policy.doubts("own", Tier.SONNET, [unsure])
+
+
+def test_setting_one_threshold_of_sonnet_leaves_the_others_as_they_were() -> None:
+    settings = StagesSettings.model_validate({"tickets": {"sonnet_thresholds": {"unclear": 1}}})
+    assert settings.tickets.sonnet_thresholds == SonnetThresholds(unclear=1)
+
+
+def test_only_what_a_person_can_settle_goes_from_sonnet_to_a_person() -> None:
+    signalled = [Signal(code, 0.8, "a") for code in CODES]
+    doubted = {doubt.code for doubt in doubts_of(signalled, SonnetThresholds())}
+    assert doubted == {
+        "low_confidence", "unclear", "evidence_not_found", "arithmetic", "illegible",
+    }  # fmt: skip

@@ -1,0 +1,21 @@
+"""One right raw event of each stage, as a publisher would write it."""
+
+import base64
+import json
+
+from pydantic import JsonValue
+
+from tests.stages.making import picture
+
+_FIELDS: dict[str, dict[str, JsonValue]] = {
+    "tickets": {"subject": "Refund", "body": "My card was charged twice, please refund."},
+    "invoices": {"text": "ACME Ltd\nInvoice A-7 of 2025-01-31\nTotal EUR 12.50"},
+    "images": {
+        "file": {"media_type": "image/png", "data": base64.b64encode(picture()).decode("ascii")}
+    },
+}
+
+RAW: dict[str, bytes] = {
+    name: json.dumps({"id": "evt-000017", "extra": {"kept": True}, **fields}).encode()
+    for name, fields in _FIELDS.items()
+}

@@ -1,0 +1,62 @@
+"""What a file is."""
+
+import pytest
+
+from pipeline.errors import Invalid
+from pipeline.events import DeadLetterReason
+from pipeline.stages.media import bare_type, checked_type, sniff
+from tests.stages.making import pdf, picture
+
+
+@pytest.mark.parametrize(
+    ("data", "media_type"),
+    [
+        (picture(), "image/png"),
+        (picture(file_format="JPEG"), "image/jpeg"),
+        (picture(file_format="GIF"), "image/gif"),
+        (picture(file_format="WEBP"), "image/webp"),
+        (pdf(), "application/pdf"),
+        (b"junk before" + pdf(), "application/pdf"),
+        (picture(file_format="BMP"), None),
+        (picture(file_format="TIFF"), None),
+        (b"", None),
+        (b"RIFF\0\0\0\0WAVE", None),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", None),
+        (b"MZ\x90", None),
+    ],
+)
+def test_a_file_is_what_its_first_bytes_say(data: bytes, media_type: str | None) -> None:
+    assert sniff(data) == media_type
+
+
+@pytest.mark.parametrize(
+    ("declared", "bare"),
+    [
+        ("image/png", "image/png"),
+        ("Image/PNG; charset=binary", "image/png"),
+        ("image/jpg", "image/jpeg"),
+        ("application/x-pdf", "application/pdf"),
+        ("", ""),
+    ],
+)
+def test_a_content_type_is_reduced_to_what_matters(declared: str, bare: str) -> None:
+    assert bare_type(declared) == bare
+
+
+def test_a_file_that_is_what_it_says_passes() -> None:
+    assert checked_type(picture(), "image/png", field="file") == "image/png"
+
+
+@pytest.mark.parametrize(
+    ("data", "declared", "said"),
+    [
+        (picture(), "image/jpeg", "begins like image/png"),
+        (b"%!PS", "application/pdf", "does not begin like one"),
+        (picture(file_format="BMP"), "image/bmp", "not taken"),
+        (b"{}", "application/octet-stream", "not taken"),
+    ],
+)
+def test_a_file_that_is_not_what_it_says_is_refused(data: bytes, declared: str, said: str) -> None:
+    with pytest.raises(Invalid, match=f"file: .*{said}") as caught:
+        checked_type(data, declared, field="file")
+    assert caught.value.reason is DeadLetterReason.UNSUPPORTED_MEDIA

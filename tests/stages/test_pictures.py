@@ -1,0 +1,197 @@
+"""Images: refused before they are decoded, or made what is sent."""
+
+import contextlib
+import io
+import random
+
+import pytest
+from PIL import Image
+
+from pipeline.errors import Invalid
+from pipeline.events import DeadLetterReason
+from pipeline.questions import ImageType
+from pipeline.stages.pictures import PictureLimits, prepare_image
+from tests.stages.making import (
+    BLUE,
+    RED,
+    WHITE,
+    animation,
+    picture,
+    png_bomb,
+    png_header,
+    turned_by_exif,
+)
+
+LIMITS = PictureLimits(max_pixels=1_000_000, long_edge=100)
+
+
+def prepared(data: bytes, media_type: ImageType = "image/png") -> Image.Image:
+    sent = prepare_image(data, media_type, LIMITS, field="file")
+    return Image.open(io.BytesIO(sent.data))
+
+
+def refused(
+    data: bytes, media_type: ImageType = "image/png", limits: PictureLimits = LIMITS
+) -> Invalid:
+    with pytest.raises(Invalid, match="file: ") as caught:
+        prepare_image(data, media_type, limits, field="file")
+    return caught.value
+
+
+def near(found: object, colour: tuple[int, int, int]) -> bool:
+    assert isinstance(found, tuple)
+    return all(abs(a - b) < 40 for a, b in zip(found, colour, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("file_format", "media_type"),
+    [("PNG", "image/png"), ("JPEG", "image/jpeg"), ("GIF", "image/gif"), ("WEBP", "image/webp")],
+)
+def test_a_small_plain_image_is_sent_as_it_is(file_format: str, media_type: ImageType) -> None:
+    data = picture(file_format=file_format)
+    assert prepare_image(data, media_type, LIMITS, field="file").data == data
+
+
+def test_a_large_image_is_scaled_to_the_long_edge() -> None:
+    assert prepared(picture((400, 200))).size == (100, 50)
+    assert prepared(picture((200, 400), file_format="JPEG"), "image/jpeg").size == (50, 100)
+
+
+def test_a_very_thin_image_keeps_a_pixel() -> None:
+    assert prepared(picture((5000, 3))).size == (100, 1)
+
+
+def test_exif_rotation_is_applied() -> None:
+    upright = prepared(turned_by_exif(6), "image/jpeg")
+    assert upright.size == (20, 40)
+    assert near(upright.getpixel((10, 5)), RED)
+    assert near(upright.getpixel((10, 35)), BLUE)
+    assert not upright.getexif()
+
+
+@pytest.mark.parametrize(
+    ("file_format", "media_type"),
+    [("GIF", "image/gif"), ("PNG", "image/png"), ("WEBP", "image/webp")],
+)
+def test_of_an_animation_the_first_frame_is_sent(file_format: str, media_type: ImageType) -> None:
+    still = prepared(animation(file_format), media_type)
+    assert not getattr(still, "is_animated", False)
+    assert near(still.convert("RGB").getpixel((5, 5)), RED)
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour"), [("RGBA", (0, 0, 0, 0)), ("LA", (0, 0)), ("RGBA", (255, 255, 255, 128))]
+)
+def test_transparency_becomes_white_paper(mode: str, colour: tuple[int, ...]) -> None:
+    flat = prepared(picture(mode=mode, colour=colour))
+    assert flat.mode == "RGB"
+    assert flat.getpixel((0, 0)) == WHITE
+
+
+def test_a_transparent_palette_becomes_white_paper() -> None:
+    data = picture(mode="P", colour=0, transparency=0)
+    assert prepared(data).getpixel((0, 0)) == WHITE
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "I;16", "CMYK", "RGBA", "LA", "RGB"])
+def test_every_mode_is_taken_at_every_size(mode: str) -> None:
+    colours: dict[str, int | tuple[int, ...]] = {
+        "I;16": 40_000,
+        "CMYK": (0, 0, 0, 0),
+        "RGBA": (*RED, 255),
+        "LA": (200, 255),
+        "RGB": RED,
+    }
+    file_format, media_type = ("JPEG", "image/jpeg") if mode == "CMYK" else ("PNG", "image/png")
+    data = picture((300, 150), mode=mode, colour=colours.get(mode, 1), file_format=file_format)
+    assert prepared(data, "image/jpeg" if mode == "CMYK" else "image/png").size == (100, 50)
+    assert media_type.endswith(file_format.lower())
+
+
+def test_sixteen_bits_keep_their_brightness() -> None:
+    grey = prepared(picture((300, 150), mode="I;16", colour=128 << 8))
+    assert abs(int(str(grey.convert("L").getpixel((10, 10)))) - 128) <= 1
+
+
+def test_what_compresses_badly_is_sent_as_jpeg() -> None:
+    noise = Image.frombytes("RGB", (1700, 1700), random.Random(7).randbytes(1700 * 1700 * 3))
+    buffer = io.BytesIO()
+    noise.save(buffer, "PNG", compress_level=0)
+    limits = PictureLimits(max_pixels=10_000_000, long_edge=1568)
+    sent = prepare_image(buffer.getvalue(), "image/png", limits, field="file")
+    assert sent.media_type == "image/jpeg"
+    assert len(sent.data) < 7_500_000
+
+
+def test_equal_input_gives_equal_bytes() -> None:
+    for data, kind in ((picture((300, 200)), "image/png"), (turned_by_exif(), "image/jpeg")):
+        media_type: ImageType = "image/png" if kind == "image/png" else "image/jpeg"
+        first = prepare_image(data, media_type, LIMITS, field="file")
+        assert first == prepare_image(data, media_type, LIMITS, field="file")
+
+
+def test_nothing_of_the_metadata_is_sent_on_once_an_image_is_made_anew() -> None:
+    data = picture((300, 200), file_format="JPEG", comment=b"private", icc_profile=b"profile" * 99)
+    sent = prepare_image(data, "image/jpeg", LIMITS, field="file").data
+    assert b"private" not in sent
+    assert b"profile" not in sent
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        png_bomb(),
+        png_header(1001, 1000),
+        png_header(2**31 - 1, 2**31 - 1),
+        picture((1001, 1000), file_format="GIF", mode="P", colour=0),
+    ],
+)
+def test_too_many_pixels_are_refused_by_the_header_alone(data: bytes) -> None:
+    media_type: ImageType = "image/gif" if data.startswith(b"GIF") else "image/png"
+    invalid = refused(data, media_type)
+    assert invalid.reason is DeadLetterReason.TOO_LARGE
+    assert "1,000,000 pixels" in invalid.detail
+
+
+def test_a_bomb_is_refused_even_where_the_limit_would_let_it_pass() -> None:
+    generous = PictureLimits(max_pixels=10**12, long_edge=100)
+    assert refused(png_bomb(), limits=generous).reason is DeadLetterReason.TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    ("data", "media_type"),
+    [
+        (picture()[:60], "image/png"),
+        (picture((90, 90), file_format="JPEG")[:200], "image/jpeg"),
+        (picture((90, 90), file_format="WEBP")[:40], "image/webp"),
+        (picture((90, 90), file_format="GIF")[:30], "image/gif"),
+        (b"\x89PNG\r\n\x1a\n", "image/png"),
+        (b"\xff\xd8\xff", "image/jpeg"),
+        (b"RIFF\0\0\0\0WEBP", "image/webp"),
+        (b"GIF89a", "image/gif"),
+        (png_header(0, 0), "image/png"),
+        (png_header(50, 50, body=b"not deflate"), "image/png"),
+    ],
+)
+def test_a_damaged_image_is_bad(data: bytes, media_type: ImageType) -> None:
+    assert refused(data, media_type).reason is DeadLetterReason.BAD_IMAGE
+
+
+@pytest.mark.parametrize(
+    ("data", "media_type"),
+    [
+        (picture(), "image/png"),
+        (turned_by_exif(), "image/jpeg"),
+        (animation(), "image/gif"),
+        (picture(file_format="WEBP"), "image/webp"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*:UserWarning:PIL")
+def test_flipped_bytes_cost_at_most_the_image(data: bytes, media_type: ImageType) -> None:
+    dice = random.Random(1)
+    for _ in range(150):
+        broken = bytearray(data)
+        for _ in range(dice.randint(1, 4)):
+            broken[dice.randrange(len(broken))] = dice.randrange(256)
+        with contextlib.suppress(Invalid):
+            prepare_image(bytes(broken), media_type, LIMITS, field="file")

@@ -1,0 +1,41 @@
+"""Labels: in the prompt, as a type, as queues."""
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline.settings import Label, TicketSettings
+from pipeline.stages.taxonomy import label_lines, label_type, queues
+
+LABELS = [
+    Label(name="Billing", description="About  money.\nAll of it.", examples=['pay "now"\nplease']),
+    Label(name="rest", queue="front-desk"),
+]
+
+
+def test_a_label_is_one_line_and_so_is_each_example() -> None:
+    assert label_lines(LABELS) == (
+        '- Billing: About money. All of it.\n  Example: "pay "now" please"\n- rest'
+    )
+
+
+def test_the_case_of_an_answer_is_not_compared() -> None:
+    adapter = TypeAdapter(label_type(["Billing", "rest"]))
+    assert adapter.validate_python(" BILLING ") == "Billing"
+    with pytest.raises(ValidationError):
+        adapter.validate_python("other")
+    with pytest.raises(ValidationError):
+        adapter.validate_python(7)
+
+
+def test_a_label_is_its_own_queue_unless_it_names_one() -> None:
+    assert queues(LABELS) == {"Billing": "Billing", "rest": "front-desk"}
+
+
+def test_labels_that_differ_in_case_only_are_refused() -> None:
+    with pytest.raises(ValidationError, match="differ in case only"):
+        TicketSettings(intents=[Label(name="a"), Label(name="A")])
+
+
+def test_one_label_is_no_choice() -> None:
+    with pytest.raises(ValidationError):
+        TicketSettings(intents=[Label(name="a")])
