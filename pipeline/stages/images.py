@@ -1,7 +1,7 @@
 """Document images: what kind of document, how readable, and whether a person has to look."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
@@ -15,16 +15,10 @@ from pipeline.stages.injection import injection_signals
 from pipeline.stages.prompt import Section, build_instructions
 from pipeline.stages.schema import answer_schema
 from pipeline.stages.stage import Answer
-from pipeline.stages.taxonomy import any_case, label_lines, label_type
+from pipeline.stages.taxonomy import label_lines, label_type
 
-_LEGIBILITIES = ("legible", "partly", "illegible")
-_DEFECTS = ("blurred", "dark", "glare", "skewed", "cut_off", "low_resolution", "obstructed")
-
-Legibility = Annotated[Literal["legible", "partly", "illegible"], any_case(*_LEGIBILITIES)]
-Defect = Annotated[
-    Literal["blurred", "dark", "glare", "skewed", "cut_off", "low_resolution", "obstructed"],
-    any_case(*_DEFECTS),
-]
+Legibility = Literal["legible", "partly", "illegible"]
+Defect = Literal["blurred", "dark", "glare", "skewed", "cut_off", "low_resolution", "obstructed"]
 
 _ROLE = """\
 You sort the document images that arrive at a company: scans, photographs and screenshots. What \

@@ -7,7 +7,7 @@ strings, so that no digit is lost to a float.
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, get_args
+from typing import get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,12 +18,10 @@ from pipeline.stages.codes import CURRENCIES
 from pipeline.stages.dates import parse_date
 from pipeline.stages.images import Legibility
 from pipeline.stages.stage import Answer
-from pipeline.stages.taxonomy import any_case
 
 FIELDS: tuple[InvoiceField, ...] = get_args(InvoiceField)
 AMOUNTS = ("allowances", "charges", "net", "tax", "gross", "prepaid", "due")
 _NOTHING = frozenset({"", "-", "--", "n/a", "null", "none", "unknown"})
-Missing = Annotated[InvoiceField, any_case(*FIELDS)]
 
 
 class AnsweredLine(BaseModel):
@@ -56,7 +54,7 @@ class InvoiceAnswer(Answer):
     prepaid: str = Field(description="Paid in advance; 0 if nothing was; or empty.")
     due: str = Field(description="Amount left to pay, or empty.")
     legibility: Legibility = Field(description="Whether what matters can be read.")
-    missing: list[Missing] = Field(description="Fields that should be there and are not.")
+    missing: list[InvoiceField] = Field(description="Fields that should be there and are not.")
 
 
 @dataclass(frozen=True, slots=True)

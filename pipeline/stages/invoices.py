@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from pipeline.questions import Part, Question, Text
-from pipeline.settings import InvoiceSettings
+from pipeline.settings import InvoiceField, InvoiceSettings
 from pipeline.signals import Signal
 from pipeline.stages.amounts import format_amount
 from pipeline.stages.checks import blank_signals, length_signals, quote_signals
@@ -16,7 +16,7 @@ from pipeline.stages.claims import ClaimStore
 from pipeline.stages.files import FileEvent, Files
 from pipeline.stages.images import Legibility, legibility_signals
 from pipeline.stages.injection import injection_signals
-from pipeline.stages.invoice_answer import InvoiceAnswer, Missing, Reading, read_answer
+from pipeline.stages.invoice_answer import InvoiceAnswer, Reading, read_answer
 from pipeline.stages.invoice_checks import (
     amount_signals,
     date_signals,
@@ -38,21 +38,23 @@ _FIELDS = """\
 pay or the total. Copied exactly; an empty string if nothing can be read.
 - `invoice_number`: the number of this document, as printed; of a receipt the receipt or document \
 number. Not an order, customer, delivery or tax number.
-- `issue_date`, `due_date`: as YYYY-MM-DD. The due date only if the document prints it or states a \
-term in days that you can add to the issue date. With 03/04/2025 let the country, the language and \
-the other dates decide which part is the month.
+- `issue_date`: the date of the document, as YYYY-MM-DD.
+- `due_date`: the date by which it is to be paid, as YYYY-MM-DD; only if it is printed, or if a term \
+in days is, that you can add to the issue date.
 - `vendor`: the name of whoever issues the document and is to be paid, without address.
 - `buyer`: the name of whoever it is made out to, without address; often missing on receipts.
 - `currency`: the ISO 4217 code, such as EUR, USD, GBP, MYR. From a sign or name if the country \
 leaves no doubt about it.
 - `line_items`: each position in the order of the document, with its `description`, `quantity`, \
 `unit_price` and `amount` as printed. Sub-totals, taxes, rounding and payments are no positions.
-- `allowances`: discounts and deductions on the whole document, summed. `charges`: freight, \
-packing, service charges and fees on the whole document, summed. Discounts that the lines' amounts \
-already contain do not count.
-- `net`: the total before tax. `tax`: all taxes, summed. `gross`: the total with tax.
-- `prepaid`: what was paid in advance. `due`: what is left to pay. Cash handed over at a till and \
-the change are neither.
+- `allowances`: discounts and deductions on the whole document, summed. Not those that the lines' \
+amounts already contain.
+- `charges`: freight, packing, service charges and fees on the whole document, summed.
+- `net`: the total before tax.
+- `tax`: all taxes, summed.
+- `gross`: the total with tax.
+- `prepaid`: what was paid in advance. Not the cash handed over at a till.
+- `due`: what is left to pay. Not the change.
 - `legibility`: legible if everything above can be read without guessing; partly if something that \
 matters cannot be; illegible if hardly anything can be.
 - `missing`: the names of those fields above that a complete document of this kind would have, but \
@@ -69,7 +71,8 @@ An empty string means that the document does not say, or that it cannot be read.
 any other amount unless a zero is printed."""
 
 _CARE = """\
-Read a number digit by digit; 3 and 8, 1 and 7, 0 and 6 are easily confused on scans. Tables that \
+With a date like 03/04/2025 the country, the language and the other dates decide which part is the \
+month. Read a number digit by digit; 3 and 8, 1 and 7, 0 and 6 are easily confused on scans. Tables that \
 run over pages are one table. If the document holds several invoices, take the first, and set \
 `unclear` to true. If it is no invoice, credit note or receipt at all, leave the fields empty and \
 set `unclear` to true. Totals that do not add up are given as printed; that alone does not make \
@@ -132,7 +135,7 @@ class InvoiceResult(BaseModel):
     prepaid: DecimalString | None = Field(description="Paid in advance; 0 if nothing was.")
     due: DecimalString | None = Field(description="Left to pay.")
     legibility: Legibility
-    missing: list[Missing] = Field(description="What it should have and does not.")
+    missing: list[InvoiceField] = Field(description="What it should have and does not.")
 
 
 class Invoices:

@@ -1,30 +1,15 @@
 """A team's own labels: as a section of the prompt, and as the type an answer must have."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, Literal
-
-from pydantic import BeforeValidator
+from typing import Any, Literal
 
 from pipeline.settings import Label
 
 
 def label_type(names: Iterable[str]) -> Any:  # noqa: ANN401 - a type made at run time
-    """Make the type of a field that takes one of the names.
-
-    The API does not promise the case of an enum's values, so case is not compared.
-    """
+    """Make the type of a field that takes one of the names."""
     known = tuple(names)
-    return Annotated[Literal[known], any_case(*known)]
-
-
-def any_case(*names: str) -> BeforeValidator:
-    """Make a validator that restores the case of names it knows and leaves others alone."""
-    by_folded = {name.casefold(): name for name in names}
-
-    def restore(value: Any) -> Any:  # noqa: ANN401 - a validator takes anything
-        return by_folded.get(value.strip().casefold(), value) if isinstance(value, str) else value
-
-    return BeforeValidator(restore)
+    return Literal[known]
 
 
 def label_lines(labels: Iterable[Label]) -> str:

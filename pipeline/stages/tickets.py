@@ -1,7 +1,7 @@
 """Support tickets: what they are about, how urgent, in which language, and where they go."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
@@ -15,12 +15,10 @@ from pipeline.stages.prompt import Section, build_instructions
 from pipeline.stages.raw import check_text, read_event
 from pipeline.stages.schema import answer_schema
 from pipeline.stages.stage import Answer, RawEvent
-from pipeline.stages.taxonomy import any_case, label_lines, label_type, queues
+from pipeline.stages.taxonomy import label_lines, label_type, queues
 from pipeline.stages.text import visible
 
-Priority = Annotated[
-    Literal["low", "normal", "high", "urgent"], any_case("low", "normal", "high", "urgent")
-]
+Priority = Literal["low", "normal", "high", "urgent"]
 
 _ROLE = """\
 You sort the support tickets of a company. Each ticket is routed by what you answer, without \

@@ -170,7 +170,7 @@ def values_of(schema: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401 - a piece 
     if "anyOf" in schema:
         return st.one_of([values_of(option) for option in schema["anyOf"]])
     if "enum" in schema:
-        return st.sampled_from([*schema["enum"], *(value.upper() for value in schema["enum"])])
+        return st.sampled_from(schema["enum"])
     if schema["type"] == "object":
         parts = {name: values_of(part) for name, part in schema["properties"].items()}
         return st.fixed_dictionaries(parts)

@@ -48,14 +48,14 @@ def test_the_labels_of_the_settings_are_explained_and_enforced() -> None:
     labels = [Label(name="menu", description="Dishes and prices."), Label(name="rest")]
     stage = Images(ImageSettings(document_types=labels))
     assert "- menu: Dishes and prices.\n- rest" in stage.question(EVENT).instructions
-    assert answer(stage, document_type="Menu").document_type == "menu"
+    assert answer(stage, document_type="menu").document_type == "menu"
     with pytest.raises(ValueError, match="document_type"):
         answer(stage, document_type="invoice")
 
 
 def test_a_right_answer_is_published_without_a_signal() -> None:
     assert strengths() == {}
-    result = STAGE.result(EVENT, answer(defects=["SKEWED", "dark", "dark"], runner_up="receipt"))
+    result = STAGE.result(EVENT, answer(defects=["skewed", "dark", "dark"], runner_up="receipt"))
     assert result.model_dump() == {
         "document_type": "invoice",
         "description": "Invoice of ACME for bolts.",

@@ -166,7 +166,7 @@ def test_lines_can_be_required() -> None:
 
 
 def test_a_field_that_was_given_is_not_missing() -> None:
-    assert STAGE.result(INVOICE, answer(missing=["vendor", "GROSS"])).missing == []
+    assert STAGE.result(INVOICE, answer(missing=["vendor", "gross"])).missing == []
 
 
 def test_the_tolerance_is_the_settings() -> None:
