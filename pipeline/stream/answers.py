@@ -91,6 +91,11 @@ class Answers:
         if call is not None and not call.done():
             self._cancel(call)
 
+    def retain(self, is_wanted: Callable[[int], bool]) -> None:
+        """Forget all but the offsets that are still wanted."""
+        for offset in [offset for offset in self._calls if not is_wanted(offset)]:
+            self.forget(offset)
+
     def cancel(self) -> None:
         """Nobody will want any of the answers."""
         for call in self._calls.values():

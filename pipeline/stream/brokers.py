@@ -68,7 +68,7 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class LogBounds:
-    """The first offset of a partition's log, and the one after its last."""
+    """The first offset of a partition's log, and the one after the last that may be read."""
 
     begin: int
     end: int
@@ -136,8 +136,15 @@ class Consumer(Protocol):
         """
         ...
 
+    async def position(self, partition: TopicPartition) -> int | None:
+        """The offset that is read next; None while there is none.
+
+        Everything below it was polled, or is no record that this group will ever see.
+        """
+        ...
+
     def end(self, partition: TopicPartition) -> int | None:
-        """The end of the log as of the last fetch."""
+        """Where the records that may be read end, as of the last fetch."""
         ...
 
 

@@ -119,6 +119,7 @@ class Engine:
         self._monitor = monitor = Monitor(
             self._stage,
             self._topics,
+            consumer=consumer,
             assignment=assignment,
             poller=poller,
             intake=intake,

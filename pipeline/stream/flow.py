@@ -58,11 +58,28 @@ class FlowLimits:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one partition holds."""
+    """What one partition, or all together, hold.
 
-    unfinished: int
-    active: int
-    held_bytes: int
+    Args:
+        held: Records that are not committed.
+        unfinished: Records that are not done, those that have yet to come in again included.
+        active: Records that run, or could if there were a slot.
+        held_bytes: Payload of the held ones.
+    """
+
+    held: int = 0
+    unfinished: int = 0
+    active: int = 0
+    held_bytes: int = 0
+
+    def __add__(self, other: "Load") -> "Load":
+        """Both together."""
+        return Load(
+            self.held + other.held,
+            self.unfinished + other.unfinished,
+            self.active + other.active,
+            self.held_bytes + other.held_bytes,
+        )
 
 
 class PartitionFlow:
@@ -105,6 +122,14 @@ class Flow:
         """Look at the load of all partitions; returns whether any may bring more."""
         active = self._active.update(total.active)
         return self._bytes.update(total.held_bytes) and active
+
+    def poll_records(self, total: Load) -> int:
+        """How many records the next poll may bring: fewer where they are large."""
+        records = self._limits.poll_records
+        if not total.held_bytes:
+            return records
+        room = max(0, self._limits.held_bytes - total.held_bytes)
+        return max(1, min(records, room * total.held // total.held_bytes))
 
     def share(self, total: Load, partitions: int) -> int:
         """The active records up to which a partition may bring more.

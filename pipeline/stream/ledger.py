@@ -81,6 +81,10 @@ class OffsetLedger:
         """How many new records may be taken."""
         return max(0, self._limit - len(self._unfinished))
 
+    def is_done(self, offset: int) -> bool:
+        """Whether a record is done, as far as is known; what lies ahead is not."""
+        return offset < self._high and offset not in self._unfinished
+
     def fits(self, offset: int) -> bool:
         """Whether this record may be taken now; what is inherited always may."""
         if offset < self._high:

@@ -5,24 +5,28 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from pipeline.stream.assignment import Assignment
-from pipeline.stream.brokers import OffsetReader, TopicPartition, Unavailable
+from pipeline.stream.brokers import Consumer, OffsetReader, TopicPartition, Unavailable
 from pipeline.stream.intake import Intake
-from pipeline.stream.liveness import Signs, Stuck, why_not_polling, why_stuck
+from pipeline.stream.liveness import PartitionSigns, Signs, Stuck, why_not_polling, why_stuck
 from pipeline.stream.observer import StreamObserver
 from pipeline.stream.poller import Poller
 from pipeline.stream.status import PartitionStatus, StreamStatus
-from pipeline.stream.worker import PartitionWorker
+from pipeline.stream.worker import PartitionWorker, State
 
 _INTERVAL = 1.0
 """Seconds between two looks."""
+_LOOKS_WHILE_IDLE = 6
+"""How often the brokers are asked for the end of a log in the time after which a stream that
+reads none of it counts as stuck."""
 
 
 class Monitor:
-    """Looks at the parts of a stream; changes nothing.
+    """Looks at the parts of a stream, and leaves them to themselves.
 
     Args:
         stage: Of which stream.
         topics: What it consumes.
+        consumer: Its consumer.
         assignment: Its partitions.
         poller: Its loop.
         intake: Whether it takes anything.
@@ -36,6 +40,7 @@ class Monitor:
         stage: str,
         topics: Sequence[str],
         *,
+        consumer: Consumer,
         assignment: Assignment,
         poller: Poller,
         intake: Intake,
@@ -45,6 +50,7 @@ class Monitor:
     ) -> None:
         self._stage = stage
         self._topics = topics
+        self._consumer = consumer
         self._assignment = assignment
         self._poller = poller
         self._intake = intake
@@ -52,7 +58,10 @@ class Monitor:
         self._observer = observer
         self._stuck_after = stuck_after
         self._now = asyncio.get_running_loop().time
+        self._ends: dict[TopicPartition, int] = {}
+        self._last_look = self._now()
         self._stuck_because: str | None = None
+        self._outage: str | None = None
 
     async def run(self) -> None:
         """Watch until cancelled.
@@ -62,8 +71,13 @@ class Monitor:
         """
         while True:
             await asyncio.sleep(_INTERVAL)
-            for worker in self._assignment:
-                self._report_lag(worker)
+            for worker in list(self._assignment):
+                position = await self._consumer.position(worker.partition)
+                if position is not None:
+                    worker.advance(position)
+                self._report(worker)
+            if self._now() - self._last_look > self._stuck_after / _LOOKS_WHILE_IDLE:
+                await self._look_at_logs()
             await self._check_progress()
 
     def status(self) -> StreamStatus:
@@ -83,16 +97,26 @@ class Monitor:
             reason=reason,
         )
 
-    def _report_lag(self, worker: PartitionWorker) -> None:
+    def _report(self, worker: PartitionWorker) -> None:
         status = _describe(worker)
+        where = (self._stage, status.topic, status.partition)
+        self._observer.in_flight(*where, count=status.in_flight)
         if status.lag is not None:
-            self._observer.lag(
-                self._stage,
-                status.topic,
-                status.partition,
-                records=status.lag,
-                oldest_seconds=status.oldest_seconds,
-            )
+            self._observer.lag(*where, records=status.lag, oldest_seconds=status.oldest_seconds)
+
+    async def _look_at_logs(self) -> None:
+        """Ask the brokers how much there is to read where nothing happens."""
+        self._last_look = self._now()
+        self._ends = {}
+        try:
+            for worker in list(self._assignment):
+                if worker.state is State.RUNNING and not worker.in_flight:
+                    bounds = await self._reader.bounds(worker.partition)
+                    self._ends[worker.partition] = bounds.end
+        except Unavailable as error:
+            self._outage = str(error)
+        else:
+            self._outage = None
 
     async def _check_progress(self) -> None:
         signs = self._signs()
@@ -113,22 +137,28 @@ class Monitor:
         some = next((worker.partition for worker in self._assignment), None)
         try:
             await self._reader.bounds(some or TopicPartition(self._topics[0], 0))
-        except Unavailable:
+        except Unavailable as error:
+            self._outage = str(error)
             return False
         return True
 
     def _signs(self) -> Signs:
         now = self._now()
-        workers = list(self._assignment)
         since = self._assignment.standing_since
-        is_idle = not any(worker.in_flight for worker in workers)
-        may_take = is_idle and self._intake.closed_because is None
         return Signs(
             rebalancing=None if since is None else now - since,
             since_poll=now - self._poller.last_poll,
-            since_progress=now - max((worker.last_progress for worker in workers), default=now),
-            unread=sum(worker.lag or 0 for worker in workers) if may_take else 0,
-            uncommitted=sum(worker.uncommitted for worker in workers),
+            partitions=[
+                PartitionSigns(
+                    since_progress=now - worker.last_progress,
+                    since_asked=now - worker.last_asked,
+                    unread=max(0, self._ends.get(worker.partition, 0) - worker.position),
+                    in_flight=worker.in_flight,
+                    uncommitted=0 if worker.problem else worker.uncommitted,
+                )
+                for worker in self._assignment
+                if worker.state is State.RUNNING
+            ],
         )
 
     def _why_not_ready(self, partitions: Sequence[PartitionStatus]) -> str | None:
@@ -141,7 +171,7 @@ class Monitor:
             return f"intake is closed: {self._intake.closed_because}"
         if not self._assignment.has_joined:
             return "it has not joined its group yet"
-        return why_not_polling(self._signs())
+        return self._outage or why_not_polling(self._signs())
 
 
 def _describe(worker: PartitionWorker) -> PartitionStatus:

@@ -1,7 +1,6 @@
 """The loop that brings records in."""
 
 import asyncio
-from collections.abc import Iterable
 
 from pipeline.stream.assignment import Assignment
 from pipeline.stream.brokers import Consumer, TopicPartition
@@ -54,13 +53,14 @@ class Poller:
         """Poll until cancelled."""
         while True:
             self._opened.clear()
-            partitions, are_some_full = self._open() if self._intake.update() else ([], False)
+            total = self._look()
+            partitions, are_some_full = self._open(total) if self._intake.update() else ([], False)
             wait = _WAIT_WHILE_SOME_ARE_FULL if are_some_full else _WAIT
             started = self._now()
             polled = await self._consumer.poll(
                 partitions,
                 seconds=wait if partitions else 0.0,
-                records=self._limits.poll_records,
+                records=self._flow.poll_records(total),
             )
             self.last_poll = self._now()
             for partition, records in polled.items():
@@ -72,23 +72,28 @@ class Poller:
             else:
                 await self._rest(wait if are_some_full else _WAIT_WHILE_CLOSED)
 
-    def _open(self) -> tuple[list[TopicPartition], bool]:
-        """The partitions to poll, and whether some others would be polled if they were not full."""
+    def _look(self) -> Load:
+        """See what each partition that takes records holds; returns the sum."""
         serving = [worker for worker in self._assignment if worker.state is State.RUNNING]
-        loads = {worker: worker.load for worker in serving}
         self._flows = {
             worker: self._flows.get(worker) or PartitionFlow(self._limits) for worker in serving
         }
-        total = _sum(loads.values())
+        return sum((worker.load for worker in serving), Load())
+
+    def _open(self, total: Load) -> tuple[list[TopicPartition], bool]:
+        """The partitions to poll, and whether there are others that are full."""
         if not self._flow.update(total):
             return [], True
-        share = self._flow.share(total, len(serving))
-        partitions = [
-            worker.partition
-            for worker, load in loads.items()
-            if self._flows[worker].update(load) and load.active < share
+        share = self._flow.share(total, len(self._flows))
+        open_workers = [
+            worker
+            for worker, flow in self._flows.items()
+            if flow.update(worker.load) and worker.load.active < share
         ]
-        return partitions, len(partitions) < len(serving)
+        for worker in open_workers:
+            worker.last_asked = self._now()
+        are_some_full = len(open_workers) < len(self._flows)
+        return [worker.partition for worker in open_workers], are_some_full
 
     async def _rest(self, seconds: float) -> None:
         try:
@@ -96,12 +101,3 @@ class Poller:
                 await self._opened.wait()
         except TimeoutError:
             return
-
-
-def _sum(loads: Iterable[Load]) -> Load:
-    unfinished = active = held_bytes = 0
-    for load in loads:
-        unfinished += load.unfinished
-        active += load.active
-        held_bytes += load.held_bytes
-    return Load(unfinished, active, held_bytes)

@@ -15,7 +15,6 @@ from pipeline.stream.brokers import (
     Aborted,
     Broken,
     BrokerError,
-    Committed,
     Consumer,
     Fenced,
     OffsetReader,
@@ -24,11 +23,11 @@ from pipeline.stream.brokers import (
     Unpublishable,
 )
 from pipeline.stream.flow import Load
-from pipeline.stream.lanes import KeyLanes
-from pipeline.stream.ledger import CommitPoint, LedgerFull, OffsetLedger, OffsetsWentBack
+from pipeline.stream.ledger import CommitPoint, LedgerFull, OffsetsWentBack
 from pipeline.stream.ledger_codec import LedgerUnreadable
 from pipeline.stream.observer import StreamObserver
 from pipeline.stream.records import Outcome, Received
+from pipeline.stream.workload import Result, Ticket, Workload
 
 _log = logging.getLogger(__name__)
 
@@ -72,20 +71,18 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
-    record: Received
-    since: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Result:
-    held: _Held
-    outcome: Outcome
-
-
-@dataclass(frozen=True, slots=True)
 class WorkerTools:
-    """What the workers of an engine have in common."""
+    """What the workers of an engine have in common.
+
+    Args:
+        max_unfinished: Unfinished records a partition, at most.
+        new_session: Makes a session for a partition.
+        slots: What handler calls run in.
+        rescue: Replaces outcomes that cannot be published.
+        completed: Told of every outcome, and how long the record was here.
+        fail: Ends the engine with an error.
+        opened: Set when a partition takes records.
+    """
 
     stage: str
     ordering: Ordering
@@ -105,8 +102,9 @@ class WorkerTools:
 class PartitionWorker:
     """Takes the records of one partition, has them handled, commits what came of them.
 
-    There is one for each assignment of a partition: what an earlier one still had running cannot
-    publish any more, because its session is closed and fenced.
+    There is one for each assignment of a partition. What an earlier one still had running cannot
+    publish any more, because its session is closed and fenced; if the partition came back, its
+    answers are found in `answers`.
 
     Args:
         partition: Which one.
@@ -124,78 +122,65 @@ class PartitionWorker:
         commit_interval: float,
     ) -> None:
         self.partition = partition
-        self.answers = answers
         self.state = State.STARTING
         self.problem: str | None = None
+        self._answers = answers
         self._tools = tools
         self._commit_interval = commit_interval
-        self._wake = asyncio.Event()
-        self._told = asyncio.Event()
-        self._deadline: float | None = None
-        self._retry = tools.pace.retry_first
         self._now = asyncio.get_running_loop().time
-        self._last_progress = self._now()
-        self._reset(CommitPoint(0, 0))
-
-    def _reset(self, start: CommitPoint) -> None:
-        """Begin anew: what runs goes on in `answers`, all else comes in again."""
-        self._ledger = OffsetLedger(start, limit=self._tools.max_unfinished)
-        self._lanes: KeyLanes[_Held] = KeyLanes(self._tools.ordering)
-        self._held: dict[int, _Held] = {}
-        self._held_bytes = 0
-        self._results: list[_Result] = []
+        self._retry = tools.pace.retry_first
+        self._wake = asyncio.Event()
+        self._leaving = asyncio.Event()
+        self._deadline = float("inf")
         self._awaited = 0
         self._went_back: OffsetsWentBack | None = None
-        self._epoch = object()
+        self._workload = self._new_workload(CommitPoint(0, 0), is_new=False)
+        self._is_failing = False
+        self.last_progress = self._now()
+        self.last_asked = self._now()
 
     @property
     def load(self) -> Load:
         """What the partition holds."""
-        return Load(
-            unfinished=self._ledger.unfinished,
-            active=self._lanes.ready + self._lanes.running,
-            held_bytes=self._held_bytes,
-        )
+        return self._workload.load
 
     @property
     def in_flight(self) -> int:
         """Records that are taken and not committed."""
-        return len(self._held)
+        return self._workload.in_flight
 
     @property
     def uncommitted(self) -> int:
         """Results that are ready and not committed."""
-        return len(self._results)
-
-    @property
-    def last_progress(self) -> float:
-        """When a record came in, was done or was committed, on the event loop's clock."""
-        return self._last_progress
-
-    @property
-    def lag(self) -> int | None:
-        """Records that are not committed, those that were not polled yet included."""
-        if self.state not in {State.RUNNING, State.DRAINING}:
-            return None
-        end = self._tools.consumer.end(self.partition)
-        ahead = 0 if end is None else max(0, end - self._ledger.position)
-        return ahead + len(self._results) + self._ledger.unfinished
+        return self._workload.done
 
     @property
     def oldest(self) -> Received | None:
         """The oldest record that is held."""
-        held = next(iter(self._held.values()), None)
-        return None if held is None else held.record
+        return self._workload.oldest
+
+    @property
+    def position(self) -> int:
+        """The offset that is expected next."""
+        return self._workload.position
+
+    @property
+    def lag(self) -> int | None:
+        """Records that are not committed, those that were not polled yet included."""
+        end = self._tools.consumer.end(self.partition)
+        if end is None or self.state not in {State.RUNNING, State.DRAINING}:
+            return None
+        return max(0, end - self._workload.position) + self._workload.pending
 
     def accept(self, records: Sequence[Received]) -> None:
         """Take records that were polled."""
-        tools = self._tools
-        now = self._now()
+        tools, workload = self._tools, self._workload
+        now = self.last_progress = self._now()
         for record in records:
             try:
-                is_wanted = self._ledger.take(record.offset)
+                is_wanted = workload.take(record, now)
             except LedgerFull:
-                # Nothing is lost: it is fetched again when there is room.
+                # Nothing is lost: it is fetched again, and offered when there is room.
                 tools.consumer.start_at(self.partition, record.offset)
                 break
             except OffsetsWentBack as error:
@@ -203,28 +188,30 @@ class PartitionWorker:
                 self.state = State.WAITING
                 self._wake.set()
                 return
-            tools.observer.received(
-                tools.stage, self.partition.topic, self.partition.partition, size=record.size
-            )
+            tools.observer.received(tools.stage, record.topic, record.partition, size=record.size)
             if not is_wanted:
-                self.answers.forget(record.offset)
-                continue
-            held = _Held(record, now)
-            self._held[record.offset] = held
-            self._held_bytes += record.size
-            self._lanes.put(record.key, held)
-        self._last_progress = now
-        self._report_in_flight()
+                self._answers.forget(record.offset)
         tools.slots.offer(self)
         tools.slots.fill()
 
+    def advance(self, position: int) -> None:
+        """Nothing will come in any more below `position`: the log holds no records there."""
+        if self.state is State.RUNNING:
+            self._workload.advance(position)
+            if self._workload.has_news:
+                self._wake.set()
+
     def start_next(self) -> bool:
-        """Start one record, if one is ready and the partition is not about to go."""
-        if self.state is not State.RUNNING or not self._lanes.ready:
+        """Start one record, if one is ready and there is a point in it.
+
+        There is none where the partition is about to go, or where commits fail: a crash would
+        cost every answer that could not be committed.
+        """
+        if self.state is not State.RUNNING or self._is_failing or not self._workload.has_ready:
             return False
-        lane, held = self._lanes.start()
+        ticket = self._workload.start()
         self._awaited += 1
-        self.answers.ask(held.record, partial(self._answered, self._epoch, lane, held))
+        self._answers.ask(ticket.held.record, partial(self._answered, self._workload, ticket))
         return True
 
     def drain(self, deadline: float) -> None:
@@ -236,200 +223,187 @@ class PartitionWorker:
         if self.state is State.RUNNING:
             self.state = State.DRAINING
         self._deadline = deadline
+        self._leaving.set()
         self._wake.set()
-        self._told.set()
 
     async def run(self) -> None:
         """Serve the partition until it is drained, starting again after every failure."""
         try:
-            while not self._told.is_set():
+            while not self._leaving.is_set():
                 try:
                     await self._serve_once()
                 except Fenced as error:
-                    pause = max(self._failed(error, "fenced"), self._tools.pace.fenced)
+                    self._say(error)
+                    await self._back_off(at_least=self._tools.pace.fenced)
                 except (BrokerError, LedgerUnreadable) as error:
-                    pause = self._failed(error, "dead")
-                else:
-                    return
-                await self._pause(pause)
+                    self._say(error)
+                    await self._back_off()
         finally:
             self.state = State.OVER
 
     async def _serve_once(self) -> None:
         session = self._tools.new_session(self.partition)
         try:
+            self.state = State.STARTING
             await self._start(session)
             await self._serve(session)
         finally:
-            self._epoch = object()
+            # What is answered from here on waits in `answers` for the next workload.
             self.state = State.WAITING
+            self._workload = self._new_workload(CommitPoint(0, 0), is_new=False)
             await session.close()
 
     async def _start(self, session: Session) -> None:
-        """The order matters: only after the session has started is what we read final."""
-        self.state = State.STARTING
+        """The order matters: what is committed is final only after the session has started."""
         tools = self._tools
         await session.start()
         committed = await tools.reader.committed(self.partition)
+        bounds = await tools.reader.bounds(self.partition)
         if committed is None:
-            position = await tools.consumer.initial_position(self.partition)
-            start = CommitPoint(position, position)
+            offset = await tools.consumer.initial_position(self.partition)
+            start = CommitPoint(offset, offset)
         else:
             start = ledger_codec.decode(committed.offset, committed.metadata)
-        bounds = await tools.reader.bounds(self.partition)
-        if self._deadline is not None:
-            return
         if start.base > bounds.end:
             _log.error(
                 "%s: the log ends at %d, before the committed offset %d, so it was made anew or "
                 "lost its end: starting at %d",
-                self.partition, bounds.end, start.base, bounds.begin,
-            )  # fmt: skip
-            self.answers.cancel()
+                *(self.partition, bounds.end, start.base, bounds.begin),
+            )
+            self._answers.cancel()
             start = CommitPoint(bounds.begin, bounds.begin)
         elif start.base < bounds.begin:
             _log.error(
                 "%s: the log begins at %d, after the committed offset %d: what lay between was "
                 "removed by the topic's retention before it was done",
-                self.partition, bounds.begin, start.base,
-            )  # fmt: skip
-        self._reset(start)
-        self._ledger.advance(bounds.begin)
-        tools.consumer.start_at(self.partition, max(start.base, bounds.begin))
-        self.state = State.RUNNING
+                *(self.partition, bounds.begin, start.base),
+            )
+        self._begin(self._new_workload(start, is_new=committed is None), bounds.begin)
+
+    def _begin(self, workload: Workload, first: int) -> None:
+        """Take records from now on; nothing is awaited from here to the first poll."""
+        workload.advance(first)
+        self._answers.retain(lambda offset: not workload.is_done(offset))
+        self._workload = workload
+        self._awaited = 0
+        self._is_failing = False
+        self._went_back = None
+        self._tools.consumer.start_at(self.partition, workload.position)
+        self.state = State.DRAINING if self._leaving.is_set() else State.RUNNING
         self.problem = None
-        self._last_progress = self._now()
-        tools.opened.set()
+        self.last_progress = self._now()
+        self._wake.set()
+        self._tools.opened.set()
 
     async def _serve(self, session: Session) -> None:
-        last_commit = float("-inf")
+        next_commit = self._now()
         while True:
             if self._went_back is not None:
-                self.answers.cancel()
-                raise Broken(f"The log was made anew or lost its end ({self._went_back}).")
-            if self._results:
-                await self._linger(last_commit + self._commit_interval)
+                self._answers.cancel()
+                raise Broken(f"The log was made anew or lost its end: {self._went_back}.")
+            if self._workload.has_news:
+                await self._linger(next_commit)
                 await self._commit(session)
-                last_commit = self._now()
+                next_commit = self._now() + self._commit_interval
             elif self._is_drained():
                 return
-            elif self._deadline is not None:
-                await self._sleep(self._deadline - self._now())
             else:
-                await self._sleep(None)
+                await self._sleep(self._deadline - self._now())
 
     async def _linger(self, due: float) -> None:
-        """Wait for more results until a commit is due, for they cost no more together."""
-        while True:
-            if self._deadline is not None:
-                if self._is_drained():
-                    return
-                due = self._deadline
-            elif len(self._results) >= self._tools.pace.commit_count:
-                return
+        """Wait for more results: they cost no more together."""
+        while not self._is_drained() and self.uncommitted < self._tools.pace.commit_count:
             pause = due - self._now()
             if pause <= 0:
                 return
             await self._sleep(pause)
 
     def _is_drained(self) -> bool:
-        return self._deadline is not None and (
-            self._awaited == 0 or self._now() >= self._deadline or self.state is State.STARTING
-        )
+        """Whether nothing more is to be waited for."""
+        return self._leaving.is_set() and (self._awaited == 0 or self._now() >= self._deadline)
 
     async def _commit(self, session: Session) -> None:
-        tools = self._tools
-        batch = tuple(self._results)
-        point = self._ledger.commit_point()
-        committed = Committed(point.base, ledger_codec.encode(point))
-        records = [record for result in batch for record in result.outcome.records]
+        tools, workload = self._tools, self._workload
+        batch = workload.batch()
         started = self._now()
         try:
-            await session.commit(records, committed)
+            await session.commit(batch.records, batch.committed)
         except Aborted as error:
             tools.observer.commit_failed(tools.stage, outcome="aborted")
+            self._is_failing = True
             self._say(error)
             await self._back_off()
             return
         except Unpublishable as error:
             tools.observer.commit_failed(tools.stage, outcome="aborted")
-            self._replace(batch, error)
+            workload.replace(batch, error.indices, partial(self._substitute, error))
             if error.is_session_lost:
                 raise Broken(error.detail) from error
             return
+        except BrokerError as error:
+            outcome = "fenced" if isinstance(error, Fenced) else "dead"
+            tools.observer.commit_failed(tools.stage, outcome=outcome)
+            raise
         self.problem = None
         self._retry = tools.pace.retry_first
-        self._last_progress = self._now()
-        del self._results[: len(batch)]
-        for result in batch:
-            record = result.held.record
-            offset = record.offset
-            del self._held[offset]
-            self._held_bytes -= record.size
-            self.answers.forget(offset)
-        tools.observer.committed(tools.stage, records=len(batch), seconds=self._now() - started)
-        self._report_in_flight()
+        self.last_progress = self._now()
+        workload.settle(batch)
+        if self._is_failing:
+            self._is_failing = False
+            tools.slots.offer(self)
+            tools.slots.fill()
+        for result in batch.results:
+            self._answers.forget(result.record.offset)
+        tools.observer.committed(
+            tools.stage, records=len(batch.results), seconds=self.last_progress - started
+        )
 
-    def _answered(
-        self,
-        epoch: object,
-        lane: bytes | None,
-        held: _Held,
-        call: asyncio.Task[Outcome],
-    ) -> None:
+    def _answered(self, workload: Workload, ticket: Ticket, call: asyncio.Task[Outcome]) -> None:
         if call.cancelled():
             return
         error = call.exception()
         if error is not None:
-            self._awaited -= 1
             self._tools.fail(error)
-            self._wake.set()
-            return
-        if epoch is not self._epoch:
+        if workload is not self._workload:
             # The partition has begun anew or is over. Where the record comes in again, the
             # answer is found in `answers`.
             return
-        outcome = call.result()
         self._awaited -= 1
-        self._lanes.finish(lane)
-        self._ledger.finish(held.record.offset)
-        self._results.append(_Result(held, outcome))
-        self._last_progress = self._now()
-        tools = self._tools
-        tools.completed(outcome, self._last_progress - held.since)
-        waiting = len(self._results)
-        if waiting == 1 or waiting >= tools.pace.commit_count or self._deadline is not None:
+        if error is not None:
             self._wake.set()
-        if self._lanes.ready:
+            return
+        outcome = call.result()
+        workload.finish(ticket, outcome)
+        tools = self._tools
+        now = self.last_progress = self._now()
+        tools.completed(outcome, now - ticket.held.since)
+        if self._leaving.is_set() or workload.done in {1, tools.pace.commit_count}:
+            self._wake.set()
+        if workload.has_ready:
             tools.slots.offer(self)
             tools.slots.fill()
 
-    def _replace(self, batch: Sequence[_Result], error: Unpublishable) -> None:
-        """Put what the brokers will take in the place of what they will not."""
-        owners: list[int] = []
-        for number, result in enumerate(batch):
-            owners += [number] * len(result.outcome.records)
-        for number in {owners[index] for index in error.indices}:
-            held, outcome = batch[number].held, batch[number].outcome
-            substitute = outcome
-            if self._tools.rescue is not None:
-                substitute = self._tools.rescue(held.record, outcome, error.detail)
-            if substitute == outcome:
-                self._tools.fail(
-                    CannotPublish(
-                        f"The result of {self.partition} offset {held.record.offset} cannot be "
-                        f"published, and nothing can take its place: {error.detail}"
-                    )
-                )
-                raise Broken(error.detail) from error
-            self._results[number] = _Result(held, substitute)
+    def _substitute(self, error: Unpublishable, result: Result) -> Outcome:
+        """What the brokers will take instead of what they will not."""
+        rescue = self._tools.rescue
+        if rescue is not None:
+            outcome = rescue(result.record, result.outcome, error.detail)
+            if outcome != result.outcome:
+                return outcome
+        impossible = CannotPublish(
+            f"What came of {self.partition} offset {result.record.offset} cannot be published, "
+            f"and nothing can take its place: {error.detail}"
+        )
+        self._tools.fail(impossible)
+        raise Broken(str(impossible)) from error
 
-    def _failed(self, error: PipelineError, outcome: str) -> float:
-        self._tools.observer.commit_failed(self._tools.stage, outcome=outcome)
-        self._say(error)
-        pause = self._retry
-        self._retry = min(self._retry * 2, self._tools.pace.retry_max)
-        return pause
+    def _new_workload(self, start: CommitPoint, *, is_new: bool) -> Workload:
+        return Workload(
+            start,
+            is_new=is_new,
+            ordering=self._tools.ordering,
+            limit=self._tools.max_unfinished,
+        )
 
     def _say(self, error: PipelineError) -> None:
         sentence = f"{self.partition}: {error}"
@@ -437,31 +411,24 @@ class PartitionWorker:
             _log.warning("%s", sentence)
         self.problem = sentence
 
-    async def _back_off(self) -> None:
-        await self._pause(self._retry)
+    async def _back_off(self, *, at_least: float = 0.0) -> None:
+        """Wait before something is tried again; being told to leave cuts it short once."""
+        pause = max(self._retry, at_least)
         self._retry = min(self._retry * 2, self._tools.pace.retry_max)
+        if self._leaving.is_set():
+            await asyncio.sleep(pause)
+        else:
+            await _wait(self._leaving, pause)
 
-    def _report_in_flight(self) -> None:
-        self._tools.observer.in_flight(
-            self._tools.stage,
-            self.partition.topic,
-            self.partition.partition,
-            count=len(self._held),
-        )
-
-    async def _sleep(self, seconds: float | None) -> None:
+    async def _sleep(self, seconds: float) -> None:
         """Wait until woken or until the time is over."""
         await _wait(self._wake, seconds)
         self._wake.clear()
 
-    async def _pause(self, seconds: float) -> None:
-        """Wait before something is tried again; only the end of the partition cuts it short."""
-        await _wait(self._told, seconds)
 
-
-async def _wait(event: asyncio.Event, seconds: float | None) -> None:
+async def _wait(event: asyncio.Event, seconds: float) -> None:
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(None if seconds == float("inf") else seconds):
             await event.wait()
     except TimeoutError:
         return

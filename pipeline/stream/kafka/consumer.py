@@ -161,11 +161,23 @@ class KafkaConsumer:
         except (CommitFailedError, IllegalStateError) as error:
             raise Fenced(f"{partition} has another owner now ({error}).") from None
 
+    async def position(self, partition: TopicPartition) -> int | None:
+        """The offset that is read next."""
+        try:
+            # It is there, or has to be asked for: that is not worth waiting.
+            async with asyncio.timeout(0):
+                position: int = await self._client.position(KafkaPartition(*partition))
+        except (IllegalStateError, TimeoutError):
+            return None
+        return position
+
     def end(self, partition: TopicPartition) -> int | None:
-        """The high-water mark of the last fetch."""
+        """The last stable offset, or the high-water mark of brokers without transactions."""
         if partition not in self._client.assignment():
             return None
-        end: int | None = self._client.highwater(KafkaPartition(*partition))
+        itself = KafkaPartition(*partition)
+        stable: int | None = self._client.last_stable_offset(itself)
+        end: int | None = self._client.highwater(itself) if stable in {None, -1} else stable
         return end
 
     async def _rest(self) -> None:

@@ -31,10 +31,12 @@ from pipeline.stream.connection import client_options
 
 _EARLIEST = -2
 _LATEST = -1
-_READ_UNCOMMITTED = 0
+_READ_COMMITTED = 1
 _CONSUMER = -1
 _NO_OFFSET = -1
 _UNSTABLE_OFFSET_COMMIT = 88
+_STABLE_RETRY = 0.05
+"""Seconds between two questions for an offset that a transaction is about to change."""
 
 
 class _StableOffsetsResponse(Response):  # type: ignore[misc] # aiokafka has no types
@@ -140,22 +142,20 @@ class KafkaOffsets:
         what = f"The committed offset of {partition}"
         try:
             async with asyncio.timeout(self._limit):
-                response = await self._ask_coordinator(request)
+                offset, metadata, code = await self._ask_coordinator(request)
+                while code == _UNSTABLE_OFFSET_COMMIT:
+                    await asyncio.sleep(_STABLE_RETRY)
+                    offset, metadata, code = await self._ask_coordinator(request)
         except (KafkaError, TimeoutError) as error:
             self._coordinator = None
             raise Unavailable(f"{what} cannot be read ({error!r}).") from error
-        [(_, [found], *_)] = response.topics
-        if response.API_VERSION == _StableOffsetsRequestV7.API_VERSION:
-            _, offset, _, metadata, code, _ = found
-        else:
-            _, offset, metadata, code = found
-        if code or response.error_code:
+        if code:
             self._coordinator = None
-            raise _refused(what, code or response.error_code)
+            raise _refused(what, code)
         return None if offset == _NO_OFFSET else Committed(offset, metadata or "")
 
     async def bounds(self, partition: TopicPartition) -> LogBounds:
-        """Where the log begins and ends, open transactions included."""
+        """Where the log begins, and where open transactions or its end begin."""
         try:
             async with asyncio.timeout(self._limit):
                 begin = await self._ask_leader(partition, _EARLIEST)
@@ -164,14 +164,23 @@ class KafkaOffsets:
             raise Unavailable(f"The log of {partition} cannot be asked for ({error!r}).") from error
         return LogBounds(begin, end)
 
-    async def _ask_coordinator(self, request: "_StableOffsetsRequest") -> Response:
+    async def _ask_coordinator(self, request: "_StableOffsetsRequest") -> tuple[int, str, int]:
+        """Offset, metadata and error code."""
         if self._coordinator is None:
             self._coordinator = await self._client.coordinator_lookup(
                 CoordinationType.GROUP, self._group
             )
-        return await self._client.send(
+        response = await self._client.send(
             self._coordinator, request, group=ConnectionGroup.COORDINATION
         )
+        if response.error_code:
+            return _NO_OFFSET, "", response.error_code
+        [(_, [found], *_)] = response.topics
+        if response.API_VERSION == _StableOffsetsRequestV7.API_VERSION:
+            _, offset, _, metadata, code, _ = found
+        else:
+            _, offset, metadata, code = found
+        return offset, metadata, code
 
     async def _ask_leader(self, partition: TopicPartition, moment: int) -> int:
         leader = self._client.cluster.leader_for_partition(partition)
@@ -183,7 +192,7 @@ class KafkaOffsets:
                 raise Unavailable(f"{partition} has no leader at present.")
         topic, number = partition
         response = await self._client.send(
-            leader, OffsetRequest(_CONSUMER, _READ_UNCOMMITTED, [(topic, [(number, moment)])])
+            leader, OffsetRequest(_CONSUMER, _READ_COMMITTED, [(topic, [(number, moment)])])
         )
         [(_, [(_, code, *found)])] = response.topics
         if code:
@@ -195,8 +204,6 @@ class KafkaOffsets:
 
 
 def _refused(what: str, code: int) -> BrokerError:
-    if code == _UNSTABLE_OFFSET_COMMIT:
-        return Unavailable(f"{what} is not final yet: a transaction is about to change it.")
     error = for_code(code)
     kind = Unavailable if error.retriable else BrokerError
     return kind(f"{what} cannot be read: {error.__name__}.")

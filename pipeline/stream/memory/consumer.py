@@ -117,8 +117,12 @@ class MemoryConsumer:
         """The first record there is."""
         return self._broker.bounds(partition).begin
 
+    async def position(self, partition: TopicPartition) -> int | None:
+        """The offset that is read next."""
+        return self._positions.get(partition)
+
     def end(self, partition: TopicPartition) -> int | None:
-        """The end of the log."""
+        """The end of what may be read."""
         return self._broker.bounds(partition).end
 
     async def commit(self, partition: TopicPartition, committed: Committed) -> None:

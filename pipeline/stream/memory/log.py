@@ -47,8 +47,8 @@ class PartitionLog:
 
     @property
     def bounds(self) -> LogBounds:
-        """First offset, and the one after the last."""
-        return LogBounds(self._begin, self._end)
+        """The first offset, and the one after the last that committed readers may see."""
+        return LogBounds(self._begin, self.stable_end)
 
     @property
     def stable_end(self) -> int:
