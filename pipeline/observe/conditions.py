@@ -14,6 +14,7 @@ class Conditions:
         breakers: `closed`, `half_open` or `open`, by model.
         assigned: Partitions assigned to this process, by stage; a stage appears with its first
             assignment, be it an empty one.
+        simulated: Whether an answer came from a simulated model.
     """
 
     intake_closed: dict[str, str] = field(default_factory=dict)
@@ -21,6 +22,7 @@ class Conditions:
     blocked: dict[str, str] = field(default_factory=dict)
     breakers: dict[str, str] = field(default_factory=dict)
     assigned: dict[str, int] = field(default_factory=dict)
+    simulated: bool = False
 
     def not_assigned(self, stage: str) -> str | None:
         """Why a consumer cannot receive, or None; no partition at all is fine for a spare one."""

@@ -16,6 +16,7 @@ from pipeline.observe.conditions import Conditions
 ChildT = TypeVar("ChildT", bound=MetricWrapperBase)
 
 OTHER = "other"
+SIMULATED_PREFIX = "simulated-"
 _BREAKER_STATES = ("closed", "half_open", "open")
 
 
@@ -182,9 +183,10 @@ class Metrics:
 
     # From the processors.
 
-    def decided(self, stage: str, tier: Tier, end: str) -> None:
+    def decided(self, stage: str, tier: Tier, end: str, *, model: str) -> None:
         """A model's answer was judged, and the event ends there."""
         self._decisions(stage, tier, end).inc()
+        self._conditions.simulated |= model.startswith(SIMULATED_PREFIX)
 
     def doubted(self, stage: str, code: str) -> None:
         """An answer was not accepted, for this reason among others."""

@@ -20,7 +20,6 @@ from pipeline.observe.reading import Reading, quantile_between, rate
 WINDOW_SECONDS = 60.0
 HISTORY_SECONDS = 600.0
 STEP_SECONDS = 2.0
-SIMULATED_PREFIX = "simulated-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +194,7 @@ class Status:
             window_seconds=round(newer.at - older.at, 1),
             ready=report.ok,
             findings=report.findings,
-            simulated=any(model.startswith(SIMULATED_PREFIX) for model in models),
+            simulated=self._conditions.simulated,
             stages=tuple(self._stage(name, older, newer) for name in self._about.stages),
             models=tuple(self._model(name, older, newer) for name in sorted(models)),
             cost_usd=cost,

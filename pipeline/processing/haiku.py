@@ -60,7 +60,9 @@ class HaikuProcessor:
             self._observer.dead_lettered(self._stage.name, invalid.reason)
             topic = self._topics.dead_letters
             return dead_letter(received, topic, invalid, stage=self._stage.name, now=self._clock())
-        self._observer.decided(self._stage.name, self._judge.tier, outcome.end)
+        self._observer.decided(
+            self._stage.name, self._judge.tier, outcome.end, model=judgement.model
+        )
         return outcome
 
     def _accepted(

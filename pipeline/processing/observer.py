@@ -8,7 +8,7 @@ from pipeline.events import Tier
 class ProcessorObserver(Protocol):
     """Told of each event's end, from the event loop; must be quick and must not raise."""
 
-    def decided(self, stage: str, tier: Tier, end: str) -> None:
+    def decided(self, stage: str, tier: Tier, end: str, *, model: str) -> None:
         """A model's answer was judged, and the event ends there: one of `stream.records.End`."""
         ...
 
@@ -24,7 +24,7 @@ class ProcessorObserver(Protocol):
 class NoObserver:
     """Nobody watches; also the base of observers that care about some of it."""
 
-    def decided(self, stage: str, tier: Tier, end: str) -> None:
+    def decided(self, stage: str, tier: Tier, end: str, *, model: str) -> None:
         """Ignore."""
 
     def doubted(self, stage: str, code: str) -> None:

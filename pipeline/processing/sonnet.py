@@ -82,7 +82,9 @@ class SonnetProcessor:
             self._observer.dead_lettered(NAME, invalid.reason)
             topic = self._topics.dead_letters
             return dead_letter(received, topic, invalid, stage=NAME, now=self._clock())
-        self._observer.decided(case.stage.name, self._judge.tier, outcome.end)
+        self._observer.decided(
+            case.stage.name, self._judge.tier, outcome.end, model=judgement.model
+        )
         return outcome
 
     def _read(self, received: Received) -> _Case:

@@ -77,9 +77,9 @@ def test_nothing_is_said_of_a_partition_that_was_revoked(
 def test_decisions_doubts_and_dead_letters_are_counted_by_the_stage_of_the_event(
     metrics: Metrics, registry: CollectorRegistry
 ) -> None:
-    metrics.decided("tickets", Tier.HAIKU, "escalated")
+    metrics.decided("tickets", Tier.HAIKU, "escalated", model="m")
     metrics.doubted("tickets", "low_confidence")
-    metrics.decided("tickets", Tier.SONNET, "enriched")
+    metrics.decided("tickets", Tier.SONNET, "enriched", model="m")
     metrics.dead_lettered("invoices", "bad_pdf")
 
     seen = reading(registry)

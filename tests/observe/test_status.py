@@ -65,10 +65,10 @@ def test_a_stage_shows_its_lag_pace_and_decisions(
         metrics.in_flight("tickets", "tickets.raw", partition, count=4)
     for end in ("enriched", "enriched", "enriched", "escalated"):
         metrics.received("tickets", "tickets.raw", 0, size=10)
-        metrics.decided("tickets", Tier.HAIKU, end)
+        metrics.decided("tickets", Tier.HAIKU, end, model="m")
         metrics.completed("tickets", end, seconds=0.25)
     metrics.doubted("tickets", "low_confidence")
-    metrics.decided("tickets", Tier.SONNET, "review")
+    metrics.decided("tickets", Tier.SONNET, "review", model="m")
     metrics.dead_lettered("tickets", "invalid_json")
     clock.seconds = 10
 
@@ -91,7 +91,7 @@ def test_costs_are_shown_in_all_and_for_a_thousand_events(status: Status, metric
     usage = Usage(calls=1, input_tokens=400, cost_usd=Decimal("0.0001"))
     for _ in range(4):
         metrics.call("tickets", "claude-x", "answered", seconds=0.5, usage=usage)
-        metrics.decided("tickets", Tier.HAIKU, "enriched")
+        metrics.decided("tickets", Tier.HAIKU, "enriched", model="m")
     metrics.spent("tickets", window="day", usd=Decimal("0.5"))
     metrics.spent("invoices", window="day", usd=Decimal("0.25"))
 
@@ -103,7 +103,9 @@ def test_costs_are_shown_in_all_and_for_a_thousand_events(status: Status, metric
 
 
 def test_simulated_answers_are_called_simulated(status: Status, metrics: Metrics) -> None:
-    metrics.call("tickets", "simulated-haiku", "answered", seconds=0.1, usage=Usage(calls=1))
+    metrics.decided("tickets", Tier.HAIKU, "enriched", model="claude-haiku-5-5")
+    assert not status.view().simulated
+    metrics.decided("tickets", Tier.HAIKU, "enriched", model="simulated-claude-haiku-5-5")
     assert status.view().simulated
 
 
