@@ -30,6 +30,60 @@ def options(
 
 
 @app.command()
+def demo(
+    real: Annotated[
+        bool, typer.Option("--real", help="Ask the real API; needs ANTHROPIC_API_KEY, costs money.")
+    ] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep all of it running afterwards, until stopped.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Show the main job on this machine: samples in, enriched records out, all accounted for."""
+    from pipeline import console
+    from pipeline.local import presentation
+    from pipeline.settings import load_settings
+
+    settings = load_settings()
+    summary = console.run_until_stopped(
+        lambda stop: presentation.present(settings, stop, real=real, keep=keep, json=json)
+    )
+    if not summary.ok:
+        raise typer.Exit(console.FAILED)
+
+
+@app.command()
+def run(
+    stages: Annotated[
+        list[str] | None, typer.Argument(help="Which; those of the setting `enabled` if none.")
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Say in JSON where the dashboard is, once all is up.")
+    ] = False,
+) -> None:
+    """Consume, ask, publish: the pipeline itself, until stopped."""
+    from pipeline import console
+    from pipeline.app import App, Running
+    from pipeline.observe.logging import configure_logging
+    from pipeline.settings import load_settings
+
+    settings = load_settings()
+    configure_logging(settings.log)
+    served = stages or settings.enabled
+    the_app = App(settings, served)
+
+    def announce(running: Running) -> None:
+        if json:
+            console.as_json({"dashboard": running.address, "delivery": running.delivery,
+                             "because": running.why, "stages": served})  # fmt: skip
+        else:
+            console.note(f"{', '.join(served)}: {running.delivery.replace('_', ' ')}, as "
+                         f"{running.why} The dashboard is at {running.address}")  # fmt: skip
+
+    console.run_until_stopped(lambda stop: the_app.run(stop, announce=announce))
+
+
+@app.command()
 def local(
     kafka_port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 0,
     api_port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 0,

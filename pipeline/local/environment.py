@@ -102,9 +102,12 @@ async def serve(
 
 
 def kafka_variables(kafka: KafkaSettings) -> dict[str, str]:
-    """The environment variables that make these settings, as far as they were set."""
+    """The environment variables that make these settings, as far as they were set.
+
+    The protocol is always among them: what `pipeline.toml` says is meant for other brokers.
+    """
     found = {}
-    for name in sorted(kafka.model_fields_set):
+    for name in sorted(kafka.model_fields_set | {"security_protocol"}):
         value = getattr(kafka, name)
         if value is not None:
             text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)

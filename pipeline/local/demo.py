@@ -1,0 +1,245 @@
+"""The main job on this machine alone: samples in, enriched records out, every event accounted for.
+
+The pipeline that is shown is the one that anybody runs: a child process `pipeline run`, pointed by
+environment variables at the embedded broker and, unless the real one was asked for, at the
+simulated API. The demo is a publisher and a consumer beside it, like any other.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from pipeline.errors import PipelineError, WrongUse
+from pipeline.local.accounting import Account, Coordinates, account
+from pipeline.local.child import Child
+from pipeline.local.endings import ending_of
+from pipeline.local.environment import API_KEY, BASE_URL, Environment, local_environment
+from pipeline.local.samples import Sample, items_of, read_manifest, samples_folder
+from pipeline.local.summary import Summary
+from pipeline.settings import Settings
+from pipeline.stages.registry import build_stages
+from pipeline.stream.reader import reading
+from pipeline.stream.records import Outgoing, Received
+from pipeline.stream.topics import TopicNames
+from pipeline.stream.writer import Writer
+
+_COMMAND = (sys.executable, "-m", "pipeline.cli", "run", "--json")
+_UP_WITHIN = 60.0
+_LAST_LINES = 5
+_POLL = 0.02
+
+
+class DemoFailed(PipelineError):
+    """The demo could not be shown; the text says why."""
+
+
+@dataclass(slots=True)
+class Show:
+    """What the demo tells while it runs.
+
+    Args:
+        say: A sentence.
+        published: Events of a stage were published.
+        ended: An event of a stage ended, and the record that says so.
+    """
+
+    say: Callable[[str], None] = lambda _: None
+    published: Callable[[str, int], None] = lambda _, __: None
+    ended: Callable[[str, Received], None] = lambda _, __: None
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A running `pipeline run`.
+
+    Args:
+        dashboard: Its address.
+        delivery: The guarantee in force.
+        child: The process.
+    """
+
+    dashboard: str
+    delivery: str
+    child: Child
+
+
+async def demo(
+    settings: Settings,
+    show: Show,
+    *,
+    real: bool = False,
+    patience: float = 60.0,
+    linger: Callable[[Summary], asyncio.Event] | None = None,
+) -> Summary:
+    """Show it.
+
+    Args:
+        settings: The user's own.
+        show: Told what happens.
+        real: Ask the real API.
+        patience: Seconds without any event coming to an end after which it has failed.
+        linger: Called with the summary once it is made; all goes on until its event is set.
+
+    Raises:
+        PipelineError: Something could not be started.
+    """
+    if real and not os.environ.get(API_KEY):
+        raise WrongUse(f"The real API needs a key: set {API_KEY}, or leave --real out.")
+    stages = [name for name in build_stages(settings.stages) if name in settings.enabled]
+    folder = samples_folder()
+    samples = read_manifest(folder, stages)
+    async with local_environment(settings, with_api=not real) as here:
+        show.say(f"{here.broker} at {here.kafka.bootstrap_servers}, {_api(here)}")
+        job = _Job(settings.model_copy(update={"kafka": here.kafka}), stages, show)
+        clock = asyncio.get_running_loop().time
+        async with _pipeline(job.settings, here.variables) as starting:
+            started = clock()
+            total = await job.publish(folder, samples)
+            running = await starting
+            show.say(f"The dashboard is at {running.dashboard}")
+            problem = await job.wait_for_ends(total, running.child, patience)
+            seconds = clock() - started
+            if linger is not None:
+                found = await job.audit()
+                summary = Summary(found, running.delivery, seconds, running.dashboard, problem)
+                await linger(summary).wait()
+        # Once more after the pipeline has drained: nothing may have come twice on the way out.
+        found = await job.audit()
+    return Summary(found, running.delivery, seconds, running.dashboard, problem)
+
+
+class _Job:
+    """The demo as a publisher and a consumer."""
+
+    def __init__(self, settings: Settings, stages: Sequence[str], show: Show) -> None:
+        self.settings = settings
+        self._names = TopicNames(settings.topics)
+        self._stage_of = {self._names.raw(stage): stage for stage in stages}
+        self._ends = [self._names.enriched(stage) for stage in stages]
+        self._ends += [self._names.review, self._names.dead_letters]
+        self._show = show
+
+    async def publish(self, folder: Path, samples: Sequence[Sample]) -> int:
+        """Publish the samples, and say how many there were."""
+        limit = self.settings.topics.max_message_bytes
+        async with Writer(self.settings.kafka, max_record_bytes=limit) as writer:
+            for sample in samples:
+                topic = self._names.raw(sample.stage)
+                for item in items_of(folder, sample):
+                    await writer.write(Outgoing(topic, item.key, item.value, item.headers))
+                self._show.published(sample.stage, sample.count)
+        return sum(sample.count for sample in samples)
+
+    async def wait_for_ends(self, total: int, child: Child, patience: float) -> str | None:
+        """Wait until so many events have an end; say what is wrong if that does not come about."""
+        clock = asyncio.get_running_loop().time
+        ended: set[Coordinates] = set()
+        following = asyncio.create_task(self._follow(ended), name="follow")
+        try:
+            before, moved = 0, clock()
+            while len(ended) < total:
+                if following.done():
+                    await following
+                if not child.running:
+                    return f"the pipeline ended: {_last_lines(child)}"
+                if len(ended) > before:
+                    before, moved = len(ended), clock()
+                if clock() - moved > patience:
+                    left = total - len(ended)
+                    return f"{left} events came to no end, and nothing moved for {patience:g} s"
+                await asyncio.sleep(_POLL)
+        finally:
+            following.cancel()
+            await asyncio.wait([following])
+        return None
+
+    async def audit(self) -> Account:
+        """Read everything from the beginning, as any consumer would, and account for it."""
+        async with reading(self.settings.kafka, list(self._stage_of)) as records:
+            published = {
+                Coordinates(record.topic, record.partition, record.offset): self._stage_of[
+                    record.topic
+                ]
+                async for record in records
+            }
+        async with reading(self.settings.kafka, self._ends) as records:
+            endings = [ending_of(record, self._names) async for record in records]
+        return account(published, endings, list(self._stage_of.values()))
+
+    async def _follow(self, ended: set[Coordinates]) -> None:
+        async with reading(self.settings.kafka, self._ends, follow=True) as records:
+            async for record in records:
+                event = ending_of(record, self._names).event
+                if event not in ended and event.topic in self._stage_of:
+                    ended.add(event)
+                    self._show.ended(self._stage_of[event.topic], record)
+
+
+@contextlib.asynccontextmanager
+async def _pipeline(
+    settings: Settings, variables: Mapping[str, str]
+) -> AsyncIterator["asyncio.Task[Pipeline]"]:
+    """A child `pipeline run`, started at once; the task ends when it is up."""
+    port = settings.http.port if _is_free(settings.http.host, settings.http.port) else 0
+    with tempfile.TemporaryDirectory(prefix="haiku-pipeline-demo-") as directory:
+        environment = {**variables, "PIPELINE_HTTP__PORT": str(port)}
+        if BASE_URL in variables:
+            # What is simulated must count neither in a real budget nor as a real answer.
+            environment["PIPELINE_CLAUDE__BUDGET_PATH"] = str(Path(directory) / "spend.sqlite3")
+            environment["PIPELINE_CLAUDE__ANSWER_CACHE_PATH"] = str(Path(directory) / "a.sqlite3")
+        log = Path(directory) / "run.log"
+        # In the user's directory, where their pipeline.toml is.
+        child = Child(_COMMAND, log=log, cwd=Path.cwd(), env=environment)
+        starting = asyncio.create_task(_until_up(child), name="pipeline-run")
+        try:
+            yield starting
+        finally:
+            starting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(starting, return_exceptions=True)
+            await child.stop(settings.stream.drain_budget + 10)
+
+
+async def _until_up(child: Child) -> Pipeline:
+    try:
+        async with asyncio.timeout(_UP_WITHIN):
+            while True:
+                for line in child.output().splitlines():
+                    if line.startswith('{"dashboard":'):
+                        told = orjson.loads(line)
+                        return Pipeline(told["dashboard"], told["delivery"], child)
+                if not child.running:
+                    raise DemoFailed(f"The pipeline did not start: {_last_lines(child)}")
+                await asyncio.sleep(_POLL)
+    except TimeoutError:
+        raise DemoFailed(
+            f"The pipeline is not up after {_UP_WITHIN:g} s: {_last_lines(child)}"
+        ) from None
+
+
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def _api(here: Environment) -> str:
+    simulated = here.variables.get(BASE_URL)
+    return f"simulated API at {simulated}" if simulated else "the real API"
+
+
+def _last_lines(child: Child) -> str:
+    lines = [line.strip() for line in child.output().splitlines() if line.strip()]
+    return " / ".join(lines[-_LAST_LINES:]) or "it printed nothing"

@@ -1,0 +1,153 @@
+"""What the demo came to: for people and, as the same numbers, for programs."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from pipeline.events import Usage
+from pipeline.local.accounting import Account, Place, Tally, percentile
+
+HEADINGS = (
+    "Stage", "Published", "Enriched", "Haiku", "Sonnet", "Review", "Dead letters",
+    "Tokens in", "Tokens out", "Cost", "p50", "p95",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What the demo came to.
+
+    Args:
+        account: What became of every event.
+        delivery: The guarantee that was in force.
+        seconds: From the first event published to the last end.
+        dashboard: Where it is, or was.
+        problem: Why the demo counts as failed although the account may be fine; None otherwise.
+    """
+
+    account: Account
+    delivery: str
+    seconds: float
+    dashboard: str
+    problem: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether every event reached exactly one end, and nothing else went wrong."""
+        return self.problem is None and self.account.ok
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `pipeline demo --json` prints last."""
+        stages = {name: _stage(tally) for name, tally in self.account.stages.items()}
+        return {
+            "stages": stages,
+            "tokens": _tokens(self.account.usage),
+            "cost_usd": _decimal(self.account.usage.cost_usd),
+            "seconds": round(self.seconds, 1),
+            "delivery": self.delivery,
+            "simulated": self.account.is_simulated,
+            "lost": len(self.account.lost),
+            "repeated": len(self.account.repeated),
+            "unknown": len(self.account.unknown),
+            "problem": self.problem,
+            "ok": self.ok,
+        }
+
+    def rows(self) -> Iterator[Sequence[str]]:
+        """The table, under `HEADINGS`."""
+        for name, tally in self.account.stages.items():
+            ends, usage = tally.ends, tally.usage
+            yield (
+                name,
+                str(tally.published),
+                str(ends[Place.ENRICHED]),
+                str(tally.decided_by["haiku"]),
+                str(tally.decided_by["sonnet"]),
+                str(ends[Place.REVIEW]),
+                str(ends[Place.DEAD_LETTERS]),
+                f"{_input(usage):,}",
+                f"{usage.output_tokens:,}",
+                dollars(usage.cost_usd),
+                duration(percentile(tally.seconds, 0.5)),
+                duration(percentile(tally.seconds, 0.95)),
+            )
+
+    def sentences(self) -> Iterator[str]:
+        """What belongs under the table."""
+        tallies = self.account.stages
+        for name, tally in tallies.items():
+            if tally.doubts:
+                yield f"{name}: Sonnet or a person was asked because of {_counts(tally.doubts)}."
+        for name, tally in tallies.items():
+            if tally.reasons:
+                yield f"{name}: dead letters because of {_counts(tally.reasons)}."
+        if self.account.is_simulated:
+            yield "Answers, tokens, costs and latencies are simulated: no model was asked."
+        yield self._verdict()
+
+    def _verdict(self) -> str:
+        account = self.account
+        delivery = self.delivery.replace("_", " ")
+        total = sum(tally.published for tally in account.stages.values())
+        if self.ok:
+            return (
+                f"All {total} events reached exactly one end, for {dollars(account.usage.cost_usd)}"
+                f" in {self.seconds:.1f} s ({delivery})."
+            )
+        faults = (
+            f"of {total} events {len(account.lost)} have no end, {len(account.repeated)} more than "
+            f"one, and {len(account.unknown)} ends are of no event ({delivery})"
+        )
+        return f"The demo failed: {self.problem or faults}."
+
+
+def dollars(cost: Decimal | None) -> str:
+    """US dollars, with as many digits as say something."""
+    if cost is None:
+        return "unknown"
+    return f"${cost:.2f}" if cost >= 1 else f"${cost:.5f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds, for a table."""
+    return "-" if seconds is None else f"{seconds:.2f} s"
+
+
+def _stage(tally: Tally) -> dict[str, Any]:
+    return {
+        "published": tally.published,
+        "enriched": tally.ends[Place.ENRICHED],
+        "haiku": tally.decided_by["haiku"],
+        "sonnet": tally.decided_by["sonnet"],
+        "review": tally.ends[Place.REVIEW],
+        "dead_letters": tally.ends[Place.DEAD_LETTERS],
+        "escalation_reasons": dict(tally.doubts.most_common()),
+        "dead_letter_reasons": dict(tally.reasons.most_common()),
+        "tokens": _tokens(tally.usage),
+        "cost_usd": _decimal(tally.usage.cost_usd),
+        "p50_seconds": percentile(tally.seconds, 0.5),
+        "p95_seconds": percentile(tally.seconds, 0.95),
+    }
+
+
+def _tokens(usage: Usage) -> Mapping[str, int]:
+    return {
+        "input": usage.input_tokens,
+        "cache_read": usage.cache_read_tokens,
+        "cache_write": usage.cache_write_tokens,
+        "output": usage.output_tokens,
+    }
+
+
+def _input(usage: Usage) -> int:
+    return usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
+
+
+def _decimal(cost: Decimal | None) -> str | None:
+    return None if cost is None else format(cost, "f")
+
+
+def _counts(counter: Counter[str]) -> str:
+    return ", ".join(f"{code} ({count})" for code, count in counter.most_common())

@@ -1,0 +1,124 @@
+from collections import Counter
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.events import Usage
+from pipeline.local.accounting import Coordinates, Ending, Place, account, percentile
+
+STAGES = ("tickets", "images")
+
+
+def event(offset: int, stage: str = "tickets", partition: int = 0) -> Coordinates:
+    return Coordinates(f"{stage}.raw", partition, offset)
+
+
+def published(*events: Coordinates) -> dict[Coordinates, str]:
+    return {each: each.topic.removesuffix(".raw") for each in events}
+
+
+def test_each_event_with_one_end_is_fine() -> None:
+    found = account(
+        published(event(0), event(1), event(2), event(0, "images")),
+        [
+            Ending(event(0), Place.ENRICHED, decided_by="haiku"),
+            Ending(event(1), Place.REVIEW, doubts=("unclear", "low_confidence")),
+            Ending(event(2), Place.ENRICHED, decided_by="sonnet", doubts=("unclear",)),
+            Ending(event(0, "images"), Place.DEAD_LETTERS, reason="bad_image"),
+        ],
+        STAGES,
+    )
+    assert found.ok
+    tickets = found.stages["tickets"]
+    assert tickets.published == 3
+    assert tickets.ends == {"enriched": 2, "review": 1}
+    assert tickets.decided_by == {"haiku": 1, "sonnet": 1}
+    assert tickets.doubts == {"unclear": 2, "low_confidence": 1}
+    assert found.stages["images"].reasons == {"bad_image": 1}
+
+
+def test_nothing_published_is_fine() -> None:
+    assert account({}, [], STAGES).ok
+
+
+def test_an_event_without_an_end_is_lost() -> None:
+    found = account(published(event(0), event(1)), [Ending(event(1), Place.REVIEW)], STAGES)
+    assert not found.ok
+    assert found.lost == (event(0),)
+
+
+def test_two_ends_are_one_too_many_even_of_the_same_kind() -> None:
+    ends = [Ending(event(0), Place.ENRICHED), Ending(event(0), Place.ENRICHED)]
+    found = account(published(event(0)), ends, STAGES)
+    assert not found.ok
+    assert found.repeated == (event(0),)
+
+
+def test_one_lost_and_one_repeated_do_not_make_up_for_each_other() -> None:
+    ends = [Ending(event(0), Place.ENRICHED), Ending(event(0), Place.DEAD_LETTERS)]
+    found = account(published(event(0), event(1)), ends, STAGES)
+    assert found.stages["tickets"].adds_up
+    assert not found.ok
+    assert (found.lost, found.repeated) == ((event(1),), (event(0),))
+
+
+def test_an_end_of_what_nobody_published_is_not_fine() -> None:
+    found = account({}, [Ending(event(7), Place.ENRICHED)], STAGES)
+    assert not found.ok
+    assert found.unknown == (event(7),)
+
+
+@pytest.mark.parametrize("field", ["topic", "partition", "offset"])
+def test_events_are_told_apart_by_their_place_in_kafka(field: str) -> None:
+    other = {
+        "topic": event(0, "images"),
+        "partition": event(0, partition=1),
+        "offset": event(1),
+    }[field]
+    ends = [Ending(event(0), Place.ENRICHED), Ending(other, Place.ENRICHED)]
+    assert account(published(event(0), other), ends, STAGES).ok
+
+
+def test_costs_are_summed_and_unknown_if_one_is() -> None:
+    def with_cost(usd: Decimal | None) -> Ending:
+        return Ending(event(0), Place.ENRICHED, usage=Usage(calls=1, cost_usd=usd))
+
+    known = account(published(event(0)), [with_cost(Decimal("0.01"))] * 2, STAGES)
+    unknown = account(published(event(0)), [with_cost(Decimal(1)), with_cost(None)], STAGES)
+    assert known.usage.cost_usd == Decimal("0.02")
+    assert unknown.usage.cost_usd is None
+
+
+def test_what_a_simulated_model_decided_is_called_simulated() -> None:
+    def by(model: str) -> bool:
+        ends = [Ending(event(0), Place.ENRICHED, model=model)]
+        return account(published(event(0)), ends, STAGES).is_simulated
+
+    assert by("simulated-claude-haiku-5-5")
+    assert not by("claude-haiku-5-5")
+
+
+coordinates = st.builds(event, st.integers(0, 8), st.sampled_from(STAGES), st.integers(0, 2))
+
+
+@given(st.sets(coordinates), st.lists(coordinates))
+def test_it_is_fine_exactly_if_the_ends_are_the_events(
+    events: set[Coordinates], ended: list[Coordinates]
+) -> None:
+    found = account(published(*events), [Ending(each, Place.ENRICHED) for each in ended], STAGES)
+    assert found.ok == (Counter(ended) == Counter(events))
+
+
+@given(st.lists(st.floats(0, 100), min_size=1), st.floats(0, 1))
+def test_a_percentile_is_a_value_that_enough_others_do_not_exceed(
+    values: list[float], share: float
+) -> None:
+    found = percentile(values, share)
+    assert found in values
+    assert sum(value <= found for value in values) >= share * len(values)
+
+
+def test_of_no_values_there_is_no_percentile() -> None:
+    assert percentile([], 0.5) is None
