@@ -9,7 +9,7 @@ demo: $(READY)  ## tickets, invoices and images through the whole pipeline, on t
 	@$(BIN)/pipeline demo
 
 test: $(READY)  ## unit, property, integration and end-to-end tests
-	@$(BIN)/pytest -n auto --dist loadgroup
+	@$(BIN)/pytest -n auto --dist loadfile
 
 check: $(READY)  ## formatter, linter, types, import directions, schemas: what CI runs
 	@$(BIN)/ruff format --check .

@@ -210,6 +210,9 @@ class Thresholds(Section):
     arithmetic: float = Field(0.5, ge=0, description="sums that do not add up")
     missing_field: float = Field(0.5, ge=0, description="fields that a whole document has")
     implausible: float = Field(0.5, ge=0, description="dates, currencies, codes that do not exist")
+    broken_form: float = Field(
+        0.5, ge=0, description="an answer that is not in the form that was asked for"
+    )
     illegible: float = Field(0.5, ge=0, description="0.4 for partly, 1 for not at all")
     long_input: float = Field(0.5, ge=0, description="0.5 at about 50,000 tokens, 1 at twice that")
     suspected_injection: float = Field(
@@ -301,7 +304,7 @@ class InvoiceSettings(FileSettings):
     """Extraction of invoices."""
 
     required_fields: list[InvoiceField] = Field(
-        default_factory=lambda: ["invoice_number", "issue_date", "vendor", "currency", "gross"],
+        ["invoice_number", "issue_date", "vendor", "currency", "gross"],
         description="fields whose absence is a doubt; for till receipts leave out the number",
     )
     amount_tolerance: Decimal = Field(
@@ -324,12 +327,102 @@ class ImageSettings(FileSettings):
     )
 
 
+class DocumentSettings(StageSettings):
+    """Summaries of documents and meetings."""
+
+    max_sentences: Annotated[int, Field(ge=1, le=30)] = Field(
+        3, description="of a summary, where the event does not say"
+    )
+
+
+class Agent(Label):
+    """One agent that requests are given to."""
+
+    tier: Literal["haiku", "sonnet"] = Field(
+        "haiku", description="the model that serves what this agent gets, unless more is asked"
+    )
+
+
+def _unique_agents(agents: list[Agent]) -> list[Agent]:
+    _unique_names(list(agents))
+    return agents
+
+
+class RequestSettings(StageSettings):
+    """The policy gate: which agent, which tools and which model a request gets."""
+
+    agents: Annotated[list[Agent], Field(min_length=2), AfterValidator(_unique_agents)] = Field(
+        default_factory=lambda: [
+            Agent(
+                name="code_agent",
+                description="Writes, changes, explains or debugs code, queries and commands.",
+            ),
+            Agent(
+                name="research_agent",
+                description="Finds, compares and weighs sources, studies, options or arguments.",
+                tier="sonnet",
+            ),
+            Agent(
+                name="conversation_agent",
+                description="Talks with a person: advice, comfort, teaching, writing for them.",
+                tier="sonnet",
+            ),
+            Agent(
+                name="tools_agent",
+                description="Does something at once with tools: looks up, books, converts, sends.",
+            ),
+        ],
+    )
+    tools: Labels = Field(
+        default_factory=lambda: [
+            Label(name="web_search", description="Finds pages and current facts."),
+            Label(name="calculator", description="Arithmetic, units, currencies."),
+            Label(name="calendar", description="Reads and books appointments and rooms."),
+            Label(name="mail", description="Reads, writes and sends messages."),
+            Label(name="files", description="Reads, renames, converts and stores files."),
+            Label(name="code_runner", description="Runs code and tests."),
+            Label(name="database", description="Reads and changes the company's own records."),
+        ],
+    )
+    long_request_tokens: Count = Field(
+        50_000, description="about how many tokens of a request make it one for Sonnet"
+    )
+
+
+class CodeSettings(StageSettings):
+    """Documentation of functions and classes."""
+
+    max_text_chars: Count = Field(40_000, description="longer sources are dead letters")
+    python_style: Literal["google", "numpy"] = Field("google", description="of docstrings")
+
+
+class TextSettings(StageSettings):
+    """Clean-up of messy text, and what can be extracted from it."""
+
+    max_text_chars: Count = Field(20_000, description="longer texts are dead letters")
+    intents: Labels = Field(
+        default_factory=lambda: [
+            Label(name="request", description="Wants something done, sent, booked or changed."),
+            Label(name="question", description="Wants to know something."),
+            Label(name="complaint", description="Says that something is wrong or late."),
+            Label(name="confirmation", description="Confirms, accepts or thanks."),
+            Label(name="cancellation", description="Ends a contract, an order or an appointment."),
+            Label(name="information", description="Tells or announces, and wants nothing."),
+            Label(name="other", description="None of these."),
+        ],
+    )
+
+
 class StagesSettings(Section):
     """One table a stage."""
 
     tickets: TicketSettings = Field(default_factory=TicketSettings)
     invoices: InvoiceSettings = Field(default_factory=InvoiceSettings)
     images: ImageSettings = Field(default_factory=ImageSettings)
+    documents: DocumentSettings = Field(default_factory=DocumentSettings)
+    requests: RequestSettings = Field(default_factory=RequestSettings)
+    code: CodeSettings = Field(default_factory=CodeSettings)
+    texts: TextSettings = Field(default_factory=TextSettings)
 
 
 class LogSettings(Section):

@@ -1,0 +1,205 @@
+"""Wires settings, stages, stream, claude and observe into one running process."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+import pipeline
+from pipeline.claude.gateway import Gateway
+from pipeline.errors import Invalid, WrongUse
+from pipeline.escalation.policy import Policy
+from pipeline.events import DeadLetterReason, Tier
+from pipeline.observe.conditions import Conditions
+from pipeline.observe.health import Health
+from pipeline.observe.http import Views, serve
+from pipeline.observe.metrics import Metrics
+from pipeline.observe.status import About, Status
+from pipeline.processing.haiku import HaikuProcessor
+from pipeline.processing.judge import Judge
+from pipeline.processing.outgoing import dead_letter
+from pipeline.processing.sonnet import SonnetProcessor
+from pipeline.settings import Ordering, Settings
+from pipeline.stages.registry import build_stages
+from pipeline.stream.brokers import Brokers
+from pipeline.stream.engine import Engine
+from pipeline.stream.kafka.brokers import KafkaBrokers
+from pipeline.stream.probe import delivery_in_force
+from pipeline.stream.records import Handler, Outcome, Received
+from pipeline.stream.topics import ESCALATIONS, TopicNames
+
+log = structlog.get_logger(__name__)
+
+
+def now() -> datetime:
+    """The time, aware."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What runs, once it does.
+
+    Args:
+        address: Of the dashboard, or the path of the socket that was asked for.
+        delivery: The guarantee in force, which may be less than the one that is set.
+        why: Why it is this one, in a sentence.
+    """
+
+    address: str
+    delivery: str
+    why: str
+
+
+class StageGate:
+    """Closes the intake of a stage while its tier cannot be asked."""
+
+    def __init__(self, gateway: Gateway, stage: str, tier: Tier) -> None:
+        self._gateway = gateway
+        self._stage = stage
+        self._tier = tier
+
+    def closed_because(self) -> str | None:
+        """The gateway's reason."""
+        return self._gateway.closed_because(self._stage, self._tier)
+
+
+class App:
+    """One process: the consumers of some stages, one gateway, one HTTP port.
+
+    Args:
+        settings: The whole tree.
+        stages: Whose consumers run here; `escalations` is one, too.
+        socket: A Unix socket to serve HTTP on instead of the port, for a supervised worker.
+
+    Raises:
+        WrongUse: There is no such stage.
+    """
+
+    def __init__(
+        self, settings: Settings, stages: Sequence[str], *, socket: Path | None = None
+    ) -> None:
+        self._settings = settings
+        self._stages = build_stages(settings.stages)
+        self._served = tuple(dict.fromkeys(stages))
+        self._socket = socket
+        self._topics = TopicNames(settings.topics)
+        unknown = [name for name in self._served if name not in {*self._stages, ESCALATIONS}]
+        if unknown or not self._served:
+            known = ", ".join([*self._stages, ESCALATIONS])
+            raise WrongUse(f"There is no stage {', '.join(unknown)}; there are {known}.")
+
+    async def run(
+        self, stop: asyncio.Event, *, announce: Callable[[Running], None] | None = None
+    ) -> None:
+        """Run until `stop` is set, then drain and leave.
+
+        Args:
+            stop: Set it to end cleanly.
+            announce: Told once everything is up.
+
+        Raises:
+            PipelineError: The brokers cannot be reached, a consumer is stuck, the port is taken.
+        """
+        delivery = await delivery_in_force(self._settings)
+        registry, conditions, health = CollectorRegistry(), Conditions(), Health()
+        metrics = Metrics(registry, conditions)
+        metrics.started(
+            version=pipeline.__version__, delivery=delivery.mode, budgets=budgets(self._settings)
+        )
+        about = About(pipeline.__version__, delivery.mode, self._served)
+        status = Status(about, registry, conditions, health)
+        brokers = KafkaBrokers(
+            self._settings.kafka, self._settings.stream, self._settings.topics, delivery.mode
+        )
+        async with AsyncExitStack() as stack:
+            gateway = await stack.enter_async_context(Gateway(self._settings, observer=metrics))
+            engines = {name: self._engine(name, gateway, brokers, metrics) for name in self._served}
+            for name, engine in engines.items():
+                health.add_readiness(f"stream.{name}", partial(why_not_ready, engine))
+            health.add_readiness("models", conditions.not_answering)
+            views = Views(registry, health, status)
+            address = await stack.enter_async_context(
+                serve(self._settings.http, views, socket=self._socket)
+            )
+            log.info("delivery", in_force=delivery.mode, because=delivery.because)
+            if announce is not None:
+                announce(Running(address, delivery.mode, delivery.because))
+            await run_together(list(engines.values()), stop)
+
+    def _engine(self, name: str, gateway: Gateway, brokers: Brokers, metrics: Metrics) -> Engine:
+        tier = Tier.SONNET if name == ESCALATIONS else Tier.HAIKU
+        judge = Judge(gateway, Policy.from_settings(self._settings.stages), tier)
+        handler: Handler
+        if name == ESCALATIONS:
+            handler = SonnetProcessor(
+                self._stages, judge, self._topics, clock=now, observer=metrics
+            )
+            ordering: Ordering = "key"
+        else:
+            handler = HaikuProcessor(
+                self._stages[name], judge, self._topics, clock=now, observer=metrics
+            )
+            ordering = getattr(self._settings.stages, name).ordering
+
+        def rescue(received: Received, outcome: Outcome, why: str) -> Outcome:
+            del outcome
+            invalid = Invalid(DeadLetterReason.TOO_LARGE, why)
+            return dead_letter(received, self._topics.dead_letters, invalid, stage=name, now=now())
+
+        return Engine(
+            name,
+            [self._topics.read_by(name)],
+            handler,
+            brokers=brokers,
+            group=self._settings.kafka.group_prefix + name,
+            settings=self._settings.stream,
+            ordering=ordering,
+            gate=StageGate(gateway, name, tier),
+            observer=metrics,
+            rescue=rescue,
+        )
+
+
+async def run_together(engines: Sequence[Engine], stop: asyncio.Event) -> None:
+    """Run them until `stop` is set. When one ends early all end, but the others may drain.
+
+    Raises:
+        BaseException: What the first of them raised.
+    """
+
+    async def run(engine: Engine) -> None:
+        try:
+            await engine.run(stop)
+        finally:
+            stop.set()
+
+    ends = await asyncio.gather(*(run(engine) for engine in engines), return_exceptions=True)
+    for end in ends:
+        if end is not None:
+            raise end
+
+
+def why_not_ready(engine: Engine) -> str | None:
+    """Why a consumer is not assigned and polling; None where it is."""
+    return engine.status().reason
+
+
+def budgets(settings: Settings) -> Mapping[tuple[str, str], Any]:
+    """Every budget that is set: US dollars by stage (`all` for the sum) and window."""
+    found = {
+        ("all", "hour"): settings.claude.budget_usd_per_hour,
+        ("all", "day"): settings.claude.budget_usd_per_day,
+    }
+    for name in type(settings.stages).model_fields:
+        stage = getattr(settings.stages, name)
+        found[name, "hour"] = stage.budget_usd_per_hour
+        found[name, "day"] = stage.budget_usd_per_day
+    return {key: usd for key, usd in found.items() if usd is not None}

@@ -1,0 +1,152 @@
+"""`pipeline local` and `pipeline run` as services, with strangers as clients."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import orjson
+import pytest
+import pytest_asyncio
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.structs import ConsumerRecord
+from jsonschema import Draft202012Validator
+
+from tests.e2e.programs import Program, exported, program
+
+ROOT = Path(__file__).parents[2]
+STAGES = ("tickets", "invoices", "images", "escalations")
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+class Services:
+    """Both programs, and clients of the broker between them."""
+
+    def __init__(self, address: str, run: Program, kafka: str) -> None:
+        self.address = address
+        self.run = run
+        self.kafka = kafka
+        self._consumed: list[ConsumerRecord] = []
+
+    async def publish(
+        self,
+        topic: str,
+        value: bytes,
+        *,
+        key: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        """Put one record on a topic."""
+        async with AIOKafkaProducer(
+            bootstrap_servers=self.kafka, max_request_size=16 << 20
+        ) as producer:
+            wire = [(name, text.encode()) for name, text in (headers or {}).items()]
+            await producer.send_and_wait(topic, value, key=key, headers=wire)
+
+    async def first(self, topics: list[str], key: bytes) -> ConsumerRecord:
+        """The first committed record with that key on any of the topics."""
+        async with asyncio.timeout(30):
+            async with AIOKafkaConsumer(
+                *topics,
+                bootstrap_servers=self.kafka,
+                auto_offset_reset="earliest",
+                isolation_level="read_committed",
+            ) as consumer:
+                async for record in consumer:
+                    if record.key == key:
+                        return record
+        raise AssertionError("unreachable: the loop above has no end")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", name="services")
+async def running_services() -> AsyncIterator[Services]:
+    """`pipeline local`, and `pipeline run` pointed at it by what it printed."""
+    async with program(["local"]) as local:
+        await local.says("ready")
+        variables = exported(local.lines)
+        async with program(["run", "--json", *STAGES], variables) as run:
+            address = orjson.loads(await run.says("http://"))["dashboard"]
+            async with asyncio.timeout(30):
+                await _ready(address)
+            yield Services(address, run, variables["PIPELINE_KAFKA__BOOTSTRAP_SERVERS"])
+
+
+async def _ready(address: str) -> None:
+    async with aiohttp.ClientSession() as session:
+        while True:
+            async with session.get(f"{address}/readyz") as response:
+                if response.status == 200:
+                    return
+            await asyncio.sleep(0.05)
+
+
+def valid(record: ConsumerRecord, schema: str) -> dict[str, object]:
+    """The record's value, which must be what the published schema says."""
+    contract = orjson.loads((ROOT / "schemas" / f"{schema}.schema.json").read_bytes())
+    value: dict[str, object] = orjson.loads(record.value)
+    Draft202012Validator(contract).validate(value)
+    return value
+
+
+async def test_any_client_gets_its_ticket_back_enriched_within_three_seconds(
+    services: Services,
+) -> None:
+    ticket = {"id": "x-1", "body": "My card was charged twice, please refund"}
+    started = time.monotonic()
+
+    await services.publish("tickets.raw", orjson.dumps(ticket), key=b"customer-1")
+    record = await services.first(["tickets.enriched"], b"customer-1")
+
+    assert time.monotonic() - started < 3
+    value = valid(record, "tickets.enriched")
+    assert value["event_id"] == "x-1"
+    assert value["result"]["intent"] == "billing"  # type: ignore[index]
+    assert str(value["model"]).startswith("simulated-")
+
+
+async def test_a_bare_file_works_as_well_as_json(services: Services) -> None:
+    picture = ROOT / "samples" / "images" / "D-4001.png"
+
+    await services.publish(
+        "images.raw",
+        picture.read_bytes(),
+        key=b"scanner-1",
+        headers={"content-type": "image/png", "event-id": "scan-1"},
+    )
+    record = await services.first(["images.enriched", "review"], b"scanner-1")
+
+    value = orjson.loads(record.value)
+    assert (value["event_id"], value["stage"]) == ("scan-1", "images")
+    schema = "images.enriched" if record.topic == "images.enriched" else "review"
+    valid(record, schema)
+
+
+async def test_bad_input_is_one_dead_letter_with_its_bytes_and_the_next_event_goes_on(
+    services: Services,
+) -> None:
+    await services.publish("tickets.raw", b"\x00\xff{", key=b"broken-1")
+    dead = await services.first(["dead-letters"], b"broken-1")
+
+    assert dead.value == b"\x00\xff{"
+    headers = dict(dead.headers)
+    assert headers["dlq-reason"] == b"invalid_json"
+    assert headers["dlq-topic"] == b"tickets.raw"
+    ticket = {"id": "x-2", "body": "The app crashes when I log in since the last update"}
+    await services.publish("tickets.raw", orjson.dumps(ticket), key=b"broken-1")
+    await services.first(["tickets.enriched", "review"], b"broken-1")
+
+
+async def test_the_port_shows_health_metrics_and_status(services: Services) -> None:
+    async with aiohttp.ClientSession(services.address) as session:
+        for path in ("/", "/healthz", "/readyz", "/metrics", "/api/status"):
+            async with session.get(path) as response:
+                assert response.status == 200, path
+        async with session.get("/metrics") as response:
+            page = await response.text()
+        async with session.get("/api/status") as response:
+            status = await response.json()
+    assert 'pipeline_events_received_total{stage="tickets"}' in page
+    assert status["delivery"] == "exactly_once"
+    assert {stage["name"] for stage in status["stages"]} == set(STAGES)
