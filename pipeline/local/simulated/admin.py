@@ -1,6 +1,7 @@
 """`/admin/...`: what was served, and changes while running. Answered on loopback only."""
 
 import ipaddress
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any
@@ -20,12 +21,14 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def admin_routes(control: Control) -> list[web.RouteDef]:
     """The routes.
 
-    `GET /admin/requests?limit=N`: the kept requests and the counters; `DELETE` forgets them.
+    `GET /admin/requests?limit=N`: the kept requests, the counters, and the time that their
+    `at` is to be held against; `DELETE` forgets them.
     `GET /admin/counters`: the counters alone.
     `GET|PUT /admin/limits`: `{"<model id or *>": {"requests": n, "input_tokens": n, ...}}`.
     `GET|POST|DELETE /admin/faults`: a list of faults; POST takes `{"fault": "overloaded:0.1"}`.
     `GET|PUT /admin/latency`: `{"<model id or *>": {"median": s, "sigma": x, ...}}`.
     `PUT /admin/account`: `{"problem": "enforced_spend_limit_reached" | ... | null}`.
+    `PUT /admin/mark`: `{"pattern": "E-[0-9]+" | null}`: what the ledger keeps of each content.
     `PUT /admin/batches`: `{"seconds": s}`.
     `POST /admin/reset`: no faults, an empty ledger, an empty prompt cache, a good account.
     """
@@ -42,6 +45,7 @@ def admin_routes(control: Control) -> list[web.RouteDef]:
         web.get("/admin/latency", _guarded(admin.latency)),
         web.put("/admin/latency", _guarded(admin.set_latency)),
         web.put("/admin/account", _guarded(admin.set_account)),
+        web.put("/admin/mark", _guarded(admin.set_mark)),
         web.put("/admin/batches", _guarded(admin.set_batches)),
         web.post("/admin/reset", _guarded(admin.reset)),
     ]
@@ -53,8 +57,14 @@ class _Admin:
 
     async def requests(self, http: web.Request) -> web.StreamResponse:
         limit = int(http.query["limit"]) if "limit" in http.query else None
-        ledger = self._control.ledger
-        return _json({"counters": ledger.counters(), "requests": ledger.as_json(limit)})
+        control = self._control
+        return _json(
+            {
+                "now": control.clock() - control.started,
+                "counters": control.ledger.counters(),
+                "requests": control.ledger.as_json(limit),
+            }
+        )
 
     async def forget(self, http: web.Request) -> web.StreamResponse:  # noqa: ARG002 - a handler
         self._control.ledger.reset()
@@ -101,6 +111,11 @@ class _Admin:
         self._control.account_problem = problem
         return _json({"problem": problem})
 
+    async def set_mark(self, http: web.Request) -> web.StreamResponse:
+        pattern = (await _body(http)).get("pattern")
+        self._control.mark = None if pattern is None else re.compile(pattern)
+        return _json({"pattern": pattern})
+
     async def set_batches(self, http: web.Request) -> web.StreamResponse:
         self._control.batch_seconds = float((await _body(http))["seconds"])
         return _json({"seconds": self._control.batch_seconds})
@@ -121,7 +136,7 @@ def _guarded(handler: Handler) -> Handler:
             return _json({"error": "only from this machine"}, status=403)
         try:
             return await handler(http)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, re.error) as error:
             return _json({"error": f"{type(error).__name__}: {error}"}, status=400)
 
     return guarded

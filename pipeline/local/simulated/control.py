@@ -1,6 +1,7 @@
 """The state that requests share: limits, caches, faults, latency, the ledger, the clock."""
 
 import random
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from pipeline.local.simulated.errors import ApiError, refused_call
 from pipeline.local.simulated.faults import Faults
 from pipeline.local.simulated.latency import Latency
 from pipeline.local.simulated.ledger import Ledger
+from pipeline.local.simulated.request import MessageRequest
 from pipeline.local.simulated.simulation import Simulation
 
 Clock = Callable[[], float]
@@ -39,6 +41,7 @@ class Control:
         self.latency = dict(simulation.latency)
         self.batch_seconds = simulation.batch_seconds
         self.account_problem: str | None = None
+        self.mark: re.Pattern[str] | None = None
         self._limits = dict(simulation.limits)
         self._limiters: dict[str, ModelLimiter] = {}
 
@@ -68,6 +71,14 @@ class Control:
     def latency_of(self, model: str) -> Latency:
         """How long a model takes."""
         return self.latency.get(model) or self.latency.get("*") or _NO_LATENCY
+
+    def mark_of(self, request: MessageRequest) -> str | None:
+        """What the ledger keeps of a request's content: the first match of `mark`."""
+        if self.mark is None:
+            return None
+        texts = (part for part in request.content if isinstance(part, str))
+        found = (self.mark.search(text) for text in texts)
+        return next((match[0] for match in found if match), None)
 
     def check_account(self) -> None:
         """Refuse all calls while the account is said to have a problem.

@@ -18,6 +18,8 @@ class Served:
         outcome: `answered`, the kind of the fault, or the error's type.
         billed: Whether it would have been paid.
         digest: Of the request's content without its model: equal content, equal digest.
+        caller: Stands for the API key.
+        mark: What the mark's pattern found in the content; None without one.
         custom_id: In a batch.
         seconds: How long it took.
         input_tokens: Outside the prompt cache.
@@ -34,6 +36,8 @@ class Served:
     outcome: str
     billed: bool = False
     digest: str | None = None
+    caller: str | None = None
+    mark: str | None = None
     custom_id: str | None = None
     seconds: float = 0.0
     input_tokens: int = 0

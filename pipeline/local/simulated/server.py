@@ -114,6 +114,8 @@ class SimulatedApi:
             exchanged,
             at=started - control.started,
             seconds=control.clock() - started,
+            caller=scope,
+            mark=control.mark_of(request),
             outcome=outcome,
             status=0 if midway else 200,
         )
