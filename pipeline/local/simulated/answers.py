@@ -41,4 +41,4 @@ class Answerer:
     async def _content(self, request: MessageRequest) -> Content:
         texts = [part for part in request.content if isinstance(part, str)]
         read = [await self._files.read(p) for p in request.content if isinstance(p, Media)]
-        return read_content(texts, [(file.text, file.legibility) for file in read])
+        return read_content(texts, read)

@@ -64,12 +64,14 @@ class Found:
         certainty: 0 to 1; None where the property says nothing about the content.
         evidence: Words or text of the content behind it.
         runner_up: The second-best value of a choice.
+        rival: How near the second-best comes, 0 to 1.
     """
 
     value: Any
     certainty: float | None = None
     evidence: frozenset[str] = field(default_factory=frozenset)
     runner_up: Any = None
+    rival: float = 0.0
 
 
 def ask_of(

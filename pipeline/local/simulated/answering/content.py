@@ -15,6 +15,21 @@ _TITLES = ("subject", "title", "betreff", "objet", "asunto")
 
 
 @dataclass(frozen=True, slots=True)
+class FileText:
+    """What could be read of a file.
+
+    Args:
+        text: Lines from top to bottom; two blanks and more where a gap is.
+        legibility: 0 to 1.
+        defects: What is wrong with it as an image.
+    """
+
+    text: str
+    legibility: float
+    defects: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Passage:
     """A piece of content.
 
@@ -36,13 +51,13 @@ class Content:
     Args:
         passages: The pieces, in order.
         legibility: 0 to 1: how well images could be read; 1 where there were none.
-        from_files: Whether any of it came from an image or a PDF file.
+        defects: What is wrong with its images as images.
         said: What the asker says in the user turn, around the content.
     """
 
     passages: tuple[Passage, ...]
     legibility: float = 1.0
-    from_files: bool = False
+    defects: frozenset[str] = frozenset()
     said: str = ""
 
     @cached_property
@@ -83,7 +98,7 @@ class Content:
                 tuple(inner for passage in passages for inner in split(passage.text)[0])
                 or tuple(passages),
                 self.legibility,
-                self.from_files,
+                self.defects,
             )
             for identifier, passages in found.items()
         }
@@ -114,12 +129,12 @@ def split(text: str) -> tuple[list[Passage], str]:
     return passages, "\n".join(part.strip() for part in around if part.strip())
 
 
-def read_content(texts: Sequence[str], files: Sequence[tuple[str, float]] = ()) -> Content:
-    """Content from the texts of a user turn and the texts read from its files.
+def read_content(texts: Sequence[str], files: Sequence[FileText] = ()) -> Content:
+    """Content from the texts of a user turn and from its files.
 
     Args:
         texts: The text blocks.
-        files: Text and legibility of each file.
+        files: What was read from the files.
     """
     passages: list[Passage] = []
     said: list[str] = []
@@ -130,10 +145,14 @@ def read_content(texts: Sequence[str], files: Sequence[tuple[str, float]] = ()) 
             said.append(around)
         elif text.strip():
             passages.append(Passage("", text))
-    if files and not any(p.name for p in passages):
+    if files and not any(passage.name for passage in passages):
         # Beside a file, text without any tag is what the asker says of it.
-        said += [p.text for p in passages]
+        said += [passage.text for passage in passages]
         passages = []
-    passages += [Passage("file", text) for text, _ in files]
-    legibility = min((share for _, share in files), default=1.0)
-    return Content(tuple(passages), legibility, bool(files), "\n".join(s for s in said if s))
+    passages += [Passage("file", file.text) for file in files]
+    return Content(
+        passages=tuple(passages),
+        legibility=min((file.legibility for file in files), default=1.0),
+        defects=frozenset().union(*(file.defects for file in files)),
+        said="\n".join(part for part in said if part),
+    )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.local.simulated.answering.ask import Ask, Found
 from pipeline.local.simulated.answering.content import Content
+from pipeline.local.simulated.answering.document import Document
 from pipeline.local.simulated.answering.language import NAMES, detect_language
 from pipeline.local.simulated.answering.sentences import quote, shorten, summary
 
@@ -89,11 +90,13 @@ TEXT_KINDS: Sequence[Kind] = (
 )
 
 
-def find_text(ask: Ask, content: Content) -> Found:
+def find_text(ask: Ask, content: Content, document: Document) -> Found:
     """The value of a text property; its value is None where nothing was found."""
     for kind in TEXT_KINDS:
         if kind.pattern.search(ask.words):
             return kind.find(ask, content)
+    if (named := document.named([ask.words.strip()])) is not None:
+        return Found(named, 0.7)
     lowered = f" {re.sub(r'[^a-z0-9]+', ' ', ask.description.lower())} "
     for kind in TEXT_KINDS:
         if kind.pattern.search(lowered):

@@ -5,7 +5,7 @@ import io
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -13,6 +13,8 @@ from PIL import Image, ImageOps
 from pypdf import PdfReader
 from pypdf.errors import PyPdfError
 
+from pipeline.local.simulated.answering.content import FileText
+from pipeline.local.simulated.answering.quality import measure
 from pipeline.local.simulated.errors import invalid
 from pipeline.local.simulated.media import MAX_PDF_PAGES, PDF, Media
 from pipeline.local.simulated.tokens import pdf_tokens
@@ -25,19 +27,6 @@ _KEPT = 512
 _BROKEN_PDF = (PyPdfError, ValueError, KeyError, IndexError, TypeError, AttributeError, OSError)
 """What pypdf raises on files that are none."""
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class FileText:
-    """What could be read.
-
-    Args:
-        text: Lines from top to bottom; two blanks and more where a gap is.
-        legibility: 0 to 1.
-    """
-
-    text: str
-    legibility: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +97,7 @@ class FileReader:
     def _recognise(self, data: bytes, path: str) -> FileText:
         try:
             with Image.open(io.BytesIO(data)) as image:
+                long_edge = max(image.size)
                 upright = ImageOps.exif_transpose(image)
                 upright.thumbnail((_LONG_EDGE, _LONG_EDGE))
                 flat = Image.new("RGB", upright.size, "white")
@@ -115,9 +105,9 @@ class FileReader:
                 flat.paste(mask, mask=mask.getchannel("A"))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise invalid(f"{path}.source.base64", "Could not process image") from error
-        return self._ocr(flat)
+        return self._ocr(flat, long_edge)
 
-    def _ocr(self, image: Image.Image) -> FileText:
+    def _ocr(self, image: Image.Image, long_edge: int) -> FileText:
         import numpy  # noqa: PLC0415 - of the extra `local`, and slow to import
 
         if self._engine is None:
@@ -125,7 +115,8 @@ class FileReader:
 
             self._engine = RapidOCR(intra_op_num_threads=1, inter_op_num_threads=1)
         boxes, _ = self._engine(numpy.asarray(image)[:, :, ::-1], use_cls=False)
-        return lines_of(boxes or [])
+        quality = measure(numpy.asarray(image.convert("L")), long_edge)
+        return replace(lines_of(boxes or []), defects=quality.defects)
 
 
 @lru_cache(maxsize=64)

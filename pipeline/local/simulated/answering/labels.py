@@ -25,9 +25,13 @@ _CATCH_ALL_DESCRIPTION = re.compile(
     re.IGNORECASE,
 )
 _NAME_WEIGHT = 2.0
-_CONCEPT_WEIGHT = 0.6
+_CONCEPT_WEIGHT = 0.75
 _EXAMPLE_WEIGHT = 0.8
-_CATCH_ALL_SCORE = 0.3
+_MARGIN_WEIGHT, _EVIDENCE_WEIGHT = 1.05, 0.15
+"""Of the logistic that makes a confidence of margin and evidence; fitted on public utterances."""
+_SHORT_TEXT = 20
+_FOUND_SOMETHING = 0.2
+_CATCH_ALL_SCORE = 0.2
 """What a label such as `other` scores by itself: it wins where nothing else is found."""
 
 
@@ -40,12 +44,14 @@ class Choice:
         runner_up: The second best, if there is more than one.
         confidence: 0 to 1, from the margin and from how much was found at all.
         evidence: The words of the content that spoke for it.
+        rival: The second-best's score as a share of the best's, where both were found.
     """
 
     label: str
     runner_up: str | None
     confidence: float
     evidence: frozenset[str]
+    rival: float
 
 
 class LabelSet:
@@ -87,28 +93,37 @@ class LabelSet:
                 found[word] += 1
         scores = list(self._base)
         spoke: list[set[str]] = [set() for _ in self._labels]
+        # Long texts repeat themselves: what they say counts less than in proportion.
+        spread = max(1.0, math.sqrt(len(found) / _SHORT_TEXT))
         for word, count in found.items():
-            strength = 1.0 + math.log(count)
+            strength = (1.0 + math.log(count)) / spread
             for feature, share in _word_features(word):
                 for i, weight in self._weights.get(feature, ()):
                     scores[i] += strength * share * weight
                     spoke[i].add(word)
         return self._decide(scores, spoke)
 
+    def _found(self, scores: Sequence[float], label: int) -> float:
+        return scores[label] if scores[label] > self._base[label] + _FOUND_SOMETHING else 0.0
+
     def _decide(self, scores: list[float], spoke: list[set[str]]) -> Choice:
         order = sorted(range(len(scores)), key=lambda i: -scores[i])
         best = order[0]
         second = order[1] if len(order) > 1 else None
         top = scores[best]
-        exponents = [math.exp((score - top) / self._skill.temperature) for score in scores]
-        share = 1.0 / sum(exponents)
-        found = 1.0 - math.exp(-(top - self._base[best]) / 0.5)
-        confidence = share * (0.35 + 0.65 * found)
+        margin = top - (0.0 if second is None else scores[second])
+        evidence = top - self._base[best]
+        odds = (
+            self._skill.nerve
+            + _MARGIN_WEIGHT * math.log(margin + 0.02)
+            + _EVIDENCE_WEIGHT * math.log(evidence + 0.05)
+        )
         return Choice(
             label=self._labels[best],
             runner_up=None if second is None else self._labels[second],
-            confidence=round(confidence * self._skill.trust, 3),
+            confidence=round(1 / (1 + math.exp(-odds)), 3),
             evidence=frozenset(spoke[best]),
+            rival=0.0 if second is None or not top else self._found(scores, second) / top,
         )
 
 

@@ -14,16 +14,18 @@ class Skill:
     Args:
         reads_examples: Whether examples of labels count beside their names and descriptions.
         overlooks: Share of the content's words that are not seen, the same for the same content.
-        temperature: Of the softmax over labels: higher is less sure.
-        trust: Factor on every confidence.
+        nerve: How sure it is of a label at a given margin: the intercept of the logistic.
+        trust: Factor on the confidence in what was extracted.
         slips: Share of close decisions between two candidates that go to the wrong one.
+        checks_sums: Whether amounts are checked against each other while reading.
     """
 
     reads_examples: bool
     overlooks: float
-    temperature: float
+    nerve: float
     trust: float
     slips: float
+    checks_sums: bool
 
     def heard(self, words: Sequence[str]) -> list[str]:
         """The words that are seen."""
@@ -38,6 +40,10 @@ def _byte(salt: bytes, i: int, word: str) -> int:
     return (salt[i % 8] * 31 + sum(word.encode("utf-8", "replace")) * 17 + i * 7) & 0xFF
 
 
-HAIKU = Skill(reads_examples=False, overlooks=0.12, temperature=0.28, trust=0.95, slips=0.5)
-SONNET = Skill(reads_examples=True, overlooks=0.0, temperature=0.18, trust=1.0, slips=0.0)
+HAIKU = Skill(
+    reads_examples=False, overlooks=0.12, nerve=2.05, trust=0.95, slips=0.5, checks_sums=False
+)
+SONNET = Skill(
+    reads_examples=True, overlooks=0.0, nerve=2.35, trust=1.0, slips=0.0, checks_sums=True
+)
 SKILLS: dict[Line, Skill] = {"haiku": HAIKU, "sonnet": SONNET, "opus": SONNET}

@@ -6,7 +6,8 @@ from functools import lru_cache
 
 from pipeline.local.simulated.answering.lexicon import read_lexicon
 
-_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
+_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_LONG_PART = 3
 _IDENTIFIER_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+|[A-Z]")
 _ENDINGS = (
     "ungen", "ments", "ings", "ment", "ung", "ing", "ies", "ed", "en", "er", "es", "s", "e", "n",
@@ -23,8 +24,18 @@ def spaced(name: str) -> str:
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, in lower case."""
-    return _WORD.findall(text.lower())
+    """The words of a text, in lower case; `tax-free` is `taxfree`, `tax` and `free`."""
+    found = _WORD.findall(text.lower())
+    if "-" not in text:
+        return found
+    separate: list[str] = []
+    for word in found:
+        if "-" in word:
+            separate.append(word.replace("-", ""))
+            separate += [part for part in word.split("-") if len(part) >= _LONG_PART]
+        else:
+            separate.append(word)
+    return separate
 
 
 @lru_cache(maxsize=50_000)
@@ -63,8 +74,8 @@ def concepts(word: str) -> tuple[str, ...]:
 def _by_stem() -> dict[str, tuple[str, ...]]:
     found: dict[str, list[str]] = {}
     for concept, members in read_lexicon("thesaurus.txt").items():
-        for member in sorted(part for word in members for part in word.split("-")):
-            known = found.setdefault(stem(member), [])
+        for member in sorted(members):
+            known = found.setdefault(stem(member.replace("-", "")), [])
             if concept not in known:
                 known.append(concept)
     return {word: tuple(about) for word, about in found.items()}
