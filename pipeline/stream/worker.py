@@ -301,7 +301,7 @@ class PartitionWorker:
             if self._went_back is not None:
                 self._answers.cancel()
                 raise Broken(f"The log was made anew or lost its end: {self._went_back}.")
-            if self._workload.has_news:
+            if self._workload.has_news or self._is_failing:
                 await self._linger(next_commit)
                 await self._commit(session)
                 next_commit = self._now() + self._commit_interval

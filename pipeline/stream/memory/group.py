@@ -38,6 +38,8 @@ class _Member:
 class Group:
     """Members, their partitions, and what was committed for the group.
 
+    `committed` is what a reader gets now; `generations` is who got what in each rebalance so far.
+
     Args:
         partitions_of: The partitions of a topic.
     """
@@ -48,6 +50,7 @@ class Group:
         self._generation = 0
         self._deadline: asyncio.TimerHandle | None = None
         self.committed: dict[TopicPartition, Committed] = {}
+        self.generations: list[Mapping[TopicPartition, str]] = []
 
     @property
     def generation(self) -> int:
@@ -76,7 +79,9 @@ class Group:
         if member is None:
             member = _Member(name, frozenset(topics), session_timeout, rebalance_timeout)
             self._members[name] = member
-        self._keep_alive(member)
+        if member.expiry is not None:
+            # Who waits for the others sends no heartbeats.
+            member.expiry.cancel()
         joining: asyncio.Future[Generation] = asyncio.get_running_loop().create_future()
         member.joining = joining
         self._rebalance()
@@ -88,7 +93,8 @@ class Group:
         member = self._members.get(name)
         if member is None:
             return Beat.UNKNOWN_MEMBER
-        self._keep_alive(member)
+        if member.joining is None:
+            self._keep_alive(member)
         if self._deadline is not None or generation != self._generation:
             return Beat.REBALANCING
         return Beat.STABLE
@@ -138,8 +144,10 @@ class Group:
                 late.expiry.cancel()
         self._generation += 1
         self._assign()
+        self.generations.append(self.owners)
         for member in self._members.values():
             joining, member.joining = member.joining, None
+            self._keep_alive(member)
             if joining is not None and not joining.done():
                 joining.set_result(Generation(self._generation, tuple(member.partitions)))
 

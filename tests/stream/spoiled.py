@@ -1,0 +1,103 @@
+"""Deliberately broken brokers, each with one of the faults that a prototype of this once had."""
+
+from collections.abc import Callable, Sequence
+
+from pipeline.stream.brokers import (
+    Aborted,
+    Broken,
+    Committed,
+    Consumer,
+    OffsetReader,
+    Session,
+    TopicPartition,
+)
+from pipeline.stream.records import Outgoing
+from pipeline.testing import MemoryBrokers
+
+Wrap = Callable[[Session], Session]
+
+
+class SpoiledBrokers:
+    """Those of a process, with a fault in every session."""
+
+    def __init__(self, brokers: MemoryBrokers, wrap: Wrap) -> None:
+        self._brokers = brokers
+        self._wrap = wrap
+
+    @property
+    def eviction_notice(self) -> float:
+        return self._brokers.eviction_notice
+
+    def consumer(self, group: str, topics: Sequence[str]) -> Consumer:
+        return self._brokers.consumer(group, topics)
+
+    def session(self, group: str, partition: TopicPartition, consumer: Consumer) -> Session:
+        return self._wrap(self._brokers.session(group, partition, consumer))
+
+    def reader(self, group: str) -> OffsetReader:
+        return self._brokers.reader(group)
+
+
+class _Wrapped:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def start(self) -> None:
+        await self._session.start()
+
+    async def commit(self, records: Sequence[Outgoing], committed: Committed) -> None:
+        await self._session.commit(records, committed)
+
+    async def close(self) -> None:
+        await self._session.close()
+
+
+class Lazy(_Wrapped):
+    """Starts its producer with the first commit, after the committed offset was read."""
+
+    _is_started = False
+
+    async def start(self) -> None:
+        pass
+
+    async def commit(self, records: Sequence[Outgoing], committed: Committed) -> None:
+        if not self._is_started:
+            await self._session.start()
+            self._is_started = True
+        await self._session.commit(records, committed)
+
+
+class Forgetful(_Wrapped):
+    """Commits the offset without the ledger."""
+
+    async def commit(self, records: Sequence[Outgoing], committed: Committed) -> None:
+        await self._session.commit(records, Committed(committed.offset, ""))
+
+
+class Optimistic(_Wrapped):
+    """Takes an aborted transaction for a committed one."""
+
+    async def commit(self, records: Sequence[Outgoing], committed: Committed) -> None:
+        try:
+            await self._session.commit(records, committed)
+        except Aborted:
+            return
+
+
+class Stubborn(_Wrapped):
+    """Sends a batch again without looking whether its lost commit had happened."""
+
+    async def commit(self, records: Sequence[Outgoing], committed: Committed) -> None:
+        try:
+            await self._session.commit(records, committed)
+        except Broken as error:
+            await self._session.start()
+            raise Aborted(str(error)) from error
+
+
+class Hasty(_Wrapped):
+    """Commits the offset first and the results in a transaction of their own."""
+
+    async def commit(self, records: Sequence[Outgoing], committed: Committed) -> None:
+        await self._session.commit((), committed)
+        await self._session.commit(records, committed)

@@ -1,0 +1,68 @@
+"""Thousands of seeded histories: faults, kills, freezes, rebalances, and an audit after each.
+
+`PIPELINE_HISTORIES` sets how many there are of each delivery. A failure names its seed, and
+`run_history(seed)` shows that one again, on any machine.
+"""
+
+import os
+
+import pytest
+
+from pipeline.settings import Delivery
+from pipeline.stream.brokers import Session
+from tests.stream import spoiled
+from tests.stream.simulation import run_history
+
+HISTORIES = int(os.environ.get("PIPELINE_HISTORIES", "500"))
+CHUNK = 50
+ENOUGH = 1000
+"""Histories within which a broken variant must be caught; most are in the first dozen."""
+
+
+def chunks() -> list[range]:
+    return [range(start, min(start + CHUNK, HISTORIES)) for start in range(0, HISTORIES, CHUNK)]
+
+
+@pytest.mark.parametrize("seeds", chunks(), ids=str)
+def test_exactly_once_holds_in_every_history(seeds: range) -> None:
+    for seed in seeds:
+        faults = run_history(seed).faults("exactly_once")
+        assert not faults, f"seed {seed}: {faults}"
+
+
+@pytest.mark.parametrize("seeds", chunks()[: max(1, HISTORIES // CHUNK // 4)], ids=str)
+def test_at_least_once_loses_nothing_in_any_history(seeds: range) -> None:
+    for seed in seeds:
+        faults = run_history(seed, "at_least_once").faults("at_least_once")
+        assert not faults, f"seed {seed}: {faults}"
+
+
+def test_a_seed_is_the_whole_history() -> None:
+    assert run_history(17) == run_history(17)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [spoiled.Lazy, spoiled.Forgetful, spoiled.Optimistic, spoiled.Stubborn, spoiled.Hasty],
+)
+def test_the_audit_catches_a_broken_session(fault: type[Session]) -> None:
+    wrap: spoiled.Wrap = fault
+    assert _is_caught(wrap, "exactly_once")
+
+
+def test_the_audit_catches_lanes_that_keep_no_order() -> None:
+    assert any(run_history(seed, ordering="none").out_of_order for seed in range(ENOUGH))
+
+
+def _is_caught(wrap: spoiled.Wrap, delivery: Delivery) -> bool:
+    for seed in range(ENOUGH):
+        try:
+            audit = run_history(
+                seed, delivery, spoil=lambda brokers: spoiled.SpoiledBrokers(brokers, wrap)
+            )
+        except TimeoutError:
+            # It never comes to an end: events are lost or locked.
+            return True
+        if audit.faults(delivery):
+            return True
+    return False
