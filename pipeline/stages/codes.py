@@ -26,3 +26,15 @@ LANGUAGES = frozenset(
     """.split()  # noqa: SIM905
 )
 """ISO 639-1 codes."""
+
+
+def known_currency(text: str) -> str | None:
+    """Read a currency code; None where the text is none."""
+    code = text.strip().upper()
+    return code if code in CURRENCIES else None
+
+
+def known_language(text: str) -> str | None:
+    """Read a language code; None where the text is none."""
+    code = text.strip().lower()
+    return code if code in LANGUAGES else None

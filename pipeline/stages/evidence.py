@@ -31,6 +31,23 @@ def quote_found(quote: str, text: str) -> bool:
     return True
 
 
+def numbers_added(text: str, source: str, *, above: int = 0) -> tuple[Decimal, ...]:
+    """Tell which numbers of a text occur in no reading of its source.
+
+    Args:
+        text: What was written about the source.
+        source: What it was written about.
+        above: Smaller numbers are left out: a source may have spelt them.
+    """
+    present = numbers_in(source)
+    added = set()
+    for token in _NUMBER.findall(text.translate(_SEPARATORS)):
+        readings = set(_readings(token))
+        if not readings & present and all(reading > above for reading in readings):
+            added.add(min(readings))
+    return tuple(sorted(added))
+
+
 def letters_and_digits(text: str) -> str:
     """Reduce a text to what a copy of it keeps."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())

@@ -26,8 +26,8 @@ you answer decides where each one is filed, without anybody looking at it first.
 
 _FIELDS = """\
 - `quote`: the few words on the document, at most fifteen, that show best what kind of document \
-it is: a title, a heading, a typical phrase. Copied exactly as printed; an empty string if no word \
-can be read.
+it is: a title, a heading, a typical phrase. Copied exactly as printed; an empty string if no \
+word can be read.
 - `document_type`: one of the labels below.
 - `runner_up`: the label that comes second, if a careful person could defend it; otherwise null.
 - `description`: one line in English, at most 20 words: what the document is, from whom, about \
@@ -39,8 +39,8 @@ what. Only what can be read or seen; no personal judgement of people.
 _LEGIBILITY = """\
 - legible: the text that matters (title, parties, dates, amounts) can be read without guessing.
 - partly: some of it can be read, but at least one part that matters cannot.
-- illegible: too blurred, dark, small, covered or cut to tell what it says. Then choose the label \
-from the layout if it shows one, set `unclear` to true, and do not invent words.
+- illegible: too blurred, dark, small, covered or cut to tell what it says. Then choose the \
+label from the layout if it shows one, set `unclear` to true, and do not invent words.
 Handwriting counts as legible if you can read it. A sharp image of a blank page is legible."""
 
 _MODERATION = """\
@@ -50,14 +50,14 @@ offer. Ordinary business documents, signatures, stamps, faces on a badge, medica
 overdue notices are none of that: false."""
 
 _HOW_TO_CHOOSE = """\
-Go by what the document is for, not by single words on it: a letter that mentions an invoice is a \
-letter; an invoice with a thank-you note is an invoice; a till slip that is headed "tax invoice" \
-but shows that cash or a card was taken is a receipt. A filled-in form stays a form, even if it \
-asks for a payment. A page of terms with lines to sign is a contract. Photographs without a \
-document, empty pages, charts, advertisements and anything that fits nothing take the label for \
-the rest, if there is one. If several documents lie in one image, take the largest, name the other \
-as `runner_up` and say so in the description. A logo, a table or a coloured frame proves nothing: \
-all kinds of documents have them."""
+Go by what the document is for, not by single words on it: a letter that mentions an invoice is \
+a letter; an invoice with a thank-you note is an invoice; a till slip that is headed "tax \
+invoice" but shows that cash or a card was taken is a receipt. A filled-in form stays a form, \
+even if it asks for a payment. A page of terms with lines to sign is a contract. Photographs \
+without a document, empty pages, charts, advertisements and anything that fits nothing take the \
+label for the rest, if there is one. If several documents lie in one image, take the largest, \
+name the other as `runner_up` and say so in the description. A logo, a table or a coloured frame \
+proves nothing: all kinds of documents have them."""
 
 
 class ImageEvent(FileEvent):

@@ -14,14 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline.settings import InvoiceField
 from pipeline.stages.amounts import parse_amount
 from pipeline.stages.arithmetic import Line, Totals
-from pipeline.stages.codes import CURRENCIES
+from pipeline.stages.codes import known_currency
 from pipeline.stages.dates import parse_date
 from pipeline.stages.images import Legibility
 from pipeline.stages.stage import Answer
+from pipeline.stages.text import stated
 
 FIELDS: tuple[InvoiceField, ...] = get_args(InvoiceField)
 AMOUNTS = ("allowances", "charges", "net", "tax", "gross", "prepaid", "due")
-_NOTHING = frozenset({"", "-", "--", "n/a", "null", "none", "unknown"})
 
 
 class AnsweredLine(BaseModel):
@@ -85,12 +85,12 @@ class Reading:
 def read_answer(answer: InvoiceAnswer) -> Reading:
     """Read the strings of an answer."""
     return Reading(
-        invoice_number=_stated(answer.invoice_number),
+        invoice_number=stated(answer.invoice_number),
         issue_date=parse_date(answer.issue_date),
         due_date=parse_date(answer.due_date),
-        vendor=_stated(answer.vendor),
-        buyer=_stated(answer.buyer),
-        currency=_currency(answer.currency),
+        vendor=stated(answer.vendor),
+        buyer=stated(answer.buyer),
+        currency=known_currency(answer.currency),
         totals=Totals(
             lines=tuple(
                 Line(
@@ -110,17 +110,3 @@ def read_answer(answer: InvoiceAnswer) -> Reading:
         ),
         stated_missing=frozenset(answer.missing),
     )
-
-
-def is_stated(text: str) -> bool:
-    """Whether a field says anything; models write `n/a` where they were told to write nothing."""
-    return text.strip().casefold() not in _NOTHING
-
-
-def _stated(text: str) -> str | None:
-    return text.strip() if is_stated(text) else None
-
-
-def _currency(text: str) -> str | None:
-    code = text.strip().upper()
-    return code if code in CURRENCIES else None

@@ -8,7 +8,8 @@ from pipeline.signals import Signal
 from pipeline.stages.arithmetic import check_totals, odd_lines
 from pipeline.stages.dates import is_plausible
 from pipeline.stages.evidence import numbers_missing
-from pipeline.stages.invoice_answer import AMOUNTS, InvoiceAnswer, Reading, is_stated
+from pipeline.stages.invoice_answer import AMOUNTS, InvoiceAnswer, Reading
+from pipeline.stages.text import stated
 
 _NAMED = 5
 _ODD_LINES = 0.3
@@ -42,15 +43,15 @@ def date_signals(reading: Reading) -> Iterable[Signal]:
 def form_signals(answer: InvoiceAnswer, reading: Reading) -> Iterable[Signal]:
     """Notice what was answered and is no date, currency or amount."""
     for name in ("issue_date", "due_date", "currency"):
-        if is_stated(getattr(answer, name)) and getattr(reading, name) is None:
+        if stated(getattr(answer, name)) and getattr(reading, name) is None:
             yield Signal("implausible", 1.0, f"{name}: there is no such thing.")
     for name in AMOUNTS:
-        if is_stated(getattr(answer, name)) and getattr(reading.totals, name) is None:
+        if stated(getattr(answer, name)) and getattr(reading.totals, name) is None:
             yield Signal("implausible", 1.0, f"{name}: not an amount.")
     for number, (line, read) in enumerate(
         zip(answer.line_items, reading.totals.lines, strict=True), start=1
     ):
-        if is_stated(line.amount) and read.amount is None:
+        if stated(line.amount) and read.amount is None:
             yield Signal("implausible", 1.0, f"line_items: the amount of line {number} is none.")
 
 

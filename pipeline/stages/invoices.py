@@ -30,35 +30,36 @@ from pipeline.stages.schema import answer_schema
 from pipeline.stages.text import visible
 
 _ROLE = """\
-You read invoices, credit notes and receipts for a company's accounting. What you answer is booked \
-without anybody comparing it with the document, so an empty field is better than a wrong one."""
+You read invoices, credit notes and receipts for a company's accounting. What you answer is \
+booked without anybody comparing it with the document, so an empty field is better than a wrong \
+one."""
 
 _FIELDS = """\
 - `quote`: the words and figures of the document, at most twenty words, that state the amount to \
 pay or the total. Copied exactly; an empty string if nothing can be read.
-- `invoice_number`: the number of this document, as printed; of a receipt the receipt or document \
-number. Not an order, customer, delivery or tax number.
+- `invoice_number`: the number of this document, as printed; of a receipt the receipt or \
+document number. Not an order, customer, delivery or tax number.
 - `issue_date`: the date of the document, as YYYY-MM-DD.
-- `due_date`: the date by which it is to be paid, as YYYY-MM-DD; only if it is printed, or if a term \
-in days is, that you can add to the issue date.
+- `due_date`: the date by which it is to be paid, as YYYY-MM-DD; only if it is printed, or if a \
+term in days is, that you can add to the issue date.
 - `vendor`: the name of whoever issues the document and is to be paid, without address.
 - `buyer`: the name of whoever it is made out to, without address; often missing on receipts.
 - `currency`: the ISO 4217 code, such as EUR, USD, GBP, MYR. From a sign or name if the country \
 leaves no doubt about it.
 - `line_items`: each position in the order of the document, with its `description`, `quantity`, \
 `unit_price` and `amount` as printed. Sub-totals, taxes, rounding and payments are no positions.
-- `allowances`: discounts and deductions on the whole document, summed. Not those that the lines' \
-amounts already contain.
+- `allowances`: discounts and deductions on the whole document, summed. Not those that the \
+lines' amounts already contain.
 - `charges`: freight, packing, service charges and fees on the whole document, summed.
 - `net`: the total before tax.
 - `tax`: all taxes, summed.
 - `gross`: the total with tax.
 - `prepaid`: what was paid in advance. Not the cash handed over at a till.
 - `due`: what is left to pay. Not the change.
-- `legibility`: legible if everything above can be read without guessing; partly if something that \
-matters cannot be; illegible if hardly anything can be.
-- `missing`: the names of those fields above that a complete document of this kind would have, but \
-that are not there or cannot be read."""
+- `legibility`: legible if everything above can be read without guessing; partly if something \
+that matters cannot be; illegible if hardly anything can be.
+- `missing`: the names of those fields above that a complete document of this kind would have, \
+but that are not there or cannot be read."""
 
 _AMOUNTS = """\
 Write amounts as plain digits with a point before the decimals, at most one minus sign in front, \
@@ -66,17 +67,17 @@ without grouping, currency or spaces: 1234.50, not 1.234,50 EUR. Keep the decima
 printed. Credit notes keep the signs that are printed.
 Give what the document prints, never what you worked out: sums are checked against each other \
 later, and a figure that you computed would hide a mistake.
-An empty string means that the document does not say, or that it cannot be read. For `allowances`, \
-`charges` and `prepaid` write 0 where the document is complete and shows none. Never write 0 for \
-any other amount unless a zero is printed."""
+An empty string means that the document does not say, or that it cannot be read. For \
+`allowances`, `charges` and `prepaid` write 0 where the document is complete and shows none. \
+Never write 0 for any other amount unless a zero is printed."""
 
 _CARE = """\
-With a date like 03/04/2025 the country, the language and the other dates decide which part is the \
-month. Read a number digit by digit; 3 and 8, 1 and 7, 0 and 6 are easily confused on scans. Tables that \
-run over pages are one table. If the document holds several invoices, take the first, and set \
-`unclear` to true. If it is no invoice, credit note or receipt at all, leave the fields empty and \
-set `unclear` to true. Totals that do not add up are given as printed; that alone does not make \
-the document unclear."""
+With a date like 03/04/2025 the country, the language and the other dates decide which part is \
+the month. Read a number digit by digit; 3 and 8, 1 and 7, 0 and 6 are easily confused on scans. \
+Tables that run over pages are one table. If the document holds several invoices, take the \
+first, and set `unclear` to true. If it is no invoice, credit note or receipt at all, leave the \
+fields empty and set `unclear` to true. Totals that do not add up are given as printed; that \
+alone does not make the document unclear."""
 
 INSTRUCTIONS = build_instructions(
     _ROLE,

@@ -10,6 +10,8 @@ _UNSEEN = re.compile(f"[{_TAGS}{_OVERRIDES}{_CONTROLS}\ufeff]")
 _LINE_BREAKS = re.compile("\r\n?|[\u2028\u2029]")
 _TAG_CHARACTERS = re.compile(f"[{_TAGS}]")
 _TAG_SHIFT = 0xE0000
+_NOTHING = frozenset({"", "-", "--", "n/a", "null", "none", "unknown"})
+"""Models write these where they were told to write nothing."""
 
 
 def visible(text: str) -> str:
@@ -27,6 +29,12 @@ def is_blank(*texts: str | None) -> bool:
     return not any(
         unicodedata.category(char)[0] not in "CZ" for text in texts for char in visible(text or "")
     )
+
+
+def stated(text: str) -> str | None:
+    """What a field of an answer says; None where it says nothing, in whatever words."""
+    said = text.strip()
+    return None if said.casefold() in _NOTHING else said
 
 
 def hidden_message(text: str) -> str:

@@ -9,7 +9,7 @@ from pipeline.questions import Question, Text
 from pipeline.settings import TicketSettings
 from pipeline.signals import Signal
 from pipeline.stages.checks import blank_signals, length_signals, quote_signals, runner_up_signals
-from pipeline.stages.codes import LANGUAGES
+from pipeline.stages.codes import known_language
 from pipeline.stages.injection import injection_signals
 from pipeline.stages.prompt import Section, build_instructions
 from pipeline.stages.raw import check_text, read_event
@@ -25,15 +25,16 @@ You sort the support tickets of a company. Each ticket is routed by what you ans
 anybody reading it first, so the label has to be right and the doubt has to be honest."""
 
 _FIELDS = """\
-- `quote`: the few words of the ticket, at most twenty, that decide its intent. Copied exactly, in \
-the ticket's own language; an empty string only if the ticket has no words.
+- `quote`: the few words of the ticket, at most twenty, that decide its intent. Copied exactly, \
+in the ticket's own language; an empty string only if the ticket has no words.
 - `intent`: one of the labels below.
 - `runner_up`: the label that comes second, if a careful person could defend it; otherwise null.
 - `several_matters`: true if the ticket asks for two or more things that belong to different \
 labels. Then `intent` is the one that cannot wait, or else the first, and `runner_up` the other.
 - `priority`: see below.
 - `language`: the ISO 639-1 code of the language the customer writes in, for example en, de, pt, \
-zh; an empty string if there are no words. Quoted mail, signatures and product names do not count.
+zh; an empty string if there are no words. Quoted mail, signatures and product names do not \
+count.
 - `summary`: one sentence in English, at most 25 words, saying who wants what. Facts of the \
 ticket only: no advice, no guesses, no greeting."""
 
@@ -49,11 +50,11 @@ happened does."""
 
 _HOW_TO_CHOOSE = """\
 Judge what the customer wants to happen next, not which words occur: "I cannot pay because the \
-page shows an error" is a fault of the page, "the error on my invoice" is about the invoice. Where \
-a ticket continues an earlier conversation, the newest message counts. Sarcasm and anger are a \
-tone, not an intent. If no label fits, take the one that would know best whom to ask, and set \
-`unclear` to true. Advertising, chain letters and empty tickets are not faults of the customer: \
-label them as well as you can and set `unclear` to true."""
+page shows an error" is a fault of the page, "the error on my invoice" is about the invoice. \
+Where a ticket continues an earlier conversation, the newest message counts. Sarcasm and anger \
+are a tone, not an intent. If no label fits, take the one that would know best whom to ask, and \
+set `unclear` to true. Advertising, chain letters and empty tickets are not faults of the \
+customer: label them as well as you can and set `unclear` to true."""
 
 
 class TicketEvent(RawEvent):
@@ -149,7 +150,7 @@ class Tickets:
         return TicketResult(
             intent=answer.intent,
             priority=answer.priority,
-            language=_language(answer),
+            language=known_language(answer.language),
             summary=answer.summary.strip(),
             queue=self._queues[answer.intent],
             runner_up=answer.runner_up if answer.runner_up != answer.intent else None,
@@ -177,16 +178,11 @@ def _answer_model(settings: TicketSettings) -> type[TicketAnswer]:
     )
 
 
-def _language(answer: TicketAnswer) -> str | None:
-    code = answer.language.strip().lower()
-    return code if code in LANGUAGES else None
-
-
 def _own_signals(answer: TicketAnswer) -> list[Signal]:
     found = []
     if answer.several_matters:
         found.append(Signal("several_matters", 1.0, "The ticket asks for several things."))
-    if _language(answer) is None:
+    if known_language(answer.language) is None:
         found.append(Signal("implausible", 0.6, "language: not a code of ISO 639-1."))
     if not answer.summary.strip():
         found.append(Signal("missing_field", 0.6, "summary: empty."))

@@ -85,14 +85,14 @@ def corruptions(answer: dict[str, Any]) -> Iterator[dict[str, Any]]:
         place = dice.choice(digits)
         other = dice.choice([char for char in "0123456789" if char != true[place]])
         swapped = true[: digits[0]] + true[digits[1]] + true[digits[0]] + true[digits[1] + 1 :]
-        for wrong in (true[:place] + other + true[place + 1 :], swapped, plain(float(true) * 10)):
-            if Decimal(wrong) != Decimal(true):
-                changed = copy.deepcopy(answer)
-                if at is None:
-                    changed[name] = wrong
-                else:
-                    changed[name][at]["amount"] = wrong
-                yield changed
+        ways = (true[:place] + other + true[place + 1 :], swapped, plain(float(true) * 10))
+        wrong = dice.choice([way for way in ways if Decimal(way) != Decimal(true)])
+        changed = copy.deepcopy(answer)
+        if at is None:
+            changed[name] = wrong
+        else:
+            changed[name][at]["amount"] = wrong
+        yield changed
 
 
 def test_hardly_any_right_answer_is_doubted() -> None:
@@ -103,7 +103,7 @@ def test_hardly_any_right_answer_is_doubted() -> None:
 
 def test_nearly_every_wrong_amount_is_doubted() -> None:
     wrong = [(event, changed) for event, right in documents() for changed in corruptions(right)]
-    assert len(wrong) > 300
+    assert len(wrong) > 100
     by_sums_alone = sum(is_doubted(*each, "arithmetic") for each in wrong) / len(wrong)
     by_all = sum(is_doubted(*each) for each in wrong) / len(wrong)
     assert by_sums_alone >= 0.90

@@ -1,0 +1,219 @@
+"""Documents, meetings and long texts: a summary, the key points, and who has to do what."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline.questions import Question, Text
+from pipeline.settings import DocumentSettings
+from pipeline.signals import Signal
+from pipeline.stages.checks import blank_signals, length_signals, quote_signals
+from pipeline.stages.codes import known_language
+from pipeline.stages.evidence import numbers_added, quote_found
+from pipeline.stages.injection import injection_signals
+from pipeline.stages.prompt import Section, build_instructions
+from pipeline.stages.raw import check_text, read_event
+from pipeline.stages.schema import answer_schema
+from pipeline.stages.stage import Answer, RawEvent
+from pipeline.stages.text import is_blank, stated, visible
+
+_SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*(?=\s+[^\sa-z]|\s*$)|[。！？]")
+_SPELT_UP_TO = 20
+"""Numbers up to here are often spelt in one of two texts and not in the other."""
+
+_ROLE = """\
+You summarise documents, reports and transcripts of meetings for people who will act on the \
+summary without reading the original. What is not in the original must not be in the summary."""
+
+_FIELDS = """\
+- `quotes`: two to four passages, each at most twenty words, copied exactly, that carry what \
+matters most. Of a very short document one is enough.
+- `key_points`: the facts, decisions and open questions that a reader must know, most important \
+first, three to seven of them, each one short sentence. Of a very short document fewer.
+- `actions`: what somebody has to do after this; an empty list if nothing was agreed or asked \
+for.
+- `summary`: whole sentences, no more of them than `max_sentences` says, no heading, no list.
+- `language`: the ISO 639-1 code of the language the document is written in.
+Write `key_points`, `actions` and `summary` in the document's own language."""
+
+_ACTIONS = """\
+An action is something that a person or a group took on, was told to do or is bound to do: "I \
+will call them", "Greg blocks it", "the tenant shall give notice". A wish, a possibility, a \
+thing already done, or an idea that nobody took up is none.
+- `task`: what is to be done, in a few words, beginning with a verb, understandable by itself.
+- `owner`: who does it, as the document names them; an empty string if it does not. In a \
+transcript "I" is whoever speaks.
+- `due`: by when, in the document's own words, such as "Friday" or "18 November"; an empty \
+string if it says nothing. Do not work out dates."""
+
+_CARE = """\
+Keep numbers, dates, names, amounts and units exactly as they are; a rounded number is a wrong \
+number. Say who said, decided or wants something where that matters, and keep what is certain \
+apart from what is only expected or feared. Keep a "not" a "not". Where speakers disagree, say \
+so instead of choosing. Leave out greetings, small talk, and what has no consequence. Do not \
+judge, advise, or add what you know from elsewhere, even where the document is mistaken. If the \
+text is broken off, in disorder, or not a document at all, summarise what there is and set \
+`unclear` to true."""
+
+INSTRUCTIONS = build_instructions(
+    _ROLE,
+    Section("What to answer", _FIELDS),
+    Section("Actions", _ACTIONS),
+    Section("Care", _CARE),
+)
+
+
+class DocumentEvent(RawEvent):
+    """A record of `documents.raw`."""
+
+    text: str
+    max_sentences: int | None = Field(None, ge=1, le=30, description="Of the summary, at most.")
+
+
+class AnsweredAction(BaseModel):
+    """Something to be done, as the model read it; empty where the document does not say."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: str = Field(description="What is to be done, in a few words.")
+    owner: str = Field(description="Who does it, as the document names them, or empty.")
+    due: str = Field(description="By when, in the document's own words, or empty.")
+
+
+class DocumentAnswer(Answer):
+    """What is asked of a document."""
+
+    quotes: list[str] = Field(description="Passages that carry what matters, copied exactly.")
+    key_points: list[str] = Field(description="What a reader must know, most important first.")
+    actions: list[AnsweredAction] = Field(description="What somebody has to do.")
+    summary: str = Field(description="Whole sentences, at most as many as max_sentences says.")
+    language: str = Field(description="ISO 639-1 code of the document's language.")
+
+
+class Action(BaseModel):
+    """Something to be done; null where the document does not say."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: str
+    owner: str | None
+    due: str | None = Field(description="In the document's own words.")
+
+
+class DocumentResult(BaseModel):
+    """`result` of a record of `documents.enriched`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    summary: str
+    key_points: list[str]
+    actions: list[Action]
+    language: str | None = Field(description="ISO 639-1 code; null if it could not be told.")
+
+
+class Documents:
+    """The stage `documents`."""
+
+    name = "documents"
+    raw_model = DocumentEvent
+    result_model = DocumentResult
+    reads_files = False
+
+    def __init__(self, settings: DocumentSettings) -> None:
+        self._settings = settings
+        self._answer_schema = answer_schema(DocumentAnswer)
+
+    def parse(
+        self,
+        value: bytes,
+        *,
+        key: bytes | None,  # noqa: ARG002 - the id is in the event
+        headers: Mapping[str, bytes],  # noqa: ARG002
+    ) -> DocumentEvent:
+        """Read a raw document."""
+        event = read_event(DocumentEvent, value, max_bytes=self._settings.max_event_bytes)
+        check_text("text", event.text, self._settings.max_text_chars)
+        return event
+
+    def question(self, event: DocumentEvent) -> Question[DocumentAnswer]:
+        """Ask about a document; how long the summary may be is part of what is sent."""
+        return Question(
+            stage=self.name,
+            instructions=INSTRUCTIONS,
+            parts=(
+                Text("max_sentences", str(self._limit(event))),
+                Text("document", visible(event.text)),
+            ),
+            answer_model=DocumentAnswer,
+            answer_schema=self._answer_schema,
+            max_output_tokens=3000,
+        )
+
+    def signals(self, event: DocumentEvent, answer: DocumentAnswer) -> Sequence[Signal]:
+        """Check quotes, numbers and names against the document, and the summary's length."""
+        if blank := blank_signals(event.text):
+            return blank
+        return [
+            *_quote_signals(answer, event.text),
+            *_number_signals(answer, event.text),
+            *_action_signals(answer, event.text),
+            *_form_signals(answer, self._limit(event)),
+            *injection_signals(event.text),
+            *length_signals(event.text),
+        ]
+
+    def result(self, event: DocumentEvent, answer: DocumentAnswer) -> DocumentResult:  # noqa: ARG002
+        """What is published."""
+        return DocumentResult(
+            summary=answer.summary.strip(),
+            key_points=[point.strip() for point in answer.key_points if not is_blank(point)],
+            actions=[
+                Action(
+                    task=action.task.strip(),
+                    owner=stated(action.owner),
+                    due=stated(action.due),
+                )
+                for action in answer.actions
+            ],
+            language=known_language(answer.language),
+        )
+
+    def _limit(self, event: DocumentEvent) -> int:
+        return event.max_sentences or self._settings.max_sentences
+
+
+def count_sentences(text: str) -> int:
+    """Count the sentences of a text, roughly: an abbreviation may count as an end."""
+    return len(_SENTENCE_END.findall(text.strip())) or int(not is_blank(text))
+
+
+def _quote_signals(answer: DocumentAnswer, text: str) -> list[Signal]:
+    found = [signal for quote in answer.quotes for signal in quote_signals(quote, text)]
+    return found[:1] if answer.quotes else quote_signals("", text)
+
+
+def _number_signals(answer: DocumentAnswer, text: str) -> list[Signal]:
+    written = "\n".join([answer.summary, *answer.key_points])
+    added = numbers_added(written, text, above=_SPELT_UP_TO)
+    if not added:
+        return []
+    return [Signal("evidence_not_found", 0.9, f"{len(added)} numbers are not in the document.")]
+
+
+def _action_signals(answer: DocumentAnswer, text: str) -> list[Signal]:
+    strangers = sum(not quote_found(action.owner, text) for action in answer.actions)
+    if not strangers:
+        return []
+    return [Signal("evidence_not_found", 0.7, f"{strangers} actions have owners nobody mentions.")]
+
+
+def _form_signals(answer: DocumentAnswer, limit: int) -> list[Signal]:
+    if is_blank(answer.summary):
+        return [Signal("missing_field", 1.0, "summary: empty.")]
+    excess = count_sentences(answer.summary) - limit
+    if excess <= 0:
+        return []
+    # One too many may be an abbreviation that looks like an end.
+    strength = 0.4 if excess == 1 else 0.8
+    return [Signal("broken_form", strength, f"The summary has {excess} sentences too many.")]

@@ -1,0 +1,206 @@
+"""Messy text: cleaned up, and what can be extracted from it letter for letter."""
+
+import html
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from pipeline.questions import Question, Text
+from pipeline.settings import TextSettings
+from pipeline.signals import Signal
+from pipeline.stages.checks import blank_signals, quote_signals
+from pipeline.stages.evidence import letters_and_digits, numbers_added, quote_found
+from pipeline.stages.injection import injection_signals
+from pipeline.stages.prompt import Section, build_instructions
+from pipeline.stages.raw import check_text, read_event
+from pipeline.stages.schema import answer_schema
+from pipeline.stages.stage import Answer, RawEvent
+from pipeline.stages.taxonomy import label_lines, label_type
+from pipeline.stages.text import is_blank, visible
+
+_TAG = re.compile(r"<[^<>]{1,500}>")
+_EMAIL = re.compile(r"[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[A-Za-z]{2,24}")
+_SHORTEST_SHARE = 0.4
+"""Of the letters of a text, kept in its clean form: signatures and quoted mail may go."""
+_LONGEST_SHARE = 1.3
+
+_ROLE = """\
+You tidy up messages that people typed in a hurry, so that programs and colleagues can work with \
+them. You correct the form and never the content."""
+
+_FIELDS = """\
+- `quote`: the few words, at most fifteen, that decide the intent, copied exactly.
+- `dates`: every date, exactly as it stands in the text, letter for letter, in the order of the \
+text. With its weekday if one is written with it, without the time of day.
+- `emails`: every e-mail address, exactly as it stands in the text, blanks inside it included.
+- `phones`: every telephone number, exactly as it stands in the text, with its country code and \
+its blanks, without words such as "tel".
+- `intent`: one of the labels below.
+- `cleaned_text`: the text in its own language, tidied up as described below."""
+
+_CLEANING = """\
+Remove markup, entities, quotation marks of forwarded mail (">"), repeated blanks and empty \
+lines, repeated punctuation, and lines that a program added ("sent from my phone"). Put blanks \
+and commas where they belong, begin sentences with a capital letter, write words in capitals as \
+usual, spell out chat abbreviations and correct spelling that is plainly wrong. Keep paragraphs.
+Change nothing else: no word is replaced by a better one, no sentence is moved, added or left \
+out, nothing is translated, softened or summarised. Names, numbers, dates, amounts, references, \
+addresses and telephone numbers stay exactly as they are, even where they look wrong."""
+
+_EXTRACTING = """\
+A date names a day: "12/11/2026", "3rd november 2026", "Sat 5 Dec 2026", also one that does not \
+exist. "Tomorrow", "next week", a bare weekday, a month without a day, a year, and a time of day \
+are none. References, order numbers, amounts and bank accounts are neither dates nor telephone \
+numbers, whatever their shape; the words around them tell. Take what is there even if the text \
+says that it is wrong or out of date. What is not in the text is not in a list."""
+
+_HOW_TO_CHOOSE = """\
+The intent is what the writer wants of whoever reads it. If there are several, take the one that \
+needs an answer. If the text is too broken to be understood, tidy up what you can and set \
+`unclear` to true."""
+
+
+class TextEvent(RawEvent):
+    """A record of `texts.raw`."""
+
+    text: str
+
+
+class TextAnswer(Answer):
+    """What is asked of a text; the labels of intent are the settings'."""
+
+    quote: str = Field(description="Words of the text, copied exactly, that decide its intent.")
+    dates: list[str] = Field(description="Dates, letter for letter as in the text.")
+    emails: list[str] = Field(description="E-mail addresses, letter for letter as in the text.")
+    phones: list[str] = Field(description="Telephone numbers, letter for letter as in the text.")
+    intent: str = Field(description="What the writer wants.")
+    cleaned_text: str = Field(description="The text, tidied up, in its own language.")
+
+
+class TextResult(BaseModel):
+    """`result` of a record of `texts.enriched`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cleaned_text: str
+    dates: list[str] = Field(description="As they stand in the text.")
+    emails: list[str] = Field(description="As they stand in the text.")
+    phones: list[str] = Field(description="As they stand in the text.")
+    intent: str = Field(description="One of the labels that the pipeline is set up with.")
+
+
+class Texts:
+    """The stage `texts`."""
+
+    name = "texts"
+    raw_model = TextEvent
+    result_model = TextResult
+    reads_files = False
+
+    def __init__(self, settings: TextSettings) -> None:
+        self._settings = settings
+        self._instructions = _instructions(settings)
+        self._answer_model = _answer_model(settings)
+        self._answer_schema = answer_schema(self._answer_model)
+
+    def parse(
+        self,
+        value: bytes,
+        *,
+        key: bytes | None,  # noqa: ARG002 - the id is in the event
+        headers: Mapping[str, bytes],  # noqa: ARG002
+    ) -> TextEvent:
+        """Read a raw text."""
+        event = read_event(TextEvent, value, max_bytes=self._settings.max_event_bytes)
+        check_text("text", event.text, self._settings.max_text_chars)
+        return event
+
+    def question(self, event: TextEvent) -> Question[TextAnswer]:
+        """Ask about a text; the clean form is about as long as the text itself."""
+        return Question(
+            stage=self.name,
+            instructions=self._instructions,
+            parts=(Text("text", visible(event.text)),),
+            answer_model=self._answer_model,
+            answer_schema=self._answer_schema,
+            max_output_tokens=min(16_000, 500 + len(event.text)),
+        )
+
+    def signals(self, event: TextEvent, answer: TextAnswer) -> Sequence[Signal]:
+        """Check that what was extracted is in the text, and that the clean text says the same."""
+        if blank := blank_signals(event.text):
+            return blank
+        source = _plain(event.text)
+        return [
+            *quote_signals(answer.quote, event.text, source),
+            *_extraction_signals(answer, event.text, source),
+            *_cleaning_signals(answer.cleaned_text, source),
+            *injection_signals(event.text),
+        ]
+
+    def result(self, event: TextEvent, answer: TextAnswer) -> TextResult:  # noqa: ARG002
+        """What is published."""
+        return TextResult(
+            cleaned_text=answer.cleaned_text.strip(),
+            dates=_each_once(answer.dates),
+            emails=_each_once(answer.emails),
+            phones=_each_once(answer.phones),
+            intent=answer.intent,
+        )
+
+
+def _instructions(settings: TextSettings) -> str:
+    return build_instructions(
+        _ROLE,
+        Section("What to answer", _FIELDS),
+        Section("Dates, addresses and numbers", _EXTRACTING),
+        Section("Tidying up", _CLEANING),
+        Section("Intents", label_lines(settings.intents)),
+        Section("How to choose", _HOW_TO_CHOOSE),
+    )
+
+
+def _answer_model(settings: TextSettings) -> type[TextAnswer]:
+    intents: Any = label_type(label.name for label in settings.intents)
+    return create_model(
+        "TextAnswer",
+        __base__=TextAnswer,
+        intent=(intents, TextAnswer.model_fields["intent"]),
+    )
+
+
+def _plain(text: str) -> str:
+    """The text without markup, as far as comparing needs it."""
+    return html.unescape(_TAG.sub(" ", visible(text)))
+
+
+def _each_once(found: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(each.strip() for each in found if not is_blank(each)))
+
+
+def _extraction_signals(answer: TextAnswer, text: str, source: str) -> list[Signal]:
+    found = {"dates": answer.dates, "emails": answer.emails, "phones": answer.phones}
+    signals = [
+        Signal("evidence_not_found", 1.0, f"{name}: one of them is not in the text.")
+        for name, values in found.items()
+        if any(not quote_found(each, text) and not quote_found(each, source) for each in values)
+    ]
+    given = {letters_and_digits(address) for address in answer.emails}
+    if any(letters_and_digits(address) not in given for address in _EMAIL.findall(source)):
+        signals.append(Signal("missing_field", 0.8, "emails: one of the text was left out."))
+    return signals
+
+
+def _cleaning_signals(cleaned: str, source: str) -> Iterable[Signal]:
+    if is_blank(cleaned):
+        yield Signal("missing_field", 1.0, "cleaned_text: empty.")
+        return
+    share = len(letters_and_digits(cleaned)) / max(1, len(letters_and_digits(source)))
+    if share > _LONGEST_SHARE:
+        yield Signal("broken_form", 0.7, "The clean text is much longer than the text.")
+    elif share < _SHORTEST_SHARE:
+        yield Signal("broken_form", 0.7, "The clean text is much shorter than the text.")
+    if added := numbers_added(cleaned, source):
+        yield Signal("evidence_not_found", 0.9, f"{len(added)} numbers are not in the text.")
