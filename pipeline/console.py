@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 FAILED = 1
 WRONG_USE = 2
+_WIDE = 200
 
 
 class Interrupted(PipelineError):
@@ -191,9 +192,10 @@ def as_json(document: Any) -> None:  # noqa: ANN401 - whatever orjson takes
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table; numbers belong in all columns but the first."""
-    grid = Table(box=SIMPLE_HEAD, pad_edge=False)
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for index, heading in enumerate(headings):
         grid.add_column(heading, justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
         grid.add_row(*(Text(cell) for cell in row))
-    Console(highlight=False).print(grid)
+    # A file or a pipe has no width to keep to.
+    Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE).print(grid)

@@ -10,8 +10,7 @@ from pipeline.events import Usage
 from pipeline.local.accounting import Account, Place, Tally, percentile
 
 HEADINGS = (
-    "Stage", "Published", "Enriched", "Haiku", "Sonnet", "Review", "Dead letters",
-    "Tokens in", "Tokens out", "Cost", "p50", "p95",
+    "Stage", "Published", "Enriched", "Haiku", "Sonnet", "Review", "Dead", "Cost", "p50", "p95",
 )  # fmt: skip
 
 
@@ -58,7 +57,7 @@ class Summary:
     def rows(self) -> Iterator[Sequence[str]]:
         """The table, under `HEADINGS`."""
         for name, tally in self.account.stages.items():
-            ends, usage = tally.ends, tally.usage
+            ends = tally.ends
             yield (
                 name,
                 str(tally.published),
@@ -67,9 +66,7 @@ class Summary:
                 str(tally.decided_by["sonnet"]),
                 str(ends[Place.REVIEW]),
                 str(ends[Place.DEAD_LETTERS]),
-                f"{_input(usage):,}",
-                f"{usage.output_tokens:,}",
-                dollars(usage.cost_usd),
+                dollars(tally.usage.cost_usd),
                 duration(percentile(tally.seconds, 0.5)),
                 duration(percentile(tally.seconds, 0.95)),
             )
@@ -78,11 +75,13 @@ class Summary:
         """What belongs under the table."""
         tallies = self.account.stages
         for name, tally in tallies.items():
+            usage = tally.usage
+            yield f"{name}: {_input(usage):,} tokens in, {usage.output_tokens:,} out."
             if tally.doubts:
-                yield f"{name}: Sonnet or a person was asked because of {_counts(tally.doubts)}."
-        for name, tally in tallies.items():
+                yield f"  not accepted at once because of {_counts(tally.doubts)}"
             if tally.reasons:
-                yield f"{name}: dead letters because of {_counts(tally.reasons)}."
+                yield f"  dead letters because of {_counts(tally.reasons)}"
+        yield "Latencies are from publication, all at once, to the result."
         if self.account.is_simulated:
             yield "Answers, tokens, costs and latencies are simulated: no model was asked."
         yield self._verdict()

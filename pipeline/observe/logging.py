@@ -17,8 +17,10 @@ from pydantic import ValidationError
 from pipeline.errors import PipelineError
 from pipeline.settings import LogSettings
 
-# At their debug level these write whole requests and records.
-_TALKATIVE = ("aiohttp", "aiokafka", "anthropic", "asyncio", "httpcore2", "httpx2", "PIL", "pypdf")
+# Below warning these write whole requests and records.
+_TALKATIVE = ("aiohttp", "aiokafka", "anthropic", "asyncio", "httpcore2", "httpx2")
+# These warn of faults of an event's file, which becomes a dead letter with the reason in it.
+_EVENTS_FAULTS = ("PIL", "pypdf")
 _SECRET_NAME = re.compile(r"api_?key|authorization|password|secret|token$", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"sk-ant-[\w-]+|(?<=Bearer )\S+", re.IGNORECASE)
 _HIDDEN = "***"
@@ -74,6 +76,8 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> No
     root.setLevel(settings.level.upper())
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    for name in _EVENTS_FAULTS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 @contextmanager

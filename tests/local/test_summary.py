@@ -67,8 +67,15 @@ def test_the_table_has_a_row_for_each_stage_and_a_cell_for_each_heading() -> Non
     cells = dict(zip(HEADINGS, row, strict=True))
     assert cells["Stage"] == "tickets"
     assert cells["Published"] == "3"
-    assert cells["Tokens in"] == "1,000"
+    assert cells["Dead"] == "1"
     assert cells["Cost"] == "$0.00210"
+
+
+def test_tokens_and_reasons_are_told_under_the_table() -> None:
+    told = "\n".join(GOOD.sentences())
+    assert "tickets: 1,000 tokens in, 60 out." in told
+    assert "unclear (1)" in told
+    assert "invalid_json (1)" in told
 
 
 def test_what_is_simulated_is_called_simulated() -> None:
