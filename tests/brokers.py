@@ -1,7 +1,7 @@
 """Brokers that tests share; a plug-in of pytest, registered in `conftest.py`.
 
 Each broker is started at most once a session and test process, so a test makes its own topics and
-groups under names from `fresh_name`.
+groups under names from `fresh_name`, and one that ends a node starts a broker of its own.
 """
 
 import asyncio
@@ -11,12 +11,20 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pipeline.local.broker import LocalBroker
+from pipeline.local.apache import ApacheKafka
+from pipeline.local.broker import BrokerMissing, LocalBroker
 from pipeline.local.noida import NoidaBroker
 
 FreshName = Callable[[str], str]
 
 _numbers = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep what needs a real Kafka in one process of a parallel run: Kafka is large."""
+    for item in items:
+        if item.get_closest_marker("kafka") is not None:
+            item.add_marker(pytest.mark.xdist_group("kafka"))
 
 
 @pytest.fixture
@@ -27,15 +35,39 @@ def fresh_name() -> FreshName:
 
 @pytest.fixture(scope="session")
 def embedded_broker() -> Iterator[NoidaBroker]:
-    """The embedded broker; a test that ends it starts one of its own instead."""
+    """The embedded broker."""
     broker = NoidaBroker()
     asyncio.run(broker.start())
     yield broker
     asyncio.run(broker.stop())
 
 
-@pytest.fixture(params=["embedded_broker"])
+@pytest.fixture(scope="session")
+def apache_kafka() -> Iterator[ApacheKafka]:
+    """A real Apache Kafka of one node; its tests are marked `kafka`."""
+    yield from started(ApacheKafka())
+
+
+@pytest.fixture(scope="session")
+def secured_kafka() -> Iterator[ApacheKafka]:
+    """The same with TLS and users; its tests are marked `kafka`."""
+    yield from started(ApacheKafka(secure=True))
+
+
+@pytest.fixture(params=["embedded_broker", pytest.param("apache_kafka", marks=pytest.mark.kafka)])
 def any_broker(request: pytest.FixtureRequest) -> LocalBroker:
     """Each broker in turn, for what must hold on all of them."""
     broker: LocalBroker = request.getfixturevalue(request.param)
     return broker
+
+
+def started(kafka: ApacheKafka) -> Iterator[ApacheKafka]:
+    """Start Apache Kafka for a fixture; where it cannot run, skip, or fail if that is demanded."""
+    try:
+        asyncio.run(kafka.start())
+    except BrokerMissing as missing:
+        if os.environ.get("PIPELINE_REQUIRE_KAFKA") == "1":
+            pytest.fail(f"PIPELINE_REQUIRE_KAFKA is set, and: {missing}")
+        pytest.skip(str(missing))
+    yield kafka
+    asyncio.run(kafka.stop())

@@ -11,6 +11,10 @@ class BrokerFailed(PipelineError):
     """A local broker could not be started; the text says why and what to do."""
 
 
+class BrokerMissing(BrokerFailed):
+    """What a local broker needs is not on this machine; the text says what to install."""
+
+
 class LocalNode(Protocol):
     """One broker process, for those who want to see it fail."""
 

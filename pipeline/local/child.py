@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pipeline.errors import PipelineError
+
 _TETHER = """
 import ctypes, os, signal, sys
 if sys.platform == "linux":
@@ -100,3 +102,31 @@ class Child:
         """Kill it at once: `kill -9`."""
         self.send(signal.SIGKILL)
         return await self.wait()
+
+
+class CommandFailed(PipelineError):
+    """A command ended with an error; the text is the last of what it printed."""
+
+
+async def run(command: Sequence[str], *, log: Path) -> str:
+    """Run a command to its end and return what it printed.
+
+    Raises:
+        CommandFailed: Its exit code is not 0.
+    """
+    child = Child(command, log=log)
+    try:
+        code = await child.wait()
+    except asyncio.CancelledError:
+        await child.kill()
+        raise
+    output = child.output()
+    if code != 0:
+        raise CommandFailed(last_lines(output) or f"it ended with {code} and printed nothing.")
+    return output
+
+
+def last_lines(output: str, count: int = 5) -> str:
+    """The end of an output on one line, for an error."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return " / ".join(lines[-count:])

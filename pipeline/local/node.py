@@ -5,15 +5,13 @@ import signal
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from pipeline.local.broker import BrokerFailed
-from pipeline.local.child import Child
+from pipeline.local.child import Child, last_lines
 from pipeline.settings import KafkaSettings
 from pipeline.stream.connection import check_connection
 from pipeline.stream.connection_errors import ConnectionFailed
-
-_POLL = 0.01
-_LAST_LINES = 5
 
 
 class ProcessNode(ABC):
@@ -25,6 +23,9 @@ class ProcessNode(ABC):
         start_within: Seconds it has to answer.
         stop_within: Seconds it has to end cleanly.
     """
+
+    poll: ClassVar[float] = 0.01
+    """Seconds between two looks at whether it answers yet."""
 
     def __init__(self, name: str, *, log: Path, start_within: float, stop_within: float) -> None:
         self._name = name
@@ -71,11 +72,12 @@ class ProcessNode(ABC):
         try:
             async with asyncio.timeout(self._start_within):
                 while not await self._answers():  # noqa: ASYNC110 - another process's state
-                    await asyncio.sleep(_POLL)
+                    await asyncio.sleep(self.poll)
         except TimeoutError:
+            printed = self._tail()
             await self.kill()
             raise BrokerFailed(
-                f"{self._name} does not answer after {self._start_within:g} s: {self._tail()}"
+                f"{self._name} does not answer after {self._start_within:g} s: {printed}"
             ) from None
         except asyncio.CancelledError:
             await self.kill()
@@ -125,9 +127,9 @@ class ProcessNode(ABC):
 
     def _tail(self) -> str:
         """The last lines it printed, for the error that says it failed."""
-        lines = [line.strip() for line in self._log.read_text(errors="replace").splitlines()]
-        told = [line for line in lines if line and not self._is_noise(line)]
-        return " / ".join(told[-_LAST_LINES:]) or "it printed nothing."
+        output = "" if self._child is None else self._child.output()
+        return last_lines(self._told(output)) or "it printed nothing."
 
-    def _is_noise(self, line: str) -> bool:  # noqa: ARG002 - for subclasses
-        return False
+    def _told(self, output: str) -> str:
+        """What of its output is worth telling; for subclasses."""
+        return output

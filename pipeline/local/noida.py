@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from pipeline.local.broker import BrokerFailed
+from pipeline.local.broker import BrokerFailed, BrokerMissing
 from pipeline.local.node import ProcessNode
 from pipeline.settings import KafkaSettings
 
 _LISTENS = re.compile(r"^\s*kafka\s+127\.0\.0\.1:(\d+)\s*$", re.MULTILINE)
+_LOADER_WARNING = re.compile(r"^.*weak version `GLIBC_.*$", re.MULTILINE)
+"""Of an optional symbol, on systems where it runs well without."""
 
 
 class NoidaBroker:
@@ -64,7 +66,8 @@ class NoidaBroker:
         """Start it and wait until it answers.
 
         Raises:
-            BrokerFailed: It is not installed, ended, or did not answer in time.
+            BrokerMissing: It is not installed.
+            BrokerFailed: It ended, or did not answer in time.
         """
         program = _program()
         if self._temporary:
@@ -133,15 +136,14 @@ class NoidaNode(ProcessNode):
         self._port = int(listens[1])
         return True
 
-    def _is_noise(self, line: str) -> bool:
-        # A warning of the loader about an optional symbol, on systems where it runs well.
-        return "weak version `GLIBC_" in line
+    def _told(self, output: str) -> str:
+        return _LOADER_WARNING.sub("", output)
 
 
 def _program() -> Path:
     package = importlib.util.find_spec("noida_db")
     if package is None or package.origin is None:
-        raise BrokerFailed(
+        raise BrokerMissing(
             "The embedded broker is not installed: install haiku-pipeline with the extra 'local', "
             "or set kafka.bootstrap_servers to a broker that runs."
         )

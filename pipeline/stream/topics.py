@@ -203,19 +203,6 @@ class Topics:
             for name in names
         ]
 
-    async def delete(self, names: Collection[str]) -> None:
-        """Remove topics with their records, where they exist.
-
-        Raises:
-            TopicsFailed: The brokers refuse.
-        """
-        present = set(names) & set(await self._metadata())
-        if present:
-            response = await self._admin.delete_topics(sorted(present))
-            for name, code, *_ in response.topic_error_codes:
-                if for_code(code) is not NoError:
-                    raise TopicsFailed(f"Topic {name} cannot be deleted: {for_code(code).message}.")
-
     async def _create(self, names: Sequence[str]) -> set[str]:
         if not names:
             return set()

@@ -128,15 +128,3 @@ async def test_the_brokers_default_factor_can_be_asked_for(
         topics = Topics(admin, TopicSettings(partitions=2, replication_factor=-1))
         await topics.create([name])
         assert (await topics.describe([name]))[name].replication_factor == 1
-
-
-async def test_a_deleted_topic_is_gone_and_deleting_it_again_is_fine(
-    any_broker: LocalBroker, fresh_name: FreshName
-) -> None:
-    name = fresh_name("gone")
-    async with admin_client(any_broker.settings) as admin:
-        topics = Topics(admin, WANTED)
-        await topics.create([name])
-        await topics.delete([name])
-        await topics.delete([name])
-        assert name not in await topics.names()

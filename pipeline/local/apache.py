@@ -1,0 +1,297 @@
+"""A real Apache Kafka in KRaft mode on this machine, for what the embedded broker cannot show.
+
+Environment: see `pipeline.local.java`, and
+
+    PIPELINE_LOCAL_KAFKA_JAVA_OPTIONS: Of each node; by default a small heap, and only the quick
+        compiler, which halves what a start costs.
+"""
+
+import asyncio
+import base64
+import os
+import secrets
+import shlex
+import shutil
+import tempfile
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from aiokafka.admin import AIOKafkaAdminClient
+from pydantic import SecretStr
+
+from pipeline.local.apache_config import ClusterPlan, NodePlan, Security
+from pipeline.local.broker import BrokerFailed
+from pipeline.local.child import CommandFailed, run
+from pipeline.local.java import find_java, find_kafka, kafka_version
+from pipeline.local.node import ProcessNode
+from pipeline.local.ports import free_ports
+from pipeline.settings import KafkaSettings
+from pipeline.stream.connection import admin_client
+
+USER = "pipeline"
+"""The user of a secured cluster that may do everything."""
+GUEST = "guest"
+"""One that is let in and may do nothing."""
+
+_ATTEMPTS = 3
+_PORTS_TAKEN = "Address already in use"
+_POLL = 0.05
+_COMPLETE_WITHIN = 60.0
+_JAVA_OPTIONS = "-Xmx320m -XX:TieredStopAtLevel=1"
+_CA_FILE = "ca.pem"
+
+
+class ApacheKafka:
+    """One or three nodes, each a broker and a controller, with data that is thrown away.
+
+    Args:
+        nodes: How many.
+        secure: TLS and SASL (SCRAM-SHA-512 and PLAIN) with authorization, instead of plain text.
+        port: Of the first node's listener, the others follow; 0 for free ones.
+        configs: Brokers' configuration on top of what every local Kafka gets.
+    """
+
+    def __init__(
+        self,
+        *,
+        nodes: int = 1,
+        secure: bool = False,
+        port: int = 0,
+        configs: Mapping[str, str] | None = None,
+    ) -> None:
+        self._count = nodes
+        self._secure = secure
+        self._port = port
+        self._configs = dict(configs or {})
+        self._directory: Path | None = None
+        self._passwords = {user: secrets.token_urlsafe(16) for user in (USER, GUEST)}
+        self._nodes: tuple[KafkaNode, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Apache Kafka, with its version."""
+        return f"Apache Kafka {kafka_version()}"
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """host:port of every node."""
+        return self.settings.bootstrap_servers
+
+    @property
+    def settings(self) -> KafkaSettings:
+        """Settings that reach it, as the user who may do everything."""
+        return self.settings_of(USER)
+
+    @property
+    def topic_configs(self) -> Mapping[str, str]:
+        """None."""
+        return {}
+
+    @property
+    def nodes(self) -> Sequence["KafkaNode"]:
+        """The nodes; node number n is the one before index n."""
+        return self._nodes
+
+    def settings_of(self, user: str) -> KafkaSettings:
+        """Settings that reach it as `user`, where there are users."""
+        if self._directory is None or not self._nodes:
+            raise BrokerFailed("Apache Kafka is not started.")
+        ports = [node.port for node in self._nodes]
+        return self._reaching(self._directory, ports, user)
+
+    async def start(self) -> None:
+        """Start all nodes and wait until each knows the others.
+
+        Raises:
+            BrokerMissing: Java or Maven is missing.
+            BrokerFailed: A node ended, or did not answer in time; nothing is left running.
+        """
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                await self._start()
+            except BrokerFailed as failure:
+                await self.stop()
+                # Somebody may have taken a free port between its choice and its use.
+                if self._port or _PORTS_TAKEN not in str(failure) or attempt == _ATTEMPTS:
+                    raise
+            except BaseException:
+                await self.stop()
+                raise
+            else:
+                return
+
+    async def stop(self) -> None:
+        """End all nodes, without ceremony as their data is thrown away, and remove it."""
+        for node in self._nodes:
+            await node.kill()
+        self._nodes = ()
+        if self._directory is not None:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            self._directory = None
+
+    async def __aenter__(self) -> Self:
+        """Start."""
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop."""
+        await self.stop()
+
+    async def _start(self) -> None:
+        java, libs = await find_java(), await find_kafka()
+        self._directory = directory = Path(tempfile.mkdtemp(prefix="haiku-pipeline-kafka-"))
+        security = await self._make_keys(java, directory) if self._secure else None
+        plan = self._plan(directory, security)
+        self._nodes = tuple(
+            KafkaNode(java, libs, each, self._reaching(directory, [each.client_port], USER))
+            for each in plan.nodes
+        )
+        for each in plan.nodes:
+            each.directory.mkdir()
+            (each.directory / "server.properties").write_text(plan.server_properties(each))
+        await self._format()
+        for node in self._nodes:
+            node.spawn()
+        for node in self._nodes:
+            await node.ready()
+        await self._complete()
+
+    async def _format(self) -> None:
+        cluster = _cluster_id()
+        users = self._passwords if self._secure else {}
+        try:
+            async with asyncio.TaskGroup() as group:
+                for node in self._nodes:
+                    group.create_task(node.format(cluster, users))
+        except* CommandFailed as failed:
+            raise BrokerFailed(
+                f"The data of Apache Kafka cannot be prepared: {failed.exceptions[0]}"
+            ) from None
+
+    async def _complete(self) -> None:
+        """Wait until every node is in the metadata of the cluster."""
+        async with admin_client(self.settings) as admin:
+            try:
+                async with asyncio.timeout(_COMPLETE_WITHIN):
+                    while await _brokers(admin) < self._count:  # noqa: ASYNC110 - others' state
+                        await asyncio.sleep(_POLL)
+            except TimeoutError:
+                raise BrokerFailed(
+                    f"Not all of {self._count} nodes of Apache Kafka have found each other after "
+                    f"{_COMPLETE_WITHIN:g} s."
+                ) from None
+
+    def _plan(self, directory: Path, security: Security | None) -> ClusterPlan:
+        free = free_ports(3 * self._count)
+        if self._port:
+            free[: self._count] = range(self._port, self._port + self._count)
+        ports = zip(*(free[n * self._count :][: self._count] for n in range(3)), strict=True)
+        nodes = tuple(
+            NodePlan(number, directory / f"node-{number}", client, internal, controller)
+            for number, (client, internal, controller) in enumerate(ports, 1)
+        )
+        return ClusterPlan(nodes, security, self._configs)
+
+    def _reaching(self, directory: Path, ports: Sequence[int], user: str) -> KafkaSettings:
+        servers = ",".join(f"127.0.0.1:{port}" for port in ports)
+        if not self._secure:
+            return KafkaSettings(bootstrap_servers=servers)
+        return KafkaSettings(
+            bootstrap_servers=servers,
+            security_protocol="SASL_SSL",
+            sasl_username=user,
+            sasl_password=SecretStr(self._passwords[user]),
+            ssl_ca_file=directory / _CA_FILE,
+        )
+
+    async def _make_keys(self, java: Path, directory: Path) -> Security:
+        """A key with a certificate of its own signing, which clients trust as their CA."""
+        keystore = directory / "brokers.p12"
+        password = secrets.token_urlsafe(16)
+        keytool = [
+            *(str(java.with_name("keytool")), "-alias", "brokers"),
+            *("-keystore", str(keystore), "-storetype", "PKCS12", "-storepass", password),
+        ]
+        making = [
+            *("-genkeypair", "-keyalg", "EC", "-groupname", "secp256r1", "-validity", "30"),
+            *("-dname", "CN=haiku-pipeline local Kafka", "-ext", "bc:critical=ca:true"),
+            *("-ext", "san=ip:127.0.0.1,dns:localhost"),
+        ]
+        exporting = ["-exportcert", "-rfc", "-file", str(directory / _CA_FILE)]
+        try:
+            for command in (making, exporting):
+                await run([*keytool, *command], log=directory / "keytool.log")
+        except CommandFailed as failed:
+            raise BrokerFailed(f"No key can be made for Apache Kafka: {failed}") from failed
+        return Security(keystore, password, self._passwords)
+
+
+class KafkaNode(ProcessNode):
+    """One process of Apache Kafka, broker and controller."""
+
+    poll = _POLL
+
+    def __init__(self, java: Path, libs: Path, plan: NodePlan, settings: KafkaSettings) -> None:
+        super().__init__(
+            f"Apache Kafka (node {plan.number})",
+            log=plan.directory / "kafka.log",
+            start_within=120,
+            stop_within=30,
+        )
+        self._java = java
+        self._libs = libs
+        self._plan = plan
+        self._settings = settings
+
+    @property
+    def settings(self) -> KafkaSettings:
+        """Settings that reach this node alone."""
+        return self._settings
+
+    @property
+    def port(self) -> int:
+        """Where clients reach it."""
+        return self._plan.client_port
+
+    async def format(self, cluster: str, users: Mapping[str, str]) -> None:
+        """Prepare its data, once, before the first start.
+
+        Raises:
+            CommandFailed: Kafka's own tool refuses.
+        """
+        scram = [
+            f"--add-scram=SCRAM-SHA-512=[name={user},password={password}]"
+            for user, password in users.items()
+        ]
+        command = [
+            *self._program("kafka.tools.StorageTool", "-XX:TieredStopAtLevel=1"),
+            *("format", f"--cluster-id={cluster}", f"--config={self._config}", *scram),
+        ]
+        await run(command, log=self._plan.directory / "format.log")
+
+    def _command(self) -> Sequence[str]:
+        options = os.environ.get("PIPELINE_LOCAL_KAFKA_JAVA_OPTIONS", _JAVA_OPTIONS)
+        return [*self._program("kafka.Kafka", *shlex.split(options)), str(self._config)]
+
+    @property
+    def _config(self) -> Path:
+        return self._plan.directory / "server.properties"
+
+    def _program(self, main: str, *options: str) -> list[str]:
+        return [
+            *(str(self._java), *options, "-XX:+UseSerialGC", "-XX:-UsePerfData"),
+            *("-XX:+ExitOnOutOfMemoryError", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"),
+            *("-cp", f"{self._libs}/*", main),
+        ]
+
+
+async def _brokers(admin: AIOKafkaAdminClient) -> int:
+    return len((await admin.describe_cluster())["brokers"])
+
+
+def _cluster_id() -> str:
+    """A random one, so that nodes of another cluster on the same ports are not taken for ours."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
