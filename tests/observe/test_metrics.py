@@ -124,6 +124,17 @@ def test_a_call_without_a_known_price_is_not_free(
     assert seen.by(catalogue.COST, "model") == {}
 
 
+def test_what_may_have_been_billed_is_kept_apart_from_what_was(
+    metrics: Metrics, registry: CollectorRegistry
+) -> None:
+    metrics.maybe_billed("tickets", "m", usd=Decimal("0.002"))
+    metrics.maybe_billed("tickets", "m", usd=None)
+    seen = reading(registry)
+    assert seen.total(catalogue.MAYBE_BILLED, model="m") == 0.002
+    assert seen.total(catalogue.UNPRICED, model="m") == 1
+    assert seen.total(catalogue.COST) == 0
+
+
 def test_limits_waits_reuse_and_spending_are_published(
     metrics: Metrics, registry: CollectorRegistry
 ) -> None:
