@@ -6,6 +6,9 @@ POLL_RECORDS = 100
 """Records that one poll brings at most. A gate closes that much below its limit, so that the
 poll that is under way when it closes cannot overshoot."""
 
+_FIRST_GUESS = 1 << 14
+"""Bytes that a record is taken for before one was seen."""
+
 
 class FlowGate:
     """Closes at a high-water mark and opens again at a low one.
@@ -117,19 +120,19 @@ class Flow:
         # busy while the next poll is on its way.
         self._active = FlowGate(limits.active, step=limits.poll_records, reopen=0.75)
         self._bytes = FlowGate(limits.held_bytes, step=0)
+        self._mean_bytes = _FIRST_GUESS
 
     def update(self, total: Load) -> bool:
         """Look at the load of all partitions; returns whether any may bring more."""
+        if total.held:
+            self._mean_bytes = total.held_bytes / total.held
         active = self._active.update(total.active)
         return self._bytes.update(total.held_bytes) and active
 
     def poll_records(self, total: Load) -> int:
-        """How many records the next poll may bring: fewer where they are large."""
-        records = self._limits.poll_records
-        if not total.held_bytes:
-            return records
-        room = max(0, self._limits.held_bytes - total.held_bytes)
-        return max(1, min(records, room * total.held // total.held_bytes))
+        """How many records the next poll may bring: fewer where they have been large."""
+        room = self._limits.held_bytes - total.held_bytes
+        return max(1, min(self._limits.poll_records, int(room / max(1, self._mean_bytes))))
 
     def share(self, total: Load, partitions: int) -> int:
         """The active records up to which a partition may bring more.

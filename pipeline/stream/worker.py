@@ -313,7 +313,7 @@ class PartitionWorker:
     async def _linger(self, due: float) -> None:
         """Wait for more results: they cost no more together."""
         while not self._is_drained() and self.uncommitted < self._tools.pace.commit_count:
-            pause = due - self._now()
+            pause = min(due, self._deadline) - self._now()
             if pause <= 0:
                 return
             await self._sleep(pause)

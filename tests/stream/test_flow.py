@@ -82,7 +82,19 @@ def test_once_all_slots_are_taken_each_partition_has_its_share() -> None:
 
 def test_large_records_are_polled_a_few_at_a_time() -> None:
     flow = Flow(LIMITS)
-    assert flow.poll_records(Load()) == 100
-    assert flow.poll_records(Load(held=10, held_bytes=10 * 1000)) == 100
-    assert flow.poll_records(Load(held=1, held_bytes=1 << 18)) == 3
-    assert flow.poll_records(Load(held=1, held_bytes=1 << 20)) == 1
+    large = Load(held=1, held_bytes=1 << 18)
+    flow.update(large)
+    assert flow.poll_records(large) == 3
+    assert flow.poll_records(Load()) == 4
+    assert flow.poll_records(Load(held=4, held_bytes=1 << 20)) == 1
+
+
+def test_small_records_are_polled_many_at_a_time() -> None:
+    flow = Flow(LIMITS)
+    small = Load(held=10, held_bytes=10_000)
+    flow.update(small)
+    assert flow.poll_records(small) == 100
+
+
+def test_what_was_never_seen_is_not_taken_for_small() -> None:
+    assert Flow(LIMITS).poll_records(Load()) == 64

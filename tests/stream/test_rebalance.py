@@ -1,0 +1,176 @@
+"""Joining, leaving, being taken for dead: what is repeated, what is kept, who publishes."""
+
+import asyncio
+
+import pytest
+
+from pipeline.settings import Delivery
+from pipeline.stream.brokers import TopicPartition
+from tests.stream.virtual import virtual_time
+from tests.stream.workbench import GROUP, Bench, Notes, running, until
+
+
+def values(count: int) -> list[bytes]:
+    return [b"%d" % number for number in range(count)]
+
+
+@pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
+def test_no_call_is_repeated_for_what_was_drained_in_time(delivery: Delivery) -> None:
+    @virtual_time
+    async def scenario() -> None:
+        bench = Bench(partitions=4)
+        bench.handler.seconds = 2
+        one = bench.engine(delivery=delivery, drain_budget=5).start()
+        bench.publish(*values(200))
+        await until(lambda: len(bench.output()) > 20)
+        two = bench.engine(process="two", delivery=delivery, drain_budget=5).start()
+        await until(lambda: bench.broker.group(GROUP).generation == 2)
+        owners = bench.broker.group(GROUP).owners
+        assert sorted(owners.values()) == ["one", "one", "two", "two"]
+        await asyncio.sleep(1)
+        await one.stop()
+        await until(lambda: len(bench.output()) == 200)
+        await two.stop()
+        assert sorted(bench.output(), key=lambda value: int(value or 0)) == values(200)
+        assert set(bench.handler.calls.values()) == {1}
+
+    scenario()
+
+
+@virtual_time
+async def test_a_call_that_outlasts_the_budget_is_kept_where_its_partition_comes_back() -> None:
+    bench = Bench(partitions=2)
+    one = bench.engine(drain_budget=0.5).start()
+    await until(lambda: one.engine.status().is_ready)
+    for number in range(20):
+        bench.handler.hold(b"%d" % number)
+    bench.publish(*values(20))
+    await until(lambda: bench.handler.running == 20)
+    two = bench.engine(process="two", drain_budget=0.5).start()
+    await until(lambda: bench.broker.group(GROUP).generation == 2)
+    stayed = [p for p, owner in bench.broker.group(GROUP).owners.items() if owner == "one"]
+    assert len(stayed) == 1
+    await until(lambda: bench.handler.running == 20)
+    for number in range(20):
+        bench.handler.hold(b"%d" % number).set()
+    await until(lambda: len(bench.output()) == 20)
+    moved = 20 - bench.broker.bounds(stayed[0]).end
+    assert sum(bench.handler.calls.values()) == 20 + moved
+    assert bench.handler.cancelled == moved
+    assert sorted(bench.output(), key=lambda value: int(value or 0)) == values(20)
+    await one.stop()
+    await two.stop()
+
+
+@virtual_time
+async def test_what_was_done_by_the_deadline_is_committed_although_others_still_run() -> None:
+    bench = Bench()
+    bench.handler.hold(b"slow")
+    one = bench.engine(drain_budget=1, commit_interval=50).start()
+    await until(lambda: one.engine.status().is_ready)
+    await asyncio.sleep(1)
+    bench.publish(b"slow", b"fast")
+    await asyncio.sleep(1)
+    started = asyncio.get_running_loop().time()
+    await one.stop()
+    assert asyncio.get_running_loop().time() - started == pytest.approx(1, abs=0.1)
+    assert bench.output() == [b"fast"]
+    assert bench.committed() == 0
+    assert bench.handler.cancelled == 1
+    bench.handler.hold(b"slow").set()
+    two = bench.engine(process="two").start()
+    await until(lambda: bench.committed() == 2)
+    await two.stop()
+    assert bench.handler.calls == {b"slow": 2, b"fast": 1}
+
+
+@virtual_time
+async def test_while_it_drains_nothing_new_is_started() -> None:
+    bench = Bench()
+    release = bench.handler.hold(b"0")
+    one = bench.engine(drain_budget=5, ordering="partition").start()
+    bench.publish(*values(3))
+    await until(lambda: bench.handler.running == 1)
+    one.stopping.set()
+    await asyncio.sleep(1)
+    bench.publish(b"late")
+    release.set()
+    await one.ended()
+    assert bench.handler.calls == {b"0": 1}
+    assert bench.output() == [b"0"]
+
+
+@virtual_time
+async def test_a_process_that_was_frozen_and_replaced_publishes_nothing() -> None:
+    bench, notes = Bench(), Notes()
+    one = bench.engine(observer=notes).start()
+    await until(lambda: one.engine.status().is_ready)
+    held = bench.handler.hold(b"a")
+    bench.publish(b"a")
+    await until(lambda: bench.handler.running == 1)
+    one.brokers.link.freeze()
+    held.set()
+    two = bench.engine(process="two").start()
+    await until(lambda: bench.output() == [b"a"])
+    one.brokers.link.thaw()
+    await until(lambda: bench.broker.group(GROUP).generation == 3)
+    await asyncio.sleep(5)
+    bench.publish(b"b")
+    await until(lambda: b"b" in bench.output())
+    await asyncio.sleep(5)
+    assert bench.output() == [b"a", b"b"]
+    assert notes.failed == {"fenced": 1}
+    await one.stop()
+    await two.stop()
+
+
+@virtual_time
+async def test_a_transaction_that_took_too_long_is_looked_up_and_done_again() -> None:
+    """Brokers fence a producer for that too, although its partition is still its own."""
+    bench, notes = Bench(), Notes()
+    one = bench.engine(observer=notes).start()
+    await until(lambda: bench.committed() == 0)
+    bench.publish(b"a", b"b", key=b"same")
+    transactional_id = f"{GROUP}-in/0"
+    bench.broker.init_producer(transactional_id)
+    await until(lambda: bench.committed() == 2)
+    assert bench.output() == [b"a", b"b"]
+    assert set(bench.handler.calls.values()) == {1}
+    assert notes.failed == {"fenced": 1}
+    await one.stop()
+
+
+@virtual_time
+async def test_a_member_without_partitions_is_ready() -> None:
+    bench = Bench()
+    async with running(bench), running(bench, process="two") as two:
+        await asyncio.sleep(100)
+        assert two.engine.status().is_ready
+        assert two.engine.status().partitions == ()
+
+
+@virtual_time
+async def test_leaving_hands_the_partitions_over_at_once() -> None:
+    bench = Bench()
+    one = bench.engine().start()
+    await until(lambda: one.engine.status().is_ready)
+    two = bench.engine(process="two").start()
+    await until(lambda: two.engine.status().is_ready)
+    await one.stop()
+    started = asyncio.get_running_loop().time()
+    bench.publish(b"a")
+    await until(lambda: bench.output() == [b"a"])
+    assert asyncio.get_running_loop().time() - started < 5
+    await two.stop()
+
+
+@virtual_time
+async def test_rebalances_are_told() -> None:
+    bench, notes = Bench(partitions=3), Notes()
+    one = bench.engine(observer=notes).start()
+    await until(lambda: one.engine.status().is_ready)
+    async with running(bench, process="two"):
+        await until(lambda: notes.rebalances == [3, 2])
+    await until(lambda: notes.rebalances == [3, 2, 3])
+    assert TopicPartition("in", 0) in bench.broker.group(GROUP).owners
+    await one.stop()
