@@ -1,5 +1,6 @@
 """From a request to its answer: reads the files, then fills the schema."""
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -14,14 +15,17 @@ from pipeline.local.simulated.request import MessageRequest
 
 
 class Answerer:
-    """Answers requests of all models.
+    """Answers requests of all models; the same request is read once.
 
     Args:
         files: Reads images and PDF files.
+        kept: Answers that are kept.
     """
 
-    def __init__(self, files: FileReader) -> None:
+    def __init__(self, files: FileReader, kept: int = 5000) -> None:
         self._files = files
+        self._kept = kept
+        self._answers: OrderedDict[tuple[Line, str], Any] = OrderedDict()
         self._readers: Mapping[Line, Reader] = MappingProxyType(
             {line: Reader(skill) for line, skill in SKILLS.items()}
         )
@@ -32,7 +36,14 @@ class Answerer:
         Raises:
             ApiError: 400, where a file cannot be read.
         """
-        content = await self._content(request)
+        key = (request.model.line, request.digest)
+        if key not in self._answers:
+            self._answers[key] = self._read(request, await self._content(request))
+            if len(self._answers) > self._kept:
+                self._answers.popitem(last=False)
+        return self._answers[key]
+
+    def _read(self, request: MessageRequest, content: Content) -> Any:  # noqa: ANN401 - as above
         reader = self._readers[request.model.line]
         if request.schema is None:
             return reader.write(content)

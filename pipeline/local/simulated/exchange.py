@@ -42,7 +42,6 @@ class Exchange:
     def __init__(self, control: Control, answerer: Answerer) -> None:
         self._control = control
         self._answerer = answerer
-        self._calls = 0
 
     async def run(
         self,
@@ -50,6 +49,7 @@ class Exchange:
         scope: str,
         faults: Sequence[Fault] = (),
         *,
+        message_id: str,
         batch: bool = False,
     ) -> Exchanged:
         """Answer a valid request, as slowly as is set.
@@ -58,6 +58,7 @@ class Exchange:
             request: What is asked.
             scope: Who asks: keys share no prompt cache.
             faults: What goes wrong with the answer.
+            message_id: Of the answer.
             batch: Without rate limits and delay.
 
         Raises:
@@ -84,9 +85,8 @@ class Exchange:
                 now=control.clock(),
             )
             await self._wait_until(started + total)
-        self._calls += 1
-        message_id = f"msg_simulated_{self._calls:012d}"
-        return Exchanged(made.message(request, use, message_id), made, use)
+        tier = "batch" if batch else "standard"
+        return Exchanged(made.message(request, use, message_id, tier), made, use)
 
     async def _reply(self, request: MessageRequest, faults: Sequence[Fault]) -> Reply:
         if asks_for_reasoning(request):

@@ -19,13 +19,17 @@ BEFORE = frozenset({
 """Kinds that happen instead of an answer: nothing is answered, nothing is billed."""
 AFTER = frozenset({"disconnect_midway", "malformed", "refusal", "cut_off", "no_text", "case"})
 """Kinds that spoil an answer which is billed."""
+IN_BATCHES = frozenset({"expired", "errored"})
+"""Kinds that befall requests in batches only, and are not billed."""
 MODIFIERS = frozenset({"slow"})
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "errors": ("overloaded", "server_error", "unavailable", "timeout", "html", "disconnect"),
     "spoiled": ("malformed", "refusal", "cut_off", "no_text"),
 }
 """Kinds that stand for one of several, drawn for each call."""
-KINDS = frozenset(BEFORE | AFTER | MODIFIERS | set(GROUPS))
+KINDS = frozenset(BEFORE | AFTER | IN_BATCHES | MODIFIERS | set(GROUPS))
+_IN_CALLS = KINDS - IN_BATCHES
+_IN_BATCH = (AFTER | IN_BATCHES | {"spoiled"}) - {"disconnect_midway"}
 _ALWAYS = frozenset({"outage", "gone"})
 
 
@@ -142,15 +146,20 @@ class Faults:
 
     def draw(self, model: str | None, now: float) -> Sequence[Fault]:
         """What goes wrong with this call: at most one fault, and any number of `slow`."""
-        if not self._running:
-            return ()
+        return self._draw(model, now, _IN_CALLS) if self._running else ()
+
+    def draw_for_batch(self, model: str | None, now: float) -> Sequence[Fault]:
+        """What goes wrong with this request of a batch."""
+        return self._draw(model, now, _IN_BATCH) if self._running else ()
+
+    def _draw(self, model: str | None, now: float, kinds: frozenset[str]) -> Sequence[Fault]:
         drawn: list[Fault] = []
         failed = False
         for run in self._running:
             modifier = run.fault.kind in MODIFIERS
-            if (failed and not modifier) or not run.applies(model, now):
+            if run.fault.kind not in kinds or (failed and not modifier):
                 continue
-            if run.fault.share < 1 and self._random.random() >= run.fault.share:
+            if not run.applies(model, now) or self._random.random() >= run.fault.share:
                 continue
             if run.left is not None:
                 run.left -= 1

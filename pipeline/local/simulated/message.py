@@ -42,7 +42,9 @@ class Reply:
     stop_details: dict[str, Any] | None = None
     billed: bool = True
 
-    def message(self, request: MessageRequest, use: CacheUse, message_id: str) -> dict[str, Any]:
+    def message(
+        self, request: MessageRequest, use: CacheUse, message_id: str, tier: str
+    ) -> dict[str, Any]:
         """The response body."""
         return {
             "id": message_id,
@@ -63,7 +65,7 @@ class Reply:
                 },
                 "output_tokens": self.output_tokens,
                 "output_tokens_details": {"thinking_tokens": self.thinking_tokens},
-                "service_tier": "standard",
+                "service_tier": tier,
             },
         }
 

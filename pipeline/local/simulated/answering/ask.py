@@ -19,12 +19,14 @@ class Ask:
         schema: Its schema, references and the null alternative resolved.
         nullable: Whether null is an answer.
         said: What the prompt says of it.
+        memo: What was worked out once: a question is asked of many contents.
     """
 
     name: str
     schema: Mapping[str, Any]
     nullable: bool = False
     said: str = ""
+    memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def words(self) -> str:

@@ -1,7 +1,7 @@
 """Finds the fields of business documents: dates, parties, numbers, amounts, positions."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +10,7 @@ from pipeline.local.simulated.answering.document import Document
 from pipeline.local.simulated.answering.numbers import Number, find_numbers, prints_commas
 from pipeline.local.simulated.answering.tables import Position
 
+_Finder = Callable[[Ask, Document], Found]
 _Roles = Sequence[tuple[str, str]]
 _DATES: _Roles = (
     ("due_date", r" (?:due|payable|deadline|pay by|expiry|expires|faellig) "),
@@ -44,8 +45,6 @@ _IS_AMOUNT = re.compile(
     r"fees?|allowances?|charges?|discounts?|shipping|deposit) "
 )
 _ZERO_IF_NONE = re.compile(r"\b0 (?:if|where|when|for) (?:none|nothing|there|not)", re.IGNORECASE)
-_WHOLE_NAME = re.compile(r"\bfull\b|\bwith address\b", re.IGNORECASE)
-_TOTALS = frozenset({"net", "tax", "gross"})
 _SELDOM = frozenset({"prepaid", "allowances", "charges", "due_date", "due"})
 _POSITION_PARTS: _Roles = (
     ("unit_price", r" (?:unit|each|per|single|price|rate) "),
@@ -56,20 +55,34 @@ _POSITION_PARTS: _Roles = (
 
 def find_in_document(ask: Ask, document: Document) -> Found | None:
     """The value of a property that business documents have; None where it is no such property."""
+    if "in_document" not in ask.memo:
+        ask.memo["in_document"] = _finder(ask)
+    finder: _Finder | None = ask.memo["in_document"]
+    return None if finder is None else finder(ask, document)
+
+
+def _finder(ask: Ask) -> _Finder | None:
     if ask.schema.get("format") == "date" or _IS_DATE.search(ask.words):
-        return _date(ask, document)
+        return _date
     if " currency " in ask.words:
-        code, sure = document.currency
-        return Found(code, sure)
-    if _IS_IDENTIFIER.search(ask.words) and ask.kind == "string":
-        return _identifier(ask, document)
-    role = _role(_PARTIES, ask.words)
-    if role is not None and ask.kind == "string":
-        name, sure = document.party(role)
-        return Found(name, sure)
-    if _IS_AMOUNT.search(ask.words) and (ask.kind != "string" or _speaks_of_money(ask)):
-        return _amount(ask, document)
-    return None
+        return _currency
+    if ask.kind == "string":
+        if _IS_IDENTIFIER.search(ask.words):
+            return _identifier
+        if _role(_PARTIES, ask.words) is not None:
+            return _party
+    speaks_of_money = ask.kind != "string" or _speaks_of_money(ask)
+    return _amount if _IS_AMOUNT.search(ask.words) and speaks_of_money else None
+
+
+def _currency(ask: Ask, document: Document) -> Found:  # noqa: ARG001 - a finder takes both
+    code, sure = document.currency
+    return Found(code, sure)
+
+
+def _party(ask: Ask, document: Document) -> Found:
+    name, sure = document.party(_role(_PARTIES, ask.words) or "vendor")
+    return Found(name, sure)
 
 
 def seldom_printed(name: str) -> bool:

@@ -1,7 +1,8 @@
 """Choices between given values: scales, codes, yes or no, and at last labels by similarity."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 from pipeline.local.simulated.answering import scales
 from pipeline.local.simulated.answering.ask import Ask, Found
@@ -69,14 +70,8 @@ def _by_scale(ask: Ask, names: Sequence[str], content: Content) -> Found | None:
 
 
 def _by_code(names: Sequence[str], content: Content, document: Document) -> Found | None:
-    by_name = {name.lower(): name for name in names}
-    languages = {
-        code: by_name[form]
-        for code, full in NAMES.items()
-        for form in (code, full)
-        if form in by_name
-    }
-    if len(languages) * 2 > len(names) and len(names) > 1:
+    languages = _languages(tuple(names))
+    if languages:
         code, sure = detect_language(content.text)
         rest = next((name for name in names if name not in languages.values()), names[0])
         return Found(languages.get(code or "", rest), sure)
@@ -84,6 +79,19 @@ def _by_code(names: Sequence[str], content: Content, document: Document) -> Foun
         code, sure = document.currency
         return Found(code if code in names else names[0], sure if code in names else 0.3)
     return None
+
+
+@lru_cache(maxsize=1000)
+def _languages(names: tuple[str, ...]) -> Mapping[str, str]:
+    """Language codes to names; empty where most of the names are no languages."""
+    by_name = {name.lower(): name for name in names}
+    found = {
+        code: by_name[form]
+        for code, full in NAMES.items()
+        for form in (code, full)
+        if form in by_name
+    }
+    return found if len(found) * 2 > len(names) else {}
 
 
 def _yes_or_no(ask: Ask, names: Sequence[str], content: Content) -> Found | None:

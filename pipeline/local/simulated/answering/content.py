@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 _WRAPPED = re.compile(
     r"<(?P<tag>[A-Za-z][\w.-]*)(?P<attributes>\s[^<>]*)?>\n?(?P<body>.*?)\n?</(?P=tag)>", re.DOTALL
@@ -53,12 +54,14 @@ class Content:
         legibility: 0 to 1: how well images could be read; 1 where there were none.
         defects: What is wrong with its images as images.
         said: What the asker says in the user turn, around the content.
+        memo: What was worked out once, for whoever needs it again.
     """
 
     passages: tuple[Passage, ...]
     legibility: float = 1.0
     defects: frozenset[str] = frozenset()
     said: str = ""
+    memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def text(self) -> str:

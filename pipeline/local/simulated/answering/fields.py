@@ -92,13 +92,20 @@ TEXT_KINDS: Sequence[Kind] = (
 
 def find_text(ask: Ask, content: Content, document: Document) -> Found:
     """The value of a text property; its value is None where nothing was found."""
-    for kind in TEXT_KINDS:
-        if kind.pattern.search(ask.words):
-            return kind.find(ask, content)
+    if "text" not in ask.memo:
+        ask.memo["text"] = _kind(ask.words), _kind(_bare(ask.description))
+    kinds: tuple[Kind | None, Kind | None] = ask.memo["text"]
+    by_name, by_description = kinds
+    if by_name is not None:
+        return by_name.find(ask, content)
     if (named := document.named([ask.words.strip()])) is not None:
         return Found(named, 0.7)
-    lowered = f" {re.sub(r'[^a-z0-9]+', ' ', ask.description.lower())} "
-    for kind in TEXT_KINDS:
-        if kind.pattern.search(lowered):
-            return kind.find(ask, content)
-    return Found(None, 0.4)
+    return Found(None, 0.4) if by_description is None else by_description.find(ask, content)
+
+
+def _kind(words: str) -> Kind | None:
+    return next((kind for kind in TEXT_KINDS if kind.pattern.search(words)), None)
+
+
+def _bare(text: str) -> str:
+    return f" {re.sub(r'[^a-z0-9]+', ' ', text.lower())} "

@@ -18,10 +18,10 @@ _ENOUGH = 0.34
 
 def decide(ask: Ask, content: Content) -> Found:
     """Answer a yes-or-no property."""
-    for pattern, answer in _ANSWERS:
-        if pattern.search(ask.words):
-            return answer(content)
-    return _similar(ask, content)
+    if "flag" not in ask.memo:
+        ask.memo["flag"] = next((a for pattern, a in _ANSWERS if pattern.search(ask.words)), None)
+    answer: Callable[[Content], Found] | None = ask.memo["flag"]
+    return _similar(ask, content) if answer is None else answer(content)
 
 
 def asks_for_several(ask: Ask) -> bool:

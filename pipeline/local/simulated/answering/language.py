@@ -17,6 +17,17 @@ _SCRIPTS = (
 _LETTERS = {"de": "äöüß", "fr": "çêèàùœ", "es": "ñ¿¡", "pt": "ãõ"}
 
 
+def _languages_of() -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for language, stops in STOP_WORDS.items():
+        for word in stops:
+            found[word] = (*found.get(word, ()), language)
+    return found
+
+
+_LANGUAGES_OF = _languages_of()
+
+
 def detect_language(text: str) -> tuple[str | None, float]:
     """The ISO 639-1 code of a text's language and how sure that is; None where there is no word."""
     sample = text[:5000]
@@ -25,19 +36,19 @@ def detect_language(text: str) -> tuple[str | None, float]:
     found = words(sample)
     if not found:
         return None, 0.0
-    scores: Counter[str] = Counter()
+    scores = dict.fromkeys(STOP_WORDS, 0)
     for word in found:
-        for language, stops in STOP_WORDS.items():
-            if word in stops:
-                scores[language] += 1
-    lowered = sample.lower()
-    for language, letters in _LETTERS.items():
-        scores[language] += sum(lowered.count(letter) for letter in letters)
-    if not scores or not scores.most_common(1)[0][1]:
+        for language in _LANGUAGES_OF.get(word, ()):
+            scores[language] += 1
+    if not sample.isascii():
+        lowered = sample.lower()
+        for language, letters in _LETTERS.items():
+            scores[language] += sum(lowered.count(letter) for letter in letters)
+    best = max(scores, key=scores.__getitem__)
+    top = scores.pop(best)
+    if not top:
         return "en", 0.3
-    (best, top), *rest = scores.most_common(2)
-    margin = (top - (rest[0][1] if rest else 0)) / top
-    return best, min(1.0, 0.5 + margin)
+    return best, min(1.0, 0.5 + (top - max(scores.values())) / top)
 
 
 def _by_script(text: str) -> str | None:

@@ -184,6 +184,12 @@ class Reading:
 
 
 def _is_about_itself(ask: Ask) -> bool:
+    if "about_itself" not in ask.memo:
+        ask.memo["about_itself"] = _speaks_of_the_answer(ask)
+    return bool(ask.memo["about_itself"])
+
+
+def _speaks_of_the_answer(ask: Ask) -> bool:
     if ask.kind == "boolean":
         return flags.asks_for_several(ask) or _UNCLEAR.search(ask.words) is not None
     return _ABOUT_ITSELF.search(ask.words) is not None

@@ -1,7 +1,8 @@
 """Choices that are steps of a scale rather than categories: urgency, mood, legibility."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from pipeline.local.simulated.answering.content import Content
 from pipeline.local.simulated.answering.lexicon import read_cues
@@ -33,11 +34,10 @@ def urgency(content: Content) -> float:
 
 def step_of_urgency(labels: Sequence[str], content: Content) -> tuple[str, float] | None:
     """The label that fits the urgency, and how sure that is; None where they are no such scale."""
-    steps = {label: _step(label) for label in labels}
-    if len([step for step in steps.values() if step is not None]) < 2:  # noqa: PLR2004
+    known = _steps(tuple(labels))
+    if len(known) < 2:  # noqa: PLR2004
         return None
     level = urgency(content)
-    known = {label: step for label, step in steps.items() if step is not None}
     label = min(known, key=lambda name: abs(known[name] - level))
     return label, max(0.4, 0.95 - abs(known[label] - level) * 0.7)
 
@@ -56,18 +56,28 @@ def mood(labels: Sequence[str], content: Content) -> tuple[str, float] | None:
 
 def legibility(labels: Sequence[str], content: Content) -> tuple[str, float] | None:
     """How well it could be read; None where the labels are no such scale."""
-    by_step = {
-        step: label
-        for label in labels
-        for step, names in enumerate((_ILLEGIBLE, _PARTLY, _LEGIBLE))
-        if any(part in names for part in label.lower().split("_"))
-    }
+    by_step = _steps_of_legibility(tuple(labels))
     if len(by_step) < 2:  # noqa: PLR2004
         return None
     share = content.legibility if content.text else 0.0
     wanted = 2 if share >= _WELL_READ else 1 if share >= _PARTLY_READ else 0
     step = min(by_step, key=lambda known: abs(known - wanted))
     return by_step[step], 0.9
+
+
+@lru_cache(maxsize=1000)
+def _steps_of_legibility(labels: tuple[str, ...]) -> Mapping[int, str]:
+    return {
+        step: label
+        for label in labels
+        for step, names in enumerate((_ILLEGIBLE, _PARTLY, _LEGIBLE))
+        if any(part in names for part in label.lower().split("_"))
+    }
+
+
+@lru_cache(maxsize=1000)
+def _steps(labels: tuple[str, ...]) -> Mapping[str, int]:
+    return {label: step for label in labels if (step := _step(label)) is not None}
 
 
 def _step(label: str) -> int | None:

@@ -22,8 +22,10 @@ _GREETING = re.compile(
     r"\b[^.!?]{0,40}[.!,]?$",
     re.IGNORECASE,
 )
+_Weighed = list[tuple[str, dict[str, float]]]
 _SUMMARY_CHARACTERS = 240
 _QUOTE_CHARACTERS = 160
+_MOST_SENTENCES = 200
 
 
 def speaks_to_the_model(text: str) -> bool:
@@ -38,24 +40,41 @@ def ranked(content: Content, *, about: Iterable[str] = ()) -> list[str]:
         content: Where they stand.
         about: Words that count double.
     """
-    sentences = [s for s in content.sentences if not _GREETING.match(s)] or list(content.sentences)
-    counts = Counter(
-        stem(word) for sentence in sentences for word in words(sentence) if not is_stop_word(word)
-    )
-    wanted = {stem(word) for word in about} | {stem(word) for word in words(content.title)}
-    scored = []
-    for position, sentence in enumerate(sentences[:200]):
-        found = [stem(word) for word in words(sentence) if not is_stop_word(word)]
-        if not found:
+    wanted = {stem(word) for word in about}
+    scored: list[tuple[float, int, str]] = []
+    for position, (sentence, weights) in enumerate(_weighed(content)):
+        if not weights:
             continue
-        weight = sum(
-            (1 + math.log(counts[word])) * (2.0 if word in wanted else 1.0) for word in set(found)
-        )
-        score = weight / math.sqrt(len(found) + 4) * (1.25 if position == 0 else 1.0)
-        if speaks_to_the_model(sentence):
-            score *= 0.1
-        scored.append((-score, position, sentence))
+        weight = sum(weights.values()) + sum(weights[word] for word in weights.keys() & wanted)
+        scored.append((-weight / math.sqrt(len(weights) + 4), position, sentence))
     return [sentence for _, _, sentence in sorted(scored)]
+
+
+def _weighed(content: Content) -> _Weighed:
+    """Sentences with the weight of each of their words; made once for a content."""
+    known: _Weighed | None = content.memo.get("sentences")
+    if known is not None:
+        return known
+    sentences = [s for s in content.sentences if not _GREETING.match(s)] or list(content.sentences)
+    stems = [
+        {stem(word) for word in words(sentence) if not is_stop_word(word)}
+        for sentence in sentences[:_MOST_SENTENCES]
+    ]
+    counts = Counter(word for found in stems for word in found)
+    title = {stem(word) for word in words(content.title)}
+    weighed: _Weighed = []
+    for position, (sentence, found) in enumerate(zip(sentences, stems, strict=False)):
+        factor = 1.25 if position == 0 else 1.0
+        if speaks_to_the_model(sentence):
+            factor *= 0.1
+        weighed.append(
+            (
+                sentence,
+                {w: factor * (1 + math.log(counts[w])) * (1 + (w in title)) for w in found},
+            )
+        )
+    content.memo["sentences"] = weighed
+    return weighed
 
 
 def summary(content: Content, count: int = 1) -> str:
