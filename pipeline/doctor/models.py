@@ -7,9 +7,10 @@ from typing import Protocol
 
 from anthropic.resources.messages.messages import DEPRECATED_MODELS
 
-from pipeline.claude.gateway import Gateway, Probe
+from pipeline.claude.gateway import Gateway
 from pipeline.claude.models import base_id
 from pipeline.claude.prices import PriceTable
+from pipeline.claude.status import Probe
 from pipeline.doctor.finding import Finding, failed, ok, warning
 from pipeline.settings import Settings
 

@@ -155,10 +155,6 @@ MAYBE_BILLED = Metric(
     "pipeline_model_maybe_billed_usd_total", "counter", ("stage", "model"), "US dollars",
     "Estimated price of calls that ended without an answer and may have been paid all the same.",
 )  # fmt: skip
-MAYBE_BILLED = Metric(
-    "pipeline_model_maybe_billed_usd_total", "counter", ("stage", "model"), "US dollars",
-    "Estimate for calls that ended without an answer and may have been billed all the same.",
-)  # fmt: skip
 REUSED = Metric(
     "pipeline_answers_reused_total", "counter", ("stage", "model", "kind"), "answers",
     "Answers not paid again: taken from an identical question in flight, in memory or on disk.",

@@ -101,7 +101,6 @@ class Metrics:
         self._cost = counter(catalogue.COST)
         self._unpriced = counter(catalogue.UNPRICED)
         self._maybe_billed = counter(catalogue.MAYBE_BILLED)
-        self._maybe_billed = counter(catalogue.MAYBE_BILLED)
         self._reused = counter(catalogue.REUSED)
         self._wait_seconds = histogram(catalogue.WAIT_SECONDS)
         self._rate_limit = gauge(catalogue.RATE_LIMIT)
@@ -216,10 +215,6 @@ class Metrics:
             self._unpriced(stage, model).inc()
         else:
             self._cost(stage, model).inc(float(usage.cost_usd))
-
-    def maybe_billed(self, stage: str, model: str, *, usd: Decimal | None) -> None:
-        """A call ended without an answer and may have been paid all the same."""
-        self._maybe_billed(stage, model).inc(float(usd or 0))
 
     def maybe_billed(self, stage: str, model: str, *, usd: Decimal | None) -> None:
         """A call ended without an answer and may have been paid all the same: an estimate."""
