@@ -201,7 +201,7 @@ class Thresholds(Section):
     low_confidence: float = Field(0.3, ge=0, description="1 - the stated confidence")
     unclear: float = Field(0.5, ge=0, description="1 where the answer says so")
     runner_up_close: float = Field(
-        0.25, ge=0, description="odds of another label, where the answer names one"
+        0.33, ge=0, description="odds of another label, where the answer names one"
     )
     several_matters: float = Field(0.5, ge=0, description="1 where one event is really two")
     evidence_not_found: float = Field(

@@ -68,7 +68,8 @@ _SIGNS = (
         r"<\|(?:im_start|im_end|system|user|assistant|endoftext|eot_id|start_header_id)\|>",
         r"\[/?inst\]|<</?sys>>",
         r"^[ \t>#*]{0,8}(?:system|assistant|developer)(?: message| prompt)?[ \t*]{0,3}:[ \t*]{0,3}"
-        r"(?:you|ignore|disregard|override|classify|answer|respond|new (?:task|instructions?))\b",
+        r"(?:you|ignore|disregard|override|classify|answer|respond|reply|extract|return|output"
+        r"|approve|always|never|new (?:task|instructions?))\b",
     ),
     _sign(
         0.8,
@@ -91,6 +92,9 @@ _SIGNS = (
         r"(?:ticket|message|e-?mail|document|image|request|event|invoice|text)\s{1,5}as\b",
         r"\b(?:set|make|give|assign)\s{1,5}(?:(?:the|its|your)\s{1,5})?"
         r"(?:confidence|intent|label|legibility)\s{1,5}(?:to|of|=)\s",
+        r"\bset\s{1,5}(?:every|all|each)\b[^.\n]{0,30}\bfields?\s{1,5}to\b",
+        r"\b(?:answer|respond|reply|return|output)\b[^.\n]{0,40}\b(?:and\s{1,5}nothing\s{1,5}else"
+        r"|nothing\s{1,5}else|with\s{1,5}(?:the\s{1,5})?(?:intent|label|json))\b",
     ),
     _sign(
         0.4,
