@@ -1,7 +1,7 @@
 """The thin shell over the SDK: bytes out, bytes back, and every failure a value."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, Protocol, Self
@@ -19,13 +19,21 @@ class HttpReply:
     """A response, whatever its status.
 
     Args:
-        headers: Names in lower case.
+        raw_headers: As received.
         body: As received.
     """
 
     status: int
-    headers: Mapping[str, str]
+    raw_headers: Sequence[tuple[bytes, bytes]] = field(repr=False)
     body: bytes = field(repr=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """By lower-case name; made anew each time, so not for every call of a busy loop."""
+        return {
+            name.decode("ascii", "replace").lower(): value.decode("latin-1")
+            for name, value in self.raw_headers
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +99,6 @@ class SdkClient:
         """Close all connections."""
         await self._close()
 
-    async def renew(self) -> None:
-        """Read the credentials anew, from where the SDK finds them."""
-        await self._close()
-        self._open()
-
     async def send(self, body: bytes, *, seconds: float) -> HttpReply | NoReply:
         """Send a Messages request; within `seconds`, reading included."""
         return await self._request("/v1/messages", body, seconds)
@@ -109,6 +112,9 @@ class SdkClient:
         return await self._request(f"/v1/models/{model}", None, seconds)
 
     async def _request(self, path: str, body: bytes | None, seconds: float) -> HttpReply | NoReply:
+        if self._sdk is None:
+            # Credentials may have turned up since: they can come from files that are mounted late.
+            self._open()
         sdk = self._sdk
         if sdk is None:
             return NoReply("no_key", self._problem, sent=False)
@@ -127,18 +133,18 @@ class SdkClient:
             return _disconnected(error)
         except anthropic.AnthropicError as error:
             return NoReply("no_key", str(error), sent=False)
-        return HttpReply(response.status_code, _headers(response), response.content)
+        return HttpReply(response.status_code, response.headers.raw, response.content)
 
     def _open(self) -> None:
-        self._sdk, self._problem = None, ""
         timeout = httpx2.Timeout(None, connect=self._connect_timeout)
         limits = httpx2.Limits(
             max_connections=self._connections, keepalive_expiry=KEEP_ALIVE_SECONDS
         )
-        transport = anthropic.DefaultAioHttpClient(timeout=timeout, limits=limits)
         try:
             sdk = anthropic.AsyncAnthropic(
-                max_retries=0, timeout=timeout, http_client=transport, middleware=None
+                max_retries=0,
+                timeout=timeout,
+                http_client=anthropic.DefaultAioHttpClient(timeout=timeout, limits=limits),
             )
         except anthropic.AnthropicError as error:
             self._problem = str(error)
@@ -152,14 +158,6 @@ class SdkClient:
         if self._sdk is not None:
             await self._sdk.close()
             self._sdk = None
-
-
-def _headers(response: httpx2.Response) -> dict[str, str]:
-    # `Headers.get` searches a list each time; a dozen names are looked up, so one pass is cheaper.
-    return {
-        name.decode("ascii", "replace").lower(): value.decode("latin-1")
-        for name, value in response.headers.raw
-    }
 
 
 def _disconnected(error: anthropic.APIConnectionError) -> NoReply:

@@ -2,83 +2,47 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from pipeline.claude import failures
+from pipeline.claude import answers, spending
+from pipeline.claude.answers import AnswerFile, Answers
 from pipeline.claude.backoff import Backoff
-from pipeline.claude.client import Client, HttpReply, NoReply, SdkClient
-from pipeline.claude.enums import EnumRepair
-from pipeline.claude.failures import Blocked, Failure, Reject, Retry
+from pipeline.claude.budget import SPANS, Budget, Caps
+from pipeline.claude.calls import Caller, Order
+from pipeline.claude.client import Client, SdkClient
+from pipeline.claude.database import Database
+from pipeline.claude.estimates import weigh
+from pipeline.claude.lanes import Lane, account_breaker
 from pipeline.claude.observer import ClaudeObserver, NoObserver
 from pipeline.claude.prices import PriceTable
-from pipeline.claude.responses import Answered, Bill, Garbled, Unusable, read_response
-from pipeline.claude.templates import Templates
-from pipeline.errors import AnswerError, CutOff, Malformed, Refused, Rejected
-from pipeline.events import Tier, Usage
+from pipeline.claude.probes import probe_model
+from pipeline.claude.prompts import Prompts
+from pipeline.claude.reuse import Reuse, reply_of
+from pipeline.claude.spending import Spending
+from pipeline.claude.status import GatewayStatus, Probe
+from pipeline.events import Tier
 from pipeline.questions import AnswerT, Question, Reply
-from pipeline.settings import Settings
+from pipeline.settings import Settings, StageSettings
 
-PROBE_SECONDS = 15.0
-"""Between attempts while no call can succeed; each costs nothing."""
-_ERRORS: dict[str, type[AnswerError]] = {
-    "refused": Refused,
-    "cut_off": CutOff,
-    "malformed": Malformed,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class ModelStatus:
-    """What is known of a model.
-
-    Args:
-        closed_because: Why no call can go out now; None where it can.
-        in_flight: Calls under way.
-    """
-
-    tier: str
-    model: str
-    closed_because: str | None
-    in_flight: int
-
-
-@dataclass(frozen=True, slots=True)
-class GatewayStatus:
-    """What `/readyz` and the dashboard show."""
-
-    models: tuple[ModelStatus, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """What `doctor` found out about a model."""
-
-    model: str
-    ok: bool
-    detail: str
-
-
-class _Lane:
-    """One model: its slots, and why it is closed."""
-
-    def __init__(self, model: str, concurrency: int) -> None:
-        self.model = model
-        self.slots = asyncio.Semaphore(concurrency)
-        self.in_flight = 0
-        self.closed_because: str | None = None
+SAVE_SECONDS = 1.0
+"""Between writings of what was spent and answered; a crash loses no more than that."""
+SPARE_CONNECTIONS = 8
 
 
 class Gateway:
-    """Asks the models, as a `pipeline.questions.Asker`.
+    """Asks the models, as a `pipeline.questions.Asker`; open while it is entered.
 
     Args:
         settings: The whole tree.
         observer: Told of every call.
         client: Sends the requests; the official SDK if None.
+        clock: Seconds that do not go back.
+        now: The time, aware.
         jitter: Draws 0 to 1.
     """
 
@@ -88,29 +52,51 @@ class Gateway:
         *,
         observer: ClaudeObserver | None = None,
         client: Client | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
         jitter: Callable[[], float] = random.random,
     ) -> None:
         claude = settings.claude
-        self._settings = claude
-        self._observer = observer or NoObserver()
-        self._jitter = jitter
+        self._claude = claude
+        self._stages: dict[str, StageSettings] = dict(settings.stages)
+        self._observer: ClaudeObserver = observer or NoObserver()
         self._given_client = client
-        self._client: Client
-        self._stack = AsyncExitStack()
+        self._clock = clock
+        self._now = now
+        self._jitter = jitter
         self._ids = {Tier.HAIKU: settings.models.haiku, Tier.SONNET: settings.models.sonnet}
-        self._lanes = {model: _Lane(model, claude.concurrency) for model in self._ids.values()}
-        self._prices = PriceTable(claude.prices)
-        self._backoff = Backoff(first=claude.backoff_first, longest=claude.backoff_max)
-        self._templates = Templates(claude)
+        self._prompts = Prompts(claude, clock=clock)
+        self._answers = Answers(
+            most=claude.answer_cache_entries if claude.answer_cache != "off" else 0,
+            ttl=claude.answer_cache_ttl,
+            now=self._epoch,
+        )
+        self._account = account_breaker()
+        self._stack = AsyncExitStack()
+        self._lanes: dict[str, Lane]
+        self._client: Client
+        self._caller: Caller
+        self._reuse: Reuse
+        self._spending: Spending
 
     async def __aenter__(self) -> Self:
-        """Open the connections."""
-        if self._given_client is not None:
-            self._client = self._given_client
-        else:
-            connections = self._settings.concurrency * len(self._lanes) + 8
-            sdk = SdkClient(connections=connections, connect_timeout=self._settings.connect_timeout)
-            self._client = await self._stack.enter_async_context(sdk)
+        """Open connections and files.
+
+        Raises:
+            WrongUse: A file that the settings name cannot be used.
+        """
+        async with AsyncExitStack() as stack:
+            if self._given_client is not None:
+                self._client = self._given_client
+            else:
+                self._client = await stack.enter_async_context(self._sdk())
+            self._spending = await self._open_spending(stack)
+            self._lanes = {model: self._lane(model) for model in self._ids.values()}
+            self._caller = self._new_caller()
+            self._reuse = await self._open_reuse(stack)
+            saver = asyncio.get_running_loop().create_task(self._save_now_and_then())
+            stack.push_async_callback(self._stop, saver)
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(
@@ -119,7 +105,7 @@ class Gateway:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the connections."""
+        """Give up the calls under way, write down what is new, close everything."""
         await self._stack.aclose()
 
     async def ask(
@@ -129,123 +115,139 @@ class Gateway:
 
         Raises:
             AnswerError: One of its subclasses, where the answer is no use.
+            UnsupportedSchema: The API cannot take the stage's schema.
         """
-        lane = self._lanes[self._ids[tier]]
-        template = self._templates.of(question, tier, lane.model)
-        limit = max_output_tokens or question.max_output_tokens
-        body = template.body(question.parts, max_output_tokens=limit)
-        attempt = 0
-        while True:
-            attempt += 1
-            async with lane.slots:
-                lane.in_flight += 1
-                started = asyncio.get_running_loop().time()
-                try:
-                    result = await self._client.send(body, seconds=self._settings.call_timeout)
-                finally:
-                    lane.in_flight -= 1
-                seconds = asyncio.get_running_loop().time() - started
-            verdict = self._judge(result, question, template.repair)
-            if isinstance(verdict, Answered):
-                usage = self._usage(lane.model, verdict.bill)
-                self._told(lane, None)
-                self._observer.call(
-                    question.stage, lane.model, "answered", seconds=seconds, usage=usage
-                )
-                return Reply(verdict.answer, verdict.model, usage, seconds)
-            if isinstance(verdict, Unusable):
-                usage = self._usage(lane.model, verdict.bill)
-                self._told(lane, None)
-                self._observer.call(
-                    question.stage, lane.model, verdict.why, seconds=seconds, usage=usage
-                )
-                error = _ERRORS[verdict.why]
-                raise error(verdict.detail, usage=usage, model=verdict.model, seconds=seconds)
-            await self._after_failure(question, lane, verdict, attempt, seconds)
+        order = self._order(question, tier, max_output_tokens or question.max_output_tokens)
+        if self._reuses(question.stage):
+            return await self._reuse.ask(order)
+        return reply_of(await self._caller.call(order))
 
     def closed_because(self, stage: str, tier: Tier) -> str | None:
-        """Why intake of a stage should stop now; None where it should not."""
-        del stage
-        return self._lanes[self._ids[tier]].closed_because
+        """Why intake of a stage should stop now, or None.
+
+        Args:
+            stage: Whose questions would be asked, as in `Question.stage`.
+            tier: Of the model that would be asked.
+        """
+        lane = self._lanes[self._ids[tier]]
+        return self._spending.closed_because(stage) or lane.limiter.closed_because()
 
     def status(self) -> GatewayStatus:
         """The present state."""
         return GatewayStatus(
-            tuple(
-                ModelStatus(tier.value, model, lane.closed_because, lane.in_flight)
-                for tier, model in self._ids.items()
-                for lane in (self._lanes[model],)
-            )
+            blocked_because=self._account.because,
+            models=tuple(self._lanes[model].status(tier) for tier, model in self._ids.items()),
+            prompts=tuple(prompt.status() for prompt in self._prompts.all()),
+            spending=self._spending.status(),
+            kept_answers=len(self._answers),
         )
 
     async def probe(self) -> list[Probe]:
-        """Ask the API about each model: reachable, key accepted, model known."""
-        return [await self._probe(model) for model in self._lanes]
+        """Ask the API about each model: is it reachable, is the key accepted, is it known."""
+        return [await probe_model(self._client, model) for model in self._lanes]
 
-    async def _probe(self, model: str) -> Probe:
-        result = await self._client.model(model, seconds=self._settings.connect_timeout * 2)
-        match result:
-            case HttpReply(status=200):
-                return Probe(model, ok=True, detail="The API knows it and accepts the key.")
-            case HttpReply(status, headers, body):
-                match failures.classify(status, headers, body):
-                    case Blocked(because):
-                        return Probe(model, ok=False, detail=because)
-                    case Retry(_, detail) | Reject(detail):
-                        return Probe(model, ok=False, detail=detail)
-            case NoReply(_, detail):
-                return Probe(model, ok=False, detail=f"No answer from the API: {detail}.")
-
-    def _judge(
-        self, result: HttpReply | NoReply, question: Question[AnswerT], repair: EnumRepair
-    ) -> Answered[AnswerT] | Unusable | Failure:
-        match result:
-            case NoReply("no_key", detail):
-                return Blocked(f"No credentials: {detail}.", "account")
-            case NoReply("timed_out"):
-                return failures.timed_out(self._settings.call_timeout)
-            case NoReply(_, detail, sent):
-                return failures.disconnected(detail, sent=sent)
-            case HttpReply(200, _, body):
-                read = read_response(body, question.answer_model, repair)
-                return failures.garbled(read.detail) if isinstance(read, Garbled) else read
-            case HttpReply(status, headers, body):
-                return failures.classify(status, headers, body)
-
-    async def _after_failure(
-        self,
-        question: Question[Any],
-        lane: _Lane,
-        failure: Failure,
-        attempt: int,
-        seconds: float,
-    ) -> None:
-        stage, model = question.stage, lane.model
-        match failure:
-            case Reject(detail):
-                self._observer.call(stage, model, "rejected", seconds=seconds, usage=None)
-                raise Rejected(detail, usage=Usage(calls=1), model=model, seconds=seconds)
-            case Blocked(because):
-                self._observer.call(stage, model, "blocked", seconds=seconds, usage=None)
-                self._told(lane, because)
-                await asyncio.sleep(PROBE_SECONDS)
-            case Retry(kind, _, after):
-                self._observer.call(stage, model, kind, seconds=seconds, usage=None)
-                wait = self._backoff.seconds(attempt, jitter=self._jitter(), asked=after)
-                await asyncio.sleep(wait)
-
-    def _told(self, lane: _Lane, because: str | None) -> None:
-        if lane.closed_because != because:
-            lane.closed_because = because
-            self._observer.blocked(lane.model, because=because)
-
-    def _usage(self, model: str, bill: Bill) -> Usage:
-        tokens = bill.tokens
-        return Usage(
-            calls=1,
-            input_tokens=tokens.input,
-            cache_read_tokens=tokens.cache_read,
-            cache_write_tokens=tokens.cache_write,
-            output_tokens=tokens.output,
-            cost_usd=self._prices.cost(model, tokens, batch=bill.batch, us_only=bill.us_only),
+    def _order(self, question: Question[Any], tier: Tier, max_output_tokens: int) -> Order:
+        model = self._ids[tier]
+        prompt = self._prompts.of(question, tier, model)
+        return Order(
+            question=question,
+            prompt=prompt,
+            lane=self._lanes[model],
+            body=prompt.template.body(question.parts, max_output_tokens=max_output_tokens),
+            weight=weigh(question.parts),
+            max_output_tokens=max_output_tokens,
         )
+
+    def _reuses(self, stage: str) -> bool:
+        if self._claude.answer_cache == "off":
+            return False
+        settings = self._stages.get(stage)
+        return settings is None or settings.answer_cache
+
+    def _sdk(self) -> SdkClient:
+        connections = self._claude.concurrency * len(set(self._ids.values())) + SPARE_CONNECTIONS
+        return SdkClient(connections=connections, connect_timeout=self._claude.connect_timeout)
+
+    def _lane(self, model: str) -> Lane:
+        return Lane(
+            model,
+            self._claude,
+            account=self._account,
+            budget_wait=self._spending.wait,
+            observer=self._observer,
+            clock=self._clock,
+        )
+
+    def _new_caller(self) -> Caller:
+        return Caller(
+            self._client,
+            prices=PriceTable(self._claude.prices),
+            spending=self._spending,
+            backoff=Backoff(first=self._claude.backoff_first, longest=self._claude.backoff_max),
+            observer=self._observer,
+            clock=self._clock,
+            jitter=self._jitter,
+        )
+
+    async def _open_spending(self, stack: AsyncExitStack) -> Spending:
+        claude = self._claude
+        budget = Budget(
+            Caps(claude.budget_usd_per_hour, claude.budget_usd_per_day),
+            {
+                name: Caps(stage.budget_usd_per_hour, stage.budget_usd_per_day)
+                for name, stage in self._stages.items()
+            },
+        )
+        database = None
+        # Without a budget there is nothing that a restart could open anew.
+        if budget.is_set:
+            database = await stack.enter_async_context(
+                Database(claude.budget_path, spending.SCHEMA, setting="claude.budget_path")
+            )
+        opened = Spending(budget, database, now=self._now)
+        await opened.save()
+        return opened
+
+    async def _open_reuse(self, stack: AsyncExitStack) -> Reuse:
+        claude = self._claude
+        file = None
+        if claude.answer_cache == "disk":
+            database = await stack.enter_async_context(
+                Database(
+                    claude.answer_cache_path, answers.SCHEMA, setting="claude.answer_cache_path"
+                )
+            )
+            file = AnswerFile(
+                database,
+                most=claude.answer_cache_entries,
+                ttl=claude.answer_cache_ttl,
+                now=self._epoch,
+            )
+        return Reuse(
+            self._answers, file, self._caller.call, observer=self._observer, now=self._epoch
+        )
+
+    async def _stop(self, saver: "asyncio.Task[None]") -> None:
+        saver.cancel()
+        await asyncio.wait((saver,))
+        await self._reuse.close()
+        for lane in self._lanes.values():
+            lane.limiter.close()
+        await self._save()
+        if not saver.cancelled():
+            saver.result()
+
+    async def _save_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(SAVE_SECONDS)
+            await self._save()
+
+    async def _save(self) -> None:
+        for stage in await self._spending.save():
+            for span in SPANS:
+                usd = self._spending.spent(stage, span)
+                self._observer.spent(stage, window=span, usd=usd)
+        await self._reuse.save()
+
+    def _epoch(self) -> float:
+        return self._now().timestamp()

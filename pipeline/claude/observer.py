@@ -23,6 +23,10 @@ class ClaudeObserver(Protocol):
         """One request ended; `usage` where the API gave one."""
         ...
 
+    def maybe_billed(self, stage: str, model: str, *, usd: Decimal | None) -> None:
+        """A call ended without an answer and may have been paid all the same: an estimate."""
+        ...
+
     def waited(self, stage: str, model: str, *, seconds: float) -> None:
         """A question waited that long for limits, breaker, budget or a slot before it was sent."""
         ...
@@ -54,6 +58,9 @@ class NoObserver:
     def call(
         self, stage: str, model: str, end: CallEnd, *, seconds: float, usage: Usage | None
     ) -> None:
+        """Ignore."""
+
+    def maybe_billed(self, stage: str, model: str, *, usd: Decimal | None) -> None:
         """Ignore."""
 
     def waited(self, stage: str, model: str, *, seconds: float) -> None:

@@ -69,15 +69,23 @@ class Template:
         head: dict[str, Any] = {"model": style.model, "system": [system], "output_config": output}
         if self.traits.thinking is not None:
             head["thinking"] = {"type": self.traits.thinking}
-        self._head = orjson.dumps(head)[:-1] + b',"max_tokens":'
+        # Open at its end: the rest of the body follows.
+        self._head = orjson.dumps(head)[:-1]
         self.static_bytes = len(self._head)
         self.digest = hashlib.blake2b(self._head, digest_size=16).hexdigest()
 
     def body(self, parts: Sequence[Part], *, max_output_tokens: int) -> bytes:
         """The body of the request that asks about these parts, as JSON."""
-        content = _dumps(content_of(parts))
         limit = max_output_tokens + self.traits.thinking_room
-        return b'%b%d,"messages":[{"role":"user","content":%b}]}' % (self._head, limit, content)
+        return b'%b,"max_tokens":%d,%b}' % (self._head, limit, _messages(parts))
+
+    def body_to_count(self, parts: Sequence[Part]) -> bytes:
+        """The body of the request that asks what such a request counts."""
+        return b"%b,%b}" % (self._head, _messages(parts))
+
+
+def _messages(parts: Sequence[Part]) -> bytes:
+    return b'"messages":[{"role":"user","content":%b}]' % _dumps(content_of(parts))
 
 
 def content_of(parts: Sequence[Part]) -> list[dict[str, Any]]:

@@ -37,7 +37,7 @@ def settings() -> Settings:
 )
 async def test_an_answer_that_is_no_use_is_raised_with_what_it_cost(
     shape: str, error: type[AnswerError], settings: Settings, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     async with (
         shape_server(shape, set_env=monkeypatch.setenv) as server,
         Gateway(settings) as gateway,
@@ -54,7 +54,7 @@ async def test_an_answer_that_is_no_use_is_raised_with_what_it_cost(
 @pytest.mark.parametrize("shape", ["bad_request", "too_large", "html_413"])
 async def test_a_request_that_the_api_rejects_is_given_up_at_once(
     shape: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     async with (
         shape_server(shape, set_env=monkeypatch.setenv) as server,
         Gateway(settings) as gateway,
@@ -83,7 +83,7 @@ async def test_a_request_that_the_api_rejects_is_given_up_at_once(
 )
 async def test_a_service_that_is_unwell_is_asked_again(
     shape: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     async with (
         shape_server(shape, shape, set_env=monkeypatch.setenv) as server,
         Gateway(settings) as gateway,
@@ -109,7 +109,7 @@ async def test_a_service_that_is_unwell_is_asked_again(
 )
 async def test_a_usable_answer_is_found_wherever_it_stands(
     shape: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     async with (
         shape_server(shape, set_env=monkeypatch.setenv),
         Gateway(settings) as gateway,
@@ -122,7 +122,7 @@ async def test_a_usable_answer_is_found_wherever_it_stands(
 
 async def test_usage_and_cost_are_those_of_the_response(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     async with (
         shape_server("answer", set_env=monkeypatch.setenv),
         Gateway(settings) as gateway,

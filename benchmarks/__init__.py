@@ -1,0 +1,1 @@
+"""Measurements anyone can run; each prints what it measured and on what."""

@@ -1,0 +1,164 @@
+"""Answers that were paid once: kept in memory, and in a file where the settings say so.
+
+The key is the request itself, byte for byte: model, prompt, schema and content. A changed prompt
+is another request and finds nothing.
+"""
+
+import hashlib
+import logging
+import sqlite3
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from pipeline.claude.database import Database
+
+log = logging.getLogger(__name__)
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS answers (
+    request BLOB PRIMARY KEY,
+    model TEXT NOT NULL,
+    answer BLOB NOT NULL,
+    at REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS answers_by_age ON answers (at);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An answer as it is kept.
+
+    Args:
+        json: The answer, valid when it was given.
+        model: The model that gave it.
+        at: When, seconds since the epoch.
+    """
+
+    json: bytes
+    model: str
+    at: float
+
+
+def key_of(body: bytes) -> bytes:
+    """The key of a request."""
+    return hashlib.blake2b(body, digest_size=16).digest()
+
+
+class Answers:
+    """The answers in memory; the least recently used goes first.
+
+    Args:
+        most: Kept at most; 0 keeps none.
+        ttl: Seconds an answer may be used.
+        now: Seconds since the epoch.
+    """
+
+    def __init__(self, *, most: int, ttl: float, now: Callable[[], float] = time.time) -> None:
+        self._most = most
+        self._ttl = ttl
+        self._now = now
+        self._kept: OrderedDict[bytes, Kept] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, key: bytes) -> Kept | None:
+        """The answer to that very request, if it is not too old."""
+        kept = self._kept.get(key)
+        if kept is None:
+            return None
+        if self._now() - kept.at > self._ttl:
+            del self._kept[key]
+            return None
+        self._kept.move_to_end(key)
+        return kept
+
+    def put(self, key: bytes, kept: Kept) -> None:
+        """Keep an answer."""
+        self._kept[key] = kept
+        self._kept.move_to_end(key)
+        while len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+
+
+class AnswerFile:
+    """The answers on disk: they survive a restart, and other processes may share them.
+
+    Written now and then, so what was answered in the last moment before a crash may be missing.
+
+    Args:
+        database: The file.
+        most: Kept at most.
+        ttl: Seconds an answer may be used.
+        now: Seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        most: int,
+        ttl: float,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = database
+        self._most = most
+        self._ttl = ttl
+        self._now = now
+        self._unsaved: dict[bytes, Kept] = {}
+
+    async def get(self, key: bytes) -> Kept | None:
+        """The answer to that very request, if it is not too old."""
+        oldest = self._now() - self._ttl
+
+        def look(connection: sqlite3.Connection) -> Kept | None:
+            row = connection.execute(
+                "SELECT answer, model, at FROM answers WHERE request = ? AND at >= ?",
+                (key, oldest),
+            ).fetchone()
+            return None if row is None else Kept(*row)
+
+        if (unsaved := self._unsaved.get(key)) is not None:
+            return unsaved
+        try:
+            return await self._database.run(look)
+        except sqlite3.Error as error:
+            log.warning("the kept answers cannot be read: %s", error)
+            return None
+
+    def put(self, key: bytes, kept: Kept) -> None:
+        """Keep an answer, from the next `save` on."""
+        self._unsaved[key] = kept
+
+    async def save(self) -> None:
+        """Write down what is new, and drop what is too old or too much."""
+        if not self._unsaved:
+            return
+        unsaved, self._unsaved = self._unsaved, {}
+        try:
+            await self._database.run(self._saving(unsaved))
+        except sqlite3.Error as error:
+            # A cache that cannot be written costs money, not correctness.
+            log.warning("%d answers are not kept on disk: %s", len(unsaved), error)
+
+    def _saving(self, unsaved: Mapping[bytes, Kept]) -> Callable[[sqlite3.Connection], None]:
+        oldest = self._now() - self._ttl
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.executemany(
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)",
+                [(key, kept.model, kept.json, kept.at) for key, kept in unsaved.items()],
+            )
+            connection.execute("DELETE FROM answers WHERE at < ?", (oldest,))
+            (kept_now,) = connection.execute("SELECT count(*) FROM answers").fetchone()
+            if kept_now > self._most:
+                connection.execute(
+                    "DELETE FROM answers WHERE request IN"
+                    " (SELECT request FROM answers ORDER BY at LIMIT ?)",
+                    (kept_now - self._most,),
+                )
+
+        return work

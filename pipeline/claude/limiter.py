@@ -1,0 +1,239 @@
+"""Who may call a model, and when: the queue in front of one model.
+
+A call goes when nothing is blocked, the breaker is closed, its stage has budget left, a slot is
+free and the rate limits allow it. Everything that decides is pure; this is the shell that waits.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import inf
+
+from pipeline.claude.breaker import Breaker, Pass
+from pipeline.claude.failures import Blocked, Retry
+from pipeline.claude.fairness import FairQueue
+from pipeline.claude.headers import Told
+from pipeline.claude.limits import Cost, Limits
+from pipeline.claude.observer import LimitKind
+from pipeline.claude.window import Window
+
+LOOK_SECONDS = 1.0
+"""Longest time between looks at the limits: others may have left some."""
+SOON_SECONDS = 0.0005
+"""What is less than that away is now; timers are no finer."""
+PAUSE_WITHOUT_RETRY_AFTER = 2.0
+LONG_PAUSE_SECONDS = 2.0
+"""From that length on a pause that the API asks for closes the intake."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """One call that may go now; its end must be told."""
+
+    stage: str
+    cost: Cost
+    passes: tuple[Pass, ...]
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    stage: str
+    cost: Cost
+    granted: asyncio.Future[Permit]
+
+
+class Limiter:
+    """The queue of one model.
+
+    Args:
+        breaker: Opens when the model's calls fail.
+        block: Trips when nothing can be asked of this model until a person mends it.
+        account: The same for all models; shared with their limiters.
+        window: How many calls at once.
+        budget_wait: Seconds until a stage may spend again; 0 now.
+        block_seconds: Between probes while blocked.
+        clock: Seconds that do not go back; the event loop's own time.
+    """
+
+    def __init__(
+        self,
+        *,
+        breaker: Breaker,
+        block: Breaker,
+        account: Breaker,
+        window: Window,
+        budget_wait: Callable[[str], float],
+        block_seconds: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self.breaker = breaker
+        self.block = block
+        self.account = account
+        self.window = window
+        self.limits = Limits()
+        self.in_flight = 0
+        self._gates = (account, block, breaker)
+        self._budget_wait = budget_wait
+        self._block_seconds = block_seconds
+        self._clock = clock
+        self._queue: FairQueue[_Waiter] = FairQueue()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def waiting(self) -> dict[str, int]:
+        """Questions that wait, by stage."""
+        return self._queue.sizes()
+
+    async def acquire(self, stage: str, cost: Cost, *, again: bool = False) -> Permit:
+        """Wait until a call may go.
+
+        Args:
+            stage: Whose call it is.
+            cost: What it is expected to take.
+            again: Whether it has been sent before; it goes before those that have not.
+        """
+        if not self._queue and self._wait(stage, cost, self._clock()) <= SOON_SECONDS:
+            return self._enter(stage, cost)
+        waiter = _Waiter(stage, cost, asyncio.get_running_loop().create_future())
+        self._queue.push(stage, waiter, first=again)
+        self.pump()
+        try:
+            return await waiter.granted
+        except asyncio.CancelledError:
+            if waiter.granted.done() and not waiter.granted.cancelled():
+                self.abandoned(waiter.granted.result())
+            raise
+
+    def answered(self, permit: Permit, used: Cost, told: Mapping[LimitKind, Told]) -> None:
+        """The API answered, be it with a refusal or a rejection."""
+        now = self._clock()
+        for gate, passed in zip(self._gates, permit.passes, strict=True):
+            gate.succeeded(passed, now)
+            if passed.probe:
+                self.window.recovered()
+        self.window.succeeded(self.in_flight)
+        self.limits.settle(permit.cost, used)
+        self.limits.told(told, now)
+        self._left()
+
+    def failed(self, permit: Permit, failure: Retry, told: Mapping[LimitKind, Told]) -> None:
+        """The call may succeed later."""
+        now = self._clock()
+        self.limits.told(told, now)
+        account, block, breaker = permit.passes
+        if failure.kind == "rate_limited":
+            # The service is well; it is us who were too fast.
+            self.breaker.succeeded(breaker, now)
+            pause = PAUSE_WITHOUT_RETRY_AFTER if failure.after is None else failure.after
+            self.limits.refused(now, seconds=pause)
+            if failure.ramp:
+                self.window.ramped()
+        else:
+            self.breaker.failed(breaker, now, failure.detail)
+        self.account.abandoned(account)
+        self.block.abandoned(block)
+        if not failure.maybe_billed:
+            self.limits.settle(permit.cost, Cost(0, 0))
+        self._left()
+
+    def blocked(self, permit: Permit, failure: Blocked) -> None:
+        """No call can succeed until a person mends something."""
+        now = self._clock()
+        account, block, breaker = permit.passes
+        self.breaker.succeeded(breaker, now)
+        self.limits.settle(permit.cost, Cost(0, 0))
+        if failure.scope == "account":
+            self.block.abandoned(block)
+            self.account.trip(account, now, failure.because, seconds=self._block_seconds)
+        else:
+            self.account.succeeded(account, now)
+            self.block.trip(block, now, failure.because, seconds=self._block_seconds)
+        self._left()
+
+    def abandoned(self, permit: Permit) -> None:
+        """The caller gave up; nothing is known."""
+        for gate, passed in zip(self._gates, permit.passes, strict=True):
+            gate.abandoned(passed)
+        self._left()
+
+    def closed_because(self) -> str | None:
+        """Why nothing can go for a while, or None; budgets not included.
+
+        When the time has come to try and nobody waits who could, the way is open: the next
+        question is the probe.
+        """
+        now = self._clock()
+        for gate in self._gates:
+            if gate.because is not None:
+                opens_at = gate.opens_at(now)
+                if opens_at is None or opens_at > now or self._queue:
+                    return gate.because
+        pause = self.limits.pause(now)
+        if pause > LONG_PAUSE_SECONDS:
+            return f"The API asks to wait for {pause:.0f} s more."
+        return None
+
+    def pump(self) -> None:
+        """Let go what may go; to be called when something it depends on has changed."""
+        now = self._clock()
+        while self._queue:
+            wait = self._let_one_go(now)
+            if wait > 0:
+                self._look_in(wait)
+                return
+
+    def close(self) -> None:
+        """Stop looking."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _let_one_go(self, now: float) -> float:
+        """Grant the next waiter; returns the seconds to wait where none may go now."""
+        shortest = inf
+        for stage, waiter in self._queue.heads():
+            if waiter.granted.done():
+                self._queue.pop(stage, weight=0)
+                return 0
+            budget = self._budget_wait(stage)
+            if budget > 0:
+                shortest = min(shortest, budget)
+                continue
+            wait = self._wait(stage, waiter.cost, now)
+            if wait > SOON_SECONDS:
+                # What is at the head waits for its turn; smaller ones do not overtake it.
+                return min(shortest, wait)
+            self._queue.pop(stage, weight=self.limits.weight(waiter.cost))
+            waiter.granted.set_result(self._enter(stage, waiter.cost))
+            return 0
+        return shortest
+
+    def _wait(self, stage: str, cost: Cost, now: float) -> float:
+        """Seconds until such a call may go; infinite where the end of another call decides."""
+        if self.in_flight >= self.window.size:
+            return inf
+        wait = self._budget_wait(stage)
+        for gate in self._gates:
+            if gate.because is not None:
+                opens_at = gate.opens_at(now)
+                # The probe that is under way may be another model's.
+                wait = max(wait, LOOK_SECONDS if opens_at is None else opens_at - now)
+        return max(wait, self.limits.wait(cost, now))
+
+    def _enter(self, stage: str, cost: Cost) -> Permit:
+        self.in_flight += 1
+        self.limits.take(cost)
+        account, block, breaker = self._gates
+        return Permit(stage, cost, (account.enter(), block.enter(), breaker.enter()))
+
+    def _left(self) -> None:
+        self.in_flight -= 1
+        self.pump()
+
+    def _look_in(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if seconds < inf:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(min(seconds, LOOK_SECONDS), self.pump)

@@ -1,0 +1,211 @@
+"""Rate limits that nobody has to configure, shared by replicas that do not talk.
+
+The API keeps one token bucket for each of three things: requests, input tokens (prompt cache
+reads not counted) and output tokens. Each response tells the limit and what remains of it, for
+the whole organisation. That level is the one signal all replicas see, and each sets its own pace
+by it: the full rate while the bucket is nearly full, less the emptier it is. Four replicas with
+enough to do then settle where each takes a quarter, with the bucket more than half full; one
+alone takes all. What a replica does not use raises the level, and the others take it.
+
+Pure: the time comes in as seconds of a clock that does not go back.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from pipeline.claude.headers import Told
+from pipeline.claude.observer import LimitKind
+
+KINDS: tuple[LimitKind, ...] = ("requests", "input_tokens", "output_tokens")
+
+BURST_SECONDS = 1.0
+"""What a pause may save up: the API may enforce a limit over a second."""
+FULL_PACE = 0.9
+"""From that share of the bucket the whole rate may be used."""
+SLOW_PACE = 0.5
+"""Down to that share the pace falls to `SLOW_SHARE` of the rate, and below slowly to nothing."""
+SLOW_SHARE = 0.1
+LEAST_SHARE = 0.005
+"""Never stop altogether: without an answer there is no news of the level."""
+CAUTION_AFTER_429 = 0.5
+CAUTION_RECOVERY = 0.02
+"""Of the rate, a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a request takes from the limits."""
+
+    input_tokens: float
+    output_tokens: float
+
+    def of(self, kind: LimitKind) -> float:
+        """The amount of one kind."""
+        match kind:
+            case "requests":
+                return 1.0
+            case "input_tokens":
+                return self.input_tokens
+            case "output_tokens":
+                return self.output_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """What is known of one limit, for people and metrics."""
+
+    limit: float
+    remaining: float
+
+
+class Bucket:
+    """One of the API's buckets, as seen from here, and this process's own pace.
+
+    Args:
+        told: What the first response said.
+        now: When.
+    """
+
+    __slots__ = ("_at", "_capacity", "_credit", "_limit", "_remaining")
+
+    def __init__(self, told: Told, now: float) -> None:
+        self._at = now
+        self._limit = told.limit
+        self._credit = 0.0
+        self._capacity = self._remaining = 0.0
+        self.told(told)
+
+    @property
+    def level(self) -> Level:
+        """As of the last look."""
+        return Level(self._limit, max(0.0, self._remaining))
+
+    def told(self, told: Told) -> None:
+        """Take over what a response says."""
+        self._limit = told.limit
+        # The bucket holds a minute's worth or less, and says so by when it will be full.
+        missing = told.limit if told.full_in is None else told.full_in * told.limit / 60
+        self._capacity = min(told.limit, told.remaining + missing)
+        # What is owed is told as 0; how much it is shows in when the bucket will be full.
+        self._remaining = min(told.remaining, max(told.limit - missing, -told.limit))
+
+    def advance(self, now: float, caution: float) -> None:
+        """Let time pass.
+
+        Args:
+            now: The present.
+            caution: 0 to 1, by which the pace is reduced.
+        """
+        elapsed = now - self._at
+        if elapsed <= 0:
+            return
+        self._at = now
+        self._remaining = min(self._capacity, self._remaining + elapsed * self._limit / 60)
+        rate = self.rate(caution)
+        self._credit = min(max(rate * BURST_SECONDS, 1.0), self._credit + elapsed * rate)
+
+    def rate(self, caution: float) -> float:
+        """The pace a second that this process allows itself."""
+        return self._limit / 60 * max(LEAST_SHARE, caution * pace(self._share))
+
+    def wait(self, amount: float, caution: float) -> float:
+        """Seconds until a request of that size may go, at the present pace."""
+        rate = self.rate(caution)
+        # A request goes as soon as nothing is owed, and owes what it takes: so large ones go, too.
+        wait = max(0.0, -self._credit / rate)
+        missing = min(amount, self._capacity) - self._remaining
+        return max(wait, missing * 60 / self._limit)
+
+    def take(self, amount: float) -> None:
+        """Reserve, or give back where the amount is negative."""
+        self._credit -= amount
+        self._remaining -= amount
+
+    @property
+    def _share(self) -> float:
+        return self._remaining / self._capacity if self._capacity > 0 else 1.0
+
+
+def pace(share: float) -> float:
+    """The share of the rate to use when that share of the bucket is left."""
+    if share >= FULL_PACE:
+        return 1.0
+    if share >= SLOW_PACE:
+        rise = (share - SLOW_PACE) / (FULL_PACE - SLOW_PACE)
+        return SLOW_SHARE + (1 - SLOW_SHARE) * rise
+    return SLOW_SHARE * max(0.0, share) / SLOW_PACE
+
+
+class Limits:
+    """The buckets of one model; there are none until a response tells of them."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[LimitKind, Bucket] = {}
+        self._caution = 1.0
+        self._caution_at = 0.0
+        self._paused_until = float("-inf")
+
+    @property
+    def levels(self) -> dict[LimitKind, Level]:
+        """What is known."""
+        return {kind: bucket.level for kind, bucket in self._buckets.items()}
+
+    def wait(self, cost: Cost, now: float) -> float:
+        """Seconds until such a request may go; 0 is now."""
+        wait = max(0.0, self._paused_until - now)
+        if not self._buckets:
+            return wait
+        caution = self._advance(now)
+        for kind, bucket in self._buckets.items():
+            wait = max(wait, bucket.wait(cost.of(kind), caution))
+        return wait
+
+    def take(self, cost: Cost) -> None:
+        """Reserve what a request will take."""
+        for kind, bucket in self._buckets.items():
+            bucket.take(cost.of(kind))
+
+    def settle(self, reserved: Cost, used: Cost) -> None:
+        """Correct a reservation by what was used."""
+        for kind, bucket in self._buckets.items():
+            bucket.take(used.of(kind) - reserved.of(kind))
+
+    def told(self, limits: Mapping[LimitKind, Told], now: float) -> None:
+        """Take over what a response says."""
+        if not limits:
+            return
+        self._advance(now)
+        for kind, told in limits.items():
+            bucket = self._buckets.get(kind)
+            if bucket is None:
+                self._buckets[kind] = Bucket(told, now)
+            else:
+                bucket.told(told)
+
+    def pause(self, now: float) -> float:
+        """Seconds that the API asks to wait, whatever the buckets say."""
+        return max(0.0, self._paused_until - now)
+
+    def refused(self, now: float, *, seconds: float) -> None:
+        """A 429: nothing goes for that long, and then more carefully."""
+        caution = self._advance(now)
+        if now >= self._paused_until:
+            self._caution = caution * CAUTION_AFTER_429
+        self._paused_until = max(self._paused_until, now + seconds)
+
+    def weight(self, cost: Cost) -> float:
+        """The largest share of any limit that a request takes: what it costs its neighbours."""
+        return max(self._weights(cost), default=1.0)
+
+    def _weights(self, cost: Cost) -> Iterable[float]:
+        for kind, bucket in self._buckets.items():
+            yield cost.of(kind) / bucket.level.limit
+
+    def _advance(self, now: float) -> float:
+        """Let time pass; returns the caution in force."""
+        elapsed = max(0.0, now - self._caution_at)
+        self._caution_at = now
+        self._caution = min(1.0, self._caution + elapsed * CAUTION_RECOVERY)
+        for bucket in self._buckets.values():
+            bucket.advance(now, self._caution)
+        return self._caution

@@ -1,0 +1,141 @@
+"""The prompts in use: one for each stage, tier and answer schema, with what was learnt of it."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import JsonValue
+
+from pipeline.claude.estimates import Estimates
+from pipeline.claude.limits import Cost
+from pipeline.claude.prices import Tokens
+from pipeline.claude.requests import Style, Template
+from pipeline.claude.status import PromptStatus
+from pipeline.claude.timeouts import Timeout
+from pipeline.claude.warmup import Warmup
+from pipeline.events import Tier
+from pipeline.questions import Question
+from pipeline.settings import ClaudeSettings
+
+log = logging.getLogger(__name__)
+
+_MOST = 256
+_TTL_SECONDS = {"5m": 300.0, "1h": 3600.0}
+
+
+@dataclass(slots=True)
+class Prompt:
+    """A template, and what its calls have taught.
+
+    Args:
+        warmup: None where the prompt cache is off.
+        calls: Answers so far.
+        cached_calls: Those whose static part was read from the prompt cache.
+    """
+
+    stage: str
+    template: Template
+    estimates: Estimates
+    timeout: Timeout
+    warmup: Warmup | None
+    calls: int = 0
+    cached_calls: int = 0
+
+    def status(self) -> PromptStatus:
+        """What is known."""
+        return PromptStatus(
+            stage=self.stage,
+            model=self.template.model,
+            calls=self.calls,
+            cached_calls=self.cached_calls,
+            too_short=self.warmup is not None and self.warmup.is_pointless,
+            timeout=round(self.timeout.seconds, 3),
+        )
+
+    def learn(
+        self, weight: int, counted: Cost, tokens: Tokens, *, started: float, seconds: float
+    ) -> None:
+        """Take an answer into account.
+
+        Args:
+            weight: Of the question.
+            counted: What it took from the rate limits.
+            tokens: As they are billed.
+            started: When it was sent.
+            seconds: How long it took.
+        """
+        self.calls += 1
+        self.cached_calls += tokens.cache_read > 0
+        self.timeout.answered(seconds)
+        self.estimates.learn(weight, counted, cached=tokens.cache_read > 0)
+        if self.warmup is None:
+            return
+        was_pointless = self.warmup.is_pointless
+        self.warmup.used(started, cached=tokens.cache_read + tokens.cache_write > 0)
+        if self.warmup.is_pointless and not was_pointless:
+            log.warning(
+                "the prompt of %s is too short for the prompt cache of %s: %d tokens in all,"
+                " where the static part alone must have %d",
+                self.stage,
+                self.template.model,
+                tokens.prompt,
+                self.template.traits.cacheable_tokens,
+            )
+
+
+class Prompts:
+    """Finds the prompt of a question.
+
+    A stage hands in the same schema object with each of its questions, so the object's identity
+    finds the prompt without comparing schemas.
+
+    Args:
+        settings: Effort, prompt cache and time-outs.
+        clock: Seconds that do not go back.
+    """
+
+    def __init__(self, settings: ClaudeSettings, *, clock: Callable[[], float]) -> None:
+        self._settings = settings
+        self._clock = clock
+        # The schema is kept beside its prompt: an identity is only good while the object lives.
+        self._found: dict[tuple[Tier, str, int], tuple[Mapping[str, JsonValue], Prompt]] = {}
+
+    def of(self, question: Question[Any], tier: Tier, model: str) -> Prompt:
+        """The prompt of a question to a model.
+
+        Raises:
+            UnsupportedSchema: The API cannot take the stage's schema.
+        """
+        key = (tier, question.instructions, id(question.answer_schema))
+        found = self._found.get(key)
+        if found is not None:
+            return found[1]
+        if len(self._found) >= _MOST:
+            self._found.clear()
+        prompt = self._build(question, tier, model)
+        self._found[key] = question.answer_schema, prompt
+        return prompt
+
+    def all(self) -> list[Prompt]:
+        """Those in use."""
+        return [prompt for _, prompt in self._found.values()]
+
+    def _build(self, question: Question[Any], tier: Tier, model: str) -> Prompt:
+        claude = self._settings
+        style = Style(
+            model,
+            effort=claude.haiku_effort if tier is Tier.HAIKU else claude.sonnet_effort,
+            cache_ttl=claude.prompt_cache_ttl if claude.prompt_cache else None,
+        )
+        template = Template(style, question.instructions, question.answer_schema)
+        warmup = None
+        if claude.prompt_cache:
+            warmup = Warmup(ttl=_TTL_SECONDS[claude.prompt_cache_ttl], clock=self._clock)
+        return Prompt(
+            question.stage,
+            template,
+            Estimates(template.static_bytes),
+            Timeout(claude.call_timeout),
+            warmup,
+        )
