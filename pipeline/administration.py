@@ -1,4 +1,4 @@
-"""The topics of the pipeline, as an administrator sees them."""
+"""The stages and topics of the pipeline, as an administrator sees them."""
 
 from collections.abc import Sequence
 
@@ -9,8 +9,8 @@ from pipeline.stream.connection import admin_client
 from pipeline.stream.topics import ESCALATIONS, TopicNames, TopicReport, Topics, TopicState
 
 
-def topic_names(settings: Settings, stages: Sequence[str] | None) -> tuple[str, ...]:
-    """The topics that these stages read or write; those of the enabled stages if none is named.
+def chosen(settings: Settings, stages: Sequence[str] | None) -> Sequence[str]:
+    """These stages; the enabled ones if none is named.
 
     Raises:
         WrongUse: There is no such stage.
@@ -19,7 +19,16 @@ def topic_names(settings: Settings, stages: Sequence[str] | None) -> tuple[str, 
     wanted = stages or settings.enabled
     if unknown := [name for name in wanted if name not in known]:
         raise WrongUse(f"There is no stage {', '.join(unknown)}; there are {', '.join(known)}.")
-    return TopicNames(settings.topics).of(wanted)
+    return wanted
+
+
+def topic_names(settings: Settings, stages: Sequence[str] | None) -> tuple[str, ...]:
+    """The topics that these stages read or write.
+
+    Raises:
+        WrongUse: There is no such stage.
+    """
+    return TopicNames(settings.topics).of(chosen(settings, stages))
 
 
 async def create(settings: Settings, stages: Sequence[str] | None) -> list[TopicReport]:

@@ -185,6 +185,11 @@ def note(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
+def clear() -> None:
+    """Empty the terminal; nothing where there is none."""
+    Console().clear()
+
+
 def as_json(document: Any) -> None:  # noqa: ANN401 - whatever orjson takes
     """Print one line of JSON for a program."""
     line(orjson.dumps(document, default=str).decode())
