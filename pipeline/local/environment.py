@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from pipeline.errors import WrongUse
+from pipeline.local.apache import ApacheKafka
 from pipeline.local.api import SimulatedApiProcess
 from pipeline.local.broker import LocalBroker
 from pipeline.local.noida import NoidaBroker
@@ -116,9 +117,13 @@ def kafka_variables(kafka: KafkaSettings) -> dict[str, str]:
 
 
 def _broker(kind: str, port: int) -> LocalBroker:
-    if kind == "noida":
-        return NoidaBroker(port=port)
-    raise WrongUse(f"There is no broker {kind!r}; there are {', '.join(BROKERS)}.")
+    match kind:
+        case "noida":
+            return NoidaBroker(port=port)
+        case "kafka":
+            return ApacheKafka(port=port)
+        case _:
+            raise WrongUse(f"There is no broker {kind!r}; there are {', '.join(BROKERS)}.")
 
 
 async def _make_topics(settings: Settings, broker: LocalBroker) -> None:
