@@ -287,6 +287,9 @@ class FileSettings(StageSettings):
     image_long_edge: Annotated[int, Field(ge=1, le=8000)] = Field(
         1568, description="pixels images are scaled down to; the API takes 8,000"
     )
+    decode_at_once: Count = Field(
+        2, description="files decoded at the same time; each may take 8 bytes a pixel of memory"
+    )
     max_pdf_pages: Count = Field(100, description="longer PDF files are dead letters")
     uri_allow: list[str] = Field(
         default_factory=list,

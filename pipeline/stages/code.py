@@ -1,6 +1,6 @@
 """Source code: documentation of a function or class, in the form its language uses."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,8 +11,8 @@ from pipeline.stages.checks import blank_signals, quote_signals
 from pipeline.stages.definitions import Unparsable, first_definition, words_in
 from pipeline.stages.documentation import Described, Documentation, render
 from pipeline.stages.injection import injection_signals
+from pipeline.stages.json_stage import JsonStage
 from pipeline.stages.prompt import Section, build_instructions
-from pipeline.stages.raw import check_text, read_event
 from pipeline.stages.schema import answer_schema
 from pipeline.stages.stage import Answer, RawEvent
 from pipeline.stages.text import is_blank, stated, visible
@@ -139,29 +139,17 @@ class CodeResult(BaseModel):
     example: str | None
 
 
-class Code:
+class Code(JsonStage[CodeEvent]):
     """The stage `code`."""
 
     name = "code"
     raw_model = CodeEvent
     result_model = CodeResult
-    reads_files = False
 
     def __init__(self, settings: CodeSettings) -> None:
+        super().__init__(settings)
         self._settings = settings
         self._answer_schema = answer_schema(CodeAnswer)
-
-    def parse(
-        self,
-        value: bytes,
-        *,
-        key: bytes | None,  # noqa: ARG002 - the id is in the event
-        headers: Mapping[str, bytes],  # noqa: ARG002
-    ) -> CodeEvent:
-        """Read a raw piece of code."""
-        event = read_event(CodeEvent, value, max_bytes=self._settings.max_event_bytes)
-        check_text("source", event.source, self._settings.max_text_chars)
-        return event
 
     def question(self, event: CodeEvent) -> Question[CodeAnswer]:
         """Ask about a piece of code."""

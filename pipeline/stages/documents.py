@@ -1,7 +1,7 @@
 """Documents, meetings and long texts: a summary, the key points, and who has to do what."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,8 +12,8 @@ from pipeline.stages.checks import blank_signals, length_signals, quote_signals
 from pipeline.stages.codes import known_language
 from pipeline.stages.evidence import numbers_added, quote_found
 from pipeline.stages.injection import injection_signals
+from pipeline.stages.json_stage import JsonStage
 from pipeline.stages.prompt import Section, build_instructions
-from pipeline.stages.raw import check_text, read_event
 from pipeline.stages.schema import answer_schema
 from pipeline.stages.stage import Answer, RawEvent
 from pipeline.stages.text import is_blank, stated, visible
@@ -112,29 +112,17 @@ class DocumentResult(BaseModel):
     language: str | None = Field(description="ISO 639-1 code; null if it could not be told.")
 
 
-class Documents:
+class Documents(JsonStage[DocumentEvent]):
     """The stage `documents`."""
 
     name = "documents"
     raw_model = DocumentEvent
     result_model = DocumentResult
-    reads_files = False
 
     def __init__(self, settings: DocumentSettings) -> None:
+        super().__init__(settings)
         self._settings = settings
         self._answer_schema = answer_schema(DocumentAnswer)
-
-    def parse(
-        self,
-        value: bytes,
-        *,
-        key: bytes | None,  # noqa: ARG002 - the id is in the event
-        headers: Mapping[str, bytes],  # noqa: ARG002
-    ) -> DocumentEvent:
-        """Read a raw document."""
-        event = read_event(DocumentEvent, value, max_bytes=self._settings.max_event_bytes)
-        check_text("text", event.text, self._settings.max_text_chars)
-        return event
 
     def question(self, event: DocumentEvent) -> Question[DocumentAnswer]:
         """Ask about a document; how long the summary may be is part of what is sent."""

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import threading
 from collections.abc import Mapping
 from typing import Annotated, Any, Self, TypeVar
 
@@ -90,6 +91,7 @@ class Files:
         self._settings = settings
         self._claims = claims or FileClaims(settings.uri_allow)
         self._limits = PictureLimits(settings.max_image_pixels, settings.image_long_edge)
+        self._turn = threading.BoundedSemaphore(settings.decode_at_once)
 
     def read_event(
         self,
@@ -136,9 +138,11 @@ class Files:
             data = self._claims.fetch(uri, max_bytes=self._settings.max_event_bytes)
             declared = sniff(data) or "unknown"
         media_type = checked_type(data, declared, field=field)
-        if media_type == "application/pdf":
-            return prepare_pdf(data, self._settings.max_pdf_pages, field=field)
-        return prepare_image(data, media_type, self._limits, field=field)
+        # However many threads ask, few files are decoded at once: that is what takes memory.
+        with self._turn:
+            if media_type == "application/pdf":
+                return prepare_pdf(data, self._settings.max_pdf_pages, field=field)
+            return prepare_image(data, media_type, self._limits, field=field)
 
 
 def _text(headers: Mapping[str, bytes], name: str) -> str | None:

@@ -12,12 +12,12 @@ from pipeline.stages.checks import runner_up_signals
 from pipeline.stages.claims import ClaimStore
 from pipeline.stages.files import FileEvent, Files
 from pipeline.stages.injection import injection_signals
+from pipeline.stages.legibility import Legibility, legibility_signals
 from pipeline.stages.prompt import Section, build_instructions
 from pipeline.stages.schema import answer_schema
 from pipeline.stages.stage import Answer
 from pipeline.stages.taxonomy import label_lines, label_type
 
-Legibility = Literal["legible", "partly", "illegible"]
 Defect = Literal["blurred", "dark", "glare", "skewed", "cut_off", "low_resolution", "obstructed"]
 
 _ROLE = """\
@@ -142,17 +142,6 @@ class Images:
             needs_moderation=answer.needs_moderation,
             runner_up=answer.runner_up if answer.runner_up != answer.document_type else None,
         )
-
-
-def legibility_signals(legibility: Legibility) -> list[Signal]:
-    """Weigh how well a file could be read."""
-    match legibility:
-        case "illegible":
-            return [Signal("illegible", 1.0, "The file cannot be read.")]
-        case "partly":
-            return [Signal("illegible", 0.4, "The file can be read in part only.")]
-        case "legible":
-            return []
 
 
 def _instructions(settings: ImageSettings) -> str:

@@ -16,7 +16,7 @@ from pipeline.stages.amounts import parse_amount
 from pipeline.stages.arithmetic import Line, Totals
 from pipeline.stages.codes import known_currency
 from pipeline.stages.dates import parse_date
-from pipeline.stages.images import Legibility
+from pipeline.stages.legibility import Legibility
 from pipeline.stages.stage import Answer
 from pipeline.stages.text import stated
 

@@ -14,7 +14,6 @@ from pipeline.stages.amounts import format_amount
 from pipeline.stages.checks import blank_signals, length_signals, quote_signals
 from pipeline.stages.claims import ClaimStore
 from pipeline.stages.files import FileEvent, Files
-from pipeline.stages.images import Legibility, legibility_signals
 from pipeline.stages.injection import injection_signals
 from pipeline.stages.invoice_answer import InvoiceAnswer, Reading, read_answer
 from pipeline.stages.invoice_checks import (
@@ -24,6 +23,7 @@ from pipeline.stages.invoice_checks import (
     missing_signals,
     sum_signals,
 )
+from pipeline.stages.legibility import Legibility, legibility_signals
 from pipeline.stages.prompt import Section, build_instructions
 from pipeline.stages.raw import check_text
 from pipeline.stages.schema import answer_schema

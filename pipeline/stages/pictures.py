@@ -99,27 +99,36 @@ def _may_be_sent_as_it_is(picture: Pillow.Image, data: bytes, long_edge: int) ->
 
 def _shown(picture: Pillow.Image, long_edge: int) -> Pillow.Image:
     """What a person would see of it, at the size that is sent."""
+    # Scaled first, so that everything after works on few pixels. A JPEG decoder can even scale
+    # while it decodes, which saves most of the work and memory.
     scale = min(1, long_edge / max(picture.size))
     width, height = picture.size
-    # A JPEG decoder can scale down while it decodes, which saves most of the work and memory.
     picture.draft(None, (max(1, int(width * scale)), max(1, int(height * scale))))
-    upright = _opaque(ImageOps.exif_transpose(picture))
-    upright.thumbnail((long_edge, long_edge), Pillow.Resampling.LANCZOS)
+    scaled = _scalable(picture)
+    scaled.thumbnail((long_edge, long_edge), Pillow.Resampling.LANCZOS)
+    upright = _opaque(ImageOps.exif_transpose(scaled))
     upright.info.clear()
     return upright
 
 
-def _opaque(picture: Pillow.Image) -> Pillow.Image:
-    """Without transparency, on white like paper, in a mode that every format takes."""
+def _scalable(picture: Pillow.Image) -> Pillow.Image:
+    """The same picture in a mode whose pixels can be averaged."""
+    if picture.mode in {"RGB", "L"} and "transparency" not in picture.info:
+        return picture
     if picture.has_transparency_data:
-        layered = picture.convert("RGBA")
-        paper = Pillow.new("RGBA", layered.size, "white")
-        return Pillow.alpha_composite(paper, layered).convert("RGB")
+        return picture if picture.mode in {"RGBA", "LA"} else picture.convert("RGBA")
     if picture.mode == "I" or picture.mode.startswith("I;16"):
         return picture.convert("I").point(lambda value: value * (1 / 256)).convert("L")
-    if picture.mode in {"1", "L"}:
-        return picture.convert("L")
-    return picture.convert("RGB")
+    return picture.convert("L" if picture.mode == "1" else "RGB")
+
+
+def _opaque(picture: Pillow.Image) -> Pillow.Image:
+    """Without transparency: on white, like paper."""
+    if picture.mode not in {"RGBA", "LA"}:
+        return picture
+    layered = picture.convert("RGBA")
+    paper = Pillow.new("RGBA", layered.size, "white")
+    return Pillow.alpha_composite(paper, layered).convert("RGB")
 
 
 def _encode(picture: Pillow.Image, media_type: ImageType) -> Image:

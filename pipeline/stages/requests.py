@@ -1,6 +1,6 @@
 """Requests to agents: a policy gate that says which agent, which tools and which model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -10,8 +10,8 @@ from pipeline.settings import RequestSettings
 from pipeline.signals import Signal
 from pipeline.stages.checks import blank_signals, quote_signals, runner_up_signals
 from pipeline.stages.injection import injection_signals
+from pipeline.stages.json_stage import JsonStage
 from pipeline.stages.prompt import Section, build_instructions
-from pipeline.stages.raw import check_text, read_event
 from pipeline.stages.schema import answer_schema
 from pipeline.stages.stage import Answer, RawEvent
 from pipeline.stages.taxonomy import label_lines, label_type
@@ -91,32 +91,20 @@ class RequestResult(BaseModel):
     runner_up: str | None = Field(description="A second agent that was considered.")
 
 
-class Requests:
+class Requests(JsonStage[RequestEvent]):
     """The stage `requests`."""
 
     name = "requests"
     raw_model = RequestEvent
     result_model = RequestResult
-    reads_files = False
 
     def __init__(self, settings: RequestSettings) -> None:
+        super().__init__(settings)
         self._settings = settings
         self._tiers = {agent.name: agent.tier for agent in settings.agents}
         self._instructions = _instructions(settings)
         self._answer_model = _answer_model(settings)
         self._answer_schema = answer_schema(self._answer_model)
-
-    def parse(
-        self,
-        value: bytes,
-        *,
-        key: bytes | None,  # noqa: ARG002 - the id is in the event
-        headers: Mapping[str, bytes],  # noqa: ARG002
-    ) -> RequestEvent:
-        """Read a raw request."""
-        event = read_event(RequestEvent, value, max_bytes=self._settings.max_event_bytes)
-        check_text("query", event.query, self._settings.max_text_chars)
-        return event
 
     def question(self, event: RequestEvent) -> Question[RequestAnswer]:
         """Ask about a request."""

@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -13,8 +13,8 @@ from pipeline.signals import Signal
 from pipeline.stages.checks import blank_signals, quote_signals
 from pipeline.stages.evidence import letters_and_digits, numbers_added, quote_found
 from pipeline.stages.injection import injection_signals
+from pipeline.stages.json_stage import JsonStage
 from pipeline.stages.prompt import Section, build_instructions
-from pipeline.stages.raw import check_text, read_event
 from pipeline.stages.schema import answer_schema
 from pipeline.stages.stage import Answer, RawEvent
 from pipeline.stages.taxonomy import label_lines, label_type
@@ -91,31 +91,18 @@ class TextResult(BaseModel):
     intent: str = Field(description="One of the labels that the pipeline is set up with.")
 
 
-class Texts:
+class Texts(JsonStage[TextEvent]):
     """The stage `texts`."""
 
     name = "texts"
     raw_model = TextEvent
     result_model = TextResult
-    reads_files = False
 
     def __init__(self, settings: TextSettings) -> None:
-        self._settings = settings
+        super().__init__(settings)
         self._instructions = _instructions(settings)
         self._answer_model = _answer_model(settings)
         self._answer_schema = answer_schema(self._answer_model)
-
-    def parse(
-        self,
-        value: bytes,
-        *,
-        key: bytes | None,  # noqa: ARG002 - the id is in the event
-        headers: Mapping[str, bytes],  # noqa: ARG002
-    ) -> TextEvent:
-        """Read a raw text."""
-        event = read_event(TextEvent, value, max_bytes=self._settings.max_event_bytes)
-        check_text("text", event.text, self._settings.max_text_chars)
-        return event
 
     def question(self, event: TextEvent) -> Question[TextAnswer]:
         """Ask about a text; the clean form is about as long as the text itself."""

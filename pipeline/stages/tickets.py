@@ -1,6 +1,6 @@
 """Support tickets: what they are about, how urgent, in which language, and where they go."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -11,8 +11,8 @@ from pipeline.signals import Signal
 from pipeline.stages.checks import blank_signals, length_signals, quote_signals, runner_up_signals
 from pipeline.stages.codes import known_language
 from pipeline.stages.injection import injection_signals
+from pipeline.stages.json_stage import JsonStage
 from pipeline.stages.prompt import Section, build_instructions
-from pipeline.stages.raw import check_text, read_event
 from pipeline.stages.schema import answer_schema
 from pipeline.stages.stage import Answer, RawEvent
 from pipeline.stages.taxonomy import label_lines, label_type, queues
@@ -92,33 +92,19 @@ class TicketResult(BaseModel):
     runner_up: str | None = Field(description="A second intent that was considered.")
 
 
-class Tickets:
+class Tickets(JsonStage[TicketEvent]):
     """The stage `tickets`."""
 
     name = "tickets"
     raw_model = TicketEvent
     result_model = TicketResult
-    reads_files = False
 
     def __init__(self, settings: TicketSettings) -> None:
-        self._settings = settings
+        super().__init__(settings)
         self._queues = queues(settings.intents)
         self._instructions = _instructions(settings)
         self._answer_model = _answer_model(settings)
         self._answer_schema = answer_schema(self._answer_model)
-
-    def parse(
-        self,
-        value: bytes,
-        *,
-        key: bytes | None,  # noqa: ARG002 - the id is in the event
-        headers: Mapping[str, bytes],  # noqa: ARG002
-    ) -> TicketEvent:
-        """Read a raw ticket."""
-        event = read_event(TicketEvent, value, max_bytes=self._settings.max_event_bytes)
-        check_text("body", event.body, self._settings.max_text_chars)
-        check_text("subject", event.subject or "", self._settings.max_text_chars)
-        return event
 
     def question(self, event: TicketEvent) -> Question[TicketAnswer]:
         """Ask about a ticket: its subject, if it has one, and its body."""
