@@ -120,7 +120,7 @@ class Flow:
         # busy while the next poll is on its way.
         self._active = FlowGate(limits.active, step=limits.poll_records, reopen=0.75)
         self._bytes = FlowGate(limits.held_bytes, step=0)
-        self._mean_bytes = _FIRST_GUESS
+        self._mean_bytes: float = _FIRST_GUESS
 
     def update(self, total: Load) -> bool:
         """Look at the load of all partitions; returns whether any may bring more."""

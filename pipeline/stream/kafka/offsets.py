@@ -4,7 +4,7 @@ import asyncio
 from typing import Any, ClassVar
 
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import KafkaError, LeaderNotAvailableError, for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.commit import OffsetFetchRequest_v3
 from aiokafka.protocol.offset import OffsetRequest
@@ -35,8 +35,11 @@ _READ_COMMITTED = 1
 _CONSUMER = -1
 _NO_OFFSET = -1
 _UNSTABLE_OFFSET_COMMIT = 88
-_STABLE_RETRY = 0.05
-"""Seconds between two questions for an offset that a transaction is about to change."""
+_RETRY = 0.05
+"""Seconds before what may pass is asked again: a transaction that is about to end, a coordinator
+that is about to be chosen."""
+_PATIENCE = 10.0
+"""Seconds after which a question counts as not answered."""
 
 
 class _StableOffsetsResponse(Response):  # type: ignore[misc] # aiokafka has no types
@@ -121,7 +124,6 @@ class KafkaOffsets:
     def __init__(self, kafka: KafkaSettings, group: str) -> None:
         options = client_options(kafka)
         self._client = AIOKafkaClient(**options)
-        self._limit = kafka.request_timeout
         self._group = group
         self._coordinator: int | None = None
 
@@ -140,32 +142,38 @@ class KafkaOffsets:
         """What the group committed, once it is final."""
         request = _StableOffsetsRequest(self._group, partition)
         what = f"The committed offset of {partition}"
+        problem = "no answer in time"
         try:
-            async with asyncio.timeout(self._limit):
-                offset, metadata, code = await self._ask_coordinator(request)
-                while code == _UNSTABLE_OFFSET_COMMIT:
-                    await asyncio.sleep(_STABLE_RETRY)
-                    offset, metadata, code = await self._ask_coordinator(request)
-        except (KafkaError, TimeoutError) as error:
-            self._coordinator = None
-            raise Unavailable(f"{what} cannot be read ({error!r}).") from error
-        if code:
-            self._coordinator = None
-            raise _refused(what, code)
-        return None if offset == _NO_OFFSET else Committed(offset, metadata or "")
+            async with asyncio.timeout(_PATIENCE):
+                while True:
+                    try:
+                        return await self._ask_coordinator(request)
+                    except KafkaError as error:
+                        if not error.retriable:
+                            raise BrokerError(f"{what} cannot be read: {error!r}.") from error
+                        problem = repr(error)
+                    self._coordinator = None
+                    await asyncio.sleep(_RETRY)
+        except TimeoutError:
+            raise Unavailable(f"{what} cannot be read ({problem}).") from None
 
     async def bounds(self, partition: TopicPartition) -> LogBounds:
         """Where the log begins, and where open transactions or its end begin."""
         try:
-            async with asyncio.timeout(self._limit):
+            async with asyncio.timeout(_PATIENCE):
                 begin = await self._ask_leader(partition, _EARLIEST)
                 end = await self._ask_leader(partition, _LATEST)
         except (KafkaError, TimeoutError) as error:
-            raise Unavailable(f"The log of {partition} cannot be asked for ({error!r}).") from error
+            self._client.force_metadata_update()
+            kind = (
+                BrokerError
+                if isinstance(error, KafkaError) and not error.retriable
+                else Unavailable
+            )
+            raise kind(f"The log of {partition} cannot be looked up ({error!r}).") from error
         return LogBounds(begin, end)
 
-    async def _ask_coordinator(self, request: "_StableOffsetsRequest") -> tuple[int, str, int]:
-        """Offset, metadata and error code."""
+    async def _ask_coordinator(self, request: "_StableOffsetsRequest") -> Committed | None:
         if self._coordinator is None:
             self._coordinator = await self._client.coordinator_lookup(
                 CoordinationType.GROUP, self._group
@@ -173,14 +181,14 @@ class KafkaOffsets:
         response = await self._client.send(
             self._coordinator, request, group=ConnectionGroup.COORDINATION
         )
-        if response.error_code:
-            return _NO_OFFSET, "", response.error_code
+        _check(response.error_code)
         [(_, [found], *_)] = response.topics
         if response.API_VERSION == _StableOffsetsRequestV7.API_VERSION:
             _, offset, _, metadata, code, _ = found
         else:
             _, offset, metadata, code = found
-        return offset, metadata, code
+        _check(code)
+        return None if offset == _NO_OFFSET else Committed(offset, metadata or "")
 
     async def _ask_leader(self, partition: TopicPartition, moment: int) -> int:
         leader = self._client.cluster.leader_for_partition(partition)
@@ -189,21 +197,26 @@ class KafkaOffsets:
             await self._client.force_metadata_update()
             leader = self._client.cluster.leader_for_partition(partition)
             if leader is None or leader < 0:
-                raise Unavailable(f"{partition} has no leader at present.")
+                raise LeaderNotAvailableError(partition)
         topic, number = partition
         response = await self._client.send(
             leader, OffsetRequest(_CONSUMER, _READ_COMMITTED, [(topic, [(number, moment)])])
         )
         [(_, [(_, code, *found)])] = response.topics
-        if code:
-            self._client.force_metadata_update()
-            raise _refused(f"The log of {partition}", code)
+        _check(code)
         # Version 0 answers with a list of offsets, later ones with a timestamp and an offset.
         offset: int = found[-1] if isinstance(found[-1], int) else found[-1][0]
         return offset
 
 
-def _refused(what: str, code: int) -> BrokerError:
-    error = for_code(code)
-    kind = Unavailable if error.retriable else BrokerError
-    return kind(f"{what} cannot be read: {error.__name__}.")
+class _Unstable(KafkaError):  # type: ignore[misc] # aiokafka has no types
+    """A transaction is about to change the offset."""
+
+    retriable = True
+
+
+def _check(code: int) -> None:
+    if code == _UNSTABLE_OFFSET_COMMIT:
+        raise _Unstable
+    if code:
+        raise for_code(code)

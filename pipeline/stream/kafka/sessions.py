@@ -9,6 +9,7 @@ from aiokafka.errors import (
     KafkaConnectionError,
     KafkaError,
     MessageSizeTooLargeError,
+    ProducerClosed,
     ProducerFenced,
     RecordListTooLargeError,
     TopicAuthorizationFailedError,
@@ -34,6 +35,7 @@ _START_LIMIT = 30.0
 """Seconds that a producer may take to be ready before that is tried anew."""
 _CLOSE_LIMIT = 2.0
 """Seconds that a producer may take to stop before it is abandoned."""
+_ABANDON_STEP = 0.1
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 
@@ -244,15 +246,22 @@ async def _start(producer: AIOKafkaProducer) -> None:
 
 
 async def _close(producer: AIOKafkaProducer) -> None:
-    """Stop a producer, whatever state it is in.
-
-    aiokafka waits until all batches are delivered, which may be never.
-    """
+    """Stop a producer, whatever state it is in."""
     try:
         async with asyncio.timeout(_CLOSE_LIMIT):
             await producer.stop()
-    except TimeoutError:
-        await producer.client.close()
-    except KafkaError:
-        # Its background task had failed before and says so once more.
-        await producer.client.close()
+    except (TimeoutError, KafkaError):
+        # It waits until every batch is delivered, which may be never; or its background task had
+        # failed before, and says so once more.
+        await _abandon(producer)
+
+
+async def _abandon(producer: AIOKafkaProducer) -> None:
+    """End what `stop` waits for; there is no public way."""
+    producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001
+    sender = producer._sender.sender_task  # noqa: SLF001
+    while sender is not None and not sender.done():
+        # Cancelled once it waits for its own tasks; cancelled again it gives up on them.
+        sender.cancel()
+        await asyncio.wait([sender], timeout=_ABANDON_STEP)
+    await producer.client.close()
