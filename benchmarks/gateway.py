@@ -22,7 +22,7 @@ from typing import Literal
 import anthropic
 import httpx2
 import orjson
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, JsonValue
 
 from pipeline.claude.gateway import Gateway
 from pipeline.events import Tier
@@ -48,7 +48,7 @@ class Sorted(BaseModel):
     unclear: bool
 
 
-SCHEMA = {
+SCHEMA: dict[str, JsonValue] = {
     "type": "object",
     "properties": {
         "label": {"type": "string", "enum": ["billing", "sales"]},
@@ -90,9 +90,7 @@ async def bare_loop(concurrency: int) -> AsyncIterator[Ask]:
         "max_tokens": 256,
         "thinking": {"type": "disabled"},
         "output_config": {"effort": "low", "format": {"type": "json_schema", "schema": SCHEMA}},
-        "system": [
-            {"type": "text", "text": INSTRUCTIONS, "cache_control": {"type": "ephemeral"}}
-        ],
+        "system": [{"type": "text", "text": INSTRUCTIONS, "cache_control": {"type": "ephemeral"}}],
     }
     async with anthropic.AsyncAnthropic(max_retries=0, http_client=client) as sdk:
 

@@ -1,12 +1,15 @@
-"""An asker without an API, for tests of whatever asks."""
+"""An asker and a client without an API, for tests of whatever asks."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+import orjson
 from pydantic import BaseModel
 
+from pipeline.claude.client import HttpReply, NoReply
 from pipeline.events import Tier, Usage
 from pipeline.questions import AnswerT, Question, Reply
 
@@ -52,3 +55,69 @@ class FakeAsker:
         if not isinstance(answer, question.answer_model):
             raise TypeError(f"{question.stage} asks for a {question.answer_model.__name__}")
         return Reply(answer=answer, model=self._model(tier), usage=FAKE_USAGE, seconds=0.0)
+
+
+class FakeClient:
+    """A `pipeline.claude.client.Client` without a network: answers as it is told.
+
+    Args:
+        answer: Makes the response to a request, given as parsed JSON.
+        seconds: That a response takes.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[dict[str, Any]], HttpReply | NoReply],
+        *,
+        seconds: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self._answer = answer
+        self._seconds = seconds
+        self.sent: list[dict[str, Any]] = []
+        self.in_flight = 0
+
+    async def send(self, body: bytes, *, seconds: float) -> HttpReply | NoReply:
+        """Answer after a while, or time out."""
+        request: dict[str, Any] = orjson.loads(body)
+        self.sent.append(request)
+        takes = self._seconds()
+        self.in_flight += 1
+        try:
+            await asyncio.sleep(min(takes, seconds))
+        finally:
+            self.in_flight -= 1
+        if takes > seconds:
+            return NoReply("timed_out", f"no answer within {seconds:.0f} s", sent=True)
+        return self._answer(request)
+
+    async def count_tokens(self, body: bytes, *, seconds: float) -> HttpReply | NoReply:
+        """Count bytes as tokens."""
+        del seconds
+        return HttpReply(200, (), b'{"input_tokens":%d}' % len(body))
+
+    async def model(self, model: str, *, seconds: float) -> HttpReply | NoReply:
+        """Know every model."""
+        del seconds
+        return HttpReply(200, (), orjson.dumps({"type": "model", "id": model}))
+
+
+def message(
+    answer: BaseModel | Mapping[str, Any],
+    *,
+    model: str = "claude-haiku-5-5",
+    usage: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> HttpReply:
+    """A response of the Messages API that carries an answer."""
+    data = answer.model_dump(mode="json") if isinstance(answer, BaseModel) else dict(answer)
+    body = {
+        "id": "msg_fake",
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": [{"type": "text", "text": orjson.dumps(data).decode()}],
+        "stop_reason": "end_turn",
+        "usage": {"input_tokens": 100, "output_tokens": 20, **(usage or {})},
+    }
+    raw = tuple((name.encode(), value.encode()) for name, value in (headers or {}).items())
+    return HttpReply(200, raw, orjson.dumps(body))

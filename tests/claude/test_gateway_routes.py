@@ -72,7 +72,6 @@ async def test_a_request_that_the_api_rejects_is_given_up_at_once(
         "gateway_timeout",
         "request_timeout",
         "conflict",
-        "rate_limited_bare",
         "html_502",
         "html_200",
         "html_400",

@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from itertools import count
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.claude.headers import Told
-from pipeline.claude.limits import Cost, Limits
+from pipeline.claude.headers import Told, read_limits
+from pipeline.claude.limits import Cost, Limits, pace
 from pipeline.claude.observer import LimitKind
+from tests.claude.server import shape
 
 
 @dataclass
@@ -99,7 +102,6 @@ class Replica:
 
     def look(self, now: float) -> None:
         """Send all that may go now, and look again when the next may."""
-        self.looks_at = float("inf")
         while self.in_flight < (512 if self.limits.levels else 8):
             wait = self.limits.wait(COST, now)
             if wait > 1e-4:
@@ -110,11 +112,18 @@ class Replica:
     def look_again(self, moment: float) -> None:
         if moment < self.looks_at:
             self.looks_at = moment
-            self.world.at(moment, lambda: self.looks_at == moment and self.look(moment))
+            self.world.at(moment, lambda: self.look_on_time(moment))
+
+    def look_on_time(self, moment: float) -> None:
+        # A later look may have been replaced by an earlier one.
+        if self.looks_at == moment:
+            self.looks_at = float("inf")
+            self.look(moment)
 
     def send(self, now: float) -> None:
         server = self.world.server
         self.limits.take(COST)
+        self.world.sent_at.append(now)
         seconds = server.admit(COST.input_tokens, now)
         if seconds is None:
             self.in_flight += 1
@@ -141,12 +150,13 @@ class World:
         self.server = server
         self.latency = latency
         self.draws = random.Random(1)
-        self.events: list[tuple[float, int, Callable[[], object]]] = []
+        self.events: list[tuple[float, int, Callable[[], None]]] = []
         self.order = count()
+        self.sent_at: list[float] = []
         for _ in range(replicas):
             Replica(self).look_again(self.draws.random() * 0.1)
 
-    def at(self, moment: float, event: Callable[[], object]) -> None:
+    def at(self, moment: float, event: Callable[[], None]) -> None:
         heapq.heappush(self.events, (moment, next(self.order), event))
 
     def run(self, until: float) -> None:
@@ -162,14 +172,154 @@ def server_of(rpm: float, itpm: float, otpm: float, window: float = 60.0) -> Ser
     )
 
 
-@pytest.mark.parametrize("replicas", [1, 2, 4, 16])
-@pytest.mark.parametrize("rpm", [1_000, 10_000])
-@pytest.mark.parametrize("latency", [0.4, 3.0])
-def test_replicas_use_the_request_limit_and_trip_it_not(
-    replicas: int, rpm: float, latency: float
-) -> None:
-    server = server_of(rpm, 1e9, 1e9)
-    World(server, replicas=replicas, latency=latency).run(until=300)
-    print(server.admitted, server.refused, server.admitted/rpm/5, server.requests.level)
-    assert server.admitted >= 0.97 * rpm * 5
+MINUTES = 2.5
+
+
+def run(server: Server, *, replicas: int, latency: float = 0.4) -> World:
+    world = World(server, replicas=replicas, latency=latency)
+    world.run(until=MINUTES * 60)
+    return world
+
+
+@pytest.mark.parametrize("replicas", [1, 4, 16])
+@pytest.mark.parametrize("latency", [0.4, 2.0])
+def test_replicas_use_the_request_limit_and_trip_it_not(replicas: int, latency: float) -> None:
+    server = server_of(1000, 1e9, 1e9)
+    run(server, replicas=replicas, latency=latency)
+    assert server.admitted >= 0.97 * 1000 * MINUTES
     assert server.refused < 0.001 * server.admitted
+
+
+@pytest.mark.parametrize("replicas", [1, 4])
+@pytest.mark.parametrize(
+    ("itpm", "otpm"), [(120_000, 1e9), (1e9, 40_000)], ids=["input tokens", "output tokens"]
+)
+def test_the_same_holds_where_tokens_are_the_limit(replicas: int, itpm: float, otpm: float) -> None:
+    server = server_of(1e6, itpm, otpm)
+    run(server, replicas=replicas)
+    # A request of these takes 120 input and 40 output tokens: either limit allows 1,000.
+    assert server.admitted >= 0.97 * 1000 * MINUTES
+    assert server.refused < 0.001 * server.admitted
+
+
+def test_a_limit_that_is_halved_is_followed_at_once() -> None:
+    server = server_of(1000, 1e9, 1e9)
+    world = World(server, replicas=4, latency=0.4)
+    world.run(until=60)
+    before = server.admitted
+    server.requests.advance(60)
+    server.requests.resize(500)
+    world.run(until=180)
+    assert server.admitted - before >= 0.97 * 500 * 2
+    assert server.refused < 0.001 * server.admitted
+
+
+def test_a_limit_that_is_enforced_over_ten_seconds_is_kept_as_well() -> None:
+    server = server_of(1000, 1e9, 1e9, window=10)
+    run(server, replicas=4)
+    assert server.admitted >= 0.97 * 1000 * MINUTES
+    assert server.refused < 0.001 * server.admitted
+
+
+def test_one_replica_never_exceeds_the_rate_even_from_a_full_bucket() -> None:
+    server = server_of(1000, 1e9, 1e9)
+    world = run(server, replicas=1)
+    seconds = [int(moment) for moment in world.sent_at]
+    assert max(seconds.count(second) for second in range(2, 140)) <= 1000 / 60 * 2
+    assert len(world.sent_at) <= 1000 * MINUTES * 1.01
+
+
+def limits_at(remaining: float, *, limit: float = 60.0, full_in: float | None = None) -> Limits:
+    limits = Limits()
+    full_in = (limit - remaining) * 60 / limit if full_in is None else full_in
+    limits.told({"requests": Told(limit, remaining, full_in)}, 0.0)
+    return limits
+
+
+def test_nothing_is_held_back_before_a_limit_is_known() -> None:
+    assert Limits().wait(COST, 0.0) == 0.0
+
+
+def test_the_first_request_goes_at_once_and_the_next_at_the_rate() -> None:
+    limits = limits_at(60)
+    assert limits.wait(COST, 0.0) == 0.0
+    limits.take(COST)
+    assert limits.wait(COST, 0.0) == pytest.approx(1.0)
+    assert limits.wait(COST, 1.0) == pytest.approx(0.0)
+
+
+def test_a_429_stops_everything_for_as_long_as_it_says_and_then_slows_down() -> None:
+    limits = limits_at(60)
+    limits.refused(0.0, seconds=7)
+    assert limits.pause(2.0) == pytest.approx(5.0)
+    assert limits.wait(COST, 2.0) >= 5.0
+    assert limits.wait(COST, 7.0) == 0.0
+    for _ in range(3):
+        limits.take(COST)
+    assert limits.wait(COST, 7.0) > 2.0
+
+
+def test_an_overdrawn_bucket_is_told_as_empty_and_understood() -> None:
+    overdrawn = limits_at(0, limit=600, full_in=90)
+    empty = limits_at(0, limit=600, full_in=60)
+    assert overdrawn.wait(COST, 0.0) >= 30.0 > empty.wait(COST, 0.0)
+
+
+def test_a_request_larger_than_the_bucket_goes_when_the_bucket_is_full() -> None:
+    limits = Limits()
+    limits.told({"input_tokens": Told(10_000, 10_000, 0.0)}, 0.0)
+    assert limits.wait(Cost(1_000_000, 10), 0.0) == 0.0
+
+
+def test_what_was_reserved_too_much_is_given_back() -> None:
+    limits = Limits()
+    limits.told({"output_tokens": Told(60_000, 60_000, 0.0)}, 0.0)
+    limits.take(Cost(10, 1_000))
+    assert limits.wait(Cost(10, 1_000), 0.0) == pytest.approx(1.0)
+    limits.settle(Cost(10, 1_000), Cost(10, 100))
+    assert limits.wait(Cost(10, 1_000), 0.0) == pytest.approx(0.1)
+
+
+@given(st.floats(-1, 2), st.floats(-1, 2))
+def test_the_pace_never_falls_as_the_bucket_fills(one: float, other: float) -> None:
+    lower, higher = sorted([one, other])
+    assert 0 <= pace(lower) <= pace(higher) <= 1
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(0, 5), st.floats(0, 5000), st.floats(0, 500), st.floats(0, 60), st.booleans()
+        ),
+        max_size=40,
+    )
+)
+def test_whatever_happens_a_request_may_go_in_finite_time(
+    steps: list[tuple[float, float, float, float, bool]],
+) -> None:
+    limits, now = Limits(), 0.0
+    for pause, remaining, tokens, full_in, refused in steps:
+        now += pause
+        limits.told({"requests": Told(1000, min(remaining, 1000), full_in)}, now)
+        wait = limits.wait(Cost(tokens, tokens), now)
+        assert 0 <= wait < 7200
+        limits.take(Cost(tokens, tokens))
+        if refused:
+            limits.refused(now, seconds=full_in)
+
+
+def test_headers_are_read_against_the_servers_own_clock() -> None:
+    told = read_limits(shape("answer")["headers"] | {"date": "Sun, 22 Nov 2026 10:00:00 GMT"})
+    assert told["requests"] == Told(1000, 999, 1.0)
+    assert told["input_tokens"] == Told(2_000_000, 1_999_000, 1.0)
+    assert told["output_tokens"] == Told(400_000, 400_000, 0.0)
+
+
+@pytest.mark.parametrize("value", ["", "many", "-", "1e999x"])
+def test_headers_that_make_no_sense_are_ignored(value: str) -> None:
+    headers = {
+        "anthropic-ratelimit-requests-limit": value,
+        "anthropic-ratelimit-requests-remaining": value,
+        "anthropic-ratelimit-requests-reset": value,
+    }
+    assert read_limits(headers) == {}

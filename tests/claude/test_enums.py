@@ -1,0 +1,71 @@
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import JsonValue
+
+from pipeline.claude.enums import EnumMismatch, EnumRepair
+
+LABELS: list[JsonValue] = ["billing", "technical_support", "Straße"]
+SCHEMA: dict[str, JsonValue] = {
+    "type": "object",
+    "properties": {
+        "label": {"type": "string", "enum": LABELS},
+        "other": {"anyOf": [{"type": "string", "enum": LABELS}, {"type": "null"}]},
+        "many": {"type": "array", "items": {"type": "string", "enum": LABELS}},
+        "kind": {"const": "ticket"},
+        "free": {"type": "string"},
+    },
+}
+RIGHT: dict[str, JsonValue] = {
+    "label": "billing",
+    "other": None,
+    "many": ["billing"],
+    "kind": "ticket",
+    "free": "BILLING",
+}
+
+
+def test_an_answer_that_is_right_is_returned_itself() -> None:
+    assert EnumRepair(SCHEMA)(RIGHT) is RIGHT
+
+
+@given(
+    st.sampled_from([str(label) for label in LABELS]),
+    st.sampled_from([str.upper, str.lower, str.title, str.swapcase]),
+)
+def test_labels_get_the_case_of_the_schema_wherever_they_stand(
+    label: str, change: Callable[[str], str]
+) -> None:
+    changed = change(label)
+    repaired = EnumRepair(SCHEMA)(
+        {"label": changed, "other": changed, "many": [changed], "kind": "TICKET", "free": changed}
+    )
+    assert repaired == {
+        "label": label,
+        "other": label,
+        "many": [label],
+        "kind": "ticket",
+        "free": changed,
+    }
+
+
+@pytest.mark.parametrize("value", ["weather", "", 3, True, None, ["billing"]])
+def test_a_value_that_is_no_label_in_any_case_is_a_mismatch(value: JsonValue) -> None:
+    with pytest.raises(EnumMismatch, match="label"):
+        EnumRepair(SCHEMA)({**RIGHT, "label": value})
+
+
+def test_labels_that_differ_in_case_alone_are_told_apart_exactly_or_not_at_all() -> None:
+    repair = EnumRepair({"enum": ["us", "US"]})
+    assert repair("US") == "US"
+    assert repair("us") == "us"
+    with pytest.raises(EnumMismatch):
+        repair("Us")
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))
+def test_an_answer_of_another_form_is_left_to_validation(answer: JsonValue) -> None:
+    assert EnumRepair(SCHEMA)(answer) is answer
+    assert EnumRepair({"type": "array", "items": SCHEMA})(answer) == answer
