@@ -288,7 +288,7 @@ class FileSettings(StageSettings):
         1568, description="pixels images are scaled down to; the API takes 8,000"
     )
     decode_at_once: Count = Field(
-        2, description="files decoded at the same time; each may take 8 bytes a pixel of memory"
+        2, description="files decoded at the same time; each takes up to 16 bytes a pixel"
     )
     max_pdf_pages: Count = Field(100, description="longer PDF files are dead letters")
     uri_allow: list[str] = Field(

@@ -50,6 +50,8 @@ def numbers_added(text: str, source: str, *, above: int = 0) -> tuple[Decimal, .
 
 def letters_and_digits(text: str) -> str:
     """Reduce a text to what a copy of it keeps."""
+    if text.isascii():
+        return _NOT_WORD.sub("", text.lower())
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     return _NOT_WORD.sub("", folded)
 

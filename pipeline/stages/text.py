@@ -27,7 +27,7 @@ def visible(text: str) -> str:
 def is_blank(*texts: str | None) -> bool:
     """Whether there is nothing to read in any of the texts."""
     return not any(
-        unicodedata.category(char)[0] not in "CZ" for text in texts for char in visible(text or "")
+        unicodedata.category(char)[0] not in "CZ" for text in texts for char in text or ""
     )
 
 
