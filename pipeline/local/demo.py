@@ -76,7 +76,7 @@ async def demo(
     show: Show,
     *,
     real: bool = False,
-    patience: float = 60.0,
+    patience: float = 120.0,
     linger: Callable[[Summary], asyncio.Event] | None = None,
 ) -> Summary:
     """Show it.

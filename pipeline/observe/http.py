@@ -13,9 +13,9 @@ from pathlib import Path
 
 import orjson
 from aiohttp import web
-from prometheus_client import CollectorRegistry
 from prometheus_client import Metric as PrometheusMetric
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 
 from pipeline.errors import PipelineError
 from pipeline.observe.health import Health, Report
@@ -31,12 +31,12 @@ class Views:
     """What the port shows.
 
     Args:
-        registry: Holds the metrics.
+        registry: Gives the metrics; a `CollectorRegistry` is one.
         health: Answers `/healthz` and `/readyz`.
         status: Answers `/api/status`.
     """
 
-    registry: CollectorRegistry
+    registry: Collector
     health: Health
     status: Status
 
@@ -121,7 +121,7 @@ def content_security_policy(page: str) -> str:
 class _WithoutCreated:
     """A registry without the creation times of its series: they double the text for nothing."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: Collector) -> None:
         self._registry = registry
 
     def collect(self) -> Iterable[PrometheusMetric]:

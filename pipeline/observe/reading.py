@@ -62,11 +62,14 @@ class Reading:
 
 
 def rate(older: Reading, newer: Reading, metric: Metric, **where: str) -> float:
-    """Events a second of a counter between two readings; 0 where no time went by."""
+    """Events a second of a counter between two readings; 0 where no time went by.
+
+    A sum over workers falls when one of them starts anew, which is no pace.
+    """
     seconds = newer.at - older.at
     if seconds <= 0:
         return 0.0
-    return (newer.total(metric, **where) - older.total(metric, **where)) / seconds
+    return max(0.0, newer.total(metric, **where) - older.total(metric, **where)) / seconds
 
 
 def quantile_between(

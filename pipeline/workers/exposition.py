@@ -8,11 +8,19 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector, CollectorRegistry
 
 
-class _Merged(Collector):
+class Merged(Collector):
+    """What the pages of all workers say, as a collector of its own.
+
+    Args:
+        pages: In the Prometheus text format, by the value of the label `worker` that tells them
+            apart; read anew each time.
+    """
+
     def __init__(self, pages: Mapping[str, str]) -> None:
         self._pages = pages
 
     def collect(self) -> list[Metric]:
+        """The families of all pages, each sample with its worker."""
         families: dict[str, Metric] = {}
         for worker, page in self._pages.items():
             for family in text_string_to_metric_families(page):
@@ -33,5 +41,5 @@ def merge(pages: Mapping[str, str]) -> bytes:
         pages: By the value of the label `worker` that tells them apart.
     """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Merged(pages))
+    registry.register(Merged(pages))
     return generate_latest(registry)

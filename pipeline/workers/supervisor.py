@@ -175,8 +175,11 @@ def subprocess_spawn(
     """Spawn `python -m pipeline.cli` with these arguments, and the environment of that index."""
 
     async def spawn(index: int) -> Process:
+        # Ctrl-C on a terminal is for the supervisor: a worker would take it for a second signal.
         return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "pipeline.cli", *arguments, env=dict(environment(index))
+            *(sys.executable, "-m", "pipeline.cli", *arguments),
+            env=dict(environment(index)),
+            start_new_session=True,
         )
 
     return spawn

@@ -1,0 +1,200 @@
+"""Several workers with one HTTP port in front: their metrics and their state as one.
+
+Each worker serves its views on a Unix socket that only this machine sees. The supervisor reads
+them every few seconds and shows what they add up to.
+"""
+
+import asyncio
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+
+import pipeline
+from pipeline.app import App, Running
+from pipeline.observe import http
+from pipeline.observe.conditions import Conditions
+from pipeline.observe.health import Health
+from pipeline.observe.status import STEP_SECONDS, About, Status
+from pipeline.settings import Settings
+from pipeline.stream.probe import delivery_in_force
+from pipeline.workers.exposition import Merged
+from pipeline.workers.restart import RestartPolicy
+from pipeline.workers.supervisor import Supervisor, socket_path, subprocess_spawn
+
+SOCKET_VARIABLE = "HAIKU_PIPELINE_WORKER_SOCKET"
+"""Tells a worker where to serve; not a setting, since nobody but the supervisor sets it."""
+
+_STOP_MARGIN = 5.0
+"""Seconds a worker has to leave its groups after it has drained."""
+_ANSWER_WITHIN = 2.0
+
+
+@dataclass(slots=True)
+class Reports:
+    """What the workers said last, by index as text; one that does not answer is not among them.
+
+    Args:
+        pages: Their metrics.
+        states: What their `/api/status` says.
+    """
+
+    pages: dict[str, str] = field(default_factory=dict)
+    states: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def why_not_ready(self, worker: str) -> str | None:
+        """Why a worker is not ready, or None."""
+        state = self.states.get(worker)
+        if state is None:
+            return "It does not answer; it may be starting."
+        reasons = [each["reason"] for each in state["findings"] if each["reason"] is not None]
+        return " ".join(reasons) or None
+
+    def add_up(self, conditions: Conditions) -> None:
+        """State in `conditions` what holds for any of the workers."""
+        stages = [stage for state in self.states.values() for stage in state["stages"]]
+        models = [model for state in self.states.values() for model in state["models"]]
+        conditions.intake_closed = _reasons(stages, "intake_closed_because")
+        conditions.stuck = _reasons(stages, "stuck_because")
+        conditions.blocked = _reasons(models, "blocked_because")
+        conditions.breakers = _reasons(sorted(models, key=_is_broken), "breaker")
+        conditions.simulated = any(state["simulated"] for state in self.states.values())
+        conditions.assigned = {}
+        for stage in stages:
+            if stage["partitions"] is not None:
+                known = conditions.assigned.get(stage["name"], 0)
+                conditions.assigned[stage["name"]] = known + stage["partitions"]
+
+
+async def serve(
+    settings: Settings,
+    stages: Sequence[str],
+    stop: asyncio.Event,
+    *,
+    workers: int,
+    announce: Callable[[Running], None],
+) -> int:
+    """Run the pipeline until `stop` is set and all has drained.
+
+    Args:
+        settings: The whole tree.
+        stages: Whose consumers run.
+        stop: Set it to end cleanly.
+        workers: Processes; one needs no supervisor.
+        announce: Told once the port is open.
+
+    Returns:
+        The exit code: 0 where all ended well.
+
+    Raises:
+        PipelineError: The brokers cannot be reached, or the port is taken.
+    """
+    if workers > 1:
+        return await run_fleet(settings, stages, workers, stop, announce=announce)
+    supervised = os.environ.get(SOCKET_VARIABLE)
+    app = App(settings, stages, socket=Path(supervised) if supervised else None)
+    await app.run(stop, announce=None if supervised else announce)
+    return 0
+
+
+async def run_fleet(
+    settings: Settings,
+    stages: Sequence[str],
+    workers: int,
+    stop: asyncio.Event,
+    *,
+    announce: Callable[[Running], None],
+) -> int:
+    """Run several workers until `stop` is set and all have drained.
+
+    Returns:
+        The exit code: 0 where all ended well.
+
+    Raises:
+        PipelineError: The brokers cannot be reached, or the port is taken.
+    """
+    delivery = await delivery_in_force(settings)
+    with tempfile.TemporaryDirectory(prefix="haiku-pipeline-workers-") as directory:
+        sockets = [socket_path(Path(directory), index) for index in range(workers)]
+
+        def environment(index: int) -> Mapping[str, str]:
+            return {**os.environ, SOCKET_VARIABLE: str(sockets[index])}
+
+        supervisor = Supervisor(
+            subprocess_spawn(["run", *stages], environment),
+            workers,
+            policy=RestartPolicy(),
+            stop_within=settings.stream.drain_budget + _STOP_MARGIN,
+            clock=time.monotonic,
+        )
+        about = About(pipeline.__version__, delivery.mode, tuple(stages))
+        reports, conditions = Reports(), Conditions()
+        async with (
+            http.serve(settings.http, _views(about, reports, conditions, workers)) as address,
+            _reading(sockets, reports, conditions),
+        ):
+            announce(Running(address, delivery.mode, delivery.because))
+            return await supervisor.run(stop)
+
+
+def _views(about: About, reports: Reports, conditions: Conditions, workers: int) -> http.Views:
+    health, merged = Health(), Merged(reports.pages)
+    for index in range(workers):
+        health.add_readiness(f"worker {index}", partial(reports.why_not_ready, str(index)))
+    return http.Views(merged, health, Status(about, merged, conditions, health))
+
+
+@contextlib.asynccontextmanager
+async def _reading(
+    sockets: Sequence[Path], reports: Reports, conditions: Conditions
+) -> AsyncIterator[None]:
+    async def read_on() -> None:
+        while True:
+            await asyncio.gather(
+                *(_read(str(index), path, reports) for index, path in enumerate(sockets))
+            )
+            reports.add_up(conditions)
+            await asyncio.sleep(STEP_SECONDS)
+
+    reading = asyncio.create_task(read_on(), name="read-workers")
+    try:
+        yield
+    finally:
+        reading.cancel()
+        await asyncio.wait([reading])
+
+
+async def _read(worker: str, socket: Path, reports: Reports) -> None:
+    timeout = aiohttp.ClientTimeout(total=_ANSWER_WITHIN)
+    connector = aiohttp.UnixConnector(str(socket))
+    try:
+        async with aiohttp.ClientSession(
+            "http://worker", connector=connector, timeout=timeout
+        ) as session:
+            async with session.get("/metrics") as answer:
+                page = await answer.text()
+            async with session.get("/api/status") as answer:
+                state = orjson.loads(await answer.read())
+    except (aiohttp.ClientError, OSError, TimeoutError):
+        reports.pages.pop(worker, None)
+        reports.states.pop(worker, None)
+    else:
+        reports.pages[worker] = page
+        reports.states[worker] = state
+
+
+def _is_broken(model: Mapping[str, Any]) -> bool:
+    return bool(model["breaker"] == "open")
+
+
+def _reasons(items: Iterable[Mapping[str, Any]], field_name: str) -> dict[str, str]:
+    """The reasons by name; where several workers have one, the last."""
+    return {item["name"]: item[field_name] for item in items if item[field_name] is not None}
