@@ -17,7 +17,7 @@ def delays(lives: list[float]) -> list[float]:
     return found
 
 
-def test_a_worker_that_keeps_dying_young_is_restarted_ever_more_slowly_up_to_the_longest_delay() -> None:
+def test_a_worker_that_keeps_dying_young_is_restarted_ever_more_slowly() -> None:
     assert delays([1] * 8) == [0.5, 1, 2, 4, 8, 16, 30, 30]
 
 
