@@ -74,12 +74,14 @@ class FakeClient:
         self._answer = answer
         self._seconds = seconds
         self.sent: list[dict[str, Any]] = []
+        self.sent_at: list[float] = []
         self.in_flight = 0
 
     async def send(self, body: bytes, *, seconds: float) -> HttpReply | NoReply:
         """Answer after a while, or time out."""
         request: dict[str, Any] = orjson.loads(body)
         self.sent.append(request)
+        self.sent_at.append(asyncio.get_running_loop().time())
         takes = self._seconds()
         self.in_flight += 1
         try:

@@ -1,0 +1,65 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.claude.fairness import FairQueue
+
+
+def serve(queue: FairQueue[str], count: int, weights: dict[str, float]) -> list[str]:
+    served = []
+    for _ in range(count):
+        stage, _ = next(queue.heads())
+        served.append(queue.pop(stage, weight=weights.get(stage, 1.0)))
+    return served
+
+
+def test_a_flood_of_one_stage_does_not_hold_up_another() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for _ in range(1000):
+        queue.push("tickets", "ticket")
+    serve(queue, 500, {})
+    for _ in range(3):
+        queue.push("invoices", "invoice")
+    assert serve(queue, 6, {}).count("invoice") == 3
+
+
+def test_stages_share_by_what_their_requests_take_not_by_their_number() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for _ in range(1000):
+        queue.push("tickets", "ticket")
+        queue.push("invoices", "invoice")
+    served = serve(queue, 110, {"tickets": 1.0, "invoices": 10.0})
+    assert served.count("invoice") == 10
+
+
+def test_a_stage_that_was_idle_saves_up_no_claim() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for _ in range(1000):
+        queue.push("tickets", "ticket")
+    serve(queue, 500, {})
+    for _ in range(100):
+        queue.push("invoices", "invoice")
+    assert serve(queue, 100, {}).count("invoice") == 50
+
+
+def test_what_has_waited_before_goes_first() -> None:
+    queue: FairQueue[str] = FairQueue()
+    queue.push("tickets", "new")
+    queue.push("tickets", "again", first=True)
+    assert serve(queue, 2, {}) == ["again", "new"]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans(), st.floats(0, 10)), max_size=60))
+def test_nothing_is_lost_and_order_holds_within_a_stage(
+    steps: list[tuple[str, bool, float]],
+) -> None:
+    queue: FairQueue[int] = FairQueue()
+    expected: dict[str, list[int]] = {stage: [] for stage in "abc"}
+    for number, (stage, pushes, weight) in enumerate(steps):
+        if pushes:
+            queue.push(stage, number)
+            expected[stage].append(number)
+        elif len(queue):
+            served, item = next(queue.heads())
+            assert item == expected[served].pop(0)
+            assert queue.pop(served, weight=weight) == item
+    assert len(queue) == sum(map(len, expected.values())) == sum(queue.sizes().values())

@@ -1,0 +1,127 @@
+import asyncio
+
+import pytest
+
+from pipeline.claude.flights import Flight, Flights
+from pipeline.errors import Refused
+from pipeline.events import Usage
+
+
+class Calls:
+    """A call that ends when told."""
+
+    def __init__(self) -> None:
+        self.started = 0
+        self.cancelled = 0
+        self.may_end = asyncio.Event()
+        self.sends = False
+
+    async def __call__(self, flight: Flight[str]) -> str:
+        self.started += 1
+        flight.sending = self.sends
+        try:
+            await self.may_end.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        flight.sending = False
+        return "answer"
+
+
+async def ask(flights: Flights[str], call: Calls, key: bytes = b"a") -> tuple[str, bool]:
+    task, shared = await flights.join(key, call)
+    return task.result(), shared
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_identical_questions_share_one_call() -> None:
+    flights, call = Flights[str](), Calls()
+    asked = [asyncio.create_task(ask(flights, call)) for _ in range(5)]
+    other = asyncio.create_task(ask(flights, call, b"b"))
+    await settle()
+    call.may_end.set()
+    assert [await one for one in asked] == [("answer", False)] + [("answer", True)] * 4
+    assert await other == ("answer", False)
+    assert call.started == 2
+    assert len(flights) == 0
+
+
+async def test_the_others_get_the_answer_when_the_first_asker_goes() -> None:
+    flights, call = Flights[str](), Calls()
+    first, second = (asyncio.create_task(ask(flights, call)) for _ in range(2))
+    await settle()
+    first.cancel()
+    await settle()
+    call.may_end.set()
+    assert await second == ("answer", True)
+    assert first.cancelled()
+    assert (call.started, call.cancelled) == (1, 0)
+
+
+async def test_a_call_that_nobody_wants_any_more_is_cancelled() -> None:
+    flights, call = Flights[str](), Calls()
+    asked = [asyncio.create_task(ask(flights, call)) for _ in range(2)]
+    await settle()
+    for one in asked:
+        one.cancel()
+    await settle()
+    assert call.cancelled == 1
+    assert len(flights) == 0
+
+
+async def test_a_call_that_is_on_its_way_is_waited_for_because_it_is_paid() -> None:
+    flights, call = Flights[str](), Calls()
+    call.sends = True
+    first = asyncio.create_task(ask(flights, call))
+    await settle()
+    first.cancel()
+    await settle()
+    late = asyncio.create_task(ask(flights, call))
+    await settle()
+    call.may_end.set()
+    assert await late == ("answer", True)
+    assert (call.started, call.cancelled) == (1, 0)
+
+
+async def test_a_call_that_was_given_up_is_not_joined() -> None:
+    flights, call = Flights[str](), Calls()
+    first = asyncio.create_task(ask(flights, call))
+    await settle()
+    first.cancel()
+    await asyncio.wait([first])
+    call.may_end.set()
+    assert await ask(flights, call) == ("answer", False)
+    assert call.started == 2
+
+
+async def test_errors_reach_everyone_and_the_next_asks_anew() -> None:
+    flights = Flights[str]()
+    refused = Refused("no", usage=Usage(), model="m", seconds=1.0)
+    go = asyncio.Event()
+
+    async def fail(flight: Flight[str]) -> str:
+        await go.wait()
+        raise refused
+
+    tasks = [asyncio.create_task(flights.join(b"a", fail)) for _ in range(2)]
+    await settle()
+    go.set()
+    for task in tasks:
+        landed, _ = await task
+        with pytest.raises(Refused):
+            landed.result()
+    assert len(flights) == 0
+
+
+async def test_closing_cancels_what_is_under_way_and_waits_for_it() -> None:
+    flights, call = Flights[str](), Calls()
+    asked = asyncio.create_task(ask(flights, call))
+    await settle()
+    await flights.close()
+    assert call.cancelled == 1
+    with pytest.raises(asyncio.CancelledError):
+        await asked

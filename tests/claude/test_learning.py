@@ -1,0 +1,144 @@
+"""What is learnt from calls: estimates, time-outs, windows, pauses."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.claude.backoff import Backoff
+from pipeline.claude.estimates import Estimates, weigh
+from pipeline.claude.limits import Cost
+from pipeline.claude.timeouts import LEAST_SECONDS, Timeout
+from pipeline.claude.window import START, Window
+from pipeline.questions import Image, Pdf, Text
+
+
+def test_the_static_part_is_counted_until_it_is_seen_cached() -> None:
+    estimates = Estimates(static_bytes=5000)
+    assert estimates.cost(500, max_output_tokens=256).input_tokens == pytest.approx(2200)
+    estimates.learn(500, Cost(200, 40), cached=True)
+    assert estimates.cost(500, max_output_tokens=256).input_tokens == pytest.approx(200)
+
+
+def test_estimates_come_to_what_is_used_and_scale_with_the_content() -> None:
+    estimates = Estimates(static_bytes=0)
+    for _ in range(300):
+        estimates.learn(1000, Cost(300, 60), cached=True)
+    cost = estimates.cost(2000, max_output_tokens=1000)
+    assert cost.input_tokens == pytest.approx(600, rel=0.01)
+    assert cost.output_tokens == pytest.approx(60, rel=0.01)
+
+
+def test_an_answer_is_never_estimated_longer_than_it_may_be() -> None:
+    assert Estimates(0).cost(100, max_output_tokens=16).output_tokens == 16
+
+
+def test_files_weigh_what_the_model_makes_of_them_not_what_they_are_as_bytes() -> None:
+    small, large = Image("image/png", b"1" * 1000), Image("image/png", b"1" * 1_000_000)
+    assert weigh((small,)) == weigh((large,))
+    assert weigh((Pdf(b"1" * 500_000),)) > weigh((Pdf(b"1" * 1000),)) > weigh((Text("a", "b"),))
+
+
+def test_a_timeout_is_the_setting_until_enough_is_known() -> None:
+    timeout = Timeout(60)
+    for _ in range(10):
+        timeout.answered(0.5)
+    assert timeout.seconds == 60
+
+
+def test_a_timeout_is_learnt_far_above_what_was_measured() -> None:
+    timeout = Timeout(600)
+    for index in range(200):
+        timeout.answered(8.0 if index % 2 else 12.0)
+    assert 20 < timeout.seconds < 60
+
+
+def test_a_fast_stage_is_not_cut_short_at_its_first_slow_answer() -> None:
+    timeout = Timeout(60)
+    for _ in range(200):
+        timeout.answered(0.3)
+    assert timeout.seconds == LEAST_SECONDS
+
+
+def test_timeouts_that_were_hit_double_the_limit_up_to_the_setting() -> None:
+    timeout = Timeout(60)
+    for _ in range(200):
+        timeout.answered(0.3)
+    timeout.expired()
+    assert timeout.seconds == 2 * LEAST_SECONDS
+    for _ in range(50):
+        timeout.expired()
+    assert timeout.seconds == 60
+
+
+@given(st.lists(st.floats(0, 1e6) | st.none(), max_size=100))
+def test_a_timeout_stays_between_its_bounds(ends: list[float | None]) -> None:
+    timeout = Timeout(60)
+    for end in ends:
+        timeout.expired() if end is None else timeout.answered(end)
+        assert LEAST_SECONDS <= timeout.seconds <= 60
+
+
+def test_the_window_doubles_with_each_round_of_answers() -> None:
+    window = Window(256)
+    rounds = 0
+    while window.size < 256:
+        for _ in range(window.size):
+            window.succeeded(window.size)
+        rounds += 1
+    assert rounds == 5
+
+
+def test_a_window_that_is_not_used_does_not_grow() -> None:
+    window = Window(256)
+    for _ in range(100):
+        window.succeeded(1)
+    assert window.size == START
+
+
+def test_growing_too_fast_halves_the_window_and_slows_it() -> None:
+    window = Window(256)
+    for _ in range(300):
+        window.succeeded(window.size)
+    window.ramped()
+    assert window.size == 128
+    for _ in range(128):
+        window.succeeded(window.size)
+    assert window.size in {128, 129}
+
+
+def test_after_an_outage_the_window_starts_small_and_recovers_in_a_few_rounds() -> None:
+    window = Window(256)
+    for _ in range(300):
+        window.succeeded(window.size)
+    window.recovered()
+    assert window.size == 64
+
+
+@given(st.lists(st.sampled_from(["ok", "ramped", "recovered"]), max_size=300), st.integers(1, 99))
+def test_a_window_is_always_open_and_never_larger_than_the_setting(
+    ends: list[str], most: int
+) -> None:
+    window = Window(most)
+    for end in ends:
+        match end:
+            case "ok":
+                window.succeeded(window.size)
+            case "ramped":
+                window.ramped()
+            case _:
+                window.recovered()
+        assert 1 <= window.size <= most
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1), st.none() | st.floats(0, 100))
+def test_a_pause_grows_to_its_ceiling_and_is_never_shorter_than_asked(
+    attempt: int, jitter: float, asked: float | None
+) -> None:
+    seconds = Backoff(first=0.5, longest=30).seconds(attempt, jitter=jitter, asked=asked)
+    assert 0.25 <= seconds <= max(30, asked or 0)
+    assert asked is None or seconds >= asked
+
+
+def test_pauses_double() -> None:
+    backoff = Backoff(first=0.5, longest=30)
+    assert [backoff.seconds(n, jitter=1) for n in range(1, 9)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
