@@ -1,0 +1,1 @@
+"""What checks deploy/: `install` brings the programs and libraries of `requirements.in`."""
