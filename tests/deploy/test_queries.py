@@ -1,0 +1,109 @@
+"""Every query of rules and dashboards, asked of a real Prometheus."""
+
+import asyncio
+import contextlib
+import math
+import re
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from pipeline.observe.conditions import Conditions
+from pipeline.observe.health import Health
+from pipeline.observe.http import Views, serve
+from pipeline.observe.status import About, Status
+from pipeline.settings import HttpSettings
+from tests.deploy import dashboards
+from tests.deploy.documents import alerts, rules
+from tests.deploy.prometheus import INTERVAL, Prometheus, free_port, prometheus
+from tests.deploy.trouble import Trouble
+
+_SCRAPES = 8
+_BROKEN = re.compile(r"\{\{|<no value>|<error|NaN|\+Inf")
+_VALUES = {
+    "$__rate_interval": "2s",
+    "$__range": "1m",
+    "$namespace": ".*",
+    "$stage": ".*",
+}
+
+# True only where the pipeline tells nothing, so it is asked about a time before it did.
+_ONLY_BEFORE = {"PipelineNoData"}
+_ONLY_IN_KUBERNETES = {"namespace"}
+
+
+@contextlib.asynccontextmanager
+async def pipeline_in_trouble() -> AsyncIterator[str]:
+    """The port's own /metrics; yields its address."""
+    registry = CollectorRegistry()
+    trouble, health = Trouble(registry), Health()
+    status = Status(About("1.2.3", "exactly_once", ("tickets",)), registry, Conditions(), health)
+    async with (
+        serve(HttpSettings(port=0), Views(registry, health, status)) as address,
+        asyncio.TaskGroup() as group,
+    ):
+        happening = group.create_task(keep(trouble))
+        yield address.removeprefix("http://")
+        happening.cancel()
+
+
+async def keep(trouble: Trouble) -> None:
+    while True:
+        trouble.happen()
+        await asyncio.sleep(INTERVAL / 2)
+
+
+async def scraped(server: Prometheus) -> None:
+    async with asyncio.timeout(30):
+        enough = f"count_over_time(pipeline_build_info[1m]) >= {_SCRAPES}"
+        while not await server.query(enough):  # noqa: ASYNC110 - another process
+            await asyncio.sleep(INTERVAL)
+
+
+def filled_in(expression: str) -> str:
+    for variable, value in _VALUES.items():
+        expression = expression.replace(variable, value)
+    return expression
+
+
+async def has_data(server: Prometheus, expression: str, *, at: float | None = None) -> bool:
+    series = await server.query(filled_in(expression), time=at)
+    return any(math.isfinite(float(each["value"][1])) for each in series)
+
+
+async def test_every_query_has_data_and_every_alert_fires_while_all_is_in_trouble(
+    tmp_path: Path,
+) -> None:
+    before = time.time() - 3600
+    async with (
+        pipeline_in_trouble() as target,
+        prometheus(tmp_path, [target, f"127.0.0.1:{free_port()}"]) as server,
+    ):
+        await scraped(server)
+
+        asked = {rule.get("alert") or rule["record"]: rule["expr"] for rule in rules()}
+        for path in dashboards.FILES:
+            asked |= dict(dashboards.queries(path))
+        empty = {
+            where: expression
+            for where, expression in asked.items()
+            if not await has_data(server, expression, at=before if where in _ONLY_BEFORE else None)
+        }
+        assert empty == {}
+
+        for path in dashboards.FILES:
+            for series, label in dashboards.variables(path):
+                values = await server.get(f"label/{label}/values", **{"match[]": filled_in(series)})
+                assert values or label in _ONLY_IN_KUBERNETES
+
+        groups = (await server.get("rules"))["groups"]
+        assert {rule["health"] for group in groups for rule in group["rules"]} == {"ok"}
+
+        firing = (await server.get("alerts"))["alerts"]
+        assert {each["labels"]["alertname"] for each in firing} == {
+            alert["alert"] for alert in alerts()
+        } - _ONLY_BEFORE
+        said = [text for each in firing for text in each["annotations"].values()]
+        assert [text for text in said if _BROKEN.search(text)] == []

@@ -1,0 +1,95 @@
+"""A pipeline in which everything happens at once, good and bad, for the metrics' sake."""
+
+from decimal import Decimal
+
+from prometheus_client import CollectorRegistry
+
+from pipeline.events import Tier, Usage
+from pipeline.observe.conditions import Conditions
+from pipeline.observe.metrics import Metrics
+from pipeline.stream.records import End
+
+HAIKU, SONNET, UNKNOWN = "claude-haiku", "claude-sonnet", "claude-unknown"
+
+
+class Trouble:
+    """Drives the pipeline's own `Metrics` so that every alert has its reason and every panel data.
+
+    `tickets` works, badly: it falls behind, escalates half, sends one in ten to the dead letters.
+    `invoices` is stuck and takes nothing in. `images` has no partition and finishes nothing.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._metrics = Metrics(registry, Conditions())
+        self._waiting = 200
+        self._start()
+
+    def _start(self) -> None:
+        metrics = self._metrics
+        budgets = {("tickets", "hour"): Decimal(10), ("all", "day"): Decimal(20)}
+        metrics.started(version="1.2.3", delivery="exactly_once", budgets=budgets)
+        metrics.spent("tickets", window="hour", usd=Decimal("8.5"))
+        metrics.spent("tickets", window="day", usd=Decimal(21))
+        metrics.rebalanced("images", partitions=0, seconds=0.4)
+        metrics.lag("images", "images.raw", 0, records=7, oldest_seconds=1.0)
+        metrics.intake("tickets", closed_because=None)
+        metrics.intake("invoices", closed_because="Too many dead letters.")
+        metrics.stuck("tickets", is_stuck=False)
+        metrics.stuck("invoices", is_stuck=True)
+        metrics.breaker(SONNET, "open")
+        metrics.breaker(HAIKU, "closed")
+        metrics.blocked(SONNET, because="The API key is not accepted.")
+        metrics.limit(HAIKU, "requests", limit=1, remaining=0.6)
+        metrics.limit(HAIKU, "input_tokens", limit=1e9, remaining=9e8)
+        metrics.limit(HAIKU, "output_tokens", limit=1e9, remaining=9e8)
+        metrics.limit(SONNET, "requests", limit=1e6, remaining=1e3)
+
+    def happen(self) -> None:
+        """What happens in a moment; to be called often."""
+        self._events()
+        self._decisions()
+        self._calls()
+
+    def _events(self) -> None:
+        metrics = self._metrics
+        self._waiting += 5
+        metrics.lag("tickets", "tickets.raw", 0, records=self._waiting, oldest_seconds=1000.0)
+        metrics.in_flight("tickets", "tickets.raw", 0, count=12)
+        for _ in range(10):
+            metrics.received("tickets", "tickets.raw", 0, size=400)
+        for end, count in ((End.ENRICHED, 4), (End.ESCALATED, 5), (End.DEAD_LETTER, 1)):
+            for _ in range(count):
+                metrics.completed("tickets", end, seconds=0.6)
+        metrics.completed("escalations", End.REVIEW, seconds=2.5)
+        metrics.committed("tickets", records=10, seconds=0.004)
+        metrics.commit_failed("tickets", outcome="aborted")
+        metrics.rebalanced("tickets", partitions=6, seconds=0.4)
+
+    def _decisions(self) -> None:
+        metrics = self._metrics
+        for _ in range(5):
+            metrics.decided("tickets", Tier.HAIKU, "enriched", model=HAIKU)
+            metrics.decided("tickets", Tier.HAIKU, "escalated", model=HAIKU)
+            metrics.doubted("tickets", "low_confidence")
+            metrics.decided("tickets", Tier.SONNET, "review", model=SONNET)
+        metrics.decided("tickets", Tier.SONNET, "enriched", model=SONNET)
+        metrics.dead_lettered("tickets", "invalid_json")
+
+    def _calls(self) -> None:
+        metrics = self._metrics
+        paid = Usage(
+            calls=1,
+            input_tokens=400,
+            cache_read_tokens=300,
+            cache_write_tokens=20,
+            output_tokens=60,
+            cost_usd=Decimal("0.0001"),
+        )
+        for model in (HAIKU, SONNET):
+            metrics.call("tickets", model, "answered", seconds=25.0, usage=paid)
+            metrics.call("tickets", model, "overloaded", seconds=0.1, usage=None)
+            metrics.waited("tickets", model, seconds=0.2)
+        unknown = paid.model_copy(update={"cost_usd": None})
+        metrics.call("tickets", UNKNOWN, "answered", seconds=1.0, usage=unknown)
+        metrics.reused("tickets", HAIKU, "memory")
+        metrics.maybe_billed("tickets", HAIKU, usd=Decimal("0.0001"))
