@@ -1,0 +1,209 @@
+import functools
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.settings import Settings
+from pipeline.stream.topics import TopicNames
+from tests.deploy.documents import RULES, document, documents
+from tests.deploy.tools import DEPLOY, run, run_python
+
+KUBERNETES = DEPLOY / "kubernetes"
+OVERLAYS = ("dev", "prod")
+VERSIONS = ("1.31.0", "1.37.0")  # the oldest and the newest that it is meant for
+SETTINGS = Settings()
+TOPICS = TopicNames(SETTINGS.topics)
+NAME = "haiku-pipeline"
+
+every_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
+
+
+@functools.cache
+def built(overlay: str) -> str:
+    return run("kubectl", "kustomize", KUBERNETES / "overlays" / overlay)
+
+
+def manifests(overlay: str, kind: str) -> dict[str, dict[str, Any]]:
+    found = [each for each in documents(built(overlay)) if each["kind"] == kind]
+    return {each["metadata"]["name"]: each for each in found}
+
+
+def groups(overlay: str) -> dict[str, dict[str, Any]]:
+    return {name: each for name, each in manifests(overlay, "Deployment").items() if NAME in name}
+
+
+def pod_specs(overlay: str) -> dict[str, dict[str, Any]]:
+    return {
+        name: each["spec"]["template"]["spec"]
+        for kind in ("Deployment", "Job")
+        for name, each in manifests(overlay, kind).items()
+    }
+
+
+def settings_of(overlay: str) -> dict[str, str]:
+    [config] = manifests(overlay, "ConfigMap").values()
+    data: dict[str, str] = config["data"]
+    return data
+
+
+def test_the_schemas_of_kubernetes_keda_and_prometheus_accept_all_of_it() -> None:
+    everything = "\n---\n".join(built(overlay) for overlay in OVERLAYS)
+    run_python("-m", "deploy.tools.validate_manifests", *VERSIONS, stdin=everything)
+
+
+@every_overlay
+def test_each_stage_is_served_by_one_group(overlay: str) -> None:
+    served = Counter[str]()
+    for deployment in groups(overlay).values():
+        command, *stages = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+        assert command == "run"
+        served.update(stages)
+    assert served == dict.fromkeys(SETTINGS.enabled, 1)
+
+
+@every_overlay
+def test_a_group_scales_on_the_lag_of_the_stages_that_it_serves(overlay: str) -> None:
+    scaled = manifests(overlay, "ScaledObject")
+    assert scaled.keys() == groups(overlay).keys()
+    for name, deployment in groups(overlay).items():
+        spec = scaled[name]["spec"]
+        assert spec["scaleTargetRef"]["name"] == name
+        _, *stages = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+        followed = [trigger["metadata"] for trigger in spec["triggers"]]
+        assert [(each["consumerGroup"], each["topic"]) for each in followed] == [
+            (SETTINGS.kafka.group_prefix + stage, TOPICS.read_by(stage)) for stage in stages
+        ]
+        assert {each["limitToPartitionsWithLag"] for each in followed} == {"true"}
+        assert {each["offsetResetPolicy"] for each in followed} == {
+            SETTINGS.kafka.auto_offset_reset
+        }
+        # KEDA resolves it from the container, where it comes from the ConfigMap.
+        assert {each["bootstrapServersFromEnv"] for each in followed} <= settings_of(overlay).keys()
+
+
+@every_overlay
+def test_replicas_reach_up_to_the_partition_count_and_never_down_to_none(overlay: str) -> None:
+    partitions = int(settings_of(overlay)["PIPELINE_TOPICS__PARTITIONS"])
+    for name, scaled in manifests(overlay, "ScaledObject").items():
+        assert scaled["spec"]["maxReplicaCount"] == partitions
+        assert scaled["spec"]["minReplicaCount"] >= 1
+        assert "replicas" not in groups(overlay)[name]["spec"], "KEDA's is the only say"
+
+
+@every_overlay
+def test_a_group_is_disrupted_one_at_a_time(overlay: str) -> None:
+    budgets = manifests(overlay, "PodDisruptionBudget")
+    for name, deployment in groups(overlay).items():
+        assert budgets[name]["spec"]["selector"] == deployment["spec"]["selector"]
+        assert budgets[name]["spec"]["maxUnavailable"] == 1
+
+
+@every_overlay
+def test_a_stop_leaves_time_to_drain(overlay: str) -> None:
+    for deployment in groups(overlay).values():
+        grace = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+        assert grace > SETTINGS.stream.drain_budget + SETTINGS.kafka.request_timeout
+
+
+@every_overlay
+def test_probes_ask_what_they_should(overlay: str) -> None:
+    for deployment in groups(overlay).values():
+        [container] = deployment["spec"]["template"]["spec"]["containers"]
+        [port] = container["ports"]
+        assert port == {"name": "http", "containerPort": SETTINGS.http.port}
+        paths = {
+            probe: container[probe]["httpGet"]["path"]
+            for probe in ("startupProbe", "livenessProbe", "readinessProbe")
+        }
+        assert paths == {
+            "startupProbe": "/healthz",
+            "livenessProbe": "/healthz",
+            "readinessProbe": "/readyz",
+        }
+
+
+@every_overlay
+def test_every_pod_may_run_where_the_restricted_standard_is_enforced(overlay: str) -> None:
+    [namespace] = manifests(overlay, "Namespace").values()
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    for spec in pod_specs(overlay).values():
+        assert spec["automountServiceAccountToken"] is False
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in spec["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert container["resources"]["requests"].keys() == {"cpu", "memory"}
+            assert "memory" in container["resources"]["limits"]
+
+
+@every_overlay
+def test_secrets_are_named_and_not_told(overlay: str) -> None:
+    secret = {"ANTHROPIC_API_KEY", "PIPELINE_KAFKA__SASL_PASSWORD", "PIPELINE_KAFKA__SASL_USERNAME"}
+    assert not secret & settings_of(overlay).keys()
+    for spec in pod_specs(overlay).values():
+        for variable in spec["containers"][0].get("env", []):
+            assert "secretKeyRef" in variable["valueFrom"]
+    assert "prod" not in overlay or manifests(overlay, "Secret") == {}
+
+
+@every_overlay
+def test_settings_in_the_manifests_are_settings(
+    overlay: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = {
+        variable["name"]
+        for spec in pod_specs(overlay).values()
+        for variable in spec["containers"][0].get("env", [])
+    }
+    for name, value in settings_of(overlay).items():
+        monkeypatch.setenv(name, value)
+    for name in named:
+        monkeypatch.setenv(name, "x")
+    Settings()  # forbids what it does not know
+
+
+@every_overlay
+def test_prometheus_finds_and_reaches_every_process(overlay: str) -> None:
+    service = manifests(overlay, "Service")[NAME]
+    monitor = manifests(overlay, "ServiceMonitor")[NAME]["spec"]
+    policy = manifests(overlay, "NetworkPolicy")[NAME]["spec"]
+    for deployment in groups(overlay).values():
+        labels = deployment["spec"]["template"]["metadata"]["labels"].items()
+        assert service["spec"]["selector"].items() <= labels
+        assert policy["podSelector"]["matchLabels"].items() <= labels
+    assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert [each["port"] for each in monitor["endpoints"]] == [
+        port["name"] for port in service["spec"]["ports"]
+    ]
+    # What is in trouble is not ready, and is what must be seen.
+    assert service["spec"]["publishNotReadyAddresses"] is True
+
+
+@every_overlay
+def test_the_rules_are_those_of_deploy_prometheus(overlay: str) -> None:
+    [rule] = manifests(overlay, "PrometheusRule").values()
+    files = [document(path) for path in sorted(RULES.glob("*.yml"))]
+    assert rule["spec"]["groups"] == [group for file in files for group in file["groups"]]
+
+
+def test_the_first_tier_has_more_room_where_it_decodes_files() -> None:
+    limits = {
+        name: each["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"]
+        for name, each in groups("prod").items()
+    }
+    assert limits["haiku-pipeline-files"] != limits["haiku-pipeline-tickets"]
+
+
+def test_every_manifest_is_used() -> None:
+    folders = {path.parent for path in KUBERNETES.rglob("*.yaml")}
+    for folder in folders:
+        listed = document(folder / "kustomization.yaml")
+        named = {Path(each).name for each in listed.get("resources", [])}
+        files = {path.name for path in folder.glob("*.yaml")} - {"kustomization.yaml"}
+        assert files <= named, folder
