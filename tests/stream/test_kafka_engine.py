@@ -28,7 +28,7 @@ from pipeline.stream.connection import (
 )
 from pipeline.stream.engine import Engine
 from pipeline.stream.kafka.brokers import KafkaBrokers
-from pipeline.stream.records import End, Outcome, Outgoing, Received
+from pipeline.stream.records import End, Handler, Outcome, Outgoing, Received
 from tests.brokers import FreshName
 from tests.stream.workbench import until
 
@@ -110,7 +110,7 @@ async def kafka_topics(apache_kafka: ApacheKafka, fresh_name: FreshName) -> Topi
     return made
 
 
-def copier(topics: Topics, calls: Counter[bytes], seconds: float = 0.1):
+def copier(topics: Topics, calls: Counter[bytes], seconds: float = 0.1) -> Handler:
     async def handle(record: Received) -> Outcome:
         calls[record.value or b""] += 1
         await asyncio.sleep(seconds)
@@ -122,7 +122,7 @@ def copier(topics: Topics, calls: Counter[bytes], seconds: float = 0.1):
 @asynccontextmanager
 async def engine(
     topics: Topics,
-    handle: Handle,
+    handle: Handler,
     delivery: Delivery = "exactly_once",
     **kafka: float,
 ) -> AsyncIterator[Engine]:
