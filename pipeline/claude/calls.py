@@ -198,7 +198,7 @@ def _judge(
 ) -> Answered[Any] | Unusable | Failure:
     match result:
         case NoReply("no_key", detail):
-            return Blocked(f"No credentials: {detail}.", "account")
+            return failures.no_credentials(detail)
         case NoReply("timed_out"):
             return failures.timed_out(limit)
         case NoReply(_, detail, sent):

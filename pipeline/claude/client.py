@@ -150,7 +150,7 @@ class SdkClient:
             self._problem = str(error)
             return
         if sdk.api_key is None and sdk.auth_token is None and sdk.credentials is None:
-            self._problem = "there is no API key: set ANTHROPIC_API_KEY"
+            self._problem = "no API key in the environment"
             return
         self._sdk = sdk
 

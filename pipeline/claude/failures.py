@@ -100,6 +100,11 @@ def classify(
 _RAMP = "ramp_limit_exceeded"
 
 
+def no_credentials(detail: str) -> Blocked:
+    """Nothing was sent, because there is no key to send it with."""
+    return Blocked(f"No credentials ({detail.rstrip('.')}): set ANTHROPIC_API_KEY.", "account")
+
+
 def timed_out(seconds: float) -> Retry:
     """No answer in time. It may have been given, and paid, all the same."""
     detail = f"No answer within {seconds:.0f} s"

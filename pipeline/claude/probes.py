@@ -24,7 +24,7 @@ async def probe_model(client: Client, model: str) -> Probe:
         case HttpReply(status, _, body):
             return Probe(model, ok=False, detail=_detail(status, result.headers, body))
         case NoReply("no_key", detail):
-            return Probe(model, ok=False, detail=f"No credentials: {detail}.")
+            return Probe(model, ok=False, detail=failures.no_credentials(detail).because)
         case NoReply(_, detail):
             hint = "check the network and ANTHROPIC_BASE_URL"
             return Probe(model, ok=False, detail=f"The API cannot be reached ({detail}): {hint}.")

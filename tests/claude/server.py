@@ -40,27 +40,38 @@ class ShapeServer:
     queue: deque[str | dict[str, Any]] = field(default_factory=deque)
     requests: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
-    arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
+    peers: set[object] = field(default_factory=set)
 
-    async def until(self, count: int) -> None:
-        """Wait until that many requests have arrived."""
-        async with self.arrived:
-            await self.arrived.wait_for(lambda: len(self.requests) >= count)
+    @property
+    def connections(self) -> int:
+        """How many connections were opened."""
+        return len(self.peers)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(orjson.loads(await request.read()) if request.can_read_body else {})
         self.headers.append({name.lower(): value for name, value in request.headers.items()})
-        async with self.arrived:
-            self.arrived.notify_all()
+        if request.transport is not None:
+            self.peers.add(request.transport.get_extra_info("peername"))
         queued = self.queue.popleft() if self.queue else self.then
         recorded = shape(queued) if isinstance(queued, str) else queued
         if self.hold is not None:
             await self.hold.wait()
+        if recorded.get("trickles"):
+            return await self._trickle(request, recorded)
         if "cut_after" in recorded:
             return await self._cut(request, recorded)
         return web.Response(
             status=recorded["status"], headers=recorded["headers"], body=body_of(recorded)
         )
+
+    @staticmethod
+    async def _trickle(request: web.Request, recorded: dict[str, Any]) -> web.StreamResponse:
+        response = web.StreamResponse(status=recorded["status"], headers=recorded["headers"])
+        await response.prepare(request)
+        while request.transport is not None:
+            await response.write(b" ")
+            await asyncio.sleep(0.01)
+        return response
 
     @staticmethod
     async def _cut(request: web.Request, recorded: dict[str, Any]) -> web.StreamResponse:

@@ -1,0 +1,167 @@
+"""The real SDK over real connections: what goes out, and every way of not coming back."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.claude.client import HttpReply, NoReply, SdkClient
+from pipeline.claude.gateway import Gateway
+from pipeline.claude.observer import NoObserver
+from pipeline.events import Tier
+from pipeline.settings import Settings
+from tests.claude.questions import about
+from tests.claude.server import ShapeServer, shape_server
+
+CREDENTIALS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_PROFILE")
+
+
+@pytest.fixture
+async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ShapeServer]:
+    async with shape_server(set_env=monkeypatch.setenv) as running:
+        yield running
+
+
+def client() -> SdkClient:
+    return SdkClient(connections=4, connect_timeout=1)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+async def test_the_request_is_the_bytes_that_were_given_with_the_sdks_own_headers(
+    server: ShapeServer,
+) -> None:
+    async with client() as opened:
+        reply = await opened.send(b'{"model":"claude-haiku-5-5","n":1}', seconds=5)
+    assert isinstance(reply, HttpReply)
+    assert reply.status == 200
+    assert reply.headers["anthropic-ratelimit-requests-limit"] == "1000"
+    assert server.requests == [{"model": "claude-haiku-5-5", "n": 1}]
+    (headers,) = server.headers
+    assert headers["content-type"] == "application/json"
+    assert headers["authorization"] == "Bearer key-of-a-test"
+    assert headers["anthropic-version"] >= "2026-10-21"
+
+
+@pytest.mark.parametrize("status", ["overloaded", "rate_limited", "server_error"])
+async def test_the_sdk_repeats_nothing_by_itself(server: ShapeServer, status: str) -> None:
+    server.then = status
+    async with client() as opened:
+        reply = await opened.send(b"{}", seconds=5)
+    assert isinstance(reply, HttpReply)
+    assert reply.status >= 400
+    assert len(server.requests) == 1
+
+
+async def test_connections_are_kept_open(server: ShapeServer) -> None:
+    async with client() as opened:
+        for _ in range(5):
+            await opened.send(b"{}", seconds=5)
+    assert server.connections == 1
+
+
+async def test_an_answer_that_does_not_come_in_time_is_given_up(server: ShapeServer) -> None:
+    server.hold = asyncio.Event()
+    async with client() as opened:
+        reply = await opened.send(b"{}", seconds=0.05)
+    assert isinstance(reply, NoReply)
+    assert (reply.why, reply.sent) == ("timed_out", True)
+
+
+async def test_an_answer_that_trickles_in_is_given_up_in_time_too(server: ShapeServer) -> None:
+    server.then = "trickle"
+    async with client() as opened:
+        reply = await opened.send(b"{}", seconds=0.2)
+    assert isinstance(reply, NoReply)
+    assert (reply.why, reply.sent) == ("timed_out", True)
+
+
+@pytest.mark.parametrize("cut", ["cut_mid_body", "cut_before_headers"])
+async def test_a_connection_that_is_cut_may_have_cost_something(
+    server: ShapeServer, cut: str
+) -> None:
+    server.then = cut
+    async with client() as opened:
+        reply = await opened.send(b"{}", seconds=5)
+    assert isinstance(reply, NoReply)
+    assert (reply.why, reply.sent) == ("disconnected", True)
+
+
+async def test_a_connection_that_is_refused_cannot_have_cost_anything(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "key-of-a-test")
+    async with client() as opened:
+        reply = await opened.send(b"{}", seconds=5)
+    assert isinstance(reply, NoReply)
+    assert (reply.why, reply.sent) == ("disconnected", False)
+
+
+@pytest.fixture
+def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in CREDENTIALS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+class BlockWatcher(NoObserver):
+    def __init__(self) -> None:
+        self.told = asyncio.Event()
+
+    def blocked(self, model: str, *, because: str | None) -> None:
+        self.told.set()
+
+
+@pytest.mark.usefixtures("no_credentials")
+async def test_without_a_key_the_gateway_says_so_and_does_not_crash() -> None:
+    watcher = BlockWatcher()
+    async with Gateway(Settings(), observer=watcher) as gateway:
+        asked = asyncio.create_task(gateway.ask(about("a"), Tier.HAIKU))
+        await watcher.told.wait()
+        assert "ANTHROPIC_API_KEY" in str(gateway.closed_because("tickets", Tier.HAIKU))
+        (probe, _) = await gateway.probe()
+        assert not probe.ok
+        assert "ANTHROPIC_API_KEY" in probe.detail
+        asked.cancel()
+
+
+async def test_a_key_that_turns_up_later_is_used(
+    server: ShapeServer, no_credentials: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with client() as opened:
+        missing = await opened.send(b"{}", seconds=5)
+        assert isinstance(missing, NoReply)
+        assert missing.why == "no_key"
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "key-of-a-test")
+        assert isinstance(await opened.send(b"{}", seconds=5), HttpReply)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "ok", "hint"),
+    [
+        (["model", "model"], True, "accepted"),
+        (["bad_key", "bad_key"], False, "ANTHROPIC_API_KEY"),
+        (["unknown_model"] * 4, False, "model names"),
+        (["html_404", "token_count"] * 2, True, "accepted"),
+        (["overloaded"] * 2, False, "529"),
+    ],
+)
+async def test_doctors_questions_are_answered_in_one_sentence(
+    server: ShapeServer, shapes: list[str], ok: bool, hint: str
+) -> None:
+    server.queue.extend(shapes)
+    async with Gateway(Settings()) as gateway:
+        probes = await gateway.probe()
+    assert [probe.model for probe in probes] == ["claude-haiku-5-5", "claude-sonnet-5-5"]
+    for probe in probes:
+        assert probe.ok is ok
+        assert hint in probe.detail
+    assert not any("max_tokens" in request for request in server.requests)
