@@ -31,7 +31,7 @@ from pipeline.stream.records import Outgoing, Received
 from pipeline.stream.topics import TopicNames
 from pipeline.stream.writer import Writer
 
-_COMMAND = (sys.executable, "-m", "pipeline.cli", "run", "--json")
+RUN = (sys.executable, "-m", "pipeline.cli", "run", "--json")
 _UP_WITHIN = 60.0
 _LAST_LINES = 5
 _POLL = 0.02
@@ -76,6 +76,7 @@ async def demo(
     show: Show,
     *,
     real: bool = False,
+    command: Sequence[str] = RUN,
     patience: float = 120.0,
     linger: Callable[[Summary], asyncio.Event] | None = None,
 ) -> Summary:
@@ -85,6 +86,7 @@ async def demo(
         settings: The user's own.
         show: Told what happens.
         real: Ask the real API.
+        command: The pipeline, as a command that says in JSON when it is up.
         patience: Seconds without any event coming to an end after which it has failed.
         linger: Called with the summary once it is made; all goes on until its event is set.
 
@@ -100,7 +102,7 @@ async def demo(
         show.say(f"{here.broker} at {here.kafka.bootstrap_servers}, {_api(here)}")
         job = _Job(settings.model_copy(update={"kafka": here.kafka}), stages, show)
         clock = asyncio.get_running_loop().time
-        async with _pipeline(job.settings, here.variables) as starting:
+        async with _pipeline(command, job.settings, here.variables) as starting:
             started = clock()
             total = await job.publish(folder, samples)
             running = await starting
@@ -185,7 +187,7 @@ class _Job:
 
 @contextlib.asynccontextmanager
 async def _pipeline(
-    settings: Settings, variables: Mapping[str, str]
+    command: Sequence[str], settings: Settings, variables: Mapping[str, str]
 ) -> AsyncIterator["asyncio.Task[Pipeline]"]:
     """A child `pipeline run`, started at once; the task ends when it is up."""
     port = settings.http.port if _is_free(settings.http.host, settings.http.port) else 0
@@ -197,7 +199,7 @@ async def _pipeline(
             environment["PIPELINE_CLAUDE__ANSWER_CACHE_PATH"] = str(Path(directory) / "a.sqlite3")
         log = Path(directory) / "run.log"
         # In the user's directory, where their pipeline.toml is.
-        child = Child(_COMMAND, log=log, cwd=Path.cwd(), env=environment)
+        child = Child(command, log=log, cwd=Path.cwd(), env=environment)
         starting = asyncio.create_task(_until_up(child), name="pipeline-run")
         try:
             yield starting
