@@ -21,7 +21,7 @@ from pipeline.stream.brokers import (
     TopicPartition,
     Unavailable,
 )
-from pipeline.stream.connection import client_options
+from pipeline.stream.connection import client_options, stop_consumer
 from pipeline.stream.records import Headers, Received
 
 _log = logging.getLogger(__name__)
@@ -30,8 +30,12 @@ REBALANCE_MARGIN = 10.0
 """Seconds that a member has after its drain budget to commit and to join again."""
 _POSITION_LIMIT = 30.0
 """Seconds to find out where a group without a commit starts."""
+_LEAVE_LIMIT = 10.0
+"""Seconds to leave the group, after which the brokers find out by themselves."""
 _RETRY = 0.5
 """Seconds before the next poll after an error that may pass."""
+_BRIEFLY = 0.01
+"""Seconds that a poll waits between two idle pauses: enough for one fetch."""
 _NOWHERE = KafkaPartition("", -1)
 """A partition that is never assigned. Polling it takes nothing and still shows that we live:
 aiokafka takes an empty list of partitions for all of them."""
@@ -94,13 +98,15 @@ class KafkaConsumer:
 
     async def close(self) -> None:
         """Leave the group."""
-        await self._client.stop()
+        await stop_consumer(self._client, _LEAVE_LIMIT)
 
     async def poll(
         self, partitions: Collection[TopicPartition], *, seconds: float, records: int
     ) -> Mapping[TopicPartition, Sequence[Received]]:
         """Take what has come; while the group rebalances this waits for the assignment."""
         asked = [KafkaPartition(*partition) for partition in partitions] or [_NOWHERE]
+        if self._idle_pause:
+            seconds = min(seconds, _BRIEFLY)
         try:
             fetched = await self._client.getmany(
                 *asked, timeout_ms=_milliseconds(seconds), max_records=records
