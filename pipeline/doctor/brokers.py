@@ -7,7 +7,7 @@ from pipeline.doctor.finding import Finding, failed, ok, warning
 from pipeline.errors import PipelineError, WrongUse
 from pipeline.settings import Settings
 from pipeline.stream.connection import admin_client, check_connection
-from pipeline.stream.probe import delivery_in_force
+from pipeline.stream.probe import broker_limits, conflicts, delivery_in_force
 from pipeline.stream.topics import Topics, differences
 
 
@@ -20,6 +20,8 @@ async def check_brokers(settings: Settings) -> AsyncIterator[Finding]:
         return
     yield ok("brokers", f"A broker answers at {settings.kafka.bootstrap_servers}.")
     async for finding in check_topics(settings):
+        yield finding
+    async for finding in check_limits(settings):
         yield finding
     yield await check_delivery(settings)
 
@@ -48,6 +50,17 @@ async def check_topics(settings: Settings) -> AsyncIterator[Finding]:
             yield warning("topics", difference)
     if not missing:
         yield ok("topics", f"All {len(names)} exist.")
+
+
+async def check_limits(settings: Settings) -> AsyncIterator[Finding]:
+    """Look for settings that the brokers will not go along with."""
+    try:
+        limits = await broker_limits(settings.kafka)
+    except PipelineError as error:
+        yield failed("limits", str(error))
+        return
+    for conflict in conflicts(limits, settings):
+        yield failed("limits", conflict)
 
 
 async def check_delivery(settings: Settings) -> Finding:

@@ -10,6 +10,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 from aiokafka.protocol.metadata import MetadataRequest
@@ -27,6 +28,10 @@ from pipeline.stream.connection_errors import (
 
 _LOGGERS_OF_PAYLOADS = ("aiokafka.conn", "aiokafka.producer.producer")
 """Their debug level prints requests and records whole: credentials, keys and values."""
+
+
+_STOP_WITHIN = 5.0
+"""Seconds that a consumer gets to stop by itself."""
 
 
 def client_options(settings: KafkaSettings) -> dict[str, Any]:
@@ -90,6 +95,21 @@ async def admin_client(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminCl
 
 
 @asynccontextmanager
+async def bare_client(settings: KafkaSettings) -> AsyncIterator[AIOKafkaClient]:
+    """A started client for requests of one's own, closed at the end.
+
+    Raises:
+        ConnectionFailed: No broker let us in, or the connection was lost.
+        NotPermitted: The brokers do not allow what was asked.
+        RequestFailed: Another error of aiokafka came out of the body.
+    """
+    await check_connection(settings)
+    client = AIOKafkaClient(**client_options(settings))
+    async with _running(client.bootstrap, client.close, settings):
+        yield client
+
+
+@asynccontextmanager
 async def consumer_client(
     settings: KafkaSettings,
     **options: Any,  # noqa: ANN401 - aiokafka's own options
@@ -103,7 +123,8 @@ async def consumer_client(
     """
     await check_connection(settings)
     client = AIOKafkaConsumer(**client_options(settings), **options)
-    async with _running(client.start, client.stop, settings):
+    stop = partial(stop_consumer, client, _STOP_WITHIN)
+    async with _running(client.start, stop, settings):
         yield client
 
 
@@ -142,6 +163,22 @@ async def stop_producer(client: AIOKafkaProducer, within: float) -> None:
         await client._sender.close()  # noqa: SLF001
         client._message_accumulator.fail_all(KafkaTimeoutError())  # noqa: SLF001
     await stopping
+
+
+async def stop_consumer(client: AIOKafkaConsumer, within: float) -> None:
+    """Stop a consumer, in a little more than `within` seconds at most.
+
+    aiokafka's own `stop` waits for ever where the assignment has just gone: its fetcher takes the
+    order to end for the end of a fetch that it is waiting for, and has to be told twice.
+    """
+    stopping = asyncio.ensure_future(client.stop())
+    done, _ = await asyncio.wait({stopping}, timeout=within)
+    if not done:
+        # Passes on to the fetcher, which ends, and `stop` goes on.
+        stopping.cancel()
+        await asyncio.wait({stopping})
+    if not stopping.cancelled():
+        stopping.result()
 
 
 async def _attempt(

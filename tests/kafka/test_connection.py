@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.errors import (
     IllegalSaslStateError,
     KafkaConnectionError,
@@ -16,8 +17,15 @@ from aiokafka.errors import (
 from pydantic import SecretStr
 
 from pipeline.errors import WrongUse
-from pipeline.settings import KafkaSettings
-from pipeline.stream.connection import check_connection, client_options
+from pipeline.local.broker import LocalBroker
+from pipeline.settings import KafkaSettings, TopicSettings
+from pipeline.stream import connection
+from pipeline.stream.connection import (
+    admin_client,
+    check_connection,
+    client_options,
+    consumer_client,
+)
 from pipeline.stream.connection_errors import (
     BrokerUnreachable,
     ConnectionFailed,
@@ -25,6 +33,8 @@ from pipeline.stream.connection_errors import (
     WrongCredentials,
     explain_connecting,
 )
+from pipeline.stream.topics import Topics
+from tests.brokers import FreshName
 
 SECURE = KafkaSettings(
     security_protocol="SASL_SSL", sasl_username="ada", sasl_password=SecretStr("s3cret")
@@ -179,3 +189,20 @@ def test_the_host_name_check_can_be_switched_off_but_not_the_chain() -> None:
     context = client_options(settings)["ssl_context"]
     assert not context.check_hostname
     assert context.verify_mode is ssl.CERT_REQUIRED
+
+
+@pytest.mark.kafka
+async def test_a_consumer_whose_assignment_has_just_gone_still_stops(
+    apache_kafka: LocalBroker,
+    fresh_name: FreshName,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "_STOP_WITHIN", 0.2)
+    name = fresh_name("left")
+    async with admin_client(apache_kafka.settings) as admin:
+        await Topics(admin, TopicSettings(partitions=1)).create([name])
+    async with asyncio.timeout(10), consumer_client(apache_kafka.settings) as consumer:
+        consumer.assign([partition := TopicPartition(name, 0)])
+        consumer.seek(partition, 0)
+        await consumer.getmany(timeout_ms=100)
+        consumer.unsubscribe()

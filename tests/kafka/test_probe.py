@@ -1,0 +1,92 @@
+import pytest
+
+from pipeline.local.apache import GUEST, ApacheKafka
+from pipeline.local.broker import LocalBroker
+from pipeline.settings import KafkaSettings, Settings, StreamSettings
+from pipeline.stream import probe
+from pipeline.stream.connection_errors import BrokerUnreachable
+from pipeline.stream.probe import (
+    BrokerLimits,
+    ProbeFailed,
+    broker_limits,
+    conflicts,
+    delivery_in_force,
+    why_no_transactions,
+)
+
+
+def test_limits_that_are_too_narrow_are_told_with_the_setting() -> None:
+    limits = BrokerLimits(
+        metadata_bytes=1024, transaction_seconds=30, session_seconds=(30.0, 300.0)
+    )
+    metadata, transaction, session = conflicts(limits, Settings())
+    assert "offset.metadata.max.bytes is 1024" in metadata
+    assert "stream.transaction_timeout is 60: lower it" in transaction
+    assert "30 to 300 s and kafka.session_timeout is 20" in session
+
+
+@pytest.mark.parametrize(
+    "limits", [BrokerLimits(), BrokerLimits(4096, 60, (6, 1800)), BrokerLimits(9999, 900, (20, 20))]
+)
+def test_limits_that_suffice_or_are_not_told_conflict_with_nothing(limits: BrokerLimits) -> None:
+    assert conflicts(limits, Settings()) == ()
+
+
+async def test_brokers_without_transactions_get_the_weaker_delivery_with_the_reason(
+    embedded_broker: LocalBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(probe._APIS_OF_TRANSACTIONS, 9999, "TxnOffsetCommit")
+    in_force = await delivery_in_force(Settings(kafka=embedded_broker.settings))
+    assert in_force.mode == "at_least_once"
+    assert "do not offer TxnOffsetCommit" in in_force.because
+
+
+async def test_a_probe_that_hangs_is_an_error_and_not_a_weaker_delivery(
+    embedded_broker: LocalBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "_PROBE_WITHIN", 0.0)
+    with pytest.raises(ProbeFailed, match="did not start one"):
+        await delivery_in_force(Settings(kafka=embedded_broker.settings))
+
+
+async def test_brokers_that_cannot_be_reached_are_an_error() -> None:
+    settings = Settings(kafka=KafkaSettings(bootstrap_servers="127.0.0.1:1"))
+    with pytest.raises(BrokerUnreachable):
+        await delivery_in_force(settings)
+
+
+async def test_brokers_with_transactions_get_the_delivery_that_is_set(
+    any_broker: LocalBroker,
+) -> None:
+    settings = Settings(kafka=any_broker.settings)
+    assert (await delivery_in_force(settings)).mode == "exactly_once"
+    settings.delivery = "at_least_once"
+    assert (await delivery_in_force(settings)).mode == "at_least_once"
+
+
+async def test_the_limits_of_any_broker_suffice_for_the_defaults(any_broker: LocalBroker) -> None:
+    limits = await broker_limits(any_broker.settings)
+    assert conflicts(limits, Settings()) == ()
+
+
+@pytest.mark.kafka
+async def test_a_transaction_longer_than_the_brokers_allow_is_refused_and_foretold(
+    apache_kafka: ApacheKafka,
+) -> None:
+    settings = Settings(
+        kafka=apache_kafka.settings, stream=StreamSettings(transaction_timeout=3600)
+    )
+    limits = await broker_limits(apache_kafka.settings)
+    assert limits == BrokerLimits(4096, 900, (6, 1800))
+    assert "allows 900 s" in conflicts(limits, settings)[0]
+    with pytest.raises(ProbeFailed, match="Timeout"):
+        await why_no_transactions(settings)
+
+
+@pytest.mark.kafka
+async def test_a_user_who_may_not_use_transactions_gets_the_weaker_delivery(
+    secured_kafka: ApacheKafka,
+) -> None:
+    in_force = await delivery_in_force(Settings(kafka=secured_kafka.settings_of(GUEST)))
+    assert in_force.mode == "at_least_once"
+    assert "do not allow guest" in in_force.because
