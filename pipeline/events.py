@@ -23,6 +23,15 @@ from pydantic import (
 ResultT = TypeVar("ResultT")
 
 
+ENRICHED_VERSION = 1
+"""Of the schemas of all enriched topics: raised by a change that would break a reader."""
+
+
+def enriched_schema(stage: str) -> str:
+    """The field `schema` of a record of `<stage>.enriched`."""
+    return f"{stage}.enriched/{ENRICHED_VERSION}"
+
+
 def _parse_decimal(value: Any) -> Any:  # noqa: ANN401 - a pydantic validator takes anything
     return Decimal(value) if isinstance(value, str) else value
 

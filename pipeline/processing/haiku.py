@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from pipeline.errors import Invalid
-from pipeline.events import Enriched, Escalation, Source, Timing
+from pipeline.events import Enriched, Escalation, Source, Timing, enriched_schema
 from pipeline.processing.boundary import of_stage
 from pipeline.processing.judge import Judge, Judgement
 from pipeline.processing.observer import ProcessorObserver
@@ -70,7 +70,7 @@ class HaikuProcessor:
     ) -> Outcome:
         stage = self._stage
         record = self._enriched(
-            schema_=f"{stage.name}.enriched/1",
+            schema_=enriched_schema(stage.name),
             event_id=event.id,
             stage=stage.name,
             result=of_stage(stage.name, stage.result, event, answer),

@@ -15,6 +15,7 @@ from pipeline.events import (
     EscalationSummary,
     Review,
     Timing,
+    enriched_schema,
 )
 from pipeline.processing.boundary import of_stage
 from pipeline.processing.haiku import AnyStage, ask_about, published_result
@@ -107,7 +108,7 @@ class SonnetProcessor:
     def _accepted(self, case: _Case, answer: Answer, judgement: Judgement[Any]) -> Outcome:
         stage, escalation = case.stage, case.escalation
         record = self._enriched[stage.name](
-            schema_=f"{stage.name}.enriched/1",
+            schema_=enriched_schema(stage.name),
             event_id=case.event.id,
             stage=stage.name,
             result=of_stage(stage.name, stage.result, case.event, answer),

@@ -9,7 +9,14 @@ from typing import Any
 
 from pydantic import BaseModel, JsonValue
 
-from pipeline.events import DeadLetterHeaders, Enriched, Escalation, Review
+from pipeline.events import (
+    ENRICHED_VERSION,
+    DeadLetterHeaders,
+    Enriched,
+    Escalation,
+    Review,
+)
+from pipeline.events import enriched_schema as declared_schema
 from pipeline.stages.stage import Stage
 
 Schema = dict[str, JsonValue]
@@ -18,7 +25,6 @@ AnyStage = Stage[Any, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 RAW_VERSION = 1
-ENRICHED_VERSION = 1
 DEAD_LETTERS_VERSION = 1
 
 BARE_FILE = (
@@ -58,7 +64,7 @@ def enriched_schema(stage: AnyStage) -> Schema:
     schema["title"] = f"{stage.result_model.__name__}, enriched"
     schema["description"] = f"A record of `{stage.name}.enriched`."
     name = f"{stage.name}.enriched"
-    _pin(schema, "schema", f"{name}/{ENRICHED_VERSION}")
+    _pin(schema, "schema", declared_schema(stage.name))
     _pin(schema, "stage", stage.name)
     return _head(name, ENRICHED_VERSION, schema)
 
