@@ -65,16 +65,16 @@ def next_after(moment: datetime, span: Span) -> datetime:
 class _Windows:
     """What a stage has spent in the running hour and the running day."""
 
-    hour: datetime
-    day: datetime
+    hour_ends: datetime
+    day_ends: datetime
     in_hour: Decimal = ZERO
     in_day: Decimal = ZERO
 
     def turn(self, now: datetime) -> None:
-        if (hour := hour_of(now)) != self.hour:
-            self.hour, self.in_hour = hour, ZERO
-        if (day := day_of(now)) != self.day:
-            self.day, self.in_day = day, ZERO
+        if now >= self.hour_ends:
+            self.hour_ends, self.in_hour = next_after(now, "hour"), ZERO
+        if now >= self.day_ends:
+            self.day_ends, self.in_day = next_after(now, "day"), ZERO
 
     def spent(self, span: Span) -> Decimal:
         return self.in_hour if span == "hour" else self.in_day
@@ -135,7 +135,8 @@ class Budget:
     def _windows(self, stage: str, now: datetime) -> _Windows:
         windows = self._spent.get(stage)
         if windows is None:
-            windows = self._spent[stage] = _Windows(hour_of(now), day_of(now))
+            ends = next_after(now, "hour"), next_after(now, "day")
+            windows = self._spent[stage] = _Windows(*ends)
         windows.turn(now)
         return windows
 

@@ -69,7 +69,7 @@ class Flights(Generic[T]):
         task = flight.task or self._take_off(flight, start)
         flight.passengers += 1
         try:
-            await asyncio.wait((task,))
+            await _until_done(task)
         finally:
             flight.passengers -= 1
             if not (flight.passengers or flight.sending or task.done()):
@@ -104,3 +104,18 @@ class Flights(Generic[T]):
     def _forget(self, flight: Flight[T]) -> None:
         if self._flights.get(flight.key) is flight:
             del self._flights[flight.key]
+
+
+async def _until_done(task: "asyncio.Task[Any]") -> None:
+    """Wait for a task; cancelling the waiter leaves the task alone."""
+    waiter = asyncio.get_running_loop().create_future()
+
+    def wake(_: "asyncio.Task[Any]") -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    task.add_done_callback(wake)
+    try:
+        await waiter
+    finally:
+        task.remove_done_callback(wake)

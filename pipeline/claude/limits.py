@@ -66,25 +66,31 @@ class Bucket:
         now: When.
     """
 
-    __slots__ = ("_at", "_capacity", "_credit", "_limit", "_remaining")
+    __slots__ = ("_at", "_capacity", "_credit", "_limit", "_per_second", "_rate", "_remaining")
 
     def __init__(self, told: Told, now: float) -> None:
         self._at = now
-        self._limit = told.limit
         self._credit = 0.0
-        self._capacity = self._remaining = 0.0
+        self._capacity = self._remaining = self._limit = self._per_second = 0.0
         self.told(told)
+        self._rate = self._per_second
 
     @property
     def level(self) -> Level:
         """As of the last look."""
         return Level(self._limit, max(0.0, self._remaining))
 
+    @property
+    def limit(self) -> float:
+        """A minute."""
+        return self._limit
+
     def told(self, told: Told) -> None:
         """Take over what a response says."""
         self._limit = told.limit
+        self._per_second = told.limit / 60
         # The bucket holds a minute's worth or less, and says so by when it will be full.
-        missing = told.limit if told.full_in is None else told.full_in * told.limit / 60
+        missing = told.limit if told.full_in is None else told.full_in * self._per_second
         self._capacity = min(told.limit, told.remaining + missing)
         # What is owed is told as 0; how much it is shows in when the bucket will be full.
         self._remaining = min(told.remaining, max(told.limit - missing, -told.limit))
@@ -97,33 +103,25 @@ class Bucket:
             caution: 0 to 1, by which the pace is reduced.
         """
         elapsed = now - self._at
-        if elapsed <= 0:
-            return
         self._at = now
-        self._remaining = min(self._capacity, self._remaining + elapsed * self._limit / 60)
-        rate = self.rate(caution)
+        capacity = self._capacity
+        remaining = self._remaining = min(capacity, self._remaining + elapsed * self._per_second)
+        share = pace(remaining / capacity) if capacity > 0 else 1.0
+        rate = self._rate = self._per_second * max(LEAST_SHARE, caution * share)
         self._credit = min(max(rate * BURST_SECONDS, 1.0), self._credit + elapsed * rate)
 
-    def rate(self, caution: float) -> float:
-        """The pace a second that this process allows itself."""
-        return self._limit / 60 * max(LEAST_SHARE, caution * pace(self._share))
-
-    def wait(self, amount: float, caution: float) -> float:
+    def wait(self, amount: float) -> float:
         """Seconds until a request of that size may go, at the present pace."""
-        rate = self.rate(caution)
         # A request goes as soon as nothing is owed, and owes what it takes: so large ones go, too.
-        wait = max(0.0, -self._credit / rate)
-        missing = min(amount, self._capacity) - self._remaining
-        return max(wait, missing * 60 / self._limit)
+        owed, missing = -self._credit, min(amount, self._capacity) - self._remaining
+        if owed <= 0 and missing <= 0:
+            return 0.0
+        return max(0.0, owed / self._rate, missing / self._per_second)
 
     def take(self, amount: float) -> None:
         """Reserve, or give back where the amount is negative."""
         self._credit -= amount
         self._remaining -= amount
-
-    @property
-    def _share(self) -> float:
-        return self._remaining / self._capacity if self._capacity > 0 else 1.0
 
 
 def pace(share: float) -> float:
@@ -142,7 +140,7 @@ class Limits:
     def __init__(self) -> None:
         self._buckets: dict[LimitKind, Bucket] = {}
         self._caution = 1.0
-        self._caution_at = 0.0
+        self._at = float("-inf")
         self._paused_until = float("-inf")
 
     @property
@@ -155,9 +153,9 @@ class Limits:
         wait = max(0.0, self._paused_until - now)
         if not self._buckets:
             return wait
-        caution = self._advance(now)
+        self._advance(now)
         for kind, bucket in self._buckets.items():
-            wait = max(wait, bucket.wait(cost.of(kind), caution))
+            wait = max(wait, bucket.wait(cost.of(kind)))
         return wait
 
     def take(self, cost: Cost) -> None:
@@ -199,13 +197,13 @@ class Limits:
 
     def _weights(self, cost: Cost) -> Iterable[float]:
         for kind, bucket in self._buckets.items():
-            yield cost.of(kind) / bucket.level.limit
+            yield cost.of(kind) / bucket.limit
 
     def _advance(self, now: float) -> float:
         """Let time pass; returns the caution in force."""
-        elapsed = max(0.0, now - self._caution_at)
-        self._caution_at = now
-        self._caution = min(1.0, self._caution + elapsed * CAUTION_RECOVERY)
-        for bucket in self._buckets.values():
-            bucket.advance(now, self._caution)
+        if now > self._at:
+            self._caution = min(1.0, self._caution + (now - self._at) * CAUTION_RECOVERY)
+            self._at = now
+            for bucket in self._buckets.values():
+                bucket.advance(now, self._caution)
         return self._caution

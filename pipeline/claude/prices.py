@@ -102,7 +102,7 @@ class PriceTable:
 
     def price(self, model: str) -> Price | None:
         """The price of a model, or None where it is not known."""
-        return self._prices.get(base_id(model))
+        return self._prices.get(model) or self._prices.get(base_id(model))
 
     def cost(
         self, model: str, tokens: Tokens, *, batch: bool = False, us_only: bool = False
