@@ -21,8 +21,8 @@ from pipeline.stream.worker import Pace, Rescue, WorkerTools
 
 _log = logging.getLogger(__name__)
 
-_CLOSE_LIMIT = 10.0
-"""Seconds that leaving the group may take."""
+_CLOSE_LIMIT = 15.0
+"""Seconds that leaving the group, and letting go of the connections, may take."""
 
 
 class Engine:

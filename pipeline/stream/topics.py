@@ -180,8 +180,8 @@ class Topics:
         missing = [name for name in names if name not in found]
         if missing:
             raise TopicMissing(
-                f"These topics do not exist: {', '.join(missing)}. Make them with "
-                "`pipeline topics create`, or check topics.prefix in the settings."
+                f"These topics do not exist, or this user may not see them: {', '.join(missing)}. "
+                "Make them with `pipeline topics create`, or check topics.prefix in the settings."
             )
         return found
 

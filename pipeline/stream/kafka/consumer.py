@@ -22,6 +22,7 @@ from pipeline.stream.brokers import (
     Unavailable,
 )
 from pipeline.stream.connection import client_options, stop_consumer
+from pipeline.stream.kafka.lenient import LenientReader
 from pipeline.stream.records import Headers, Received
 
 _log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class KafkaConsumer:
         self._topics = topics
         self._idle_pause = idle_pause
         self._paused: set[KafkaPartition] = set()
+        self._lenient = LenientReader(kafka)
         self._client = AIOKafkaConsumer(
             **client_options(kafka),
             group_id=group,
@@ -98,6 +100,7 @@ class KafkaConsumer:
 
     async def close(self) -> None:
         """Leave the group."""
+        await self._lenient.close()
         await stop_consumer(self._client, _LEAVE_LIMIT)
 
     async def poll(
@@ -117,6 +120,9 @@ class KafkaConsumer:
             _log.warning("%s: polling failed, and is tried again: %r", self._topics[0], error)
             await asyncio.sleep(_RETRY)
             return {}
+        except UnicodeDecodeError as error:
+            _log.warning("%s: a header's name is not UTF-8: %s", self._topics[0], error)
+            return await self._poll_leniently(asked, records)
         if self._idle_pause and not fetched and partitions:
             await self._rest()
         now = datetime.now(UTC)
@@ -185,6 +191,21 @@ class KafkaConsumer:
         stable: int | None = self._client.last_stable_offset(itself)
         end: int | None = self._client.highwater(itself) if stable in {None, -1} else stable
         return end
+
+    async def _poll_leniently(
+        self, partitions: Sequence[KafkaPartition], records: int
+    ) -> Mapping[TopicPartition, Sequence[Received]]:
+        """Get past a header whose name is not UTF-8, which aiokafka would fail on for ever."""
+        now = datetime.now(UTC)
+        polled: dict[TopicPartition, Sequence[Received]] = {}
+        for partition in partitions:
+            offset: int = await self._client.position(partition)
+            found, after = await self._lenient.read(partition, offset, records)
+            if after > offset:
+                self._client.seek(partition, after)
+            if found:
+                polled[TopicPartition(*partition)] = [_received(record, now) for record in found]
+        return polled
 
     async def _rest(self) -> None:
         """Fetch nothing for a moment, and leave those alone that are paused for other reasons."""
