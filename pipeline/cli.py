@@ -4,6 +4,7 @@ Each imports what it needs when it runs, so that `--help` and completion are qui
 """
 # ruff: noqa: PLC0415
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -339,6 +340,11 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != DEBUG]
     try:
         app(arguments)
+    except BrokenPipeError:
+        # Whoever reads has enough, as in `pipeline tail tickets | head`; the interpreter's own
+        # flush at its end must not stumble over that again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except Exception as error:  # noqa: BLE001 - the last place where a fault can be put in words
         from pipeline import console
 

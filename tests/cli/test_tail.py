@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -71,6 +73,13 @@ def test_a_limit_ends_it_even_while_it_follows(run: Run, published: str) -> None
     ran = run("tail", published, "--follow", "--limit", "3")
     assert ran.code == 0
     assert len(ran.out.splitlines()) == 3
+
+
+def test_a_reader_that_has_enough_is_no_fault(published: str) -> None:
+    command = f"{sys.executable} -m pipeline.cli tail {published} | head -n 1"
+    ran = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    assert len(ran.stdout.splitlines()) == 1
+    assert ran.stderr == ""
 
 
 def test_a_topic_without_records_prints_nothing(run: Run, published: str) -> None:
