@@ -1,4 +1,4 @@
-"""The table of costs that the project's seven uses were published with, checked and brought to date.
+"""The costs that the seven uses were published with: checked, and brought to date.
 
 It counts input tokens alone, at the prices of late 2024.
 """

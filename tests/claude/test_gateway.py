@@ -18,13 +18,17 @@ from pipeline.errors import Malformed, Refused, WrongUse
 from pipeline.events import Tier, Usage
 from pipeline.questions import Reply
 from pipeline.settings import Settings
+from pipeline.testing import run_in_virtual_time
 from tests.claude.questions import Labelled, about
 from tests.claude.server import body_of, shape
-from tests.claude.virtual_time import now, run_virtually
 
 ANSWER = Labelled(label="billing", confidence=0.9, unclear=False)
 CACHED = {"cache_read_input_tokens": 700}
 START = datetime(2026, 11, 22, 12, 30, tzinfo=UTC)
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 class Watcher(NoObserver):
@@ -97,7 +101,7 @@ def test_one_request_warms_the_prompt_cache_before_the_others_follow() -> None:
             await ask_all(gateway, 3, "invoices")
             assert now() - starts[-1] == pytest.approx(1)
 
-    run_virtually(main())
+    run_in_virtual_time(main())
 
 
 def test_the_cache_is_warmed_again_after_it_has_expired() -> None:
@@ -112,7 +116,7 @@ def test_the_cache_is_warmed_again_after_it_has_expired() -> None:
             await ask_all(gateway, 3, "tickets again")
             assert [start - begin for start in starts] == [0, 1, 1]
 
-    run_virtually(main())
+    run_in_virtual_time(main())
 
 
 def test_a_prompt_that_is_too_short_for_the_cache_is_told_and_not_waited_for(
@@ -130,7 +134,7 @@ def test_a_prompt_that_is_too_short_for_the_cache_is_told_and_not_waited_for(
             (prompt,) = gateway.status().prompts
             assert prompt.too_short
 
-    run_virtually(main())
+    run_in_virtual_time(main())
     assert "too short for the prompt cache" in caplog.text
 
 
@@ -158,7 +162,7 @@ def test_a_429_stops_the_whole_model_for_as_long_as_it_says_and_no_other() -> No
             assert watcher.ends["rate_limited"] == 1
             assert watcher.breakers == []
 
-    run_virtually(main())
+    run_in_virtual_time(main())
 
 
 def test_an_outage_opens_the_breaker_and_everything_goes_on_when_it_is_over() -> None:
@@ -184,7 +188,7 @@ def test_an_outage_opens_the_breaker_and_everything_goes_on_when_it_is_over() ->
             assert watcher.breakers[-1] == "closed"
             assert gateway.closed_because("tickets", Tier.HAIKU) is None
 
-    run_virtually(main())
+    run_in_virtual_time(main())
 
 
 def test_errors_by_chance_slow_nothing_but_themselves() -> None:
@@ -203,7 +207,7 @@ def test_errors_by_chance_slow_nothing_but_themselves() -> None:
             assert watcher.breakers == []
             assert watcher.ends["answered"] == 2000
 
-    run_virtually(main())
+    run_in_virtual_time(main())
 
 
 def test_a_key_that_is_not_accepted_stops_intake_until_it_is_mended() -> None:
@@ -229,7 +233,7 @@ def test_a_key_that_is_not_accepted_stops_intake_until_it_is_mended() -> None:
             assert watcher.blocks[-1] is None
             assert gateway.closed_because("tickets", Tier.SONNET) is None
 
-    run_virtually(main())
+    run_in_virtual_time(main())
 
 
 def test_intake_opens_for_a_probe_when_nobody_is_left_to_wait() -> None:
@@ -243,7 +247,7 @@ def test_intake_opens_for_a_probe_when_nobody_is_left_to_wait() -> None:
             await asyncio.sleep(20)
             assert gateway.closed_because("tickets", Tier.HAIKU) is None
 
-    run_virtually(main())
+    run_in_virtual_time(main())
 
 
 def test_a_model_that_does_not_exist_blocks_itself_alone() -> None:
@@ -260,7 +264,7 @@ def test_a_model_that_does_not_exist_blocks_itself_alone() -> None:
             assert gateway.closed_because("tickets", Tier.SONNET) is not None
             asked.cancel()
 
-    run_virtually(main())
+    run_in_virtual_time(main())
 
 
 def budgeted(path: Path, usd: str) -> Settings:
@@ -307,7 +311,7 @@ def test_identical_questions_in_flight_share_one_call() -> None:
             assert {reply.answer for reply in replies} == {ANSWER}
             assert watcher.reuses == {"in_flight": 3}
 
-    run_virtually(main())
+    run_in_virtual_time(main())
 
 
 def test_a_recent_answer_is_not_paid_again_and_other_content_or_tier_is() -> None:
@@ -325,7 +329,7 @@ def test_a_recent_answer_is_not_paid_again_and_other_content_or_tier_is() -> Non
             assert len(client.sent) == 3
             assert watcher.reuses == {"memory": 1}
 
-    run_virtually(main())
+    run_in_virtual_time(main())
 
 
 @pytest.mark.parametrize("off", ["everywhere", "for the stage"])
@@ -341,7 +345,7 @@ def test_reuse_can_be_switched_off(off: str) -> None:
             await asyncio.gather(*(gateway.ask(about("same"), Tier.HAIKU) for _ in range(3)))
             assert len(client.sent) == 3
 
-    run_virtually(main())
+    run_in_virtual_time(main())
 
 
 def test_a_refusal_that_is_shared_is_paid_once_and_asked_anew_later() -> None:
@@ -359,7 +363,7 @@ def test_a_refusal_that_is_shared_is_paid_once_and_asked_anew_later() -> None:
                 await gateway.ask(about("same"), Tier.HAIKU)
             assert len(client.sent) == 2
 
-    run_virtually(main())
+    run_in_virtual_time(main())
 
 
 def test_the_others_get_their_answer_when_the_first_asker_is_cancelled() -> None:
@@ -373,7 +377,7 @@ def test_the_others_get_their_answer_when_the_first_asker_is_cancelled() -> None
             assert (await second).answer == ANSWER
             assert len(client.sent) == 1
 
-    run_virtually(main())
+    run_in_virtual_time(main())
 
 
 def test_an_answer_that_was_paid_is_kept_though_nobody_waited_for_it() -> None:
@@ -387,7 +391,7 @@ def test_an_answer_that_was_paid_is_kept_though_nobody_waited_for_it() -> None:
             assert (await gateway.ask(about("same"), Tier.HAIKU)).usage.reused == 1
             assert len(client.sent) == 1
 
-    run_virtually(main())
+    run_in_virtual_time(main())
 
 
 def test_a_call_that_timed_out_may_have_been_paid_and_is_counted() -> None:
@@ -407,7 +411,7 @@ def test_a_call_that_timed_out_may_have_been_paid_and_is_counted() -> None:
                 watcher.maybe_billed_usd + (reply.usage.cost_usd or 0)
             )
 
-    run_virtually(main())
+    run_in_virtual_time(main())
 
 
 def test_a_connection_that_was_never_made_costs_nothing() -> None:
@@ -420,7 +424,7 @@ def test_a_connection_that_was_never_made_costs_nothing() -> None:
             assert watcher.ends["disconnected"] == 1
             assert watcher.maybe_billed_usd == 0
 
-    run_virtually(main())
+    run_in_virtual_time(main())
 
 
 def limited(per_minute: int) -> Callable[[dict[str, Any]], HttpReply]:
@@ -449,7 +453,7 @@ def test_the_rate_is_that_of_the_headers_and_stages_share_it_fairly() -> None:
             await flood
             assert now() - begin == pytest.approx(1020 / 10, rel=0.03)
 
-    run_virtually(main())
+    run_in_virtual_time(main())
 
 
 def test_closing_gives_up_what_is_under_way() -> None:
@@ -462,7 +466,7 @@ def test_closing_gives_up_what_is_under_way() -> None:
         ends = await asyncio.gather(*asked, return_exceptions=True)
         assert all(isinstance(end, asyncio.CancelledError) for end in ends)
 
-    run_virtually(main())
+    run_in_virtual_time(main())
 
 
 def test_a_larger_limit_is_another_request() -> None:
@@ -477,7 +481,7 @@ def test_a_larger_limit_is_another_request() -> None:
             assert reply.answer == ANSWER
             assert client.sent[0]["max_tokens"] == 1024
 
-    run_virtually(main())
+    run_in_virtual_time(main())
 
 
 async def test_answers_on_disk_are_not_paid_again_after_a_restart(tmp_path: Path) -> None:
@@ -515,4 +519,4 @@ def test_a_malformed_answer_is_raised_and_not_kept() -> None:
                 await gateway.ask(about("a"), Tier.HAIKU)
             assert (await gateway.ask(about("a"), Tier.HAIKU)).usage.calls == 1
 
-    run_virtually(main())
+    run_in_virtual_time(main())
