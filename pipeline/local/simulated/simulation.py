@@ -38,5 +38,5 @@ class Simulation:
     bad_keys: frozenset[str] = frozenset({"sk-ant-invalid"})
     seed: int = 0
     ledger: int = 100_000
-    readers: int = 1
+    readers: int = 2
     batch_seconds: float = 2.0

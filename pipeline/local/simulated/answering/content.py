@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from pipeline.local.simulated.answering.lexicon import read_cues
+
 _WRAPPED = re.compile(
     r"<(?P<tag>[A-Za-z][\w.-]*)(?P<attributes>\s[^<>]*)?>\n?(?P<body>.*?)\n?</(?P=tag)>", re.DOTALL
 )
 _ATTRIBUTE = re.compile(r"([\w.-]+)\s*=\s*[\"']([^\"']*)[\"']")
 _SENTENCE = re.compile(r"[^.!?\n。！？]+(?:[.!?。！？]+(?=\s|$)|[.!?](?=\S)[^.!?\n]*)*[.!?。！？]*")
+_ASKS = read_cues("cues.txt")["asking"]
 _IDENTIFIERS = ("id", "index", "key", "custom_id", "item", "n")
 _TITLES = ("subject", "title", "betreff", "objet", "asunto")
 
@@ -90,6 +93,11 @@ class Content:
         found = (match.group().strip() for match in _SENTENCE.finditer(self.body))
         return tuple(sentence for sentence in found if any(c.isalnum() for c in sentence))
 
+    @cached_property
+    def requests(self) -> str:
+        """The sentences that ask for something."""
+        return " ".join(sentence for sentence in self.sentences if asks(sentence))
+
     def items(self) -> dict[str, "Content"]:
         """Contents that carry an id of their own, where several were sent at once."""
         found: dict[str, list[Passage]] = {}
@@ -105,6 +113,11 @@ class Content:
             )
             for identifier, passages in found.items()
         }
+
+
+def asks(sentence: str) -> bool:
+    """Whether a sentence asks for something."""
+    return "?" in sentence or "？" in sentence or _ASKS.search(sentence) is not None
 
 
 def split(text: str) -> tuple[list[Passage], str]:

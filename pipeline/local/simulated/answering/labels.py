@@ -31,6 +31,7 @@ _MARGIN_WEIGHT, _EVIDENCE_WEIGHT = 1.05, 0.15
 """Of the logistic that makes a confidence of margin and evidence; fitted on public utterances."""
 _SHORT_TEXT = 20
 _FOUND_SOMETHING = 0.2
+_ENOUGH_WORDS = 12
 _CATCH_ALL_SCORE = 0.2
 """What a label such as `other` scores by itself: it wins where nothing else is found."""
 
@@ -79,15 +80,18 @@ class LabelSet:
             self._base.append(_CATCH_ALL_SCORE if catches_all else 0.0)
         self._weights = _weigh(per_label)
 
-    def choose(self, text: str, *, first: str = "") -> Choice:
+    def choose(self, text: str, *, first: str = "", requests: str = "") -> Choice:
         """The label that fits best.
 
         Args:
             text: The content.
             first: A part of it that counts double: a subject, a title.
+            requests: Sentences of it that ask for something.
         """
         heard = self._skill.heard(words(text)[:2000])
         found = Counter(word for word in heard if not is_stop_word(word))
+        if self._skill.weighs_requests:
+            first = f"{first} {requests}"
         for word in words(first):
             if not is_stop_word(word):
                 found[word] += 1
@@ -101,27 +105,40 @@ class LabelSet:
                 for i, weight in self._weights.get(feature, ()):
                     scores[i] += strength * share * weight
                     spoke[i].add(word)
-        return self._decide(scores, spoke)
+        return self._decide(scores, spoke, len(found))
 
     def _found(self, scores: Sequence[float], label: int) -> float:
         return scores[label] if scores[label] > self._base[label] + _FOUND_SOMETHING else 0.0
 
-    def _decide(self, scores: list[float], spoke: list[set[str]]) -> Choice:
+    def _by_absence(self, scores: Sequence[float], best: int, words: int) -> float:
+        """How sure a label for the rest is, where nothing speaks for any label at all.
+
+        The more there was to read, the more it says that no label was found in it.
+        """
+        others = max((score for i, score in enumerate(scores) if i != best), default=0.0)
+        read = min(1.0, words / _ENOUGH_WORDS)
+        return (0.4 + 0.45 * read) * self._skill.trust * (1 - 0.4 * others / self._base[best])
+
+    def _decide(self, scores: list[float], spoke: list[set[str]], words: int) -> Choice:
         order = sorted(range(len(scores)), key=lambda i: -scores[i])
         best = order[0]
         second = order[1] if len(order) > 1 else None
         top = scores[best]
         margin = top - (0.0 if second is None else scores[second])
         evidence = top - self._base[best]
-        odds = (
-            self._skill.nerve
-            + _MARGIN_WEIGHT * math.log(margin + 0.02)
-            + _EVIDENCE_WEIGHT * math.log(evidence + 0.05)
-        )
+        if self._base[best] and evidence <= 0:
+            confidence = self._by_absence(scores, best, words)
+        else:
+            odds = (
+                self._skill.nerve
+                + _MARGIN_WEIGHT * math.log(margin + 0.02)
+                + _EVIDENCE_WEIGHT * math.log(evidence + 0.05)
+            )
+            confidence = 1 / (1 + math.exp(-odds))
         return Choice(
             label=self._labels[best],
             runner_up=None if second is None else self._labels[second],
-            confidence=round(1 / (1 + math.exp(-odds)), 3),
+            confidence=round(confidence, 3),
             evidence=frozenset(spoke[best]),
             rival=0.0 if second is None or not top else self._found(scores, second) / top,
         )

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from pipeline.local.simulated.answering.layout import Layout
@@ -170,9 +170,18 @@ def _consistent(by_role: Mapping[str, Sequence[Amount]]) -> dict[str, Amount]:
         role: sorted(by_role.get(role, ()), key=lambda a: _merit(role, a), reverse=True)[:6]
         for role in ("net", "tax", "gross", "due")
     }
+    taxes = [*ordered["tax"], *_summed(by_role.get("tax", ()))]
     for gross in ordered["gross"] or ordered["due"]:
         for net in ordered["net"]:
-            for tax in ordered["tax"]:
+            for tax in taxes:
                 if abs(net.number.value + tax.number.value - gross.number.value) <= _CENT:
                     return {"net": net, "tax": tax, "gross": gross}
     return {}
+
+
+def _summed(taxes: Sequence[Amount]) -> list[Amount]:
+    """Taxes at several rates, one below the other, as one."""
+    if len(taxes) < 2 or taxes[-1].line - taxes[0].line > 2 * len(taxes):  # noqa: PLR2004
+        return []
+    total = sum((tax.number.value for tax in taxes), Decimal(0))
+    return [replace(taxes[0], number=replace(taxes[0].number, value=total))]

@@ -27,7 +27,7 @@ _EMPTY: Mapping[str, Any] = {
 }  # fmt: skip
 _UNSURE = 0.45
 _CLOSE = 0.85
-_RIVAL = 0.6
+_RIVAL = 0.75
 _POSITION_NUMBERS = 2
 
 

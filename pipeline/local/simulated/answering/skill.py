@@ -13,6 +13,7 @@ class Skill:
 
     Args:
         reads_examples: Whether examples of labels count beside their names and descriptions.
+        weighs_requests: Whether sentences that ask for something count more than others.
         overlooks: Share of the content's words that are not seen, the same for the same content.
         nerve: How sure it is of a label at a given margin: the intercept of the logistic.
         trust: Factor on the confidence in what was extracted.
@@ -21,6 +22,7 @@ class Skill:
     """
 
     reads_examples: bool
+    weighs_requests: bool
     overlooks: float
     nerve: float
     trust: float
@@ -41,9 +43,21 @@ def _byte(salt: bytes, i: int, word: str) -> int:
 
 
 HAIKU = Skill(
-    reads_examples=False, overlooks=0.12, nerve=2.05, trust=0.95, slips=0.5, checks_sums=False
+    reads_examples=False,
+    weighs_requests=False,
+    overlooks=0.12,
+    nerve=2.3,
+    trust=0.95,
+    slips=0.5,
+    checks_sums=False,
 )
 SONNET = Skill(
-    reads_examples=True, overlooks=0.0, nerve=2.35, trust=1.0, slips=0.0, checks_sums=True
+    reads_examples=True,
+    weighs_requests=True,
+    overlooks=0.0,
+    nerve=2.75,
+    trust=1.0,
+    slips=0.0,
+    checks_sums=True,
 )
 SKILLS: dict[Line, Skill] = {"haiku": HAIKU, "sonnet": SONNET, "opus": SONNET}

@@ -13,6 +13,8 @@ _ENDINGS = (
     "ungen", "ments", "ings", "ment", "ung", "ing", "ies", "ed", "en", "er", "es", "s", "e", "n",
 )  # fmt: skip
 _SHORTEST_STEM = 3
+_COMPOUND = 9
+_SHORTEST_PART = 5
 STOP_WORDS = read_lexicon("stop_words.txt")
 """By ISO 639-1 code."""
 _ANY_STOP_WORD = frozenset().union(*(STOP_WORDS[language] for language in ("en", "de", "fr", "es")))
@@ -67,8 +69,17 @@ def is_stop_word(word: str) -> bool:
 
 @lru_cache(maxsize=50_000)
 def concepts(word: str) -> tuple[str, ...]:
-    """What a word is about, for words of everyday and business language."""
-    return _CONCEPTS_BY_STEM.get(stem(word), ())
+    """What a word is about, for words of everyday and business language.
+
+    A long word that is not known is about the known words in it: compounds, and words between
+    which a scan lost the blanks.
+    """
+    known = _CONCEPTS_BY_STEM.get(stem(word))
+    if known is None and len(word) >= _COMPOUND:
+        bare = plain(word)
+        inside = (about for part, about in _CONCEPTS_OF_PARTS if part in bare)
+        known = tuple(dict.fromkeys(concept for about in inside for concept in about))
+    return known or ()
 
 
 def _by_stem() -> dict[str, tuple[str, ...]]:
@@ -82,3 +93,6 @@ def _by_stem() -> dict[str, tuple[str, ...]]:
 
 
 _CONCEPTS_BY_STEM = _by_stem()
+_CONCEPTS_OF_PARTS = tuple(
+    (part, about) for part, about in _CONCEPTS_BY_STEM.items() if len(part) >= _SHORTEST_PART
+)
