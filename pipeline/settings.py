@@ -251,6 +251,12 @@ class StageSettings(Section):
         default_factory=SonnetThresholds, description="what sends Sonnet's answer to review"
     )
     answer_cache: bool = Field(True, description="reuse the answer to an identical question")
+    events_per_request: Annotated[int, Field(ge=1, le=100)] = Field(
+        1, description="small events that share one request to Haiku; evaluate before raising it"
+    )
+    linger_ms: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        50, description="milliseconds an event waits for others to share a request with"
+    )
     budget_usd_per_hour: Dollars | None = None
     budget_usd_per_day: Dollars | None = None
 

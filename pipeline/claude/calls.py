@@ -18,7 +18,7 @@ from pipeline.claude.prompts import Prompt
 from pipeline.claude.responses import Answered, Bill, Garbled, Unusable, read_response
 from pipeline.claude.spending import Spending
 from pipeline.errors import AnswerError, CutOff, Malformed, Refused, Rejected
-from pipeline.events import Usage
+from pipeline.events import Tier, Usage
 from pipeline.questions import Question
 
 NOTHING = Cost(0.0, 0.0)
@@ -41,6 +41,7 @@ class Order:
     """
 
     question: Question[Any]
+    tier: Tier
     prompt: Prompt
     lane: Lane
     body: bytes
@@ -204,7 +205,7 @@ def _judge(
         case NoReply(_, detail, sent):
             return failures.disconnected(detail, sent=sent)
         case HttpReply(200, _, body):
-            repair = order.prompt.template.repair
+            repair = order.prompt.repair
             read = read_response(body, order.question.answer_model, repair)
             return failures.garbled(read.detail) if isinstance(read, Garbled) else read
         case HttpReply(status, _, body):

@@ -13,15 +13,18 @@ from pipeline.claude import answers, spending
 from pipeline.claude.answers import AnswerFile, Answers
 from pipeline.claude.backoff import Backoff
 from pipeline.claude.budget import SPANS, Budget, Caps
-from pipeline.claude.calls import Caller, Order
+from pipeline.claude.calls import Caller, Delivery, Order
 from pipeline.claude.client import Client, SdkClient
+from pipeline.claude.coalescing import Coalescer, Company, Doubtful, says_unclear
 from pipeline.claude.database import Database
 from pipeline.claude.estimates import weigh
+from pipeline.claude.flights import Flight
 from pipeline.claude.lanes import Lane, account_breaker
 from pipeline.claude.observer import ClaudeObserver, NoObserver
 from pipeline.claude.prices import PriceTable
 from pipeline.claude.probes import probe_model
-from pipeline.claude.prompts import Prompts
+from pipeline.claude.prompts import Prompt, Prompts
+from pipeline.claude.requests import content_of
 from pipeline.claude.reuse import Reuse, reply_of
 from pipeline.claude.spending import Spending
 from pipeline.claude.status import GatewayStatus, Probe
@@ -44,6 +47,7 @@ class Gateway:
         clock: Seconds that do not go back.
         now: The time, aware.
         jitter: Draws 0 to 1.
+        doubtful: Which answers from a request with several events are asked again alone.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Gateway:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         jitter: Callable[[], float] = random.random,
+        doubtful: Doubtful = says_unclear,
     ) -> None:
         claude = settings.claude
         self._claude = claude
@@ -64,6 +69,7 @@ class Gateway:
         self._clock = clock
         self._now = now
         self._jitter = jitter
+        self._doubtful = doubtful
         self._ids = {Tier.HAIKU: settings.models.haiku, Tier.SONNET: settings.models.sonnet}
         self._prompts = Prompts(claude, clock=clock)
         self._answers = Answers(
@@ -76,6 +82,7 @@ class Gateway:
         self._lanes: dict[str, Lane]
         self._client: Client
         self._caller: Caller
+        self._coalescer: Coalescer
         self._reuse: Reuse
         self._spending: Spending
 
@@ -93,6 +100,9 @@ class Gateway:
             self._spending = await self._open_spending(stack)
             self._lanes = {model: self._lane(model) for model in self._ids.values()}
             self._caller = self._new_caller()
+            self._coalescer = Coalescer(
+                self._caller, joint_prompt=self._joint_prompt, doubtful=self._doubtful
+            )
             self._reuse = await self._open_reuse(stack)
             saver = asyncio.get_running_loop().create_task(self._save_now_and_then())
             stack.push_async_callback(self._stop, saver)
@@ -120,7 +130,7 @@ class Gateway:
         order = self._order(question, tier, max_output_tokens or question.max_output_tokens)
         if self._reuses(question.stage):
             return await self._reuse.ask(order)
-        return reply_of(await self._caller.call(order))
+        return reply_of(await self._call(order, Flight(b"", passengers=1)))
 
     def closed_because(self, stage: str, tier: Tier) -> str | None:
         """Why intake of a stage should stop now, or None.
@@ -146,14 +156,34 @@ class Gateway:
         """Ask the API about each model: is it reachable, is the key accepted, is it known."""
         return [await probe_model(self._client, model) for model in self._lanes]
 
+    async def _call(self, order: Order, flight: Flight[Any]) -> Delivery:
+        """Ask, alone or in company, as the stage's settings say."""
+        company = self._company(order)
+        if company is None:
+            return await self._caller.call(order, flight)
+        return await self._coalescer.call(order, flight, company)
+
+    def _company(self, order: Order) -> Company | None:
+        # What Haiku left open is the hard part: Sonnet looks at each event by itself.
+        stage = self._stages.get(order.question.stage) if order.tier is Tier.HAIKU else None
+        if stage is None or stage.events_per_request == 1:
+            return None
+        return Company(stage.events_per_request, stage.linger_ms / 1000)
+
+    def _joint_prompt(self, order: Order) -> Prompt:
+        return self._prompts.of(order.question, order.tier, order.lane.model, joint=True)
+
     def _order(self, question: Question[Any], tier: Tier, max_output_tokens: int) -> Order:
         model = self._ids[tier]
         prompt = self._prompts.of(question, tier, model)
         return Order(
             question=question,
+            tier=tier,
             prompt=prompt,
             lane=self._lanes[model],
-            body=prompt.template.body(question.parts, max_output_tokens=max_output_tokens),
+            body=prompt.template.body(
+                content_of(question.parts), max_output_tokens=max_output_tokens
+            ),
             weight=weigh(question.parts),
             max_output_tokens=max_output_tokens,
         )
@@ -223,14 +253,13 @@ class Gateway:
                 ttl=claude.answer_cache_ttl,
                 now=self._epoch,
             )
-        return Reuse(
-            self._answers, file, self._caller.call, observer=self._observer, now=self._epoch
-        )
+        return Reuse(self._answers, file, self._call, observer=self._observer, now=self._epoch)
 
     async def _stop(self, saver: "asyncio.Task[None]") -> None:
         saver.cancel()
         await asyncio.wait((saver,))
         await self._reuse.close()
+        await self._coalescer.close()
         for lane in self._lanes.values():
             lane.limiter.close()
         await self._save()

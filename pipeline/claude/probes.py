@@ -3,7 +3,7 @@
 from pipeline.claude import failures
 from pipeline.claude.client import Client, HttpReply, NoReply
 from pipeline.claude.failures import Blocked, Reject, Retry
-from pipeline.claude.requests import Style, Template
+from pipeline.claude.requests import Style, Template, content_of
 from pipeline.claude.status import Probe
 from pipeline.questions import Text
 
@@ -40,4 +40,4 @@ def _detail(status: int, headers: dict[str, str], body: bytes) -> str:
 
 def _question(model: str) -> bytes:
     template = Template(Style(model, "low", None), "Answer.", {"type": "object", "properties": {}})
-    return template.body_to_count((Text("body", "Hello."),))
+    return template.body_to_count(content_of((Text("body", "Hello."),)))

@@ -7,10 +7,13 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from pipeline.claude.enums import EnumRepair
 from pipeline.claude.estimates import Estimates
+from pipeline.claude.joint import joint_instructions, joint_schema
 from pipeline.claude.limits import Cost
 from pipeline.claude.prices import Tokens
 from pipeline.claude.requests import Style, Template
+from pipeline.claude.schema import api_schema
 from pipeline.claude.status import PromptStatus
 from pipeline.claude.timeouts import Timeout
 from pipeline.claude.warmup import Warmup
@@ -24,11 +27,12 @@ _MOST = 256
 _TTL_SECONDS = {"5m": 300.0, "1h": 3600.0}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Prompt:
     """A template, and what its calls have taught.
 
     Args:
+        repair: For the answers.
         warmup: None where the prompt cache is off.
         calls: Answers so far.
         cached_calls: Those whose static part was read from the prompt cache.
@@ -36,6 +40,7 @@ class Prompt:
 
     stage: str
     template: Template
+    repair: EnumRepair
     estimates: Estimates
     timeout: Timeout
     warmup: Warmup | None
@@ -99,21 +104,27 @@ class Prompts:
         self._settings = settings
         self._clock = clock
         # The schema is kept beside its prompt: an identity is only good while the object lives.
-        self._found: dict[tuple[Tier, str, int], tuple[Mapping[str, JsonValue], Prompt]] = {}
+        self._found: dict[tuple[Tier, bool, str, int], tuple[Mapping[str, JsonValue], Prompt]] = {}
 
-    def of(self, question: Question[Any], tier: Tier, model: str) -> Prompt:
+    def of(self, question: Question[Any], tier: Tier, model: str, *, joint: bool = False) -> Prompt:
         """The prompt of a question to a model.
+
+        Args:
+            question: Of a stage.
+            tier: The model's.
+            model: Its id.
+            joint: For several events in a request.
 
         Raises:
             UnsupportedSchema: The API cannot take the stage's schema.
         """
-        key = (tier, question.instructions, id(question.answer_schema))
+        key = (tier, joint, question.instructions, id(question.answer_schema))
         found = self._found.get(key)
         if found is not None:
             return found[1]
         if len(self._found) >= _MOST:
             self._found.clear()
-        prompt = self._build(question, tier, model)
+        prompt = self._build(question, tier, model, joint=joint)
         self._found[key] = question.answer_schema, prompt
         return prompt
 
@@ -121,20 +132,30 @@ class Prompts:
         """Those in use."""
         return [prompt for _, prompt in self._found.values()]
 
-    def _build(self, question: Question[Any], tier: Tier, model: str) -> Prompt:
+    def _build(self, question: Question[Any], tier: Tier, model: str, *, joint: bool) -> Prompt:
         claude = self._settings
         style = Style(
             model,
             effort=claude.haiku_effort if tier is Tier.HAIKU else claude.sonnet_effort,
             cache_ttl=claude.prompt_cache_ttl if claude.prompt_cache else None,
         )
-        template = Template(style, question.instructions, question.answer_schema)
+        template = (
+            Template(
+                style,
+                joint_instructions(question.instructions),
+                joint_schema(api_schema(question.answer_schema)),
+            )
+            if joint
+            else Template(style, question.instructions, question.answer_schema)
+        )
         warmup = None
         if claude.prompt_cache:
             warmup = Warmup(ttl=_TTL_SECONDS[claude.prompt_cache_ttl], clock=self._clock)
         return Prompt(
             question.stage,
             template,
+            # In a joint answer one bad label must not spoil the others: items are repaired singly.
+            EnumRepair({} if joint else template.schema),
             Estimates(template.static_bytes),
             Timeout(claude.call_timeout),
             warmup,

@@ -13,13 +13,14 @@ from typing import Any, Literal
 import orjson
 from pydantic import JsonValue
 
-from pipeline.claude.enums import EnumRepair
 from pipeline.claude.models import Traits, traits_of
 from pipeline.claude.schema import api_schema
 from pipeline.questions import Image, Part, Pdf, Text
 
 Effort = Literal["low", "medium", "high"]
 CacheTtl = Literal["5m", "1h"]
+Content = list[dict[str, Any]]
+"""The content blocks of a message."""
 
 FRAME = """\
 The content comes in the user's message. Text stands between a line <data-KEY name="..."> and a \
@@ -53,7 +54,7 @@ class Template:
         schema: The JSON schema of the answer.
     """
 
-    __slots__ = ("_head", "digest", "model", "repair", "static_bytes", "traits")
+    __slots__ = ("_head", "digest", "model", "schema", "static_bytes", "traits")
 
     def __init__(self, style: Style, instructions: str, schema: Mapping[str, JsonValue]) -> None:
         self.model = style.model
@@ -61,9 +62,8 @@ class Template:
         system: dict[str, Any] = {"type": "text", "text": f"{instructions.rstrip()}\n\n{FRAME}"}
         if style.cache_ttl is not None:
             system["cache_control"] = _cache_control(style.cache_ttl)
-        accepted = api_schema(schema)
-        self.repair = EnumRepair(accepted)
-        output: dict[str, Any] = {"format": {"type": "json_schema", "schema": accepted}}
+        self.schema = api_schema(schema)
+        output: dict[str, Any] = {"format": {"type": "json_schema", "schema": self.schema}}
         if self.traits.takes_effort:
             output["effort"] = style.effort
         head: dict[str, Any] = {"model": style.model, "system": [system], "output_config": output}
@@ -74,24 +74,27 @@ class Template:
         self.static_bytes = len(self._head)
         self.digest = hashlib.blake2b(self._head, digest_size=16).hexdigest()
 
-    def body(self, parts: Sequence[Part], *, max_output_tokens: int) -> bytes:
-        """The body of the request that asks about these parts, as JSON."""
+    def body(self, content: Content, *, max_output_tokens: int) -> bytes:
+        """The body of the request that asks about some content, as JSON."""
         limit = max_output_tokens + self.traits.thinking_room
-        return b'%b,"max_tokens":%d,%b}' % (self._head, limit, _messages(parts))
+        return b'%b,"max_tokens":%d,%b}' % (self._head, limit, _messages(content))
 
-    def body_to_count(self, parts: Sequence[Part]) -> bytes:
+    def body_to_count(self, content: Content) -> bytes:
         """The body of the request that asks what such a request counts."""
-        return b"%b,%b}" % (self._head, _messages(parts))
+        return b"%b,%b}" % (self._head, _messages(content))
 
 
-def _messages(parts: Sequence[Part]) -> bytes:
-    return b'"messages":[{"role":"user","content":%b}]' % _dumps(content_of(parts))
+def _messages(content: Content) -> bytes:
+    return b'"messages":[{"role":"user","content":%b}]' % _dumps(content)
 
 
-def content_of(parts: Sequence[Part]) -> list[dict[str, Any]]:
+def content_of(parts: Sequence[Part]) -> Content:
     """The content blocks of an event, its text between markers that the text cannot contain."""
-    texts = [part for part in parts if isinstance(part, Text)]
-    key = _absent_key([text.text for text in texts])
+    return blocks_of(parts, absent_key([part.text for part in parts if isinstance(part, Text)]))
+
+
+def blocks_of(parts: Sequence[Part], key: str) -> Content:
+    """The content blocks of an event, with markers that carry a key."""
     return [_block(part, key) for part in parts]
 
 
@@ -111,7 +114,7 @@ def _base64_source(media_type: str, data: bytes) -> dict[str, str]:
     return {"type": "base64", "media_type": media_type, "data": encoded}
 
 
-def _absent_key(texts: Sequence[str]) -> str:
+def absent_key(texts: Sequence[str]) -> str:
     """A key that occurs in none of the texts: nothing in them can close the markers.
 
     It depends on the texts alone, so that equal events make equal requests.
@@ -131,7 +134,7 @@ def _cache_control(ttl: CacheTtl) -> dict[str, str]:
     return {"type": "ephemeral"} if ttl == "5m" else {"type": "ephemeral", "ttl": ttl}
 
 
-def _dumps(content: list[dict[str, Any]]) -> bytes:
+def _dumps(content: Content) -> bytes:
     try:
         return orjson.dumps(content)
     except TypeError:

@@ -19,7 +19,7 @@ HAIKU = Style("claude-haiku-5-5", "low", "5m")
 def built(style: Style = HAIKU, *parts: Text | Image | Pdf) -> dict[str, Any]:
     template = Template(style, INSTRUCTIONS, SCHEMA)
     request: dict[str, Any] = orjson.loads(
-        template.body(parts or (Text("body", "Hello."),), max_output_tokens=256)
+        template.body(content_of(parts or (Text("body", "Hello."),)), max_output_tokens=256)
     )
     return request
 
@@ -73,9 +73,9 @@ def test_the_cache_breakpoint_is_on_the_static_part_alone(
 
 def test_equal_questions_make_equal_bytes_and_share_their_beginning_with_all_others() -> None:
     one, other = Template(HAIKU, INSTRUCTIONS, SCHEMA), Template(HAIKU, INSTRUCTIONS, dict(SCHEMA))
-    first = one.body((Text("body", "Hello."),), max_output_tokens=256)
-    assert first == other.body((Text("body", "Hello."),), max_output_tokens=256)
-    second = one.body((Text("body", "Good-bye."),), max_output_tokens=256)
+    first = one.body(content_of((Text("body", "Hello."),)), max_output_tokens=256)
+    assert first == other.body(content_of((Text("body", "Hello."),)), max_output_tokens=256)
+    second = one.body(content_of((Text("body", "Good-bye."),)), max_output_tokens=256)
     shared = first.index(b'"messages"')
     assert first[:shared] == second[:shared]
     assert one.digest == other.digest
