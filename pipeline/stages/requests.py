@@ -39,7 +39,7 @@ name, a letter of feeling, or ideas that are to be new. Code, summaries, transla
 messages and facts are not.
 - `ambiguous`: true if the request could mean things that different agents would do, or leaves \
 out what must be known to begin, such as "do the thing we talked about".
-- `need`: one sentence in English, at most 20 words: what the request needs. Facts of the \
+- `summary`: one sentence in English, at most 20 words: what the request needs. Facts of the \
 request only."""
 
 _HOW_TO_CHOOSE = """\
@@ -73,7 +73,7 @@ class RequestAnswer(Answer):
     tools: list[str] = Field(description="Tools that cannot be done without.")
     creative: bool = Field(description="True if something creative is asked for.")
     ambiguous: bool = Field(description="True if it does not say enough to begin.")
-    need: str = Field(description="One sentence in English: what the request needs.")
+    summary: str = Field(description="One sentence in English: what the request needs.")
 
 
 class RequestResult(BaseModel):
@@ -87,7 +87,7 @@ class RequestResult(BaseModel):
     why: list[Literal["agent", "creative", "ambiguous", "long"]] = Field(
         description="What makes it one for the larger model; empty where the smaller one will do."
     )
-    need: str = Field(description="One sentence in English.")
+    summary: str = Field(description="One sentence in English.")
     runner_up: str | None = Field(description="A second agent that was considered.")
 
 
@@ -121,7 +121,9 @@ class Requests(JsonStage[RequestEvent]):
         """Check the quote, the runner-up, and whether the request tries to choose for itself."""
         if blank := blank_signals(event.query):
             return blank
-        empty = [Signal("missing_field", 0.6, "need: empty.")] if is_blank(answer.need) else []
+        empty = (
+            [Signal("missing_field", 0.6, "summary: empty.")] if is_blank(answer.summary) else []
+        )
         return [
             *quote_signals(answer.quote, event.query),
             *runner_up_signals(answer.agent, answer.runner_up, answer.stated_confidence),
@@ -142,7 +144,7 @@ class Requests(JsonStage[RequestEvent]):
             tools=list(dict.fromkeys(answer.tools)),
             tier="sonnet" if any(why.values()) else "haiku",
             why=[cause for cause, holds in why.items() if holds],
-            need=answer.need.strip(),
+            summary=answer.summary.strip(),
             runner_up=answer.runner_up if answer.runner_up != answer.agent else None,
         )
 

@@ -17,7 +17,7 @@ RIGHT: dict[str, Any] = {
     "tools": [],
     "creative": False,
     "ambiguous": False,
-    "need": "A function about dates.",
+    "summary": "A function about dates.",
     "confidence": 0.9,
     "unclear": False,
 }
@@ -83,7 +83,7 @@ def test_a_right_answer_has_no_signal() -> None:
     [
         ({"quote": "Write a poem"}, "evidence_not_found", 1.0),
         ({"runner_up": "tools_agent", "confidence": 0.5}, "runner_up_close", 1.0),
-        ({"need": ""}, "missing_field", 0.6),
+        ({"summary": ""}, "missing_field", 0.6),
     ],
 )
 def test_what_speaks_against_an_answer_is_a_signal(
