@@ -34,7 +34,8 @@ from pipeline.stream.writer import Writer
 RUN = (sys.executable, "-m", "pipeline.cli", "run", "--json")
 _UP_WITHIN = 60.0
 _LAST_LINES = 5
-_POLL = 0.02
+_POLL = 0.05
+_IDLE_PAUSE = 0.3
 
 
 class DemoFailed(PipelineError):
@@ -177,7 +178,11 @@ class _Job:
         return account(published, endings, list(self._stage_of.values()))
 
     async def _follow(self, ended: set[Coordinates]) -> None:
-        async with reading(self.settings.kafka, self._ends, follow=True) as records:
+        kafka = self.settings.kafka
+        if kafka.idle_fetch_pause:
+            # Nobody waits for the bars: the processor time belongs to the pipeline.
+            kafka = kafka.model_copy(update={"idle_fetch_pause": _IDLE_PAUSE})
+        async with reading(kafka, self._ends, follow=True) as records:
             async for record in records:
                 event = ending_of(record, self._names).event
                 if event not in ended and event.topic in self._stage_of:

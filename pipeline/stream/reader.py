@@ -19,6 +19,8 @@ Start = Literal["beginning", "end"] | datetime
 """Where reading begins: `end` means what comes from now on, a time the first record at or after."""
 
 _POLL_MS = 500
+_IDLE_POLL_MS = 20
+"""Where an idle fetch is answered at once: the client asks again without rest while it polls."""
 _MAX_RECORDS = 500
 
 
@@ -90,8 +92,9 @@ async def _starts(
 
 
 async def _all(consumer: AIOKafkaConsumer, kafka: KafkaSettings) -> AsyncGenerator[Received, None]:
+    poll_ms = _IDLE_POLL_MS if kafka.idle_fetch_pause else _POLL_MS
     while True:
-        fetched = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_MAX_RECORDS)
+        fetched = await consumer.getmany(timeout_ms=poll_ms, max_records=_MAX_RECORDS)
         for records in fetched.values():
             for record in records:
                 yield _received(record)
