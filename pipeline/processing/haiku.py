@@ -1,22 +1,20 @@
 """The first tier: raw events of one stage, answered by Haiku where its answer can be trusted."""
 
-import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from pipeline.errors import Invalid
-from pipeline.events import Enriched, Escalation, Source, Timing, enriched_schema
+from pipeline.events import Enriched, Escalation, Timing, enriched_schema
 from pipeline.processing.boundary import of_stage
 from pipeline.processing.judge import Judge, Judgement
 from pipeline.processing.observer import ProcessorObserver
 from pipeline.processing.outgoing import dead_letter, publication
-from pipeline.questions import Question
-from pipeline.stages.stage import Answer, RawEvent, Stage
+from pipeline.processing.reading import AnyStage, ask_about, published_result, read, source_of
+from pipeline.stages.raw import to_json_object
+from pipeline.stages.stage import Answer, RawEvent
 from pipeline.stream.records import End, Outcome, Received
 from pipeline.stream.topics import TopicNames
-
-AnyStage = Stage[Any, Any]
 
 
 class HaikuProcessor:
@@ -98,7 +96,7 @@ class HaikuProcessor:
             schema_="escalations/1",
             event_id=event.id,
             stage=stage.name,
-            event=event.model_dump(mode="json", by_alias=True),
+            event=to_json_object(event),
             doubts=list(judgement.doubts),
             haiku_result=published_result(stage, event, judgement),
             haiku_model=judgement.model,
@@ -111,48 +109,3 @@ class HaikuProcessor:
         return publication(
             End.ESCALATED, received, topic, record, event_id=event.id, kind="escalation"
         )
-
-
-def read(stage: AnyStage, received: Received) -> RawEvent:
-    """Parse a raw record.
-
-    Raises:
-        Invalid: It is not what the stage takes.
-    """
-    headers = dict(received.headers)
-    event: RawEvent = of_stage(
-        stage.name, stage.parse, received.value or b"", key=received.key, headers=headers
-    )
-    return event
-
-
-async def ask_about(stage: AnyStage, event: RawEvent) -> Question[Any]:
-    """Build the question; outside the event loop where files have to be decoded.
-
-    Raises:
-        Invalid: The event's file is not what it says it is.
-    """
-    if stage.reads_files:
-        return await asyncio.to_thread(of_stage, stage.name, stage.question, event)
-    return of_stage(stage.name, stage.question, event)
-
-
-def published_result(
-    stage: AnyStage, event: RawEvent, judgement: Judgement[Any]
-) -> dict[str, Any] | None:
-    """The result as it would have been published, or null where there was no usable answer."""
-    if judgement.answer is None:
-        return None
-    result = of_stage(stage.name, stage.result, event, judgement.answer)
-    return result.model_dump(mode="json", by_alias=True)
-
-
-def source_of(received: Received, event: RawEvent) -> Source:
-    """Where the raw event came from."""
-    return Source(
-        topic=received.topic,
-        partition=received.partition,
-        offset=received.offset,
-        timestamp=received.timestamp,
-        extra=event.unknown_fields,
-    )

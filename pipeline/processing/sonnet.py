@@ -18,10 +18,10 @@ from pipeline.events import (
     enriched_schema,
 )
 from pipeline.processing.boundary import of_stage
-from pipeline.processing.haiku import AnyStage, ask_about, published_result
 from pipeline.processing.judge import Judge, Judgement
 from pipeline.processing.observer import ProcessorObserver
 from pipeline.processing.outgoing import dead_letter, publication
+from pipeline.processing.reading import AnyStage, ask_about, published_result
 from pipeline.stages.stage import Answer, RawEvent
 from pipeline.stream.records import End, Outcome, Received
 from pipeline.stream.topics import TopicNames

@@ -1,0 +1,73 @@
+"""How both tiers read an event and build their question about it."""
+
+import asyncio
+from typing import Any
+
+import structlog
+
+from pipeline.errors import Unavailable
+from pipeline.events import Source
+from pipeline.processing.boundary import of_stage
+from pipeline.processing.judge import Judgement
+from pipeline.questions import Question
+from pipeline.stages.stage import RawEvent, Stage
+from pipeline.stream.records import Received
+
+AnyStage = Stage[Any, Any]
+
+RETRY_SECONDS = 5.0
+"""Before a file that could not be reached is asked for again."""
+
+log = structlog.get_logger(__name__)
+
+
+def read(stage: AnyStage, received: Received) -> RawEvent:
+    """Parse a raw record.
+
+    Raises:
+        Invalid: It is not what the stage takes.
+    """
+    headers = dict(received.headers)
+    event: RawEvent = of_stage(
+        stage.name, stage.parse, received.value or b"", key=received.key, headers=headers
+    )
+    return event
+
+
+async def ask_about(stage: AnyStage, event: RawEvent) -> Question[Any]:
+    """Build the question; outside the event loop where files have to be decoded.
+
+    A store of files that cannot be reached is not the event's fault: it is waited for.
+
+    Raises:
+        Invalid: The event's file is not what it says it is.
+    """
+    while True:
+        try:
+            if stage.reads_files:
+                return await asyncio.to_thread(of_stage, stage.name, stage.question, event)
+            return of_stage(stage.name, stage.question, event)
+        except Unavailable as error:
+            log.warning("file_unavailable", stage=stage.name, event_id=event.id, because=str(error))
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+def published_result(
+    stage: AnyStage, event: RawEvent, judgement: Judgement[Any]
+) -> dict[str, Any] | None:
+    """The result as it would have been published, or null where there was no usable answer."""
+    if judgement.answer is None:
+        return None
+    result = of_stage(stage.name, stage.result, event, judgement.answer)
+    return result.model_dump(mode="json", by_alias=True)
+
+
+def source_of(received: Received, event: RawEvent) -> Source:
+    """Where the raw event came from."""
+    return Source(
+        topic=received.topic,
+        partition=received.partition,
+        offset=received.offset,
+        timestamp=received.timestamp,
+        extra=event.unknown_fields,
+    )
