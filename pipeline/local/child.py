@@ -4,25 +4,11 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.errors import PipelineError
-
-_TETHER = """
-import ctypes, os, signal, sys
-if sys.platform == "linux":
-    ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-if os.getppid() != int(sys.argv[1]):
-    sys.exit("the parent is gone")
-os.execvp(sys.argv[2], sys.argv[2:])
-"""
-"""Becomes the command after asking the kernel to kill it when its parent dies.
-
-A program of its own rather than a `preexec_fn`, which is unsafe in a process with threads. Where
-the kernel is not Linux, a child whose parent was killed stays until somebody ends it.
-"""
+from pipeline.workers.tether import tethered
 
 _POLL = 0.01
 
@@ -50,10 +36,9 @@ class Child:
     ) -> None:
         self._log = log
         self._log_start = log.stat().st_size if log.exists() else 0
-        tether = [sys.executable, "-I", "-S", "-c", _TETHER, str(os.getpid())]
         with log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - no shell, arguments are the project's
-                [*tether, *command],
+                tethered(command, when_parent_dies=signal.SIGKILL),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

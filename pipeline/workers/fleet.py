@@ -33,8 +33,9 @@ from pipeline.workers.supervisor import Supervisor, socket_path, subprocess_spaw
 SOCKET_VARIABLE = "HAIKU_PIPELINE_WORKER_SOCKET"
 """Tells a worker where to serve; not a setting, since nobody but the supervisor sets it."""
 
-_STOP_MARGIN = 5.0
-"""Seconds a worker has to leave its groups after it has drained."""
+_INSTANCE_ID = "PIPELINE_KAFKA__GROUP_INSTANCE_ID"
+_STOP_MARGIN = 20.0
+"""Seconds a worker has, after it has drained, to commit, to leave its groups and to close."""
 _ANSWER_WITHIN = 2.0
 
 
@@ -126,7 +127,11 @@ async def run_fleet(
         sockets = [socket_path(Path(directory), index) for index in range(workers)]
 
         def environment(index: int) -> Mapping[str, str]:
-            return {**os.environ, SOCKET_VARIABLE: str(sockets[index])}
+            found = {**os.environ, SOCKET_VARIABLE: str(sockets[index])}
+            if settings.kafka.group_instance_id is not None:
+                # Static members must differ, and be the same again after a restart.
+                found[_INSTANCE_ID] = f"{settings.kafka.group_instance_id}-{index}"
+            return found
 
         supervisor = Supervisor(
             subprocess_spawn(["run", *stages], environment),

@@ -12,6 +12,7 @@ from typing import Protocol
 import structlog
 
 from pipeline.workers.restart import RestartPolicy, Restarts
+from pipeline.workers.tether import tethered
 
 WRONG_USE = 2
 
@@ -173,11 +174,12 @@ def subprocess_spawn(
     arguments: Sequence[str], environment: Callable[[int], Mapping[str, str]]
 ) -> Spawn:
     """Spawn `python -m pipeline.cli` with these arguments, and the environment of that index."""
+    command = (sys.executable, "-m", "pipeline.cli", *arguments)
 
     async def spawn(index: int) -> Process:
         # Ctrl-C on a terminal is for the supervisor: a worker would take it for a second signal.
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "pipeline.cli", *arguments),
+            *tethered(command, when_parent_dies=signal.SIGTERM),
             env=dict(environment(index)),
             start_new_session=True,
         )

@@ -1,0 +1,45 @@
+"""No child outlives its parent."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.workers.tether import tethered
+
+PARENT = """
+import signal, subprocess, sys
+from pipeline.workers.tether import tethered
+child = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+running = subprocess.Popen(tethered(child, when_parent_dies=signal.SIGTERM), stdin=subprocess.PIPE)
+print(running.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of this")
+def test_a_child_ends_when_its_parent_is_killed() -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        parent.kill()
+        # The pipe that the child inherited closes when it is gone, and only then.
+        assert parent.stdout.read() == b""
+    assert child > 0
+
+
+def test_a_command_runs_as_it_is() -> None:
+    command = [sys.executable, "-c", "import sys; print(sys.argv[1:])", "a b", "c"]
+
+    done = subprocess.run(
+        tethered(command, when_parent_dies=signal.SIGKILL),
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.stdout == "['a b', 'c']\n"
