@@ -3,8 +3,10 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+import orjson
 import pytest
 from anthropic import AsyncAnthropic
+from anthropic.types import Message
 
 from pipeline.local.simulated import SimulatedApi
 
@@ -52,3 +54,13 @@ def schema_of(**properties: object) -> dict[str, Any]:
         "required": list(properties),
     }
     return {"effort": "low", "format": {"type": "json_schema", "schema": schema}}
+
+
+def text_of(message: Message) -> str:
+    """The text of an answer; blocks are told apart by their type."""
+    return "".join(block.text for block in message.content if block.type == "text")
+
+
+def answer_of(message: Message) -> Any:  # noqa: ANN401 - what the schema says
+    """The JSON of an answer."""
+    return orjson.loads(text_of(message))

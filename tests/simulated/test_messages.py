@@ -1,10 +1,9 @@
 """`POST /v1/messages` through the SDK: the shape of what comes back."""
 
-import orjson
 from anthropic import AsyncAnthropic
 
 from pipeline.local.simulated import SimulatedApi
-from tests.simulated.conftest import HAIKU, SONNET, asking, schema_of
+from tests.simulated.conftest import HAIKU, SONNET, answer_of, asking, schema_of
 
 INTENTS = {"type": "string", "enum": ["billing", "technical_support"]}
 
@@ -26,7 +25,7 @@ async def test_an_answer_fills_the_schema_in_its_order(client: AsyncAnthropic) -
             ),
         )
     )
-    answer = orjson.loads(message.content[-1].text)
+    answer = answer_of(message)
     assert list(answer) == ["quote", "intent", "confidence"]
     assert answer["intent"] == "billing"
     assert answer["quote"] in "I was charged twice on my invoice, please refund the payment."
@@ -44,7 +43,7 @@ async def test_sonnet_is_surer_than_haiku(client: AsyncAnthropic) -> None:
                 output_config=schema_of(intent=INTENTS, confidence={"type": "number"}),
             )
         )
-        sure[model] = orjson.loads(message.content[-1].text)["confidence"]
+        sure[model] = answer_of(message)["confidence"]
     assert sure[SONNET] > sure[HAIKU]
 
 

@@ -45,6 +45,8 @@ def resolve(root: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, 
 
 
 def _target(root: Mapping[str, Any], reference: str) -> Mapping[str, Any]:
+    if reference == "#":
+        return root
     if not reference.startswith("#/"):
         raise _refused(f"external $ref {reference!r} is not supported")
     target: Any = root
@@ -66,7 +68,7 @@ class _Check:
         self._unions = 0
 
     def run(self) -> None:
-        self._visit(self._root, "", ())
+        self._visit(self._root, "", ("#",))
         if self._optional > MAX_OPTIONAL:
             raise _refused(
                 f"Schemas contains too many optional parameters ({self._optional}), "
