@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import math
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,12 @@ from tests.deploy.documents import RULES
 from tests.deploy.tools import tool
 
 INTERVAL = 0.25
+_VARIABLES = {
+    "$__rate_interval": "1m",
+    "$__range": "1m",
+    "$namespace": ".*",
+    "$stage": ".*",
+}
 _STARTED_WITHIN = 20.0
 
 
@@ -34,6 +41,27 @@ class Prometheus:
         parameters = {"query": expression} | ({} if time is None else {"time": str(time)})
         found: list[dict[str, Any]] = (await self.get("query", **parameters))["result"]
         return found
+
+    async def has_data(self, expression: str, *, time: float | None = None) -> bool:
+        """Whether an expression of a rule or a dashboard gives any number."""
+        series = await self.query(filled_in(expression), time=time)
+        return any(math.isfinite(float(each["value"][1])) for each in series)
+
+    async def without_data(
+        self, expressions: Mapping[str, str], *, time: float | None = None
+    ) -> set[str]:
+        """The names of those expressions that give none."""
+        return {
+            name
+            for name, expression in expressions.items()
+            if not await self.has_data(expression, time=time)
+        }
+
+    async def comes_true(self, expression: str, *, within: float = 100.0) -> None:
+        """Wait until an expression gives anything at all."""
+        async with asyncio.timeout(within):
+            while not await self.query(expression):  # noqa: ASYNC110 - another process
+                await asyncio.sleep(INTERVAL)
 
     async def is_ready(self) -> bool:
         """Whether it answers."""
@@ -65,6 +93,13 @@ async def prometheus(folder: Path, targets: list[str]) -> AsyncIterator[Promethe
     finally:
         process.terminate()
         await process.wait()
+
+
+def filled_in(expression: str) -> str:
+    """The expression with the variables of a dashboard replaced, as Grafana does."""
+    for variable, value in _VARIABLES.items():
+        expression = expression.replace(variable, value)
+    return expression
 
 
 def free_port() -> int:

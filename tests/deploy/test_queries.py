@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import math
 import re
 import time
 from collections.abc import AsyncIterator
@@ -17,17 +16,11 @@ from pipeline.observe.status import About, Status
 from pipeline.settings import HttpSettings
 from tests.deploy import dashboards
 from tests.deploy.documents import alerts, rules
-from tests.deploy.prometheus import INTERVAL, Prometheus, free_port, prometheus
+from tests.deploy.prometheus import INTERVAL, filled_in, free_port, prometheus
 from tests.deploy.trouble import Trouble
 
 _SCRAPES = 8
 _BROKEN = re.compile(r"\{\{|<no value>|<error|NaN|\+Inf")
-_VALUES = {
-    "$__rate_interval": "2s",
-    "$__range": "1m",
-    "$namespace": ".*",
-    "$stage": ".*",
-}
 
 # True only where the pipeline tells nothing, so it is asked about a time before it did.
 _ONLY_BEFORE = {"PipelineNoData"}
@@ -55,24 +48,6 @@ async def keep(trouble: Trouble) -> None:
         await asyncio.sleep(INTERVAL / 2)
 
 
-async def scraped(server: Prometheus) -> None:
-    async with asyncio.timeout(30):
-        enough = f"count_over_time(pipeline_build_info[1m]) >= {_SCRAPES}"
-        while not await server.query(enough):  # noqa: ASYNC110 - another process
-            await asyncio.sleep(INTERVAL)
-
-
-def filled_in(expression: str) -> str:
-    for variable, value in _VALUES.items():
-        expression = expression.replace(variable, value)
-    return expression
-
-
-async def has_data(server: Prometheus, expression: str, *, at: float | None = None) -> bool:
-    series = await server.query(filled_in(expression), time=at)
-    return any(math.isfinite(float(each["value"][1])) for each in series)
-
-
 async def test_every_query_has_data_and_every_alert_fires_while_all_is_in_trouble(
     tmp_path: Path,
 ) -> None:
@@ -81,17 +56,16 @@ async def test_every_query_has_data_and_every_alert_fires_while_all_is_in_troubl
         pipeline_in_trouble() as target,
         prometheus(tmp_path, [target, f"127.0.0.1:{free_port()}"]) as server,
     ):
-        await scraped(server)
+        await server.comes_true(f"count_over_time(pipeline_build_info[1m]) >= {_SCRAPES}")
 
         asked = {rule.get("alert") or rule["record"]: rule["expr"] for rule in rules()}
         for path in dashboards.FILES:
             asked |= dict(dashboards.queries(path))
-        empty = {
-            where: expression
-            for where, expression in asked.items()
-            if not await has_data(server, expression, at=before if where in _ONLY_BEFORE else None)
-        }
-        assert empty == {}
+        assert await server.without_data(asked) == _ONLY_BEFORE
+        assert (
+            await server.without_data({name: asked[name] for name in _ONLY_BEFORE}, time=before)
+            == set()
+        )
 
         for path in dashboards.FILES:
             for series, label in dashboards.variables(path):

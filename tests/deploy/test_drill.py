@@ -1,0 +1,116 @@
+"""The running pipeline, a real Prometheus with the project's rules, and an API that fails."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.deploy import dashboards
+from tests.deploy.documents import rules
+from tests.deploy.prometheus import Prometheus, prometheus
+from tests.deploy.tools import ROOT
+from tests.e2e.programs import exported, program
+
+SAMPLES = ROOT / "samples" / "tickets.jsonl"
+
+# What a pipeline has nothing to tell of while all is well, the API has no limits, no budget is
+# set, and nothing was asked twice, refused, or rebalanced since it was first looked at.
+_EMPTY_WHILE_WELL = {
+    "cost: Answers not paid again A",
+    "cost: Budgets A",
+    "cost: By model B",
+    "cost: Fullest budget A",
+    "cost: Not paid again A",
+    "cost: Without a price A",
+    "kafka: Standstill of a rebalance A",
+    "kafka: Stuck A",
+    "model:pipeline_model_failures:ratio10m",
+    "model_kind:pipeline_rate_limit_used:ratio5m",
+    "overview: Breakers that are not closed A",
+    "overview: Dead letters A",
+    "overview: Firing now A",
+    "overview: Intake A",
+    "overview: Limits left A",
+    "overview: Refused until a person acts A",
+    "stage: Dead letters A",
+    "stage:pipeline_dead_letters:ratio10m",
+    "stage:pipeline_reviews:ratio30m",
+    "stage_window:pipeline_budget_used:ratio",
+}
+
+
+@dataclass
+class Drill:
+    """What the drill is made with."""
+
+    api: str
+    environment: dict[str, str]
+    server: Prometheus
+    folder: Path
+
+    async def publish(self, words: str) -> None:
+        """Put the sample tickets on their topic, with words that make them new questions."""
+        path = self.folder / "tickets.jsonl"
+        path.write_text("".join(f"{json.dumps(each)}\n" for each in tickets(words)))
+        async with program(["publish", "tickets", str(path)], self.environment) as publishing:
+            await publishing.says("published")
+
+    async def fails(self, fault: str | None) -> None:
+        """Let the API fail from now on, or answer again."""
+        async with aiohttp.ClientSession() as session:
+            if fault is None:
+                await session.delete(f"{self.api}/admin/faults")
+            else:
+                await session.post(f"{self.api}/admin/faults", json={"fault": fault})
+
+
+def tickets(words: str) -> list[dict[str, Any]]:
+    lines = SAMPLES.read_text("utf-8").splitlines()
+    return [read | {"body": f"{read['body']} {words}"} for read in map(json.loads, lines)]
+
+
+@contextlib.asynccontextmanager
+async def drill(folder: Path) -> AsyncIterator[Drill]:
+    async with program(["local"]) as local:
+        await local.says("ready")
+        environment = exported(local.lines)
+        async with program(["run", "--json"], environment) as run:
+            address = json.loads(await run.says("dashboard"))["dashboard"]
+            async with prometheus(folder, [address.removeprefix("http://")]) as server:
+                yield Drill(environment["ANTHROPIC_BASE_URL"], environment, server, folder)
+
+
+def committed(times: int) -> str:
+    count = times * len(SAMPLES.read_text("utf-8").splitlines())
+    return f'sum(pipeline_events_committed_total{{stage="tickets"}}) >= {count}'
+
+
+@pytest.mark.timeout(400)
+async def test_alerts_fire_when_the_api_fails_and_clear_when_it_is_back(tmp_path: Path) -> None:
+    asked = {rule["record"]: rule["expr"] for rule in rules() if "record" in rule}
+    for path in dashboards.FILES:
+        asked |= dict(dashboards.queries(path))
+    async with drill(tmp_path) as the:
+        server = the.server
+        await the.publish("Thank you.")
+        await server.comes_true(committed(1))
+        await server.comes_true("count_over_time(stage:pipeline_events_committed:rate5m[1m]) > 4")
+
+        assert sorted(await server.without_data(asked) - _EMPTY_WHILE_WELL) == []
+        assert not await server.query('ALERTS{severity="critical"}')
+
+        await the.fails("overloaded")
+        await the.publish("Best wishes.")
+        await server.comes_true('ALERTS{alertname="PipelineBreakerOpen", alertstate="firing"}')
+        await server.comes_true('ALERTS{alertname="PipelineIntakeClosed", alertstate="firing"}')
+
+        await the.fails(None)
+        await server.comes_true(committed(2))
+        await server.comes_true(
+            'absent(ALERTS{alertname=~"PipelineBreakerOpen|PipelineIntakeClosed"})'
+        )
