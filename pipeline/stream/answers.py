@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from pipeline.stream.records import Handler, Outcome, Received
@@ -62,26 +63,41 @@ class Answers:
     Args:
         handler: Turns a record into its outcome.
         slots: What the calls run in.
+        completed: Told of every outcome, once, and how many seconds the record was here.
+        fail: Told of what the handler raised.
     """
 
-    def __init__(self, handler: Handler, slots: Slots) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        slots: Slots,
+        *,
+        completed: Callable[[Outcome, float], None],
+        fail: Callable[[BaseException], None],
+    ) -> None:
         self._handler = handler
         self._slots = slots
+        self._completed = completed
+        self._fail = fail
+        self._now = asyncio.get_running_loop().time
         self._calls: dict[int, asyncio.Task[Outcome]] = {}
         self._cancelled: set[asyncio.Task[Outcome]] = set()
 
-    def ask(self, record: Received, answered: Callable[[asyncio.Task[Outcome]], None]) -> None:
+    def ask(
+        self, record: Received, since: float, answered: Callable[[asyncio.Task[Outcome]], None]
+    ) -> None:
         """Call the handler, unless it was called for this record before.
 
         Args:
             record: What is asked about.
+            since: When it came in, on the event loop's clock.
             answered: Called from the event loop when the call is over.
         """
         call = self._calls.get(record.offset)
         if call is None:
             self._slots.occupy()
             call = asyncio.create_task(self._call(record))
-            call.add_done_callback(self._release)
+            call.add_done_callback(partial(self._ended, since))
             self._calls[record.offset] = call
         call.add_done_callback(answered)
 
@@ -117,5 +133,12 @@ class Answers:
             self._cancelled.add(call)
             call.add_done_callback(self._cancelled.discard)
 
-    def _release(self, _: asyncio.Task[Outcome]) -> None:
+    def _ended(self, since: float, call: asyncio.Task[Outcome]) -> None:
         self._slots.release()
+        if call.cancelled():
+            return
+        error = call.exception()
+        if error is not None:
+            self._fail(error)
+        else:
+            self._completed(call.result(), self._now() - since)

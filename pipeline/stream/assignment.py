@@ -1,13 +1,12 @@
 """Which partitions are ours, and what happens when that changes."""
 
 import asyncio
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from types import TracebackType
 from typing import Self
 
 from pipeline.stream.answers import Answers
 from pipeline.stream.brokers import TopicPartition
-from pipeline.stream.records import Handler
 from pipeline.stream.worker import PartitionWorker, State, WorkerTools
 
 _COMMITS_PER_SECOND = 100
@@ -46,7 +45,7 @@ class Assignment:
 
     Args:
         tools: What all workers share.
-        handler: Turns a record into its outcome.
+        new_answers: Makes the answers of a partition.
         tasks: Owns the workers' tasks.
         drain_budget: Seconds that running calls get on revocation.
     """
@@ -54,13 +53,13 @@ class Assignment:
     def __init__(
         self,
         tools: WorkerTools,
-        handler: Handler,
+        new_answers: Callable[[], Answers],
         tasks: asyncio.TaskGroup,
         *,
         drain_budget: float,
     ) -> None:
         self._tools = tools
-        self._handler = handler
+        self._new_answers = new_answers
         self._tasks = tasks
         self._drain_budget = drain_budget
         self._now = asyncio.get_running_loop().time
@@ -128,9 +127,9 @@ class Assignment:
             await answers.close()
 
     def _begin(self, partition: TopicPartition, commit_interval: float) -> None:
-        answers = self._answers.get(partition)
-        if answers is None:
-            answers = self._answers[partition] = Answers(self._handler, self._tools.slots)
+        if partition not in self._answers:
+            self._answers[partition] = self._new_answers()
+        answers = self._answers[partition]
         worker = PartitionWorker(partition, answers, self._tools, commit_interval=commit_interval)
         task = self._tasks.create_task(worker.run(), name=f"partition {partition}")
         self._workers[partition] = (worker, task)

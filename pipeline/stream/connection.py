@@ -54,8 +54,8 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
     return options
 
 
-async def check_connection(settings: KafkaSettings) -> None:
-    """Be let in by at least one of the bootstrap brokers, within `connect_timeout`.
+async def check_connection(settings: KafkaSettings) -> str:
+    """Be let in by one of the bootstrap brokers within `connect_timeout`; returns its address.
 
     Raises:
         WrongUse: The settings contradict each other.
@@ -70,12 +70,12 @@ async def check_connection(settings: KafkaSettings) -> None:
             group.create_task(_attempt(settings, host, port, options)) for host, port in addresses
         ]
         for attempt in asyncio.as_completed(attempts):
-            failure = await attempt
-            if failure is None:
+            result = await attempt
+            if isinstance(result, str):
                 for other in attempts:
                     other.cancel()
-                return
-            failures.append(failure)
+                return result
+            failures.append(result)
     raise min(failures, key=lambda failure: isinstance(failure, BrokerUnreachable))
 
 
@@ -88,8 +88,7 @@ async def admin_client(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminCl
         NotPermitted: The brokers do not allow what was asked.
         RequestFailed: Another error of aiokafka came out of the body.
     """
-    await check_connection(settings)
-    client = AIOKafkaAdminClient(**client_options(settings))
+    client = AIOKafkaAdminClient(**await _reachable(settings))
     async with _running(client.start, client.close, settings):
         yield client
 
@@ -103,8 +102,7 @@ async def bare_client(settings: KafkaSettings) -> AsyncIterator[AIOKafkaClient]:
         NotPermitted: The brokers do not allow what was asked.
         RequestFailed: Another error of aiokafka came out of the body.
     """
-    await check_connection(settings)
-    client = AIOKafkaClient(**client_options(settings))
+    client = AIOKafkaClient(**await _reachable(settings))
     async with _running(client.bootstrap, client.close, settings):
         yield client
 
@@ -121,8 +119,7 @@ async def consumer_client(
         NotPermitted: The brokers do not allow what was asked.
         RequestFailed: Another error of aiokafka came out of the body.
     """
-    await check_connection(settings)
-    client = AIOKafkaConsumer(**client_options(settings), **options)
+    client = AIOKafkaConsumer(**await _reachable(settings), **options)
     stop = partial(stop_consumer, client, _STOP_WITHIN)
     async with _running(client.start, stop, settings):
         yield client
@@ -142,8 +139,7 @@ async def producer_client(
         NotPermitted: The brokers do not allow what was asked.
         RequestFailed: Another error of aiokafka came out of the body.
     """
-    await check_connection(settings)
-    client = AIOKafkaProducer(**client_options(settings), **options)
+    client = AIOKafkaProducer(**await _reachable(settings), **options)
     stop = partial(stop_producer, client, settings.request_timeout)
     async with _running(client.start, stop, settings):
         yield client
@@ -183,7 +179,8 @@ async def stop_consumer(client: AIOKafkaConsumer, within: float) -> None:
 
 async def _attempt(
     settings: KafkaSettings, host: str, port: int, options: dict[str, Any]
-) -> ConnectionFailed | None:
+) -> ConnectionFailed | str:
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
         async with asyncio.timeout(settings.connect_timeout):
             connection = await create_conn(host, port, **options)
@@ -194,8 +191,13 @@ async def _attempt(
                 closed = connection.close()
             await closed
     except (OSError, EOFError, KafkaError, ValueError) as error:
-        return explain_connecting(error, settings, f"{host}:{port}")
-    return None
+        return explain_connecting(error, settings, address)
+    return address
+
+
+async def _reachable(settings: KafkaSettings) -> dict[str, Any]:
+    """Options that begin at a broker that answers: aiokafka would wait long for one that hangs."""
+    return client_options(settings) | {"bootstrap_servers": await check_connection(settings)}
 
 
 @asynccontextmanager

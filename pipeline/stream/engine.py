@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NoReturn
 
 from pipeline.settings import Ordering, StreamSettings
-from pipeline.stream.answers import Slots
+from pipeline.stream.answers import Answers, Slots
 from pipeline.stream.assignment import Assignment
 from pipeline.stream.brokers import Brokers, Consumer, OffsetReader
 from pipeline.stream.deadletters import DeadLetterRatio
@@ -111,10 +111,12 @@ class Engine:
         stop: asyncio.Event,
     ) -> None:
         intake = Intake(self._stage, self._gate, self._dead_letters(), self._observer)
-        tools = self._tools(consumer, reader, intake, failure)
-        assignment = Assignment(
-            tools, self._handler, tasks, drain_budget=self._settings.drain_budget
-        )
+        tools = self._tools(consumer, reader, failure)
+
+        def new_answers() -> Answers:
+            return Answers(self._handler, tools.slots, completed=intake.completed, fail=tools.fail)
+
+        assignment = Assignment(tools, new_answers, tasks, drain_budget=self._settings.drain_budget)
         poller = Poller(consumer, assignment, self._limits(), intake, tools.opened)
         self._monitor = monitor = Monitor(
             self._stage,
@@ -161,7 +163,6 @@ class Engine:
         self,
         consumer: Consumer,
         reader: OffsetReader,
-        intake: Intake,
         failure: asyncio.Future[NoReturn],
     ) -> WorkerTools:
         def fail(error: BaseException) -> None:
@@ -184,7 +185,6 @@ class Engine:
             ),
             observer=self._observer,
             rescue=self._rescue,
-            completed=intake.completed,
             fail=fail,
             opened=asyncio.Event(),
         )

@@ -79,7 +79,6 @@ class WorkerTools:
         new_session: Makes a session for a partition.
         slots: What handler calls run in.
         rescue: Replaces outcomes that cannot be published.
-        completed: Told of every outcome, and how long the record was here.
         fail: Ends the engine with an error.
         opened: Set when a partition takes records.
     """
@@ -94,7 +93,6 @@ class WorkerTools:
     pace: Pace
     observer: StreamObserver
     rescue: Rescue | None
-    completed: Callable[[Outcome, float], None]
     fail: Callable[[BaseException], None]
     opened: asyncio.Event
 
@@ -210,8 +208,10 @@ class PartitionWorker:
         if self.state is not State.RUNNING or self._is_failing or not self._workload.has_ready:
             return False
         ticket = self._workload.start()
+        held = ticket.held
         self._awaited += 1
-        self._answers.ask(ticket.held.record, partial(self._answered, self._workload, ticket))
+        answered = partial(self._answered, self._workload, ticket)
+        self._answers.ask(held.record, held.since, answered)
         return True
 
     def drain(self, deadline: float) -> None:
@@ -359,24 +359,17 @@ class PartitionWorker:
         )
 
     def _answered(self, workload: Workload, ticket: Ticket, call: asyncio.Task[Outcome]) -> None:
-        if call.cancelled():
-            return
-        error = call.exception()
-        if error is not None:
-            self._tools.fail(error)
         if workload is not self._workload:
             # The partition has begun anew or is over. Where the record comes in again, the
             # answer is found in `answers`.
             return
         self._awaited -= 1
-        if error is not None:
+        if call.cancelled() or call.exception() is not None:
             self._wake.set()
             return
-        outcome = call.result()
-        workload.finish(ticket, outcome)
+        workload.finish(ticket, call.result())
+        self.last_progress = self._now()
         tools = self._tools
-        now = self.last_progress = self._now()
-        tools.completed(outcome, now - ticket.held.since)
         if self._leaving.is_set() or workload.done in {1, tools.pace.commit_count}:
             self._wake.set()
         if workload.has_ready:

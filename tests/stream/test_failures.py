@@ -75,6 +75,7 @@ def test_a_commit_that_got_lost_is_looked_up_before_anything_is_sent_again(
         assert bench.output() == [b"a", b"b"]
         assert set(bench.handler.calls.values()) == {1}
         assert notes.failed == {"dead": 1}
+        assert notes.ends.total() == 2
 
     scenario()
 

@@ -66,6 +66,7 @@ class KafkaConsumer:
         self._topics = topics
         self._idle_pause = idle_pause
         self._paused: set[KafkaPartition] = set()
+        self._next: dict[KafkaPartition, int] = {}
         self._lenient = LenientReader(kafka)
         self._client = AIOKafkaConsumer(
             **client_options(kafka),
@@ -111,25 +112,20 @@ class KafkaConsumer:
         if self._idle_pause:
             seconds = min(seconds, _BRIEFLY)
         try:
-            fetched = await self._client.getmany(
-                *asked, timeout_ms=_milliseconds(seconds), max_records=records
-            )
+            try:
+                fetched = await self._fetch(asked, seconds, records)
+            except UnicodeDecodeError as error:
+                _log.warning("%s: a header's name is not UTF-8: %s", self._topics[0], error)
+                return await self._poll_leniently(asked, records)
         except KafkaError as error:
             if not error.retriable:
                 raise _refused(self._topics, error) from error
             _log.warning("%s: polling failed, and is tried again: %r", self._topics[0], error)
             await asyncio.sleep(_RETRY)
             return {}
-        except UnicodeDecodeError as error:
-            _log.warning("%s: a header's name is not UTF-8: %s", self._topics[0], error)
-            return await self._poll_leniently(asked, records)
         if self._idle_pause and not fetched and partitions:
             await self._rest()
-        now = datetime.now(UTC)
-        return {
-            TopicPartition(*partition): [_received(record, now) for record in batch]
-            for partition, batch in fetched.items()
-        }
+        return self._hand_on(fetched)
 
     def pause(self, partitions: Collection[TopicPartition]) -> None:
         """Fetch nothing for these."""
@@ -148,6 +144,7 @@ class KafkaConsumer:
         except IllegalStateError:
             raise Fenced(f"{partition} is not assigned any more.") from None
         self._paused.discard(itself)
+        self._next[itself] = offset
 
     async def initial_position(self, partition: TopicPartition) -> int:
         """The position that aiokafka takes by itself where nothing was committed."""
@@ -192,19 +189,55 @@ class KafkaConsumer:
         end: int | None = self._client.highwater(itself) if stable in {None, -1} else stable
         return end
 
+    async def _fetch(
+        self, partitions: Sequence[KafkaPartition], seconds: float, records: int
+    ) -> Mapping[KafkaPartition, Sequence[ConsumerRecord]]:
+        has_arrived = False
+        try:
+            fetched: Mapping[KafkaPartition, Sequence[ConsumerRecord]]
+            fetched = await self._client.getmany(
+                *partitions, timeout_ms=_milliseconds(seconds), max_records=records
+            )
+            has_arrived = True
+        finally:
+            if not has_arrived:
+                self._rewind(partitions)
+        return fetched
+
+    def _rewind(self, partitions: Sequence[KafkaPartition]) -> None:
+        """Go back to what was handed on last.
+
+        Where a poll fails at one partition, aiokafka has moved on in others whose records it had
+        collected, and drops them.
+        """
+        assigned = self._client.assignment()
+        for partition in partitions:
+            if partition in assigned and partition in self._next:
+                self._client.seek(partition, self._next[partition])
+
+    def _hand_on(
+        self, fetched: Mapping[KafkaPartition, Sequence[ConsumerRecord]]
+    ) -> Mapping[TopicPartition, Sequence[Received]]:
+        now = datetime.now(UTC)
+        polled: dict[TopicPartition, Sequence[Received]] = {}
+        for partition, records in fetched.items():
+            self._next[partition] = records[-1].offset + 1
+            polled[TopicPartition(*partition)] = [_received(record, now) for record in records]
+        return polled
+
     async def _poll_leniently(
         self, partitions: Sequence[KafkaPartition], records: int
     ) -> Mapping[TopicPartition, Sequence[Received]]:
         """Get past a header whose name is not UTF-8, which aiokafka would fail on for ever."""
-        now = datetime.now(UTC)
-        polled: dict[TopicPartition, Sequence[Received]] = {}
+        fetched: dict[KafkaPartition, Sequence[ConsumerRecord]] = {}
         for partition in partitions:
-            offset: int = await self._client.position(partition)
-            found, after = await self._lenient.read(partition, offset, records)
-            if after > offset:
-                self._client.seek(partition, after)
-            if found:
-                polled[TopicPartition(*partition)] = [_received(record, now) for record in found]
+            offset = self._next[partition]
+            found = await self._lenient.read(partition, offset, records)
+            # A rebalance in between may have taken it, and given it back at another offset.
+            if found and self._next[partition] == offset:
+                fetched[partition] = found
+        polled = self._hand_on(fetched)
+        self._rewind(partitions)
         return polled
 
     async def _rest(self) -> None:

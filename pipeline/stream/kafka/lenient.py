@@ -7,19 +7,19 @@ aiokafka's parser in Python with a buffer that decodes names leniently.
 """
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
-from aiokafka.errors import CorruptRecordException, KafkaError, LeaderNotAvailableError, for_code
+from aiokafka.errors import CorruptRecordException, LeaderNotAvailableError, for_code
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import _MemoryRecordsPy
 from aiokafka.structs import ConsumerRecord
 
 from pipeline.settings import KafkaSettings
-from pipeline.stream.brokers import Unavailable
 from pipeline.stream.connection import client_options
 
 _WAIT_MS = 100
@@ -38,25 +38,13 @@ class LenientReader:
 
     async def read(
         self, partition: KafkaPartition, offset: int, limit: int
-    ) -> tuple[Sequence[ConsumerRecord], int]:
-        """What a committed reader sees from an offset on.
-
-        Returns:
-            At most `limit` records, and the offset after them.
+    ) -> Sequence[ConsumerRecord]:
+        """At most `limit` of the records that a committed reader sees from an offset on.
 
         Raises:
-            Unavailable: The brokers do not answer.
+            KafkaError: The brokers do not answer, or refuse.
         """
-        try:
-            records = await self._fetch(partition, offset)
-        except KafkaError as error:
-            raise Unavailable(f"{partition.topic} cannot be read ({error!r}).") from error
-        found = []
-        for record in records:
-            found.append(record)
-            if len(found) == limit:
-                break
-        return found, records.next_fetch_offset
+        return list(islice(await self._fetch(partition, offset), limit))
 
     async def close(self) -> None:
         """Close the connection, if there is one."""

@@ -1,0 +1,184 @@
+"""Handler calls: slots shared fairly, and answers that outlive whoever asked first."""
+
+import asyncio
+from datetime import UTC, datetime
+
+from pipeline.stream.answers import Answers, Slots
+from pipeline.stream.records import End, Handler, Outcome, Received
+
+NOTHING = Outcome(End.ENRICHED, ())
+NOW = datetime.now(UTC)
+
+
+def made(handler: Handler, slots: Slots, ended: list[object] | None = None) -> Answers:
+    ended = [] if ended is None else ended
+    return Answers(
+        handler, slots, completed=lambda outcome, _: ended.append(outcome), fail=ended.append
+    )
+
+
+def record(offset: int) -> Received:
+    return Received("in", 0, offset, None, b"", (), NOW, NOW)
+
+
+class Queue:
+    """Starts numbered items, and notes in a log that it did."""
+
+    def __init__(self, name: str, items: int, slots: Slots, log: list[str]) -> None:
+        self.name = name
+        self.items = items
+        self.slots = slots
+        self.log = log
+
+    def start_next(self) -> bool:
+        if not self.items:
+            return False
+        self.items -= 1
+        self.slots.occupy()
+        self.log.append(self.name)
+        return True
+
+
+def test_slots_are_given_in_turn() -> None:
+    slots, log = Slots(5), list[str]()
+    for name, items in (("a", 10), ("b", 1), ("c", 10)):
+        slots.offer(Queue(name, items, slots, log))
+    slots.fill()
+    assert log == ["a", "b", "c", "a", "c"]
+
+
+def test_a_released_slot_goes_to_whose_turn_it_is() -> None:
+    slots, log = Slots(1), list[str]()
+    for name in ("a", "b"):
+        slots.offer(Queue(name, 2, slots, log))
+    slots.fill()
+    for _ in range(3):
+        slots.release()
+    assert log == ["a", "b", "a", "b"]
+
+
+def test_offering_twice_gives_one_turn() -> None:
+    slots, log = Slots(2), list[str]()
+    a, b = Queue("a", 5, slots, log), Queue("b", 5, slots, log)
+    slots.offer(a)
+    slots.offer(a)
+    slots.offer(b)
+    slots.fill()
+    assert log == ["a", "b"]
+
+
+class Calls:
+    """A handler that waits to be released."""
+
+    def __init__(self) -> None:
+        self.made: list[int] = []
+        self.release = asyncio.Event()
+
+    async def __call__(self, received: Received) -> Outcome:
+        self.made.append(received.offset)
+        await self.release.wait()
+        return NOTHING
+
+
+async def test_a_record_is_asked_once_however_often_it_comes_in() -> None:
+    calls, heard = Calls(), list[str]()
+    answers = made(calls, Slots(9))
+    answers.ask(record(1), 0.0, lambda _: heard.append("first"))
+    await asyncio.sleep(0)
+    answers.ask(record(1), 0.0, lambda _: heard.append("second"))
+    calls.release.set()
+    await asyncio.sleep(0.01)
+    answers.ask(record(1), 0.0, lambda _: heard.append("third"))
+    await asyncio.sleep(0)
+    assert calls.made == [1]
+    assert heard == ["first", "second", "third"]
+    await answers.close()
+
+
+async def test_the_end_of_a_call_is_told_once_whoever_listens() -> None:
+    calls, ended = Calls(), list[object]()
+    answers = made(calls, Slots(9), ended)
+    answers.ask(record(1), 0.0, lambda _: None)
+    answers.ask(record(1), 0.0, lambda _: None)
+    calls.release.set()
+    await asyncio.sleep(0.01)
+    answers.ask(record(1), 0.0, lambda _: None)
+    await asyncio.sleep(0.01)
+    assert ended == [NOTHING]
+    await answers.close()
+
+
+async def test_what_a_handler_raises_is_told() -> None:
+    async def broken(_: Received) -> Outcome:
+        raise KeyError("field")
+
+    ended = list[object]()
+    answers = made(broken, Slots(9), ended)
+    answers.ask(record(1), 0.0, lambda _: None)
+    await asyncio.sleep(0.01)
+    assert [type(error) for error in ended] == [KeyError]
+    await answers.close()
+
+
+async def test_what_was_forgotten_is_asked_again() -> None:
+    calls = Calls()
+    calls.release.set()
+    answers = made(calls, Slots(9))
+    answers.ask(record(1), 0.0, lambda _: None)
+    await asyncio.sleep(0.01)
+    answers.forget(1)
+    answers.ask(record(1), 0.0, lambda _: None)
+    await asyncio.sleep(0.01)
+    assert calls.made == [1, 1]
+    await answers.close()
+
+
+async def test_only_what_is_wanted_is_retained_and_the_rest_is_cancelled() -> None:
+    calls, ended = Calls(), list[int]()
+    answers = made(calls, Slots(9))
+    for offset in range(4):
+        answers.ask(
+            record(offset),
+            0.0,
+            lambda call, offset=offset: ended.append(offset) if call.cancelled() else None,  # type: ignore[misc]
+        )
+    await asyncio.sleep(0)
+    answers.retain(lambda offset: offset % 2 == 0)
+    await asyncio.sleep(0.01)
+    assert ended == [1, 3]
+    calls.release.set()
+    await answers.close()
+
+
+async def test_closing_waits_for_the_calls_to_end() -> None:
+    has_ended = False
+
+    async def reluctant(_: Received) -> Outcome:
+        nonlocal has_ended
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.01)
+            has_ended = True
+        return NOTHING
+
+    answers = made(reluctant, Slots(1))
+    answers.ask(record(1), 0.0, lambda _: None)
+    await asyncio.sleep(0)
+    await answers.close()
+    assert has_ended
+
+
+async def test_a_call_keeps_its_slot_until_it_has_ended() -> None:
+    slots, log = Slots(1), list[str]()
+    calls = Calls()
+    answers = made(calls, slots)
+    answers.ask(record(1), 0.0, lambda _: None)
+    slots.offer(Queue("next", 1, slots, log))
+    slots.fill()
+    await asyncio.sleep(0)
+    assert log == []
+    answers.forget(1)
+    await asyncio.sleep(0.01)
+    assert log == ["next"]
+    await answers.close()

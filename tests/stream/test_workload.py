@@ -1,0 +1,139 @@
+"""Ledger, lanes and results of a partition, kept in step."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.stream import ledger_codec
+from pipeline.stream.flow import Load
+from pipeline.stream.ledger import CommitPoint
+from pipeline.stream.records import End, Outcome, Outgoing, Received
+from pipeline.stream.workload import Ticket, Workload
+
+NOW = datetime.now(UTC)
+
+
+def record(offset: int, key: bytes | None = None, size: int = 10) -> Received:
+    return Received("in", 0, offset, key, b"x" * size, (), NOW, NOW)
+
+
+def outcome(*values: bytes) -> Outcome:
+    return Outcome(End.ENRICHED, tuple(Outgoing("out", None, value, ()) for value in values))
+
+
+def workload(start: CommitPoint | None = None, *, is_new: bool = False) -> Workload:
+    return Workload(start or CommitPoint(0, 0), is_new=is_new, ordering="key", limit=1000)
+
+
+def test_a_batch_holds_all_that_is_done_in_the_order_in_which_it_was() -> None:
+    made = workload()
+    for offset in range(3):
+        assert made.take(record(offset), 0.0)
+    tickets = [made.start() for _ in range(3)]
+    made.finish(tickets[2], outcome(b"c"))
+    made.finish(tickets[0], outcome(b"a1", b"a2"))
+    batch = made.batch()
+    assert [sent.value for sent in batch.records] == [b"c", b"a1", b"a2"]
+    assert [batch.owner(index) for index in range(3)] == [0, 1, 1]
+    with pytest.raises(IndexError):
+        batch.owner(3)
+    assert batch.committed.offset == 1
+
+
+def test_what_is_done_while_a_commit_is_under_way_is_left_for_the_next() -> None:
+    made = workload()
+    for offset in range(2):
+        made.take(record(offset), 0.0)
+    first, second = made.start(), made.start()
+    made.finish(first, outcome(b"a"))
+    batch = made.batch()
+    made.finish(second, outcome(b"b"))
+    made.settle(batch)
+    assert [sent.value for sent in made.batch().records] == [b"b"]
+    assert made.in_flight == 1
+
+
+def test_a_batch_that_was_not_committed_is_in_the_next_one() -> None:
+    made = workload()
+    for offset in range(2):
+        made.take(record(offset), 0.0)
+    first, second = made.start(), made.start()
+    made.finish(first, outcome(b"a"))
+    made.batch()
+    made.finish(second, outcome(b"b"))
+    assert [sent.value for sent in made.batch().records] == [b"a", b"b"]
+
+
+def test_what_cannot_be_committed_can_be_replaced() -> None:
+    made = workload()
+    for offset in range(3):
+        made.take(record(offset), 0.0)
+    for value in (b"a", b"too large", b"c"):
+        made.finish(made.start(), outcome(value))
+    made.replace(made.batch(), [1], lambda result: outcome(b"instead"))
+    assert [sent.value for sent in made.batch().records] == [b"a", b"instead", b"c"]
+
+
+def test_the_load_is_what_is_held() -> None:
+    made = workload()
+    made.take(record(0, b"k", size=9), 0.0)
+    made.take(record(1, b"k", size=19), 0.0)
+    made.take(record(2, b"l", size=29), 0.0)
+    assert made.load == Load(held=3, unfinished=3, active=2, held_bytes=60)
+    made.finish(made.start(), outcome())
+    assert made.load == Load(held=3, unfinished=2, active=2, held_bytes=60)
+    made.settle(made.batch())
+    assert made.load == Load(held=2, unfinished=2, active=2, held_bytes=50)
+
+
+def has_news(made: Workload) -> bool:
+    return made.has_news
+
+
+def test_where_a_group_starts_is_news_until_it_is_committed() -> None:
+    made = workload(CommitPoint(7, 7), is_new=True)
+    assert has_news(made)
+    made.settle(made.batch())
+    assert not has_news(made)
+
+
+def test_a_base_that_moves_without_results_is_news_once_nothing_is_held() -> None:
+    made = workload()
+    made.take(record(0), 0.0)
+    made.advance(5)
+    assert not has_news(made)
+    made.finish(made.start(), outcome())
+    assert has_news(made)
+    made.settle(made.batch())
+    assert not has_news(made)
+    made.advance(6)
+    assert has_news(made)
+    assert made.batch().committed.offset == 6
+
+
+@given(st.lists(st.sampled_from(["take", "start", "finish", "commit"]), max_size=200))
+def test_what_was_committed_is_what_was_done(steps: list[str]) -> None:
+    """Whatever the order: reading the commit back gives the records that have no result."""
+    made = workload()
+    taken = 0
+    running: list[Ticket] = []
+    committed = CommitPoint(0, 0)
+    published: set[int] = set()
+    for step in steps:
+        if step == "take":
+            made.take(record(taken, b"%d" % (taken % 5)), 0.0)
+            taken += 1
+        elif step == "start" and made.has_ready:
+            running.append(made.start())
+        elif step == "finish" and running:
+            made.finish(running.pop(len(running) // 2), outcome())
+        elif step == "commit":
+            batch = made.batch()
+            made.settle(batch)
+            published |= {result.record.offset for result in batch.results}
+            committed = ledger_codec.decode(batch.committed.offset, batch.committed.metadata)
+    again = workload(committed)
+    left = [o for o in range(taken) if o >= committed.base and again.take(record(o), 0.0)]
+    assert sorted([*published, *left]) == list(range(taken))
