@@ -1,8 +1,8 @@
 """One call: wait for one's turn, send, judge what comes back, and try again while that helps."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.claude import failures
@@ -15,7 +15,14 @@ from pipeline.claude.limits import Cost
 from pipeline.claude.observer import CallEnd, ClaudeObserver
 from pipeline.claude.prices import PriceTable, Tokens
 from pipeline.claude.prompts import Prompt
-from pipeline.claude.responses import Answered, Bill, Garbled, Unusable, read_response
+from pipeline.claude.responses import (
+    Answered,
+    Bill,
+    Garbled,
+    Unusable,
+    read_message,
+    read_response,
+)
 from pipeline.claude.spending import Spending
 from pipeline.errors import AnswerError, CutOff, Malformed, Refused, Rejected
 from pipeline.events import Tier, Usage
@@ -121,6 +128,20 @@ class Caller:
                 seconds = self._backoff.seconds(failed, jitter=jitter, asked=ended.after)
                 await asyncio.sleep(seconds)
 
+    def receive(self, order: Order, message: Mapping[str, Any]) -> Delivery:
+        """Take an answer that came with a batch.
+
+        Raises:
+            AnswerError: The answer is no use.
+        """
+        verdict = read_message(message, order.question.answer_model, order.prompt.repair)
+        usage = self._paid(order, replace(verdict.bill, batch=True))
+        end = _end_of(verdict)
+        self._observer.call(order.question.stage, order.lane.model, end, seconds=0.0, usage=usage)
+        if isinstance(verdict, Answered):
+            return Delivery(verdict, usage, 0.0)
+        raise _error_of(verdict, usage, 0.0)
+
     async def _attempt(
         self, order: Order, flight: Flight[Any] | None, *, again: bool
     ) -> Delivery | Retry | Blocked:
@@ -166,11 +187,17 @@ class Caller:
         self, order: Order, verdict: Answered[Any] | Unusable, *, started: float, seconds: float
     ) -> Usage:
         """Learn from an answer, and price it."""
-        bill, prompt, lane = verdict.bill, order.prompt, order.lane
+        bill = verdict.bill
+        order.prompt.learn(
+            order.weight, _counted(bill), bill.tokens, started=started, seconds=seconds
+        )
+        return self._paid(order, bill)
+
+    def _paid(self, order: Order, bill: Bill) -> Usage:
+        """Price an answer, and count it against the budget."""
         tokens = bill.tokens
-        cost = self._prices.cost(lane.model, tokens, batch=bill.batch, us_only=bill.us_only)
+        cost = self._prices.cost(order.lane.model, tokens, batch=bill.batch, us_only=bill.us_only)
         self._spending.add(order.question.stage, cost)
-        prompt.learn(order.weight, _counted(bill), tokens, started=started, seconds=seconds)
         return Usage(
             calls=1,
             input_tokens=tokens.input,
@@ -245,11 +272,15 @@ def _outcome(
     match verdict:
         case Answered():
             return Delivery(verdict, usage or Usage(), seconds)
-        case Unusable(why, detail, model):
-            error = _ERRORS[why]
-            raise error(detail, usage=usage or Usage(), model=model, seconds=seconds)
+        case Unusable():
+            raise _error_of(verdict, usage or Usage(), seconds)
         case Reject(detail):
             model = order.lane.model
             raise Rejected(detail, usage=usage or Usage(), model=model, seconds=seconds)
         case Retry() | Blocked():
             return verdict
+
+
+def _error_of(unusable: Unusable, usage: Usage, seconds: float) -> AnswerError:
+    error = _ERRORS[unusable.why]
+    return error(unusable.detail, usage=usage, model=unusable.model, seconds=seconds)

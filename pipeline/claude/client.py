@@ -1,15 +1,17 @@
 """The thin shell over the SDK: bytes out, bytes back, and every failure a value."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self, cast, overload
 
 import aiohttp
 import anthropic
 import httpx2
 
+_ANY = anthropic.AsyncStream[Any]
+"""What the SDK wants to be told of a stream, and does not use for a raw response."""
 KEEP_ALIVE_SECONDS = 30.0
 """Idle connections are kept that long; the SDK's own 5 s costs a TLS handshake after each pause."""
 
@@ -58,12 +60,19 @@ class Client(Protocol):
         """Send a Messages request; within `seconds`, reading included."""
         ...
 
-    async def count_tokens(self, body: bytes, *, seconds: float) -> HttpReply | NoReply:
-        """Ask what a Messages request counts."""
+    async def post(self, path: str, body: bytes, *, seconds: float) -> HttpReply | NoReply:
+        """Send any other JSON request."""
         ...
 
-    async def model(self, model: str, *, seconds: float) -> HttpReply | NoReply:
-        """Ask what is known of a model."""
+    async def get(self, path: str, *, seconds: float) -> HttpReply | NoReply:
+        """Ask for something that is there."""
+        ...
+
+    def lines(self, path: str, *, seconds: float) -> AsyncIterator[str | HttpReply | NoReply]:
+        """Read something long line by line, each within `seconds`.
+
+        What is not a line is the reason why there are no more.
+        """
         ...
 
 
@@ -103,15 +112,48 @@ class SdkClient:
         """Send a Messages request; within `seconds`, reading included."""
         return await self._request("/v1/messages", body, seconds)
 
-    async def count_tokens(self, body: bytes, *, seconds: float) -> HttpReply | NoReply:
-        """Ask what a Messages request counts."""
-        return await self._request("/v1/messages/count_tokens", body, seconds)
+    async def post(self, path: str, body: bytes, *, seconds: float) -> HttpReply | NoReply:
+        """Send any other JSON request."""
+        return await self._request(path, body, seconds)
 
-    async def model(self, model: str, *, seconds: float) -> HttpReply | NoReply:
-        """Ask what is known of a model."""
-        return await self._request(f"/v1/models/{model}", None, seconds)
+    async def get(self, path: str, *, seconds: float) -> HttpReply | NoReply:
+        """Ask for something that is there."""
+        return await self._request(path, None, seconds)
 
-    async def _request(self, path: str, body: bytes | None, seconds: float) -> HttpReply | NoReply:
+    async def lines(self, path: str, *, seconds: float) -> AsyncIterator[str | HttpReply | NoReply]:
+        """Read something long line by line, each within `seconds`."""
+        response = await self._request(path, None, seconds, stream=True)
+        if not isinstance(response, httpx2.Response):
+            yield response
+            return
+        read = response.aiter_lines()
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(seconds):
+                        line = await anext(read, None)
+                except (TimeoutError, httpx2.HTTPError) as error:
+                    yield NoReply("disconnected", f"{type(error).__name__}: {error}", sent=True)
+                    return
+                if line is None:
+                    return
+                yield line
+        finally:
+            await response.aclose()
+
+    @overload
+    async def _request(
+        self, path: str, body: bytes | None, seconds: float
+    ) -> HttpReply | NoReply: ...
+
+    @overload
+    async def _request(
+        self, path: str, body: bytes | None, seconds: float, *, stream: Literal[True]
+    ) -> HttpReply | NoReply | httpx2.Response: ...
+
+    async def _request(
+        self, path: str, body: bytes | None, seconds: float, *, stream: bool = False
+    ) -> HttpReply | NoReply | httpx2.Response:
         if self._sdk is None:
             # Credentials may have turned up since: they can come from files that are mounted late.
             self._open()
@@ -121,10 +163,15 @@ class SdkClient:
         try:
             # The transport's own read timeout starts anew with every byte that trickles in.
             async with asyncio.timeout(seconds):
-                if body is None:
-                    response = await sdk.get(path, cast_to=httpx2.Response)
-                else:
+                if body is not None:
                     response = await sdk.post(path, cast_to=httpx2.Response, content=body)
+                elif stream:
+                    return cast(
+                        "httpx2.Response",
+                        await sdk.get(path, cast_to=httpx2.Response, stream=True, stream_cls=_ANY),
+                    )
+                else:
+                    response = await sdk.get(path, cast_to=httpx2.Response)
         except anthropic.APIStatusError as error:
             response = error.response
         except TimeoutError:

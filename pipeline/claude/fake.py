@@ -1,7 +1,7 @@
 """An asker and a client without an API, for tests of whatever asks."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -92,15 +92,30 @@ class FakeClient:
             return NoReply("timed_out", f"no answer within {seconds:.0f} s", sent=True)
         return self._answer(request)
 
-    async def count_tokens(self, body: bytes, *, seconds: float) -> HttpReply | NoReply:
-        """Count bytes as tokens."""
+    async def post(self, path: str, body: bytes, *, seconds: float) -> HttpReply | NoReply:
+        """Count bytes as tokens; there is nothing else."""
         del seconds
-        return HttpReply(200, (), b'{"input_tokens":%d}' % len(body))
+        if path.endswith("/count_tokens"):
+            return HttpReply(200, (), b'{"input_tokens":%d}' % len(body))
+        return _NOT_FOUND
 
-    async def model(self, model: str, *, seconds: float) -> HttpReply | NoReply:
-        """Know every model."""
+    async def get(self, path: str, *, seconds: float) -> HttpReply | NoReply:
+        """Know every model, and nothing else."""
         del seconds
-        return HttpReply(200, (), orjson.dumps({"type": "model", "id": model}))
+        found, _, model = path.rpartition("/")
+        if found == "/v1/models":
+            return HttpReply(200, (), orjson.dumps({"type": "model", "id": model}))
+        return _NOT_FOUND
+
+    async def lines(self, path: str, *, seconds: float) -> AsyncIterator[str | HttpReply | NoReply]:
+        """Find nothing."""
+        del path, seconds
+        yield _NOT_FOUND
+
+
+_NOT_FOUND = HttpReply(
+    404, (), b'{"type":"error","error":{"type":"not_found_error","message":"Not found."}}'
+)
 
 
 def message(

@@ -12,6 +12,8 @@ from typing import Any, Self
 from pipeline.claude import answers, spending
 from pipeline.claude.answers import AnswerFile, Answers
 from pipeline.claude.backoff import Backoff
+from pipeline.claude.batch_lane import BatchLane
+from pipeline.claude.batches import Batches
 from pipeline.claude.budget import SPANS, Budget, Caps
 from pipeline.claude.calls import Caller, Delivery, Order
 from pipeline.claude.client import Client, SdkClient
@@ -152,6 +154,11 @@ class Gateway:
             kept_answers=len(self._answers),
         )
 
+    def batch_lane(self) -> BatchLane:
+        """The lane for questions that may wait up to a day and cost half."""
+        api = Batches(self._client, backoff=self._backoff(), jitter=self._jitter)
+        return BatchLane(api, self._caller, self._order)
+
     async def probe(self) -> list[Probe]:
         """Ask the API about each model: is it reachable, is the key accepted, is it known."""
         return [await probe_model(self._client, model) for model in self._lanes]
@@ -213,11 +220,14 @@ class Gateway:
             self._client,
             prices=PriceTable(self._claude.prices),
             spending=self._spending,
-            backoff=Backoff(first=self._claude.backoff_first, longest=self._claude.backoff_max),
+            backoff=self._backoff(),
             observer=self._observer,
             clock=self._clock,
             jitter=self._jitter,
         )
+
+    def _backoff(self) -> Backoff:
+        return Backoff(first=self._claude.backoff_first, longest=self._claude.backoff_max)
 
     async def _open_spending(self, stack: AsyncExitStack) -> Spending:
         claude = self._claude

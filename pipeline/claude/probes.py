@@ -12,10 +12,12 @@ PROBE_SECONDS = 15.0
 
 async def probe_model(client: Client, model: str) -> Probe:
     """Find out whether the API is reachable, accepts the key and knows the model."""
-    result = await client.model(model, seconds=PROBE_SECONDS)
+    result = await client.get(f"/v1/models/{model}", seconds=PROBE_SECONDS)
     if isinstance(result, HttpReply) and result.status == 404:  # noqa: PLR2004
         # Some gateways in front of the API have no models endpoint; counting tokens is free, too.
-        counted = await client.count_tokens(_question(model), seconds=PROBE_SECONDS)
+        counted = await client.post(
+            "/v1/messages/count_tokens", _question(model), seconds=PROBE_SECONDS
+        )
         if isinstance(counted, HttpReply) and counted.status == 200:  # noqa: PLR2004
             result = counted
     match result:

@@ -1,0 +1,342 @@
+"""Message batches: many requests handed in together, answered within a day, at half the price.
+
+Here is the API alone. Handing a batch in has no idempotency key, so a hand-in whose answer was
+lost may or may not have been taken: the caller writes down what it is about to do, and finds its
+batch again by the custom ids, which must be unlike those of any other batch.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+import orjson
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from pipeline.claude import failures
+from pipeline.claude.backoff import Backoff
+from pipeline.claude.client import Client, HttpReply, NoReply
+from pipeline.claude.failures import Blocked, Failure, Reject, Retry
+from pipeline.errors import PipelineError
+
+PATH = "/v1/messages/batches"
+MAX_REQUESTS = 100_000
+MAX_BYTES = 250_000_000
+"""The API takes 256 MB."""
+CALL_SECONDS = 60.0
+HAND_IN_SECONDS = 600.0
+BLOCK_SECONDS = 15.0
+POLL_SECONDS = 30.0
+"""Between looks at a batch, which takes minutes to hours."""
+
+Status = Literal["in_progress", "canceling", "ended"]
+
+
+class BatchFailed(PipelineError):
+    """The API takes no such batch, or knows no such batch."""
+
+
+class HandInUnclear(PipelineError):
+    """No answer came to a hand-in: the batch may have been taken, or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRequest:
+    """A request of a batch.
+
+    Args:
+        custom_id: 1 to 64 letters, digits, `_` and `-`; unique.
+        body: As it would be sent by itself.
+    """
+
+    custom_id: str
+    body: bytes = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """Bytes in the batch."""
+        return len(self.body) + len(self.custom_id) + 32
+
+
+class Counts(BaseModel):
+    """Requests of a batch by what became of them; all are `processing` until the batch ends."""
+
+    model_config = ConfigDict(frozen=True)
+
+    processing: int = 0
+    succeeded: int = 0
+    errored: int = 0
+    canceled: int = 0
+    expired: int = 0
+
+    @property
+    def total(self) -> int:
+        """Of the batch."""
+        return self.processing + self.succeeded + self.errored + self.canceled + self.expired
+
+
+class Batch(BaseModel):
+    """A batch, as the API shows it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    processing_status: Status
+    request_counts: Counts
+    created_at: AwareDatetime
+    expires_at: AwareDatetime
+    ended_at: AwareDatetime | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its results can be read."""
+        return self.processing_status == "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """An answer; read it with `pipeline.claude.responses.read_message`."""
+
+    custom_id: str
+    message: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NotAnswered:
+    """No answer, and nothing paid.
+
+    Args:
+        why: `errored`: the request itself is at fault, or something went wrong with it.
+    """
+
+    custom_id: str
+    why: Literal["errored", "canceled", "expired"]
+    detail: str
+
+
+def pack(requests: Iterable[BatchRequest]) -> Iterator[list[BatchRequest]]:
+    """Split requests, in order, into batches that the API takes."""
+    packed: list[BatchRequest] = []
+    size = 0
+    for request in requests:
+        if packed and (len(packed) >= MAX_REQUESTS or size + request.size > MAX_BYTES):
+            yield packed
+            packed, size = [], 0
+        packed.append(request)
+        size += request.size
+    if packed:
+        yield packed
+
+
+def body_of(requests: Iterable[BatchRequest]) -> bytes:
+    """The body that hands requests in."""
+    items = [
+        b'{"custom_id":%b,"params":%b}' % (orjson.dumps(request.custom_id), request.body)
+        for request in requests
+    ]
+    return b'{"requests":[%b]}' % b",".join(items)
+
+
+class Batches:
+    """The batch endpoints; waits out what can be waited out.
+
+    Args:
+        client: Sends.
+        backoff: Decides about pauses.
+        jitter: Draws 0 to 1.
+        told: Told why it waits, and with None that it goes on.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        backoff: Backoff,
+        jitter: Callable[[], float] = random.random,
+        told: Callable[[str | None], None] = lambda _: None,
+    ) -> None:
+        self._client = client
+        self._backoff = backoff
+        self._jitter = jitter
+        self._told = told
+
+    async def hand_in(self, requests: Iterable[BatchRequest]) -> Batch:
+        """Hand a batch in.
+
+        Raises:
+            HandInUnclear: It may have been taken; look for it before doing it again.
+            BatchFailed: The API takes no such batch.
+        """
+        body = body_of(requests)
+
+        async def send() -> HttpReply | NoReply:
+            return await self._client.post(PATH, body, seconds=HAND_IN_SECONDS)
+
+        reply = await self._until_answered(send, repeatable=False)
+        try:
+            return Batch.model_validate_json(reply.body)
+        except ValidationError as error:
+            raise HandInUnclear("The API answered a hand-in with no batch.") from error
+
+    async def get(self, batch_id: str) -> Batch:
+        """How far a batch is.
+
+        Raises:
+            BatchFailed: There is no such batch.
+        """
+        return _batch(await self._get(f"{PATH}/{batch_id}"))
+
+    async def ended(
+        self,
+        batch_id: str,
+        *,
+        every: float = POLL_SECONDS,
+        seen: Callable[[Batch], None] = lambda _: None,
+    ) -> Batch:
+        """Wait until a batch has ended.
+
+        Args:
+            batch_id: Of the batch.
+            every: Seconds between looks.
+            seen: Told of the batch at each look.
+
+        Raises:
+            BatchFailed: There is no such batch.
+        """
+        while True:
+            batch = await self.get(batch_id)
+            seen(batch)
+            if batch.has_ended:
+                return batch
+            await asyncio.sleep(every)
+
+    async def cancel(self, batch_id: str) -> Batch:
+        """Stop a batch; what is answered by then stays answered, and paid.
+
+        Raises:
+            BatchFailed: There is no such batch.
+        """
+
+        async def send() -> HttpReply | NoReply:
+            return await self._client.post(f"{PATH}/{batch_id}/cancel", b"{}", seconds=CALL_SECONDS)
+
+        return _batch(await self._until_answered(send))
+
+    async def since(self, moment: datetime) -> AsyncIterator[Batch]:
+        """The batches of this workspace that were handed in since, the latest first."""
+        path = f"{PATH}?limit=100"
+        while True:
+            page = orjson.loads((await self._get(path)).body)
+            for item in page["data"]:
+                batch = Batch.model_validate(item)
+                if batch.created_at < moment:
+                    return
+                yield batch
+            if not page.get("has_more"):
+                return
+            path = f"{PATH}?limit=100&after_id={page['last_id']}"
+
+    async def results(self, batch_id: str) -> AsyncIterator[Succeeded | NotAnswered]:
+        """The results of a batch that has ended, in any order.
+
+        A connection that breaks begins anew, so a result may come twice.
+
+        Raises:
+            BatchFailed: There is no such batch, or it has not ended.
+        """
+        attempt = 0
+        while True:
+            attempt += 1
+            failure: Failure | None = None
+            async for line in self._client.lines(
+                f"{PATH}/{batch_id}/results", seconds=CALL_SECONDS
+            ):
+                if isinstance(line, str):
+                    yield _result(line)
+                else:
+                    failure = _failure_of(line, CALL_SECONDS)
+            if failure is None:
+                return
+            await self._wait_out(failure, attempt)
+
+    async def _get(self, path: str) -> HttpReply:
+        async def send() -> HttpReply | NoReply:
+            return await self._client.get(path, seconds=CALL_SECONDS)
+
+        return await self._until_answered(send)
+
+    async def _until_answered(
+        self, send: Callable[[], Any], *, repeatable: bool = True
+    ) -> HttpReply:
+        attempt = 0
+        while True:
+            attempt += 1
+            reply = await send()
+            if isinstance(reply, HttpReply) and reply.status == 200:  # noqa: PLR2004
+                if attempt > 1:
+                    self._told(None)
+                return reply
+            failure = _failure_of(reply, CALL_SECONDS)
+            if not repeatable and isinstance(failure, Retry) and _leaves_it_open(failure):
+                raise HandInUnclear(
+                    f"It is not known whether the batch was taken: {failure.detail}."
+                )
+            await self._wait_out(failure, attempt)
+
+    async def _wait_out(self, failure: Failure, attempt: int) -> None:
+        match failure:
+            case Reject(detail):
+                raise BatchFailed(detail)
+            case Blocked(because, "model"):
+                # What is not found or not allowed here is this batch, or batches altogether.
+                raise BatchFailed(because)
+            case Blocked(because):
+                self._told(because)
+                await asyncio.sleep(BLOCK_SECONDS)
+            case Retry(_, detail, after):
+                self._told(detail)
+                seconds = self._backoff.seconds(attempt, jitter=self._jitter(), asked=after)
+                await asyncio.sleep(seconds)
+
+
+def _failure_of(reply: HttpReply | NoReply, seconds: float) -> Failure:
+    match reply:
+        case HttpReply(200):
+            return failures.garbled("the API answered with something else than was asked for")
+        case HttpReply(status, _, body):
+            return failures.classify(status, reply.headers, body)
+        case NoReply("no_key", detail):
+            return failures.no_credentials(detail)
+        case NoReply("timed_out"):
+            return failures.timed_out(seconds)
+        case NoReply(_, detail, sent):
+            return failures.disconnected(detail, sent=sent)
+
+
+def _leaves_it_open(failure: Retry) -> bool:
+    """Whether a batch may have been taken although its hand-in failed so."""
+    if failure.kind in {"rate_limited", "overloaded"}:
+        return False
+    return failure.kind != "disconnected" or failure.maybe_billed
+
+
+def _batch(reply: HttpReply) -> Batch:
+    try:
+        return Batch.model_validate_json(reply.body)
+    except ValidationError as error:
+        raise BatchFailed("The API answered with something else than a batch.") from error
+
+
+def _result(line: str) -> Succeeded | NotAnswered:
+    item = orjson.loads(line)
+    custom_id, result = str(item["custom_id"]), item["result"]
+    match result["type"]:
+        case "succeeded":
+            return Succeeded(custom_id, result["message"])
+        case "canceled" | "expired" as why:
+            return NotAnswered(custom_id, why, f"The batch was {why} before this request.")
+        case _:
+            error = result.get("error", {}).get("error", {})
+            return NotAnswered(custom_id, "errored", str(error.get("message", "unknown error")))

@@ -1,0 +1,198 @@
+"""Message batches, over the real SDK against the simulated API."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.claude import batches
+from pipeline.claude.batches import (
+    BatchFailed,
+    BatchRequest,
+    HandInUnclear,
+    NotAnswered,
+    Succeeded,
+    body_of,
+    pack,
+)
+from pipeline.claude.gateway import Gateway
+from pipeline.errors import Refused
+from pipeline.events import Tier
+from pipeline.local.simulated.faults import Fault
+from pipeline.local.simulated.server import SimulatedApi
+from pipeline.local.simulated.simulation import Simulation
+from pipeline.settings import Settings
+from tests.claude.questions import about
+from tests.claude.server import ShapeServer, shape, shape_server
+
+
+@pytest.fixture
+async def api(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SimulatedApi]:
+    async with SimulatedApi(Simulation(batch_seconds=0.05)) as running:
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", running.base_url)
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "key-of-a-test")
+        yield running
+
+
+@pytest.fixture
+async def gateway(api: SimulatedApi) -> AsyncIterator[Gateway]:
+    async with Gateway(quick()) as opened:
+        yield opened
+
+
+def quick() -> Settings:
+    settings = Settings()
+    settings.claude.backoff_first = settings.claude.backoff_max = 0.01
+    return settings
+
+
+async def ended(gateway: Gateway, batch_id: str) -> batches.Batch:
+    async with asyncio.timeout(10):
+        return await gateway.batch_lane().api.ended(batch_id, every=0.02)
+
+
+async def test_questions_come_back_as_replies_at_half_the_price(gateway: Gateway) -> None:
+    lane = gateway.batch_lane()
+    questions = {f"e-{n}": about(f"I was charged twice, {n}.") for n in range(3)}
+    handed_in = await lane.api.hand_in(
+        lane.request(question, Tier.HAIKU, name) for name, question in questions.items()
+    )
+    assert not handed_in.has_ended
+    batch = await ended(gateway, handed_in.id)
+    assert (batch.request_counts.succeeded, batch.request_counts.total) == (3, 3)
+    replies = {
+        result.custom_id: lane.reply(questions[result.custom_id], Tier.HAIKU, result)
+        async for result in lane.api.results(batch.id)
+        if isinstance(result, Succeeded)
+    }
+    assert replies.keys() == questions.keys()
+    alone = await gateway.ask(questions["e-0"], Tier.HAIKU)
+    share = replies["e-0"].usage.cost_usd
+    assert alone.usage.cost_usd is not None
+    assert share is not None
+    assert share * 2 == alone.usage.cost_usd
+    (spend,) = gateway.status().spending
+    assert Decimal(spend.usd_today) > share
+
+
+async def test_what_was_not_answered_says_why(api: SimulatedApi, gateway: Gateway) -> None:
+    api.control.faults.add(Fault("expired", next=1), api.control.clock())
+    api.control.faults.add(Fault("errored", next=1), api.control.clock())
+    lane = gateway.batch_lane()
+    handed_in = await lane.api.hand_in(
+        lane.request(about(str(n)), Tier.HAIKU, f"e-{n}") for n in range(2)
+    )
+    await ended(gateway, handed_in.id)
+    results = [result async for result in lane.api.results(handed_in.id)]
+    assert all(isinstance(result, NotAnswered) and result.detail for result in results)
+    reasons = {result.why for result in results if isinstance(result, NotAnswered)}
+    assert reasons == {"expired", "errored"}
+
+
+async def test_an_answer_that_is_no_use_is_raised_with_what_it_cost(gateway: Gateway) -> None:
+    with pytest.raises(Refused) as raised:
+        gateway.batch_lane().reply(
+            about("a"), Tier.HAIKU, Succeeded("e-1", shape("refusal")["body"])
+        )
+    assert raised.value.usage.calls == 1
+
+
+async def test_a_batch_whose_handle_was_lost_is_found_again(gateway: Gateway) -> None:
+    lane = gateway.batch_lane()
+    begin = datetime.now(UTC) - timedelta(seconds=1)
+    handed_in = [
+        await lane.api.hand_in([lane.request(about(str(n)), Tier.HAIKU, f"e-{n}")])
+        for n in range(3)
+    ]
+    found = [batch.id async for batch in lane.api.since(begin)]
+    assert sorted(found) == sorted(batch.id for batch in handed_in)
+    assert [batch async for batch in lane.api.since(begin + timedelta(days=1))] == []
+
+
+async def test_a_batch_can_be_cancelled(gateway: Gateway) -> None:
+    lane = gateway.batch_lane()
+    handed_in = await lane.api.hand_in([lane.request(about("a"), Tier.HAIKU, "e-1")])
+    assert (await lane.api.cancel(handed_in.id)).id == handed_in.id
+
+
+async def test_a_batch_that_does_not_exist_is_an_error_in_a_sentence(gateway: Gateway) -> None:
+    with pytest.raises(BatchFailed, match="msgbatch_none"):
+        await gateway.batch_lane().api.get("msgbatch_none")
+
+
+@pytest.fixture
+async def shapes(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ShapeServer]:
+    async with shape_server(then="batch", set_env=monkeypatch.setenv) as server:
+        yield server
+
+
+@pytest.mark.parametrize("failure", ["gateway_timeout", "server_error", "cut_before_headers"])
+async def test_a_hand_in_without_an_answer_is_not_repeated_blindly(
+    shapes: ShapeServer, failure: str
+) -> None:
+    shapes.queue.append(failure)
+    async with Gateway(quick()) as gateway:
+        with pytest.raises(HandInUnclear):
+            await gateway.batch_lane().api.hand_in([BatchRequest("e-1", b"{}")])
+    assert len(shapes.requests) == 1
+
+
+@pytest.mark.parametrize("failure", ["overloaded", "rate_limited_bare"])
+async def test_a_hand_in_that_was_clearly_not_taken_is_repeated(
+    shapes: ShapeServer, failure: str
+) -> None:
+    shapes.queue.append(failure)
+    async with Gateway(quick()) as gateway:
+        batch = await gateway.batch_lane().api.hand_in([BatchRequest("e-1", b"{}")])
+    assert batch.id == "msgbatch_01Shape"
+    assert len(shapes.requests) == 2
+
+
+async def test_a_hand_in_that_is_rejected_is_an_error(shapes: ShapeServer) -> None:
+    shapes.queue.append("bad_request")
+    async with Gateway(quick()) as gateway:
+        with pytest.raises(BatchFailed):
+            await gateway.batch_lane().api.hand_in([BatchRequest("e-1", b"{}")])
+
+
+async def test_results_that_break_off_are_read_anew(shapes: ShapeServer) -> None:
+    lines = [
+        orjson.dumps({"custom_id": f"e-{n}", "result": {"type": "succeeded", "message": {"n": n}}})
+        for n in range(50)
+    ]
+    whole: dict[str, Any] = {"status": 200, "headers": {}, "raw": b"\n".join(lines).decode()}
+    shapes.queue.extend(["overloaded", {**whole, "cut_after": 2000}, whole])
+    async with Gateway(quick()) as gateway:
+        results = [result async for result in gateway.batch_lane().api.results("msgbatch_1")]
+    assert {result.custom_id for result in results} == {f"e-{n}" for n in range(50)}
+
+
+@given(st.lists(st.integers(0, 300), max_size=40), st.integers(1, 10), st.integers(50, 400))
+def test_requests_are_packed_in_order_within_what_the_api_takes(
+    sizes: list[int], most: int, most_bytes: int
+) -> None:
+    requests = [BatchRequest(f"e-{n}", b"x" * size) for n, size in enumerate(sizes)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batches, "MAX_REQUESTS", most)
+        patch.setattr(batches, "MAX_BYTES", most_bytes)
+        packed = list(pack(requests))
+    assert [request for batch in packed for request in batch] == requests
+    for batch in packed:
+        assert 1 <= len(batch) <= most
+        assert len(batch) == 1 or sum(request.size for request in batch) <= most_bytes
+
+
+def test_a_body_carries_requests_as_they_would_be_sent_alone() -> None:
+    body = orjson.loads(body_of([BatchRequest("e-1", b'{"a":1}'), BatchRequest("e-2", b"{}")]))
+    assert body == {
+        "requests": [
+            {"custom_id": "e-1", "params": {"a": 1}},
+            {"custom_id": "e-2", "params": {}},
+        ]
+    }
