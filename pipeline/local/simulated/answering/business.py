@@ -9,6 +9,7 @@ from pipeline.local.simulated.answering.ask import Ask, Found
 from pipeline.local.simulated.answering.document import Document
 from pipeline.local.simulated.answering.numbers import Number, find_numbers, prints_commas
 from pipeline.local.simulated.answering.tables import Position
+from pipeline.local.simulated.answering.words import bare
 
 _Finder = Callable[[Ask, Document], Found]
 _Roles = Sequence[tuple[str, str]]
@@ -159,7 +160,7 @@ def _amount(ask: Ask, document: Document) -> Found:
     role = _role(_AMOUNTS, ask.words)
     if role == "gross" and not re.search(r" (?:gross|grand) ", ask.words):
         # `total` alone says nothing; its description may.
-        role = _role(_AMOUNTS[:-1], f" {ask.description.lower()} ") or "gross"
+        role = _role(_AMOUNTS[:-1], bare(ask.description)) or "gross"
     amount = document.amount(role or "gross")
     if amount is None:
         none = _ZERO_IF_NONE.search(ask.description) and document.amount("gross") is not None

@@ -69,11 +69,9 @@ class Document:
         return choose_totals(self.amounts, careful=self._skill.checks_sums)
 
     def amount(self, role: str) -> Amount | None:
-        """The amount with a role; what is due is the total where none is called so."""
-        found = self.totals.get(role)
-        if found is None and role == "gross":
-            found = self.totals.get("due")
-        return found
+        """The amount with a role; where none is called a total, what is due or net is one."""
+        roles = ("gross", "due", "net") if role == "gross" else (role,)
+        return next((self.totals[name] for name in roles if name in self.totals), None)
 
     @cached_property
     def currency(self) -> tuple[str | None, float]:

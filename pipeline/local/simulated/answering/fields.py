@@ -9,6 +9,7 @@ from pipeline.local.simulated.answering.content import Content
 from pipeline.local.simulated.answering.document import Document
 from pipeline.local.simulated.answering.language import NAMES, detect_language
 from pipeline.local.simulated.answering.sentences import quote, shorten, summary
+from pipeline.local.simulated.answering.words import bare
 
 Finder = Callable[[Ask, Content], Found]
 
@@ -93,7 +94,7 @@ TEXT_KINDS: Sequence[Kind] = (
 def find_text(ask: Ask, content: Content, document: Document) -> Found:
     """The value of a text property; its value is None where nothing was found."""
     if "text" not in ask.memo:
-        ask.memo["text"] = _kind(ask.words), _kind(_bare(ask.description))
+        ask.memo["text"] = _kind(ask.words), _kind(bare(ask.description))
     kinds: tuple[Kind | None, Kind | None] = ask.memo["text"]
     by_name, by_description = kinds
     if by_name is not None:
@@ -105,7 +106,3 @@ def find_text(ask: Ask, content: Content, document: Document) -> Found:
 
 def _kind(words: str) -> Kind | None:
     return next((kind for kind in TEXT_KINDS if kind.pattern.search(words)), None)
-
-
-def _bare(text: str) -> str:
-    return f" {re.sub(r'[^a-z0-9]+', ' ', text.lower())} "

@@ -111,21 +111,22 @@ class Reading:
 
     def _about_itself(self, part: Plan, facts: Mapping[str, Found], sure: float) -> Found:
         ask = part.ask
-        if ask.kind == "boolean":
-            several = flags.asks_for_several(ask)
-            return Found(
-                any(f.rival > _RIVAL for f in facts.values()) if several else sure < _UNSURE
-            )
-        if _RUNNER_UP.search(ask.words):
-            return Found(_runner_up(ask, facts))
-        if _CONFIDENCE.search(ask.words) and ask.kind in {"number", "integer"}:
-            percent = ask.kind == "integer" or "100" in ask.description
-            return Found(round(sure * 100) if percent else sure)
-        if _QUOTE.search(ask.words) and ask.kind == "string":
-            return self._or_empty(ask, Found(self._quote(facts) or None))
-        if _MISSING.search(ask.words) and ask.kind == "array":
-            return Found(_missing(part, facts))
-        return self.find(part)
+        match ask.kind:
+            case "boolean":
+                several = flags.asks_for_several(ask)
+                value: Any = any(f.rival > _RIVAL for f in facts.values())
+                return Found(value if several else sure < _UNSURE)
+            case "string" if _RUNNER_UP.search(ask.words):
+                return Found(_runner_up(ask, facts))
+            case "string" if _QUOTE.search(ask.words) and ask.options is None:
+                return self._or_empty(ask, Found(self._quote(facts) or None))
+            case "number" | "integer" if _CONFIDENCE.search(ask.words) and ask.options is None:
+                percent = ask.kind == "integer" or "100" in ask.description
+                return Found(round(sure * 100) if percent else sure)
+            case "array" if _MISSING.search(ask.words):
+                return Found(_missing(part, facts))
+            case _:
+                return self.find(part)
 
     def _quote(self, facts: Mapping[str, Found]) -> str:
         amount = self._document.amount("gross") if self._used_document else None

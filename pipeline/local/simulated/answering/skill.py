@@ -17,7 +17,6 @@ class Skill:
         overlooks: Share of the content's words that are not seen, the same for the same content.
         nerve: How sure it is of a label at a given margin: the intercept of the logistic.
         trust: Factor on the confidence in what was extracted.
-        slips: Share of close decisions between two candidates that go to the wrong one.
         checks_sums: Whether amounts are checked against each other while reading.
     """
 
@@ -26,7 +25,6 @@ class Skill:
     overlooks: float
     nerve: float
     trust: float
-    slips: float
     checks_sums: bool
 
     def heard(self, words: Sequence[str]) -> list[str]:
@@ -46,18 +44,16 @@ HAIKU = Skill(
     reads_examples=False,
     weighs_requests=False,
     overlooks=0.12,
-    nerve=2.3,
+    nerve=2.2,
     trust=0.95,
-    slips=0.5,
     checks_sums=False,
 )
 SONNET = Skill(
     reads_examples=True,
     weighs_requests=True,
     overlooks=0.0,
-    nerve=2.75,
+    nerve=2.55,
     trust=1.0,
-    slips=0.0,
     checks_sums=True,
 )
 SKILLS: dict[Line, Skill] = {"haiku": HAIKU, "sonnet": SONNET, "opus": SONNET}

@@ -25,6 +25,11 @@ def spaced(name: str) -> str:
     return " ".join(_IDENTIFIER_PART.findall(name))
 
 
+def bare(text: str) -> str:
+    """A text as words between single blanks, one at each end; marks are left out."""
+    return f" {re.sub(r'[^a-z0-9]+', ' ', text.lower())} "
+
+
 def words(text: str) -> list[str]:
     """The words of a text, in lower case; `tax-free` is `taxfree`, `tax` and `free`."""
     found = _WORD.findall(text.lower())
