@@ -65,6 +65,7 @@ class Assignment:
         self._now = asyncio.get_running_loop().time
         self._workers: dict[TopicPartition, tuple[PartitionWorker, asyncio.Task[None]]] = {}
         self._answers: dict[TopicPartition, Answers] = {}
+        self._releasing = asyncio.Lock()
         self._is_closed = False
         self._has_joined = False
         self._standing_since: float | None = self._now()
@@ -135,17 +136,22 @@ class Assignment:
         self._workers[partition] = (worker, task)
 
     async def _release(self, budget: float) -> None:
-        leaving, self._workers = self._workers, {}
-        deadline = self._now() + budget
-        for worker, task in leaving.values():
-            was_serving = worker.state in {State.RUNNING, State.DRAINING}
-            worker.drain(deadline)
-            if not was_serving:
-                task.cancel()
-        if leaving:
-            await _end([task for _, task in leaving.values()], budget + COMMIT_MARGIN)
-        for partition in leaving:
-            self._tools.observer.revoked(self._tools.stage, partition.topic, partition.partition)
+        # A rebalance may begin while the partitions are let go for good; the group must not give
+        # them to others before that is done.
+        async with self._releasing:
+            leaving, self._workers = self._workers, {}
+            deadline = self._now() + budget
+            for worker, task in leaving.values():
+                was_serving = worker.state in {State.RUNNING, State.DRAINING}
+                worker.drain(deadline)
+                if not was_serving:
+                    task.cancel()
+            if leaving:
+                await _end([task for _, task in leaving.values()], budget + COMMIT_MARGIN)
+            for partition in leaving:
+                self._tools.observer.revoked(
+                    self._tools.stage, partition.topic, partition.partition
+                )
 
 
 async def _end(tasks: Collection[asyncio.Task[None]], seconds: float) -> None:

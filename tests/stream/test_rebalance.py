@@ -174,3 +174,28 @@ async def test_rebalances_are_told() -> None:
     await until(lambda: notes.rebalances == [3, 2, 3])
     assert TopicPartition("in", 0) in bench.broker.group(GROUP).owners
     await one.stop()
+
+
+@pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
+def test_a_rebalance_waits_for_a_process_that_is_about_to_leave(delivery: Delivery) -> None:
+    """Its partitions must not go to others before its last results are committed."""
+
+    @virtual_time
+    async def scenario() -> None:
+        bench = Bench(partitions=2)
+        bench.handler.seconds = 3
+        one = bench.engine(delivery=delivery, drain_budget=5).start()
+        await until(lambda: one.engine.status().is_ready)
+        bench.publish(*values(10))
+        await until(lambda: bench.handler.running == 10)
+        one.stopping.set()
+        await asyncio.sleep(0.1)
+        two = bench.engine(process="two", delivery=delivery).start()
+        await one.ended()
+        await until(lambda: len(bench.output()) == 10)
+        await asyncio.sleep(10)
+        assert sorted(bench.output(), key=lambda value: int(value or 0)) == values(10)
+        assert set(bench.handler.calls.values()) == {1}
+        await two.stop()
+
+    scenario()

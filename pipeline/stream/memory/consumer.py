@@ -128,6 +128,8 @@ class MemoryConsumer:
     async def commit(self, partition: TopicPartition, committed: Committed) -> None:
         """Commit an offset as a member of the group."""
         generation = self._generation.number
+        if partition not in self._generation.partitions:
+            raise Fenced(f"{partition} is not assigned any more.")
 
         def effect() -> None:
             if not self._members.may_commit(self.name, generation):
