@@ -8,6 +8,7 @@ batch again by the custom ids, which must be unlike those of any other batch.
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -250,13 +251,13 @@ class Batches:
         while True:
             attempt += 1
             failure: Failure | None = None
-            async for line in self._client.lines(
-                f"{PATH}/{batch_id}/results", seconds=CALL_SECONDS
-            ):
-                if isinstance(line, str):
-                    yield _result(line)
-                else:
-                    failure = _failure_of(line, CALL_SECONDS)
+            lines = self._client.lines(f"{PATH}/{batch_id}/results", seconds=CALL_SECONDS)
+            async with aclosing(lines):
+                async for line in lines:
+                    if isinstance(line, str):
+                        yield _result(line)
+                    else:
+                        failure = _failure_of(line, CALL_SECONDS)
             if failure is None:
                 return
             await self._wait_out(failure, attempt)

@@ -1,4 +1,4 @@
-"""A circuit breaker: stops calls while they cannot succeed, and tries one now and then.
+"""A circuit breaker: stops calls while they cannot succeed, and tries a few now and then.
 
 Pure: the time comes in as seconds of a clock that does not go back.
 """
@@ -18,7 +18,7 @@ class Pass:
 
     Args:
         generation: Calls of an earlier generation say nothing about the present.
-        probe: Whether it is the one call that a half-open breaker lets through.
+        probe: Whether it is one of the calls that a half-open breaker lets through.
     """
 
     generation: int
@@ -26,23 +26,27 @@ class Pass:
 
 
 class Breaker:
-    """Closed, open, or half open with one call under way.
+    """Closed, open, or half open with a few calls under way.
 
     Args:
         failures: In a row, without a success in between, that open it.
-        open_seconds: Until it lets one call through to probe.
+        open_seconds: Until it lets calls through to probe.
+        probes: How many at once. One of several is enough to close it, so that a single unlucky
+            call does not prolong an outage.
     """
 
-    def __init__(self, *, failures: int, open_seconds: float) -> None:
+    def __init__(self, *, failures: int, open_seconds: float, probes: int = 1) -> None:
         self._most_failures = failures
         self._open_seconds = open_seconds
+        self._most_probes = probes
         self._failures = 0
         self._last_success = float("-inf")
         self._generation = 0
         self._closed_pass = Pass(0, probe=False)
-        self._retry_at = 0.0
-        self._probing = False
         self._because: str | None = None
+        self._retry_at = 0.0
+        self._allowed = 0
+        self._probing = 0
 
     @property
     def because(self) -> str | None:
@@ -55,17 +59,22 @@ class Breaker:
             return "closed"
         return "half_open" if self._probing or now >= self._retry_at else "open"
 
-    def opens_at(self, now: float) -> float | None:
-        """When the next call may go: now, later, or None while a probe is under way."""
-        if self._because is None:
+    def opens_at(self, now: float) -> float:
+        """When the next call may go: now or later."""
+        if self._because is None or self._allowed:
             return now
-        return None if self._probing else max(now, self._retry_at)
+        return max(now, self._retry_at)
 
-    def enter(self) -> Pass:
+    def enter(self, now: float) -> Pass:
         """Let a call through; only when `opens_at` says now."""
         if self._because is None:
             return self._closed_pass
-        self._probing = True
+        if not self._allowed:
+            # Probes that hang do not keep others from trying a while later.
+            self._allowed = self._most_probes
+            self._retry_at = now + self._open_seconds
+        self._allowed -= 1
+        self._probing += 1
         return Pass(self._generation, probe=True)
 
     def succeeded(self, passed: Pass, now: float) -> None:
@@ -81,30 +90,36 @@ class Breaker:
         """The service did not answer, or said that it is unwell."""
         if passed.generation != self._generation:
             return
+        if passed.probe:
+            self._probing -= 1
+            self._because = because
+            if not self._probing:
+                self._allowed = 0
+                self._retry_at = now + self._open_seconds
+            return
         self._failures += 1
         quiet = now - self._last_success >= QUIET_SECONDS
-        if passed.probe or (self._failures >= self._most_failures and quiet):
+        if self._failures >= self._most_failures and quiet:
             self._open(now + self._open_seconds, because)
 
     def abandoned(self, passed: Pass) -> None:
         """The call was given up by its caller and says nothing."""
         if passed.generation == self._generation and passed.probe:
-            self._probing = False
+            self._probing -= 1
+            self._allowed += 1
 
-    def trip(self, passed: Pass, now: float, because: str, *, seconds: float) -> None:
-        """Open at once, for so many seconds: no call can succeed until something is mended."""
+    def trip(self, passed: Pass, now: float, because: str) -> None:
+        """Open at once: no call can succeed until something is mended."""
         if passed.generation == self._generation:
-            self._open(now + seconds, because)
+            self._open(now + self._open_seconds, because)
 
     def _open(self, retry_at: float, because: str) -> None:
         self._generation += 1
-        self._failures = 0
-        self._probing = False
+        self._failures = self._allowed = self._probing = 0
         self._retry_at = retry_at
         self._because = because
 
     def _close(self) -> None:
         self._generation += 1
         self._closed_pass = Pass(self._generation, probe=False)
-        self._probing = False
         self._because = None

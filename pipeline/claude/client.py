@@ -1,7 +1,7 @@
 """The thin shell over the SDK: bytes out, bytes back, and every failure a value."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, cast, overload
@@ -68,7 +68,9 @@ class Client(Protocol):
         """Ask for something that is there."""
         ...
 
-    def lines(self, path: str, *, seconds: float) -> AsyncIterator[str | HttpReply | NoReply]:
+    def lines(
+        self, path: str, *, seconds: float
+    ) -> AsyncGenerator[str | HttpReply | NoReply, None]:
         """Read something long line by line, each within `seconds`.
 
         What is not a line is the reason why there are no more.
@@ -120,7 +122,9 @@ class SdkClient:
         """Ask for something that is there."""
         return await self._request(path, None, seconds)
 
-    async def lines(self, path: str, *, seconds: float) -> AsyncIterator[str | HttpReply | NoReply]:
+    async def lines(
+        self, path: str, *, seconds: float
+    ) -> AsyncGenerator[str | HttpReply | NoReply, None]:
         """Read something long line by line, each within `seconds`."""
         response = await self._request(path, None, seconds, stream=True)
         if not isinstance(response, httpx2.Response):

@@ -1,7 +1,7 @@
 """An asker and a client without an API, for tests of whatever asks."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -107,7 +107,9 @@ class FakeClient:
             return HttpReply(200, (), orjson.dumps({"type": "model", "id": model}))
         return _NOT_FOUND
 
-    async def lines(self, path: str, *, seconds: float) -> AsyncIterator[str | HttpReply | NoReply]:
+    async def lines(
+        self, path: str, *, seconds: float
+    ) -> AsyncGenerator[str | HttpReply | NoReply, None]:
         """Find nothing."""
         del path, seconds
         yield _NOT_FOUND

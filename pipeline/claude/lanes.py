@@ -14,6 +14,7 @@ from pipeline.settings import ClaudeSettings
 
 BLOCK_SECONDS = 15.0
 """Between probes while no call can succeed; each costs nothing."""
+BREAKER_PROBES = 3
 NEWS_SECONDS = 0.02
 """Between readings of the rate-limit headers: more often would tell nothing new."""
 
@@ -47,12 +48,15 @@ class Lane:
     ) -> None:
         self.model = model
         self.limiter = Limiter(
-            breaker=Breaker(failures=settings.breaker_failures, open_seconds=settings.breaker_open),
+            breaker=Breaker(
+                failures=settings.breaker_failures,
+                open_seconds=settings.breaker_open,
+                probes=BREAKER_PROBES,
+            ),
             block=Breaker(failures=1, open_seconds=BLOCK_SECONDS),
             account=account,
             window=Window(settings.concurrency),
             budget_wait=budget_wait,
-            block_seconds=BLOCK_SECONDS,
             clock=clock,
         )
         self._observer = observer

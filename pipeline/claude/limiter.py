@@ -51,7 +51,6 @@ class Limiter:
         account: The same for all models; shared with their limiters.
         window: How many calls at once.
         budget_wait: Seconds until a stage may spend again; 0 now.
-        block_seconds: Between probes while blocked.
         clock: Seconds that do not go back; the event loop's own time.
     """
 
@@ -63,7 +62,6 @@ class Limiter:
         account: Breaker,
         window: Window,
         budget_wait: Callable[[str], float],
-        block_seconds: float,
         clock: Callable[[], float],
     ) -> None:
         self.breaker = breaker
@@ -74,7 +72,6 @@ class Limiter:
         self.in_flight = 0
         self._gates = (account, block, breaker)
         self._budget_wait = budget_wait
-        self._block_seconds = block_seconds
         self._clock = clock
         self._queue: FairQueue[_Waiter] = FairQueue()
         self._timer: asyncio.TimerHandle | None = None
@@ -92,8 +89,9 @@ class Limiter:
             cost: What it is expected to take.
             again: Whether it has been sent before; it goes before those that have not.
         """
-        if not self._queue and self._wait(stage, cost, self._clock()) <= SOON_SECONDS:
-            return self._enter(stage, cost)
+        now = self._clock()
+        if not self._queue and self._wait(stage, cost, now) <= SOON_SECONDS:
+            return self._enter(stage, cost, now)
         waiter = _Waiter(stage, cost, asyncio.get_running_loop().create_future())
         self._queue.push(stage, waiter, first=again)
         self.pump()
@@ -144,10 +142,10 @@ class Limiter:
         self.limits.settle(permit.cost, Cost(0, 0))
         if failure.scope == "account":
             self.block.abandoned(block)
-            self.account.trip(account, now, failure.because, seconds=self._block_seconds)
+            self.account.trip(account, now, failure.because)
         else:
             self.account.succeeded(account, now)
-            self.block.trip(block, now, failure.because, seconds=self._block_seconds)
+            self.block.trip(block, now, failure.because)
         self._left()
 
     def abandoned(self, permit: Permit) -> None:
@@ -164,10 +162,8 @@ class Limiter:
         """
         now = self._clock()
         for gate in self._gates:
-            if gate.because is not None:
-                opens_at = gate.opens_at(now)
-                if opens_at is None or opens_at > now or self._queue:
-                    return gate.because
+            if gate.because is not None and (gate.opens_at(now) > now or self._queue):
+                return gate.because
         pause = self.limits.pause(now)
         if pause > LONG_PAUSE_SECONDS:
             return f"The API asks to wait for {pause:.0f} s more."
@@ -204,7 +200,7 @@ class Limiter:
                 # What is at the head waits for its turn; smaller ones do not overtake it.
                 return min(shortest, wait)
             self._queue.pop(stage, weight=self.limits.weight(waiter.cost))
-            waiter.granted.set_result(self._enter(stage, waiter.cost))
+            waiter.granted.set_result(self._enter(stage, waiter.cost, now))
             return 0
         return shortest
 
@@ -215,16 +211,14 @@ class Limiter:
         wait = self._budget_wait(stage)
         for gate in self._gates:
             if gate.because is not None:
-                opens_at = gate.opens_at(now)
-                # The probe that is under way may be another model's.
-                wait = max(wait, LOOK_SECONDS if opens_at is None else opens_at - now)
+                wait = max(wait, gate.opens_at(now) - now)
         return max(wait, self.limits.wait(cost, now))
 
-    def _enter(self, stage: str, cost: Cost) -> Permit:
+    def _enter(self, stage: str, cost: Cost, now: float) -> Permit:
         self.in_flight += 1
         self.limits.take(cost)
         account, block, breaker = self._gates
-        return Permit(stage, cost, (account.enter(), block.enter(), breaker.enter()))
+        return Permit(stage, cost, (account.enter(now), block.enter(now), breaker.enter(now)))
 
     def _left(self) -> None:
         self.in_flight -= 1

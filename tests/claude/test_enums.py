@@ -65,7 +65,7 @@ def test_labels_that_differ_in_case_alone_are_told_apart_exactly_or_not_at_all()
         repair("Us")
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=8))
 def test_an_answer_of_another_form_is_left_to_validation(answer: JsonValue) -> None:
     assert EnumRepair(SCHEMA)(answer) is answer
     assert EnumRepair({"type": "array", "items": SCHEMA})(answer) == answer

@@ -1,6 +1,8 @@
 """The gateway as a whole, on a clock that jumps and a client without a network."""
 
 import asyncio
+import itertools
+import random
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -191,6 +193,44 @@ def test_an_outage_opens_the_breaker_and_everything_goes_on_when_it_is_over() ->
     run_in_virtual_time(main())
 
 
+def test_throughput_is_back_within_seconds_of_an_outage_among_errors_by_chance() -> None:
+    async def main() -> None:
+        draws = random.Random(3)
+        begin = now()
+        outage = (20.0, 50.0)
+
+        def answer(request: dict[str, Any]) -> HttpReply:
+            if outage[0] <= now() - begin < outage[1] or draws.random() < 0.3:
+                return recorded("overloaded")
+            return good(request)
+
+        watcher = Watcher()
+        client = FakeClient(answer, seconds=lambda: 0.4 * draws.lognormvariate(0, 0.3))
+        settings = Settings()
+        settings.claude.concurrency = 16
+        async with opened(client, watcher, settings) as gateway:
+            answered: list[float] = []
+
+            async def work(worker: int) -> None:
+                for number in itertools.count():
+                    await gateway.ask(about(f"{worker} {number}"), Tier.HAIKU)
+                    answered.append(now() - begin)
+
+            workers = [asyncio.create_task(work(n)) for n in range(32)]
+            await asyncio.sleep(75)
+            for worker in workers:
+                worker.cancel()
+            before = sum(10 <= moment < 20 for moment in answered) / 10
+            during = sum(22 <= moment < 50 for moment in answered)
+            after = sum(60 <= moment < 75 for moment in answered) / 15
+            assert during == 0
+            assert after >= 0.95 * before
+            assert watcher.breakers[0] == "open"
+            assert watcher.breakers[-1] == "closed"
+
+    run_in_virtual_time(main())
+
+
 def test_errors_by_chance_slow_nothing_but_themselves() -> None:
     async def main() -> None:
         watcher = Watcher()
@@ -203,9 +243,9 @@ def test_errors_by_chance_slow_nothing_but_themselves() -> None:
 
         client = FakeClient(answer, seconds=lambda: 0.4)
         async with opened(client, watcher) as gateway:
-            await ask_all(gateway, 2000)
+            await ask_all(gateway, 700)
             assert watcher.breakers == []
-            assert watcher.ends["answered"] == 2000
+            assert watcher.ends["answered"] == 700
 
     run_in_virtual_time(main())
 
