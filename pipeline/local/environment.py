@@ -23,6 +23,10 @@ BROKERS = ("noida", "kafka")
 
 API_KEY = "ANTHROPIC_API_KEY"
 BASE_URL = "ANTHROPIC_BASE_URL"
+_CALL_TIMEOUT = "PIPELINE_CLAUDE__CALL_TIMEOUT"
+_PATIENCE = "600"
+"""Seconds. The simulated API reads images with this machine's own processors; on a busy one that
+takes its time, which must not be taken for an outage."""
 SIMULATED_KEY = "simulated"
 """What the SDK is given where no key is set: it sends no request without one."""
 
@@ -72,7 +76,7 @@ async def local_environment(
         variables = kafka_variables(running.settings)
         if api is not None:
             await stack.enter_async_context(api)
-            variables |= {BASE_URL: api.base_url}
+            variables |= {BASE_URL: api.base_url, _CALL_TIMEOUT: _PATIENCE}
             if not os.environ.get(API_KEY):
                 variables[API_KEY] = SIMULATED_KEY
         yield Environment(running.name, running.settings, variables)
