@@ -8,6 +8,7 @@ import asyncio
 import itertools
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -62,12 +63,19 @@ def any_broker(request: pytest.FixtureRequest) -> LocalBroker:
 
 
 def started(kafka: ApacheKafka) -> Iterator[ApacheKafka]:
-    """Start Apache Kafka for a fixture; where it cannot run, skip, or fail if that is demanded."""
-    try:
+    """Start Apache Kafka for a fixture, and stop it afterwards."""
+    with needs_kafka():
         asyncio.run(kafka.start())
+    yield kafka
+    asyncio.run(kafka.stop())
+
+
+@contextmanager
+def needs_kafka() -> Iterator[None]:
+    """Where Apache Kafka cannot be started in the body: skip, or fail if it is demanded."""
+    try:
+        yield
     except BrokerMissing as missing:
         if os.environ.get("PIPELINE_REQUIRE_KAFKA") == "1":
             pytest.fail(f"PIPELINE_REQUIRE_KAFKA is set, and: {missing}")
         pytest.skip(str(missing))
-    yield kafka
-    asyncio.run(kafka.stop())

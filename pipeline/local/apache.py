@@ -9,6 +9,7 @@ Environment: see `pipeline.local.java`, and
 import asyncio
 import base64
 import os
+import re
 import secrets
 import shlex
 import shutil
@@ -39,6 +40,7 @@ _ATTEMPTS = 3
 _PORTS_TAKEN = "Address already in use"
 _POLL = 0.05
 _COMPLETE_WITHIN = 60.0
+_ERROR = re.compile(r" (ERROR|FATAL) |^(Caused by|Error|Exception)\b")
 _JAVA_OPTIONS = "-Xmx320m -XX:TieredStopAtLevel=1"
 _CA_FILE = "ca.pem"
 
@@ -275,6 +277,10 @@ class KafkaNode(ProcessNode):
     def _command(self) -> Sequence[str]:
         options = os.environ.get("PIPELINE_LOCAL_KAFKA_JAVA_OPTIONS", _JAVA_OPTIONS)
         return [*self._program("kafka.Kafka", *shlex.split(options)), str(self._config)]
+
+    def _told(self, output: str) -> str:
+        """The errors without their stack traces."""
+        return "\n".join(line for line in output.splitlines() if _ERROR.search(line))
 
     @property
     def _config(self) -> Path:
