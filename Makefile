@@ -2,19 +2,21 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+TOOLS := .tools/.ready
 
 .PHONY: demo test check format schemas lock clean
 
 demo: $(READY)  ## tickets, invoices and images through the whole pipeline, on this machine alone
 	@$(BIN)/pipeline demo
 
-test: $(READY)  ## unit, property, integration and end-to-end tests
+test: $(READY) $(TOOLS)  ## unit, property, integration and end-to-end tests
 	@$(BIN)/pytest -n auto --dist loadfile
 
-check: $(READY)  ## formatter, linter, types, import directions, schemas: what CI runs
+check: $(READY) $(TOOLS)  ## formatter, linter, types, import directions, schemas: what CI runs
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/mypy --python-executable .tools/bin/python --package deploy
 	@$(BIN)/lint-imports
 	@$(BIN)/pipeline schemas --check
 
@@ -30,6 +32,10 @@ lock: $(READY)  ## resolve the dependencies anew
 	@$(BIN)/uv pip compile pyproject.toml --extra local --group dev --universal --generate-hashes \
 		--python-version 3.11 --no-emit-index-url --no-header --no-annotate --upgrade \
 		--output-file requirements.lock
+	@for room in tools sbom; do \
+		$(BIN)/uv pip compile deploy/$$room/requirements.in --universal --generate-hashes \
+			--python-version 3.11 --no-emit-index-url --no-header --no-annotate --upgrade \
+			--output-file deploy/$$room/requirements.lock; done
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -40,5 +46,10 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# What checks deploy/, beside the environment of the pipeline, which needs none of it.
+$(TOOLS): deploy/tools/install deploy/tools/requirements.lock
+	@echo "Setting up .tools (once, about half a minute) ..."
+	@deploy/tools/install $(PYTHON)
+
 clean:  ## remove what the targets made
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

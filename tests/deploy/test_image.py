@@ -71,4 +71,5 @@ def test_what_is_written_goes_to_the_volume() -> None:
 
 
 def test_its_health_is_whether_it_lives_not_whether_it_can_work() -> None:
-    assert f":{Settings().http.port}/healthz" in last_stage()["HEALTHCHECK"]
+    assert "/healthz" in last_stage()["HEALTHCHECK"]
+    assert f"PIPELINE_HTTP__PORT={Settings().http.port}" in last_stage()["ENV"]
