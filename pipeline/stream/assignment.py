@@ -7,7 +7,8 @@ from typing import Self
 
 from pipeline.stream.answers import Answers
 from pipeline.stream.brokers import TopicPartition
-from pipeline.stream.worker import PartitionWorker, State, WorkerTools
+from pipeline.stream.tools import WorkerTools
+from pipeline.stream.worker import PartitionWorker, State
 
 _COMMITS_PER_SECOND = 100
 """A commit costs about a millisecond of CPU, whatever is in it. With many partitions each commits

@@ -42,6 +42,19 @@ class Broken(BrokerError):
     """The session is of no more use, and what became of the last commit is not known."""
 
 
+class PositionLost(BrokerError):
+    """The log of a partition does not reach to where it is read: it was cut off, at either end.
+
+    Args:
+        partition: Which one.
+        offset: Where it was read.
+    """
+
+    def __init__(self, partition: "TopicPartition", offset: int) -> None:
+        super().__init__(f"{partition} has no offset {offset} any more")
+        self.partition = partition
+
+
 class Unpublishable(BrokerError):
     """The brokers will never take these records, whatever is done. Nothing was committed.
 
@@ -111,6 +124,7 @@ class Consumer(Protocol):
         of that, however long.
 
         Raises:
+            PositionLost: A partition has no records at its position any more.
             BrokerError: The group or a partition cannot be read; it will not get better.
         """
         ...
@@ -124,15 +138,6 @@ class Consumer(Protocol):
 
         Raises:
             Fenced: It is not assigned.
-        """
-        ...
-
-    async def initial_position(self, partition: TopicPartition) -> int:
-        """Where a group that committed nothing starts, by its reset policy.
-
-        Raises:
-            Fenced: It is not assigned.
-            Unavailable: The brokers do not answer.
         """
         ...
 
@@ -208,6 +213,11 @@ class OffsetReader(Protocol):
 
 class Brokers(Protocol):
     """Makes what an engine needs; `KafkaBrokers` is the real one, `MemoryBrokers` the fake."""
+
+    @property
+    def starts_at_end(self) -> bool:
+        """Whether a group that committed nothing skips what is there already."""
+        ...
 
     @property
     def eviction_notice(self) -> float:

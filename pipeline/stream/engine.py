@@ -17,7 +17,7 @@ from pipeline.stream.observer import NoObserver, StreamObserver
 from pipeline.stream.poller import Poller
 from pipeline.stream.records import Handler
 from pipeline.stream.status import StreamStatus
-from pipeline.stream.worker import Pace, Rescue, WorkerTools
+from pipeline.stream.tools import Pace, Rescue, WorkerTools
 
 _log = logging.getLogger(__name__)
 
@@ -174,6 +174,7 @@ class Engine:
             stage=self._stage,
             ordering=self._ordering,
             max_unfinished=settings.max_unfinished,
+            starts_at_end=self._brokers.starts_at_end,
             consumer=consumer,
             reader=reader,
             new_session=lambda partition: self._brokers.session(self._group, partition, consumer),

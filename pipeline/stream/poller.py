@@ -1,9 +1,10 @@
 """The loop that brings records in."""
 
 import asyncio
+from collections.abc import Sequence
 
 from pipeline.stream.assignment import Assignment
-from pipeline.stream.brokers import Consumer, TopicPartition
+from pipeline.stream.brokers import Consumer, PositionLost, TopicPartition
 from pipeline.stream.flow import Flow, FlowLimits, Load, PartitionFlow
 from pipeline.stream.intake import Intake
 from pipeline.stream.worker import PartitionWorker, State
@@ -57,20 +58,29 @@ class Poller:
             partitions, are_some_full = self._open(total) if self._intake.update() else ([], False)
             wait = _WAIT_WHILE_SOME_ARE_FULL if are_some_full else _WAIT
             started = self._now()
-            polled = await self._consumer.poll(
-                partitions,
-                seconds=wait if partitions else 0.0,
-                records=self._flow.poll_records(total),
-            )
-            self.last_poll = self._now()
-            for partition, records in polled.items():
-                worker = self._assignment.running(partition)
-                if worker is not None:
-                    worker.accept(records)
+            await self._poll(partitions, wait if partitions else 0.0, total)
             if partitions:
                 await asyncio.sleep(max(0.0, started + _PACE - self._now()))
             else:
                 await self._rest(wait if are_some_full else _WAIT_WHILE_CLOSED)
+
+    async def _poll(
+        self, partitions: Sequence[TopicPartition], seconds: float, total: Load
+    ) -> None:
+        try:
+            polled = await self._consumer.poll(
+                partitions, seconds=seconds, records=self._flow.poll_records(total)
+            )
+        except PositionLost as lost:
+            polled = {}
+            loser = self._assignment.running(lost.partition)
+            if loser is not None:
+                loser.lose_position(str(lost))
+        self.last_poll = self._now()
+        for partition, records in polled.items():
+            worker = self._assignment.running(partition)
+            if worker is not None:
+                worker.accept(records)
 
     def _look(self) -> Load:
         """See what each partition that takes records holds; returns the sum."""

@@ -2,22 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from enum import StrEnum
 from functools import partial
 
 from pipeline.errors import PipelineError
-from pipeline.settings import Ordering
 from pipeline.stream import ledger_codec
-from pipeline.stream.answers import Answers, Slots
+from pipeline.stream.answers import Answers
 from pipeline.stream.brokers import (
     Aborted,
     Broken,
     BrokerError,
-    Consumer,
     Fenced,
-    OffsetReader,
     Session,
     TopicPartition,
     Unpublishable,
@@ -25,15 +21,14 @@ from pipeline.stream.brokers import (
 from pipeline.stream.flow import Load
 from pipeline.stream.ledger import CommitPoint, LedgerFull, OffsetsWentBack
 from pipeline.stream.ledger_codec import LedgerUnreadable
-from pipeline.stream.observer import StreamObserver
 from pipeline.stream.records import Outcome, Received
+from pipeline.stream.tools import WorkerTools
 from pipeline.stream.workload import Result, Ticket, Workload
 
 _log = logging.getLogger(__name__)
 
-Rescue = Callable[[Received, Outcome, str], Outcome]
-"""What to publish instead of an outcome that the brokers will never take (too large, say), given
-the sentence that says why. Its own records must be publishable."""
+_SECOND_LOOK = 5.0
+"""Seconds before a log that seems to end too early is looked at again."""
 
 
 class CannotPublish(PipelineError):
@@ -48,53 +43,6 @@ class State(StrEnum):
     DRAINING = "draining"
     WAITING = "waiting"
     OVER = "over"
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How fast a partition commits and comes back from failures, in seconds.
-
-    Args:
-        commit_interval: Between two commits of a partition, at least.
-        commit_count: Results after which it commits nevertheless.
-        fenced: How long it waits after it was fenced. A member that was taken for dead learns so
-            from its next heartbeat; starting again before that would fence the new owner.
-        retry_first: Before it tries again what failed.
-        retry_max: The longest it waits before that.
-    """
-
-    commit_interval: float
-    commit_count: int
-    fenced: float
-    retry_first: float = 0.1
-    retry_max: float = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerTools:
-    """What the workers of an engine have in common.
-
-    Args:
-        max_unfinished: Unfinished records a partition, at most.
-        new_session: Makes a session for a partition.
-        slots: What handler calls run in.
-        rescue: Replaces outcomes that cannot be published.
-        fail: Ends the engine with an error.
-        opened: Set when a partition takes records.
-    """
-
-    stage: str
-    ordering: Ordering
-    max_unfinished: int
-    consumer: Consumer
-    reader: OffsetReader
-    new_session: Callable[[TopicPartition], Session]
-    slots: Slots
-    pace: Pace
-    observer: StreamObserver
-    rescue: Rescue | None
-    fail: Callable[[BaseException], None]
-    opened: asyncio.Event
 
 
 class PartitionWorker:
@@ -131,7 +79,7 @@ class PartitionWorker:
         self._leaving = asyncio.Event()
         self._deadline = float("inf")
         self._awaited = 0
-        self._went_back: OffsetsWentBack | None = None
+        self._lost_because: str | None = None
         self._workload = self._new_workload(CommitPoint(0, 0), is_new=False)
         self._is_failing = False
         self.last_progress = self._now()
@@ -182,15 +130,19 @@ class PartitionWorker:
                 tools.consumer.start_at(self.partition, record.offset)
                 break
             except OffsetsWentBack as error:
-                self._went_back = error
-                self.state = State.WAITING
-                self._wake.set()
+                self.lose_position(str(error))
                 return
             tools.observer.received(tools.stage, record.topic, record.partition, size=record.size)
             if not is_wanted:
                 self._answers.forget(record.offset)
         tools.slots.offer(self)
         tools.slots.fill()
+
+    def lose_position(self, why: str) -> None:
+        """The log is not what it was: look anew where it begins and ends, and what is committed."""
+        self._lost_because = why
+        self.state = State.WAITING
+        self._wake.set()
 
     def advance(self, position: int) -> None:
         """Nothing will come in any more below `position`: the log holds no records there."""
@@ -260,10 +212,14 @@ class PartitionWorker:
         committed = await tools.reader.committed(self.partition)
         bounds = await tools.reader.bounds(self.partition)
         if committed is None:
-            offset = await tools.consumer.initial_position(self.partition)
+            offset = bounds.end if tools.starts_at_end else bounds.begin
             start = CommitPoint(offset, offset)
         else:
             start = ledger_codec.decode(committed.offset, committed.metadata)
+        if start.base > bounds.end:
+            # All that is left would be done again, so it is worth a second look.
+            await asyncio.sleep(_SECOND_LOOK)
+            bounds = await tools.reader.bounds(self.partition)
         if start.base > bounds.end:
             _log.error(
                 "%s: the log ends at %d, before the committed offset %d, so it was made anew or "
@@ -287,7 +243,7 @@ class PartitionWorker:
         self._workload = workload
         self._awaited = 0
         self._is_failing = False
-        self._went_back = None
+        self._lost_because = None
         self._tools.consumer.start_at(self.partition, workload.position)
         self.state = State.DRAINING if self._leaving.is_set() else State.RUNNING
         self.problem = None
@@ -298,9 +254,8 @@ class PartitionWorker:
     async def _serve(self, session: Session) -> None:
         next_commit = self._now()
         while True:
-            if self._went_back is not None:
-                self._answers.cancel()
-                raise Broken(f"The log was made anew or lost its end: {self._went_back}.")
+            if self._lost_because is not None:
+                raise Broken(f"The place in the log was lost: {self._lost_because}.")
             if self._workload.has_news or self._is_failing:
                 await self._linger(next_commit)
                 await self._commit(session)

@@ -25,6 +25,10 @@ class SpoiledBrokers:
         self._wrap = wrap
 
     @property
+    def starts_at_end(self) -> bool:
+        return self._brokers.starts_at_end
+
+    @property
     def eviction_notice(self) -> float:
         return self._brokers.eviction_notice
 

@@ -15,6 +15,14 @@ from tests.stream.workbench import GROUP, Bench, Notes, copied, running, until
 IN = TopicPartition("in", 0)
 
 
+class Closable:
+    def __init__(self) -> None:
+        self.reason: str | None = None
+
+    def closed_because(self) -> str | None:
+        return self.reason
+
+
 class Scripted:
     """Faults for the next requests of a name, in order; all else works."""
 
@@ -147,6 +155,19 @@ async def test_what_is_too_large_and_cannot_be_replaced_ends_the_engine() -> Non
 
 
 @virtual_time
+async def test_retention_that_overtakes_the_reader_is_noticed_and_passed_over() -> None:
+    bench, gate = Bench(), Closable()
+    async with running(bench, gate=gate):
+        gate.reason = "the model is away"
+        await asyncio.sleep(1)
+        bench.publish(*(b"%d" % number for number in range(10)))
+        bench.broker.log(IN).trim(7)
+        gate.reason = None
+        await until(lambda: bench.committed() == 10)
+    assert sorted(bench.output(), key=str) == [b"7", b"8", b"9"]
+
+
+@virtual_time
 async def test_a_topic_that_was_made_anew_is_read_from_its_start() -> None:
     bench = Bench()
     bench.broker.group(GROUP).committed[IN] = Committed(1000, "")
@@ -188,14 +209,6 @@ async def test_offsets_that_compaction_removed_are_passed_over() -> None:
     async with running(bench):
         await until(lambda: bench.committed() == 5)
     assert sorted(bench.output(), key=str) == [b"1", b"3"]
-
-
-class Closable:
-    def __init__(self) -> None:
-        self.reason: str | None = None
-
-    def closed_because(self) -> str | None:
-        return self.reason
 
 
 @virtual_time

@@ -11,7 +11,7 @@ from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from pipeline.local.noida import NoidaBroker
 from pipeline.settings import KafkaSettings, StreamSettings
-from pipeline.stream.brokers import Fenced, TopicPartition, Unavailable
+from pipeline.stream.brokers import Fenced, PositionLost, TopicPartition, Unavailable
 from pipeline.stream.connection import admin_client, producer_client
 from pipeline.stream.kafka.consumer import KafkaConsumer
 from pipeline.stream.records import Received
@@ -131,6 +131,19 @@ async def test_a_partition_can_be_started_again_elsewhere(source: Source) -> Non
         consumer.start_at(source.partitions[0], 3)
         again = await source.poll(consumer, 2)
     assert [record.offset for record in again] == [3, 4]
+
+
+async def test_a_place_that_the_log_does_not_have_is_lost_and_never_exchanged_for_another(
+    source: Source,
+) -> None:
+    async with producer_client(source.settings) as producer:
+        await producer.send_and_wait(source.topic, b"v", partition=0)
+    async with source.consumer() as consumer:
+        consumer.start_at(source.partitions[0], 100)
+        with pytest.raises(PositionLost, match="no offset 100"):
+            await source.poll(consumer, 1)
+        consumer.start_at(source.partitions[0], 0)
+        assert [record.value for record in await source.poll(consumer, 1)] == [b"v"]
 
 
 async def test_what_is_not_assigned_cannot_be_started(source: Source) -> None:

@@ -102,7 +102,7 @@ async def test_while_it_drains_nothing_new_is_started() -> None:
 
 @virtual_time
 async def test_a_process_that_was_frozen_and_replaced_publishes_nothing() -> None:
-    bench, notes = Bench(), Notes()
+    bench, notes, others = Bench(), Notes(), Notes()
     one = bench.engine(observer=notes).start()
     await until(lambda: one.engine.status().is_ready)
     held = bench.handler.hold(b"a")
@@ -110,7 +110,7 @@ async def test_a_process_that_was_frozen_and_replaced_publishes_nothing() -> Non
     await until(lambda: bench.handler.running == 1)
     one.brokers.link.freeze()
     held.set()
-    two = bench.engine(process="two").start()
+    two = bench.engine(process="two", observer=others).start()
     await until(lambda: bench.output() == [b"a"])
     one.brokers.link.thaw()
     await until(lambda: bench.broker.group(GROUP).generation == 3)
@@ -120,6 +120,8 @@ async def test_a_process_that_was_frozen_and_replaced_publishes_nothing() -> Non
     await asyncio.sleep(5)
     assert bench.output() == [b"a", b"b"]
     assert notes.failed == {"fenced": 1}
+    # It waited to hear that it was taken for dead, instead of fencing the new owner.
+    assert others.failed == {}
     await one.stop()
     await two.stop()
 

@@ -12,7 +12,7 @@ from pipeline.stream.engine import Engine
 from pipeline.stream.intake import IntakeGate
 from pipeline.stream.observer import NoObserver
 from pipeline.stream.records import End, Outcome, Outgoing, Received
-from pipeline.stream.worker import Rescue
+from pipeline.stream.tools import Rescue
 from pipeline.testing import Faults, MemoryBroker, MemoryBrokers
 
 GROUP = "pipeline.stage"

@@ -36,6 +36,11 @@ class KafkaBrokers:
         self._delivery = delivery
 
     @property
+    def starts_at_end(self) -> bool:
+        """By the group's reset policy."""
+        return self._kafka.auto_offset_reset == "latest"
+
+    @property
     def eviction_notice(self) -> float:
         """The next heartbeat tells; half an interval is for its way."""
         return 1.5 * self._kafka.heartbeat_interval

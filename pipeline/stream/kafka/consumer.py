@@ -9,7 +9,13 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaConnectionError, KafkaError
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaConnectionError,
+    KafkaError,
+    OffsetOutOfRangeError,
+)
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 
 from pipeline.settings import KafkaSettings, StreamSettings
@@ -17,6 +23,7 @@ from pipeline.stream.brokers import (
     BrokerError,
     Committed,
     Fenced,
+    PositionLost,
     RebalanceListener,
     TopicPartition,
     Unavailable,
@@ -29,8 +36,6 @@ _log = logging.getLogger(__name__)
 
 REBALANCE_MARGIN = 10.0
 """Seconds that a member has after its drain budget to commit and to join again."""
-_POSITION_LIMIT = 30.0
-"""Seconds to find out where a group without a commit starts."""
 _LEAVE_LIMIT = 10.0
 """Seconds to leave the group, after which the brokers find out by themselves."""
 _RETRY = 0.5
@@ -77,7 +82,8 @@ class KafkaConsumer:
             enable_auto_commit=False,
             # Events of a transaction that was aborted never happened.
             isolation_level="read_committed",
-            auto_offset_reset=kafka.auto_offset_reset,
+            # Left to itself it would go to another place in the log, and nobody would know.
+            auto_offset_reset="none",
             session_timeout_ms=_milliseconds(kafka.session_timeout),
             heartbeat_interval_ms=_milliseconds(kafka.heartbeat_interval),
             max_poll_interval_ms=_milliseconds(kafka.max_poll_interval),
@@ -117,6 +123,9 @@ class KafkaConsumer:
             except UnicodeDecodeError as error:
                 _log.warning("%s: a header's name is not UTF-8: %s", self._topics[0], error)
                 return await self._poll_leniently(asked, records)
+        except OffsetOutOfRangeError as error:
+            [(partition, offset)] = error.args[0].items()
+            raise PositionLost(TopicPartition(*partition), offset) from error
         except KafkaError as error:
             if not error.retriable:
                 raise _refused(self._topics, error) from error
@@ -145,17 +154,6 @@ class KafkaConsumer:
             raise Fenced(f"{partition} is not assigned any more.") from None
         self._paused.discard(itself)
         self._next[itself] = offset
-
-    async def initial_position(self, partition: TopicPartition) -> int:
-        """The position that aiokafka takes by itself where nothing was committed."""
-        try:
-            async with asyncio.timeout(_POSITION_LIMIT):
-                position: int = await self._client.position(KafkaPartition(*partition))
-        except IllegalStateError:
-            raise Fenced(f"{partition} is not assigned any more.") from None
-        except (KafkaError, TimeoutError) as error:
-            raise Unavailable(f"No start position for {partition} ({error!r}).") from error
-        return position
 
     async def commit(self, partition: TopicPartition, committed: Committed) -> None:
         """Commit an offset as a member of the group.

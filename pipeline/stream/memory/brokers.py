@@ -47,6 +47,11 @@ class MemoryBrokers:
         self._transaction_timeout = transaction_timeout
 
     @property
+    def starts_at_end(self) -> bool:
+        """It starts at the beginning."""
+        return False
+
+    @property
     def eviction_notice(self) -> float:
         """A member hears of it with its next heartbeat."""
         return self._session_timeout / 2

@@ -9,6 +9,7 @@ from functools import partial
 from pipeline.stream.brokers import (
     Committed,
     Fenced,
+    PositionLost,
     RebalanceListener,
     TopicPartition,
 )
@@ -113,10 +114,6 @@ class MemoryConsumer:
         self._positions[partition] = offset
         self._changed.set()
 
-    async def initial_position(self, partition: TopicPartition) -> int:
-        """The first record there is."""
-        return self._broker.bounds(partition).begin
-
     async def position(self, partition: TopicPartition) -> int | None:
         """The offset that is read next."""
         return self._positions.get(partition)
@@ -165,10 +162,9 @@ class MemoryConsumer:
         fetched = {}
         for partition, position in wanted.items():
             log = self._broker.log(partition)
-            begin = max(position, log.bounds.begin)
-            if begin > log.bounds.end:
-                begin = log.bounds.begin
-            entries, after = log.read(begin, records)
+            if not log.bounds.begin <= position <= log.bounds.end:
+                raise PositionLost(partition, position)
+            entries, after = log.read(position, records)
             fetched[partition] = (entries, after)
             records -= len(entries)
             if records == 0:
