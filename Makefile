@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 TOOLS := .tools/.ready
 
-.PHONY: demo test check format schemas lock clean
+.PHONY: demo test check faults faults-short format schemas lock clean
 
 demo: $(READY)  ## tickets, invoices and images through the whole pipeline, on this machine alone
 	@$(BIN)/pipeline demo
@@ -19,6 +19,12 @@ check: $(READY) $(TOOLS)  ## formatter, linter, types, import directions, schema
 	@$(BIN)/mypy --python-executable .tools/bin/python --package deploy
 	@$(BIN)/lint-imports
 	@$(BIN)/pipeline schemas --check
+
+faults: $(READY)  ## replicas, brokers and API die under load for ten minutes; then an audit (Java 17+, mvn)
+	@$(BIN)/python -m tests.faults
+
+faults-short: $(READY)  ## the same for a minute
+	@$(BIN)/python -m tests.faults --short
 
 format: $(READY)  ## let the tools fix what they can
 	@$(BIN)/ruff check --fix-only --quiet .

@@ -1,0 +1,1 @@
+"""Fault runs on Apache Kafka: what must survive, made to happen, and audited."""

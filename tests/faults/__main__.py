@@ -1,0 +1,132 @@
+"""`python -m tests.faults`: what must survive, on an Apache Kafka that is started for it.
+
+soak           replicas, brokers and API are ended, frozen, restarted and cut off under load
+rebalance      replicas come and go while calls take two seconds
+head-of-line   one call of a minute while thousands pass it, then a crash
+
+Each prints a table, and one JSON object as the last line, and exits 0 only if all that is promised
+was kept. Answers and prices are simulated.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import PipelineError
+from pipeline.local.apache import ApacheKafka
+from tests.faults.head_of_line import HeadOfLine, run_head_of_line
+from tests.faults.rebalance import Rebalance, run_rebalance
+from tests.faults.report import Result
+from tests.faults.soak import SABOTAGE, Soak, run_soak
+
+FULL = Soak(
+    seconds=600,
+    events=24_000,
+    partitions=12,
+    replicas=3,
+    kills=30,
+    broker_kills=30,
+    outages=2,
+    outage_seconds=60,
+    together=3,
+    seed=1,
+)
+SHORT = Soak(
+    seconds=40,
+    events=1_600,
+    partitions=6,
+    replicas=2,
+    kills=2,
+    broker_kills=2,
+    outages=1,
+    outage_seconds=5,
+    together=1,
+    seed=1,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a scenario.
+
+    Returns:
+        The exit code: 0 if everything was kept; with a sabotage, if just that was noticed.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        result = asyncio.run(_run(options))
+    except PipelineError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    told = result.as_json()
+    is_good = result.ok
+    if options.sabotage is not None:
+        is_good = _is_noticed(options.sabotage, told)
+        told = {**told, "sabotage": options.sabotage, "sabotage_noticed": is_good}
+    sys.stdout.write("\n".join(result.lines()) + "\n" + json.dumps(told) + "\n")
+    return 0 if is_good else 1
+
+
+async def _run(options: argparse.Namespace) -> Result:
+    async with ApacheKafka(nodes=options.nodes) as broker:
+        match options.scenario:
+            case "soak":
+                return await run_soak(_soak(options), broker, _tell, keep=options.keep)
+            case "rebalance":
+                rebalance = Rebalance(seed=options.seed)
+                return await run_rebalance(rebalance, broker, _tell, keep=options.keep)
+            case _:
+                head_of_line = HeadOfLine(seed=options.seed)
+                return await run_head_of_line(head_of_line, broker, _tell, keep=options.keep)
+
+
+def _soak(options: argparse.Namespace) -> Soak:
+    soak = replace(SHORT if options.short else FULL, seed=options.seed, sabotage=options.sabotage)
+    given: dict[str, Any] = {
+        name: value
+        for name in ("seconds", "events", "replicas", "kills", "broker_kills", "outages")
+        if (value := getattr(options, name)) is not None
+    }
+    return replace(soak, **given)
+
+
+def _is_noticed(sabotage: str, told: dict[str, Any]) -> bool:
+    """Whether the audit found the one event that was spoilt, and no other."""
+    found = {what: told[what] for what in ("lost", "duplicated", "out_of_order", "dead_letters")}
+    return found == {**dict.fromkeys(found, 0), SABOTAGE[sabotage]: 1}
+
+
+def _tell(sentence: str) -> None:
+    sys.stderr.write(f"{sentence}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.faults",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "scenario", nargs="?", choices=("soak", "rebalance", "head-of-line"), default="soak"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of the faults and the events")
+    parser.add_argument("--nodes", type=int, choices=(1, 3), default=3, help="brokers")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="for logs and the timeline")
+    soak = parser.add_argument_group("soak")
+    soak.add_argument("--short", action="store_true", help="a minute or two instead of ten")
+    soak.add_argument("--seconds", type=float, help="how long events come and faults happen")
+    soak.add_argument("--events", type=int, help="at least; the rate follows from the seconds")
+    soak.add_argument("--replicas", type=int, help="processes of the pipeline")
+    soak.add_argument("--kills", type=int, help="of each kind: kill -9, SIGTERM, SIGSTOP")
+    soak.add_argument("--broker-kills", type=int, help="half of them clean")
+    soak.add_argument("--outages", type=int, help="of the API")
+    soak.add_argument("--sabotage", choices=sorted(SABOTAGE), help="see that the audit notices")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""From what a run left behind to what it came to."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import orjson
+
+from tests.faults.audit import audit
+from tests.faults.evidence import collect
+from tests.faults.exposure import Fault, exposures, repetitions
+from tests.faults.report import Result
+from tests.faults.world import World
+
+
+async def conclude(
+    scenario: str,
+    world: World,
+    faults: Sequence[Fault],
+    *,
+    drained: bool,
+    setting: dict[str, object],
+    complaints: Sequence[str] = (),
+    notes: dict[str, object] | None = None,
+) -> Result:
+    """Read what is on the topics and in the API's ledger, and judge it."""
+    evidence = await asyncio.to_thread(collect, world.servers, world.topics)
+    calls = await world.api.paid()
+    exposed = exposures(faults, calls, evidence.written)
+    timeline = {
+        "faults": [asdict(fault) for fault in faults],
+        "calls": [asdict(call) for call in calls],
+        "written": [[*what, when] for what, when in evidence.written.items()],
+    }
+    (world.directory / "timeline.json").write_bytes(orjson.dumps(timeline))
+    return Result(
+        scenario=scenario,
+        setting=setting,
+        findings=audit(evidence.published, evidence.escalations, evidence.ended),
+        calls=repetitions(calls, exposed),
+        exposures=exposed,
+        aborted=evidence.aborted,
+        drained=drained,
+        delivery=sorted({mode for replica in world.replicas for mode in replica.deliveries}),
+        unasked=[end for replica in world.replicas for end in replica.unasked],
+        late_ends=sum(replica.late_ends for replica in world.replicas),
+        open_transactions=evidence.open_transactions,
+        complaints=complaints,
+        notes=notes or {},
+    )

@@ -1,0 +1,181 @@
+"""How many calls faults may have cost: what was in flight and uncommitted at each of them. Pure.
+
+A call that was paid is repeated if its outcome was not committed when the process that made it
+lost the partition. So the bound on repeated calls is not a guess: each call is known with its
+event, its caller and its beginning (from the simulated API), and each outcome with the moment it
+was written in the transaction that was committed (its record's timestamp).
+
+For a process that is killed at T this is exact. An outcome that was written before T and is
+visible was in a transaction that the killed process had ended. One that was written after T was
+written by somebody else, who had to ask again unless he had the answer.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What was done."""
+
+    KILL = "kill -9"
+    TERM = "SIGTERM"
+    STOP = "SIGSTOP"
+    BROKER_KILL = "broker kill -9"
+    BROKER_STOP = "broker restart"
+    LEADERS = "leader move"
+    OUTAGE = "API outage"
+
+
+PROCESS_KINDS = (Kind.KILL, Kind.TERM, Kind.STOP)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a call asks: an event, and one of the models with its way of being asked.
+
+    Args:
+        event: The event's id.
+        tier: Which hop of its way it is.
+        digest: Of the request's content.
+    """
+
+    event: str
+    tier: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that was paid, times in seconds of the wall clock."""
+
+    question: Question
+    caller: str
+    began: float
+    ended: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that was done, times in seconds of the wall clock.
+
+    Args:
+        kind: What.
+        target: To whom: a replica or a node.
+        caller: Whose calls it endangers; None for those of all.
+        at: From when on what is not committed may have to be asked again: the kill, the
+            freezing, the end of a process that was asked to end. What a process had sent by
+            then may reach the API later, and counts.
+        woke: When a frozen process went on.
+        told: When it must have learned that it had been taken for dead.
+    """
+
+    kind: Kind
+    target: str
+    caller: str | None
+    at: float
+    woke: float | None = None
+    told: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """What one fault endangered.
+
+    Args:
+        fault: Which.
+        uncommitted: Calls that had begun and whose outcome was not committed.
+        in_vain: Calls that a frozen process began after it woke, before it could know.
+    """
+
+    fault: Fault
+    uncommitted: frozenset[Call]
+    in_vain: frozenset[Call]
+
+    @property
+    def calls(self) -> frozenset[Call]:
+        """All of them."""
+        return self.uncommitted | self.in_vain
+
+
+@dataclass(frozen=True, slots=True)
+class Repetitions:
+    """Calls that were paid more than once, and what explains them.
+
+    Args:
+        made: Calls that were paid.
+        repeated: Those beyond the first for the same question.
+        bound: The sum over all kills of processes of what was in flight and uncommitted.
+        unexplained: Questions that were asked more often than faults endangered their calls.
+    """
+
+    made: int
+    repeated: int
+    bound: int
+    unexplained: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no more was paid than what the faults account for."""
+        return self.repeated <= self.bound and not self.unexplained
+
+
+def exposures(
+    faults: Iterable[Fault], calls: Sequence[Call], written: Mapping[tuple[str, str], float]
+) -> list[Exposure]:
+    """What each fault endangered.
+
+    Args:
+        faults: Those that were done.
+        calls: Those that were paid.
+        written: By event and tier, when the outcome that was committed was written.
+    """
+    by_caller: dict[str, list[Call]] = defaultdict(list)
+    for call in calls:
+        by_caller[call.caller].append(call)
+    found = []
+    for fault in faults:
+        own = calls if fault.caller is None else by_caller[fault.caller]
+        before = fault.at if fault.caller is None else fault.woke or float("inf")
+        uncommitted = frozenset(
+            call
+            for call in own
+            if call.began < before
+            and written.get((call.question.event, call.question.tier), float("inf")) > fault.at
+        )
+        in_vain = frozenset[Call]()
+        if fault.woke is not None and fault.told is not None:
+            in_vain = frozenset(call for call in own if fault.woke <= call.began <= fault.told)
+        found.append(Exposure(fault, uncommitted, in_vain))
+    return found
+
+
+def repetitions(calls: Sequence[Call], exposed: Iterable[Exposure]) -> Repetitions:
+    """Count what was paid more than once, and hold it against what was endangered.
+
+    Only kills of processes count for the bound; a broker's end endangers calls, too, but
+    explains single repetitions only.
+    """
+    by_question: dict[Question, list[Call]] = defaultdict(list)
+    for call in calls:
+        by_question[call.question].append(call)
+    endangered: set[Call] = set()
+    bound = 0
+    for exposure in exposed:
+        endangered |= exposure.calls
+        if exposure.fault.kind in PROCESS_KINDS:
+            bound += len(exposure.calls)
+    again = {question: asked for question, asked in by_question.items() if len(asked) > 1}
+    return Repetitions(
+        made=len(calls),
+        repeated=sum(len(asked) - 1 for asked in again.values()),
+        bound=bound,
+        unexplained=tuple(
+            sorted(
+                f"{question.event} ({question.tier})"
+                for question, asked in again.items()
+                if len(endangered.intersection(asked)) < len(asked) - 1
+            )
+        ),
+    )

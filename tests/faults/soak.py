@@ -1,0 +1,172 @@
+"""The fault run: load, and everything that can go wrong, for a while; then the audit."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from pipeline.local.broker import LocalBroker
+from tests.faults.cluster import Cluster
+from tests.faults.conclusion import conclude
+from tests.faults.events import Event, make_events
+from tests.faults.injector import Injector
+from tests.faults.plan import Wish, make_plan
+from tests.faults.reading import options, read_all
+from tests.faults.report import Result
+from tests.faults.world import SESSION_TIMEOUT, World, make_world
+
+_KEYS = 500
+_LATENCY = {"median": 0.2, "sigma": 0.3, "tail": 0.02, "tail_factor": 10.0}
+"""Seconds; one call in fifty takes two seconds or more."""
+_TRANSACTION_TIMEOUT = 15.0
+_JOINED_WITHIN = 60.0
+_SETTLED_WITHIN = 2 * _TRANSACTION_TIMEOUT
+
+SABOTAGE = {"duplicate": "duplicated", "lose": "lost"}
+"""What can be done wrong on purpose, and what the audit must call it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Soak:
+    """How a fault run is set up.
+
+    Args:
+        seconds: How long events come and faults happen.
+        events: How many at least, at a steady rate, until the last fault is over.
+        partitions: Of each topic.
+        replicas: Processes of the pipeline.
+        kills: Of each kind: kill -9, SIGTERM, SIGSTOP.
+        broker_kills: Ends of brokers, half of them clean.
+        outages: Of the API.
+        outage_seconds: Of each.
+        together: Moments at which everything happens at once.
+        seed: Of plan and events.
+        drained_within: Seconds that the backlog may take after the last fault.
+        sabotage: One of `SABOTAGE`, to see that the audit notices.
+    """
+
+    seconds: float
+    events: int
+    partitions: int
+    replicas: int
+    kills: int
+    broker_kills: int
+    outages: int
+    outage_seconds: float
+    together: int
+    seed: int
+    drained_within: float = 240.0
+    sabotage: str | None = None
+
+    def wish(self, nodes: int) -> Wish:
+        """For the plan."""
+        return Wish(
+            seconds=self.seconds,
+            replicas=self.replicas,
+            nodes=nodes,
+            kills=self.kills,
+            broker_kills=self.broker_kills,
+            outages=self.outages,
+            outage_seconds=self.outage_seconds,
+            freeze_seconds=SESSION_TIMEOUT + 2.0,
+            together=self.together,
+        )
+
+
+async def run_soak(
+    soak: Soak, broker: LocalBroker, tell: Callable[[str], None], *, keep: Path | None = None
+) -> Result:
+    """Run it on brokers that run.
+
+    Args:
+        soak: How it is set up.
+        broker: The brokers.
+        tell: Told in sentences what goes on.
+        keep: See `make_world`.
+    """
+    settings = {"PIPELINE_STREAM__TRANSACTION_TIMEOUT": str(_TRANSACTION_TIMEOUT)}
+    async with make_world(
+        broker,
+        replicas=soak.replicas,
+        partitions=soak.partitions,
+        settings=settings,
+        keep=keep,
+    ) as world:
+        await world.api.take(**_LATENCY)
+        events = make_events(keys=_KEYS, seed=soak.seed)
+        if soak.sabotage == "lose":
+            await world.publisher.publish(islice(events, 1))
+            await asyncio.to_thread(_skip_first, world)
+        cluster = Cluster(broker)
+        injector = Injector(world.replicas, cluster, world.api, tell)
+        await _under_load(soak, world, injector, cluster, events)
+        tell("faults are over, waiting until everything is committed")
+        drained = await world.drained(soak.drained_within)
+        await world.stop_replicas()
+        await world.settled(_SETTLED_WITHIN)
+        if soak.sabotage == "duplicate":
+            await asyncio.to_thread(_copy_one, world)
+        return await conclude(
+            "fault run" if soak.sabotage is None else f"fault run, sabotaged: {soak.sabotage}",
+            world,
+            injector.done,
+            drained=drained,
+            setting={
+                "broker": broker.name,
+                "nodes": len(broker.nodes),
+                "replicas": soak.replicas,
+                "partitions": soak.partitions,
+                "seconds": soak.seconds,
+                "seed": soak.seed,
+            },
+            notes={"leaderships_moved": cluster.leaders_moved},
+        )
+
+
+async def _under_load(
+    soak: Soak,
+    world: World,
+    injector: Injector,
+    cluster: Cluster,
+    events: Iterator[Event],
+) -> None:
+    for replica in world.replicas:
+        replica.start()
+    for replica in world.replicas:
+        await replica.joined(_JOINED_WITHIN)
+    async with asyncio.TaskGroup() as group:
+        watchers = [group.create_task(replica.watch()) for replica in world.replicas]
+        rate = soak.events / soak.seconds
+        over = asyncio.Event()
+
+        def enough() -> bool:
+            return over.is_set() and world.publisher.published >= soak.events
+
+        publishing = group.create_task(world.publisher.publish(events, rate=rate, enough=enough))
+        await injector.run(make_plan(soak.wish(cluster.size), soak.seed))
+        over.set()
+        await publishing
+        for watcher in watchers:
+            watcher.cancel()
+
+
+def _skip_first(world: World) -> None:
+    """Lose an event: move the group's offset past the only one there is."""
+    [record] = read_all(world.servers, [world.topics.raw])
+    group = {"group.id": world.topics.group("tickets"), "enable.auto.commit": False}
+    with closing(Consumer(options(world.servers, group))) as consumer:
+        after = TopicPartition(record.topic, record.partition, record.offset + 1)
+        consumer.commit(offsets=[after], asynchronous=False)
+
+
+def _copy_one(world: World) -> None:
+    """Duplicate an event: publish a record of its result once more."""
+    enriched, *_ = world.topics.ends
+    record = read_all(world.servers, [enriched])[0]
+    producer = Producer(options(world.servers))
+    producer.produce(enriched, key=record.key, value=record.value, partition=record.partition)
+    producer.flush()

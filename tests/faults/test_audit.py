@@ -1,0 +1,107 @@
+"""The audit notices each thing that can go wrong, and nothing where all is well."""
+
+from tests.faults.audit import End, Ended, Published, audit
+
+
+def sent(*events: str, key: str = "k") -> list[Published]:
+    return [Published(event, key, 0, offset) for offset, event in enumerate(events)]
+
+
+def came(
+    *events: str,
+    end: End = End.ENRICHED,
+    escalated: bool = False,
+    key: str = "k",
+    partition: int = 0,
+    first: int = 0,
+) -> list[Ended]:
+    return [
+        Ended(event, end, escalated, key, partition, offset)
+        for offset, event in enumerate(events, first)
+    ]
+
+
+def test_nothing_is_found_where_each_event_came_out_once_and_in_order() -> None:
+    findings = audit(sent("a", "b", "c"), [], came("a", "b", "c"))
+    assert findings.ok
+    assert findings.ends == {"enriched": 3}
+
+
+def test_a_run_without_events_proves_nothing() -> None:
+    assert not audit([], [], []).ok
+
+
+def test_an_event_that_ended_nowhere_is_lost() -> None:
+    findings = audit(sent("a", "b", "c"), [], came("a", "c"))
+    assert findings.lost == ("b",)
+    assert not findings.ok
+
+
+def test_an_event_that_was_escalated_and_then_ended_nowhere_is_lost() -> None:
+    assert audit(sent("a", "b"), ["b"], came("a")).lost == ("b",)
+
+
+def test_an_event_that_ended_twice_is_duplicated() -> None:
+    findings = audit(sent("a", "b"), [], came("a", "b", "b"))
+    assert findings.duplicated == ("b",)
+    assert not findings.ok
+
+
+def test_two_different_ends_of_one_event_are_a_duplicate() -> None:
+    ended = [*came("a", "b"), *came("a", end=End.REVIEW, escalated=True)]
+    assert audit(sent("a", "b"), ["a"], ended).duplicated == ("a",)
+
+
+def test_an_event_that_was_escalated_twice_is_duplicated() -> None:
+    findings = audit(sent("a"), ["a", "a"], came("a", escalated=True))
+    assert findings.duplicated == ("a",)
+
+
+def test_an_event_that_came_out_before_an_earlier_one_of_its_key_is_out_of_order() -> None:
+    findings = audit(sent("a", "b", "c"), [], came("b", "a", "c"))
+    assert findings.out_of_order == ("a",)
+    assert not findings.ok
+
+
+def test_events_of_different_keys_have_no_order() -> None:
+    published = [Published("a", "k", 0, 0), Published("b", "l", 0, 1)]
+    ended = [Ended("b", End.ENRICHED, False, "l", 0, 0), Ended("a", End.ENRICHED, False, "k", 0, 1)]
+    assert audit(published, [], ended).ok
+
+
+def test_an_escalated_event_may_come_out_after_a_later_one_of_its_key() -> None:
+    ended = [*came("b", "c"), *came("a", escalated=True, first=2)]
+    assert audit(sent("a", "b", "c"), ["a"], ended).ok
+
+
+def test_order_is_that_of_the_output_partition_not_of_reading() -> None:
+    assert audit(sent("a", "b"), [], list(reversed(came("a", "b")))).ok
+
+
+def test_a_key_that_comes_out_on_two_partitions_has_lost_its_order() -> None:
+    ended = [*came("a"), *came("b", partition=1)]
+    assert audit(sent("a", "b"), [], ended).out_of_order == ("b",)
+
+
+def test_a_dead_letter_is_a_fault_for_no_event_was_at_fault() -> None:
+    ended = [*came("a"), *came("b", end=End.DEAD_LETTER)]
+    findings = audit(sent("a", "b"), [], ended)
+    assert findings.dead_lettered == ("b",)
+    assert findings.lost == ()
+    assert not findings.ok
+
+
+def test_a_record_of_no_published_event_is_foreign() -> None:
+    findings = audit(sent("a"), ["x"], came("a", "y"))
+    assert findings.foreign == ("x", "y")
+    assert not findings.ok
+
+
+def test_a_record_with_another_key_than_its_event_is_foreign() -> None:
+    assert audit(sent("a"), [], came("a", key="other")).foreign == ("a",)
+
+
+def test_a_publisher_that_repeats_itself_spoils_the_run() -> None:
+    findings = audit(sent("a", "a"), [], came("a"))
+    assert findings.published_twice == ("a",)
+    assert not findings.ok

@@ -1,0 +1,73 @@
+"""A plan has what was wished for, and is the same for the same seed."""
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.faults.exposure import PROCESS_KINDS, Kind
+from tests.faults.plan import Wish, make_plan
+
+wishes = st.builds(
+    Wish,
+    seconds=st.floats(30, 900),
+    replicas=st.integers(1, 4),
+    nodes=st.sampled_from([1, 3]),
+    kills=st.integers(0, 30),
+    broker_kills=st.integers(0, 30),
+    outages=st.integers(0, 3),
+    outage_seconds=st.just(5.0),
+    freeze_seconds=st.just(8.0),
+    together=st.integers(0, 3),
+)
+
+
+@given(wishes, st.integers(0, 9))
+def test_a_plan_has_as_many_faults_of_each_kind_as_were_wished_for(wish: Wish, seed: int) -> None:
+    kinds = Counter(fault.kind for lane in make_plan(wish, seed) for fault in lane)
+    assert all(kinds[kind] == wish.kills for kind in PROCESS_KINDS)
+    assert kinds[Kind.BROKER_KILL] + kinds[Kind.BROKER_STOP] == wish.broker_kills
+    assert kinds[Kind.OUTAGE] == wish.outages
+
+
+@given(wishes, st.integers(0, 9))
+def test_a_lane_is_in_order_and_within_the_run(wish: Wish, seed: int) -> None:
+    for lane in make_plan(wish, seed):
+        times = [fault.at for fault in lane]
+        assert times == sorted(times)
+        assert all(0 < at <= wish.seconds for at in times)
+
+
+@given(wishes, st.integers(0, 9))
+def test_the_same_seed_makes_the_same_plan(wish: Wish, seed: int) -> None:
+    assert make_plan(wish, seed) == make_plan(wish, seed)
+
+
+def test_at_a_common_moment_every_lane_has_a_fault() -> None:
+    wish = Wish(
+        seconds=100,
+        replicas=3,
+        nodes=3,
+        kills=6,
+        broker_kills=5,
+        outages=1,
+        outage_seconds=10,
+        freeze_seconds=8,
+        together=1,
+    )
+    assert all(50.0 in {fault.at for fault in lane} for lane in make_plan(wish, seed=1))
+
+
+def test_faults_of_processes_are_spread_over_all_replicas() -> None:
+    wish = Wish(
+        seconds=600,
+        replicas=3,
+        nodes=3,
+        kills=30,
+        broker_kills=0,
+        outages=0,
+        outage_seconds=0,
+        freeze_seconds=8,
+    )
+    first, second, third, *_ = make_plan(wish, seed=1)
+    assert len(first) == len(second) == len(third) == 30

@@ -1,0 +1,132 @@
+"""Brokers, simulated API and replicas of one run, put together."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from confluent_kafka.cimpl import NewTopic
+
+from pipeline.local.api import SimulatedApiProcess
+from pipeline.local.broker import LocalBroker
+from pipeline.local.environment import kafka_variables
+from tests.faults.api import Api
+from tests.faults.evidence import Topics, after_last
+from tests.faults.publisher import Publisher
+from tests.faults.reading import admin, committed_offsets, ends, open_transactions, read_all
+from tests.faults.replicas import Replica
+from tests.faults.waiting import until
+
+SESSION_TIMEOUT = 6.0
+HEARTBEAT_INTERVAL = 1.0
+STAGES = ("tickets", "escalations")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a scenario works with."""
+
+    broker: LocalBroker
+    topics: Topics
+    partitions: int
+    api: Api
+    publisher: Publisher
+    replicas: tuple[Replica, ...]
+    directory: Path
+
+    @property
+    def servers(self) -> str:
+        """host:port of all nodes."""
+        return self.broker.bootstrap_servers
+
+    async def drained(self, within: float) -> bool:
+        """Wait until everything that was published is committed, by the brokers' own account.
+
+        Returns:
+            Whether that came about in time.
+        """
+        return await until(self._is_drained, within)
+
+    async def settled(self, within: float) -> bool:
+        """Wait until no transaction is open.
+
+        Returns:
+            Whether that came about in time.
+        """
+        return await until(lambda: not open_transactions(self.servers, self.topics.outputs), within)
+
+    async def stop_replicas(self) -> None:
+        """SIGTERM for all, and wait for their ends."""
+        async with asyncio.TaskGroup() as group:
+            for replica in self.replicas:
+                group.create_task(replica.stop())
+
+    def _is_drained(self) -> bool:
+        published = ends(self.servers, self.topics.raw)
+        if not self._is_committed("tickets", self.topics.raw, published):
+            return False
+        escalated = after_last(read_all(self.servers, [self.topics.escalations]), self.partitions)
+        return self._is_committed("escalations", self.topics.escalations, escalated)
+
+    def _is_committed(self, stage: str, topic: str, wanted: Sequence[int]) -> bool:
+        group = self.topics.group(stage)
+        committed = committed_offsets(self.servers, group, topic, self.partitions)
+        return all(done >= end for done, end in zip(committed, wanted, strict=True) if end)
+
+
+@asynccontextmanager
+async def make_world(
+    broker: LocalBroker,
+    *,
+    replicas: int,
+    partitions: int,
+    prefix: str = "",
+    settings: Mapping[str, str] | None = None,
+    keep: Path | None = None,
+) -> AsyncIterator[World]:
+    """Make the topics and start the simulated API; replicas are started by the scenario.
+
+    Args:
+        broker: Running brokers.
+        replicas: How many there shall be.
+        partitions: Of each topic.
+        prefix: Before every topic and group.
+        settings: More variables for the replicas.
+        keep: Where the replicas' logs go, and what was found; a folder that is removed if None.
+    """
+    topics = Topics(prefix)
+    async with AsyncExitStack() as stack:
+        if keep is None:
+            keep = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="haiku-faults-")))
+        keep = keep.absolute()
+        keep.mkdir(parents=True, exist_ok=True)
+        process = await stack.enter_async_context(SimulatedApiProcess())
+        api = await stack.enter_async_context(Api(process.base_url))
+        await asyncio.to_thread(_make_topics, broker, topics, partitions)
+        environment = {
+            **kafka_variables(broker.settings),
+            "ANTHROPIC_BASE_URL": process.base_url,
+            "PIPELINE_TOPICS__PREFIX": prefix,
+            "PIPELINE_KAFKA__GROUP_PREFIX": f"{prefix}pipeline.",
+            "PIPELINE_KAFKA__SESSION_TIMEOUT": str(SESSION_TIMEOUT),
+            "PIPELINE_KAFKA__HEARTBEAT_INTERVAL": str(HEARTBEAT_INTERVAL),
+            "PIPELINE_CLAUDE__BACKOFF_MAX": "5",
+            "PIPELINE_LOG__FORMAT": "json",
+            **(settings or {}),
+        }
+        processes = tuple(Replica(n, STAGES, environment, keep) for n in range(replicas))
+        publisher = Publisher(broker.bootstrap_servers, topics.raw)
+        world = World(broker, topics, partitions, api, publisher, processes, keep)
+        try:
+            yield world
+        finally:
+            await world.stop_replicas()
+
+
+def _make_topics(broker: LocalBroker, topics: Topics, partitions: int) -> None:
+    client = admin(broker.bootstrap_servers)
+    wanted = [NewTopic(name, partitions, min(3, len(broker.nodes))) for name in topics.all]
+    for made in client.create_topics(wanted).values():
+        made.result()
