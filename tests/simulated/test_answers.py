@@ -77,7 +77,7 @@ contents = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(schemas, contents, st.sampled_from([HAIKU_SKILL, SONNET_SKILL]))
 def test_any_answer_to_any_schema_is_valid(
     schema: dict[str, object], content: str, skill: Skill

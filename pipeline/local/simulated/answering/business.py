@@ -63,17 +63,17 @@ def find_in_document(ask: Ask, document: Document) -> Found | None:
 
 
 def _finder(ask: Ask) -> _Finder | None:
+    if ask.kind != "string":
+        return _amount if _IS_AMOUNT.search(ask.words) else None
     if ask.schema.get("format") == "date" or _IS_DATE.search(ask.words):
         return _date
     if " currency " in ask.words:
         return _currency
-    if ask.kind == "string":
-        if _IS_IDENTIFIER.search(ask.words):
-            return _identifier
-        if _role(_PARTIES, ask.words) is not None:
-            return _party
-    speaks_of_money = ask.kind != "string" or _speaks_of_money(ask)
-    return _amount if _IS_AMOUNT.search(ask.words) and speaks_of_money else None
+    if _IS_IDENTIFIER.search(ask.words):
+        return _identifier
+    if _role(_PARTIES, ask.words) is not None:
+        return _party
+    return _amount if _IS_AMOUNT.search(ask.words) and _speaks_of_money(ask) else None
 
 
 def _currency(ask: Ask, document: Document) -> Found:  # noqa: ARG001 - a finder takes both
@@ -100,7 +100,7 @@ def position_value(ask: Ask, position: Position) -> Any:  # noqa: ANN401 - text 
     """The value of a property of a position."""
     role = _role(_POSITION_PARTS, ask.words)
     if role is None:
-        return position.description or None
+        return position.description if ask.kind == "string" and position.description else None
     number: Number | None = getattr(position, role)
     if number is None:
         return None

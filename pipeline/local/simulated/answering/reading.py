@@ -14,6 +14,7 @@ from pipeline.local.simulated.answering.lists import list_texts
 from pipeline.local.simulated.answering.plan import Plan
 from pipeline.local.simulated.answering.sentences import quote, speaks_to_the_model
 from pipeline.local.simulated.answering.skill import Skill
+from pipeline.local.simulated.answering.tables import Position
 
 _RUNNER_UP = re.compile(r" (?:runner|second|alternative|next best|other (?:label|choice)) ?")
 _CONFIDENCE = re.compile(r" (?:confidence|certainty|probability|likelihood|sureness) ")
@@ -25,6 +26,7 @@ _IDENTITY = re.compile(r" (?:id|index|key|item|number|n) $")
 _EMPTY: Mapping[str, Any] = {
     "string": "", "number": 0, "integer": 0, "boolean": False, "null": None,
 }  # fmt: skip
+_SINGLE = frozenset({"string", "number", "integer"})
 _UNSURE = 0.45
 _CLOSE = 0.85
 _RIVAL = 0.75
@@ -61,7 +63,7 @@ class Reading:
                 return self._array(plan)
             case "boolean":
                 return flags.decide(ask, self._content)
-            case "string" | "number" | "integer":
+            case kind if kind in _SINGLE:
                 return self._or_empty(ask, self._value(ask))
             case _:
                 return Found(None)
@@ -123,8 +125,8 @@ class Reading:
             case "number" | "integer" if _CONFIDENCE.search(ask.words) and ask.options is None:
                 percent = ask.kind == "integer" or "100" in ask.description
                 return Found(round(sure * 100) if percent else sure)
-            case "array" if _MISSING.search(ask.words):
-                return Found(_missing(part, facts))
+            case "array" if _MISSING.search(ask.words) and _holds_texts(part):
+                return Found(self._at_least(part, _missing(part, facts)))
             case _:
                 return self.find(part)
 
@@ -146,37 +148,50 @@ class Reading:
             values = list(list_texts(plan.ask, self._content))
         else:
             values = []
-        if not values and plan.ask.schema.get("minItems"):
-            values = [self.find(items).value]
+        values = self._at_least(plan, values)
         return Found(values, self._document.positions_sure if values and items.properties else None)
 
+    def _at_least(self, plan: Plan, values: list[Any]) -> list[Any]:
+        """One value where the schema wants one."""
+        if values or plan.items is None or not plan.ask.schema.get("minItems"):
+            return values
+        return [self.find(plan.items).value]
+
     def _objects(self, plan: Plan, items: Plan) -> list[Any]:
-        identity = next(
-            (p.ask.name for p in items.properties if _IDENTITY.search(p.ask.words)), None
-        )
-        several = self._content.items()
-        if identity is not None and several:
-            return [
-                self._of(content).answer(items) | {identity: identifier}
-                for identifier, content in several.items()
-            ]
+        by_id = self._by_id(items)
+        if by_id:
+            return by_id
         if sum(business.is_position_part(p.ask) for p in items.properties) >= _POSITION_NUMBERS:
             self._used_document = True
-            return [
-                {
-                    part.ask.name: self._or_empty(
-                        part.ask, Found(business.position_value(part.ask, position))
-                    ).value
-                    for part in items.properties
-                }
-                for position in self._document.positions
-            ]
-        return [
-            self._of(Content((Passage("", text),))).answer(items)
-            for text in list_texts(plan.ask, self._content)
-        ]
+            return [self._position(items, position) for position in self._document.positions]
+        texts = list_texts(plan.ask, self._content)
+        return [self._of(text).answer(items) for text in texts]
 
-    def _of(self, content: Content) -> "Reading":
+    def _by_id(self, items: Plan) -> list[Any]:
+        """An answer for each of several contents that carry an id."""
+        identity = next((p.ask for p in items.properties if _IDENTITY.search(p.ask.words)), None)
+        if identity is None:
+            return []
+        answers = []
+        for identifier, content in self._content.items().items():
+            value = _as_identifier(identity, identifier)
+            if value is not None:
+                reading = Reading(self._prompt, content, self._skill, self._labels)
+                answers.append(reading.answer(items) | {identity.name: value})
+        return answers
+
+    def _position(self, items: Plan, position: Position) -> dict[str, Any]:
+        values = {}
+        for part in items.properties:
+            if part.ask.options is None and part.ask.kind in _SINGLE:
+                found = Found(business.position_value(part.ask, position))
+                values[part.ask.name] = self._or_empty(part.ask, found).value
+            else:
+                values[part.ask.name] = self._of(position.description).find(part).value
+        return values
+
+    def _of(self, text: str) -> "Reading":
+        content = Content((Passage("", text),))
         return Reading(self._prompt, content, self._skill, self._labels)
 
     def answer(self, plan: Plan) -> dict[str, Any]:
@@ -194,6 +209,19 @@ def _speaks_of_the_answer(ask: Ask) -> bool:
     if ask.kind == "boolean":
         return flags.asks_for_several(ask) or _UNCLEAR.search(ask.words) is not None
     return _ABOUT_ITSELF.search(ask.words) is not None
+
+
+def _as_identifier(ask: Ask, identifier: str) -> str | int | None:
+    """An id in the type that is asked for; None where it is not of that type."""
+    if ask.options is not None:
+        return identifier if identifier in ask.options else None
+    if ask.kind == "string":
+        return identifier
+    return int(identifier) if ask.kind in {"integer", "number"} and identifier.isdecimal() else None
+
+
+def _holds_texts(plan: Plan) -> bool:
+    return plan.items is not None and plan.items.ask.kind == "string"
 
 
 def _runner_up(ask: Ask, facts: Mapping[str, Found]) -> Any:  # noqa: ANN401 - any value of an enum
