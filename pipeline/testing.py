@@ -1,4 +1,6 @@
-"""What tests of stages and of whole pipelines need: a broker in memory, and time that they drive.
+"""What tests of stages and of whole pipelines need, without brokers, API or waiting.
+
+A broker in memory, an asker and a client that answer as they are told, and time that tests drive.
 
 async def scenario() -> None:
     broker = MemoryBroker()
@@ -9,6 +11,7 @@ async def scenario() -> None:
 run_in_virtual_time(scenario())
 """
 
+from pipeline.claude.fake import Asked, FakeAsker, FakeClient
 from pipeline.stream.memory.broker import MemoryBroker
 from pipeline.stream.memory.brokers import MemoryBrokers
 from pipeline.stream.memory.clock import NothingWillHappen, VirtualTimeLoop, run_in_virtual_time
@@ -17,7 +20,10 @@ from pipeline.stream.memory.link import Fault, Faults, Link, Loss, NoFaults
 from pipeline.stream.memory.log import Entry
 
 __all__ = [
+    "Asked",
     "Entry",
+    "FakeAsker",
+    "FakeClient",
     "Fault",
     "Faults",
     "Group",

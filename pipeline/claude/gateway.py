@@ -1,6 +1,7 @@
 """The gateway: every question of every stage passes through it to a model and back."""
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Callable
@@ -33,6 +34,8 @@ from pipeline.claude.status import GatewayStatus, Probe
 from pipeline.events import Tier
 from pipeline.questions import AnswerT, Question, Reply
 from pipeline.settings import Settings, StageSettings
+
+log = logging.getLogger(__name__)
 
 SAVE_SECONDS = 1.0
 """Between writings of what was spent and answered; a crash loses no more than that."""
@@ -73,6 +76,7 @@ class Gateway:
         self._jitter = jitter
         self._doubtful = doubtful
         self._ids = {Tier.HAIKU: settings.models.haiku, Tier.SONNET: settings.models.sonnet}
+        self._prices = PriceTable(claude.prices)
         self._prompts = Prompts(claude, clock=clock)
         self._answers = Answers(
             most=claude.answer_cache_entries if claude.answer_cache != "off" else 0,
@@ -101,6 +105,7 @@ class Gateway:
                 self._client = await stack.enter_async_context(self._sdk())
             self._spending = await self._open_spending(stack)
             self._lanes = {model: self._lane(model) for model in self._ids.values()}
+            self._warn_of_unknown_prices()
             self._caller = self._new_caller()
             self._coalescer = Coalescer(
                 self._caller, joint_prompt=self._joint_prompt, doubtful=self._doubtful
@@ -218,13 +223,21 @@ class Gateway:
     def _new_caller(self) -> Caller:
         return Caller(
             self._client,
-            prices=PriceTable(self._claude.prices),
+            prices=self._prices,
             spending=self._spending,
             backoff=self._backoff(),
             observer=self._observer,
             clock=self._clock,
             jitter=self._jitter,
         )
+
+    def _warn_of_unknown_prices(self) -> None:
+        for model in self._lanes:
+            if self._spending.is_limited and self._prices.price(model) is None:
+                log.warning(
+                    "the price of %s is not known, so no budget holds it back: set claude.prices",
+                    model,
+                )
 
     def _backoff(self) -> Backoff:
         return Backoff(first=self._claude.backoff_first, longest=self._claude.backoff_max)

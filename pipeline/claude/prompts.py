@@ -93,7 +93,7 @@ class Prompts:
     """Finds the prompt of a question.
 
     A stage hands in the same schema object with each of its questions, so the object's identity
-    finds the prompt without comparing schemas.
+    finds the prompt without comparing schemas; other objects of equal content share it.
 
     Args:
         settings: Effort, prompt cache and time-outs.
@@ -105,6 +105,7 @@ class Prompts:
         self._clock = clock
         # The schema is kept beside its prompt: an identity is only good while the object lives.
         self._found: dict[tuple[Tier, bool, str, int], tuple[Mapping[str, JsonValue], Prompt]] = {}
+        self._by_digest: dict[str, Prompt] = {}
 
     def of(self, question: Question[Any], tier: Tier, model: str, *, joint: bool = False) -> Prompt:
         """The prompt of a question to a model.
@@ -124,13 +125,15 @@ class Prompts:
             return found[1]
         if len(self._found) >= _MOST:
             self._found.clear()
-        prompt = self._build(question, tier, model, joint=joint)
+            self._by_digest.clear()
+        built = self._build(question, tier, model, joint=joint)
+        prompt = self._by_digest.setdefault(built.template.digest, built)
         self._found[key] = question.answer_schema, prompt
         return prompt
 
     def all(self) -> list[Prompt]:
         """Those in use."""
-        return [prompt for _, prompt in self._found.values()]
+        return list(self._by_digest.values())
 
     def _build(self, question: Question[Any], tier: Tier, model: str, *, joint: bool) -> Prompt:
         claude = self._settings

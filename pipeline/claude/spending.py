@@ -53,6 +53,11 @@ class Spending:
         self._unsaved: dict[tuple[datetime, str], Decimal] = {}
         self._touched: set[str] = set()
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is any budget."""
+        return self._budget.is_set
+
     def spent(self, stage: str, span: Span) -> Decimal:
         """What a stage has spent in the running hour or day."""
         return self._budget.spent(stage, span, self._now())

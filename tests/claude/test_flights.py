@@ -1,10 +1,13 @@
 import asyncio
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.claude.flights import Flight, Flights
 from pipeline.errors import Refused
 from pipeline.events import Usage
+from pipeline.testing import run_in_virtual_time
 
 
 class Calls:
@@ -125,3 +128,44 @@ async def test_closing_cancels_what_is_under_way_and_waits_for_it() -> None:
     assert call.cancelled == 1
     with pytest.raises(asyncio.CancelledError):
         await asked
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["a", "b"]), st.floats(0, 5), st.none() | st.floats(0, 5)),
+        max_size=15,
+    )
+)
+def test_whoever_waits_gets_an_answer_and_no_key_is_ever_called_twice_at_once(
+    askers: list[tuple[str, float, float | None]],
+) -> None:
+    """Each asks for a key at some time, and gives up after some time or never."""
+    under_way: list[bytes] = []
+
+    async def call(flight: Flight[str]) -> str:
+        assert flight.key not in under_way
+        under_way.append(flight.key)
+        try:
+            await asyncio.sleep(2)
+        finally:
+            under_way.remove(flight.key)
+        return flight.key.decode()
+
+    async def one(flights: Flights[str], key: str, at: float, patience: float | None) -> None:
+        await asyncio.sleep(at)
+        try:
+            async with asyncio.timeout(patience):
+                task, _ = await flights.join(key.encode(), call)
+                assert task.result() == key
+        except TimeoutError:
+            assert patience is not None
+            assert patience <= 2
+
+    async def main() -> None:
+        flights = Flights[str]()
+        await asyncio.gather(*(one(flights, *asker) for asker in askers))
+        await asyncio.sleep(0)
+        assert len(flights) == 0
+        assert under_way == []
+
+    run_in_virtual_time(main())

@@ -1,10 +1,12 @@
 """The gateway as a whole, on a clock that jumps and a client without a network."""
 
 import asyncio
+import copy
 import itertools
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -163,6 +165,29 @@ def test_a_429_stops_the_whole_model_for_as_long_as_it_says_and_no_other() -> No
             assert now() - begin > 7
             assert watcher.ends["rate_limited"] == 1
             assert watcher.breakers == []
+
+    run_in_virtual_time(main())
+
+
+def test_growing_too_fast_halves_the_calls_at_once_and_waits_as_asked() -> None:
+    async def main() -> None:
+        told = [recorded("ramp_limit")]
+
+        def answer(request: dict[str, Any]) -> HttpReply:
+            return told.pop() if told and len(client.sent) > 40 else good(request)
+
+        client = FakeClient(answer, seconds=lambda: 1.0)
+        async with opened(client) as gateway:
+            begin = now()
+            replies = asyncio.create_task(ask_all(gateway, 200))
+            await asyncio.sleep(8)
+            sent, window = len(client.sent), gateway.status().models[0].window
+            assert "wait" in str(gateway.closed_because("tickets", Tier.HAIKU))
+            await asyncio.sleep(4)
+            assert len(client.sent) == sent
+            await replies
+            assert now() - begin > 14
+            assert gateway.status().models[0].window < 2 * window
 
     run_in_virtual_time(main())
 
@@ -558,5 +583,35 @@ def test_a_malformed_answer_is_raised_and_not_kept() -> None:
             with pytest.raises(Malformed):
                 await gateway.ask(about("a"), Tier.HAIKU)
             assert (await gateway.ask(about("a"), Tier.HAIKU)).usage.calls == 1
+
+    run_in_virtual_time(main())
+
+
+def test_a_budget_that_cannot_hold_because_a_price_is_unknown_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = budgeted(tmp_path, "1")
+    settings.models.haiku = "claude-next"
+
+    async def main() -> None:
+        async with Gateway(settings, client=FakeClient(good)) as gateway:
+            reply = await gateway.ask(about("a"), Tier.HAIKU)
+            assert reply.usage.cost_usd is None
+
+    asyncio.run(main())
+    assert "price of claude-next is not known" in caplog.text
+
+
+def test_schemas_of_equal_content_share_what_is_learnt() -> None:
+    async def main() -> None:
+        client = FakeClient(good, seconds=lambda: 1.0)
+        async with opened(client) as gateway:
+            questions = [
+                replace(about(str(n)), answer_schema=copy.deepcopy(about("").answer_schema))
+                for n in range(3)
+            ]
+            await asyncio.gather(*(gateway.ask(each, Tier.HAIKU) for each in questions))
+            (prompt,) = gateway.status().prompts
+            assert prompt.calls == 3
 
     run_in_virtual_time(main())
