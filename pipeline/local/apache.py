@@ -19,7 +19,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from aiokafka.admin import AIOKafkaAdminClient
 from pydantic import SecretStr
 
 from pipeline.local.apache_config import ClusterPlan, NodePlan, Security
@@ -37,7 +36,7 @@ GUEST = "guest"
 """One that is let in and may do nothing."""
 
 _ATTEMPTS = 3
-_PORTS_TAKEN = "Address already in use"
+_PORT_TAKEN = "Address already in use"
 _POLL = 0.05
 _COMPLETE_WITHIN = 60.0
 _ERROR = re.compile(r" (ERROR|FATAL) |^(Caused by|Error|Exception)\b")
@@ -116,7 +115,7 @@ class ApacheKafka:
             except BrokerFailed as failure:
                 await self.stop()
                 # Somebody may have taken a free port between its choice and its use.
-                if self._port or _PORTS_TAKEN not in str(failure) or attempt == _ATTEMPTS:
+                if self._port or _PORT_TAKEN not in str(failure) or attempt == _ATTEMPTS:
                     raise
             except BaseException:
                 await self.stop()
@@ -154,37 +153,44 @@ class ApacheKafka:
         for each in plan.nodes:
             each.directory.mkdir()
             (each.directory / "server.properties").write_text(plan.server_properties(each))
-        await self._format()
+        cluster = _cluster_id()
+        await self._format(cluster)
         for node in self._nodes:
             node.spawn()
         for node in self._nodes:
             await node.ready()
-        await self._complete()
+        await self._complete(cluster)
 
-    async def _format(self) -> None:
-        cluster = _cluster_id()
+    async def _format(self, cluster: str) -> None:
         users = self._passwords if self._secure else {}
         try:
             async with asyncio.TaskGroup() as group:
                 for node in self._nodes:
                     group.create_task(node.format(cluster, users))
-        except* CommandFailed as failed:
-            raise BrokerFailed(
-                f"The data of Apache Kafka cannot be prepared: {failed.exceptions[0]}"
-            ) from None
+        except ExceptionGroup as failed:
+            told = failed.exceptions[0]
+            if not isinstance(told, CommandFailed):
+                raise
+            raise BrokerFailed(f"The data of Apache Kafka cannot be prepared: {told}") from told
 
-    async def _complete(self) -> None:
+    async def _complete(self, cluster: str) -> None:
         """Wait until every node is in the metadata of the cluster."""
-        async with admin_client(self.settings) as admin:
-            try:
-                async with asyncio.timeout(_COMPLETE_WITHIN):
-                    while await _brokers(admin) < self._count:  # noqa: ASYNC110 - others' state
-                        await asyncio.sleep(_POLL)
-            except TimeoutError:
-                raise BrokerFailed(
-                    f"Not all of {self._count} nodes of Apache Kafka have found each other after "
-                    f"{_COMPLETE_WITHIN:g} s."
-                ) from None
+        try:
+            async with asyncio.timeout(_COMPLETE_WITHIN), admin_client(self.settings) as admin:
+                while True:
+                    found = await admin.describe_cluster()
+                    if found["cluster_id"] != cluster:
+                        raise BrokerFailed(
+                            f"{_PORT_TAKEN}: another Kafka answers at {self.bootstrap_servers}."
+                        )
+                    if len(found["brokers"]) == self._count:
+                        return
+                    await asyncio.sleep(_POLL)
+        except TimeoutError:
+            raise BrokerFailed(
+                f"Not all of {self._count} nodes of Apache Kafka have found each other after "
+                f"{_COMPLETE_WITHIN:g} s."
+            ) from None
 
     def _plan(self, directory: Path, security: Security | None) -> ClusterPlan:
         free = free_ports(3 * self._count)
@@ -292,10 +298,6 @@ class KafkaNode(ProcessNode):
             *("-XX:+ExitOnOutOfMemoryError", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"),
             *("-cp", f"{self._libs}/*", main),
         ]
-
-
-async def _brokers(admin: AIOKafkaAdminClient) -> int:
-    return len((await admin.describe_cluster())["brokers"])
 
 
 def _cluster_id() -> str:

@@ -11,7 +11,7 @@ class BrokerFailed(PipelineError):
     """A local broker could not be started; the text says why and what to do."""
 
 
-class BrokerMissing(BrokerFailed):
+class BrokerMissing(PipelineError):
     """What a local broker needs is not on this machine; the text says what to install."""
 
 
@@ -88,6 +88,7 @@ class LocalBroker(Protocol):
         """Start all nodes and wait until they answer.
 
         Raises:
+            BrokerMissing: What it needs is not installed.
             BrokerFailed: They did not; nothing of them is left running.
         """
         ...

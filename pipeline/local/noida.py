@@ -24,7 +24,7 @@ class NoidaBroker:
 
     It has transactions, but a consumer that dies without leaving its group stays a member for
     ever, an idle fetch is answered at once, and a kill loses the last second of data: tests of
-    such faults belong on Apache Kafka.
+    such faults belong on Apache Kafka. Of each partition it keeps the newest 32 MiB.
 
     Args:
         port: Where it listens; 0 for a free one, which it picks itself, so there is no race.

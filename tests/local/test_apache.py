@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 from pathlib import Path
 
 import pytest
@@ -46,12 +45,24 @@ async def in_sync(kafka: KafkaSettings) -> None:
 
 
 @pytest.mark.kafka
+async def test_jars_that_are_no_kafka_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "kafka_2.13-0.jar").touch()
+    monkeypatch.setenv("PIPELINE_LOCAL_KAFKA_LIBS", str(tmp_path))
+    with needs_kafka(), pytest.raises(BrokerFailed, match=r"be prepared: .*StorageTool"):
+        await ApacheKafka(nodes=3).start()
+
+
+@pytest.mark.kafka
 @pytest.mark.timeout(300)
-async def test_a_port_that_is_taken_is_told_and_nothing_is_left_running() -> None:
-    with needs_kafka(), socket.create_server(("127.0.0.1", 0)) as server:
-        kafka = ApacheKafka(port=server.getsockname()[1])
-        with pytest.raises(BrokerFailed, match="Address already in use"):
-            await kafka.start()
+async def test_a_port_that_is_taken_is_told_and_nothing_is_left_running(
+    apache_kafka: ApacheKafka,
+) -> None:
+    kafka = ApacheKafka(port=apache_kafka.nodes[0].port)
+    with pytest.raises(BrokerFailed, match="Address already in use"):
+        async with kafka:
+            pass
     assert kafka.nodes == ()
 
 

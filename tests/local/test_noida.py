@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.local.broker import BrokerFailed, LocalBroker
+from pipeline.local.broker import BrokerFailed, BrokerMissing, LocalBroker
 from pipeline.local.noida import NoidaBroker
 from pipeline.stream.connection import check_connection
 from pipeline.stream.connection_errors import BrokerUnreachable
@@ -20,7 +20,7 @@ async def test_a_taken_port_is_told_without_the_loader_s_warning() -> None:
 
 async def test_a_broker_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(BrokerFailed, match="extra 'local'"):
+    with pytest.raises(BrokerMissing, match="extra 'local'"):
         await NoidaBroker().start()
 
 
