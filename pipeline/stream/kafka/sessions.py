@@ -254,6 +254,10 @@ async def _close(producer: AIOKafkaProducer) -> None:
         # It waits until every batch is delivered, which may be never; or its background task had
         # failed before, and says so once more.
         await _abandon(producer)
+    transactions = producer._txn_manager  # noqa: SLF001 - there is no public way
+    ending = None if transactions is None else transactions.wait_for_transaction_end()
+    if ending is not None:
+        ending.add_done_callback(_look_away)
 
 
 async def _abandon(producer: AIOKafkaProducer) -> None:
