@@ -13,7 +13,7 @@ import pytest
 from tests.deploy import dashboards
 from tests.deploy.documents import rules
 from tests.deploy.prometheus import Prometheus, prometheus
-from tests.deploy.tools import ROOT
+from tests.deploy.tools import ROOT, tool
 from tests.e2e.programs import exported, program
 
 SAMPLES = ROOT / "samples" / "tickets.jsonl"
@@ -92,6 +92,7 @@ def committed(times: int) -> str:
 
 @pytest.mark.timeout(400)
 async def test_alerts_fire_when_the_api_fails_and_clear_when_it_is_back(tmp_path: Path) -> None:
+    tool("prometheus")  # before anything is started in vain
     asked = {rule["record"]: rule["expr"] for rule in rules() if "record" in rule}
     for path in dashboards.FILES:
         asked |= dict(dashboards.queries(path))

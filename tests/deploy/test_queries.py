@@ -17,6 +17,7 @@ from pipeline.settings import HttpSettings
 from tests.deploy import dashboards
 from tests.deploy.documents import alerts, rules
 from tests.deploy.prometheus import INTERVAL, filled_in, free_port, prometheus
+from tests.deploy.tools import tool
 from tests.deploy.trouble import Trouble
 
 _SCRAPES = 8
@@ -51,6 +52,7 @@ async def keep(trouble: Trouble) -> None:
 async def test_every_query_has_data_and_every_alert_fires_while_all_is_in_trouble(
     tmp_path: Path,
 ) -> None:
+    tool("prometheus")  # before anything is started in vain
     before = time.time() - 3600
     async with (
         pipeline_in_trouble() as target,
