@@ -25,7 +25,13 @@ async def conclude(
 ) -> Result:
     """Read what is on the topics and in the API's ledger, and judge it."""
     evidence = await asyncio.to_thread(collect, world.servers, world.topics)
-    calls = await world.api.paid()
+    findings = audit(evidence.published, evidence.escalated, evidence.ended)
+    # What was published twice may be asked twice.
+    calls = [
+        call
+        for call in await world.api.paid()
+        if call.question.event not in findings.published_twice
+    ]
     exposed = exposures(faults, calls, evidence.written)
     timeline = {
         "faults": [asdict(fault) for fault in faults],
@@ -36,7 +42,7 @@ async def conclude(
     return Result(
         scenario=scenario,
         setting=setting,
-        findings=audit(evidence.published, evidence.escalations, evidence.ended),
+        findings=findings,
         calls=repetitions(calls, exposed),
         exposures=exposed,
         aborted=evidence.aborted,

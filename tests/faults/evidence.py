@@ -1,12 +1,16 @@
 """What is on the topics after a run, in the audit's terms."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
-from tests.faults.audit import End, Ended, Published
+from tests.faults.audit import End, Ended, Place, Published
 from tests.faults.reading import Record, open_transactions, read_all
+
+NOWHERE: Place = (-1, -1)
+"""Where a record says nothing of its source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ class Evidence:
 
     Args:
         published: Every event.
-        escalations: The event of every committed escalation.
+        escalated: The source of every committed escalation.
         ended: Every committed end.
         written: By event and tier, when the committed outcome was written.
         aborted: Records of transactions that were aborted: what readers were spared.
@@ -67,7 +71,7 @@ class Evidence:
     """
 
     published: tuple[Published, ...]
-    escalations: tuple[str, ...]
+    escalated: tuple[Place, ...]
     ended: tuple[Ended, ...]
     written: dict[tuple[str, str], float]
     aborted: int
@@ -79,26 +83,24 @@ def collect(servers: str, topics: Topics) -> Evidence:
     held_up = open_transactions(servers, topics.outputs)
     records = read_all(servers, topics.all)
     everything = read_all(servers, topics.outputs, committed=False)
-    published, escalations, ended = [], [], []
+    published, escalated, ended = [], [], []
     written: dict[tuple[str, str], float] = {}
     for record in records:
-        event, is_escalated = _event_of(record, topics)
+        value = _object(record.value)
         if record.topic == topics.raw:
-            published.append(Published(event, record.key, record.partition, record.offset))
+            place = (record.partition, record.offset)
+            published.append(Published(str(value.get("id")), record.key, place))
             continue
         if record.topic == topics.escalations:
-            escalations.append(event)
-            hop = "haiku"
-        else:
-            end = topics.ends[record.topic]
-            ended.append(
-                Ended(event, end, is_escalated, record.key, record.partition, record.offset)
-            )
-            hop = "sonnet" if is_escalated else "haiku"
-        written.setdefault((event, hop), record.written)
+            escalated.append(_source(value))
+            written.setdefault((str(value.get("event_id")), "haiku"), record.written)
+            continue
+        end = _ended(record, topics.ends[record.topic], value)
+        ended.append(end)
+        written.setdefault((end.event, "sonnet" if end.escalated else "haiku"), record.written)
     return Evidence(
         published=tuple(published),
-        escalations=tuple(escalations),
+        escalated=tuple(escalated),
         ended=tuple(ended),
         written=written,
         aborted=len(everything) - (len(records) - len(published)),
@@ -106,18 +108,37 @@ def collect(servers: str, topics: Topics) -> Evidence:
     )
 
 
-def _event_of(record: Record, topics: Topics) -> tuple[str, bool]:
-    """The id of a record's event, and whether it took the way over Sonnet."""
+def _ended(record: Record, end: End, value: Mapping[str, Any]) -> Ended:
+    if end is End.DEAD_LETTER:
+        # The value is the raw event's own, and the rest is in the headers.
+        event, source = str(value.get("id")), _source_of_dead_letter(record.headers)
+        is_escalated = record.headers.get("dlq-stage") == b"escalations"
+    else:
+        event, source = str(value.get("event_id")), _source(value)
+        is_escalated = end is End.REVIEW or value.get("decided_by") == "sonnet"
+    return Ended(event, source, end, is_escalated, record.key, record.partition, record.offset)
+
+
+def _source(value: Mapping[str, Any]) -> Place:
     try:
-        value = orjson.loads(record.value)
+        return int(value["source"]["partition"]), int(value["source"]["offset"])
+    except (KeyError, TypeError, ValueError):
+        return NOWHERE
+
+
+def _source_of_dead_letter(headers: Mapping[str, bytes]) -> Place:
+    try:
+        return int(headers["dlq-partition"]), int(headers["dlq-offset"])
+    except (KeyError, ValueError):
+        return NOWHERE
+
+
+def _object(value: bytes) -> dict[str, Any]:
+    try:
+        found = orjson.loads(value)
     except orjson.JSONDecodeError:
-        return "", False
-    if not isinstance(value, dict):
-        return "", False
-    if record.topic in {topics.raw, f"{topics.prefix}dead-letters"}:
-        return str(value.get("id", "")), record.headers.get("dlq-stage") == b"escalations"
-    is_review = record.topic == f"{topics.prefix}review"
-    return str(value.get("event_id", "")), is_review or value.get("decided_by") == "sonnet"
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def after_last(records: Sequence[Record], partitions: int) -> list[int]:

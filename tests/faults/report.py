@@ -73,6 +73,7 @@ class Result:
             "out_of_order": len(findings.out_of_order),
             "dead_letters": len(findings.dead_lettered),
             "foreign": len(findings.foreign),
+            "published_twice": len(findings.published_twice),
             "calls_made": calls.made,
             "calls_repeated": calls.repeated,
             "calls_repeated_at_most": calls.bound,
@@ -135,7 +136,6 @@ class Result:
             "out of order": findings.out_of_order,
             "dead letters": findings.dead_lettered,
             "from no published event": findings.foreign,
-            "published twice": findings.published_twice,
             "repeated without a fault": self.calls.unexplained,
             "transactions left open": self.open_transactions,
         }
