@@ -26,7 +26,7 @@ from pipeline.processing.haiku import HaikuProcessor
 from pipeline.processing.judge import Judge
 from pipeline.processing.outgoing import dead_letter
 from pipeline.processing.sonnet import SonnetProcessor
-from pipeline.settings import Ordering, Settings
+from pipeline.settings import ModelSettings, Ordering, Settings
 from pipeline.stages.registry import build_stages
 from pipeline.stream.brokers import Brokers
 from pipeline.stream.engine import Engine
@@ -114,6 +114,7 @@ class App:
         metrics.started(
             version=pipeline.__version__, delivery=delivery.mode, budgets=budgets(self._settings)
         )
+        begin_well(metrics, self._served, self._settings.models)
         about = About(pipeline.__version__, delivery.mode, self._served)
         status = Status(about, registry, conditions, health)
         brokers = KafkaBrokers(
@@ -166,6 +167,16 @@ class App:
             observer=metrics,
             rescue=rescue,
         )
+
+
+def begin_well(metrics: Metrics, stages: Sequence[str], models: ModelSettings) -> None:
+    """State that nothing is wrong: a series that is not there looks like one that is lost."""
+    for stage in stages:
+        metrics.intake(stage, closed_because=None)
+        metrics.stuck(stage, is_stuck=False)
+    for model in (models.haiku, models.sonnet):
+        metrics.blocked(model, because=None)
+        metrics.breaker(model, "closed")
 
 
 async def run_together(engines: Sequence[Engine], stop: asyncio.Event) -> None:
