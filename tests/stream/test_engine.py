@@ -1,14 +1,17 @@
 """The engine from end to end, on the broker in memory: what it does when nothing goes wrong."""
 
 import asyncio
+import gc
 
 import pytest
 
 from pipeline.errors import PipelineError
 from pipeline.settings import Delivery
+from pipeline.stream.answers import Answers
 from pipeline.stream.brokers import TopicPartition
 from pipeline.stream.memory.log import TransactionState
 from pipeline.stream.records import End, Outcome, Outgoing, Received
+from pipeline.stream.workload import Held, Result
 from tests.stream.virtual import virtual_time
 from tests.stream.workbench import Bench, Notes, copied, running, until
 
@@ -150,6 +153,20 @@ async def test_after_a_crash_only_the_unfinished_are_asked_again() -> None:
     await two.stop()
     assert bench.handler.calls.pop(b"slow") == 2
     assert set(bench.handler.calls.values()) == {1}
+
+
+@virtual_time
+async def test_nothing_of_what_is_committed_is_kept() -> None:
+    bench = Bench(partitions=2)
+    async with running(bench) as one:
+        bench.publish(*(b"%d" % number for number in range(100)))
+        await until(lambda: one.engine.status().lag == 0 and len(bench.output()) == 100)
+        gc.collect()
+        # Whatever holds a record holds it through one of these.
+        kept = [thing for thing in gc.get_objects() if isinstance(thing, Held | Result)]
+        calls = [answers._calls for answers in gc.get_objects() if isinstance(answers, Answers)]
+        assert kept == []
+        assert not any(calls)
 
 
 @virtual_time

@@ -67,6 +67,35 @@ async def test_no_call_is_made_while_what_is_done_cannot_be_committed() -> None:
         assert one.engine.status().is_ready
 
 
+@virtual_time
+async def test_what_comes_in_while_the_first_commit_fails_is_committed_too() -> None:
+    bench, faults = Bench(), Scripted()
+    faults.add("end", Fault(is_refused=True))
+    bench.publish(b"a")
+    async with running(bench, faults=faults):
+        await until(lambda: bench.committed() == 1)
+    assert bench.output() == [b"a"]
+
+
+@virtual_time
+async def test_after_a_commit_that_got_lost_a_drain_still_waits_for_what_runs() -> None:
+    bench, faults = Bench(), Scripted()
+    async with running(bench, faults=faults, drain_budget=5):
+        await until(lambda: bench.committed() == 0)
+        slow = bench.handler.hold(b"slow")
+        bench.publish(b"slow", b"fast")
+        faults.add("end", Fault(loss="response"))
+        await until(lambda: bench.output() == [b"fast"])
+        await asyncio.sleep(1)
+        slow.set()
+        await until(lambda: len(bench.output()) == 2)
+        bench.handler.seconds = 2
+        bench.publish(b"last")
+        await until(lambda: bench.handler.running == 1)
+    assert bench.output() == [b"fast", b"slow", b"last"]
+    assert set(bench.handler.calls.values()) == {1}
+
+
 @pytest.mark.parametrize("loss", ["request", "response"])
 @pytest.mark.parametrize("request_name", ["begin", "write", "add_offset", "end"])
 def test_a_commit_that_got_lost_is_looked_up_before_anything_is_sent_again(

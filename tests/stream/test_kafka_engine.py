@@ -231,6 +231,28 @@ async def test_what_is_committed_is_final_as_soon_as_a_session_has_started(
     await reader.close()
 
 
+@pytest.mark.kafka
+async def test_brokers_that_go_away_and_come_back_cost_nothing(
+    apache_kafka: ApacheKafka, fresh_name: FreshName
+) -> None:
+    del apache_kafka  # One of its own is killed; that one only says whether there can be one.
+    async with ApacheKafka() as kafka:
+        topics = Topics(kafka, fresh_name)
+        await topics.create()
+        calls: Counter[bytes] = Counter()
+        values = numbered(1000)
+        async with engine(topics, copier(topics, calls, 1.0)) as running:
+            await topics.publish(*values, keys=1000)
+            await until(lambda: len(calls) > 200)
+            await kafka.nodes[0].kill()
+            await asyncio.sleep(3)
+            await kafka.nodes[0].start()
+            await topics.wait_until_committed(within=90)
+            await until(lambda: running.status().is_ready)
+        assert Counter(await topics.output_values()) == Counter(values)
+        assert set(calls.values()) == {1}
+
+
 class Victim:
     """A process that runs an engine."""
 

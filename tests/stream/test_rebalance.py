@@ -185,8 +185,8 @@ def test_a_rebalance_waits_for_a_process_that_is_about_to_leave(delivery: Delive
     @virtual_time
     async def scenario() -> None:
         bench = Bench(partitions=2)
-        bench.handler.seconds = 3
-        one = bench.engine(delivery=delivery, drain_budget=5).start()
+        bench.handler.seconds = 6
+        one = bench.engine(delivery=delivery, drain_budget=8).start()
         await until(lambda: one.engine.status().is_ready)
         bench.publish(*values(10))
         await until(lambda: bench.handler.running == 10)
