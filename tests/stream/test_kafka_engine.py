@@ -18,8 +18,9 @@ from aiokafka.structs import OffsetAndMetadata
 
 from pipeline.local.apache import ApacheKafka
 from pipeline.local.broker import LocalBroker
+from pipeline.local.noida import NoidaBroker
 from pipeline.settings import Delivery, KafkaSettings, StreamSettings, TopicSettings
-from pipeline.stream.brokers import TopicPartition
+from pipeline.stream.brokers import TopicPartition, Unavailable
 from pipeline.stream.connection import (
     admin_client,
     client_options,
@@ -28,6 +29,7 @@ from pipeline.stream.connection import (
 )
 from pipeline.stream.engine import Engine
 from pipeline.stream.kafka.brokers import KafkaBrokers
+from pipeline.stream.observer import NoObserver, StreamObserver
 from pipeline.stream.records import End, Handler, Outcome, Outgoing, Received
 from tests.brokers import FreshName
 from tests.stream.workbench import until
@@ -124,9 +126,14 @@ async def engine(
     topics: Topics,
     handle: Handler,
     delivery: Delivery = "exactly_once",
-    **kafka: float,
+    *,
+    observer: StreamObserver | None = None,
+    instance: str | None = None,
+    heartbeat_interval: float = 3,
 ) -> AsyncIterator[Engine]:
-    settings = KafkaSettings(**{**topics.settings.model_dump(), **kafka})
+    settings = topics.settings.model_copy(
+        update={"heartbeat_interval": heartbeat_interval, "group_instance_id": instance}
+    )
     stream = StreamSettings(drain_budget=3)
     made = Engine(
         "stage",
@@ -135,6 +142,7 @@ async def engine(
         brokers=KafkaBrokers(settings, stream, TopicSettings(), delivery),
         group=topics.group,
         settings=stream,
+        observer=observer,
     )
     stop = asyncio.Event()
     task = asyncio.create_task(made.run(stop))
@@ -191,6 +199,37 @@ async def test_members_that_come_and_go_repeat_nothing_that_was_drained(topics: 
             await topics.publish(*values[200:])
             await asyncio.sleep(1)
         await topics.wait_until_committed()
+    assert sorted(await topics.output_values(), key=int) == values
+    assert set(calls.values()) == {1}
+
+
+@pytest.mark.kafka
+async def test_a_static_member_comes_back_to_its_partitions_without_a_rebalance(
+    kafka_topics: Topics,
+) -> None:
+    topics = kafka_topics
+    calls: Counter[bytes] = Counter()
+    rebalances: list[int] = []
+    values = numbered(200)
+    handle = copier(topics, calls)
+
+    class Rebalances(NoObserver):
+        def rebalanced(self, stage: str, *, partitions: int, seconds: float) -> None:
+            rebalances.append(partitions)
+
+    watcher = Rebalances()
+    async with engine(topics, handle, observer=watcher, instance="a", heartbeat_interval=0.5):
+        async with engine(topics, handle, instance="b", heartbeat_interval=0.5) as other:
+            await until(lambda: len(rebalances) == 2)
+            before = {partition.partition for partition in other.status().partitions}
+            await topics.publish(*values[:100])
+            await topics.wait_until_committed()
+        await topics.publish(*values[100:])
+        async with engine(topics, handle, instance="b", heartbeat_interval=0.5) as other:
+            after = {partition.partition for partition in other.status().partitions}
+            await topics.wait_until_committed()
+            assert rebalances == [4, 2]
+    assert after == before
     assert sorted(await topics.output_values(), key=int) == values
     assert set(calls.values()) == {1}
 
@@ -318,3 +357,38 @@ async def test_a_killed_process_loses_nothing_and_repeats_only_what_was_unfinish
     repeated = first.calls & second.calls
     assert sorted(call.split()[2] for call in repeated) == [value.decode() for value in slow]
     assert first.calls.total() + second.calls.total() == len(values) + 2 * len(slow)
+
+
+def bare_engine(settings: KafkaSettings, topic: str, group: str) -> Engine:
+    """One that publishes nothing."""
+
+    async def handle(record: Received) -> Outcome:
+        return Outcome(End.ENRICHED, ())
+
+    stream = StreamSettings()
+    brokers = KafkaBrokers(settings, stream, TopicSettings(), "exactly_once")
+    return Engine("stage", [topic], handle, brokers=brokers, group=group, settings=stream)
+
+
+async def test_stopping_while_it_joins_leaves_nothing_behind(
+    embedded_broker: NoidaBroker, fresh_name: FreshName
+) -> None:
+    topics = Topics(embedded_broker, fresh_name)
+    await topics.create()
+    before = asyncio.all_tasks()
+    for seconds in (0.0, 0.01, 0.05):
+        made = bare_engine(topics.settings, topics.input, topics.group)
+        stop = asyncio.Event()
+        task = asyncio.create_task(made.run(stop))
+        await asyncio.sleep(seconds)
+        stop.set()
+        async with asyncio.timeout(20):
+            await task
+    await asyncio.sleep(0.1)
+    assert asyncio.all_tasks() == before
+
+
+async def test_without_brokers_it_says_so_and_ends() -> None:
+    settings = KafkaSettings(bootstrap_servers="127.0.0.1:1")
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        await bare_engine(settings, "in", "group").run(asyncio.Event())
