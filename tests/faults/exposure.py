@@ -86,7 +86,8 @@ class Exposure:
     Args:
         fault: Which.
         uncommitted: Calls that had begun and whose outcome was not committed.
-        in_vain: Calls that a frozen process began after it woke, before it could know.
+        in_vain: Calls that a frozen process began after it woke, before it could know, about what
+            others asked, too.
     """
 
     fault: Fault
@@ -106,7 +107,8 @@ class Repetitions:
     Args:
         made: Calls that were paid.
         repeated: Those beyond the first for the same question.
-        bound: The sum over all kills of processes of what was in flight and uncommitted.
+        bound: The sum over all kills of processes of what was in flight and uncommitted; for one
+            that was frozen, at its freezing and at the moment when it was told.
         unexplained: Questions that were asked more often than faults endangered their calls.
     """
 
@@ -132,8 +134,10 @@ def exposures(
         written: By event and tier, when the outcome that was committed was written.
     """
     by_caller: dict[str, list[Call]] = defaultdict(list)
+    callers: dict[Question, set[str]] = defaultdict(set)
     for call in calls:
         by_caller[call.caller].append(call)
+        callers[call.question].add(call.caller)
     found = []
     for fault in faults:
         own = calls if fault.caller is None else by_caller[fault.caller]
@@ -146,7 +150,11 @@ def exposures(
         )
         in_vain = frozenset[Call]()
         if fault.woke is not None and fault.told is not None:
-            in_vain = frozenset(call for call in own if fault.woke <= call.began <= fault.told)
+            in_vain = frozenset(
+                call
+                for call in own
+                if fault.woke <= call.began <= fault.told and len(callers[call.question]) > 1
+            )
         found.append(Exposure(fault, uncommitted, in_vain))
     return found
 

@@ -47,9 +47,10 @@ def test_the_end_of_a_broker_endangers_what_anybody_had_asked_by_then() -> None:
 
 def test_a_frozen_process_asks_in_vain_until_it_must_have_been_told() -> None:
     frozen = Fault(Kind.STOP, "replica 0", "r", 2.0, woke=10.0, told=12.0)
-    calls = [call("a", "r", 1.0), call("b", "r", 10.5), call("c", "r", 13.0)]
-    written = {("a", "haiku"): 1.5, ("b", "haiku"): 5.0, ("c", "haiku"): 14.0}
-    [exposure] = exposures([frozen], calls, written)
+    others = [call("b", "s", 4.0), call("c", "s", 4.0)]
+    own = [call("a", "r", 1.0), call("b", "r", 10.5), call("c", "r", 13.0), call("d", "r", 10.5)]
+    written = {("a", "haiku"): 1.5, ("b", "haiku"): 5.0, ("c", "haiku"): 5.0, ("d", "haiku"): 11.0}
+    [exposure] = exposures([frozen], [*others, *own], written)
     assert not exposure.uncommitted
     assert {each.question.event for each in exposure.in_vain} == {"b"}
 
