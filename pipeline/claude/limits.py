@@ -150,13 +150,12 @@ class Limits:
 
     def wait(self, cost: Cost, now: float) -> float:
         """Seconds until such a request may go; 0 is now."""
-        wait = max(0.0, self._paused_until - now)
-        if not self._buckets:
-            return wait
+        wait = self._paused_until - now
         self._advance(now)
         for kind, bucket in self._buckets.items():
-            wait = max(wait, bucket.wait(cost.of(kind)))
-        return wait
+            missing = bucket.wait(cost.of(kind))
+            wait = max(wait, missing)
+        return wait if wait > 0 else 0.0
 
     def take(self, cost: Cost) -> None:
         """Reserve what a request will take."""

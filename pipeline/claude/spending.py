@@ -48,15 +48,12 @@ class Spending:
         self, budget: Budget, database: Database | None, *, now: Callable[[], datetime]
     ) -> None:
         self._budget = budget
+        self.is_limited = budget.is_set
+        """Whether there is any budget."""
         self._database = database
         self._now = now
         self._unsaved: dict[tuple[datetime, str], Decimal] = {}
         self._touched: set[str] = set()
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether there is any budget."""
-        return self._budget.is_set
 
     def spent(self, stage: str, span: Span) -> Decimal:
         """What a stage has spent in the running hour or day."""
@@ -75,7 +72,7 @@ class Spending:
 
     def wait(self, stage: str) -> float:
         """Seconds until a stage may spend again; 0 now."""
-        if not self._budget.is_set:
+        if not self.is_limited:
             return 0.0
         now = self._now()
         used_up = self._budget.used_up(stage, now)
@@ -83,7 +80,7 @@ class Spending:
 
     def closed_because(self, stage: str) -> str | None:
         """Why a stage may not spend more, or None."""
-        if not self._budget.is_set:
+        if not self.is_limited:
             return None
         used_up = self._budget.used_up(stage, self._now())
         return None if used_up is None else used_up.because
