@@ -25,18 +25,19 @@ async def conclude(
 ) -> Result:
     """Read what is on the topics and in the API's ledger, and judge it."""
     evidence = await asyncio.to_thread(collect, world.servers, world.topics)
-    findings = audit(evidence.published, evidence.escalated, evidence.ended)
+    found = evidence.records
+    findings = audit(found.published, found.escalated, found.ended)
     # What was published twice may be asked twice.
     calls = [
         call
         for call in await world.api.paid()
         if call.question.event not in findings.published_twice
     ]
-    exposed = exposures(faults, calls, evidence.written)
+    exposed = exposures(faults, calls, found.written)
     timeline = {
         "faults": [asdict(fault) for fault in faults],
         "calls": [asdict(call) for call in calls],
-        "written": [[*what, when] for what, when in evidence.written.items()],
+        "written": [[*what, when] for what, when in found.written.items()],
     }
     (world.directory / "timeline.json").write_bytes(orjson.dumps(timeline))
     return Result(

@@ -1,7 +1,7 @@
 """What is on the topics after a run, in the audit's terms."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -58,22 +58,33 @@ class Topics:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """What was found.
+class Sorted:
+    """Records in the audit's terms.
 
     Args:
         published: Every event.
         escalated: The source of every committed escalation.
         ended: Every committed end.
         written: By event and tier, when the committed outcome was written.
+    """
+
+    published: list[Published] = field(default_factory=list)
+    escalated: list[Place] = field(default_factory=list)
+    ended: list[Ended] = field(default_factory=list)
+    written: dict[tuple[str, str], float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was found.
+
+    Args:
+        records: Committed ones.
         aborted: Records of transactions that were aborted: what readers were spared.
         open_transactions: Partitions whose readers still wait for one.
     """
 
-    published: tuple[Published, ...]
-    escalated: tuple[Place, ...]
-    ended: tuple[Ended, ...]
-    written: dict[tuple[str, str], float]
+    records: Sorted
     aborted: int
     open_transactions: tuple[str, ...]
 
@@ -81,31 +92,32 @@ class Evidence:
 def collect(servers: str, topics: Topics) -> Evidence:
     """Read all topics from beginning to end."""
     held_up = open_transactions(servers, topics.outputs)
-    records = read_all(servers, topics.all)
+    committed = read_all(servers, topics.outputs)
     everything = read_all(servers, topics.outputs, committed=False)
-    published, escalated, ended = [], [], []
-    written: dict[tuple[str, str], float] = {}
+    return Evidence(
+        records=sort_records([*read_all(servers, [topics.raw]), *committed], topics),
+        aborted=len(everything) - len(committed),
+        open_transactions=tuple(held_up),
+    )
+
+
+def sort_records(records: Iterable[Record], topics: Topics) -> Sorted:
+    """Tell events, escalations and ends apart."""
+    found = Sorted()
     for record in records:
         value = _object(record.value)
         if record.topic == topics.raw:
             place = (record.partition, record.offset)
-            published.append(Published(str(value.get("id")), record.key, place))
-            continue
-        if record.topic == topics.escalations:
-            escalated.append(_source(value))
-            written.setdefault((str(value.get("event_id")), "haiku"), record.written)
-            continue
-        end = _ended(record, topics.ends[record.topic], value)
-        ended.append(end)
-        written.setdefault((end.event, "sonnet" if end.escalated else "haiku"), record.written)
-    return Evidence(
-        published=tuple(published),
-        escalated=tuple(escalated),
-        ended=tuple(ended),
-        written=written,
-        aborted=len(everything) - (len(records) - len(published)),
-        open_transactions=tuple(held_up),
-    )
+            found.published.append(Published(str(value.get("id")), record.key, place))
+        elif record.topic == topics.escalations:
+            found.escalated.append(_source(value))
+            found.written.setdefault((str(value.get("event_id")), "haiku"), record.written)
+        else:
+            ended = _ended(record, topics.ends[record.topic], value)
+            found.ended.append(ended)
+            hop = "sonnet" if ended.escalated else "haiku"
+            found.written.setdefault((ended.event, hop), record.written)
+    return found
 
 
 def _ended(record: Record, end: End, value: Mapping[str, Any]) -> Ended:

@@ -1,0 +1,64 @@
+"""What is on the topics is read for what it says of its source, and doubted where it does not."""
+
+import orjson
+import pytest
+
+from tests.faults.audit import End, Ended, Published
+from tests.faults.evidence import NOWHERE, Topics, after_last, sort_records
+from tests.faults.reading import Record
+
+TOPICS = Topics("x.")
+SOURCE = {"source": {"partition": 3, "offset": 7}}
+
+
+def record(
+    topic: str, value: object, *, offset: int = 0, headers: dict[str, bytes] | None = None
+) -> Record:
+    return Record(topic, 1, offset, 5.0, "k", orjson.dumps(value), headers or {})
+
+
+def test_a_raw_record_is_known_by_its_place() -> None:
+    found = sort_records([record(TOPICS.raw, {"id": "a"}, offset=4)], TOPICS)
+    assert found.published == [Published("a", "k", (1, 4))]
+
+
+@pytest.mark.parametrize(
+    ("topic", "value", "end", "escalated"),
+    [
+        ("tickets.enriched", {"decided_by": "haiku"}, End.ENRICHED, False),
+        ("tickets.enriched", {"decided_by": "sonnet"}, End.ENRICHED, True),
+        ("review", {}, End.REVIEW, True),
+    ],
+)
+def test_an_end_tells_its_event_its_source_and_its_way(
+    topic: str, value: dict[str, str], end: End, *, escalated: bool
+) -> None:
+    whole = {"event_id": "a", **SOURCE, **value}
+    found = sort_records([record(f"x.{topic}", whole, offset=2)], TOPICS)
+    assert found.ended == [Ended("a", (3, 7), end, escalated, "k", 1, 2)]
+    assert found.written == {("a", "sonnet" if escalated else "haiku"): 5.0}
+
+
+def test_a_dead_letter_tells_its_source_in_headers() -> None:
+    headers = {"dlq-partition": b"3", "dlq-offset": b"7", "dlq-stage": b"tickets"}
+    found = sort_records([record("x.dead-letters", {"id": "a"}, headers=headers)], TOPICS)
+    assert found.ended == [Ended("a", (3, 7), End.DEAD_LETTER, False, "k", 1, 0)]
+
+
+def test_an_escalation_is_the_end_of_its_first_hop() -> None:
+    found = sort_records([record(TOPICS.escalations, {"event_id": "a", **SOURCE})], TOPICS)
+    assert found.escalated == [(3, 7)]
+    assert found.written == {("a", "haiku"): 5.0}
+    assert not found.ended
+
+
+@pytest.mark.parametrize("value", [b"no JSON", b"[]", b"{}", b'{"source": {"partition": "?"}}'])
+def test_what_says_nothing_of_its_source_came_from_nowhere(value: bytes) -> None:
+    bad = Record("x.tickets.enriched", 0, 0, 5.0, "k", value, {})
+    [ended] = sort_records([bad], TOPICS).ended
+    assert ended.source == NOWHERE
+
+
+def test_markers_of_transactions_after_the_last_record_do_not_count() -> None:
+    records = [record("t", {}, offset=4), record("t", {}, offset=2)]
+    assert after_last(records, 3) == [0, 5, 0]
