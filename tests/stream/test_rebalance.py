@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.settings import Delivery
 from pipeline.stream.brokers import TopicPartition
+from pipeline.testing import Fault, NoFaults
 from tests.stream.virtual import virtual_time
 from tests.stream.workbench import GROUP, Bench, Notes, running, until
 
@@ -100,23 +101,36 @@ async def test_while_it_drains_nothing_new_is_started() -> None:
     assert bench.output() == [b"0"]
 
 
+class Unheard(NoFaults):
+    """The group's answers to heartbeats do not arrive."""
+
+    is_unheard = False
+
+    def next(self, process: str, request: str) -> Fault:
+        is_lost = self.is_unheard and request == "heartbeat"
+        return Fault(loss="response") if is_lost else Fault()
+
+
 @virtual_time
 async def test_a_process_that_was_frozen_and_replaced_publishes_nothing() -> None:
     bench, notes, others = Bench(), Notes(), Notes()
-    one = bench.engine(observer=notes).start()
+    faults = Unheard()
+    one = bench.engine(observer=notes, faults=faults).start()
     await until(lambda: one.engine.status().is_ready)
     held = bench.handler.hold(b"a")
     bench.publish(b"a")
     await until(lambda: bench.handler.running == 1)
     one.brokers.link.freeze()
+    faults.is_unheard = True
     held.set()
     two = bench.engine(process="two", observer=others).start()
     await until(lambda: bench.output() == [b"a"])
     one.brokers.link.thaw()
-    await until(lambda: bench.broker.group(GROUP).generation == 3)
-    await asyncio.sleep(5)
+    await asyncio.sleep(0.5)
     bench.publish(b"b")
     await until(lambda: b"b" in bench.output())
+    faults.is_unheard = False
+    await until(lambda: bench.broker.group(GROUP).generation == 3)
     await asyncio.sleep(5)
     assert bench.output() == [b"a", b"b"]
     assert notes.failed == {"fenced": 1}
@@ -201,3 +215,21 @@ def test_a_rebalance_waits_for_a_process_that_is_about_to_leave(delivery: Delive
         await two.stop()
 
     scenario()
+
+
+class SlowStart(NoFaults):
+    """A producer takes minutes to start."""
+
+    def next(self, process: str, request: str) -> Fault:
+        return Fault(before=300) if request == "init" else Fault()
+
+
+@virtual_time
+async def test_what_is_still_starting_does_not_hold_up_a_rebalance() -> None:
+    bench = Bench()
+    one = bench.engine(faults=SlowStart(), drain_budget=5).start()
+    await asyncio.sleep(1)
+    one.stopping.set()
+    started = asyncio.get_running_loop().time()
+    await one.ended()
+    assert asyncio.get_running_loop().time() - started < 1
