@@ -1,0 +1,41 @@
+"""What a workload costs, from the command line."""
+
+import orjson
+import pytest
+from typer.testing import CliRunner
+
+from pipeline.cli import app
+from pipeline.errors import WrongUse
+
+
+def rows(*arguments: str) -> list[dict[str, object]]:
+    done = CliRunner().invoke(app, ["cost", "--json", *arguments], catch_exceptions=False)
+    assert done.exit_code == 0
+    found: list[dict[str, object]] = orjson.loads(done.stdout)
+    return found
+
+
+def test_a_cascade_costs_haiku_and_the_escalated_share_of_sonnet() -> None:
+    workload = ("--events", "1000000", "--input-tokens", "200", "--static-tokens", "0")
+    found = {
+        row["way"]: row["usd_per_month"]
+        for row in rows(*workload, "--output-tokens", "0", "--escalated", "0.1", "--uncached")
+    }
+
+    # 200 million tokens at 0.10, 2 and 4 dollars a million.
+    assert found == {"haiku": "20.00", "sonnet": "400.00", "opus": "800.00", "cascade": "60.00"}
+
+
+def test_the_published_figures_are_reproduced_and_the_wrong_one_is_named() -> None:
+    found = rows("--published")
+
+    assert [row["haiku"] for row in found] == ["160.00", "80.00", "600.00", "800.00"]
+    remarks = [row["remark"] for row in found]
+    assert "$600" in str(remarks[0])
+    assert remarks[1:] == ["", "", ""]
+
+
+def test_a_workload_that_cannot_be_is_wrong_use() -> None:
+    impossible = ["cost", "--input-tokens", "10", "--static-tokens", "20"]
+    with pytest.raises(WrongUse, match="static part"):
+        CliRunner().invoke(app, impossible, catch_exceptions=False)
