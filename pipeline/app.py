@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 import pipeline
 from pipeline.claude.gateway import Gateway
@@ -110,6 +110,7 @@ class App:
         """
         delivery = await delivery_in_force(self._settings)
         registry, conditions, health = CollectorRegistry(), Conditions(), Health()
+        ProcessCollector(registry=registry)
         metrics = Metrics(registry, conditions)
         metrics.started(
             version=pipeline.__version__, delivery=delivery.mode, budgets=budgets(self._settings)

@@ -143,6 +143,7 @@ async def test_the_port_shows_health_metrics_and_status(services: Services) -> N
         async with session.get("/api/status") as response:
             status = await response.json()
     assert 'pipeline_events_received_total{stage="tickets"}' in page
+    assert "process_resident_memory_bytes" in page
     # What is well is stated, too: a missing series looks like a lost one.
     assert 'pipeline_intake_open{stage="images"} 1.0' in page
     assert 'pipeline_breaker_state{model="claude-sonnet-5-5",state="closed"} 1.0' in page
