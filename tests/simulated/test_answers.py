@@ -165,19 +165,33 @@ def test_a_quote_is_a_passage_of_the_content() -> None:
     assert quote in text
 
 
-def test_several_contents_are_answered_by_their_ids() -> None:
-    schema = an_object({
-        "answers": {
-            "type": "array",
-            "items": an_object({"id": {"type": "string"}, "trade": TRADES}),
-        }
-    })  # fmt: skip
-    content = read_content(
-        ['<item id="17">The pipe leaks water.</item>\n<item id="18">No power, a fuse.</item>']
-    )
-    answer = Reader(SONNET_SKILL).answer(schema, b"", PROMPT, content)
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        ['<item id="17">The pipe leaks water.</item>\n<item id="18">No power, a fuse.</item>'],
+        [
+            '<event-7f id="17">',
+            '<data-7f name="body">\nThe pipe leaks water.\n</data-7f>',
+            "</event-7f>",
+            '<event-7f id="18">',
+            '<data-7f name="subject">\nNo power\n</data-7f>',
+            '<data-7f name="body">\nA fuse.\n</data-7f>',
+            "</event-7f>",
+        ],
+    ],
+    ids=["one block", "many blocks"],
+)
+@pytest.mark.parametrize("kind", ["string", "integer"])
+def test_several_contents_are_answered_by_their_ids(blocks: list[str], kind: str) -> None:
+    item = an_object({"id": {"type": kind}, "answer": an_object({"trade": TRADES})})
+    schema = an_object({"answers": {"type": "array", "items": item}})
+    answer = Reader(SONNET_SKILL).answer(schema, b"", PROMPT, read_content(blocks))
+    ids = ("17", "18") if kind == "string" else (17, 18)
     assert answer == {
-        "answers": [{"id": "17", "trade": "plumbing"}, {"id": "18", "trade": "electricity"}]
+        "answers": [
+            {"id": ids[0], "answer": {"trade": "plumbing"}},
+            {"id": ids[1], "answer": {"trade": "electricity"}},
+        ]
     }
 
 

@@ -9,7 +9,7 @@ import pytest
 from anthropic import AsyncAnthropic
 from PIL import Image, ImageDraw, ImageFont
 
-from tests.simulated.conftest import answer_of, asking, schema_of
+from tests.simulated.conftest import SONNET, answer_of, asking, schema_of
 
 pytest.importorskip("rapidocr_onnxruntime", reason="needs the extra `local`")
 
@@ -42,7 +42,12 @@ async def test_what_an_image_says_is_read(client: AsyncAnthropic) -> None:
         legibility=LEGIBILITY,
     )
     message = await client.messages.create(
-        **asking(messages=as_content(data), output_config=config)
+        **asking(
+            messages=as_content(data),
+            output_config=config,
+            model=SONNET,
+            thinking={"type": "between_tools"},
+        )
     )
     assert answer_of(message) == {
         "document_type": "invoice",

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Prints `base_url=http://...` and `port=N`, then `ready`, on standard output.
 
     Returns:
-        The exit code: 0 stopped, 2 wrong use.
+        The exit code: 0 stopped, 1 cannot listen, 2 wrong use.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -30,7 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError) as error:
         print(f"The simulated API cannot start: {error}", file=sys.stderr)  # noqa: T201
         return 2
-    uvloop.run(_serve(simulation, options.host, options.port))
+    try:
+        uvloop.run(_serve(simulation, options.host, options.port))
+    except OSError as error:
+        print(f"The simulated API cannot listen: {error}", file=sys.stderr)  # noqa: T201
+        return 1
     return 0
 
 

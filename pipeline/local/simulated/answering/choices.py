@@ -108,7 +108,7 @@ def _by_similarity(
     ask: Ask, names: Sequence[str], content: Content, labels: LabelSets, prompt: str
 ) -> Found:
     texts = [text for text in (str(ask.schema.get("description", "")), prompt) if text]
-    choice = labels(names, texts).choose(
-        content.text, first=content.title, requests=content.requests
-    )
+    known = labels(names, texts)
+    requests = content.requests if known.weighs_requests else ""
+    choice = known.choose(content.text, first=content.title, requests=requests)
     return Found(choice.label, choice.confidence, choice.evidence, choice.runner_up, choice.rival)

@@ -117,7 +117,7 @@ class Content:
 
 def asks(sentence: str) -> bool:
     """Whether a sentence asks for something."""
-    return "?" in sentence or "？" in sentence or _ASKS.search(sentence) is not None
+    return "?" in sentence or "？" in sentence or _ASKS.search(sentence.lower()) is not None
 
 
 def split(text: str) -> tuple[list[Passage], str]:
@@ -152,23 +152,18 @@ def read_content(texts: Sequence[str], files: Sequence[FileText] = ()) -> Conten
         texts: The text blocks.
         files: What was read from the files.
     """
-    passages: list[Passage] = []
-    said: list[str] = []
-    for text in texts:
-        inside, around = split(text)
-        passages += inside
-        if inside:
-            said.append(around)
-        elif text.strip():
-            passages.append(Passage("", text))
-    if files and not any(passage.name for passage in passages):
-        # Beside a file, text without any tag is what the asker says of it.
-        said += [passage.text for passage in passages]
-        passages = []
+    # A tag may open in one block and close in another.
+    text = "\n".join(texts)
+    passages, said = split(text)
+    if not passages and text.strip():
+        passages, said = [Passage("", text)], ""
+        if files:
+            # Beside a file, text without any tag is what the asker says of it.
+            passages, said = [], text
     passages += [Passage("file", file.text) for file in files]
     return Content(
         passages=tuple(passages),
         legibility=min((file.legibility for file in files), default=1.0),
         defects=frozenset().union(*(file.defects for file in files)),
-        said="\n".join(part for part in said if part),
+        said=said,
     )

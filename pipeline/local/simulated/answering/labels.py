@@ -80,6 +80,11 @@ class LabelSet:
             self._base.append(_CATCH_ALL_SCORE if catches_all else 0.0)
         self._weights = _weigh(per_label)
 
+    @property
+    def weighs_requests(self) -> bool:
+        """Whether `requests` makes a difference to `choose`."""
+        return self._skill.weighs_requests
+
     def choose(self, text: str, *, first: str = "", requests: str = "") -> Choice:
         """The label that fits best.
 
@@ -88,11 +93,10 @@ class LabelSet:
             first: A part of it that counts double: a subject, a title.
             requests: Sentences of it that ask for something.
         """
-        heard = self._skill.heard(words(text)[:2000])
-        found = Counter(word for word in heard if not is_stop_word(word))
-        if self._skill.weighs_requests:
-            first = f"{first} {requests}"
-        for word in words(first):
+        found = Counter(word for word in words(text)[:2000] if not is_stop_word(word))
+        for word in self._skill.overlooked(found):
+            del found[word]
+        for word in words(f"{first} {requests}"):
             if not is_stop_word(word):
                 found[word] += 1
         scores = list(self._base)

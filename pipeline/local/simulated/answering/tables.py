@@ -185,7 +185,7 @@ def _heading(content: str) -> str:
 
 
 def _is_header(text: str) -> bool:
-    return len({match.group().lower() for match in _HEADER.finditer(text)}) >= _HEADER_WORDS
+    return len({match.group() for match in _HEADER.finditer(text.lower())}) >= _HEADER_WORDS
 
 
 def positions_total(positions: Sequence[Position]) -> Decimal:
