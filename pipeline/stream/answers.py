@@ -80,11 +80,11 @@ class Answers:
         self._completed = completed
         self._fail = fail
         self._now = asyncio.get_running_loop().time
-        self._calls: dict[int, asyncio.Task[Outcome]] = {}
-        self._cancelled: set[asyncio.Task[Outcome]] = set()
+        self._calls: dict[int, asyncio.Future[Outcome]] = {}
+        self._cancelled: set[asyncio.Future[Outcome]] = set()
 
     def ask(
-        self, record: Received, since: float, answered: Callable[[asyncio.Task[Outcome]], None]
+        self, record: Received, since: float, answered: Callable[[asyncio.Future[Outcome]], None]
     ) -> None:
         """Call the handler, unless it was called for this record before.
 
@@ -96,10 +96,15 @@ class Answers:
         call = self._calls.get(record.offset)
         if call is None:
             self._slots.occupy()
-            call = asyncio.create_task(self._call(record))
+            call = self._calls[record.offset] = asyncio.create_task(self._call(record))
             call.add_done_callback(partial(self._ended, since))
-            self._calls[record.offset] = call
         call.add_done_callback(answered)
+
+    def replace(self, offset: int, outcome: Outcome) -> None:
+        """The answer to a record is another one from now on."""
+        call: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        call.set_result(outcome)
+        self._calls[offset] = call
 
     def forget(self, offset: int) -> None:
         """The record is committed, whoever did it: its answer is not wanted any more."""
@@ -127,15 +132,17 @@ class Answers:
     async def _call(self, record: Received) -> Outcome:
         return await self._handler(record)
 
-    def _cancel(self, call: asyncio.Task[Outcome]) -> None:
+    def _cancel(self, call: asyncio.Future[Outcome]) -> None:
         if not call.done():
             call.cancel()
             self._cancelled.add(call)
             call.add_done_callback(self._cancelled.discard)
 
-    def _ended(self, since: float, call: asyncio.Task[Outcome]) -> None:
+    def _ended(self, since: float, call: asyncio.Future[Outcome]) -> None:
         self._slots.release()
         if call.cancelled():
+            if call not in self._cancelled:
+                self._fail(RuntimeError("a handler was cancelled, and not by the stream"))
             return
         error = call.exception()
         if error is not None:

@@ -80,7 +80,7 @@ class Engine:
             lag=None,
             intake_closed_because=None,
             is_ready=False,
-            reason="it has not started",
+            reason="it is not running",
         )
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -94,13 +94,17 @@ class Engine:
         failure: asyncio.Future[NoReturn] = asyncio.get_running_loop().create_future()
         consumer = self._brokers.consumer(self._group, self._topics)
         reader = self._brokers.reader(self._group)
+        error: BaseException | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
                 await self._serve(consumer, reader, failure, tasks, stop)
         except BaseExceptionGroup as group:
-            raise _first(group) from group
+            error = _first(group)
         finally:
             self._monitor = None
+        if error is not None:
+            # Outside of the handler, so that it keeps its own cause.
+            raise error
 
     async def _serve(
         self,
@@ -215,7 +219,7 @@ async def _wait_for(failure: asyncio.Future[NoReturn]) -> None:
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error that came first; the others are to be found in the group it is raised from."""
+    """The error that came first: the others are what it led to."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

@@ -313,7 +313,7 @@ class PartitionWorker:
             tools.stage, records=len(batch.results), seconds=self.last_progress - started
         )
 
-    def _answered(self, workload: Workload, ticket: Ticket, call: asyncio.Task[Outcome]) -> None:
+    def _answered(self, workload: Workload, ticket: Ticket, call: asyncio.Future[Outcome]) -> None:
         if workload is not self._workload:
             # The partition has begun anew or is over. Where the record comes in again, the
             # answer is found in `answers`.
@@ -337,6 +337,8 @@ class PartitionWorker:
         if rescue is not None:
             outcome = rescue(result.record, result.outcome, error.detail)
             if outcome != result.outcome:
+                # Where the partition has to begin anew, this is the answer that is found.
+                self._answers.replace(result.record.offset, outcome)
                 return outcome
         impossible = CannotPublish(
             f"What came of {self.partition} offset {result.record.offset} cannot be published, "

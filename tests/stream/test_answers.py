@@ -120,6 +120,33 @@ async def test_what_a_handler_raises_is_told() -> None:
     await answers.close()
 
 
+async def test_a_handler_that_is_cancelled_by_somebody_else_is_a_bug() -> None:
+    async def cancelled(_: Received) -> Outcome:
+        raise asyncio.CancelledError
+
+    ended = list[object]()
+    answers = made(cancelled, Slots(9), ended)
+    answers.ask(record(1), 0.0, lambda _: None)
+    await asyncio.sleep(0.01)
+    assert [type(error) for error in ended] == [RuntimeError]
+    await answers.close()
+
+
+async def test_what_was_replaced_is_the_answer_from_then_on() -> None:
+    calls, heard = Calls(), list[Outcome]()
+    calls.release.set()
+    answers = made(calls, Slots(9))
+    answers.ask(record(1), 0.0, lambda _: None)
+    await asyncio.sleep(0.01)
+    other = Outcome(End.DEAD_LETTER, ())
+    answers.replace(1, other)
+    answers.ask(record(1), 0.0, lambda call: heard.append(call.result()))
+    await asyncio.sleep(0.01)
+    assert heard == [other]
+    assert calls.made == [1]
+    await answers.close()
+
+
 async def test_what_was_forgotten_is_asked_again() -> None:
     calls = Calls()
     calls.release.set()

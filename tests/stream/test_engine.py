@@ -292,7 +292,7 @@ async def test_the_lag_counts_what_is_held_and_what_was_not_polled() -> None:
 async def test_it_says_what_is_assigned_and_that_it_is_ready() -> None:
     bench = Bench(partitions=2)
     one = bench.engine()
-    assert one.engine.status().reason == "it has not started"
+    assert one.engine.status().reason == "it is not running"
     one.start()
     await until(lambda: one.engine.status().is_ready)
     status = one.engine.status()

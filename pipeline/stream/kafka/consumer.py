@@ -108,7 +108,11 @@ class KafkaConsumer:
     async def close(self) -> None:
         """Leave the group."""
         await self._lenient.close()
-        await stop_consumer(self._client, _LEAVE_LIMIT)
+        try:
+            await stop_consumer(self._client, _LEAVE_LIMIT)
+        except KafkaError as error:
+            # Its background task had failed before, and says so once more.
+            _log.warning("%s: leaving the group failed: %r", self._topics[0], error)
 
     async def poll(
         self, partitions: Collection[TopicPartition], *, seconds: float, records: int

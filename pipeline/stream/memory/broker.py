@@ -194,7 +194,7 @@ class MemoryBroker:
             raise Unpublishable(
                 f"{len(indices)} records are larger than {self._max_bytes} bytes.",
                 indices,
-                is_session_lost=False,
+                is_session_lost=True,
             )
 
     def _changed(self) -> None:
