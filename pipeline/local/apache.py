@@ -28,7 +28,7 @@ from pipeline.local.java import find_java, find_kafka, kafka_version
 from pipeline.local.node import ProcessNode
 from pipeline.local.ports import free_ports
 from pipeline.settings import KafkaSettings
-from pipeline.stream.connection import admin_client
+from pipeline.stream.connection import admin_client, patiently
 
 USER = "pipeline"
 """The user of a secured cluster that may do everything."""
@@ -178,7 +178,7 @@ class ApacheKafka:
         try:
             async with asyncio.timeout(_COMPLETE_WITHIN), admin_client(self.settings) as admin:
                 while True:
-                    found = await admin.describe_cluster()
+                    found = await patiently(admin.describe_cluster)
                     if found["cluster_id"] != cluster:
                         raise BrokerFailed(
                             f"{_PORT_TAKEN}: another Kafka answers at {self.bootstrap_servers}."

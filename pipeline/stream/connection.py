@@ -6,7 +6,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
@@ -30,6 +30,12 @@ _LOGGERS_OF_PAYLOADS = ("aiokafka.conn", "aiokafka.producer.producer")
 """Their debug level prints requests and records whole: credentials, keys and values."""
 
 
+T = TypeVar("T")
+
+_PATIENCE = 20.0
+"""Seconds. Brokers take about ten to agree that one of them is gone."""
+_ATTEMPTS = 4
+_RETRY = 0.1
 _STOP_WITHIN = 5.0
 """Seconds that a consumer gets to stop by itself."""
 
@@ -77,6 +83,28 @@ async def check_connection(settings: KafkaSettings) -> str:
                 return result
             failures.append(result)
     raise min(failures, key=lambda failure: isinstance(failure, BrokerUnreachable))
+
+
+async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask again while the error is one that passes, for `_PATIENCE` and `_ATTEMPTS` at least.
+
+    aiokafka's admin client asks any broker it knows of, one that has just gone too, and only once.
+
+    Raises:
+        KafkaError: It did not pass.
+    """
+    now = asyncio.get_running_loop().time
+    give_up = now() + _PATIENCE
+    attempts = 0
+    while True:
+        attempts += 1
+        try:
+            return await ask()
+        except KafkaError as error:
+            # One attempt at a broker that hangs takes longer than all patience.
+            if not error.retriable or (attempts >= _ATTEMPTS and now() > give_up):
+                raise
+        await asyncio.sleep(_RETRY)
 
 
 @asynccontextmanager

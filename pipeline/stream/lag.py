@@ -6,23 +6,19 @@ can, because the ledger travels with the committed offset.
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import (
-    CoordinatorLoadInProgressError,
-    CoordinatorNotAvailableError,
-    KafkaError,
-    NoError,
-)
+from aiokafka.errors import CoordinatorNotAvailableError, KafkaError, NoError
 from aiokafka.structs import OffsetAndMetadata
 
 from pipeline.settings import KafkaSettings
-from pipeline.stream.connection import admin_client, consumer_client
+from pipeline.stream.connection import admin_client, consumer_client, patiently
 from pipeline.stream.connection_errors import explain
 from pipeline.stream.ledger_codec import LedgerUnreadable, decode
 from pipeline.stream.topics import Topics
@@ -30,9 +26,6 @@ from pipeline.stream.topics import Topics
 _NOTHING_COMMITTED = -1
 _OLDEST_WITHIN = 5.0
 """Seconds for reading the oldest records, which a busy broker may not bring at once."""
-_COORDINATOR_WITHIN = 15.0
-"""Seconds. The first group of a cluster has to wait until its offsets topic is made."""
-_COORDINATOR_RETRY = 0.1
 _FETCH_BYTES = 1024
 """Brokers send one record or batch however large it is, and not many of them."""
 
@@ -176,7 +169,8 @@ class LagReader:
         if self._admin is None or self._consumer is None:
             raise RuntimeError("a lag reader is entered before it is used")
         try:
-            return await _sample(self._admin, self._consumer, group, topics)
+            # The first group of a cluster has to wait until its offsets topic is made.
+            return await patiently(partial(_sample, self._admin, self._consumer, group, topics))
         except KafkaError as error:
             raise explain(error, self._kafka) from error
 
@@ -214,20 +208,14 @@ async def _sample(
 async def _committed(
     admin: AIOKafkaAdminClient, group: str, partitions: Sequence[TopicPartition]
 ) -> Mapping[TopicPartition, OffsetAndMetadata]:
-    """What the group committed; a coordinator that is just starting is waited for."""
-    give_up = asyncio.get_running_loop().time() + _COORDINATOR_WITHIN
-    while True:
-        try:
-            found = await admin.list_consumer_group_offsets(group, partitions=list(partitions))
-        # aiokafka raises `NoError` for an error that concerns a partition, and drops one that
-        # concerns the whole request: then there is nothing.
-        except (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NoError):
-            found = {}
-        if len(found) == len(partitions):
-            return {partition: found[partition] for partition in partitions}
-        if asyncio.get_running_loop().time() > give_up:
-            raise CoordinatorNotAvailableError(group)
-        await asyncio.sleep(_COORDINATOR_RETRY)
+    found: dict[TopicPartition, OffsetAndMetadata] = {}
+    # aiokafka raises `NoError` for an error that concerns a partition, and drops one that
+    # concerns the whole request: then there is nothing.
+    with suppress(NoError):
+        found = await admin.list_consumer_group_offsets(group, partitions=list(partitions))
+    if len(found) < len(partitions):
+        raise CoordinatorNotAvailableError(group)
+    return {partition: found[partition] for partition in partitions}
 
 
 async def _members(admin: AIOKafkaAdminClient, group: str) -> int:

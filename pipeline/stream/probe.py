@@ -9,7 +9,13 @@ from aiokafka.protocol.admin import ApiVersionRequest
 
 from pipeline.errors import PipelineError
 from pipeline.settings import Delivery, KafkaSettings, Settings
-from pipeline.stream.connection import admin_client, bare_client, check_connection, producer_client
+from pipeline.stream.connection import (
+    admin_client,
+    bare_client,
+    check_connection,
+    patiently,
+    producer_client,
+)
 from pipeline.stream.connection_errors import NotPermitted, RequestFailed
 from pipeline.stream.ledger_codec import MAX_CHARACTERS
 
@@ -91,7 +97,9 @@ async def why_no_transactions(settings: Settings) -> str | None:
 
 async def _missing_apis(kafka: KafkaSettings) -> list[str]:
     async with bare_client(kafka) as client:
-        response = await client.send(client.get_random_node(), ApiVersionRequest())
+        response = await patiently(
+            lambda: client.send(client.get_random_node(), ApiVersionRequest())
+        )
         offered = {key for key, *_ in response.api_versions}
     return [name for key, name in _APIS_OF_TRANSACTIONS.items() if key not in offered]
 
@@ -124,7 +132,7 @@ async def broker_limits(kafka: KafkaSettings) -> BrokerLimits:
         "group.max.session.timeout.ms",
     )
     async with admin_client(kafka) as admin:
-        [broker, *_] = (await admin.describe_cluster())["brokers"]
+        [broker, *_] = (await patiently(admin.describe_cluster))["brokers"]
         resource = ConfigResource(
             ConfigResourceType.BROKER, str(broker["node_id"]), dict.fromkeys(names)
         )

@@ -12,6 +12,7 @@ from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
 
 from pipeline.errors import PipelineError, WrongUse
 from pipeline.settings import TopicSettings
+from pipeline.stream.connection import patiently
 
 ESCALATIONS = "escalations"
 """The stage that reads what the others escalate, whatever its topic is called."""
@@ -206,7 +207,8 @@ class Topics:
     async def _create(self, names: Sequence[str]) -> set[str]:
         if not names:
             return set()
-        response = await self._admin.create_topics([self._new(name) for name in names])
+        topics = [self._new(name) for name in names]
+        response = await patiently(lambda: self._admin.create_topics(topics))
         made = set()
         for name, code, *text in response.topic_errors:
             error = for_code(code)
@@ -237,7 +239,7 @@ class Topics:
             ) from None
 
     async def _metadata(self) -> dict[str, list[dict[str, Any]]]:
-        described = await self._admin.describe_topics()
+        described = await patiently(self._admin.describe_topics)
         return {
             topic["topic"]: topic["partitions"]
             for topic in described
@@ -248,9 +250,8 @@ class Topics:
         if not names:
             return {}
         wanted = {_MAX_MESSAGE_BYTES: None}
-        [response] = await self._admin.describe_configs(
-            [ConfigResource(ConfigResourceType.TOPIC, name, wanted) for name in names]
-        )
+        resources = [ConfigResource(ConfigResourceType.TOPIC, name, wanted) for name in names]
+        [response] = await patiently(lambda: self._admin.describe_configs(resources))
         return {
             name: int(value)
             for code, _, _, name, entries in response.resources

@@ -11,6 +11,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import (
     IllegalSaslStateError,
     KafkaConnectionError,
+    NodeNotReadyError,
     SaslAuthenticationFailed,
     UnsupportedSaslMechanismError,
 )
@@ -25,6 +26,7 @@ from pipeline.stream.connection import (
     check_connection,
     client_options,
     consumer_client,
+    patiently,
 )
 from pipeline.stream.connection_errors import (
     BrokerUnreachable,
@@ -206,3 +208,34 @@ async def test_a_consumer_whose_assignment_has_just_gone_still_stops(
         consumer.seek(partition, 0)
         await consumer.getmany(timeout_ms=100)
         consumer.unsubscribe()
+
+
+class Flaky:
+    """Fails with the errors it is given, then answers."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self._errors = list(errors)
+
+    async def __call__(self) -> str:
+        if self._errors:
+            raise self._errors.pop(0)
+        return "answer"
+
+
+async def test_an_error_that_does_not_pass_is_raised_at_once() -> None:
+    with pytest.raises(SaslAuthenticationFailed):
+        await patiently(Flaky(SaslAuthenticationFailed("no")))
+
+
+async def test_an_error_that_might_pass_is_raised_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "_PATIENCE", 0.0)
+    with pytest.raises(NodeNotReadyError):
+        await patiently(Flaky(*[NodeNotReadyError("gone")] * 100))
+
+
+async def test_an_error_that_passes_is_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "_RETRY", 0.0)
+    gone = NodeNotReadyError("gone")
+    assert await patiently(Flaky(gone, gone)) == "answer"

@@ -73,7 +73,8 @@ async def test_three_nodes_keep_what_was_confirmed_while_each_fails_in_its_own_w
     with needs_kafka():
         await broker.start()
     try:
-        kafka = broker.settings
+        # A frozen node is given up after that long.
+        kafka = broker.settings.model_copy(update={"request_timeout": 10})
         async with admin_client(kafka) as admin:
             await Topics(admin, TopicSettings(partitions=3)).create(["kept"])
         first, second, _ = broker.nodes
