@@ -188,19 +188,31 @@ async def test_markers_of_transactions_are_not_lag(topics: Topics, fresh_name: F
     assert await topics.output_values() == [b"a", b"b"]
 
 
-async def test_members_that_come_and_go_repeat_nothing_that_was_drained(topics: Topics) -> None:
+async def come_and_go(topics: Topics, delivery: Delivery) -> None:
     calls: Counter[bytes] = Counter()
     values = numbered(400)
     handle = copier(topics, calls, 0.5)
-    async with engine(topics, handle, heartbeat_interval=0.5):
+    async with engine(topics, handle, delivery, heartbeat_interval=0.5):
         await topics.publish(*values[:200])
-        async with engine(topics, handle, heartbeat_interval=0.5) as other:
+        async with engine(topics, handle, delivery, heartbeat_interval=0.5) as other:
             assert 0 < len(other.status().partitions) < PARTITIONS
             await topics.publish(*values[200:])
             await asyncio.sleep(1)
         await topics.wait_until_committed()
     assert sorted(await topics.output_values(), key=int) == values
     assert set(calls.values()) == {1}
+
+
+async def test_members_that_come_and_go_repeat_nothing_that_was_drained(topics: Topics) -> None:
+    await come_and_go(topics, "exactly_once")
+
+
+@pytest.mark.kafka
+async def test_nor_do_they_with_at_least_once_as_long_as_nothing_fails(
+    kafka_topics: Topics,
+) -> None:
+    """Only on Apache Kafka: the embedded broker loses its group to a commit during a join."""
+    await come_and_go(kafka_topics, "at_least_once")
 
 
 @pytest.mark.kafka
