@@ -128,7 +128,7 @@ class FileReader:
         return replace(lines_of(boxes or []), defects=quality.defects)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)
 def _open_pdf(data: bytes, path: str) -> _OpenedPdf:
     try:
         pdf = PdfReader(io.BytesIO(data))
