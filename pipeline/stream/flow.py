@@ -65,7 +65,8 @@ class Load:
 
     Args:
         held: Records that are not committed.
-        unfinished: Records that are not done, those that have yet to come in again included.
+        unfinished: Records that have come in and are not done. What an earlier owner left
+            unfinished counts when it comes in again: it must be let in, or it never gets done.
         active: Records that run, or could if there were a slot.
         held_bytes: Payload of the held ones.
     """

@@ -77,9 +77,9 @@ class OffsetLedger:
         return len(self._unfinished)
 
     @property
-    def room(self) -> int:
-        """How many new records may be taken."""
-        return max(0, self._limit - len(self._unfinished))
+    def taken(self) -> int:
+        """How many of those have come in."""
+        return len(self._unfinished) - len(self._inherited)
 
     def is_done(self, offset: int) -> bool:
         """Whether a record is done, as far as is known; what lies ahead is not."""

@@ -98,7 +98,7 @@ class Poller:
         open_workers = [
             worker
             for worker, flow in self._flows.items()
-            if flow.update(worker.load) and worker.load.active < share
+            if flow.update(worker.load) and worker.load.active < share and not worker.is_full
         ]
         for worker in open_workers:
             worker.last_asked = self._now()

@@ -70,6 +70,7 @@ class PartitionWorker:
         self.partition = partition
         self.state = State.STARTING
         self.problem: str | None = None
+        self.is_full = False
         self._answers = answers
         self._tools = tools
         self._commit_interval = commit_interval
@@ -126,8 +127,9 @@ class PartitionWorker:
             try:
                 is_wanted = workload.take(record, now)
             except LedgerFull:
-                # Nothing is lost: it is fetched again, and offered when there is room.
+                # Nothing is lost: it is fetched again when there is room.
                 tools.consumer.start_at(self.partition, record.offset)
+                self.is_full = True
                 break
             except OffsetsWentBack as error:
                 self.lose_position(str(error))
@@ -244,6 +246,7 @@ class PartitionWorker:
         self._awaited = 0
         self._is_failing = False
         self._lost_because = None
+        self.is_full = False
         self._tools.consumer.start_at(self.partition, workload.position)
         self.state = State.DRAINING if self._leaving.is_set() else State.RUNNING
         self.problem = None
@@ -323,6 +326,7 @@ class PartitionWorker:
             self._wake.set()
             return
         workload.finish(ticket, call.result())
+        self.is_full = False
         self.last_progress = self._now()
         tools = self._tools
         if self._leaving.is_set() or workload.done in {1, tools.pace.commit_count}:

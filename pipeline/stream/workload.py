@@ -89,7 +89,7 @@ class Workload:
         """For the flow gates."""
         return Load(
             held=len(self._held),
-            unfinished=self._ledger.unfinished,
+            unfinished=self._ledger.taken,
             active=self._lanes.ready + self._lanes.running,
             held_bytes=self._held_bytes,
         )

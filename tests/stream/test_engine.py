@@ -180,6 +180,24 @@ async def test_no_more_run_at_once_than_may() -> None:
 
 
 @virtual_time
+async def test_as_much_as_an_earlier_owner_left_unfinished_is_let_in() -> None:
+    """More than the limit, if that was higher then: otherwise it would never be done."""
+    bench = Bench()
+    values = [b"%d" % number for number in range(50)]
+    for value in values[:-1]:
+        bench.handler.hold(value)
+    one = bench.engine(max_unfinished=100).start()
+    bench.publish(*values)
+    await until(lambda: bench.output() == [b"49"])
+    await one.kill()
+    for value in values:
+        bench.handler.hold(value).set()
+    async with running(bench, process="two", max_unfinished=10):
+        await until(lambda: bench.committed() == 50)
+    assert bench.handler.calls[b"49"] == 1
+
+
+@virtual_time
 async def test_no_more_of_a_partition_are_unfinished_than_may() -> None:
     bench = Bench()
     release = bench.handler.hold(b"0")

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from pipeline.stream.brokers import Committed, TopicPartition
+from pipeline.stream.ledger import MAX_SPAN
 from pipeline.stream.liveness import Stuck
 from pipeline.stream.records import End, Outcome, Outgoing, Received
 from pipeline.stream.worker import CannotPublish
@@ -13,6 +14,25 @@ from tests.stream.virtual import virtual_time
 from tests.stream.workbench import GROUP, Bench, Notes, copied, running, until
 
 IN = TopicPartition("in", 0)
+
+
+@virtual_time
+async def test_a_record_that_the_ledger_has_no_room_for_waits_for_it() -> None:
+    """Compaction can leave gaps so wide that the commit metadata could not hold both ends."""
+    bench, faults = Bench(), Scripted()
+    release = bench.handler.hold(b"first")
+    async with running(bench, faults=faults):
+        bench.publish(b"first")
+        bench.broker.log(IN)._end = 2 * MAX_SPAN
+        bench.publish(b"far")
+        await until(lambda: bench.handler.running == 1)
+        await asyncio.sleep(10)
+        assert bench.handler.calls == {b"first": 1}
+        # It is not fetched over and over meanwhile.
+        assert faults.requests.count("fetch") < 100
+        release.set()
+        await until(lambda: bench.output() == [b"first", b"far"])
+    assert bench.committed() == 2 * MAX_SPAN + 1
 
 
 class Closable:

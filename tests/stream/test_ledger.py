@@ -109,10 +109,12 @@ def test_an_inherited_ledger_finished_before_its_end_was_read_again_commits_its_
 
 def test_more_than_the_limit_may_be_inherited_but_not_taken() -> None:
     made = OffsetLedger(CommitPoint(0, 6, (0, 1, 2, 3)), limit=2)
-    assert made.room == 0
+    assert made.unfinished == 4
+    assert made.taken == 0
     for offset in range(4):
         assert made.fits(offset)
         assert made.take(offset)
+    assert made.taken == 4
     assert not made.fits(6)
 
 
