@@ -13,7 +13,7 @@ from pipeline.stream.worker import PartitionWorker, State
 _COMMITS_PER_SECOND = 100
 """A commit costs about a millisecond of CPU, whatever is in it. With many partitions each commits
 less often, so that all together cost a tenth of a core at most."""
-COMMIT_MARGIN = 5.0
+_COMMIT_MARGIN = 5.0
 """Seconds that the last commit may take after the drain budget, before the session is left to be
 settled by the partition's next owner."""
 
@@ -140,7 +140,7 @@ class Assignment:
         # A rebalance may begin while the partitions are let go for good; the group must not give
         # them to others before that is done.
         async with self._releasing:
-            leaving, self._workers = self._workers, {}
+            leaving = self._workers
             deadline = self._now() + budget
             for worker, task in leaving.values():
                 was_serving = worker.state in {State.RUNNING, State.DRAINING}
@@ -148,7 +148,8 @@ class Assignment:
                 if not was_serving:
                     task.cancel()
             if leaving:
-                await _end([task for _, task in leaving.values()], budget + COMMIT_MARGIN)
+                await _end([task for _, task in leaving.values()], budget + _COMMIT_MARGIN)
+            self._workers = {}
             for partition in leaving:
                 self._tools.observer.revoked(
                     self._tools.stage, partition.topic, partition.partition
