@@ -88,9 +88,10 @@ async def source(embedded_broker: NoidaBroker, fresh_name: FreshName) -> Source:
 async def test_records_come_with_all_they_have(source: Source) -> None:
     # Not long ago: what is older than the topic's retention may be gone before it is read.
     stamped = datetime.now(UTC).replace(microsecond=123_000) - timedelta(minutes=1)
+    stamp = round(stamped.timestamp() * 1000)
     async with producer_client(source.settings) as producer:
         await producer.send_and_wait(
-            source.topic, b"v", key=b"k", partition=1, timestamp_ms=round(stamped.timestamp() * 1000),
+            source.topic, b"v", key=b"k", partition=1, timestamp_ms=stamp,
             headers=[("a", b"1"), ("none", None)],
         )  # fmt: skip
     async with source.consumer() as consumer:
