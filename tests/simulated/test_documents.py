@@ -160,7 +160,7 @@ def test_sums_that_do_not_hold_make_unsure() -> None:
     [
         ("1,234.50", "1234.50"), ("1.234,50", "1234.50"), ("1 234,50", "1234.50"),
         ("1'234.50", "1234.50"), ("-12.00", "-12.00"), ("12.00-", "-12.00"), ("1,234", "1234"),
-        ("0.5", "0.5"), ("5,5000", "5.5000"),
+        ("0.5", "0.5"), ("5,5000", "5.5000"), ("EUR12.00", "12.00"), ("RM5", "5"),
     ],
 )  # fmt: skip
 def test_numbers_are_read_as_printed(printed: str, value: str) -> None:
@@ -180,6 +180,7 @@ def test_other_things_with_digits_are_no_numbers(text: str) -> None:
         ("14. März 2025", "2025-03-14"),
         ("March 14th, 2025", "2025-03-14"), ("14 mars 2025", "2025-03-14"),
         ("14 de marzo de 2025", "2025-03-14"), ("04/03/2025", "2025-03-04"),
+        ("14/03/202512:30", "2025-03-14"), ("14/03/2512:30:00", "2025-03-14"),
     ],
 )  # fmt: skip
 def test_dates_are_read_in_four_languages(printed: str, day: str) -> None:

@@ -33,7 +33,8 @@ _DATE = re.compile(
     r"|(?P<num>(?P<n1>\d{1,2})\s?(?P<sep>[-./])\s?(?P<n2>\d{1,2})\s?(?P=sep)\s?(?P<ny>\d{4}|\d{2}))"
     rf"|(?P<dmy>(?P<dd>\d{{1,2}})(?:st|nd|rd|th|\.|er)?[\s.-]*(?:de\s)?(?P<dm>{_NAME})\.?[\s.,-]*(?:de\s)?(?P<dy>\d{{4}}|\d{{2}}(?!\d|:)))"
     rf"|(?P<mdy>(?P<mm>{_NAME})\.?\s+(?P<md>\d{{1,2}})(?:st|nd|rd|th)?,?\s+(?P<my>\d{{4}}))"
-    r")(?![\d/]|[.-]\d)",
+    # Scans lose the blank between a date and the time behind it.
+    r")(?!:\d\d)(?:(?=\d{1,2}:\d\d)|(?![\d/]|[.-]\d))",
     re.IGNORECASE,
 )
 _CENTURY = 100

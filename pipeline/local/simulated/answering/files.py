@@ -31,7 +31,7 @@ _ENGINE = {
     # Lines of a batch are padded to the longest; one at a time costs two thirds of it.
     "rec_batch_num": 1,
     "det_limit_type": "max",
-    "det_limit_side_len": 960,
+    "det_limit_side_len": 736,
 }
 _BROKEN_PDF = (PyPdfError, ValueError, KeyError, IndexError, TypeError, AttributeError, OSError)
 """What pypdf raises on files that are none."""

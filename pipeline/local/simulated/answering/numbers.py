@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
 _NUMBER = re.compile(
-    r"(?<![\w.,/-])(?<!\d:)(?P<sign>[-+−–]\s?)?"
+    r"(?:(?<![\w.,/-])(?<!\d:)|(?<=\bRM)|(?<=\b(?:EUR|USD|GBP|CHF|MYR)))(?P<sign>[-+−–]\s?)?"
     r"(?P<digits>\d{1,3}(?:[.,'’\u00a0\u202f ]\d{3})+(?:[.,]\d{1,4})?|\d+(?:[.,]\d{1,4})?)"
     r"(?P<behind>-(?!\d))?(?![\w/]|[.,-]\d|:\d)"
 )
