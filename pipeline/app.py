@@ -59,7 +59,7 @@ class Running:
 
 
 class StageGate:
-    """Closes the intake of a stage while its tier cannot be asked."""
+    """Closes the intake of a stage while its tier cannot be asked, and limits what is asked."""
 
     def __init__(self, gateway: Gateway, stage: str, tier: Tier) -> None:
         self._gateway = gateway
@@ -69,6 +69,10 @@ class StageGate:
     def closed_because(self) -> str | None:
         """The gateway's reason."""
         return self._gateway.closed_because(self._stage, self._tier)
+
+    def at_once(self) -> int:
+        """As many as the gateway can have under way, and a few that wait for their turn."""
+        return self._gateway.at_once(self._stage, self._tier)
 
 
 class App:

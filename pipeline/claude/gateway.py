@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 SAVE_SECONDS = 1.0
 """Between writings of what was spent and answered; a crash loses no more than that."""
 SPARE_CONNECTIONS = 8
+LEAST_AHEAD = 8
+"""Questions that should wait for their turn, so that the next call can go when one has ended."""
 
 
 class Gateway:
@@ -148,6 +150,21 @@ class Gateway:
         """
         lane = self._lanes[self._ids[tier]]
         return self._spending.closed_because(stage) or lane.limiter.closed_because()
+
+    def at_once(self, stage: str, tier: Tier) -> int:
+        """How many questions are worth asking at once: what is under way, and the next few.
+
+        A caller that asks for more only waits for longer, and cannot take back what is sent
+        meanwhile.
+
+        Args:
+            stage: Whose questions would be asked.
+            tier: Of the model that would be asked.
+        """
+        settings = self._stages.get(stage) if tier is Tier.HAIKU else None
+        together = 1 if settings is None else settings.events_per_request
+        calls = self._lanes[self._ids[tier]].limiter.window.size
+        return (calls + max(LEAST_AHEAD, calls // 4)) * together
 
     def status(self) -> GatewayStatus:
         """The present state."""

@@ -22,10 +22,13 @@ class Slots:
 
     Args:
         limit: Calls at once.
+        useful: How many calls at once are of use at present; None for any number.
     """
 
-    def __init__(self, limit: int) -> None:
-        self._free = limit
+    def __init__(self, limit: int, useful: Callable[[], int | None] = lambda: None) -> None:
+        self._limit = limit
+        self._useful = useful
+        self._busy = 0
         self._queue: deque[Startable] = deque()
         self._queued: set[Startable] = set()
 
@@ -37,7 +40,7 @@ class Slots:
 
     def fill(self) -> None:
         """Start what there are slots for, one partition after the other."""
-        while self._free > 0 and self._queue:
+        while self._queue and self._is_one_free():
             startable = self._queue.popleft()
             if startable.start_next():
                 self._queue.append(startable)
@@ -46,12 +49,16 @@ class Slots:
 
     def occupy(self) -> None:
         """A call starts."""
-        self._free -= 1
+        self._busy += 1
 
     def release(self) -> None:
         """A call ended."""
-        self._free += 1
+        self._busy -= 1
         self.fill()
+
+    def _is_one_free(self) -> bool:
+        useful = self._useful()
+        return self._busy < (self._limit if useful is None else min(self._limit, useful))
 
 
 class Answers:

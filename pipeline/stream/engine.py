@@ -182,7 +182,7 @@ class Engine:
             consumer=consumer,
             reader=reader,
             new_session=lambda partition: self._brokers.session(self._group, partition, consumer),
-            slots=Slots(settings.max_in_flight),
+            slots=Slots(settings.max_in_flight, self._gate.at_once),
             pace=Pace(
                 settings.commit_interval,
                 settings.commit_count,

@@ -11,10 +11,21 @@ _log = logging.getLogger(__name__)
 
 
 class IntakeGate(Protocol):
-    """Says when nothing shall be taken in: a budget, a breaker, a missing key."""
+    """Says when nothing shall be taken in, and how much may be worked on at once.
+
+    What speaks against it is a budget, a breaker, a missing key.
+    """
 
     def closed_because(self) -> str | None:
         """The reason in a sentence; None if records may be taken. Asked often: must be quick."""
+        ...
+
+    def at_once(self) -> int | None:
+        """How many handler calls are of use at once; None for any number. Asked often, too.
+
+        More would wait for each other. Where a partition is drained they would still get their
+        turn, be paid for, and come too late to be committed.
+        """
         ...
 
 
@@ -23,6 +34,10 @@ class OpenGate:
 
     def closed_because(self) -> str | None:
         """Nothing speaks against it."""
+        return None
+
+    def at_once(self) -> int | None:
+        """Any number."""
         return None
 
 

@@ -192,6 +192,22 @@ def test_growing_too_fast_halves_the_calls_at_once_and_waits_as_asked() -> None:
     run_in_virtual_time(main())
 
 
+def test_few_more_questions_are_of_use_at_once_than_may_be_under_way() -> None:
+    async def main() -> None:
+        settings = Settings()
+        settings.stages.invoices.events_per_request = 3
+        client = FakeClient(good, seconds=lambda: 1.0)
+        async with opened(client, settings=settings) as gateway:
+            assert gateway.at_once("tickets", Tier.HAIKU) == 16
+            assert gateway.at_once("invoices", Tier.HAIKU) == 3 * 16
+            assert gateway.at_once("invoices", Tier.SONNET) == 16
+            await ask_all(gateway, 200)
+            window = gateway.status().models[0].window
+            assert gateway.at_once("tickets", Tier.HAIKU) == window + window // 4
+
+    run_in_virtual_time(main())
+
+
 def test_an_outage_opens_the_breaker_and_everything_goes_on_when_it_is_over() -> None:
     async def main() -> None:
         watcher = Watcher()

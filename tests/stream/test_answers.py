@@ -57,6 +57,20 @@ def test_a_released_slot_goes_to_whose_turn_it_is() -> None:
     assert log == ["a", "b", "a", "b"]
 
 
+def test_no_more_are_started_than_are_of_use_at_present() -> None:
+    useful, log = [2], list[str]()
+    slots = Slots(4, lambda: useful[0])
+    slots.offer(Queue("a", 9, slots, log))
+    slots.fill()
+    assert len(log) == 2
+    useful[0] = 9
+    slots.release()
+    assert len(log) == 5
+    useful[0] = 1
+    slots.release()
+    assert len(log) == 5
+
+
 def test_offering_twice_gives_one_turn() -> None:
     slots, log = Slots(2), list[str]()
     a, b = Queue("a", 5, slots, log), Queue("b", 5, slots, log)

@@ -9,6 +9,7 @@ from pipeline.errors import PipelineError
 from pipeline.settings import Delivery
 from pipeline.stream.answers import Answers
 from pipeline.stream.brokers import TopicPartition
+from pipeline.stream.intake import OpenGate
 from pipeline.stream.memory.log import TransactionState
 from pipeline.stream.records import End, Outcome, Outgoing, Received
 from pipeline.stream.workload import Held, Result
@@ -177,6 +178,41 @@ async def test_no_more_run_at_once_than_may() -> None:
         bench.publish(*(b"%d" % number for number in range(200)))
         await until(lambda: len(bench.output()) == 200)
     assert bench.handler.most_running == 7
+
+
+class FewAtOnce:
+    """A model that takes few calls at once; what waits for its turn is not paid yet."""
+
+    def __init__(self, calls: int, seconds: float) -> None:
+        self.paid = 0
+        self._turns = asyncio.Semaphore(calls)
+        self._seconds = seconds
+
+    async def __call__(self, record: Received) -> Outcome:
+        async with self._turns:
+            self.paid += 1
+            await asyncio.sleep(self._seconds)
+            return copied(record)
+
+
+class AtOnce(OpenGate):
+    """Open, for so many at once."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+
+    def at_once(self) -> int | None:
+        return self._limit
+
+
+@virtual_time
+async def test_a_drain_pays_for_no_call_that_comes_too_late() -> None:
+    """Calls that only waited for their turn would get it while the partition is drained."""
+    bench, model = Bench(), FewAtOnce(8, seconds=2)
+    async with running(bench, handler=model, gate=AtOnce(10), drain_budget=5):
+        bench.publish(*(b"%d" % number for number in range(100)))
+        await until(lambda: len(bench.output()) >= 16)
+    assert model.paid == len(bench.output())
 
 
 @virtual_time

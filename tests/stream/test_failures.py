@@ -42,6 +42,9 @@ class Closable:
     def closed_because(self) -> str | None:
         return self.reason
 
+    def at_once(self) -> int | None:
+        return None
+
 
 class Scripted:
     """Faults for the next requests of a name, in order; all else works."""
