@@ -4,13 +4,16 @@ BIN := .venv/bin
 READY := .venv/.ready
 TOOLS := .tools/.ready
 
-.PHONY: demo test check faults faults-short format schemas lock clean
+.PHONY: demo test drills check faults faults-short format schemas lock clean
 
 demo: $(READY)  ## tickets, invoices and images through the whole pipeline, on this machine alone
 	@$(BIN)/pipeline demo
 
 test: $(READY) $(TOOLS)  ## unit, property, integration and end-to-end tests
 	@$(BIN)/pytest -n auto --dist loadfile
+
+drills: $(READY) $(TOOLS)  ## long runs of whole programs against the clock; want a quiet machine
+	@$(BIN)/pytest -m drill
 
 check: $(READY) $(TOOLS)  ## formatter, linter, types, import directions, schemas: what CI runs
 	@$(BIN)/ruff format --check .

@@ -90,6 +90,7 @@ def committed(times: int) -> str:
     return f'sum(pipeline_events_committed_total{{stage="tickets"}}) >= {count}'
 
 
+@pytest.mark.drill
 @pytest.mark.timeout(400)
 async def test_alerts_fire_when_the_api_fails_and_clear_when_it_is_back(tmp_path: Path) -> None:
     tool("prometheus")  # before anything is started in vain

@@ -68,6 +68,7 @@ async def test_a_port_that_is_taken_is_told_and_nothing_is_left_running(
 
 @pytest.mark.kafka
 @pytest.mark.timeout(600)
+@pytest.mark.drill
 async def test_three_nodes_keep_what_was_confirmed_while_each_fails_in_its_own_way() -> None:
     broker: LocalBroker = ApacheKafka(nodes=3)
     with needs_kafka():
