@@ -1,0 +1,55 @@
+"""Where the command line begins: which commands there are, and how their errors end."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from pipeline.cli import topics
+from pipeline.cli.cost import cost
+from pipeline.cli.demo import demo
+from pipeline.cli.doctor import doctor
+from pipeline.cli.lag import lag
+from pipeline.cli.local import local
+from pipeline.cli.publish import publish
+from pipeline.cli.run import run
+from pipeline.cli.schemas import schemas
+from pipeline.cli.tail import tail
+from pipeline.cli.version import version
+
+DEBUG = "--debug"
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Kafka events enriched by Claude: Haiku answers the routine, Sonnet the ambiguous.",
+)
+for command in (demo, run, local, publish, tail, lag, schemas, cost, doctor, version):
+    app.command()(command)
+app.add_typer(topics.app, name="topics")
+
+
+@app.callback()
+def options(
+    debug: Annotated[
+        bool, typer.Option(DEBUG, help="Print the traceback of an error, too.")
+    ] = False,
+) -> None:
+    """Options of every command."""
+
+
+def main() -> None:
+    """Run the command line; `--debug` may stand anywhere in it."""
+    arguments = [argument for argument in sys.argv[1:] if argument != DEBUG]
+    try:
+        app(arguments)
+    except BrokenPipeError:
+        # Whoever reads has enough, as in `pipeline tail tickets | head`; the interpreter's own
+        # flush at its end must not stumble over that again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:  # noqa: BLE001 - the last place where a fault can be put in words
+        from pipeline import console
+
+        sys.exit(console.report(error, debug=DEBUG in sys.argv))

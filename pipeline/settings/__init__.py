@@ -1,0 +1,75 @@
+"""Every setting: its default, its unit, its meaning.
+
+The environment (`PIPELINE_KAFKA__BOOTSTRAP_SERVERS=...`) wins over `pipeline.toml`, which wins
+over the defaults below. `ANTHROPIC_API_KEY` and `ANTHROPIC_BASE_URL` keep the meaning that the
+SDK gives them and are read by the SDK alone.
+"""
+
+from pipeline.settings.claude import ClaudeSettings, ModelSettings, TokenPrices
+from pipeline.settings.kafka import KafkaSettings, TopicSettings
+from pipeline.settings.labels import Label, Labels
+from pipeline.settings.operation import HttpSettings, LogSettings
+from pipeline.settings.stages import (
+    Agent,
+    CodeSettings,
+    DocumentSettings,
+    FileSettings,
+    ImageSettings,
+    InvoiceField,
+    InvoiceSettings,
+    RequestSettings,
+    StageSettings,
+    StagesSettings,
+    TextSettings,
+    TicketSettings,
+)
+from pipeline.settings.stream import StreamSettings
+from pipeline.settings.thresholds import SonnetThresholds, Thresholds
+from pipeline.settings.tree import Settings, load_settings
+from pipeline.settings.units import (
+    Bytes,
+    Count,
+    Delivery,
+    Dollars,
+    Ordering,
+    Seconds,
+    Section,
+    Share,
+)
+
+__all__ = [
+    "Agent",
+    "Bytes",
+    "ClaudeSettings",
+    "CodeSettings",
+    "Count",
+    "Delivery",
+    "DocumentSettings",
+    "Dollars",
+    "FileSettings",
+    "HttpSettings",
+    "ImageSettings",
+    "InvoiceField",
+    "InvoiceSettings",
+    "KafkaSettings",
+    "Label",
+    "Labels",
+    "LogSettings",
+    "ModelSettings",
+    "Ordering",
+    "RequestSettings",
+    "Seconds",
+    "Section",
+    "Settings",
+    "Share",
+    "SonnetThresholds",
+    "StageSettings",
+    "StagesSettings",
+    "StreamSettings",
+    "TextSettings",
+    "Thresholds",
+    "TicketSettings",
+    "TokenPrices",
+    "TopicSettings",
+    "load_settings",
+]

@@ -1,0 +1,54 @@
+"""Which models are asked, and how."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline.settings.units import Count, Dollars, Seconds, Section
+
+
+class ModelSettings(Section):
+    """Which models the two tiers are."""
+
+    haiku: str = "claude-haiku-5-5"
+    sonnet: str = "claude-sonnet-5-5"
+
+
+class TokenPrices(Section):
+    """US dollars a million tokens."""
+
+    input: Decimal
+    output: Decimal
+    cache_write_5m: Decimal
+    cache_write_1h: Decimal
+    cache_read: Decimal
+
+
+class ClaudeSettings(Section):
+    """How the models are asked. Each number is for one process."""
+
+    concurrency: Count = Field(256, description="calls in flight, each model")
+    connect_timeout: Seconds = 5
+    call_timeout: Seconds = Field(60, description="seconds a call may take at most")
+    haiku_effort: Literal["low", "medium", "high"] = "low"
+    sonnet_effort: Literal["low", "medium", "high"] = "low"
+    backoff_first: Seconds = Field(0.5, description="seconds before the first repetition")
+    backoff_max: Seconds = Field(30, description="seconds between repetitions at most")
+    breaker_failures: Count = Field(5, description="failures in a row that open a model's breaker")
+    breaker_open: Seconds = Field(5, description="seconds before an open breaker probes")
+    prompt_cache: bool = Field(True, description="mark the static prefix for the prompt cache")
+    prompt_cache_ttl: Literal["5m", "1h"] = "5m"
+    answer_cache: Literal["memory", "disk", "off"] = "memory"
+    answer_cache_entries: Count = 10_000
+    answer_cache_ttl: Seconds = Field(86_400, description="seconds an answer may be reused")
+    answer_cache_path: Path = Path(".haiku-pipeline/answers.sqlite3")
+    prices: dict[str, TokenPrices] = Field(
+        default_factory=dict, description="by model id; replaces the built-in price"
+    )
+    budget_usd_per_hour: Dollars | None = None
+    budget_usd_per_day: Dollars | None = None
+    budget_path: Path = Field(
+        Path(".haiku-pipeline/spend.sqlite3"), description="spend so far, kept over restarts"
+    )

@@ -1,0 +1,206 @@
+"""What each stage asks, and how much it takes."""
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from pipeline.settings.labels import Label, Labels, unique_names
+from pipeline.settings.thresholds import SonnetThresholds, Thresholds
+from pipeline.settings.units import Bytes, Count, Dollars, Ordering, Section
+
+
+class StageSettings(Section):
+    """What every stage has."""
+
+    ordering: Ordering = Field("key", description="what runs one at a time, in order")
+    max_event_bytes: Bytes = Field(8 << 20, description="larger events are dead letters")
+    max_text_chars: Count = Field(200_000, description="longer texts are dead letters")
+    thresholds: Thresholds = Field(
+        default_factory=Thresholds, description="what sends Haiku's answer to Sonnet"
+    )
+    sonnet_thresholds: SonnetThresholds = Field(
+        default_factory=SonnetThresholds, description="what sends Sonnet's answer to review"
+    )
+    answer_cache: bool = Field(True, description="reuse the answer to an identical question")
+    events_per_request: Annotated[int, Field(ge=1, le=100)] = Field(
+        1, description="small events that share one request to Haiku; evaluate before raising it"
+    )
+    linger_ms: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        50, description="milliseconds an event waits for others to share a request with"
+    )
+    budget_usd_per_hour: Dollars | None = None
+    budget_usd_per_day: Dollars | None = None
+
+
+class TicketSettings(StageSettings):
+    """Classification and routing of support tickets."""
+
+    intents: Labels = Field(
+        default_factory=lambda: [
+            Label(
+                name="billing",
+                description="Invoices, charges, payments, refunds, prices of an existing plan.",
+            ),
+            Label(
+                name="technical_support",
+                description="Something does not work: errors, outages, log-in, set-up, bugs.",
+            ),
+            Label(
+                name="sales",
+                description="Wants to buy, upgrade, compare plans, get a quote or a demo.",
+            ),
+            Label(
+                name="general_inquiry",
+                description="Everything else: opening hours, feedback, jobs, the company.",
+            ),
+        ],
+    )
+
+
+class FileSettings(StageSettings):
+    """What stages that take files have: limits that hold before anything is decoded."""
+
+    max_image_pixels: Count = Field(50_000_000, description="larger images are dead letters")
+    image_long_edge: Annotated[int, Field(ge=1, le=8000)] = Field(
+        1568, description="pixels images are scaled down to; the API takes 8,000"
+    )
+    decode_at_once: Count = Field(
+        2, description="files decoded at the same time; each takes up to 16 bytes a pixel"
+    )
+    max_pdf_pages: Count = Field(100, description="longer PDF files are dead letters")
+    uri_allow: list[str] = Field(
+        default_factory=list,
+        description="prefixes a claim-check `uri` may start with, e.g. 'file:///data/in/'",
+    )
+
+
+InvoiceField = Literal[
+    "invoice_number", "issue_date", "due_date", "vendor", "buyer", "currency", "line_items",
+    "allowances", "charges", "net", "tax", "gross", "prepaid", "due",
+]  # fmt: skip
+
+
+class InvoiceSettings(FileSettings):
+    """Extraction of invoices."""
+
+    required_fields: list[InvoiceField] = Field(
+        ["invoice_number", "issue_date", "vendor", "currency", "gross"],
+        description="fields whose absence is a doubt; for till receipts leave out the number",
+    )
+    amount_tolerance: Decimal = Field(
+        Decimal("0.02"), ge=0, description="difference that sums may have, in the currency's units"
+    )
+
+
+class ImageSettings(FileSettings):
+    """Classification of document images."""
+
+    document_types: Labels = Field(
+        default_factory=lambda: [
+            Label(name="invoice", description="Asks for payment of goods or services."),
+            Label(name="receipt", description="Proves that something was paid."),
+            Label(name="contract", description="An agreement with parties and clauses."),
+            Label(name="form", description="Fields to fill in, blank or filled."),
+            Label(name="letter", description="Prose from a sender to a recipient."),
+            Label(name="other", description="None of these."),
+        ],
+    )
+
+
+class DocumentSettings(StageSettings):
+    """Summaries of documents and meetings."""
+
+    max_sentences: Annotated[int, Field(ge=1, le=30)] = Field(
+        3, description="of a summary, where the event does not say"
+    )
+
+
+class Agent(Label):
+    """One agent that requests are given to."""
+
+    tier: Literal["haiku", "sonnet"] = Field(
+        "haiku", description="the model that serves what this agent gets, unless more is asked"
+    )
+
+
+def _unique_agents(agents: list[Agent]) -> list[Agent]:
+    unique_names(list(agents))
+    return agents
+
+
+class RequestSettings(StageSettings):
+    """The policy gate: which agent, which tools and which model a request gets."""
+
+    agents: Annotated[list[Agent], Field(min_length=2), AfterValidator(_unique_agents)] = Field(
+        default_factory=lambda: [
+            Agent(
+                name="code_agent",
+                description="Writes, changes, explains or debugs code, queries and commands.",
+            ),
+            Agent(
+                name="research_agent",
+                description="Finds, compares and weighs sources, studies, options or arguments.",
+                tier="sonnet",
+            ),
+            Agent(
+                name="conversation_agent",
+                description="Talks with a person: advice, comfort, teaching, writing for them.",
+                tier="sonnet",
+            ),
+            Agent(
+                name="tools_agent",
+                description="Does something at once with tools: looks up, books, converts, sends.",
+            ),
+        ],
+    )
+    tools: Labels = Field(
+        default_factory=lambda: [
+            Label(name="web_search", description="Finds pages and current facts."),
+            Label(name="calculator", description="Arithmetic, units, currencies."),
+            Label(name="calendar", description="Reads and books appointments and rooms."),
+            Label(name="mail", description="Reads, writes and sends messages."),
+            Label(name="files", description="Reads, renames, converts and stores files."),
+            Label(name="code_runner", description="Runs code and tests."),
+            Label(name="database", description="Reads and changes the company's own records."),
+        ],
+    )
+    long_request_tokens: Count = Field(
+        50_000, description="about how many tokens of a request make it one for Sonnet"
+    )
+
+
+class CodeSettings(StageSettings):
+    """Documentation of functions and classes."""
+
+    max_text_chars: Count = Field(40_000, description="longer sources are dead letters")
+    python_style: Literal["google", "numpy"] = Field("google", description="of docstrings")
+
+
+class TextSettings(StageSettings):
+    """Clean-up of messy text, and what can be extracted from it."""
+
+    max_text_chars: Count = Field(20_000, description="longer texts are dead letters")
+    intents: Labels = Field(
+        default_factory=lambda: [
+            Label(name="request", description="Wants something done, sent, booked or changed."),
+            Label(name="question", description="Wants to know something."),
+            Label(name="complaint", description="Says that something is wrong or late."),
+            Label(name="confirmation", description="Confirms, accepts or thanks."),
+            Label(name="cancellation", description="Ends a contract, an order or an appointment."),
+            Label(name="information", description="Tells or announces, and wants nothing."),
+            Label(name="other", description="None of these."),
+        ],
+    )
+
+
+class StagesSettings(Section):
+    """One table a stage."""
+
+    tickets: TicketSettings = Field(default_factory=TicketSettings)
+    invoices: InvoiceSettings = Field(default_factory=InvoiceSettings)
+    images: ImageSettings = Field(default_factory=ImageSettings)
+    documents: DocumentSettings = Field(default_factory=DocumentSettings)
+    requests: RequestSettings = Field(default_factory=RequestSettings)
+    code: CodeSettings = Field(default_factory=CodeSettings)
+    texts: TextSettings = Field(default_factory=TextSettings)

@@ -1,0 +1,52 @@
+"""When an answer is doubted."""
+
+from pydantic import Field
+
+from pipeline.settings.units import Section
+
+
+class Thresholds(Section):
+    """When a doubt counts: each is the strength, 0 to 1, from which a signal is one.
+
+    A confidence of 0.75 is a `low_confidence` signal of strength 0.25. Above 1: never. An answer
+    that never came (refused, cut off, malformed) has no threshold: there is nothing to accept.
+    """
+
+    low_confidence: float = Field(0.3, ge=0, description="1 - the stated confidence")
+    unclear: float = Field(0.5, ge=0, description="1 where the answer says so")
+    runner_up_close: float = Field(
+        0.33, ge=0, description="odds of another label, where the answer names one"
+    )
+    several_matters: float = Field(0.5, ge=0, description="1 where one event is really two")
+    evidence_not_found: float = Field(
+        0.5, ge=0, description="quotes or amounts that are not in the text"
+    )
+    arithmetic: float = Field(0.5, ge=0, description="sums that do not add up")
+    missing_field: float = Field(0.5, ge=0, description="fields that a whole document has")
+    implausible: float = Field(0.5, ge=0, description="dates, currencies, codes that do not exist")
+    broken_form: float = Field(
+        0.5, ge=0, description="an answer that is not in the form that was asked for"
+    )
+    illegible: float = Field(0.5, ge=0, description="0.4 for partly, 1 for not at all")
+    long_input: float = Field(0.5, ge=0, description="0.5 at about 50,000 tokens, 1 at twice that")
+    suspected_injection: float = Field(
+        0.5, ge=0, description="content that speaks to the model instead of to people"
+    )
+    other: dict[str, float] = Field(
+        default_factory=dict, description="for codes of one's own stages; 0.5 where not given"
+    )
+
+
+class SonnetThresholds(Thresholds):
+    """The same for the second tier, where the next to be asked is a person.
+
+    What a person could not settle either, or what the stronger model is there for, is left out.
+    """
+
+    low_confidence: float = Field(0.5, ge=0, description="1 - the stated confidence")
+    runner_up_close: float = Field(2, ge=0, description="off: Sonnet's choice stands")
+    several_matters: float = Field(2, ge=0, description="off: Sonnet's choice stands")
+    missing_field: float = Field(2, ge=0, description="off: the document lacks it")
+    implausible: float = Field(0.9, ge=0, description="values that do not exist at all")
+    long_input: float = Field(2, ge=0, description="off: Sonnet is who takes long texts")
+    suspected_injection: float = Field(2, ge=0, description="off: Sonnet is who takes these")

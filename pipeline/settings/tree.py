@@ -1,0 +1,78 @@
+"""All settings, and where they are read from."""
+
+from typing import Self
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from pipeline.errors import WrongUse
+from pipeline.settings.claude import ClaudeSettings, ModelSettings
+from pipeline.settings.kafka import KafkaSettings, TopicSettings
+from pipeline.settings.operation import HttpSettings, LogSettings
+from pipeline.settings.stages import StagesSettings
+from pipeline.settings.stream import StreamSettings
+from pipeline.settings.units import Delivery
+
+
+class Settings(BaseSettings):
+    """The whole tree."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PIPELINE_",
+        env_nested_delimiter="__",
+        toml_file="pipeline.toml",
+        extra="forbid",
+    )
+
+    delivery: Delivery = "exactly_once"
+    enabled: list[str] = Field(
+        default_factory=lambda: ["tickets", "invoices", "images", "escalations"],
+        description="stages that `pipeline run` serves when none is named",
+    )
+    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
+    topics: TopicSettings = Field(default_factory=TopicSettings)
+    http: HttpSettings = Field(default_factory=HttpSettings)
+    models: ModelSettings = Field(default_factory=ModelSettings)
+    stream: StreamSettings = Field(default_factory=StreamSettings)
+    claude: ClaudeSettings = Field(default_factory=ClaudeSettings)
+    stages: StagesSettings = Field(default_factory=StagesSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is given
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then environment, then `pipeline.toml`."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @model_validator(mode="after")
+    def _heartbeats_fit_the_session(self) -> Self:
+        if self.kafka.heartbeat_interval * 3 > self.kafka.session_timeout:
+            raise ValueError("kafka.heartbeat_interval must be at most a third of session_timeout")
+        return self
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment and `pipeline.toml`.
+
+    Raises:
+        WrongUse: Naming each setting that is wrong, and why.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(step) for step in fault['loc']) or 'settings'}: {fault['msg']}"
+            for fault in error.errors(include_input=False, include_url=False)
+        )
+        raise WrongUse(f"The settings are wrong: {faults}.") from error
