@@ -4,9 +4,9 @@ Stages build a `Question` and know no API; `pipeline.claude` answers it and know
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, JsonValue
 
@@ -85,6 +85,24 @@ class Question(Generic[AnswerT_co]):
                 case Pdf(data):
                     chunks += [b"application/pdf", data]
         return chunks
+
+
+@dataclass(frozen=True, slots=True)
+class Steps(Generic[AnswerT_co]):
+    """One event, asked in several calls: what is asked next follows from what was answered.
+
+    Args:
+        questions: Asked side by side; one at least.
+        then: Makes the next step, or the whole answer, of their answers, which come in the order
+            of the questions. A pure function of the answers.
+    """
+
+    questions: tuple[Question[Any], ...]
+    then: "Callable[[tuple[Any, ...]], Question[AnswerT_co] | Steps[AnswerT_co] | AnswerT_co]"
+
+
+Inquiry = Question[AnswerT_co] | Steps[AnswerT_co]
+"""What a stage asks about one event: mostly one question."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,8 +48,8 @@ class HaikuProcessor:
         """Handle one raw record."""
         try:
             event = read(self._stage, received)
-            question = await ask_about(self._stage, event)
-            judgement = await self._judge(self._stage, event, question)
+            inquiry = await ask_about(self._stage, event)
+            judgement = await self._judge(self._stage, event, inquiry)
             if judgement.doubts or judgement.answer is None:
                 outcome = self._escalated(received, event, judgement)
             else:

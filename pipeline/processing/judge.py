@@ -1,39 +1,16 @@
-"""Asks one tier about an event, repeats where that helps, and judges the answer."""
+"""Asks one tier about an event and judges the answer."""
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from pipeline.errors import AnswerError, Invalid, Rejected
-from pipeline.escalation.failures import limit_for_repetition, signal_of
 from pipeline.escalation.policy import Policy
-from pipeline.escalation.statement import statement_signals
-from pipeline.events import DeadLetterReason, Doubt, Tier, Usage
-from pipeline.processing.boundary import of_stage
-from pipeline.questions import Asker, Question
-from pipeline.signals import Signal
+from pipeline.events import Doubt, Tier, Usage
+from pipeline.processing.hearing import hear
+from pipeline.questions import Asker, Inquiry
 from pipeline.stages.stage import Answer, RawEvent, Stage
 
 RawT = TypeVar("RawT", bound=RawEvent)
 AnswerT = TypeVar("AnswerT", bound=Answer)
-
-
-@dataclass(frozen=True, slots=True)
-class Hearing(Generic[AnswerT]):
-    """What one tier said about an event, before anybody decides whether that is good enough.
-
-    Args:
-        answer: Null where no usable answer came.
-        signals: Everything that speaks against it, however weakly.
-        usage: Of all calls that were made, repetitions included.
-        model: The model that was asked last, as the API names it.
-        seconds: Spent in calls.
-    """
-
-    answer: AnswerT | None
-    signals: tuple[Signal, ...]
-    usage: Usage
-    model: str
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +22,7 @@ class Judgement(Generic[AnswerT]):
         doubts: Empty if, and only if, the answer is accepted.
         usage: Of all calls that were made, repetitions included.
         model: The model that was asked last, as the API names it.
-        seconds: Spent in calls.
+        seconds: Spent in calls, summed.
     """
 
     answer: AnswerT | None
@@ -70,48 +47,13 @@ class Judge:
         self.tier = tier
 
     async def __call__(
-        self, stage: Stage[RawT, AnswerT], event: RawT, question: Question[AnswerT]
+        self, stage: Stage[RawT, AnswerT], event: RawT, inquiry: Inquiry[AnswerT]
     ) -> Judgement[AnswerT]:
         """Ask and judge.
 
         Raises:
             Invalid: The API takes no such request, or the stage failed over the answer.
         """
-        heard = await hear(self._asker, self.tier, stage, event, question)
+        heard = await hear(self._asker, self.tier, stage, event, inquiry)
         doubts = self._policy.doubts(stage.name, self.tier, heard.signals)
         return Judgement(heard.answer, doubts, heard.usage, heard.model, heard.seconds)
-
-
-async def hear(
-    asker: Asker,
-    tier: Tier,
-    stage: Stage[RawT, AnswerT],
-    event: RawT,
-    question: Question[AnswerT],
-) -> Hearing[AnswerT]:
-    """Ask one tier and check its answer, without judging it.
-
-    Raises:
-        Invalid: The API takes no such request, or the stage failed over the answer.
-    """
-    usage, seconds, attempt = Usage(), 0.0, 1
-    limit = question.max_output_tokens
-    while True:
-        try:
-            reply = await asker.ask(question, tier, max_output_tokens=limit)
-        except Rejected as failure:
-            reason = DeadLetterReason.REJECTED_BY_API
-            raise Invalid(reason, failure.detail, attempts=attempt) from failure
-        except AnswerError as failure:
-            usage += failure.usage
-            seconds += failure.seconds
-            next_limit = limit_for_repetition(failure, attempt=attempt, limit=limit)
-            if next_limit is None:
-                return Hearing(None, (signal_of(failure),), usage, failure.model, seconds)
-            limit, attempt = next_limit, attempt + 1
-        else:
-            checked = of_stage(stage.name, stage.signals, event, reply.answer)
-            signals = (*statement_signals(reply.answer), *checked)
-            usage += reply.usage
-            seconds += reply.seconds
-            return Hearing(reply.answer, signals, usage, reply.model, seconds)

@@ -9,7 +9,7 @@ from pipeline.errors import Unavailable
 from pipeline.events import Source
 from pipeline.processing.boundary import of_stage
 from pipeline.processing.judge import Judgement
-from pipeline.questions import Question
+from pipeline.questions import Inquiry
 from pipeline.stages.stage import RawEvent, Stage
 from pipeline.stream.records import Received
 
@@ -34,8 +34,8 @@ def read(stage: AnyStage, received: Received) -> RawEvent:
     return event
 
 
-async def ask_about(stage: AnyStage, event: RawEvent) -> Question[Any]:
-    """Build the question; outside the event loop where files have to be decoded.
+async def ask_about(stage: AnyStage, event: RawEvent) -> Inquiry[Any]:
+    """Build what is asked; outside the event loop where files have to be decoded.
 
     A store of files that cannot be reached is not the event's fault: it is waited for.
 

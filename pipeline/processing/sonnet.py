@@ -73,8 +73,8 @@ class SonnetProcessor:
         """Handle one escalation."""
         try:
             case = self._read(received)
-            question = await ask_about(case.stage, case.event)
-            judgement = await self._judge(case.stage, case.event, question)
+            inquiry = await ask_about(case.stage, case.event)
+            judgement = await self._judge(case.stage, case.event, inquiry)
             if judgement.doubts or judgement.answer is None:
                 outcome = self._unsettled(case, judgement)
             else:

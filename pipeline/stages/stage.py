@@ -5,7 +5,7 @@ from typing import Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from pipeline.questions import Question
+from pipeline.questions import Inquiry
 from pipeline.signals import Signal
 
 
@@ -83,8 +83,8 @@ class Stage(Protocol, Generic[RawT, AnswerT]):
         """
         ...
 
-    def question(self, event: RawT) -> Question[AnswerT]:
-        """Ask about the event.
+    def question(self, event: RawT) -> Inquiry[AnswerT]:
+        """Ask about the event: in one question, or in steps where one does not do.
 
         Raises:
             Invalid: The event's file is not what it says it is, or breaks a limit.

@@ -18,7 +18,7 @@ from pipeline.questions import Question
 from pipeline.settings import StagesSettings, Thresholds
 from pipeline.stages.raw import from_json_object, to_json_object
 from pipeline.stages.registry import build_stages
-from pipeline.stages.stage import Answer, Stage
+from pipeline.stages.stage import Answer, RawEvent, Stage
 from tests.stages.raw_events import RAW
 
 MAX_UNIONS = 16
@@ -32,8 +32,14 @@ each_stage = pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
 AnyStage = Stage[Any, Any]
 
 
+def about(stage: AnyStage, event: RawEvent) -> Question[Any]:
+    question = stage.question(event)
+    assert isinstance(question, Question)
+    return question
+
+
 def asked(stage: AnyStage) -> Question[Any]:
-    return stage.question(stage.parse(RAW[stage.name], key=None, headers={}))
+    return about(stage, stage.parse(RAW[stage.name], key=None, headers={}))
 
 
 def parts_of(schema: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - a piece of JSON
@@ -62,8 +68,8 @@ def test_its_static_prompt_is_long_enough_to_be_cached(stage: AnyStage) -> None:
 def test_its_prompt_does_not_depend_on_the_event(stage: AnyStage) -> None:
     event = stage.parse(RAW[stage.name], key=None, headers={})
     other = event.model_copy(update={"id": "other"})
-    assert stage.question(event).instructions == stage.question(other).instructions
-    assert stage.question(event).digest == stage.question(other).digest
+    assert about(stage, event).instructions == about(stage, other).instructions
+    assert about(stage, event).digest == about(stage, other).digest
     assert event.id not in asked(stage).instructions
 
 
@@ -150,7 +156,7 @@ def test_an_event_survives_escalation(stage: AnyStage) -> None:
     event = stage.parse(RAW[stage.name], key=None, headers={})
     assert from_json_object(stage.raw_model, to_json_object(event)) == event
     lenient = stage.raw_model.model_validate(event.model_dump(mode="json"), strict=False)
-    assert stage.question(lenient).digest == stage.question(event).digest
+    assert about(stage, lenient).digest == about(stage, event).digest
 
 
 @each_stage
