@@ -1,13 +1,14 @@
 """What each stage asks, and how much it takes."""
 
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from pipeline.settings.labels import Label, Labels, unique_names
 from pipeline.settings.thresholds import SonnetThresholds, Thresholds
-from pipeline.settings.units import Bytes, Count, Dollars, Ordering, Section
+from pipeline.settings.units import Bytes, Count, Dollars, LanguageCode, Ordering, Section, Share
 
 
 class StageSettings(Section):
@@ -22,6 +23,17 @@ class StageSettings(Section):
     sonnet_thresholds: SonnetThresholds = Field(
         default_factory=SonnetThresholds, description="what sends Sonnet's answer to review"
     )
+    label_thresholds: dict[str, Thresholds] = Field(
+        default_factory=dict,
+        description="by label: what is different from `thresholds` where Haiku chose it",
+    )
+    sonnet_label_thresholds: dict[str, Thresholds] = Field(
+        default_factory=dict,
+        description="by label: what is different from `sonnet_thresholds` where Sonnet chose it",
+    )
+    audit_share: Share = Field(
+        0.01, description="share of the keys whose events go to Sonnet whatever Haiku says"
+    )
     answer_cache: bool = Field(True, description="reuse the answer to an identical question")
     events_per_request: Annotated[int, Field(ge=1, le=100)] = Field(
         1, description="small events that share one request to Haiku; evaluate before raising it"
@@ -31,6 +43,20 @@ class StageSettings(Section):
     )
     budget_usd_per_hour: Dollars | None = None
     budget_usd_per_day: Dollars | None = None
+
+    def deciding_labels(self) -> Sequence[Label]:
+        """The labels of which an answer of this stage is one; empty where it has none."""
+        return ()
+
+    @model_validator(mode="after")
+    def _thresholds_are_of_labels(self) -> Self:
+        names = [label.name for label in self.deciding_labels()]
+        known = {name.casefold() for name in names}
+        for label in (*self.label_thresholds, *self.sonnet_label_thresholds):
+            if label.casefold() not in known:
+                there_are = f"there are {', '.join(names)}" if names else "this stage has none"
+                raise ValueError(f"thresholds for a label {label!r}: {there_are}")
+        return self
 
 
 class TicketSettings(StageSettings):
@@ -56,6 +82,13 @@ class TicketSettings(StageSettings):
             ),
         ],
     )
+    languages: list[LanguageCode] = Field(
+        default_factory=list, description="ISO 639-1 codes that are expected; empty for any"
+    )
+
+    def deciding_labels(self) -> Sequence[Label]:
+        """The intents."""
+        return self.intents
 
 
 class FileSettings(StageSettings):
@@ -107,12 +140,19 @@ class ImageSettings(FileSettings):
         ],
     )
 
+    def deciding_labels(self) -> Sequence[Label]:
+        """The document types."""
+        return self.document_types
+
 
 class DocumentSettings(StageSettings):
     """Summaries of documents and meetings."""
 
     max_sentences: Annotated[int, Field(ge=1, le=30)] = Field(
         3, description="of a summary, where the event does not say"
+    )
+    languages: list[LanguageCode] = Field(
+        default_factory=list, description="ISO 639-1 codes that are expected; empty for any"
     )
 
 
@@ -169,6 +209,10 @@ class RequestSettings(StageSettings):
         50_000, description="about how many tokens of a request make it one for Sonnet"
     )
 
+    def deciding_labels(self) -> Sequence[Label]:
+        """The agents."""
+        return self.agents
+
 
 class CodeSettings(StageSettings):
     """Documentation of functions and classes."""
@@ -192,6 +236,10 @@ class TextSettings(StageSettings):
             Label(name="other", description="None of these."),
         ],
     )
+
+    def deciding_labels(self) -> Sequence[Label]:
+        """The intents."""
+        return self.intents
 
 
 class StagesSettings(Section):

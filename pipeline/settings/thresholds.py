@@ -1,5 +1,7 @@
 """When an answer is doubted."""
 
+from typing import Any, Self
+
 from pydantic import Field
 
 from pipeline.settings.units import Section
@@ -27,14 +29,32 @@ class Thresholds(Section):
     broken_form: float = Field(
         0.5, ge=0, description="an answer that is not in the form that was asked for"
     )
-    illegible: float = Field(0.5, ge=0, description="0.4 for partly, 1 for not at all")
+    illegible: float = Field(
+        0.5,
+        ge=0,
+        description="0.4 for partly, 1 for not at all; of a text five times the share "
+        "of its characters that are damaged",
+    )
+    unknown_language: float = Field(
+        0.5, ge=0, description="0.6 where no language is told, 1 where it is none of `languages`"
+    )
     long_input: float = Field(0.5, ge=0, description="0.5 at about 50,000 tokens, 1 at twice that")
     suspected_injection: float = Field(
         0.5, ge=0, description="content that speaks to the model instead of to people"
     )
+    out_of_scope: float = Field(
+        0.95, ge=0, description="share of the labels' examples that are closer to the others"
+    )
     other: dict[str, float] = Field(
         default_factory=dict, description="for codes of one's own stages; 0.5 where not given"
     )
+
+    def changed_by(self, own: "Thresholds") -> Self:
+        """These, with what is set in `own` instead; what is not set there stays as it is here."""
+        changes: dict[str, Any] = {
+            name: getattr(own, name) for name in own.model_fields_set if name != "other"
+        }
+        return self.model_copy(update={**changes, "other": {**self.other, **own.other}})
 
 
 class SonnetThresholds(Thresholds):
@@ -48,5 +68,7 @@ class SonnetThresholds(Thresholds):
     several_matters: float = Field(2, ge=0, description="off: Sonnet's choice stands")
     missing_field: float = Field(2, ge=0, description="off: the document lacks it")
     implausible: float = Field(0.9, ge=0, description="values that do not exist at all")
+    unknown_language: float = Field(2, ge=0, description="off: Sonnet is who takes these")
+    out_of_scope: float = Field(2, ge=0, description="off: Sonnet says `unclear` where it is")
     long_input: float = Field(2, ge=0, description="off: Sonnet is who takes long texts")
     suspected_injection: float = Field(2, ge=0, description="off: Sonnet is who takes these")

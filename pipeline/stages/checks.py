@@ -1,6 +1,9 @@
 """Checks that several stages make of an answer; each gives the signals it finds, or none."""
 
+from collections.abc import Collection
+
 from pipeline.signals import Signal
+from pipeline.stages.codes import known_language
 from pipeline.stages.evidence import quote_found
 from pipeline.stages.text import is_blank
 
@@ -31,6 +34,21 @@ def length_signals(*texts: str | None) -> list[Signal]:
     length = sum(len(text) for text in texts if text)
     strength = min(1.0, length / _CHARS_OF_100K_TOKENS)
     return [Signal("long_input", strength, f"The text has {length:,} characters.")]
+
+
+def language_signals(language: str, expected: Collection[str]) -> list[Signal]:
+    """Check that the language of an event could be told, and that it is one that is expected.
+
+    Args:
+        language: The code that the answer states.
+        expected: ISO 639-1 codes; empty where any language will do.
+    """
+    code = known_language(language)
+    if code is None:
+        return [Signal("unknown_language", 0.6, "language: not a code of ISO 639-1.")]
+    if expected and code not in expected:
+        return [Signal("unknown_language", 1.0, f"language: {code} is not expected here.")]
+    return []
 
 
 def blank_signals(*texts: str | None) -> list[Signal]:

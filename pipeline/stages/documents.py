@@ -8,11 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline.questions import Question, Text
 from pipeline.settings import DocumentSettings
 from pipeline.signals import Signal
-from pipeline.stages.checks import blank_signals, length_signals, quote_signals
+from pipeline.stages.checks import blank_signals, language_signals, length_signals, quote_signals
 from pipeline.stages.codes import known_language
 from pipeline.stages.evidence import numbers_added, quote_found
 from pipeline.stages.injection import injection_signals
 from pipeline.stages.json_stage import JsonStage
+from pipeline.stages.legibility import damage_signals
 from pipeline.stages.prompt import Section, build_instructions
 from pipeline.stages.schema import answer_schema
 from pipeline.stages.stage import Answer, RawEvent
@@ -147,6 +148,8 @@ class Documents(JsonStage[DocumentEvent]):
             *_number_signals(answer, event.text),
             *_action_signals(answer, event.text),
             *_form_signals(answer, self._limit(event)),
+            *language_signals(answer.language, self._settings.languages),
+            *damage_signals(event.text),
             *injection_signals(event.text),
             *length_signals(event.text),
         ]

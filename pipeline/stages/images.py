@@ -100,6 +100,7 @@ class Images:
     name = "images"
     raw_model = ImageEvent
     result_model = ImageResult
+    deciding = ("document_type", "needs_moderation")
     reads_files = True
 
     def __init__(self, settings: ImageSettings, claims: ClaimStore | None = None) -> None:

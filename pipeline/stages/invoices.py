@@ -23,7 +23,7 @@ from pipeline.stages.invoice_checks import (
     missing_signals,
     sum_signals,
 )
-from pipeline.stages.legibility import Legibility, legibility_signals
+from pipeline.stages.legibility import Legibility, damage_signals, legibility_signals
 from pipeline.stages.prompt import Section, build_instructions
 from pipeline.stages.raw import check_text
 from pipeline.stages.schema import answer_schema
@@ -150,6 +150,7 @@ class Invoices:
     name = "invoices"
     raw_model = InvoiceEvent
     result_model = InvoiceResult
+    deciding = ("invoice_number", "issue_date", "currency", "net", "tax", "gross", "due")
     reads_files = True
 
     def __init__(self, settings: InvoiceSettings, claims: ClaimStore | None = None) -> None:
@@ -229,6 +230,7 @@ def _text_signals(text: str | None, answer: InvoiceAnswer, reading: Reading) -> 
     return blank_signals(text) or [
         *quote_signals(answer.quote, text),
         *amount_signals(reading, text),
+        *damage_signals(text),
         *injection_signals(text),
         *length_signals(text),
     ]

@@ -8,11 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from pipeline.questions import Question, Text
 from pipeline.settings import RequestSettings
 from pipeline.signals import Signal
-from pipeline.stages.checks import blank_signals, quote_signals, runner_up_signals
+from pipeline.stages.checks import blank_signals, length_signals, quote_signals, runner_up_signals
 from pipeline.stages.injection import injection_signals
 from pipeline.stages.json_stage import JsonStage
+from pipeline.stages.legibility import damage_signals
 from pipeline.stages.prompt import Section, build_instructions
 from pipeline.stages.schema import answer_schema
+from pipeline.stages.scope import Scope
 from pipeline.stages.stage import Answer, RawEvent
 from pipeline.stages.taxonomy import label_lines, label_type
 from pipeline.stages.text import is_blank, visible
@@ -97,10 +99,12 @@ class Requests(JsonStage[RequestEvent]):
     name = "requests"
     raw_model = RequestEvent
     result_model = RequestResult
+    deciding = ("agent",)
 
     def __init__(self, settings: RequestSettings) -> None:
         super().__init__(settings)
         self._settings = settings
+        self._scope = Scope(settings.agents)
         self._tiers = {agent.name: agent.tier for agent in settings.agents}
         self._instructions = _instructions(settings)
         self._answer_model = _answer_model(settings)
@@ -128,7 +132,10 @@ class Requests(JsonStage[RequestEvent]):
             *quote_signals(answer.quote, event.query),
             *runner_up_signals(answer.agent, answer.runner_up, answer.stated_confidence),
             *empty,
+            *self._scope.signals(answer.agent, event.query),
+            *damage_signals(event.query),
             *injection_signals(event.query),
+            *length_signals(event.query),
         ]
 
     def result(self, event: RequestEvent, answer: RequestAnswer) -> RequestResult:

@@ -14,8 +14,10 @@ from pipeline.stages.checks import blank_signals, quote_signals
 from pipeline.stages.evidence import letters_and_digits, numbers_added, quote_found
 from pipeline.stages.injection import injection_signals
 from pipeline.stages.json_stage import JsonStage
+from pipeline.stages.legibility import damage_signals
 from pipeline.stages.prompt import Section, build_instructions
 from pipeline.stages.schema import answer_schema
+from pipeline.stages.scope import Scope
 from pipeline.stages.stage import Answer, RawEvent
 from pipeline.stages.taxonomy import label_lines, label_type
 from pipeline.stages.text import is_blank, visible
@@ -97,9 +99,11 @@ class Texts(JsonStage[TextEvent]):
     name = "texts"
     raw_model = TextEvent
     result_model = TextResult
+    deciding = ("intent",)
 
     def __init__(self, settings: TextSettings) -> None:
         super().__init__(settings)
+        self._scope = Scope(settings.intents)
         self._instructions = _instructions(settings)
         self._answer_model = _answer_model(settings)
         self._answer_schema = answer_schema(self._answer_model)
@@ -124,6 +128,8 @@ class Texts(JsonStage[TextEvent]):
             *quote_signals(answer.quote, event.text, source),
             *_extraction_signals(answer, event.text, source),
             *_cleaning_signals(answer.cleaned_text, source),
+            *self._scope.signals(answer.intent, source),
+            *damage_signals(event.text),
             *injection_signals(event.text),
         ]
 

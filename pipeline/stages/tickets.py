@@ -8,12 +8,20 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from pipeline.questions import Question, Text
 from pipeline.settings import TicketSettings
 from pipeline.signals import Signal
-from pipeline.stages.checks import blank_signals, length_signals, quote_signals, runner_up_signals
+from pipeline.stages.checks import (
+    blank_signals,
+    language_signals,
+    length_signals,
+    quote_signals,
+    runner_up_signals,
+)
 from pipeline.stages.codes import known_language
 from pipeline.stages.injection import injection_signals
 from pipeline.stages.json_stage import JsonStage
+from pipeline.stages.legibility import damage_signals
 from pipeline.stages.prompt import Section, build_instructions
 from pipeline.stages.schema import answer_schema
+from pipeline.stages.scope import Scope
 from pipeline.stages.stage import Answer, RawEvent
 from pipeline.stages.taxonomy import label_lines, label_type, queues
 from pipeline.stages.text import visible
@@ -98,10 +106,13 @@ class Tickets(JsonStage[TicketEvent]):
     name = "tickets"
     raw_model = TicketEvent
     result_model = TicketResult
+    deciding = ("intent",)
 
     def __init__(self, settings: TicketSettings) -> None:
         super().__init__(settings)
         self._queues = queues(settings.intents)
+        self._languages = frozenset(settings.languages)
+        self._scope = Scope(settings.intents)
         self._instructions = _instructions(settings)
         self._answer_model = _answer_model(settings)
         self._answer_schema = answer_schema(self._answer_model)
@@ -119,7 +130,7 @@ class Tickets(JsonStage[TicketEvent]):
         )
 
     def signals(self, event: TicketEvent, answer: TicketAnswer) -> Sequence[Signal]:
-        """Check the quote, the language code, the runner-up, and the ticket itself."""
+        """Check the quote, the language, the runner-up, and the ticket itself."""
         texts = (event.subject, event.body)
         if blank := blank_signals(*texts):
             return blank
@@ -127,6 +138,9 @@ class Tickets(JsonStage[TicketEvent]):
             *quote_signals(answer.quote, *texts),
             *runner_up_signals(answer.intent, answer.runner_up, answer.stated_confidence),
             *_own_signals(answer),
+            *language_signals(answer.language, self._languages),
+            *self._scope.signals(answer.intent, *texts),
+            *damage_signals(*texts),
             *injection_signals(*texts),
             *length_signals(*texts),
         ]
@@ -168,8 +182,6 @@ def _own_signals(answer: TicketAnswer) -> list[Signal]:
     found = []
     if answer.several_matters:
         found.append(Signal("several_matters", 1.0, "The ticket asks for several things."))
-    if known_language(answer.language) is None:
-        found.append(Signal("implausible", 0.6, "language: not a code of ISO 639-1."))
     if not answer.summary.strip():
         found.append(Signal("missing_field", 0.6, "summary: empty."))
     return found

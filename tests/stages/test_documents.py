@@ -119,3 +119,15 @@ def test_an_empty_document_is_unclear_and_nothing_more() -> None:
 )
 def test_sentences_are_counted_roughly(text: str, sentences: int) -> None:
     assert count_sentences(text) == sentences
+
+
+@pytest.mark.parametrize(
+    ("expected", "code", "strength"),
+    [([], "xx", 0.6), ([], "", 0.6), (["de", "fr"], "en", 1.0), (["de", "en"], "EN", None)],
+)
+def test_a_language_that_is_none_or_not_expected_is_a_signal(
+    expected: list[str], code: str, strength: float | None
+) -> None:
+    stage = Documents(DocumentSettings(languages=expected))
+    found = {each.code: each.strength for each in stage.signals(MEETING, answer(language=code))}
+    assert found.get("unknown_language") == strength

@@ -95,8 +95,8 @@ def test_a_right_answer_is_published_without_a_strong_signal() -> None:
         ({"runner_up": "sales", "confidence": 0.8}, "runner_up_close", 0.25),
         ({"runner_up": "sales", "confidence": 0.0}, "runner_up_close", 1.0),
         ({"several_matters": True}, "several_matters", 1.0),
-        ({"language": "xx"}, "implausible", 0.6),
-        ({"language": ""}, "implausible", 0.6),
+        ({"language": "xx"}, "unknown_language", 0.6),
+        ({"language": ""}, "unknown_language", 0.6),
         ({"summary": " "}, "missing_field", 0.6),
     ],
 )

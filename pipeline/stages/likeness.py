@@ -1,0 +1,69 @@
+"""How alike texts are, told on this machine: words and pieces of words, no model."""
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Protocol
+
+_WORD = re.compile(r"\w+")
+_PIECES = (3, 4)
+_LONGEST = 4000
+"""Characters of a text that are looked at: what decides a matter is said before."""
+
+
+class Likeness(Protocol):
+    """Compares texts with known ones; another one may do so with a sentence encoder."""
+
+    def to_known(self, text: str) -> Sequence[float]:
+        """How like each known text this one is, in their order: 0 (not at all) to 1 (the same)."""
+        ...
+
+
+class WordPieces:
+    """Likeness by the words and the pieces of words that texts share, rare ones weighing more.
+
+    Cosines of TF-IDF vectors. What no known text contains is part of a text's length, so a text
+    of nothing but new words is like none.
+
+    Args:
+        known: The texts to compare with.
+    """
+
+    def __init__(self, known: Sequence[str]) -> None:
+        counted = [_features(text) for text in known]
+        self._documents = Counter(feature for features in counted for feature in features)
+        self._size = len(counted)
+        self._where: dict[str, list[tuple[int, float]]] = defaultdict(list)
+        for index, features in enumerate(counted):
+            for feature, weight in self._vector(features).items():
+                self._where[feature].append((index, weight))
+
+    def to_known(self, text: str) -> Sequence[float]:
+        """The cosine with each known text."""
+        found = [0.0] * self._size
+        for feature, weight in self._vector(_features(text)).items():
+            for index, other in self._where.get(feature, ()):
+                found[index] += weight * other
+        return [min(1.0, cosine) for cosine in found]
+
+    def _vector(self, features: Counter[str]) -> dict[str, float]:
+        weighted = {
+            feature: (1 + math.log(count)) * self._rarity(feature)
+            for feature, count in features.items()
+        }
+        length = math.sqrt(sum(weight * weight for weight in weighted.values())) or 1.0
+        return {feature: weight / length for feature, weight in weighted.items()}
+
+    def _rarity(self, feature: str) -> float:
+        return 1 + math.log((1 + self._size) / (1 + self._documents[feature]))
+
+
+def _features(text: str) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for word in _WORD.findall(text[:_LONGEST].casefold()):
+        found[word] += 1
+        padded = f" {word} "
+        for size in _PIECES:
+            found.update(padded[at : at + size] for at in range(len(padded) - size + 1))
+    return found

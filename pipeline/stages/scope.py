@@ -1,0 +1,114 @@
+"""Whether a text is like the examples of the labels, and of the label that it was given.
+
+A label is chosen for every text, also for one that none of the labels is for. Where labels have
+examples, the text is compared with them. How far is too far is told by the examples themselves:
+each is compared with the others, as if it had come in anew.
+"""
+
+import re
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from pipeline.settings import Label
+from pipeline.signals import Signal
+from pipeline.stages.likeness import Likeness, WordPieces
+from pipeline.stages.text import is_blank
+
+LEAST_EXAMPLES = 3
+"""Of a label, for texts to be compared with them."""
+
+_NEAREST = 2
+"""Examples of a label whose mean likeness counts: one may be like a text by accident."""
+_SENTENCES = 20
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
+
+
+class _Closeness(NamedTuple):
+    """How close a text is to the nearest label, and to the one that it was given."""
+
+    to_nearest: float
+    to_given: float
+
+
+class Scope:
+    """Weighs how far a text is from the examples of the labels.
+
+    Args:
+        labels: Of a team; one with fewer than `LEAST_EXAMPLES` examples is left out.
+        likeness: Makes what compares texts with the given ones.
+    """
+
+    def __init__(
+        self, labels: Sequence[Label], likeness: Callable[[Sequence[str]], Likeness] = WordPieces
+    ) -> None:
+        examples = [
+            (label.name, example)
+            for label in labels
+            if len(label.examples) >= LEAST_EXAMPLES
+            for example in label.examples
+        ]
+        of_label: dict[str, list[int]] = defaultdict(list)
+        for index, (name, _) in enumerate(examples):
+            of_label[name].append(index)
+        self._of_label: Mapping[str, Sequence[int]] = dict(of_label)
+        self._covers_all = len(self._of_label) == len(labels)
+        self._likeness = likeness([text for _, text in examples])
+        known = [self._closeness(text, name, new=at) for at, (name, text) in enumerate(examples)]
+        self._to_nearest = sorted(each.to_nearest for each in known)
+        self._to_given = sorted(each.to_given for each in known)
+
+    def signals(self, label: str, *texts: str | None) -> list[Signal]:
+        """Compare the texts of an event, taken together, with the examples.
+
+        The strength is the share of the examples that are closer to the others than the text is:
+        0.95 is what about one text in twenty has that belongs there. With n examples in all it
+        is at most n / (n + 1).
+
+        Args:
+            label: That the text was given; nothing is said about one without enough examples.
+            texts: Of the event.
+
+        Returns:
+            `out_of_scope` signals: far from the given label, and far from every label. The
+            latter only where every label has enough examples.
+        """
+        if label not in self._of_label or is_blank(*texts):
+            return []
+        found = [self._closeness(piece, label) for piece in _pieces(*texts)]
+        to_given = max(each.to_given for each in found)
+        signals = [_signal(to_given, self._to_given, f"the examples of {label}")]
+        if self._covers_all:
+            to_nearest = max(each.to_nearest for each in found)
+            signals.append(_signal(to_nearest, self._to_nearest, "the examples of any label"))
+        return signals
+
+    def _closeness(self, text: str, given: str, *, new: int | None = None) -> _Closeness:
+        """How close a text is; `new` is the example that it is itself, which is left out."""
+        likeness = self._likeness.to_known(text)
+        means = {
+            label: _mean_of_nearest(likeness[index] for index in indices if index != new)
+            for label, indices in self._of_label.items()
+        }
+        return _Closeness(max(means.values()), means[given])
+
+
+def _signal(closeness: float, known: Sequence[float], what: str) -> Signal:
+    farther = bisect_left(known, closeness)
+    strength = 1 - (1 + farther) / (1 + len(known))
+    return Signal("out_of_scope", round(strength, 6), f"The text is little like {what}.")
+
+
+def _mean_of_nearest(likeness: Iterator[float]) -> float:
+    nearest = sorted(likeness, reverse=True)[:_NEAREST]
+    return sum(nearest) / len(nearest)
+
+
+def _pieces(*texts: str | None) -> Iterator[str]:
+    """All of it, and each sentence: of a long text one sentence may say what it is about."""
+    given = [text for text in texts if text]
+    yield "\n".join(given)
+    sentences = [each for text in given for each in _SENTENCE_END.split(text) if each.strip()]
+    if len(sentences) > 1:
+        yield from sentences[:_SENTENCES]
