@@ -1,11 +1,13 @@
 """When an answer is not good enough: pure arithmetic over signals and thresholds."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from pipeline.escalation.audit import audit_doubts
 from pipeline.escalation.failures import FAILURES
 from pipeline.events import Doubt, Tier
-from pipeline.settings import SonnetThresholds, StagesSettings, Thresholds
+from pipeline.settings import SonnetThresholds, StageSettings, StagesSettings, Thresholds
 from pipeline.signals import Signal
 
 DEFAULT_THRESHOLD = 0.5
@@ -35,34 +37,82 @@ def threshold_of(code: str, thresholds: Thresholds) -> float:
     return getattr(thresholds, code) if code in _CODES else DEFAULT_THRESHOLD
 
 
-class Policy:
-    """The thresholds of each stage and tier, applied.
+@dataclass(frozen=True, slots=True)
+class StagePolicy:
+    """When one tier's answers of one stage are doubted.
 
     Args:
-        thresholds: By stage and tier. What is not there has the defaults.
+        thresholds: Of every answer.
+        of_label: By label, without regard to case: what is different where it was chosen.
+        audit_share: Of the keys, that are doubted whatever the answer is.
     """
 
-    def __init__(self, thresholds: Mapping[tuple[str, Tier], Thresholds]) -> None:
-        self._thresholds = MappingProxyType(dict(thresholds))
+    thresholds: Thresholds
+    of_label: Mapping[str, Thresholds] = field(default_factory=dict)
+    audit_share: float = 0.0
+
+    def thresholds_of(self, label: str | None) -> Thresholds:
+        """The thresholds of an answer that chose this label."""
+        own = self.of_label.get(label.casefold()) if label is not None else None
+        return self.thresholds if own is None else self.thresholds.changed_by(own)
+
+
+class Policy:
+    """When the answers of each stage and tier are doubted.
+
+    Args:
+        stages: By stage and tier. What is not there has the default thresholds of its tier.
+    """
+
+    def __init__(self, stages: Mapping[tuple[str, Tier], StagePolicy]) -> None:
+        self._stages = MappingProxyType(dict(stages))
 
     @classmethod
     def from_settings(cls, settings: StagesSettings) -> "Policy":
         """Take what is set for each stage."""
         return cls(
             {
-                (name, tier): chosen
-                for name in type(settings).model_fields
-                for tier, chosen in (
-                    (Tier.HAIKU, getattr(settings, name).thresholds),
-                    (Tier.SONNET, getattr(settings, name).sonnet_thresholds),
-                )
+                (name, tier): policy
+                for name, stage in settings
+                for tier, policy in _policies_of(stage).items()
             }
         )
 
-    def doubts(self, stage: str, tier: Tier, signals: Iterable[Signal]) -> tuple[Doubt, ...]:
-        """Why an answer of this tier is not accepted; empty where it is."""
-        return doubts_of(signals, self._thresholds.get((stage, tier), _DEFAULTS[tier]))
+    def doubts(
+        self, stage: str, tier: Tier, signals: Iterable[Signal], *, label: str | None = None
+    ) -> tuple[Doubt, ...]:
+        """Why an answer of this tier is not accepted; empty where it is.
+
+        Args:
+            stage: Whose answer it is.
+            tier: Who gave it.
+            signals: What speaks against it.
+            label: That it chose, where the stage has labels.
+        """
+        return doubts_of(signals, self._of(stage, tier).thresholds_of(label))
+
+    def audit(self, stage: str, tier: Tier, key: bytes) -> tuple[Doubt, ...]:
+        """The doubt of what is to be looked at by the next tier whatever this one said."""
+        return audit_doubts(stage, key, self._of(stage, tier).audit_share)
+
+    def _of(self, stage: str, tier: Tier) -> StagePolicy:
+        return self._stages.get((stage, tier), _DEFAULTS[tier])
+
+
+def _policies_of(stage: StageSettings) -> Mapping[Tier, StagePolicy]:
+    return {
+        Tier.HAIKU: StagePolicy(
+            stage.thresholds, _folded(stage.label_thresholds), stage.audit_share
+        ),
+        Tier.SONNET: StagePolicy(stage.sonnet_thresholds, _folded(stage.sonnet_label_thresholds)),
+    }
+
+
+def _folded(of_label: Mapping[str, Thresholds]) -> Mapping[str, Thresholds]:
+    return {label.casefold(): thresholds for label, thresholds in of_label.items()}
 
 
 _CODES = frozenset(Thresholds.model_fields) - {"other"}
-_DEFAULTS = MappingProxyType({Tier.HAIKU: Thresholds(), Tier.SONNET: SonnetThresholds()})
+_DEFAULTS: Mapping[Tier, StagePolicy] = MappingProxyType(
+    {Tier.HAIKU: StagePolicy(Thresholds()), Tier.SONNET: StagePolicy(SonnetThresholds())}
+)

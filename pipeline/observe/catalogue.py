@@ -121,6 +121,11 @@ DOUBTS = Metric(
     "pipeline_doubts_total", "counter", ("stage", "code"), "doubts",
     "Reasons why answers were not accepted; one answer may have several.",
 )  # fmt: skip
+AUDITED = Metric(
+    "pipeline_audited_total", "counter", ("stage", "verdict"), "events",
+    "Answers of Haiku that would have been accepted and went to Sonnet as a random sample: agreed, "
+    "differed, unsettled, or not_compared where the stage does not say which fields decide.",
+)  # fmt: skip
 DEAD_LETTERS = Metric(
     "pipeline_dead_letters_total", "counter", ("stage", "reason"), "events",
     "Dead letters by reason.",

@@ -94,6 +94,7 @@ class Metrics:
         self._stuck = gauge(catalogue.STUCK)
         self._decisions = counter(catalogue.DECISIONS)
         self._doubts = counter(catalogue.DOUBTS)
+        self._audited = counter(catalogue.AUDITED)
         self._dead_letters = counter(catalogue.DEAD_LETTERS)
         self._calls = counter(catalogue.CALLS)
         self._call_seconds = histogram(catalogue.CALL_SECONDS)
@@ -192,6 +193,10 @@ class Metrics:
     def doubted(self, stage: str, code: str) -> None:
         """An answer was not accepted, for this reason among others."""
         self._doubts(stage, code).inc()
+
+    def audited(self, stage: str, verdict: str) -> None:
+        """The second tier looked at an answer that nothing spoke against."""
+        self._audited(stage, verdict).inc()
 
     def dead_lettered(self, stage: str, reason: str) -> None:
         """An event became a dead letter."""

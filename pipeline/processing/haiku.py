@@ -49,7 +49,9 @@ class HaikuProcessor:
         try:
             event = read(self._stage, received)
             inquiry = await ask_about(self._stage, event)
-            judgement = await self._judge(self._stage, event, inquiry)
+            judgement = await self._judge(
+                self._stage, event, inquiry, key=received.key or event.id.encode()
+            )
             if judgement.doubts or judgement.answer is None:
                 outcome = self._escalated(received, event, judgement)
             else:

@@ -7,6 +7,7 @@ from pipeline.escalation.policy import Policy
 from pipeline.events import Doubt, Tier, Usage
 from pipeline.processing.hearing import hear
 from pipeline.questions import Asker, Inquiry
+from pipeline.stages.deciding import label_of
 from pipeline.stages.stage import Answer, RawEvent, Stage
 
 RawT = TypeVar("RawT", bound=RawEvent)
@@ -47,13 +48,28 @@ class Judge:
         self.tier = tier
 
     async def __call__(
-        self, stage: Stage[RawT, AnswerT], event: RawT, inquiry: Inquiry[AnswerT]
+        self,
+        stage: Stage[RawT, AnswerT],
+        event: RawT,
+        inquiry: Inquiry[AnswerT],
+        *,
+        key: bytes,
     ) -> Judgement[AnswerT]:
         """Ask and judge.
+
+        Args:
+            stage: Checks the answer.
+            event: What it is about.
+            inquiry: What the stage asks about it.
+            key: Of the record; decides whether the event is in the random sample.
 
         Raises:
             Invalid: The API takes no such request, or the stage failed over the answer.
         """
         heard = await hear(self._asker, self.tier, stage, event, inquiry)
-        doubts = self._policy.doubts(stage.name, self.tier, heard.signals)
+        label = None if heard.answer is None else label_of(stage, heard.answer)
+        doubts = (
+            *self._policy.doubts(stage.name, self.tier, heard.signals, label=label),
+            *self._policy.audit(stage.name, self.tier, key),
+        )
         return Judgement(heard.answer, doubts, heard.usage, heard.model, heard.seconds)

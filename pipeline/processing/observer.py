@@ -1,8 +1,12 @@
 """What the processors tell whoever watches them; `pipeline.observe` turns it into metrics."""
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pipeline.events import Tier
+
+AuditVerdict = Literal["agreed", "differed", "unsettled", "not_compared"]
+"""What the second tier said to an answer of the first that nothing but chance sent on; the last
+where the stage does not say which fields decide."""
 
 
 class ProcessorObserver(Protocol):
@@ -14,6 +18,10 @@ class ProcessorObserver(Protocol):
 
     def doubted(self, stage: str, code: str) -> None:
         """An answer was not accepted, for this reason among others."""
+        ...
+
+    def audited(self, stage: str, verdict: AuditVerdict) -> None:
+        """An answer of the first tier was looked at by the second, for chance alone."""
         ...
 
     def dead_lettered(self, stage: str, reason: str) -> None:
@@ -28,6 +36,9 @@ class NoObserver:
         """Ignore."""
 
     def doubted(self, stage: str, code: str) -> None:
+        """Ignore."""
+
+    def audited(self, stage: str, verdict: AuditVerdict) -> None:
         """Ignore."""
 
     def dead_lettered(self, stage: str, reason: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.errors import Invalid
+from pipeline.escalation.audit import CODE as AUDIT
 from pipeline.events import (
     DeadLetterReason,
     Enriched,
@@ -19,9 +20,10 @@ from pipeline.events import (
 )
 from pipeline.processing.boundary import of_stage
 from pipeline.processing.judge import Judge, Judgement
-from pipeline.processing.observer import ProcessorObserver
+from pipeline.processing.observer import AuditVerdict, ProcessorObserver
 from pipeline.processing.outgoing import dead_letter, publication
 from pipeline.processing.reading import AnyStage, ask_about, published_result
+from pipeline.stages.deciding import differences
 from pipeline.stages.stage import Answer, RawEvent
 from pipeline.stream.records import End, Outcome, Received
 from pipeline.stream.topics import TopicNames
@@ -74,7 +76,9 @@ class SonnetProcessor:
         try:
             case = self._read(received)
             inquiry = await ask_about(case.stage, case.event)
-            judgement = await self._judge(case.stage, case.event, inquiry)
+            judgement = await self._judge(
+                case.stage, case.event, inquiry, key=received.key or case.event.id.encode()
+            )
             if judgement.doubts or judgement.answer is None:
                 outcome = self._unsettled(case, judgement)
             else:
@@ -86,6 +90,7 @@ class SonnetProcessor:
         self._observer.decided(
             case.stage.name, self._judge.tier, outcome.end, model=judgement.model
         )
+        self._tell_of_audit(case, judgement)
         return outcome
 
     def _read(self, received: Received) -> _Case:
@@ -156,6 +161,19 @@ class SonnetProcessor:
             event_id=case.event.id,
             kind="review",
         )
+
+    def _tell_of_audit(self, case: _Case, judgement: Judgement[Any]) -> None:
+        """Say whether an answer that was trusted, but for the random sample, was right."""
+        escalation = case.escalation
+        if escalation.haiku_result is None or {each.code for each in escalation.doubts} != {AUDIT}:
+            return
+        found = published_result(case.stage, case.event, judgement)
+        if found is None or judgement.doubts:
+            verdict: AuditVerdict = "unsettled"
+        else:
+            differ = differences(case.stage, escalation.haiku_result, found)
+            verdict = "not_compared" if differ is None else "differed" if differ else "agreed"
+        self._observer.audited(case.stage.name, verdict)
 
     def _timing(self, escalation: Escalation, judgement: Judgement[Any]) -> Timing:
         return Timing(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from pipeline.stream.assignment import Assignment
-from pipeline.stream.brokers import BrokerError, Consumer, OffsetReader, TopicPartition
+from pipeline.stream.brokers import Consumer, OffsetReader, TopicPartition, Unavailable
 from pipeline.stream.intake import Intake
 from pipeline.stream.liveness import PartitionSigns, Signs, Stuck, why_not_polling, why_stuck
 from pipeline.stream.observer import StreamObserver
@@ -113,8 +113,7 @@ class Monitor:
                 if worker.state is State.RUNNING and not worker.in_flight:
                     bounds = await self._reader.bounds(worker.partition)
                     self._ends[worker.partition] = bounds.end
-        except BrokerError as error:
-            # What they refuse here, where nobody waits for it, is no reason to end.
+        except Unavailable as error:
             self._outage = str(error)
         else:
             self._outage = None
@@ -138,7 +137,7 @@ class Monitor:
         some = next((worker.partition for worker in self._assignment), None)
         try:
             await self._reader.bounds(some or TopicPartition(self._topics[0], 0))
-        except BrokerError as error:
+        except Unavailable as error:
             self._outage = str(error)
             return False
         return True

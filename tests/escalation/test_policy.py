@@ -1,12 +1,20 @@
 """The policy: signals and thresholds in, doubts out."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from pipeline.escalation.failures import FAILURES
-from pipeline.escalation.policy import DEFAULT_THRESHOLD, Policy, doubts_of, threshold_of
+from pipeline.escalation.policy import (
+    DEFAULT_THRESHOLD,
+    Policy,
+    StagePolicy,
+    doubts_of,
+    threshold_of,
+)
 from pipeline.events import Tier
-from pipeline.settings import SonnetThresholds, StagesSettings, Thresholds
+from pipeline.settings import SonnetThresholds, StagesSettings, Thresholds, load_settings
 from pipeline.signals import Signal
 
 CODES = sorted(set(Thresholds.model_fields) - {"other"})
@@ -128,3 +136,59 @@ def test_only_what_a_person_can_settle_goes_from_sonnet_to_a_person() -> None:
         "low_confidence", "unclear", "evidence_not_found", "arithmetic", "broken_form",
         "illegible",
     }  # fmt: skip
+
+
+@given(thresholds, thresholds, st.lists(st.sampled_from(CODES), unique=True))
+def test_what_a_label_does_not_set_stays_as_the_stage_has_it(
+    of_stage: Thresholds, given_own: Thresholds, names: list[str]
+) -> None:
+    own = Thresholds.model_validate({name: getattr(given_own, name) for name in names})
+    changed = of_stage.changed_by(own)
+    for code in CODES:
+        assert getattr(changed, code) == getattr(given_own if code in names else of_stage, code)
+    assert changed.other == of_stage.other
+
+
+def test_a_label_may_be_held_to_other_thresholds_than_its_stage() -> None:
+    settings = StagesSettings.model_validate(
+        {
+            "tickets": {
+                "label_thresholds": {"Billing": {"low_confidence": 0.1}},
+                "sonnet_label_thresholds": {"billing": {"low_confidence": 0.3}},
+            }
+        }
+    )
+    policy = Policy.from_settings(settings)
+    for tier, strength in ((Tier.HAIKU, 0.2), (Tier.SONNET, 0.4)):
+        unsure = [Signal("low_confidence", strength, "a")]
+        assert policy.doubts("tickets", tier, unsure, label="billing")
+        assert not policy.doubts("tickets", tier, unsure, label="sales")
+        assert not policy.doubts("tickets", tier, unsure)
+        assert not policy.doubts("images", tier, unsure, label="billing")
+
+
+@pytest.mark.parametrize(
+    ("stage", "said"),
+    [("tickets", "billing, technical_support"), ("invoices", "this stage has none")],
+)
+def test_thresholds_of_a_label_that_is_not_there_are_refused(stage: str, said: str) -> None:
+    wrong = {stage: {"label_thresholds": {"biling": {"unclear": 1}}}}
+    with pytest.raises(ValidationError, match=f"'biling'.*{said}"):
+        StagesSettings.model_validate(wrong)
+
+
+def test_thresholds_of_a_label_come_from_the_environment_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PIPELINE_STAGES__TICKETS__LABEL_THRESHOLDS__SALES__UNCLEAR", "2")
+    policy = Policy.from_settings(load_settings().stages)
+    unclear = [Signal("unclear", 1.0, "a")]
+    assert not policy.doubts("tickets", Tier.HAIKU, unclear, label="sales")
+    assert policy.doubts("tickets", Tier.HAIKU, unclear, label="billing")
+
+
+def test_only_the_first_tier_is_audited_and_only_by_its_share() -> None:
+    policy = Policy({("notes", Tier.HAIKU): StagePolicy(Thresholds(), audit_share=1)})
+    assert [doubt.code for doubt in policy.audit("notes", Tier.HAIKU, b"k")] == ["audit"]
+    assert not policy.audit("notes", Tier.SONNET, b"k")
+    assert not policy.audit("others", Tier.HAIKU, b"k")

@@ -45,6 +45,7 @@ class NoteStage:
     name = "notes"
     raw_model = Note
     result_model = NoteResult
+    deciding = ("mood",)
     reads_files = False
 
     def parse(self, value: bytes, *, key: bytes | None, headers: Mapping[str, bytes]) -> Note:

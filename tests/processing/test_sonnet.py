@@ -1,15 +1,16 @@
 """The second tier: what Haiku left open is settled, or put before a person."""
 
 import orjson
+import pytest
 
 from pipeline.errors import Refused
-from pipeline.escalation.policy import Policy
+from pipeline.escalation.policy import Policy, StagePolicy
 from pipeline.events import Tier
 from pipeline.processing.haiku import HaikuProcessor
 from pipeline.processing.judge import Judge
-from pipeline.processing.observer import NoObserver
+from pipeline.processing.observer import AuditVerdict, NoObserver, ProcessorObserver
 from pipeline.processing.sonnet import SonnetProcessor
-from pipeline.settings import TopicSettings
+from pipeline.settings import Thresholds, TopicSettings
 from pipeline.stream.records import End, Received
 from pipeline.stream.topics import TopicNames
 from tests.processing.stand_ins import (
@@ -27,21 +28,24 @@ UNCLEAR = NoteAnswer(mood="glad", confidence=0.9, unclear=True)
 NOTE = {"id": "n-1", "text": "all is well", "room": "blue"}
 
 
-def processor(asker: ScriptedAsker) -> SonnetProcessor:
+def processor(asker: ScriptedAsker, observer: ProcessorObserver | None = None) -> SonnetProcessor:
     return SonnetProcessor(
         {"notes": NoteStage()},
         Judge(asker, Policy({}), Tier.SONNET),
         TopicNames(TopicSettings()),
         clock=lambda: NOON,
-        observer=NoObserver(),
+        observer=observer or NoObserver(),
     )
 
 
-async def escalated() -> Received:
+async def escalated(
+    answer: NoteAnswer = UNCLEAR,
+    policy: Policy = Policy({}),  # noqa: B008 - it is immutable
+) -> Received:
     """The record that the first tier publishes for an unclear answer."""
     first = HaikuProcessor(
         NoteStage(),
-        Judge(ScriptedAsker(UNCLEAR), Policy({}), Tier.HAIKU),
+        Judge(ScriptedAsker(answer), policy, Tier.HAIKU),
         TopicNames(TopicSettings()),
         clock=lambda: NOON,
         observer=NoObserver(),
@@ -105,3 +109,47 @@ async def test_an_escalation_of_a_stage_that_is_not_served_says_so() -> None:
     outcome = await processor(ScriptedAsker())(received(value, topic="escalations"))
 
     assert b"poems" in dict(outcome.records[0].headers)["dlq-detail"]
+
+
+AUDIT_ALL = Policy({("notes", Tier.HAIKU): StagePolicy(Thresholds(), audit_share=1)})
+
+
+class Verdicts(NoObserver):
+    """Keeps what it is told of audits."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, AuditVerdict]] = []
+
+    def audited(self, stage: str, verdict: AuditVerdict) -> None:
+        self.heard.append((stage, verdict))
+
+
+@pytest.mark.parametrize(
+    ("mood", "unclear", "verdict"),
+    [("glad", False, "agreed"), ("sad", False, "differed"), ("glad", True, "unsettled")],
+)
+async def test_an_answer_that_was_sent_on_for_chance_alone_is_compared_with_sonnets(
+    mood: str, unclear: bool, verdict: AuditVerdict
+) -> None:
+    trusted = NoteAnswer(mood="glad", confidence=0.99, unclear=False)
+    record = await escalated(trusted, AUDIT_ALL)
+    assert [doubt["code"] for doubt in orjson.loads(record.value or b"")["doubts"]] == ["audit"]
+    verdicts = Verdicts()
+    second = NoteAnswer(mood=mood, confidence=0.99, unclear=unclear)
+
+    await processor(ScriptedAsker(second), verdicts)(record)
+
+    assert verdicts.heard == [("notes", verdict)]
+
+
+async def test_an_audited_answer_that_was_doubted_as_well_says_nothing_of_trusted_ones() -> None:
+    record = await escalated(UNCLEAR, AUDIT_ALL)
+    assert [doubt["code"] for doubt in orjson.loads(record.value or b"")["doubts"]] == [
+        "unclear",
+        "audit",
+    ]
+    verdicts = Verdicts()
+
+    await processor(ScriptedAsker(SURE), verdicts)(record)
+
+    assert verdicts.heard == []
