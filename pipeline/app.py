@@ -22,10 +22,14 @@ from pipeline.observe.health import Health
 from pipeline.observe.http import Views, serve
 from pipeline.observe.metrics import Metrics
 from pipeline.observe.status import About, Status
+from pipeline.observe.tracing import open_tracer
 from pipeline.processing.haiku import HaikuProcessor
+from pipeline.processing.handling import Handling
 from pipeline.processing.judge import Judge
 from pipeline.processing.outgoing import dead_letter
+from pipeline.processing.publishing import TracedBrokers
 from pipeline.processing.sonnet import SonnetProcessor
+from pipeline.processing.tracing import Tracer
 from pipeline.settings import ModelSettings, Ordering, Settings
 from pipeline.stages.registry import build_stages
 from pipeline.stream.brokers import Brokers
@@ -122,12 +126,21 @@ class App:
         begin_well(metrics, self._served, self._settings.models)
         about = About(pipeline.__version__, delivery.mode, self._served)
         status = Status(about, registry, conditions, health)
-        brokers = KafkaBrokers(
+        brokers: Brokers = KafkaBrokers(
             self._settings.kafka, self._settings.stream, self._settings.topics, delivery.mode
         )
         async with AsyncExitStack() as stack:
-            gateway = await stack.enter_async_context(Gateway(self._settings, observer=metrics))
-            engines = {name: self._engine(name, gateway, brokers, metrics) for name in self._served}
+            tracer = await stack.enter_async_context(open_tracer(self._settings.tracing))
+            if tracer is not None:
+                brokers = TracedBrokers(brokers, tracer)
+            gateway = await stack.enter_async_context(
+                Gateway(
+                    self._settings, observer=metrics, traces=tracer.provider if tracer else None
+                )
+            )
+            engines = {
+                name: self._engine(name, gateway, brokers, metrics, tracer) for name in self._served
+            }
             for name, engine in engines.items():
                 health.add_readiness(f"stream.{name}", partial(why_not_ready, engine))
             health.add_readiness("models", conditions.not_answering)
@@ -140,7 +153,14 @@ class App:
                 announce(Running(address, delivery.mode, delivery.because))
             await run_together(list(engines.values()), stop)
 
-    def _engine(self, name: str, gateway: Gateway, brokers: Brokers, metrics: Metrics) -> Engine:
+    def _engine(
+        self,
+        name: str,
+        gateway: Gateway,
+        brokers: Brokers,
+        metrics: Metrics,
+        tracer: Tracer | None,
+    ) -> Engine:
         tier = Tier.SONNET if name == ESCALATIONS else Tier.HAIKU
         judge = Judge(gateway, Policy.from_settings(self._settings.stages), tier)
         handler: Handler
@@ -163,7 +183,7 @@ class App:
         return Engine(
             name,
             [self._topics.read_by(name)],
-            handler,
+            Handling(name, handler, tracer),
             brokers=brokers,
             group=self._settings.kafka.group_prefix + name,
             settings=self._settings.stream,

@@ -9,6 +9,9 @@ from typing import Any, Literal, Protocol, Self, cast, overload
 import aiohttp
 import anthropic
 import httpx2
+from opentelemetry.trace import TracerProvider
+
+from pipeline.claude import spans
 
 _ANY = anthropic.AsyncStream[Any]
 """What the SDK wants to be told of a stream, and does not use for a raw response."""
@@ -88,10 +91,14 @@ class SdkClient:
     Args:
         connections: Open at once at most.
         connect_timeout: Seconds.
+        traces: Where the SDK's spans of Messages requests go; there are none without it.
     """
 
-    def __init__(self, *, connections: int, connect_timeout: float) -> None:
+    def __init__(
+        self, *, connections: int, connect_timeout: float, traces: TracerProvider | None = None
+    ) -> None:
         self._connections = connections
+        self._traces = traces
         self._connect_timeout = connect_timeout
         self._sdk: anthropic.AsyncAnthropic | None = None
         self._problem = ""
@@ -112,7 +119,7 @@ class SdkClient:
 
     async def send(self, body: bytes, *, seconds: float) -> HttpReply | NoReply:
         """Send a Messages request; within `seconds`, reading included."""
-        return await self._request("/v1/messages", body, seconds)
+        return await self._request(spans.ROUTE, body, seconds)
 
     async def post(self, path: str, body: bytes, *, seconds: float) -> HttpReply | NoReply:
         """Send any other JSON request."""
@@ -168,7 +175,7 @@ class SdkClient:
             # The transport's own read timeout starts anew with every byte that trickles in.
             async with asyncio.timeout(seconds):
                 if body is not None:
-                    response = await sdk.post(path, cast_to=httpx2.Response, content=body)
+                    response = await self._send(sdk, path, body)
                 elif stream:
                     return cast(
                         "httpx2.Response",
@@ -186,6 +193,11 @@ class SdkClient:
             return NoReply("no_key", str(error), sent=False)
         return HttpReply(response.status_code, response.headers.raw, response.content)
 
+    async def _send(self, sdk: anthropic.AsyncAnthropic, path: str, body: bytes) -> httpx2.Response:
+        if self._traces is None or path != spans.ROUTE:
+            return await sdk.post(path, cast_to=httpx2.Response, content=body)
+        return await spans.send(sdk, body)
+
     def _open(self) -> None:
         timeout = httpx2.Timeout(None, connect=self._connect_timeout)
         limits = httpx2.Limits(
@@ -195,6 +207,7 @@ class SdkClient:
             sdk = anthropic.AsyncAnthropic(
                 max_retries=0,
                 timeout=timeout,
+                open_telemetry=spans.options(self._traces),
                 http_client=anthropic.DefaultAioHttpClient(timeout=timeout, limits=limits),
             )
         except anthropic.AnthropicError as error:

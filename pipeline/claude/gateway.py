@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
+from opentelemetry.trace import TracerProvider
+
 from pipeline.claude import answers, spending
 from pipeline.claude.answers import AnswerFile, Answers
 from pipeline.claude.backoff import Backoff
@@ -55,6 +57,7 @@ class Gateway:
         now: The time, aware.
         jitter: Draws 0 to 1.
         doubtful: Which answers from a request with several events are asked again alone.
+        traces: Where the spans of calls go, if anywhere.
     """
 
     def __init__(
@@ -67,12 +70,14 @@ class Gateway:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         jitter: Callable[[], float] = random.random,
         doubtful: Doubtful = says_unclear,
+        traces: TracerProvider | None = None,
     ) -> None:
         claude = settings.claude
         self._claude = claude
         self._stages: dict[str, StageSettings] = dict(settings.stages)
         self._observer: ClaudeObserver = observer or NoObserver()
         self._given_client = client
+        self._traces = traces
         self._clock = clock
         self._now = now
         self._jitter = jitter
@@ -225,7 +230,11 @@ class Gateway:
 
     def _sdk(self) -> SdkClient:
         connections = self._claude.concurrency * len(set(self._ids.values())) + SPARE_CONNECTIONS
-        return SdkClient(connections=connections, connect_timeout=self._claude.connect_timeout)
+        return SdkClient(
+            connections=connections,
+            connect_timeout=self._claude.connect_timeout,
+            traces=self._traces,
+        )
 
     def _lane(self, model: str) -> Lane:
         return Lane(

@@ -7,7 +7,7 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -40,6 +40,7 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> No
     console = settings.format == "console" or (settings.format == "auto" and stream.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        leave_out_unknown,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -81,14 +82,41 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> No
 
 
 @contextmanager
-def about_event(event_id: str, headers: Mapping[str, bytes]) -> Iterator[None]:
-    """Let everything that is logged inside carry the event's id and the publisher's trace id."""
-    context = {"event_id": event_id}
-    trace = _TRACE_ID.fullmatch(headers.get("traceparent", b""))
-    if trace:
-        context["trace_id"] = trace[1].decode()
-    with structlog.contextvars.bound_contextvars(**context):
+def about_event(
+    headers: Iterable[tuple[str, bytes]], *, trace_id: str | None = None
+) -> Iterator[None]:
+    """Let everything that is logged inside carry the event's trace id, and its id once it is known.
+
+    Args:
+        headers: Of its record, for the publisher's `traceparent`.
+        trace_id: Of the trace that it has here, where it is traced.
+    """
+    trace = trace_id or _publishers_trace(headers)
+    tokens = structlog.contextvars.bind_contextvars(event_id=None, trace_id=trace)
+    try:
         yield
+    finally:
+        structlog.contextvars.reset_contextvars(**tokens)
+
+
+def identify_event(event_id: str) -> None:
+    """Let what is logged from here on, about the event at hand, carry its id."""
+    structlog.contextvars.bind_contextvars(event_id=event_id)
+
+
+def _publishers_trace(headers: Iterable[tuple[str, bytes]]) -> str | None:
+    for name, value in headers:
+        if name == "traceparent" and (trace := _TRACE_ID.fullmatch(value)):
+            return trace[1].decode()
+    return None
+
+
+def leave_out_unknown(_: object, __: str, event: Event) -> Event:
+    """Names of an event that it does not have, or not yet, are left out."""
+    for name in ("event_id", "trace_id"):
+        if event.get(name, _HIDDEN) is None:
+            del event[name]
+    return event
 
 
 def hide_secrets(_: object, __: str, event: Event) -> Event:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.errors import Invalid
 from pipeline.events import Enriched, Escalation, Timing, enriched_schema
+from pipeline.observe.logging import identify_event
 from pipeline.processing.boundary import of_stage
 from pipeline.processing.judge import Judge, Judgement
 from pipeline.processing.observer import ProcessorObserver
@@ -48,6 +49,7 @@ class HaikuProcessor:
         """Handle one raw record."""
         try:
             event = read(self._stage, received)
+            identify_event(event.id)
             inquiry = await ask_about(self._stage, event)
             judgement = await self._judge(
                 self._stage, event, inquiry, key=received.key or event.id.encode()

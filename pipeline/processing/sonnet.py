@@ -18,6 +18,7 @@ from pipeline.events import (
     Timing,
     enriched_schema,
 )
+from pipeline.observe.logging import identify_event
 from pipeline.processing.boundary import of_stage
 from pipeline.processing.judge import Judge, Judgement
 from pipeline.processing.observer import AuditVerdict, ProcessorObserver
@@ -75,6 +76,7 @@ class SonnetProcessor:
         """Handle one escalation."""
         try:
             case = self._read(received)
+            identify_event(case.event.id)
             inquiry = await ask_about(case.stage, case.event)
             judgement = await self._judge(
                 case.stage, case.event, inquiry, key=received.key or case.event.id.encode()

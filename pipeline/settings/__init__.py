@@ -8,7 +8,7 @@ SDK gives them and are read by the SDK alone.
 from pipeline.settings.claude import ClaudeSettings, ModelSettings, TokenPrices
 from pipeline.settings.kafka import KafkaSettings, TopicSettings
 from pipeline.settings.labels import Label, Labels
-from pipeline.settings.operation import HttpSettings, LogSettings
+from pipeline.settings.operation import HttpSettings, LogSettings, TracingSettings
 from pipeline.settings.stages import (
     Agent,
     CodeSettings,
@@ -71,5 +71,6 @@ __all__ = [
     "TicketSettings",
     "TokenPrices",
     "TopicSettings",
+    "TracingSettings",
     "load_settings",
 ]

@@ -1,10 +1,10 @@
-"""What operators look at: the HTTP port and the log."""
+"""What operators look at: the HTTP port, the log and the traces."""
 
 from typing import Literal
 
 from pydantic import Field
 
-from pipeline.settings.units import Section
+from pipeline.settings.units import Section, Share
 
 
 class HttpSettings(Section):
@@ -21,3 +21,21 @@ class LogSettings(Section):
     format: Literal["auto", "json", "console"] = Field(
         "auto", description="auto: console on a terminal, JSON elsewhere"
     )
+
+
+class TracingSettings(Section):
+    """Traces of events, by OpenTelemetry (extra `otel`); off as long as no endpoint is set.
+
+    What the exporter needs beside it, e.g. `OTEL_EXPORTER_OTLP_HEADERS`, is read by it alone.
+    """
+
+    endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://",
+        description="where spans go, by OTLP over HTTP, e.g. http://127.0.0.1:4318/v1/traces",
+    )
+    sample_ratio: Share = Field(
+        1,
+        description="share of the traces begun here that is recorded; publishers decide of theirs",
+    )
+    service_name: str = Field("haiku-pipeline", description="what spans say they come from")

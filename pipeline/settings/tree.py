@@ -13,7 +13,7 @@ from pydantic_settings import (
 from pipeline.errors import WrongUse
 from pipeline.settings.claude import ClaudeSettings, ModelSettings
 from pipeline.settings.kafka import KafkaSettings, TopicSettings
-from pipeline.settings.operation import HttpSettings, LogSettings
+from pipeline.settings.operation import HttpSettings, LogSettings, TracingSettings
 from pipeline.settings.stages import StagesSettings
 from pipeline.settings.stream import StreamSettings
 from pipeline.settings.units import Delivery
@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     claude: ClaudeSettings = Field(default_factory=ClaudeSettings)
     stages: StagesSettings = Field(default_factory=StagesSettings)
     log: LogSettings = Field(default_factory=LogSettings)
+    tracing: TracingSettings = Field(default_factory=TracingSettings)
 
     @classmethod
     def settings_customise_sources(
