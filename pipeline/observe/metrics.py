@@ -155,11 +155,12 @@ class Metrics:
         self._in_flight(stage, topic, str(partition)).set(count)
 
     def lag(
-        self, stage: str, topic: str, partition: int, *, records: int, oldest_seconds: float
+        self, stage: str, topic: str, partition: int, *, records: int, oldest_seconds: float | None
     ) -> None:
-        """How far behind a partition is."""
+        """How far behind a partition is; the age of what waits is left as it was if not known."""
         self._lag(stage, topic, str(partition)).set(records)
-        self._lag_seconds(stage, topic, str(partition)).set(oldest_seconds)
+        if oldest_seconds is not None:
+            self._lag_seconds(stage, topic, str(partition)).set(oldest_seconds)
 
     def revoked(self, stage: str, topic: str, partition: int) -> None:
         """A partition is not ours any more: another process tells of it now."""

@@ -6,6 +6,7 @@ tests, public as `pipeline.testing`.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from pipeline.errors import PipelineError
@@ -85,6 +86,19 @@ class LogBounds:
 
     begin: int
     end: int
+
+
+@dataclass(frozen=True, slots=True)
+class NextRecord:
+    """The first record from some offset on.
+
+    Args:
+        timestamp: The record's; None where there is no record as far as was looked.
+        offset: The record's, or how far was looked.
+    """
+
+    timestamp: datetime | None
+    offset: int
 
 
 class RebalanceListener(Protocol):
@@ -203,6 +217,22 @@ class OffsetReader(Protocol):
         Raises:
             Unavailable: The brokers do not answer.
             BrokerError: They refuse.
+        """
+        ...
+
+    async def ends(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Where logs end, with few requests.
+
+        Raises:
+            Unavailable: The brokers do not answer within seconds, or refuse.
+        """
+        ...
+
+    async def next_record(self, partition: TopicPartition, offset: int) -> NextRecord:
+        """The first record that a committed reader sees from an offset on.
+
+        Raises:
+            Unavailable: The brokers do not answer within seconds, or refuse.
         """
         ...
 

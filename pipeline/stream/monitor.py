@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from pipeline.stream.assignment import Assignment
+from pipeline.stream.backlog import Backlog, look_if_possible
 from pipeline.stream.brokers import Consumer, OffsetReader, TopicPartition, Unavailable
 from pipeline.stream.intake import Intake
 from pipeline.stream.liveness import PartitionSigns, Signs, Stuck, why_not_polling, why_stuck
@@ -15,9 +16,8 @@ from pipeline.stream.worker import PartitionWorker, State
 
 _INTERVAL = 1.0
 """Seconds between two looks."""
-_LOOKS_WHILE_IDLE = 6
-"""How often the brokers are asked for the end of a log in the time after which a stream that
-reads none of it counts as stuck."""
+_LOOK_INTERVAL = 2.0
+"""Seconds between two questions to the brokers about what waits."""
 
 
 class Monitor:
@@ -58,7 +58,7 @@ class Monitor:
         self._observer = observer
         self._stuck_after = stuck_after
         self._now = asyncio.get_running_loop().time
-        self._ends: dict[TopicPartition, int] = {}
+        self._backlog = Backlog(reader, now=lambda: datetime.now(UTC))
         self._last_look = self._now()
         self._stuck_because: str | None = None
         self._outage: str | None = None
@@ -75,14 +75,16 @@ class Monitor:
                 position = await self._consumer.position(worker.partition)
                 if position is not None:
                     worker.advance(position)
+            if self._now() - self._last_look >= _LOOK_INTERVAL:
+                self._last_look = self._now()
+                self._outage = await look_if_possible(self._backlog, self._assignment)
+            for worker in self._assignment:
                 self._report(worker)
-            if self._now() - self._last_look > self._stuck_after / _LOOKS_WHILE_IDLE:
-                await self._look_at_logs()
             await self._check_progress()
 
     def status(self) -> StreamStatus:
         """What there is to say now."""
-        partitions = tuple(_describe(worker) for worker in self._assignment)
+        partitions = tuple(self._describe(worker) for worker in self._assignment)
         reason = self._why_not_ready(partitions)
         lags = [partition.lag for partition in partitions if partition.lag is not None]
         is_known = self._assignment.standing_since is None and len(lags) == len(partitions)
@@ -98,25 +100,11 @@ class Monitor:
         )
 
     def _report(self, worker: PartitionWorker) -> None:
-        status = _describe(worker)
+        status = self._describe(worker)
         where = (self._stage, status.topic, status.partition)
         self._observer.in_flight(*where, count=status.in_flight)
         if status.lag is not None:
             self._observer.lag(*where, records=status.lag, oldest_seconds=status.oldest_seconds)
-
-    async def _look_at_logs(self) -> None:
-        """Ask the brokers how much there is to read where nothing happens."""
-        self._last_look = self._now()
-        self._ends = {}
-        try:
-            for worker in list(self._assignment):
-                if worker.state is State.RUNNING and not worker.in_flight:
-                    bounds = await self._reader.bounds(worker.partition)
-                    self._ends[worker.partition] = bounds.end
-        except Unavailable as error:
-            self._outage = str(error)
-        else:
-            self._outage = None
 
     async def _check_progress(self) -> None:
         signs = self._signs()
@@ -152,7 +140,7 @@ class Monitor:
                 PartitionSigns(
                     since_progress=now - worker.last_progress,
                     since_asked=now - worker.last_asked,
-                    unread=max(0, self._ends.get(worker.partition, 0) - worker.position),
+                    unread=max(0, (self._backlog.end(worker.partition) or 0) - worker.position),
                     in_flight=worker.in_flight,
                     uncommitted=0 if worker.problem else worker.uncommitted,
                 )
@@ -173,18 +161,14 @@ class Monitor:
             return "it has not joined its group yet"
         return self._outage or why_not_polling(self._signs())
 
-
-def _describe(worker: PartitionWorker) -> PartitionStatus:
-    oldest = worker.oldest
-    age = 0.0
-    if oldest is not None:
-        age = max(0.0, (datetime.now(UTC) - oldest.timestamp).total_seconds())
-    return PartitionStatus(
-        topic=worker.partition.topic,
-        partition=worker.partition.partition,
-        state=worker.state,
-        in_flight=worker.in_flight,
-        lag=worker.lag,
-        oldest_seconds=age,
-        problem=worker.problem,
-    )
+    def _describe(self, worker: PartitionWorker) -> PartitionStatus:
+        waiting = self._backlog.waiting(worker)
+        return PartitionStatus(
+            topic=worker.partition.topic,
+            partition=worker.partition.partition,
+            state=worker.state,
+            in_flight=worker.in_flight,
+            lag=waiting.records,
+            oldest_seconds=waiting.oldest_seconds,
+            problem=worker.problem,
+        )

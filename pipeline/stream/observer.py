@@ -29,9 +29,9 @@ class StreamObserver(Protocol):
         ...
 
     def lag(
-        self, stage: str, topic: str, partition: int, *, records: int, oldest_seconds: float
+        self, stage: str, topic: str, partition: int, *, records: int, oldest_seconds: float | None
     ) -> None:
-        """Records after the committed base, and the age of the oldest unprocessed one."""
+        """Records that are not processed; the age of the oldest, None while that is not known."""
         ...
 
     def revoked(self, stage: str, topic: str, partition: int) -> None:
@@ -70,7 +70,7 @@ class NoObserver:
         """Ignore."""
 
     def lag(
-        self, stage: str, topic: str, partition: int, *, records: int, oldest_seconds: float
+        self, stage: str, topic: str, partition: int, *, records: int, oldest_seconds: float | None
     ) -> None:
         """Ignore."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 Headers = tuple[tuple[str, bytes], ...]
@@ -30,6 +30,14 @@ class Received:
     def size(self) -> int:
         """Bytes of key and value, for memory limits."""
         return len(self.key or b"") + len(self.value or b"")
+
+
+def moment(milliseconds: int, now: datetime) -> datetime:
+    """A record's timestamp; now, where a publisher wrote one that no calendar knows."""
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (OverflowError, ValueError, OSError):
+        return now
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ class PartitionStatus:
         state: `starting`, `running`, `draining`, `waiting` (before it starts again) or `over`.
         in_flight: Records that are taken and not committed.
         lag: Records that are not committed; None while that is not known.
-        oldest_seconds: Age of the oldest record in flight; 0 without one.
+        oldest_seconds: Age of the oldest record that is not committed; 0 without one, None while
+            that is not known.
         problem: What went wrong last and is not mended, in a sentence.
     """
 
@@ -20,7 +21,7 @@ class PartitionStatus:
     state: str
     in_flight: int
     lag: int | None
-    oldest_seconds: float
+    oldest_seconds: float | None
     problem: str | None
 
 

@@ -112,12 +112,26 @@ class PartitionWorker:
         return self._workload.position
 
     @property
-    def lag(self) -> int | None:
-        """Records that are not committed, those that were not polled yet included."""
-        end = self._tools.consumer.end(self.partition)
-        if end is None or self.state not in {State.RUNNING, State.DRAINING}:
+    def base(self) -> int | None:
+        """The first offset that is not done; None while the partition is not served."""
+        is_served = self.state in {State.RUNNING, State.DRAINING}
+        return self._workload.base if is_served else None
+
+    def lag(self, end: int | None) -> int | None:
+        """Records that are not committed, those that were not polled yet included.
+
+        Args:
+            end: Where the log ended when the brokers were asked; the last fetch may know more.
+
+        Returns:
+            None while the partition is not served, or nobody knows where the log ends.
+        """
+        ends = [
+            each for each in (end, self._tools.consumer.end(self.partition)) if each is not None
+        ]
+        if not ends or self.base is None:
             return None
-        return max(0, end - self._workload.position) + self._workload.pending
+        return max(0, max(ends) - self._workload.position) + self._workload.pending
 
     def accept(self, records: Sequence[Received]) -> None:
         """Take records that were polled."""

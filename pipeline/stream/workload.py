@@ -100,6 +100,11 @@ class Workload:
         return self._ledger.position
 
     @property
+    def base(self) -> int:
+        """The first offset that is not committed, once nothing is held."""
+        return self._ledger.base
+
+    @property
     def pending(self) -> int:
         """Records that are known and not committed."""
         return self._ledger.unfinished + len(self._results)

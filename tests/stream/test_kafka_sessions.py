@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from aiokafka import TopicPartition as KafkaPartition
@@ -18,6 +19,8 @@ from pipeline.stream.brokers import (
     Committed,
     Consumer,
     Fenced,
+    LogBounds,
+    NextRecord,
     OffsetReader,
     Session,
     TopicPartition,
@@ -198,15 +201,44 @@ async def test_metadata_that_no_broker_takes_is_a_mistake_of_ours(stage: Stage) 
     assert await stage.committed() == Committed(1, "x" * 4096)
 
 
+async def settled(reader: OffsetReader, partition: TopicPartition) -> LogBounds:
+    """The bounds once the markers are in the log, which is a moment after the commit."""
+    async with asyncio.timeout(10):
+        while True:
+            bounds = await reader.bounds(partition)
+            if bounds.end > 0:
+                return bounds
+            await asyncio.sleep(0.01)
+
+
 async def test_bounds_are_those_of_the_log(stage: Stage) -> None:
     output = TopicPartition(stage.output, 0)
     async with started(stage.session()) as session, reading(stage.settings, stage.group) as reader:
         assert (await reader.bounds(output)).end == 0
         await session.commit([record(stage.output, b"a")], Committed(1, ""))
-        bounds = await reader.bounds(output)
+        bounds = await settled(reader, output)
     assert bounds.begin == 0
     # The record and the marker of its transaction.
     assert bounds.end == 2
+
+
+async def test_the_oldest_record_from_an_offset_on_is_dated_and_markers_are_none(
+    stage: Stage,
+) -> None:
+    output = TopicPartition(stage.output, 0)
+    source = stage.input
+    before = datetime.now(UTC)
+    async with started(stage.session()) as session, reading(stage.settings, stage.group) as reader:
+        await session.commit([record(stage.output, b"a")], Committed(1, ""))
+        await settled(reader, output)
+        assert await reader.ends([output, source]) == {output: 2, source: 0}
+        first = await reader.next_record(output, 0)
+        assert first.offset == 0
+        assert first.timestamp is not None
+        assert timedelta(seconds=-1) < first.timestamp - before < timedelta(seconds=30)
+        # From there on is nothing but the marker.
+        assert await reader.next_record(output, 1) == NextRecord(None, 2)
+        assert await reader.next_record(output, 99) == NextRecord(None, 99)
 
 
 async def test_reading_what_does_not_exist_is_an_error_of_the_brokers(stage: Stage) -> None:

@@ -27,6 +27,7 @@ class Notes(NoObserver):
         self.failed: Counter[str] = Counter()
         self.ends: Counter[End] = Counter()
         self.lags: dict[int, int] = {}
+        self.oldest: dict[int, float | None] = {}
         self.closed: list[str | None] = []
         self.stuck_changes: list[bool] = []
         self.rebalances: list[int] = []
@@ -42,9 +43,10 @@ class Notes(NoObserver):
         self.failed[outcome] += 1
 
     def lag(
-        self, stage: str, topic: str, partition: int, *, records: int, oldest_seconds: float
+        self, stage: str, topic: str, partition: int, *, records: int, oldest_seconds: float | None
     ) -> None:
         self.lags[partition] = records
+        self.oldest[partition] = oldest_seconds
 
     def rebalanced(self, stage: str, *, partitions: int, seconds: float) -> None:
         self.rebalances.append(partitions)

@@ -30,7 +30,7 @@ from pipeline.stream.brokers import (
 )
 from pipeline.stream.connection import client_options, stop_consumer
 from pipeline.stream.kafka.lenient import LenientReader
-from pipeline.stream.records import Headers, Received
+from pipeline.stream.records import Headers, Received, moment
 
 _log = logging.getLogger(__name__)
 
@@ -281,21 +281,13 @@ def _received(record: ConsumerRecord, now: datetime) -> Received:
         key=record.key,
         value=record.value,
         headers=_headers(record.headers),
-        timestamp=_moment(record.timestamp, now),
+        timestamp=moment(record.timestamp, now),
         received_at=now,
     )
 
 
 def _headers(headers: Sequence[tuple[str, bytes | None]]) -> Headers:
     return tuple((name, b"" if value is None else value) for name, value in headers)
-
-
-def _moment(milliseconds: int, now: datetime) -> datetime:
-    """A record's timestamp; now, where a publisher wrote one that no calendar knows."""
-    try:
-        return datetime.fromtimestamp(milliseconds / 1000, UTC)
-    except (OverflowError, ValueError, OSError):
-        return now
 
 
 def _refused(topics: Sequence[str], error: KafkaError) -> BrokerError:

@@ -23,6 +23,8 @@ from pipeline.settings import KafkaSettings
 from pipeline.stream.connection import client_options
 
 _WAIT_MS = 100
+_ONE_RECORD_BYTES = 1024
+"""Brokers send one batch however large it is, and not many of them."""
 
 
 class LenientReader:
@@ -44,19 +46,34 @@ class LenientReader:
         Raises:
             KafkaError: The brokers do not answer, or refuse.
         """
-        return list(islice(await self._fetch(partition, offset), limit))
+        size = self._kafka.partition_fetch_max_bytes
+        return list(islice(await self._fetch(partition, offset, size), limit))
+
+    async def first(
+        self, partition: KafkaPartition, offset: int
+    ) -> tuple[ConsumerRecord | None, int]:
+        """The first record that a committed reader sees from an offset on, if it comes at once.
+
+        Returns:
+            The record, or None, and the offset up to which there is no other.
+
+        Raises:
+            KafkaError: The brokers do not answer, or refuse.
+        """
+        records = await self._fetch(partition, offset, _ONE_RECORD_BYTES)
+        return next(records, None), records.next_fetch_offset
 
     async def close(self) -> None:
         """Close the connection, if there is one."""
         if self._client is not None:
             await self._client.close()
 
-    async def _fetch(self, partition: KafkaPartition, offset: int) -> PartitionRecords:
+    async def _fetch(self, partition: KafkaPartition, offset: int, size: int) -> PartitionRecords:
         client = await self._connected(partition.topic)
         leader = client.cluster.leader_for_partition(partition)
         if leader is None or leader < 0:
             raise LeaderNotAvailableError(partition)
-        wanted = (partition.partition, offset, self._kafka.partition_fetch_max_bytes)
+        wanted = (partition.partition, offset, size)
         response = await client.send(
             leader,
             FetchRequest(

@@ -1,10 +1,20 @@
 """Reading committed offsets with their metadata, and where logs begin and end."""
 
 import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
-from aiokafka.errors import KafkaError, LeaderNotAvailableError, for_code
+from aiokafka.errors import (
+    KafkaError,
+    LeaderNotAvailableError,
+    OffsetOutOfRangeError,
+    for_code,
+)
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.commit import OffsetFetchRequest_v3
 from aiokafka.protocol.offset import OffsetRequest
@@ -24,10 +34,13 @@ from pipeline.stream.brokers import (
     BrokerError,
     Committed,
     LogBounds,
+    NextRecord,
     TopicPartition,
     Unavailable,
 )
 from pipeline.stream.connection import client_options
+from pipeline.stream.kafka.lenient import LenientReader
+from pipeline.stream.records import moment
 
 _EARLIEST = -2
 _LATEST = -1
@@ -40,6 +53,8 @@ _RETRY = 0.05
 that is about to be chosen."""
 _PATIENCE = 10.0
 """Seconds after which a question counts as not answered."""
+_BRIEFLY = 3.0
+"""The same for what is asked again and again."""
 
 
 class _StableOffsetsResponse(Response):  # type: ignore[misc] # aiokafka has no types
@@ -126,6 +141,7 @@ class KafkaOffsets:
         self._client = AIOKafkaClient(**options)
         self._group = group
         self._coordinator: int | None = None
+        self._records = LenientReader(kafka)
 
     async def start(self) -> None:
         """Connect."""
@@ -137,6 +153,7 @@ class KafkaOffsets:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+        await self._records.close()
 
     async def committed(self, partition: TopicPartition) -> Committed | None:
         """What the group committed, once it is final."""
@@ -173,6 +190,38 @@ class KafkaOffsets:
             raise kind(f"The log of {partition} cannot be looked up ({error!r}).") from error
         return LogBounds(begin, end)
 
+    async def ends(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Where open transactions or the ends of the logs begin: one request for each broker."""
+        ends: dict[TopicPartition, int] = {}
+        async with self._briefly("The ends of the logs cannot be looked up"):
+            by_leader: dict[int, list[TopicPartition]] = defaultdict(list)
+            for partition in partitions:
+                by_leader[await self._leader(partition)].append(partition)
+            for leader, led in by_leader.items():
+                ends |= await self._list_offsets(leader, led, _LATEST)
+        return ends
+
+    async def next_record(self, partition: TopicPartition, offset: int) -> NextRecord:
+        """The first committed record from an offset on."""
+        async with self._briefly(f"The oldest record of {partition} cannot be read"):
+            try:
+                record, reached = await self._records.first(KafkaPartition(*partition), offset)
+            except OffsetOutOfRangeError:
+                return NextRecord(None, offset)
+        if record is None:
+            return NextRecord(None, reached)
+        return NextRecord(moment(record.timestamp, datetime.now(UTC)), record.offset)
+
+    @asynccontextmanager
+    async def _briefly(self, failure: str) -> AsyncIterator[None]:
+        """For what is asked again soon: whatever goes wrong is `Unavailable`."""
+        try:
+            async with asyncio.timeout(_BRIEFLY):
+                yield
+        except (KafkaError, TimeoutError) as error:
+            self._client.force_metadata_update()
+            raise Unavailable(f"{failure} ({error!r}).") from error
+
     async def _ask_coordinator(self, request: "_StableOffsetsRequest") -> Committed | None:
         if self._coordinator is None:
             self._coordinator = await self._client.coordinator_lookup(
@@ -191,22 +240,36 @@ class KafkaOffsets:
         return None if offset == _NO_OFFSET else Committed(offset, metadata or "")
 
     async def _ask_leader(self, partition: TopicPartition, moment: int) -> int:
-        leader = self._client.cluster.leader_for_partition(partition)
+        leader = await self._leader(partition)
+        return (await self._list_offsets(leader, [partition], moment))[partition]
+
+    async def _leader(self, partition: TopicPartition) -> int:
+        leader: int | None = self._client.cluster.leader_for_partition(partition)
         if leader is None or leader < 0:
             await self._client.add_topic(partition.topic)
             await self._client.force_metadata_update()
             leader = self._client.cluster.leader_for_partition(partition)
             if leader is None or leader < 0:
                 raise LeaderNotAvailableError(partition)
-        topic, number = partition
+        return leader
+
+    async def _list_offsets(
+        self, leader: int, partitions: Sequence[TopicPartition], moment: int
+    ) -> dict[TopicPartition, int]:
+        asked: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        for topic, number in partitions:
+            asked[topic].append((number, moment))
         response = await self._client.send(
-            leader, OffsetRequest(_CONSUMER, _READ_COMMITTED, [(topic, [(number, moment)])])
+            leader, OffsetRequest(_CONSUMER, _READ_COMMITTED, list(asked.items()))
         )
-        [(_, [(_, code, *found)])] = response.topics
-        _check(code)
-        # Version 0 answers with a list of offsets, later ones with a timestamp and an offset.
-        offset: int = found[-1] if isinstance(found[-1], int) else found[-1][0]
-        return offset
+        offsets = {}
+        for topic, answers in response.topics:
+            for number, code, *found in answers:
+                _check(code)
+                # Version 0 answers with a list of offsets, later ones with a time and an offset.
+                offset = found[-1] if isinstance(found[-1], int) else found[-1][0]
+                offsets[TopicPartition(topic, number)] = offset
+        return offsets
 
 
 class _Unstable(KafkaError):  # type: ignore[misc] # aiokafka has no types

@@ -43,7 +43,7 @@ class Faults(Protocol):
         Args:
             process: Who sends it.
             request: `join`, `heartbeat`, `leave`, `fetch`, `commit_offset`, `init`, `begin`,
-                `write`, `add_offset`, `end`, `fetch_offset`, `bounds`.
+                `write`, `add_offset`, `end`, `fetch_offset`, `bounds`, `ends`, `first_record`.
         """
         ...
 

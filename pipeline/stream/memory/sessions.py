@@ -1,12 +1,14 @@
 """Publishing, committing and reading commits on the broker in memory."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 
 from pipeline.stream.brokers import (
     Aborted,
     Broken,
     Committed,
     LogBounds,
+    NextRecord,
     TopicPartition,
     Unpublishable,
 )
@@ -147,6 +149,24 @@ class MemoryOffsets:
     async def bounds(self, partition: TopicPartition) -> LogBounds:
         """Where the log begins and ends."""
         return await self._link.request("bounds", lambda: self._broker.bounds(partition))
+
+    async def ends(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Where logs end."""
+        return await self._link.request(
+            "ends",
+            lambda: {partition: self._broker.bounds(partition).end for partition in partitions},
+        )
+
+    async def next_record(self, partition: TopicPartition, offset: int) -> NextRecord:
+        """The first record from an offset on."""
+
+        def first() -> NextRecord:
+            entries, after = self._broker.log(partition).read(offset, 1)
+            if not entries:
+                return NextRecord(None, after)
+            return NextRecord(datetime.fromtimestamp(entries[0].written_at, UTC), entries[0].offset)
+
+        return await self._link.request("first_record", first)
 
     async def close(self) -> None:
         """Nothing to do."""
