@@ -23,7 +23,8 @@ from pipeline.settings import ClaudeSettings
 
 log = logging.getLogger(__name__)
 
-_MOST = 256
+_MOST = 1024
+"""A taxonomy in two levels has one for each group, and for each two that were both considered."""
 _TTL_SECONDS = {"5m": 300.0, "1h": 3600.0}
 
 

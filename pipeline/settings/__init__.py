@@ -7,7 +7,7 @@ SDK gives them and are read by the SDK alone.
 
 from pipeline.settings.claude import ClaudeSettings, ModelSettings, TokenPrices
 from pipeline.settings.kafka import KafkaSettings, TopicSettings
-from pipeline.settings.labels import Label, Labels
+from pipeline.settings.labels import MOST_AT_ONCE, Label, Labels
 from pipeline.settings.operation import HttpSettings, LogSettings, TracingSettings
 from pipeline.settings.stages import (
     Agent,
@@ -38,6 +38,7 @@ from pipeline.settings.units import (
 )
 
 __all__ = [
+    "MOST_AT_ONCE",
     "Agent",
     "Bytes",
     "ClaudeSettings",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from pipeline.settings.labels import Label, Labels, unique_names
+from pipeline.settings.labels import Label, Labels, checked_labels
 from pipeline.settings.thresholds import SonnetThresholds, Thresholds
 from pipeline.settings.units import Bytes, Count, Dollars, LanguageCode, Ordering, Section, Share
 
@@ -164,15 +164,10 @@ class Agent(Label):
     )
 
 
-def _unique_agents(agents: list[Agent]) -> list[Agent]:
-    unique_names(list(agents))
-    return agents
-
-
 class RequestSettings(StageSettings):
     """The policy gate: which agent, which tools and which model a request gets."""
 
-    agents: Annotated[list[Agent], Field(min_length=2), AfterValidator(_unique_agents)] = Field(
+    agents: Annotated[list[Agent], Field(min_length=2), AfterValidator(checked_labels)] = Field(
         default_factory=lambda: [
             Agent(
                 name="code_agent",

@@ -5,18 +5,17 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from pipeline.questions import Question
+from pipeline.questions import Inquiry
 from pipeline.settings import ImageSettings
 from pipeline.signals import Signal
 from pipeline.stages.checks import runner_up_signals
+from pipeline.stages.choosing import Choosing, Matter
 from pipeline.stages.claims import ClaimStore
 from pipeline.stages.files import FileEvent, Files
 from pipeline.stages.injection import injection_signals
 from pipeline.stages.legibility import Legibility, legibility_signals
 from pipeline.stages.prompt import Section, build_instructions
-from pipeline.stages.schema import answer_schema
 from pipeline.stages.stage import Answer
-from pipeline.stages.taxonomy import label_lines, label_type
 
 Defect = Literal["blurred", "dark", "glare", "skewed", "cut_off", "low_resolution", "obstructed"]
 
@@ -105,24 +104,20 @@ class Images:
 
     def __init__(self, settings: ImageSettings, claims: ClaimStore | None = None) -> None:
         self._files = Files(settings, claims)
-        self._instructions = _instructions(settings)
-        self._answer_model = _answer_model(settings)
-        self._answer_schema = answer_schema(self._answer_model)
+        self._choosing = Choosing(
+            Matter(self.name, _ROLE, _HOW_TO_CHOOSE, "Document types"),
+            settings.document_types,
+            offer=_instructions,
+            answer=_answer_model,
+        )
 
     def parse(self, value: bytes, *, key: bytes | None, headers: Mapping[str, bytes]) -> ImageEvent:
         """Read a raw event, JSON or a bare file."""
         return self._files.read_event(ImageEvent, value, key=key, headers=headers)
 
-    def question(self, event: ImageEvent) -> Question[ImageAnswer]:
+    def question(self, event: ImageEvent) -> Inquiry[ImageAnswer]:
         """Ask about the file, once it is checked and scaled."""
-        return Question(
-            stage=self.name,
-            instructions=self._instructions,
-            parts=(self._files.open(event),),
-            answer_model=self._answer_model,
-            answer_schema=self._answer_schema,
-            max_output_tokens=600,
-        )
+        return self._choosing.about((self._files.open(event),), max_output_tokens=600)
 
     def signals(self, event: ImageEvent, answer: ImageAnswer) -> Sequence[Signal]:  # noqa: ARG002
         """Check legibility and the runner-up, and what the model read for talk to a model."""
@@ -145,19 +140,18 @@ class Images:
         )
 
 
-def _instructions(settings: ImageSettings) -> str:
+def _instructions(document_types: Section) -> str:
     return build_instructions(
         _ROLE,
         Section("What to answer", _FIELDS),
-        Section("Document types", label_lines(settings.document_types)),
+        document_types,
         Section("Legibility", _LEGIBILITY),
         Section("Moderation", _MODERATION),
         Section("How to choose", _HOW_TO_CHOOSE),
     )
 
 
-def _answer_model(settings: ImageSettings) -> type[ImageAnswer]:
-    types: Any = label_type(label.name for label in settings.document_types)
+def _answer_model(types: Any) -> type[ImageAnswer]:  # noqa: ANN401 - a type made at run time
     fields = ImageAnswer.model_fields
     return create_model(
         "ImageAnswer",

@@ -1,19 +1,20 @@
 """Requests to agents: a policy gate that says which agent, which tools and which model."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from pipeline.questions import Question, Text
-from pipeline.settings import RequestSettings
+from pipeline.questions import Inquiry, Text
+from pipeline.settings import Label, RequestSettings
 from pipeline.signals import Signal
 from pipeline.stages.checks import blank_signals, length_signals, quote_signals, runner_up_signals
+from pipeline.stages.choosing import Choosing, Matter
 from pipeline.stages.injection import injection_signals
 from pipeline.stages.json_stage import JsonStage
 from pipeline.stages.legibility import damage_signals
 from pipeline.stages.prompt import Section, build_instructions
-from pipeline.stages.schema import answer_schema
 from pipeline.stages.scope import Scope
 from pipeline.stages.stage import Answer, RawEvent
 from pipeline.stages.taxonomy import label_lines, label_type
@@ -106,20 +107,17 @@ class Requests(JsonStage[RequestEvent]):
         self._settings = settings
         self._scope = Scope(settings.agents)
         self._tiers = {agent.name: agent.tier for agent in settings.agents}
-        self._instructions = _instructions(settings)
-        self._answer_model = _answer_model(settings)
-        self._answer_schema = answer_schema(self._answer_model)
-
-    def question(self, event: RequestEvent) -> Question[RequestAnswer]:
-        """Ask about a request."""
-        return Question(
-            stage=self.name,
-            instructions=self._instructions,
-            parts=(Text("request", visible(event.query)),),
-            answer_model=self._answer_model,
-            answer_schema=self._answer_schema,
-            max_output_tokens=500,
+        self._choosing = Choosing(
+            Matter(self.name, _ROLE, _HOW_TO_CHOOSE, "Agents"),
+            settings.agents,
+            offer=partial(_instructions, settings.tools),
+            answer=partial(_answer_model, settings.tools),
         )
+
+    def question(self, event: RequestEvent) -> Inquiry[RequestAnswer]:
+        """Ask about a request."""
+        parts = (Text("request", visible(event.query)),)
+        return self._choosing.about(parts, max_output_tokens=500)
 
     def signals(self, event: RequestEvent, answer: RequestAnswer) -> Sequence[Signal]:
         """Check the quote, the runner-up, and whether the request tries to choose for itself."""
@@ -156,19 +154,21 @@ class Requests(JsonStage[RequestEvent]):
         )
 
 
-def _instructions(settings: RequestSettings) -> str:
+def _instructions(tools: Sequence[Label], agents: Section) -> str:
     return build_instructions(
         _ROLE,
         Section("What to answer", _FIELDS),
-        Section("Agents", label_lines(settings.agents)),
-        Section("Tools", f"{_TOOLS}\n{label_lines(settings.tools)}"),
+        agents,
+        Section("Tools", f"{_TOOLS}\n{label_lines(tools)}"),
         Section("How to choose", _HOW_TO_CHOOSE),
     )
 
 
-def _answer_model(settings: RequestSettings) -> type[RequestAnswer]:
-    agents: Any = label_type(agent.name for agent in settings.agents)
-    tools: Any = label_type(tool.name for tool in settings.tools)
+def _answer_model(
+    known_tools: Sequence[Label],
+    agents: Any,  # noqa: ANN401 - a type made at run time
+) -> type[RequestAnswer]:
+    tools: Any = label_type(tool.name for tool in known_tools)
     fields = RequestAnswer.model_fields
     return create_model(
         "RequestAnswer",

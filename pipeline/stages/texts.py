@@ -7,19 +7,18 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from pipeline.questions import Question, Text
+from pipeline.questions import Inquiry, Text
 from pipeline.settings import TextSettings
 from pipeline.signals import Signal
 from pipeline.stages.checks import blank_signals, quote_signals
+from pipeline.stages.choosing import Choosing, Matter
 from pipeline.stages.evidence import letters_and_digits, numbers_added, quote_found
 from pipeline.stages.injection import injection_signals
 from pipeline.stages.json_stage import JsonStage
 from pipeline.stages.legibility import damage_signals
 from pipeline.stages.prompt import Section, build_instructions
-from pipeline.stages.schema import answer_schema
 from pipeline.stages.scope import Scope
 from pipeline.stages.stage import Answer, RawEvent
-from pipeline.stages.taxonomy import label_lines, label_type
 from pipeline.stages.text import is_blank, visible
 
 _TAG = re.compile(r"<[^<>]{1,500}>")
@@ -104,18 +103,17 @@ class Texts(JsonStage[TextEvent]):
     def __init__(self, settings: TextSettings) -> None:
         super().__init__(settings)
         self._scope = Scope(settings.intents)
-        self._instructions = _instructions(settings)
-        self._answer_model = _answer_model(settings)
-        self._answer_schema = answer_schema(self._answer_model)
+        self._choosing = Choosing(
+            Matter(self.name, _ROLE, _HOW_TO_CHOOSE, "Intents"),
+            settings.intents,
+            offer=_instructions,
+            answer=_answer_model,
+        )
 
-    def question(self, event: TextEvent) -> Question[TextAnswer]:
+    def question(self, event: TextEvent) -> Inquiry[TextAnswer]:
         """Ask about a text; the clean form is about as long as the text itself."""
-        return Question(
-            stage=self.name,
-            instructions=self._instructions,
-            parts=(Text("text", visible(event.text)),),
-            answer_model=self._answer_model,
-            answer_schema=self._answer_schema,
+        return self._choosing.about(
+            (Text("text", visible(event.text)),),
             max_output_tokens=min(16_000, 500 + len(event.text)),
         )
 
@@ -144,19 +142,18 @@ class Texts(JsonStage[TextEvent]):
         )
 
 
-def _instructions(settings: TextSettings) -> str:
+def _instructions(intents: Section) -> str:
     return build_instructions(
         _ROLE,
         Section("What to answer", _FIELDS),
         Section("Dates, addresses and numbers", _EXTRACTING),
         Section("Tidying up", _CLEANING),
-        Section("Intents", label_lines(settings.intents)),
+        intents,
         Section("How to choose", _HOW_TO_CHOOSE),
     )
 
 
-def _answer_model(settings: TextSettings) -> type[TextAnswer]:
-    intents: Any = label_type(label.name for label in settings.intents)
+def _answer_model(intents: Any) -> type[TextAnswer]:  # noqa: ANN401 - a type made at run time
     return create_model(
         "TextAnswer",
         __base__=TextAnswer,

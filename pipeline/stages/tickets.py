@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from pipeline.questions import Question, Text
+from pipeline.questions import Inquiry, Text
 from pipeline.settings import TicketSettings
 from pipeline.signals import Signal
 from pipeline.stages.checks import (
@@ -15,15 +15,15 @@ from pipeline.stages.checks import (
     quote_signals,
     runner_up_signals,
 )
+from pipeline.stages.choosing import Choosing, Matter
 from pipeline.stages.codes import known_language
 from pipeline.stages.injection import injection_signals
 from pipeline.stages.json_stage import JsonStage
 from pipeline.stages.legibility import damage_signals
 from pipeline.stages.prompt import Section, build_instructions
-from pipeline.stages.schema import answer_schema
 from pipeline.stages.scope import Scope
 from pipeline.stages.stage import Answer, RawEvent
-from pipeline.stages.taxonomy import label_lines, label_type, queues
+from pipeline.stages.taxonomy import queues
 from pipeline.stages.text import visible
 
 Priority = Literal["low", "normal", "high", "urgent"]
@@ -113,21 +113,18 @@ class Tickets(JsonStage[TicketEvent]):
         self._queues = queues(settings.intents)
         self._languages = frozenset(settings.languages)
         self._scope = Scope(settings.intents)
-        self._instructions = _instructions(settings)
-        self._answer_model = _answer_model(settings)
-        self._answer_schema = answer_schema(self._answer_model)
+        self._choosing = Choosing(
+            Matter(self.name, _ROLE, _HOW_TO_CHOOSE, "Intents"),
+            settings.intents,
+            offer=_instructions,
+            answer=_answer_model,
+        )
 
-    def question(self, event: TicketEvent) -> Question[TicketAnswer]:
+    def question(self, event: TicketEvent) -> Inquiry[TicketAnswer]:
         """Ask about a ticket: its subject, if it has one, and its body."""
         subject = (Text("subject", visible(event.subject)),) if event.subject else ()
-        return Question(
-            stage=self.name,
-            instructions=self._instructions,
-            parts=(*subject, Text("body", visible(event.body))),
-            answer_model=self._answer_model,
-            answer_schema=self._answer_schema,
-            max_output_tokens=600,
-        )
+        parts = (*subject, Text("body", visible(event.body)))
+        return self._choosing.about(parts, max_output_tokens=600)
 
     def signals(self, event: TicketEvent, answer: TicketAnswer) -> Sequence[Signal]:
         """Check the quote, the language, the runner-up, and the ticket itself."""
@@ -157,18 +154,17 @@ class Tickets(JsonStage[TicketEvent]):
         )
 
 
-def _instructions(settings: TicketSettings) -> str:
+def _instructions(intents: Section) -> str:
     return build_instructions(
         _ROLE,
         Section("What to answer", _FIELDS),
-        Section("Intents", label_lines(settings.intents)),
+        intents,
         Section("Priorities", _PRIORITIES),
         Section("How to choose", _HOW_TO_CHOOSE),
     )
 
 
-def _answer_model(settings: TicketSettings) -> type[TicketAnswer]:
-    intents: Any = label_type(label.name for label in settings.intents)
+def _answer_model(intents: Any) -> type[TicketAnswer]:  # noqa: ANN401 - a type made at run time
     fields = TicketAnswer.model_fields
     return create_model(
         "TicketAnswer",

@@ -19,6 +19,7 @@ from pipeline.settings import StagesSettings, Thresholds
 from pipeline.stages.raw import from_json_object, to_json_object
 from pipeline.stages.registry import build_stages
 from pipeline.stages.stage import Answer, RawEvent, Stage
+from tests.stages.asking import single
 from tests.stages.raw_events import RAW
 
 MAX_UNIONS = 16
@@ -33,9 +34,7 @@ AnyStage = Stage[Any, Any]
 
 
 def about(stage: AnyStage, event: RawEvent) -> Question[Any]:
-    question = stage.question(event)
-    assert isinstance(question, Question)
-    return question
+    return single(stage.question(event))
 
 
 def asked(stage: AnyStage) -> Question[Any]:

@@ -9,6 +9,7 @@ from pipeline.events import DeadLetterReason
 from pipeline.questions import Image, Pdf
 from pipeline.settings import ImageSettings, Label
 from pipeline.stages.images import ImageAnswer, ImageEvent, Images
+from tests.stages.asking import single
 from tests.stages.making import pdf, picture
 from tests.stages.raw_events import RAW
 
@@ -28,7 +29,7 @@ RIGHT: dict[str, Any] = {
 
 
 def answer(stage: Images = STAGE, /, **changes: object) -> ImageAnswer:
-    return stage.question(EVENT).answer_model.model_validate({**RIGHT, **changes})
+    return single(stage.question(EVENT)).answer_model.model_validate({**RIGHT, **changes})
 
 
 def strengths(**changes: object) -> dict[str, float]:
@@ -40,14 +41,14 @@ def bare(data: bytes, content_type: str) -> ImageEvent:
 
 
 def test_the_file_alone_is_asked_about() -> None:
-    assert STAGE.question(EVENT).parts == (Image("image/png", picture()),)
-    assert STAGE.question(bare(pdf(), "application/pdf")).parts == (Pdf(pdf()),)
+    assert single(STAGE.question(EVENT)).parts == (Image("image/png", picture()),)
+    assert single(STAGE.question(bare(pdf(), "application/pdf"))).parts == (Pdf(pdf()),)
 
 
 def test_the_labels_of_the_settings_are_explained_and_enforced() -> None:
     labels = [Label(name="menu", description="Dishes and prices."), Label(name="rest")]
     stage = Images(ImageSettings(document_types=labels))
-    assert "- menu: Dishes and prices.\n- rest" in stage.question(EVENT).instructions
+    assert "- menu: Dishes and prices.\n- rest" in single(stage.question(EVENT)).instructions
     assert answer(stage, document_type="menu").document_type == "menu"
     with pytest.raises(ValueError, match="document_type"):
         answer(stage, document_type="invoice")

@@ -7,6 +7,7 @@ import pytest
 from pipeline.questions import Text
 from pipeline.settings import Agent, Label, RequestSettings
 from pipeline.stages.requests import RequestAnswer, RequestEvent, Requests
+from tests.stages.asking import single
 
 STAGE = Requests(RequestSettings())
 REQUEST = RequestEvent(id="Q-1", query="Write a function that returns the second Tuesday.")
@@ -24,7 +25,7 @@ RIGHT: dict[str, Any] = {
 
 
 def answer(stage: Requests = STAGE, /, **changes: object) -> RequestAnswer:
-    return stage.question(REQUEST).answer_model.model_validate({**RIGHT, **changes})
+    return single(stage.question(REQUEST)).answer_model.model_validate({**RIGHT, **changes})
 
 
 def strengths(event: RequestEvent = REQUEST, /, **changes: object) -> dict[str, float]:
@@ -32,7 +33,7 @@ def strengths(event: RequestEvent = REQUEST, /, **changes: object) -> dict[str, 
 
 
 def test_the_request_alone_is_asked_about() -> None:
-    assert STAGE.question(REQUEST).parts == (Text("request", REQUEST.query),)
+    assert single(STAGE.question(REQUEST)).parts == (Text("request", REQUEST.query),)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def test_agents_and_tools_are_the_settings() -> None:
             tools=[Label(name="hammer", description="Hits."), Label(name="saw")],
         )
     )
-    instructions = stage.question(REQUEST).instructions
+    instructions = single(stage.question(REQUEST)).instructions
     assert "- a: All.\n- b" in instructions
     assert "- hammer: Hits.\n- saw" in instructions
     right = answer(stage, agent="a", tools=["saw", "hammer", "saw"])

@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.settings import Label, TextSettings
 from pipeline.stages.texts import TextAnswer, TextEvent, Texts
+from tests.stages.asking import single
 
 STAGE = Texts(TextSettings())
 TEXT = TextEvent(
@@ -25,7 +26,7 @@ RIGHT: dict[str, Any] = {
 
 
 def answer(stage: Texts = STAGE, /, **changes: object) -> TextAnswer:
-    return stage.question(TEXT).answer_model.model_validate({**RIGHT, **changes})
+    return single(stage.question(TEXT)).answer_model.model_validate({**RIGHT, **changes})
 
 
 def strengths(event: TextEvent = TEXT, /, **changes: object) -> dict[str, float]:
@@ -79,15 +80,15 @@ def test_an_address_with_blanks_in_it_is_still_there() -> None:
 
 def test_the_answer_may_be_as_long_as_the_text() -> None:
     short, long = (TextEvent(id="1", text="x" * count) for count in (10, 20_000))
-    assert STAGE.question(short).max_output_tokens == 510
-    assert STAGE.question(long).max_output_tokens == 16_000
+    assert single(STAGE.question(short)).max_output_tokens == 510
+    assert single(STAGE.question(long)).max_output_tokens == 16_000
 
 
 def test_the_labels_of_the_settings_are_explained_and_enforced() -> None:
     stage = Texts(
         TextSettings(intents=[Label(name="hot", description="Urgent."), Label(name="cold")])
     )
-    assert "- hot: Urgent.\n- cold" in stage.question(TEXT).instructions
+    assert "- hot: Urgent.\n- cold" in single(stage.question(TEXT)).instructions
     assert answer(stage, intent="hot").intent == "hot"
     with pytest.raises(ValueError, match="intent"):
         answer(stage, intent="request")
