@@ -16,6 +16,7 @@ _SENTENCE = re.compile(r"[^.!?\n。！？]+(?:[.!?。！？]+(?=\s|$)|[.!?](?=\S
 _ASKS = read_cues("cues.txt")["asking"]
 _IDENTIFIERS = ("id", "index", "key", "custom_id", "item", "n")
 _TITLES = ("subject", "title", "betreff", "objet", "asunto")
+_SOURCES = ("source", "code", "snippet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,11 @@ class Passage:
     text: str
     identifier: str | None = None
 
+    @property
+    def is_number(self) -> bool:
+        """Whether it is a named number and nothing else."""
+        return bool(self.name) and self.text.strip().isdecimal()
+
 
 @dataclass(frozen=True)
 class Content:
@@ -68,8 +74,19 @@ class Content:
 
     @cached_property
     def text(self) -> str:
-        """All of it."""
-        return "\n".join(passage.text for passage in self.passages).strip()
+        """All of it that says something: a bare number is a parameter of the question."""
+        said = [passage.text for passage in self.passages if not passage.is_number]
+        return "\n".join(said).strip()
+
+    @cached_property
+    def source(self) -> str:
+        """The source code in it, if a piece is called so."""
+        return "\n".join(p.text for p in self.passages if p.name.lower() in _SOURCES)
+
+    def number(self, about: str) -> int | None:
+        """A bare number that the asker gives under a name with that word in it."""
+        given = (p.text for p in self.passages if p.is_number and about in p.name.lower())
+        return next((int(text) for text in given), None)
 
     @cached_property
     def title(self) -> str:
@@ -79,7 +96,7 @@ class Content:
     @cached_property
     def body(self) -> str:
         """All of it but the subject."""
-        rest = [p.text for p in self.passages if p.name.lower() not in _TITLES]
+        rest = [p.text for p in self.passages if p.name.lower() not in _TITLES and not p.is_number]
         return "\n".join(rest).strip() or self.text
 
     @cached_property

@@ -71,6 +71,11 @@ def find_dates(text: str, *, month_first: bool = False) -> Iterator[PrintedDate]
             yield PrintedDate(day, match.group().strip(), match.start(), match.end())
 
 
+def printed_dates(text: str) -> Iterator[re.Match[str]]:
+    """The dates of a text as they stand there, also those that do not exist."""
+    return _DATE.finditer(text)
+
+
 def puts_month_first(text: str, *, american: bool) -> bool:
     """Whether a text writes the month before the day, told by dates that leave no doubt."""
     firsts = [(int(m["n1"]), int(m["n2"])) for m in _DATE.finditer(text) if m["num"]]

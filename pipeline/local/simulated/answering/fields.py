@@ -9,6 +9,7 @@ from pipeline.local.simulated.answering.content import Content
 from pipeline.local.simulated.answering.document import Document
 from pipeline.local.simulated.answering.language import NAMES, detect_language
 from pipeline.local.simulated.answering.sentences import quote, shorten, summary
+from pipeline.local.simulated.answering.tidy import tidied
 from pipeline.local.simulated.answering.words import bare
 
 Finder = Callable[[Ask, Content], Found]
@@ -50,6 +51,7 @@ def _summary(ask: Ask, content: Content) -> Found:
     count = re.search(r"\b([2-9]|two|three|four|five) sentences\b", ask.description)
     numbers = {"two": 2, "three": 3, "four": 4, "five": 5}
     wanted = (numbers.get(count[1]) or int(count[1])) if count else 1
+    wanted = content.number("sentence") or wanted
     return Found(summary(content, wanted))
 
 
@@ -61,7 +63,12 @@ def _quote(ask: Ask, content: Content) -> Found:  # noqa: ARG001
     return Found(quote(content))
 
 
+def _tidied(ask: Ask, content: Content) -> Found:  # noqa: ARG001
+    return Found(tidied(content.body))
+
+
 TEXT_KINDS: Sequence[Kind] = (
+    Kind(re.compile(r" (?:cleaned|clean|tidied|tidy|normali[sz]ed|corrected) "), _tidied),
     Kind(re.compile(r" (?:language|lang|sprache|locale) "), _language),
     Kind(re.compile(r" (?:quote|evidence|excerpt|verbatim|citation|passage) "), _quote),
     Kind(re.compile(r" (?:title|headline|subject) "), _title),

@@ -67,7 +67,7 @@ _ANSWERS: Sequence[tuple[re.Pattern[str], Callable[[Content], Found]]] = (
     ),
     (
         re.compile(r" (?:creative|creativity) "),
-        lambda content: _about(content, ("conversation",), least=1),
+        lambda content: _about(content, ("creative",), least=1),
     ),
     (
         re.compile(r" (?:signed|signature) "),

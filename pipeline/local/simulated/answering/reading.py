@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.local.simulated.answering import business, flags
+from pipeline.local.simulated.answering.actions import find_in_action
 from pipeline.local.simulated.answering.ask import Ask, Found
 from pipeline.local.simulated.answering.choices import LabelSets, choose, choose_many
+from pipeline.local.simulated.answering.code import find_in_source
 from pipeline.local.simulated.answering.content import Content, Passage
 from pipeline.local.simulated.answering.document import Document
 from pipeline.local.simulated.answering.fields import find_text
@@ -14,6 +16,7 @@ from pipeline.local.simulated.answering.lists import list_texts
 from pipeline.local.simulated.answering.plan import Plan
 from pipeline.local.simulated.answering.sentences import quote, speaks_to_the_model
 from pipeline.local.simulated.answering.skill import Skill
+from pipeline.local.simulated.answering.source import find_definition
 from pipeline.local.simulated.answering.tables import Position
 
 _RUNNER_UP = re.compile(r" (?:runner|second|alternative|next best|other (?:label|choice)) ?")
@@ -49,10 +52,16 @@ class Reading:
         self._skill = skill
         self._labels = labels
         self._document = Document(content.text, skill)
+        self._definition = find_definition(content.source) if content.source else None
         self._used_document = False
 
     def find(self, plan: Plan) -> Found:
         """The value for a part of the schema; always a valid one."""
+        if self._definition is not None and (found := find_in_source(plan, self._definition)):
+            return self._or_empty(plan.ask, found)
+        return self._find(plan)
+
+    def _find(self, plan: Plan) -> Found:
         ask = plan.ask
         if ask.options is not None:
             return choose(ask, self._content, self._document, self._labels, self._prompt)
@@ -131,6 +140,8 @@ class Reading:
                 return self.find(part)
 
     def _quote(self, facts: Mapping[str, Found]) -> str:
+        if self._definition is not None:
+            return self._definition.line
         amount = self._document.amount("gross") if self._used_document else None
         if amount is not None:
             return self._document.layout.texts[amount.line].strip()
@@ -165,7 +176,7 @@ class Reading:
             self._used_document = True
             return [self._position(items, position) for position in self._document.positions]
         texts = list_texts(plan.ask, self._content)
-        return [self._of(text).answer(items) for text in texts]
+        return [self._action(items, text) for text in texts]
 
     def _by_id(self, items: Plan) -> list[Any]:
         """An answer for each of several contents that carry an id."""
@@ -188,6 +199,15 @@ class Reading:
                 values[part.ask.name] = self._or_empty(part.ask, found).value
             else:
                 values[part.ask.name] = self._of(position.description).find(part).value
+        return values
+
+    def _action(self, items: Plan, sentence: str) -> dict[str, Any]:
+        """What is said of one thing in a list of things: by its own sentence."""
+        values = self._of(sentence).answer(items)
+        for part in items.properties:
+            found = find_in_action(part.ask, sentence) if part.ask.kind == "string" else None
+            if found is not None and part.ask.options is None:
+                values[part.ask.name] = self._or_empty(part.ask, found).value
         return values
 
     def _of(self, text: str) -> "Reading":
