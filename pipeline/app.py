@@ -13,8 +13,11 @@ import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 import pipeline
+from pipeline.claude.costing import price_ratio
 from pipeline.claude.gateway import Gateway
+from pipeline.claude.prices import PriceTable
 from pipeline.errors import Invalid, WrongUse
+from pipeline.escalation.opinion import Verdict, whether_it_pays
 from pipeline.escalation.policy import Policy
 from pipeline.events import DeadLetterReason, Tier
 from pipeline.observe.conditions import Conditions
@@ -32,6 +35,8 @@ from pipeline.processing.sonnet import SonnetProcessor
 from pipeline.processing.tracing import Tracer
 from pipeline.settings import ModelSettings, Ordering, Settings
 from pipeline.stages.registry import build_stages
+from pipeline.stages.rewording import Rewording
+from pipeline.stages.stage import Stage
 from pipeline.stream.brokers import Brokers
 from pipeline.stream.engine import Engine
 from pipeline.stream.kafka.brokers import KafkaBrokers
@@ -99,6 +104,11 @@ class App:
         self._served = tuple(dict.fromkeys(stages))
         self._socket = socket
         self._topics = TopicNames(settings.topics)
+        self._opinions = opinions(settings, self._stages)
+        self._policy = Policy.from_settings(
+            settings.stages,
+            second_opinions={name for name, verdict in self._opinions.items() if verdict.pays},
+        )
         unknown = [name for name in self._served if name not in {*self._stages, ESCALATIONS}]
         if unknown or not self._served:
             known = ", ".join([*self._stages, ESCALATIONS])
@@ -148,6 +158,9 @@ class App:
             address = await stack.enter_async_context(
                 serve(self._settings.http, views, socket=self._socket)
             )
+            for name, verdict in self._opinions.items():
+                state = "on" if verdict.pays else "off"
+                log.info("second_opinion", stage=name, state=state, because=verdict.because)
             log.info("delivery", in_force=delivery.mode, because=delivery.because)
             if announce is not None:
                 announce(Running(address, delivery.mode, delivery.because))
@@ -162,7 +175,7 @@ class App:
         tracer: Tracer | None,
     ) -> Engine:
         tier = Tier.SONNET if name == ESCALATIONS else Tier.HAIKU
-        judge = Judge(gateway, Policy.from_settings(self._settings.stages), tier)
+        judge = Judge(gateway, self._policy, tier)
         handler: Handler
         if name == ESCALATIONS:
             handler = SonnetProcessor(
@@ -192,6 +205,21 @@ class App:
             observer=metrics,
             rescue=rescue,
         )
+
+
+def opinions(settings: Settings, stages: Mapping[str, Stage[Any, Any]]) -> Mapping[str, Verdict]:
+    """Whether a second opinion pays, by stage that shall have it if it does."""
+    models = settings.models
+    ratio = price_ratio(PriceTable(settings.claude.prices), models.haiku, models.sonnet)
+    found = {}
+    for name, stage in settings.stages:
+        if not stage.second_opinion.enabled:
+            continue
+        if isinstance(stages[name], Rewording):
+            found[name] = whether_it_pays(ratio, stage.second_opinion.spares)
+        else:
+            found[name] = Verdict(pays=False, because="the stage has no second wording")
+    return found
 
 
 def begin_well(metrics: Metrics, stages: Sequence[str], models: ModelSettings) -> None:

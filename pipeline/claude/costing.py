@@ -8,6 +8,8 @@ from pipeline.claude.prices import PriceTable, Tokens
 
 ZERO = Decimal(0)
 CENT = Decimal("0.01")
+TYPICAL = Tokens(input=1000, output=100)
+"""A call about one small event, nothing of it in the prompt cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,16 @@ def cost_table(workload: Workload, prices: PriceTable, models: Models) -> list[C
     both = None if haiku is None or sonnet is None else haiku + workload.escalated * sonnet
     rows.append(_row(workload, "cascade", (models.haiku, models.sonnet), both, sonnet))
     return rows
+
+
+def price_ratio(prices: PriceTable, cheap: str, strong: str) -> Decimal | None:
+    """What a typical call to one model costs, as a multiple of the same call to another.
+
+    Returns:
+        None where a price is not known.
+    """
+    one, other = prices.cost(cheap, TYPICAL), prices.cost(strong, TYPICAL)
+    return None if one is None or not other else one / other
 
 
 def _per_event(workload: Workload, prices: PriceTable, model: str) -> Decimal | None:

@@ -1,13 +1,20 @@
 """When an answer is not good enough: pure arithmetic over signals and thresholds."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from pipeline.escalation.audit import audit_doubts
 from pipeline.escalation.failures import FAILURES
+from pipeline.escalation.opinion import is_wanted
 from pipeline.events import Doubt, Tier
-from pipeline.settings import SonnetThresholds, StageSettings, StagesSettings, Thresholds
+from pipeline.settings import (
+    SecondOpinionSettings,
+    SonnetThresholds,
+    StageSettings,
+    StagesSettings,
+    Thresholds,
+)
 from pipeline.signals import Signal
 
 DEFAULT_THRESHOLD = 0.5
@@ -45,11 +52,13 @@ class StagePolicy:
         thresholds: Of every answer.
         of_label: By label, without regard to case: what is different where it was chosen.
         audit_share: Of the keys, that are doubted whatever the answer is.
+        second_opinion: When the same tier is asked again; None where it never is.
     """
 
     thresholds: Thresholds
     of_label: Mapping[str, Thresholds] = field(default_factory=dict)
     audit_share: float = 0.0
+    second_opinion: SecondOpinionSettings | None = None
 
     def thresholds_of(self, label: str | None) -> Thresholds:
         """The thresholds of an answer that chose this label."""
@@ -68,13 +77,22 @@ class Policy:
         self._stages = MappingProxyType(dict(stages))
 
     @classmethod
-    def from_settings(cls, settings: StagesSettings) -> "Policy":
-        """Take what is set for each stage."""
+    def from_settings(
+        cls, settings: StagesSettings, *, second_opinions: Collection[str] = ()
+    ) -> "Policy":
+        """Take what is set for each stage.
+
+        Args:
+            settings: The stages'.
+            second_opinions: The stages that shall have them: enabled, and worth their price.
+        """
         return cls(
             {
                 (name, tier): policy
                 for name, stage in settings
-                for tier, policy in _policies_of(stage).items()
+                for tier, policy in _policies_of(
+                    stage, stage.second_opinion if name in second_opinions else None
+                ).items()
             }
         )
 
@@ -95,14 +113,33 @@ class Policy:
         """The doubt of what is to be looked at by the next tier whatever this one said."""
         return audit_doubts(stage, key, self._of(stage, tier).audit_share)
 
+    def wants_second_opinion(
+        self, stage: str, tier: Tier, *, confidence: float, doubts: Iterable[Doubt]
+    ) -> bool:
+        """Whether the same tier shall be asked again, in other words.
+
+        Args:
+            stage: Whose answer it is.
+            tier: Who gave it.
+            confidence: As the answer states it.
+            doubts: Of the answer.
+        """
+        settings = self._of(stage, tier).second_opinion
+        return settings is not None and is_wanted(settings, confidence=confidence, doubts=doubts)
+
     def _of(self, stage: str, tier: Tier) -> StagePolicy:
         return self._stages.get((stage, tier), _DEFAULTS[tier])
 
 
-def _policies_of(stage: StageSettings) -> Mapping[Tier, StagePolicy]:
+def _policies_of(
+    stage: StageSettings, second_opinion: SecondOpinionSettings | None
+) -> Mapping[Tier, StagePolicy]:
     return {
         Tier.HAIKU: StagePolicy(
-            stage.thresholds, _folded(stage.label_thresholds), stage.audit_share
+            stage.thresholds,
+            _folded(stage.label_thresholds),
+            stage.audit_share,
+            second_opinion,
         ),
         Tier.SONNET: StagePolicy(stage.sonnet_thresholds, _folded(stage.sonnet_label_thresholds)),
     }

@@ -102,7 +102,7 @@ class HaikuProcessor:
             stage=stage.name,
             event=to_json_object(event),
             doubts=list(judgement.doubts),
-            haiku_result=published_result(stage, event, judgement),
+            haiku_result=published_result(stage, event, judgement.answer),
             haiku_model=judgement.model,
             usage=judgement.usage,
             source=source_of(received, event),

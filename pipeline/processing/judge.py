@@ -1,17 +1,25 @@
 """Asks one tier about an event and judges the answer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
+import structlog
+
+from pipeline.errors import Invalid
+from pipeline.escalation.opinion import LIFTED, weighed
 from pipeline.escalation.policy import Policy
 from pipeline.events import Doubt, Tier, Usage
-from pipeline.processing.hearing import hear
+from pipeline.processing.hearing import Hearing, hear
+from pipeline.processing.reading import ask_again_about
 from pipeline.questions import Asker, Inquiry
-from pipeline.stages.deciding import label_of
+from pipeline.stages.deciding import differences, label_of
 from pipeline.stages.stage import Answer, RawEvent, Stage
 
 RawT = TypeVar("RawT", bound=RawEvent)
 AnswerT = TypeVar("AnswerT", bound=Answer)
+
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +75,48 @@ class Judge:
             Invalid: The API takes no such request, or the stage failed over the answer.
         """
         heard = await hear(self._asker, self.tier, stage, event, inquiry)
-        label = None if heard.answer is None else label_of(stage, heard.answer)
-        doubts = (
-            *self._policy.doubts(stage.name, self.tier, heard.signals, label=label),
-            *self._policy.audit(stage.name, self.tier, key),
-        )
+        doubts = self._doubts(stage, heard)
+        if heard.answer is not None and self._policy.wants_second_opinion(
+            stage.name, self.tier, confidence=heard.answer.confidence, doubts=doubts
+        ):
+            heard = await self._heard_again(stage, event, heard, heard.answer)
+            doubts = self._doubts(stage, heard)
+        doubts = (*doubts, *self._policy.audit(stage.name, self.tier, key))
         return Judgement(heard.answer, doubts, heard.usage, heard.model, heard.seconds)
+
+    def _doubts(self, stage: Stage[RawT, AnswerT], heard: Hearing[AnswerT]) -> tuple[Doubt, ...]:
+        label = None if heard.answer is None else label_of(stage, heard.answer)
+        return self._policy.doubts(stage.name, self.tier, heard.signals, label=label)
+
+    async def _heard_again(
+        self,
+        stage: Stage[RawT, AnswerT],
+        event: RawT,
+        first: Hearing[AnswerT],
+        answer: AnswerT,
+    ) -> Hearing[AnswerT]:
+        """The first answer with what a second one says of it, and the price of both.
+
+        A second one that is itself doubted confirms nothing, and one that never comes says
+        nothing: the event is not at fault, since it was answered once.
+        """
+        try:
+            inquiry = await ask_again_about(stage, event)
+            if inquiry is None:
+                return first
+            second = await hear(self._asker, self.tier, stage, event, inquiry)
+        except Invalid as invalid:
+            log.warning("no_second_opinion", stage=stage.name, because=invalid.detail)
+            return first
+        signals = first.signals
+        if second.answer is not None:
+            differ = differences(stage, answer.model_dump(), second.answer.model_dump())
+            is_sound = all(doubt.code in LIFTED for doubt in self._doubts(stage, second))
+            if differ or (differ is not None and is_sound):
+                signals = weighed(first.signals, differ)
+        return replace(
+            first,
+            signals=signals,
+            usage=first.usage + second.usage,
+            seconds=first.seconds + second.seconds,
+        )

@@ -1,6 +1,7 @@
 """How both tiers read an event and build their question about it."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -8,9 +9,9 @@ import structlog
 from pipeline.errors import Unavailable
 from pipeline.events import Source
 from pipeline.processing.boundary import of_stage
-from pipeline.processing.judge import Judgement
 from pipeline.questions import Inquiry
-from pipeline.stages.stage import RawEvent, Stage
+from pipeline.stages.rewording import Rewording
+from pipeline.stages.stage import Answer, RawEvent, Stage
 from pipeline.stream.records import Received
 
 AnyStage = Stage[Any, Any]
@@ -42,23 +43,40 @@ async def ask_about(stage: AnyStage, event: RawEvent) -> Inquiry[Any]:
     Raises:
         Invalid: The event's file is not what it says it is.
     """
+    return await _built(stage, event, stage.question)
+
+
+async def ask_again_about(stage: AnyStage, event: RawEvent) -> Inquiry[Any] | None:
+    """Build what is asked for a second opinion; None where the stage has no other words for it.
+
+    Raises:
+        Invalid: The event's file is not any more what it says it is.
+    """
+    if not isinstance(stage, Rewording):
+        return None
+    return await _built(stage, event, stage.second_question)
+
+
+async def _built(
+    stage: AnyStage, event: RawEvent, build: Callable[[Any], Inquiry[Any]]
+) -> Inquiry[Any]:
     while True:
         try:
             if stage.reads_files:
-                return await asyncio.to_thread(of_stage, stage.name, stage.question, event)
-            return of_stage(stage.name, stage.question, event)
+                return await asyncio.to_thread(of_stage, stage.name, build, event)
+            return of_stage(stage.name, build, event)
         except Unavailable as error:
             log.warning("file_unavailable", stage=stage.name, event_id=event.id, because=str(error))
             await asyncio.sleep(RETRY_SECONDS)
 
 
 def published_result(
-    stage: AnyStage, event: RawEvent, judgement: Judgement[Any]
+    stage: AnyStage, event: RawEvent, answer: Answer | None
 ) -> dict[str, Any] | None:
     """The result as it would have been published, or null where there was no usable answer."""
-    if judgement.answer is None:
+    if answer is None:
         return None
-    result = of_stage(stage.name, stage.result, event, judgement.answer)
+    result = of_stage(stage.name, stage.result, event, answer)
     return result.model_dump(mode="json", by_alias=True)
 
 

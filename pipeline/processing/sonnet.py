@@ -149,7 +149,7 @@ class SonnetProcessor:
             event=escalation.event,
             doubts=[*escalation.doubts, *judgement.doubts],
             haiku_result=escalation.haiku_result,
-            sonnet_result=published_result(stage, case.event, judgement),
+            sonnet_result=published_result(stage, case.event, judgement.answer),
             model=judgement.model,
             usage=escalation.usage + judgement.usage,
             source=escalation.source,
@@ -169,7 +169,7 @@ class SonnetProcessor:
         escalation = case.escalation
         if escalation.haiku_result is None or {each.code for each in escalation.doubts} != {AUDIT}:
             return
-        found = published_result(case.stage, case.event, judgement)
+        found = published_result(case.stage, case.event, judgement.answer)
         if found is None or judgement.doubts:
             verdict: AuditVerdict = "unsettled"
         else:

@@ -24,7 +24,7 @@ from pipeline.settings.stages import (
     TicketSettings,
 )
 from pipeline.settings.stream import StreamSettings
-from pipeline.settings.thresholds import SonnetThresholds, Thresholds
+from pipeline.settings.thresholds import SecondOpinionSettings, SonnetThresholds, Thresholds
 from pipeline.settings.tree import Settings, load_settings
 from pipeline.settings.units import (
     Bytes,
@@ -59,6 +59,7 @@ __all__ = [
     "ModelSettings",
     "Ordering",
     "RequestSettings",
+    "SecondOpinionSettings",
     "Seconds",
     "Section",
     "Settings",

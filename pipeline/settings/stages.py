@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from pipeline.settings.labels import Label, Labels, checked_labels
-from pipeline.settings.thresholds import SonnetThresholds, Thresholds
+from pipeline.settings.thresholds import SecondOpinionSettings, SonnetThresholds, Thresholds
 from pipeline.settings.units import Bytes, Count, Dollars, LanguageCode, Ordering, Section, Share
 
 
@@ -31,6 +31,7 @@ class StageSettings(Section):
         default_factory=dict,
         description="by label: what is different from `sonnet_thresholds` where Sonnet chose it",
     )
+    second_opinion: SecondOpinionSettings = Field(default_factory=SecondOpinionSettings)
     audit_share: Share = Field(
         0.01, description="share of the keys whose events go to Sonnet whatever Haiku says"
     )

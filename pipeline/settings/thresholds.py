@@ -2,9 +2,9 @@
 
 from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from pipeline.settings.units import Section
+from pipeline.settings.units import Section, Share
 
 
 class Thresholds(Section):
@@ -45,6 +45,9 @@ class Thresholds(Section):
     out_of_scope: float = Field(
         0.95, ge=0, description="share of the labels' examples that are closer to the others"
     )
+    second_opinion: float = Field(
+        0.5, ge=0, description="1 where a second answer decides differently"
+    )
     other: dict[str, float] = Field(
         default_factory=dict, description="for codes of one's own stages; 0.5 where not given"
     )
@@ -55,6 +58,28 @@ class Thresholds(Section):
             name: getattr(own, name) for name in own.model_fields_set if name != "other"
         }
         return self.model_copy(update={**changes, "other": {**self.other, **own.other}})
+
+
+class SecondOpinionSettings(Section):
+    """A second answer of Haiku to the same question in other words, where its first is unsure.
+
+    Two answers that agree stand, two that do not go to Sonnet.
+    """
+
+    enabled: bool = Field(
+        False, description="ask for it where it pays at the prices of the day; the log says"
+    )
+    above: Share = Field(0.5, description="stated confidence from which on it is asked for")
+    below: Share = Field(0.85, description="stated confidence from which on it is not")
+    spares: Share = Field(
+        0.3, description="share of second opinions that spare a call to Sonnet; `evaluate` tells"
+    )
+
+    @model_validator(mode="after")
+    def _band_has_a_width(self) -> Self:
+        if self.above >= self.below:
+            raise ValueError("second_opinion.above must be less than second_opinion.below")
+        return self
 
 
 class SonnetThresholds(Thresholds):
@@ -70,5 +95,6 @@ class SonnetThresholds(Thresholds):
     implausible: float = Field(0.9, ge=0, description="values that do not exist at all")
     unknown_language: float = Field(2, ge=0, description="off: Sonnet is who takes these")
     out_of_scope: float = Field(2, ge=0, description="off: Sonnet says `unclear` where it is")
+    second_opinion: float = Field(2, ge=0, description="off: Sonnet is asked once")
     long_input: float = Field(2, ge=0, description="off: Sonnet is who takes long texts")
     suspected_injection: float = Field(2, ge=0, description="off: Sonnet is who takes these")

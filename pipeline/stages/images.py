@@ -1,6 +1,7 @@
 """Document images: what kind of document, how readable, and whether a person has to look."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -15,6 +16,7 @@ from pipeline.stages.files import FileEvent, Files
 from pipeline.stages.injection import injection_signals
 from pipeline.stages.legibility import Legibility, legibility_signals
 from pipeline.stages.prompt import Section, build_instructions
+from pipeline.stages.rewording import backwards, reworded
 from pipeline.stages.stage import Answer
 
 Defect = Literal["blurred", "dark", "glare", "skewed", "cut_off", "low_resolution", "obstructed"]
@@ -103,6 +105,8 @@ class Images:
     reads_files = True
 
     def __init__(self, settings: ImageSettings, claims: ClaimStore | None = None) -> None:
+        self._settings = settings
+        self._claims = claims
         self._files = Files(settings, claims)
         self._choosing = Choosing(
             Matter(self.name, _ROLE, _HOW_TO_CHOOSE, "Document types"),
@@ -138,6 +142,17 @@ class Images:
             needs_moderation=answer.needs_moderation,
             runner_up=answer.runner_up if answer.runner_up != answer.document_type else None,
         )
+
+    def second_question(self, event: ImageEvent) -> Inquiry[ImageAnswer]:
+        """Ask in other words, with the document types listed backwards."""
+        return reworded(self._backwards.question(event))
+
+    @cached_property
+    def _backwards(self) -> "Images":
+        types = backwards(self._settings.document_types)
+        other = Images(self._settings.model_copy(update={"document_types": types}), self._claims)
+        other._files = self._files  # with its limit on what is decoded at once
+        return other
 
 
 def _instructions(document_types: Section) -> str:

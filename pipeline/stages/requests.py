@@ -1,7 +1,7 @@
 """Requests to agents: a policy gate that says which agent, which tools and which model."""
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -15,6 +15,7 @@ from pipeline.stages.injection import injection_signals
 from pipeline.stages.json_stage import JsonStage
 from pipeline.stages.legibility import damage_signals
 from pipeline.stages.prompt import Section, build_instructions
+from pipeline.stages.rewording import backwards, reworded
 from pipeline.stages.scope import Scope
 from pipeline.stages.stage import Answer, RawEvent
 from pipeline.stages.taxonomy import label_lines, label_type
@@ -152,6 +153,15 @@ class Requests(JsonStage[RequestEvent]):
             summary=answer.summary.strip(),
             runner_up=answer.runner_up if answer.runner_up != answer.agent else None,
         )
+
+    def second_question(self, event: RequestEvent) -> Inquiry[RequestAnswer]:
+        """Ask in other words, with the agents listed backwards."""
+        return reworded(self._backwards.question(event))
+
+    @cached_property
+    def _backwards(self) -> "Requests":
+        agents = backwards(self._settings.agents)
+        return Requests(self._settings.model_copy(update={"agents": agents}))
 
 
 def _instructions(tools: Sequence[Label], agents: Section) -> str:

@@ -9,6 +9,8 @@ import re
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from heapq import nlargest
 from typing import NamedTuple
 
 from pipeline.settings import Label
@@ -30,6 +32,13 @@ class _Closeness(NamedTuple):
 
     to_nearest: float
     to_given: float
+
+
+class _Known(NamedTuple):
+    """How close the examples are, each sorted."""
+
+    to_nearest: Sequence[float]
+    to_given: Sequence[float]
 
 
 class Scope:
@@ -54,10 +63,8 @@ class Scope:
             of_label[name].append(index)
         self._of_label: Mapping[str, Sequence[int]] = dict(of_label)
         self._covers_all = len(self._of_label) == len(labels)
+        self._examples = examples
         self._likeness = likeness([text for _, text in examples])
-        known = [self._closeness(text, name, new=at) for at, (name, text) in enumerate(examples)]
-        self._to_nearest = sorted(each.to_nearest for each in known)
-        self._to_given = sorted(each.to_given for each in known)
 
     def signals(self, label: str, *texts: str | None) -> list[Signal]:
         """Compare the texts of an event, taken together, with the examples.
@@ -77,12 +84,23 @@ class Scope:
         if label not in self._of_label or is_blank(*texts):
             return []
         found = [self._closeness(piece, label) for piece in _pieces(*texts)]
+        known = self._known
         to_given = max(each.to_given for each in found)
-        signals = [_signal(to_given, self._to_given, f"the examples of {label}")]
+        signals = [_signal(to_given, known.to_given, f"the examples of {label}")]
         if self._covers_all:
             to_nearest = max(each.to_nearest for each in found)
-            signals.append(_signal(to_nearest, self._to_nearest, "the examples of any label"))
+            signals.append(_signal(to_nearest, known.to_nearest, "the examples of any label"))
         return signals
+
+    @cached_property
+    def _known(self) -> "_Known":
+        """How close the examples are; worked out when it is first needed, not by each command."""
+        found = [
+            self._closeness(text, name, new=at) for at, (name, text) in enumerate(self._examples)
+        ]
+        return _Known(
+            sorted(each.to_nearest for each in found), sorted(each.to_given for each in found)
+        )
 
     def _closeness(self, text: str, given: str, *, new: int | None = None) -> _Closeness:
         """How close a text is; `new` is the example that it is itself, which is left out."""
@@ -101,7 +119,7 @@ def _signal(closeness: float, known: Sequence[float], what: str) -> Signal:
 
 
 def _mean_of_nearest(likeness: Iterator[float]) -> float:
-    nearest = sorted(likeness, reverse=True)[:_NEAREST]
+    nearest = nlargest(_NEAREST, likeness)
     return sum(nearest) / len(nearest)
 
 

@@ -3,6 +3,7 @@
 import html
 import re
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -17,6 +18,7 @@ from pipeline.stages.injection import injection_signals
 from pipeline.stages.json_stage import JsonStage
 from pipeline.stages.legibility import damage_signals
 from pipeline.stages.prompt import Section, build_instructions
+from pipeline.stages.rewording import backwards, reworded
 from pipeline.stages.scope import Scope
 from pipeline.stages.stage import Answer, RawEvent
 from pipeline.stages.text import is_blank, visible
@@ -102,6 +104,7 @@ class Texts(JsonStage[TextEvent]):
 
     def __init__(self, settings: TextSettings) -> None:
         super().__init__(settings)
+        self._settings = settings
         self._scope = Scope(settings.intents)
         self._choosing = Choosing(
             Matter(self.name, _ROLE, _HOW_TO_CHOOSE, "Intents"),
@@ -140,6 +143,15 @@ class Texts(JsonStage[TextEvent]):
             phones=_each_once(answer.phones),
             intent=answer.intent,
         )
+
+    def second_question(self, event: TextEvent) -> Inquiry[TextAnswer]:
+        """Ask in other words, with the intents listed backwards."""
+        return reworded(self._backwards.question(event))
+
+    @cached_property
+    def _backwards(self) -> "Texts":
+        intents = backwards(self._settings.intents)
+        return Texts(self._settings.model_copy(update={"intents": intents}))
 
 
 def _instructions(intents: Section) -> str:

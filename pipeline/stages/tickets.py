@@ -1,6 +1,7 @@
 """Support tickets: what they are about, how urgent, in which language, and where they go."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -21,6 +22,7 @@ from pipeline.stages.injection import injection_signals
 from pipeline.stages.json_stage import JsonStage
 from pipeline.stages.legibility import damage_signals
 from pipeline.stages.prompt import Section, build_instructions
+from pipeline.stages.rewording import backwards, reworded
 from pipeline.stages.scope import Scope
 from pipeline.stages.stage import Answer, RawEvent
 from pipeline.stages.taxonomy import queues
@@ -110,6 +112,7 @@ class Tickets(JsonStage[TicketEvent]):
 
     def __init__(self, settings: TicketSettings) -> None:
         super().__init__(settings)
+        self._settings = settings
         self._queues = queues(settings.intents)
         self._languages = frozenset(settings.languages)
         self._scope = Scope(settings.intents)
@@ -152,6 +155,15 @@ class Tickets(JsonStage[TicketEvent]):
             queue=self._queues[answer.intent],
             runner_up=answer.runner_up if answer.runner_up != answer.intent else None,
         )
+
+    def second_question(self, event: TicketEvent) -> Inquiry[TicketAnswer]:
+        """Ask in other words, with the intents listed backwards."""
+        return reworded(self._backwards.question(event))
+
+    @cached_property
+    def _backwards(self) -> "Tickets":
+        intents = backwards(self._settings.intents)
+        return Tickets(self._settings.model_copy(update={"intents": intents}))
 
 
 def _instructions(intents: Section) -> str:
