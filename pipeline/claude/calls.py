@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.claude import failures
 from pipeline.claude.backoff import Backoff
 from pipeline.claude.client import Client, HttpReply, NoReply
+from pipeline.claude.echoes import unechoed
 from pipeline.claude.failures import Blocked, Failure, Reject, Retry
 from pipeline.claude.flights import Flight
 from pipeline.claude.lanes import Lane
@@ -236,7 +237,8 @@ def _judge(
             read = read_response(body, order.question.answer_model, repair)
             return failures.garbled(read.detail) if isinstance(read, Garbled) else read
         case HttpReply(status, _, body):
-            return failures.classify(status, result.headers, body)
+            failure = failures.classify(status, result.headers, body)
+            return unechoed(failure, order.question.parts)
 
 
 def _counted(bill: Bill) -> Cost:

@@ -18,6 +18,8 @@ _ANY = anthropic.AsyncStream[Any]
 KEEP_ALIVE_SECONDS = 30.0
 """Idle connections are kept that long; the SDK's own 5 s costs a TLS handshake after each pause."""
 
+_ERRORS = 400
+
 
 @dataclass(frozen=True, slots=True)
 class HttpReply:
@@ -191,7 +193,11 @@ class SdkClient:
             return _disconnected(error)
         except anthropic.AnthropicError as error:
             return NoReply("no_key", str(error), sent=False)
-        return HttpReply(response.status_code, response.headers.raw, response.content)
+        content = response.content
+        if response.status_code >= _ERRORS and sdk.api_key:
+            # Some gateways repeat the key that they refuse, and what they say is shown to people.
+            content = content.replace(sdk.api_key.encode(), b"***")
+        return HttpReply(response.status_code, response.headers.raw, content)
 
     async def _send(self, sdk: anthropic.AsyncAnthropic, path: str, body: bytes) -> httpx2.Response:
         if self._traces is None or path != spans.ROUTE:

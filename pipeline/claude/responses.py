@@ -76,9 +76,9 @@ def read_response(
     try:
         message = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return Garbled(f"the API answered with something else than JSON: {excerpt(body)}")
+        return Garbled(f"the API answered with something else than JSON: {_kind_of(body)}")
     if not isinstance(message, dict) or message.get("type") != "message":
-        return Garbled(f"the API answered with something else than a message: {excerpt(body)}")
+        return Garbled(f"the API answered with something else than a message: {_kind_of(body)}")
     return read_message(message, answer_model, repair)
 
 
@@ -147,6 +147,11 @@ def excerpt(body: bytes) -> str:
     """The beginning of a body, on one line, for a person."""
     text = " ".join(body[:_DETAIL_CHARS].decode("utf-8", "replace").split())
     return text or "(nothing)"
+
+
+def _kind_of(body: bytes) -> str:
+    """What a body is; a page of a proxy is quoted, but not what may be half an answer."""
+    return excerpt(body) if body.lstrip().startswith(b"<") else f"{len(body):,} bytes"
 
 
 def _text(message: Mapping[str, Any]) -> bytes:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import IO
 
 PIPELINE = (sys.executable, "-m", "pipeline.cli")
 PATIENCE = 60.0
@@ -43,13 +44,17 @@ class Program:
 
 @asynccontextmanager
 async def program(
-    arguments: Sequence[str], environment: Mapping[str, str] | None = None
+    arguments: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    *,
+    stderr: IO[bytes] | None = None,
 ) -> AsyncIterator[Program]:
     """Start `pipeline ARGUMENTS`; it is stopped at the end, whatever happens."""
     process = await asyncio.create_subprocess_exec(
         *PIPELINE,
         *arguments,
         stdout=asyncio.subprocess.PIPE,
+        stderr=stderr,
         env={**os.environ, "PIPELINE_HTTP__PORT": "0", **(environment or {})},
     )
     running = Program(process)

@@ -2,12 +2,9 @@
 
 import asyncio
 import builtins
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 
 import pytest
-from aiohttp import web
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -22,6 +19,7 @@ from pipeline.settings import TracingSettings
 from pipeline.stream.brokers import Aborted, Committed
 from pipeline.stream.records import End, Headers, Outcome, Outgoing, Received
 from tests.claude.server import shape_server
+from tests.observe.receiver import receiver
 from tests.processing.stand_ins import received
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -208,26 +206,6 @@ async def test_an_error_is_told_by_its_type_and_not_by_its_words(spans: Spans) -
         assert span.status.status_code is StatusCode.ERROR
         assert (span.attributes or {})["error.type"] == error
         assert "Ada" not in span.to_json()
-
-
-@asynccontextmanager
-async def receiver() -> AsyncIterator[tuple[str, list[ExportTraceServiceRequest]]]:
-    """Takes what an exporter sends, as an OpenTelemetry collector does."""
-    got: list[ExportTraceServiceRequest] = []
-
-    async def take(request: web.Request) -> web.Response:
-        got.append(ExportTraceServiceRequest.FromString(await request.read()))
-        return web.Response(content_type="application/x-protobuf")
-
-    app = web.Application()
-    app.router.add_post("/v1/traces", take)
-    runner = web.AppRunner(app, handle_signals=False)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1/traces", got
-    finally:
-        await runner.cleanup()
 
 
 async def test_spans_arrive_at_the_endpoint_before_the_program_ends() -> None:

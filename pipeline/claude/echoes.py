@@ -1,0 +1,84 @@
+"""Errors say what is wrong, and some repeat what was asked: that part is left out. Pure.
+
+What is said here of a failure is shown on the page, in the log and to `/readyz`, where no event's
+content belongs.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from pipeline.claude.failures import Blocked, Failure, Reject, Retry
+from pipeline.questions import Part, Text
+
+HIDDEN = "[...]"
+_LEAST_RUN = 10
+"""Characters of several words in a row that are taken for an echo."""
+_LEAST_WORD = 4
+"""Letters of a single word that is, if it looks like a name, a number or an address."""
+_LONGEST = 1_000
+"""Characters of a text that are looked at and shown: an error may repeat a whole document."""
+_AROUND = "\"'`()[]{}<>.,;:!?"
+
+
+def unechoed(failure: Failure, parts: Sequence[Part]) -> Failure:
+    """The same failure, without what its text has in common with the content that was asked about.
+
+    Args:
+        failure: As it was classified.
+        parts: Of the question.
+    """
+    match failure:
+        case Retry(detail=text) | Reject(detail=text):
+            return replace(failure, detail=without_echoes(text, parts))
+        case Blocked(because=text):
+            return replace(failure, because=without_echoes(text, parts))
+
+
+def without_echoes(text: str, parts: Iterable[Part]) -> str:
+    """`text` with each run of words that the content has, too, in place of one `[...]`.
+
+    One word alone counts where it looks like a name, a number or an address: ordinary words occur
+    everywhere.
+    """
+    content = " ".join(
+        " ".join(_word(word) for word in part.text.split())
+        for part in parts
+        if isinstance(part, Text)
+    )
+    if not content:
+        return text
+    return " ".join(_kept(text[:_LONGEST].split(), f" {content} "))
+
+
+def _kept(words: Sequence[str], content: str) -> Iterator[str]:
+    at = 0
+    while at < len(words):
+        length = _longest_run(words, at, content)
+        if _is_echo([_word(word) for word in words[at : at + length]]):
+            yield HIDDEN
+            at += length
+        else:
+            yield words[at]
+            at += 1
+
+
+def _longest_run(words: Sequence[str], at: int, content: str) -> int:
+    length = 0
+    run = ""
+    for word in words[at:]:
+        run = f"{run} {_word(word)}" if run else _word(word)
+        if not run or f" {run} " not in content:
+            break
+        length += 1
+    return length
+
+
+def _is_echo(run: Sequence[str]) -> bool:
+    if len(run) > 1:
+        return len(" ".join(run)) >= _LEAST_RUN
+    return any(len(word) >= _LEAST_WORD and not (word.isalpha() and word.islower()) for word in run)
+
+
+def _word(word: str) -> str:
+    """A word without the punctuation around it, which quoting changes."""
+    return word.strip(_AROUND)

@@ -1,0 +1,55 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.claude.echoes import unechoed, without_echoes
+from pipeline.claude.failures import Blocked, Reject, Retry
+from pipeline.questions import Image, Text
+
+TICKET = (Text("body", "I am Ada Lovelace, ada@example.org; my card 4111 1111 was charged twice"),)
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("Overloaded", "Overloaded"),
+        ("The credit balance is too low.", "The credit balance is too low."),
+        ("invalid: 'I am Ada Lovelace, ada@example.org'", "invalid: [...]"),
+        ("text of <ada@example.org> is blocked", "text of [...] is blocked"),
+        ("not for Lovelace here", "not for [...] here"),
+        ("no card was accepted", "no card was accepted"),
+        ("it was charged twice by us", "it [...] by us"),
+        ("number 4111 is unknown", "number [...] is unknown"),
+    ],
+)
+def test_what_the_content_says_is_left_out_and_the_rest_stays(said: str, shown: str) -> None:
+    assert without_echoes(said, TICKET) == shown
+
+
+def test_without_text_there_is_nothing_to_leave_out() -> None:
+    assert without_echoes("a  b", (Image("image/png", b"png"),)) == "a  b"
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        Retry("overloaded", "busy with Ada Lovelace", after=3),
+        Blocked("not for Ada Lovelace", "model"),
+        Reject("bad: Ada Lovelace"),
+    ],
+)
+def test_every_kind_of_failure_is_cleaned(failure: Retry | Blocked | Reject) -> None:
+    cleaned = unechoed(failure, TICKET)
+    assert type(cleaned) is type(failure)
+    assert "[...]" in str(cleaned)
+    assert "Ada" not in str(cleaned)
+
+
+words = st.lists(st.from_regex(r"[A-Za-z0-9@.,]{1,12}", fullmatch=True), min_size=2, max_size=30)
+
+
+@given(words)
+def test_no_content_comes_through_whole(content: list[str]) -> None:
+    text = " ".join(content)
+    shown = without_echoes(f"API says: {text}", (Text("body", text),))
+    assert len(text) < 20 or text not in shown
