@@ -1,0 +1,59 @@
+"""A company's own folder, its settings, and its events through the simulated API."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from contextlib import chdir
+from pathlib import Path
+
+import orjson
+import pytest
+
+from pipeline.claude.gateway import Gateway
+from pipeline.escalation.policy import Policy
+from pipeline.events import Tier
+from pipeline.local.simulated import SimulatedApi
+from pipeline.processing.haiku import HaikuProcessor
+from pipeline.processing.judge import Judge
+from pipeline.processing.observer import NoObserver
+from pipeline.settings import Settings, load_settings
+from pipeline.stages.registry import build_stages
+from pipeline.stream.records import Outcome, Received
+from pipeline.stream.topics import TopicNames
+from tests.processing.stand_ins import NOON
+
+
+def settings_in(folder: Path) -> Settings:
+    """What a command started in that folder goes by."""
+    with chdir(folder):
+        return load_settings()
+
+
+def raw(value: object, stage: str, *, offset: int = 0) -> Received:
+    """A record of a stage's raw topic."""
+    content = value if isinstance(value, bytes) else orjson.dumps(value)
+    return Received(
+        topic=f"{stage}.raw", partition=0, offset=offset, key=b"k", value=content, headers=(),
+        timestamp=NOON, received_at=NOON,
+    )  # fmt: skip
+
+
+async def outcomes(
+    settings: Settings,
+    stage: str,
+    events: Iterable[object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Sequence[Outcome]:
+    """What becomes of events in the first tier, in their order."""
+    async with SimulatedApi() as api:
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", api.base_url)
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
+        async with Gateway(settings) as gateway:
+            process = HaikuProcessor(
+                build_stages(settings.stages)[stage],
+                Judge(gateway, Policy.from_settings(settings.stages), Tier.HAIKU),
+                TopicNames(settings.topics),
+                clock=lambda: NOON,
+                observer=NoObserver(),
+            )
+            records = [raw(event, stage, offset=i) for i, event in enumerate(events)]
+            return await asyncio.gather(*(process(record) for record in records))
