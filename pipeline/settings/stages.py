@@ -149,6 +149,12 @@ class ImageSettings(FileSettings):
 class DocumentSettings(StageSettings):
     """Summaries of documents and meetings."""
 
+    max_text_chars: Count = Field(2_000_000, description="longer texts are dead letters")
+    part_tokens: Annotated[int, Field(ge=1_000, le=80_000)] = Field(
+        40_000,
+        description="about how many tokens are asked about at once: longer documents are asked in "
+        "parts, then joined, because a prompt of more than 100,000 costs Haiku five times as much",
+    )
     max_sentences: Annotated[int, Field(ge=1, le=30)] = Field(
         3, description="of a summary, where the event does not say"
     )

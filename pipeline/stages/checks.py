@@ -5,10 +5,11 @@ from collections.abc import Collection
 from pipeline.signals import Signal
 from pipeline.stages.codes import known_language
 from pipeline.stages.evidence import quote_found
+from pipeline.stages.splitting import about_tokens
 from pipeline.stages.text import is_blank
 
-_CHARS_OF_100K_TOKENS = 250_000
-"""The models' tokenizer takes about 2.5 characters a token."""
+_LONGEST_TOKENS = 100_000
+"""Where the signal has its full strength, and Haiku's prompts begin to cost five times as much."""
 
 
 def quote_signals(quote: str, *texts: str | None) -> list[Signal]:
@@ -31,9 +32,9 @@ def runner_up_signals(label: str, runner_up: str | None, confidence: float) -> l
 
 def length_signals(*texts: str | None) -> list[Signal]:
     """Weigh the length of the input: what is long needs the larger model."""
-    length = sum(len(text) for text in texts if text)
-    strength = min(1.0, length / _CHARS_OF_100K_TOKENS)
-    return [Signal("long_input", strength, f"The text has {length:,} characters.")]
+    tokens = sum(about_tokens(text) for text in texts if text)
+    strength = min(1.0, tokens / _LONGEST_TOKENS)
+    return [Signal("long_input", strength, f"The text has about {tokens:,} tokens.")]
 
 
 def language_signals(language: str, expected: Collection[str]) -> list[Signal]:

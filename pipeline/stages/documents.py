@@ -5,23 +5,28 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.questions import Question, Text
+from pipeline.questions import Inquiry, Question, Steps, Text
 from pipeline.settings import DocumentSettings
 from pipeline.signals import Signal
 from pipeline.stages.checks import blank_signals, language_signals, length_signals, quote_signals
 from pipeline.stages.codes import known_language
-from pipeline.stages.evidence import numbers_added, quote_found
+from pipeline.stages.document_answer import ANSWER_TOKENS, DocumentAnswer
+from pipeline.stages.document_joining import Joining
+from pipeline.stages.evidence import numbers_added, quotes_found
 from pipeline.stages.injection import injection_signals
 from pipeline.stages.json_stage import JsonStage
 from pipeline.stages.legibility import damage_signals
 from pipeline.stages.prompt import Section, build_instructions
 from pipeline.stages.schema import answer_schema
-from pipeline.stages.stage import Answer, RawEvent
+from pipeline.stages.splitting import parts_of
+from pipeline.stages.stage import RawEvent
 from pipeline.stages.text import is_blank, stated, visible
 
 _SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*(?=\s+[^\sa-z]|\s*$)|[。！？]")
 _SPELT_UP_TO = 20
 """Numbers up to here are often spelt in one of two texts and not in the other."""
+_SCANNED_TOKENS = 40_000
+"""Of a text that is searched for instructions to a model as a whole."""
 
 _ROLE = """\
 You summarise documents, reports and transcripts of meetings for people who will act on the \
@@ -64,32 +69,27 @@ INSTRUCTIONS = build_instructions(
     Section("Care", _CARE),
 )
 
+_PART = """\
+What you see is one part of a longer document; `part` says which. Summarise this part alone: the \
+answers to all parts are joined later. That it begins or ends in the middle of a matter is no \
+reason for `unclear`."""
+
+PART_INSTRUCTIONS = build_instructions(
+    _ROLE,
+    Section("What to answer", _FIELDS),
+    Section("A part of a document", _PART),
+    Section("Actions", _ACTIONS),
+    Section("Care", _CARE),
+)
+_PART_SENTENCES = 8
+"""Of a part's summary, at least: what is left out here is lost."""
+
 
 class DocumentEvent(RawEvent):
     """A record of `documents.raw`."""
 
     text: str
     max_sentences: int | None = Field(None, ge=1, le=30, description="Of the summary, at most.")
-
-
-class AnsweredAction(BaseModel):
-    """Something to be done, as the model read it; empty where the document does not say."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    task: str = Field(description="What is to be done, in a few words.")
-    owner: str = Field(description="Who does it, as the document names them, or empty.")
-    due: str = Field(description="By when, in the document's own words, or empty.")
-
-
-class DocumentAnswer(Answer):
-    """What is asked of a document."""
-
-    quotes: list[str] = Field(description="Passages that carry what matters, copied exactly.")
-    key_points: list[str] = Field(description="What a reader must know, most important first.")
-    actions: list[AnsweredAction] = Field(description="What somebody has to do.")
-    summary: str = Field(description="Whole sentences, at most as many as max_sentences says.")
-    language: str = Field(description="ISO 639-1 code of the document's language.")
 
 
 class Action(BaseModel):
@@ -125,18 +125,35 @@ class Documents(JsonStage[DocumentEvent]):
         self._settings = settings
         self._answer_schema = answer_schema(DocumentAnswer)
 
-    def question(self, event: DocumentEvent) -> Question[DocumentAnswer]:
-        """Ask about a document; how long the summary may be is part of what is sent."""
+    def question(self, event: DocumentEvent) -> Inquiry[DocumentAnswer]:
+        """Ask about a document, in parts if it is long.
+
+        How long the summary may be is part of what is sent.
+        """
+        limit = self._limit(event)
+        parts = parts_of(visible(event.text), self._settings.part_tokens)
+        if len(parts) == 1:
+            return self._ask(INSTRUCTIONS, limit, Text("document", parts[0]))
+        questions = [
+            self._ask(
+                PART_INSTRUCTIONS,
+                max(limit, _PART_SENTENCES),
+                Text("part", f"{number} of {len(parts)}"),
+                Text("document", part),
+            )
+            for number, part in enumerate(parts, start=1)
+        ]
+        joining = Joining(self.name, max_sentences=limit, most_tokens=self._settings.part_tokens)
+        return Steps(tuple(questions), joining.follows)
+
+    def _ask(self, instructions: str, max_sentences: int, *parts: Text) -> Question[DocumentAnswer]:
         return Question(
             stage=self.name,
-            instructions=INSTRUCTIONS,
-            parts=(
-                Text("max_sentences", str(self._limit(event))),
-                Text("document", visible(event.text)),
-            ),
+            instructions=instructions,
+            parts=(Text("max_sentences", str(max_sentences)), *parts),
             answer_model=DocumentAnswer,
             answer_schema=self._answer_schema,
-            max_output_tokens=3000,
+            max_output_tokens=ANSWER_TOKENS,
         )
 
     def signals(self, event: DocumentEvent, answer: DocumentAnswer) -> Sequence[Signal]:
@@ -150,8 +167,8 @@ class Documents(JsonStage[DocumentEvent]):
             *_form_signals(answer, self._limit(event)),
             *language_signals(answer.language, self._settings.languages),
             *damage_signals(event.text),
-            *injection_signals(event.text),
-            *length_signals(event.text),
+            *injection_signals(*parts_of(event.text, _SCANNED_TOKENS)),
+            *length_signals(max(parts_of(event.text, self._settings.part_tokens), key=len)),
         ]
 
     def result(self, event: DocumentEvent, answer: DocumentAnswer) -> DocumentResult:  # noqa: ARG002
@@ -180,8 +197,12 @@ def count_sentences(text: str) -> int:
 
 
 def _quote_signals(answer: DocumentAnswer, text: str) -> list[Signal]:
-    found = [signal for quote in answer.quotes for signal in quote_signals(quote, text)]
-    return found[:1] if answer.quotes else quote_signals("", text)
+    if all(is_blank(quote) for quote in answer.quotes):
+        return quote_signals("", text)
+    missing = quotes_found(answer.quotes, text).count(False)
+    if not missing:
+        return []
+    return [Signal("evidence_not_found", 1.0, f"{missing} quotes are not in the document.")]
 
 
 def _number_signals(answer: DocumentAnswer, text: str) -> list[Signal]:
@@ -193,7 +214,7 @@ def _number_signals(answer: DocumentAnswer, text: str) -> list[Signal]:
 
 
 def _action_signals(answer: DocumentAnswer, text: str) -> list[Signal]:
-    strangers = sum(not quote_found(action.owner, text) for action in answer.actions)
+    strangers = quotes_found([action.owner for action in answer.actions], text).count(False)
     if not strangers:
         return []
     return [Signal("evidence_not_found", 0.7, f"{strangers} actions have owners nobody mentions.")]

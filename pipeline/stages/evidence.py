@@ -6,7 +6,7 @@ dashes, Unicode forms, an ellipsis for what they left out. Not tolerant of other
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 _NOT_WORD = re.compile(r"[\W_]+")
@@ -21,7 +21,17 @@ _THOUSANDS = re.compile(r"\d{1,3}(?:[.,'’]\d{3})+")
 
 def quote_found(quote: str, text: str) -> bool:
     """Whether the quote occurs in the text; an empty quote does."""
-    haystack, position = letters_and_digits(text), 0
+    return quotes_found([quote], text)[0]
+
+
+def quotes_found(quotes: Sequence[str], text: str) -> list[bool]:
+    """Whether each of the quotes occurs in a text, which may be long: it is read once."""
+    haystack = letters_and_digits(text)
+    return [_occurs(quote, haystack) for quote in quotes]
+
+
+def _occurs(quote: str, haystack: str) -> bool:
+    position = 0
     for piece in _ELLIPSIS.split(quote):
         needle = letters_and_digits(piece)
         found = haystack.find(needle, position)

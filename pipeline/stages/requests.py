@@ -17,14 +17,12 @@ from pipeline.stages.legibility import damage_signals
 from pipeline.stages.prompt import Section, build_instructions
 from pipeline.stages.rewording import backwards, reworded
 from pipeline.stages.scope import Scope
+from pipeline.stages.splitting import about_tokens
 from pipeline.stages.stage import Answer, RawEvent
 from pipeline.stages.taxonomy import label_lines, label_type
 from pipeline.stages.text import is_blank, visible
 
 ModelTier = Literal["haiku", "sonnet"]
-
-_CHARS_PER_TOKEN = 2.5
-"""Of the models' tokenizer, about."""
 
 _ROLE = """\
 You are the gate in front of a set of agents. For each request you say which agent serves it, \
@@ -143,7 +141,7 @@ class Requests(JsonStage[RequestEvent]):
             "agent": self._tiers[answer.agent] == "sonnet",
             "creative": answer.creative,
             "ambiguous": answer.ambiguous,
-            "long": len(event.query) / _CHARS_PER_TOKEN > self._settings.long_request_tokens,
+            "long": about_tokens(event.query) > self._settings.long_request_tokens,
         }
         return RequestResult(
             agent=answer.agent,

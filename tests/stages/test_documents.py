@@ -10,7 +10,9 @@ from pipeline.errors import Invalid
 from pipeline.events import DeadLetterReason
 from pipeline.questions import Text
 from pipeline.settings import DocumentSettings
-from pipeline.stages.documents import DocumentAnswer, DocumentEvent, Documents, count_sentences
+from pipeline.stages.document_answer import DocumentAnswer
+from pipeline.stages.documents import DocumentEvent, Documents, count_sentences
+from tests.stages.asking import single
 
 STAGE = Documents(DocumentSettings())
 MEETING = DocumentEvent(
@@ -43,12 +45,15 @@ def parse(**fields: JsonValue) -> DocumentEvent:
 
 
 def test_the_length_of_the_summary_is_the_events_or_the_settings() -> None:
-    assert STAGE.question(parse(max_sentences=5)).parts[0] == Text("max_sentences", "5")
-    assert STAGE.question(parse()).parts == (
+    assert single(STAGE.question(parse(max_sentences=5))).parts[0] == Text("max_sentences", "5")
+    assert single(STAGE.question(parse())).parts == (
         Text("max_sentences", "3"),
         Text("document", "A text."),
     )
-    assert STAGE.question(parse(max_sentences=5)).digest != STAGE.question(parse()).digest
+    assert (
+        single(STAGE.question(parse(max_sentences=5))).digest
+        != single(STAGE.question(parse())).digest
+    )
 
 
 @pytest.mark.parametrize("value", [0, 31, "3", 2.5, True])
