@@ -146,7 +146,10 @@ class Enriched(Record, Generic[ResultT]):
         ge=0, le=1, description="The deciding model's own statement; null where a person decided."
     )
     escalation: EscalationSummary[ResultT] | None
-    model: str = Field(description="The model that decided, as the API names it.")
+    model: str = Field(
+        description="The model that decided, as the API names it; where a person did, the last "
+        "one that was asked."
+    )
     usage: Usage
     source: Source
     timing: Timing
@@ -182,6 +185,26 @@ class Review(Record):
     usage: Usage
     source: Source
     timing: Timing
+
+
+class Handled(Record):
+    """A record of `dead-letters.replayed` or `review.resolved`: that something was done, once.
+
+    It is published in the transaction that did it, under the key `TOPIC/PARTITION/OFFSET` of the
+    record that it is about, in a compacted topic: the last one of a key holds.
+    """
+
+    schema_: str = Field("handled/1", alias="schema")
+    topic: str = Field(description="Where the record is that was handled.")
+    partition: int = Field(ge=0)
+    offset: int = Field(ge=0)
+    timestamp: Timestamp = Field(
+        description="The record's own Kafka timestamp, which tells it from another one that is in "
+        "its place after the topic was made anew."
+    )
+    to: str = Field(description="The topic on which something was published for it.")
+    at: Timestamp = Field(description="When.")
+    times: int = Field(ge=1, description="How often, all in all.")
 
 
 class DeadLetterReason(StrEnum):

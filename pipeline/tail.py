@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from pipeline.printable import printable
 from pipeline.settings import Settings
 from pipeline.stages.registry import build_stages
 from pipeline.stream.reader import Start, reading
@@ -77,7 +78,7 @@ def text_of(record: Received, *, pretty: bool = False) -> str:
     is_dead = any(name.startswith("dlq-") for name, _ in record.headers)
     document = value if is_json and not is_dead else _whole(record, value)
     text = json.dumps(document, ensure_ascii=False, indent=2 if pretty else None)
-    return "".join(char if char == "\n" or char.isprintable() else _escape(char) for char in text)
+    return printable(text, keep="\n")
 
 
 async def _texts(records: AsyncIterator[Received], *, pretty: bool) -> AsyncIterator[str]:
@@ -110,7 +111,3 @@ def _text(content: bytes | None) -> str | dict[str, str] | None:
         return content.decode()
     except UnicodeDecodeError:
         return {"base64": base64.b64encode(content).decode()}
-
-
-def _escape(char: str) -> str:
-    return json.dumps(char)[1:-1]

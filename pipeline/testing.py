@@ -18,6 +18,7 @@ from pipeline.stream.memory.clock import NothingWillHappen, VirtualTimeLoop, run
 from pipeline.stream.memory.group import Group
 from pipeline.stream.memory.link import Fault, Faults, Link, Loss, NoFaults
 from pipeline.stream.memory.log import Entry
+from pipeline.stream.memory.reading import MemoryReading
 
 __all__ = [
     "Asked",
@@ -31,6 +32,7 @@ __all__ = [
     "Loss",
     "MemoryBroker",
     "MemoryBrokers",
+    "MemoryReading",
     "NoFaults",
     "NothingWillHappen",
     "VirtualTimeLoop",

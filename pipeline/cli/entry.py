@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli import topics
+from pipeline.cli import dead_letters, topics
 from pipeline.cli.cost import cost
 from pipeline.cli.demo import demo
 from pipeline.cli.doctor import doctor
@@ -28,6 +28,7 @@ app = typer.Typer(
 for command in (demo, run, local, publish, tail, lag, schemas, cost, doctor, version):
     app.command()(command)
 app.add_typer(topics.app, name="topics")
+app.add_typer(dead_letters.app, name="dead-letters")
 
 
 @app.callback()

@@ -65,7 +65,7 @@ class TracedSession:
         """Start the session."""
         await self._session.start()
 
-    async def commit(self, records: Sequence[Outgoing], committed: Committed) -> None:
+    async def commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
         """Publish the records and commit the offset; a span for each record tells how it went."""
         with self._tracer.publication((record.topic, record.headers) for record in records):
             await self._session.commit(records, committed)

@@ -88,6 +88,14 @@ def asyncapi_document(
         topics.dead_letters, "Written by the pipeline.", ["dead-letters"]
     )
     operations["send.dead-letters"] = _operation("send", "dead-letters", ["dead-letters"])
+    messages["handled"] = _message("handled", "What a person did, once.", files["handled"])
+    for subject, address in (
+        ("dead-letters.replayed", topics.replayed),
+        ("review.resolved", topics.resolved),
+    ):
+        channels[subject] = _channel(address, "Written by operators' commands.", ["handled"])
+        for action in ("send", "receive"):
+            operations[f"{action}.{subject}"] = _operation(action, subject, ["handled"])
     return {
         "asyncapi": "3.0.0",
         "info": {

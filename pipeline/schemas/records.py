@@ -14,6 +14,7 @@ from pipeline.events import (
     DeadLetterHeaders,
     Enriched,
     Escalation,
+    Handled,
     Review,
 )
 from pipeline.events import enriched_schema as declared_schema
@@ -46,6 +47,7 @@ def record_schemas(stages: Sequence[AnyStage]) -> dict[str, Schema]:
     """The schemas of all records, by subject: `tickets.raw`, `tickets.enriched`, `review`, ..."""
     schemas = [schema for stage in stages for schema in (raw_schema(stage), enriched_schema(stage))]
     schemas += [_envelope("escalations", Escalation), _envelope("review", Review), _dead_letters()]
+    schemas.append(_envelope("handled", Handled))
     return {schema_name(schema)[0]: schema for schema in schemas}
 
 

@@ -56,6 +56,12 @@ class TopicSettings(Section):
     escalations: str = "escalations"
     review: str = "review"
     dead_letters: str = "dead-letters"
+    replayed: str = Field(
+        "dead-letters.replayed", description="which dead letters were replayed; compacted"
+    )
+    resolved: str = Field(
+        "review.resolved", description="which reviews a person has resolved; compacted"
+    )
     partitions: Count = Field(6, description="of each topic that `pipeline topics create` makes")
     replication_factor: int = Field(-1, description="-1: the brokers' own default")
     max_message_bytes: Bytes = Field(16 << 20, description="the largest record a topic takes")

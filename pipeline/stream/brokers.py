@@ -179,8 +179,8 @@ class Session(Protocol):
         """
         ...
 
-    async def commit(self, records: Sequence[Outgoing], committed: Committed) -> None:
-        """Publish the records and commit the offset.
+    async def commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
+        """Publish the records and commit the offset; without one, publish all of them or none.
 
         Raises:
             Aborted: To be tried again.

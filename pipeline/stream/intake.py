@@ -47,7 +47,7 @@ class Intake:
     Args:
         stage: Of which stream.
         gate: Closes it from outside.
-        dead_letters: Closes it for good: only a person can tell what is wrong.
+        dead_letters: Closes it until a new process begins: only a person can tell what is wrong.
         observer: Told when it closes or opens.
     """
 
@@ -63,6 +63,7 @@ class Intake:
         self._dead_letters = dead_letters
         self._observer = observer
         self._closed_because: str | None = None
+        self._closed_for_good: str | None = None
 
     @property
     def closed_because(self) -> str | None:
@@ -71,12 +72,14 @@ class Intake:
 
     def update(self) -> bool:
         """Ask again; returns whether it is open."""
-        because = self._gate.closed_because()
-        if because is None and self._dead_letters.exceeded:
-            because = (
+        if self._closed_for_good is None and self._dead_letters.exceeded:
+            # What is still under way may bring the ratio down again, and mends nothing.
+            self._closed_for_good = (
                 f"{self._dead_letters.dead} of the last {self._dead_letters.window} events became "
-                "dead letters: look at them, mend the cause, then start again"
+                "dead letters: look at them (`pipeline dead-letters list`), mend the cause, then "
+                "start this process anew"
             )
+        because = self._closed_for_good or self._gate.closed_because()
         if because != self._closed_because:
             self._closed_because = because
             self._observer.intake(self._stage, closed_because=because)

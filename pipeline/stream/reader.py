@@ -1,27 +1,43 @@
 """Reads topics from outside any consumer group: for `tail`, dead letters and audits."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, Protocol
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
+from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.structs import ConsumerRecord
 
 from pipeline.settings import KafkaSettings
+from pipeline.stream.brokers import TopicPartition
 from pipeline.stream.connection import admin_client, consumer_client
 from pipeline.stream.connection_errors import RequestFailed
 from pipeline.stream.records import Received
 from pipeline.stream.topics import Topics
 
-Start = Literal["beginning", "end"] | datetime
-"""Where reading begins: `end` means what comes from now on, a time the first record at or after."""
+Start = Literal["beginning", "end"] | datetime | Mapping[TopicPartition, int]
+"""Where reading begins: `end` means what comes from now on, a time the first record at or after;
+offsets name the only partitions that are read."""
 
 _POLL_MS = 500
 _IDLE_POLL_MS = 20
 """Where an idle fetch is answered at once: the client asks again without rest while it polls."""
 _MAX_RECORDS = 500
+
+
+class Reading(Protocol):
+    """Reads the committed records of topics that are there now, those of a partition in order.
+
+    `reading` with its first argument given is the real one.
+    """
+
+    def __call__(
+        self, topics: Sequence[str], *, start: Start = "beginning"
+    ) -> AbstractAsyncContextManager[AsyncIterator[Received]]:
+        """Read from `start` to the end."""
+        ...
 
 
 @asynccontextmanager
@@ -46,6 +62,8 @@ async def reading(
         RequestFailed: The brokers bring nothing within `request_timeout`.
     """
     partitions = await _partitions(kafka, topics)
+    if isinstance(start, Mapping):
+        partitions = [partition for partition in partitions if partition in start]
     async with consumer_client(
         kafka,
         group_id=None,
@@ -64,24 +82,29 @@ async def reading(
             yield records
 
 
-async def _partitions(kafka: KafkaSettings, topics: Sequence[str]) -> list[TopicPartition]:
+async def _partitions(kafka: KafkaSettings, topics: Sequence[str]) -> list[KafkaPartition]:
     async with admin_client(kafka) as admin:
         described = await Topics(admin).require(topics)
     return [
-        TopicPartition(state.name, number)
+        KafkaPartition(state.name, number)
         for state in described.values()
         for number in range(state.partitions)
     ]
 
 
 async def _starts(
-    consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int], start: Start
-) -> dict[TopicPartition, int]:
+    consumer: AIOKafkaConsumer, ends: dict[KafkaPartition, int], start: Start
+) -> dict[KafkaPartition, int]:
     if start == "end":
         return ends
+    if isinstance(start, Mapping):
+        begins = await consumer.beginning_offsets(list(ends))
+        return {
+            partition: min(end, max(begins[partition], start[partition]))
+            for partition, end in ends.items()
+        }
     if start == "beginning":
-        begins: dict[TopicPartition, int] = await consumer.beginning_offsets(list(ends))
-        return begins
+        return dict(await consumer.beginning_offsets(list(ends)))
     found = await consumer.offsets_for_times(
         dict.fromkeys(ends, round(start.timestamp() * 1000)),
     )
@@ -105,11 +128,11 @@ async def _all(consumer: AIOKafkaConsumer, kafka: KafkaSettings) -> AsyncGenerat
 
 
 async def _until(
-    consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int], kafka: KafkaSettings
+    consumer: AIOKafkaConsumer, ends: dict[KafkaPartition, int], kafka: KafkaSettings
 ) -> AsyncGenerator[Received, None]:
     now = asyncio.get_running_loop().time
     give_up = now() + kafka.request_timeout
-    positions: dict[TopicPartition, int] = {}
+    positions: dict[KafkaPartition, int] = {}
     while open_ := [tp for tp, end in ends.items() if await consumer.position(tp) < end]:
         if done := [tp for tp in consumer.assignment() - consumer.paused() if tp not in open_]:
             consumer.pause(*done)

@@ -22,6 +22,8 @@ _BROKER_DEFAULT = -1
 _CREATED_WITHIN = 30.0
 _POLL = 0.02
 _MAX_MESSAGE_BYTES = "max.message.bytes"
+_CLEANUP = "cleanup.policy"
+_COMPACT = "compact"
 
 
 class TopicsFailed(PipelineError):
@@ -44,6 +46,8 @@ class TopicNames:
         self.escalations = self._name(settings.escalations)
         self.review = self._name(settings.review)
         self.dead_letters = self._name(settings.dead_letters)
+        self.replayed = self._name(settings.replayed)
+        self.resolved = self._name(settings.resolved)
 
     def raw(self, stage: str) -> str:
         """Where publishers put the events of a stage."""
@@ -57,9 +61,14 @@ class TopicNames:
         """What a stage consumes: its raw events, or what was escalated."""
         return self.escalations if stage == ESCALATIONS else self.raw(stage)
 
+    @property
+    def compacted(self) -> tuple[str, ...]:
+        """Topics whose records hold until one with the same key follows, however old they are."""
+        return (self.replayed, self.resolved)
+
     def of(self, stages: Iterable[str]) -> tuple[str, ...]:
         """Every topic that these stages read or write, each once."""
-        names = [self.escalations, self.review, self.dead_letters]
+        names = [self.escalations, self.review, self.resolved, self.dead_letters, self.replayed]
         for stage in stages:
             if stage != ESCALATIONS:
                 names += [self.raw(stage), self.enriched(stage)]
@@ -82,12 +91,14 @@ class TopicState:
     Args:
         replication_factor: Of its first partition.
         max_message_bytes: The largest batch of records that it takes; None if we may not see it.
+        cleanup: What becomes of its old records, as Kafka calls it; None if we may not see it.
     """
 
     name: str
     partitions: int
     replication_factor: int
     max_message_bytes: int | None = None
+    cleanup: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +136,19 @@ def differences(state: TopicState, settings: TopicSettings) -> tuple[str, ...]:
             f"topics.max_message_bytes is {settings.max_message_bytes}: raise the topic's "
             f"{_MAX_MESSAGE_BYTES}, or lower the setting."
         )
+    if state.name in TopicNames(settings).compacted and (forgets := why_forgetful(state)):
+        found.append(forgets)
     return tuple(found)
+
+
+def why_forgetful(state: TopicState) -> str | None:
+    """Why a topic would lose what has to hold for ever; None where it would not. Pure."""
+    if state.cleanup in {None, _COMPACT}:
+        return None
+    return (
+        f"{state.name} has {_CLEANUP} {state.cleanup} and would forget what was handled: set "
+        f"its {_CLEANUP} to {_COMPACT}."
+    )
 
 
 class Topics:
@@ -147,6 +170,7 @@ class Topics:
         settings = settings or TopicSettings()
         self._admin = admin
         self._settings = settings
+        self._compacted = TopicNames(settings).compacted
         self._configs = {_MAX_MESSAGE_BYTES: str(settings.max_message_bytes), **(configs or {})}
 
     async def names(self) -> tuple[str, ...]:
@@ -160,13 +184,14 @@ class Topics:
         """
         metadata = await self._metadata()
         present = [name for name in names if name in metadata]
-        limits = await self._limits(present)
+        told = await self._told(present)
         return {
             name: TopicState(
                 name=name,
                 partitions=len(metadata[name]),
                 replication_factor=len(metadata[name][0]["replicas"]),
-                max_message_bytes=limits.get(name),
+                max_message_bytes=_number(told.get(name, {}).get(_MAX_MESSAGE_BYTES)),
+                cleanup=told.get(name, {}).get(_CLEANUP),
             )
             for name in present
         }
@@ -223,7 +248,8 @@ class Topics:
         factor = self._settings.replication_factor
         # aiokafka wants assignments, if only empty ones, beside the broker's default factor.
         assignments: dict[int, list[int]] | None = {} if factor == _BROKER_DEFAULT else None
-        return NewTopic(name, self._settings.partitions, factor, assignments, self._configs)
+        configs = self._configs | ({_CLEANUP: _COMPACT} if name in self._compacted else {})
+        return NewTopic(name, self._settings.partitions, factor, assignments, configs)
 
     async def _usable(self, names: Sequence[str]) -> None:
         try:
@@ -246,18 +272,26 @@ class Topics:
             if topic["partitions"] and not topic["topic"].startswith("__")
         }
 
-    async def _limits(self, names: Sequence[str]) -> dict[str, int]:
+    async def _told(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
+        """The configuration of topics, as far as we may see it."""
         if not names:
             return {}
-        wanted = {_MAX_MESSAGE_BYTES: None}
+        wanted = dict.fromkeys((_MAX_MESSAGE_BYTES, _CLEANUP))
         resources = [ConfigResource(ConfigResourceType.TOPIC, name, wanted) for name in names]
         [response] = await patiently(lambda: self._admin.describe_configs(resources))
         return {
-            name: int(value)
+            name: {
+                option: value
+                for option, value, *_ in entries
+                if option in wanted and value is not None
+            }
             for code, _, _, name, entries in response.resources
-            for option, value, *_ in entries
-            if for_code(code) is NoError and option == _MAX_MESSAGE_BYTES
+            if for_code(code) is NoError
         }
+
+
+def _number(text: str | None) -> int | None:
+    return None if text is None else int(text)
 
 
 def _have_leaders(metadata: Mapping[str, list[dict[str, Any]]], names: Iterable[str]) -> bool:

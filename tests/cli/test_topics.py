@@ -12,7 +12,15 @@ def test_missing_topics_are_made_once(run: Run, prefix: str) -> None:
     assert made[f"{prefix}tickets.raw"] is True
     assert set(made) == {
         f"{prefix}{name}"
-        for name in ("tickets.raw", "tickets.enriched", "escalations", "review", "dead-letters")
+        for name in (
+            "tickets.raw",
+            "tickets.enriched",
+            "escalations",
+            "review",
+            "review.resolved",
+            "dead-letters",
+            "dead-letters.replayed",
+        )
     }
     again = run("topics", "create", "tickets")
     assert again.code == 0

@@ -15,6 +15,7 @@ from pipeline.stream.topics import (
     TopicsFailed,
     TopicState,
     differences,
+    why_forgetful,
 )
 from tests.brokers import FreshName
 
@@ -35,7 +36,9 @@ def test_the_topics_of_stages_are_the_contract_s() -> None:
         "tickets.enriched",
         "escalations",
         "review",
+        "review.resolved",
         "dead-letters",
+        "dead-letters.replayed",
     }
 
 
@@ -105,7 +108,23 @@ async def test_creating_is_idempotent_and_sets_what_was_asked_for(
         topics = Topics(admin, WANTED, configs=any_broker.topic_configs)
         assert await topics.create([name]) == [TopicReport(name, was_created=True)]
         assert await topics.create([name]) == [TopicReport(name, was_created=False)]
-        assert await topics.describe([name]) == {name: TopicState(name, 3, 1, 2_000_000)}
+        assert await topics.describe([name]) == {name: TopicState(name, 3, 1, 2_000_000, "delete")}
+
+
+async def test_the_topics_of_marks_are_compacted_and_one_that_is_not_is_told(
+    any_broker: LocalBroker, fresh_name: FreshName
+) -> None:
+    settings = TopicSettings(prefix=fresh_name("marks") + ".", partitions=1, replication_factor=1)
+    names = TopicNames(settings)
+    async with admin_client(any_broker.settings) as admin:
+        topics = Topics(admin, settings, configs=any_broker.topic_configs)
+        await Topics(admin, TopicSettings(replication_factor=1)).create([names.resolved])
+        await topics.create([names.replayed])
+        described = await topics.describe([names.replayed, names.resolved])
+        [report] = await topics.create([names.resolved])
+    assert described[names.replayed].cleanup == "compact"
+    assert why_forgetful(described[names.replayed]) is None
+    assert why_forgetful(described[names.resolved]) in report.differences
 
 
 async def test_a_topic_that_exists_is_left_as_it_is(

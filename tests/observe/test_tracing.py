@@ -64,7 +64,7 @@ class Session:
 
     async def start(self) -> None: ...
 
-    async def commit(self, records: Sequence[Outgoing], committed: Committed) -> None:
+    async def commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
         if self._failure is not None:
             raise self._failure
         self.committed += records

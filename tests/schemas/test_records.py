@@ -14,6 +14,7 @@ from pipeline.events import (
     Enriched,
     Escalation,
     EscalationSummary,
+    Handled,
     Review,
     Source,
     Timing,
@@ -78,7 +79,7 @@ def test_every_schema_is_valid_2020_12_and_names_its_subject_and_version(subject
 
 def test_every_topic_has_one() -> None:
     of_stages = {f"{stage.name}.{kind}" for stage in STAGES for kind in ("raw", "enriched")}
-    assert set(SCHEMAS) == of_stages | {"escalations", "review", "dead-letters"}
+    assert set(SCHEMAS) == of_stages | {"escalations", "review", "dead-letters", "handled"}
 
 
 def test_enriched_records_are_what_their_schema_says() -> None:
@@ -146,6 +147,20 @@ def test_escalations_reviews_and_dead_letter_headers_are_what_their_schemas_say(
     assert accepts("review", as_read(review))
     assert accepts("dead-letters", on_the_wire)
     assert not accepts("dead-letters", {**on_the_wire, "dlq-offset": "twelve"})
+
+
+def test_marks_of_what_was_handled_are_what_their_schema_says() -> None:
+    mark = Handled(
+        topic="dead-letters",
+        partition=3,
+        offset=12,
+        timestamp=NOON,
+        to="tickets.raw",
+        at=NOON,
+        times=1,
+    )
+    assert accepts("handled", as_read(mark))
+    assert not accepts("handled", {**as_read(mark), "to": None})
 
 
 def test_raw_events_may_carry_more_than_the_stage_knows() -> None:

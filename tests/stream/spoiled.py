@@ -49,7 +49,7 @@ class _Wrapped:
     async def start(self) -> None:
         await self._session.start()
 
-    async def commit(self, records: Sequence[Outgoing], committed: Committed) -> None:
+    async def commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
         await self._session.commit(records, committed)
 
     async def close(self) -> None:
@@ -64,7 +64,7 @@ class Lazy(_Wrapped):
     async def start(self) -> None:
         pass
 
-    async def commit(self, records: Sequence[Outgoing], committed: Committed) -> None:
+    async def commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
         if not self._is_started:
             await self._session.start()
             self._is_started = True
@@ -74,14 +74,15 @@ class Lazy(_Wrapped):
 class Forgetful(_Wrapped):
     """Commits the offset without the ledger."""
 
-    async def commit(self, records: Sequence[Outgoing], committed: Committed) -> None:
-        await self._session.commit(records, Committed(committed.offset, ""))
+    async def commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
+        bare = None if committed is None else Committed(committed.offset, "")
+        await self._session.commit(records, bare)
 
 
 class Optimistic(_Wrapped):
     """Takes an aborted transaction for a committed one."""
 
-    async def commit(self, records: Sequence[Outgoing], committed: Committed) -> None:
+    async def commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
         try:
             await self._session.commit(records, committed)
         except Aborted:
@@ -91,7 +92,7 @@ class Optimistic(_Wrapped):
 class Stubborn(_Wrapped):
     """Sends a batch again without looking whether its lost commit had happened."""
 
-    async def commit(self, records: Sequence[Outgoing], committed: Committed) -> None:
+    async def commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
         try:
             await self._session.commit(records, committed)
         except Broken as error:
@@ -102,6 +103,6 @@ class Stubborn(_Wrapped):
 class Hasty(_Wrapped):
     """Commits the offset first and the results in a transaction of their own."""
 
-    async def commit(self, records: Sequence[Outgoing], committed: Committed) -> None:
+    async def commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
         await self._session.commit((), committed)
         await self._session.commit(records, committed)

@@ -137,6 +137,13 @@ async def test_an_offset_alone_can_be_committed(stage: Stage) -> None:
     assert await stage.committed() == Committed(7, "")
 
 
+async def test_records_alone_can_be_published(stage: Stage) -> None:
+    async with started(stage.session()) as session:
+        await session.commit([record(stage.output, b"a"), record(stage.output, b"b")], None)
+    assert await values_of(stage.settings, stage.output) == [b"a", b"b"]
+    assert await stage.committed() is None
+
+
 async def test_a_tombstone_without_a_key_can_be_published(stage: Stage) -> None:
     async with started(stage.session()) as session:
         await session.commit([Outgoing(stage.output, None, None, ())], Committed(1, ""))

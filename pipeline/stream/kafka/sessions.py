@@ -65,7 +65,7 @@ class TransactionalSession:
         """Fence whoever had the partition before."""
         await _start(self._producer)
 
-    async def commit(self, records: Sequence[Outgoing], committed: Committed) -> None:
+    async def commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
         """One transaction, from its first record to its end."""
         _check(committed)
         batch = _Batch(self._producer)
@@ -88,15 +88,16 @@ class TransactionalSession:
         await _close(self._producer)
 
     async def _transact(
-        self, batch: "_Batch", records: Sequence[Outgoing], committed: Committed
+        self, batch: "_Batch", records: Sequence[Outgoing], committed: Committed | None
     ) -> None:
-        offset = OffsetAndMetadata(committed.offset, committed.metadata)
         await self._producer.begin_transaction()
         try:
             await batch.send(records)
-            await self._producer.send_offsets_to_transaction(
-                {KafkaPartition(*self._partition): offset}, self._group
-            )
+            if committed is not None:
+                offset = OffsetAndMetadata(committed.offset, committed.metadata)
+                await self._producer.send_offsets_to_transaction(
+                    {KafkaPartition(*self._partition): offset}, self._group
+                )
             # A failed send does not fail the transaction: committing it would lose the record.
             await batch.settle()
         except (Aborted, Unpublishable):
@@ -135,7 +136,7 @@ class PlainSession:
         """Connect."""
         await _start(self._producer)
 
-    async def commit(self, records: Sequence[Outgoing], committed: Committed) -> None:
+    async def commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
         """Publish, wait for every answer, commit."""
         _check(committed)
         batch = _Batch(self._producer)
@@ -143,7 +144,8 @@ class PlainSession:
             async with asyncio.timeout(self._limit):
                 await batch.send(records)
                 await batch.settle()
-                await self._consumer.commit(self._partition, committed)
+                if committed is not None:
+                    await self._consumer.commit(self._partition, committed)
         except TimeoutError:
             raise Broken("The brokers did not take a commit in time.") from None
         except KafkaError as error:
@@ -229,9 +231,9 @@ def _unpublishable(errors: Mapping[int, BaseException], *, is_session_lost: bool
     )
 
 
-def _check(committed: Committed) -> None:
+def _check(committed: Committed | None) -> None:
     # The brokers' answer to it would kill the producer.
-    if len(committed.metadata) > MAX_CHARACTERS:
+    if committed is not None and len(committed.metadata) > MAX_CHARACTERS:
         raise ValueError(f"commit metadata of {len(committed.metadata)} characters")
 
 

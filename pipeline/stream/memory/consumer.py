@@ -153,7 +153,7 @@ class MemoryConsumer:
                 continue
             self._positions[partition] = position
             if entries:
-                polled[partition] = [_received(partition, entry) for entry in entries]
+                polled[partition] = [received(partition, entry) for entry in entries]
         return polled
 
     def _read(
@@ -221,7 +221,8 @@ class MemoryConsumer:
         return self._broker.group(self._group)
 
 
-def _received(partition: TopicPartition, entry: Entry) -> Received:
+def received(partition: TopicPartition, entry: Entry) -> Received:
+    """An entry with a record, as a consumer gets it."""
     assert entry.record is not None  # noqa: S101 - `PartitionLog.read` gives no markers
     written = datetime.fromtimestamp(entry.written_at, UTC)
     return Received(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from pipeline.stream.brokers import (
     Aborted,
@@ -51,15 +52,17 @@ class MemoryTransactions:
         """Fence whoever had the partition before."""
         self._epoch = await self._link.request("init", lambda: self._broker.init_producer(self._id))
 
-    async def commit(self, records: Sequence[Outgoing], committed: Committed) -> None:
+    async def commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
         """One transaction; each step can fail on its own."""
         broker, me = self._broker, (self._id, self._epoch)
         steps: list[tuple[str, Callable[[], None]]] = [
             ("begin", lambda: broker.begin(*me, timeout=self._timeout)),
             ("write", lambda: broker.write_in_transaction(*me, records)),
-            ("add_offset", lambda: broker.add_offset(*me, self._group, self._partition, committed)),
-            ("end", lambda: broker.end(*me, TransactionState.COMMITTED)),
         ]
+        if committed is not None:
+            offset = partial(broker.add_offset, *me, self._group, self._partition, committed)
+            steps.append(("add_offset", offset))
+        steps.append(("end", lambda: broker.end(*me, TransactionState.COMMITTED)))
         try:
             for name, effect in steps:
                 await self._link.request(name, effect)
@@ -109,11 +112,12 @@ class MemoryPlain:
     async def start(self) -> None:
         """Nothing to do."""
 
-    async def commit(self, records: Sequence[Outgoing], committed: Committed) -> None:
+    async def commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
         """Publish, then commit."""
         try:
             await self._link.request("write", lambda: self._broker.write(records))
-            await self._consumer.commit(self._partition, committed)
+            if committed is not None:
+                await self._consumer.commit(self._partition, committed)
         except Lost as error:
             raise Broken(str(error)) from error
         except Refused as error:

@@ -1,0 +1,96 @@
+"""A dead letter, read from its record: why it is here, and where it came from."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pipeline.stream.records import Headers, Outgoing, Received
+
+_OURS = "dlq-"
+REPLAYED_FROM = "replayed-from"
+"""The header of a replayed record: where its dead letter is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A record of `dead-letters`.
+
+    A record that the pipeline did not write has no reason; it is shown, and cannot be replayed.
+
+    Args:
+        record: As it is in the topic.
+        reason: A short code; empty where none is given. So are the other texts.
+        detail: A sentence for a person.
+        stage: Who could not handle it.
+        topic: Where it was read.
+        partition: Of that topic; None where it is not given. So is the offset.
+        died_at: When it was put aside.
+        attempts: Model calls that were made for it.
+        version: Of the pipeline that put it aside.
+    """
+
+    record: Received
+    reason: str
+    detail: str
+    stage: str
+    topic: str
+    partition: int | None
+    offset: int | None
+    died_at: datetime
+    attempts: int | None
+    version: str
+
+    @property
+    def own_headers(self) -> Headers:
+        """The headers that the record had before it was put aside."""
+        return tuple(header for header in self.record.headers if not header[0].startswith(_OURS))
+
+    @property
+    def replayed_from(self) -> str | None:
+        """The dead letter whose replay this is what came of; None where it is none."""
+        return _texts(self.record.headers).get(REPLAYED_FROM)
+
+    def replay(self) -> Outgoing:
+        """The record to put back on its topic: key, value and headers as they were.
+
+        One header says where it comes from, so that a reader can tell a repetition.
+        """
+        place = f"{self.record.topic}/{self.record.partition}/{self.record.offset}"
+        headers = (
+            *(header for header in self.own_headers if header[0] != REPLAYED_FROM),
+            (REPLAYED_FROM, place.encode()),
+        )
+        return Outgoing(self.topic, self.record.key, self.record.value, headers)
+
+
+def letter_of(record: Received) -> Letter:
+    """Read a record of `dead-letters`, whoever wrote it."""
+    texts = _texts(record.headers)
+    return Letter(
+        record=record,
+        reason=texts.get("dlq-reason", ""),
+        detail=texts.get("dlq-detail", ""),
+        stage=texts.get("dlq-stage", ""),
+        topic=texts.get("dlq-topic", ""),
+        partition=_number(texts.get("dlq-partition")),
+        offset=_number(texts.get("dlq-offset")),
+        died_at=_moment(texts.get("dlq-timestamp")) or record.timestamp,
+        attempts=_number(texts.get("dlq-attempts")),
+        version=texts.get("dlq-version", ""),
+    )
+
+
+def _texts(headers: Headers) -> dict[str, str]:
+    """The last header of each name: what a publisher called the same came before."""
+    return {name: content.decode(errors="replace") for name, content in headers if content}
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isascii() and text.isdecimal() else None
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

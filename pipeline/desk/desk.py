@@ -1,0 +1,239 @@
+"""Does something about records, each once: what is published and the mark go together.
+
+One transactional id belongs to all the marks of a topic. Whoever starts with it fences everybody
+who had it before and settles their open transaction; only then are the marks read. So what is not
+marked was not handled, whoever tried, and cannot be by anybody else any more.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+
+from pipeline.desk.marks import Mark, Marks
+from pipeline.desk.place import Place
+from pipeline.errors import PipelineError
+from pipeline.stream.brokers import (
+    Aborted,
+    Broken,
+    BrokerError,
+    Brokers,
+    Consumer,
+    Fenced,
+    Session,
+    TopicPartition,
+    Unpublishable,
+)
+from pipeline.stream.reader import Reading
+from pipeline.stream.records import Outgoing, Received
+
+_ATTEMPTS = 5
+_RETRY_FIRST = 0.2
+"""Seconds before the second attempt; each further one waits twice as long."""
+_TIDIED = 200
+"""Marks of records that are gone, removed with one commit."""
+
+
+class TakenOver(PipelineError):
+    """Somebody else began to handle records of the same topic; nothing was done twice."""
+
+
+class NotDone(PipelineError):
+    """The brokers do not take what was to be published; what they did take is marked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What to do about a record.
+
+    Args:
+        record: Which waits.
+        outgoing: What is published for it.
+        again: Do it although it was done.
+    """
+
+    record: Received
+    outgoing: Outgoing
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What came of actions.
+
+    Args:
+        done: Carried out now.
+        done_before: Left out, because they had been carried out.
+        refused: The brokers will never take these, with the reason.
+    """
+
+    done: tuple[Action, ...]
+    done_before: tuple[Action, ...] = ()
+    refused: tuple[tuple[Action, str], ...] = ()
+
+
+class Desk:
+    """Handles the records of one topic; entered with `async with`.
+
+    Args:
+        topic: Whose records.
+        marks: The topic of their marks.
+        group: Names the transactional id, together with `marks`.
+        brokers: Makes the sessions.
+        read: Reads the marks.
+        clock: The time, aware.
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        marks: str,
+        *,
+        group: str,
+        brokers: Brokers,
+        read: Reading,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._topic = topic
+        self._marks_topic = marks
+        self._group = group
+        self._brokers = brokers
+        self._read = read
+        self._clock = clock
+        self._resources = AsyncExitStack()
+        self._consumer: Consumer | None = None
+        self._session: Session | None = None
+        self._marks = Marks(topic, marks)
+        self._obsolete: list[Place] = []
+
+    async def __aenter__(self) -> Self:
+        """Fence everybody else, then learn what was handled.
+
+        Raises:
+            BrokerError: The brokers do not answer, or refuse.
+            MarkUnreadable: The topic of marks holds something else.
+        """
+        async with AsyncExitStack() as entered:
+            # It never joins: sessions of brokers without transactions are made with one.
+            self._consumer = self._brokers.consumer(self._group, [self._topic])
+            entered.push_async_callback(self._consumer.close)
+            entered.push_async_callback(self._close)
+            await self._open()
+            self._resources = entered.pop_all()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """Let go of the connections."""
+        await self._resources.aclose()
+
+    def mark(self, record: Received) -> Mark | None:
+        """What is known of an earlier time; None if the record was never handled."""
+        return self._marks.of(record)
+
+    async def carry_out(self, actions: Sequence[Action]) -> Done:
+        """Publish what is not marked yet, and the marks, in one transaction.
+
+        Raises:
+            TakenOver: Somebody else has begun meanwhile. Nothing of these was done.
+            NotDone: The brokers do not take them for long. All of them were done, or none.
+            BrokerError: They refuse.
+        """
+        before = [self._times(action.record) for action in actions]
+        todo = [
+            (action, times)
+            for action, times in zip(actions, before, strict=True)
+            if action.again or not times
+        ]
+        refused: list[tuple[Action, str]] = []
+        problem: BrokerError | None = None
+        for attempt in range(_ATTEMPTS):
+            # After an answer was lost, the marks alone tell whether these were done.
+            open_ = [action for action, times in todo if self._times(action.record) == times]
+            if not open_:
+                break
+            try:
+                await self._commit(open_)
+            except Fenced as error:
+                raise TakenOver(
+                    f"Somebody else is at {self._topic} now: these were left to them. Nothing "
+                    "was done twice; run this again to see what is left."
+                ) from error
+            except Unpublishable as error:
+                at_fault = [open_[index] for index in error.indices if index < len(open_)]
+                refused += [(action, error.detail) for action in at_fault]
+                todo = [each for each in todo if each[0] not in at_fault]
+                if error.is_session_lost:
+                    await self._open()
+            except (Aborted, Broken) as error:
+                problem = error
+                await asyncio.sleep(_RETRY_FIRST * 2**attempt)
+                if isinstance(error, Broken):
+                    await self._open()
+        else:
+            raise NotDone(
+                f"The brokers did not take it in {_ATTEMPTS} attempts ({problem}): look at them, "
+                "then run this again; what was done is marked and is not done twice."
+            )
+        done = tuple(action for action, _ in todo)
+        left = tuple(
+            action
+            for action, times in zip(actions, before, strict=True)
+            if times and not action.again
+        )
+        return Done(done, left, tuple(refused))
+
+    async def _commit(self, actions: Sequence[Action]) -> None:
+        if self._session is None:
+            raise RuntimeError("a desk is entered before it is used")
+        marks = [
+            self._marks.next(action.record, to=action.outgoing.topic, at=self._clock())
+            for action in actions
+        ]
+        tidied, self._obsolete = self._obsolete[:_TIDIED], self._obsolete[_TIDIED:]
+        await self._session.commit(
+            [
+                *(action.outgoing for action in actions),
+                *(self._marks.outgoing(mark) for mark in marks),
+                *(self._marks.tombstone(place) for place in tidied),
+            ],
+            None,
+        )
+        self._marks.written(marks)
+        self._marks.removed(tidied)
+
+    async def _open(self) -> None:
+        await self._close()
+        if self._consumer is None:
+            raise RuntimeError("a desk is entered before it is used")
+        # The partition only names the transactional id.
+        owner = TopicPartition(self._marks_topic, 0)
+        self._session = self._brokers.session(self._group, owner, self._consumer)
+        await self._session.start()
+        self._marks = Marks(self._topic, self._marks_topic)
+        async with self._read([self._marks_topic]) as records:
+            async for record in records:
+                self._marks.read(record)
+        self._obsolete = self._marks.obsolete(await self._begins())
+
+    async def _begins(self) -> dict[int, int]:
+        """Where the log of each partition with marks begins now."""
+        reader = self._brokers.reader(self._group)
+        await reader.start()
+        try:
+            return {
+                number: (await reader.bounds(TopicPartition(self._topic, number))).begin
+                for number in self._marks.partitions()
+            }
+        finally:
+            await reader.close()
+
+    async def _close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _times(self, record: Received) -> int:
+        mark = self._marks.of(record)
+        return 0 if mark is None else mark.times

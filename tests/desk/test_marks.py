@@ -1,0 +1,87 @@
+"""Marks of what was handled."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.desk.marks import Marks, MarkUnreadable
+from pipeline.desk.place import Place
+from pipeline.stream.records import Outgoing, Received
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def record(partition: int = 0, offset: int = 0, *, topic: str = "dead-letters") -> Received:
+    return Received(topic, partition, offset, b"k", b"v", (), NOON, NOON)
+
+
+def as_read(outgoing: Outgoing) -> Received:
+    return replace(record(topic=outgoing.topic), key=outgoing.key, value=outgoing.value)
+
+
+def marks() -> Marks:
+    return Marks("dead-letters", "dead-letters.replayed")
+
+
+def test_what_was_written_is_known_to_the_next_reader() -> None:
+    writer, reader = marks(), marks()
+    handled = writer.next(record(3, 7), to="tickets.raw", at=NOON)
+    reader.read(as_read(writer.outgoing(handled)))
+    mark = reader.of(record(3, 7))
+    assert mark is not None
+    assert (mark.at, mark.times) == (NOON, 1)
+    assert reader.of(record(7, 3)) is None
+
+
+def test_each_time_is_counted() -> None:
+    mine = marks()
+    for times in (1, 2, 3):
+        handled = mine.next(record(), to="t", at=NOON)
+        mine.written([handled])
+        assert handled.times == times
+
+
+@given(st.integers(0, 2**41), st.integers(1, 10**6))
+def test_a_record_in_the_place_of_another_is_not_taken_for_it(at: int, later: int) -> None:
+    first = replace(record(), timestamp=datetime.fromtimestamp(at / 1000, UTC))
+    second = replace(first, timestamp=first.timestamp + timedelta(milliseconds=later))
+    mine = marks()
+    mine.read(as_read(mine.outgoing(mine.next(first, to="t", at=NOON))))
+    assert mine.of(first) is not None
+    assert mine.of(second) is None
+
+
+def test_marks_of_another_topic_do_not_count() -> None:
+    other = Marks("acme.dead-letters", "dead-letters.replayed")
+    mine = marks()
+    handled = other.next(record(topic="acme.dead-letters"), to="t", at=NOON)
+    mine.read(as_read(other.outgoing(handled)))
+    assert len(mine) == 0
+
+
+def test_marks_of_what_has_left_its_topic_are_obsolete_and_go() -> None:
+    mine, reader = marks(), marks()
+    for offset in range(4):
+        mine.written([mine.next(record(1, offset), to="t", at=NOON)])
+    assert mine.partitions() == {1}
+    assert mine.obsolete({1: 2}) == [Place(1, 0), Place(1, 1)]
+    reader.read(as_read(mine.outgoing(mine.next(record(1, 0), to="t", at=NOON))))
+    reader.read(as_read(mine.tombstone(Place(1, 0))))
+    assert len(reader) == 0
+
+
+@pytest.mark.parametrize("value", [b"", b"{}", b'{"schema": "handled/2"}', b"\xff"])
+def test_what_is_no_mark_is_refused_and_not_passed_over(value: bytes) -> None:
+    with pytest.raises(MarkUnreadable, match=r"3:9 of dead-letters.replayed"):
+        marks().read(replace(record(3, 9), value=value))
+
+
+@pytest.mark.parametrize("key", [None, b"", b"dead-letters", b"a/b/c", b"\xff/1/2"])
+def test_a_strange_tombstone_removes_nothing(key: bytes | None) -> None:
+    mine = marks()
+    mine.written([mine.next(record(), to="t", at=NOON)])
+    mine.read(replace(record(), key=key, value=None))
+    assert len(mine) == 1
