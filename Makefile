@@ -38,7 +38,7 @@ schemas: $(READY)  ## write schemas/ anew
 
 lock: $(READY)  ## resolve the dependencies anew
 	@$(BIN)/pip install --quiet uv
-	@$(BIN)/uv pip compile pyproject.toml --extra local --extra otel --group dev --universal --generate-hashes \
+	@$(BIN)/uv pip compile pyproject.toml --extra local --extra otel --extra s3 --group dev --universal --generate-hashes \
 		--python-version 3.11 --no-emit-index-url --no-header --no-annotate --upgrade \
 		--output-file requirements.lock
 	@for room in tools sbom; do \

@@ -92,6 +92,20 @@ class TicketSettings(StageSettings):
         return self.intents
 
 
+class S3Settings(Section):
+    """Which object store `s3://` claim-checks are redeemed at; credentials are boto3's own."""
+
+    endpoint_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^/]+/?$",
+        description="of a store that speaks the S3 protocol; AWS's own if unset",
+    )
+    region: str | None = Field(None, description="the environment's AWS_DEFAULT_REGION if unset")
+    allow_private: bool = Field(
+        False, description="whether the store may be in a private network or on this host"
+    )
+
+
 class FileSettings(StageSettings):
     """What stages that take files have: limits that hold before anything is decoded."""
 
@@ -105,8 +119,10 @@ class FileSettings(StageSettings):
     max_pdf_pages: Count = Field(100, description="longer PDF files are dead letters")
     uri_allow: list[str] = Field(
         default_factory=list,
-        description="prefixes a claim-check `uri` may start with, e.g. 'file:///data/in/'",
+        description="prefixes a claim-check `uri` may start with, e.g. 'file:///data/in/' or "
+        "'s3://bucket/in/' (the extra s3)",
     )
+    s3: S3Settings = Field(default_factory=S3Settings)
 
 
 InvoiceField = Literal[

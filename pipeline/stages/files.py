@@ -20,7 +20,7 @@ from pipeline.errors import Invalid
 from pipeline.events import DeadLetterReason
 from pipeline.questions import Image, Pdf
 from pipeline.settings import FileSettings
-from pipeline.stages.claims import ClaimStore, FileClaims
+from pipeline.stages.claims import ClaimStore, claims_of
 from pipeline.stages.media import bare_type, checked_type, sniff
 from pipeline.stages.pdfs import prepare_pdf
 from pipeline.stages.pictures import PictureLimits, prepare_image
@@ -84,12 +84,12 @@ class Files:
 
     Args:
         settings: The stage's limits.
-        claims: Where a `uri` is redeemed; files below `settings.uri_allow` if not given.
+        claims: Where a `uri` is redeemed; what `settings.uri_allow` allows if not given.
     """
 
     def __init__(self, settings: FileSettings, claims: ClaimStore | None = None) -> None:
         self._settings = settings
-        self._claims = claims or FileClaims(settings.uri_allow)
+        self._claims = claims or claims_of(settings)
         self._limits = PictureLimits(settings.max_image_pixels, settings.image_long_edge)
         self._turn = threading.BoundedSemaphore(settings.decode_at_once)
 

@@ -110,7 +110,7 @@ def test_a_disk_that_fails_is_no_fault_of_the_event(
     def failing(*_: object) -> int:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr("pipeline.stages.claims.os.open", failing)
+    monkeypatch.setattr("pipeline.stages.claims.files.os.open", failing)
     with pytest.raises(Unavailable):
         claims(place).fetch(f"{place.as_uri()}/a b.png", max_bytes=100)
 

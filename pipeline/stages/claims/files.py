@@ -1,40 +1,20 @@
-"""Claim-checks: the payload that is too big for Kafka, fetched from where a `uri` points.
-
-Nothing is fetched unless a setting allows its place. `file://` is what there is; another scheme
-is another `ClaimStore`.
-"""
+"""Files of this machine, or of what is mounted on it."""
 
 import errno
 import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from pipeline.errors import Invalid, Unavailable, WrongUse
-from pipeline.events import DeadLetterReason
-
-_FIELD = "uri"
+from pipeline.errors import Unavailable, WrongUse
+from pipeline.stages.claims.faults import forbidden, leads_out, not_a_file, too_large
 
 _FAULTS_OF_THE_NAME = frozenset({
     errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL,
     errno.EACCES, errno.EPERM, errno.ENXIO,
 })  # fmt: skip
 """What is wrong with one file and will still be wrong with it later; all else may pass."""
-
-
-class ClaimStore(Protocol):
-    """Where claim-checks are redeemed."""
-
-    def fetch(self, uri: str, *, max_bytes: int) -> bytes:
-        """Read what a `uri` points to; may block.
-
-        Raises:
-            Invalid: The place is not allowed, or there is no such file, or it is too large.
-            Unavailable: The store cannot be reached at present.
-        """
-        ...
 
 
 class FileClaims:
@@ -56,10 +36,7 @@ class FileClaims:
         for root in self._roots:
             if path is not None and path.is_relative_to(root):
                 return _read_below(root, path, max_bytes)
-        raise Invalid(
-            DeadLetterReason.FORBIDDEN_URI,
-            f"{_FIELD}: this place is not among those that `uri_allow` allows.",
-        )
+        raise forbidden()
 
 
 def _allowed_root(prefix: str) -> Path:
@@ -94,15 +71,13 @@ def _read_below(root: Path, path: Path, max_bytes: int) -> bytes:
     try:
         real = path.resolve(strict=True)
         if not real.is_relative_to(real_root):
-            raise Invalid(
-                DeadLetterReason.FORBIDDEN_URI, f"{_FIELD}: it leads out of its directory."
-            )
+            raise leads_out()
         return _read_regular(real, max_bytes)
     except RuntimeError:  # a loop of links, by the documentation of Path.resolve
-        raise _not_a_file() from None
+        raise not_a_file() from None
     except OSError as error:
         if error.errno in _FAULTS_OF_THE_NAME:
-            raise _not_a_file() from None
+            raise not_a_file() from None
         raise Unavailable(f"A claimed file cannot be read: {error.strerror}.") from None
 
 
@@ -111,14 +86,8 @@ def _read_regular(path: Path, max_bytes: int) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise _not_a_file()
+            raise not_a_file()
         data = file.read(max_bytes + 1)
     if len(data) > max_bytes:
-        raise Invalid(
-            DeadLetterReason.TOO_LARGE, f"{_FIELD}: the file has more than {max_bytes:,} bytes."
-        )
+        raise too_large(max_bytes)
     return data
-
-
-def _not_a_file() -> Invalid:
-    return Invalid(DeadLetterReason.INVALID_EVENT, f"{_FIELD}: there is no file that may be read.")

@@ -1,0 +1,163 @@
+"""Claim-checks in an object store, against a server that answers as one does."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from pipeline.errors import Invalid, Unavailable, WrongUse
+from pipeline.events import DeadLetterReason
+from pipeline.settings import FileSettings, S3Settings
+from pipeline.stages.claims import S3Claims, claims_of
+
+ERROR = "<Error><Code>{code}</Code><Message>no</Message></Error>"
+
+
+class Store(BaseHTTPRequestHandler):
+    """Gives objects by path, and says what was asked of it."""
+
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        match self.path:
+            case "/inbox/in/a%20b.png":
+                self._answer(200, b"content")
+            case "/inbox/in/moved":
+                self._answer(301, b"", location=f"http://{self.headers['Host']}/inbox/elsewhere")
+            case "/inbox/in/busy":
+                self._answer(503, ERROR.format(code="SlowDown").encode())
+            case "/inbox/in/closed":
+                self._answer(403, ERROR.format(code="AccessDenied").encode())
+            case _:
+                self._answer(404, ERROR.format(code="NoSuchKey").encode())
+
+    def _answer(self, code: int, body: bytes, *, location: str | None = None) -> None:
+        self.send_response(code)
+        if location is not None:
+            self.send_header("Location", location)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        pass
+
+
+@pytest.fixture
+def asked() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def endpoint(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    handler = type("AskedStore", (Store,), {"asked": asked})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def claims(endpoint: str, *allowed: str, allow_private: bool = True) -> S3Claims:
+    settings = S3Settings(endpoint_url=endpoint, region="eu-test-1", allow_private=allow_private)
+    return S3Claims(allowed or ("s3://inbox/in/",), settings)
+
+
+def test_an_object_below_an_allowed_place_is_read(endpoint: str, asked: list[str]) -> None:
+    assert claims(endpoint).fetch("s3://inbox/in/a b.png", max_bytes=7) == b"content"
+    assert asked == ["/inbox/in/a%20b.png"]
+
+
+def test_an_object_that_is_too_large_is_not_read_whole(endpoint: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        claims(endpoint).fetch("s3://inbox/in/a b.png", max_bytes=6)
+    assert caught.value.reason is DeadLetterReason.TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://inbox/other/a",
+        "s3://inbox/in/",
+        "s3://inbox/in/../other/a",
+        "s3://inbox/in/./a",
+        "s3://inbox-too/in/a",
+        "s3://inbox",
+        "s3://inbox@169.254.169.254/in/a",
+        "s3://inbox:80/in/a",
+        "s3://INBOX/in/a",
+        "s3:///in/a",
+        "s3://inbox/in/\0a",
+        "http://127.0.0.1/inbox/in/a",
+        "",
+    ],
+)
+def test_every_other_place_is_forbidden_and_nobody_is_asked(
+    endpoint: str, asked: list[str], uri: str
+) -> None:
+    with pytest.raises(Invalid) as caught:
+        claims(endpoint).fetch(uri, max_bytes=100)
+    assert caught.value.reason is DeadLetterReason.FORBIDDEN_URI
+    assert asked == []
+
+
+def test_what_is_not_there_is_the_events_fault(endpoint: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        claims(endpoint).fetch("s3://inbox/in/nothing", max_bytes=100)
+    assert caught.value.reason is DeadLetterReason.INVALID_EVENT
+
+
+@pytest.mark.parametrize("name", ["busy", "closed"])
+def test_a_store_that_refuses_is_no_fault_of_the_event(
+    endpoint: str, asked: list[str], name: str
+) -> None:
+    with pytest.raises(Unavailable):
+        claims(endpoint).fetch(f"s3://inbox/in/{name}", max_bytes=100)
+    assert asked == [f"/inbox/in/{name}"]
+
+
+def test_a_redirect_is_not_followed(endpoint: str, asked: list[str]) -> None:
+    with pytest.raises(Unavailable):
+        claims(endpoint).fetch("s3://inbox/in/moved", max_bytes=100)
+    assert "/inbox/elsewhere" not in asked
+
+
+def test_a_store_that_is_away_is_no_fault_of_the_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    with pytest.raises(Unavailable):
+        claims("http://127.0.0.1:1").fetch("s3://inbox/in/a", max_bytes=100)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://127.0.0.1:9000", "http://169.254.169.254", "http://10.0.0.7", "http://[::1]"],
+)
+def test_a_store_in_a_private_network_must_be_allowed(address: str) -> None:
+    with pytest.raises(WrongUse, match="allow_private"):
+        claims(address, allow_private=False)
+
+
+@pytest.mark.parametrize("prefix", ["s3://inbox/in", "s3://", "s3://in box/", "s3://inbox/../"])
+def test_an_allowed_place_that_is_none_is_wrong_use(prefix: str) -> None:
+    with pytest.raises(WrongUse, match="uri_allow"):
+        S3Claims([prefix], S3Settings())
+
+
+def test_each_scheme_has_its_store_and_others_are_forbidden() -> None:
+    redeemed = claims_of(FileSettings(uri_allow=["file:///data/in/"]))
+    for uri in ("s3://inbox/in/a", "https://example.com/a", "ftp:", ""):
+        with pytest.raises(Invalid) as caught:
+            redeemed.fetch(uri, max_bytes=100)
+        assert caught.value.reason is DeadLetterReason.FORBIDDEN_URI
+
+
+def test_a_scheme_without_a_store_cannot_be_allowed() -> None:
+    with pytest.raises(WrongUse, match=r"https://example\.com/"):
+        claims_of(FileSettings(uri_allow=["https://example.com/"]))
