@@ -107,11 +107,11 @@ class Policy:
             signals: What speaks against it.
             label: That it chose, where the stage has labels.
         """
-        return doubts_of(signals, self._of(stage, tier).thresholds_of(label))
+        return doubts_of(signals, self.of(stage, tier).thresholds_of(label))
 
     def audit(self, stage: str, tier: Tier, key: bytes) -> tuple[Doubt, ...]:
         """The doubt of what is to be looked at by the next tier whatever this one said."""
-        return audit_doubts(stage, key, self._of(stage, tier).audit_share)
+        return audit_doubts(stage, key, self.of(stage, tier).audit_share)
 
     def wants_second_opinion(
         self, stage: str, tier: Tier, *, confidence: float, doubts: Iterable[Doubt]
@@ -124,10 +124,11 @@ class Policy:
             confidence: As the answer states it.
             doubts: Of the answer.
         """
-        settings = self._of(stage, tier).second_opinion
+        settings = self.of(stage, tier).second_opinion
         return settings is not None and is_wanted(settings, confidence=confidence, doubts=doubts)
 
-    def _of(self, stage: str, tier: Tier) -> StagePolicy:
+    def of(self, stage: str, tier: Tier) -> StagePolicy:
+        """What is set for a stage and tier, or else the defaults."""
         return self._stages.get((stage, tier), _DEFAULTS[tier])
 
 

@@ -74,15 +74,33 @@ class Judge:
         Raises:
             Invalid: The API takes no such request, or the stage failed over the answer.
         """
-        heard = await hear(self._asker, self.tier, stage, event, inquiry)
-        doubts = self._doubts(stage, heard)
-        if heard.answer is not None and self._policy.wants_second_opinion(
-            stage.name, self.tier, confidence=heard.answer.confidence, doubts=doubts
-        ):
-            heard = await self._heard_again(stage, event, heard, heard.answer)
-            doubts = self._doubts(stage, heard)
-        doubts = (*doubts, *self._policy.audit(stage.name, self.tier, key))
+        heard = await self.hear(stage, event, inquiry)
+        audited = self._policy.audit(stage.name, self.tier, key)
+        doubts = (*self._doubts(stage, heard), *audited)
         return Judgement(heard.answer, doubts, heard.usage, heard.model, heard.seconds)
+
+    async def hear(
+        self, stage: Stage[RawT, AnswerT], event: RawT, inquiry: Inquiry[AnswerT]
+    ) -> Hearing[AnswerT]:
+        """Ask, once more where the policy wants a second opinion, and judge nothing.
+
+        Args:
+            stage: Checks the answer.
+            event: What it is about.
+            inquiry: What the stage asks about it.
+
+        Raises:
+            Invalid: The API takes no such request, or the stage failed over the answer.
+        """
+        heard = await hear(self._asker, self.tier, stage, event, inquiry)
+        if heard.answer is None or not self._policy.wants_second_opinion(
+            stage.name,
+            self.tier,
+            confidence=heard.answer.confidence,
+            doubts=self._doubts(stage, heard),
+        ):
+            return heard
+        return await self._heard_again(stage, event, heard, heard.answer)
 
     def _doubts(self, stage: Stage[RawT, AnswerT], heard: Hearing[AnswerT]) -> tuple[Doubt, ...]:
         label = None if heard.answer is None else label_of(stage, heard.answer)
