@@ -10,6 +10,7 @@ from pipeline.cli import dead_letters, topics
 from pipeline.cli.cost import cost
 from pipeline.cli.demo import demo
 from pipeline.cli.doctor import doctor
+from pipeline.cli.evaluate import evaluate
 from pipeline.cli.lag import lag
 from pipeline.cli.local import local
 from pipeline.cli.publish import publish
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Kafka events enriched by Claude: Haiku answers the routine, Sonnet the ambiguous.",
 )
-for command in (demo, run, local, publish, tail, lag, schemas, cost, doctor, version):
+for command in (demo, run, local, publish, tail, lag, schemas, cost, evaluate, doctor, version):
     app.command()(command)
 app.add_typer(topics.app, name="topics")
 app.add_typer(dead_letters.app, name="dead-letters")

@@ -24,8 +24,8 @@ BROKERS = ("noida", "kafka")
 API_KEY = "ANTHROPIC_API_KEY"
 BASE_URL = "ANTHROPIC_BASE_URL"
 _CALL_TIMEOUT = "PIPELINE_CLAUDE__CALL_TIMEOUT"
-_PATIENCE = "600"
-"""Seconds. The simulated API reads images with this machine's own processors; on a busy one that
+PATIENCE_SECONDS = 600
+"""The simulated API reads images with this machine's own processors; on a busy one that
 takes its time, which must not be taken for an outage."""
 SIMULATED_KEY = "simulated"
 """What the SDK is given where no key is set: it sends no request without one."""
@@ -76,10 +76,38 @@ async def local_environment(
         variables = kafka_variables(running.settings)
         if api is not None:
             await stack.enter_async_context(api)
-            variables |= {BASE_URL: api.base_url, _CALL_TIMEOUT: _PATIENCE}
+            variables |= {BASE_URL: api.base_url, _CALL_TIMEOUT: str(PATIENCE_SECONDS)}
             if not os.environ.get(API_KEY):
                 variables[API_KEY] = SIMULATED_KEY
         yield Environment(running.name, running.settings, variables)
+
+
+@asynccontextmanager
+async def simulated_api(faults: Sequence[str] = ()) -> AsyncIterator[str]:
+    """Start the simulated API alone, and point the SDK in this process at it until the end.
+
+    Args:
+        faults: What goes wrong in it.
+
+    Yields:
+        Its address.
+
+    Raises:
+        PipelineError: It could not be started.
+    """
+    async with SimulatedApiProcess(faults=faults) as api:
+        # A real key has no business there.
+        variables = {BASE_URL: api.base_url, API_KEY: SIMULATED_KEY}
+        before = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
+        try:
+            yield api.base_url
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
 
 
 async def serve(

@@ -1,0 +1,290 @@
+"""One evaluation, from a labelled file to everything that can be said about it."""
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline.app import opinions
+from pipeline.claude.database import Database
+from pipeline.claude.gateway import Gateway
+from pipeline.escalation.policy import Policy
+from pipeline.evaluate.asking import DeadLetter, Interview, Told
+from pipeline.evaluate.baseline import Baseline, baseline, read_earlier
+from pipeline.evaluate.cascade import Case
+from pipeline.evaluate.fingerprint import Fingerprint, fingerprint
+from pipeline.evaluate.labels import Columns, LabelledFile, read_labelled
+from pipeline.evaluate.measures import Measures, Policies, measure
+from pipeline.evaluate.origin import Origin, origin_of
+from pipeline.evaluate.recording import SCHEMA, Counts, Manner, NobodyToAsk, Recording
+from pipeline.evaluate.truths import Scoring
+from pipeline.evaluate.variants import variant
+from pipeline.evaluate.ways import Way
+from pipeline.events import Tier
+from pipeline.processing.reading import AnyStage
+from pipeline.publish import stage_named
+from pipeline.questions import Asker, Question
+from pipeline.settings import Settings, StageSettings
+from pipeline.stages.registry import build_stages
+
+TIERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be evaluated, and how.
+
+    Args:
+        stage: Its name.
+        file: Labelled events.
+        columns: Where things are in a line of it.
+        target: The share of accepted answers that shall be right.
+        candidates: Thresholds that may be tried for it.
+        compare: Other settings, each as `pipeline.evaluate.variants` takes them.
+        answers: The file in which answers are kept.
+        place: Who answers: `simulated`, or the address of the API.
+        recorded: Use recorded answers only, and ask nobody.
+        baseline: The JSON file of an earlier evaluation.
+    """
+
+    stage: str
+    file: Path
+    columns: Columns
+    target: float
+    candidates: int
+    compare: tuple[str, ...]
+    answers: Path
+    place: str
+    recorded: bool = False
+    baseline: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The same events under other settings.
+
+    Args:
+        changes: As they were given.
+        haiku: The first model alone.
+        sonnet: The second model alone.
+        cascade: Both.
+        differing: Events whose answer by the first model is right here and wrong there, or the
+            other way round.
+    """
+
+    changes: str
+    haiku: Way
+    sonnet: Way
+    cascade: Way
+    differing: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What came of it.
+
+    Args:
+        stage: Its name.
+        file: The labelled file's.
+        at: When.
+        lines: Labelled events in the file; each is measured or a dead letter.
+        dead_letters: Those that the stage, or the API, did not take.
+        origin: Who answered.
+        scoring: What was compared.
+        policies: In force.
+        measures: The figures.
+        comparisons: The same under other settings.
+        fingerprint: What the figures depend on.
+        baseline: An earlier evaluation beside this one; None where none was given.
+    """
+
+    stage: str
+    file: str
+    at: datetime
+    lines: int
+    dead_letters: tuple[DeadLetter, ...]
+    origin: Origin
+    scoring: Scoring
+    policies: Policies
+    measures: Measures
+    comparisons: tuple[Comparison, ...]
+    fingerprint: Fingerprint
+    baseline: Baseline | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What one set of settings came to."""
+
+    cases: tuple[Case, ...]
+    dead: tuple[DeadLetter, ...]
+    measures: Measures
+    fingerprint: Fingerprint
+    counts: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What can be known before anything is asked.
+
+    Args:
+        labelled: The file, read.
+        variants: The other settings to compare with.
+        earlier: An earlier evaluation; None where none was given.
+    """
+
+    labelled: LabelledFile
+    variants: tuple[Settings, ...]
+    earlier: Mapping[str, Any] | None
+
+    @property
+    def answers(self) -> int:
+        """How many answers it takes, of both tiers and under all settings."""
+        return TIERS * len(self.labelled.events) * (1 + len(self.variants))
+
+
+def prepare(settings: Settings, wanted: Wanted) -> Prepared:
+    """Read the file and the settings to compare.
+
+    Raises:
+        WrongUse: The file or a setting is not what it should be.
+    """
+    stage = stage_named(settings, wanted.stage)
+    labelled = read_labelled(wanted.file, stage, wanted.columns)
+    variants = tuple(variant(settings, wanted.stage, changes) for changes in wanted.compare)
+    earlier = None if wanted.baseline is None else read_earlier(wanted.baseline)
+    return Prepared(labelled, variants, earlier)
+
+
+async def evaluate(
+    settings: Settings,
+    wanted: Wanted,
+    prepared: Prepared,
+    *,
+    at: datetime,
+    on_answer: Told,
+) -> Evaluation:
+    """Ask what is not on record yet, and work out the rest.
+
+    Args:
+        settings: In force.
+        wanted: What to do.
+        prepared: Of the same settings.
+        at: The time, aware.
+        on_answer: Told of each answer, with a 1.
+
+    Raises:
+        WrongUse: The file of answers cannot be used.
+        NotRecorded: An answer is missing and nobody is to be asked.
+    """
+    labelled = prepared.labelled
+    async with Database(wanted.answers, SCHEMA, setting="--answers") as database:
+        base = await _run(settings, wanted, labelled, database, on_answer)
+        others = [
+            await _run(other, wanted, labelled, database, on_answer) for other in prepared.variants
+        ]
+    runs = [base, *others]
+    counts = Counts(sum(run.counts.asked for run in runs), sum(run.counts.recorded for run in runs))
+    models = [
+        heard.model for run in runs for case in run.cases for heard in (case.haiku, case.sonnet)
+    ]
+    return Evaluation(
+        stage=wanted.stage,
+        file=wanted.file.name,
+        at=at,
+        lines=len(labelled.events),
+        dead_letters=base.dead,
+        origin=origin_of(models, counts),
+        scoring=labelled.scoring,
+        policies=policies_of(settings, wanted.stage),
+        measures=base.measures,
+        comparisons=tuple(
+            _compared(changes, base, other)
+            for changes, other in zip(wanted.compare, others, strict=True)
+        ),
+        fingerprint=base.fingerprint,
+        baseline=None
+        if wanted.baseline is None or prepared.earlier is None
+        else baseline(wanted.baseline.name, prepared.earlier, base.fingerprint),
+    )
+
+
+def policies_of(settings: Settings, stage: str) -> Policies:
+    """What is set for a stage."""
+    policy = policy_of(settings)
+    return Policies(policy.of(stage, Tier.HAIKU), policy.of(stage, Tier.SONNET))
+
+
+def policy_of(settings: Settings) -> Policy:
+    """The policy of a running pipeline with these settings."""
+    verdicts = opinions(settings, build_stages(settings.stages))
+    pays = {name for name, verdict in verdicts.items() if verdict.pays}
+    return Policy.from_settings(settings.stages, second_opinions=pays)
+
+
+async def _run(
+    settings: Settings,
+    wanted: Wanted,
+    labelled: LabelledFile,
+    database: Database,
+    on_answer: Told,
+) -> _Run:
+    # Each answer is to be paid for once, and at its price: the recording is the only cache.
+    claude = settings.claude.model_copy(update={"answer_cache": "off"})
+    asking = settings.model_copy(update={"claude": claude})
+    stage: AnyStage = stage_named(settings, wanted.stage)
+    async with AsyncExitStack() as stack:
+        gateway: Gateway | None = None
+        inner: Asker = NobodyToAsk()
+        if not wanted.recorded:
+            inner = gateway = await stack.enter_async_context(Gateway(asking))
+        recording = Recording(database, inner, _manners(settings, wanted))
+        policy = policy_of(settings)
+        interview = Interview(stage, policy, labelled.scoring, recording, gateway)
+        cases, dead = await interview.cases(labelled.events, on_answer)
+    truth = [labelled.scoring.label, [[each.field, each.key] for each in labelled.scoring.truths]]
+    return _Run(
+        cases=tuple(cases),
+        dead=tuple(dead),
+        measures=measure(
+            cases,
+            policies_of(settings, wanted.stage),
+            fields=[each.field for each in labelled.scoring.truths],
+            target=wanted.target,
+            candidates=wanted.candidates,
+        ),
+        fingerprint=fingerprint(
+            settings,
+            wanted.stage,
+            [
+                question
+                for inquiry in interview.inquiries
+                for question in ((inquiry,) if isinstance(inquiry, Question) else inquiry.questions)
+            ],
+            truth,
+        ),
+        counts=recording.counts,
+    )
+
+
+def _manners(settings: Settings, wanted: Wanted) -> dict[Tier, Manner]:
+    claude, models = settings.claude, settings.models
+    own: StageSettings = dict(settings.stages).get(wanted.stage, StageSettings())
+    return {
+        Tier.HAIKU: Manner(wanted.place, models.haiku, claude.haiku_effort, own.events_per_request),
+        # What Haiku left open is asked of Sonnet by itself.
+        Tier.SONNET: Manner(wanted.place, models.sonnet, claude.sonnet_effort, 1),
+    }
+
+
+def _compared(changes: str, base: _Run, other: _Run) -> Comparison:
+    before: dict[str, bool] = {case.id: case.haiku.right for case in base.cases}
+    return Comparison(
+        changes,
+        other.measures.haiku,
+        other.measures.sonnet,
+        other.measures.cascade,
+        sum(case.haiku.right != before.get(case.id) for case in other.cases),
+    )

@@ -1,0 +1,220 @@
+"""Answers that were paid for, kept in a file with what they cost: a second run asks nothing.
+
+It stands where a model would be asked, so whatever asks (in steps, for a second opinion) finds
+its answers here without knowing. The key is who was asked, how, and what, to the byte.
+"""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from pipeline.claude.database import Database
+from pipeline.errors import AnswerError, CutOff, Malformed, PipelineError, Refused
+from pipeline.evaluate.fingerprint import digest_of
+from pipeline.events import Tier, Usage
+from pipeline.questions import AnswerT, Asker, Question, Reply
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS answers (
+    question TEXT PRIMARY KEY,
+    model TEXT NOT NULL,
+    answer BLOB NOT NULL,
+    failure TEXT NOT NULL,
+    usage BLOB NOT NULL,
+    seconds REAL NOT NULL
+) WITHOUT ROWID;
+"""
+
+_FAILURES: Mapping[str, type[AnswerError]] = MappingProxyType(
+    {"refused": Refused, "cut_off": CutOff, "malformed": Malformed}
+)
+"""What is kept of calls that gave no answer. A request that the API rejects is tried again."""
+
+
+class NotRecorded(PipelineError):
+    """An answer is needed that nobody has asked for yet, and nobody is to be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a tier is asked, as far as it can change an answer.
+
+    Args:
+        place: Where: `simulated`, or the address of the API.
+        model: The model's id.
+        effort: Sent with the request.
+        together: Events that share a request.
+    """
+
+    place: str
+    model: str
+    effort: str
+    together: int
+
+
+@dataclass(slots=True)
+class Counts:
+    """Where the answers of a run came from."""
+
+    asked: int = 0
+    recorded: int = 0
+
+
+class NobodyToAsk:
+    """An asker for runs that may use recorded answers only."""
+
+    async def ask(
+        self,
+        question: Question[AnswerT],
+        tier: Tier,
+        *,
+        max_output_tokens: int | None = None,  # noqa: ARG002 - as every asker
+    ) -> Reply[AnswerT]:
+        """Refuse.
+
+        Raises:
+            NotRecorded: Always.
+        """
+        raise NotRecorded(
+            f"An answer of {tier} for {question.stage} is not recorded: run it without --recorded."
+        )
+
+
+class Recording:
+    """The file, with an asker that fills it.
+
+    Args:
+        database: Open, with `SCHEMA`.
+        inner: Asked for what is not recorded.
+        manners: How each tier is asked.
+    """
+
+    def __init__(self, database: Database, inner: Asker, manners: Mapping[Tier, Manner]) -> None:
+        self._database = database
+        self._inner = inner
+        self._manners = manners
+        self.counts = Counts()
+
+    def session(self) -> "Session":
+        """An asker for one event: it may ask the same question again, and is answered anew."""
+        return Session(self)
+
+    async def answer(
+        self, key: str, question: Question[AnswerT], tier: Tier, limit: int
+    ) -> Reply[AnswerT]:
+        """Give the recorded answer, or ask and record.
+
+        Raises:
+            AnswerError: The answer is no use, now or when it was recorded.
+            NotRecorded: It would have to be asked for, and nobody is there.
+        """
+        found = await self._database.run(lambda connection: _look(connection, key))
+        if found is not None:
+            reply = _replay(found, question)
+            if reply is not None:
+                self.counts.recorded += 1
+                return reply
+        try:
+            asked = await self._inner.ask(question, tier, max_output_tokens=limit)
+        except AnswerError as error:
+            self.counts.asked += 1
+            await self._keep_failure(key, error)
+            raise
+        self.counts.asked += 1
+        row = (asked.model, asked.answer.model_dump_json().encode(), "", asked.usage, asked.seconds)
+        await self._keep(key, *row)
+        return asked
+
+    def key(self, question: Question[Any], tier: Tier, limit: int, attempt: int) -> str:
+        """What identifies a question put to a tier for the n-th time."""
+        manner = self._manners[tier]
+        return digest_of(
+            [
+                tier,
+                manner.place,
+                manner.model,
+                manner.effort,
+                manner.together,
+                question.digest,
+                dict(question.answer_schema),
+                limit,
+                attempt,
+            ]
+        )
+
+    async def _keep_failure(self, key: str, error: AnswerError) -> None:
+        why = next((name for name, kind in _FAILURES.items() if type(error) is kind), None)
+        if why is not None:
+            detail = error.detail.encode()
+            await self._keep(key, error.model, detail, why, error.usage, error.seconds)
+
+    async def _keep(self, key: str, *row: Any) -> None:  # noqa: ANN401 - the columns of the table
+        model, answer, failure, usage, seconds = row
+        values = (key, model, answer, failure, usage.model_dump_json().encode(), seconds)
+        await self._database.run(
+            lambda connection: connection.execute(
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)", values
+            )
+        )
+
+
+class Session:
+    """Asks for one event.
+
+    Args:
+        recording: Where answers are.
+    """
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self._attempts: Counter[str] = Counter()
+
+    async def ask(
+        self, question: Question[AnswerT], tier: Tier, *, max_output_tokens: int | None = None
+    ) -> Reply[AnswerT]:
+        """Ask, as `pipeline.questions.Asker` does.
+
+        Raises:
+            AnswerError: The answer is no use.
+        """
+        limit = max_output_tokens or question.max_output_tokens
+        first = self._recording.key(question, tier, limit, 0)
+        attempt = self._attempts[first]
+        self._attempts[first] += 1
+        key = first if attempt == 0 else self._recording.key(question, tier, limit, attempt)
+        return await self._recording.answer(key, question, tier, limit)
+
+
+_Row = tuple[str, bytes, str, bytes, float]
+
+
+def _look(connection: sqlite3.Connection, key: str) -> _Row | None:
+    row: _Row | None = connection.execute(
+        "SELECT model, answer, failure, usage, seconds FROM answers WHERE question = ?", (key,)
+    ).fetchone()
+    return row
+
+
+def _replay(row: _Row, question: Question[AnswerT]) -> Reply[AnswerT] | None:
+    """The recorded answer; None where it is none to this question any more.
+
+    Raises:
+        AnswerError: The call gave no usable answer when it was made.
+    """
+    model, answer, failure, spent, seconds = row
+    usage = Usage.model_validate(orjson.loads(spent))
+    if failure:
+        error = _FAILURES[failure]
+        raise error(answer.decode(), usage=usage, model=model, seconds=seconds)
+    try:
+        read = question.answer_model.model_validate_json(answer)
+    except ValidationError:
+        # The stage's own checks have changed since, although its question has not.
+        return None
+    return Reply(read, model, usage, seconds)

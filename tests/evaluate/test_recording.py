@@ -1,0 +1,110 @@
+"""Answers are paid for once, and come back as they were."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.claude.database import Database
+from pipeline.errors import AnswerError, Malformed, Refused, Rejected
+from pipeline.evaluate.recording import SCHEMA, Manner, NobodyToAsk, NotRecorded, Recording
+from pipeline.events import Tier
+from pipeline.questions import Asker, Question, Text
+from tests.processing.stand_ins import SPENT, Note, NoteAnswer, NoteStage, ScriptedAsker
+
+HOW = Manner("simulated", "claude-haiku-5-5", "low", 1)
+GLAD = NoteAnswer(mood="glad", confidence=0.9, unclear=False)
+SAD = NoteAnswer(mood="sad", confidence=0.8, unclear=False)
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    async with Database(tmp_path / "answers.sqlite3", SCHEMA, setting="--answers") as opened:
+        yield opened
+
+
+def recording(database: Database, asker: Asker, **changes: object) -> Recording:
+    how = replace(HOW, **changes)  # type: ignore[arg-type]
+    return Recording(database, asker, {Tier.HAIKU: how, Tier.SONNET: how})
+
+
+def question(text: str = "all is well") -> Question[NoteAnswer]:
+    return NoteStage().question(Note(id="n-1", text=text))
+
+
+async def test_a_second_run_asks_nothing_and_gets_the_same(database: Database) -> None:
+    first = recording(database, ScriptedAsker(GLAD))
+    told = await first.session().ask(question(), Tier.HAIKU)
+    second = recording(database, NobodyToAsk())
+    again = await second.session().ask(question(), Tier.HAIKU)
+    assert again == told
+    assert (first.counts.asked, first.counts.recorded) == (1, 0)
+    assert (second.counts.asked, second.counts.recorded) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"model": "claude-haiku-4-5"}, {"effort": "high"}, {"together": 8}, {"place": "live"}],
+)
+async def test_who_is_asked_in_another_manner_is_asked_anew(
+    database: Database, changes: dict[str, object]
+) -> None:
+    await recording(database, ScriptedAsker(GLAD)).session().ask(question(), Tier.HAIKU)
+    other = recording(database, ScriptedAsker(SAD), **changes)
+    assert (await other.session().ask(question(), Tier.HAIKU)).answer == SAD
+
+
+async def test_another_content_prompt_schema_or_tier_is_another_question(
+    database: Database,
+) -> None:
+    plain = question()
+    others = [
+        question("all is lost"),
+        replace(plain, instructions="Say the mood, in one word."),
+        replace(plain, answer_schema={**plain.answer_schema, "title": "Mood"}),
+        replace(plain, parts=(Text("memo", "all is well"),)),
+    ]
+    await recording(database, ScriptedAsker(GLAD)).session().ask(plain, Tier.HAIKU)
+    nobody = recording(database, NobodyToAsk())
+    for other in others:
+        with pytest.raises(NotRecorded):
+            await nobody.session().ask(other, Tier.HAIKU)
+    with pytest.raises(NotRecorded):
+        await nobody.session().ask(plain, Tier.SONNET)
+
+
+@pytest.mark.parametrize("kind", [Malformed, Refused])
+async def test_a_call_that_gave_no_answer_is_not_paid_again(
+    database: Database, kind: type[AnswerError]
+) -> None:
+    error = kind("no use", usage=SPENT, model="model-haiku", seconds=0.5)
+    with pytest.raises(kind):
+        await recording(database, ScriptedAsker(error)).session().ask(question(), Tier.HAIKU)
+    with pytest.raises(kind) as again:
+        await recording(database, NobodyToAsk()).session().ask(question(), Tier.HAIKU)
+    assert (again.value.usage, again.value.model, again.value.seconds) == (
+        SPENT,
+        "model-haiku",
+        0.5,
+    )
+
+
+async def test_the_same_question_again_for_the_same_event_is_a_new_one(database: Database) -> None:
+    error = Malformed("no JSON", usage=SPENT, model="model-haiku", seconds=0.5)
+    session = recording(database, ScriptedAsker(error, GLAD)).session()
+    with pytest.raises(Malformed):
+        await session.ask(question(), Tier.HAIKU)
+    assert (await session.ask(question(), Tier.HAIKU)).answer == GLAD
+    replayed = recording(database, NobodyToAsk()).session()
+    with pytest.raises(Malformed):
+        await replayed.ask(question(), Tier.HAIKU)
+    assert (await replayed.ask(question(), Tier.HAIKU)).answer == GLAD
+
+
+async def test_what_the_api_rejects_is_tried_again(database: Database) -> None:
+    error = Rejected("no such model", usage=SPENT, model="model-haiku", seconds=0.1)
+    with pytest.raises(Rejected):
+        await recording(database, ScriptedAsker(error)).session().ask(question(), Tier.HAIKU)
+    mended = recording(database, ScriptedAsker(GLAD))
+    assert (await mended.session().ask(question(), Tier.HAIKU)).answer == GLAD

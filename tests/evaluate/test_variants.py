@@ -1,0 +1,36 @@
+"""Other settings to compare with."""
+
+import pytest
+
+from pipeline.errors import WrongUse
+from pipeline.evaluate.variants import variant
+from pipeline.settings import Settings
+
+
+def test_a_name_without_a_table_is_the_stage_s_own() -> None:
+    settings = Settings()
+    changed = variant(settings, "tickets", "events_per_request=8,thresholds.low_confidence=0.2")
+    assert changed.stages.tickets.events_per_request == 8
+    assert changed.stages.tickets.thresholds.low_confidence == 0.2
+    assert changed.stages.invoices == settings.stages.invoices
+    assert settings.stages.tickets.events_per_request == 1
+
+
+def test_a_name_with_a_table_is_taken_whole() -> None:
+    changed = variant(Settings(), "tickets", "models.haiku=claude-haiku-4-5")
+    assert changed.models.haiku == "claude-haiku-4-5"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ("events_per_request", "NAME=VALUE"),
+        ("events_per_message=8", "no setting 'events_per_message'"),
+        ("thresholds.mood=1", "no setting 'thresholds.mood'"),
+        ("events_per_request=0", "cannot be 0"),
+        ("models.haiku.name=x", "no setting"),
+    ],
+)
+def test_what_cannot_be_set_is_wrong_use(changes: str, said: str) -> None:
+    with pytest.raises(WrongUse, match=said):
+        variant(Settings(), "tickets", changes)
