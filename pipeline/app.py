@@ -186,7 +186,7 @@ class App:
             handler = HaikuProcessor(
                 self._stages[name], judge, self._topics, clock=now, observer=metrics
             )
-            ordering = getattr(self._settings.stages, name).ordering
+            ordering = self._settings.stages.by_name()[name].ordering
 
         def rescue(received: Received, outcome: Outcome, why: str) -> Outcome:
             del outcome
@@ -212,7 +212,7 @@ def opinions(settings: Settings, stages: Mapping[str, Stage[Any, Any]]) -> Mappi
     models = settings.models
     ratio = price_ratio(PriceTable(settings.claude.prices), models.haiku, models.sonnet)
     found = {}
-    for name, stage in settings.stages:
+    for name, stage in settings.stages.by_name().items():
         if not stage.second_opinion.enabled:
             continue
         if isinstance(stages[name], Rewording):
@@ -262,8 +262,7 @@ def budgets(settings: Settings) -> Mapping[tuple[str, str], Any]:
         ("all", "hour"): settings.claude.budget_usd_per_hour,
         ("all", "day"): settings.claude.budget_usd_per_day,
     }
-    for name in type(settings.stages).model_fields:
-        stage = getattr(settings.stages, name)
+    for name, stage in settings.stages.by_name().items():
         found[name, "hour"] = stage.budget_usd_per_hour
         found[name, "day"] = stage.budget_usd_per_day
     return {key: usd for key, usd in found.items() if usd is not None}

@@ -35,7 +35,7 @@ from pipeline.claude.spending import Spending
 from pipeline.claude.status import GatewayStatus, Probe
 from pipeline.events import Tier
 from pipeline.questions import AnswerT, Question, Reply
-from pipeline.settings import Settings, StageSettings
+from pipeline.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Gateway:
     ) -> None:
         claude = settings.claude
         self._claude = claude
-        self._stages: dict[str, StageSettings] = dict(settings.stages)
+        self._stages = settings.stages.by_name()
         self._observer: ClaudeObserver = observer or NoObserver()
         self._given_client = client
         self._traces = traces

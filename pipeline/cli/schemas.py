@@ -11,13 +11,23 @@ def schemas(
         bool, typer.Option("--check", help="Write nothing; fail if the files are stale.")
     ] = False,
     directory: Annotated[Path, typer.Option(help="Where the files are.")] = Path("schemas"),
+    stage: Annotated[
+        list[str] | None,
+        typer.Option("--stage", help="Only what this stage reads and writes; may be repeated."),
+    ] = None,
 ) -> None:
     """Write the JSON Schemas and the AsyncAPI document of all topics, or check them."""
+    from pipeline.publish import stage_named
     from pipeline.schemas import files
-    from pipeline.settings import StagesSettings
+    from pipeline.settings import load_settings
     from pipeline.stages.registry import build_stages
 
-    generated = files.generate(tuple(build_stages(StagesSettings()).values()))
+    settings = load_settings()
+    if stage:
+        chosen = files.generate_some([stage_named(settings, name) for name in stage])
+        generated = {**files.read(directory), **chosen}
+    else:
+        generated = files.generate(tuple(build_stages(settings.stages).values()))
     if check:
         files.check(directory, generated)
         return

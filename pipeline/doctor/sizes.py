@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from pipeline.doctor.finding import Finding, ok, warning
-from pipeline.settings import Settings, StageSettings
+from pipeline.settings import Settings
 
 _ABOUT = "sizes"
 _BASE64 = 4 / 3
@@ -19,8 +19,8 @@ def check_sizes(settings: Settings) -> list[Finding]:
 def _of_stages(settings: Settings) -> Iterator[Finding]:
     largest = settings.topics.max_message_bytes
     for name in settings.enabled:
-        stage = getattr(settings.stages, name, None)
-        if not isinstance(stage, StageSettings):
+        stage = settings.stages.of(name)
+        if stage is None:
             continue
         if stage.max_event_bytes > largest:
             yield warning(

@@ -89,7 +89,7 @@ class Policy:
         return cls(
             {
                 (name, tier): policy
-                for name, stage in settings
+                for name, stage in settings.by_name().items()
                 for tier, policy in _policies_of(
                     stage, stage.second_opinion if name in second_opinions else None
                 ).items()

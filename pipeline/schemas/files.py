@@ -37,6 +37,12 @@ def generate(stages: Sequence[AnyStage]) -> dict[str, str]:
     return {name: _text(content) for name, content in {**contents, ASYNCAPI: document}.items()}
 
 
+def generate_some(stages: Sequence[AnyStage]) -> dict[str, str]:
+    """The same for what these stages alone read and write, without the document of all topics."""
+    subjects = {f"{stage.name}.{kind}{_SUFFIX}" for stage in stages for kind in ("raw", "enriched")}
+    return {name: text for name, text in generate(stages).items() if name in subjects}
+
+
 def compare(committed: Mapping[str, str], generated: Mapping[str, str]) -> Findings:
     """Say which committed files are stale, and which changes break somebody."""
     names = sorted({*committed, *generated})

@@ -9,6 +9,8 @@ from pipeline.settings.claude import ClaudeSettings, ModelSettings, TokenPrices
 from pipeline.settings.kafka import KafkaSettings, TopicSettings
 from pipeline.settings.labels import MOST_AT_ONCE, Label, Labels
 from pipeline.settings.operation import HttpSettings, LogSettings, TracingSettings
+from pipeline.settings.own import OwnStage
+from pipeline.settings.stage import StageSettings
 from pipeline.settings.stages import (
     Agent,
     CodeSettings,
@@ -19,7 +21,6 @@ from pipeline.settings.stages import (
     InvoiceSettings,
     RequestSettings,
     S3Settings,
-    StageSettings,
     StagesSettings,
     TextSettings,
     TicketSettings,
@@ -59,6 +60,7 @@ __all__ = [
     "LogSettings",
     "ModelSettings",
     "Ordering",
+    "OwnStage",
     "RequestSettings",
     "S3Settings",
     "SecondOpinionSettings",

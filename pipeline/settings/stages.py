@@ -1,63 +1,17 @@
 """What each stage asks, and how much it takes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Annotated, Literal, Self
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, create_model, model_validator
 
+from pipeline.errors import WrongUse
 from pipeline.settings.labels import Label, Labels, checked_labels
-from pipeline.settings.thresholds import SecondOpinionSettings, SonnetThresholds, Thresholds
-from pipeline.settings.units import Bytes, Count, Dollars, LanguageCode, Ordering, Section, Share
-
-
-class StageSettings(Section):
-    """What every stage has."""
-
-    ordering: Ordering = Field("key", description="what runs one at a time, in order")
-    max_event_bytes: Bytes = Field(8 << 20, description="larger events are dead letters")
-    max_text_chars: Count = Field(200_000, description="longer texts are dead letters")
-    thresholds: Thresholds = Field(
-        default_factory=Thresholds, description="what sends Haiku's answer to Sonnet"
-    )
-    sonnet_thresholds: SonnetThresholds = Field(
-        default_factory=SonnetThresholds, description="what sends Sonnet's answer to review"
-    )
-    label_thresholds: dict[str, Thresholds] = Field(
-        default_factory=dict,
-        description="by label: what is different from `thresholds` where Haiku chose it",
-    )
-    sonnet_label_thresholds: dict[str, Thresholds] = Field(
-        default_factory=dict,
-        description="by label: what is different from `sonnet_thresholds` where Sonnet chose it",
-    )
-    second_opinion: SecondOpinionSettings = Field(default_factory=SecondOpinionSettings)
-    audit_share: Share = Field(
-        0.01, description="share of the keys whose events go to Sonnet whatever Haiku says"
-    )
-    answer_cache: bool = Field(True, description="reuse the answer to an identical question")
-    events_per_request: Annotated[int, Field(ge=1, le=100)] = Field(
-        1, description="small events that share one request to Haiku; evaluate before raising it"
-    )
-    linger_ms: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        50, description="milliseconds an event waits for others to share a request with"
-    )
-    budget_usd_per_hour: Dollars | None = None
-    budget_usd_per_day: Dollars | None = None
-
-    def deciding_labels(self) -> Sequence[Label]:
-        """The labels of which an answer of this stage is one; empty where it has none."""
-        return ()
-
-    @model_validator(mode="after")
-    def _thresholds_are_of_labels(self) -> Self:
-        names = [label.name for label in self.deciding_labels()]
-        known = {name.casefold() for name in names}
-        for label in (*self.label_thresholds, *self.sonnet_label_thresholds):
-            if label.casefold() not in known:
-                there_are = f"there are {', '.join(names)}" if names else "this stage has none"
-                raise ValueError(f"thresholds for a label {label!r}: {there_are}")
-        return self
+from pipeline.settings.own import OwnStage
+from pipeline.settings.stage import StageSettings
+from pipeline.settings.units import Count, LanguageCode, Section
 
 
 class TicketSettings(StageSettings):
@@ -261,7 +215,10 @@ class TextSettings(StageSettings):
 
 
 class StagesSettings(Section):
-    """One table a stage."""
+    """One table a stage; of the stages that come with the pipeline unless extended."""
+
+    own: ClassVar[Mapping[str, OwnStage]] = MappingProxyType({})
+    """Stages that do not come with the pipeline, by name."""
 
     tickets: TicketSettings = Field(default_factory=TicketSettings)
     invoices: InvoiceSettings = Field(default_factory=InvoiceSettings)
@@ -270,3 +227,46 @@ class StagesSettings(Section):
     requests: RequestSettings = Field(default_factory=RequestSettings)
     code: CodeSettings = Field(default_factory=CodeSettings)
     texts: TextSettings = Field(default_factory=TextSettings)
+
+    @classmethod
+    def extended_by(cls, own: Sequence[OwnStage]) -> "type[StagesSettings]":
+        """The same with a table for each of these stages.
+
+        Raises:
+            WrongUse: One of them is called like a stage that comes with the pipeline.
+        """
+        if not own:
+            return cls
+        for stage in own:
+            if stage.name in cls.model_fields or hasattr(cls, stage.name):
+                raise WrongUse(
+                    f"The stage {stage.origin} is called {stage.name!r} like one that comes with "
+                    "the pipeline: choose another name."
+                )
+        tables: dict[str, Any] = {
+            stage.name: (stage.settings_model, Field(default_factory=stage.settings_model))
+            for stage in own
+        }
+        extended: type[StagesSettings] = create_model(cls.__name__, __base__=cls, **tables)
+        extended.own = MappingProxyType({stage.name: stage for stage in own})
+        return extended
+
+    def by_name(self) -> Mapping[str, StageSettings]:
+        """The settings of every stage."""
+        return MappingProxyType(dict(self))
+
+    def of(self, name: str) -> StageSettings | None:
+        """The settings of a stage; None where there is no such stage."""
+        return self.by_name().get(name)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tables_are_of_stages(cls, tables: Any) -> Any:  # noqa: ANN401 - as pydantic gives it
+        if isinstance(tables, dict):
+            for name in tables:
+                if name not in cls.model_fields:
+                    raise ValueError(
+                        f"there is no stage {name!r}; there are {', '.join(cls.model_fields)}; "
+                        "one's own are named in `stage_modules`"
+                    )
+        return tables

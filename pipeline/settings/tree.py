@@ -1,8 +1,9 @@
 """All settings, and where they are read from."""
 
+from tomllib import TOMLDecodeError
 from typing import Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, create_model, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -14,13 +15,14 @@ from pipeline.errors import WrongUse
 from pipeline.settings.claude import ClaudeSettings, ModelSettings
 from pipeline.settings.kafka import KafkaSettings, TopicSettings
 from pipeline.settings.operation import HttpSettings, LogSettings, TracingSettings
+from pipeline.settings.own import find_stages
 from pipeline.settings.stages import StagesSettings
 from pipeline.settings.stream import StreamSettings
 from pipeline.settings.units import Delivery
 
 
-class Settings(BaseSettings):
-    """The whole tree."""
+class _Read(BaseSettings):
+    """Where settings are read from."""
 
     model_config = SettingsConfigDict(
         env_prefix="PIPELINE_",
@@ -28,21 +30,6 @@ class Settings(BaseSettings):
         toml_file="pipeline.toml",
         extra="forbid",
     )
-
-    delivery: Delivery = "exactly_once"
-    enabled: list[str] = Field(
-        default_factory=lambda: ["tickets", "invoices", "images", "escalations"],
-        description="stages that `pipeline run` serves when none is named",
-    )
-    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
-    topics: TopicSettings = Field(default_factory=TopicSettings)
-    http: HttpSettings = Field(default_factory=HttpSettings)
-    models: ModelSettings = Field(default_factory=ModelSettings)
-    stream: StreamSettings = Field(default_factory=StreamSettings)
-    claude: ClaudeSettings = Field(default_factory=ClaudeSettings)
-    stages: StagesSettings = Field(default_factory=StagesSettings)
-    log: LogSettings = Field(default_factory=LogSettings)
-    tracing: TracingSettings = Field(default_factory=TracingSettings)
 
     @classmethod
     def settings_customise_sources(
@@ -56,6 +43,30 @@ class Settings(BaseSettings):
         """Arguments, then environment, then `pipeline.toml`."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
+
+class Settings(_Read):
+    """The whole tree."""
+
+    delivery: Delivery = "exactly_once"
+    enabled: list[str] = Field(
+        default_factory=lambda: ["tickets", "invoices", "images", "escalations"],
+        description="stages that `pipeline run` serves when none is named",
+    )
+    stage_modules: list[str] = Field(
+        default_factory=list,
+        description="stages of one's own, as 'package.module:Class', beside those that installed "
+        "packages offer",
+    )
+    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
+    topics: TopicSettings = Field(default_factory=TopicSettings)
+    http: HttpSettings = Field(default_factory=HttpSettings)
+    models: ModelSettings = Field(default_factory=ModelSettings)
+    stream: StreamSettings = Field(default_factory=StreamSettings)
+    claude: ClaudeSettings = Field(default_factory=ClaudeSettings)
+    stages: StagesSettings = Field(default_factory=StagesSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
+    tracing: TracingSettings = Field(default_factory=TracingSettings)
+
     @model_validator(mode="after")
     def _heartbeats_fit_the_session(self) -> Self:
         if self.kafka.heartbeat_interval * 3 > self.kafka.session_timeout:
@@ -63,17 +74,36 @@ class Settings(BaseSettings):
         return self
 
 
+class _Modules(_Read):
+    """What has to be known before the rest can be read: whose tables there are."""
+
+    model_config = SettingsConfigDict(extra="ignore")
+
+    stage_modules: list[str] = Field(default_factory=list)
+
+
 def load_settings() -> Settings:
-    """Read the settings from the environment and `pipeline.toml`.
+    """Read the settings from the environment and `pipeline.toml`, those of one's own stages too.
 
     Raises:
-        WrongUse: Naming each setting that is wrong, and why.
+        WrongUse: Naming each setting that is wrong, and why; or a stage that cannot be used.
     """
     try:
-        return Settings()
+        own = find_stages(_Modules().stage_modules)
+        return _tree(StagesSettings.extended_by(own))()
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(str(step) for step in fault['loc']) or 'settings'}: {fault['msg']}"
             for fault in error.errors(include_input=False, include_url=False)
         )
         raise WrongUse(f"The settings are wrong: {faults}.") from error
+    except TOMLDecodeError as error:
+        raise WrongUse(f"pipeline.toml is not TOML: {error}.") from error
+
+
+def _tree(stages: type[StagesSettings]) -> type[Settings]:
+    if stages is StagesSettings:
+        return Settings
+    return create_model(
+        Settings.__name__, __base__=Settings, stages=(stages, Field(default_factory=stages))
+    )

@@ -1,7 +1,7 @@
 """The reading half of a stage whose raw records are JSON and nothing else."""
 
 from collections.abc import Mapping
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from pipeline.settings import StageSettings
 from pipeline.stages.raw import check_text, read_event
@@ -19,6 +19,9 @@ class JsonStage(Generic[RawT]):
     Args:
         settings: The stage's limits.
     """
+
+    settings_model: ClassVar[type[StageSettings]] = StageSettings
+    """What the stage's table of the settings may hold; of a stage of one's own."""
 
     raw_model: type[RawT]
     reads_files = False

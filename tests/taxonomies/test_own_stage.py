@@ -1,0 +1,249 @@
+"""A stage of one's own: found, held to its own settings, and like any other from there on."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import orjson
+import pytest
+
+from pipeline.app import budgets
+from pipeline.claude.gateway import Gateway
+from pipeline.errors import WrongUse
+from pipeline.escalation.policy import Policy
+from pipeline.events import Tier
+from pipeline.local.simulated import SimulatedApi
+from pipeline.processing.judge import Judge
+from pipeline.processing.observer import NoObserver
+from pipeline.processing.sonnet import SonnetProcessor
+from pipeline.publish import read_items, refusal_of, stage_named
+from pipeline.settings import Settings
+from pipeline.stages.registry import build_stages
+from pipeline.stream.records import End
+from pipeline.stream.topics import TopicNames
+from pipeline.tail import topic_of
+from tests.processing.stand_ins import NOON, published
+from tests.taxonomies.world import outcomes, raw, settings_in
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "own_stage"
+SMALLEST = """
+from pipeline.stages.kit import *
+from pydantic import BaseModel
+
+class Note(RawEvent):
+    text: str
+
+class NoteAnswer(Answer):
+    mood: str
+
+class NoteResult(BaseModel):
+    mood: str
+
+class Notes(JsonStage[Note]):
+    name = "{name}"
+    raw_model = Note
+    result_model = NoteResult
+
+    def question(self, event):
+        return Question(self.name, "Say the mood.", (Text("note", event.text),), NoteAnswer,
+                        answer_schema(NoteAnswer), 100)
+
+    def signals(self, event, answer):
+        return []
+
+    def result(self, event, answer):
+        return NoteResult(mood=answer.mood)
+"""
+
+
+@pytest.fixture(autouse=True)
+def modules_as_they_were(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing that a test imports is there for the next."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def example() -> Settings:
+    return settings_in(EXAMPLE)
+
+
+def write(folder: Path, toml: str, **modules: str) -> Path:
+    (folder / "pipeline.toml").write_text(toml, "utf-8")
+    for name, text in modules.items():
+        (folder / f"{name}.py").write_text(text, "utf-8")
+    return folder
+
+
+def install(site: Path, *, entry: str, **modules: str) -> None:
+    """A package as an installer would leave it."""
+    info = site / "acme_stages-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-stages\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text(f"[haiku_pipeline.stages]\n{entry}\n")
+    for name, text in modules.items():
+        (site / f"{name}.py").write_text(text, "utf-8")
+
+
+def test_it_is_found_by_the_setting_and_its_table_is_held_to_its_own_model(
+    example: Settings,
+) -> None:
+    table = example.stages.of("refunds")
+
+    assert table is not None
+    assert table.model_dump()["return_days"] == 14
+    assert table.thresholds.other == {"more_than_paid": 0.5}
+    assert "refunds" in build_stages(example.stages)
+    assert budgets(example) == {("refunds", "day"): Decimal(5)}
+
+
+def test_its_table_is_read_from_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIPELINE_STAGES__REFUNDS__RETURN_DAYS", "60")
+
+    table = settings_in(EXAMPLE).stages.of("refunds")
+
+    assert table is not None
+    assert table.model_dump()["return_days"] == 60
+
+
+def test_an_installed_package_offers_stages_without_being_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, entry="notes = acme_notes:Notes", acme_notes=SMALLEST.format(name="notes"))
+    monkeypatch.syspath_prepend(tmp_path)
+
+    settings = settings_in(write(tmp_path, "stages.notes.ordering = 'none'"))
+
+    assert build_stages(settings.stages)["notes"].name == "notes"
+    table = settings.stages.of("notes")
+    assert table is not None
+    assert table.ordering == "none"
+
+
+def test_its_events_are_checked_before_they_are_published(example: Settings) -> None:
+    stage = stage_named(example, "refunds")
+    items = list(read_items([EXAMPLE / "events.jsonl"]))
+
+    assert len(items) == 8
+    assert [refusal_of(stage, item) for item in items] == [None] * 8
+    assert topic_of(example, "refunds") == "refunds.enriched"
+    assert TopicNames(example.topics).raw("refunds") == "refunds.raw"
+
+
+async def test_it_is_enriched_escalated_and_dead_lettered_like_any_other(
+    example: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = (EXAMPLE / "events.jsonl").read_bytes().splitlines()
+
+    ends = await outcomes(example, "refunds", [*lines, b'{"id": "R-9"}'], monkeypatch)
+
+    by_id = {orjson.loads(line)["id"]: end for line, end in zip(lines, ends, strict=False)}
+    assert {end.end for end in ends} <= {End.ENRICHED, End.ESCALATED, End.DEAD_LETTER}
+    assert ends[-1].end is End.DEAD_LETTER
+    assert dict(ends[-1].records[0].headers)["dlq-stage"] == b"refunds"
+    assert End.ENRICHED in {end.end for end in ends}
+    for event in ("R-6", "R-8"):
+        assert by_id[event].end is End.ESCALATED
+    codes = {doubt["code"] for doubt in published(by_id["R-8"])["doubts"]}
+    assert "suspected_injection" in codes
+    enriched = next(published(end) for end in ends if end.end is End.ENRICHED)
+    assert enriched["schema"] == "refunds.enriched/1"
+    assert set(enriched["result"]) == {"decision", "amount", "needs_approval"}
+
+
+async def test_sonnet_answers_what_was_escalated(
+    example: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = (EXAMPLE / "events.jsonl").read_bytes().splitlines()
+    (escalated,) = await outcomes(example, "refunds", lines[-1:], monkeypatch)
+    async with SimulatedApi() as api:
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", api.base_url)
+        async with Gateway(example) as gateway:
+            process = SonnetProcessor(
+                build_stages(example.stages),
+                Judge(gateway, Policy.from_settings(example.stages), Tier.SONNET),
+                TopicNames(example.topics),
+                clock=lambda: NOON,
+                observer=NoObserver(),
+            )
+            outcome = await process(raw(published(escalated), "escalations"))
+
+    assert outcome.end in {End.ENRICHED, End.REVIEW}
+    assert published(outcome)["stage"] == "refunds"
+
+
+def test_its_schemas_are_written_beside_those_that_are_there(tmp_path: Path) -> None:
+    (tmp_path / "tickets.raw.schema.json").write_text('{"$id": "a:tickets.raw:1"}')
+    command = [sys.executable, "-m", "pipeline.cli", "schemas", "--stage", "refunds"]
+
+    subprocess.run(
+        [*command, "--directory", str(tmp_path)], cwd=EXAMPLE, check=True, capture_output=True
+    )
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "refunds.enriched.schema.json",
+        "refunds.raw.schema.json",
+        "tickets.raw.schema.json",
+    ]
+    schema = orjson.loads((tmp_path / "refunds.raw.schema.json").read_bytes())
+    assert schema["required"] == ["id", "message", "paid"]
+
+
+@pytest.mark.parametrize(
+    ("toml", "said"),
+    [
+        ("stage_modules = ['nothing_there:Notes']", "nothing_there:Notes cannot be imported"),
+        ("stage_modules = ['own:Missing']", r"own:Missing cannot be imported \(AttributeError"),
+        ("stage_modules = ['broken:Notes']", r"broken:Notes cannot be imported \(SyntaxError"),
+        ("stage_modules = ['raising:Notes']", r"raising:Notes cannot be imported \(ZeroDivision"),
+        ("stage_modules = ['own']", "'own' is no stage: write it as 'package.module:Class'"),
+        ("stage_modules = ['own:Note']", "needs a `name`"),
+        ("stage_modules = ['own:Unset']", "needs a `settings_model`"),
+        ("stage_modules = ['own:Tickets']", "one that comes with the pipeline"),
+        ("stage_modules = ['own:Review']", "cannot be called 'review'"),
+        ("stage_modules = ['own:Notes', 'own:Other']", "two stages 'notes'"),
+        ("stage_modules = ['own:Notes']\nstages.notes.typo = 1", "stages.notes.typo: Extra"),
+        ("stages.nots.ordering = 'key'", "there is no stage 'nots'; there are tickets"),
+        ("stages = ", "pipeline.toml is not TOML"),
+    ],
+)
+def test_what_cannot_be_used_is_one_plain_sentence(tmp_path: Path, toml: str, said: str) -> None:
+    own = SMALLEST.format(name="notes") + (
+        "class Unset:\n    name = 'unset'\n"
+        "class Tickets(Notes):\n    name = 'tickets'\n"
+        "class Review(Notes):\n    name = 'review'\n"
+        "class Other(Notes):\n    pass\n"
+    )
+    write(tmp_path, toml, own=own, broken="class Notes(:", raising="1 / 0")
+
+    with pytest.raises(WrongUse, match=said) as caught:
+        settings_in(tmp_path)
+
+    assert "\n" not in str(caught.value)
+
+
+def test_a_stage_that_lacks_a_method_is_told_so(tmp_path: Path) -> None:
+    half = (
+        "from pipeline.stages.kit import StageSettings\n"
+        "class Half:\n"
+        "    name = 'half'\n"
+        "    settings_model = StageSettings\n"
+        "    def __init__(self, settings): pass\n"
+    )
+    settings = settings_in(write(tmp_path, "stage_modules = ['half:Half']", half=half))
+
+    with pytest.raises(WrongUse, match="lacks raw_model, result_model, reads_files, parse"):
+        build_stages(settings.stages)
+
+
+def test_a_broken_package_says_which_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, entry="notes = acme_gone:Notes")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(WrongUse, match=r"acme_gone:Notes of acme-stages 1\.2 cannot be imported"):
+        settings_in(write(tmp_path, ""))
