@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 TOOLS := .tools/.ready
 
-.PHONY: demo test drills check faults faults-short format schemas lock clean
+.PHONY: demo test drills check faults faults-short fuzz format schemas lock clean
 
 demo: $(READY)  ## tickets, invoices and images through the whole pipeline, on this machine alone
 	@$(BIN)/pipeline demo
@@ -28,6 +28,9 @@ faults: $(READY)  ## replicas, brokers and API die under load for ten minutes; t
 
 faults-short: $(READY)  ## the same for a minute
 	@$(BIN)/python -m tests.faults --short
+
+fuzz: $(READY)  ## what strangers send, to the raw models and the file checks, for ten minutes
+	@$(BIN)/python -m tests.fuzz
 
 format: $(READY)  ## let the tools fix what they can
 	@$(BIN)/ruff check --fix-only --quiet .
