@@ -33,13 +33,13 @@ INVOICE_LOOKS: tuple[tuple[Format, Look], ...] = (
     ("JPEG", Look(1.45, CREAM, rotation=-0.7, grain=0.2, blur=0.4, brightness=0.94, seed=19)),
     ("WEBP", SCAN),
 )
-# Written by hand, one event a line: the stage, the field that is the key, on by default or not.
+# Written by hand, one event a line: the stage, and the field that is the key.
 WRITTEN = (
-    ("tickets", "customer_id", True),
-    ("documents", "id", False),
-    ("requests", "id", False),
-    ("code", "id", False),
-    ("texts", "id", False),
+    ("tickets", "customer_id"),
+    ("documents", "id"),
+    ("requests", "id"),
+    ("code", "id"),
+    ("texts", "id"),
 )
 
 Files = dict[str, bytes]
@@ -50,12 +50,12 @@ def produce() -> Files:
     """All files that are rendered, by path below the samples."""
     files: Files = {}
     entries = [
-        _lines_entry(stage, (HERE / f"{stage}.jsonl").read_bytes(), key_field, default=default)
-        for stage, key_field, default in WRITTEN
+        _lines_entry(stage, (HERE / f"{stage}.jsonl").read_bytes(), key_field)
+        for stage, key_field in WRITTEN
     ]
     for make in (_invoices, _images, _broken):
         entries += make(files)
-    entries.sort(key=lambda entry: (not entry.default, entry.kind == "broken"))
+    entries.sort(key=lambda entry: entry.kind == "broken")
     rows = ",\n  ".join(_json(dataclasses.asdict(entry)) for entry in entries)
     files["manifest.json"] = f"[\n  {rows}\n]\n".encode()
     return files
@@ -90,7 +90,7 @@ def _invoices(files: Files) -> list[Entry]:
         labels.append(events[-1] | {"gold": invoice.gold(), "adds_up": invoice.adds_up})
     files["invoices.jsonl"] = _jsonl(events)
     files["labels/invoices.jsonl"] = _jsonl(labels)
-    return [_lines_entry("invoices", files["invoices.jsonl"], "id", default=True), *entries]
+    return [_lines_entry("invoices", files["invoices.jsonl"], "id"), *entries]
 
 
 def _invoice_entry(invoice: Invoice, path: str, media: str) -> Entry:
@@ -165,7 +165,7 @@ def _broken(files: Files) -> list[Entry]:
     return entries
 
 
-def _lines_entry(stage: str, data: bytes, key_field: str, *, default: bool) -> Entry:
+def _lines_entry(stage: str, data: bytes, key_field: str) -> Entry:
     count = len(data.splitlines())
     return Entry(
         stage,
@@ -175,7 +175,6 @@ def _lines_entry(stage: str, data: bytes, key_field: str, *, default: bool) -> E
         count=count,
         key_field=key_field,
         headers=JSON,
-        default=default,
     )
 
 

@@ -28,7 +28,7 @@ from pipeline.settings import Settings
 from pipeline.stages.registry import build_stages
 from pipeline.stream.reader import reading
 from pipeline.stream.records import Outgoing, Received
-from pipeline.stream.topics import TopicNames
+from pipeline.stream.topics import ESCALATIONS, TopicNames
 from pipeline.stream.writer import Writer
 
 RUN = (sys.executable, "-m", "pipeline.cli", "run", "--json")
@@ -96,13 +96,15 @@ async def demo(
     """
     if real and not os.environ.get(API_KEY):
         raise WrongUse(f"The real API needs a key: set {API_KEY}, or leave --real out.")
-    stages = [name for name in build_stages(settings.stages) if name in settings.enabled]
     folder = samples_folder()
-    samples = read_manifest(folder, stages)
+    samples = read_manifest(folder)
+    with_samples = {sample.stage for sample in samples}
+    stages = [name for name in build_stages(settings.stages) if name in with_samples]
     async with local_environment(settings, with_api=not real) as here:
         show.say(f"{here.broker} at {here.kafka.bootstrap_servers}, {_api(here)}")
         job = _Job(settings.model_copy(update={"kafka": here.kafka}), stages, show)
         clock = asyncio.get_running_loop().time
+        command = (*command, *stages, ESCALATIONS)
         async with _pipeline(command, job.settings, here.variables) as starting:
             started = clock()
             total = await job.publish(folder, samples)

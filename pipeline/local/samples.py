@@ -1,6 +1,6 @@
 """The samples that come with the project: what the demo publishes."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Literal
@@ -51,10 +51,9 @@ def samples_folder() -> Path:
     raise PipelineError("The samples did not come with this installation: install the wheel again.")
 
 
-def read_manifest(folder: Path, stages: Collection[str]) -> list[Sample]:
-    """The entries of these stages."""
-    entries = TypeAdapter(list[Sample]).validate_json((folder / "manifest.json").read_bytes())
-    return [entry for entry in entries if entry.stage in stages]
+def read_manifest(folder: Path) -> list[Sample]:
+    """All entries."""
+    return TypeAdapter(list[Sample]).validate_json((folder / "manifest.json").read_bytes())
 
 
 def items_of(folder: Path, sample: Sample) -> Iterator[Item]:

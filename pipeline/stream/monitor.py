@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from pipeline.stream.assignment import Assignment
 from pipeline.stream.backlog import Backlog, look_if_possible
-from pipeline.stream.brokers import Consumer, OffsetReader, TopicPartition, Unavailable
+from pipeline.stream.brokers import BrokerError, Consumer, OffsetReader, TopicPartition
 from pipeline.stream.intake import Intake
 from pipeline.stream.liveness import PartitionSigns, Signs, Stuck, why_not_polling, why_stuck
 from pipeline.stream.observer import StreamObserver
@@ -125,7 +125,7 @@ class Monitor:
         some = next((worker.partition for worker in self._assignment), None)
         try:
             await self._reader.bounds(some or TopicPartition(self._topics[0], 0))
-        except Unavailable as error:
+        except BrokerError as error:
             self._outage = str(error)
             return False
         return True

@@ -21,4 +21,3 @@ class Entry:
     headers: dict[str, str] = field(default_factory=dict)
     expected: Literal["any", "dead_letter"] = "any"
     reason: str | None = None
-    default: bool = True

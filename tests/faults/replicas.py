@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.local.child import Child
+from pipeline.local.child import Child, last_lines
 from pipeline.local.simulated.exchange import scope_of
 from tests.faults.waiting import until
 
 _ROOT = Path(__file__).parents[2]
 _WATCH = 0.5
+_LINES_OF_AN_END = 4
 _ANSWER_WITHIN = 2.0
 _REBALANCES = re.compile(r'^pipeline_rebalance_seconds_count{stage="(\w+)"} [1-9]', re.MULTILINE)
 STOP_WITHIN = 45.0
@@ -120,9 +121,9 @@ class Replica:
         while True:
             await asyncio.sleep(_WATCH)
             if self._is_wanted and self._child is not None and not self.running:
-                said = self._child.output().strip().splitlines()[-1:]
                 code = await self._child.wait()
-                self.unasked.append(UnaskedEnd(self.name, code, said[0] if said else ""))
+                said = last_lines(self._child.output(), _LINES_OF_AN_END)
+                self.unasked.append(UnaskedEnd(self.name, code, said))
                 self.start()
 
     async def stop(self) -> None:

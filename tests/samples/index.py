@@ -38,7 +38,6 @@ class Entry(BaseModel):
     headers: dict[str, str]
     expected: Literal["any", "dead_letter"]
     reason: DeadLetterReason | None
-    default: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.admin import NewTopic
 
@@ -29,6 +30,7 @@ from pipeline.stream.brokers import (
 )
 from pipeline.stream.connection import admin_client, consumer_client
 from pipeline.stream.kafka.brokers import KafkaBrokers
+from pipeline.stream.kafka.sessions import TransactionalSession
 from pipeline.stream.records import Outgoing
 from pipeline.testing import MemoryBroker, MemoryBrokers
 from tests.brokers import FreshName
@@ -294,6 +296,30 @@ async def test_a_session_whose_brokers_are_gone_closes_in_time_and_leaves_nothin
         assert asyncio.get_running_loop().time() - started_at < 10
         await consumer.close()
     await asyncio.sleep(0.5)
+    assert [task for task in asyncio.all_tasks() - before if not task.done()] == []
+
+
+@pytest.mark.parametrize("stumbled", [KeyError("batch"), AssertionError("Invalid state")])
+async def test_a_session_closes_whatever_error_its_producer_stumbled_over(
+    stumbled: Exception, embedded_broker: NoidaBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a fencing the producer's background task was seen to fail with either."""
+    before = asyncio.all_tasks()
+    made = brokers_of(embedded_broker.settings)
+    consumer = made.consumer("group", ["in"])
+    session = made.session("group", TopicPartition("in", 0), consumer)
+    assert isinstance(session, TransactionalSession)
+    await session.start()
+
+    stop_well = AIOKafkaProducer.stop
+
+    async def stop(producer: AIOKafkaProducer) -> None:
+        await stop_well(producer)
+        raise stumbled
+
+    monkeypatch.setattr(AIOKafkaProducer, "stop", stop)
+    await session.close()
+    await consumer.close()
     assert [task for task in asyncio.all_tasks() - before if not task.done()] == []
 
 

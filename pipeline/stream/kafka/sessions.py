@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from aiokafka import AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
@@ -249,17 +250,30 @@ async def _start(producer: AIOKafkaProducer) -> None:
 
 async def _close(producer: AIOKafkaProducer) -> None:
     """Stop a producer, whatever state it is in."""
+    _look_away_from_batches(producer)
+    stopping = asyncio.create_task(producer.stop())
     try:
-        async with asyncio.timeout(_CLOSE_LIMIT):
-            await producer.stop()
-    except (TimeoutError, KafkaError):
-        # It waits until every batch is delivered, which may be never; or its background task had
-        # failed before, and says so once more.
+        await asyncio.wait({stopping}, timeout=_CLOSE_LIMIT)
+    finally:
+        stopping.cancel()
+    await asyncio.wait({stopping})
+    if stopping.cancelled() or stopping.exception() is not None:
+        # It waits until every batch is delivered, which may be never. Or a background task of
+        # its own had failed, and says so once more, with any error there is: after a fencing
+        # they trip over their own state.
         await _abandon(producer)
     transactions = producer._txn_manager  # noqa: SLF001 - there is no public way
     ending = None if transactions is None else transactions.wait_for_transaction_end()
     if ending is not None:
         ending.add_done_callback(_look_away)
+
+
+def _look_away_from_batches(producer: AIOKafkaProducer) -> None:
+    """What waits for a batch that is not sent any more would be logged as an unseen error."""
+    accumulator = producer._message_accumulator  # noqa: SLF001 - there is no public way
+    waiting = [*chain(*accumulator._batches.values()), *accumulator._pending_batches]  # noqa: SLF001
+    for batch in waiting:
+        batch._drain_waiter.add_done_callback(_look_away)  # noqa: SLF001
 
 
 async def _abandon(producer: AIOKafkaProducer) -> None:
