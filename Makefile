@@ -10,6 +10,7 @@ demo: $(READY)  ## tickets, invoices and images through the whole pipeline, on t
 	@$(BIN)/pipeline demo
 
 test: $(READY) $(TOOLS)  ## unit, property, integration and end-to-end tests
+	@tests/browser/install
 	@$(BIN)/pytest -n auto --dist loadfile
 
 drills: $(READY) $(TOOLS)  ## long runs of whole programs against the clock; want a quiet machine

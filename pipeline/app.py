@@ -24,6 +24,7 @@ from pipeline.observe.conditions import Conditions
 from pipeline.observe.health import Health
 from pipeline.observe.http import Views, serve
 from pipeline.observe.metrics import Metrics
+from pipeline.observe.recent import Recent
 from pipeline.observe.status import About, Status
 from pipeline.observe.tracing import open_tracer
 from pipeline.processing.haiku import HaikuProcessor
@@ -129,13 +130,21 @@ class App:
         delivery = await delivery_in_force(self._settings)
         registry, conditions, health = CollectorRegistry(), Conditions(), Health()
         ProcessCollector(registry=registry)
-        metrics = Metrics(registry, conditions)
+        recent = Recent(self._settings.http.recent_records)
+        metrics = Metrics(registry, conditions, recent=recent)
         metrics.started(
             version=pipeline.__version__, delivery=delivery.mode, budgets=budgets(self._settings)
         )
         begin_well(metrics, self._served, self._settings.models)
         about = About(pipeline.__version__, delivery.mode, self._served)
-        status = Status(about, registry, conditions, health)
+        status = Status(
+            about,
+            registry,
+            conditions,
+            health,
+            recent=recent.newest_first,
+            recent_limit=recent.most,
+        )
         brokers: Brokers = KafkaBrokers(
             self._settings.kafka, self._settings.stream, self._settings.topics, delivery.mode
         )

@@ -53,7 +53,6 @@ class Spending:
         self._database = database
         self._now = now
         self._unsaved: dict[tuple[datetime, str], Decimal] = {}
-        self._touched: set[str] = set()
 
     def spent(self, stage: str, span: Span) -> Decimal:
         """What a stage has spent in the running hour or day."""
@@ -65,7 +64,6 @@ class Spending:
             return
         now = self._now()
         self._budget.spend(stage, usd, now)
-        self._touched.add(stage)
         if self._database is not None:
             key = (hour_of(now), stage)
             self._unsaved[key] = self._unsaved.get(key, ZERO) + usd
@@ -102,9 +100,8 @@ class Spending:
         """Write down what was spent, and learn what other processes spent.
 
         Returns:
-            The stages whose spending changed since the last time.
+            The stages whose spending may have changed: with an hour that ends it begins at 0.
         """
-        touched, self._touched = self._touched, set()
         if self._database is not None:
             unsaved, self._unsaved = self._unsaved, {}
             try:
@@ -115,8 +112,7 @@ class Spending:
                     self._unsaved[key] = self._unsaved.get(key, ZERO) + usd
             else:
                 self._take_over(totals)
-                touched |= totals.keys()
-        return sorted(touched)
+        return sorted(self._budget.known_stages())
 
     def _take_over(self, totals: Mapping[str, Total]) -> None:
         now = self._now()

@@ -8,10 +8,11 @@ from typing import Any, Generic, TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
-from pipeline.events import Tier, Usage
+from pipeline.events import Enriched, Review, Tier, Usage
 from pipeline.observe import catalogue
 from pipeline.observe.catalogue import Metric
 from pipeline.observe.conditions import Conditions
+from pipeline.observe.recent import Recent
 
 ChildT = TypeVar("ChildT", bound=MetricWrapperBase)
 
@@ -59,10 +60,18 @@ class Metrics:
     Args:
         registry: Where the metrics are registered; one for each process.
         conditions: Told of what is a state with a reason rather than a number.
+        recent: Given the last record of each event.
     """
 
-    def __init__(self, registry: CollectorRegistry, conditions: Conditions) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        conditions: Conditions,
+        *,
+        recent: Recent | None = None,
+    ) -> None:
         self._conditions = conditions
+        self._recent = recent
 
         def counter(metric: Metric) -> Children[Counter]:
             family = Counter(metric.name, metric.meaning, metric.labels, registry=registry)
@@ -190,6 +199,11 @@ class Metrics:
         """A model's answer was judged, and the event ends there."""
         self._decisions(stage, tier, end).inc()
         self._conditions.simulated |= model.startswith(SIMULATED_PREFIX)
+
+    def settled(self, record: Enriched[Any] | Review) -> None:
+        """An event came to its last record."""
+        if self._recent is not None:
+            self._recent.add(record)
 
     def doubted(self, stage: str, code: str) -> None:
         """An answer was not accepted, for this reason among others."""

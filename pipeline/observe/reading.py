@@ -38,9 +38,32 @@ class Reading:
         """The sum over the series whose labels match; 0 where there are none."""
         return sum(value for _, value in self._matching(metric.name, where))
 
+    def known_total(self, metric: Metric, **where: str) -> float | None:
+        """The sum over the series whose labels match; None where there are none."""
+        values = [value for _, value in self._matching(metric.name, where)]
+        return sum(values) if values else None
+
     def largest(self, metric: Metric, **where: str) -> float | None:
         """The largest of the series whose labels match; None where there are none."""
         return max((value for _, value in self._matching(metric.name, where)), default=None)
+
+    def count(self, histogram: Metric, **where: str) -> int:
+        """How much a histogram saw, summed over what matches."""
+        return int(sum(value for _, value in self._matching(f"{histogram.name}_count", where)))
+
+    def largest_by(self, metric: Metric, label: str, **where: str) -> dict[str, float]:
+        """The largest series by the values of one label: for what all workers say of one thing."""
+        found: dict[str, float] = {}
+        for labels, value in self._matching(metric.name, where):
+            found[labels[label]] = max(value, found.get(labels[label], value))
+        return found
+
+    def smallest_by(self, metric: Metric, label: str, **where: str) -> dict[str, float]:
+        """The smallest series by the values of one label."""
+        found: dict[str, float] = {}
+        for labels, value in self._matching(metric.name, where):
+            found[labels[label]] = min(value, found.get(labels[label], value))
+        return found
 
     def by(self, metric: Metric, label: str, **where: str) -> dict[str, float]:
         """The sums by the values of one label, largest first."""

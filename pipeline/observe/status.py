@@ -5,9 +5,10 @@ It reads the same registry that `/metrics` publishes, so that page and Prometheu
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from prometheus_client.registry import Collector
 
@@ -15,7 +16,9 @@ from pipeline.events import Tier
 from pipeline.observe import catalogue
 from pipeline.observe.conditions import Conditions
 from pipeline.observe.health import Finding, Health
+from pipeline.observe.history import History, Series
 from pipeline.observe.reading import Reading, quantile_between, rate
+from pipeline.observe.recent import RecentRecord
 
 WINDOW_SECONDS = 60.0
 HISTORY_SECONDS = 600.0
@@ -59,6 +62,10 @@ class StageStatus:
         doubts: Reasons why answers were not accepted.
         dead_letters: By reason.
         cost_usd: Of the calls made.
+        spent: US dollars by window (`hour`, `day`), as the budgets count them.
+        budget: US dollars by window, where one is set.
+        commits: Transactions, or publish-and-commit rounds, by outcome.
+        rebalances: Of this process's consumer.
     """
 
     name: str
@@ -78,14 +85,28 @@ class StageStatus:
     doubts: dict[str, int]
     dead_letters: dict[str, int]
     cost_usd: float
+    spent: dict[str, float]
+    budget: dict[str, float]
+    commits: dict[str, int]
+    rebalances: int
 
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """One model. Quantiles are of the last minute, counts since the start."""
+    """One model. Quantiles are of the last minute, counts since the start.
+
+    Args:
+        calls: By how they ended.
+        recent_calls: The same, of the last minute.
+        wait_p95_seconds: What questions waited for limits, breaker, budget or a slot.
+        limits: A minute, by kind; empty until a response told of them.
+        remaining: What is left of them.
+    """
 
     name: str
     calls: dict[str, int]
+    recent_calls: dict[str, int]
+    wait_p95_seconds: float | None
     p50_seconds: float | None
     p95_seconds: float | None
     tokens: dict[str, int]
@@ -117,7 +138,14 @@ class StatusView:
         findings: What each readiness check said.
         simulated: Whether answers came from the simulated API; costs are simulated, too, then.
         spent: US dollars by window (`hour`, `day`), as the budgets count them.
+        budget: US dollars by window, for all stages together, where one is set.
         cost_per_thousand_usd: Of all calls, for a thousand events of raw topics; None before any.
+        p50_seconds: Of all stages: receipt to end, median of the last minute.
+        p95_seconds: The same, 95 % are faster.
+        history: The charts' data of all stages together.
+        series: The charts' data by stage.
+        recent: The last records, the newest first.
+        recent_limit: How many of them are kept; 0 where that is switched off.
     """
 
     now: datetime
@@ -133,7 +161,13 @@ class StatusView:
     cost_usd: float
     cost_per_thousand_usd: float | None
     spent: dict[str, float]
+    budget: dict[str, float]
+    p50_seconds: float | None
+    p95_seconds: float | None
     history: tuple[Point, ...]
+    series: Series
+    recent: Sequence[RecentRecord | Mapping[str, Any]]
+    recent_limit: int
 
 
 class Status:
@@ -144,6 +178,8 @@ class Status:
         registry: Gives the metrics; a `CollectorRegistry` is one.
         conditions: Hold the reasons.
         health: Says whether events can move.
+        recent: Gives the last records, the newest first; None where they are not shown.
+        recent_limit: How many these are at most.
         clock: The time, aware.
         monotonic: Seconds that never jump.
     """
@@ -155,6 +191,8 @@ class Status:
         conditions: Conditions,
         health: Health,
         *,
+        recent: Callable[[], Sequence[RecentRecord | Mapping[str, Any]]] | None = None,
+        recent_limit: int = 0,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -162,11 +200,15 @@ class Status:
         self._registry = registry
         self._conditions = conditions
         self._health = health
+        self._recent = recent
+        self._recent_limit = recent_limit
         self._clock = clock
         self._monotonic = monotonic
         self._started_at = clock()
         self._readings: deque[Reading] = deque([self._read()])
-        self._points: deque[Point] = deque(maxlen=int(HISTORY_SECONDS / STEP_SECONDS))
+        most = int(HISTORY_SECONDS / STEP_SECONDS)
+        self._points: deque[Point] = deque(maxlen=most)
+        self._history = History(about.stages, most=most, epoch=lambda: clock().timestamp())
 
     def tick(self) -> None:
         """Take a reading; to be called every `STEP_SECONDS`."""
@@ -178,6 +220,7 @@ class Status:
         self._readings.append(reading)
         while self._readings[1].at <= reading.at - WINDOW_SECONDS:
             self._readings.popleft()
+        self._history.add(self._readings)
 
     def view(self) -> StatusView:
         """The present state."""
@@ -199,9 +242,25 @@ class Status:
             models=tuple(self._model(name, older, newer) for name in sorted(models)),
             cost_usd=cost,
             cost_per_thousand_usd=cost / judged * 1000 if judged else None,
-            spent=newer.by(catalogue.SPENT, "window"),
+            spent=self._spent(newer),
+            budget=newer.largest_by(catalogue.BUDGET, "window", stage="all"),
+            p50_seconds=quantile_between(older, newer, 0.5, catalogue.EVENT_SECONDS),
+            p95_seconds=quantile_between(older, newer, 0.95, catalogue.EVENT_SECONDS),
             history=tuple(self._points),
+            series=self._history.series(),
+            recent=() if self._recent is None else self._recent(),
+            recent_limit=self._recent_limit,
         )
+
+    def _spent(self, reading: Reading, stage: str | None = None) -> dict[str, float]:
+        """By window. Where there is a budget, all workers count what all of them have spent."""
+        if stage is None:
+            each = [self._spent(reading, name) for name in reading.by(catalogue.SPENT, "stage")]
+            windows = {window for spent in each for window in spent}
+            return {window: sum(spent.get(window, 0.0) for spent in each) for window in windows}
+        if reading.largest(catalogue.BUDGET) is None:
+            return reading.by(catalogue.SPENT, "window", stage=stage)
+        return reading.largest_by(catalogue.SPENT, "window", stage=stage)
 
     def _read(self) -> Reading:
         return Reading.of(self._monotonic(), self._registry.collect())
@@ -231,12 +290,25 @@ class Status:
             doubts=_counts(newer.by(catalogue.DOUBTS, "code", stage=name)),
             dead_letters=_counts(newer.by(catalogue.DEAD_LETTERS, "reason", stage=name)),
             cost_usd=newer.total(catalogue.COST, stage=name),
+            spent=self._spent(newer, name),
+            budget=newer.largest_by(catalogue.BUDGET, "window", stage=name),
+            commits=_counts(newer.by(catalogue.COMMITS, "outcome", stage=name)),
+            rebalances=newer.count(catalogue.REBALANCE_SECONDS, stage=name),
         )
 
     def _model(self, name: str, older: Reading, newer: Reading) -> ModelStatus:
+        calls = newer.by(catalogue.CALLS, "end", model=name)
+        before = older.by(catalogue.CALLS, "end", model=name)
+        waits = catalogue.WAIT_SECONDS
         return ModelStatus(
             name=name,
-            calls=_counts(newer.by(catalogue.CALLS, "end", model=name)),
+            calls=_counts(calls),
+            recent_calls={
+                end: int(count - before.get(end, 0))
+                for end, count in calls.items()
+                if count > before.get(end, 0)
+            },
+            wait_p95_seconds=quantile_between(older, newer, 0.95, waits, model=name),
             p50_seconds=quantile_between(older, newer, 0.5, catalogue.CALL_SECONDS, model=name),
             p95_seconds=quantile_between(older, newer, 0.95, catalogue.CALL_SECONDS, model=name),
             tokens=_counts(newer.by(catalogue.TOKENS, "kind", model=name)),
@@ -245,8 +317,9 @@ class Status:
             reused=int(newer.total(catalogue.REUSED, model=name)),
             breaker=self._conditions.breakers.get(name),
             blocked_because=self._conditions.blocked.get(name),
-            limits=newer.by(catalogue.RATE_LIMIT, "kind", model=name),
-            remaining=newer.by(catalogue.RATE_LIMIT_REMAINING, "kind", model=name),
+            # One organisation's limit, as each worker was told of it last.
+            limits=newer.largest_by(catalogue.RATE_LIMIT, "kind", model=name),
+            remaining=newer.smallest_by(catalogue.RATE_LIMIT_REMAINING, "kind", model=name),
         )
 
 

@@ -88,6 +88,7 @@ class HaikuProcessor:
                 model_seconds=round(judgement.seconds, 3),
             ),
         )
+        self._observer.settled(record)
         topic = self._topics.enriched(stage.name)
         kind = f"{stage.name}.enriched"
         return publication(End.ENRICHED, received, topic, record, event_id=event.id, kind=kind)

@@ -1,8 +1,8 @@
 """What the processors tell whoever watches them; `pipeline.observe` turns it into metrics."""
 
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
-from pipeline.events import Tier
+from pipeline.events import Enriched, Review, Tier
 
 AuditVerdict = Literal["agreed", "differed", "unsettled", "not_compared"]
 """What the second tier said to an answer of the first that nothing but chance sent on; the last
@@ -18,6 +18,10 @@ class ProcessorObserver(Protocol):
 
     def doubted(self, stage: str, code: str) -> None:
         """An answer was not accepted, for this reason among others."""
+        ...
+
+    def settled(self, record: Enriched[Any] | Review) -> None:
+        """An event came to its last record, which is about to be published."""
         ...
 
     def audited(self, stage: str, verdict: AuditVerdict) -> None:
@@ -36,6 +40,9 @@ class NoObserver:
         """Ignore."""
 
     def doubted(self, stage: str, code: str) -> None:
+        """Ignore."""
+
+    def settled(self, record: Enriched[Any] | Review) -> None:
         """Ignore."""
 
     def audited(self, stage: str, verdict: AuditVerdict) -> None:

@@ -129,6 +129,7 @@ class SonnetProcessor:
             source=escalation.source,
             timing=self._timing(escalation, judgement),
         )
+        self._observer.settled(record)
         return publication(
             End.ENRICHED,
             case.received,
@@ -155,6 +156,7 @@ class SonnetProcessor:
             source=escalation.source,
             timing=self._timing(escalation, judgement),
         )
+        self._observer.settled(record)
         return publication(
             End.REVIEW,
             case.received,

@@ -12,6 +12,13 @@ class HttpSettings(Section):
 
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535, description="0: a free one")
+    recent_records: int = Field(
+        20,
+        ge=0,
+        le=200,
+        description="last records that the dashboard shows, with their results; 0: none, which "
+        "keeps results off the port",
+    )
 
 
 class LogSettings(Section):

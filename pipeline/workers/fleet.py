@@ -59,6 +59,11 @@ class Reports:
         reasons = [each["reason"] for each in state["findings"] if each["reason"] is not None]
         return " ".join(reasons) or None
 
+    def newest_first(self, most: int) -> Sequence[Mapping[str, Any]]:
+        """The last records of all workers."""
+        records = [record for state in self.states.values() for record in state["recent"]]
+        return sorted(records, key=lambda record: str(record["at"]), reverse=True)[:most]
+
     def add_up(self, conditions: Conditions) -> None:
         """State in `conditions` what holds for any of the workers."""
         stages = [stage for state in self.states.values() for stage in state["stages"]]
@@ -143,18 +148,31 @@ async def run_fleet(
         about = About(pipeline.__version__, delivery.mode, tuple(stages))
         reports, conditions = Reports(), Conditions()
         async with (
-            http.serve(settings.http, _views(about, reports, conditions, workers)) as address,
+            http.serve(
+                settings.http,
+                _views(about, reports, conditions, workers, settings.http.recent_records),
+            ) as address,
             _reading(sockets, reports, conditions),
         ):
             announce(Running(address, delivery.mode, delivery.because))
             return await supervisor.run(stop)
 
 
-def _views(about: About, reports: Reports, conditions: Conditions, workers: int) -> http.Views:
+def _views(
+    about: About, reports: Reports, conditions: Conditions, workers: int, recent_limit: int
+) -> http.Views:
     health, merged = Health(), Merged(reports.pages)
     for index in range(workers):
         health.add_readiness(f"worker {index}", partial(reports.why_not_ready, str(index)))
-    return http.Views(merged, health, Status(about, merged, conditions, health))
+    status = Status(
+        about,
+        merged,
+        conditions,
+        health,
+        recent=partial(reports.newest_first, recent_limit),
+        recent_limit=recent_limit,
+    )
+    return http.Views(merged, health, status)
 
 
 @contextlib.asynccontextmanager

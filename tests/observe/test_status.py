@@ -2,13 +2,15 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 
 from pipeline.events import Tier, Usage
 from pipeline.observe.conditions import Conditions
 from pipeline.observe.health import Health
 from pipeline.observe.metrics import Metrics
 from pipeline.observe.status import STEP_SECONDS, WINDOW_SECONDS, About, Status
+from pipeline.stream.records import End
+from pipeline.workers.exposition import Merged
 
 
 class Clock:
@@ -152,3 +154,43 @@ def test_the_history_is_bounded_and_holds_lag_and_pace(
         clock.seconds += STEP_SECONDS
         status.tick()
     assert len(status.view().history) == 300
+
+
+def test_the_charts_have_a_row_of_numbers_for_each_stage(
+    status: Status, metrics: Metrics, clock: Clock
+) -> None:
+    metrics.lag("tickets", "tickets.raw", 0, records=42, oldest_seconds=7.0)
+    for _ in range(3):
+        clock.seconds += STEP_SECONDS
+        metrics.completed("tickets", End.ENRICHED, seconds=0.4)
+        status.tick()
+    series = status.view().series
+    assert len(series.at) == 3
+    assert series.at[1] - series.at[0] == STEP_SECONDS
+    assert list(series.stages["tickets"].lag_events) == [42, 42, 42]
+    assert series.stages["tickets"].completed_per_second[-1] == 1 / STEP_SECONDS
+    assert list(series.stages["escalations"].lag_events) == [None, None, None]
+
+
+def test_what_workers_say_of_one_thing_counts_once(
+    registry: CollectorRegistry, health: Health, clock: Clock
+) -> None:
+    pages = {}
+    for worker in ("0", "1"):
+        own = CollectorRegistry()
+        metrics = Metrics(own, Conditions())
+        metrics.started(
+            version="1", delivery="exactly_once", budgets={("tickets", "day"): Decimal(5)}
+        )
+        metrics.limit("haiku", "requests", limit=100, remaining=80 - 30 * int(worker))
+        metrics.spent("tickets", window="day", usd=Decimal("1.5"))
+        metrics.received("tickets", "tickets.raw", 0, size=1)
+        metrics.lag("tickets", "tickets.raw", int(worker), records=10, oldest_seconds=1.0)
+        metrics.call("tickets", "haiku", "answered", seconds=1.0, usage=None)
+        pages[worker] = generate_latest(own).decode()
+    about = About("1.2.3", "exactly_once", ("tickets",))
+    view = Status(about, Merged(pages), Conditions(), health, clock=clock.now).view()
+    [model], [tickets] = view.models, view.stages
+    assert (model.limits, model.remaining) == ({"requests": 100}, {"requests": 50})
+    assert (tickets.spent, tickets.budget) == ({"day": 1.5}, {"day": 5})
+    assert (tickets.lag_events, model.calls) == (20, {"answered": 2})

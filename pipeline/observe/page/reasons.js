@@ -1,0 +1,73 @@
+// How events ended, and why: bars with their numbers beside them.
+
+import { byId, element, keyed, text } from "./dom.js";
+import { count, large, merged, ratio, share, sum, words } from "./format.js";
+
+export function showReasons(stages) {
+  showEnds(byId("ends"), stages);
+  showBars(byId("doubts"), merged(stages.map((stage) => stage.doubts)),
+    "No answer was doubted.");
+  showBars(byId("letters"), merged(stages.map((stage) => stage.dead_letters)),
+    "No event became a dead letter.");
+}
+
+function showEnds(parent, stages) {
+  const isEscalations = stages.length === 1 && stages[0].name === "escalations";
+  const of = (tier, end) => sum(stages.map((stage) => stage.decided[tier][end]));
+  const done = (end) => sum(stages.map((stage) => stage.completed[end]));
+  const bySonnet = isEscalations ? done("enriched") : of("sonnet", "enriched");
+  const toReview = isEscalations ? done("review") : of("sonnet", "review");
+  const ends = [
+    { name: "Haiku's answer", hue: "haiku", value: isEscalations ? 0 : of("haiku", "enriched") },
+    { name: "Sonnet's answer", hue: "sonnet", value: bySonnet },
+    { name: "Waiting for Sonnet", hue: "waiting",
+      value: isEscalations ? 0 : Math.max(0, of("haiku", "escalated") - bySonnet - toReview) },
+    { name: "Left to people", hue: "review", value: toReview },
+    { name: "Dead letters", hue: "dead", value: done("dead_letter") },
+  ];
+  const all = sum(ends.map((end) => end.value));
+  const [bar, list] = parent.children.length === 2 ? parent.children : frame(parent);
+  bar.hidden = all === 0;
+  keyed(bar, ends, (end) => end.hue, (end) => element("span", { class: `part ${end.hue}` }),
+    (node, end) => node.style.setProperty("--share", String(ratio(end.value, all) ?? 0)));
+  keyed(list, ends, (end) => end.hue,
+    (end) => element("li", {}, element("span", { class: `swatch ${end.hue}` }),
+      element("span", { class: "label" }, end.name), element("span", { class: "value" }),
+      element("span", { class: "percent" })),
+    (node, end) => {
+      text(node.children[2], large(end.value));
+      text(node.children[3], all ? share(end.value / all) : "");
+    });
+}
+
+function frame(parent) {
+  const parts = [
+    element("div", { class: "stack", "aria-hidden": "true" }), element("ul", { class: "legend" }),
+  ];
+  parent.replaceChildren(...parts);
+  return parts;
+}
+
+function showBars(parent, entries, empty) {
+  if (!entries.length) {
+    if (!parent.querySelector(".none")) {
+      parent.replaceChildren(element("p", { class: "none" }, empty));
+    }
+    return;
+  }
+  let list = parent.querySelector("ul");
+  if (list === null) {
+    list = element("ul", { class: "bars" });
+    parent.replaceChildren(list);
+  }
+  const most = entries[0][1], all = sum(entries.map(([, value]) => value));
+  keyed(list, entries, ([code]) => code,
+    ([code]) => element("li", {}, element("span", { class: "label" }, words(code)),
+      element("span", { class: "value" }), element("span", { class: "percent" }),
+      element("span", { class: "track", "aria-hidden": "true" }, element("span"))),
+    (node, [, value]) => {
+      text(node.children[1], count(value));
+      text(node.children[2], share(value / all));
+      node.children[3].firstElementChild.style.setProperty("--share", String(value / most));
+    });
+}

@@ -1,0 +1,1 @@
+"""Inter 4, the Latin subset of its variable font, as fontsource packs it; see LICENSE."""
