@@ -19,6 +19,7 @@ from pipeline.processing.judge import Judge
 from pipeline.processing.observer import NoObserver
 from pipeline.processing.sonnet import SonnetProcessor
 from pipeline.publish import read_items, refusal_of, stage_named
+from pipeline.questions import Question
 from pipeline.settings import Settings
 from pipeline.stages.registry import build_stages
 from pipeline.stream.records import End
@@ -147,8 +148,7 @@ async def test_it_is_enriched_escalated_and_dead_lettered_like_any_other(
     assert ends[-1].end is End.DEAD_LETTER
     assert dict(ends[-1].records[0].headers)["dlq-stage"] == b"refunds"
     assert End.ENRICHED in {end.end for end in ends}
-    for event in ("R-6", "R-8"):
-        assert by_id[event].end is End.ESCALATED
+    assert by_id["R-8"].end is End.ESCALATED
     codes = {doubt["code"] for doubt in published(by_id["R-8"])["doubts"]}
     assert "suspected_injection" in codes
     enriched = next(published(end) for end in ends if end.end is End.ENRICHED)
@@ -175,6 +175,21 @@ async def test_sonnet_answers_what_was_escalated(
 
     assert outcome.end in {End.ENRICHED, End.REVIEW}
     assert published(outcome)["stage"] == "refunds"
+
+
+def test_its_own_checks_count_by_their_own_threshold(example: Settings) -> None:
+    stage = stage_named(example, "refunds")
+    event = stage.raw_model(id="R-6", message="Refund me 500.00 for it.", paid="59.00")
+    question = stage.question(event)
+    assert isinstance(question, Question)
+    answer = question.answer_model(
+        quote="Refund me 500.00", decision="refund", amount="500.00", confidence=1, unclear=False
+    )
+
+    policy = Policy.from_settings(example.stages)
+    doubts = policy.doubts("refunds", Tier.HAIKU, stage.signals(event, answer))
+
+    assert [doubt.code for doubt in doubts] == ["more_than_paid"]
 
 
 def test_its_schemas_are_written_beside_those_that_are_there(tmp_path: Path) -> None:
