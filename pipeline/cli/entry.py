@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli import dead_letters, topics
+from pipeline.cli import dead_letters, review, topics
 from pipeline.cli.cost import cost
 from pipeline.cli.demo import demo
 from pipeline.cli.doctor import doctor
@@ -30,6 +30,7 @@ for command in (demo, run, local, publish, tail, lag, schemas, cost, evaluate, d
     app.command()(command)
 app.add_typer(topics.app, name="topics")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(review.app, name="review")
 
 
 @app.callback()

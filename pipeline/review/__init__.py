@@ -1,0 +1,1 @@
+"""What people do with what neither model could settle: look, decide, once."""

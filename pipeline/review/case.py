@@ -1,0 +1,76 @@
+"""A case for a person, read from its record in `review`."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+
+from pipeline.desk.moments import Span
+from pipeline.errors import PipelineError
+from pipeline.events import Review
+from pipeline.stream.reader import Start
+from pipeline.stream.records import Received
+
+
+class Unreadable(PipelineError):
+    """A record in `review` is not a case that this version can read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What neither model could settle.
+
+    Args:
+        record: As it is in the topic.
+        review: What is in it.
+    """
+
+    record: Received
+    review: Review
+
+
+def case_of(record: Received) -> Case:
+    """Read a record of `review`.
+
+    Raises:
+        Unreadable: It is something else.
+    """
+    try:
+        return Case(record, Review.model_validate_json(record.value or b""))
+    except ValidationError as error:
+        raise Unreadable(
+            f"The record {record.partition}:{record.offset} of {record.topic} is no case that "
+            f"this version can read ({error.error_count()} faults)."
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a case must be to be meant; what is empty or None does not matter. Pure.
+
+    Args:
+        stages: Whose event it is.
+        doubts: Codes, one of which it has.
+        key: Its record's key.
+        span: When it came.
+    """
+
+    stages: Collection[str] = ()
+    doubts: Collection[str] = ()
+    key: str | None = None
+    span: Span = field(default_factory=Span)
+
+    def __contains__(self, case: Case) -> bool:
+        """Whether a case is meant."""
+        codes = {doubt.code for doubt in case.review.doubts}
+        return (
+            (not self.stages or case.review.stage in self.stages)
+            and (not self.doubts or not codes.isdisjoint(self.doubts))
+            and (self.key is None or case.record.key == self.key.encode())
+            and case.record.timestamp in self.span
+        )
+
+    @property
+    def start(self) -> Start:
+        """Where reading may begin."""
+        return self.span.since or "beginning"
