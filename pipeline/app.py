@@ -1,8 +1,9 @@
 """Wires settings, stages, stream, claude and observe into one running process."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -17,6 +18,7 @@ from pipeline.claude.costing import price_ratio
 from pipeline.claude.gateway import Gateway
 from pipeline.claude.prices import PriceTable
 from pipeline.errors import Invalid, WrongUse
+from pipeline.escalation.cap import EscalationCap
 from pipeline.escalation.opinion import Verdict, whether_it_pays
 from pipeline.escalation.policy import Policy
 from pipeline.events import DeadLetterReason, Tier
@@ -27,6 +29,7 @@ from pipeline.observe.metrics import Metrics
 from pipeline.observe.recent import Recent
 from pipeline.observe.status import About, Status
 from pipeline.observe.tracing import open_tracer
+from pipeline.processing.capping import CappedEscalations
 from pipeline.processing.haiku import HaikuProcessor
 from pipeline.processing.handling import Handling
 from pipeline.processing.judge import Judge
@@ -40,6 +43,7 @@ from pipeline.stages.rewording import Rewording
 from pipeline.stages.stage import Stage
 from pipeline.stream.brokers import Brokers
 from pipeline.stream.engine import Engine
+from pipeline.stream.intake import Throttle
 from pipeline.stream.kafka.brokers import KafkaBrokers
 from pipeline.stream.probe import delivery_in_force
 from pipeline.stream.records import Handler, Outcome, Received
@@ -157,8 +161,19 @@ class App:
                     self._settings, observer=metrics, traces=tracer.provider if tracer else None
                 )
             )
+            capped = self._capped(lambda: conditions.assigned.get(ESCALATIONS, 0))
+            if capped is not None:
+                await stack.enter_async_context(alongside(capped.watch()))
             engines = {
-                name: self._engine(name, gateway, brokers, metrics, tracer) for name in self._served
+                name: self._engine(
+                    name,
+                    gateway,
+                    brokers,
+                    metrics,
+                    tracer,
+                    throttle=capped if name == ESCALATIONS else None,
+                )
+                for name in self._served
             }
             for name, engine in engines.items():
                 health.add_readiness(f"stream.{name}", partial(why_not_ready, engine))
@@ -175,6 +190,16 @@ class App:
                 announce(Running(address, delivery.mode, delivery.because))
             await run_together(list(engines.values()), stop)
 
+    def _capped(self, assigned: Callable[[], int]) -> CappedEscalations | None:
+        """What holds the escalations that are served here to their cap, where one is set."""
+        cap = EscalationCap.from_settings(self._settings.escalation, clock=time.monotonic)
+        if cap is None or ESCALATIONS not in self._served:
+            return None
+        stages = {*self._settings.enabled, *self._served} - {ESCALATIONS}
+        kafka = self._settings.kafka
+        groups = {kafka.group_prefix + name: self._topics.raw(name) for name in sorted(stages)}
+        return CappedEscalations(cap, kafka, groups, self._topics.escalations, assigned)
+
     def _engine(
         self,
         name: str,
@@ -182,6 +207,8 @@ class App:
         brokers: Brokers,
         metrics: Metrics,
         tracer: Tracer | None,
+        *,
+        throttle: Throttle | None,
     ) -> Engine:
         tier = Tier.SONNET if name == ESCALATIONS else Tier.HAIKU
         judge = Judge(gateway, self._policy, tier)
@@ -211,9 +238,23 @@ class App:
             settings=self._settings.stream,
             ordering=ordering,
             gate=StageGate(gateway, name, tier),
+            throttle=throttle,
             observer=metrics,
             rescue=rescue,
         )
+
+
+@asynccontextmanager
+async def alongside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Have endless work done as long as this is entered; what it raised is raised at the end."""
+    task = asyncio.get_running_loop().create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+        if not task.cancelled():
+            task.result()
 
 
 def opinions(settings: Settings, stages: Mapping[str, Stage[Any, Any]]) -> Mapping[str, Verdict]:
@@ -235,6 +276,7 @@ def begin_well(metrics: Metrics, stages: Sequence[str], models: ModelSettings) -
     """State that nothing is wrong: a series that is not there looks like one that is lost."""
     for stage in stages:
         metrics.intake(stage, closed_because=None)
+        metrics.held(stage, because=None)
         metrics.stuck(stage, is_stuck=False)
     for model in (models.haiku, models.sonnet):
         metrics.blocked(model, because=None)

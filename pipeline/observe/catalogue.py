@@ -106,6 +106,11 @@ INTAKE_OPEN = Metric(
     "pipeline_intake_open", "gauge", ("stage",), "0 or 1",
     "0 while no new events are taken; /api/status gives the reason.",
 )  # fmt: skip
+HELD = Metric(
+    "pipeline_intake_held", "gauge", ("stage",), "0 or 1",
+    "1 while events wait for their turn although nothing is wrong: more than the set share is "
+    "escalated; /api/status gives the reason.",
+)  # fmt: skip
 STUCK = Metric(
     "pipeline_stuck", "gauge", ("stage",), "0 or 1",
     "1 while the consumer lives but makes no progress.",

@@ -9,6 +9,7 @@ class Conditions:
 
     Args:
         intake_closed: Why no events are taken, by stage; empty where they are.
+        held: Why events wait for their turn although nothing is wrong, by stage.
         stuck: Why a consumer counts as stuck, by stage.
         blocked: Why no call to a model can succeed, by model.
         breakers: `closed`, `half_open` or `open`, by model.
@@ -18,6 +19,7 @@ class Conditions:
     """
 
     intake_closed: dict[str, str] = field(default_factory=dict)
+    held: dict[str, str] = field(default_factory=dict)
     stuck: dict[str, str] = field(default_factory=dict)
     blocked: dict[str, str] = field(default_factory=dict)
     breakers: dict[str, str] = field(default_factory=dict)

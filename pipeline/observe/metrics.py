@@ -100,6 +100,7 @@ class Metrics:
         self._partitions = gauge(catalogue.PARTITIONS)
         self._rebalance_seconds = histogram(catalogue.REBALANCE_SECONDS)
         self._intake_open = gauge(catalogue.INTAKE_OPEN)
+        self._held = gauge(catalogue.HELD)
         self._stuck = gauge(catalogue.STUCK)
         self._decisions = counter(catalogue.DECISIONS)
         self._doubts = counter(catalogue.DOUBTS)
@@ -186,6 +187,11 @@ class Metrics:
         """Intake was closed, with the reason, or opened."""
         self._intake_open(stage).set(closed_because is None)
         _note(self._conditions.intake_closed, stage, closed_because)
+
+    def held(self, stage: str, *, because: str | None) -> None:
+        """Events wait for their turn, with the reason, or go on."""
+        self._held(stage).set(because is not None)
+        _note(self._conditions.held, stage, because)
 
     def stuck(self, stage: str, *, is_stuck: bool) -> None:
         """The consumer is alive but makes no progress, or does again."""

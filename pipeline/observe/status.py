@@ -278,7 +278,8 @@ class Status:
             lag_events=None if lag is None else int(newer.total(catalogue.LAG, stage=name)),
             lag_seconds=newer.largest(catalogue.LAG_SECONDS, stage=name),
             in_flight=int(newer.total(catalogue.IN_FLIGHT, stage=name)),
-            intake_closed_because=self._conditions.intake_closed.get(name),
+            intake_closed_because=self._conditions.intake_closed.get(name)
+            or self._conditions.held.get(name),
             stuck_because=self._conditions.stuck.get(name),
             received_per_second=rate(older, newer, catalogue.RECEIVED, stage=name),
             completed_per_second=rate(older, newer, catalogue.COMPLETED, stage=name),

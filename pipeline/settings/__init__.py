@@ -26,7 +26,12 @@ from pipeline.settings.stages import (
     TicketSettings,
 )
 from pipeline.settings.stream import StreamSettings
-from pipeline.settings.thresholds import SecondOpinionSettings, SonnetThresholds, Thresholds
+from pipeline.settings.thresholds import (
+    EscalationSettings,
+    SecondOpinionSettings,
+    SonnetThresholds,
+    Thresholds,
+)
 from pipeline.settings.tree import Settings, load_settings
 from pipeline.settings.units import (
     Bytes,
@@ -49,6 +54,7 @@ __all__ = [
     "Delivery",
     "DocumentSettings",
     "Dollars",
+    "EscalationSettings",
     "FileSettings",
     "HttpSettings",
     "ImageSettings",

@@ -4,7 +4,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.settings.units import Section, Share
+from pipeline.settings.units import Seconds, Section, Share
 
 
 class Thresholds(Section):
@@ -80,6 +80,18 @@ class SecondOpinionSettings(Section):
         if self.above >= self.below:
             raise ValueError("second_opinion.above must be less than second_opinion.below")
         return self
+
+
+class EscalationSettings(Section):
+    """How much Sonnet is asked about at most, of all stages; what is above that waits in Kafka."""
+
+    max_share: Share | None = Field(
+        None, description="of recent events, that Sonnet is asked about; no cap where not set"
+    )
+    per_minute: float = Field(
+        10, gt=0, description="escalated events a process takes beyond the share, so that all drain"
+    )
+    window: Seconds = Field(300, description="seconds that count as recent")
 
 
 class SonnetThresholds(Thresholds):

@@ -18,6 +18,7 @@ from pipeline.settings.operation import HttpSettings, LogSettings, TracingSettin
 from pipeline.settings.own import find_stages
 from pipeline.settings.stages import StagesSettings
 from pipeline.settings.stream import StreamSettings
+from pipeline.settings.thresholds import EscalationSettings
 from pipeline.settings.units import Delivery
 
 
@@ -64,6 +65,7 @@ class Settings(_Read):
     stream: StreamSettings = Field(default_factory=StreamSettings)
     claude: ClaudeSettings = Field(default_factory=ClaudeSettings)
     stages: StagesSettings = Field(default_factory=StagesSettings)
+    escalation: EscalationSettings = Field(default_factory=EscalationSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     tracing: TracingSettings = Field(default_factory=TracingSettings)
 

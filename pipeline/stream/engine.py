@@ -11,7 +11,7 @@ from pipeline.stream.assignment import Assignment
 from pipeline.stream.brokers import Brokers, Consumer, OffsetReader
 from pipeline.stream.deadletters import DeadLetterRatio
 from pipeline.stream.flow import FlowLimits
-from pipeline.stream.intake import Intake, IntakeGate, OpenGate
+from pipeline.stream.intake import Intake, IntakeGate, NoThrottle, OpenGate, Throttle
 from pipeline.stream.monitor import Monitor
 from pipeline.stream.observer import NoObserver, StreamObserver
 from pipeline.stream.poller import Poller
@@ -37,6 +37,7 @@ class Engine:
         settings: Limits and times.
         ordering: What runs one at a time, in order.
         gate: Closes intake without leaving the group.
+        throttle: Holds intake now and then although nothing is wrong.
         observer: Told of what happens.
         rescue: What to publish instead of an outcome that the brokers will never take; without
             it that ends the engine.
@@ -53,6 +54,7 @@ class Engine:
         settings: StreamSettings,
         ordering: Ordering = "key",
         gate: IntakeGate | None = None,
+        throttle: Throttle | None = None,
         observer: StreamObserver | None = None,
         rescue: Rescue | None = None,
     ) -> None:
@@ -64,6 +66,7 @@ class Engine:
         self._settings = settings
         self._ordering = ordering
         self._gate = gate or OpenGate()
+        self._throttle = throttle or NoThrottle()
         self._observer = observer or NoObserver()
         self._rescue = rescue
         self._monitor: Monitor | None = None
@@ -114,7 +117,9 @@ class Engine:
         tasks: asyncio.TaskGroup,
         stop: asyncio.Event,
     ) -> None:
-        intake = Intake(self._stage, self._gate, self._dead_letters(), self._observer)
+        intake = Intake(
+            self._stage, self._gate, self._dead_letters(), self._observer, self._throttle
+        )
         tools = self._tools(consumer, reader, failure)
 
         def new_answers() -> Answers:

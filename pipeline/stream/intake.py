@@ -41,14 +41,46 @@ class OpenGate:
         return None
 
 
+class Throttle(Protocol):
+    """Says how many records may be taken where all is well, and yet not everything at once."""
+
+    def room(self) -> int | None:
+        """How many records may be taken now; None for any number. Asked often: must be quick."""
+        ...
+
+    def held_because(self) -> str | None:
+        """Why none may be taken now, in a sentence; None where some may."""
+        ...
+
+    def took(self, records: int) -> None:
+        """So many were taken."""
+        ...
+
+
+class NoThrottle:
+    """Takes what comes."""
+
+    def room(self) -> int | None:
+        """Any number."""
+        return None
+
+    def held_because(self) -> str | None:
+        """Nothing is held."""
+        return None
+
+    def took(self, records: int) -> None:
+        """Ignore."""
+
+
 class Intake:
-    """Closed by the gate, or by too many dead letters; tells whoever watches.
+    """Closed by the gate, or by too many dead letters; held by the throttle; tells who watches.
 
     Args:
         stage: Of which stream.
         gate: Closes it from outside.
         dead_letters: Closes it until a new process begins: only a person can tell what is wrong.
-        observer: Told when it closes or opens.
+        observer: Told when it closes or opens, and when it is held or goes on.
+        throttle: Holds it now and then although nothing is wrong.
     """
 
     def __init__(
@@ -57,13 +89,16 @@ class Intake:
         gate: IntakeGate,
         dead_letters: DeadLetterRatio,
         observer: StreamObserver,
+        throttle: Throttle | None = None,
     ) -> None:
         self._stage = stage
         self._gate = gate
         self._dead_letters = dead_letters
         self._observer = observer
+        self._throttle = throttle or NoThrottle()
         self._closed_because: str | None = None
         self._closed_for_good: str | None = None
+        self._held_because: str | None = None
 
     @property
     def closed_because(self) -> str | None:
@@ -87,6 +122,22 @@ class Intake:
                 _log.info("%s: intake is open again", self._stage)
             else:
                 _log.warning("%s: intake is closed: %s", self._stage, because)
+        return self._update_held() and because is None
+
+    def room(self) -> int | None:
+        """How many records the next poll may bring; None for any number."""
+        return self._throttle.room()
+
+    def took(self, records: int) -> None:
+        """So many records came in."""
+        self._throttle.took(records)
+
+    def _update_held(self) -> bool:
+        because = self._throttle.held_because()
+        if because != self._held_because:
+            self._held_because = because
+            self._observer.held(self._stage, because=because)
+            _log.info("%s: %s", self._stage, because or "what waited for its turn goes on")
         return because is None
 
     def completed(self, outcome: Outcome, seconds: float) -> None:

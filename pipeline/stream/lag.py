@@ -185,7 +185,7 @@ async def _sample(
     ]
     begins = await consumer.beginning_offsets(partitions)
     # Committed offsets before ends, or what is processed in between would make a negative lag.
-    committed = await _committed(admin, group, partitions)
+    committed = await group_offsets(admin, group, partitions)
     ends = await consumer.end_offsets(partitions)
     lags = [
         partition_lag(
@@ -205,9 +205,14 @@ async def _sample(
     )
 
 
-async def _committed(
+async def group_offsets(
     admin: AIOKafkaAdminClient, group: str, partitions: Sequence[TopicPartition]
 ) -> Mapping[TopicPartition, OffsetAndMetadata]:
+    """What a group committed in each of the partitions; offset -1 where it did not.
+
+    Raises:
+        KafkaError: The brokers do not answer, or refuse.
+    """
     found: dict[TopicPartition, OffsetAndMetadata] = {}
     # aiokafka raises `NoError` for an error that concerns a partition, and drops one that
     # concerns the whole request: then there is nothing.

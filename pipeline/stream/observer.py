@@ -46,6 +46,10 @@ class StreamObserver(Protocol):
         """Intake was closed, with the reason, or opened."""
         ...
 
+    def held(self, stage: str, *, because: str | None) -> None:
+        """Records wait for their turn although nothing is wrong, with the reason, or go on."""
+        ...
+
     def stuck(self, stage: str, *, is_stuck: bool) -> None:
         """The consumer is alive but makes no progress, or does again."""
         ...
@@ -81,6 +85,9 @@ class NoObserver:
         """Ignore."""
 
     def intake(self, stage: str, *, closed_because: str | None) -> None:
+        """Ignore."""
+
+    def held(self, stage: str, *, because: str | None) -> None:
         """Ignore."""
 
     def stuck(self, stage: str, *, is_stuck: bool) -> None:

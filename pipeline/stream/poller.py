@@ -69,7 +69,7 @@ class Poller:
     ) -> None:
         try:
             polled = await self._consumer.poll(
-                partitions, seconds=seconds, records=self._flow.poll_records(total)
+                partitions, seconds=seconds, records=self._poll_records(total)
             )
         except PositionLost as lost:
             polled = {}
@@ -81,6 +81,16 @@ class Poller:
             worker = self._assignment.running(partition)
             if worker is not None:
                 worker.accept(records)
+                self._intake.took(len(records))
+
+    def _poll_records(self, total: Load) -> int:
+        records, room = self._flow.poll_records(total), self._intake.room()
+        return records if room is None else max(1, min(records, room))
+
+    def _is_rationed(self) -> bool:
+        """Whether the next poll brings so little that a partition may go without for long."""
+        room = self._intake.room()
+        return room is not None and room < self._limits.poll_records
 
     def _look(self) -> Load:
         """See what each partition that takes records holds; returns the sum."""
@@ -100,8 +110,9 @@ class Poller:
             for worker, flow in self._flows.items()
             if flow.update(worker.load) and worker.load.active < share and not worker.is_full
         ]
-        for worker in open_workers:
-            worker.last_asked = self._now()
+        if not self._is_rationed():
+            for worker in open_workers:
+                worker.last_asked = self._now()
         are_some_full = len(open_workers) < len(self._flows)
         return [worker.partition for worker in open_workers], are_some_full
 

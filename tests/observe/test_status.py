@@ -127,6 +127,17 @@ def test_reasons_are_shown_where_they_belong(
     assert view.models[0].breaker == "open"
 
 
+def test_why_events_wait_for_their_turn_is_shown_and_makes_nothing_unready(
+    status: Status, metrics: Metrics
+) -> None:
+    metrics.held("tickets", because="More is escalated than planned.")
+    view = status.view()
+    assert view.ready
+    assert view.stages[0].intake_closed_because == "More is escalated than planned."
+    metrics.held("tickets", because=None)
+    assert status.view().stages[0].intake_closed_because is None
+
+
 def test_rates_forget_what_is_older_than_the_window(
     status: Status, metrics: Metrics, clock: Clock
 ) -> None:

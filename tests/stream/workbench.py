@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.settings import Delivery, Ordering, StreamSettings
 from pipeline.stream.brokers import Brokers, TopicPartition
 from pipeline.stream.engine import Engine
-from pipeline.stream.intake import IntakeGate
+from pipeline.stream.intake import IntakeGate, Throttle
 from pipeline.stream.observer import NoObserver
 from pipeline.stream.records import End, Outcome, Outgoing, Received
 from pipeline.stream.tools import Rescue
@@ -29,6 +29,7 @@ class Notes(NoObserver):
         self.lags: dict[int, int] = {}
         self.oldest: dict[int, float | None] = {}
         self.closed: list[str | None] = []
+        self.held_changes: list[str | None] = []
         self.stuck_changes: list[bool] = []
         self.rebalances: list[int] = []
 
@@ -53,6 +54,9 @@ class Notes(NoObserver):
 
     def intake(self, stage: str, *, closed_because: str | None) -> None:
         self.closed.append(closed_because)
+
+    def held(self, stage: str, *, because: str | None) -> None:
+        self.held_changes.append(because)
 
     def stuck(self, stage: str, *, is_stuck: bool) -> None:
         self.stuck_changes.append(is_stuck)
@@ -117,6 +121,7 @@ class Bench:
         faults: Faults | None = None,
         brokers: Brokers | None = None,
         gate: IntakeGate | None = None,
+        throttle: Throttle | None = None,
         observer: Notes | None = None,
         rescue: Rescue | None = None,
         **settings: Any,  # noqa: ANN401 - any of StreamSettings
@@ -132,6 +137,7 @@ class Bench:
             settings=StreamSettings(**settings),
             ordering=ordering,
             gate=gate,
+            throttle=throttle,
             observer=observer,
             rescue=rescue,
         )

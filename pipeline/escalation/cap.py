@@ -1,0 +1,95 @@
+"""How much of what comes in the second tier is asked about at most. Pure.
+
+When more than planned is doubted, what is above the cap waits its turn: a doubtful answer is never
+accepted to save money. A few a minute go through in any case, so that what waits is done one day
+even if nothing new comes in.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipeline.settings import EscalationSettings
+
+_STEPS = 60
+"""Of a window: what happened in the same step is added up."""
+_REOPEN = 0.05
+"""Share of what is allowed that must be free again, so that it does not open for each event."""
+
+
+@dataclass(slots=True)
+class _Step:
+    at: float
+    events: float = 0.0
+    taken: int = 0
+
+
+class EscalationCap:
+    """Counts what came in and what was taken of the escalated, over a sliding window.
+
+    Args:
+        share: Of the events of the window that may be taken.
+        per_minute: That may be taken beyond the share.
+        window: In seconds.
+        clock: Seconds that do not go back.
+    """
+
+    def __init__(
+        self, share: float, *, per_minute: float, window: float, clock: Callable[[], float]
+    ) -> None:
+        self._share = share
+        self._always = per_minute * window / 60
+        self._window = window
+        self._clock = clock
+        self._steps: deque[_Step] = deque()
+        self._is_held = False
+
+    @classmethod
+    def from_settings(
+        cls, settings: EscalationSettings, *, clock: Callable[[], float]
+    ) -> "EscalationCap | None":
+        """The cap that is set; None where none is."""
+        if settings.max_share is None:
+            return None
+        return cls(
+            settings.max_share,
+            per_minute=settings.per_minute,
+            window=settings.window,
+            clock=clock,
+        )
+
+    def advanced(self, events: float) -> None:
+        """The first tier is done with so many events more, escalated ones included."""
+        self._step().events += events
+
+    def took(self, records: int) -> None:
+        """So many escalated events were taken."""
+        self._step().taken += records
+
+    def room(self) -> int:
+        """How many escalated events may be taken now."""
+        self._forget()
+        allowed = self._share * sum(step.events for step in self._steps) + self._always
+        room = int(allowed - sum(step.taken for step in self._steps))
+        self._is_held = room < (max(1, _REOPEN * allowed) if self._is_held else 1)
+        return 0 if self._is_held else room
+
+    def held_because(self) -> str | None:
+        """Why none are taken at present, in a sentence that stays the same; None where some are."""
+        if self.room():
+            return None
+        return (
+            f"more than {self._share:.1%} of the events of the last {self._window:g} seconds "
+            "were escalated: what is above that waits for its turn"
+        )
+
+    def _step(self) -> _Step:
+        now = self._clock()
+        if not self._steps or now >= self._steps[-1].at + self._window / _STEPS:
+            self._steps.append(_Step(now))
+        return self._steps[-1]
+
+    def _forget(self) -> None:
+        since = self._clock() - self._window
+        while self._steps and self._steps[0].at <= since:
+            self._steps.popleft()
