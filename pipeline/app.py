@@ -165,7 +165,7 @@ class App:
             if capped is not None:
                 await stack.enter_async_context(alongside(capped.watch()))
             engines = {
-                name: self._engine(
+                name: self.engine(
                     name,
                     gateway,
                     brokers,
@@ -200,7 +200,7 @@ class App:
         groups = {kafka.group_prefix + name: self._topics.raw(name) for name in sorted(stages)}
         return CappedEscalations(cap, kafka, groups, self._topics.escalations, assigned)
 
-    def _engine(
+    def engine(
         self,
         name: str,
         gateway: Gateway,
@@ -210,6 +210,16 @@ class App:
         *,
         throttle: Throttle | None,
     ) -> Engine:
+        """The consumer of a stage or of the escalations, not started yet.
+
+        Args:
+            name: Which.
+            gateway: Asked about each event.
+            brokers: Where records come from and go to.
+            metrics: Told of everything.
+            tracer: None where nothing is traced.
+            throttle: Slows its intake.
+        """
         tier = Tier.SONNET if name == ESCALATIONS else Tier.HAIKU
         judge = Judge(gateway, self._policy, tier)
         handler: Handler

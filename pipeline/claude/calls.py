@@ -25,6 +25,7 @@ from pipeline.claude.responses import (
     read_response,
 )
 from pipeline.claude.spending import Spending
+from pipeline.claude.warmup import Warmup
 from pipeline.errors import AnswerError, CutOff, Malformed, Refused, Rejected
 from pipeline.events import Tier, Usage
 from pipeline.questions import Question
@@ -110,13 +111,12 @@ class Caller:
         """
         failed, again = 0, False
         while True:
-            warmup = order.prompt.warmup
-            warms = warmup is not None and await warmup.enter()
+            warming = await order.prompt.enter()
             try:
-                ended = await self._attempt(order, flight, again=again)
+                ended = await self._attempt(order, flight, warming, again=again)
             finally:
-                if warms and warmup is not None:
-                    warmup.left()
+                if warming is not None:
+                    warming.left()
             if isinstance(ended, Delivery):
                 return ended
             if flight is not None and not flight.is_wanted:
@@ -144,7 +144,7 @@ class Caller:
         raise _error_of(verdict, usage, 0.0)
 
     async def _attempt(
-        self, order: Order, flight: Flight[Any] | None, *, again: bool
+        self, order: Order, flight: Flight[Any] | None, warming: Warmup | None, *, again: bool
     ) -> Delivery | Retry | Blocked:
         lane, stage = order.lane, order.question.stage
         cost = order.prompt.estimates.cost(order.weight, max_output_tokens=order.max_output_tokens)
@@ -155,6 +155,8 @@ class Caller:
         limit = order.prompt.timeout.seconds
         if flight is not None:
             flight.sending = True
+        if warming is not None:
+            warming.sent()
         try:
             result = await self._client.send(order.body, seconds=limit)
         except BaseException:

@@ -59,6 +59,16 @@ class Prompt:
             timeout=round(self.timeout.seconds, 3),
         )
 
+    async def enter(self) -> Warmup | None:
+        """Wait while another request warms the prompt cache.
+
+        Returns:
+            What has to be told of this request, where it is one that warms.
+        """
+        if self.warmup is None or self.warmup.is_warm or not await self.warmup.enter():
+            return None
+        return self.warmup
+
     def learn(
         self, weight: int, counted: Cost, tokens: Tokens, *, started: float, seconds: float
     ) -> None:

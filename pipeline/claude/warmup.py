@@ -1,7 +1,8 @@
 """One request warms the prompt cache before many follow.
 
 A cache entry can be read from the moment the response of the request that wrote it begins. Of
-many requests at once each would pay for writing the same prefix, so the first goes alone.
+many requests at once each would pay for writing the same prefix, so the first goes alone. Where
+its answer is slow to come the next goes, too: one call that hangs must not hold up a stage.
 """
 
 import asyncio
@@ -10,6 +11,9 @@ from collections.abc import Callable
 
 TTL_MARGIN = 0.9
 """Warm again a little before the entry expires."""
+PATIENCE_SECONDS = 3.0
+"""From the sending of a request that warms until another may go beside it. By then its response
+has begun, as a rule; where it has not, one prefix more is written, which is cheap."""
 
 
 class Warmup:
@@ -24,24 +28,33 @@ class Warmup:
         self._ttl = ttl * TTL_MARGIN
         self._clock = clock
         self._warm_until = float("-inf")
-        self._is_warming = False
+        self._warming = 0
+        self._may_join = True
         self._is_pointless = False
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._timers: deque[asyncio.TimerHandle] = deque()
 
     @property
     def is_pointless(self) -> bool:
         """Whether the API does not cache the prefix: it is too short."""
         return self._is_pointless
 
+    @property
+    def is_warm(self) -> bool:
+        """Whether requests need not wait for one that warms."""
+        return self._is_pointless or self._clock() < self._warm_until
+
     async def enter(self) -> bool:
         """Wait while another request warms the cache.
 
         Returns:
-            Whether this request is the one that warms: `left` must be called when it has ended.
+            Whether this request is one that warms: `left` must be called when it has ended, and
+            `sent` when it goes out.
         """
-        while not self._may_pass():
-            if not self._is_warming:
-                self._is_warming = True
+        while not self.is_warm:
+            if self._may_join:
+                self._may_join = False
+                self._warming += 1
                 return True
             waiter = asyncio.get_running_loop().create_future()
             self._waiting.append(waiter)
@@ -61,13 +74,28 @@ class Warmup:
         elif self._clock() > self._warm_until:
             self._is_pointless = True
 
+    def sent(self) -> None:
+        """The request that warms is on its way: from now on patience with it ends."""
+        loop = asyncio.get_running_loop()
+        self._timers.append(loop.call_later(PATIENCE_SECONDS, self._lose_patience))
+
     def left(self) -> None:
-        """The request that warmed has ended, whatever came of it."""
-        self._is_warming = False
-        while self._waiting:
+        """A request that warmed has ended, whatever came of it."""
+        self._warming -= 1
+        if not self._warming:
+            while self._timers:
+                self._timers.popleft().cancel()
+        if self.is_warm or not self._warming:
+            self._may_join = True
+            self._wake(len(self._waiting))
+
+    def _lose_patience(self) -> None:
+        self._may_join = True
+        self._wake(1)
+
+    def _wake(self, count: int) -> None:
+        while self._waiting and count:
             waiter = self._waiting.popleft()
             if not waiter.done():
                 waiter.set_result(None)
-
-    def _may_pass(self) -> bool:
-        return self._is_pointless or self._clock() < self._warm_until
+                count -= 1

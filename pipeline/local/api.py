@@ -26,12 +26,15 @@ class SimulatedApiProcess:
     Args:
         port: Where it listens; 0 for a free one, which it picks itself.
         faults: What goes wrong, as its option `--fault` takes it.
+        options: Further options, as it takes them.
     """
 
-    def __init__(self, *, port: int = 0, faults: Sequence[str] = ()) -> None:
-        options = [option for fault in faults for option in ("--fault", fault)]
+    def __init__(
+        self, *, port: int = 0, faults: Sequence[str] = (), options: Sequence[str] = ()
+    ) -> None:
         self._command = [
             *(sys.executable, "-m", "pipeline.local.simulated", "--port", str(port)),
+            *(option for fault in faults for option in ("--fault", fault)),
             *options,
         ]
         self._directory: tempfile.TemporaryDirectory[str] | None = None
