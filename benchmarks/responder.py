@@ -6,18 +6,29 @@ It is started as a program of its own, so that its CPU time is not the client's.
 import argparse
 import asyncio
 import json
-import os
 import random
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import uvloop
+
+from benchmarks.tickets import QUOTE
+
 ANSWER = {
-    "label": "billing",
+    "quote": QUOTE,
+    "intent": "billing",
+    "runner_up": None,
+    "several_matters": False,
+    "priority": "high",
+    "language": "en",
     "summary": "The customer was charged twice for one order and asks for the money back.",
     "confidence": 0.93,
     "unclear": False,
 }
+"""Right for every `benchmarks.tickets.charged_twice`."""
 _MESSAGE = {
     "id": "msg_01Benchmark000000000000000",
     "type": "message",
@@ -108,16 +119,29 @@ async def _serve(median: float, sigma: float) -> None:
     server.close()
 
 
+@contextmanager
+def responder(*, median: float) -> Iterator[int]:
+    """Run it as a program of its own, where this process may run; yields its port."""
+    command = [sys.executable, "-m", "benchmarks.responder", "--median", str(median)]
+    with subprocess.Popen(  # noqa: S603 - our own module
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        if process.stdin is None or process.stdout is None:
+            raise RuntimeError("the responder has no pipes")
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.stdin.close()
+            process.wait(timeout=10)
+
+
 def main() -> None:
     """Serve until standard input ends; the first line printed is the port."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--median", type=float, default=0.0, help="seconds of delay, log-normal")
     parser.add_argument("--sigma", type=float, default=0.3)
-    parser.add_argument("--core", type=int, default=None, help="CPU to stay on")
     options = parser.parse_args()
-    if options.core is not None:
-        os.sched_setaffinity(0, {options.core})
-    asyncio.run(_serve(options.median, options.sigma))
+    uvloop.run(_serve(options.median, options.sigma))
 
 
 if __name__ == "__main__":

@@ -49,3 +49,17 @@ def tickets(begin: int = 0) -> Iterator[TicketEvent]:
     while True:
         yield ticket(begin)
         begin += 1
+
+
+QUOTE = "charged twice"
+"""Words of every `charged_twice`, for an answer that has to quote the ticket."""
+_CHARGED_TWICE = (
+    "I was charged twice for order {number:07d}: once on Monday, and once more today. Please"
+    " refund one of the two payments to the card that I paid with, and tell me when I can expect"
+    " it. I have attached the statement of my bank, on which both are listed. Kind regards, Kim"
+)
+
+
+def charged_twice(number: int) -> TicketEvent:
+    """A ticket of 289 bytes, as JSON, like those that other programs were measured with."""
+    return TicketEvent(id=f"T-{number:07d}", body=_CHARGED_TWICE.format(number=number))

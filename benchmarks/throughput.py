@@ -1,0 +1,416 @@
+"""What one core does: a bare loop over the SDK, the gateway, and the whole pipeline.
+
+`python -m benchmarks.throughput` gives each of them one core in turn; a responder that takes
+400 ms (log-normal) and a real Apache Kafka share the others. The pipeline delivers exactly once.
+Needs Java 17+ and mvn. Prints a table, the goals, and one JSON object as its last line.
+"""
+
+import asyncio
+import json
+import os
+import re
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import aiohttp
+import orjson
+from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from benchmarks.asking import Reached
+from benchmarks.goals import Goal, Part, Table, at_least, at_most
+from benchmarks.report import conclude, parser
+from benchmarks.responder import responder
+from benchmarks.simulated import KEY
+from benchmarks.tickets import charged_twice
+from pipeline.local.apache import ApacheKafka
+from pipeline.local.child import Child, last_lines
+
+API_SECONDS = 0.4
+"""Median of the responder."""
+ROUNDS = 2
+GATEWAY_CPU = 110.0
+"""Per cent of the bare loop, at most."""
+PIPELINE_CPU = 125.0
+CPU_MS = 1.25
+WANTED = {256: 600.0, 512: 800.0}
+"""Events a second on one core, by calls under way."""
+ADDED_MS = 60.0
+PARTITIONS = 6
+KEYS = 2_000
+_BACKLOG = 45_000
+_STEADY = 300
+"""Events a second, of the run that measures how long an event takes."""
+_READY_WITHIN = 60.0
+_ROOT = Path(__file__).parents[1]
+_TOPICS = ("tickets.raw", "tickets.enriched", "escalations", "review", "dead-letters")
+
+
+def _cores() -> tuple[set[int], set[int]]:
+    if not hasattr(os, "sched_getaffinity"):
+        return set(), set()
+    available = sorted(os.sched_getaffinity(0))
+    return {available[0]}, set(available[1:]) or {available[0]}
+
+
+OWN_CORE, OTHER_CORES = _cores()
+"""The core of what is measured, and those of everything else; empty where none can be chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """How long a measurement takes, in seconds."""
+
+    warm_up: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One way, at one number of calls under way: medians of its rounds."""
+
+    name: str
+    concurrency: int
+    per_second: float
+    cpu_ms: float
+    p50_ms: float
+    p95_ms: float
+
+
+async def ask(way: str, concurrency: int, span: Span, environment: Mapping[str, str]) -> Reached:
+    """Run `benchmarks.asking` on its core."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "benchmarks.asking", way, "--concurrency", str(concurrency)),
+        *("--warm-up", str(span.warm_up), "--seconds", str(span.seconds)),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, **environment},
+    )
+    _pin(process.pid)
+    output, _ = await process.communicate()
+    return Reached(**json.loads(output))
+
+
+async def alone(concurrency: int, span: Span, environment: Mapping[str, str]) -> list[Row]:
+    """The bare loop and the gateway in turns, so that what else the machine does hits both."""
+    found: dict[str, list[Reached]] = {"bare": [], "gateway": []}
+    for _ in range(ROUNDS):
+        for way, reached in found.items():
+            reached.append(await ask(way, concurrency, span, environment))
+    return [
+        Row(
+            {"bare": "bare SDK loop", "gateway": "gateway"}[way],
+            concurrency,
+            statistics.median(each.per_second for each in reached),
+            statistics.median(each.cpu_ms for each in reached),
+            statistics.median(each.p50_ms for each in reached),
+            statistics.median(each.p95_ms for each in reached),
+        )
+        for way, reached in found.items()
+    ]
+
+
+class Stream:
+    """Topics of one run of the pipeline.
+
+    Args:
+        servers: Of Kafka.
+        prefix: Of the topics' names.
+    """
+
+    def __init__(self, servers: str, prefix: str) -> None:
+        self._servers = servers
+        self.prefix = prefix
+        self._producer = Producer({"bootstrap.servers": servers, "linger.ms": 5})
+        self._number = 0
+
+    def make_topics(self) -> None:
+        """Make them."""
+        client = AdminClient({"bootstrap.servers": self._servers})
+        new = [NewTopic(self.prefix + name, PARTITIONS, 1) for name in _TOPICS]
+        for made in client.create_topics(new).values():
+            made.result()
+
+    def publish(self, count: int) -> None:
+        """Publish so many tickets, no two alike."""
+        for _ in range(count):
+            event = charged_twice(self._number)
+            self._producer.produce(
+                self.prefix + "tickets.raw",
+                key=f"customer-{self._number % KEYS}",
+                value=orjson.dumps({"id": event.id, "body": event.body}),
+            )
+            self._producer.poll(0)
+            self._number += 1
+
+    def flush(self) -> None:
+        """Wait until all is written."""
+        self._producer.flush()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that point the pipeline at it."""
+        return {
+            "PIPELINE_KAFKA__BOOTSTRAP_SERVERS": self._servers,
+            "PIPELINE_KAFKA__GROUP_PREFIX": self.prefix,
+            "PIPELINE_TOPICS__PREFIX": self.prefix,
+        }
+
+    def arrivals(self, seconds: float) -> list[float]:
+        """Read committed results for a while; seconds from each one's publication to now."""
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self._servers,
+                "group.id": self.prefix + "reader",
+                "isolation.level": "read_committed",
+                "auto.offset.reset": "earliest",
+                "fetch.wait.max.ms": 20,
+            }
+        )
+        consumer.subscribe([self.prefix + "tickets.enriched"])
+        took = []
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            message = consumer.poll(0.05)
+            value = None if message is None or message.error() else message.value()
+            if value is not None:
+                source = orjson.loads(value)["source"]
+                took.append(time.time() - _epoch(source["timestamp"]))
+        consumer.close()
+        return took
+
+
+def _epoch(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+@asynccontextmanager
+async def pipeline(
+    stream: Stream, concurrency: int, environment: Mapping[str, str]
+) -> AsyncIterator[str]:
+    """Run `pipeline run tickets` on its core; yields the address of its metrics."""
+    with tempfile.TemporaryDirectory(prefix="haiku-bench-") as directory:
+        child = Child(
+            [sys.executable, "-m", "pipeline.cli", "run", "tickets", "--json"],
+            log=Path(directory, "log"),
+            env={
+                **environment,
+                **stream.environment,
+                "PYTHONPATH": str(_ROOT),
+                "PIPELINE_HTTP__PORT": "0",
+                "PIPELINE_CLAUDE__CONCURRENCY": str(concurrency),
+                "PIPELINE_STREAM__MAX_IN_FLIGHT": str(2 * concurrency),
+            },
+        )
+        _pin(child.pid)
+        try:
+            async with asyncio.timeout(_READY_WITHIN):
+                address = await _address(child)
+            yield address
+        finally:
+            await child.kill()
+
+
+async def _address(child: Child) -> str:
+    while True:
+        found = re.search(r'^\{"dashboard":.*\}$', child.output(), re.MULTILINE)
+        if found:
+            return str(json.loads(found[0])["dashboard"])
+        if not child.running:
+            raise RuntimeError(f"the pipeline did not start: {last_lines(child.output())}")
+        await asyncio.sleep(0.05)
+
+
+class Metrics:
+    """What a pipeline says of itself.
+
+    Args:
+        http: Connections.
+        address: Of its dashboard.
+    """
+
+    def __init__(self, http: aiohttp.ClientSession, address: str) -> None:
+        self._http = http
+        self._url = f"{address}/metrics"
+
+    async def read(self) -> dict[str, float]:
+        """Sums over all labels, by name."""
+        async with self._http.get(self._url) as response:
+            text = await response.text()
+        sums: dict[str, float] = {}
+        for line in text.splitlines():
+            if not line.startswith("#"):
+                name, _, value = line.rpartition(" ")
+                name = name.partition("{")[0]
+                sums[name] = sums.get(name, 0.0) + float(value)
+        return sums
+
+
+async def whole(servers: str, concurrency: int, span: Span, environment: Mapping[str, str]) -> Row:
+    """The whole pipeline on a backlog."""
+    stream = Stream(servers, f"at-{concurrency}.")
+    await asyncio.to_thread(stream.make_topics)
+    await asyncio.to_thread(stream.publish, _BACKLOG)
+    await asyncio.to_thread(stream.flush)
+    async with (
+        aiohttp.ClientSession() as http,
+        pipeline(stream, concurrency, environment) as address,
+    ):
+        metrics = Metrics(http, address)
+        async with asyncio.timeout(_READY_WITHIN):
+            while not (await metrics.read()).get("pipeline_events_committed_total"):  # noqa: ASYNC110 - a poll
+                await asyncio.sleep(0.5)
+        await asyncio.sleep(span.warm_up)
+        before, began = await metrics.read(), time.perf_counter()
+        await asyncio.sleep(span.seconds)
+        after, passed = await metrics.read(), time.perf_counter() - began
+    gained = {name: after[name] - before.get(name, 0.0) for name in after}
+    events = gained["pipeline_events_committed_total"]
+    if after.get("pipeline_dead_letters_total") or after["pipeline_lag_events"] < 1:
+        raise RuntimeError("the backlog was too short, or events became dead letters")
+    cpu_ms = 1000 * gained["process_cpu_seconds_total"] / events
+    nothing = float("nan")
+    return Row("whole pipeline", concurrency, events / passed, cpu_ms, nothing, nothing)
+
+
+async def steady(servers: str, concurrency: int, span: Span, environment: Mapping[str, str]) -> Row:
+    """The whole pipeline at a rate it can keep: how long an event takes, commit included."""
+    stream = Stream(servers, "steady.")
+    await asyncio.to_thread(stream.make_topics)
+    async with (
+        aiohttp.ClientSession() as http,
+        pipeline(stream, concurrency, environment) as address,
+    ):
+        metrics = Metrics(http, address)
+        reading = asyncio.create_task(
+            asyncio.to_thread(stream.arrivals, span.warm_up + span.seconds)
+        )
+        ticks = int((span.warm_up + span.seconds) * 50)
+        began = time.perf_counter()
+        for tick in range(ticks):
+            stream.publish(_STEADY // 50)
+            await asyncio.sleep(max(0.0, began + tick / 50 - time.perf_counter()))
+        after = await metrics.read()
+        took = await reading
+    took = took[int(len(took) * span.warm_up / (span.warm_up + span.seconds)) :]
+    cuts = statistics.quantiles(took, n=20)
+    cpu_ms = 1000 * after["process_cpu_seconds_total"] / after["pipeline_events_committed_total"]
+    return Row(
+        f"whole pipeline, {_STEADY} events/s",
+        concurrency,
+        _STEADY,
+        cpu_ms,
+        1000 * cuts[9],
+        1000 * cuts[18],
+    )
+
+
+async def run(span: Span, rounds: Mapping[int, float]) -> Part:
+    """Measure everything."""
+    if OTHER_CORES:
+        os.sched_setaffinity(0, OTHER_CORES)
+    rows: list[Row] = []
+    with responder(median=API_SECONDS) as port:
+        environment = {"ANTHROPIC_BASE_URL": f"http://127.0.0.1:{port}", "ANTHROPIC_API_KEY": KEY}
+        async with ApacheKafka() as broker:
+            for concurrency in rounds:
+                rows += await alone(concurrency, span, environment)
+                rows.append(await whole(broker.bootstrap_servers, concurrency, span, environment))
+            rows.append(await steady(broker.bootstrap_servers, min(rounds), span, environment))
+            name = broker.name
+    return _part(rows, rounds, name)
+
+
+def _part(rows: list[Row], wanted: Mapping[int, float], broker: str) -> Part:
+    goals: list[Goal] = []
+    for concurrency, rate in wanted.items():
+        bare, own, all_of_it = (row for row in rows[:-1] if row.concurrency == concurrency)
+        at = f"at {concurrency} in flight"
+        goals += [
+            at_most(
+                f"gateway {at}: CPU of the bare loop's",
+                100 * own.cpu_ms / bare.cpu_ms,
+                GATEWAY_CPU,
+                " %",
+            ),
+            at_most(
+                f"pipeline {at}: CPU of the bare loop's",
+                100 * all_of_it.cpu_ms / bare.cpu_ms,
+                PIPELINE_CPU,
+                " %",
+            ),
+            at_most(f"pipeline {at}: CPU an event", all_of_it.cpu_ms, CPU_MS, " ms"),
+            at_least(f"pipeline {at}: events a second", all_of_it.per_second, rate),
+        ]
+    added = rows[-1].p50_ms - 1000 * API_SECONDS
+    goals.append(at_most("pipeline: p50 above the API's own", added, ADDED_MS, " ms"))
+    table = Table(
+        ("", "in flight", "events/s", "CPU ms an event", "p50", "p95"),
+        [
+            (
+                row.name,
+                str(row.concurrency),
+                f"{row.per_second:.0f}",
+                f"{row.cpu_ms:.3f}",
+                _milliseconds(row.p50_ms),
+                _milliseconds(row.p95_ms),
+            )
+            for row in rows
+        ],
+    )
+    return Part(
+        "throughput",
+        "What one core does",
+        f"One process on one core; {broker} and a responder that answers after"
+        f" {1000 * API_SECONDS:.0f} ms (log-normal, always the same answer) on the others. Tickets"
+        f" of 291 bytes, {PARTITIONS} partitions, {KEYS:,} keys, exactly-once delivery; the"
+        " pipeline works off a backlog and is counted by what it commits. The bare loop is the best"
+        " there is over the SDK: aiohttp transport, raw response, one parse, validation. The last"
+        " row is from an event's publication to a reader of committed records.",
+        [table],
+        goals,
+        {
+            "rows": [
+                {
+                    "name": row.name,
+                    "in_flight": row.concurrency,
+                    "per_second": round(row.per_second, 1),
+                    "cpu_ms": round(row.cpu_ms, 3),
+                }
+                for row in rows
+            ],
+            "added_p50_ms": round(added, 1),
+        },
+    )
+
+
+def _milliseconds(value: float) -> str:
+    return "" if value != value else f"{value:.0f} ms"  # noqa: PLR0124 - nan
+
+
+def _pin(pid: int) -> None:
+    if OWN_CORE:
+        os.sched_setaffinity(pid, OWN_CORE)
+
+
+def main() -> int:
+    """Measure and print."""
+    made = parser("throughput", __doc__)
+    made.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
+    made.add_argument("--warm-up", type=float, default=5.0, help="seconds before each")
+    made.add_argument("--only", type=int, help="calls under way: 256 or 512")
+    options = made.parse_args()
+    wanted = {n: rate for n, rate in WANTED.items() if options.only in {None, n}}
+    span = Span(options.warm_up, options.seconds)
+    return conclude(run(span, wanted), write=options.write)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
