@@ -19,12 +19,11 @@ import httpx2
 import orjson
 import uvloop
 
-from benchmarks.tickets import charged_twice
+from benchmarks.tickets import Questions, charged_twice
 from pipeline.claude.gateway import Gateway
 from pipeline.claude.requests import Style, Template
 from pipeline.events import Tier
 from pipeline.settings import Settings
-from pipeline.stages.tickets import Tickets
 
 Ask = Callable[[int], Awaitable[object]]
 
@@ -51,8 +50,7 @@ class Reached:
 @asynccontextmanager
 async def bare(concurrency: int) -> AsyncIterator[Ask]:
     """What a careful user writes: aiohttp transport, raw response, one parse, validation."""
-    stage = Tickets(Settings().stages.tickets)
-    asked = stage.question(charged_twice(0))
+    asked = Questions().of(charged_twice(0))
     template = Template(
         Style("claude-haiku-5-5", "low", "5m"), asked.instructions, asked.answer_schema
     )
@@ -75,11 +73,11 @@ async def gateway(concurrency: int) -> AsyncIterator[Ask]:
     """The gateway with its default settings, but for the calls under way."""
     settings = Settings()
     settings.claude.concurrency = concurrency
-    stage = Tickets(settings.stages.tickets)
+    questions = Questions()
     async with Gateway(settings) as opened:
 
         async def ask(number: int) -> object:
-            return await opened.ask(stage.question(charged_twice(number)), Tier.HAIKU)
+            return await opened.ask(questions.of(charged_twice(number)), Tier.HAIKU)
 
         yield ask
 

@@ -17,10 +17,10 @@ from typing import Any
 import anthropic
 import uvloop
 
+from benchmarks import tickets
 from benchmarks.goals import Goal, Part, Table, at_most
 from benchmarks.report import conclude, parser
 from benchmarks.simulated import Admin, Row, simulated_api
-from benchmarks.tickets import ticket
 from pipeline.claude.batches import Succeeded
 from pipeline.claude.gateway import Gateway
 from pipeline.claude.prices import PRICES_AS_OF, PriceTable, Tokens
@@ -29,7 +29,6 @@ from pipeline.errors import AnswerError
 from pipeline.events import Tier
 from pipeline.questions import Question
 from pipeline.settings import Settings
-from pipeline.stages.tickets import Tickets
 
 HAIKU = "claude-haiku-5-5"
 AT_ONCE = 64
@@ -235,8 +234,8 @@ def _tokens(row: Row) -> Tokens:
 
 async def run(count: int) -> Part:
     """Ask about so many tickets, in every way."""
-    stage = Tickets(Settings().stages.tickets)
-    questions = [stage.question(ticket(number)) for number in range(count)]
+    asking = tickets.Questions()
+    questions = [asking.of(tickets.ticket(number)) for number in range(count)]
     async with simulated_api(
         "--latency", f"*:{_LATENCY}", "--latency", f"{HAIKU}:{_LATENCY}"
     ) as api:

@@ -110,9 +110,7 @@ class World:
         names = ("tickets", ESCALATIONS)
         app = App(self._settings, names)
         brokers = MemoryBrokers(self.broker)
-        return [
-            app.engine(name, gateway, brokers, metrics, None, throttle=None) for name in names
-        ]
+        return [app.engine(name, gateway, brokers, metrics, None, throttle=None) for name in names]
 
     def publish(self, ended: int) -> None:
         """Publish until the backlog is as long as it should be."""

@@ -14,13 +14,13 @@ from collections.abc import Iterator
 
 import uvloop
 
-from benchmarks.tickets import tickets
+from benchmarks.tickets import Questions, tickets
 from pipeline.claude.gateway import Gateway
 from pipeline.claude.observer import CallEnd, NoObserver
 from pipeline.errors import AnswerError
 from pipeline.events import Tier, Usage
 from pipeline.settings import Settings
-from pipeline.stages.tickets import TicketEvent, Tickets
+from pipeline.stages.tickets import TicketEvent
 
 APART = 10_000_000
 """Tickets of two replicas are that far apart: none is asked twice."""
@@ -51,7 +51,7 @@ class Asking:
     def __init__(self, gateway: Gateway, events: Iterator[TicketEvent]) -> None:
         self._gateway = gateway
         self._events = events
-        self._stage = Tickets(Settings().stages.tickets)
+        self._questions = Questions()
         self._ended = asyncio.Event()
         self.answered = 0
         self.failed: Counter[str] = Counter()
@@ -76,7 +76,7 @@ class Asking:
 
     async def _ask(self, event: TicketEvent) -> None:
         try:
-            await self._gateway.ask(self._stage.question(event), Tier.HAIKU)
+            await self._gateway.ask(self._questions.of(event), Tier.HAIKU)
             self.answered += 1
         except AnswerError as error:
             self.failed[type(error).__name__] += 1

@@ -3,7 +3,9 @@
 import random
 from collections.abc import Iterator
 
-from pipeline.stages.tickets import TicketEvent
+from pipeline.questions import Question
+from pipeline.settings import Settings
+from pipeline.stages.tickets import TicketAnswer, TicketEvent, Tickets
 
 _OPENINGS = (
     "Hello,",
@@ -63,3 +65,17 @@ _CHARGED_TWICE = (
 def charged_twice(number: int) -> TicketEvent:
     """A ticket of 289 bytes, as JSON, like those that other programs were measured with."""
     return TicketEvent(id=f"T-{number:07d}", body=_CHARGED_TWICE.format(number=number))
+
+
+class Questions:
+    """Asks about tickets as the stage does with the labels that it has by default."""
+
+    def __init__(self) -> None:
+        self._stage = Tickets(Settings().stages.tickets)
+
+    def of(self, event: TicketEvent) -> Question[TicketAnswer]:
+        """The question about one."""
+        asked = self._stage.question(event)
+        if not isinstance(asked, Question):
+            raise TypeError("the stage has so many labels that it asks in several steps")
+        return asked
