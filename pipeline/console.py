@@ -20,7 +20,14 @@ import orjson
 import uvloop
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -96,8 +103,29 @@ def run_endless(work: Coroutine[Any, Any, T]) -> T | None:
         return None
 
 
+class Bar:
+    """A progress bar; called with a number of steps it moves on by them.
+
+    Args:
+        bars: What draws it.
+        task: Which of these it is.
+    """
+
+    def __init__(self, bars: Progress, task: TaskID) -> None:
+        self._bars = bars
+        self._task = task
+
+    def __call__(self, steps: int) -> None:
+        """Some more steps were done."""
+        self._bars.advance(self._task, steps)
+
+    def show(self, *, done: int, total: int, what: str) -> None:
+        """It is so far, of so much, and this is done at present."""
+        self._bars.update(self._task, completed=done, total=total, description=what)
+
+
 @contextlib.contextmanager
-def progress(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+def progress(what: str, total: int | None = None) -> Iterator[Bar]:
     """Show how far a long work is, on standard error; nothing where that is no terminal.
 
     Args:
@@ -105,7 +133,7 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[[int], No
         total: Steps in all, if known.
 
     Yields:
-        To be called with the number of steps that were done.
+        To be called with the number of steps that were done, or told how far it is.
     """
     terminal = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -113,7 +141,7 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[[int], No
         *columns, TimeElapsedColumn(), console=terminal, disable=not terminal.is_terminal
     ) as bars:
         task = bars.add_task(what, total=total)
-        yield lambda steps: bars.advance(task, steps)
+        yield Bar(bars, task)
 
 
 def _run(serve: Callable[[asyncio.Event], Awaitable[T]], *, patience: int) -> T:

@@ -7,7 +7,7 @@ batch again by the custom ids, which must be unlike those of any other batch.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -163,8 +163,18 @@ class Batches:
         self._jitter = jitter
         self._told = told
 
-    async def hand_in(self, requests: Iterable[BatchRequest]) -> Batch:
+    async def hand_in(
+        self,
+        requests: Iterable[BatchRequest],
+        *,
+        before: Callable[[], Awaitable[None]] | None = None,
+    ) -> Batch:
         """Hand a batch in.
+
+        Args:
+            requests: Of the batch.
+            before: Awaited right before each sending, of which there are several while the API
+                is overloaded; what it raises ends the attempt with nothing sent.
 
         Raises:
             HandInUnclear: It may have been taken; look for it before doing it again.
@@ -173,6 +183,8 @@ class Batches:
         body = body_of(requests)
 
         async def send() -> HttpReply | NoReply:
+            if before is not None:
+                await before()
             return await self._client.post(PATH, body, seconds=HAND_IN_SECONDS)
 
         reply = await self._until_answered(send, repeatable=False)
@@ -239,7 +251,7 @@ class Batches:
                 return
             path = f"{PATH}?limit=100&after_id={page['last_id']}"
 
-    async def results(self, batch_id: str) -> AsyncIterator[Succeeded | NotAnswered]:
+    async def results(self, batch_id: str) -> AsyncGenerator[Succeeded | NotAnswered, None]:
         """The results of a batch that has ended, in any order.
 
         A connection that breaks begins anew, so a result may come twice.

@@ -181,9 +181,13 @@ class Gateway:
             kept_answers=len(self._answers),
         )
 
-    def batch_lane(self) -> BatchLane:
-        """The lane for questions that may wait up to a day and cost half."""
-        api = Batches(self._client, backoff=self._backoff(), jitter=self._jitter)
+    def batch_lane(self, told: Callable[[str | None], None] = lambda _: None) -> BatchLane:
+        """The lane for questions that may wait up to a day and cost half.
+
+        Args:
+            told: Told why it waits for the API, and with None that it goes on.
+        """
+        api = Batches(self._client, backoff=self._backoff(), jitter=self._jitter, told=told)
         return BatchLane(api, self._caller, self._order)
 
     async def probe(self) -> list[Probe]:

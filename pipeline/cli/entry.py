@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli import dead_letters, review, topics
+from pipeline.cli.backfill import backfill
 from pipeline.cli.cost import cost
 from pipeline.cli.demo import demo
 from pipeline.cli.doctor import doctor
@@ -26,7 +27,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Kafka events enriched by Claude: Haiku answers the routine, Sonnet the ambiguous.",
 )
-for command in (demo, run, local, publish, tail, lag, schemas, cost, evaluate, doctor, version):
+for command in (
+    demo,
+    run,
+    local,
+    publish,
+    backfill,
+    tail,
+    lag,
+    schemas,
+    cost,
+    evaluate,
+    doctor,
+    version,
+):
     app.command()(command)
 app.add_typer(topics.app, name="topics")
 app.add_typer(dead_letters.app, name="dead-letters")

@@ -5,6 +5,7 @@ over the defaults below. `ANTHROPIC_API_KEY` and `ANTHROPIC_BASE_URL` keep the m
 SDK gives them and are read by the SDK alone.
 """
 
+from pipeline.settings.backfill import BackfillSettings
 from pipeline.settings.claude import ClaudeSettings, ModelSettings, TokenPrices
 from pipeline.settings.kafka import KafkaSettings, TopicSettings
 from pipeline.settings.labels import MOST_AT_ONCE, Label, Labels
@@ -47,6 +48,7 @@ from pipeline.settings.units import (
 __all__ = [
     "MOST_AT_ONCE",
     "Agent",
+    "BackfillSettings",
     "Bytes",
     "ClaudeSettings",
     "CodeSettings",

@@ -62,6 +62,9 @@ class TopicSettings(Section):
     resolved: str = Field(
         "review.resolved", description="which reviews a person has resolved; compacted"
     )
+    backfills: str = Field(
+        "backfills", description="what became of each message batch of a backfill; compacted"
+    )
     partitions: Count = Field(6, description="of each topic that `pipeline topics create` makes")
     replication_factor: int = Field(-1, description="-1: the brokers' own default")
     max_message_bytes: Bytes = Field(16 << 20, description="the largest record a topic takes")

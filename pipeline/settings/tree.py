@@ -12,6 +12,7 @@ from pydantic_settings import (
 )
 
 from pipeline.errors import WrongUse
+from pipeline.settings.backfill import BackfillSettings
 from pipeline.settings.claude import ClaudeSettings, ModelSettings
 from pipeline.settings.kafka import KafkaSettings, TopicSettings
 from pipeline.settings.operation import HttpSettings, LogSettings, TracingSettings
@@ -64,6 +65,7 @@ class Settings(_Read):
     models: ModelSettings = Field(default_factory=ModelSettings)
     stream: StreamSettings = Field(default_factory=StreamSettings)
     claude: ClaudeSettings = Field(default_factory=ClaudeSettings)
+    backfill: BackfillSettings = Field(default_factory=BackfillSettings)
     stages: StagesSettings = Field(default_factory=StagesSettings)
     escalation: EscalationSettings = Field(default_factory=EscalationSettings)
     log: LogSettings = Field(default_factory=LogSettings)

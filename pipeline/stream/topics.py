@@ -48,6 +48,7 @@ class TopicNames:
         self.dead_letters = self._name(settings.dead_letters)
         self.replayed = self._name(settings.replayed)
         self.resolved = self._name(settings.resolved)
+        self.backfills = self._name(settings.backfills)
 
     def raw(self, stage: str) -> str:
         """Where publishers put the events of a stage."""
@@ -64,11 +65,11 @@ class TopicNames:
     @property
     def compacted(self) -> tuple[str, ...]:
         """Topics whose records hold until one with the same key follows, however old they are."""
-        return (self.replayed, self.resolved)
+        return (self.replayed, self.resolved, self.backfills)
 
     def of(self, stages: Iterable[str]) -> tuple[str, ...]:
         """Every topic that these stages read or write, each once."""
-        names = [self.escalations, self.review, self.resolved, self.dead_letters, self.replayed]
+        names = [self.escalations, self.review, self.dead_letters, *self.compacted]
         for stage in stages:
             if stage != ESCALATIONS:
                 names += [self.raw(stage), self.enriched(stage)]

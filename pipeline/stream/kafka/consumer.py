@@ -224,7 +224,7 @@ class KafkaConsumer:
         polled: dict[TopicPartition, Sequence[Received]] = {}
         for partition, records in fetched.items():
             self._next[partition] = records[-1].offset + 1
-            polled[TopicPartition(*partition)] = [_received(record, now) for record in records]
+            polled[TopicPartition(*partition)] = [received(record, now) for record in records]
         return polled
 
     async def _poll_leniently(
@@ -273,7 +273,8 @@ def _sticky() -> type[Any]:
     return type("OwnStickyAssignor", (StickyPartitionAssignor,), {})
 
 
-def _received(record: ConsumerRecord, now: datetime) -> Received:
+def received(record: ConsumerRecord, now: datetime) -> Received:
+    """A record of aiokafka, in the stream's own terms."""
     return Received(
         topic=record.topic,
         partition=record.partition,

@@ -51,6 +51,11 @@ class PartitionLog:
         return LogBounds(self._begin, self.stable_end)
 
     @property
+    def end(self) -> int:
+        """The offset after the last, whatever became of it."""
+        return self._end
+
+    @property
     def stable_end(self) -> int:
         """Where the first open transaction begins: committed readers see nothing from there."""
         return min(self._open.values(), default=self._end)

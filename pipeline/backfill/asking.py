@@ -1,0 +1,210 @@
+"""What is asked about an event in a batch, and its outcome from what the batch answered.
+
+The outcome is made by the normal lane's own processor, with an asker that looks into the batch
+first: so judging, escalation, repetition and dead letters are those of the normal lane, and what
+the batch left open is simply asked.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+from pipeline.backfill.job import Job, Tally, custom_id
+from pipeline.claude.batches import BatchRequest, NotAnswered, Succeeded
+from pipeline.errors import AnswerError, Invalid
+from pipeline.escalation.policy import Policy
+from pipeline.events import DeadLetterReason, Tier
+from pipeline.processing.haiku import HaikuProcessor
+from pipeline.processing.judge import Judge
+from pipeline.processing.observer import ProcessorObserver
+from pipeline.processing.outgoing import dead_letter
+from pipeline.processing.reading import AnyStage, ask_about, read
+from pipeline.questions import AnswerT, Asker, Question, Reply
+from pipeline.stream.records import End, Outcome, Received
+from pipeline.stream.topics import TopicNames
+
+Result = Succeeded | NotAnswered
+Results = Mapping[str, Result]
+"""By custom id."""
+
+
+class Lane(Protocol):
+    """Questions as requests of a batch, and back; `pipeline.claude.batch_lane.BatchLane`."""
+
+    def request(self, question: Question[AnswerT], tier: Tier, custom_id: str) -> BatchRequest:
+        """The request that asks a question."""
+        ...
+
+    def reply(self, question: Question[AnswerT], tier: Tier, result: Succeeded) -> Reply[AnswerT]:
+        """The reply to a question.
+
+        Raises:
+            AnswerError: The answer is no use.
+        """
+        ...
+
+
+@dataclass(slots=True)
+class Spent:
+    """What the answers about one event cost, and whether the batch had none."""
+
+    batch_usd: Decimal | None = Decimal(0)
+    normal_usd: Decimal | None = Decimal(0)
+    was_returned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """An event that came to an end, and what the end is."""
+
+    received: Received
+    outcome: Outcome
+    spent: Spent
+
+    def tally(self) -> Tally:
+        """The same as numbers."""
+        end = self.outcome.end
+        return Tally(
+            enriched=end is End.ENRICHED,
+            escalated=end is End.ESCALATED,
+            dead_letters=end is End.DEAD_LETTER,
+            returned=self.spent.was_returned,
+            batch_usd=self.spent.batch_usd,
+            normal_usd=self.spent.normal_usd,
+        )
+
+
+@dataclass(slots=True)
+class BatchFirst:
+    """An asker that answers from a batch, each answer once, and asks where it has none.
+
+    Args:
+        lane: Reads the batch's answers.
+        normal: The normal lane.
+        prefix: Of the batch's custom ids.
+        offset: Of the event.
+        results: Of the batch.
+    """
+
+    lane: Lane
+    normal: Asker
+    prefix: str
+    offset: int
+    results: Results
+    spent: Spent = field(default_factory=Spent)
+    _used: set[str] = field(default_factory=set)
+
+    async def ask(
+        self, question: Question[AnswerT], tier: Tier, *, max_output_tokens: int | None = None
+    ) -> Reply[AnswerT]:
+        """Answer from the batch if this very question was asked there.
+
+        Raises:
+            AnswerError: The answer is no use.
+        """
+        name = custom_id(self.prefix, self.offset, question.digest)
+        result = self.results.get(name)
+        is_first = name not in self._used
+        self._used.add(name)
+        if isinstance(result, Succeeded) and is_first:
+            return self._from_batch(question, tier, result)
+        self.spent.was_returned |= not isinstance(result, Succeeded)
+        try:
+            reply = await self.normal.ask(question, tier, max_output_tokens=max_output_tokens)
+        except AnswerError as error:
+            self.spent.normal_usd = _plus(self.spent.normal_usd, error.usage.cost_usd)
+            raise
+        self.spent.normal_usd = _plus(self.spent.normal_usd, reply.usage.cost_usd)
+        return reply
+
+    def _from_batch(
+        self, question: Question[AnswerT], tier: Tier, result: Succeeded
+    ) -> Reply[AnswerT]:
+        try:
+            reply = self.lane.reply(question, tier, result)
+        except AnswerError as error:
+            self.spent.batch_usd = _plus(self.spent.batch_usd, error.usage.cost_usd)
+            raise
+        self.spent.batch_usd = _plus(self.spent.batch_usd, reply.usage.cost_usd)
+        return reply
+
+
+class Asking:
+    """Asks about the events of one stage.
+
+    Args:
+        stage: What is asked.
+        lane: Makes requests and reads answers.
+        normal: The normal lane, for what a batch leaves open.
+        policy: Which signals are doubts.
+        topics: Where outcomes go.
+        clock: The time, aware.
+        observer: Told how each event ended.
+    """
+
+    def __init__(
+        self,
+        stage: AnyStage,
+        lane: Lane,
+        normal: Asker,
+        policy: Policy,
+        topics: TopicNames,
+        *,
+        clock: Callable[[], datetime],
+        observer: ProcessorObserver,
+    ) -> None:
+        self._stage = stage
+        self._lane = lane
+        self._normal = normal
+        self._policy = policy
+        self._topics = topics
+        self._clock = clock
+        self._observer = observer
+
+    async def requests(self, received: Received, prefix: str) -> list[BatchRequest]:
+        """The requests about an event: none where it will be a dead letter."""
+        try:
+            event = read(self._stage, received)
+            inquiry = await ask_about(self._stage, event)
+        except Invalid:
+            return []
+        questions = (inquiry,) if isinstance(inquiry, Question) else inquiry.questions
+        named = {custom_id(prefix, received.offset, each.digest): each for each in questions}
+        return [self._lane.request(question, Tier.HAIKU, name) for name, question in named.items()]
+
+    async def settle(self, received: Received, job: Job, results: Results) -> Settled:
+        """Bring an event to its end."""
+        asker = BatchFirst(self._lane, self._normal, job.prefix, received.offset, results)
+        processor = HaikuProcessor(
+            self._stage,
+            Judge(asker, self._policy, Tier.HAIKU),
+            self._topics,
+            clock=self._clock,
+            observer=self._observer,
+        )
+        # It was taken when it was claimed, however often it is read.
+        outcome = await processor(replace(received, received_at=job.claimed_at))
+        return Settled(received, outcome, asker.spent)
+
+    def too_large(self, settled: Settled, why: str) -> Settled:
+        """What is published instead of an outcome that the brokers will never take."""
+        invalid = Invalid(DeadLetterReason.TOO_LARGE, why)
+        outcome = dead_letter(
+            settled.received,
+            self._topics.dead_letters,
+            invalid,
+            stage=self._stage.name,
+            now=self._clock(),
+        )
+        return replace(settled, outcome=outcome)
+
+
+def is_of(result: Result, job: Job) -> bool:
+    """Whether a result belongs to a batch."""
+    return result.custom_id.startswith(job.prefix)
+
+
+def _plus(sum_: Decimal | None, more: Decimal | None) -> Decimal | None:
+    return None if sum_ is None or more is None else sum_ + more

@@ -1,0 +1,134 @@
+"""The backlog of a file, or of a folder of files: an event is known by its position in it."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+from pipeline.backfill.job import Job
+from pipeline.backfill.journal import Journal
+from pipeline.errors import WrongUse
+from pipeline.publish import STANDARD_INPUT, Item, count_items, read_items
+from pipeline.stream.records import Received
+
+_AT_ONCE = 500
+_BLOCK = 1 << 20
+_MAX_NAME = 200
+
+
+class FileShelf:
+    """All events of a file. It is known by what it contains: a copy of it is the same file.
+
+    Args:
+        path: JSON Lines, a file, or a folder.
+        journal: Where batches are noted.
+        key_field: The field of a JSON event that becomes the record's key.
+        now: The time, aware.
+
+    Raises:
+        WrongUse: It cannot be read, or not twice.
+    """
+
+    number = 0
+
+    def __init__(
+        self, path: Path, journal: Journal, *, key_field: str, now: Callable[[], datetime]
+    ) -> None:
+        if path == STANDARD_INPUT:
+            raise WrongUse("A backfill reads its file again when it resumes: name one, not `-`.")
+        self._path = path
+        self._journal = journal
+        self._key_field = key_field
+        self._now = now
+        self._count = count_items([path]) or 0
+        self._modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        self._position = 0
+        self._open: dict[int, Iterator[Item]] = {}
+        self.name = f"file:{path.name[:_MAX_NAME]}"
+
+    async def fence(self) -> None:
+        """Nothing to do: all is claimed under the journal's own id."""
+
+    async def open(self, jobs: Sequence[Job]) -> None:
+        """Go on after what the batches hold."""
+        self._position = max((job.next for job in jobs), default=0)
+
+    @property
+    def waiting(self) -> int:
+        """Events that no batch holds."""
+        return max(0, self._count - self._position)
+
+    async def unclaimed(self) -> AsyncGenerator[Sequence[Received], None]:
+        """What comes after the last batch."""
+        async for records in self.read(self._position, self._count):
+            yield records
+
+    def is_done(self, offset: int) -> bool:
+        """Whether a batch holds it."""
+        return offset < self._position
+
+    async def claim(self, offsets: Sequence[int], job: Job) -> None:  # noqa: ARG002 - by `next`
+        """The record of the batch says it all."""
+        await self._journal.save(job)
+        self._position = job.next
+
+    async def read(self, begin: int, end: int) -> AsyncGenerator[Sequence[Received], None]:
+        """The events at these positions."""
+        # Whoever goes on where the last one stopped need not begin anew.
+        items = self._open.pop(begin, None) or islice(self._items(), begin, None)
+        position = begin
+        while position < end:
+            found = await asyncio.to_thread(list, islice(items, min(_AT_ONCE, end - position)))
+            if not found:
+                return
+            yield [self._received(position + n, item) for n, item in enumerate(found)]
+            position += len(found)
+        self._open[position] = items
+
+    async def close(self) -> None:
+        """Nothing to do: the file is needed until all is published."""
+
+    def _items(self) -> Iterator[Item]:
+        return read_items([self._path], key_field=self._key_field)
+
+    def _received(self, position: int, item: Item) -> Received:
+        return Received(
+            topic=self.name,
+            partition=0,
+            offset=position,
+            key=item.key,
+            value=item.value,
+            headers=item.headers,
+            timestamp=self._modified,
+            received_at=self._now(),
+        )
+
+
+def digest_of(path: Path) -> str:
+    """Hex digest of what a file contains; of a folder, of all of its files and their names.
+
+    Raises:
+        WrongUse: It cannot be read.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    try:
+        if not path.is_dir():
+            _add(digest, path)
+            return digest.hexdigest()
+        for each in sorted(p for p in path.rglob("*") if p.is_file()):
+            name = str(each.relative_to(path)).encode()
+            digest.update(b"%d:%b:%d:" % (len(name), name, each.stat().st_size))
+            _add(digest, each)
+    except OSError as error:
+        raise WrongUse(
+            f"{path} cannot be read ({error.strerror}): name a file that can."
+        ) from error
+    return digest.hexdigest()
+
+
+def _add(digest: "hashlib.blake2b", path: Path) -> None:
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)

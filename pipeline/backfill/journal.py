@@ -1,0 +1,193 @@
+"""The compacted topic: one record for each batch, written with what it tells about."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+from pydantic import ValidationError
+
+from pipeline.backfill.job import SCHEMA, Job, Kept, Run, State, run_key
+from pipeline.errors import PipelineError
+from pipeline.stream.brokers import Aborted, Fenced, Session, Unavailable
+from pipeline.stream.ranges import RangeReader
+from pipeline.stream.records import Headers, Outgoing, Received
+
+_HEADERS: Headers = (("content-type", b"application/json"),)
+_ATTEMPTS = 6
+_RETRY_FIRST = 0.2
+"""Seconds before the second attempt; each further one waits twice as long."""
+
+
+class TakenOver(PipelineError):
+    """Somebody else has begun to do the same; what this process did until then holds."""
+
+
+class JournalUnreadable(PipelineError):
+    """The topic holds what this version cannot read."""
+
+
+class Journal:
+    """The batches of one stage, and those of the others as far as their handles go.
+
+    Its session's transactional id belongs to the stage: opening it fences every other backfill of
+    the stage and settles what it left open, and only then is the topic read.
+
+    Args:
+        topic: What the compacted topic is called.
+        stage: Whose backfills.
+        new_session: Makes a session of the id of the stage.
+        ranges: Reads the topic.
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        stage: str,
+        *,
+        new_session: Callable[[], Session],
+        ranges: RangeReader,
+    ) -> None:
+        self._topic = topic
+        self._stage = stage
+        self._new_session = new_session
+        self._ranges = ranges
+        self._session: Session | None = None
+        self._lock = asyncio.Lock()
+        self._kept: dict[bytes, Kept] = {}
+
+    async def open(self) -> None:
+        """Fence whoever did this before, so that what is read then is final.
+
+        Raises:
+            BrokerError: The brokers do not answer, or refuse.
+        """
+        await self._open_session()
+
+    async def read(self) -> None:
+        """Read every record.
+
+        Raises:
+            JournalUnreadable: One is of another version.
+            PipelineError: The brokers do not answer.
+        """
+        self._kept.clear()
+        for partition, end in (await self._ranges.ends(self._topic)).items():
+            async for records in self._ranges.read(partition, 0, end):
+                for record in records:
+                    self._keep(record)
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def jobs(self, source: str) -> list[Job]:
+        """The batches of a source, in the order of their partitions and offsets."""
+        found = [
+            kept
+            for kept in self._kept.values()
+            if isinstance(kept, Job) and (kept.stage, kept.source) == (self._stage, source)
+        ]
+        return sorted(found, key=lambda job: (job.partition, job.first))
+
+    def unfinished_elsewhere(self, source: str) -> list[str]:
+        """Other sources of the stage whose batches are not all published."""
+        return sorted({
+            kept.source
+            for kept in self._kept.values()
+            if isinstance(kept, Job)
+            and kept.stage == self._stage
+            and kept.source != source
+            and kept.state is not State.PUBLISHED
+        })  # fmt: skip
+
+    def run(self, source: str) -> Run | None:
+        """The latest backfill of a source."""
+        found = self._kept.get(run_key(self._stage, source))
+        return found if isinstance(found, Run) else None
+
+    def handles(self, but: Job) -> frozenset[str]:
+        """The handles of all batches of all stages, without that of one."""
+        return frozenset(
+            kept.batch_id
+            for key, kept in self._kept.items()
+            if isinstance(kept, Job) and kept.batch_id is not None and key != but.key
+        )
+
+    def record_of(self, kept: Job | Run) -> Outgoing:
+        """What is written for a batch or a backfill."""
+        value = kept.model_dump_json(by_alias=True).encode()
+        return Outgoing(self._topic, kept.key, value, _HEADERS)
+
+    def note(self, kept: Job | Run) -> None:
+        """Its record was committed by another session."""
+        self._kept[kept.key] = kept
+
+    async def save(self, kept: Job | Run, also: Sequence[Outgoing] = ()) -> None:
+        """Commit a record, and what it tells about, in one transaction.
+
+        Raises:
+            TakenOver: Another backfill of the stage has begun.
+            Unpublishable: Some of `also` are larger than the brokers take; nothing was committed.
+            BrokerError: Whether it was committed is not known, or it was not.
+        """
+        async with self._lock:
+            await self._commit([*also, self.record_of(kept)])
+            self.note(kept)
+
+    async def reopen(self) -> None:
+        """Make the session anew after one that is of no more use."""
+        async with self._lock:
+            await self.close()
+            await self._open_session()
+
+    async def _open_session(self) -> None:
+        session = self._new_session()
+        try:
+            await session.start()
+        except BaseException:
+            await session.close()
+            raise
+        self._session = session
+
+    async def _commit(self, records: Sequence[Outgoing]) -> None:
+        if self._session is None:
+            raise RuntimeError("a journal is opened before it is written to")
+        for attempt in range(_ATTEMPTS):
+            try:
+                await self._session.commit(records, None)
+            except Fenced as error:
+                raise TakenOver(
+                    f"Another backfill of {self._stage} has begun, so this one ends; the other "
+                    "goes on where this one was."
+                ) from error
+            except Aborted as error:
+                if attempt == _ATTEMPTS - 1:
+                    raise Unavailable(f"The brokers take nothing: {error}") from error
+                await asyncio.sleep(_RETRY_FIRST * 2**attempt)
+            else:
+                return
+
+    def _keep(self, record: Received) -> None:
+        key = record.key or b""
+        if record.value is None:
+            self._kept.pop(key, None)
+            return
+        for kind in (Job, Run):
+            try:
+                kept = kind.model_validate_json(record.value)
+            except ValidationError:
+                continue
+            if kept.schema_ == SCHEMA:
+                self._kept[key] = kept
+                return
+        raise JournalUnreadable(
+            f"The record at {record.topic}/{record.partition} offset {record.offset} is none of "
+            f"{SCHEMA}: use the version of the pipeline that wrote it, or another topic "
+            "(topics.backfills)."
+        )
+
+
+def unfinished(jobs: Iterable[Job]) -> list[Job]:
+    """Those that are not published."""
+    return [job for job in jobs if job.state is not State.PUBLISHED]

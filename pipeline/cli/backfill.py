@@ -1,0 +1,51 @@
+"""`pipeline backfill`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.options import Json
+
+
+def backfill(
+    stage: Annotated[str, typer.Argument(help="Whose events: tickets, invoices, images, ...")],
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="JSON Lines, a file or a folder; the stage's topic if none."),
+    ] = None,
+    key_field: Annotated[
+        str, typer.Option(help="Field of a file's JSON event that becomes the record's key.")
+    ] = "id",
+    normal_lane: Annotated[
+        bool,
+        typer.Option(
+            "--normal-lane",
+            help="Ask at full price what was claimed and is in no batch, or in one that is lost.",
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Enrich a topic's backlog, or a file, through message batches at half the price.
+
+    It may be stopped or killed at any time: started again it goes on where it was.
+    """
+    from pipeline import console
+    from pipeline.backfill.showing import Board, document_of, sentence
+    from pipeline.backfill.wiring import Wish
+    from pipeline.backfill.wiring import backfill as do
+    from pipeline.observe.logging import configure_logging
+    from pipeline.settings import load_settings
+
+    settings = load_settings()
+    configure_logging(settings.log)
+    wish = Wish(stage, file, key_field, normal_lane)
+    with console.progress(f"Backfilling {stage}") as bar:
+        board = Board(bar, console.note)
+        report = console.run_until_stopped(lambda stop: do(settings, wish, board, stop))
+    if json:
+        console.as_json(document_of(report))
+    else:
+        console.line(sentence(report))
+    if not report.done:
+        raise typer.Exit(console.FAILED)
