@@ -110,10 +110,7 @@ class App:
         self._socket = socket
         self._topics = TopicNames(settings.topics)
         self._opinions = opinions(settings, self._stages)
-        self._policy = Policy.from_settings(
-            settings.stages,
-            second_opinions={name for name, verdict in self._opinions.items() if verdict.pays},
-        )
+        self._policy = policy_of(settings, self._stages)
         unknown = [name for name in self._served if name not in {*self._stages, ESCALATIONS}]
         if unknown or not self._served:
             known = ", ".join([*self._stages, ESCALATIONS])
@@ -265,6 +262,15 @@ async def alongside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.wait((task,))
         if not task.cancelled():
             task.result()
+
+
+def policy_of(settings: Settings, stages: Mapping[str, Stage[Any, Any]]) -> Policy:
+    """What counts as a doubt, and where a second opinion is asked for."""
+    verdicts = opinions(settings, stages)
+    return Policy.from_settings(
+        settings.stages,
+        second_opinions={name for name, verdict in verdicts.items() if verdict.pays},
+    )
 
 
 def opinions(settings: Settings, stages: Mapping[str, Stage[Any, Any]]) -> Mapping[str, Verdict]:

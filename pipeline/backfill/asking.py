@@ -106,11 +106,12 @@ class BatchFirst:
         """
         name = custom_id(self.prefix, self.offset, question.digest)
         result = self.results.get(name)
-        is_first = name not in self._used
+        is_new, is_first = name not in self._used, not self._used
         self._used.add(name)
-        if isinstance(result, Succeeded) and is_first:
+        if isinstance(result, Succeeded) and is_new:
             return self._from_batch(question, tier, result)
-        self.spent.was_returned |= not isinstance(result, Succeeded)
+        # Repetitions, second opinions and later steps were never in the batch.
+        self.spent.was_returned |= isinstance(result, NotAnswered) or (result is None and is_first)
         try:
             reply = await self.normal.ask(question, tier, max_output_tokens=max_output_tokens)
         except AnswerError as error:

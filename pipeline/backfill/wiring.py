@@ -5,10 +5,10 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from pipeline.app import now, policy_of
 from pipeline.backfill.asking import Asking
 from pipeline.backfill.backfill import Backfill, Stopped, Tools
 from pipeline.backfill.file import FileShelf, digest_of
@@ -18,7 +18,6 @@ from pipeline.backfill.shelves import Shelf
 from pipeline.backfill.topic import TopicShelf
 from pipeline.claude.gateway import Gateway
 from pipeline.errors import PipelineError, WrongUse
-from pipeline.escalation.policy import Policy
 from pipeline.events import Tier
 from pipeline.processing.observer import NoObserver
 from pipeline.settings import Settings
@@ -105,7 +104,7 @@ def _with_longer_cache(settings: Settings) -> Settings:
 async def _world(
     settings: Settings, wish: Wish, watcher: Watcher, stop: asyncio.Event
 ) -> AsyncIterator[tuple[Backfill, Sequence[Shelf], bool]]:
-    names = TopicNames(settings.topics)
+    names, stages = TopicNames(settings.topics), build_stages(settings.stages)
     group = settings.kafka.group_prefix + wish.stage
     raw = names.raw(wish.stage)
     await _require_transactions(settings)
@@ -141,7 +140,7 @@ async def _world(
             ]
         else:
             source = f"file:{await asyncio.to_thread(digest_of, wish.path)}"
-            shelves.append(FileShelf(wish.path, journal, key_field=wish.key_field, now=_now))
+            shelves.append(FileShelf(wish.path, journal, key_field=wish.key_field, now=now))
         for shelf in shelves:
             stack.push_async_callback(shelf.close)
             if claims:
@@ -151,12 +150,12 @@ async def _world(
         gateway = await stack.enter_async_context(Gateway(settings))
         lane = gateway.batch_lane(told=partial(_tell_of_waiting, watcher))
         asking = Asking(
-            build_stages(settings.stages)[wish.stage],
+            stages[wish.stage],
             lane,
             gateway,
-            Policy.from_settings(settings.stages),
+            policy_of(settings, stages),
             names,
-            clock=_now,
+            clock=now,
             observer=NoObserver(),
         )
         loop = asyncio.get_running_loop()
@@ -166,7 +165,7 @@ async def _world(
             asking=asking,
             settings=settings.backfill,
             closed_because=lambda: gateway.closed_because(wish.stage, Tier.HAIKU),
-            now=_now,
+            now=now,
             clock=loop.time,
             new_nonce=lambda: secrets.token_hex(6),
             watcher=watcher,
@@ -234,7 +233,3 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

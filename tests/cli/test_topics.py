@@ -20,6 +20,7 @@ def test_missing_topics_are_made_once(run: Run, prefix: str) -> None:
             "review.resolved",
             "dead-letters",
             "dead-letters.replayed",
+            "backfills",
         )
     }
     again = run("topics", "create", "tickets")

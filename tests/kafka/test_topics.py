@@ -39,6 +39,7 @@ def test_the_topics_of_stages_are_the_contract_s() -> None:
         "review.resolved",
         "dead-letters",
         "dead-letters.replayed",
+        "backfills",
     }
 
 
