@@ -57,7 +57,8 @@ class Reports:
         if state is None:
             return "It does not answer; it may be starting."
         reasons = [each["reason"] for each in state["findings"] if each["reason"] is not None]
-        return " ".join(reasons) or None
+        # Some are sentences, some are parts of one.
+        return "; ".join([*(reason.rstrip(".") for reason in reasons[:-1]), *reasons[-1:]]) or None
 
     def newest_first(self, most: int) -> Sequence[Mapping[str, Any]]:
         """The last records of all workers."""

@@ -39,6 +39,9 @@ _OPTIONS = (
 _PATIENCE = 30.0
 """Seconds; a bound on hanging, not an expectation."""
 
+_ANSWERED_WITHIN = 150.0
+"""Seconds; longer than any condition is waited for."""
+
 _UNTIL = """new Promise((resolve) => {
     const look = () => { if (%s) resolve(true); else setTimeout(look, 30); };
     look();
@@ -194,7 +197,7 @@ class Chromium:
             message["sessionId"] = session
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
         await self._socket.send_json(message)
-        async with asyncio.timeout(_PATIENCE + 5):
+        async with asyncio.timeout(_ANSWERED_WITHIN):
             found: dict[str, Any] = await answer
             return found
 

@@ -73,7 +73,7 @@ async def test_it_updates_while_events_flow(browser: Chromium, operation: Operat
         operation.lag("tickets", 4321, seconds=75)
         operation.record("T-2", {"intent": "sales"})
         await page.until("document.querySelector('#records').innerText.includes('T-2')")
-        assert await figure(page, "Lag") == "4,321events"
+        assert await figure(page, "Lag") == "4,321 events"
         assert await page.evaluate("document.title") == "4,321 waiting · haiku-pipeline"
         assert page.complaints == []
 
@@ -219,8 +219,8 @@ async def test_before_the_first_event_nothing_is_claimed(browser: Chromium) -> N
     idle.begin()
     async with idle.served() as address:
         page = await opened(browser, address)
-        assert await figure(page, "Lag") == "0events"
-        assert await figure(page, "Escalated") == "–"
+        assert await figure(page, "Lag") == "0 events"
+        assert await figure(page, "Escalated") == "– "
         assert "No record yet" in await page.text("#no-records")
         assert page.complaints == []
         await page.screenshot(SHOTS / "idle.png")

@@ -13,13 +13,16 @@ const CHARTS = [
   { id: "latency", title: "Latency", unit: "receipt to end, p95", column: "p95_seconds",
     format: duration, least: 0.5, more: { column: "p50_seconds", name: "p50" }, name: "p95" },
   { id: "spending", title: "Spending", unit: "US dollars an hour", column: "cost_usd_per_hour",
-    format: dollars, ticks: dollarTick, least: 0.01, isOwn: true },
+    format: dollars, ticks: dollarTick, least: 0.1, isOwn: true },
 ];
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const clock = new Intl.DateTimeFormat("en", {
   hour: "2-digit", minute: "2-digit", hourCycle: "h23",
 });
+
+/** Seconds shown: ten minutes, or fewer of a process that is younger. */
+const span = (first, last) => Math.min(MINUTES * 60, Math.max(120, last - first));
 
 class Chart {
   constructor(spec) {
@@ -76,11 +79,11 @@ class Chart {
       legend: { show: false },
       cursor: { drag: { x: false, y: false }, y: false, points: { size: 6 } },
       scales: {
-        x: { time: true, range: (_, __, last) => [last - MINUTES * 60, last] },
+        x: { time: true, range: (_, first, last) => [last - span(first, last), last] },
         y: { range: (_, __, most) => [0, Math.max(least, (most ?? 0) * 1.12)] },
       },
       axes: [
-        { ...axis, space: 50, gap: 4, size: 24, incrs: [60, 120, 300, 600],
+        { ...axis, space: 64, gap: 5, size: 25, incrs: [15, 30, 60, 120, 300, 600],
           values: (_, ticks) => ticks.map((tick) => clock.format(new Date(tick * 1000))) },
         { ...axis, size: 54, gap: 6, space: 34,
           values: (_, ticks) => ticks.map((tick) => asTick(tick)) },

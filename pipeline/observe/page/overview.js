@@ -11,7 +11,7 @@ export function showOverview(view, stages, isAll) {
 
 function make(tile) {
   return element("div", { class: "tile" }, element("dt", {}, tile.name),
-    element("dd", { class: "figure" }, element("span"), element("small")),
+    element("dd", { class: "figure" }, element("span"), " ", element("small")),
     element("dd", { class: "note" }));
 }
 
