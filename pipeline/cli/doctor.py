@@ -11,15 +11,15 @@ def doctor(json: Json = False) -> None:
     from pipeline.doctor.examination import examine
     from pipeline.doctor.finding import Finding, Verdict
 
-    async def look() -> list[Finding]:
-        findings = []
-        async for finding in examine():
-            findings.append(finding)
-            if not json:
-                console.line(f"{finding.verdict.value:<8} {finding.about}: {finding.detail}")
-        return findings
+    def show(finding: Finding) -> None:
+        if json:
+            return
+        console.line(f"{finding.verdict.value:<8} {finding.about}: {finding.detail}")
+        for text in (finding.why, finding.advice):
+            if text:
+                console.line(f"{'':<8} {text}")
 
-    findings = console.run(look())
+    findings = console.run(examine(show))
     if json:
         console.as_json(findings)
     if any(finding.verdict is Verdict.FAILED for finding in findings):

@@ -1,9 +1,12 @@
-"""Do the limits on sizes fit each other? Pure."""
+"""Do the limits on sizes fit each other, in the settings and on the brokers?"""
 
 from collections.abc import Iterator
 
+from pipeline.doctor.check import Site
 from pipeline.doctor.finding import Finding, ok, warning
 from pipeline.settings import Settings
+from pipeline.stream.inspection import Cluster
+from pipeline.stream.topics import TopicNames
 
 _ABOUT = "sizes"
 _BASE64 = 4 / 3
@@ -11,28 +14,94 @@ _ENVELOPE = 64 << 10
 """More than what an escalation record adds to the event: doubts, a result, the source."""
 
 
-def check_sizes(settings: Settings) -> list[Finding]:
-    """Hold what stages take against what topics take."""
-    return list(_of_stages(settings)) or [ok(_ABOUT, "Topics take what stages take.")]
+def check_sizes(site: Site) -> Iterator[Finding]:
+    """Hold what stages take against what topics and memory take, by the settings alone."""
+    found = [*_of_stages(site.settings), *_of_fetches(site.settings)]
+    yield from found or [ok(_ABOUT, "By the settings, topics and memory take what stages take.")]
+
+
+def _limits(settings: Settings) -> Iterator[tuple[str, int]]:
+    for name in settings.enabled:
+        stage = settings.stages.of(name)
+        if stage is not None:
+            yield name, stage.max_event_bytes
 
 
 def _of_stages(settings: Settings) -> Iterator[Finding]:
     largest = settings.topics.max_message_bytes
-    for name in settings.enabled:
-        stage = settings.stages.of(name)
-        if stage is None:
-            continue
-        if stage.max_event_bytes > largest:
+    for name, limit in _limits(settings):
+        if limit > largest:
             yield warning(
                 _ABOUT,
-                f"stages.{name}.max_event_bytes is {stage.max_event_bytes:,}, but topics take "
-                f"{largest:,}: raise topics.max_message_bytes, or nobody can publish such events.",
+                f"stages.{name}.max_event_bytes is {limit:,}, but topics take {largest:,}.",
+                why="Nobody can publish such events.",
+                advice="Raise topics.max_message_bytes, on the topics, too, or lower the other.",
             )
-        elif stage.max_event_bytes * _BASE64 + _ENVELOPE > largest:
+        elif limit * _BASE64 + _ENVELOPE > largest:
             yield warning(
                 _ABOUT,
-                f"The largest events of {name} cannot be escalated: a file of "
-                f"{stage.max_event_bytes:,} bytes is a third larger in the JSON of an escalation, "
-                f"and topics take {largest:,}: raise topics.max_message_bytes, or lower "
-                f"stages.{name}.max_event_bytes.",
+                f"The largest events of {name} cannot be escalated.",
+                why=f"A file of {limit:,} bytes is a third larger in the JSON of an escalation, "
+                f"and topics take {largest:,}; it would become a dead letter.",
+                advice="Raise topics.max_message_bytes, or lower "
+                f"stages.{name}.max_event_bytes to {int((largest - _ENVELOPE) / _BASE64):,}.",
             )
+
+
+def _of_fetches(settings: Settings) -> Iterator[Finding]:
+    for name, limit in _limits(settings):
+        if limit > settings.stream.max_in_flight_bytes:
+            yield warning(
+                _ABOUT,
+                f"stages.{name}.max_event_bytes is {limit:,}, and stream.max_in_flight_bytes "
+                f"{settings.stream.max_in_flight_bytes:,}.",
+                why="One large event holds up all others of the stage until it is done.",
+                advice="Raise stream.max_in_flight_bytes, and the memory limit with it.",
+            )
+        if limit > settings.kafka.fetch_max_bytes:
+            yield warning(
+                _ABOUT,
+                f"stages.{name}.max_event_bytes is {limit:,}, and kafka.fetch_max_bytes "
+                f"{settings.kafka.fetch_max_bytes:,}.",
+                why="Brokers then send such an event alone, so each takes a round trip of its own.",
+                advice="Raise kafka.fetch_max_bytes above it.",
+            )
+
+
+def check_broker_sizes(site: Site, cluster: Cluster) -> Iterator[Finding]:
+    """Hold what the stages take against what topics and brokers really take."""
+    found = [*_of_topics(site.settings, cluster), *_of_brokers(site.settings, cluster)]
+    yield from found or [ok("broker-sizes", "Topics and brokers take what stages take.")]
+
+
+def _of_topics(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
+    names = TopicNames(settings.topics)
+    for stage, limit in _limits(settings):
+        topics = (names.raw(stage), names.escalations, names.dead_letters)
+        for name, factor in zip(topics, (1.0, _BASE64, 1.0), strict=True):
+            topic = cluster.topics.get(name)
+            takes = None if topic is None else topic.number("max.message.bytes")
+            if takes is not None and takes < limit * factor:
+                yield warning(
+                    "broker-sizes",
+                    f"Topic {name} takes records of {takes:,} bytes, and {stage} events of "
+                    f"{limit:,}.",
+                    why="Publishers are refused with larger events; what cannot be escalated "
+                    "becomes a dead letter, and what even that topic does not take stops its "
+                    "partition.",
+                    advice=f"`kafka-configs.sh --alter --topic {name} --add-config "
+                    f"max.message.bytes={settings.topics.max_message_bytes}`, or lower "
+                    f"stages.{stage}.max_event_bytes.",
+                )
+
+
+def _of_brokers(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
+    value = cluster.configs.get("socket.request.max.bytes")
+    if value is not None and int(value) < settings.topics.max_message_bytes:
+        yield warning(
+            "broker-sizes",
+            f"The brokers take requests of {int(value):,} bytes (socket.request.max.bytes), and "
+            f"topics.max_message_bytes is {settings.topics.max_message_bytes:,}.",
+            why="A broker closes the connection on a larger request, without a word.",
+            advice="Raise it on the brokers, or lower topics.max_message_bytes.",
+        )

@@ -8,6 +8,7 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -95,14 +96,17 @@ def load_settings() -> Settings:
     try:
         own = find_stages(_Modules().stage_modules)
         return _tree(StagesSettings.extended_by(own))()
+    except TOMLDecodeError as error:
+        raise WrongUse(f"pipeline.toml is not TOML: {error}.") from error
+    except SettingsError as error:
+        # A list or a table in a variable, which has to be JSON.
+        raise WrongUse(f"The settings are wrong: {error}, which must be JSON there.") from error
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(str(step) for step in fault['loc']) or 'settings'}: {fault['msg']}"
             for fault in error.errors(include_input=False, include_url=False)
         )
         raise WrongUse(f"The settings are wrong: {faults}.") from error
-    except TOMLDecodeError as error:
-        raise WrongUse(f"pipeline.toml is not TOML: {error}.") from error
 
 
 def _tree(stages: type[StagesSettings]) -> type[Settings]:

@@ -29,6 +29,10 @@ _AUTHORIZATION = (
 )
 
 
+_ANOTHER_HOST = {62, 64}
+"""OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
+
+
 class ConnectionFailed(PipelineError):
     """No broker let us in; the text says why and what to do."""
 
@@ -113,6 +117,12 @@ def _credentials(
 
 def _tls(cause: BaseException, settings: KafkaSettings, address: str) -> ConnectionFailed | None:
     if isinstance(cause, ssl.SSLCertVerificationError):
+        if cause.verify_code in _ANOTHER_HOST:
+            return TlsMismatch(
+                f"The certificate of the broker at {address} is for another host "
+                f"({cause.verify_message.rstrip('.')}): set kafka.bootstrap_servers to the name "
+                "that it is for, or have the brokers advertise that."
+            )
         trusted = settings.ssl_ca_file or "the certificates of the system"
         return TlsMismatch(
             f"The certificate of the broker at {address} is not accepted "

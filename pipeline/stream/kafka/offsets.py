@@ -222,6 +222,14 @@ class KafkaOffsets:
             self._client.force_metadata_update()
             raise Unavailable(f"{failure} ({error!r}).") from error
 
+    async def has_since(self, partition: TopicPartition, moment: float) -> bool:
+        """Whether a record has that timestamp or a later one, in seconds since the epoch."""
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                return await self._ask_leader(partition, round(moment * 1000)) != _NO_OFFSET
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable(f"The log of {partition} cannot be searched ({error!r}).") from error
+
     async def _ask_coordinator(self, request: "_StableOffsetsRequest") -> Committed | None:
         if self._coordinator is None:
             self._coordinator = await self._client.coordinator_lookup(

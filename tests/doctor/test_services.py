@@ -1,0 +1,367 @@
+"""Mistakes that show only when brokers and the API are asked: real ones, and stand-ins."""
+
+import asyncio
+import ssl
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import NewTopic
+from aiokafka.protocol.admin import CreateAclsRequest
+from aiokafka.structs import OffsetAndMetadata
+
+from pipeline.claude.status import Probe
+from pipeline.doctor.address import check_clock
+from pipeline.doctor.check import Check, OutOfReach, Site
+from pipeline.doctor.checks import CHECKS
+from pipeline.doctor.examination import examine, look
+from pipeline.doctor.finding import Finding, Verdict, ok
+from pipeline.doctor.models import Probers, check_access
+from pipeline.errors import PipelineError
+from pipeline.local.apache import GUEST, ApacheKafka
+from pipeline.local.broker import LocalBroker
+from pipeline.local.environment import kafka_variables
+from pipeline.settings import KafkaSettings, Settings, TopicSettings
+from pipeline.stream.connection import admin_client, client_options
+from pipeline.stream.topics import TopicNames, Topics
+from tests.brokers import FreshName
+from tests.doctor.sites import site, told, well
+
+FAILED, WARNING = Verdict.FAILED, Verdict.WARNING
+OF_BROKERS = [
+    check for check in CHECKS if check.name not in {"access", "clock", "port", "key", "prompts"}
+]
+Look = Callable[..., Any]
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Look:
+    """Looks at an installation with this way to the brokers, and these variables."""
+
+    async def at(kafka: KafkaSettings, **variables: str) -> list[Finding]:
+        for name, value in {**kafka_variables(kafka), **variables}.items():
+            monkeypatch.setenv(name, value)
+        return await examine(lambda _: None, checks=OF_BROKERS)
+
+    return at
+
+
+@dataclass(frozen=True)
+class Place:
+    """A broker, and a prefix of topics and groups that is this test's own."""
+
+    kafka: KafkaSettings
+    prefix: str
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return {
+            "PIPELINE_TOPICS__PREFIX": self.prefix,
+            "PIPELINE_TOPICS__PARTITIONS": "2",
+            "PIPELINE_KAFKA__GROUP_PREFIX": self.prefix,
+            "PIPELINE_ENABLED": '["tickets", "escalations"]',
+        }
+
+    async def make_topics(self) -> None:
+        settings = TopicSettings(prefix=self.prefix, partitions=2)
+        async with admin_client(self.kafka) as admin:
+            await Topics(admin, settings).create(TopicNames(settings).of(["tickets"]))
+
+
+@pytest.fixture
+def place(any_broker: LocalBroker, fresh_name: FreshName) -> Place:
+    return Place(any_broker.settings, fresh_name("doctor") + ".")
+
+
+async def test_brokers_that_do_not_answer_are_told_once_and_what_needs_them_is_left_out(
+    looks: Look,
+) -> None:
+    found = await looks(KafkaSettings(bootstrap_servers="127.0.0.1:1"))
+    told(found, FAILED, "127.0.0.1:1", "connection refused", "pipeline local")
+    assert {"topics", "delivery"}.isdisjoint(finding.about for finding in found)
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("no-such-host.invalid:9092", "the host name is not known"),
+        ("http://127.0.0.1:9092", "scheme"),
+        ("kafka:port", "must be host:port"),
+    ],
+)
+async def test_an_address_that_cannot_be_is_told(looks: Look, address: str, says: str) -> None:
+    told(await looks(KafkaSettings(bootstrap_servers=address)), FAILED, says)
+
+
+async def test_where_all_is_there_all_is_fine(looks: Look, place: Place) -> None:
+    await place.make_topics()
+    well(await looks(place.kafka, **place.variables))
+
+
+async def test_missing_topics_are_told_and_not_made_by_asking(looks: Look, place: Place) -> None:
+    for _ in range(2):
+        found = await looks(place.kafka, **place.variables)
+        told(found, FAILED, "tickets.raw", "pipeline topics create")
+
+
+async def test_a_stage_that_does_not_exist_is_told(looks: Look, place: Place) -> None:
+    found = await looks(place.kafka, **place.variables | {"PIPELINE_ENABLED": '["faxes"]'})
+    told([each for each in found if each.about == "topics"], FAILED, "faxes")
+
+
+async def test_a_stranger_in_the_group_is_told(looks: Look, place: Place) -> None:
+    await place.make_topics()
+    async with AIOKafkaConsumer(
+        f"{place.prefix}tickets.raw",
+        **client_options(place.kafka) | {"client_id": "their-app"},
+        group_id=f"{place.prefix}tickets",
+    ) as stranger:
+        await stranger.getmany(timeout_ms=500)
+        found = await looks(place.kafka, **place.variables)
+    told(found, FAILED, f"Group {place.prefix}tickets is used by something else", "their-app")
+
+
+async def test_commits_of_a_stranger_and_records_from_the_future_are_told(
+    looks: Look, place: Place
+) -> None:
+    await place.make_topics()
+    topic = f"{place.prefix}tickets.raw"
+    options = client_options(place.kafka)
+    later = round((time.time() + 1800) * 1000)
+    async with AIOKafkaProducer(**options) as producer:
+        await producer.send_and_wait(topic, b"{}", partition=0, timestamp_ms=later)
+    async with AIOKafkaConsumer(**options, group_id=f"{place.prefix}tickets") as stranger:
+        partition = TopicPartition(topic, 0)
+        stranger.assign([partition])
+        await stranger.commit({partition: OffsetAndMetadata(1, "their own words")})
+    found = await looks(place.kafka, **place.variables)
+    told(found, FAILED, f"{topic}/0", "not the pipeline's", "--reset-offsets")
+    told(found, WARNING, "in the future")
+
+
+@pytest.mark.kafka
+async def test_topics_that_lose_events_or_cannot_be_written_are_told(
+    looks: Look, apache_kafka: ApacheKafka, fresh_name: FreshName
+) -> None:
+    place = Place(apache_kafka.settings, fresh_name("doctor") + ".")
+    raw = f"{place.prefix}tickets.raw"
+    configs = {
+        "cleanup.policy": "compact,delete",
+        "retention.ms": "3600000",
+        "max.message.bytes": "1000000",
+        "min.insync.replicas": "2",
+    }
+    async with admin_client(place.kafka) as admin:
+        await admin.create_topics([NewTopic(raw, 1, 1, topic_configs=configs)])
+    await place.make_topics()
+    found = await looks(place.kafka, **place.variables)
+    told(found, FAILED, f"{raw} is compacted")
+    told(found, WARNING, f"{raw} keeps records for 1 hours")
+    told(found, WARNING, f"Topic {raw} takes records of 1,000,000 bytes")
+    told(found, FAILED, f"{raw} wants 2 replicas in sync and has 1")
+    told(found, WARNING, f"{raw} has one partition")
+
+
+@pytest.mark.kafka
+async def test_limits_of_the_brokers_below_ours_are_told(
+    looks: Look, apache_kafka: ApacheKafka, fresh_name: FreshName
+) -> None:
+    place = Place(apache_kafka.settings, fresh_name("doctor") + ".")
+    await place.make_topics()
+    too_long = {"PIPELINE_STREAM__TRANSACTION_TIMEOUT": "100000"}
+    found = await looks(place.kafka, **place.variables, **too_long)
+    told(found, FAILED, "transaction.max.timeout.ms", "stream.transaction_timeout")
+
+
+@pytest.mark.kafka
+async def test_a_password_that_is_wrong_is_told_and_not_shown(
+    looks: Look, secured_kafka: ApacheKafka
+) -> None:
+    wrong = secured_kafka.settings.model_dump() | {"sasl_password": "not-the-password"}
+    found = await looks(KafkaSettings.model_validate(wrong))
+    finding = told(found, FAILED, "refused user 'pipeline'", "kafka.sasl_password")
+    assert "not-the-password" not in finding.text
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"security_protocol": "PLAINTEXT", "ssl_ca_file": None, "sasl_username": None,
+          "sasl_password": None}, "has TLS or asks for credentials"),
+        ({"sasl_mechanism": "SCRAM-SHA-256"}, "does not take SCRAM-SHA-256"),
+        ({"ssl_ca_file": None}, "is not accepted"),
+    ],
+)  # fmt: skip
+async def test_a_way_to_the_brokers_that_is_not_theirs_is_told(
+    looks: Look, secured_kafka: ApacheKafka, changes: dict[str, object], says: str
+) -> None:
+    kafka = KafkaSettings.model_validate(secured_kafka.settings.model_dump() | changes)
+    told(await looks(kafka), FAILED, says)
+
+
+@pytest.mark.kafka
+async def test_tls_on_a_plain_port_is_told(looks: Look, apache_kafka: ApacheKafka) -> None:
+    kafka = apache_kafka.settings.model_copy(update={"security_protocol": "SSL"})
+    (finding,) = [
+        each
+        for each in await looks(KafkaSettings.model_validate(kafka.model_dump()))
+        if each.about == "brokers"
+    ]
+    told([finding], FAILED, "TLS", "openssl s_client")
+
+
+@pytest.mark.kafka
+async def test_a_user_without_permissions_is_told_which(
+    looks: Look, secured_kafka: ApacheKafka, fresh_name: FreshName
+) -> None:
+    owner = Place(secured_kafka.settings, fresh_name("theirs") + ".")
+    await owner.make_topics()
+    raw = f"{owner.prefix}tickets.raw"
+    await allow(owner.kafka, f"{owner.prefix}tickets.raw", _DESCRIBE)
+    await allow(owner.kafka, f"{owner.prefix}review", _DESCRIBE)
+
+    found = await looks(secured_kafka.settings_of(GUEST), **owner.variables)
+
+    told(found, FAILED, f"guest may not Read {raw}", f"--operation Read --topic {raw}")
+    told(found, FAILED, f"guest may not Write {owner.prefix}review")
+    told(found, FAILED, f"guest may not see {owner.prefix}dead-letters")
+    told(found, FAILED, f"consumer group {owner.prefix}tickets")
+    told(found, WARNING, "at_least_once would be in force", "--transactional-id")
+
+
+_DESCRIBE, _ALLOW, _TOPIC, _LITERAL = 8, 3, 2, 3
+
+
+async def allow(kafka: KafkaSettings, topic: str, operation: int) -> None:
+    request = CreateAclsRequest(_TOPIC, topic, _LITERAL, f"User:{GUEST}", "*", operation, _ALLOW)
+    async with admin_client(kafka) as admin:
+        response = await admin._send_request(request)
+    assert [code for code, *_ in response.creation_responses] == [0]
+
+
+async def test_a_certificate_for_another_host_is_told(looks: Look, tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    await asyncio.to_thread(make_certificate, key, certificate)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    server = await asyncio.start_server(
+        lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context
+    )
+    async with server:
+        found = await looks(
+            KafkaSettings(
+                bootstrap_servers=f"127.0.0.1:{server.sockets[0].getsockname()[1]}",
+                security_protocol="SSL",
+                ssl_ca_file=certificate,
+            )
+        )
+    told(found, FAILED, "is for another host", "kafka.bootstrap_servers")
+
+
+def make_certificate(key: Path, certificate: Path) -> None:
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *("-subj", "/CN=other.example", "-addext", "subjectAltName=DNS:other.example"),
+            *("-days", "2", "-nodes", "-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+
+
+@asynccontextmanager
+async def api(*, ahead: float) -> AsyncIterator[str]:
+    """An API whose clock is ahead of ours by that many seconds."""
+
+    async def refuse(_: web.Request) -> web.Response:
+        date = formatdate(time.time() + ahead, usegmt=True)
+        return web.Response(status=401, headers={"Date": date})
+
+    app = web.Application()
+    app.router.add_get("/v1/models", refuse)
+    runner = web.AppRunner(app, handle_signals=False)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize(("ahead", "says"), [(90, "behind"), (-90, "ahead of")])
+async def test_a_clock_that_is_wrong_is_told(ahead: float, says: str) -> None:
+    async with api(ahead=ahead) as url:
+        found = await check_clock(site({"ANTHROPIC_BASE_URL": url}))
+    told(found, WARNING, says, "timedatectl")
+
+
+async def test_a_clock_that_agrees_or_cannot_be_compared_is_fine() -> None:
+    async with api(ahead=0) as url:
+        well(await check_clock(site({"ANTHROPIC_BASE_URL": url})))
+    well(await check_clock(site({"ANTHROPIC_BASE_URL": "http://127.0.0.1:1"})))
+
+
+def api_says(*probes: Probe) -> Probers:
+    class Api:
+        async def probe(self) -> Sequence[Probe]:
+            return probes
+
+    @asynccontextmanager
+    async def connected(_: Settings) -> AsyncIterator[Api]:
+        yield Api()
+
+    return connected
+
+
+async def test_what_the_api_says_of_each_model_is_told() -> None:
+    said = api_says(Probe("haiku-x", ok=True, detail="Fine."), Probe("s-x", ok=False, detail="No."))
+    good, bad = await check_access(site(), said)
+    assert (good.verdict, bad.detail) == (Verdict.OK, "s-x: No.")
+    told([bad], FAILED, "s-x", "ANTHROPIC_BASE_URL")
+
+
+async def test_a_check_that_comes_to_no_end_is_a_finding() -> None:
+    async def hangs(_: Site) -> Iterable[Finding]:
+        await asyncio.Event().wait()
+        return []
+
+    async def breaks(_: Site) -> Iterable[Finding]:
+        raise PipelineError("It broke.")
+
+    async def waits_for_others(_: Site) -> Iterable[Finding]:
+        raise OutOfReach
+
+    told(await look(Check("slow", "it", hangs, seconds=0.01), site()), FAILED, "within 0.01 s")
+    told(await look(Check("broken", "it", breaks), site()), FAILED, "It broke.")
+    assert list(await look(Check("late", "it", waits_for_others), site())) == []
+
+
+async def test_findings_come_in_order_however_long_each_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PIPELINE_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    second_is_done = asyncio.Event()
+
+    async def first(_: Site) -> Iterable[Finding]:
+        await second_is_done.wait()
+        return [ok("first", "Done.")]
+
+    async def second(_: Site) -> Iterable[Finding]:
+        second_is_done.set()
+        return [ok("second", "Done.")]
+
+    shown: list[Finding] = []
+    checks = [Check("first", "it", first), Check("second", "it", second)]
+    found = await examine(shown.append, environment={}, checks=checks)
+    assert [finding.about for finding in shown] == ["first", "second"]
+    assert shown == found

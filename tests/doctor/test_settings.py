@@ -1,0 +1,277 @@
+"""Mistakes that show without asking anybody."""
+
+import os
+import resource
+import socket
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from pipeline.doctor import machine
+from pipeline.doctor.address import check_address
+from pipeline.doctor.configuration import check_members, check_settings, check_stages
+from pipeline.doctor.examination import examine
+from pipeline.doctor.finding import Finding, Verdict
+from pipeline.doctor.key import check_key
+from pipeline.doctor.machine import (
+    check_extras,
+    check_files,
+    check_paths,
+    check_port,
+    files_needed,
+    of_limit,
+)
+from pipeline.doctor.models import check_models, check_prices
+from pipeline.doctor.prompts import check_opinions, check_prompts
+from pipeline.doctor.retirements import RETIREMENTS
+from pipeline.doctor.sizes import check_sizes
+from tests.doctor.sites import site, told, well
+
+FAILED, WARNING = Verdict.FAILED, Verdict.WARNING
+KEY = {"ANTHROPIC_API_KEY": "sk-ant-api03-a-key"}
+TODAY = date(2026, 11, 25)
+
+
+async def settings_finding() -> Finding:
+    (finding,) = await examine(lambda _: None, environment={})
+    return finding
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('[kafka]\nbootstrap_server = "kafka:9092"', "kafka.bootstrap_server: Extra inputs"),
+        ('[claude]\napi_key = "sk-ant-api03-x"', "claude.api_key: Extra inputs"),
+        ('delivery = "twice"', "delivery"),
+        ("[kafka\n", "pipeline.toml is not TOML"),
+    ],
+)
+async def test_a_wrong_file_is_told_by_place_and_never_with_the_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pipeline.toml").write_text(text)
+    finding = await settings_finding()
+    told([finding], FAILED, says, "pipeline.toml")
+    assert "sk-ant" not in finding.text
+
+
+async def test_a_variable_that_wants_json_and_is_none_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PIPELINE_ENABLED", "tickets,invoices")
+    told([await settings_finding()], FAILED, "enabled", "JSON")
+
+
+def test_a_variable_that_is_no_setting_is_told_with_what_was_meant() -> None:
+    environment = {"PIPELINE_KAFAK__BOOTSTRAP_SERVERS": "kafka:9092"}
+    told(check_settings(site(environment)), WARNING, "PIPELINE_KAFAK", "PIPELINE_KAFKA?")
+    environment = {"PIPELINE_ZZZ": "1"}
+    told(check_settings(site(environment)), WARNING, "PIPELINE_ZZZ", "no such setting")
+
+
+def test_variables_that_are_settings_are_fine() -> None:
+    environment = {"PIPELINE_KAFKA__CLIENT_ID": "x", "PIPELINE_DELIVERY": "x", "PATH": "/bin"}
+    well(check_settings(site(environment)))
+
+
+def test_a_stage_that_does_not_exist_is_told() -> None:
+    told(check_stages(site(enabled=["faxes"])), FAILED, "faxes", "tickets")
+    told(check_stages(site(enabled=[])), FAILED, "No stage")
+
+
+def test_escalations_that_nobody_reads_are_told() -> None:
+    told(check_stages(site(enabled=["tickets"])), WARNING, "escalations", "pipeline run")
+    well(check_stages(site()))
+
+
+def test_static_membership_is_told() -> None:
+    one = site(kafka={"group_instance_id": "one"})
+    told(check_members(one), WARNING, "group_instance_id", "throw each other out")
+    well(check_members(site()))
+
+
+@pytest.mark.parametrize(
+    ("environment", "verdict", "says"),
+    [
+        ({}, WARNING, "is not set"),
+        ({"ANTHROPIC_API_KEY": ""}, FAILED, "is empty"),
+        ({"ANTHROPIC_API_KEY": '"sk-ant-api03-x"'}, FAILED, "quotes"),
+        ({"ANTHROPIC_API_KEY": "sk-ant-api03-x\n"}, FAILED, "whitespace"),
+        ({"ANTHROPIC_API_KEY": "Bearer sk-ant-api03-x"}, FAILED, "whitespace"),
+        ({"ANTHROPIC_API_KEY": "your-key-here"}, FAILED, "example"),
+        ({"ANTHROPIC_API_KEY": "$KEY"}, FAILED, "example"),
+        ({"ANTHROPIC_API_KEY": "sk-ant-admin01-x"}, FAILED, "Admin"),
+        ({"PIPELINE_CLAUDE__API_KEY": "sk-ant-api03-x"}, FAILED, "PIPELINE_CLAUDE__API_KEY"),
+        ({**KEY, "ANTHROPIC_AUTH_TOKEN": "x"}, WARNING, "both set"),
+    ],
+)
+def test_a_key_that_cannot_be_one_is_told_and_not_shown(
+    environment: dict[str, str], verdict: Verdict, says: str
+) -> None:
+    finding = told(check_key(site(environment)), verdict, says)
+    assert "sk-ant" not in finding.text
+
+
+@pytest.mark.parametrize("environment", [KEY, {"ANTHROPIC_AUTH_TOKEN": "x"}])
+def test_a_key_or_a_token_is_fine(environment: dict[str, str]) -> None:
+    well(check_key(site(environment)))
+
+
+@pytest.mark.parametrize(
+    ("url", "verdict", "says"),
+    [
+        ("api.anthropic.com", FAILED, "no address"),
+        (" https://api.anthropic.com", FAILED, "no address"),
+        ("https://api.anthropic.com/v1", FAILED, "/v1"),
+        ("https://api.anthropic.com/v1/messages/", FAILED, "/v1/messages"),
+        ("http://gateway.example:8080", WARNING, "without TLS"),
+    ],
+)
+def test_a_wrong_base_url_is_told(url: str, verdict: Verdict, says: str) -> None:
+    told(check_address(site({"ANTHROPIC_BASE_URL": url})), verdict, says)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:9", "http://localhost:9", "https://gateway.example/anthropic"]
+)
+def test_a_base_url_that_can_be_is_shown(url: str) -> None:
+    (finding,) = check_address(site({"ANTHROPIC_BASE_URL": url}))
+    assert finding.verdict is Verdict.OK
+    assert url in finding.detail
+
+
+def models(haiku: str, sonnet: str = "claude-sonnet-5-5") -> list[Finding]:
+    return list(check_models(site(models={"haiku": haiku, "sonnet": sonnet}), lambda: TODAY))
+
+
+def test_a_retired_model_is_told() -> None:
+    told(models("claude-3-5-haiku-20241022"), FAILED, "has retired on 2026-02-19", "models.haiku")
+
+
+def test_a_model_that_will_retire_is_told() -> None:
+    retiring = models("claude-haiku-5-5", "claude-sonnet-4-5")
+    told(retiring, WARNING, "retires on 2026-11-30", "models.sonnet")
+
+
+def test_an_id_that_is_not_claudes_is_told() -> None:
+    told(models("gpt-5"), WARNING, "'gpt-5'")
+
+
+def test_swapped_and_equal_models_are_told() -> None:
+    told(models("claude-sonnet-5-5", "claude-haiku-5-5"), FAILED, "swapped")
+    told(models("claude-sonnet-5-5", "claude-sonnet-5-5"), WARNING, "the same")
+
+
+def test_models_of_today_are_fine_whatever_the_platform_calls_them() -> None:
+    well(models("claude-haiku-5-5"))
+    well(models("anthropic.claude-haiku-5-5"))
+
+
+def test_every_retirement_of_the_sdk_is_a_day() -> None:
+    assert RETIREMENTS["claude-instant-1.2"] == date(2024, 11, 6)
+    assert RETIREMENTS["claude-3-opus-20240229"] == date(2026, 1, 5)
+
+
+def test_an_unknown_price_is_told() -> None:
+    priceless = site(models={"haiku": "claude-haiku-9", "sonnet": "claude-haiku-9"})
+    told(check_prices(priceless), WARNING, "claude-haiku-9", "claude.prices")
+    well(check_prices(site()))
+
+
+def test_a_prompt_that_is_too_short_to_be_cached_is_told() -> None:
+    labels = [{"name": "a"}, {"name": "b"}]
+    short = site(models={"haiku": "claude-haiku-4-5"}, stages={"tickets": {"intents": labels}})
+    told(check_prompts(short), WARNING, "tickets to claude-haiku-4-5", "4,096")
+    well(check_prompts(site()))
+    well(check_prompts(site(claude={"prompt_cache": False})))
+
+
+def test_a_second_opinion_that_does_not_pay_is_told() -> None:
+    wanted = {"second_opinion": {"enabled": True, "spares": 0.001}}
+    told(check_opinions(site(stages={"tickets": wanted})), WARNING, "stages.tickets", "evaluate")
+    well(check_opinions(site()))
+
+
+def test_events_that_no_topic_takes_are_told() -> None:
+    large = {"images": {"max_event_bytes": 20 << 20}}
+    one = site(
+        stages=large,
+        topics={"max_message_bytes": 12 << 20},
+        kafka={"fetch_max_bytes": 50 << 20},
+    )
+    told(check_sizes(one), WARNING, "stages.images.max_event_bytes", "Nobody can publish")
+
+
+def test_events_that_cannot_be_escalated_are_told() -> None:
+    large = {"images": {"max_event_bytes": 10 << 20}}
+    one = site(stages=large, topics={"max_message_bytes": 12 << 20})
+    told(check_sizes(one), WARNING, "cannot be escalated", "max_message_bytes")
+
+
+def test_events_that_memory_or_a_fetch_does_not_take_are_told() -> None:
+    told(check_sizes(site(stream={"max_in_flight_bytes": 9 << 20}, enabled=["images"],
+                          stages={"images": {"max_event_bytes": 10 << 20}})),
+         WARNING, "stream.max_in_flight_bytes", "memory limit")  # fmt: skip
+    told(check_sizes(site(kafka={"fetch_max_bytes": 1 << 20}, enabled=["images"])),
+         WARNING, "kafka.fetch_max_bytes", "alone")  # fmt: skip
+    well(check_sizes(site()))
+
+
+def test_a_port_is_free_or_taken() -> None:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        port = listening.getsockname()[1]
+        told(check_port(site(http={"port": port})), WARNING, str(port), "ss -ltnp")
+    well(check_port(site(http={"port": port})))
+
+
+def test_a_limit_on_open_files_that_is_too_low_is_told() -> None:
+    settings = site().settings
+    needed = files_needed(settings)
+    told([of_limit(settings, 256, 4096)], WARNING, "256 files", f"ulimit -n {needed}")
+    well([of_limit(settings, needed, needed)])
+    well([of_limit(settings, resource.RLIM_INFINITY, resource.RLIM_INFINITY)])
+    assert files_needed(site(claude={"concurrency": 1000}).settings) > needed
+    assert list(check_files(site()))
+
+
+def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a-file").write_text("")
+    below_a_file = tmp_path / "a-file" / "spend.sqlite3"
+    one = site(claude={"budget_usd_per_day": 5, "budget_path": below_a_file})
+    told(check_paths(one), FAILED, "claude.budget_path")
+    one = site(claude={"answer_cache": "disk", "answer_cache_path": tmp_path})
+    told(check_paths(one), FAILED, "claude.answer_cache_path")
+
+
+@pytest.mark.skipif(not Path("/proc/version").exists(), reason="/proc takes no files")
+def test_a_file_system_that_takes_no_files_is_told() -> None:
+    one = site(
+        claude={"budget_path": "/proc/none/spend.sqlite3"},
+        stages={"tickets": {"budget_usd_per_hour": 1}},
+    )
+    told(check_paths(one), FAILED, "/proc")
+
+
+def test_files_that_are_not_wanted_or_can_be_made_are_fine(tmp_path: Path) -> None:
+    well(check_paths(site(claude={"budget_path": "/proc/none/spend.sqlite3"})))
+    new = tmp_path / "not-yet" / "spend.sqlite3"
+    well(check_paths(site(claude={"budget_usd_per_day": 5, "budget_path": new})))
+    assert os.listdir(tmp_path) == []  # noqa: PTH208 - nothing is left behind
+
+
+def test_missing_extras_are_told_where_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    well(check_extras(site(tracing={"endpoint": "http://127.0.0.1:4318/v1/traces"})))
+    monkeypatch.setattr(machine, "is_installed", lambda _: False)
+    (local,) = check_extras(site())
+    assert (local.verdict, "haiku-pipeline[local]" in local.detail) == (Verdict.OK, True)
+    one = site(tracing={"endpoint": "http://127.0.0.1:4318/v1/traces"})
+    told(check_extras(one), FAILED, "OpenTelemetry", "haiku-pipeline[otel]")
+
+
+def test_a_module_of_no_package_is_not_installed() -> None:
+    assert machine.is_installed("json.decoder")
+    assert not machine.is_installed("no_such_package.module")
