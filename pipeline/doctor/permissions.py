@@ -19,10 +19,11 @@ def operations_needed(settings: Settings) -> Mapping[str, frozenset[str]]:
     """What has to be allowed on each topic. Pure."""
     sources = set(read_topics(settings).values())
     names = TopicNames(settings.topics)
-    raw = {names.raw(stage) for stage in settings.enabled}
+    # Publishers write the first; `pipeline dead-letters` and `review`, the others.
+    others = {*(names.raw(stage) for stage in settings.enabled), *names.compacted}
     needed = {}
     for name in wanted(settings):
-        operations = set() if name in raw else {"Write"}
+        operations = {"Write"} if name not in others else set()
         if name in sources:
             operations.add("Read")
         needed[name] = frozenset(operations)

@@ -58,7 +58,8 @@ def of_topics(site: Site, cluster: Cluster) -> Iterator[Finding]:
             "those that exist.",
         )
     for topic in cluster.topics.values():
-        state = TopicState(topic.name, topic.partitions, topic.replicas)
+        cleanup = topic.configs.get("cleanup.policy")
+        state = TopicState(topic.name, topic.partitions, topic.replicas, cleanup=cleanup)
         for difference in differences(state, site.settings.topics):
             yield warning(
                 "topics",
@@ -157,7 +158,8 @@ def check_cleaning(site: Site, cluster: Cluster) -> Iterator[Finding]:
     sources = set(read_topics(site.settings).values())
     found = []
     for topic in cluster.topics.values():
-        if "compact" in topic.configs.get("cleanup.policy", ""):
+        is_compacted = "compact" in topic.configs.get("cleanup.policy", "")
+        if is_compacted and topic.name not in names.compacted:
             found.append(_compacted(topic, is_read=topic.name in sources))
         retention = topic.number("retention.ms")
         if topic.name in sources | {names.dead_letters} and retention is not None:

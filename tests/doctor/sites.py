@@ -8,9 +8,11 @@ from pipeline.doctor.finding import Finding, Verdict
 from pipeline.settings import Settings
 from pipeline.stream.inspection import BrokerAt, Cluster, GroupSeen, TopicSeen
 
+COMPACTED = ("dead-letters.replayed", "review.resolved")
 NAMES = (
     *("tickets.raw", "tickets.enriched", "invoices.raw", "invoices.enriched"),
     *("images.raw", "images.enriched", "escalations", "review", "dead-letters"),
+    *COMPACTED,
 )
 WEEK = str(7 * 24 * 3600 * 1000)
 
@@ -22,7 +24,8 @@ def site(environment: Mapping[str, str] | None = None, **settings: Any) -> Site:
 
 def topic(name: str, **changes: Any) -> TopicSeen:  # noqa: ANN401 - fields of it
     """A topic as it should be, but for the changes."""
-    configs = {"max.message.bytes": str(16 << 20), "retention.ms": WEEK, "cleanup.policy": "delete"}
+    policy = "compact" if name in COMPACTED else "delete"
+    configs = {"max.message.bytes": str(16 << 20), "retention.ms": WEEK, "cleanup.policy": policy}
     known: dict[str, Any] = {"partitions": 6, "replicas": 3, "in_sync": 3}
     configs |= changes.pop("configs", {})
     return TopicSeen(name, **(known | changes), configs=configs)

@@ -44,6 +44,11 @@ def test_topics_with_other_partition_counts_are_told() -> None:
     told(found, WARNING, "tickets.raw", "9 partitions", "topics.partitions is 6")
 
 
+def test_a_topic_of_marks_that_forgets_them_is_told() -> None:
+    forgetful = topic("review.resolved", configs={"cleanup.policy": "delete"})
+    told(of_topics(site(), cluster(forgetful)), WARNING, "review.resolved")
+
+
 def test_topics_that_may_not_be_seen_are_not_called_missing() -> None:
     forbidden = frozenset({"tickets.raw"})
     seen = cluster(missing=["tickets.raw"], forbidden=forbidden)
@@ -115,6 +120,7 @@ def test_what_has_to_be_allowed_follows_from_who_reads_and_writes() -> None:
     assert needed["tickets.raw"] == {"Read"}
     assert needed["escalations"] == {"Read", "Write"}
     assert needed["dead-letters"] == {"Write"}
+    assert needed["review.resolved"] == frozenset()
     assert set(needed) == set(NAMES)
 
 
