@@ -7,6 +7,7 @@ SDK gives them and are read by the SDK alone.
 
 from pipeline.settings.backfill import BackfillSettings
 from pipeline.settings.claude import ClaudeSettings, ModelSettings, TokenPrices
+from pipeline.settings.fields import Extracting, ExtraField
 from pipeline.settings.kafka import KafkaSettings, TopicSettings
 from pipeline.settings.labels import MOST_AT_ONCE, Label, Labels
 from pipeline.settings.operation import HttpSettings, LogSettings, TracingSettings
@@ -57,6 +58,8 @@ __all__ = [
     "DocumentSettings",
     "Dollars",
     "EscalationSettings",
+    "ExtraField",
+    "Extracting",
     "FileSettings",
     "HttpSettings",
     "ImageSettings",

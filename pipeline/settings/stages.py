@@ -8,13 +8,14 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, create_model, model_validator
 
 from pipeline.errors import WrongUse
+from pipeline.settings.fields import Extracting
 from pipeline.settings.labels import Label, Labels, checked_labels
 from pipeline.settings.own import OwnStage
 from pipeline.settings.stage import StageSettings
 from pipeline.settings.units import Count, LanguageCode, Section
 
 
-class TicketSettings(StageSettings):
+class TicketSettings(Extracting, StageSettings):
     """Classification and routing of support tickets."""
 
     intents: Labels = Field(
@@ -85,7 +86,7 @@ InvoiceField = Literal[
 ]  # fmt: skip
 
 
-class InvoiceSettings(FileSettings):
+class InvoiceSettings(Extracting, FileSettings):
     """Extraction of invoices."""
 
     required_fields: list[InvoiceField] = Field(
@@ -97,7 +98,7 @@ class InvoiceSettings(FileSettings):
     )
 
 
-class ImageSettings(FileSettings):
+class ImageSettings(Extracting, FileSettings):
     """Classification of document images."""
 
     document_types: Labels = Field(
@@ -116,7 +117,7 @@ class ImageSettings(FileSettings):
         return self.document_types
 
 
-class DocumentSettings(StageSettings):
+class DocumentSettings(Extracting, StageSettings):
     """Summaries of documents and meetings."""
 
     max_text_chars: Count = Field(2_000_000, description="longer texts are dead letters")
@@ -193,7 +194,7 @@ class CodeSettings(StageSettings):
     python_style: Literal["google", "numpy"] = Field("google", description="of docstrings")
 
 
-class TextSettings(StageSettings):
+class TextSettings(Extracting, StageSettings):
     """Clean-up of messy text, and what can be extracted from it."""
 
     max_text_chars: Count = Field(20_000, description="longer texts are dead letters")

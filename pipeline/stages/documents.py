@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import partial
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,6 +14,7 @@ from pipeline.stages.codes import known_language
 from pipeline.stages.document_answer import ANSWER_TOKENS, DocumentAnswer
 from pipeline.stages.document_joining import Joining
 from pipeline.stages.evidence import numbers_added, quotes_found
+from pipeline.stages.extracting import Extracted, Extraction
 from pipeline.stages.injection import injection_signals
 from pipeline.stages.json_stage import JsonStage
 from pipeline.stages.legibility import damage_signals
@@ -62,25 +64,11 @@ judge, advise, or add what you know from elsewhere, even where the document is m
 text is broken off, in disorder, or not a document at all, summarise what there is and set \
 `unclear` to true."""
 
-INSTRUCTIONS = build_instructions(
-    _ROLE,
-    Section("What to answer", _FIELDS),
-    Section("Actions", _ACTIONS),
-    Section("Care", _CARE),
-)
-
 _PART = """\
 What you see is one part of a longer document; `part` says which. Summarise this part alone: the \
 answers to all parts are joined later. That it begins or ends in the middle of a matter is no \
 reason for `unclear`."""
 
-PART_INSTRUCTIONS = build_instructions(
-    _ROLE,
-    Section("What to answer", _FIELDS),
-    Section("A part of a document", _PART),
-    Section("Actions", _ACTIONS),
-    Section("Care", _CARE),
-)
 _PART_SENTENCES = 8
 """Of a part's summary, at least: what is left out here is lost."""
 
@@ -111,6 +99,7 @@ class DocumentResult(BaseModel):
     key_points: list[str]
     actions: list[Action]
     language: str | None = Field(description="ISO 639-1 code; null if it could not be told.")
+    fields: Extracted = Field(default_factory=dict)
 
 
 class Documents(JsonStage[DocumentEvent]):
@@ -123,7 +112,16 @@ class Documents(JsonStage[DocumentEvent]):
     def __init__(self, settings: DocumentSettings) -> None:
         super().__init__(settings)
         self._settings = settings
-        self._answer_schema = answer_schema(DocumentAnswer)
+        self._extraction = Extraction(settings.fields)
+        self._answer_model = self._extraction.extended(DocumentAnswer)
+        self._answer_schema = answer_schema(self._answer_model)
+        self._instructions = _instructions(self._extraction)
+        self._part_instructions = _instructions(
+            self._extraction, Section("A part of a document", _PART)
+        )
+        self._joining = Joining(
+            self.name, most_tokens=settings.part_tokens, extraction=self._extraction
+        )
 
     def question(self, event: DocumentEvent) -> Inquiry[DocumentAnswer]:
         """Ask about a document, in parts if it is long.
@@ -133,25 +131,24 @@ class Documents(JsonStage[DocumentEvent]):
         limit = self._limit(event)
         parts = parts_of(visible(event.text), self._settings.part_tokens)
         if len(parts) == 1:
-            return self._ask(INSTRUCTIONS, limit, Text("document", parts[0]))
+            return self._ask(self._instructions, limit, Text("document", parts[0]))
         questions = [
             self._ask(
-                PART_INSTRUCTIONS,
+                self._part_instructions,
                 max(limit, _PART_SENTENCES),
                 Text("part", f"{number} of {len(parts)}"),
                 Text("document", part),
             )
             for number, part in enumerate(parts, start=1)
         ]
-        joining = Joining(self.name, max_sentences=limit, most_tokens=self._settings.part_tokens)
-        return Steps(tuple(questions), joining.follows)
+        return Steps(tuple(questions), partial(self._joining.follows, max_sentences=limit))
 
     def _ask(self, instructions: str, max_sentences: int, *parts: Text) -> Question[DocumentAnswer]:
         return Question(
             stage=self.name,
             instructions=instructions,
             parts=(Text("max_sentences", str(max_sentences)), *parts),
-            answer_model=DocumentAnswer,
+            answer_model=self._answer_model,
             answer_schema=self._answer_schema,
             max_output_tokens=ANSWER_TOKENS,
         )
@@ -165,6 +162,7 @@ class Documents(JsonStage[DocumentEvent]):
             *_number_signals(answer, event.text),
             *_action_signals(answer, event.text),
             *_form_signals(answer, self._limit(event)),
+            *self._extraction.signals(answer, event.text),
             *language_signals(answer.language, self._settings.languages),
             *damage_signals(event.text),
             *injection_signals(*parts_of(event.text, _SCANNED_TOKENS)),
@@ -185,10 +183,22 @@ class Documents(JsonStage[DocumentEvent]):
                 for action in answer.actions
             ],
             language=known_language(answer.language),
+            fields=self._extraction.read(answer),
         )
 
     def _limit(self, event: DocumentEvent) -> int:
         return event.max_sentences or self._settings.max_sentences
+
+
+def _instructions(extraction: Extraction, *sections: Section) -> str:
+    return build_instructions(
+        _ROLE,
+        Section("What to answer", _FIELDS),
+        *sections,
+        Section("Actions", _ACTIONS),
+        *extraction.sections,
+        Section("Care", _CARE),
+    )
 
 
 def count_sentences(text: str) -> int:

@@ -1,7 +1,7 @@
 """Document images: what kind of document, how readable, and whether a person has to look."""
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -12,6 +12,7 @@ from pipeline.signals import Signal
 from pipeline.stages.checks import runner_up_signals
 from pipeline.stages.choosing import Choosing, Matter
 from pipeline.stages.claims import ClaimStore
+from pipeline.stages.extracting import Extracted, Extraction
 from pipeline.stages.files import FileEvent, Files
 from pipeline.stages.injection import injection_signals
 from pipeline.stages.legibility import Legibility, legibility_signals
@@ -88,6 +89,7 @@ class ImageResult(BaseModel):
     defects: list[Defect] = Field(description="What is wrong with the image as an image.")
     needs_moderation: bool = Field(description="A person should check it before others see it.")
     runner_up: str | None = Field(description="A second type that was considered.")
+    fields: Extracted = Field(default_factory=dict)
 
 
 class Images:
@@ -108,11 +110,12 @@ class Images:
         self._settings = settings
         self._claims = claims
         self._files = Files(settings, claims)
+        self._extraction = Extraction(settings.fields)
         self._choosing = Choosing(
             Matter(self.name, _ROLE, _HOW_TO_CHOOSE, "Document types"),
             settings.document_types,
-            offer=_instructions,
-            answer=_answer_model,
+            offer=partial(_instructions, self._extraction),
+            answer=partial(_answer_model, self._extraction),
         )
 
     def parse(self, value: bytes, *, key: bytes | None, headers: Mapping[str, bytes]) -> ImageEvent:
@@ -129,7 +132,8 @@ class Images:
             *legibility_signals(answer.legibility),
             *runner_up_signals(answer.document_type, answer.runner_up, answer.stated_confidence),
             *_missing_signals(answer),
-            *injection_signals(answer.quote, answer.description),
+            *self._extraction.signals(answer),
+            *injection_signals(answer.quote, answer.description, *self._extraction.texts(answer)),
         ]
 
     def result(self, event: ImageEvent, answer: ImageAnswer) -> ImageResult:  # noqa: ARG002
@@ -141,6 +145,7 @@ class Images:
             defects=sorted(set(answer.defects)),
             needs_moderation=answer.needs_moderation,
             runner_up=answer.runner_up if answer.runner_up != answer.document_type else None,
+            fields=self._extraction.read(answer),
         )
 
     def second_question(self, event: ImageEvent) -> Inquiry[ImageAnswer]:
@@ -155,25 +160,30 @@ class Images:
         return other
 
 
-def _instructions(document_types: Section) -> str:
+def _instructions(extraction: Extraction, document_types: Section) -> str:
     return build_instructions(
         _ROLE,
         Section("What to answer", _FIELDS),
         document_types,
         Section("Legibility", _LEGIBILITY),
         Section("Moderation", _MODERATION),
+        *extraction.sections,
         Section("How to choose", _HOW_TO_CHOOSE),
     )
 
 
-def _answer_model(types: Any) -> type[ImageAnswer]:  # noqa: ANN401 - a type made at run time
+def _answer_model(
+    extraction: Extraction,
+    types: Any,  # noqa: ANN401 - a type made at run time
+) -> type[ImageAnswer]:
     fields = ImageAnswer.model_fields
-    return create_model(
+    model: type[ImageAnswer] = create_model(
         "ImageAnswer",
         __base__=ImageAnswer,
         document_type=(types, fields["document_type"]),
         runner_up=(types | None, fields["runner_up"]),
     )
+    return extraction.extended(model)
 
 
 def _missing_signals(answer: ImageAnswer) -> list[Signal]:

@@ -13,6 +13,7 @@ from pipeline.signals import Signal
 from pipeline.stages.amounts import format_amount
 from pipeline.stages.checks import blank_signals, length_signals, quote_signals
 from pipeline.stages.claims import ClaimStore
+from pipeline.stages.extracting import Extracted, Extraction
 from pipeline.stages.files import FileEvent, Files
 from pipeline.stages.injection import injection_signals
 from pipeline.stages.invoice_answer import InvoiceAnswer, Reading, read_answer
@@ -79,13 +80,6 @@ first, and set `unclear` to true. If it is no invoice, credit note or receipt at
 fields empty and set `unclear` to true. Totals that do not add up are given as printed; that \
 alone does not make the document unclear."""
 
-INSTRUCTIONS = build_instructions(
-    _ROLE,
-    Section("What to answer", _FIELDS),
-    Section("Amounts", _AMOUNTS),
-    Section("Care", _CARE),
-)
-
 DecimalString = Annotated[
     Decimal,
     PlainSerializer(format_amount, return_type=str),
@@ -137,6 +131,7 @@ class InvoiceResult(BaseModel):
     due: DecimalString | None = Field(description="Left to pay.")
     legibility: Legibility
     missing: list[InvoiceField] = Field(description="What it should have and does not.")
+    fields: Extracted = Field(default_factory=dict)
 
 
 class Invoices:
@@ -156,7 +151,16 @@ class Invoices:
     def __init__(self, settings: InvoiceSettings, claims: ClaimStore | None = None) -> None:
         self._settings = settings
         self._files = Files(settings, claims)
-        self._answer_schema = answer_schema(InvoiceAnswer)
+        self._extraction = Extraction(settings.fields)
+        self._answer_model = self._extraction.extended(InvoiceAnswer)
+        self._answer_schema = answer_schema(self._answer_model)
+        self._instructions = build_instructions(
+            _ROLE,
+            Section("What to answer", _FIELDS),
+            Section("Amounts", _AMOUNTS),
+            *self._extraction.sections,
+            Section("Care", _CARE),
+        )
 
     def parse(
         self, value: bytes, *, key: bytes | None, headers: Mapping[str, bytes]
@@ -173,9 +177,9 @@ class Invoices:
         )
         return Question(
             stage=self.name,
-            instructions=INSTRUCTIONS,
+            instructions=self._instructions,
             parts=(part,),
-            answer_model=InvoiceAnswer,
+            answer_model=self._answer_model,
             answer_schema=self._answer_schema,
             max_output_tokens=8192,
         )
@@ -189,6 +193,7 @@ class Invoices:
             *form_signals(answer, reading),
             *missing_signals(reading, self._settings.required_fields),
             *legibility_signals(answer.legibility),
+            *self._extraction.signals(answer, event.text),
             *_text_signals(event.text, answer, reading),
         ]
 
@@ -221,6 +226,7 @@ class Invoices:
             ],
             legibility=answer.legibility,
             missing=list(reading.missing),
+            fields=self._extraction.read(answer),
         )
 
 

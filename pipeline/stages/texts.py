@@ -3,7 +3,7 @@
 import html
 import re
 from collections.abc import Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -14,6 +14,7 @@ from pipeline.signals import Signal
 from pipeline.stages.checks import blank_signals, quote_signals
 from pipeline.stages.choosing import Choosing, Matter
 from pipeline.stages.evidence import letters_and_digits, numbers_added, quote_found
+from pipeline.stages.extracting import Extracted, Extraction
 from pipeline.stages.injection import injection_signals
 from pipeline.stages.json_stage import JsonStage
 from pipeline.stages.legibility import damage_signals
@@ -92,6 +93,7 @@ class TextResult(BaseModel):
     emails: list[str] = Field(description="As they stand in the text.")
     phones: list[str] = Field(description="As they stand in the text.")
     intent: str = Field(description="One of the labels that the pipeline is set up with.")
+    fields: Extracted = Field(default_factory=dict)
 
 
 class Texts(JsonStage[TextEvent]):
@@ -106,11 +108,12 @@ class Texts(JsonStage[TextEvent]):
         super().__init__(settings)
         self._settings = settings
         self._scope = Scope(settings.intents)
+        self._extraction = Extraction(settings.fields)
         self._choosing = Choosing(
             Matter(self.name, _ROLE, _HOW_TO_CHOOSE, "Intents"),
             settings.intents,
-            offer=_instructions,
-            answer=_answer_model,
+            offer=partial(_instructions, self._extraction),
+            answer=partial(_answer_model, self._extraction),
         )
 
     def question(self, event: TextEvent) -> Inquiry[TextAnswer]:
@@ -129,6 +132,7 @@ class Texts(JsonStage[TextEvent]):
             *quote_signals(answer.quote, event.text, source),
             *_extraction_signals(answer, event.text, source),
             *_cleaning_signals(answer.cleaned_text, source),
+            *self._extraction.signals(answer, event.text, source),
             *self._scope.signals(answer.intent, source),
             *damage_signals(event.text),
             *injection_signals(event.text),
@@ -142,6 +146,7 @@ class Texts(JsonStage[TextEvent]):
             emails=_each_once(answer.emails),
             phones=_each_once(answer.phones),
             intent=answer.intent,
+            fields=self._extraction.read(answer),
         )
 
     def second_question(self, event: TextEvent) -> Inquiry[TextAnswer]:
@@ -154,23 +159,28 @@ class Texts(JsonStage[TextEvent]):
         return Texts(self._settings.model_copy(update={"intents": intents}))
 
 
-def _instructions(intents: Section) -> str:
+def _instructions(extraction: Extraction, intents: Section) -> str:
     return build_instructions(
         _ROLE,
         Section("What to answer", _FIELDS),
         Section("Dates, addresses and numbers", _EXTRACTING),
         Section("Tidying up", _CLEANING),
+        *extraction.sections,
         intents,
         Section("How to choose", _HOW_TO_CHOOSE),
     )
 
 
-def _answer_model(intents: Any) -> type[TextAnswer]:  # noqa: ANN401 - a type made at run time
-    return create_model(
+def _answer_model(
+    extraction: Extraction,
+    intents: Any,  # noqa: ANN401 - a type made at run time
+) -> type[TextAnswer]:
+    model: type[TextAnswer] = create_model(
         "TextAnswer",
         __base__=TextAnswer,
         intent=(intents, TextAnswer.model_fields["intent"]),
     )
+    return extraction.extended(model)
 
 
 def _plain(text: str) -> str:

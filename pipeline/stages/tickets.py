@@ -1,7 +1,7 @@
 """Support tickets: what they are about, how urgent, in which language, and where they go."""
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -18,6 +18,7 @@ from pipeline.stages.checks import (
 )
 from pipeline.stages.choosing import Choosing, Matter
 from pipeline.stages.codes import known_language
+from pipeline.stages.extracting import Extracted, Extraction
 from pipeline.stages.injection import injection_signals
 from pipeline.stages.json_stage import JsonStage
 from pipeline.stages.legibility import damage_signals
@@ -100,6 +101,7 @@ class TicketResult(BaseModel):
     summary: str = Field(description="One sentence in English.")
     queue: str = Field(description="Where the ticket goes: the queue of its intent.")
     runner_up: str | None = Field(description="A second intent that was considered.")
+    fields: Extracted = Field(default_factory=dict)
 
 
 class Tickets(JsonStage[TicketEvent]):
@@ -116,11 +118,12 @@ class Tickets(JsonStage[TicketEvent]):
         self._queues = queues(settings.intents)
         self._languages = frozenset(settings.languages)
         self._scope = Scope(settings.intents)
+        self._extraction = Extraction(settings.fields)
         self._choosing = Choosing(
             Matter(self.name, _ROLE, _HOW_TO_CHOOSE, "Intents"),
             settings.intents,
-            offer=_instructions,
-            answer=_answer_model,
+            offer=partial(_instructions, self._extraction),
+            answer=partial(_answer_model, self._extraction),
         )
 
     def question(self, event: TicketEvent) -> Inquiry[TicketAnswer]:
@@ -138,6 +141,7 @@ class Tickets(JsonStage[TicketEvent]):
             *quote_signals(answer.quote, *texts),
             *runner_up_signals(answer.intent, answer.runner_up, answer.stated_confidence),
             *_own_signals(answer),
+            *self._extraction.signals(answer, *texts),
             *language_signals(answer.language, self._languages),
             *self._scope.signals(answer.intent, *texts),
             *damage_signals(*texts),
@@ -154,6 +158,7 @@ class Tickets(JsonStage[TicketEvent]):
             summary=answer.summary.strip(),
             queue=self._queues[answer.intent],
             runner_up=answer.runner_up if answer.runner_up != answer.intent else None,
+            fields=self._extraction.read(answer),
         )
 
     def second_question(self, event: TicketEvent) -> Inquiry[TicketAnswer]:
@@ -166,24 +171,29 @@ class Tickets(JsonStage[TicketEvent]):
         return Tickets(self._settings.model_copy(update={"intents": intents}))
 
 
-def _instructions(intents: Section) -> str:
+def _instructions(extraction: Extraction, intents: Section) -> str:
     return build_instructions(
         _ROLE,
         Section("What to answer", _FIELDS),
         intents,
         Section("Priorities", _PRIORITIES),
+        *extraction.sections,
         Section("How to choose", _HOW_TO_CHOOSE),
     )
 
 
-def _answer_model(intents: Any) -> type[TicketAnswer]:  # noqa: ANN401 - a type made at run time
+def _answer_model(
+    extraction: Extraction,
+    intents: Any,  # noqa: ANN401 - a type made at run time
+) -> type[TicketAnswer]:
     fields = TicketAnswer.model_fields
-    return create_model(
+    model: type[TicketAnswer] = create_model(
         "TicketAnswer",
         __base__=TicketAnswer,
         intent=(intents, fields["intent"]),
         runner_up=(intents | None, fields["runner_up"]),
     )
+    return extraction.extended(model)
 
 
 def _own_signals(answer: TicketAnswer) -> list[Signal]:

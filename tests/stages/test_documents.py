@@ -71,6 +71,7 @@ def test_a_right_answer_is_published_without_a_strong_signal() -> None:
         "key_points": RIGHT["key_points"],
         "actions": RIGHT["actions"],
         "language": "en",
+        "fields": {},
     }
 
 

@@ -64,6 +64,7 @@ def test_a_right_answer_is_published_without_a_signal() -> None:
         "defects": ["dark", "skewed"],
         "needs_moderation": False,
         "runner_up": "receipt",
+        "fields": {},
     }
 
 

@@ -78,6 +78,7 @@ def test_a_right_answer_is_published_exactly() -> None:
         "due": "100.00",
         "legibility": "legible",
         "missing": [],
+        "fields": {},
     }
 
 

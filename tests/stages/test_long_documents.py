@@ -13,6 +13,7 @@ from pipeline.settings import DocumentSettings
 from pipeline.stages.document_answer import AnsweredAction, DocumentAnswer, JoinedAnswer
 from pipeline.stages.document_joining import Joining
 from pipeline.stages.documents import DocumentEvent, Documents
+from pipeline.stages.extracting import Extraction
 from pipeline.stages.splitting import about_tokens
 
 STAGE = Documents(DocumentSettings(part_tokens=1000))
@@ -144,11 +145,11 @@ def test_the_whole_is_no_surer_than_its_least_sure_part(
 
 
 def test_very_many_parts_are_joined_in_several_steps_each_within_the_limit() -> None:
-    joining = Joining("documents", max_sentences=3, most_tokens=1000)
+    joining = Joining("documents", most_tokens=1000, extraction=Extraction([]))
     answers = [part_answer(i, summary="A sentence of some length. " * 20) for i in range(30)]
     joined = 0
 
-    follows: Inquiry[DocumentAnswer] | DocumentAnswer = joining.follows(answers)
+    follows: Inquiry[DocumentAnswer] | DocumentAnswer = joining.follows(answers, max_sentences=3)
     while isinstance(follows, Steps):
         for question in follows.questions:
             sizes = [about_tokens(text) for text in texts(question).values()]

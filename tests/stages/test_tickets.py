@@ -85,6 +85,7 @@ def test_a_right_answer_is_published_without_a_strong_signal() -> None:
         "summary": "Ann wants a double charge refunded.",
         "queue": "billing",
         "runner_up": None,
+        "fields": {},
     }
 
 
