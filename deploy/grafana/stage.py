@@ -99,6 +99,17 @@ def _decisions(board: Dashboard) -> None:
             },
         ),
         bars(
+            "Random sample",
+            "What Sonnet said to answers that nothing but chance sent on, over the time that is "
+            "shown: the share that differs is how often trusted answers are wrong, about.",
+            "short",
+            {
+                "{{stage}} {{verdict}}": "sort_desc("
+                + growth("pipeline_audited_total", STAGE, "stage", "verdict")
+                + ")"
+            },
+        ),
+        bars(
             "Dead letters",
             "Why events could not be taken, over the time that is shown.",
             "short",

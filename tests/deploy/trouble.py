@@ -73,6 +73,7 @@ class Trouble:
             metrics.doubted("tickets", "low_confidence")
             metrics.decided("tickets", Tier.SONNET, "review", model=SONNET)
         metrics.decided("tickets", Tier.SONNET, "enriched", model=SONNET)
+        metrics.audited("tickets", "differed")
         metrics.dead_lettered("tickets", "invalid_json")
 
     def _calls(self) -> None:

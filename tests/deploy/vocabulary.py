@@ -6,6 +6,7 @@ from typing import get_args
 from pipeline.claude.observer import BreakerState, CallEnd, LimitKind, ReuseKind
 from pipeline.events import DeadLetterReason, Tier
 from pipeline.observe.catalogue import CATALOGUE, Metric
+from pipeline.processing.observer import AuditVerdict
 from pipeline.stream.records import End
 from tests.deploy.documents import rules
 from tests.deploy.promql import Selector, grouping_labels, selectors
@@ -21,6 +22,7 @@ _VALUES: dict[tuple[str, str], set[str]] = {
     ("pipeline_event_seconds", "end"): _ENDS,
     ("pipeline_decisions_total", "end"): _ENDS,
     ("pipeline_decisions_total", "tier"): {tier.value for tier in Tier},
+    ("pipeline_audited_total", "verdict"): set(get_args(AuditVerdict)),
     ("pipeline_dead_letters_total", "reason"): {reason.value for reason in DeadLetterReason},
     ("pipeline_commits_total", "outcome"): {"committed", "aborted", "fenced", "dead"},
     ("pipeline_model_calls_total", "end"): set(get_args(CallEnd)),
