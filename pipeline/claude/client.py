@@ -193,10 +193,7 @@ class SdkClient:
             return _disconnected(error)
         except anthropic.AnthropicError as error:
             return NoReply("no_key", str(error), sent=False)
-        content = response.content
-        if response.status_code >= _ERRORS and sdk.api_key:
-            # Some gateways repeat the key that they refuse, and what they say is shown to people.
-            content = content.replace(sdk.api_key.encode(), b"***")
+        content = _without_keys(response, sdk)
         return HttpReply(response.status_code, response.headers.raw, content)
 
     async def _send(self, sdk: anthropic.AsyncAnthropic, path: str, body: bytes) -> httpx2.Response:
@@ -228,6 +225,15 @@ class SdkClient:
         if self._sdk is not None:
             await self._sdk.close()
             self._sdk = None
+
+
+def _without_keys(response: httpx2.Response, sdk: anthropic.AsyncAnthropic) -> bytes:
+    """The body; some gateways repeat the key that they refuse, and errors are shown to people."""
+    content: bytes = response.content
+    if response.status_code >= _ERRORS:
+        for secret in filter(None, (sdk.api_key, sdk.auth_token)):
+            content = content.replace(secret.encode(), b"***")
+    return content
 
 
 def _disconnected(error: anthropic.APIConnectionError) -> NoReply:

@@ -127,8 +127,8 @@ CHECKS = (
     ),
     Check(
         "progress",
-        "records that retention deleted before they were processed; commits of another program; "
-        "records from the future",
+        "a lag that retention will overtake, or has: records deleted before they were processed; "
+        "commits of another program; records from the future",
         topics.check_progress,
         seconds=45,
     ),

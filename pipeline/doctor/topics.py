@@ -195,13 +195,15 @@ async def check_progress(site: Site) -> Iterable[Finding]:
     """What was deleted unread, whose commits cannot be read, and records from the future."""
     cluster = await site.cluster()
     prefix = site.settings.kafka.group_prefix
-    latest = site.now() + _FUTURE
+    now = site.now()
     found: list[Finding] = []
     for stage, name in read_topics(site.settings).items():
         topic = cluster.topics.get(name)
         if topic is not None:
             group = prefix + stage
-            progress = await progress_of(site.settings.kafka, group, topic, future=latest)
+            progress = await progress_of(
+                site.settings.kafka, group, topic, now=now, future=now + _FUTURE
+            )
             found += of_progress(group, name, progress)
     return found or [ok("progress", "What was committed can be read, and nothing was lost before.")]
 
@@ -220,6 +222,16 @@ def of_progress(group: str, topic: str, progress: Sequence[Progress]) -> Iterato
             why="Its retention is shorter than the lag was; what is deleted cannot be had back.",
             advice=f"Raise retention.ms of {topic}, look at `pipeline lag`, and have them "
             "published again.",
+        )
+    late = [each for each in progress if _is_late(each)]
+    if late:
+        yield warning(
+            "progress",
+            f"{topic} has records that {group} has not processed and that have half of their "
+            "retention behind them.",
+            why="If the lag stays as it is, they are deleted before they are processed.",
+            advice=f"`kafka-configs.sh --alter --topic {topic} --add-config retention.ms=...` with "
+            "more, at once; then see why it lags: `pipeline lag`.",
         )
     foreign = [each for each in progress if _is_foreign(each)]
     if foreign:
@@ -243,6 +255,12 @@ def of_progress(group: str, topic: str, progress: Sequence[Progress]) -> Iterato
             advice="Set the publishers' clocks, or message.timestamp.type=LogAppendTime on the "
             "topic.",
         )
+
+
+def _is_late(progress: Progress) -> bool:
+    bounds, young = progress.bounds, progress.half_expired
+    base = bounds.begin if progress.committed is None else progress.committed.offset
+    return young is not None and max(base, bounds.begin) < min(young, bounds.end)
 
 
 def _is_foreign(progress: Progress) -> bool:

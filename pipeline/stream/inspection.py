@@ -107,12 +107,15 @@ class Progress:
 
     Args:
         from_the_future: Whether there is a record whose timestamp is yet to come.
+        half_expired: The offset below which all records have half of their retention behind them;
+            None where that is all of them, or retention has no end.
     """
 
     partition: TopicPartition
     committed: Committed | None
     bounds: LogBounds
     from_the_future: bool = False
+    half_expired: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +167,7 @@ async def inspect(
 
 
 async def progress_of(
-    kafka: KafkaSettings, group: str, topic: TopicSeen, *, future: float
+    kafka: KafkaSettings, group: str, topic: TopicSeen, *, now: float, future: float
 ) -> list[Progress]:
     """How far a group is in a topic; what cannot be read is left out.
 
@@ -172,9 +175,11 @@ async def progress_of(
         kafka: How brokers are reached.
         group: Which.
         topic: What it reads.
+        now: Seconds since the epoch.
         future: Seconds since the epoch from which on a timestamp cannot be right.
     """
     found = []
+    retention = topic.number("retention.ms")
     reader = KafkaOffsets(kafka, group)
     try:
         await reader.start()
@@ -186,7 +191,10 @@ async def progress_of(
                         partition,
                         await reader.committed(partition),
                         await reader.bounds(partition),
-                        await reader.has_since(partition, future),
+                        await reader.offset_since(partition, future) is not None,
+                        None
+                        if retention is None or retention < 0
+                        else await reader.offset_since(partition, now - retention / 2000),
                     )
                 )
     except BrokerError:

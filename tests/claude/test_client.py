@@ -60,6 +60,14 @@ async def test_the_sdk_repeats_nothing_by_itself(server: ShapeServer, status: st
     assert len(server.requests) == 1
 
 
+async def test_a_key_that_the_api_repeats_goes_no_further(server: ShapeServer) -> None:
+    server.queue.append({"status": 401, "headers": {}, "body": {"error": "key-of-a-test is bad"}})
+    async with client() as opened:
+        reply = await opened.send(b"{}", seconds=5)
+    assert isinstance(reply, HttpReply)
+    assert reply.body == b'{"error":"*** is bad"}'
+
+
 async def test_connections_are_kept_open(server: ShapeServer) -> None:
     async with client() as opened:
         for _ in range(5):

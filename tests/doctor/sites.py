@@ -5,15 +5,13 @@ from typing import Any
 
 from pipeline.doctor.check import Site
 from pipeline.doctor.finding import Finding, Verdict
-from pipeline.settings import Settings
+from pipeline.settings import Settings, TopicSettings
 from pipeline.stream.inspection import BrokerAt, Cluster, GroupSeen, TopicSeen
+from pipeline.stream.topics import TopicNames
 
-COMPACTED = ("dead-letters.replayed", "review.resolved")
-NAMES = (
-    *("tickets.raw", "tickets.enriched", "invoices.raw", "invoices.enriched"),
-    *("images.raw", "images.enriched", "escalations", "review", "dead-letters"),
-    *COMPACTED,
-)
+_TOPICS = TopicNames(TopicSettings())
+NAMES = _TOPICS.of(Settings().enabled)
+COMPACTED = _TOPICS.compacted
 WEEK = str(7 * 24 * 3600 * 1000)
 
 

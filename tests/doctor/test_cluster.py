@@ -187,6 +187,12 @@ def test_records_that_retention_took_before_they_were_processed_are_told() -> No
     told(found, FAILED, "deleted 15 records", "retention.ms")
 
 
+def test_a_lag_that_retention_will_overtake_is_told() -> None:
+    late = replace(progress(10), half_expired=40)
+    told(of_progress(GROUP, "tickets.raw", [late]), WARNING, "half of their retention", "lag")
+    assert not list(of_progress(GROUP, "tickets.raw", [replace(progress(40), half_expired=40)]))
+
+
 def test_commits_of_another_program_are_told() -> None:
     found = of_progress(GROUP, "tickets.raw", [progress(10, metadata="their own words")])
     told(found, FAILED, "tickets.raw/0", "--reset-offsets")

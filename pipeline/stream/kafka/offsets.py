@@ -222,13 +222,14 @@ class KafkaOffsets:
             self._client.force_metadata_update()
             raise Unavailable(f"{failure} ({error!r}).") from error
 
-    async def has_since(self, partition: TopicPartition, moment: float) -> bool:
-        """Whether a record has that timestamp or a later one, in seconds since the epoch."""
+    async def offset_since(self, partition: TopicPartition, moment: float) -> int | None:
+        """The first offset whose timestamp is then or later, in seconds since the epoch, if any."""
         try:
             async with asyncio.timeout(_PATIENCE):
-                return await self._ask_leader(partition, round(moment * 1000)) != _NO_OFFSET
+                offset = await self._ask_leader(partition, round(moment * 1000))
         except (KafkaError, TimeoutError) as error:
             raise Unavailable(f"The log of {partition} cannot be searched ({error!r}).") from error
+        return None if offset == _NO_OFFSET else offset
 
     async def _ask_coordinator(self, request: "_StableOffsetsRequest") -> Committed | None:
         if self._coordinator is None:
