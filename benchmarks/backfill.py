@@ -2,7 +2,7 @@
 
 `python -m benchmarks.backfill` publishes tickets to an Apache Kafka (Java 17+ and mvn; the
 embedded broker where these are missing), runs `pipeline backfill tickets` against the simulated
-API, and kills it with SIGKILL: half of the time at the very moment at which the API has taken a
+API, and kills it with SIGKILL: every other time at the very moment at which the API has taken a
 batch whose handle is not written down yet. Then it counts with a client that shares no code with
 the pipeline. Prints what it does, and one JSON object as its last line; exits with 0 only if it
 holds.
@@ -60,16 +60,21 @@ class Plan:
         kills: How often the backfill is killed.
         batch_events: Events a batch.
         partitions: Of the topic.
-        broker: `kafka`, `noida`, or `any` for the first that is there.
         seed: Of the moments of the kills.
+        prefix: Before every topic and group.
     """
 
     events: int = 20_000
     kills: int = 10
     batch_events: int = 0
     partitions: int = 6
-    broker: str = "any"
     seed: int = 1
+    prefix: str = ""
+
+    @property
+    def topics(self) -> TopicSettings:
+        """How the topics are called and made."""
+        return TopicSettings(prefix=self.prefix, partitions=self.partitions, replication_factor=1)
 
     @property
     def in_a_batch(self) -> int:
@@ -219,7 +224,10 @@ class Killing:
         while self.kills < self._plan.kills:
             child = self._start()
             is_tight = self.kills % 2 == 0
-            done = await (self._after_a_hand_in(child) if is_tight else self._after_lines(child))
+            what = "has ended" if self.kills % 4 == 1 else "\n"
+            done = await (
+                self._after_a_hand_in(child) if is_tight else self._after_lines(child, what)
+            )
             if done or not child.running:
                 return await self._said(child)
             await child.kill()
@@ -229,8 +237,11 @@ class Killing:
             in_doubt = is_tight and newest not in output
             self.in_doubt += in_doubt
             self.found_again += output.count("\nFound ")
-            where = "right after a hand-in" if in_doubt else "somewhere"
-            sys.stdout.write(f"killed {where} ({self.kills} of {self._plan.kills})\n")
+            last = output.strip().splitlines()[-1:] or ["(nothing)"]
+            sys.stdout.write(
+                f"kill {self.kills} of {self._plan.kills}"
+                f"{', right after a hand-in' if in_doubt else ''}; it had said last: {last[0]}\n"
+            )
         return await self._said(self._start())
 
     def _start(self) -> Child:
@@ -248,12 +259,12 @@ class Killing:
             await asyncio.sleep(_LOOK)
         return True
 
-    async def _after_lines(self, child: Child) -> bool:
-        """Wait until it has said something more, and a moment; returns whether it has ended."""
-        wanted = self._random.randint(1, 4)
+    async def _after_lines(self, child: Child, what: str) -> bool:
+        """Wait until it has said that some times, and a moment; returns whether it has ended."""
+        wanted = self._random.randint(1, 3)
         while child.running:
-            if child.output().count("\n") >= wanted:
-                await asyncio.sleep(self._random.uniform(0, 0.8))
+            if child.output().count(what) >= wanted:
+                await asyncio.sleep(self._random.uniform(0, 0.6))
                 return not child.running
             await asyncio.sleep(_LOOK)
         return True
@@ -269,10 +280,15 @@ class Killing:
         return found
 
 
-async def prove(plan: Plan, directory: Path) -> Finding:
-    """Publish, backfill, kill, count."""
+async def prove(plan: Plan, broker: LocalBroker, directory: Path) -> Finding:
+    """Publish, backfill, kill, count.
+
+    Args:
+        plan: What is to be done.
+        broker: Running.
+        directory: Where the program's output goes.
+    """
     async with AsyncExitStack() as stack:
-        broker = await _broker(stack, plan.broker)
         sys.stdout.write(f"{plan.events:,} events on {broker.name}\n")
         await _fill(broker, plan)
         process = await stack.enter_async_context(SimulatedApiProcess())
@@ -282,6 +298,8 @@ async def prove(plan: Plan, directory: Path) -> Finding:
             **VARIABLES,
             "ANTHROPIC_BASE_URL": process.base_url,
             "PIPELINE_BACKFILL__BATCH_EVENTS": str(plan.in_a_batch),
+            "PIPELINE_TOPICS__PREFIX": plan.prefix,
+            "PIPELINE_KAFKA__GROUP_PREFIX": f"{plan.prefix}pipeline.",
         }
         killing = Killing(plan, api, environment, directory)
         started = time.monotonic()
@@ -294,7 +312,9 @@ async def prove(plan: Plan, directory: Path) -> Finding:
         return finding
 
 
-async def _broker(stack: AsyncExitStack, wanted: str) -> LocalBroker:
+@asynccontextmanager
+async def running_broker(wanted: str) -> AsyncIterator[LocalBroker]:
+    """Start `kafka` or `noida`, or with `any` the first that is there; it is stopped at the end."""
     kinds: dict[str, LocalBroker] = {"kafka": ApacheKafka(), "noida": NoidaBroker()}
     for name, broker in kinds.items():
         if wanted not in {"any", name}:
@@ -305,18 +325,20 @@ async def _broker(stack: AsyncExitStack, wanted: str) -> LocalBroker:
             if wanted != "any":
                 raise
         else:
-            stack.push_async_callback(broker.stop)
-            return broker
+            try:
+                yield broker
+            finally:
+                await broker.stop()
+            return
     raise RuntimeError(f"there is no broker {wanted!r}")
 
 
 async def _fill(broker: LocalBroker, plan: Plan) -> None:
-    names = TopicNames(TopicSettings())
-    topics = TopicSettings(partitions=plan.partitions, replication_factor=1)
+    names = TopicNames(plan.topics)
     kafka: KafkaSettings = broker.settings
     # The embedded broker's own bounds would cut the backlog off.
     async with admin_client(kafka) as admin:
-        await Topics(admin, topics).create(names.of([STAGE]))
+        await Topics(admin, plan.topics).create(names.of([STAGE]))
     samples = [orjson.loads(line) for line in SAMPLES.read_text().splitlines()]
     async with Writer(kafka, max_record_bytes=_MANY) as writer:
         for number in range(plan.events):
@@ -330,10 +352,11 @@ async def _fill(broker: LocalBroker, plan: Plan) -> None:
 
 
 async def _count(finding: Finding, api: Api, servers: str, plan: Plan) -> None:
-    names = TopicNames(TopicSettings())
+    names = TopicNames(plan.topics)
     outputs = [names.enriched(STAGE), names.escalations, names.dead_letters]
     records = await asyncio.to_thread(read_all, servers, [*outputs, names.backfills])
     _count_outcomes(finding, [record for record in records if record.topic in outputs], plan)
+    finding.ends = {name.removeprefix(plan.prefix): n for name, n in finding.ends.items()}
     paid = await api.paid()
     in_batches = Counter(line["mark"] for line in paid if line["endpoint"] == "batch")
     finding.paid = sum(in_batches.values())
@@ -343,7 +366,7 @@ async def _count(finding: Finding, api: Api, servers: str, plan: Plan) -> None:
     taken = await api.batches()
     finding.batches = len(taken)
     finding.unknown_batches = sum(batch["id"] not in known for batch in taken)
-    group = KafkaSettings().group_prefix + STAGE
+    group = f"{plan.prefix}pipeline.{STAGE}"
     raw = names.raw(STAGE)
     committed = await asyncio.to_thread(committed_offsets, servers, group, raw, plan.partitions)
     end = await asyncio.to_thread(ends, servers, raw)
@@ -375,6 +398,11 @@ def _handles(records: Sequence[Record], topic: str) -> set[str]:
     return {job["batch_id"] for job in found if job.get("state") == "published"}
 
 
+async def _prove(plan: Plan, wanted: str, directory: Path) -> Finding:
+    async with running_broker(wanted) as broker:
+        return await prove(plan, broker, directory)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prove it, print, and say whether it holds."""
     defaults = Plan()
@@ -382,7 +410,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--events", type=int, default=defaults.events)
     parser.add_argument("--kills", type=int, default=defaults.kills)
     parser.add_argument("--batch-events", type=int, default=0, help="events a batch; 0: by events")
-    parser.add_argument("--broker", choices=("any", "kafka", "noida"), default=defaults.broker)
+    parser.add_argument("--broker", choices=("any", "kafka", "noida"), default="any")
     parser.add_argument("--seed", type=int, default=defaults.seed, help="of the kills' moments")
     parser.add_argument("--keep", type=Path, help="a folder for the program's output")
     options = parser.parse_args(arguments)
@@ -390,13 +418,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.events,
         options.kills,
         options.batch_events,
-        broker=options.broker,
         seed=options.seed,
     )
     with tempfile.TemporaryDirectory(prefix="haiku-backfill-") as temporary:
         directory = Path(options.keep or temporary).absolute()
         directory.mkdir(parents=True, exist_ok=True)
-        finding = asyncio.run(prove(plan, directory))
+        finding = asyncio.run(_prove(plan, options.broker, directory))
     ok = finding.holds(plan)
     sys.stdout.write(json.dumps({**asdict(finding), "simulated": True, "ok": ok}) + "\n")
     return 0 if ok else 1

@@ -2,8 +2,8 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from pipeline.settings import Settings
 from pipeline.stages.registry import build_stages
 from pipeline.stream.brokers import Aborted, Broken, Session, TopicPartition, Unavailable
 from pipeline.stream.connection import admin_client
+from pipeline.stream.connection_errors import ConnectionFailed, RequestFailed
 from pipeline.stream.kafka.brokers import KafkaBrokers
 from pipeline.stream.kafka.ranges import KafkaRanges
 from pipeline.stream.lag import LagReader
@@ -32,6 +33,9 @@ from pipeline.stream.topics import TopicNames, Topics, why_forgetful
 
 _PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds before attempts that follow on one another because the brokers were away."""
+
+_PASSING = (Unavailable, Broken, Aborted, ConnectionFailed, RequestFailed)
+"""What brokers that are away for a while lead to."""
 
 
 class CannotBackfill(PipelineError):
@@ -62,35 +66,24 @@ async def backfill(settings: Settings, wish: Wish, watcher: Watcher, stop: async
         Stopped: `stop` was set.
         PipelineError: It cannot go on; what was done is done.
     """
-    attempt = _attempt(settings, wish, watcher, stop)
+    if wish.stage not in build_stages(settings.stages):
+        known = ", ".join(build_stages(settings.stages))
+        raise WrongUse(f"There is no stage {wish.stage!r}; there are {known}.")
+    digest = None if wish.path is None else await asyncio.to_thread(digest_of, wish.path)
+    attempt = _Attempt(_with_longer_cache(settings), wish, digest, watcher, stop)
     failures = 0
     while True:
         try:
             return await attempt()
-        except (Unavailable, Broken, Aborted) as error:
+        except _PASSING as error:
+            # What does not even let it begin is to be told, not waited for.
+            if not attempt.has_begun:
+                raise
             if stop.is_set():
                 raise Stopped("Stopped; start it again and it goes on where it was.") from error
             watcher.happened(f"{error} It is attempted anew.")
         await asyncio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
         failures += 1
-
-
-def _attempt(
-    settings: Settings, wish: Wish, watcher: Watcher, stop: asyncio.Event
-) -> Callable[[], Awaitable[Report]]:
-    if wish.stage not in build_stages(settings.stages):
-        known = ", ".join(build_stages(settings.stages))
-        raise WrongUse(f"There is no stage {wish.stage!r}; there are {known}.")
-    settings = _with_longer_cache(settings)
-
-    async def attempt() -> Report:
-        async with _world(settings, wish, watcher, stop) as (work, shelves, claims):
-            try:
-                return await work.run(shelves, claims=claims)
-            except BaseExceptionGroup as group:
-                raise _first(group) from group
-
-    return attempt
 
 
 def _with_longer_cache(settings: Settings) -> Settings:
@@ -100,20 +93,42 @@ def _with_longer_cache(settings: Settings) -> Settings:
     )
 
 
-@asynccontextmanager
-async def _world(
-    settings: Settings, wish: Wish, watcher: Watcher, stop: asyncio.Event
-) -> AsyncIterator[tuple[Backfill, Sequence[Shelf], bool]]:
-    names, stages = TopicNames(settings.topics), build_stages(settings.stages)
-    group = settings.kafka.group_prefix + wish.stage
-    raw = names.raw(wish.stage)
-    await _require_transactions(settings)
-    await _make_topics(settings, names, wish.stage)
-    brokers = KafkaBrokers(settings.kafka, settings.stream, settings.topics, "exactly_once")
-    ranges = KafkaRanges(settings.kafka, patience=settings.stream.transaction_timeout + 30)
-    async with AsyncExitStack() as stack:
+@dataclass(slots=True)
+class _Attempt:
+    """From connecting to the end, or to what ends it.
+
+    Args:
+        digest: Of the file, if it is one.
+        has_begun: Whether it has got as far as to do something.
+    """
+
+    settings: Settings
+    wish: Wish
+    digest: str | None
+    watcher: Watcher
+    stop: asyncio.Event
+    has_begun: bool = False
+
+    async def __call__(self) -> Report:
+        async with AsyncExitStack() as stack:
+            work, shelves, claims = await self._made(stack)
+            self.has_begun = True
+            try:
+                return await work.run(shelves, claims=claims)
+            except BaseExceptionGroup as group:
+                raise _first(group) from group
+
+    async def _made(self, stack: AsyncExitStack) -> tuple[Backfill, Sequence[Shelf], bool]:
+        """Connect; the order matters: who did this before is fenced before anything is read."""
+        settings, stage = self.settings, self.wish.stage
+        names = TopicNames(settings.topics)
+        await _require_transactions(settings)
+        await _make_topics(settings, names, stage)
+        brokers = KafkaBrokers(settings.kafka, settings.stream, settings.topics, "exactly_once")
+        ranges = KafkaRanges(settings.kafka, patience=settings.stream.transaction_timeout + 30)
+        group = settings.kafka.group_prefix + stage
         # It never joins; only sessions of brokers without transactions would have a use for it.
-        consumer = brokers.consumer(group, [raw])
+        consumer = brokers.consumer(group, [names.raw(stage)])
         stack.push_async_callback(consumer.close)
 
         def session(partition: TopicPartition) -> Session:
@@ -121,36 +136,43 @@ async def _world(
 
         journal = Journal(
             names.backfills,
-            wish.stage,
+            stage,
             new_session=lambda: session(TopicPartition(names.backfills, 0)),
             ranges=ranges,
         )
         stack.push_async_callback(journal.close)
         await journal.open()
-        claims, shelves = True, list[Shelf]()
-        if wish.path is None:
-            source = raw
-            claims = await _is_free(settings, group, raw)
+        shelves, claims = list[Shelf](), True
+        if self.wish.path is not None:
+            source = f"file:{self.digest}"
+            key = self.wish.key_field
+            shelves.append(FileShelf(self.wish.path, journal, key_field=key, now=now))
+        else:
+            source = names.raw(stage)
+            claims = await _is_free(settings, group, source)
             offsets = brokers.reader(group)
             await offsets.start()
             stack.push_async_callback(offsets.close)
             shelves += [
                 TopicShelf(each, journal, new_session=session, offsets=offsets, ranges=ranges)
-                for each in sorted(await ranges.ends(raw))
+                for each in sorted(await ranges.ends(source))
             ]
-        else:
-            source = f"file:{await asyncio.to_thread(digest_of, wish.path)}"
-            shelves.append(FileShelf(wish.path, journal, key_field=wish.key_field, now=now))
         for shelf in shelves:
             stack.push_async_callback(shelf.close)
             if claims:
                 await shelf.fence()
         await journal.read()
-        _say_what_is_there(journal, source, watcher, wish.stage, claims=claims)
+        _say_what_is_there(journal, source, self.watcher, stage, claims=claims)
+        tools = await self._tools(stack, journal, names)
+        return Backfill(stage, source, tools, self.stop, self.wish.normal_lane), shelves, claims
+
+    async def _tools(self, stack: AsyncExitStack, journal: Journal, names: TopicNames) -> Tools:
+        settings, stage = self.settings, self.wish.stage
+        stages = build_stages(settings.stages)
         gateway = await stack.enter_async_context(Gateway(settings))
-        lane = gateway.batch_lane(told=partial(_tell_of_waiting, watcher))
+        lane = gateway.batch_lane(told=partial(_tell_of_waiting, self.watcher))
         asking = Asking(
-            stages[wish.stage],
+            stages[stage],
             lane,
             gateway,
             policy_of(settings, stages),
@@ -158,19 +180,17 @@ async def _world(
             clock=now,
             observer=NoObserver(),
         )
-        loop = asyncio.get_running_loop()
-        tools = Tools(
+        return Tools(
             journal=journal,
             api=lane.api,
             asking=asking,
             settings=settings.backfill,
-            closed_because=lambda: gateway.closed_because(wish.stage, Tier.HAIKU),
+            closed_because=lambda: gateway.closed_because(stage, Tier.HAIKU),
             now=now,
-            clock=loop.time,
+            clock=asyncio.get_running_loop().time,
             new_nonce=lambda: secrets.token_hex(6),
-            watcher=watcher,
+            watcher=self.watcher,
         )
-        yield Backfill(wish.stage, source, tools, stop, wish.normal_lane), shelves, claims
 
 
 async def _require_transactions(settings: Settings) -> None:

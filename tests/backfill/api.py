@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -12,7 +12,7 @@ import orjson
 from pipeline.claude.batches import PATH
 from pipeline.claude.client import HttpReply, NoReply
 
-Step = Callable[[str], None]
+Step = Callable[[str], Awaitable[None]]
 """Told of everything a process does that others can see, before it takes effect; may raise."""
 Result = Literal["succeeded", "errored", "expired", "canceled"]
 
@@ -94,14 +94,14 @@ class ApiClient:
         self._step = step
 
     async def send(self, body: bytes, *, seconds: float) -> HttpReply | NoReply:
-        self._step("ask")
+        await self._step("ask")
         request = orjson.loads(body)
         self._api.asked_alone.append(request)
         return _ok(message(self._api.answer(request), "standard"))
 
     async def post(self, path: str, body: bytes, *, seconds: float) -> HttpReply | NoReply:
         assert path == PATH
-        self._step("hand_in")
+        await self._step("hand_in")
         made = self._api.make(orjson.loads(body)["requests"])
         if self._api.lose_replies > 0:
             self._api.lose_replies -= 1
@@ -109,7 +109,7 @@ class ApiClient:
         return _ok(made.shown())
 
     async def get(self, path: str, *, seconds: float) -> HttpReply | NoReply:
-        self._step("get")
+        await self._step("get")
         if path.startswith(f"{PATH}?"):
             late = timedelta(seconds=self._api.listed_after)
             listed = [b.shown() for b in self._api.batches if b.created_at + late <= now()]
@@ -123,7 +123,7 @@ class ApiClient:
     async def lines(
         self, path: str, *, seconds: float
     ) -> AsyncGenerator[str | HttpReply | NoReply, None]:
-        self._step("results")
+        await self._step("results")
         wanted = path.split("/")[-2]
         (made,) = [each for each in self._api.batches if each.id == wanted]
         for request in reversed(made.requests):

@@ -23,7 +23,7 @@ from pipeline.settings import BackfillSettings, Settings, TopicSettings
 from pipeline.stream.brokers import Session, TopicPartition
 from pipeline.stream.memory.ranges import MemoryRanges
 from pipeline.stream.topics import TopicNames
-from pipeline.testing import Fault, MemoryBroker, MemoryBrokers
+from pipeline.testing import Fault, Link, MemoryBroker, MemoryBrokers
 from tests.backfill.api import BatchApi, now
 from tests.processing.stand_ins import NoteStage
 
@@ -42,15 +42,40 @@ class Crash(BaseException):
 
 @dataclass
 class Fuse:
-    """Lets a process take so many steps that others can see, and none beyond."""
+    """Lets a process take so many steps that others can see, and none beyond; or freezes it.
+
+    Args:
+        steps: How many.
+        freezes_at: The step before whose effect it stands still until `thaw`.
+    """
 
     steps: int | None = None
+    freezes_at: str | None = None
     taken: list[str] = field(default_factory=list)
+    frozen: asyncio.Event = field(default_factory=asyncio.Event)
+    link: Link | None = None
+    _thawed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def step(self, name: str) -> None:
         if self.steps is not None and len(self.taken) >= self.steps:
             raise Crash
         self.taken.append(name)
+        if name == self.freezes_at and not self.frozen.is_set():
+            self.frozen.set()
+            if self.link is not None:
+                self.link.freeze()
+
+    async def call(self, name: str) -> None:
+        """A step on the way to the API."""
+        self.step(name)
+        if self.frozen.is_set():
+            await self._thawed.wait()
+
+    def thaw(self) -> None:
+        """It goes on, not knowing how long it stood."""
+        self._thawed.set()
+        if self.link is not None:
+            self.link.thaw()
 
     def next(self, process: str, request: str) -> Fault:
         """As the faults of a link to the broker."""
@@ -117,6 +142,7 @@ class World:
         """
         fuse = fuse or Fuse()
         brokers = MemoryBrokers(self.broker, faults=fuse)
+        fuse.link = brokers.link
         ranges = MemoryRanges(self.broker, brokers.link)
         consumer = brokers.consumer(GROUP, [RAW])
         settings = Settings()
@@ -151,7 +177,7 @@ class World:
                 await shelf.fence()
             await journal.read()
             gateway = await stack.enter_async_context(
-                Gateway(settings, client=self.api.client(fuse.step), now=now)
+                Gateway(settings, client=self.api.client(fuse.call), now=now)
             )
             lane = gateway.batch_lane()
             tools = Tools(

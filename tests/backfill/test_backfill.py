@@ -1,0 +1,300 @@
+"""What a backfill does about lost replies, about rivals, and about answers that never come."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from pipeline.backfill.backfill import BatchGone, Stopped
+from pipeline.backfill.file import FileShelf, digest_of
+from pipeline.backfill.job import Job, State
+from pipeline.backfill.journal import Journal, TakenOver
+from pipeline.backfill.shelves import Shelf
+from pipeline.errors import WrongUse
+from pipeline.stream import ledger_codec
+from pipeline.stream.brokers import Committed, TopicPartition
+from pipeline.stream.ledger import CommitPoint
+from pipeline.testing import MemoryBrokers, run_in_virtual_time
+from tests.backfill.api import Result, now
+from tests.backfill.world import GROUP, NAMES, RAW, SETTLE, Crash, Fuse, World
+
+STRANGE = {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]}
+FINE = [(f"k-{n % 3}", "fine") for n in range(8)]
+
+
+def world(notes: Sequence[tuple[str, str]] = FINE, **changes: object) -> World:
+    made = World(**changes)  # type: ignore[arg-type]
+    made.publish(notes)
+    return made
+
+
+def jobs_of(made: World) -> dict[bytes, Job]:
+    """The batches as the compacted topic has them."""
+    found: dict[bytes, Job] = {}
+    for entries in made.broker.committed_records(NAMES.backfills).values():
+        for entry in entries:
+            assert entry.record is not None
+            value = entry.record.value or b""
+            if b'"nonce"' in value:
+                found[entry.record.key or b""] = Job.model_validate_json(value)
+    return found
+
+
+def test_a_hand_in_whose_reply_was_lost_is_found_and_not_repeated() -> None:
+    async def scenario() -> None:
+        made = world()
+        made.api.lose_replies = 2
+        report = await made.process()
+        made.check()
+        assert report.found_again == 2
+
+    run_in_virtual_time(scenario())
+
+
+def test_a_batch_that_the_list_shows_late_is_waited_for() -> None:
+    async def scenario() -> None:
+        made = world()
+        made.api.listed_after = SETTLE * 0.8
+        made.api.lose_replies = 3
+        await made.process()
+        made.check()
+
+    run_in_virtual_time(scenario())
+
+
+def test_a_hand_in_that_never_arrived_is_made_once_the_list_has_settled() -> None:
+    async def scenario() -> None:
+        made = world(FINE[:1])
+        fuse = Fuse()
+        await made.process(fuse)
+        before = fuse.taken.index("hand_in")
+        again = world(FINE[:1])
+        with pytest.raises(Crash):
+            await again.process(Fuse(before))
+        assert [job.state for job in jobs_of(again).values()] == [State.SENDING]
+        began = asyncio.get_running_loop().time()
+        report = await again.process()
+        assert asyncio.get_running_loop().time() - began >= SETTLE
+        again.check()
+        assert report.found_again == 0
+
+    run_in_virtual_time(scenario())
+
+
+def test_a_stranger_s_batch_of_the_same_size_is_not_taken_for_ours() -> None:
+    async def scenario() -> None:
+        made = world(FINE[:3], partitions=1)
+        made.api.make([{"custom_id": f"stranger-{n}", "params": STRANGE} for n in range(3)])
+        made.api.lose_replies = 1
+        await made.process()
+        assert made.ends().total() == 3
+        assert len(made.api.batches) == 2
+
+    run_in_virtual_time(scenario())
+
+
+def test_what_is_waited_for_goes_through_no_more_than_one_process() -> None:
+    async def scenario() -> None:
+        made = world()
+        first = asyncio.ensure_future(made.process())
+        await asyncio.sleep(30)  # of virtual time: everything is handed in, nothing has ended
+        second = asyncio.ensure_future(made.process())
+        with pytest.raises(TakenOver, match="Another backfill"):
+            await first
+        report = await second
+        made.check()
+        assert report.resumed == 3
+
+    run_in_virtual_time(scenario())
+
+
+@pytest.mark.parametrize("frozen_at", ["begin", "end", "get", "results", "hand_in"])
+def test_a_process_that_freezes_and_thaws_adds_nothing(frozen_at: str) -> None:
+    async def scenario() -> None:
+        made = world()
+        fuse = Fuse(freezes_at=frozen_at)
+        first = asyncio.ensure_future(made.process(fuse))
+        await fuse.frozen.wait()
+        second = asyncio.ensure_future(made.process())
+        # What it was about to hand in may still arrive as long as the other waits for that.
+        await asyncio.sleep(SETTLE * 0.8 if frozen_at == "hand_in" else 10 * SETTLE)
+        fuse.thaw()
+        with pytest.raises(TakenOver):
+            await first
+        await second
+        made.check()
+
+    run_in_virtual_time(scenario())
+
+
+def test_the_stage_s_consumer_takes_a_partition_from_a_backfill_that_claims() -> None:
+    async def scenario() -> None:
+        made = world(partitions=1)
+        made.settings.batches_at_once = 1
+        running = asyncio.ensure_future(made.process())
+        await asyncio.sleep(30)
+        brokers = MemoryBrokers(made.broker)
+        partition = TopicPartition(RAW, 0)
+        session = brokers.session(GROUP, partition, brokers.consumer(GROUP, [RAW]))
+        await session.start()
+        with pytest.raises(TakenOver, match="pipeline run notes"):
+            await running
+        # What was claimed is not given to the consumer; what was not, is.
+        committed = made.broker.fetch_offset(GROUP, partition)
+        assert committed is not None
+        assert committed.offset == 3
+        report = await made.process(claims=False)
+        assert (report.published, report.done) == (3, False)
+
+    run_in_virtual_time(scenario())
+
+
+def test_what_the_consumer_had_done_out_of_order_is_left_out() -> None:
+    async def scenario() -> None:
+        made = world(partitions=1)
+        point = CommitPoint(1, 6, (1, 4))
+        made.broker.group(GROUP).committed[TopicPartition(RAW, 0)] = Committed(
+            1, ledger_codec.encode(point)
+        )
+        report = await made.process()
+        assert set(made.ends()) == {"n-1", "n-4", "n-6", "n-7"}
+        assert report.published == report.events == 4
+
+    run_in_virtual_time(scenario())
+
+
+@pytest.mark.parametrize("fate", ["expired", "errored", "canceled"])
+def test_what_a_batch_does_not_answer_is_asked_in_the_normal_lane(fate: Result) -> None:
+    async def scenario() -> None:
+        made = world()
+        made.api.fate = lambda request: fate if "-1-" in request["custom_id"] else "succeeded"
+        report = await made.process()
+        made.check()
+        asked = len(made.api.asked_alone)
+        assert report.returned >= asked > 0  # identical events share a call
+        assert report.enriched == len(FINE)
+        assert report.normal_usd is not None
+        assert report.normal_usd > 0
+
+    run_in_virtual_time(scenario())
+
+
+def test_outcomes_of_a_key_come_in_the_order_of_its_events() -> None:
+    async def scenario() -> None:
+        made = world([(f"k-{n % 4}", "fine") for n in range(40)])
+        await made.process()
+        for entries in made.broker.committed_records("notes.enriched").values():
+            names = [entry.record.value for entry in entries if entry.record is not None]
+            offsets = [int(str(value).split('"offset":')[1].split(",")[0]) for value in names]
+            assert offsets == sorted(offsets)
+        made.check()
+
+    run_in_virtual_time(scenario())
+
+
+def test_events_that_left_the_log_meanwhile_are_told_and_hold_nothing_up() -> None:
+    async def scenario() -> None:
+        made = world(partitions=1)
+        running = asyncio.ensure_future(made.process())
+        await asyncio.sleep(30)
+        made.broker.log(TopicPartition(RAW, 0)).trim(2)
+        report = await running
+        assert (report.published, report.gone) == (6, 2)
+        assert report.done
+
+    run_in_virtual_time(scenario())
+
+
+def test_a_batch_that_is_gone_ends_it_unless_the_normal_lane_is_asked_for() -> None:
+    async def scenario() -> None:
+        made = world(FINE[:3], partitions=1)
+        running = asyncio.ensure_future(made.process())
+        await asyncio.sleep(30)
+        made.api.batches.clear()
+        with pytest.raises(BatchGone, match="--normal-lane"):
+            await running
+        assert not made.ends()
+        report = await made.process(normal_lane=True)
+        assert report.returned == report.published == 3
+        assert made.ends().total() == 3
+
+    run_in_virtual_time(scenario())
+
+
+def test_being_stopped_leaves_everything_for_the_next_start() -> None:
+    async def scenario() -> None:
+        made = world()
+        stop = asyncio.Event()
+        running = asyncio.ensure_future(made.process(stop=stop))
+        await asyncio.sleep(30)
+        stop.set()
+        with pytest.raises(Stopped):
+            await running
+        assert all(job.state is State.SUBMITTED for job in jobs_of(made).values())
+        await made.process()
+        made.check()
+
+    run_in_virtual_time(scenario())
+
+
+def test_a_second_backfill_of_a_topic_takes_what_has_come_since() -> None:
+    async def scenario() -> None:
+        made = world()
+        first = await made.process()
+        assert (await made.process()).batches == first.batches
+        made.publish([("k", "fine")])
+        report = await made.process()
+        assert (report.published, report.batches) == (1, 1)
+        made.check()
+
+    run_in_virtual_time(scenario())
+
+
+def written(folder: Path, count: int) -> Path:
+    path = folder / "notes.jsonl"
+    path.write_text(
+        "".join(f'{{"id": "n-{n}", "text": "fine", "customer": "c"}}\n' for n in range(count))
+    )
+    return path
+
+
+@pytest.mark.parametrize("steps", [*range(0, 60, 3), None])
+def test_each_event_of_a_file_is_published_once(tmp_path: Path, steps: int | None) -> None:
+    path = written(tmp_path, 7)
+    source = f"file:{digest_of(path)}"
+
+    def shelves(journal: Journal) -> Sequence[Shelf]:
+        return [FileShelf(path, journal, key_field="customer", now=now)]
+
+    async def scenario() -> None:
+        made = World()
+        with contextlib.suppress(Crash):
+            await made.process(Fuse(steps), shelves_of=shelves, source=source)
+        report = await made.process(shelves_of=shelves, source=source)
+        assert report.published == report.events == 7
+        outcomes = made.outcomes()
+        assert sorted(outcomes) == [f"n-{n}" for n in range(7)]
+        for number in range(7):
+            (outcome,) = outcomes[f"n-{number}"]
+            assert outcome["source"]["topic"] == "file:notes.jsonl"
+            assert outcome["source"]["offset"] == number
+        assert set(made.api.paid().values()) == {1}
+        again = await made.process(shelves_of=shelves, source=source)
+        assert again.published == 7
+        assert made.ends().total() == 7
+
+    run_in_virtual_time(scenario())
+
+
+def test_a_file_is_known_by_what_it_contains(tmp_path: Path) -> None:
+    path = written(tmp_path, 3)
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes(path.read_bytes())
+    assert digest_of(path) == digest_of(copy)
+    copy.write_bytes(path.read_bytes() + b"{}\n")
+    assert digest_of(path) != digest_of(copy)
+    assert len(digest_of(tmp_path)) == len(digest_of(path))
+    with pytest.raises(WrongUse, match="missing"):
+        digest_of(tmp_path / "missing")
