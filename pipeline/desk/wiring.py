@@ -18,6 +18,10 @@ from pipeline.stream.topics import Topics, why_forgetful
 GROUP = "desk"
 """The group of desks, after the prefix of groups: it names their transactional ids."""
 
+_TRANSACTION_LIMIT = 15.0
+"""Seconds until brokers abort a transaction. Where a command was killed in the middle of one,
+readers of the topics that it wrote to wait for that."""
+
 
 def now() -> datetime:
     """The time, aware."""
@@ -55,7 +59,9 @@ async def desk_for(
             f"At least once, because {delivery.because} What is cut off in the middle may be done "
             "twice."
         )
-    brokers = KafkaBrokers(settings.kafka, settings.stream, settings.topics, delivery.mode)
+    limit = min(_TRANSACTION_LIMIT, settings.stream.transaction_timeout)
+    stream = settings.stream.model_copy(update={"transaction_timeout": limit})
+    brokers = KafkaBrokers(settings.kafka, stream, settings.topics, delivery.mode)
     async with Desk(
         topic,
         marks,
