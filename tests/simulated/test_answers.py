@@ -268,3 +268,19 @@ async def test_required_properties_come_first(client: AsyncAnthropic) -> None:
     config["format"]["schema"]["required"] = ["language"]
     message = await client.messages.create(**asking("Some words.", output_config=config))
     assert list(answer_of(message)) == ["language", "summary"]
+
+
+def test_an_empty_value_among_others_stands_for_what_is_not_said() -> None:
+    colour = {"colour": {"enum": ["red", "blue", ""], "description": "Colour of the coat."}}
+
+    assert read("The coat is blue and warm.", colour)["colour"] == "blue"
+    assert read("Where is my parcel?", colour)["colour"] == ""
+
+
+def test_a_number_is_found_by_the_noun_before_it_in_running_text() -> None:
+    number = {"serial_number": {"type": "string", "description": "Serial number of the frame."}}
+
+    assert read("It is my bicycle, serial number AR-20117, a red one.", number) == {
+        "serial_number": "AR-20117"
+    }
+    assert read("It is my bicycle.", number) == {"serial_number": ""}

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.local.simulated.answering.ask import Ask, Found
 from pipeline.local.simulated.answering.document import Document
+from pipeline.local.simulated.answering.labelled import identifier_after
 from pipeline.local.simulated.answering.numbers import Number, find_numbers, prints_commas
 from pipeline.local.simulated.answering.tables import Position
 from pipeline.local.simulated.answering.words import bare
@@ -65,7 +66,8 @@ def find_in_document(ask: Ask, document: Document) -> Found | None:
 def _finder(ask: Ask) -> _Finder | None:
     if ask.kind != "string":
         return _amount if _IS_AMOUNT.search(ask.words) else None
-    if ask.schema.get("format") == "date" or _IS_DATE.search(ask.words):
+    is_date = ask.schema.get("format") == "date" or "YYYY-MM-DD" in ask.description
+    if is_date or _IS_DATE.search(ask.words):
         return _date
     if " currency " in ask.words:
         return _currency
@@ -146,9 +148,15 @@ def _identifier(ask: Ask, document: Document) -> Found:
     role = _role(_IDENTIFIERS, ask.words)
     if role is None:
         named = document.named([ask.words.strip(), *_variants(ask.words)])
+        named = named or _in_prose(ask, document)
         return Found(named, 0.7 if named else 0.4)
     value, sure = document.identifier(role)
     return Found(value, sure)
+
+
+def _in_prose(ask: Ask, document: Document) -> str | None:
+    noun = re.sub(_IS_IDENTIFIER, " ", ask.words).strip()
+    return identifier_after([noun], document.text) if noun else None
 
 
 def _variants(words: str) -> list[str]:

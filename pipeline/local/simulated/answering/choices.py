@@ -22,6 +22,8 @@ _DEFECT_WORDS = {
 _YES = ("yes", "true", "ja", "oui", "sí")
 _NO = ("no", "false", "nein", "non")
 _CODES = 3
+_NOTHING_SAID = 0.7
+"""How sure it is that the content does not say something."""
 
 
 def choose(ask: Ask, content: Content, document: Document, labels: LabelSets, prompt: str) -> Found:
@@ -29,15 +31,19 @@ def choose(ask: Ask, content: Content, document: Document, labels: LabelSets, pr
     options = ask.options or ()
     if len(options) == 1:
         return Found(options[0])
-    names = [option for option in options if isinstance(option, str)]
-    if len(names) != len(options):
+    texts = [option for option in options if isinstance(option, str)]
+    if len(texts) != len(options):
         return Found(None if ask.nullable else options[0], 0.4)
-    return (
+    # An empty text among the values stands for what the content does not say.
+    names = [name for name in texts if name]
+    found = (
         _by_scale(ask, names, content)
         or _by_code(names, content, document)
         or _yes_or_no(ask, names, content)
         or _by_similarity(ask, names, content, labels, prompt)
     )
+    is_guess = found.value not in {*_YES, *_NO} and not found.evidence
+    return Found("", _NOTHING_SAID) if is_guess and len(names) < len(texts) else found
 
 
 def choose_many(ask: Ask, content: Content) -> list[str]:
