@@ -36,7 +36,10 @@ class Thresholds(Section):
         "of its characters that are damaged",
     )
     unknown_language: float = Field(
-        0.5, ge=0, description="0.6 where no language is told, 1 where it is none of `languages`"
+        0.5,
+        ge=0,
+        description="0.6 where no language is told, 0.8 where the text is in another's script, 1 "
+        "where it is none of `languages`",
     )
     long_input: float = Field(0.5, ge=0, description="0.5 at about 50,000 tokens, 1 at twice that")
     suspected_injection: float = Field(

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from pipeline.signals import Signal
 from pipeline.stages.codes import known_language
 from pipeline.stages.evidence import quote_found
+from pipeline.stages.scripts import is_foreign
 from pipeline.stages.splitting import about_tokens
 from pipeline.stages.text import is_blank
 
@@ -37,18 +38,21 @@ def length_signals(*texts: str | None) -> list[Signal]:
     return [Signal("long_input", strength, f"The text has about {tokens:,} tokens.")]
 
 
-def language_signals(language: str, expected: Collection[str]) -> list[Signal]:
+def language_signals(language: str, expected: Collection[str], *texts: str | None) -> list[Signal]:
     """Check that the language of an event could be told, and that it is one that is expected.
 
     Args:
         language: The code that the answer states.
         expected: ISO 639-1 codes; empty where any language will do.
+        texts: Of the event; their script must be one of the language's.
     """
     code = known_language(language)
     if code is None:
         return [Signal("unknown_language", 0.6, "language: not a code of ISO 639-1.")]
     if expected and code not in expected:
         return [Signal("unknown_language", 1.0, f"language: {code} is not expected here.")]
+    if is_foreign(code, *texts):
+        return [Signal("unknown_language", 0.8, f"language: {code} is not written like this.")]
     return []
 
 

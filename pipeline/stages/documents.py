@@ -163,7 +163,7 @@ class Documents(JsonStage[DocumentEvent]):
             *_action_signals(answer, event.text),
             *_form_signals(answer, self._limit(event)),
             *self._extraction.signals(answer, event.text),
-            *language_signals(answer.language, self._settings.languages),
+            *language_signals(answer.language, self._settings.languages, event.text),
             *damage_signals(event.text),
             *injection_signals(*parts_of(event.text, _SCANNED_TOKENS)),
             *length_signals(max(parts_of(event.text, self._settings.part_tokens), key=len)),

@@ -142,7 +142,7 @@ class Tickets(JsonStage[TicketEvent]):
             *runner_up_signals(answer.intent, answer.runner_up, answer.stated_confidence),
             *_own_signals(answer),
             *self._extraction.signals(answer, *texts),
-            *language_signals(answer.language, self._languages),
+            *language_signals(answer.language, self._languages, *texts),
             *self._scope.signals(answer.intent, *texts),
             *damage_signals(*texts),
             *injection_signals(*texts),
