@@ -1,99 +1,22 @@
 """Brings a backlog through message batches, from wherever the last attempt left it."""
 
 import asyncio
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Coroutine,
-    Iterable,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Protocol
 
-from pipeline.backfill.asking import Asking, Result, Results, is_of
 from pipeline.backfill.job import Job, Run, State
-from pipeline.backfill.journal import Journal, unfinished
-from pipeline.backfill.lookup import SKEW, Absent, Found, Undecided, candidates, verdict
-from pipeline.backfill.progress import Report, Watcher, report_of
+from pipeline.backfill.journal import unfinished
+from pipeline.backfill.progress import Report, report_of
 from pipeline.backfill.publishing import Publisher
 from pipeline.backfill.shelves import Shelf
 from pipeline.backfill.slices import Limits, Slice, slices
-from pipeline.claude.batches import Batch, BatchFailed, BatchRequest, HandInUnclear
-from pipeline.errors import PipelineError
-from pipeline.settings import BackfillSettings
+from pipeline.backfill.submission import Submission
+from pipeline.backfill.tools import Tools
+from pipeline.claude.batches import BatchRequest
 
 GATE_SECONDS = 5.0
 """Between looks at a gate that is closed."""
-HAND_IN_GRACE = 30.0
-"""Seconds that a hand-in under way gets when everything else ends: one that is cut off has to be
-looked for the next time."""
-_LOOK_SECONDS = 5.0
-"""Between looks for a batch that may have been handed in, at most."""
-
-
-class Stopped(PipelineError):
-    """Somebody stopped it; it can be started again."""
-
-
-class BatchGone(PipelineError):
-    """A batch that was handed in cannot be read."""
-
-
-class Api(Protocol):
-    """The batch endpoints; `pipeline.claude.batches.Batches` is the real one."""
-
-    async def hand_in(
-        self,
-        requests: Iterable[BatchRequest],
-        *,
-        before: Callable[[], Awaitable[None]] | None = None,
-    ) -> Batch:
-        """Hand a batch in; `before` is awaited right before each sending."""
-        ...
-
-    async def get(self, batch_id: str) -> Batch:
-        """How far a batch is."""
-        ...
-
-    def since(self, moment: datetime) -> AsyncIterator[Batch]:
-        """The batches that were handed in since."""
-        ...
-
-    def results(self, batch_id: str) -> AsyncGenerator[Result, None]:
-        """The results of a batch that has ended."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What a backfill needs.
-
-    Args:
-        journal: Opened and read.
-        api: The batch endpoints.
-        asking: Makes requests, and outcomes of results.
-        settings: Sizes and pauses.
-        closed_because: Why nothing should be handed in now; None where it may.
-        now: The time, aware.
-        clock: Seconds that do not go back.
-        new_nonce: Makes a short word of hexadecimal digits that never comes twice.
-        watcher: Told of what happens.
-    """
-
-    journal: Journal
-    api: Api
-    asking: Asking
-    settings: BackfillSettings
-    closed_because: Callable[[], str | None]
-    now: Callable[[], datetime]
-    clock: Callable[[], float]
-    new_nonce: Callable[[], str]
-    watcher: Watcher
 
 
 @dataclass(slots=True)
@@ -107,7 +30,6 @@ class Backfill:
         stage: Whose events.
         source: The topic, or `file:` and the digest of a file.
         tools: What it needs.
-        stop: Set to end after the step that is under way.
         normal_lane: Whether what is in no batch, or in one that cannot be read, goes through the
             normal lane.
     """
@@ -115,19 +37,16 @@ class Backfill:
     stage: str
     source: str
     tools: Tools
-    stop: asyncio.Event
     normal_lane: bool = False
     _run: Run = field(init=False)
-    _opened: float = field(init=False)
+    _submission: Submission = field(init=False)
     _resumed: int = 0
-    _found_again: int = 0
-    _unclear: dict[bytes, float] = field(default_factory=dict)
     _assembling: asyncio.Lock = field(default_factory=asyncio.Lock)
     _publishing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _room: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
-        self._opened = self.tools.clock()
+        self._submission = Submission(self.tools, normal_lane=self.normal_lane)
         self._room = asyncio.Semaphore(self.tools.settings.batches_at_once)
 
     async def run(self, shelves: Sequence[Shelf], *, claims: bool) -> Report:
@@ -139,7 +58,7 @@ class Backfill:
             claims: Whether it may.
 
         Raises:
-            Stopped: `stop` was set.
+            Stopped: Somebody wished so.
             TakenOver: Somebody else does the same now.
             BatchGone: A batch cannot be read any more.
             BrokerError: The brokers do not answer; to be attempted anew.
@@ -160,7 +79,7 @@ class Backfill:
             for shelf in shelves:
                 pending = unfinished(by_shelf[shelf.number])
                 group.create_task(self._see_to(shelf, pending, claims=claims))
-        if claims:
+        if claims and self._run.ended_at is None:
             self._run = self._run.model_copy(update={"ended_at": self.tools.now()})
             await journal.save(self._run)
         self._tell()
@@ -172,7 +91,7 @@ class Backfill:
             self._run,
             self.tools.journal.jobs(self.source),
             resumed=self._resumed,
-            found_again=self._found_again,
+            found_again=self._submission.found_again,
         )
 
     async def _begin(self, waiting: int) -> None:
@@ -228,8 +147,9 @@ class Backfill:
                     job = self._job_of(shelf, part)
                     await shelf.claim(part.offsets, job)
                     self._tell()
-                    job = await _whole(self._hand_in(job, part.requests))
+                    job = await self._submission.hand_in(job, part.requests)
                     part.requests.clear()
+                    self._tell()
                     self._assembling.release()
                     try:
                         yield job
@@ -263,11 +183,11 @@ class Backfill:
             if because != said:
                 self.tools.watcher.happened(f"Nothing is handed in for now: {because}")
                 said = because
-            await self._pause(GATE_SECONDS)
+            await self.tools.stop.pause(GATE_SECONDS)
 
     async def _free_room(self) -> None:
-        self._check()
-        stopped = asyncio.ensure_future(self.stop.wait())
+        self.tools.stop.check()
+        stopped = asyncio.ensure_future(self.tools.stop.event.wait())
         free = asyncio.ensure_future(self._room.acquire())
         try:
             await asyncio.wait({stopped, free}, return_when=asyncio.FIRST_COMPLETED)
@@ -275,7 +195,7 @@ class Backfill:
             stopped.cancel()
             if not free.done():
                 free.cancel()
-        self._check()
+        self.tools.stop.check()
 
     async def _see_through(self, shelf: Shelf, job: Job) -> Job:
         """Bring a batch to where its results can be published."""
@@ -286,11 +206,11 @@ class Backfill:
                 case State.CLAIMED:
                     async with self._assembling:
                         requests = await self._rebuilt(shelf, job)
-                        job = await _whole(self._hand_in(job, requests))
+                        job = await self._submission.hand_in(job, requests)
                 case State.SENDING:
-                    job = await self._look_for(job)
+                    job = await self._submission.look_for(job)
                 case State.SUBMITTED:
-                    job = await self._wait_for(job)
+                    job = await self._submission.wait_for(job)
                 case _:
                     return job
 
@@ -304,159 +224,12 @@ class Backfill:
                         requests += await self.tools.asking.requests(received, job.prefix)
         return requests
 
-    async def _hand_in(self, job: Job, requests: Sequence[BatchRequest]) -> Job:
-        """Hand a batch in.
-
-        Returns:
-            It, with its handle; or still as one that may have been handed in.
-
-        Raises:
-            BatchFailed: The API takes no such batch.
-        """
-        tools = self.tools
-        if not requests:
-            return job.without_batch()
-
-        async def permit() -> None:
-            """Prove, right before it is sent, that nobody else has this backfill by now."""
-            nonlocal job
-            while True:
-                self._check()
-                began = tools.clock()
-                job = job.sending(tools.now(), len(requests))
-                await tools.journal.save(job)
-                # Whoever takes over waits for twice as long before it hands the batch in itself.
-                if tools.clock() - began <= tools.settings.settle / 2:
-                    return
-
-        try:
-            batch = await tools.api.hand_in(requests, before=permit)
-        except HandInUnclear as error:
-            self._unclear[job.key] = tools.clock()
-            tools.watcher.happened(f"{error} It is looked for.")
-            return job
-        except BatchFailed:
-            if job.state is State.SENDING:
-                await tools.journal.save(job.not_sent())
-            raise
-        job = job.submitted(batch.id, tools.now())
-        await tools.journal.save(job)
-        tools.watcher.happened(f"Handed in {batch.id}: {job.events:,} events.")
-        self._tell()
-        return job
-
-    async def _look_for(self, job: Job) -> Job:
-        """Find a batch that may have been handed in, or find that it was not."""
-        tools = self.tools
-        settled_at = max(self._opened, self._unclear.get(job.key, 0.0)) + tools.settings.settle
-        since = (job.sending_since or job.claimed_at) - SKEW
-        ours: dict[str, bool] = {}
-        said: Undecided | None = None
-        while True:
-            self._check()
-            is_settled = tools.clock() >= settled_at
-            listed = [batch async for batch in tools.api.since(since)]
-            found = candidates(listed, job, tools.journal.handles(but=job))
-            for batch in found:
-                if batch.has_ended and batch.id not in ours:
-                    ours[batch.id] = await self._is_ours(batch, job)
-            match verdict(found, ours, settled=is_settled):
-                case Found(batch_id):
-                    self._found_again += 1
-                    job = job.submitted(batch_id, tools.now())
-                    await tools.journal.save(job)
-                    tools.watcher.happened(f"Found {batch_id}: it had been handed in.")
-                    return job
-                case Absent():
-                    # With no doubt left, it is as if nothing had been sent.
-                    return job.not_sent()
-                case Undecided() as undecided:
-                    if undecided != said and undecided.waits_for:
-                        tools.watcher.happened(
-                            f"{', '.join(undecided.waits_for)} may be a batch of ours whose "
-                            "handle was lost; its results will tell."
-                        )
-                    said = undecided
-            await self._pause(min(_LOOK_SECONDS, tools.settings.poll_interval))
-
-    async def _is_ours(self, batch: Batch, job: Job) -> bool:
-        """Whether the first result of a batch carries our custom ids."""
-        try:
-            async with aclosing(self.tools.api.results(batch.id)) as results:
-                async for result in results:
-                    return is_of(result, job)
-        except BatchFailed:
-            # Its results are gone, for whomever they were.
-            return False
-        return False
-
-    async def _wait_for(self, job: Job) -> Job:
-        """Wait until a batch has ended."""
-        assert job.batch_id is not None  # noqa: S101 - it is submitted
-        while True:
-            self._check()
-            try:
-                batch = await self.tools.api.get(job.batch_id)
-            except BatchFailed as error:
-                if self.normal_lane:
-                    return job.abandoned()
-                raise self._gone(job, error) from error
-            if batch.has_ended:
-                counts = batch.request_counts
-                self.tools.watcher.happened(
-                    f"{batch.id} has ended: {counts.succeeded:,} answered, "
-                    f"{counts.errored + counts.canceled + counts.expired:,} not."
-                )
-                return job.ended()
-            await self._pause(self.tools.settings.poll_interval)
-
     async def _publish(self, publisher: Publisher, shelf: Shelf, job: Job) -> None:
-        results = await self._results(job)
+        results = await self._submission.results(job)
         async with aclosing(publisher.publish(shelf, job, results)) as steps:
             async for _ in steps:
                 self._tell()
-                self._check()
-
-    async def _results(self, job: Job) -> Results:
-        if job.batch_id is None or job.given_up:
-            return {}
-        try:
-            async with aclosing(self.tools.api.results(job.batch_id)) as found:
-                return {result.custom_id: result async for result in found}
-        except BatchFailed as error:
-            if self.normal_lane:
-                return {}
-            raise self._gone(job, error) from error
-
-    def _gone(self, job: Job, error: BatchFailed) -> BatchGone:
-        return BatchGone(
-            f"{job.batch_id}, with {job.events:,} events, cannot be read ({error}). Results are "
-            "kept for 29 days, and only the workspace that handed it in sees it: use its API key, "
-            "or start again with --normal-lane to have these events asked once more at full price."
-        )
+                self.tools.stop.check()
 
     def _tell(self) -> None:
         self.tools.watcher.changed(self.report())
-
-    def _check(self) -> None:
-        if self.stop.is_set():
-            raise Stopped("Stopped; start it again and it goes on where it was.")
-
-    async def _pause(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self.stop.wait()
-        except TimeoutError:
-            return
-
-
-async def _whole(hand_in: Coroutine[Any, Any, Job]) -> Job:
-    """Do not leave a hand-in half done because something else has ended."""
-    task = asyncio.ensure_future(hand_in)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task}, timeout=HAND_IN_GRACE)
-        task.cancel()
-        await asyncio.wait({task})
-        raise

@@ -10,16 +10,18 @@ from pathlib import Path
 
 from pipeline.app import now, policy_of
 from pipeline.backfill.asking import Asking
-from pipeline.backfill.backfill import Backfill, Stopped, Tools
+from pipeline.backfill.backfill import Backfill
 from pipeline.backfill.file import FileShelf, digest_of
 from pipeline.backfill.journal import Journal, unfinished
 from pipeline.backfill.progress import Report, Watcher
 from pipeline.backfill.shelves import Shelf
+from pipeline.backfill.telling import Telling, open_metrics
+from pipeline.backfill.tools import Stop, Stopped, Tools
 from pipeline.backfill.topic import TopicShelf
 from pipeline.claude.gateway import Gateway
 from pipeline.errors import PipelineError, WrongUse
 from pipeline.events import Tier
-from pipeline.processing.observer import NoObserver
+from pipeline.observe.metrics import Metrics
 from pipeline.settings import Settings
 from pipeline.stages.registry import build_stages
 from pipeline.stream.brokers import Aborted, Broken, Session, TopicPartition, Unavailable
@@ -59,8 +61,22 @@ class Wish:
     normal_lane: bool = False
 
 
-async def backfill(settings: Settings, wish: Wish, watcher: Watcher, stop: asyncio.Event) -> Report:
+async def backfill(
+    settings: Settings,
+    wish: Wish,
+    watcher: Watcher,
+    stop: asyncio.Event,
+    *,
+    http: bool = False,
+) -> Report:
     """Do it, attempting it anew while the brokers are away.
+
+    Args:
+        settings: The whole tree.
+        wish: What shall be done.
+        watcher: Told of what happens.
+        stop: Set it to end after the step that is under way.
+        http: Serve metrics and status meanwhile.
 
     Raises:
         Stopped: `stop` was set.
@@ -70,7 +86,15 @@ async def backfill(settings: Settings, wish: Wish, watcher: Watcher, stop: async
         known = ", ".join(build_stages(settings.stages))
         raise WrongUse(f"There is no stage {wish.stage!r}; there are {known}.")
     digest = None if wish.path is None else await asyncio.to_thread(digest_of, wish.path)
-    attempt = _Attempt(_with_longer_cache(settings), wish, digest, watcher, stop)
+    async with AsyncExitStack() as stack:
+        metrics = await open_metrics(stack, settings, wish.stage, watcher, http=http)
+        attempt = _Attempt(
+            _with_longer_cache(settings), wish, digest, metrics, Telling(metrics, watcher), stop
+        )
+        return await _until_done(attempt)
+
+
+async def _until_done(attempt: "_Attempt") -> Report:
     failures = 0
     while True:
         try:
@@ -79,9 +103,9 @@ async def backfill(settings: Settings, wish: Wish, watcher: Watcher, stop: async
             # What does not even let it begin is to be told, not waited for.
             if not attempt.has_begun:
                 raise
-            if stop.is_set():
+            if attempt.stop.is_set():
                 raise Stopped("Stopped; start it again and it goes on where it was.") from error
-            watcher.happened(f"{error} It is attempted anew.")
+            attempt.watcher.happened(f"{error} It is attempted anew.")
         await asyncio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
         failures += 1
 
@@ -105,6 +129,7 @@ class _Attempt:
     settings: Settings
     wish: Wish
     digest: str | None
+    metrics: Metrics
     watcher: Watcher
     stop: asyncio.Event
     has_begun: bool = False
@@ -164,12 +189,12 @@ class _Attempt:
         await journal.read()
         _say_what_is_there(journal, source, self.watcher, stage, claims=claims)
         tools = await self._tools(stack, journal, names)
-        return Backfill(stage, source, tools, self.stop, self.wish.normal_lane), shelves, claims
+        return Backfill(stage, source, tools, self.wish.normal_lane), shelves, claims
 
     async def _tools(self, stack: AsyncExitStack, journal: Journal, names: TopicNames) -> Tools:
         settings, stage = self.settings, self.wish.stage
         stages = build_stages(settings.stages)
-        gateway = await stack.enter_async_context(Gateway(settings))
+        gateway = await stack.enter_async_context(Gateway(settings, observer=self.metrics))
         lane = gateway.batch_lane(told=partial(_tell_of_waiting, self.watcher))
         asking = Asking(
             stages[stage],
@@ -178,7 +203,7 @@ class _Attempt:
             policy_of(settings, stages),
             names,
             clock=now,
-            observer=NoObserver(),
+            observer=self.metrics,
         )
         return Tools(
             journal=journal,
@@ -190,6 +215,7 @@ class _Attempt:
             clock=asyncio.get_running_loop().time,
             new_nonce=lambda: secrets.token_hex(6),
             watcher=self.watcher,
+            stop=Stop(self.stop),
         )
 
 

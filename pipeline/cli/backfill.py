@@ -14,6 +14,7 @@ def backfill(
         Path | None,
         typer.Argument(help="JSON Lines, a file or a folder; the stage's topic if none."),
     ] = None,
+    *,
     key_field: Annotated[
         str, typer.Option(help="Field of a file's JSON event that becomes the record's key.")
     ] = "id",
@@ -23,6 +24,9 @@ def backfill(
             "--normal-lane",
             help="Ask at full price what was claimed and is in no batch, or in one that is lost.",
         ),
+    ] = False,
+    http: Annotated[
+        bool, typer.Option("--http", help="Serve the dashboard and /metrics meanwhile.")
     ] = False,
     json: Json = False,
 ) -> None:
@@ -42,7 +46,7 @@ def backfill(
     wish = Wish(stage, file, key_field, normal_lane)
     with console.progress(f"Backfilling {stage}") as bar:
         board = Board(bar, console.note)
-        report = console.run_until_stopped(lambda stop: do(settings, wish, board, stop))
+        report = console.run_until_stopped(lambda stop: do(settings, wish, board, stop, http=http))
     if json:
         console.as_json(document_of(report))
     else:

@@ -200,6 +200,21 @@ BUDGET = Metric(
     "The budget of a stage for an hour or a day; stage `all` for all stages together.",
 )  # fmt: skip
 
+# Backfills, as the process of `pipeline backfill` counts them.
+
+BACKFILL_EVENTS = Metric(
+    "pipeline_backfill_events", "gauge", ("stage", "state"), "events",
+    "Events of the backfill that runs: waiting to be claimed, under_way in a batch, published.",
+)  # fmt: skip
+BACKFILL_BATCHES = Metric(
+    "pipeline_backfill_batches_under_way", "gauge", ("stage",), "batches",
+    "Batches that are claimed and not published.",
+)  # fmt: skip
+BACKFILL_COST = Metric(
+    "pipeline_backfill_cost_usd", "gauge", ("stage", "lane"), "US dollars",
+    "Cost of the backfill so far: batch answers at half the price, normal ones at the full.",
+)  # fmt: skip
+
 BUILD = Metric(
     "pipeline_build_info", "gauge", ("version", "python", "delivery"), "always 1",
     "The version that runs, and the delivery guarantee in force.",

@@ -120,6 +120,9 @@ class Metrics:
         self._blocked = gauge(catalogue.BLOCKED)
         self._spent = gauge(catalogue.SPENT)
         self._budget = gauge(catalogue.BUDGET)
+        self._backfill_events = gauge(catalogue.BACKFILL_EVENTS)
+        self._backfill_batches = gauge(catalogue.BACKFILL_BATCHES)
+        self._backfill_cost = gauge(catalogue.BACKFILL_COST)
         self._build = gauge(catalogue.BUILD)
 
     # What is known at the start.
@@ -276,6 +279,18 @@ class Metrics:
     def spent(self, stage: str, *, window: str, usd: Decimal) -> None:
         """What a stage has spent in the running window."""
         self._spent(stage, window).set(float(usd))
+
+    # From a backfill.
+
+    def backfilled(self, stage: str, *, events: Mapping[str, int], batches: int) -> None:
+        """How many events of a backfill are in which state, and how many batches under way."""
+        for state, count in events.items():
+            self._backfill_events(stage, state).set(count)
+        self._backfill_batches(stage).set(batches)
+
+    def backfill_cost(self, stage: str, *, lane: str, usd: Decimal) -> None:
+        """What the answers of a lane have cost in a backfill so far."""
+        self._backfill_cost(stage, lane).set(float(usd))
 
 
 def _note(reasons: dict[str, str], name: str, reason: str | None) -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.backfill.backfill import BatchGone, Stopped
 from pipeline.backfill.file import FileShelf, digest_of
 from pipeline.backfill.job import Job, State
 from pipeline.backfill.journal import Journal, TakenOver
 from pipeline.backfill.shelves import Shelf
+from pipeline.backfill.submission import BatchGone
+from pipeline.backfill.tools import Stopped
 from pipeline.errors import WrongUse
 from pipeline.stream import ledger_codec
 from pipeline.stream.brokers import Committed, TopicPartition

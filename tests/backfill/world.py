@@ -11,10 +11,11 @@ from typing import Any
 import orjson
 
 from pipeline.backfill.asking import Asking
-from pipeline.backfill.backfill import Backfill, Tools
+from pipeline.backfill.backfill import Backfill
 from pipeline.backfill.journal import Journal
 from pipeline.backfill.progress import NoWatcher, Report
 from pipeline.backfill.shelves import Shelf
+from pipeline.backfill.tools import Stop, Tools
 from pipeline.backfill.topic import TopicShelf
 from pipeline.claude.gateway import Gateway
 from pipeline.escalation.policy import Policy
@@ -198,8 +199,9 @@ class World:
                 clock=asyncio.get_running_loop().time,
                 new_nonce=lambda: f"{next(self.nonces):012x}",
                 watcher=NoWatcher(),
+                stop=Stop(stop or asyncio.Event()),
             )
-            work = Backfill(STAGE, source, tools, stop or asyncio.Event(), normal_lane)
+            work = Backfill(STAGE, source, tools, normal_lane)
             async with asyncio.timeout(PATIENCE):
                 try:
                     return await work.run(shelves, claims=claims)

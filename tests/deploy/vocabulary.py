@@ -33,6 +33,8 @@ _VALUES: dict[tuple[str, str], set[str]] = {
     ("pipeline_breaker_state", "state"): set(get_args(BreakerState)),
     ("pipeline_spent_usd", "window"): {"hour", "day"},
     ("pipeline_budget_usd", "window"): {"hour", "day"},
+    ("pipeline_backfill_events", "state"): {"waiting", "under_way", "published"},
+    ("pipeline_backfill_cost_usd", "lane"): {"batch", "normal"},
     ("pipeline_build_info", "delivery"): {"exactly_once", "at_least_once"},
 }
 

@@ -1,0 +1,185 @@
+"""One batch at the API: handed in once, found again, waited for, read."""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from pipeline.backfill.asking import Results, is_of
+from pipeline.backfill.job import Job, State
+from pipeline.backfill.lookup import SKEW, Absent, Found, Undecided, candidates, verdict
+from pipeline.backfill.tools import Tools
+from pipeline.claude.batches import Batch, BatchFailed, BatchRequest, HandInUnclear
+from pipeline.errors import PipelineError
+
+HAND_IN_GRACE = 30.0
+"""Seconds that a hand-in under way gets when everything else ends: one that is cut off has to be
+looked for the next time."""
+_LOOK_SECONDS = 5.0
+"""Between looks for a batch that may have been handed in, at most."""
+
+
+class BatchGone(PipelineError):
+    """A batch that was handed in cannot be read."""
+
+
+class Submission:
+    """Brings batches from their claim to their results, and notes every step.
+
+    Args:
+        tools: What it needs.
+        normal_lane: Whether the events of a batch that cannot be read go through the normal lane.
+    """
+
+    def __init__(self, tools: Tools, *, normal_lane: bool) -> None:
+        self._tools = tools
+        self._normal_lane = normal_lane
+        self._opened = tools.clock()
+        self._unclear: dict[bytes, float] = {}
+        self.found_again = 0
+
+    async def hand_in(self, job: Job, requests: Sequence[BatchRequest]) -> Job:
+        """Hand a batch in; it is not left half done because something else has ended.
+
+        Returns:
+            It, with its handle; or still as one that may have been handed in.
+
+        Raises:
+            BatchFailed: The API takes no such batch.
+            TakenOver: Somebody else has this backfill by now; nothing was sent.
+        """
+        return await _whole(self._hand_in(job, requests))
+
+    async def look_for(self, job: Job) -> Job:
+        """Find a batch that may have been handed in, or find that it was not."""
+        tools = self._tools
+        settled_at = max(self._opened, self._unclear.get(job.key, 0.0)) + tools.settings.settle
+        since = (job.sending_since or job.claimed_at) - SKEW
+        ours: dict[str, bool] = {}
+        said: Undecided | None = None
+        while True:
+            tools.stop.check()
+            is_settled = tools.clock() >= settled_at
+            listed = [batch async for batch in tools.api.since(since)]
+            found = candidates(listed, job, tools.journal.handles(but=job))
+            for batch in found:
+                if batch.has_ended and batch.id not in ours:
+                    ours[batch.id] = await self._is_ours(batch, job)
+            match verdict(found, ours, settled=is_settled):
+                case Found(batch_id):
+                    self.found_again += 1
+                    job = job.submitted(batch_id, tools.now())
+                    await tools.journal.save(job)
+                    tools.watcher.happened(f"Found {batch_id}: it had been handed in.")
+                    return job
+                case Absent():
+                    # With no doubt left, it is as if nothing had been sent.
+                    return job.not_sent()
+                case Undecided() as undecided:
+                    if undecided != said and undecided.waits_for:
+                        tools.watcher.happened(
+                            f"{', '.join(undecided.waits_for)} may be a batch of ours whose "
+                            "handle was lost; its results will tell."
+                        )
+                    said = undecided
+            await tools.stop.pause(min(_LOOK_SECONDS, tools.settings.poll_interval))
+
+    async def wait_for(self, job: Job) -> Job:
+        """Wait until a batch has ended."""
+        assert job.batch_id is not None  # noqa: S101 - it is submitted
+        tools = self._tools
+        while True:
+            tools.stop.check()
+            try:
+                batch = await tools.api.get(job.batch_id)
+            except BatchFailed as error:
+                if self._normal_lane:
+                    return job.abandoned()
+                raise self._gone(job, error) from error
+            if batch.has_ended:
+                counts = batch.request_counts
+                tools.watcher.happened(
+                    f"{batch.id} has ended: {counts.succeeded:,} answered, "
+                    f"{counts.errored + counts.canceled + counts.expired:,} not."
+                )
+                return job.ended()
+            await tools.stop.pause(tools.settings.poll_interval)
+
+    async def results(self, job: Job) -> Results:
+        """What a batch answered; nothing where it is not to be read.
+
+        Raises:
+            BatchGone: It cannot be read.
+        """
+        if job.batch_id is None or job.given_up:
+            return {}
+        try:
+            async with aclosing(self._tools.api.results(job.batch_id)) as found:
+                return {result.custom_id: result async for result in found}
+        except BatchFailed as error:
+            if self._normal_lane:
+                return {}
+            raise self._gone(job, error) from error
+
+    async def _hand_in(self, job: Job, requests: Sequence[BatchRequest]) -> Job:
+        tools = self._tools
+        if not requests:
+            return job.without_batch()
+
+        async def permit() -> None:
+            """Prove, right before it is sent, that nobody else has this backfill by now."""
+            nonlocal job
+            while True:
+                tools.stop.check()
+                began = tools.clock()
+                job = job.sending(tools.now(), len(requests))
+                await tools.journal.save(job)
+                # Whoever takes over waits for twice as long before it hands the batch in itself.
+                if tools.clock() - began <= tools.settings.settle / 2:
+                    return
+
+        try:
+            batch = await tools.api.hand_in(requests, before=permit)
+        except HandInUnclear as error:
+            self._unclear[job.key] = tools.clock()
+            tools.watcher.happened(f"{error} It is looked for.")
+            return job
+        except BatchFailed:
+            if job.state is State.SENDING:
+                await tools.journal.save(job.not_sent())
+            raise
+        job = job.submitted(batch.id, tools.now())
+        await tools.journal.save(job)
+        tools.watcher.happened(f"Handed in {batch.id}: {job.events:,} events.")
+        return job
+
+    async def _is_ours(self, batch: Batch, job: Job) -> bool:
+        """Whether the first result of a batch carries our custom ids."""
+        try:
+            async with aclosing(self._tools.api.results(batch.id)) as results:
+                async for result in results:
+                    return is_of(result, job)
+        except BatchFailed:
+            # Its results are gone, for whomever they were.
+            return False
+        return False
+
+    def _gone(self, job: Job, error: BatchFailed) -> BatchGone:
+        return BatchGone(
+            f"{job.batch_id}, with {job.events:,} events, cannot be read ({error}). Results are "
+            "kept for 29 days, and only the workspace that handed it in sees it: use its API key, "
+            "or start again with --normal-lane to have these events asked once more at full price."
+        )
+
+
+async def _whole(hand_in: Coroutine[Any, Any, Job]) -> Job:
+    """Do not leave a hand-in half done because something else has ended."""
+    task = asyncio.ensure_future(hand_in)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task}, timeout=HAND_IN_GRACE)
+        task.cancel()
+        # What it raised is what everything else ends for, or comes of it.
+        await asyncio.gather(task, return_exceptions=True)
+        raise
