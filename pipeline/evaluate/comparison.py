@@ -27,6 +27,9 @@ FREE_TEXT = frozenset(
 )  # fmt: skip
 """Fields whose wording is the model's own: no label can say what is right."""
 
+BY_THE_WAY = frozenset({"runner_up", "missing", "defects", "legibility"})
+"""Fields that say how sure a result is, or of how much: compared only where they are asked for."""
+
 _ESSENCE = ("amount", "name")
 """What is compared of an object in a list, such as a position of an invoice or a parameter."""
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")

@@ -37,6 +37,7 @@ def document(evaluation: Evaluation) -> dict[str, Any]:
         "compared": {
             "rule": evaluation.scoring.rule,
             "label": evaluation.scoring.label,
+            "deciding": evaluation.scoring.deciding,
             "fields": [_plain(each) for each in evaluation.scoring.truths],
             "not_compared": evaluation.scoring.ignored,
         },
@@ -63,6 +64,7 @@ def document(evaluation: Evaluation) -> dict[str, Any]:
         "sweep": [{**_plain(row), "way": way_row(row.way)} for row in measures.sweep],
         "parts": _plain(measures.parts),
         "proposal": proposal(measures.proposal, evaluation),
+        "remarks": evaluation.remarks,
         "fingerprint": _plain(evaluation.fingerprint),
         "baseline": None
         if evaluation.baseline is None
@@ -108,6 +110,7 @@ def way_row(way: Way) -> dict[str, Any]:
         "well": way.well,
         "decided": way.decided,
         "decided_right": way.decided_right,
+        "decided_wrong": way.decided_wrong,
         "undecided": way.undecided,
         "escalated": way.escalated,
         "calls": way.calls,

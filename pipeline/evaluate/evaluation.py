@@ -1,7 +1,7 @@
 """One evaluation, from a labelled file to everything that can be said about it."""
 
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from pipeline.escalation.policy import Policy
 from pipeline.evaluate.asking import DeadLetter, Interview, Told
 from pipeline.evaluate.baseline import Baseline, baseline, read_earlier
 from pipeline.evaluate.cascade import Case
+from pipeline.evaluate.comparison import letters
 from pipeline.evaluate.fingerprint import Fingerprint, fingerprint
 from pipeline.evaluate.labels import Columns, LabelledFile, read_labelled
 from pipeline.evaluate.measures import Measures, Policies, measure
@@ -25,11 +26,15 @@ from pipeline.evaluate.ways import Way
 from pipeline.events import Tier
 from pipeline.processing.reading import AnyStage
 from pipeline.publish import stage_named
-from pipeline.questions import Asker, Question
+from pipeline.questions import Asker, Inquiry, Question
 from pipeline.settings import Settings, StageSettings
 from pipeline.stages.registry import build_stages
 
+Askers = Callable[[Settings], AbstractAsyncContextManager[Asker]]
+"""Makes who is asked, by settings; `Gateway` is the real one."""
+
 TIERS = 2
+_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,7 @@ class Evaluation:
         measures: The figures.
         comparisons: The same under other settings.
         fingerprint: What the figures depend on.
+        remarks: What casts doubt on the figures.
         baseline: An earlier evaluation beside this one; None where none was given.
     """
 
@@ -111,6 +117,7 @@ class Evaluation:
     measures: Measures
     comparisons: tuple[Comparison, ...]
     fingerprint: Fingerprint
+    remarks: tuple[str, ...] = ()
     baseline: Baseline | None = None
 
 
@@ -165,6 +172,7 @@ async def evaluate(
     *,
     at: datetime,
     on_answer: Told,
+    askers: Askers = Gateway,
 ) -> Evaluation:
     """Ask what is not on record yet, and work out the rest.
 
@@ -174,6 +182,7 @@ async def evaluate(
         prepared: Of the same settings.
         at: The time, aware.
         on_answer: Told of each answer, with a 1.
+        askers: Makes who is asked.
 
     Raises:
         WrongUse: The file of answers cannot be used.
@@ -181,10 +190,9 @@ async def evaluate(
     """
     labelled = prepared.labelled
     async with Database(wanted.answers, SCHEMA, setting="--answers") as database:
-        base = await _run(settings, wanted, labelled, database, on_answer)
-        others = [
-            await _run(other, wanted, labelled, database, on_answer) for other in prepared.variants
-        ]
+        running = _Running(wanted, labelled, database, on_answer, askers)
+        base = await running.with_settings(settings)
+        others = [await running.with_settings(other) for other in prepared.variants]
     runs = [base, *others]
     counts = Counts(sum(run.counts.asked for run in runs), sum(run.counts.recorded for run in runs))
     models = [
@@ -205,6 +213,7 @@ async def evaluate(
             for changes, other in zip(wanted.compare, others, strict=True)
         ),
         fingerprint=base.fingerprint,
+        remarks=tuple(_remarks(settings, wanted.stage, labelled, base)),
         baseline=None
         if wanted.baseline is None or prepared.earlier is None
         else baseline(wanted.baseline.name, prepared.earlier, base.fingerprint),
@@ -224,49 +233,73 @@ def policy_of(settings: Settings) -> Policy:
     return Policy.from_settings(settings.stages, second_opinions=pays)
 
 
-async def _run(
-    settings: Settings,
-    wanted: Wanted,
-    labelled: LabelledFile,
-    database: Database,
-    on_answer: Told,
-) -> _Run:
-    # Each answer is to be paid for once, and at its price: the recording is the only cache.
-    claude = settings.claude.model_copy(update={"answer_cache": "off"})
-    asking = settings.model_copy(update={"claude": claude})
-    stage: AnyStage = stage_named(settings, wanted.stage)
-    async with AsyncExitStack() as stack:
-        gateway: Gateway | None = None
-        inner: Asker = NobodyToAsk()
-        if not wanted.recorded:
-            inner = gateway = await stack.enter_async_context(Gateway(asking))
-        recording = Recording(database, inner, _manners(settings, wanted))
-        policy = policy_of(settings)
-        interview = Interview(stage, policy, labelled.scoring, recording, gateway)
-        cases, dead = await interview.cases(labelled.events, on_answer)
-    truth = [labelled.scoring.label, [[each.field, each.key] for each in labelled.scoring.truths]]
-    return _Run(
-        cases=tuple(cases),
-        dead=tuple(dead),
-        measures=measure(
-            cases,
-            policies_of(settings, wanted.stage),
-            fields=[each.field for each in labelled.scoring.truths],
-            target=wanted.target,
-            candidates=wanted.candidates,
-        ),
-        fingerprint=fingerprint(
-            settings,
-            wanted.stage,
-            [
-                question
-                for inquiry in interview.inquiries
-                for question in ((inquiry,) if isinstance(inquiry, Question) else inquiry.questions)
-            ],
-            truth,
-        ),
-        counts=recording.counts,
-    )
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """The parts that all settings have in common."""
+
+    wanted: Wanted
+    labelled: LabelledFile
+    database: Database
+    on_answer: Told
+    askers: Askers
+
+    async def with_settings(self, settings: Settings) -> _Run:
+        """Ask both tiers about every event under these settings, and measure."""
+        wanted, scoring = self.wanted, self.labelled.scoring
+        # Each answer is to be paid for once, and at its price: the recording is the only cache.
+        claude = settings.claude.model_copy(update={"answer_cache": "off"})
+        asking = settings.model_copy(update={"claude": claude})
+        stage: AnyStage = stage_named(settings, wanted.stage)
+        async with AsyncExitStack() as stack:
+            inner: Asker = NobodyToAsk()
+            if not wanted.recorded:
+                inner = await stack.enter_async_context(self.askers(asking))
+            recording = Recording(self.database, inner, _manners(settings, wanted))
+            stack.push_async_callback(recording.save)
+            gateway = inner if isinstance(inner, Gateway) else None
+            interview = Interview(stage, policy_of(settings), scoring, recording, gateway)
+            cases, dead = await interview.cases(self.labelled.events, self.on_answer)
+        return _Run(
+            cases=tuple(cases),
+            dead=tuple(dead),
+            measures=measure(
+                cases,
+                policies_of(settings, wanted.stage),
+                fields=[each.field for each in scoring.truths],
+                target=wanted.target,
+                candidates=wanted.candidates,
+            ),
+            fingerprint=fingerprint(
+                settings,
+                wanted.stage,
+                [question for inquiry in interview.inquiries for question in _first(inquiry)],
+                [scoring.deciding, [[each.field, each.key] for each in scoring.truths]],
+            ),
+            counts=recording.counts,
+        )
+
+
+def _first(inquiry: Inquiry[Any]) -> tuple[Question[Any], ...]:
+    return (inquiry,) if isinstance(inquiry, Question) else inquiry.questions
+
+
+def _remarks(settings: Settings, stage: str, labelled: LabelledFile, run: _Run) -> Iterator[str]:
+    if not run.cases:
+        yield "No event could be measured."
+    own: StageSettings = dict(settings.stages).get(stage, StageSettings())
+    known = [name for each in own.deciding_labels() for name in (each.name, each.queue) if name]
+    field = labelled.scoring.label
+    if not known or field is None:
+        return
+    folded = {letters(name) for name in known}
+    truths = {str(event.truth[field]) for event in labelled.events if field in event.truth}
+    if strange := sorted(truth for truth in truths if letters(truth) not in folded):
+        yield (
+            f"{len(strange)} true labels are none of the stage's, so no answer can be right there: "
+            f"{', '.join(strange[:_NAMED])}{', ...' if len(strange) > _NAMED else ''}. "
+            f"The stage's are {', '.join(dict.fromkeys(known[:_NAMED]))}"
+            f"{', ...' if len(known) > _NAMED else ''}."
+        )
 
 
 def _manners(settings: Settings, wanted: Wanted) -> dict[Tier, Manner]:

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from pipeline.errors import WrongUse
 from pipeline.evaluate.truths import Scoring, scoring_of
+from pipeline.stages.deciding import Deciding
 from pipeline.stages.stage import Stage
 from pipeline.stream.records import Headers
 
@@ -80,6 +81,7 @@ def read_labelled(path: Path, stage: Stage[Any, Any], columns: Columns) -> Label
         (key for gold in golds for key in gold),
         label=columns.label,
         fields=columns.fields,
+        deciding=stage.deciding if isinstance(stage, Deciding) else (),
     )
     events = []
     for (place, line), gold in zip(lines, golds, strict=True):

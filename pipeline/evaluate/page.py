@@ -87,8 +87,7 @@ def _subtitle(evaluation: Evaluation) -> str:
 def _warnings(evaluation: Evaluation) -> Iterator[str]:
     if evaluation.baseline is not None and (warning := evaluation.baseline.warning):
         yield warning
-    if not evaluation.measures.items:
-        yield "No event could be measured."
+    yield from evaluation.remarks
 
 
 def _sections(evaluation: Evaluation) -> Iterator[str]:
@@ -113,8 +112,8 @@ def _ways(evaluation: Evaluation) -> str:
             for way in (comparison.haiku, comparison.sonnet, comparison.cascade)
         ]
     headings = (
-        "way", "right in the end", "taken", "right of these", "to a person", "escalated",
-        "calls", "cost", "a thousand events", "seconds, median", "95 %",
+        "way", "right in the end", "wrong and taken", "right of the taken", "to a person",
+        "escalated", "calls", "cost", "a thousand events", "seconds, median", "95 %",
     )  # fmt: skip
     notes = [
         (
@@ -137,7 +136,7 @@ def _way(way: Way, changes: str = "") -> list[Cell]:
     return [
         name,
         share(way.well, way.items),
-        way.decided,
+        share(way.decided_wrong, way.items),
         percent(way.accuracy_decided),
         way.undecided,
         share(way.escalated, way.items),
@@ -375,9 +374,7 @@ def _mistake(evaluation: Evaluation, journey: Journey) -> list[Cell]:
         or (not case.haiku.fields.get(truth.field, True))
         or (not case.sonnet.fields.get(truth.field, True))
     ]
-    label = evaluation.scoring.label
-    if label is not None:
-        names = [name for name in names if name == label] or names
+    names = [name for name in names if name in evaluation.scoring.deciding] or names
     return [
         case.id,
         _ENDS[journey.end],
@@ -392,5 +389,7 @@ _LONGEST = 160
 
 
 def _values(names: list[str], values: dict[str, object]) -> str:
-    text = "; ".join(f"{name}: {values.get(name)}" for name in names)
+    text = "; ".join(
+        f"{name}: {orjson.dumps(values.get(name), default=str).decode()}" for name in names
+    )
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

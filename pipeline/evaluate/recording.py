@@ -36,6 +36,9 @@ _FAILURES: Mapping[str, type[AnswerError]] = MappingProxyType(
 )
 """What is kept of calls that gave no answer. A request that the API rejects is tried again."""
 
+_Row = tuple[str, bytes, str, bytes, float]
+"""Model, answer or what was wrong with it, kind of failure, usage, seconds."""
+
 
 class NotRecorded(PipelineError):
     """An answer is needed that nobody has asked for yet, and nobody is to be asked."""
@@ -99,6 +102,8 @@ class Recording:
         self._database = database
         self._inner = inner
         self._manners = manners
+        # What is paid for stays here until it is written, whoever is cancelled meanwhile.
+        self._unsaved: dict[str, _Row] = {}
         self.counts = Counts()
 
     def session(self) -> "Session":
@@ -131,6 +136,23 @@ class Recording:
         await self._keep(key, *row)
         return asked
 
+    async def save(self) -> None:
+        """Write down what is not written yet; to be called once more at the end."""
+        rows = dict(self._unsaved)
+        if not rows:
+            return
+
+        def write(connection: sqlite3.Connection) -> None:
+            # The cursor must not leave this thread: dropped elsewhere it disturbs the next write.
+            connection.executemany(
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)",
+                [(key, *row) for key, row in rows.items()],
+            )
+
+        await self._database.run(write)
+        for key in rows:
+            self._unsaved.pop(key, None)
+
     def key(self, question: Question[Any], tier: Tier, limit: int, attempt: int) -> str:
         """What identifies a question put to a tier for the n-th time."""
         manner = self._manners[tier]
@@ -156,12 +178,9 @@ class Recording:
 
     async def _keep(self, key: str, *row: Any) -> None:  # noqa: ANN401 - the columns of the table
         model, answer, failure, usage, seconds = row
-        values = (key, model, answer, failure, usage.model_dump_json().encode(), seconds)
-        await self._database.run(
-            lambda connection: connection.execute(
-                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)", values
-            )
-        )
+        spent = usage.model_dump_json().encode()
+        self._unsaved[key] = (model, answer, failure, spent, seconds)
+        await self.save()
 
 
 class Session:
@@ -189,9 +208,6 @@ class Session:
         self._attempts[first] += 1
         key = first if attempt == 0 else self._recording.key(question, tier, limit, attempt)
         return await self._recording.answer(key, question, tier, limit)
-
-
-_Row = tuple[str, bytes, str, bytes, float]
 
 
 def _look(connection: sqlite3.Connection, key: str) -> _Row | None:

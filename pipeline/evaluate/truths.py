@@ -7,7 +7,7 @@ from types import MappingProxyType
 from pydantic import BaseModel, JsonValue
 
 from pipeline.errors import WrongUse
-from pipeline.evaluate.comparison import FREE_TEXT, Kind, kind_of, same
+from pipeline.evaluate.comparison import BY_THE_WAY, FREE_TEXT, Kind, kind_of, same
 
 ALIASES: Mapping[str, str] = MappingProxyType(
     {
@@ -44,23 +44,24 @@ class Scoring:
 
     Args:
         truths: What is compared.
-        label: The field that puts an event into a class; an answer is right when it is. None: an
-            answer is right when all compared fields are.
+        label: The field that puts an event into a class; None where none does.
+        deciding: An answer is right when these are: the label, or else what the stage says
+            decides, or else all that is compared.
         ignored: Keys of the label file that nothing is compared with.
     """
 
     truths: tuple[Truth, ...]
     label: str | None
+    deciding: tuple[str, ...]
     ignored: tuple[str, ...] = field(default=())
 
     @property
     def rule(self) -> str:
         """In a sentence, when an answer counts as right."""
-        if self.label is not None:
-            return f"An answer counts as right when its {self.label} is."
-        if len(self.truths) == 1:
-            return f"An answer counts as right when its {self.truths[0].field} is."
-        return f"An answer counts as right when all {len(self.truths)} fields are."
+        if len(self.deciding) == 1:
+            return f"An answer counts as right when its {self.deciding[0]} is."
+        *most, last = self.deciding
+        return f"An answer counts as right when its {', '.join(most)} and {last} are."
 
     def of(self, gold: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
         """The true values of one event, by field; a field that has no label is not there."""
@@ -78,9 +79,9 @@ class Scoring:
 
     def is_right(self, fields: Mapping[str, bool]) -> bool:
         """Whether an answer with these fields is right."""
-        if self.label is not None and self.label in fields:
-            return fields[self.label]
-        return bool(fields) and all(fields.values())
+        # An event without a label for any of what decides is judged by what it has.
+        judged = [fields[name] for name in self.deciding if name in fields] or fields.values()
+        return bool(judged) and all(judged)
 
 
 def scoring_of(
@@ -89,6 +90,7 @@ def scoring_of(
     *,
     label: str | None = None,
     fields: Sequence[str] = (),
+    deciding: Sequence[str] = (),
 ) -> Scoring:
     """Find out what can be compared.
 
@@ -97,6 +99,7 @@ def scoring_of(
         keys: Of the label file's truths.
         label: `KEY` or `FIELD=KEY`: the class of an event.
         fields: The same for further fields; where neither is given, all that have a label.
+        deciding: What the stage says decides. What is asked for by name decides instead.
 
     Raises:
         WrongUse: There is no such field or key, or nothing to compare.
@@ -106,7 +109,9 @@ def scoring_of(
     found = asked or [
         Truth(name, key, kind_of(result.model_fields[name]))
         for key in known
-        if (name := _field_of(key, result)) is not None and name not in FREE_TEXT
+        if (name := _field_of(key, result)) is not None
+        and name not in FREE_TEXT
+        and (name not in BY_THE_WAY or key in ALIASES)
     ]
     by_field = {truth.field: truth for truth in found}
     if not by_field:
@@ -116,8 +121,14 @@ def scoring_of(
             "Say which is which with --label FIELD=KEY or --field FIELD=KEY."
         )
     chosen = asked[0].field if label else next((each for each in LABELS if each in by_field), None)
+    named = [] if asked else [name for name in deciding if name in by_field]
     used = {truth.key for truth in by_field.values()}
-    return Scoring(tuple(by_field.values()), chosen, tuple(key for key in known if key not in used))
+    return Scoring(
+        truths=tuple(by_field.values()),
+        label=chosen,
+        deciding=(chosen,) if chosen is not None else tuple(named or by_field),
+        ignored=tuple(key for key in known if key not in used),
+    )
 
 
 def _asked(text: str, result: type[BaseModel], known: Sequence[str]) -> Truth:

@@ -1,5 +1,6 @@
 """Other settings to compare with those in force, given as `NAME=VALUE`."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ from pydantic import BaseModel, ValidationError
 from pipeline.errors import WrongUse
 from pipeline.settings import Settings
 
+_BETWEEN = re.compile(r",(?=\s*[\w.]+=)")
+"""A comma before the next name; those within a value are the value's."""
 _ROOTS = frozenset({"stages", "models", "claude"})
 
 
@@ -25,7 +28,7 @@ def variant(settings: Settings, stage: str, changes: str) -> Settings:
         WrongUse: There is no such setting, or it cannot have that value.
     """
     changed = settings
-    for change in changes.split(","):
+    for change in _BETWEEN.split(changes):
         name, equals, value = change.strip().partition("=")
         if not equals:
             raise WrongUse(f"{change!r} is not NAME=VALUE, e.g. events_per_request=8.")

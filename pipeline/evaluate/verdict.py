@@ -7,8 +7,8 @@ from pipeline.evaluate.tables import dollars, percent, seconds, share
 from pipeline.evaluate.ways import Way
 
 HEADINGS = (
-    "Way", "Right in the end", "Taken", "Right of these", "To a person", "Escalated", "Cost",
-    "Seconds, median",
+    "Way", "Right in the end", "Wrong, taken", "Of taken, right", "To a person", "Escalated",
+    "Cost", "Seconds, median",
 )  # fmt: skip
 
 
@@ -47,7 +47,7 @@ def sentences(evaluation: Evaluation) -> list[str]:
 
 def warnings(evaluation: Evaluation, fail_under: float | None) -> list[str]:
     """What must not be overlooked."""
-    found = []
+    found = list(evaluation.remarks)
     if evaluation.baseline is not None and (stale := evaluation.baseline.warning):
         found.append(stale)
     if fail_under is not None and fails(evaluation, fail_under):
@@ -67,7 +67,7 @@ def _row(name: str, way: Way) -> list[str]:
     return [
         name,
         share(way.well, way.items) or "-",
-        str(way.decided),
+        share(way.decided_wrong, way.items) or "-",
         percent(way.accuracy_decided) or "-",
         str(way.undecided),
         share(way.escalated, way.items) or "-",

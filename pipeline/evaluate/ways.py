@@ -40,6 +40,11 @@ class Way:
     seconds: tuple[float, float, float]
 
     @property
+    def decided_wrong(self) -> int:
+        """Wrong answers that were taken: what nobody looks at before it does harm."""
+        return self.decided - self.decided_right
+
+    @property
     def accuracy(self) -> float:
         """The share of all events that ended as they should."""
         return self.well / self.items if self.items else 0.0

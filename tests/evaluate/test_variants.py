@@ -16,6 +16,13 @@ def test_a_name_without_a_table_is_the_stage_s_own() -> None:
     assert settings.stages.tickets.events_per_request == 1
 
 
+def test_a_value_may_be_a_list() -> None:
+    changes = 'required_fields=["vendor","gross"],events_per_request=2'
+    changed = variant(Settings(), "invoices", changes).stages.invoices
+    assert changed.required_fields == ["vendor", "gross"]
+    assert changed.events_per_request == 2
+
+
 def test_a_name_with_a_table_is_taken_whole() -> None:
     changed = variant(Settings(), "tickets", "models.haiku=claude-haiku-4-5")
     assert changed.models.haiku == "claude-haiku-4-5"
