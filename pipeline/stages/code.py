@@ -8,7 +8,7 @@ from pipeline.questions import Question, Text
 from pipeline.settings import CodeSettings
 from pipeline.signals import Signal
 from pipeline.stages.checks import blank_signals, quote_signals
-from pipeline.stages.definitions import Unparsable, first_definition, words_in
+from pipeline.stages.definitions import Unparsable, first_definition, parameter_texts, words_in
 from pipeline.stages.documentation import Described, Documentation, render
 from pipeline.stages.injection import injection_signals
 from pipeline.stages.json_stage import JsonStage
@@ -221,8 +221,16 @@ def _python_signals(source: str, answer: CodeAnswer) -> Iterable[Signal]:
 
 
 def _other_signals(source: str, answer: CodeAnswer) -> Iterable[Signal]:
+    names = [part.name for part in answer.parameters]
     words = words_in(source)
-    named = {answer.name, *(part.name for part in answer.parameters)}
-    strange = sum(not words_in(name) <= words or is_blank(name) for name in named)
+    strange = sum(not words_in(each) <= words or is_blank(each) for each in {answer.name, *names})
     if strange:
         yield Signal("evidence_not_found", 1.0, f"{strange} names are not in the source.")
+        return
+    real = parameter_texts(source, answer.name.strip().rpartition(".")[2])
+    if real is None:
+        return
+    if not all(words_in(each) <= words_in(" ".join(real)) for each in names):
+        yield Signal("broken_form", 1.0, "Not all that is described is a parameter.")
+    elif len(names) < len(real):
+        yield Signal("broken_form", 0.8, f"It has {len(real)} parameters, not {len(names)}.")

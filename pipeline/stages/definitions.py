@@ -11,6 +11,17 @@ _FILE = "<event>"
 warnings.filterwarnings("ignore", module=re.escape(_FILE))
 
 _NOT_PARSED = (SyntaxError, ValueError, RecursionError, MemoryError)
+_ASIDE = re.compile(
+    r"//[^\n]*|/\*.{0,2000}?\*/|#\s[^\n]*"
+    r"|\"(?:[^\"\\\n]|\\.){0,200}\"|'(?:[^'\\\n]|\\.){0,40}'",
+    re.DOTALL,
+)
+"""Comments and strings, whose brackets and commas mean nothing; bounded, for hostile input."""
+_ARROW = re.compile(r"[-=]>|[<>]=|<<")
+_OPENING, _CLOSING = frozenset("([{<"), frozenset(")]}>")
+_ITSELF = re.compile(
+    r"\s*(?:&?(?:'\w+\s+)?(?:mut\s+)?self(?:\s*:.*)?|this(?:\s*:.*)?|void)\s*", re.DOTALL
+)
 _IMPLIED = frozenset({"self", "cls"})
 
 
@@ -45,6 +56,37 @@ def first_definition(source: str) -> Definition | None:
             return Definition(node.name, _parameters(node.args))
         if isinstance(node, ast.ClassDef):
             return Definition(node.name, _parameters_of_class(node.body))
+    return None
+
+
+def parameter_texts(source: str, name: str) -> tuple[str, ...] | None:
+    """What stands between the brackets after a name, in any language that writes them so.
+
+    Args:
+        source: Code, which is not parsed: brackets and commas are counted.
+        name: Of the function or method.
+
+    Returns:
+        One text a parameter, what stands for the object itself left out; None where the name is
+        not followed by brackets, as in languages that have none there.
+    """
+    if not name:
+        return None
+    plain = _ARROW.sub("", _ASIDE.sub(" ", source))
+    generic = r"(?:\s{0,9}(?:<[^()<>]{0,200}>|\[[^()\[\]]{0,200}\]))?"
+    begin = re.search(rf"(?<![\w$]){re.escape(name)}{generic}\s{{0,9}}\(", plain)
+    if begin is None:
+        return None
+    parts, depth = [""], 1
+    for char in plain[begin.end() :]:
+        depth += (char in _OPENING) - (char in _CLOSING)
+        if depth == 0:
+            named = (part.strip() for part in parts if words_in(part))
+            return tuple(part for part in named if not _ITSELF.fullmatch(part))
+        if char == "," and depth == 1:
+            parts.append("")
+        else:
+            parts[-1] += char
     return None
 
 

@@ -72,7 +72,7 @@ def numbers_in(text: str) -> frozenset[Decimal]:
     `1.234` is read both ways, as are digits grouped by spaces.
     """
     plain = text.translate(_SEPARATORS)
-    found = [*_NUMBER.findall(plain), *_GROUPED_BY_SPACE.findall(plain)]
+    found = {*_NUMBER.findall(plain), *_GROUPED_BY_SPACE.findall(plain)}
     return frozenset(reading for token in found for reading in _readings(token))
 
 

@@ -108,7 +108,7 @@ class Extraction:
         said = self._said(answer)
         found = [signal for field in self._fields for signal in _own(field, said[field.name])]
         text = "\n".join(text for text in texts if text)
-        if text:
+        if text and self._fields:
             found += self._evidence(said, text)
         return found
 

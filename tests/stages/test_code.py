@@ -114,5 +114,12 @@ def test_of_other_languages_every_name_must_be_in_the_source() -> None:
     assert strengths(GO, **wrong)["evidence_not_found"] == 1.0
 
 
+def test_of_other_languages_the_parameters_are_those_between_the_brackets() -> None:
+    body = {**RIGHT_GO, "parameters": [part("items"), part("any")]}
+    assert strengths(GO, **body)["broken_form"] == 1.0
+    assert strengths(GO, **{**RIGHT_GO, "parameters": [part("items")]})["broken_form"] == 0.8
+    assert strengths(GO, **RIGHT_GO) == {}
+
+
 def test_empty_source_is_unclear() -> None:
     assert strengths(CodeEvent(id="1", language="c", source=" ")) == {"unclear": 1.0}

@@ -1,8 +1,16 @@
 """What source code defines."""
 
+import time
+
 import pytest
 
-from pipeline.stages.definitions import Definition, Unparsable, first_definition, words_in
+from pipeline.stages.definitions import (
+    Definition,
+    Unparsable,
+    first_definition,
+    parameter_texts,
+    words_in,
+)
 
 
 @pytest.mark.parametrize(
@@ -40,3 +48,48 @@ def test_words_are_identifiers_of_any_script() -> None:
     assert words_in("func Größe(items []T, n2 int) { return 3e5 }") == {
         "func", "Größe", "items", "T", "n2", "int", "return",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "parameters"),
+    [
+        (
+            "func (s *Server) Handle(w http.ResponseWriter, r *http.Request) error {",
+            "Handle",
+            ("w http.ResponseWriter", "r *http.Request"),
+        ),
+        ("func Map[T, U any](xs []T, f func(T) U) []U {", "Map", ("xs []T", "f func(T) U")),
+        (
+            "pub fn get<T>(&self, or: Option<Vec<(u8, u8)>>) {",
+            "get",
+            ("or: Option<Vec<(u8, u8)>>",),
+        ),
+        (
+            "<T> Map<String, T> by(List<T> all, Function<T, String> f) {",
+            "by",
+            ("List<T> all", "Function<T, String> f"),
+        ),
+        ("// f(old, list)\nint f(int a /* (one, */, char *b)", "f", ("int a", "char *b")),
+        ("def each(a, sep: ',', *rest, &block)", "each", ("a", "sep:", "*rest", "&block")),
+        ("function on({x, y}, done = (e) => e) {", "on", ("{x, y}", "done = (e)  e")),
+        ("int main(void) {", "main", ()),
+        ("f()", "f", ()),
+        ("SELECT 1", "f", None),
+        ("f(a, b", "f", None),
+        ("(a)", "", None),
+    ],
+)
+def test_what_stands_between_the_brackets_is_a_functions_parameters(
+    source: str, name: str, parameters: tuple[str, ...] | None
+) -> None:
+    assert parameter_texts(source, name) == parameters
+
+
+@pytest.mark.parametrize("piece", ["/*", '"\\', "f ", "f<", "'", "#\n", "f[", "((", "f   \t"])
+def test_hostile_code_is_searched_quickly(piece: str) -> None:
+    source = (piece * 40_000)[:40_000]
+
+    started = time.perf_counter()
+    parameter_texts(source, "f")
+
+    assert time.perf_counter() - started < 2
