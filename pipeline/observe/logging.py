@@ -9,6 +9,8 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, TextIO
 
 import structlog
@@ -40,7 +42,7 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> No
     console = settings.format == "console" or (settings.format == "auto" and stream.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
-        leave_out_unknown,
+        add_event,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -81,27 +83,50 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> No
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-@contextmanager
-def about_event(
-    headers: Iterable[tuple[str, bytes]], *, trace_id: str | None = None
-) -> Iterator[None]:
-    """Let everything that is logged inside carry the event's trace id, and its id once it is known.
+@dataclass(slots=True)
+class EventContext:
+    """The event that is being worked on, for the lines that are logged about it.
 
     Args:
         headers: Of its record, for the publisher's `traceparent`.
         trace_id: Of the trace that it has here, where it is traced.
+        event_id: Once it is known.
     """
-    trace = trace_id or _publishers_trace(headers)
-    tokens = structlog.contextvars.bind_contextvars(event_id=None, trace_id=trace)
+
+    headers: Iterable[tuple[str, bytes]]
+    trace_id: str | None = None
+    event_id: str | None = None
+
+
+_EVENT: ContextVar[EventContext | None] = ContextVar("event", default=None)
+
+
+@contextmanager
+def about_event(context: EventContext) -> Iterator[None]:
+    """Let everything that is logged inside carry the event's ids; that costs when it is logged."""
+    token = _EVENT.set(context)
     try:
         yield
     finally:
-        structlog.contextvars.reset_contextvars(**tokens)
+        _EVENT.reset(token)
 
 
 def identify_event(event_id: str) -> None:
     """Let what is logged from here on, about the event at hand, carry its id."""
-    structlog.contextvars.bind_contextvars(event_id=event_id)
+    context = _EVENT.get()
+    if context is not None:
+        context.event_id = event_id
+
+
+def add_event(_: object, __: str, event: Event) -> Event:
+    """Add the ids of the event at hand, as far as they are known."""
+    context = _EVENT.get()
+    if context is not None:
+        trace_id = context.trace_id or _publishers_trace(context.headers)
+        for name, value in (("event_id", context.event_id), ("trace_id", trace_id)):
+            if value is not None:
+                event.setdefault(name, value)
+    return event
 
 
 def _publishers_trace(headers: Iterable[tuple[str, bytes]]) -> str | None:
@@ -109,14 +134,6 @@ def _publishers_trace(headers: Iterable[tuple[str, bytes]]) -> str | None:
         if name == "traceparent" and (trace := _TRACE_ID.fullmatch(value)):
             return trace[1].decode()
     return None
-
-
-def leave_out_unknown(_: object, __: str, event: Event) -> Event:
-    """Names of an event that it does not have, or not yet, are left out."""
-    for name in ("event_id", "trace_id"):
-        if event.get(name, _HIDDEN) is None:
-            del event[name]
-    return event
 
 
 def hide_secrets(_: object, __: str, event: Event) -> Event:

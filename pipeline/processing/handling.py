@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import structlog
 
-from pipeline.observe.logging import about_event
+from pipeline.observe.logging import EventContext, about_event
 from pipeline.processing.tracing import NoTracer, Tracer
 from pipeline.stream.records import Handler, Outcome, Received
 
@@ -37,7 +37,7 @@ class Handling:
             offset=received.offset,
             headers=received.headers,
         ) as trace:
-            with about_event(received.headers, trace_id=trace.trace_id):
+            with about_event(EventContext(received.headers, trace.trace_id)):
                 started = time.monotonic()
                 outcome = await self._handler(received)
                 # Asked of the plain logger first, which answers in no time.

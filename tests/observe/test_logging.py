@@ -8,7 +8,7 @@ import structlog
 from pydantic import BaseModel, ValidationError
 
 from pipeline.errors import PipelineError
-from pipeline.observe.logging import about_event, configure_logging, identify_event
+from pipeline.observe.logging import EventContext, about_event, configure_logging, identify_event
 from pipeline.settings import LogSettings
 
 PAYLOAD = "my card 4111 was charged twice"
@@ -130,14 +130,14 @@ def test_lines_about_an_event_carry_its_id_and_trace(
     log = structlog.get_logger("pipeline.test")
     trace_id = "0af7651916cd43dd8448eb211c80319c"
     headers = (("traceparent", f"00-{trace_id}-b7ad6b7169203331-01".encode()),)
-    with about_event(headers):
+    with about_event(EventContext(headers)):
         log.debug("unread")
         identify_event("T-1")
         log.debug("handled")
-    with about_event([("traceparent", b"not one")]):
+    with about_event(EventContext([("traceparent", b"not one")])):
         identify_event("T-2")
         log.debug("handled")
-    with about_event(headers, trace_id="of the trace that begins here"):
+    with about_event(EventContext(headers, "of the trace that begins here")):
         log.debug("traced")
     log.debug("idle")
     unread, first, second, traced, last = lines()
