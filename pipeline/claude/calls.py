@@ -1,6 +1,7 @@
 """One call: wait for one's turn, send, judge what comes back, and try again while that helps."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,6 +30,8 @@ from pipeline.claude.warmup import Warmup
 from pipeline.errors import AnswerError, CutOff, Malformed, Refused, Rejected
 from pipeline.events import Tier, Usage
 from pipeline.questions import Question
+
+log = logging.getLogger(__name__)
 
 NOTHING = Cost(0.0, 0.0)
 _ERRORS: dict[str, type[AnswerError]] = {
@@ -122,6 +125,7 @@ class Caller:
             if flight is not None and not flight.is_wanted:
                 raise asyncio.CancelledError("nobody waits for this answer any more")
             again = True
+            log.debug("%s: asked again: %s", order.question.stage, _why(ended))
             # Blocks and 429s are waited out in the queue, where they hold up everyone alike.
             if isinstance(ended, Retry) and ended.kind != "rate_limited":
                 failed += 1
@@ -222,6 +226,10 @@ class Caller:
         usd = self._prices.cost(order.lane.model, tokens)
         self._spending.add(order.question.stage, usd)
         self._observer.maybe_billed(order.question.stage, order.lane.model, usd=usd)
+
+
+def _why(failure: Retry | Blocked) -> str:
+    return failure.detail if isinstance(failure, Retry) else failure.because
 
 
 def _judge(

@@ -283,6 +283,8 @@ def what_it_should_say(output: Output) -> None:
     assert sorted(line["event_id"] for line in good) == sorted(GOOD)
     assert {line["trace_id"] for line in good} == {TRACE}
     assert {line["level"] for line in handled} == {"debug"}
+    repeated = {line["event_id"] for line in lines if "asked again" in line["event"]}
+    assert repeated >= {"good-2", "good-3", "good-4", "good-5"}
     assert "overloaded" in output.texts["/metrics"]
     assert "anthropic.messages.create" in output.texts["traces"]
     assert "publish" in output.texts["traces"]
