@@ -72,7 +72,7 @@ IN_FLIGHT = Metric(
 )  # fmt: skip
 LAG = Metric(
     "pipeline_lag_events", "gauge", PARTITION, "events",
-    "Events after the committed offset.",
+    "Events that are not processed: after the committed offset, less what is done above it.",
     series_limit=PARTITIONS_LIMIT,
 )  # fmt: skip
 LAG_SECONDS = Metric(
