@@ -3,18 +3,19 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from prometheus_client import Metric as PrometheusMetric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from pipeline.errors import PipelineError
-from pipeline.observe import assets
+from pipeline.observe import assets, hosts
 from pipeline.observe.health import Health, Report
 from pipeline.observe.status import STEP_SECONDS, Status
 from pipeline.settings import HttpSettings
@@ -46,7 +47,7 @@ class Views:
     status: Status
 
 
-def application(views: Views) -> web.Application:
+def application(views: Views, middlewares: Sequence[Middleware] = ()) -> web.Application:
     """The routes; nothing here changes anything, so nothing asks who is there."""
     files = assets.load()
 
@@ -73,7 +74,7 @@ def application(views: Views) -> web.Application:
     async def status(_: web.Request) -> web.Response:
         return _json(orjson.dumps(views.status.view()))
 
-    app = web.Application()
+    app = web.Application(middlewares=middlewares)
     app.router.add_get("/", dashboard)
     app.router.add_get("/page/{name}", part)
     app.router.add_get("/metrics", metrics)
@@ -101,7 +102,10 @@ async def serve(
     Raises:
         PipelineError: The address cannot be had.
     """
-    runner = web.AppRunner(application(views), access_log=None, shutdown_timeout=1.0)
+    checks: list[Middleware] = []
+    if socket is None and hosts.is_loopback(settings.host):
+        checks.append(hosts.refuse_others(frozenset(name.lower() for name in settings.names)))
+    runner = web.AppRunner(application(views, checks), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
         await _listen(runner, settings, socket)

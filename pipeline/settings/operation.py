@@ -12,6 +12,11 @@ class HttpSettings(Section):
 
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535, description="0: a free one")
+    names: list[str] = Field(
+        default_factory=list,
+        description="host names that requests may use, beside addresses and localhost, while the "
+        "port is open to this machine alone: those of a proxy",
+    )
     recent_records: int = Field(
         20,
         ge=0,

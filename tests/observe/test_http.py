@@ -125,6 +125,43 @@ def test_the_page_needs_no_network_and_never_parses_data_as_markup(path: Path) -
         assert dangerous not in page
 
 
+@pytest.mark.parametrize(
+    ("header", "is_answered"),
+    [
+        ("127.0.0.1:8080", True),
+        ("[::1]:8080", True),
+        ("[::1]", True),
+        ("localhost", True),
+        ("LOCALHOST:1", True),
+        ("10.1.2.3", True),
+        ("dash.example:8080", True),
+        ("evil.example", False),
+        ("127.0.0.1.evil.example:8080", False),
+        ("localhost.evil.example", False),
+    ],
+)
+async def test_another_site_that_points_its_name_here_is_told_nothing(
+    views: Views, header: str, is_answered: bool
+) -> None:
+    settings = HttpSettings(port=0, names=["Dash.example"])
+    async with (
+        serve(settings, views) as address,
+        aiohttp.ClientSession(address) as session,
+        session.get("/api/status", headers={"Host": header}) as answer,
+    ):
+        assert answer.status == (200 if is_answered else 421)
+
+
+async def test_open_to_others_it_answers_to_any_name(views: Views) -> None:
+    async with serve(HttpSettings(host="0.0.0.0", port=0), views) as address:
+        port = address.rsplit(":", 1)[1]
+        async with (
+            aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
+            session.get("/healthz", headers={"Host": "pipeline.example"}) as answer,
+        ):
+            assert answer.status == 200
+
+
 async def test_a_taken_port_is_said_in_one_sentence(views: Views) -> None:
     async with serve(ANY_PORT, views) as address:
         taken = HttpSettings(port=int(address.rsplit(":", 1)[1]))
