@@ -33,6 +33,10 @@ faults-short: $(READY)  ## the same for a minute
 fuzz: $(READY)  ## what strangers send, to the raw models and the file checks, for ten minutes
 	@$(BIN)/python -m tests.fuzz
 
+screenshot: $(READY)  ## docs/dashboard.png: the page over a pipeline that works, for some minutes
+	@tests/browser/install
+	@$(BIN)/python -m tests.browser.screenshot
+
 format: $(READY)  ## let the tools fix what they can
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .

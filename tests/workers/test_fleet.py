@@ -118,3 +118,12 @@ async def test_two_workers_are_seen_through_one_port_and_drained_by_one_signal(
             child.send(signal.SIGTERM)
         async with asyncio.timeout(30):
             assert await child.wait() == 0, child.output()
+
+
+def test_the_last_records_are_the_newest_of_all_workers() -> None:
+    records = {
+        worker: [{"at": f"2026-11-22T10:00:0{second}Z", "event_id": f"T-{second}"} for second in at]
+        for worker, at in (("0", (7, 3)), ("1", (5, 4)))
+    }
+    reports = Reports(states={worker: {"recent": found} for worker, found in records.items()})
+    assert [record["event_id"] for record in reports.newest_first(3)] == ["T-7", "T-5", "T-4"]

@@ -83,7 +83,7 @@ class Chart {
         y: { range: (_, __, most) => [0, Math.max(least, (most ?? 0) * 1.12)] },
       },
       axes: [
-        { ...axis, space: 64, gap: 5, size: 25, incrs: [15, 30, 60, 120, 300, 600],
+        { ...axis, space: 64, gap: 5, size: 25, incrs: [60, 120, 300, 600],
           values: (_, ticks) => ticks.map((tick) => clock.format(new Date(tick * 1000))) },
         { ...axis, size: 54, gap: 6, space: 34,
           values: (_, ticks) => ticks.map((tick) => asTick(tick)) },
