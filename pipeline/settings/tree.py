@@ -103,7 +103,8 @@ def load_settings() -> Settings:
         raise WrongUse(f"The settings are wrong: {error}, which must be JSON there.") from error
     except ValidationError as error:
         faults = "; ".join(
-            f"{'.'.join(str(step) for step in fault['loc']) or 'settings'}: {fault['msg']}"
+            f"{'.'.join(str(step) for step in fault['loc']) or 'settings'}: "
+            f"{fault['msg'].removeprefix('Value error, ')}"
             for fault in error.errors(include_input=False, include_url=False)
         )
         raise WrongUse(f"The settings are wrong: {faults}.") from error

