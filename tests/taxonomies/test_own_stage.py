@@ -158,9 +158,10 @@ async def test_it_is_enriched_escalated_and_dead_lettered_like_any_other(
 
 
 async def test_sonnet_answers_what_was_escalated(
-    example: Settings, monkeypatch: pytest.MonkeyPatch
+    example: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     lines = (EXAMPLE / "events.jsonl").read_bytes().splitlines()
+    example.claude.budget_path = tmp_path / "spend.sqlite3"
     (escalated,) = await outcomes(example, "refunds", lines[-1:], monkeypatch)
     async with SimulatedApi() as api:
         monkeypatch.setenv("ANTHROPIC_BASE_URL", api.base_url)

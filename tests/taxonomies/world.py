@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import chdir
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import orjson
 import pytest
@@ -43,7 +44,19 @@ async def outcomes(
     events: Iterable[object],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Sequence[Outcome]:
-    """What becomes of events in the first tier, in their order."""
+    """What becomes of events in the first tier, in their order; nothing is spent for the next."""
+    with TemporaryDirectory() as folder:
+        settings = settings.model_copy(deep=True)
+        settings.claude.budget_path = Path(folder) / "spend.sqlite3"
+        return await _outcomes(settings, stage, events, monkeypatch)
+
+
+async def _outcomes(
+    settings: Settings,
+    stage: str,
+    events: Iterable[object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Sequence[Outcome]:
     async with SimulatedApi() as api:
         monkeypatch.setenv("ANTHROPIC_BASE_URL", api.base_url)
         monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
