@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 TOOLS := .tools/.ready
 
-.PHONY: demo test drills check faults faults-short fuzz format schemas lock clean
+.PHONY: demo test drills check faults faults-short fuzz screenshot format schemas lock clean
 
 demo: $(READY)  ## tickets, invoices and images through the whole pipeline, on this machine alone
 	@$(BIN)/pipeline demo
