@@ -72,7 +72,8 @@ def test_a_verdict_becomes_the_enriched_record_once(run: Run, cases: str, tmp_pa
     assert (record["decided_by"], record["confidence"]) == ("human", None)
     assert record["result"] == RESULT
     assert json.loads(labels.read_text())["gold"] == RESULT
-    assert place not in run("review", "list", "--open").out
+    left = json.loads(run("review", "list", "--open", "--json").out)["lines"]
+    assert {line["event_id"] for line in left} == {"T-1", "T-2"}
 
     mended = run(
         "review", "resolve", place, "--accept", "haiku", "--again", "--set", "priority=low"

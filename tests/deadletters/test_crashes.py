@@ -83,7 +83,7 @@ async def test_a_replay_that_is_killed_again_and_again_doubles_and_loses_nothing
 ) -> None:
     before = 0
     for _ in range(2):
-        process = await world.replay(rate=80)
+        process = await world.replay(rate=20)
         await world.some_are_back(before)
         process.send_signal(signal.SIGKILL)
         await process.communicate()
@@ -97,9 +97,9 @@ async def test_a_replay_that_is_killed_again_and_again_doubles_and_loses_nothing
 
 
 async def test_of_two_replays_at_once_one_is_told_and_none_doubles(world: World) -> None:
-    early = await world.replay(rate=60)
+    early = await world.replay(rate=10)
     await world.some_are_back(0)
-    late = await world.replay(rate=300)
+    late = await world.replay(rate=10_000)
     (_, told), (out, err) = await asyncio.gather(early.communicate(), late.communicate())
     assert late.returncode == 0, err
     assert early.returncode == 1

@@ -18,6 +18,7 @@ RESULT: dict[str, Any] = {
     "summary": "A customer was charged twice.",
     "queue": "billing",
     "runner_up": None,
+    "fields": {},
 }
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pipeline.desk.marks import Marks
 from pipeline.desk.moments import Span
 from pipeline.errors import WrongUse
+from pipeline.evaluate.labels import Columns, read_labelled
 from pipeline.events import Doubt
 from pipeline.printable import printable, readable
 from pipeline.review.case import Selection, Unreadable, case_of
@@ -139,6 +140,14 @@ def test_a_label_is_the_event_as_it_was_published_and_what_is_true_about_it(
     [written] = (tmp_path / "labels.jsonl").read_text().splitlines()
     assert json.loads(written) == {"id": "T-1", "body": "Charged twice", "gold": RESULT}
     TICKETS.parse(written.encode(), key=None, headers={})
+
+
+def test_evaluate_reads_what_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    LabelledFile(path).put(line(1))
+    [event] = read_labelled(path, TICKETS, Columns()).events
+    assert (event.id, event.truth["intent"]) == ("T-1", "billing")
+    assert json.loads(event.value) == {"id": "T-1", "body": "Charged twice"}
 
 
 def test_a_second_verdict_about_an_event_takes_the_place_of_the_first(tmp_path: Path) -> None:
