@@ -112,7 +112,7 @@ class Backfill:
     async def _see_to(self, shelf: Shelf, pending: Sequence[Job], *, claims: bool) -> None:
         """One shelf: its batches are handed in, and published, in the order of its events."""
         queue: asyncio.Queue[asyncio.Task[Job] | None] = asyncio.Queue()
-        publisher = Publisher(self.tools.journal, self.tools.asking, self.tools.now)
+        publisher = Publisher(self.tools)
 
         async def publish_in_order() -> None:
             while (task := await queue.get()) is not None:

@@ -1,16 +1,16 @@
 """Publishes what came of a batch: outcomes, and how far they are, in one transaction each time."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from datetime import datetime
 
-from pipeline.backfill.asking import Asking, Results, Settled
+from pipeline.backfill.asking import Results, Settled
 from pipeline.backfill.job import Job, Tally
-from pipeline.backfill.journal import Journal
 from pipeline.backfill.shelves import Shelf
+from pipeline.backfill.tools import Tools
+from pipeline.errors import PipelineError
 from pipeline.stream.brokers import Unpublishable
-from pipeline.stream.records import Received
+from pipeline.stream.records import End, Received
 
 MAX_EVENTS = 500
 """In one transaction."""
@@ -18,25 +18,29 @@ MAX_BYTES = 8 << 20
 """Of the events in one transaction; a larger one goes alone."""
 
 
+class TooManyDeadLetters(PipelineError):
+    """More end as dead letters than the events alone can be at fault for."""
+
+
 class Publisher:
     """Publishes batches, the events of each in their order.
 
     Args:
-        journal: Commits.
-        asking: Makes outcomes.
-        now: The time, aware.
+        tools: What it needs.
     """
 
-    def __init__(self, journal: Journal, asking: Asking, now: Callable[[], datetime]) -> None:
-        self._journal = journal
-        self._asking = asking
-        self._now = now
+    def __init__(self, tools: Tools) -> None:
+        self._journal = tools.journal
+        self._asking = tools.asking
+        self._now = tools.now
+        self._dead_letters = tools.dead_letters
 
     async def publish(self, shelf: Shelf, job: Job, results: Results) -> AsyncGenerator[Job, None]:
         """Publish what is left of a batch; yields it after every transaction.
 
         Raises:
             TakenOver: Another backfill of the stage has begun.
+            TooManyDeadLetters: Something else than the events seems to be wrong.
             BrokerError: What was committed last is not known; to be attempted anew.
         """
         async with aclosing(_portions(shelf, job)) as portions:
@@ -48,6 +52,7 @@ class Publisher:
                     ]
                 settled = [task.result() for task in tasks]
                 job = await self._commit(job, portion[-1].offset + 1, settled)
+                self._watch_dead_letters(settled)
                 yield job
         job = job.published(self._now())
         await self._journal.save(job)
@@ -66,6 +71,16 @@ class Publisher:
                     await self._journal.reopen()
             else:
                 return next_
+
+    def _watch_dead_letters(self, settled: Sequence[Settled]) -> None:
+        ratio = self._dead_letters
+        for each in settled:
+            ratio.add(is_dead=each.outcome.end is End.DEAD_LETTER)
+        if ratio.exceeded:
+            raise TooManyDeadLetters(
+                f"{ratio.dead} of the last {ratio.window} events became dead letters: look at "
+                "them (`pipeline dead-letters list`), mend the cause, then start this again."
+            )
 
     def _without(self, settled: Sequence[Settled], error: Unpublishable) -> list[Settled]:
         """The same, with dead letters for what the brokers will not take.

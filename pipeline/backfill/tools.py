@@ -12,6 +12,7 @@ from pipeline.backfill.progress import Watcher
 from pipeline.claude.batches import Batch, BatchRequest
 from pipeline.errors import PipelineError
 from pipeline.settings import BackfillSettings
+from pipeline.stream.deadletters import DeadLetterRatio
 
 
 class Stopped(PipelineError):
@@ -84,6 +85,7 @@ class Tools:
         now: The time, aware.
         clock: Seconds that do not go back.
         new_nonce: Makes a short word of hexadecimal digits that never comes twice.
+        dead_letters: Ends it when too much ends as a dead letter.
         watcher: Told of what happens.
         stop: Heeded between steps.
     """
@@ -96,5 +98,6 @@ class Tools:
     now: Callable[[], datetime]
     clock: Callable[[], float]
     new_nonce: Callable[[], str]
+    dead_letters: DeadLetterRatio
     watcher: Watcher
     stop: Stop

@@ -27,6 +27,7 @@ from pipeline.stages.registry import build_stages
 from pipeline.stream.brokers import Aborted, Broken, Session, TopicPartition, Unavailable
 from pipeline.stream.connection import admin_client
 from pipeline.stream.connection_errors import ConnectionFailed, RequestFailed
+from pipeline.stream.deadletters import DeadLetterRatio
 from pipeline.stream.kafka.brokers import KafkaBrokers
 from pipeline.stream.kafka.ranges import KafkaRanges
 from pipeline.stream.lag import LagReader
@@ -214,6 +215,9 @@ class _Attempt:
             now=now,
             clock=asyncio.get_running_loop().time,
             new_nonce=lambda: secrets.token_hex(6),
+            dead_letters=DeadLetterRatio(
+                settings.stream.dead_letter_window, settings.stream.dead_letter_ratio
+            ),
             watcher=self.watcher,
             stop=Stop(self.stop),
         )

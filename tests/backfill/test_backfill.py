@@ -10,6 +10,7 @@ import pytest
 from pipeline.backfill.file import FileShelf, digest_of
 from pipeline.backfill.job import Job, State
 from pipeline.backfill.journal import Journal, TakenOver
+from pipeline.backfill.publishing import TooManyDeadLetters
 from pipeline.backfill.shelves import Shelf
 from pipeline.backfill.submission import BatchGone
 from pipeline.backfill.tools import Stopped
@@ -87,7 +88,9 @@ def test_a_hand_in_that_never_arrived_is_made_once_the_list_has_settled() -> Non
 def test_a_stranger_s_batch_of_the_same_size_is_not_taken_for_ours() -> None:
     async def scenario() -> None:
         made = world(FINE[:3], partitions=1)
+        made.api.takes = 10  # it has ended before ours
         made.api.make([{"custom_id": f"stranger-{n}", "params": STRANGE} for n in range(3)])
+        made.api.takes = 60
         made.api.lose_replies = 1
         await made.process()
         assert made.ends().total() == 3
@@ -220,6 +223,19 @@ def test_a_batch_that_is_gone_ends_it_unless_the_normal_lane_is_asked_for() -> N
         report = await made.process(normal_lane=True)
         assert report.returned == report.published == 3
         assert made.ends().total() == 3
+
+    run_in_virtual_time(scenario())
+
+
+def test_too_many_dead_letters_end_it_until_somebody_has_looked() -> None:
+    async def scenario() -> None:
+        made = world([("k", "bad")] * 12, partitions=1)
+        with pytest.raises(TooManyDeadLetters, match="dead-letters list"):
+            await made.process(window=8)
+        assert made.ends().total() == 6  # more than half of the window
+        report = await made.process(window=200)
+        assert report.dead_letters == 12
+        made.check()
 
     run_in_virtual_time(scenario())
 

@@ -77,7 +77,7 @@ def test_a_crash_before_any_step_is_made_up_for(steps: int) -> None:
     run_in_virtual_time(scenario())
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, STEPS), max_size=8))
 def test_any_number_of_crashes_is_made_up_for(crashes: list[int]) -> None:
     async def scenario() -> None:

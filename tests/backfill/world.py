@@ -22,6 +22,7 @@ from pipeline.escalation.policy import Policy
 from pipeline.processing.observer import NoObserver
 from pipeline.settings import BackfillSettings, Settings, TopicSettings
 from pipeline.stream.brokers import Session, TopicPartition
+from pipeline.stream.deadletters import DeadLetterRatio
 from pipeline.stream.memory.ranges import MemoryRanges
 from pipeline.stream.topics import TopicNames
 from pipeline.testing import Fault, Link, MemoryBroker, MemoryBrokers
@@ -135,6 +136,7 @@ class World:
         source: str = RAW,
         claims: bool = True,
         normal_lane: bool = False,
+        window: int = 200,
     ) -> Report:
         """One start of the program, to its end.
 
@@ -199,6 +201,7 @@ class World:
                 clock=asyncio.get_running_loop().time,
                 new_nonce=lambda: f"{next(self.nonces):012x}",
                 watcher=NoWatcher(),
+                dead_letters=DeadLetterRatio(window, 0.5),
                 stop=Stop(stop or asyncio.Event()),
             )
             work = Backfill(STAGE, source, tools, normal_lane)
