@@ -22,7 +22,7 @@ const clock = new Intl.DateTimeFormat("en", {
 });
 
 /** Seconds shown: ten minutes, or fewer of a process that is younger. */
-const span = (first, last) => Math.min(MINUTES * 60, Math.max(120, last - first));
+const span = (first, last) => Math.min(MINUTES * 60, Math.max(60, last - first));
 
 class Chart {
   constructor(spec) {
