@@ -286,7 +286,7 @@ def _first(inquiry: Inquiry[Any]) -> tuple[Question[Any], ...]:
 def _remarks(settings: Settings, stage: str, labelled: LabelledFile, run: _Run) -> Iterator[str]:
     if not run.cases:
         yield "No event could be measured."
-    own: StageSettings = dict(settings.stages).get(stage, StageSettings())
+    own: StageSettings = settings.stages.by_name().get(stage, StageSettings())
     known = [name for each in own.deciding_labels() for name in (each.name, each.queue) if name]
     field = labelled.scoring.label
     if not known or field is None:
@@ -304,7 +304,7 @@ def _remarks(settings: Settings, stage: str, labelled: LabelledFile, run: _Run) 
 
 def _manners(settings: Settings, wanted: Wanted) -> dict[Tier, Manner]:
     claude, models = settings.claude, settings.models
-    own: StageSettings = dict(settings.stages).get(wanted.stage, StageSettings())
+    own: StageSettings = settings.stages.by_name().get(wanted.stage, StageSettings())
     return {
         Tier.HAIKU: Manner(wanted.place, models.haiku, claude.haiku_effort, own.events_per_request),
         # What Haiku left open is asked of Sonnet by itself.

@@ -59,7 +59,7 @@ def fingerprint(
         questions: What the stage asks first about each event.
         truth: Which fields are compared, and which of them is the label.
     """
-    own: StageSettings = dict(settings.stages).get(stage, StageSettings())
+    own: StageSettings = settings.stages.by_name().get(stage, StageSettings())
     prompts = {
         digest_of([question.instructions, dict(question.answer_schema)]) for question in questions
     }

@@ -1,22 +1,43 @@
 """`pipeline evaluate`, from a labelled file to a report, through the simulated API."""
 
+import asyncio
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipeline.local.api import SimulatedApiProcess
 from tests.cli.conftest import Run
 
 ROOT = Path(__file__).parents[2]
-CLINC = ROOT.parent / "shared" / "data" / "tickets" / "clinc.jsonl"
+DATA = ROOT.parent / "shared" / "data"
+SAMPLES = ROOT / "samples" / "labels"
 QUEUES = {
     "banking": "Bank accounts: balance, transfers, bills, interest, PIN, routing numbers, fraud.",
     "credit_cards": "Credit cards: applications, limits, APR, declined or lost cards, rewards.",
     "travel": "Trips: flights, hotels, car rental, luggage, visas, vaccines, exchange rates.",
     "work": "Employment: pay, taxes and W-2, insurance, time off, holidays, retirement.",
 }
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[str]:
+    """A simulated API for the tests that need one but do not start it."""
+    process = SimulatedApiProcess()
+    asyncio.run(process.__aenter__())
+    yield process.base_url
+    asyncio.run(process.__aexit__(None, None, None))
+
+
+@pytest.fixture
+def asked(api: str, somewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody to ask."""
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", api)
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
+    monkeypatch.setenv("PIPELINE_CLAUDE__CALL_TIMEOUT", "600")
 
 
 @pytest.fixture(autouse=True)
@@ -55,10 +76,11 @@ def check_whole(document: dict[str, Any]) -> None:
         assert sum(each["items"] for each in bins) <= items
 
 
+@pytest.mark.usefixtures("asked")
 def test_own_samples_are_measured_and_a_second_run_asks_nothing(run: Run, somewhere: Path) -> None:
-    labels = str(ROOT / "samples" / "labels" / "requests.jsonl")
+    labels = str(SAMPLES / "requests.jsonl")
     first = run(
-        "evaluate", "requests", labels, "--simulated", "--json",
+        "evaluate", "requests", labels, "--json",
         "--compare", "events_per_request=4",
     )  # fmt: skip
     assert first.code == 0, first.err
@@ -68,7 +90,7 @@ def test_own_samples_are_measured_and_a_second_run_asks_nothing(run: Run, somewh
     assert len([row for row in document["ways"] if row.get("settings")]) == 3
     assert json.loads((somewhere / "evaluation-requests.json").read_text()) == document
 
-    again = run("evaluate", "requests", labels, "--simulated", "--recorded", "--json",
+    again = run("evaluate", "requests", labels, "--recorded", "--json",
                 "--baseline", "evaluation-requests.json", "--output", "again/second")  # fmt: skip
     assert again.code == 0, again.err
     repeated = documents_of(again.out)
@@ -82,7 +104,7 @@ def test_own_samples_are_measured_and_a_second_run_asks_nothing(run: Run, somewh
 
 
 def test_a_gate_that_is_missed_ends_with_1_and_says_why(run: Run) -> None:
-    labels = str(ROOT / "samples" / "labels" / "requests.jsonl")
+    labels = str(SAMPLES / "requests.jsonl")
     missed = run("evaluate", "requests", labels, "--simulated", "--fail-under", "1")
     assert missed.code == 1
     assert "at least 100.0% were asked for" in missed.err
@@ -91,12 +113,13 @@ def test_a_gate_that_is_missed_ends_with_1_and_says_why(run: Run) -> None:
 
 
 def test_without_anybody_to_ask_it_says_what_to_do(run: Run) -> None:
-    ended = run("evaluate", "requests", str(ROOT / "samples" / "labels" / "requests.jsonl"))
+    ended = run("evaluate", "requests", str(SAMPLES / "requests.jsonl"))
     assert ended.code == 2
     assert "--simulated" in ended.err
 
 
-@pytest.mark.skipif(not CLINC.is_file(), reason="the shared data folder is absent")
+@pytest.mark.usefixtures("asked")
+@pytest.mark.skipif(not DATA.is_dir(), reason="the shared data folder is absent")
 def test_four_queues_of_public_utterances(run: Run, somewhere: Path) -> None:
     toml = "".join(
         f'[[stages.tickets.intents]]\nname = "{name}"\ndescription = "{what}"\n'
@@ -104,8 +127,8 @@ def test_four_queues_of_public_utterances(run: Run, somewhere: Path) -> None:
     )
     (somewhere / "pipeline.toml").write_text(toml)
     ended = run(
-        "evaluate", "tickets", str(CLINC), "--label", "queue", "--text", "text", "--simulated",
-        "--json", "--compare", "events_per_request=8",
+        "evaluate", "tickets", str(DATA / "tickets" / "clinc.jsonl"), "--label", "queue", "--json",
+        "--text", "text", "--compare", "events_per_request=8",
     )  # fmt: skip
     assert ended.code == 0, ended.err
     document = documents_of(ended.out)
@@ -122,3 +145,43 @@ def test_four_queues_of_public_utterances(run: Run, somewhere: Path) -> None:
     assert share_outside > 1.5 * share_inside
     assert document["proposal"]["chosen"] is None
     assert document["proposal"]["items_needed"] > 210
+
+
+FIELDS_OF = {
+    "receipts": {"vendor": 50, "issue_date": 50, "gross": 50},
+    "einvoices": {"invoice_number": 20, "issue_date": 20, "vendor": 20, "net": 20, "gross": 20},
+}
+
+
+@pytest.mark.usefixtures("asked")
+@pytest.mark.skipif(not DATA.is_dir(), reason="the shared data folder is absent")
+@pytest.mark.parametrize("name", sorted(FIELDS_OF))
+def test_public_invoices_are_measured_by_field(run: Run, name: str) -> None:
+    ended = run("evaluate", "invoices", str(DATA / "invoices" / f"{name}.jsonl"), "--json")
+    assert ended.code == 0, ended.err
+    document = documents_of(ended.out)
+    check_whole(document)
+    rows = {row["field"]: row for row in document["fields"]}
+    assert {field: rows[field]["items"] for field in FIELDS_OF[name]} == FIELDS_OF[name]
+    for row in rows.values():
+        assert row["cascade"] <= row["decided"] <= row["items"]
+        # Comparing means something: neither nothing nor everything is the same.
+    assert any(row["haiku"] > 0.7 * row["items"] for row in rows.values())
+    assert any(row["haiku"] < row["items"] for row in rows.values())
+
+
+@pytest.mark.usefixtures("asked")
+def test_own_invoices_are_measured_by_field(run: Run) -> None:
+    ended = run("evaluate", "invoices", str(SAMPLES / "invoices.jsonl"), "--json",
+                "--field", "gross", "--field", "invoice_number=number")  # fmt: skip
+    assert ended.code == 0, ended.err
+    document = documents_of(ended.out)
+    check_whole(document)
+    assert [row["field"] for row in document["fields"]] == ["gross", "invoice_number"]
+    assert document["compared"]["deciding"] == ["gross", "invoice_number"]
+
+
+def test_prose_cannot_be_measured_and_is_said_so(run: Run) -> None:
+    ended = run("evaluate", "documents", str(SAMPLES / "documents.jsonl"), "--simulated")
+    assert ended.code == 2
+    assert "nothing to compare" in ended.err
