@@ -23,9 +23,12 @@ from pipeline.stages.extracting import Extracted, Extraction
 from pipeline.stages.files import FileEvent, Files
 from pipeline.stages.injection import injection_signals
 from pipeline.stages.json_stage import JsonStage
+from pipeline.stages.legibility import damage_signals
+from pipeline.stages.likeness import Likeness
 from pipeline.stages.prompt import Section, build_instructions
 from pipeline.stages.rewording import backwards, reworded
 from pipeline.stages.schema import answer_schema
+from pipeline.stages.scope import Scope
 from pipeline.stages.stage import Answer, RawEvent, Stage
 from pipeline.stages.taxonomy import label_lines, label_type
 from pipeline.stages.text import is_blank, stated, visible
@@ -45,10 +48,12 @@ __all__ = [
     "JsonStage",
     "Label",
     "Labels",
+    "Likeness",
     "Matter",
     "Pdf",
     "Question",
     "RawEvent",
+    "Scope",
     "Section",
     "Signal",
     "Stage",
@@ -60,6 +65,7 @@ __all__ = [
     "backwards",
     "blank_signals",
     "build_instructions",
+    "damage_signals",
     "injection_signals",
     "is_blank",
     "label_lines",
