@@ -189,6 +189,7 @@ VARIABLES: Mapping[str, str] = {
     "ANTHROPIC_API_KEY": "key-of-a-backfill",
     "PIPELINE_BACKFILL__POLL_INTERVAL": "1",
     "PIPELINE_BACKFILL__SETTLE": "6",
+    "PIPELINE_STAGES__TICKETS__AUDIT_SHARE": "0",
     "PIPELINE_CLAUDE__BACKOFF_MAX": "2",
     "PIPELINE_LOG__FORMAT": "json",
 }

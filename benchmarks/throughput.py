@@ -205,6 +205,7 @@ async def pipeline(
                 **stream.environment,
                 "PYTHONPATH": str(_ROOT),
                 "PIPELINE_HTTP__PORT": "0",
+                "PIPELINE_STAGES__TICKETS__AUDIT_SHARE": "0",
                 "PIPELINE_CLAUDE__CONCURRENCY": str(concurrency),
                 "PIPELINE_STREAM__MAX_IN_FLIGHT": str(2 * concurrency),
             },

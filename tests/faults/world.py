@@ -113,6 +113,8 @@ async def make_world(
             "PIPELINE_KAFKA__SESSION_TIMEOUT": str(SESSION_TIMEOUT),
             "PIPELINE_KAFKA__HEARTBEAT_INTERVAL": str(HEARTBEAT_INTERVAL),
             "PIPELINE_CLAUDE__BACKOFF_MAX": "5",
+            # What goes over Sonnet is up to the events, not to chance.
+            "PIPELINE_STAGES__TICKETS__AUDIT_SHARE": "0",
             "PIPELINE_LOG__FORMAT": "json",
             **(settings or {}),
         }
