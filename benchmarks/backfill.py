@@ -277,7 +277,9 @@ class Killing:
         self.found_again += output.count("\nFound ")
         if code != 0:
             raise RuntimeError(f"the backfill ended with {code}: {output.strip()[-2000:]}")
-        found: dict[str, Any] = orjson.loads(output.strip().splitlines()[-1])
+        # Its log goes the same way.
+        (line,) = [line for line in output.splitlines() if line.startswith('{"stage"')]
+        found: dict[str, Any] = orjson.loads(line)
         return found
 
 

@@ -1,6 +1,7 @@
 """One batch at the API: handed in once, found again, waited for, read."""
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -174,12 +175,23 @@ class Submission:
 
 async def _whole(hand_in: Coroutine[Any, Any, Job]) -> Job:
     """Do not leave a hand-in half done because something else has ended."""
-    task = asyncio.ensure_future(hand_in)
+    task = asyncio.create_task(hand_in)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait({task}, timeout=HAND_IN_GRACE)
-        task.cancel()
-        # What it raised is what everything else ends for, or comes of it.
-        await asyncio.gather(task, return_exceptions=True)
+        await _ended(task, HAND_IN_GRACE)
         raise
+
+
+async def _ended(task: asyncio.Task[Job], seconds: float) -> None:
+    """Give a task its time, whoever else wants everything to end meanwhile, then end it."""
+    now = asyncio.get_running_loop().time
+    deadline = now() + seconds
+    while not task.done():
+        if now() >= deadline:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({task}, timeout=max(1.0, deadline - now()))
+    if not task.cancelled():
+        # What it raised is what everything ends for, or comes of it.
+        task.exception()

@@ -70,6 +70,7 @@ class BatchApi:
     batches: list[MadeBatch] = field(default_factory=list)
     asked_alone: list[dict[str, Any]] = field(default_factory=list)
     lose_replies: int = 0
+    replies_after: float = 0.0
 
     def client(self, step: Step) -> "ApiClient":
         return ApiClient(self, step)
@@ -106,6 +107,7 @@ class ApiClient:
         if self._api.lose_replies > 0:
             self._api.lose_replies -= 1
             return NoReply("timed_out", "no answer", sent=True)
+        await asyncio.sleep(self._api.replies_after)
         return _ok(made.shown())
 
     async def get(self, path: str, *, seconds: float) -> HttpReply | NoReply:

@@ -114,6 +114,19 @@ def test_what_is_waited_for_goes_through_no_more_than_one_process() -> None:
     run_in_virtual_time(scenario())
 
 
+def test_nothing_is_sent_long_after_it_was_proven_that_nobody_else_does() -> None:
+    async def scenario() -> None:
+        made = world(FINE[:1], partitions=1)
+        fuse = Fuse(slow={"end": [SETTLE * 0.6] * 5})
+        await made.process(fuse)
+        made.check()
+        sent = fuse.taken.index("hand_in")
+        begins = [at for at, name in enumerate(fuse.taken[:sent]) if name == "begin"]
+        assert fuse.taken_at[sent] - fuse.taken_at[begins[-1]] <= SETTLE / 2
+
+    run_in_virtual_time(scenario())
+
+
 @pytest.mark.parametrize("frozen_at", ["begin", "end", "get", "results", "hand_in"])
 def test_a_process_that_freezes_and_thaws_adds_nothing(frozen_at: str) -> None:
     async def scenario() -> None:
@@ -250,6 +263,25 @@ def test_being_stopped_leaves_everything_for_the_next_start() -> None:
         with pytest.raises(Stopped):
             await running
         assert all(job.state is State.SUBMITTED for job in jobs_of(made).values())
+        await made.process()
+        made.check()
+
+    run_in_virtual_time(scenario())
+
+
+@pytest.mark.parametrize("after", [0.5, 3, 5, 7, 9, 11])
+def test_being_stopped_leaves_no_hand_in_in_doubt(after: float) -> None:
+    async def scenario() -> None:
+        made = world()
+        made.api.replies_after = 2
+        stop = asyncio.Event()
+        running = asyncio.ensure_future(made.process(stop=stop))
+        await asyncio.sleep(after)
+        stop.set()
+        with pytest.raises(Stopped):
+            await running
+        states = {job.state for job in jobs_of(made).values()}
+        assert State.SENDING not in states
         await made.process()
         made.check()
 

@@ -49,11 +49,14 @@ class Fuse:
     Args:
         steps: How many.
         freezes_at: The step before whose effect it stands still until `thaw`.
+        slow: Seconds that the next steps of a name take on the way to the broker.
     """
 
     steps: int | None = None
     freezes_at: str | None = None
+    slow: dict[str, list[float]] = field(default_factory=dict)
     taken: list[str] = field(default_factory=list)
+    taken_at: list[float] = field(default_factory=list)
     frozen: asyncio.Event = field(default_factory=asyncio.Event)
     link: Link | None = None
     _thawed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -62,6 +65,7 @@ class Fuse:
         if self.steps is not None and len(self.taken) >= self.steps:
             raise Crash
         self.taken.append(name)
+        self.taken_at.append(asyncio.get_running_loop().time())
         if name == self.freezes_at and not self.frozen.is_set():
             self.frozen.set()
             if self.link is not None:
@@ -82,7 +86,8 @@ class Fuse:
     def next(self, process: str, request: str) -> Fault:
         """As the faults of a link to the broker."""
         self.step(request)
-        return Fault()
+        seconds = self.slow.get(request)
+        return Fault(before=seconds.pop()) if seconds else Fault()
 
 
 def answer_to(params: dict[str, Any]) -> dict[str, Any]:
