@@ -253,6 +253,24 @@ def test_too_many_dead_letters_end_it_until_somebody_has_looked() -> None:
     run_in_virtual_time(scenario())
 
 
+def test_nothing_is_claimed_or_handed_in_while_the_budget_is_used_up() -> None:
+    async def scenario() -> None:
+        made = world()
+        clock = asyncio.get_running_loop().time
+
+        def closed() -> str | None:
+            return "The budget of the day is used up." if clock() < 100 else None
+
+        running = asyncio.ensure_future(made.process(closed_because=closed))
+        await asyncio.sleep(99)
+        assert not jobs_of(made)
+        assert not made.api.batches
+        await running
+        made.check()
+
+    run_in_virtual_time(scenario())
+
+
 def test_being_stopped_leaves_everything_for_the_next_start() -> None:
     async def scenario() -> None:
         made = world()

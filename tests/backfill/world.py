@@ -142,6 +142,7 @@ class World:
         claims: bool = True,
         normal_lane: bool = False,
         window: int = 200,
+        closed_because: Callable[[], str | None] = lambda: None,
     ) -> Report:
         """One start of the program, to its end.
 
@@ -201,7 +202,7 @@ class World:
                     observer=NoObserver(),
                 ),
                 settings=self.settings,
-                closed_because=lambda: None,
+                closed_because=closed_because,
                 now=now,
                 clock=asyncio.get_running_loop().time,
                 new_nonce=lambda: f"{next(self.nonces):012x}",
