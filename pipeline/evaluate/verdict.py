@@ -129,10 +129,14 @@ def _not_certifiable(found: Proposal) -> str:
         f"Not certifiable with this many items: {found.accepted_needed} accepted answers without "
         f"an error would do for a risk of {1 - found.target:.1%}, and no threshold had that."
     )
+    most = max(each.accepted for each in found.candidates)
+    if most == 0:
+        return f"{text} Of the events that were to certify one, none was accepted at all."
     if found.items_needed is None:
         return text + (
-            " Accepted answers were wrong too often at every threshold: more events will not help, "
-            "a lower target, a better prompt or better labels may."
+            f" Of the accepted answers, {most} at most, a larger share was wrong at every "
+            "threshold than the target allows: if that is so in truth, more events will not help, "
+            "but a lower target, a better prompt or better labels may."
         )
     return text + (
         f" If further events were like these, about {found.items_needed:,} labelled ones in all "

@@ -14,7 +14,7 @@ from pipeline.evaluate.document import document, write
 from pipeline.evaluate.evaluation import Evaluation
 from pipeline.evaluate.page import page
 from pipeline.evaluate.variants import variant
-from pipeline.evaluate.verdict import fails, settings_to_copy, warnings
+from pipeline.evaluate.verdict import fails, proposal_sentences, settings_to_copy, warnings
 from pipeline.events import Tier
 from pipeline.settings import Settings
 from tests.evaluate.evaluations import World
@@ -178,6 +178,22 @@ async def test_a_proposed_threshold_carries_what_it_depends_on(tmp_path: Path) -
     assert found.fingerprint.labels in copied
     assert document(found)["proposal"]["fingerprint"]["prompt"] == found.fingerprint.prompt
     assert copied.splitlines()[-1] in page(found)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("ticket", "labelled ones in all would be needed"),
+        ("haiku-wrong", "a larger share was wrong"),
+        ("nonsense", "none was accepted at all"),
+    ],
+)
+async def test_why_nothing_is_certified_is_said(tmp_path: Path, body: str, said: str) -> None:
+    found = await world(tmp_path, *(f"{body} {number}" for number in range(12))).evaluate()
+    assert found.measures.proposal.chosen is None
+    told = proposal_sentences(found)[-1]
+    assert "Not certifiable with this many items" in told
+    assert said in told
 
 
 async def test_labels_that_the_stage_does_not_have_are_named(tmp_path: Path) -> None:
