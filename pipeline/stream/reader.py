@@ -2,18 +2,25 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    aclosing,
+    asynccontextmanager,
+)
 from datetime import UTC, datetime
 from typing import Literal, Protocol
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaPartition
-from aiokafka.structs import ConsumerRecord
 
 from pipeline.settings import KafkaSettings
 from pipeline.stream.brokers import TopicPartition
 from pipeline.stream.connection import admin_client, consumer_client
 from pipeline.stream.connection_errors import RequestFailed
+from pipeline.stream.kafka.consumer import received
+from pipeline.stream.kafka.lenient import LenientReader
+from pipeline.stream.kafka.polls import POLL_MS, Polls
 from pipeline.stream.records import Received
 from pipeline.stream.topics import Topics
 
@@ -21,10 +28,8 @@ Start = Literal["beginning", "end"] | datetime | Mapping[TopicPartition, int]
 """Where reading begins: `end` means what comes from now on, a time the first record at or after;
 offsets name the only partitions that are read."""
 
-_POLL_MS = 500
 _IDLE_POLL_MS = 20
 """Where an idle fetch is answered at once: the client asks again without rest while it polls."""
-_MAX_RECORDS = 500
 
 
 class Reading(Protocol):
@@ -64,22 +69,25 @@ async def reading(
     partitions = await _partitions(kafka, topics)
     if isinstance(start, Mapping):
         partitions = [partition for partition in partitions if partition in start]
-    async with consumer_client(
-        kafka,
-        group_id=None,
-        enable_auto_commit=False,
-        isolation_level="read_committed",
-        auto_offset_reset="earliest",
-        fetch_max_bytes=kafka.fetch_max_bytes,
-        max_partition_fetch_bytes=kafka.partition_fetch_max_bytes,
-    ) as consumer:
+    async with AsyncExitStack() as stack:
+        consumer = await stack.enter_async_context(
+            consumer_client(
+                kafka,
+                group_id=None,
+                enable_auto_commit=False,
+                isolation_level="read_committed",
+                auto_offset_reset="earliest",
+                fetch_max_bytes=kafka.fetch_max_bytes,
+                max_partition_fetch_bytes=kafka.partition_fetch_max_bytes,
+            )
+        )
+        lenient = LenientReader(kafka)
+        stack.push_async_callback(lenient.close)
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
-        for partition, offset in (await _starts(consumer, ends, start)).items():
-            consumer.seek(partition, offset)
-        records = _all(consumer, kafka) if follow else _until(consumer, ends, kafka)
-        async with aclosing(records):
-            yield records
+        polls = Polls(consumer, lenient, await _starts(consumer, ends, start))
+        records = _all(consumer, polls, kafka) if follow else _until(consumer, polls, ends, kafka)
+        yield await stack.enter_async_context(aclosing(records))
 
 
 async def _partitions(kafka: KafkaSettings, topics: Sequence[str]) -> list[KafkaPartition]:
@@ -114,52 +122,42 @@ async def _starts(
     }
 
 
-async def _all(consumer: AIOKafkaConsumer, kafka: KafkaSettings) -> AsyncGenerator[Received, None]:
-    poll_ms = _IDLE_POLL_MS if kafka.idle_fetch_pause else _POLL_MS
+async def _all(
+    consumer: AIOKafkaConsumer, polls: Polls, kafka: KafkaSettings
+) -> AsyncGenerator[Received, None]:
+    poll_ms = _IDLE_POLL_MS if kafka.idle_fetch_pause else POLL_MS
+    partitions = list(polls.positions)
     while True:
-        fetched = await consumer.getmany(timeout_ms=poll_ms, max_records=_MAX_RECORDS)
+        fetched = await polls.poll(partitions, milliseconds=poll_ms)
+        now = datetime.now(UTC)
         for records in fetched.values():
             for record in records:
-                yield _received(record)
+                yield received(record, now)
         if not fetched and kafka.idle_fetch_pause:
-            consumer.pause(*consumer.assignment())
+            consumer.pause(*partitions)
             await asyncio.sleep(kafka.idle_fetch_pause)
-            consumer.resume(*consumer.assignment())
+            consumer.resume(*partitions)
 
 
 async def _until(
-    consumer: AIOKafkaConsumer, ends: dict[KafkaPartition, int], kafka: KafkaSettings
+    consumer: AIOKafkaConsumer, polls: Polls, ends: dict[KafkaPartition, int], kafka: KafkaSettings
 ) -> AsyncGenerator[Received, None]:
-    now = asyncio.get_running_loop().time
-    give_up = now() + kafka.request_timeout
-    positions: dict[KafkaPartition, int] = {}
-    while open_ := [tp for tp, end in ends.items() if await consumer.position(tp) < end]:
+    clock = asyncio.get_running_loop().time
+    give_up = clock() + kafka.request_timeout
+    while open_ := [tp for tp, end in ends.items() if polls.positions[tp] < end]:
         if done := [tp for tp in consumer.assignment() - consumer.paused() if tp not in open_]:
             consumer.pause(*done)
-        fetched = await consumer.getmany(*open_, timeout_ms=_POLL_MS, max_records=_MAX_RECORDS)
+        before = dict(polls.positions)
+        fetched = await polls.poll(open_)
+        now = datetime.now(UTC)
         for partition, records in fetched.items():
             for record in records:
                 if record.offset < ends[partition]:
-                    yield _received(record)
-        # What was aborted brings the position on without a record.
-        reached = {tp: await consumer.position(tp) for tp in open_}
-        if fetched or reached != positions:
-            positions, give_up = reached, now() + kafka.request_timeout
-        elif now() > give_up:
+                    yield received(record, now)
+        if polls.positions != before:
+            give_up = clock() + kafka.request_timeout
+        elif clock() > give_up:
             raise RequestFailed(
                 f"The brokers at {kafka.bootstrap_servers} bring no records of "
                 f"{', '.join(sorted({tp.topic for tp in open_}))} any more: look at the brokers."
             )
-
-
-def _received(record: ConsumerRecord) -> Received:
-    return Received(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        key=record.key,
-        value=record.value,
-        headers=tuple(record.headers),
-        timestamp=datetime.fromtimestamp(record.timestamp / 1000, UTC),
-        received_at=datetime.now(UTC),
-    )

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from datetime import timedelta
 
 import pytest
@@ -7,12 +8,15 @@ import pytest
 from pipeline.local.broker import LocalBroker
 from pipeline.local.noida import NoidaBroker
 from pipeline.settings import KafkaSettings, TopicSettings
+from pipeline.stream.brokers import TopicPartition
 from pipeline.stream.connection import admin_client, producer_client
+from pipeline.stream.kafka.ranges import KafkaRanges
 from pipeline.stream.reader import Start, reading
 from pipeline.stream.records import Outgoing, Received
 from pipeline.stream.topics import TopicMissing, Topics
 from pipeline.stream.writer import WriteFailed, Writer
 from tests.brokers import FreshName
+from tests.stream.headers import send_unreadable
 
 LIMIT = 1_500_000
 
@@ -191,6 +195,49 @@ async def test_an_open_transaction_does_not_keep_a_reader_waiting(
             got = await read(kafka, topic)
         await producer.abort_transaction()
     assert [record.value for record in got] == [b"before"]
+
+
+async def publish_around_an_unreadable_header(kafka: KafkaSettings, topic: str) -> None:
+    async with producer_client(kafka) as producer:
+        for partition in range(3):
+            await producer.send_and_wait(topic, b"before", partition=partition)
+        await send_unreadable(producer, topic)
+        await producer.send_and_wait(topic, b"last", partition=0)
+
+
+ALL_OF_FIRST = [b"before", b"odd", b"after", b"last"]
+
+
+async def test_a_header_whose_name_is_not_utf8_is_read_with_all_around_it(
+    any_broker: LocalBroker, topic: str
+) -> None:
+    kafka = any_broker.settings
+    await publish_around_an_unreadable_header(kafka, topic)
+    got = await read(kafka, topic)
+    assert [record.value for record in got if record.partition == 0] == ALL_OF_FIRST
+    assert {record.headers for record in got if record.value == b"odd"} == {
+        (("\ufffd\ufffd", b"value"),)
+    }
+    assert sorted(record.partition for record in got if record.partition) == [1, 2]
+
+    async with reading(kafka, [topic], follow=True) as records:
+        followed = [await anext(records) for _ in got]
+        await publish(kafka, [Outgoing(topic, b"k", b"new", ())])
+        assert (await anext(records)).value == b"new"
+    assert {(r.partition, r.offset) for r in followed} == {(r.partition, r.offset) for r in got}
+
+
+async def test_a_stretch_with_a_header_whose_name_is_not_utf8_is_read_whole(
+    any_broker: LocalBroker, topic: str
+) -> None:
+    kafka = any_broker.settings
+    await publish_around_an_unreadable_header(kafka, topic)
+    ranges = KafkaRanges(kafka, patience=10)
+    first = TopicPartition(topic, 0)
+    end = (await ranges.ends(topic))[first]
+    async with aclosing(ranges.read(first, 0, end)) as parts:
+        got = [record.value async for records in parts for record in records]
+    assert got == ALL_OF_FIRST
 
 
 async def test_a_writer_gives_up_when_the_broker_stays_away(fresh_name: FreshName) -> None:

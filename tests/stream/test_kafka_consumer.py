@@ -6,9 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from aiokafka import AIOKafkaProducer
 from aiokafka.admin import NewTopic
-from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from pipeline.local.noida import NoidaBroker
 from pipeline.settings import KafkaSettings, StreamSettings
@@ -17,6 +15,7 @@ from pipeline.stream.connection import admin_client, producer_client
 from pipeline.stream.kafka.consumer import KafkaConsumer
 from pipeline.stream.records import Received
 from tests.brokers import FreshName
+from tests.stream.headers import send_unreadable
 
 
 class Listener:
@@ -158,23 +157,6 @@ async def test_what_is_not_assigned_cannot_be_started(source: Source) -> None:
         consumer.pause([stranger])
         assert consumer.end(stranger) is None
         assert await consumer.position(stranger) is None
-
-
-class NotUtf8(str):
-    """A header's name that only its publisher can read."""
-
-    __slots__ = ()
-
-    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
-        return b"\xff\xfe"
-
-
-async def send_unreadable(producer: AIOKafkaProducer, topic: str) -> None:
-    batch = producer.create_batch()
-    batch._builder = _DefaultRecordBatchBuilderPy(2, 0, 0, -1, -1, -1, 1 << 14)
-    batch.append(key=None, value=b"odd", timestamp=None, headers=[(NotUtf8("x"), b"value")])
-    batch.append(key=None, value=b"after", timestamp=None, headers=[])
-    await (await producer.send_batch(batch, topic, partition=0))
 
 
 @pytest.mark.parametrize("limit", [1, 10])

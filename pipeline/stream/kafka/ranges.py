@@ -5,20 +5,16 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
-from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaPartition
-from aiokafka.structs import ConsumerRecord
 
 from pipeline.settings import KafkaSettings
 from pipeline.stream.brokers import TopicPartition, Unavailable
 from pipeline.stream.connection import admin_client, consumer_client
 from pipeline.stream.kafka.consumer import received
 from pipeline.stream.kafka.lenient import LenientReader
+from pipeline.stream.kafka.polls import Polls
 from pipeline.stream.records import Received
 from pipeline.stream.topics import Topics
-
-_POLL_MS = 500
-_MAX_RECORDS = 500
 
 
 class KafkaRanges:
@@ -66,14 +62,13 @@ class KafkaRanges:
             stack.push_async_callback(lenient.close)
             consumer.assign([itself])
             first = (await consumer.beginning_offsets([itself]))[itself]
-            position = max(begin, first)
-            consumer.seek(itself, position)
+            polls = Polls(consumer, lenient, {itself: max(begin, first)})
             now = asyncio.get_running_loop().time
             give_up = now() + self._patience
-            while position < end:
-                records, reached = await self._some(consumer, lenient, itself, position)
-                if reached > position:
-                    position, give_up = reached, now() + self._patience
+            while (position := polls.positions[itself]) < end:
+                records = (await polls.poll([itself])).get(itself, ())
+                if polls.positions[itself] > position:
+                    give_up = now() + self._patience
                 elif now() > give_up:
                     raise Unavailable(
                         f"{partition} brings nothing from offset {position} on: look at the "
@@ -82,24 +77,3 @@ class KafkaRanges:
                 moment = datetime.now(UTC)
                 if found := [received(each, moment) for each in records if each.offset < end]:
                     yield found
-
-    async def _some(
-        self,
-        consumer: AIOKafkaConsumer,
-        lenient: LenientReader,
-        partition: KafkaPartition,
-        position: int,
-    ) -> tuple[Sequence[ConsumerRecord], int]:
-        """What comes next, and the position after it."""
-        try:
-            fetched = await consumer.getmany(
-                partition, timeout_ms=_POLL_MS, max_records=_MAX_RECORDS
-            )
-        except UnicodeDecodeError:
-            # The name of a header; aiokafka would fail on it for ever.
-            records = await lenient.read(partition, position, _MAX_RECORDS)
-            reached = records[-1].offset + 1 if records else position
-            consumer.seek(partition, reached)
-            return records, reached
-        # What was aborted brings the position on without a record.
-        return fetched.get(partition, ()), await consumer.position(partition)
