@@ -77,7 +77,7 @@ class Recovery:
     Args:
         before: Answers a second in the minute before it.
         seconds: From its end until the throughput was back.
-        burst: The most calls admitted in a second afterwards, of what the limit gives in one.
+        burst: The most calls admitted in a second afterwards, of what a model's limit gives in one.
         refused: 429s afterwards.
         first_minute: Answers a second in the minute that begins `BACK_WITHIN` after its end.
     """
@@ -209,7 +209,8 @@ async def _drain(world: World) -> bool:
 
 def _recovery(rows: Sequence[Row], outage: Outage) -> Recovery:
     answers = sorted(row["at"] + row["seconds"] for row in rows if row["status"] == 200)  # noqa: PLR2004
-    admitted = Counter(int(row["at"] * 10) for row in rows if _is_admitted(row))
+    admitted = Counter((row["model"], int(row["at"] * 10)) for row in rows if _is_admitted(row))
+    models = {model for model, _ in admitted}
 
     def rate(begin: float, length: float) -> float:
         return float(sum(begin <= at < begin + length for at in answers)) / length
@@ -220,7 +221,9 @@ def _recovery(rows: Sequence[Row], outage: Outage) -> Recovery:
         (n / 10 for n in tenths if rate(outage.end + n / 10, SPAN) >= BACK_TO * before), AFTER
     )
     first = int(outage.end * 10)
-    burst = max(sum(admitted[first + n + m] for m in range(10)) for n in tenths)
+    burst = max(
+        sum(admitted[model, first + n + m] for m in range(10)) for n in tenths for model in models
+    )
     after = outage.end, outage.end + AFTER
     refused = sum(row["status"] == 429 and after[0] <= row["at"] < after[1] for row in rows)  # noqa: PLR2004
     return Recovery(

@@ -101,8 +101,10 @@ class SdkClient:
     ) -> None:
         self._connections = connections
         self._traces = traces
-        self._connect_timeout = connect_timeout
         self._sdk: anthropic.AsyncAnthropic | None = None
+        # What is not said the SDK works out for each call anew, by copying its defaults.
+        self._timeout = httpx2.Timeout(None, connect=connect_timeout)
+        self._options = anthropic.RequestOptions(headers={}, max_retries=0, timeout=self._timeout)
         self._problem = ""
 
     async def __aenter__(self) -> Self:
@@ -198,11 +200,13 @@ class SdkClient:
 
     async def _send(self, sdk: anthropic.AsyncAnthropic, path: str, body: bytes) -> httpx2.Response:
         if self._traces is None or path != spans.ROUTE:
-            return await sdk.post(path, cast_to=httpx2.Response, content=body)
+            return await sdk.post(
+                path, cast_to=httpx2.Response, content=body, options=self._options
+            )
         return await spans.send(sdk, body)
 
     def _open(self) -> None:
-        timeout = httpx2.Timeout(None, connect=self._connect_timeout)
+        timeout = self._timeout
         limits = httpx2.Limits(
             max_connections=self._connections, keepalive_expiry=KEEP_ALIVE_SECONDS
         )

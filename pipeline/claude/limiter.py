@@ -109,6 +109,7 @@ class Limiter:
             gate.succeeded(passed, now)
             if passed.probe:
                 self.window.recovered()
+                self.limits.resumed()
         self.window.succeeded(self.in_flight)
         self.limits.settle(permit.cost, used)
         self.limits.told(told, now)

@@ -18,8 +18,9 @@ from pipeline.claude.observer import LimitKind
 
 KINDS: tuple[LimitKind, ...] = ("requests", "input_tokens", "output_tokens")
 
-BURST_SECONDS = 1.0
-"""What a pause may save up: the API may enforce a limit over a second."""
+BURST_SECONDS = 0.2
+"""What a pause may save up, for timers that come late: the API may enforce a limit over a second,
+so there is no room for much."""
 FULL_PACE = 0.9
 """From that share of the bucket the whole rate may be used."""
 SLOW_PACE = 0.5
@@ -123,6 +124,10 @@ class Bucket:
         self._credit -= amount
         self._remaining -= amount
 
+    def forgo(self) -> None:
+        """Let go of what was saved up."""
+        self._credit = min(self._credit, 0.0)
+
 
 def pace(share: float) -> float:
     """The share of the rate to use when that share of the bucket is left."""
@@ -189,6 +194,11 @@ class Limits:
         if now >= self._paused_until:
             self._caution = caution * CAUTION_AFTER_429
         self._paused_until = max(self._paused_until, now + seconds)
+
+    def resumed(self) -> None:
+        """Calls succeed again after a time in which none did: it saved up no claim to a burst."""
+        for bucket in self._buckets.values():
+            bucket.forgo()
 
     def weight(self, cost: Cost) -> float:
         """The largest share of any limit that a request takes: what it costs its neighbours."""

@@ -20,6 +20,7 @@ def run(
     from pipeline import console
     from pipeline.administration import chosen
     from pipeline.app import Running
+    from pipeline.garbage import collect_seldom
     from pipeline.observe.logging import configure_logging
     from pipeline.settings import load_settings
     from pipeline.workers.fleet import serve
@@ -36,6 +37,7 @@ def run(
             console.note(f"{', '.join(served)}: {running.delivery.replace('_', ' ')}, because "
                          f"{running.why} The dashboard is at {running.address}")  # fmt: skip
 
+    collect_seldom()
     code = console.run_until_stopped(
         lambda stop: serve(settings, served, stop, workers=workers, announce=announce)
     )

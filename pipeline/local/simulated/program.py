@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import gc
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import Any
 
 import uvloop
 
+from pipeline.garbage import collect_seldom
 from pipeline.local.simulated.buckets import Limits
 from pipeline.local.simulated.faults import KINDS, Fault
 from pipeline.local.simulated.latency import Latency
@@ -31,9 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError) as error:
         print(f"The simulated API cannot start: {error}", file=sys.stderr)  # noqa: T201
         return 2
-    # What is alive now stays; what a request leaves behind is mostly freed without the collector.
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 100)
+    collect_seldom()
     try:
         uvloop.run(_serve(simulation, options.host, options.port))
     except OSError as error:
