@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 TOOLS := .tools/.ready
 
-.PHONY: demo test drills check faults faults-short fuzz screenshot format schemas lock clean
+.PHONY: demo test drills check faults faults-short fuzz bench-gateway screenshot format schemas lock clean
 
 demo: $(READY)  ## tickets, invoices and images through the whole pipeline, on this machine alone
 	@$(BIN)/pipeline demo
@@ -36,6 +36,9 @@ fuzz: $(READY)  ## what strangers send, to the raw models and the file checks, f
 screenshot: $(READY)  ## docs/dashboard.png: the page over a pipeline that works, for some minutes
 	@tests/browser/install
 	@$(BIN)/python -m tests.browser.screenshot
+
+bench-gateway: $(READY)  ## every goal of the Claude gateway, half an hour on a quiet machine (Java 17+, mvn)
+	@$(BIN)/python -m benchmarks.suite
 
 format: $(READY)  ## let the tools fix what they can
 	@$(BIN)/ruff check --fix-only --quiet .

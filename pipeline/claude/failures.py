@@ -4,6 +4,7 @@ Pure. When in doubt it is the service that is unwell, not the event: only the st
 about one request reject it.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,11 +43,12 @@ class Blocked:
 
     Args:
         because: A sentence for a person: what is wrong and what to do.
-        scope: Whether it holds for one model or for all that this key may ask.
+        scope: Whether it holds for what one stage asks of a model, for all of a model, or for all
+            that this key may ask.
     """
 
     because: str
-    scope: Literal["model", "account"]
+    scope: Literal["stage", "model", "account"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,9 @@ def classify(
         return Blocked(f"The API says: {message}", "account")
     if status in _BLOCKED:
         return _blocked(status, message, is_json=bool(error))
+    if status == _BAD_REQUEST and _FRAME.match(message):
+        because = f"The API takes no request of this kind ({message})"
+        return Blocked(f"{because}: check the model names, the effort and the stage.", "stage")
     if _rejects(status, is_json=bool(error)) and headers.get("x-should-retry") != "true":
         return Reject(f"The API rejects the request ({status}): {message}")
     detail = f"The API answered {status}: {message}"
@@ -98,6 +103,16 @@ def classify(
 
 
 _RAMP = "ramp_limit_exceeded"
+_BAD_REQUEST = 400
+_FRAME = re.compile(
+    r"[`'\"]?(model|max_tokens|system|thinking|output_config|output_format|effort|tools|tool_choice"
+    r"|temperature|top_p|top_k|stop_sequences|metadata|service_tier|betas?"
+    r"|anthropic-(version|beta))\b"
+    r"|.*\bschema is too complex\b",
+    re.IGNORECASE,
+)
+"""A 400 that names a place of the request which is the same for every event of a stage, and not
+`messages`: no event is at fault, and each would be rejected."""
 
 
 def no_credentials(detail: str) -> Blocked:

@@ -153,8 +153,12 @@ class Gateway:
             stage: Whose questions would be asked, as in `Question.stage`.
             tier: Of the model that would be asked.
         """
-        lane = self._lanes[self._ids[tier]]
-        return self._spending.closed_because(stage) or lane.limiter.closed_because()
+        limiter = self._lanes[self._ids[tier]].limiter
+        return (
+            self._spending.closed_because(stage)
+            or limiter.closed_because()
+            or limiter.stage_closed_because(stage)
+        )
 
     def at_once(self, stage: str, tier: Tier) -> int:
         """How many questions are worth asking at once: what is under way, and the next few.

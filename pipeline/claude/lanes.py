@@ -55,6 +55,7 @@ class Lane:
             ),
             block=Breaker(failures=1, open_seconds=BLOCK_SECONDS),
             account=account,
+            stage_block=lambda: Breaker(failures=1, open_seconds=BLOCK_SECONDS),
             window=Window(settings.concurrency),
             budget_wait=budget_wait,
             clock=clock,
@@ -68,7 +69,8 @@ class Lane:
     @property
     def blocked_because(self) -> str | None:
         """What a person has to mend, or None."""
-        return self.limiter.account.because or self.limiter.block.because
+        limiter = self.limiter
+        return limiter.account.because or limiter.block.because or limiter.stages_closed_because
 
     def status(self, tier: Tier) -> ModelStatus:
         """What is known."""

@@ -33,6 +33,7 @@ class Permit:
     stage: str
     cost: Cost
     passes: tuple[Pass, ...]
+    stage_pass: Pass
 
 
 @dataclass(slots=True, eq=False)
@@ -49,6 +50,7 @@ class Limiter:
         breaker: Opens when the model's calls fail.
         block: Trips when nothing can be asked of this model until a person mends it.
         account: The same for all models; shared with their limiters.
+        stage_block: Makes what trips when nothing that one stage asks can be asked.
         window: How many calls at once.
         budget_wait: Seconds until a stage may spend again; 0 now.
         clock: Seconds that do not go back; the event loop's own time.
@@ -60,6 +62,7 @@ class Limiter:
         breaker: Breaker,
         block: Breaker,
         account: Breaker,
+        stage_block: Callable[[], Breaker],
         window: Window,
         budget_wait: Callable[[str], float],
         clock: Callable[[], float],
@@ -71,6 +74,8 @@ class Limiter:
         self.limits = Limits()
         self.in_flight = 0
         self._gates = (account, block, breaker)
+        self._stage_blocks: dict[str, Breaker] = {}
+        self._new_stage_block = stage_block
         self._budget_wait = budget_wait
         self._clock = clock
         self._queue: FairQueue[_Waiter] = FairQueue()
@@ -110,6 +115,7 @@ class Limiter:
             if passed.probe:
                 self.window.recovered()
                 self.limits.resumed()
+        self.stage_block(permit.stage).succeeded(permit.stage_pass, now)
         self.window.succeeded(self.in_flight)
         self.limits.settle(permit.cost, used)
         self.limits.told(told, now)
@@ -131,6 +137,7 @@ class Limiter:
             self.breaker.failed(breaker, now, failure.detail)
         self.account.abandoned(account)
         self.block.abandoned(block)
+        self.stage_block(permit.stage).abandoned(permit.stage_pass)
         if not failure.maybe_billed:
             self.limits.settle(permit.cost, Cost(0, 0))
         self._left()
@@ -141,19 +148,51 @@ class Limiter:
         account, block, breaker = permit.passes
         self.breaker.succeeded(breaker, now)
         self.limits.settle(permit.cost, Cost(0, 0))
-        if failure.scope == "account":
-            self.block.abandoned(block)
-            self.account.trip(account, now, failure.because)
-        else:
+        stage_block = self.stage_block(permit.stage)
+        if failure.scope == "stage":
             self.account.succeeded(account, now)
-            self.block.trip(block, now, failure.because)
+            self.block.succeeded(block, now)
+            stage_block.trip(permit.stage_pass, now, failure.because)
+        else:
+            stage_block.abandoned(permit.stage_pass)
+            if failure.scope == "account":
+                self.block.abandoned(block)
+                self.account.trip(account, now, failure.because)
+            else:
+                self.account.succeeded(account, now)
+                self.block.trip(block, now, failure.because)
         self._left()
 
     def abandoned(self, permit: Permit) -> None:
         """The caller gave up; nothing is known."""
         for gate, passed in zip(self._gates, permit.passes, strict=True):
             gate.abandoned(passed)
+        self.stage_block(permit.stage).abandoned(permit.stage_pass)
         self._left()
+
+    def stage_block(self, stage: str) -> Breaker:
+        """What trips when nothing that this stage asks of the model can be asked."""
+        found = self._stage_blocks.get(stage)
+        if found is None:
+            found = self._stage_blocks[stage] = self._new_stage_block()
+        return found
+
+    def stage_closed_because(self, stage: str) -> str | None:
+        """Why this stage's questions cannot be asked of the model, whatever others can."""
+        block = self._stage_blocks.get(stage)
+        if block is None or block.because is None:
+            return None
+        now = self._clock()
+        waits = stage in self._queue.sizes()
+        return block.because if waits or block.opens_at(now) > now else None
+
+    @property
+    def stages_closed_because(self) -> str | None:
+        """The first stage's reason, for people."""
+        for stage, block in self._stage_blocks.items():
+            if block.because is not None:
+                return f"{stage}: {block.because}"
+        return None
 
     def closed_because(self) -> str | None:
         """Why nothing can go for a while, or None; budgets not included.
@@ -192,9 +231,9 @@ class Limiter:
             if waiter.granted.done():
                 self._queue.pop(stage, weight=0)
                 return 0
-            budget = self._budget_wait(stage)
-            if budget > 0:
-                shortest = min(shortest, budget)
+            own = self._own_wait(stage, now)
+            if own > 0:
+                shortest = min(shortest, own)
                 continue
             wait = self._wait(stage, waiter.cost, now)
             if wait > SOON_SECONDS:
@@ -209,17 +248,26 @@ class Limiter:
         """Seconds until such a call may go; infinite where the end of another call decides."""
         if self.in_flight >= self.window.size:
             return inf
-        wait = self._budget_wait(stage)
+        wait = self._own_wait(stage, now)
         for gate in self._gates:
             if gate.because is not None:
                 wait = max(wait, gate.opens_at(now) - now)
         return max(wait, self.limits.wait(cost, now))
 
+    def _own_wait(self, stage: str, now: float) -> float:
+        """Seconds until a stage may ask, by what concerns it alone."""
+        wait = self._budget_wait(stage)
+        block = self._stage_blocks.get(stage)
+        if block is not None and block.because is not None:
+            wait = max(wait, block.opens_at(now) - now)
+        return wait
+
     def _enter(self, stage: str, cost: Cost, now: float) -> Permit:
         self.in_flight += 1
         self.limits.take(cost)
         account, block, breaker = self._gates
-        return Permit(stage, cost, (account.enter(now), block.enter(now), breaker.enter(now)))
+        passes = account.enter(now), block.enter(now), breaker.enter(now)
+        return Permit(stage, cost, passes, self.stage_block(stage).enter(now))
 
     def _left(self) -> None:
         self.in_flight -= 1

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import orjson
 import pytest
 
 from pipeline.claude.failures import Blocked, Reject, Retry, RetryKind, classify, retry_after
@@ -100,3 +101,28 @@ def test_a_status_nobody_expects_is_the_services_fault_not_the_events(status: in
 )
 def test_retry_after_is_read_in_every_form(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after(headers, NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("message", "is_ours"),
+    [
+        ("output_config.format.schema: Schema is too complex for compilation", True),
+        ("Schema is too complex for compilation", True),
+        ("thinking.type: 'disabled' is not supported by claude-sonnet-5-5", True),
+        ("max_tokens: 200000 > 128000", True),
+        ("model: claude-haiku-9 does not take images", True),
+        ("`temperature` is not allowed", True),
+        ("messages.0.content.1.image.source.base64: image exceeds 5 MB maximum", False),
+        ("messages: text content blocks must be non-empty", False),
+        ("prompt is too long: 1200000 tokens > 1000000 maximum", False),
+        ("The model of the image cannot be told", False),
+    ],
+)
+def test_a_400_about_the_frame_of_a_request_is_no_events_fault(message: str, is_ours: bool) -> None:
+    body = orjson.dumps({"error": {"type": "invalid_request_error", "message": message}})
+    failure = classify(400, {}, body)
+    if is_ours:
+        assert isinstance(failure, Blocked)
+        assert failure.scope == "stage"
+    else:
+        assert isinstance(failure, Reject)

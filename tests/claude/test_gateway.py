@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from pipeline.claude.client import HttpReply, NoReply
@@ -353,6 +354,35 @@ def test_intake_opens_for_a_probe_when_nobody_is_left_to_wait() -> None:
             assert gateway.closed_because("tickets", Tier.HAIKU) is not None
             asked.cancel()
             await asyncio.sleep(20)
+            assert gateway.closed_because("tickets", Tier.HAIKU) is None
+
+    run_in_virtual_time(main())
+
+
+def test_a_400_about_the_frame_of_a_stages_requests_stops_that_stage_until_it_is_mended() -> None:
+    async def main() -> None:
+        broken = True
+
+        def answer(request: dict[str, Any]) -> HttpReply:
+            if broken and "tickets" in request["messages"][0]["content"][0]["text"]:
+                error = {"type": "invalid_request_error", "message": "output_config.format: no."}
+                return HttpReply(400, (), orjson.dumps({"type": "error", "error": error}))
+            return good(request)
+
+        client = FakeClient(answer, seconds=lambda: 0.5)
+        async with opened(client) as gateway:
+            waiting = asyncio.create_task(ask_all(gateway, 3, "tickets"))
+            await asyncio.sleep(3)
+            assert "output_config" in (gateway.closed_because("tickets", Tier.HAIKU) or "")
+            assert gateway.closed_because("invoices", Tier.HAIKU) is None
+            assert gateway.closed_because("tickets", Tier.SONNET) is None
+            assert len(client.sent) == 1
+            begin = now()
+            await ask_all(gateway, 3, "invoices")
+            assert now() - begin < 3
+            broken = False
+            await waiting
+            assert now() - begin < 20
             assert gateway.closed_because("tickets", Tier.HAIKU) is None
 
     run_in_virtual_time(main())
