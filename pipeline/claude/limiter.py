@@ -232,7 +232,7 @@ class Limiter:
                 self._queue.pop(stage, weight=0)
                 return 0
             own = self._own_wait(stage, now)
-            if own > 0:
+            if own > SOON_SECONDS:
                 shortest = min(shortest, own)
                 continue
             wait = self._wait(stage, waiter.cost, now)

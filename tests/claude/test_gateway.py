@@ -361,7 +361,7 @@ def test_intake_opens_for_a_probe_when_nobody_is_left_to_wait() -> None:
 
 def test_a_400_about_the_frame_of_a_stages_requests_stops_that_stage_until_it_is_mended() -> None:
     async def main() -> None:
-        broken = True
+        broken = False
 
         def answer(request: dict[str, Any]) -> HttpReply:
             if broken and "tickets" in request["messages"][0]["content"][0]["text"]:
@@ -371,12 +371,14 @@ def test_a_400_about_the_frame_of_a_stages_requests_stops_that_stage_until_it_is
 
         client = FakeClient(answer, seconds=lambda: 0.5)
         async with opened(client) as gateway:
-            waiting = asyncio.create_task(ask_all(gateway, 3, "tickets"))
+            await ask_all(gateway, 1, "first invoices")
+            broken = True
+            waiting = asyncio.create_task(ask_all(gateway, 1, "tickets"))
             await asyncio.sleep(3)
             assert "output_config" in (gateway.closed_because("tickets", Tier.HAIKU) or "")
             assert gateway.closed_because("invoices", Tier.HAIKU) is None
             assert gateway.closed_because("tickets", Tier.SONNET) is None
-            assert len(client.sent) == 1
+            assert len(client.sent) == 2
             begin = now()
             await ask_all(gateway, 3, "invoices")
             assert now() - begin < 3
