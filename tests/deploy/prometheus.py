@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import math
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import yaml  # type: ignore[import-untyped]  # its stubs are no dependency of this project
 
-from tests.deploy.documents import RULES
+from tests.deploy.documents import RULES, document
 from tests.deploy.tools import tool
 
 INTERVAL = 0.25
@@ -73,12 +74,14 @@ class Prometheus:
 
 
 @contextlib.asynccontextmanager
-async def prometheus(folder: Path, targets: list[str]) -> AsyncIterator[Prometheus]:
-    """Run one with the project's rules, whose alerts wait for nothing here."""
+async def prometheus(
+    folder: Path, targets: list[str], *, patient: Collection[str] = ()
+) -> AsyncIterator[Prometheus]:
+    """Run one with the project's rules; only the patient alerts wait as they say there."""
     program, port = tool("prometheus"), free_port()
     process = await asyncio.create_subprocess_exec(
         program,
-        f"--config.file={_configuration(folder, targets)}",
+        f"--config.file={_configuration(folder, targets, patient)}",
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
         "--log.level=warn",
@@ -110,11 +113,13 @@ def free_port() -> int:
         return port
 
 
-def _configuration(folder: Path, targets: list[str]) -> Path:
+def _configuration(folder: Path, targets: list[str], patient: Collection[str]) -> Path:
     for path in RULES.glob("*.yml"):
-        lines = path.read_text("utf-8").splitlines()
-        kept = [line for line in lines if not line.strip().startswith("for:")]
-        (folder / path.name).write_text("\n".join(kept))
+        read = document(path)
+        for rule in (rule for group in read["groups"] for rule in group["rules"]):
+            if rule.get("alert") not in patient:
+                rule.pop("for", None)
+        (folder / path.name).write_text(yaml.safe_dump(read))
     interval = f"{INTERVAL * 1000:.0f}ms"
     configuration = folder / "prometheus.yaml"
     configuration.write_text(
