@@ -67,12 +67,11 @@ def write_section(part: Part) -> None:
 
 def machine() -> str:
     """What it was measured on, and when."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     moment = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     python = platform.python_version()
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     return (
-        f"Measured {moment}: {cores} cores, {platform.system()} {platform.machine()},"
+        f"Measured {moment}: {os.cpu_count()} cores, {platform.system()} {platform.machine()},"
         f" Python {python}, load average {load} at the end."
     )
 

@@ -272,13 +272,16 @@ async def whole(servers: str, concurrency: int, span: Span, environment: Mapping
         before, began = await metrics.read(), time.perf_counter()
         await asyncio.sleep(span.seconds)
         after, passed = await metrics.read(), time.perf_counter() - began
-    gained = {name: after[name] - before.get(name, 0.0) for name in after}
-    events = gained["pipeline_events_committed_total"]
+    events = _gained(before, after, "pipeline_events_committed_total")
     if after.get("pipeline_dead_letters_total") or after["pipeline_lag_events"] < 1:
         raise RuntimeError("the backlog was too short, or events became dead letters")
-    cpu_ms = 1000 * gained["process_cpu_seconds_total"] / events
+    cpu_ms = 1000 * _gained(before, after, "process_cpu_seconds_total") / events
     nothing = float("nan")
     return Row("whole pipeline", concurrency, events / passed, cpu_ms, nothing, nothing)
+
+
+def _gained(before: Mapping[str, float], after: Mapping[str, float], name: str) -> float:
+    return after[name] - before.get(name, 0.0)
 
 
 async def steady(servers: str, concurrency: int, span: Span, environment: Mapping[str, str]) -> Row:
@@ -294,15 +297,19 @@ async def steady(servers: str, concurrency: int, span: Span, environment: Mappin
             asyncio.to_thread(stream.arrivals, span.warm_up + span.seconds)
         )
         ticks = int((span.warm_up + span.seconds) * 50)
-        began = time.perf_counter()
+        before, began = await metrics.read(), time.perf_counter()
         for tick in range(ticks):
+            if tick == int(span.warm_up * 50):
+                before = await metrics.read()
             stream.publish(_STEADY // 50)
             await asyncio.sleep(max(0.0, began + tick / 50 - time.perf_counter()))
         after = await metrics.read()
+        stream.flush()
         took = await reading
     took = took[int(len(took) * span.warm_up / (span.warm_up + span.seconds)) :]
     cuts = statistics.quantiles(took, n=20)
-    cpu_ms = 1000 * after["process_cpu_seconds_total"] / after["pipeline_events_committed_total"]
+    cpu_ms = 1000 * _gained(before, after, "process_cpu_seconds_total")
+    cpu_ms /= _gained(before, after, "pipeline_events_committed_total")
     return Row(
         f"whole pipeline, {_STEADY} events/s",
         concurrency,
