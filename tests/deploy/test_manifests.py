@@ -1,4 +1,5 @@
 import functools
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ import pytest
 
 from pipeline.settings import Settings
 from pipeline.stream.topics import TopicNames
+from tests.deploy.commands import commands
 from tests.deploy.documents import RULES, document, documents
 from tests.deploy.tools import DEPLOY, run, run_python
 
@@ -51,6 +53,28 @@ def settings_of(overlay: str) -> dict[str, str]:
 def test_the_schemas_of_kubernetes_keda_and_prometheus_accept_all_of_it() -> None:
     everything = "\n---\n".join(built(overlay) for overlay in OVERLAYS)
     run_python("-m", "deploy.tools.validate_manifests", *VERSIONS, stdin=everything)
+
+
+def test_a_backfill_is_a_job_beside_the_deployments(tmp_path: Path) -> None:
+    overlay = Path(os.path.relpath(KUBERNETES, tmp_path))
+    (tmp_path / "kustomization.yaml").write_text(
+        "apiVersion: kustomize.config.k8s.io/v1beta1\n"
+        "kind: Kustomization\n"
+        "namespace: haiku-pipeline-dev\n"
+        f"resources: [{overlay / 'overlays' / 'dev'}]\n"
+        f"components: [{overlay / 'components' / 'backfill'}]\n"
+    )
+    text = run("kubectl", "kustomize", tmp_path)
+    run_python("-m", "deploy.tools.validate_manifests", *VERSIONS, stdin=text)
+    [job] = [
+        each for each in documents(text) if each["metadata"]["name"] == "haiku-pipeline-backfill"
+    ]
+    [container] = job["spec"]["template"]["spec"]["containers"]
+    command, stage, *options = container["args"]
+    assert command == "backfill"
+    assert stage in SETTINGS.enabled
+    known = {each for option in commands()["backfill"].params for each in option.opts}
+    assert {*options} <= known
 
 
 @every_overlay

@@ -1,19 +1,20 @@
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
-from typer.main import get_command
 
-from pipeline.cli import app
 from pipeline.events import DeadLetterReason
 from pipeline.settings import InvoiceSettings, Settings
+from tests.deploy.commands import commands
 from tests.deploy.tools import ROOT
 
 TEXT = (ROOT / "docs" / "OPERATIONS.md").read_text("utf-8")
 CODE = re.findall(r"`([^`\n]+)`", TEXT)
 
-_AGREED = {"evaluate"}
-"""Commands of the contract that need not be there yet."""
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+OPTION = re.compile(r"(?<!\S)--[a-z][a-z-]*")
 
 
 def anchors() -> set[str]:
@@ -51,8 +52,47 @@ def test_every_reason_of_a_dead_letter_has_advice(reason: str) -> None:
     assert f"`{reason}`" in TEXT
 
 
-def test_commands_that_it_names_exist() -> None:
-    named = set(re.findall(r"`pipeline ([a-z-]+)", TEXT))
-    commands = get_command(app)
-    known = getattr(commands, "commands").keys()  # noqa: B009 - click's own types are not exported
-    assert named - known <= _AGREED
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_and_options_that_documents_name_exist(path: Path) -> None:
+    known = commands()
+    wrong = []
+    for line in command_lines(path.read_text("utf-8")):
+        words = line.split()
+        command = next((each for each in (" ".join(words[:2]), words[0]) if each in known), None)
+        if command is None:
+            wrong.append(line)
+            continue
+        options = {opt for param in known[command].params for opt in options_of(param)}
+        wrong += [f"{line}: {each}" for each in OPTION.findall(line) if each not in options]
+    assert wrong == []
+
+
+def command_lines(text: str) -> list[str]:
+    """What follows `pipeline` in code, inline and in blocks."""
+    code = re.findall(r"`pipeline ([a-z][^`\n]*)`", text)
+    for block in re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        code += re.findall(r"^(?:\$ )?(?:\S*/)?pipeline ([a-z][^#|>\n]*)", block, re.MULTILINE)
+    return code
+
+
+def options_of(param: Any) -> list[str]:  # noqa: ANN401 - click's own types are not exported
+    return [*param.opts, *param.secondary_opts, "--help"]
+
+
+def test_bare_options_of_the_desks_exist() -> None:
+    """Options in the sections on dead letters and reviews, named without their command."""
+    known = commands()
+    for heading, group in (("Dead letters", "dead-letters"), ("Review", "review")):
+        section = TEXT.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+        options = {
+            option
+            for name, command in known.items()
+            if name.startswith(f"{group} ")
+            for param in command.params
+            for option in options_of(param)
+        }
+        named = {
+            each for code in re.findall(r"`(--[^`]+)`", section) for each in OPTION.findall(code)
+        }
+        assert named
+        assert named <= options
