@@ -7,7 +7,15 @@ batch again by the custom ids, which must be unlike those of any other batch.
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+import re
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Sequence,
+)
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,13 +27,13 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from pipeline.claude import failures
 from pipeline.claude.backoff import Backoff
 from pipeline.claude.client import Client, HttpReply, NoReply
+from pipeline.claude.echoes import echoes_at_length, with_text, without_echoes
 from pipeline.claude.failures import Blocked, Failure, Reject, Retry
 from pipeline.errors import PipelineError
+from pipeline.questions import Text
 
 PATH = "/v1/messages/batches"
 MAX_REQUESTS = 100_000
-MAX_BYTES = 250_000_000
-"""The API takes 256 MB."""
 CALL_SECONDS = 60.0
 HAND_IN_SECONDS = 600.0
 BLOCK_SECONDS = 15.0
@@ -108,27 +116,14 @@ class Succeeded:
 class NotAnswered:
     """No answer, and nothing paid.
 
+    What the API says of it is not kept: it may repeat the content.
+
     Args:
         why: `errored`: the request itself is at fault, or something went wrong with it.
     """
 
     custom_id: str
     why: Literal["errored", "canceled", "expired"]
-    detail: str
-
-
-def pack(requests: Iterable[BatchRequest]) -> Iterator[list[BatchRequest]]:
-    """Split requests, in order, into batches that the API takes."""
-    packed: list[BatchRequest] = []
-    size = 0
-    for request in requests:
-        if packed and (len(packed) >= MAX_REQUESTS or size + request.size > MAX_BYTES):
-            yield packed
-            packed, size = [], 0
-        packed.append(request)
-        size += request.size
-    if packed:
-        yield packed
 
 
 def body_of(requests: Iterable[BatchRequest]) -> bytes:
@@ -180,6 +175,7 @@ class Batches:
             HandInUnclear: It may have been taken; look for it before doing it again.
             BatchFailed: The API takes no such batch.
         """
+        requests = tuple(requests)
         body = body_of(requests)
 
         async def send() -> HttpReply | NoReply:
@@ -187,7 +183,7 @@ class Batches:
                 await before()
             return await self._client.post(PATH, body, seconds=HAND_IN_SECONDS)
 
-        reply = await self._until_answered(send, repeatable=False)
+        reply = await self._until_answered(send, handed_in=requests)
         try:
             return Batch.model_validate_json(reply.body)
         except ValidationError as error:
@@ -281,8 +277,12 @@ class Batches:
         return await self._until_answered(send)
 
     async def _until_answered(
-        self, send: Callable[[], Any], *, repeatable: bool = True
+        self,
+        send: Callable[[], Awaitable[HttpReply | NoReply]],
+        *,
+        handed_in: Sequence[BatchRequest] = (),
     ) -> HttpReply:
+        """Send until there is an answer; what was handed in is not sent twice by mistake."""
         attempt = 0
         while True:
             attempt += 1
@@ -292,7 +292,9 @@ class Batches:
                     self._told(None)
                 return reply
             failure = _failure_of(reply, CALL_SECONDS)
-            if not repeatable and isinstance(failure, Retry) and _leaves_it_open(failure):
+            if handed_in:
+                failure = _unechoed(failure, handed_in)
+            if handed_in and isinstance(failure, Retry) and _leaves_it_open(failure):
                 raise HandInUnclear(
                     f"It is not known whether the batch was taken: {failure.detail}."
                 )
@@ -335,6 +337,39 @@ def _leaves_it_open(failure: Retry) -> bool:
     return failure.kind != "disconnected" or failure.maybe_billed
 
 
+def _unechoed(failure: Failure, requests: Sequence[BatchRequest]) -> Failure:
+    """The same failure, without the content of the requests that its text is about.
+
+    In thousands of events all ordinary words occur, so that little would be left of any text:
+    only those count that the text names, or repeats at length.
+    """
+
+    def cleaned(text: str) -> str:
+        named = {int(number) for number in _INDEX.findall(text)}
+        shown = text
+        for number, request in enumerate(requests):
+            content = _content(request)
+            if (
+                number in named
+                or len(requests) == 1
+                or request.custom_id in text
+                or echoes_at_length(text, content)
+            ):
+                shown = without_echoes(shown, content)
+        return shown
+
+    return with_text(failure, cleaned)
+
+
+_INDEX = re.compile(r"\brequests\.(\d+)\b")
+
+
+def _content(request: BatchRequest) -> list[Text]:
+    messages = orjson.loads(request.body).get("messages", [])
+    blocks = [block for message in messages for block in message["content"]]
+    return [Text(block["type"], block["text"]) for block in blocks if block["type"] == "text"]
+
+
 def _batch(reply: HttpReply) -> Batch:
     try:
         return Batch.model_validate_json(reply.body)
@@ -349,7 +384,6 @@ def _result(line: str) -> Succeeded | NotAnswered:
         case "succeeded":
             return Succeeded(custom_id, result["message"])
         case "canceled" | "expired" as why:
-            return NotAnswered(custom_id, why, f"The batch was {why} before this request.")
+            return NotAnswered(custom_id, why)
         case _:
-            error = result.get("error", {}).get("error", {})
-            return NotAnswered(custom_id, "errored", str(error.get("message", "unknown error")))
+            return NotAnswered(custom_id, "errored")

@@ -4,7 +4,7 @@ What is said here of a failure is shown on the page, in the log and to `/readyz`
 content belongs.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from pipeline.claude.failures import Blocked, Failure, Reject, Retry
@@ -15,6 +15,8 @@ _LEAST_RUN = 10
 """Characters of several words in a row that are taken for an echo."""
 _LEAST_WORD = 4
 """Letters of a single word that is, if it looks like a name, a number or an address."""
+_TELLING_RUN = 5
+"""Words in a row that show which of many events is echoed; shorter runs occur by chance."""
 _LONGEST = 1_000
 """Characters of a text that are looked at and shown: an error may repeat a whole document."""
 _AROUND = "\"'`()[]{}<>.,;:!?"
@@ -27,11 +29,24 @@ def unechoed(failure: Failure, parts: Sequence[Part]) -> Failure:
         failure: As it was classified.
         parts: Of the question.
     """
+    return with_text(failure, lambda text: without_echoes(text, parts))
+
+
+def with_text(failure: Failure, change: Callable[[str], str]) -> Failure:
+    """The same failure in other words."""
     match failure:
         case Retry(detail=text) | Reject(detail=text):
-            return replace(failure, detail=without_echoes(text, parts))
+            return replace(failure, detail=change(text))
         case Blocked(because=text):
-            return replace(failure, because=without_echoes(text, parts))
+            return replace(failure, because=change(text))
+
+
+def echoes_at_length(text: str, parts: Iterable[Part]) -> bool:
+    """Whether `text` has so many words in a row from the content that it is no chance."""
+    words = [_word(word) for word in text[:_LONGEST].split()]
+    content = _content(parts)
+    runs = zip(*(words[at:] for at in range(_TELLING_RUN)), strict=False)
+    return any(f" {' '.join(run)} " in content for run in runs)
 
 
 def without_echoes(text: str, parts: Iterable[Part]) -> str:
@@ -40,14 +55,19 @@ def without_echoes(text: str, parts: Iterable[Part]) -> str:
     One word alone counts where it looks like a name, a number or an address: ordinary words occur
     everywhere.
     """
-    content = " ".join(
+    content = _content(parts)
+    if not content.strip():
+        return text
+    return " ".join(_kept(text[:_LONGEST].split(), content))
+
+
+def _content(parts: Iterable[Part]) -> str:
+    words = " ".join(
         " ".join(_word(word) for word in part.text.split())
         for part in parts
         if isinstance(part, Text)
     )
-    if not content:
-        return text
-    return " ".join(_kept(text[:_LONGEST].split(), f" {content} "))
+    return f" {words} "
 
 
 def _kept(words: Sequence[str], content: str) -> Iterator[str]:

@@ -8,8 +8,6 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pipeline.claude import batches
 from pipeline.claude.batches import (
@@ -19,7 +17,6 @@ from pipeline.claude.batches import (
     NotAnswered,
     Succeeded,
     body_of,
-    pack,
 )
 from pipeline.claude.gateway import Gateway
 from pipeline.errors import Refused
@@ -90,7 +87,7 @@ async def test_what_was_not_answered_says_why(api: SimulatedApi, gateway: Gatewa
     )
     await ended(gateway, handed_in.id)
     results = [result async for result in lane.api.results(handed_in.id)]
-    assert all(isinstance(result, NotAnswered) and result.detail for result in results)
+    assert all(isinstance(result, NotAnswered) for result in results)
     reasons = {result.why for result in results if isinstance(result, NotAnswered)}
     assert reasons == {"expired", "errored"}
 
@@ -161,6 +158,43 @@ async def test_a_hand_in_that_is_rejected_is_an_error(shapes: ShapeServer) -> No
             await gateway.batch_lane().api.hand_in([BatchRequest("e-1", b"{}")])
 
 
+def rejection(text: str) -> dict[str, Any]:
+    error = {"type": "invalid_request_error", "message": text}
+    return {"status": 400, "headers": {}, "body": {"type": "error", "error": error}}
+
+
+BODIES = (
+    "The credit balance is too low, says Ottoline, and is that field required?",
+    "My neighbour borrowed the turquoise wheelbarrow of Quackenbush, 4111-1111.",
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (
+            "requests.1.params: cannot take 'Quackenbush, 4111-1111'",
+            "requests.1.params: cannot take [...]",
+        ),
+        ("e-1 is odd: borrowed the turquoise wheelbarrow", "e-1 is odd: [...]"),
+        (f"cannot take {BODIES[1]!r} of key-of-a-test", "cannot take [...] of ***"),
+        ("It is too low, is that field required?", None),
+    ],
+)
+async def test_what_a_failed_hand_in_repeats_of_the_content_is_left_out(
+    shapes: ShapeServer, monkeypatch: pytest.MonkeyPatch, said: str, shown: str | None
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "key-of-a-test")
+    shapes.queue.append(rejection(said))
+    async with Gateway(quick()) as gateway:
+        lane = gateway.batch_lane()
+        with pytest.raises(BatchFailed) as raised:
+            await lane.api.hand_in(
+                lane.request(about(body), Tier.HAIKU, f"e-{n}") for n, body in enumerate(BODIES)
+            )
+    assert str(raised.value).endswith(f": {shown or said}")
+
+
 async def test_results_that_break_off_are_read_anew(shapes: ShapeServer) -> None:
     lines = [
         orjson.dumps({"custom_id": f"e-{n}", "result": {"type": "succeeded", "message": {"n": n}}})
@@ -171,21 +205,6 @@ async def test_results_that_break_off_are_read_anew(shapes: ShapeServer) -> None
     async with Gateway(quick()) as gateway:
         results = [result async for result in gateway.batch_lane().api.results("msgbatch_1")]
     assert {result.custom_id for result in results} == {f"e-{n}" for n in range(50)}
-
-
-@given(st.lists(st.integers(0, 300), max_size=40), st.integers(1, 10), st.integers(50, 400))
-def test_requests_are_packed_in_order_within_what_the_api_takes(
-    sizes: list[int], most: int, most_bytes: int
-) -> None:
-    requests = [BatchRequest(f"e-{n}", b"x" * size) for n, size in enumerate(sizes)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batches, "MAX_REQUESTS", most)
-        patch.setattr(batches, "MAX_BYTES", most_bytes)
-        packed = list(pack(requests))
-    assert [request for batch in packed for request in batch] == requests
-    for batch in packed:
-        assert 1 <= len(batch) <= most
-        assert len(batch) == 1 or sum(request.size for request in batch) <= most_bytes
 
 
 def test_a_body_carries_requests_as_they_would_be_sent_alone() -> None:
