@@ -2,7 +2,8 @@
 
 The real programs run at debug level with tracing on, against an API whose errors repeat what they
 were asked, and everything they write is searched: standard output and error of every process,
-metrics, health, traces. Event ids are allowed there, they are what log lines are found by.
+metrics, health, status, traces. Event ids are allowed there, they are what log lines are found by.
+Results are off the port, as the setting for that says.
 """
 
 import asyncio
@@ -201,7 +202,7 @@ async def until_it_says(log: Path, wanted: str) -> None:
 async def pages(address: str) -> dict[str, str]:
     found = {}
     async with aiohttp.ClientSession(address) as session:
-        for path in ("/metrics", "/readyz", "/healthz"):
+        for path in ("/metrics", "/readyz", "/healthz", "/api/status"):
             async with session.get(path) as answer:
                 found[path] = await answer.text()
     return found
@@ -252,6 +253,7 @@ async def a_full_run(
             "PIPELINE_CLAUDE__BREAKER_OPEN": "0.2",
             "PIPELINE_CLAUDE__BACKOFF_FIRST": "0.1",
             "PIPELINE_STREAM__DEAD_LETTER_RATIO": "1",
+            "PIPELINE_HTTP__RECENT_RECORDS": "0",
         }
         arguments = ["run", "--json", "--workers", str(workers), *STAGES]
         with log.open("wb") as stderr:
@@ -286,6 +288,9 @@ def what_it_should_say(output: Output) -> None:
     repeated = {line["event_id"] for line in lines if "asked again" in line["event"]}
     assert repeated >= {"good-2", "good-3", "good-4", "good-5"}
     assert "overloaded" in output.texts["/metrics"]
+    status = json.loads(output.texts["/api/status"])
+    assert status["recent"] == []
+    assert "tickets" in {stage["name"] for stage in status["stages"]}
     assert "anthropic.messages.create" in output.texts["traces"]
     assert "publish" in output.texts["traces"]
 
