@@ -10,6 +10,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.admin import NewTopic
+from aiokafka.errors import ProducerFenced
 
 from pipeline.local.broker import LocalBroker
 from pipeline.local.noida import NoidaBroker
@@ -297,6 +298,27 @@ async def test_a_session_whose_brokers_are_gone_closes_in_time_and_leaves_nothin
         await consumer.close()
     await asyncio.sleep(0.5)
     assert [task for task in asyncio.all_tasks() - before if not task.done()] == []
+
+
+async def test_a_session_that_is_fenced_between_two_steps_of_a_transaction_is_broken(
+    embedded_broker: NoidaBroker, fresh_name: FreshName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its background task finds out, and what comes next is illegal to the producer."""
+    output = await create_topic(embedded_broker, fresh_name("out"))
+    made = brokers_of(embedded_broker.settings)
+    consumer = made.consumer("group", [output])
+    session = made.session("group", TopicPartition(output, 0), consumer)
+    begin_well = AIOKafkaProducer.begin_transaction
+
+    async def begin(producer: AIOKafkaProducer) -> None:
+        await begin_well(producer)
+        producer._txn_manager.fatal_error(ProducerFenced())
+
+    monkeypatch.setattr(AIOKafkaProducer, "begin_transaction", begin)
+    async with started(session):
+        with pytest.raises(Broken):
+            await session.commit([record(output, b"a")], Committed(1, ""))
+    await consumer.close()
 
 
 @pytest.mark.parametrize("stumbled", [KeyError("batch"), AssertionError("Invalid state")])

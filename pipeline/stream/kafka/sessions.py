@@ -7,6 +7,7 @@ from itertools import chain
 from aiokafka import AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.errors import (
+    IllegalOperation,
     KafkaConnectionError,
     KafkaError,
     MessageSizeTooLargeError,
@@ -77,9 +78,9 @@ class TransactionalSession:
             raise Broken("The brokers did not settle a transaction in time.") from None
         except ProducerFenced:
             raise Fenced(f"{self._partition} has another owner, or took too long.") from None
-        except (KafkaError, AssertionError) as error:
-            # aiokafka asserts its own state: an assertion here says that its background task
-            # has given up, and not why.
+        except (KafkaError, AssertionError, IllegalOperation) as error:
+            # The last two are no KafkaError, and say that aiokafka's background task has given up
+            # between two steps of the transaction, and not why: mostly it was fenced.
             raise Broken(f"A transaction failed: {error!r}.") from error
         finally:
             batch.forget()
