@@ -12,6 +12,7 @@ import httpx2
 from opentelemetry.trace import TracerProvider
 
 from pipeline.claude import spans
+from pipeline.claude.building import HttpClient
 
 _ANY = anthropic.AsyncStream[Any]
 """What the SDK wants to be told of a stream, and does not use for a raw response."""
@@ -105,6 +106,7 @@ class SdkClient:
         # What is not said the SDK works out for each call anew, by copying its defaults.
         self._timeout = httpx2.Timeout(None, connect=connect_timeout)
         self._options = anthropic.RequestOptions(headers={}, max_retries=0, timeout=self._timeout)
+        self._address = ""
         self._problem = ""
 
     async def __aenter__(self) -> Self:
@@ -201,7 +203,7 @@ class SdkClient:
     async def _send(self, sdk: anthropic.AsyncAnthropic, path: str, body: bytes) -> httpx2.Response:
         if self._traces is None or path != spans.ROUTE:
             return await sdk.post(
-                path, cast_to=httpx2.Response, content=body, options=self._options
+                self._address + path, cast_to=httpx2.Response, content=body, options=self._options
             )
         return await spans.send(sdk, body)
 
@@ -215,7 +217,7 @@ class SdkClient:
                 max_retries=0,
                 timeout=timeout,
                 open_telemetry=spans.options(self._traces),
-                http_client=anthropic.DefaultAioHttpClient(timeout=timeout, limits=limits),
+                http_client=HttpClient(timeout=timeout, limits=limits),
             )
         except anthropic.AnthropicError as error:
             self._problem = str(error)
@@ -223,6 +225,8 @@ class SdkClient:
         if sdk.api_key is None and sdk.auth_token is None and sdk.credentials is None:
             self._problem = "no API key in the environment"
             return
+        # A relative path the SDK would put together with it for each call, by parsing both.
+        self._address = str(sdk.base_url).removesuffix("/")
         self._sdk = sdk
 
     async def _close(self) -> None:
