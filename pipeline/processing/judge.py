@@ -93,7 +93,9 @@ class Judge:
             Invalid: The API takes no such request, or the stage failed over the answer.
         """
         heard = await hear(self._asker, self.tier, stage, event, inquiry)
-        if heard.answer is None or not self._policy.wants_second_opinion(
+        if heard.answer is None or self._policy.of(stage.name, self.tier).second_opinion is None:
+            return heard
+        if not self._policy.wants_second_opinion(
             stage.name,
             self.tier,
             confidence=heard.answer.confidence,
