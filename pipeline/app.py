@@ -38,7 +38,7 @@ from pipeline.processing.publishing import TracedBrokers
 from pipeline.processing.sonnet import SonnetProcessor
 from pipeline.processing.tracing import Tracer
 from pipeline.settings import ModelSettings, Ordering, Settings
-from pipeline.stages.registry import build_stages
+from pipeline.stages.registry import build_stages, encoder_for
 from pipeline.stages.rewording import Rewording
 from pipeline.stages.stage import Stage
 from pipeline.stream.brokers import Brokers
@@ -105,7 +105,7 @@ class App:
         self, settings: Settings, stages: Sequence[str], *, socket: Path | None = None
     ) -> None:
         self._settings = settings
-        self._stages = build_stages(settings.stages)
+        self._stages = build_stages(settings.stages, encoder_for(settings.stages))
         self._served = tuple(dict.fromkeys(stages))
         self._socket = socket
         self._topics = TopicNames(settings.topics)

@@ -23,7 +23,7 @@ from pipeline.errors import PipelineError, WrongUse
 from pipeline.events import Tier
 from pipeline.observe.metrics import Metrics
 from pipeline.settings import Settings
-from pipeline.stages.registry import build_stages
+from pipeline.stages.registry import build_stages, encoder_for
 from pipeline.stream.brokers import Aborted, Broken, Session, TopicPartition, Unavailable
 from pipeline.stream.connection import admin_client
 from pipeline.stream.connection_errors import ConnectionFailed, RequestFailed
@@ -194,7 +194,7 @@ class _Attempt:
 
     async def _tools(self, stack: AsyncExitStack, journal: Journal, names: TopicNames) -> Tools:
         settings, stage = self.settings, self.wish.stage
-        stages = build_stages(settings.stages)
+        stages = build_stages(settings.stages, encoder_for(settings.stages))
         gateway = await stack.enter_async_context(Gateway(settings, observer=self.metrics))
         lane = gateway.batch_lane(told=partial(_tell_of_waiting, self.watcher))
         asking = Asking(

@@ -11,7 +11,9 @@ from pathlib import Path
 from pipeline.claude.gateway import SPARE_CONNECTIONS
 from pipeline.doctor.check import Site
 from pipeline.doctor.finding import Finding, failed, ok, warning
+from pipeline.encoders import minilm
 from pipeline.settings import Settings
+from pipeline.stages.registry import wants_encoder
 
 _OTHER_FILES = 64
 """Of the interpreter, libraries, the log, the HTTP port and those who look at it."""
@@ -125,6 +127,15 @@ def check_extras(site: Site) -> Iterator[Finding]:
                 "tracing.endpoint is set, and OpenTelemetry's SDK is not installed.",
                 why="`pipeline run` does not start without it.",
                 advice="`pip install 'haiku-pipeline[otel]'`, or unset it.",
+            )
+        )
+    if (stages := wants_encoder(site.settings.stages)) and not minilm.is_installed():
+        found.append(
+            failed(
+                "extras",
+                f"stages.{stages[0]}.scope is `encoder`, and the encoder is not installed.",
+                why="`pipeline run` does not start without it.",
+                advice="`pip install 'haiku-pipeline[encoder]'`, or set it to `words`.",
             )
         )
     if not is_installed("noida_db"):

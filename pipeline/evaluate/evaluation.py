@@ -28,7 +28,7 @@ from pipeline.processing.reading import AnyStage
 from pipeline.publish import stage_named
 from pipeline.questions import Asker, Inquiry, Question
 from pipeline.settings import Settings, StageSettings
-from pipeline.stages.registry import build_stages
+from pipeline.stages.registry import build_stages, encoder_for
 
 Askers = Callable[[Settings], AbstractAsyncContextManager[Asker]]
 """Makes who is asked, by settings; `Gateway` is the real one."""
@@ -249,7 +249,8 @@ class _Running:
         # Each answer is to be paid for once, and at its price: the recording is the only cache.
         claude = settings.claude.model_copy(update={"answer_cache": "off"})
         asking = settings.model_copy(update={"claude": claude})
-        stage: AnyStage = stage_named(settings, wanted.stage)
+        stages = build_stages(settings.stages, encoder_for(settings.stages))
+        stage: AnyStage = stages[wanted.stage]
         async with AsyncExitStack() as stack:
             inner: Asker = NobodyToAsk()
             if not wanted.recorded:

@@ -16,7 +16,7 @@ from pipeline.events import DeadLetterReason, Tier, Usage
 from pipeline.processing.boundary import of_stage
 from pipeline.questions import Asker, Inquiry, Question, Reply, Steps
 from pipeline.signals import Signal
-from pipeline.stages.stage import Answer, RawEvent, Stage
+from pipeline.stages.stage import Answer, Checking, RawEvent, Stage
 
 RawT = TypeVar("RawT", bound=RawEvent)
 AnswerT = TypeVar("AnswerT", bound=Answer)
@@ -71,9 +71,15 @@ async def hear(
         answers = tuple(call.reply.answer for call in made if call.reply is not None)
         follows = of_stage(stage.name, steps.then, answers)
         if not isinstance(follows, Question | Steps):
-            checked = of_stage(stage.name, stage.signals, event, follows)
+            checked = await _checked(stage, event, follows)
             return _heard(follows, [*statement_signals(follows), *checked], calls)
         inquiry = follows
+
+
+async def _checked(stage: Stage[RawT, AnswerT], event: RawT, answer: AnswerT) -> Sequence[Signal]:
+    if isinstance(stage, Checking) and stage.checks_slowly:
+        return await asyncio.to_thread(of_stage, stage.name, stage.signals, event, answer)
+    return of_stage(stage.name, stage.signals, event, answer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pipeline.settings.backfill import BackfillSettings
 from pipeline.settings.claude import ClaudeSettings, ModelSettings, TokenPrices
 from pipeline.settings.fields import Extracting, ExtraField
 from pipeline.settings.kafka import KafkaSettings, TopicSettings
-from pipeline.settings.labels import MOST_AT_ONCE, Label, Labels
+from pipeline.settings.labels import MOST_AT_ONCE, Label, Labels, Scoped
 from pipeline.settings.operation import HttpSettings, LogSettings, TracingSettings
 from pipeline.settings.own import OwnStage
 from pipeline.settings.stage import StageSettings
@@ -74,6 +74,7 @@ __all__ = [
     "OwnStage",
     "RequestSettings",
     "S3Settings",
+    "Scoped",
     "SecondOpinionSettings",
     "Seconds",
     "Section",

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field
 
@@ -71,3 +71,13 @@ def _differing_in_case_only(names: Sequence[str]) -> list[str]:
 
 
 Labels = Annotated[list[Label], Field(min_length=2), AfterValidator(checked_labels)]
+
+
+class Scoped(Section):
+    """What the settings of a stage have that compares texts with the examples of its labels."""
+
+    scope: Literal["words", "encoder"] = Field(
+        "words",
+        description="what tells how like the labels' examples a text is: the words they share, or "
+        "a sentence encoder (the extra `encoder`)",
+    )

@@ -9,13 +9,13 @@ from pydantic import AfterValidator, Field, create_model, model_validator
 
 from pipeline.errors import WrongUse
 from pipeline.settings.fields import Extracting
-from pipeline.settings.labels import Label, Labels, checked_labels
+from pipeline.settings.labels import Label, Labels, Scoped, checked_labels
 from pipeline.settings.own import OwnStage
 from pipeline.settings.stage import StageSettings
 from pipeline.settings.units import Count, LanguageCode, Section
 
 
-class TicketSettings(Extracting, StageSettings):
+class TicketSettings(Scoped, Extracting, StageSettings):
     """Classification and routing of support tickets."""
 
     intents: Labels = Field(
@@ -142,7 +142,7 @@ class Agent(Label):
     )
 
 
-class RequestSettings(StageSettings):
+class RequestSettings(Scoped, StageSettings):
     """The policy gate: which agent, which tools and which model a request gets."""
 
     agents: Annotated[list[Agent], Field(min_length=2), AfterValidator(checked_labels)] = Field(
@@ -194,7 +194,7 @@ class CodeSettings(StageSettings):
     python_style: Literal["google", "numpy"] = Field("google", description="of docstrings")
 
 
-class TextSettings(Extracting, StageSettings):
+class TextSettings(Scoped, Extracting, StageSettings):
     """Clean-up of messy text, and what can be extracted from it."""
 
     max_text_chars: Count = Field(20_000, description="longer texts are dead letters")

@@ -25,6 +25,7 @@ class JsonStage(Generic[RawT]):
 
     raw_model: type[RawT]
     reads_files = False
+    checks_slowly = False
 
     def __init__(self, settings: StageSettings) -> None:
         self._limits = settings

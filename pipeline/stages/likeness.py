@@ -1,10 +1,16 @@
-"""How alike texts are, told on this machine: words and pieces of words, no model."""
+"""How alike texts are, told on this machine: by words and pieces of words, or by an encoder."""
 
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Protocol
+
+from pipeline.encoders.encoder import Encoder
+
+if TYPE_CHECKING:
+    from pipeline.encoders.encoder import Vectors
 
 _WORD = re.compile(r"\w+")
 _PIECES = (3, 4)
@@ -13,11 +19,44 @@ _LONGEST = 4000
 
 
 class Likeness(Protocol):
-    """Compares texts with known ones; another one may do so with a sentence encoder."""
+    """Compares texts with known ones."""
 
     def to_known(self, text: str) -> Sequence[float]:
         """How like each known text this one is, in their order: 0 (not at all) to 1 (the same)."""
         ...
+
+
+def likeness_by(encoder: Encoder | None) -> Callable[[Sequence[str]], Likeness]:
+    """What compares texts: an encoder where there is one, else their words."""
+    return WordPieces if encoder is None else partial(Encoded, encoder)
+
+
+class Encoded:
+    """Likeness by the vectors of texts; slow enough for a thread.
+
+    Cosines; what is less like than a right angle is like nothing.
+
+    Args:
+        encoder: Makes the vectors.
+        known: The texts to compare with; encoded when they are first needed.
+    """
+
+    def __init__(self, encoder: Encoder, known: Sequence[str]) -> None:
+        self._encoder = encoder
+        self._texts = list(known)
+        self._place = {text: index for index, text in enumerate(known)}
+
+    def to_known(self, text: str) -> Sequence[float]:
+        """The cosine with each known text."""
+        known = self._known
+        place = self._place.get(text)
+        vector = self._encoder.encode([text])[0] if place is None else known[place]
+        cosines: list[float] = (known @ vector).clip(0, 1).tolist()
+        return cosines
+
+    @cached_property
+    def _known(self) -> "Vectors":
+        return self._encoder.encode(self._texts)
 
 
 class WordPieces:

@@ -1,11 +1,13 @@
 """Which stages there are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from pipeline.encoders.encoder import Encoder
+from pipeline.encoders.minilm import MiniLm
 from pipeline.errors import WrongUse
-from pipeline.settings import OwnStage, StageSettings, StagesSettings
+from pipeline.settings import OwnStage, Scoped, StageSettings, StagesSettings
 from pipeline.stages.code import Code
 from pipeline.stages.documents import Documents
 from pipeline.stages.images import Images
@@ -16,24 +18,51 @@ from pipeline.stages.texts import Texts
 from pipeline.stages.tickets import Tickets
 
 
-def build_stages(settings: StagesSettings) -> Mapping[str, Stage[Any, Any]]:
+def build_stages(
+    settings: StagesSettings, encoder: Encoder | None = None
+) -> Mapping[str, Stage[Any, Any]]:
     """Build every stage, by name, whether it is enabled or not.
+
+    Args:
+        settings: Of all stages.
+        encoder: For those that are set to use one. Without it they go by words: enough for
+            whoever has no answers checked.
 
     Raises:
         WrongUse: A stage of one's own is none.
     """
     stages: list[Stage[Any, Any]] = [
-        Tickets(settings.tickets),
+        Tickets(settings.tickets, _if_wanted(encoder, settings.tickets)),
         Invoices(settings.invoices),
         Images(settings.images),
         Documents(settings.documents),
-        Requests(settings.requests),
+        Requests(settings.requests, _if_wanted(encoder, settings.requests)),
         Code(settings.code),
-        Texts(settings.texts),
+        Texts(settings.texts, _if_wanted(encoder, settings.texts)),
     ]
     tables = settings.by_name()
     stages += [_built(stage, tables[stage.name]) for stage in settings.own.values()]
     return MappingProxyType({stage.name: stage for stage in stages})
+
+
+def encoder_for(settings: StagesSettings) -> Encoder | None:
+    """The sentence encoder, where a stage is set to use one.
+
+    Raises:
+        WrongUse: It is not installed.
+    """
+    return MiniLm() if wants_encoder(settings) else None
+
+
+def wants_encoder(settings: StagesSettings) -> Sequence[str]:
+    """The stages that are set to use a sentence encoder."""
+    return [
+        name for name, table in settings if isinstance(table, Scoped) and table.scope == "encoder"
+    ]
+
+
+def _if_wanted(encoder: Encoder | None, settings: Scoped) -> Encoder | None:
+    return encoder if settings.scope == "encoder" else None
 
 
 def _built(own: OwnStage, settings: StageSettings) -> Stage[Any, Any]:

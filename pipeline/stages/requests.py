@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from pipeline.encoders.encoder import Encoder
 from pipeline.questions import Inquiry, Text
 from pipeline.settings import Label, RequestSettings
 from pipeline.signals import Signal
@@ -14,6 +15,7 @@ from pipeline.stages.choosing import Choosing, Matter
 from pipeline.stages.injection import injection_signals
 from pipeline.stages.json_stage import JsonStage
 from pipeline.stages.legibility import damage_signals
+from pipeline.stages.likeness import likeness_by
 from pipeline.stages.prompt import Section, build_instructions
 from pipeline.stages.rewording import backwards, reworded
 from pipeline.stages.scope import Scope
@@ -94,17 +96,23 @@ class RequestResult(BaseModel):
 
 
 class Requests(JsonStage[RequestEvent]):
-    """The stage `requests`."""
+    """The stage `requests`.
+
+    Args:
+        settings: Its labels and limits.
+        encoder: Compares texts with the labels' examples; by words if there is none.
+    """
 
     name = "requests"
     raw_model = RequestEvent
     result_model = RequestResult
     deciding = ("agent",)
 
-    def __init__(self, settings: RequestSettings) -> None:
+    def __init__(self, settings: RequestSettings, encoder: Encoder | None = None) -> None:
         super().__init__(settings)
+        self.checks_slowly = encoder is not None
         self._settings = settings
-        self._scope = Scope(settings.agents)
+        self._scope = Scope(settings.agents, likeness_by(encoder))
         self._tiers = {agent.name: agent.tier for agent in settings.agents}
         self._choosing = Choosing(
             Matter(self.name, _ROLE, _HOW_TO_CHOOSE, "Agents"),

@@ -1,7 +1,7 @@
 """What a stage is. A stage knows neither Kafka nor the API; it is data and pure functions."""
 
 from collections.abc import Mapping, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -97,4 +97,14 @@ class Stage(Protocol, Generic[RawT, AnswerT]):
 
     def result(self, event: RawT, answer: AnswerT) -> BaseModel:
         """What is published: an instance of `result_model`."""
+        ...
+
+
+@runtime_checkable
+class Checking(Protocol):
+    """A stage that says how long its checks take."""
+
+    @property
+    def checks_slowly(self) -> bool:
+        """Whether `signals()` takes milliseconds, and so is called outside the event loop."""
         ...

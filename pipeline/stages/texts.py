@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from pipeline.encoders.encoder import Encoder
 from pipeline.questions import Inquiry, Text
 from pipeline.settings import TextSettings
 from pipeline.signals import Signal
@@ -18,6 +19,7 @@ from pipeline.stages.extracting import Extracted, Extraction
 from pipeline.stages.injection import injection_signals
 from pipeline.stages.json_stage import JsonStage
 from pipeline.stages.legibility import damage_signals
+from pipeline.stages.likeness import likeness_by
 from pipeline.stages.prompt import Section, build_instructions
 from pipeline.stages.rewording import backwards, reworded
 from pipeline.stages.scope import Scope
@@ -97,17 +99,23 @@ class TextResult(BaseModel):
 
 
 class Texts(JsonStage[TextEvent]):
-    """The stage `texts`."""
+    """The stage `texts`.
+
+    Args:
+        settings: Its labels and limits.
+        encoder: Compares texts with the labels' examples; by words if there is none.
+    """
 
     name = "texts"
     raw_model = TextEvent
     result_model = TextResult
     deciding = ("intent",)
 
-    def __init__(self, settings: TextSettings) -> None:
+    def __init__(self, settings: TextSettings, encoder: Encoder | None = None) -> None:
         super().__init__(settings)
+        self.checks_slowly = encoder is not None
         self._settings = settings
-        self._scope = Scope(settings.intents)
+        self._scope = Scope(settings.intents, likeness_by(encoder))
         self._extraction = Extraction(settings.fields)
         self._choosing = Choosing(
             Matter(self.name, _ROLE, _HOW_TO_CHOOSE, "Intents"),

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from pipeline.encoders.encoder import Encoder
 from pipeline.questions import Inquiry, Text
 from pipeline.settings import TicketSettings
 from pipeline.signals import Signal
@@ -22,6 +23,7 @@ from pipeline.stages.extracting import Extracted, Extraction
 from pipeline.stages.injection import injection_signals
 from pipeline.stages.json_stage import JsonStage
 from pipeline.stages.legibility import damage_signals
+from pipeline.stages.likeness import likeness_by
 from pipeline.stages.prompt import Section, build_instructions
 from pipeline.stages.rewording import backwards, reworded
 from pipeline.stages.scope import Scope
@@ -105,19 +107,25 @@ class TicketResult(BaseModel):
 
 
 class Tickets(JsonStage[TicketEvent]):
-    """The stage `tickets`."""
+    """The stage `tickets`.
+
+    Args:
+        settings: Its labels and limits.
+        encoder: Compares texts with the labels' examples; by words if there is none.
+    """
 
     name = "tickets"
     raw_model = TicketEvent
     result_model = TicketResult
     deciding = ("intent",)
 
-    def __init__(self, settings: TicketSettings) -> None:
+    def __init__(self, settings: TicketSettings, encoder: Encoder | None = None) -> None:
         super().__init__(settings)
+        self.checks_slowly = encoder is not None
         self._settings = settings
         self._queues = queues(settings.intents)
         self._languages = frozenset(settings.languages)
-        self._scope = Scope(settings.intents)
+        self._scope = Scope(settings.intents, likeness_by(encoder))
         self._extraction = Extraction(settings.fields)
         self._choosing = Choosing(
             Matter(self.name, _ROLE, _HOW_TO_CHOOSE, "Intents"),

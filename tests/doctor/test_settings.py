@@ -26,6 +26,7 @@ from pipeline.doctor.models import check_models, check_prices
 from pipeline.doctor.prompts import check_opinions, check_prompts
 from pipeline.doctor.retirements import RETIREMENTS
 from pipeline.doctor.sizes import check_sizes
+from pipeline.encoders import minilm
 from tests.doctor.sites import site, told, well
 
 FAILED, WARNING = Verdict.FAILED, Verdict.WARNING
@@ -270,6 +271,9 @@ def test_missing_extras_are_told_where_they_are_needed(monkeypatch: pytest.Monke
     assert (local.verdict, "haiku-pipeline[local]" in local.detail) == (Verdict.OK, True)
     one = site(tracing={"endpoint": "http://127.0.0.1:4318/v1/traces"})
     told(check_extras(one), FAILED, "OpenTelemetry", "haiku-pipeline[otel]")
+    monkeypatch.setattr(minilm, "is_installed", lambda: False)
+    two = site(stages={"texts": {"scope": "encoder"}})
+    told(check_extras(two), FAILED, "stages.texts.scope", "haiku-pipeline[encoder]")
 
 
 def test_a_module_of_no_package_is_not_installed() -> None:

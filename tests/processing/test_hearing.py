@@ -1,6 +1,8 @@
 """One answer out of several calls: what is asked when, what it costs, and what a failure does."""
 
 import asyncio
+import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from pipeline.errors import AnswerError, CutOff, Invalid, Malformed, Refused, Re
 from pipeline.events import Tier, Usage
 from pipeline.processing.hearing import Hearing, hear
 from pipeline.questions import Inquiry, Question, Reply, Steps, Text
+from pipeline.signals import Signal
 from tests.processing.stand_ins import SPENT, Note, NoteAnswer, NoteStage, ScriptedAsker
 
 NOTE = Note(id="n-1", text="all is well")
@@ -144,3 +147,20 @@ async def test_a_bug_in_what_follows_costs_the_event_alone() -> None:
         await heard(ScriptedAsker(answer("a")), Steps((about("a"),), lambda answers: answers[1]))
 
     assert caught.value.reason == "stage_failed"
+
+
+@pytest.mark.parametrize("slow", [True, False])
+async def test_slow_checks_leave_the_event_loop_alone(slow: bool) -> None:
+    class Checked(NoteStage):
+        checks_slowly = slow
+
+        def signals(self, event: Note, answer: NoteAnswer) -> Sequence[Signal]:
+            self.thread = threading.current_thread()
+            return super().signals(event, answer)
+
+    stage = Checked()
+    found = await hear(
+        ScriptedAsker(answer("glad", doubtful=True)), Tier.HAIKU, stage, NOTE, about("x")
+    )
+    assert "evidence_not_found" in {signal.code for signal in found.signals}
+    assert (stage.thread is not threading.main_thread()) is slow
