@@ -15,12 +15,21 @@ def local(
         list[str] | None,
         typer.Option(help="What goes wrong in the API, e.g. overloaded:0.1; may be repeated."),
     ] = None,
+    encoder: Annotated[
+        bool,
+        typer.Option(
+            "--encoder", help="Simulated answers choose labels by meaning (extra `encoder`)."
+        ),
+    ] = False,
 ) -> None:
     """Run only the embedded broker and the simulated API, until stopped."""
     from pipeline import console
+    from pipeline.encoders import minilm
     from pipeline.local.environment import serve
     from pipeline.settings import load_settings
 
+    if encoder:
+        minilm.require()
     settings = load_settings()
     console.run_until_stopped(
         lambda stop: serve(
@@ -31,5 +40,6 @@ def local(
             kafka_port=kafka_port,
             api_port=api_port,
             faults=fault or (),
+            api_options=["--encoder"] if encoder else (),
         )
     )

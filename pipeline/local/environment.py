@@ -54,6 +54,7 @@ async def local_environment(
     kafka_port: int = 0,
     api_port: int = 0,
     faults: Sequence[str] = (),
+    api_options: Sequence[str] = (),
     with_api: bool = True,
 ) -> AsyncIterator[Environment]:
     """Start everything, make the topics of all stages, and stop everything at the end.
@@ -64,13 +65,18 @@ async def local_environment(
         kafka_port: Where the broker listens; 0 for a free port.
         api_port: Where the simulated API listens; 0 for a free port.
         faults: What goes wrong in the simulated API.
+        api_options: Of the simulated API, as its program takes them.
         with_api: Start the simulated API, too.
 
     Raises:
         PipelineError: One of them could not be started.
     """
     async with AsyncExitStack() as stack:
-        api = SimulatedApiProcess(port=api_port, faults=faults) if with_api else None
+        api = (
+            SimulatedApiProcess(port=api_port, faults=faults, options=api_options)
+            if with_api
+            else None
+        )
         running = await stack.enter_async_context(_broker(broker, kafka_port))
         await _make_topics(settings, running)
         variables = kafka_variables(running.settings)
@@ -119,6 +125,7 @@ async def serve(
     kafka_port: int,
     api_port: int,
     faults: Sequence[str],
+    api_options: Sequence[str] = (),
 ) -> None:
     """Run until `stop` is set; print what a shell has to evaluate, then `ready`.
 
@@ -126,7 +133,12 @@ async def serve(
         PipelineError: One of them could not be started.
     """
     async with local_environment(
-        settings, broker=broker, kafka_port=kafka_port, api_port=api_port, faults=faults
+        settings,
+        broker=broker,
+        kafka_port=kafka_port,
+        api_port=api_port,
+        faults=faults,
+        api_options=api_options,
     ) as environment:
         for name, value in environment.variables.items():
             show(f"export {name}={shlex.quote(value)}")

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from pipeline.encoders import minilm
 from pipeline.local.simulated.program import main
 from tests.simulated.conftest import asking
 
@@ -47,6 +48,14 @@ def test_wrong_options_are_refused_with_a_sentence(
 ) -> None:
     assert main(wrong) == 2
     assert "cannot start" in capsys.readouterr().err
+
+
+def test_an_encoder_that_is_not_installed_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(minilm, "_missing", lambda: ["tokenizers"])
+    assert main(["--encoder"]) == 2
+    assert "haiku-pipeline[encoder]" in capsys.readouterr().err
 
 
 def test_a_port_that_is_taken_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from pipeline.encoders.encoder import Encoder
 from pipeline.local.simulated.answering.content import Content, read_content
 from pipeline.local.simulated.answering.files import FileReader
 from pipeline.local.simulated.answering.reader import Reader
@@ -19,15 +20,16 @@ class Answerer:
 
     Args:
         files: Reads images and PDF files.
+        encoder: Compares contents with labels, where there is one.
         kept: Answers that are kept.
     """
 
-    def __init__(self, files: FileReader, kept: int = 5000) -> None:
+    def __init__(self, files: FileReader, encoder: Encoder | None = None, kept: int = 5000) -> None:
         self._files = files
         self._kept = kept
         self._answers: OrderedDict[tuple[Line, str], Any] = OrderedDict()
         self._readers: Mapping[Line, Reader] = MappingProxyType(
-            {line: Reader(skill) for line, skill in SKILLS.items()}
+            {line: Reader(skill, encoder) for line, skill in SKILLS.items()}
         )
 
     async def answer(self, request: MessageRequest) -> Any:  # noqa: ANN401 - any JSON value or text

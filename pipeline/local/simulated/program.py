@@ -9,6 +9,8 @@ from typing import Any
 
 import uvloop
 
+from pipeline.encoders.minilm import MiniLm
+from pipeline.errors import WrongUse
 from pipeline.garbage import collect_seldom
 from pipeline.local.simulated.buckets import Limits
 from pipeline.local.simulated.faults import KINDS, Fault
@@ -28,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         simulation = _simulation(options)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, WrongUse) as error:
         print(f"The simulated API cannot start: {error}", file=sys.stderr)  # noqa: T201
         return 2
     collect_seldom()
@@ -63,6 +65,7 @@ def _simulation(options: argparse.Namespace) -> Simulation:
         ledger=options.ledger,
         readers=options.readers,
         batch_seconds=options.batch_seconds,
+        encoder=MiniLm() if options.encoder else None,
     )
 
 
@@ -144,5 +147,10 @@ def _parser() -> argparse.ArgumentParser:
         default=defaults.batch_seconds,
         metavar="S",
         help="from the creation of a message batch to its end",
+    )
+    parser.add_argument(
+        "--encoder",
+        action="store_true",
+        help="choose labels by meaning, too; needs the extra `encoder`",
     )
     return parser

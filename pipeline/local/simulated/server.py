@@ -42,7 +42,7 @@ class SimulatedApi:
         self._port = port
         self._files = FileReader(self.control.simulation.readers)
         gate = Gate(self.control)
-        exchange = Exchange(self.control, Answerer(self._files))
+        exchange = Exchange(self.control, Answerer(self._files, self.control.simulation.encoder))
         self._batches = BatchEndpoints(self.control, gate, exchange, self._files)
         self._app = web.Application(client_max_size=MAX_BATCH_BODY + 1024)
         self._app.router.add_routes(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pipeline.encoders.encoder import Encoder
 from pipeline.local.simulated.buckets import Limits
 from pipeline.local.simulated.faults import Fault
 from pipeline.local.simulated.latency import Latency
@@ -29,6 +30,7 @@ class Simulation:
         ledger: Requests whose details are kept.
         readers: Images and PDF files read at once, each in a thread.
         batch_seconds: From the creation of a batch to its end.
+        encoder: What labels are chosen with, beside words; none for words alone.
     """
 
     latency: Mapping[str, Latency] = field(default_factory=dict)
@@ -40,3 +42,4 @@ class Simulation:
     ledger: int = 100_000
     readers: int = 2
     batch_seconds: float = 2.0
+    encoder: Encoder | None = None

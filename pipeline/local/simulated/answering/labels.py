@@ -1,12 +1,18 @@
-"""Chooses between labels by how much their names and descriptions share with the content."""
+"""Chooses between labels by how much their names and descriptions share with the content.
+
+With a sentence encoder also by how near they are to it in meaning.
+"""
 
 import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from pipeline.encoders.encoder import Encoder
 from pipeline.local.simulated.answering.glossary import look_up
+from pipeline.local.simulated.answering.nearness import Nearness
 from pipeline.local.simulated.answering.skill import Skill
 from pipeline.local.simulated.answering.words import (
     concepts,
@@ -29,6 +35,10 @@ _CONCEPT_WEIGHT = 0.75
 _EXAMPLE_WEIGHT = 0.8
 _MARGIN_WEIGHT, _EVIDENCE_WEIGHT = 1.05, 0.15
 """Of the logistic that makes a confidence of margin and evidence; fitted on public utterances."""
+_NEARNESS_WEIGHT = 2.0
+"""More makes what no label is for seem sure, on public utterances."""
+_STRANGERS = 0.15
+"""The cosine of texts that have nothing to do with each other."""
 _SHORT_TEXT = 20
 _FOUND_SOMETHING = 0.2
 _ENOUGH_WORDS = 12
@@ -62,15 +72,22 @@ class LabelSet:
         labels: Their names.
         texts: What is said of each: the prompt, the property's description.
         skill: How well to read.
+        encoder: Compares meanings, too, where there is one.
     """
 
-    def __init__(self, labels: Sequence[str], texts: Sequence[str], skill: Skill) -> None:
+    def __init__(
+        self,
+        labels: Sequence[str],
+        texts: Sequence[str],
+        skill: Skill,
+        encoder: Encoder | None = None,
+    ) -> None:
         self._labels = list(labels)
         self._skill = skill
         self._base: list[float] = []
         per_label: list[Counter[str]] = []
-        for label in self._labels:
-            entry = look_up(label, self._labels, texts)
+        entries = [look_up(label, self._labels, texts) for label in self._labels]
+        for label, entry in zip(self._labels, entries, strict=True):
             features = _features(_name_words(label), _NAME_WEIGHT)
             features.update(_features(words(entry.description), 1.0))
             if skill.reads_examples:
@@ -79,6 +96,11 @@ class LabelSet:
             catches_all = _is_catch_all(label, entry.description)
             self._base.append(_CATCH_ALL_SCORE if catches_all else 0.0)
         self._weights = _weigh(per_label)
+        self._nearness = (
+            None
+            if encoder is None
+            else Nearness(encoder, self._labels, entries, with_examples=skill.reads_examples)
+        )
 
     @property
     def weighs_requests(self) -> bool:
@@ -94,7 +116,8 @@ class LabelSet:
             requests: Sentences of it that ask for something.
         """
         found = Counter(word for word in words(text)[:2000] if not is_stop_word(word))
-        for word in self._skill.overlooked(found):
+        overlooked = frozenset(self._skill.overlooked(found))
+        for word in overlooked:
             del found[word]
         for word in words(f"{first} {requests}"):
             if not is_stop_word(word):
@@ -109,7 +132,25 @@ class LabelSet:
                 for i, weight in self._weights.get(feature, ()):
                     scores[i] += strength * share * weight
                     spoke[i].add(word)
+        for i, near in enumerate(self._near(text, first, requests, overlooked)):
+            scores[i] += near
         return self._decide(scores, spoke, len(found))
+
+    def _near(
+        self, text: str, first: str, requests: str, overlooked: AbstractSet[str]
+    ) -> Sequence[float]:
+        """What meaning adds to the scores: how much nearer a label is than strangers are."""
+        if self._nearness is None:
+            return ()
+        seen = f"{first} {requests} {text}"
+        if overlooked:
+            # What is not seen as a word is not read as part of a sentence either.
+            kept = (word for word in seen.split() if not overlooked & set(words(word)))
+            seen = " ".join(kept)
+        return [
+            0.0 if base else _NEARNESS_WEIGHT * max(0.0, near - _STRANGERS)
+            for near, base in zip(self._nearness.of(seen), self._base, strict=True)
+        ]
 
     def _found(self, scores: Sequence[float], label: int) -> float:
         return scores[label] if scores[label] > self._base[label] + _FOUND_SOMETHING else 0.0

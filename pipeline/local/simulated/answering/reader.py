@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from pipeline.encoders.encoder import Encoder
 from pipeline.local.simulated.answering.content import Content
 from pipeline.local.simulated.answering.labels import LabelSet
 from pipeline.local.simulated.answering.plan import Plan, plan_of
@@ -20,10 +21,12 @@ class Reader:
 
     Args:
         skill: How well it reads.
+        encoder: Compares contents with labels, where there is one.
         kept: Plans and label sets that are kept ready, each.
     """
 
-    def __init__(self, skill: Skill, kept: int = 500) -> None:
+    def __init__(self, skill: Skill, encoder: Encoder | None = None, kept: int = 500) -> None:
+        self._encoder = encoder
         self._skill = skill
         self._kept = kept
         self._plans: OrderedDict[tuple[bytes, str], Plan] = OrderedDict()
@@ -49,7 +52,10 @@ class Reader:
     def _labels(self, labels: Sequence[str], texts: Sequence[str]) -> LabelSet:
         key = (tuple(labels), tuple(texts))
         return _kept(
-            self._label_sets, key, lambda: LabelSet(labels, texts, self._skill), self._kept
+            self._label_sets,
+            key,
+            lambda: LabelSet(labels, texts, self._skill, self._encoder),
+            self._kept,
         )
 
 
