@@ -42,7 +42,7 @@ def require() -> None:
 
 
 class MiniLm:
-    """The encoder of the extra; about 3 ms a sentence on one core, and 0.2 s to load.
+    """The encoder of the extra; about 3 ms a sentence on one core, and about a second to load.
 
     Raises:
         WrongUse: The extra is not installed.
