@@ -23,6 +23,7 @@ from benchmarks.tickets import Questions, charged_twice
 from pipeline.claude.gateway import Gateway
 from pipeline.claude.requests import Style, Template
 from pipeline.events import Tier
+from pipeline.garbage import collect_seldom
 from pipeline.settings import Settings
 
 Ask = Callable[[int], Awaitable[object]]
@@ -126,6 +127,7 @@ def main() -> None:
     parser.add_argument("--warm-up", type=float, default=4.0, help="seconds")
     parser.add_argument("--seconds", type=float, default=10.0, help="that count")
     options = parser.parse_args()
+    collect_seldom()  # as `pipeline run` does, and for both ways alike
     work = measure(options.way, options.concurrency, options.warm_up, options.seconds)
     sys.stdout.write(json.dumps(asdict(uvloop.run(work))) + "\n")
 
