@@ -9,7 +9,7 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,7 +34,6 @@ _MESSAGE = {
     "type": "message",
     "role": "assistant",
     "model": "claude-haiku-5-5",
-    "content": [{"type": "text", "text": json.dumps(ANSWER)}],
     "stop_reason": "end_turn",
     "stop_sequence": None,
     "stop_details": None,
@@ -53,8 +52,9 @@ _MESSAGE = {
 _LIMITS = {"requests": 10**9, "input-tokens": 10**12, "output-tokens": 10**12, "tokens": 10**12}
 
 
-def _response() -> bytes:
-    body = json.dumps(_MESSAGE).encode()
+def _response(answer: str) -> bytes:
+    message = _MESSAGE | {"content": [{"type": "text", "text": answer}]}
+    body = json.dumps(message).encode()
     headers = [
         "HTTP/1.1 200 OK",
         "date: Sun, 22 Nov 2026 10:00:00 GMT",
@@ -103,13 +103,13 @@ class _Connection(asyncio.Protocol):
             self._transport.write(self._response)
 
 
-async def _serve(median: float, sigma: float) -> None:
+async def _serve(median: float, sigma: float, answer: str) -> None:
     draws = random.Random(1)  # noqa: S311 - repeatable, not secret
 
     def delay() -> float:
         return median * draws.lognormvariate(0.0, sigma) if median else 0.0
 
-    response = _response()
+    response = _response(answer)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: _Connection(delay, response), "127.0.0.1", 0)
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
@@ -120,9 +120,10 @@ async def _serve(median: float, sigma: float) -> None:
 
 
 @contextmanager
-def responder(*, median: float) -> Iterator[int]:
+def responder(*, median: float, answer: Mapping[str, object] = ANSWER) -> Iterator[int]:
     """Run it as a program of its own, where this process may run; yields its port."""
     command = [sys.executable, "-m", "benchmarks.responder", "--median", str(median)]
+    command += ["--answer", json.dumps(answer)]
     with subprocess.Popen(  # noqa: S603 - our own module
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -140,8 +141,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--median", type=float, default=0.0, help="seconds of delay, log-normal")
     parser.add_argument("--sigma", type=float, default=0.3)
+    parser.add_argument("--answer", default=json.dumps(ANSWER), help="what it says, as JSON")
     options = parser.parse_args()
-    uvloop.run(_serve(options.median, options.sigma))
+    uvloop.run(_serve(options.median, options.sigma, options.answer))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,18 @@
 import functools
 import os
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.footprint import LIMITS_MIB
 from pipeline.settings import Settings
 from pipeline.stream.topics import TopicNames
 from tests.deploy.commands import commands
 from tests.deploy.documents import RULES, document, documents
-from tests.deploy.tools import DEPLOY, run, run_python
+from tests.deploy.tools import DEPLOY, ROOT, run, run_python
 
 KUBERNETES = DEPLOY / "kubernetes"
 OVERLAYS = ("dev", "prod")
@@ -222,6 +224,19 @@ def test_the_first_tier_has_more_room_where_it_decodes_files() -> None:
         for name, each in groups("prod").items()
     }
     assert limits["haiku-pipeline-files"] != limits["haiku-pipeline-tickets"]
+
+
+def test_resources_are_those_that_were_measured_for() -> None:
+    text = (ROOT / "docs" / "OPERATIONS.md").read_text("utf-8")
+    for name, deployment in groups("prod").items():
+        [container] = deployment["spec"]["template"]["spec"]["containers"]
+        requests, limits = (container["resources"][each] for each in ("requests", "limits"))
+        row = f"| `{name}` | {requests['cpu']} | {requests['memory']} | {limits['memory']} |"
+        assert row in text
+        _, *stages = container["args"]
+        limit = re.fullmatch(r"(\d+)(Mi|Gi)", limits["memory"])
+        assert limit is not None
+        assert int(limit[1]) * {"Mi": 1, "Gi": 1024}[limit[2]] == LIMITS_MIB[" ".join(stages)]
 
 
 def test_every_manifest_is_used() -> None:
