@@ -6,7 +6,7 @@ TOOLS := .tools/.ready
 
 .PHONY: demo test drills check faults faults-short fuzz bench-gateway screenshot format schemas lock clean
 
-demo: $(READY)  ## tickets, invoices and images through the whole pipeline, on this machine alone
+demo: $(READY)  ## seven kinds of events through the whole pipeline, on this machine alone
 	@$(BIN)/pipeline demo
 
 test: $(READY) $(TOOLS)  ## unit, property, integration and end-to-end tests
@@ -37,7 +37,7 @@ screenshot: $(READY)  ## docs/dashboard.png: the page over a pipeline that works
 	@tests/browser/install
 	@$(BIN)/python -m tests.browser.screenshot
 
-bench-gateway: $(READY)  ## every goal of the Claude gateway, half an hour on a quiet machine (Java 17+, mvn)
+bench-gateway: $(READY)  ## every goal of the Claude gateway, on a quiet machine (Java 17+, mvn)
 	@$(BIN)/python -m benchmarks.suite
 
 format: $(READY)  ## let the tools fix what they can
