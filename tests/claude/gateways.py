@@ -1,0 +1,83 @@
+"""A gateway on a clock that jumps, over a client without a network."""
+
+import asyncio
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from pipeline.claude.client import HttpReply
+from pipeline.claude.fake import FakeClient, message
+from pipeline.claude.gateway import Gateway
+from pipeline.claude.observer import NoObserver
+from pipeline.events import Tier, Usage
+from pipeline.questions import Reply
+from pipeline.settings import Settings
+from tests.claude.questions import Labelled, about
+from tests.claude.server import body_of, shape
+
+ANSWER = Labelled(label="billing", confidence=0.9, unclear=False)
+CACHED = {"cache_read_input_tokens": 700}
+START = datetime(2026, 11, 22, 12, 30, tzinfo=UTC)
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+class Watcher(NoObserver):
+    def __init__(self) -> None:
+        self.ends: Counter[str] = Counter()
+        self.reuses: Counter[str] = Counter()
+        self.breakers: list[str] = []
+        self.blocks: list[str | None] = []
+        self.maybe_billed_usd = Decimal(0)
+
+    def call(
+        self, stage: str, model: str, end: str, *, seconds: float, usage: Usage | None
+    ) -> None:
+        self.ends[end] += 1
+
+    def maybe_billed(self, stage: str, model: str, *, usd: Decimal | None) -> None:
+        self.maybe_billed_usd += usd or 0
+
+    def reused(self, stage: str, model: str, kind: str) -> None:
+        self.reuses[kind] += 1
+
+    def breaker(self, model: str, state: str) -> None:
+        self.breakers.append(state)
+
+    def blocked(self, model: str, *, because: str | None) -> None:
+        self.blocks.append(because)
+
+
+def recorded(name: str, **headers: str) -> HttpReply:
+    found = shape(name)
+    raw = {**found["headers"], **headers}.items()
+    return HttpReply(
+        found["status"], [(key.encode(), value.encode()) for key, value in raw], body_of(found)
+    )
+
+
+def good(request: dict[str, Any]) -> HttpReply:
+    return message(ANSWER, usage=CACHED)
+
+
+def opened(
+    client: FakeClient, watcher: Watcher | None = None, settings: Settings | None = None
+) -> Gateway:
+    begin = now()
+    return Gateway(
+        settings or Settings(),
+        observer=watcher,
+        client=client,
+        clock=now,
+        now=lambda: START + timedelta(seconds=now() - begin),
+        jitter=lambda: 1.0,
+    )
+
+
+async def ask_all(gateway: Gateway, count: int, stage: str = "tickets") -> list[Reply[Labelled]]:
+    return await asyncio.gather(
+        *(gateway.ask(about(f"{stage} {n}", stage=stage), Tier.HAIKU) for n in range(count))
+    )

@@ -1,0 +1,99 @@
+"""What the gateway spends, counted for calls without an answer too, and its budgets."""
+
+import asyncio
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from pipeline.claude.client import HttpReply, NoReply
+from pipeline.claude.fake import FakeClient
+from pipeline.claude.gateway import Gateway
+from pipeline.events import Tier
+from pipeline.settings import Settings
+from pipeline.testing import run_in_virtual_time
+from tests.claude.gateways import (
+    START,
+    Watcher,
+    good,
+    now,
+    opened,
+)
+from tests.claude.questions import about
+
+
+def budgeted(path: Path, usd: str) -> Settings:
+    settings = Settings()
+    settings.claude.budget_usd_per_hour = Decimal(usd)
+    settings.claude.budget_path = path / "spend.sqlite3"
+    return settings
+
+
+async def test_a_budget_that_is_used_up_stops_intake_and_survives_a_restart(
+    tmp_path: Path,
+) -> None:
+    settings = budgeted(tmp_path, "0.00004")
+    async with Gateway(settings, client=FakeClient(good), now=lambda: START) as gateway:
+        await gateway.ask(about("a"), Tier.HAIKU)
+        assert gateway.closed_because("tickets", Tier.HAIKU) is None
+        await gateway.ask(about("b"), Tier.HAIKU)
+        reason = gateway.closed_because("tickets", Tier.HAIKU)
+        assert reason is not None
+        assert "budget" in reason.lower()
+        (spend,) = gateway.status().spending
+        assert Decimal(spend.usd_this_hour) == Decimal("0.000054")
+    client = FakeClient(good)
+    async with Gateway(settings, client=client, now=lambda: START) as gateway:
+        assert gateway.closed_because("invoices", Tier.SONNET) is not None
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await gateway.ask(about("c"), Tier.HAIKU)
+        assert client.sent == []
+
+
+def test_a_call_that_timed_out_may_have_been_paid_and_is_counted() -> None:
+    async def main() -> None:
+        watcher = Watcher()
+        takes = [1000.0]
+        client = FakeClient(good, seconds=lambda: takes.pop() if takes else 0.1)
+        async with opened(client, watcher) as gateway:
+            begin = now()
+            reply = await gateway.ask(about("slow"), Tier.HAIKU)
+            assert 60 <= now() - begin < 62
+            assert reply.usage.calls == 1
+            assert watcher.ends == {"timed_out": 1, "answered": 1}
+            assert watcher.maybe_billed_usd > 0
+            (spend,) = gateway.status().spending
+            assert Decimal(spend.usd_today) == (
+                watcher.maybe_billed_usd + (reply.usage.cost_usd or 0)
+            )
+
+    run_in_virtual_time(main())
+
+
+def test_a_connection_that_was_never_made_costs_nothing() -> None:
+    async def main() -> None:
+        watcher = Watcher()
+        ends: list[NoReply | HttpReply] = [NoReply("disconnected", "refused", sent=False)]
+        client = FakeClient(lambda request: ends.pop() if ends else good(request))
+        async with opened(client, watcher) as gateway:
+            await gateway.ask(about("a"), Tier.HAIKU)
+            assert watcher.ends["disconnected"] == 1
+            assert watcher.maybe_billed_usd == 0
+
+    run_in_virtual_time(main())
+
+
+def test_a_budget_that_cannot_hold_because_a_price_is_unknown_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = budgeted(tmp_path, "1")
+    settings.models.haiku = "claude-next"
+
+    async def main() -> None:
+        async with Gateway(settings, client=FakeClient(good)) as gateway:
+            reply = await gateway.ask(about("a"), Tier.HAIKU)
+            assert reply.usage.cost_usd is None
+
+    asyncio.run(main())
+    assert "price of claude-next is not known" in caplog.text
