@@ -5,14 +5,13 @@ import asyncio
 import pytest
 
 from pipeline.testing import Fault, NoFaults
-from tests.stream.test_failures import Closable
 from tests.stream.virtual import virtual_time
-from tests.stream.workbench import Bench, Notes, running, until
+from tests.stream.workbench import Bench, Gate, Notes, running, until
 
 
 @virtual_time
 async def test_what_comes_while_intake_is_closed_counts_and_grows_old() -> None:
-    bench, gate, notes = Bench(partitions=2), Closable(), Notes()
+    bench, gate, notes = Bench(partitions=2), Gate(), Notes()
     async with running(bench, gate=gate, observer=notes):
         gate.reason = "the budget is spent"
         await until(lambda: notes.lags == {0: 0, 1: 0})

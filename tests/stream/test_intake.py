@@ -3,20 +3,7 @@
 from pipeline.stream.deadletters import DeadLetterRatio
 from pipeline.stream.intake import Intake
 from pipeline.stream.records import End, Outcome
-from tests.stream.workbench import Notes
-
-
-class Gate:
-    """Closed for the reason that a test gives."""
-
-    def __init__(self) -> None:
-        self.reason: str | None = None
-
-    def closed_because(self) -> str | None:
-        return self.reason
-
-    def at_once(self) -> int | None:
-        return None
+from tests.stream.workbench import Gate, Notes
 
 
 def ended(intake: Intake, end: End, count: int) -> None:

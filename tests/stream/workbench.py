@@ -13,7 +13,7 @@ from pipeline.stream.intake import IntakeGate, Throttle
 from pipeline.stream.observer import NoObserver
 from pipeline.stream.records import End, Outcome, Outgoing, Received
 from pipeline.stream.tools import Rescue
-from pipeline.testing import Faults, MemoryBroker, MemoryBrokers
+from pipeline.testing import Fault, Faults, MemoryBroker, MemoryBrokers
 
 GROUP = "pipeline.stage"
 
@@ -95,6 +95,35 @@ class Handler:
 
 def copied(record: Received) -> Outcome:
     return Outcome(End.ENRICHED, (Outgoing("out", record.key, record.value, ()),))
+
+
+class Gate:
+    """Closed for the reason that a test gives."""
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+
+    def closed_because(self) -> str | None:
+        return self.reason
+
+    def at_once(self) -> int | None:
+        return None
+
+
+class Scripted:
+    """Faults for the next requests of a name, in order; all else works."""
+
+    def __init__(self) -> None:
+        self._faults: dict[str, list[Fault]] = {}
+        self.requests: list[str] = []
+
+    def add(self, request: str, *faults: Fault) -> None:
+        self._faults.setdefault(request, []).extend(faults)
+
+    def next(self, process: str, request: str) -> Fault:
+        self.requests.append(request)
+        planned = self._faults.get(request)
+        return planned.pop(0) if planned else Fault()
 
 
 class Bench:

@@ -1,0 +1,54 @@
+"""When the engine counts as stuck, and when it only has nothing to do."""
+
+import asyncio
+
+import pytest
+
+from pipeline.stream.liveness import Stuck
+from pipeline.testing import Fault, NoFaults
+from tests.stream.virtual import virtual_time
+from tests.stream.workbench import Bench, Notes, running, until
+
+
+class Deaf(NoFaults):
+    """Fetches bring nothing any more, although everything else works."""
+
+    is_deaf = False
+
+    def next(self, process: str, request: str) -> Fault:
+        return Fault(loss="response") if self.is_deaf and request == "fetch" else Fault()
+
+
+@virtual_time
+async def test_a_consumer_that_gets_nothing_although_there_is_something_is_stuck() -> None:
+    bench, faults, notes = Bench(), Deaf(), Notes()
+    one = bench.engine(faults=faults, observer=notes, stuck_after=60).start()
+    await until(lambda: one.engine.status().is_ready)
+    await asyncio.sleep(200)
+    faults.is_deaf = True
+    bench.publish(b"a")
+    started = asyncio.get_running_loop().time()
+    with pytest.raises(Stuck, match="1 records did not come in"):
+        await one.ended()
+    assert asyncio.get_running_loop().time() - started < 120
+    assert notes.stuck_changes == [True]
+
+
+@virtual_time
+async def test_a_consumer_that_has_nothing_to_do_is_not_stuck() -> None:
+    bench = Bench()
+    async with running(bench, stuck_after=60) as one:
+        await asyncio.sleep(1000)
+        assert one.engine.status().is_ready
+
+
+@virtual_time
+async def test_a_call_that_takes_long_is_not_the_stream_being_stuck() -> None:
+    bench = Bench()
+    release = bench.handler.hold(b"slow")
+    async with running(bench, stuck_after=60) as one:
+        bench.publish(b"slow")
+        await asyncio.sleep(1000)
+        assert one.engine.status().is_ready
+        release.set()
+        await until(lambda: bench.output() == [b"slow"])
