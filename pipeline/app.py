@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -14,6 +14,7 @@ import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 import pipeline
+from pipeline.alongside import alongside
 from pipeline.claude.costing import price_ratio
 from pipeline.claude.gateway import Gateway
 from pipeline.claude.prices import PriceTable
@@ -155,12 +156,15 @@ class App:
                 brokers = TracedBrokers(brokers, tracer)
             gateway = await stack.enter_async_context(
                 Gateway(
-                    self._settings, observer=metrics, traces=tracer.provider if tracer else None
+                    self._settings,
+                    observer=metrics,
+                    traces=tracer.provider if tracer else None,
+                    failed=stop.set,
                 )
             )
             capped = self._capped(lambda: conditions.assigned.get(ESCALATIONS, 0))
             if capped is not None:
-                await stack.enter_async_context(alongside(capped.watch()))
+                await stack.enter_async_context(alongside(capped.watch(), ended=stop.set))
             engines = {
                 name: self.engine(
                     name,
@@ -177,7 +181,7 @@ class App:
             health.add_readiness("models", conditions.not_answering)
             views = Views(registry, health, status)
             address = await stack.enter_async_context(
-                serve(self._settings.http, views, socket=self._socket)
+                serve(self._settings.http, views, socket=self._socket, failed=stop.set)
             )
             for name, verdict in self._opinions.items():
                 state = "on" if verdict.pays else "off"
@@ -249,19 +253,6 @@ class App:
             observer=metrics,
             rescue=rescue,
         )
-
-
-@asynccontextmanager
-async def alongside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Have endless work done as long as this is entered; what it raised is raised at the end."""
-    task = asyncio.get_running_loop().create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait((task,))
-        if not task.cancelled():
-            task.result()
 
 
 def policy_of(settings: Settings, stages: Mapping[str, Stage[Any, Any]]) -> Policy:

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from opentelemetry.trace import TracerProvider
 
+from pipeline.alongside import alongside
 from pipeline.claude import answers, spending
 from pipeline.claude.answers import AnswerFile, Answers
 from pipeline.claude.backoff import Backoff
@@ -58,6 +59,8 @@ class Gateway:
         jitter: Draws 0 to 1.
         doubtful: Which answers from a request with several events are asked again alone.
         traces: Where the spans of calls go, if anywhere.
+        failed: Called when what was spent and answered cannot be written down any more, for a
+            reason that nobody foresaw; the error is raised when this is left.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Gateway:
         jitter: Callable[[], float] = random.random,
         doubtful: Doubtful = says_unclear,
         traces: TracerProvider | None = None,
+        failed: Callable[[], object] = lambda: None,
     ) -> None:
         claude = settings.claude
         self._claude = claude
@@ -78,6 +82,7 @@ class Gateway:
         self._observer: ClaudeObserver = observer or NoObserver()
         self._given_client = client
         self._traces = traces
+        self._failed = failed
         self._clock = clock
         self._now = now
         self._jitter = jitter
@@ -118,8 +123,10 @@ class Gateway:
                 self._caller, joint_prompt=self._joint_prompt, doubtful=self._doubtful
             )
             self._reuse = await self._open_reuse(stack)
-            saver = asyncio.get_running_loop().create_task(self._save_now_and_then())
-            stack.push_async_callback(self._stop, saver)
+            stack.push_async_callback(self._stop)
+            await stack.enter_async_context(
+                alongside(self._save_now_and_then(), ended=self._failed)
+            )
             self._stack = stack.pop_all()
         return self
 
@@ -312,16 +319,12 @@ class Gateway:
             )
         return Reuse(self._answers, file, self._call, observer=self._observer, now=self._epoch)
 
-    async def _stop(self, saver: "asyncio.Task[None]") -> None:
-        saver.cancel()
-        await asyncio.wait((saver,))
+    async def _stop(self) -> None:
         await self._reuse.close()
         await self._coalescer.close()
         for lane in self._lanes.values():
             lane.limiter.close()
         await self._save()
-        if not saver.cancelled():
-            saver.result()
 
     async def _save_now_and_then(self) -> None:
         while True:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from prometheus_client import Metric as PrometheusMetric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from pipeline.alongside import alongside
 from pipeline.errors import PipelineError
 from pipeline.observe import assets, hosts
 from pipeline.observe.health import Health, Report
@@ -86,7 +87,11 @@ def application(views: Views, middlewares: Sequence[Middleware] = ()) -> web.App
 
 @contextlib.asynccontextmanager
 async def serve(
-    settings: HttpSettings, views: Views, *, socket: Path | None = None
+    settings: HttpSettings,
+    views: Views,
+    *,
+    socket: Path | None = None,
+    failed: Callable[[], object] = lambda: None,
 ) -> AsyncIterator[str]:
     """Serve the views and keep the status current, for as long as the context lasts.
 
@@ -94,6 +99,8 @@ async def serve(
         settings: The address to listen on.
         views: What is shown.
         socket: A Unix socket to listen on instead, for a worker that its supervisor speaks for.
+        failed: Called when the status is not kept current any more, for a reason that nobody
+            foresaw; the error is raised at the end of the context.
 
     Yields:
         The address of the dashboard, e.g. `http://127.0.0.1:8080`; the path of the socket if one
@@ -109,13 +116,8 @@ async def serve(
     await runner.setup()
     try:
         await _listen(runner, settings, socket)
-        ticking = asyncio.create_task(_tick(views.status), name="status")
-        try:
+        async with alongside(_tick(views.status), ended=failed):
             yield _address(settings, runner) if socket is None else str(socket)
-        finally:
-            ticking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await ticking
     finally:
         await runner.cleanup()
 

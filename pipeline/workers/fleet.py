@@ -5,11 +5,10 @@ them every few seconds and shows what they add up to.
 """
 
 import asyncio
-import contextlib
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ import aiohttp
 import orjson
 
 import pipeline
+from pipeline.alongside import alongside
 from pipeline.app import App, Running
 from pipeline.observe import http
 from pipeline.observe.conditions import Conditions
@@ -152,8 +152,9 @@ async def run_fleet(
             http.serve(
                 settings.http,
                 _views(about, reports, conditions, workers, settings.http.recent_records),
+                failed=stop.set,
             ) as address,
-            _reading(sockets, reports, conditions),
+            alongside(_read_on(sockets, reports, conditions), ended=stop.set),
         ):
             announce(Running(address, delivery.mode, delivery.because))
             return await supervisor.run(stop)
@@ -176,24 +177,13 @@ def _views(
     return http.Views(merged, health, status)
 
 
-@contextlib.asynccontextmanager
-async def _reading(
-    sockets: Sequence[Path], reports: Reports, conditions: Conditions
-) -> AsyncIterator[None]:
-    async def read_on() -> None:
-        while True:
-            await asyncio.gather(
-                *(_read(str(index), path, reports) for index, path in enumerate(sockets))
-            )
-            reports.add_up(conditions)
-            await asyncio.sleep(STEP_SECONDS)
-
-    reading = asyncio.create_task(read_on(), name="read-workers")
-    try:
-        yield
-    finally:
-        reading.cancel()
-        await asyncio.wait([reading])
+async def _read_on(sockets: Sequence[Path], reports: Reports, conditions: Conditions) -> None:
+    while True:
+        await asyncio.gather(
+            *(_read(str(index), path, reports) for index, path in enumerate(sockets))
+        )
+        reports.add_up(conditions)
+        await asyncio.sleep(STEP_SECONDS)
 
 
 async def _read(worker: str, socket: Path, reports: Reports) -> None:
@@ -207,7 +197,7 @@ async def _read(worker: str, socket: Path, reports: Reports) -> None:
                 page = await answer.text()
             async with session.get("/api/status") as answer:
                 state = orjson.loads(await answer.read())
-    except (aiohttp.ClientError, OSError, TimeoutError):
+    except (aiohttp.ClientError, OSError, TimeoutError, orjson.JSONDecodeError):
         reports.pages.pop(worker, None)
         reports.states.pop(worker, None)
     else:

@@ -3,6 +3,7 @@
 import asyncio
 from decimal import Decimal
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -97,3 +98,24 @@ def test_a_budget_that_cannot_hold_because_a_price_is_unknown_is_warned_of(
 
     asyncio.run(main())
     assert "price of claude-next is not known" in caplog.text
+
+
+async def test_books_that_are_not_kept_any_more_are_told_at_once_and_raised_at_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Broken(Watcher):
+        def spent(self, stage: str, *, window: Literal["hour", "day"], usd: Decimal) -> None:
+            if not stop.is_set():
+                raise LookupError("nobody foresaw this")
+
+    async def serve() -> None:
+        client = FakeClient(good)
+        async with Gateway(Settings(), client=client, observer=Broken(), failed=stop.set) as asked:
+            await asked.ask(about("a"), Tier.HAIKU)
+            await stop.wait()
+        raise AssertionError("it went on")
+
+    stop = asyncio.Event()
+    monkeypatch.setattr("pipeline.claude.gateway.SAVE_SECONDS", 0.01)
+    with pytest.raises(LookupError, match="foresaw"):
+        await serve()
