@@ -8,13 +8,13 @@ from pipeline.doctor.check import OutOfReach, Site
 from pipeline.doctor.finding import Finding, failed, ok, warning
 from pipeline.errors import PipelineError, WrongUse
 from pipeline.settings import KafkaSettings
+from pipeline.stream.cluster import BrokerAt, Cluster
 from pipeline.stream.connection import check_connection
 from pipeline.stream.connection_errors import (
     BrokerUnreachable,
     TlsMismatch,
     WrongCredentials,
 )
-from pipeline.stream.inspection import BrokerAt, Cluster
 
 _SCHEME = re.compile(r"(\w+)://")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pipeline.doctor.finding import Finding
 from pipeline.errors import PipelineError
 from pipeline.settings import Settings
-from pipeline.stream.inspection import Cluster
+from pipeline.stream.cluster import Cluster
 
 
 class OutOfReach(Exception):

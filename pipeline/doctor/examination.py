@@ -11,8 +11,9 @@ from pipeline.doctor.finding import Finding, failed
 from pipeline.doctor.topics import wanted
 from pipeline.errors import PipelineError, WrongUse
 from pipeline.settings import Settings, load_settings
+from pipeline.stream.cluster import Cluster
 from pipeline.stream.connection import check_connection
-from pipeline.stream.inspection import Cluster, inspect
+from pipeline.stream.inspection import inspect
 
 
 async def examine(

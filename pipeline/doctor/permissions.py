@@ -7,8 +7,8 @@ from pipeline.doctor.finding import Finding, failed, ok, warning
 from pipeline.doctor.topics import read_topics, wanted
 from pipeline.errors import PipelineError
 from pipeline.settings import Settings
+from pipeline.stream.cluster import Cluster
 from pipeline.stream.connection_errors import NotPermitted
-from pipeline.stream.inspection import Cluster
 from pipeline.stream.probe import broker_limits, conflicts, delivery_in_force
 from pipeline.stream.topics import TopicNames
 

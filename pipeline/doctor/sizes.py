@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pipeline.doctor.check import Site
 from pipeline.doctor.finding import Finding, ok, warning
 from pipeline.settings import Settings
-from pipeline.stream.inspection import Cluster
+from pipeline.stream.cluster import Cluster
 from pipeline.stream.topics import TopicNames
 
 _ABOUT = "sizes"

@@ -7,7 +7,8 @@ from pipeline.doctor.check import Site
 from pipeline.doctor.finding import Finding, failed, ok, warning
 from pipeline.errors import PipelineError
 from pipeline.settings import Settings
-from pipeline.stream.inspection import Cluster, Progress, TopicSeen, progress_of
+from pipeline.stream.cluster import Cluster, Progress, TopicSeen
+from pipeline.stream.inspection import progress_of
 from pipeline.stream.ledger_codec import LedgerUnreadable, decode
 from pipeline.stream.topics import TopicNames, TopicState, differences
 

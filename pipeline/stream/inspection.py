@@ -6,8 +6,7 @@ None or missing, and is never taken for a fault.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -22,117 +21,19 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
     for_code,
 )
-from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.metadata import MetadataRequest_v4, MetadataRequest_v5
-from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
 from pipeline.settings import KafkaSettings
-from pipeline.stream.brokers import BrokerError, Committed, LogBounds, TopicPartition
+from pipeline.stream.brokers import BrokerError, TopicPartition
+from pipeline.stream.cluster import BrokerAt, Cluster, GroupSeen, Member, Progress, TopicSeen
 from pipeline.stream.connection import admin_client, bare_client, patiently
 from pipeline.stream.kafka.offsets import KafkaOffsets
+from pipeline.stream.kafka.requests import TopicsRequest, TopicsRequestV8
 
 OPERATIONS: Mapping[int, str] = {3: "Read", 4: "Write", 5: "Create", 8: "Describe"}
 """Those that the pipeline may need, by Kafka's own numbers."""
 _NOT_TOLD = -(1 << 31)
 _TOPIC_CONFIGS = ("cleanup.policy", "max.message.bytes", "min.insync.replicas", "retention.ms")
 _BROKER_CONFIGS = ("default.replication.factor", "socket.request.max.bytes")
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerAt:
-    """A broker, and where it says that clients reach it."""
-
-    node: int
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
-class TopicSeen:
-    """A topic.
-
-    Args:
-        partitions: How many.
-        replicas: Of the partition that has fewest.
-        in_sync: Replicas that are in sync, of the partition that has fewest.
-        may: What we may do with it; None where the broker does not tell.
-        configs: By Kafka's own names.
-    """
-
-    name: str
-    partitions: int
-    replicas: int
-    in_sync: int
-    may: frozenset[str] | None = None
-    configs: Mapping[str, str] = field(default_factory=dict)
-
-    def number(self, config: str) -> int | None:
-        """A configuration that is a number; None where it is not told."""
-        value = self.configs.get(config)
-        return None if value is None else int(value)
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A member of a consumer group; `topics` is what it subscribed to."""
-
-    client_id: str
-    host: str
-    topics: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class GroupSeen:
-    """A consumer group.
-
-    Args:
-        kind: Its protocol; empty while it has no member.
-        may: What we may do with it; None where the broker does not tell.
-        is_forbidden: We may not even look at it.
-    """
-
-    name: str
-    kind: str = ""
-    members: Sequence[Member] = ()
-    may: frozenset[str] | None = None
-    is_forbidden: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a group is in a partition.
-
-    Args:
-        from_the_future: Whether there is a record whose timestamp is yet to come.
-        half_expired: The offset below which all records have half of their retention behind them;
-            None where that is all of them, or retention has no end.
-    """
-
-    partition: TopicPartition
-    committed: Committed | None
-    bounds: LogBounds
-    from_the_future: bool = False
-    half_expired: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """What was seen.
-
-    Args:
-        topics: Those of ours that exist and that we may see.
-        forbidden: Those that we may not see; the brokers do not say whether they exist.
-        configs: Of one broker, by Kafka's own names.
-    """
-
-    brokers: Sequence[BrokerAt]
-    topics: Mapping[str, TopicSeen]
-    forbidden: frozenset[str] = frozenset()
-    groups: Mapping[str, GroupSeen] = field(default_factory=dict)
-    configs: Mapping[str, str] = field(default_factory=dict)
 
 
 async def inspect(
@@ -220,7 +121,7 @@ async def _metadata(
     }
     missing = [name for name in names if name not in topics]
     forbidden: set[str] = set()
-    if missing and version == _MetadataRequestV8.API_VERSION:
+    if missing and version == TopicsRequestV8.API_VERSION:
         told, _ = await _ask(client, missing)
         forbidden = {
             topic["topic"]
@@ -233,7 +134,7 @@ async def _metadata(
 async def _ask(
     client: AIOKafkaClient, names: Sequence[str] | None
 ) -> tuple[Mapping[str, Any], int]:
-    request = _MetadataRequest(names)
+    request = TopicsRequest(names)
     response = await patiently(lambda: client.send(client.get_random_node(), request))
     return response.to_object(), response.API_VERSION
 
@@ -306,72 +207,3 @@ def _topics(metadata: bytes) -> frozenset[str]:
         return frozenset(ConsumerProtocolMemberMetadata.decode(metadata).subscription)
     except (ValueError, TypeError, IndexError):
         return frozenset()
-
-
-class _MetadataResponseV8(Response):  # type: ignore[misc] # aiokafka has no types
-    """Metadata v8, the first version that says what we may do with a topic."""
-
-    API_KEY = 3
-    API_VERSION = 8
-    SCHEMA = Schema(
-        ("throttle_time_ms", Int32),
-        (
-            "brokers",
-            Array(
-                ("node_id", Int32),
-                ("host", String("utf-8")),
-                ("port", Int32),
-                ("rack", String("utf-8")),
-            ),
-        ),
-        ("cluster_id", String("utf-8")),
-        ("controller_id", Int32),
-        (
-            "topics",
-            Array(
-                ("error_code", Int16),
-                ("topic", String("utf-8")),
-                ("is_internal", Boolean),
-                (
-                    "partitions",
-                    Array(
-                        ("error_code", Int16),
-                        ("partition", Int32),
-                        ("leader", Int32),
-                        ("leader_epoch", Int32),
-                        ("replicas", Array(Int32)),
-                        ("isr", Array(Int32)),
-                        ("offline_replicas", Array(Int32)),
-                    ),
-                ),
-                ("authorized_operations", Int32),
-            ),
-        ),
-        ("cluster_authorized_operations", Int32),
-    )
-
-
-class _MetadataRequestV8(RequestStruct):  # type: ignore[misc] # aiokafka has no types
-    API_KEY = 3
-    API_VERSION = 8
-    RESPONSE_TYPE = _MetadataResponseV8
-    SCHEMA = Schema(
-        ("topics", Array(String("utf-8"))),
-        ("allow_auto_topic_creation", Boolean),
-        ("include_cluster_authorized_operations", Boolean),
-        ("include_topic_authorized_operations", Boolean),
-    )
-
-
-class _MetadataRequest(Request[MetadataRequest_v4 | MetadataRequest_v5 | _MetadataRequestV8]):  # type: ignore[misc] # aiokafka has no types
-    """Metadata of some topics or, with None, of all; none is made by asking."""
-
-    API_KEY: ClassVar[int] = 3
-
-    def __init__(self, topics: Sequence[str] | None) -> None:
-        self._topics = None if topics is None else list(topics)
-
-    def build(self, version: type[Any]) -> RequestStruct:
-        if version is _MetadataRequestV8:
-            return version(self._topics, False, False, True)
-        return version(self._topics, False)

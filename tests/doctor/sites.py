@@ -6,7 +6,7 @@ from typing import Any
 from pipeline.doctor.check import Site
 from pipeline.doctor.finding import Finding, Verdict
 from pipeline.settings import Settings, TopicSettings
-from pipeline.stream.inspection import BrokerAt, Cluster, GroupSeen, TopicSeen
+from pipeline.stream.cluster import BrokerAt, Cluster, GroupSeen, TopicSeen
 from pipeline.stream.topics import TopicNames
 
 _TOPICS = TopicNames(TopicSettings())

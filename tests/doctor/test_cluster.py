@@ -17,7 +17,7 @@ from pipeline.doctor.topics import (
     of_topics,
 )
 from pipeline.stream.brokers import Committed, LogBounds, TopicPartition
-from pipeline.stream.inspection import BrokerAt, Cluster, GroupSeen, Member, Progress
+from pipeline.stream.cluster import BrokerAt, Cluster, GroupSeen, Member, Progress
 from pipeline.stream.ledger import CommitPoint
 from pipeline.stream.ledger_codec import encode
 from tests.doctor.sites import NAMES, cluster, site, told, topic, well

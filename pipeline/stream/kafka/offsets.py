@@ -5,7 +5,6 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, ClassVar
 
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
@@ -15,19 +14,7 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
     for_code,
 )
-from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.commit import OffsetFetchRequest_v3
 from aiokafka.protocol.offset import OffsetRequest
-from aiokafka.protocol.types import (
-    Boolean,
-    CompactArray,
-    CompactString,
-    Int16,
-    Int32,
-    Int64,
-    Schema,
-    TaggedFields,
-)
 
 from pipeline.settings import KafkaSettings
 from pipeline.stream.brokers import (
@@ -40,6 +27,7 @@ from pipeline.stream.brokers import (
 )
 from pipeline.stream.connection import client_options
 from pipeline.stream.kafka.lenient import LenientReader
+from pipeline.stream.kafka.requests import StableOffsetsRequest, StableOffsetsRequestV7
 from pipeline.stream.records import moment
 
 _EARLIEST = -2
@@ -55,77 +43,6 @@ _PATIENCE = 10.0
 """Seconds after which a question counts as not answered."""
 _BRIEFLY = 3.0
 """The same for what is asked again and again."""
-
-
-class _StableOffsetsResponse(Response):  # type: ignore[misc] # aiokafka has no types
-    """OffsetFetch v7, the first version that can wait for transactions."""
-
-    API_KEY = 9
-    API_VERSION = 7
-    SCHEMA = Schema(
-        ("throttle_time_ms", Int32),
-        (
-            "topics",
-            CompactArray(
-                ("topic", CompactString("utf-8")),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("partition", Int32),
-                        ("offset", Int64),
-                        ("leader_epoch", Int32),
-                        ("metadata", CompactString("utf-8")),
-                        ("error_code", Int16),
-                        ("tags", TaggedFields),
-                    ),
-                ),
-                ("tags", TaggedFields),
-            ),
-        ),
-        ("error_code", Int16),
-        ("tags", TaggedFields),
-    )
-
-
-class _StableOffsetsRequestV7(RequestStruct):  # type: ignore[misc] # aiokafka has no types
-    API_KEY = 9
-    API_VERSION = 7
-    FLEXIBLE_VERSION = True
-    RESPONSE_TYPE = _StableOffsetsResponse
-    SCHEMA = Schema(
-        ("group", CompactString("utf-8")),
-        (
-            "topics",
-            CompactArray(
-                ("topic", CompactString("utf-8")),
-                ("partitions", CompactArray(Int32)),
-                ("tags", TaggedFields),
-            ),
-        ),
-        ("require_stable", Boolean),
-        ("tags", TaggedFields),
-    )
-
-
-class _StableOffsetsRequest(Request[OffsetFetchRequest_v3 | _StableOffsetsRequestV7]):  # type: ignore[misc] # aiokafka has no types
-    """OffsetFetch of one partition, with `require_stable` where the broker knows it.
-
-    A transaction's markers may reach the offsets topic a moment after the producer that settles
-    it has started; until then the broker answers UNSTABLE_OFFSET_COMMIT instead of an offset
-    that is about to change. aiokafka's own request ends at v3, which cannot ask for that.
-    """
-
-    API_KEY: ClassVar[int] = 9
-
-    def __init__(self, group: str, partition: TopicPartition) -> None:
-        self._group = group
-        self._partition = partition
-
-    def build(self, version: type[Any]) -> RequestStruct:
-        topic, partition = self._partition
-        if version is _StableOffsetsRequestV7:
-            return version(self._group, [(topic, [partition], {})], True, {})
-        return version(self._group, [(topic, [partition])])
 
 
 class KafkaOffsets:
@@ -157,7 +74,7 @@ class KafkaOffsets:
 
     async def committed(self, partition: TopicPartition) -> Committed | None:
         """What the group committed, once it is final."""
-        request = _StableOffsetsRequest(self._group, partition)
+        request = StableOffsetsRequest(self._group, partition)
         what = f"The committed offset of {partition}"
         problem = "no answer in time"
         try:
@@ -231,7 +148,7 @@ class KafkaOffsets:
             raise Unavailable(f"The log of {partition} cannot be searched ({error!r}).") from error
         return None if offset == _NO_OFFSET else offset
 
-    async def _ask_coordinator(self, request: "_StableOffsetsRequest") -> Committed | None:
+    async def _ask_coordinator(self, request: StableOffsetsRequest) -> Committed | None:
         if self._coordinator is None:
             self._coordinator = await self._client.coordinator_lookup(
                 CoordinationType.GROUP, self._group
@@ -241,7 +158,7 @@ class KafkaOffsets:
         )
         _check(response.error_code)
         [(_, [found], *_)] = response.topics
-        if response.API_VERSION == _StableOffsetsRequestV7.API_VERSION:
+        if response.API_VERSION == StableOffsetsRequestV7.API_VERSION:
             _, offset, _, metadata, code, _ = found
         else:
             _, offset, metadata, code = found
