@@ -5,20 +5,14 @@ from collections.abc import Callable, Iterable, Sequence
 
 from pydantic import ValidationError
 
+from pipeline.backfill.committing import commit
 from pipeline.backfill.job import SCHEMA, Job, Kept, Run, State, run_key
 from pipeline.errors import PipelineError
-from pipeline.stream.brokers import Aborted, Fenced, Session, Unavailable
+from pipeline.stream.brokers import Session
 from pipeline.stream.ranges import RangeReader
 from pipeline.stream.records import Headers, Outgoing, Received
 
 _HEADERS: Headers = (("content-type", b"application/json"),)
-_ATTEMPTS = 6
-_RETRY_FIRST = 0.2
-"""Seconds before the second attempt; each further one waits twice as long."""
-
-
-class TakenOver(PipelineError):
-    """Somebody else has begun to do the same; what this process did until then holds."""
 
 
 class JournalUnreadable(PipelineError):
@@ -153,20 +147,13 @@ class Journal:
     async def _commit(self, records: Sequence[Outgoing]) -> None:
         if self._session is None:
             raise RuntimeError("a journal is opened before it is written to")
-        for attempt in range(_ATTEMPTS):
-            try:
-                await self._session.commit(records, None)
-            except Fenced as error:
-                raise TakenOver(
-                    f"Another backfill of {self._stage} has begun, so this one ends; the other "
-                    "goes on where this one was."
-                ) from error
-            except Aborted as error:
-                if attempt == _ATTEMPTS - 1:
-                    raise Unavailable(f"The brokers take nothing: {error}") from error
-                await asyncio.sleep(_RETRY_FIRST * 2**attempt)
-            else:
-                return
+        await commit(
+            self._session,
+            records,
+            None,
+            taken_over=f"Another backfill of {self._stage} has begun, so this one ends; the other "
+            "goes on where this one was.",
+        )
 
     def _keep(self, record: Received) -> None:
         key = record.key or b""

@@ -1,27 +1,21 @@
 """The backlog of a topic: what a stage's consumer group has not done."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 
+from pipeline.backfill.committing import commit
 from pipeline.backfill.job import Job
-from pipeline.backfill.journal import Journal, TakenOver
+from pipeline.backfill.journal import Journal
 from pipeline.errors import PipelineError
 from pipeline.stream import ledger_codec
 from pipeline.stream.brokers import (
-    Aborted,
     Committed,
-    Fenced,
     OffsetReader,
     Session,
     TopicPartition,
-    Unavailable,
 )
 from pipeline.stream.ledger import CommitPoint, OffsetLedger
 from pipeline.stream.ranges import RangeReader
 from pipeline.stream.records import Received
-
-_ATTEMPTS = 6
-_RETRY_FIRST = 0.2
 
 
 class LogCutShort(PipelineError):
@@ -131,20 +125,13 @@ class TopicShelf:
     async def _commit(self, job: Job, committed: Committed) -> None:
         if self._session is None:
             raise RuntimeError("a shelf is opened before it is claimed from")
-        for attempt in range(_ATTEMPTS):
-            try:
-                await self._session.commit([self._journal.record_of(job)], committed)
-            except Fenced as error:
-                raise TakenOver(
-                    f"Somebody else consumes {self._partition} now, `pipeline run {job.stage}` or "
-                    "another backfill: stop it and start this again, which goes on from here."
-                ) from error
-            except Aborted as error:
-                if attempt == _ATTEMPTS - 1:
-                    raise Unavailable(f"The brokers take nothing: {error}") from error
-                await asyncio.sleep(_RETRY_FIRST * 2**attempt)
-            else:
-                return
+        await commit(
+            self._session,
+            [self._journal.record_of(job)],
+            committed,
+            taken_over=f"Somebody else consumes {self._partition} now, `pipeline run {job.stage}` "
+            "or another backfill: stop it and start this again, which goes on from here.",
+        )
 
 
 def ledger_limit(start: CommitPoint) -> int:

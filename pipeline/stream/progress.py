@@ -50,9 +50,7 @@ class ProgressReader:
         Raises:
             ConnectionFailed: No broker let us in.
         """
-        async with AsyncExitStack() as entered:
-            self._admin = await entered.enter_async_context(admin_client(self._kafka))
-            self._resources = entered.pop_all()
+        self._admin = await self._resources.enter_async_context(admin_client(self._kafka))
         return self
 
     async def __aexit__(self, *error: object) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.backfill.committing import TakenOver
 from pipeline.backfill.file import FileShelf, digest_of
 from pipeline.backfill.job import Job, State
-from pipeline.backfill.journal import Journal, TakenOver
+from pipeline.backfill.journal import Journal
 from pipeline.backfill.publishing import TooManyDeadLetters
 from pipeline.backfill.shelves import Shelf
 from pipeline.backfill.submission import BatchGone
