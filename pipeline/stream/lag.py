@@ -178,11 +178,7 @@ class LagReader:
 async def _sample(
     admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer, group: str, topics: Sequence[str]
 ) -> GroupLag:
-    partitions = [
-        TopicPartition(state.name, number)
-        for state in (await Topics(admin).require(topics)).values()
-        for number in range(state.partitions)
-    ]
+    partitions = await Topics(admin).partitions(topics)
     begins = await consumer.beginning_offsets(partitions)
     # Committed offsets before ends, or what is processed in between would make a negative lag.
     committed = await group_offsets(admin, group, partitions)

@@ -68,12 +68,7 @@ class ProgressReader:
             raise RuntimeError("a progress reader is entered before it is used")
         admin = self._admin
         try:
-            known = await Topics(admin).require(topics)
-            partitions = [
-                TopicPartition(state.name, number)
-                for state in known.values()
-                for number in range(state.partitions)
-            ]
+            partitions = await Topics(admin).partitions(topics)
             found = await patiently(partial(group_offsets, admin, group, partitions))
         except KafkaError as error:
             raise explain(error, self._kafka) from error
@@ -89,6 +84,6 @@ class ProgressReader:
         if self._admin is None:
             raise RuntimeError("a progress reader is entered before it is used")
         try:
-            return (await Topics(self._admin).require([topic]))[topic].partitions
+            return len(await Topics(self._admin).partitions([topic]))
         except KafkaError as error:
             raise explain(error, self._kafka) from error

@@ -66,7 +66,8 @@ async def reading(
         TopicMissing: A topic does not exist.
         RequestFailed: The brokers bring nothing within `request_timeout`.
     """
-    partitions = await _partitions(kafka, topics)
+    async with admin_client(kafka) as admin:
+        partitions = await Topics(admin).partitions(topics)
     if isinstance(start, Mapping):
         partitions = [partition for partition in partitions if partition in start]
     async with AsyncExitStack() as stack:
@@ -88,16 +89,6 @@ async def reading(
         polls = Polls(consumer, lenient, await _starts(consumer, ends, start))
         records = _all(consumer, polls, kafka) if follow else _until(consumer, polls, ends, kafka)
         yield await stack.enter_async_context(aclosing(records))
-
-
-async def _partitions(kafka: KafkaSettings, topics: Sequence[str]) -> list[KafkaPartition]:
-    async with admin_client(kafka) as admin:
-        described = await Topics(admin).require(topics)
-    return [
-        KafkaPartition(state.name, number)
-        for state in described.values()
-        for number in range(state.partitions)
-    ]
 
 
 async def _starts(

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
@@ -211,6 +212,18 @@ class Topics:
                 "Make them with `pipeline topics create`, or check topics.prefix in the settings."
             )
         return found
+
+    async def partitions(self, names: Collection[str]) -> list[TopicPartition]:
+        """All partitions of topics that have to exist, in order.
+
+        Raises:
+            TopicMissing: Naming those that do not.
+        """
+        return [
+            TopicPartition(state.name, number)
+            for state in (await self.require(names)).values()
+            for number in range(state.partitions)
+        ]
 
     async def create(self, names: Collection[str]) -> list[TopicReport]:
         """Make those that are missing, and wait until they can be used; none is changed.

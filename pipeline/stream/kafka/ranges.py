@@ -33,8 +33,7 @@ class KafkaRanges:
     async def ends(self, topic: str) -> dict[TopicPartition, int]:
         """The high-water marks."""
         async with admin_client(self._kafka) as admin:
-            state = (await Topics(admin).require([topic]))[topic]
-        partitions = [KafkaPartition(topic, number) for number in range(state.partitions)]
+            partitions = await Topics(admin).partitions([topic])
         async with consumer_client(
             self._kafka, group_id=None, enable_auto_commit=False, isolation_level="read_uncommitted"
         ) as consumer:
