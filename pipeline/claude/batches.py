@@ -26,8 +26,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from pipeline.claude import failures
 from pipeline.claude.backoff import Backoff
+from pipeline.claude.batch_echoes import foreign_words, without_words, words_of
 from pipeline.claude.client import Client, HttpReply, NoReply
-from pipeline.claude.echoes import echoes_at_length, with_text, without_echoes
+from pipeline.claude.echoes import with_text, without_echoes
 from pipeline.claude.failures import Blocked, Failure, Reject, Retry
 from pipeline.errors import PipelineError
 from pipeline.questions import Text
@@ -338,25 +339,23 @@ def _leaves_it_open(failure: Retry) -> bool:
 
 
 def _unechoed(failure: Failure, requests: Sequence[BatchRequest]) -> Failure:
-    """The same failure, without the content of the requests that its text is about.
+    """The same failure, without what its text has in common with the content of the requests.
 
-    In thousands of events all ordinary words occur, so that little would be left of any text:
-    only those count that the text names, or repeats at length.
+    Of the requests that it names, no words in a row are left. Any other may be the one that it
+    repeats, and in thousands of events all ordinary words occur: what is left of those are the
+    words that errors are made of.
     """
 
     def cleaned(text: str) -> str:
         named = {int(number) for number in _INDEX.findall(text)}
-        shown = text
+        shown, foreign, hidden = text, foreign_words(text), set[str]()
         for number, request in enumerate(requests):
             content = _content(request)
-            if (
-                number in named
-                or len(requests) == 1
-                or request.custom_id in text
-                or echoes_at_length(text, content)
-            ):
+            if len(requests) > 1:
+                hidden |= foreign & words_of(content)
+            if number in named or len(requests) == 1 or request.custom_id in text:
                 shown = without_echoes(shown, content)
-        return shown
+        return without_words(shown, hidden)
 
     return with_text(failure, cleaned)
 

@@ -245,7 +245,9 @@ def _judge(
         case HttpReply(200, _, body):
             repair = order.prompt.repair
             read = read_response(body, order.question.answer_model, repair)
-            return failures.garbled(read.detail) if isinstance(read, Garbled) else read
+            if isinstance(read, Garbled):
+                return unechoed(failures.garbled(read.detail), order.question.parts)
+            return read
         case HttpReply(status, _, body):
             failure = failures.classify(status, result.headers, body)
             return unechoed(failure, order.question.parts)

@@ -174,10 +174,13 @@ class Coalescer:
         first = travellers[0].order
         prompt = self._joint_prompt(first)
         limit = sum(traveller.order.max_output_tokens for traveller in travellers)
-        question: Question[Any] = replace(
-            first.question, answer_model=JointAnswer, parts=(), max_output_tokens=limit
-        )
         events = [traveller.order.question.parts for traveller in travellers]
+        question: Question[Any] = replace(
+            first.question,
+            answer_model=JointAnswer,
+            parts=tuple(part for parts in events for part in parts),
+            max_output_tokens=limit,
+        )
         return Order(
             question=question,
             tier=first.tier,

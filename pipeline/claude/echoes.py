@@ -4,6 +4,7 @@ What is said here of a failure is shown on the page, in the log and to `/readyz`
 content belongs.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
@@ -15,11 +16,10 @@ _LEAST_RUN = 10
 """Characters of several words in a row that are taken for an echo."""
 _LEAST_WORD = 4
 """Letters of a single word that is, if it looks like a name, a number or an address."""
-_TELLING_RUN = 5
-"""Words in a row that show which of many events is echoed; shorter runs occur by chance."""
 _LONGEST = 1_000
 """Characters of a text that are looked at and shown: an error may repeat a whole document."""
 _AROUND = "\"'`()[]{}<>.,;:!?"
+_VALUE = re.compile(r"=(?=[\"'])")
 
 
 def unechoed(failure: Failure, parts: Sequence[Part]) -> Failure:
@@ -41,14 +41,6 @@ def with_text(failure: Failure, change: Callable[[str], str]) -> Failure:
             return replace(failure, because=change(text))
 
 
-def echoes_at_length(text: str, parts: Iterable[Part]) -> bool:
-    """Whether `text` has so many words in a row from the content that it is no chance."""
-    words = [_word(word) for word in text[:_LONGEST].split()]
-    content = _content(parts)
-    runs = zip(*(words[at:] for at in range(_TELLING_RUN)), strict=False)
-    return any(f" {' '.join(run)} " in content for run in runs)
-
-
 def without_echoes(text: str, parts: Iterable[Part]) -> str:
     """`text` with each run of words that the content has, too, in place of one `[...]`.
 
@@ -58,7 +50,12 @@ def without_echoes(text: str, parts: Iterable[Part]) -> str:
     content = _content(parts)
     if not content.strip():
         return text
-    return " ".join(_kept(text[:_LONGEST].split(), content))
+    return " ".join(_kept(_VALUE.sub("= ", beginning(text)).split(), content))
+
+
+def beginning(text: str) -> str:
+    """As much of a text as is shown, in whole words: half a word is not recognised."""
+    return text if len(text) <= _LONGEST else text[:_LONGEST].rpartition(" ")[0]
 
 
 def _content(parts: Iterable[Part]) -> str:

@@ -145,8 +145,10 @@ def bill_of(usage: object) -> Bill:
 
 def excerpt(body: bytes) -> str:
     """The beginning of a body, on one line, for a person."""
-    text = " ".join(body[:_DETAIL_CHARS].decode("utf-8", "replace").split())
-    return text or "(nothing)"
+    words = body[:_DETAIL_CHARS].decode("utf-8", "replace").split()
+    # Half a word would not be recognised where it repeats what was asked.
+    is_cut = len(body) > _DETAIL_CHARS and not body[_DETAIL_CHARS - 1 : _DETAIL_CHARS].isspace()
+    return " ".join(words[:-1] if is_cut else words) or "(nothing)"
 
 
 def _kind_of(body: bytes) -> str:

@@ -177,8 +177,13 @@ BODIES = (
             "requests.1.params: cannot take [...]",
         ),
         ("e-1 is odd: borrowed the turquoise wheelbarrow", "e-1 is odd: [...]"),
-        (f"cannot take {BODIES[1]!r} of key-of-a-test", "cannot take [...] of ***"),
+        (f"cannot take {BODIES[1]!r} of key-of-a-test", "cannot take '[...]' of ***"),
         ("It is too low, is that field required?", None),
+        ("Quackenbush?", "[...]?"),
+        ("cannot take a turquoise wheelbarrow", "cannot take a [...]"),
+        ("input_value='Quackenbush, 4111-1111'", "input_value='[...]'"),
+        ("messages: text 'of Quackenbush,\\n4111-1111.'", "messages: text 'of [...]'"),
+        ("Ottoline's number is missing", "[...]'s number is missing"),
     ],
 )
 async def test_what_a_failed_hand_in_repeats_of_the_content_is_left_out(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +29,7 @@ from pipeline.events import Tier, Usage
 from pipeline.questions import Image, Reply, Text
 from pipeline.settings import Settings
 from pipeline.testing import run_in_virtual_time
+from tests.claude.gateways import Watcher, opened
 from tests.claude.questions import SCHEMA, Labelled, about
 
 USAGE = {"input_tokens": 400, "output_tokens": 80, "cache_read_input_tokens": 700}
@@ -165,6 +167,51 @@ def test_one_event_that_is_refused_is_raised_with_its_share_and_the_others_are_a
         assert isinstance(ends[1], Refused)
         assert ends[1].usage.input_tokens == 300
 
+    run_in_virtual_time(main())
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [
+        lambda said: HttpReply(403, (), orjson.dumps({"error": {"message": said}})),
+        lambda said: HttpReply(200, (), f"<html>{said}</html>".encode()),
+    ],
+    ids=["an error", "a page"],
+)
+def test_what_a_failure_repeats_of_events_that_travel_together_is_left_out(
+    failing: Callable[[str], HttpReply],
+) -> None:
+    fails = [True]
+
+    def answer(request: dict[str, Any]) -> HttpReply:
+        says = "not for Ada Lovelace, number 1"
+        return failing(says) if fails and is_joint(request) else answering()(request)
+
+    class Told(Watcher):
+        def call(
+            self, stage: str, model: str, end: str, *, seconds: float, usage: Usage | None
+        ) -> None:
+            told.extend(gateway.closed_because("tickets", Tier.HAIKU) or "" for gateway in opens)
+
+    async def main() -> None:
+        chosen = settings(2)
+        chosen.claude.breaker_failures = 1
+        async with opened(FakeClient(answer), Told(), chosen) as gateway:
+            opens.append(gateway)
+            asked = [
+                asyncio.create_task(
+                    gateway.ask(about(f"I am Ada Lovelace, number {n}"), Tier.HAIKU)
+                )
+                for n in range(2)
+            ]
+            await asyncio.sleep(1)
+            fails.clear()
+            await asyncio.gather(*asked)
+        assert any("[...]" in each for each in told)
+        assert not any("Ada" in each for each in told)
+
+    opens: list[Gateway] = []
+    told: list[str] = []
     run_in_virtual_time(main())
 
 

@@ -1,0 +1,87 @@
+"""Errors about many events at once, of which it is not known which one they repeat. Pure.
+
+In thousands of events all ordinary words occur, and any few in a row by chance. So what is left of
+such a text, where an event has the same word, are the words that errors are made of.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Set
+
+from pipeline.claude.echoes import HIDDEN, beginning
+from pipeline.questions import Part, Text
+
+_WORD = re.compile(r"((?:\\[nrt]|[\s\"'`()\[\]{}<>,;:=!?|/\\])+)")
+"""What stands between words where each counts alone; a line's end may be escaped."""
+_OWN_WORDS = frozenset({
+    "a", "access", "account", "after", "again", "all", "allowed", "allowlist", "an", "and",
+    "answered", "any", "api", "are", "array", "as", "at", "authentication", "available", "balance",
+    "batch", "be", "been", "below", "billing", "body", "both", "but", "by", "call", "can",
+    "cannot", "characters", "claude", "code", "contact", "content", "context", "could", "credit",
+    "credits", "currently", "custom", "data", "day", "different", "disabled", "do", "does",
+    "duplicate", "during", "each", "either", "empty", "enabled", "enough", "error", "exactly",
+    "exceed", "exceeded", "exceeds", "expected", "failed", "false", "field", "fields", "file",
+    "files", "for", "found", "from", "given", "go", "has", "have", "help", "id", "image", "images",
+    "in", "inactive", "input", "instead", "internal", "invalid", "is", "it", "its", "json", "key",
+    "keys", "large", "later", "least", "length", "less", "letters", "limit", "limits", "list",
+    "long", "low", "made", "match", "max", "maximum", "may", "message", "messages", "minimum",
+    "minute", "missing", "model", "models", "more", "most", "must", "name", "need", "new", "no",
+    "not", "nothing", "null", "number", "object", "of", "on", "one", "only", "or", "organization",
+    "other", "our", "output", "overloaded", "page", "params", "payment", "permission", "plans",
+    "please", "prompt", "provided", "purchase", "rate", "reached", "received", "reduce", "rejects",
+    "request", "requested", "requests", "required", "response", "retry", "role", "says", "schema",
+    "see", "server", "service", "should", "size", "slow", "some", "specified", "string", "support",
+    "supported", "system", "take", "temporarily", "text", "than", "that", "the", "there", "this",
+    "timeout", "to", "token", "tokens", "too", "tool", "tools", "true", "try", "type", "unable",
+    "unavailable", "unexpected", "unique", "unknown", "upgrade", "usage", "use", "used", "user",
+    "valid", "value", "values", "version", "was", "we", "were", "when", "which", "will", "with",
+    "within", "workspace", "would", "you", "your",
+})  # fmt: skip
+"""What errors are made of: each by itself says nothing of an event."""
+_NEAR = 8
+"""Places from one hidden word to the next, between which nothing is shown either."""
+
+
+def foreign_words(text: str) -> set[str]:
+    """The words of `text` that an error is not made of, and so may come from what was asked."""
+    words = {word.strip(".") for word in _WORD.split(beginning(text))[::2]}
+    return {word for word in words if word and word.lower() not in _OWN_WORDS}
+
+
+def words_of(parts: Iterable[Part]) -> set[str]:
+    """The words of a content."""
+    texts = (part.text for part in parts if isinstance(part, Text))
+    return {word.strip(".") for text in texts for word in _WORD.split(text)[::2]}
+
+
+def without_words(text: str, hidden: Set[str]) -> str:
+    """`text` with `[...]` in place of those words, or of several in a row.
+
+    Args:
+        text: Of an error about so many contents that it is not known which it repeats, and that
+            any words in a row occur in one of them by chance.
+        hidden: See `foreign_words`.
+    """
+    if not hidden:
+        return text
+    # Words at even places, what stands between them at odd ones.
+    pieces = _WORD.split(beginning(text))
+    at = [n for n in range(0, len(pieces), 2) if pieces[n].strip(".") in hidden]
+    shown, upto = "", 0
+    for first, last in _runs(at):
+        shown += "".join(pieces[upto:first]) + HIDDEN
+        upto = last + 1
+    return shown + "".join(pieces[upto:])
+
+
+def _runs(places: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """The first and the last of places that are near to each other."""
+    first = last = None
+    for place in places:
+        if first is None or last is None:
+            first = place
+        elif place - last > _NEAR:
+            yield first, last
+            first = place
+        last = place
+    if first is not None and last is not None:
+        yield first, last
