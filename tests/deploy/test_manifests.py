@@ -1,11 +1,14 @@
 import functools
 import os
 import re
+import shutil
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml  # type: ignore[import-untyped]  # its stubs are no dependency of this project
 
 from benchmarks.footprint import LIMITS_MIB
 from pipeline.settings import Settings
@@ -57,21 +60,82 @@ def test_the_schemas_of_kubernetes_keda_and_prometheus_accept_all_of_it() -> Non
     run_python("-m", "deploy.tools.validate_manifests", *VERSIONS, stdin=everything)
 
 
-def test_a_backfill_is_a_job_beside_the_deployments(tmp_path: Path) -> None:
-    overlay = Path(os.path.relpath(KUBERNETES, tmp_path))
-    (tmp_path / "kustomization.yaml").write_text(
-        "apiVersion: kustomize.config.k8s.io/v1beta1\n"
-        "kind: Kustomization\n"
-        "namespace: haiku-pipeline-dev\n"
-        f"resources: [{overlay / 'overlays' / 'dev'}]\n"
-        f"components: [{overlay / 'components' / 'backfill'}]\n"
-    )
-    text = run("kubectl", "kustomize", tmp_path)
+def with_components(folder: Path, overlay: str) -> str:
+    """What an overlay gives with every component in it."""
+    copy = folder / "kubernetes"
+    shutil.copytree(KUBERNETES, copy)
+    path = copy / "overlays" / overlay / "kustomization.yaml"
+    used = [f"../../components/{each.name}" for each in (KUBERNETES / "components").iterdir()]
+    path.write_text(yaml.safe_dump(document(path) | {"components": used}))
+    return run("kubectl", "kustomize", path.parent)
+
+
+def beside(folder: Path, overlay: str) -> str:
+    """What somebody gets who adds every component to an overlay that stays as it is."""
+    place = Path(os.path.relpath(KUBERNETES, folder))
+    own = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": document(KUBERNETES / "overlays" / overlay / "kustomization.yaml")[
+            "namespace"
+        ],
+        "resources": [str(place / "overlays" / overlay)],
+        "components": [
+            str(place / "components" / each.name) for each in (KUBERNETES / "components").iterdir()
+        ],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(own))
+    return run("kubectl", "kustomize", folder)
+
+
+def workloads(text: str) -> dict[str, dict[str, Any]]:
+    """The pods' specifications by the name of what makes them, without the simulated API's."""
+    return {
+        each["metadata"]["name"]: each["spec"]["template"]["spec"]
+        for each in documents(text)
+        if each["kind"] in ("Deployment", "Job") and NAME in each["metadata"]["name"]
+    }
+
+
+@pytest.mark.parametrize("way", [with_components, beside])
+def test_every_workload_of_prod_reaches_the_brokers_as_the_same_account(
+    tmp_path: Path, way: Callable[[Path, str], str]
+) -> None:
+    made = workloads(way(tmp_path, "prod"))
+    assert made.keys() == {
+        *groups("prod"), "haiku-pipeline-topics", "haiku-pipeline-backfill",
+    }  # fmt: skip
+    [config] = manifests("prod", "ConfigMap")
+    for name, spec in made.items():
+        [container] = spec["containers"]
+        assert container["envFrom"] == [{"configMapRef": {"name": config}}], name
+        secrets = {each["name"]: {**each["valueFrom"]["secretKeyRef"]} for each in container["env"]}
+        secrets.pop("ANTHROPIC_API_KEY", None)
+        assert secrets == {
+            f"PIPELINE_KAFKA__SASL_{key.upper()}": {
+                "name": "haiku-pipeline-kafka", "key": key, "optional": True,
+            }
+            for key in ("username", "password")
+        }, name  # fmt: skip
+        mounted = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
+        assert mounted["kafka-tls"] == "/etc/haiku-pipeline-kafka", name
+        volumes = {each["name"]: each for each in spec["volumes"]}
+        assert volumes["kafka-tls"]["secret"]["secretName"] == "haiku-pipeline-kafka-tls", name
+        # The files are root's and readable by the group.
+        assert spec["securityContext"]["fsGroup"] == spec["securityContext"]["runAsGroup"], name
+
+
+def test_components_in_an_overlay_are_valid_and_run_its_image(tmp_path: Path) -> None:
+    text = with_components(tmp_path, "prod")
     run_python("-m", "deploy.tools.validate_manifests", *VERSIONS, stdin=text)
-    [job] = [
-        each for each in documents(text) if each["metadata"]["name"] == "haiku-pipeline-backfill"
-    ]
-    [container] = job["spec"]["template"]["spec"]["containers"]
+    made = workloads(text)
+    images = {spec["containers"][0]["image"] for spec in made.values()}
+    assert images == {"registry.example.com/haiku-pipeline:0.1.0"}
+
+
+def test_a_backfill_is_a_job_beside_the_deployments(tmp_path: Path) -> None:
+    job = workloads(with_components(tmp_path, "dev"))["haiku-pipeline-backfill"]
+    [container] = job["containers"]
     command, stage, *options = container["args"]
     assert command == "backfill"
     assert stage in SETTINGS.enabled
