@@ -143,6 +143,7 @@ def _spend(board: Dashboard) -> None:
 
 
 def _tokens(board: Dashboard) -> None:
+    by = ("stage", "model")
     with_panels(
         board,
         "Tokens",
@@ -152,6 +153,18 @@ def _tokens(board: Dashboard) -> None:
             "short",
             {"{{model}} {{kind}}": per_second(_TOKENS, STAGE, "model", "kind")},
             stacked=True,
+        ),
+        lines(
+            "Prompt cache by stage",
+            "Share of a prompt's tokens that was read from it. Near 0 the static part is too short "
+            "(the log says so at the start), or calls are too rare to find it still there.",
+            "percentunit",
+            {
+                "{{stage}} {{model}}": ratio(
+                    per_second(_TOKENS, f'{STAGE}, kind="cache_read"', *by),
+                    per_second(_TOKENS, f'{STAGE}, kind=~"input|cache_read|cache_write"', *by),
+                )
+            },
         ),
         lines(
             "Answers not paid again",

@@ -153,6 +153,11 @@ TOKENS = Metric(
     "pipeline_model_tokens_total", "counter", ("stage", "model", "kind"), "tokens",
     "Tokens the API counted: input, cache_read, cache_write, output.",
 )  # fmt: skip
+HIT_RATIO = Metric(
+    "pipeline_prompt_cache_hit_ratio", "gauge", ("stage", "model"), "0 to 1",
+    "Share of the prompt's tokens that was read from the prompt cache, of all answers since the "
+    "start: cache_read over input, cache_read and cache_write.",
+)  # fmt: skip
 COST = Metric(
     "pipeline_model_cost_usd_total", "counter", ("stage", "model"), "US dollars",
     "Price of all calls, from the price table; calls without a known price are not in it.",

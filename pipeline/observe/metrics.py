@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
@@ -50,6 +51,18 @@ class Children(Generic[ChildT]):
             return self._family.labels(*(OTHER,) * self._labels)
         child = self._known[values] = self._family.labels(*values)
         return child
+
+
+@dataclass(slots=True)
+class Prompted:
+    """Tokens of the prompts of a stage to a model: all, and those read from the prompt cache."""
+
+    tokens: int = 0
+    read: int = 0
+
+    def ratio(self) -> float:
+        """The share that was read from the cache."""
+        return self.read / self.tokens if self.tokens else 0.0
 
 
 class Metrics:
@@ -109,6 +122,8 @@ class Metrics:
         self._calls = counter(catalogue.CALLS)
         self._call_seconds = histogram(catalogue.CALL_SECONDS)
         self._tokens = counter(catalogue.TOKENS)
+        self._hit_ratio = gauge(catalogue.HIT_RATIO)
+        self._prompted: dict[Gauge, Prompted] = {}
         self._cost = counter(catalogue.COST)
         self._unpriced = counter(catalogue.UNPRICED)
         self._maybe_billed = counter(catalogue.MAYBE_BILLED)
@@ -240,10 +255,22 @@ class Metrics:
         self._tokens(stage, model, "cache_read").inc(usage.cache_read_tokens)
         self._tokens(stage, model, "cache_write").inc(usage.cache_write_tokens)
         self._tokens(stage, model, "output").inc(usage.output_tokens)
+        self._prompt(stage, model, usage)
         if usage.cost_usd is None:
             self._unpriced(stage, model).inc()
         else:
             self._cost(stage, model).inc(float(usage.cost_usd))
+
+    def _prompt(self, stage: str, model: str, usage: Usage) -> None:
+        gauge = self._hit_ratio(stage, model)
+        prompted = self._prompted.get(gauge)
+        if prompted is None:
+            prompted = self._prompted[gauge] = Prompted()
+            # Worked out when somebody looks, not for every call.
+            gauge.set_function(prompted.ratio)
+        cached = usage.cache_read_tokens
+        prompted.tokens += usage.input_tokens + cached + usage.cache_write_tokens
+        prompted.read += cached
 
     def maybe_billed(self, stage: str, model: str, *, usd: Decimal | None) -> None:
         """A call ended without an answer and may have been paid all the same: an estimate."""

@@ -115,6 +115,23 @@ def test_a_call_is_counted_with_its_tokens_and_its_price(
     assert seen.total(catalogue.UNPRICED) == 0
 
 
+def test_the_share_of_the_prompt_cache_is_of_all_answers_since_the_start(
+    metrics: Metrics, registry: CollectorRegistry
+) -> None:
+    def answered(stage: str, **tokens: int) -> None:
+        usage = Usage(calls=1, output_tokens=60, **tokens)
+        metrics.call(stage, "m", "answered", seconds=0.6, usage=usage)
+
+    answered("tickets", input_tokens=40, cache_write_tokens=700)
+    assert reading(registry).by(catalogue.HIT_RATIO, "stage") == {"tickets": 0}
+    answered("tickets", input_tokens=60, cache_read_tokens=700)
+    answered("code", input_tokens=100)
+    answered("images")
+    metrics.call("texts", "m", "timed_out", seconds=9, usage=None)
+    ratios = reading(registry).by(catalogue.HIT_RATIO, "stage")
+    assert ratios == {"tickets": 700 / 1500, "code": 0, "images": 0}
+
+
 def test_a_call_without_a_known_price_is_not_free(
     metrics: Metrics, registry: CollectorRegistry
 ) -> None:
