@@ -21,7 +21,7 @@ from benchmarks import tickets
 from benchmarks.goals import Goal, Part, Table, at_most
 from benchmarks.report import conclude, parser
 from benchmarks.simulated import Admin, Row, simulated_api
-from pipeline.claude.batches import Succeeded
+from pipeline.claude.batch import Succeeded
 from pipeline.claude.gateway import Gateway
 from pipeline.claude.prices import PRICES_AS_OF, PriceTable, Tokens
 from pipeline.claude.requests import CacheTtl, Style, Template, content_of

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from pipeline.backfill.job import Job, Tally, custom_id
-from pipeline.claude.batches import BatchRequest, NotAnswered, Succeeded
+from pipeline.claude.batch import BatchRequest, NotAnswered, Succeeded
 from pipeline.errors import AnswerError, Invalid
 from pipeline.escalation.policy import Policy
 from pipeline.events import DeadLetterReason, Tier

@@ -13,7 +13,7 @@ from pipeline.backfill.shelves import Shelf
 from pipeline.backfill.slices import Limits, Slice, slices
 from pipeline.backfill.submission import Submission
 from pipeline.backfill.tools import Tools
-from pipeline.claude.batches import BatchRequest
+from pipeline.claude.batch import BatchRequest
 
 GATE_SECONDS = 5.0
 """Between looks at a gate that is closed."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from pipeline.backfill.job import Job
-from pipeline.claude.batches import Batch
+from pipeline.claude.batch import Batch
 
 SKEW = timedelta(minutes=10)
 """How far the clocks of this machine and of the API may be apart."""

@@ -5,7 +5,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from pipeline.backfill.shelves import Shelf
-from pipeline.claude.batches import MAX_REQUESTS, BatchRequest
+from pipeline.claude.batch import MAX_REQUESTS, BatchRequest
 from pipeline.stream.records import Received
 
 Build = Callable[[Received, str], Awaitable[list[BatchRequest]]]

@@ -10,7 +10,8 @@ from pipeline.backfill.asking import Results, is_of
 from pipeline.backfill.job import Job, State
 from pipeline.backfill.lookup import SKEW, Absent, Found, Undecided, candidates, verdict
 from pipeline.backfill.tools import Tools
-from pipeline.claude.batches import Batch, BatchFailed, BatchRequest, HandInUnclear
+from pipeline.claude.batch import Batch, BatchRequest
+from pipeline.claude.batches import BatchFailed, HandInUnclear
 from pipeline.errors import PipelineError
 
 HAND_IN_GRACE = 30.0

@@ -9,7 +9,7 @@ from typing import Protocol
 from pipeline.backfill.asking import Asking, Result
 from pipeline.backfill.journal import Journal
 from pipeline.backfill.progress import Watcher
-from pipeline.claude.batches import Batch, BatchRequest
+from pipeline.claude.batch import Batch, BatchRequest
 from pipeline.errors import PipelineError
 from pipeline.settings import BackfillSettings
 from pipeline.stream.deadletters import DeadLetterRatio

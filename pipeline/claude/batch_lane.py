@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.claude.batches import Batches, BatchRequest, Succeeded
+from pipeline.claude.batch import BatchRequest, Succeeded
+from pipeline.claude.batches import Batches
 from pipeline.claude.calls import Caller, Order
 from pipeline.claude.reuse import reply_of
 from pipeline.events import Tier

@@ -1,31 +1,23 @@
-"""Message batches: many requests handed in together, answered within a day, at half the price.
+"""The endpoints for message batches.
 
-Here is the API alone. Handing a batch in has no idempotency key, so a hand-in whose answer was
-lost may or may not have been taken: the caller writes down what it is about to do, and finds its
-batch again by the custom ids, which must be unlike those of any other batch.
+Handing a batch in has no idempotency key, so a hand-in whose answer was lost may or may not have
+been taken: the caller writes down what it is about to do, and finds its batch again by the custom
+ids, which must be unlike those of any other batch.
 """
 
 import asyncio
 import random
 import re
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Iterable,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
 
 import orjson
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from pipeline.claude import failures
 from pipeline.claude.backoff import Backoff
+from pipeline.claude.batch import Batch, BatchRequest, NotAnswered, Succeeded, body_of, result_of
 from pipeline.claude.batch_echoes import foreign_words, without_words, words_of
 from pipeline.claude.client import Client, HttpReply, NoReply
 from pipeline.claude.echoes import with_text, without_echoes
@@ -34,14 +26,12 @@ from pipeline.errors import PipelineError
 from pipeline.questions import Text
 
 PATH = "/v1/messages/batches"
-MAX_REQUESTS = 100_000
 CALL_SECONDS = 60.0
 HAND_IN_SECONDS = 600.0
 BLOCK_SECONDS = 15.0
 POLL_SECONDS = 30.0
 """Between looks at a batch, which takes minutes to hours."""
-
-Status = Literal["in_progress", "canceling", "ended"]
+_INDEX = re.compile(r"\brequests\.(\d+)\b")
 
 
 class BatchFailed(PipelineError):
@@ -50,90 +40,6 @@ class BatchFailed(PipelineError):
 
 class HandInUnclear(PipelineError):
     """No answer came to a hand-in: the batch may have been taken, or not."""
-
-
-@dataclass(frozen=True, slots=True)
-class BatchRequest:
-    """A request of a batch.
-
-    Args:
-        custom_id: 1 to 64 letters, digits, `_` and `-`; unique.
-        body: As it would be sent by itself.
-    """
-
-    custom_id: str
-    body: bytes = field(repr=False)
-
-    @property
-    def size(self) -> int:
-        """Bytes in the batch."""
-        return len(self.body) + len(self.custom_id) + 32
-
-
-class Counts(BaseModel):
-    """Requests of a batch by what became of them; all are `processing` until the batch ends."""
-
-    model_config = ConfigDict(frozen=True)
-
-    processing: int = 0
-    succeeded: int = 0
-    errored: int = 0
-    canceled: int = 0
-    expired: int = 0
-
-    @property
-    def total(self) -> int:
-        """Of the batch."""
-        return self.processing + self.succeeded + self.errored + self.canceled + self.expired
-
-
-class Batch(BaseModel):
-    """A batch, as the API shows it."""
-
-    model_config = ConfigDict(frozen=True)
-
-    id: str
-    processing_status: Status
-    request_counts: Counts
-    created_at: AwareDatetime
-    expires_at: AwareDatetime
-    ended_at: AwareDatetime | None = None
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether its results can be read."""
-        return self.processing_status == "ended"
-
-
-@dataclass(frozen=True, slots=True)
-class Succeeded:
-    """An answer; read it with `pipeline.claude.responses.read_message`."""
-
-    custom_id: str
-    message: dict[str, Any] = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class NotAnswered:
-    """No answer, and nothing paid.
-
-    What the API says of it is not kept: it may repeat the content.
-
-    Args:
-        why: `errored`: the request itself is at fault, or something went wrong with it.
-    """
-
-    custom_id: str
-    why: Literal["errored", "canceled", "expired"]
-
-
-def body_of(requests: Iterable[BatchRequest]) -> bytes:
-    """The body that hands requests in."""
-    items = [
-        b'{"custom_id":%b,"params":%b}' % (orjson.dumps(request.custom_id), request.body)
-        for request in requests
-    ]
-    return b'{"requests":[%b]}' % b",".join(items)
 
 
 class Batches:
@@ -264,7 +170,7 @@ class Batches:
             async with aclosing(lines):
                 async for line in lines:
                     if isinstance(line, str):
-                        yield _result(line)
+                        yield result_of(line)
                     else:
                         failure = _failure_of(line, CALL_SECONDS)
             if failure is None:
@@ -360,9 +266,6 @@ def _unechoed(failure: Failure, requests: Sequence[BatchRequest]) -> Failure:
     return with_text(failure, cleaned)
 
 
-_INDEX = re.compile(r"\brequests\.(\d+)\b")
-
-
 def _content(request: BatchRequest) -> list[Text]:
     messages = orjson.loads(request.body).get("messages", [])
     blocks = [block for message in messages for block in message["content"]]
@@ -374,15 +277,3 @@ def _batch(reply: HttpReply) -> Batch:
         return Batch.model_validate_json(reply.body)
     except ValidationError as error:
         raise BatchFailed("The API answered with something else than a batch.") from error
-
-
-def _result(line: str) -> Succeeded | NotAnswered:
-    item = orjson.loads(line)
-    custom_id, result = str(item["custom_id"]), item["result"]
-    match result["type"]:
-        case "succeeded":
-            return Succeeded(custom_id, result["message"])
-        case "canceled" | "expired" as why:
-            return NotAnswered(custom_id, why)
-        case _:
-            return NotAnswered(custom_id, "errored")

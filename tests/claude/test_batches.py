@@ -9,15 +9,8 @@ from typing import Any
 import orjson
 import pytest
 
-from pipeline.claude import batches
-from pipeline.claude.batches import (
-    BatchFailed,
-    BatchRequest,
-    HandInUnclear,
-    NotAnswered,
-    Succeeded,
-    body_of,
-)
+from pipeline.claude.batch import Batch, BatchRequest, NotAnswered, Succeeded, body_of
+from pipeline.claude.batches import BatchFailed, HandInUnclear
 from pipeline.claude.gateway import Gateway
 from pipeline.errors import Refused
 from pipeline.events import Tier
@@ -49,7 +42,7 @@ def quick() -> Settings:
     return settings
 
 
-async def ended(gateway: Gateway, batch_id: str) -> batches.Batch:
+async def ended(gateway: Gateway, batch_id: str) -> Batch:
     async with asyncio.timeout(10):
         return await gateway.batch_lane().api.ended(batch_id, every=0.02)
 
