@@ -11,8 +11,8 @@ import pipeline
 from pipeline.errors import WrongUse
 from pipeline.evaluate.cascade import Journey
 from pipeline.evaluate.evaluation import Evaluation
-from pipeline.evaluate.page import page
 from pipeline.evaluate.proposal import Proposal
+from pipeline.evaluate.report.page import page
 from pipeline.evaluate.ways import Way
 
 SCHEMA = "evaluation/1"

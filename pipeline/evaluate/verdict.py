@@ -1,9 +1,9 @@
 """What an evaluation comes to, in sentences: for the terminal and for the report alike."""
 
 from pipeline.evaluate.evaluation import Evaluation
+from pipeline.evaluate.figures import dollars, percent, seconds, share
 from pipeline.evaluate.parts import Part
 from pipeline.evaluate.proposal import Proposal
-from pipeline.evaluate.tables import dollars, percent, seconds, share
 from pipeline.evaluate.ways import Way
 
 HEADINGS = (

@@ -12,7 +12,7 @@ import pytest
 from pipeline.errors import WrongUse
 from pipeline.evaluate.document import document, write
 from pipeline.evaluate.evaluation import Evaluation
-from pipeline.evaluate.page import page
+from pipeline.evaluate.report.page import page
 from pipeline.evaluate.variants import variant
 from pipeline.evaluate.verdict import fails, proposal_sentences, settings_to_copy, warnings
 from pipeline.events import Tier

@@ -1,8 +1,7 @@
-"""HTML and numbers as a report shows them; everything that comes from outside is escaped."""
+"""HTML as a report shows it; everything that comes from outside is escaped."""
 
 import html
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
 
 
 class Markup(str):
@@ -56,33 +55,6 @@ def figure(identity: str, caption: str) -> str:
 def wide(text: str) -> Markup:
     """A cell of text: left-aligned, and broken where it is long."""
     return Markup(f'<td class="text">{html.escape(text)}</td>')
-
-
-def percent(share: float | None) -> str | None:
-    """A share of 1 in per cent."""
-    return None if share is None else f"{share:.1%}"
-
-
-def share(part: int, whole: int) -> str | None:
-    """A count and what share it is."""
-    return f"{part} ({part / whole:.1%})" if whole else None
-
-
-def dollars(amount: Decimal | None) -> str:
-    """US dollars; small amounts keep what matters of them."""
-    if amount is None:
-        return "unknown"
-    return f"${amount:,.2f}" if amount >= 1 else f"${amount:.4f}"
-
-
-def number(value: float | None) -> str | None:
-    """A small figure without a unit."""
-    return None if value is None else f"{value:.3f}"
-
-
-def seconds(value: float) -> str:
-    """Seconds."""
-    return f"{value:.3f} s" if value < 1 else f"{value:.2f} s"
 
 
 def _cell(cell: Cell) -> str:
