@@ -35,6 +35,7 @@ from pipeline.processing.haiku import HaikuProcessor
 from pipeline.processing.handling import Handling
 from pipeline.processing.judge import Judge
 from pipeline.processing.outgoing import dead_letter
+from pipeline.processing.prefixes import prefixes, tell
 from pipeline.processing.publishing import TracedBrokers
 from pipeline.processing.sonnet import SonnetProcessor
 from pipeline.processing.tracing import Tracer
@@ -186,10 +187,24 @@ class App:
             for name, verdict in self._opinions.items():
                 state = "on" if verdict.pays else "off"
                 log.info("second_opinion", stage=name, state=state, because=verdict.because)
+            self._tell_prefixes()
             log.info("delivery", in_force=delivery.mode, because=delivery.because)
             if announce is not None:
                 announce(Running(address, delivery.mode, delivery.because))
             await run_together(list(engines.values()), stop)
+
+    def _tell_prefixes(self) -> None:
+        """Say of each prompt whether the prompt cache will take it: the API never does."""
+        if not self._settings.claude.prompt_cache:
+            return
+        served = [self._stages[name] for name in self._served if name != ESCALATIONS]
+        found = list(prefixes(self._settings, served, [Tier.HAIKU]))
+        if ESCALATIONS in self._served:
+            enabled = [
+                self._stages[name] for name in self._settings.enabled if name in self._stages
+            ]
+            found += prefixes(self._settings, enabled, [Tier.SONNET])
+        tell(found)
 
     def _capped(self, assigned: Callable[[], int]) -> CappedEscalations | None:
         """What holds the escalations that are served here to their cap, where one is set."""

@@ -54,12 +54,13 @@ class Template:
         schema: The JSON schema of the answer.
     """
 
-    __slots__ = ("_head", "digest", "model", "schema", "static_bytes", "traits")
+    __slots__ = ("_head", "digest", "marked_bytes", "model", "schema", "static_bytes", "traits")
 
     def __init__(self, style: Style, instructions: str, schema: Mapping[str, JsonValue]) -> None:
         self.model = style.model
         self.traits: Traits = traits_of(style.model)
-        system: dict[str, Any] = {"type": "text", "text": f"{instructions.rstrip()}\n\n{FRAME}"}
+        text = f"{instructions.rstrip()}\n\n{FRAME}"
+        system: dict[str, Any] = {"type": "text", "text": text}
         if style.cache_ttl is not None:
             system["cache_control"] = _cache_control(style.cache_ttl)
         self.schema = api_schema(schema)
@@ -72,6 +73,8 @@ class Template:
         # Open at its end: the rest of the body follows.
         self._head = orjson.dumps(head)[:-1]
         self.static_bytes = len(self._head)
+        # What carries the breakpoint of the prompt cache.
+        self.marked_bytes = len(text.encode())
         self.digest = hashlib.blake2b(self._head, digest_size=16).hexdigest()
 
     def body(self, content: Content, *, max_output_tokens: int) -> bytes:

@@ -1,25 +1,13 @@
 """Is what would save money in force: the prompt cache, and second opinions?"""
 
 from collections.abc import Iterator
-from typing import Any
-
-import orjson
 
 from pipeline.app import opinions
-from pipeline.claude.estimates import TOKENS_PER_BYTE
-from pipeline.claude.prompts import Prompts
 from pipeline.doctor.check import Site
 from pipeline.doctor.finding import Finding, ok, warning
-from pipeline.errors import Invalid, PipelineError
 from pipeline.events import Tier
-from pipeline.questions import Inquiry, Question
-from pipeline.settings import Settings
+from pipeline.processing.prefixes import prefixes
 from pipeline.stages.registry import build_stages
-
-_AN_EVENT = orjson.dumps(
-    {"id": "x", "body": "x", "text": "x", "query": "x", "language": "python", "source": "x = 1\n"}
-)
-"""Has what the stages that take text want; what one does not know it leaves alone."""
 
 
 def check_prompts(site: Site) -> Iterator[Finding]:
@@ -27,15 +15,18 @@ def check_prompts(site: Site) -> Iterator[Finding]:
     if not site.settings.claude.prompt_cache:
         yield ok("prompts", "The prompt cache is switched off (claude.prompt_cache).")
         return
+    settings = site.settings
+    built = build_stages(settings.stages)
+    enabled = [built[name] for name in settings.enabled if name in built]
     short = [
-        f"{stage} to {model} (about {tokens:,} of {least:,})"
-        for stage, model, tokens, least in _prompts(site.settings)
-        if tokens < least
+        f"{prefix.stage} to {prefix.model} (about {prefix.tokens:,} of {prefix.fewest:,})"
+        for prefix in prefixes(settings, enabled, Tier)
+        if prefix.is_too_short
     ]
     if short:
         yield warning(
             "prompts",
-            f"Too short for the prompt cache, in tokens: {', '.join(short)}.",
+            f"By estimate too short for the prompt cache, in tokens: {', '.join(short)}.",
             why="The API caches no shorter prefix and says nothing of it; each call then pays for "
             "its whole prompt, and that counts against the limit of input tokens.",
             advice="Give the labels of the stage descriptions and examples, which help the "
@@ -43,28 +34,6 @@ def check_prompts(site: Site) -> Iterator[Finding]:
         )
     else:
         yield ok("prompts", "By estimate, the prompts are long enough for the prompt cache.")
-
-
-def _prompts(settings: Settings) -> Iterator[tuple[str, str, int, int]]:
-    """Stage, model, estimated tokens of the static part, and the fewest that are cached."""
-    prompts = Prompts(settings.claude, clock=lambda: 0.0)
-    tiers = ((Tier.HAIKU, settings.models.haiku), (Tier.SONNET, settings.models.sonnet))
-    for name, stage in build_stages(settings.stages).items():
-        if name not in settings.enabled:
-            continue
-        try:
-            event = stage.parse(_AN_EVENT, key=None, headers={})
-            question = _first(stage.question(event))
-        except (Invalid, PipelineError):
-            continue  # it takes files alone, and an image is more than any prompt
-        for tier, model in tiers:
-            template = prompts.of(question, tier, model).template
-            tokens = int(template.static_bytes * TOKENS_PER_BYTE)
-            yield name, model, tokens, template.traits.cacheable_tokens
-
-
-def _first(inquiry: Inquiry[Any]) -> Question[Any]:
-    return inquiry if isinstance(inquiry, Question) else inquiry.questions[0]
 
 
 def check_opinions(site: Site) -> Iterator[Finding]:

@@ -184,7 +184,7 @@ def test_an_unknown_price_is_told() -> None:
 def test_a_prompt_that_is_too_short_to_be_cached_is_told() -> None:
     labels = [{"name": "a"}, {"name": "b"}]
     short = site(models={"haiku": "claude-haiku-4-5"}, stages={"tickets": {"intents": labels}})
-    told(check_prompts(short), WARNING, "tickets to claude-haiku-4-5", "4,096")
+    told(check_prompts(short), WARNING, "estimate", "tickets to claude-haiku-4-5", "4,096")
     well(check_prompts(site()))
     well(check_prompts(site(claude={"prompt_cache": False})))
 
