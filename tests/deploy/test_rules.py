@@ -35,6 +35,21 @@ def test_every_alert_has_a_unit_test_in_which_it_fires_and_clears() -> None:
     assert {rule["alert"] for rule in alerts()} == fires_and_clears
 
 
+def test_every_alert_about_a_stage_fires_for_a_stage_of_ones_own() -> None:
+    tests = document(RULE_TESTS / "own_stage.yml")["tests"]
+    checks = [check for test in tests for check in test["promql_expr_test"]]
+    fired = {
+        found
+        for check in checks
+        if 'stage="refunds"' in check["expr"]
+        for found in _FIRING.findall(str(check["exp_samples"]))
+    }
+    about_a_stage = {
+        alert["alert"] for alert in alerts() if "$labels.stage" in alert["annotations"]["summary"]
+    }
+    assert fired == about_a_stage
+
+
 @pytest.mark.parametrize("rule", rules(), ids=name)
 def test_every_rule_asks_only_for_what_the_pipeline_tells(rule: dict[str, Any]) -> None:
     assert objections(rule["expr"]) == []

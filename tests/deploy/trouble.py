@@ -17,6 +17,7 @@ class Trouble:
 
     `tickets` works, badly: it falls behind, escalates half, sends one in ten to the dead letters.
     `invoices` is stuck and takes nothing in. `images` has no partition and finishes nothing.
+    `escalations` are held by their cap.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -34,6 +35,8 @@ class Trouble:
         metrics.lag("images", "images.raw", 0, records=7, oldest_seconds=1.0)
         metrics.intake("tickets", closed_because=None)
         metrics.intake("invoices", closed_because="Too many dead letters.")
+        metrics.held("escalations", because="more than 10% of the events were escalated")
+        metrics.lag("escalations", "escalations", 0, records=40, oldest_seconds=60.0)
         metrics.stuck("tickets", is_stuck=False)
         metrics.stuck("invoices", is_stuck=True)
         metrics.breaker(SONNET, "open")
