@@ -7,6 +7,7 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as models
 
+from deploy.grafana.backfill import backfill
 from deploy.grafana.cost import cost
 from deploy.grafana.kafka import kafka
 from deploy.grafana.overview import overview
@@ -17,6 +18,7 @@ _DASHBOARDS: dict[str, Callable[[], Dashboard]] = {
     "stage": stage,
     "cost": cost,
     "kafka": kafka,
+    "backfill": backfill,
 }
 
 

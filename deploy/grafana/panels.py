@@ -55,9 +55,11 @@ def page(title: str, uid: str, description: str) -> dashboard.Dashboard:
     )
 
 
-def with_stages(page: dashboard.Dashboard) -> dashboard.Dashboard:
-    """The page with a choice of stages."""
-    asked = series("pipeline_assigned_partitions", NAMESPACE)
+def with_stages(
+    page: dashboard.Dashboard, *, told_by: str = "pipeline_assigned_partitions"
+) -> dashboard.Dashboard:
+    """The page with a choice of the stages that a metric tells of."""
+    asked = series(told_by, NAMESPACE)
     return page.with_variable(_choice("stage", "Stage", f"label_values({asked}, stage)"))
 
 

@@ -28,6 +28,11 @@ def largest(metric: str, where: str, *by: str) -> str:
     return f"max{_by(by)} ({series(metric, where)})"
 
 
+def total(metric: str, where: str, *by: str) -> str:
+    """A gauge, summed up."""
+    return f"sum{_by(by)} ({series(metric, where)})"
+
+
 def quantile(share: float, metric: str, where: str, by: str) -> str:
     """What that share of a histogram's observations is below."""
     buckets = per_second(f"{metric}_bucket", where, by, "le")

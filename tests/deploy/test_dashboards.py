@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.observe.catalogue import CATALOGUE
 from tests.deploy.dashboards import FILES, dashboard, panels, queries, variables
 from tests.deploy.documents import document
 from tests.deploy.tools import DEPLOY, ROOT, run_python
@@ -32,8 +33,15 @@ def boxes(path: Path) -> Iterator[tuple[str, set[tuple[int, int]]]]:
         yield panel["title"], cells
 
 
-def test_there_are_four() -> None:
-    assert [path.stem for path in FILES] == ["cost", "kafka", "overview", "stage"]
+def test_there_are_five() -> None:
+    assert [path.stem for path in FILES] == ["backfill", "cost", "kafka", "overview", "stage"]
+
+
+def test_every_metric_of_a_backfill_is_shown() -> None:
+    shown = " ".join(expression for path in FILES for _, expression in queries(path))
+    of_backfills = [each.name for each in CATALOGUE if each.name.startswith("pipeline_backfill_")]
+    assert of_backfills
+    assert [name for name in of_backfills if name not in shown] == []
 
 
 def test_what_is_generated_is_not_stale() -> None:

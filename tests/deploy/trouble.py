@@ -17,12 +17,13 @@ class Trouble:
 
     `tickets` works, badly: it falls behind, escalates half, sends one in ten to the dead letters.
     `invoices` is stuck and takes nothing in. `images` has no partition and finishes nothing.
-    `escalations` are held by their cap.
+    `escalations` are held by their cap. A backfill of `tickets` is under way.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._metrics = Metrics(registry, Conditions())
         self._waiting = 200
+        self._backfilled = 100
         self._start()
 
     def _start(self) -> None:
@@ -52,6 +53,7 @@ class Trouble:
         self._events()
         self._decisions()
         self._calls()
+        self._backfill()
 
     def _events(self) -> None:
         metrics = self._metrics
@@ -97,3 +99,11 @@ class Trouble:
         metrics.call("tickets", UNKNOWN, "answered", seconds=1.0, usage=unknown)
         metrics.reused("tickets", HAIKU, "memory")
         metrics.maybe_billed("tickets", HAIKU, usd=Decimal("0.0001"))
+
+    def _backfill(self) -> None:
+        metrics = self._metrics
+        self._backfilled += 10
+        counts = {"waiting": 5000, "under_way": 200, "published": self._backfilled}
+        metrics.backfilled("tickets", events=counts, batches=2)
+        for lane, price in (("batch", "0.00005"), ("normal", "0.00001")):
+            metrics.backfill_cost("tickets", lane=lane, usd=Decimal(price) * self._backfilled)
