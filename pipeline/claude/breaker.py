@@ -4,12 +4,21 @@ Pure: the time comes in as seconds of a clock that does not go back.
 """
 
 from dataclasses import dataclass
+from math import ceil, log
 
 from pipeline.claude.observer import BreakerState
 
 QUIET_SECONDS = 1.0
 """Without a success for that long before failures count: under load some calls in a row fail by
 mere chance, but not all of a second."""
+BY_CHANCE = 1e-6
+"""How likely so many failures in a row may be, where as many calls fail as did of late."""
+LEARNING_RATE = 0.01
+MOST_FAILURES = 30
+"""In a row that are no chance even on a day on which most calls fail."""
+_KEPT = 1 - LEARNING_RATE
+_WEIGHT = 2
+"""Failures for each call that may still be answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +38,8 @@ class Breaker:
     """Closed, open, or half open with a few calls under way.
 
     Args:
-        failures: In a row, without a success in between, that open it.
+        failures: In a row, without a success in between, that open it; more where calls fail by
+            chance now and then, so that little traffic does not meet it with a closed door.
         open_seconds: Until it lets calls through to probe.
         probes: How many at once. One of several is enough to close it, so that a single unlucky
             call does not prolong an outage.
@@ -40,6 +50,7 @@ class Breaker:
         self._open_seconds = open_seconds
         self._most_probes = probes
         self._failures = 0
+        self._share = 0.0
         self._last_success = float("-inf")
         self._generation = 0
         self._closed_pass = Pass(0, probe=False)
@@ -82,12 +93,24 @@ class Breaker:
         if passed.generation != self._generation:
             return
         self._last_success = now
-        self._failures = 0
+        if self._failures:
+            self._share = 1 - (1 - self._share) * _KEPT**self._failures
+            self._failures = 0
+        self._share *= _KEPT
         if passed.probe:
             self._close()
 
-    def failed(self, passed: Pass, now: float, because: str) -> None:
-        """The service did not answer, or said that it is unwell."""
+    def failed(self, passed: Pass, now: float, because: str, *, under_way: int = 0) -> None:
+        """The service did not answer, or said that it is unwell.
+
+        Args:
+            passed: The call's.
+            now: The time.
+            because: A sentence for a person.
+            under_way: Other calls that have no end yet. An error comes quicker than an answer, so
+                after a pause all that is known at first are failures: they say nothing as long as
+                a third of the calls may still be answered.
+        """
         if passed.generation != self._generation:
             return
         if passed.probe:
@@ -99,7 +122,7 @@ class Breaker:
             return
         self._failures += 1
         quiet = now - self._last_success >= QUIET_SECONDS
-        if self._failures >= self._most_failures and quiet:
+        if quiet and self._failures >= max(self._needed(), _WEIGHT * under_way):
             self._open(now + self._open_seconds, because)
 
     def abandoned(self, passed: Pass) -> None:
@@ -112,6 +135,13 @@ class Breaker:
         """Open at once: no call can succeed until something is mended."""
         if passed.generation == self._generation:
             self._open(now + self._open_seconds, because)
+
+    def _needed(self) -> int:
+        """Failures in a row that are no chance."""
+        if self._share <= 0:
+            return self._most_failures
+        unlikely = ceil(log(BY_CHANCE) / log(self._share))
+        return max(self._most_failures, min(MOST_FAILURES, unlikely))
 
     def _open(self, retry_at: float, because: str) -> None:
         self._generation += 1

@@ -134,7 +134,8 @@ class Limiter:
             if failure.ramp:
                 self.window.ramped()
         else:
-            self.breaker.failed(breaker, now, failure.detail)
+            others = self.in_flight - 1
+            self.breaker.failed(breaker, now, failure.detail, under_way=others)
         self.account.abandoned(account)
         self.block.abandoned(block)
         self.stage_block(permit.stage).abandoned(permit.stage_pass)

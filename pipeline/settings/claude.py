@@ -36,7 +36,9 @@ class ClaudeSettings(Section):
     sonnet_effort: Literal["low", "medium", "high"] = "low"
     backoff_first: Seconds = Field(0.5, description="seconds before the first repetition")
     backoff_max: Seconds = Field(30, description="seconds between repetitions at most")
-    breaker_failures: Count = Field(5, description="failures in a row that open a model's breaker")
+    breaker_failures: Count = Field(
+        5, description="failures in a row that open a model's breaker, at least"
+    )
     breaker_open: Seconds = Field(5, description="seconds before an open breaker probes")
     prompt_cache: bool = Field(True, description="mark the static prefix for the prompt cache")
     prompt_cache_ttl: Literal["5m", "1h"] = "5m"

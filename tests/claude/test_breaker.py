@@ -1,7 +1,12 @@
+import heapq
+import random
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.claude.breaker import QUIET_SECONDS, Breaker, Pass
+from pipeline.claude.breaker import MOST_FAILURES, QUIET_SECONDS, Breaker, Pass
 
 
 def opened(at: float = 0.0, *, probes: int = 1) -> Breaker:
@@ -130,3 +135,89 @@ def test_few_calls_probe_and_it_never_locks_up(probes: int, steps: list[tuple[st
     for passed in hanging:
         breaker.failed(passed, now, "late")
     assert breaker.opens_at(now) <= now + 1
+
+
+def ends(
+    chance: float, *, rate: float, seconds: float, calls: int, seed: int
+) -> Iterator[tuple[float, bool, int]]:
+    """When each call ends, whether in failure, and how many others are under way then.
+
+    Failures come at once, answers after some seconds; after every hundred calls there is a pause.
+    """
+    draw = random.Random(seed)
+    now, under_way = 0.0, list[float]()
+    ended: list[tuple[float, bool, int]] = []
+    for n in range(calls):
+        now += draw.expovariate(rate) + (30 if n % 100 == 0 else 0)
+        while under_way and under_way[0] <= now:
+            ended.append((heapq.heappop(under_way), False, 0))
+        if draw.random() < chance:
+            ended.append((now + 0.01, True, len(under_way)))
+        else:
+            heapq.heappush(under_way, now + seconds * draw.uniform(0.7, 1.5))
+    return iter(sorted(ended))
+
+
+@pytest.mark.parametrize("chance", [0.05, 0.2, 0.3])
+@pytest.mark.parametrize("rate", [0.2, 2, 20, 200])
+@pytest.mark.parametrize("seconds", [0.3, 3])
+def test_failures_by_chance_leave_it_closed_whatever_the_traffic(
+    chance: float, rate: float, seconds: float
+) -> None:
+    breaker, opened_at = Breaker(failures=5, open_seconds=5), list[float]()
+    for now, is_failure, under_way in ends(chance, rate=rate, seconds=seconds, calls=5_000, seed=4):
+        passed = breaker.enter(max(now, breaker.opens_at(now)))
+        if is_failure:
+            breaker.failed(passed, now, "529", under_way=under_way)
+            if breaker.because is not None:
+                opened_at.append(now)
+                breaker.succeeded(breaker.enter(now + 5), now + 5)
+        else:
+            breaker.succeeded(passed, now)
+    # The first few calls know nothing of the chance yet.
+    assert len(opened_at) <= 1, opened_at
+
+
+@given(st.lists(st.booleans(), max_size=200), st.integers(0, 100), st.integers(1, 10))
+def test_an_outage_opens_it_soon_whatever_went_before(
+    history: list[bool], under_way: int, least: int
+) -> None:
+    breaker, now = Breaker(failures=least, open_seconds=5), 0.0
+    for failed in history:
+        now += 0.1
+        passed = breaker.enter(max(now, breaker.opens_at(now)))
+        if failed:
+            breaker.failed(passed, now, "by chance")
+        else:
+            breaker.succeeded(passed, now)
+    if breaker.because is None:
+        breaker.succeeded(breaker.enter(now), now)
+    failures = 0
+    while breaker.because is None:
+        now += 0.1
+        failures += 1
+        breaker.failed(breaker.enter(now), now, "outage", under_way=under_way)
+    assert failures <= max(MOST_FAILURES, 2 * under_way, QUIET_SECONDS / 0.1 + 1)
+
+
+def test_where_hardly_any_call_fails_few_failures_in_a_row_are_enough() -> None:
+    breaker = Breaker(failures=5, open_seconds=5)
+    for now in range(200):
+        if now % 20 == 0:
+            breaker.failed(breaker.enter(now), now, "by chance")
+        breaker.succeeded(breaker.enter(now), now)
+    for now in range(300, 305):
+        assert breaker.because is None
+        breaker.failed(breaker.enter(now), now, "529")
+    assert breaker.because == "529"
+
+
+def test_failures_that_come_before_the_answers_of_calls_that_began_with_them_do_not_open_it() -> (
+    None
+):
+    breaker = Breaker(failures=5, open_seconds=5)
+    for n in range(8):
+        breaker.failed(breaker.enter(60), 60 + n / 100, "529", under_way=20)
+    assert breaker.because is None
+    breaker.succeeded(breaker.enter(60), 61)
+    assert breaker.state(61) == "closed"
