@@ -12,7 +12,7 @@ import httpx2
 from opentelemetry.trace import TracerProvider
 
 from pipeline.claude import spans
-from pipeline.claude.building import HttpClient
+from pipeline.claude.framing import Frame
 
 _ANY = anthropic.AsyncStream[Any]
 """What the SDK wants to be told of a stream, and does not use for a raw response."""
@@ -89,7 +89,8 @@ class SdkClient:
 
     Requests go out as bytes that are serialised once; `AsyncAnthropic.post` takes them as
     `content`. Key and address come from where the SDK looks for them (`ANTHROPIC_API_KEY`,
-    `ANTHROPIC_BASE_URL`).
+    `ANTHROPIC_BASE_URL`). With a key that does not change, the first answered Messages request
+    frames those that follow; credentials that expire, and spans, are the SDK's work each time.
 
     Args:
         connections: Open at once at most.
@@ -102,11 +103,10 @@ class SdkClient:
     ) -> None:
         self._connections = connections
         self._traces = traces
-        self._sdk: anthropic.AsyncAnthropic | None = None
-        # What is not said the SDK works out for each call anew, by copying its defaults.
         self._timeout = httpx2.Timeout(None, connect=connect_timeout)
-        self._options = anthropic.RequestOptions(headers={}, max_retries=0, timeout=self._timeout)
-        self._address = ""
+        self._http: httpx2.AsyncClient | None = None
+        self._sdk: anthropic.AsyncAnthropic | None = None
+        self._frame: Frame | None = None
         self._problem = ""
 
     async def __aenter__(self) -> Self:
@@ -193,7 +193,7 @@ class SdkClient:
             response = error.response
         except TimeoutError:
             return NoReply("timed_out", f"no answer within {seconds:.0f} s", sent=True)
-        except anthropic.APIConnectionError as error:
+        except _DISCONNECTED as error:
             return _disconnected(error)
         except anthropic.AnthropicError as error:
             return NoReply("no_key", str(error), sent=False)
@@ -201,23 +201,28 @@ class SdkClient:
         return HttpReply(response.status_code, response.headers.raw, content)
 
     async def _send(self, sdk: anthropic.AsyncAnthropic, path: str, body: bytes) -> httpx2.Response:
-        if self._traces is None or path != spans.ROUTE:
-            return await sdk.post(
-                self._address + path, cast_to=httpx2.Response, content=body, options=self._options
-            )
-        return await spans.send(sdk, body)
+        if path != spans.ROUTE:
+            return await sdk.post(path, cast_to=httpx2.Response, content=body)
+        if self._traces is not None:
+            return await spans.send(sdk, body)
+        if self._frame is not None and self._http is not None:
+            return await self._http.send(self._frame.around(body))
+        response: httpx2.Response = await sdk.post(path, cast_to=httpx2.Response, content=body)
+        if sdk.credentials is None:
+            self._frame = Frame.of(response)
+        return response
 
     def _open(self) -> None:
-        timeout = self._timeout
         limits = httpx2.Limits(
             max_connections=self._connections, keepalive_expiry=KEEP_ALIVE_SECONDS
         )
+        http = anthropic.DefaultAioHttpClient(timeout=self._timeout, limits=limits)
         try:
             sdk = anthropic.AsyncAnthropic(
                 max_retries=0,
-                timeout=timeout,
+                timeout=self._timeout,
                 open_telemetry=spans.options(self._traces),
-                http_client=HttpClient(timeout=timeout, limits=limits),
+                http_client=http,
             )
         except anthropic.AnthropicError as error:
             self._problem = str(error)
@@ -225,14 +230,12 @@ class SdkClient:
         if sdk.api_key is None and sdk.auth_token is None and sdk.credentials is None:
             self._problem = "no API key in the environment"
             return
-        # A relative path the SDK would put together with it for each call, by parsing both.
-        self._address = str(sdk.base_url).removesuffix("/")
-        self._sdk = sdk
+        self._http, self._sdk = http, sdk
 
     async def _close(self) -> None:
         if self._sdk is not None:
             await self._sdk.close()
-            self._sdk = None
+            self._http = self._sdk = self._frame = None
 
 
 def _without_keys(response: httpx2.Response, sdk: anthropic.AsyncAnthropic) -> bytes:
@@ -244,14 +247,22 @@ def _without_keys(response: httpx2.Response, sdk: anthropic.AsyncAnthropic) -> b
     return content
 
 
-def _disconnected(error: anthropic.APIConnectionError) -> NoReply:
+_DISCONNECTED = (
+    anthropic.APIConnectionError,
+    httpx2.RequestError,
+    aiohttp.ClientError,
+    OSError,
+)
+"""No response, or half of one: as the SDK says it, its HTTP client, or the transport of that."""
+
+
+def _disconnected(error: BaseException) -> NoReply:
     causes = list(_causes(error))
     # What could not connect cannot have been answered, and so cannot have been paid.
     sent = not any(isinstance(cause, _NOT_CONNECTED) for cause in causes)
     root = causes[-1]
-    why: Literal["timed_out", "disconnected"] = (
-        "timed_out" if sent and isinstance(error, anthropic.APITimeoutError) else "disconnected"
-    )
+    is_late = isinstance(error, (anthropic.APITimeoutError, httpx2.TimeoutException))
+    why: Literal["timed_out", "disconnected"] = "timed_out" if sent and is_late else "disconnected"
     return NoReply(why, f"{type(root).__name__}: {root}".rstrip(": "), sent=sent)
 
 

@@ -13,7 +13,7 @@ from pipeline.claude.observer import NoObserver
 from pipeline.events import Tier
 from pipeline.settings import Settings
 from tests.claude.questions import about
-from tests.claude.server import ShapeServer, shape_server
+from tests.claude.server import ShapeServer, shape, shape_server
 
 CREDENTIALS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_PROFILE")
 
@@ -26,6 +26,16 @@ async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ShapeServer]:
 
 def client() -> SdkClient:
     return SdkClient(connections=4, connect_timeout=1)
+
+
+@pytest.fixture(params=["first", "later"])
+async def opened(server: ShapeServer, request: pytest.FixtureRequest) -> AsyncIterator[SdkClient]:
+    """A client whose next request is the first, which the SDK frames, or one in that frame."""
+    async with client() as ready:
+        if request.param == "later":
+            await ready.send(b'{"the":"first"}', seconds=5)
+            server.requests.clear()
+        yield ready
 
 
 def free_port() -> int:
@@ -50,54 +60,74 @@ async def test_the_request_is_the_bytes_that_were_given_with_the_sdks_own_header
     assert headers["anthropic-version"] >= "2026-10-21"
 
 
+async def test_later_requests_are_framed_as_the_sdk_framed_the_first(server: ShapeServer) -> None:
+    async with client() as ready:
+        for body in (b'{"n":1}', b'{"n":2,"more":true}', b'{"n":3}'):
+            assert isinstance(await ready.send(body, seconds=5), HttpReply)
+    assert server.requests == [{"n": 1}, {"n": 2, "more": True}, {"n": 3}]
+    first, second, third = server.headers
+    assert first == third
+    assert second == first | {"content-length": "19"}
+
+
+async def test_a_request_that_was_refused_frames_no_others(server: ShapeServer) -> None:
+    server.queue.append("bad_key")
+    async with client() as ready:
+        replies = [await ready.send(b"{}", seconds=5) for _ in range(3)]
+    assert [reply.status for reply in replies if isinstance(reply, HttpReply)] == [401, 200, 200]
+
+
 @pytest.mark.parametrize("status", ["overloaded", "rate_limited", "server_error"])
-async def test_the_sdk_repeats_nothing_by_itself(server: ShapeServer, status: str) -> None:
+async def test_the_sdk_repeats_nothing_by_itself(
+    server: ShapeServer, opened: SdkClient, status: str
+) -> None:
     server.then = status
-    async with client() as opened:
-        reply = await opened.send(b"{}", seconds=5)
+    reply = await opened.send(b"{}", seconds=5)
     assert isinstance(reply, HttpReply)
     assert reply.status >= 400
     assert len(server.requests) == 1
 
 
-async def test_a_key_that_the_api_repeats_goes_no_further(server: ShapeServer) -> None:
+async def test_a_key_that_the_api_repeats_goes_no_further(
+    server: ShapeServer, opened: SdkClient
+) -> None:
     server.queue.append({"status": 401, "headers": {}, "body": {"error": "key-of-a-test is bad"}})
-    async with client() as opened:
-        reply = await opened.send(b"{}", seconds=5)
+    reply = await opened.send(b"{}", seconds=5)
     assert isinstance(reply, HttpReply)
     assert reply.body == b'{"error":"*** is bad"}'
 
 
 async def test_connections_are_kept_open(server: ShapeServer) -> None:
-    async with client() as opened:
+    async with client() as ready:
         for _ in range(5):
-            await opened.send(b"{}", seconds=5)
+            await ready.send(b"{}", seconds=5)
     assert server.connections == 1
 
 
-async def test_an_answer_that_does_not_come_in_time_is_given_up(server: ShapeServer) -> None:
+async def test_an_answer_that_does_not_come_in_time_is_given_up(
+    server: ShapeServer, opened: SdkClient
+) -> None:
     server.hold = asyncio.Event()
-    async with client() as opened:
-        reply = await opened.send(b"{}", seconds=0.05)
+    reply = await opened.send(b"{}", seconds=0.05)
     assert isinstance(reply, NoReply)
     assert (reply.why, reply.sent) == ("timed_out", True)
 
 
-async def test_an_answer_that_trickles_in_is_given_up_in_time_too(server: ShapeServer) -> None:
+async def test_an_answer_that_trickles_in_is_given_up_in_time_too(
+    server: ShapeServer, opened: SdkClient
+) -> None:
     server.then = "trickle"
-    async with client() as opened:
-        reply = await opened.send(b"{}", seconds=0.2)
+    reply = await opened.send(b"{}", seconds=0.2)
     assert isinstance(reply, NoReply)
     assert (reply.why, reply.sent) == ("timed_out", True)
 
 
 @pytest.mark.parametrize("cut", ["cut_mid_body", "cut_before_headers"])
 async def test_a_connection_that_is_cut_may_have_cost_something(
-    server: ShapeServer, cut: str
+    server: ShapeServer, opened: SdkClient, cut: str
 ) -> None:
     server.then = cut
-    async with client() as opened:
-        reply = await opened.send(b"{}", seconds=5)
+    reply = await opened.send(b"{}", seconds=5)
     assert isinstance(reply, NoReply)
     assert (reply.why, reply.sent) == ("disconnected", True)
 
@@ -107,8 +137,20 @@ async def test_a_connection_that_is_refused_cannot_have_cost_anything(
 ) -> None:
     monkeypatch.setenv("ANTHROPIC_BASE_URL", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("ANTHROPIC_API_KEY", "key-of-a-test")
-    async with client() as opened:
-        reply = await opened.send(b"{}", seconds=5)
+    async with client() as ready:
+        reply = await ready.send(b"{}", seconds=5)
+    assert isinstance(reply, NoReply)
+    assert (reply.why, reply.sent) == ("disconnected", False)
+
+
+async def test_a_server_that_is_gone_meanwhile_cannot_have_cost_anything(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with client() as ready:
+        async with shape_server(set_env=monkeypatch.setenv) as server:
+            server.queue.append(shape("answer") | {"headers": {"connection": "close"}})
+            assert isinstance(await ready.send(b"{}", seconds=5), HttpReply)
+        reply = await ready.send(b"{}", seconds=5)
     assert isinstance(reply, NoReply)
     assert (reply.why, reply.sent) == ("disconnected", False)
 
