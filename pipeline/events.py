@@ -4,6 +4,7 @@
 makes a new version of the schema, never a silent change of an old one.
 """
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -98,6 +99,12 @@ class Usage(Record):
             if known
             else None,
         )
+
+    @classmethod
+    def total(cls, usages: "Iterable[Usage]") -> "Usage":
+        """The sum of any number; where there is but one, as mostly, it is that one."""
+        first, *others = tuple(usages) or (cls(),)
+        return sum(others, first)
 
 
 class Doubt(Record):

@@ -24,9 +24,9 @@ class Frame:
         self._method = request.method
         self._url = request.url
         self._extensions = dict(request.extensions)
+        self._encoding = request.headers.encoding
         self._headers = httpx2.Headers(
-            [header for header in request.headers.raw if _name(header) not in _OF_ONE_REQUEST],
-            encoding=request.headers.encoding,
+            [header for header in request.headers.raw if _name(header) not in _OF_ONE_REQUEST]
         )
 
     @classmethod
@@ -46,6 +46,8 @@ class Frame:
             stream=httpx2.ByteStream(body),
             extensions=self._extensions,
         )
+        # Found out by trying, if it is not said.
+        request.headers.encoding = self._encoding
         request.read()
         return request
 

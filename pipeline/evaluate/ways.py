@@ -110,7 +110,7 @@ def _row(
 ) -> Way:
     decided = len(spent) - undecided
     check_whole((decided_right, decided - decided_right, undecided), len(spent))
-    usage = sum((each for each, _ in spent), Usage())
+    usage = Usage.total(each for each, _ in spent)
     seconds = sorted(each for _, each in spent)
     return Way(
         name=name,

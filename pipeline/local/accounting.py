@@ -109,7 +109,7 @@ class Account:
     @property
     def usage(self) -> Usage:
         """Of all stages."""
-        return sum((tally.usage for tally in self.stages.values()), Usage())
+        return Usage.total(tally.usage for tally in self.stages.values())
 
 
 def account(

@@ -16,7 +16,7 @@ from pipeline.events import DeadLetterReason, Tier, Usage
 from pipeline.processing.boundary import of_stage
 from pipeline.questions import Asker, Inquiry, Question, Reply, Steps
 from pipeline.signals import Signal
-from pipeline.stages.stage import Answer, Checking, RawEvent, Stage
+from pipeline.stages.stage import Answer, RawEvent, Stage
 
 RawT = TypeVar("RawT", bound=RawEvent)
 AnswerT = TypeVar("AnswerT", bound=Answer)
@@ -77,7 +77,8 @@ async def hear(
 
 
 async def _checked(stage: Stage[RawT, AnswerT], event: RawT, answer: AnswerT) -> Sequence[Signal]:
-    if isinstance(stage, Checking) and stage.checks_slowly:
+    # Asking whether it is a `Checking` would take about as long as its checks.
+    if getattr(stage, "checks_slowly", False):
         return await asyncio.to_thread(of_stage, stage.name, stage.signals, event, answer)
     return of_stage(stage.name, stage.signals, event, answer)
 
@@ -100,7 +101,7 @@ def _heard(
     return Hearing(
         answer,
         tuple(signals),
-        usage=sum((call.usage for call in calls), Usage()),
+        usage=Usage.total(call.usage for call in calls),
         model=calls[-1].model,
         seconds=sum(call.seconds for call in calls),
     )
@@ -117,20 +118,22 @@ async def _call_all(
 
 
 async def _call(asker: Asker, tier: Tier, question: Question[Any]) -> _Called:
-    usage, seconds, attempt = Usage(), 0.0, 1
+    spent: list[Usage] = []
+    seconds, attempt = 0.0, 1
     limit = question.max_output_tokens
     while True:
         try:
             reply = await asker.ask(question, tier, max_output_tokens=limit)
         except AnswerError as failure:
-            usage += failure.usage
+            spent.append(failure.usage)
             seconds += failure.seconds
             next_limit = limit_for_repetition(failure, attempt=attempt, limit=limit)
             if next_limit is None:
+                usage = Usage.total(spent)
                 return _Called(None, failure, usage, failure.model, seconds, attempt)
             limit, attempt = next_limit, attempt + 1
         else:
-            usage += reply.usage
+            usage = Usage.total((*spent, reply.usage))
             return _Called(reply, None, usage, reply.model, seconds + reply.seconds, attempt)
 
 
