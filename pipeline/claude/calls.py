@@ -112,6 +112,13 @@ class Caller:
         Raises:
             AnswerError: The answer is no use.
         """
+        order.lane.asked += 1
+        try:
+            return await self._until_answered(order, flight)
+        finally:
+            order.lane.asked -= 1
+
+    async def _until_answered(self, order: Order, flight: Flight[Any] | None) -> Delivery:
         failed, again = 0, False
         while True:
             warming = await order.prompt.enter()

@@ -42,6 +42,9 @@ log = logging.getLogger(__name__)
 
 SAVE_SECONDS = 1.0
 """Between writings of what was spent and answered; a crash loses no more than that."""
+TELL_SECONDS = 1.0
+"""Between looks at what has changed without a call of the model's own: a key is refused or taken
+for all models at once, and a breaker is half open when its time has come."""
 SPARE_CONNECTIONS = 8
 LEAST_AHEAD = 8
 """Questions that should wait for their turn, so that the next call can go when one has ended."""
@@ -126,6 +129,9 @@ class Gateway:
             stack.push_async_callback(self._stop)
             await stack.enter_async_context(
                 alongside(self._save_now_and_then(), ended=self._failed)
+            )
+            await stack.enter_async_context(
+                alongside(self._tell_now_and_then(), ended=self._failed)
             )
             self._stack = stack.pop_all()
         return self
@@ -325,6 +331,12 @@ class Gateway:
         for lane in self._lanes.values():
             lane.limiter.close()
         await self._save()
+
+    async def _tell_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(TELL_SECONDS)
+            for lane in self._lanes.values():
+                lane.tell()
 
     async def _save_now_and_then(self) -> None:
         while True:

@@ -47,6 +47,8 @@ class Lane:
         clock: Callable[[], float],
     ) -> None:
         self.model = model
+        self.asked = 0
+        """Questions that wait for an answer, those in a pause between two calls included."""
         self.limiter = Limiter(
             breaker=Breaker(
                 failures=settings.breaker_failures,
@@ -65,12 +67,6 @@ class Lane:
         self._read_at = float("-inf")
         self._told_state: BreakerState = "closed"
         self._told_block: str | None = None
-
-    @property
-    def blocked_because(self) -> str | None:
-        """What a person has to mend, or None."""
-        limiter = self.limiter
-        return limiter.account.because or limiter.block.because or limiter.stages_closed_because
 
     def status(self, tier: Tier) -> ModelStatus:
         """What is known."""
@@ -103,8 +99,11 @@ class Lane:
         return told
 
     def tell(self) -> None:
-        """Tell the watchers what has changed."""
-        state, because = self.limiter.breaker.state(self._clock()), self.blocked_because
+        """Tell the watchers what has changed, by a call, by one of another lane, or by time."""
+        state, because = self.limiter.breaker.state(self._clock()), self.limiter.blocked_because()
+        if state == "half_open" and not self.asked:
+            # Nobody is there who could try, so it would be told for as long as nobody comes.
+            state = "closed"
         if state != self._told_state:
             self._told_state = state
             self._observer.breaker(self.model, state)

@@ -187,23 +187,23 @@ class Limiter:
         waits = stage in self._queue.sizes()
         return block.because if waits or block.opens_at(now) > now else None
 
-    @property
-    def stages_closed_because(self) -> str | None:
-        """The first stage's reason, for people."""
-        for stage, block in self._stage_blocks.items():
-            if block.because is not None:
-                return f"{stage}: {block.because}"
+    def blocked_because(self) -> str | None:
+        """What a person has to mend before a question can be answered, or None."""
+        now = self._clock()
+        for gate in (self.account, self.block):
+            if self._is_shut(gate, now):
+                return gate.because
+        for stage in self._stage_blocks:
+            because = self.stage_closed_because(stage)
+            if because is not None:
+                return f"{stage}: {because}"
         return None
 
     def closed_because(self) -> str | None:
-        """Why nothing can go for a while, or None; budgets not included.
-
-        When the time has come to try and nobody waits who could, the way is open: the next
-        question is the probe.
-        """
+        """Why nothing can go for a while, or None; budgets not included."""
         now = self._clock()
         for gate in self._gates:
-            if gate.because is not None and (gate.opens_at(now) > now or self._queue):
+            if self._is_shut(gate, now):
                 return gate.because
         pause = self.limits.pause(now)
         if pause > LONG_PAUSE_SECONDS:
@@ -244,6 +244,11 @@ class Limiter:
             waiter.granted.set_result(self._enter(stage, waiter.cost, now))
             return 0
         return shortest
+
+    def _is_shut(self, gate: Breaker, now: float) -> bool:
+        # When the time has come to try and nobody waits who could, the way is open: the next
+        # question is the probe.
+        return gate.because is not None and (gate.opens_at(now) > now or bool(self._queue))
 
     def _wait(self, stage: str, cost: Cost, now: float) -> float:
         """Seconds until such a call may go; infinite where the end of another call decides."""
