@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.options import Json
+from pipeline.cli.options import APlace, Json, Key, Newest, Since, Until
 
 if TYPE_CHECKING:
     from pipeline.deadletters.selection import Selection
@@ -24,11 +24,6 @@ Reasons = Annotated[
 Topics = Annotated[
     list[str] | None, typer.Option("--topic", help="Where it came from; may be repeated.")
 ]
-Key = Annotated[str | None, typer.Option("--key", help="Its record's key.")]
-Since = Annotated[
-    str | None, typer.Option("--since", help="2026-11-22T10:00 (UTC), or how long ago: 15m, 2h.")
-]
-Until = Annotated[str | None, typer.Option("--until", help="The same; before that.")]
 
 
 @app.command("list")
@@ -40,7 +35,7 @@ def list_letters(
     key: Key = None,
     since: Since = None,
     until: Until = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="The newest of them.")] = 100,
+    limit: Newest = 100,
     replayed: Annotated[
         bool | None, typer.Option("--replayed/--open", help="Only those that were, or were not.")
     ] = None,
@@ -71,17 +66,15 @@ def list_letters(
 
 @app.command("show")
 def show_letter(
-    place: Annotated[str, typer.Argument(help="PARTITION:OFFSET, as `list` prints it.")],
+    place: APlace,
     full: Annotated[bool, typer.Option("--full", help="All of it, however large.")] = False,
     json: Json = False,
 ) -> None:
     """Show one dead letter: why it is here, its headers, its value as text or in hexadecimal."""
     from pipeline import console
     from pipeline.deadletters import listing, showing
-    from pipeline.deadletters.letter import letter_of
     from pipeline.desk.place import parse_place
     from pipeline.desk.wiring import marks_of, reading_of
-    from pipeline.errors import PipelineError
     from pipeline.settings import load_settings
     from pipeline.stream.topics import TopicNames
 
@@ -90,12 +83,7 @@ def show_letter(
 
     async def look() -> None:
         marks = await marks_of(read, names.dead_letters, names.replayed)
-        record = await listing.find(read, names.dead_letters, where)
-        if record is None:
-            raise PipelineError(
-                f"There is no dead letter at {where} (any more): see `pipeline dead-letters list`."
-            )
-        letter = letter_of(record)
+        letter = await listing.find(read, names.dead_letters, where)
         if json:
             console.as_json(showing.document_of(letter, marks))
             return

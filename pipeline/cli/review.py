@@ -6,13 +6,11 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.options import Json
+from pipeline.cli.options import APlace, Json, Key, Newest, Since, Until
 
 app = typer.Typer(
     no_args_is_help=True, help="Look at what neither model could settle, and settle it."
 )
-
-APlace = Annotated[str, typer.Argument(help="PARTITION:OFFSET, as `list` prints it.")]
 
 
 class Accepted(StrEnum):
@@ -31,13 +29,10 @@ def list_cases(
     doubt: Annotated[
         list[str] | None, typer.Option("--doubt", help="Such as arithmetic; may be repeated.")
     ] = None,
-    key: Annotated[str | None, typer.Option("--key", help="Its record's key.")] = None,
-    since: Annotated[
-        str | None,
-        typer.Option("--since", help="2026-11-22T10:00 (UTC), or how long ago: 15m, 2h."),
-    ] = None,
-    until: Annotated[str | None, typer.Option("--until", help="The same; before that.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="The newest of them.")] = 100,
+    key: Key = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Newest = 100,
     resolved: Annotated[
         bool | None, typer.Option("--resolved/--open", help="Only those that were, or were not.")
     ] = None,

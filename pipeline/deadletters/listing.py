@@ -8,10 +8,12 @@ from datetime import datetime
 
 from pipeline.deadletters.letter import Letter, letter_of
 from pipeline.deadletters.selection import Selection
+from pipeline.desk.finding import record_at
 from pipeline.desk.marks import Marks
-from pipeline.desk.newest import Newest
+from pipeline.desk.newest import Newest, left_out
 from pipeline.desk.place import Place, place_of
 from pipeline.desk.wiring import marks_of
+from pipeline.errors import PipelineError
 from pipeline.printable import on_one_line, printable
 from pipeline.settings import Settings
 from pipeline.stream.reader import Reading
@@ -99,22 +101,27 @@ async def list_letters(
     async with letters(read, names.dead_letters, selection) as found:
         async for letter in found:
             line = line_of(letter, marks)
-            if replayed is not None and replayed != bool(line.replayed):
+            if replayed not in {None, bool(line.replayed)}:
                 continue
-            listing.matching += 1
             listing.replayed += bool(line.replayed)
             listing.reasons[line.reason] += 1
             newest.add(line.died_at, place_of(letter.record), line)
-    listing.lines = newest.items()
+    listing.lines, listing.matching = newest.items(), newest.seen
     return listing
 
 
-async def find(read: Reading, topic: str, place: Place) -> Received | None:
-    """The record at a place; None where there is none (any more)."""
-    async with letters(read, topic, Selection(places=[place])) as found:
-        async for letter in found:
-            return letter.record
-    return None
+async def find(read: Reading, topic: str, place: Place) -> Letter:
+    """The dead letter at a place.
+
+    Raises:
+        PipelineError: There is none (any more).
+    """
+    record = await record_at(read, topic, place)
+    if record is None:
+        raise PipelineError(
+            f"There is no dead letter at {place} (any more): see `pipeline dead-letters list`."
+        )
+    return letter_of(record)
 
 
 def line_of(letter: Letter, marks: Marks) -> Line:
@@ -161,11 +168,9 @@ def summary(listing: Listing) -> str:
         f"{count:,} {printable(reason) or 'without a reason'}"
         for reason, count in listing.reasons.most_common()
     )
-    hidden = listing.matching - len(listing.lines)
-    more = f" The newest {len(listing.lines):,} are shown; --limit shows more." if hidden else ""
     return (
         f"{listing.matching:,} dead letters ({reasons}), {listing.replayed:,} of them replayed."
-        f"{more}"
+        f"{left_out(listing.matching, shown=len(listing.lines))}"
     )
 
 

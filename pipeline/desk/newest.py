@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Newest(Generic[T]):
-    """The last `limit` of what it was given, by time.
+    """The last `limit` of what it was given, by time; `seen` is how many it was given.
 
     Args:
         limit: How many are kept.
@@ -31,3 +31,8 @@ class Newest(Generic[T]):
     def items(self) -> list[T]:
         """What is kept, the oldest first."""
         return [item for _, _, item in sorted(self._kept, key=lambda entry: entry[:2])]
+
+
+def left_out(found: int, *, shown: int) -> str:
+    """A sentence to append if more were found than are shown."""
+    return f" The newest {shown:,} are shown; --limit shows more." if found > shown else ""

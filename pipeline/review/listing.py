@@ -5,15 +5,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from pipeline.desk.finding import record_at
 from pipeline.desk.marks import Marks
-from pipeline.desk.newest import Newest
+from pipeline.desk.newest import Newest, left_out
 from pipeline.desk.place import Place, place_of
 from pipeline.desk.wiring import marks_of
 from pipeline.errors import PipelineError
 from pipeline.printable import on_one_line, printable
 from pipeline.review.case import Case, Selection, Unreadable, case_of
 from pipeline.settings import Settings
-from pipeline.stream.brokers import TopicPartition
 from pipeline.stream.reader import Reading
 from pipeline.stream.topics import TopicNames
 
@@ -93,11 +93,10 @@ async def list_cases(
             line = line_of(case, marks)
             if case not in selection or resolved not in {None, bool(line.resolved)}:
                 continue
-            listing.matching += 1
             listing.resolved += bool(line.resolved)
             listing.doubts.update(line.doubts)
             newest.add(line.came_at, place_of(record), line)
-    listing.lines = newest.items()
+    listing.lines, listing.matching = newest.items(), newest.seen
     return listing
 
 
@@ -107,13 +106,10 @@ async def find(read: Reading, topic: str, place: Place) -> Case:
     Raises:
         PipelineError: There is none (any more), or it is no case.
     """
-    start = {TopicPartition(topic, place.partition): place.offset}
-    async with read([topic], start=start) as records:
-        async for record in records:
-            if place_of(record) == place:
-                return case_of(record)
-            break
-    raise PipelineError(f"There is no case at {place} (any more): see `pipeline review list`.")
+    record = await record_at(read, topic, place)
+    if record is None:
+        raise PipelineError(f"There is no case at {place} (any more): see `pipeline review list`.")
+    return case_of(record)
 
 
 def line_of(case: Case, marks: Marks) -> Line:
@@ -154,9 +150,7 @@ def summary(listing: Listing) -> str:
     doubts = ", ".join(
         f"{count:,} {printable(code)}" for code, count in listing.doubts.most_common()
     )
-    hidden = listing.matching - len(listing.lines)
-    more = f" The newest {len(listing.lines):,} are shown; --limit shows more." if hidden else ""
     return (
         f"{listing.matching:,} cases, {listing.matching - listing.resolved:,} of them open"
-        f" ({doubts}).{more}"
+        f" ({doubts}).{left_out(listing.matching, shown=len(listing.lines))}"
     )
