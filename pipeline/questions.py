@@ -105,6 +105,11 @@ Inquiry = Question[AnswerT_co] | Steps[AnswerT_co]
 """What a stage asks about one event: mostly one question."""
 
 
+def first_questions(inquiry: Inquiry[Any]) -> tuple[Question[Any], ...]:
+    """What is asked before anything is answered."""
+    return (inquiry,) if isinstance(inquiry, Question) else inquiry.questions
+
+
 @dataclass(frozen=True, slots=True)
 class Reply(Generic[AnswerT]):
     """A usable answer.

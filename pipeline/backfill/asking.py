@@ -21,7 +21,7 @@ from pipeline.processing.judge import Judge
 from pipeline.processing.observer import ProcessorObserver
 from pipeline.processing.outgoing import dead_letter
 from pipeline.processing.reading import AnyStage, ask_about, read
-from pipeline.questions import AnswerT, Asker, Question, Reply
+from pipeline.questions import AnswerT, Asker, Question, Reply, first_questions
 from pipeline.stream.records import End, Outcome, Received
 from pipeline.stream.topics import TopicNames
 
@@ -171,8 +171,10 @@ class Asking:
             inquiry = await ask_about(self._stage, event)
         except Invalid:
             return []
-        questions = (inquiry,) if isinstance(inquiry, Question) else inquiry.questions
-        named = {custom_id(prefix, received.offset, each.digest): each for each in questions}
+        named = {
+            custom_id(prefix, received.offset, each.digest): each
+            for each in first_questions(inquiry)
+        }
         return [self._lane.request(question, Tier.HAIKU, name) for name, question in named.items()]
 
     async def settle(self, received: Received, job: Job, results: Results) -> Settled:

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from pipeline.app import opinions
 from pipeline.doctor.check import Site
 from pipeline.doctor.finding import Finding, ok, warning
 from pipeline.events import Tier
+from pipeline.processing.policies import opinions
 from pipeline.processing.prefixes import prefixes
 from pipeline.stages.registry import build_stages
 

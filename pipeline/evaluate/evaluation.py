@@ -7,10 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.app import opinions
 from pipeline.claude.database import Database
 from pipeline.claude.gateway import Gateway
-from pipeline.escalation.policy import Policy
 from pipeline.evaluate.asking import DeadLetter, Interview, Told
 from pipeline.evaluate.baseline import Baseline, baseline, read_earlier
 from pipeline.evaluate.cascade import Case
@@ -24,9 +22,10 @@ from pipeline.evaluate.truths import Scoring
 from pipeline.evaluate.variants import variant
 from pipeline.evaluate.ways import Way
 from pipeline.events import Tier
+from pipeline.processing.policies import policy_of
 from pipeline.processing.reading import AnyStage
 from pipeline.publish import stage_named
-from pipeline.questions import Asker, Inquiry, Question
+from pipeline.questions import Asker, first_questions
 from pipeline.settings import Settings, StageSettings
 from pipeline.stages.registry import build_stages, encoder_for
 
@@ -222,15 +221,8 @@ async def evaluate(
 
 def policies_of(settings: Settings, stage: str) -> Policies:
     """What is set for a stage."""
-    policy = policy_of(settings)
+    policy = policy_of(settings, build_stages(settings.stages))
     return Policies(policy.of(stage, Tier.HAIKU), policy.of(stage, Tier.SONNET))
-
-
-def policy_of(settings: Settings) -> Policy:
-    """The policy of a running pipeline with these settings."""
-    verdicts = opinions(settings, build_stages(settings.stages))
-    pays = {name for name, verdict in verdicts.items() if verdict.pays}
-    return Policy.from_settings(settings.stages, second_opinions=pays)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +250,7 @@ class _Running:
             recording = Recording(self.database, inner, _manners(settings, wanted))
             stack.push_async_callback(recording.save)
             gateway = inner if isinstance(inner, Gateway) else None
-            interview = Interview(stage, policy_of(settings), scoring, recording, gateway)
+            interview = Interview(stage, policy_of(settings, stages), scoring, recording, gateway)
             cases, dead = await interview.cases(self.labelled.events, self.on_answer)
         return _Run(
             cases=tuple(cases),
@@ -273,15 +265,11 @@ class _Running:
             fingerprint=fingerprint(
                 settings,
                 wanted.stage,
-                [question for inquiry in interview.inquiries for question in _first(inquiry)],
+                [each for inquiry in interview.inquiries for each in first_questions(inquiry)],
                 [scoring.deciding, [[each.field, each.key] for each in scoring.truths]],
             ),
             counts=recording.counts,
         )
-
-
-def _first(inquiry: Inquiry[Any]) -> tuple[Question[Any], ...]:
-    return (inquiry,) if isinstance(inquiry, Question) else inquiry.questions
 
 
 def _remarks(settings: Settings, stage: str, labelled: LabelledFile, run: _Run) -> Iterator[str]:

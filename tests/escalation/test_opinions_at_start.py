@@ -1,6 +1,6 @@
 """What is decided about second opinions when the program starts."""
 
-from pipeline.app import opinions
+from pipeline.processing.policies import opinions
 from pipeline.settings import Settings
 from pipeline.stages.registry import build_stages
 

@@ -1,0 +1,35 @@
+"""When an answer is doubted and when it is asked again: the policy that the settings make."""
+
+from collections.abc import Mapping
+
+from pipeline.claude.costing import price_ratio
+from pipeline.claude.prices import PriceTable
+from pipeline.escalation.opinion import Verdict, whether_it_pays
+from pipeline.escalation.policy import Policy
+from pipeline.processing.reading import AnyStage
+from pipeline.settings import Settings
+from pipeline.stages.rewording import Rewording
+
+
+def policy_of(settings: Settings, stages: Mapping[str, AnyStage]) -> Policy:
+    """What counts as a doubt, and where a second opinion is asked for."""
+    verdicts = opinions(settings, stages)
+    return Policy.from_settings(
+        settings.stages,
+        second_opinions={name for name, verdict in verdicts.items() if verdict.pays},
+    )
+
+
+def opinions(settings: Settings, stages: Mapping[str, AnyStage]) -> Mapping[str, Verdict]:
+    """Whether a second opinion pays, by stage that shall have it if it does."""
+    models = settings.models
+    ratio = price_ratio(PriceTable(settings.claude.prices), models.haiku, models.sonnet)
+    found = {}
+    for name, stage in settings.stages.by_name().items():
+        if not stage.second_opinion.enabled:
+            continue
+        if isinstance(stages[name], Rewording):
+            found[name] = whether_it_pays(ratio, stage.second_opinion.spares)
+        else:
+            found[name] = Verdict(pays=False, because="the stage has no second wording")
+    return found
