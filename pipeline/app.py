@@ -2,47 +2,36 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import structlog
-from prometheus_client import CollectorRegistry, ProcessCollector
 
-import pipeline
 from pipeline.alongside import alongside
-from pipeline.claude.costing import price_ratio
 from pipeline.claude.gateway import Gateway
-from pipeline.claude.prices import PriceTable
+from pipeline.clock import now
 from pipeline.errors import Invalid, WrongUse
 from pipeline.escalation.cap import EscalationCap
-from pipeline.escalation.opinion import Verdict, whether_it_pays
-from pipeline.escalation.policy import Policy
 from pipeline.events import DeadLetterReason, Tier
-from pipeline.observe.conditions import Conditions
-from pipeline.observe.health import Health
-from pipeline.observe.http import Views, serve
+from pipeline.observe.http import serve
+from pipeline.observe.instruments import instruments
 from pipeline.observe.metrics import Metrics
-from pipeline.observe.recent import Recent
-from pipeline.observe.status import About, Status
 from pipeline.observe.tracing import open_tracer
 from pipeline.processing.capping import CappedEscalations
 from pipeline.processing.haiku import HaikuProcessor
 from pipeline.processing.handling import Handling
 from pipeline.processing.judge import Judge
 from pipeline.processing.outgoing import dead_letter
+from pipeline.processing.policies import opinions, policy_of
 from pipeline.processing.prefixes import prefixes, tell
 from pipeline.processing.publishing import TracedBrokers
 from pipeline.processing.sonnet import SonnetProcessor
 from pipeline.processing.tracing import Tracer
-from pipeline.settings import ModelSettings, Ordering, Settings
+from pipeline.settings import Ordering, Settings
 from pipeline.stages.registry import build_stages, encoder_for
-from pipeline.stages.rewording import Rewording
-from pipeline.stages.stage import Stage
 from pipeline.stream.brokers import Brokers
 from pipeline.stream.engine import Engine
 from pipeline.stream.intake import Throttle
@@ -52,11 +41,6 @@ from pipeline.stream.records import Handler, Outcome, Received
 from pipeline.stream.topics import ESCALATIONS, TopicNames
 
 log = structlog.get_logger(__name__)
-
-
-def now() -> datetime:
-    """The time, aware."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,23 +115,10 @@ class App:
             PipelineError: The brokers cannot be reached, a consumer is stuck, the port is taken.
         """
         delivery = await delivery_in_force(self._settings)
-        registry, conditions, health = CollectorRegistry(), Conditions(), Health()
-        ProcessCollector(registry=registry)
-        recent = Recent(self._settings.http.recent_records)
-        metrics = Metrics(registry, conditions, recent=recent)
-        metrics.started(
-            version=pipeline.__version__, delivery=delivery.mode, budgets=budgets(self._settings)
-        )
-        begin_well(metrics, self._served, self._settings.models)
-        about = About(pipeline.__version__, delivery.mode, self._served)
-        status = Status(
-            about,
-            registry,
-            conditions,
-            health,
-            recent=recent.newest_first,
-            recent_limit=recent.most,
-        )
+        observed = instruments(self._settings, self._served, delivery=delivery.mode)
+        metrics, conditions, health = observed.metrics, observed.conditions, observed.health
+        models = self._settings.models
+        metrics.begin_well(self._served, (models.haiku, models.sonnet))
         brokers: Brokers = KafkaBrokers(
             self._settings.kafka, self._settings.stream, self._settings.topics, delivery.mode
         )
@@ -180,9 +151,8 @@ class App:
             for name, engine in engines.items():
                 health.add_readiness(f"stream.{name}", partial(why_not_ready, engine))
             health.add_readiness("models", conditions.not_answering)
-            views = Views(registry, health, status)
             address = await stack.enter_async_context(
-                serve(self._settings.http, views, socket=self._socket, failed=stop.set)
+                serve(self._settings.http, observed.views, socket=self._socket, failed=stop.set)
             )
             for name, verdict in self._opinions.items():
                 state = "on" if verdict.pays else "off"
@@ -270,41 +240,6 @@ class App:
         )
 
 
-def policy_of(settings: Settings, stages: Mapping[str, Stage[Any, Any]]) -> Policy:
-    """What counts as a doubt, and where a second opinion is asked for."""
-    verdicts = opinions(settings, stages)
-    return Policy.from_settings(
-        settings.stages,
-        second_opinions={name for name, verdict in verdicts.items() if verdict.pays},
-    )
-
-
-def opinions(settings: Settings, stages: Mapping[str, Stage[Any, Any]]) -> Mapping[str, Verdict]:
-    """Whether a second opinion pays, by stage that shall have it if it does."""
-    models = settings.models
-    ratio = price_ratio(PriceTable(settings.claude.prices), models.haiku, models.sonnet)
-    found = {}
-    for name, stage in settings.stages.by_name().items():
-        if not stage.second_opinion.enabled:
-            continue
-        if isinstance(stages[name], Rewording):
-            found[name] = whether_it_pays(ratio, stage.second_opinion.spares)
-        else:
-            found[name] = Verdict(pays=False, because="the stage has no second wording")
-    return found
-
-
-def begin_well(metrics: Metrics, stages: Sequence[str], models: ModelSettings) -> None:
-    """State that nothing is wrong: a series that is not there looks like one that is lost."""
-    for stage in stages:
-        metrics.intake(stage, closed_because=None)
-        metrics.held(stage, because=None)
-        metrics.stuck(stage, is_stuck=False)
-    for model in (models.haiku, models.sonnet):
-        metrics.blocked(model, because=None)
-        metrics.breaker(model, "closed")
-
-
 async def run_together(engines: Sequence[Engine], stop: asyncio.Event) -> None:
     """Run them until `stop` is set. When one ends early all end, but the others may drain.
 
@@ -327,15 +262,3 @@ async def run_together(engines: Sequence[Engine], stop: asyncio.Event) -> None:
 def why_not_ready(engine: Engine) -> str | None:
     """Why a consumer is not assigned and polling; None where it is."""
     return engine.status().reason
-
-
-def budgets(settings: Settings) -> Mapping[tuple[str, str], Any]:
-    """Every budget that is set: US dollars by stage (`all` for the sum) and window."""
-    found = {
-        ("all", "hour"): settings.claude.budget_usd_per_hour,
-        ("all", "day"): settings.claude.budget_usd_per_day,
-    }
-    for name, stage in settings.stages.by_name().items():
-        found[name, "hour"] = stage.budget_usd_per_hour
-        found[name, "day"] = stage.budget_usd_per_day
-    return {key: usd for key, usd in found.items() if usd is not None}

@@ -2,17 +2,10 @@
 
 from contextlib import AsyncExitStack
 
-from prometheus_client import CollectorRegistry, ProcessCollector
-
-import pipeline
-from pipeline.app import budgets
 from pipeline.backfill.progress import Report, Watcher
-from pipeline.observe.conditions import Conditions
-from pipeline.observe.health import Health
-from pipeline.observe.http import Views, serve
+from pipeline.observe.http import serve
+from pipeline.observe.instruments import instruments
 from pipeline.observe.metrics import Metrics
-from pipeline.observe.recent import Recent
-from pipeline.observe.status import About, Status
 from pipeline.settings import Settings
 
 
@@ -54,25 +47,9 @@ async def open_metrics(
     Raises:
         PipelineError: The port is taken.
     """
-    registry, conditions, health = CollectorRegistry(), Conditions(), Health()
-    ProcessCollector(registry=registry)
-    recent = Recent(settings.http.recent_records)
-    metrics = Metrics(registry, conditions, recent=recent)
-    metrics.started(
-        version=pipeline.__version__, delivery="exactly_once", budgets=budgets(settings)
-    )
+    observed = instruments(settings, [stage], delivery="exactly_once")
     if http:
-        health.add_readiness("models", conditions.not_answering)
-        status = Status(
-            About(pipeline.__version__, "exactly_once", (stage,)),
-            registry,
-            conditions,
-            health,
-            recent=recent.newest_first,
-            recent_limit=recent.most,
-        )
-        address = await stack.enter_async_context(
-            serve(settings.http, Views(registry, health, status))
-        )
+        observed.health.add_readiness("models", observed.conditions.not_answering)
+        address = await stack.enter_async_context(serve(settings.http, observed.views))
         watcher.happened(f"Metrics are at {address}/metrics.")
-    return metrics
+    return observed.metrics

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pipeline.app import now, policy_of
 from pipeline.backfill.asking import Asking
 from pipeline.backfill.backfill import Backfill
 from pipeline.backfill.file import FileShelf, digest_of
@@ -19,9 +18,11 @@ from pipeline.backfill.telling import Telling, open_metrics
 from pipeline.backfill.tools import Stop, Stopped, Tools
 from pipeline.backfill.topic import TopicShelf
 from pipeline.claude.gateway import Gateway
+from pipeline.clock import now
 from pipeline.errors import PipelineError, WrongUse
 from pipeline.events import Tier
 from pipeline.observe.metrics import Metrics
+from pipeline.processing.policies import policy_of
 from pipeline.settings import Settings
 from pipeline.stages.registry import build_stages, encoder_for
 from pipeline.stream.brokers import Aborted, Broken, Session, TopicPartition, Unavailable

@@ -208,10 +208,10 @@ def _selection(
     since: str | None,
     until: str | None,
 ) -> "Selection":
+    from pipeline.clock import now
     from pipeline.deadletters.selection import Selection
     from pipeline.desk.moments import span
     from pipeline.desk.place import parse_place
-    from pipeline.desk.wiring import now
 
     return Selection(
         places=frozenset(parse_place(text) for text in places or ()),

@@ -117,8 +117,7 @@ async def _evaluated(
     simulated: bool,
 ) -> "Evaluation":
     """Evaluate, with a simulated API beside it where that is wanted."""
-    from datetime import UTC, datetime
-
+    from pipeline.clock import now
     from pipeline.evaluate.evaluation import evaluate as evaluation_of
     from pipeline.local.environment import PATIENCE_SECONDS, simulated_api
 
@@ -127,8 +126,7 @@ async def _evaluated(
             await stack.enter_async_context(simulated_api())
             claude = settings.claude.model_copy(update={"call_timeout": PATIENCE_SECONDS})
             settings = settings.model_copy(update={"claude": claude})
-        at = datetime.now(UTC)
-        return await evaluation_of(settings, wanted, prepared, at=at, on_answer=advance)
+        return await evaluation_of(settings, wanted, prepared, at=now(), on_answer=advance)
 
 
 def _place(*, simulated: bool, recorded: bool) -> str:

@@ -40,8 +40,9 @@ def list_cases(
 ) -> None:
     """List cases, the newest last."""
     from pipeline import console
+    from pipeline.clock import now
     from pipeline.desk.moments import span
-    from pipeline.desk.wiring import now, reading_of
+    from pipeline.desk.wiring import reading_of
     from pipeline.review import listing
     from pipeline.review.case import Selection
     from pipeline.settings import load_settings
@@ -128,8 +129,9 @@ def resolve_case(
     import random
 
     from pipeline import console
+    from pipeline.clock import now
     from pipeline.desk.place import parse_place
-    from pipeline.desk.wiring import desk_for, now, reading_of
+    from pipeline.desk.wiring import desk_for, reading_of
     from pipeline.errors import WrongUse
     from pipeline.events import Tier
     from pipeline.review import resolve, verdict

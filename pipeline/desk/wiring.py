@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from functools import partial
 
+from pipeline.clock import now
 from pipeline.desk.desk import Desk
 from pipeline.desk.marks import Marks
 from pipeline.errors import PipelineError
@@ -21,11 +21,6 @@ GROUP = "desk"
 _TRANSACTION_LIMIT = 15.0
 """Seconds until brokers abort a transaction. Where a command was killed in the middle of one,
 readers of the topics that it wrote to wait for that."""
-
-
-def now() -> datetime:
-    """The time, aware."""
-    return datetime.now(UTC)
 
 
 def reading_of(settings: Settings) -> Reading:

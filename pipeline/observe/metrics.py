@@ -1,7 +1,7 @@
 """Turns what the rooms report into metrics, at the cost of one dictionary look-up each."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
@@ -155,6 +155,16 @@ class Metrics:
         self._build(version, platform.python_version(), delivery).set(1)
         for (stage, window), usd in budgets.items():
             self._budget(stage, window).set(float(usd))
+
+    def begin_well(self, stages: Iterable[str], models: Iterable[str]) -> None:
+        """State that nothing is wrong: a series that is not there looks like one that is lost."""
+        for stage in stages:
+            self.intake(stage, closed_because=None)
+            self.held(stage, because=None)
+            self.stuck(stage, is_stuck=False)
+        for model in models:
+            self.blocked(model, because=None)
+            self.breaker(model, "closed")
 
     # From the stream.
 

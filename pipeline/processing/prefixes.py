@@ -16,7 +16,7 @@ from pipeline.claude.prompts import Prompts
 from pipeline.errors import Invalid, PipelineError
 from pipeline.events import Tier
 from pipeline.processing.boundary import of_stage
-from pipeline.questions import Question
+from pipeline.questions import Question, first_questions
 from pipeline.settings import Settings
 from pipeline.stages.stage import Stage
 
@@ -104,5 +104,5 @@ def _specimen(stage: Stage[Any, Any]) -> Question[Any] | None:
             inquiry = of_stage(stage.name, stage.question, event)
         except (Invalid, PipelineError):
             continue
-        return inquiry if isinstance(inquiry, Question) else inquiry.questions[0]
+        return first_questions(inquiry)[0]
     return None

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from prometheus_client import CollectorRegistry
 
-from pipeline.app import App, begin_well
+from pipeline.app import App
 from pipeline.claude.client import HttpReply, NoReply
 from pipeline.claude.fake import FakeClient, message
 from pipeline.claude.gateway import Gateway
@@ -136,7 +136,7 @@ async def process(installation: Installation, name: str = "one") -> AsyncIterato
     settings = installation.settings
     registry, conditions = CollectorRegistry(), Conditions()
     metrics = Metrics(registry, conditions)
-    begin_well(metrics, STAGES, settings.models)
+    metrics.begin_well(STAGES, (settings.models.haiku, settings.models.sonnet))
     app, began = App(settings, STAGES), clock()
     brokers = MemoryBrokers(installation.broker, process=name)
     gateway = Gateway(

@@ -9,12 +9,12 @@ from pathlib import Path
 import orjson
 import pytest
 
-from pipeline.app import budgets
 from pipeline.claude.gateway import Gateway
 from pipeline.errors import WrongUse
 from pipeline.escalation.policy import Policy
 from pipeline.events import Tier
 from pipeline.local.simulated import SimulatedApi
+from pipeline.observe.instruments import budgets
 from pipeline.processing.judge import Judge
 from pipeline.processing.observer import NoObserver
 from pipeline.processing.sonnet import SonnetProcessor
