@@ -89,7 +89,10 @@ def classify(
     error = _error_of(body)
     message = str(error.get("message") or excerpt(body))
     code = _code_of(error)
-    if _speaks_of_spending(code, message) or code in _ACCOUNT_CODES:
+    if _speaks_of_spending(code, message):
+        hint = "raise it in the console, or wait until it begins anew"
+        return Blocked(f"A spend limit is reached: {hint}. The API says: {message}", "account")
+    if code in _ACCOUNT_CODES:
         return Blocked(f"The API says: {message}", "account")
     if status in _BLOCKED:
         return _blocked(status, message, is_json=bool(error))

@@ -341,6 +341,9 @@ class Gateway:
     async def _save_now_and_then(self) -> None:
         while True:
             await asyncio.sleep(SAVE_SECONDS)
+            # What stops or opens one model by the account or by time alone has no call to tell it.
+            for lane in self._lanes.values():
+                lane.tell()
             await self._save()
 
     async def _save(self) -> None:

@@ -71,6 +71,30 @@ def test_the_rate_is_that_of_the_headers_and_stages_share_it_fairly() -> None:
     run_in_virtual_time(main())
 
 
+@pytest.mark.parametrize("headers", [True, False], ids=["limited", "no limit known"])
+def test_a_flood_of_one_stage_leaves_the_others_half_of_what_there_is(*, headers: bool) -> None:
+    async def main() -> None:
+        answer = limited(600) if headers else good
+        client = FakeClient(answer, seconds=lambda: 0.8)
+        settings = Settings()
+        settings.claude.concurrency = 8
+        async with opened(client, settings=settings) as gateway:
+            flood = asyncio.create_task(ask_all(gateway, 2_000, "tickets"))
+            await asyncio.sleep(20)
+            begin, so_far = now(), len(client.sent)
+            invoices = asyncio.create_task(ask_all(gateway, 100, "invoices"))
+            await asyncio.sleep(10)
+            sent = [str(request["messages"]) for request in client.sent[so_far:]]
+            share = sum("invoices" in each for each in sent) / len(sent)
+            assert 0.45 <= share <= 0.55
+            await invoices
+            alone = 100 / (10 if headers else 8 / 0.8)
+            assert now() - begin < 2.2 * alone
+            flood.cancel()
+
+    run_in_virtual_time(main())
+
+
 def test_closing_gives_up_what_is_under_way() -> None:
     async def main() -> None:
         client = FakeClient(good, seconds=lambda: 50.0)

@@ -57,6 +57,31 @@ def test_a_recent_answer_is_not_paid_again_and_other_content_or_tier_is() -> Non
     run_in_virtual_time(main())
 
 
+def test_identical_questions_share_a_call_whatever_stage_asks_and_whoever_goes() -> None:
+    async def main() -> None:
+        watcher = Watcher()
+        client = FakeClient(good, seconds=lambda: 1.0)
+        settings = Settings()
+        settings.stages.code.answer_cache = False
+        async with opened(client, watcher, settings) as gateway:
+            first, second, third, alone = (
+                asyncio.create_task(gateway.ask(about("same", stage=stage), Tier.HAIKU))
+                for stage in ("tickets", "texts", "documents", "code")
+            )
+            await asyncio.sleep(0.1)
+            first.cancel()
+            third.cancel()
+            assert (await second).usage == Usage(reused=1)
+            assert (await alone).usage.calls == 1
+            assert len(client.sent) == 2
+            assert watcher.reuses == {"in_flight": 1}
+            # What was paid for is counted once, for the stage that asked first.
+            spent = {each.stage for each in gateway.status().spending}
+            assert spent == {"tickets", "code"}
+
+    run_in_virtual_time(main())
+
+
 @pytest.mark.parametrize("off", ["everywhere", "for the stage"])
 def test_reuse_can_be_switched_off(off: str) -> None:
     async def main() -> None:

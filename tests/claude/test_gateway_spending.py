@@ -1,6 +1,7 @@
 """What the gateway spends, counted for calls without an answer too, and its budgets."""
 
 import asyncio
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal
@@ -50,6 +51,37 @@ async def test_a_budget_that_is_used_up_stops_intake_and_survives_a_restart(
             async with asyncio.timeout(0.05):
                 await gateway.ask(about("c"), Tier.HAIKU)
         assert client.sent == []
+
+
+@pytest.mark.parametrize("span", ["hour", "day"])
+@pytest.mark.parametrize("whose", ["all", "tickets"])
+async def test_each_budget_stops_whom_it_concerns_until_its_window_moves_over_restarts(
+    tmp_path: Path, span: str, whose: str
+) -> None:
+    settings = Settings()
+    settings.claude.budget_path = tmp_path / "spend.sqlite3"
+    capped = settings.claude if whose == "all" else settings.stages.tickets
+    setattr(capped, f"budget_usd_per_{span}", Decimal("0.00002"))
+    moment = [START]
+
+    def gateway() -> Gateway:
+        return Gateway(settings, client=FakeClient(good), now=lambda: moment[0])
+
+    async with gateway() as first:
+        await first.ask(about("a"), Tier.HAIKU)
+    later = {"hour": timedelta(minutes=30), "day": timedelta(hours=11, minutes=30)}[span]
+    for moved in (timedelta(), later - timedelta(seconds=1)):
+        moment[0] = START + moved
+        async with gateway() as again:
+            reason = again.closed_because("tickets", Tier.HAIKU) or ""
+            assert f"for this {span} is used up" in reason
+            assert ("of tickets" in reason) == (whose == "tickets")
+            others = again.closed_because("invoices", Tier.HAIKU)
+            assert (others is None) == (whose == "tickets")
+    moment[0] = START + later
+    async with gateway() as opened_again:
+        assert opened_again.closed_because("tickets", Tier.HAIKU) is None
+        assert (await opened_again.ask(about("b"), Tier.HAIKU)).usage.calls == 1
 
 
 def test_a_call_that_timed_out_may_have_been_paid_and_is_counted() -> None:

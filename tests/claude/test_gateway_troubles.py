@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 import orjson
+import pytest
 
 from pipeline.claude.client import HttpReply
 from pipeline.claude.fake import FakeClient
@@ -178,6 +179,55 @@ def test_a_key_that_is_not_accepted_stops_intake_until_it_is_mended() -> None:
             assert watcher.ends["blocked"] < 10
             assert watcher.blocks[-1] is None
             assert gateway.closed_because("tickets", Tier.SONNET) is None
+
+    run_in_virtual_time(main())
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("spend_limit_of_tier", "monthly"),
+        ("spend_limit_of_contract", "contract"),
+        ("spend_limit_of_own", "usage limits"),
+    ],
+)
+def test_a_spend_limit_stops_every_stage_and_model_with_hardly_a_call(name: str, says: str) -> None:
+    async def main() -> None:
+        watchers = {"claude-haiku-5-5": list[bool](), "claude-sonnet-5-5": list[bool]()}
+
+        class Blocks(Watcher):
+            def blocked(self, model: str, *, because: str | None) -> None:
+                watchers[model].append(because is not None)
+
+        watcher, reached = Blocks(), False
+
+        def answer(request: dict[str, Any]) -> HttpReply:
+            return recorded(name) if reached else good(request)
+
+        client = FakeClient(answer, seconds=lambda: 0.2)
+        async with opened(client, watcher) as gateway:
+            await ask_all(gateway, 5)
+            reached = True
+            begin = len(client.sent)
+            waiting = asyncio.create_task(ask_all(gateway, 50, "tickets again"))
+            await asyncio.sleep(1)
+            at_once = len(client.sent) - begin
+            await asyncio.sleep(600)
+            for stage, tier in (("tickets", Tier.HAIKU), ("invoices", Tier.SONNET)):
+                reason = gateway.closed_because(stage, tier) or ""
+                assert "spend limit" in reason
+                assert says in reason
+            assert at_once <= 16
+            # One call each 15 s asks whether it is over.
+            assert len(client.sent) - begin - at_once <= 40
+            assert not waiting.done()
+            assert watcher.ends["rate_limited"] == 0
+            assert watcher.breakers == []
+            reached = False
+            await waiting
+            await asyncio.sleep(2)
+            assert gateway.closed_because("invoices", Tier.SONNET) is None
+        assert set(map(tuple, watchers.values())) == {(True, False)}
 
     run_in_virtual_time(main())
 

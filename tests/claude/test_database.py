@@ -1,0 +1,85 @@
+"""What is in a file is whole after its process was killed while it wrote."""
+
+import asyncio
+import sqlite3
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+from pipeline.claude import answers, spending
+from pipeline.claude.answers import AnswerFile, key_of
+from pipeline.claude.database import Database
+
+MOST = 300
+WRITER = """
+import asyncio, sys, time
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from pipeline.claude import answers, spending
+from pipeline.claude.answers import AnswerFile, Kept, key_of
+from pipeline.claude.budget import Budget, Caps
+from pipeline.claude.database import Database
+from pipeline.claude.spending import Spending
+
+async def main(folder):
+    async with (
+        Database(folder / "answers.sqlite3", answers.SCHEMA, setting="a") as one,
+        Database(folder / "spend.sqlite3", spending.SCHEMA, setting="b") as other,
+    ):
+        file = AnswerFile(one, most=MOST, ttl=3600)
+        spent = Spending(Budget(Caps(), {}), other, now=lambda: datetime.now(UTC))
+        for number in range(1_000_000):
+            for part in range(20):
+                key = key_of(b"%d" % (20 * number + part))
+                file.put(key, Kept(b'{"n":%d}' % number, "m", time.time()))
+            spent.add("tickets", Decimal("0.5"))
+            await file.save()
+            await spent.save()
+            print(number, flush=True)
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+async def killed_while_writing(folder: Path) -> int:
+    """Have a process write, kill it after a while, and return the last round that it finished."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        WRITER.replace("MOST", str(MOST)),
+        str(folder),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    async with asyncio.timeout(60):
+        for _ in range(25):
+            told = await process.stdout.readline()
+        process.kill()
+        told = (await process.stdout.read()) or told
+        await process.wait()
+    return int(told.split()[-1])
+
+
+async def test_a_kill_in_the_middle_of_writing_leaves_files_that_hold_what_was_saved(
+    tmp_path: Path,
+) -> None:
+    last = await killed_while_writing(tmp_path)
+
+    for name in ("answers", "spend"):
+        with sqlite3.connect(tmp_path / f"{name}.sqlite3") as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        connection.close()
+    async with Database(tmp_path / "answers.sqlite3", answers.SCHEMA, setting="a") as database:
+        kept = AnswerFile(database, most=MOST, ttl=3600)
+        found = await kept.get(key_of(b"%d" % (20 * last)))
+        assert found is not None
+        assert found.json == b'{"n":%d}' % last
+        number = await database.run(lambda c: c.execute("SELECT count(*) FROM answers").fetchone())
+        assert number == (MOST,)
+    async with Database(tmp_path / "spend.sqlite3", spending.SCHEMA, setting="b") as database:
+        query = "SELECT sum(picodollars) FROM spent"
+        (spent,) = await database.run(lambda c: c.execute(query).fetchone())
+        rounds = Decimal(spent) / 10**12 / Decimal("0.5")
+        # The round that it was killed in may be in it or not, but nothing by halves.
+        assert rounds in {last + 1, last + 2}
