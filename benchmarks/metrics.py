@@ -36,7 +36,8 @@ from pipeline.observe.conditions import Conditions
 from pipeline.observe.health import Health
 from pipeline.observe.metrics import Metrics
 from pipeline.observe.recent import Recent
-from pipeline.observe.status import STEP_SECONDS, WINDOW_SECONDS, About, Status
+from pipeline.observe.status import STEP_SECONDS, WINDOW_SECONDS, Status
+from pipeline.observe.view import About
 from pipeline.processing.haiku import HaikuProcessor
 from pipeline.processing.handling import Handling
 from pipeline.processing.judge import Judge

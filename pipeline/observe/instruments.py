@@ -12,7 +12,8 @@ from pipeline.observe.health import Health
 from pipeline.observe.http import Views
 from pipeline.observe.metrics import Metrics
 from pipeline.observe.recent import Recent
-from pipeline.observe.status import About, Status
+from pipeline.observe.status import Status
+from pipeline.observe.view import About
 from pipeline.settings import Settings
 
 

@@ -23,7 +23,8 @@ from pipeline.app import App, Running
 from pipeline.observe import http
 from pipeline.observe.conditions import Conditions
 from pipeline.observe.health import Health
-from pipeline.observe.status import STEP_SECONDS, About, Status
+from pipeline.observe.status import STEP_SECONDS, Status
+from pipeline.observe.view import About
 from pipeline.settings import Settings
 from pipeline.stream.probe import delivery_in_force
 from pipeline.workers.exposition import Merged

@@ -25,7 +25,8 @@ from pipeline.observe.health import Health
 from pipeline.observe.http import Views, serve
 from pipeline.observe.metrics import Metrics
 from pipeline.observe.recent import Recent
-from pipeline.observe.status import STEP_SECONDS, About, Status
+from pipeline.observe.status import STEP_SECONDS, Status
+from pipeline.observe.view import About
 from pipeline.settings import HttpSettings
 from pipeline.stream.records import End
 

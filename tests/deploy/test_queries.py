@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry
 from pipeline.observe.conditions import Conditions
 from pipeline.observe.health import Health
 from pipeline.observe.http import Views, serve
-from pipeline.observe.status import About, Status
+from pipeline.observe.status import Status
+from pipeline.observe.view import About
 from pipeline.settings import HttpSettings
 from tests.deploy import dashboards
 from tests.deploy.documents import alerts, rules

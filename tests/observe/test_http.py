@@ -13,7 +13,8 @@ from pipeline.observe.conditions import Conditions
 from pipeline.observe.health import Health
 from pipeline.observe.http import Views, serve
 from pipeline.observe.metrics import Metrics
-from pipeline.observe.status import About, Status
+from pipeline.observe.status import Status
+from pipeline.observe.view import About
 from pipeline.settings import HttpSettings
 
 PAGE = Path("pipeline/observe/page")

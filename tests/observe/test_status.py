@@ -8,7 +8,8 @@ from pipeline.events import Tier, Usage
 from pipeline.observe.conditions import Conditions
 from pipeline.observe.health import Health
 from pipeline.observe.metrics import Metrics
-from pipeline.observe.status import STEP_SECONDS, WINDOW_SECONDS, About, Status
+from pipeline.observe.status import STEP_SECONDS, WINDOW_SECONDS, Status
+from pipeline.observe.view import About
 from pipeline.stream.records import End
 from pipeline.workers.exposition import Merged
 
