@@ -1,6 +1,7 @@
 """`pipeline local` and `pipeline run` as services, with strangers as clients."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord
 from jsonschema import Draft202012Validator
 
-from tests.e2e.programs import Program, exported, program
+from tests.e2e.programs import exported, program
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("tickets", "invoices", "images", "escalations")
@@ -23,9 +24,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 class Services:
     """Both programs, and clients of the broker between them."""
 
-    def __init__(self, address: str, run: Program, kafka: str) -> None:
+    def __init__(self, address: str, log: Path, kafka: str) -> None:
         self.address = address
-        self.run = run
+        self.log = log
         self.kafka = kafka
         self._consumed: list[ConsumerRecord] = []
 
@@ -60,16 +61,24 @@ class Services:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", name="services")
-async def running_services() -> AsyncIterator[Services]:
-    """`pipeline local`, and `pipeline run` pointed at it by what it printed."""
-    async with program(["local"]) as local:
+async def running_services(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Services]:
+    """`pipeline local`, and `pipeline run` pointed at it by what it printed.
+
+    The first two calls find the API overloaded.
+    """
+    async with program(["local", "--fault", "overloaded,next=2"]) as local:
         await local.says("ready")
         variables = exported(local.lines)
-        async with program(["run", "--json", *STAGES], variables) as run:
-            address = orjson.loads(await run.says("http://"))["dashboard"]
-            async with asyncio.timeout(30):
-                await _ready(address)
-            yield Services(address, run, variables["PIPELINE_KAFKA__BOOTSTRAP_SERVERS"])
+        variables |= {"PIPELINE_LOG__FORMAT": "json", "PIPELINE_LOG__LEVEL": "info"}
+        log = tmp_path_factory.mktemp("services") / "run.log"
+        with log.open("wb") as errors:
+            async with program(["run", "--json", *STAGES], variables, stderr=errors) as run:
+                address = orjson.loads(await run.says("http://"))["dashboard"]
+                async with asyncio.timeout(30):
+                    await _ready(address)
+                yield Services(address, log, variables["PIPELINE_KAFKA__BOOTSTRAP_SERVERS"])
 
 
 async def _ready(address: str) -> None:
@@ -149,3 +158,29 @@ async def test_the_port_shows_health_metrics_and_status(services: Services) -> N
     assert 'pipeline_breaker_state{model="claude-sonnet-5-5",state="closed"} 1.0' in page
     assert status["delivery"] == "exactly_once"
     assert {stage["name"] for stage in status["stages"]} == set(STAGES)
+
+
+async def test_calls_that_failed_were_made_again_and_are_told(services: Services) -> None:
+    ticket = {"id": "x-3", "body": "How do I change the address on my invoices?"}
+    await services.publish("tickets.raw", orjson.dumps(ticket), key=b"customer-3")
+    await services.first(["tickets.enriched", "review"], b"customer-3")
+    async with (
+        aiohttp.ClientSession(services.address) as session,
+        session.get("/metrics") as response,
+    ):
+        page = await response.text()
+    calls = re.findall(r'pipeline_model_calls_total\{end="overloaded",.*\} (\S+)', page)
+    assert sum(map(float, calls)) == 2
+    assert 'pipeline_prompt_cache_hit_ratio{model="claude-haiku-5-5",stage="tickets"}' in page
+
+
+async def test_the_log_says_at_the_start_whether_prompts_will_be_cached(services: Services) -> None:
+    lines = [orjson.loads(line) for line in services.log.read_bytes().splitlines()]
+    told = {
+        (line["stage"], line["model"]): line["static_part"]
+        for line in lines
+        if line["event"] == "prompt_cache"
+    }
+    models = ("claude-haiku-5-5", "claude-sonnet-5-5")
+    assert set(told) == {(stage, model) for stage in STAGES[:3] for model in models}
+    assert set(told.values()) == {"long enough to be cached"}
