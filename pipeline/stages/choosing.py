@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from pydantic import Field, JsonValue, create_model
+from pydantic import Field, JsonValue
 
 from pipeline.questions import Inquiry, Part, Question, Steps
 from pipeline.settings import MOST_AT_ONCE, Label
@@ -17,7 +17,7 @@ from pipeline.stages.grouping import Group, groups_of
 from pipeline.stages.prompt import Section, build_instructions
 from pipeline.stages.schema import answer_schema
 from pipeline.stages.stage import Answer
-from pipeline.stages.taxonomy import label_lines, label_type
+from pipeline.stages.taxonomy import label_lines, label_type, narrowed
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
 
@@ -189,10 +189,4 @@ def _in_short(label: Label) -> str:
 
 def _group_answer(groups: Mapping[str, Group]) -> type[GroupAnswer]:
     names: Any = label_type(groups)
-    fields = GroupAnswer.model_fields
-    return create_model(
-        "GroupAnswer",
-        __base__=GroupAnswer,
-        group=(names, fields["group"]),
-        runner_up=(names | None, fields["runner_up"]),
-    )
+    return narrowed(GroupAnswer, group=names, runner_up=names | None)

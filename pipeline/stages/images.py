@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.questions import Inquiry
 from pipeline.settings import ImageSettings
@@ -19,6 +19,7 @@ from pipeline.stages.legibility import Legibility, legibility_signals
 from pipeline.stages.prompt import Section, build_instructions
 from pipeline.stages.rewording import backwards, reworded
 from pipeline.stages.stage import Answer
+from pipeline.stages.taxonomy import narrowed
 
 Defect = Literal["blurred", "dark", "glare", "skewed", "cut_off", "low_resolution", "obstructed"]
 
@@ -176,14 +177,7 @@ def _answer_model(
     extraction: Extraction,
     types: Any,  # noqa: ANN401 - a type made at run time
 ) -> type[ImageAnswer]:
-    fields = ImageAnswer.model_fields
-    model: type[ImageAnswer] = create_model(
-        "ImageAnswer",
-        __base__=ImageAnswer,
-        document_type=(types, fields["document_type"]),
-        runner_up=(types | None, fields["runner_up"]),
-    )
-    return extraction.extended(model)
+    return extraction.extended(narrowed(ImageAnswer, document_type=types, runner_up=types | None))
 
 
 def _missing_signals(answer: ImageAnswer) -> list[Signal]:

@@ -30,7 +30,7 @@ from pipeline.stages.rewording import backwards, reworded
 from pipeline.stages.schema import answer_schema
 from pipeline.stages.scope import Scope
 from pipeline.stages.stage import Answer, RawEvent, Stage
-from pipeline.stages.taxonomy import label_lines, label_type
+from pipeline.stages.taxonomy import label_lines, label_type, narrowed
 from pipeline.stages.text import is_blank, stated, visible
 
 __all__ = [
@@ -72,6 +72,7 @@ __all__ = [
     "label_type",
     "language_signals",
     "length_signals",
+    "narrowed",
     "numbers_missing",
     "parse_amount",
     "parse_date",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.encoders.encoder import Encoder
 from pipeline.questions import Inquiry, Text
@@ -21,7 +21,7 @@ from pipeline.stages.rewording import backwards, reworded
 from pipeline.stages.scope import Scope
 from pipeline.stages.splitting import about_tokens
 from pipeline.stages.stage import Answer, RawEvent
-from pipeline.stages.taxonomy import label_lines, label_type
+from pipeline.stages.taxonomy import label_lines, label_type, narrowed
 from pipeline.stages.text import is_blank, visible
 
 ModelTier = Literal["haiku", "sonnet"]
@@ -185,11 +185,4 @@ def _answer_model(
     agents: Any,  # noqa: ANN401 - a type made at run time
 ) -> type[RequestAnswer]:
     tools: Any = label_type(tool.name for tool in known_tools)
-    fields = RequestAnswer.model_fields
-    return create_model(
-        "RequestAnswer",
-        __base__=RequestAnswer,
-        agent=(agents, fields["agent"]),
-        runner_up=(agents | None, fields["runner_up"]),
-        tools=(list[tools], fields["tools"]),
-    )
+    return narrowed(RequestAnswer, agent=agents, runner_up=agents | None, tools=list[tools])

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property, partial
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.encoders.encoder import Encoder
 from pipeline.questions import Inquiry, Text
@@ -24,6 +24,7 @@ from pipeline.stages.prompt import Section, build_instructions
 from pipeline.stages.rewording import backwards, reworded
 from pipeline.stages.scope import Scope
 from pipeline.stages.stage import Answer, RawEvent
+from pipeline.stages.taxonomy import narrowed
 from pipeline.stages.text import is_blank, visible
 
 _TAG = re.compile(r"<[^<>]{1,500}>")
@@ -183,12 +184,7 @@ def _answer_model(
     extraction: Extraction,
     intents: Any,  # noqa: ANN401 - a type made at run time
 ) -> type[TextAnswer]:
-    model: type[TextAnswer] = create_model(
-        "TextAnswer",
-        __base__=TextAnswer,
-        intent=(intents, TextAnswer.model_fields["intent"]),
-    )
-    return extraction.extended(model)
+    return extraction.extended(narrowed(TextAnswer, intent=intents))
 
 
 def _plain(text: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.encoders.encoder import Encoder
 from pipeline.questions import Inquiry, Text
@@ -28,7 +28,7 @@ from pipeline.stages.prompt import Section, build_instructions
 from pipeline.stages.rewording import backwards, reworded
 from pipeline.stages.scope import Scope
 from pipeline.stages.stage import Answer, RawEvent
-from pipeline.stages.taxonomy import queues
+from pipeline.stages.taxonomy import narrowed, queues
 from pipeline.stages.text import visible
 
 Priority = Literal["low", "normal", "high", "urgent"]
@@ -194,14 +194,7 @@ def _answer_model(
     extraction: Extraction,
     intents: Any,  # noqa: ANN401 - a type made at run time
 ) -> type[TicketAnswer]:
-    fields = TicketAnswer.model_fields
-    model: type[TicketAnswer] = create_model(
-        "TicketAnswer",
-        __base__=TicketAnswer,
-        intent=(intents, fields["intent"]),
-        runner_up=(intents | None, fields["runner_up"]),
-    )
-    return extraction.extended(model)
+    return extraction.extended(narrowed(TicketAnswer, intent=intents, runner_up=intents | None))
 
 
 def _own_signals(answer: TicketAnswer) -> list[Signal]:
