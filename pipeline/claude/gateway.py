@@ -62,8 +62,9 @@ class Gateway:
         jitter: Draws 0 to 1.
         doubtful: Which answers from a request with several events are asked again alone.
         traces: Where the spans of calls go, if anywhere.
-        failed: Called when what was spent and answered cannot be written down any more, for a
-            reason that nobody foresaw; the error is raised when this is left.
+        failed: Called when what was spent and answered is not written down any more, or changes
+            are not told any more, for a reason that nobody foresaw; the error is raised when this
+            is left.
     """
 
     def __init__(
@@ -341,9 +342,6 @@ class Gateway:
     async def _save_now_and_then(self) -> None:
         while True:
             await asyncio.sleep(SAVE_SECONDS)
-            # What stops or opens one model by the account or by time alone has no call to tell it.
-            for lane in self._lanes.values():
-                lane.tell()
             await self._save()
 
     async def _save(self) -> None:

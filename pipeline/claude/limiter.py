@@ -22,6 +22,8 @@ LOOK_SECONDS = 1.0
 SOON_SECONDS = 0.0005
 """What is less than that away is now; timers are no finer."""
 PAUSE_WITHOUT_RETRY_AFTER = 2.0
+QUICK_SECONDS = 3.0
+"""An error that takes longer, a time-out above all, is not quicker than answers are."""
 LONG_PAUSE_SECONDS = 2.0
 """From that length on a pause that the API asks for closes the intake."""
 
@@ -34,6 +36,7 @@ class Permit:
     cost: Cost
     passes: tuple[Pass, ...]
     stage_pass: Pass
+    since: float
 
 
 @dataclass(slots=True, eq=False)
@@ -134,7 +137,8 @@ class Limiter:
             if failure.ramp:
                 self.window.ramped()
         else:
-            others = self.in_flight - 1
+            is_quick = now - permit.since < QUICK_SECONDS
+            others = self.in_flight - 1 if is_quick else 0
             self.breaker.failed(breaker, now, failure.detail, under_way=others)
         self.account.abandoned(account)
         self.block.abandoned(block)
@@ -273,7 +277,7 @@ class Limiter:
         self.limits.take(cost)
         account, block, breaker = self._gates
         passes = account.enter(now), block.enter(now), breaker.enter(now)
-        return Permit(stage, cost, passes, self.stage_block(stage).enter(now))
+        return Permit(stage, cost, passes, self.stage_block(stage).enter(now), now)
 
     def _left(self) -> None:
         self.in_flight -= 1

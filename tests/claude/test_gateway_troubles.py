@@ -157,6 +157,51 @@ def test_errors_by_chance_slow_nothing_but_themselves() -> None:
     run_in_virtual_time(main())
 
 
+def test_errors_that_come_before_the_first_answers_after_a_pause_stop_nothing() -> None:
+    async def main() -> None:
+        draws, watcher = random.Random(5), Watcher()
+
+        def answer(request: dict[str, Any]) -> HttpReply:
+            return failures.pop() if failures else good(request)
+
+        # What fails does so at once, and an answer takes three seconds.
+        failures: list[HttpReply] = []
+        client = FakeClient(answer, seconds=lambda: 0.1 if failures else 3.0)
+        async with opened(client, watcher) as gateway:
+            await ask_all(gateway, 200)
+            for pause in range(20):
+                await asyncio.sleep(draws.uniform(5, 60))
+                asked = asyncio.create_task(ask_all(gateway, 40, f"tickets {pause}"))
+                await asyncio.sleep(0.5)
+                failures += [recorded("overloaded")] * 12
+                await asyncio.create_task(ask_all(gateway, 12, f"more {pause}"))
+                await asked
+        assert watcher.breakers == []
+        assert watcher.ends["overloaded"] == 20 * 12
+
+    run_in_virtual_time(main())
+
+
+def test_calls_that_all_hang_open_the_breaker_with_the_first_that_are_given_up() -> None:
+    async def main() -> None:
+        watcher, hangs = Watcher(), False
+        client = FakeClient(good, seconds=lambda: 1_000.0 if hangs else 0.4)
+        settings = Settings()
+        settings.claude.concurrency = 64
+        async with opened(client, watcher, settings) as gateway:
+            workers = [asyncio.create_task(ask_all(gateway, 1_000, f"t{n}")) for n in range(3)]
+            await asyncio.sleep(10)
+            hangs = True
+            await asyncio.sleep(60)
+            assert watcher.breakers[0] == "open"
+            # Those that were under way when the first was given up; each may have been paid for.
+            assert watcher.ends["timed_out"] <= 64 + 16
+            hangs = False
+            await asyncio.gather(*workers)
+
+    run_in_virtual_time(main())
+
+
 def test_a_key_that_is_not_accepted_stops_intake_until_it_is_mended() -> None:
     async def main() -> None:
         watcher = Watcher()
