@@ -33,6 +33,15 @@ def enriched_schema(stage: str) -> str:
     return f"{stage}.enriched/{ENRICHED_VERSION}"
 
 
+SIMULATED = "simulated-"
+"""How the names of models begin that are none: the simulated API's, in every record it decided."""
+
+
+def is_simulated(model: str) -> bool:
+    """Whether a model, by the name that is in a record, is a stand-in for one."""
+    return model.startswith(SIMULATED)
+
+
 def _parse_decimal(value: Any) -> Any:  # noqa: ANN401 - a pydantic validator takes anything
     return Decimal(value) if isinstance(value, str) else value
 

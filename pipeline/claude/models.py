@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-PLATFORM_PREFIXES = ("anthropic.", "simulated-")
+from pipeline.events import SIMULATED
+
+PLATFORM_PREFIXES = ("anthropic.", SIMULATED)
 """What other platforms put before the same id."""
 
 

@@ -4,9 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pipeline.evaluate.recording import Counts
-
-STAND_IN = "simulated-"
-"""How the ids of models begin that are none."""
+from pipeline.events import is_simulated
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +30,7 @@ def origin_of(models: Iterable[str], counts: Counts) -> Origin:
     """Say where answers came from; one stand-in among the models makes all of it one."""
     named = tuple(sorted(set(models)))
     came = f"{counts.asked:,} answers were asked for now, {counts.recorded:,} were on record."
-    if any(model.startswith(STAND_IN) for model in named):
+    if any(is_simulated(model) for model in named):
         word = "stand-in"
         sentence = (
             "A simulated API answered by local rules, not a model: these figures say nothing "

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from pipeline.events import Usage
+from pipeline.events import Usage, is_simulated
 
 
 class Place(StrEnum):
@@ -129,7 +129,7 @@ def account(
     simulated = False
     for ending in endings:
         seen[ending.event] += 1
-        simulated = simulated or (ending.model or "").startswith("simulated-")
+        simulated = simulated or is_simulated(ending.model or "")
         if ending.event in published:
             tallies[published[ending.event]].count(ending)
     return Account(

@@ -8,7 +8,6 @@ simulated API. The demo is a publisher and a consumer beside it, like any other.
 import asyncio
 import contextlib
 import os
-import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -19,9 +18,10 @@ import orjson
 
 from pipeline.errors import PipelineError, WrongUse
 from pipeline.local.accounting import Account, Coordinates, account
-from pipeline.local.child import Child
+from pipeline.local.child import Child, last_lines
 from pipeline.local.endings import ending_of
 from pipeline.local.environment import API_KEY, BASE_URL, Environment, local_environment
+from pipeline.local.ports import is_free
 from pipeline.local.samples import Sample, items_of, read_manifest, samples_folder
 from pipeline.local.summary import Summary
 from pipeline.settings import Settings
@@ -33,7 +33,6 @@ from pipeline.stream.writer import Writer
 
 RUN = (sys.executable, "-m", "pipeline.cli", "run", "--json")
 _UP_WITHIN = 60.0
-_LAST_LINES = 5
 _POLL = 0.05
 _IDLE_PAUSE = 0.3
 
@@ -154,7 +153,7 @@ class _Job:
                 if following.done():
                     await following
                 if not child.running:
-                    return f"the pipeline ended: {_last_lines(child)}"
+                    return f"the pipeline ended: {_said(child)}"
                 if len(ended) > before:
                     before, moved = len(ended), clock()
                 if clock() - moved > patience:
@@ -197,7 +196,7 @@ async def _pipeline(
     command: Sequence[str], settings: Settings, variables: Mapping[str, str]
 ) -> AsyncIterator["asyncio.Task[Pipeline]"]:
     """A child `pipeline run`, started at once; the task ends when it is up."""
-    port = settings.http.port if _is_free(settings.http.host, settings.http.port) else 0
+    port = settings.http.port if is_free(settings.http.host, settings.http.port) else 0
     with tempfile.TemporaryDirectory(prefix="haiku-pipeline-demo-") as directory:
         environment = {**variables, "PIPELINE_HTTP__PORT": str(port)}
         if BASE_URL in variables:
@@ -226,22 +225,10 @@ async def _until_up(child: Child) -> Pipeline:
                         told = orjson.loads(line)
                         return Pipeline(told["dashboard"], told["delivery"], child)
                 if not child.running:
-                    raise DemoFailed(f"The pipeline did not start: {_last_lines(child)}")
+                    raise DemoFailed(f"The pipeline did not start: {_said(child)}")
                 await asyncio.sleep(_POLL)
     except TimeoutError:
-        raise DemoFailed(
-            f"The pipeline is not up after {_UP_WITHIN:g} s: {_last_lines(child)}"
-        ) from None
-
-
-def _is_free(host: str, port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+        raise DemoFailed(f"The pipeline is not up after {_UP_WITHIN:g} s: {_said(child)}") from None
 
 
 def _api(here: Environment) -> str:
@@ -249,6 +236,5 @@ def _api(here: Environment) -> str:
     return f"simulated API at {simulated}" if simulated else "the real API"
 
 
-def _last_lines(child: Child) -> str:
-    lines = [line.strip() for line in child.output().splitlines() if line.strip()]
-    return " / ".join(lines[-_LAST_LINES:]) or "it printed nothing"
+def _said(child: Child) -> str:
+    return last_lines(child.output()) or "it printed nothing"

@@ -16,12 +16,22 @@ def free_ports(count: int) -> list[int]:
         for port in random.sample(range(_FIRST, _LAST), _LAST - _FIRST):
             if len(chosen) == count:
                 break
-            probe = held.enter_context(socket.socket())
-            # As servers do, or a connection that was closed a minute ago would count as taken.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            chosen.append(port)
+            if _takes(held.enter_context(socket.socket()), "127.0.0.1", port):
+                chosen.append(port)
     return chosen
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether nobody listens there at this moment."""
+    with socket.socket() as probe:
+        return _takes(probe, host, port)
+
+
+def _takes(probe: socket.socket, host: str, port: int) -> bool:
+    # As servers do, or a connection that was closed a minute ago would count as taken.
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        probe.bind((host, port))
+    except OSError:
+        return False
+    return True

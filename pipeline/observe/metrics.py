@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
-from pipeline.events import Enriched, Review, Tier, Usage
+from pipeline.events import Enriched, Review, Tier, Usage, is_simulated
 from pipeline.observe import catalogue
 from pipeline.observe.catalogue import Metric
 from pipeline.observe.conditions import Conditions
@@ -18,7 +18,6 @@ from pipeline.observe.recent import Recent
 ChildT = TypeVar("ChildT", bound=MetricWrapperBase)
 
 OTHER = "other"
-SIMULATED_PREFIX = "simulated-"
 _BREAKER_STATES = ("closed", "half_open", "open")
 
 
@@ -232,7 +231,7 @@ class Metrics:
     def decided(self, stage: str, tier: Tier, end: str, *, model: str) -> None:
         """A model's answer was judged, and the event ends there."""
         self._decisions(stage, tier, end).inc()
-        self._conditions.simulated |= model.startswith(SIMULATED_PREFIX)
+        self._conditions.simulated |= is_simulated(model)
 
     def settled(self, record: Enriched[Any] | Review) -> None:
         """An event came to its last record."""
