@@ -12,7 +12,8 @@ from pipeline.questions import Part, Text
 
 _WORD = re.compile(r"((?:\\[nrt]|[\s\"'`()\[\]{}<>,;:=!?|/\\])+)")
 """What stands between words where each counts alone; a line's end may be escaped."""
-_OWN_WORDS = frozenset({
+_STATUSES = frozenset(str(number) for number in (*range(400, 430), *range(500, 512), 529))
+_OWN_WORDS = _STATUSES | frozenset({
     "a", "access", "account", "after", "again", "all", "allowed", "allowlist", "an", "and",
     "answered", "any", "api", "are", "array", "as", "at", "authentication", "available", "balance",
     "batch", "be", "been", "below", "billing", "body", "both", "but", "by", "call", "can",

@@ -255,11 +255,17 @@ def _unechoed(failure: Failure, requests: Sequence[BatchRequest]) -> Failure:
     def cleaned(text: str) -> str:
         named = {int(number) for number in _INDEX.findall(text)}
         shown, foreign, hidden = text, foreign_words(text), set[str]()
+        # A large batch is not taken apart for words that are nowhere in it.
+        sought = [word.encode("utf-8", "surrogatepass") for word in foreign]
+        is_literal = all(word.isprintable() for word in foreign)
         for number, request in enumerate(requests):
+            is_named = number in named or len(requests) == 1 or request.custom_id in text
+            if is_literal and not is_named and not any(word in request.body for word in sought):
+                continue
             content = _content(request)
             if len(requests) > 1:
                 hidden |= foreign & words_of(content)
-            if number in named or len(requests) == 1 or request.custom_id in text:
+            if is_named:
                 shown = without_echoes(shown, content)
         return without_words(shown, hidden)
 

@@ -157,7 +157,7 @@ def rejection(text: str) -> dict[str, Any]:
 
 
 BODIES = (
-    "The credit balance is too low, says Ottoline, and is that field required?",
+    "The credit balance is too low, says Ottoline of house 529, and is that field required?",
     "My neighbour borrowed the turquoise wheelbarrow of Quackenbush, 4111-1111.",
 )
 
@@ -173,6 +173,7 @@ BODIES = (
         (f"cannot take {BODIES[1]!r} of key-of-a-test", "cannot take '[...]' of ***"),
         ("It is too low, is that field required?", None),
         ("Quackenbush?", "[...]?"),
+        ("Ottoline says 529", "[...] says 529"),
         ("cannot take a turquoise wheelbarrow", "cannot take a [...]"),
         ("input_value='Quackenbush, 4111-1111'", "input_value='[...]'"),
         ("messages: text 'of Quackenbush,\\n4111-1111.'", "messages: text 'of [...]'"),
