@@ -53,7 +53,12 @@ def test_topics_that_may_not_be_seen_are_not_called_missing() -> None:
     forbidden = frozenset({"tickets.raw"})
     seen = cluster(missing=["tickets.raw"], forbidden=forbidden)
     well(of_topics(site(), seen))
-    told(check_permissions(site(), seen), FAILED, "may not see tickets.raw", "kafka-acls.sh")
+    told(check_permissions(site(), seen), FAILED, "may not see tickets.raw", "--operation Read")
+
+
+def test_topics_that_the_pipeline_does_not_use_itself_may_be_hidden_from_it() -> None:
+    marks = "dead-letters.replayed"
+    well(check_permissions(site(), cluster(missing=[marks], forbidden=frozenset({marks}))))
 
 
 def members(number: int) -> list[Member]:
