@@ -11,6 +11,11 @@ CENT = Decimal("0.01")
 TYPICAL = Tokens(input=1000, output=100)
 """A call about one small event, nothing of it in the prompt cache."""
 
+BATCH_HITS = (
+    "the static part is taken to be read from the prompt cache each time; in batches the API "
+    "promises no hit, and speaks of 30 to 98 %: without any it is the figure with --uncached"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Workload:
@@ -140,6 +145,8 @@ def _row(
     unknown = [model for model in models if not workload.caches(model)] if workload.cached else []
     minimum = max((traits_of(model).cacheable_tokens for model in unknown), default=0)
     note = f"no prompt cache: the static part has less than {minimum} tokens" if unknown else ""
+    if not unknown and workload.cached and workload.batch:
+        note = BATCH_HITS
     if per_event is None:
         return CostRow(way, models, None, None, None, "a model's price is not known")
     share = per_event / yardstick if yardstick else None

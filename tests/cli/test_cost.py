@@ -26,6 +26,23 @@ def test_a_cascade_costs_haiku_and_the_escalated_share_of_sonnet() -> None:
     assert found == {"haiku": "20.00", "sonnet": "400.00", "opus": "800.00", "cascade": "60.00"}
 
 
+def test_prices_of_ones_own_and_the_band_of_long_prompts_are_in_the_figures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    workload = ("--events", "1000", "--static-tokens", "0", "--output-tokens", "0", "--uncached")
+    long = rows(*workload, "--input-tokens", "200000")
+    assert long[0]["usd_per_month"] == "100.00"
+    kinds = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h")
+    own = {"claude-haiku-5-5": dict.fromkeys(kinds, "3")}
+    monkeypatch.setenv("PIPELINE_CLAUDE__PRICES", orjson.dumps(own).decode())
+    assert rows(*workload, "--input-tokens", "1000")[0]["usd_per_month"] == "3.00"
+
+
+def test_that_a_batch_is_promised_no_prompt_cache_is_said() -> None:
+    assert all("no hit" in str(row["note"]) for row in rows("--batch"))
+    assert {row["note"] for row in [*rows("--batch", "--uncached"), *rows("--cached")]} == {""}
+
+
 def test_the_published_figures_are_reproduced_and_the_wrong_one_is_named() -> None:
     found = rows("--published")
 
