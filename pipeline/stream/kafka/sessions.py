@@ -95,13 +95,16 @@ class TransactionalSession:
         await self._producer.begin_transaction()
         try:
             await batch.send(records)
+            # A failed send does not fail the transaction: committing it would lose the record.
+            # The answers are awaited before the offset goes in, because brokers refuse records
+            # while they add something to their transaction, and aiokafka tries again only after
+            # 100 ms.
+            await batch.settle()
             if committed is not None:
                 offset = OffsetAndMetadata(committed.offset, committed.metadata)
                 await self._producer.send_offsets_to_transaction(
                     {KafkaPartition(*self._partition): offset}, self._group
                 )
-            # A failed send does not fail the transaction: committing it would lose the record.
-            await batch.settle()
         except (Aborted, Unpublishable):
             await self._producer.abort_transaction()
             raise
