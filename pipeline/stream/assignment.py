@@ -10,9 +10,6 @@ from pipeline.stream.brokers import TopicPartition
 from pipeline.stream.tools import WorkerTools
 from pipeline.stream.worker import PartitionWorker, State
 
-_COMMITS_PER_SECOND = 100
-"""A commit costs about a millisecond of CPU, whatever is in it. With many partitions each commits
-less often, so that all together cost a tenth of a core at most."""
 _COMMIT_MARGIN = 5.0
 """Seconds that the last commit may take after the drain budget, before the session is left to be
 settled by the partition's next owner."""
@@ -109,9 +106,8 @@ class Assignment:
                 self._answers[partition].cancel()
             if self._is_closed:
                 return
-            interval = max(self._tools.pace.commit_interval, len(partitions) / _COMMITS_PER_SECOND)
             for partition in sorted(partitions):
-                self._begin(partition, interval)
+                self._begin(partition)
             self._has_joined = True
             since = self._standing_since
             self._standing_since = None
@@ -128,11 +124,11 @@ class Assignment:
         for answers in self._answers.values():
             await answers.close()
 
-    def _begin(self, partition: TopicPartition, commit_interval: float) -> None:
+    def _begin(self, partition: TopicPartition) -> None:
         if partition not in self._answers:
             self._answers[partition] = self._new_answers()
         answers = self._answers[partition]
-        worker = PartitionWorker(partition, answers, self._tools, commit_interval=commit_interval)
+        worker = PartitionWorker(partition, answers, self._tools)
         task = self._tasks.create_task(worker.run(), name=f"partition {partition}")
         self._workers[partition] = (worker, task)
 

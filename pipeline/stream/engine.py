@@ -14,6 +14,7 @@ from pipeline.stream.flow import FlowLimits
 from pipeline.stream.intake import Intake, IntakeGate, NoThrottle, OpenGate, Throttle
 from pipeline.stream.monitor import Monitor
 from pipeline.stream.observer import NoObserver, StreamObserver
+from pipeline.stream.pacing import CommitPacer
 from pipeline.stream.poller import Poller
 from pipeline.stream.records import Handler
 from pipeline.stream.status import StreamStatus
@@ -193,6 +194,7 @@ class Engine:
                 settings.commit_count,
                 fenced=self._brokers.eviction_notice,
             ),
+            pacer=CommitPacer(),
             observer=self._observer,
             rescue=self._rescue,
             fail=fail,

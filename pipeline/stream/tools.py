@@ -8,6 +8,7 @@ from pipeline.settings import Ordering
 from pipeline.stream.answers import Slots
 from pipeline.stream.brokers import Consumer, OffsetReader, Session, TopicPartition
 from pipeline.stream.observer import StreamObserver
+from pipeline.stream.pacing import CommitPacer
 from pipeline.stream.records import Outcome, Received
 
 Rescue = Callable[[Received, Outcome, str], Outcome]
@@ -44,6 +45,7 @@ class WorkerTools:
         starts_at_end: Whether a group that committed nothing skips what is there already.
         new_session: Makes a session for a partition.
         slots: What handler calls run in.
+        pacer: Spreads the commits of all partitions.
         rescue: Replaces outcomes that cannot be published.
         fail: Ends the engine with an error.
         opened: Set when a partition takes records.
@@ -58,6 +60,7 @@ class WorkerTools:
     new_session: Callable[[TopicPartition], Session]
     slots: Slots
     pace: Pace
+    pacer: CommitPacer
     observer: StreamObserver
     rescue: Rescue | None
     fail: Callable[[BaseException], None]

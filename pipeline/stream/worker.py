@@ -56,24 +56,15 @@ class PartitionWorker:
         partition: Which one.
         answers: Of this partition; they may hold some from an earlier assignment.
         tools: What all workers share.
-        commit_interval: Seconds between two commits, at least.
     """
 
-    def __init__(
-        self,
-        partition: TopicPartition,
-        answers: Answers,
-        tools: WorkerTools,
-        *,
-        commit_interval: float,
-    ) -> None:
+    def __init__(self, partition: TopicPartition, answers: Answers, tools: WorkerTools) -> None:
         self.partition = partition
         self.state = State.STARTING
         self.problem: str | None = None
         self.is_full = False
         self._answers = answers
         self._tools = tools
-        self._commit_interval = commit_interval
         self._now = asyncio.get_running_loop().time
         self._retry = tools.pace.retry_first
         self._wake = asyncio.Event()
@@ -274,9 +265,10 @@ class PartitionWorker:
             if self._lost_because is not None:
                 raise Broken(f"The place in the log was lost: {self._lost_because}.")
             if self._workload.has_news or self._is_failing:
-                await self._linger(next_commit)
+                turn = self._tools.pacer.reserve(self._now())
+                await self._linger(max(turn, next_commit))
                 await self._commit(session)
-                next_commit = self._now() + self._commit_interval
+                next_commit = self._now() + self._tools.pace.commit_interval
             elif self._is_drained():
                 return
             else:

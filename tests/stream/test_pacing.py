@@ -1,0 +1,39 @@
+"""Commits of many partitions take turns."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.stream.pacing import CommitPacer
+
+PAUSES = st.lists(st.floats(0, 1), min_size=1, max_size=200)
+
+
+def test_after_a_pause_a_few_commits_go_at_once() -> None:
+    pacer = CommitPacer(per_second=4, burst=3)
+    turns = [pacer.reserve(5.0) for _ in range(6)]
+    assert turns == [5.0, 5.0, 5.0, 5.0, 5.25, 5.5]
+
+
+def test_commits_that_come_seldom_never_wait() -> None:
+    pacer = CommitPacer(per_second=4, burst=1)
+    assert [pacer.reserve(now) for now in (0.0, 0.25, 0.5, 7.0)] == [0.0, 0.25, 0.5, 7.0]
+
+
+@given(PAUSES)
+def test_no_second_has_more_commits_than_the_rate_and_the_burst_allow(pauses: list[float]) -> None:
+    pacer = CommitPacer(per_second=20, burst=5)
+    now, turns = 0.0, []
+    for pause in pauses:
+        now += pause
+        turns.append(pacer.reserve(now))
+        assert turns[-1] >= now
+    assert turns == sorted(turns)
+    for first, turn in enumerate(turns):
+        within = sum(1 for other in turns[first:] if other < turn + 1)
+        assert within <= 20 + 5 + 1
+
+
+@given(st.integers(1, 300))
+def test_nobody_waits_longer_than_all_others_take(partitions: int) -> None:
+    pacer = CommitPacer(per_second=100, burst=1)
+    assert max(pacer.reserve(0.0) for _ in range(partitions)) <= partitions / 100 + 1e-9
