@@ -84,18 +84,28 @@ def write(directory: Path, generated: Mapping[str, str]) -> Sequence[str]:
         The names of the files that changed.
 
     Raises:
-        PipelineError: A change would break readers or publishers and has no new version.
+        PipelineError: A change would break readers or publishers and has no new version, or the
+            directory cannot be written to.
     """
     findings = compare(read(directory), generated)
     _refuse_broken(findings)
+    try:
+        _put(directory, findings.stale, generated)
+    except OSError as error:
+        raise PipelineError(
+            f"{directory}/ cannot be written ({error.strerror}): name another with --directory."
+        ) from error
+    return findings.stale
+
+
+def _put(directory: Path, stale: Sequence[str], generated: Mapping[str, str]) -> None:
     directory.mkdir(parents=True, exist_ok=True)
-    for name in findings.stale:
+    for name in stale:
         path = directory / name
         if name in generated:
             path.write_text(generated[name], "utf-8")
         else:
             path.unlink()
-    return findings.stale
 
 
 def _breaks(old: Schema, new: Schema) -> list[str]:
