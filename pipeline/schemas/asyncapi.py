@@ -10,6 +10,7 @@ from pipeline.settings import KafkaSettings, TopicSettings
 from pipeline.stages.media import MEDIA_TYPES
 
 _JSON = "application/json"
+_OURS = "Written by the pipeline."
 _SCHEMA_FORMAT = "application/schema+json;version=draft-2020-12"
 
 _DESCRIPTION = (
@@ -52,50 +53,11 @@ def asyncapi_document(
         files: The file of each subject's schema, relative to the document.
         topics: The names of the topics that all stages share.
     """
-    channels: Schema = {}
-    operations: Schema = {}
-    messages: Schema = {}
+    parts = _Parts(files)
     for stage in stages:
-        raw, enriched = f"{stage.name}.raw", f"{stage.name}.enriched"
-        messages[raw] = _message(raw, f"A raw event of the stage {stage.name}.", files[raw])
-        of_raw = [raw]
-        if stage.reads_files:
-            bare = f"{stage.name}.file"
-            messages[bare] = _bare_file(bare)
-            of_raw.append(bare)
-        messages[enriched] = _message(
-            enriched, f"What became of an event of the stage {stage.name}.", files[enriched],
-            headers=_CLOUD_EVENTS,
-        )  # fmt: skip
-        channels[raw] = _channel(raw, "Written by publishers.", of_raw)
-        channels[enriched] = _channel(enriched, "Written by the pipeline.", [enriched])
-        operations[f"receive.{raw}"] = _operation("receive", raw, of_raw)
-        operations[f"send.{enriched}"] = _operation("send", enriched, [enriched])
-    for subject, address, summary in (
-        ("escalations", topics.escalations, "What Haiku's answer could not settle."),
-        ("review", topics.review, "What neither model could settle, for people."),
-    ):
-        messages[subject] = _message(subject, summary, files[subject], headers=_CLOUD_EVENTS)
-        channels[subject] = _channel(address, "Written by the pipeline.", [subject])
-        operations[f"send.{subject}"] = _operation("send", subject, [subject])
-    operations["receive.escalations"] = _operation("receive", "escalations", ["escalations"])
-    messages["dead-letters"] = {
-        "name": "dead-letters",
-        "summary": "A raw record that cannot be handled, key and value untouched.",
-        "headers": {"schemaFormat": _SCHEMA_FORMAT, "schema": {"$ref": files["dead-letters"]}},
-    }
-    channels["dead-letters"] = _channel(
-        topics.dead_letters, "Written by the pipeline.", ["dead-letters"]
-    )
-    operations["send.dead-letters"] = _operation("send", "dead-letters", ["dead-letters"])
-    messages["handled"] = _message("handled", "What a person did, once.", files["handled"])
-    for subject, address in (
-        ("dead-letters.replayed", topics.replayed),
-        ("review.resolved", topics.resolved),
-    ):
-        channels[subject] = _channel(address, "Written by operators' commands.", ["handled"])
-        for action in ("send", "receive"):
-            operations[f"{action}.{subject}"] = _operation(action, subject, ["handled"])
+        parts.add_stage(stage)
+    parts.add_shared(topics)
+    parts.add_handled(topics)
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -112,10 +74,73 @@ def asyncapi_document(
                 "variables": {"bootstrapServers": {"default": KafkaSettings().bootstrap_servers}},
             }
         },
-        "channels": channels,
-        "operations": operations,
-        "components": {"messages": messages},
+        "channels": parts.channels,
+        "operations": parts.operations,
+        "components": {"messages": parts.messages},
     }
+
+
+class _Parts:
+    """The channels, operations and messages of the document, each by its name."""
+
+    def __init__(self, files: Mapping[str, str]) -> None:
+        self._files = files
+        self.channels: Schema = {}
+        self.operations: Schema = {}
+        self.messages: Schema = {}
+
+    def add_stage(self, stage: AnyStage) -> None:
+        """What is published for a stage, and what comes of it."""
+        raw, enriched = f"{stage.name}.raw", f"{stage.name}.enriched"
+        summary = f"A raw event of the stage {stage.name}."
+        self.messages[raw] = _message(raw, summary, self._files[raw])
+        of_raw = [raw]
+        if stage.reads_files:
+            bare = f"{stage.name}.file"
+            self.messages[bare] = _bare_file(bare)
+            of_raw.append(bare)
+        self.channels[raw] = _channel(raw, "Written by publishers.", of_raw)
+        self.operations[f"receive.{raw}"] = _operation("receive", raw, of_raw)
+        self._add_written(enriched, enriched, f"What became of an event of the stage {stage.name}.")
+
+    def add_shared(self, topics: TopicSettings) -> None:
+        """What is written for all stages: escalations, which are read as well, and ends."""
+        escalated = "What Haiku's answer could not settle."
+        self._add_written("escalations", topics.escalations, escalated)
+        unsettled = "What neither model could settle, for people."
+        self._add_written("review", topics.review, unsettled)
+        self.operations["receive.escalations"] = _operation(
+            "receive", "escalations", ["escalations"]
+        )
+        dead: JsonValue = {"$ref": self._files["dead-letters"]}
+        self.messages["dead-letters"] = {
+            "name": "dead-letters",
+            "summary": "A raw record that cannot be handled, key and value untouched.",
+            "headers": {"schemaFormat": _SCHEMA_FORMAT, "schema": dead},
+        }
+        self.channels["dead-letters"] = _channel(topics.dead_letters, _OURS, ["dead-letters"])
+        self.operations["send.dead-letters"] = _operation("send", "dead-letters", ["dead-letters"])
+
+    def add_handled(self, topics: TopicSettings) -> None:
+        """What operators' commands remember."""
+        summary = "What a person did, once."
+        self.messages["handled"] = _message("handled", summary, self._files["handled"])
+        for subject, address in (
+            ("dead-letters.replayed", topics.replayed),
+            ("review.resolved", topics.resolved),
+        ):
+            self.channels[subject] = _channel(
+                address, "Written by operators' commands.", ["handled"]
+            )
+            for action in ("send", "receive"):
+                self.operations[f"{action}.{subject}"] = _operation(action, subject, ["handled"])
+
+    def _add_written(self, subject: str, address: str, summary: str) -> None:
+        """A topic that the pipeline writes records of one kind to."""
+        file = self._files[subject]
+        self.messages[subject] = _message(subject, summary, file, headers=_CLOUD_EVENTS)
+        self.channels[subject] = _channel(address, _OURS, [subject])
+        self.operations[f"send.{subject}"] = _operation("send", subject, [subject])
 
 
 def _channel(address: str, description: str, messages: Sequence[str]) -> Schema:
