@@ -79,6 +79,11 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
+def added(one: Decimal | None, other: Decimal | None) -> Decimal | None:
+    """The sum of two costs; an unknown one makes it unknown."""
+    return None if one is None or other is None else one + other
+
+
 class Usage(Record):
     """What the answers behind a record cost, summed over models, repetitions included."""
 
@@ -96,7 +101,6 @@ class Usage(Record):
 
     def __add__(self, other: "Usage") -> "Usage":
         """Sum both; an unknown cost makes the sum unknown."""
-        known = self.cost_usd is not None and other.cost_usd is not None
         return Usage(
             calls=self.calls + other.calls,
             reused=self.reused + other.reused,
@@ -104,9 +108,7 @@ class Usage(Record):
             cache_read_tokens=self.cache_read_tokens + other.cache_read_tokens,
             cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
-            cost_usd=(self.cost_usd or Decimal(0)) + (other.cost_usd or Decimal(0))
-            if known
-            else None,
+            cost_usd=added(self.cost_usd, other.cost_usd),
         )
 
     @classmethod

@@ -14,7 +14,6 @@ from pipeline.errors import Invalid, WrongUse
 from pipeline.pump import pumped
 from pipeline.settings import Settings
 from pipeline.stages.media import sniff
-from pipeline.stages.registry import build_stages
 from pipeline.stages.stage import Stage
 from pipeline.stream.records import Headers, Outgoing
 from pipeline.stream.topics import TopicNames
@@ -64,18 +63,6 @@ class Published:
     published: int = 0
     refused: int = 0
     refusals: list[Refusal] = field(default_factory=list)
-
-
-def stage_named(settings: Settings, name: str) -> Stage[Any, Any]:
-    """The stage of that name.
-
-    Raises:
-        WrongUse: There is none.
-    """
-    stages = build_stages(settings.stages)
-    if name not in stages:
-        raise WrongUse(f"There is no stage {name!r}; there are {', '.join(stages)}.")
-    return stages[name]
 
 
 async def publish(

@@ -15,7 +15,7 @@ from pipeline.backfill.job import Job, Tally, custom_id
 from pipeline.claude.batch import BatchRequest, NotAnswered, Succeeded
 from pipeline.errors import AnswerError, Invalid
 from pipeline.escalation.policy import Policy
-from pipeline.events import DeadLetterReason, Tier
+from pipeline.events import DeadLetterReason, Tier, added
 from pipeline.processing.haiku import HaikuProcessor
 from pipeline.processing.judge import Judge
 from pipeline.processing.observer import ProcessorObserver
@@ -115,9 +115,9 @@ class BatchFirst:
         try:
             reply = await self.normal.ask(question, tier, max_output_tokens=max_output_tokens)
         except AnswerError as error:
-            self.spent.normal_usd = _plus(self.spent.normal_usd, error.usage.cost_usd)
+            self.spent.normal_usd = added(self.spent.normal_usd, error.usage.cost_usd)
             raise
-        self.spent.normal_usd = _plus(self.spent.normal_usd, reply.usage.cost_usd)
+        self.spent.normal_usd = added(self.spent.normal_usd, reply.usage.cost_usd)
         return reply
 
     def _from_batch(
@@ -126,9 +126,9 @@ class BatchFirst:
         try:
             reply = self.lane.reply(question, tier, result)
         except AnswerError as error:
-            self.spent.batch_usd = _plus(self.spent.batch_usd, error.usage.cost_usd)
+            self.spent.batch_usd = added(self.spent.batch_usd, error.usage.cost_usd)
             raise
-        self.spent.batch_usd = _plus(self.spent.batch_usd, reply.usage.cost_usd)
+        self.spent.batch_usd = added(self.spent.batch_usd, reply.usage.cost_usd)
         return reply
 
 
@@ -207,7 +207,3 @@ class Asking:
 def is_of(result: Result, job: Job) -> bool:
     """Whether a result belongs to a batch."""
     return result.custom_id.startswith(job.prefix)
-
-
-def _plus(sum_: Decimal | None, more: Decimal | None) -> Decimal | None:
-    return None if sum_ is None or more is None else sum_ + more

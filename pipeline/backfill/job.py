@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.events import Money, Timestamp
+from pipeline.events import Money, Timestamp, added
 
 SCHEMA = "backfills/1"
 
@@ -68,8 +68,8 @@ class Tally(Kept):
             dead_letters=self.dead_letters + other.dead_letters,
             returned=self.returned + other.returned,
             gone=self.gone + other.gone,
-            batch_usd=_sum(self.batch_usd, other.batch_usd),
-            normal_usd=_sum(self.normal_usd, other.normal_usd),
+            batch_usd=added(self.batch_usd, other.batch_usd),
+            normal_usd=added(self.normal_usd, other.normal_usd),
         )
 
 
@@ -221,7 +221,3 @@ def run_key(stage: str, source: str) -> bytes:
 def custom_id(prefix: str, offset: int, digest: str) -> str:
     """The id of a request: which batch, which event, which question; 64 characters at most."""
     return f"{prefix}{offset}-{digest[:16]}"
-
-
-def _sum(one: Decimal | None, other: Decimal | None) -> Decimal | None:
-    return None if one is None or other is None else one + other

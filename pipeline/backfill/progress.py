@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from pipeline.backfill.job import Job, Run, State, Tally
+from pipeline.events import added
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,7 @@ class Report:
     @property
     def cost_usd(self) -> Decimal | None:
         """Of all."""
-        if self.batch_usd is None or self.normal_usd is None:
-            return None
-        return self.batch_usd + self.normal_usd
+        return added(self.batch_usd, self.normal_usd)
 
 
 class Watcher(Protocol):

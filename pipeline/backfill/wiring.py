@@ -19,12 +19,12 @@ from pipeline.backfill.tools import Stop, Stopped, Tools
 from pipeline.backfill.topic import TopicShelf
 from pipeline.claude.gateway import Gateway
 from pipeline.clock import now
-from pipeline.errors import PipelineError, WrongUse
+from pipeline.errors import PipelineError
 from pipeline.events import Tier
 from pipeline.observe.metrics import Metrics
 from pipeline.processing.policies import policy_of
 from pipeline.settings import Settings
-from pipeline.stages.registry import build_stages, encoder_for
+from pipeline.stages.registry import build_stages, encoder_for, stage_named
 from pipeline.stream.brokers import Aborted, Broken, Session, TopicPartition, Unavailable
 from pipeline.stream.connection import admin_client
 from pipeline.stream.connection_errors import ConnectionFailed, RequestFailed
@@ -82,11 +82,10 @@ async def backfill(
 
     Raises:
         Stopped: `stop` was set.
+        WrongUse: There is no such stage.
         PipelineError: It cannot go on; what was done is done.
     """
-    if wish.stage not in build_stages(settings.stages):
-        known = ", ".join(build_stages(settings.stages))
-        raise WrongUse(f"There is no stage {wish.stage!r}; there are {known}.")
+    stage_named(settings.stages, wish.stage)
     digest = None if wish.path is None else await asyncio.to_thread(digest_of, wish.path)
     async with AsyncExitStack() as stack:
         metrics = await open_metrics(stack, settings, wish.stage, watcher, http=http)

@@ -25,9 +25,10 @@ def publish(
     from pipeline import console
     from pipeline import publish as publishing
     from pipeline.settings import load_settings
+    from pipeline.stages.registry import stage_named
 
     settings = load_settings()
-    the_stage = publishing.stage_named(settings, stage)
+    the_stage = stage_named(settings.stages, stage)
     items = publishing.read_items(paths, key_field=key_field)
     with console.progress("Publishing", publishing.count_items(paths)) as done:
         result = console.run(

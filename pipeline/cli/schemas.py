@@ -17,14 +17,13 @@ def schemas(
     ] = None,
 ) -> None:
     """Write the JSON Schemas and the AsyncAPI document of all topics, or check them."""
-    from pipeline.publish import stage_named
     from pipeline.schemas import files
     from pipeline.settings import load_settings
-    from pipeline.stages.registry import build_stages
+    from pipeline.stages.registry import build_stages, stage_named
 
     settings = load_settings()
     if stage:
-        chosen = files.generate_some([stage_named(settings, name) for name in stage])
+        chosen = files.generate_some([stage_named(settings.stages, name) for name in stage])
         generated = {**files.read(directory), **chosen}
     else:
         generated = files.generate(tuple(build_stages(settings.stages).values()))

@@ -24,10 +24,9 @@ from pipeline.evaluate.ways import Way
 from pipeline.events import Tier
 from pipeline.processing.policies import policy_of
 from pipeline.processing.reading import AnyStage
-from pipeline.publish import stage_named
 from pipeline.questions import Asker, first_questions
 from pipeline.settings import Settings, StageSettings
-from pipeline.stages.registry import build_stages, encoder_for
+from pipeline.stages.registry import build_stages, encoder_for, stage_named
 
 Askers = Callable[[Settings], AbstractAsyncContextManager[Asker]]
 """Makes who is asked, by settings; `Gateway` is the real one."""
@@ -157,7 +156,7 @@ def prepare(settings: Settings, wanted: Wanted) -> Prepared:
     Raises:
         WrongUse: The file or a setting is not what it should be.
     """
-    stage = stage_named(settings, wanted.stage)
+    stage = stage_named(settings.stages, wanted.stage)
     labelled = read_labelled(wanted.file, stage, wanted.columns)
     variants = tuple(variant(settings, wanted.stage, changes) for changes in wanted.compare)
     earlier = None if wanted.baseline is None else read_earlier(wanted.baseline)

@@ -45,6 +45,18 @@ def build_stages(
     return MappingProxyType({stage.name: stage for stage in stages})
 
 
+def stage_named(settings: StagesSettings, name: str) -> Stage[Any, Any]:
+    """The stage of that name, with its comparisons by words.
+
+    Raises:
+        WrongUse: There is none, or a stage of one's own is none.
+    """
+    stages = build_stages(settings)
+    if name not in stages:
+        raise WrongUse(f"There is no stage {name!r}; there are {', '.join(stages)}.")
+    return stages[name]
+
+
 def encoder_for(settings: StagesSettings) -> Encoder | None:
     """The sentence encoder, where a stage is set to use one.
 

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import WrongUse
-from pipeline.publish import Item, count_items, read_items, refusal_of, stage_named
+from pipeline.publish import Item, count_items, read_items, refusal_of
 from pipeline.settings import Settings
+from pipeline.stages.registry import stage_named
 from tests.cli.conftest import Run
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(16)
@@ -57,7 +58,7 @@ def test_a_file_that_cannot_be_read_is_named() -> None:
 
 
 def test_what_the_stage_does_not_take_is_refused_with_the_reason() -> None:
-    stage = stage_named(Settings(), "tickets")
+    stage = stage_named(Settings().stages, "tickets")
     good = Item("t:1", b"a", b'{"id": "a", "body": "Hello"}')
     bad = Item("t:2", b"b", b'{"id": "b"}')
     assert refusal_of(stage, good) is None

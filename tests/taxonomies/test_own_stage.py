@@ -18,10 +18,10 @@ from pipeline.observe.instruments import budgets
 from pipeline.processing.judge import Judge
 from pipeline.processing.observer import NoObserver
 from pipeline.processing.sonnet import SonnetProcessor
-from pipeline.publish import read_items, refusal_of, stage_named
+from pipeline.publish import read_items, refusal_of
 from pipeline.questions import Question
 from pipeline.settings import Settings
-from pipeline.stages.registry import build_stages
+from pipeline.stages.registry import build_stages, stage_named
 from pipeline.stream.records import End
 from pipeline.stream.topics import TopicNames
 from pipeline.tail import topic_of
@@ -128,7 +128,7 @@ def test_an_installed_package_offers_stages_without_being_named(
 
 
 def test_its_events_are_checked_before_they_are_published(example: Settings) -> None:
-    stage = stage_named(example, "refunds")
+    stage = stage_named(example.stages, "refunds")
     items = list(read_items([EXAMPLE / "events.jsonl"]))
 
     assert len(items) == 8
@@ -180,7 +180,7 @@ async def test_sonnet_answers_what_was_escalated(
 
 
 def test_its_own_checks_count_by_their_own_threshold(example: Settings) -> None:
-    stage = stage_named(example, "refunds")
+    stage = stage_named(example.stages, "refunds")
     event = stage.raw_model(id="R-6", message="Refund me 500.00 for it.", paid="59.00")
     question = stage.question(event)
     assert isinstance(question, Question)
