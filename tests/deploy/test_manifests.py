@@ -174,6 +174,28 @@ def test_a_group_scales_on_the_lag_of_the_stages_that_it_serves(overlay: str) ->
 
 
 @every_overlay
+def test_keda_reaches_the_brokers_as_the_pipeline_does(overlay: str) -> None:
+    settings = settings_of(overlay)
+    protocol = settings.get("PIPELINE_KAFKA__SECURITY_PROTOCOL", SETTINGS.kafka.security_protocol)
+    wanted = {"tls": "enable"} if protocol.endswith("SSL") else {}
+    if protocol.startswith("SASL"):
+        mechanism = settings["PIPELINE_KAFKA__SASL_MECHANISM"]
+        wanted["sasl"] = {"SCRAM-SHA-512": "scram_sha512", "PLAIN": "plaintext"}[mechanism]
+    accounts = manifests(overlay, "TriggerAuthentication")
+    for scaled in manifests(overlay, "ScaledObject").values():
+        for trigger in scaled["spec"]["triggers"]:
+            told = {key: trigger["metadata"].get(key) for key in ("sasl", "tls")}
+            assert {key: value for key, value in told.items() if value} == wanted
+            if "sasl" not in wanted:
+                continue
+            account = accounts[trigger["authenticationRef"]["name"]]["spec"]["secretTargetRef"]
+            assert {(each["parameter"], each["name"], each["key"]) for each in account} == {
+                ("username", "haiku-pipeline-kafka", "username"),
+                ("password", "haiku-pipeline-kafka", "password"),
+            }
+
+
+@every_overlay
 def test_replicas_reach_up_to_the_partition_count_and_never_down_to_none(overlay: str) -> None:
     partitions = int(settings_of(overlay)["PIPELINE_TOPICS__PARTITIONS"])
     for name, scaled in manifests(overlay, "ScaledObject").items():
