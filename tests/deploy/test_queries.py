@@ -18,7 +18,7 @@ from pipeline.settings import HttpSettings
 from tests.deploy import dashboards
 from tests.deploy.documents import alerts, rules
 from tests.deploy.prometheus import INTERVAL, filled_in, free_port, prometheus
-from tests.deploy.tools import tool
+from tests.deploy.tools import ROOT, tool
 from tests.deploy.trouble import Trouble
 
 _SCRAPES = 8
@@ -50,6 +50,15 @@ async def keep(trouble: Trouble) -> None:
         await asyncio.sleep(INTERVAL / 2)
 
 
+def of_the_runbook() -> list[str]:
+    """The queries that it has people ask, one a line."""
+    text = (ROOT / "docs" / "OPERATIONS.md").read_text("utf-8")
+    blocks = re.findall(r"^```promql\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    found = "".join(blocks).splitlines()
+    assert found
+    return found
+
+
 async def test_every_query_has_data_and_every_alert_fires_while_all_is_in_trouble(
     tmp_path: Path,
 ) -> None:
@@ -64,6 +73,7 @@ async def test_every_query_has_data_and_every_alert_fires_while_all_is_in_troubl
         asked = {rule.get("alert") or rule["record"]: rule["expr"] for rule in rules()}
         for path in dashboards.FILES:
             asked |= dict(dashboards.queries(path))
+        asked |= {line: line for line in of_the_runbook()}
         assert await server.without_data(asked) == _ONLY_BEFORE
         assert (
             await server.without_data({name: asked[name] for name in _ONLY_BEFORE}, time=before)
