@@ -24,6 +24,9 @@ BROKERS = ("noida", "kafka")
 API_KEY = "ANTHROPIC_API_KEY"
 BASE_URL = "ANTHROPIC_BASE_URL"
 _CALL_TIMEOUT = "PIPELINE_CLAUDE__CALL_TIMEOUT"
+_COMMIT_INTERVAL = "PIPELINE_STREAM__COMMIT_INTERVAL"
+SELDOM_SECONDS = 0.25
+"""Between two commits of a partition on the embedded broker, which takes 500 a minute in all."""
 PATIENCE_SECONDS = 600
 """The simulated API reads images with this machine's own processors; on a busy one that
 takes its time, which must not be taken for an outage."""
@@ -80,6 +83,8 @@ async def local_environment(
         running = await stack.enter_async_context(_broker(broker, kafka_port))
         await _make_topics(settings, running)
         variables = kafka_variables(running.settings)
+        if broker == "noida":
+            variables[_COMMIT_INTERVAL] = str(SELDOM_SECONDS)
         if api is not None:
             await stack.enter_async_context(api)
             variables |= {BASE_URL: api.base_url, _CALL_TIMEOUT: str(PATIENCE_SECONDS)}

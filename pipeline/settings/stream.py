@@ -16,7 +16,7 @@ class StreamSettings(Section):
     max_in_flight: Count = Field(512, description="events being worked on, all partitions, a stage")
     max_in_flight_bytes: Bytes = Field(256 << 20, description="payload of those events")
     commit_interval: Seconds = Field(
-        0.03, description="seconds at least between two commits of a partition"
+        0.02, description="seconds at least between two commits of a partition"
     )
     commit_count: Count = Field(500, description="results a partition after which it commits early")
     drain_budget: Seconds = Field(
