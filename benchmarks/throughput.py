@@ -411,8 +411,8 @@ def _pin(pid: int) -> None:
 def main() -> int:
     """Measure and print."""
     made = parser("throughput", __doc__)
-    made.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
-    made.add_argument("--warm-up", type=float, default=5.0, help="seconds before each")
+    made.add_argument("--seconds", type=float, default=15.0, help="of each measurement")
+    made.add_argument("--warm-up", type=float, default=8.0, help="seconds before each")
     made.add_argument("--only", type=int, help="calls under way: 256 or 512")
     options = made.parse_args()
     wanted = {n: rate for n, rate in WANTED.items() if options.only in {None, n}}
