@@ -123,7 +123,7 @@ class Job(Kept):
     @property
     def prefix(self) -> str:
         """What the custom ids of its requests begin with."""
-        return f"{self.nonce}-{self.partition}-"
+        return prefix_of(self.nonce, self.partition)
 
     def holds(self, offset: int) -> bool:
         """Whether the event at an offset is one of its own."""
@@ -216,6 +216,11 @@ class Run(Kept):
 def run_key(stage: str, source: str) -> bytes:
     """The key under which the latest backfill of a source is kept."""
     return f"{stage}/{source}".encode()
+
+
+def prefix_of(nonce: str, partition: int) -> str:
+    """What the custom ids of a batch begin with, and those of no other."""
+    return f"{nonce}-{partition}-"
 
 
 def custom_id(prefix: str, offset: int, digest: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
+from pipeline.backfill.job import prefix_of
 from pipeline.backfill.shelves import Shelf
 from pipeline.claude.batch import MAX_REQUESTS, BatchRequest
 from pipeline.stream.records import Received
@@ -36,8 +37,8 @@ class Slice:
     _is_broken: bool = True
 
     def prefix(self, partition: int) -> str:
-        """Of its custom ids; the same as the batch's."""
-        return f"{self.nonce}-{partition}-"
+        """Of its custom ids."""
+        return prefix_of(self.nonce, partition)
 
     def fits(self, requests: list[BatchRequest], limits: Limits) -> bool:
         """Whether an event goes in as well; the first one always does."""

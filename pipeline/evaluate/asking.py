@@ -16,7 +16,7 @@ from pipeline.events import Tier
 from pipeline.processing.boundary import of_stage
 from pipeline.processing.hearing import Hearing
 from pipeline.processing.judge import Judge
-from pipeline.processing.reading import AnyStage, ask_about
+from pipeline.processing.reading import AnyStage, ask_about, published_result
 from pipeline.questions import Inquiry
 from pipeline.stages.deciding import label_of
 from pipeline.stages.stage import RawEvent
@@ -130,10 +130,7 @@ class Interview:
 
     def _compared(self, labelled: Labelled, event: RawEvent, hearing: Hearing[Any]) -> Heard:
         answer, stage = hearing.answer, self._stage
-        result = None
-        if answer is not None:
-            published = of_stage(stage.name, stage.result, event, answer)
-            result = published.model_dump(mode="json", by_alias=True)
+        result = published_result(stage, event, answer)
         fields = self._scoring.compare(labelled.truth, result or {})
         if result is None:
             # Nothing is not a right answer, even where there is nothing to be found.
