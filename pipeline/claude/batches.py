@@ -19,9 +19,10 @@ from pipeline.claude import failures
 from pipeline.claude.backoff import Backoff
 from pipeline.claude.batch import Batch, BatchRequest, NotAnswered, Succeeded, body_of, result_of
 from pipeline.claude.batch_echoes import foreign_words, without_words, words_of
-from pipeline.claude.client import Client, HttpReply, NoReply
+from pipeline.claude.client import Client
 from pipeline.claude.echoes import with_text, without_echoes
 from pipeline.claude.failures import Blocked, Failure, Reject, Retry
+from pipeline.claude.replies import HttpReply, NoReply
 from pipeline.errors import PipelineError
 from pipeline.questions import Text
 

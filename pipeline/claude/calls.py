@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.claude import failures
 from pipeline.claude.backoff import Backoff
-from pipeline.claude.client import Client, HttpReply, NoReply
+from pipeline.claude.client import Client
 from pipeline.claude.echoes import unechoed
 from pipeline.claude.failures import Blocked, Failure, Reject, Retry
 from pipeline.claude.flights import Flight
@@ -17,6 +17,7 @@ from pipeline.claude.limits import Cost
 from pipeline.claude.observer import CallEnd, ClaudeObserver
 from pipeline.claude.prices import PriceTable, Tokens
 from pipeline.claude.prompts import Prompt
+from pipeline.claude.replies import HttpReply, NoReply
 from pipeline.claude.responses import (
     Answered,
     Bill,

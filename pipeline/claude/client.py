@@ -1,8 +1,8 @@
 """The thin shell over the SDK: bytes out, bytes back, and every failure a value."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from dataclasses import dataclass, field
+import urllib.request
+from collections.abc import AsyncGenerator, Iterator
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, cast, overload
 
@@ -13,6 +13,7 @@ from opentelemetry.trace import TracerProvider
 
 from pipeline.claude import spans
 from pipeline.claude.framing import Frame
+from pipeline.claude.replies import HttpReply, NoReply
 
 _ANY = anthropic.AsyncStream[Any]
 """What the SDK wants to be told of a stream, and does not use for a raw response."""
@@ -20,43 +21,6 @@ KEEP_ALIVE_SECONDS = 30.0
 """Idle connections are kept that long; the SDK's own 5 s costs a TLS handshake after each pause."""
 
 _ERRORS = 400
-
-
-@dataclass(frozen=True, slots=True)
-class HttpReply:
-    """A response, whatever its status.
-
-    Args:
-        raw_headers: As received.
-        body: As received.
-    """
-
-    status: int
-    raw_headers: Sequence[tuple[bytes, bytes]] = field(repr=False)
-    body: bytes = field(repr=False)
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """By lower-case name; made anew each time, so not for every call of a busy loop."""
-        return {
-            name.decode("ascii", "replace").lower(): value.decode("latin-1")
-            for name, value in self.raw_headers
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class NoReply:
-    """There was none.
-
-    Args:
-        why: `no_key`: nothing was sent, because there are no credentials.
-        detail: For a person.
-        sent: Whether the request may have reached the API.
-    """
-
-    why: Literal["timed_out", "disconnected", "no_key"]
-    detail: str
-    sent: bool
 
 
 class Client(Protocol):
@@ -90,7 +54,8 @@ class SdkClient:
     Requests go out as bytes that are serialised once; `AsyncAnthropic.post` takes them as
     `content`. Key and address come from where the SDK looks for them (`ANTHROPIC_API_KEY`,
     `ANTHROPIC_BASE_URL`). With a key that does not change, the first answered Messages request
-    frames those that follow; credentials that expire, and spans, are the SDK's work each time.
+    frames those that follow, which aiohttp sends by itself. Credentials that expire, spans and
+    proxies are the SDK's work each time.
 
     Args:
         connections: Open at once at most.
@@ -104,7 +69,7 @@ class SdkClient:
         self._connections = connections
         self._traces = traces
         self._timeout = httpx2.Timeout(None, connect=connect_timeout)
-        self._http: httpx2.AsyncClient | None = None
+        self._session: aiohttp.ClientSession | None = None
         self._sdk: anthropic.AsyncAnthropic | None = None
         self._frame: Frame | None = None
         self._problem = ""
@@ -177,6 +142,7 @@ class SdkClient:
         sdk = self._sdk
         if sdk is None:
             return NoReply("no_key", self._problem, sent=False)
+        response: HttpReply | httpx2.Response
         try:
             # The transport's own read timeout starts anew with every byte that trickles in.
             async with asyncio.timeout(seconds):
@@ -191,38 +157,49 @@ class SdkClient:
                     response = await sdk.get(path, cast_to=httpx2.Response)
         except anthropic.APIStatusError as error:
             response = error.response
-        except TimeoutError:
-            return NoReply("timed_out", f"no answer within {seconds:.0f} s", sent=True)
-        except _DISCONNECTED as error:
-            return _disconnected(error)
-        except anthropic.AnthropicError as error:
-            return NoReply("no_key", str(error), sent=False)
-        content = _without_keys(response, sdk)
-        return HttpReply(response.status_code, response.headers.raw, content)
+        except (anthropic.AnthropicError, aiohttp.ClientError, OSError) as error:
+            return _no_reply(error, seconds)
+        if isinstance(response, httpx2.Response):
+            response = HttpReply(response.status_code, response.headers.raw, response.content)
+        return _without_keys(response, sdk)
 
-    async def _send(self, sdk: anthropic.AsyncAnthropic, path: str, body: bytes) -> httpx2.Response:
+    async def _send(
+        self, sdk: anthropic.AsyncAnthropic, path: str, body: bytes
+    ) -> httpx2.Response | HttpReply:
         if path != spans.ROUTE:
             return await sdk.post(path, cast_to=httpx2.Response, content=body)
         if self._traces is not None:
             return await spans.send(sdk, body)
-        if self._frame is not None and self._http is not None:
-            return await self._http.send(self._frame.around(body))
+        if self._frame is not None and self._session is not None:
+            return await self._frame.send(self._session, body)
         response: httpx2.Response = await sdk.post(path, cast_to=httpx2.Response, content=body)
-        if sdk.credentials is None:
+        if sdk.credentials is None and not urllib.request.getproxies():
             self._frame = Frame.of(response)
+            self._session = self._session or self._new_session()
         return response
+
+    def _new_session(self) -> aiohttp.ClientSession:
+        """Connections as the SDK's transport makes them, and no memory of what was answered."""
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=self._connections,
+                keepalive_timeout=KEEP_ALIVE_SECONDS,
+                ssl=httpx2.create_ssl_context(),
+            ),
+            timeout=aiohttp.ClientTimeout(sock_connect=self._timeout.connect),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
 
     def _open(self) -> None:
         limits = httpx2.Limits(
             max_connections=self._connections, keepalive_expiry=KEEP_ALIVE_SECONDS
         )
-        http = anthropic.DefaultAioHttpClient(timeout=self._timeout, limits=limits)
         try:
             sdk = anthropic.AsyncAnthropic(
                 max_retries=0,
                 timeout=self._timeout,
                 open_telemetry=spans.options(self._traces),
-                http_client=http,
+                http_client=anthropic.DefaultAioHttpClient(timeout=self._timeout, limits=limits),
             )
         except anthropic.AnthropicError as error:
             self._problem = str(error)
@@ -230,30 +207,35 @@ class SdkClient:
         if sdk.api_key is None and sdk.auth_token is None and sdk.credentials is None:
             self._problem = "no API key in the environment"
             return
-        self._http, self._sdk = http, sdk
+        self._sdk = sdk
 
     async def _close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
         if self._sdk is not None:
             await self._sdk.close()
-            self._http = self._sdk = self._frame = None
+        self._session = self._sdk = self._frame = None
 
 
-def _without_keys(response: httpx2.Response, sdk: anthropic.AsyncAnthropic) -> bytes:
-    """The body; some gateways repeat the key that they refuse, and errors are shown to people."""
-    content: bytes = response.content
-    if response.status_code >= _ERRORS:
-        for secret in filter(None, (sdk.api_key, sdk.auth_token)):
-            content = content.replace(secret.encode(), b"***")
-    return content
+def _without_keys(reply: HttpReply, sdk: anthropic.AsyncAnthropic) -> HttpReply:
+    """Without the key: some gateways repeat the one that they refuse, and people see errors."""
+    if reply.status < _ERRORS:
+        return reply
+    body = reply.body
+    for secret in filter(None, (sdk.api_key, sdk.auth_token)):
+        body = body.replace(secret.encode(), b"***")
+    return HttpReply(reply.status, reply.raw_headers, body)
 
 
-_DISCONNECTED = (
-    anthropic.APIConnectionError,
-    httpx2.RequestError,
-    aiohttp.ClientError,
-    OSError,
-)
-"""No response, or half of one: as the SDK says it, its HTTP client, or the transport of that."""
+def _no_reply(error: BaseException, seconds: float) -> NoReply:
+    """Why there is no response."""
+    if isinstance(error, (anthropic.APIConnectionError, aiohttp.ClientError)):
+        return _disconnected(error)
+    if isinstance(error, TimeoutError):
+        return NoReply("timed_out", f"no answer within {seconds:.0f} s", sent=True)
+    if isinstance(error, OSError):
+        return _disconnected(error)
+    return NoReply("no_key", str(error), sent=False)
 
 
 def _disconnected(error: BaseException) -> NoReply:
@@ -261,7 +243,7 @@ def _disconnected(error: BaseException) -> NoReply:
     # What could not connect cannot have been answered, and so cannot have been paid.
     sent = not any(isinstance(cause, _NOT_CONNECTED) for cause in causes)
     root = causes[-1]
-    is_late = isinstance(error, (anthropic.APITimeoutError, httpx2.TimeoutException))
+    is_late = isinstance(error, anthropic.APITimeoutError)
     why: Literal["timed_out", "disconnected"] = "timed_out" if sent and is_late else "disconnected"
     return NoReply(why, f"{type(root).__name__}: {root}".rstrip(": "), sent=sent)
 

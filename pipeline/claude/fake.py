@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from pydantic import BaseModel
 
-from pipeline.claude.client import HttpReply, NoReply
+from pipeline.claude.replies import HttpReply, NoReply
 from pipeline.events import Tier, Usage
 from pipeline.questions import AnswerT, Question, Reply
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 from pipeline.claude.breaker import Breaker
-from pipeline.claude.client import HttpReply, NoReply
 from pipeline.claude.headers import Told, read_limits
 from pipeline.claude.limiter import Limiter
 from pipeline.claude.observer import BreakerState, ClaudeObserver, LimitKind
+from pipeline.claude.replies import HttpReply, NoReply
 from pipeline.claude.status import LimitStatus, ModelStatus
 from pipeline.claude.window import Window
 from pipeline.events import Tier

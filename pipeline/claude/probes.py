@@ -1,8 +1,9 @@
 """Asking the API about a model without paying: for `doctor`."""
 
 from pipeline.claude import failures
-from pipeline.claude.client import Client, HttpReply, NoReply
+from pipeline.claude.client import Client
 from pipeline.claude.failures import Blocked, Reject, Retry
+from pipeline.claude.replies import HttpReply, NoReply
 from pipeline.claude.requests import Style, Template, content_of
 from pipeline.claude.status import Probe
 from pipeline.questions import Text

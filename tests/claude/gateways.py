@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from pipeline.claude.client import HttpReply
 from pipeline.claude.fake import FakeClient, message
 from pipeline.claude.gateway import Gateway
 from pipeline.claude.observer import NoObserver
+from pipeline.claude.replies import HttpReply
 from pipeline.events import Tier, Usage
 from pipeline.questions import Reply
 from pipeline.settings import Settings

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.claude.client import HttpReply, NoReply, SdkClient
+from pipeline.claude.client import SdkClient
 from pipeline.claude.gateway import Gateway
 from pipeline.claude.observer import NoObserver
+from pipeline.claude.replies import HttpReply, NoReply
 from pipeline.events import Tier
 from pipeline.settings import Settings
 from tests.claude.questions import about
@@ -101,7 +102,17 @@ async def test_connections_are_kept_open(server: ShapeServer) -> None:
     async with client() as ready:
         for _ in range(5):
             await ready.send(b"{}", seconds=5)
-    assert server.connections == 1
+    assert server.connections == 2, "the SDK's for the first, and one for the others"
+
+
+async def test_where_there_is_a_proxy_every_request_is_the_sdks(
+    server: ShapeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    async with client() as ready:
+        for _ in range(3):
+            assert isinstance(await ready.send(b"{}", seconds=5), HttpReply)
+    assert server.connections == 1, "the SDK's"
 
 
 async def test_an_answer_that_does_not_come_in_time_is_given_up(

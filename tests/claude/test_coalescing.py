@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.claude.client import HttpReply
 from pipeline.claude.enums import EnumRepair
 from pipeline.claude.fake import FakeClient, message
 from pipeline.claude.gateway import Gateway
@@ -24,6 +23,7 @@ from pipeline.claude.joint import (
     read_items,
     shares,
 )
+from pipeline.claude.replies import HttpReply
 from pipeline.errors import Refused
 from pipeline.events import Tier, Usage
 from pipeline.questions import Image, Reply, Text

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.claude.client import HttpReply
 from pipeline.claude.fake import FakeClient, message
+from pipeline.claude.replies import HttpReply
 from pipeline.errors import Malformed
 from pipeline.events import Tier
 from pipeline.settings import Settings

@@ -8,9 +8,9 @@ from typing import Literal
 
 import pytest
 
-from pipeline.claude.client import HttpReply, NoReply
 from pipeline.claude.fake import FakeClient
 from pipeline.claude.gateway import Gateway
+from pipeline.claude.replies import HttpReply, NoReply
 from pipeline.events import Tier
 from pipeline.settings import Settings
 from pipeline.testing import run_in_virtual_time

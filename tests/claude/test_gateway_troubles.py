@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
-from pipeline.claude.client import HttpReply
 from pipeline.claude.fake import FakeClient
+from pipeline.claude.replies import HttpReply
 from pipeline.events import Tier
 from pipeline.settings import Settings
 from pipeline.testing import run_in_virtual_time

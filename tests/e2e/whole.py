@@ -11,9 +11,9 @@ import orjson
 from prometheus_client import CollectorRegistry
 
 from pipeline.app import App
-from pipeline.claude.client import HttpReply, NoReply
 from pipeline.claude.fake import FakeClient, message
 from pipeline.claude.gateway import Gateway
+from pipeline.claude.replies import HttpReply, NoReply
 from pipeline.observe.conditions import Conditions
 from pipeline.observe.metrics import Metrics
 from pipeline.settings import Settings
