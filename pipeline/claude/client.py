@@ -170,12 +170,12 @@ class SdkClient:
             return await sdk.post(path, cast_to=httpx2.Response, content=body)
         if self._traces is not None:
             return await spans.send(sdk, body)
-        if self._frame is not None and self._session is not None:
+        if self._frame is not None:
+            self._session = self._session or self._new_session()
             return await self._frame.send(self._session, body)
         response: httpx2.Response = await sdk.post(path, cast_to=httpx2.Response, content=body)
         if sdk.credentials is None and not urllib.request.getproxies():
             self._frame = Frame.of(response)
-            self._session = self._session or self._new_session()
         return response
 
     def _new_session(self) -> aiohttp.ClientSession:

@@ -1,9 +1,9 @@
 """When partitions commit: soon, and not so often that commits are all that a core does."""
 
 COMMITS_PER_SECOND = 120.0
-"""Of all partitions of a stage in a process, in the long run. A commit costs about a millisecond of
-CPU, whatever is in it, so they take an eighth of a core or little more; what waits meanwhile
-shares the next one."""
+"""Of all partitions of a stage in a process, in the long run. A commit costs
+much the same whatever is in it, so this bounds what all of them take; what waits meanwhile shares
+the next one."""
 BURST = 10.0
 """Commits that may go at once after a pause."""
 

@@ -57,10 +57,6 @@ class Layout:
         line = self.lines[cell.line]
         return line[cell.index + 1] if cell.index + 1 < len(line) else None
 
-    def left_of(self, cell: Cell) -> str:
-        """What stands before it in its line."""
-        return "  ".join(each.text for each in self.lines[cell.line][: cell.index])
-
     def below(self, cell: Cell, lines: int = _LINES_BELOW) -> Iterator[Cell]:
         """The cells under it, nearest first."""
         last = self.right_of(cell) is None
