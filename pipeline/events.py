@@ -223,6 +223,7 @@ class Handled(Record):
     to: str = Field(description="The topic on which something was published for it.")
     at: Timestamp = Field(description="When.")
     times: int = Field(ge=1, description="How often, all in all.")
+    by: str = Field("", description="Which run of a command did it: a random name.")
 
 
 class DeadLetterReason(StrEnum):

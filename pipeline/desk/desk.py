@@ -81,6 +81,7 @@ class Desk:
         topic: Whose records.
         marks: The topic of their marks.
         group: Names the transactional id, together with `marks`.
+        name: Signs the marks; unlike that of any other desk.
         brokers: Makes the sessions.
         read: Reads the marks.
         clock: The time, aware.
@@ -92,6 +93,7 @@ class Desk:
         marks: str,
         *,
         group: str,
+        name: str,
         brokers: Brokers,
         read: Reading,
         clock: Callable[[], datetime],
@@ -99,6 +101,7 @@ class Desk:
         self._topic = topic
         self._marks_topic = marks
         self._group = group
+        self._name = name
         self._brokers = brokers
         self._read = read
         self._clock = clock
@@ -150,16 +153,13 @@ class Desk:
         problem: BrokerError | None = None
         for attempt in range(_ATTEMPTS):
             # After an answer was lost, the marks alone tell whether these were done.
-            open_ = [action for action, times in todo if self._times(action.record) == times]
+            open_ = [action for action, times in todo if not self._is_done(action.record, times)]
             if not open_:
                 break
             try:
                 await self._commit(open_)
             except Fenced as error:
-                raise TakenOver(
-                    f"Somebody else is at {self._topic} now: these were left to them. Nothing "
-                    "was done twice; run this again to see what is left."
-                ) from error
+                raise self._taken_over() from error
             except Unpublishable as error:
                 at_fault = [open_[index] for index in error.indices if index < len(open_)]
                 refused += [(action, error.detail) for action in at_fault]
@@ -188,7 +188,9 @@ class Desk:
         if self._session is None:
             raise RuntimeError("a desk is entered before it is used")
         marks = [
-            self._marks.next(action.record, to=action.outgoing.topic, at=self._clock())
+            self._marks.next(
+                action.record, to=action.outgoing.topic, at=self._clock(), by=self._name
+            )
             for action in actions
         ]
         tidied, self._obsolete = self._obsolete[:_TIDIED], self._obsolete[_TIDIED:]
@@ -233,6 +235,26 @@ class Desk:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+    def _is_done(self, record: Received, times: int) -> bool:
+        """Whether this desk has handled a record that had been handled so often before.
+
+        Raises:
+            TakenOver: Somebody else has. Brokers do not always say that one was fenced: the
+                client may only notice that its transaction broke.
+        """
+        mark = self._marks.of(record)
+        if mark is None or mark.times == times:
+            return False
+        if mark.by != self._name:
+            raise self._taken_over()
+        return True
+
+    def _taken_over(self) -> TakenOver:
+        return TakenOver(
+            f"Somebody else is at {self._topic} now: these were left to them. Nothing "
+            "was done twice; run this again to see what is left."
+        )
 
     def _times(self, record: Received) -> int:
         mark = self._marks.of(record)

@@ -31,11 +31,13 @@ class Mark:
         stamp: Milliseconds since 1970, the record's own timestamp.
         at: When it was handled last.
         times: How often.
+        by: Who did, the last time.
     """
 
     stamp: int
     at: datetime
     times: int
+    by: str
 
 
 class Marks:
@@ -82,8 +84,8 @@ class Marks:
         mark = self._marks.get(place_of(record))
         return mark if mark is not None and mark.stamp == _stamp(record.timestamp) else None
 
-    def next(self, record: Received, *, to: str, at: datetime) -> Handled:
-        """What is to be written when a record is handled now."""
+    def next(self, record: Received, *, to: str, at: datetime, by: str) -> Handled:
+        """What is to be written when `by` handles a record now."""
         earlier = self.of(record)
         return Handled(
             schema_="handled/1",
@@ -94,6 +96,7 @@ class Marks:
             to=to,
             at=at,
             times=1 if earlier is None else earlier.times + 1,
+            by=by,
         )
 
     def written(self, marks: Iterable[Handled]) -> None:
@@ -125,7 +128,7 @@ class Marks:
 
     def _keep(self, handled: Handled) -> None:
         place = Place(handled.partition, handled.offset)
-        self._marks[place] = Mark(_stamp(handled.timestamp), handled.at, handled.times)
+        self._marks[place] = Mark(_stamp(handled.timestamp), handled.at, handled.times, handled.by)
 
     def _key(self, place: Place) -> bytes:
         return f"{self._topic}/{place.partition}/{place.offset}".encode()

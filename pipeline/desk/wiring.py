@@ -1,5 +1,6 @@
 """A desk as the settings want it, on real brokers."""
 
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -61,6 +62,7 @@ async def desk_for(
         topic,
         marks,
         group=settings.kafka.group_prefix + GROUP,
+        name=secrets.token_hex(8),
         brokers=brokers,
         read=reading_of(settings),
         clock=now,

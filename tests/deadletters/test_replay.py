@@ -40,6 +40,7 @@ class World:
             "dead-letters",
             "dead-letters.replayed",
             group="pipeline.desk",
+            name="one",
             brokers=MemoryBrokers(self.broker),
             read=self.read,
             clock=lambda: datetime.now(UTC),

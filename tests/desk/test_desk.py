@@ -37,13 +37,14 @@ class World:
         delivery: Delivery = "exactly_once",
     ) -> Desk:
         brokers = MemoryBrokers(self.broker, process=process, faults=faults, delivery=delivery)
-        return self.desk_over(brokers)
+        return self.desk_over(brokers, process)
 
-    def desk_over(self, brokers: MemoryBrokers) -> Desk:
+    def desk_over(self, brokers: MemoryBrokers, name: str) -> Desk:
         return Desk(
             "letters",
             "marks",
             group="pipeline.desk",
+            name=name,
             brokers=brokers,
             read=MemoryReading(self.broker),
             clock=lambda: NOON,
@@ -60,10 +61,20 @@ class World:
             found.update(entry.record.value for entry in entries if entry.record)
         return found
 
+    def publishers(self) -> dict[bytes | None, bytes]:
+        """Who published each value, to a committed reader."""
+        return {
+            entry.record.value: dict(entry.record.headers)["by"]
+            for entries in self.broker.committed_records("out").values()
+            for entry in entries
+            if entry.record
+        }
 
-def copies(records: Sequence[Received], *, again: bool = False) -> list[Action]:
+
+def copies(records: Sequence[Received], *, again: bool = False, by: bytes = b"one") -> list[Action]:
     return [
-        Action(record, Outgoing("out", record.key, record.value, ()), again) for record in records
+        Action(record, Outgoing("out", record.key, record.value, (("by", by),)), again)
+        for record in records
     ]
 
 
@@ -72,11 +83,13 @@ class Scripted(NoFaults):
 
     def __init__(self, request: str, fault: Fault, *, at: int = 1) -> None:
         self._request, self._fault, self._left = request, fault, at
+        self.happened = asyncio.Event()
 
     def next(self, process: str, request: str) -> Fault:
         if request == self._request:
             self._left -= 1
             if self._left == 0:
+                self.happened.set()
                 return self._fault
         return Fault()
 
@@ -167,6 +180,33 @@ async def test_of_two_at_once_the_later_goes_on_and_the_earlier_is_told() -> Non
     assert world.out() == {b"0": 1, b"1": 1, b"2": 1}
 
 
+@pytest.mark.parametrize("again", [False, True])
+@virtual_time
+async def test_what_somebody_else_did_while_an_answer_was_lost_is_not_taken_for_ones_own(
+    again: bool,
+) -> None:
+    world = World()
+    letters = await world.letters()
+
+    async def late() -> None:
+        async with world.desk("late") as desk:
+            await desk.carry_out(copies(letters[:1], by=b"late"))
+
+    lost = Scripted("write", Fault(loss="request"))
+    async with world.desk("early", lost) as early, asyncio.TaskGroup() as tasks:
+        doing = tasks.create_task(taken_over(early, copies(letters, again=again, by=b"early")))
+        await lost.happened.wait()
+        await late()
+        assert await doing
+    assert world.publishers() == {b"0": b"late"}
+
+
+async def taken_over(desk: Desk, actions: Sequence[Action]) -> bool:
+    with pytest.raises(TakenOver):
+        await desk.carry_out(actions)
+    return True
+
+
 @virtual_time
 async def test_what_is_too_large_is_refused_and_the_rest_is_done() -> None:
     world = World()
@@ -226,32 +266,48 @@ def test_whatever_operators_do_at_once_and_wherever_they_die_each_letter_goes_on
         world = World(letters=24, partitions=3)
         letters = await world.letters()
         chance = random.Random(seed)
+        told: list[tuple[bytes, bytes | None]] = []
 
         async def operator(name: str) -> None:
             """Works through all of them, and comes back until there are none left."""
-            for _ in range(4):
+            for time in range(4):
                 brokers = MemoryBrokers(
                     world.broker, process=name, faults=Erratic(seed + sum(name.encode()))
                 )
                 dies_after = chance.choice([None, 3.0, 8.0])
                 if dies_after is not None:
                     asyncio.get_running_loop().call_later(dies_after, brokers.link.cut)
-                await attempt(world.desk_over(brokers), letters, chance.randint(1, 7))
+                by = f"{name}-{time}"
+                told.extend(
+                    [
+                        (by.encode(), value)
+                        for value in await attempt(
+                            world.desk_over(brokers, by),
+                            copies(letters, by=by.encode()),
+                            chance.randint(1, 7),
+                        )
+                    ]
+                )
                 await asyncio.sleep(chance.random())
 
         await asyncio.gather(*(operator(name) for name in ("ada", "bo", "cy")))
         async with world.desk("last") as desk:
             await desk.carry_out(copies(letters))
         assert world.out() == {b"%d" % number: 1 for number in range(24)}
+        publishers = world.publishers()
+        assert all(publishers[value] == by for by, value in told)
 
     history()
 
 
-async def attempt(desk: Desk, letters: Sequence[Received], size: int) -> None:
-    """Carry out what there is, as far as the brokers let it."""
+async def attempt(desk: Desk, actions: Sequence[Action], size: int) -> list[bytes | None]:
+    """Carry out what there is, as far as the brokers let it; the values that it says were."""
+    told: list[bytes | None] = []
     try:
         async with desk:
-            for start in range(0, len(letters), size):
-                await desk.carry_out(copies(letters[start : start + size]))
+            for start in range(0, len(actions), size):
+                done = await desk.carry_out(actions[start : start + size])
+                told += [action.outgoing.value for action in done.done]
     except (TakenOver, NotDone, BrokerError):
-        return
+        pass
+    return told

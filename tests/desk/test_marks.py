@@ -28,18 +28,18 @@ def marks() -> Marks:
 
 def test_what_was_written_is_known_to_the_next_reader() -> None:
     writer, reader = marks(), marks()
-    handled = writer.next(record(3, 7), to="tickets.raw", at=NOON)
+    handled = writer.next(record(3, 7), to="tickets.raw", at=NOON, by="ada")
     reader.read(as_read(writer.outgoing(handled)))
     mark = reader.of(record(3, 7))
     assert mark is not None
-    assert (mark.at, mark.times) == (NOON, 1)
+    assert (mark.at, mark.times, mark.by) == (NOON, 1, "ada")
     assert reader.of(record(7, 3)) is None
 
 
 def test_each_time_is_counted() -> None:
     mine = marks()
     for times in (1, 2, 3):
-        handled = mine.next(record(), to="t", at=NOON)
+        handled = mine.next(record(), to="t", at=NOON, by="ada")
         mine.written([handled])
         assert handled.times == times
 
@@ -49,7 +49,7 @@ def test_a_record_in_the_place_of_another_is_not_taken_for_it(at: int, later: in
     first = replace(record(), timestamp=datetime.fromtimestamp(at / 1000, UTC))
     second = replace(first, timestamp=first.timestamp + timedelta(milliseconds=later))
     mine = marks()
-    mine.read(as_read(mine.outgoing(mine.next(first, to="t", at=NOON))))
+    mine.read(as_read(mine.outgoing(mine.next(first, to="t", at=NOON, by="ada"))))
     assert mine.of(first) is not None
     assert mine.of(second) is None
 
@@ -57,7 +57,7 @@ def test_a_record_in_the_place_of_another_is_not_taken_for_it(at: int, later: in
 def test_marks_of_another_topic_do_not_count() -> None:
     other = Marks("acme.dead-letters", "dead-letters.replayed")
     mine = marks()
-    handled = other.next(record(topic="acme.dead-letters"), to="t", at=NOON)
+    handled = other.next(record(topic="acme.dead-letters"), to="t", at=NOON, by="ada")
     mine.read(as_read(other.outgoing(handled)))
     assert len(mine) == 0
 
@@ -65,10 +65,10 @@ def test_marks_of_another_topic_do_not_count() -> None:
 def test_marks_of_what_has_left_its_topic_are_obsolete_and_go() -> None:
     mine, reader = marks(), marks()
     for offset in range(4):
-        mine.written([mine.next(record(1, offset), to="t", at=NOON)])
+        mine.written([mine.next(record(1, offset), to="t", at=NOON, by="ada")])
     assert mine.partitions() == {1}
     assert mine.obsolete({1: 2}) == [Place(1, 0), Place(1, 1)]
-    reader.read(as_read(mine.outgoing(mine.next(record(1, 0), to="t", at=NOON))))
+    reader.read(as_read(mine.outgoing(mine.next(record(1, 0), to="t", at=NOON, by="ada"))))
     reader.read(as_read(mine.tombstone(Place(1, 0))))
     assert len(reader) == 0
 
@@ -82,6 +82,6 @@ def test_what_is_no_mark_is_refused_and_not_passed_over(value: bytes) -> None:
 @pytest.mark.parametrize("key", [None, b"", b"dead-letters", b"a/b/c", b"\xff/1/2"])
 def test_a_strange_tombstone_removes_nothing(key: bytes | None) -> None:
     mine = marks()
-    mine.written([mine.next(record(), to="t", at=NOON)])
+    mine.written([mine.next(record(), to="t", at=NOON, by="ada")])
     mine.read(replace(record(), key=key, value=None))
     assert len(mine) == 1

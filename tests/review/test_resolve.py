@@ -47,6 +47,7 @@ class World:
             "review",
             "review.resolved",
             group="pipeline.desk",
+            name=process,
             brokers=MemoryBrokers(self.broker, process=process, faults=faults),
             read=self.read,
             clock=lambda: datetime.now(UTC),
