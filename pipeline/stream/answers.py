@@ -32,6 +32,11 @@ class Slots:
         self._queue: deque[Startable] = deque()
         self._queued: set[Startable] = set()
 
+    @property
+    def are_awaited(self) -> bool:
+        """Whether all are taken and records wait for one."""
+        return bool(self._queue)
+
     def offer(self, startable: Startable) -> None:
         """It has something to start; it gets its turn at the next `fill`."""
         if startable not in self._queued:

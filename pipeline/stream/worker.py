@@ -265,7 +265,9 @@ class PartitionWorker:
             if self._lost_because is not None:
                 raise Broken(f"The place in the log was lost: {self._lost_because}.")
             if self._workload.has_news or self._is_failing:
-                turn = self._tools.pacer.reserve(self._now())
+                turn = self._tools.pacer.reserve(
+                    self._now(), is_backlog=self._tools.slots.are_awaited
+                )
                 await self._linger(max(turn, next_commit))
                 await self._commit(session)
                 next_commit = self._now() + self._tools.pace.commit_interval

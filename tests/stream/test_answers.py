@@ -45,6 +45,7 @@ def test_slots_are_given_in_turn() -> None:
         slots.offer(Queue(name, items, slots, log))
     slots.fill()
     assert log == ["a", "b", "c", "a", "c"]
+    assert slots.are_awaited
 
 
 def test_a_released_slot_goes_to_whose_turn_it_is() -> None:
@@ -55,6 +56,8 @@ def test_a_released_slot_goes_to_whose_turn_it_is() -> None:
     for _ in range(3):
         slots.release()
     assert log == ["a", "b", "a", "b"]
+    slots.release()
+    assert not slots.are_awaited
 
 
 def test_no_more_are_started_than_are_of_use_at_present() -> None:

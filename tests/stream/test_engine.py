@@ -306,6 +306,21 @@ async def test_enough_results_are_committed_before_their_time() -> None:
 
 
 @virtual_time
+async def test_commits_are_further_apart_while_records_wait_for_a_slot() -> None:
+    async def commits(*, pause: float) -> int:
+        bench, notes = Bench(), Notes()
+        bench.handler.seconds = 0.02
+        async with running(bench, max_in_flight=1, commit_interval=0.01, observer=notes):
+            for number in range(400):
+                bench.publish(b"%d" % number)
+                await asyncio.sleep(pause)
+            await until(lambda: len(bench.output()) == 400)
+        return notes.commits
+
+    assert await commits(pause=0) < 0.75 * await commits(pause=0.03)
+
+
+@virtual_time
 async def test_a_group_commits_where_it_starts() -> None:
     """Its lag can be told from the first moment."""
     bench = Bench()

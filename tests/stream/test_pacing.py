@@ -19,6 +19,12 @@ def test_commits_that_come_seldom_never_wait() -> None:
     assert [pacer.reserve(now) for now in (0.0, 0.25, 0.5, 7.0)] == [0.0, 0.25, 0.5, 7.0]
 
 
+def test_in_a_backlog_turns_are_further_apart() -> None:
+    pacer = CommitPacer(per_second=4, in_backlog=1, burst=1)
+    assert [pacer.reserve(0.0, is_backlog=True) for _ in range(3)] == [0.0, 0.75, 1.75]
+    assert [pacer.reserve(2.0) for _ in range(3)] == [2.75, 3.0, 3.25]
+
+
 @given(PAUSES)
 def test_no_second_has_more_commits_than_the_rate_and_the_burst_allow(pauses: list[float]) -> None:
     pacer = CommitPacer(per_second=20, burst=5)
