@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
-from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.conn import AIOKafkaConnection, collect_hosts
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 from aiokafka.protocol.metadata import MetadataRequest
 
@@ -37,7 +37,7 @@ _PATIENCE = 20.0
 _ATTEMPTS = 4
 _RETRY = 0.1
 _STOP_WITHIN = 5.0
-"""Seconds that a consumer gets to stop by itself."""
+"""Seconds that a consumer, or a connection, gets to stop by itself."""
 
 
 def client_options(settings: KafkaSettings) -> dict[str, Any]:
@@ -209,18 +209,28 @@ async def _attempt(
     settings: KafkaSettings, host: str, port: int, options: dict[str, Any]
 ) -> ConnectionFailed | str:
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    connection = AIOKafkaConnection(host, port, **options)
     try:
         async with asyncio.timeout(settings.connect_timeout):
-            connection = await create_conn(host, port, **options)
-            try:
-                # A port that wants credentials tells so only when asked for something.
-                await connection.send(MetadataRequest([]))
-            finally:
-                closed = connection.close()
-            await closed
+            await connection.connect()
+            # A port that wants credentials tells so only when asked for something.
+            await connection.send(MetadataRequest([]))
     except (OSError, EOFError, KafkaError, ValueError) as error:
         return explain_connecting(error, settings, address)
+    finally:
+        await _hang_up(connection)
     return address
+
+
+async def _hang_up(connection: AIOKafkaConnection) -> None:
+    """Close a connection, refused ones too, and see it closed; aiokafka only orders it.
+
+    TLS ends when the broker has said so, which it does a while after it refused somebody.
+    """
+    closed = connection.close()
+    # One that was never open does not close.
+    if connection._protocol is not None:  # noqa: SLF001 - there is no public way to know
+        await asyncio.wait({closed}, timeout=_STOP_WITHIN)
 
 
 async def _reachable(settings: KafkaSettings) -> dict[str, Any]:

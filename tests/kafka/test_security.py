@@ -1,5 +1,7 @@
 """TLS and SASL from settings, on a real Apache Kafka with both on."""
 
+import asyncio
+import gc
 import logging
 
 import pytest
@@ -48,6 +50,14 @@ async def test_a_wrong_password_is_told_by_user_and_never_shown(
     assert "refused user 'pipeline' (SCRAM-SHA-512)" in str(refused)
     assert "kafka.sasl_password" in str(refused)
     assert "not-the-password" not in str(refused) + caplog.text
+
+
+def test_nothing_of_a_refused_connection_is_left_open(secured_kafka: ApacheKafka) -> None:
+    wrong = changed(secured_kafka.settings, sasl_password=SecretStr("not-the-password"))
+    for _ in range(5):
+        asyncio.run(refusal(wrong))
+    # A socket that the loop left open would warn here, and a warning is an error.
+    gc.collect()
 
 
 async def test_a_user_who_is_not_known_is_told(secured_kafka: ApacheKafka) -> None:
