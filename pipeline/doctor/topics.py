@@ -7,6 +7,7 @@ from pipeline.doctor.check import Site
 from pipeline.doctor.finding import Finding, failed, ok, warning
 from pipeline.errors import PipelineError
 from pipeline.settings import Settings
+from pipeline.stream.brokers import Unavailable
 from pipeline.stream.cluster import Cluster, Progress, TopicSeen
 from pipeline.stream.inspection import progress_of
 from pipeline.stream.ledger_codec import LedgerUnreadable, decode
@@ -202,11 +203,22 @@ async def check_progress(site: Site) -> Iterable[Finding]:
         topic = cluster.topics.get(name)
         if topic is not None:
             group = prefix + stage
-            progress = await progress_of(
+            progress, untold = await progress_of(
                 site.settings.kafka, group, topic, now=now, future=now + _FUTURE
             )
             found += of_progress(group, name, progress)
+            if untold:
+                found.append(_untold(group, name, untold))
     return found or [ok("progress", "What was committed can be read, and nothing was lost before.")]
+
+
+def _untold(group: str, topic: str, problems: Sequence[Unavailable]) -> Finding:
+    return failed(
+        "progress",
+        f"How far {group} is in {topic} was not told in full: {problems[0]}",
+        why="So it is not known whether records there were lost, or are about to be.",
+        advice="Look at the brokers and the network, and try again.",
+    )
 
 
 def of_progress(group: str, topic: str, progress: Sequence[Progress]) -> Iterator[Finding]:

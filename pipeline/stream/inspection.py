@@ -4,8 +4,9 @@ Everything is only read. What a broker does not tell, because it is too old or d
 None or missing, and is never taken for a fault.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -23,7 +24,7 @@ from aiokafka.errors import (
 )
 
 from pipeline.settings import KafkaSettings
-from pipeline.stream.brokers import BrokerError, TopicPartition
+from pipeline.stream.brokers import BrokerError, TopicPartition, Unavailable
 from pipeline.stream.cluster import BrokerAt, Cluster, GroupSeen, Member, Progress, TopicSeen
 from pipeline.stream.connection import admin_client, bare_client, patiently
 from pipeline.stream.kafka.offsets import KafkaOffsets
@@ -32,6 +33,9 @@ from pipeline.stream.kafka.requests import TopicsRequest, TopicsRequestV8
 OPERATIONS: Mapping[int, str] = {3: "Read", 4: "Write", 5: "Create", 8: "Describe"}
 """Those that the pipeline may need, by Kafka's own numbers."""
 _NOT_TOLD = -(1 << 31)
+_PATIENCE = 10.0
+_RETRY = 0.1
+"""Seconds."""
 _TOPIC_CONFIGS = ("cleanup.policy", "max.message.bytes", "min.insync.replicas", "retention.ms")
 _BROKER_CONFIGS = ("default.replication.factor", "socket.request.max.bytes")
 
@@ -69,8 +73,10 @@ async def inspect(
 
 async def progress_of(
     kafka: KafkaSettings, group: str, topic: TopicSeen, *, now: float, future: float
-) -> list[Progress]:
-    """How far a group is in a topic; what cannot be read is left out.
+) -> tuple[list[Progress], list[Unavailable]]:
+    """How far a group is in a topic, and what was not told although it was asked again.
+
+    What is not permitted is left out of both.
 
     Args:
         kafka: How brokers are reached.
@@ -79,30 +85,51 @@ async def progress_of(
         now: Seconds since the epoch.
         future: Seconds since the epoch from which on a timestamp cannot be right.
     """
-    found = []
+    found: list[Progress] = []
+    untold: list[Unavailable] = []
     retention = topic.number("retention.ms")
+    half_expired = None if retention is None or retention < 0 else now - retention / 2000
     reader = KafkaOffsets(kafka, group)
     try:
         await reader.start()
         for number in range(topic.partitions):
-            partition = TopicPartition(topic.name, number)
-            with suppress(BrokerError):
-                found.append(
-                    Progress(
-                        partition,
-                        await reader.committed(partition),
-                        await reader.bounds(partition),
-                        await reader.offset_since(partition, future) is not None,
-                        None
-                        if retention is None or retention < 0
-                        else await reader.offset_since(partition, now - retention / 2000),
-                    )
-                )
-    except BrokerError:
-        return found
+            look = partial(_progress, reader, TopicPartition(topic.name, number))
+            try:
+                found.append(await _again(partial(look, future, half_expired)))
+            except Unavailable as error:
+                untold.append(error)
+            except BrokerError:
+                continue
+    except Unavailable as error:
+        untold.append(error)
     finally:
         await reader.close()
-    return found
+    return found, untold
+
+
+async def _progress(
+    reader: KafkaOffsets, partition: TopicPartition, future: float, half_expired: float | None
+) -> Progress:
+    return Progress(
+        partition,
+        await reader.committed(partition),
+        await reader.bounds(partition),
+        await reader.offset_since(partition, future) is not None,
+        None if half_expired is None else await reader.offset_since(partition, half_expired),
+    )
+
+
+async def _again(look: Callable[[], Awaitable[Progress]]) -> Progress:
+    """Look until it works, for `_PATIENCE`: a leader may be about to be chosen."""
+    now = asyncio.get_running_loop().time
+    give_up = now() + _PATIENCE
+    while True:
+        try:
+            return await look()
+        except Unavailable:
+            if now() > give_up:
+                raise
+        await asyncio.sleep(_RETRY)
 
 
 async def _metadata(

@@ -30,7 +30,11 @@ from pipeline.local.apache import GUEST, ApacheKafka
 from pipeline.local.broker import LocalBroker
 from pipeline.local.environment import kafka_variables
 from pipeline.settings import KafkaSettings, Settings, TopicSettings
+from pipeline.stream import inspection
+from pipeline.stream.brokers import LogBounds, Unavailable
+from pipeline.stream.brokers import TopicPartition as Partition
 from pipeline.stream.connection import admin_client, client_options
+from pipeline.stream.kafka.offsets import KafkaOffsets
 from pipeline.stream.topics import TopicNames, Topics
 from tests.brokers import FreshName
 from tests.doctor.sites import site, told, well
@@ -145,6 +149,33 @@ async def test_commits_of_a_stranger_and_records_from_the_future_are_told(
     found = await looks(place.kafka, **place.variables)
     told(found, FAILED, f"{topic}/0", "not the pipeline's", "--reset-offsets")
     told(found, WARNING, "in the future")
+
+
+@pytest.mark.kafka
+async def test_progress_that_is_told_late_is_waited_for_and_one_that_is_not_told_is_no_good_news(
+    looks: Look, apache_kafka: ApacheKafka, fresh_name: FreshName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(apache_kafka.settings, fresh_name("doctor") + ".")
+    await place.make_topics()
+    bounds, asked = KafkaOffsets.bounds, 0
+
+    async def no_leader_at_first(reader: KafkaOffsets, partition: Partition) -> LogBounds:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise Unavailable("There is no leader.")
+        return await bounds(reader, partition)
+
+    monkeypatch.setattr(KafkaOffsets, "bounds", no_leader_at_first)
+    well(await looks(place.kafka, **place.variables))
+
+    async def no_leader(reader: KafkaOffsets, partition: Partition) -> LogBounds:
+        raise Unavailable("There is no leader.")
+
+    monkeypatch.setattr(KafkaOffsets, "bounds", no_leader)
+    monkeypatch.setattr(inspection, "_PATIENCE", 0.0)
+    found = await looks(place.kafka, **place.variables)
+    told(found, FAILED, f"{place.prefix}tickets.raw was not told in full", "There is no leader.")
 
 
 @pytest.mark.kafka

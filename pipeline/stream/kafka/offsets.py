@@ -99,12 +99,9 @@ class KafkaOffsets:
                 end = await self._ask_leader(partition, _LATEST)
         except (KafkaError, TimeoutError) as error:
             self._client.force_metadata_update()
-            kind = (
-                BrokerError
-                if isinstance(error, KafkaError) and not error.retriable
-                else Unavailable
-            )
-            raise kind(f"The log of {partition} cannot be looked up ({error!r}).") from error
+            raise _kind(error)(
+                f"The log of {partition} cannot be looked up ({error!r})."
+            ) from error
         return LogBounds(begin, end)
 
     async def ends(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
@@ -145,7 +142,8 @@ class KafkaOffsets:
             async with asyncio.timeout(_PATIENCE):
                 offset = await self._ask_leader(partition, round(moment * 1000))
         except (KafkaError, TimeoutError) as error:
-            raise Unavailable(f"The log of {partition} cannot be searched ({error!r}).") from error
+            self._client.force_metadata_update()
+            raise _kind(error)(f"The log of {partition} cannot be searched ({error!r}).") from error
         return None if offset == _NO_OFFSET else offset
 
     async def _ask_coordinator(self, request: StableOffsetsRequest) -> Committed | None:
@@ -202,6 +200,12 @@ class _Unstable(KafkaError):  # type: ignore[misc] # aiokafka has no types
     """A transaction is about to change the offset."""
 
     retriable = True
+
+
+def _kind(error: Exception) -> type[BrokerError]:
+    """Whether the same may work later."""
+    passes = not isinstance(error, KafkaError) or error.retriable
+    return Unavailable if passes else BrokerError
 
 
 def _check(code: int) -> None:
