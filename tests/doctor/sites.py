@@ -46,9 +46,10 @@ def cluster(
 def told(findings: Iterable[Finding], verdict: Verdict, *words: str) -> Finding:
     """The one finding with those words; it says what is wrong, why that matters, what to do."""
     found = list(findings)
-    (finding,) = [
-        each for each in found if each.verdict is not Verdict.OK and words[0] in each.detail
-    ]
+    wrong = [each for each in found if each.verdict is not Verdict.OK]
+    matching = [each for each in wrong if words[0] in each.detail]
+    assert len(matching) == 1, f"{words[0]!r}: {[each.text for each in wrong]}"
+    (finding,) = matching
     assert finding.verdict is verdict, finding
     for word in words:
         assert word in finding.text, finding.text
