@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
 
@@ -24,9 +24,9 @@ def check_address(site: Site) -> Iterator[Finding]:
     if where is None:
         yield ok("address", "Requests go to the API of Anthropic.")
         return
-    url = urlsplit(where.strip())
+    url = _split(where.strip())
     advice = f"Set {BASE_URL} to scheme, host and port alone, or unset it for {PUBLIC}."
-    if where != where.strip() or url.scheme not in {"http", "https"} or not url.hostname:
+    if where != where.strip() or url is None:
         yield failed(
             "address",
             f"{BASE_URL} is {where!r}, which is no address.",
@@ -40,7 +40,7 @@ def check_address(site: Site) -> Iterator[Finding]:
             why="The SDK adds /v1/messages itself, so every call would get a 404.",
             advice=advice,
         )
-    elif url.scheme == "http" and not _is_here(url.hostname):
+    elif url.scheme == "http" and not _is_here(url.hostname or ""):
         yield warning(
             "address",
             f"Requests go to {where}, as {BASE_URL} says, without TLS.",
@@ -49,6 +49,17 @@ def check_address(site: Site) -> Iterator[Finding]:
         )
     else:
         yield ok("address", f"Requests go to {where}, as {BASE_URL} says.")
+
+
+def _split(where: str) -> SplitResult | None:
+    """The parts of an address that can be called; None if it cannot."""
+    try:
+        url = urlsplit(where)
+        # A port is looked at only when it is asked for.
+        is_address = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:
+        return None
+    return url if is_address else None
 
 
 def _is_here(host: str) -> bool:

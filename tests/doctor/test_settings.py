@@ -125,6 +125,8 @@ def test_a_key_or_a_token_is_fine(environment: dict[str, str]) -> None:
     [
         ("api.anthropic.com", FAILED, "no address"),
         (" https://api.anthropic.com", FAILED, "no address"),
+        ("http://[::1", FAILED, "no address"),
+        ("http://localhost:80a", FAILED, "no address"),
         ("https://api.anthropic.com/v1", FAILED, "/v1"),
         ("https://api.anthropic.com/v1/messages/", FAILED, "/v1/messages"),
         ("http://gateway.example:8080", WARNING, "without TLS"),
