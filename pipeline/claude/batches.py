@@ -13,7 +13,7 @@ from contextlib import aclosing
 from datetime import datetime
 
 import orjson
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from pipeline.claude import failures
 from pipeline.claude.backoff import Backoff
@@ -41,6 +41,14 @@ class BatchFailed(PipelineError):
 
 class HandInUnclear(PipelineError):
     """No answer came to a hand-in: the batch may have been taken, or not."""
+
+
+class _Page(BaseModel):
+    """A part of the list of batches."""
+
+    data: list[Batch]
+    has_more: bool = False
+    last_id: str | None = None
 
 
 class Batches:
@@ -91,7 +99,7 @@ class Batches:
                 await before()
             return await self._client.post(PATH, body, seconds=HAND_IN_SECONDS)
 
-        reply = await self._until_answered(send, handed_in=requests)
+        reply = await self._until_answered(send, seconds=HAND_IN_SECONDS, handed_in=requests)
         try:
             return Batch.model_validate_json(reply.body)
         except ValidationError as error:
@@ -142,18 +150,21 @@ class Batches:
         return _batch(await self._until_answered(send))
 
     async def since(self, moment: datetime) -> AsyncIterator[Batch]:
-        """The batches of this workspace that were handed in since, the latest first."""
+        """The batches of this workspace that were handed in since, the latest first.
+
+        Raises:
+            BatchFailed: The API answers with something else.
+        """
         path = f"{PATH}?limit=100"
         while True:
-            page = orjson.loads((await self._get(path)).body)
-            for item in page["data"]:
-                batch = Batch.model_validate(item)
+            page = _page(await self._get(path))
+            for batch in page.data:
                 if batch.created_at < moment:
                     return
                 yield batch
-            if not page.get("has_more"):
+            if not page.has_more:
                 return
-            path = f"{PATH}?limit=100&after_id={page['last_id']}"
+            path = f"{PATH}?limit=100&after_id={page.last_id}"
 
     async def results(self, batch_id: str) -> AsyncGenerator[Succeeded | NotAnswered, None]:
         """The results of a batch that has ended, in any order.
@@ -188,9 +199,16 @@ class Batches:
         self,
         send: Callable[[], Awaitable[HttpReply | NoReply]],
         *,
+        seconds: float = CALL_SECONDS,
         handed_in: Sequence[BatchRequest] = (),
     ) -> HttpReply:
-        """Send until there is an answer; what was handed in is not sent twice by mistake."""
+        """Send until there is an answer; what was handed in is not sent twice by mistake.
+
+        Args:
+            send: Sends once.
+            seconds: It may take.
+            handed_in: The requests of the batch, if one is handed in.
+        """
         attempt = 0
         while True:
             attempt += 1
@@ -199,7 +217,7 @@ class Batches:
                 if attempt > 1:
                     self._told(None)
                 return reply
-            failure = _failure_of(reply, CALL_SECONDS)
+            failure = _failure_of(reply, seconds)
             if handed_in:
                 failure = _unechoed(failure, handed_in)
             if handed_in and isinstance(failure, Retry) and _leaves_it_open(failure):
@@ -284,3 +302,11 @@ def _batch(reply: HttpReply) -> Batch:
         return Batch.model_validate_json(reply.body)
     except ValidationError as error:
         raise BatchFailed("The API answered with something else than a batch.") from error
+
+
+def _page(reply: HttpReply) -> _Page:
+    try:
+        return _Page.model_validate_json(reply.body)
+    except ValidationError:
+        # Its detail would show what was answered instead.
+        raise BatchFailed("The API answered with something else than a list of batches.") from None

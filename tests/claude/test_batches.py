@@ -133,6 +133,27 @@ async def test_a_hand_in_without_an_answer_is_not_repeated_blindly(
     assert len(shapes.requests) == 1
 
 
+async def test_a_hand_in_without_an_answer_tells_how_long_it_really_had(
+    shapes: ShapeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.claude.batches.HAND_IN_SECONDS", 0.6)
+    shapes.hold = asyncio.Event()
+    async with Gateway(quick()) as gateway:
+        with pytest.raises(HandInUnclear, match="within 1 s"):
+            await gateway.batch_lane().api.hand_in([BatchRequest("e-1", b"{}")])
+
+
+@pytest.mark.parametrize("body", [b"<html>Log in</html>", b"[]", b'{"data": [{"id": "x"}]}'])
+async def test_a_list_of_batches_that_is_none_is_an_error_in_a_sentence(
+    shapes: ShapeServer, body: bytes
+) -> None:
+    shapes.queue.append({"status": 200, "headers": {}, "raw": body.decode()})
+    async with Gateway(quick()) as gateway:
+        with pytest.raises(BatchFailed, match="something else than a list of batches"):
+            async for _ in gateway.batch_lane().api.since(datetime(2026, 1, 1, tzinfo=UTC)):
+                pass
+
+
 @pytest.mark.parametrize("failure", ["overloaded", "rate_limited_bare"])
 async def test_a_hand_in_that_was_clearly_not_taken_is_repeated(
     shapes: ShapeServer, failure: str
