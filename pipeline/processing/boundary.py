@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 import structlog
@@ -32,12 +33,21 @@ def of_stage(stage: str, function: Callable[P, T], *args: P.args, **kwargs: P.kw
     except Exception as bug:
         # The message of the bug may quote the event, so only its type and its place are logged.
         place = traceback.extract_tb(bug.__traceback__)[-1]
+        name = _name_of(function)
         log.error(  # noqa: TRY400
             "stage_failed",
             stage=stage,
-            function=function.__qualname__,
+            function=name,
             error=type(bug).__name__,
             place=f"{place.filename}:{place.lineno}",
         )
-        detail = f"The stage's {function.__name__}() failed with {type(bug).__name__}; see the log."
+        short = name.rpartition(".")[-1]
+        detail = f"The stage's {short}() failed with {type(bug).__name__}; see the log."
         raise Invalid(DeadLetterReason.STAGE_FAILED, detail) from bug
+
+
+def _name_of(function: Callable[..., object]) -> str:
+    """Its qualified name; that of its class where it is an object that can be called."""
+    while isinstance(function, partial):
+        function = function.func
+    return getattr(function, "__qualname__", type(function).__qualname__)

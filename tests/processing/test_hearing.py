@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -164,3 +165,13 @@ async def test_slow_checks_leave_the_event_loop_alone(slow: bool) -> None:
     )
     assert "evidence_not_found" in {signal.code for signal in found.signals}
     assert (stage.thread is not threading.main_thread()) is slow
+
+
+async def test_a_bug_in_a_function_without_a_name_costs_the_event_too() -> None:
+    def follows(answers: tuple[NoteAnswer, ...], *, mood: str) -> NoteAnswer:
+        raise KeyError(mood)
+
+    steps = Steps((about("well"),), partial(follows, mood="glad"))
+    with pytest.raises(Invalid, match=r"follows\(\) failed with KeyError") as caught:
+        await heard(ScriptedAsker(answer("glad")), steps)
+    assert caught.value.reason == "stage_failed"
