@@ -106,6 +106,9 @@ class Engine:
             error = _first(group)
         finally:
             self._monitor = None
+        if error is None and failure.done() and not failure.cancelled():
+            # It came during the drain, when nothing waited for it any more.
+            error = failure.exception()
         if error is not None:
             # Outside of the handler, so that it keeps its own cause.
             raise error

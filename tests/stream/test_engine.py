@@ -44,6 +44,27 @@ async def test_a_handler_that_raises_ends_the_engine_after_the_others_were_commi
 
 
 @virtual_time
+async def test_what_a_handler_raises_while_the_engine_drains_is_raised_as_well() -> None:
+    bench = Bench()
+    may_fail = asyncio.Event()
+
+    async def late(record: Received) -> Outcome:
+        await may_fail.wait()
+        return await broken(record)
+
+    bench.publish(b"slow", b"bad")
+    one = bench.engine(handler=late, drain_budget=10).start()
+    await until(lambda: one.engine.status().in_flight == 2)
+    one.stopping.set()
+    await asyncio.sleep(1)
+    may_fail.set()
+    with pytest.raises(Bug, match="no such field"):
+        await one.ended()
+    assert bench.output() == [b"slow"]
+    assert bench.committed() == 1
+
+
+@virtual_time
 async def test_cancelling_it_commits_what_is_done_and_waits_for_nothing_else() -> None:
     bench = Bench()
     bench.handler.hold(b"slow")
