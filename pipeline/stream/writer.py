@@ -152,19 +152,25 @@ class Writer:
     def _on_settled(self, record: Outgoing, size: int, confirmed: asyncio.Future[Any]) -> None:
         self._in_flight -= 1
         self._bytes -= size
-        error = None if confirmed.cancelled() else confirmed.exception()
-        if isinstance(error, KafkaError):
-            self._failure = self._failure or self._explained(record, error)
-        else:
+        error = asyncio.CancelledError() if confirmed.cancelled() else confirmed.exception()
+        if error is None:
             self.published += 1
             self._on_published(record)
+        else:
+            self._failure = self._failure or self._explained(record, error)
         self._settled.set()
 
-    def _explained(self, record: Outgoing, error: KafkaError) -> PipelineError:
+    def _explained(self, record: Outgoing, error: BaseException) -> PipelineError:
         if isinstance(error, MessageSizeTooLargeError):
             return WriteFailed(
                 f"A record of {len(record.value or b'')} bytes is too large for {record.topic}: "
                 "raise topics.max_message_bytes and the max.message.bytes of the topic, or refer "
                 "to the content by `uri`."
             )
-        return explain(error, self._kafka)
+        if isinstance(error, KafkaError):
+            return explain(error, self._kafka)
+        # aiokafka's background task ended over a fault of its own.
+        return WriteFailed(
+            f"A record for {record.topic} was not confirmed, because the client gave up "
+            f"({error!r}): look at what the topic holds, then publish the rest again."
+        )
