@@ -96,14 +96,21 @@ def body_of(requests: Iterable[BatchRequest]) -> bytes:
     return b'{"requests":[%b]}' % b",".join(items)
 
 
-def result_of(line: str) -> Succeeded | NotAnswered:
-    """Read a line of the results of a batch."""
-    item = orjson.loads(line)
-    custom_id, result = str(item["custom_id"]), item["result"]
-    match result["type"]:
-        case "succeeded":
-            return Succeeded(custom_id, result["message"])
-        case "canceled" | "expired" as why:
+def result_of(line: str) -> Succeeded | NotAnswered | None:
+    """Read a line of the results of a batch; None if it is something else, or half of one."""
+    try:
+        item = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    match item:
+        case {
+            "custom_id": str(custom_id),
+            "result": {"type": "succeeded", "message": dict(message)},
+        }:
+            return Succeeded(custom_id, message)
+        case {"custom_id": str(custom_id), "result": {"type": "canceled" | "expired" as why}}:
             return NotAnswered(custom_id, why)
-        case _:
+        case {"custom_id": str(custom_id), "result": {"type": str(_)}}:
             return NotAnswered(custom_id, "errored")
+        case _:
+            return None

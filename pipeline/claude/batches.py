@@ -137,18 +137,6 @@ class Batches:
                 return batch
             await asyncio.sleep(every)
 
-    async def cancel(self, batch_id: str) -> Batch:
-        """Stop a batch; what is answered by then stays answered, and paid.
-
-        Raises:
-            BatchFailed: There is no such batch.
-        """
-
-        async def send() -> HttpReply | NoReply:
-            return await self._client.post(f"{PATH}/{batch_id}/cancel", b"{}", seconds=CALL_SECONDS)
-
-        return _batch(await self._until_answered(send))
-
     async def since(self, moment: datetime) -> AsyncIterator[Batch]:
         """The batches of this workspace that were handed in since, the latest first.
 
@@ -169,7 +157,8 @@ class Batches:
     async def results(self, batch_id: str) -> AsyncGenerator[Succeeded | NotAnswered, None]:
         """The results of a batch that has ended, in any order.
 
-        A connection that breaks begins anew, so a result may come twice.
+        A connection that breaks, or a line that is no result, begins anew: a result may come
+        twice.
 
         Raises:
             BatchFailed: There is no such batch, or it has not ended.
@@ -181,11 +170,17 @@ class Batches:
             lines = self._client.lines(f"{PATH}/{batch_id}/results", seconds=CALL_SECONDS)
             async with aclosing(lines):
                 async for line in lines:
-                    if isinstance(line, str):
-                        yield result_of(line)
-                    else:
+                    if not isinstance(line, str):
                         failure = _failure_of(line, CALL_SECONDS)
+                        break
+                    result = result_of(line)
+                    if result is None:
+                        failure = failures.garbled("a line of a batch's results is no result")
+                        break
+                    yield result
             if failure is None:
+                if attempt > 1:
+                    self._told(None)
                 return
             await self._wait_out(failure, attempt)
 

@@ -1,5 +1,6 @@
 """Which dead letters are meant. Pure."""
 
+import os
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
@@ -37,7 +38,7 @@ class Selection:
             and (not self.stages or letter.stage in self.stages)
             and (not self.reasons or letter.reason in self.reasons)
             and (not self.topics or letter.topic in self.topics)
-            and (self.key is None or letter.record.key == self.key.encode())
+            and (self.key is None or letter.record.key == os.fsencode(self.key))
             and letter.died_at in self.span
         )
 

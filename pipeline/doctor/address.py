@@ -1,6 +1,7 @@
 """Where do requests go, and is the clock there ours?"""
 
 import asyncio
+import re
 from collections.abc import Iterable, Iterator
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
@@ -16,6 +17,7 @@ PUBLIC = "https://api.anthropic.com"
 _SKEW = 5.0
 """Seconds; dates of HTTP have whole ones, and the answer takes its time."""
 _WITHIN = 10.0
+_CREDENTIALS = re.compile("//[^/?#]*@")
 
 
 def check_address(site: Site) -> Iterator[Finding]:
@@ -25,6 +27,7 @@ def check_address(site: Site) -> Iterator[Finding]:
         yield ok("address", "Requests go to the API of Anthropic.")
         return
     url = _split(where.strip())
+    where = _CREDENTIALS.sub("//***@", where)
     advice = f"Set {BASE_URL} to scheme, host and port alone, or unset it for {PUBLIC}."
     if where != where.strip() or url is None:
         yield failed(

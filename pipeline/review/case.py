@@ -1,5 +1,6 @@
 """A case for a person, read from its record in `review`."""
 
+import os
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
@@ -66,7 +67,7 @@ class Selection:
         return (
             (not self.stages or case.review.stage in self.stages)
             and (not self.doubts or not codes.isdisjoint(self.doubts))
-            and (self.key is None or case.record.key == self.key.encode())
+            and (self.key is None or case.record.key == os.fsencode(self.key))
             and case.record.timestamp in self.span
         )
 

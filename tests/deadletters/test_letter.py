@@ -1,5 +1,6 @@
 """What a dead letter says, and what is put back for it."""
 
+import os
 from dataclasses import replace
 from datetime import timedelta
 
@@ -98,6 +99,7 @@ def selected(**fields: object) -> bool:
         ({"reasons": ["invalid_event"]}, {"reasons": ["too_large"]}),
         ({"topics": ["tickets.raw"]}, {"topics": ["escalations"]}),
         ({"key": "customer"}, {"key": "custom"}),
+        ({"key": "customer"}, {"key": os.fsdecode(b"bytes that are no UTF-8: \xff")}),
         ({"span": Span(since=NOON)}, {"span": Span(since=NOON + timedelta(seconds=1))}),
         ({"span": Span(until=NOON + timedelta(seconds=1))}, {"span": Span(until=NOON)}),
     ],

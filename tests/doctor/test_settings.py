@@ -145,6 +145,13 @@ def test_a_base_url_that_can_be_is_shown(url: str) -> None:
     assert url in finding.detail
 
 
+@pytest.mark.parametrize("url", ["https://ada:hush@gateway.example", "ftp://ada:hush@x"])
+def test_credentials_in_a_base_url_are_not_shown(url: str) -> None:
+    (finding,) = check_address(site({"ANTHROPIC_BASE_URL": url}))
+    assert "***@" in finding.detail
+    assert "hush" not in finding.text
+
+
 def models(haiku: str, sonnet: str = "claude-sonnet-5-5") -> list[Finding]:
     return list(check_models(site(models={"haiku": haiku, "sonnet": sonnet}), lambda: TODAY))
 
