@@ -52,6 +52,25 @@ class Reports:
     pages: dict[str, str] = field(default_factory=dict)
     states: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
+    async def read(self, worker: str, socket: Path) -> None:
+        """Ask a worker; one that does not answer, or with an error, is not among them."""
+        timeout = aiohttp.ClientTimeout(total=_ANSWER_WITHIN)
+        connector = aiohttp.UnixConnector(str(socket))
+        try:
+            async with aiohttp.ClientSession(
+                "http://worker", connector=connector, timeout=timeout, raise_for_status=True
+            ) as session:
+                async with session.get("/metrics") as answer:
+                    page = await answer.text()
+                async with session.get("/api/status") as answer:
+                    state = orjson.loads(await answer.read())
+        except (aiohttp.ClientError, OSError, TimeoutError, orjson.JSONDecodeError):
+            self.pages.pop(worker, None)
+            self.states.pop(worker, None)
+        else:
+            self.pages[worker] = page
+            self.states[worker] = state
+
     def why_not_ready(self, worker: str) -> str | None:
         """Why a worker is not ready, or None."""
         state = self.states.get(worker)
@@ -181,29 +200,10 @@ def _views(
 async def _read_on(sockets: Sequence[Path], reports: Reports, conditions: Conditions) -> None:
     while True:
         await asyncio.gather(
-            *(_read(str(index), path, reports) for index, path in enumerate(sockets))
+            *(reports.read(str(index), path) for index, path in enumerate(sockets))
         )
         reports.add_up(conditions)
         await asyncio.sleep(STEP_SECONDS)
-
-
-async def _read(worker: str, socket: Path, reports: Reports) -> None:
-    timeout = aiohttp.ClientTimeout(total=_ANSWER_WITHIN)
-    connector = aiohttp.UnixConnector(str(socket))
-    try:
-        async with aiohttp.ClientSession(
-            "http://worker", connector=connector, timeout=timeout
-        ) as session:
-            async with session.get("/metrics") as answer:
-                page = await answer.text()
-            async with session.get("/api/status") as answer:
-                state = orjson.loads(await answer.read())
-    except (aiohttp.ClientError, OSError, TimeoutError, orjson.JSONDecodeError):
-        reports.pages.pop(worker, None)
-        reports.states.pop(worker, None)
-    else:
-        reports.pages[worker] = page
-        reports.states[worker] = state
 
 
 def _is_broken(model: Mapping[str, Any]) -> bool:

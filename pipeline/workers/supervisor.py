@@ -35,10 +35,6 @@ class Process(Protocol):
         """Send it a signal."""
         ...
 
-    def kill(self) -> None:
-        """End it at once."""
-        ...
-
 
 Spawn = Callable[[int], Awaitable[Process]]
 """Starts the worker with that index."""
@@ -115,14 +111,7 @@ class Supervisor:
         restarts, code = Restarts(), 0
         while not stop.is_set():
             started = self._clock()
-            process = await self._spawn(index)
-            self._note(index, pid=process.pid, starts=self._states[index].starts + 1)
-            log.info("worker_started", worker=index, pid=process.pid)
-            try:
-                code = await self._until_it_ends(process, stop)
-            finally:
-                self._note(index, pid=None, starts=self._states[index].starts)
-            self._note(index, pid=None, starts=self._states[index].starts, last_exit=code)
+            code = await self._one_life(index, stop)
             if code == WRONG_USE:
                 stop.set()
             if stop.is_set():
@@ -132,22 +121,37 @@ class Supervisor:
             await _either(stop.wait(), self._sleep(delay))
         return code
 
+    async def _one_life(self, index: int, stop: asyncio.Event) -> int:
+        """Start a worker and return its exit code; where it cannot be started, 1."""
+        try:
+            process = await self._spawn(index)
+        except OSError as error:
+            # No memory or no process left, say. The others go on, and it is tried again.
+            log.error("worker_not_started", worker=index, because=str(error))  # noqa: TRY400
+            return 1
+        self._note(index, pid=process.pid, starts=self._states[index].starts + 1)
+        log.info("worker_started", worker=index, pid=process.pid)
+        try:
+            code = await self._until_it_ends(process, stop)
+        finally:
+            self._note(index, pid=None, starts=self._states[index].starts)
+        self._note(index, pid=None, starts=self._states[index].starts, last_exit=code)
+        return code
+
     async def _until_it_ends(self, process: Process, stop: asyncio.Event) -> int:
         """Wait for its end; once `stop` is set, make sure that it comes."""
         ending = asyncio.ensure_future(process.wait())
         try:
             await _either(asyncio.shield(ending), stop.wait())
             if not ending.done():
-                with suppress(ProcessLookupError):  # it ended in this very moment
-                    process.send_signal(signal.SIGTERM)
+                _send(process, signal.SIGTERM)
                 await asyncio.wait([ending], timeout=self._stop_within)
             if not ending.done():
                 log.error("worker_killed", pid=process.pid, after_seconds=self._stop_within)
-                process.kill()
+                _send(process, signal.SIGKILL)
             return await ending
         except asyncio.CancelledError:
-            if not ending.done():
-                process.kill()
+            _send(process, signal.SIGKILL)
             await ending
             raise
 
@@ -157,6 +161,11 @@ class Supervisor:
         known = self._states[index].last_exit
         code = known if last_exit is None else last_exit
         self._states[index] = WorkerState(index, pid, starts, code)
+
+
+def _send(process: Process, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):  # it ended in this very moment
+        process.send_signal(number)
 
 
 async def _either(*awaitables: Awaitable[object]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from pipeline.local.api import SimulatedApiProcess
 from pipeline.local.broker import LocalBroker
@@ -62,6 +63,29 @@ def test_what_is_over_is_not_shown_any_more() -> None:
     conditions = Conditions(intake_closed={"tickets": "No budget."})
     Reports(states={"0": state(stage())}).add_up(conditions)
     assert conditions.intake_closed == {}
+
+
+async def test_a_worker_counts_while_it_answers_and_not_with_an_error(tmp_path: Path) -> None:
+    broken = False
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=500 if broken else 200, text="{}")
+
+    app = web.Application()
+    app.router.add_get("/{view:.*}", answer)
+    runner = web.AppRunner(app, handle_signals=False)
+    await runner.setup()
+    socket = tmp_path / "worker.sock"
+    await web.UnixSite(runner, str(socket)).start()
+    reports = Reports()
+    await reports.read("0", socket)
+    assert (reports.pages, reports.states) == ({"0": "{}"}, {"0": {}})
+    broken = True
+    await reports.read("0", socket)
+    assert (reports.pages, reports.states) == ({}, {})
+    await runner.cleanup()
+    await reports.read("0", socket)
+    assert not reports.pages
 
 
 def test_a_worker_that_does_not_answer_is_not_ready() -> None:

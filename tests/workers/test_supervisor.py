@@ -24,14 +24,14 @@ class FakeProcess:
     def end(self, code: int) -> None:
         self._code.set_result(code)
 
-    def send_signal(self, signal: int) -> None:
-        self.signals.append(signal)
-        if self._obeys_sigterm:
+    def send_signal(self, number: int) -> None:
+        if self._code.done():
+            raise ProcessLookupError
+        self.signals.append(number)
+        if number == signal.SIGKILL:
+            self.end(-number)
+        elif self._obeys_sigterm:
             self.end(0)
-
-    def kill(self) -> None:
-        self.signals.append(signal.SIGKILL)
-        self.end(-signal.SIGKILL)
 
 
 class Machine:
@@ -41,9 +41,13 @@ class Machine:
         self._obeys_sigterm = obeys_sigterm
         self.started: asyncio.Queue[tuple[int, FakeProcess]] = asyncio.Queue()
         self.delays: list[float] = []
+        self.refusals = 0
         self._pid = 100
 
     async def spawn(self, index: int) -> FakeProcess:
+        if self.refusals:
+            self.refusals -= 1
+            raise BlockingIOError("Resource temporarily unavailable")
         self._pid += 1
         process = FakeProcess(self._pid, obeys_sigterm=self._obeys_sigterm)
         self.started.put_nowait((index, process))
@@ -77,6 +81,31 @@ async def test_a_worker_that_dies_is_started_again_after_its_backoff() -> None:
     assert running.result() == 0
     assert machine.delays == [1, 2, 4]
     assert supervisor.states[0].starts == 4
+
+
+async def test_a_worker_that_cannot_be_started_is_tried_again_and_costs_no_other_one() -> None:
+    machine, stop = Machine(), asyncio.Event()
+    machine.refusals = 2
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(machine.supervisor(2).run(stop))
+        processes = [(await machine.started.get())[1] for _ in range(2)]
+        stop.set()
+
+    assert running.result() == 0
+    assert machine.delays == [1, 1]
+    assert [process.signals for process in processes] == [[signal.SIGTERM]] * 2
+
+
+async def test_a_worker_that_ends_while_it_is_told_to_is_no_error() -> None:
+    machine, stop = Machine(), asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(machine.supervisor(1).run(stop))
+        _, process = await machine.started.get()
+        process.end(0)
+        stop.set()
+
+    assert running.result() == 0
+    assert process.signals == []
 
 
 async def test_one_stop_drains_every_worker() -> None:

@@ -103,7 +103,11 @@ class LenientReader:
     async def _connected(self, topic: str) -> AIOKafkaClient:
         if self._client is None:
             client = AIOKafkaClient(**client_options(self._kafka))
-            await client.bootstrap()
+            try:
+                await client.bootstrap()
+            except BaseException:
+                await client.close()
+                raise
             self._client = client
         await self._client.add_topic(topic)
         return self._client
