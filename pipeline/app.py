@@ -16,6 +16,7 @@ from pipeline.clock import now
 from pipeline.errors import Invalid, WrongUse
 from pipeline.escalation.cap import EscalationCap
 from pipeline.events import DeadLetterReason, Tier
+from pipeline.observe.families import Asked
 from pipeline.observe.http import serve
 from pipeline.observe.instruments import instruments
 from pipeline.observe.metrics import Metrics
@@ -118,7 +119,7 @@ class App:
         observed = instruments(self._settings, self._served, delivery=delivery.mode)
         metrics, conditions, health = observed.metrics, observed.conditions, observed.health
         models = self._settings.models
-        metrics.begin_well(self._served, (models.haiku, models.sonnet))
+        metrics.begin_well(self._served, (models.haiku, models.sonnet), self.asked())
         brokers: Brokers = KafkaBrokers(
             self._settings.kafka, self._settings.stream, self._settings.topics, delivery.mode
         )
@@ -162,6 +163,17 @@ class App:
             if announce is not None:
                 announce(Running(address, delivery.mode, delivery.because))
             await run_together(list(engines.values()), stop)
+
+    def asked(self) -> Sequence[Asked]:
+        """Which model is asked here about the events of which stage."""
+        models, own = self._settings.models, [name for name in self._served if name != ESCALATIONS]
+        found = [Asked(name, Tier.HAIKU, models.haiku) for name in own]
+        if ESCALATIONS in self._served:
+            stages = dict.fromkeys([*self._settings.enabled, *own])
+            found += [
+                Asked(name, Tier.SONNET, models.sonnet) for name in stages if name != ESCALATIONS
+            ]
+        return found
 
     def _tell_prefixes(self) -> None:
         """Say of each prompt whether the prompt cache will take it: the API never does."""

@@ -4,10 +4,17 @@ Label values are names from the settings, the contract's enums, or come from out
 name as the API states it, a stage's own doubt codes). The latter are why each metric has a limit
 on its series: what comes after it is counted under `other`, so that nobody can fill the memory
 of this process or of Prometheus from outside.
+
+A series that appears with its first number has not risen, as Prometheus sees it: the burst that
+began it is in no `increase()`. So what a rule asks for starts at 0, with those values of its labels
+that are known beforehand.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
+
+from pipeline.events import DeadLetterReason
 
 Kind = Literal["counter", "gauge", "histogram"]
 
@@ -32,6 +39,9 @@ class Metric:
         meaning: The help text.
         buckets: Upper bounds, of a histogram.
         series_limit: Label combinations beyond it are counted as `other`.
+        values: All values of those labels that have no others, by label.
+        from_zero: Its series are there from the start, at 0: for each of `values`, and for the
+            stages, tiers and models of the process.
     """
 
     name: str
@@ -41,10 +51,19 @@ class Metric:
     meaning: str
     buckets: tuple[float, ...] = ()
     series_limit: int = 500
+    values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    from_zero: bool = False
 
 
 PARTITION = ("stage", "topic", "partition")
 PARTITIONS_LIMIT = 10_000
+ENDS = ("enriched", "escalated", "review", "dead_letter")
+CALL_ENDS = (
+    "answered", "refused", "cut_off", "malformed", "rejected", "rate_limited", "overloaded",
+    "server_error", "timed_out", "disconnected", "blocked",
+)  # fmt: skip
+LIMITS = ("requests", "input_tokens", "output_tokens")
+WINDOWS = ("hour", "day")
 
 # Events, as the consumers see them. `stage` is the consuming one, `escalations` among them.
 
@@ -59,11 +78,14 @@ RECEIVED_BYTES = Metric(
 COMPLETED = Metric(
     "pipeline_events_completed_total", "counter", ("stage", "end"), "events",
     "Events that came to an end: enriched, escalated, review or dead_letter.",
+    values={"end": ENDS},
+    from_zero=True,
 )  # fmt: skip
 EVENT_SECONDS = Metric(
     "pipeline_event_seconds", "histogram", ("stage", "end"), "seconds",
     "From an event's receipt to its end, the commit not included.",
     buckets=EVENT_BUCKETS,
+    values={"end": ENDS},
 )  # fmt: skip
 IN_FLIGHT = Metric(
     "pipeline_in_flight_events", "gauge", PARTITION, "events",
@@ -83,10 +105,13 @@ LAG_SECONDS = Metric(
 COMMITS = Metric(
     "pipeline_commits_total", "counter", ("stage", "outcome"), "commits",
     "Transactions, or publish-and-commit rounds: committed, aborted, fenced or dead.",
+    values={"outcome": ("committed", "aborted", "fenced", "dead")},
+    from_zero=True,
 )  # fmt: skip
 COMMITTED = Metric(
     "pipeline_events_committed_total", "counter", ("stage",), "events",
     "Events whose outcome and offset are committed.",
+    from_zero=True,
 )  # fmt: skip
 COMMIT_SECONDS = Metric(
     "pipeline_commit_seconds", "histogram", ("stage",), "seconds",
@@ -101,6 +126,7 @@ REBALANCE_SECONDS = Metric(
     "pipeline_rebalance_seconds", "histogram", ("stage",), "seconds",
     "Time a consumer stood still in a rebalance.",
     buckets=REBALANCE_BUCKETS,
+    from_zero=True,
 )  # fmt: skip
 INTAKE_OPEN = Metric(
     "pipeline_intake_open", "gauge", ("stage",), "0 or 1",
@@ -121,6 +147,8 @@ STUCK = Metric(
 DECISIONS = Metric(
     "pipeline_decisions_total", "counter", ("stage", "tier", "end"), "events",
     "Events by the tier that judged them and the end they came to.",
+    values={"end": ENDS},
+    from_zero=True,
 )  # fmt: skip
 DOUBTS = Metric(
     "pipeline_doubts_total", "counter", ("stage", "code"), "doubts",
@@ -130,10 +158,12 @@ AUDITED = Metric(
     "pipeline_audited_total", "counter", ("stage", "verdict"), "events",
     "Answers of Haiku that would have been accepted and went to Sonnet as a random sample: agreed, "
     "differed, unsettled, or not_compared where the stage does not say which fields decide.",
+    values={"verdict": ("agreed", "differed", "unsettled", "not_compared")},
 )  # fmt: skip
 DEAD_LETTERS = Metric(
     "pipeline_dead_letters_total", "counter", ("stage", "reason"), "events",
     "Dead letters by reason.",
+    values={"reason": tuple(DeadLetterReason)},
 )  # fmt: skip
 
 # Models.
@@ -142,16 +172,21 @@ CALLS = Metric(
     "pipeline_model_calls_total", "counter", ("stage", "model", "end"), "calls",
     "Requests to the Messages API by how they ended.",
     series_limit=1000,
+    values={"end": CALL_ENDS},
+    from_zero=True,
 )  # fmt: skip
 CALL_SECONDS = Metric(
     "pipeline_model_call_seconds", "histogram", ("stage", "model"), "seconds",
     "Duration of a request, whatever its end.",
     buckets=CALL_BUCKETS,
     series_limit=100,
+    from_zero=True,
 )  # fmt: skip
 TOKENS = Metric(
     "pipeline_model_tokens_total", "counter", ("stage", "model", "kind"), "tokens",
     "Tokens the API counted: input, cache_read, cache_write, output.",
+    values={"kind": ("input", "cache_read", "cache_write", "output")},
+    from_zero=True,
 )  # fmt: skip
 HIT_RATIO = Metric(
     "pipeline_prompt_cache_hit_ratio", "gauge", ("stage", "model"), "0 to 1",
@@ -161,10 +196,12 @@ HIT_RATIO = Metric(
 COST = Metric(
     "pipeline_model_cost_usd_total", "counter", ("stage", "model"), "US dollars",
     "Price of all calls, from the price table; calls without a known price are not in it.",
+    from_zero=True,
 )  # fmt: skip
 UNPRICED = Metric(
     "pipeline_model_unpriced_calls_total", "counter", ("stage", "model"), "calls",
     "Calls whose model is not in the price table: their cost is unknown, not 0.",
+    from_zero=True,
 )  # fmt: skip
 MAYBE_BILLED = Metric(
     "pipeline_model_maybe_billed_usd_total", "counter", ("stage", "model"), "US dollars",
@@ -173,6 +210,7 @@ MAYBE_BILLED = Metric(
 REUSED = Metric(
     "pipeline_answers_reused_total", "counter", ("stage", "model", "kind"), "answers",
     "Answers not paid again: taken from an identical question in flight, in memory or on disk.",
+    values={"kind": ("in_flight", "memory", "disk")},
 )  # fmt: skip
 WAIT_SECONDS = Metric(
     "pipeline_model_wait_seconds", "histogram", ("stage", "model"), "seconds",
@@ -183,14 +221,17 @@ WAIT_SECONDS = Metric(
 RATE_LIMIT = Metric(
     "pipeline_rate_limit", "gauge", ("model", "kind"), "per minute",
     "A model's limit: requests, input_tokens, output_tokens.",
+    values={"kind": LIMITS},
 )  # fmt: skip
 RATE_LIMIT_REMAINING = Metric(
     "pipeline_rate_limit_remaining", "gauge", ("model", "kind"), "per minute",
     "What is left of that limit.",
+    values={"kind": LIMITS},
 )  # fmt: skip
 BREAKER = Metric(
     "pipeline_breaker_state", "gauge", ("model", "state"), "0 or 1",
     "1 for the state a model's breaker is in: closed, half_open, open.",
+    values={"state": ("closed", "half_open", "open")},
 )  # fmt: skip
 BLOCKED = Metric(
     "pipeline_model_blocked", "gauge", ("model",), "0 or 1",
@@ -199,10 +240,12 @@ BLOCKED = Metric(
 SPENT = Metric(
     "pipeline_spent_usd", "gauge", ("stage", "window"), "US dollars",
     "Spent in the running hour or day, as the budgets count it.",
+    values={"window": WINDOWS},
 )  # fmt: skip
 BUDGET = Metric(
     "pipeline_budget_usd", "gauge", ("stage", "window"), "US dollars",
     "The budget of a stage for an hour or a day; stage `all` for all stages together.",
+    values={"window": WINDOWS},
 )  # fmt: skip
 
 # Backfills, as the process of `pipeline backfill` counts them.
@@ -210,6 +253,7 @@ BUDGET = Metric(
 BACKFILL_EVENTS = Metric(
     "pipeline_backfill_events", "gauge", ("stage", "state"), "events",
     "Events of the backfill that runs: waiting to be claimed, under_way in a batch, published.",
+    values={"state": ("waiting", "under_way", "published")},
 )  # fmt: skip
 BACKFILL_BATCHES = Metric(
     "pipeline_backfill_batches_under_way", "gauge", ("stage",), "batches",
@@ -218,11 +262,13 @@ BACKFILL_BATCHES = Metric(
 BACKFILL_COST = Metric(
     "pipeline_backfill_cost_usd", "gauge", ("stage", "lane"), "US dollars",
     "Cost of the backfill so far: batch answers at half the price, normal ones at the full.",
+    values={"lane": ("batch", "normal")},
 )  # fmt: skip
 
 BUILD = Metric(
     "pipeline_build_info", "gauge", ("version", "python", "delivery"), "always 1",
     "The version that runs, and the delivery guarantee in force.",
+    values={"delivery": ("exactly_once", "at_least_once")},
 )  # fmt: skip
 
 CATALOGUE: tuple[Metric, ...] = tuple(

@@ -1,55 +1,18 @@
 """Turns what the rooms report into metrics, at the cost of one dictionary look-up each."""
 
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client import CollectorRegistry, Gauge
 
 from pipeline.events import Enriched, Review, Tier, Usage, is_simulated
 from pipeline.observe import catalogue
-from pipeline.observe.catalogue import Metric
 from pipeline.observe.conditions import Conditions
+from pipeline.observe.families import Asked, Families
 from pipeline.observe.recent import Recent
-
-ChildT = TypeVar("ChildT", bound=MetricWrapperBase)
-
-OTHER = "other"
-_BREAKER_STATES = ("closed", "half_open", "open")
-
-
-class Children(Generic[ChildT]):
-    """The series of one metric by label values; each is resolved once.
-
-    Args:
-        metric: What it is.
-        family: What Prometheus' client made of it.
-    """
-
-    def __init__(self, metric: Metric, family: ChildT) -> None:
-        self._family = family
-        self._labels = len(metric.labels)
-        self._limit = metric.series_limit
-        self._known: dict[tuple[str, ...], ChildT] = {}
-
-    def __call__(self, *values: str) -> ChildT:
-        """The series of these label values; the one called `other` once there are too many."""
-        child = self._known.get(values)
-        return self._resolve(values) if child is None else child
-
-    def remove(self, *values: str) -> None:
-        """Forget a series: what it says is not known any more."""
-        if self._known.pop(values, None) is not None:
-            self._family.remove(*values)
-
-    def _resolve(self, values: tuple[str, ...]) -> ChildT:
-        if len(self._known) >= self._limit:
-            return self._family.labels(*(OTHER,) * self._labels)
-        child = self._known[values] = self._family.labels(*values)
-        return child
 
 
 @dataclass(slots=True)
@@ -84,21 +47,8 @@ class Metrics:
     ) -> None:
         self._conditions = conditions
         self._recent = recent
-
-        def counter(metric: Metric) -> Children[Counter]:
-            family = Counter(metric.name, metric.meaning, metric.labels, registry=registry)
-            return Children(metric, family)
-
-        def gauge(metric: Metric) -> Children[Gauge]:
-            family = Gauge(metric.name, metric.meaning, metric.labels, registry=registry)
-            return Children(metric, family)
-
-        def histogram(metric: Metric) -> Children[Histogram]:
-            options: dict[str, Any] = {"registry": registry, "buckets": metric.buckets}
-            return Children(
-                metric, Histogram(metric.name, metric.meaning, metric.labels, **options)
-            )
-
+        self._families = families = Families(registry)
+        counter, gauge, histogram = families.counter, families.gauge, families.histogram
         self._received = counter(catalogue.RECEIVED)
         self._received_bytes = counter(catalogue.RECEIVED_BYTES)
         self._completed = counter(catalogue.COMPLETED)
@@ -155,8 +105,17 @@ class Metrics:
         for (stage, window), usd in budgets.items():
             self._budget(stage, window).set(float(usd))
 
-    def begin_well(self, stages: Iterable[str], models: Iterable[str]) -> None:
-        """State that nothing is wrong: a series that is not there looks like one that is lost."""
+    def begin_well(
+        self, stages: Sequence[str], models: Iterable[str], asked: Sequence[Asked]
+    ) -> None:
+        """State that nothing is wrong: a series that is not there looks like one that is lost.
+
+        Args:
+            stages: Whose consumers run here.
+            models: That may be blocked or out of reach.
+            asked: Which of them are asked here about the events of which stage.
+        """
+        self._families.begin(stages, asked)
         for stage in stages:
             self.intake(stage, closed_because=None)
             self.held(stage, because=None)
@@ -303,7 +262,7 @@ class Metrics:
 
     def breaker(self, model: str, state: str) -> None:
         """The breaker of a model changed."""
-        for each in _BREAKER_STATES:
+        for each in catalogue.BREAKER.values["state"]:
             self._breaker(model, each).set(each == state)
         self._conditions.breakers[model] = state
 

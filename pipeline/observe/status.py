@@ -180,7 +180,8 @@ class Status:
 
 
 def _counts(sums: dict[str, float]) -> dict[str, int]:
-    return {name: int(value) for name, value in sums.items()}
+    """Of what has happened; series that a rule asks for are there before."""
+    return {name: int(value) for name, value in sums.items() if value}
 
 
 def _share(part: int, whole: int) -> float | None:

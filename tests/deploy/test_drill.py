@@ -27,10 +27,8 @@ _EMPTY_WHILE_WELL = {
     "cost: By model B",
     "cost: Fullest budget A",
     "cost: Not paid again A",
-    "cost: Without a price A",
     "kafka: Standstill of a rebalance A",
     "kafka: Stuck A",
-    "model:pipeline_model_failures:ratio10m",
     "model_kind:pipeline_rate_limit_used:ratio5m",
     "overview: Breakers that are not closed A",
     "overview: Dead letters A",
@@ -39,7 +37,6 @@ _EMPTY_WHILE_WELL = {
     "overview: Limits left A",
     "overview: Refused until a person acts A",
     "stage: Dead letters A",
-    "stage:pipeline_dead_letters:ratio10m",
     "stage:pipeline_reviews:ratio30m",
     "stage_window:pipeline_budget_used:ratio",
 }

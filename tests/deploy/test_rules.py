@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from tests.deploy.documents import RULE_TESTS, RULES, alerts, document, rules
+from tests.deploy.promql import selectors
 from tests.deploy.tools import DEPLOY, ROOT, run
-from tests.deploy.vocabulary import objections
+from tests.deploy.vocabulary import objections, series_of
 
 _FIRING = re.compile(r'alertname="(\w+)"')
 
@@ -53,6 +54,16 @@ def test_every_alert_about_a_stage_fires_for_a_stage_of_ones_own() -> None:
 @pytest.mark.parametrize("rule", rules(), ids=name)
 def test_every_rule_asks_only_for_what_the_pipeline_tells(rule: dict[str, Any]) -> None:
     assert objections(rule["expr"]) == []
+
+
+@pytest.mark.parametrize("rule", rules(), ids=name)
+def test_the_first_burst_counts_for_every_rule(rule: dict[str, Any]) -> None:
+    counted = [series_of(selector.metric) for selector in selectors(rule["expr"])]
+    assert [
+        metric.name
+        for metric in counted
+        if metric is not None and metric.kind != "gauge" and not metric.from_zero
+    ] == []
 
 
 @pytest.mark.parametrize("alert", alerts(), ids=name)

@@ -136,8 +136,8 @@ async def process(installation: Installation, name: str = "one") -> AsyncIterato
     settings = installation.settings
     registry, conditions = CollectorRegistry(), Conditions()
     metrics = Metrics(registry, conditions)
-    metrics.begin_well(STAGES, (settings.models.haiku, settings.models.sonnet))
     app, began = App(settings, STAGES), clock()
+    metrics.begin_well(STAGES, (settings.models.haiku, settings.models.sonnet), app.asked())
     brokers = MemoryBrokers(installation.broker, process=name)
     gateway = Gateway(
         settings,

@@ -1,6 +1,12 @@
+from typing import get_args
+
 import pytest
 
+from pipeline.claude.observer import BreakerState, CallEnd, LimitKind, ReuseKind
+from pipeline.observe import catalogue
 from pipeline.observe.catalogue import CATALOGUE, Metric
+from pipeline.processing.observer import AuditVerdict
+from pipeline.stream.records import End
 
 # What differs from event to event would make a series of each event.
 PER_EVENT = {"event_id", "id", "key", "offset", "trace_id", "detail"}
@@ -24,3 +30,19 @@ def test_only_histograms_have_buckets_and_they_ascend(metric: Metric) -> None:
 def test_names_are_unique() -> None:
     names = [metric.name for metric in CATALOGUE]
     assert len(names) == len(set(names))
+
+
+def test_the_values_of_labels_are_those_that_the_rooms_tell() -> None:
+    assert {*catalogue.COMPLETED.values["end"]} == {*End}
+    assert {*catalogue.CALLS.values["end"]} == {*get_args(CallEnd)}
+    assert {*catalogue.AUDITED.values["verdict"]} == {*get_args(AuditVerdict)}
+    assert {*catalogue.REUSED.values["kind"]} == {*get_args(ReuseKind)}
+    assert {*catalogue.RATE_LIMIT.values["kind"]} == {*get_args(LimitKind)}
+    assert {*catalogue.BREAKER.values["state"]} == {*get_args(BreakerState)}
+
+
+@pytest.mark.parametrize("metric", CATALOGUE, ids=lambda metric: metric.name)
+def test_what_starts_at_0_has_labels_that_are_known_beforehand(metric: Metric) -> None:
+    assert {*metric.values} <= {*metric.labels}
+    if metric.from_zero:
+        assert {*metric.labels} <= {"stage", "tier", "model", *metric.values}

@@ -7,6 +7,7 @@ from pipeline.events import Tier, Usage
 from pipeline.observe import catalogue
 from pipeline.observe.catalogue import CATALOGUE
 from pipeline.observe.conditions import Conditions
+from pipeline.observe.families import Asked
 from pipeline.observe.metrics import Metrics
 from pipeline.observe.reading import Reading
 from pipeline.processing.observer import ProcessorObserver
@@ -209,6 +210,36 @@ def test_a_model_whose_breaker_is_open_does_not_answer(
     assert "m" in (conditions.not_answering() or "")
     metrics.breaker("m", "closed")
     assert conditions.not_answering() is None
+
+
+def test_what_rules_ask_for_is_there_at_0_before_anything_happens(
+    metrics: Metrics, registry: CollectorRegistry
+) -> None:
+    asked = [Asked("tickets", Tier.HAIKU, "m"), Asked("invoices", Tier.SONNET, "n")]
+    metrics.begin_well(("tickets", "escalations"), ("m", "n"), asked)
+
+    def series(name: str) -> list[dict[str, str]]:
+        found = reading(registry).series[name]
+        assert {value for _, value in found} == {0}
+        return [labels for labels, _ in found]
+
+    pairs = [{"stage": "tickets", "model": "m"}, {"stage": "invoices", "model": "n"}]
+    assert series("pipeline_model_unpriced_calls_total") == pairs
+    assert series("pipeline_model_call_seconds_count") == pairs
+    assert series("pipeline_rebalance_seconds_count") == [
+        {"stage": "tickets"},
+        {"stage": "escalations"},
+    ]
+    assert {(each["stage"], each["tier"]) for each in series("pipeline_decisions_total")} == {
+        ("tickets", "haiku"),
+        ("invoices", "sonnet"),
+    }
+    ends = {each["end"] for each in series("pipeline_model_calls_total")}
+    assert ends == {*catalogue.CALL_ENDS}
+    for metric in CATALOGUE:
+        sample = f"{metric.name}_count" if metric.kind == "histogram" else metric.name
+        if metric.kind != "gauge":
+            assert (sample in reading(registry).series) == metric.from_zero
 
 
 def test_names_from_outside_cannot_grow_the_series_without_end(
