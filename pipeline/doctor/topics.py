@@ -128,10 +128,11 @@ def check_replication(site: Site, cluster: Cluster) -> Iterator[Finding]:
 def _of_replicas(topic: TopicSeen, cluster: Cluster) -> Iterator[Finding]:
     least = topic.number("min.insync.replicas") or 1
     if least > topic.replicas:
-        yield failed(
+        yield warning(
             "replication",
             f"{topic.name} wants {least} replicas in sync and has {topic.replicas}.",
-            why="Nothing can ever be written to it: no commit that publishes there succeeds.",
+            why="Brokers of today then want all that there are; older ones refuse whatever is "
+            "written to it, so that no commit that publishes there succeeds.",
             advice=f"`kafka-configs.sh --alter --topic {topic.name} --add-config "
             f"min.insync.replicas={max(1, topic.replicas - 1)}`, or give it more replicas.",
         )

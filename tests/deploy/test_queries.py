@@ -9,17 +9,21 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from pipeline.events import Tier, Usage
 from pipeline.observe.conditions import Conditions
+from pipeline.observe.families import Asked
 from pipeline.observe.health import Health
 from pipeline.observe.http import Views, serve
+from pipeline.observe.metrics import Metrics
 from pipeline.observe.status import Status
 from pipeline.observe.view import About
 from pipeline.settings import HttpSettings
+from pipeline.stream.records import End
 from tests.deploy import dashboards
 from tests.deploy.documents import alerts, rules
 from tests.deploy.prometheus import INTERVAL, filled_in, free_port, prometheus
 from tests.deploy.tools import ROOT, tool
-from tests.deploy.trouble import Trouble
+from tests.deploy.trouble import HAIKU, SONNET, Trouble
 
 _SCRAPES = 8
 _BROKEN = re.compile(r"\{\{|<no value>|<error|NaN|\+Inf")
@@ -27,20 +31,36 @@ _BROKEN = re.compile(r"\{\{|<no value>|<error|NaN|\+Inf")
 # True only where the pipeline tells nothing, so it is asked about a time before it did.
 _ONLY_BEFORE = {"PipelineNoData"}
 _ONLY_IN_KUBERNETES = {"namespace"}
+# Those that count what happens.
+_COUNTING = {
+    "PipelineCommitsFailing",
+    "PipelineDeadLetterRatio",
+    "PipelineEscalationShare",
+    "PipelineModelErrors",
+    "PipelineModelSlow",
+    "PipelinePriceUnknown",
+    "PipelineRebalancing",
+    "PipelineReviewShare",
+}
+
+
+@contextlib.asynccontextmanager
+async def page(registry: CollectorRegistry) -> AsyncIterator[str]:
+    """The port's own /metrics; yields its address."""
+    health = Health()
+    status = Status(About("1.2.3", "exactly_once", ("tickets",)), registry, Conditions(), health)
+    async with serve(HttpSettings(port=0), Views(registry, health, status)) as address:
+        yield address.removeprefix("http://")
 
 
 @contextlib.asynccontextmanager
 async def pipeline_in_trouble() -> AsyncIterator[str]:
-    """The port's own /metrics; yields its address."""
+    """Everything goes wrong again and again; yields the address of its metrics."""
     registry = CollectorRegistry()
-    trouble, health = Trouble(registry), Health()
-    status = Status(About("1.2.3", "exactly_once", ("tickets",)), registry, Conditions(), health)
-    async with (
-        serve(HttpSettings(port=0), Views(registry, health, status)) as address,
-        asyncio.TaskGroup() as group,
-    ):
+    trouble = Trouble(registry)
+    async with page(registry) as address, asyncio.TaskGroup() as group:
         happening = group.create_task(keep(trouble))
-        yield address.removeprefix("http://")
+        yield address
         happening.cancel()
 
 
@@ -48,6 +68,19 @@ async def keep(trouble: Trouble) -> None:
     while True:
         trouble.happen()
         await asyncio.sleep(INTERVAL / 2)
+
+
+def burst(metrics: Metrics) -> None:
+    """All that alerts count, at once and once."""
+    unpriced = Usage(calls=1, input_tokens=400, output_tokens=60, cost_usd=None)
+    for _ in range(60):
+        metrics.call("tickets", HAIKU, "answered", seconds=25.0, usage=unpriced)
+        metrics.call("tickets", HAIKU, "overloaded", seconds=25.0, usage=None)
+        metrics.decided("tickets", Tier.HAIKU, "escalated", model=HAIKU)
+        metrics.decided("tickets", Tier.SONNET, "review", model=SONNET)
+        metrics.completed("tickets", End.DEAD_LETTER, seconds=0.6)
+        metrics.commit_failed("tickets", outcome="aborted")
+        metrics.rebalanced("tickets", partitions=6, seconds=0.4)
 
 
 def of_the_runbook() -> list[str]:
@@ -94,3 +127,19 @@ async def test_every_query_has_data_and_every_alert_fires_while_all_is_in_troubl
         } - _ONLY_BEFORE
         said = [text for each in firing for text in each["annotations"].values()]
         assert [text for text in said if _BROKEN.search(text)] == []
+
+
+async def test_what_begins_with_a_burst_and_ends_with_it_raises_its_alert(tmp_path: Path) -> None:
+    tool("prometheus")
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, Conditions())
+    metrics.started(version="1.2.3", delivery="exactly_once", budgets={})
+    asked = [Asked("tickets", Tier.HAIKU, HAIKU), Asked("tickets", Tier.SONNET, SONNET)]
+    metrics.begin_well(("tickets",), (HAIKU, SONNET), asked)
+    async with page(registry) as target, prometheus(tmp_path, [target]) as server:
+        await server.comes_true("count_over_time(pipeline_build_info[1m]) >= 3")
+        assert not await server.query("ALERTS")
+        burst(metrics)
+        firing = 'count by (alertname) (ALERTS{alertstate="firing"})'
+        await server.comes_true(f"count({firing}) >= {len(_COUNTING)}", within=20)
+        assert {each["metric"]["alertname"] for each in await server.query(firing)} == _COUNTING

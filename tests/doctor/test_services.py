@@ -193,11 +193,13 @@ async def test_topics_that_lose_events_or_cannot_be_written_are_told(
     async with admin_client(place.kafka) as admin:
         await admin.create_topics([NewTopic(raw, 1, 1, topic_configs=configs)])
     await place.make_topics()
+    async with AIOKafkaProducer(**client_options(place.kafka), acks="all") as producer:
+        await producer.send_and_wait(raw, b"written all the same", key=b"a")
     found = await looks(place.kafka, **place.variables)
     told(found, FAILED, f"{raw} is compacted")
     told(found, WARNING, f"{raw} keeps records for 1 hours")
     told(found, WARNING, f"Topic {raw} takes records of 1,000,000 bytes")
-    told(found, FAILED, f"{raw} wants 2 replicas in sync and has 1")
+    told(found, WARNING, f"{raw} wants 2 replicas in sync and has 1")
     told(found, WARNING, f"{raw} has one partition")
 
 
