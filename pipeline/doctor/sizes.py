@@ -70,7 +70,11 @@ def _of_fetches(settings: Settings) -> Iterator[Finding]:
 
 def check_broker_sizes(site: Site, cluster: Cluster) -> Iterator[Finding]:
     """Hold what the stages take against what topics and brokers really take."""
-    found = [*_of_topics(site.settings, cluster), *_of_brokers(site.settings, cluster)]
+    found = [
+        *_of_topics(site.settings, cluster),
+        *_of_dead_letters(site.settings, cluster),
+        *_of_brokers(site.settings, cluster),
+    ]
     yield from found or [ok("broker-sizes", "Topics and brokers take what stages take.")]
 
 
@@ -79,8 +83,7 @@ def _of_topics(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
     for stage, limit in _limits(settings):
         topics = (names.raw(stage), names.escalations, names.dead_letters)
         for name, factor in zip(topics, (1.0, _BASE64, 1.0), strict=True):
-            topic = cluster.topics.get(name)
-            takes = None if topic is None else topic.number("max.message.bytes")
+            takes = _takes(cluster, name)
             if takes is not None and takes < limit * factor:
                 yield warning(
                     "broker-sizes",
@@ -93,6 +96,30 @@ def _of_topics(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
                     f"max.message.bytes={settings.topics.max_message_bytes}`, or lower "
                     f"stages.{stage}.max_event_bytes.",
                 )
+
+
+def _of_dead_letters(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
+    """Whatever comes in must fit where it is put aside."""
+    names = TopicNames(settings.topics)
+    last = _takes(cluster, names.dead_letters)
+    room = min(settings.topics.max_message_bytes, last or settings.topics.max_message_bytes)
+    for stage, _ in _limits(settings):
+        takes = _takes(cluster, names.raw(stage))
+        if takes is not None and takes > room:
+            yield warning(
+                "broker-sizes",
+                f"Topic {names.raw(stage)} takes records of {takes:,} bytes, and no dead letter "
+                f"may have more than {room:,}.",
+                why="A larger event cannot even be put aside: it stops its partition.",
+                advice=f"`kafka-configs.sh --alter --topic {names.raw(stage)} --add-config "
+                f"max.message.bytes={room}`, or raise topics.max_message_bytes and the "
+                f"max.message.bytes of {names.dead_letters}.",
+            )
+
+
+def _takes(cluster: Cluster, name: str) -> int | None:
+    topic = cluster.topics.get(name)
+    return None if topic is None else topic.number("max.message.bytes")
 
 
 def _of_brokers(settings: Settings, cluster: Cluster) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ from pipeline.stream.brokers import (
 from pipeline.stream.flow import Load
 from pipeline.stream.ledger import CommitPoint, LedgerFull, OffsetsWentBack
 from pipeline.stream.ledger_codec import LedgerUnreadable
-from pipeline.stream.records import Outcome, Received
+from pipeline.stream.records import End, Outcome, Received
 from pipeline.stream.tools import WorkerTools
 from pipeline.stream.workload import Result, Ticket, Workload
 
@@ -31,8 +31,8 @@ _SECOND_LOOK = 5.0
 """Seconds before a log that seems to end too early is looked at again."""
 
 
-class CannotPublish(PipelineError):
-    """An outcome cannot be published and nothing can take its place."""
+class CannotPublish(BrokerError):
+    """An outcome cannot be published and nothing can take its place: its partition waits."""
 
 
 class State(StrEnum):
@@ -346,18 +346,18 @@ class PartitionWorker:
     def _substitute(self, error: Unpublishable, result: Result) -> Outcome:
         """What the brokers will take instead of what they will not."""
         rescue = self._tools.rescue
-        if rescue is not None:
-            outcome = rescue(result.record, result.outcome, error.detail)
-            if outcome != result.outcome:
-                # Where the partition has to begin anew, this is the answer that is found.
-                self._answers.replace(result.record.offset, outcome)
-                return outcome
-        impossible = CannotPublish(
-            f"What came of {self.partition} offset {result.record.offset} cannot be published, "
-            f"and nothing can take its place: {error.detail}"
-        )
-        self._tools.fail(impossible)
-        raise Broken(str(impossible)) from error
+        # What even as a dead letter is too large stays too large.
+        if rescue is None or result.outcome.end is End.DEAD_LETTER:
+            topics = ", ".join(sorted({record.topic for record in result.outcome.records}))
+            raise CannotPublish(
+                f"What came of offset {result.record.offset} is too large for {topics}, and "
+                f"nothing can take its place: {error.detail} Raise topics.max_message_bytes and "
+                "that topic's max.message.bytes; until then the partition waits."
+            ) from error
+        outcome = rescue(result.record, result.outcome, error.detail)
+        # Where the partition has to begin anew, this is the answer that is found.
+        self._answers.replace(result.record.offset, outcome)
+        return outcome
 
     def _new_workload(self, start: CommitPoint, *, is_new: bool) -> Workload:
         return Workload(

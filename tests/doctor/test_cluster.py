@@ -115,6 +115,12 @@ def test_a_topic_that_takes_less_than_a_stage_is_told(name: str) -> None:
     told(found, WARNING, f"Topic {name} takes records of 1,048,588", "max.message.bytes=16777216")
 
 
+def test_a_topic_that_takes_more_than_can_be_put_aside_is_told() -> None:
+    seen = cluster(topic("tickets.raw", configs={"max.message.bytes": str(30 << 20)}))
+    found = check_broker_sizes(site(enabled=["tickets", "escalations"]), seen)
+    told(found, WARNING, "tickets.raw takes records of 31,457,280", "no dead letter", "16777216")
+
+
 def test_brokers_that_take_no_such_request_are_told() -> None:
     seen = cluster(configs={"socket.request.max.bytes": "1000000"})
     told(check_broker_sizes(site(), seen), WARNING, "socket.request.max.bytes")

@@ -6,7 +6,6 @@ import pytest
 
 from pipeline.stream.brokers import Committed, TopicPartition
 from pipeline.stream.records import End, Outcome, Outgoing, Received
-from pipeline.stream.worker import CannotPublish
 from pipeline.testing import Fault, NoFaults
 from tests.stream.virtual import virtual_time
 from tests.stream.workbench import GROUP, Bench, Notes, Scripted, copied, running, until
@@ -149,13 +148,26 @@ async def test_what_is_too_large_to_publish_is_replaced_and_holds_up_nobody() ->
 
 
 @virtual_time
-async def test_what_is_too_large_and_cannot_be_replaced_ends_the_engine() -> None:
-    bench = Bench()
-    bench.publish(b"a", b"big")
-    one = bench.engine(handler=enormous).start()
-    with pytest.raises(CannotPublish, match="in/0 offset 1"):
-        await one.ended()
-    assert bench.output() in ([], [b"a"])
+async def test_what_is_too_large_even_as_a_dead_letter_stops_its_partition_alone() -> None:
+    bench, notes = Bench(partitions=2), Notes()
+
+    async def buried(record: Received) -> Outcome:
+        if record.value != b"big":
+            return copied(record)
+        return Outcome(End.DEAD_LETTER, (Outgoing("out", record.key, b"x" * (2 << 20), ()),))
+
+    stopped, _ = bench.broker.publish("in", b"big", key=b"big")
+    others = [b"%d" % number for number in range(20)]
+    reached = [bench.broker.publish("in", other, key=other)[0] for other in others]
+    elsewhere = [other for other, where in zip(others, reached, strict=True) if where != stopped]
+    async with running(bench, handler=buried, rescue=say_why, observer=notes) as one:
+        await until(lambda: len(bench.output()) == len(elsewhere))
+        await asyncio.sleep(60)
+        assert sorted(bench.output(), key=str) == sorted(elsewhere)
+        assert "offset 0 is too large for out" in str(one.engine.status().reason)
+        assert notes.failed["aborted"] < 20
+        bench.broker.max_message_bytes = 4 << 20
+        await until(lambda: len(bench.output()) == len(others) + 1)
 
 
 class Away(NoFaults):

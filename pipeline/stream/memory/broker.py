@@ -34,7 +34,7 @@ class MemoryBroker:
     """
 
     def __init__(self, *, max_message_bytes: int = 1 << 20) -> None:
-        self._max_bytes = max_message_bytes
+        self.max_message_bytes = max_message_bytes
         self._logs: dict[TopicPartition, PartitionLog] = {}
         self._producers: dict[str, _Producer] = {}
         self._groups: dict[str, Group] = {}
@@ -188,11 +188,11 @@ class MemoryBroker:
         indices = [
             index
             for index, record in enumerate(records)
-            if len(record.key or b"") + len(record.value or b"") > self._max_bytes
+            if len(record.key or b"") + len(record.value or b"") > self.max_message_bytes
         ]
         if indices:
             raise Unpublishable(
-                f"{len(indices)} records are larger than {self._max_bytes} bytes.",
+                f"{len(indices)} records are larger than {self.max_message_bytes} bytes.",
                 indices,
                 is_session_lost=True,
             )
