@@ -3,7 +3,16 @@
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 from deploy.grafana.panels import lines, page, with_panels, with_stages
-from deploy.grafana.promql import STAGE, growth, largest, per_second, quantiles, ratio, waiting
+from deploy.grafana.promql import (
+    STAGE,
+    growth,
+    largest,
+    per_second,
+    quantiles,
+    ratio,
+    total,
+    waiting,
+)
 
 _COMMITTED = "pipeline_events_committed_total"
 _COMMITS = "pipeline_commits_total"
@@ -87,6 +96,12 @@ def _commits(board: Dashboard) -> None:
             "Transactions, or rounds of publish and commit. Some are fenced in a rebalance.",
             "ops",
             {"{{stage}} {{outcome}}": per_second(_COMMITS, STAGE, "stage", "outcome")},
+        ),
+        lines(
+            "Partitions that cannot commit",
+            "0 while all is well; /readyz gives the reason.",
+            "short",
+            {"{{stage}}": total("pipeline_failing_partitions", STAGE, "stage")},
         ),
         lines(
             "Duration of a commit",

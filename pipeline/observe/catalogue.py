@@ -108,6 +108,11 @@ COMMITS = Metric(
     values={"outcome": ("committed", "aborted", "fenced", "dead")},
     from_zero=True,
 )  # fmt: skip
+FAILING = Metric(
+    "pipeline_failing_partitions", "gauge", ("stage",), "partitions",
+    "Partitions of this process whose results cannot be committed at present, whyever; /readyz "
+    "gives the reason.",
+)  # fmt: skip
 COMMITTED = Metric(
     "pipeline_events_committed_total", "counter", ("stage",), "events",
     "Events whose outcome and offset are committed.",

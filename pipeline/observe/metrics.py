@@ -57,6 +57,7 @@ class Metrics:
         self._lag = gauge(catalogue.LAG)
         self._lag_seconds = gauge(catalogue.LAG_SECONDS)
         self._commits = counter(catalogue.COMMITS)
+        self._failing = gauge(catalogue.FAILING)
         self._committed = counter(catalogue.COMMITTED)
         self._commit_seconds = histogram(catalogue.COMMIT_SECONDS)
         self._partitions = gauge(catalogue.PARTITIONS)
@@ -120,6 +121,7 @@ class Metrics:
             self.intake(stage, closed_because=None)
             self.held(stage, because=None)
             self.stuck(stage, is_stuck=False)
+            self.failing(stage, partitions=0)
         for model in models:
             self.blocked(model, because=None)
             self.breaker(model, "closed")
@@ -145,6 +147,10 @@ class Metrics:
     def commit_failed(self, stage: str, *, outcome: str) -> None:
         """A commit did not."""
         self._commits(stage, outcome).inc()
+
+    def failing(self, stage: str, *, partitions: int) -> None:
+        """How many partitions cannot commit at present."""
+        self._failing(stage).set(partitions)
 
     def in_flight(self, stage: str, topic: str, partition: int, *, count: int) -> None:
         """How many records of a partition are taken and not committed."""

@@ -31,7 +31,7 @@ class Monitor:
         poller: Its loop.
         intake: Whether it takes anything.
         reader: Asks the brokers, independently of the consumer.
-        observer: Told of the lag, and of being stuck.
+        observer: Told of the lag, of partitions that cannot commit, and of being stuck.
         stuck_after: Seconds without progress after which it ends.
     """
 
@@ -80,6 +80,8 @@ class Monitor:
                 self._outage = await look_if_possible(self._backlog, self._assignment)
             for worker in self._assignment:
                 self._report(worker)
+            failing = sum(worker.problem is not None for worker in self._assignment)
+            self._observer.failing(self._stage, partitions=failing)
             await self._check_progress()
 
     def status(self) -> StreamStatus:

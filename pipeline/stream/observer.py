@@ -24,6 +24,10 @@ class StreamObserver(Protocol):
         """A commit did not: `aborted`, `fenced` or `dead`; its results are kept or redone."""
         ...
 
+    def failing(self, stage: str, *, partitions: int) -> None:
+        """How many partitions here cannot commit at present, or not even begin to."""
+        ...
+
     def in_flight(self, stage: str, topic: str, partition: int, *, count: int) -> None:
         """How many records of a partition are taken and not committed."""
         ...
@@ -68,6 +72,9 @@ class NoObserver:
         """Ignore."""
 
     def commit_failed(self, stage: str, *, outcome: str) -> None:
+        """Ignore."""
+
+    def failing(self, stage: str, *, partitions: int) -> None:
         """Ignore."""
 
     def in_flight(self, stage: str, topic: str, partition: int, *, count: int) -> None:

@@ -40,6 +40,7 @@ class Trouble:
         metrics.lag("escalations", "escalations", 0, records=40, oldest_seconds=60.0)
         metrics.stuck("tickets", is_stuck=False)
         metrics.stuck("invoices", is_stuck=True)
+        metrics.failing("tickets", partitions=1)
         metrics.breaker(SONNET, "open")
         metrics.breaker(HAIKU, "closed")
         metrics.blocked(SONNET, because="The API key is not accepted.")

@@ -60,6 +60,16 @@ def test_commits_that_failed_are_counted_by_how_they_failed(
     assert reading(registry).by(catalogue.COMMITS, "outcome") == {"fenced": 1}
 
 
+def test_partitions_that_cannot_commit_are_counted_until_they_can(
+    metrics: Metrics, registry: CollectorRegistry
+) -> None:
+    metrics.begin_well(("tickets",), ("m",), ())
+    metrics.failing("tickets", partitions=2)
+    assert reading(registry).by(catalogue.FAILING, "stage") == {"tickets": 2}
+    metrics.failing("tickets", partitions=0)
+    assert reading(registry).by(catalogue.FAILING, "stage") == {"tickets": 0}
+
+
 def test_nothing_is_said_of_a_partition_that_was_revoked(
     metrics: Metrics, registry: CollectorRegistry
 ) -> None:

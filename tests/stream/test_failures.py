@@ -181,8 +181,8 @@ class Away(NoFaults):
 
 @virtual_time
 async def test_while_the_brokers_are_away_nothing_ends_and_nothing_is_paid_twice() -> None:
-    bench, faults = Bench(), Away()
-    async with running(bench, faults=faults, stuck_after=60) as one:
+    bench, faults, notes = Bench(), Away(), Notes()
+    async with running(bench, faults=faults, stuck_after=60, observer=notes) as one:
         bench.publish(*(b"%d" % number for number in range(10)))
         bench.handler.hold(b"3")
         await until(lambda: len(bench.output()) == 9)
@@ -191,6 +191,8 @@ async def test_while_the_brokers_are_away_nothing_ends_and_nothing_is_paid_twice
         bench.publish(b"new")
         await asyncio.sleep(1000)
         assert not one.engine.status().is_ready
+        assert notes.failing_partitions == 1
         faults.is_away = False
         await until(lambda: bench.committed() == 11)
+        await until(lambda: notes.failing_partitions == 0)
     assert set(bench.handler.calls.values()) == {1}

@@ -26,6 +26,7 @@ class Notes(NoObserver):
         self.commits = 0
         self.failed: Counter[str] = Counter()
         self.ends: Counter[End] = Counter()
+        self.failing_partitions = 0
         self.lags: dict[int, int] = {}
         self.oldest: dict[int, float | None] = {}
         self.closed: list[str | None] = []
@@ -42,6 +43,9 @@ class Notes(NoObserver):
 
     def commit_failed(self, stage: str, *, outcome: str) -> None:
         self.failed[outcome] += 1
+
+    def failing(self, stage: str, *, partitions: int) -> None:
+        self.failing_partitions = partitions
 
     def lag(
         self, stage: str, topic: str, partition: int, *, records: int, oldest_seconds: float | None
