@@ -42,6 +42,25 @@ def test_few_more_questions_are_of_use_at_once_than_may_be_under_way() -> None:
     run_in_virtual_time(main())
 
 
+def test_the_effort_of_a_tier_arrives_in_its_requests() -> None:
+    async def main() -> None:
+        settings = Settings()
+        settings.claude.haiku_effort, settings.claude.sonnet_effort = "medium", "high"
+        asked: dict[str, str] = {}
+
+        def answer(request: dict[str, Any]) -> HttpReply:
+            asked[request["model"]] = request["output_config"]["effort"]
+            return good(request)
+
+        async with opened(FakeClient(answer), settings=settings) as gateway:
+            for tier in Tier:
+                await gateway.ask(about("Hello."), tier)
+        models = settings.models
+        assert asked == {models.haiku: "medium", models.sonnet: "high"}
+
+    run_in_virtual_time(main())
+
+
 def limited(per_minute: int) -> Callable[[dict[str, Any]], HttpReply]:
     """An API with one request bucket, which is always told as full."""
     headers = {
