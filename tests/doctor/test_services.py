@@ -145,7 +145,9 @@ async def test_commits_of_a_stranger_and_records_from_the_future_are_told(
     async with AIOKafkaConsumer(**options, group_id=f"{place.prefix}tickets") as stranger:
         partition = TopicPartition(topic, 0)
         stranger.assign([partition])
-        await stranger.commit({partition: OffsetAndMetadata(1, "their own words")})
+        # Just after a topic was made a commit may not be kept.
+        while await stranger.committed(partition) is None:
+            await stranger.commit({partition: OffsetAndMetadata(1, "their own words")})
     found = await looks(place.kafka, **place.variables)
     told(found, FAILED, f"{topic}/0", "not the pipeline's", "--reset-offsets")
     told(found, WARNING, "in the future")
