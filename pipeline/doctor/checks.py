@@ -70,7 +70,11 @@ CHECKS = (
         "static membership with one id for several processes",
         local(configuration.check_members),
     ),
-    Check("port", "the HTTP port is taken", local(machine.check_port)),
+    Check(
+        "port",
+        "the HTTP port is taken, or shows records to others than this machine",
+        local(machine.check_port),
+    ),
     Check("files", "too low a limit on open files", local(machine.check_files)),
     Check(
         "paths",

@@ -12,6 +12,7 @@ from pipeline.claude.gateway import SPARE_CONNECTIONS
 from pipeline.doctor.check import Site
 from pipeline.doctor.finding import Finding, failed, ok, warning
 from pipeline.encoders import minilm
+from pipeline.observe.hosts import is_loopback
 from pipeline.settings import Settings
 from pipeline.stages.registry import wants_encoder
 
@@ -41,6 +42,15 @@ def check_port(site: Site) -> Iterator[Finding]:
         )
     else:
         yield ok("port", f"{place} is free for the dashboard.")
+    if http.recent_records and not is_loopback(http.host):
+        yield warning(
+            "port",
+            f"The dashboard on {place} shows the last {http.recent_records} records, with their "
+            "results, to everybody who reaches that address.",
+            why="Nobody has to log in; results may hold personal data.",
+            advice="Set http.recent_records to 0 (PIPELINE_HTTP__RECENT_RECORDS=0), or listen on "
+            "127.0.0.1 behind a proxy that asks who is there.",
+        )
 
 
 def files_needed(settings: Settings) -> int:

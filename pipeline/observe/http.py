@@ -9,7 +9,7 @@ from pathlib import Path
 
 import orjson
 from aiohttp import web
-from aiohttp.typedefs import Middleware
+from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import Metric as PrometheusMetric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
@@ -21,6 +21,12 @@ from pipeline.observe.health import Health, Report
 from pipeline.observe.status import STEP_SECONDS, Status
 from pipeline.settings import HttpSettings
 
+MAX_CONNECTIONS = 100
+"""At once; a page needs one or two, a Prometheus one. Beyond that a connection is closed as soon
+as it is made, so that nobody uses up the process's files."""
+REQUEST_SECONDS = 10.0
+"""That a connection gets for the next request, headers and body, and for taking the response:
+one that sends or reads a byte now and then is closed all the same."""
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _PAGE = {
     # Kept, and asked about each time: after an update nobody sees the page of yesterday.
@@ -109,17 +115,63 @@ async def serve(
     Raises:
         PipelineError: The address cannot be had.
     """
-    checks: list[Middleware] = []
-    if socket is None and hosts.is_loopback(settings.host):
-        checks.append(hosts.refuse_others(frozenset(name.lower() for name in settings.names)))
-    runner = web.AppRunner(application(views, checks), access_log=None, shutdown_timeout=1.0)
+    checks: list[Middleware] = [_bounded]
+    if socket is None:
+        checks.append(hosts.refuse_others(hosts.known_names(settings.names)))
+    runner = web.AppRunner(
+        application(views, checks),
+        access_log=None,
+        shutdown_timeout=1.0,
+        keepalive_timeout=REQUEST_SECONDS,
+        lingering_time=REQUEST_SECONDS,
+    )
     await runner.setup()
     try:
-        await _listen(runner, settings, socket)
+        server = await _listen(_bounded_in_number(runner), settings, socket)
         async with alongside(_tick(views.status), ended=failed):
-            yield _address(settings, runner) if socket is None else str(socket)
+            yield _address(settings, server) if socket is None else str(socket)
+        server.close()
     finally:
         await runner.cleanup()
+
+
+@web.middleware
+async def _bounded(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Send the response here, where it can be bounded, and not after all middlewares."""
+
+    async def send(response: web.StreamResponse) -> None:
+        await response.prepare(request)
+        await response.write_eof()
+
+    try:
+        async with asyncio.timeout(REQUEST_SECONDS):
+            try:
+                response = await handler(request)
+            except web.HTTPException as refusal:
+                await send(refusal)
+                raise
+            await send(response)
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
+        raise
+    return response
+
+
+class _Refusal(asyncio.Protocol):
+    """Closes a connection that is one too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if isinstance(transport, asyncio.Transport):
+            transport.abort()
+
+
+def _bounded_in_number(runner: web.AppRunner) -> Callable[[], asyncio.Protocol]:
+    """Make the protocol of each new connection, as long as there are not too many."""
+    server = runner.server
+    if server is None:
+        raise RuntimeError("the runner is not set up")
+    return lambda: server() if len(server.connections) < MAX_CONNECTIONS else _Refusal()
 
 
 class _WithoutCreated:
@@ -140,14 +192,14 @@ async def _tick(status: Status) -> None:
         status.tick()
 
 
-async def _listen(runner: web.AppRunner, settings: HttpSettings, socket: Path | None) -> None:
-    site: web.BaseSite
-    if socket is None:
-        site = web.TCPSite(runner, settings.host, settings.port)
-    else:
-        site = web.UnixSite(runner, socket)
+async def _listen(
+    make: Callable[[], asyncio.Protocol], settings: HttpSettings, socket: Path | None
+) -> asyncio.Server:
+    loop = asyncio.get_running_loop()
     try:
-        await site.start()
+        if socket is None:
+            return await loop.create_server(make, settings.host, settings.port)
+        return await loop.create_unix_server(make, socket)
     except OSError as error:
         place = f"{settings.host}:{settings.port}" if socket is None else str(socket)
         # The system's own words: those of asyncio repeat the address. Unknown hosts have none.
@@ -159,8 +211,8 @@ async def _listen(runner: web.AppRunner, settings: HttpSettings, socket: Path | 
         ) from error
 
 
-def _address(settings: HttpSettings, runner: web.AppRunner) -> str:
-    port = runner.addresses[0][1]
+def _address(settings: HttpSettings, server: asyncio.Server) -> str:
+    port = server.sockets[0].getsockname()[1]
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"http://{host}:{port}"
 

@@ -14,8 +14,8 @@ class HttpSettings(Section):
     port: int = Field(8080, ge=0, le=65535, description="0: a free one")
     names: list[str] = Field(
         default_factory=list,
-        description="host names that requests may use, beside addresses and localhost, while the "
-        "port is open to this machine alone: those of a proxy",
+        description="host names that requests may use, beside addresses, localhost and the "
+        "machine's own: those of a proxy or a service; '*.example.com' for all below it",
     )
     recent_records: int = Field(
         20,

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,11 @@ def test_answers_are_simulated_without_a_key() -> None:
     assert environment["ANTHROPIC_API_KEY"] == "simulated"
 
 
-def test_the_real_api_answers_with_a_key() -> None:
-    environment = composed(ANTHROPIC_API_KEY="a-key")["pipeline"]["environment"]
+def test_the_real_api_answers_with_a_key_and_nothing_simulated_is_built() -> None:
+    services = composed(ANTHROPIC_API_KEY="a-key")
+    environment = services["pipeline"]["environment"]
+    assert "simulated-api" not in services
+    assert not any("args" in service.get("build", {}) for service in services.values())
     assert "ANTHROPIC_BASE_URL" not in environment
     assert environment["ANTHROPIC_API_KEY"] == "a-key"
 
@@ -60,7 +64,6 @@ def test_nothing_starts_before_what_it_needs() -> None:
     assert needs("pipeline") == {
         "kafka": "service_healthy",
         "topics": "service_completed_successfully",
-        "simulated-api": "service_healthy",
     }
     waited_for = [
         other
@@ -83,11 +86,14 @@ def healthcheck(service: dict[str, Any]) -> dict[str, Any]:
     return check
 
 
-def test_images_are_of_a_version() -> None:
+def test_images_are_of_a_version_and_pinned_by_digest() -> None:
     for name, service in composed().items():
-        image = service["image"]
-        assert "build" in service or image.rpartition(":")[2][0] in "v0123456789", name
-        assert not image.endswith(":latest")
+        pinned = re.fullmatch(r"[\w/-]+:v?\d[\w.]*@sha256:[0-9a-f]{64}", service["image"])
+        assert "build" in service or pinned, name
+
+
+def test_prometheus_may_ask_the_pipeline_by_its_name() -> None:
+    assert json.loads(composed()["pipeline"]["environment"]["PIPELINE_HTTP__NAMES"]) == ["pipeline"]
 
 
 def test_our_own_containers_may_do_no_more_than_they_need() -> None:

@@ -55,10 +55,10 @@ def test_what_it_is_built_from_is_sent_and_there() -> None:
     assert all((ROOT / path).exists() for path in copied)
 
 
-def test_the_version_of_python_is_one_that_the_project_supports() -> None:
+def test_the_base_is_pinned_and_of_a_python_that_the_project_supports() -> None:
     [base] = [rest for name, rest in instructions() if name == "ARG" and rest.startswith("BASE=")]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    version = re.fullmatch(r"BASE=python:(3\.\d+)-slim-\w+", base)
+    version = re.fullmatch(r"BASE=python:(3\.\d+)-slim-\w+@sha256:[0-9a-f]{64}", base)
     assert version is not None
     assert f"Programming Language :: Python :: {version[1]}" in project["classifiers"]
 

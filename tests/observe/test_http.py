@@ -1,4 +1,7 @@
+import asyncio
+import contextlib
 import re
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from pipeline.errors import PipelineError
-from pipeline.observe import assets
+from pipeline.observe import assets, http
 from pipeline.observe.conditions import Conditions
 from pipeline.observe.health import Health
 from pipeline.observe.http import Views, serve
@@ -32,6 +35,19 @@ def views(
 ) -> Views:
     about = About("1.2.3", "at_least_once", ("tickets",))
     return Views(registry, health, Status(about, registry, conditions, health))
+
+
+@asynccontextmanager
+async def raw_connection(
+    views: Views,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    async with serve(ANY_PORT, views) as address:
+        port = int(address.rsplit(":", 1)[1])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
 
 
 @asynccontextmanager
@@ -153,13 +169,81 @@ async def test_another_site_that_points_its_name_here_is_told_nothing(
         assert answer.status == (200 if is_answered else 421)
 
 
-async def test_open_to_others_it_answers_to_any_name(views: Views) -> None:
-    async with serve(HttpSettings(host="0.0.0.0", port=0), views) as address:
+@pytest.mark.parametrize(
+    ("header", "is_answered"),
+    [
+        ("evil.example", False),
+        ("127.0.0.1", True),
+        (f"{socket.gethostname()}:8080", True),
+        ("pipeline:8080", True),
+        ("haiku.team.svc", True),
+        ("svc", False),
+        ("evilsvc", False),
+    ],
+)
+async def test_open_to_others_it_answers_to_its_own_names_alone(
+    views: Views, header: str, is_answered: bool
+) -> None:
+    settings = HttpSettings(host="0.0.0.0", port=0, names=["pipeline", "*.svc"])
+    async with serve(settings, views) as address:
         port = address.rsplit(":", 1)[1]
         async with (
             aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
-            session.get("/healthz", headers={"Host": "pipeline.example"}) as answer,
+            session.get("/healthz", headers={"Host": header}) as answer,
         ):
+            assert answer.status == (200 if is_answered else 421)
+
+
+async def test_a_client_without_a_host_header_is_no_browser_and_is_answered(views: Views) -> None:
+    async with raw_connection(views) as (reader, writer):
+        writer.write(b"GET /healthz HTTP/1.0\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.0 200")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET / HTTP/1.1\r\nHo",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n1",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    ],
+    ids=["nothing", "half a header", "half a body", "nothing more"],
+)
+async def test_a_connection_that_sends_no_whole_request_in_time_is_closed(
+    views: Views, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(http, "REQUEST_SECONDS", 0.05)
+    async with raw_connection(views) as (reader, writer):
+        writer.write(sent)
+        await reader.read()  # returns once the connection is closed
+        assert reader.at_eof()
+
+
+async def test_a_response_that_nobody_reads_is_given_up(
+    views: Views, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "REQUEST_SECONDS", 0.2)
+    monkeypatch.setattr(views.status, "view", lambda: {"large": "x" * (64 << 20)})
+    async with raw_connection(views) as (reader, writer):
+        writer.write(b"GET /api/status HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await asyncio.sleep(2 * http.REQUEST_SECONDS)  # nothing is read meanwhile: that is the test
+        with contextlib.suppress(ConnectionResetError):
+            assert len(await reader.read()) < 64 << 20
+
+
+async def test_too_many_connections_are_closed_and_the_others_are_served(
+    views: Views, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "MAX_CONNECTIONS", 1)
+    async with serve(ANY_PORT, views) as address, aiohttp.ClientSession(address) as session:
+        async with session.get("/healthz") as answer:
+            await answer.read()
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(address.split(":")[-1]))
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        writer.close()
+        async with session.get("/healthz") as answer:
             assert answer.status == 200
 
 

@@ -84,6 +84,46 @@ def test_a_link_that_stays_inside_is_followed(place: Path) -> None:
     assert claims(place).fetch(f"{place.as_uri()}/link", max_bytes=100) == b"content"
 
 
+def test_links_by_relative_paths_and_by_way_of_folders_are_followed(place: Path) -> None:
+    (place / "deep" / "er").mkdir(parents=True)
+    (place / "deep" / "er" / "up").symlink_to("../../a b.png")
+    (place / "folder").symlink_to("deep/er")
+    assert claims(place).fetch(f"{place.as_uri()}/folder/up", max_bytes=100) == b"content"
+
+
+def test_a_relative_link_that_leads_out_is_forbidden_even_if_it_comes_back(place: Path) -> None:
+    (place / "round").symlink_to(f"../{place.name}/a b.png")
+    assert refused(place, f"{place.as_uri()}/round") is DeadLetterReason.FORBIDDEN_URI
+
+
+def test_a_hard_link_to_a_file_outside_is_forbidden(place: Path) -> None:
+    (place / "hard").hardlink_to(place.parent / "secret")
+    assert refused(place, f"{place.as_uri()}/hard") is DeadLetterReason.FORBIDDEN_URI
+
+
+def test_a_file_with_several_names_inside_is_read(place: Path) -> None:
+    (place / "below").mkdir()
+    (place / "below" / "hard").hardlink_to(place / "a b.png")
+    assert claims(place).fetch(f"{place.as_uri()}/below/hard", max_bytes=100) == b"content"
+
+
+def test_a_folder_that_becomes_a_link_while_it_is_walked_leads_nowhere_else(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "folder").mkdir()
+    (place / "folder" / "secret").write_bytes(b"harmless")
+    really_open = os.open
+
+    def open_after_the_swap(path: str, flags: int, *, dir_fd: int | None = None) -> int:
+        if path == "secret":
+            (place / "folder").rename(place / "moved")
+            (place / "folder").symlink_to(place.parent)
+        return really_open(path, flags, dir_fd=dir_fd)
+
+    monkeypatch.setattr("pipeline.stages.claims.files.os.open", open_after_the_swap)
+    assert claims(place).fetch(f"{place.as_uri()}/folder/secret", max_bytes=100) == b"harmless"
+
+
 def test_what_is_no_file_is_the_events_fault(place: Path) -> None:
     os.mkfifo(place / "pipe")
     (place / "loop").symlink_to(place / "loop")
@@ -107,8 +147,12 @@ def test_a_place_that_is_gone_is_no_fault_of_the_event(tmp_path: Path) -> None:
 def test_a_disk_that_fails_is_no_fault_of_the_event(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(*_: object) -> int:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    really_open = os.open
+
+    def failing(path: str, flags: int, *, dir_fd: int | None = None) -> int:
+        if dir_fd is not None:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return really_open(path, flags)
 
     monkeypatch.setattr("pipeline.stages.claims.files.os.open", failing)
     with pytest.raises(Unavailable):

@@ -4,7 +4,8 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
-from pathlib import Path
+from contextlib import ExitStack
+from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from pipeline.errors import Unavailable, WrongUse
@@ -15,6 +16,14 @@ _FAULTS_OF_THE_NAME = frozenset({
     errno.EACCES, errno.EPERM, errno.ENXIO,
 })  # fmt: skip
 """What is wrong with one file and will still be wrong with it later; all else may pass."""
+_MAY_BE_A_LINK = frozenset({errno.ELOOP, errno.ENOTDIR})
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+"""Without blocking: opening a named pipe would wait for its writer for ever."""
+_MOST_LINKS = 40
+"""That one path may lead through, as Linux has it."""
+_MOST_DIRECTORIES = 10_000
+"""That are searched for the other names of a file that has several."""
 
 
 class FileClaims:
@@ -31,7 +40,11 @@ class FileClaims:
         self._roots = tuple(_allowed_root(prefix) for prefix in allowed)
 
     def fetch(self, uri: str, *, max_bytes: int) -> bytes:
-        """Read a regular file whose real path, links resolved, lies below an allowed directory."""
+        """Read a regular file below an allowed directory.
+
+        A link is followed as long as it stays below it. A file that has a name outside, by a hard
+        link, is refused: whoever may write here need not be allowed to read there.
+        """
         path = _path_of(uri)
         for root in self._roots:
             if path is not None and path.is_relative_to(root):
@@ -62,32 +75,100 @@ def _path_of(uri: str) -> Path | None:
 
 
 def _read_below(root: Path, path: Path, max_bytes: int) -> bytes:
-    try:
-        real_root = root.resolve(strict=True)
-    except OSError as error:
-        raise Unavailable(
-            f"The directory {root} that `uri_allow` names cannot be read: {error.strerror}."
-        ) from None
-    try:
-        real = path.resolve(strict=True)
-        if not real.is_relative_to(real_root):
-            raise leads_out()
-        return _read_regular(real, max_bytes)
-    except RuntimeError:  # a loop of links, by the documentation of Path.resolve
-        raise not_a_file() from None
-    except OSError as error:
-        if error.errno in _FAULTS_OF_THE_NAME:
-            raise not_a_file() from None
-        raise Unavailable(f"A claimed file cannot be read: {error.strerror}.") from None
+    with ExitStack() as opened:
+        try:
+            # The directory itself may be a link: whoever set it is trusted.
+            top = _keep(opened, os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        except OSError as error:
+            raise Unavailable(
+                f"The directory {root} that `uri_allow` names cannot be read: {error.strerror}."
+            ) from None
+        try:
+            descriptor = _open_beneath(opened, top, root, path.relative_to(root).parts)
+            return _read_regular(descriptor, top, max_bytes)
+        except OSError as error:
+            if error.errno in _FAULTS_OF_THE_NAME:
+                raise not_a_file() from None
+            raise Unavailable(f"A claimed file cannot be read: {error.strerror}.") from None
 
 
-def _read_regular(path: Path, max_bytes: int) -> bytes:
-    # Without blocking: opening a named pipe would wait for its writer for ever.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+def _open_beneath(opened: ExitStack, top: int, root: Path, parts: Sequence[str]) -> int:
+    """Open a file by a walk of descriptors that nobody can lead astray meanwhile.
+
+    The system follows no link in it: a link is read, and its target walked from the same
+    descriptor, so that a directory that is replaced by a link between two steps changes nothing.
+    `..` goes back to the descriptor that led here, and never beyond the top.
+
+    Raises:
+        Invalid: A link leads out.
+        OSError: There is no such file, or too many links.
+    """
+    ahead, directories, links = list(reversed(parts)), [top], 0
+    while ahead:
+        name = ahead.pop()
+        if name == "..":
+            directories.pop()
+            if not directories:
+                raise leads_out()
+            continue
+        try:
+            flags = _DIRECTORY if ahead else _FILE
+            descriptor = _keep(opened, os.open(name, flags, dir_fd=directories[-1]))
+        except OSError as error:
+            if error.errno not in _MAY_BE_A_LINK or not _is_link(name, directories[-1]):
+                raise
+        else:
+            if not ahead:
+                return descriptor
+            directories.append(descriptor)
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        target = PurePosixPath(os.readlink(name, dir_fd=directories[-1]))
+        if target.is_absolute():
+            target, directories = _beneath(root, target), [top]
+        ahead += reversed(target.parts)
+    raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+
+
+def _keep(opened: ExitStack, descriptor: int) -> int:
+    opened.callback(os.close, descriptor)
+    return descriptor
+
+
+def _is_link(name: str, directory: int) -> bool:
+    return stat.S_ISLNK(os.lstat(name, dir_fd=directory).st_mode)
+
+
+def _beneath(root: Path, target: PurePosixPath) -> PurePosixPath:
+    """What leads from the root to the absolute target of a link."""
+    for top in (root, Path(os.path.realpath(root))):
+        if target.is_relative_to(top):
+            return target.relative_to(top)
+    raise leads_out()
+
+
+def _read_regular(descriptor: int, top: int, max_bytes: int) -> bytes:
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
             raise not_a_file()
+        if found.st_nlink > 1 and _names_beneath(top, found.st_dev, found.st_ino) < found.st_nlink:
+            raise leads_out()
         data = file.read(max_bytes + 1)
     if len(data) > max_bytes:
         raise too_large(max_bytes)
     return data
+
+
+def _names_beneath(top: int, device: int, inode: int) -> int:
+    """How many names a file has beneath a directory; some of few files have more than one."""
+    found = 0
+    for looked_at, (_, _, _, directory) in enumerate(os.fwalk(".", dir_fd=top)):
+        if looked_at >= _MOST_DIRECTORIES:
+            break
+        if os.fstat(directory).st_dev == device:
+            with os.scandir(directory) as entries:
+                found += sum(entry.inode() == inode for entry in entries)
+    return found
