@@ -20,6 +20,7 @@ from pipeline.stages.checks import (
 from pipeline.stages.choosing import Choosing, Matter
 from pipeline.stages.codes import known_language
 from pipeline.stages.extracting import Extracted, Extraction
+from pipeline.stages.html import readable
 from pipeline.stages.injection import injection_signals
 from pipeline.stages.json_stage import JsonStage
 from pipeline.stages.legibility import damage_signals
@@ -79,6 +80,11 @@ class TicketEvent(RawEvent):
     channel: str | None = Field(None, description="E-mail, chat, telephone; the publisher's words.")
     created_at: str | None = Field(None, description="RFC 3339.")
 
+    @cached_property
+    def shown_body(self) -> str:
+        """The body as a person sees it: what is asked about, and where quotes are looked for."""
+        return readable(visible(self.body))
+
 
 class TicketAnswer(Answer):
     """What is asked of a ticket; the labels of intent are the settings'."""
@@ -137,12 +143,12 @@ class Tickets(JsonStage[TicketEvent]):
     def question(self, event: TicketEvent) -> Inquiry[TicketAnswer]:
         """Ask about a ticket: its subject, if it has one, and its body."""
         subject = (Text("subject", visible(event.subject)),) if event.subject else ()
-        parts = (*subject, Text("body", visible(event.body)))
+        parts = (*subject, Text("body", event.shown_body))
         return self._choosing.about(parts, max_output_tokens=600)
 
     def signals(self, event: TicketEvent, answer: TicketAnswer) -> Sequence[Signal]:
         """Check the quote, the language, the runner-up, and the ticket itself."""
-        texts = (event.subject, event.body)
+        texts = (event.subject, event.shown_body)
         if blank := blank_signals(*texts):
             return blank
         return [
