@@ -20,7 +20,9 @@ _ANY_TAG = re.compile(r"<[A-Za-z/!?][^<>]*>")
 _MAX_DEPTH = 256
 _FED_BYTES = 4096
 _UNSEEN = frozenset({"style", "script", "head", "title", "template", "noscript", "svg", "object"})
-_HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*0(?![.\d])", re.IGNORECASE)
+_HIDDEN = re.compile(
+    r"display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*0(?![.\d])", re.IGNORECASE
+)
 _BREAKS = frozenset({
     "p", "div", "br", "tr", "li", "table", "ul", "ol", "blockquote", "hr", "section", "article",
     "header", "footer", "pre", "dt", "dd", "h1", "h2", "h3", "h4", "h5", "h6",
