@@ -50,7 +50,7 @@ _BACKLOG = 45_000
 _STEADY = 300
 """Events a second, of the run that measures how long an event takes."""
 _READY_WITHIN = 60.0
-_ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[1]
 _TOPICS = ("tickets.raw", "tickets.enriched", "escalations", "review", "dead-letters")
 
 
@@ -193,9 +193,9 @@ def _epoch(text: str) -> float:
 
 @asynccontextmanager
 async def pipeline(
-    stream: Stream, concurrency: int, environment: Mapping[str, str]
+    stream: Stream, concurrency: int, environment: Mapping[str, str], root: Path = ROOT
 ) -> AsyncIterator[str]:
-    """Run `pipeline run tickets` on its core; yields the address of its metrics."""
+    """Run `pipeline run tickets` of a checkout on its core; yields the address of its metrics."""
     with tempfile.TemporaryDirectory(prefix="haiku-bench-") as directory:
         child = Child(
             [sys.executable, "-m", "pipeline.cli", "run", "tickets", "--json"],
@@ -203,7 +203,7 @@ async def pipeline(
             env={
                 **environment,
                 **stream.environment,
-                "PYTHONPATH": str(_ROOT),
+                "PYTHONPATH": str(root),
                 "PIPELINE_HTTP__PORT": "0",
                 "PIPELINE_STAGES__TICKETS__AUDIT_SHARE": "0",
                 "PIPELINE_CLAUDE__CONCURRENCY": str(concurrency),
@@ -254,15 +254,23 @@ class Metrics:
         return sums
 
 
-async def whole(servers: str, concurrency: int, span: Span, environment: Mapping[str, str]) -> Row:
-    """The whole pipeline on a backlog."""
-    stream = Stream(servers, f"at-{concurrency}.")
+async def whole(
+    servers: str,
+    concurrency: int,
+    span: Span,
+    environment: Mapping[str, str],
+    *,
+    prefix: str | None = None,
+    root: Path = ROOT,
+) -> Row:
+    """The whole pipeline, of a checkout, on a backlog."""
+    stream = Stream(servers, prefix or f"at-{concurrency}.")
     await asyncio.to_thread(stream.make_topics)
     await asyncio.to_thread(stream.publish, _BACKLOG)
     await asyncio.to_thread(stream.flush)
     async with (
         aiohttp.ClientSession() as http,
-        pipeline(stream, concurrency, environment) as address,
+        pipeline(stream, concurrency, environment, root) as address,
     ):
         metrics = Metrics(http, address)
         async with asyncio.timeout(_READY_WITHIN):
