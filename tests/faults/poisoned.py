@@ -2,7 +2,7 @@
 
 There is always more to do than can be done, so what is committed in a second is what the replicas
 can do. It is counted in a calm stretch, in one with a hostile record every second, and in a calm
-one again, so that a machine that becomes slower or faster meanwhile counts on both sides.
+one again, of which the better one counts.
 """
 
 import asyncio
@@ -141,16 +141,19 @@ async def _stretches(setup: Poisoned, world: World, tell: Callable[[str], None])
 def _rates(world: World, marks: Sequence[float]) -> tuple[float, float]:
     """Ordinary events that left the first tier in a second, calm and poisoned."""
     first, second, third, end = marks
-    calm = poisoned = 0
+    calm = poisoned = calm_again = 0
     hostile = world.poisoner.delivered
     outputs = [world.topics.escalations, f"{world.topics.prefix}tickets.enriched"]
     for record in read_each(world.servers, outputs):
         is_hostile = (record.topic, record.partition, record.offset) in hostile
         if is_hostile or not _left_first_tier(record.value):
             continue
-        calm += first <= record.written < second or third <= record.written < end
+        calm += first <= record.written < second
         poisoned += second <= record.written < third
-    return calm / (second - first + end - third), poisoned / (third - second)
+        calm_again += third <= record.written < end
+    # The better of the two: what hostile records left behind must not make the calm look slow.
+    best = max(calm / (second - first), calm_again / (end - third))
+    return best, poisoned / (third - second)
 
 
 def _left_first_tier(value: bytes) -> bool:
