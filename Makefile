@@ -24,7 +24,8 @@ check: $(READY) $(TOOLS)  ## formatter, linter, types, import directions, schema
 	@$(BIN)/lint-imports
 	@$(BIN)/pipeline schemas --check
 
-faults: $(READY)  ## replicas, brokers and API die under load for ten minutes; then an audit (Java 17+, mvn)
+faults: $(READY)  ## hostile records; then replicas, brokers and API die for ten minutes, too (Java 17+, mvn)
+	@$(BIN)/python -m tests.faults poison
 	@$(BIN)/python -m tests.faults
 
 faults-short: $(READY)  ## the same for a minute

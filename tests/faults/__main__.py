@@ -1,5 +1,6 @@
 """`python -m tests.faults`: what must survive, on an Apache Kafka that is started for it.
 
+poison         a hostile record every second: what the others are slowed down by
 soak           replicas, brokers and API are ended, frozen, restarted and cut off under load
 rebalance      replicas come and go while calls take two seconds
 head-of-line   one call of a minute while thousands pass it, then a crash
@@ -20,6 +21,7 @@ from typing import Any
 from pipeline.errors import PipelineError
 from pipeline.local.apache import ApacheKafka
 from tests.faults.head_of_line import HeadOfLine, run_head_of_line
+from tests.faults.poisoned import Poisoned, run_poisoned
 from tests.faults.rebalance import Rebalance, run_rebalance
 from tests.faults.report import Result
 from tests.faults.soak import SABOTAGE, Soak, run_soak
@@ -50,6 +52,9 @@ SHORT = Soak(
 )
 
 
+_SCENARIOS = ("soak", "poison", "rebalance", "head-of-line")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a scenario.
 
@@ -76,6 +81,10 @@ async def _run(options: argparse.Namespace) -> Result:
         match options.scenario:
             case "soak":
                 return await run_soak(_soak(options), broker, _tell, keep=options.keep)
+            case "poison":
+                return await run_poisoned(
+                    Poisoned(seed=options.seed), broker, _tell, keep=options.keep
+                )
             case "rebalance":
                 rebalance = Rebalance(seed=options.seed)
                 return await run_rebalance(rebalance, broker, _tell, keep=options.keep)
@@ -85,7 +94,8 @@ async def _run(options: argparse.Namespace) -> Result:
 
 
 def _soak(options: argparse.Namespace) -> Soak:
-    soak = replace(SHORT if options.short else FULL, seed=options.seed, sabotage=options.sabotage)
+    soak = replace(SHORT if options.short else FULL, seed=options.seed)
+    soak = replace(soak, sabotage=options.sabotage, hostile=not options.calm)
     given: dict[str, Any] = {
         name: value
         for name in ("seconds", "events", "replicas", "kills", "broker_kills", "outages")
@@ -110,13 +120,12 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "scenario", nargs="?", choices=("soak", "rebalance", "head-of-line"), default="soak"
-    )
+    parser.add_argument("scenario", nargs="?", choices=_SCENARIOS, default="soak")
     parser.add_argument("--seed", type=int, default=1, help="of the faults and the events")
     parser.add_argument("--nodes", type=int, choices=(1, 3), default=3, help="brokers")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="for logs and the timeline")
     soak = parser.add_argument_group("soak")
+    soak.add_argument("--calm", action="store_true", help="without hostile records")
     soak.add_argument("--short", action="store_true", help="a minute or two instead of ten")
     soak.add_argument("--seconds", type=float, help="how long events come and faults happen")
     soak.add_argument("--events", type=int, help="at least; the rate follows from the seconds")

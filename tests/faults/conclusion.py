@@ -24,14 +24,15 @@ async def conclude(
     notes: dict[str, object] | None = None,
 ) -> Result:
     """Read what is on the topics and in the API's ledger, and judge it."""
-    evidence = await asyncio.to_thread(collect, world.servers, world.topics)
+    hostile = world.poisoner.delivered
+    evidence = await asyncio.to_thread(collect, world.servers, world.topics, hostile)
     found = evidence.records
     findings = audit(found.published, found.escalated, found.ended)
-    # What was published twice may be asked twice.
+    # What was published twice may be asked twice; calls without an event are about hostile records.
     calls = [
         call
         for call in await world.api.paid()
-        if call.question.event not in findings.published_twice
+        if call.question.event and call.question.event not in findings.published_twice
     ]
     exposed = exposures(faults, calls, found.written)
     timeline = {
@@ -52,6 +53,7 @@ async def conclude(
         unasked=[end for replica in world.replicas for end in replica.unasked],
         late_ends=sum(replica.late_ends for replica in world.replicas),
         open_transactions=evidence.open_transactions,
-        complaints=complaints,
+        harm=evidence.harm,
+        complaints=[*complaints, *world.poisoner.refused],
         notes=notes or {},
     )

@@ -1,32 +1,40 @@
 """What is on the topics after a run, in the audit's terms."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
+from tests.faults import poison
 from tests.faults.audit import End, Ended, Place, Published
-from tests.faults.reading import Record, open_transactions, read_all
+from tests.faults.poison import Harm, Hostile
+from tests.faults.reading import Record, open_transactions, read_each
 
-NOWHERE: Place = (-1, -1)
+NOWHERE: poison.Place = ("", -1, -1)
 """Where a record says nothing of its source."""
 
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """The topics of a run: one stage, and what follows it.
+    """The topics of a run: its stages', and what follows them.
 
     Args:
         prefix: Before every topic and group, so that runs can share brokers.
+        stages: The first has the events of the run; the others get hostile records alone.
     """
 
     prefix: str = ""
+    stages: tuple[str, ...] = ("tickets",)
 
     @property
     def raw(self) -> str:
-        """Where events are published."""
-        return f"{self.prefix}tickets.raw"
+        """Where the run's events are published."""
+        return self.raw_of(self.stages[0])
+
+    def raw_of(self, stage: str) -> str:
+        """Where a stage's events are published."""
+        return f"{self.prefix}{stage}.raw"
 
     @property
     def escalations(self) -> str:
@@ -36,8 +44,9 @@ class Topics:
     @property
     def ends(self) -> dict[str, End]:
         """Where events end."""
+        enriched = {f"{self.prefix}{stage}.enriched": End.ENRICHED for stage in self.stages}
         return {
-            f"{self.prefix}tickets.enriched": End.ENRICHED,
+            **enriched,
             f"{self.prefix}review": End.REVIEW,
             f"{self.prefix}dead-letters": End.DEAD_LETTER,
         }
@@ -50,7 +59,7 @@ class Topics:
     @property
     def all(self) -> list[str]:
         """Every one."""
-        return [self.raw, *self.outputs]
+        return [*map(self.raw_of, self.stages), *self.outputs]
 
     def group(self, stage: str) -> str:
         """The consumer group of a stage."""
@@ -66,12 +75,14 @@ class Sorted:
         escalated: The source of every committed escalation.
         ended: Every committed end.
         written: By event and tier, when the committed outcome was written.
+        hostile: Where each hostile record that ended was delivered, and where it ended.
     """
 
     published: list[Published] = field(default_factory=list)
     escalated: list[Place] = field(default_factory=list)
     ended: list[Ended] = field(default_factory=list)
     written: dict[tuple[str, str], float] = field(default_factory=dict)
+    hostile: list[tuple[poison.Place, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,65 +93,100 @@ class Evidence:
         records: Committed ones.
         aborted: Records of transactions that were aborted: what readers were spared.
         open_transactions: Partitions whose readers still wait for one.
+        harm: What the hostile records came to.
     """
 
     records: Sorted
     aborted: int
     open_transactions: tuple[str, ...]
+    harm: Harm
 
 
-def collect(servers: str, topics: Topics) -> Evidence:
-    """Read all topics from beginning to end."""
+def collect(
+    servers: str, topics: Topics, hostile: Mapping[poison.Place, Hostile] | None = None
+) -> Evidence:
+    """Read all topics from beginning to end.
+
+    Args:
+        servers: host:port, comma-separated.
+        topics: Of the run.
+        hostile: The hostile records that were delivered, by where.
+    """
+    delivered = hostile or {}
     held_up = open_transactions(servers, topics.outputs)
-    committed = read_all(servers, topics.outputs)
-    everything = read_all(servers, topics.outputs, committed=False)
+    records = sort_records(read_each(servers, topics.all), topics, poison.sources(delivered))
+    committed = sum(1 for _ in read_each(servers, topics.outputs))
+    everything = sum(1 for _ in read_each(servers, topics.outputs, committed=False))
     return Evidence(
-        records=sort_records([*read_all(servers, [topics.raw]), *committed], topics),
-        aborted=len(everything) - len(committed),
+        records=records,
+        aborted=everything - committed,
         open_transactions=tuple(held_up),
+        harm=poison.judge(delivered, records.hostile),
     )
 
 
-def sort_records(records: Iterable[Record], topics: Topics) -> Sorted:
-    """Tell events, escalations and ends apart."""
-    found = Sorted()
+def sort_records(
+    records: Iterable[Record],
+    topics: Topics,
+    hostile: Mapping[poison.Place, poison.Place] | None = None,
+) -> Sorted:
+    """Separate events, escalations and ends, and what came of hostile records.
+
+    Args:
+        records: Of all topics.
+        topics: Of the run.
+        hostile: By the source that a record may state, where the hostile record was delivered.
+    """
+    found, hostile = Sorted(), hostile or {}
     for record in records:
-        value = _object(record.value)
-        if record.topic == topics.raw:
-            place = (record.partition, record.offset)
-            found.published.append(Published(str(value.get("id")), record.key, place))
-        elif record.topic == topics.escalations:
-            found.escalated.append(_source(value))
-            found.written.setdefault((str(value.get("event_id")), "haiku"), record.written)
-        else:
-            ended = _ended(record, topics.ends[record.topic], value)
+        if (record.topic, record.partition, record.offset) in hostile:
+            continue
+        end = topics.ends.get(record.topic)
+        value = {} if end is End.DEAD_LETTER else _object(record.value)
+        source = (
+            _source_of_dead_letter(record.headers) if end is End.DEAD_LETTER else _source(value)
+        )
+        if source in hostile:
+            if end is not None:
+                found.hostile.append((hostile[source], end.value))
+        elif end is not None:
+            ended = _ended(record, end, value or _object(record.value), source)
             found.ended.append(ended)
             hop = "sonnet" if ended.escalated else "haiku"
             found.written.setdefault((ended.event, hop), record.written)
+        elif record.topic == topics.escalations:
+            found.escalated.append(source[1:])
+            found.written.setdefault((str(value.get("event_id")), "haiku"), record.written)
+        else:
+            place = (record.partition, record.offset)
+            found.published.append(Published(str(value.get("id")), record.key, place))
     return found
 
 
-def _ended(record: Record, end: End, value: Mapping[str, Any]) -> Ended:
+def _ended(record: Record, end: End, value: Mapping[str, Any], source: poison.Place) -> Ended:
     if end is End.DEAD_LETTER:
         # The value is the raw event's own, and the rest is in the headers.
-        event, source = str(value.get("id")), _source_of_dead_letter(record.headers)
+        event = str(value.get("id"))
         is_escalated = record.headers.get("dlq-stage") == b"escalations"
     else:
-        event, source = str(value.get("event_id")), _source(value)
+        event = str(value.get("event_id"))
         is_escalated = end is End.REVIEW or value.get("decided_by") == "sonnet"
-    return Ended(event, source, end, is_escalated, record.key, record.partition, record.offset)
+    place = (record.partition, record.offset)
+    return Ended(event, source[1:], end, is_escalated, record.key, *place)
 
 
-def _source(value: Mapping[str, Any]) -> Place:
+def _source(value: Mapping[str, Any]) -> poison.Place:
     try:
-        return int(value["source"]["partition"]), int(value["source"]["offset"])
+        source = value["source"]
+        return str(source["topic"]), int(source["partition"]), int(source["offset"])
     except (KeyError, TypeError, ValueError):
         return NOWHERE
 
 
-def _source_of_dead_letter(headers: Mapping[str, bytes]) -> Place:
+def _source_of_dead_letter(headers: Mapping[str, bytes]) -> poison.Place:
     try:
-        return int(headers["dlq-partition"]), int(headers["dlq-offset"])
+        topic = headers["dlq-topic"].decode()
+        return topic, int(headers["dlq-partition"]), int(headers["dlq-offset"])
     except (KeyError, ValueError):
         return NOWHERE
 
@@ -151,11 +197,3 @@ def _object(value: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def after_last(records: Sequence[Record], partitions: int) -> list[int]:
-    """The offset after the last record of each partition; transactions' markers do not count."""
-    after = [0] * partitions
-    for record in records:
-        after[record.partition] = max(after[record.partition], record.offset + 1)
-    return after

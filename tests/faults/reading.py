@@ -46,21 +46,29 @@ def options(servers: str, more: Mapping[str, Any] | None = None) -> dict[str, An
 
 
 class Reader:
-    """Reads topics from their beginning, outside any group. Its methods block.
+    """Reads topics, outside any group. Its methods block.
 
     Args:
         servers: host:port, comma-separated.
         topics: What is read.
         committed: Whether records of transactions that were aborted, or are open, are left out.
+        group: Whose committed offsets it begins at; at the topics' beginning if None.
     """
 
-    def __init__(self, servers: str, topics: Sequence[str], *, committed: bool = True) -> None:
+    def __init__(
+        self,
+        servers: str,
+        topics: Sequence[str],
+        *,
+        committed: bool = True,
+        group: str | None = None,
+    ) -> None:
         isolation = "read_committed" if committed else "read_uncommitted"
         self._consumer = Consumer(
             options(
                 servers,
                 {
-                    "group.id": "audit",
+                    "group.id": group or "audit",
                     "enable.auto.commit": False,
                     "isolation.level": isolation,
                     "enable.partition.eof": True,
@@ -74,6 +82,11 @@ class Reader:
             for topic in topics
             for number in known[topic].partitions
         ]
+        if group is not None:
+            self._partitions = [
+                TopicPartition(at.topic, at.partition, max(at.offset, OFFSET_BEGINNING))
+                for at in self._consumer.committed(self._partitions, timeout=_WITHIN)
+            ]
         self._consumer.assign(self._partitions)
 
     def close(self) -> None:
@@ -127,10 +140,21 @@ class Reader:
                 raise KafkaException(error)
 
 
+def read_each(servers: str, topics: Sequence[str], *, committed: bool = True) -> Iterator[Record]:
+    """Every record of some topics, from beginning to end, one at a time: some are large."""
+    with closing(Reader(servers, topics, committed=committed)) as reader:
+        yield from reader.to_the_end()
+
+
 def read_all(servers: str, topics: Sequence[str], *, committed: bool = True) -> list[Record]:
     """Every record of some topics, from beginning to end."""
-    with closing(Reader(servers, topics, committed=committed)) as reader:
-        return list(reader.to_the_end())
+    return list(read_each(servers, topics, committed=committed))
+
+
+def is_read(servers: str, group: str, topic: str) -> bool:
+    """Whether a group has committed every record of a topic; markers of transactions are none."""
+    with closing(Reader(servers, [topic], group=group)) as reader:
+        return next(reader.to_the_end(), None) is None
 
 
 def committed_offsets(servers: str, group: str, topic: str, partitions: int) -> list[int]:

@@ -57,12 +57,24 @@ class Replica:
         self._starts = 0
         self._child: Child | None = None
         self._is_wanted = False
+        self.is_frozen = False
         self.deliveries: set[str] = set()
 
     @property
     def caller(self) -> str:
         """What the simulated API calls the process that runs, or ran last."""
         return scope_of(self._key)
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that runs; None where none does."""
+        return self._child.pid if self._child is not None and self._child.running else None
+
+    @property
+    def dashboard(self) -> str | None:
+        """Where its HTTP port is, once it says so."""
+        said = self._announced()
+        return said["dashboard"] if said is not None else None
 
     @property
     def running(self) -> bool:
@@ -107,13 +119,13 @@ class Replica:
 
     def freeze(self) -> float:
         """SIGSTOP; returns when it was sent."""
-        self._is_wanted = False
+        self._is_wanted, self.is_frozen = False, True
         return self._signal(signal.SIGSTOP)
 
     def thaw(self) -> float:
         """SIGCONT; returns when it was sent."""
         at = self._signal(signal.SIGCONT)
-        self._is_wanted = True
+        self._is_wanted, self.is_frozen = True, False
         return at
 
     async def watch(self) -> None:
@@ -163,8 +175,8 @@ class Replica:
             self.deliveries.add(said["delivery"])
 
     def _has_joined(self) -> bool:
-        said = self._announced()
-        return said is not None and _rebalanced(f"{said['dashboard']}/metrics") >= self._stages
+        at = self.dashboard
+        return at is not None and _rebalanced(f"{at}/metrics") >= self._stages
 
 
 def _rebalanced(url: str) -> set[str]:

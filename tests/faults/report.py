@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.faults.audit import Findings
 from tests.faults.exposure import Exposure, Kind, Repetitions
+from tests.faults.poison import Harm
 from tests.faults.replicas import UnaskedEnd
 
 _SHOWN = 5
@@ -27,6 +28,7 @@ class Result:
         unasked: Ends of replicas that nobody had asked to end.
         late_ends: Replicas that had to be killed because they did not end in time.
         open_transactions: Partitions whose committed readers still waited at the end.
+        harm: What the hostile records came to.
         complaints: What else is wrong, in sentences.
         notes: What else was measured, by name.
     """
@@ -42,6 +44,7 @@ class Result:
     unasked: Sequence[UnaskedEnd]
     late_ends: int
     open_transactions: Sequence[str]
+    harm: Harm
     complaints: Sequence[str]
     notes: dict[str, Any]
 
@@ -55,6 +58,7 @@ class Result:
             and list(self.delivery) == ["exactly_once"]
             and not self.late_ends
             and not self.open_transactions
+            and not self.harm.wrong
             and not self.complaints
         )
 
@@ -85,6 +89,9 @@ class Result:
             "ended_by_themselves": len(self.unasked),
             "late_ends": self.late_ends,
             "open_transactions": list(self.open_transactions),
+            "hostile": self.harm.published,
+            "hostile_ended": dict(self.harm.ends),
+            "hostile_wrong": len(self.harm.wrong),
             "complaints": list(self.complaints),
             **self.notes,
         }
@@ -124,6 +131,8 @@ class Result:
             "  at most": calls.bound,
             "  not explained by a fault": len(calls.unexplained),
             "records aborted, unseen": self.aborted,
+            "hostile records": self.harm.published,
+            **{f"  hostile {end}": n for end, n in sorted(self.harm.ends.items())},
             **self.notes,
         }
         return ["", *(f"{name:<28}{number:>10}" for name, number in rows.items())]
@@ -138,6 +147,7 @@ class Result:
             "from no published event": findings.foreign,
             "repeated without a fault": self.calls.unexplained,
             "transactions left open": self.open_transactions,
+            "hostile": self.harm.wrong,
         }
         told = [
             f"{what}: {', '.join(each[:_SHOWN])}" + (" ..." if len(each) > _SHOWN else "")

@@ -9,12 +9,15 @@ from pathlib import Path
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from pipeline.alongside import alongside
 from pipeline.local.broker import LocalBroker
 from tests.faults.cluster import Cluster
 from tests.faults.conclusion import conclude
 from tests.faults.events import Event, make_events
 from tests.faults.injector import Injector
+from tests.faults.kubelet import Kubelet, Limits
 from tests.faults.plan import Wish, make_plan
+from tests.faults.poison import api_faults, hostile_records
 from tests.faults.reading import options, read_all
 from tests.faults.report import Result
 from tests.faults.world import SESSION_TIMEOUT, World, make_world
@@ -30,6 +33,7 @@ _SETTINGS = {
     "PIPELINE_CLAUDE__CONCURRENCY": "32",
     "PIPELINE_STREAM__MAX_IN_FLIGHT": "48",
 }
+STAGES = ("tickets", "invoices", "images")
 _JOINED_WITHIN = 60.0
 _SETTLED_WITHIN = 2 * _TRANSACTION_TIMEOUT
 
@@ -53,6 +57,7 @@ class Soak:
         together: Moments at which everything happens at once.
         seed: Of plan and events.
         drained_within: Seconds that the backlog may take after the last fault.
+        hostile: Whether a hostile record comes every second.
         sabotage: One of `SABOTAGE`, to see that the audit notices.
     """
 
@@ -67,6 +72,7 @@ class Soak:
     together: int
     seed: int
     drained_within: float = 240.0
+    hostile: bool = True
     sabotage: str | None = None
 
     def wish(self, nodes: int) -> Wish:
@@ -99,19 +105,24 @@ async def run_soak(
         broker,
         replicas=soak.replicas,
         partitions=soak.partitions,
+        stages=STAGES if soak.hostile else STAGES[:1],
         settings=_SETTINGS,
         keep=keep,
     ) as world:
         await world.api.take(**_LATENCY)
+        for fault in api_faults() if soak.hostile else ():
+            await world.api.fail(fault)
         events = make_events(keys=_KEYS, seed=soak.seed)
         if soak.sabotage == "lose":
             await world.publisher.publish(islice(events, 1))
             await asyncio.to_thread(_skip_first, world)
         cluster = Cluster(broker)
         injector = Injector(world.replicas, cluster, world.api, tell)
-        await _under_load(soak, world, injector, cluster, events)
-        tell("faults are over, waiting until everything is committed")
-        drained = await world.drained(soak.drained_within)
+        kubelet = Kubelet(world.replicas, Limits.of_manifests())
+        async with alongside(kubelet.watch(), ended=lambda: None):
+            await _under_load(soak, world, injector, cluster, events)
+            tell("faults are over, waiting until everything is committed")
+            drained = await world.drained(soak.drained_within)
         await world.stop_replicas()
         await world.settled(_SETTLED_WITHIN)
         if soak.sabotage == "duplicate":
@@ -129,7 +140,12 @@ async def run_soak(
                 "seconds": soak.seconds,
                 "seed": soak.seed,
             },
-            notes={"leaderships_moved": cluster.leaders_moved},
+            complaints=kubelet.kills,
+            notes={
+                "leaderships_moved": cluster.leaders_moved,
+                "peak_mib": kubelet.peak >> 20,
+                "limit_mib": kubelet.limits.memory >> 20,
+            },
         )
 
 
@@ -153,6 +169,9 @@ async def _under_load(
             return over.is_set() and world.publisher.published >= soak.events
 
         publishing = group.create_task(world.publisher.publish(events, rate=rate, enough=enough))
+        if soak.hostile:
+            hostile = world.poisoner.publish(hostile_records(), enough=over.is_set)
+            group.create_task(hostile)
         await injector.run(make_plan(soak.wish(cluster.size), soak.seed))
         over.set()
         await publishing

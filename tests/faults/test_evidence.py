@@ -4,11 +4,11 @@ import orjson
 import pytest
 
 from tests.faults.audit import End, Ended, Published
-from tests.faults.evidence import NOWHERE, Topics, after_last, sort_records
+from tests.faults.evidence import NOWHERE, Sorted, Topics, sort_records
 from tests.faults.reading import Record
 
 TOPICS = Topics("x.")
-SOURCE = {"source": {"partition": 3, "offset": 7}}
+SOURCE = {"source": {"topic": "x.tickets.raw", "partition": 3, "offset": 7}}
 
 
 def record(
@@ -40,7 +40,8 @@ def test_an_end_tells_its_event_its_source_and_its_way(
 
 
 def test_a_dead_letter_tells_its_source_in_headers() -> None:
-    headers = {"dlq-partition": b"3", "dlq-offset": b"7", "dlq-stage": b"tickets"}
+    place = {"dlq-topic": b"x.tickets.raw", "dlq-partition": b"3", "dlq-offset": b"7"}
+    headers = {**place, "dlq-stage": b"tickets"}
     found = sort_records([record("x.dead-letters", {"id": "a"}, headers=headers)], TOPICS)
     assert found.ended == [Ended("a", (3, 7), End.DEAD_LETTER, False, "k", 1, 0)]
 
@@ -56,9 +57,15 @@ def test_an_escalation_is_the_end_of_its_first_hop() -> None:
 def test_what_says_nothing_of_its_source_came_from_nowhere(value: bytes) -> None:
     bad = Record("x.tickets.enriched", 0, 0, 5.0, "k", value, {})
     [ended] = sort_records([bad], TOPICS).ended
-    assert ended.source == NOWHERE
+    assert ended.source == NOWHERE[1:]
 
 
-def test_markers_of_transactions_after_the_last_record_do_not_count() -> None:
-    records = [record("t", {}, offset=4), record("t", {}, offset=2)]
-    assert after_last(records, 3) == [0, 5, 0]
+def test_what_came_of_a_hostile_record_is_kept_apart_from_the_events() -> None:
+    at, claimed = ("x.escalations", 1, 9), ("nowhere.raw", 0, 1)
+    source = {"topic": "nowhere.raw", "partition": 0, "offset": 1}
+    records = [
+        record("x.escalations", {"event_id": "h"}, offset=9),
+        record("x.review", {"event_id": "h", "source": source}),
+    ]
+    found = sort_records(records, TOPICS, {at: at, claimed: at})
+    assert found == Sorted(hostile=[(at, "review")])

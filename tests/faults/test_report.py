@@ -7,6 +7,7 @@ import pytest
 
 from tests.faults.audit import Findings, audit
 from tests.faults.exposure import Exposure, Fault, Kind, Repetitions
+from tests.faults.poison import Harm
 from tests.faults.replicas import UnaskedEnd
 from tests.faults.report import Result
 from tests.faults.test_audit import came, sent
@@ -23,6 +24,7 @@ GOOD = Result(
     unasked=[],
     late_ends=0,
     open_transactions=[],
+    harm=Harm(published=2, ends={"dead_letter": 2}),
     complaints=[],
     notes={"leaderships_moved": 7},
 )

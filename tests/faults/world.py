@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +12,18 @@ from confluent_kafka.cimpl import NewTopic
 from pipeline.local.api import SimulatedApiProcess
 from pipeline.local.broker import LocalBroker
 from pipeline.local.environment import kafka_variables
+from pipeline.settings import TopicSettings
 from tests.faults.api import Api
-from tests.faults.evidence import Topics, after_last
+from tests.faults.evidence import Topics
+from tests.faults.poison import Poisoner
 from tests.faults.publisher import Publisher
-from tests.faults.reading import admin, committed_offsets, ends, open_transactions, read_all
+from tests.faults.reading import admin, is_read, open_transactions
 from tests.faults.replicas import Replica
 from tests.faults.waiting import until
 
 SESSION_TIMEOUT = 6.0
 HEARTBEAT_INTERVAL = 1.0
-STAGES = ("tickets", "escalations")
+_MAX_MESSAGE_BYTES = TopicSettings().max_message_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class World:
     partitions: int
     api: Api
     publisher: Publisher
+    poisoner: Poisoner
     replicas: tuple[Replica, ...]
     directory: Path
 
@@ -64,16 +67,11 @@ class World:
                 group.create_task(replica.stop())
 
     def _is_drained(self) -> bool:
-        published = ends(self.servers, self.topics.raw)
-        if not self._is_committed("tickets", self.topics.raw, published):
-            return False
-        escalated = after_last(read_all(self.servers, [self.topics.escalations]), self.partitions)
-        return self._is_committed("escalations", self.topics.escalations, escalated)
-
-    def _is_committed(self, stage: str, topic: str, wanted: Sequence[int]) -> bool:
-        group = self.topics.group(stage)
-        committed = committed_offsets(self.servers, group, topic, self.partitions)
-        return all(done >= end for done, end in zip(committed, wanted, strict=True) if end)
+        read = {stage: self.topics.raw_of(stage) for stage in self.topics.stages}
+        read["escalations"] = self.topics.escalations
+        return all(
+            is_read(self.servers, self.topics.group(stage), topic) for stage, topic in read.items()
+        )
 
 
 @asynccontextmanager
@@ -82,6 +80,7 @@ async def make_world(
     *,
     replicas: int,
     partitions: int,
+    stages: tuple[str, ...] = ("tickets",),
     prefix: str = "",
     settings: Mapping[str, str] | None = None,
     keep: Path | None = None,
@@ -92,11 +91,12 @@ async def make_world(
         broker: Running brokers.
         replicas: How many there shall be.
         partitions: Of each topic.
+        stages: That the replicas run, beside the escalations; the first has the run's events.
         prefix: Before every topic and group.
         settings: More variables for the replicas.
         keep: Where the replicas' logs go, and what was found; a folder that is removed if None.
     """
-    topics = Topics(prefix)
+    topics = Topics(prefix, stages)
     async with AsyncExitStack() as stack:
         if keep is None:
             keep = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="haiku-faults-")))
@@ -118,9 +118,11 @@ async def make_world(
             "PIPELINE_LOG__FORMAT": "json",
             **(settings or {}),
         }
-        processes = tuple(Replica(n, STAGES, environment, keep) for n in range(replicas))
+        served = (*stages, "escalations")
+        processes = tuple(Replica(n, served, environment, keep) for n in range(replicas))
         publisher = Publisher(broker.bootstrap_servers, topics.raw)
-        world = World(broker, topics, partitions, api, publisher, processes, keep)
+        poisoner = Poisoner(broker.bootstrap_servers, prefix)
+        world = World(broker, topics, partitions, api, publisher, poisoner, processes, keep)
         try:
             yield world
         finally:
@@ -129,6 +131,7 @@ async def make_world(
 
 def _make_topics(broker: LocalBroker, topics: Topics, partitions: int) -> None:
     client = admin(broker.bootstrap_servers)
-    wanted = [NewTopic(name, partitions, min(3, len(broker.nodes))) for name in topics.all]
+    copies, config = min(3, len(broker.nodes)), {"max.message.bytes": str(_MAX_MESSAGE_BYTES)}
+    wanted = [NewTopic(name, partitions, copies, config=config) for name in topics.all]
     for made in client.create_topics(wanted).values():
         made.result()
