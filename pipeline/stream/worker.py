@@ -21,7 +21,7 @@ from pipeline.stream.brokers import (
 from pipeline.stream.flow import Load
 from pipeline.stream.ledger import CommitPoint, LedgerFull, OffsetsWentBack
 from pipeline.stream.ledger_codec import LedgerUnreadable
-from pipeline.stream.records import End, Outcome, Received
+from pipeline.stream.records import Outcome, Received
 from pipeline.stream.tools import WorkerTools
 from pipeline.stream.workload import Result, Ticket, Workload
 
@@ -139,7 +139,12 @@ class PartitionWorker:
             except OffsetsWentBack as error:
                 self.lose_position(str(error))
                 return
-            tools.observer.received(tools.stage, record.topic, record.partition, size=record.size)
+            if record.is_tombstone:
+                tools.observer.tombstone(tools.stage)
+            else:
+                tools.observer.received(
+                    tools.stage, record.topic, record.partition, size=record.size
+                )
             if not is_wanted:
                 self._answers.forget(record.offset)
         tools.slots.offer(self)
@@ -345,16 +350,16 @@ class PartitionWorker:
 
     def _substitute(self, error: Unpublishable, result: Result) -> Outcome:
         """What the brokers will take instead of what they will not."""
-        rescue = self._tools.rescue
-        # What even as a dead letter is too large stays too large.
-        if rescue is None or result.outcome.end is End.DEAD_LETTER:
+        rescue, outcome = self._tools.rescue, None
+        if rescue is not None:
+            outcome = rescue(result.record, result.outcome, error.detail)
+        if outcome is None:
             topics = ", ".join(sorted({record.topic for record in result.outcome.records}))
             raise CannotPublish(
                 f"What came of offset {result.record.offset} is too large for {topics}, and "
                 f"nothing can take its place: {error.detail} Raise topics.max_message_bytes and "
                 "that topic's max.message.bytes; until then the partition waits."
             ) from error
-        outcome = rescue(result.record, result.outcome, error.detail)
         # Where the partition has to begin anew, this is the answer that is found.
         self._answers.replace(result.record.offset, outcome)
         return outcome

@@ -30,7 +30,7 @@ from pipeline.stream.brokers import (
 )
 from pipeline.stream.connection import client_options, stop_consumer
 from pipeline.stream.kafka.lenient import LenientReader
-from pipeline.stream.records import Headers, Received, moment
+from pipeline.stream.records import Received, moment
 
 _log = logging.getLogger(__name__)
 
@@ -281,14 +281,10 @@ def received(record: ConsumerRecord, now: datetime) -> Received:
         offset=record.offset,
         key=record.key,
         value=record.value,
-        headers=_headers(record.headers),
+        headers=tuple(record.headers),
         timestamp=moment(record.timestamp, now),
         received_at=now,
     )
-
-
-def _headers(headers: Sequence[tuple[str, bytes | None]]) -> Headers:
-    return tuple((name, b"" if value is None else value) for name, value in headers)
 
 
 def _refused(topics: Sequence[str], error: KafkaError) -> BrokerError:
