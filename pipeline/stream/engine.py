@@ -141,6 +141,7 @@ class Engine:
             intake=intake,
             reader=reader,
             observer=self._observer,
+            starts_at_end=self._brokers.starts_at_end,
             stuck_after=self._settings.stuck_after,
         )
         try:

@@ -56,6 +56,9 @@ class PartitionWorker:
         partition: Which one.
         answers: Of this partition; they may hold some from an earlier assignment.
         tools: What all workers share.
+
+    Attributes:
+        past: Records that were there before the group had committed anything; else 0.
     """
 
     def __init__(self, partition: TopicPartition, answers: Answers, tools: WorkerTools) -> None:
@@ -63,6 +66,7 @@ class PartitionWorker:
         self.state = State.STARTING
         self.problem: str | None = None
         self.is_full = False
+        self.past = 0
         self._answers = answers
         self._tools = tools
         self._now = asyncio.get_running_loop().time
@@ -224,6 +228,7 @@ class PartitionWorker:
         committed = await tools.reader.committed(self.partition)
         bounds = await tools.reader.bounds(self.partition)
         if committed is None:
+            self.past = bounds.end - bounds.begin
             offset = bounds.end if tools.starts_at_end else bounds.begin
             start = CommitPoint(offset, offset)
         else:

@@ -17,6 +17,8 @@ from pipeline.stream.records import Received
 from tests.brokers import FreshName
 from tests.stream.headers import send_unreadable
 
+LIMIT = 16 << 20
+
 
 class Listener:
     """Starts every partition where the log begins, as the engine would."""
@@ -47,7 +49,12 @@ class Source:
     @asynccontextmanager
     async def consumer(self, idle_pause: float = 0.0) -> AsyncIterator[KafkaConsumer]:
         made = KafkaConsumer(
-            self.settings, StreamSettings(), self.group, [self.topic], idle_pause=idle_pause
+            self.settings,
+            StreamSettings(),
+            self.group,
+            [self.topic],
+            max_record_bytes=LIMIT,
+            idle_pause=idle_pause,
         )
         listener = Listener()
         listener.consumer = made
@@ -180,7 +187,7 @@ async def test_a_header_whose_name_is_not_utf8_holds_up_nobody(source: Source, l
 
 async def test_without_brokers_it_is_unavailable() -> None:
     settings = KafkaSettings(bootstrap_servers="127.0.0.1:1")
-    consumer = KafkaConsumer(settings, StreamSettings(), "group", ["in"])
+    consumer = KafkaConsumer(settings, StreamSettings(), "group", ["in"], max_record_bytes=LIMIT)
     with pytest.raises(Unavailable):
         await consumer.start(Listener())
     await consumer.close()
