@@ -122,7 +122,7 @@ class CarefulRecords(PartitionRecords):  # type: ignore[misc] # aiokafka has no 
                     return
                 try:
                     yield from self._unpack(readable, batch.next_offset)
-                except (CorruptRecordException, ValueError, IndexError, OverflowError):
+                except (KafkaError, ValueError, LookupError, OverflowError, MemoryError):
                     # It can be read as far as it goes, and names leniently, not by aiokafka.
                     yield self._aside(data)
                     return

@@ -38,6 +38,21 @@ _START_LIMIT = 30.0
 _CLOSE_LIMIT = 2.0
 """Seconds that a producer may take to stop before it is abandoned."""
 _ABANDON_STEP = 0.1
+_FAULTS = (
+    KafkaError,
+    AssertionError,
+    IllegalOperation,
+    AttributeError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What may come out of aiokafka's producer. IllegalOperation and AssertionError say that its
+background task has given up between two steps of a transaction, and not why: mostly it was fenced.
+The rest are faults of its own, which end that task and are handed to whoever waits next: they cost
+the session, and must not cost the other partitions theirs."""
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 
@@ -87,9 +102,7 @@ class TransactionalSession:
             raise Broken("The brokers did not settle a transaction in time.") from None
         except ProducerFenced:
             raise Fenced(f"{self._partition} has another owner, or took too long.") from None
-        except (KafkaError, AssertionError, IllegalOperation) as error:
-            # The last two are no KafkaError, and say that aiokafka's background task has given up
-            # between two steps of the transaction, and not why: mostly it was fenced.
+        except _FAULTS as error:
             raise Broken(f"A transaction failed: {error!r}.") from error
         finally:
             batch.forget()
@@ -165,7 +178,7 @@ class PlainSession:
                     await self._consumer.commit(self._partition, committed)
         except TimeoutError:
             raise Broken("The brokers did not take a commit in time.") from None
-        except KafkaError as error:
+        except _FAULTS as error:
             raise Broken(f"A commit failed: {error!r}.") from error
         finally:
             batch.forget()
