@@ -182,6 +182,8 @@ async def _replayable(
             result.done_before += 1
         elif letter.topic not in allowed:
             result.refuse(letter.record, _why_not(letter))
+        elif letter.record.unread is not None:
+            result.refuse(letter.record, letter.record.unread.because)
         elif letter.original is not None:
             result.refuse(
                 letter.record,

@@ -9,7 +9,7 @@ from hashlib import sha256
 Headers = tuple[tuple[str, bytes | None], ...]
 """In their order, names as often as they occur; Kafka knows values that are null."""
 
-_HEADER_BYTES = 128
+HEADER_BYTES = 128
 """What a header takes in memory beside its text, measured in CPython 3.11: a tuple, a string and
 a bytes object. A record of a megabyte of empty headers takes that of a hundred megabytes."""
 
@@ -71,7 +71,7 @@ class Received:
         """Bytes that key, value and headers take in memory, for memory limits."""
         size = len(self.key or b"") + len(self.value or b"")
         for name, content in self.headers:
-            size += _HEADER_BYTES + len(name) + len(content or b"")
+            size += HEADER_BYTES + len(name) + len(content or b"")
         return size
 
     @property

@@ -15,6 +15,7 @@ from aiokafka.errors import IllegalStateError
 
 from pipeline.stream.kafka.batches import ReadRecord
 from pipeline.stream.kafka.fetching import Aside
+from pipeline.stream.records import HEADER_BYTES
 
 _log = logging.getLogger(__name__)
 
@@ -93,11 +94,12 @@ class Asides:
 
     def _begin(self, aside: Aside) -> None:
         where, now = aside.partition, asyncio.get_running_loop().time()
+        name = f"{where.topic}/{where.partition}"
         self._client.pause(where)
         self._asides[where] = aside
         self._due[where] = now
         if not aside.is_damaged:
-            _log.info("%s: the batch at offset %d is read in pieces", where, aside.offset)
+            _log.info("%s: the batch at offset %d is read in pieces", name, aside.offset)
             return
         attempts = self._attempts.get((where, aside.offset), 0) + 1
         self._attempts[where, aside.offset] = attempts
@@ -105,13 +107,13 @@ class Asides:
             self._due[where] = now + _PAUSE
             _log.warning(
                 "%s: the batch at offset %d does not match its checksum; it is fetched again",
-                *(where, aside.offset),
+                *(name, aside.offset),
             )
         else:
             _log.error(
                 "%s: the batch at offset %d does not match its checksum and is given up: look at "
                 "the disks of the partition's leader",
-                *(where, aside.offset),
+                *(name, aside.offset),
             )
 
     def _read_on(self, aside: Aside, offset: int) -> None:
@@ -132,6 +134,7 @@ def _piece(aside: Aside, limit: int) -> tuple[list[ReadRecord], bool]:
             return found, False
         found.append(record)
         size += len(record.key or b"") + len(record.value or b"")
+        size += HEADER_BYTES * len(record.headers)
         if size >= _PIECE_BYTES:
             return found, False
     return found, len(found) < limit

@@ -31,6 +31,7 @@ from pipeline.stream.kafka.batches import (
     unreadable,
 )
 from pipeline.stream.kafka.inflating import CannotInflate, inflate
+from pipeline.stream.records import HEADER_BYTES
 
 ON_THE_LOOP = 4 << 20
 """Bytes that a batch may inflate to, to be read where it arrives: some milliseconds, with gzip
@@ -48,10 +49,11 @@ class ReadLimit:
     """Given to a consumer in the place of a deserializer: it reads with care.
 
     Args:
-        record_bytes: The largest record that comes with its value.
+        record_bytes: The largest record that comes with its value. For those who read outside a
+            group: more than anybody sets topics to take, and less than would end the process.
     """
 
-    record_bytes: int = 1 << 31
+    record_bytes: int = 256 << 20
 
     def __call__(self, value: bytes | None) -> bytes | None:
         """A deserializer that changes nothing."""
@@ -229,6 +231,7 @@ class BoundedFetch(FetchResult):  # type: ignore[misc] # aiokafka has no types
                 self._partition_records = None
                 return found
             size += len(record.value or b"") + len(record.key or b"")
+            size += HEADER_BYTES * len(record.headers)
             if len(found) == max_records or size >= _POLL_BYTES:
                 self._update_position()
                 return found
