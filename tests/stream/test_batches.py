@@ -121,6 +121,14 @@ def test_a_record_with_a_million_headers_costs_no_hundred_megabytes(codec: str) 
     assert odd.unread.original.sha256 == sha256(b"v").hexdigest()
 
 
+def test_a_great_many_tiny_records_are_counted_nowhere_but_aside() -> None:
+    tiny = [record(number, b"") for number in range(60_000)]
+    data = packed(tiny, "lz4", base=5)
+    [aside] = fetched(data, start=5)
+    assert isinstance(aside, Aside)
+    assert [each.offset for each in aside.records if each] == list(range(5, 60_005))
+
+
 def test_a_header_whose_name_is_not_utf8_is_read_leniently() -> None:
     data = packed([record(0, b"v", None, [(b"\xff\xfe", b"1")]), record(1, b"after")])
     odd, after = read_aside(data)

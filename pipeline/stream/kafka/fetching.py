@@ -40,6 +40,8 @@ _POLL_BYTES = 4 << 20
 """Bytes of a partition's records after which a poll takes no more of them."""
 _FEW_HEADERS = 256 << 10
 """Bytes of a batch up to which the number of headers in it needs no look."""
+_MANY_RECORDS = 8192
+"""Records whose headers are counted where they arrive, which takes some ten milliseconds."""
 _MAGIC_OFFSET = 16
 _ATTRIBUTES = slice(21, 23)
 
@@ -171,8 +173,10 @@ class CarefulRecords(PartitionRecords):  # type: ignore[misc] # aiokafka has no 
             return None
         if plain is None:
             return None
-        if len(plain) > _FEW_HEADERS and has_many_headers(plain, Batch.of(data).records):
-            return None
+        if len(plain) > _FEW_HEADERS:
+            count = Batch.of(data).records
+            if count > _MANY_RECORDS or has_many_headers(plain, count):
+                return None
         if not codec:
             return batch
         header = bytearray(data[: HEADER.size])

@@ -186,9 +186,7 @@ class MemoryBroker:
 
     def _check_sizes(self, records: Sequence[Outgoing]) -> None:
         indices = [
-            index
-            for index, record in enumerate(records)
-            if _size(record) > self.max_message_bytes
+            index for index, record in enumerate(records) if _size(record) > self.max_message_bytes
         ]
         if indices:
             raise Unpublishable(
