@@ -52,6 +52,10 @@ class Asides:
         """Take what has to be read aside out of a poll; returns the records that are left."""
         found: dict[KafkaPartition, Sequence[Any]] = {}
         for partition, polled in fetched.items():
+            if partition in self._asides:
+                # Somebody resumed it: it is read on from where the aside ends.
+                self._client.pause(partition)
+                continue
             if isinstance(aside := polled[-1], Aside):
                 self._begin(aside)
             records = polled[:-1] if isinstance(polled[-1], Aside) else polled
