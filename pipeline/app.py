@@ -13,9 +13,9 @@ import structlog
 from pipeline.alongside import alongside
 from pipeline.claude.gateway import Gateway
 from pipeline.clock import now
-from pipeline.errors import Invalid, WrongUse
+from pipeline.errors import WrongUse
 from pipeline.escalation.cap import EscalationCap
-from pipeline.events import DeadLetterReason, Tier
+from pipeline.events import Tier
 from pipeline.observe.families import Asked
 from pipeline.observe.http import serve
 from pipeline.observe.instruments import instruments
@@ -25,10 +25,10 @@ from pipeline.processing.capping import CappedEscalations
 from pipeline.processing.haiku import HaikuProcessor
 from pipeline.processing.handling import Handling
 from pipeline.processing.judge import Judge
-from pipeline.processing.outgoing import dead_letter
 from pipeline.processing.policies import opinions, policy_of
 from pipeline.processing.prefixes import prefixes, tell
 from pipeline.processing.publishing import TracedBrokers
+from pipeline.processing.rescue import Rescuer
 from pipeline.processing.sonnet import SonnetProcessor
 from pipeline.processing.tracing import Tracer
 from pipeline.settings import Ordering, Settings
@@ -38,7 +38,7 @@ from pipeline.stream.engine import Engine
 from pipeline.stream.intake import Throttle
 from pipeline.stream.kafka.brokers import KafkaBrokers
 from pipeline.stream.probe import delivery_in_force
-from pipeline.stream.records import Handler, Outcome, Received
+from pipeline.stream.records import Handler
 from pipeline.stream.topics import ESCALATIONS, TopicNames
 
 log = structlog.get_logger(__name__)
@@ -231,12 +231,6 @@ class App:
                 self._stages[name], judge, self._topics, clock=now, observer=metrics
             )
             ordering = self._settings.stages.by_name()[name].ordering
-
-        def rescue(received: Received, outcome: Outcome, why: str) -> Outcome:
-            del outcome
-            invalid = Invalid(DeadLetterReason.TOO_LARGE, why)
-            return dead_letter(received, self._topics.dead_letters, invalid, stage=name, now=now())
-
         return Engine(
             name,
             [self._topics.read_by(name)],
@@ -248,7 +242,7 @@ class App:
             gate=StageGate(gateway, name, tier),
             throttle=throttle,
             observer=metrics,
-            rescue=rescue,
+            rescue=Rescuer(name, self._topics.dead_letters, clock=now, observer=metrics),
         )
 
 

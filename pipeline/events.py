@@ -243,6 +243,9 @@ class DeadLetterReason(StrEnum):
 class DeadLetterHeaders(Record):
     """The headers a dead letter carries beside the record's own; its key and value are untouched.
 
+    A record that is too large to be carried on becomes a small letter: an empty value, and what is
+    known of the original in headers; it is at `dlq-topic`, `dlq-partition`, `dlq-offset`.
+
     All values are UTF-8 text on the wire.
     """
 
@@ -255,3 +258,30 @@ class DeadLetterHeaders(Record):
     timestamp: Timestamp = Field(alias="dlq-timestamp", description="When it was dead-lettered.")
     attempts: int = Field(alias="dlq-attempts", description="Model calls made for it.")
     version: str = Field(alias="dlq-version", description="Version of the pipeline.")
+    original: Literal["not_carried", "unreadable"] | None = Field(
+        None,
+        alias="dlq-original",
+        description="Only where the record is not in the letter, as are the others of these: it "
+        "is too large to be carried on, or could not be read.",
+    )
+    original_sha256: str | None = Field(
+        None,
+        alias="dlq-original-sha256",
+        description="SHA-256 of the original's value, in hexadecimal.",
+    )
+    original_value_bytes: int | None = Field(
+        None, alias="dlq-original-value-bytes", description="Length of the original's value."
+    )
+    original_key_bytes: int | None = Field(
+        None,
+        alias="dlq-original-key-bytes",
+        description="Length of its key; the letter's is its beginning.",
+    )
+    original_headers: int | None = Field(
+        None,
+        alias="dlq-original-headers",
+        description="How many headers it has; none are kept where they are large.",
+    )
+    original_header_bytes: int | None = Field(
+        None, alias="dlq-original-header-bytes", description="Of their names and values."
+    )

@@ -108,8 +108,9 @@ async def publish(
 
 def refusal_of(stage: Stage[Any, Any], item: Item) -> Refusal | None:
     """Why the stage would make a dead letter of an event; None where it takes it."""
+    headers = {name: content for name, content in item.headers if content is not None}
     try:
-        stage.parse(item.value, key=item.key, headers=dict(item.headers))
+        stage.parse(item.value, key=item.key, headers=headers)
     except Invalid as invalid:
         return Refusal(item.place, invalid.reason.value, invalid.detail)
     return None

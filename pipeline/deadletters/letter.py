@@ -40,6 +40,22 @@ class Letter:
     version: str
 
     @property
+    def original(self) -> str | None:
+        """Where the record itself is, if it is not in the letter; None where it is.
+
+        It was larger than any record that may be published, or could not be read.
+        """
+        texts = _texts(self.record.headers)
+        if "dlq-original" not in texts:
+            return None
+        size, digest = texts.get("dlq-original-value-bytes"), texts.get("dlq-original-sha256")
+        known = f", {size} bytes, SHA-256 {digest}" if size and digest else ""
+        return (
+            f"offset {self.offset} of partition {self.partition} of {self.topic}, for as long as "
+            f"that topic keeps it{known}"
+        )
+
+    @property
     def own_headers(self) -> Headers:
         """The headers that the record had before it was put aside."""
         return tuple(header for header in self.record.headers if not header[0].startswith(_OURS))

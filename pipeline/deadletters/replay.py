@@ -182,6 +182,14 @@ async def _replayable(
             result.done_before += 1
         elif letter.topic not in allowed:
             result.refuse(letter.record, _why_not(letter))
+        elif letter.record.unread is not None:
+            result.refuse(letter.record, letter.record.unread.because)
+        elif letter.original is not None:
+            result.refuse(
+                letter.record,
+                f"it does not hold the record: fetch that from {letter.original}, and publish it "
+                "again in a form that is taken",
+            )
         else:
             yield letter
             chosen += 1

@@ -39,6 +39,8 @@ def lines_of(letter: Letter, marks: Marks, *, limit: int | None = SHOWN) -> Iter
     yield f"key        {on_one_line(record.key, limit)}"
     for name, content in letter.own_headers:
         yield f"header     {printable(name)}: {on_one_line(content, limit)}"
+    if letter.original is not None:
+        yield f"original   not in this dead letter: {printable(letter.original)}"
     yield f"value      {line.size:,} bytes"
     yield from _value(record.value, limit)
 
@@ -49,6 +51,7 @@ def document_of(letter: Letter, marks: Marks) -> dict[str, Any]:
     topic, partition, offset = line.pop("source")
     return line | {
         "source": {"topic": topic, "partition": partition, "offset": offset},
+        "original": letter.original,
         "key": _encoded(record.key),
         "headers": [[name, _encoded(content)] for name, content in letter.own_headers],
         "value": _encoded(record.value),

@@ -116,7 +116,8 @@ CHECKS = (
     ),
     Check(
         "broker-sizes",
-        "max.message.bytes of a topic, or the brokers' limit on requests, below what stages take",
+        "max.message.bytes of a topic (which limits what is compressed), or the brokers' limit on "
+        "requests, below what stages take; raw topics that take more than a dead letter may have",
         of_cluster(sizes.check_broker_sizes),
     ),
     Check(
@@ -132,7 +133,8 @@ CHECKS = (
     Check(
         "progress",
         "a lag that retention will overtake, or has: records deleted before they were processed; "
-        "commits of another program; records from the future",
+        "commits of another program; records from the future; a group that has committed nothing "
+        "on a topic with a past, and what its first start will do",
         topics.check_progress,
         seconds=45,
     ),

@@ -89,9 +89,9 @@ def _of_topics(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
                     "broker-sizes",
                     f"Topic {name} takes records of {takes:,} bytes, and {stage} events of "
                     f"{limit:,}.",
-                    why="Publishers are refused with larger events; what cannot be escalated "
-                    "becomes a dead letter, and what even that topic does not take stops its "
-                    "partition.",
+                    why="Publishers are refused with larger events, unless they compress them: "
+                    "the limit is on what is compressed. What cannot be escalated becomes a dead "
+                    "letter, and what even that topic does not take one without the event.",
                     advice=f"`kafka-configs.sh --alter --topic {name} --add-config "
                     f"max.message.bytes={settings.topics.max_message_bytes}`, or lower "
                     f"stages.{stage}.max_event_bytes.",
@@ -110,7 +110,8 @@ def _of_dead_letters(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
                 "broker-sizes",
                 f"Topic {names.raw(stage)} takes records of {takes:,} bytes, and no dead letter "
                 f"may have more than {room:,}.",
-                why="A larger event cannot even be put aside: it stops its partition.",
+                why="Of a larger event the dead letter has only size, hash and place: the event is "
+                "gone once its own topic removes it. Compressed ones pass any limit on a topic.",
                 advice=f"`kafka-configs.sh --alter --topic {names.raw(stage)} --add-config "
                 f"max.message.bytes={room}`, or raise topics.max_message_bytes and the "
                 f"max.message.bytes of {names.dead_letters}.",

@@ -194,11 +194,17 @@ def _short(name: str, seconds: float) -> Iterator[Finding]:
         )
 
 
+_PAID = "All of them are read at its first start, and paid for: `pipeline cost` says how much."
+_SKIPPED = "They are skipped at its first start: only what comes after it is read."
+_OTHER = {True: "earliest", False: "latest"}
+
+
 async def check_progress(site: Site) -> Iterable[Finding]:
     """What was deleted unread, whose commits cannot be read, and records from the future."""
     cluster = await site.cluster()
     prefix = site.settings.kafka.group_prefix
     now = site.now()
+    starts_at_end = site.settings.kafka.auto_offset_reset == "latest"
     found: list[Finding] = []
     for stage, name in read_topics(site.settings).items():
         topic = cluster.topics.get(name)
@@ -207,7 +213,7 @@ async def check_progress(site: Site) -> Iterable[Finding]:
             progress, untold = await progress_of(
                 site.settings.kafka, group, topic, now=now, future=now + _FUTURE
             )
-            found += of_progress(group, name, progress)
+            found += of_progress(group, name, progress, starts_at_end=starts_at_end)
             if untold:
                 found.append(_untold(group, name, untold))
     return found or [ok("progress", "What was committed can be read, and nothing was lost before.")]
@@ -222,7 +228,9 @@ def _untold(group: str, topic: str, problems: Sequence[Unavailable]) -> Finding:
     )
 
 
-def of_progress(group: str, topic: str, progress: Sequence[Progress]) -> Iterator[Finding]:
+def of_progress(
+    group: str, topic: str, progress: Sequence[Progress], *, starts_at_end: bool
+) -> Iterator[Finding]:
     """What the progress of a group means; pure."""
     lost = sum(
         max(0, each.bounds.begin - each.committed.offset)
@@ -258,6 +266,15 @@ def of_progress(group: str, topic: str, progress: Sequence[Progress]) -> Iterato
             advice="Set kafka.group_prefix to one that is yours alone; or stop all members and "
             f"reset it: `kafka-consumer-groups.sh --group {group} --topic {topic} "
             "--reset-offsets --to-current --execute`.",
+        )
+    past = sum(each.bounds.end - each.bounds.begin for each in progress if each.committed is None)
+    if past:
+        yield warning(
+            "progress",
+            f"{topic} holds up to {past:,} records, and {group} has committed nothing there yet.",
+            why=_SKIPPED if starts_at_end else _PAID,
+            advice=f'Is that meant? kafka.auto_offset_reset = "{_OTHER[starts_at_end]}" does the '
+            "other, before the first start.",
         )
     future = [each for each in progress if each.from_the_future]
     if future:

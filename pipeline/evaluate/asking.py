@@ -116,8 +116,9 @@ class Interview:
     async def _ask(self, labelled: Labelled, tier: Tier) -> Heard | DeadLetter:
         stage = self._stage
         try:
+            headers = {name: value for name, value in labelled.headers if value is not None}
             event: RawEvent = of_stage(
-                stage.name, stage.parse, labelled.value, key=None, headers=dict(labelled.headers)
+                stage.name, stage.parse, labelled.value, key=None, headers=headers
             )
             inquiry = await ask_about(stage, event)
             if tier is Tier.HAIKU:

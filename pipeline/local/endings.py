@@ -31,7 +31,11 @@ def ending_of(record: Received, topics: TopicNames) -> Ending:
 
 
 def _dead_letter(record: Received, topics: TopicNames) -> Ending:
-    headers = {name: value.decode() for name, value in record.headers if name.startswith("dlq-")}
+    headers = {
+        name: value.decode()
+        for name, value in record.headers
+        if name.startswith("dlq-") and value is not None
+    }
     reason = headers["dlq-reason"]
     if headers["dlq-topic"] == topics.escalations:
         # It was escalated before: the raw record is the one that the escalation came from.

@@ -73,7 +73,11 @@ RECEIVED = Metric(
 )  # fmt: skip
 RECEIVED_BYTES = Metric(
     "pipeline_events_received_bytes_total", "counter", ("stage",), "bytes",
-    "Keys and values of the events taken from Kafka.",
+    "What the events taken from Kafka take in memory: keys, values and headers.",
+)  # fmt: skip
+TOMBSTONES = Metric(
+    "pipeline_tombstones_total", "counter", ("stage",), "records",
+    "Records without a value (null, not empty): no events, only committed over.",
 )  # fmt: skip
 COMPLETED = Metric(
     "pipeline_events_completed_total", "counter", ("stage", "end"), "events",

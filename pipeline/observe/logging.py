@@ -93,7 +93,7 @@ class EventContext:
         event_id: Once it is known.
     """
 
-    headers: Iterable[tuple[str, bytes]]
+    headers: Iterable[tuple[str, bytes | None]]
     trace_id: str | None = None
     event_id: str | None = None
 
@@ -129,9 +129,9 @@ def add_event(_: object, __: str, event: Event) -> Event:
     return event
 
 
-def _publishers_trace(headers: Iterable[tuple[str, bytes]]) -> str | None:
+def _publishers_trace(headers: Iterable[tuple[str, bytes | None]]) -> str | None:
     for name, value in headers:
-        if name == "traceparent" and (trace := _TRACE_ID.fullmatch(value)):
+        if name == "traceparent" and (trace := _TRACE_ID.fullmatch(value or b"")):
             return trace[1].decode()
     return None
 

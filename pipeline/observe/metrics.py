@@ -51,6 +51,7 @@ class Metrics:
         counter, gauge, histogram = families.counter, families.gauge, families.histogram
         self._received = counter(catalogue.RECEIVED)
         self._received_bytes = counter(catalogue.RECEIVED_BYTES)
+        self._tombstones = counter(catalogue.TOMBSTONES)
         self._completed = counter(catalogue.COMPLETED)
         self._event_seconds = histogram(catalogue.EVENT_SECONDS)
         self._in_flight = gauge(catalogue.IN_FLIGHT)
@@ -132,6 +133,10 @@ class Metrics:
         """A record came in; `size` in bytes."""
         self._received(stage).inc()
         self._received_bytes(stage).inc(size)
+
+    def tombstone(self, stage: str) -> None:
+        """A record without a value came in."""
+        self._tombstones(stage).inc()
 
     def completed(self, stage: str, end: str, *, seconds: float) -> None:
         """A record came to an end."""

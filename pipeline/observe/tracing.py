@@ -31,7 +31,7 @@ _CONTEXT_HEADERS = frozenset({"traceparent", "tracestate"})
 _W3C = TraceContextTextMapPropagator()
 _FLUSH_MILLISECONDS = 5_000
 
-Headers = tuple[tuple[str, bytes], ...]
+Headers = tuple[tuple[str, bytes | None], ...]
 
 
 class OpenTelemetryTracer:
@@ -169,7 +169,7 @@ def _context_of(headers: Headers) -> Context:
     carrier = {
         name: value.decode("ascii", "replace")
         for name, value in headers
-        if name in _CONTEXT_HEADERS
+        if name in _CONTEXT_HEADERS and value is not None
     }
     # Never the current context: what is handled or published here belongs to its own trace.
     return _W3C.extract(carrier, context=Context())

@@ -1,12 +1,11 @@
 """How outcomes look on the wire: values as JSON, headers as CloudEvents in binary mode."""
 
-from collections.abc import Sequence
 from datetime import datetime
 
 import pipeline
 from pipeline.errors import Invalid
 from pipeline.events import DeadLetterHeaders, Record
-from pipeline.stream.records import End, Headers, Outcome, Outgoing, Received
+from pipeline.stream.records import End, Headers, Original, Outcome, Outgoing, Received
 
 # W3C trace context: carried from the publisher through every topic, so that a trace is whole.
 _CARRIED_ON = ("traceparent", "tracestate")
@@ -38,9 +37,27 @@ def publication(
 
 
 def dead_letter(
-    received: Received, topic: str, invalid: Invalid, *, stage: str, now: datetime
+    received: Received,
+    topic: str,
+    invalid: Invalid,
+    *,
+    stage: str,
+    now: datetime,
+    original: Original | None = None,
+    is_whole: bool = True,
 ) -> Outcome:
-    """An outcome that puts the record aside: key, value and headers untouched, the reason added."""
+    """An outcome that puts the record aside: key, value and headers untouched, the reason added.
+
+    Args:
+        received: What was consumed.
+        topic: Where to publish.
+        invalid: The reason.
+        stage: Whose event it is.
+        now: The time, aware.
+        original: What is said of the record where `received` does not have its content; None
+            where nothing is known of it.
+        is_whole: Whether `received` has its content.
+    """
     about = DeadLetterHeaders.model_validate(
         {
             "dlq-reason": invalid.reason,
@@ -52,14 +69,28 @@ def dead_letter(
             "dlq-timestamp": now,
             "dlq-attempts": invalid.attempts,
             "dlq-version": pipeline.__version__,
+            **({} if is_whole else _about(original)),
         }
     )
-    dumped = about.model_dump(mode="json", by_alias=True)
+    dumped = about.model_dump(mode="json", by_alias=True, exclude_none=True)
     own = _without_earlier_reasons(received.headers)
     headers = (*own, *((name, str(value).encode()) for name, value in dumped.items()))
     return Outcome(End.DEAD_LETTER, (Outgoing(topic, received.key, received.value, headers),))
 
 
-def _without_earlier_reasons(headers: Sequence[tuple[str, bytes]]) -> Headers:
+def _about(original: Original | None) -> dict[str, str | int]:
+    if original is None:
+        return {"dlq-original": "unreadable"}
+    return {
+        "dlq-original": "not_carried",
+        "dlq-original-sha256": original.sha256,
+        "dlq-original-value-bytes": original.value_bytes,
+        "dlq-original-key-bytes": original.key_bytes,
+        "dlq-original-headers": original.headers,
+        "dlq-original-header-bytes": original.header_bytes,
+    }
+
+
+def _without_earlier_reasons(headers: Headers) -> Headers:
     """A replayed dead letter that fails again says why it failed now, once."""
     return tuple(header for header in headers if not header[0].startswith("dlq-"))

@@ -28,7 +28,7 @@ def read(stage: AnyStage, received: Received) -> RawEvent:
     Raises:
         Invalid: It is not what the stage takes.
     """
-    headers = dict(received.headers)
+    headers = {name: content for name, content in received.headers if content is not None}
     event: RawEvent = of_stage(
         stage.name, stage.parse, received.value or b"", key=received.key, headers=headers
     )

@@ -82,14 +82,26 @@ def _dead_letters() -> Schema:
     schema = _written(DeadLetterHeaders)
     schema["description"] = (
         "The headers of a record of `dead-letters`, all UTF-8 text, beside the record's own "
-        "headers; its key and value are those of the raw record, untouched."
+        "headers; its key and value are those of the raw record, untouched. Where `dlq-original` "
+        "is there, the record is not: it could not be carried on, the value is empty, the key cut "
+        "and headers left out where they are large."
     )
-    properties = _object(schema["properties"])
-    for name in ("dlq-partition", "dlq-offset", "dlq-attempts"):
-        properties[name] = {
-            **_object(properties[name]), "type": "string", "pattern": "^[0-9]+$",
-        }  # fmt: skip
+    properties = {
+        name: _header(_object(node)) for name, node in _object(schema["properties"]).items()
+    }
+    schema["properties"] = dict[str, JsonValue](properties)
+    schema["required"] = [name for name in properties if not name.startswith("dlq-original")]
     return _head("dead-letters", DEAD_LETTERS_VERSION, schema)
+
+
+def _header(node: Schema) -> Schema:
+    """A field as a header has it: text, and not there instead of null."""
+    match node:
+        case {"anyOf": [dict(present), {"type": "null"}], **about}:
+            node = present | about
+    if node.get("type") == "integer":
+        return {**node, "type": "string", "pattern": "^[0-9]+$"}
+    return node
 
 
 def _written(model: type[BaseModel]) -> Schema:

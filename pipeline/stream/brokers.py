@@ -101,6 +101,16 @@ class NextRecord:
     offset: int
 
 
+def no_such_topics(names: Sequence[str]) -> str | None:
+    """What to say of topics that do not exist; None where there are none of them."""
+    if not names:
+        return None
+    return (
+        f"there is no topic {', '.join(names)} (any more): make it with `pipeline topics create`; "
+        "it is taken up by itself"
+    )
+
+
 class RebalanceListener(Protocol):
     """Told by a consumer that its assignment changes."""
 
@@ -164,6 +174,10 @@ class Consumer(Protocol):
 
     def end(self, partition: TopicPartition) -> int | None:
         """Where the records that may be read end, as of the last fetch."""
+        ...
+
+    def trouble(self) -> str | None:
+        """Why a topic is not read at all, in a sentence; None where each is."""
         ...
 
 

@@ -16,7 +16,7 @@ from pipeline.stream.monitor import Monitor
 from pipeline.stream.observer import NoObserver, StreamObserver
 from pipeline.stream.pacing import CommitPacer
 from pipeline.stream.poller import Poller
-from pipeline.stream.records import Handler
+from pipeline.stream.records import Handler, Outcome, Received
 from pipeline.stream.status import StreamStatus
 from pipeline.stream.tools import Pace, Rescue, WorkerTools
 
@@ -40,8 +40,9 @@ class Engine:
         gate: Closes intake without leaving the group.
         throttle: Holds intake now and then although nothing is wrong.
         observer: Told of what happens.
-        rescue: What to publish instead of an outcome that the brokers will never take; without
-            it that ends the engine.
+        rescue: What to publish instead of an outcome that the brokers will never take, and for a
+            record that could not be read. Without it the former stops its partition, and the
+            latter is handled as it is.
     """
 
     def __init__(
@@ -127,7 +128,7 @@ class Engine:
         tools = self._tools(consumer, reader, failure)
 
         def new_answers() -> Answers:
-            return Answers(self._handler, tools.slots, completed=intake.completed, fail=tools.fail)
+            return Answers(self._handle, tools.slots, completed=intake.completed, fail=tools.fail)
 
         assignment = Assignment(tools, new_answers, tasks, drain_budget=self._settings.drain_budget)
         poller = Poller(consumer, assignment, self._limits(), intake, tools.opened)
@@ -140,6 +141,7 @@ class Engine:
             intake=intake,
             reader=reader,
             observer=self._observer,
+            starts_at_end=self._brokers.starts_at_end,
             stuck_after=self._settings.stuck_after,
         )
         try:
@@ -164,6 +166,13 @@ class Engine:
             await self._leave(consumer.close)
             await self._leave(reader.close)
             failure.cancel()
+
+    async def _handle(self, record: Received) -> Outcome:
+        if record.unread is not None and self._rescue is not None:
+            outcome = self._rescue(record, None, record.unread.because)
+            if outcome is not None:
+                return outcome
+        return await self._handler(record)
 
     async def _leave(self, close: Callable[[], Awaitable[None]]) -> None:
         try:

@@ -1,6 +1,7 @@
 """Watches one stream: reports its lag, says whether it is ready, ends it when it is stuck."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -8,11 +9,30 @@ from pipeline.stream.assignment import Assignment
 from pipeline.stream.backlog import Backlog, look_if_possible
 from pipeline.stream.brokers import BrokerError, Consumer, OffsetReader, TopicPartition
 from pipeline.stream.intake import Intake
-from pipeline.stream.liveness import PartitionSigns, Signs, Stuck, why_not_polling, why_stuck
+from pipeline.stream.liveness import (
+    POLL_EXPECTED,
+    PartitionSigns,
+    Signs,
+    Stuck,
+    why_not_polling,
+    why_stuck,
+)
 from pipeline.stream.observer import StreamObserver
 from pipeline.stream.poller import Poller
 from pipeline.stream.status import PartitionStatus, StreamStatus
 from pipeline.stream.worker import PartitionWorker, State
+
+_log = logging.getLogger(__name__)
+
+_READ = (
+    "all of them are read, and paid for (`pipeline cost` says how much). To skip them, stop now, "
+    'set kafka.auto_offset_reset to "latest", and take another kafka.group_prefix, or reset the '
+    "group"
+)
+_SKIPPED = (
+    "they are skipped, and only what comes from now on is read. To read them, stop now, set "
+    'kafka.auto_offset_reset to "earliest", and take another kafka.group_prefix, or reset the group'
+)
 
 _INTERVAL = 1.0
 """Seconds between two looks."""
@@ -32,6 +52,7 @@ class Monitor:
         intake: Whether it takes anything.
         reader: Asks the brokers, independently of the consumer.
         observer: Told of the lag, of partitions that cannot commit, and of being stuck.
+        starts_at_end: Whether a group that committed nothing skips what is there already.
         stuck_after: Seconds without progress after which it ends.
     """
 
@@ -46,6 +67,7 @@ class Monitor:
         intake: Intake,
         reader: OffsetReader,
         observer: StreamObserver,
+        starts_at_end: bool,
         stuck_after: float,
     ) -> None:
         self._stage = stage
@@ -56,12 +78,14 @@ class Monitor:
         self._intake = intake
         self._reader = reader
         self._observer = observer
+        self._starts_at_end = starts_at_end
         self._stuck_after = stuck_after
         self._now = asyncio.get_running_loop().time
         self._backlog = Backlog(reader, now=lambda: datetime.now(UTC))
         self._last_look = self._now()
         self._stuck_because: str | None = None
         self._outage: str | None = None
+        self._is_past_said = False
 
     async def run(self) -> None:
         """Watch until cancelled.
@@ -80,6 +104,7 @@ class Monitor:
                 self._outage = await look_if_possible(self._backlog, self._assignment)
             for worker in self._assignment:
                 self._report(worker)
+            self._report_new_group()
             failing = sum(worker.problem is not None for worker in self._assignment)
             self._observer.failing(self._stage, partitions=failing)
             await self._check_progress()
@@ -107,6 +132,20 @@ class Monitor:
         self._observer.in_flight(*where, count=status.in_flight)
         if status.lag is not None:
             self._observer.lag(*where, records=status.lag, oldest_seconds=status.oldest_seconds)
+
+    def _report_new_group(self) -> None:
+        """Say once, when all partitions are served, what it means to have committed nothing."""
+        if self._is_past_said or not all(worker.base is not None for worker in self._assignment):
+            return
+        self._is_past_said = self._assignment.has_joined
+        past = [worker.past for worker in self._assignment if worker.past]
+        if past:
+            meaning = _SKIPPED if self._starts_at_end else _READ
+            _log.warning(
+                f"%s: its group has committed nothing yet on %d partitions of %s, which hold up "
+                f"to %s records already: {meaning}",
+                *(self._stage, len(past), ", ".join(self._topics), f"{sum(past):,}"),
+            )
 
     async def _check_progress(self) -> None:
         signs = self._signs()
@@ -161,7 +200,14 @@ class Monitor:
             return f"intake is closed: {self._intake.closed_because}"
         if not self._assignment.has_joined:
             return "it has not joined its group yet"
-        return self._outage or why_not_polling(self._signs())
+        return self._why_not_served() or self._outage or why_not_polling(self._signs())
+
+    def _why_not_served(self) -> str | None:
+        for worker in self._assignment:
+            waited = self._now() - worker.last_progress
+            if worker.base is None and waited > POLL_EXPECTED:
+                return f"{worker.partition} is assigned and has not been served for {waited:.0f} s"
+        return self._consumer.trouble()
 
     def _describe(self, worker: PartitionWorker) -> PartitionStatus:
         waiting = self._backlog.waiting(worker)

@@ -12,6 +12,10 @@ class StreamObserver(Protocol):
         """A record came in; `size` in bytes."""
         ...
 
+    def tombstone(self, stage: str) -> None:
+        """A record without a value came in: it is no event, and is only committed over."""
+        ...
+
     def completed(self, stage: str, end: End, *, seconds: float) -> None:
         """A record came to an end, `seconds` after it was received; not yet committed."""
         ...
@@ -63,6 +67,9 @@ class NoObserver:
     """Nobody watches; also the base of observers that care about some of it."""
 
     def received(self, stage: str, topic: str, partition: int, *, size: int) -> None:
+        """Ignore."""
+
+    def tombstone(self, stage: str) -> None:
         """Ignore."""
 
     def completed(self, stage: str, end: End, *, seconds: float) -> None:

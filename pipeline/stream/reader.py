@@ -19,7 +19,7 @@ from pipeline.stream.brokers import TopicPartition
 from pipeline.stream.connection import admin_client, consumer_client
 from pipeline.stream.connection_errors import RequestFailed
 from pipeline.stream.kafka.consumer import received
-from pipeline.stream.kafka.lenient import LenientReader
+from pipeline.stream.kafka.fetching import ReadLimit
 from pipeline.stream.kafka.polls import POLL_MS, Polls
 from pipeline.stream.records import Received
 from pipeline.stream.topics import Topics
@@ -80,13 +80,12 @@ async def reading(
                 auto_offset_reset="earliest",
                 fetch_max_bytes=kafka.fetch_max_bytes,
                 max_partition_fetch_bytes=kafka.partition_fetch_max_bytes,
+                value_deserializer=ReadLimit(),
             )
         )
-        lenient = LenientReader(kafka)
-        stack.push_async_callback(lenient.close)
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
-        polls = Polls(consumer, lenient, await _starts(consumer, ends, start))
+        polls = Polls(consumer, await _starts(consumer, ends, start))
         records = _all(consumer, polls, kafka) if follow else _until(consumer, polls, ends, kafka)
         yield await stack.enter_async_context(aclosing(records))
 

@@ -4,8 +4,46 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from hashlib import sha256
 
-Headers = tuple[tuple[str, bytes], ...]
+Headers = tuple[tuple[str, bytes | None], ...]
+"""In their order, names as often as they occur; Kafka knows values that are null."""
+
+HEADER_BYTES = 128
+"""What a header takes in memory beside its text, measured in CPython 3.11: a tuple, a string and
+a bytes object. A record of a megabyte of empty headers takes that of a hundred megabytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """What is known of a record whose content is not carried on.
+
+    Args:
+        key_bytes: Length of its key; 0 where it has none.
+        value_bytes: Length of its value.
+        sha256: Of its value, in hexadecimal.
+        headers: How many it has.
+        header_bytes: Of their names and values together.
+    """
+
+    key_bytes: int
+    value_bytes: int
+    sha256: str
+    headers: int
+    header_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Why a record comes without its value: reading it would cost too much, or it is broken.
+
+    Args:
+        because: A sentence for a person.
+        original: What was learned of it; None where nothing could be.
+    """
+
+    because: str
+    original: Original | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +53,7 @@ class Received:
     Args:
         timestamp: The record's own timestamp.
         received_at: When this process got it.
+        unread: Set where the value was not read; it is None then, and so may be the rest.
     """
 
     topic: str
@@ -25,15 +64,39 @@ class Received:
     headers: Headers = field(repr=False)
     timestamp: datetime
     received_at: datetime
+    unread: Unread | None = None
 
     @property
     def size(self) -> int:
-        """Bytes of key and value, for memory limits."""
-        return len(self.key or b"") + len(self.value or b"")
+        """Bytes that key, value and headers take in memory, for memory limits."""
+        size = len(self.key or b"") + len(self.value or b"")
+        for name, content in self.headers:
+            size += HEADER_BYTES + len(name) + len(content or b"")
+        return size
+
+    @property
+    def is_tombstone(self) -> bool:
+        """Whether it says that its key is gone: it is no event. An empty value is one."""
+        return self.value is None and self.unread is None
+
+    @property
+    def original(self) -> Original:
+        """What is to be said of it where its content cannot be carried on."""
+        if self.unread is not None and self.unread.original is not None:
+            return self.unread.original
+        return Original(
+            key_bytes=len(self.key or b""),
+            value_bytes=len(self.value or b""),
+            sha256=sha256(self.value or b"").hexdigest(),
+            headers=len(self.headers),
+            header_bytes=sum(len(name.encode()) + len(v or b"") for name, v in self.headers),
+        )
 
 
 def moment(milliseconds: int, now: datetime) -> datetime:
-    """A record's timestamp; now, where a publisher wrote one that no calendar knows."""
+    """A record's timestamp; now, where it has none (-1), or one that no calendar knows."""
+    if milliseconds < 0:
+        return now
     try:
         return datetime.fromtimestamp(milliseconds / 1000, UTC)
     except (OverflowError, ValueError, OSError):

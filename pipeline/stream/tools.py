@@ -11,9 +11,10 @@ from pipeline.stream.observer import StreamObserver
 from pipeline.stream.pacing import CommitPacer
 from pipeline.stream.records import Outcome, Received
 
-Rescue = Callable[[Received, Outcome, str], Outcome]
+Rescue = Callable[[Received, Outcome | None, str], Outcome | None]
 """What to publish instead of an outcome that the brokers will never take (too large, say), given
-the sentence that says why. Its own records must be publishable."""
+the sentence that says why: something smaller, or None where there is nothing smaller. Without an
+outcome: for a record that could not be read."""
 
 
 @dataclass(frozen=True, slots=True)

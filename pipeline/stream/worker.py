@@ -21,7 +21,7 @@ from pipeline.stream.brokers import (
 from pipeline.stream.flow import Load
 from pipeline.stream.ledger import CommitPoint, LedgerFull, OffsetsWentBack
 from pipeline.stream.ledger_codec import LedgerUnreadable
-from pipeline.stream.records import End, Outcome, Received
+from pipeline.stream.records import Outcome, Received
 from pipeline.stream.tools import WorkerTools
 from pipeline.stream.workload import Result, Ticket, Workload
 
@@ -56,6 +56,9 @@ class PartitionWorker:
         partition: Which one.
         answers: Of this partition; they may hold some from an earlier assignment.
         tools: What all workers share.
+
+    Attributes:
+        past: Records that were there before the group had committed anything; else 0.
     """
 
     def __init__(self, partition: TopicPartition, answers: Answers, tools: WorkerTools) -> None:
@@ -63,6 +66,7 @@ class PartitionWorker:
         self.state = State.STARTING
         self.problem: str | None = None
         self.is_full = False
+        self.past = 0
         self._answers = answers
         self._tools = tools
         self._now = asyncio.get_running_loop().time
@@ -139,7 +143,12 @@ class PartitionWorker:
             except OffsetsWentBack as error:
                 self.lose_position(str(error))
                 return
-            tools.observer.received(tools.stage, record.topic, record.partition, size=record.size)
+            if record.is_tombstone:
+                tools.observer.tombstone(tools.stage)
+            else:
+                tools.observer.received(
+                    tools.stage, record.topic, record.partition, size=record.size
+                )
             if not is_wanted:
                 self._answers.forget(record.offset)
         tools.slots.offer(self)
@@ -219,6 +228,7 @@ class PartitionWorker:
         committed = await tools.reader.committed(self.partition)
         bounds = await tools.reader.bounds(self.partition)
         if committed is None:
+            self.past = bounds.end - bounds.begin
             offset = bounds.end if tools.starts_at_end else bounds.begin
             start = CommitPoint(offset, offset)
         else:
@@ -345,16 +355,16 @@ class PartitionWorker:
 
     def _substitute(self, error: Unpublishable, result: Result) -> Outcome:
         """What the brokers will take instead of what they will not."""
-        rescue = self._tools.rescue
-        # What even as a dead letter is too large stays too large.
-        if rescue is None or result.outcome.end is End.DEAD_LETTER:
+        rescue, outcome = self._tools.rescue, None
+        if rescue is not None:
+            outcome = rescue(result.record, result.outcome, error.detail)
+        if outcome is None:
             topics = ", ".join(sorted({record.topic for record in result.outcome.records}))
             raise CannotPublish(
                 f"What came of offset {result.record.offset} is too large for {topics}, and "
                 f"nothing can take its place: {error.detail} Raise topics.max_message_bytes and "
                 "that topic's max.message.bytes; until then the partition waits."
             ) from error
-        outcome = rescue(result.record, result.outcome, error.detail)
         # Where the partition has to begin anew, this is the answer that is found.
         self._answers.replace(result.record.offset, outcome)
         return outcome

@@ -18,10 +18,12 @@ class Held:
 
     Args:
         since: When it was taken, in seconds of some clock.
+        size: Bytes that it takes in memory.
     """
 
     record: Received
     since: float
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ class Workload:
         return self._ledger.is_done(offset)
 
     def take(self, record: Received, now: float) -> bool:
-        """Let a record in; returns whether it has to be worked on.
+        """Let a record in; returns whether it has to be worked on. A tombstone has not.
 
         Raises:
             LedgerFull: Not before others are done.
@@ -148,9 +150,12 @@ class Workload:
         """
         if not self._ledger.take(record.offset):
             return False
-        held = Held(record, now)
+        if record.is_tombstone:
+            self._ledger.finish(record.offset)
+            return False
+        held = Held(record, now, record.size)
         self._held[record.offset] = held
-        self._held_bytes += record.size
+        self._held_bytes += held.size
         self._lanes.put(record.key, held)
         return True
 
@@ -183,8 +188,7 @@ class Workload:
         del self._results[: len(batch.results)]
         self._committed_base = batch.committed.offset
         for result in batch.results:
-            del self._held[result.record.offset]
-            self._held_bytes -= result.record.size
+            self._held_bytes -= self._held.pop(result.record.offset).size
 
     def replace(
         self, batch: Batch, indices: Sequence[int], substitute: Callable[[Result], Outcome]

@@ -49,6 +49,28 @@ def test_one_that_failed_again_says_which_it_was_and_carries_no_old_reason() -> 
     assert names == ["traceparent", "replayed-from"]
 
 
+SMALL = (
+    ("dlq-original", b"not_carried"),
+    ("dlq-original-sha256", b"ab" * 32),
+    ("dlq-original-value-bytes", b"17825814"),
+)
+
+
+def test_one_without_its_record_says_where_that_is() -> None:
+    written = buried(raw(7))
+    small = replace(written, value=b"", headers=(*written.headers, *SMALL))
+    letter = letter_of(as_read(small, partition=3, offset=9))
+    where = "offset 7 of partition 1 of tickets.raw"
+    assert letter.original is not None
+    assert where in letter.original
+    assert "17825814 bytes" in letter.original
+    assert "ab" * 32 in letter.original
+    shown = "\n".join(lines_of(letter, MARKS))
+    assert f"not in this dead letter: {where}" in shown
+    assert document_of(letter, MARKS)["original"] == letter.original
+    assert letter_of(as_read(written, partition=3, offset=9)).original is None
+
+
 @settings(max_examples=50)
 @given(
     st.binary() | st.none(),

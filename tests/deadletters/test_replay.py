@@ -71,6 +71,19 @@ async def test_each_goes_back_to_its_own_topic_once() -> None:
 
 
 @virtual_time
+async def test_one_without_its_record_is_left_out_and_says_where_that_is() -> None:
+    world = World()
+    world.bury(2)
+    letter = buried(raw(7))
+    headers = (*letter.headers, ("dlq-original", b"not_carried"))
+    world.broker.publish(letter.topic, b"", key=letter.key, headers=headers)
+    result = await world.replay(order())
+    assert (result.replayed, result.refused) == (2, 1)
+    assert "offset 7 of partition 1 of tickets.raw" in result.refusals[0].because
+    assert len(world.of("tickets.raw")) == 2
+
+
+@virtual_time
 async def test_a_key_keeps_its_order() -> None:
     world = World()
     world.bury(40)

@@ -64,7 +64,7 @@ class World:
     def publishers(self) -> dict[bytes | None, bytes]:
         """Who published each value, to a committed reader."""
         return {
-            entry.record.value: dict(entry.record.headers)["by"]
+            entry.record.value: dict(entry.record.headers)["by"] or b""
             for entries in self.broker.committed_records("out").values()
             for entry in entries
             if entry.record

@@ -194,28 +194,61 @@ def progress(offset: int, *, begin: int = 0, metadata: str | None = None) -> Pro
 
 
 def test_records_that_retention_took_before_they_were_processed_are_told() -> None:
-    found = of_progress(GROUP, "tickets.raw", [progress(10, begin=25), progress(50, begin=25)])
+    found = of_progress(
+        GROUP, "tickets.raw", [progress(10, begin=25), progress(50, begin=25)], starts_at_end=False
+    )
     told(found, FAILED, "deleted 15 records", "retention.ms")
 
 
 def test_a_lag_that_retention_will_overtake_is_told() -> None:
     late = replace(progress(10), half_expired=40)
-    told(of_progress(GROUP, "tickets.raw", [late]), WARNING, "half of their retention", "lag")
-    assert not list(of_progress(GROUP, "tickets.raw", [replace(progress(40), half_expired=40)]))
+    told(
+        of_progress(GROUP, "tickets.raw", [late], starts_at_end=False),
+        WARNING,
+        "half of their retention",
+        "lag",
+    )
+    assert not list(
+        of_progress(
+            GROUP, "tickets.raw", [replace(progress(40), half_expired=40)], starts_at_end=False
+        )
+    )
 
 
 def test_commits_of_another_program_are_told() -> None:
-    found = of_progress(GROUP, "tickets.raw", [progress(10, metadata="their own words")])
+    found = of_progress(
+        GROUP, "tickets.raw", [progress(10, metadata="their own words")], starts_at_end=False
+    )
     told(found, FAILED, "tickets.raw/0", "--reset-offsets")
 
 
 def test_records_from_the_future_are_told() -> None:
     late = replace(progress(10), from_the_future=True)
-    told(of_progress(GROUP, "tickets.raw", [late]), WARNING, "in the future", "LogAppendTime")
+    told(
+        of_progress(GROUP, "tickets.raw", [late], starts_at_end=False),
+        WARNING,
+        "in the future",
+        "LogAppendTime",
+    )
 
 
 @pytest.mark.parametrize("metadata", [None, ""])
 def test_progress_as_it_should_be_is_fine(metadata: str | None) -> None:
-    assert list(of_progress(GROUP, "tickets.raw", [progress(10, metadata=metadata)])) == []
-    nothing = Progress(FIRST, None, LogBounds(5, 9))
-    assert list(of_progress(GROUP, "tickets.raw", [nothing])) == []
+    assert (
+        list(
+            of_progress(
+                GROUP, "tickets.raw", [progress(10, metadata=metadata)], starts_at_end=False
+            )
+        )
+        == []
+    )
+    nothing = Progress(FIRST, None, LogBounds(9, 9))
+    assert list(of_progress(GROUP, "tickets.raw", [nothing], starts_at_end=False)) == []
+
+
+def test_what_a_new_group_will_do_with_a_topic_that_has_a_past_is_told() -> None:
+    past = [Progress(FIRST, None, LogBounds(5, 9000)), progress(10)]
+    found = of_progress(GROUP, "tickets.raw", past, starts_at_end=False)
+    told(found, WARNING, "8,995 records", "paid for", '"latest"')
+    found = of_progress(GROUP, "tickets.raw", past, starts_at_end=True)
+    told(found, WARNING, "8,995 records", "skipped", '"earliest"')

@@ -13,7 +13,7 @@ def corpus() -> list[RawRecord]:
     folder = samples_folder()
     records = [RawRecord(stage, value, b"key", ()) for stage, value in RAW.items()]
     records += [
-        RawRecord(sample.stage, item.value, item.key, item.headers)
+        RawRecord(sample.stage, item.value, item.key, tuple((n, v or b"") for n, v in item.headers))
         for sample in read_manifest(folder)
         for item in items_of(folder, sample)
     ]

@@ -108,7 +108,7 @@ async def test_an_escalation_of_a_stage_that_is_not_served_says_so() -> None:
 
     outcome = await processor(ScriptedAsker())(received(value, topic="escalations"))
 
-    assert b"poems" in dict(outcome.records[0].headers)["dlq-detail"]
+    assert b"poems" in (dict(outcome.records[0].headers)["dlq-detail"] or b"")
 
 
 AUDIT_ALL = Policy({("notes", Tier.HAIKU): StagePolicy(Thresholds(), audit_share=1)})

@@ -142,11 +142,15 @@ def test_escalations_reviews_and_dead_letter_headers_are_what_their_schemas_say(
             "dlq-version": "0.1.0",
         }
     )
-    on_the_wire = {name: str(value) for name, value in as_read(headers).items()}
+    written = as_read(headers).items()
+    on_the_wire = {name: str(value) for name, value in written if value is not None}
     assert accepts("escalations", as_read(escalation))
     assert accepts("review", as_read(review))
     assert accepts("dead-letters", on_the_wire)
     assert not accepts("dead-letters", {**on_the_wire, "dlq-offset": "twelve"})
+    small = {"dlq-original": "not_carried", "dlq-original-value-bytes": "17825817"}
+    assert accepts("dead-letters", on_the_wire | small)
+    assert not accepts("dead-letters", on_the_wire | {"dlq-original-value-bytes": "many"})
 
 
 def test_marks_of_what_was_handled_are_what_their_schema_says() -> None:

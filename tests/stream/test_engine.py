@@ -109,12 +109,28 @@ def test_each_record_is_handled_published_and_committed(delivery: Delivery) -> N
 
 
 @virtual_time
-async def test_a_tombstone_is_handed_on_as_it_is() -> None:
+async def test_tombstones_are_counted_and_committed_over_and_reach_no_handler() -> None:
+    bench, notes = Bench(), Notes()
+    async with running(bench, observer=notes):
+        bench.broker.publish("in", None, key=b"k")
+        bench.broker.publish("in", None)
+        await until(lambda: bench.committed() == 2)
+        bench.broker.publish("in", None, key=b"k")
+        bench.publish(b"a")
+        await until(lambda: bench.committed() == 4)
+    assert notes.tombstones == 3
+    assert bench.output() == [b"a"]
+    assert sum(bench.handler.calls.values()) == notes.ends.total() == 1
+
+
+@virtual_time
+async def test_an_empty_value_is_an_event() -> None:
+    """Kafka's compaction keeps it: only null says that a key is gone."""
     bench = Bench()
     async with running(bench):
-        bench.broker.publish("in", None, key=b"k")
-        await until(lambda: bench.handler.calls[None] == 1)
-    assert bench.output() == [None]
+        bench.publish(b"")
+        await until(lambda: bench.committed() == 1)
+    assert bench.output() == [b""]
 
 
 @virtual_time

@@ -134,7 +134,9 @@ async def enormous(record: Received) -> Outcome:
     return Outcome(End.ENRICHED, (Outgoing("out", record.key, b"x" * (2 << 20), ()),))
 
 
-def say_why(record: Received, outcome: Outcome, why: str) -> Outcome:
+def say_why(record: Received, outcome: Outcome | None, why: str) -> Outcome | None:
+    if outcome is not None and outcome.end is End.DEAD_LETTER:
+        return None
     return Outcome(End.DEAD_LETTER, (Outgoing("out", record.key, why.encode()[:9], ()),))
 
 

@@ -203,6 +203,18 @@ async def test_what_the_brokers_refuse_is_named_and_costs_the_session(
     assert await values_of(stage.settings, stage.output) == [b"a"]
 
 
+@pytest.mark.parametrize("fault", [RuntimeError("gone"), KeyError(7), OSError(9), TypeError("x")])
+async def test_a_fault_of_the_client_costs_the_session_and_nothing_else(fault: Exception) -> None:
+    class Faulty:
+        async def begin_transaction(self) -> None:
+            raise fault
+
+    partition = TopicPartition("in", 0)
+    session = TransactionalSession(Faulty(), "group", partition, limit=5)
+    with pytest.raises(Broken, match=type(fault).__name__):
+        await session.commit([record("out", b"a")], Committed(1, ""))
+
+
 async def test_metadata_that_no_broker_takes_is_a_mistake_of_ours(stage: Stage) -> None:
     async with started(stage.session()) as session:
         with pytest.raises(ValueError, match="4097 characters"):

@@ -23,6 +23,7 @@ class Notes(NoObserver):
 
     def __init__(self) -> None:
         self.committed_records = 0
+        self.tombstones = 0
         self.commits = 0
         self.failed: Counter[str] = Counter()
         self.ends: Counter[End] = Counter()
@@ -33,6 +34,9 @@ class Notes(NoObserver):
         self.held_changes: list[str | None] = []
         self.stuck_changes: list[bool] = []
         self.rebalances: list[int] = []
+
+    def tombstone(self, stage: str) -> None:
+        self.tombstones += 1
 
     def completed(self, stage: str, end: End, *, seconds: float) -> None:
         self.ends[end] += 1

@@ -1,6 +1,7 @@
 """Real brokers, for the engine."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -11,6 +12,9 @@ from pipeline.stream.connection import client_options
 from pipeline.stream.kafka.consumer import KafkaConsumer
 from pipeline.stream.kafka.offsets import KafkaOffsets
 from pipeline.stream.kafka.sessions import PlainSession, TransactionalSession
+
+_ONE_RECORD = 1
+"""Bytes of a batch that hold no second record; the first one is always let in."""
 
 
 class KafkaBrokers:
@@ -34,6 +38,7 @@ class KafkaBrokers:
         self._stream = stream
         self._max_bytes = topics.max_message_bytes
         self._delivery = delivery
+        self._refused_together: set[TopicPartition] = set()
 
     @property
     def starts_at_end(self) -> bool:
@@ -48,25 +53,41 @@ class KafkaBrokers:
     def consumer(self, group: str, topics: Sequence[str]) -> KafkaConsumer:
         """A consumer that has not started."""
         return KafkaConsumer(
-            self._kafka, self._stream, group, topics, idle_pause=self._kafka.idle_fetch_pause
+            self._kafka,
+            self._stream,
+            group,
+            topics,
+            max_record_bytes=self._max_bytes,
+            idle_pause=self._kafka.idle_fetch_pause,
         )
 
     def session(self, group: str, partition: TopicPartition, consumer: Consumer) -> Session:
         """A session of the configured delivery that has not started."""
         limit = self._stream.transaction_timeout
+        options = self._producer_options()
+        if partition in self._refused_together:
+            self._refused_together.discard(partition)
+            options["max_batch_size"] = _ONE_RECORD
+            refused_together = None
+        else:
+            refused_together = partial(self._refused_together.add, partition)
         if self._delivery == "exactly_once":
             producer = AIOKafkaProducer(
-                **self._producer_options(),
+                **options,
                 transactional_id=f"{group}-{partition.topic}-{partition.partition}",
                 transaction_timeout_ms=round(limit * 1000),
             )
-            return TransactionalSession(producer, group, partition, limit=limit)
+            return TransactionalSession(
+                producer, group, partition, limit=limit, refused_together=refused_together
+            )
         if not isinstance(consumer, KafkaConsumer):
             raise TypeError("the consumer is of other brokers")
         # Not idempotent: brokers without transactions need not know idempotent producers either,
         # and each partition has one request in flight, so the order holds.
-        producer = AIOKafkaProducer(**self._producer_options(), acks="all")
-        return PlainSession(producer, consumer, partition, limit=limit)
+        producer = AIOKafkaProducer(**options, acks="all")
+        return PlainSession(
+            producer, consumer, partition, limit=limit, refused_together=refused_together
+        )
 
     def reader(self, group: str) -> OffsetReader:
         """A reader that has not started."""

@@ -15,6 +15,7 @@ from aiokafka.errors import (
     KafkaConnectionError,
     KafkaError,
     OffsetOutOfRangeError,
+    TopicAuthorizationFailedError,
 )
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 
@@ -27,10 +28,13 @@ from pipeline.stream.brokers import (
     RebalanceListener,
     TopicPartition,
     Unavailable,
+    no_such_topics,
 )
 from pipeline.stream.connection import client_options, stop_consumer
-from pipeline.stream.kafka.lenient import LenientReader
-from pipeline.stream.records import Headers, Received, moment
+from pipeline.stream.kafka.asides import Asides
+from pipeline.stream.kafka.batches import ReadRecord
+from pipeline.stream.kafka.fetching import ReadLimit
+from pipeline.stream.records import Received, moment
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +44,12 @@ _LEAVE_LIMIT = 10.0
 """Seconds to leave the group, after which the brokers find out by themselves."""
 _RETRY = 0.5
 """Seconds before the next poll after an error that may pass."""
+_METADATA_AGE = 10.0
+"""Seconds after which the brokers are asked again which partitions there are: those that are added,
+or of a topic that is made again, are taken up that much later, and a rebalance. aiokafka's own
+default is five minutes."""
+_FORBIDDEN_FOR = 10.0
+"""Seconds after which what we were refused counts as granted, if it was not refused again."""
 _BRIEFLY = 0.01
 """Seconds that a poll waits between two idle pauses: enough for one fetch."""
 _NOWHERE = KafkaPartition("", -1)
@@ -55,6 +65,7 @@ class KafkaConsumer:
         stream: For the drain budget.
         group: The consumer group.
         topics: What is consumed.
+        max_record_bytes: The largest record that comes with its value.
         idle_pause: Seconds for which nothing is fetched after an empty poll. For brokers that
             answer an idle fetch at once, where waiting for records would burn a core.
     """
@@ -66,13 +77,14 @@ class KafkaConsumer:
         group: str,
         topics: Sequence[str],
         *,
+        max_record_bytes: int,
         idle_pause: float = 0.0,
     ) -> None:
         self._topics = topics
         self._idle_pause = idle_pause
         self._paused: set[KafkaPartition] = set()
         self._next: dict[KafkaPartition, int] = {}
-        self._lenient = LenientReader(kafka)
+        self._forbidden: tuple[str, float] | None = None
         self._client = AIOKafkaConsumer(
             **client_options(kafka),
             group_id=group,
@@ -93,7 +105,11 @@ class KafkaConsumer:
             rebalance_timeout_ms=_milliseconds(stream.drain_budget + REBALANCE_MARGIN),
             fetch_max_bytes=kafka.fetch_max_bytes,
             max_partition_fetch_bytes=kafka.partition_fetch_max_bytes,
+            value_deserializer=ReadLimit(max_record_bytes),
+            metadata_max_age_ms=_milliseconds(_METADATA_AGE),
         )
+        self._asides = Asides(self._client)
+        self._is_turn_of_asides = False
 
     async def start(self, listener: RebalanceListener) -> None:
         """Join the group; returns with the first assignment."""
@@ -107,7 +123,6 @@ class KafkaConsumer:
 
     async def close(self) -> None:
         """Leave the group."""
-        await self._lenient.close()
         try:
             await stop_consumer(self._client, _LEAVE_LIMIT)
         except KafkaError as error:
@@ -122,14 +137,22 @@ class KafkaConsumer:
         if self._idle_pause:
             seconds = min(seconds, _BRIEFLY)
         try:
-            try:
-                fetched = await self._fetch(asked, seconds, records)
-            except UnicodeDecodeError as error:
-                _log.warning("%s: a header's name is not UTF-8: %s", self._topics[0], error)
-                return await self._poll_leniently(asked, records)
+            if self._asides.partitions:
+                seconds = 0.0
+                self._is_turn_of_asides = not self._is_turn_of_asides
+                if self._is_turn_of_asides:
+                    return await self._read_aside(asked, records)
+            fetched = await self._fetch(asked, seconds, records)
         except OffsetOutOfRangeError as error:
             [(partition, offset)] = error.args[0].items()
             raise PositionLost(TopicPartition(*partition), offset) from error
+        except TopicAuthorizationFailedError as error:
+            # Others may be read, and a person may grant it at any time.
+            if self.trouble() is None:
+                _log.error("%s: this user may not read it", error.args[0])
+            self._forbidden = error.args[0], asyncio.get_running_loop().time()
+            await asyncio.sleep(_RETRY)
+            return {}
         except KafkaError as error:
             if not error.retriable:
                 raise _refused(self._topics, error) from error
@@ -145,6 +168,7 @@ class KafkaConsumer:
         assigned = self._client.assignment()
         for partition in partitions:
             if partition in assigned:
+                self._asides.drop(KafkaPartition(*partition))
                 self._client.pause(KafkaPartition(*partition))
                 self._paused.add(KafkaPartition(*partition))
 
@@ -157,6 +181,7 @@ class KafkaConsumer:
         except IllegalStateError:
             raise Fenced(f"{partition} is not assigned any more.") from None
         self._paused.discard(itself)
+        self._asides.drop(itself)
         self._next[itself] = offset
 
     async def commit(self, partition: TopicPartition, committed: Committed) -> None:
@@ -191,12 +216,22 @@ class KafkaConsumer:
         end: int | None = self._client.highwater(itself) if stable in {None, -1} else stable
         return end
 
+    def trouble(self) -> str | None:
+        """A topic that does not exist, or that we may not read."""
+        if self._forbidden is not None:
+            topic, when = self._forbidden
+            if asyncio.get_running_loop().time() - when < _FORBIDDEN_FOR:
+                return f"this user may not read {topic}: grant Read on it; it is tried again"
+        return no_such_topics(
+            [topic for topic in self._topics if not self._client.partitions_for_topic(topic)]
+        )
+
     async def _fetch(
         self, partitions: Sequence[KafkaPartition], seconds: float, records: int
     ) -> Mapping[KafkaPartition, Sequence[ConsumerRecord]]:
         has_arrived = False
         try:
-            fetched: Mapping[KafkaPartition, Sequence[ConsumerRecord]]
+            fetched: Mapping[KafkaPartition, Sequence[Any]]
             fetched = await self._client.getmany(
                 *partitions, timeout_ms=_milliseconds(seconds), max_records=records
             )
@@ -204,7 +239,7 @@ class KafkaConsumer:
         finally:
             if not has_arrived:
                 self._rewind(partitions)
-        return fetched
+        return self._asides.split(fetched)
 
     def _rewind(self, partitions: Sequence[KafkaPartition]) -> None:
         """Go back to what was handed on last.
@@ -218,7 +253,7 @@ class KafkaConsumer:
                 self._client.seek(partition, self._next[partition])
 
     def _hand_on(
-        self, fetched: Mapping[KafkaPartition, Sequence[ConsumerRecord]]
+        self, fetched: Mapping[KafkaPartition, Sequence[ConsumerRecord | ReadRecord]]
     ) -> Mapping[TopicPartition, Sequence[Received]]:
         now = datetime.now(UTC)
         polled: dict[TopicPartition, Sequence[Received]] = {}
@@ -227,28 +262,21 @@ class KafkaConsumer:
             polled[TopicPartition(*partition)] = [received(record, now) for record in records]
         return polled
 
-    async def _poll_leniently(
+    async def _read_aside(
         self, partitions: Sequence[KafkaPartition], records: int
     ) -> Mapping[TopicPartition, Sequence[Received]]:
-        """Get past a header whose name is not UTF-8, which aiokafka would fail on for ever."""
-        fetched: dict[KafkaPartition, Sequence[ConsumerRecord]] = {}
-        for partition in partitions:
-            offset = self._next[partition]
-            found = await self._lenient.read(partition, offset, records)
-            # A rebalance in between may have taken it, and given it back at another offset.
-            if found and self._next[partition] == offset:
-                fetched[partition] = found
-        polled = self._hand_on(fetched)
-        self._rewind(partitions)
-        return polled
+        """The next piece of what is read aside; nothing is awaited once it is there."""
+        await self._client.getmany(_NOWHERE, timeout_ms=0)
+        return self._hand_on(await self._asides.read(partitions, records))
 
     async def _rest(self) -> None:
         """Fetch nothing for a moment, and leave those alone that are paused for other reasons."""
-        resting = self._client.assignment() - self._paused
+        resting = self._client.assignment() - self._paused - set(self._asides.partitions)
         self._client.pause(*resting)
         await asyncio.sleep(self._idle_pause)
         # Meanwhile a rebalance may have taken some, or paused them on purpose.
-        self._client.resume(*((resting & self._client.assignment()) - self._paused))
+        held = self._paused | set(self._asides.partitions)
+        self._client.resume(*((resting & self._client.assignment()) - held))
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
@@ -273,22 +301,19 @@ def _sticky() -> type[Any]:
     return type("OwnStickyAssignor", (StickyPartitionAssignor,), {})
 
 
-def received(record: ConsumerRecord, now: datetime) -> Received:
-    """A record of aiokafka, in the stream's own terms."""
+def received(record: ConsumerRecord | ReadRecord, now: datetime) -> Received:
+    """A record of aiokafka, or one that was read aside, in the stream's own terms."""
     return Received(
         topic=record.topic,
         partition=record.partition,
         offset=record.offset,
         key=record.key,
         value=record.value,
-        headers=_headers(record.headers),
+        headers=tuple(record.headers),
         timestamp=moment(record.timestamp, now),
         received_at=now,
+        unread=record.unread if isinstance(record, ReadRecord) else None,
     )
-
-
-def _headers(headers: Sequence[tuple[str, bytes | None]]) -> Headers:
-    return tuple((name, b"" if value is None else value) for name, value in headers)
 
 
 def _refused(topics: Sequence[str], error: KafkaError) -> BrokerError:

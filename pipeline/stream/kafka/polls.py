@@ -6,62 +6,46 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.structs import ConsumerRecord
 
-from pipeline.stream.kafka.lenient import LenientReader
+from pipeline.stream.kafka.asides import Asides
+from pipeline.stream.kafka.batches import ReadRecord
 
 POLL_MS = 500
 _MAX_RECORDS = 500
 
 
 class Polls:
-    """Polls a consumer, and gets past headers whose names are not UTF-8.
+    """Polls a consumer, and reads aside what has to be.
 
     Args:
-        consumer: Has its partitions assigned.
-        lenient: Reads what the consumer fails on.
+        consumer: Has its partitions assigned, and was made with a `ReadLimit`.
         starts: The offsets to begin at.
 
     Attributes:
         positions: The offsets that are read next.
     """
 
-    def __init__(
-        self,
-        consumer: AIOKafkaConsumer,
-        lenient: LenientReader,
-        starts: Mapping[KafkaPartition, int],
-    ) -> None:
+    def __init__(self, consumer: AIOKafkaConsumer, starts: Mapping[KafkaPartition, int]) -> None:
         self._consumer = consumer
-        self._lenient = lenient
+        self._asides = Asides(consumer)
         self.positions = dict(starts)
         for partition, offset in starts.items():
             consumer.seek(partition, offset)
 
     async def poll(
         self, partitions: Sequence[KafkaPartition], *, milliseconds: int = POLL_MS
-    ) -> Mapping[KafkaPartition, Sequence[ConsumerRecord]]:
+    ) -> Mapping[KafkaPartition, Sequence[ConsumerRecord | ReadRecord]]:
         """What comes next of some partitions, in order for each."""
-        fetched: Mapping[KafkaPartition, Sequence[ConsumerRecord]]
-        try:
-            fetched = await self._consumer.getmany(
-                *partitions, timeout_ms=milliseconds, max_records=_MAX_RECORDS
+        found = await self._asides.read(partitions, _MAX_RECORDS)
+        if not found:
+            wait = 0 if self._asides.partitions else milliseconds
+            found = self._asides.split(
+                await self._consumer.getmany(*partitions, timeout_ms=wait, max_records=_MAX_RECORDS)
             )
-        except UnicodeDecodeError:
-            return await self._poll_leniently(partitions)
         for partition in partitions:
-            # What was aborted brings the position on without a record.
-            self.positions[partition] = await self._consumer.position(partition)
-        return fetched
-
-    async def _poll_leniently(
-        self, partitions: Sequence[KafkaPartition]
-    ) -> Mapping[KafkaPartition, Sequence[ConsumerRecord]]:
-        """Read what aiokafka would fail on for ever, and what it dropped of other partitions."""
-        fetched = {}
-        for partition in partitions:
-            if found := await self._lenient.read(
-                partition, self.positions[partition], _MAX_RECORDS
-            ):
-                fetched[partition] = found
-                self.positions[partition] = found[-1].offset + 1
-            self._consumer.seek(partition, self.positions[partition])
-        return fetched
+            if partition in self._asides.partitions:
+                if records := found.get(partition):
+                    self.positions[partition] = records[-1].offset + 1
+            else:
+                # What was aborted brings the position on without a record.
+                self.positions[partition] = await self._consumer.position(partition)
+        return found

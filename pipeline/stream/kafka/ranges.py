@@ -11,7 +11,7 @@ from pipeline.settings import KafkaSettings
 from pipeline.stream.brokers import TopicPartition, Unavailable
 from pipeline.stream.connection import admin_client, consumer_client
 from pipeline.stream.kafka.consumer import received
-from pipeline.stream.kafka.lenient import LenientReader
+from pipeline.stream.kafka.fetching import ReadLimit
 from pipeline.stream.kafka.polls import Polls
 from pipeline.stream.records import Received
 from pipeline.stream.topics import Topics
@@ -55,13 +55,12 @@ class KafkaRanges:
                     auto_offset_reset="none",
                     fetch_max_bytes=self._kafka.fetch_max_bytes,
                     max_partition_fetch_bytes=self._kafka.partition_fetch_max_bytes,
+                    value_deserializer=ReadLimit(),
                 )
             )
-            lenient = LenientReader(self._kafka)
-            stack.push_async_callback(lenient.close)
             consumer.assign([itself])
             first = (await consumer.beginning_offsets([itself]))[itself]
-            polls = Polls(consumer, lenient, {itself: max(begin, first)})
+            polls = Polls(consumer, {itself: max(begin, first)})
             now = asyncio.get_running_loop().time
             give_up = now() + self._patience
             while (position := polls.positions[itself]) < end:

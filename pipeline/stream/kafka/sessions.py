@@ -1,7 +1,7 @@
 """Publishing and committing over aiokafka: exactly once, or at least once."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 
 from aiokafka import AIOKafkaProducer
@@ -38,6 +38,21 @@ _START_LIMIT = 30.0
 _CLOSE_LIMIT = 2.0
 """Seconds that a producer may take to stop before it is abandoned."""
 _ABANDON_STEP = 0.1
+_FAULTS = (
+    KafkaError,
+    AssertionError,
+    IllegalOperation,
+    AttributeError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What may come out of aiokafka's producer. IllegalOperation and AssertionError say that its
+background task has given up between two steps of a transaction, and not why: mostly it was fenced.
+The rest are faults of its own, which end that task and are handed to whoever waits next: they cost
+the session, and must not cost the other partitions theirs."""
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 
@@ -53,11 +68,20 @@ class TransactionalSession:
         group: The consumer group whose offset is committed.
         partition: The input partition.
         limit: Seconds that one transaction may take.
+        refused_together: Called where the brokers refuse several records, which may be too large
+            only in one batch: the next session is to send each alone. None if this one does.
     """
 
     def __init__(
-        self, producer: AIOKafkaProducer, group: str, partition: TopicPartition, *, limit: float
+        self,
+        producer: AIOKafkaProducer,
+        group: str,
+        partition: TopicPartition,
+        *,
+        limit: float,
+        refused_together: Callable[[], None] | None = None,
     ) -> None:
+        self._refused_together = refused_together
         self._producer = producer
         self._group = group
         self._partition = partition
@@ -70,7 +94,7 @@ class TransactionalSession:
     async def commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
         """One transaction, from its first record to its end."""
         _check(committed)
-        batch = _Batch(self._producer)
+        batch = _Batch(self._producer, self._refused_together)
         try:
             async with asyncio.timeout(self._limit):
                 await self._transact(batch, records, committed)
@@ -78,9 +102,7 @@ class TransactionalSession:
             raise Broken("The brokers did not settle a transaction in time.") from None
         except ProducerFenced:
             raise Fenced(f"{self._partition} has another owner, or took too long.") from None
-        except (KafkaError, AssertionError, IllegalOperation) as error:
-            # The last two are no KafkaError, and say that aiokafka's background task has given up
-            # between two steps of the transaction, and not why: mostly it was fenced.
+        except _FAULTS as error:
             raise Broken(f"A transaction failed: {error!r}.") from error
         finally:
             batch.forget()
@@ -122,6 +144,7 @@ class PlainSession:
         consumer: Whose group the offset belongs to.
         partition: The input partition.
         limit: Seconds that publishing, and then committing, may take.
+        refused_together: As of `TransactionalSession`.
     """
 
     def __init__(
@@ -131,7 +154,9 @@ class PlainSession:
         partition: TopicPartition,
         *,
         limit: float,
+        refused_together: Callable[[], None] | None = None,
     ) -> None:
+        self._refused_together = refused_together
         self._producer = producer
         self._consumer = consumer
         self._partition = partition
@@ -144,7 +169,7 @@ class PlainSession:
     async def commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
         """Publish, wait for every answer, commit."""
         _check(committed)
-        batch = _Batch(self._producer)
+        batch = _Batch(self._producer, self._refused_together)
         try:
             async with asyncio.timeout(self._limit):
                 await batch.send(records)
@@ -153,7 +178,7 @@ class PlainSession:
                     await self._consumer.commit(self._partition, committed)
         except TimeoutError:
             raise Broken("The brokers did not take a commit in time.") from None
-        except KafkaError as error:
+        except _FAULTS as error:
             raise Broken(f"A commit failed: {error!r}.") from error
         finally:
             batch.forget()
@@ -166,8 +191,11 @@ class PlainSession:
 class _Batch:
     """The records of one commit, each with its answer."""
 
-    def __init__(self, producer: AIOKafkaProducer) -> None:
+    def __init__(
+        self, producer: AIOKafkaProducer, refused_together: Callable[[], None] | None
+    ) -> None:
         self._producer = producer
+        self._refused_together = refused_together
         self._answers: list[asyncio.Future[object]] = []
 
     async def send(self, records: Sequence[Outgoing]) -> None:
@@ -200,6 +228,7 @@ class _Batch:
         Raises:
             Unpublishable: The brokers refused some for their size. The numbers of the batches
                 have a gap then, so the producer is of no more use.
+            Broken: They refused several, which are not known to be too large one by one.
             KafkaError: The first other error.
         """
         if not self._answers:
@@ -210,11 +239,15 @@ class _Batch:
             for index, answer in enumerate(self._answers)
             if (error := answer.exception()) is not None
         }
+        refused = {index: error for index, error in errors.items() if isinstance(error, _TOO_LARGE)}
+        # What came after a refused batch fails for the gap in the numbers, and says that instead.
+        if len(refused) > 1 and self._refused_together is not None:
+            self._refused_together()
+            raise Broken(f"{len(refused)} records are too large, or are together: each goes alone.")
+        if refused:
+            raise _unpublishable(refused, is_session_lost=True)
         for error in errors.values():
-            if not isinstance(error, _TOO_LARGE):
-                raise error
-        if errors:
-            raise _unpublishable(errors, is_session_lost=True)
+            raise error
 
     def forget(self) -> None:
         """Nobody will look at the answers any more."""

@@ -186,9 +186,7 @@ class MemoryBroker:
 
     def _check_sizes(self, records: Sequence[Outgoing]) -> None:
         indices = [
-            index
-            for index, record in enumerate(records)
-            if len(record.key or b"") + len(record.value or b"") > self.max_message_bytes
+            index for index, record in enumerate(records) if _size(record) > self.max_message_bytes
         ]
         if indices:
             raise Unpublishable(
@@ -200,6 +198,11 @@ class MemoryBroker:
     def _changed(self) -> None:
         for event in self._watchers:
             event.set()
+
+
+def _size(record: Outgoing) -> int:
+    headers = sum(len(name.encode()) + len(content or b"") for name, content in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers
 
 
 def _now() -> float:

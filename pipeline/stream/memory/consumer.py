@@ -12,6 +12,7 @@ from pipeline.stream.brokers import (
     PositionLost,
     RebalanceListener,
     TopicPartition,
+    no_such_topics,
 )
 from pipeline.stream.memory.broker import MemoryBroker
 from pipeline.stream.memory.group import Beat, Generation, Group
@@ -121,6 +122,11 @@ class MemoryConsumer:
     def end(self, partition: TopicPartition) -> int | None:
         """The end of what may be read."""
         return self._broker.bounds(partition).end
+
+    def trouble(self) -> str | None:
+        """A topic that does not exist."""
+        missing = [topic for topic in self._topics if not self._broker.partitions_of(topic)]
+        return no_such_topics(missing)
 
     async def commit(self, partition: TopicPartition, committed: Committed) -> None:
         """Commit an offset as a member of the group."""
