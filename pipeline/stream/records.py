@@ -33,7 +33,9 @@ class Received:
 
 
 def moment(milliseconds: int, now: datetime) -> datetime:
-    """A record's timestamp; now, where a publisher wrote one that no calendar knows."""
+    """A record's timestamp; now, where it has none, or one that no calendar knows."""
+    if milliseconds < 0:
+        return now
     try:
         return datetime.fromtimestamp(milliseconds / 1000, UTC)
     except (OverflowError, ValueError, OSError):
