@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from pipeline.events import DeadLetterReason
+
 Headers = tuple[tuple[str, bytes], ...]
 
 
@@ -63,10 +65,15 @@ class End(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What handling a record came to: where it ended, and what is published for it."""
+    """What handling a record came to: where it ended, and what is published for it.
+
+    Args:
+        reason: Of a dead letter; None for any other end.
+    """
 
     end: End
     records: tuple[Outgoing, ...]
+    reason: DeadLetterReason | None = None
 
 
 Handler = Callable[[Received], Awaitable[Outcome]]

@@ -241,13 +241,22 @@ def test_a_batch_that_is_gone_ends_it_unless_the_normal_lane_is_asked_for() -> N
     run_in_virtual_time(scenario())
 
 
-def test_too_many_dead_letters_end_it_until_somebody_has_looked() -> None:
+def test_faults_of_a_stage_on_many_keys_end_it_until_somebody_has_looked() -> None:
     async def scenario() -> None:
-        made = world([("k", "bad")] * 12, partitions=1)
+        made = world([(f"k-{number}", "a bug") for number in range(12)], partitions=1)
         with pytest.raises(TooManyDeadLetters, match="dead-letters list"):
             await made.process(window=8)
         assert made.ends().total() == 6  # more than half of the window
         report = await made.process(window=200)
+        assert report.dead_letters == 12
+
+    run_in_virtual_time(scenario())
+
+
+def test_junk_ends_no_backfill() -> None:
+    async def scenario() -> None:
+        made = world([(f"k-{number}", "bad") for number in range(12)], partitions=1)
+        report = await made.process(window=8)
         assert report.dead_letters == 12
         made.check()
 
