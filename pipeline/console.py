@@ -14,6 +14,7 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
+from types import FrameType
 from typing import Any, TypeVar
 
 import orjson
@@ -32,6 +33,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.errors import PipelineError, WrongUse
+from pipeline.shutdown import Deadline, UnwaitedExecutor
 
 T = TypeVar("T")
 
@@ -82,17 +84,21 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     return _run(interruptible, patience=0)
 
 
-def run_until_stopped(serve: Callable[[asyncio.Event], Awaitable[T]]) -> T:
+def run_until_stopped(
+    serve: Callable[[asyncio.Event], Awaitable[T]], *, ends_within: float | None = None
+) -> T:
     """Run a command that goes on until it is stopped.
 
     Args:
         serve: Is to return soon after its event is set, which the first Ctrl-C or SIGTERM does;
             a second one cancels it.
+        ends_within: Seconds after its event is set, by whomever, in which it has to return: else
+            the process ends with `pipeline.shutdown.OVERDUE`. None for any time.
 
     Raises:
         Interrupted: It was cancelled.
     """
-    return _run(serve, patience=1)
+    return _run(serve, patience=1, deadline=None if ends_within is None else Deadline(ends_within))
 
 
 def run_endless(work: Coroutine[Any, Any, T]) -> T | None:
@@ -144,14 +150,26 @@ def progress(what: str, total: int | None = None) -> Iterator[Bar]:
         yield Bar(bars, task)
 
 
-def _run(serve: Callable[[asyncio.Event], Awaitable[T]], *, patience: int) -> T:
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_with_signals(serve, patience))
+def _run(
+    serve: Callable[[asyncio.Event], Awaitable[T]],
+    *,
+    patience: int,
+    deadline: Deadline | None = None,
+) -> T:
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_with_signals(serve, patience, deadline))
+    finally:
+        if deadline is not None:
+            deadline.cancel()
 
 
-async def _with_signals(serve: Callable[[asyncio.Event], Awaitable[T]], patience: int) -> T:
+async def _with_signals(
+    serve: Callable[[asyncio.Event], Awaitable[T]], patience: int, deadline: Deadline | None
+) -> T:
     stop, received = asyncio.Event(), 0
     task = asyncio.current_task()
+    asyncio.get_running_loop().set_default_executor(UnwaitedExecutor())
 
     def on_signal() -> None:
         nonlocal received
@@ -160,7 +178,7 @@ async def _with_signals(serve: Callable[[asyncio.Event], Awaitable[T]], patience
         if received > patience and task is not None:
             task.cancel()
 
-    async with _handling(on_signal):
+    async with _handling(on_signal, deadline), _timed(stop, deadline):
         try:
             return await serve(stop)
         except asyncio.CancelledError:
@@ -170,16 +188,52 @@ async def _with_signals(serve: Callable[[asyncio.Event], Awaitable[T]], patience
 
 
 @contextlib.asynccontextmanager
-async def _handling(on_signal: Callable[[], None]) -> AsyncIterator[None]:
+async def _handling(
+    on_signal: Callable[[], None], deadline: Deadline | None
+) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     numbers = (signal.SIGINT, signal.SIGTERM)
     for number in numbers:
         loop.add_signal_handler(number, on_signal)
+        if deadline is not None:
+            _start_at_once(number, deadline)
     try:
         yield
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
+
+
+def _start_at_once(number: signal.Signals, deadline: Deadline) -> None:
+    """Have the time run from the signal on, even where the event loop does not turn any more."""
+    of_loop = signal.getsignal(number)
+
+    def handle(received: int, frame: FrameType | None) -> None:
+        deadline.start()
+        if callable(of_loop):
+            of_loop(received, frame)
+
+    # A wait that the signal interrupts, as of a thread for another, lets this run at once.
+    signal.signal(number, handle)
+
+
+@contextlib.asynccontextmanager
+async def _timed(stop: asyncio.Event, deadline: Deadline | None) -> AsyncIterator[None]:
+    """Have the time run from when `stop` is set, which a failure does without any signal."""
+
+    async def wait() -> None:
+        await stop.wait()
+        if deadline is not None:
+            deadline.start()
+
+    waiting = asyncio.get_running_loop().create_task(wait())
+    try:
+        yield
+    finally:
+        if deadline is not None:
+            deadline.start()
+        waiting.cancel()
+        await asyncio.wait((waiting,))
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
