@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import orjson
 import uvloop
+from pydantic_core import to_json
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import (
@@ -33,6 +34,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.errors import PipelineError, WrongUse
+from pipeline.printable import printable
 from pipeline.shutdown import Deadline, UnwaitedExecutor
 
 T = TypeVar("T")
@@ -61,7 +63,7 @@ def report(error: BaseException, *, debug: bool) -> int:
     cause = first_cause(error)
     terminal = Console(stderr=True, highlight=False, soft_wrap=True)
     terminal.print("[bold red]Error:[/bold red]", end=" ")
-    terminal.print(_sentence(cause), markup=False)
+    terminal.print(printable(_sentence(cause), keep="\n"), markup=False)
     return WRONG_USE if isinstance(cause, WrongUse) else FAILED
 
 
@@ -264,7 +266,8 @@ def line(text: str) -> None:
 
 def note(text: str) -> None:
     """Tell a person something on standard error, out of the way of the output."""
-    sys.stderr.write(f"{text}\n")
+    readable = printable(text, keep="\n")
+    sys.stderr.write(f"{readable}\n")
 
 
 def clear() -> None:
@@ -273,8 +276,12 @@ def clear() -> None:
 
 
 def as_json(document: Any) -> None:  # noqa: ANN401 - whatever orjson takes
-    """Print one line of JSON for a program."""
-    line(orjson.dumps(document, default=str).decode())
+    """Print one line of JSON for a program; what a terminal would obey is escaped within it."""
+    try:
+        text = orjson.dumps(document, default=str).decode()
+    except orjson.JSONEncodeError:  # an event may hold numbers that are longer than it takes
+        text = to_json(document, fallback=str).decode()
+    line(printable(text))
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -283,6 +290,6 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for index, heading in enumerate(headings):
         grid.add_column(heading, justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
-        grid.add_row(*(Text(cell) for cell in row))
+        grid.add_row(*(Text(printable(cell)) for cell in row))
     # A file or a pipe has no width to keep to.
     Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE).print(grid)

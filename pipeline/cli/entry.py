@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -61,6 +62,9 @@ def options(
 def main() -> None:
     """Run the command line; `--debug` may stand anywhere in it."""
     arguments = [argument for argument in sys.argv[1:] if argument != DEBUG]
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A terminal that cannot show a character of some record gets its escape.
+        sys.stdout.reconfigure(errors="backslashreplace")
     leave(_code_of(arguments))
 
 
