@@ -91,7 +91,7 @@ async def check_writers(site: Site) -> Iterable[Finding]:
     """Look at the access control list, where the brokers show it."""
     await site.cluster()
     try:
-        grants = await _grants(site.settings.kafka)
+        grants = await grants_on_topics(site.settings.kafka)
     except (PipelineError, KafkaError, TimeoutError):
         grants = None
     if grants is not None:
@@ -106,7 +106,7 @@ async def check_writers(site: Site) -> Iterable[Finding]:
     ]
 
 
-async def _grants(kafka: KafkaSettings) -> list[Grant] | None:
+async def grants_on_topics(kafka: KafkaSettings) -> list[Grant] | None:
     """What is granted on topics; None where it is not known, or nothing is held to it."""
     request = DescribeAclsRequest(_TOPIC, None, _ANY, None, None, _ANY, _ANY)
     async with bare_client(kafka) as client, asyncio.timeout(_ANSWER_WITHIN):
