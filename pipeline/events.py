@@ -47,6 +47,7 @@ def is_simulated(model: str) -> bool:
     return model.startswith(SIMULATED)
 
 
+_ZERO = Decimal(0)
 MOST_MONEY = Decimal(10**12)
 """US dollars: more than `MOST_COUNT` tokens of every kind cost, and short enough to write out."""
 _LEAST_EXPONENT = -60
@@ -70,12 +71,14 @@ def _plain_number(value: Any) -> Any:  # noqa: ANN401 - a pydantic validator tak
 
 
 def _within_bounds(value: Decimal) -> Decimal:
-    if not 0 <= value <= MOST_MONEY or value.adjusted() < _LEAST_EXPONENT:
+    if not _ZERO <= value <= MOST_MONEY or value.adjusted() < _LEAST_EXPONENT:
         raise ValueError("not an amount of money that can be")
     return value
 
 
 def _in_calendar(value: datetime) -> datetime:
+    if value.tzinfo is UTC and value >= EPOCH:  # as the pipeline's own are
+        return value
     try:
         moment = value.astimezone(UTC)
     except OverflowError:

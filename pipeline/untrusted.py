@@ -13,9 +13,9 @@ from pipeline.errors import PipelineError
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
-MAX_VALUES = 50_000
+MAX_VALUES = 60_000
 """Values, names and containers of one record: more than an event and its answers ever have, and
-less than what takes 50 ms to read."""
+less than what takes 50 ms to read. Raw events may have 50,000 of them."""
 _LOOKED_INTO = 4 << 20
 """Bytes up to which the texts of a record are told from its values. No text that a stage takes
 is longer, and files are base64, in which there is nothing that would count."""

@@ -1,11 +1,13 @@
 """A dead letter, read from its record: why it is here, and where it came from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pipeline.stream.records import Headers, Outgoing, Received
 
 _OURS = "dlq-"
+_ORIGINAL = "dlq-original"
 _DIGITS = 19
 """Of an offset, at most."""
 REPLAYED_FROM = "replayed-from"
@@ -28,6 +30,8 @@ class Letter:
         died_at: When it was put aside.
         attempts: Model calls that were made for it.
         version: Of the pipeline that put it aside.
+        original: Empty where the record is in the letter; else why it is not, a short code: what
+            could not be carried on is a small letter that says where the original is.
     """
 
     record: Received
@@ -40,11 +44,22 @@ class Letter:
     died_at: datetime
     attempts: int | None
     version: str
+    original: str
 
     @property
     def own_headers(self) -> Headers:
         """The headers that the record had before it was put aside."""
         return tuple(header for header in self.record.headers if not header[0].startswith(_OURS))
+
+    @property
+    def about_original(self) -> Mapping[str, str]:
+        """What is known of a record that is not in its letter, by name."""
+        found = _texts(self.record.headers)
+        return {
+            name.removeprefix(_ORIGINAL).removeprefix("-"): text
+            for name, text in found.items()
+            if name.startswith(_ORIGINAL)
+        }
 
     @property
     def replayed_from(self) -> str | None:
@@ -78,6 +93,7 @@ def letter_of(record: Received) -> Letter:
         died_at=_moment(texts.get("dlq-timestamp")) or record.timestamp,
         attempts=_number(texts.get("dlq-attempts")),
         version=texts.get("dlq-version", ""),
+        original=texts.get(_ORIGINAL, ""),
     )
 
 

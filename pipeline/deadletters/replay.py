@@ -182,8 +182,8 @@ async def _replayable(
     async for letter in found:
         if mark_of(letter.record) is not None and not order.again:
             result.done_before += 1
-        elif letter.topic not in allowed:
-            result.refuse(letter.record, _why_not(letter))
+        elif letter.topic not in allowed or letter.original:
+            result.refuse(letter.record, _why_not(letter, allowed))
         else:
             yield letter
             chosen += 1
@@ -191,9 +191,14 @@ async def _replayable(
                 return
 
 
-def _why_not(letter: Letter) -> str:
+def _why_not(letter: Letter, allowed: Collection[str]) -> str:
     if not letter.topic:
         return "it has no header dlq-topic, so it is none of the pipeline's"
+    if letter.topic in allowed:
+        return (
+            f"its record is not in it: fetch it from {letter.topic}, partition {letter.partition}, "
+            f"offset {letter.offset}, as long as it is there, and publish it again"
+        )
     return f"its topic {letter.topic[:_NAME_SHOWN]!r} is none that the pipeline reads"
 
 

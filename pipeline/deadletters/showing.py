@@ -10,6 +10,8 @@ from pipeline.deadletters.listing import line_of
 from pipeline.desk.marks import Marks
 from pipeline.printable import hex_dump, on_one_line, printable
 
+_CODE_SHOWN = 80
+"""Characters of a code or a hash."""
 SHOWN = 4096
 """Bytes of a value, unless all are asked for."""
 
@@ -32,6 +34,9 @@ def lines_of(letter: Letter, marks: Marks, *, limit: int | None = SHOWN) -> Iter
     yield f"detail     {printable(line.detail)}"
     yield f"from       {source}"
     yield f"calls      {'-' if line.attempts is None else line.attempts}"
+    for name, text in letter.about_original.items():
+        what = printable(name) or "not in this letter"
+        yield f"original   {what}: {printable(text[:_CODE_SHOWN])}"
     if line.replayed_at is not None:
         yield f"replayed   {line.replayed_at.isoformat()} ({line.replayed} times)"
     if line.replayed_from is not None:

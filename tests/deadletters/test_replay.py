@@ -71,6 +71,18 @@ async def test_each_goes_back_to_its_own_topic_once() -> None:
 
 
 @virtual_time
+async def test_a_letter_without_its_record_is_refused_and_says_where_the_record_is() -> None:
+    world = World()
+    letter = buried(raw(7, key=b"k"))
+    small = (*letter.headers, ("dlq-original", b"not_carried"))
+    world.broker.publish(letter.topic, None, key=letter.key, headers=small)
+    result = await world.replay(order())
+    assert (result.replayed, result.refused) == (0, 1)
+    assert "fetch it from tickets.raw, partition" in result.refusals[0].because
+    assert world.of("tickets.raw") == []
+
+
+@virtual_time
 async def test_a_key_keeps_its_order() -> None:
     world = World()
     world.bury(40)
