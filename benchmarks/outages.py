@@ -127,7 +127,7 @@ class World:
     def ids(self, topic: str) -> list[str]:
         """The events of a topic's committed records: by the header, or by the key of a raw one."""
         return [
-            dict(entry.record.headers).get("ce_id", entry.record.key or b"").decode()
+            (dict(entry.record.headers).get("ce_id") or entry.record.key or b"").decode()
             for entries in self.broker.committed_records(topic).values()
             for entry in entries
             if entry.record is not None

@@ -222,8 +222,14 @@ class App:
         judge = Judge(gateway, self._policy, tier)
         handler: Handler
         if name == ESCALATIONS:
+            sections = self._settings.stages.by_name()
             handler = SonnetProcessor(
-                self._stages, judge, self._topics, clock=now, observer=metrics
+                self._stages,
+                judge,
+                self._topics,
+                clock=now,
+                observer=metrics,
+                max_text_chars={each: section.max_text_chars for each, section in sections.items()},
             )
             ordering: Ordering = "key"
         else:

@@ -14,10 +14,12 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
+from types import FrameType
 from typing import Any, TypeVar
 
 import orjson
 import uvloop
+from pydantic_core import to_json
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import (
@@ -32,6 +34,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.errors import PipelineError, WrongUse
+from pipeline.printable import printable
+from pipeline.shutdown import Deadline, UnwaitedExecutor
 
 T = TypeVar("T")
 
@@ -59,7 +63,7 @@ def report(error: BaseException, *, debug: bool) -> int:
     cause = first_cause(error)
     terminal = Console(stderr=True, highlight=False, soft_wrap=True)
     terminal.print("[bold red]Error:[/bold red]", end=" ")
-    terminal.print(_sentence(cause), markup=False)
+    terminal.print(printable(_sentence(cause), keep="\n"), markup=False)
     return WRONG_USE if isinstance(cause, WrongUse) else FAILED
 
 
@@ -82,17 +86,21 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     return _run(interruptible, patience=0)
 
 
-def run_until_stopped(serve: Callable[[asyncio.Event], Awaitable[T]]) -> T:
+def run_until_stopped(
+    serve: Callable[[asyncio.Event], Awaitable[T]], *, ends_within: float | None = None
+) -> T:
     """Run a command that goes on until it is stopped.
 
     Args:
         serve: Is to return soon after its event is set, which the first Ctrl-C or SIGTERM does;
             a second one cancels it.
+        ends_within: Seconds after its event is set, by whomever, in which it has to return: else
+            the process ends with `pipeline.shutdown.OVERDUE`. None for any time.
 
     Raises:
         Interrupted: It was cancelled.
     """
-    return _run(serve, patience=1)
+    return _run(serve, patience=1, deadline=None if ends_within is None else Deadline(ends_within))
 
 
 def run_endless(work: Coroutine[Any, Any, T]) -> T | None:
@@ -144,14 +152,26 @@ def progress(what: str, total: int | None = None) -> Iterator[Bar]:
         yield Bar(bars, task)
 
 
-def _run(serve: Callable[[asyncio.Event], Awaitable[T]], *, patience: int) -> T:
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_with_signals(serve, patience))
+def _run(
+    serve: Callable[[asyncio.Event], Awaitable[T]],
+    *,
+    patience: int,
+    deadline: Deadline | None = None,
+) -> T:
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_with_signals(serve, patience, deadline))
+    finally:
+        if deadline is not None:
+            deadline.cancel()
 
 
-async def _with_signals(serve: Callable[[asyncio.Event], Awaitable[T]], patience: int) -> T:
+async def _with_signals(
+    serve: Callable[[asyncio.Event], Awaitable[T]], patience: int, deadline: Deadline | None
+) -> T:
     stop, received = asyncio.Event(), 0
     task = asyncio.current_task()
+    asyncio.get_running_loop().set_default_executor(UnwaitedExecutor())
 
     def on_signal() -> None:
         nonlocal received
@@ -160,7 +180,7 @@ async def _with_signals(serve: Callable[[asyncio.Event], Awaitable[T]], patience
         if received > patience and task is not None:
             task.cancel()
 
-    async with _handling(on_signal):
+    async with _handling(on_signal, deadline), _timed(stop, deadline):
         try:
             return await serve(stop)
         except asyncio.CancelledError:
@@ -170,16 +190,52 @@ async def _with_signals(serve: Callable[[asyncio.Event], Awaitable[T]], patience
 
 
 @contextlib.asynccontextmanager
-async def _handling(on_signal: Callable[[], None]) -> AsyncIterator[None]:
+async def _handling(
+    on_signal: Callable[[], None], deadline: Deadline | None
+) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     numbers = (signal.SIGINT, signal.SIGTERM)
     for number in numbers:
         loop.add_signal_handler(number, on_signal)
+        if deadline is not None:
+            _start_at_once(number, deadline)
     try:
         yield
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
+
+
+def _start_at_once(number: signal.Signals, deadline: Deadline) -> None:
+    """Have the time run from the signal on, even where the event loop does not turn any more."""
+    of_loop = signal.getsignal(number)
+
+    def handle(received: int, frame: FrameType | None) -> None:
+        deadline.start()
+        if callable(of_loop):
+            of_loop(received, frame)
+
+    # A wait that the signal interrupts, as of a thread for another, lets this run at once.
+    signal.signal(number, handle)
+
+
+@contextlib.asynccontextmanager
+async def _timed(stop: asyncio.Event, deadline: Deadline | None) -> AsyncIterator[None]:
+    """Have the time run from when `stop` is set, which a failure does without any signal."""
+
+    async def wait() -> None:
+        await stop.wait()
+        if deadline is not None:
+            deadline.start()
+
+    waiting = asyncio.get_running_loop().create_task(wait())
+    try:
+        yield
+    finally:
+        if deadline is not None:
+            deadline.start()
+        waiting.cancel()
+        await asyncio.wait((waiting,))
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
@@ -210,7 +266,8 @@ def line(text: str) -> None:
 
 def note(text: str) -> None:
     """Tell a person something on standard error, out of the way of the output."""
-    sys.stderr.write(f"{text}\n")
+    readable = printable(text, keep="\n")
+    sys.stderr.write(f"{readable}\n")
 
 
 def clear() -> None:
@@ -219,8 +276,12 @@ def clear() -> None:
 
 
 def as_json(document: Any) -> None:  # noqa: ANN401 - whatever orjson takes
-    """Print one line of JSON for a program."""
-    line(orjson.dumps(document, default=str).decode())
+    """Print one line of JSON for a program; what a terminal would obey is escaped within it."""
+    try:
+        text = orjson.dumps(document, default=str).decode()
+    except orjson.JSONEncodeError:  # an event may hold numbers that are longer than it takes
+        text = to_json(document, fallback=str).decode()
+    line(printable(text))
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -229,6 +290,6 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for index, heading in enumerate(headings):
         grid.add_column(heading, justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
-        grid.add_row(*(Text(cell) for cell in row))
+        grid.add_row(*(Text(printable(cell)) for cell in row))
     # A file or a pipe has no width to keep to.
     Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE).print(grid)

@@ -1,9 +1,13 @@
 """The envelope of every topic: what consumers read and operators replay.
 
+The types are bounded in every direction, since anybody who may write to a topic may write what he
+likes: what was read can always be added up, compared and written again.
+
 `pipeline schemas` writes these models to `schemas/`. A change that would break a reader
 makes a new version of the schema, never a silent change of an old one.
 """
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -11,6 +15,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
@@ -42,8 +47,45 @@ def is_simulated(model: str) -> bool:
     return model.startswith(SIMULATED)
 
 
-def _parse_decimal(value: Any) -> Any:  # noqa: ANN401 - a pydantic validator takes anything
-    return Decimal(value) if isinstance(value, str) else value
+_ZERO = Decimal(0)
+MOST_MONEY = Decimal(10**12)
+"""US dollars: more than `MOST_COUNT` tokens of every kind cost, and short enough to write out."""
+_LEAST_EXPONENT = -60
+"""Of ten. Costs of single tokens are far above it; 1E-9999999 would be ten million digits."""
+_PLAIN_NUMBER = re.compile(r"[0-9]{1,13}(\.[0-9]{1,60})?")
+MOST_COUNT = 2**53 - 1
+"""Of calls and tokens: what every reader of JSON takes for an exact number."""
+MOST_SECONDS = 1e9
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MOST_DOUBTS = 1000
+"""In one record. A stage has some dozens of codes; both tiers, each code some times."""
+
+
+def _plain_number(value: Any) -> Any:  # noqa: ANN401 - a pydantic validator takes anything
+    if not isinstance(value, str):
+        return value
+    # Only the form in which it is published: no exponent, no sign, no NaN, no infinity.
+    if _PLAIN_NUMBER.fullmatch(value) is None:
+        raise ValueError("not an amount of money, such as 0.0025")
+    return Decimal(value)
+
+
+def _within_bounds(value: Decimal) -> Decimal:
+    if not _ZERO <= value <= MOST_MONEY or value.adjusted() < _LEAST_EXPONENT:
+        raise ValueError("not an amount of money that can be")
+    return value
+
+
+def _in_calendar(value: datetime) -> datetime:
+    if value.tzinfo is UTC and value >= EPOCH:  # as the pipeline's own are
+        return value
+    try:
+        moment = value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time outside of the calendar") from None
+    if moment < EPOCH:
+        raise ValueError("a time before 1970")
+    return moment
 
 
 def _to_rfc3339(moment: datetime) -> str:
@@ -54,16 +96,22 @@ def _to_rfc3339(moment: datetime) -> str:
 
 Money = Annotated[
     Decimal,
-    BeforeValidator(_parse_decimal, json_schema_input_type=str),
+    BeforeValidator(_plain_number, json_schema_input_type=str),
+    AfterValidator(_within_bounds),
     PlainSerializer(lambda value: format(value, "f"), return_type=str),
     WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$"}, mode="serialization"),
     Field(description="US dollars, exact, as a decimal string."),
 ]
 Timestamp = Annotated[
     AwareDatetime,
+    AfterValidator(_in_calendar),
     PlainSerializer(_to_rfc3339, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
 ]
+Count = Annotated[int, Field(ge=0, le=MOST_COUNT)]
+Duration = Annotated[float, Field(ge=0, le=MOST_SECONDS, allow_inf_nan=False)]
+PartitionNumber = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Offset = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 
 class Tier(StrEnum):
@@ -80,21 +128,34 @@ class Record(BaseModel):
 
 
 def added(one: Decimal | None, other: Decimal | None) -> Decimal | None:
-    """The sum of two costs; an unknown one makes it unknown."""
-    return None if one is None or other is None else one + other
+    """The sum of two costs; an unknown one makes it unknown, and so does one out of bounds."""
+    if one is None or other is None:
+        return None
+    total = one + other
+    return total if total <= MOST_MONEY else None
+
+
+def counted(one: int, other: int) -> int:
+    """The sum of two counts, within bounds."""
+    return min(one + other, MOST_COUNT)
+
+
+def lasted(one: float, other: float) -> float:
+    """The sum of two durations in seconds, within bounds, to the millisecond."""
+    return round(min(one + other, MOST_SECONDS), 3)
 
 
 class Usage(Record):
     """What the answers behind a record cost, summed over models, repetitions included."""
 
-    calls: int = Field(0, description="Requests that were sent and answered.")
-    reused: int = Field(
+    calls: Count = Field(0, description="Requests that were sent and answered.")
+    reused: Count = Field(
         0, description="Answers taken from an identical question, in flight or recent: not paid."
     )
-    input_tokens: int = Field(0, description="Prompt tokens outside the prompt cache.")
-    cache_read_tokens: int = Field(0, description="Prompt tokens read from the prompt cache.")
-    cache_write_tokens: int = Field(0, description="Prompt tokens written to the prompt cache.")
-    output_tokens: int = Field(0, description="Answer tokens, thinking included.")
+    input_tokens: Count = Field(0, description="Prompt tokens outside the prompt cache.")
+    cache_read_tokens: Count = Field(0, description="Prompt tokens read from the prompt cache.")
+    cache_write_tokens: Count = Field(0, description="Prompt tokens written to the prompt cache.")
+    output_tokens: Count = Field(0, description="Answer tokens, thinking included.")
     cost_usd: Money | None = Field(
         Decimal(0), description="Null where a model's price is not in the price table."
     )
@@ -102,12 +163,12 @@ class Usage(Record):
     def __add__(self, other: "Usage") -> "Usage":
         """Sum both; an unknown cost makes the sum unknown."""
         return Usage(
-            calls=self.calls + other.calls,
-            reused=self.reused + other.reused,
-            input_tokens=self.input_tokens + other.input_tokens,
-            cache_read_tokens=self.cache_read_tokens + other.cache_read_tokens,
-            cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
-            output_tokens=self.output_tokens + other.output_tokens,
+            calls=counted(self.calls, other.calls),
+            reused=counted(self.reused, other.reused),
+            input_tokens=counted(self.input_tokens, other.input_tokens),
+            cache_read_tokens=counted(self.cache_read_tokens, other.cache_read_tokens),
+            cache_write_tokens=counted(self.cache_write_tokens, other.cache_write_tokens),
+            output_tokens=counted(self.output_tokens, other.output_tokens),
             cost_usd=added(self.cost_usd, other.cost_usd),
         )
 
@@ -125,12 +186,15 @@ class Doubt(Record):
     detail: str = Field(description="A sentence for a person.")
 
 
+Doubts = Annotated[list[Doubt], Field(max_length=MOST_DOUBTS)]
+
+
 class Source(Record):
     """Where the raw event came from."""
 
     topic: str
-    partition: int = Field(ge=0)
-    offset: int = Field(ge=0)
+    partition: PartitionNumber
+    offset: Offset
     timestamp: Timestamp = Field(description="The raw record's own Kafka timestamp.")
     extra: dict[str, JsonValue] = Field(
         default_factory=dict, description="Fields of the raw event the stage does not know."
@@ -142,13 +206,13 @@ class Timing(Record):
 
     received_at: Timestamp
     enriched_at: Timestamp
-    model_seconds: float = Field(description="Seconds spent in model calls, both tiers.")
+    model_seconds: Duration = Field(description="Seconds spent in model calls, both tiers.")
 
 
 class EscalationSummary(Record, Generic[ResultT]):
     """Why the first answer was not accepted, and what it was."""
 
-    doubts: list[Doubt]
+    doubts: Doubts
     haiku_result: ResultT | None = Field(description="Null where there was no usable answer.")
 
 
@@ -180,13 +244,13 @@ class Escalation(Record):
     event_id: str
     stage: str
     event: dict[str, JsonValue] = Field(description="The raw event, as JSON.")
-    doubts: list[Doubt]
+    doubts: Doubts
     haiku_result: dict[str, JsonValue] | None
     haiku_model: str
     usage: Usage
     source: Source
     received_at: Timestamp
-    model_seconds: float
+    model_seconds: Duration
 
 
 class Review(Record):
@@ -196,7 +260,7 @@ class Review(Record):
     event_id: str
     stage: str
     event: dict[str, JsonValue] = Field(description="The raw event, as JSON.")
-    doubts: list[Doubt] = Field(description="Of both tiers, Haiku's first.")
+    doubts: Doubts = Field(description="Of both tiers, Haiku's first.")
     haiku_result: dict[str, JsonValue] | None
     sonnet_result: dict[str, JsonValue] | None
     model: str
@@ -214,15 +278,15 @@ class Handled(Record):
 
     schema_: str = Field("handled/1", alias="schema")
     topic: str = Field(description="Where the record is that was handled.")
-    partition: int = Field(ge=0)
-    offset: int = Field(ge=0)
+    partition: PartitionNumber
+    offset: Offset
     timestamp: Timestamp = Field(
         description="The record's own Kafka timestamp, which tells it from another one that is in "
         "its place after the topic was made anew."
     )
     to: str = Field(description="The topic on which something was published for it.")
     at: Timestamp = Field(description="When.")
-    times: int = Field(ge=1, description="How often, all in all.")
+    times: int = Field(ge=1, le=MOST_COUNT, description="How often, all in all.")
     by: str = Field("", description="Which run of a command did it: a random name.")
 
 

@@ -22,6 +22,8 @@ def printable(text: str, *, keep: str = "") -> str:
         text: From anywhere.
         keep: Characters that are left as they are, such as a line's end.
     """
+    if text.isprintable():
+        return text
     return "".join(
         char if char in keep or char.isprintable() else json.dumps(char)[1:-1] for char in text
     )

@@ -1,6 +1,7 @@
 """Puts raw events on a stage's topic: from JSON Lines, files, folders, or standard input."""
 
 import mimetypes
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
@@ -11,6 +12,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from pipeline.errors import Invalid, WrongUse
+from pipeline.processing.boundary import of_stage
 from pipeline.pump import pumped
 from pipeline.settings import Settings
 from pipeline.stages.media import sniff
@@ -110,7 +112,7 @@ def refusal_of(stage: Stage[Any, Any], item: Item) -> Refusal | None:
     """Why the stage would make a dead letter of an event; None where it takes it."""
     headers = {name: content for name, content in item.headers if content is not None}
     try:
-        stage.parse(item.value, key=item.key, headers=headers)
+        of_stage(stage.name, stage.parse, item.value, key=item.key, headers=headers)
     except Invalid as invalid:
         return Refusal(item.place, invalid.reason.value, invalid.detail)
     return None
@@ -175,7 +177,7 @@ def _of_file(path: Path, key_field: str) -> Item:
     if path.suffix.lower() == ".json":
         return Item(str(path), _key(value, key_field), value)
     media_type = sniff(value) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    event_id = path.stem.encode()
+    event_id = os.fsencode(path.stem)
     headers = (("content-type", media_type.encode()), ("event-id", event_id))
     return Item(str(path), event_id, value, headers)
 

@@ -77,7 +77,11 @@ def text_of(record: Received, *, pretty: bool = False) -> str:
     is_json, value = _read(record.value)
     is_dead = any(name.startswith("dlq-") for name, _ in record.headers)
     document = value if is_json and not is_dead else _whole(record, value)
-    text = json.dumps(document, ensure_ascii=False, indent=2 if pretty else None)
+    indent = 2 if pretty else None
+    try:
+        text = json.dumps(document, ensure_ascii=False, indent=indent)
+    except RecursionError:  # what is nested deeper than that is shown as it is
+        text = json.dumps(_whole(record, _text(record.value)), ensure_ascii=False, indent=indent)
     return printable(text, keep="\n")
 
 

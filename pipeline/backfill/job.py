@@ -7,9 +7,11 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.events import Money, Timestamp, added
+from pipeline.events import Count, Money, Offset, PartitionNumber, Timestamp, added, counted
 
 SCHEMA = "backfills/1"
+_KEY_PARTS = 5
+"""Of a batch: stage, source, partition, first offset, nonce."""
 
 
 class State(StrEnum):
@@ -47,11 +49,11 @@ class Tally(Kept):
         normal_usd: What the normal lane cost.
     """
 
-    enriched: int = 0
-    escalated: int = 0
-    dead_letters: int = 0
-    returned: int = 0
-    gone: int = 0
+    enriched: Count = 0
+    escalated: Count = 0
+    dead_letters: Count = 0
+    returned: Count = 0
+    gone: Count = 0
     batch_usd: Money | None = Decimal(0)
     normal_usd: Money | None = Decimal(0)
 
@@ -63,11 +65,11 @@ class Tally(Kept):
     def __add__(self, other: "Tally") -> "Tally":
         """Sum both."""
         return Tally(
-            enriched=self.enriched + other.enriched,
-            escalated=self.escalated + other.escalated,
-            dead_letters=self.dead_letters + other.dead_letters,
-            returned=self.returned + other.returned,
-            gone=self.gone + other.gone,
+            enriched=counted(self.enriched, other.enriched),
+            escalated=counted(self.escalated, other.escalated),
+            dead_letters=counted(self.dead_letters, other.dead_letters),
+            returned=counted(self.returned, other.returned),
+            gone=counted(self.gone, other.gone),
             batch_usd=added(self.batch_usd, other.batch_usd),
             normal_usd=added(self.normal_usd, other.normal_usd),
         )
@@ -97,20 +99,20 @@ class Job(Kept):
     schema_: str = Field(SCHEMA, alias="schema")
     stage: str
     source: str
-    partition: int
-    first: int
-    next: int
-    spans: tuple[tuple[int, int], ...]
-    events: int
+    partition: PartitionNumber
+    first: Offset
+    next: Offset
+    spans: tuple[tuple[Offset, Offset], ...]
+    events: Count
     nonce: str
     run: str
     state: State = State.CLAIMED
     claimed_at: Timestamp
-    requests: int = 0
+    requests: Count = 0
     sending_since: Timestamp | None = None
     batch_id: str | None = None
     submitted_at: Timestamp | None = None
-    published_to: int = 0
+    published_to: Offset = 0
     published_at: Timestamp | None = None
     given_up: bool = False
     tally: Tally = Tally()
@@ -203,7 +205,7 @@ class Run(Kept):
     stage: str
     source: str
     run: str
-    events: int | None
+    events: Count | None
     started_at: Timestamp
     ended_at: Timestamp | None = None
 
@@ -211,6 +213,18 @@ class Run(Kept):
     def key(self) -> bytes:
         """Of its records in the topic."""
         return run_key(self.stage, self.source)
+
+
+def is_key_of_job(key: bytes, stage: str) -> bool:
+    """Whether a key of the topic is that of a batch of a stage."""
+    parts = key.decode(errors="replace").split("/")
+    # A source may hold slashes of its own: `file:...`, or a topic with a prefix.
+    return (
+        len(parts) >= _KEY_PARTS
+        and parts[0] == stage
+        and parts[-3].isdecimal()
+        and parts[-2].isdecimal()
+    )
 
 
 def run_key(stage: str, source: str) -> bytes:

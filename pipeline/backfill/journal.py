@@ -1,22 +1,24 @@
 """The compacted topic: one record for each batch, written with what it tells about."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Sequence
 
-from pydantic import ValidationError
-
 from pipeline.backfill.committing import commit
-from pipeline.backfill.job import SCHEMA, Job, Kept, Run, State, run_key
+from pipeline.backfill.job import SCHEMA, Job, Kept, Run, State, is_key_of_job, run_key
 from pipeline.errors import PipelineError
 from pipeline.stream.brokers import Session
 from pipeline.stream.ranges import RangeReader
 from pipeline.stream.records import Headers, Outgoing, Received
+from pipeline.untrusted import Unusable, read_record
+
+_log = logging.getLogger(__name__)
 
 _HEADERS: Headers = (("content-type", b"application/json"),)
 
 
 class JournalUnreadable(PipelineError):
-    """The topic holds what this version cannot read."""
+    """A batch of this very backfill cannot be read: going on could submit its events twice."""
 
 
 class Journal:
@@ -47,6 +49,7 @@ class Journal:
         self._session: Session | None = None
         self._lock = asyncio.Lock()
         self._kept: dict[bytes, Kept] = {}
+        self._unusable = 0
 
     async def open(self) -> None:
         """Fence whoever did this before, so that what is read then is final.
@@ -57,17 +60,25 @@ class Journal:
         await self._open_session()
 
     async def read(self) -> None:
-        """Read every record.
+        """Read every record; one that is none of this topic's is left out, with a warning.
 
         Raises:
-            JournalUnreadable: One is of another version.
+            JournalUnreadable: One is of a batch of this stage, and cannot be read.
             PipelineError: The brokers do not answer.
         """
         self._kept.clear()
+        self._unusable = 0
         for partition, end in (await self._ranges.ends(self._topic)).items():
             async for records in self._ranges.read(partition, 0, end):
                 for record in records:
                     self._keep(record)
+        if self._unusable:
+            _log.warning(
+                "%d records of %s are none that a backfill writes and were left out: find out who "
+                "may write to that topic",
+                self._unusable,
+                self._topic,
+            )
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -160,19 +171,24 @@ class Journal:
         if record.value is None:
             self._kept.pop(key, None)
             return
-        for kind in (Job, Run):
+        kinds: tuple[type[Job] | type[Run], ...] = (Job, Run)
+        for kind in kinds:
             try:
-                kept = kind.model_validate_json(record.value)
-            except ValidationError:
+                kept = read_record(kind, record.value)
+            except Unusable:
                 continue
-            if kept.schema_ == SCHEMA:
+            # Under another key it would stand for a batch that it is not.
+            if kept.schema_ == SCHEMA and kept.key == key:
                 self._kept[key] = kept
                 return
-        raise JournalUnreadable(
-            f"The record at {record.topic}/{record.partition} offset {record.offset} is none of "
-            f"{SCHEMA}: use the version of the pipeline that wrote it, or another topic "
-            "(topics.backfills)."
-        )
+        if is_key_of_job(key, self._stage):
+            raise JournalUnreadable(
+                f"The record at {record.topic}/{record.partition} offset {record.offset} has the "
+                f"key of a batch of {self._stage} and is none of {SCHEMA}: use the version of the "
+                "pipeline that wrote it, put a tombstone under its key if nobody did, or use "
+                "another topic (topics.backfills)."
+            )
+        self._unusable += 1
 
 
 def unfinished(jobs: Iterable[Job]) -> list[Job]:

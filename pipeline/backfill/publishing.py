@@ -10,7 +10,7 @@ from pipeline.backfill.shelves import Shelf
 from pipeline.backfill.tools import Tools
 from pipeline.errors import PipelineError
 from pipeline.stream.brokers import Unpublishable
-from pipeline.stream.records import End, Received
+from pipeline.stream.records import Received
 
 MAX_EVENTS = 500
 """In one transaction."""
@@ -73,13 +73,13 @@ class Publisher:
                 return next_
 
     def _watch_dead_letters(self, settled: Sequence[Settled]) -> None:
-        ratio = self._dead_letters
         for each in settled:
-            ratio.add(is_dead=each.outcome.end is End.DEAD_LETTER)
-        if ratio.exceeded:
+            self._dead_letters.add(each.outcome)
+        alarm = self._dead_letters.alarm
+        if alarm is not None:
             raise TooManyDeadLetters(
-                f"{ratio.dead} of the last {ratio.window} events became dead letters: look at "
-                "them (`pipeline dead-letters list`), mend the cause, then start this again."
+                f"Ended, since {alarm.because}; look at them (`pipeline dead-letters list`), fix "
+                "the cause, then start this again."
             )
 
     def _without(self, settled: Sequence[Settled], error: Unpublishable) -> list[Settled]:

@@ -12,7 +12,7 @@ from pipeline.backfill.progress import Watcher
 from pipeline.claude.batch import Batch, BatchRequest
 from pipeline.errors import PipelineError
 from pipeline.settings import BackfillSettings
-from pipeline.stream.deadletters import DeadLetterRatio
+from pipeline.stream.deadletters import DeadLetterWindow
 
 
 class Stopped(PipelineError):
@@ -98,6 +98,6 @@ class Tools:
     now: Callable[[], datetime]
     clock: Callable[[], float]
     new_nonce: Callable[[], str]
-    dead_letters: DeadLetterRatio
+    dead_letters: DeadLetterWindow
     watcher: Watcher
     stop: Stop

@@ -1,6 +1,7 @@
 """A backfill with everything it needs of real brokers and the real API."""
 
 import asyncio
+import math
 import secrets
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -28,7 +29,7 @@ from pipeline.stages.registry import build_stages, encoder_for, stage_named
 from pipeline.stream.brokers import Aborted, Broken, Session, TopicPartition, Unavailable
 from pipeline.stream.connection import admin_client
 from pipeline.stream.connection_errors import ConnectionFailed, RequestFailed
-from pipeline.stream.deadletters import DeadLetterRatio
+from pipeline.stream.deadletters import DeadLetterWindow
 from pipeline.stream.kafka.brokers import KafkaBrokers
 from pipeline.stream.kafka.ranges import KafkaRanges
 from pipeline.stream.lag import LagReader
@@ -215,8 +216,12 @@ class _Attempt:
             now=now,
             clock=asyncio.get_running_loop().time,
             new_nonce=lambda: secrets.token_hex(6),
-            dead_letters=DeadLetterRatio(
-                settings.stream.dead_letter_window, settings.stream.dead_letter_ratio
+            dead_letters=DeadLetterWindow(
+                settings.stream.dead_letter_window,
+                settings.stream.dead_letter_ratio,
+                clock=asyncio.get_running_loop().time,
+                # The events of a file, or of a time, may well be those of one publisher.
+                quiet=math.inf,
             ),
             watcher=self.watcher,
             stop=Stop(self.stop),

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from pipeline.claude.enums import EnumMismatch, EnumRepair
 from pipeline.claude.prices import Tokens
+from pipeline.events import MOST_COUNT
 from pipeline.questions import AnswerT
 
 Misfit = Literal["refused", "cut_off", "malformed"]
@@ -175,7 +176,7 @@ def _refusal(message: Mapping[str, Any]) -> str:
 
 def _count(usage: Mapping[str, Any], name: str) -> int:
     value = usage.get(name)
-    return value if isinstance(value, int) and value > 0 else 0
+    return value if isinstance(value, int) and 0 < value <= MOST_COUNT else 0
 
 
 def _faults(error: ValidationError) -> str:

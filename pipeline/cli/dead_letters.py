@@ -182,6 +182,7 @@ def export_letters(
     from pipeline.deadletters.letter import Letter
     from pipeline.desk.marks import Marks
     from pipeline.desk.wiring import reading_of
+    from pipeline.printable import printable
     from pipeline.settings import load_settings
 
     settings = load_settings()
@@ -191,7 +192,7 @@ def export_letters(
     take: export.Take
 
     def print_line(letter: Letter, marks: Marks) -> None:
-        console.line(export.as_line(letter, marks).decode())
+        console.line(printable(export.as_line(letter, marks).decode()))
 
     take = print_line if files is None else export.Folder(files)
     taken = console.run(export.export(settings, reading_of(settings), selection, take, limit=limit))

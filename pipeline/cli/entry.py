@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -19,6 +21,7 @@ from pipeline.cli.run import run
 from pipeline.cli.schemas import schemas
 from pipeline.cli.tail import tail
 from pipeline.cli.version import version
+from pipeline.shutdown import leave
 
 DEBUG = "--debug"
 
@@ -59,14 +62,24 @@ def options(
 def main() -> None:
     """Run the command line; `--debug` may stand anywhere in it."""
     arguments = [argument for argument in sys.argv[1:] if argument != DEBUG]
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A terminal that cannot show a character of some record gets its escape.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    leave(_code_of(arguments))
+
+
+def _code_of(arguments: Sequence[str]) -> int:
     try:
         app(arguments)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BrokenPipeError:
         # Whoever reads has enough, as in `pipeline tail tickets | head`; the interpreter's own
         # flush at its end must not stumble over that again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        return 1
     except Exception as error:  # noqa: BLE001 - the last place where a fault can be put in words
         from pipeline import console
 
-        sys.exit(console.report(error, debug=DEBUG in sys.argv))
+        return console.report(error, debug=DEBUG in sys.argv)
+    return 0

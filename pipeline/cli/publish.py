@@ -24,10 +24,12 @@ def publish(
     """Put raw events on a stage's topic."""
     from pipeline import console
     from pipeline import publish as publishing
+    from pipeline.observe.logging import configure_logging
     from pipeline.settings import load_settings
     from pipeline.stages.registry import stage_named
 
     settings = load_settings()
+    configure_logging(settings.log)
     the_stage = stage_named(settings.stages, stage)
     items = publishing.read_items(paths, key_field=key_field)
     with console.progress("Publishing", publishing.count_items(paths)) as done:

@@ -64,6 +64,8 @@ def list_cases(
         return
     for sentence in found.unreadable:
         console.note(sentence)
+    if found.unreadable_count > len(found.unreadable):
+        console.note(f"{found.unreadable_count:,} records are no cases.")
     if found.lines:
         console.table(listing.HEADINGS, listing.rows(found))
     console.note(listing.summary(found))

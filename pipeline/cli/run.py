@@ -23,7 +23,7 @@ def run(
     from pipeline.garbage import collect_seldom
     from pipeline.observe.logging import configure_logging
     from pipeline.settings import load_settings
-    from pipeline.workers.fleet import serve
+    from pipeline.workers.fleet import ends_within, serve
 
     settings = load_settings()
     configure_logging(settings.log)
@@ -39,6 +39,7 @@ def run(
 
     collect_seldom()
     code = console.run_until_stopped(
-        lambda stop: serve(settings, served, stop, workers=workers, announce=announce)
+        lambda stop: serve(settings, served, stop, workers=workers, announce=announce),
+        ends_within=ends_within(settings, workers),
     )
     raise typer.Exit(code)

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from pipeline.stream.records import Headers, Outgoing, Received
 
 _OURS = "dlq-"
+_DIGITS = 19
+"""Of an offset, at most."""
 REPLAYED_FROM = "replayed-from"
 """The header of a replayed record: where its dead letter is."""
 
@@ -101,12 +103,14 @@ def _texts(headers: Headers) -> dict[str, str]:
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isascii() and text.isdecimal() else None
+    if text is None or len(text) > _DIGITS or not (text.isascii() and text.isdecimal()):
+        return None
+    return int(text)
 
 
 def _moment(text: str | None) -> datetime | None:
     try:
         found = datetime.fromisoformat(text or "")
-    except ValueError:
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # no time, or one that UTC has no place for
         return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -21,7 +21,10 @@ from pipeline.stream.records import Received
 from pipeline.stream.topics import TopicNames
 
 HEADINGS = ("Place", "Put aside", "Stage", "Reason", "From", "Key", "Bytes", "Replayed")
-_KEY_SHOWN = 40
+_SHOWN = 40
+"""Characters of what a record brings, in a column; a topic has 249 at most, and few so many."""
+_REASONS = 20
+"""Reasons that are counted one by one: the pipeline has fewer, anybody else may have any number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ async def list_letters(
             if replayed not in {None, bool(line.replayed)}:
                 continue
             listing.replayed += bool(line.replayed)
-            listing.reasons[line.reason] += 1
+            listing.reasons[_reason_of(line, listing)] += 1
             newest.add(line.died_at, place_of(letter.record), line)
     listing.lines, listing.matching = newest.items(), newest.seen
     return listing
@@ -144,6 +147,11 @@ def line_of(letter: Letter, marks: Marks) -> Line:
     )
 
 
+def _reason_of(line: Line, listing: Listing) -> str:
+    known = line.reason in listing.reasons or len(listing.reasons) < _REASONS
+    return line.reason[:_SHOWN] if known else "of other reasons"
+
+
 def rows(listing: Listing) -> Iterator[Sequence[str]]:
     """The table, under `HEADINGS`."""
     for line in listing.lines:
@@ -151,10 +159,10 @@ def rows(listing: Listing) -> Iterator[Sequence[str]]:
         yield (
             line.place,
             f"{line.died_at:%Y-%m-%d %H:%M:%S}",
-            printable(line.stage),
-            printable(line.reason),
-            printable(f"{topic} {partition}:{offset}" if topic else ""),
-            line.key[:_KEY_SHOWN],
+            printable(line.stage[:_SHOWN]),
+            printable(line.reason[:_SHOWN]),
+            printable(f"{topic[:_SHOWN]} {partition}:{offset}" if topic else ""),
+            line.key[:_SHOWN],
             f"{line.size:,}",
             f"{line.replayed_at:%Y-%m-%d %H:%M}" if line.replayed_at is not None else "",
         )

@@ -21,6 +21,8 @@ from pipeline.stream.topics import TopicNames
 _BATCH_RECORDS = 500
 _BATCH_BYTES = 8 << 20
 _SHOWN = 20
+_NAME_SHOWN = 249
+"""As long as the name of a topic may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +202,7 @@ async def _replayable(
 def _why_not(letter: Letter) -> str:
     if not letter.topic:
         return "it has no header dlq-topic, so it is none of the pipeline's"
-    return f"its topic {letter.topic!r} is none that the pipeline reads"
+    return f"its topic {letter.topic[:_NAME_SHOWN]!r} is none that the pipeline reads"
 
 
 async def _batches(found: AsyncIterator[Letter], size: int) -> AsyncIterator[list[Letter]]:

@@ -6,6 +6,7 @@ marked was not handled, whoever tried, and cannot be by anybody else any more.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from pipeline.stream.brokers import (
 )
 from pipeline.stream.reader import Reading
 from pipeline.stream.records import Outgoing, Received
+
+_log = logging.getLogger(__name__)
 
 _ATTEMPTS = 5
 _RETRY_FIRST = 0.2
@@ -116,7 +119,6 @@ class Desk:
 
         Raises:
             BrokerError: The brokers do not answer, or refuse.
-            MarkUnreadable: The topic of marks holds something else.
         """
         async with AsyncExitStack() as entered:
             # It never joins: sessions of brokers without transactions are made with one.
@@ -217,19 +219,24 @@ class Desk:
         async with self._read([self._marks_topic]) as records:
             async for record in records:
                 self._marks.read(record)
+        self._marks.warn()
         self._obsolete = self._marks.obsolete(await self._begins())
 
     async def _begins(self) -> dict[int, int]:
-        """Where the log of each partition with marks begins now."""
+        """Where the log of each partition with marks begins now, as far as that can be told."""
+        begins: dict[int, int] = {}
         reader = self._brokers.reader(self._group)
         await reader.start()
         try:
-            return {
-                number: (await reader.bounds(TopicPartition(self._topic, number))).begin
-                for number in self._marks.partitions()
-            }
+            for number in sorted(self._marks.partitions()):
+                bounds = await reader.bounds(TopicPartition(self._topic, number))
+                begins[number] = bounds.begin
+        except BrokerError as error:
+            # A mark may name a partition that there is not, and marks that are left do no harm.
+            _log.warning("not all marks of records that are gone are removed now: %s", error)
         finally:
             await reader.close()
+        return begins
 
     async def _close(self) -> None:
         session, self._session = self._session, None

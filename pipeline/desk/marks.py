@@ -2,25 +2,27 @@
 
 A mark is a record `Handled` under the key `TOPIC/PARTITION/OFFSET`. A topic of marks holds any
 number of them; the metadata of a committed offset would hold a thousand gaps.
+
+A record that is no mark costs itself: it is left out and counted. If its key is that of a mark,
+what it is about counts as handled, once, until somebody says `--again`: nothing is done twice for
+a mark that another version wrote or that was damaged.
 """
 
+import logging
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-
-from pydantic import ValidationError
+from datetime import datetime, timedelta
 
 from pipeline.desk.place import Place, place_of
-from pipeline.errors import PipelineError
-from pipeline.events import Handled
+from pipeline.events import EPOCH, Handled
 from pipeline.stream.records import Headers, Outgoing, Received
+from pipeline.untrusted import Unusable, read_record
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HEADERS: Headers = (("content-type", b"application/json"),)
+_KEY = re.compile(rb"(?P<topic>.+)/(?P<partition>[0-9]{1,9})/(?P<offset>[0-9]{1,18})", re.DOTALL)
 
-
-class MarkUnreadable(PipelineError):
-    """A record in a topic of marks is not a mark that this version can read."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +30,14 @@ class Mark:
     """What is known of a record that was handled.
 
     Args:
-        stamp: Milliseconds since 1970, the record's own timestamp.
+        stamp: Milliseconds since 1970, the record's own timestamp; None where the mark could not
+            be read, so that it is about whatever is in the place.
         at: When it was handled last.
         times: How often.
         by: Who did, the last time.
     """
 
-    stamp: int
+    stamp: int | None
     at: datetime
     times: int
     by: str
@@ -52,6 +55,13 @@ class Marks:
         self._topic = topic
         self._name = name
         self._marks: dict[Place, Mark] = {}
+        self._unusable = 0
+        self._first_unusable: Place | None = None
+
+    @property
+    def unusable(self) -> int:
+        """How many records were no marks."""
+        return self._unusable
 
     def __len__(self) -> int:
         return len(self._marks)
@@ -61,28 +71,36 @@ class Marks:
         return {place.partition for place in self._marks}
 
     def read(self, record: Received) -> None:
-        """Take a record of the topic of marks in; a later one about the same place holds.
-
-        Raises:
-            MarkUnreadable: It is no mark. Going on without it could do something twice.
-        """
+        """Take a record of the topic of marks in; a later one about the same place holds."""
         if record.value is None:
             self._forget(record.key)
             return
         try:
-            handled = Handled.model_validate_json(record.value)
-        except ValidationError as error:
-            raise MarkUnreadable(
-                f"The record {place_of(record)} of {self._name} is no mark of this version "
-                f"({error.error_count()} faults): find out who wrote it before anything is done."
-            ) from None
+            handled = read_record(Handled, record.value)
+        except Unusable:
+            self._keep_unusable(record)
+            return
         if handled.topic == self._topic:
             self._keep(handled)
+
+    def warn(self) -> None:
+        """Say once, after all were read, what could not be used."""
+        if self._unusable:
+            _log.warning(
+                "%d records of %s are no marks that this version can read, the first at %s: they "
+                "were left out, and what they are about by their keys counts as done (--again does "
+                "it again). Find out who may write to that topic.",
+                self._unusable,
+                self._name,
+                self._first_unusable,
+            )
 
     def of(self, record: Received) -> Mark | None:
         """The mark of a record; None if it was never handled."""
         mark = self._marks.get(place_of(record))
-        return mark if mark is not None and mark.stamp == _stamp(record.timestamp) else None
+        if mark is None or mark.stamp not in {None, _stamp(record.timestamp)}:
+            return None
+        return mark
 
     def next(self, record: Received, *, to: str, at: datetime, by: str) -> Handled:
         """What is to be written when `by` handles a record now."""
@@ -133,13 +151,27 @@ class Marks:
     def _key(self, place: Place) -> bytes:
         return f"{self._topic}/{place.partition}/{place.offset}".encode()
 
+    def _keep_unusable(self, record: Received) -> None:
+        self._unusable += 1
+        self._first_unusable = self._first_unusable or place_of(record)
+        place = self._place_of(record.key)
+        if place is not None:
+            # One that was read before it says more.
+            self._marks.setdefault(place, Mark(None, record.timestamp, 1, ""))
+
     def _forget(self, key: bytes | None) -> None:
-        where, _, offset = (key or b"").decode(errors="replace").rpartition("/")
-        topic, _, partition = where.rpartition("/")
-        if topic == self._topic and partition.isdecimal() and offset.isdecimal():
-            self._marks.pop(Place(int(partition), int(offset)), None)
+        place = self._place_of(key)
+        if place is not None:
+            self._marks.pop(place, None)
+
+    def _place_of(self, key: bytes | None) -> Place | None:
+        """What a key of this topic's marks is about; None for any other key."""
+        found = _KEY.fullmatch(key or b"")
+        if found is None or found["topic"] != self._topic.encode():
+            return None
+        return Place(int(found["partition"]), int(found["offset"]))
 
 
 def _stamp(moment: datetime) -> int:
     """In Kafka's own precision, and that of what is published: milliseconds."""
-    return (moment - _EPOCH) // timedelta(milliseconds=1)
+    return (moment - EPOCH) // timedelta(milliseconds=1)

@@ -74,10 +74,11 @@ async def marks_of(read: Reading, topic: str, marks: str) -> Marks:
     """What was handled so far, without fencing anybody.
 
     Raises:
-        PipelineError: The topic of marks is missing, or holds something else.
+        PipelineError: The topic of marks is missing.
     """
     found = Marks(topic, marks)
     async with read([marks]) as records:
         async for record in records:
             found.read(record)
+    found.warn()
     return found

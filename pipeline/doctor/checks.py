@@ -11,6 +11,7 @@ from pipeline.doctor import (
     prompts,
     sizes,
     topics,
+    writers,
 )
 from pipeline.doctor.check import Check, local, of_cluster
 
@@ -103,6 +104,12 @@ CHECKS = (
         "permissions",
         "an ACL that is missing for a topic or a consumer group",
         of_cluster(permissions.check_permissions),
+    ),
+    Check(
+        "writers",
+        "accounts of publishers that may write to the pipeline's own topics, where the brokers "
+        "show their ACLs; else it says which to look at",
+        writers.check_writers,
     ),
     Check(
         "partitions",

@@ -17,6 +17,7 @@ import structlog
 from pydantic import ValidationError
 
 from pipeline.errors import PipelineError
+from pipeline.printable import printable
 from pipeline.settings import LogSettings
 
 # Below warning these write whole requests and records.
@@ -60,18 +61,22 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> No
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(
-            colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
-        )
+    # JSON escapes by itself what a terminal would obey.
+    renderers: list[structlog.typing.Processor] = (
+        [
+            printable_values,
+            structlog.dev.ConsoleRenderer(
+                colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
+            ),
+        ]
         if console
-        else structlog.processors.JSONRenderer()
+        else [structlog.processors.JSONRenderer()]
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
     root = logging.getLogger()
@@ -146,6 +151,17 @@ def hide_secrets(_: object, __: str, event: Event) -> Event:
     return event
 
 
+def printable_values(_: object, __: str, event: Event) -> Event:
+    """Escape in every text what a terminal would take as a command, or a reader as another line."""
+    for name, value in list(event.items()):
+        if isinstance(value, str):
+            # An exception has lines of its own; those of its messages are escaped before.
+            event[name] = printable(value, keep="\n" if name == "exception" else "")
+        if not name.isprintable():
+            event[printable(name)] = event.pop(name)
+    return event
+
+
 def plain_exception(_: object, __: str, event: Event) -> Event:
     """Write an exception as its type and its frames.
 
@@ -181,6 +197,6 @@ def _message(error: BaseException) -> str:
                 f"{place} ({kind})" for place, kind in zip(places, kinds, strict=True)
             )
         case PipelineError() | OSError():
-            return f": {error}"
+            return f": {printable(str(error))}"
         case _:
             return ""

@@ -1,4 +1,4 @@
-"""The boundary to a stage's code, which may be anybody's."""
+"""The boundary around the work on one event: a stage's code, which may be anybody's, and ours."""
 
 import traceback
 from collections.abc import Callable
@@ -17,22 +17,26 @@ log = structlog.get_logger(__name__)
 
 
 def of_stage(stage: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a stage's function; a bug in it costs the event it met, not the process.
+    """Call what works on one event; whatever goes wrong in it costs that event, not the process.
 
-    A poison event that ended the process would end it again after each restart. A bug that meets
-    every event is caught by the limit on the share of dead letters, which stops intake.
+    A poison event that ended the process would end it again after each restart. A fault that meets
+    every event is caught by the limit on dead letters, which stops intake.
+
+    That holds for more than `Exception`: a panic of a library in Rust is a `BaseException`, a
+    library that parses may call `sys.exit()`, and nothing that is called here can be cancelled,
+    as it never awaits. Only `KeyboardInterrupt` is a person's, who wants the process to end.
 
     Raises:
-        Invalid: As the stage raised it, or with the reason `stage_failed`.
-        Unavailable: As the stage raised it; the event is not at fault.
+        Invalid: As the function raised it, or with the reason `stage_failed`.
+        Unavailable: As the function raised it; the event is not at fault.
     """
     try:
         return function(*args, **kwargs)
-    except (Invalid, Unavailable):
+    except (Invalid, Unavailable, KeyboardInterrupt):
         raise
-    except Exception as bug:
+    except BaseException as bug:
         # The message of the bug may quote the event, so only its type and its place are logged.
-        place = traceback.extract_tb(bug.__traceback__)[-1]
+        place = traceback.extract_tb(bug.__traceback__)[-1]  # one frame at least: this one
         name = _name_of(function)
         log.error(  # noqa: TRY400
             "stage_failed",

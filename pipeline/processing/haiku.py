@@ -55,9 +55,11 @@ class HaikuProcessor:
                 self._stage, event, inquiry, key=received.key or event.id.encode()
             )
             if judgement.doubts or judgement.answer is None:
-                outcome = self._escalated(received, event, judgement)
+                outcome = of_stage(self._stage.name, self._escalated, received, event, judgement)
             else:
-                outcome = self._accepted(received, event, judgement.answer, judgement)
+                outcome = of_stage(
+                    self._stage.name, self._accepted, received, event, judgement.answer, judgement
+                )
         except Invalid as invalid:
             self._observer.dead_lettered(self._stage.name, invalid.reason)
             topic = self._topics.dead_letters

@@ -58,4 +58,4 @@ class Handling:
                 replace(record, headers=trace.carried_on(record.headers))
                 for record in outcome.records
             )
-            return Outcome(outcome.end, tuple(records))
+            return replace(outcome, records=tuple(records))

@@ -75,7 +75,8 @@ def dead_letter(
     dumped = about.model_dump(mode="json", by_alias=True, exclude_none=True)
     own = _without_earlier_reasons(received.headers)
     headers = (*own, *((name, str(value).encode()) for name, value in dumped.items()))
-    return Outcome(End.DEAD_LETTER, (Outgoing(topic, received.key, received.value, headers),))
+    letter = Outgoing(topic, received.key, received.value, headers)
+    return Outcome(End.DEAD_LETTER, (letter,), invalid.reason)
 
 
 def _about(original: Original | None) -> dict[str, str | int]:

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pydantic import ValidationError
+import structlog
+from pydantic import BaseModel, ValidationError
 
 from pipeline.errors import Invalid
 from pipeline.escalation.audit import CODE as AUDIT
 from pipeline.events import (
+    MOST_DOUBTS,
     DeadLetterReason,
     Enriched,
     Escalation,
@@ -17,29 +19,42 @@ from pipeline.events import (
     Review,
     Timing,
     enriched_schema,
+    lasted,
 )
 from pipeline.observe.logging import identify_event
+from pipeline.printable import printable, shortened
 from pipeline.processing.boundary import of_stage
 from pipeline.processing.judge import Judge, Judgement
 from pipeline.processing.observer import AuditVerdict, ProcessorObserver
 from pipeline.processing.outgoing import dead_letter, publication
 from pipeline.processing.reading import AnyStage, ask_about, published_result
 from pipeline.stages.deciding import differences
+from pipeline.stages.raw import check_text
 from pipeline.stages.stage import Answer, RawEvent
 from pipeline.stream.records import End, Outcome, Received
 from pipeline.stream.topics import TopicNames
+from pipeline.untrusted import Unusable, read_record
+
+log = structlog.get_logger(__name__)
 
 NAME = "escalations"
+_NAME_SHOWN = 64
+"""Characters of a name that a record brings, in what is said about it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """One escalation, read: the record, what is in it, and the stage it belongs to."""
+    """One escalation, read: the record, what is in it, and the stage it belongs to.
+
+    Args:
+        earlier: Haiku's answer; None where there is none, or none that the stage publishes today.
+    """
 
     received: Received
     escalation: Escalation
     stage: AnyStage
     event: RawEvent
+    earlier: BaseModel | None
 
 
 class SonnetProcessor:
@@ -51,6 +66,8 @@ class SonnetProcessor:
         topics: Where outcomes go.
         clock: The time, aware.
         observer: Told how each event ended, under its own stage's name.
+        max_text_chars: The longest text that each stage takes, by its name. The first tier held
+            every event to it, but anybody who may write to the topic may have written one.
     """
 
     def __init__(
@@ -61,12 +78,14 @@ class SonnetProcessor:
         *,
         clock: Callable[[], datetime],
         observer: ProcessorObserver,
+        max_text_chars: Mapping[str, int] | None = None,
     ) -> None:
         self._stages = stages
         self._judge = judge
         self._topics = topics
         self._clock = clock
         self._observer = observer
+        self._max_text_chars = max_text_chars or {}
         self._enriched = {
             name: Enriched[stage.result_model]  # type: ignore[name-defined]
             for name, stage in stages.items()
@@ -75,16 +94,19 @@ class SonnetProcessor:
     async def __call__(self, received: Received) -> Outcome:
         """Handle one escalation."""
         try:
-            case = self._read(received)
+            case = of_stage(NAME, self._read, received)
             identify_event(case.event.id)
             inquiry = await ask_about(case.stage, case.event)
             judgement = await self._judge(
                 case.stage, case.event, inquiry, key=received.key or case.event.id.encode()
             )
             if judgement.doubts or judgement.answer is None:
-                outcome = self._unsettled(case, judgement)
+                outcome = of_stage(case.stage.name, self._unsettled, case, judgement)
             else:
-                outcome = self._accepted(case, judgement.answer, judgement)
+                outcome = of_stage(
+                    case.stage.name, self._accepted, case, judgement.answer, judgement
+                )
+            self._tell_of_audit(case, judgement)
         except Invalid as invalid:
             self._observer.dead_lettered(NAME, invalid.reason)
             topic = self._topics.dead_letters
@@ -92,25 +114,35 @@ class SonnetProcessor:
         self._observer.decided(
             case.stage.name, self._judge.tier, outcome.end, model=judgement.model
         )
-        self._tell_of_audit(case, judgement)
         return outcome
 
     def _read(self, received: Received) -> _Case:
         try:
-            escalation = Escalation.model_validate_json(received.value or b"")
-        except ValidationError as error:
-            detail = f"This is not an escalation record ({error.error_count()} faults)."
+            escalation = read_record(Escalation, received.value)
+        except Unusable as error:
+            detail = f"This is not an escalation record: {error}."
             raise Invalid(DeadLetterReason.INVALID_EVENT, detail) from error
         stage = self._stages.get(escalation.stage)
         if stage is None:
-            detail = f"There is no stage {escalation.stage!r} here; enable it and replay."
+            name = printable(shortened(escalation.stage, _NAME_SHOWN))
+            detail = f"There is no stage '{name}' here; enable it and replay."
             raise Invalid(DeadLetterReason.INVALID_EVENT, detail)
         try:
             event = stage.raw_model.model_validate(escalation.event, strict=False)
         except ValidationError as error:
             detail = f"The event in it is not a {stage.name} event ({error.error_count()} faults)."
             raise Invalid(DeadLetterReason.INVALID_EVENT, detail) from error
-        return _Case(received, escalation, stage, event)
+        self._check_texts(stage, event)
+        return _Case(received, escalation, stage, event, _earlier_answer(stage, escalation))
+
+    def _check_texts(self, stage: AnyStage, event: RawEvent) -> None:
+        limit = self._max_text_chars.get(stage.name)
+        if limit is None:
+            return
+        for field in stage.raw_model.model_fields:
+            text = getattr(event, field)
+            if isinstance(text, str):
+                check_text(field, text, limit)
 
     def _accepted(self, case: _Case, answer: Answer, judgement: Judgement[Any]) -> Outcome:
         stage, escalation = case.stage, case.escalation
@@ -122,7 +154,7 @@ class SonnetProcessor:
             decided_by=self._judge.tier.value,
             confidence=answer.stated_confidence,
             escalation=EscalationSummary[stage.result_model](  # type: ignore[name-defined]
-                doubts=escalation.doubts, haiku_result=escalation.haiku_result
+                doubts=escalation.doubts, haiku_result=case.earlier
             ),
             model=judgement.model,
             usage=escalation.usage + judgement.usage,
@@ -148,7 +180,7 @@ class SonnetProcessor:
             event_id=case.event.id,
             stage=stage.name,
             event=escalation.event,
-            doubts=[*escalation.doubts, *judgement.doubts],
+            doubts=[*escalation.doubts, *judgement.doubts][-MOST_DOUBTS:],
             haiku_result=escalation.haiku_result,
             sonnet_result=published_result(stage, case.event, judgement.answer),
             model=judgement.model,
@@ -168,14 +200,14 @@ class SonnetProcessor:
 
     def _tell_of_audit(self, case: _Case, judgement: Judgement[Any]) -> None:
         """Say whether an answer that was trusted, but for the random sample, was right."""
-        escalation = case.escalation
-        if escalation.haiku_result is None or {each.code for each in escalation.doubts} != {AUDIT}:
+        if case.earlier is None or {each.code for each in case.escalation.doubts} != {AUDIT}:
             return
         found = published_result(case.stage, case.event, judgement.answer)
         if found is None or judgement.doubts:
             verdict: AuditVerdict = "unsettled"
         else:
-            differ = differences(case.stage, escalation.haiku_result, found)
+            earlier = case.earlier.model_dump(mode="json", by_alias=True)
+            differ = differences(case.stage, earlier, found)
             verdict = "not_compared" if differ is None else "differed" if differ else "agreed"
         self._observer.audited(case.stage.name, verdict)
 
@@ -183,5 +215,25 @@ class SonnetProcessor:
         return Timing(
             received_at=escalation.received_at,
             enriched_at=self._clock(),
-            model_seconds=round(escalation.model_seconds + judgement.seconds, 3),
+            model_seconds=lasted(escalation.model_seconds, judgement.seconds),
         )
+
+
+def _earlier_answer(stage: AnyStage, escalation: Escalation) -> BaseModel | None:
+    """Haiku's answer as the stage publishes it today.
+
+    Another version of the stage may have given another one. The event is as good as before, so
+    Sonnet is asked all the same; a person who reviews it sees the answer as it is in the record.
+    """
+    if escalation.haiku_result is None:
+        return None
+    try:
+        found: BaseModel = stage.result_model.model_validate(escalation.haiku_result, strict=False)
+    except ValidationError as error:
+        log.warning(
+            "earlier_answer_left_out",
+            stage=stage.name,
+            because=f"it is no result of this version of the stage ({error.error_count()} faults)",
+        )
+        return None
+    return found

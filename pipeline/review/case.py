@@ -4,13 +4,12 @@ import os
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from pydantic import ValidationError
-
 from pipeline.desk.moments import Span
 from pipeline.errors import PipelineError
 from pipeline.events import Review
 from pipeline.stream.reader import Start
 from pipeline.stream.records import Received
+from pipeline.untrusted import Unusable, read_record
 
 
 class Unreadable(PipelineError):
@@ -37,11 +36,11 @@ def case_of(record: Received) -> Case:
         Unreadable: It is something else.
     """
     try:
-        return Case(record, Review.model_validate_json(record.value or b""))
-    except ValidationError as error:
+        return Case(record, read_record(Review, record.value))
+    except Unusable as error:
         raise Unreadable(
             f"The record {record.partition}:{record.offset} of {record.topic} is no case that "
-            f"this version can read ({error.error_count()} faults)."
+            f"this version can read: {error}."
         ) from None
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 from pydantic import BaseModel
+from pydantic_core import to_json
 
 from pipeline.errors import WrongUse
 from pipeline.review.case import Case
@@ -15,7 +16,8 @@ def label_line(case: Case, stage: Stage[Any, Any], result: BaseModel) -> bytes:
     """The event as it is published, and what is true about it under `gold`."""
     event = case.review.event
     known = {name: event[name] for name in stage.raw_model.model_fields if name in event}
-    return orjson.dumps(known | {"gold": result.model_dump(mode="json", by_alias=True)})
+    # Numbers of the event may be longer than any that orjson takes.
+    return to_json(known | {"gold": result.model_dump(mode="json", by_alias=True)})
 
 
 class LabelledFile:

@@ -19,6 +19,9 @@ from pipeline.stream.topics import TopicNames
 
 HEADINGS = ("Place", "Came", "Stage", "Event", "Key", "Doubts", "Resolved")
 _SHOWN = 40
+_EXAMPLES = 20
+_DOUBTS = 10
+"""Codes of a case that a table has room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +57,15 @@ class Listing:
         matching: Cases that are meant, all in all.
         resolved: How many of them were.
         doubts: How many have which.
-        unreadable: Records that are no cases, as sentences.
+        unreadable_count: How many records are no cases.
+        unreadable: What the first of them are, as sentences.
     """
 
     lines: Sequence[Line] = ()
     matching: int = 0
     resolved: int = 0
     doubts: Counter[str] = field(default_factory=Counter)
+    unreadable_count: int = 0
     unreadable: list[str] = field(default_factory=list)
 
 
@@ -88,7 +93,9 @@ async def list_cases(
             try:
                 case = case_of(record)
             except Unreadable as error:
-                listing.unreadable.append(str(error))
+                listing.unreadable_count += 1
+                if len(listing.unreadable) < _EXAMPLES:
+                    listing.unreadable.append(str(error))
                 continue
             line = line_of(case, marks)
             if case not in selection or resolved not in {None, bool(line.resolved)}:
@@ -135,10 +142,10 @@ def rows(listing: Listing) -> Iterator[Sequence[str]]:
         yield (
             line.place,
             f"{line.came_at:%Y-%m-%d %H:%M:%S}",
-            printable(line.stage),
+            printable(line.stage)[:_SHOWN],
             printable(line.event_id)[:_SHOWN],
             line.key[:_SHOWN],
-            printable(", ".join(line.doubts)),
+            printable(", ".join(line.doubts[:_DOUBTS]))[: _DOUBTS * _SHOWN],
             f"{line.resolved_at:%Y-%m-%d %H:%M}" if line.resolved_at is not None else "",
         )
 
@@ -148,7 +155,7 @@ def summary(listing: Listing) -> str:
     if not listing.matching:
         return "No cases match."
     doubts = ", ".join(
-        f"{count:,} {printable(code)}" for code, count in listing.doubts.most_common()
+        f"{count:,} {printable(code)[:_SHOWN]}" for code, count in listing.doubts.most_common(50)
     )
     return (
         f"{listing.matching:,} cases, {listing.matching - listing.resolved:,} of them open"

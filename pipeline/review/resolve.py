@@ -25,6 +25,7 @@ from pipeline.stream.topics import TopicNames
 OpenDesk = Callable[[], AbstractAsyncContextManager[Desk]]
 """Opens a desk, which ends what others have open."""
 
+_NAME_SHOWN = 64
 _ATTEMPTS = 9
 _RETRY_FIRST = 0.1
 """Seconds before the second attempt, at most; each further one waits up to twice as long."""
@@ -77,9 +78,8 @@ async def decide(settings: Settings, read: Reading, place: Place, verdict: Verdi
     stages: Mapping[str, Stage[Any, Any]] = build_stages(settings.stages)
     stage = stages.get(case.review.stage)
     if stage is None:
-        raise PipelineError(
-            f"There is no stage {case.review.stage!r} here; there are {', '.join(stages)}."
-        )
+        name = case.review.stage[:_NAME_SHOWN]
+        raise PipelineError(f"There is no stage {name!r} here; there are {', '.join(stages)}.")
     return Decision(case, stage, result_of(verdict, case, stage, settings))
 
 

@@ -26,7 +26,11 @@ class StreamSettings(Section):
     stuck_after: Seconds = Field(
         180, description="seconds assigned without progress or poll, after which the process ends"
     )
-    dead_letter_window: Count = Field(200, description="recent events the ratio is taken of")
+    dead_letter_window: Count = Field(
+        200, description="keys, those seen last, that the ratio is taken of"
+    )
     dead_letter_ratio: Share = Field(
-        0.5, description="share of dead letters in the window above which intake stops"
+        0.5,
+        description="share of these keys, with dead letters by a fault of ours or after good ends, "
+        "above which intake stops; 1 for never",
     )

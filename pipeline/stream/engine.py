@@ -9,7 +9,7 @@ from pipeline.settings import Ordering, StreamSettings
 from pipeline.stream.answers import Answers, Slots
 from pipeline.stream.assignment import Assignment
 from pipeline.stream.brokers import Brokers, Consumer, OffsetReader
-from pipeline.stream.deadletters import DeadLetterRatio
+from pipeline.stream.deadletters import DeadLetterBreaker, DeadLetterWindow
 from pipeline.stream.flow import FlowLimits
 from pipeline.stream.intake import Intake, IntakeGate, NoThrottle, OpenGate, Throttle
 from pipeline.stream.monitor import Monitor
@@ -222,9 +222,12 @@ class Engine:
             running=settings.max_in_flight,
         )
 
-    def _dead_letters(self) -> DeadLetterRatio:
-        settings = self._settings
-        return DeadLetterRatio(settings.dead_letter_window, settings.dead_letter_ratio)
+    def _dead_letters(self) -> DeadLetterBreaker:
+        clock, settings = asyncio.get_running_loop().time, self._settings
+        window = DeadLetterWindow(
+            settings.dead_letter_window, settings.dead_letter_ratio, clock=clock
+        )
+        return DeadLetterBreaker(window, clock=clock)
 
 
 async def _poll(consumer: Consumer, assignment: Assignment, poller: Poller) -> None:

@@ -3,9 +3,9 @@
 import logging
 from typing import Protocol
 
-from pipeline.stream.deadletters import DeadLetterRatio
+from pipeline.stream.deadletters import DeadLetterBreaker
 from pipeline.stream.observer import StreamObserver
-from pipeline.stream.records import End, Outcome
+from pipeline.stream.records import Outcome
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class Intake:
     Args:
         stage: Of which stream.
         gate: Closes it from outside.
-        dead_letters: Closes it until a new process begins: only a person can tell what is wrong.
+        dead_letters: Closes it but for a few events now and then, until these succeed.
         observer: Told when it closes or opens, and when it is held or goes on.
         throttle: Holds it now and then although nothing is wrong.
     """
@@ -87,7 +87,7 @@ class Intake:
         self,
         stage: str,
         gate: IntakeGate,
-        dead_letters: DeadLetterRatio,
+        dead_letters: DeadLetterBreaker,
         observer: StreamObserver,
         throttle: Throttle | None = None,
     ) -> None:
@@ -97,7 +97,6 @@ class Intake:
         self._observer = observer
         self._throttle = throttle or NoThrottle()
         self._closed_because: str | None = None
-        self._closed_for_good: str | None = None
         self._held_because: str | None = None
 
     @property
@@ -105,16 +104,19 @@ class Intake:
         """The reason, as of the last `update`."""
         return self._closed_because
 
+    @property
+    def is_probing(self) -> bool:
+        """Whether a few events are let through although dead letters close it."""
+        return self._dead_letters.room() is not None
+
     def update(self) -> bool:
-        """Ask again; returns whether it is open."""
-        if self._closed_for_good is None and self._dead_letters.exceeded:
-            # What is still under way may bring the ratio down again, and mends nothing.
-            self._closed_for_good = (
-                f"{self._dead_letters.dead} of the last {self._dead_letters.window} events became "
-                "dead letters: look at them (`pipeline dead-letters list`), mend the cause, then "
-                "start this process anew"
-            )
-        because = self._closed_for_good or self._gate.closed_because()
+        """Ask again; returns whether anything may be taken.
+
+        While dead letters close it that may be a few events, to see whether the cause is gone.
+        """
+        self._dead_letters.update()
+        gate = self._gate.closed_because()
+        because = self._dead_letters.closed_because or gate
         if because != self._closed_because:
             self._closed_because = because
             self._observer.intake(self._stage, closed_because=because)
@@ -122,15 +124,17 @@ class Intake:
                 _log.info("%s: intake is open again", self._stage)
             else:
                 _log.warning("%s: intake is closed: %s", self._stage, because)
-        return self._update_held() and because is None
+        return self._update_held() and gate is None and self._dead_letters.room() != 0
 
     def room(self) -> int | None:
         """How many records the next poll may bring; None for any number."""
-        return self._throttle.room()
+        rooms = (self._throttle.room(), self._dead_letters.room())
+        return min((room for room in rooms if room is not None), default=None)
 
     def took(self, records: int) -> None:
         """So many records came in."""
         self._throttle.took(records)
+        self._dead_letters.took(records)
 
     def _update_held(self) -> bool:
         because = self._throttle.held_because()
@@ -142,5 +146,5 @@ class Intake:
 
     def completed(self, outcome: Outcome, seconds: float) -> None:
         """A record came to its end, `seconds` after it came in."""
-        self._dead_letters.add(is_dead=outcome.end is End.DEAD_LETTER)
+        self._dead_letters.completed(outcome)
         self._observer.completed(self._stage, outcome.end, seconds=seconds)

@@ -21,6 +21,7 @@ from pipeline.settings import KafkaSettings
 from pipeline.stream.connection import admin_client, consumer_client, patiently
 from pipeline.stream.connection_errors import explain
 from pipeline.stream.ledger_codec import LedgerUnreadable, decode
+from pipeline.stream.records import moment
 from pipeline.stream.topics import Topics
 
 _NOTHING_COMMITTED = -1
@@ -240,7 +241,7 @@ async def _with_oldest(
     while waiting and asyncio.get_running_loop().time() < give_up:
         fetched = await consumer.getmany(*waiting, timeout_ms=200)
         for partition, records in fetched.items():
-            first = datetime.fromtimestamp(records[0].timestamp / 1000, UTC)
+            first = moment(records[0].timestamp, datetime.now(UTC))
             result[partition] = replace(result[partition], oldest=first)
         for partition in waiting - fetched.keys():
             if await consumer.position(partition) >= result[partition].end:

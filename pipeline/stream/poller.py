@@ -16,6 +16,8 @@ _WAIT_WHILE_SOME_ARE_FULL = 0.02
 _PACE = 0.01
 """Seconds from poll to poll at least. Records that trickle in are fetched and decoded together,
 which costs much less and delays none noticeably: a model call takes fifty times as long."""
+_NOT_ASKED = 5.0
+"""Seconds without being polled after which a partition has time to begin again."""
 _WAIT_WHILE_CLOSED = 0.25
 """Seconds between polls that take nothing: while intake is closed the group must still hear that
 this member lives, and the reason may be gone."""
@@ -90,7 +92,7 @@ class Poller:
     def _is_rationed(self) -> bool:
         """Whether the next poll brings so little that a partition may go without for long."""
         room = self._intake.room()
-        return room is not None and room < self._limits.poll_records
+        return self._intake.is_probing or (room is not None and room < self._limits.poll_records)
 
     def _look(self) -> Load:
         """See what each partition that takes records holds; returns the sum."""
@@ -111,8 +113,12 @@ class Poller:
             if flow.update(worker.load) and worker.load.active < share and not worker.is_full
         ]
         if not self._is_rationed():
+            now = self._now()
             for worker in open_workers:
-                worker.last_asked = self._now()
+                if now - worker.last_asked > _NOT_ASKED:
+                    # What did not come in while nobody asked for it is no sign of being stuck.
+                    worker.last_progress = now
+                worker.last_asked = now
         are_some_full = len(open_workers) < len(self._flows)
         return [worker.partition for worker in open_workers], are_some_full
 

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
 
+from pipeline.events import DeadLetterReason
+
 Headers = tuple[tuple[str, bytes | None], ...]
 """In their order, names as often as they occur; Kafka knows values that are null."""
 
@@ -124,10 +126,15 @@ class End(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What handling a record came to: where it ended, and what is published for it."""
+    """What handling a record came to: where it ended, and what is published for it.
+
+    Args:
+        reason: Of a dead letter; None for any other end.
+    """
 
     end: End
     records: tuple[Outgoing, ...]
+    reason: DeadLetterReason | None = None
 
 
 Handler = Callable[[Received], Awaitable[Outcome]]

@@ -26,6 +26,7 @@ from pipeline.observe.health import Health
 from pipeline.observe.status import STEP_SECONDS, Status
 from pipeline.observe.view import About
 from pipeline.settings import Settings
+from pipeline.shutdown import MARGIN
 from pipeline.stream.probe import delivery_in_force
 from pipeline.workers.exposition import Merged
 from pipeline.workers.restart import RestartPolicy
@@ -35,8 +36,8 @@ SOCKET_VARIABLE = "HAIKU_PIPELINE_WORKER_SOCKET"
 """Tells a worker where to serve; not a setting, since nobody but the supervisor sets it."""
 
 _INSTANCE_ID = "PIPELINE_KAFKA__GROUP_INSTANCE_ID"
-_STOP_MARGIN = 20.0
-"""Seconds a worker has, after it has drained, to commit, to leave its groups and to close."""
+_TO_END_BY_ITSELF = 5.0
+"""Seconds that a worker has after its own deadline, and this process after its workers'."""
 _ANSWER_WITHIN = 2.0
 
 
@@ -132,6 +133,12 @@ async def serve(
     return 0
 
 
+def ends_within(settings: Settings, workers: int) -> float:
+    """Seconds in which the process ends once it is told to, whatever its threads do."""
+    alone = settings.stream.drain_budget + MARGIN
+    return alone if workers == 1 else alone + 2 * _TO_END_BY_ITSELF
+
+
 async def run_fleet(
     settings: Settings,
     stages: Sequence[str],
@@ -163,7 +170,7 @@ async def run_fleet(
             subprocess_spawn(["run", *stages], environment),
             workers,
             policy=RestartPolicy(),
-            stop_within=settings.stream.drain_budget + _STOP_MARGIN,
+            stop_within=ends_within(settings, workers=1) + _TO_END_BY_ITSELF,
             clock=time.monotonic,
         )
         about = About(pipeline.__version__, delivery.mode, tuple(stages))

@@ -10,7 +10,7 @@ import pytest
 from pipeline.backfill.committing import TakenOver
 from pipeline.backfill.file import FileShelf, digest_of
 from pipeline.backfill.job import Job, State
-from pipeline.backfill.journal import Journal
+from pipeline.backfill.journal import Journal, JournalUnreadable
 from pipeline.backfill.publishing import TooManyDeadLetters
 from pipeline.backfill.shelves import Shelf
 from pipeline.backfill.submission import BatchGone
@@ -241,13 +241,45 @@ def test_a_batch_that_is_gone_ends_it_unless_the_normal_lane_is_asked_for() -> N
     run_in_virtual_time(scenario())
 
 
-def test_too_many_dead_letters_end_it_until_somebody_has_looked() -> None:
+def test_faults_of_a_stage_on_many_keys_end_it_until_somebody_has_looked() -> None:
     async def scenario() -> None:
-        made = world([("k", "bad")] * 12, partitions=1)
+        made = world([(f"k-{number}", "a bug") for number in range(12)], partitions=1)
         with pytest.raises(TooManyDeadLetters, match="dead-letters list"):
             await made.process(window=8)
         assert made.ends().total() == 6  # more than half of the window
         report = await made.process(window=200)
+        assert report.dead_letters == 12
+
+    run_in_virtual_time(scenario())
+
+
+@pytest.mark.parametrize("value", [b"", b"{}", b'{"schema": "backfills/2"}', b"[" * 100_000])
+@pytest.mark.parametrize("key", [b"", b"junk", b"notes/notes.raw", b"tickets/a/0/0/b", b"\xff"])
+def test_records_that_no_backfill_writes_are_left_out(value: bytes, key: bytes) -> None:
+    async def scenario() -> None:
+        made = world([("k", "good")], partitions=1)
+        made.broker.publish(NAMES.backfills, value, key=key)
+        report = await made.process()
+        assert report.enriched == 1
+        made.check()
+
+    run_in_virtual_time(scenario())
+
+
+def test_a_batch_of_the_stage_that_cannot_be_read_ends_its_backfill() -> None:
+    async def scenario() -> None:
+        made = world([("k", "good")], partitions=1)
+        made.broker.publish(NAMES.backfills, b"junk", key=b"notes/notes.raw/0/0/0123")
+        with pytest.raises(JournalUnreadable, match="tombstone"):
+            await made.process()
+
+    run_in_virtual_time(scenario())
+
+
+def test_junk_ends_no_backfill() -> None:
+    async def scenario() -> None:
+        made = world([(f"k-{number}", "bad") for number in range(12)], partitions=1)
+        report = await made.process(window=8)
         assert report.dead_letters == 12
         made.check()
 

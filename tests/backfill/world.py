@@ -1,6 +1,7 @@
 """A broker and an API in memory, and processes that backfill from one through the other."""
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
@@ -22,7 +23,7 @@ from pipeline.escalation.policy import Policy
 from pipeline.processing.observer import NoObserver
 from pipeline.settings import BackfillSettings, Settings, TopicSettings
 from pipeline.stream.brokers import Session, TopicPartition
-from pipeline.stream.deadletters import DeadLetterRatio
+from pipeline.stream.deadletters import DeadLetterWindow
 from pipeline.stream.memory.ranges import MemoryRanges
 from pipeline.stream.topics import TopicNames
 from pipeline.testing import Fault, Link, MemoryBroker, MemoryBrokers
@@ -207,7 +208,9 @@ class World:
                 clock=asyncio.get_running_loop().time,
                 new_nonce=lambda: f"{next(self.nonces):012x}",
                 watcher=NoWatcher(),
-                dead_letters=DeadLetterRatio(window, 0.5),
+                dead_letters=DeadLetterWindow(
+                    window, 0.5, clock=asyncio.get_running_loop().time, quiet=math.inf
+                ),
                 stop=Stop(stop or asyncio.Event()),
             )
             work = Backfill(STAGE, source, tools, normal_lane)

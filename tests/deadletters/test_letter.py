@@ -16,6 +16,7 @@ from pipeline.desk.moments import Span
 from pipeline.desk.place import Place
 from pipeline.events import DeadLetterReason
 from pipeline.stream.brokers import TopicPartition
+from pipeline.stream.records import Received
 from tests.deadletters.letters import NOON, as_read, buried, raw
 
 MARKS = Marks("dead-letters", "dead-letters.replayed")
@@ -150,3 +151,21 @@ def test_a_reason_of_a_later_version_is_still_a_reason() -> None:
         (name, b"quite_new" if name == "dlq-reason" else value) for name, value in outgoing.headers
     )
     assert letter_of(as_read(replace(outgoing, headers=headers))).reason == "quite_new"
+
+
+def test_a_letter_without_its_record_says_what_is_known_of_it_and_where_it_is() -> None:
+    about = (
+        ("dlq-topic", b"tickets.raw"),
+        ("dlq-partition", b"3"),
+        ("dlq-offset", b"41"),
+        ("dlq-original", b"not_carried"),
+        ("dlq-original-sha256", b"ab" * 32),
+        ("dlq-original-value-bytes", b"17825792"),
+    )
+    record = Received("dead-letters", 0, 1, b"k", None, about, NOON, NOON)
+    letter = letter_of(record)
+    assert letter.original == "not_carried"
+    shown = "\n".join(lines_of(letter, MARKS))
+    assert "original   not in this letter: not_carried" in shown
+    assert f"original   sha256: {'ab' * 32}" in shown
+    assert "from       tickets.raw 3:41" in shown

@@ -13,10 +13,11 @@ import pytest
 from pipeline.doctor.checks import CHECKS
 from pipeline.doctor.examination import examine
 from pipeline.doctor.finding import Finding, Verdict
+from pipeline.doctor.writers import grants_on_topics, judged
 from pipeline.local.apache import GUEST, ApacheKafka
 from pipeline.local.api import SimulatedApiProcess
 from pipeline.local.environment import kafka_variables
-from pipeline.settings import TopicSettings
+from pipeline.settings import Settings, TopicSettings
 from pipeline.stream.connection import admin_client
 from pipeline.stream.reader import reading
 from pipeline.stream.records import Outgoing
@@ -193,6 +194,28 @@ async def test_the_doctor_tells_of_each_permission_that_is_missing(
         assert any(permission.name.removesuffix("*") in each.text for each in wrong), wrong
         assert any("kafka-acls.sh" in each.advice for each in wrong), wrong
         await account.acls.give([permission])
+
+
+async def test_the_doctor_tells_which_publisher_may_write_too_much(account: Account) -> None:
+    await account.make_topics()
+    settings = Settings(
+        kafka=account.kafka.settings, topics=account.topics, enabled=("tickets", "escalations")
+    )
+    writing = [
+        Permission(Operation.WRITE, Kind.TOPIC, name)
+        for name in (account.names.raw("tickets"), account.names.escalations)
+    ]
+    await account.acls.give(writing)
+    grants = await grants_on_topics(settings.kafka)
+    assert grants is not None
+    found = [each.detail for each in judged(settings, grants)]
+    assert found == [f"User:{GUEST} may write raw events, and {account.names.escalations}, too."]
+    await account.acls.take(writing[1])
+    grants = await grants_on_topics(settings.kafka)
+    assert grants is not None
+    assert {each.verdict for each in judged(settings, grants)} == {Verdict.OK}
+    # Somebody who may not look does not learn it.
+    assert await grants_on_topics(account.kafka.settings_of(GUEST)) is None
 
 
 async def test_dead_letters_are_replayed_exactly_once_with_what_is_listed(account: Account) -> None:

@@ -154,3 +154,16 @@ def test_the_console_format_is_one_readable_line(stream: io.StringIO) -> None:
     structlog.get_logger("pipeline.test").info("committed", stage="tickets")
     assert "committed" in stream.getvalue()
     assert "stage=tickets" in stream.getvalue()
+
+
+def test_nothing_from_outside_commands_the_terminal_or_makes_a_line_of_its_own() -> None:
+    stream = io.StringIO()
+    configure_logging(LogSettings(format="console"), stream)
+    evil = "\x1b]0;owned\x07\x9b31m\u202e\r\n2026-11-22 forged line\u2028"
+    structlog.get_logger("pipeline.x").warning(evil, because=evil, listed=[evil])
+    logging.getLogger("somebody.else").warning("%s", evil)
+    structlog.get_logger("pipeline.x").error("failed", exc_info=PipelineError(evil))
+    logged = stream.getvalue()
+    assert all(char.isprintable() or char == "\n" for char in logged)
+    assert not any(line.startswith("2026-11-22 forged") for line in logged.splitlines())
+    assert r"\u001b]0;owned" in logged

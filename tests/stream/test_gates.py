@@ -2,6 +2,7 @@
 
 import asyncio
 
+from pipeline.events import DeadLetterReason
 from pipeline.stream.records import End, Outcome, Outgoing, Received
 from tests.stream.virtual import virtual_time
 from tests.stream.workbench import GROUP, Bench, Gate, Notes, running, until
@@ -78,15 +79,56 @@ async def test_a_partition_that_goes_without_for_long_is_not_stuck_while_there_i
     assert notes.stuck_changes == []
 
 
-@virtual_time
-async def test_too_many_dead_letters_close_intake() -> None:
-    async def dead(record: Received) -> Outcome:
-        return Outcome(End.DEAD_LETTER, (Outgoing("out", record.key, record.value, ()),))
+class Failing:
+    """Makes dead letters by a fault of ours until it is fixed."""
 
-    bench = Bench()
-    options = {"dead_letter_window": 10, "dead_letter_ratio": 0.5, "max_in_flight": 1}
-    async with running(bench, handler=dead, **options) as one:
-        bench.publish(*(b"%d" % number for number in range(100)))
-        await asyncio.sleep(10)
-        assert len(bench.output()) < 20
-        assert "dead letters" in (one.engine.status().reason or "")
+    def __init__(self) -> None:
+        self.is_fixed = False
+        self.failed = 0
+
+    async def __call__(self, record: Received) -> Outcome:
+        copy = Outgoing("out", record.key, record.value, ())
+        if self.is_fixed:
+            return Outcome(End.ENRICHED, (copy,))
+        self.failed += 1
+        return Outcome(End.DEAD_LETTER, (copy,), DeadLetterReason.STAGE_FAILED)
+
+
+@virtual_time
+async def test_faults_of_ours_close_intake_and_it_opens_by_itself_when_they_are_fixed() -> None:
+    bench, failing, notes = Bench(partitions=3), Failing(), Notes()
+    async with running(bench, handler=failing, observer=notes, max_in_flight=1) as one:
+        bench.publish(*(b"%d" % number for number in range(400)))
+        await asyncio.sleep(5)
+        assert failing.failed < 30
+        status = one.engine.status()
+        assert not status.is_ready
+        assert "dead letters" in (status.reason or "")
+        await asyncio.sleep(300)
+        # A handful at a time, less and less often.
+        assert 0 < failing.failed - 30 < 60
+        assert not one.engine.status().is_ready
+        assert len(notes.closed) == 1
+        failing.is_fixed = True
+        await until(lambda: len(bench.output()) == 400, within=600)
+        assert one.engine.status().is_ready
+        assert notes.closed[-1] is None
+
+
+@virtual_time
+async def test_junk_of_one_publisher_closes_nothing_and_the_others_go_on() -> None:
+    async def reading(record: Received) -> Outcome:
+        copy = Outgoing("out", record.key, record.value, ())
+        if record.value == b"junk":
+            return Outcome(End.DEAD_LETTER, (copy,), DeadLetterReason.INVALID_JSON)
+        return Outcome(End.ENRICHED, (copy,))
+
+    bench, notes = Bench(), Notes()
+    async with running(bench, handler=reading, observer=notes) as one:
+        for number in range(20):
+            bench.publish(*[b"junk"] * 500, key=b"one")
+            bench.publish(b"good-%d" % number, key=b"other")
+            await asyncio.sleep(20)
+        await until(lambda: len(bench.output()) == 20 * 501)
+        assert one.engine.status().is_ready
+    assert notes.closed == []

@@ -1,19 +1,44 @@
 """When intake closes, what it says, and what opens it again."""
 
-from pipeline.stream.deadletters import DeadLetterRatio
+from pipeline.events import DeadLetterReason
+from pipeline.stream.deadletters import (
+    PROBE_EVENTS,
+    PROBE_FIRST_SECONDS,
+    DeadLetterBreaker,
+    DeadLetterWindow,
+)
 from pipeline.stream.intake import Intake
-from pipeline.stream.records import End, Outcome
+from pipeline.stream.records import End, Outcome, Outgoing
 from tests.stream.workbench import Gate, Notes
 
+STAGE_FAILED = DeadLetterReason.STAGE_FAILED
 
-def ended(intake: Intake, end: End, count: int) -> None:
-    for _ in range(count):
-        intake.completed(Outcome(end, ()), 0.1)
+
+class Clock:
+    """Stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def opened(gate: Gate, notes: Notes, clock: Clock) -> Intake:
+    window = DeadLetterWindow(200, 0.5, clock=clock)
+    return Intake("tickets", gate, DeadLetterBreaker(window, clock=clock), notes)
+
+
+def ended(intake: Intake, keys: int, reason: DeadLetterReason | None = None) -> None:
+    for number in range(keys):
+        end = End.ENRICHED if reason is None else End.DEAD_LETTER
+        records = (Outgoing("out", b"%d" % number, b"", ()),)
+        intake.completed(Outcome(end, records, reason), 0.1)
 
 
 def test_the_gate_closes_it_and_opens_it_again_and_each_change_is_told_once() -> None:
     gate, notes = Gate(), Notes()
-    intake = Intake("tickets", gate, DeadLetterRatio(10, 0.5), notes)
+    intake = opened(gate, notes, Clock())
     assert intake.update()
     gate.reason = "the budget is used up"
     assert not intake.update()
@@ -23,30 +48,36 @@ def test_the_gate_closes_it_and_opens_it_again_and_each_change_is_told_once() ->
     assert notes.closed == ["the budget is used up", None]
 
 
-def test_too_many_dead_letters_close_it_and_say_what_to_do() -> None:
-    notes = Notes()
-    intake = Intake("tickets", Gate(), DeadLetterRatio(10, 0.5), notes)
-    ended(intake, End.DEAD_LETTER, 5)
+def test_dead_letters_close_it_and_say_what_to_do_and_good_ends_open_it() -> None:
+    notes, clock = Notes(), Clock()
+    intake = opened(Gate(), notes, clock)
+    ended(intake, 10, STAGE_FAILED)
     assert intake.update()
-    ended(intake, End.DEAD_LETTER, 1)
+    ended(intake, 11, STAGE_FAILED)
     assert not intake.update()
+    assert intake.room() == 0
     [because] = notes.closed
     assert because is not None
-    assert because.startswith("6 of the last 10 events became dead letters")
+    assert "became dead letters" in because
     assert "pipeline dead-letters list" in because
-    assert "start this process anew" in because
 
-
-def test_what_was_under_way_does_not_open_it_again() -> None:
-    notes = Notes()
-    intake = Intake("tickets", Gate(), DeadLetterRatio(10, 0.5), notes)
-    ended(intake, End.DEAD_LETTER, 6)
-    intake.update()
-    ended(intake, End.ENRICHED, 10)
+    clock.now += PROBE_FIRST_SECONDS
+    assert intake.update()  # a few are let through, and yet it is not open
+    assert intake.room() == PROBE_EVENTS
+    intake.took(PROBE_EVENTS)
     assert not intake.update()
-    assert len(notes.closed) == 1
+    assert notes.closed == [because]
+    ended(intake, PROBE_EVENTS)
+    assert intake.update()
+    assert intake.room() is None
+    assert notes.closed == [because, None]
 
 
-def test_a_new_process_begins_with_it_open() -> None:
-    ratio = DeadLetterRatio(10, 0.5)
-    assert Intake("tickets", Gate(), ratio, Notes()).update()
+def test_nothing_is_let_through_while_the_gate_is_closed() -> None:
+    gate, notes, clock = Gate(), Notes(), Clock()
+    intake = opened(gate, notes, clock)
+    ended(intake, 11, STAGE_FAILED)
+    intake.update()
+    gate.reason = "the budget is used up"
+    clock.now += PROBE_FIRST_SECONDS
+    assert not intake.update()
