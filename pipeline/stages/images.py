@@ -156,9 +156,7 @@ class Images:
     @cached_property
     def _backwards(self) -> "Images":
         types = backwards(self._settings.document_types)
-        other = Images(self._settings.model_copy(update={"document_types": types}), self._claims)
-        other._files = self._files  # with its limit on what is decoded at once
-        return other
+        return Images(self._settings.model_copy(update={"document_types": types}), self._claims)
 
 
 def _instructions(extraction: Extraction, document_types: Section) -> str:
