@@ -236,7 +236,8 @@ class Channel:
                 reason = DeadLetterReason(refused["reason"])
                 return Invalid(reason, str(refused["detail"])), bool(header["is_last"])
             sizes = [part["size"] for part in header["parts"]]
-            if not sizes or sum(size or 0 for size in sizes) > REPLY_AT_MOST:
+            read = [size for size in sizes if size is not None]
+            if not sizes or min(read, default=0) < 0 or sum(read) > REPLY_AT_MOST:
                 raise ValueError("a reply of no size that is taken")
             parts = tuple(
                 _part(part["media_type"], job.data if size is None else self._read(size))

@@ -30,7 +30,7 @@ from pipeline.questions import Pdf
 _ENCRYPT, _IGNORED = b"/Encrypt", b"/EncrypX"
 _ENCRYPT_NAME = re.compile(rb"/Encrypt(?![A-Za-z])")
 _FAULTS = (
-    pikepdf.PikepdfError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError,
+    pikepdf.PdfError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError,
     ValueError,
 )  # fmt: skip
 """What pikepdf raises where a file is not built as PDF files are."""

@@ -11,6 +11,7 @@ from pipeline.errors import Invalid
 from pipeline.events import DeadLetterReason
 from pipeline.questions import Image, Pdf
 from pipeline.settings import ImageSettings
+from pipeline.stages.decoding import DirectDecoder
 from pipeline.stages.files import FileEvent, Files
 from pipeline.stages.raw import from_json_object, to_json_object
 from tests.stages.making import pdf, picture
@@ -29,7 +30,7 @@ class HeldClaims:
 
 
 def files(held: Mapping[str, bytes] | None = None, **settings: int) -> Files:
-    return Files(ImageSettings(**settings), HeldClaims(held or {}))
+    return Files(ImageSettings(**settings), HeldClaims(held or {}), DirectDecoder())
 
 
 def read(
