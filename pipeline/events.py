@@ -235,7 +235,6 @@ class DeadLetterReason(StrEnum):
     UNSUPPORTED_MEDIA = "unsupported_media"
     BAD_IMAGE = "bad_image"
     BAD_PDF = "bad_pdf"
-    DECODE_LIMIT = "decode_limit"
     FORBIDDEN_URI = "forbidden_uri"
     REJECTED_BY_API = "rejected_by_api"
     STAGE_FAILED = "stage_failed"

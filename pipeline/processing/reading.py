@@ -22,7 +22,7 @@ AnyStage = Stage[Any, Any]
 RETRY_SECONDS = 5.0
 """Before a file that could not be reached is asked for again."""
 
-_FILE_THREADS = ThreadPoolExecutor(32, thread_name_prefix="files")
+_FILE_THREADS = ThreadPoolExecutor(256, thread_name_prefix="files")
 """Where events with files are read. These threads wait, for a decoder or for a store: were they
 those of `asyncio.to_thread`, everything that is quick would wait behind a slow file."""
 

@@ -19,10 +19,13 @@ from dataclasses import dataclass
 from pipeline.errors import Invalid, Unavailable
 from pipeline.events import DeadLetterReason
 from pipeline.settings import DecodingSettings
-from pipeline.stages.decoding import READY, Channel, Job, Prepared
+from pipeline.stages.decoding import READY, Channel, Job, Prepared, cannot_be_decoded
 
 _START_WITHIN = 60.0
 """Seconds for the server to import its libraries on a busy machine."""
+_LARGE = 1 << 20
+"""Bytes. Larger files leave one decoder to the smaller ones, of which few take more than a second,
+whatever they hold: what takes until its limit is large."""
 _GRACE = 5.0
 """Seconds after its limit within which a decoder has ended or answered."""
 _END_WITHIN = 5.0
@@ -51,6 +54,7 @@ class DecoderPool:
     def __init__(self, settings: DecodingSettings) -> None:
         self._settings = settings
         self._turns = threading.BoundedSemaphore(settings.decoders)
+        self._large = threading.BoundedSemaphore(max(1, settings.decoders - 1))
         self._lock = threading.Lock()
         self._idle: list[Channel] = []
         self._busy: set[Channel] = set()
@@ -64,7 +68,7 @@ class DecoderPool:
             Invalid: The file breaks a limit, cannot be decoded, or ended two decoders.
             Unavailable: There is no decoder at present, or the pool is closed.
         """
-        with self._turns:
+        with self._large if len(job.data) > _LARGE else contextlib.nullcontext(), self._turns:
             reply = self._attempt(job, self._take())
             if isinstance(reply, _Ended) and reply.seconds < self._settings.decode_seconds:
                 # It may have been killed, by whomever, and not by the file.
@@ -72,7 +76,7 @@ class DecoderPool:
             if isinstance(reply, _Ended):
                 self._check_open()
         if isinstance(reply, _Ended):
-            raise self._too_much(job, reply)
+            raise self._why(job, reply)
         if isinstance(reply, Invalid):
             raise reply
         return reply
@@ -146,15 +150,15 @@ class DecoderPool:
         if self._is_closed:
             raise _closed()
 
-    def _too_much(self, job: Job, ended: _Ended) -> Invalid:
+    def _why(self, job: Job, ended: _Ended) -> Invalid:
         seconds, mib = self._settings.decode_seconds, self._settings.decode_memory_mib
-        took = (
-            f"takes longer than files.decode_seconds, {seconds:g} s"
-            if ended.seconds >= seconds
-            else f"ended its process: it is damaged or takes more memory than the {mib} MiB of "
-            "files.decode_memory_mib"
-        )
-        return Invalid(DeadLetterReason.DECODE_LIMIT, f"{job.field}: decoding it {took}.")
+        if ended.seconds >= seconds:
+            return Invalid(
+                DeadLetterReason.TOO_LARGE,
+                f"{job.field}: decoding it takes longer than files.decode_seconds, {seconds:g} s.",
+            )
+        ends = f"it ended its decoder twice, which has {mib} MiB, files.decode_memory_mib"
+        return cannot_be_decoded(job, ends)
 
 
 class _Server:

@@ -90,7 +90,7 @@ def _decode(end: socket.socket, seconds: float, memory: int) -> None:
                 reply = prepare(job, memory=memory)
             except Invalid as refusal:
                 reply = refusal
-                is_last = refusal.reason is DeadLetterReason.DECODE_LIMIT
+                is_last = refusal.reason is DeadLetterReason.TOO_LARGE
             signal.setitimer(signal.ITIMER_REAL, 0)
             is_last = is_last or _mapped() - at_start > memory // _SPENT_SHARE
             channel.send_reply(job, reply, is_last=is_last)

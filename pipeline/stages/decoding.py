@@ -121,7 +121,7 @@ def needs_memory(job: Job, memory: int | None) -> Invalid:
     """The file takes more memory than a decoder has."""
     limit = "there is" if memory is None else f"files.decode_memory_mib, {memory >> 20} MiB"
     return Invalid(
-        DeadLetterReason.DECODE_LIMIT, f"{job.field}: decoding it takes more memory than {limit}."
+        DeadLetterReason.TOO_LARGE, f"{job.field}: decoding it takes more memory than {limit}."
     )
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import threading
 from collections.abc import Mapping
 from typing import Annotated, Any, Self, TypeVar
 
@@ -29,6 +30,9 @@ EventT = TypeVar("EventT", bound=RawEvent)
 
 CONTENT_TYPE = "content-type"
 EVENT_ID = "event-id"
+_FETCHED_AT_ONCE = 16
+"""Files behind a `uri` that a stage holds before they are decoded: their bytes are not among those
+of the records in flight, so nothing else bounds them."""
 _JSON_TYPES = frozenset({"", "application/json", "application/cloudevents+json", "text/json"})
 
 
@@ -95,6 +99,7 @@ class Files:
         self._settings = settings
         self._claims = claims or claims_of(settings)
         self._decoder = decoder
+        self._fetches = threading.BoundedSemaphore(_FETCHED_AT_ONCE)
         self._limits = FileLimits(
             settings.max_image_pixels, settings.image_long_edge, settings.max_pdf_pages
         )
@@ -139,11 +144,12 @@ class Files:
                 started.
         """
         if event.file is not None:
-            field, data, declared = "file", event.file.data, event.file.media_type
-        else:
-            field, uri = "uri", event.uri or ""
-            data = self._claims.fetch(uri, max_bytes=self._settings.max_event_bytes)
-            declared = sniff(data) or "unknown"
+            return self._prepared(event.file.data, event.file.media_type, "file")
+        with self._fetches:
+            data = self._claims.fetch(event.uri or "", max_bytes=self._settings.max_event_bytes)
+            return self._prepared(data, sniff(data) or "unknown", "uri")
+
+    def _prepared(self, data: bytes, declared: str, field: str) -> Prepared:
         media_type = checked_type(data, declared, field=field)
         return self._decoder.decode(Job(data, media_type, field, self._limits))
 

@@ -136,7 +136,7 @@ def test_a_file_that_takes_too_long_is_one_refusal_and_a_fresh_child_follows(
     pool.decode(PNG)
     (decoder,) = children_of(server_of(pool))
     invalid = refused(pool, job(SLOW))
-    assert invalid.reason is DeadLetterReason.DECODE_LIMIT
+    assert invalid.reason is DeadLetterReason.TOO_LARGE
     assert "files.decode_seconds, 0.3 s" in invalid.detail
     wait_until(lambda: is_gone(decoder))
     assert pool.decode(PNG) == SENT
@@ -156,7 +156,7 @@ def test_a_file_that_takes_too_much_memory_is_one_refusal(
 ) -> None:
     pool = pool_of(decode_memory_mib=64)
     invalid = refused(pool, of())
-    assert invalid.reason is DeadLetterReason.DECODE_LIMIT
+    assert invalid.reason is DeadLetterReason.TOO_LARGE
     assert "files.decode_memory_mib, 64 MiB" in invalid.detail
     assert pool.decode(PNG) == SENT
 
@@ -213,6 +213,19 @@ def test_a_neighbour_is_not_delayed_by_a_slow_file(pool_of: Callable[..., Decode
             slow.result()
 
 
+def test_large_files_leave_a_decoder_to_the_small_ones(
+    pool_of: Callable[..., DecoderPool],
+) -> None:
+    pool = pool_of(decoders=3)
+    with ThreadPoolExecutor(10) as threads:
+        slow = [threads.submit(pool.decode, job(SLOW)) for _ in range(8)]
+        wait_until(lambda: pool._turns._value == 1)
+        for _ in range(5):
+            assert pool.decode(PNG) == SENT
+        assert not any(each.done() for each in slow)
+        pool.close()
+
+
 def test_waiting_for_a_decoder_is_not_a_files_time(pool_of: Callable[..., DecoderPool]) -> None:
     pool = pool_of(decode_seconds=0.5)
     with ThreadPoolExecutor(8) as threads:
@@ -261,9 +274,9 @@ def test_a_file_that_ends_two_children_is_refused(pool_of: Callable[..., Decoder
         os.kill(first, signal.SIGKILL)
         wait_until(lambda: is_gone(first))
         os.kill(decoding(pool), signal.SIGKILL)
-        with pytest.raises(Invalid, match="ended its process") as caught:
+        with pytest.raises(Invalid, match="ended its decoder twice") as caught:
             slow.result()
-    assert caught.value.reason is DeadLetterReason.DECODE_LIMIT
+    assert caught.value.reason is DeadLetterReason.BAD_PDF
 
 
 def test_an_idle_child_that_was_killed_is_replaced(pool_of: Callable[..., DecoderPool]) -> None:
@@ -398,7 +411,7 @@ def test_the_memory_of_many_bombs_at_once_is_that_of_the_decoders(
     with ThreadPoolExecutor(21) as threads:
         watcher = threads.submit(watch)
         ends = [threads.submit(_end_of, pool, bombs[number % 2]) for number in range(20)]
-        assert {end.result() for end in ends} <= {"sent", DeadLetterReason.DECODE_LIMIT}
+        assert {end.result() for end in ends} <= {"sent", DeadLetterReason.TOO_LARGE}
         done.set()
         watcher.result()
     assert max(largest) < 2 * (128 + 50) * (1 << 20)

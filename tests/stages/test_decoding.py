@@ -44,7 +44,7 @@ def test_a_webp_is_refused_by_its_header_where_it_takes_too_much_memory(side: in
     needed = 18 * side * side
     with pytest.raises(Invalid, match="memory") as caught:
         prepare(job(blank_webp(side), "image/webp"), memory=needed - 1)
-    assert caught.value.reason is DeadLetterReason.DECODE_LIMIT
+    assert caught.value.reason is DeadLetterReason.TOO_LARGE
     if side == 100:
         assert prepare(job(blank_webp(side), "image/webp"), memory=needed)
 
@@ -77,7 +77,7 @@ def test_a_bomb_is_refused_before_it_is_decoded() -> None:
 @pytest.mark.parametrize(
     ("raised", "reason", "said"),
     [
-        (MemoryError(), DeadLetterReason.DECODE_LIMIT, "takes more memory than"),
+        (MemoryError(), DeadLetterReason.TOO_LARGE, "takes more memory than"),
         (RecursionError("secret"), DeadLetterReason.BAD_IMAGE, "(RecursionError)"),
     ],
 )

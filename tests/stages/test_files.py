@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import Invalid
+from pipeline.errors import Invalid, WrongUse
 from pipeline.events import DeadLetterReason
 from pipeline.questions import Image, Pdf
-from pipeline.settings import ImageSettings
+from pipeline.settings import ImageSettings, load_settings
 from pipeline.stages.decoding import DirectDecoder
 from pipeline.stages.files import FileEvent, Files
 from pipeline.stages.raw import from_json_object, to_json_object
@@ -178,3 +178,17 @@ def test_limits_are_the_settings() -> None:
         files(max_image_pixels=799).open(event)
     small = files(image_long_edge=10).open(event)
     assert small != files().open(event)
+
+
+@pytest.mark.parametrize("stage", ["images", "invoices"])
+def test_the_limit_of_one_stage_is_refused_with_the_name_of_the_one_for_all(
+    stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"PIPELINE_STAGES__{stage.upper()}__DECODE_AT_ONCE", "3")
+    with pytest.raises(WrongUse, match="decode_at_once is files.decoders now"):
+        load_settings()
+
+
+def test_decoders_are_a_setting_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIPELINE_FILES__DECODERS", "3")
+    assert load_settings().files.decoders == 3
