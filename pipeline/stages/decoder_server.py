@@ -24,7 +24,8 @@ from PIL import Image as Pillow
 
 from pipeline.errors import Invalid
 from pipeline.events import DeadLetterReason
-from pipeline.stages.decoding import READY, Channel, Prepared, prepare
+from pipeline.stages.decoding import READY, Channel, Prepared
+from pipeline.stages.preparing import prepare
 
 _PR_SET_PDEATHSIG = 1
 _SPENT_SHARE = 4

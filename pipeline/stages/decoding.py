@@ -1,9 +1,9 @@
-"""What is done with a file before it is sent, and what passes between a process and its decoders.
+"""What a process asks of those that decode its files, and how it travels between them.
 
 Files are decoded in child processes (`pipeline.stages.decoder_pool`), since a few bytes can hold
-gigabytes and hours of work. This module is what both sides know: the job, the work itself, and how
-both travel through a socket. Nothing that comes from a child is unpickled or evaluated: whoever
-took over a decoder could say no more than what a reply can say.
+gigabytes and hours of work. This module is what both sides know: the job, the reply, and how both
+go through a socket. Nothing that comes from a child is unpickled or evaluated: whoever took over a
+decoder could say no more than what a reply can say.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import io
 import socket
 import struct
 from dataclasses import asdict, dataclass
+from dataclasses import field as dataclass_field
 from typing import Any, Protocol, get_args
 
 import orjson
@@ -19,8 +20,6 @@ from pipeline.errors import Invalid
 from pipeline.events import DeadLetterReason
 from pipeline.questions import Image, ImageType, Pdf
 from pipeline.stages.media import PDF, MediaType
-from pipeline.stages.pdfs import prepare_pdf
-from pipeline.stages.pictures import PictureLimits, prepare_image
 
 Prepared = tuple[Image | Pdf, ...]
 """What is sent of a file: one part, or several of an image that is cut."""
@@ -31,11 +30,6 @@ REPLY_AT_MOST = 128 << 20
 READY = b"."
 """A decoder's first byte: its limits hold, it waits for a job."""
 
-_WEBP_BYTES_A_PIXEL = 18
-"""What libwebp and Pillow hold at once: three canvases and two copies, measured at 16 to 17.7.
-
-WebP is looked at before Pillow opens it, because Pillow takes this memory to read its header.
-"""
 _LENGTH = struct.Struct(">I")
 
 
@@ -65,7 +59,7 @@ class Job:
         limits: Those of the stage.
     """
 
-    data: bytes
+    data: bytes = dataclass_field(repr=False)
     media_type: MediaType
     field: str
     limits: FileLimits
@@ -84,39 +78,6 @@ class Decoder(Protocol):
         ...
 
 
-class DirectDecoder:
-    """Decodes in the calling process, without a limit on memory and time: for tests."""
-
-    def decode(self, job: Job) -> Prepared:
-        """Decode a file; see `Decoder`."""
-        return prepare(job)
-
-
-def prepare(job: Job, *, memory: int | None = None) -> Prepared:
-    """Check a file and make it what is sent.
-
-    Args:
-        job: The file.
-        memory: Bytes that this process may still take; None where nothing says.
-
-    Raises:
-        Invalid: The file breaks a limit or cannot be decoded.
-    """
-    try:
-        if job.media_type == PDF:
-            return (prepare_pdf(job.data, job.limits.max_pdf_pages, field=job.field),)
-        _check_webp(job, memory)
-        limits = PictureLimits(job.limits.max_image_pixels, job.limits.image_long_edge)
-        return (prepare_image(job.data, job.media_type, limits, field=job.field),)
-    except Invalid:
-        raise
-    except MemoryError:
-        raise needs_memory(job, memory) from None
-    except Exception as error:
-        # A library met what its authors did not think of. It may quote the file.
-        raise cannot_be_decoded(job, type(error).__name__) from error
-
-
 def needs_memory(job: Job, memory: int | None) -> Invalid:
     """The file takes more memory than a decoder has."""
     limit = "there is" if memory is None else f"files.decode_memory_mib, {memory >> 20} MiB"
@@ -130,33 +91,6 @@ def cannot_be_decoded(job: Job, why: str) -> Invalid:
     is_pdf = job.media_type == PDF
     reason = DeadLetterReason.BAD_PDF if is_pdf else DeadLetterReason.BAD_IMAGE
     return Invalid(reason, f"{job.field}: it cannot be decoded ({why}).")
-
-
-def _check_webp(job: Job, memory: int | None) -> None:
-    pixels = _webp_pixels(job.data)
-    if pixels > (most := job.limits.max_image_pixels):
-        raise Invalid(DeadLetterReason.TOO_LARGE, f"{job.field}: has more than {most:,} pixels.")
-    if memory is not None and pixels * _WEBP_BYTES_A_PIXEL > memory:
-        raise needs_memory(job, memory)
-
-
-def _webp_pixels(data: bytes) -> int:
-    """Pixels of the canvas by the header of a WebP file; 0 where it is none that is known."""
-    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:  # noqa: PLR2004
-        return 0
-    match data[12:16]:
-        case b"VP8X":
-            sides = data[24:27], data[27:30]
-            width, height = (1 + int.from_bytes(side, "little") for side in sides)
-        case b"VP8L":
-            bits = int.from_bytes(data[21:25], "little")
-            width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-        case b"VP8 ":
-            sides = data[26:28], data[28:30]
-            width, height = (int.from_bytes(side, "little") & 0x3FFF for side in sides)
-        case _:
-            return 0
-    return width * height
 
 
 class Channel:

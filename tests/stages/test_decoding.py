@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from pipeline.errors import Invalid
 from pipeline.events import DeadLetterReason
 from pipeline.questions import Image, Pdf
-from pipeline.stages import decoding
-from pipeline.stages.decoding import Channel, DirectDecoder, FileLimits, Job, Prepared, prepare
+from pipeline.stages import preparing
+from pipeline.stages.decoding import Channel, FileLimits, Job, Prepared
 from pipeline.stages.media import MediaType
+from pipeline.stages.preparing import DirectDecoder, prepare
 from tests.stages.hostile import blank_image, blank_webp
 from tests.stages.making import pdf, picture, png_bomb
 
@@ -87,7 +88,7 @@ def test_whatever_a_library_raises_is_the_files_fault(
     def prepare_image(*args: object, **kwargs: object) -> None:
         raise raised
 
-    monkeypatch.setattr(decoding, "prepare_image", prepare_image)
+    monkeypatch.setattr(preparing, "prepare_image", prepare_image)
     with pytest.raises(Invalid) as caught:
         prepare(job(picture()), memory=512 * MIB)
     assert caught.value.reason is reason

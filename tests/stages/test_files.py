@@ -11,8 +11,8 @@ from pipeline.errors import Invalid, WrongUse
 from pipeline.events import DeadLetterReason
 from pipeline.questions import Image, Pdf
 from pipeline.settings import ImageSettings, load_settings
-from pipeline.stages.decoding import DirectDecoder
 from pipeline.stages.files import FileEvent, Files
+from pipeline.stages.preparing import DirectDecoder
 from pipeline.stages.raw import from_json_object, to_json_object
 from tests.stages.making import pdf, picture
 
