@@ -31,7 +31,9 @@ class DecodingSettings(Section):
 
     decoders: Count = Field(2, description="files decoded at the same time")
     decode_seconds: Seconds = Field(
-        10, description="a file may take, its wait for a decoder not counted; then a dead letter"
+        20,
+        description="a file may take, its wait for a decoder not counted; longer is a dead letter. "
+        "The largest images take 1 to 2 s of a core",
     )
     decode_memory_mib: Annotated[int, Field(ge=64)] = Field(
         512, description="MiB that a file may take beyond what a decoder has at start"
