@@ -3,9 +3,11 @@
 `python -m benchmarks.footprint` runs `pipeline run STAGES` as deploy/kubernetes groups them,
 against a real Apache Kafka (Java 17+ and mvn) and a responder that always says the same, with
 everything in flight that the settings allow: small events, and events near the limits of their
-stages. Each row is a process of its own; its peak is what the kernel says of it (`VmHWM`). What
-the first tier escalates (all of it) is the load of the second. Prints a table and one JSON object
-as its last line; docs/OPERATIONS.md and the manifests have their figures from it.
+stages. Each row is a process of its own; its peak is the largest sum of what it and its decoders
+held (`Pss`, as a cgroup counts it), or what the kernel says of the process alone (`VmHWM`) where
+that is more. What the first tier escalates (all of it) is the load of the second. Prints a table
+and one JSON object as its last line; docs/OPERATIONS.md and the manifests have their figures from
+it.
 """
 
 import asyncio
@@ -19,7 +21,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import aiohttp
@@ -83,6 +85,7 @@ class Load:
         prefix: Of its topics: what shares one shares its escalations.
         answer: What the models say.
         count: Events that are to be committed in all.
+        refused: How many of them become dead letters.
     """
 
     name: str
@@ -91,6 +94,7 @@ class Load:
     prefix: str
     answer: Mapping[str, object]
     count: int
+    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +163,16 @@ def largest_pictures(count: int) -> Iterator[Event]:
         yield Event(encoded, "image/png")
 
 
+def scans_and_bombs(count: int) -> Iterator[Event]:
+    """Scans, and after each second one a WebP of 34 bytes and 49 megapixels."""
+    bomb = bytearray(_encoded(Image.new("RGB", (16, 16)), "WEBP", lossless=True))
+    bomb[21:25] = (6_999 | 6_999 << 14).to_bytes(4, "little")
+    for number, scan in enumerate(scans(count)):
+        yield scan
+        if number % 2:
+            yield Event(bytes(bomb), "image/webp")
+
+
 def loads() -> Iterator[Load]:
     """All runs, in their order."""
     yield Load("small tickets", _TICKETS, [*small_tickets(1_500)], "a.", ANSWER, 1_500)
@@ -166,6 +180,8 @@ def loads() -> Iterator[Load]:
     yield from _both("largest photographs", _FILES, [*largest_photographs(40)], "d.", _IMAGE_ANSWER)
     yield Load("largest PNG", _FILES, [*largest_pictures(4)], "e.", _IMAGE_ANSWER, 8)
     yield Load("scans", _FILES, [*scans(150)], "c.", _IMAGE_ANSWER, 300)
+    bombs = [*scans_and_bombs(80)]
+    yield Load("scans and bombs", _FILES, bombs, "f.", _IMAGE_ANSWER, 240, refused=80)
 
 
 def _both(
@@ -252,6 +268,54 @@ def memory(pid: int, what: str) -> float:
     return int(found[1]) / 1024
 
 
+@dataclass(slots=True)
+class Family:
+    """A process and what it started: memory and CPU of all together, as often as they are read.
+
+    Args:
+        pid: Of the process.
+        peak_mib: The largest sum so far.
+    """
+
+    pid: int
+    peak_mib: float = 0.0
+    _cpu: dict[int, float] = field(default_factory=dict)
+
+    def read(self) -> None:
+        """Look at all that are there now."""
+        parents = dict(_processes())
+        mib = 0.0
+        for pid in parents:
+            if self._is_kin(pid, parents):
+                try:
+                    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+                    spent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+                except OSError:  # it has just ended
+                    continue
+                mib += sum(map(int, re.findall(r"^Pss:\s+(\d+) kB$", rollup, re.MULTILINE))) / 1024
+                self._cpu[pid] = sum(map(int, spent)) / os.sysconf("SC_CLK_TCK")
+        self.peak_mib = max(self.peak_mib, mib)
+
+    @property
+    def cpu_of_children(self) -> float:
+        """Seconds; what one spent after it was read last is missing."""
+        return sum(spent for pid, spent in self._cpu.items() if pid != self.pid)
+
+    def _is_kin(self, pid: int, parents: Mapping[int, int]) -> bool:
+        while pid != self.pid and pid in parents:
+            pid = parents[pid]
+        return pid == self.pid
+
+
+def _processes() -> Iterator[tuple[int, int]]:
+    """All processes of this machine, each with its parent."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            yield int(stat.parent.name), int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:  # it has just ended
+            continue
+
+
 async def measure(load: Load, kafka: KafkaSettings, port: int) -> Row:
     """Run one: idle first where it brings its own events, then until nothing waits."""
     await make_topics(kafka, load.prefix)
@@ -270,22 +334,26 @@ async def measure(load: Load, kafka: KafkaSettings, port: int) -> Row:
             await asyncio.sleep(_IDLE_SECONDS)
             idle = memory(child.pid, "VmRSS")
         before = await metrics.read()
+        family = Family(child.pid)
         await asyncio.to_thread(publish, kafka.bootstrap_servers, load)
         at_once = 0.0
         async with asyncio.timeout(_WITHIN):
             while True:
                 after = await metrics.read()
                 done = after.get("pipeline_events_committed_total", 0.0)
-                at_once = max(at_once, after.get("pipeline_in_flight", 0.0))
+                family.read()
+                at_once = max(at_once, after.get("pipeline_in_flight_events", 0.0))
                 if done >= load.count:
                     break
                 if not child.running:
                     raise RuntimeError(f"it ended: {last_lines(child.output())}")
                 await asyncio.sleep(_POLL)
-        peak = memory(child.pid, "VmHWM")
-        if after.get("pipeline_dead_letters_total"):
-            raise RuntimeError(f"{load.name}: events became dead letters")
+        peak = max(family.peak_mib, memory(child.pid, "VmHWM"))
+        refused = after.get("pipeline_dead_letters_total", 0)
+        if refused != load.refused:
+            raise RuntimeError(f"{load.name}: {refused:.0f} events became dead letters")
     cpu = after["process_cpu_seconds_total"] - before["process_cpu_seconds_total"]
+    cpu += family.cpu_of_children
     sizes = [len(event.value) for event in load.events]
     return Row(
         load.name,

@@ -32,6 +32,7 @@ from pipeline.processing.rescue import Rescuer
 from pipeline.processing.sonnet import SonnetProcessor
 from pipeline.processing.tracing import Tracer
 from pipeline.settings import Ordering, Settings
+from pipeline.stages.decoder_pool import decoders_of_this_process
 from pipeline.stages.registry import build_stages, encoder_for
 from pipeline.stream.brokers import Brokers
 from pipeline.stream.engine import Engine
@@ -124,6 +125,7 @@ class App:
             self._settings.kafka, self._settings.stream, self._settings.topics, delivery.mode
         )
         async with AsyncExitStack() as stack:
+            stack.enter_context(decoders_of_this_process.limited(self._settings.files))
             tracer = await stack.enter_async_context(open_tracer(self._settings.tracing))
             if tracer is not None:
                 brokers = TracedBrokers(brokers, tracer)

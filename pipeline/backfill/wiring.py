@@ -25,6 +25,7 @@ from pipeline.events import Tier
 from pipeline.observe.metrics import Metrics
 from pipeline.processing.policies import policy_of
 from pipeline.settings import Settings
+from pipeline.stages.decoder_pool import decoders_of_this_process
 from pipeline.stages.registry import build_stages, encoder_for, stage_named
 from pipeline.stream.brokers import Aborted, Broken, Session, TopicPartition, Unavailable
 from pipeline.stream.connection import admin_client
@@ -196,6 +197,7 @@ class _Attempt:
     async def _tools(self, stack: AsyncExitStack, journal: Journal, names: TopicNames) -> Tools:
         settings, stage = self.settings, self.wish.stage
         stages = build_stages(settings.stages, encoder_for(settings.stages))
+        stack.enter_context(decoders_of_this_process.limited(settings.files))
         gateway = await stack.enter_async_context(Gateway(settings, observer=self.metrics))
         lane = gateway.batch_lane(told=partial(_tell_of_waiting, self.watcher))
         asking = Asking(

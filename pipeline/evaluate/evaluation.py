@@ -26,6 +26,7 @@ from pipeline.processing.policies import policy_of
 from pipeline.processing.reading import AnyStage
 from pipeline.questions import Asker, first_questions
 from pipeline.settings import Settings, StageSettings
+from pipeline.stages.decoder_pool import decoders_of_this_process
 from pipeline.stages.registry import build_stages, encoder_for, stage_named
 
 Askers = Callable[[Settings], AbstractAsyncContextManager[Asker]]
@@ -243,6 +244,7 @@ class _Running:
         stages = build_stages(settings.stages, encoder_for(settings.stages))
         stage: AnyStage = stages[wanted.stage]
         async with AsyncExitStack() as stack:
+            stack.enter_context(decoders_of_this_process.limited(settings.files))
             inner: Asker = NobodyToAsk()
             if not wanted.recorded:
                 inner = await stack.enter_async_context(self.askers(asking))

@@ -1,7 +1,10 @@
 """How both tiers read an event and build their question about it."""
 
 import asyncio
+import contextvars
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import structlog
@@ -18,6 +21,10 @@ AnyStage = Stage[Any, Any]
 
 RETRY_SECONDS = 5.0
 """Before a file that could not be reached is asked for again."""
+
+_FILE_THREADS = ThreadPoolExecutor(256, thread_name_prefix="files")
+"""Where events with files are read. These threads wait, for a decoder or for a store: were they
+those of `asyncio.to_thread`, everything that is quick would wait behind a slow file."""
 
 log = structlog.get_logger(__name__)
 
@@ -63,7 +70,10 @@ async def _built(
     while True:
         try:
             if stage.reads_files:
-                return await asyncio.to_thread(of_stage, stage.name, build, event)
+                read_file = partial(of_stage, stage.name, build, event)
+                return await asyncio.get_running_loop().run_in_executor(
+                    _FILE_THREADS, contextvars.copy_context().run, read_file
+                )
             return of_stage(stage.name, build, event)
         except Unavailable as error:
             log.warning("file_unavailable", stage=stage.name, event_id=event.id, because=str(error))

@@ -10,7 +10,7 @@ from pipeline.settings.claude import ClaudeSettings, ModelSettings, TokenPrices
 from pipeline.settings.fields import Extracting, ExtraField
 from pipeline.settings.kafka import KafkaSettings, TopicSettings
 from pipeline.settings.labels import MOST_AT_ONCE, Label, Labels, Scoped
-from pipeline.settings.operation import HttpSettings, LogSettings, TracingSettings
+from pipeline.settings.operation import DecodingSettings, HttpSettings, LogSettings, TracingSettings
 from pipeline.settings.own import OwnStage
 from pipeline.settings.stage import StageSettings
 from pipeline.settings.stages import (
@@ -54,6 +54,7 @@ __all__ = [
     "ClaudeSettings",
     "CodeSettings",
     "Count",
+    "DecodingSettings",
     "Delivery",
     "DocumentSettings",
     "Dollars",

@@ -1,10 +1,10 @@
-"""What operators look at: the HTTP port, the log and the traces."""
+"""What operators look at: the HTTP port, the log and the traces; and what files may take."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline.settings.units import Section, Share
+from pipeline.settings.units import Count, Seconds, Section, Share
 
 
 class HttpSettings(Section):
@@ -23,6 +23,20 @@ class HttpSettings(Section):
         le=200,
         description="last records that the dashboard shows, with their results; 0: none, which "
         "keeps results off the port",
+    )
+
+
+class DecodingSettings(Section):
+    """The child processes that decode files, for all stages of a process together."""
+
+    decoders: Count = Field(2, description="files decoded at the same time")
+    decode_seconds: Seconds = Field(
+        20,
+        description="a file may take, its wait for a decoder not counted; longer is a dead letter. "
+        "The largest images take 1 to 2 s of a core",
+    )
+    decode_memory_mib: Annotated[int, Field(ge=64)] = Field(
+        512, description="MiB that a file may take beyond what a decoder has at start"
     )
 
 

@@ -47,6 +47,9 @@ class TicketSettings(Scoped, Extracting, StageSettings):
         return self.intents
 
 
+_DECODE_AT_ONCE = "decode_at_once"
+
+
 class S3Settings(Section):
     """Which object store `s3://` claim-checks are redeemed at; credentials are boto3's own."""
 
@@ -68,9 +71,6 @@ class FileSettings(StageSettings):
     image_long_edge: Annotated[int, Field(ge=1, le=8000)] = Field(
         1568, description="pixels images are scaled down to; the API takes 8,000"
     )
-    decode_at_once: Count = Field(
-        2, description="files decoded at the same time; each takes up to 16 bytes a pixel"
-    )
     max_pdf_pages: Count = Field(100, description="longer PDF files are dead letters")
     uri_allow: list[str] = Field(
         default_factory=list,
@@ -78,6 +78,15 @@ class FileSettings(StageSettings):
         "'s3://bucket/in/' (the extra s3)",
     )
     s3: S3Settings = Field(default_factory=S3Settings)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_decoders_of_its_own(cls, data: Any) -> Any:  # noqa: ANN401 - whatever is read
+        if isinstance(data, Mapping) and any(str(name).lower() == _DECODE_AT_ONCE for name in data):
+            raise ValueError(
+                f"{_DECODE_AT_ONCE} is files.decoders now, one number for all stages of a process"
+            )
+        return data
 
 
 InvoiceField = Literal[

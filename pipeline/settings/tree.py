@@ -16,7 +16,7 @@ from pipeline.errors import WrongUse
 from pipeline.settings.backfill import BackfillSettings
 from pipeline.settings.claude import ClaudeSettings, ModelSettings
 from pipeline.settings.kafka import KafkaSettings, TopicSettings
-from pipeline.settings.operation import HttpSettings, LogSettings, TracingSettings
+from pipeline.settings.operation import DecodingSettings, HttpSettings, LogSettings, TracingSettings
 from pipeline.settings.own import find_stages
 from pipeline.settings.stages import StagesSettings
 from pipeline.settings.stream import StreamSettings
@@ -67,6 +67,7 @@ class Settings(_Read):
     stream: StreamSettings = Field(default_factory=StreamSettings)
     claude: ClaudeSettings = Field(default_factory=ClaudeSettings)
     backfill: BackfillSettings = Field(default_factory=BackfillSettings)
+    files: DecodingSettings = Field(default_factory=DecodingSettings)
     stages: StagesSettings = Field(default_factory=StagesSettings)
     escalation: EscalationSettings = Field(default_factory=EscalationSettings)
     log: LogSettings = Field(default_factory=LogSettings)

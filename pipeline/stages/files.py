@@ -18,12 +18,11 @@ from pydantic import (
 
 from pipeline.errors import Invalid
 from pipeline.events import DeadLetterReason
-from pipeline.questions import Image, Pdf
 from pipeline.settings import FileSettings
 from pipeline.stages.claims import ClaimStore, claims_of
+from pipeline.stages.decoder_pool import decoders_of_this_process
+from pipeline.stages.decoding import Decoder, FileLimits, Job, Prepared
 from pipeline.stages.media import bare_type, checked_type, sniff
-from pipeline.stages.pdfs import prepare_pdf
-from pipeline.stages.pictures import PictureLimits, prepare_image
 from pipeline.stages.raw import check_size, from_json_object, read_event
 from pipeline.stages.stage import RawEvent
 
@@ -31,6 +30,9 @@ EventT = TypeVar("EventT", bound=RawEvent)
 
 CONTENT_TYPE = "content-type"
 EVENT_ID = "event-id"
+_FETCHED_AT_ONCE = 16
+"""Files behind a `uri` that a stage holds before they are decoded: their bytes are not among those
+of the records in flight, so nothing else bounds them."""
 _JSON_TYPES = frozenset({"", "application/json", "application/cloudevents+json", "text/json"})
 
 
@@ -85,13 +87,22 @@ class Files:
     Args:
         settings: The stage's limits.
         claims: Where a `uri` is redeemed; what `settings.uri_allow` allows if not given.
+        decoder: Decodes them; the child processes that all stages share if not given.
     """
 
-    def __init__(self, settings: FileSettings, claims: ClaimStore | None = None) -> None:
+    def __init__(
+        self,
+        settings: FileSettings,
+        claims: ClaimStore | None = None,
+        decoder: Decoder = decoders_of_this_process,
+    ) -> None:
         self._settings = settings
         self._claims = claims or claims_of(settings)
-        self._limits = PictureLimits(settings.max_image_pixels, settings.image_long_edge)
-        self._turn = threading.BoundedSemaphore(settings.decode_at_once)
+        self._decoder = decoder
+        self._fetches = threading.BoundedSemaphore(_FETCHED_AT_ONCE)
+        self._limits = FileLimits(
+            settings.max_image_pixels, settings.image_long_edge, settings.max_pdf_pages
+        )
 
     def read_event(
         self,
@@ -124,25 +135,23 @@ class Files:
                 raise Invalid(DeadLetterReason.INVALID_JSON, detail) from None
             raise
 
-    def open(self, event: FileEvent) -> Image | Pdf:
-        """Check an event's file and make it what is sent; may be slow.
+    def open(self, event: FileEvent) -> Prepared:
+        """Check an event's file and make it what is sent, in one part or several; may be slow.
 
         Raises:
             Invalid: The file is not what it says it is, or breaks a limit.
-            Unavailable: Where the `uri` points cannot be reached at present.
+            Unavailable: Where the `uri` points cannot be reached at present, or no decoder can be
+                started.
         """
         if event.file is not None:
-            field, data, declared = "file", event.file.data, event.file.media_type
-        else:
-            field, uri = "uri", event.uri or ""
-            data = self._claims.fetch(uri, max_bytes=self._settings.max_event_bytes)
-            declared = sniff(data) or "unknown"
+            return self._prepared(event.file.data, event.file.media_type, "file")
+        with self._fetches:
+            data = self._claims.fetch(event.uri or "", max_bytes=self._settings.max_event_bytes)
+            return self._prepared(data, sniff(data) or "unknown", "uri")
+
+    def _prepared(self, data: bytes, declared: str, field: str) -> Prepared:
         media_type = checked_type(data, declared, field=field)
-        # However many threads ask, few files are decoded at once: that is what takes memory.
-        with self._turn:
-            if media_type == "application/pdf":
-                return prepare_pdf(data, self._settings.max_pdf_pages, field=field)
-            return prepare_image(data, media_type, self._limits, field=field)
+        return self._decoder.decode(Job(data, media_type, field, self._limits))
 
 
 def _text(headers: Mapping[str, bytes], name: str) -> str | None:

@@ -125,7 +125,7 @@ class Images:
 
     def question(self, event: ImageEvent) -> Inquiry[ImageAnswer]:
         """Ask about the file, once it is checked and scaled."""
-        return self._choosing.about((self._files.open(event),), max_output_tokens=600)
+        return self._choosing.about(self._files.open(event), max_output_tokens=600)
 
     def signals(self, event: ImageEvent, answer: ImageAnswer) -> Sequence[Signal]:  # noqa: ARG002
         """Check legibility and the runner-up, and what the model read for talk to a model."""
@@ -156,9 +156,7 @@ class Images:
     @cached_property
     def _backwards(self) -> "Images":
         types = backwards(self._settings.document_types)
-        other = Images(self._settings.model_copy(update={"document_types": types}), self._claims)
-        other._files = self._files  # with its limit on what is decoded at once
-        return other
+        return Images(self._settings.model_copy(update={"document_types": types}), self._claims)
 
 
 def _instructions(extraction: Extraction, document_types: Section) -> str:

@@ -1,151 +1,142 @@
-"""PDF files: checked for damage, encryption and length before they are sent anywhere.
+"""PDF files: opened as viewers open them, their pages counted, made what the API takes.
 
-The file is searched, not parsed. A parser follows what a file says of itself, and a few
-kilobytes can make it work for hours; a search reads the bytes once, so its time is bounded by
-the size of the file and by a budget for what is compressed in it. What a search cannot see, such
-as a page tree that contradicts itself, the API finds when it opens the file.
+The library is pikepdf (qpdf). It was measured beside pypdfium2 (PDFium) on 107 files of Ghostscript
+10, qpdf 11, LibreOffice, Chromium and reportlab and on 422 damaged copies of them: tails cut off,
+cross-references lost or wrong, bytes before, behind and flipped.
+
+| | pikepdf 10.18 | pypdfium2 5.15 |
+| --- | --- | --- |
+| whole files refused, pages wrong | 0, 0 | 0, 0 |
+| damaged files refused, pages wrong | 26, 5 | 97, 2 |
+| the slowest hostile file of 8 MB | 5.9 s, 1 GiB | 2.0 s, 0.5 GiB |
+| installed | 12 MB (and lxml, 12 MB) | 9 MB |
+| licence | MPL-2.0 | BSD-3-Clause, Apache-2.0 |
+
+PDFium is faster on hostile files; pikepdf reads three of four damaged files that PDFium does not,
+and writes what it read, which the API's rule "no passwords/encryption" asks for. Time and memory
+are the business of `pipeline.stages.decoder_server`: hostile files are parsed there alone.
 """
 
+import io
 import re
-import zlib
-from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+import pikepdf
 
 from pipeline.errors import Invalid
 from pipeline.events import DeadLetterReason
 from pipeline.questions import Pdf
 
-_INFLATED_AT_MOST = 64 << 20
-"""Bytes that all object streams of a file may come to; those of long reports take a few MB."""
-_INDEX_AT_MOST = 1 << 20
-"""Bytes of the index of one object stream: room for some 80,000 objects."""
-_END_WITHIN = 2048
-"""Bytes before the end of the file in which readers look for its end mark."""
-
-_TOKEN = re.compile(
-    rb"(?<![0-9])(?P<number>[0-9]{1,10})[ \t\r\n\0\f]{1,4}[0-9]{1,5}[ \t\r\n\0\f]{1,4}obj\b"
-    rb"|(?P<page>/Type[ \t\r\n\0\f]{0,4}/Page(?![A-Za-z0-9#]))"
-    rb"|(?P<objects>/Type[ \t\r\n\0\f]{0,4}/ObjStm\b)"
-    rb"|(?P<encrypted>/Encrypt[ \t\r\n\0\f]{0,4}(?:<<|[0-9]))"
-    rb"|(?P<stream>\bstream\r?\n)"
-    rb"|(?P<end>\bendstream\b)"
-)
-_PAGE = re.compile(rb"/Type[ \t\r\n\0\f]{0,4}/Page(?![A-Za-z0-9#])")
-_FIRST = re.compile(rb"/First[ \t\r\n\0\f]{1,4}([0-9]{1,9})")
-_OTHER_CODING = re.compile(rb"/(?:Filter[ \t\r\n\0\f\[]{0,6}/(?!FlateDecode)|Predictor)")
-
-
-class _Encrypted(Exception):
-    """The file has an encryption dictionary."""
-
-
-class _TooMuch(Exception):
-    """The file holds more than the budget lets anybody look at."""
-
-
-@dataclass(slots=True)
-class _Search:
-    """One pass over a file.
-
-    Args:
-        data: The file.
-        pages: Numbers of the objects that are pages; later revisions of a page share its number.
-        is_opaque: There are object streams in a coding that is not undone here.
-    """
-
-    data: bytes
-    pages: set[int] = field(default_factory=set)
-    is_opaque: bool = False
-    _budget: int = _INFLATED_AT_MOST
-
-    def run(self) -> None:
-        number, began, holds_objects, in_stream = -1, 0, False, False
-        for token in _TOKEN.finditer(self.data):
-            kind = token.lastgroup
-            if in_stream:
-                in_stream = kind != "end"
-            elif kind == "number":
-                number, began, holds_objects = int(token["number"]), token.end(), False
-            elif kind == "page":
-                self.pages.add(number)
-            elif kind == "objects":
-                holds_objects = True
-            elif kind == "encrypted":
-                raise _Encrypted
-            elif kind == "stream":
-                if holds_objects:
-                    self._look_into(self.data[began : token.start()], token.end())
-                in_stream, holds_objects = True, False
-
-    def _look_into(self, dictionary: bytes, start: int) -> None:
-        """Find the pages of an object stream."""
-        said = _FIRST.search(dictionary)
-        if said is None or _OTHER_CODING.search(dictionary):
-            self.is_opaque = True
-            return
-        first = int(said[1])
-        if first > _INDEX_AT_MOST:
-            raise _TooMuch
-        content = self.data[start : self.data.find(b"endstream", start)]
-        if b"/FlateDecode" in dictionary:
-            content = self._inflated(content)
-        numbers, offsets = _object_index(content[:first])
-        for page in _PAGE.finditer(content, first):
-            at = bisect_right(offsets, page.start() - first) - 1
-            if at >= 0:
-                self.pages.add(numbers[at])
-
-    def _inflated(self, content: bytes) -> bytes:
-        try:
-            inflated = zlib.decompressobj().decompress(content, self._budget)
-        except zlib.error:
-            self.is_opaque = True
-            return b""
-        self._budget -= len(inflated)
-        if self._budget <= 0:
-            raise _TooMuch
-        return inflated
+_ENCRYPT, _IGNORED = b"/Encrypt", b"/EncrypX"
+_ENCRYPT_NAME = re.compile(rb"/Encrypt(?![A-Za-z])")
+_FAULTS = (
+    pikepdf.PdfError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError,
+    ValueError,
+)  # fmt: skip
+"""What pikepdf raises where a file is not built as PDF files are."""
 
 
 def prepare_pdf(data: bytes, max_pages: int, *, field: str) -> Pdf:
-    """Check a PDF file.
+    """Check a PDF file and make it what is sent.
+
+    A sound file is sent as it is. One that had to be repaired is sent repaired, and one that
+    opens without a password, though it is encrypted, is sent without the encryption: the API takes
+    none. Equal input gives equal bytes.
 
     Raises:
-        Invalid: `bad_pdf` where it is damaged, encrypted or empty, `too_large` where it has too
-            many pages.
+        Invalid: `bad_pdf` where it is too damaged, needs a password or has no pages, `too_large`
+            where it has too many pages.
     """
-    if b"%%EOF" not in data[-_END_WITHIN:]:
-        raise _bad(field, "the PDF is damaged or cut off: it has no end")
-    search = _Search(data)
     try:
-        search.run()
-    except _Encrypted:
-        raise _bad(
-            field, "the PDF is encrypted; send it without a password or restrictions"
-        ) from None
-    except _TooMuch:
-        raise Invalid(
-            DeadLetterReason.TOO_LARGE, f"{field}: the PDF holds more than can be checked."
-        ) from None
-    if not search.pages and not search.is_opaque:
-        raise _bad(field, "the PDF is damaged or empty: it has no pages")
-    if len(search.pages) > max_pages:
-        raise Invalid(
-            DeadLetterReason.TOO_LARGE, f"{field}: the PDF has more than {max_pages} pages."
-        )
-    return Pdf(data)
+        return _prepared(data, max_pages, field)
+    except pikepdf.PasswordError:
+        pass
+    except _FAULTS:
+        raise _bad(field, "the PDF is too damaged to be opened") from None
+    try:
+        return _prepared(_with_open_document(data, field), max_pages, field)
+    except _FAULTS:
+        raise _needs_password(field) from None
+
+
+def _open(data: bytes) -> pikepdf.Pdf:
+    # What pages inherit is of no interest here, and to collect it builds all pages.
+    return pikepdf.open(io.BytesIO(data), inherit_page_attributes=False)
+
+
+def _prepared(data: bytes, max_pages: int, field: str) -> Pdf:
+    with _open(data) as pdf:
+        pages = sum(1 for _ in zip(_pages(pdf), range(max_pages + 1), strict=False))
+        if pages == 0:
+            raise _bad(field, "the PDF is damaged or empty: it has no pages")
+        if pages > max_pages:
+            raise Invalid(
+                DeadLetterReason.TOO_LARGE, f"{field}: the PDF has more than {max_pages} pages."
+            )
+        is_sound = not pdf.is_encrypted and not pdf.get_warnings()
+        return Pdf(data if is_sound else _rewritten(pdf))
+
+
+def _pages(pdf: pikepdf.Pdf) -> Iterator[pikepdf.Object]:
+    """The pages of the tree, as far as somebody takes them.
+
+    `pdf.pages` would build all of them, a million where one page is named a million times; and it
+    refuses trees that are deep or have loops, which viewers show.
+    """
+    seen: set[tuple[int, int]] = set()
+    levels = [iter([pdf.Root.get("/Pages")])]
+    while levels:
+        node = next(levels[-1], None)
+        if node is None:
+            levels.pop()
+        elif not isinstance(node, pikepdf.Dictionary):
+            continue
+        elif not isinstance(kids := node.get("/Kids"), pikepdf.Array):
+            yield node
+        elif not node.is_indirect or node.objgen not in seen:
+            seen.add(node.objgen)
+            levels.append(iter(kids))
+
+
+def _rewritten(pdf: pikepdf.Pdf) -> bytes:
+    """The file as it was understood, without encryption; streams are copied, not decoded."""
+    written = io.BytesIO()
+    pdf.save(
+        written,
+        compress_streams=False,
+        stream_decode_level=pikepdf.StreamDecodeLevel.none,
+        encryption=False,
+        fix_metadata_version=False,
+        deterministic_id=True,
+    )
+    return written.getvalue()
+
+
+def _with_open_document(data: bytes, field: str) -> bytes:
+    """A file whose password is for its attachments alone, without mention of an encryption.
+
+    Such a file says that streams and strings of the document are not encrypted (PDF 2.0, 7.6.6),
+    and viewers show it. qpdf wants the password all the same, so it must not see the name.
+
+    Raises:
+        Invalid: The document itself is encrypted.
+    """
+    unmarked = _ENCRYPT_NAME.sub(_IGNORED, data)
+    with _open(unmarked) as pdf:
+        rules = pdf.trailer.get(_IGNORED.decode())
+        if not isinstance(rules, pikepdf.Dictionary) or any(
+            rules.get(part, pikepdf.Name.Identity) != pikepdf.Name.Identity
+            for part in ("/StmF", "/StrF")
+        ):
+            raise _needs_password(field)
+        if int(rules.get("/V", 0)) < 4:  # noqa: PLR2004 - older ones know no such exception
+            raise _needs_password(field)
+    return unmarked
+
+
+def _needs_password(field: str) -> Invalid:
+    return _bad(field, "the PDF is encrypted and needs a password; send it without one")
 
 
 def _bad(field: str, what: str) -> Invalid:
     return Invalid(DeadLetterReason.BAD_PDF, f"{field}: {what}.")
-
-
-def _object_index(header: bytes) -> tuple[list[int], list[int]]:
-    """Numbers and offsets of the objects of a stream, by offset."""
-    pairs = sorted(zip(*[_integers(header)] * 2, strict=False), key=lambda pair: pair[1])
-    return [number for number, _ in pairs], [offset for _, offset in pairs]
-
-
-def _integers(header: bytes) -> Iterator[int]:
-    return (int(digits) for digits in re.findall(rb"[0-9]{1,10}", header))

@@ -325,6 +325,17 @@ def test_resources_are_those_that_were_measured_for() -> None:
         assert int(limit[1]) * {"Mi": 1, "Gi": 1024}[limit[2]] == LIMITS_MIB[" ".join(stages)]
 
 
+def test_memory_limits_are_what_the_formula_of_the_docs_gives() -> None:
+    text = (ROOT / "docs" / "OPERATIONS.md").read_text("utf-8")
+    terms = dict(re.findall(r"^\| \*(\w+)\* \| (\d+) \|", text, re.MULTILINE))
+    base, times, server, child = (int(terms[name]) for name in ("base", "f", "server", "child"))
+    decoding = SETTINGS.files.decoders * (SETTINGS.files.decode_memory_mib + child) + server
+    payload = (SETTINGS.stream.max_in_flight_bytes >> 20) * times
+    for stages, limit in LIMITS_MIB.items():
+        needed = base + len(stages.split()) * payload + (decoding if stages != "tickets" else 0)
+        assert limit - 512 < needed <= limit, stages
+
+
 def test_every_manifest_is_used() -> None:
     folders = {path.parent for path in KUBERNETES.rglob("*.yaml")}
     for folder in folders:

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import Invalid
+from pipeline.errors import Invalid, WrongUse
 from pipeline.events import DeadLetterReason
 from pipeline.questions import Image, Pdf
-from pipeline.settings import ImageSettings
+from pipeline.settings import ImageSettings, load_settings
 from pipeline.stages.files import FileEvent, Files
+from pipeline.stages.preparing import DirectDecoder
 from pipeline.stages.raw import from_json_object, to_json_object
 from tests.stages.making import pdf, picture
 
@@ -29,7 +30,7 @@ class HeldClaims:
 
 
 def files(held: Mapping[str, bytes] | None = None, **settings: int) -> Files:
-    return Files(ImageSettings(**settings), HeldClaims(held or {}))
+    return Files(ImageSettings(**settings), HeldClaims(held or {}), DirectDecoder())
 
 
 def read(
@@ -149,17 +150,17 @@ def test_an_event_with_a_bare_file_survives_as_json() -> None:
 
 
 def test_an_image_is_opened_as_what_is_sent() -> None:
-    assert files().open(read(as_json())) == Image("image/png", PNG)
+    assert files().open(read(as_json())) == (Image("image/png", PNG),)
 
 
 def test_a_pdf_is_opened_as_what_is_sent() -> None:
     event = read(as_json(pdf(), "application/pdf"))
-    assert files().open(event) == Pdf(pdf())
+    assert files().open(event) == (Pdf(pdf()),)
 
 
 def test_a_claim_is_redeemed_and_known_by_its_first_bytes() -> None:
     event = FileEvent(id="1", uri="file:///a")
-    assert files({"file:///a": PNG}).open(event) == Image("image/png", PNG)
+    assert files({"file:///a": PNG}).open(event) == (Image("image/png", PNG),)
     with pytest.raises(Invalid, match="uri: ") as caught:
         files({"file:///a": b"text"}).open(event)
     assert caught.value.reason is DeadLetterReason.UNSUPPORTED_MEDIA
@@ -177,3 +178,17 @@ def test_limits_are_the_settings() -> None:
         files(max_image_pixels=799).open(event)
     small = files(image_long_edge=10).open(event)
     assert small != files().open(event)
+
+
+@pytest.mark.parametrize("stage", ["images", "invoices"])
+def test_the_limit_of_one_stage_is_refused_with_the_name_of_the_one_for_all(
+    stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"PIPELINE_STAGES__{stage.upper()}__DECODE_AT_ONCE", "3")
+    with pytest.raises(WrongUse, match=r"decode_at_once is files\.decoders now"):
+        load_settings()
+
+
+def test_decoders_are_a_setting_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIPELINE_FILES__DECODERS", "3")
+    assert load_settings().files.decoders == 3
