@@ -124,8 +124,8 @@ class Files:
                 raise Invalid(DeadLetterReason.INVALID_JSON, detail) from None
             raise
 
-    def open(self, event: FileEvent) -> Image | Pdf:
-        """Check an event's file and make it what is sent; may be slow.
+    def open(self, event: FileEvent) -> tuple[Image | Pdf, ...]:
+        """Check an event's file and make it what is sent, in parts if it is long; may be slow.
 
         Raises:
             Invalid: The file is not what it says it is, or breaks a limit.
@@ -141,7 +141,7 @@ class Files:
         # However many threads ask, few files are decoded at once: that is what takes memory.
         with self._turn:
             if media_type == "application/pdf":
-                return prepare_pdf(data, self._settings.max_pdf_pages, field=field)
+                return (prepare_pdf(data, self._settings.max_pdf_pages, field=field),)
             return prepare_image(data, media_type, self._limits, field=field)
 
 

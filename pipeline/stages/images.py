@@ -125,7 +125,7 @@ class Images:
 
     def question(self, event: ImageEvent) -> Inquiry[ImageAnswer]:
         """Ask about the file, once it is checked and scaled."""
-        return self._choosing.about((self._files.open(event),), max_output_tokens=600)
+        return self._choosing.about(self._files.open(event), max_output_tokens=600)
 
     def signals(self, event: ImageEvent, answer: ImageAnswer) -> Sequence[Signal]:  # noqa: ARG002
         """Check legibility and the runner-up, and what the model read for talk to a model."""

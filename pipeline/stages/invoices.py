@@ -172,13 +172,15 @@ class Invoices:
 
     def question(self, event: InvoiceEvent) -> Question[InvoiceAnswer]:
         """Ask about the text, or about the file once it is checked and scaled."""
-        part: Part = (
-            self._files.open(event) if event.text is None else Text("invoice", visible(event.text))
+        parts: tuple[Part, ...] = (
+            self._files.open(event)
+            if event.text is None
+            else (Text("invoice", visible(event.text)),)
         )
         return Question(
             stage=self.name,
             instructions=self._instructions,
-            parts=(part,),
+            parts=parts,
             answer_model=self._answer_model,
             answer_schema=self._answer_schema,
             max_output_tokens=8192,

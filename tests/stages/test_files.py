@@ -149,17 +149,17 @@ def test_an_event_with_a_bare_file_survives_as_json() -> None:
 
 
 def test_an_image_is_opened_as_what_is_sent() -> None:
-    assert files().open(read(as_json())) == Image("image/png", PNG)
+    assert files().open(read(as_json())) == (Image("image/png", PNG),)
 
 
 def test_a_pdf_is_opened_as_what_is_sent() -> None:
     event = read(as_json(pdf(), "application/pdf"))
-    assert files().open(event) == Pdf(pdf())
+    assert files().open(event) == (Pdf(pdf()),)
 
 
 def test_a_claim_is_redeemed_and_known_by_its_first_bytes() -> None:
     event = FileEvent(id="1", uri="file:///a")
-    assert files({"file:///a": PNG}).open(event) == Image("image/png", PNG)
+    assert files({"file:///a": PNG}).open(event) == (Image("image/png", PNG),)
     with pytest.raises(Invalid, match="uri: ") as caught:
         files({"file:///a": b"text"}).open(event)
     assert caught.value.reason is DeadLetterReason.UNSUPPORTED_MEDIA

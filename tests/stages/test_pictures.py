@@ -9,6 +9,7 @@ from PIL import Image
 
 from pipeline.errors import Invalid
 from pipeline.events import DeadLetterReason
+from pipeline.questions import Image as Sent
 from pipeline.questions import ImageType
 from pipeline.stages.pictures import PictureLimits, prepare_image
 from tests.stages.making import (
@@ -26,7 +27,7 @@ LIMITS = PictureLimits(max_pixels=1_000_000, long_edge=100)
 
 
 def prepared(data: bytes, media_type: ImageType = "image/png") -> Image.Image:
-    sent = prepare_image(data, media_type, LIMITS, field="file")
+    (sent,) = prepare_image(data, media_type, LIMITS, field="file")
     return Image.open(io.BytesIO(sent.data))
 
 
@@ -49,7 +50,7 @@ def near(found: object, colour: tuple[int, int, int]) -> bool:
 )
 def test_a_small_plain_image_is_sent_as_it_is(file_format: str, media_type: ImageType) -> None:
     data = picture(file_format=file_format)
-    assert prepare_image(data, media_type, LIMITS, field="file").data == data
+    assert prepare_image(data, media_type, LIMITS, field="file") == (Sent(media_type, data),)
 
 
 def test_a_large_image_is_scaled_to_the_long_edge() -> None:
@@ -118,7 +119,7 @@ def test_what_compresses_badly_is_sent_as_jpeg() -> None:
     buffer = io.BytesIO()
     noise.save(buffer, "PNG", compress_level=0)
     limits = PictureLimits(max_pixels=10_000_000, long_edge=1568)
-    sent = prepare_image(buffer.getvalue(), "image/png", limits, field="file")
+    (sent,) = prepare_image(buffer.getvalue(), "image/png", limits, field="file")
     assert sent.media_type == "image/jpeg"
     assert len(sent.data) < 7_500_000
 
@@ -132,9 +133,9 @@ def test_equal_input_gives_equal_bytes() -> None:
 
 def test_nothing_of_the_metadata_is_sent_on_once_an_image_is_made_anew() -> None:
     data = picture((300, 200), file_format="JPEG", comment=b"private", icc_profile=b"profile" * 99)
-    sent = prepare_image(data, "image/jpeg", LIMITS, field="file").data
-    assert b"private" not in sent
-    assert b"profile" not in sent
+    (sent,) = prepare_image(data, "image/jpeg", LIMITS, field="file")
+    assert b"private" not in sent.data
+    assert b"profile" not in sent.data
 
 
 @pytest.mark.parametrize(
