@@ -21,7 +21,7 @@ from pipeline.events import DeadLetterReason
 from pipeline.questions import Image, Pdf
 from pipeline.settings import FileSettings
 from pipeline.stages.claims import ClaimStore, claims_of
-from pipeline.stages.media import bare_type, checked_type, sniff
+from pipeline.stages.media import bare_type, checked_type, says_nothing, sniff
 from pipeline.stages.pdfs import prepare_pdf
 from pipeline.stages.pictures import PictureLimits, prepare_image
 from pipeline.stages.raw import check_size, from_json_object, read_event
@@ -31,7 +31,7 @@ EventT = TypeVar("EventT", bound=RawEvent)
 
 CONTENT_TYPE = "content-type"
 EVENT_ID = "event-id"
-_JSON_TYPES = frozenset({"", "application/json", "application/cloudevents+json", "text/json"})
+_JSON_TYPES = frozenset({"application/json", "application/cloudevents+json", "text/json"})
 
 
 def _decode(value: Any) -> Any:  # noqa: ANN401 - a validator takes anything
@@ -109,12 +109,12 @@ class Files:
             Invalid: The record is neither.
         """
         max_bytes = self._settings.max_event_bytes
-        declared = _text(headers, CONTENT_TYPE) or ""
-        if bare_type(declared) not in _JSON_TYPES:
+        declared = _text(headers, CONTENT_TYPE)
+        if declared is not None and not _is_json(value, declared):
             check_size(value, max_bytes)
-            checked_type(value, declared, field=CONTENT_TYPE)
+            media_type = checked_type(value, declared, field=CONTENT_TYPE)
             event_id = _text(headers, EVENT_ID) or _utf8(key, "the record's key")
-            file = RawFile(media_type=bare_type(declared), data=value)
+            file = RawFile(media_type=media_type, data=value)
             return from_json_object(model, {"id": event_id, "file": file})
         try:
             return read_event(model, value, max_bytes=max_bytes)
@@ -136,7 +136,7 @@ class Files:
         else:
             field, uri = "uri", event.uri or ""
             data = self._claims.fetch(uri, max_bytes=self._settings.max_event_bytes)
-            declared = sniff(data) or "unknown"
+            declared = ""
         media_type = checked_type(data, declared, field=field)
         # However many threads ask, few files are decoded at once: that is what takes memory.
         with self._turn:
@@ -145,12 +145,22 @@ class Files:
             return prepare_image(data, media_type, self._limits, field=field)
 
 
+def _is_json(value: bytes, declared: str) -> bool:
+    """Whether a record is JSON by its type or, where that says nothing, by its first bytes."""
+    begins = value[:64].lstrip(b"\xef\xbb\xbf \t\r\n")
+    return bare_type(declared) in _JSON_TYPES or (
+        says_nothing(declared) and begins.startswith(b"{")
+    )
+
+
 def _text(headers: Mapping[str, bytes], name: str) -> str | None:
-    """A header, whatever the case of its name; None where it is absent or empty."""
+    """A header, whatever the case of its name; None where it is absent."""
     value = headers.get(name)
     if value is None:
         value = next((headers[key] for key in headers if key.lower() == name), None)
-    return _utf8(value, f"the header {name}") if value else None
+    if not value:
+        return None if value is None else ""
+    return _utf8(value, f"the header {name}")
 
 
 def _utf8(value: bytes | None, what: str) -> str:
