@@ -66,7 +66,7 @@ class FileSettings(StageSettings):
 
     max_image_pixels: Count = Field(50_000_000, description="larger images are dead letters")
     image_long_edge: Annotated[int, Field(ge=1, le=8000)] = Field(
-        1568, description="pixels of the long edge images are scaled down to; models see up to 2,576"
+        1568, description="pixels images are scaled down to; models see up to 2,576"
     )
     decode_at_once: Count = Field(
         2, description="files decoded at the same time; each takes up to 16 bytes a pixel"

@@ -63,7 +63,7 @@ def sniff(data: bytes) -> MediaType | None:
         return "image/gif"
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "image/webp"
-    if 0 <= data.find(b"%PDF-", 0, _PDF_HEADER_WITHIN + len(b"%PDF-")):
+    if data.find(b"%PDF-", 0, _PDF_HEADER_WITHIN + len(b"%PDF-")) >= 0:
         return PDF
     return None
 

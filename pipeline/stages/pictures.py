@@ -4,13 +4,14 @@ Order matters. Type and pixel count come from the header, so a decompression bom
 before a pixel of it exists; only then is the image decoded, scaled, turned upright and flattened,
 and a very long one is cut into tiles.
 
-What that takes is the decoded image in its own mode, which is four bytes a pixel (one for modes
-1, L and P, two for 16 bits of grey), and beyond it no more than some tens of megabytes whatever
-its size. Decoders add to it: a progressive JPEG up to six bytes a pixel, a WebP image 14, a
-damaged PNG or GIF as much again. A baseline JPEG that is scaled takes a fraction of all that.
+What that takes is the file twice, the decoded image in its own mode (four bytes a pixel; one in
+modes 1, L and P, two in 16 bits of grey), and some tens of megabytes whatever its size. Decoders
+add to it: of a progressive JPEG two bytes a pixel and component, of a WebP image 13 a pixel, and
+of a damaged PNG or GIF as much as it is. A baseline JPEG that is scaled takes a fraction.
 """
 
 import io
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,6 +61,10 @@ _JPEG_QUALITIES = (90, 75, 60, 40)
 _MOST_MISSING = 1 / 20
 """Of a picture, less than the margin of a page; what lacks more is not what was sent."""
 _PIXELS_AT_ONCE = 1 << 20
+_FILTER_SEES = 3
+"""Pixels of the result beyond which Lanczos' filter does not look, when it makes things smaller."""
+_REDUCING_GAP = 3.0
+"""How much larger than the result it may be averaged first: from this on without a difference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,24 +206,30 @@ def _load(picture: Pillow.Image, file: PictureFile, field: str) -> bool:
 
 
 def _scaled(picture: Pillow.Image, tile: Tile) -> Pillow.Image:
-    """A part of the picture at the size that is sent, in mode L, RGB or RGBA."""
+    """A part of the picture at the size that is sent, in mode L, RGB or RGBA.
+
+    Done in bands, so that never all of a large picture is converted at once.
+    """
     left, upper, right, lower = tile.box
-    width, height = right - left, lower - upper
-    # Far larger pictures are averaged in bands first: never is all of one converted at once.
-    factor = max(1, int(min(width / tile.size[0], height / tile.size[1]) / 2))
-    rows = factor * max(1, _PIXELS_AT_ONCE // width // factor)
-    averaged: Pillow.Image | None = None
-    for top in range(upper, lower, rows):
-        band = _averageable(picture.crop((left, top, right, min(top + rows, lower))))
-        band = band.reduce(factor) if factor > 1 else band
-        if averaged is None:
-            averaged = Pillow.new(band.mode, (band.width, -(-height // factor)))
-        averaged.paste(band, (0, (top - upper) // factor))
-    assert averaged is not None  # noqa: S101 - a tile has a row at least
-    if averaged.size == tile.size:
-        return averaged
-    box = (0, 0, width / factor, height / factor)
-    return averaged.resize(tile.size, Pillow.Resampling.LANCZOS, box)
+    width, height = tile.size
+    ratio = (lower - upper) / height
+    rows = max(1, int(_PIXELS_AT_ONCE / (right - left) / ratio))
+    scaled: Pillow.Image | None = None
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        # With what the filter sees beyond the band, so that bands join without a seam.
+        first, last = max(0, top - _FILTER_SEES), min(height, bottom + _FILTER_SEES)
+        begin, end = first * ratio, min(last * ratio, lower - upper)
+        crop = (left, upper + math.floor(begin), right, upper + math.ceil(end))
+        box = (0, begin - math.floor(begin), right - left, end - math.floor(begin))
+        band = _averageable(picture.crop(crop)).resize(
+            (width, last - first), Pillow.Resampling.LANCZOS, box, reducing_gap=_REDUCING_GAP
+        )
+        if scaled is None:
+            scaled = Pillow.new(band.mode, tile.size)
+        scaled.paste(band.crop((0, top - first, width, bottom - first)), (0, top))
+    assert scaled is not None  # noqa: S101 - a tile has a row at least
+    return scaled
 
 
 def _averageable(part: Pillow.Image) -> Pillow.Image:

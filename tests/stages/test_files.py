@@ -82,7 +82,8 @@ def test_a_bare_file_has_its_id_in_the_key_otherwise() -> None:
 
 
 @pytest.mark.parametrize(
-    "declared", [b"image/jpeg", b"application/pdf", b"application/octet-stream", b"image/x-png", b""]
+    "declared",
+    [b"image/jpeg", b"application/pdf", b"application/octet-stream", b"image/x-png", b""],
 )
 def test_a_bare_file_goes_by_its_bytes_where_its_type_may_be_a_mistake(declared: bytes) -> None:
     event = read(PNG, key=b"k", headers={"content-type": declared})
