@@ -42,7 +42,7 @@ _PNG_SAMPLES = {0: 1, 2: 3}
 _PNG_PALETTE = 3
 
 _JPEG_END = b"\xff\xd9"
-_JPEG_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 """What ends a scan: neither a stuffed byte nor a restart."""
 _JPEG_SCAN = 0xDA
 _JPEG_BESIDE = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})
@@ -89,6 +89,27 @@ def read_picture_file(data: bytes, media_type: ImageType) -> PictureFile:
             return _read_webp(data)
         case _:
             return PictureFile(media_type, data)
+
+
+def claimed_size(file: PictureFile) -> tuple[int, int]:
+    """Width and height by the header of a WebP file, 0 where it has none; 0 of other types.
+
+    Of these Pillow reports the size before it takes memory for the picture; of WebP afterwards.
+    """
+    data = file.data
+    match data[12:16] if file.media_type == "image/webp" else b"":
+        case b"VP8X":
+            width, height = (1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27))
+        case b"VP8L":
+            bits = int.from_bytes(data[21:25], "little")
+            width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+        case b"VP8 ":
+            width, height = (
+                int.from_bytes(data[at : at + 2], "little") & 0x3FFF for at in (26, 28)
+            )
+        case _:
+            width, height = 0, 0
+    return width, height
 
 
 def missing_share(file: PictureFile, decoded: Pillow.Image) -> float:
@@ -185,14 +206,14 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
     """Begin and end of each, a scan with its data; the last one may be cut off."""
     at = 2
     while found := _JPEG_MARKER.search(data, at):
-        at = found.end() - 2
+        at = found.start()
         if data.startswith(_JPEG_END, at):
             yield at, at + 2
             return
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         if data[at + 1] == _JPEG_SCAN:
             following = _JPEG_MARKER.search(data, end)
-            end = following.end() - 2 if following else len(data)
+            end = following.start() if following else len(data)
         yield at, end
         at = end
 

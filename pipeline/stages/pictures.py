@@ -28,6 +28,7 @@ from pipeline.stages.picture_files import (
     DECODING_ERRORS,
     FORMATS,
     PictureFile,
+    claimed_size,
     missing_share,
     read_picture_file,
 )
@@ -60,6 +61,8 @@ _SEND_IN_ALL = 14_000_000
 _JPEG_QUALITIES = (90, 75, 60, 40)
 _MOST_MISSING = 1 / 20
 """Of a picture, less than the margin of a page; what lacks more is not what was sent."""
+_MOST_PIXELS_A_BYTE = 100_000
+"""The most that encoders were seen to reach is 25,000: a blank page as lossless WebP."""
 _PIXELS_AT_ONCE = 1 << 20
 _FILTER_SEES = 3
 """Pixels of the result beyond which Lanczos' filter does not look, when it makes things smaller."""
@@ -93,8 +96,9 @@ def prepare_image(
         file = read_picture_file(data, media_type)
         if file.missing > _MOST_MISSING:
             raise _cut_off(field)
+        _check_size(claimed_size(file), file, limits, field)
         with Pillow.open(io.BytesIO(file.data), formats=[FORMATS[media_type]]) as picture:
-            _check_pixels(picture.size, limits.max_pixels, field)
+            _check_size(picture.size, file, limits, field)
             return _prepared(picture, file, limits, field)
     except TooLong as too_long:
         raise Invalid(
@@ -114,9 +118,15 @@ def prepare_image(
         ) from None
 
 
-def _check_pixels(size: Size, most: int, field: str) -> None:
-    if size[0] * size[1] > most:
-        raise _too_many_pixels(field, most)
+def _check_size(size: Size, file: PictureFile, limits: PictureLimits, field: str) -> None:
+    pixels = size[0] * size[1]
+    if pixels > limits.max_pixels:
+        raise _too_many_pixels(field, limits.max_pixels)
+    if pixels > _MOST_PIXELS_A_BYTE * len(file.data):
+        raise Invalid(
+            DeadLetterReason.BAD_IMAGE,
+            f"{field}: its header claims {pixels:,} pixels, and nothing in it could fill them.",
+        )
 
 
 def _too_many_pixels(field: str, most: int) -> Invalid:

@@ -4,6 +4,7 @@ import contextlib
 import io
 import itertools
 import random
+import struct
 import subprocess
 import sys
 
@@ -155,6 +156,45 @@ def test_too_many_pixels_are_refused_by_the_header_alone(data: bytes) -> None:
     invalid = refused(data, media_type)
     assert invalid.reason is DeadLetterReason.TOO_LARGE
     assert "1,000,000 pixels" in invalid.detail
+
+
+def webp_header(width: int, height: int, *, kind: bytes = b"VP8L") -> bytes:
+    """A WebP file of which little more than the header exists."""
+    match kind:
+        case b"VP8L":
+            head = b"\x2f" + struct.pack("<I", (width - 1) | (height - 1) << 14)
+        case b"VP8X":
+            sides = ((side - 1).to_bytes(3, "little") for side in (width, height))
+            head = bytes(4) + b"".join(sides)
+        case _:
+            head = b"\x10\0\0\x9d\x01\x2a" + struct.pack("<HH", width, height)
+    body = head + bytes(20 - len(head))
+    return b"RIFF" + struct.pack("<I", 32) + b"WEBP" + kind + struct.pack("<I", 20) + body
+
+
+@pytest.mark.parametrize("kind", [b"VP8L", b"VP8X", b"VP8 "])
+def test_the_pixels_of_a_webp_are_counted_before_memory_is_taken_for_them(kind: bytes) -> None:
+    data = webp_header(16_383, 16_383, kind=kind)
+    generous = PictureLimits(max_pixels=50_000_000, long_edge=100)
+    assert refused(data, "image/webp", generous).reason is DeadLetterReason.TOO_LARGE
+
+
+@pytest.mark.parametrize("sides", [(7071, 7071), (5000, 9999), (16_383, 3000)])
+def test_a_header_that_claims_what_a_file_cannot_hold_is_refused(sides: tuple[int, int]) -> None:
+    limits = PictureLimits(max_pixels=50_000_000, long_edge=1568)
+    for data, media_type in (
+        (webp_header(*sides), "image/webp"),
+        (png_header(*sides), "image/png"),
+    ):
+        invalid = refused(data, "image/webp" if media_type == "image/webp" else "image/png", limits)
+        assert invalid.reason is DeadLetterReason.BAD_IMAGE
+        assert "nothing in it could fill them" in invalid.detail
+
+
+def test_a_large_blank_page_is_no_bomb() -> None:
+    data = picture((4000, 5000), file_format="WEBP", colour=WHITE, lossless=True)
+    limits = PictureLimits(max_pixels=50_000_000, long_edge=100)
+    assert len(prepare_image(data, "image/webp", limits, field="file")) == 1
 
 
 def test_a_bomb_is_refused_even_where_the_limit_would_let_it_pass() -> None:
