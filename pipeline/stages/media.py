@@ -1,10 +1,8 @@
-"""What a file is: its first bytes decide.
+"""What a file is: by its first bytes, unless it was declared to be something else.
 
-What a publisher declares is often a program's guess from a name, or the default of a client that
-knows nothing of the file. A JPEG that is called a PNG is a JPEG, to every viewer and to the API;
-so a declared type only has to be one of those that are taken, in any of their spellings, or one
-that says nothing. A type that says the file is something else altogether is believed: whoever
-sends `text/plain` or `image/tiff` did not mean what these bytes happen to look like.
+A declared type that says nothing (`application/octet-stream`, none at all) leaves it to the bytes,
+and every type that is taken has aliases. One that names another kind than the bytes show is a
+sign that two things were mixed up, a file or its type, so that the event is refused.
 """
 
 from typing import Final, Literal, get_args
@@ -47,10 +45,8 @@ _SAYS_NOTHING = frozenset({
     "application/x-binary", "application/x-download", "application/x-octet-stream",
     "application/x-unknown", "application/x-unknown-content-type", "binary/octet-stream",
     "content/unknown", "unknown/unknown", "x-unknown/unknown", "application/x-forcedownload",
-    "image/heic", "image/heif",
 })  # fmt: skip
-"""What clients, gateways and object stores write where they do not know; and what phones call a
-photograph that they make a JPEG when they send it."""
+"""What clients, gateways and object stores write where they do not know."""
 
 
 def sniff(data: bytes) -> MediaType | None:
@@ -80,7 +76,7 @@ def says_nothing(content_type: str) -> bool:
 
 
 def checked_type(data: bytes, declared: str, *, field: str) -> MediaType:
-    """What a file is by its bytes, provided that it may be by what it was declared to be.
+    """What a file is by its bytes, provided that it was not declared to be something else.
 
     Args:
         data: The file.
@@ -92,15 +88,19 @@ def checked_type(data: bytes, declared: str, *, field: str) -> MediaType:
     """
     said, found = bare_type(declared), sniff(data)
     types = ", ".join(sorted(MEDIA_TYPES))
-    if said not in MEDIA_TYPES | _SAYS_NOTHING:
-        raise Invalid(
-            DeadLetterReason.UNSUPPORTED_MEDIA,
-            f"{field}: this type is not taken; the types are {types}.",
-        )
-    if found is not None:
+    if said in _SAYS_NOTHING:
+        if found is not None:
+            return found
+        detail = f"what it begins like is not taken; the types are {types}."
+    elif said not in MEDIA_TYPES:
+        detail = f"this type is not taken; the types are {types}."
+    elif found == said:
         return found
-    if said in MEDIA_TYPES:
-        detail = f"{field}: declared as {said}, but it does not begin like one."
+    elif found is None:
+        detail = f"declared as {said}, but it does not begin like one."
     else:
-        detail = f"{field}: what it begins like is not taken; the types are {types}."
-    raise Invalid(DeadLetterReason.UNSUPPORTED_MEDIA, detail)
+        detail = (
+            f"declared as {said}, but it begins like {found}; declare it as that or, where "
+            "nothing is known of a file, as application/octet-stream."
+        )
+    raise Invalid(DeadLetterReason.UNSUPPORTED_MEDIA, f"{field}: {detail}")

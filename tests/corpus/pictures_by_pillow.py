@@ -16,10 +16,10 @@ from tests.corpus.made import Made, saved, written
 PROGRAM = "pillow"
 _TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "GIF": "image/gif", "WEBP": "image/webp"}
 _ALIASES = {
-    "image/png": ("image/x-png", "application/octet-stream", "", "image/jpeg"),
-    "image/jpeg": ("image/jpg", "image/pjpeg", "IMAGE/JPEG; q=1", "image/png"),
-    "image/gif": ("image/x-gif", "binary/octet-stream", "gif", "image/webp"),
-    "image/webp": ("image/x-webp", "application/unknown", ".webp", "application/pdf"),
+    "image/png": ("image/x-png", "application/octet-stream", "", "image/apng"),
+    "image/jpeg": ("image/jpg", "image/pjpeg", "IMAGE/JPEG; q=1", "image/jfif"),
+    "image/gif": ("image/x-gif", "binary/octet-stream", "gif", "*/*"),
+    "image/webp": ("image/x-webp", "application/unknown", ".webp", "image/*"),
 }
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 _SIZES = ((1, 1), (1, 300), (300, 1), (3, 2), (7, 900), (600, 40), (900, 1300), (180, 3000))
