@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 TOOLS := .tools/.ready
 
-.PHONY: demo test drills check faults faults-short fuzz bench-gateway screenshot format schemas lock clean
+.PHONY: demo test drills check faults faults-short fuzz corpus bench-gateway screenshot format schemas lock clean
 
 demo: $(READY)  ## seven kinds of events through the whole pipeline, on this machine alone
 	@$(BIN)/pipeline demo
@@ -33,6 +33,10 @@ faults-short: $(READY)  ## the same for a minute
 
 fuzz: $(READY)  ## what strangers send, to the raw models and the file checks, for ten minutes
 	@$(BIN)/python -m tests.fuzz
+
+corpus: $(READY)  ## 600 files that viewers open, by ten programs: none may be refused (two minutes)
+	@tests/corpus/install
+	@folder=$$(mktemp -d) && $(BIN)/python -m tests.corpus $$folder && rm -r $$folder
 
 screenshot: $(READY)  ## docs/dashboard.png: the page over a pipeline that works, for some minutes
 	@tests/browser/install

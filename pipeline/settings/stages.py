@@ -69,7 +69,7 @@ class FileSettings(StageSettings):
 
     max_image_pixels: Count = Field(50_000_000, description="larger images are dead letters")
     image_long_edge: Annotated[int, Field(ge=1, le=8000)] = Field(
-        1568, description="pixels images are scaled down to; the API takes 8,000"
+        1568, description="pixels images are scaled down to; models see up to 2,576"
     )
     max_pdf_pages: Count = Field(100, description="longer PDF files are dead letters")
     uri_allow: list[str] = Field(

@@ -22,7 +22,7 @@ from pipeline.settings import FileSettings
 from pipeline.stages.claims import ClaimStore, claims_of
 from pipeline.stages.decoder_pool import decoders_of_this_process
 from pipeline.stages.decoding import Decoder, FileLimits, Job, Prepared
-from pipeline.stages.media import bare_type, checked_type, sniff
+from pipeline.stages.media import bare_type, checked_type, says_nothing, sniff
 from pipeline.stages.raw import check_size, from_json_object, read_event
 from pipeline.stages.stage import RawEvent
 
@@ -33,7 +33,7 @@ EVENT_ID = "event-id"
 _FETCHED_AT_ONCE = 16
 """Files behind a `uri` that a stage holds before they are decoded: their bytes are not among those
 of the records in flight, so nothing else bounds them."""
-_JSON_TYPES = frozenset({"", "application/json", "application/cloudevents+json", "text/json"})
+_JSON_TYPES = frozenset({"application/json", "application/cloudevents+json", "text/json"})
 
 
 def _decode(value: Any) -> Any:  # noqa: ANN401 - a validator takes anything
@@ -120,12 +120,12 @@ class Files:
             Invalid: The record is neither.
         """
         max_bytes = self._settings.max_event_bytes
-        declared = _text(headers, CONTENT_TYPE) or ""
-        if bare_type(declared) not in _JSON_TYPES:
+        declared = _text(headers, CONTENT_TYPE)
+        if declared is not None and not _is_json(value, declared):
             check_size(value, max_bytes)
-            checked_type(value, declared, field=CONTENT_TYPE)
+            media_type = checked_type(value, declared, field=CONTENT_TYPE)
             event_id = _text(headers, EVENT_ID) or _utf8(key, "the record's key")
-            file = RawFile(media_type=bare_type(declared), data=value)
+            file = RawFile(media_type=media_type, data=value)
             return from_json_object(model, {"id": event_id, "file": file})
         try:
             return read_event(model, value, max_bytes=max_bytes)
@@ -136,7 +136,7 @@ class Files:
             raise
 
     def open(self, event: FileEvent) -> Prepared:
-        """Check an event's file and make it what is sent, in one part or several; may be slow.
+        """Check an event's file and make it what is sent, in parts if it is long; may be slow.
 
         Raises:
             Invalid: The file is not what it says it is, or breaks a limit.
@@ -147,19 +147,29 @@ class Files:
             return self._prepared(event.file.data, event.file.media_type, "file")
         with self._fetches:
             data = self._claims.fetch(event.uri or "", max_bytes=self._settings.max_event_bytes)
-            return self._prepared(data, sniff(data) or "unknown", "uri")
+            return self._prepared(data, "", "uri")
 
     def _prepared(self, data: bytes, declared: str, field: str) -> Prepared:
         media_type = checked_type(data, declared, field=field)
         return self._decoder.decode(Job(data, media_type, field, self._limits))
 
 
+def _is_json(value: bytes, declared: str) -> bool:
+    """Whether a record is JSON by its type or, where that says nothing, by its first bytes."""
+    begins = value[:64].lstrip(b"\xef\xbb\xbf \t\r\n")
+    return bare_type(declared) in _JSON_TYPES or (
+        says_nothing(declared) and begins.startswith(b"{")
+    )
+
+
 def _text(headers: Mapping[str, bytes], name: str) -> str | None:
-    """A header, whatever the case of its name; None where it is absent or empty."""
+    """A header, whatever the case of its name; None where it is absent."""
     value = headers.get(name)
     if value is None:
         value = next((headers[key] for key in headers if key.lower() == name), None)
-    return _utf8(value, f"the header {name}") if value else None
+    if not value:
+        return None if value is None else ""
+    return _utf8(value, f"the header {name}")
 
 
 def _utf8(value: bytes | None, what: str) -> str:

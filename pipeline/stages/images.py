@@ -16,7 +16,7 @@ from pipeline.stages.extracting import Extracted, Extraction
 from pipeline.stages.files import FileEvent, Files
 from pipeline.stages.injection import injection_signals
 from pipeline.stages.legibility import Legibility, legibility_signals
-from pipeline.stages.prompt import Section, build_instructions
+from pipeline.stages.prompt import PARTS_OF_A_PICTURE, Section, build_instructions
 from pipeline.stages.rewording import backwards, reworded
 from pipeline.stages.stage import Answer
 from pipeline.stages.taxonomy import narrowed
@@ -166,6 +166,7 @@ def _instructions(extraction: Extraction, document_types: Section) -> str:
         document_types,
         Section("Legibility", _LEGIBILITY),
         Section("Moderation", _MODERATION),
+        Section("Pictures in parts", PARTS_OF_A_PICTURE),
         *extraction.sections,
         Section("How to choose", _HOW_TO_CHOOSE),
     )

@@ -25,7 +25,7 @@ from pipeline.stages.invoice_checks import (
     sum_signals,
 )
 from pipeline.stages.legibility import Legibility, damage_signals, legibility_signals
-from pipeline.stages.prompt import Section, build_instructions
+from pipeline.stages.prompt import PARTS_OF_A_PICTURE, Section, build_instructions
 from pipeline.stages.raw import check_text
 from pipeline.stages.schema import answer_schema
 from pipeline.stages.text import visible
@@ -160,6 +160,7 @@ class Invoices:
             Section("Amounts", _AMOUNTS),
             *self._extraction.sections,
             Section("Care", _CARE),
+            Section("Pictures in parts", PARTS_OF_A_PICTURE),
         )
 
     def parse(

@@ -156,6 +156,11 @@ class Page:
         answer = await self._send("Page.captureScreenshot", **options)
         _write(path, base64.b64decode(answer["data"]))
 
+    async def printed(self, **options: object) -> bytes:
+        """The page as a PDF, with options of `Page.printToPDF`."""
+        answer = await self._send("Page.printToPDF", **options)
+        return base64.b64decode(answer["data"])
+
     async def _send(self, method: str, **parameters: Any) -> dict[str, Any]:  # noqa: ANN401
         return await self.browser.send(method, parameters, session=self.session)
 

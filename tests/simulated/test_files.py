@@ -9,6 +9,8 @@ import pytest
 from anthropic import AsyncAnthropic
 from PIL import Image, ImageDraw, ImageFont
 
+from pipeline.claude.requests import content_of
+from pipeline.stages.pictures import PictureLimits, prepare_image
 from tests.simulated.conftest import SONNET, answer_of, asking, schema_of
 
 pytest.importorskip("rapidocr_onnxruntime", reason="needs the extra `local`")
@@ -86,3 +88,21 @@ async def test_a_scanned_pdf_is_read_like_an_image(client: AsyncAnthropic) -> No
     )
     assert answer_of(message) == {"total": "7.50"}
     assert message.usage.input_tokens > 1500
+
+
+async def test_the_parts_of_a_long_picture_are_read_together(client: AsyncAnthropic) -> None:
+    lines = ["RECEIPT", *(f"Coffee no. {row}   {row}.20" for row in range(60)), "Total: 72.00"]
+    limits = PictureLimits(max_pixels=50_000_000, long_edge=1000)
+    parts = prepare_image(picture(*lines), "image/png", limits, field="file")
+    assert len(parts) == 3
+    config = schema_of(document_type=TYPES, total={"type": "number"}, legibility=LEGIBILITY)
+    message = await client.messages.create(
+        **asking(
+            messages=[{"role": "user", "content": content_of(parts)}],
+            output_config=config,
+            model=SONNET,
+            thinking={"type": "between_tools"},
+        )
+    )
+    assert answer_of(message)["document_type"] == "receipt"
+    assert answer_of(message)["legibility"] == "legible"

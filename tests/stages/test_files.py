@@ -83,6 +83,27 @@ def test_a_bare_file_has_its_id_in_the_key_otherwise() -> None:
 
 
 @pytest.mark.parametrize(
+    "declared",
+    [b"application/octet-stream", b"binary/octet-stream", b"image/x-png", b""],
+)
+def test_a_bare_file_goes_by_its_bytes_where_its_type_says_nothing(declared: bytes) -> None:
+    event = read(PNG, key=b"k", headers={"content-type": declared})
+    assert event.file is not None
+    assert event.file.media_type == "image/png"
+    assert files().open(event) == (Image("image/png", PNG),)
+
+
+@pytest.mark.parametrize("declared", ["", "application/octet-stream", "image/x-png", "PNG"])
+def test_a_file_in_json_goes_by_its_bytes_where_its_type_says_nothing(declared: str) -> None:
+    assert files().open(read(as_json(media_type=declared))) == (Image("image/png", PNG),)
+
+
+@pytest.mark.parametrize("declared", [b"application/octet-stream", b"", b"binary/octet-stream"])
+def test_json_is_json_where_its_type_says_nothing(declared: bytes) -> None:
+    assert read(b"\xef\xbb\xbf " + as_json(), headers={"content-type": declared}).id == "1"
+
+
+@pytest.mark.parametrize(
     ("key", "headers"),
     [
         (None, {}),

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.errors import Invalid
 from pipeline.events import DeadLetterReason
-from pipeline.stages.media import bare_type, checked_type, sniff
+from pipeline.stages.media import bare_type, checked_type, says_nothing, sniff
 from tests.stages.making import pdf, picture
 
 
@@ -36,6 +36,11 @@ def test_a_file_is_what_its_first_bytes_say(data: bytes, media_type: str | None)
         ("Image/PNG; charset=binary", "image/png"),
         ("image/jpg", "image/jpeg"),
         ("application/x-pdf", "application/pdf"),
+        ("image/pjpeg", "image/jpeg"),
+        ("image/x-png", "image/png"),
+        ("'image/jpg'", "image/jpeg"),
+        (".JPG", "image/jpeg"),
+        ("text/pdf;charset=utf-8", "application/pdf"),
         ("", ""),
     ],
 )
@@ -43,14 +48,33 @@ def test_a_content_type_is_reduced_to_what_matters(declared: str, bare: str) -> 
     assert bare_type(declared) == bare
 
 
-def test_a_file_that_is_what_it_says_passes() -> None:
-    assert checked_type(picture(), "image/png", field="file") == "image/png"
+@pytest.mark.parametrize("declared", ["image/png", "image/x-png", "image/apng", "png"])
+def test_a_file_that_is_what_it_says_passes(declared: str) -> None:
+    assert checked_type(picture(), declared, field="file") == "image/png"
+
+
+@pytest.mark.parametrize(
+    "declared",
+    ["", "application/octet-stream", "Binary/Octet-Stream; x=y", "*/*", "image/*", "unknown"],
+)
+def test_a_type_that_says_nothing_leaves_it_to_the_bytes(declared: str) -> None:
+    assert says_nothing(declared)
+    assert checked_type(picture(), declared, field="file") == "image/png"
+    assert checked_type(pdf(), declared, field="file") == "application/pdf"
+
+
+@pytest.mark.parametrize("before", [0, 1, 500, 1024])
+def test_a_pdf_may_have_something_before_its_header(before: int) -> None:
+    assert sniff(b"x" * before + pdf()) == "application/pdf"
+    assert sniff(b"x" * 1025 + pdf()) is None
 
 
 @pytest.mark.parametrize(
     ("data", "declared", "said"),
     [
         (picture(), "image/jpeg", "begins like image/png"),
+        (picture(), "text/plain", "not taken"),
+        (picture(), "image/tiff", "not taken"),
         (b"%!PS", "application/pdf", "does not begin like one"),
         (picture(file_format="BMP"), "image/bmp", "not taken"),
         (b"{}", "application/octet-stream", "not taken"),

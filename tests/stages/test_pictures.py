@@ -2,13 +2,18 @@
 
 import contextlib
 import io
+import itertools
 import random
+import struct
+import subprocess
+import sys
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pipeline.errors import Invalid
 from pipeline.events import DeadLetterReason
+from pipeline.questions import Image as Sent
 from pipeline.questions import ImageType
 from pipeline.stages.pictures import PictureLimits, prepare_image
 from tests.stages.making import (
@@ -26,7 +31,7 @@ LIMITS = PictureLimits(max_pixels=1_000_000, long_edge=100)
 
 
 def prepared(data: bytes, media_type: ImageType = "image/png") -> Image.Image:
-    sent = prepare_image(data, media_type, LIMITS, field="file")
+    (sent,) = prepare_image(data, media_type, LIMITS, field="file")
     return Image.open(io.BytesIO(sent.data))
 
 
@@ -49,7 +54,7 @@ def near(found: object, colour: tuple[int, int, int]) -> bool:
 )
 def test_a_small_plain_image_is_sent_as_it_is(file_format: str, media_type: ImageType) -> None:
     data = picture(file_format=file_format)
-    assert prepare_image(data, media_type, LIMITS, field="file").data == data
+    assert prepare_image(data, media_type, LIMITS, field="file") == (Sent(media_type, data),)
 
 
 def test_a_large_image_is_scaled_to_the_long_edge() -> None:
@@ -118,7 +123,7 @@ def test_what_compresses_badly_is_sent_as_jpeg() -> None:
     buffer = io.BytesIO()
     noise.save(buffer, "PNG", compress_level=0)
     limits = PictureLimits(max_pixels=10_000_000, long_edge=1568)
-    sent = prepare_image(buffer.getvalue(), "image/png", limits, field="file")
+    (sent,) = prepare_image(buffer.getvalue(), "image/png", limits, field="file")
     assert sent.media_type == "image/jpeg"
     assert len(sent.data) < 7_500_000
 
@@ -132,9 +137,9 @@ def test_equal_input_gives_equal_bytes() -> None:
 
 def test_nothing_of_the_metadata_is_sent_on_once_an_image_is_made_anew() -> None:
     data = picture((300, 200), file_format="JPEG", comment=b"private", icc_profile=b"profile" * 99)
-    sent = prepare_image(data, "image/jpeg", LIMITS, field="file").data
-    assert b"private" not in sent
-    assert b"profile" not in sent
+    (sent,) = prepare_image(data, "image/jpeg", LIMITS, field="file")
+    assert b"private" not in sent.data
+    assert b"profile" not in sent.data
 
 
 @pytest.mark.parametrize(
@@ -151,6 +156,45 @@ def test_too_many_pixels_are_refused_by_the_header_alone(data: bytes) -> None:
     invalid = refused(data, media_type)
     assert invalid.reason is DeadLetterReason.TOO_LARGE
     assert "1,000,000 pixels" in invalid.detail
+
+
+def webp_header(width: int, height: int, *, kind: bytes = b"VP8L") -> bytes:
+    """A WebP file of which little more than the header exists."""
+    match kind:
+        case b"VP8L":
+            head = b"\x2f" + struct.pack("<I", (width - 1) | (height - 1) << 14)
+        case b"VP8X":
+            sides = ((side - 1).to_bytes(3, "little") for side in (width, height))
+            head = bytes(4) + b"".join(sides)
+        case _:
+            head = b"\x10\0\0\x9d\x01\x2a" + struct.pack("<HH", width, height)
+    body = head + bytes(20 - len(head))
+    return b"RIFF" + struct.pack("<I", 32) + b"WEBP" + kind + struct.pack("<I", 20) + body
+
+
+@pytest.mark.parametrize("kind", [b"VP8L", b"VP8X", b"VP8 "])
+def test_the_pixels_of_a_webp_are_counted_before_memory_is_taken_for_them(kind: bytes) -> None:
+    data = webp_header(16_383, 16_383, kind=kind)
+    generous = PictureLimits(max_pixels=50_000_000, long_edge=100)
+    assert refused(data, "image/webp", generous).reason is DeadLetterReason.TOO_LARGE
+
+
+@pytest.mark.parametrize("sides", [(7071, 7071), (5000, 9999), (16_383, 3000)])
+def test_a_header_that_claims_what_a_file_cannot_hold_is_refused(sides: tuple[int, int]) -> None:
+    limits = PictureLimits(max_pixels=50_000_000, long_edge=1568)
+    for data, media_type in (
+        (webp_header(*sides), "image/webp"),
+        (png_header(*sides), "image/png"),
+    ):
+        invalid = refused(data, "image/webp" if media_type == "image/webp" else "image/png", limits)
+        assert invalid.reason is DeadLetterReason.BAD_IMAGE
+        assert "nothing in it could fill them" in invalid.detail
+
+
+def test_a_large_blank_page_is_no_bomb() -> None:
+    data = picture((4000, 5000), file_format="WEBP", colour=WHITE, lossless=True)
+    limits = PictureLimits(max_pixels=50_000_000, long_edge=100)
+    assert len(prepare_image(data, "image/webp", limits, field="file")) == 1
 
 
 def test_a_bomb_is_refused_even_where_the_limit_would_let_it_pass() -> None:
@@ -195,3 +239,104 @@ def test_flipped_bytes_cost_at_most_the_image(data: bytes, media_type: ImageType
             broken[dice.randrange(len(broken))] = dice.randrange(256)
         with contextlib.suppress(Invalid):
             prepare_image(bytes(broken), media_type, LIMITS, field="file")
+
+
+def ruler(size: tuple[int, int]) -> Image.Image:
+    """A long picture each of whose places along has a colour of its own, under fine stripes."""
+    along = max(size)
+    line = Image.new("RGB", (1, along))
+    line.putdata([(place * 255 // along, 255 * (place % 64 < 32), 90) for place in range(along)])
+    return line.resize(sorted(size), Image.Resampling.NEAREST)
+
+
+def places(tile: Image.Image) -> tuple[int, int]:
+    """How far along the picture a tile begins and ends, from 0 to 255."""
+    first = tile.getpixel((tile.width // 2, 2))
+    last = tile.getpixel((tile.width // 2, tile.height - 3))
+    assert isinstance(first, tuple)
+    assert isinstance(last, tuple)
+    return first[0], last[0]
+
+
+def stored_as(picture: Image.Image, orientation: int) -> Image.Image:
+    """A picture as it lies in a file that says how to turn it."""
+    undone_by = {6: 8, 8: 6}.get(orientation, orientation)
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[0x0112] = undone_by
+    picture.save(file, "PNG", exif=exif)
+    return ImageOps.exif_transpose(Image.open(file))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG"])
+def test_a_long_picture_is_sent_in_parts_from_its_top_to_its_end(
+    file_format: str, orientation: int
+) -> None:
+    """Whatever way up it is stored: as cameras and scanners turn pictures."""
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    stored = stored_as(ruler((60, 1600)), orientation)
+    stored.save(file, file_format, exif=exif, quality=95, subsampling=0)
+    media_type: ImageType = "image/png" if file_format == "PNG" else "image/jpeg"
+    limits = PictureLimits(max_pixels=1_000_000, long_edge=200)
+    parts = prepare_image(file.getvalue(), media_type, limits, field="file")
+    tiles = [Image.open(io.BytesIO(part.data)).convert("RGB") for part in parts]
+    assert len(tiles) == 9
+    assert {tile.width for tile in tiles} == {60}
+    found = [places(tile) for tile in tiles]
+    assert found == sorted(found)
+    assert found[0][0] <= 5
+    assert found[-1][1] >= 250
+    assert all(one[1] >= following[0] for one, following in itertools.pairwise(found))
+
+
+def test_a_wide_picture_is_sent_in_parts_from_left_to_right() -> None:
+    file = io.BytesIO()
+    ruler((60, 1600)).transpose(Image.Transpose.TRANSPOSE).save(file, "PNG")
+    limits = PictureLimits(max_pixels=1_000_000, long_edge=200)
+    parts = prepare_image(file.getvalue(), "image/png", limits, field="file")
+    tiles = [Image.open(io.BytesIO(part.data)).convert("RGB") for part in parts]
+    assert len(tiles) == 9
+    found = [places(tile.transpose(Image.Transpose.TRANSPOSE)) for tile in tiles]
+    assert found == sorted(found)
+
+
+def test_a_picture_that_is_too_long_is_refused_with_the_reason() -> None:
+    limits = PictureLimits(max_pixels=10_000_000, long_edge=200)
+    invalid = refused(picture((100, 20_000)), limits=limits)
+    assert invalid.reason is DeadLetterReason.TOO_LARGE
+    assert "20 at most are sent" in invalid.detail
+
+
+def test_all_parts_together_fit_into_a_request() -> None:
+    noise = Image.frombytes("RGB", (400, 27_000), random.Random(7).randbytes(400 * 27_000 * 3))
+    file = io.BytesIO()
+    noise.save(file, "PNG", compress_level=0)
+    limits = PictureLimits(max_pixels=50_000_000, long_edge=1568)
+    parts = prepare_image(file.getvalue(), "image/png", limits, field="file")
+    assert 18 <= len(parts) <= 20
+    assert sum(len(part.data) for part in parts) < 15_000_000
+
+
+MEMORY = """
+import resource, sys
+from pipeline.stages.pictures import PictureLimits, prepare_image
+limits = PictureLimits(max_pixels=50_000_000, long_edge=1568)
+data = sys.stdin.buffer.read()
+with open("/proc/self/statm") as statm:
+    now = int(statm.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (now + (int(sys.argv[1]) << 20),) * 2)
+prepare_image(data, "image/png", limits, field="file")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the address space is limited on Linux only")
+@pytest.mark.parametrize(("mode", "megabytes"), [("1", 16), ("P", 16), ("I;16", 32), ("RGB", 64)])
+def test_what_an_image_takes_follows_from_its_own_mode(mode: str, megabytes: int) -> None:
+    """16 million pixels, and 48 MB for all that is made of them."""
+    data = picture((4000, 4000), mode=mode, colour=0)
+    if mode == "P":
+        data = picture((4000, 4000), mode=mode, colour=0, transparency=0)
+    subprocess.run(
+        [sys.executable, "-c", MEMORY, str(megabytes + 48)], input=data, check=True, timeout=100
+    )
