@@ -41,8 +41,9 @@ class _Plain(dict[int, str]):
 
     def __missing__(self, code: int) -> str:
         char = chr(code)
-        self[code] = plain = str(unicodedata.decimal(char)) if char.isdecimal() else char
-        return plain
+        if char.isdecimal():
+            self[code] = char = str(unicodedata.decimal(char))
+        return char
 
 
 _PLAIN = _Plain({ord(char): sign for sign, chars in _SIGNS.items() for char in chars})

@@ -23,6 +23,7 @@ _BESIDE = 4
 """Words that may stand between a day and its month, or these and their year: "5th day of"."""
 _WINDOW = 48
 _MOST_PLACES = 400
+_PIECE = 20_000
 _NET = frozenset({"net", "netto", "n", "nt", "nett"})
 _WEEK = 7
 _MONTHS = 12
@@ -52,7 +53,7 @@ class DateForms:
     calendars with other months.
 
     Args:
-        folded: The text, folded by `pipeline.stages.normal_forms.Folding`.
+        folded: The text, folded by `pipeline.stages.normal_forms.fold`.
     """
 
     def __init__(self, folded: str) -> None:
@@ -60,7 +61,7 @@ class DateForms:
 
     def has(self, day: date) -> bool:
         """Whether the text names a day; whether day or month comes first does not matter."""
-        return _in_numbers(day).search(self._text) is not None or any(
+        return self._matches(_in_numbers(day)) or any(
             _is_year(tokens, start, end, _years(day))
             for tokens, start, end in self._with_month(day)
         )
@@ -69,7 +70,7 @@ class DateForms:
         """The same, and whether it has the day and month in numbers alone, as in 5.3."""
         number, month = f"0?{day.day}", f"0?{day.month}"
         pair = rf"(?<![\d./-])(?:{number}{_BETWEEN}{month}|{month}{_BETWEEN}{number})"
-        return self.has(day) or re.search(rf"{pair}(?:日|일)?(?![\d./-])", self._text) is not None
+        return self.has(day) or self._matches(re.compile(rf"{pair}(?:日|일)?(?![\d./-])"))
 
     def has_term(self, start: date, end: date) -> bool:
         """Whether the text names the time from one day to another, in days, weeks or months."""
@@ -85,6 +86,11 @@ class DateForms:
             for unit, count in terms
             for tokens, at in self._around(count)
         )
+
+    def _matches(self, pattern: re.Pattern[str]) -> bool:
+        """Search piece by piece: a search holds up all threads for as long as it takes."""
+        starts = range(0, len(self._text) + 1, _PIECE)
+        return any(pattern.search(self._text, at, at + _PIECE + _WINDOW) for at in starts)
 
     def _with_month(self, day: date) -> Iterator[tuple[list[str], int, int]]:
         """Where the day stands beside a name of its month: tokens, and the first and last of it."""

@@ -111,6 +111,7 @@ class Documents(JsonStage[DocumentEvent]):
 
     def __init__(self, settings: DocumentSettings) -> None:
         super().__init__(settings)
+        self.checks_slowly = bool(settings.fields)
         self._settings = settings
         self._extraction = Extraction(settings.fields)
         self._answer_model = self._extraction.extended(DocumentAnswer)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
@@ -154,11 +155,14 @@ class Invoices:
     result_model = InvoiceResult
     deciding = ("invoice_number", "issue_date", "currency", "net", "tax", "gross", "due")
     reads_files = True
+    checks_slowly = True
 
     def __init__(self, settings: InvoiceSettings, claims: ClaimStore | None = None) -> None:
         self._settings = settings
         self._files = Files(settings, claims)
         self._extraction = Extraction(settings.fields)
+        # What is published is read with the index that the checks have just made.
+        self._indexed = lru_cache(maxsize=2)(TextIndex)
         self._answer_model = self._extraction.extended(InvoiceAnswer)
         self._answer_schema = answer_schema(self._answer_model)
         self._instructions = build_instructions(
@@ -193,7 +197,7 @@ class Invoices:
 
     def signals(self, event: InvoiceEvent, answer: InvoiceAnswer) -> Sequence[Signal]:
         """Check sums, form, completeness, and that all of it is in the text."""
-        index = None if event.text is None else TextIndex(event.text)
+        index = self._index_of(event)
         reading = self._read(answer, index)
         return [
             *sum_signals(reading, self._settings.amount_tolerance),
@@ -208,7 +212,7 @@ class Invoices:
 
     def result(self, event: InvoiceEvent, answer: InvoiceAnswer) -> InvoiceResult:
         """What is published: empty strings become null, and so does what cannot be right."""
-        reading = self._read(answer, None if event.text is None else TextIndex(event.text))
+        reading = self._read(answer, self._index_of(event))
         totals = reading.totals
         return InvoiceResult(
             invoice_number=reading.invoice_number,
@@ -238,6 +242,9 @@ class Invoices:
             missing=list(reading.missing),
             fields=self._extraction.read(answer),
         )
+
+    def _index_of(self, event: InvoiceEvent) -> TextIndex | None:
+        return None if event.text is None else self._indexed(event.text)
 
     def _read(self, answer: InvoiceAnswer, index: TextIndex | None) -> Reading:
         tolerance = self._settings.amount_tolerance

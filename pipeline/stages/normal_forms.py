@@ -7,7 +7,6 @@ marks can make it slow, and what is nearly the same is looked for at a bounded n
 import re
 import unicodedata
 from collections.abc import Sequence
-from functools import cache
 
 _NOT_WORD = re.compile(r"[\W_]+")
 _WORD = re.compile(r"[^\W\d_]+|\d+")
@@ -60,21 +59,24 @@ _LEGAL_FORMS = frozenset(
 _FORM_LETTERS = frozenset("abcegiklmnoprsuvyz")
 """Of forms that are written with full stops: s. r. o., z o. o., e. K."""
 
+_UNUSUAL = 0x10000
 _LETTERS_A_MISREADING = 6
 _MOST_MISREADINGS = 3
 _MOST_PLACES = 16
 _SHORTEST_PIECE = 3
 
 
-class Folding(dict[int, str]):
-    """A table for `str.translate`: without case, diacritics and width, digits as 0 to 9.
-
-    A character at a time, so that it takes no longer for hostile text than for any other.
-    """
+class _Folding(dict[int, str]):
+    """A table for `str.translate`, which fills itself: at most the 65,536 most usual characters."""
 
     def __missing__(self, code: int) -> str:
-        self[code] = folded = _fold(chr(code))
+        folded = _fold(chr(code))
+        if code < _UNUSUAL:
+            self[code] = folded
         return folded
+
+
+_FOLDING = _Folding()
 
 
 def is_placeholder(text: str) -> bool:
@@ -84,8 +86,11 @@ def is_placeholder(text: str) -> bool:
 
 
 def fold(text: str) -> str:
-    """A short text without case, diacritics and width."""
-    return text.translate(_shared_folding())
+    """A text without case, diacritics and width, its digits as 0 to 9.
+
+    A character at a time, so that it takes no longer for hostile text than for any other.
+    """
+    return text.lower() if text.isascii() else text.translate(_FOLDING)
 
 
 def letters_and_digits(folded: str) -> str:
@@ -154,8 +159,3 @@ def _fold(char: str) -> str:
     plain = "".join(_LETTERS_NFKD_LEAVES.get(part, part) for part in kept.casefold())
     # What is one character again, such as a syllable of Hangul, is compared as one.
     return unicodedata.normalize("NFC", plain)
-
-
-@cache
-def _shared_folding() -> Folding:
-    return Folding()

@@ -16,29 +16,31 @@ from pipeline.stages.codes import CURRENCIES
 from pipeline.stages.dates import DateForms
 from pipeline.stages.locale_data import locale_data, plain_word
 from pipeline.stages.normal_forms import (
-    Folding,
+    fold,
     is_close,
     letters_and_digits,
     name_core,
     words_of,
 )
 
-_NUMBER = re.compile(r"\d+(?:[.,'٫]\d+)*")
-_GROUPED_BY_SPACE = re.compile(r"(?<![\d.,])\d{1,3}(?: \d{2,3})*(?: \d{3})(?:[.,٫]\d+)?(?!\d)")
-_WITH_WORD = re.compile(r"(\d+(?:[.,'٫]\d+)*)[ \n]?([^\W\d_][^\W\d_\u0900-\u0dff]{0,11}\.?)")
+_NUMBER = re.compile(r"\d++(?:[.,'٫]\d++)*+")
+_GROUPED_BY_SPACE = re.compile(
+    r"(?<![\d.,])\d{1,3}(?: \d{2,3}){0,6}(?: \d{3})(?:[.,٫]\d{1,9})?(?!\d)"
+)
+_WITH_WORD = re.compile(r"(?<![\d.,'])(\d++(?:[.,'٫]\d++)*+)[ \n]?([^\W\d_][^\s\d,;:()/]{0,11})")
 _NOT_DIGIT = re.compile(r"\D+")
 _LONGEST_NUMBER = 40
 _SURE = re.compile(
-    r"(?<![\d.,'])(?:\d+([.,])\d{1,2}|\d{4,}([.,])\d+|0([.,])\d+|\d+([.,])\d{4,})(?![.,']?\d)"
+    r"(?<![\d.,'])(?:\d++([.,])\d{1,2}+|\d{4,}+([.,])\d++|0([.,])\d++|\d++([.,])\d{4,}+)(?![.,']?\d)"
 )
 """Numbers whose only separator is the decimal one whatever the language."""
 _SURE_GROUPS = re.compile(
-    r"(?<![\d.,'])\d{1,3}([.,])\d{2,3}(?:\1\d{3})+(?:(?!\1)([.,])\d+)?(?![.,']?\d)"
-    r"|(?<![\d.,'])\d{1,3}([.,])\d{3}(?!\3)([.,])\d+(?![.,']?\d)"
+    r"(?<![\d.,'])\d{1,3}([.,])\d{2,3}(?:\1\d{3})++(?:(?!\1)([.,])\d++)?+(?![.,']?\d)"
+    r"|(?<![\d.,'])\d{1,3}([.,])\d{3}(?!\3)([.,])\d++(?![.,']?\d)"
 )
-_CODES = "|".join(sorted(CURRENCIES))
 _BESIDE_MONEY = re.compile(
-    rf"(?<![A-Za-z])({_CODES})[ :]{{0,2}}-?\d[\d.,' ]*[.,]\d|\d[.,]\d+ ?({_CODES})(?![A-Za-z])"
+    r"(?<![A-Za-z])([A-Z]{3})[ :]{0,2}-?\d[\d.,' ]{0,12}[.,]\d"
+    r"|\d[.,]\d{1,4} ?([A-Z]{3})(?![A-Za-z])"
 )
 """Codes beside amounts with decimals only: ALL, TOP and CUP are words as well."""
 _SIGN = re.compile(r"[^\W\d_]{0,3}[¢£¤¥֏؋৲৳฿៛₠-₿￠￡￥￦]")
@@ -95,7 +97,7 @@ class TextIndex:
 
     def has_identifier(self, value: str) -> bool:
         """Whether a number such as an invoice's occurs, with or without its separators."""
-        spaced = " ".join(words_of(value.translate(self._folding)))
+        spaced = " ".join(words_of(fold(value)))
         if not spaced:
             return True
         compact = spaced.replace(" ", "")
@@ -109,7 +111,7 @@ class TextIndex:
         Case, diacritics, punctuation, line breaks, hyphens and the legal form do not matter, nor
         do a few misread letters, nor other words between those of the name.
         """
-        words = words_of(name.translate(self._folding))
+        words = words_of(fold(name))
         core = name_core(words)
         whole, shorter = "".join(words), "".join(core)
         if whole in self._letters or (len(shorter) >= _SHORTEST_CORE and shorter in self._letters):
@@ -132,7 +134,7 @@ class TextIndex:
 
     def words(self, text: str) -> list[str]:
         """The words of another text, folded as this one's."""
-        return words_of(text.translate(self._folding))
+        return words_of(fold(text))
 
     def _has_word(self, word: str) -> bool:
         return f" {word} " in self._spaced or is_close(word, self._letters)
@@ -188,7 +190,8 @@ class TextIndex:
 
     @cached_property
     def _currencies(self) -> frozenset[str]:
-        found = {code for pair in _BESIDE_MONEY.findall(self._plain) for code in pair if code}
+        beside = {code for pair in set(_BESIDE_MONEY.findall(self._plain)) for code in pair}
+        found = beside & CURRENCIES
         symbols = locale_data().symbols
         for sign in set(_SIGN.findall(self._text)):
             known = symbols.get(plain_word(sign)) or symbols.get(sign[-1], frozenset())
@@ -196,12 +199,8 @@ class TextIndex:
         return frozenset(found)
 
     @cached_property
-    def _folding(self) -> Folding:
-        return Folding()
-
-    @cached_property
     def _folded(self) -> str:
-        return self._text.translate(self._folding)
+        return fold(self._text)
 
     @cached_property
     def _letters(self) -> str:
