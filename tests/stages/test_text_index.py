@@ -73,7 +73,8 @@ def test_a_name_is_found_where_it_stands(before: str, name: str, after: str) -> 
 
 
 @given(st.dates(date(1990, 1, 1), date(2100, 1, 1)), st.sampled_from(
-    ["%d.%m.%Y", "%m/%d/%Y", "%Y-%m-%d", "%d %B %Y", "%B %d, %Y", "%d-%b-%y", "%Y%m%d", "%Y年%m月%d日"]
+    ["%d.%m.%Y", "%m/%d/%Y", "%Y-%m-%d", "%d %B %Y", "%B %d, %Y", "%d-%b-%y", "%Y%m%d",
+     "%Y年%m月%d日"]
 ))  # fmt: skip
 def test_a_date_is_found_where_it_stands(day: date, form: str) -> None:
     assert TextIndex(f"Invoice of {day.strftime(form)}.").has_date(day)
@@ -93,7 +94,8 @@ def look(text: str) -> None:
 @pytest.mark.parametrize(
     "unit",
     ["1.", "1 ", "9", "5 mar 26 ", "1 11 ", "a\u0301\u0323", "\u0301", "a", "exampl ", " ", "5-",
-     "EUR 1.", "令和8年3月5日万円", "٥ مارس ", "1a ", "111,", "5  年  ", "가나다 3월 ", "0.1", "$1"],
+     "EUR 1.", "令和8年3月5日万円", "٥ مارس ", "1a ", "111,", "5  年  ", "가나다 3월 ", "0.1",
+     "$1"],
 )  # fmt: skip
 def test_no_text_takes_longer_than_its_length_explains(unit: str) -> None:
     def seconds(work: Callable[[str], None], text: str) -> float:
