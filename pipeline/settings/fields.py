@@ -27,7 +27,8 @@ class ExtraField(Section):
     choices: list[str] = Field(default_factory=list, description="of the type choice")
     required: bool = Field(False, description="its absence is a doubt (`missing_field`)")
     quoted: bool = Field(
-        True, description="texts and numbers must occur in the text of the event, or are a doubt"
+        True,
+        description="texts, numbers and dates must occur in the event's text, or are a doubt",
     )
 
     @model_validator(mode="after")

@@ -21,9 +21,12 @@ class Thresholds(Section):
     )
     several_matters: float = Field(0.5, ge=0, description="1 where one event is really two")
     evidence_not_found: float = Field(
-        0.5, ge=0, description="quotes or amounts that are not in the text"
+        0.5, ge=0, description="quotes or values that are not in the text"
     )
     arithmetic: float = Field(0.5, ge=0, description="sums that do not add up")
+    ambiguous_amount: float = Field(
+        0.5, ge=0, description="amounts that nothing in the document decides between two readings"
+    )
     missing_field: float = Field(0.5, ge=0, description="fields that a whole document has")
     implausible: float = Field(0.5, ge=0, description="dates, currencies, codes that do not exist")
     broken_form: float = Field(

@@ -7,7 +7,7 @@ total, holds on 0.23 of them. Quantity times price holds on 0.70, so it is a wea
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Literal
 
@@ -27,7 +27,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """The amounts of an invoice; what is not known is None, what there is none of is 0."""
+    """The amounts of an invoice; what is not known is None, what there is none of is 0.
+
+    Tax that the buyer withholds is seldom there: None stands for none of it, too.
+    """
 
     lines: Sequence[Line]
     allowances: Decimal | None
@@ -37,6 +40,7 @@ class Totals:
     gross: Decimal | None
     prepaid: Decimal | None
     due: Decimal | None
+    withheld: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +65,30 @@ def check_totals(totals: Totals, tolerance: Decimal) -> tuple[Check, Check, Chec
         _compare(
             "due",
             tolerance,
-            made=("gross - prepaid", _sum(totals.gross, _negated(totals.prepaid))),
+            made=_left_to_pay(totals),
             stated=("due", totals.due),
         ),
     )
+
+
+def with_true_signs(totals: Totals, tolerance: Decimal) -> Totals:
+    """Turn the signs of what is deducted where the sums hold only then.
+
+    Documents print a discount of 10 as 10 and as -10, and so do answers. Here what is deducted
+    is above 0 and what is due is what is left of the gross amount. A sum that holds as it is, or
+    does not hold in either way, is left alone.
+    """
+    if _state(totals, tolerance, "lines") == "fails":
+        turned = replace(totals, allowances=_negated(totals.allowances))
+        totals = turned if _state(turned, tolerance, "lines") == "holds" else totals
+    if _state(totals, tolerance, "due") == "fails":
+        ways = (
+            replace(totals, prepaid=prepaid, withheld=withheld)
+            for prepaid in (totals.prepaid, _negated(totals.prepaid))
+            for withheld in (totals.withheld, _negated(totals.withheld))
+        )
+        totals = next((way for way in ways if _state(way, tolerance, "due") == "holds"), totals)
+    return totals
 
 
 def odd_lines(lines: Sequence[Line], tolerance: Decimal) -> int:
@@ -90,6 +114,17 @@ def _lines_make_net(totals: Totals, tolerance: Decimal) -> Check:
         made=("lines - allowances + charges", made),
         stated=("net", totals.net),
     )
+
+
+def _left_to_pay(totals: Totals) -> _NamedAmount:
+    if totals.withheld:
+        left = _sum(totals.gross, _negated(totals.prepaid), -totals.withheld)
+        return ("gross - prepaid - withheld", left)
+    return ("gross - prepaid", _sum(totals.gross, _negated(totals.prepaid)))
+
+
+def _state(totals: Totals, tolerance: Decimal, name: str) -> State:
+    return next(check.state for check in check_totals(totals, tolerance) if check.name == name)
 
 
 def _compare(

@@ -111,6 +111,7 @@ class Documents(JsonStage[DocumentEvent]):
 
     def __init__(self, settings: DocumentSettings) -> None:
         super().__init__(settings)
+        self.checks_slowly = bool(settings.fields)
         self._settings = settings
         self._extraction = Extraction(settings.fields)
         self._answer_model = self._extraction.extended(DocumentAnswer)
@@ -224,10 +225,16 @@ def _number_signals(answer: DocumentAnswer, text: str) -> list[Signal]:
 
 
 def _action_signals(answer: DocumentAnswer, text: str) -> list[Signal]:
-    strangers = quotes_found([action.owner for action in answer.actions], text).count(False)
-    if not strangers:
-        return []
-    return [Signal("evidence_not_found", 0.7, f"{strangers} actions have owners nobody mentions.")]
+    said = {
+        "owners": [action.owner for action in answer.actions if stated(action.owner)],
+        "due dates": [action.due for action in answer.actions if stated(action.due)],
+    }
+    missing = {name: quotes_found(values, text).count(False) for name, values in said.items()}
+    return [
+        Signal("evidence_not_found", 0.7, f"{count} actions have {name} that nobody mentions.")
+        for name, count in missing.items()
+        if count
+    ]
 
 
 def _form_signals(answer: DocumentAnswer, limit: int) -> list[Signal]:

@@ -16,7 +16,7 @@ _NUMBER = re.compile(r"\d+(?:[.,'’]\d+)*")
 _GROUPED_BY_SPACE = re.compile(rf"(?<![\d.,])\d{{1,3}}(?:[{_SPACES}]\d{{3}})+(?:[.,]\d+)?(?!\d)")
 # Digits of any script are digits to `re` and to Decimal; only their separators need a hand.
 _SEPARATORS = {0x66B: ".", 0x66C: ",", 0xFF0E: ".", 0xFF0C: ","}
-_THOUSANDS = re.compile(r"\d{1,3}(?:[.,'’]\d{3})+")
+_THOUSANDS = re.compile(r"\d{1,3}(?:[.,'’]\d{3})+|\d{1,2}(?:,\d{2})+,\d{3}")
 
 
 def quote_found(quote: str, text: str) -> bool:

@@ -5,6 +5,7 @@ up the unions that the API takes, and no digit is lost to a float.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -12,12 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from pipeline.settings import ExtraField
 from pipeline.signals import Signal
-from pipeline.stages.amounts import format_amount, parse_amount
+from pipeline.stages.amounts import format_amount, read_amount
 from pipeline.stages.dates import is_plausible, parse_date
-from pipeline.stages.evidence import numbers_missing, quotes_found
+from pipeline.stages.evidence import quotes_found
 from pipeline.stages.prompt import Section
 from pipeline.stages.stage import Answer
 from pipeline.stages.text import stated
+from pipeline.stages.text_index import TextIndex
+from pipeline.stages.values import ambiguous, not_found
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
 
@@ -46,6 +49,8 @@ _HINTS: Mapping[str, str] = MappingProxyType(
     }
 )
 _COPIED = "Copied exactly, letter for letter."
+_COPIES = frozenset({"text", "list"})
+_NUMBERS = frozenset({"number", "integer"})
 
 
 class Extraction:
@@ -101,6 +106,8 @@ class Extraction:
     def signals(self, answer: Answer, *texts: str | None) -> list[Signal]:
         """Check that required ones are there, that they are what they should be, and in the text.
 
+        Texts and lists may differ in what a copy loses; numbers and dates are found in any form.
+
         Args:
             answer: To a question with these fields.
             texts: Of the event; none where it is a file.
@@ -108,33 +115,31 @@ class Extraction:
         said = self._said(answer)
         found = [signal for field in self._fields for signal in _own(field, said[field.name])]
         text = "\n".join(text for text in texts if text)
-        if text and self._fields:
-            found += self._evidence(said, text)
+        index = TextIndex(text) if text else None
+        found += [
+            ambiguous(f"{FIELDS}.{field.name}")
+            for field in self._fields
+            if field.type in _NUMBERS and not _is_plain(field, said[field.name], index)
+        ]
+        if index is not None:
+            found += self._evidence(said, text, index)
         return found
 
-    def _evidence(self, said: Mapping[str, Sequence[str]], text: str) -> list[Signal]:
+    def _evidence(
+        self, said: Mapping[str, Sequence[str]], text: str, index: TextIndex
+    ) -> list[Signal]:
         quoted = [field for field in self._fields if field.quoted]
-        named = [
-            (field.name, value)
-            for field in quoted
-            if field.type in {"text", "list"}
-            for value in said[field.name]
-        ]
-        found = quotes_found([value for _, value in named], text)
-        strange = [name for (name, _), is_there in zip(named, found, strict=True) if not is_there]
-        numbers = {
-            field.name: number
-            for field in quoted
-            if field.type in {"number", "integer"}
-            for number in map(parse_amount, said[field.name])
-            if number is not None
+        copies = [value for field in quoted if field.type in _COPIES for value in said[field.name]]
+        copied = {
+            value for value, found in zip(copies, quotes_found(copies, text), strict=True) if found
         }
-        if numbers:
-            missing = set(numbers_missing(numbers.values(), text))
-            strange += [name for name, number in numbers.items() if number in missing]
         return [
-            Signal("evidence_not_found", 1.0, f"fields.{name}: not in the text.")
-            for name in dict.fromkeys(strange)
+            not_found(f"{FIELDS}.{field.name}")
+            for field in quoted
+            if any(
+                value not in copied and not _is_there(field, value, index)
+                for value in said[field.name]
+            )
         ]
 
     def _said(self, answer: Answer) -> dict[str, list[str]]:
@@ -184,14 +189,42 @@ def _own(field: ExtraField, said: Sequence[str]) -> list[Signal]:
     return []
 
 
+def _is_there(field: ExtraField, value: str, index: TextIndex) -> bool:
+    """Whether a value is in the text in another form than its own."""
+    if field.type in _COPIES:
+        has_digits = any(char.isdigit() for char in value)
+        return index.has_identifier(value) if has_digits else index.has_name(value)
+    if field.type in _NUMBERS:
+        numbers = read_amount(value, counts=True)
+        return not numbers or any(index.has_number(number) for number in numbers)
+    if field.type == "date" and (day := parse_date(value)) is not None:
+        return index.has_date(day) or index.has_day_without_year(day)
+    return True
+
+
+def _is_plain(field: ExtraField, said: Sequence[str], index: TextIndex | None) -> bool:
+    """Whether a number can mean nothing but what is published, as far as the text tells."""
+    numbers = dict.fromkeys(read_amount(said[0], counts=True)) if said else ()
+    readings = [each for each in numbers if field.type == "number" or _is_whole(each)]
+    if len(readings) <= 1:
+        return True
+    first, *others = (index is not None and index.supports(each) for each in readings)
+    return first and not any(others)
+
+
 def _number(text: str) -> str | None:
-    number = parse_amount(text)
-    return None if number is None else format_amount(number)
+    numbers = read_amount(text, counts=True)
+    return format_amount(numbers[0]) if numbers else None
 
 
 def _integer(text: str) -> int | None:
-    number = parse_amount(text)
-    return None if number is None or number != number.to_integral_value() else int(number)
+    """A whole number; of the readings of `1.234` the decimal one is none."""
+    whole = (int(number) for number in read_amount(text, counts=True) if _is_whole(number))
+    return next(whole, None)
+
+
+def _is_whole(number: Decimal) -> bool:
+    return number == number.to_integral_value()
 
 
 def _boolean(text: str) -> bool | None:

@@ -7,21 +7,22 @@ strings, so that no digit is lost to a float.
 
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from typing import get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.settings import InvoiceField
-from pipeline.stages.amounts import parse_amount
-from pipeline.stages.arithmetic import Line, Totals
+from pipeline.stages.arithmetic import Totals
 from pipeline.stages.codes import known_currency
 from pipeline.stages.dates import parse_date
+from pipeline.stages.invoice_amounts import AMOUNTS, GivenLine, read_amounts
 from pipeline.stages.legibility import Legibility
 from pipeline.stages.stage import Answer
 from pipeline.stages.text import stated
+from pipeline.stages.text_index import TextIndex
 
 FIELDS: tuple[InvoiceField, ...] = get_args(InvoiceField)
-AMOUNTS = ("allowances", "charges", "net", "tax", "gross", "prepaid", "due")
 
 
 class AnsweredLine(BaseModel):
@@ -52,6 +53,7 @@ class InvoiceAnswer(Answer):
     tax: str = Field(description="All taxes, or empty.")
     gross: str = Field(description="Total with tax, or empty.")
     prepaid: str = Field(description="Paid in advance; 0 if nothing was; or empty.")
+    withheld: str = Field("", description="Tax that the buyer keeps back; 0 if none; or empty.")
     due: str = Field(description="Amount left to pay, or empty.")
     legibility: Legibility = Field(description="Whether what matters can be read.")
     missing: list[InvoiceField] = Field(description="Fields that should be there and are not.")
@@ -68,6 +70,7 @@ class Reading:
     buyer: str | None
     currency: str | None
     totals: Totals
+    ambiguous: tuple[str, ...]
     stated_missing: frozenset[InvoiceField]
 
     def lacks(self, field: InvoiceField) -> bool:
@@ -82,31 +85,32 @@ class Reading:
         return tuple(name for name in FIELDS if name in self.stated_missing and self.lacks(name))
 
 
-def read_answer(answer: InvoiceAnswer) -> Reading:
-    """Read the strings of an answer."""
+def read_answer(
+    answer: InvoiceAnswer, *, tolerance: Decimal, index: TextIndex | None = None
+) -> Reading:
+    """Read the strings of an answer.
+
+    Args:
+        answer: As the model gave it.
+        tolerance: Of sums, which decide where an amount can be read in two ways.
+        index: Of the document's text, which decides first; None where it is a file.
+    """
+    currency = known_currency(answer.currency)
+    amounts = read_amounts(
+        {name: getattr(answer, name) for name in AMOUNTS},
+        [GivenLine(line.quantity, line.unit_price, line.amount) for line in answer.line_items],
+        currency=currency,
+        tolerance=tolerance,
+        index=index,
+    )
     return Reading(
         invoice_number=stated(answer.invoice_number),
         issue_date=parse_date(answer.issue_date),
         due_date=parse_date(answer.due_date),
         vendor=stated(answer.vendor),
         buyer=stated(answer.buyer),
-        currency=known_currency(answer.currency),
-        totals=Totals(
-            lines=tuple(
-                Line(
-                    parse_amount(line.quantity),
-                    parse_amount(line.unit_price),
-                    parse_amount(line.amount),
-                )
-                for line in answer.line_items
-            ),
-            allowances=parse_amount(answer.allowances),
-            charges=parse_amount(answer.charges),
-            net=parse_amount(answer.net),
-            tax=parse_amount(answer.tax),
-            gross=parse_amount(answer.gross),
-            prepaid=parse_amount(answer.prepaid),
-            due=parse_amount(answer.due),
-        ),
+        currency=currency,
+        totals=amounts.totals,
+        ambiguous=amounts.ambiguous,
         stated_missing=frozenset(answer.missing),
     )

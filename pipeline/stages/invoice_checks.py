@@ -7,11 +7,15 @@ from pipeline.settings import InvoiceField
 from pipeline.signals import Signal
 from pipeline.stages.arithmetic import check_totals, odd_lines
 from pipeline.stages.dates import is_plausible
-from pipeline.stages.evidence import numbers_missing
-from pipeline.stages.invoice_answer import AMOUNTS, InvoiceAnswer, Reading
+from pipeline.stages.invoice_amounts import AMOUNTS
+from pipeline.stages.invoice_answer import InvoiceAnswer, Reading
 from pipeline.stages.text import stated
+from pipeline.stages.text_index import TextIndex
+from pipeline.stages.values import ambiguous, not_found, value_signals
 
 _NAMED = 5
+_DESCRIBED = 0.5
+"""Of the letters of a description: less than that was not read, but made up."""
 _ODD_LINES = 0.3
 """Quantity times price holds on 0.7 of true invoices, so it does not count by default."""
 
@@ -62,15 +66,59 @@ def missing_signals(reading: Reading, required: Sequence[InvoiceField]) -> Itera
             yield Signal("missing_field", 1.0, f"{name}: not found.")
 
 
-def amount_signals(reading: Reading, text: str) -> list[Signal]:
-    """Notice amounts that the text does not contain; 0 need not be printed."""
+def ambiguity_signals(reading: Reading) -> Iterable[Signal]:
+    """Notice amounts that may well mean something else."""
+    return map(ambiguous, reading.ambiguous[:_NAMED])
+
+
+def invented_signals(answer: InvoiceAnswer, reading: Reading, index: TextIndex) -> list[Signal]:
+    """Notice what was answered and is not in the text, in whatever usual form."""
+    return [
+        *_amount_signals(reading, index),
+        *value_signals(
+            index,
+            names={"vendor": reading.vendor, "buyer": reading.buyer},
+            identifiers={"invoice_number": reading.invoice_number},
+            dates={"issue_date": reading.issue_date},
+        ),
+        *_due_date_signals(reading, index),
+        *_currency_signals(reading, index),
+        *_line_signals(answer, index),
+    ]
+
+
+def _amount_signals(reading: Reading, index: TextIndex) -> list[Signal]:
+    """One signal for all amounts: where one is wrong, sums are, too. 0 need not be printed."""
     totals = reading.totals
     named = [(name, getattr(totals, name)) for name in AMOUNTS]
     named += [(f"line {at}", line.amount) for at, line in enumerate(totals.lines, start=1)]
-    stated = [(name, amount) for name, amount in named if amount]
-    missing = set(numbers_missing((amount for _, amount in stated), text))
-    absent = [name for name, amount in stated if amount in missing]
+    absent = [name for name, amount in named if amount and not index.has_number(amount)]
     if not absent:
         return []
     detail = f"Not in the text: {', '.join(absent[:_NAMED])}{' ...' if absent[_NAMED:] else ''}."
     return [Signal("evidence_not_found", 0.8, detail)]
+
+
+def _due_date_signals(reading: Reading, index: TextIndex) -> Iterable[Signal]:
+    """A due date may be worked out from the date of issue and a term that is printed."""
+    due, issued = reading.due_date, reading.issue_date
+    if due is None or index.has_date(due):
+        return
+    if issued is None or not index.has_term(issued, due):
+        yield not_found("due_date")
+
+
+def _currency_signals(reading: Reading, index: TextIndex) -> Iterable[Signal]:
+    """A currency need not be printed, but then no other one is either."""
+    if reading.currency is not None and index.says_otherwise(reading.currency):
+        yield not_found("currency")
+
+
+def _line_signals(answer: InvoiceAnswer, index: TextIndex) -> Iterable[Signal]:
+    strange = [
+        str(at)
+        for at, line in enumerate(answer.line_items, start=1)
+        if index.share_of(index.words(line.description)) < _DESCRIBED
+    ]
+    if strange:
+        yield not_found(f"description of line {', '.join(strange[:_NAMED])}")

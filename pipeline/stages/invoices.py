@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
@@ -18,9 +19,10 @@ from pipeline.stages.files import FileEvent, Files
 from pipeline.stages.injection import injection_signals
 from pipeline.stages.invoice_answer import InvoiceAnswer, Reading, read_answer
 from pipeline.stages.invoice_checks import (
-    amount_signals,
+    ambiguity_signals,
     date_signals,
     form_signals,
+    invented_signals,
     missing_signals,
     sum_signals,
 )
@@ -29,6 +31,7 @@ from pipeline.stages.prompt import PARTS_OF_A_PICTURE, Section, build_instructio
 from pipeline.stages.raw import check_text
 from pipeline.stages.schema import answer_schema
 from pipeline.stages.text import visible
+from pipeline.stages.text_index import TextIndex
 
 _ROLE = """\
 You read invoices, credit notes and receipts for a company's accounting. What you answer is \
@@ -56,6 +59,8 @@ lines' amounts already contain.
 - `tax`: all taxes, summed.
 - `gross`: the total with tax.
 - `prepaid`: what was paid in advance. Not the cash handed over at a till.
+- `withheld`: tax that the buyer keeps back and pays to the state, such as withholding tax, \
+retention or IRPF. Not what is part of `tax`.
 - `due`: what is left to pay. Not the change.
 - `legibility`: legible if everything above can be read without guessing; partly if something \
 that matters cannot be; illegible if hardly anything can be.
@@ -69,8 +74,8 @@ printed. Credit notes keep the signs that are printed.
 Give what the document prints, never what you worked out: sums are checked against each other \
 later, and a figure that you computed would hide a mistake.
 An empty string means that the document does not say, or that it cannot be read. For \
-`allowances`, `charges` and `prepaid` write 0 where the document is complete and shows none. \
-Never write 0 for any other amount unless a zero is printed."""
+`allowances`, `charges`, `prepaid` and `withheld` write 0 where the document is complete and \
+shows none. Never write 0 for any other amount unless a zero is printed."""
 
 _CARE = """\
 With a date like 03/04/2025 the country, the language and the other dates decide which part is \
@@ -128,6 +133,9 @@ class InvoiceResult(BaseModel):
     tax: DecimalString | None
     gross: DecimalString | None = Field(description="Total with tax.")
     prepaid: DecimalString | None = Field(description="Paid in advance; 0 if nothing was.")
+    withheld: DecimalString | None = Field(
+        None, description="Tax that the buyer keeps back; 0 if none."
+    )
     due: DecimalString | None = Field(description="Left to pay.")
     legibility: Legibility
     missing: list[InvoiceField] = Field(description="What it should have and does not.")
@@ -147,11 +155,14 @@ class Invoices:
     result_model = InvoiceResult
     deciding = ("invoice_number", "issue_date", "currency", "net", "tax", "gross", "due")
     reads_files = True
+    checks_slowly = True
 
     def __init__(self, settings: InvoiceSettings, claims: ClaimStore | None = None) -> None:
         self._settings = settings
         self._files = Files(settings, claims)
         self._extraction = Extraction(settings.fields)
+        # What is published is read with the index that the checks have just made.
+        self._indexed = lru_cache(maxsize=2)(TextIndex)
         self._answer_model = self._extraction.extended(InvoiceAnswer)
         self._answer_schema = answer_schema(self._answer_model)
         self._instructions = build_instructions(
@@ -189,20 +200,22 @@ class Invoices:
 
     def signals(self, event: InvoiceEvent, answer: InvoiceAnswer) -> Sequence[Signal]:
         """Check sums, form, completeness, and that all of it is in the text."""
-        reading = read_answer(answer)
+        index = self._index_of(event)
+        reading = self._read(answer, index)
         return [
             *sum_signals(reading, self._settings.amount_tolerance),
+            *ambiguity_signals(reading),
             *date_signals(reading),
             *form_signals(answer, reading),
             *missing_signals(reading, self._settings.required_fields),
             *legibility_signals(answer.legibility),
             *self._extraction.signals(answer, event.text),
-            *_text_signals(event.text, answer, reading),
+            *_text_signals(answer, reading, event.text, index),
         ]
 
-    def result(self, event: InvoiceEvent, answer: InvoiceAnswer) -> InvoiceResult:  # noqa: ARG002
+    def result(self, event: InvoiceEvent, answer: InvoiceAnswer) -> InvoiceResult:
         """What is published: empty strings become null, and so does what cannot be right."""
-        reading = read_answer(answer)
+        reading = self._read(answer, self._index_of(event))
         totals = reading.totals
         return InvoiceResult(
             invoice_number=reading.invoice_number,
@@ -217,6 +230,7 @@ class Invoices:
             tax=totals.tax,
             gross=totals.gross,
             prepaid=totals.prepaid,
+            withheld=totals.withheld,
             due=totals.due,
             line_items=[
                 LineItem(
@@ -232,13 +246,22 @@ class Invoices:
             fields=self._extraction.read(answer),
         )
 
+    def _index_of(self, event: InvoiceEvent) -> TextIndex | None:
+        return None if event.text is None else self._indexed(event.text)
 
-def _text_signals(text: str | None, answer: InvoiceAnswer, reading: Reading) -> list[Signal]:
-    if text is None:
+    def _read(self, answer: InvoiceAnswer, index: TextIndex | None) -> Reading:
+        tolerance = self._settings.amount_tolerance
+        return read_answer(answer, tolerance=tolerance, index=index)
+
+
+def _text_signals(
+    answer: InvoiceAnswer, reading: Reading, text: str | None, index: TextIndex | None
+) -> list[Signal]:
+    if text is None or index is None:
         return injection_signals(answer.quote, *(item.description for item in answer.line_items))
     return blank_signals(text) or [
         *quote_signals(answer.quote, text),
-        *amount_signals(reading, text),
+        *invented_signals(answer, reading, index),
         *damage_signals(text),
         *injection_signals(text),
         *length_signals(text),

@@ -8,7 +8,7 @@ from pipeline.events import DeadLetterReason
 from pipeline.questions import Image, Inquiry, Pdf, Question, Steps, Text
 from pipeline.settings import Extracting, Label, Labels, StageSettings
 from pipeline.signals import Signal
-from pipeline.stages.amounts import parse_amount
+from pipeline.stages.amounts import parse_amount, read_amount
 from pipeline.stages.checks import (
     blank_signals,
     language_signals,
@@ -32,6 +32,8 @@ from pipeline.stages.scope import Scope
 from pipeline.stages.stage import Answer, RawEvent, Stage
 from pipeline.stages.taxonomy import label_lines, label_type, narrowed
 from pipeline.stages.text import is_blank, stated, visible
+from pipeline.stages.text_index import TextIndex
+from pipeline.stages.values import value_signals
 
 __all__ = [
     "Answer",
@@ -60,6 +62,7 @@ __all__ = [
     "StageSettings",
     "Steps",
     "Text",
+    "TextIndex",
     "Unavailable",
     "answer_schema",
     "backwards",
@@ -79,8 +82,10 @@ __all__ = [
     "quote_found",
     "quote_signals",
     "quotes_found",
+    "read_amount",
     "reworded",
     "runner_up_signals",
     "stated",
+    "value_signals",
     "visible",
 ]

@@ -3,6 +3,8 @@
 import re
 import unicodedata
 
+from pipeline.stages.normal_forms import is_placeholder
+
 _TAGS = "\U000e0000-\U000e007f"
 _OVERRIDES = "\u202d\u202e"
 _CONTROLS = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
@@ -10,8 +12,6 @@ _UNSEEN = re.compile(f"[{_TAGS}{_OVERRIDES}{_CONTROLS}\ufeff]")
 _LINE_BREAKS = re.compile("\r\n?|[\u2028\u2029]")
 _TAG_CHARACTERS = re.compile(f"[{_TAGS}]")
 _TAG_SHIFT = 0xE0000
-_NOTHING = frozenset({"", "-", "--", "n/a", "null", "none", "unknown"})
-"""Models write these where they were told to write nothing."""
 
 
 def visible(text: str) -> str:
@@ -33,8 +33,7 @@ def is_blank(*texts: str | None) -> bool:
 
 def stated(text: str) -> str | None:
     """What a field of an answer says; None where it says nothing, in whatever words."""
-    said = text.strip()
-    return None if said.casefold() in _NOTHING else said
+    return None if is_placeholder(text) else text.strip()
 
 
 def hidden_message(text: str) -> str:

@@ -114,7 +114,7 @@ class Texts(JsonStage[TextEvent]):
 
     def __init__(self, settings: TextSettings, encoder: Encoder | None = None) -> None:
         super().__init__(settings)
-        self.checks_slowly = encoder is not None
+        self.checks_slowly = encoder is not None or bool(settings.fields)
         self._settings = settings
         self._scope = Scope(settings.intents, likeness_by(encoder))
         self._extraction = Extraction(settings.fields)

@@ -127,7 +127,7 @@ class Tickets(JsonStage[TicketEvent]):
 
     def __init__(self, settings: TicketSettings, encoder: Encoder | None = None) -> None:
         super().__init__(settings)
-        self.checks_slowly = encoder is not None
+        self.checks_slowly = encoder is not None or bool(settings.fields)
         self._settings = settings
         self._queues = queues(settings.intents)
         self._languages = frozenset(settings.languages)

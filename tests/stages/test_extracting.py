@@ -98,6 +98,61 @@ def test_what_cannot_be_right_is_a_doubt_that_names_the_field(
     assert (code, field) in doubts(**said)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"bought_on": "2026-11-03"},
+        {"bought_on": "2025-12-02"},
+        {"products": ["red socks", "Coats"]},
+    ],
+)
+def test_what_is_not_in_the_text_in_any_form_was_invented(said: dict[str, Any]) -> None:
+    (field,) = said
+    assert ("evidence_not_found", f"fields.{field}") in doubts(**said)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Order A 77: 3 pcs, bought 02.11.2026", {}),
+        ("Order\nA-77: 3 pieces, on 2 Nov", {}),
+        ("Order A-77: ３ pieces, November 2nd 2026, 1,19 Mio", {"price": "1190000"}),
+        ("Order A-77: 3, 2026年11月2日, 1,00,000", {"price": "100000"}),
+    ],
+)
+def test_a_value_is_found_in_another_form(text: str, said: dict[str, Any]) -> None:
+    assert doubts(text, **{"price": "", "products": [], "size": "", **said}) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "price", "is_doubted"),
+    [
+        ("at 1,234 each", "1,234", True),
+        ("at 1,234 each, 0,5 off", "1,234", True),
+        ("at 1,234 each, 1,234,567 in all", "1,234", True),
+        ("at 1,234.00 each", "1,234", False),
+        (None, "1,234", True),
+        (None, "1234.50", False),
+    ],
+)
+def test_a_number_that_can_mean_two_is_doubted_unless_the_text_decides(
+    text: str | None, price: str, *, is_doubted: bool
+) -> None:
+    found = doubts(text and f"{TEXT} {text}", price=price)
+    assert (("ambiguous_amount", "fields.price") in found) is is_doubted
+
+
+@pytest.mark.parametrize("nothing", ["not specified", "N/A", "k.A.", "不明", "-"])
+def test_a_placeholder_is_null(nothing: str) -> None:
+    assert EXTRACTION.read(answer(price=nothing, mood=nothing))["price"] is None
+    assert doubts(price=nothing, mood=nothing, products=[nothing]) == []
+
+
+def test_a_whole_number_is_read_as_one() -> None:
+    assert EXTRACTION.read(answer(pieces="1.234"))["pieces"] == 1234
+    assert EXTRACTION.read(answer(pieces="2.5"))["pieces"] is None
+
+
 def test_of_a_file_there_is_no_text_to_find_values_in() -> None:
     assert doubts(None, order_number="A-78", price="1") == []
 

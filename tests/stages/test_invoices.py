@@ -75,6 +75,7 @@ def test_a_right_answer_is_published_exactly() -> None:
         "tax": "29.00",
         "gross": "174.00",
         "prepaid": "74.00",
+        "withheld": None,
         "due": "100.00",
         "legibility": "legible",
         "missing": [],
@@ -137,9 +138,10 @@ def test_an_unknown_term_is_no_wrong_sum() -> None:
 
 
 def test_a_zero_need_not_be_in_the_text() -> None:
-    event = InvoiceEvent(id="1", text="ACME A-7 31 January 2025 GBP total 150.00 = 100.00 + 50.00")
+    text = TEXT.partition("Discount")[0] + "Total GBP 150.00"
+    event = InvoiceEvent(id="1", text=text)
     right = {"allowances": "0", "charges": "0", "net": "150.00", "tax": "0", "gross": "150.00"}
-    more = {"prepaid": "0", "due": "150.00", "quote": "total 150.00"}
+    more = {"prepaid": "0", "due": "150.00", "quote": "Total GBP 150.00"}
     assert counting(event, **right, **more) == set()
 
 
