@@ -13,7 +13,6 @@ from pypdf import PdfReader
 from tests.corpus.__main__ import LIBRARIES, made_by
 from tests.corpus.feeding import fault_of
 from tests.corpus.made import Made, Making, ProgramMissing, program, saved, written
-from tests.corpus.pdfs_by_libraries import by_pikepdf
 
 EVERY = 4
 """One file in four keeps this a matter of seconds."""
@@ -21,15 +20,7 @@ EVERY = 4
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-LOCKED = pytest.mark.xfail(
-    reason="a PDF that is locked against changes, but may be read, is refused", strict=False
-)
-
-
-@pytest.mark.parametrize(
-    "making",
-    [pytest.param(making, marks=[LOCKED] if making is by_pikepdf else []) for making in LIBRARIES],
-)
+@pytest.mark.parametrize("making", LIBRARIES)
 def test_no_file_that_viewers_open_is_refused(making: Making) -> None:
     made = list(made_by([making]))
     assert len({file.name for file in made}) == len(made)
