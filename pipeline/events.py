@@ -21,6 +21,8 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from pipeline.raw_json import AnyJson
+
 ResultT = TypeVar("ResultT")
 
 
@@ -132,7 +134,7 @@ class Source(Record):
     partition: int = Field(ge=0)
     offset: int = Field(ge=0)
     timestamp: Timestamp = Field(description="The raw record's own Kafka timestamp.")
-    extra: dict[str, JsonValue] = Field(
+    extra: dict[str, AnyJson] = Field(
         default_factory=dict, description="Fields of the raw event the stage does not know."
     )
 
@@ -179,7 +181,7 @@ class Escalation(Record):
     schema_: str = Field("escalations/1", alias="schema")
     event_id: str
     stage: str
-    event: dict[str, JsonValue] = Field(description="The raw event, as JSON.")
+    event: dict[str, AnyJson] = Field(description="The raw event, as JSON.")
     doubts: list[Doubt]
     haiku_result: dict[str, JsonValue] | None
     haiku_model: str
@@ -195,7 +197,7 @@ class Review(Record):
     schema_: str = Field("review/1", alias="schema")
     event_id: str
     stage: str
-    event: dict[str, JsonValue] = Field(description="The raw event, as JSON.")
+    event: dict[str, AnyJson] = Field(description="The raw event, as JSON.")
     doubts: list[Doubt] = Field(description="Of both tiers, Haiku's first.")
     haiku_result: dict[str, JsonValue] | None
     sonnet_result: dict[str, JsonValue] | None
