@@ -19,8 +19,11 @@ AnyStage = Stage[Any, Any]
 RETRY_SECONDS = 5.0
 """Before a file that could not be reached is asked for again."""
 
-_LARGE_BYTES = 100_000
-"""Of a record; smaller ones are read within two milliseconds, whatever they hold."""
+LARGE_BYTES = 100_000
+"""Of a record; smaller ones are read within a few milliseconds, whatever they hold."""
+LONG_CHARS = 4_000
+"""Of an event's texts, what is not ASCII counted threefold: shorter ones are checked within
+milliseconds, whatever they hold."""
 
 log = structlog.get_logger(__name__)
 
@@ -65,7 +68,7 @@ async def _built(
 ) -> Inquiry[Any]:
     while True:
         try:
-            if stage.reads_files:
+            if stage.reads_files or is_long(event):
                 return await asyncio.to_thread(of_stage, stage.name, build, event)
             return of_stage(stage.name, build, event)
         except Unavailable as error:
@@ -89,9 +92,15 @@ async def read_aside(stage: AnyStage, received: Received) -> RawEvent:
     Raises:
         Invalid: It is not what the stage takes.
     """
-    if len(received.value or b"") < _LARGE_BYTES:
+    if len(received.value or b"") < LARGE_BYTES:
         return read(stage, received)
     return await asyncio.to_thread(read, stage, received)
+
+
+def is_long(event: RawEvent) -> bool:
+    """Whether its texts are so long that what is made of them is made outside the event loop."""
+    texts = (value for value in vars(event).values() if isinstance(value, str))
+    return sum(len(text) * (1 if text.isascii() else 3) for text in texts) > LONG_CHARS
 
 
 def source_with(source: Source, event: RawEvent) -> Source:
