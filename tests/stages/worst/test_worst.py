@@ -8,6 +8,7 @@ at its best of three runs, so that a busy machine makes no difference.
 
 import sys
 import time
+import unicodedata
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -23,6 +24,7 @@ MOST = 0.05
 """Seconds that the event loop may be kept waiting."""
 LINEAR = 3.0
 """Seconds for the longest event of a stage: a few microseconds a character."""
+LOOK = 0.005
 RUNS = 3
 IN_LONG_CALLS = (
     "combining marks", "ligatures of eighteen", "words, not ascii", "numbers", "one number",
@@ -46,12 +48,14 @@ def cpu(call: Callable[[], Any]) -> tuple[Any, float]:
 
 def longest_call(call: Callable[[], Any]) -> tuple[Any, float]:
     """What a call returns, and the most seconds of CPU between two calls of functions within."""
-    longest, last = 0.0, time.thread_time()
+    longest, last, looked = 0.0, time.thread_time(), time.perf_counter()
 
     def measure(frame: FrameType, event: str, arg: object) -> None:
-        nonlocal longest, last
-        longest = max(longest, time.thread_time() - last)
-        last = time.thread_time()
+        nonlocal longest, last, looked
+        # Looking at the CPU time is slow, so it is looked at each few milliseconds.
+        if (now := time.perf_counter()) - looked > LOOK:
+            cpu_now, before = time.thread_time(), last
+            longest, last, looked = max(longest, cpu_now - before), cpu_now, now
 
     sys.setprofile(measure)
     try:
@@ -98,7 +102,7 @@ def test_a_short_event_is_done_with_before_the_loop_notices(name: str, kind: str
     assert not at_best(name, text, cpu, MOST)
 
 
-@pytest.mark.parametrize("name", ["tickets", "invoices", "code", "texts"])
+@pytest.mark.parametrize("name", ["tickets", "code"])
 @pytest.mark.parametrize("kind", IN_LONG_CALLS)
 def test_the_longest_event_lets_others_run_in_between(name: str, kind: str) -> None:
     assert not at_best(name, TEXTS[kind](LONGEST[name]), longest_call, MOST)
@@ -117,3 +121,9 @@ def test_what_is_long_is_read_and_checked_in_a_thread(name: str) -> None:
     assert is_long(long)
     assert not is_long(short)
     assert LARGE_BYTES > LONG_CHARS
+
+
+def test_one_long_call_is_noticed() -> None:
+    marks = "\u0301\u0323" * 6_000  # as many as took a second and a half when nothing was bounded
+    _, seconds = longest_call(lambda: unicodedata.normalize("NFKC", marks))
+    assert seconds > MOST
