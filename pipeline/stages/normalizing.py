@@ -68,11 +68,11 @@ def pieces_of(text: str, size: int = PIECE) -> Iterator[str]:
 
 def _place_to_cut(text: str, begin: int, latest: int) -> int:
     places = range(latest, max(begin, latest - _LOOKED_BACK), -1)
-    return next((place for place in places if _begins_anew(text[place])), latest)
+    return next((place for place in places if _joins_nothing(text[place])), latest)
 
 
-def _begins_anew(char: str) -> bool:
-    """Whether a character joins nothing that may stand before it."""
+def _joins_nothing(char: str) -> bool:
+    """Whether a character stays apart from whatever may stand before it."""
     if char.isascii():
         return True
     first = unicodedata.normalize("NFKD", char)[0]
