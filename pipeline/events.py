@@ -26,6 +26,8 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from pipeline.raw_json import AnyJson
+
 ResultT = TypeVar("ResultT")
 
 
@@ -196,7 +198,7 @@ class Source(Record):
     partition: PartitionNumber
     offset: Offset
     timestamp: Timestamp = Field(description="The raw record's own Kafka timestamp.")
-    extra: dict[str, JsonValue] = Field(
+    extra: dict[str, AnyJson] = Field(
         default_factory=dict, description="Fields of the raw event the stage does not know."
     )
 
@@ -243,7 +245,7 @@ class Escalation(Record):
     schema_: str = Field("escalations/1", alias="schema")
     event_id: str
     stage: str
-    event: dict[str, JsonValue] = Field(description="The raw event, as JSON.")
+    event: dict[str, AnyJson] = Field(description="The raw event, as JSON.")
     doubts: Doubts
     haiku_result: dict[str, JsonValue] | None
     haiku_model: str
@@ -259,7 +261,7 @@ class Review(Record):
     schema_: str = Field("review/1", alias="schema")
     event_id: str
     stage: str
-    event: dict[str, JsonValue] = Field(description="The raw event, as JSON.")
+    event: dict[str, AnyJson] = Field(description="The raw event, as JSON.")
     doubts: Doubts = Field(description="Of both tiers, Haiku's first.")
     haiku_result: dict[str, JsonValue] | None
     sonnet_result: dict[str, JsonValue] | None

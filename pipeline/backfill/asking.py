@@ -20,7 +20,7 @@ from pipeline.processing.haiku import HaikuProcessor
 from pipeline.processing.judge import Judge
 from pipeline.processing.observer import ProcessorObserver
 from pipeline.processing.outgoing import dead_letter
-from pipeline.processing.reading import AnyStage, ask_about, read
+from pipeline.processing.reading import AnyStage, ask_about, read_aside
 from pipeline.questions import AnswerT, Asker, Question, Reply, first_questions
 from pipeline.stream.records import End, Outcome, Received
 from pipeline.stream.topics import TopicNames
@@ -167,7 +167,7 @@ class Asking:
     async def requests(self, received: Received, prefix: str) -> list[BatchRequest]:
         """The requests about an event: none where it will be a dead letter."""
         try:
-            event = read(self._stage, received)
+            event = await read_aside(self._stage, received)
             inquiry = await ask_about(self._stage, event)
         except Invalid:
             return []

@@ -7,6 +7,7 @@ content belongs.
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 
 from pipeline.claude.failures import Blocked, Failure, Reject, Retry
 from pipeline.questions import Part, Text
@@ -50,7 +51,8 @@ def without_echoes(text: str, parts: Iterable[Part]) -> str:
     content = _content(parts)
     if not content.strip():
         return text
-    return " ".join(_kept(_VALUE.sub("= ", beginning(text)).split(), content))
+    words = _VALUE.sub("= ", beginning(text)).split()
+    return " ".join(_kept(words, _occurs_in(content)))
 
 
 def beginning(text: str) -> str:
@@ -67,10 +69,22 @@ def _content(parts: Iterable[Part]) -> str:
     return f" {words} "
 
 
-def _kept(words: Sequence[str], content: str) -> Iterator[str]:
+def _occurs_in(content: str) -> Callable[[str], bool]:
+    """Whether a run of words occurs; the content is searched once for each, and seldom."""
+    known = frozenset(content.split())
+
+    @cache
+    def occurs(run: str) -> bool:
+        last = run.rpartition(" ")[2]
+        return (not last or last in known) and f" {run} " in content
+
+    return occurs
+
+
+def _kept(words: Sequence[str], occurs: Callable[[str], bool]) -> Iterator[str]:
     at = 0
     while at < len(words):
-        length = _longest_run(words, at, content)
+        length = _longest_run(words, at, occurs)
         if _is_echo([_word(word) for word in words[at : at + length]]):
             yield HIDDEN
             at += length
@@ -79,12 +93,12 @@ def _kept(words: Sequence[str], content: str) -> Iterator[str]:
             at += 1
 
 
-def _longest_run(words: Sequence[str], at: int, content: str) -> int:
+def _longest_run(words: Sequence[str], at: int, occurs: Callable[[str], bool]) -> int:
     length = 0
     run = ""
     for word in words[at:]:
         run = f"{run} {_word(word)}" if run else _word(word)
-        if not run or f" {run} " not in content:
+        if not run or not occurs(run):
             break
         length += 1
     return length

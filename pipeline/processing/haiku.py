@@ -11,7 +11,14 @@ from pipeline.processing.boundary import of_stage
 from pipeline.processing.judge import Judge, Judgement
 from pipeline.processing.observer import ProcessorObserver
 from pipeline.processing.outgoing import dead_letter, publication
-from pipeline.processing.reading import AnyStage, ask_about, published_result, read, source_of
+from pipeline.processing.reading import (
+    AnyStage,
+    ask_about,
+    published_result,
+    read_aside,
+    source_of,
+    source_with,
+)
 from pipeline.stages.raw import to_json_object
 from pipeline.stages.stage import Answer, RawEvent
 from pipeline.stream.records import End, Outcome, Received
@@ -48,7 +55,7 @@ class HaikuProcessor:
     async def __call__(self, received: Received) -> Outcome:
         """Handle one raw record."""
         try:
-            event = read(self._stage, received)
+            event = await read_aside(self._stage, received)
             identify_event(event.id)
             inquiry = await ask_about(self._stage, event)
             judgement = await self._judge(
@@ -83,7 +90,7 @@ class HaikuProcessor:
             escalation=None,
             model=judgement.model,
             usage=judgement.usage,
-            source=source_of(received, event),
+            source=source_with(source_of(received), event),
             timing=Timing(
                 received_at=received.received_at,
                 enriched_at=self._clock(),
@@ -108,7 +115,7 @@ class HaikuProcessor:
             haiku_result=published_result(stage, event, judgement.answer),
             haiku_model=judgement.model,
             usage=judgement.usage,
-            source=source_of(received, event),
+            source=source_of(received),
             received_at=received.received_at,
             model_seconds=round(judgement.seconds, 3),
         )

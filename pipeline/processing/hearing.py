@@ -14,6 +14,7 @@ from pipeline.escalation.failures import limit_for_repetition, signal_of
 from pipeline.escalation.statement import statement_signals
 from pipeline.events import DeadLetterReason, Tier, Usage
 from pipeline.processing.boundary import of_stage
+from pipeline.processing.reading import is_long
 from pipeline.questions import Asker, Inquiry, Question, Reply, Steps
 from pipeline.signals import Signal
 from pipeline.stages.stage import Answer, RawEvent, Stage
@@ -78,7 +79,7 @@ async def hear(
 
 async def _checked(stage: Stage[RawT, AnswerT], event: RawT, answer: AnswerT) -> Sequence[Signal]:
     # Asking whether it is a `Checking` would take about as long as its checks.
-    if getattr(stage, "checks_slowly", False):
+    if getattr(stage, "checks_slowly", False) or is_long(event):
         return await asyncio.to_thread(of_stage, stage.name, stage.signals, event, answer)
     return of_stage(stage.name, stage.signals, event, answer)
 

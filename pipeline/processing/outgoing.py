@@ -1,10 +1,12 @@
 """How outcomes look on the wire: values as JSON, headers as CloudEvents in binary mode."""
 
 from datetime import datetime
+from typing import Any
 
 import pipeline
 from pipeline.errors import Invalid
-from pipeline.events import DeadLetterHeaders, Record
+from pipeline.events import DeadLetterHeaders, Enriched, Escalation, Review
+from pipeline.raw_json import dumps
 from pipeline.stream.records import End, Headers, Original, Outcome, Outgoing, Received
 
 # W3C trace context: carried from the publisher through every topic, so that a trace is whole.
@@ -12,7 +14,13 @@ _CARRIED_ON = ("traceparent", "tracestate")
 
 
 def publication(
-    end: End, received: Received, topic: str, record: Record, *, event_id: str, kind: str
+    end: End,
+    received: Received,
+    topic: str,
+    record: Enriched[Any] | Escalation | Review,
+    *,
+    event_id: str,
+    kind: str,
 ) -> Outcome:
     """An outcome that publishes one record under the key of the one it came from.
 
@@ -32,8 +40,23 @@ def publication(
         ("content-type", b"application/json"),
         *(header for header in received.headers if header[0] in _CARRIED_ON),
     )
-    value = record.model_dump_json(by_alias=True).encode()
-    return Outcome(end, (Outgoing(topic, received.key, value, headers),))
+    return Outcome(end, (Outgoing(topic, received.key, _json_of(record), headers),))
+
+
+def _json_of(record: Enriched[Any] | Escalation | Review) -> bytes:
+    """The record as JSON, in which a publisher's own fields are the bytes that came in."""
+    own: dict[str, Any] = {} if isinstance(record, Enriched) else {"event": record.event}
+    if record.source.extra:
+        source = record.source.model_dump(mode="json", exclude={"extra"})
+        own["source"] = {**source, "extra": record.source.extra}
+    if not own:
+        return record.model_dump_json(by_alias=True).encode()
+    try:
+        fields = dumps(own)
+    except TypeError:  # numbers that only a record by somebody else can hold; pydantic writes them
+        return record.model_dump_json(by_alias=True).encode()
+    others = record.model_dump_json(by_alias=True, exclude=set(own)).encode()
+    return b"%b,%b" % (others[:-1], fields[1:])
 
 
 def dead_letter(

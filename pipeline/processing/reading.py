@@ -25,6 +25,11 @@ RETRY_SECONDS = 5.0
 _FILE_THREADS = ThreadPoolExecutor(256, thread_name_prefix="files")
 """Where events with files are read. These threads wait, for a decoder or for a store: were they
 those of `asyncio.to_thread`, everything that is quick would wait behind a slow file."""
+LARGE_BYTES = 100_000
+"""Of a record; smaller ones are read within a few milliseconds, whatever they hold."""
+LONG_CHARS = 4_000
+"""Of an event's texts, what is not ASCII counted threefold: shorter ones are checked within
+milliseconds, whatever they hold."""
 
 log = structlog.get_logger(__name__)
 
@@ -74,6 +79,8 @@ async def _built(
                 return await asyncio.get_running_loop().run_in_executor(
                     _FILE_THREADS, contextvars.copy_context().run, read_file
                 )
+            if is_long(event):
+                return await asyncio.to_thread(of_stage, stage.name, build, event)
             return of_stage(stage.name, build, event)
         except Unavailable as error:
             log.warning("file_unavailable", stage=stage.name, event_id=event.id, because=str(error))
@@ -90,12 +97,37 @@ def published_result(
     return result.model_dump(mode="json", by_alias=True)
 
 
-def source_of(received: Received, event: RawEvent) -> Source:
-    """Where the raw event came from."""
+async def read_aside(stage: AnyStage, received: Received) -> RawEvent:
+    """Parse a raw record; outside the event loop where that may take milliseconds.
+
+    Raises:
+        Invalid: It is not what the stage takes.
+    """
+    if len(received.value or b"") < LARGE_BYTES:
+        return read(stage, received)
+    return await asyncio.to_thread(read, stage, received)
+
+
+def is_long(event: RawEvent) -> bool:
+    """Whether its texts are so long that what is made of them is made outside the event loop."""
+    texts = (value for value in vars(event).values() if isinstance(value, str))
+    return sum(len(text) * (1 if text.isascii() else 3) for text in texts) > LONG_CHARS
+
+
+def source_with(source: Source, event: RawEvent) -> Source:
+    """Where an event came from, with the fields the stage does not know.
+
+    An escalation holds them once, in its `event`; earlier versions wrote them to both.
+    """
+    unknown = event.unknown_fields
+    return source.model_copy(update={"extra": unknown}) if unknown else source
+
+
+def source_of(received: Received) -> Source:
+    """Where a raw event came from."""
     return Source(
         topic=received.topic,
         partition=received.partition,
         offset=received.offset,
         timestamp=received.timestamp,
-        extra=event.unknown_fields,
     )

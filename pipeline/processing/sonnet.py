@@ -27,7 +27,7 @@ from pipeline.processing.boundary import of_stage
 from pipeline.processing.judge import Judge, Judgement
 from pipeline.processing.observer import AuditVerdict, ProcessorObserver
 from pipeline.processing.outgoing import dead_letter, publication
-from pipeline.processing.reading import AnyStage, ask_about, published_result
+from pipeline.processing.reading import AnyStage, ask_about, published_result, source_with
 from pipeline.stages.deciding import differences
 from pipeline.stages.raw import check_text
 from pipeline.stages.stage import Answer, RawEvent
@@ -158,7 +158,7 @@ class SonnetProcessor:
             ),
             model=judgement.model,
             usage=escalation.usage + judgement.usage,
-            source=escalation.source,
+            source=source_with(escalation.source, case.event),
             timing=self._timing(escalation, judgement),
         )
         self._observer.settled(record)

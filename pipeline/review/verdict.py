@@ -9,8 +9,17 @@ from typing import Any
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from pipeline.errors import WrongUse
-from pipeline.events import Enriched, EscalationSummary, Review, Tier, Timing, enriched_schema
+from pipeline.events import (
+    Enriched,
+    EscalationSummary,
+    Review,
+    Source,
+    Tier,
+    Timing,
+    enriched_schema,
+)
 from pipeline.processing.outgoing import publication
+from pipeline.processing.reading import source_with
 from pipeline.review.case import Case
 from pipeline.settings import Settings
 from pipeline.stages.deciding import label_of
@@ -110,7 +119,7 @@ def enriched(case: Case, stage: AnyStage, result: BaseModel, topic: str, now: da
         escalation=summary(doubts=review.doubts, haiku_result=_still_valid(review, stage)),
         model=review.model,
         usage=review.usage,
-        source=review.source,
+        source=_source(review, stage),
         timing=Timing(
             received_at=review.timing.received_at,
             enriched_at=now,
@@ -126,6 +135,14 @@ def enriched(case: Case, stage: AnyStage, result: BaseModel, topic: str, now: da
         kind=f"{stage.name}.enriched",
     )
     return outcome.records[0]
+
+
+def _source(review: Review, stage: AnyStage) -> Source:
+    try:
+        event = stage.raw_model.model_validate(review.event, strict=False)
+    except ValidationError:  # another version of the stage read it; people could still decide
+        return review.source
+    return source_with(review.source, event)
 
 
 def _begun(verdict: Verdict, review: Review) -> Mapping[str, JsonValue]:

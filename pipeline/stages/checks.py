@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from pipeline.signals import Signal
 from pipeline.stages.codes import known_language
-from pipeline.stages.evidence import quote_found
+from pipeline.stages.evidence import quotes_found
 from pipeline.stages.scripts import is_foreign
 from pipeline.stages.splitting import about_tokens
 from pipeline.stages.text import is_blank
@@ -18,7 +18,7 @@ def quote_signals(quote: str, *texts: str | None) -> list[Signal]:
     given = [text for text in texts if text]
     if is_blank(quote):
         return [Signal("evidence_not_found", 0.6, "The answer quotes nothing.")]
-    if any(quote_found(quote, text) for text in given):
+    if quotes_found([quote], *given)[0]:
         return []
     return [Signal("evidence_not_found", 1.0, "What the answer quotes is not in the text.")]
 

@@ -8,7 +8,13 @@ from pipeline.questions import Question, Text
 from pipeline.settings import CodeSettings
 from pipeline.signals import Signal
 from pipeline.stages.checks import blank_signals, quote_signals
-from pipeline.stages.definitions import Unparsable, first_definition, parameter_texts, words_in
+from pipeline.stages.definitions import (
+    LONGEST_PARSED,
+    Unparsable,
+    first_definition,
+    parameter_texts,
+    words_in,
+)
 from pipeline.stages.documentation import Described, Documentation, render
 from pipeline.stages.injection import injection_signals
 from pipeline.stages.json_stage import JsonStage
@@ -204,6 +210,9 @@ def _part(name: str, kind: str, description: str) -> Part:
 
 
 def _python_signals(source: str, answer: CodeAnswer) -> Iterable[Signal]:
+    if len(source) > LONGEST_PARSED:
+        yield from _other_signals(source, answer)
+        return
     try:
         defined = first_definition(source)
     except Unparsable:
@@ -230,7 +239,8 @@ def _other_signals(source: str, answer: CodeAnswer) -> Iterable[Signal]:
     real = parameter_texts(source, answer.name.strip().rpartition(".")[2])
     if real is None:
         return
-    if not all(words_in(each) <= words_in(" ".join(real)) for each in names):
+    real_words = words_in(" ".join(real))
+    if not all(words_in(each) <= real_words for each in names):
         yield Signal("broken_form", 1.0, "Not all that is described is a parameter.")
     elif len(names) < len(real):
         yield Signal("broken_form", 0.8, f"It has {len(real)} parameters, not {len(names)}.")

@@ -11,18 +11,30 @@ _FILE = "<event>"
 warnings.filterwarnings("ignore", module=re.escape(_FILE))
 
 _NOT_PARSED = (SyntaxError, ValueError, RecursionError, MemoryError)
-_ASIDE = re.compile(
-    r"//[^\n]*|/\*.{0,2000}?\*/|#\s[^\n]*"
-    r"|\"(?:[^\"\\\n]|\\.){0,200}\"|'(?:[^'\\\n]|\\.){0,40}'",
-    re.DOTALL,
-)
-"""Comments and strings, whose brackets and commas mean nothing; bounded, for hostile input."""
+_LINE_COMMENT = r"//[^\n]*|#\s[^\n]*"
+_BLOCK_COMMENT = r"/\*.*?(?:\*/|\Z)"
+_STRING = r"(?<!\\)\"(?:[^\"\\\n]|\\.){0,200}\"|'(?:[^'\\\n]|\\.){0,40}'"
+_ASIDE = re.compile(f"{_BLOCK_COMMENT}|{_LINE_COMMENT}|{_STRING}", re.DOTALL)
+_ASIDE_WITHOUT_BLOCKS = re.compile(f"{_LINE_COMMENT}|{_STRING}", re.DOTALL)
+"""Comments and strings, whose brackets and commas mean nothing.
+
+Bounded, for hostile input: a comment that nothing ends goes on to the end, so that the end is
+looked for once.
+"""
 _ARROW = re.compile(r"[-=]>|[<>]=|<<")
+_SEPARATING = re.compile(r"[\[({<\])}>,]")
 _OPENING, _CLOSING = frozenset("([{<"), frozenset(")]}>")
 _ITSELF = re.compile(
     r"\s*(?:&?(?:'\w+\s+)?(?:mut\s+)?self(?:\s*:.*)?|this(?:\s*:.*)?|void)\s*", re.DOTALL
 )
+_LONGEST_NAME = 200
+"""Characters; looking for a longer one takes time by both lengths."""
 _IMPLIED = frozenset({"self", "cls"})
+
+
+LONGEST_PARSED = 10_000
+"""Characters of Python that are parsed. Some parts of it take time by their square, and other
+threads wait for the parser; this much takes it 30 ms at worst."""
 
 
 class Unparsable(Exception):
@@ -43,6 +55,9 @@ class Definition:
 
 def first_definition(source: str) -> Definition | None:
     """Find the first function or class that Python source defines; None where it defines none.
+
+    Args:
+        source: No longer than `LONGEST_PARSED`.
 
     Raises:
         Unparsable: The source cannot be parsed.
@@ -70,23 +85,24 @@ def parameter_texts(source: str, name: str) -> tuple[str, ...] | None:
         One text a parameter, what stands for the object itself left out; None where the name is
         not followed by brackets, as in languages that have none there.
     """
-    if not name:
+    if not name or len(name) > _LONGEST_NAME:
         return None
-    plain = _ARROW.sub("", _ASIDE.sub(" ", source))
+    aside = _ASIDE if "*/" in source else _ASIDE_WITHOUT_BLOCKS
+    plain = _ARROW.sub("", aside.sub(" ", source))
     generic = r"(?:\s{0,9}(?:<[^()<>]{0,200}>|\[[^()\[\]]{0,200}\]))?"
     begin = re.search(rf"(?<![\w$]){re.escape(name)}{generic}\s{{0,9}}\(", plain)
     if begin is None:
         return None
-    parts, depth = [""], 1
-    for char in plain[begin.end() :]:
+    parts, depth, at = [], 1, begin.end()
+    for found in _SEPARATING.finditer(plain, at):
+        char = found[0]
         depth += (char in _OPENING) - (char in _CLOSING)
+        if depth == 0 or (char == "," and depth == 1):
+            parts.append(plain[at : found.start()])
+            at = found.end()
         if depth == 0:
             named = (part.strip() for part in parts if words_in(part))
             return tuple(part for part in named if not _ITSELF.fullmatch(part))
-        if char == "," and depth == 1:
-            parts.append("")
-        else:
-            parts[-1] += char
     return None
 
 

@@ -5,17 +5,25 @@ dashes, Unicode forms, an ellipsis for what they left out. Not tolerant of other
 """
 
 import re
+import string
 import unicodedata
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
+from pipeline.stages.normalizing import nfkc_pieces
+
 _NOT_WORD = re.compile(r"[\W_]+")
+_LOWER = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowercase.encode())
+_NOT_KEPT = bytes(set(range(128)) - set((string.ascii_letters + string.digits).encode()))
 _ELLIPSIS = re.compile(r"\[?(?:\.{3,}|…)\]?")
 _SPACES = " \u00a0\u202f\u2009"
 _NUMBER = re.compile(r"\d+(?:[.,'’]\d+)*")
 _GROUPED_BY_SPACE = re.compile(rf"(?<![\d.,])\d{{1,3}}(?:[{_SPACES}]\d{{3}})+(?:[.,]\d+)?(?!\d)")
+_NUMBERS = (_NUMBER, _GROUPED_BY_SPACE)
 # Digits of any script are digits to `re` and to Decimal; only their separators need a hand.
-_SEPARATORS = {0x66B: ".", 0x66C: ",", 0xFF0E: ".", 0xFF0C: ","}
+_SEPARATORS = {"\u066b": ".", "\u066c": ",", "\uff0e": ".", "\uff0c": ","}
+_LONGEST_NUMBER = 64
+"""Characters; what is longer is no amount of anything."""
 _THOUSANDS = re.compile(r"\d{1,3}(?:[.,'’]\d{3})+|\d{1,2}(?:,\d{2})+,\d{3}")
 
 
@@ -24,16 +32,23 @@ def quote_found(quote: str, text: str) -> bool:
     return quotes_found([quote], text)[0]
 
 
-def quotes_found(quotes: Sequence[str], text: str) -> list[bool]:
-    """Whether each of the quotes occurs in a text, which may be long: it is read once."""
-    haystack = letters_and_digits(text)
-    return [_occurs(quote, haystack) for quote in quotes]
+def quotes_found(quotes: Sequence[str], *texts: str) -> list[bool]:
+    """Whether each of the quotes occurs in one of the texts, which may be long.
+
+    Each text and each quote is read once.
+    """
+    haystacks = [letters_and_digits(text) for text in dict.fromkeys(texts)]
+    return [_occurs(quote, haystacks) for quote in quotes]
 
 
-def _occurs(quote: str, haystack: str) -> bool:
+def _occurs(quote: str, haystacks: Sequence[str]) -> bool:
+    needles = [letters_and_digits(piece) for piece in _ELLIPSIS.split(quote)]
+    return any(_in_order(needles, haystack) for haystack in haystacks)
+
+
+def _in_order(needles: Sequence[str], haystack: str) -> bool:
     position = 0
-    for piece in _ELLIPSIS.split(quote):
-        needle = letters_and_digits(piece)
+    for needle in needles:
         found = haystack.find(needle, position)
         if found < 0:
             return False
@@ -51,9 +66,9 @@ def numbers_added(text: str, source: str, *, above: int = 0) -> tuple[Decimal, .
     """
     present = numbers_in(source)
     added = set()
-    for token in _NUMBER.findall(text.translate(_SEPARATORS)):
-        readings = set(_readings(token))
-        if not readings & present and all(reading > above for reading in readings):
+    for token in _NUMBER.finditer(_with_plain_separators(text)):
+        readings = set(_readings(token[0]))
+        if readings and not readings & present and all(reading > above for reading in readings):
             added.add(min(readings))
     return tuple(sorted(added))
 
@@ -61,9 +76,9 @@ def numbers_added(text: str, source: str, *, above: int = 0) -> tuple[Decimal, .
 def letters_and_digits(text: str) -> str:
     """Reduce a text to what a copy of it keeps."""
     if text.isascii():
-        return _NOT_WORD.sub("", text.lower())
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return _NOT_WORD.sub("", folded)
+        return text.encode().translate(_LOWER, _NOT_KEPT).decode()
+    folded = (unicodedata.normalize("NFKC", each.casefold()) for each in nfkc_pieces(text))
+    return "".join(_NOT_WORD.sub("", each) for each in folded)
 
 
 def numbers_in(text: str) -> frozenset[Decimal]:
@@ -71,9 +86,10 @@ def numbers_in(text: str) -> frozenset[Decimal]:
 
     `1.234` is read both ways, as are digits grouped by spaces.
     """
-    plain = text.translate(_SEPARATORS)
-    found = {*_NUMBER.findall(plain), *_GROUPED_BY_SPACE.findall(plain)}
-    return frozenset(reading for token in found for reading in _readings(token))
+    plain = _with_plain_separators(text)
+    # One after the other, not all in one call: others wait for each call.
+    every = (token[0] for each in _NUMBERS for token in each.finditer(plain))
+    return frozenset(reading for token in set(every) for reading in _readings(token))
 
 
 def numbers_missing(numbers: Iterable[Decimal], text: str) -> tuple[Decimal, ...]:
@@ -82,7 +98,17 @@ def numbers_missing(numbers: Iterable[Decimal], text: str) -> tuple[Decimal, ...
     return tuple(number for number in numbers if abs(number) not in present)
 
 
+def _with_plain_separators(text: str) -> str:
+    if text.isascii():
+        return text
+    for separator, plain in _SEPARATORS.items():
+        text = text.replace(separator, plain)
+    return text
+
+
 def _readings(token: str) -> Iterable[Decimal]:
+    if len(token) > _LONGEST_NUMBER:
+        return
     compact = "".join(token.split())
     if _THOUSANDS.fullmatch(compact):
         yield Decimal(_digits(compact))

@@ -11,6 +11,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     PlainSerializer,
     WithJsonSchema,
     model_validator,
@@ -18,8 +19,10 @@ from pydantic import (
 
 from pipeline.errors import Invalid
 from pipeline.events import DeadLetterReason
+from pipeline.raw_json import RawJson
 from pipeline.settings import FileSettings
 from pipeline.stages.claims import ClaimStore, claims_of
+from pipeline.stages.cloudevents import BATCH_TYPE, STRUCTURED_TYPE
 from pipeline.stages.decoder_pool import decoders_of_this_process
 from pipeline.stages.decoding import Decoder, FileLimits, Job, Prepared
 from pipeline.stages.media import bare_type, checked_type, says_nothing, sniff
@@ -33,14 +36,15 @@ EVENT_ID = "event-id"
 _FETCHED_AT_ONCE = 16
 """Files behind a `uri` that a stage holds before they are decoded: their bytes are not among those
 of the records in flight, so nothing else bounds them."""
-_JSON_TYPES = frozenset({"application/json", "application/cloudevents+json", "text/json"})
+_JSON_TYPES = frozenset({"application/json", STRUCTURED_TYPE, BATCH_TYPE, "text/json"})
+_BLANKS = b" \t\r\n\v\f"
 
 
 def _decode(value: Any) -> Any:  # noqa: ANN401 - a validator takes anything
     if not isinstance(value, str):
         return value
     try:
-        return base64.b64decode("".join(value.split()), validate=True)
+        return base64.b64decode(value.encode("ascii").translate(None, _BLANKS), validate=True)
     except (binascii.Error, ValueError):
         raise ValueError("not base64") from None
 
@@ -56,7 +60,8 @@ Base64 = Annotated[
 class RawFile(BaseModel):
     """A file inside a raw event."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    # What a publisher says beside it, such as a file name, is kept as other unknown fields are.
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
 
     media_type: str = Field(description="What the file is; checked against its first bytes.")
     data: Base64 = Field(repr=False)
@@ -74,6 +79,12 @@ class FileEvent(RawEvent):
         if len(names) != 1:
             raise ValueError(f"exactly one of {', '.join(self.contents())} is needed")
         return self
+
+    @property
+    def unknown_fields(self) -> dict[str, JsonValue | RawJson]:
+        """The fields the stage does not know, those beside the file under `file`."""
+        beside = self.file.model_extra if self.file is not None else None
+        return {**super().unknown_fields, **({"file": beside} if beside else {})}
 
     @classmethod
     def contents(cls) -> tuple[str, ...]:
@@ -128,7 +139,7 @@ class Files:
             file = RawFile(media_type=media_type, data=value)
             return from_json_object(model, {"id": event_id, "file": file})
         try:
-            return read_event(model, value, max_bytes=max_bytes)
+            return read_event(model, value, max_bytes=max_bytes, content_type=bare_type(declared or ""))
         except Invalid as invalid:
             if invalid.reason is DeadLetterReason.INVALID_JSON and (found := sniff(value)):
                 detail = f"The value looks like {found}; send it with that `content-type` header."

@@ -6,16 +6,20 @@ event that looks like an attempt to the stronger model, with the reason written 
 """
 
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.signals import Signal
+from pipeline.stages.normalizing import nfkc
 from pipeline.stages.text import hidden_message
 
 _LONGEST_FLAG = 8
 _SCANNED = 100_000
 """Characters, of both ends of a longer text: what is longer is doubted for its length anyway."""
+_WINDOW = 4_000
+"""Characters that are searched in one go: other threads wait for it."""
+_LONGEST_SIGN = 1_000
+"""Characters of the longest that a pattern finds, about."""
 _FORMAT = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\u00ad]")
 _HIDDEN_IN_WORD = re.compile("[A-Za-z][\u200b\u2060-\u2064][A-Za-z]|[\u202d\u202e]")
 
@@ -35,7 +39,14 @@ class _Sign:
 
     def is_in(self, text: str, lowered: str) -> bool:
         worthwhile = all(any(word in lowered for word in group) for group in self.words)
-        return worthwhile and self.pattern.search(text) is not None
+        return worthwhile and any(self._is_from(at, text) for at in range(0, len(text), _WINDOW))
+
+    def _is_from(self, begin: int, text: str) -> bool:
+        """Whether it begins there or in what follows, up to where the next search begins."""
+        end = begin + _WINDOW + _LONGEST_SIGN
+        found = self.pattern.search(text, begin, end)
+        # What ends where the search does might go on, and then be something else.
+        return found is not None and (found.end() < end or end >= len(text))
 
 
 def _sign(strength: float, what: str, words: Sequence[str], *patterns: str) -> _Sign:
@@ -49,9 +60,9 @@ _FORGET_WORDS = (
     ",negeer,vergeet,игнорируй,забудь"
 )
 _FORGET = (
-    r"(?:ignore|disregard|forget|override|bypass|ignorier\w*|vergiss|vergessen sie|missachte\w*"
-    r"|ignorez|oubliez?|ignora|olvida|ignorare|dimentica|negeer|vergeet|zignoruj|игнорируй\w*"
-    r"|забудь\w*)"
+    r"(?:ignore|disregard|forget|override|bypass|ignorier\w{0,20}|vergiss|vergessen sie"
+    r"|missachte\w{0,20}|ignorez|oubliez?|ignora|olvida|ignorare|dimentica|negeer|vergeet|zignoruj|игнорируй\w{0,20}"
+    r"|забудь\w{0,20})"
 )
 _EARLIER = (
     r"(?:previous|prior|above|preceding|earlier|foregoing|system|your|all|any|vorherigen?"
@@ -132,8 +143,8 @@ _SIGNS = (
             "classif,answer,respond,output,return,label,approve",
         ),
         r"\b(?:ai|llm|gpt|claude|language model|chatbot|classifier)\b[^.\n]{0,40}\b(?:must|should"
-        r"|has to|have to|shall|please)\b[^.\n]{0,40}\b(?:classif\w+|answer|respond|output|return"
-        r"|label|approve)\b",
+        r"|has to|have to|shall|please)\b[^.\n]{0,40}\b(?:classif\w{1,20}|answer|respond|output"
+        r"|return|label|approve)\b",
     ),
     _sign(
         0.8,
@@ -186,7 +197,7 @@ def _signs_in(text: str) -> Iterator[tuple[float, str]]:
     plain = text if len(text) <= _SCANNED else text[: _SCANNED // 2] + text[-_SCANNED // 2 :]
     if not text.isascii():
         yield from _hidden_signs_in(text)
-        plain = _FORMAT.sub("", unicodedata.normalize("NFKC", plain))[: 2 * _SCANNED]
+        plain = _FORMAT.sub("", nfkc(plain))[: 2 * _SCANNED]
     lowered = plain.lower()
     for sign in _SIGNS:
         if sign.is_in(plain, lowered):

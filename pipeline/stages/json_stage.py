@@ -4,10 +4,16 @@ from collections.abc import Mapping
 from typing import ClassVar, Generic, TypeVar
 
 from pipeline.settings import StageSettings
+from pipeline.stages.media import bare_type
 from pipeline.stages.raw import check_text, read_event
 from pipeline.stages.stage import RawEvent
 
 RawT = TypeVar("RawT", bound=RawEvent)
+
+BYTES_PER_CHAR = 12
+"""The most that JSON takes for one: a pair of escaped surrogates."""
+OTHER_BYTES = 256 << 10
+"""Of an event, beside its text: the fields that the stage does not know."""
 
 
 class JsonStage(Generic[RawT]):
@@ -29,22 +35,36 @@ class JsonStage(Generic[RawT]):
 
     def __init__(self, settings: StageSettings) -> None:
         self._limits = settings
+        # What no text of the allowed length can take is refused before it is read.
+        room = settings.max_text_chars * BYTES_PER_CHAR + OTHER_BYTES
+        self._max_bytes = min(settings.max_event_bytes, room)
 
     def parse(
         self,
         value: bytes,
         *,
         key: bytes | None,  # noqa: ARG002 - the id is in the event
-        headers: Mapping[str, bytes],  # noqa: ARG002
+        headers: Mapping[str, bytes],
     ) -> RawT:
         """Read a raw record; every text field is held to the limit of texts.
 
         Raises:
             Invalid: The record is not what this stage takes.
         """
-        event = read_event(self.raw_model, value, max_bytes=self._limits.max_event_bytes)
+        event = read_event(
+            self.raw_model, value, max_bytes=self._max_bytes, content_type=_content_type(headers)
+        )
         for field in self.raw_model.model_fields:
             text = getattr(event, field)
             if isinstance(text, str):
                 check_text(field, text, self._limits.max_text_chars)
         return event
+
+
+def _content_type(headers: Mapping[str, bytes]) -> str:
+    declared = headers.get("content-type")
+    if declared is None:
+        declared = next((headers[name] for name in headers if name.lower() == "content-type"), None)
+    if declared is None or declared == b"application/json":
+        return ""
+    return bare_type(declared.decode("latin-1"))

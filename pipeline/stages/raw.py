@@ -3,30 +3,46 @@
 Whatever is wrong with a record is said in terms of its fields, never by quoting what is in it.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import JsonValue, ValidationError
-from pydantic_core import ErrorDetails, from_json
+import orjson
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from pipeline.errors import Invalid
 from pipeline.events import DeadLetterReason
+from pipeline.raw_json import RawJson
+from pipeline.stages.cloudevents import BATCH_TYPE, STRUCTURED_TYPE, is_envelope, unwrapped
+from pipeline.stages.json_limits import (
+    NoObject,
+    NotJson,
+    OverLimit,
+    check_passed_on,
+    fields_of,
+)
 from pipeline.stages.stage import RawEvent
 
 EventT = TypeVar("EventT", bound=RawEvent)
 
-MAX_DEPTH = 64
-"""How deep unknown fields may nest, so that no later reader of the record meets its own limit."""
-
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_MAX_INTEGER = 2**64 - 1
-_MIN_INTEGER = -(2**63)
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff", b"{\x00", b"\x00{")
 _NAME_LENGTH = 64
+_SMALL = 10_000
+"""Bytes of JSON of which objects are made before anything is known of it."""
+_NESTED = frozenset({dict, list})
 
 
-def read_event(model: type[EventT], value: bytes, *, max_bytes: int) -> EventT:
-    """Read a JSON record.
+def read_event(
+    model: type[EventT], value: bytes, *, max_bytes: int, content_type: str = ""
+) -> EventT:
+    """Read a JSON record, a CloudEvent in structured mode among them.
+
+    Args:
+        model: The event's.
+        value: The record's.
+        max_bytes: That it may have.
+        content_type: As the record declares it, without parameters and in lower case.
 
     Raises:
         Invalid: `too_large`, `invalid_json` or `invalid_event`; the detail names the field.
@@ -34,38 +50,57 @@ def read_event(model: type[EventT], value: bytes, *, max_bytes: int) -> EventT:
     check_size(value, max_bytes)
     if not value:
         raise Invalid(DeadLetterReason.INVALID_JSON, "The value is empty.")
+    if value.startswith(_UTF_16):
+        raise Invalid(DeadLetterReason.INVALID_JSON, "The value is UTF-16; send UTF-8.")
+    if content_type == BATCH_TYPE:
+        raise Invalid(DeadLetterReason.INVALID_EVENT, f"A batch of CloudEvents: {_ONE_A_RECORD}")
+    value = value.removeprefix(_BYTE_ORDER_MARK)
+    if len(value) <= _SMALL and (event := _plain_fields(model, value)) is not None:
+        return from_json_object(model, event)
+    fields = _taken_apart(value)
+    if content_type == STRUCTURED_TYPE or is_envelope(fields, model.model_fields):
+        fields = unwrapped(fields, takes_files="file" in model.model_fields)
+    known = model.model_fields
+    return from_json_object(
+        model,
+        {
+            name: _read(name, field) if name in known else _passed_on(name, field)
+            for name, field in fields.items()
+        },
+    )
+
+
+def _plain_fields(model: type[RawEvent], value: bytes) -> dict[str, Any] | None:
+    """The fields of an event like most: known ones, nothing nested in them; None if it is not."""
     try:
-        data = from_json(value.removeprefix(_BYTE_ORDER_MARK), allow_inf_nan=False)
-    except ValueError as error:
-        raise Invalid(DeadLetterReason.INVALID_JSON, f"The value is not JSON: {error}.") from None
-    if not isinstance(data, dict):
-        raise Invalid(
-            DeadLetterReason.INVALID_EVENT, f"A JSON object is needed, not {_json_type(data)}."
-        )
-    return from_json_object(model, data)
+        data = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(data, dict) or not data.keys() <= model.model_fields.keys():
+        return None
+    return data if _NESTED.isdisjoint(map(type, data.values())) else None
 
 
 def from_json_object(model: type[EventT], data: Mapping[str, Any]) -> EventT:
-    """Make an event of a JSON object, as `to_json_object` gave it or as a publisher wrote it.
+    """Make an event of a JSON object, as `to_json_object` gave it.
 
     Raises:
         Invalid: `invalid_event`, naming the first field that is wrong.
     """
     try:
-        event = model.model_validate(data)
+        return model.model_validate(data)
     except ValidationError as error:
         raise Invalid(DeadLetterReason.INVALID_EVENT, _first_fault(error)) from None
-    for name, value in event.unknown_fields.items():
-        if (fault := _fault_of(value)) is not None:
-            raise Invalid(
-                DeadLetterReason.INVALID_EVENT, f"{_shown(name)}: {fault}."
-            )  # unknown fields are passed on, so they must be what every JSON reader takes
-    return event
 
 
-def to_json_object(event: RawEvent) -> dict[str, JsonValue]:
-    """Turn an event into the JSON object it came from, unknown fields and files included."""
-    return event.model_dump(mode="json", exclude_unset=True)
+def to_json_object(event: RawEvent) -> dict[str, Any]:
+    """Turn an event into the JSON object it came from, unknown fields and files included.
+
+    Fields that were passed on as bytes are `RawJson` in it; `pipeline.raw_json.dumps` writes them.
+    """
+    unknown = event.model_extra or {}
+    known = event.model_dump(mode="json", exclude_unset=True, exclude=set(unknown))
+    return {**known, **unknown}
 
 
 def check_size(value: bytes, max_bytes: int) -> None:
@@ -112,36 +147,60 @@ def _shown(name: str) -> str:
     return printable if len(name) <= _NAME_LENGTH else f"{printable}..."
 
 
-def _fault_of(value: JsonValue, depth: int = 1) -> str | None:
-    if depth > MAX_DEPTH:
-        return f"nested more than {MAX_DEPTH} levels deep"
-    match value:
-        case bool():
-            return None
-        case int():
-            fits = _MIN_INTEGER <= value <= _MAX_INTEGER
-            return None if fits else "an integer of more than 64 bits; send it as a string"
-        case float():
-            return None if math.isfinite(value) else "a number too large for a double"
-        case list():
-            inner: list[JsonValue] = value
-        case dict():
-            inner = list(value.values())
-        case _:
-            return None
-    faults = (_fault_of(item, depth + 1) for item in inner)
-    return next((fault for fault in faults if fault is not None), None)
+_ONE_A_RECORD = "send each event as a record of its own."
 
 
-def _json_type(value: object) -> str:
-    match value:
-        case None:
+def _taken_apart(value: bytes) -> dict[str, bytes]:
+    try:
+        return fields_of(value)
+    except NotJson as error:
+        raise Invalid(DeadLetterReason.INVALID_JSON, f"The value is not JSON: {error}.") from None
+    except OverLimit as error:
+        raise Invalid(DeadLetterReason.INVALID_EVENT, f"The value: {error}.") from None
+    except NoObject:
+        kind = _json_type(value)
+        hint = f"; {_ONE_A_RECORD}" if kind == "an array" else "."
+        raise Invalid(
+            DeadLetterReason.INVALID_EVENT, f"A JSON object is needed, not {kind}{hint}"
+        ) from None
+
+
+def _read(name: str, field: bytes) -> Any:  # noqa: ANN401 - JSON
+    """A known field as objects; what is nested in it is held to the limits of unknown ones."""
+    if field[0] in b"{[":
+        _check(name, field)
+    try:
+        return orjson.loads(field)
+    except orjson.JSONDecodeError:
+        # Its syntax was checked, so what is left is an odd byte, or a number beyond all bounds.
+        raise Invalid(
+            DeadLetterReason.INVALID_JSON, f"{_shown(name)}: not UTF-8, or not a number of 64 bits."
+        ) from None
+
+
+def _passed_on(name: str, field: bytes) -> RawJson:
+    _check(name, field)
+    return RawJson(field)
+
+
+def _check(name: str, field: bytes) -> None:
+    try:
+        check_passed_on(field)
+    except NotJson as error:
+        raise Invalid(DeadLetterReason.INVALID_JSON, f"{_shown(name)}: {error}.") from None
+    except OverLimit as error:
+        raise Invalid(DeadLetterReason.INVALID_EVENT, f"{_shown(name)}: {error}.") from None
+
+
+def _json_type(value: bytes) -> str:
+    match value.lstrip()[:1]:
+        case b"n":
             return "null"
-        case bool():
+        case b"t" | b"f":
             return "a boolean"
-        case int() | float():
-            return "a number"
-        case str():
+        case b"[":
+            return "an array"
+        case b'"':
             return "a string"
         case _:
-            return "an array"
+            return "a number"

@@ -110,9 +110,9 @@ class Requests(JsonStage[RequestEvent]):
 
     def __init__(self, settings: RequestSettings, encoder: Encoder | None = None) -> None:
         super().__init__(settings)
-        self.checks_slowly = encoder is not None
         self._settings = settings
         self._scope = Scope(settings.agents, likeness_by(encoder))
+        self.checks_slowly = encoder is not None or self._scope.is_slow
         self._tiers = {agent.name: agent.tier for agent in settings.agents}
         self._choosing = Choosing(
             Matter(self.name, _ROLE, _HOW_TO_CHOOSE, "Agents"),

@@ -24,6 +24,8 @@ _NEAREST = 2
 """Examples of a label whose mean likeness counts: one may be like a text by accident."""
 _SENTENCES = 8
 """The first ones: comparing takes about a millisecond each where there are 600 examples."""
+_MANY_EXAMPLES = 100
+"""From here on comparing takes milliseconds, and comparing the examples themselves far more."""
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 
 
@@ -65,6 +67,11 @@ class Scope:
         self._covers_all = len(self._of_label) == len(labels)
         self._examples = examples
         self._likeness = likeness([text for _, text in examples])
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether there is so much to compare with that it is done outside the event loop."""
+        return len(self._examples) > _MANY_EXAMPLES
 
     def signals(self, label: str, *texts: str | None) -> list[Signal]:
         """Compare the texts of an event, taken together, with the examples.

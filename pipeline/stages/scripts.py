@@ -4,6 +4,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 
+from pipeline.stages.normalizing import nfkc
+
 _LOOKED_AT = 2_000
 _LEAST_SHARE = 0.6
 """Of the letters: names and quoted words of another script make no text of it."""
@@ -47,7 +49,7 @@ def is_foreign(language: str, *texts: str | None) -> bool:
         texts: Of the event, together.
     """
     used = _USED.get(language)
-    text = "".join(unicodedata.normalize("NFKC", text[:_LOOKED_AT]) for text in texts if text)
+    text = "".join(nfkc(text[:_LOOKED_AT]) for text in texts if text)[: 2 * _LOOKED_AT]
     if used is None or text.isascii():
         return False
     scripts = Counter(_script_of(char) for char in text if char.isalpha())

@@ -19,9 +19,7 @@ _PAUSES = (
 
 def about_tokens(text: str) -> int:
     """About how many tokens a text has; what is not ASCII counts three bytes a character."""
-    ascii_only = len(text) if text.isascii() else len(text.encode("ascii", "ignore"))
-    size = ascii_only + _NOT_ASCII_BYTES * (len(text) - ascii_only)
-    return math.ceil(size * TOKENS_PER_BYTE)
+    return math.ceil(_bytes(text) * TOKENS_PER_BYTE)
 
 
 def parts_of(text: str, most_tokens: int) -> tuple[str, ...]:
@@ -34,13 +32,23 @@ def parts_of(text: str, most_tokens: int) -> tuple[str, ...]:
         most_tokens: About how many tokens a part may have; 10 at least.
     """
     parts = []
-    while (tokens := about_tokens(text)) > most_tokens:
+    size, begin = _bytes(text), 0
+    while (tokens := math.ceil(size * TOKENS_PER_BYTE)) > most_tokens:
         # Room for a cut that comes early, so that it does not make one more part of the rest.
         remaining = math.ceil(tokens / (most_tokens * (1 - _SEARCHED / 2)))
-        end = _place_to_cut(text, min(most_tokens, tokens / remaining * (1 + _SEARCHED / 2)))
-        parts.append(text[:end])
-        text = text[end:]
-    return (*parts, text)
+        at_most = min(most_tokens, tokens / remaining * (1 + _SEARCHED / 2))
+        # No character has less than a byte, so the rest of the text need not be looked at.
+        part = text[begin : begin + math.ceil(at_most / TOKENS_PER_BYTE) + 1]
+        part = part[: _place_to_cut(part, at_most)]
+        parts.append(part)
+        begin += len(part)
+        size -= _bytes(part)
+    return (*parts, text[begin:])
+
+
+def _bytes(text: str) -> int:
+    ascii_only = len(text) if text.isascii() else len(text.encode("ascii", "ignore"))
+    return ascii_only + _NOT_ASCII_BYTES * (len(text) - ascii_only)
 
 
 def _place_to_cut(text: str, most_tokens: float) -> int:

@@ -1,11 +1,12 @@
 """What a stage is. A stage knows neither Kafka nor the API; it is data and pure functions."""
 
 from collections.abc import Mapping, Sequence
-from typing import Generic, Protocol, TypeVar, runtime_checkable
+from typing import Annotated, Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from pipeline.questions import Inquiry
+from pipeline.raw_json import PassedOn, RawJson
 from pipeline.signals import Signal
 
 
@@ -14,13 +15,15 @@ class RawEvent(BaseModel):
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
 
+    __pydantic_extra__: dict[str, Annotated[Any, PassedOn]]
+
     id: str = Field(
         min_length=1, max_length=256, description="The publisher's own id of the event."
     )
 
     @property
-    def unknown_fields(self) -> dict[str, JsonValue]:
-        """The fields the stage does not know, for `source.extra`."""
+    def unknown_fields(self) -> dict[str, JsonValue | RawJson]:
+        """The fields the stage does not know, for `source.extra`; as bytes where just read."""
         return self.model_extra or {}
 
 

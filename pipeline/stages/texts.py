@@ -14,7 +14,7 @@ from pipeline.settings import TextSettings
 from pipeline.signals import Signal
 from pipeline.stages.checks import blank_signals, quote_signals
 from pipeline.stages.choosing import Choosing, Matter
-from pipeline.stages.evidence import letters_and_digits, numbers_added, quote_found
+from pipeline.stages.evidence import letters_and_digits, numbers_added, quotes_found
 from pipeline.stages.extracting import Extracted, Extraction
 from pipeline.stages.injection import injection_signals
 from pipeline.stages.json_stage import JsonStage
@@ -28,7 +28,9 @@ from pipeline.stages.taxonomy import narrowed
 from pipeline.stages.text import is_blank, visible
 
 _TAG = re.compile(r"<[^<>]{1,500}>")
-_EMAIL = re.compile(r"[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[A-Za-z]{2,24}")
+_LONG_REFERENCE = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{8,});?")
+"""Of no character: they have seven digits at most."""
+_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[A-Za-z]{2,24}")
 _SHORTEST_SHARE = 0.4
 """Of the letters of a text, kept in its clean form: signatures and quoted mail may go."""
 _LONGEST_SHARE = 1.3
@@ -114,9 +116,9 @@ class Texts(JsonStage[TextEvent]):
 
     def __init__(self, settings: TextSettings, encoder: Encoder | None = None) -> None:
         super().__init__(settings)
-        self.checks_slowly = encoder is not None or bool(settings.fields)
         self._settings = settings
         self._scope = Scope(settings.intents, likeness_by(encoder))
+        self.checks_slowly = encoder is not None or self._scope.is_slow
         self._extraction = Extraction(settings.fields)
         self._choosing = Choosing(
             Matter(self.name, _ROLE, _HOW_TO_CHOOSE, "Intents"),
@@ -189,7 +191,7 @@ def _answer_model(
 
 def _plain(text: str) -> str:
     """The text without markup, as far as comparing needs it."""
-    return html.unescape(_TAG.sub(" ", visible(text)))
+    return html.unescape(_LONG_REFERENCE.sub(" ", _TAG.sub(" ", visible(text))))
 
 
 def _each_once(found: Iterable[str]) -> list[str]:
@@ -198,10 +200,13 @@ def _each_once(found: Iterable[str]) -> list[str]:
 
 def _extraction_signals(answer: TextAnswer, text: str, source: str) -> list[Signal]:
     found = {"dates": answer.dates, "emails": answer.emails, "phones": answer.phones}
+    every = [value for values in found.values() for value in values]
+    each_found = zip(every, quotes_found(every, text, source), strict=True)
+    strange = {value for value, is_there in each_found if not is_there}
     signals = [
         Signal("evidence_not_found", 1.0, f"{name}: one of them is not in the text.")
         for name, values in found.items()
-        if any(not quote_found(each, text) and not quote_found(each, source) for each in values)
+        if not strange.isdisjoint(values)
     ]
     given = {letters_and_digits(address) for address in answer.emails}
     if any(letters_and_digits(address) not in given for address in _EMAIL.findall(source)):

@@ -127,11 +127,11 @@ class Tickets(JsonStage[TicketEvent]):
 
     def __init__(self, settings: TicketSettings, encoder: Encoder | None = None) -> None:
         super().__init__(settings)
-        self.checks_slowly = encoder is not None or bool(settings.fields)
         self._settings = settings
         self._queues = queues(settings.intents)
         self._languages = frozenset(settings.languages)
         self._scope = Scope(settings.intents, likeness_by(encoder))
+        self.checks_slowly = encoder is not None or self._scope.is_slow
         self._extraction = Extraction(settings.fields)
         self._choosing = Choosing(
             Matter(self.name, _ROLE, _HOW_TO_CHOOSE, "Intents"),

@@ -8,6 +8,7 @@ import orjson
 
 from pipeline.errors import Invalid, Unavailable
 from pipeline.questions import Steps
+from pipeline.raw_json import dumps
 from pipeline.stages.raw import to_json_object
 from pipeline.stages.stage import Stage
 from tests.fuzz.mutation import RawRecord
@@ -46,7 +47,7 @@ def judge(stages: Mapping[str, Stage[Any, Any]], record: RawRecord) -> Verdict:
     if not all(question.parts for question in questions):
         return Verdict("asked", "nothing is asked about it")
     # What is escalated travels as JSON, and the second tier must read the same event.
-    escalated = orjson.loads(orjson.dumps(to_json_object(event)))
+    escalated = orjson.loads(dumps(to_json_object(event)))
     if stage.raw_model.model_validate(escalated, strict=False) != event:
         return Verdict("asked", "it does not survive an escalation")
     return Verdict("asked")

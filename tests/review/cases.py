@@ -34,9 +34,7 @@ def review(number: int = 0, **changes: object) -> Review:
         "sonnet_result": RESULT | {"intent": "sales", "queue": "sales"},
         "model": "claude-sonnet-5-5",
         "usage": Usage(calls=2, input_tokens=10, output_tokens=5, cost_usd="0.0042"),
-        "source": Source(
-            topic="tickets.raw", partition=1, offset=number, timestamp=NOON, extra={"shop": "north"}
-        ),
+        "source": Source(topic="tickets.raw", partition=1, offset=number, timestamp=NOON),
         "timing": Timing(received_at=NOON, enriched_at=NOON, model_seconds=1.5),
     }
     return Review.model_validate(fields | changes)

@@ -113,8 +113,9 @@ def test_the_record_says_that_a_person_decided_and_carries_the_rest_on() -> None
     assert value["confidence"] is None
     assert value["result"] == RESULT
     assert value["escalation"] == {"doubts": review["doubts"], "haiku_result": RESULT}
-    for name in ("event_id", "stage", "model", "usage", "source"):
+    for name in ("event_id", "stage", "model", "usage"):
         assert value[name] == review[name]
+    assert value["source"] == review["source"] | {"extra": {"shop": "north"}}
     assert value["timing"] == {
         "received_at": "2026-11-22T12:00:00.000Z",
         "enriched_at": "2026-11-22T14:00:00.000Z",

@@ -10,6 +10,7 @@ import pytest
 from pipeline.errors import Invalid, WrongUse
 from pipeline.events import DeadLetterReason
 from pipeline.questions import Image, Pdf
+from pipeline.raw_json import dumps
 from pipeline.settings import ImageSettings, load_settings
 from pipeline.stages.files import FileEvent, Files
 from pipeline.stages.preparing import DirectDecoder
@@ -59,6 +60,18 @@ def test_a_file_in_json_is_decoded() -> None:
     assert event.file is not None
     assert event.file.data == PNG
     assert event.unknown_fields == {"extra": 1}
+
+
+def test_what_is_said_beside_a_file_is_kept() -> None:
+    file = json.loads(as_json())["file"] | {"filename": "a.jpg", "pages": [1, 2]}
+    event = read(json.dumps({"id": "fn", "file": file, "shop": 7}).encode())
+    assert event.file is not None
+    assert event.file.data == PNG
+    assert event.unknown_fields == {
+        "shop": 7,
+        "file": {"filename": "a.jpg", "pages": [1, 2]},
+    }
+    assert from_json_object(FileEvent, json.loads(dumps(to_json_object(event)))) == event
 
 
 def test_base64_may_be_wrapped() -> None:
@@ -155,7 +168,7 @@ def test_json_is_json_with_and_without_its_content_type(content_type: bytes | No
         ({"id": "1", "file": {"media_type": "image/png", "data": 7}}, "file.data:"),
         ({"id": "1", "file": {"media_type": 7, "data": ""}}, "file.media_type:"),
         ({"id": "1", "file": "abc"}, "file:"),
-        ({"id": "1", "file": {"media_type": "x", "data": "", "name": "n"}}, "file.name:"),
+        ({"id": "1", "file": {"media_type": "x", "data": "", "size": 2**70}}, "file:"),
         ({"id": "1", "uri": 7}, "uri:"),
     ],
 )

@@ -210,3 +210,9 @@ def _lines(name: str) -> Iterable[dict[str, Any]]:
 def _auroc(outside: Sequence[float], inside: Sequence[float]) -> float:
     pairs = product(outside, inside)
     return sum((out > in_) + (out == in_) / 2 for out, in_ in pairs) / len(outside) / len(inside)
+
+
+@pytest.mark.parametrize(("examples", "is_slow"), [(30, False), (120, True)])
+def test_many_examples_are_compared_outside_the_event_loop(examples: int, is_slow: bool) -> None:
+    labels = [Label(name="many", examples=[f"example number {each}" for each in range(examples)])]
+    assert Scope(labels).is_slow is is_slow

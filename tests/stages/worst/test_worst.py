@@ -1,0 +1,129 @@
+"""No check of any stage keeps the event loop waiting, whatever an event holds.
+
+What is made of a long event is made in a thread, which is no help while it is in one call of C:
+the loop waits for that, too. So two things are held to the limit: of a short event everything, in
+the sum; of the longest the longest time between two calls. Measured is the CPU time of the thread,
+at its best of three runs, so that a busy machine makes no difference.
+"""
+
+import sys
+import time
+import unicodedata
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from pipeline.processing.reading import LARGE_BYTES, LONG_CHARS, is_long
+from pipeline.stages.rewording import Rewording
+from tests.stages.worst.events import LONGEST, STAGES, answer_to, first_question, raw_event
+from tests.stages.worst.texts import TEXTS
+
+MOST = 0.05
+"""Seconds that the event loop may be kept waiting."""
+LINEAR = 3.0
+"""Seconds for the longest event of a stage: a few microseconds a character."""
+LOOK = 0.005
+RUNS = 3
+IN_LONG_CALLS = (
+    "combining marks", "ligatures of eighteen", "words, not ascii", "numbers", "one number",
+    "blanks of all kinds", "attempts", "backslashes", "entities", "addresses without an end",
+    "comments", "calls", "one long parameter", "names with dots",
+)  # fmt: skip
+"""Of the texts those with which a regular expression or a parser has the most to do."""
+
+each_stage = pytest.mark.parametrize("name", STAGES)
+each_text = pytest.mark.parametrize("kind", TEXTS)
+
+Measure = Callable[[Callable[[], Any]], tuple[Any, float]]
+
+
+def cpu(call: Callable[[], Any]) -> tuple[Any, float]:
+    """What a call returns, and the seconds of CPU that it takes."""
+    begin = time.thread_time()
+    returned = call()
+    return returned, time.thread_time() - begin
+
+
+def longest_call(call: Callable[[], Any]) -> tuple[Any, float]:
+    """What a call returns, and the most seconds of CPU between two calls of functions within."""
+    longest, last, looked = 0.0, time.thread_time(), time.perf_counter()
+
+    def measure(frame: FrameType, event: str, arg: object) -> None:
+        nonlocal longest, last, looked
+        # Looking at the CPU time is slow, so it is looked at each few milliseconds.
+        if (now := time.perf_counter()) - looked > LOOK:
+            cpu_now, before = time.thread_time(), last
+            longest, last, looked = max(longest, cpu_now - before), cpu_now, now
+
+    sys.setprofile(measure)
+    try:
+        returned = call()
+    finally:
+        sys.setprofile(None)
+    return returned, longest
+
+
+def every_step(name: str, value: bytes, text: str, measure: Measure) -> dict[str, float]:
+    """What each thing takes that is made of an event, by its name."""
+    stage = STAGES[name]
+    took: dict[str, float] = {}
+    event, took["parse"] = measure(lambda: stage.parse(value, key=None, headers={}))
+    inquiry, took["question"] = measure(lambda: stage.question(event))
+    answer = answer_to(first_question(inquiry), text)
+    _, took["signals"] = measure(lambda: stage.signals(event, answer))
+    _, took["result"] = measure(lambda: stage.result(event, answer))
+    if isinstance(stage, Rewording):
+        _, took["second_question"] = measure(lambda: stage.second_question(event))
+    return took
+
+
+def at_best(name: str, text: str, measure: Measure, most: float) -> dict[str, float]:
+    """The steps that take more than that in each of three runs, and what they take at best."""
+    value = raw_event(name, text)
+    best: dict[str, float] = {}
+    for _ in range(RUNS):
+        took = every_step(name, value, text, measure)
+        best = {step: min(seconds, best.get(step, seconds)) for step, seconds in took.items()}
+        if max(best.values()) <= most:
+            break
+    return {step: seconds for step, seconds in best.items() if seconds > most}
+
+
+@each_stage
+@each_text
+def test_a_short_event_is_done_with_before_the_loop_notices(name: str, kind: str) -> None:
+    text = TEXTS[kind](LONG_CHARS)
+    # A ticket has a part of its text as its subject, too.
+    length = (LONG_CHARS - 50) // (2 if name == "tickets" else 1) // (1 if text.isascii() else 3)
+    text = text[:length]
+    assert not is_long(STAGES[name].parse(raw_event(name, text), key=None, headers={}))
+    assert not at_best(name, text, cpu, MOST)
+
+
+@pytest.mark.parametrize("name", ["tickets", "code"])
+@pytest.mark.parametrize("kind", IN_LONG_CALLS)
+def test_the_longest_event_lets_others_run_in_between(name: str, kind: str) -> None:
+    assert not at_best(name, TEXTS[kind](LONGEST[name]), longest_call, MOST)
+
+
+@pytest.mark.parametrize("name", ["tickets", "texts"])
+@each_text
+def test_the_longest_event_takes_time_by_its_length(name: str, kind: str) -> None:
+    assert not at_best(name, TEXTS[kind](LONGEST[name]), cpu, LINEAR)
+
+
+@each_stage
+def test_what_is_long_is_read_and_checked_in_a_thread(name: str) -> None:
+    long = STAGES[name].parse(raw_event(name, "a" * (LONG_CHARS + 1)), key=None, headers={})
+    short = STAGES[name].parse(raw_event(name, "a" * 100), key=None, headers={})
+    assert is_long(long)
+    assert not is_long(short)
+    assert LARGE_BYTES > LONG_CHARS
+
+
+def test_one_long_call_is_noticed() -> None:
+    marks = "\u0301\u0323" * 6_000  # as many as took a second and a half when nothing was bounded
+    _, seconds = longest_call(lambda: unicodedata.normalize("NFKC", marks))
+    assert seconds > MOST
