@@ -50,7 +50,7 @@ class Attempts:
 
     __slots__ = (
         "_answered_before", "_failed_before", "_first_at", "_last_at", "_last_detail", "_peers",
-        "count", "maybe_billed", "timed_out", "weight",
+        "alone", "count", "maybe_billed", "seconds", "timed_out", "weight",
     )  # fmt: skip
 
     def __init__(self, peers: Peers) -> None:
@@ -61,23 +61,26 @@ class Attempts:
         self._last_detail = ""
         self.count = 0
         """Failures so far."""
-        self.timed_out = 0
-        """How many of them were time-outs."""
         self.weight = 0.0
-        """Failures so far, each counted by the share of peers answered since the one before."""
+        """The same, each counted by the share of peers answered since the one before."""
+        self.alone = False
+        """Whether the last one befell this event alone: it had failed before, and others were
+        answered in between."""
+        self.timed_out = 0
+        """How many were time-outs."""
+        self.seconds = 0.0
+        """Spent in calls."""
         self.maybe_billed = False
         """Whether any of them may have been paid all the same."""
 
-    @property
     def others_answered(self) -> bool:
         """Whether a peer was answered since the last failure or, before that, since the start."""
         return self._peers.answered > self._answered_before
 
     @property
-    def nothing_known(self) -> bool:
-        """Whether no peer has ended since, in whatever way: only a control question can tell."""
-        peers = self._peers
-        return (peers.answered, peers.failed) == (self._answered_before, self._failed_before)
+    def in_trouble(self) -> bool:
+        """Whether it has failed while others were answered."""
+        return self.weight >= 1
 
     def answered(self) -> None:
         """There was a response about the question itself, be it a refusal or a rejection."""
@@ -85,24 +88,35 @@ class Attempts:
             self._peers.answered += 1
 
     def failed(
-        self, now: float, detail: str, *, timed_out: bool = False, maybe_billed: bool = False
+        self,
+        now: float,
+        detail: str,
+        *,
+        seconds: float = 0.0,
+        timed_out: bool = False,
+        maybe_billed: bool = False,
+        unclear: bool = False,
     ) -> None:
         """Count a failure.
 
         Args:
             now: Seconds of a clock that does not go back.
             detail: A sentence for a person.
+            seconds: Spent in the call.
             timed_out: Whether no answer came in time.
             maybe_billed: Whether it may have been paid all the same.
+            unclear: Whether it may have befallen this event alone although it is the first.
         """
         peers = self._peers
         answered = peers.answered - self._answered_before
         ended = answered + peers.failed - self._failed_before
         self.weight += answered / ended if ended else 0.0
+        self.alone = answered > 0 and (self.count > 0 or unclear)
         if not self.count:
             self._first_at = now
             peers.failed += 1
         self.count += 1
+        self.seconds += seconds
         self.timed_out += timed_out
         self.maybe_billed = self.maybe_billed or maybe_billed
         self._last_at = now

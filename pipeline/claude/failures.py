@@ -185,9 +185,9 @@ def _bad_request(status: int, message: str, code: str | None) -> Blocked | Rejec
         return Blocked(f"{because}: check the model names, the effort and the stage.", "stage")
     if status == _TOO_LARGE or code in _EVENT_CODES or _EVENT.search(message):
         return Reject(f"The API rejects the request ({status}): {message}")
-    because = f"The API rejects requests, and does not say for whose fault ({status}: {message})"
     hint = "check the account, the model names and ANTHROPIC_BASE_URL"
-    return Blocked(f"{because}: {hint}.", "stage", unclear=True)
+    because = f"The API rejects a request, and does not say for whose fault: {hint}"
+    return Blocked(f"{because}. It says ({status}): {message}", "stage", unclear=True)
 
 
 def no_credentials(detail: str) -> Blocked:
