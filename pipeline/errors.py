@@ -82,3 +82,10 @@ class Rejected(AnswerError):
 
 class Unanswered(AnswerError):
     """Calls failed again and again while others like it were answered: it is this question."""
+
+
+class FileUnavailable(AnswerError):
+    """The event's file could not be had, again and again, while those of others could.
+
+    Nothing was asked, so nothing was paid; `model` is `none`.
+    """

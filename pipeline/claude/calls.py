@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 NOTHING = Cost(0.0, 0.0)
 CONTROL = (Text("body", "Good morning."),)
 """What a control question is about: the same for all stages, and of no use to anybody."""
-CONTROL_FAILURES = 5
+CONTROL_FAILURES = 6
 """Of a question, from which on others must have been answered before it is asked again."""
 CONTROL_OUTPUT_TOKENS = 16
 """That it was answered is enough; the answer is not read."""
