@@ -4,13 +4,17 @@ In an outage everybody fails; where others are answered and one event is not, ag
 is the event. So each failure of an event counts for as much as the share of its peers that were
 answered since its last one: nothing in an outage, nearly 1 on an ordinary day. Under failures that
 strike everybody alike with a chance of p, an event reaches a weight of n with a chance of
-p^(n / (1 - p)), which is below e^-n however bad the day is.
+(p / (1 + p))^n where one peer ends in between, and of p^(n / (1 - p)) where many do: below 2^-n
+however bad the day is.
 
 Peers are the first attempts of other events and control questions. Repetitions are no peers: a
 few events that always fail would pass for an outage.
 """
 
 from dataclasses import dataclass
+
+HUNG = 0.5
+"""A weight that is enough where calls were given up: each takes a slot for long."""
 
 
 @dataclass(slots=True)
@@ -79,8 +83,8 @@ class Attempts:
 
     @property
     def in_trouble(self) -> bool:
-        """Whether it has failed while others were answered."""
-        return self.weight >= 1
+        """Whether it has failed twice while others were answered, or hung while most were."""
+        return self.weight >= (HUNG if self.timed_out else 1)
 
     def answered(self) -> None:
         """There was a response about the question itself, be it a refusal or a rejection."""

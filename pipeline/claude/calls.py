@@ -188,7 +188,7 @@ class Caller:
                 if attempts.others_answered():
                     return
                 control = _control_of(order)
-                ended = await self._control(control, await self._turn(control, failures=0))
+                ended = await self._control(control, await self._turn(control))
             if isinstance(ended, Retry):
                 tried += 1
                 await asyncio.sleep(self._backoff.seconds(tried, jitter=self._jitter()))
@@ -210,11 +210,11 @@ class Caller:
     async def _attempt(
         self, order: Order, flight: Flight[Any] | None, warming: Warmup | None, attempts: Attempts
     ) -> Delivery | Retry | Blocked | _Controlled:
-        permit = await self._turn(order, failures=attempts.count)
-        if permit.wants_control(failed=attempts.count > 0):
+        again = attempts.count > 0
+        permit = await self._turn(order, again=again, suspect=attempts.in_trouble)
+        if permit.wants_control(failed=again):
             return await self._control(_control_of(order), permit)
         limit = order.prompt.timeout.after(attempts.timed_out)
-        again = attempts.count > 0
         sent = await self._send(order, permit, limit, flight, warming)
         if isinstance(sent.verdict, (Retry, Blocked)):
             self._count(order, attempts, sent)
@@ -232,10 +232,10 @@ class Caller:
         self._end(control, permit, sent)
         return verdict if isinstance(verdict, (Retry, Blocked)) else _Controlled()
 
-    async def _turn(self, order: Order, *, failures: int) -> Permit:
+    async def _turn(self, order: Order, *, again: bool = False, suspect: bool = False) -> Permit:
         lane, stage, queued = order.lane, order.question.stage, self._clock()
         cost = order.prompt.estimates.cost(order.weight, max_output_tokens=order.max_output_tokens)
-        permit = await lane.limiter.acquire(stage, cost, failures=failures)
+        permit = await lane.limiter.acquire(stage, cost, again=again, suspect=suspect)
         self._observer.waited(stage, lane.model, seconds=self._clock() - queued)
         return permit
 

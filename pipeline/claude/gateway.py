@@ -27,7 +27,7 @@ from pipeline.claude.database import Database
 from pipeline.claude.estimates import weigh
 from pipeline.claude.flights import Flight
 from pipeline.claude.lanes import Lane, account_breaker
-from pipeline.claude.limiter import most_aside
+from pipeline.claude.limiter import most_overtaken, most_suspects
 from pipeline.claude.observer import ClaudeObserver, NoObserver
 from pipeline.claude.prices import PriceTable
 from pipeline.claude.probes import probe_model
@@ -256,7 +256,8 @@ class Gateway:
         return settings is None or settings.answer_cache
 
     def _sdk(self) -> SdkClient:
-        calls = self._claude.concurrency + most_aside(self._claude.concurrency)
+        calls = self._claude.concurrency
+        calls += most_overtaken(calls) + most_suspects(calls)
         connections = calls * len(set(self._ids.values())) + SPARE_CONNECTIONS
         return SdkClient(
             connections=connections,

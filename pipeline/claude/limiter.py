@@ -5,8 +5,8 @@ free and the rate limits allow it. Everything that decides is pure; this is the 
 
 Events in trouble do not take the slots of the others. A call that hangs while several windows of
 others are answered is set aside: it does not count against the window any more. So is, from its
-start, a call of an event that has failed more than once; those have a queue of their own. How many
-may be aside is bounded.
+start, a call of an event that has failed while others were answered; those have a queue of their
+own. How many may be aside is bounded.
 """
 
 import asyncio
@@ -35,13 +35,18 @@ LONG_PAUSE_SECONDS = 2.0
 OVERTAKEN_WINDOWS = 3
 """Answers since a call was sent, in windows, from which on it hangs: it takes that many times as
 long as the average one. In an outage there are no answers, and nothing is set aside."""
-SUSPECT_FAILURES = 2
-"""Of an event, from which on its calls are aside: by chance alone hardly any event has as many."""
+LEAST_ASIDE = 16
+"""Also where the setting is small: what hangs costs a connection, and no work."""
 
 
-def most_aside(concurrency: int) -> int:
-    """Calls that may be under way beyond the setting, because they hang or may well hang."""
-    return max(4, concurrency // 2)
+def most_overtaken(concurrency: int) -> int:
+    """Calls that may hang beyond the setting."""
+    return max(LEAST_ASIDE, concurrency // 2)
+
+
+def most_suspects(concurrency: int) -> int:
+    """Calls about events in trouble that may be under way beyond the setting."""
+    return max(LEAST_ASIDE, concurrency // 4)
 
 
 @dataclass(slots=True, eq=False)
@@ -50,7 +55,7 @@ class Permit:
 
     Args:
         answers: Of the model before this call.
-        aside: It does not count against the window.
+        suspect: Whether its event is in trouble.
     """
 
     stage: str
@@ -60,7 +65,6 @@ class Permit:
     since: float
     answers: int
     suspect: bool
-    aside: bool
 
     def wants_control(self, *, failed: bool) -> bool:
         """Whether a harmless question should be asked in place of the event's own.
@@ -78,16 +82,13 @@ class Permit:
 class _Waiter:
     stage: str
     cost: Cost
-    failures: int
+    again: bool
+    suspect: bool
     granted: asyncio.Future[Permit]
-
-    @property
-    def is_suspect(self) -> bool:
-        return self.failures >= SUSPECT_FAILURES
 
 
 def _is_fresh(waiter: _Waiter) -> bool:
-    return not waiter.failures
+    return not waiter.again
 
 
 class Limiter:
@@ -143,23 +144,25 @@ class Limiter:
         """Calls under way that hang."""
         return self.in_flight - len(self._counted) - self._suspects_in_flight
 
-    async def acquire(self, stage: str, cost: Cost, *, failures: int = 0) -> Permit:
+    async def acquire(
+        self, stage: str, cost: Cost, *, again: bool = False, suspect: bool = False
+    ) -> Permit:
         """Wait until a call may go.
 
         Args:
             stage: Whose call it is.
             cost: What it is expected to take.
-            failures: How often it has failed before. One that has failed goes before those that
-                have not been sent, unless calls are probes: those are for questions that have
-                not failed, where any wait.
+            again: Whether it has failed before. It goes before those that have not been sent,
+                unless calls are probes: those are for questions that have not failed, where any
+                wait.
+            suspect: Whether it failed while others were answered.
         """
         now = self._clock()
-        suspect = failures >= SUSPECT_FAILURES
         queue = self._suspects if suspect else self._queue
         if not queue and self._wait(stage, cost, now, suspect=suspect) <= SOON_SECONDS:
             return self._enter(stage, cost, now, suspect=suspect)
-        waiter = _Waiter(stage, cost, failures, asyncio.get_running_loop().create_future())
-        queue.push(stage, waiter, first=failures > 0)
+        waiter = _Waiter(stage, cost, again, suspect, asyncio.get_running_loop().create_future())
+        queue.push(stage, waiter, first=again and not suspect)
         self.pump()
         try:
             return await waiter.granted
@@ -337,18 +340,18 @@ class Limiter:
             if own > SOON_SECONDS:
                 shortest = min(shortest, own)
                 continue
-            if self._probes(stage) and (waiter.is_suspect and stage in self._queue.sizes()):
+            if self._probes(stage) and (waiter.suspect and stage in self._queue.sizes()):
                 continue
-            wait = self._wait(stage, waiter.cost, now, suspect=waiter.is_suspect)
+            wait = self._wait(stage, waiter.cost, now, suspect=waiter.suspect)
             if wait > SOON_SECONDS:
                 # What is at the head waits for its turn; smaller ones do not overtake it.
                 return min(shortest, wait)
-            if waiter.failures and self._probes(stage):
+            if waiter.again and self._probes(stage):
                 queue.bring_forward(stage, _is_fresh)
             taken = queue.pop(stage, weight=self.limits.weight(waiter.cost))
             if not taken.granted.done():
-                suspect = taken.is_suspect
-                taken.granted.set_result(self._enter(stage, taken.cost, now, suspect=suspect))
+                permit = self._enter(stage, taken.cost, now, suspect=taken.suspect)
+                taken.granted.set_result(permit)
             return 0
         return shortest
 
@@ -376,17 +379,14 @@ class Limiter:
         return max(wait, self.limits.wait(cost, now))
 
     def _has_room(self, *, suspect: bool) -> bool:
-        room = most_aside(self.window.most)
         if suspect:
-            aside = self.in_flight - len(self._counted)
-            return aside < room and self._suspects_in_flight < max(2, room // 4)
+            return self._suspects_in_flight < most_suspects(self.window.most)
         while len(self._counted) >= self.window.size:
             oldest = next(iter(self._counted))
             overtaken = self._answers - oldest.answers >= OVERTAKEN_WINDOWS * self.window.size
-            if not overtaken or self.in_flight - len(self._counted) >= room:
+            if not overtaken or self.overtaken >= most_overtaken(self.window.most):
                 return False
             del self._counted[oldest]
-            oldest.aside = True
         return True
 
     def _own_wait(self, stage: str, now: float) -> float:
@@ -403,9 +403,7 @@ class Limiter:
         account, block, breaker = self._gates
         passes = account.enter(now), block.enter(now), breaker.enter(now)
         stage_pass = self.stage_block(stage).enter(now)
-        permit = Permit(
-            stage, cost, passes, stage_pass, now, self._answers, suspect=suspect, aside=suspect
-        )
+        permit = Permit(stage, cost, passes, stage_pass, now, self._answers, suspect=suspect)
         if suspect:
             self._suspects_in_flight += 1
         else:
@@ -416,8 +414,8 @@ class Limiter:
         self.in_flight -= 1
         if permit.suspect:
             self._suspects_in_flight -= 1
-        elif not permit.aside:
-            del self._counted[permit]
+        else:
+            self._counted.pop(permit, None)
         self.pump()
 
     def _look_in(self, seconds: float) -> None:

@@ -31,7 +31,8 @@ class ClaudeSettings(Section):
 
     concurrency: Count = Field(
         256,
-        description="calls in flight, each model; up to half as many more hang or are repeated",
+        description="calls in flight, each model; beside those that hang or belong to an event in"
+        " trouble while others are answered: at most three quarters as many, or 32",
     )
     connect_timeout: Seconds = 5
     call_timeout: Seconds = Field(60, description="seconds a call may take at most")
