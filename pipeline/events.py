@@ -87,7 +87,9 @@ def added(one: Decimal | None, other: Decimal | None) -> Decimal | None:
 class Usage(Record):
     """What the answers behind a record cost, summed over models, repetitions included."""
 
-    calls: int = Field(0, description="Requests that were sent and answered.")
+    calls: int = Field(
+        0, description="Requests that were sent; unanswered ones where the event was given up."
+    )
     reused: int = Field(
         0, description="Answers taken from an identical question, in flight or recent: not paid."
     )

@@ -166,7 +166,7 @@ class Asking:
         self._reading = Reading()
 
     async def requests(self, received: Received, prefix: str) -> list[BatchRequest]:
-        """The requests about an event: none where it will be a dead letter or its file is missing."""
+        """The requests about an event; none where it will be a dead letter, or has no file."""
         try:
             event = read(self._stage, received)
             inquiry = await self._reading.ask_about(self._stage, event)

@@ -1,4 +1,4 @@
-"""What is wrong with a `uri`, in the same words for every scheme, and whether its store is at fault."""
+"""What is wrong with a `uri`, in the same words for every scheme, or with its store."""
 
 from pipeline.errors import Invalid
 from pipeline.events import DeadLetterReason
