@@ -50,6 +50,8 @@ CONTROL = (Text("body", "Good morning."),)
 """What a control question is about: the same for all stages, and of no use to anybody."""
 CONTROL_FAILURES = 6
 """Of a question, from which on others must have been answered before it is asked again."""
+CONTROL_DOUBLINGS = 3
+"""Of the pause between two control questions: an open breaker spaces them anyway."""
 CONTROL_OUTPUT_TOKENS = 16
 """That it was answered is enough; the answer is not read."""
 _ERRORS: dict[str, type[AnswerError]] = {
@@ -182,16 +184,16 @@ class Caller:
 
     async def _ask_about_others(self, order: Order, attempts: Attempts) -> None:
         """Wait until others are answered, where the question has failed too often for chance."""
-        tried = attempts.count
-        while attempts.count >= CONTROL_FAILURES and not attempts.others_answered():
-            async with order.prompt.controlling:
-                if attempts.others_answered():
-                    return
-                control = _control_of(order)
+        if attempts.count < CONTROL_FAILURES or attempts.others_answered():
+            return
+        control, tried = _control_of(order), 0
+        # One asks for all who wait here, so that all go on as soon as it is answered.
+        async with order.prompt.controlling:
+            while not attempts.others_answered():
                 ended = await self._control(control, await self._turn(control))
-            if isinstance(ended, Retry):
-                tried += 1
-                await asyncio.sleep(self._backoff.seconds(tried, jitter=self._jitter()))
+                if isinstance(ended, Retry):
+                    tried = min(tried + 1, CONTROL_DOUBLINGS)
+                    await asyncio.sleep(self._backoff.seconds(tried, jitter=self._jitter()))
 
     def receive(self, order: Order, message: Mapping[str, Any]) -> Delivery:
         """Take an answer that came with a batch.

@@ -72,10 +72,10 @@ class Permit:
         Args:
             failed: Whether the event has failed before: it is no fit probe.
         """
-        return any(
-            passed.control or (failed and passed.probe)
-            for passed in (*self.passes, self.stage_pass)
-        )
+        for passed in (*self.passes, self.stage_pass):
+            if passed.probe and (failed or passed.control):
+                return True
+        return False
 
 
 @dataclass(slots=True, eq=False)
@@ -324,6 +324,8 @@ class Limiter:
         """Grant the next waiter; returns the seconds to wait where none may go now."""
         shortest = inf
         for queue in (self._suspects, self._queue):
+            if not queue:
+                continue
             wait = self._let_one_of(queue, now)
             if wait <= 0:
                 return 0
@@ -340,7 +342,7 @@ class Limiter:
             if own > SOON_SECONDS:
                 shortest = min(shortest, own)
                 continue
-            if self._probes(stage) and (waiter.suspect and stage in self._queue.sizes()):
+            if waiter.suspect and stage in self._queue.sizes() and self._probes(stage):
                 continue
             wait = self._wait(stage, waiter.cost, now, suspect=waiter.suspect)
             if wait > SOON_SECONDS:
