@@ -218,11 +218,13 @@ class Caller:
             return await self._control(_control_of(order), permit)
         limit = order.prompt.timeout.after(attempts.timed_out)
         sent = await self._send(order, permit, limit, flight, warming)
+        # Of failures in a row it counts once; an answer to another one ends the row.
+        counted = again and not attempts.others_answered()
         if isinstance(sent.verdict, (Retry, Blocked)):
             self._count(order, attempts, sent)
         else:
             attempts.answered()
-        usage = self._end(order, permit, sent, again=again, alone=attempts.alone)
+        usage = self._end(order, permit, sent, counted=counted, alone=attempts.alone)
         return _outcome(order, sent.verdict, usage, sent.seconds)
 
     async def _control(self, control: Order, permit: Permit) -> Retry | Blocked | _Controlled:
@@ -293,7 +295,7 @@ class Caller:
         permit: Permit,
         sent: "_Sent",
         *,
-        again: bool = False,
+        counted: bool = False,
         alone: bool = False,
     ) -> Usage | None:
         """Report the end of a call to all whom it concerns; returns what it cost, if that is known.
@@ -302,7 +304,7 @@ class Caller:
             order: What was sent.
             permit: The call's.
             sent: What came back.
-            again: Whether the same question had failed before.
+            counted: Whether the same question is among the failures in a row already.
             alone: Whether it failed alone.
         """
         lane, stage, verdict = order.lane, order.question.stage, sent.verdict
@@ -317,7 +319,7 @@ class Caller:
         elif isinstance(verdict, Blocked):
             lane.limiter.blocked(permit, verdict, alone=alone)
         else:
-            lane.limiter.failed(permit, verdict, sent.told, again=again, alone=alone)
+            lane.limiter.failed(permit, verdict, sent.told, again=counted, alone=alone)
             if verdict.maybe_billed:
                 self._maybe_billed(order, permit.cost)
         lane.tell()
