@@ -83,8 +83,8 @@ class Api:
         raise NotImplementedError
 
     async def lines(self, path: str, *, seconds: float) -> AsyncGenerator[str | Answer, None]:
-        raise NotImplementedError
-        yield ""
+        for _ in ():
+            yield ""
 
 
 def poison(**kinds: Answer) -> Callable[[str], Answer | None]:
