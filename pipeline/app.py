@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from pipeline.alongside import alongside
+from pipeline.claude.attempts import Bounds
 from pipeline.claude.gateway import Gateway
 from pipeline.clock import now
 from pipeline.errors import WrongUse
@@ -28,6 +29,7 @@ from pipeline.processing.judge import Judge
 from pipeline.processing.policies import opinions, policy_of
 from pipeline.processing.prefixes import prefixes, tell
 from pipeline.processing.publishing import TracedBrokers
+from pipeline.processing.reading import Reading
 from pipeline.processing.rescue import Rescuer
 from pipeline.processing.sonnet import SonnetProcessor
 from pipeline.processing.tracing import Tracer
@@ -63,18 +65,22 @@ class Running:
 class StageGate:
     """Closes the intake of a stage while its tier cannot be asked, and limits what is asked."""
 
-    def __init__(self, gateway: Gateway, stage: str, tier: Tier) -> None:
+    def __init__(self, gateway: Gateway, stage: str, tier: Tier, reading: Reading) -> None:
         self._gateway = gateway
         self._stage = stage
         self._tier = tier
+        self._reading = reading
 
     def closed_because(self) -> str | None:
         """The gateway's reason."""
         return self._gateway.closed_because(self._stage, self._tier)
 
     def at_once(self) -> int:
-        """As many as the gateway can have under way, and a few that wait for their turn."""
-        return self._gateway.at_once(self._stage, self._tier)
+        """As many as the gateway can have under way, and a few that wait for their turn.
+
+        What waits for its file comes on top.
+        """
+        return self._gateway.at_once(self._stage, self._tier) + self._reading.waiting
 
 
 class App:
@@ -221,7 +227,9 @@ class App:
             throttle: Slows its intake.
         """
         tier = Tier.SONNET if name == ESCALATIONS else Tier.HAIKU
-        judge = Judge(gateway, self._policy, tier)
+        claude = self._settings.claude
+        reading = Reading(Bounds(claude.attempts_per_event, claude.attempts_seconds))
+        judge = Judge(gateway, self._policy, tier, reading)
         handler: Handler
         if name == ESCALATIONS:
             sections = self._settings.stages.by_name()
@@ -247,7 +255,7 @@ class App:
             group=self._settings.kafka.group_prefix + name,
             settings=self._settings.stream,
             ordering=ordering,
-            gate=StageGate(gateway, name, tier),
+            gate=StageGate(gateway, name, tier, reading),
             throttle=throttle,
             observer=metrics,
             rescue=Rescuer(name, self._topics.dead_letters, clock=now, observer=metrics),

@@ -3,7 +3,7 @@
 They are raised where the fact is known and turned into a route in one place,
 `pipeline.processing`. What is missing here is missing on purpose: overload, rate limits,
 time-outs and a rejected key are not errors of an event, so `pipeline.claude` waits them out
-and never raises them to its caller.
+and never raises them to its caller, unless they befall one event alone (`Unanswered`).
 """
 
 from typing import TYPE_CHECKING
@@ -62,7 +62,10 @@ class AnswerError(PipelineError):
 
 
 class Refused(AnswerError):
-    """The model declined (`stop_reason: refusal`); the same request would be refused again."""
+    """The model declined (`stop_reason: refusal`), or a filter withheld what it wrote.
+
+    The same request would be refused again.
+    """
 
 
 class CutOff(AnswerError):
@@ -75,3 +78,14 @@ class Malformed(AnswerError):
 
 class Rejected(AnswerError):
     """The API rejects this very request (400, 413, 422): no repetition will help."""
+
+
+class Unanswered(AnswerError):
+    """Calls failed again and again while others like it were answered: it is this question."""
+
+
+class FileUnavailable(AnswerError):
+    """The event's file could not be had, again and again, while those of others could.
+
+    Nothing was asked, so nothing was paid; `model` is `none`.
+    """

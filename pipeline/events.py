@@ -150,7 +150,9 @@ def lasted(one: float, other: float) -> float:
 class Usage(Record):
     """What the answers behind a record cost, summed over models, repetitions included."""
 
-    calls: Count = Field(0, description="Requests that were sent and answered.")
+    calls: Count = Field(
+        0, description="Requests that were sent; unanswered ones where the event was given up."
+    )
     reused: Count = Field(
         0, description="Answers taken from an identical question, in flight or recent: not paid."
     )

@@ -13,14 +13,14 @@ from typing import Protocol
 
 from pipeline.backfill.job import Job, Tally, custom_id
 from pipeline.claude.batch import BatchRequest, NotAnswered, Succeeded
-from pipeline.errors import AnswerError, Invalid
+from pipeline.errors import AnswerError, FileUnavailable, Invalid
 from pipeline.escalation.policy import Policy
 from pipeline.events import DeadLetterReason, Tier, added
 from pipeline.processing.haiku import HaikuProcessor
 from pipeline.processing.judge import Judge
 from pipeline.processing.observer import ProcessorObserver
 from pipeline.processing.outgoing import dead_letter
-from pipeline.processing.reading import AnyStage, ask_about, read_aside
+from pipeline.processing.reading import AnyStage, Reading, read_aside
 from pipeline.questions import AnswerT, Asker, Question, Reply, first_questions
 from pipeline.stream.records import End, Outcome, Received
 from pipeline.stream.topics import TopicNames
@@ -163,13 +163,14 @@ class Asking:
         self._topics = topics
         self._clock = clock
         self._observer = observer
+        self._reading = Reading()
 
     async def requests(self, received: Received, prefix: str) -> list[BatchRequest]:
-        """The requests about an event: none where it will be a dead letter."""
+        """The requests about an event; none where it will be a dead letter, or has no file."""
         try:
             event = await read_aside(self._stage, received)
-            inquiry = await ask_about(self._stage, event)
-        except Invalid:
+            inquiry = await self._reading.ask_about(self._stage, event)
+        except (Invalid, FileUnavailable):
             return []
         named = {
             custom_id(prefix, received.offset, each.digest): each
@@ -182,7 +183,7 @@ class Asking:
         asker = BatchFirst(self._lane, self._normal, job.prefix, received.offset, results)
         processor = HaikuProcessor(
             self._stage,
-            Judge(asker, self._policy, Tier.HAIKU),
+            Judge(asker, self._policy, Tier.HAIKU, self._reading),
             self._topics,
             clock=self._clock,
             observer=self._observer,

@@ -1,7 +1,7 @@
 """The backlog of a file, or of a folder of files: an event is known by its position in it."""
 
 import hashlib
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -42,7 +42,7 @@ class FileShelf:
         self._count = count_items([path]) or 0
         self._modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         self._position = 0
-        self._open: dict[int, Iterator[Item]] = {}
+        self._open: dict[int, Generator[Item, None, None]] = {}
         self.name = f"file:{path.name[:_MAX_NAME]}"
 
     async def fence(self) -> None:
@@ -74,22 +74,28 @@ class FileShelf:
     async def read(self, begin: int, end: int) -> AsyncGenerator[Sequence[Received], None]:
         """The events at these positions."""
         # Whoever goes on where the last one stopped need not begin anew.
-        items = self._open.pop(begin, None) or islice(self._items(), begin, None)
+        items = self._open.pop(begin, None) or self._items_from(begin)
         position = begin
-        while position < end:
-            # So few lines of a file on this machine are read faster than a thread is asked to.
-            found = list(islice(items, min(_AT_ONCE, end - position)))
-            if not found:
-                return
-            yield [self._received(position + n, item) for n, item in enumerate(found)]
-            position += len(found)
-        self._open[position] = items
+        try:
+            while position < end:
+                # So few lines of a file on this machine are read faster than a thread is asked to.
+                found = list(islice(items, min(_AT_ONCE, end - position)))
+                if not found:
+                    return
+                yield [self._received(position + n, item) for n, item in enumerate(found)]
+                position += len(found)
+            self._open[position] = items
+        finally:
+            if self._open.get(position) is not items:
+                items.close()
 
     async def close(self) -> None:
-        """Nothing to do: the file is needed until all is published."""
+        """Close the file."""
+        while self._open:
+            self._open.popitem()[1].close()
 
-    def _items(self) -> Iterator[Item]:
-        return read_items([self._path], key_field=self._key_field)
+    def _items_from(self, begin: int) -> Generator[Item, None, None]:
+        yield from islice(read_items([self._path], key_field=self._key_field), begin, None)
 
     def _received(self, position: int, item: Item) -> Received:
         return Received(

@@ -228,6 +228,8 @@ class Batches:
             case Blocked(because, "model"):
                 # What is not found or not allowed here is this batch, or batches altogether.
                 raise BatchFailed(because)
+            case Blocked(because, "stage", unclear=True):
+                raise BatchFailed(because)
             case Blocked(because):
                 self._told(because)
                 await asyncio.sleep(BLOCK_SECONDS)

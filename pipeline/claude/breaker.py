@@ -28,10 +28,13 @@ class Pass:
     Args:
         generation: Calls of an earlier generation say nothing about the present.
         probe: Whether it is one of the calls that a half-open breaker lets through.
+        control: It should go to a question that is known to do no harm: the last time it was
+            half open all probes failed, which may have been their own trouble.
     """
 
     generation: int
     probe: bool
+    control: bool = False
 
 
 class Breaker:
@@ -58,6 +61,7 @@ class Breaker:
         self._retry_at = 0.0
         self._allowed = 0
         self._probing = 0
+        self._rounds = 0
 
     @property
     def because(self) -> str | None:
@@ -84,9 +88,11 @@ class Breaker:
             # Probes that hang do not keep others from trying a while later.
             self._allowed = self._most_probes
             self._retry_at = now + self._open_seconds
+            self._rounds += 1
+        control = self._rounds > 1 and self._allowed == self._most_probes
         self._allowed -= 1
         self._probing += 1
-        return Pass(self._generation, probe=True)
+        return Pass(self._generation, probe=True, control=control)
 
     def succeeded(self, passed: Pass, now: float) -> None:
         """The service answered, whatever it said."""
@@ -100,7 +106,9 @@ class Breaker:
         if passed.probe:
             self._close()
 
-    def failed(self, passed: Pass, now: float, because: str, *, under_way: int = 0) -> None:
+    def failed(
+        self, passed: Pass, now: float, because: str, *, under_way: int = 0, again: bool = False
+    ) -> None:
         """The service did not answer, or said that it is unwell.
 
         Args:
@@ -110,6 +118,8 @@ class Breaker:
             under_way: Other calls that have no end yet. An error comes quicker than an answer, so
                 after a pause all that is known at first are failures: they say nothing as long as
                 a third of the calls may still be answered.
+            again: The same question has failed before, and counted then; unless it is a probe, it
+                says nothing more.
         """
         if passed.generation != self._generation:
             return
@@ -119,6 +129,8 @@ class Breaker:
             if not self._probing:
                 self._allowed = 0
                 self._retry_at = now + self._open_seconds
+            return
+        if again:
             return
         self._failures += 1
         quiet = now - self._last_success >= QUIET_SECONDS
@@ -153,3 +165,4 @@ class Breaker:
         self._generation += 1
         self._closed_pass = Pass(self._generation, probe=False)
         self._because = None
+        self._rounds = 0

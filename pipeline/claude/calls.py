@@ -1,23 +1,34 @@
-"""One call: wait for one's turn, send, judge what comes back, and try again while that helps."""
+"""One call: wait for one's turn, send, judge what comes back, and try again while that helps.
+
+Where a question has failed several times and no other was answered meanwhile, a control question
+is asked first: the same prompt about something harmless. Its end says whether the model is unwell
+or the question is at fault. It costs a few tokens, and nothing in an outage.
+"""
 
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 from pipeline.claude import failures
+from pipeline.claude.attempts import Attempts, Bounds
 from pipeline.claude.backoff import Backoff
 from pipeline.claude.client import Client
 from pipeline.claude.echoes import unechoed
+from pipeline.claude.estimates import weigh
 from pipeline.claude.failures import Blocked, Failure, Reject, Retry
 from pipeline.claude.flights import Flight
+from pipeline.claude.headers import Told
 from pipeline.claude.lanes import Lane
+from pipeline.claude.limiter import Permit
 from pipeline.claude.limits import Cost
-from pipeline.claude.observer import CallEnd, ClaudeObserver
+from pipeline.claude.observer import CallEnd, ClaudeObserver, LimitKind
 from pipeline.claude.prices import PriceTable, Tokens
 from pipeline.claude.prompts import Prompt
 from pipeline.claude.replies import HttpReply, NoReply
+from pipeline.claude.requests import content_of
 from pipeline.claude.responses import (
     Answered,
     Bill,
@@ -28,13 +39,21 @@ from pipeline.claude.responses import (
 )
 from pipeline.claude.spending import Spending
 from pipeline.claude.warmup import Warmup
-from pipeline.errors import AnswerError, CutOff, Malformed, Refused, Rejected
+from pipeline.errors import AnswerError, CutOff, Malformed, Refused, Rejected, Unanswered
 from pipeline.events import Tier, Usage
-from pipeline.questions import Question
+from pipeline.questions import Question, Text
 
 log = logging.getLogger(__name__)
 
 NOTHING = Cost(0.0, 0.0)
+CONTROL = (Text("body", "Good morning."),)
+"""What a control question is about: the same for all stages, and of no use to anybody."""
+CONTROL_FAILURES = 6
+"""Of a question, from which on others must have been answered before it is asked again."""
+CONTROL_DOUBLINGS = 3
+"""Of the pause between two control questions: an open breaker spaces them anyway."""
+CONTROL_OUTPUT_TOKENS = 16
+"""That it was answered is enough; the answer is not read."""
 _ERRORS: dict[str, type[AnswerError]] = {
     "refused": Refused,
     "cut_off": CutOff,
@@ -51,6 +70,7 @@ class Order:
         body: The request.
         weight: Of the question's content; see `pipeline.claude.estimates.weigh`.
         max_output_tokens: In the request.
+        bounds: When its failures are its own trouble; None for what the settings say.
     """
 
     question: Question[Any]
@@ -60,6 +80,12 @@ class Order:
     body: bytes
     weight: int
     max_output_tokens: int
+    bounds: Bounds | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Controlled:
+    """A control question was asked in place of the order's own, and answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +105,7 @@ class Caller:
         prices: Price answers.
         spending: Counts what they cost.
         backoff: Decides about pauses.
+        bounds: When an event's failures are its own trouble.
         observer: Told of every call.
         clock: Seconds that do not go back.
         jitter: Draws 0 to 1.
@@ -91,6 +118,7 @@ class Caller:
         prices: PriceTable,
         spending: Spending,
         backoff: Backoff,
+        bounds: Bounds,
         observer: ClaudeObserver,
         clock: Callable[[], float],
         jitter: Callable[[], float],
@@ -99,6 +127,7 @@ class Caller:
         self._prices = prices
         self._spending = spending
         self._backoff = backoff
+        self._bounds = bounds
         self._observer = observer
         self._clock = clock
         self._jitter = jitter
@@ -113,18 +142,21 @@ class Caller:
         Raises:
             AnswerError: The answer is no use.
         """
+        attempts = Attempts(order.prompt.peers)
         order.lane.asked += 1
         try:
-            return await self._until_answered(order, flight)
+            return await self._until_answered(order, flight, attempts)
         finally:
             order.lane.asked -= 1
+            order.lane.in_trouble -= attempts.in_trouble
 
-    async def _until_answered(self, order: Order, flight: Flight[Any] | None) -> Delivery:
-        failed, again = 0, False
+    async def _until_answered(
+        self, order: Order, flight: Flight[Any] | None, attempts: Attempts
+    ) -> Delivery:
         while True:
             warming = await order.prompt.enter()
             try:
-                ended = await self._attempt(order, flight, warming, again=again)
+                ended = await self._attempt(order, flight, warming, attempts)
             finally:
                 if warming is not None:
                     warming.left()
@@ -132,14 +164,36 @@ class Caller:
                 return ended
             if flight is not None and not flight.is_wanted:
                 raise asyncio.CancelledError("nobody waits for this answer any more")
-            again = True
+            if isinstance(ended, _Controlled):
+                continue
+            if attempts.are_over(order.bounds or self._bounds):
+                raise _given_up(order, attempts)
             log.debug("%s: asked again: %s", order.question.stage, _why(ended))
-            # Blocks and 429s are waited out in the queue, where they hold up everyone alike.
-            if isinstance(ended, Retry) and ended.kind != "rate_limited":
-                failed += 1
-                jitter = self._jitter()
-                seconds = self._backoff.seconds(failed, jitter=jitter, asked=ended.after)
-                await asyncio.sleep(seconds)
+            await self._pause(ended, attempts)
+            await self._ask_about_others(order, attempts)
+
+    async def _pause(self, failure: Retry | Blocked, attempts: Attempts) -> None:
+        # Blocks and 429s are waited out in the queue, where they hold up everyone alike; unless
+        # they befall one event alone.
+        waited_out = isinstance(failure, Blocked) or failure.kind == "rate_limited"
+        if waited_out and not attempts.alone:
+            return
+        after = None if isinstance(failure, Blocked) else failure.after
+        tried = max(1, attempts.count)
+        await asyncio.sleep(self._backoff.seconds(tried, jitter=self._jitter(), asked=after))
+
+    async def _ask_about_others(self, order: Order, attempts: Attempts) -> None:
+        """Wait until others are answered, where the question has failed too often for chance."""
+        if attempts.count < CONTROL_FAILURES or attempts.others_answered():
+            return
+        control, tried = _control_of(order), 0
+        # One asks for all who wait here, so that all go on as soon as it is answered.
+        async with order.prompt.controlling:
+            while not attempts.others_answered():
+                ended = await self._control(control, await self._turn(control))
+                if isinstance(ended, Retry):
+                    tried = min(tried + 1, CONTROL_DOUBLINGS)
+                    await asyncio.sleep(self._backoff.seconds(tried, jitter=self._jitter()))
 
     def receive(self, order: Order, message: Mapping[str, Any]) -> Delivery:
         """Take an answer that came with a batch.
@@ -156,15 +210,48 @@ class Caller:
         raise _error_of(verdict, usage, 0.0)
 
     async def _attempt(
-        self, order: Order, flight: Flight[Any] | None, warming: Warmup | None, *, again: bool
-    ) -> Delivery | Retry | Blocked:
-        lane, stage = order.lane, order.question.stage
+        self, order: Order, flight: Flight[Any] | None, warming: Warmup | None, attempts: Attempts
+    ) -> Delivery | Retry | Blocked | _Controlled:
+        again = attempts.count > 0
+        permit = await self._turn(order, again=again, suspect=attempts.in_trouble)
+        if permit.wants_control(failed=again):
+            return await self._control(_control_of(order), permit)
+        limit = order.prompt.timeout.after(attempts.timed_out)
+        sent = await self._send(order, permit, limit, flight, warming)
+        # Of failures in a row it counts once; an answer to another one ends the row.
+        counted = again and not attempts.others_answered()
+        if isinstance(sent.verdict, (Retry, Blocked)):
+            self._count(order, attempts, sent)
+        else:
+            attempts.answered()
+        usage = self._end(order, permit, sent, counted=counted, alone=attempts.alone)
+        return _outcome(order, sent.verdict, usage, sent.seconds)
+
+    async def _control(self, control: Order, permit: Permit) -> Retry | Blocked | _Controlled:
+        sent = await self._send(control, permit, control.prompt.timeout.seconds, None, None)
+        peers, verdict = control.prompt.peers, sent.verdict
+        failed = isinstance(verdict, (Retry, Blocked))
+        peers.failed += failed
+        peers.answered += not failed
+        self._end(control, permit, sent)
+        return verdict if isinstance(verdict, (Retry, Blocked)) else _Controlled()
+
+    async def _turn(self, order: Order, *, again: bool = False, suspect: bool = False) -> Permit:
+        lane, stage, queued = order.lane, order.question.stage, self._clock()
         cost = order.prompt.estimates.cost(order.weight, max_output_tokens=order.max_output_tokens)
-        queued = self._clock()
-        permit = await lane.limiter.acquire(stage, cost, again=again)
+        permit = await lane.limiter.acquire(stage, cost, again=again, suspect=suspect)
+        self._observer.waited(stage, lane.model, seconds=self._clock() - queued)
+        return permit
+
+    async def _send(
+        self,
+        order: Order,
+        permit: Permit,
+        limit: float,
+        flight: Flight[Any] | None,
+        warming: Warmup | None,
+    ) -> "_Sent":
         started = self._clock()
-        self._observer.waited(stage, lane.model, seconds=started - queued)
-        limit = order.prompt.timeout.seconds
         if flight is not None:
             flight.sending = True
         if warming is not None:
@@ -172,31 +259,73 @@ class Caller:
         try:
             result = await self._client.send(order.body, seconds=limit)
         except BaseException:
-            lane.limiter.abandoned(permit)
-            self._maybe_billed(order, cost)
+            order.lane.limiter.abandoned(permit)
+            self._maybe_billed(order, permit.cost)
             raise
         finally:
             if flight is not None:
                 flight.sending = False
-        seconds = self._clock() - started
-        told = lane.news(result)
-        verdict = _judge(result, order, limit)
+        return _Sent(
+            _judge(result, order, limit),
+            order.lane.news(result),
+            started=started,
+            seconds=self._clock() - started,
+        )
+
+    def _count(self, order: Order, attempts: Attempts, sent: "_Sent") -> None:
+        """Count a failure of a question."""
+        failure, was_in_trouble = sent.verdict, attempts.in_trouble
+        retry = failure if isinstance(failure, Retry) else None
+        timed_out = retry is not None and retry.kind == "timed_out"
+        if timed_out and not attempts.timed_out:
+            order.prompt.timeout.expired()
+        attempts.failed(
+            self._clock(),
+            _why(failure),
+            seconds=sent.seconds,
+            timed_out=timed_out,
+            maybe_billed=retry is not None and retry.maybe_billed,
+            unclear=isinstance(failure, Blocked) and failure.unclear,
+        )
+        order.lane.in_trouble += attempts.in_trouble - was_in_trouble
+
+    def _end(
+        self,
+        order: Order,
+        permit: Permit,
+        sent: "_Sent",
+        *,
+        counted: bool = False,
+        alone: bool = False,
+    ) -> Usage | None:
+        """Report the end of a call to all whom it concerns; returns what it cost, if that is known.
+
+        Args:
+            order: What was sent.
+            permit: The call's.
+            sent: What came back.
+            counted: Whether the same question is among the failures in a row already.
+            alone: Whether it failed alone.
+        """
+        lane, stage, verdict = order.lane, order.question.stage, sent.verdict
         usage: Usage | None = None
         if isinstance(verdict, (Answered, Unusable)):
-            usage = self._settle(order, verdict, started=started, seconds=seconds)
-            lane.limiter.answered(permit, _counted(verdict.bill), told)
+            usage = self._settle(order, verdict, started=sent.started, seconds=sent.seconds)
+            lane.limiter.answered(permit, _counted(verdict.bill), sent.told)
         elif isinstance(verdict, Reject):
-            usage = Usage(calls=1)
-            lane.limiter.answered(permit, NOTHING, told)
+            # What a filter withheld was written, and may be paid.
+            usage = Usage(calls=1, cost_usd=None if verdict.filtered else Decimal(0))
+            lane.limiter.answered(permit, NOTHING, sent.told)
         elif isinstance(verdict, Blocked):
-            lane.limiter.blocked(permit, verdict)
+            lane.limiter.blocked(permit, verdict, alone=alone)
         else:
-            lane.limiter.failed(permit, verdict, told)
-            self._failed(order, verdict, cost)
+            lane.limiter.failed(permit, verdict, sent.told, again=counted, alone=alone)
+            if verdict.maybe_billed:
+                self._maybe_billed(order, permit.cost)
         lane.tell()
         end = _end_of(verdict)
-        self._observer.call(stage, lane.model, end, seconds=seconds, usage=usage)
-        return _outcome(order, verdict, usage, seconds)
+        self._observer.call(stage, lane.model, end, seconds=sent.seconds, usage=usage)
+        return usage
 
     def _settle(
         self, order: Order, verdict: Answered[Any] | Unusable, *, started: float, seconds: float
@@ -222,12 +351,6 @@ class Caller:
             cost_usd=cost,
         )
 
-    def _failed(self, order: Order, failure: Retry, cost: Cost) -> None:
-        if failure.kind == "timed_out":
-            order.prompt.timeout.expired()
-        if failure.maybe_billed:
-            self._maybe_billed(order, cost)
-
     def _maybe_billed(self, order: Order, cost: Cost) -> None:
         """Count a call without an answer against the budget: it may have been paid all the same."""
         tokens = Tokens(input=int(cost.input_tokens), output=int(cost.output_tokens))
@@ -236,8 +359,41 @@ class Caller:
         self._observer.maybe_billed(order.question.stage, order.lane.model, usd=usd)
 
 
-def _why(failure: Retry | Blocked) -> str:
-    return failure.detail if isinstance(failure, Retry) else failure.because
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A call that was made, and what its response means."""
+
+    verdict: "Answered[Any] | Unusable | Failure"
+    told: Mapping[LimitKind, Told]
+    started: float
+    seconds: float
+
+
+def _control_of(order: Order) -> Order:
+    """The same prompt, about something harmless."""
+    limit = CONTROL_OUTPUT_TOKENS
+    return replace(
+        order,
+        question=replace(order.question, parts=CONTROL),
+        body=order.prompt.template.body(content_of(CONTROL), max_output_tokens=limit),
+        weight=weigh(CONTROL),
+        max_output_tokens=limit,
+    )
+
+
+def _given_up(order: Order, attempts: Attempts) -> Unanswered:
+    cost = None if attempts.maybe_billed else Decimal(0)
+    usage = Usage(calls=attempts.count, cost_usd=cost)
+    model = order.lane.model
+    return Unanswered(attempts.history(), usage=usage, model=model, seconds=attempts.seconds)
+
+
+def _why(failure: Answered[Any] | Unusable | Failure) -> str:
+    match failure:
+        case Retry(detail=why) | Blocked(because=why) | Reject(detail=why) | Unusable(detail=why):
+            return why
+        case Answered():
+            return ""
 
 
 def _judge(
@@ -272,8 +428,8 @@ def _end_of(verdict: Answered[Any] | Unusable | Failure) -> CallEnd:
             return "answered"
         case Unusable(why):
             return why
-        case Reject():
-            return "rejected"
+        case Reject(filtered=filtered):
+            return "refused" if filtered else "rejected"
         case Retry(kind):
             return kind
         case Blocked():
@@ -296,9 +452,10 @@ def _outcome(
             return Delivery(verdict, usage or Usage(), seconds)
         case Unusable():
             raise _error_of(verdict, usage or Usage(), seconds)
-        case Reject(detail):
+        case Reject(detail, filtered):
+            error = Refused if filtered else Rejected
             model = order.lane.model
-            raise Rejected(detail, usage=usage or Usage(), model=model, seconds=seconds)
+            raise error(detail, usage=usage or Usage(), model=model, seconds=seconds)
         case Retry() | Blocked():
             return verdict
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from pipeline.claude.attempts import Bounds
 from pipeline.claude.calls import Caller, Delivery, Order
 from pipeline.claude.flights import Flight
 from pipeline.claude.joint import (
@@ -27,6 +28,9 @@ from pipeline.claude.responses import Answered
 from pipeline.errors import AnswerError
 from pipeline.events import Usage
 from pipeline.questions import Question
+
+BOUNDS = Bounds(attempts=2, seconds=0)
+"""When a request fails while others are answered, it is for one of its events: all go alone."""
 
 Doubtful = Callable[[str, BaseModel], bool]
 """Whether an answer of a stage is doubtful enough to ask again, the event alone."""
@@ -189,6 +193,7 @@ class Coalescer:
             body=prompt.template.body(joint_content(events), max_output_tokens=limit),
             weight=sum(traveller.order.weight for traveller in travellers),
             max_output_tokens=limit,
+            bounds=BOUNDS,
         )
 
     def _read(

@@ -1,7 +1,8 @@
 """What a failed call means: wait and try again, wait for a person, or give this request up.
 
-Pure. When in doubt it is the service that is unwell, not the event: only the statuses that speak
-about one request reject it.
+Pure. When in doubt it is the service that is unwell, not the event: a request is rejected only
+where the API names what the event brought. What is left unclear stops its stage, and whether it
+was the event after all is found out by asking about others (`pipeline.claude.attempts`).
 """
 
 import re
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from math import isnan
 from typing import Any, Literal
 
 import orjson
@@ -45,34 +47,87 @@ class Blocked:
         because: A sentence for a person: what is wrong and what to do.
         scope: Whether it holds for what one stage asks of a model, for all of a model, or for all
             that this key may ask.
+        unclear: The response does not say whose fault it is; it may be this one event's.
     """
 
     because: str
     scope: Literal["stage", "model", "account"]
+    unclear: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """The API takes everything but this very request."""
+    """The API takes everything but this very request.
+
+    Args:
+        detail: A sentence for a person.
+        filtered: What the model wrote was withheld by a filter: as good as a refusal.
+    """
 
     detail: str
+    filtered: bool = False
 
 
 Failure = Retry | Blocked | Reject
 
+LONGEST_RETRY_AFTER = 300.0
+"""Seconds. Headers of an hour, of a year and of 2099 were seen, mostly by mistake; who means it
+says so again after five minutes, and that costs one request."""
+
+_BAD_REQUEST, _TOO_LARGE, _UNPROCESSABLE = 400, 413, 422
 _BLOCKED = frozenset({401, 402, 403, 404, 405, 407, 410})
+_RAMP = "ramp_limit_exceeded"
 _SPEND_CODES = frozenset({
     "enforced_spend_limit_reached", "contract_spend_limit_reached",
     "linked_organization_spend_limit_reached", "linked_organization_billing_unavailable",
 })  # fmt: skip
 _ACCOUNT_CODES = frozenset({
-    "organization_on_hold", "organization_type_not_supported", "workspace_policy_violation",
-    "cmek_key_disabled", "cmek_key_network_blocked", "user_profile_not_found",
-    "user_profile_required", "key_profile_mismatch",
+    "organization_on_hold", "organization_type_not_supported", "organization_not_enrolled_in_beta",
+    "parent_organization_required", "workspace_policy_violation",
+    "workspace_human_review_disabled", "cmek_key_disabled", "cmek_key_network_blocked",
+    "cmek_feature_unsupported", "user_profile_not_found", "user_profile_required",
+    "user_profile_not_billable", "user_profile_billing_not_authorized", "key_profile_mismatch",
+    "api_key_scope_missing", "organization_level_scoped_api_key_required",
+    "claude_code_key_creator_not_member", "claude_code_version_too_old",
+    "sandbox_egress_restricted",
 })  # fmt: skip
-"""400s that speak about the account; from the error classes of the SDK."""
-_ACCOUNT_TEXTS = ("reached your specified api usage limits", "credit balance is too low")
-"""Two 400s about the account that have no code of their own."""
+"""They speak about the account, the workspace or the key; from the error classes of the SDK."""
+_EVENT_CODES = frozenset({"image_dimensions_too_large", "request_body_too_large_after_decoding"})
+"""They speak about what the event brought; from there, too."""
+_SPEND_TEXTS = ("reached your specified api usage limits", "credit balance is too low")
+"""Two 400s about the account's money that have no code of their own."""
+_ACCOUNT_TEXT = re.compile(
+    r"organization has been disabled|organization is disabled|account (has been|is) disabled"
+    r"|credential is only authorized for|not allowed for this organization"
+    r"|organization has disabled",
+    re.IGNORECASE,
+)
+"""400s and 403s about an account or a key that have no code of their own."""
+_FILTERED = re.compile(r"\b(blocked|filtered) (by|due to) (our |the )?content", re.IGNORECASE)
+"""`Output blocked by content filtering policy`, a 400."""
+_EVENT = re.compile(
+    # A place in the messages, but for what this program puts there.
+    r"(?<![\w.])messages(\.\d+|\[\d+\])(?![^\s:]*\.cache_control)|(?<![\w.])messages: "
+    r"|\b(prompt|input|request|document|pdf|image|conversation) is too (long|large|big|small)\b"
+    r"|\binput length and `?max_tokens`? exceed"
+    r"|\bexceeds? (the |this )?(model'?s? )?(maximum )?context (length|limit|window)"
+    r"|\bcould not (process|decode|read|open|parse) (the |this )?(image|pdf|document|file)\b"
+    r"|\bimages? (exceeds?|cannot be|could not|does not match|was specified|must be|is (not|in))\b"
+    r"|\bimage dimensions\b|\bunsupported image\b|\binvalid (image|pdf|base64)\b"
+    r"|\bpdf (specified )?(is|was) (not valid|invalid|password|encrypted)|\bpdf pages\b"
+    r"|\bpassword.protected\b|\btext content blocks must\b",
+    re.IGNORECASE,
+)
+"""What the API, and gateways that pass its words on, say about an event's own content."""
+_FRAME = re.compile(
+    r"[`'\"]?(model|max_tokens|system|thinking|output_config|output_format|effort|tools|tool_choice"
+    r"|temperature|top_p|top_k|stop_sequences|metadata|service_tier|betas?"
+    r"|anthropic-(version|beta))\b"
+    r"|.*\bschema is too complex\b|.*\bblocks with cache_control\b",
+    re.IGNORECASE,
+)
+"""A 400 that names a place of the request which is the same for every event of a stage, and not
+`messages`: no event is at fault, and each would be rejected."""
 
 
 def classify(
@@ -89,33 +144,50 @@ def classify(
     error = _error_of(body)
     message = str(error.get("message") or excerpt(body))
     code = _code_of(error)
-    if _speaks_of_spending(code, message):
-        hint = "raise it in the console, or wait until it begins anew"
-        return Blocked(f"A spend limit is reached: {hint}. The API says: {message}", "account")
-    if code in _ACCOUNT_CODES:
-        return Blocked(f"The API says: {message}", "account")
+    if (blocked := _about_the_account(code, message)) is not None:
+        return blocked
     if status in _BLOCKED:
         return _blocked(status, message, is_json=bool(error))
-    if status == _BAD_REQUEST and _FRAME.match(message):
+    if _is_about_a_request(status, headers, is_json=bool(error)):
+        return _bad_request(status, message, code)
+    after = retry_after(headers, now)
+    detail = f"The API answered {status}: {message}"
+    if after == LONGEST_RETRY_AFTER:
+        said = excerpt((headers.get("retry-after-ms") or headers["retry-after"]).encode())
+        detail = f"{detail} (retry-after: {said}; tried again after {after:.0f} s all the same)"
+    return Retry(_kind(status), detail, after, ramp=code == _RAMP)
+
+
+def _about_the_account(code: str | None, message: str) -> Blocked | None:
+    lowered = message.lower()
+    if code in _SPEND_CODES or any(text in lowered for text in _SPEND_TEXTS):
+        hint = "raise it in the console, or wait until it begins anew"
+        return Blocked(f"A spend limit is reached: {hint}. The API says: {message}", "account")
+    if code in _ACCOUNT_CODES or _ACCOUNT_TEXT.search(message):
+        hint = "look into the account in the console, and check that ANTHROPIC_API_KEY is a key for"
+        return Blocked(f"The API says: {message} Have {hint} the Claude API.", "account")
+    return None
+
+
+def _is_about_a_request(status: int, headers: Mapping[str, str], *, is_json: bool) -> bool:
+    if status == _TOO_LARGE:  # It may come without JSON.
+        return True
+    # A proxy's own 400 says nothing about the request.
+    named = status in {_BAD_REQUEST, _UNPROCESSABLE} and is_json
+    return named and headers.get("x-should-retry") != "true"
+
+
+def _bad_request(status: int, message: str, code: str | None) -> Blocked | Reject:
+    if _FILTERED.search(message):
+        return Reject(f"The answer was withheld by a filter: {message}", filtered=True)
+    if _FRAME.match(message) and not _EVENT.search(message):
         because = f"The API takes no request of this kind ({message})"
         return Blocked(f"{because}: check the model names, the effort and the stage.", "stage")
-    if _rejects(status, is_json=bool(error)) and headers.get("x-should-retry") != "true":
+    if status == _TOO_LARGE or code in _EVENT_CODES or _EVENT.search(message):
         return Reject(f"The API rejects the request ({status}): {message}")
-    detail = f"The API answered {status}: {message}"
-    return Retry(_kind(status), detail, retry_after(headers, now), ramp=code == _RAMP)
-
-
-_RAMP = "ramp_limit_exceeded"
-_BAD_REQUEST = 400
-_FRAME = re.compile(
-    r"[`'\"]?(model|max_tokens|system|thinking|output_config|output_format|effort|tools|tool_choice"
-    r"|temperature|top_p|top_k|stop_sequences|metadata|service_tier|betas?"
-    r"|anthropic-(version|beta))\b"
-    r"|.*\bschema is too complex\b",
-    re.IGNORECASE,
-)
-"""A 400 that names a place of the request which is the same for every event of a stage, and not
-`messages`: no event is at fault, and each would be rejected."""
+    hint = "check the account, the model names and ANTHROPIC_BASE_URL"
+    because = f"The API rejects a request, and does not say for whose fault: {hint}"
+    return Blocked(f"{because}. It says ({status}): {message}", "stage", unclear=True)
 
 
 def no_credentials(detail: str) -> Blocked:
@@ -145,36 +217,43 @@ def garbled(detail: str) -> Retry:
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Seconds to wait by `retry-after-ms` or `retry-after`, which may be seconds or a date."""
+    """Seconds to wait by `retry-after-ms` or `retry-after`, which may be seconds or a date.
+
+    At most `LONGEST_RETRY_AFTER`; None where there is no such header, or none that says a time.
+    """
     for name, factor in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = headers.get(name)
         if value is None:
             continue
-        try:
-            return max(0.0, float(value) * factor)
-        except ValueError:
-            if (until := _http_date(value)) is not None:
-                return max(0.0, (until - (now or datetime.now(UTC))).total_seconds())
+        seconds = _seconds(value, factor, now)
+        if seconds is not None:
+            return min(LONGEST_RETRY_AFTER, max(0.0, seconds))
     return None
+
+
+def _seconds(value: str, factor: float, now: datetime | None) -> float | None:
+    try:
+        seconds = float(value) * factor
+    except ValueError:
+        until = _http_date(value)
+        return None if until is None else (until - (now or datetime.now(UTC))).total_seconds()
+    return None if isnan(seconds) else seconds
 
 
 def _http_date(value: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-
-
-def _rejects(status: int, *, is_json: bool) -> bool:
-    # A proxy's own 400 says nothing about the request; a 413 may come without JSON.
-    return status == 413 or (status in {400, 422} and is_json)  # noqa: PLR2004
 
 
 def _blocked(status: int, message: str, *, is_json: bool) -> Blocked:
     if not is_json:
         hint = "something between here and the API answers; check ANTHROPIC_BASE_URL and proxies"
-        return Blocked(f"Not the API's answer ({status}: {message}): {hint}.", "account")
+        because = f"Not the API's answer ({status}: {message})"
+        # A firewall between here and there may dislike one event's words, and nothing else.
+        return Blocked(f"{because}: {hint}.", "account", unclear=True)
     match status:
         case 401:
             because = f"The API key is not accepted ({message}): set ANTHROPIC_API_KEY."
@@ -202,18 +281,16 @@ def _kind(status: int) -> RetryKind:
             return "server_error"
 
 
-def _speaks_of_spending(code: str | None, message: str) -> bool:
-    lowered = message.lower()
-    return code in _SPEND_CODES or any(text in lowered for text in _ACCOUNT_TEXTS)
-
-
 def _error_of(body: bytes) -> dict[str, Any]:
+    """The error in a body: as the API writes it, or as gateways do, without a frame around it."""
     try:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError:
         return {}
-    error = parsed.get("error") if isinstance(parsed, dict) else None
-    return error if isinstance(error, dict) else {}
+    if not isinstance(parsed, dict):
+        return {}
+    error = parsed.get("error", parsed)
+    return error if isinstance(error, dict) else {"message": str(error)}
 
 
 def _code_of(error: Mapping[str, Any]) -> str | None:

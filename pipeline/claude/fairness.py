@@ -6,7 +6,7 @@ starts at the present and saves up no claim.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 ItemT = TypeVar("ItemT")
@@ -49,6 +49,15 @@ class FairQueue(Generic[ItemT]):
             self._now = self._times[stage]
             self._times[stage] += weight
         return item
+
+    def bring_forward(self, stage: str, is_meant: Callable[[ItemT], bool]) -> None:
+        """Put the first item of a stage that is meant at its head, if there is one."""
+        queue = self._queues[stage]
+        found = next((at for at, item in enumerate(queue) if is_meant(item)), 0)
+        if found:
+            item = queue[found]
+            del queue[found]
+            queue.appendleft(item)
 
     def sizes(self) -> dict[str, int]:
         """Items waiting, by stage."""

@@ -15,6 +15,7 @@ from opentelemetry.trace import TracerProvider
 from pipeline.alongside import alongside
 from pipeline.claude import answers, spending
 from pipeline.claude.answers import AnswerFile, Answers
+from pipeline.claude.attempts import Bounds
 from pipeline.claude.backoff import Backoff
 from pipeline.claude.batch_lane import BatchLane
 from pipeline.claude.batches import Batches
@@ -26,6 +27,7 @@ from pipeline.claude.database import Database
 from pipeline.claude.estimates import weigh
 from pipeline.claude.flights import Flight
 from pipeline.claude.lanes import Lane, account_breaker
+from pipeline.claude.limiter import most_overtaken, most_suspects
 from pipeline.claude.observer import ClaudeObserver, NoObserver
 from pipeline.claude.prices import PriceTable
 from pipeline.claude.probes import probe_model
@@ -178,7 +180,8 @@ class Gateway:
         """How many questions are worth asking at once: what is under way, and the next few.
 
         A caller that asks for more only waits for longer, and cannot take back what is sent
-        meanwhile.
+        meanwhile. Questions in trouble, which wait for their next attempt or hang, come on top:
+        they must not take the place of others.
 
         Args:
             stage: Whose questions would be asked.
@@ -186,8 +189,10 @@ class Gateway:
         """
         settings = self._stages.get(stage) if tier is Tier.HAIKU else None
         together = 1 if settings is None else settings.events_per_request
-        calls = self._lanes[self._ids[tier]].limiter.window.size
-        return (calls + max(LEAST_AHEAD, calls // 4)) * together
+        lane = self._lanes[self._ids[tier]]
+        calls = lane.limiter.window.size
+        in_trouble = lane.in_trouble + lane.limiter.overtaken
+        return (calls + max(LEAST_AHEAD, calls // 4)) * together + in_trouble
 
     def status(self) -> GatewayStatus:
         """The present state."""
@@ -251,7 +256,9 @@ class Gateway:
         return settings is None or settings.answer_cache
 
     def _sdk(self) -> SdkClient:
-        connections = self._claude.concurrency * len(set(self._ids.values())) + SPARE_CONNECTIONS
+        calls = self._claude.concurrency
+        calls += most_overtaken(calls) + most_suspects(calls)
+        connections = calls * len(set(self._ids.values())) + SPARE_CONNECTIONS
         return SdkClient(
             connections=connections,
             connect_timeout=self._claude.connect_timeout,
@@ -274,6 +281,7 @@ class Gateway:
             prices=self._prices,
             spending=self._spending,
             backoff=self._backoff(),
+            bounds=Bounds(self._claude.attempts_per_event, self._claude.attempts_seconds),
             observer=self._observer,
             clock=self._clock,
             jitter=self._jitter,

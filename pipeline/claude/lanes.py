@@ -49,6 +49,8 @@ class Lane:
         self.model = model
         self.asked = 0
         """Questions that wait for an answer, those in a pause between two calls included."""
+        self.in_trouble = 0
+        """Of these, how many failed while others were answered: they wait more than they work."""
         self.limiter = Limiter(
             breaker=Breaker(
                 failures=settings.breaker_failures,

@@ -2,9 +2,15 @@
 
 A call goes when nothing is blocked, the breaker is closed, its stage has budget left, a slot is
 free and the rate limits allow it. Everything that decides is pure; this is the shell that waits.
+
+Events in trouble do not take the slots of the others. A call that hangs while several windows of
+others are answered is set aside: it does not count against the window any more. So is, from its
+start, a call of an event that has failed while others were answered; those have a queue of their
+own. How many may be aside is bounded.
 """
 
 import asyncio
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
@@ -26,24 +32,63 @@ QUICK_SECONDS = 3.0
 """An error that takes longer, a time-out above all, is not quicker than answers are."""
 LONG_PAUSE_SECONDS = 2.0
 """From that length on a pause that the API asks for closes the intake."""
+OVERTAKEN_WINDOWS = 3
+"""Answers since a call was sent, in windows, from which on it hangs: it takes that many times as
+long as the average one. In an outage there are no answers, and nothing is set aside."""
+LEAST_ASIDE = 16
+"""Also where the setting is small: what hangs costs a connection, and no work."""
 
 
-@dataclass(frozen=True, slots=True)
+def most_overtaken(concurrency: int) -> int:
+    """Calls that may hang beyond the setting."""
+    return max(LEAST_ASIDE, concurrency // 2)
+
+
+def most_suspects(concurrency: int) -> int:
+    """Calls about events in trouble that may be under way beyond the setting."""
+    return max(LEAST_ASIDE, concurrency // 4)
+
+
+@dataclass(slots=True, eq=False)
 class Permit:
-    """One call that may go now; its end must be told."""
+    """One call that may go now; its end must be reported.
+
+    Args:
+        answers: Of the model before this call.
+        suspect: Whether its event is in trouble.
+    """
 
     stage: str
     cost: Cost
     passes: tuple[Pass, ...]
     stage_pass: Pass
     since: float
+    answers: int
+    suspect: bool
+
+    def wants_control(self, *, failed: bool) -> bool:
+        """Whether a harmless question should be asked in place of the event's own.
+
+        Args:
+            failed: Whether the event has failed before: it is no fit probe.
+        """
+        for passed in (*self.passes, self.stage_pass):
+            if passed.probe and (failed or passed.control):
+                return True
+        return False
 
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
     stage: str
     cost: Cost
+    again: bool
+    suspect: bool
     granted: asyncio.Future[Permit]
+
+
+def _is_fresh(waiter: _Waiter) -> bool:
+    return not waiter.again
 
 
 class Limiter:
@@ -82,26 +127,42 @@ class Limiter:
         self._budget_wait = budget_wait
         self._clock = clock
         self._queue: FairQueue[_Waiter] = FairQueue()
+        self._suspects: FairQueue[_Waiter] = FairQueue()
+        self._counted: OrderedDict[Permit, None] = OrderedDict()
+        self._suspects_in_flight = 0
+        self._answers = 0
+        self._refusal = ""
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def waiting(self) -> dict[str, int]:
         """Questions that wait, by stage."""
-        return self._queue.sizes()
+        return dict(Counter(self._queue.sizes()) + Counter(self._suspects.sizes()))
 
-    async def acquire(self, stage: str, cost: Cost, *, again: bool = False) -> Permit:
+    @property
+    def overtaken(self) -> int:
+        """Calls under way that hang."""
+        return self.in_flight - len(self._counted) - self._suspects_in_flight
+
+    async def acquire(
+        self, stage: str, cost: Cost, *, again: bool = False, suspect: bool = False
+    ) -> Permit:
         """Wait until a call may go.
 
         Args:
             stage: Whose call it is.
             cost: What it is expected to take.
-            again: Whether it has been sent before; it goes before those that have not.
+            again: Whether it has failed before. It goes before those that have not been sent,
+                unless calls are probes: those are for questions that have not failed, where any
+                wait.
+            suspect: Whether it failed while others were answered.
         """
         now = self._clock()
-        if not self._queue and self._wait(stage, cost, now) <= SOON_SECONDS:
-            return self._enter(stage, cost, now)
-        waiter = _Waiter(stage, cost, asyncio.get_running_loop().create_future())
-        self._queue.push(stage, waiter, first=again)
+        queue = self._suspects if suspect else self._queue
+        if not queue and self._wait(stage, cost, now, suspect=suspect) <= SOON_SECONDS:
+            return self._enter(stage, cost, now, suspect=suspect)
+        waiter = _Waiter(stage, cost, again, suspect, asyncio.get_running_loop().create_future())
+        queue.push(stage, waiter, first=again and not suspect)
         self.pump()
         try:
             return await waiter.granted
@@ -119,40 +180,70 @@ class Limiter:
                 self.window.recovered()
                 self.limits.resumed()
         self.stage_block(permit.stage).succeeded(permit.stage_pass, now)
-        self.window.succeeded(self.in_flight)
+        self._answers += 1
+        self.window.succeeded(len(self._counted))
         self.limits.settle(permit.cost, used)
         self.limits.told(told, now)
-        self._left()
+        self._left(permit)
 
-    def failed(self, permit: Permit, failure: Retry, told: Mapping[LimitKind, Told]) -> None:
-        """The call may succeed later."""
+    def failed(
+        self,
+        permit: Permit,
+        failure: Retry,
+        told: Mapping[LimitKind, Told],
+        *,
+        again: bool = False,
+        alone: bool = False,
+    ) -> None:
+        """The call may succeed later.
+
+        Args:
+            permit: The call's.
+            failure: What came back.
+            told: What it says of the limits.
+            again: Whether the same question has failed before.
+            alone: Whether it has, and others were answered meanwhile.
+        """
         now = self._clock()
         self.limits.told(told, now)
         account, block, breaker = permit.passes
         if failure.kind == "rate_limited":
             # The service is well; it is us who were too fast.
             self.breaker.succeeded(breaker, now)
-            pause = PAUSE_WITHOUT_RETRY_AFTER if failure.after is None else failure.after
-            self.limits.refused(now, seconds=pause)
+            if not alone:
+                self._refusal = failure.detail
+                self.limits.refused(now, seconds=failure.after or PAUSE_WITHOUT_RETRY_AFTER)
             if failure.ramp:
                 self.window.ramped()
         else:
             is_quick = now - permit.since < QUICK_SECONDS
             others = self.in_flight - 1 if is_quick else 0
-            self.breaker.failed(breaker, now, failure.detail, under_way=others)
+            self.breaker.failed(breaker, now, failure.detail, under_way=others, again=again)
         self.account.abandoned(account)
         self.block.abandoned(block)
         self.stage_block(permit.stage).abandoned(permit.stage_pass)
         if not failure.maybe_billed:
             self.limits.settle(permit.cost, Cost(0, 0))
-        self._left()
+        self._left(permit)
 
-    def blocked(self, permit: Permit, failure: Blocked) -> None:
-        """No call can succeed until a person mends something."""
+    def blocked(self, permit: Permit, failure: Blocked, *, alone: bool = False) -> None:
+        """No call can succeed until a person fixes something.
+
+        Args:
+            permit: The call's.
+            failure: What came back.
+            alone: Whether others were answered meanwhile: then it holds for this question only.
+        """
         now = self._clock()
         account, block, breaker = permit.passes
         self.breaker.succeeded(breaker, now)
         self.limits.settle(permit.cost, Cost(0, 0))
+        if alone:
+            self.account.abandoned(account)
+            self.block.abandoned(block)
+            self.stage_block(permit.stage).abandoned(permit.stage_pass)
+            self._left(permit)
+            return
         stage_block = self.stage_block(permit.stage)
         if failure.scope == "stage":
             self.account.succeeded(account, now)
@@ -166,14 +257,14 @@ class Limiter:
             else:
                 self.account.succeeded(account, now)
                 self.block.trip(block, now, failure.because)
-        self._left()
+        self._left(permit)
 
     def abandoned(self, permit: Permit) -> None:
         """The caller gave up; nothing is known."""
         for gate, passed in zip(self._gates, permit.passes, strict=True):
             gate.abandoned(passed)
         self.stage_block(permit.stage).abandoned(permit.stage_pass)
-        self._left()
+        self._left(permit)
 
     def stage_block(self, stage: str) -> Breaker:
         """What trips when nothing that this stage asks of the model can be asked."""
@@ -188,7 +279,7 @@ class Limiter:
         if block is None or block.because is None:
             return None
         now = self._clock()
-        waits = stage in self._queue.sizes()
+        waits = stage in self.waiting
         return block.because if waits or block.opens_at(now) > now else None
 
     def blocked_because(self) -> str | None:
@@ -211,13 +302,13 @@ class Limiter:
                 return gate.because
         pause = self.limits.pause(now)
         if pause > LONG_PAUSE_SECONDS:
-            return f"The API asks to wait for {pause:.0f} s more."
+            return f"The API asks to wait for {pause:.0f} s more: {self._refusal}"
         return None
 
     def pump(self) -> None:
         """Let go what may go; to be called when something it depends on has changed."""
         now = self._clock()
-        while self._queue:
+        while self._is_awaited():
             wait = self._let_one_go(now)
             if wait > 0:
                 self._look_in(wait)
@@ -232,37 +323,73 @@ class Limiter:
     def _let_one_go(self, now: float) -> float:
         """Grant the next waiter; returns the seconds to wait where none may go now."""
         shortest = inf
-        for stage, waiter in self._queue.heads():
+        for queue in (self._suspects, self._queue):
+            if not queue:
+                continue
+            wait = self._let_one_of(queue, now)
+            if wait <= 0:
+                return 0
+            shortest = min(shortest, wait)
+        return shortest
+
+    def _let_one_of(self, queue: FairQueue[_Waiter], now: float) -> float:
+        shortest = inf
+        for stage, waiter in queue.heads():
             if waiter.granted.done():
-                self._queue.pop(stage, weight=0)
+                queue.pop(stage, weight=0)
                 return 0
             own = self._own_wait(stage, now)
             if own > SOON_SECONDS:
                 shortest = min(shortest, own)
                 continue
-            wait = self._wait(stage, waiter.cost, now)
+            if waiter.suspect and stage in self._queue.sizes() and self._probes(stage):
+                continue
+            wait = self._wait(stage, waiter.cost, now, suspect=waiter.suspect)
             if wait > SOON_SECONDS:
                 # What is at the head waits for its turn; smaller ones do not overtake it.
                 return min(shortest, wait)
-            self._queue.pop(stage, weight=self.limits.weight(waiter.cost))
-            waiter.granted.set_result(self._enter(stage, waiter.cost, now))
+            if waiter.again and self._probes(stage):
+                queue.bring_forward(stage, _is_fresh)
+            taken = queue.pop(stage, weight=self.limits.weight(waiter.cost))
+            if not taken.granted.done():
+                permit = self._enter(stage, taken.cost, now, suspect=taken.suspect)
+                taken.granted.set_result(permit)
             return 0
         return shortest
+
+    def _probes(self, stage: str) -> bool:
+        """Whether the next call of a stage would be a probe."""
+        gates = (*self._gates, self.stage_block(stage))
+        return any(gate.because is not None for gate in gates)
 
     def _is_shut(self, gate: Breaker, now: float) -> bool:
         # When the time has come to try and nobody waits who could, the way is open: the next
         # question is the probe.
-        return gate.because is not None and (gate.opens_at(now) > now or bool(self._queue))
+        return gate.because is not None and (gate.opens_at(now) > now or self._is_awaited())
 
-    def _wait(self, stage: str, cost: Cost, now: float) -> float:
+    def _is_awaited(self) -> bool:
+        return bool(self._queue or self._suspects)
+
+    def _wait(self, stage: str, cost: Cost, now: float, *, suspect: bool) -> float:
         """Seconds until such a call may go; infinite where the end of another call decides."""
-        if self.in_flight >= self.window.size:
+        if not self._has_room(suspect=suspect):
             return inf
         wait = self._own_wait(stage, now)
         for gate in self._gates:
             if gate.because is not None:
                 wait = max(wait, gate.opens_at(now) - now)
         return max(wait, self.limits.wait(cost, now))
+
+    def _has_room(self, *, suspect: bool) -> bool:
+        if suspect:
+            return self._suspects_in_flight < most_suspects(self.window.most)
+        while len(self._counted) >= self.window.size:
+            oldest = next(iter(self._counted))
+            overtaken = self._answers - oldest.answers >= OVERTAKEN_WINDOWS * self.window.size
+            if not overtaken or self.overtaken >= most_overtaken(self.window.most):
+                return False
+            del self._counted[oldest]
+        return True
 
     def _own_wait(self, stage: str, now: float) -> float:
         """Seconds until a stage may ask, by what concerns it alone."""
@@ -272,15 +399,25 @@ class Limiter:
             wait = max(wait, block.opens_at(now) - now)
         return wait
 
-    def _enter(self, stage: str, cost: Cost, now: float) -> Permit:
+    def _enter(self, stage: str, cost: Cost, now: float, *, suspect: bool) -> Permit:
         self.in_flight += 1
         self.limits.take(cost)
         account, block, breaker = self._gates
         passes = account.enter(now), block.enter(now), breaker.enter(now)
-        return Permit(stage, cost, passes, self.stage_block(stage).enter(now), now)
+        stage_pass = self.stage_block(stage).enter(now)
+        permit = Permit(stage, cost, passes, stage_pass, now, self._answers, suspect=suspect)
+        if suspect:
+            self._suspects_in_flight += 1
+        else:
+            self._counted[permit] = None
+        return permit
 
-    def _left(self) -> None:
+    def _left(self, permit: Permit) -> None:
         self.in_flight -= 1
+        if permit.suspect:
+            self._suspects_in_flight -= 1
+        else:
+            self._counted.pop(permit, None)
         self.pump()
 
     def _look_in(self, seconds: float) -> None:

@@ -1,12 +1,14 @@
 """The prompts in use: one for each stage, tier and answer schema, with what was learnt of it."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import JsonValue
 
+from pipeline.claude.attempts import Peers
 from pipeline.claude.enums import EnumRepair
 from pipeline.claude.estimates import Estimates
 from pipeline.claude.joint import joint_instructions, joint_schema
@@ -35,6 +37,8 @@ class Prompt:
     Args:
         repair: For the answers.
         warmup: None where the prompt cache is off.
+        peers: How its calls ended, to tell an event's trouble from the model's.
+        controlling: Held while a control question is asked: one is enough for all who wait.
         calls: Answers so far.
         cached_calls: Those whose static part was read from the prompt cache.
     """
@@ -45,6 +49,8 @@ class Prompt:
     estimates: Estimates
     timeout: Timeout
     warmup: Warmup | None
+    peers: Peers = field(default_factory=Peers)
+    controlling: asyncio.Lock = field(default_factory=asyncio.Lock)
     calls: int = 0
     cached_calls: int = 0
 

@@ -43,6 +43,13 @@ class Timeout:
         learnt = exp(min(50.0, self._mean + DEVIATIONS * sqrt(self._variance)))
         return min(self._most, max(self._least, learnt) * self._factor)
 
+    def after(self, timed_out: int) -> float:
+        """The limit for a call whose question was given up so many times: twice as long each time.
+
+        It may be a long question; the limit of all others is no longer for that.
+        """
+        return min(self._most, self.seconds * GROWTH ** min(timed_out, 20))
+
     def answered(self, seconds: float) -> None:
         """An answer came after that time."""
         self._samples += 1
@@ -53,5 +60,5 @@ class Timeout:
         self._factor = max(1.0, self._factor * SHRINKING)
 
     def expired(self) -> None:
-        """No answer came in time."""
+        """No answer came in time, to a question that had not been given up before."""
         self._factor = min(self._factor * GROWTH, 2.0**20)

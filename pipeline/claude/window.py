@@ -22,6 +22,11 @@ class Window:
         self._doubles_below = float(most)
 
     @property
+    def most(self) -> int:
+        """The setting."""
+        return self._most
+
+    @property
     def size(self) -> int:
         """Calls at once."""
         return int(self._size)

@@ -1,9 +1,18 @@
 """Calls that gave no usable answer: whether to repeat them, and the signal that they are."""
 
-from pipeline.errors import AnswerError, CutOff, Malformed, Refused
+from pipeline.errors import (
+    AnswerError,
+    CutOff,
+    FileUnavailable,
+    Malformed,
+    Refused,
+    Unanswered,
+)
 from pipeline.signals import Signal
 
-FAILURES = frozenset({"refused", "cut_off", "malformed"})
+TROUBLES = frozenset({"call_failed", "file_unavailable"})
+"""The codes of events that failed again and again while others did not."""
+FAILURES = frozenset({"refused", "cut_off", "malformed"}) | TROUBLES
 """The codes of an answer that never came."""
 
 MAX_ATTEMPTS = 2
@@ -22,7 +31,7 @@ def limit_for_repetition(failure: AnswerError, *, attempt: int, limit: int) -> i
     Returns:
         The output limit of the next call; None where there is to be none. An answer that was cut
         off gets twice the room, once. A malformed one is asked for once more. A refusal is final:
-        the same request would be refused again.
+        the same request would be refused again. What was tried again and again already is, too.
     """
     if attempt >= MAX_ATTEMPTS:
         return None
@@ -42,5 +51,9 @@ def signal_of(failure: AnswerError) -> Signal:
             return Signal("refused", 1.0, failure.detail)
         case CutOff():
             return Signal("cut_off", 1.0, failure.detail)
+        case Unanswered():
+            return Signal("call_failed", 1.0, failure.detail)
+        case FileUnavailable():
+            return Signal("file_unavailable", 1.0, failure.detail)
         case _:
             return Signal("malformed", 1.0, failure.detail)

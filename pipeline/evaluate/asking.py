@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.claude.gateway import Gateway
-from pipeline.errors import Invalid
+from pipeline.errors import FileUnavailable, Invalid
 from pipeline.escalation.policy import Policy
 from pipeline.evaluate.cascade import Case, Heard
 from pipeline.evaluate.labels import Labelled
@@ -14,9 +14,9 @@ from pipeline.evaluate.recording import Recording
 from pipeline.evaluate.truths import Scoring
 from pipeline.events import Tier
 from pipeline.processing.boundary import of_stage
-from pipeline.processing.hearing import Hearing
+from pipeline.processing.hearing import Hearing, unheard
 from pipeline.processing.judge import Judge
-from pipeline.processing.reading import AnyStage, ask_about, published_result
+from pipeline.processing.reading import AnyStage, Reading, published_result
 from pipeline.questions import Inquiry
 from pipeline.stages.deciding import label_of
 from pipeline.stages.stage import RawEvent
@@ -62,6 +62,7 @@ class Interview:
         self._scoring = scoring
         self._recording = recording
         self._gateway = gateway
+        self._reading = Reading()
         self.inquiries: list[Inquiry[Any]] = []
 
     async def cases(
@@ -120,14 +121,22 @@ class Interview:
             event: RawEvent = of_stage(
                 stage.name, stage.parse, labelled.value, key=None, headers=headers
             )
-            inquiry = await ask_about(stage, event)
-            if tier is Tier.HAIKU:
-                self.inquiries.append(inquiry)
-            judge = Judge(self._recording.session(), self._policy, tier)
-            hearing = await judge.hear(stage, event, inquiry)
-            return self._compared(labelled, event, hearing)
+            hearing = await self._hear(event, tier)
         except Invalid as invalid:
             return DeadLetter(labelled.id, invalid.reason.value, invalid.detail)
+        return self._compared(labelled, event, hearing)
+
+    async def _hear(self, event: RawEvent, tier: Tier) -> Hearing[Any]:
+        stage = self._stage
+        try:
+            inquiry = await self._reading.ask_about(stage, event)
+        except FileUnavailable as failure:
+            return unheard(failure)
+        if tier is Tier.HAIKU:
+            self.inquiries.append(inquiry)
+        return await Judge(self._recording.session(), self._policy, tier).hear(
+            stage, event, inquiry
+        )
 
     def _compared(self, labelled: Labelled, event: RawEvent, hearing: Hearing[Any]) -> Heard:
         answer, stage = hearing.answer, self._stage

@@ -8,12 +8,11 @@ from pipeline.errors import Invalid
 from pipeline.events import Enriched, Escalation, Timing, enriched_schema
 from pipeline.observe.logging import identify_event
 from pipeline.processing.boundary import of_stage
-from pipeline.processing.judge import Judge, Judgement
+from pipeline.processing.judge import Judge, Judgement, warn_of_trouble
 from pipeline.processing.observer import ProcessorObserver
 from pipeline.processing.outgoing import dead_letter, publication
 from pipeline.processing.reading import (
     AnyStage,
-    ask_about,
     published_result,
     read_aside,
     source_of,
@@ -57,10 +56,7 @@ class HaikuProcessor:
         try:
             event = await read_aside(self._stage, received)
             identify_event(event.id)
-            inquiry = await ask_about(self._stage, event)
-            judgement = await self._judge(
-                self._stage, event, inquiry, key=received.key or event.id.encode()
-            )
+            judgement = await self._judge(self._stage, event, key=received.key or event.id.encode())
             if judgement.doubts or judgement.answer is None:
                 outcome = of_stage(self._stage.name, self._escalated, received, event, judgement)
             else:
@@ -106,6 +102,7 @@ class HaikuProcessor:
         stage = self._stage
         for doubt in judgement.doubts:
             self._observer.doubted(stage.name, doubt.code)
+        warn_of_trouble(stage, event, judgement.doubts)
         record = Escalation(
             schema_="escalations/1",
             event_id=event.id,

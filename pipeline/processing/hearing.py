@@ -77,6 +77,17 @@ async def hear(
         inquiry = follows
 
 
+def unheard(failure: AnswerError) -> Hearing[Any]:
+    """What comes of an event about which nothing could be asked."""
+    return Hearing(
+        None,
+        (signal_of(failure),),
+        usage=failure.usage,
+        model=failure.model,
+        seconds=failure.seconds,
+    )
+
+
 async def _checked(stage: Stage[RawT, AnswerT], event: RawT, answer: AnswerT) -> Sequence[Signal]:
     # Asking whether it is a `Checking` would take about as long as its checks.
     if getattr(stage, "checks_slowly", False) or is_long(event):

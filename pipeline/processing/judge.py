@@ -1,16 +1,18 @@
 """Asks one tier about an event and judges the answer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import structlog
 
-from pipeline.errors import Invalid
+from pipeline.errors import FileUnavailable, Invalid
+from pipeline.escalation.failures import TROUBLES
 from pipeline.escalation.opinion import LIFTED, weighed
 from pipeline.escalation.policy import Policy
 from pipeline.events import Doubt, Tier, Usage
-from pipeline.processing.hearing import Hearing, hear
-from pipeline.processing.reading import ask_again_about
+from pipeline.processing.hearing import Hearing, hear, unheard
+from pipeline.processing.reading import AnyStage, Reading
 from pipeline.questions import Asker, Inquiry
 from pipeline.stages.deciding import differences, label_of
 from pipeline.stages.stage import Answer, RawEvent, Stage
@@ -41,6 +43,23 @@ class Judgement(Generic[AnswerT]):
     seconds: float
 
 
+def warn_of_trouble(
+    stage: AnyStage, event: RawEvent, doubts: Sequence[Doubt], before: Sequence[Doubt] = ()
+) -> None:
+    """Name an event in the log that failed while others did not; once, and not at each tier.
+
+    Args:
+        stage: Whose event.
+        event: Which.
+        doubts: Of this tier.
+        before: Of the tier before.
+    """
+    told = {doubt.code for doubt in before}
+    for doubt in doubts:
+        if doubt.code in TROUBLES - told:
+            log.warning(doubt.code, stage=stage.name, event_id=event.id, because=doubt.detail)
+
+
 class Judge:
     """Asks one tier and judges what it says.
 
@@ -48,18 +67,22 @@ class Judge:
         asker: Waits out whatever can be waited out.
         policy: Which signals are doubts.
         tier: Who is asked.
+        reading: Builds the questions.
     """
 
-    def __init__(self, asker: Asker, policy: Policy, tier: Tier) -> None:
+    def __init__(
+        self, asker: Asker, policy: Policy, tier: Tier, reading: Reading | None = None
+    ) -> None:
         self._asker = asker
         self._policy = policy
         self.tier = tier
+        self._reading = reading or Reading()
 
     async def __call__(
         self,
         stage: Stage[RawT, AnswerT],
         event: RawT,
-        inquiry: Inquiry[AnswerT],
+        inquiry: Inquiry[AnswerT] | None = None,
         *,
         key: bytes,
     ) -> Judgement[AnswerT]:
@@ -68,16 +91,27 @@ class Judge:
         Args:
             stage: Checks the answer.
             event: What it is about.
-            inquiry: What the stage asks about it.
+            inquiry: What the stage asks about it; None for it to be built.
             key: Of the record; decides whether the event is in the random sample.
 
         Raises:
-            Invalid: The API takes no such request, or the stage failed over the answer.
+            Invalid: The event's file is not what it says it is, the API takes no such request, or
+                the stage failed over the answer.
         """
-        heard = await self.hear(stage, event, inquiry)
+        heard = await self._built_and_heard(stage, event, inquiry)
         audited = self._policy.audit(stage.name, self.tier, key)
         doubts = (*self._doubts(stage, heard), *audited)
         return Judgement(heard.answer, doubts, heard.usage, heard.model, heard.seconds)
+
+    async def _built_and_heard(
+        self, stage: Stage[RawT, AnswerT], event: RawT, inquiry: Inquiry[AnswerT] | None
+    ) -> Hearing[AnswerT]:
+        if inquiry is None:
+            try:
+                inquiry = await self._reading.ask_about(stage, event)
+            except FileUnavailable as failure:
+                return unheard(failure)
+        return await self.hear(stage, event, inquiry)
 
     async def hear(
         self, stage: Stage[RawT, AnswerT], event: RawT, inquiry: Inquiry[AnswerT]
@@ -121,12 +155,12 @@ class Judge:
         nothing: the event is not at fault, since it was answered once.
         """
         try:
-            inquiry = await ask_again_about(stage, event)
+            inquiry = await self._reading.ask_again_about(stage, event)
             if inquiry is None:
                 return first
             second = await hear(self._asker, self.tier, stage, event, inquiry)
-        except Invalid as invalid:
-            log.warning("no_second_opinion", stage=stage.name, because=invalid.detail)
+        except (Invalid, FileUnavailable) as failure:
+            log.warning("no_second_opinion", stage=stage.name, because=failure.detail)
             return first
         signals = first.signals
         if second.answer is not None:

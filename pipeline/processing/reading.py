@@ -2,6 +2,8 @@
 
 import asyncio
 import contextvars
+import time
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -9,8 +11,9 @@ from typing import Any
 
 import structlog
 
-from pipeline.errors import Unavailable
-from pipeline.events import Source
+from pipeline.claude.attempts import Attempts, Bounds, Peers
+from pipeline.errors import FileUnavailable, Unavailable
+from pipeline.events import Source, Usage
 from pipeline.processing.boundary import of_stage
 from pipeline.questions import Inquiry
 from pipeline.stages.rewording import Rewording
@@ -21,6 +24,10 @@ AnyStage = Stage[Any, Any]
 
 RETRY_SECONDS = 5.0
 """Before a file that could not be reached is asked for again."""
+DEFAULT_BOUNDS = Bounds(attempts=8, seconds=60)
+"""As the settings have them."""
+NOT_ASKED = "none"
+"""In place of a model, where there was nothing to ask about."""
 
 _FILE_THREADS = ThreadPoolExecutor(256, thread_name_prefix="files")
 """Where events with files are read. These threads wait, for a decoder or for a store: were they
@@ -47,44 +54,88 @@ def read(stage: AnyStage, received: Received) -> RawEvent:
     return event
 
 
-async def ask_about(stage: AnyStage, event: RawEvent) -> Inquiry[Any]:
-    """Build what is asked; outside the event loop where files have to be decoded.
+class Reading:
+    """Builds questions, and waits for the files that they are about.
 
-    A store of files that cannot be reached is not the event's fault: it is waited for.
+    A store that cannot be reached is no event's fault: as long as no file can be had, every event
+    waits. A file that fails again and again while others can be had is its event's trouble.
 
-    Raises:
-        Invalid: The event's file is not what it says it is.
+    Args:
+        bounds: When it is.
+        clock: Seconds that do not go back.
     """
-    return await _built(stage, event, stage.question)
+
+    def __init__(
+        self, bounds: Bounds = DEFAULT_BOUNDS, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._bounds = bounds
+        self._clock = clock
+        self._peers: defaultdict[str, Peers] = defaultdict(Peers)
+        self.waiting = 0
+        """Events that wait for their file, and do nothing else."""
+
+    async def ask_about(self, stage: AnyStage, event: RawEvent) -> Inquiry[Any]:
+        """Build what is asked; outside the event loop where files have to be decoded.
+
+        Raises:
+            Invalid: The event's file is not what it says it is.
+            FileUnavailable: It could not be had, again and again, while others could.
+        """
+        return await self._built(stage, event, stage.question)
+
+    async def ask_again_about(self, stage: AnyStage, event: RawEvent) -> Inquiry[Any] | None:
+        """Build what is asked for a second opinion; None where the stage has no words for it.
+
+        Raises:
+            Invalid: The event's file is not any more what it says it is.
+            FileUnavailable: It could not be had, again and again, while others could.
+        """
+        if not isinstance(stage, Rewording):
+            return None
+        return await self._built(stage, event, stage.second_question)
+
+    async def _built(
+        self, stage: AnyStage, event: RawEvent, build: Callable[[Any], Inquiry[Any]]
+    ) -> Inquiry[Any]:
+        attempts = Attempts(self._peers[stage.name])
+        while True:
+            try:
+                inquiry = await _where_it_may_wait(stage, event, build)
+            except Unavailable as error:
+                if not attempts.count:
+                    log.warning(
+                        "file_awaited", stage=stage.name, event_id=event.id, because=str(error)
+                    )
+                attempts.failed(self._clock(), str(error))
+            else:
+                attempts.answered()
+                return inquiry
+            if attempts.are_over(self._bounds):
+                raise FileUnavailable(
+                    attempts.history(), usage=Usage(), model=NOT_ASKED, seconds=0.0
+                )
+            await self._wait()
+
+    async def _wait(self) -> None:
+        self.waiting += 1
+        try:
+            await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            self.waiting -= 1
 
 
-async def ask_again_about(stage: AnyStage, event: RawEvent) -> Inquiry[Any] | None:
-    """Build what is asked for a second opinion; None where the stage has no other words for it.
-
-    Raises:
-        Invalid: The event's file is not any more what it says it is.
-    """
-    if not isinstance(stage, Rewording):
-        return None
-    return await _built(stage, event, stage.second_question)
-
-
-async def _built(
+async def _where_it_may_wait(
     stage: AnyStage, event: RawEvent, build: Callable[[Any], Inquiry[Any]]
 ) -> Inquiry[Any]:
-    while True:
-        try:
-            if stage.reads_files:
-                read_file = partial(of_stage, stage.name, build, event)
-                return await asyncio.get_running_loop().run_in_executor(
-                    _FILE_THREADS, contextvars.copy_context().run, read_file
-                )
-            if is_long(event):
-                return await asyncio.to_thread(of_stage, stage.name, build, event)
-            return of_stage(stage.name, build, event)
-        except Unavailable as error:
-            log.warning("file_unavailable", stage=stage.name, event_id=event.id, because=str(error))
-            await asyncio.sleep(RETRY_SECONDS)
+    """Build it on the event loop, if that takes no time; else in a thread."""
+    if stage.reads_files:
+        read_file = partial(of_stage, stage.name, build, event)
+        return await asyncio.get_running_loop().run_in_executor(
+            _FILE_THREADS, contextvars.copy_context().run, read_file
+        )
+    if is_long(event):
+        return await asyncio.to_thread(of_stage, stage.name, build, event)
+    return of_stage(stage.name, build, event)
 
 
 def published_result(

@@ -24,10 +24,10 @@ from pipeline.events import (
 from pipeline.observe.logging import identify_event
 from pipeline.printable import printable, shortened
 from pipeline.processing.boundary import of_stage
-from pipeline.processing.judge import Judge, Judgement
+from pipeline.processing.judge import Judge, Judgement, warn_of_trouble
 from pipeline.processing.observer import AuditVerdict, ProcessorObserver
 from pipeline.processing.outgoing import dead_letter, publication
-from pipeline.processing.reading import AnyStage, ask_about, published_result, source_with
+from pipeline.processing.reading import AnyStage, published_result, source_with
 from pipeline.stages.deciding import differences
 from pipeline.stages.raw import check_text
 from pipeline.stages.stage import Answer, RawEvent
@@ -96,9 +96,8 @@ class SonnetProcessor:
         try:
             case = of_stage(NAME, self._read, received)
             identify_event(case.event.id)
-            inquiry = await ask_about(case.stage, case.event)
             judgement = await self._judge(
-                case.stage, case.event, inquiry, key=received.key or case.event.id.encode()
+                case.stage, case.event, key=received.key or case.event.id.encode()
             )
             if judgement.doubts or judgement.answer is None:
                 outcome = of_stage(case.stage.name, self._unsettled, case, judgement)
@@ -175,6 +174,7 @@ class SonnetProcessor:
         stage, escalation = case.stage, case.escalation
         for doubt in judgement.doubts:
             self._observer.doubted(stage.name, doubt.code)
+        warn_of_trouble(stage, case.event, judgement.doubts, before=escalation.doubts)
         record = Review(
             schema_="review/1",
             event_id=case.event.id,

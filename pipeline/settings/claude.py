@@ -29,13 +29,21 @@ class TokenPrices(Section):
 class ClaudeSettings(Section):
     """How the models are asked. Each number is for one process."""
 
-    concurrency: Count = Field(256, description="calls in flight, each model")
+    concurrency: Count = Field(
+        256,
+        description="calls in flight, each model; beside those that hang or belong to an event in"
+        " trouble while others are answered: at most three quarters as many, or 32",
+    )
     connect_timeout: Seconds = 5
     call_timeout: Seconds = Field(60, description="seconds a call may take at most")
     haiku_effort: Literal["low", "medium", "high"] = "low"
     sonnet_effort: Literal["low", "medium", "high"] = "low"
     backoff_first: Seconds = Field(0.5, description="seconds before the first repetition")
     backoff_max: Seconds = Field(30, description="seconds between repetitions at most")
+    attempts_per_event: Count = Field(
+        8, description="failures while others are answered that make it the event's own trouble"
+    )
+    attempts_seconds: Seconds = Field(60, description="over which they must extend at least")
     breaker_failures: Count = Field(
         5, description="failures in a row that open a model's breaker, at least"
     )

@@ -139,7 +139,9 @@ class Files:
             file = RawFile(media_type=media_type, data=value)
             return from_json_object(model, {"id": event_id, "file": file})
         try:
-            return read_event(model, value, max_bytes=max_bytes, content_type=bare_type(declared or ""))
+            return read_event(
+                model, value, max_bytes=max_bytes, content_type=bare_type(declared or "")
+            )
         except Invalid as invalid:
             if invalid.reason is DeadLetterReason.INVALID_JSON and (found := sniff(value)):
                 detail = f"The value looks like {found}; send it with that `content-type` header."

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from pipeline.claude.fake import FakeClient, message
+from pipeline.claude.client import Client
+from pipeline.claude.fake import message
 from pipeline.claude.gateway import Gateway
 from pipeline.claude.observer import NoObserver
 from pipeline.claude.replies import HttpReply
@@ -64,7 +65,7 @@ def good(request: dict[str, Any]) -> HttpReply:
 
 
 def opened(
-    client: FakeClient, watcher: Watcher | None = None, settings: Settings | None = None
+    client: Client, watcher: Watcher | None = None, settings: Settings | None = None
 ) -> Gateway:
     begin = now()
     return Gateway(

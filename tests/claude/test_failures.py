@@ -5,7 +5,15 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
-from pipeline.claude.failures import Blocked, Reject, Retry, RetryKind, classify, retry_after
+from pipeline.claude.failures import (
+    LONGEST_RETRY_AFTER,
+    Blocked,
+    Reject,
+    Retry,
+    RetryKind,
+    classify,
+    retry_after,
+)
 from tests.claude.server import body_of, shape
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -96,6 +104,15 @@ def test_a_status_nobody_expects_is_the_services_fault_not_the_events(status: in
         ({"retry-after": "Sun, 22 Nov 2026 10:00:30 GMT"}, 30.0),
         ({"retry-after": "Sun, 22 Nov 2026 09:00:00 GMT"}, 0.0),
         ({"retry-after": "soon"}, None),
+        ({"retry-after": "3600"}, LONGEST_RETRY_AFTER),
+        ({"retry-after": "1e12"}, LONGEST_RETRY_AFTER),
+        ({"retry-after": "inf"}, LONGEST_RETRY_AFTER),
+        ({"retry-after": "-inf"}, 0.0),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "Thu, 31 Dec 2099 23:59:59 GMT"}, LONGEST_RETRY_AFTER),
+        ({"retry-after": "Thu, 31 Dec 99999 23:59:59 GMT"}, None),
+        ({"retry-after-ms": "1e15", "retry-after": "7"}, LONGEST_RETRY_AFTER),
+        ({"retry-after-ms": "nan", "retry-after": "7"}, 7.0),
         ({"retry-after": ""}, None),
     ],
 )
@@ -126,3 +143,149 @@ def test_a_400_about_the_frame_of_a_request_is_no_events_fault(message: str, is_
         assert failure.scope == "stage"
     else:
         assert isinstance(failure, Reject)
+
+
+def error(message: str, code: str | None = None) -> bytes:
+    details = {} if code is None else {"details": {"error_code": code}}
+    return orjson.dumps(
+        {"type": "error", "error": {"type": "invalid_request_error", "message": message, **details}}
+    )
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_what_a_capped_retry_after_said_is_in_the_reason(status: int) -> None:
+    failure = classify(status, {"retry-after": "4294967"}, error("Later."))
+    assert isinstance(failure, Retry)
+    assert failure.after == LONGEST_RETRY_AFTER
+    assert "retry-after: 4294967" in failure.detail
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "This organization has been disabled.",
+        (
+            "This credential is only authorized for use with Claude Code and cannot be used for"
+            " other API requests."
+        ),
+        "OAuth authentication is currently not allowed for this organization.",
+        "Your credit balance is too low to access the Anthropic API.",
+        "You have reached your specified API usage limits.",
+    ],
+)
+def test_nothing_that_is_said_of_an_account_is_any_events_fault(status: int, message: str) -> None:
+    failure = classify(status, {}, error(message))
+    assert isinstance(failure, Blocked)
+    assert (failure.scope, failure.unclear) == ("account", False)
+    assert message in failure.because
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "organization_on_hold"),
+        (400, "claude_code_key_creator_not_member"),
+        (400, "claude_code_version_too_old"),
+        (400, "workspace_human_review_disabled"),
+        (400, "workspace_policy_violation"),
+        (400, "parent_organization_required"),
+        (400, "organization_not_enrolled_in_beta"),
+        (400, "cmek_key_disabled"),
+        (402, "linked_organization_billing_unavailable"),
+        (403, "api_key_scope_missing"),
+        (403, "user_profile_not_billable"),
+        (403, "sandbox_egress_restricted"),
+        (429, "enforced_spend_limit_reached"),
+    ],
+)
+def test_codes_of_an_account_stop_the_account(status: int, code: str) -> None:
+    failure = classify(status, {}, error("No.", code))
+    assert isinstance(failure, Blocked)
+    assert failure.scope == "account"
+
+
+@pytest.mark.parametrize("status", [400, 422])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Something new that nobody has seen.",
+        "The request is invalid.",
+        "messages.0.content.0.cache_control: not allowed here",
+        "A maximum of 4 blocks with cache_control may be provided. Found 5.",
+        "This model is not available in your region.",
+        "Access to this beta is not enabled for your workspace.",
+        "",
+    ],
+)
+def test_a_400_that_names_no_content_ends_no_event(status: int, message: str) -> None:
+    failure = classify(status, {}, error(message))
+    assert isinstance(failure, Blocked)
+    assert failure.scope == "stage"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "prompt is too long: 1200000 tokens > 1000000 maximum",
+        "Prompt is too long",
+        "Input is too long for requested model.",
+        (
+            "input length and `max_tokens` exceed context limit: 174167 + 64000 > 200000, decrease"
+            " input length or `max_tokens` and try again"
+        ),
+        (
+            "messages.0.content.2.image.source.base64.data: At least one of the image dimensions"
+            " exceed max allowed size: 8000 pixels"
+        ),
+        "messages.0.content.0.image.source.base64: image cannot be empty",
+        "messages: text content blocks must be non-empty",
+        "messages.0.content.1.image.source.base64: image exceeds 5 MB maximum: 6000000 bytes",
+        "Could not process image",
+        "Could not process PDF",
+        "The PDF specified was not valid.",
+        "The PDF specified is password protected.",
+        "A maximum of 600 PDF pages may be provided.",
+        "Image was specified using the image/png media type, but it is image/jpeg",
+        "Invalid base64 data",
+        (
+            'litellm.BadRequestError: AnthropicException - {"type":"error","error":{"type":'
+            '"invalid_request_error","message":"messages.0.content.1.image.source.base64: odd"}}'
+        ),
+        "litellm.ContextWindowExceededError: AnthropicError - prompt is too long: 209303 tokens",
+        "ValidationException: messages.0.content.0: too odd",
+        "messages[0].content[1]: odd",
+    ],
+)
+def test_a_400_that_names_what_the_event_brought_rejects_it(message: str) -> None:
+    failure = classify(400, {}, error(message))
+    assert isinstance(failure, Reject)
+    assert not failure.filtered
+
+
+def test_a_code_of_an_image_rejects_it_and_a_413_always_does() -> None:
+    assert isinstance(classify(400, {}, error("No.", "image_dimensions_too_large")), Reject)
+    code = "request_body_too_large_after_decoding"
+    assert isinstance(classify(413, {}, error("No.", code)), Reject)
+    assert isinstance(classify(413, {}, b""), Reject)
+
+
+def test_what_a_filter_withheld_is_no_dead_letter() -> None:
+    failure = classify(400, {}, error("Output blocked by content filtering policy"))
+    assert isinstance(failure, Reject)
+    assert failure.filtered
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"message":"Input is too long for requested model."}', b'{"error":"prompt is too long"}'],
+)
+def test_gateways_may_leave_out_the_frame_around_an_error(body: bytes) -> None:
+    assert isinstance(classify(400, {}, body), Reject)
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 404, 405, 410])
+def test_a_page_between_here_and_the_api_may_dislike_one_event_or_all(status: int) -> None:
+    failure = classify(status, {}, b"<html>Forbidden</html>")
+    assert isinstance(failure, Blocked)
+    assert (failure.scope, failure.unclear) == ("account", True)

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import Invalid
 from pipeline.events import DeadLetterReason
-from pipeline.processing.reading import ask_about
+from pipeline.processing.reading import Reading
 from pipeline.settings import ImageSettings
 from pipeline.stages.images import ImageEvent, Images
 
@@ -29,7 +29,8 @@ class WaitingImages(Images):
 
 async def test_events_that_wait_for_a_decoder_hold_up_nothing_else() -> None:
     stage, event = WaitingImages(), ImageEvent(id="1", uri="file:///a")
-    asked = [asyncio.create_task(ask_about(stage, event)) for _ in range(100)]
+    reading = Reading()
+    asked = [asyncio.create_task(reading.ask_about(stage, event)) for _ in range(100)]
     for _ in asked:
         await asyncio.to_thread(stage.waiting.acquire)
     # Checks of other stages run in these threads.

@@ -1,6 +1,7 @@
 """What goes wrong on demand, and how a client sees it."""
 
 import random
+from functools import partial
 from collections.abc import Sequence
 
 import aiohttp
@@ -28,6 +29,7 @@ from tests.simulated.conftest import HAIKU, SONNET, answer_of, asking, client_of
             Fault("html", share=0.5, after=60, duration=30, model=HAIKU),
         ),
         ("refusal,category=bio", Fault("refusal", category="bio")),
+        ("hang,match=two words", Fault("hang", match="two words")),
     ],
 )
 def test_faults_are_written_in_one_line(text: str, fault: Fault) -> None:
@@ -66,6 +68,16 @@ def test_a_fault_may_be_one_models_own() -> None:
     fault = Fault("html", model=SONNET)
     assert drawn(fault, [0]) == [False]
     assert drawn(fault, [0], SONNET) == [True]
+
+
+def test_a_fault_may_befall_some_texts_only() -> None:
+    faults = Faults(random.Random(7))
+    faults.add(Fault("server_error", match="poison"), 0)
+    texts = ["all is well", "a poison", "well again"]
+    drawn_for = {text: bool(faults.draw(HAIKU, 1, partial(str, text))) for text in texts}
+    assert drawn_for == {"all is well": False, "a poison": True, "well again": False}
+    assert not faults.draw(HAIKU, 1)
+    assert not faults.draw_for_batch(HAIKU, 1)
 
 
 def test_a_group_stands_for_any_of_its_kinds() -> None:

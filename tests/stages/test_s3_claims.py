@@ -10,8 +10,21 @@ from pipeline.errors import Invalid, Unavailable, WrongUse
 from pipeline.events import DeadLetterReason
 from pipeline.settings import FileSettings, S3Settings
 from pipeline.stages.claims import S3Claims, claims_of
+from pipeline.stages.claims.faults import blames_object
 
 ERROR = "<Error><Code>{code}</Code><Message>no</Message></Error>"
+
+
+REFUSALS = {
+    "/inbox/in/busy": (503, "SlowDown"),
+    "/inbox/in/closed": (403, "AccessDenied"),
+    "/inbox/in/archived": (403, "InvalidObjectState"),
+    "/inbox/in/odd": (400, "InvalidArgument"),
+    "/inbox/in/stale": (400, "ExpiredToken"),
+    "/inbox/in/nameless": (400, "&lt;b&gt;secret&lt;/b&gt;"),
+    "/readable/in/closed": (403, "AccessDenied"),
+    "/gone/in/a": (404, "NoSuchBucket"),
+}
 
 
 class Store(BaseHTTPRequestHandler):
@@ -26,12 +39,13 @@ class Store(BaseHTTPRequestHandler):
                 self._answer(200, b"content")
             case "/inbox/in/moved":
                 self._answer(301, b"", location=f"http://{self.headers['Host']}/inbox/elsewhere")
-            case "/inbox/in/busy":
-                self._answer(503, ERROR.format(code="SlowDown").encode())
-            case "/inbox/in/closed":
-                self._answer(403, ERROR.format(code="AccessDenied").encode())
-            case _:
-                self._answer(404, ERROR.format(code="NoSuchKey").encode())
+            case path:
+                status, code = REFUSALS.get(path, (404, "NoSuchKey"))
+                self._answer(status, ERROR.format(code=code).encode())
+
+    def do_HEAD(self) -> None:
+        self.send_response(200 if self.path == "/readable" else 403)
+        self.end_headers()
 
     def _answer(self, code: int, body: bytes, *, location: str | None = None) -> None:
         self.send_response(code)
@@ -113,7 +127,66 @@ def test_what_is_not_there_is_the_events_fault(endpoint: str) -> None:
     assert caught.value.reason is DeadLetterReason.INVALID_EVENT
 
 
-@pytest.mark.parametrize("name", ["busy", "closed"])
+@pytest.mark.parametrize(
+    ("uri", "says"),
+    [
+        ("s3://inbox/in/archived", "InvalidObjectState"),
+        ("s3://inbox/in/odd", "InvalidArgument"),
+        ("s3://inbox/in/nameless", "no reason"),
+        ("s3://readable/in/closed", "AccessDenied"),
+    ],
+)
+def test_what_the_store_says_of_one_object_is_the_events_fault(
+    endpoint: str, uri: str, says: str
+) -> None:
+    allowed = ("s3://inbox/in/", "s3://readable/in/")
+    with pytest.raises(Invalid) as caught:
+        claims(endpoint, *allowed).fetch(uri, max_bytes=100)
+    assert caught.value.reason is DeadLetterReason.INVALID_EVENT
+    assert says in caught.value.detail
+
+
+def test_a_bucket_that_the_settings_name_and_that_is_not_there_is_no_events_fault(
+    endpoint: str,
+) -> None:
+    with pytest.raises(Unavailable, match="NoSuchBucket"):
+        claims(endpoint, "s3://gone/in/").fetch("s3://gone/in/a", max_bytes=100)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "blamed"),
+    [
+        (404, "NoSuchKey", True),
+        (404, "404", True),
+        (410, "", True),
+        (416, "InvalidRange", True),
+        (400, "KeyTooLongError", True),
+        (405, "MethodNotAllowed", True),
+        (403, "InvalidObjectState", True),
+        (403, "AccessDenied", None),
+        (403, "", None),
+        (403, "InvalidAccessKeyId", False),
+        (403, "SignatureDoesNotMatch", False),
+        (403, "RequestTimeTooSkewed", False),
+        (400, "ExpiredToken", False),
+        (400, "RequestTimeout", False),
+        (401, "", False),
+        (404, "NoSuchBucket", False),
+        (409, "OperationAborted", False),
+        (429, "", False),
+        (301, "PermanentRedirect", False),
+        (500, "InternalError", False),
+        (503, "SlowDown", False),
+        (0, "", False),
+    ],
+)
+def test_a_stores_error_is_about_the_object_or_about_the_store(
+    status: int, code: str, blamed: bool | None
+) -> None:
+    assert blames_object(status, code) is blamed
+
+
+@pytest.mark.parametrize("name", ["busy", "closed", "stale"])
 def test_a_store_that_refuses_is_no_fault_of_the_event(
     endpoint: str, asked: list[str], name: str
 ) -> None:

@@ -2,11 +2,12 @@
 
 A fault is written `KIND[:SHARE][,NAME=VALUE...]`, for example `overloaded:0.1`,
 `slow:0.05,seconds=20`, `server_error,next=3`, `html:0.5,from=60,for=30,model=claude-haiku-5-5`.
-`outage:60:30` and `gone:60:30` are short for `from=60,for=30`.
+`outage:60:30` and `gone:60:30` are short for `from=60,for=30`. `server_error,match=WORDS` befalls
+each request about a text with these words in it, and no other.
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -14,7 +15,7 @@ BEFORE = frozenset({
     "overloaded", "outage", "server_error", "unavailable", "timeout", "html", "html_ok",
     "disconnect", "gone", "hang", "rate_limited", "rate_limited_bare", "ramp_limit",
     "enforced_spend_limit", "contract_spend_limit", "own_spend_limit", "bad_key", "forbidden",
-    "billing",
+    "billing", "disabled", "unclear", "filtered",
 })  # fmt: skip
 """Kinds that happen instead of an answer: nothing is answered, nothing is billed."""
 AFTER = frozenset({"disconnect_midway", "malformed", "refusal", "cut_off", "no_text", "case"})
@@ -44,6 +45,7 @@ class Fault:
         after: Seconds from when the fault was added until it begins.
         duration: Seconds it lasts; without end if None.
         model: Only calls of this model, if set.
+        match: Only calls whose messages have this in their text, if set; no requests of batches.
         seconds: For `slow`: that much more.
         category: For `refusal`: the category in `stop_details`.
     """
@@ -54,6 +56,7 @@ class Fault:
     after: float = 0.0
     duration: float | None = None
     model: str | None = None
+    match: str | None = None
     seconds: float = 10.0
     category: str | None = "general_harms"
 
@@ -86,8 +89,8 @@ class Fault:
                 fields[field] = convert(value.strip())
         except (KeyError, ValueError) as error:
             raise ValueError(
-                f"{text!r} is not a fault: KIND[:SHARE][,next=N][,from=S][,for=S]"
-                "[,model=ID][,seconds=S][,category=NAME], or outage:START:SECONDS"
+                f"{text!r} is not a fault: KIND[:SHARE][,next=N][,from=S][,for=S][,model=ID]"
+                "[,match=WORDS][,seconds=S][,category=NAME], or outage:START:SECONDS"
             ) from error
         return cls(**fields)
 
@@ -98,6 +101,7 @@ _OPTIONS: Mapping[str, tuple[str, Any]] = {
     "from": ("after", float),
     "for": ("duration", float),
     "model": ("model", str),
+    "match": ("match", str),
     "seconds": ("seconds", float),
     "category": ("category", str),
 }
@@ -109,10 +113,12 @@ class _Running:
     since: float
     left: int | None
 
-    def applies(self, model: str | None, now: float) -> bool:
+    def applies(self, model: str | None, now: float, text: Callable[[], str]) -> bool:
         elapsed = now - self.since - self.fault.after
         in_time = elapsed >= 0 and (self.fault.duration is None or elapsed < self.fault.duration)
-        return in_time and self.left != 0 and self.fault.model in {None, model}
+        if not in_time or self.left == 0 or self.fault.model not in {None, model}:
+            return False
+        return self.fault.match is None or self.fault.match in text()
 
     def over(self, now: float) -> bool:
         if self.left == 0:
@@ -144,22 +150,30 @@ class Faults:
         """Those that are or will be in force, with what is left of `next`."""
         return [replace(run.fault, next=run.left) for run in self._running if not run.over(now)]
 
-    def draw(self, model: str | None, now: float) -> Sequence[Fault]:
-        """What goes wrong with this call: at most one fault, and any number of `slow`."""
-        return self._draw(model, now, _IN_CALLS) if self._running else ()
+    def draw(self, model: str | None, now: float, text: Callable[[], str] = str) -> Sequence[Fault]:
+        """What goes wrong with this call: at most one fault, and any number of `slow`.
+
+        Args:
+            model: Whose call it is.
+            now: The time.
+            text: Reads what its messages say.
+        """
+        return self._draw(model, now, _IN_CALLS, text) if self._running else ()
 
     def draw_for_batch(self, model: str | None, now: float) -> Sequence[Fault]:
         """What goes wrong with this request of a batch."""
-        return self._draw(model, now, _IN_BATCH) if self._running else ()
+        return self._draw(model, now, _IN_BATCH, str) if self._running else ()
 
-    def _draw(self, model: str | None, now: float, kinds: frozenset[str]) -> Sequence[Fault]:
+    def _draw(
+        self, model: str | None, now: float, kinds: frozenset[str], text: Callable[[], str]
+    ) -> Sequence[Fault]:
         drawn: list[Fault] = []
         failed = False
         for run in self._running:
             modifier = run.fault.kind in MODIFIERS
             if run.fault.kind not in kinds or (failed and not modifier):
                 continue
-            if not run.applies(model, now) or self._random.random() >= run.fault.share:
+            if not run.applies(model, now, text) or self._random.random() >= run.fault.share:
                 continue
             if run.left is not None:
                 run.left -= 1

@@ -8,6 +8,7 @@ import itertools
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
@@ -93,7 +94,7 @@ class Gate:
                 body = await _json(http, limit) if http.method == "POST" else None
                 model = _model_name(body)
                 started = self._control.clock()
-                faults = self._control.faults.draw(model, started)
+                faults = self._control.faults.draw(model, started, partial(_text_of, body))
                 if (before := next((f for f in faults if f.kind in BEFORE), None)) is not None:
                     return await self._fail(http, before, endpoint, model, request_id)
                 self._control.check_account()
@@ -152,6 +153,17 @@ class Gate:
 def _model_name(body: Any) -> str | None:  # noqa: ANN401 - not yet checked
     name = body.get("model") if isinstance(body, dict) else None
     return name if isinstance(name, str) else None
+
+
+def _text_of(body: Any) -> str:  # noqa: ANN401 - not yet checked
+    """What the messages of a request say."""
+    messages = body.get("messages") if isinstance(body, dict) else None
+    texts: list[str] = []
+    for message in messages if isinstance(messages, list) else ():
+        content = message.get("content") if isinstance(message, dict) else None
+        blocks = content if isinstance(content, list) else [{"text": content}]
+        texts += [str(block.get("text") or "") for block in blocks if isinstance(block, dict)]
+    return "\n".join(texts)
 
 
 async def _json(http: web.Request, limit: int) -> Any:  # noqa: ANN401 - any JSON value

@@ -27,6 +27,9 @@ _ERRORS = {
     "bad_key": lambda: refused_call("authentication"),
     "forbidden": lambda: refused_call("permission"),
     "billing": lambda: refused_call("billing"),
+    "disabled": lambda: ApiError(400, "This organization has been disabled."),
+    "unclear": lambda: ApiError(400, "Something about this request is not right."),
+    "filtered": lambda: ApiError(400, "Output blocked by content filtering policy"),
 }
 """The faults that are error responses."""
 

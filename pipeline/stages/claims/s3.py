@@ -8,7 +8,7 @@ import contextlib
 import ipaddress
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 
 from pipeline.errors import Unavailable, WrongUse
 from pipeline.settings import S3Settings
-from pipeline.stages.claims.faults import forbidden, not_a_file, too_large
+from pipeline.stages.claims.faults import blames_object, forbidden, refused, too_large
 
 _URI = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(?P<key>[^\0]*)", re.DOTALL)
-_MISSING = frozenset({"NoSuchKey", "NoSuchBucket", "404"})
+_CODE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CONNECT_TIMEOUT = 5
 _READ_TIMEOUT = 30
 
@@ -66,9 +66,9 @@ class S3Claims:
             with answer["Body"] as body:
                 data: bytes = body.read(max_bytes + 1)
         except ClientError as error:
-            code = str(error.response["Error"].get("Code", ""))
-            if code in _MISSING:
-                raise not_a_file() from None
+            code = _code_of(error.response)
+            if self._blames_object(error.response, code, place.bucket):
+                raise refused(code) from None
             raise Unavailable(f"The object store refuses to give an object: {code}.") from None
         except BotoCoreError as error:
             raise Unavailable(
@@ -78,6 +78,20 @@ class S3Claims:
         if len(data) > max_bytes:
             raise too_large(max_bytes)
         return data
+
+    def _blames_object(self, answer: Mapping[str, Any], code: str, bucket: str) -> bool:
+        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        blamed = blames_object(status, code)
+        if blamed is not None:
+            return blamed
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra
+
+        # Who may look into the bucket is refused this object alone.
+        try:
+            self._client.head_bucket(Bucket=bucket)
+        except (ClientError, BotoCoreError):
+            return False
+        return True
 
     def _check_host(self) -> None:
         if (host := _private_host(self._settings)) is not None:
@@ -102,6 +116,12 @@ class S3Claims:
                 s3={"addressing_style": "path"} if self._settings.endpoint_url else None,
             ),
         )
+
+
+def _code_of(answer: Mapping[str, Any]) -> str:
+    """The error's code; whatever else stands there is not repeated."""
+    code = str(answer.get("Error", {}).get("Code", ""))
+    return code if _CODE.fullmatch(code) else ""
 
 
 def _session() -> Any:  # noqa: ANN401 - boto3 has no types

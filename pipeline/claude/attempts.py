@@ -1,0 +1,140 @@
+"""Whose trouble a failure is: the model's, or that of the event which it befalls. Pure.
+
+In an outage everybody fails; where others are answered and one event is not, again and again, it
+is the event. So each failure of an event counts for as much as the share of its peers that were
+answered since its last one: nothing in an outage, nearly 1 on an ordinary day. Under failures that
+strike everybody alike with a chance of p, an event reaches a weight of n with a chance of
+(p / (1 + p))^n where one peer ends in between, and of p^(n / (1 - p)) where many do: below 2^-n
+however bad the day is.
+
+Peers are the first attempts of other events and control questions. Repetitions are no peers: a
+few events that always fail would pass for an outage.
+"""
+
+from dataclasses import dataclass
+
+HUNG = 0.5
+"""A weight that is enough where calls were given up: each takes a slot for long."""
+
+
+@dataclass(slots=True)
+class Peers:
+    """What became of first attempts and control questions, of one kind of question to one model.
+
+    Args:
+        answered: Ended with a response about themselves, be it a refusal or a rejection.
+        failed: Ended with anything else.
+    """
+
+    answered: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """When an event's failures are its own trouble; both must be reached.
+
+    Args:
+        attempts: Failures while its peers were answered, each counted by the share of those.
+        seconds: Since the first failure.
+    """
+
+    attempts: float
+    seconds: float
+
+
+class Attempts:
+    """The failures of one event's question, from its first attempt on.
+
+    Its first attempt is counted among the peers, for the sake of the others.
+
+    Args:
+        peers: Of the same kind.
+    """
+
+    __slots__ = (
+        "_answered_before", "_failed_before", "_first_at", "_last_at", "_last_detail", "_peers",
+        "alone", "count", "maybe_billed", "seconds", "timed_out", "weight",
+    )  # fmt: skip
+
+    def __init__(self, peers: Peers) -> None:
+        self._peers = peers
+        self._answered_before = peers.answered
+        self._failed_before = peers.failed
+        self._first_at = self._last_at = 0.0
+        self._last_detail = ""
+        self.count = 0
+        """Failures so far."""
+        self.weight = 0.0
+        """The same, each counted by the share of peers answered since the one before."""
+        self.alone = False
+        """Whether the last one befell this event alone: it had failed before, and others were
+        answered in between."""
+        self.timed_out = 0
+        """How many were time-outs."""
+        self.seconds = 0.0
+        """Spent in calls."""
+        self.maybe_billed = False
+        """Whether any of them may have been paid all the same."""
+
+    def others_answered(self) -> bool:
+        """Whether a peer was answered since the last failure or, before that, since the start."""
+        return self._peers.answered > self._answered_before
+
+    @property
+    def in_trouble(self) -> bool:
+        """Whether it has failed twice while others were answered, or hung while most were."""
+        return self.weight >= (HUNG if self.timed_out else 1)
+
+    def answered(self) -> None:
+        """There was a response about the question itself, be it a refusal or a rejection."""
+        if not self.count:
+            self._peers.answered += 1
+
+    def failed(
+        self,
+        now: float,
+        detail: str,
+        *,
+        seconds: float = 0.0,
+        timed_out: bool = False,
+        maybe_billed: bool = False,
+        unclear: bool = False,
+    ) -> None:
+        """Count a failure.
+
+        Args:
+            now: Seconds of a clock that does not go back.
+            detail: A sentence for a person.
+            seconds: Spent in the call.
+            timed_out: Whether no answer came in time.
+            maybe_billed: Whether it may have been paid all the same.
+            unclear: Whether it may have befallen this event alone although it is the first.
+        """
+        peers = self._peers
+        answered = peers.answered - self._answered_before
+        ended = answered + peers.failed - self._failed_before
+        self.weight += answered / ended if ended else 0.0
+        self.alone = answered > 0 and (self.count > 0 or unclear)
+        if not self.count:
+            self._first_at = now
+            peers.failed += 1
+        self.count += 1
+        self.seconds += seconds
+        self.timed_out += timed_out
+        self.maybe_billed = self.maybe_billed or maybe_billed
+        self._last_at = now
+        self._last_detail = detail
+        self._answered_before, self._failed_before = peers.answered, peers.failed
+
+    def are_over(self, bounds: Bounds) -> bool:
+        """Whether the failures are the event's own trouble."""
+        return self.weight >= bounds.attempts and self._last_at - self._first_at >= bounds.seconds
+
+    def history(self) -> str:
+        """What happened, for a person: how often, over what time, and the last failure."""
+        seconds = self._last_at - self._first_at
+        return (
+            f"No answer in {self.count} attempts over {seconds:.0f} s, while others were answered."
+            f" The last one: {self._last_detail}"
+        )
