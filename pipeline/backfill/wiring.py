@@ -22,7 +22,7 @@ from pipeline.clock import now
 from pipeline.errors import PipelineError
 from pipeline.events import Tier
 from pipeline.observe.metrics import Metrics
-from pipeline.processing.policies import policy_of
+from pipeline.processing.policies import policy_of, steers
 from pipeline.settings import Settings
 from pipeline.stages.registry import build_stages, encoder_for, stage_named
 from pipeline.stream.brokers import Aborted, Broken, Session, TopicPartition, Unavailable
@@ -195,7 +195,9 @@ class _Attempt:
     async def _tools(self, stack: AsyncExitStack, journal: Journal, names: TopicNames) -> Tools:
         settings, stage = self.settings, self.wish.stage
         stages = build_stages(settings.stages, encoder_for(settings.stages))
-        gateway = await stack.enter_async_context(Gateway(settings, observer=self.metrics))
+        gateway = await stack.enter_async_context(
+            Gateway(settings, observer=self.metrics, steers=steers)
+        )
         lane = gateway.batch_lane(told=partial(_tell_of_waiting, self.watcher))
         asking = Asking(
             stages[stage],
