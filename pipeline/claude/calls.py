@@ -28,7 +28,7 @@ from pipeline.claude.responses import (
 )
 from pipeline.claude.spending import Spending
 from pipeline.claude.warmup import Warmup
-from pipeline.errors import AnswerError, CutOff, Malformed, Refused, Rejected
+from pipeline.errors import AnswerError, CutOff, Malformed, NoRoom, Refused, Rejected
 from pipeline.events import Tier, Usage
 from pipeline.questions import Question
 
@@ -148,7 +148,8 @@ class Caller:
             AnswerError: The answer is no use.
         """
         verdict = read_message(message, order.question.answer_model, order.prompt.repair)
-        usage = self._paid(order, replace(verdict.bill, batch=True))
+        cost = order.prompt.estimates.cost(order.weight, max_output_tokens=order.max_output_tokens)
+        usage = self._paid(order, verdict.model, replace(verdict.bill, batch=True), cost)
         end = _end_of(verdict)
         self._observer.call(order.question.stage, order.lane.model, end, seconds=0.0, usage=usage)
         if isinstance(verdict, Answered):
@@ -183,8 +184,8 @@ class Caller:
         verdict = _judge(result, order, limit)
         usage: Usage | None = None
         if isinstance(verdict, (Answered, Unusable)):
-            usage = self._settle(order, verdict, started=started, seconds=seconds)
-            lane.limiter.answered(permit, _counted(verdict.bill), told)
+            usage = self._settle(order, verdict, cost, started=started, seconds=seconds)
+            lane.limiter.answered(permit, _counted(verdict.bill, cost), told)
         elif isinstance(verdict, Reject):
             usage = Usage(calls=1)
             lane.limiter.answered(permit, NOTHING, told)
@@ -199,20 +200,35 @@ class Caller:
         return _outcome(order, verdict, usage, seconds)
 
     def _settle(
-        self, order: Order, verdict: Answered[Any] | Unusable, *, started: float, seconds: float
+        self,
+        order: Order,
+        verdict: Answered[Any] | Unusable,
+        cost: Cost,
+        *,
+        started: float,
+        seconds: float,
     ) -> Usage:
         """Learn from an answer, and price it."""
         bill = verdict.bill
-        order.prompt.learn(
-            order.weight, _counted(bill), bill.tokens, started=started, seconds=seconds
-        )
-        return self._paid(order, bill)
+        if bill.is_known:
+            counted = _counted(bill, cost)
+            order.prompt.learn(order.weight, counted, bill.tokens, started=started, seconds=seconds)
+        return self._paid(order, verdict.model, bill, cost)
 
-    def _paid(self, order: Order, bill: Bill) -> Usage:
-        """Price an answer, and count it against the budget."""
+    def _paid(self, order: Order, model: str, bill: Bill, estimate: Cost) -> Usage:
+        """Price an answer by the model that gave it, and count it against the budget.
+
+        What it cost is not known where the bill or the price is not. Budgets then count what it
+        may have: tokens by the estimate, a price by that of the most expensive model.
+        """
         tokens = bill.tokens
-        cost = self._prices.cost(order.lane.model, tokens, batch=bill.batch, us_only=bill.us_only)
-        self._spending.add(order.question.stage, cost)
+        terms = {"batch": bill.batch, "us_only": bill.us_only}
+        cost = self._prices.cost(model, tokens, **terms) if bill.is_known else None
+        if cost is None:
+            likely = tokens if bill.is_known else _at_least(tokens, estimate)
+            self._spending.add(order.question.stage, self._prices.at_most(model, likely, **terms))
+        else:
+            self._spending.add(order.question.stage, cost)
         return Usage(
             calls=1,
             input_tokens=tokens.input,
@@ -230,9 +246,12 @@ class Caller:
 
     def _maybe_billed(self, order: Order, cost: Cost) -> None:
         """Count a call without an answer against the budget: it may have been paid all the same."""
-        tokens = Tokens(input=int(cost.input_tokens), output=int(cost.output_tokens))
+        tokens = _at_least(Tokens(), cost)
         usd = self._prices.cost(order.lane.model, tokens)
-        self._spending.add(order.question.stage, usd)
+        self._spending.add(
+            order.question.stage,
+            self._prices.at_most(order.lane.model, tokens) if usd is None else usd,
+        )
         self._observer.maybe_billed(order.question.stage, order.lane.model, usd=usd)
 
 
@@ -261,9 +280,20 @@ def _judge(
             return unechoed(failure, order.question.parts)
 
 
-def _counted(bill: Bill) -> Cost:
+def _counted(bill: Bill, estimate: Cost) -> Cost:
     """What an answer takes from the rate limits: prompt cache reads are free."""
+    if not bill.is_known:
+        return estimate
     return Cost(bill.tokens.input + bill.tokens.cache_write, bill.tokens.output)
+
+
+def _at_least(tokens: Tokens, estimate: Cost) -> Tokens:
+    """Those tokens, and no fewer than were expected."""
+    return replace(
+        tokens,
+        input=max(tokens.input, int(estimate.input_tokens)),
+        output=max(tokens.output, int(estimate.output_tokens)),
+    )
 
 
 def _end_of(verdict: Answered[Any] | Unusable | Failure) -> CallEnd:
@@ -304,5 +334,6 @@ def _outcome(
 
 
 def _error_of(unusable: Unusable, usage: Usage, seconds: float) -> AnswerError:
-    error = _ERRORS[unusable.why]
+    no_room = unusable.why == "cut_off" and unusable.is_final
+    error = NoRoom if no_room else _ERRORS[unusable.why]
     return error(unusable.detail, usage=usage, model=unusable.model, seconds=seconds)

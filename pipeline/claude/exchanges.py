@@ -162,13 +162,15 @@ class _Handler(ResponseHandler):
     """One connection.
 
     `exchange` is whose it is, `requests` how many went out on it, `is_idle` whether none is under
-    way, and `give_back` returns it to the pool, where that was put off.
+    way, `give_back` returns it to the pool, where that was put off, and `poll` looks for bytes that
+    have arrived but were not handed over yet.
     """
 
     exchange: Exchange | None = None
     requests = 0
     is_idle = False
     give_back: Callable[[], None] | None = None
+    poll: "select.poll | None" = None
 
     def data_received(self, data: bytes) -> None:
         """Take what arrives, if anybody waits for it."""
@@ -188,13 +190,13 @@ class _Handler(ResponseHandler):
         """Whether something is there, to be read before any response to a request to come."""
         if self.should_close:
             return True
-        sock = None if self.transport is None else self.transport.get_extra_info("socket")
-        if sock is None or not self.is_idle:
+        if self.transport is None or not self.is_idle:
             # A new TLS connection is readable without any response: the server sends tickets.
             return False
-        poll = select.poll()
-        poll.register(sock.fileno(), select.POLLIN)
-        return bool(poll.poll(0))
+        if self.poll is None:
+            self.poll = select.poll()
+            self.poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(self.poll.poll(0))
 
 
 class StrictConnector(aiohttp.TCPConnector):

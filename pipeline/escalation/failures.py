@@ -1,6 +1,6 @@
 """Calls that gave no usable answer: whether to repeat them, and the signal that they are."""
 
-from pipeline.errors import AnswerError, CutOff, Malformed, Refused
+from pipeline.errors import AnswerError, CutOff, Malformed, NoRoom, Refused
 from pipeline.signals import Signal
 
 FAILURES = frozenset({"refused", "cut_off", "malformed"})
@@ -21,12 +21,14 @@ def limit_for_repetition(failure: AnswerError, *, attempt: int, limit: int) -> i
 
     Returns:
         The output limit of the next call; None where there is to be none. An answer that was cut
-        off gets twice the room, once. A malformed one is asked for once more. A refusal is final:
-        the same request would be refused again.
+        off gets twice the room, once, unless the context itself was full. A malformed one is asked
+        for once more. A refusal is final: the same request would be refused again.
     """
     if attempt >= MAX_ATTEMPTS:
         return None
     match failure:
+        case NoRoom():
+            return None
         case CutOff() if limit < LARGEST_LIMIT:
             return min(2 * limit, LARGEST_LIMIT)
         case Malformed():
