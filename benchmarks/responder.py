@@ -5,6 +5,7 @@ It is started as a program of its own, so that its CPU time is not the client's.
 
 import argparse
 import asyncio
+import itertools
 import json
 import random
 import subprocess
@@ -29,8 +30,10 @@ ANSWER = {
     "unclear": False,
 }
 """Right for every `benchmarks.tickets.charged_twice`."""
+_NUMBER = b"00000000000000"
+"""In the message's id: each answer has one of its own there."""
 _MESSAGE = {
-    "id": "msg_01Benchmark000000000000000",
+    "id": f"msg_01Benchmark{_NUMBER.decode()}",
     "type": "message",
     "role": "assistant",
     "model": "claude-haiku-5-5",
@@ -49,6 +52,7 @@ _MESSAGE = {
         "inference_geo": "global",
     },
 }
+_numbers = itertools.count(1)
 _LIMITS = {"requests": 10**9, "input-tokens": 10**12, "output-tokens": 10**12, "tokens": 10**12}
 
 
@@ -77,6 +81,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, delay: Callable[[], float], response: bytes) -> None:
         self._delay = delay
         self._response = response
+        self._at = response.index(_NUMBER)
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -100,7 +105,9 @@ class _Connection(asyncio.Protocol):
 
     def _answer(self) -> None:
         if not self._transport.is_closing():
-            self._transport.write(self._response)
+            number = b"%014d" % next(_numbers)
+            head, rest = self._response[: self._at], self._response[self._at + len(number) :]
+            self._transport.write(head + number + rest)
 
 
 async def _serve(median: float, sigma: float, answer: str) -> None:

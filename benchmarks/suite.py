@@ -12,7 +12,7 @@ from typing import Any
 
 _REPORTING = ("throughput", "costs", "limits", "outages")
 """Parts that write a section; the one that needs the processors to itself comes first."""
-_OTHERS = ("backfill",)
+_OTHERS = ("mixups", "backfill")
 
 
 async def run_part(name: str, options: Sequence[str]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from pipeline.processing.capping import CappedEscalations
 from pipeline.processing.haiku import HaikuProcessor
 from pipeline.processing.handling import Handling
 from pipeline.processing.judge import Judge
-from pipeline.processing.policies import opinions, policy_of
+from pipeline.processing.policies import opinions, policy_of, steers
 from pipeline.processing.prefixes import prefixes, tell
 from pipeline.processing.publishing import TracedBrokers
 from pipeline.processing.reading import Reading
@@ -141,6 +141,7 @@ class App:
                     observer=metrics,
                     traces=tracer.provider if tracer else None,
                     failed=stop.set,
+                    steers=steers,
                 )
             )
             capped = self._capped(lambda: conditions.assigned.get(ESCALATIONS, 0))

@@ -72,6 +72,10 @@ class CutOff(AnswerError):
     """The answer ended at the token limit; a larger limit may help."""
 
 
+class NoRoom(CutOff):
+    """The answer ended because the model's context was full; no limit is large enough."""
+
+
 class Malformed(AnswerError):
     """The answer is not JSON, or not what its schema says."""
 

@@ -161,7 +161,9 @@ class Usage(Record):
     cache_write_tokens: Count = Field(0, description="Prompt tokens written to the prompt cache.")
     output_tokens: Count = Field(0, description="Answer tokens, thinking included.")
     cost_usd: Money | None = Field(
-        Decimal(0), description="Null where a model's price is not in the price table."
+        Decimal(0),
+        description="Null where the price of the model that answered is not in the price table, or "
+        "where its answer does not say what was used.",
     )
 
     def __add__(self, other: "Usage") -> "Usage":

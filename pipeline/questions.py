@@ -11,6 +11,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 from pydantic import BaseModel, JsonValue
 
 from pipeline.events import Tier, Usage
+from pipeline.signals import Signal
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
 AnswerT_co = TypeVar("AnswerT_co", bound=BaseModel, covariant=True)
@@ -119,12 +120,14 @@ class Reply(Generic[AnswerT]):
         model: The model that answered, as the API names it.
         usage: What it cost.
         seconds: Time spent in the call, waiting for limits not included.
+        signals: What speaks against the answer, whatever its content is.
     """
 
     answer: AnswerT
     model: str
     usage: Usage
     seconds: float
+    signals: tuple[Signal, ...] = ()
 
 
 class Asker(Protocol):

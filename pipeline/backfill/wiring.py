@@ -23,7 +23,7 @@ from pipeline.clock import now
 from pipeline.errors import PipelineError
 from pipeline.events import Tier
 from pipeline.observe.metrics import Metrics
-from pipeline.processing.policies import policy_of
+from pipeline.processing.policies import policy_of, steers
 from pipeline.settings import Settings
 from pipeline.stages.decoder_pool import decoders_of_this_process
 from pipeline.stages.registry import build_stages, encoder_for, stage_named
@@ -198,7 +198,9 @@ class _Attempt:
         settings, stage = self.settings, self.wish.stage
         stages = build_stages(settings.stages, encoder_for(settings.stages))
         stack.enter_context(decoders_of_this_process.limited(settings.files))
-        gateway = await stack.enter_async_context(Gateway(settings, observer=self.metrics))
+        gateway = await stack.enter_async_context(
+            Gateway(settings, observer=self.metrics, steers=steers)
+        )
         lane = gateway.batch_lane(told=partial(_tell_of_waiting, self.watcher))
         asking = Asking(
             stages[stage],

@@ -7,6 +7,8 @@ from typing import Any, Literal
 import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from pipeline.claude.reading import load
+
 MAX_REQUESTS = 100_000
 
 Status = Literal["in_progress", "canceling", "ended"]
@@ -99,8 +101,8 @@ def body_of(requests: Iterable[BatchRequest]) -> bytes:
 def result_of(line: str) -> Succeeded | NotAnswered | None:
     """Read a line of the results of a batch; None if it is something else, or half of one."""
     try:
-        item = orjson.loads(line)
-    except orjson.JSONDecodeError:
+        item = load(line)
+    except ValueError:
         return None
     match item:
         case {

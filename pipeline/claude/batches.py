@@ -32,6 +32,7 @@ HAND_IN_SECONDS = 600.0
 BLOCK_SECONDS = 15.0
 POLL_SECONDS = 30.0
 """Between looks at a batch, which takes minutes to hours."""
+_RATE_LIMITED = 429
 _INDEX = re.compile(r"\brequests\.(\d+)\b")
 
 
@@ -101,9 +102,12 @@ class Batches:
 
         reply = await self._until_answered(send, seconds=HAND_IN_SECONDS, handed_in=requests)
         try:
-            return Batch.model_validate_json(reply.body)
+            batch = Batch.model_validate_json(reply.body)
         except ValidationError as error:
             raise HandInUnclear("The API answered a hand-in with no batch.") from error
+        if batch.request_counts.total != len(requests):
+            raise HandInUnclear("The API answered a hand-in with another batch.")
+        return batch
 
     async def get(self, batch_id: str) -> Batch:
         """How far a batch is.
@@ -111,7 +115,11 @@ class Batches:
         Raises:
             BatchFailed: There is no such batch.
         """
-        return _batch(await self._get(f"{PATH}/{batch_id}"))
+        attempt = 0
+        while (batch := _batch(await self._get(f"{PATH}/{batch_id}"))).id != batch_id:
+            attempt += 1
+            await self._wait_out(failures.garbled("the API answered with another batch"), attempt)
+        return batch
 
     async def ended(
         self,
@@ -215,9 +223,10 @@ class Batches:
             failure = _failure_of(reply, seconds)
             if handed_in:
                 failure = _unechoed(failure, handed_in)
-            if handed_in and isinstance(failure, Retry) and _leaves_it_open(failure):
+            if handed_in and not _was_not_taken(reply, failure):
+                because = failure.because if isinstance(failure, Blocked) else failure.detail
                 raise HandInUnclear(
-                    f"It is not known whether the batch was taken: {failure.detail}."
+                    f"It is not known whether the batch was taken: {because.rstrip('.')}."
                 )
             await self._wait_out(failure, attempt)
 
@@ -253,11 +262,20 @@ def _failure_of(reply: HttpReply | NoReply, seconds: float) -> Failure:
             return failures.disconnected(detail, sent=sent)
 
 
-def _leaves_it_open(failure: Retry) -> bool:
-    """Whether a batch may have been taken although its hand-in failed so."""
-    if failure.kind in {"rate_limited", "overloaded"}:
-        return False
-    return failure.kind != "disconnected" or failure.maybe_billed
+def _was_not_taken(reply: HttpReply | NoReply, failure: Failure) -> bool:
+    """Whether it is certain that a hand-in which failed so made no batch.
+
+    It is after a 429, where nothing was sent, and where the API says that it takes no such batch
+    or no batches.
+    Whatever else comes back, 529 included, may come back after the work was done.
+    """
+    if isinstance(reply, NoReply):
+        return not reply.sent
+    match failure:
+        case Reject() | Blocked(scope="model"):
+            return True
+        case _:
+            return reply.status == _RATE_LIMITED
 
 
 def _unechoed(failure: Failure, requests: Sequence[BatchRequest]) -> Failure:

@@ -39,7 +39,15 @@ from pipeline.claude.responses import (
 )
 from pipeline.claude.spending import Spending
 from pipeline.claude.warmup import Warmup
-from pipeline.errors import AnswerError, CutOff, Malformed, Refused, Rejected, Unanswered
+from pipeline.errors import (
+    AnswerError,
+    CutOff,
+    Malformed,
+    NoRoom,
+    Refused,
+    Rejected,
+    Unanswered,
+)
 from pipeline.events import Tier, Usage
 from pipeline.questions import Question, Text
 
@@ -202,7 +210,8 @@ class Caller:
             AnswerError: The answer is no use.
         """
         verdict = read_message(message, order.question.answer_model, order.prompt.repair)
-        usage = self._paid(order, replace(verdict.bill, batch=True))
+        cost = order.prompt.estimates.cost(order.weight, max_output_tokens=order.max_output_tokens)
+        usage = self._paid(order, verdict.model, replace(verdict.bill, batch=True), cost)
         end = _end_of(verdict)
         self._observer.call(order.question.stage, order.lane.model, end, seconds=0.0, usage=usage)
         if isinstance(verdict, Answered):
@@ -310,8 +319,8 @@ class Caller:
         lane, stage, verdict = order.lane, order.question.stage, sent.verdict
         usage: Usage | None = None
         if isinstance(verdict, (Answered, Unusable)):
-            usage = self._settle(order, verdict, started=sent.started, seconds=sent.seconds)
-            lane.limiter.answered(permit, _counted(verdict.bill), sent.told)
+            usage = self._settle(order, verdict, permit.cost, sent)
+            lane.limiter.answered(permit, _counted(verdict.bill, permit.cost), sent.told)
         elif isinstance(verdict, Reject):
             # What a filter withheld was written, and may be paid.
             usage = Usage(calls=1, cost_usd=None if verdict.filtered else Decimal(0))
@@ -328,20 +337,34 @@ class Caller:
         return usage
 
     def _settle(
-        self, order: Order, verdict: Answered[Any] | Unusable, *, started: float, seconds: float
+        self,
+        order: Order,
+        verdict: Answered[Any] | Unusable,
+        cost: Cost,
+        sent: "_Sent",
     ) -> Usage:
         """Learn from an answer, and price it."""
         bill = verdict.bill
-        order.prompt.learn(
-            order.weight, _counted(bill), bill.tokens, started=started, seconds=seconds
-        )
-        return self._paid(order, bill)
+        if bill.is_known:
+            counted = _counted(bill, cost)
+            began, took = sent.started, sent.seconds
+            order.prompt.learn(order.weight, counted, bill.tokens, started=began, seconds=took)
+        return self._paid(order, verdict.model, bill, cost)
 
-    def _paid(self, order: Order, bill: Bill) -> Usage:
-        """Price an answer, and count it against the budget."""
+    def _paid(self, order: Order, model: str, bill: Bill, estimate: Cost) -> Usage:
+        """Price an answer by the model that gave it, and count it against the budget.
+
+        What it cost is not known where the bill or the price is not. Budgets then count what it
+        may have: tokens by the estimate, a price by that of the most expensive model.
+        """
         tokens = bill.tokens
-        cost = self._prices.cost(order.lane.model, tokens, batch=bill.batch, us_only=bill.us_only)
-        self._spending.add(order.question.stage, cost)
+        terms = {"batch": bill.batch, "us_only": bill.us_only}
+        cost = self._prices.cost(model, tokens, **terms) if bill.is_known else None
+        if cost is None:
+            likely = tokens if bill.is_known else _at_least(tokens, estimate)
+            self._spending.add(order.question.stage, self._prices.at_most(model, likely, **terms))
+        else:
+            self._spending.add(order.question.stage, cost)
         return Usage(
             calls=1,
             input_tokens=tokens.input,
@@ -353,9 +376,12 @@ class Caller:
 
     def _maybe_billed(self, order: Order, cost: Cost) -> None:
         """Count a call without an answer against the budget: it may have been paid all the same."""
-        tokens = Tokens(input=int(cost.input_tokens), output=int(cost.output_tokens))
+        tokens = _at_least(Tokens(), cost)
         usd = self._prices.cost(order.lane.model, tokens)
-        self._spending.add(order.question.stage, usd)
+        self._spending.add(
+            order.question.stage,
+            self._prices.at_most(order.lane.model, tokens) if usd is None else usd,
+        )
         self._observer.maybe_billed(order.question.stage, order.lane.model, usd=usd)
 
 
@@ -417,9 +443,20 @@ def _judge(
             return unechoed(failure, order.question.parts)
 
 
-def _counted(bill: Bill) -> Cost:
+def _counted(bill: Bill, estimate: Cost) -> Cost:
     """What an answer takes from the rate limits: prompt cache reads are free."""
+    if not bill.is_known:
+        return estimate
     return Cost(bill.tokens.input + bill.tokens.cache_write, bill.tokens.output)
+
+
+def _at_least(tokens: Tokens, estimate: Cost) -> Tokens:
+    """Those tokens, and no fewer than were expected."""
+    return replace(
+        tokens,
+        input=max(tokens.input, int(estimate.input_tokens)),
+        output=max(tokens.output, int(estimate.output_tokens)),
+    )
 
 
 def _end_of(verdict: Answered[Any] | Unusable | Failure) -> CallEnd:
@@ -461,5 +498,6 @@ def _outcome(
 
 
 def _error_of(unusable: Unusable, usage: Usage, seconds: float) -> AnswerError:
-    error = _ERRORS[unusable.why]
+    no_room = unusable.why == "cut_off" and unusable.is_final
+    error = NoRoom if no_room else _ERRORS[unusable.why]
     return error(unusable.detail, usage=usage, model=unusable.model, seconds=seconds)

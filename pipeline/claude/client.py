@@ -1,8 +1,9 @@
 """The thin shell over the SDK: bytes out, bytes back, and every failure a value."""
 
 import asyncio
+import logging
 import urllib.request
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, cast, overload
 
@@ -12,14 +13,19 @@ import httpx2
 from opentelemetry.trace import TracerProvider
 
 from pipeline.claude import spans
+from pipeline.claude.exchanges import Exchange, MessageIds, OutOfStep, StrictConnector
 from pipeline.claude.framing import Frame
 from pipeline.claude.replies import HttpReply, NoReply
+from pipeline.claude.responses import message_id_of
 
 _ANY = anthropic.AsyncStream[Any]
 """What the SDK wants to be told of a stream, and does not use for a raw response."""
 KEEP_ALIVE_SECONDS = 30.0
 """Idle connections are kept that long; the SDK's own 5 s costs a TLS handshake after each pause."""
 
+log = logging.getLogger(__name__)
+
+_OK = 200
 _ERRORS = 400
 
 
@@ -57,6 +63,8 @@ class SdkClient:
     frames those that follow, which aiohttp sends by itself. Credentials that expire, spans and
     proxies are the SDK's work each time.
 
+    An answer that may be another request's is none: see `pipeline.claude.exchanges`.
+
     Args:
         connections: Open at once at most.
         connect_timeout: Seconds.
@@ -73,6 +81,8 @@ class SdkClient:
         self._sdk: anthropic.AsyncAnthropic | None = None
         self._frame: Frame | None = None
         self._problem = ""
+        self._ids = MessageIds()
+        self._out_of_step = 0
 
     async def __aenter__(self) -> Self:
         """Open the connection pool."""
@@ -90,15 +100,20 @@ class SdkClient:
 
     async def send(self, body: bytes, *, seconds: float) -> HttpReply | NoReply:
         """Send a Messages request; within `seconds`, reading included."""
-        return await self._request(spans.ROUTE, body, seconds)
+        with Exchange() as exchange:
+            reply = await self._request(spans.ROUTE, body, seconds)
+            if isinstance(reply, HttpReply) and reply.status == _OK:
+                return self._own(reply, body, exchange)
+            # After an error of a proxy's own, the API's answer may still come.
+            return reply
 
     async def post(self, path: str, body: bytes, *, seconds: float) -> HttpReply | NoReply:
         """Send any other JSON request."""
-        return await self._request(path, body, seconds)
+        return await self._exchange(path, body, seconds)
 
     async def get(self, path: str, *, seconds: float) -> HttpReply | NoReply:
         """Ask for something that is there."""
-        return await self._request(path, None, seconds)
+        return await self._exchange(path, None, seconds)
 
     async def lines(
         self, path: str, *, seconds: float
@@ -122,6 +137,33 @@ class SdkClient:
                 yield line
         finally:
             await response.aclose()
+
+    async def _exchange(self, path: str, body: bytes | None, seconds: float) -> HttpReply | NoReply:
+        with Exchange() as exchange:
+            reply = await self._request(path, body, seconds)
+            if isinstance(reply, HttpReply) and reply.status == _OK:
+                exchange.confirm()
+            return reply
+
+    def _own(self, reply: HttpReply, body: bytes, exchange: Exchange) -> HttpReply | NoReply:
+        """The reply, if it is the request's own as far as anybody can tell."""
+        message_id = message_id_of(reply.body)
+        if message_id is None:
+            return reply
+        owner = self._ids.owner(message_id, body, first=exchange.is_first)
+        if owner == "another_request" or exchange.has_more:
+            self._out_of_step += 1
+            # Once for a person to look at what is between here and the API; then it is a nuisance.
+            level = logging.WARNING if self._out_of_step == 1 else logging.DEBUG
+            log.log(
+                level,
+                "an answer is not used, since it may be another request's, and its connection is "
+                "closed: something between here and the API sends responses twice",
+            )
+            return NoReply("disconnected", "the answer may be another request's", sent=True)
+        if owner == "new":
+            exchange.confirm()
+        return reply
 
     @overload
     async def _request(
@@ -181,7 +223,7 @@ class SdkClient:
     def _new_session(self) -> aiohttp.ClientSession:
         """Connections as the SDK's transport makes them, and no memory of what was answered."""
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
+            connector=StrictConnector(
                 limit=self._connections,
                 keepalive_timeout=KEEP_ALIVE_SECONDS,
                 ssl=httpx2.create_ssl_context(),
@@ -199,7 +241,10 @@ class SdkClient:
                 max_retries=0,
                 timeout=self._timeout,
                 open_telemetry=spans.options(self._traces),
-                http_client=anthropic.DefaultAioHttpClient(timeout=self._timeout, limits=limits),
+                http_client=_over(
+                    self._new_session,
+                    anthropic.DefaultAioHttpClient(timeout=self._timeout, limits=limits),
+                ),
             )
         except anthropic.AnthropicError as error:
             self._problem = str(error)
@@ -215,6 +260,18 @@ class SdkClient:
         if self._sdk is not None:
             await self._sdk.close()
         self._session = self._sdk = self._frame = None
+
+
+def _over(
+    new_session: Callable[[], aiohttp.ClientSession], http: httpx2.AsyncClient
+) -> httpx2.AsyncClient:
+    """The same client, those of its proxies included, over sessions of our own."""
+    transports: list[Any] = [http._transport, *http._mounts.values()]  # noqa: SLF001 - has no public way to a session
+    for transport in filter(None, transports):
+        if not hasattr(transport, "client"):
+            raise TypeError("the SDK's transport takes no session")
+        transport.client = new_session
+    return http
 
 
 def _without_keys(reply: HttpReply, sdk: anthropic.AsyncAnthropic) -> HttpReply:
@@ -249,6 +306,7 @@ def _disconnected(error: BaseException) -> NoReply:
 
 
 _NOT_CONNECTED = (
+    OutOfStep,
     aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
     httpx2.ConnectTimeout,

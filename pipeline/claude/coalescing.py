@@ -27,13 +27,17 @@ from pipeline.claude.prompts import Prompt
 from pipeline.claude.responses import Answered
 from pipeline.errors import AnswerError
 from pipeline.events import Usage
-from pipeline.questions import Question
+from pipeline.questions import Part, Question
 
 BOUNDS = Bounds(attempts=2, seconds=0)
 """When a request fails while others are answered, it is for one of its events: all go alone."""
 
 Doubtful = Callable[[str, BaseModel], bool]
 """Whether an answer of a stage is doubtful enough to ask again, the event alone."""
+
+
+Steers = Callable[[Sequence[Part]], bool]
+"""Whether an event may be meant to steer the model, and with it the answers to its neighbours."""
 
 
 def says_unclear(stage: str, answer: BaseModel) -> bool:
@@ -69,6 +73,7 @@ class Coalescer:
         caller: Makes the calls.
         joint_prompt: The prompt for several events that belongs to an order's.
         doubtful: Decides which answers are asked again alone.
+        steers: Decides which events are asked alone from the start.
     """
 
     def __init__(
@@ -77,10 +82,12 @@ class Coalescer:
         *,
         joint_prompt: Callable[[Order], Prompt],
         doubtful: Doubtful = says_unclear,
+        steers: Steers = lambda _: False,
     ) -> None:
         self._caller = caller
         self._joint_prompt = joint_prompt
         self._doubtful = doubtful
+        self._steers = steers
         self._gathering: dict[Prompt, list[_Traveller]] = {}
         self._timers: dict[Prompt, asyncio.TimerHandle] = {}
         self._journeys: set[asyncio.Task[None]] = set()
@@ -91,8 +98,11 @@ class Coalescer:
         Raises:
             AnswerError: The answer is no use, asked alone as well.
         """
-        if order.max_output_tokens != order.question.max_output_tokens or not may_join(
-            order.question.parts
+        question = order.question
+        if (
+            order.max_output_tokens != question.max_output_tokens
+            or not may_join(question.parts)
+            or self._steers(question.parts)
         ):
             return await self._caller.call(order, flight)
         answered, share, seconds = await self._travel(order, flight, company)
@@ -200,6 +210,9 @@ class Coalescer:
         self, delivery: Delivery, travellers: Sequence[_Traveller]
     ) -> list[Answered[Any] | None]:
         whole = delivery.answered
+        if whole.signals:
+            # It is not known whose part of it is in doubt.
+            return [None] * len(travellers)
         items = read_items(whole.answer, len(travellers))
         return [
             self._read_one(whole, item, traveller.order)

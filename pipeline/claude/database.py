@@ -4,6 +4,7 @@ Several processes of one machine may share a file.
 """
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from pipeline.errors import WrongUse
 
 T = TypeVar("T")
 
+_PRIVATE = 0o600
 BUSY_SECONDS = 5.0
 """How long to wait for another process that writes."""
 
@@ -83,6 +85,7 @@ class Database:
 
     def _open(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        _keep_private(self._path)
         connection = sqlite3.connect(
             self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
@@ -95,3 +98,14 @@ class Database:
             connection.close()
             raise
         return connection
+
+
+def _keep_private(path: Path) -> None:
+    """Create the file for its owner alone, whatever the umask; SQLite makes those beside it alike.
+
+    One that an earlier version left open to others is closed to them.
+    """
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, _PRIVATE))
+    for each in (path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))):
+        if each.exists() and each.stat().st_uid == os.geteuid():
+            each.chmod(_PRIVATE)

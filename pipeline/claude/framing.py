@@ -8,6 +8,8 @@ import httpx2
 from pipeline.claude.replies import HttpReply
 
 _OF_ONE_REQUEST = ("content-length", "cookie", "host", "traceparent", "tracestate")
+LARGEST_BODY = 4 << 20
+"""Bytes of a response: an answer has some 100 KB, and whoever sends more must not fill memory."""
 _NEVER_AGAIN = ("idempotency-key",)
 """Where a request carries one of these, the next needs its own, which only the SDK can write."""
 
@@ -47,4 +49,19 @@ class Frame:
         async with session.request(
             self._method, self.url, headers=self.headers, data=body, allow_redirects=False
         ) as response:
-            return HttpReply(response.status, response.raw_headers, await response.read())
+            return HttpReply(response.status, response.raw_headers, await _read(response))
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    if response.headers.get("content-encoding") is None and (
+        (response.content_length or LARGEST_BODY + 1) <= LARGEST_BODY
+    ):
+        return await response.read()
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        if size > LARGEST_BODY:
+            raise aiohttp.ClientPayloadError(f"the response has more than {LARGEST_BODY:,} bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)

@@ -22,7 +22,7 @@ from pipeline.claude.batches import Batches
 from pipeline.claude.budget import SPANS, Budget, Caps
 from pipeline.claude.calls import Caller, Delivery, Order
 from pipeline.claude.client import Client, SdkClient
-from pipeline.claude.coalescing import Coalescer, Company, Doubtful, says_unclear
+from pipeline.claude.coalescing import Coalescer, Company, Doubtful, Steers, says_unclear
 from pipeline.claude.database import Database
 from pipeline.claude.estimates import weigh
 from pipeline.claude.flights import Flight
@@ -63,6 +63,7 @@ class Gateway:
         now: The time, aware.
         jitter: Draws 0 to 1.
         doubtful: Which answers from a request with several events are asked again alone.
+        steers: Which events share a request with no others.
         traces: Where the spans of calls go, if anywhere.
         failed: Called when what was spent and answered is not written down any more, or changes
             are not told any more, for a reason that nobody foresaw; the error is raised when this
@@ -79,6 +80,7 @@ class Gateway:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         jitter: Callable[[], float] = random.random,
         doubtful: Doubtful = says_unclear,
+        steers: Steers = lambda _: False,
         traces: TracerProvider | None = None,
         failed: Callable[[], object] = lambda: None,
     ) -> None:
@@ -93,6 +95,7 @@ class Gateway:
         self._now = now
         self._jitter = jitter
         self._doubtful = doubtful
+        self._steers = steers
         self._ids = {Tier.HAIKU: settings.models.haiku, Tier.SONNET: settings.models.sonnet}
         self._prices = PriceTable(claude.prices)
         self._prompts = Prompts(claude, clock=clock)
@@ -126,7 +129,10 @@ class Gateway:
             self._warn_of_unknown_prices()
             self._caller = self._new_caller()
             self._coalescer = Coalescer(
-                self._caller, joint_prompt=self._joint_prompt, doubtful=self._doubtful
+                self._caller,
+                joint_prompt=self._joint_prompt,
+                doubtful=self._doubtful,
+                steers=self._steers,
             )
             self._reuse = await self._open_reuse(stack)
             stack.push_async_callback(self._stop)
@@ -291,7 +297,8 @@ class Gateway:
         for model in self._lanes:
             if self._spending.is_limited and self._prices.price(model) is None:
                 log.warning(
-                    "the price of %s is not known, so no budget holds it back: set claude.prices",
+                    "the price of %s is not known: budgets count it as the most expensive model"
+                    " whose price is; set claude.prices",
                     model,
                 )
 

@@ -4,14 +4,16 @@ The request limit and the static part of the prompt then count once for all of t
 does to the quality of answers only an evaluation on one's own data can say.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-import orjson
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
+from pipeline.claude import reading
 from pipeline.claude.enums import EnumMismatch, EnumRepair
 from pipeline.claude.requests import Content, absent_key, blocks_of
+from pipeline.claude.responses import checked
 from pipeline.events import Usage
 from pipeline.questions import AnswerT, Part, Text
 
@@ -25,6 +27,9 @@ one: what one event says has no bearing on another. Give one answer for each eve
 order, with its id."""
 
 _PICO = Decimal(10) ** -12
+_FRAME = re.compile(r"</?\s{0,5}(?:event|data)\b", re.IGNORECASE)
+"""What looks like the frame of an event, whatever its key: a key that is not the message's is
+ignored, but one event must not even try to begin another."""
 
 
 class JointItem(BaseModel):
@@ -45,9 +50,12 @@ class JointAnswer(BaseModel):
 
 
 def may_join(parts: Sequence[Part]) -> bool:
-    """Whether an event is small enough to share a request: text alone, and not much of it."""
-    return sum(len(part.text) for part in parts if isinstance(part, Text)) <= LARGEST_TEXT and all(
-        isinstance(part, Text) for part in parts
+    """Whether an event may share a request: text alone, not much of it, and no frame in it."""
+    texts = [part.text for part in parts if isinstance(part, Text)]
+    return (
+        len(texts) == len(parts)
+        and sum(map(len, texts)) <= LARGEST_TEXT
+        and not any(_FRAME.search(text) for text in texts)
     )
 
 
@@ -102,11 +110,10 @@ def read_item(
     item: JsonValue | None, answer_model: type[AnswerT], repair: EnumRepair
 ) -> tuple[AnswerT, bytes] | None:
     """One event's answer, validated, and its JSON; None where it is no use."""
-    if item is None:
+    if not isinstance(item, dict):
         return None
     try:
-        json = orjson.dumps(repair(item))
-        return answer_model.model_validate_json(json), json
+        return checked(reading.Found(item, reading.dumps(item)), answer_model, repair)
     except (EnumMismatch, ValidationError):
         return None
 

@@ -4,14 +4,19 @@ Read from the public model pages of October 2026. A model that is not listed get
 model accepts, which may cost more: it is left to think as it likes, with room to do so.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from pipeline.events import SIMULATED
 
-PLATFORM_PREFIXES = ("anthropic.", SIMULATED)
-"""What other platforms put before the same id."""
+_AROUND = re.compile(
+    rf"^(?:{re.escape(SIMULATED)}|(?:us|eu|apac|jp|au|global)\.|[a-z_]+/)*(?:anthropic[./])?"
+    r"(?P<id>.+?)(?:@(?:default|latest|\d{8})|-latest|-v\d+(?::\d+)?)?$"
+)
+"""What platforms and gateways put before and behind the same id."""
+_DATE = re.compile(r"-20\d{6}$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +55,14 @@ TRAITS: Mapping[str, Traits] = MappingProxyType(
 
 
 def base_id(model: str) -> str:
-    """The model's id without what a platform puts before it."""
-    for prefix in PLATFORM_PREFIXES:
-        model = model.removeprefix(prefix)
-    return model
+    """The model's id without what a platform puts before or behind it."""
+    found = _AROUND.match(model)
+    return model if found is None else found["id"]
+
+
+def undated(model: str) -> str:
+    """The model's id without the day of its release, as an alias has it."""
+    return _DATE.sub("", base_id(model))
 
 
 def traits_of(model: str) -> Traits:

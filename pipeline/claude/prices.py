@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 from types import MappingProxyType
 
-from pipeline.claude.models import base_id
+from pipeline.claude.models import base_id, undated
 from pipeline.settings import TokenPrices
 
 PRICES_AS_OF = date(2026, 10, 10)
@@ -102,7 +102,10 @@ class PriceTable:
 
     def price(self, model: str) -> Price | None:
         """The price of a model, or None where it is not known."""
-        return self._prices.get(model) or self._prices.get(base_id(model))
+        for name in (model, base_id(model), undated(model)):
+            if (found := self._prices.get(name)) is not None:
+                return found
+        return None
 
     def cost(
         self, model: str, tokens: Tokens, *, batch: bool = False, us_only: bool = False
@@ -114,16 +117,32 @@ class PriceTable:
         price = self.price(model)
         if price is None:
             return None
-        rates = price.rates_for(tokens.prompt)
-        millionths = (
-            rates.input * tokens.input
-            + rates.cache_read * tokens.cache_read
-            + rates.cache_write_5m * tokens.cache_write_5m
-            + rates.cache_write_1h * tokens.cache_write_1h
-            + rates.output * tokens.output
-        )
-        if batch:
-            millionths *= BATCH_FACTOR
-        if us_only:
-            millionths *= US_ONLY_FACTOR
-        return millionths.scaleb(_MILLIONTH).normalize()
+        return _cost(price, tokens, batch=batch, us_only=us_only)
+
+    def at_most(
+        self, model: str, tokens: Tokens, *, batch: bool = False, us_only: bool = False
+    ) -> Decimal:
+        """What one request costs, or could cost at most where the price is not known.
+
+        That is what the most expensive model of the table would: a budget must not stay open
+        because nobody knows what is spent.
+        """
+        price = self.price(model)
+        prices = self._prices.values() if price is None else (price,)
+        return max(_cost(each, tokens, batch=batch, us_only=us_only) for each in prices)
+
+
+def _cost(price: Price, tokens: Tokens, *, batch: bool, us_only: bool) -> Decimal:
+    rates = price.rates_for(tokens.prompt)
+    millionths = (
+        rates.input * tokens.input
+        + rates.cache_read * tokens.cache_read
+        + rates.cache_write_5m * tokens.cache_write_5m
+        + rates.cache_write_1h * tokens.cache_write_1h
+        + rates.output * tokens.output
+    )
+    if batch:
+        millionths *= BATCH_FACTOR
+    if us_only:
+        millionths *= US_ONLY_FACTOR
+    return millionths.scaleb(_MILLIONTH).normalize()

@@ -2,18 +2,27 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Literal
+from typing import Any, Generic, Literal, TypeGuard
 
-import orjson
 from pydantic import ValidationError
 
+from pipeline.claude import reading
 from pipeline.claude.enums import EnumMismatch, EnumRepair
 from pipeline.claude.prices import Tokens
-from pipeline.events import MOST_COUNT
 from pipeline.questions import AnswerT
+from pipeline.signals import Signal
 
 Misfit = Literal["refused", "cut_off", "malformed"]
 _DETAIL_CHARS = 300
+_MOST_TOKENS = 10_000_000
+"""Of one kind in one request: ten times the largest context."""
+_TOKEN_FIELDS = (
+    "input_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+    "output_tokens",
+)
+_ALWAYS_COUNTED = ("input_tokens", "output_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +30,14 @@ class Bill:
     """What a response says about its cost.
 
     Args:
-        tokens: As they are billed.
+        tokens: As they are billed; what the response does not say, or cannot be, counts as 0.
+        is_known: Whether the response says all of it. Where it does not, the cost is not known.
         batch: Whether it was answered at the price of a batch.
         us_only: Whether inference was bound to the United States, which costs more.
     """
 
     tokens: Tokens
+    is_known: bool = True
     batch: bool = False
     us_only: bool = False
 
@@ -39,22 +50,29 @@ class Answered(Generic[AnswerT]):
         answer: Validated.
         json: The same, as JSON, to be kept for identical questions.
         model: The model that answered, as the API names it.
+        signals: What makes it doubtful although it could be read.
     """
 
     answer: AnswerT
     json: bytes
     model: str
     bill: Bill
+    signals: tuple[Signal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """The model answered, and may be paid, but the answer is no use."""
+    """The model answered, and may be paid, but the answer is no use.
+
+    Args:
+        is_final: Whether the same request would end so again, however much room it has.
+    """
 
     why: Misfit
     detail: str
     model: str
     bill: Bill
+    is_final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,73 +93,139 @@ def read_response(
         repair: For the schema that was sent.
     """
     try:
-        message = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        message = reading.load(body)
+    except ValueError:
         return Garbled(f"the API answered with something else than JSON: {_kind_of(body)}")
     if not isinstance(message, dict) or message.get("type") != "message":
         return Garbled(f"the API answered with something else than a message: {_kind_of(body)}")
     return read_message(message, answer_model, repair)
 
 
+def message_id_of(body: bytes) -> str | None:
+    """The id of the message that the body of a response is; None where it is none, or has none."""
+    try:
+        message = reading.load(body)
+    except ValueError:
+        return None
+    found = message.get("id") if isinstance(message, dict) else None
+    return found if isinstance(found, str) and found else None
+
+
 def read_message(
     message: Mapping[str, Any], answer_model: type[AnswerT], repair: EnumRepair
 ) -> Answered[AnswerT] | Unusable:
-    """Read a message, as a response or the result of a batch carries it."""
-    model = str(message.get("model", ""))
+    """Read a message, as a response or the result of a batch carries it.
+
+    What ended it matters where it ended too early. Whatever else is said of its end, an answer
+    that is whole is one.
+    """
+    name = message.get("model")
+    model = name if isinstance(name, str) else ""
     bill = bill_of(message.get("usage"))
-    stopped = _stopped_early(message)
-    if stopped is not None:
-        return Unusable(*stopped, model, bill)
-    text = _text(message)
-    try:
-        data = orjson.loads(text)
-        repaired = repair(data)
-        checked = text if repaired is data else orjson.dumps(repaired)
-        answer = answer_model.model_validate_json(checked)
-    except orjson.JSONDecodeError as error:
-        detail = f"The answer is not JSON: {error}."
-    except EnumMismatch as error:
-        detail = f"The answer has {error}."
-    except ValidationError as error:
-        detail = f"The answer is not as asked: {_faults(error)}."
-    else:
-        return Answered(answer, checked, model, bill)
-    return Unusable("malformed", detail, model, bill)
-
-
-def _stopped_early(message: Mapping[str, Any]) -> tuple[Misfit, str] | None:
     match message.get("stop_reason"):
-        case "end_turn" | "stop_sequence":
-            return None
         case "refusal":
-            return "refused", _refusal(message)
+            return Unusable("refused", _refusal(message), model, bill, is_final=True)
         case "max_tokens":
-            return "cut_off", "The answer ended at the token limit."
+            return Unusable("cut_off", "The answer ended at the token limit.", model, bill)
         case "model_context_window_exceeded":
-            return "cut_off", "The answer ended because the model's context was full."
-        case other:
-            return "malformed", f"The model stopped with {other!r}, which ends no answer."
+            detail = "The answer ended because the model's context was full."
+            return Unusable("cut_off", detail, model, bill, is_final=True)
+        case reason:
+            read = _read_text(_text(message), answer_model, repair)
+    if isinstance(read, str):
+        stopped = "" if reason in _ENDS else f" The model stopped with {str(reason)[:40]!r}."
+        return Unusable("malformed", read + stopped, model, bill)
+    return Answered(*read[:2], model, bill, read[2])
+
+
+def _read_text(
+    text: str, answer_model: type[AnswerT], repair: EnumRepair
+) -> tuple[AnswerT, bytes, tuple[Signal, ...]] | str:
+    """The answer in a text, or why there is none."""
+    usable: list[tuple[AnswerT, bytes, tuple[str, ...]]] = []
+    detail = "The answer is not JSON." if text.strip() else "The answer is empty."
+    for found in reading.find(text):
+        try:
+            usable.append((*checked(found, answer_model, repair), found.faults))
+        except EnumMismatch as error:
+            detail = f"The answer has {error}."
+        except ValidationError as error:
+            detail = f"The answer is not as asked: {_faults(error)}."
+    if not usable:
+        return detail
+    answer, as_json, faults = usable[-1]
+    if any(other != answer for other, _, _ in usable):
+        faults = (*faults, "There are several answers, and they differ.")
+    return answer, as_json, tuple(Signal("broken_form", 1.0, fault) for fault in faults)
+
+
+_ENDS = (None, "end_turn", "stop_sequence")
+"""How an answer ends that is whole; null where a gateway does not say."""
+
+
+def checked(
+    found: reading.Found, answer_model: type[AnswerT], repair: EnumRepair
+) -> tuple[AnswerT, bytes]:
+    """What was found as an answer, and as the JSON that makes it.
+
+    A number is taken for a text of its very digits where a text is wanted, and the other way
+    round.
+
+    Raises:
+        EnumMismatch: A label in it is none.
+        ValidationError: It is not as asked.
+    """
+    repaired = repair(found.value)
+    as_json = found.json if repaired is found.value else reading.dumps(repaired)
+    try:
+        return answer_model.model_validate_json(as_json), as_json
+    except ValidationError as error:
+        if all(fault["type"] != "string_type" for fault in error.errors(include_url=False)):
+            raise
+        literal = reading.with_literal_numbers(as_json)
+        try:
+            return answer_model.model_validate_json(literal), literal
+        except ValidationError:
+            raise error from None
 
 
 def bill_of(usage: object) -> Bill:
-    """Read a `usage` object; what is missing or null counts as 0."""
+    """Read a `usage` object.
+
+    Where a count is missing that every response has, or is none that could be, the bill is not
+    known. The prompt cache's may be missing or null: then it was not used.
+    """
     if not isinstance(usage, dict):
-        return Bill(Tokens())
-    written = _count(usage, "cache_creation_input_tokens")
+        return Bill(Tokens(), is_known=False)
     split = usage.get("cache_creation")
-    written_1h = _count(split, "ephemeral_1h_input_tokens") if isinstance(split, dict) else 0
+    counts = {name: usage.get(name) for name in _TOKEN_FIELDS}
+    counts["1h"] = split.get("ephemeral_1h_input_tokens") if isinstance(split, dict) else None
+    known = {name: count if _is_count(count) else 0 for name, count in counts.items()}
+    written, written_1h = known["cache_creation_input_tokens"], known["1h"]
+    is_known = (
+        all(count is None or _is_count(count) for count in counts.values())
+        and all(counts[name] is not None for name in _ALWAYS_COUNTED)
+        and written_1h <= written
+    )
     tokens = Tokens(
-        input=_count(usage, "input_tokens"),
-        cache_read=_count(usage, "cache_read_input_tokens"),
+        input=known["input_tokens"],
+        cache_read=known["cache_read_input_tokens"],
         cache_write_5m=max(0, written - written_1h),
         cache_write_1h=written_1h,
-        output=_count(usage, "output_tokens"),
+        output=known["output_tokens"],
     )
     return Bill(
         tokens,
+        # There is no prompt of no tokens.
+        is_known=is_known and tokens.prompt > 0,
         batch=usage.get("service_tier") == "batch",
         us_only=usage.get("inference_geo") == "us",
     )
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    # `True` is an integer, too.
+    return type(value) is int and 0 <= value <= _MOST_TOKENS
 
 
 def excerpt(body: bytes) -> str:
@@ -157,26 +241,23 @@ def _kind_of(body: bytes) -> str:
     return excerpt(body) if body.lstrip().startswith(b"<") else f"{len(body):,} bytes"
 
 
-def _text(message: Mapping[str, Any]) -> bytes:
-    """The text of the answer. Thinking blocks, empty ones too, may come before it."""
+def _text(message: Mapping[str, Any]) -> str:
+    """The text of the answer. Thinking blocks, empty ones too, may stand before and between."""
     content = message.get("content")
-    blocks = content if isinstance(content, list) else []
-    return "".join(
-        str(block.get("text", ""))
-        for block in blocks
+    if isinstance(content, str):
+        return content
+    texts = [
+        block.get("text")
+        for block in (content if isinstance(content, list) else [])
         if isinstance(block, dict) and block.get("type") == "text"
-    ).encode()
+    ]
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _refusal(message: Mapping[str, Any]) -> str:
     details = message.get("stop_details")
     category = details.get("category") if isinstance(details, dict) else None
     return f"The model declined ({category})." if category else "The model declined."
-
-
-def _count(usage: Mapping[str, Any], name: str) -> int:
-    value = usage.get(name)
-    return value if isinstance(value, int) and 0 < value <= MOST_COUNT else 0
 
 
 def _faults(error: ValidationError) -> str:

@@ -1,6 +1,7 @@
 """Paying once: identical questions share a call, and what was answered is answered again."""
 
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -74,7 +75,11 @@ class Reuse:
             return reply_of(landed)
         found = landed if isinstance(landed, Kept) else self._kept(landed)
         reply = self._again(order, found, "in_flight" if shared else "disk")
-        return reply if reply is not None else reply_of(await self._call(order, Flight(key, 1)))
+        if reply is None:
+            return reply_of(await self._call(order, Flight(key, 1)))
+        if isinstance(landed, Delivery):
+            return replace(reply, signals=landed.answered.signals)
+        return reply
 
     async def save(self) -> None:
         """Write down what is new."""
@@ -90,6 +95,9 @@ class Reuse:
             self._answers.put(key, kept)
             return kept
         delivery = await self._call(order, flight)
+        if delivery.answered.signals:
+            # What was doubtful once would be trusted the next time.
+            return delivery
         kept = self._kept(delivery)
         self._answers.put(key, kept)
         if self._file is not None:
@@ -117,4 +125,6 @@ class Reuse:
 def reply_of(delivery: Delivery) -> Reply[Any]:
     """The reply of a call that was made."""
     answered = delivery.answered
-    return Reply(answered.answer, answered.model, delivery.usage, delivery.seconds)
+    return Reply(
+        answered.answer, answered.model, delivery.usage, delivery.seconds, answered.signals
+    )

@@ -5,6 +5,7 @@ from pipeline.errors import (
     CutOff,
     FileUnavailable,
     Malformed,
+    NoRoom,
     Refused,
     Unanswered,
 )
@@ -30,12 +31,15 @@ def limit_for_repetition(failure: AnswerError, *, attempt: int, limit: int) -> i
 
     Returns:
         The output limit of the next call; None where there is to be none. An answer that was cut
-        off gets twice the room, once. A malformed one is asked for once more. A refusal is final:
-        the same request would be refused again. What was tried again and again already is, too.
+        off gets twice the room, once, unless the context itself was full. A malformed one is asked
+        for once more. A refusal is final: the same request would be refused again. What was tried
+        again and again already is, too.
     """
     if attempt >= MAX_ATTEMPTS:
         return None
     match failure:
+        case NoRoom():
+            return None
         case CutOff() if limit < LARGEST_LIMIT:
             return min(2 * limit, LARGEST_LIMIT)
         case Malformed():

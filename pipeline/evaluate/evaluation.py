@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from pipeline.evaluate.truths import Scoring
 from pipeline.evaluate.variants import variant
 from pipeline.evaluate.ways import Way
 from pipeline.events import Tier
-from pipeline.processing.policies import policy_of
+from pipeline.processing.policies import policy_of, steers
 from pipeline.processing.reading import AnyStage
 from pipeline.questions import Asker, first_questions
 from pipeline.settings import Settings, StageSettings
@@ -31,6 +32,7 @@ from pipeline.stages.registry import build_stages, encoder_for, stage_named
 
 Askers = Callable[[Settings], AbstractAsyncContextManager[Asker]]
 """Makes who is asked, by settings; `Gateway` is the real one."""
+_GATEWAYS: Askers = partial(Gateway, steers=steers)
 
 TIERS = 2
 _NAMED = 10
@@ -171,7 +173,7 @@ async def evaluate(
     *,
     at: datetime,
     on_answer: Told,
-    askers: Askers = Gateway,
+    askers: Askers = _GATEWAYS,
 ) -> Evaluation:
     """Ask what is not on record yet, and work out the rest.
 

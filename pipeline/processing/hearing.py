@@ -73,7 +73,8 @@ async def hear(
         follows = of_stage(stage.name, steps.then, answers)
         if not isinstance(follows, Question | Steps):
             checked = await _checked(stage, event, follows)
-            return _heard(follows, [*statement_signals(follows), *checked], calls)
+            read = [signal for call in calls if call.reply for signal in call.reply.signals]
+            return _heard(follows, [*read, *statement_signals(follows), *checked], calls)
         inquiry = follows
 
 

@@ -1,13 +1,15 @@
 """When an answer is doubted and when it is asked again: the policy that the settings make."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pipeline.claude.costing import price_ratio
 from pipeline.claude.prices import PriceTable
 from pipeline.escalation.opinion import Verdict, whether_it_pays
 from pipeline.escalation.policy import Policy
 from pipeline.processing.reading import AnyStage
+from pipeline.questions import Part, Text
 from pipeline.settings import Settings
+from pipeline.stages.injection import injection_signals
 from pipeline.stages.rewording import Rewording
 
 
@@ -18,6 +20,14 @@ def policy_of(settings: Settings, stages: Mapping[str, AnyStage]) -> Policy:
         settings.stages,
         second_opinions={name for name, verdict in verdicts.items() if verdict.pays},
     )
+
+
+def steers(parts: Sequence[Part]) -> bool:
+    """Whether an event may be meant to steer the model: then it shares a request with no other.
+
+    Any sign will do, since it costs no more than a request of its own.
+    """
+    return bool(injection_signals(*(part.text for part in parts if isinstance(part, Text))))
 
 
 def opinions(settings: Settings, stages: Mapping[str, AnyStage]) -> Mapping[str, Verdict]:

@@ -36,7 +36,7 @@ class Answer(BaseModel):
     last, wherever a subclass has its own (`pipeline.stages.schema`).
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     confidence: float = Field(
         description="How likely this answer is right as a whole, from 0 to 1."

@@ -25,6 +25,14 @@ def body_of(recorded: dict[str, Any]) -> bytes:
     return recorded["raw"].encode() if "raw" in recorded else orjson.dumps(recorded["body"])
 
 
+def _with_own_id(recorded: dict[str, Any], number: int) -> dict[str, Any]:
+    """The same response with a message id that no other one has."""
+    body = recorded.get("body")
+    if not isinstance(body, dict) or body.get("type") != "message":
+        return recorded
+    return {**recorded, "body": {**body, "id": f"{body['id']}_{number}"}}
+
+
 @dataclass
 class ShapeServer:
     """Serves what is queued, in order; then `then`, for ever.
@@ -53,7 +61,9 @@ class ShapeServer:
         if request.transport is not None:
             self.peers.add(request.transport.get_extra_info("peername"))
         queued = self.queue.popleft() if self.queue else self.then
-        recorded = shape(queued) if isinstance(queued, str) else queued
+        recorded = _with_own_id(
+            shape(queued) if isinstance(queued, str) else queued, len(self.requests)
+        )
         if self.hold is not None:
             await self.hold.wait()
         if recorded.get("trickles"):

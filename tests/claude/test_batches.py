@@ -9,9 +9,12 @@ from typing import Any
 import orjson
 import pytest
 
+from pipeline.claude.backoff import Backoff
 from pipeline.claude.batch import Batch, BatchRequest, NotAnswered, Succeeded, body_of
-from pipeline.claude.batches import BatchFailed, HandInUnclear
+from pipeline.claude.batches import Batches, BatchFailed, HandInUnclear
+from pipeline.claude.fake import FakeClient
 from pipeline.claude.gateway import Gateway
+from pipeline.claude.replies import HttpReply, NoReply
 from pipeline.errors import Refused
 from pipeline.events import Tier
 from pipeline.local.simulated.faults import Fault
@@ -116,7 +119,21 @@ async def shapes(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ShapeServer]:
         yield server
 
 
-@pytest.mark.parametrize("failure", ["gateway_timeout", "server_error", "cut_before_headers"])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        "gateway_timeout",
+        "server_error",
+        "overloaded",
+        "empty_503",
+        "html_502",
+        "html_200",
+        "request_timeout",
+        "conflict",
+        "cut_before_headers",
+        "cut_mid_body",
+    ],
+)
 async def test_a_hand_in_without_an_answer_is_not_repeated_blindly(
     shapes: ShapeServer, failure: str
 ) -> None:
@@ -148,7 +165,7 @@ async def test_a_list_of_batches_that_is_none_is_an_error_in_a_sentence(
                 pass
 
 
-@pytest.mark.parametrize("failure", ["overloaded", "rate_limited_bare"])
+@pytest.mark.parametrize("failure", ["rate_limited", "rate_limited_bare", "ramp_limit"])
 async def test_a_hand_in_that_was_clearly_not_taken_is_repeated(
     shapes: ShapeServer, failure: str
 ) -> None:
@@ -157,6 +174,66 @@ async def test_a_hand_in_that_was_clearly_not_taken_is_repeated(
         batch = await gateway.batch_lane().api.hand_in([BatchRequest("e-1", b"{}")])
     assert batch.id == "msgbatch_01Shape"
     assert len(shapes.requests) == 2
+
+
+async def test_a_hand_in_that_never_reached_the_api_is_repeated() -> None:
+    replies: list[HttpReply | NoReply] = [NoReply("disconnected", "connection refused", sent=False)]
+
+    class Refusing(FakeClient):
+        async def post(self, path: str, body: bytes, *, seconds: float) -> HttpReply | NoReply:
+            return (
+                replies.pop()
+                if replies
+                else HttpReply(200, (), orjson.dumps(shape("batch")["body"]))
+            )
+
+    batches = Batches(Refusing(lambda _: replies[0]), backoff=Backoff(first=0.01, longest=0.01))
+    assert (await batches.hand_in([BatchRequest("e-1", b"{}")])).id == "msgbatch_01Shape"
+    assert not replies
+
+
+async def test_a_hand_in_that_is_answered_with_another_batch_is_unclear(
+    shapes: ShapeServer,
+) -> None:
+    async with Gateway(quick()) as gateway:
+        requests = [BatchRequest(f"e-{n}", b"{}") for n in range(7)]
+        with pytest.raises(HandInUnclear, match="another batch"):
+            await gateway.batch_lane().api.hand_in(requests)
+
+
+LOST = ["lost_server_error", "lost_overloaded", "lost_timeout", "lost_html", "lost_disconnect"]
+
+
+@pytest.mark.parametrize("fault", LOST)
+async def test_a_batch_that_was_made_although_an_error_came_is_in_the_list_once(
+    api: SimulatedApi, gateway: Gateway, fault: str
+) -> None:
+    api.control.faults.add(Fault(fault, next=1), api.control.clock())
+    lane = gateway.batch_lane()
+    begin = datetime.now(UTC) - timedelta(seconds=1)
+    with pytest.raises(HandInUnclear):
+        await lane.api.hand_in([lane.request(about("a"), Tier.HAIKU, "e-1")])
+    (made,) = [batch async for batch in lane.api.since(begin)]
+    await ended(gateway, made.id)
+    assert [result.custom_id async for result in lane.api.results(made.id)] == ["e-1"]
+
+
+async def test_a_look_that_is_answered_with_another_batch_is_repeated(shapes: ShapeServer) -> None:
+    other = shape("batch")
+    shapes.queue.append({**other, "body": {**other["body"], "id": "msgbatch_of_another"}})
+    async with Gateway(quick()) as gateway:
+        batch = await gateway.batch_lane().api.get("msgbatch_01Shape")
+    assert batch.id == "msgbatch_01Shape"
+    assert len(shapes.requests) == 2
+
+
+async def test_a_result_with_half_a_surrogate_is_read(shapes: ShapeServer) -> None:
+    line = '{"custom_id":"e-1","result":{"type":"succeeded","message":{"n":"a \\ud83d b"}}}'
+    shapes.queue.append({"status": 200, "headers": {}, "raw": line})
+    async with Gateway(quick()) as gateway:
+        (result,) = [found async for found in gateway.batch_lane().api.results("msgbatch_1")]
+    assert isinstance(result, Succeeded)
+    assert result.message == {"n": "a \ufffd b"}
 
 
 async def test_a_hand_in_that_is_rejected_is_an_error(shapes: ShapeServer) -> None:

@@ -226,3 +226,13 @@ async def test_doctors_questions_are_answered_in_one_sentence(
         assert probe.ok is ok
         assert hint in probe.detail
     assert not any("max_tokens" in request for request in server.requests)
+
+
+async def test_a_response_that_is_larger_than_any_answer_is_given_up(server: ShapeServer) -> None:
+    huge = {**shape("answer"), "raw": '{"type":"message","padding":"' + "x" * (5 << 20) + '"}'}
+    async with client() as ready:
+        assert isinstance(await ready.send(b'{"n":1}', seconds=5), HttpReply)
+        server.queue.append(huge)
+        reply = await ready.send(b'{"n":2}', seconds=5)
+    assert isinstance(reply, NoReply)
+    assert "bytes" in reply.detail

@@ -1,10 +1,13 @@
 """What is in a file is whole after its process was killed while it wrote."""
 
 import asyncio
+import os
 import sqlite3
 import sys
 from decimal import Decimal
 from pathlib import Path
+
+import pytest
 
 from pipeline.claude import answers, spending
 from pipeline.claude.answers import AnswerFile, key_of
@@ -83,3 +86,29 @@ async def test_a_kill_in_the_middle_of_writing_leaves_files_that_hold_what_was_s
         rounds = Decimal(spent) / 10**12 / Decimal("0.5")
         # The round that it was killed in may be in it or not, but nothing by halves.
         assert rounds in {last + 1, last + 2}
+
+
+def modes_in(folder: Path) -> dict[str, int]:
+    return {each.name: each.stat().st_mode & 0o777 for each in folder.iterdir()}
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
+async def test_a_file_is_its_owners_alone_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    path = tmp_path / "answers.sqlite3"
+    before = os.umask(umask)
+    try:
+        async with Database(path, answers.SCHEMA, setting="a") as database:
+            await database.run(lambda c: c.execute("DELETE FROM answers"))
+            modes = modes_in(tmp_path)
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(
+        ("answers.sqlite3", "answers.sqlite3-wal", "answers.sqlite3-shm"), 0o600
+    )
+
+
+async def test_a_file_that_was_open_to_others_is_closed_to_them(tmp_path: Path) -> None:
+    path = tmp_path / "answers.sqlite3"
+    path.touch(mode=0o644)
+    async with Database(path, answers.SCHEMA, setting="a"):
+        assert path.stat().st_mode & 0o777 == 0o600

@@ -8,13 +8,14 @@ from typing import Literal
 
 import pytest
 
-from pipeline.claude.fake import FakeClient
+from pipeline.claude.fake import FakeClient, message
 from pipeline.claude.gateway import Gateway
 from pipeline.claude.replies import HttpReply, NoReply
 from pipeline.events import Tier
 from pipeline.settings import Settings
 from pipeline.testing import run_in_virtual_time
 from tests.claude.gateways import (
+    ANSWER,
     START,
     Watcher,
     good,
@@ -117,16 +118,19 @@ def test_a_connection_that_was_never_made_costs_nothing() -> None:
     run_in_virtual_time(main())
 
 
-def test_a_budget_that_cannot_hold_because_a_price_is_unknown_is_warned_of(
+def test_a_budget_holds_although_a_price_is_unknown_and_warns_of_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = budgeted(tmp_path, "1")
     settings.models.haiku = "claude-next"
 
     async def main() -> None:
-        async with Gateway(settings, client=FakeClient(good)) as gateway:
+        client = FakeClient(lambda _: message(ANSWER, model="claude-next"))
+        async with Gateway(settings, client=client) as gateway:
             reply = await gateway.ask(about("a"), Tier.HAIKU)
             assert reply.usage.cost_usd is None
+            (spend,) = gateway.status().spending
+            assert Decimal(spend.usd_today) > 0
 
     asyncio.run(main())
     assert "price of claude-next is not known" in caplog.text

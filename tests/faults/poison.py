@@ -56,7 +56,7 @@ class Hostile:
 
 def api_faults() -> list[str]:
     """What the simulated API must do for the events that only the API fails on."""
-    return [f"{kind},pattern={mark}" for mark, kind in _MARKS.items()]
+    return [f"{kind},match={mark}" for mark, kind in _MARKS.items()]
 
 
 def hostile_records() -> Iterator[Hostile]:

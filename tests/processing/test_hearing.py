@@ -3,12 +3,13 @@
 import asyncio
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
 
-from pipeline.errors import AnswerError, CutOff, Invalid, Malformed, Refused, Rejected
+from pipeline.errors import AnswerError, CutOff, Invalid, Malformed, NoRoom, Refused, Rejected
 from pipeline.events import Tier, Usage
 from pipeline.processing.hearing import Hearing, hear
 from pipeline.questions import Inquiry, Question, Reply, Steps, Text
@@ -175,3 +176,24 @@ async def test_a_bug_in_a_function_without_a_name_costs_the_event_too() -> None:
     with pytest.raises(Invalid, match=r"follows\(\) failed with KeyError") as caught:
         await heard(ScriptedAsker(answer("glad")), steps)
     assert caught.value.reason == "stage_failed"
+
+
+@pytest.mark.parametrize("tier", list(Tier))
+async def test_a_full_context_is_not_asked_about_with_a_larger_limit(tier: Tier) -> None:
+    asker = ScriptedAsker(spent(NoRoom), answer("glad"))
+    found = await heard(asker, about("well"), tier)
+    assert found.answer is None
+    assert [signal.code for signal in found.signals] == ["cut_off"]
+    assert found.usage.calls == 1
+
+
+async def test_what_speaks_against_how_an_answer_was_written_is_a_signal() -> None:
+    doubt = Signal("broken_form", 1.0, "a key twice")
+
+    class Doubting(ScriptedAsker):
+        async def ask(self, *asked: Any, **options: Any) -> Reply[Any]:  # noqa: ANN401
+            return replace(await super().ask(*asked, **options), signals=(doubt,))
+
+    found = await heard(Doubting(answer("glad")), about("well"))
+    assert found.answer is not None
+    assert doubt in found.signals

@@ -1,8 +1,8 @@
 """What goes wrong on demand, and how a client sees it."""
 
 import random
-from functools import partial
 from collections.abc import Sequence
+from functools import partial
 
 import aiohttp
 import anthropic
@@ -219,3 +219,42 @@ async def test_all_endpoints_are_gone_together() -> None:
             await client.models.list()
         with pytest.raises(anthropic.APIConnectionError):
             await client.messages.batches.list()
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [("lost_server_error", 500), ("lost_overloaded", 529), ("lost_timeout", 504),
+     ("lost_html", 502), ("lost_disconnect", 0)],
+)  # fmt: skip
+async def test_a_response_may_be_lost_when_the_work_is_done(
+    api: SimulatedApi, client: AsyncAnthropic, kind: str, status: int
+) -> None:
+    api.control.faults.add(Fault(kind, next=1), api.control.clock())
+    # A look at the models is no work that could be lost.
+    await client.models.list()
+    with pytest.raises(anthropic.APIError):
+        await client.messages.create(**asking())
+    (served,) = api.control.ledger.billed()
+    assert (served.status, served.outcome, served.billed) == (status, kind, True)
+    assert (await client.messages.create(**asking())).stop_reason == "end_turn"
+    assert len(api.control.ledger.billed()) == 2
+
+
+async def test_a_response_may_be_lost_by_never_coming(
+    api: SimulatedApi, client: AsyncAnthropic
+) -> None:
+    api.control.faults.add(Fault("lost_hang", next=1), api.control.clock())
+    with pytest.raises(anthropic.APITimeoutError):
+        await client.with_options(timeout=0.3).messages.create(**asking())
+    assert len(api.control.ledger.billed()) == 1
+
+
+async def test_a_batch_is_made_although_its_response_is_lost(
+    api: SimulatedApi, client: AsyncAnthropic
+) -> None:
+    api.control.faults.add(Fault("lost_overloaded", next=1), api.control.clock())
+    with pytest.raises(anthropic.APIStatusError):
+        await client.messages.batches.create(
+            requests=[{"custom_id": "e-1", "params": asking()}]  # type: ignore[typeddict-item]
+        )
+    assert len((await client.messages.batches.list()).data) == 1

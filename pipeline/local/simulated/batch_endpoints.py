@@ -55,6 +55,10 @@ class BatchEndpoints:
     async def _create(self, call: Call) -> web.StreamResponse:
         requests = read_submission(call.body)
         batch = self._batches.submit(self._gate.new_id("msgbatch"), call.scope, requests)
+        lost = self._control.faults.draw_lost(None, self._control.clock())
+        if lost is not None:
+            self._gate.note("batches", None, wire.status_of(lost), lost.kind)
+            return await self._gate.lose(call, lost)
         self._gate.note("batches", None, 200, "submitted")
         return self._show(call, batch)
 

@@ -47,6 +47,7 @@ class Endpoints:
         made = await self._exchange.run(
             request, call.scope, call.faults, message_id=self._gate.new_id("msg")
         )
+        lost = control.faults.draw_lost(request.model.id, control.clock())
         midway = any(fault.kind == "disconnect_midway" for fault in call.faults)
         control.ledger.add(
             served(
@@ -56,10 +57,14 @@ class Endpoints:
                 seconds=control.clock() - call.started,
                 caller=call.scope,
                 mark=control.mark_of(request),
-                outcome=next((f.kind for f in call.faults if f.kind != "slow"), "answered"),
-                status=0 if midway else 200,
+                outcome=lost.kind
+                if lost is not None
+                else next((f.kind for f in call.faults if f.kind != "slow"), "answered"),
+                status=wire.status_of(lost) if lost is not None else 0 if midway else 200,
             )
         )
+        if lost is not None:
+            return await self._gate.lose(call, lost)
         headers = call.headers | control.limit_headers(request.model.id)
         if midway:
             return await wire.half(call.http, orjson.dumps(made.body), headers)

@@ -20,6 +20,12 @@ BEFORE = frozenset({
 """Kinds that happen instead of an answer: nothing is answered, nothing is billed."""
 AFTER = frozenset({"disconnect_midway", "malformed", "refusal", "cut_off", "no_text", "case"})
 """Kinds that spoil an answer which is billed."""
+LOST = frozenset({
+    "lost_server_error", "lost_overloaded", "lost_timeout", "lost_html", "lost_disconnect",
+    "lost_hang",
+})  # fmt: skip
+"""Kinds that strike when the work is done: the message is billed or the batch is made, and what
+comes back is an error, or nothing. They befall what does work, messages and new batches."""
 IN_BATCHES = frozenset({"expired", "errored"})
 """Kinds that befall requests in batches only, and are not billed."""
 MODIFIERS = frozenset({"slow"})
@@ -28,8 +34,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "spoiled": ("malformed", "refusal", "cut_off", "no_text"),
 }
 """Kinds that stand for one of several, drawn for each call."""
-KINDS = frozenset(BEFORE | AFTER | IN_BATCHES | MODIFIERS | set(GROUPS))
-_IN_CALLS = KINDS - IN_BATCHES
+KINDS = frozenset(BEFORE | AFTER | LOST | IN_BATCHES | MODIFIERS | set(GROUPS))
+_IN_CALLS = KINDS - IN_BATCHES - LOST
 _IN_BATCH = (AFTER | IN_BATCHES | {"spoiled"}) - {"disconnect_midway"}
 _ALWAYS = frozenset({"outage", "gone"})
 
@@ -159,6 +165,11 @@ class Faults:
             text: Reads what its messages say.
         """
         return self._draw(model, now, _IN_CALLS, text) if self._running else ()
+
+    def draw_lost(self, model: str | None, now: float) -> Fault | None:
+        """What becomes of the response to work that is done; None where it is sent."""
+        drawn = self._draw(model, now, LOST, str) if self._running else ()
+        return drawn[0] if drawn else None
 
     def draw_for_batch(self, model: str | None, now: float) -> Sequence[Fault]:
         """What goes wrong with this request of a batch."""

@@ -26,6 +26,7 @@ MAX_BODY = 32 * 1024 * 1024
 MAX_BATCH_BODY = 256 * 1024 * 1024
 _FOREVER = 3600.0
 _RATE_LIMITED = 429
+_BAD_GATEWAY = 502
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,16 @@ class Gate:
         self._control.ledger.add(
             Served(at=at, endpoint=endpoint, model=model, status=status, outcome=outcome)
         )
+
+    async def lose(self, call: Call, fault: Fault) -> web.StreamResponse:
+        """What comes back in place of a response, when the work is done."""
+        if fault.kind == "lost_hang":
+            await asyncio.sleep(_FOREVER)
+        if fault.kind == "lost_html":
+            return wire.page(_BAD_GATEWAY)
+        if (error := wire.error_of(fault)) is not None:
+            return self._error(error, call.request_id, call.model)
+        return wire.cut(call.http)
 
     def _check_caller(self, http: web.Request) -> str:
         authorization = http.headers.get("authorization", "")

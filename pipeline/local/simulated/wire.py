@@ -16,6 +16,9 @@ _ERRORS = {
     "overloaded": lambda: ApiError(529, "Overloaded"),
     "outage": lambda: ApiError(529, "Overloaded"),
     "server_error": lambda: ApiError(500, "Internal server error"),
+    "lost_overloaded": lambda: ApiError(529, "Overloaded"),
+    "lost_server_error": lambda: ApiError(500, "Internal server error"),
+    "lost_timeout": lambda: ApiError(504, "The request took too long"),
     "unavailable": lambda: ApiError(503, "Service unavailable"),
     "timeout": lambda: ApiError(504, "The request took too long"),
     "rate_limited": lambda: ApiError(429, "Rate limited", retry_after=2),
@@ -50,6 +53,12 @@ def error_of(fault: Fault) -> ApiError | None:
     """The error that a fault is; None where it is no error response."""
     make = _ERRORS.get(fault.kind)
     return None if make is None else make()
+
+
+def status_of(fault: Fault) -> int:
+    """The status of what a lost response is replaced by; 0 where nothing comes."""
+    error = error_of(fault)
+    return error.status if error is not None else 502 if fault.kind == "lost_html" else 0
 
 
 def page(status: int) -> web.Response:
