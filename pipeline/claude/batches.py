@@ -272,7 +272,7 @@ def _was_not_taken(reply: HttpReply | NoReply, failure: Failure) -> bool:
     if isinstance(reply, NoReply):
         return not reply.sent
     match failure:
-        case Reject() | Blocked(scope="model"):
+        case Reject() | Blocked(scope="model") | Blocked(scope="stage", unclear=True):
             return True
         case _:
             return reply.status == _RATE_LIMITED

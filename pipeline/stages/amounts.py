@@ -247,6 +247,8 @@ def _powers(before: str, after: str, currency: str | None, *, counts: bool) -> t
     short = _SHORTENED.search(before) or _SHORTENED.match(after.strip())
     if short is not None and (short[3] is None or short[3] in CURRENCIES):
         return (_POWERS[(short[1] or short[2]).lower()],)
+    # "LAK 5" is five kip, not five lakhs.
+    before, after = _CODE.sub(" ", before), _CODE.sub(" ", after)
     leading = [
         word
         for word in _WORDS.findall(before)[:1]
@@ -269,7 +271,7 @@ def _powers(before: str, after: str, currency: str | None, *, counts: bool) -> t
 def _magnitude_in(after: str) -> str:
     """The longest words that begin what follows the digits and are a magnitude."""
     known = locale_data().magnitudes
-    words = _WORDS.findall(_CODE.sub(" ", after.replace(".", "")))[:_MOST_WORDS]
+    words = _WORDS.findall(after.replace(".", ""))[:_MOST_WORDS]
     phrases = (plain_word(" ".join(words[:count])) for count in range(len(words), 0, -1))
     # Where words are not divided by blanks, a sign of money may follow without one.
     first = words[0] if words else ""

@@ -145,8 +145,8 @@ def test_a_file_that_takes_too_long_is_one_refusal_and_a_fresh_child_follows(
 @pytest.mark.parametrize(
     "of",
     [
-        lambda: job(blank_image("PNG", 5_000, "P", transparency=0), "image/png"),
-        lambda: job(blank_image("GIF", 5_000, "P"), "image/gif"),
+        lambda: job(blank_image("PNG", 5_000, "RGBA"), "image/png"),
+        lambda: job(blank_image("GIF", 7_000, "P"), "image/gif"),
         lambda: job(blank_webp(5_000), "image/webp"),
     ],
     ids=["png", "gif", "webp"],
