@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +30,7 @@ from pipeline.processing.judge import Judge
 from pipeline.processing.policies import opinions, policy_of, steers
 from pipeline.processing.prefixes import prefixes, tell
 from pipeline.processing.publishing import TracedBrokers
-from pipeline.processing.reading import Reading
+from pipeline.processing.reading import Reading, file_threads
 from pipeline.processing.rescue import Rescuer
 from pipeline.processing.sonnet import SonnetProcessor
 from pipeline.processing.tracing import Tracer
@@ -147,6 +148,7 @@ class App:
             capped = self._capped(lambda: conditions.assigned.get(ESCALATIONS, 0))
             if capped is not None:
                 await stack.enter_async_context(alongside(capped.watch(), ended=stop.set))
+            files = stack.enter_context(file_threads())
             engines = {
                 name: self.engine(
                     name,
@@ -154,6 +156,7 @@ class App:
                     brokers,
                     metrics,
                     tracer,
+                    files=files,
                     throttle=capped if name == ESCALATIONS else None,
                 )
                 for name in self._served
@@ -216,6 +219,7 @@ class App:
         tracer: Tracer | None,
         *,
         throttle: Throttle | None,
+        files: Executor | None = None,
     ) -> Engine:
         """The consumer of a stage or of the escalations, not started yet.
 
@@ -226,10 +230,12 @@ class App:
             metrics: Told of everything.
             tracer: None where nothing is traced.
             throttle: Slows its intake.
+            files: Threads that read files; its own if None.
         """
         tier = Tier.SONNET if name == ESCALATIONS else Tier.HAIKU
         claude = self._settings.claude
-        reading = Reading(Bounds(claude.attempts_per_event, claude.attempts_seconds))
+        bounds = Bounds(claude.attempts_per_event, claude.attempts_seconds)
+        reading = Reading(bounds, threads=files)
         judge = Judge(gateway, self._policy, tier, reading)
         handler: Handler
         if name == ESCALATIONS:

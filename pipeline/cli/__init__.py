@@ -3,6 +3,6 @@
 Each imports what it needs when it runs, so that `--help` and completion are quick.
 """
 
-from pipeline.cli.entry import app, main
+from pipeline.cli.entry import app, main, program
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "program"]

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -59,13 +59,25 @@ def options(
     """Options of every command."""
 
 
-def main() -> None:
-    """Run the command line; `--debug` may stand anywhere in it."""
+def program() -> NoReturn:
+    """Run the command line as the whole of this process, and leave behind what never ends."""
+    try:
+        main()
+    except SystemExit as end:
+        leave(end.code if isinstance(end.code, int) else 1)
+
+
+def main() -> NoReturn:
+    """Run the command line; `--debug` may stand anywhere in it.
+
+    Raises:
+        SystemExit: With the exit code.
+    """
     arguments = [argument for argument in sys.argv[1:] if argument != DEBUG]
     if isinstance(sys.stdout, TextIOWrapper):
         # A terminal that cannot show a character of some record gets its escape.
         sys.stdout.reconfigure(errors="backslashreplace")
-    leave(_code_of(arguments))
+    sys.exit(_code_of(arguments))
 
 
 def _code_of(arguments: Sequence[str]) -> int:

@@ -5,7 +5,7 @@ import contextvars
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from pipeline.errors import FileUnavailable, Unavailable
 from pipeline.events import Source, Usage
 from pipeline.processing.boundary import of_stage
 from pipeline.questions import Inquiry
+from pipeline.shutdown import UnwaitedExecutor
 from pipeline.stages.rewording import Rewording
 from pipeline.stages.stage import Answer, RawEvent, Stage
 from pipeline.stream.records import Received
@@ -29,9 +30,7 @@ DEFAULT_BOUNDS = Bounds(attempts=8, seconds=60)
 NOT_ASKED = "none"
 """In place of a model, where there was nothing to ask about."""
 
-_FILE_THREADS = ThreadPoolExecutor(256, thread_name_prefix="files")
-"""Where events with files are read. These threads wait, for a decoder or for a store: were they
-those of `asyncio.to_thread`, everything that is quick would wait behind a slow file."""
+_FILES_AT_ONCE = 256
 LARGE_BYTES = 100_000
 """Of a record; smaller ones are read within a few milliseconds, whatever they hold."""
 LONG_CHARS = 4_000
@@ -54,6 +53,15 @@ def read(stage: AnyStage, received: Received) -> RawEvent:
     return event
 
 
+def file_threads() -> UnwaitedExecutor:
+    """Threads that read files; shut down, they are left behind with what they read.
+
+    They wait, for a decoder or for a store: were they those of `asyncio.to_thread`, everything
+    that is quick would wait behind a slow file.
+    """
+    return UnwaitedExecutor(_FILES_AT_ONCE, thread_name_prefix="files")
+
+
 class Reading:
     """Builds questions, and waits for the files that they are about.
 
@@ -63,16 +71,22 @@ class Reading:
     Args:
         bounds: When it is.
         clock: Seconds that do not go back.
+        threads: Read files; its own if None.
     """
 
     def __init__(
-        self, bounds: Bounds = DEFAULT_BOUNDS, *, clock: Callable[[], float] = time.monotonic
+        self,
+        bounds: Bounds = DEFAULT_BOUNDS,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        threads: Executor | None = None,
     ) -> None:
         self._bounds = bounds
         self._clock = clock
         self._peers: defaultdict[str, Peers] = defaultdict(Peers)
         self.waiting = 0
         """Events that wait for their file, and do nothing else."""
+        self._threads = threads or file_threads()
 
     async def ask_about(self, stage: AnyStage, event: RawEvent) -> Inquiry[Any]:
         """Build what is asked; outside the event loop where files have to be decoded.
@@ -100,7 +114,7 @@ class Reading:
         attempts = Attempts(self._peers[stage.name])
         while True:
             try:
-                inquiry = await _where_it_may_wait(stage, event, build)
+                inquiry = await self._where_it_may_wait(stage, event, build)
             except Unavailable as error:
                 if not attempts.count:
                     log.warning(
@@ -116,26 +130,25 @@ class Reading:
                 )
             await self._wait()
 
+    async def _where_it_may_wait(
+        self, stage: AnyStage, event: RawEvent, build: Callable[[Any], Inquiry[Any]]
+    ) -> Inquiry[Any]:
+        """Build it on the event loop, if that takes no time; else in a thread."""
+        if stage.reads_files:
+            read_file = partial(of_stage, stage.name, build, event)
+            return await asyncio.get_running_loop().run_in_executor(
+                self._threads, contextvars.copy_context().run, read_file
+            )
+        if is_long(event):
+            return await asyncio.to_thread(of_stage, stage.name, build, event)
+        return of_stage(stage.name, build, event)
+
     async def _wait(self) -> None:
         self.waiting += 1
         try:
             await asyncio.sleep(RETRY_SECONDS)
         finally:
             self.waiting -= 1
-
-
-async def _where_it_may_wait(
-    stage: AnyStage, event: RawEvent, build: Callable[[Any], Inquiry[Any]]
-) -> Inquiry[Any]:
-    """Build it on the event loop, if that takes no time; else in a thread."""
-    if stage.reads_files:
-        read_file = partial(of_stage, stage.name, build, event)
-        return await asyncio.get_running_loop().run_in_executor(
-            _FILE_THREADS, contextvars.copy_context().run, read_file
-        )
-    if is_long(event):
-        return await asyncio.to_thread(of_stage, stage.name, build, event)
-    return of_stage(stage.name, build, event)
 
 
 def published_result(
