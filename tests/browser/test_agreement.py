@@ -50,7 +50,8 @@ class Plant:
         """Put the events on the topic, with bodies that no browser may obey."""
         async with producer_client(self.settings.kafka) as producer:
             for number in range(EVENTS):
-                body = f"{HOSTILE} Where is my parcel number {number}?"
+                # By another element than mail has: markup of mail would be left out.
+                body = f"{HOSTILE.replace('<img', '<audio')} Where is my parcel number {number}?"
                 ticket = orjson.dumps({"id": f"T-{number}", "body": body})
                 await producer.send(self.topic, ticket, key=b"customer-%d" % number)
 
@@ -160,7 +161,7 @@ async def test_all_agree_on_what_waits_through_an_outage_and_after(
     await page.until("document.querySelector('#records').innerText.includes('onerror')", within=90)
     await page.until("document.querySelector('#state').textContent === 'Ready'")
     await page.until("document.querySelector('#tiles').innerText.includes('5,000') === false")
-    assert await page.evaluate("document.querySelectorAll('main img, main script').length") == 0
+    assert await page.evaluate("document.querySelectorAll('main audio, main script').length") == 0
     assert page.complaints == []
 
     assert await plant.run.stop() == 0

@@ -35,7 +35,7 @@ def command() -> None:
     print("drained", flush=True)
 
 sys.argv = ["pipeline", "test"]
-entry.main()
+entry.program()
 """
 
 

@@ -216,7 +216,7 @@ def _escalation(kind: str, event: str) -> Hostile:
 
 
 def _escalation_record(event: str, event_id: str) -> dict[str, dict[str, object]]:
-    number = int(event.removeprefix("P-"))
+    place = zlib.crc32(event_id.encode())
     record: dict[str, object] = {
         "schema": "escalations/1",
         "event_id": event_id,
@@ -237,7 +237,7 @@ def _escalation_record(event: str, event_id: str) -> dict[str, dict[str, object]
         "source": {
             "topic": MADE_UP,
             "partition": 0,
-            "offset": number,
+            "offset": place,
             "timestamp": "2026-11-22T10:00:00.000Z",
             "extra": {},
         },
