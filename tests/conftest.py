@@ -1,5 +1,9 @@
 """What every test shares."""
 
+import logging
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
 
 pytest_plugins = ["tests.brokers"]
@@ -7,3 +11,13 @@ pytest_plugins = ["tests.brokers"]
 # A busy machine is no reason for a property not to hold; and what failed once shall fail again.
 settings.register_profile("pipeline", deadline=None, derandomize=True)
 settings.load_profile("pipeline")
+
+
+@pytest.fixture(autouse=True)
+def root_logger_as_it_was() -> Iterator[None]:
+    """A command that ran in this process must not leave its log on a stream that is closed."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)

@@ -33,7 +33,7 @@ NOT_ASKED = "none"
 _FILES_AT_ONCE = 256
 LARGE_BYTES = 100_000
 """Of a record; smaller ones are read within a few milliseconds, whatever they hold."""
-LONG_CHARS = 4_000
+LONG_CHARS = 3_000
 """Of an event's texts, what is not ASCII counted threefold: shorter ones are checked within
 milliseconds, whatever they hold."""
 
