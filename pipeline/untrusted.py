@@ -17,9 +17,9 @@ MAX_VALUES = 60_000
 """Values, names and containers of one record: more than an event and its answers ever have, and
 less than what takes 50 ms to read. Raw events may have 50,000 of them."""
 _LOOKED_INTO = 4 << 20
-"""Bytes up to which the texts of a record are told from its values. No text that a stage takes
+"""Bytes up to which the texts of a record are separated from its values. No text that a stage takes
 is longer, and files are base64, in which there is nothing that would count."""
-_FAULTS_TOLD = 10
+_FAULTS_NAMED = 10
 _BEFORE_VALUES = b",[{"
 """Each value but the first of all follows one of these, as each name does."""
 
@@ -68,7 +68,7 @@ def _count(value: bytes) -> int:
 
 def _faults(error: ValidationError, model: type[BaseModel]) -> str:
     count = error.error_count()
-    if count > _FAULTS_TOLD:
+    if count > _FAULTS_NAMED:
         return f"{count:,} faults"
     known = {field.alias or name for name, field in model.model_fields.items()}
     places = dict.fromkeys(

@@ -54,9 +54,9 @@ def warn_of_trouble(
         doubts: Of this tier.
         before: Of the tier before.
     """
-    told = {doubt.code for doubt in before}
+    reported = {doubt.code for doubt in before}
     for doubt in doubts:
-        if doubt.code in TROUBLES - told:
+        if doubt.code in TROUBLES - reported:
             log.warning(doubt.code, stage=stage.name, event_id=event.id, because=doubt.detail)
 
 

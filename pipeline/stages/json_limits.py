@@ -40,7 +40,7 @@ class NotJson(ValueError):
 
 
 class NoObject(ValueError):
-    """They are JSON, but not an object; the first byte tells what they are."""
+    """They are JSON, but not an object; the first byte shows what they are."""
 
 
 class OverLimit(ValueError):
@@ -95,7 +95,7 @@ def check_passed_on(field: bytes) -> None:
 
 
 def _is_plain(field: bytes) -> bool:
-    """Whether a look is enough, as of most fields: what stands in strings is not told apart."""
+    """Whether a look is enough, as of most fields: what stands in strings counts as well."""
     is_small = len(field) <= 2 * MAX_NODES
     is_flat = field.count(b"[") + field.count(b"{") <= MAX_DEPTH
     return is_small and is_flat and _UNUSUAL_NUMBER.search(field) is None
