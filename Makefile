@@ -24,7 +24,7 @@ check: $(READY) $(TOOLS)  ## formatter, linter, types, import directions, schema
 	@$(BIN)/lint-imports
 	@$(BIN)/pipeline schemas --check
 
-faults: $(READY)  ## hostile records; then replicas, brokers and API die for ten minutes, too (Java 17+, mvn)
+faults: $(READY)  ## hostile records; then replicas, brokers and API die beside them for ten minutes (Java 17+, mvn)
 	@$(BIN)/python -m tests.faults poison
 	@$(BIN)/python -m tests.faults
 

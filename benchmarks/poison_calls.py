@@ -120,12 +120,12 @@ def _reviews(world: World) -> dict[str, Mapping[str, Any]]:
 
 def _has_history(record: Mapping[str, Any], kind: str) -> bool:
     """Whether both tiers say how often it failed, and with what, and what that cost."""
-    told = [doubt["detail"] for doubt in record["doubts"] if doubt["code"] == "call_failed"]
+    histories = [doubt["detail"] for doubt in record["doubts"] if doubt["code"] == "call_failed"]
     last = "500" if kind == "server_error" else "No answer within"
     unknown = record["usage"]["cost_usd"] is None
     return (
-        len(told) == 2  # noqa: PLR2004 - Haiku's and Sonnet's
-        and all("attempts over" in detail and last in detail for detail in told)
+        len(histories) == 2  # noqa: PLR2004 - Haiku's and Sonnet's
+        and all("attempts over" in detail and last in detail for detail in histories)
         and record["usage"]["calls"] >= 16  # noqa: PLR2004 - twice the bound
         and unknown == (kind == "hang")
     )
@@ -135,7 +135,7 @@ def _part(alone: Run, beside: Run, values: Mapping[str, bytes], each: int) -> Pa
     counts = Counter(event for ids in beside.ends.values() for event in ids)
     poison = {f"{kind}-{n}": kind for kind in POISON for n in range(each)}
     reviews = beside.reviews
-    told = sum(
+    histories = sum(
         name in reviews and _has_history(reviews[name], kind) for name, kind in poison.items()
     )
     eaten = sum(
@@ -151,7 +151,9 @@ def _part(alone: Run, beside: Run, values: Mapping[str, bytes], each: int) -> Pa
     ]
     goals = [
         at_least("pace of the good events, of that without the others", ratio, MOST),
-        at_least("events on which calls fail: in review, with their history", told, len(poison)),
+        at_least(
+            "events on which calls fail: in review, with their history", histories, len(poison)
+        ),
         at_most("good events that went there for that", eaten, 0),
         at_most("dead letters", len(beside.ends["dead_letters"]), 0),
         at_most("events without an end", len(values) - len(counts), 0),
@@ -169,7 +171,7 @@ def _part(alone: Run, beside: Run, values: Mapping[str, bytes], each: int) -> Pa
             "seconds_without": round(alone.seconds, 2),
             "seconds_with": round(beside.seconds, 2),
             "seconds_until_all_ended": round(beside.all_seconds, 2),
-            "in_review_with_history": told,
+            "in_review_with_history": histories,
         },
     )
 

@@ -233,9 +233,7 @@ class App:
             files: Threads that read files; its own if None.
         """
         tier = Tier.SONNET if name == ESCALATIONS else Tier.HAIKU
-        claude = self._settings.claude
-        bounds = Bounds(claude.attempts_per_event, claude.attempts_seconds)
-        reading = Reading(bounds, threads=files)
+        reading = Reading(Bounds.of(self._settings.claude), threads=files)
         judge = Judge(gateway, self._policy, tier, reading)
         handler: Handler
         if name == ESCALATIONS:

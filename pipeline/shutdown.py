@@ -41,7 +41,7 @@ class UnwaitedExecutor(ThreadPoolExecutor):
 
 
 class Deadline:
-    """Ends the process when it has not ended by itself; armed once it is told to end.
+    """Ends the process when it has not ended by itself; armed once it is asked to end.
 
     Args:
         seconds: That it has from then on.
@@ -69,8 +69,8 @@ class Deadline:
 
     def _end(self) -> None:
         _log.error(
-            "it was told to end %.0f s ago and has not: it is ended now; what was not committed is "
-            "done again by whoever takes over",
+            "it was asked to end %.0f s ago and has not: it is ended now; what was not committed "
+            "is done again by whoever takes over",
             self._seconds,
         )
         faulthandler.dump_traceback()

@@ -143,6 +143,7 @@ class Asking:
         topics: Where outcomes go.
         clock: The time, aware.
         observer: Told how each event ended.
+        reading: Builds the questions; by the default settings if None.
     """
 
     def __init__(
@@ -155,6 +156,7 @@ class Asking:
         *,
         clock: Callable[[], datetime],
         observer: ProcessorObserver,
+        reading: Reading | None = None,
     ) -> None:
         self._stage = stage
         self._lane = lane
@@ -163,7 +165,7 @@ class Asking:
         self._topics = topics
         self._clock = clock
         self._observer = observer
-        self._reading = Reading()
+        self._reading = reading or Reading()
 
     async def requests(self, received: Received, prefix: str) -> list[BatchRequest]:
         """The requests about an event; none where it will be a dead letter, or has no file."""

@@ -18,12 +18,14 @@ from pipeline.backfill.shelves import Shelf
 from pipeline.backfill.telling import Telling, open_metrics
 from pipeline.backfill.tools import Stop, Stopped, Tools
 from pipeline.backfill.topic import TopicShelf
+from pipeline.claude.attempts import Bounds
 from pipeline.claude.gateway import Gateway
 from pipeline.clock import now
 from pipeline.errors import PipelineError
 from pipeline.events import Tier
 from pipeline.observe.metrics import Metrics
 from pipeline.processing.policies import policy_of, steers
+from pipeline.processing.reading import Reading
 from pipeline.settings import Settings
 from pipeline.stages.decoder_pool import decoders_of_this_process
 from pipeline.stages.registry import build_stages, encoder_for, stage_named
@@ -210,6 +212,7 @@ class _Attempt:
             names,
             clock=now,
             observer=self.metrics,
+            reading=Reading(Bounds.of(settings.claude)),
         )
         return Tools(
             journal=journal,

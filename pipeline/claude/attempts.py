@@ -12,6 +12,9 @@ few events that always fail would pass for an outage.
 """
 
 from dataclasses import dataclass
+from typing import Self
+
+from pipeline.settings import ClaudeSettings
 
 HUNG = 0.5
 """A weight that is enough where calls were given up: each takes a slot for long."""
@@ -41,6 +44,11 @@ class Bounds:
 
     attempts: float
     seconds: float
+
+    @classmethod
+    def of(cls, settings: ClaudeSettings) -> Self:
+        """As they are set."""
+        return cls(settings.attempts_per_event, settings.attempts_seconds)
 
 
 class Attempts:

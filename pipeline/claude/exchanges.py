@@ -68,7 +68,7 @@ class MessageIds:
         return len(self._recent) + len(self._older)
 
     def owner(self, message_id: str, request: bytes, *, first: bool) -> Owner:
-        """Whose answer a message is, as far as its id tells; it is remembered.
+        """Whose answer a message is, as far as its id shows; it is remembered.
 
         Args:
             message_id: As the API gave it.
@@ -92,7 +92,7 @@ class MessageIds:
             self._are_unique = False
             log.warning(
                 "the server gives the id %.100s to all answers: whether an answer is its request's "
-                "own can be told by the connection alone",
+                "own can be seen by the connection alone",
                 message_id,
             )
         return "another_request" if self._are_unique else "new"
@@ -124,7 +124,7 @@ class Exchange:
 
     @property
     def has_more(self) -> bool:
-        """Whether more came than one response: then nothing tells which of it is the answer."""
+        """Whether more came than one response: then nothing shows which of it is the answer."""
         return any(handler.has_more for handler in self._handlers)
 
     def confirm(self) -> None:

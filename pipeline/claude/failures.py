@@ -161,7 +161,7 @@ def classify(
 def _about_the_account(code: str | None, message: str) -> Blocked | None:
     lowered = message.lower()
     if code in _SPEND_CODES or any(text in lowered for text in _SPEND_TEXTS):
-        hint = "raise it in the console, or wait until it begins anew"
+        hint = "raise it in the console, or wait until it begins again"
         return Blocked(f"A spend limit is reached: {hint}. The API says: {message}", "account")
     if code in _ACCOUNT_CODES or _ACCOUNT_TEXT.search(message):
         hint = "look into the account in the console, and check that ANTHROPIC_API_KEY is a key for"

@@ -287,7 +287,7 @@ class Gateway:
             prices=self._prices,
             spending=self._spending,
             backoff=self._backoff(),
-            bounds=Bounds(self._claude.attempts_per_event, self._claude.attempts_seconds),
+            bounds=Bounds.of(self._claude),
             observer=self._observer,
             clock=self._clock,
             jitter=self._jitter,

@@ -102,7 +102,7 @@ def read_response(
 
 
 def message_id_of(body: bytes) -> str | None:
-    """The id of the message that the body of a response is; None where it is none, or has none."""
+    """The id of the message that is the body of a response; None without a message or an id."""
     try:
         message = reading.load(body)
     except ValueError:

@@ -223,7 +223,7 @@ class Desk:
         self._obsolete = self._marks.obsolete(await self._begins())
 
     async def _begins(self) -> dict[int, int]:
-        """Where the log of each partition with marks begins now, as far as that can be told."""
+        """Where the log of each partition with marks begins now, as far as that is known."""
         begins: dict[int, int] = {}
         reader = self._brokers.reader(self._group)
         await reader.start()

@@ -54,9 +54,9 @@ def warn_of_trouble(
         doubts: Of this tier.
         before: Of the tier before.
     """
-    told = {doubt.code for doubt in before}
+    reported = {doubt.code for doubt in before}
     for doubt in doubts:
-        if doubt.code in TROUBLES - told:
+        if doubt.code in TROUBLES - reported:
             log.warning(doubt.code, stage=stage.name, event_id=event.id, because=doubt.detail)
 
 
@@ -82,7 +82,6 @@ class Judge:
         self,
         stage: Stage[RawT, AnswerT],
         event: RawT,
-        inquiry: Inquiry[AnswerT] | None = None,
         *,
         key: bytes,
     ) -> Judgement[AnswerT]:
@@ -91,27 +90,21 @@ class Judge:
         Args:
             stage: Checks the answer.
             event: What it is about.
-            inquiry: What the stage asks about it; None for it to be built.
             key: Of the record; decides whether the event is in the random sample.
 
         Raises:
             Invalid: The event's file is not what it says it is, the API takes no such request, or
                 the stage failed over the answer.
         """
-        heard = await self._built_and_heard(stage, event, inquiry)
+        try:
+            inquiry = await self._reading.ask_about(stage, event)
+        except FileUnavailable as failure:
+            found: Hearing[AnswerT] = unheard(failure)
+        else:
+            found = await self.hear(stage, event, inquiry)
         audited = self._policy.audit(stage.name, self.tier, key)
-        doubts = (*self._doubts(stage, heard), *audited)
-        return Judgement(heard.answer, doubts, heard.usage, heard.model, heard.seconds)
-
-    async def _built_and_heard(
-        self, stage: Stage[RawT, AnswerT], event: RawT, inquiry: Inquiry[AnswerT] | None
-    ) -> Hearing[AnswerT]:
-        if inquiry is None:
-            try:
-                inquiry = await self._reading.ask_about(stage, event)
-            except FileUnavailable as failure:
-                return unheard(failure)
-        return await self.hear(stage, event, inquiry)
+        doubts = (*self._doubts(stage, found), *audited)
+        return Judgement(found.answer, doubts, found.usage, found.model, found.seconds)
 
     async def hear(
         self, stage: Stage[RawT, AnswerT], event: RawT, inquiry: Inquiry[AnswerT]

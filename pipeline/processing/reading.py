@@ -16,6 +16,7 @@ from pipeline.errors import FileUnavailable, Unavailable
 from pipeline.events import Source, Usage
 from pipeline.processing.boundary import of_stage
 from pipeline.questions import Inquiry
+from pipeline.settings import ClaudeSettings
 from pipeline.shutdown import UnwaitedExecutor
 from pipeline.stages.rewording import Rewording
 from pipeline.stages.stage import Answer, RawEvent, Stage
@@ -25,8 +26,6 @@ AnyStage = Stage[Any, Any]
 
 RETRY_SECONDS = 5.0
 """Before a file that could not be reached is asked for again."""
-DEFAULT_BOUNDS = Bounds(attempts=8, seconds=60)
-"""As the settings have them."""
 NOT_ASKED = "none"
 """In place of a model, where there was nothing to ask about."""
 
@@ -69,19 +68,19 @@ class Reading:
     waits. A file that fails again and again while others can be had is its event's trouble.
 
     Args:
-        bounds: When it is.
+        bounds: When it is; those of the default settings if None.
         clock: Seconds that do not go back.
         threads: Read files; its own if None.
     """
 
     def __init__(
         self,
-        bounds: Bounds = DEFAULT_BOUNDS,
+        bounds: Bounds | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
         threads: Executor | None = None,
     ) -> None:
-        self._bounds = bounds
+        self._bounds = bounds or Bounds.of(ClaudeSettings())
         self._clock = clock
         self._peers: defaultdict[str, Peers] = defaultdict(Peers)
         self.waiting = 0

@@ -32,7 +32,7 @@ class Rescuer:
         stage: Whose events.
         topic: Of dead letters.
         clock: The time, aware.
-        observer: Told of events that only become dead letters here.
+        observer: Notified of events that only become dead letters here.
     """
 
     def __init__(

@@ -203,7 +203,7 @@ def _is_there(field: ExtraField, value: str, index: TextIndex) -> bool:
 
 
 def _is_plain(field: ExtraField, said: Sequence[str], index: TextIndex | None) -> bool:
-    """Whether a number can mean nothing but what is published, as far as the text tells."""
+    """Whether a number can mean nothing but what is published, as far as the text shows."""
     numbers = dict.fromkeys(read_amount(said[0], counts=True)) if said else ()
     readings = [each for each in numbers if field.type == "number" or _is_whole(each)]
     if len(readings) <= 1:

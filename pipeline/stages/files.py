@@ -26,12 +26,17 @@ from pipeline.stages.cloudevents import BATCH_TYPE, STRUCTURED_TYPE
 from pipeline.stages.decoder_pool import decoders_of_this_process
 from pipeline.stages.decoding import Decoder, FileLimits, Job, Prepared
 from pipeline.stages.media import bare_type, checked_type, says_nothing, sniff
-from pipeline.stages.raw import check_size, from_json_object, read_event
+from pipeline.stages.raw import (
+    CONTENT_TYPE,
+    check_size,
+    from_json_object,
+    header_of,
+    read_event,
+)
 from pipeline.stages.stage import RawEvent
 
 EventT = TypeVar("EventT", bound=RawEvent)
 
-CONTENT_TYPE = "content-type"
 EVENT_ID = "event-id"
 _FETCHED_AT_ONCE = 16
 """Files behind a `uri` that a stage holds before they are decoded: their bytes are not among those
@@ -176,10 +181,8 @@ def _is_json(value: bytes, declared: str) -> bool:
 
 
 def _text(headers: Mapping[str, bytes], name: str) -> str | None:
-    """A header, whatever the case of its name; None where it is absent."""
-    value = headers.get(name)
-    if value is None:
-        value = next((headers[key] for key in headers if key.lower() == name), None)
+    """A header as text; None where it is absent."""
+    value = header_of(headers, name)
     if not value:
         return None if value is None else ""
     return _utf8(value, f"the header {name}")

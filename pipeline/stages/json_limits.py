@@ -40,7 +40,7 @@ class NotJson(ValueError):
 
 
 class NoObject(ValueError):
-    """They are JSON, but not an object; the first byte tells what they are."""
+    """They are JSON, but not an object; the first byte shows what they are."""
 
 
 class OverLimit(ValueError):
@@ -95,7 +95,7 @@ def check_passed_on(field: bytes) -> None:
 
 
 def _is_plain(field: bytes) -> bool:
-    """Whether a look is enough, as of most fields: what stands in strings is not told apart."""
+    """Whether a look is enough, as of most fields: what stands in strings counts as well."""
     is_small = len(field) <= 2 * MAX_NODES
     is_flat = field.count(b"[") + field.count(b"{") <= MAX_DEPTH
     return is_small and is_flat and _UNUSUAL_NUMBER.search(field) is None
@@ -104,28 +104,37 @@ def _is_plain(field: bytes) -> bool:
 def measured(value: bytes, *, max_depth: int) -> bytes:
     """Check how many nodes JSON has, and how deep it nests, before it is parsed.
 
-    Everything here is counting and cutting of bytes in C. Of bytes that are not JSON nothing is
-    said: a parser will.
-
     Returns:
         What stands outside the strings, which are left empty.
 
     Raises:
         OverLimit: There are more names and values than `MAX_NODES`, or they nest too deep.
     """
-    plain = b"".join(_without_escapes(value))
-    # Whatever the strings are, names or values, each is a node; this bounds the pieces below.
-    if plain.count(b'"') > 2 * MAX_NODES:
-        raise OverLimit(f"more than {MAX_NODES:,} names and values")
-    outside = b'""'.join(plain.split(b'"')[::2])
-    if sum(map(outside.count, (b",", b":", b"[", b"{"))) > MAX_NODES:
-        raise OverLimit(f"more than {MAX_NODES:,} names and values")
+    outside = outside_strings(value, max_nodes=MAX_NODES)
     brackets = outside.translate(_BRACKETS, _ALL_BUT_BRACKETS)
     # Opening is 2 and closing 0, so that a byte can hold it; what is summed is 1 and -1.
     deepest = max(accumulate(step - 1 for step in brackets), default=0)
     if deepest > max_depth:
         raise OverLimit(f"nested more than {MAX_DEPTH} levels deep")
     return outside
+
+
+def outside_strings(value: bytes, *, max_nodes: int) -> bytes:
+    """What stands outside the strings of JSON, which are left empty.
+
+    Everything here is counting and cutting of bytes in C. Of bytes that are not JSON nothing is
+    said: a parser will.
+
+    Raises:
+        OverLimit: There are more names and values than `max_nodes`.
+    """
+    plain = b"".join(_without_escapes(value))
+    # Whatever the strings are, names or values, each is a node; this bounds the pieces below.
+    if plain.count(b'"') <= 2 * max_nodes:
+        outside = b'""'.join(plain.split(b'"')[::2])
+        if sum(map(outside.count, (b",", b":", b"[", b"{"))) <= max_nodes:
+            return outside
+    raise OverLimit(f"more than {max_nodes:,} names and values")
 
 
 def _decoded(value: bytes) -> dict[str, msgspec.Raw]:

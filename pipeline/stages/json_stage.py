@@ -5,7 +5,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from pipeline.settings import StageSettings
 from pipeline.stages.media import bare_type
-from pipeline.stages.raw import check_text, read_event
+from pipeline.stages.raw import CONTENT_TYPE, check_text, header_of, read_event
 from pipeline.stages.stage import RawEvent
 
 RawT = TypeVar("RawT", bound=RawEvent)
@@ -62,9 +62,7 @@ class JsonStage(Generic[RawT]):
 
 
 def _content_type(headers: Mapping[str, bytes]) -> str:
-    declared = headers.get("content-type")
-    if declared is None:
-        declared = next((headers[name] for name in headers if name.lower() == "content-type"), None)
+    declared = header_of(headers, CONTENT_TYPE)
     if declared is None or declared == b"application/json":
         return ""
     return bare_type(declared.decode("latin-1"))

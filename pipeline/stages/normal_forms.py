@@ -93,7 +93,7 @@ def fold(text: str) -> str:
     return text.lower() if text.isascii() else text.translate(_FOLDING)
 
 
-def letters_and_digits(folded: str) -> str:
+def spaceless(folded: str) -> str:
     """What is left of a folded text without blanks and punctuation."""
     return _NOT_WORD.sub("", folded)
 

@@ -156,7 +156,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
 
 
 def _png_transparency(header: bytes, body: bytes) -> bytes:
-    """The transparent colour in the eight bits that Pillow compares; nothing if it is none.
+    """The transparent colour in the eight bits that Pillow compares; nothing where there is none.
 
     Of a palette it is an alpha for each colour. Types that have an alpha channel take none.
     """

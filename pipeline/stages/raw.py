@@ -25,6 +25,8 @@ from pipeline.stages.stage import RawEvent
 
 EventT = TypeVar("EventT", bound=RawEvent)
 
+CONTENT_TYPE = "content-type"
+
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff", b"{\x00", b"\x00{")
 _NAME_LENGTH = 64
@@ -101,6 +103,19 @@ def to_json_object(event: RawEvent) -> dict[str, Any]:
     unknown = event.model_extra or {}
     known = event.model_dump(mode="json", exclude_unset=True, exclude=set(unknown))
     return {**known, **unknown}
+
+
+def header_of(headers: Mapping[str, bytes], name: str) -> bytes | None:
+    """A header, whatever the case of its name; None where it is absent.
+
+    Args:
+        headers: Of the record.
+        name: In lower case.
+    """
+    value = headers.get(name)
+    if value is None:
+        value = next((headers[key] for key in headers if key.lower() == name), None)
+    return value
 
 
 def check_size(value: bytes, max_bytes: int) -> None:

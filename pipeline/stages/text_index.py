@@ -18,8 +18,8 @@ from pipeline.stages.locale_data import locale_data, plain_word
 from pipeline.stages.normal_forms import (
     fold,
     is_close,
-    letters_and_digits,
     name_core,
+    spaceless,
     words_of,
 )
 
@@ -204,7 +204,7 @@ class TextIndex:
 
     @cached_property
     def _letters(self) -> str:
-        return letters_and_digits(self._folded)
+        return spaceless(self._folded)
 
     @cached_property
     def _spaced(self) -> str:

@@ -1,6 +1,6 @@
 """When dead letters stop intake, and how it opens again. Pure.
 
-Junk must not be an off-switch: whoever may publish can send as many bad events as he likes, and
+Junk must not be an off-switch: whoever may publish can send any number of bad events, and
 each of them costs one dead letter and no more. So what is counted are distinct keys, and what
 stops intake is one of two things:
 

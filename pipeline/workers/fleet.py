@@ -134,7 +134,7 @@ async def serve(
 
 
 def ends_within(settings: Settings, workers: int) -> float:
-    """Seconds in which the process ends once it is told to, whatever its threads do."""
+    """Seconds in which the process ends once it is asked to, whatever its threads do."""
     alone = settings.stream.drain_budget + MARGIN
     return alone if workers == 1 else alone + 2 * _TO_END_BY_ITSELF
 

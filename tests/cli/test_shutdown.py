@@ -1,4 +1,4 @@
-"""A process that is told to end ends in time, whatever its threads and its event loop do."""
+"""A process that is asked to end ends in time, whatever its threads and its event loop do."""
 
 import signal
 import subprocess
@@ -111,7 +111,7 @@ def test_what_does_not_end_by_itself_is_ended_at_the_deadline(tmp_path: Path, bo
     assert time.monotonic() - started < 30
     assert "most recent call first" in err  # where each thread is
     if "holding" not in body:
-        assert "it was told to end" in err
+        assert "it was asked to end" in err
 
 
 @pytest.mark.timeout(90)
@@ -120,7 +120,7 @@ def test_a_failure_without_any_signal_has_the_same_time_to_end(tmp_path: Path) -
         tmp_path, "await begun()\nstop.set()\nawait asyncio.Event().wait()", within=0.5, signals=0
     )
     assert code == 1
-    assert "it was told to end" in err
+    assert "it was asked to end" in err
 
 
 @pytest.mark.timeout(90)

@@ -229,6 +229,11 @@ async def test_a_record_of_millions_of_values_is_one_dead_letter_in_no_time(
     assert detail_of(outcome)[0] == "invalid_event"
 
 
+async def test_megabytes_of_text_full_of_commas_are_not_taken_for_values() -> None:
+    event = {**escalation()["event"], "more": "a, [b]: {c}" * 500_000}
+    assert (await outcome_of(escalation(event=event))).end is End.ENRICHED
+
+
 async def test_more_doubts_than_there_can_be_are_one_dead_letter() -> None:
     doubts = [{"code": "unclear", "detail": ""}] * 1001
     assert detail_of(await outcome_of(escalation(doubts=doubts)))[0] == "invalid_event"

@@ -49,7 +49,7 @@ async def judged(
 ) -> tuple[Judgement[Any], int]:
     asker = ScriptedAsker(*script)
     stage = stage or NoteStageOfTwoWords()
-    judgement = await Judge(asker, POLICY, tier)(stage, event, stage.question(event), key=b"k")
+    judgement = await Judge(asker, POLICY, tier)(stage, event, key=b"k")
     return judgement, len(asker.asked)
 
 
