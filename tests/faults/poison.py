@@ -195,7 +195,7 @@ def _flate_bomb() -> bytes:
 
 
 def _escalation(kind: str, event: str) -> Hostile:
-    record = _escalation_record(event, f"{event}-{kind}")
+    record = _escalation_record(f"{event}-{kind}")
     match kind:
         case "result":
             record["haiku_result"] = {"not": "a result"}
@@ -215,7 +215,7 @@ def _escalation(kind: str, event: str) -> Hostile:
     return _bytes(f"escalation_{kind}", orjson.dumps(record), event, topic="escalations")
 
 
-def _escalation_record(event: str, event_id: str) -> dict[str, dict[str, object]]:
+def _escalation_record(event_id: str) -> dict[str, dict[str, object]]:
     place = zlib.crc32(event_id.encode())
     record: dict[str, object] = {
         "schema": "escalations/1",
