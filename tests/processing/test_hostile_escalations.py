@@ -139,6 +139,19 @@ async def test_an_earlier_answer_of_another_version_is_left_out_and_sonnet_is_as
         assert published(outcome)["haiku_result"] == earlier
 
 
+@pytest.mark.parametrize("earlier", [[], [ACCEPTED], "billing", "", 5, 0.5, True, False])
+@pytest.mark.parametrize("sure", [True, False])
+async def test_an_earlier_answer_that_is_none_at_all_is_as_if_there_were_none(
+    earlier: object, sure: bool
+) -> None:
+    asker = Answering(sure=sure)
+    outcome = await outcome_of(escalation(haiku_result=earlier), asker)
+    assert asker.asked == 1
+    assert outcome.end is (End.ENRICHED if sure else End.REVIEW)
+    value = published(outcome)
+    assert (value["escalation"] if sure else value)["haiku_result"] is None
+
+
 @pytest.mark.parametrize(
     ("where", "value"),
     [
