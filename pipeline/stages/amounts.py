@@ -221,11 +221,14 @@ def _meanings(
     signs = _signs(before, after)
     if signs + (credit is not None) > 1:
         return ()
+    before, after = _CREDIT.sub(" ", before), _CREDIT.sub(" ", after)
+    powers = _powers(before, after, currency, counts=counts)
     if credit is None:
-        powers = _powers(before, after, currency, counts=counts)
         return tuple((power, signs == 1) for power in powers)
-    is_plain = currency not in _IN_CRORES and (currency is not None or credit[0] == "CR")
-    return ((0, True),) if is_plain else ((0, True), (_CRORE, False))
+    credited = tuple((power, True) for power in powers)
+    if currency not in _IN_CRORES and (currency is not None or credit[0] == "CR"):
+        return credited
+    return (*credited, *((power + _CRORE, False) for power in powers))
 
 
 def _signs(before: str, after: str) -> int:
