@@ -111,6 +111,9 @@ def test_an_amount_is_read(text: str, amount: str) -> None:
         "12²",
         "1 2",
         "-(5)-",
+        "10 %",
+        "-10%",
+        "٪١٠",
     ],
 )
 def test_what_is_no_amount_is_none(text: str) -> None:
@@ -149,6 +152,7 @@ def test_of_a_quantity_a_letter_is_its_unit() -> None:
     assert read_amount("12 t", counts=True) == (Decimal(12),)
     assert read_amount("12k", counts=True) == (Decimal(12000),)
     assert read_amount("30 min", counts=True)[0] == Decimal(30)
+    assert read_amount("19 %", counts=True) == (Decimal(19),)
 
 
 def test_an_amount_is_published_in_plain_digits() -> None:
