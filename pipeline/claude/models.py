@@ -12,7 +12,8 @@ from types import MappingProxyType
 from pipeline.events import SIMULATED
 
 _AROUND = re.compile(
-    rf"^(?:{re.escape(SIMULATED)}|(?:us|eu|apac|jp|au|global)\.|[a-z_]+/)*(?:anthropic[./])?"
+    rf"^(?:{re.escape(SIMULATED)}|(?:us|us-gov|eu|apac|jp|au|ca|global)\.|arn:[\w:-]+/"
+    r"|[a-z_]+/)*(?:anthropic[./])?"
     r"(?P<id>.+?)(?:@(?:default|latest|\d{8})|-latest|-v\d+(?::\d+)?)?$"
 )
 """What platforms and gateways put before and behind the same id."""

@@ -1,5 +1,6 @@
 """The second tier: what Haiku's answer could not be trusted on, of all stages."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,7 +28,7 @@ from pipeline.processing.boundary import of_stage
 from pipeline.processing.judge import Judge, Judgement, warn_of_trouble
 from pipeline.processing.observer import AuditVerdict, ProcessorObserver
 from pipeline.processing.outgoing import dead_letter, publication
-from pipeline.processing.reading import AnyStage, published_result, source_with
+from pipeline.processing.reading import LARGE_BYTES, AnyStage, published_result, source_with
 from pipeline.stages.deciding import differences
 from pipeline.stages.raw import check_text
 from pipeline.stages.stage import Answer, RawEvent
@@ -94,7 +95,7 @@ class SonnetProcessor:
     async def __call__(self, received: Received) -> Outcome:
         """Handle one escalation."""
         try:
-            case = of_stage(NAME, self._read, received)
+            case = await self._read_aside(received)
             identify_event(case.event.id)
             judgement = await self._judge(
                 case.stage, case.event, key=received.key or case.event.id.encode()
@@ -114,6 +115,12 @@ class SonnetProcessor:
             case.stage.name, self._judge.tier, outcome.end, model=judgement.model
         )
         return outcome
+
+    async def _read_aside(self, received: Received) -> _Case:
+        """Read an escalation; outside the event loop where that may take milliseconds."""
+        if len(received.value or b"") < LARGE_BYTES:
+            return of_stage(NAME, self._read, received)
+        return await asyncio.to_thread(of_stage, NAME, self._read, received)
 
     def _read(self, received: Received) -> _Case:
         try:

@@ -52,6 +52,7 @@ _AMOUNT = re.compile(rf"(\D*?)([.,{ARABIC_DECIMAL}]?\d(?:[\d.,'{ARABIC_DECIMAL} 
 _IN_THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:([.,' ])\d{3})(?:\1\d{3})*")
 _IN_LAKHS = re.compile(r"[1-9]\d?(?:([,.' ])\d{2})(?:\1\d{2})*\1\d{3}")
 _NO_CENTS = re.compile(r"\s*(?:[.,]\s*(?:-+|=)|/[-=])")
+_PER_CENT = re.compile("[%٪﹪％‰]")
 _CREDIT = re.compile(r"\b(?:CR|Cr|cr)\b\.?")
 _MINUS = re.compile(r"\bminus\b", re.IGNORECASE)
 _LETTER = r"[^\W\d_\u0300-\u036f]"
@@ -98,7 +99,8 @@ def readings_of(
         text: At most `MAX_LENGTH` characters and `MAX_DIGITS` digits, or there is no reading.
         currency: Its ISO 4217 code. Three decimals make `1,234` a decimal; two or none make it
             thousands. `1.234` stays both with two: answers are asked to use a point for decimals.
-        counts: Whether it is a quantity: `12 m` are then metres sooner than millions.
+        counts: Whether it is a quantity: `12 m` are then metres sooner than millions, and `10 %` is
+            one, which is no amount of money.
 
     Returns:
         The most likely reading first; none where the text is no amount.
@@ -110,6 +112,8 @@ def readings_of(
         return ()
     before, digits, after = found.groups()
     if _has_fraction_sign(before) or _has_fraction_sign(after):
+        return ()
+    if not counts and _PER_CENT.search(before + after):
         return ()
     meanings = _meanings(before, after, currency, counts=counts)
     is_scaled = any(power for power, _ in meanings)
@@ -221,11 +225,14 @@ def _meanings(
     signs = _signs(before, after)
     if signs + (credit is not None) > 1:
         return ()
+    before, after = _CREDIT.sub(" ", before), _CREDIT.sub(" ", after)
+    powers = _powers(before, after, currency, counts=counts)
     if credit is None:
-        powers = _powers(before, after, currency, counts=counts)
         return tuple((power, signs == 1) for power in powers)
-    is_plain = currency not in _IN_CRORES and (currency is not None or credit[0] == "CR")
-    return ((0, True),) if is_plain else ((0, True), (_CRORE, False))
+    credited = tuple((power, True) for power in powers)
+    if currency not in _IN_CRORES and (currency is not None or credit[0] == "CR"):
+        return credited
+    return (*credited, *((power + _CRORE, False) for power in powers))
 
 
 def _signs(before: str, after: str) -> int:

@@ -9,6 +9,7 @@ The format is https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/format
 
 import base64
 import binascii
+import codecs
 from collections.abc import Collection, Mapping
 
 import orjson
@@ -17,7 +18,7 @@ from pipeline.errors import Invalid
 from pipeline.events import DeadLetterReason
 from pipeline.raw_json import RawJson, dumps
 from pipeline.stages.json_limits import NoObject, NotJson, OverLimit, check_passed_on, fields_of
-from pipeline.stages.media import MEDIA_TYPES, bare_type
+from pipeline.stages.media import MEDIA_TYPES, bare_type, says_nothing, sniff
 
 STRUCTURED_TYPE = "application/cloudevents+json"
 BATCH_TYPE = "application/cloudevents-batch+json"
@@ -46,7 +47,7 @@ def unwrapped(fields: Mapping[str, bytes], *, takes_files: bool) -> dict[str, by
     """The fields of the event in an envelope.
 
     The event's id is the envelope's where `data` has none. A file may be the data as it is, in
-    `data_base64`, its type in `datacontenttype`.
+    `data_base64`; its type is in `datacontenttype` or, where that says nothing, in its bytes.
 
     Args:
         fields: Of the envelope, each as JSON.
@@ -64,20 +65,26 @@ def unwrapped(fields: Mapping[str, bytes], *, takes_files: bool) -> dict[str, by
 
 
 def _event(fields: Mapping[str, bytes], *, takes_files: bool) -> dict[str, bytes]:
-    if "data" in fields:
+    encoded = fields.get("data_base64")
+    # Writers of every attribute leave the one of both that is not used null.
+    if "data" in fields and (encoded is None or fields["data"] != b"null"):
         return _fields("data", fields["data"])
-    if "data_base64" not in fields:
+    if encoded is None:
         raise _invalid("data: missing; it is the raw event.")
-    encoded = fields["data_base64"]
     media_type = _text(fields.get("datacontenttype"))
     if takes_files and bare_type(media_type) in MEDIA_TYPES:
-        file = {"media_type": bare_type(media_type), "data": RawJson(encoded)}
-        return {"file": dumps(file)}
+        return _file(bare_type(media_type), encoded)
     try:
-        data = base64.b64decode(_text(encoded), validate=True)
+        data = base64.b64decode("".join(_text(encoded).split()), validate=True)
     except (binascii.Error, ValueError):
         raise _invalid("data_base64: not base64.") from None
-    return _fields("data_base64", data)
+    if takes_files and says_nothing(media_type) and sniff(data) is not None:
+        return _file(media_type, encoded)
+    return _fields("data_base64", data.removeprefix(codecs.BOM_UTF8))
+
+
+def _file(media_type: str, encoded: bytes) -> dict[str, bytes]:
+    return {"file": dumps({"media_type": media_type, "data": RawJson(encoded)})}
 
 
 def _fields(name: str, data: bytes) -> dict[str, bytes]:

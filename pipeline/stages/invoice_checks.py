@@ -92,7 +92,8 @@ def _amount_signals(reading: Reading, index: TextIndex) -> list[Signal]:
     totals = reading.totals
     named = [(name, getattr(totals, name)) for name in AMOUNTS]
     named += [(f"line {at}", line.amount) for at, line in enumerate(totals.lines, start=1)]
-    absent = [name for name, amount in named if amount and not index.has_number(amount)]
+    currency = reading.currency
+    absent = [name for name, amount in named if amount and not index.has_number(amount, currency)]
     if not absent:
         return []
     detail = f"Not in the text: {', '.join(absent[:_NAMED])}{' ...' if absent[_NAMED:] else ''}."

@@ -14,7 +14,7 @@ from functools import cached_property
 from pipeline.stages.amounts import Reading, digits_read, magnitudes_after, normal_digits
 from pipeline.stages.codes import CURRENCIES
 from pipeline.stages.dates import DateForms
-from pipeline.stages.locale_data import locale_data, plain_word
+from pipeline.stages.locale_data import currency_decimals, locale_data, plain_word
 from pipeline.stages.normal_forms import (
     fold,
     is_close,
@@ -45,6 +45,8 @@ _BESIDE_MONEY = re.compile(
 """Codes beside amounts with decimals only: ALL, TOP and CUP are words as well."""
 _SIGN = re.compile(r"[^\W\d_]{0,3}[¢£¤¥֏؋৲৳฿៛₠-₿￠￡￥￦]")
 """Not the dollar, which is written for the money of many countries, and for others still."""
+_FINEST = 3
+"""Decimals of the dinars and of the Omani rial."""
 _SHORT_IDENTIFIER = 5
 _TELLING = 3
 """Characters: that somewhere there is a 1 says nothing of whether 1,000 is one or a thousand."""
@@ -62,12 +64,16 @@ class TextIndex:
     def __init__(self, text: str) -> None:
         self._text = text
 
-    def has_number(self, number: Decimal) -> bool:
-        """Whether the text may be read to contain a number, whatever its sign and writing."""
+    def has_number(self, number: Decimal, currency: str | None = None) -> bool:
+        """Whether the text may be read to contain a number, whatever its sign and writing.
+
+        Of a currency with three decimals `119,500` is not 119,500: that would have more of them.
+        """
         wanted = abs(number)
-        return any(
-            reading.value == wanted for readings in self._candidates(wanted) for reading in readings
+        candidates = self._candidates(
+            wanted, currency=currency if currency_decimals(currency) == _FINEST else None
         )
+        return any(reading.value == wanted for readings in candidates for reading in readings)
 
     def supports(self, number: Decimal) -> bool:
         """Whether the text contains a number that can be read in this way only.
@@ -139,15 +145,17 @@ class TextIndex:
     def _has_word(self, word: str) -> bool:
         return f" {word} " in self._spaced or is_close(word, self._letters)
 
-    def _candidates(self, wanted: Decimal, *, shortest: int = 1) -> Iterator[tuple[Reading, ...]]:
+    def _candidates(
+        self, wanted: Decimal, *, shortest: int = 1, currency: str | None = None
+    ) -> Iterator[tuple[Reading, ...]]:
         """How each of the numbers with the same digits, zeros around them aside, can be read."""
         for token, powers in self._by_digits.get(_significant(wanted), ()):
             if len(token) < shortest:
                 continue
             yield tuple(
                 replace(reading, value=reading.value.scaleb(power))
-                for reading in digits_read(token)
                 for power in powers
+                for reading in digits_read(token, None if power else currency)
             )
 
     def _is_meant(self, reading: Reading) -> bool:

@@ -5,6 +5,7 @@ records of the pipeline's own.
 """
 
 import json
+import threading
 import time
 from typing import Any
 
@@ -14,8 +15,10 @@ from hypothesis import given, settings
 
 from pipeline.escalation.policy import Policy
 from pipeline.events import Tier
+from pipeline.processing import sonnet
 from pipeline.processing.judge import Judge
 from pipeline.processing.observer import NoObserver
+from pipeline.processing.reading import LARGE_BYTES
 from pipeline.processing.sonnet import SonnetProcessor
 from pipeline.questions import Question, Reply
 from pipeline.settings import StagesSettings, TopicSettings
@@ -23,6 +26,7 @@ from pipeline.stages.registry import build_stages
 from pipeline.stages.tickets import TicketAnswer
 from pipeline.stream.records import End, Outcome
 from pipeline.stream.topics import TopicNames
+from pipeline.untrusted import read_record
 from tests.hostile import records
 from tests.processing.stand_ins import NOON, SPENT, published, received
 
@@ -139,6 +143,19 @@ async def test_an_earlier_answer_of_another_version_is_left_out_and_sonnet_is_as
         assert published(outcome)["haiku_result"] == earlier
 
 
+@pytest.mark.parametrize("earlier", [[], [ACCEPTED], "billing", "", 5, 0.5, True, False])
+@pytest.mark.parametrize("sure", [True, False])
+async def test_an_earlier_answer_that_is_none_at_all_is_as_if_there_were_none(
+    earlier: object, sure: bool
+) -> None:
+    asker = Answering(sure=sure)
+    outcome = await outcome_of(escalation(haiku_result=earlier), asker)
+    assert asker.asked == 1
+    assert outcome.end is (End.ENRICHED if sure else End.REVIEW)
+    value = published(outcome)
+    assert (value["escalation"] if sure else value)["haiku_result"] is None
+
+
 @pytest.mark.parametrize(
     ("where", "value"),
     [
@@ -232,6 +249,24 @@ async def test_a_record_of_millions_of_values_is_one_dead_letter_in_no_time(
 async def test_megabytes_of_text_full_of_commas_are_not_taken_for_values() -> None:
     event = {**escalation()["event"], "more": "a, [b]: {c}" * 500_000}
     assert (await outcome_of(escalation(event=event))).end is End.ENRICHED
+
+
+async def test_a_large_record_is_read_outside_of_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    readers: list[threading.Thread] = []
+
+    def reading(*arguments: Any) -> Any:  # noqa: ANN401 - those of read_record
+        readers.append(threading.current_thread())
+        return read_record(*arguments)
+
+    monkeypatch.setattr(sonnet, "read_record", reading)
+    for padding in (1, LARGE_BYTES):
+        event = {"id": "F-1", "body": "My card was charged twice.", "more": "x" * padding}
+        assert (await outcome_of(escalation(event=event))).end is End.ENRICHED
+    small, large = readers
+    assert small is threading.main_thread()
+    assert large is not small
 
 
 async def test_more_doubts_than_there_can_be_are_one_dead_letter() -> None:

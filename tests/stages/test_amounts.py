@@ -111,6 +111,9 @@ def test_an_amount_is_read(text: str, amount: str) -> None:
         "12²",
         "1 2",
         "-(5)-",
+        "10 %",
+        "-10%",
+        "٪١٠",
     ],
 )
 def test_what_is_no_amount_is_none(text: str) -> None:
@@ -131,6 +134,9 @@ def test_what_is_no_amount_is_none(text: str) -> None:
         ("3 bn", None, ["3000000000", "3000000000000"]),
         ("1.5 Cr", "INR", ["-1.5", "15000000"]),
         ("1.5 CR", "EUR", ["-1.5"]),
+        ("119k CR", "EUR", ["-119000"]),
+        ("CR 1.19 Mio", "EUR", ["-1190000"]),
+        ("2.5 lakh Cr", "INR", ["-250000", "2500000000000"]),
         ("1,234.5", "EUR", ["1234.5"]),
         ("12 t", "EUR", ["12000", "12000000000", "12000000000000", "12"]),
     ],
@@ -146,6 +152,7 @@ def test_of_a_quantity_a_letter_is_its_unit() -> None:
     assert read_amount("12 t", counts=True) == (Decimal(12),)
     assert read_amount("12k", counts=True) == (Decimal(12000),)
     assert read_amount("30 min", counts=True)[0] == Decimal(30)
+    assert read_amount("19 %", counts=True) == (Decimal(19),)
 
 
 def test_an_amount_is_published_in_plain_digits() -> None:

@@ -9,6 +9,7 @@ import pytest
 from pipeline.errors import Invalid
 from pipeline.events import DeadLetterReason
 from pipeline.settings import StagesSettings
+from pipeline.stages.media import checked_type
 from pipeline.stages.raw import from_json_object, to_json_object
 from pipeline.stages.registry import build_stages
 from tests.stages.making import picture
@@ -56,18 +57,31 @@ def test_the_id_is_the_envelopes_where_the_data_has_none(name: str) -> None:
 
 
 @each_stage
-def test_the_data_may_be_base64(name: str) -> None:
-    encoded = base64.b64encode(RAW[name]).decode()
-    event = parsed(name, {**ABOUT, "data_base64": encoded})
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("more", [{}, {"data": None}])
+def test_the_data_may_be_base64(name: str, before: bytes, more: dict[str, Any]) -> None:
+    wrapped = base64.encodebytes(before + RAW[name]).decode()
+    event = parsed(name, {**ABOUT, **more, "data_base64": wrapped})
     assert event.id == json.loads(RAW[name])["id"]
 
 
 @pytest.mark.parametrize("name", ["images", "invoices"])
-def test_a_file_may_be_the_data_as_it_is(name: str) -> None:
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"datacontenttype": "image/png"},
+        {"datacontenttype": "image/x-png; a=b", "data": None},
+        {"datacontenttype": "application/octet-stream"},
+        {},
+    ],
+)
+def test_a_file_may_be_the_data_as_it_is(name: str, about: dict[str, Any]) -> None:
     encoded = base64.b64encode(picture()).decode()
-    event = parsed(name, {**ABOUT, "datacontenttype": "image/png", "data_base64": encoded})
+    event = parsed(name, {**ABOUT, **about, "data_base64": encoded})
     assert event.id == "ce-1"
-    assert (event.file.media_type, event.file.data) == ("image/png", picture())
+    assert event.file.data == picture()
+    declared = event.file.media_type
+    assert checked_type(event.file.data, declared, field="file") == "image/png"
 
 
 def test_a_field_that_is_called_like_an_attribute_is_the_events_own() -> None:

@@ -133,6 +133,7 @@ def test_what_is_not_json_is_refused_as_such(value: bytes) -> None:
         (b'{"a":' + b"9" * 100_000 + b"}", "64 bits"),
         (b"1e999999", "a double"),
         (b'[1,"e",{"a":-1E+309}]', "a double"),
+        (b'["\\\\",1e999,"\\"1"]', "a double"),
         (b"[" + b"1," * MAX_NODES + b"1]", "50,000"),
         (b"[" + b'"",' * MAX_NODES + b'""]', "50,000"),
     ],
@@ -158,6 +159,11 @@ def test_what_not_every_reader_takes_is_refused(field: bytes, said: str) -> None
 )
 def test_what_every_reader_takes_is_passed_on(field: bytes) -> None:
     check_passed_on(field)
+
+
+def test_what_is_neither_utf_8_nor_whole_is_refused_as_the_former() -> None:
+    with pytest.raises(NotJson, match="UTF-8"):
+        fields_of(b'{"a":"caf\xe9 \\ud83d"}')
 
 
 def test_a_field_that_is_not_utf_8_is_refused() -> None:

@@ -38,6 +38,26 @@ def test_a_number_is_found_however_it_is_written(text: str, number: str, *, is_t
 
 
 @pytest.mark.parametrize(
+    ("text", "currency", "number", "is_there"),
+    [
+        ("119,500 DT", "TND", "119.5", True),
+        ("119,500 DT", "TND", "119500", False),
+        ("BD 119.500", "BHD", "119500", False),
+        ("KD 1,119.500", "KWD", "1119.5", True),
+        ("KD 119,500.000", "KWD", "119500", True),
+        ("1,234 million KD", "KWD", "1234000000", True),
+        ("119,500", "IQD", "119500", True),
+        ("EUR 119,500", "EUR", "119500", True),
+        ("EUR 1,234", "EUR", "1.234", True),
+    ],
+)
+def test_of_a_currency_with_three_decimals_those_are_no_thousands(
+    text: str, currency: str, number: str, *, is_there: bool
+) -> None:
+    assert TextIndex(f"Total {text} only").has_number(Decimal(number), currency) is is_there
+
+
+@pytest.mark.parametrize(
     ("text", "number", "is_supported"),
     [
         ("119,500", "119500", False),

@@ -10,6 +10,8 @@ import sys
 import time
 import unicodedata
 from collections.abc import Callable
+from functools import partial
+from itertools import islice
 from types import FrameType
 from typing import Any
 
@@ -121,6 +123,16 @@ def test_what_is_long_is_read_and_checked_in_a_thread(name: str) -> None:
     assert is_long(long)
     assert not is_long(short)
     assert LARGE_BYTES > LONG_CHARS
+
+
+@pytest.mark.parametrize("field", [b"1", b"1.0e9", b"[1e0]", b'["",1e0]', b"{}", b'"\\u00e9"'])
+def test_a_record_of_nothing_but_small_fields_is_read_before_the_loop_notices(field: bytes) -> None:
+    names = (b',"%05d":%b' % (number, field) for number in range(LARGE_BYTES))
+    fields = islice(names, LARGE_BYTES // len(b',"00000":' + field) - 10)
+    value = b'{"id":"1","body":"refund"' + b"".join(fields) + b"}"
+    assert LARGE_BYTES - 500 < len(value) < LARGE_BYTES
+    parse = partial(STAGES["tickets"].parse, value, key=None, headers={})
+    assert min(cpu(parse)[1] for _ in range(RUNS)) < MOST
 
 
 def test_one_long_call_is_noticed() -> None:
