@@ -5,6 +5,7 @@ time that is linear in the text; no search backtracks further than a few dozen c
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import date
@@ -28,6 +29,11 @@ _GROUPED_BY_SPACE = re.compile(
     r"(?<![\d.,])\d{1,3}(?: \d{2,3}){0,6}(?: \d{3})(?:[.,٫]\d{1,9})?(?!\d)"
 )
 _WITH_WORD = re.compile(r"(?<![\d.,'])(\d++(?:[.,'٫]\d++)*+)[ \n]?([^\W\d_][^\s\d,;:()/]{0,11})")
+_PLAIN_WORDS = frozenset({
+    "mio", "mrd", "tsd", "million", "millions", "millionen", "milliard", "milliards", "milliarden",
+    "billion", "billions", "lakh", "lakhs", "lac", "lacs", "crore", "crores",
+})  # fmt: skip
+"""Words of magnitude that are nothing else beside an amount; "min" and "m" are many things."""
 _NOT_DIGIT = re.compile(r"\D+")
 _LONGEST_NUMBER = 40
 _SURE = re.compile(
@@ -178,9 +184,14 @@ class TextIndex:
     def _by_digits(self) -> dict[str, set[tuple[str, tuple[int, ...]]]]:
         """Tokens by their digits without zeros around: what may be the same number."""
         found: dict[str, set[tuple[str, tuple[int, ...]]]] = {}
+        with_words = _WITH_WORD.findall(self._plain)
+        magnified = Counter(token for token, word in with_words if word.lower() in _PLAIN_WORDS)
+        occurring = Counter(_NUMBER.findall(self._plain)) if magnified else Counter[str]()
         for token in self._numbers:
-            found.setdefault(_NOT_DIGIT.sub("", token).strip("0"), set()).add((token, (0,)))
-        for token, word in set(_WITH_WORD.findall(self._plain)):
+            # "1.19 Mio" is not 1.19, where 1.19 stands nowhere else.
+            if not 0 < occurring[token] <= magnified[token]:
+                found.setdefault(_NOT_DIGIT.sub("", token).strip("0"), set()).add((token, (0,)))
+        for token, word in set(with_words):
             powers = magnitudes_after(word)
             if powers and len(token) <= _LONGEST_NUMBER:
                 key = _NOT_DIGIT.sub("", token).strip("0")

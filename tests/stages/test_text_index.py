@@ -125,3 +125,12 @@ def test_no_text_takes_longer_than_its_length_explains(unit: str) -> None:
 
     # Linear work takes some 0.3 s; what is quadratic takes minutes.
     assert seconds(look, unit * (SIZE // len(unit))) < 5
+
+
+@pytest.mark.parametrize("printed", ["1.19 Mio", "2,5 lakh", "3 crore", "4 Millionen"])
+def test_an_amount_that_is_printed_with_a_word_of_magnitude_is_not_found_without_it(
+    printed: str,
+) -> None:
+    amount = Decimal(printed.split(maxsplit=1)[0].replace(",", "."))
+    assert not TextIndex(f"Total EUR {printed}").has_number(amount)
+    assert TextIndex(f"Total EUR {printed}, of it {amount} paid").has_number(amount)
