@@ -25,7 +25,7 @@ check: $(READY) $(TOOLS)  ## formatter, linter, types, import directions, schema
 	@$(BIN)/pipeline schemas --check
 
 faults: $(READY)  ## hostile records; then replicas, brokers and API die beside them for ten minutes (Java 17+, mvn)
-	@$(BIN)/python -m tests.faults poison
+	@$(BIN)/python -m tests.faults poison --nodes 1
 	@$(BIN)/python -m tests.faults
 
 faults-short: $(READY)  ## the same for a minute
