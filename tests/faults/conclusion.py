@@ -24,8 +24,7 @@ async def conclude(
     notes: dict[str, object] | None = None,
 ) -> Result:
     """Read what is on the topics and in the API's ledger, and judge it."""
-    hostile = world.poisoner.delivered
-    evidence = await asyncio.to_thread(collect, world.servers, world.topics, hostile)
+    evidence = await asyncio.to_thread(collect, world.servers, world.topics)
     found = evidence.records
     findings = audit(found.published, found.escalated, found.ended)
     # What was published twice may be asked twice; calls without an event are about hostile records.

@@ -8,7 +8,7 @@ import orjson
 
 from tests.faults import poison
 from tests.faults.audit import End, Ended, Place, Published
-from tests.faults.poison import Harm, Hostile
+from tests.faults.poison import Harm
 from tests.faults.reading import Record, open_transactions, read_each
 
 NOWHERE: poison.Place = ("", -1, -1)
@@ -52,6 +52,11 @@ class Topics:
         }
 
     @property
+    def inputs(self) -> list[str]:
+        """What the pipeline reads."""
+        return [*map(self.raw_of, self.stages), self.escalations]
+
+    @property
     def outputs(self) -> list[str]:
         """Where transactions write."""
         return [self.escalations, *self.ends]
@@ -59,7 +64,7 @@ class Topics:
     @property
     def all(self) -> list[str]:
         """Every one."""
-        return [*map(self.raw_of, self.stages), *self.outputs]
+        return list(dict.fromkeys([*self.inputs, *self.outputs]))
 
     def group(self, stage: str) -> str:
         """The consumer group of a stage."""
@@ -102,17 +107,9 @@ class Evidence:
     harm: Harm
 
 
-def collect(
-    servers: str, topics: Topics, hostile: Mapping[poison.Place, Hostile] | None = None
-) -> Evidence:
-    """Read all topics from beginning to end.
-
-    Args:
-        servers: host:port, comma-separated.
-        topics: Of the run.
-        hostile: The hostile records that were delivered, by where.
-    """
-    delivered = hostile or {}
+def collect(servers: str, topics: Topics) -> Evidence:
+    """Read all topics from beginning to end."""
+    delivered = poison.delivered(read_each(servers, topics.inputs))
     held_up = open_transactions(servers, topics.outputs)
     records = sort_records(read_each(servers, topics.all), topics, poison.sources(delivered))
     committed = sum(1 for _ in read_each(servers, topics.outputs))

@@ -1,7 +1,8 @@
 """Hostile records, one of every kind in turn: what a publisher, a file or the API can send.
 
-Each comes to exactly one end as every event does (tombstones to none), and is known by where it
-was delivered: what is in it may be unreadable.
+Each comes to exactly one end as every event does (tombstones to none). It is known by a header,
+and from then on by its place: what is in it may be unreadable, and where a producer delivered it
+is not always told, as when a broker dies between a write and its confirmation.
 """
 
 import asyncio
@@ -19,14 +20,18 @@ import orjson
 from confluent_kafka import KafkaError, Message, Producer
 from PIL import Image
 
-from tests.faults.reading import options
+from tests.faults.reading import Record, options
 
 Codec = Literal["none", "gzip", "lz4", "zstd"]
 Place = tuple[str, int, int]
 """Topic, partition, offset."""
 
+HEADER = "hostile"
+"""Says of which kind a record is."""
 MADE_UP = "nowhere.raw"
 """Where the hostile escalations claim to come from: no event of the run has that source."""
+_TOMBSTONE = "tombstone"
+_ESCALATION = "escalation_"
 _MIB = 1 << 20
 _MARKS = {"always_500": "server_error", "always_hangs": "hang", "always_garbled": "html_ok"}
 """What the simulated API does with every call about an event that has this word in it."""
@@ -93,7 +98,7 @@ def _headed(kind: str, headers: tuple[tuple[str, bytes | None], ...], event: str
 
 
 def _tombstone(topic: str, event: str) -> Hostile:
-    return Hostile("tombstone", topic, None, key=f"{event}-tombstone".encode(), ends=0)
+    return Hostile(_TOMBSTONE, topic, None, key=f"{event}-tombstone".encode(), ends=0)
 
 
 def _no_key(event: str) -> Hostile:
@@ -293,7 +298,7 @@ KINDS = len(_KINDS)
 
 
 class Poisoner:
-    """Publishes hostile records, and remembers where each was delivered.
+    """Publishes hostile records.
 
     Args:
         servers: host:port, comma-separated.
@@ -304,7 +309,6 @@ class Poisoner:
         self._servers = servers
         self._prefix = prefix
         self._producers: dict[Codec, Producer] = {}
-        self.delivered: dict[Place, Hostile] = {}
         self.refused: list[str] = []
 
     async def publish(self, records: Iterable[Hostile], *, enough: Callable[[], bool]) -> None:
@@ -327,8 +331,8 @@ class Poisoner:
             self._prefix + record.topic,
             key=record.key,
             value=record.value,
-            headers=list(record.headers),
-            on_delivery=partial(self._on_delivery, record),
+            headers=[*record.headers, (HEADER, record.kind.encode())],
+            on_delivery=partial(self._delivered, record),
         )
 
     def _producer(self, codec: Codec) -> Producer:
@@ -342,12 +346,24 @@ class Poisoner:
             self._producers[codec] = Producer(options(self._servers, more))
         return self._producers[codec]
 
-    def _on_delivery(self, record: Hostile, error: KafkaError | None, message: Message) -> None:
+    def _delivered(self, record: Hostile, error: KafkaError | None, message: Message) -> None:
+        del message
         if error is not None:
             self.refused.append(f"{record.kind}: {error.str()}")
-            return
-        topic, partition, offset = message.topic(), message.partition(), message.offset()
-        self.delivered[topic or "", partition or 0, offset or 0] = record
+
+
+def delivered(records: Iterable[Record]) -> dict[Place, Hostile]:
+    """The hostile ones among the records of the topics that they are published to, by place."""
+    return {
+        (record.topic, record.partition, record.offset): Hostile(
+            kind,
+            record.topic,
+            record.value if kind.startswith(_ESCALATION) else None,
+            ends=0 if kind == _TOMBSTONE else 1,
+        )
+        for record in records
+        if (kind := record.headers.get(HEADER, b"").decode())
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,7 +416,7 @@ def judge(delivered: Mapping[Place, Hostile], ended: Iterable[tuple[Place, str]]
 
 def _claimed_source(record: Hostile) -> Place | None:
     """What an escalation says of where its event came from."""
-    if not record.kind.startswith("escalation_") or record.kind.endswith(("not_json", "doubts")):
+    if not record.kind.startswith(_ESCALATION) or record.kind.endswith(("not_json", "doubts")):
         return None
     source = orjson.loads(record.value or b"")["source"]
     return (source["topic"], source["partition"], source["offset"])

@@ -17,6 +17,7 @@ import orjson
 
 from pipeline.alongside import alongside
 from pipeline.local.broker import LocalBroker
+from tests.faults import poison
 from tests.faults.conclusion import conclude
 from tests.faults.events import MARK, make_events
 from tests.faults.kubelet import Kubelet, Limits
@@ -143,11 +144,9 @@ def _rates(world: World, marks: Sequence[float]) -> tuple[float, float]:
     """Ordinary events that left the first tier in a second, calm and poisoned."""
     first, second, third, end = marks
     calm = poisoned = calm_again = 0
-    hostile = world.poisoner.delivered
     outputs = [world.topics.escalations, f"{world.topics.prefix}tickets.enriched"]
     for record in read_each(world.servers, outputs):
-        is_hostile = (record.topic, record.partition, record.offset) in hostile
-        if is_hostile or not _left_first_tier(record.value):
+        if poison.HEADER in record.headers or not _left_first_tier(record.value):
             continue
         calm += first <= record.written < second
         poisoned += second <= record.written < third

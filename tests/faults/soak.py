@@ -32,6 +32,9 @@ _SETTINGS = {
     # past the drain budget and the gateway's time-out, which repeats calls without any fault.
     "PIPELINE_CLAUDE__CONCURRENCY": "32",
     "PIPELINE_STREAM__MAX_IN_FLIGHT": "48",
+    # An event on which the API always hangs takes eight of them at either tier, once nobody kills
+    # the process that waits.
+    "PIPELINE_CLAUDE__CALL_TIMEOUT": "20",
 }
 STAGES = ("tickets", "invoices", "images")
 _JOINED_WITHIN = 60.0
@@ -71,7 +74,7 @@ class Soak:
     outage_seconds: float
     together: int
     seed: int
-    drained_within: float = 240.0
+    drained_within: float = 480.0
     hostile: bool = True
     sabotage: str | None = None
 

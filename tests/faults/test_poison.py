@@ -2,7 +2,17 @@
 
 from itertools import islice
 
-from tests.faults.poison import KINDS, Hostile, Place, hostile_records, judge, sources
+from tests.faults.poison import (
+    HEADER,
+    KINDS,
+    Hostile,
+    Place,
+    delivered,
+    hostile_records,
+    judge,
+    sources,
+)
+from tests.faults.reading import Record
 
 AT: Place = ("tickets.raw", 0, 3)
 TICKET = Hostile("zalgo", "tickets.raw", b"{}", key=b"k")
@@ -38,3 +48,13 @@ def test_an_escalation_is_known_by_its_place_and_by_the_source_that_it_claims() 
     known = sources({at: escalation})
     assert known.pop(at) == at
     assert list(known.values()) == [at]
+
+
+def test_hostile_records_are_known_by_their_header_and_tombstones_have_no_end() -> None:
+    records = [
+        Record("tickets.raw", 0, 3, 1.0, "k", b"{}", {HEADER: b"zalgo"}),
+        Record("tickets.raw", 0, 4, 1.0, "k", b"", {HEADER: b"tombstone"}),
+        Record("tickets.raw", 0, 5, 1.0, "k", b"{}", {}),
+    ]
+    found = delivered(records)
+    assert {place[2]: each.ends for place, each in found.items()} == {3: 1, 4: 0}
