@@ -2,7 +2,7 @@
 
 Each comes to exactly one end as every event does (tombstones to none). It is known by a header,
 and from then on by its place: what is in it may be unreadable, and where a producer delivered it
-is not always told, as when a broker dies between a write and its confirmation.
+is not always reported, as when a broker dies between a write and its confirmation.
 """
 
 import asyncio
