@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeGuard
+from typing import Any, Generic, Literal
 
 from pydantic import ValidationError
 
@@ -200,13 +200,15 @@ def bill_of(usage: object) -> Bill:
     split = usage.get("cache_creation")
     counts = {name: usage.get(name) for name in _TOKEN_FIELDS}
     counts["1h"] = split.get("ephemeral_1h_input_tokens") if isinstance(split, dict) else None
-    known = {name: count if _is_count(count) else 0 for name, count in counts.items()}
+    known, is_known = dict.fromkeys(counts, 0), True
+    for name, count in counts.items():
+        # `True` is an integer, too.
+        if type(count) is int and 0 <= count <= _MOST_TOKENS:
+            known[name] = count
+        elif count is not None or name in _ALWAYS_COUNTED:
+            is_known = False
     written, written_1h = known["cache_creation_input_tokens"], known["1h"]
-    is_known = (
-        all(count is None or _is_count(count) for count in counts.values())
-        and all(counts[name] is not None for name in _ALWAYS_COUNTED)
-        and written_1h <= written
-    )
+    is_known = is_known and written_1h <= written
     tokens = Tokens(
         input=known["input_tokens"],
         cache_read=known["cache_read_input_tokens"],
@@ -221,11 +223,6 @@ def bill_of(usage: object) -> Bill:
         batch=usage.get("service_tier") == "batch",
         us_only=usage.get("inference_geo") == "us",
     )
-
-
-def _is_count(value: object) -> TypeGuard[int]:
-    # `True` is an integer, too.
-    return type(value) is int and 0 <= value <= _MOST_TOKENS
 
 
 def excerpt(body: bytes) -> str:

@@ -173,8 +173,11 @@ async def read_aside(stage: AnyStage, received: Received) -> RawEvent:
 
 def is_long(event: RawEvent) -> bool:
     """Whether its texts are so long that what is made of them is made outside the event loop."""
-    texts = (value for value in vars(event).values() if isinstance(value, str))
-    return sum(len(text) * (1 if text.isascii() else 3) for text in texts) > LONG_CHARS
+    length = 0
+    for value in vars(event).values():
+        if isinstance(value, str):
+            length += len(value) if value.isascii() else 3 * len(value)
+    return length > LONG_CHARS
 
 
 def source_with(source: Source, event: RawEvent) -> Source:

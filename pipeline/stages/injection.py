@@ -38,8 +38,14 @@ class _Sign:
     pattern: re.Pattern[str]
 
     def is_in(self, text: str, lowered: str) -> bool:
-        worthwhile = all(any(word in lowered for word in group) for group in self.words)
-        return worthwhile and any(self._is_from(at, text) for at in range(0, len(text), _WINDOW))
+        # Plain loops: this runs for every event, and generators would cost twice as much.
+        for group in self.words:
+            for word in group:
+                if word in lowered:
+                    break
+            else:
+                return False
+        return any(self._is_from(at, text) for at in range(0, len(text), _WINDOW))
 
     def _is_from(self, begin: int, text: str) -> bool:
         """Whether it begins there or in what follows, up to where the next search begins."""

@@ -56,7 +56,12 @@ def form_signals(answer: InvoiceAnswer, reading: Reading) -> Iterable[Signal]:
         zip(answer.line_items, reading.totals.lines, strict=True), start=1
     ):
         if stated(line.amount) and read.amount is None:
-            yield Signal("implausible", 1.0, f"line_items: the amount of line {number} is none.")
+            yield Signal("implausible", 1.0, f"line_items: line {number} has no readable amount.")
+        # "Lump sum" is no quantity, and null is right; but figures that cannot be read are lost.
+        for name in ("quantity", "unit_price"):
+            if getattr(read, name) is None and any(map(str.isdigit, getattr(line, name))):
+                what = f"line_items: line {number} has no readable {name}."
+                yield Signal("implausible", 1.0, what)
 
 
 def missing_signals(reading: Reading, required: Sequence[InvoiceField]) -> Iterable[Signal]:

@@ -115,10 +115,19 @@ def test_what_cannot_be_is_published_as_null_and_doubted() -> None:
         {"issue_date": "1901-01-01"},
         {"currency": "XXX"},
         {"line_items": [line("Hammer", "2", "50.00", "1.2.3")]},
+        {"line_items": [line("Hammer", "2 or 3", "50.00", "100.00")]},
+        {"line_items": [line("Hammer", "2", "50.0.0", "100.00")]},
     ],
 )
 def test_what_cannot_be_is_implausible(changes: dict[str, Any]) -> None:
     assert "implausible" in counting(**changes)
+
+
+def test_a_lump_sum_instead_of_a_quantity_is_published_as_null_and_not_doubted() -> None:
+    lump_sum = [line("Hammer", "lump sum", "", "100.00"), RIGHT["line_items"][1]]
+    (published, _) = STAGE.result(INVOICE, answer(line_items=lump_sum)).line_items
+    assert (published.quantity, published.unit_price) == (None, None)
+    assert "implausible" not in counting(line_items=lump_sum)
 
 
 @pytest.mark.parametrize(
