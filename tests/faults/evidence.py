@@ -140,9 +140,12 @@ def sort_records(
             continue
         end = topics.ends.get(record.topic)
         value = {} if end is End.DEAD_LETTER else _object(record.value)
-        source = (
-            _source_of_dead_letter(record.headers) if end is End.DEAD_LETTER else _source(value)
-        )
+        source = _source(value)
+        if end is End.DEAD_LETTER:
+            source = _source_of_dead_letter(record.headers)
+            if source[0] == topics.escalations and source not in hostile:
+                # The second tier gave up: the event is the one that the escalation is about.
+                source = _source(_object(record.value))
         if source in hostile:
             if end is not None:
                 found.hostile.append((hostile[source], end.value))
@@ -162,9 +165,9 @@ def sort_records(
 
 def _ended(record: Record, end: End, value: Mapping[str, Any], source: poison.Place) -> Ended:
     if end is End.DEAD_LETTER:
-        # The value is the raw event's own, and the rest is in the headers.
-        event = str(value.get("id"))
+        # The value is the record's own, and the rest is in the headers.
         is_escalated = record.headers.get("dlq-stage") == b"escalations"
+        event = str(value.get("event_id" if is_escalated else "id"))
     else:
         event = str(value.get("event_id"))
         is_escalated = end is End.REVIEW or value.get("decided_by") == "sonnet"

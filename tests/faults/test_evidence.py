@@ -46,6 +46,17 @@ def test_a_dead_letter_tells_its_source_in_headers() -> None:
     assert found.ended == [Ended("a", (3, 7), End.DEAD_LETTER, False, "k", 1, 0)]
 
 
+def test_a_dead_letter_of_an_escalation_is_the_end_of_the_event_that_it_is_about() -> None:
+    place = {"dlq-topic": b"x.escalations", "dlq-partition": b"0", "dlq-offset": b"1"}
+    headers = {**place, "dlq-stage": b"escalations"}
+    letter = record("x.dead-letters", {"event_id": "a", **SOURCE}, headers=headers)
+    assert sort_records([letter], TOPICS).ended == [
+        Ended("a", (3, 7), End.DEAD_LETTER, True, "k", 1, 0)
+    ]
+    at = ("x.tickets.raw", 3, 7)
+    assert sort_records([letter], TOPICS, {at: at}).hostile == [(at, "dead_letter")]
+
+
 def test_an_escalation_is_the_end_of_its_first_hop() -> None:
     found = sort_records([record(TOPICS.escalations, {"event_id": "a", **SOURCE})], TOPICS)
     assert found.escalated == [(3, 7)]
