@@ -1,12 +1,13 @@
 """When partitions commit: soon, and not so often that commits are all that a core does."""
 
-COMMITS_PER_SECOND = 120.0
+COMMITS_PER_SECOND = 60.0
 """Of all partitions of a stage in a process, in the long run. A commit costs much the same
-whatever is in it, so this bounds what all of them take; what waits meanwhile shares the next
-one."""
-COMMITS_IN_BACKLOG = 30.0
+whatever is in it, some milliseconds of a core, so this bounds what all of them take; what waits
+meanwhile shares the next one, and is some tens of milliseconds later after a call of hundreds."""
+COMMITS_IN_BACKLOG = 10.0
 """The same while records wait for a slot. They wait longer than a commit takes, so nobody sees
-that it comes later, and the core has more left for what is waited for."""
+that it comes later, and the core has more left for what is waited for. What bounds it is what a
+killed process has to ask again: half a second of results at six partitions."""
 BURST = 10.0
 """Commits that may go at once after a pause."""
 
