@@ -22,9 +22,9 @@ import uvloop
 from benchmarks.tickets import Questions, charged_twice
 from pipeline.claude.gateway import Gateway
 from pipeline.claude.requests import Style, Template
-from pipeline.events import Tier
-from pipeline.garbage import collect_seldom
-from pipeline.settings import Settings
+from pipeline.config import Settings
+from pipeline.model.records import Tier
+from pipeline.runtime.background import collect_seldom
 
 Ask = Callable[[int], Awaitable[object]]
 

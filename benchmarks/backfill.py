@@ -26,17 +26,17 @@ from typing import Any
 import aiohttp
 import orjson
 
+from pipeline.config import KafkaSettings, TopicSettings
+from pipeline.kafka.connection import admin_client
+from pipeline.kafka.topics import TopicNames, Topics
+from pipeline.kafka.writer import Writer
 from pipeline.local.apache import ApacheKafka
 from pipeline.local.api import SimulatedApiProcess
 from pipeline.local.broker import BrokerMissing, LocalBroker
 from pipeline.local.child import Child
 from pipeline.local.environment import kafka_variables
 from pipeline.local.noida import NoidaBroker
-from pipeline.settings import KafkaSettings, TopicSettings
-from pipeline.stream.connection import admin_client
 from pipeline.stream.records import Outgoing
-from pipeline.stream.topics import TopicNames, Topics
-from pipeline.stream.writer import Writer
 from tests.faults.reading import Record, committed_offsets, ends, read_all
 
 STAGE = "tickets"

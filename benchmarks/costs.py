@@ -22,13 +22,13 @@ from benchmarks.goals import Goal, Part, Table, at_most
 from benchmarks.report import conclude, parser
 from benchmarks.simulated import Admin, Row, simulated_api
 from pipeline.claude.batch import Succeeded
+from pipeline.claude.billing.prices import PRICES_AS_OF, PriceTable, Tokens
 from pipeline.claude.gateway import Gateway
-from pipeline.claude.prices import PRICES_AS_OF, PriceTable, Tokens
 from pipeline.claude.requests import CacheTtl, Style, Template, content_of
-from pipeline.errors import AnswerError
-from pipeline.events import Tier
-from pipeline.questions import Question
-from pipeline.settings import Settings
+from pipeline.config import Settings
+from pipeline.model.errors import AnswerError
+from pipeline.model.questions import Question
+from pipeline.model.records import Tier
 
 HAIKU = "claude-haiku-5-5"
 AT_ONCE = 64
@@ -166,7 +166,7 @@ def batch(*, prompt_cache: bool) -> Callable[[Questions], Awaitable[Counted]]:
         async with Gateway(settings) as opened:
             lane = opened.batch_lane()
             named = {f"t-{number}": question for number, question in enumerate(questions)}
-            handed_in = await lane.api.hand_in(
+            handed_in = await lane.api.submit(
                 lane.request(question, Tier.HAIKU, name) for name, question in named.items()
             )
             ended = await lane.api.ended(handed_in.id, every=_BATCHES_EVERY)

@@ -24,12 +24,12 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from pipeline.config import Delivery, KafkaSettings, StreamSettings, TopicSettings
+from pipeline.kafka.brokers import KafkaBrokers
 from pipeline.local.apache import ApacheKafka
 from pipeline.local.child import Child
-from pipeline.settings import Delivery, KafkaSettings, StreamSettings, TopicSettings
 from pipeline.stream.engine import Engine
-from pipeline.stream.kafka.brokers import KafkaBrokers
-from pipeline.stream.records import End, Outcome, Outgoing, Received
+from pipeline.stream.records import Disposition, Outcome, Outgoing, Received
 
 MODES: tuple[Delivery, ...] = get_args(Delivery)
 _ROOT = Path(__file__).parents[1]
@@ -99,7 +99,7 @@ async def serve(mode: Delivery, servers: str) -> None:
 
     async def pass_on(received: Received) -> Outcome:
         record = Outgoing(results(mode), received.key, received.value, ())
-        return Outcome(End.ENRICHED, (record,))
+        return Outcome(Disposition.ENRICHED, (record,))
 
     kafka, stream = KafkaSettings(bootstrap_servers=servers), StreamSettings()
     brokers = KafkaBrokers(kafka, stream, TopicSettings(), mode)

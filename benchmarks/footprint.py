@@ -35,12 +35,12 @@ from benchmarks.responder import ANSWER, responder
 from benchmarks.simulated import KEY
 from benchmarks.throughput import Metrics
 from benchmarks.tickets import charged_twice
+from pipeline.config import KafkaSettings, Settings, TopicSettings
+from pipeline.kafka.connection import admin_client
+from pipeline.kafka.topics import TopicNames, Topics
 from pipeline.local.apache import ApacheKafka
 from pipeline.local.child import Child, last_lines
-from pipeline.settings import KafkaSettings, Settings, TopicSettings
 from pipeline.stages.registry import build_stages
-from pipeline.stream.connection import admin_client
-from pipeline.stream.topics import TopicNames, Topics
 
 API_SECONDS = 2.0
 """Median of the responder: long enough for everything to be in flight at once."""

@@ -16,13 +16,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from pipeline.escalation.policy import doubts_of
+from pipeline.cascade.policy import doubts_of
+from pipeline.config import InvoiceSettings
 from pipeline.evaluate.comparison import read_date
-from pipeline.evaluate.truths import ALIASES
-from pipeline.settings import InvoiceSettings
-from pipeline.stages.amounts import parse_amount, read_amount
-from pipeline.stages.invoice_amounts import AMOUNTS
-from pipeline.stages.invoice_answer import InvoiceAnswer
+from pipeline.evaluate.labels import ALIASES
+from pipeline.stages.fields.amounts import parse_amount, read_amount
+from pipeline.stages.fields.invoice_amounts import AMOUNTS
+from pipeline.stages.fields.invoice_answer import InvoiceAnswer
 from pipeline.stages.invoices import InvoiceEvent, Invoices
 
 _CHECKED = frozenset({"evidence_not_found", "arithmetic", "ambiguous_amount", "implausible"})

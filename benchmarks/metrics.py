@@ -29,22 +29,21 @@ from benchmarks.goals import Part, Table, at_most
 from benchmarks.report import show
 from benchmarks.responder import responder
 from benchmarks.tickets import charged_twice
+from pipeline.cascade.haiku import HaikuProcessor
+from pipeline.cascade.judge import CascadePolicy
+from pipeline.cascade.policy import Policy
+from pipeline.cascade.tracing import Handling
 from pipeline.claude.gateway import Gateway
-from pipeline.escalation.policy import Policy
-from pipeline.events import Tier
-from pipeline.observe.conditions import Conditions
-from pipeline.observe.health import Health
+from pipeline.config import Settings, StagesSettings
+from pipeline.kafka.topics import TopicNames
+from pipeline.model.records import Tier
+from pipeline.observe.dashboard import About
+from pipeline.observe.health import Conditions, Health
+from pipeline.observe.history import Recent
 from pipeline.observe.metrics import Metrics
-from pipeline.observe.recent import Recent
 from pipeline.observe.status import STEP_SECONDS, WINDOW_SECONDS, Status
-from pipeline.observe.view import About
-from pipeline.processing.haiku import HaikuProcessor
-from pipeline.processing.handling import Handling
-from pipeline.processing.judge import Judge
-from pipeline.settings import Settings, StagesSettings
 from pipeline.stages.tickets import Tickets
 from pipeline.stream.engine import Engine
-from pipeline.stream.topics import TopicNames
 from pipeline.testing import MemoryBroker, MemoryBrokers
 
 GOAL = 2.0
@@ -123,7 +122,7 @@ async def run(observer: Any, port: int, events: int) -> Load:  # noqa: ANN401 - 
         os.environ["ANTHROPIC_BASE_URL"] = f"http://127.0.0.1:{port}"
         os.environ["ANTHROPIC_API_KEY"] = "none"
         gateway = await stack.enter_async_context(Gateway(settings, observer=observer))
-        judge = Judge(gateway, Policy.from_settings(settings.stages), Tier.HAIKU)
+        judge = CascadePolicy(gateway, Policy.from_settings(settings.stages), Tier.HAIKU)
         processor = HaikuProcessor(
             Tickets(settings.stages.tickets),
             judge,

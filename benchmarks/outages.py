@@ -24,11 +24,11 @@ from benchmarks.simulated import Admin, Row, simulated_api
 from benchmarks.tickets import ticket
 from pipeline.app import App
 from pipeline.claude.gateway import Gateway
-from pipeline.observe.conditions import Conditions
+from pipeline.config import Settings
+from pipeline.kafka.topics import ESCALATIONS, TopicNames
+from pipeline.observe.health import Conditions
 from pipeline.observe.metrics import Metrics
-from pipeline.settings import Settings
 from pipeline.stream.engine import Engine
-from pipeline.stream.topics import ESCALATIONS, TopicNames
 from pipeline.testing import MemoryBroker, MemoryBrokers
 
 PER_MINUTE = 3_000

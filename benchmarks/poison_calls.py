@@ -26,9 +26,9 @@ from benchmarks.report import conclude, parser
 from benchmarks.simulated import Admin, simulated_api
 from benchmarks.tickets import ticket
 from pipeline.claude.gateway import Gateway
-from pipeline.observe.conditions import Conditions
+from pipeline.config import Settings
+from pipeline.observe.health import Conditions
 from pipeline.observe.metrics import Metrics
-from pipeline.settings import Settings
 
 MOST = 0.95
 """The least pace, of that without them."""

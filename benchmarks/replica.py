@@ -17,9 +17,9 @@ import uvloop
 from benchmarks.tickets import Questions, tickets
 from pipeline.claude.gateway import Gateway
 from pipeline.claude.observer import CallEnd, NoObserver
-from pipeline.errors import AnswerError
-from pipeline.events import Tier, Usage
-from pipeline.settings import Settings
+from pipeline.config import Settings
+from pipeline.model.errors import AnswerError
+from pipeline.model.records import Tier, Usage
 from pipeline.stages.tickets import TicketEvent
 
 APART = 10_000_000

@@ -3,8 +3,8 @@
 import random
 from collections.abc import Iterator
 
-from pipeline.questions import Question
-from pipeline.settings import Settings
+from pipeline.config import Settings
+from pipeline.model.questions import Question
 from pipeline.stages.tickets import TicketAnswer, TicketEvent, Tickets
 
 _OPENINGS = (

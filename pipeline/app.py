@@ -11,39 +11,34 @@ from pathlib import Path
 
 import structlog
 
-from pipeline.alongside import alongside
+from pipeline.cascade.cap import CappedEscalations, EscalationCap
+from pipeline.cascade.haiku import HaikuProcessor
+from pipeline.cascade.judge import CascadePolicy
+from pipeline.cascade.policies import opinions, policy_of, steers
+from pipeline.cascade.prompt_sizes import prefixes, tell
+from pipeline.cascade.publishing import UnpublishableHandler
+from pipeline.cascade.reading import Reading, file_threads
+from pipeline.cascade.sonnet import SonnetProcessor
+from pipeline.cascade.tracing import Handling, TracedBrokers, Tracer
 from pipeline.claude.attempts import Bounds
 from pipeline.claude.gateway import Gateway
-from pipeline.clock import now
-from pipeline.errors import WrongUse
-from pipeline.escalation.cap import EscalationCap
-from pipeline.events import Tier
-from pipeline.observe.families import Asked
+from pipeline.config import Ordering, Settings
+from pipeline.kafka.brokers import KafkaBrokers
+from pipeline.kafka.delivery import delivery_in_force
+from pipeline.kafka.topics import ESCALATIONS, TopicNames
+from pipeline.model.errors import UsageError
+from pipeline.model.records import Tier, now
 from pipeline.observe.http import serve
 from pipeline.observe.instruments import instruments
-from pipeline.observe.metrics import Metrics
+from pipeline.observe.metrics import Asked, Metrics
 from pipeline.observe.tracing import open_tracer
-from pipeline.processing.capping import CappedEscalations
-from pipeline.processing.haiku import HaikuProcessor
-from pipeline.processing.handling import Handling
-from pipeline.processing.judge import Judge
-from pipeline.processing.policies import opinions, policy_of, steers
-from pipeline.processing.prefixes import prefixes, tell
-from pipeline.processing.publishing import TracedBrokers
-from pipeline.processing.reading import Reading, file_threads
-from pipeline.processing.rescue import Rescuer
-from pipeline.processing.sonnet import SonnetProcessor
-from pipeline.processing.tracing import Tracer
-from pipeline.settings import Ordering, Settings
-from pipeline.stages.decoder_pool import decoders_of_this_process
+from pipeline.runtime.background import background_task
+from pipeline.stages.files.decoder_pool import decoders_of_this_process
 from pipeline.stages.registry import build_stages, encoder_for
-from pipeline.stream.brokers import Brokers
 from pipeline.stream.engine import Engine
 from pipeline.stream.intake import Throttle
-from pipeline.stream.kafka.brokers import KafkaBrokers
-from pipeline.stream.probe import delivery_in_force
+from pipeline.stream.protocols import Brokers
 from pipeline.stream.records import Handler
-from pipeline.stream.topics import ESCALATIONS, TopicNames
 
 log = structlog.get_logger(__name__)
 
@@ -72,9 +67,9 @@ class StageGate:
         self._tier = tier
         self._reading = reading
 
-    def closed_because(self) -> str | None:
+    def paused_reason(self) -> str | None:
         """The gateway's reason."""
-        return self._gateway.closed_because(self._stage, self._tier)
+        return self._gateway.paused_reason(self._stage, self._tier)
 
     def at_once(self) -> int:
         """As many as the gateway can have under way, and a few that wait for their turn.
@@ -109,7 +104,7 @@ class App:
         unknown = [name for name in self._served if name not in {*self._stages, ESCALATIONS}]
         if unknown or not self._served:
             known = ", ".join([*self._stages, ESCALATIONS])
-            raise WrongUse(f"There is no stage {', '.join(unknown)}; there are {known}.")
+            raise UsageError(f"There is no stage {', '.join(unknown)}; there are {known}.")
 
     async def run(
         self, stop: asyncio.Event, *, announce: Callable[[Running], None] | None = None
@@ -147,7 +142,7 @@ class App:
             )
             capped = self._capped(lambda: conditions.assigned.get(ESCALATIONS, 0))
             if capped is not None:
-                await stack.enter_async_context(alongside(capped.watch(), ended=stop.set))
+                await stack.enter_async_context(background_task(capped.watch(), ended=stop.set))
             files = stack.enter_context(file_threads())
             engines = {
                 name: self.engine(
@@ -234,7 +229,7 @@ class App:
         """
         tier = Tier.SONNET if name == ESCALATIONS else Tier.HAIKU
         reading = Reading(Bounds.of(self._settings.claude), threads=files)
-        judge = Judge(gateway, self._policy, tier, reading)
+        judge = CascadePolicy(gateway, self._policy, tier, reading)
         handler: Handler
         if name == ESCALATIONS:
             sections = self._settings.stages.by_name()
@@ -263,7 +258,9 @@ class App:
             gate=StageGate(gateway, name, tier, reading),
             throttle=throttle,
             observer=metrics,
-            rescue=Rescuer(name, self._topics.dead_letters, clock=now, observer=metrics),
+            rescue=UnpublishableHandler(
+                name, self._topics.dead_letters, clock=now, observer=metrics
+            ),
         )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.stages.kit import (
+from pipeline.stages.api import (
     Answer,
     JsonStage,
     Question,

@@ -12,32 +12,38 @@ from decimal import Decimal
 from typing import Protocol
 
 from pipeline.backfill.job import Job, Tally, custom_id
+from pipeline.cascade.haiku import HaikuProcessor
+from pipeline.cascade.judge import CascadePolicy
+from pipeline.cascade.observer import ProcessorObserver
+from pipeline.cascade.policy import Policy
+from pipeline.cascade.publishing import dead_letter
+from pipeline.cascade.reading import AnyStage, Reading, read_aside
 from pipeline.claude.batch import BatchRequest, NotAnswered, Succeeded
-from pipeline.errors import AnswerError, FileUnavailable, Invalid
-from pipeline.escalation.policy import Policy
-from pipeline.events import DeadLetterReason, Tier, added
-from pipeline.processing.haiku import HaikuProcessor
-from pipeline.processing.judge import Judge
-from pipeline.processing.observer import ProcessorObserver
-from pipeline.processing.outgoing import dead_letter
-from pipeline.processing.reading import AnyStage, Reading, read_aside
-from pipeline.questions import AnswerT, Asker, Question, Reply, first_questions
-from pipeline.stream.records import End, Outcome, Received
-from pipeline.stream.topics import TopicNames
+from pipeline.kafka.topics import TopicNames
+from pipeline.model.errors import AnswerError, FileUnavailable, InvalidEvent
+from pipeline.model.questions import AnswerT, Asker, Question, Response, first_questions
+from pipeline.model.records import DeadLetterReason, Tier, added
+from pipeline.stream.records import Disposition, Outcome, Received
 
 Result = Succeeded | NotAnswered
+
+
 Results = Mapping[str, Result]
+
+
 """By custom id."""
 
 
 class Lane(Protocol):
-    """Questions as requests of a batch, and back; `pipeline.claude.batch_lane.BatchLane`."""
+    """Questions as requests of a batch, and back; `pipeline.claude.batches.BatchLane`."""
 
     def request(self, question: Question[AnswerT], tier: Tier, custom_id: str) -> BatchRequest:
         """The request that asks a question."""
         ...
 
-    def reply(self, question: Question[AnswerT], tier: Tier, result: Succeeded) -> Reply[AnswerT]:
+    def reply(
+        self, question: Question[AnswerT], tier: Tier, result: Succeeded
+    ) -> Response[AnswerT]:
         """The reply to a question.
 
         Raises:
@@ -67,9 +73,9 @@ class Settled:
         """The same as numbers."""
         end = self.outcome.end
         return Tally(
-            enriched=end is End.ENRICHED,
-            escalated=end is End.ESCALATED,
-            dead_letters=end is End.DEAD_LETTER,
+            enriched=end is Disposition.ENRICHED,
+            escalated=end is Disposition.ESCALATED,
+            dead_letters=end is Disposition.DEAD_LETTER,
             returned=self.spent.was_returned,
             batch_usd=self.spent.batch_usd,
             normal_usd=self.spent.normal_usd,
@@ -98,7 +104,7 @@ class BatchFirst:
 
     async def ask(
         self, question: Question[AnswerT], tier: Tier, *, max_output_tokens: int | None = None
-    ) -> Reply[AnswerT]:
+    ) -> Response[AnswerT]:
         """Answer from the batch if this very question was asked there.
 
         Raises:
@@ -122,7 +128,7 @@ class BatchFirst:
 
     def _from_batch(
         self, question: Question[AnswerT], tier: Tier, result: Succeeded
-    ) -> Reply[AnswerT]:
+    ) -> Response[AnswerT]:
         try:
             reply = self.lane.reply(question, tier, result)
         except AnswerError as error:
@@ -172,7 +178,7 @@ class Asking:
         try:
             event = await read_aside(self._stage, received)
             inquiry = await self._reading.ask_about(self._stage, event)
-        except (Invalid, FileUnavailable):
+        except (InvalidEvent, FileUnavailable):
             return []
         named = {
             custom_id(prefix, received.offset, each.digest): each
@@ -185,7 +191,7 @@ class Asking:
         asker = BatchFirst(self._lane, self._normal, job.prefix, received.offset, results)
         processor = HaikuProcessor(
             self._stage,
-            Judge(asker, self._policy, Tier.HAIKU, self._reading),
+            CascadePolicy(asker, self._policy, Tier.HAIKU, self._reading),
             self._topics,
             clock=self._clock,
             observer=self._observer,
@@ -196,7 +202,7 @@ class Asking:
 
     def too_large(self, settled: Settled, why: str) -> Settled:
         """What is published instead of an outcome that the brokers will never take."""
-        invalid = Invalid(DeadLetterReason.TOO_LARGE, why)
+        invalid = InvalidEvent(DeadLetterReason.TOO_LARGE, why)
         outcome = dead_letter(
             settled.received,
             self._topics.dead_letters,

@@ -5,17 +5,18 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
+from pipeline.backfill.chunks import Limits, Shelf, Slice, slices
+from pipeline.backfill.context import Tools
 from pipeline.backfill.job import Job, Run, State
 from pipeline.backfill.journal import unfinished
-from pipeline.backfill.progress import Report, report_of
-from pipeline.backfill.publishing import Publisher
-from pipeline.backfill.shelves import Shelf
-from pipeline.backfill.slices import Limits, Slice, slices
+from pipeline.backfill.reporting import Report, report_of
 from pipeline.backfill.submission import Submission
-from pipeline.backfill.tools import Tools
+from pipeline.backfill.topic import Publisher
 from pipeline.claude.batch import BatchRequest
 
 GATE_SECONDS = 5.0
+
+
 """Between looks at a gate that is closed."""
 
 
@@ -147,7 +148,7 @@ class Backfill:
                     job = self._job_of(shelf, part)
                     await shelf.claim(part.offsets, job)
                     self._tell()
-                    job = await self._submission.hand_in(job, part.requests)
+                    job = await self._submission.submit(job, part.requests)
                     part.requests.clear()
                     self._tell()
                     self._assembling.release()
@@ -179,7 +180,7 @@ class Backfill:
         """Wait until there is room for another batch, and nothing speaks against handing it in."""
         await self._free_room()
         said: str | None = None
-        while (because := self.tools.closed_because()) is not None:
+        while (because := self.tools.paused_reason()) is not None:
             if because != said:
                 self.tools.watcher.happened(f"Nothing is handed in for now: {because}")
                 said = because
@@ -206,7 +207,7 @@ class Backfill:
                 case State.CLAIMED:
                     async with self._assembling:
                         requests = await self._rebuilt(shelf, job)
-                        job = await self._submission.hand_in(job, requests)
+                        job = await self._submission.submit(job, requests)
                 case State.SENDING:
                     job = await self._submission.look_for(job)
                 case State.SUBMITTED:

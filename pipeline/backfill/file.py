@@ -8,12 +8,16 @@ from pathlib import Path
 
 from pipeline.backfill.job import Job
 from pipeline.backfill.journal import Journal
-from pipeline.errors import WrongUse
-from pipeline.publish import STANDARD_INPUT, Item, count_items, read_items
+from pipeline.model.errors import UsageError
+from pipeline.operators.publish import STANDARD_INPUT, Item, count_items, read_items
 from pipeline.stream.records import Received
 
 _AT_ONCE = 50
+
+
 _BLOCK = 1 << 20
+
+
 _MAX_NAME = 200
 
 
@@ -117,7 +121,7 @@ def digest_of(path: Path) -> str:
         WrongUse: It cannot be read, or not twice.
     """
     if path == STANDARD_INPUT:
-        raise WrongUse("A backfill reads its file again when it resumes: name one, not `-`.")
+        raise UsageError("A backfill reads its file again when it resumes: name one, not `-`.")
     digest = hashlib.blake2b(digest_size=16)
     try:
         if not path.is_dir():
@@ -128,7 +132,7 @@ def digest_of(path: Path) -> str:
             digest.update(b"%d:%b:%d:" % (len(name), name, each.stat().st_size))
             _add(digest, each)
     except OSError as error:
-        raise WrongUse(
+        raise UsageError(
             f"{path} cannot be read ({error.strerror}): name a file that can."
         ) from error
     return digest.hexdigest()

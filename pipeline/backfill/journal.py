@@ -1,18 +1,72 @@
-"""The compacted topic: one record for each batch, written with what it tells about."""
+"""The compacted topic: one record for each batch, written with what it tells about.
+
+A transaction that is attempted again while brokers abort it, until somebody else takes over.
+"""
 
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
-from pipeline.backfill.committing import commit
 from pipeline.backfill.job import SCHEMA, Job, Kept, Run, State, is_key_of_job, run_key
-from pipeline.errors import PipelineError
-from pipeline.stream.brokers import Session
-from pipeline.stream.ranges import RangeReader
+from pipeline.kafka.ranges import RangeReader
+from pipeline.model.errors import PipelineError
+from pipeline.model.untrusted import Unusable, read_record
+from pipeline.stream.protocols import (
+    Aborted,
+    BrokersUnavailable,
+    Committed,
+    Fenced,
+    PartitionWriter,
+)
 from pipeline.stream.records import Headers, Outgoing, Received
-from pipeline.untrusted import Unusable, read_record
+
+_ATTEMPTS = 6
+
+
+_RETRY_FIRST = 0.2
+
+
+"""Seconds before the second attempt; each further one waits twice as long."""
+
+
+class ProducerFenced(PipelineError):
+    """Somebody else has begun to do the same; what this process did until then holds."""
+
+
+async def commit(
+    session: PartitionWriter,
+    records: Sequence[Outgoing],
+    committed: Committed | None,
+    *,
+    taken_over: str,
+) -> None:
+    """Commit records, and an offset if there is one.
+
+    Args:
+        session: Started.
+        records: What is published.
+        committed: The offset; None for none.
+        taken_over: What to say if the session has another owner by now.
+
+    Raises:
+        TakenOver: It has; nothing was committed.
+        BrokerError: Whether it was committed is not known, or it was not.
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            await session.commit(records, committed)
+        except Fenced as error:
+            raise ProducerFenced(taken_over) from error
+        except Aborted as error:
+            if attempt == _ATTEMPTS - 1:
+                raise BrokersUnavailable(f"The brokers take nothing: {error}") from error
+            await asyncio.sleep(_RETRY_FIRST * 2**attempt)
+        else:
+            return
+
 
 _log = logging.getLogger(__name__)
+
 
 _HEADERS: Headers = (("content-type", b"application/json"),)
 
@@ -39,14 +93,14 @@ class Journal:
         topic: str,
         stage: str,
         *,
-        new_session: Callable[[], Session],
+        new_session: Callable[[], PartitionWriter],
         ranges: RangeReader,
     ) -> None:
         self._topic = topic
         self._stage = stage
         self._new_session = new_session
         self._ranges = ranges
-        self._session: Session | None = None
+        self._session: PartitionWriter | None = None
         self._lock = asyncio.Lock()
         self._kept: dict[bytes, Kept] = {}
         self._unusable = 0

@@ -1,23 +1,99 @@
-"""One batch at the API: handed in once, found again, waited for, read."""
+"""One batch at the API: handed in once, found again, waited for, read.
+
+Whether a batch that may have been handed in was: what the API's list says about it. Pure.
+
+The list shows when a batch was made and how many requests it holds, and no custom ids. Those are
+in its results, so a batch that may be ours is known for certain once it has ended.
+"""
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from pipeline.backfill.asking import Results, is_of
+from pipeline.backfill.context import Tools
 from pipeline.backfill.job import Job, State
-from pipeline.backfill.lookup import SKEW, Absent, Found, Undecided, candidates, verdict
-from pipeline.backfill.tools import Tools
 from pipeline.claude.batch import Batch, BatchRequest
-from pipeline.claude.batches import BatchFailed, HandInUnclear
-from pipeline.errors import PipelineError
+from pipeline.claude.batches import BatchFailed, SubmissionUnknown
+from pipeline.model.errors import PipelineError
+
+SKEW = timedelta(minutes=10)
+
+
+"""How far the clocks of this machine and of the API may be apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """It was handed in, and this is its handle."""
+
+    batch_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """Nobody can tell yet: some may be ours and have not ended, or may yet show up."""
+
+    waits_for: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """It was not handed in."""
+
+
+Verdict = Found | Undecided | Absent
+
+
+def candidates(listed: Iterable[Batch], job: Job, known: Collection[str]) -> list[Batch]:
+    """Which of the listed batches may be the one.
+
+    Args:
+        listed: Batches of the workspace.
+        job: The batch that is looked for.
+        known: Handles of which it is known whose they are.
+    """
+    since = job.sending_since or job.claimed_at
+    return [
+        batch
+        for batch in listed
+        if batch.request_counts.total == job.requests
+        and batch.created_at >= since - SKEW
+        and batch.id not in known
+    ]
+
+
+def verdict(found: Iterable[Batch], ours: Mapping[str, bool], *, settled: bool) -> Verdict:
+    """What the candidates come to.
+
+    Args:
+        found: The candidates.
+        ours: Of those that ended, whether their results carry our custom ids.
+        settled: Whether the list was read so late that a batch which was handed in is in it.
+    """
+    open_: list[str] = []
+    for batch in found:
+        if ours.get(batch.id):
+            return Found(batch.id)
+        if batch.id not in ours:
+            open_.append(batch.id)
+    return Undecided(tuple(open_)) if open_ or not settled else Absent()
+
 
 HAND_IN_GRACE = 30.0
+
+
 """Seconds that a hand-in under way gets when everything else ends: one that is cut off has to be
 looked for the next time."""
+
+
 _LOOK_SECONDS = 5.0
+
+
 """Between looks for a batch that may have been handed in, at most."""
 
 
@@ -40,7 +116,7 @@ class Submission:
         self._unclear: dict[bytes, float] = {}
         self.found_again = 0
 
-    async def hand_in(self, job: Job, requests: Sequence[BatchRequest]) -> Job:
+    async def submit(self, job: Job, requests: Sequence[BatchRequest]) -> Job:
         """Hand a batch in; it is not left half done because something else has ended.
 
         Returns:
@@ -141,8 +217,8 @@ class Submission:
                     return
 
         try:
-            batch = await tools.api.hand_in(requests, before=permit)
-        except HandInUnclear as error:
+            batch = await tools.api.submit(requests, before=permit)
+        except SubmissionUnknown as error:
             self._unclear[job.key] = tools.clock()
             tools.watcher.happened(f"{error} It is looked for.")
             return job
@@ -174,9 +250,9 @@ class Submission:
         )
 
 
-async def _whole(hand_in: Coroutine[Any, Any, Job]) -> Job:
+async def _whole(submit: Coroutine[Any, Any, Job]) -> Job:
     """Do not leave a hand-in half done because something else has ended."""
-    task = asyncio.create_task(hand_in)
+    task = asyncio.create_task(submit)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:

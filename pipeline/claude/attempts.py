@@ -9,14 +9,25 @@ however bad the day is.
 
 Peers are the first attempts of other events and control questions. Repetitions are no peers: a
 few events that always fail would pass for an outage.
+
+How long to wait before the next attempt. It decides; it never sleeps.
+
+How long to wait for an answer: learnt from those that came.
+
+A call that hangs holds a slot for as long as one waits for it, and a call that is given up too
+early is paid for nothing. So the limit lies far above what was measured, and moves up at once
+when it was hit. Pure.
 """
 
 from dataclasses import dataclass
+from math import exp, log, sqrt
 from typing import Self
 
-from pipeline.settings import ClaudeSettings
+from pipeline.config import ClaudeSettings
 
 HUNG = 0.5
+
+
 """A weight that is enough where calls were given up: each takes a slot for long."""
 
 
@@ -146,3 +157,102 @@ class Attempts:
             f"No answer in {self.count} attempts over {seconds:.0f} s, while others were answered."
             f" The last one: {self._last_detail}"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Exponential, with jitter, so that what failed together does not come back together.
+
+    Args:
+        first: Seconds before the first repetition, at most.
+        longest: Seconds before any repetition, at most.
+    """
+
+    first: float
+    longest: float
+
+    def seconds(self, attempt: int, *, jitter: float, asked: float | None = None) -> float:
+        """Seconds to wait after a failed attempt.
+
+        Args:
+            attempt: 1 for the first attempt.
+            jitter: 0 to 1, drawn by the caller.
+            asked: What the API asked for; never less than that.
+        """
+        if attempt < 1:
+            raise ValueError("attempts count from 1")
+        # Beyond 64 doublings the power alone would overflow.
+        ceiling = min(self.longest, self.first * 2.0 ** min(attempt - 1, 64))
+        own = ceiling * (0.5 + jitter / 2)
+        return own if asked is None else max(own, asked)
+
+
+LEAST_SECONDS = 10.0
+
+
+"""Never less: a slow moment of the API must not double the bill."""
+
+
+DEVIATIONS = 5.0
+
+
+SAMPLES_NEEDED = 20
+
+
+LEARNING_RATE = 0.02
+
+
+GROWTH = 2.0
+
+
+SHRINKING = 0.98
+
+
+"""After each time-out the limit doubles, and comes back with the answers."""
+
+
+class Timeout:
+    """The limit for the calls of one stage to one model.
+
+    Latencies are taken as log-normal: the limit is the geometric mean times that many geometric
+    standard deviations.
+
+    Args:
+        most: Seconds; the setting.
+    """
+
+    def __init__(self, most: float) -> None:
+        self._most = most
+        self._least = min(LEAST_SECONDS, most)
+        self._mean = 0.0
+        self._variance = 0.0
+        self._samples = 0
+        self._factor = 1.0
+
+    @property
+    def seconds(self) -> float:
+        """The limit for the next call."""
+        if self._samples < SAMPLES_NEEDED:
+            return self._most
+        learnt = exp(min(50.0, self._mean + DEVIATIONS * sqrt(self._variance)))
+        return min(self._most, max(self._least, learnt) * self._factor)
+
+    def after(self, timed_out: int) -> float:
+        """The limit for a call whose question was given up so many times: twice as long each time.
+
+        It may be a long question; the limit of all others is no longer for that.
+        """
+        return min(self._most, self.seconds * GROWTH ** min(timed_out, 20))
+
+    def answered(self, seconds: float) -> None:
+        """An answer came after that time."""
+        self._samples += 1
+        rate = max(LEARNING_RATE, 1 / self._samples)
+        deviation = log(max(seconds, 1e-3)) - self._mean
+        self._mean += rate * deviation
+        self._variance = (1 - rate) * (self._variance + rate * deviation**2)
+        self._factor = max(1.0, self._factor * SHRINKING)
+
+    def expired(self) -> None:
+        """No answer came in time, to a question that had not been given up before."""
+        self._factor = min(self._factor * GROWTH, 2.0**20)

@@ -7,9 +7,10 @@ from typing import Any, Literal
 import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from pipeline.claude.reading import load
+from pipeline.claude.answer_json import load
 
 MAX_REQUESTS = 100_000
+
 
 Status = Literal["in_progress", "canceling", "ended"]
 

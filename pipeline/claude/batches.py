@@ -3,6 +3,8 @@
 Handing a batch in has no idempotency key, so a hand-in whose answer was lost may or may not have
 been taken: the caller writes down what it is about to do, and finds its batch again by the custom
 ids, which must be unlike those of any other batch.
+
+Questions that may wait: as requests of a batch, and back as replies at half the price.
 """
 
 import asyncio
@@ -11,28 +13,51 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from datetime import datetime
+from typing import Any
 
 import orjson
 from pydantic import BaseModel, ValidationError
 
 from pipeline.claude import failures
-from pipeline.claude.backoff import Backoff
+from pipeline.claude.attempts import Backoff
 from pipeline.claude.batch import Batch, BatchRequest, NotAnswered, Succeeded, body_of, result_of
-from pipeline.claude.batch_echoes import foreign_words, without_words, words_of
+from pipeline.claude.cache.response_cache import reply_of
+from pipeline.claude.calls import Caller, ModelRequest
 from pipeline.claude.client import Client
-from pipeline.claude.echoes import with_text, without_echoes
 from pipeline.claude.failures import Blocked, Failure, Reject, Retry
-from pipeline.claude.replies import HttpReply, NoReply
-from pipeline.errors import PipelineError
-from pipeline.questions import Text
+from pipeline.claude.http import HttpReply, NoReply
+from pipeline.claude.redaction import (
+    foreign_words,
+    with_text,
+    without_echoes,
+    without_words,
+    words_of,
+)
+from pipeline.model.errors import PipelineError
+from pipeline.model.questions import AnswerT, Question, Response, Text
+from pipeline.model.records import Tier
 
 PATH = "/v1/messages/batches"
+
+
 CALL_SECONDS = 60.0
+
+
 HAND_IN_SECONDS = 600.0
+
+
 BLOCK_SECONDS = 15.0
+
+
 POLL_SECONDS = 30.0
+
+
 """Between looks at a batch, which takes minutes to hours."""
+
+
 _RATE_LIMITED = 429
+
+
 _INDEX = re.compile(r"\brequests\.(\d+)\b")
 
 
@@ -40,7 +65,7 @@ class BatchFailed(PipelineError):
     """The API takes no such batch, or knows no such batch."""
 
 
-class HandInUnclear(PipelineError):
+class SubmissionUnknown(PipelineError):
     """No answer came to a hand-in: the batch may have been taken, or not."""
 
 
@@ -75,7 +100,7 @@ class Batches:
         self._jitter = jitter
         self._told = told
 
-    async def hand_in(
+    async def submit(
         self,
         requests: Iterable[BatchRequest],
         *,
@@ -104,9 +129,9 @@ class Batches:
         try:
             batch = Batch.model_validate_json(reply.body)
         except ValidationError as error:
-            raise HandInUnclear("The API answered a hand-in with no batch.") from error
+            raise SubmissionUnknown("The API answered a hand-in with no batch.") from error
         if batch.request_counts.total != len(requests):
-            raise HandInUnclear("The API answered a hand-in with another batch.")
+            raise SubmissionUnknown("The API answered a hand-in with another batch.")
         return batch
 
     async def get(self, batch_id: str) -> Batch:
@@ -225,7 +250,7 @@ class Batches:
                 failure = _unechoed(failure, handed_in)
             if handed_in and not _was_not_taken(reply, failure):
                 because = failure.because if isinstance(failure, Blocked) else failure.detail
-                raise HandInUnclear(
+                raise SubmissionUnknown(
                     f"It is not known whether the batch was taken: {because.rstrip('.')}."
                 )
             await self._wait_out(failure, attempt)
@@ -325,3 +350,45 @@ def _page(reply: HttpReply) -> _Page:
     except ValidationError:
         # Its detail would show what was answered instead.
         raise BatchFailed("The API answered with something else than a list of batches.") from None
+
+
+class BatchLane:
+    """Turns questions into requests of a batch, and its results into replies.
+
+    Args:
+        api: The batch endpoints.
+        caller: Reads and prices answers.
+        order: Makes the request of a question.
+    """
+
+    def __init__(
+        self,
+        api: Batches,
+        caller: Caller,
+        order: Callable[[Question[Any], Tier, int], ModelRequest],
+    ) -> None:
+        self.api = api
+        self._caller = caller
+        self._order = order
+
+    def request(self, question: Question[Any], tier: Tier, custom_id: str) -> BatchRequest:
+        """The request that asks a question: the same as if it were asked by itself.
+
+        Args:
+            question: Of a stage.
+            tier: Who is asked.
+            custom_id: 1 to 64 letters, digits, `_` and `-`; unique.
+        """
+        order = self._order(question, tier, question.max_output_tokens)
+        return BatchRequest(custom_id, order.body)
+
+    def reply(
+        self, question: Question[AnswerT], tier: Tier, result: Succeeded
+    ) -> Response[AnswerT]:
+        """The reply to a question; counts what it cost, so it is to be read once.
+
+        Raises:
+            AnswerError: The answer is no use.
+        """
+        order = self._order(question, tier, question.max_output_tokens)
+        return reply_of(self._caller.receive(order, result.message))

@@ -13,70 +13,85 @@ from decimal import Decimal
 from typing import Any
 
 from pipeline.claude import failures
-from pipeline.claude.attempts import Attempts, Bounds
-from pipeline.claude.backoff import Backoff
+from pipeline.claude.attempts import Attempts, Backoff, Bounds
+from pipeline.claude.billing.prices import PriceTable, Tokens
+from pipeline.claude.cache.prompt_cache import Prompt, Warmup
+from pipeline.claude.cache.single_flight import InFlightCall
 from pipeline.claude.client import Client
-from pipeline.claude.echoes import unechoed
-from pipeline.claude.estimates import weigh
 from pipeline.claude.failures import Blocked, Failure, Reject, Retry
-from pipeline.claude.flights import Flight
-from pipeline.claude.headers import Told
-from pipeline.claude.lanes import Lane
-from pipeline.claude.limiter import Permit
-from pipeline.claude.limits import Cost
+from pipeline.claude.http import HttpReply, NoReply
+from pipeline.claude.limits.budget import Spending
+from pipeline.claude.limits.limiter import Permit
+from pipeline.claude.limits.rate_limits import Cost, RateLimitSnapshot, weigh
+from pipeline.claude.model_client import ModelClient
 from pipeline.claude.observer import CallEnd, ClaudeObserver, LimitKind
-from pipeline.claude.prices import PriceTable, Tokens
-from pipeline.claude.prompts import Prompt
-from pipeline.claude.replies import HttpReply, NoReply
+from pipeline.claude.redaction import unechoed
 from pipeline.claude.requests import content_of
 from pipeline.claude.responses import (
     Answered,
     Bill,
-    Garbled,
+    MalformedResponse,
     Unusable,
     read_message,
     read_response,
 )
-from pipeline.claude.spending import Spending
-from pipeline.claude.warmup import Warmup
-from pipeline.errors import (
+from pipeline.model.errors import (
     AnswerError,
-    CutOff,
     Malformed,
     NoRoom,
     Refused,
     Rejected,
+    TruncatedResponse,
     Unanswered,
 )
-from pipeline.events import Tier, Usage
-from pipeline.questions import Question, Text
+from pipeline.model.questions import Question, Text
+from pipeline.model.records import Tier, Usage
 
 log = logging.getLogger(__name__)
 
+
 NOTHING = Cost(0.0, 0.0)
+
+
 CONTROL = (Text("body", "Good morning."),)
+
+
 """What a control question is about: the same for all stages, and of no use to anybody."""
+
+
 CONTROL_FAILURES = 6
+
+
 """Of a question, from which on others must have been answered before it is asked again."""
+
+
 CONTROL_DOUBLINGS = 3
+
+
 """Of the pause between two control questions: an open breaker spaces them anyway."""
+
+
 CONTROL_OUTPUT_TOKENS = 16
+
+
 """That it was answered is enough; the answer is not read."""
+
+
 _ERRORS: dict[str, type[AnswerError]] = {
     "refused": Refused,
-    "cut_off": CutOff,
+    "cut_off": TruncatedResponse,
     "malformed": Malformed,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ModelRequest:
     """A request that is to be made.
 
     Args:
         question: What is asked.
         body: The request.
-        weight: Of the question's content; see `pipeline.claude.estimates.weigh`.
+        weight: Of the question's content; see `pipeline.claude.limits.rate_limits.weigh`.
         max_output_tokens: In the request.
         bounds: When its failures are its own trouble; None for what the settings say.
     """
@@ -84,7 +99,7 @@ class Order:
     question: Question[Any]
     tier: Tier
     prompt: Prompt
-    lane: Lane
+    lane: ModelClient
     body: bytes
     weight: int
     max_output_tokens: int
@@ -97,7 +112,7 @@ class _Controlled:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class CompletedCall:
     """An answer that was paid."""
 
     answered: Answered[Any]
@@ -140,7 +155,9 @@ class Caller:
         self._clock = clock
         self._jitter = jitter
 
-    async def call(self, order: Order, flight: Flight[Any] | None = None) -> Delivery:
+    async def call(
+        self, order: ModelRequest, flight: InFlightCall[Any] | None = None
+    ) -> CompletedCall:
         """Ask until there is an answer.
 
         Args:
@@ -159,8 +176,8 @@ class Caller:
             order.lane.in_trouble -= attempts.in_trouble
 
     async def _until_answered(
-        self, order: Order, flight: Flight[Any] | None, attempts: Attempts
-    ) -> Delivery:
+        self, order: ModelRequest, flight: InFlightCall[Any] | None, attempts: Attempts
+    ) -> CompletedCall:
         while True:
             warming = await order.prompt.enter()
             try:
@@ -168,7 +185,7 @@ class Caller:
             finally:
                 if warming is not None:
                     warming.left()
-            if isinstance(ended, Delivery):
+            if isinstance(ended, CompletedCall):
                 return ended
             if flight is not None and not flight.is_wanted:
                 raise asyncio.CancelledError("nobody waits for this answer any more")
@@ -190,7 +207,7 @@ class Caller:
         tried = max(1, attempts.count)
         await asyncio.sleep(self._backoff.seconds(tried, jitter=self._jitter(), asked=after))
 
-    async def _ask_about_others(self, order: Order, attempts: Attempts) -> None:
+    async def _ask_about_others(self, order: ModelRequest, attempts: Attempts) -> None:
         """Wait until others are answered, where the question has failed too often for chance."""
         if attempts.count < CONTROL_FAILURES or attempts.others_answered():
             return
@@ -203,7 +220,7 @@ class Caller:
                     tried = min(tried + 1, CONTROL_DOUBLINGS)
                     await asyncio.sleep(self._backoff.seconds(tried, jitter=self._jitter()))
 
-    def receive(self, order: Order, message: Mapping[str, Any]) -> Delivery:
+    def receive(self, order: ModelRequest, message: Mapping[str, Any]) -> CompletedCall:
         """Take an answer that came with a batch.
 
         Raises:
@@ -215,12 +232,16 @@ class Caller:
         end = _end_of(verdict)
         self._observer.call(order.question.stage, order.lane.model, end, seconds=0.0, usage=usage)
         if isinstance(verdict, Answered):
-            return Delivery(verdict, usage, 0.0)
+            return CompletedCall(verdict, usage, 0.0)
         raise _error_of(verdict, usage, 0.0)
 
     async def _attempt(
-        self, order: Order, flight: Flight[Any] | None, warming: Warmup | None, attempts: Attempts
-    ) -> Delivery | Retry | Blocked | _Controlled:
+        self,
+        order: ModelRequest,
+        flight: InFlightCall[Any] | None,
+        warming: Warmup | None,
+        attempts: Attempts,
+    ) -> CompletedCall | Retry | Blocked | _Controlled:
         again = attempts.count > 0
         permit = await self._turn(order, again=again, suspect=attempts.in_trouble)
         if permit.wants_control(failed=again):
@@ -236,7 +257,9 @@ class Caller:
         usage = self._end(order, permit, sent, counted=counted, alone=attempts.alone)
         return _outcome(order, sent.verdict, usage, sent.seconds)
 
-    async def _control(self, control: Order, permit: Permit) -> Retry | Blocked | _Controlled:
+    async def _control(
+        self, control: ModelRequest, permit: Permit
+    ) -> Retry | Blocked | _Controlled:
         sent = await self._send(control, permit, control.prompt.timeout.seconds, None, None)
         peers, verdict = control.prompt.peers, sent.verdict
         failed = isinstance(verdict, (Retry, Blocked))
@@ -245,7 +268,9 @@ class Caller:
         self._end(control, permit, sent)
         return verdict if isinstance(verdict, (Retry, Blocked)) else _Controlled()
 
-    async def _turn(self, order: Order, *, again: bool = False, suspect: bool = False) -> Permit:
+    async def _turn(
+        self, order: ModelRequest, *, again: bool = False, suspect: bool = False
+    ) -> Permit:
         lane, stage, queued = order.lane, order.question.stage, self._clock()
         cost = order.prompt.estimates.cost(order.weight, max_output_tokens=order.max_output_tokens)
         permit = await lane.limiter.acquire(stage, cost, again=again, suspect=suspect)
@@ -254,10 +279,10 @@ class Caller:
 
     async def _send(
         self,
-        order: Order,
+        order: ModelRequest,
         permit: Permit,
         limit: float,
-        flight: Flight[Any] | None,
+        flight: InFlightCall[Any] | None,
         warming: Warmup | None,
     ) -> "_Sent":
         started = self._clock()
@@ -281,7 +306,7 @@ class Caller:
             seconds=self._clock() - started,
         )
 
-    def _count(self, order: Order, attempts: Attempts, sent: "_Sent") -> None:
+    def _count(self, order: ModelRequest, attempts: Attempts, sent: "_Sent") -> None:
         """Count a failure of a question."""
         failure, was_in_trouble = sent.verdict, attempts.in_trouble
         retry = failure if isinstance(failure, Retry) else None
@@ -300,7 +325,7 @@ class Caller:
 
     def _end(
         self,
-        order: Order,
+        order: ModelRequest,
         permit: Permit,
         sent: "_Sent",
         *,
@@ -338,7 +363,7 @@ class Caller:
 
     def _settle(
         self,
-        order: Order,
+        order: ModelRequest,
         verdict: Answered[Any] | Unusable,
         cost: Cost,
         sent: "_Sent",
@@ -351,7 +376,7 @@ class Caller:
             order.prompt.learn(order.weight, counted, bill.tokens, started=began, seconds=took)
         return self._paid(order, verdict.model, bill, cost)
 
-    def _paid(self, order: Order, model: str, bill: Bill, estimate: Cost) -> Usage:
+    def _paid(self, order: ModelRequest, model: str, bill: Bill, estimate: Cost) -> Usage:
         """Price an answer by the model that gave it, and count it against the budget.
 
         What it cost is not known where the bill or the price is not. Budgets then count what it
@@ -374,7 +399,7 @@ class Caller:
             cost_usd=cost,
         )
 
-    def _maybe_billed(self, order: Order, cost: Cost) -> None:
+    def _maybe_billed(self, order: ModelRequest, cost: Cost) -> None:
         """Count a call without an answer against the budget: it may have been paid all the same."""
         tokens = _at_least(Tokens(), cost)
         usd = self._prices.cost(order.lane.model, tokens)
@@ -390,12 +415,12 @@ class _Sent:
     """A call that was made, and what its response means."""
 
     verdict: "Answered[Any] | Unusable | Failure"
-    told: Mapping[LimitKind, Told]
+    told: Mapping[LimitKind, RateLimitSnapshot]
     started: float
     seconds: float
 
 
-def _control_of(order: Order) -> Order:
+def _control_of(order: ModelRequest) -> ModelRequest:
     """The same prompt, about something harmless."""
     limit = CONTROL_OUTPUT_TOKENS
     return replace(
@@ -407,7 +432,7 @@ def _control_of(order: Order) -> Order:
     )
 
 
-def _given_up(order: Order, attempts: Attempts) -> Unanswered:
+def _given_up(order: ModelRequest, attempts: Attempts) -> Unanswered:
     cost = None if attempts.maybe_billed else Decimal(0)
     usage = Usage(calls=attempts.count, cost_usd=cost)
     model = order.lane.model
@@ -423,7 +448,7 @@ def _why(failure: Answered[Any] | Unusable | Failure) -> str:
 
 
 def _judge(
-    result: HttpReply | NoReply, order: Order, limit: float
+    result: HttpReply | NoReply, order: ModelRequest, limit: float
 ) -> Answered[Any] | Unusable | Failure:
     match result:
         case NoReply("no_key", detail):
@@ -435,7 +460,7 @@ def _judge(
         case HttpReply(200, _, body):
             repair = order.prompt.repair
             read = read_response(body, order.question.answer_model, repair)
-            if isinstance(read, Garbled):
+            if isinstance(read, MalformedResponse):
                 return unechoed(failures.garbled(read.detail), order.question.parts)
             return read
         case HttpReply(status, _, body):
@@ -474,11 +499,11 @@ def _end_of(verdict: Answered[Any] | Unusable | Failure) -> CallEnd:
 
 
 def _outcome(
-    order: Order,
+    order: ModelRequest,
     verdict: Answered[Any] | Unusable | Failure,
     usage: Usage | None,
     seconds: float,
-) -> Delivery | Retry | Blocked:
+) -> CompletedCall | Retry | Blocked:
     """What the verdict means for whoever asked.
 
     Raises:
@@ -486,7 +511,7 @@ def _outcome(
     """
     match verdict:
         case Answered():
-            return Delivery(verdict, usage or Usage(), seconds)
+            return CompletedCall(verdict, usage or Usage(), seconds)
         case Unusable():
             raise _error_of(verdict, usage or Usage(), seconds)
         case Reject(detail, filtered):

@@ -13,19 +13,28 @@ import httpx2
 from opentelemetry.trace import TracerProvider
 
 from pipeline.claude import spans
-from pipeline.claude.exchanges import Exchange, MessageIds, OutOfStep, StrictConnector
-from pipeline.claude.framing import Frame
-from pipeline.claude.replies import HttpReply, NoReply
+from pipeline.claude.connections import Exchange, Frame, MessageIds, OutOfStep, StrictConnector
+from pipeline.claude.http import HttpReply, NoReply
 from pipeline.claude.responses import message_id_of
 
 _ANY = anthropic.AsyncStream[Any]
+
+
 """What the SDK wants to be told of a stream, and does not use for a raw response."""
+
+
 KEEP_ALIVE_SECONDS = 30.0
+
+
 """Idle connections are kept that long; the SDK's own 5 s costs a TLS handshake after each pause."""
+
 
 log = logging.getLogger(__name__)
 
+
 _OK = 200
+
+
 _ERRORS = 400
 
 
@@ -63,7 +72,7 @@ class SdkClient:
     frames those that follow, which aiohttp sends by itself. Credentials that expire, spans and
     proxies are the SDK's work each time.
 
-    An answer that may be another request's is none: see `pipeline.claude.exchanges`.
+    An answer that may be another request's is none: see `pipeline.claude.connections`.
 
     Args:
         connections: Open at once at most.

@@ -12,48 +12,62 @@ from typing import Any, Self
 
 from opentelemetry.trace import TracerProvider
 
-from pipeline.alongside import alongside
-from pipeline.claude import answers, spending
-from pipeline.claude.answers import AnswerFile, Answers
-from pipeline.claude.attempts import Bounds
-from pipeline.claude.backoff import Backoff
-from pipeline.claude.batch_lane import BatchLane
-from pipeline.claude.batches import Batches
-from pipeline.claude.budget import SPANS, Budget, Caps
-from pipeline.claude.calls import Caller, Delivery, Order
+from pipeline.claude.attempts import Backoff, Bounds
+from pipeline.claude.batches import Batches, BatchLane
+from pipeline.claude.billing.prices import PriceTable
+from pipeline.claude.cache import response_cache as answers
+from pipeline.claude.cache.prompt_cache import Prompt, Prompts
+from pipeline.claude.cache.response_cache import AnswerFile, Answers, Reuse, reply_of
+from pipeline.claude.cache.single_flight import InFlightCall
+from pipeline.claude.calls import Caller, CompletedCall, ModelRequest
 from pipeline.claude.client import Client, SdkClient
-from pipeline.claude.coalescing import Coalescer, Company, Doubtful, Steers, says_unclear
-from pipeline.claude.database import Database
-from pipeline.claude.estimates import weigh
-from pipeline.claude.flights import Flight
-from pipeline.claude.lanes import Lane, account_breaker
-from pipeline.claude.limiter import most_overtaken, most_suspects
+from pipeline.claude.limits import budget as spending
+from pipeline.claude.limits.budget import SPANS, Budget, Caps, Spending
+from pipeline.claude.limits.limiter import most_overtaken, most_suspects
+from pipeline.claude.limits.rate_limits import weigh
+from pipeline.claude.model_client import (
+    GatewayStatus,
+    ModelClient,
+    Probe,
+    account_breaker,
+    probe_model,
+)
 from pipeline.claude.observer import ClaudeObserver, NoObserver
-from pipeline.claude.prices import PriceTable
-from pipeline.claude.probes import probe_model
-from pipeline.claude.prompts import Prompt, Prompts
+from pipeline.claude.request_groups import Coalescer, Doubtful, RequestGroup, Steers, says_unclear
 from pipeline.claude.requests import content_of
-from pipeline.claude.reuse import Reuse, reply_of
-from pipeline.claude.spending import Spending
-from pipeline.claude.status import GatewayStatus, Probe
-from pipeline.events import Tier
-from pipeline.questions import AnswerT, Question, Reply
-from pipeline.settings import Settings
+from pipeline.config import Settings
+from pipeline.model.questions import AnswerT, Question, Response
+from pipeline.model.records import Tier
+from pipeline.runtime.background import background_task
+from pipeline.runtime.database import Database
 
 log = logging.getLogger(__name__)
 
+
 SAVE_SECONDS = 1.0
+
+
 """Between writings of what was spent and answered; a crash loses no more than that."""
+
+
 TELL_SECONDS = 1.0
+
+
 """Between looks at what has changed without a call of the model's own: a key is refused or taken
 for all models at once, and a breaker is half open when its time has come."""
+
+
 SPARE_CONNECTIONS = 8
+
+
 LEAST_AHEAD = 8
+
+
 """Questions that should wait for their turn, so that the next call can go when one has ended."""
 
 
 class Gateway:
-    """Asks the models, as a `pipeline.questions.Asker`; open while it is entered.
+    """Asks the models, as a `pipeline.model.questions.Asker`; open while it is entered.
 
     Args:
         settings: The whole tree.
@@ -106,7 +120,7 @@ class Gateway:
         )
         self._account = account_breaker()
         self._stack = AsyncExitStack()
-        self._lanes: dict[str, Lane]
+        self._lanes: dict[str, ModelClient]
         self._client: Client
         self._caller: Caller
         self._coalescer: Coalescer
@@ -137,10 +151,10 @@ class Gateway:
             self._reuse = await self._open_reuse(stack)
             stack.push_async_callback(self._stop)
             await stack.enter_async_context(
-                alongside(self._save_now_and_then(), ended=self._failed)
+                background_task(self._save_now_and_then(), ended=self._failed)
             )
             await stack.enter_async_context(
-                alongside(self._tell_now_and_then(), ended=self._failed)
+                background_task(self._tell_now_and_then(), ended=self._failed)
             )
             self._stack = stack.pop_all()
         return self
@@ -156,7 +170,7 @@ class Gateway:
 
     async def ask(
         self, question: Question[AnswerT], tier: Tier, *, max_output_tokens: int | None = None
-    ) -> Reply[AnswerT]:
+    ) -> Response[AnswerT]:
         """Ask, waiting as long as limits, outages and budgets demand.
 
         Raises:
@@ -166,9 +180,9 @@ class Gateway:
         order = self._order(question, tier, max_output_tokens or question.max_output_tokens)
         if self._reuses(question.stage):
             return await self._reuse.ask(order)
-        return reply_of(await self._call(order, Flight(b"", passengers=1)))
+        return reply_of(await self._call(order, InFlightCall(b"", waiters=1)))
 
-    def closed_because(self, stage: str, tier: Tier) -> str | None:
+    def paused_reason(self, stage: str, tier: Tier) -> str | None:
         """Why intake of a stage should stop now, or None.
 
         Args:
@@ -177,9 +191,9 @@ class Gateway:
         """
         limiter = self._lanes[self._ids[tier]].limiter
         return (
-            self._spending.closed_because(stage)
-            or limiter.closed_because()
-            or limiter.stage_closed_because(stage)
+            self._spending.paused_reason(stage)
+            or limiter.paused_reason()
+            or limiter.stage_paused_reason(stage)
         )
 
     def at_once(self, stage: str, tier: Tier) -> int:
@@ -223,27 +237,27 @@ class Gateway:
         """Ask the API about each model: is it reachable, is the key accepted, is it known."""
         return [await probe_model(self._client, model) for model in self._lanes]
 
-    async def _call(self, order: Order, flight: Flight[Any]) -> Delivery:
+    async def _call(self, order: ModelRequest, flight: InFlightCall[Any]) -> CompletedCall:
         """Ask, alone or in company, as the stage's settings say."""
         company = self._company(order)
         if company is None:
             return await self._caller.call(order, flight)
         return await self._coalescer.call(order, flight, company)
 
-    def _company(self, order: Order) -> Company | None:
+    def _company(self, order: ModelRequest) -> RequestGroup | None:
         # What Haiku left open is the hard part: Sonnet looks at each event by itself.
         stage = self._stages.get(order.question.stage) if order.tier is Tier.HAIKU else None
         if stage is None or stage.events_per_request == 1:
             return None
-        return Company(stage.events_per_request, stage.linger_ms / 1000)
+        return RequestGroup(stage.events_per_request, stage.linger_ms / 1000)
 
-    def _joint_prompt(self, order: Order) -> Prompt:
+    def _joint_prompt(self, order: ModelRequest) -> Prompt:
         return self._prompts.of(order.question, order.tier, order.lane.model, joint=True)
 
-    def _order(self, question: Question[Any], tier: Tier, max_output_tokens: int) -> Order:
+    def _order(self, question: Question[Any], tier: Tier, max_output_tokens: int) -> ModelRequest:
         model = self._ids[tier]
         prompt = self._prompts.of(question, tier, model)
-        return Order(
+        return ModelRequest(
             question=question,
             tier=tier,
             prompt=prompt,
@@ -271,8 +285,8 @@ class Gateway:
             traces=self._traces,
         )
 
-    def _lane(self, model: str) -> Lane:
-        return Lane(
+    def _lane(self, model: str) -> ModelClient:
+        return ModelClient(
             model,
             self._claude,
             account=self._account,

@@ -9,14 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from pipeline.events import SIMULATED
+from pipeline.model.records import SIMULATED
 
 _AROUND = re.compile(
     rf"^(?:{re.escape(SIMULATED)}|(?:us|us-gov|eu|apac|jp|au|ca|global)\.|arn:[\w:-]+/"
     r"|[a-z_]+/)*(?:anthropic[./])?"
     r"(?P<id>.+?)(?:@(?:default|latest|\d{8})|-latest|-v\d+(?::\d+)?)?$"
 )
+
+
 """What platforms and gateways put before and behind the same id."""
+
+
 _DATE = re.compile(r"-20\d{6}$")
 
 
@@ -39,6 +43,7 @@ class Traits:
 
 
 UNKNOWN = Traits(thinking_room=8192)
+
 
 TRAITS: Mapping[str, Traits] = MappingProxyType(
     {

@@ -6,22 +6,31 @@ from typing import Any, Generic, Literal
 
 from pydantic import ValidationError
 
-from pipeline.claude import reading
-from pipeline.claude.enums import EnumMismatch, EnumRepair
-from pipeline.claude.prices import Tokens
-from pipeline.questions import AnswerT
-from pipeline.signals import Signal
+from pipeline.claude import answer_json as reading
+from pipeline.claude.answer_json import EnumMismatch, EnumRepair
+from pipeline.claude.billing.prices import Tokens
+from pipeline.model.questions import AnswerT, Signal
 
-Misfit = Literal["refused", "cut_off", "malformed"]
+UnusableReason = Literal["refused", "cut_off", "malformed"]
+
+
 _DETAIL_CHARS = 300
+
+
 _MOST_TOKENS = 10_000_000
+
+
 """Of one kind in one request: ten times the largest context."""
+
+
 _TOKEN_FIELDS = (
     "input_tokens",
     "cache_read_input_tokens",
     "cache_creation_input_tokens",
     "output_tokens",
 )
+
+
 _ALWAYS_COUNTED = ("input_tokens", "output_tokens")
 
 
@@ -68,7 +77,7 @@ class Unusable:
         is_final: Whether the same request would end so again, however much room it has.
     """
 
-    why: Misfit
+    why: UnusableReason
     detail: str
     model: str
     bill: Bill
@@ -76,7 +85,7 @@ class Unusable:
 
 
 @dataclass(frozen=True, slots=True)
-class Garbled:
+class MalformedResponse:
     """Not an answer of the Messages API at all: something on the way is broken."""
 
     detail: str
@@ -84,7 +93,7 @@ class Garbled:
 
 def read_response(
     body: bytes, answer_model: type[AnswerT], repair: EnumRepair
-) -> Answered[AnswerT] | Unusable | Garbled:
+) -> Answered[AnswerT] | Unusable | MalformedResponse:
     """Read the body of a response with status 200.
 
     Args:
@@ -95,9 +104,13 @@ def read_response(
     try:
         message = reading.load(body)
     except ValueError:
-        return Garbled(f"the API answered with something else than JSON: {_kind_of(body)}")
+        return MalformedResponse(
+            f"the API answered with something else than JSON: {_kind_of(body)}"
+        )
     if not isinstance(message, dict) or message.get("type") != "message":
-        return Garbled(f"the API answered with something else than a message: {_kind_of(body)}")
+        return MalformedResponse(
+            f"the API answered with something else than a message: {_kind_of(body)}"
+        )
     return read_message(message, answer_model, repair)
 
 
@@ -160,6 +173,8 @@ def _read_text(
 
 
 _ENDS = (None, "end_turn", "stop_sequence")
+
+
 """How an answer ends that is whole; null where a gateway does not say."""
 
 

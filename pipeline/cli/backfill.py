@@ -34,12 +34,12 @@ def backfill(
 
     It may be stopped or killed at any time: started again it goes on where it was.
     """
-    from pipeline import console
-    from pipeline.backfill.showing import Board, document_of, sentence
-    from pipeline.backfill.wiring import Wish
-    from pipeline.backfill.wiring import backfill as do
+    from pipeline.backfill.factory import Wish
+    from pipeline.backfill.factory import backfill as do
+    from pipeline.backfill.reporting import Board, document_of, sentence
+    from pipeline.config import load_settings
     from pipeline.observe.logging import configure_logging
-    from pipeline.settings import load_settings
+    from pipeline.runtime import console
 
     settings = load_settings()
     configure_logging(settings.log)

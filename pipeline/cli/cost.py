@@ -31,8 +31,9 @@ def cost(
     json: Json = False,
 ) -> None:
     """Tell what a workload costs on each model and as a cascade, before it is run."""
-    from pipeline import console, costs
-    from pipeline.settings import load_settings
+    from pipeline.claude.billing import workloads as costs
+    from pipeline.config import load_settings
+    from pipeline.runtime import console
 
     settings = load_settings()
     if published:

@@ -8,7 +8,7 @@ import typer
 from pipeline.cli.options import APlace, Json, Key, Newest, Since, Until
 
 if TYPE_CHECKING:
-    from pipeline.deadletters.selection import Selection
+    from pipeline.operators.dead_letters.record import Selection
 
 app = typer.Typer(no_args_is_help=True, help="Look at dead letters, replay them, take them out.")
 
@@ -42,10 +42,10 @@ def list_letters(
     json: Json = False,
 ) -> None:
     """List dead letters, the newest last."""
-    from pipeline import console
-    from pipeline.deadletters import listing
-    from pipeline.desk.wiring import reading_of
-    from pipeline.settings import load_settings
+    from pipeline.config import load_settings
+    from pipeline.operators.dead_letters import listing
+    from pipeline.operators.desk import reading_of
+    from pipeline.runtime import console
 
     settings = load_settings()
     selection = _selection(
@@ -71,12 +71,13 @@ def show_letter(
     json: Json = False,
 ) -> None:
     """Show one dead letter: why it is here, its headers, its value as text or in hexadecimal."""
-    from pipeline import console
-    from pipeline.deadletters import listing, showing
-    from pipeline.desk.place import parse_place
-    from pipeline.desk.wiring import marks_of, reading_of
-    from pipeline.settings import load_settings
-    from pipeline.stream.topics import TopicNames
+    from pipeline.config import load_settings
+    from pipeline.kafka.topics import TopicNames
+    from pipeline.operators.arguments import parse_place
+    from pipeline.operators.dead_letters import listing
+    from pipeline.operators.dead_letters import listing as showing
+    from pipeline.operators.desk import marks_of, reading_of
+    from pipeline.runtime import console
 
     settings, where = load_settings(), parse_place(place)
     names, read = TopicNames(settings.topics), reading_of(settings)
@@ -119,16 +120,16 @@ def replay_letters(
     json: Json = False,
 ) -> None:
     """Put dead letters back on their topics, with their keys and headers, each once."""
-    from pipeline import console
-    from pipeline.deadletters import replay
-    from pipeline.desk.wiring import desk_for, marks_of, reading_of
-    from pipeline.errors import WrongUse
-    from pipeline.settings import load_settings
-    from pipeline.stream.topics import TopicNames
+    from pipeline.config import load_settings
+    from pipeline.kafka.topics import TopicNames
+    from pipeline.model.errors import UsageError
+    from pipeline.operators.dead_letters import replay
+    from pipeline.operators.desk import desk_for, marks_of, reading_of
+    from pipeline.runtime import console
 
     selected = places or stage or reason or topic or key or since or until
     if not (selected or limit or everything):
-        raise WrongUse(
+        raise UsageError(
             "Say which: PARTITION:OFFSET, --reason, --stage, --topic, --key, --since, --until, "
             "--limit, or --all."
         )
@@ -136,7 +137,7 @@ def replay_letters(
     selection = _selection(
         places=places, stages=stage, reasons=reason, topics=topic, key=key, since=since, until=until
     )
-    order = replay.Order(selection, rate=rate, limit=limit, again=again)
+    order = replay.ReplayRequest(selection, rate=rate, limit=limit, again=again)
     names, read = TopicNames(settings.topics), reading_of(settings)
 
     async def put_back() -> replay.Replayed:
@@ -177,13 +178,13 @@ def export_letters(
     ] = None,
 ) -> None:
     """Print dead letters as JSON Lines, bytes in base64; or write them as files."""
-    from pipeline import console
-    from pipeline.deadletters import export
-    from pipeline.deadletters.letter import Letter
-    from pipeline.desk.marks import Marks
-    from pipeline.desk.wiring import reading_of
-    from pipeline.printable import printable
-    from pipeline.settings import load_settings
+    from pipeline.config import load_settings
+    from pipeline.model.printable import printable
+    from pipeline.operators.dead_letters import export
+    from pipeline.operators.dead_letters.record import DeadLetterRecord
+    from pipeline.operators.desk import reading_of
+    from pipeline.operators.handled import HandledIndex
+    from pipeline.runtime import console
 
     settings = load_settings()
     selection = _selection(
@@ -191,7 +192,7 @@ def export_letters(
     )
     take: export.Take
 
-    def print_line(letter: Letter, marks: Marks) -> None:
+    def print_line(letter: DeadLetterRecord, marks: HandledIndex) -> None:
         console.line(printable(export.as_line(letter, marks).decode()))
 
     take = print_line if files is None else export.Folder(files)
@@ -209,10 +210,9 @@ def _selection(
     since: str | None,
     until: str | None,
 ) -> "Selection":
-    from pipeline.clock import now
-    from pipeline.deadletters.selection import Selection
-    from pipeline.desk.moments import span
-    from pipeline.desk.place import parse_place
+    from pipeline.model.records import now
+    from pipeline.operators.arguments import parse_place, span
+    from pipeline.operators.dead_letters.record import Selection
 
     return Selection(
         places=frozenset(parse_place(text) for text in places or ()),

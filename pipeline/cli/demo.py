@@ -17,9 +17,9 @@ def demo(
     json: Json = False,
 ) -> None:
     """Show the main job on this machine: samples in, enriched records out, all accounted for."""
-    from pipeline import console
-    from pipeline.local import presentation
-    from pipeline.settings import load_settings
+    from pipeline.config import load_settings
+    from pipeline.local import demo as presentation
+    from pipeline.runtime import console
 
     settings = load_settings()
     summary = console.run_until_stopped(

@@ -7,9 +7,9 @@ from pipeline.cli.options import Json
 
 def doctor(json: Json = False) -> None:
     """Look for what is wrong with this installation, and say what to do."""
-    from pipeline import console
+    from pipeline.doctor.check import Finding, Verdict
     from pipeline.doctor.examination import examine
-    from pipeline.doctor.finding import Finding, Verdict
+    from pipeline.runtime import console
 
     def show(finding: Finding) -> None:
         if json:

@@ -21,7 +21,7 @@ from pipeline.cli.run import run
 from pipeline.cli.schemas import schemas
 from pipeline.cli.tail import tail
 from pipeline.cli.version import version
-from pipeline.shutdown import leave
+from pipeline.runtime.shutdown import leave
 
 DEBUG = "--debug"
 
@@ -91,7 +91,7 @@ def _code_of(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # noqa: BLE001 - the last place where a fault can be put in words
-        from pipeline import console
+        from pipeline.runtime import console
 
         return console.report(error, debug=DEBUG in sys.argv)
     return 0

@@ -12,8 +12,8 @@ from pipeline.cli.options import Json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pipeline.config import Settings
     from pipeline.evaluate.evaluation import Evaluation, Prepared, Wanted
-    from pipeline.settings import Settings
 
 
 def evaluate(
@@ -71,12 +71,12 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Measure a stage on labelled events: accuracy, cost, escalations; propose a threshold."""
-    from pipeline import console
+    from pipeline.config import load_settings
     from pipeline.evaluate import verdict
     from pipeline.evaluate.document import document, write
     from pipeline.evaluate.evaluation import Wanted, prepare
     from pipeline.evaluate.labels import Columns
-    from pipeline.settings import load_settings
+    from pipeline.runtime import console
 
     settings = load_settings()
     wanted = Wanted(
@@ -117,9 +117,9 @@ async def _evaluated(
     simulated: bool,
 ) -> "Evaluation":
     """Evaluate, with a simulated API beside it where that is wanted."""
-    from pipeline.clock import now
     from pipeline.evaluate.evaluation import evaluate as evaluation_of
     from pipeline.local.environment import PATIENCE_SECONDS, simulated_api
+    from pipeline.model.records import now
 
     async with AsyncExitStack() as stack:
         if simulated and not wanted.recorded:
@@ -135,14 +135,14 @@ def _place(*, simulated: bool, recorded: bool) -> str:
     Raises:
         WrongUse: Nobody can.
     """
-    from pipeline.errors import WrongUse
     from pipeline.local.environment import API_KEY, BASE_URL
+    from pipeline.model.errors import UsageError
 
     if simulated:
         return "simulated"
     address = os.environ.get(BASE_URL)
     if address is None and not os.environ.get(API_KEY) and not recorded:
-        raise WrongUse(
+        raise UsageError(
             f"There is nobody to ask: set {API_KEY}, or say --simulated for a simulated API, "
             "whose answers say nothing about the models."
         )

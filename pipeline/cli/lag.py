@@ -16,9 +16,9 @@ def lag(
     json: Json = False,
 ) -> None:
     """Show how far each stage is behind, by topic and partition."""
-    from pipeline import console
-    from pipeline import lag as lagging
-    from pipeline.settings import load_settings
+    from pipeline.config import load_settings
+    from pipeline.operators import lag as lagging
+    from pipeline.runtime import console
 
     def show(found: list[lagging.StageLag]) -> None:
         if json:

@@ -23,10 +23,10 @@ def local(
     ] = False,
 ) -> None:
     """Run only the embedded broker and the simulated API, until stopped."""
-    from pipeline import console
-    from pipeline.encoders import minilm
+    from pipeline.config import load_settings
     from pipeline.local.environment import serve
-    from pipeline.settings import load_settings
+    from pipeline.runtime import console
+    from pipeline.stages.checks import encoders as minilm
 
     if encoder:
         minilm.require()

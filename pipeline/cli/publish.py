@@ -22,10 +22,10 @@ def publish(
     json: Json = False,
 ) -> None:
     """Put raw events on a stage's topic."""
-    from pipeline import console
-    from pipeline import publish as publishing
+    from pipeline.config import load_settings
     from pipeline.observe.logging import configure_logging
-    from pipeline.settings import load_settings
+    from pipeline.operators import publish as publishing
+    from pipeline.runtime import console
     from pipeline.stages.registry import stage_named
 
     settings = load_settings()

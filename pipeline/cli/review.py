@@ -39,13 +39,13 @@ def list_cases(
     json: Json = False,
 ) -> None:
     """List cases, the newest last."""
-    from pipeline import console
-    from pipeline.clock import now
-    from pipeline.desk.moments import span
-    from pipeline.desk.wiring import reading_of
-    from pipeline.review import listing
-    from pipeline.review.case import Selection
-    from pipeline.settings import load_settings
+    from pipeline.config import load_settings
+    from pipeline.model.records import now
+    from pipeline.operators.arguments import span
+    from pipeline.operators.desk import reading_of
+    from pipeline.operators.review import listing
+    from pipeline.operators.review.item import Selection
+    from pipeline.runtime import console
 
     settings = load_settings()
     selection = Selection(
@@ -82,13 +82,13 @@ def show_case(
     json: Json = False,
 ) -> None:
     """Show one case: the event, the doubts, both answers side by side."""
-    from pipeline import console
-    from pipeline.desk.place import parse_place
-    from pipeline.desk.wiring import marks_of, reading_of
-    from pipeline.review import showing
-    from pipeline.review.listing import find
-    from pipeline.settings import load_settings
-    from pipeline.stream.topics import TopicNames
+    from pipeline.config import load_settings
+    from pipeline.kafka.topics import TopicNames
+    from pipeline.operators.arguments import parse_place
+    from pipeline.operators.desk import marks_of, reading_of
+    from pipeline.operators.review import listing as showing
+    from pipeline.operators.review.listing import find
+    from pipeline.runtime import console
 
     settings, where = load_settings(), parse_place(place)
     names, read = TopicNames(settings.topics), reading_of(settings)
@@ -130,19 +130,18 @@ def resolve_case(
     """Publish a person's verdict as the event's result, under its key, once."""
     import random
 
-    from pipeline import console
-    from pipeline.clock import now
-    from pipeline.desk.place import parse_place
-    from pipeline.desk.wiring import desk_for, reading_of
-    from pipeline.errors import WrongUse
-    from pipeline.events import Tier
-    from pipeline.review import resolve, verdict
-    from pipeline.review.labels import LabelledFile
-    from pipeline.settings import load_settings
-    from pipeline.stream.topics import TopicNames
+    from pipeline.config import load_settings
+    from pipeline.kafka.topics import TopicNames
+    from pipeline.model.errors import UsageError
+    from pipeline.model.records import Tier, now
+    from pipeline.operators.arguments import parse_place
+    from pipeline.operators.desk import desk_for, reading_of
+    from pipeline.operators.review import resolve, verdict
+    from pipeline.operators.review.resolve import LabelledFile
+    from pipeline.runtime import console
 
     if (result is None) == (accept is None):
-        raise WrongUse("Say what is right: either --result, or --accept haiku|sonnet.")
+        raise UsageError("Say what is right: either --result, or --accept haiku|sonnet.")
     settings, where = load_settings(), parse_place(place)
     names = TopicNames(settings.topics)
     decided = verdict.Verdict(
@@ -172,11 +171,11 @@ def resolve_case(
 
 def _text_of(argument: str) -> str:
     """The argument itself, or what is in the file that it names after an `@`."""
-    from pipeline.errors import WrongUse
+    from pipeline.model.errors import UsageError
 
     if not argument.startswith("@"):
         return argument
     try:
         return Path(argument[1:]).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise WrongUse(f"{argument[1:]} cannot be read ({error}): name another.") from None
+        raise UsageError(f"{argument[1:]} cannot be read ({error}): name another.") from None

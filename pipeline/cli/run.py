@@ -17,12 +17,12 @@ def run(
     ] = False,
 ) -> None:
     """Consume, ask, publish: the pipeline itself, until stopped."""
-    from pipeline import console
-    from pipeline.administration import chosen
     from pipeline.app import Running
-    from pipeline.garbage import collect_seldom
+    from pipeline.config import load_settings
     from pipeline.observe.logging import configure_logging
-    from pipeline.settings import load_settings
+    from pipeline.operators.topics import chosen
+    from pipeline.runtime import console
+    from pipeline.runtime.background import collect_seldom
     from pipeline.workers.fleet import ends_within, serve
 
     settings = load_settings()

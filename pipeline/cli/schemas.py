@@ -17,8 +17,8 @@ def schemas(
     ] = None,
 ) -> None:
     """Write the JSON Schemas and the AsyncAPI document of all topics, or check them."""
+    from pipeline.config import load_settings
     from pipeline.schemas import files
-    from pipeline.settings import load_settings
     from pipeline.stages.registry import build_stages, stage_named
 
     settings = load_settings()

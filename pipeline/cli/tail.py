@@ -15,9 +15,9 @@ def tail(
     pretty: Annotated[bool, typer.Option("--pretty", help="Indent.")] = False,
 ) -> None:
     """Print enriched records, or those of any topic, as JSON Lines."""
-    from pipeline import console
-    from pipeline import tail as tailing
-    from pipeline.settings import load_settings
+    from pipeline.config import load_settings
+    from pipeline.operators import tail as tailing
+    from pipeline.runtime import console
 
     settings = load_settings()
     reading = tailing.tail(

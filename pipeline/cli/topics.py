@@ -15,9 +15,9 @@ Stages = Annotated[
 @app.command("create")
 def create_topics(stages: Stages = None, json: Json = False) -> None:
     """Make the topics that are missing; change none that exists."""
-    from pipeline import console
-    from pipeline.administration import create
-    from pipeline.settings import load_settings
+    from pipeline.config import load_settings
+    from pipeline.operators.topics import create
+    from pipeline.runtime import console
 
     reports = console.run(create(load_settings(), stages))
     if json:
@@ -32,9 +32,9 @@ def create_topics(stages: Stages = None, json: Json = False) -> None:
 @app.command("list")
 def list_topics(stages: Stages = None, json: Json = False) -> None:
     """List the topics of the pipeline that exist."""
-    from pipeline import console
-    from pipeline.administration import describe
-    from pipeline.settings import load_settings
+    from pipeline.config import load_settings
+    from pipeline.operators.topics import describe
+    from pipeline.runtime import console
 
     described = console.run(describe(load_settings(), stages))
     names = [name for name, state in described.items() if state is not None]
@@ -48,9 +48,9 @@ def list_topics(stages: Stages = None, json: Json = False) -> None:
 @app.command("describe")
 def describe_topics(stages: Stages = None, json: Json = False) -> None:
     """Describe the topics of the pipeline, the missing ones included."""
-    from pipeline import console
-    from pipeline.administration import describe
-    from pipeline.settings import load_settings
+    from pipeline.config import load_settings
+    from pipeline.operators.topics import describe
+    from pipeline.runtime import console
 
     described = console.run(describe(load_settings(), stages))
     if json:

@@ -1,20 +1,23 @@
-"""Can the brokers be reached, by the addresses that are set and by those that they name?"""
+"""Can the brokers be reached, by the addresses that are set and by those that they name?
+
+Where do requests go, and is the clock there ours?
+"""
 
 import asyncio
 import re
 from collections.abc import Iterable, Iterator
+from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
+from urllib.parse import SplitResult, urlsplit
 
-from pipeline.doctor.check import OutOfReach, Site
-from pipeline.doctor.finding import Finding, failed, ok, warning
-from pipeline.errors import PipelineError, WrongUse
-from pipeline.settings import KafkaSettings
-from pipeline.stream.cluster import BrokerAt, Cluster
-from pipeline.stream.connection import check_connection
-from pipeline.stream.connection_errors import (
-    BrokerUnreachable,
-    TlsMismatch,
-    WrongCredentials,
-)
+import aiohttp
+
+from pipeline.config import KafkaSettings
+from pipeline.doctor.check import Finding, OutOfReach, Site, failed, ok, warning
+from pipeline.kafka.cluster import BrokerAt, Cluster
+from pipeline.kafka.connection import check_connection
+from pipeline.kafka.errors import BrokerUnreachable, TlsMismatch, WrongCredentials
+from pipeline.model.errors import PipelineError, UsageError
 
 _SCHEME = re.compile(r"(\w+)://")
 
@@ -47,7 +50,7 @@ def _why(error: PipelineError) -> str:
             return "A broker is there and does not let this user in."
         case TlsMismatch():
             return "A broker is there, and both sides do not agree on how to speak, or on trust."
-        case WrongUse():
+        case UsageError():
             return "No connection is tried with settings that contradict each other."
         case _:
             return "Nothing can be consumed or published."
@@ -138,3 +141,100 @@ def _strangers(site: Site, cluster: Cluster) -> Iterator[Finding]:
                 "overwrite ours: events are lost or done twice.",
                 advice="Set kafka.group_prefix to one that is yours alone.",
             )
+
+
+BASE_URL = "ANTHROPIC_BASE_URL"
+
+
+PUBLIC = "https://api.anthropic.com"
+
+
+_SKEW = 5.0
+
+
+"""Seconds; dates of HTTP have whole ones, and the answer takes its time."""
+
+
+_WITHIN = 10.0
+
+
+_CREDENTIALS = re.compile("//[^/?#]*@")
+
+
+def check_address(site: Site) -> Iterator[Finding]:
+    """A forgotten or mistyped variable sends requests to the wrong place."""
+    where = site.environment.get(BASE_URL)
+    if where is None:
+        yield ok("address", "Requests go to the API of Anthropic.")
+        return
+    url = _split(where.strip())
+    where = _CREDENTIALS.sub("//***@", where)
+    advice = f"Set {BASE_URL} to scheme, host and port alone, or unset it for {PUBLIC}."
+    if where != where.strip() or url is None:
+        yield failed(
+            "address",
+            f"{BASE_URL} is {where!r}, which is no address.",
+            why="No call could be made.",
+            advice=advice,
+        )
+    elif url.path.rstrip("/").endswith(("/v1", "/messages")):
+        yield failed(
+            "address",
+            f"{BASE_URL} ends with {url.path}.",
+            why="The SDK adds /v1/messages itself, so every call would get a 404.",
+            advice=advice,
+        )
+    elif url.scheme == "http" and not _is_here(url.hostname or ""):
+        yield warning(
+            "address",
+            f"Requests go to {where}, as {BASE_URL} says, without TLS.",
+            why="The key and the content of events can be read on the way.",
+            advice="Use https, unless the network is yours alone.",
+        )
+    else:
+        yield ok("address", f"Requests go to {where}, as {BASE_URL} says.")
+
+
+def _split(where: str) -> SplitResult | None:
+    """The parts of an address that can be called; None if it cannot."""
+    try:
+        url = urlsplit(where)
+        # A port is looked at only when it is asked for.
+        is_address = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:
+        return None
+    return url if is_address else None
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+async def check_clock(site: Site) -> Iterable[Finding]:
+    """Compare our clock with the API's, which dates its answers; no key is sent."""
+    url = site.environment.get(BASE_URL, PUBLIC).strip()
+    try:
+        async with (
+            asyncio.timeout(_WITHIN),
+            aiohttp.ClientSession(trust_env=True) as session,
+            session.get(f"{url.rstrip('/')}/v1/models") as answer,
+        ):
+            date = answer.headers.get("date", "")
+        ahead = site.now() - parsedate_to_datetime(date).timestamp()
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+        return [ok("clock", "It was not compared: nothing at the API's address tells the time.")]
+    if abs(ahead) <= _SKEW:
+        return [ok("clock", "It agrees with the API's.")]
+    return [
+        warning(
+            "clock",
+            f"The clock here is {abs(ahead):,.0f} s {'ahead of' if ahead > 0 else 'behind'} "
+            "the API's.",
+            why="Ages of events, budgets of the hour and the day, and waits until a given time "
+            "are wrong by that; TLS fails where it is a lot.",
+            advice="Set the clock: `timedatectl set-ntp true`, or the host's, for a container.",
+        )
+    ]

@@ -2,15 +2,20 @@
 
 from collections.abc import Iterator
 
-from pipeline.doctor.check import Site
-from pipeline.doctor.finding import Finding, ok, warning
-from pipeline.settings import Settings
-from pipeline.stream.cluster import Cluster
-from pipeline.stream.topics import TopicNames
+from pipeline.config import Settings
+from pipeline.doctor.check import Finding, Site, ok, warning
+from pipeline.kafka.cluster import Cluster
+from pipeline.kafka.topics import TopicNames
 
 _ABOUT = "sizes"
+
+
 _BASE64 = 4 / 3
+
+
 _ENVELOPE = 64 << 10
+
+
 """More than what an escalation record adds to the event: doubts, a result, the source."""
 
 

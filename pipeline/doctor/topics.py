@@ -2,20 +2,24 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from pipeline.administration import topic_names
-from pipeline.doctor.check import Site
-from pipeline.doctor.finding import Finding, failed, ok, warning
-from pipeline.errors import PipelineError
-from pipeline.settings import Settings
-from pipeline.stream.brokers import Unavailable
-from pipeline.stream.cluster import Cluster, Progress, TopicSeen
-from pipeline.stream.inspection import progress_of
+from pipeline.config import Settings
+from pipeline.doctor.check import Finding, Site, failed, ok, warning
+from pipeline.kafka.cluster import Cluster, Progress, TopicSeen, progress_of
+from pipeline.kafka.topics import TopicNames, TopicState, differences
+from pipeline.model.errors import PipelineError
+from pipeline.operators.topics import topic_names
 from pipeline.stream.ledger_codec import LedgerUnreadable, decode
-from pipeline.stream.topics import TopicNames, TopicState, differences
+from pipeline.stream.protocols import BrokersUnavailable
 
 _SHORT_RETENTION = 24 * 3600.0
+
+
 """Seconds. An outage over night should be survived."""
+
+
 _FUTURE = 60.0
+
+
 """Seconds that a publisher's clock may be ahead of ours."""
 
 
@@ -195,7 +199,11 @@ def _short(name: str, seconds: float) -> Iterator[Finding]:
 
 
 _PAID = "All of them are read at its first start, and paid for: `pipeline cost` says how much."
+
+
 _SKIPPED = "They are skipped at its first start: only what comes after it is read."
+
+
 _OTHER = {True: "earliest", False: "latest"}
 
 
@@ -219,7 +227,7 @@ async def check_progress(site: Site) -> Iterable[Finding]:
     return found or [ok("progress", "What was committed can be read, and nothing was lost before.")]
 
 
-def _untold(group: str, topic: str, problems: Sequence[Unavailable]) -> Finding:
+def _untold(group: str, topic: str, problems: Sequence[BrokersUnavailable]) -> Finding:
     return failed(
         "progress",
         f"How far {group} is in {topic} was not told in full: {problems[0]}",

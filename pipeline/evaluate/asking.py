@@ -5,23 +5,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.cascade.ask_tier import TierAnswer, unanswered
+from pipeline.cascade.judge import CascadePolicy
+from pipeline.cascade.policy import Policy
+from pipeline.cascade.reading import AnyStage, Reading, published_result
+from pipeline.cascade.stage_guard import of_stage
 from pipeline.claude.gateway import Gateway
-from pipeline.errors import FileUnavailable, Invalid
-from pipeline.escalation.policy import Policy
-from pipeline.evaluate.cascade import Case, Heard
-from pipeline.evaluate.labels import Labelled
+from pipeline.evaluate.labels import Labelled, Scoring
 from pipeline.evaluate.recording import Recording
-from pipeline.evaluate.truths import Scoring
-from pipeline.events import Tier
-from pipeline.processing.boundary import of_stage
-from pipeline.processing.hearing import Hearing, unheard
-from pipeline.processing.judge import Judge
-from pipeline.processing.reading import AnyStage, Reading, published_result
-from pipeline.questions import Inquiry
-from pipeline.stages.deciding import label_of
-from pipeline.stages.stage import RawEvent
+from pipeline.evaluate.strategies import Case, Heard
+from pipeline.model.errors import FileUnavailable, InvalidEvent
+from pipeline.model.questions import Query
+from pipeline.model.records import Tier
+from pipeline.stages.stage import RawEvent, label_of
 
 AT_ONCE = 64
+
+
 """Events that are asked about at the same time, where nobody knows better."""
 
 
@@ -35,6 +35,8 @@ class DeadLetter:
 
 
 Told = Callable[[int], None]
+
+
 """Told of each answer, with a 1."""
 
 
@@ -63,7 +65,7 @@ class Interview:
         self._recording = recording
         self._gateway = gateway
         self._reading = Reading()
-        self.inquiries: list[Inquiry[Any]] = []
+        self.inquiries: list[Query[Any]] = []
 
     async def cases(
         self, events: Sequence[Labelled], on_answer: Told
@@ -122,23 +124,23 @@ class Interview:
                 stage.name, stage.parse, labelled.value, key=None, headers=headers
             )
             hearing = await self._hear(event, tier)
-        except Invalid as invalid:
+        except InvalidEvent as invalid:
             return DeadLetter(labelled.id, invalid.reason.value, invalid.detail)
         return self._compared(labelled, event, hearing)
 
-    async def _hear(self, event: RawEvent, tier: Tier) -> Hearing[Any]:
+    async def _hear(self, event: RawEvent, tier: Tier) -> TierAnswer[Any]:
         stage = self._stage
         try:
             inquiry = await self._reading.ask_about(stage, event)
         except FileUnavailable as failure:
-            return unheard(failure)
+            return unanswered(failure)
         if tier is Tier.HAIKU:
             self.inquiries.append(inquiry)
-        return await Judge(self._recording.session(), self._policy, tier).hear(
+        return await CascadePolicy(self._recording.session(), self._policy, tier).ask_tier(
             stage, event, inquiry
         )
 
-    def _compared(self, labelled: Labelled, event: RawEvent, hearing: Hearing[Any]) -> Heard:
+    def _compared(self, labelled: Labelled, event: RawEvent, hearing: TierAnswer[Any]) -> Heard:
         answer, stage = hearing.answer, self._stage
         result = published_result(stage, event, answer)
         fields = self._scoring.compare(labelled.truth, result or {})

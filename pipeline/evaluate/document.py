@@ -8,14 +8,15 @@ from typing import Any
 import orjson
 
 import pipeline
-from pipeline.errors import WrongUse
-from pipeline.evaluate.cascade import Journey
 from pipeline.evaluate.evaluation import Evaluation
 from pipeline.evaluate.proposal import Proposal
 from pipeline.evaluate.report.page import page
-from pipeline.evaluate.ways import Way
+from pipeline.evaluate.strategies import CascadeTrace, Strategy
+from pipeline.model.errors import UsageError
 
 SCHEMA = "evaluation/1"
+
+
 _DIGITS = 6
 
 
@@ -91,13 +92,13 @@ def write(evaluation: Evaluation, base: Path) -> tuple[Path, Path]:
             orjson.dumps(document(evaluation), default=str, option=orjson.OPT_INDENT_2)
         )
     except OSError as error:
-        raise WrongUse(
+        raise UsageError(
             f"{html} cannot be written ({error.strerror}): name another --output."
         ) from error
     return html, data
 
 
-def way_row(way: Way) -> dict[str, Any]:
+def way_row(way: Strategy) -> dict[str, Any]:
     """A way as a row."""
     mean, median, slowest = way.seconds
     return {
@@ -138,7 +139,7 @@ def proposal(found: Proposal, evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _case(journey: Journey) -> dict[str, Any]:
+def _case(journey: CascadeTrace) -> dict[str, Any]:
     case = journey.case
     return {
         "id": case.id,

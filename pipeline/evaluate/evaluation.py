@@ -8,33 +8,43 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.claude.database import Database
+from pipeline.cascade.policies import policy_of, steers
+from pipeline.cascade.reading import AnyStage
 from pipeline.claude.gateway import Gateway
+from pipeline.config import Settings, StageSettings
 from pipeline.evaluate.asking import DeadLetter, Interview, Told
-from pipeline.evaluate.baseline import Baseline, baseline, read_earlier
-from pipeline.evaluate.cascade import Case
 from pipeline.evaluate.comparison import letters
-from pipeline.evaluate.fingerprint import Fingerprint, fingerprint
-from pipeline.evaluate.labels import Columns, LabelledFile, read_labelled
+from pipeline.evaluate.labels import Columns, LabelledFile, Scoring, read_labelled
 from pipeline.evaluate.measures import Measures, Policies, measure
-from pipeline.evaluate.origin import Origin, origin_of
-from pipeline.evaluate.recording import SCHEMA, Counts, Manner, NobodyToAsk, Recording
-from pipeline.evaluate.truths import Scoring
-from pipeline.evaluate.variants import variant
-from pipeline.evaluate.ways import Way
-from pipeline.events import Tier
-from pipeline.processing.policies import policy_of, steers
-from pipeline.processing.reading import AnyStage
-from pipeline.questions import Asker, first_questions
-from pipeline.settings import Settings, StageSettings
-from pipeline.stages.decoder_pool import decoders_of_this_process
+from pipeline.evaluate.origin import Baseline, Origin, baseline, origin_of, read_earlier
+from pipeline.evaluate.recording import (
+    SCHEMA,
+    Counts,
+    Fingerprint,
+    Manner,
+    NobodyToAsk,
+    Recording,
+    fingerprint,
+)
+from pipeline.evaluate.strategies import Case, Strategy, variant
+from pipeline.model.questions import Asker, first_questions
+from pipeline.model.records import Tier
+from pipeline.runtime.database import Database
+from pipeline.stages.files.decoder_pool import decoders_of_this_process
 from pipeline.stages.registry import build_stages, encoder_for, stage_named
 
 Askers = Callable[[Settings], AbstractAsyncContextManager[Asker]]
+
+
 """Makes who is asked, by settings; `Gateway` is the real one."""
+
+
 _GATEWAYS: Askers = partial(Gateway, steers=steers)
 
+
 TIERS = 2
+
+
 _NAMED = 10
 
 
@@ -48,7 +58,7 @@ class Wanted:
         columns: Where things are in a line of it.
         target: The share of accepted answers that shall be right.
         candidates: Thresholds that may be tried for it.
-        compare: Other settings, each as `pipeline.evaluate.variants` takes them.
+        compare: Other settings, each as `pipeline.evaluate.strategies` takes them.
         answers: The file in which answers are kept.
         place: Who answers: `simulated`, or the address of the API.
         recorded: Use recorded answers only, and ask nobody.
@@ -81,9 +91,9 @@ class Comparison:
     """
 
     changes: str
-    haiku: Way
-    sonnet: Way
-    cascade: Way
+    haiku: Strategy
+    sonnet: Strategy
+    cascade: Strategy
     differing: int
 
 

@@ -1,42 +1,230 @@
-"""Everything that a report says, worked out of the recorded answers. Pure."""
+"""Everything that a report says, worked out of the recorded answers. Pure.
 
-from collections.abc import Sequence
+The same figures by label, by field and by doubt, and what is out of scope.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from pipeline.escalation.policy import StagePolicy
-from pipeline.evaluate import ways
-from pipeline.evaluate.breakdown import (
-    DoubtRow,
-    FieldRow,
-    LabelRow,
-    Scope,
-    by_doubt,
-    by_field,
-    by_label,
-    scope,
-)
-from pipeline.evaluate.calibration import Bin, brier, calibration_error, reliability
-from pipeline.evaluate.cascade import Case, End, Heard, Journey, Worth, ends, travel_all, worths
+from pipeline.cascade.policy import StagePolicy
+from pipeline.evaluate import strategies as ways
 from pipeline.evaluate.curves import (
+    Bin,
     Coverage,
     Doubted,
     Pair,
     Trade,
     area,
+    brier,
+    calibration_error,
     cheapest,
     cheapest_at_random,
     coverage_at,
     random_area,
+    reliability,
     risk_coverage,
     trades,
 )
-from pipeline.evaluate.parts import Part, split
-from pipeline.evaluate.proposal import Proposal, propose
-from pipeline.evaluate.rules import doubt, measured, takes_with, with_confidence
-from pipeline.evaluate.ways import Way
+from pipeline.evaluate.proposal import (
+    Part,
+    Proposal,
+    counted_doubts,
+    doubt,
+    measured,
+    propose,
+    split,
+    takes_with,
+    with_confidence,
+)
+from pipeline.evaluate.strategies import (
+    CascadeTrace,
+    Case,
+    End,
+    EscalationValue,
+    Heard,
+    Strategy,
+    cells,
+    check_whole,
+    ends,
+    travel_all,
+    worths,
+)
+
+OUT_OF_SCOPE = "(out of scope)"
+
+
+UNLABELLED = "(all)"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRow:
+    """The events of one true label.
+
+    Args:
+        label: The true one.
+        items: Events.
+        haiku: Haiku's answers that are right.
+        sonnet: Sonnet's.
+        ends: Where the cascade's ended; together all items.
+    """
+
+    label: str
+    items: int
+    haiku: int
+    sonnet: int
+    ends: Mapping[End, int]
+
+    @property
+    def escalated(self) -> int:
+        """Those that were not taken from Haiku."""
+        return self.items - self.ends[End.HAIKU_RIGHT] - self.ends[End.HAIKU_WRONG]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldRow:
+    """One field, of the events that have a label for it.
+
+    Args:
+        field: Of the result.
+        items: Events with a label for it.
+        haiku: Haiku's answers that have it right.
+        sonnet: Sonnet's.
+        decided: Events with an answer that the cascade took.
+        cascade: Of these, the ones that have it right.
+    """
+
+    field: str
+    items: int
+    haiku: int
+    sonnet: int
+    decided: int
+    cascade: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What became of events that belong to no label, beside the others.
+
+    Args:
+        items: Out of scope.
+        escalated: Of these.
+        haiku_took: Wrongly accepted from Haiku.
+        sonnet_took: Wrongly accepted from Sonnet.
+        reviewed: Left to a person, as they should be.
+        others: In scope.
+        others_escalated: Of these.
+    """
+
+    items: int
+    escalated: int
+    haiku_took: int
+    sonnet_took: int
+    reviewed: int
+    others: int
+    others_escalated: int
+
+
+@dataclass(frozen=True, slots=True)
+class DoubtRow:
+    """A reason for escalation; an event may have several.
+
+    Args:
+        code: Of the doubt.
+        items: Escalated for it, among others.
+        alone: Escalated for nothing else.
+        haiku_wrong: Of the items, those that Haiku had wrong: the doubt was right.
+    """
+
+    code: str
+    items: int
+    alone: int
+    haiku_wrong: int
+
+
+def by_label(journeys: Sequence[CascadeTrace]) -> list[LabelRow]:
+    """A row a label; every event in exactly one of them."""
+    groups: dict[str, list[CascadeTrace]] = {}
+    for journey in journeys:
+        groups.setdefault(_name(journey.case), []).append(journey)
+    rows = [
+        LabelRow(
+            label=label,
+            items=len(group),
+            haiku=sum(journey.case.haiku.right for journey in group),
+            sonnet=sum(journey.case.sonnet.right for journey in group),
+            ends=cells(End, (journey.end for journey in group)),
+        )
+        for label, group in sorted(groups.items())
+    ]
+    check_whole((row.items for row in rows), len(journeys))
+    return rows
+
+
+def by_field(journeys: Sequence[CascadeTrace], fields: Sequence[str]) -> list[FieldRow]:
+    """A row a field."""
+    return [
+        _field_row(name, [each for each in journeys if name in each.case.truth]) for name in fields
+    ]
+
+
+def scope(journeys: Sequence[CascadeTrace]) -> Scope:
+    """Count what is out of scope."""
+    outside = [journey for journey in journeys if journey.case.out_of_scope]
+    inside = [journey for journey in journeys if not journey.case.out_of_scope]
+    ended = cells(End, (journey.end for journey in outside))
+    found = Scope(
+        items=len(outside),
+        escalated=sum(journey.worth is not None for journey in outside),
+        haiku_took=ended[End.HAIKU_WRONG],
+        sonnet_took=ended[End.SONNET_WRONG],
+        reviewed=ended[End.REVIEW],
+        others=len(inside),
+        others_escalated=sum(journey.worth is not None for journey in inside),
+    )
+    check_whole((found.haiku_took, found.sonnet_took, found.reviewed), found.items)
+    return found
+
+
+def by_doubt(journeys: Sequence[CascadeTrace], policy: StagePolicy) -> list[DoubtRow]:
+    """A row a reason, the most frequent first."""
+    items: Counter[str] = Counter()
+    alone: Counter[str] = Counter()
+    wrong: Counter[str] = Counter()
+    for journey in journeys:
+        codes = list(counted_doubts(journey.case.haiku, policy))
+        items.update(codes)
+        alone.update(codes if len(codes) == 1 else [])
+        wrong.update(codes if not journey.case.haiku.right else [])
+    return [DoubtRow(code, count, alone[code], wrong[code]) for code, count in items.most_common()]
+
+
+def _field_row(name: str, journeys: Sequence[CascadeTrace]) -> FieldRow:
+    decided = [journey for journey in journeys if journey.end is not End.REVIEW]
+    return FieldRow(
+        field=name,
+        items=len(journeys),
+        haiku=sum(journey.case.haiku.fields[name] for journey in journeys),
+        sonnet=sum(journey.case.sonnet.fields[name] for journey in journeys),
+        decided=len(decided),
+        cascade=sum(_taken(journey)[name] for journey in decided),
+    )
+
+
+def _taken(journey: CascadeTrace) -> Mapping[str, bool]:
+    return journey.case.haiku.fields if journey.worth is None else journey.case.sonnet.fields
+
+
+def _name(case: Case) -> str:
+    if case.out_of_scope:
+        return OUT_OF_SCOPE
+    return UNLABELLED if case.label is None else case.label
+
 
 SWEPT = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7)
+
+
 """Thresholds of the stated confidence that the cascade is worked out for, beside the one set."""
 
 
@@ -69,7 +257,7 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
-class Bargain:
+class TradeOff:
     """What the target accuracy costs.
 
     Args:
@@ -102,7 +290,7 @@ class Swept:
     is_set: bool
     taken: int
     taken_wrong: int
-    way: Way
+    way: Strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +306,11 @@ class Measures:
     """The figures of one run. Every table counts each of the `items` once."""
 
     items: int
-    haiku: Way
-    sonnet: Way
-    cascade: Way
+    haiku: Strategy
+    sonnet: Strategy
+    cascade: Strategy
     ends: dict[End, int]
-    worths: dict[Worth, int]
+    worths: dict[EscalationValue, int]
     labels: tuple[LabelRow, ...]
     fields: tuple[FieldRow, ...]
     scope: Scope
@@ -130,11 +318,11 @@ class Measures:
     calibration_haiku: Calibration
     calibration_sonnet: Calibration
     selection: Selection
-    bargain: Bargain
+    bargain: TradeOff
     sweep: tuple[Swept, ...]
     parts: dict[Part, int]
     proposal: Proposal
-    journeys: tuple[Journey, ...]
+    journeys: tuple[CascadeTrace, ...]
 
 
 def measure(
@@ -180,7 +368,7 @@ def measure(
     )
 
 
-def _travel(cases: Sequence[Case], policies: Policies) -> list[Journey]:
+def _travel(cases: Sequence[Case], policies: Policies) -> list[CascadeTrace]:
     return travel_all(
         cases, haiku_takes=takes_with(policies.haiku), sonnet_takes=takes_with(policies.sonnet)
     )
@@ -201,12 +389,12 @@ def _selection(cases: Sequence[Case], policy: StagePolicy, target: float) -> Sel
     )
 
 
-def _bargain(cases: Sequence[Case], policy: StagePolicy, target: float) -> Bargain:
+def _bargain(cases: Sequence[Case], policy: StagePolicy, target: float) -> TradeOff:
     pairs = []
     for case in cases:
         first, second = case.haiku.usage.cost_usd, case.sonnet.usage.cost_usd
         if first is None or second is None:
-            return Bargain((), None, None, None)
+            return TradeOff((), None, None, None)
         pairs.append(
             Pair(
                 doubt=doubt(case.haiku, policy),
@@ -219,7 +407,7 @@ def _bargain(cases: Sequence[Case], policy: StagePolicy, target: float) -> Barga
     points = trades(pairs)
     only = sum((pair.sonnet_usd for pair in pairs), Decimal(0))
     accuracy = sum(pair.sonnet for pair in pairs) / len(pairs) if pairs else 0.0
-    return Bargain(
+    return TradeOff(
         points=tuple(points),
         by_doubt=cheapest(points, target),
         by_lot=cheapest_at_random(points, target),

@@ -2,20 +2,171 @@
 
 The one threshold that is chosen is that of `low_confidence`; all other doubts stay as they are
 set. What it is worth is said by a third part, which chose nothing.
+
+The policy as pure functions over what was recorded: which answers are taken, and how doubted.
+
+How sure a count of errors makes one: exact bounds on a share, without any approximation.
+
+Disjoint parts of a labelled file: what chooses thresholds must not also praise them.
 """
 
+import hashlib
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TypeVar
 
-from pipeline.evaluate.bounds import items_needed, upper_bound
-from pipeline.evaluate.parts import Part
+from pipeline.cascade.policy import FAILURES, StagePolicy, doubts_of, threshold_of
+from pipeline.config import Thresholds
+from pipeline.evaluate.strategies import Heard, Takes
+
+_STEPS = 60
+
+
+"""Halvings of the interval from 0 to 1: below the precision of a double."""
+
+
+def at_most(errors: int, items: int, share: float) -> float:
+    """The probability of no more than `errors` among `items` that go wrong with this share."""
+    if share <= 0 or errors >= items:
+        return 1.0
+    if share >= 1:
+        return 0.0
+    # From the last term down, each by its ratio to the one before.
+    term = math.exp(
+        math.lgamma(items + 1)
+        - math.lgamma(errors + 1)
+        - math.lgamma(items - errors + 1)
+        + errors * math.log(share)
+        + (items - errors) * math.log1p(-share)
+    )
+    terms, odds = [], (1 - share) / share
+    for count in range(errors, -1, -1):
+        terms.append(term)
+        term *= count / (items - count + 1) * odds
+    return min(1.0, math.fsum(terms))
+
+
+def upper_bound(errors: int, items: int, alpha: float) -> float:
+    """Clopper and Pearson's upper bound on the true share of errors.
+
+    Args:
+        errors: That were found.
+        items: In which they were found.
+        alpha: How often the bound may be wrong, e.g. 0.05.
+
+    Returns:
+        The share above which so few errors would be seen with a probability below `alpha`;
+        1 where nothing was looked at.
+    """
+    if not 0 <= errors <= items or not 0 < alpha < 1:
+        raise ValueError("errors must be among the items, and alpha between 0 and 1")
+    if errors == items:
+        return 1.0
+    low, high = errors / items, 1.0
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        if at_most(errors, items, middle) > alpha:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def items_needed(risk: float, alpha: float, *, error_rate: float = 0.0) -> int | None:
+    """How many accepted items it takes to certify that their risk is no more than `risk`.
+
+    Args:
+        risk: The share of errors to stay below.
+        alpha: How often the statement may be wrong.
+        error_rate: The share of errors that is expected among them.
+
+    Returns:
+        The smallest number at which the bound holds; None where the errors are too many for any.
+    """
+    if not 0 < risk < 1 or not 0 < alpha < 1:
+        raise ValueError("risk and alpha lie between 0 and 1")
+    if error_rate <= 0:
+        return math.ceil(math.log(alpha) / math.log1p(-risk))
+    if error_rate >= risk:
+        return None
+    low, high = 0, 64
+    while not _certifies(high, risk, alpha, error_rate):
+        low, high = high, high * 2
+        if high > _MOST:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _certifies(middle, risk, alpha, error_rate):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+_MOST = 1 << 20
+
+
+def _certifies(items: int, risk: float, alpha: float, error_rate: float) -> bool:
+    return at_most(math.ceil(items * error_rate), items, risk) <= alpha
+
+
+T = TypeVar("T")
+
+
+FIT_SHARE = 0.2
+
+
+THRESHOLD_SHARE = 0.5
+
+
+"""The largest, because certifying is what takes many items; what is left is the report's."""
+
+
+class Part(StrEnum):
+    """What a part is for. The examples of a prompt are a fourth, which is in no labelled file."""
+
+    FIT = "fit"
+    """Says which thresholds are worth a try."""
+    THRESHOLD = "threshold"
+    """Certifies one of them."""
+    REPORT = "report"
+    """Says what it is worth."""
+
+
+def part_of(event_id: str) -> Part:
+    """The part of an event: by its id alone, so that it stays where it is when a file grows."""
+    digest = hashlib.blake2b(event_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    place = int.from_bytes(digest) / 2**64
+    if place < FIT_SHARE:
+        return Part.FIT
+    return Part.THRESHOLD if place < FIT_SHARE + THRESHOLD_SHARE else Part.REPORT
+
+
+def split(items: Iterable[T], identity: Callable[[T], str]) -> Mapping[Part, list[T]]:
+    """Put each item into exactly one part."""
+    parts: dict[Part, list[T]] = {part: [] for part in Part}
+    for item in items:
+        parts[part_of(identity(item))].append(item)
+    return parts
+
 
 CONFIDENCE = 0.95
+
+
 """How sure the statement is: one evaluation in twenty may certify what does not hold."""
+
+
 MOST_CANDIDATES = 10
+
+
 FIXED = (0.05, 0.1, 0.2, 0.3, 0.5)
+
+
 """Tried where there is no part that could say what to try."""
+
+
 _DECIMALS = 4
 
 
@@ -166,3 +317,61 @@ def _risk(target: float) -> float:
     if not 0 < target < 1:
         raise ValueError("a target accuracy lies between 0 and 1")
     return round(1 - target, 12)
+
+
+LOW_CONFIDENCE = "low_confidence"
+
+
+def takes_with(policy: StagePolicy) -> Takes:
+    """An answer is taken when nothing is a doubt; the random sample is left out."""
+    return lambda heard: not doubts_of(heard.signals, policy.thresholds_of(heard.said))
+
+
+def with_confidence(policy: StagePolicy, low_confidence: float) -> StagePolicy:
+    """The same policy but for the threshold of the stated confidence.
+
+    Labels that have a threshold of their own keep it.
+    """
+    changed = policy.thresholds.model_copy(update={LOW_CONFIDENCE: low_confidence})
+    return replace(policy, thresholds=changed)
+
+
+def doubt(heard: Heard, policy: StagePolicy) -> float:
+    """How much an answer is doubted: its strongest signal, measured by that signal's threshold.
+
+    From 0 for no signal over 1, where it is escalated, to infinity where there is no answer.
+    """
+    thresholds = policy.thresholds_of(heard.said)
+    return max(
+        (_pull(signal.code, signal.strength, thresholds) for signal in heard.signals), default=0.0
+    )
+
+
+def measured(event_id: str, heard: Heard, policy: StagePolicy) -> Measured:
+    """What the choice of a threshold of the stated confidence needs of an answer."""
+    thresholds = policy.thresholds_of(heard.said)
+    others = [signal for signal in heard.signals if signal.code != LOW_CONFIDENCE]
+    strength = max(
+        (signal.strength for signal in heard.signals if signal.code == LOW_CONFIDENCE), default=0.0
+    )
+    own = policy.of_label.get(heard.said.casefold()) if heard.said is not None else None
+    if own is not None and LOW_CONFIDENCE in own.model_fields_set:
+        # This label's threshold is not the one to be chosen: it decides by itself.
+        others, strength = list(heard.signals), 0.0
+    lost = bool(doubts_of(others, thresholds))
+    return Measured(event_id, None if lost else strength, heard.right)
+
+
+def counted_doubts(heard: Heard, policy: StagePolicy) -> Mapping[str, str]:
+    """The codes of what speaks against taking an answer, each with a sentence."""
+    thresholds = policy.thresholds_of(heard.said)
+    return {each.code: each.detail for each in doubts_of(heard.signals, thresholds)}
+
+
+def _pull(code: str, strength: float, thresholds: Thresholds) -> float:
+    if code in FAILURES:
+        return math.inf
+    if strength <= 0:
+        return 0.0
+    threshold = threshold_of(code, thresholds)
+    return strength / threshold if threshold > 0 else math.inf

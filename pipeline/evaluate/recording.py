@@ -2,23 +2,99 @@
 
 It stands where a model would be asked, so whatever asks (in steps, for a second opinion) finds
 its answers here without knowing. The key is who was asked, how, and what, to the byte.
+
+What a calibration depends on: when any of it changes, what was measured holds no longer.
 """
 
+import hashlib
 import sqlite3
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
 
 import orjson
 from pydantic import ValidationError
 
-from pipeline.claude.database import Database
-from pipeline.errors import AnswerError, CutOff, Malformed, PipelineError, Refused
-from pipeline.evaluate.fingerprint import digest_of
-from pipeline.events import Tier, Usage
-from pipeline.questions import AnswerT, Asker, Question, Reply
+from pipeline.config import Settings, StageSettings
+from pipeline.model.errors import AnswerError, Malformed, PipelineError, Refused, TruncatedResponse
+from pipeline.model.questions import AnswerT, Asker, Question, Response
+from pipeline.model.records import Tier, Usage
+from pipeline.runtime.database import Database
+
+_SHOWN = 16
+
+
+_MEANINGS = {
+    "haiku": "the first model",
+    "sonnet": "the second model",
+    "prompt": "the prompt",
+    "labels": "the stage's labels",
+    "events_per_request": "the number of events in a request",
+    "truth": "what counts as right",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What was measured.
+
+    Args:
+        haiku: The first model and how it is asked.
+        sonnet: The same of the second.
+        prompt: Of instructions and answer schema.
+        labels: Of the stage's own settings: labels, fields, what they mean.
+        events_per_request: As set.
+        truth: Of the compared fields.
+    """
+
+    haiku: str
+    sonnet: str
+    prompt: str
+    labels: str
+    events_per_request: int
+    truth: str
+
+    def changed_since(self, earlier: Mapping[str, Any]) -> list[str]:
+        """What is not as it was, in words; empty where an earlier calibration still holds."""
+        now = asdict(self)
+        return [meaning for name, meaning in _MEANINGS.items() if earlier.get(name) != now[name]]
+
+
+def fingerprint(
+    settings: Settings, stage: str, questions: Iterable[Question[Any]], truth: object
+) -> Fingerprint:
+    """Take the fingerprint.
+
+    Args:
+        settings: In force.
+        stage: Its name.
+        questions: What the stage asks first about each event.
+        truth: Which fields are compared, and which of them is the label.
+    """
+    own: StageSettings = settings.stages.by_name().get(stage, StageSettings())
+    prompts = {
+        digest_of([question.instructions, dict(question.answer_schema)]) for question in questions
+    }
+    common = set(StageSettings.model_fields)
+    return Fingerprint(
+        haiku=f"{settings.models.haiku}, effort {settings.claude.haiku_effort}",
+        sonnet=f"{settings.models.sonnet}, effort {settings.claude.sonnet_effort}",
+        prompt=digest_of(sorted(prompts))[:_SHOWN],
+        labels=digest_of(own.model_dump(mode="json", exclude=common))[:_SHOWN],
+        events_per_request=own.events_per_request,
+        truth=digest_of(truth)[:_SHOWN],
+    )
+
+
+def digest_of(document: object) -> str:
+    """Hex digest of anything that JSON can hold.
+
+    The order of keys counts: a schema's is the order in which a model answers.
+    """
+    return hashlib.blake2b(orjson.dumps(document), digest_size=16).hexdigest()
+
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -31,12 +107,18 @@ CREATE TABLE IF NOT EXISTS answers (
 ) WITHOUT ROWID;
 """
 
+
 _FAILURES: Mapping[str, type[AnswerError]] = MappingProxyType(
-    {"refused": Refused, "cut_off": CutOff, "malformed": Malformed}
+    {"refused": Refused, "cut_off": TruncatedResponse, "malformed": Malformed}
 )
+
+
 """What is kept of calls that gave no answer. A request that the API rejects is tried again."""
 
+
 _Row = tuple[str, bytes, str, bytes, float]
+
+
 """Model, answer or what was wrong with it, kind of failure, usage, seconds."""
 
 
@@ -78,7 +160,7 @@ class NobodyToAsk:
         tier: Tier,
         *,
         max_output_tokens: int | None = None,  # noqa: ARG002 - as every asker
-    ) -> Reply[AnswerT]:
+    ) -> Response[AnswerT]:
         """Refuse.
 
         Raises:
@@ -112,7 +194,7 @@ class Recording:
 
     async def answer(
         self, key: str, question: Question[AnswerT], tier: Tier, limit: int
-    ) -> Reply[AnswerT]:
+    ) -> Response[AnswerT]:
         """Give the recorded answer, or ask and record.
 
         Raises:
@@ -196,8 +278,8 @@ class Session:
 
     async def ask(
         self, question: Question[AnswerT], tier: Tier, *, max_output_tokens: int | None = None
-    ) -> Reply[AnswerT]:
-        """Ask, as `pipeline.questions.Asker` does.
+    ) -> Response[AnswerT]:
+        """Ask, as `pipeline.model.questions.Asker` does.
 
         Raises:
             AnswerError: The answer is no use.
@@ -217,7 +299,7 @@ def _look(connection: sqlite3.Connection, key: str) -> _Row | None:
     return row
 
 
-def _replay(row: _Row, question: Question[AnswerT]) -> Reply[AnswerT] | None:
+def _replay(row: _Row, question: Question[AnswerT]) -> Response[AnswerT] | None:
     """The recorded answer; None where it is none to this question any more.
 
     Raises:
@@ -233,4 +315,4 @@ def _replay(row: _Row, question: Question[AnswerT]) -> Reply[AnswerT] | None:
     except ValidationError:
         # The stage's own checks have changed since, although its question has not.
         return None
-    return Reply(read, model, usage, seconds)
+    return Response(read, model, usage, seconds)

@@ -1,13 +1,44 @@
-"""What an evaluation comes to, in sentences: for the terminal and for the report alike."""
+"""What an evaluation comes to, in sentences: for the terminal and for the report alike.
+
+Numbers as people read them, on a terminal and in a report.
+"""
+
+from decimal import Decimal
 
 from pipeline.evaluate.evaluation import Evaluation
-from pipeline.evaluate.figures import dollars, percent, seconds, share
-from pipeline.evaluate.parts import Part
-from pipeline.evaluate.proposal import Proposal
-from pipeline.evaluate.ways import Way
+from pipeline.evaluate.proposal import Part, Proposal
+from pipeline.evaluate.strategies import Strategy
+
+
+def percent(share: float | None) -> str | None:
+    """A share of 1 in per cent."""
+    return None if share is None else f"{share:.1%}"
+
+
+def share(part: int, whole: int) -> str | None:
+    """A count and what share it is."""
+    return f"{part} ({part / whole:.1%})" if whole else None
+
+
+def dollars(amount: Decimal | None) -> str:
+    """US dollars; small amounts keep what matters of them."""
+    if amount is None:
+        return "unknown"
+    return f"${amount:,.2f}" if amount >= 1 else f"${amount:.4f}"
+
+
+def number(value: float | None) -> str | None:
+    """A small figure without a unit."""
+    return None if value is None else f"{value:.3f}"
+
+
+def seconds(value: float) -> str:
+    """Seconds."""
+    return f"{value:.3f} s" if value < 1 else f"{value:.2f} s"
+
 
 HEADINGS = (
-    "Way", "Right in the end", "Wrong, taken", "Of taken, right", "To a person", "Escalated",
+    "Strategy", "Right in the end", "Wrong, taken", "Of taken, right", "To a person", "Escalated",
     "Cost", "Seconds, median",
 )  # fmt: skip
 
@@ -63,7 +94,7 @@ def fails(evaluation: Evaluation, fail_under: float | None) -> bool:
     return fail_under is not None and evaluation.measures.cascade.accuracy < fail_under
 
 
-def _row(name: str, way: Way) -> list[str]:
+def _row(name: str, way: Strategy) -> list[str]:
     return [
         name,
         share(way.well, way.items) or "-",

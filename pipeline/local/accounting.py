@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from pipeline.events import Usage, is_simulated
+from pipeline.model.records import Usage, is_simulated
 
 
 class Place(StrEnum):

@@ -8,11 +8,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pipeline.errors import PipelineError
 from pipeline.local.child import Child
+from pipeline.model.errors import PipelineError
 
 _POLL = 0.02
+
+
 _START_WITHIN = 60.0
+
+
 _STOP_WITHIN = 5.0
 
 

@@ -7,8 +7,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipeline.errors import PipelineError
-from pipeline.workers.tether import tethered
+from pipeline.model.errors import PipelineError
+from pipeline.runtime.shutdown import dies_with_parent
 
 _POLL = 0.01
 
@@ -38,7 +38,7 @@ class Child:
         self._log_start = log.stat().st_size if log.exists() else 0
         with log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - no shell, arguments are the project's
-                tethered(command, when_parent_dies=signal.SIGKILL),
+                dies_with_parent(command, when_parent_dies=signal.SIGKILL),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

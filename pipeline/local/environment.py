@@ -9,28 +9,47 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
-from pipeline.errors import WrongUse
+from pipeline.config import KafkaSettings, Settings
+from pipeline.kafka.connection import admin_client
+from pipeline.kafka.topics import TopicNames, Topics
 from pipeline.local.apache import ApacheKafka
 from pipeline.local.api import SimulatedApiProcess
 from pipeline.local.broker import LocalBroker
 from pipeline.local.noida import NoidaBroker
-from pipeline.settings import KafkaSettings, Settings
+from pipeline.model.errors import UsageError
 from pipeline.stages.registry import build_stages
-from pipeline.stream.connection import admin_client
-from pipeline.stream.topics import TopicNames, Topics
 
 BROKERS = ("noida", "kafka")
 
+
 API_KEY = "ANTHROPIC_API_KEY"
+
+
 BASE_URL = "ANTHROPIC_BASE_URL"
+
+
 _CALL_TIMEOUT = "PIPELINE_CLAUDE__CALL_TIMEOUT"
+
+
 _COMMIT_INTERVAL = "PIPELINE_STREAM__COMMIT_INTERVAL"
+
+
 SELDOM_SECONDS = 0.25
+
+
 """Between two commits of a partition on the embedded broker, which takes 500 a minute in all."""
+
+
 PATIENCE_SECONDS = 600
+
+
 """The simulated API reads images with this machine's own processors; on a busy one that
 takes its time, which must not be taken for an outage."""
+
+
 SIMULATED_KEY = "simulated"
+
+
 """What the SDK is given where no key is set: it sends no request without one."""
 
 
@@ -172,7 +191,7 @@ def _broker(kind: str, port: int) -> LocalBroker:
         case "kafka":
             return ApacheKafka(port=port)
         case _:
-            raise WrongUse(f"There is no broker {kind!r}; there are {', '.join(BROKERS)}.")
+            raise UsageError(f"There is no broker {kind!r}; there are {', '.join(BROKERS)}.")
 
 
 async def _make_topics(settings: Settings, broker: LocalBroker) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from pipeline.config import KafkaSettings
+from pipeline.kafka.connection import check_connection
+from pipeline.kafka.errors import ConnectionFailed
 from pipeline.local.broker import BrokerFailed
 from pipeline.local.child import Child, last_lines
-from pipeline.settings import KafkaSettings
-from pipeline.stream.connection import check_connection
-from pipeline.stream.connection_errors import ConnectionFailed
 
 
 class ProcessNode(ABC):

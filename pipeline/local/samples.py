@@ -8,8 +8,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 import pipeline
-from pipeline.errors import PipelineError
-from pipeline.publish import Item, read_items
+from pipeline.model.errors import PipelineError
+from pipeline.operators.publish import Item, read_items
 from pipeline.stream.records import Headers
 
 

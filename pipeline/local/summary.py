@@ -1,13 +1,21 @@
-"""What the demo came to: for people and, as the same numbers, for programs."""
+"""What the demo came to: for people and, as the same numbers, for programs.
+
+Reads where events ended from the records that say so.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from pipeline.events import Usage
-from pipeline.local.accounting import Account, Place, Tally, percentile
+import orjson
+
+from pipeline.kafka.topics import TopicNames
+from pipeline.local.accounting import Account, Coordinates, Ending, Place, Tally, percentile
+from pipeline.model.records import Usage
+from pipeline.stream.records import Received
 
 HEADINGS = (
     "Stage", "Published", "Enriched", "Haiku", "Sonnet", "Review", "Dead", "Cost", "p50", "p95",
@@ -150,3 +158,53 @@ def _decimal(cost: Decimal | None) -> str | None:
 
 def _counts(counter: Counter[str]) -> str:
     return ", ".join(f"{code} ({count})" for code, count in counter.most_common())
+
+
+def ending_of(record: Received, topics: TopicNames) -> Ending:
+    """The end that a record of an enriched topic, of `review` or of `dead-letters` stands for."""
+    if record.topic == topics.dead_letters:
+        return _dead_letter(record, topics)
+    value = orjson.loads(record.value or b"")
+    place = Place.REVIEW if record.topic == topics.review else Place.ENRICHED
+    doubts = value["doubts"] if place is Place.REVIEW else (value["escalation"] or {}).get("doubts")
+    return Ending(
+        event=_source(value["source"]),
+        place=place,
+        decided_by=value.get("decided_by"),
+        model=value["model"],
+        doubts=tuple(doubt["code"] for doubt in doubts or ()),
+        usage=Usage.model_validate(value["usage"]),
+        seconds=_seconds(value["source"]["timestamp"], value["timing"]["enriched_at"]),
+    )
+
+
+def _dead_letter(record: Received, topics: TopicNames) -> Ending:
+    headers = {
+        name: value.decode()
+        for name, value in record.headers
+        if name.startswith("dlq-") and value is not None
+    }
+    reason = headers["dlq-reason"]
+    if headers["dlq-topic"] == topics.escalations:
+        # It was escalated before: the raw record is the one that the escalation came from.
+        escalation = orjson.loads(record.value or b"")
+        return Ending(
+            event=_source(escalation["source"]),
+            place=Place.DEAD_LETTERS,
+            model=escalation["haiku_model"],
+            doubts=tuple(doubt["code"] for doubt in escalation["doubts"]),
+            reason=reason,
+            usage=Usage.model_validate(escalation["usage"]),
+        )
+    event = Coordinates(
+        headers["dlq-topic"], int(headers["dlq-partition"]), int(headers["dlq-offset"])
+    )
+    return Ending(event, Place.DEAD_LETTERS, reason=reason)
+
+
+def _source(source: Mapping[str, Any]) -> Coordinates:
+    return Coordinates(source["topic"], source["partition"], source["offset"])
+
+
+def _seconds(start: str, end: str) -> float:
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()

@@ -1,4 +1,5 @@
-"""What operators see: metrics, health, the status page, the log.
+"""What operators see: metrics, health, the dashboard, the log, traces.
 
-The rooms tell `Metrics` what happens; everything else here is a view of what it was told.
+The other rooms report to the observers in `metrics`; everything else here is a view of what was
+reported. Imports `config`, `runtime` and `model`.
 """

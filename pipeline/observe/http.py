@@ -14,20 +14,30 @@ from prometheus_client import Metric as PrometheusMetric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from pipeline.alongside import alongside
-from pipeline.errors import PipelineError
+from pipeline.config import HttpSettings
+from pipeline.model.errors import PipelineError
 from pipeline.observe import assets, hosts
 from pipeline.observe.health import Health, Report
 from pipeline.observe.status import STEP_SECONDS, Status
-from pipeline.settings import HttpSettings
+from pipeline.runtime.background import background_task
 
 MAX_CONNECTIONS = 100
+
+
 """At once; a page needs one or two, a Prometheus one. Beyond that a connection is closed as soon
 as it is made, so that nobody uses up the process's files."""
+
+
 REQUEST_SECONDS = 10.0
+
+
 """That a connection gets for the next request, headers and body, and for taking the response:
 one that sends or reads a byte now and then is closed all the same."""
+
+
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
 _PAGE = {
     # Kept, and asked about each time: after an update nobody sees the page of yesterday.
     "Cache-Control": "no-cache",
@@ -128,7 +138,7 @@ async def serve(
     await runner.setup()
     try:
         server = await _listen(_bounded_in_number(runner), settings, socket)
-        async with alongside(_tick(views.status), ended=failed):
+        async with background_task(_tick(views.status), ended=failed):
             yield _address(settings, server) if socket is None else str(socket)
         server.close()
     finally:

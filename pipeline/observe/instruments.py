@@ -7,14 +7,13 @@ from decimal import Decimal
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 import pipeline
-from pipeline.observe.conditions import Conditions
-from pipeline.observe.health import Health
+from pipeline.config import Settings
+from pipeline.observe.dashboard import About
+from pipeline.observe.health import Conditions, Health
+from pipeline.observe.history import Recent
 from pipeline.observe.http import Views
 from pipeline.observe.metrics import Metrics
-from pipeline.observe.recent import Recent
 from pipeline.observe.status import Status
-from pipeline.observe.view import About
-from pipeline.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,129 @@
-"""Turns what the rooms report into metrics, at the cost of one dictionary look-up each."""
+"""Turns what the rooms report into metrics, at the cost of one dictionary look-up each.
 
+The catalogue's metrics as families of Prometheus' client, and the series of each.
+"""
+
+import itertools
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
 
-from pipeline.events import Enriched, Review, Tier, Usage, is_simulated
+from pipeline.model.records import Enriched, Review, Tier, Usage, is_simulated
 from pipeline.observe import catalogue
-from pipeline.observe.conditions import Conditions
-from pipeline.observe.families import Asked, Families
-from pipeline.observe.recent import Recent
+from pipeline.observe.catalogue import Metric
+from pipeline.observe.health import Conditions
+from pipeline.observe.history import Recent
+
+ChildT = TypeVar("ChildT", bound=MetricWrapperBase)
+
+
+OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A model that a process asks about the events of a stage, and as which tier."""
+
+    stage: str
+    tier: Tier
+    model: str
+
+
+class Children(Generic[ChildT]):
+    """The series of one metric by label values; each is resolved once.
+
+    Args:
+        metric: What it is.
+        family: What Prometheus' client made of it.
+    """
+
+    def __init__(self, metric: Metric, family: ChildT) -> None:
+        self._family = family
+        self._labels = len(metric.labels)
+        self._limit = metric.series_limit
+        self._known: dict[tuple[str, ...], ChildT] = {}
+
+    def __call__(self, *values: str) -> ChildT:
+        """The series of these label values; the one called `other` once there are too many."""
+        child = self._known.get(values)
+        return self._resolve(values) if child is None else child
+
+    def remove(self, *values: str) -> None:
+        """Forget a series: what it says is not known any more."""
+        if self._known.pop(values, None) is not None:
+            self._family.remove(*values)
+
+    def _resolve(self, values: tuple[str, ...]) -> ChildT:
+        if len(self._known) >= self._limit:
+            return self._family.labels(*(OTHER,) * self._labels)
+        child = self._known[values] = self._family.labels(*values)
+        return child
+
+
+class Families:
+    """Registers metrics, and has those series at 0 that are known beforehand.
+
+    Args:
+        registry: Where they are registered.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self._counting: list[tuple[Metric, Children[Counter] | Children[Histogram]]] = []
+
+    def counter(self, metric: Metric) -> Children[Counter]:
+        """Register a counter."""
+        family = Counter(metric.name, metric.meaning, metric.labels, registry=self._registry)
+        children = Children(metric, family)
+        self._counting.append((metric, children))
+        return children
+
+    def gauge(self, metric: Metric) -> Children[Gauge]:
+        """Register a gauge."""
+        family = Gauge(metric.name, metric.meaning, metric.labels, registry=self._registry)
+        return Children(metric, family)
+
+    def histogram(self, metric: Metric) -> Children[Histogram]:
+        """Register a histogram."""
+        family = Histogram(
+            metric.name,
+            metric.meaning,
+            metric.labels,
+            registry=self._registry,
+            buckets=metric.buckets,
+        )
+        children = Children(metric, family)
+        self._counting.append((metric, children))
+        return children
+
+    def begin(self, stages: Sequence[str], asked: Sequence[Asked]) -> None:
+        """Have the series at 0 of which the catalogue says so.
+
+        Args:
+            stages: Whose consumers run here.
+            asked: Which models are asked here about the events of which stage.
+        """
+        for metric, children in self._counting:
+            for values in _beforehand(metric, stages, asked) if metric.from_zero else ():
+                children(*values)
+
+
+def _beforehand(
+    metric: Metric, stages: Sequence[str], asked: Sequence[Asked]
+) -> Iterator[tuple[str, ...]]:
+    """The label values of a metric that are known before anything happens."""
+    if {"tier", "model"} & {*metric.labels}:
+        named = [{"stage": it.stage, "tier": it.tier.value, "model": it.model} for it in asked]
+    else:
+        named = [{"stage": stage} for stage in stages]
+    for known, fixed in itertools.product(named, itertools.product(*metric.values.values())):
+        labels = known | dict(zip(metric.values, fixed, strict=True))
+        yield tuple(labels[label] for label in metric.labels)
 
 
 @dataclass(slots=True)
@@ -119,7 +230,7 @@ class Metrics:
         """
         self._families.begin(stages, asked)
         for stage in stages:
-            self.intake(stage, closed_because=None)
+            self.intake(stage, paused_reason=None)
             self.held(stage, because=None)
             self.stuck(stage, is_stuck=False)
             self.failing(stage, partitions=0)
@@ -180,10 +291,10 @@ class Metrics:
         self._rebalance_seconds(stage).observe(seconds)
         self._conditions.assigned[stage] = partitions
 
-    def intake(self, stage: str, *, closed_because: str | None) -> None:
+    def intake(self, stage: str, *, paused_reason: str | None) -> None:
         """Intake was closed, with the reason, or opened."""
-        self._intake_open(stage).set(closed_because is None)
-        _note(self._conditions.intake_closed, stage, closed_because)
+        self._intake_open(stage).set(paused_reason is None)
+        _note(self._conditions.intake_closed, stage, paused_reason)
 
     def held(self, stage: str, *, because: str | None) -> None:
         """Events wait for their turn, with the reason, or go on."""

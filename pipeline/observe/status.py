@@ -11,17 +11,19 @@ from typing import Any
 
 from prometheus_client.registry import Collector
 
-from pipeline.events import Tier
+from pipeline.model.records import Tier
 from pipeline.observe import catalogue
-from pipeline.observe.conditions import Conditions
-from pipeline.observe.health import Health
-from pipeline.observe.history import History
+from pipeline.observe.dashboard import About, ModelStatus, Point, StageStatus, StatusView
+from pipeline.observe.health import Conditions, Health
+from pipeline.observe.history import History, RecentRecord
 from pipeline.observe.reading import Reading, quantile_between, rate
-from pipeline.observe.recent import RecentRecord
-from pipeline.observe.view import About, ModelStatus, Point, StageStatus, StatusView
 
 WINDOW_SECONDS = 60.0
+
+
 HISTORY_SECONDS = 600.0
+
+
 STEP_SECONDS = 2.0
 
 

@@ -23,13 +23,20 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util.types import AttributeValue
 
 import pipeline
-from pipeline.errors import WrongUse
-from pipeline.settings import TracingSettings
+from pipeline.config import TracingSettings
+from pipeline.model.errors import UsageError
 
 SCOPE = "haiku-pipeline"
+
+
 _CONTEXT_HEADERS = frozenset({"traceparent", "tracestate"})
+
+
 _W3C = TraceContextTextMapPropagator()
+
+
 _FLUSH_MILLISECONDS = 5_000
+
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
@@ -144,7 +151,7 @@ async def open_tracer(settings: TracingSettings) -> AsyncIterator[OpenTelemetryT
             TraceIdRatioBased,
         )
     except ImportError as error:
-        raise WrongUse(
+        raise UsageError(
             "tracing.endpoint is set, and OpenTelemetry's SDK is not installed: "
             "pip install 'haiku-pipeline[otel]', or unset it."
         ) from error

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pydantic import JsonValue
 
 import pipeline
+from pipeline.config import KafkaSettings, TopicSettings
 from pipeline.schemas.records import AnyStage, Schema
-from pipeline.settings import KafkaSettings, TopicSettings
-from pipeline.stages.media import MEDIA_TYPES
+from pipeline.stages.files.media import MEDIA_TYPES
 
 _JSON = "application/json"
 _OURS = "Written by the pipeline."

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import PipelineError
+from pipeline.config import TopicSettings
+from pipeline.model.errors import PipelineError
 from pipeline.schemas.asyncapi import asyncapi_document
 from pipeline.schemas.compatibility import WrittenBy, breaks
 from pipeline.schemas.records import AnyStage, Schema, record_schemas, schema_name
-from pipeline.settings import TopicSettings
 
 ASYNCAPI = "asyncapi.json"
 _SUFFIX = ".schema.json"

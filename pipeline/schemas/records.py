@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, JsonValue
 
-from pipeline.events import (
+from pipeline.model.records import (
     ENRICHED_VERSION,
     DeadLetterHeaders,
     Enriched,
@@ -17,7 +17,7 @@ from pipeline.events import (
     Handled,
     Review,
 )
-from pipeline.events import enriched_schema as declared_schema
+from pipeline.model.records import enriched_schema as declared_schema
 from pipeline.stages.stage import Stage
 
 Schema = dict[str, JsonValue]

@@ -1,38 +1,232 @@
-"""Documents, meetings and long texts: a summary, the key points, and who has to do what."""
+"""Documents, meetings and long texts: a summary, the key points, and who has to do what.
+
+What is asked of a document, of a part of one, and of all parts together.
+
+The answers to the parts of a long document, joined into one. Pure.
+"""
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.questions import Inquiry, Question, Steps, Text
-from pipeline.settings import DocumentSettings
-from pipeline.signals import Signal
-from pipeline.stages.checks import blank_signals, language_signals, length_signals, quote_signals
-from pipeline.stages.codes import known_language
-from pipeline.stages.document_answer import ANSWER_TOKENS, DocumentAnswer
-from pipeline.stages.document_joining import Joining
-from pipeline.stages.evidence import numbers_added, quotes_found
-from pipeline.stages.extracting import Extracted, Extraction
-from pipeline.stages.injection import injection_signals
-from pipeline.stages.json_stage import JsonStage
-from pipeline.stages.legibility import damage_signals
-from pipeline.stages.prompt import Section, build_instructions
-from pipeline.stages.schema import answer_schema
-from pipeline.stages.splitting import parts_of
-from pipeline.stages.stage import RawEvent
-from pipeline.stages.text import is_blank, stated, visible
+from pipeline.config import DocumentSettings
+from pipeline.model.questions import MultiStepQuery, Query, Question, Signal, Text
+from pipeline.stages.checks.evidence import numbers_added, quotes_found
+from pipeline.stages.checks.injection import injection_signals
+from pipeline.stages.checks.signals import (
+    blank_signals,
+    language_signals,
+    length_signals,
+    quote_signals,
+)
+from pipeline.stages.checks.text_quality import (
+    about_tokens,
+    damage_signals,
+    is_blank,
+    known_language,
+    parts_of,
+    stated,
+    visible,
+)
+from pipeline.stages.fields.extraction import Extracted, FieldExtractor
+from pipeline.stages.files.raw_events import JsonStage
+from pipeline.stages.stage import Answer, RawEvent, Section, answer_schema, build_instructions
+
+ANSWER_TOKENS = 3000
+
+
+"""Enough for seven key points, some dozen actions and a summary of 30 sentences."""
+
+
+class AnsweredAction(BaseModel):
+    """Something to be done, as the model read it; empty where the document does not say."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: str = Field(description="What is to be done, in a few words.")
+    owner: str = Field(description="Who does it, as the document names them, or empty.")
+    due: str = Field(description="By when, in the document's own words, or empty.")
+
+
+class DocumentAnswer(Answer):
+    """What is asked of a document."""
+
+    quotes: list[str] = Field(description="Passages that carry what matters, copied exactly.")
+    key_points: list[str] = Field(description="What a reader must know, most important first.")
+    actions: list[AnsweredAction] = Field(description="What somebody has to do.")
+    summary: str = Field(description="Whole sentences, at most as many as max_sentences says.")
+    language: str = Field(description="ISO 639-1 code of the document's language.")
+
+
+class JoinedAnswer(Answer):
+    """What is asked of the answers to all parts of a document: its quotes are the parts' own."""
+
+    key_points: list[str] = Field(description="What a reader must know, most important first.")
+    actions: list[AnsweredAction] = Field(description="What somebody has to do.")
+    summary: str = Field(description="Whole sentences, at most as many as max_sentences says.")
+
+
+_LEAST_JOINED = 2
+
+
+_JOINING_ROLE = """\
+You join the summaries of the parts of one long document into a summary of the whole, for people \
+who will act on it without reading the original. What is not in the parts must not be in the \
+whole."""
+
+
+_JOINING_FIELDS = """\
+- `key_points`: the facts, decisions and open questions that a reader of the whole must know, \
+most important first, three to seven of them, each one short sentence.
+- `actions`: what somebody has to do after this, from all parts, each once; an empty list if the \
+parts have none. Keep `task`, `owner` and `due` in the words of the parts.
+- `summary`: of the whole document, in whole sentences, no more of them than `max_sentences` \
+says, no heading, no list. Do not tell what each part says.
+Write all of it in the language of the parts."""
+
+
+_JOINING_CARE = """\
+The parts are in the order of the document. Where a later part corrects or settles what an \
+earlier one left open, the later one counts. Where parts contradict each other for good, say so. \
+Keep numbers, dates, names, amounts and units exactly as they are; do not add up, round or work \
+out anything. Keep a "not" a "not". Set `unclear` to true only if the parts cannot belong to one \
+document."""
+
+
+class Joining:
+    """Asks for the whole of a document whose parts are answered.
+
+    Args:
+        stage: Name of the stage.
+        most_tokens: That are joined at once; more are joined in several steps.
+        extraction: What is extracted beside; the whole has one value of what the parts said.
+    """
+
+    def __init__(self, stage: str, *, most_tokens: int, extraction: FieldExtractor) -> None:
+        self._stage = stage
+        self._most_tokens = most_tokens
+        self._extraction = extraction
+        self._joined_model = extraction.extended(JoinedAnswer)
+        self._joined_schema = answer_schema(self._joined_model)
+        self._whole_model = extraction.extended(DocumentAnswer)
+        self._instructions = build_instructions(
+            _JOINING_ROLE,
+            Section("What to answer", _JOINING_FIELDS),
+            *extraction.sections,
+            Section("Care", _JOINING_CARE),
+        )
+
+    def follows(
+        self, parts: Sequence[DocumentAnswer], *, max_sentences: int
+    ) -> MultiStepQuery[DocumentAnswer] | DocumentAnswer:
+        """What to ask once these are answered; one answer is the answer.
+
+        Args:
+            parts: In the order of the document.
+            max_sentences: Of the summary of the whole.
+        """
+        if len(parts) == 1:
+            return parts[0]
+        batches = self._batches(parts)
+
+        def then(
+            joined: tuple[JoinedAnswer, ...],
+        ) -> MultiStepQuery[DocumentAnswer] | DocumentAnswer:
+            wholes = [self._whole(batch, each) for batch, each in zip(batches, joined, strict=True)]
+            return self.follows(wholes, max_sentences=max_sentences)
+
+        return MultiStepQuery(
+            tuple(self._question(batch, max_sentences) for batch in batches), then
+        )
+
+    def _batches(self, parts: Sequence[DocumentAnswer]) -> list[list[DocumentAnswer]]:
+        batches: list[list[DocumentAnswer]] = [[]]
+        tokens = 0
+        for number, part in enumerate(parts, start=1):
+            size = sum(about_tokens(text.text) for text in self._texts_of(number, part))
+            is_full = len(batches[-1]) >= _LEAST_JOINED and tokens + size > self._most_tokens
+            if is_full:
+                batches.append([])
+                tokens = 0
+            batches[-1].append(part)
+            tokens += size
+        if len(batches) > 1 and len(batches[-1]) < _LEAST_JOINED:
+            batches[-2:] = [batches[-2] + batches[-1]]
+        return batches
+
+    def _question(
+        self, parts: Sequence[DocumentAnswer], max_sentences: int
+    ) -> Question[JoinedAnswer]:
+        texts = [text for i, part in enumerate(parts, start=1) for text in self._texts_of(i, part)]
+        return Question(
+            stage=self._stage,
+            instructions=self._instructions,
+            parts=(Text("max_sentences", str(max_sentences)), *texts),
+            answer_model=self._joined_model,
+            answer_schema=self._joined_schema,
+            max_output_tokens=ANSWER_TOKENS,
+        )
+
+    def _texts_of(self, number: int, part: DocumentAnswer) -> Iterator[Text]:
+        yield Text(f"part-{number}-summary", part.summary.strip())
+        for name, lines in (
+            ("key-points", part.key_points),
+            ("actions", [_line(action.task, action.owner, action.due) for action in part.actions]),
+            ("fields", self._extraction.lines(part)),
+        ):
+            if lines:
+                yield Text(f"part-{number}-{name}", "\n".join(line.strip() for line in lines))
+
+    def _whole(self, parts: Sequence[DocumentAnswer], joined: JoinedAnswer) -> DocumentAnswer:
+        """The answer about the whole, no surer than the least sure of what it was made of."""
+        stated: list[Answer] = [*parts, joined]
+        languages = Counter(part.language for part in parts)
+        return self._whole_model(
+            quotes=[quote for part in parts for quote in part.quotes],
+            key_points=joined.key_points,
+            actions=joined.actions,
+            summary=joined.summary,
+            language=languages.most_common(1)[0][0],
+            confidence=_least_sure([answer.confidence for answer in stated]),
+            unclear=any(answer.unclear for answer in stated),
+            **self._extraction.given(joined),
+        )
+
+
+def _line(task: str, owner: str, due: str) -> str:
+    said = [("owner", owner), ("due", due)]
+    about = "; ".join(f"{name}: {value.strip()}" for name, value in said if not is_blank(value))
+    return f"{task.strip()} ({about})" if about else task
+
+
+def _least_sure(confidences: Sequence[float]) -> float:
+    """The lowest; one outside 0 to 1 is none at all, and has to be seen."""
+    strange = (confidence for confidence in confidences if not 0 <= confidence <= 1)
+    return next(strange, min(confidences))
+
 
 _SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*(?=\s+[^\sa-z]|\s*$)|[。！？]")
+
+
 _SPELT_UP_TO = 20
+
+
 """Numbers up to here are often spelt in one of two texts and not in the other."""
+
+
 _SCANNED_TOKENS = 40_000
+
+
 """Of a text that is searched for instructions to a model as a whole."""
+
 
 _ROLE = """\
 You summarise documents, reports and transcripts of meetings for people who will act on the \
 summary without reading the original. What is not in the original must not be in the summary."""
+
 
 _FIELDS = """\
 - `quotes`: two to four passages, each at most twenty words, copied exactly, that carry what \
@@ -45,6 +239,7 @@ for.
 - `language`: the ISO 639-1 code of the language the document is written in.
 Write `key_points`, `actions` and `summary` in the document's own language."""
 
+
 _ACTIONS = """\
 An action is something that a person or a group took on, was told to do or is bound to do: "I \
 will call them", "Greg blocks it", "the tenant shall give notice". A wish, a possibility, a \
@@ -55,6 +250,7 @@ transcript "I" is whoever speaks.
 - `due`: by when, in the document's own words, such as "Friday" or "18 November"; an empty \
 string if it says nothing. Do not work out dates."""
 
+
 _CARE = """\
 Keep numbers, dates, names, amounts and units exactly as they are; a rounded number is a wrong \
 number. Say who said, decided or wants something where that matters, and keep what is certain \
@@ -64,12 +260,16 @@ judge, advise, or add what you know from elsewhere, even where the document is m
 text is broken off, in disorder, or not a document at all, summarise what there is and set \
 `unclear` to true."""
 
+
 _PART = """\
 What you see is one part of a longer document; `part` says which. Summarise this part alone: the \
 answers to all parts are joined later. That it begins or ends in the middle of a matter is no \
 reason for `unclear`."""
 
+
 _PART_SENTENCES = 8
+
+
 """Of a part's summary, at least: what is left out here is lost."""
 
 
@@ -113,7 +313,7 @@ class Documents(JsonStage[DocumentEvent]):
         super().__init__(settings)
         self.checks_slowly = bool(settings.fields)
         self._settings = settings
-        self._extraction = Extraction(settings.fields)
+        self._extraction = FieldExtractor(settings.fields)
         self._answer_model = self._extraction.extended(DocumentAnswer)
         self._answer_schema = answer_schema(self._answer_model)
         self._instructions = _instructions(self._extraction)
@@ -124,7 +324,7 @@ class Documents(JsonStage[DocumentEvent]):
             self.name, most_tokens=settings.part_tokens, extraction=self._extraction
         )
 
-    def question(self, event: DocumentEvent) -> Inquiry[DocumentAnswer]:
+    def question(self, event: DocumentEvent) -> Query[DocumentAnswer]:
         """Ask about a document, in parts if it is long.
 
         How long the summary may be is part of what is sent.
@@ -142,7 +342,7 @@ class Documents(JsonStage[DocumentEvent]):
             )
             for number, part in enumerate(parts, start=1)
         ]
-        return Steps(tuple(questions), partial(self._joining.follows, max_sentences=limit))
+        return MultiStepQuery(tuple(questions), partial(self._joining.follows, max_sentences=limit))
 
     def _ask(self, instructions: str, max_sentences: int, *parts: Text) -> Question[DocumentAnswer]:
         return Question(
@@ -191,7 +391,7 @@ class Documents(JsonStage[DocumentEvent]):
         return event.max_sentences or self._settings.max_sentences
 
 
-def _instructions(extraction: Extraction, *sections: Section) -> str:
+def _instructions(extraction: FieldExtractor, *sections: Section) -> str:
     return build_instructions(
         _ROLE,
         Section("What to answer", _FIELDS),

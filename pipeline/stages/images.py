@@ -6,26 +6,31 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.questions import Inquiry
-from pipeline.settings import ImageSettings
-from pipeline.signals import Signal
-from pipeline.stages.checks import runner_up_signals
-from pipeline.stages.choosing import Choosing, Matter
-from pipeline.stages.claims import ClaimStore
-from pipeline.stages.extracting import Extracted, Extraction
+from pipeline.config import ImageSettings
+from pipeline.model.questions import Query, Signal
+from pipeline.stages.checks.injection import injection_signals
+from pipeline.stages.checks.signals import runner_up_signals
+from pipeline.stages.checks.text_quality import Legibility, legibility_signals
+from pipeline.stages.fields.extraction import Extracted, FieldExtractor
+from pipeline.stages.fields.labels import LabelClassifier, LabelSet, restrict_labels
 from pipeline.stages.files import FileEvent, Files
-from pipeline.stages.injection import injection_signals
-from pipeline.stages.legibility import Legibility, legibility_signals
-from pipeline.stages.prompt import PARTS_OF_A_PICTURE, Section, build_instructions
-from pipeline.stages.rewording import backwards, reworded
-from pipeline.stages.stage import Answer
-from pipeline.stages.taxonomy import narrowed
+from pipeline.stages.files.claims import ClaimStore
+from pipeline.stages.stage import (
+    PARTS_OF_A_PICTURE,
+    Answer,
+    Section,
+    build_instructions,
+    rephrase,
+    reverse_labels,
+)
 
 Defect = Literal["blurred", "dark", "glare", "skewed", "cut_off", "low_resolution", "obstructed"]
+
 
 _ROLE = """\
 You sort the document images that arrive at a company: scans, photographs and screenshots. What \
 you answer decides where each one is filed, without anybody looking at it first."""
+
 
 _FIELDS = """\
 - `quote`: the few words on the document, at most fifteen, that show best what kind of document \
@@ -39,6 +44,7 @@ what. Only what can be read or seen; no personal judgement of people.
 - `defects`: what is wrong with the image as an image; an empty list if nothing is.
 - `needs_moderation`: see below."""
 
+
 _LEGIBILITY = """\
 - legible: the text that matters (title, parties, dates, amounts) can be read without guessing.
 - partly: some of it can be read, but at least one part that matters cannot.
@@ -46,11 +52,13 @@ _LEGIBILITY = """\
 label from the layout if it shows one, set `unclear` to true, and do not invent words.
 Handwriting counts as legible if you can read it. A sharp image of a blank page is legible."""
 
+
 _MODERATION = """\
 True if a person should check the image before colleagues or customers see it: nudity or sexual \
 content, violence or injuries, hateful symbols or words, self-harm, threats, weapons or drugs on \
 offer. Ordinary business documents, signatures, stamps, faces on a badge, medical forms and \
 overdue notices are none of that: false."""
+
 
 _HOW_TO_CHOOSE = """\
 Go by what the document is for, not by single words on it: a letter that mentions an invoice is \
@@ -111,9 +119,9 @@ class Images:
         self._settings = settings
         self._claims = claims
         self._files = Files(settings, claims)
-        self._extraction = Extraction(settings.fields)
-        self._choosing = Choosing(
-            Matter(self.name, _ROLE, _HOW_TO_CHOOSE, "Document types"),
+        self._extraction = FieldExtractor(settings.fields)
+        self._choosing = LabelClassifier(
+            LabelSet(self.name, _ROLE, _HOW_TO_CHOOSE, "Document types"),
             settings.document_types,
             offer=partial(_instructions, self._extraction),
             answer=partial(_answer_model, self._extraction),
@@ -123,7 +131,7 @@ class Images:
         """Read a raw event, JSON or a bare file."""
         return self._files.read_event(ImageEvent, value, key=key, headers=headers)
 
-    def question(self, event: ImageEvent) -> Inquiry[ImageAnswer]:
+    def question(self, event: ImageEvent) -> Query[ImageAnswer]:
         """Ask about the file, once it is checked and scaled."""
         return self._choosing.about(self._files.open(event), max_output_tokens=600)
 
@@ -149,17 +157,17 @@ class Images:
             fields=self._extraction.read(answer),
         )
 
-    def second_question(self, event: ImageEvent) -> Inquiry[ImageAnswer]:
+    def second_question(self, event: ImageEvent) -> Query[ImageAnswer]:
         """Ask in other words, with the document types listed backwards."""
-        return reworded(self._backwards.question(event))
+        return rephrase(self._backwards.question(event))
 
     @cached_property
     def _backwards(self) -> "Images":
-        types = backwards(self._settings.document_types)
+        types = reverse_labels(self._settings.document_types)
         return Images(self._settings.model_copy(update={"document_types": types}), self._claims)
 
 
-def _instructions(extraction: Extraction, document_types: Section) -> str:
+def _instructions(extraction: FieldExtractor, document_types: Section) -> str:
     return build_instructions(
         _ROLE,
         Section("What to answer", _FIELDS),
@@ -173,10 +181,12 @@ def _instructions(extraction: Extraction, document_types: Section) -> str:
 
 
 def _answer_model(
-    extraction: Extraction,
+    extraction: FieldExtractor,
     types: Any,  # noqa: ANN401 - a type made at run time
 ) -> type[ImageAnswer]:
-    return extraction.extended(narrowed(ImageAnswer, document_type=types, runner_up=types | None))
+    return extraction.extended(
+        restrict_labels(ImageAnswer, document_type=types, runner_up=types | None)
+    )
 
 
 def _missing_signals(answer: ImageAnswer) -> list[Signal]:

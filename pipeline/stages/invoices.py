@@ -8,17 +8,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
-from pipeline.questions import Part, Question, Text
-from pipeline.settings import InvoiceField, InvoiceSettings
-from pipeline.signals import Signal
-from pipeline.stages.amounts import format_amount
-from pipeline.stages.checks import blank_signals, length_signals, quote_signals
-from pipeline.stages.claims import ClaimStore
-from pipeline.stages.extracting import Extracted, Extraction
-from pipeline.stages.files import FileEvent, Files
-from pipeline.stages.injection import injection_signals
-from pipeline.stages.invoice_answer import InvoiceAnswer, Reading, read_answer
-from pipeline.stages.invoice_checks import (
+from pipeline.config import InvoiceField, InvoiceSettings
+from pipeline.model.questions import Part, Question, Signal, Text
+from pipeline.stages.checks.injection import injection_signals
+from pipeline.stages.checks.invoices import (
     ambiguity_signals,
     date_signals,
     form_signals,
@@ -26,17 +19,27 @@ from pipeline.stages.invoice_checks import (
     missing_signals,
     sum_signals,
 )
-from pipeline.stages.legibility import Legibility, damage_signals, legibility_signals
-from pipeline.stages.prompt import PARTS_OF_A_PICTURE, Section, build_instructions
-from pipeline.stages.raw import check_text
-from pipeline.stages.schema import answer_schema
-from pipeline.stages.text import visible
-from pipeline.stages.text_index import TextIndex
+from pipeline.stages.checks.signals import blank_signals, length_signals, quote_signals
+from pipeline.stages.checks.text_index import TextIndex
+from pipeline.stages.checks.text_quality import (
+    Legibility,
+    damage_signals,
+    legibility_signals,
+    visible,
+)
+from pipeline.stages.fields.amounts import format_amount
+from pipeline.stages.fields.extraction import Extracted, FieldExtractor
+from pipeline.stages.fields.invoice_answer import InvoiceAnswer, Reading, read_answer
+from pipeline.stages.files import FileEvent, Files
+from pipeline.stages.files.claims import ClaimStore
+from pipeline.stages.files.raw_events import check_text
+from pipeline.stages.stage import PARTS_OF_A_PICTURE, Section, answer_schema, build_instructions
 
 _ROLE = """\
 You read invoices, credit notes and receipts for a company's accounting. What you answer is \
 booked without anybody comparing it with the document, so an empty field is better than a wrong \
 one."""
+
 
 _FIELDS = """\
 - `quote`: the words and figures of the document, at most twenty words, that state the amount to \
@@ -67,6 +70,7 @@ that matters cannot be; illegible if hardly anything can be.
 - `missing`: the names of those fields above that a complete document of this kind would have, \
 but that are not there or cannot be read."""
 
+
 _AMOUNTS = """\
 Write amounts as plain digits with a point before the decimals, at most one minus sign in front, \
 without grouping, currency or spaces: 1234.50, not 1.234,50 EUR. Keep the decimals that are \
@@ -77,6 +81,7 @@ An empty string means that the document does not say, or that it cannot be read.
 `allowances`, `charges`, `prepaid` and `withheld` write 0 where the document is complete and \
 shows none. Never write 0 for any other amount unless a zero is printed."""
 
+
 _CARE = """\
 With a date like 03/04/2025 the country, the language and the other dates decide which part is \
 the month. Read a number digit by digit; 3 and 8, 1 and 7, 0 and 6 are easily confused on scans. \
@@ -84,6 +89,7 @@ Tables that run over pages are one table. If the document holds several invoices
 first, and set `unclear` to true. If it is no invoice, credit note or receipt at all, leave the \
 fields empty and set `unclear` to true. Totals that do not add up are given as printed; that \
 alone does not make the document unclear."""
+
 
 DecimalString = Annotated[
     Decimal,
@@ -160,7 +166,7 @@ class Invoices:
     def __init__(self, settings: InvoiceSettings, claims: ClaimStore | None = None) -> None:
         self._settings = settings
         self._files = Files(settings, claims)
-        self._extraction = Extraction(settings.fields)
+        self._extraction = FieldExtractor(settings.fields)
         # What is published is read with the index that the checks have just made.
         self._indexed = lru_cache(maxsize=2)(TextIndex)
         self._answer_model = self._extraction.extended(InvoiceAnswer)

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from pipeline.encoders.encoder import Encoder
-from pipeline.encoders.minilm import MiniLm
-from pipeline.errors import WrongUse
-from pipeline.settings import OwnStage, Scoped, StageSettings, StagesSettings
+from pipeline.config import OwnStage, Scoped, StageSettings, StagesSettings
+from pipeline.model.errors import UsageError
+from pipeline.stages.checks.encoders import Encoder, MiniLm
 from pipeline.stages.code import Code
 from pipeline.stages.documents import Documents
 from pipeline.stages.images import Images
@@ -53,7 +52,7 @@ def stage_named(settings: StagesSettings, name: str) -> Stage[Any, Any]:
     """
     stages = build_stages(settings)
     if name not in stages:
-        raise WrongUse(f"There is no stage {name!r}; there are {', '.join(stages)}.")
+        raise UsageError(f"There is no stage {name!r}; there are {', '.join(stages)}.")
     return stages[name]
 
 
@@ -80,7 +79,7 @@ def _if_wanted(encoder: Encoder | None, settings: Scoped) -> Encoder | None:
 def _built(own: OwnStage, settings: StageSettings) -> Stage[Any, Any]:
     stage: Stage[Any, Any] = own.build(settings)
     if missing := [member for member in _MEMBERS if not hasattr(stage, member)]:
-        raise WrongUse(
+        raise UsageError(
             f"The stage {own.origin} lacks {', '.join(missing)}: see docs/STAGES.md for what a "
             "stage has."
         )

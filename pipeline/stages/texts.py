@@ -8,36 +8,51 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.encoders.encoder import Encoder
-from pipeline.questions import Inquiry, Text
-from pipeline.settings import TextSettings
-from pipeline.signals import Signal
-from pipeline.stages.checks import blank_signals, quote_signals
-from pipeline.stages.choosing import Choosing, Matter
-from pipeline.stages.evidence import letters_and_digits, numbers_added, quotes_found
-from pipeline.stages.extracting import Extracted, Extraction
-from pipeline.stages.injection import injection_signals
-from pipeline.stages.json_stage import JsonStage
-from pipeline.stages.legibility import damage_signals
-from pipeline.stages.likeness import likeness_by
-from pipeline.stages.prompt import Section, build_instructions
-from pipeline.stages.rewording import backwards, reworded
-from pipeline.stages.scope import Scope
-from pipeline.stages.stage import Answer, RawEvent
-from pipeline.stages.taxonomy import narrowed
-from pipeline.stages.text import is_blank, visible
+from pipeline.config import TextSettings
+from pipeline.model.questions import Query, Signal, Text
+from pipeline.stages.checks.encoders import Encoder
+from pipeline.stages.checks.evidence import letters_and_digits, numbers_added, quotes_found
+from pipeline.stages.checks.injection import injection_signals
+from pipeline.stages.checks.scope import Scope, likeness_by
+from pipeline.stages.checks.signals import blank_signals, quote_signals
+from pipeline.stages.checks.text_quality import damage_signals, is_blank, visible
+from pipeline.stages.fields.extraction import Extracted, FieldExtractor
+from pipeline.stages.fields.labels import LabelClassifier, LabelSet, restrict_labels
+from pipeline.stages.files.raw_events import JsonStage
+from pipeline.stages.stage import (
+    Answer,
+    RawEvent,
+    Section,
+    build_instructions,
+    rephrase,
+    reverse_labels,
+)
 
 _TAG = re.compile(r"<[^<>]{1,500}>")
+
+
 _LONG_REFERENCE = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{8,});?")
+
+
 """Of no character: they have seven digits at most."""
+
+
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[A-Za-z]{2,24}")
+
+
 _SHORTEST_SHARE = 0.4
+
+
 """Of the letters of a text, kept in its clean form: signatures and quoted mail may go."""
+
+
 _LONGEST_SHARE = 1.3
+
 
 _ROLE = """\
 You tidy up messages that people typed in a hurry, so that programs and colleagues can work with \
 them. You correct the form and never the content."""
+
 
 _FIELDS = """\
 - `quote`: the few words, at most fifteen, that decide the intent, copied exactly.
@@ -49,6 +64,7 @@ its blanks, without words such as "tel".
 - `intent`: one of the labels below.
 - `cleaned_text`: the text in its own language, tidied up as described below."""
 
+
 _CLEANING = """\
 Remove markup, entities, quotation marks of forwarded mail (">"), repeated blanks and empty \
 lines, repeated punctuation, and lines that a program added ("sent from my phone"). Put blanks \
@@ -58,12 +74,14 @@ Change nothing else: no word is replaced by a better one, no sentence is moved, 
 out, nothing is translated, softened or summarised. Names, numbers, dates, amounts, references, \
 addresses and telephone numbers stay exactly as they are, even where they look wrong."""
 
+
 _EXTRACTING = """\
 A date names a day: "12/11/2026", "3rd november 2026", "Sat 5 Dec 2026", also one that does not \
 exist. "Tomorrow", "next week", a bare weekday, a month without a day, a year, and a time of day \
 are none. References, order numbers, amounts and bank accounts are neither dates nor telephone \
 numbers, whatever their shape; the words around them tell. Take what is there even if the text \
 says that it is wrong or out of date. What is not in the text is not in a list."""
+
 
 _HOW_TO_CHOOSE = """\
 The intent is what the writer wants of whoever reads it. If there are several, take the one that \
@@ -119,15 +137,15 @@ class Texts(JsonStage[TextEvent]):
         self._settings = settings
         self._scope = Scope(settings.intents, likeness_by(encoder))
         self.checks_slowly = encoder is not None or self._scope.is_slow
-        self._extraction = Extraction(settings.fields)
-        self._choosing = Choosing(
-            Matter(self.name, _ROLE, _HOW_TO_CHOOSE, "Intents"),
+        self._extraction = FieldExtractor(settings.fields)
+        self._choosing = LabelClassifier(
+            LabelSet(self.name, _ROLE, _HOW_TO_CHOOSE, "Intents"),
             settings.intents,
             offer=partial(_instructions, self._extraction),
             answer=partial(_answer_model, self._extraction),
         )
 
-    def question(self, event: TextEvent) -> Inquiry[TextAnswer]:
+    def question(self, event: TextEvent) -> Query[TextAnswer]:
         """Ask about a text; the clean form is about as long as the text itself."""
         return self._choosing.about(
             (Text("text", visible(event.text)),),
@@ -160,17 +178,17 @@ class Texts(JsonStage[TextEvent]):
             fields=self._extraction.read(answer),
         )
 
-    def second_question(self, event: TextEvent) -> Inquiry[TextAnswer]:
+    def second_question(self, event: TextEvent) -> Query[TextAnswer]:
         """Ask in other words, with the intents listed backwards."""
-        return reworded(self._backwards.question(event))
+        return rephrase(self._backwards.question(event))
 
     @cached_property
     def _backwards(self) -> "Texts":
-        intents = backwards(self._settings.intents)
+        intents = reverse_labels(self._settings.intents)
         return Texts(self._settings.model_copy(update={"intents": intents}))
 
 
-def _instructions(extraction: Extraction, intents: Section) -> str:
+def _instructions(extraction: FieldExtractor, intents: Section) -> str:
     return build_instructions(
         _ROLE,
         Section("What to answer", _FIELDS),
@@ -183,10 +201,10 @@ def _instructions(extraction: Extraction, intents: Section) -> str:
 
 
 def _answer_model(
-    extraction: Extraction,
+    extraction: FieldExtractor,
     intents: Any,  # noqa: ANN401 - a type made at run time
 ) -> type[TextAnswer]:
-    return extraction.extended(narrowed(TextAnswer, intent=intents))
+    return extraction.extended(restrict_labels(TextAnswer, intent=intents))
 
 
 def _plain(text: str) -> str:

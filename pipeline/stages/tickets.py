@@ -6,37 +6,39 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.encoders.encoder import Encoder
-from pipeline.questions import Inquiry, Text
-from pipeline.settings import TicketSettings
-from pipeline.signals import Signal
-from pipeline.stages.checks import (
+from pipeline.config import TicketSettings
+from pipeline.model.questions import Query, Signal, Text
+from pipeline.stages.checks.encoders import Encoder
+from pipeline.stages.checks.injection import injection_signals
+from pipeline.stages.checks.scope import Scope, likeness_by
+from pipeline.stages.checks.signals import (
     blank_signals,
     language_signals,
     length_signals,
     quote_signals,
     runner_up_signals,
 )
-from pipeline.stages.choosing import Choosing, Matter
-from pipeline.stages.codes import known_language
-from pipeline.stages.extracting import Extracted, Extraction
-from pipeline.stages.html import readable
-from pipeline.stages.injection import injection_signals
-from pipeline.stages.json_stage import JsonStage
-from pipeline.stages.legibility import damage_signals
-from pipeline.stages.likeness import likeness_by
-from pipeline.stages.prompt import Section, build_instructions
-from pipeline.stages.rewording import backwards, reworded
-from pipeline.stages.scope import Scope
-from pipeline.stages.stage import Answer, RawEvent
-from pipeline.stages.taxonomy import narrowed, queues
-from pipeline.stages.text import visible
+from pipeline.stages.checks.text_quality import damage_signals, known_language, visible
+from pipeline.stages.fields.extraction import Extracted, FieldExtractor
+from pipeline.stages.fields.labels import LabelClassifier, LabelSet, queues, restrict_labels
+from pipeline.stages.files.html import readable
+from pipeline.stages.files.raw_events import JsonStage
+from pipeline.stages.stage import (
+    Answer,
+    RawEvent,
+    Section,
+    build_instructions,
+    rephrase,
+    reverse_labels,
+)
 
 Priority = Literal["low", "normal", "high", "urgent"]
+
 
 _ROLE = """\
 You sort the support tickets of a company. Each ticket is routed by what you answer, without \
 anybody reading it first, so the label has to be right and the doubt has to be honest."""
+
 
 _FIELDS = """\
 - `quote`: the few words of the ticket, at most twenty, that decide its intent. Copied exactly, \
@@ -52,6 +54,7 @@ count.
 - `summary`: one sentence in English, at most 25 words, saying who wants what. Facts of the \
 ticket only: no advice, no guesses, no greeting."""
 
+
 _PRIORITIES = """\
 - urgent: people are in danger, money is being lost now, data has leaked, or many users cannot \
 work at all.
@@ -61,6 +64,7 @@ two days, or threatens to leave or to sue.
 - low: thanks, feedback, ideas, questions out of curiosity, advertising.
 Capital letters, exclamation marks and the word "urgent" alone do not raise the priority; what \
 happened does."""
+
 
 _HOW_TO_CHOOSE = """\
 Judge what the customer wants to happen next, not which words occur: "I cannot pay because the \
@@ -132,15 +136,15 @@ class Tickets(JsonStage[TicketEvent]):
         self._languages = frozenset(settings.languages)
         self._scope = Scope(settings.intents, likeness_by(encoder))
         self.checks_slowly = encoder is not None or self._scope.is_slow
-        self._extraction = Extraction(settings.fields)
-        self._choosing = Choosing(
-            Matter(self.name, _ROLE, _HOW_TO_CHOOSE, "Intents"),
+        self._extraction = FieldExtractor(settings.fields)
+        self._choosing = LabelClassifier(
+            LabelSet(self.name, _ROLE, _HOW_TO_CHOOSE, "Intents"),
             settings.intents,
             offer=partial(_instructions, self._extraction),
             answer=partial(_answer_model, self._extraction),
         )
 
-    def question(self, event: TicketEvent) -> Inquiry[TicketAnswer]:
+    def question(self, event: TicketEvent) -> Query[TicketAnswer]:
         """Ask about a ticket: its subject, if it has one, and its body."""
         subject = (Text("subject", visible(event.subject)),) if event.subject else ()
         parts = (*subject, Text("body", event.shown_body))
@@ -175,17 +179,17 @@ class Tickets(JsonStage[TicketEvent]):
             fields=self._extraction.read(answer),
         )
 
-    def second_question(self, event: TicketEvent) -> Inquiry[TicketAnswer]:
+    def second_question(self, event: TicketEvent) -> Query[TicketAnswer]:
         """Ask in other words, with the intents listed backwards."""
-        return reworded(self._backwards.question(event))
+        return rephrase(self._backwards.question(event))
 
     @cached_property
     def _backwards(self) -> "Tickets":
-        intents = backwards(self._settings.intents)
+        intents = reverse_labels(self._settings.intents)
         return Tickets(self._settings.model_copy(update={"intents": intents}))
 
 
-def _instructions(extraction: Extraction, intents: Section) -> str:
+def _instructions(extraction: FieldExtractor, intents: Section) -> str:
     return build_instructions(
         _ROLE,
         Section("What to answer", _FIELDS),
@@ -197,10 +201,12 @@ def _instructions(extraction: Extraction, intents: Section) -> str:
 
 
 def _answer_model(
-    extraction: Extraction,
+    extraction: FieldExtractor,
     intents: Any,  # noqa: ANN401 - a type made at run time
 ) -> type[TicketAnswer]:
-    return extraction.extended(narrowed(TicketAnswer, intent=intents, runner_up=intents | None))
+    return extraction.extended(
+        restrict_labels(TicketAnswer, intent=intents, runner_up=intents | None)
+    )
 
 
 def _own_signals(answer: TicketAnswer) -> list[Signal]:

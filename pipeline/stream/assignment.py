@@ -5,12 +5,14 @@ from collections.abc import Callable, Collection, Iterator
 from types import TracebackType
 from typing import Self
 
-from pipeline.stream.answers import Answers
-from pipeline.stream.brokers import TopicPartition
-from pipeline.stream.tools import WorkerTools
-from pipeline.stream.worker import PartitionWorker, State
+from pipeline.stream.handlers import Answers
+from pipeline.stream.pacing import WorkerContext
+from pipeline.stream.partition_worker import PartitionWorker, State
+from pipeline.stream.protocols import TopicPartition
 
 _COMMIT_MARGIN = 5.0
+
+
 """Seconds that the last commit may take after the drain budget, before the session is left to be
 settled by the partition's next owner."""
 
@@ -18,7 +20,7 @@ settled by the partition's next owner."""
 class _Fatal:
     """Reports what escapes from a rebalance callback: consumers only log it, and go on."""
 
-    def __init__(self, tools: WorkerTools) -> None:
+    def __init__(self, tools: WorkerContext) -> None:
         self._tools = tools
 
     def __enter__(self) -> Self:
@@ -50,7 +52,7 @@ class Assignment:
 
     def __init__(
         self,
-        tools: WorkerTools,
+        tools: WorkerContext,
         new_answers: Callable[[], Answers],
         tasks: asyncio.TaskGroup,
         *,

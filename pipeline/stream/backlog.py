@@ -11,18 +11,20 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pipeline.stream import ledger_codec
-from pipeline.stream.brokers import (
+from pipeline.stream.ledger import CommitPoint
+from pipeline.stream.ledger_codec import LedgerUnreadable
+from pipeline.stream.partition_worker import PartitionWorker
+from pipeline.stream.protocols import (
     BrokerError,
+    BrokersUnavailable,
     NextRecord,
     OffsetReader,
     TopicPartition,
-    Unavailable,
 )
-from pipeline.stream.ledger import CommitPoint
-from pipeline.stream.ledger_codec import LedgerUnreadable
-from pipeline.stream.worker import PartitionWorker
 
 _BRIEFLY = 1.0
+
+
 """Seconds for a committed offset: a transaction that is still open may keep it for longer."""
 
 
@@ -120,7 +122,9 @@ class Backlog:
                     self._committed[partition] = CommitPoint(begin, begin)
                     return
         except TimeoutError:
-            raise Unavailable(f"The committed offset of {partition} is not known yet.") from None
+            raise BrokersUnavailable(
+                f"The committed offset of {partition} is not known yet."
+            ) from None
         try:
             point = ledger_codec.decode(committed.offset, committed.metadata)
         except LedgerUnreadable:

@@ -5,24 +5,24 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NoReturn
 
-from pipeline.settings import Ordering, StreamSettings
-from pipeline.stream.answers import Answers, Slots
+from pipeline.config import Ordering, StreamSettings
 from pipeline.stream.assignment import Assignment
-from pipeline.stream.brokers import Brokers, Consumer, OffsetReader
-from pipeline.stream.deadletters import DeadLetterBreaker, DeadLetterWindow
-from pipeline.stream.flow import FlowLimits
-from pipeline.stream.intake import Intake, IntakeGate, NoThrottle, OpenGate, Throttle
-from pipeline.stream.monitor import Monitor
-from pipeline.stream.observer import NoObserver, StreamObserver
-from pipeline.stream.pacing import CommitPacer
+from pipeline.stream.dead_letter_breaker import DeadLetterBreaker, DeadLetterWindow
+from pipeline.stream.handlers import Answers, ConcurrencyLimiter
+from pipeline.stream.health import Monitor
+from pipeline.stream.intake import FlowLimits, Intake, IntakeGate, NoThrottle, OpenGate, Throttle
+from pipeline.stream.observer import NoObserver, StreamObserver, StreamStatus
+from pipeline.stream.pacing import CommitPacer, Pace, Rescue, WorkerContext
 from pipeline.stream.poller import Poller
+from pipeline.stream.protocols import Brokers, Consumer, OffsetReader
 from pipeline.stream.records import Handler, Outcome, Received
-from pipeline.stream.status import StreamStatus
-from pipeline.stream.tools import Pace, Rescue, WorkerTools
 
 _log = logging.getLogger(__name__)
 
+
 _CLOSE_LIMIT = 15.0
+
+
 """Seconds that leaving the group, and letting go of the connections, may take."""
 
 
@@ -186,13 +186,13 @@ class Engine:
         consumer: Consumer,
         reader: OffsetReader,
         failure: asyncio.Future[NoReturn],
-    ) -> WorkerTools:
+    ) -> WorkerContext:
         def fail(error: BaseException) -> None:
             if not failure.done():
                 failure.set_exception(error)
 
         settings = self._settings
-        return WorkerTools(
+        return WorkerContext(
             stage=self._stage,
             ordering=self._ordering,
             max_unfinished=settings.max_unfinished,
@@ -200,7 +200,7 @@ class Engine:
             consumer=consumer,
             reader=reader,
             new_session=lambda partition: self._brokers.session(self._group, partition, consumer),
-            slots=Slots(settings.max_in_flight, self._gate.at_once),
+            slots=ConcurrencyLimiter(settings.max_in_flight, self._gate.at_once),
             pace=Pace(
                 settings.commit_interval,
                 settings.commit_count,

@@ -7,6 +7,8 @@ from collections import deque
 from dataclasses import dataclass
 
 MAX_SPAN = 1 << 26
+
+
 """Offsets between the first unfinished record and the last taken one, at most. Beyond it a
 partition waits for its straggler, because the commit metadata could no longer hold the ledger
 (`pipeline.stream.ledger_codec` does the arithmetic)."""
@@ -29,7 +31,7 @@ class CommitPoint:
     unfinished: tuple[int, ...] = ()
 
 
-class OffsetsWentBack(ValueError):
+class OffsetRegression(ValueError):
     """A record came whose offset was passed already: the log behind the partition is another one.
 
     That happens when a topic was deleted and created anew, or lost its end.
@@ -106,7 +108,7 @@ class OffsetLedger:
             LedgerFull: It does not fit; it may be offered again later.
         """
         if offset < self._position:
-            raise OffsetsWentBack(f"offset {offset} came after {self._position - 1}")
+            raise OffsetRegression(f"offset {offset} came after {self._position - 1}")
         if not self.fits(offset):
             raise LedgerFull(f"offset {offset} does not fit: {len(self._unfinished)} unfinished")
         self.advance(offset)

@@ -1,8 +1,12 @@
-"""What the stream tells whoever watches it; `pipeline.observe` turns it into metrics."""
+"""What the stream tells whoever watches it; `pipeline.observe` turns it into metrics.
 
+What a stream says of itself, for `/readyz`, `/api/status` and the log.
+"""
+
+from dataclasses import dataclass
 from typing import Protocol
 
-from pipeline.stream.records import End
+from pipeline.stream.records import Disposition
 
 
 class StreamObserver(Protocol):
@@ -16,7 +20,7 @@ class StreamObserver(Protocol):
         """A record without a value came in: it is no event, and is only committed over."""
         ...
 
-    def completed(self, stage: str, end: End, *, seconds: float) -> None:
+    def completed(self, stage: str, end: Disposition, *, seconds: float) -> None:
         """A record came to an end, `seconds` after it was received; not yet committed."""
         ...
 
@@ -50,7 +54,7 @@ class StreamObserver(Protocol):
         """A rebalance ended with that many partitions here, after `seconds` of standing still."""
         ...
 
-    def intake(self, stage: str, *, closed_because: str | None) -> None:
+    def intake(self, stage: str, *, paused_reason: str | None) -> None:
         """Intake was closed, with the reason, or opened."""
         ...
 
@@ -72,7 +76,7 @@ class NoObserver:
     def tombstone(self, stage: str) -> None:
         """Ignore."""
 
-    def completed(self, stage: str, end: End, *, seconds: float) -> None:
+    def completed(self, stage: str, end: Disposition, *, seconds: float) -> None:
         """Ignore."""
 
     def committed(self, stage: str, *, records: int, seconds: float) -> None:
@@ -98,7 +102,7 @@ class NoObserver:
     def rebalanced(self, stage: str, *, partitions: int, seconds: float) -> None:
         """Ignore."""
 
-    def intake(self, stage: str, *, closed_because: str | None) -> None:
+    def intake(self, stage: str, *, paused_reason: str | None) -> None:
         """Ignore."""
 
     def held(self, stage: str, *, because: str | None) -> None:
@@ -106,3 +110,50 @@ class NoObserver:
 
     def stuck(self, stage: str, *, is_stuck: bool) -> None:
         """Ignore."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionStatus:
+    """One assigned partition.
+
+    Args:
+        state: `starting`, `running`, `draining`, `waiting` (before it starts again) or `over`.
+        in_flight: Records that are taken and not committed.
+        lag: Records that are not committed; None while that is not known.
+        oldest_seconds: Age of the oldest record that is not committed; 0 without one, None while
+            that is not known.
+        problem: What went wrong last and is not mended, in a sentence.
+    """
+
+    topic: str
+    partition: int
+    state: str
+    in_flight: int
+    lag: int | None
+    oldest_seconds: float | None
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """One stage's stream.
+
+    Args:
+        partitions: Those that are assigned to this process.
+        last_poll_seconds: Age of the last poll; None before the first.
+        in_flight: Records that are taken and not committed, all partitions.
+        lag: Records that are not committed, all partitions; None while that is not known, as
+            in a rebalance.
+        intake_closed_because: Why nothing is taken at present; None if it may be.
+        is_ready: Whether it is assigned, polling, and taking what comes.
+        reason: Why it is not ready, in a sentence.
+    """
+
+    stage: str
+    partitions: tuple[PartitionStatus, ...]
+    last_poll_seconds: float | None
+    in_flight: int
+    lag: int | None
+    intake_closed_because: str | None
+    is_ready: bool
+    reason: str | None

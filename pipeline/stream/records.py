@@ -6,12 +6,17 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import sha256
 
-from pipeline.events import DeadLetterReason
+from pipeline.model.records import DeadLetterReason
 
 Headers = tuple[tuple[str, bytes | None], ...]
+
+
 """In their order, names as often as they occur; Kafka knows values that are null."""
 
+
 HEADER_BYTES = 128
+
+
 """What a header takes in memory beside its text, measured in CPython 3.11: a tuple, a string and
 a bytes object. A record of a megabyte of empty headers takes that of a hundred megabytes."""
 
@@ -115,7 +120,7 @@ class Outgoing:
     headers: Headers = field(repr=False)
 
 
-class End(StrEnum):
+class Disposition(StrEnum):
     """The ends an event can come to in one stage: each event comes to exactly one."""
 
     ENRICHED = "enriched"
@@ -132,11 +137,13 @@ class Outcome:
         reason: Of a dead letter; None for any other end.
     """
 
-    end: End
+    end: Disposition
     records: tuple[Outgoing, ...]
     reason: DeadLetterReason | None = None
 
 
 Handler = Callable[[Received], Awaitable[Outcome]]
+
+
 """Turns one record into its outcome. Whatever it raises ends the process: faults of an event
 are outcomes, and all else is a bug that must be seen."""

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pipeline.settings import Ordering
+from pipeline.config import Ordering
 from pipeline.stream import ledger_codec
-from pipeline.stream.brokers import Committed
-from pipeline.stream.flow import Load
-from pipeline.stream.lanes import KeyLanes
+from pipeline.stream.intake import Load
+from pipeline.stream.key_queues import KeyedQueue
 from pipeline.stream.ledger import CommitPoint, OffsetLedger
+from pipeline.stream.protocols import Committed
 from pipeline.stream.records import Outcome, Outgoing, Received
 
 
@@ -80,7 +80,7 @@ class Workload:
 
     def __init__(self, start: CommitPoint, *, is_new: bool, ordering: Ordering, limit: int) -> None:
         self._ledger = OffsetLedger(start, limit=limit)
-        self._lanes: KeyLanes[Held] = KeyLanes(ordering)
+        self._lanes: KeyedQueue[Held] = KeyedQueue(ordering)
         self._held: dict[int, Held] = {}
         self._held_bytes = 0
         self._results: list[Result] = []

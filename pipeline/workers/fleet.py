@@ -2,6 +2,8 @@
 
 Each worker serves its views on a Unix socket that only this machine sees. The supervisor reads
 them every few seconds and shows what they add up to.
+
+The metrics of all workers as one page: the same families, one more label.
 """
 
 import asyncio
@@ -16,28 +18,76 @@ from typing import Any
 
 import aiohttp
 import orjson
+from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector, CollectorRegistry
 
 import pipeline
-from pipeline.alongside import alongside
 from pipeline.app import App, Running
+from pipeline.config import Settings
+from pipeline.kafka.delivery import delivery_in_force
 from pipeline.observe import http
-from pipeline.observe.conditions import Conditions
-from pipeline.observe.health import Health
+from pipeline.observe.dashboard import About
+from pipeline.observe.health import Conditions, Health
 from pipeline.observe.status import STEP_SECONDS, Status
-from pipeline.observe.view import About
-from pipeline.settings import Settings
-from pipeline.shutdown import MARGIN
-from pipeline.stream.probe import delivery_in_force
-from pipeline.workers.exposition import Merged
-from pipeline.workers.restart import RestartPolicy
-from pipeline.workers.supervisor import Supervisor, socket_path, subprocess_spawn
+from pipeline.runtime.background import background_task
+from pipeline.runtime.shutdown import MARGIN
+from pipeline.workers.supervisor import RestartPolicy, Supervisor, socket_path, subprocess_spawn
+
+
+class Merged(Collector):
+    """What the pages of all workers say, as a collector of its own.
+
+    Args:
+        pages: In the Prometheus text format, by the value of the label `worker` that tells them
+            apart; read anew each time.
+    """
+
+    def __init__(self, pages: Mapping[str, str]) -> None:
+        self._pages = pages
+
+    def collect(self) -> list[Metric]:
+        """The families of all pages, each sample with its worker."""
+        families: dict[str, Metric] = {}
+        for worker, page in self._pages.items():
+            for family in text_string_to_metric_families(page):
+                merged = families.setdefault(
+                    family.name, Metric(family.name, family.documentation, family.type)
+                )
+                for sample in family.samples:
+                    merged.samples.append(
+                        sample._replace(labels={**sample.labels, "worker": worker})
+                    )
+        return list(families.values())
+
+
+def merge(pages: Mapping[str, str]) -> bytes:
+    """Merge exposition pages in the Prometheus text format.
+
+    Args:
+        pages: By the value of the label `worker` that tells them apart.
+    """
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Merged(pages))
+    return generate_latest(registry)
+
 
 SOCKET_VARIABLE = "HAIKU_PIPELINE_WORKER_SOCKET"
+
+
 """Tells a worker where to serve; not a setting, since nobody but the supervisor sets it."""
 
+
 _INSTANCE_ID = "PIPELINE_KAFKA__GROUP_INSTANCE_ID"
+
+
 _TO_END_BY_ITSELF = 5.0
+
+
 """Seconds that a worker has after its own deadline, and this process after its workers'."""
+
+
 _ANSWER_WITHIN = 2.0
 
 
@@ -181,7 +231,7 @@ async def run_fleet(
                 _views(about, reports, conditions, workers, settings.http.recent_records),
                 failed=stop.set,
             ) as address,
-            alongside(_read_on(sockets, reports, conditions), ended=stop.set),
+            background_task(_read_on(sockets, reports, conditions), ended=stop.set),
         ):
             announce(Running(address, delivery.mode, delivery.because))
             return await supervisor.run(stop)

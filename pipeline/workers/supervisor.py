@@ -1,4 +1,7 @@
-"""Runs N processes of the same command, restarts those that end, drains all on one signal."""
+"""Runs N processes of the same command, restarts those that end, drains all on one signal.
+
+When to start a process again that ended: a decision, never a sleep.
+"""
 
 import asyncio
 import signal
@@ -11,10 +14,41 @@ from typing import Protocol
 
 import structlog
 
-from pipeline.workers.restart import RestartPolicy, Restarts
-from pipeline.workers.tether import tethered
+from pipeline.runtime.shutdown import dies_with_parent
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """Exponential backoff that forgets a failure once a process has lived long enough.
+
+    Args:
+        first: Seconds before the first restart.
+        longest: Seconds between restarts at most.
+        healthy_after: Seconds of life after which an end counts as the first again.
+    """
+
+    first: float = 0.5
+    longest: float = 30.0
+    healthy_after: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Restarts:
+    """What is known of one process slot: how many times in a row it ended early."""
+
+    early_ends: int = 0
+
+    def ended(self, policy: RestartPolicy, *, lived: float) -> tuple["Restarts", float]:
+        """The process ended after `lived` seconds: what is known now, and seconds to wait."""
+        if lived >= policy.healthy_after:
+            return Restarts(early_ends=1), policy.first
+        # The exponent is capped only so that it stays a number: the delay is capped below.
+        delay = policy.first * 2.0 ** min(self.early_ends, 60)
+        return Restarts(self.early_ends + 1), min(delay, policy.longest)
+
 
 WRONG_USE = 2
+
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +71,8 @@ class Process(Protocol):
 
 
 Spawn = Callable[[int], Awaitable[Process]]
+
+
 """Starts the worker with that index."""
 
 
@@ -188,7 +224,7 @@ def subprocess_spawn(
     async def spawn(index: int) -> Process:
         # Ctrl-C on a terminal is for the supervisor: a worker would take it for a second signal.
         return await asyncio.create_subprocess_exec(
-            *tethered(command, when_parent_dies=signal.SIGTERM),
+            *dies_with_parent(command, when_parent_dies=signal.SIGTERM),
             env=dict(environment(index)),
             start_new_session=True,
         )

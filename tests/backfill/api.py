@@ -10,7 +10,7 @@ from typing import Any, Literal
 import orjson
 
 from pipeline.claude.batches import PATH
-from pipeline.claude.replies import HttpReply, NoReply
+from pipeline.claude.http import HttpReply, NoReply
 
 Step = Callable[[str], Awaitable[None]]
 """Told of everything a process does that others can see, before it takes effect; may raise."""

@@ -7,18 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.backfill.committing import TakenOver
+from pipeline.backfill.chunks import Shelf
+from pipeline.backfill.context import Stopped
 from pipeline.backfill.file import FileShelf, digest_of
 from pipeline.backfill.job import Job, State
-from pipeline.backfill.journal import Journal, JournalUnreadable
-from pipeline.backfill.publishing import TooManyDeadLetters
-from pipeline.backfill.shelves import Shelf
+from pipeline.backfill.journal import Journal, JournalUnreadable, ProducerFenced
 from pipeline.backfill.submission import BatchGone
-from pipeline.backfill.tools import Stopped
-from pipeline.errors import WrongUse
+from pipeline.backfill.topic import TooManyDeadLetters
+from pipeline.model.errors import UsageError
 from pipeline.stream import ledger_codec
-from pipeline.stream.brokers import Committed, TopicPartition
 from pipeline.stream.ledger import CommitPoint
+from pipeline.stream.protocols import Committed, TopicPartition
 from pipeline.testing import MemoryBrokers, run_in_virtual_time
 from tests.backfill.api import Result, now
 from tests.backfill.world import GROUP, NAMES, RAW, SETTLE, Crash, Fuse, World
@@ -106,7 +105,7 @@ def test_what_is_waited_for_goes_through_no_more_than_one_process() -> None:
         first = asyncio.ensure_future(made.process())
         await asyncio.sleep(30)  # of virtual time: everything is handed in, nothing has ended
         second = asyncio.ensure_future(made.process())
-        with pytest.raises(TakenOver, match="Another backfill"):
+        with pytest.raises(ProducerFenced, match="Another backfill"):
             await first
         report = await second
         made.check()
@@ -139,7 +138,7 @@ def test_a_process_that_freezes_and_thaws_adds_nothing(frozen_at: str) -> None:
         # What it was about to hand in may still arrive as long as the other waits for that.
         await asyncio.sleep(SETTLE * 0.8 if frozen_at == "hand_in" else 10 * SETTLE)
         fuse.thaw()
-        with pytest.raises(TakenOver):
+        with pytest.raises(ProducerFenced):
             await first
         await second
         made.check()
@@ -157,7 +156,7 @@ def test_the_stage_s_consumer_takes_a_partition_from_a_backfill_that_claims() ->
         partition = TopicPartition(RAW, 0)
         session = brokers.session(GROUP, partition, brokers.consumer(GROUP, [RAW]))
         await session.start()
-        with pytest.raises(TakenOver, match="pipeline run notes"):
+        with pytest.raises(ProducerFenced, match="pipeline run notes"):
             await running
         # What was claimed is not given to the consumer; what was not, is.
         committed = made.broker.fetch_offset(GROUP, partition)
@@ -294,7 +293,7 @@ def test_nothing_is_claimed_or_handed_in_while_the_budget_is_used_up() -> None:
         def closed() -> str | None:
             return "The budget of the day is used up." if clock() < 100 else None
 
-        running = asyncio.ensure_future(made.process(closed_because=closed))
+        running = asyncio.ensure_future(made.process(paused_reason=closed))
         await asyncio.sleep(99)
         assert not jobs_of(made)
         assert not made.api.batches
@@ -396,5 +395,5 @@ def test_a_file_is_known_by_what_it_contains(tmp_path: Path) -> None:
     copy.write_bytes(path.read_bytes() + b"{}\n")
     assert digest_of(path) != digest_of(copy)
     assert len(digest_of(tmp_path)) == len(digest_of(path))
-    with pytest.raises(WrongUse, match="missing"):
+    with pytest.raises(UsageError, match="missing"):
         digest_of(tmp_path / "missing")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.backfill.job import Job, Run, State, Tally, WrongTurn, custom_id
-from pipeline.backfill.lookup import Absent, Found, Undecided, candidates, verdict
+from pipeline.backfill.submission import Absent, Found, Undecided, candidates, verdict
 from pipeline.claude.batch import Batch, Counts
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)

@@ -9,11 +9,11 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 
 from benchmarks.backfill import Plan, prove
-from pipeline.backfill.progress import NoWatcher
-from pipeline.backfill.wiring import CannotBackfill, Wish, backfill
+from pipeline.backfill.factory import CannotBackfill, Wish, backfill
+from pipeline.backfill.reporting import NoWatcher
+from pipeline.config import load_settings
 from pipeline.local.api import SimulatedApiProcess
 from pipeline.local.broker import LocalBroker
-from pipeline.settings import load_settings
 from tests.brokers import FreshName
 from tests.cli.conftest import Run, nowhere, prefix, run
 

@@ -7,13 +7,19 @@ from decimal import Decimal
 import aiohttp
 from prometheus_client import CollectorRegistry
 
-from pipeline.backfill.progress import NoWatcher, Report
-from pipeline.backfill.showing import Board, document_of, sentence
-from pipeline.backfill.telling import Telling, open_metrics
-from pipeline.console import Bar
-from pipeline.observe.conditions import Conditions
+from pipeline.backfill.reporting import (
+    Board,
+    NoWatcher,
+    Report,
+    Telling,
+    document_of,
+    open_metrics,
+    sentence,
+)
+from pipeline.config import Settings
+from pipeline.observe.health import Conditions
 from pipeline.observe.metrics import Metrics
-from pipeline.settings import Settings
+from pipeline.runtime.console import Bar
 
 REPORT = Report(
     stage="tickets",

@@ -13,22 +13,22 @@ import orjson
 
 from pipeline.backfill.asking import Asking
 from pipeline.backfill.backfill import Backfill
+from pipeline.backfill.chunks import Shelf
+from pipeline.backfill.context import Stop, Tools
 from pipeline.backfill.journal import Journal
-from pipeline.backfill.progress import NoWatcher, Report
-from pipeline.backfill.shelves import Shelf
-from pipeline.backfill.tools import Stop, Tools
+from pipeline.backfill.reporting import NoWatcher, Report
 from pipeline.backfill.topic import TopicShelf
+from pipeline.cascade.observer import NoObserver
+from pipeline.cascade.policy import Policy
 from pipeline.claude.gateway import Gateway
-from pipeline.escalation.policy import Policy
-from pipeline.processing.observer import NoObserver
-from pipeline.settings import BackfillSettings, Settings, TopicSettings
-from pipeline.stream.brokers import Session, TopicPartition
-from pipeline.stream.deadletters import DeadLetterWindow
-from pipeline.stream.memory.ranges import MemoryRanges
-from pipeline.stream.topics import TopicNames
+from pipeline.config import BackfillSettings, Settings, TopicSettings
+from pipeline.kafka.topics import TopicNames
+from pipeline.stream.dead_letter_breaker import DeadLetterWindow
+from pipeline.stream.protocols import PartitionWriter, TopicPartition
 from pipeline.testing import Fault, Link, MemoryBroker, MemoryBrokers
+from pipeline.testing.brokers import MemoryRanges
 from tests.backfill.api import BatchApi, now
-from tests.processing.stand_ins import NoteStage
+from tests.cascade.stand_ins import NoteStage
 
 STAGE = "notes"
 GROUP = "pipeline.notes"
@@ -143,7 +143,7 @@ class World:
         claims: bool = True,
         normal_lane: bool = False,
         window: int = 200,
-        closed_because: Callable[[], str | None] = lambda: None,
+        paused_reason: Callable[[], str | None] = lambda: None,
     ) -> Report:
         """One start of the program, to its end.
 
@@ -158,7 +158,7 @@ class World:
         settings = Settings()
         settings.claude.backoff_first = settings.claude.backoff_max = 0.01
 
-        def session(partition: TopicPartition) -> Session:
+        def session(partition: TopicPartition) -> PartitionWriter:
             return brokers.session(GROUP, partition, consumer)
 
         async with AsyncExitStack() as stack:
@@ -203,7 +203,7 @@ class World:
                     observer=NoObserver(),
                 ),
                 settings=self.settings,
-                closed_because=closed_because,
+                paused_reason=paused_reason,
                 now=now,
                 clock=asyncio.get_running_loop().time,
                 new_nonce=lambda: f"{next(self.nonces):012x}",

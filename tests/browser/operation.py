@@ -10,7 +10,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from pydantic import JsonValue
 
-from pipeline.events import (
+from pipeline.config import HttpSettings
+from pipeline.model.records import (
     Doubt,
     Enriched,
     EscalationSummary,
@@ -20,15 +21,13 @@ from pipeline.events import (
     Timing,
     Usage,
 )
-from pipeline.observe.conditions import Conditions
-from pipeline.observe.health import Health
+from pipeline.observe.dashboard import About
+from pipeline.observe.health import Conditions, Health
+from pipeline.observe.history import Recent
 from pipeline.observe.http import Views, serve
 from pipeline.observe.metrics import Metrics
-from pipeline.observe.recent import Recent
 from pipeline.observe.status import STEP_SECONDS, Status
-from pipeline.observe.view import About
-from pipeline.settings import HttpSettings
-from pipeline.stream.records import End
+from pipeline.stream.records import Disposition
 
 HAIKU, SONNET = "simulated-claude-haiku-5-5", "simulated-claude-sonnet-5-5"
 STAGES = ("tickets", "invoices", "images", "escalations")
@@ -72,7 +71,7 @@ class Operation:
         """Join the groups."""
         for stage in STAGES:
             self.metrics.rebalanced(stage, partitions=6, seconds=0.3)
-            self.metrics.intake(stage, closed_because=None)
+            self.metrics.intake(stage, paused_reason=None)
             self.lag(stage, 0)
         for model in (HAIKU, SONNET):
             self.metrics.blocked(model, because=None)
@@ -96,17 +95,17 @@ class Operation:
             escalated = events // 11
             for number in range(events):
                 is_doubted = number < escalated
-                end = End.ESCALATED if is_doubted else End.ENRICHED
+                end = Disposition.ESCALATED if is_doubted else Disposition.ENRICHED
                 self._one(stage, Tier.HAIKU, HAIKU, end, slow * (0.7 + 0.06 * (number % 12)))
                 if is_doubted:
                     code = ("low_confidence", "runner_up_close", "evidence_not_found")[number % 3]
                     self.metrics.doubted(stage, code)
                     is_lost = (step + number) % 9 == 0
-                    sonnet_end = End.REVIEW if is_lost else End.ENRICHED
+                    sonnet_end = Disposition.REVIEW if is_lost else Disposition.ENRICHED
                     self._one(stage, Tier.SONNET, SONNET, sonnet_end, 2.2)
             if step % 13 == 0:
                 self.metrics.received(stage, f"{stage}.raw", 0, size=300)
-                self.metrics.completed(stage, End.DEAD_LETTER, seconds=0.01)
+                self.metrics.completed(stage, Disposition.DEAD_LETTER, seconds=0.01)
                 self.metrics.dead_lettered(stage, "bad_pdf" if stage == "invoices" else "too_large")
             backlog = max(0, round(90 * math.sin(step / 21) * wave)) if stage == "tickets" else 0
             self.lag(stage, backlog + events // 3, 0.4 + backlog / 60)
@@ -121,7 +120,7 @@ class Operation:
         if step % 29 == 0:
             self.metrics.call("tickets", HAIKU, "overloaded", seconds=0.2, usage=None)
 
-    def _one(self, stage: str, tier: Tier, model: str, end: End, seconds: float) -> None:
+    def _one(self, stage: str, tier: Tier, model: str, end: Disposition, seconds: float) -> None:
         metrics = self.metrics
         consumer = stage if tier is Tier.HAIKU else "escalations"
         metrics.received(consumer, f"{consumer}.raw", 0, size=400)

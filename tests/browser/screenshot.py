@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaProducer
 from PIL import Image
 
 from pipeline.local.samples import items_of, read_manifest, samples_folder
-from pipeline.publish import Item
+from pipeline.operators.publish import Item
 from tests.browser.chromium import Look, chromium
 from tests.e2e.programs import exported, program
 

@@ -14,13 +14,13 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
 from prometheus_client.parser import text_string_to_metric_families
 
-from pipeline import administration
+from pipeline.config import KafkaSettings, Settings, TopicSettings
+from pipeline.kafka.connection import producer_client
+from pipeline.kafka.topics import TopicNames
 from pipeline.local.apache import ApacheKafka
 from pipeline.local.simulated import SimulatedApi
 from pipeline.local.simulated.faults import Fault
-from pipeline.settings import KafkaSettings, Settings, TopicSettings
-from pipeline.stream.connection import producer_client
-from pipeline.stream.topics import TopicNames
+from pipeline.operators import topics as administration
 from tests.brokers import FreshName
 from tests.browser.chromium import Chromium, Page
 from tests.browser.test_page import HOSTILE, SHOTS

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.events import Doubt
+from pipeline.model.records import Doubt
 from tests.browser.chromium import Chromium, Look, Page
 from tests.browser.operation import HAIKU, Operation
 
@@ -97,7 +97,7 @@ async def test_it_says_what_is_wrong_and_when_it_is_over(
 ) -> None:
     reason: list[str | None] = ["intake is closed: the budget of 5 US dollars is used up"]
     operation.health.add_readiness("stream.tickets", lambda: reason[0])
-    operation.metrics.intake("tickets", closed_because="the budget is used up")
+    operation.metrics.intake("tickets", paused_reason="the budget is used up")
     operation.metrics.breaker(HAIKU, "open")
     async with operation.served() as address:
         page = await opened(browser, address)
@@ -107,7 +107,7 @@ async def test_it_says_what_is_wrong_and_when_it_is_over(
         assert "breaker open" in await page.text("#models")
 
         reason[0] = None
-        operation.metrics.intake("tickets", closed_because=None)
+        operation.metrics.intake("tickets", paused_reason=None)
         operation.metrics.breaker(HAIKU, "closed")
         await page.until("document.querySelector('#state').textContent === 'Ready'")
         assert await page.evaluate("document.querySelector('#trouble').hidden")
@@ -121,7 +121,7 @@ async def test_content_of_events_stays_text(browser: Chromium, operation: Operat
     operation.metrics.dead_lettered("tickets", HOSTILE)
     operation.metrics.decided("tickets", "haiku", "enriched", model=HOSTILE)  # type: ignore[arg-type]
     operation.metrics.call("tickets", HOSTILE, "answered", seconds=1, usage=None)
-    operation.metrics.intake("tickets", closed_because=HOSTILE)
+    operation.metrics.intake("tickets", paused_reason=HOSTILE)
     operation.health.add_readiness(HOSTILE, lambda: HOSTILE)
     async with operation.served() as address:
         page = await opened(browser, address)

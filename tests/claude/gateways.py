@@ -7,13 +7,13 @@ from decimal import Decimal
 from typing import Any
 
 from pipeline.claude.client import Client
-from pipeline.claude.fake import message
 from pipeline.claude.gateway import Gateway
+from pipeline.claude.http import HttpReply
 from pipeline.claude.observer import NoObserver
-from pipeline.claude.replies import HttpReply
-from pipeline.events import Tier, Usage
-from pipeline.questions import Reply
-from pipeline.settings import Settings
+from pipeline.config import Settings
+from pipeline.model.questions import Response
+from pipeline.model.records import Tier, Usage
+from pipeline.testing.fakes import message
 from tests.claude.questions import Labelled, about
 from tests.claude.server import body_of, shape
 
@@ -78,7 +78,7 @@ def opened(
     )
 
 
-async def ask_all(gateway: Gateway, count: int, stage: str = "tickets") -> list[Reply[Labelled]]:
+async def ask_all(gateway: Gateway, count: int, stage: str = "tickets") -> list[Response[Labelled]]:
     return await asyncio.gather(
         *(gateway.ask(about(f"{stage} {n}", stage=stage), Tier.HAIKU) for n in range(count))
     )

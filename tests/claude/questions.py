@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from pipeline.questions import Part, Question, Text
+from pipeline.model.questions import Part, Question, Text
 
 
 class Labelled(BaseModel):

@@ -3,9 +3,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.claude import answers
-from pipeline.claude.answers import AnswerFile, Answers, Kept, key_of
-from pipeline.claude.database import Database
+from pipeline.claude.cache import response_cache as answers
+from pipeline.claude.cache.response_cache import AnswerFile, Answers, Kept, key_of
+from pipeline.runtime.database import Database
 
 KEPT = Kept(b'{"label":"billing"}', "claude-haiku-5-5", 100.0)
 

@@ -9,18 +9,18 @@ from typing import Any
 import orjson
 import pytest
 
-from pipeline.claude.backoff import Backoff
+from pipeline.claude.attempts import Backoff
 from pipeline.claude.batch import Batch, BatchRequest, NotAnswered, Succeeded, body_of
-from pipeline.claude.batches import Batches, BatchFailed, HandInUnclear
-from pipeline.claude.fake import FakeClient
+from pipeline.claude.batches import Batches, BatchFailed, SubmissionUnknown
 from pipeline.claude.gateway import Gateway
-from pipeline.claude.replies import HttpReply, NoReply
-from pipeline.errors import Refused
-from pipeline.events import Tier
+from pipeline.claude.http import HttpReply, NoReply
+from pipeline.config import Settings
+from pipeline.local.simulated.control import Simulation
 from pipeline.local.simulated.faults import Fault
 from pipeline.local.simulated.server import SimulatedApi
-from pipeline.local.simulated.simulation import Simulation
-from pipeline.settings import Settings
+from pipeline.model.errors import Refused
+from pipeline.model.records import Tier
+from pipeline.testing.fakes import FakeClient
 from tests.claude.questions import about
 from tests.claude.server import ShapeServer, shape, shape_server
 
@@ -53,7 +53,7 @@ async def ended(gateway: Gateway, batch_id: str) -> Batch:
 async def test_questions_come_back_as_replies_at_half_the_price(gateway: Gateway) -> None:
     lane = gateway.batch_lane()
     questions = {f"e-{n}": about(f"I was charged twice, {n}.") for n in range(3)}
-    handed_in = await lane.api.hand_in(
+    handed_in = await lane.api.submit(
         lane.request(question, Tier.HAIKU, name) for name, question in questions.items()
     )
     assert not handed_in.has_ended
@@ -78,7 +78,7 @@ async def test_what_was_not_answered_says_why(api: SimulatedApi, gateway: Gatewa
     api.control.faults.add(Fault("expired", next=1), api.control.clock())
     api.control.faults.add(Fault("errored", next=1), api.control.clock())
     lane = gateway.batch_lane()
-    handed_in = await lane.api.hand_in(
+    handed_in = await lane.api.submit(
         lane.request(about(str(n)), Tier.HAIKU, f"e-{n}") for n in range(2)
     )
     await ended(gateway, handed_in.id)
@@ -100,8 +100,7 @@ async def test_a_batch_whose_handle_was_lost_is_found_again(gateway: Gateway) ->
     lane = gateway.batch_lane()
     begin = datetime.now(UTC) - timedelta(seconds=1)
     handed_in = [
-        await lane.api.hand_in([lane.request(about(str(n)), Tier.HAIKU, f"e-{n}")])
-        for n in range(3)
+        await lane.api.submit([lane.request(about(str(n)), Tier.HAIKU, f"e-{n}")]) for n in range(3)
     ]
     found = [batch.id async for batch in lane.api.since(begin)]
     assert sorted(found) == sorted(batch.id for batch in handed_in)
@@ -139,8 +138,8 @@ async def test_a_hand_in_without_an_answer_is_not_repeated_blindly(
 ) -> None:
     shapes.queue.append(failure)
     async with Gateway(quick()) as gateway:
-        with pytest.raises(HandInUnclear):
-            await gateway.batch_lane().api.hand_in([BatchRequest("e-1", b"{}")])
+        with pytest.raises(SubmissionUnknown):
+            await gateway.batch_lane().api.submit([BatchRequest("e-1", b"{}")])
     assert len(shapes.requests) == 1
 
 
@@ -150,8 +149,8 @@ async def test_a_hand_in_without_an_answer_tells_how_long_it_really_had(
     monkeypatch.setattr("pipeline.claude.batches.HAND_IN_SECONDS", 0.6)
     shapes.hold = asyncio.Event()
     async with Gateway(quick()) as gateway:
-        with pytest.raises(HandInUnclear, match="within 1 s"):
-            await gateway.batch_lane().api.hand_in([BatchRequest("e-1", b"{}")])
+        with pytest.raises(SubmissionUnknown, match="within 1 s"):
+            await gateway.batch_lane().api.submit([BatchRequest("e-1", b"{}")])
 
 
 @pytest.mark.parametrize("body", [b"<html>Log in</html>", b"[]", b'{"data": [{"id": "x"}]}'])
@@ -171,7 +170,7 @@ async def test_a_hand_in_that_was_clearly_not_taken_is_repeated(
 ) -> None:
     shapes.queue.append(failure)
     async with Gateway(quick()) as gateway:
-        batch = await gateway.batch_lane().api.hand_in([BatchRequest("e-1", b"{}")])
+        batch = await gateway.batch_lane().api.submit([BatchRequest("e-1", b"{}")])
     assert batch.id == "msgbatch_01Shape"
     assert len(shapes.requests) == 2
 
@@ -188,7 +187,7 @@ async def test_a_hand_in_that_never_reached_the_api_is_repeated() -> None:
             )
 
     batches = Batches(Refusing(lambda _: replies[0]), backoff=Backoff(first=0.01, longest=0.01))
-    assert (await batches.hand_in([BatchRequest("e-1", b"{}")])).id == "msgbatch_01Shape"
+    assert (await batches.submit([BatchRequest("e-1", b"{}")])).id == "msgbatch_01Shape"
     assert not replies
 
 
@@ -197,8 +196,8 @@ async def test_a_hand_in_that_is_answered_with_another_batch_is_unclear(
 ) -> None:
     async with Gateway(quick()) as gateway:
         requests = [BatchRequest(f"e-{n}", b"{}") for n in range(7)]
-        with pytest.raises(HandInUnclear, match="another batch"):
-            await gateway.batch_lane().api.hand_in(requests)
+        with pytest.raises(SubmissionUnknown, match="another batch"):
+            await gateway.batch_lane().api.submit(requests)
 
 
 LOST = ["lost_server_error", "lost_overloaded", "lost_timeout", "lost_html", "lost_disconnect"]
@@ -211,8 +210,8 @@ async def test_a_batch_that_was_made_although_an_error_came_is_in_the_list_once(
     api.control.faults.add(Fault(fault, next=1), api.control.clock())
     lane = gateway.batch_lane()
     begin = datetime.now(UTC) - timedelta(seconds=1)
-    with pytest.raises(HandInUnclear):
-        await lane.api.hand_in([lane.request(about("a"), Tier.HAIKU, "e-1")])
+    with pytest.raises(SubmissionUnknown):
+        await lane.api.submit([lane.request(about("a"), Tier.HAIKU, "e-1")])
     (made,) = [batch async for batch in lane.api.since(begin)]
     await ended(gateway, made.id)
     assert [result.custom_id async for result in lane.api.results(made.id)] == ["e-1"]
@@ -240,7 +239,7 @@ async def test_a_hand_in_that_is_rejected_is_an_error(shapes: ShapeServer) -> No
     shapes.queue.append("bad_request")
     async with Gateway(quick()) as gateway:
         with pytest.raises(BatchFailed):
-            await gateway.batch_lane().api.hand_in([BatchRequest("e-1", b"{}")])
+            await gateway.batch_lane().api.submit([BatchRequest("e-1", b"{}")])
 
 
 def rejection(text: str) -> dict[str, Any]:
@@ -280,7 +279,7 @@ async def test_what_a_failed_hand_in_repeats_of_the_content_is_left_out(
     async with Gateway(quick()) as gateway:
         lane = gateway.batch_lane()
         with pytest.raises(BatchFailed) as raised:
-            await lane.api.hand_in(
+            await lane.api.submit(
                 lane.request(about(body), Tier.HAIKU, f"e-{n}") for n, body in enumerate(BODIES)
             )
     assert str(raised.value).endswith(f": {shown or said}")

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.claude import spending
-from pipeline.claude.budget import Budget, Caps
-from pipeline.claude.database import Database
-from pipeline.claude.spending import Spending
-from pipeline.errors import WrongUse
+from pipeline.claude.limits import budget as spending
+from pipeline.claude.limits.budget import Budget, Caps, Spending
+from pipeline.model.errors import UsageError
+from pipeline.runtime.database import Database
 
 NOON = datetime(2026, 11, 22, 12, 30, tzinfo=UTC)
 
@@ -65,7 +64,7 @@ async def test_what_was_spent_survives_a_restart(tmp_path: Path) -> None:
         after = Spending(budget(), file, now=lambda: NOON)
         await after.save()
         assert after.spent("tickets", "hour") == Decimal("10.00000001")
-        assert after.closed_because("invoices") is not None
+        assert after.paused_reason("invoices") is not None
         assert after.wait("tickets") == 1800
 
 
@@ -77,10 +76,10 @@ async def test_processes_that_share_the_file_share_the_budget(tmp_path: Path) ->
         second.add("tickets", Decimal(6))
         await first.save()
         assert await second.save() == ["tickets"]
-        assert second.closed_because("tickets") is not None
-        assert first.closed_because("tickets") is None
+        assert second.paused_reason("tickets") is not None
+        assert first.paused_reason("tickets") is None
         await first.save()
-        assert first.closed_because("tickets") is not None
+        assert first.paused_reason("tickets") is not None
 
 
 async def test_what_is_spent_while_the_file_is_written_is_counted_once(tmp_path: Path) -> None:
@@ -104,13 +103,13 @@ async def test_yesterdays_spending_is_not_todays(tmp_path: Path) -> None:
         moment[0] += timedelta(days=1)
         await counted.save()
         assert counted.spent("tickets", "day") == 0
-        assert counted.closed_because("tickets") is None
+        assert counted.paused_reason("tickets") is None
 
 
 async def test_a_file_that_cannot_be_written_is_an_error_that_names_the_setting(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(WrongUse, match=r"claude\.budget_path"):
+    with pytest.raises(UsageError, match=r"claude\.budget_path"):
         async with Database(tmp_path / "file" / "x", spending.SCHEMA, setting="claude.budget_path"):
             pass

@@ -9,10 +9,10 @@ import pytest
 
 from pipeline.claude.client import SdkClient
 from pipeline.claude.gateway import Gateway
+from pipeline.claude.http import HttpReply, NoReply
 from pipeline.claude.observer import NoObserver
-from pipeline.claude.replies import HttpReply, NoReply
-from pipeline.events import Tier
-from pipeline.settings import Settings
+from pipeline.config import Settings
+from pipeline.model.records import Tier
 from tests.claude.questions import about
 from tests.claude.server import ShapeServer, shape, shape_server
 
@@ -187,7 +187,7 @@ async def test_without_a_key_the_gateway_says_so_and_does_not_crash() -> None:
     async with Gateway(Settings(), observer=watcher) as gateway:
         asked = asyncio.create_task(gateway.ask(about("a"), Tier.HAIKU))
         await watcher.told.wait()
-        assert "ANTHROPIC_API_KEY" in str(gateway.closed_because("tickets", Tier.HAIKU))
+        assert "ANTHROPIC_API_KEY" in str(gateway.paused_reason("tickets", Tier.HAIKU))
         (probe, _) = await gateway.probe()
         assert not probe.ok
         assert "ANTHROPIC_API_KEY" in probe.detail

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.claude.enums import EnumRepair
-from pipeline.claude.fake import FakeClient, message
+from pipeline.cascade.policies import steers
+from pipeline.claude.answer_json import EnumRepair
 from pipeline.claude.gateway import Gateway
-from pipeline.claude.joint import (
+from pipeline.claude.http import HttpReply
+from pipeline.claude.joint_requests import (
     JointAnswer,
     JointItem,
     joint_content,
@@ -23,13 +24,12 @@ from pipeline.claude.joint import (
     read_items,
     shares,
 )
-from pipeline.claude.replies import HttpReply
-from pipeline.errors import Refused
-from pipeline.events import Tier, Usage
-from pipeline.processing.policies import steers
-from pipeline.questions import Image, Reply, Text
-from pipeline.settings import Settings
+from pipeline.config import Settings
+from pipeline.model.errors import Refused
+from pipeline.model.questions import Image, Response, Text
+from pipeline.model.records import Tier, Usage
 from pipeline.testing import run_in_virtual_time
+from pipeline.testing.fakes import FakeClient, message
 from tests.claude.gateways import Watcher, opened
 from tests.claude.questions import SCHEMA, Labelled, about
 
@@ -74,12 +74,12 @@ def settings(most: int = 4) -> Settings:
     return settings
 
 
-async def ask(gateway: Gateway, count: int, tier: Tier = Tier.HAIKU) -> list[Reply[Labelled]]:
+async def ask(gateway: Gateway, count: int, tier: Tier = Tier.HAIKU) -> list[Response[Labelled]]:
     return await asyncio.gather(*(gateway.ask(about(f"number {n}"), tier) for n in range(count)))
 
 
-def run(client: FakeClient, count: int, most: int = 4) -> list[Reply[Labelled]]:
-    async def main() -> list[Reply[Labelled]]:
+def run(client: FakeClient, count: int, most: int = 4) -> list[Response[Labelled]]:
+    async def main() -> list[Response[Labelled]]:
         clock = asyncio.get_running_loop().time
         async with Gateway(settings(most), client=client, clock=clock) as gateway:
             return await ask(gateway, count)
@@ -164,7 +164,7 @@ def test_one_event_that_is_refused_is_raised_with_its_share_and_the_others_are_a
                 *(gateway.ask(about(f"number {n}"), Tier.HAIKU) for n in range(2)),
                 return_exceptions=True,
             )
-        assert isinstance(ends[0], Reply)
+        assert isinstance(ends[0], Response)
         assert isinstance(ends[1], Refused)
         assert ends[1].usage.input_tokens == 300
 
@@ -192,7 +192,7 @@ def test_what_a_failure_repeats_of_events_that_travel_together_is_left_out(
         def call(
             self, stage: str, model: str, end: str, *, seconds: float, usage: Usage | None
         ) -> None:
-            told.extend(gateway.closed_because("tickets", Tier.HAIKU) or "" for gateway in opens)
+            told.extend(gateway.paused_reason("tickets", Tier.HAIKU) or "" for gateway in opens)
 
     async def main() -> None:
         chosen = settings(2)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.claude import answers, spending
-from pipeline.claude.answers import AnswerFile, key_of
-from pipeline.claude.database import Database
+from pipeline.claude.cache import response_cache as answers
+from pipeline.claude.cache.response_cache import AnswerFile, key_of
+from pipeline.claude.limits import budget as spending
+from pipeline.runtime.database import Database
 
 MOST = 300
 WRITER = """

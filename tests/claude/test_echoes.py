@@ -2,10 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.claude.batch_echoes import foreign_words, without_words, words_of
-from pipeline.claude.echoes import unechoed, without_echoes
 from pipeline.claude.failures import Blocked, Reject, Retry
-from pipeline.questions import Image, Text
+from pipeline.claude.redaction import (
+    foreign_words,
+    unechoed,
+    without_echoes,
+    without_words,
+    words_of,
+)
+from pipeline.model.questions import Image, Text
 
 TICKET = (Text("body", "I am Ada Lovelace, ada@example.org; my card 4111 1111 was charged twice"),)
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from opentelemetry.sdk.trace import TracerProvider
 
 from pipeline.claude.client import SdkClient
-from pipeline.claude.exchanges import MessageIds
+from pipeline.claude.connections import MessageIds
 from tests.claude.misbehaving import MISBEHAVIOURS, PLAIN, ask_all, misbehaving
 
 AT_ONCE = 16

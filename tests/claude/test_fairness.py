@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.claude.fairness import FairQueue
+from pipeline.claude.limits.fairness import FairQueue
 
 
 def serve(queue: FairQueue[str], count: int, weights: dict[str, float]) -> list[str]:

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.claude.flights import Flight, Flights
-from pipeline.errors import Refused
-from pipeline.events import Usage
+from pipeline.claude.cache.single_flight import InFlightCall, SingleFlight
+from pipeline.model.errors import Refused
+from pipeline.model.records import Usage
 from pipeline.testing import run_in_virtual_time
 
 
@@ -19,7 +19,7 @@ class Calls:
         self.may_end = asyncio.Event()
         self.sends = False
 
-    async def __call__(self, flight: Flight[str]) -> str:
+    async def __call__(self, flight: InFlightCall[str]) -> str:
         self.started += 1
         flight.sending = self.sends
         try:
@@ -31,7 +31,7 @@ class Calls:
         return "answer"
 
 
-async def ask(flights: Flights[str], call: Calls, key: bytes = b"a") -> tuple[str, bool]:
+async def ask(flights: SingleFlight[str], call: Calls, key: bytes = b"a") -> tuple[str, bool]:
     task, shared = await flights.join(key, call)
     return task.result(), shared
 
@@ -42,7 +42,7 @@ async def settle() -> None:
 
 
 async def test_identical_questions_share_one_call() -> None:
-    flights, call = Flights[str](), Calls()
+    flights, call = SingleFlight[str](), Calls()
     asked = [asyncio.create_task(ask(flights, call)) for _ in range(5)]
     other = asyncio.create_task(ask(flights, call, b"b"))
     await settle()
@@ -54,7 +54,7 @@ async def test_identical_questions_share_one_call() -> None:
 
 
 async def test_the_others_get_the_answer_when_the_first_asker_goes() -> None:
-    flights, call = Flights[str](), Calls()
+    flights, call = SingleFlight[str](), Calls()
     first, second = (asyncio.create_task(ask(flights, call)) for _ in range(2))
     await settle()
     first.cancel()
@@ -66,7 +66,7 @@ async def test_the_others_get_the_answer_when_the_first_asker_goes() -> None:
 
 
 async def test_a_call_that_nobody_wants_any_more_is_cancelled() -> None:
-    flights, call = Flights[str](), Calls()
+    flights, call = SingleFlight[str](), Calls()
     asked = [asyncio.create_task(ask(flights, call)) for _ in range(2)]
     await settle()
     for one in asked:
@@ -77,7 +77,7 @@ async def test_a_call_that_nobody_wants_any_more_is_cancelled() -> None:
 
 
 async def test_a_call_that_is_on_its_way_is_waited_for_because_it_is_paid() -> None:
-    flights, call = Flights[str](), Calls()
+    flights, call = SingleFlight[str](), Calls()
     call.sends = True
     first = asyncio.create_task(ask(flights, call))
     await settle()
@@ -91,7 +91,7 @@ async def test_a_call_that_is_on_its_way_is_waited_for_because_it_is_paid() -> N
 
 
 async def test_a_call_that_was_given_up_is_not_joined() -> None:
-    flights, call = Flights[str](), Calls()
+    flights, call = SingleFlight[str](), Calls()
     first = asyncio.create_task(ask(flights, call))
     await settle()
     first.cancel()
@@ -102,11 +102,11 @@ async def test_a_call_that_was_given_up_is_not_joined() -> None:
 
 
 async def test_errors_reach_everyone_and_the_next_asks_anew() -> None:
-    flights = Flights[str]()
+    flights = SingleFlight[str]()
     refused = Refused("no", usage=Usage(), model="m", seconds=1.0)
     go = asyncio.Event()
 
-    async def fail(flight: Flight[str]) -> str:
+    async def fail(flight: InFlightCall[str]) -> str:
         await go.wait()
         raise refused
 
@@ -114,14 +114,14 @@ async def test_errors_reach_everyone_and_the_next_asks_anew() -> None:
     await settle()
     go.set()
     for task in tasks:
-        landed, _ = await task
+        completed, _ = await task
         with pytest.raises(Refused):
-            landed.result()
+            completed.result()
     assert len(flights) == 0
 
 
 async def test_closing_cancels_what_is_under_way_and_waits_for_it() -> None:
-    flights, call = Flights[str](), Calls()
+    flights, call = SingleFlight[str](), Calls()
     asked = asyncio.create_task(ask(flights, call))
     await settle()
     await flights.close()
@@ -142,7 +142,7 @@ def test_whoever_waits_gets_an_answer_and_no_key_is_ever_called_twice_at_once(
     """Each asks for a key at some time, and gives up after some time or never."""
     under_way: list[bytes] = []
 
-    async def call(flight: Flight[str]) -> str:
+    async def call(flight: InFlightCall[str]) -> str:
         assert flight.key not in under_way
         under_way.append(flight.key)
         try:
@@ -151,7 +151,7 @@ def test_whoever_waits_gets_an_answer_and_no_key_is_ever_called_twice_at_once(
             under_way.remove(flight.key)
         return flight.key.decode()
 
-    async def one(flights: Flights[str], key: str, at: float, patience: float | None) -> None:
+    async def one(flights: SingleFlight[str], key: str, at: float, patience: float | None) -> None:
         await asyncio.sleep(at)
         try:
             async with asyncio.timeout(patience):
@@ -162,7 +162,7 @@ def test_whoever_waits_gets_an_answer_and_no_key_is_ever_called_twice_at_once(
             assert patience <= 2
 
     async def main() -> None:
-        flights = Flights[str]()
+        flights = SingleFlight[str]()
         await asyncio.gather(*(one(flights, *asker) for asker in askers))
         await asyncio.sleep(0)
         assert len(flights) == 0

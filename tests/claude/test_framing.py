@@ -3,7 +3,7 @@
 import httpx2
 import pytest
 
-from pipeline.claude.framing import Frame
+from pipeline.claude.connections import Frame
 
 URL = "https://api.example.com:8443/base/v1/messages"
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.claude.fake import FakeClient, message
-from pipeline.claude.replies import HttpReply
-from pipeline.errors import Malformed
-from pipeline.events import Tier
-from pipeline.settings import Settings
+from pipeline.claude.http import HttpReply
+from pipeline.config import Settings
+from pipeline.model.errors import Malformed
+from pipeline.model.records import Tier
 from pipeline.testing import run_in_virtual_time
+from pipeline.testing.fakes import FakeClient, message
 from tests.claude.gateways import (
     ANSWER,
     CACHED,

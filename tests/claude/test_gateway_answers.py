@@ -7,12 +7,12 @@ from typing import Any
 import orjson
 import pytest
 
-from pipeline.claude.fake import FakeClient
 from pipeline.claude.gateway import Gateway
-from pipeline.claude.replies import HttpReply
-from pipeline.errors import NoRoom
-from pipeline.events import Tier
-from pipeline.settings import Settings
+from pipeline.claude.http import HttpReply
+from pipeline.config import Settings
+from pipeline.model.errors import NoRoom
+from pipeline.model.records import Tier
+from pipeline.testing.fakes import FakeClient
 from tests.claude.gateways import ANSWER, START, Watcher, good
 from tests.claude.questions import about
 
@@ -91,10 +91,10 @@ async def test_a_budget_counts_what_an_answer_of_unknown_cost_may_have_cost(
     settings.claude.budget_path = tmp_path / "spend.sqlite3"
     async with Gateway(settings, client=saying(says(**odd)), now=lambda: START) as gateway:
         for number in range(10):
-            if gateway.closed_because("tickets", Tier.HAIKU) is not None:
+            if gateway.paused_reason("tickets", Tier.HAIKU) is not None:
                 break
             await gateway.ask(about(f"{number}"), Tier.HAIKU)
-        assert "budget" in str(gateway.closed_because("tickets", Tier.HAIKU)).lower()
+        assert "budget" in str(gateway.paused_reason("tickets", Tier.HAIKU)).lower()
 
 
 async def test_what_has_no_price_counts_as_the_most_expensive_model_would(tmp_path: Path) -> None:

@@ -10,14 +10,14 @@ import orjson
 import pytest
 
 from pipeline.claude.calls import CONTROL
-from pipeline.claude.fake import message
 from pipeline.claude.gateway import Gateway
-from pipeline.claude.replies import HttpReply, NoReply
-from pipeline.errors import Refused, Rejected, Unanswered
-from pipeline.events import Tier
-from pipeline.questions import Reply
-from pipeline.settings import Settings
+from pipeline.claude.http import HttpReply, NoReply
+from pipeline.config import Settings
+from pipeline.model.errors import Refused, Rejected, Unanswered
+from pipeline.model.questions import Response
+from pipeline.model.records import Tier
 from pipeline.testing import run_in_virtual_time
+from pipeline.testing.fakes import message
 from tests.claude.gateways import ANSWER, CACHED, Watcher, good, now, opened, recorded
 from tests.claude.questions import about
 
@@ -100,7 +100,7 @@ def small(concurrency: int = 16) -> Settings:
     return settings
 
 
-async def ask(gateway: Gateway, text: str, tier: Tier = Tier.HAIKU) -> Reply[Any] | Unanswered:
+async def ask(gateway: Gateway, text: str, tier: Tier = Tier.HAIKU) -> Response[Any] | Unanswered:
     try:
         return await gateway.ask(about(text), tier)
     except Unanswered as error:
@@ -144,7 +144,7 @@ def test_good_events_keep_their_pace_beside_events_that_always_fail_or_hang(
         assert alone / beside >= 0.95
         assert api.most_in_flight <= concurrency + 32
         for text, (end, _) in ends.items():
-            assert isinstance(end, Reply if text.startswith("good") else Unanswered), text
+            assert isinstance(end, Response if text.startswith("good") else Unanswered), text
         bad, slow = ends["poison 3"][0], ends["slow 3"][0]
         assert "No answer in" in bad.detail
         assert "while others were answered" in bad.detail
@@ -173,7 +173,7 @@ def test_one_event_that_always_fails_ends_and_holds_up_nobody_for_good(
                 answered += 1
             assert isinstance(ended.result(), Unanswered)
             assert now() - begin < 400
-            assert gateway.closed_because("tickets", tier) is None
+            assert gateway.paused_reason("tickets", tier) is None
             # Each is asked within half a second, but for what the event's first failures stop.
             assert answered >= 30
 
@@ -194,7 +194,7 @@ def test_an_event_without_any_others_is_told_from_an_outage_by_a_control_questio
             controls = api.sent[CONTROL[0].text]
             assert 1 <= controls <= 16
             assert ended.usage.calls == api.sent["poison"] <= 16
-            assert gateway.closed_because("tickets", Tier.HAIKU) is None
+            assert gateway.paused_reason("tickets", Tier.HAIKU) is None
 
     run_in_virtual_time(main())
 
@@ -211,7 +211,7 @@ def test_an_outage_of_half_an_hour_ends_no_event(kind: str) -> None:
         async with opened(api, None, small()) as gateway:
             texts = [f"event {n}" for n in range(40)]
             ends = await asyncio.gather(*(ask(gateway, text) for text in texts))
-            assert all(isinstance(end, Reply) for end in ends)
+            assert all(isinstance(end, Response) for end in ends)
             assert now() - over_at < 120
 
     run_in_virtual_time(main())
@@ -261,15 +261,15 @@ def test_a_stage_stopped_by_an_unclear_400_goes_on_by_another_event() -> None:
             bad = asyncio.create_task(ask(gateway, "poison"))
             await asyncio.sleep(1)
             # Nobody else has been answered: it may be all of the stage.
-            assert "whose fault" in (gateway.closed_because("tickets", Tier.HAIKU) or "")
+            assert "whose fault" in (gateway.paused_reason("tickets", Tier.HAIKU) or "")
             begin = now()
             others = [asyncio.create_task(ask(gateway, f"good {n}")) for n in range(5)]
             await asyncio.gather(*others)
             assert now() - begin < 20
-            assert gateway.closed_because("tickets", Tier.HAIKU) is None
+            assert gateway.paused_reason("tickets", Tier.HAIKU) is None
             for n in range(100):
                 await ask(gateway, f"later {n}")
-                assert gateway.closed_because("tickets", Tier.HAIKU) is None
+                assert gateway.paused_reason("tickets", Tier.HAIKU) is None
             assert isinstance(await bad, Unanswered)
 
     run_in_virtual_time(main())
@@ -282,10 +282,10 @@ def test_an_unclear_400_of_every_event_stops_the_stage_and_ends_none() -> None:
         async with opened(api, None, small()) as gateway:
             asked = [asyncio.create_task(ask(gateway, f"event {n}")) for n in range(20)]
             await asyncio.sleep(600)
-            assert gateway.closed_because("tickets", Tier.HAIKU) is not None
+            assert gateway.paused_reason("tickets", Tier.HAIKU) is not None
             # A probe each 15 s.
             assert api.sent.total() < 90
-            assert all(isinstance(end, Reply) for end in await asyncio.gather(*asked))
+            assert all(isinstance(end, Response) for end in await asyncio.gather(*asked))
             assert now() - mended_at < 40
 
     run_in_virtual_time(main())
@@ -302,7 +302,7 @@ def test_of_events_in_one_request_only_the_one_that_fails_is_given_up() -> None:
                 zip(texts, await asyncio.gather(*(ask(gateway, t) for t in texts)), strict=True)
             )
         assert isinstance(ends.pop("poison"), Unanswered)
-        assert all(isinstance(end, Reply) for end in ends.values())
+        assert all(isinstance(end, Response) for end in ends.values())
 
     run_in_virtual_time(main())
 
@@ -347,7 +347,7 @@ def test_a_long_question_gets_more_time_with_each_attempt_and_others_do_not() ->
             while not long.done():
                 await ask(gateway, f"more {n}")
                 n += 1
-            assert isinstance(await long, Reply)
+            assert isinstance(await long, Response)
         assert limits == sorted(limits)
         assert limits[-1] >= 35
 
@@ -387,7 +387,7 @@ def test_an_event_under_way_can_be_given_up_at_any_time() -> None:
                     each.cancel()
                 await asyncio.wait(asked)
                 await asyncio.sleep(120)
-            assert isinstance(await ask(gateway, "good"), Reply)
+            assert isinstance(await ask(gateway, "good"), Response)
         assert good({}).status == 200
 
     run_in_virtual_time(main())

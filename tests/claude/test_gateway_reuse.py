@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.claude.fake import FakeClient
 from pipeline.claude.gateway import Gateway
-from pipeline.errors import Refused, WrongUse
-from pipeline.events import Tier, Usage
-from pipeline.settings import Settings
+from pipeline.config import Settings
+from pipeline.model.errors import Refused, UsageError
+from pipeline.model.records import Tier, Usage
 from pipeline.testing import run_in_virtual_time
+from pipeline.testing.fakes import FakeClient
 from tests.claude.gateways import (
     ANSWER,
     Watcher,
@@ -165,6 +165,6 @@ async def test_a_cache_file_that_cannot_be_used_is_an_error_that_names_its_setti
     settings = Settings()
     settings.claude.answer_cache = "disk"
     settings.claude.answer_cache_path = tmp_path
-    with pytest.raises(WrongUse, match=r"claude\.answer_cache_path"):
+    with pytest.raises(UsageError, match=r"claude\.answer_cache_path"):
         async with Gateway(settings, client=FakeClient(good)):
             pass

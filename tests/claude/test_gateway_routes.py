@@ -5,9 +5,9 @@ from decimal import Decimal
 import pytest
 
 from pipeline.claude.gateway import Gateway
-from pipeline.errors import AnswerError, CutOff, Malformed, Refused, Rejected
-from pipeline.events import Tier
-from pipeline.settings import Settings
+from pipeline.config import Settings
+from pipeline.model.errors import AnswerError, Malformed, Refused, Rejected, TruncatedResponse
+from pipeline.model.records import Tier
 from tests.claude.questions import Labelled, about
 from tests.claude.server import shape_server
 
@@ -25,9 +25,9 @@ def settings() -> Settings:
     [
         ("refusal", Refused),
         ("refusal_with_text", Refused),
-        ("max_tokens_without_text", CutOff),
-        ("max_tokens_with_text", CutOff),
-        ("context_window_exceeded", CutOff),
+        ("max_tokens_without_text", TruncatedResponse),
+        ("max_tokens_with_text", TruncatedResponse),
+        ("context_window_exceeded", TruncatedResponse),
         ("pause_turn", Malformed),
         ("answer_not_json", Malformed),
         ("answer_wrong_type", Malformed),

@@ -8,12 +8,12 @@ from typing import Literal
 
 import pytest
 
-from pipeline.claude.fake import FakeClient, message
 from pipeline.claude.gateway import Gateway
-from pipeline.claude.replies import HttpReply, NoReply
-from pipeline.events import Tier
-from pipeline.settings import Settings
+from pipeline.claude.http import HttpReply, NoReply
+from pipeline.config import Settings
+from pipeline.model.records import Tier
 from pipeline.testing import run_in_virtual_time
+from pipeline.testing.fakes import FakeClient, message
 from tests.claude.gateways import (
     ANSWER,
     START,
@@ -38,16 +38,16 @@ async def test_a_budget_that_is_used_up_stops_intake_and_survives_a_restart(
     settings = budgeted(tmp_path, "0.00004")
     async with Gateway(settings, client=FakeClient(good), now=lambda: START) as gateway:
         await gateway.ask(about("a"), Tier.HAIKU)
-        assert gateway.closed_because("tickets", Tier.HAIKU) is None
+        assert gateway.paused_reason("tickets", Tier.HAIKU) is None
         await gateway.ask(about("b"), Tier.HAIKU)
-        reason = gateway.closed_because("tickets", Tier.HAIKU)
+        reason = gateway.paused_reason("tickets", Tier.HAIKU)
         assert reason is not None
         assert "budget" in reason.lower()
         (spend,) = gateway.status().spending
         assert Decimal(spend.usd_this_hour) == Decimal("0.000054")
     client = FakeClient(good)
     async with Gateway(settings, client=client, now=lambda: START) as gateway:
-        assert gateway.closed_because("invoices", Tier.SONNET) is not None
+        assert gateway.paused_reason("invoices", Tier.SONNET) is not None
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await gateway.ask(about("c"), Tier.HAIKU)
@@ -74,14 +74,14 @@ async def test_each_budget_stops_whom_it_concerns_until_its_window_moves_over_re
     for moved in (timedelta(), later - timedelta(seconds=1)):
         moment[0] = START + moved
         async with gateway() as again:
-            reason = again.closed_because("tickets", Tier.HAIKU) or ""
+            reason = again.paused_reason("tickets", Tier.HAIKU) or ""
             assert f"for this {span} is used up" in reason
             assert ("of tickets" in reason) == (whose == "tickets")
-            others = again.closed_because("invoices", Tier.HAIKU)
+            others = again.paused_reason("invoices", Tier.HAIKU)
             assert (others is None) == (whose == "tickets")
     moment[0] = START + later
     async with gateway() as opened_again:
-        assert opened_again.closed_because("tickets", Tier.HAIKU) is None
+        assert opened_again.paused_reason("tickets", Tier.HAIKU) is None
         assert (await opened_again.ask(about("b"), Tier.HAIKU)).usage.calls == 1
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import orjson
 import pytest
 
-from pipeline.claude.fake import FakeClient
-from pipeline.claude.replies import HttpReply
-from pipeline.events import Tier
-from pipeline.settings import Settings
+from pipeline.claude.http import HttpReply
+from pipeline.config import Settings
+from pipeline.model.records import Tier
 from pipeline.testing import run_in_virtual_time
+from pipeline.testing.fakes import FakeClient
 from tests.claude.gateways import (
     Watcher,
     ask_all,
@@ -39,8 +39,8 @@ def test_a_429_stops_the_whole_model_for_as_long_as_it_says_and_no_other() -> No
             begin = now()
             replies = asyncio.create_task(ask_all(gateway, 3))
             await asyncio.sleep(1)
-            assert gateway.closed_because("tickets", Tier.HAIKU) is not None
-            assert gateway.closed_because("tickets", Tier.SONNET) is None
+            assert gateway.paused_reason("tickets", Tier.HAIKU) is not None
+            assert gateway.paused_reason("tickets", Tier.SONNET) is None
             await gateway.ask(about("other"), Tier.SONNET)
             assert now() - begin < 2
             await replies
@@ -64,7 +64,7 @@ def test_growing_too_fast_halves_the_calls_at_once_and_waits_as_asked() -> None:
             replies = asyncio.create_task(ask_all(gateway, 200))
             await asyncio.sleep(8)
             sent, window = len(client.sent), gateway.status().models[0].window
-            assert "wait" in str(gateway.closed_because("tickets", Tier.HAIKU))
+            assert "wait" in str(gateway.paused_reason("tickets", Tier.HAIKU))
             await asyncio.sleep(4)
             assert len(client.sent) == sent
             await replies
@@ -86,7 +86,7 @@ def test_an_outage_opens_the_breaker_and_everything_goes_on_when_it_is_over() ->
         async with opened(client, watcher) as gateway:
             replies = asyncio.create_task(ask_all(gateway, 100))
             await asyncio.sleep(10)
-            reason = gateway.closed_because("tickets", Tier.HAIKU)
+            reason = gateway.paused_reason("tickets", Tier.HAIKU)
             assert reason is not None
             assert "529" in reason
             await replies
@@ -95,7 +95,7 @@ def test_an_outage_opens_the_breaker_and_everything_goes_on_when_it_is_over() ->
             assert watcher.ends["overloaded"] < 40
             assert watcher.breakers[0] == "open"
             assert watcher.breakers[-1] == "closed"
-            assert gateway.closed_because("tickets", Tier.HAIKU) is None
+            assert gateway.paused_reason("tickets", Tier.HAIKU) is None
 
     run_in_virtual_time(main())
 
@@ -215,7 +215,7 @@ def test_a_key_that_is_not_accepted_stops_intake_until_it_is_mended() -> None:
             replies = asyncio.create_task(ask_all(gateway, 5))
             await asyncio.sleep(1)
             for tier in Tier:
-                reason = gateway.closed_because("tickets", tier)
+                reason = gateway.paused_reason("tickets", tier)
                 assert reason is not None
                 assert "ANTHROPIC_API_KEY" in reason
             assert gateway.status().blocked_because is not None
@@ -223,7 +223,7 @@ def test_a_key_that_is_not_accepted_stops_intake_until_it_is_mended() -> None:
             assert now() - mended_at < 20
             assert watcher.ends["blocked"] < 10
             assert watcher.blocks[-1] is None
-            assert gateway.closed_because("tickets", Tier.SONNET) is None
+            assert gateway.paused_reason("tickets", Tier.SONNET) is None
 
     run_in_virtual_time(main())
 
@@ -259,7 +259,7 @@ def test_a_spend_limit_stops_every_stage_and_model_with_hardly_a_call(name: str,
             at_once = len(client.sent) - begin
             await asyncio.sleep(600)
             for stage, tier in (("tickets", Tier.HAIKU), ("invoices", Tier.SONNET)):
-                reason = gateway.closed_because(stage, tier) or ""
+                reason = gateway.paused_reason(stage, tier) or ""
                 assert "spend limit" in reason
                 assert says in reason
             assert at_once <= 16
@@ -271,7 +271,7 @@ def test_a_spend_limit_stops_every_stage_and_model_with_hardly_a_call(name: str,
             reached = False
             await waiting
             await asyncio.sleep(2)
-            assert gateway.closed_because("invoices", Tier.SONNET) is None
+            assert gateway.paused_reason("invoices", Tier.SONNET) is None
         assert set(map(tuple, watchers.values())) == {(True, False)}
 
     run_in_virtual_time(main())
@@ -283,10 +283,10 @@ def test_intake_opens_for_a_probe_when_nobody_is_left_to_wait() -> None:
         async with opened(client) as gateway:
             asked = asyncio.create_task(gateway.ask(about("a"), Tier.HAIKU))
             await asyncio.sleep(1)
-            assert gateway.closed_because("tickets", Tier.HAIKU) is not None
+            assert gateway.paused_reason("tickets", Tier.HAIKU) is not None
             asked.cancel()
             await asyncio.sleep(20)
-            assert gateway.closed_because("tickets", Tier.HAIKU) is None
+            assert gateway.paused_reason("tickets", Tier.HAIKU) is None
 
     run_in_virtual_time(main())
 
@@ -307,9 +307,9 @@ def test_a_400_about_the_frame_of_a_stages_requests_stops_that_stage_until_it_is
             broken = True
             waiting = asyncio.create_task(ask_all(gateway, 1, "tickets"))
             await asyncio.sleep(3)
-            assert "output_config" in (gateway.closed_because("tickets", Tier.HAIKU) or "")
-            assert gateway.closed_because("invoices", Tier.HAIKU) is None
-            assert gateway.closed_because("tickets", Tier.SONNET) is None
+            assert "output_config" in (gateway.paused_reason("tickets", Tier.HAIKU) or "")
+            assert gateway.paused_reason("invoices", Tier.HAIKU) is None
+            assert gateway.paused_reason("tickets", Tier.SONNET) is None
             assert len(client.sent) == 2
             begin = now()
             await ask_all(gateway, 3, "invoices")
@@ -317,7 +317,7 @@ def test_a_400_about_the_frame_of_a_stages_requests_stops_that_stage_until_it_is
             broken = False
             await waiting
             assert now() - begin < 20
-            assert gateway.closed_because("tickets", Tier.HAIKU) is None
+            assert gateway.paused_reason("tickets", Tier.HAIKU) is None
 
     run_in_virtual_time(main())
 
@@ -332,8 +332,8 @@ def test_a_model_that_does_not_exist_blocks_itself_alone() -> None:
             asked = asyncio.create_task(gateway.ask(about("a"), Tier.SONNET))
             await ask_all(gateway, 3)
             await asyncio.sleep(1)
-            assert gateway.closed_because("tickets", Tier.HAIKU) is None
-            assert gateway.closed_because("tickets", Tier.SONNET) is not None
+            assert gateway.paused_reason("tickets", Tier.HAIKU) is None
+            assert gateway.paused_reason("tickets", Tier.SONNET) is not None
             asked.cancel()
 
     run_in_virtual_time(main())

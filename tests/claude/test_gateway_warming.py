@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from pipeline.claude.fake import FakeClient, message
-from pipeline.events import Tier
+from pipeline.model.records import Tier
 from pipeline.testing import run_in_virtual_time
+from pipeline.testing.fakes import FakeClient, message
 from tests.claude.gateways import (
     ANSWER,
     ask_all,

@@ -4,12 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.claude.backoff import Backoff
-from pipeline.claude.estimates import Estimates, weigh
-from pipeline.claude.limits import Cost
-from pipeline.claude.timeouts import LEAST_SECONDS, Timeout
-from pipeline.claude.window import START, Window
-from pipeline.questions import Image, Pdf, Text
+from pipeline.claude.attempts import LEAST_SECONDS, Backoff, Timeout
+from pipeline.claude.limits.fairness import START, Window
+from pipeline.claude.limits.rate_limits import Cost, Estimates, weigh
+from pipeline.model.questions import Image, Pdf, Text
 
 
 def test_the_static_part_is_counted_until_it_is_seen_cached() -> None:

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.claude.headers import Told, read_limits
-from pipeline.claude.limits import Cost, Limits, pace
+from pipeline.claude.limits.rate_limits import Cost, Limits, RateLimitSnapshot, pace, read_limits
 from pipeline.claude.observer import LimitKind
 from tests.claude.server import shape
 
@@ -42,10 +41,10 @@ class ServerBucket:
         self.per_minute = per_minute
         self.level = share * self.capacity
 
-    def told(self) -> Told:
+    def told(self) -> RateLimitSnapshot:
         full_in = (self.capacity - self.level) * 60 / self.per_minute
         remaining = round(max(0.0, self.level) / self.rounded_to) * self.rounded_to
-        return Told(self.per_minute, remaining, float(int(full_in + 0.5)))
+        return RateLimitSnapshot(self.per_minute, remaining, float(int(full_in + 0.5)))
 
 
 @dataclass
@@ -84,7 +83,7 @@ class Server:
             bucket.advance(now)
         self.output_tokens.level -= output_tokens
 
-    def told(self) -> dict[LimitKind, Told]:
+    def told(self) -> dict[LimitKind, RateLimitSnapshot]:
         return {kind: bucket.told() for kind, bucket in self.buckets.items()}
 
 
@@ -232,7 +231,7 @@ def test_one_replica_never_exceeds_the_rate_even_from_a_full_bucket() -> None:
 def limits_at(remaining: float, *, limit: float = 60.0, full_in: float | None = None) -> Limits:
     limits = Limits()
     full_in = (limit - remaining) * 60 / limit if full_in is None else full_in
-    limits.told({"requests": Told(limit, remaining, full_in)}, 0.0)
+    limits.told({"requests": RateLimitSnapshot(limit, remaining, full_in)}, 0.0)
     return limits
 
 
@@ -267,13 +266,13 @@ def test_an_overdrawn_bucket_is_told_as_empty_and_understood() -> None:
 
 def test_a_request_larger_than_the_bucket_goes_when_the_bucket_is_full() -> None:
     limits = Limits()
-    limits.told({"input_tokens": Told(10_000, 10_000, 0.0)}, 0.0)
+    limits.told({"input_tokens": RateLimitSnapshot(10_000, 10_000, 0.0)}, 0.0)
     assert limits.wait(Cost(1_000_000, 10), 0.0) == 0.0
 
 
 def test_what_was_reserved_too_much_is_given_back() -> None:
     limits = Limits()
-    limits.told({"output_tokens": Told(60_000, 60_000, 0.0)}, 0.0)
+    limits.told({"output_tokens": RateLimitSnapshot(60_000, 60_000, 0.0)}, 0.0)
     limits.take(Cost(10, 1_000))
     assert limits.wait(Cost(10, 1_000), 0.0) == pytest.approx(1.0)
     limits.settle(Cost(10, 1_000), Cost(10, 100))
@@ -300,7 +299,7 @@ def test_whatever_happens_a_request_may_go_in_finite_time(
     limits, now = Limits(), 0.0
     for pause, remaining, tokens, full_in, refused in steps:
         now += pause
-        limits.told({"requests": Told(1000, min(remaining, 1000), full_in)}, now)
+        limits.told({"requests": RateLimitSnapshot(1000, min(remaining, 1000), full_in)}, now)
         wait = limits.wait(Cost(tokens, tokens), now)
         assert 0 <= wait < 7200
         limits.take(Cost(tokens, tokens))
@@ -310,9 +309,9 @@ def test_whatever_happens_a_request_may_go_in_finite_time(
 
 def test_headers_are_read_against_the_servers_own_clock() -> None:
     told = read_limits(shape("answer")["headers"] | {"date": "Sun, 22 Nov 2026 10:00:00 GMT"})
-    assert told["requests"] == Told(1000, 999, 1.0)
-    assert told["input_tokens"] == Told(2_000_000, 1_999_000, 1.0)
-    assert told["output_tokens"] == Told(400_000, 400_000, 0.0)
+    assert told["requests"] == RateLimitSnapshot(1000, 999, 1.0)
+    assert told["input_tokens"] == RateLimitSnapshot(2_000_000, 1_999_000, 1.0)
+    assert told["output_tokens"] == RateLimitSnapshot(400_000, 400_000, 0.0)
 
 
 @pytest.mark.parametrize("value", ["", "many", "-", "1e999x"])

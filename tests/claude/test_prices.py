@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.claude.prices import PRICES, PriceTable, Tokens
-from pipeline.settings import TokenPrices
+from pipeline.claude.billing.prices import PRICES, PriceTable, Tokens
+from pipeline.config import TokenPrices
 
 TABLE = PriceTable()
 HAIKU = "claude-haiku-5-5"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.claude.requests import CacheTtl, Style, Template, content_of
-from pipeline.questions import Image, Pdf, Text
+from pipeline.model.questions import Image, Pdf, Text
 from tests.claude.questions import INSTRUCTIONS, SCHEMA
 
 HAIKU = Style("claude-haiku-5-5", "low", "5m")

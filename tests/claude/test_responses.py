@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.claude.enums import EnumRepair
-from pipeline.claude.prices import PriceTable, Tokens
+from pipeline.claude.answer_json import EnumRepair
+from pipeline.claude.billing.prices import PriceTable, Tokens
 from pipeline.claude.responses import (
     Answered,
-    Garbled,
+    MalformedResponse,
     Unusable,
     bill_of,
     message_id_of,
@@ -218,7 +218,7 @@ def test_half_a_surrogate_in_a_response_is_repaired() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"type":"error"}', b'{"id":"msg_1"}'])
 def test_what_is_no_message_is_garbled(body: bytes) -> None:
-    assert isinstance(read_response(body, Labelled, REPAIR), Garbled)
+    assert isinstance(read_response(body, Labelled, REPAIR), MalformedResponse)
 
 
 @pytest.mark.parametrize(

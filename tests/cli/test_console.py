@@ -4,15 +4,15 @@ import signal
 
 import pytest
 
-from pipeline import console
-from pipeline.errors import PipelineError, WrongUse
+from pipeline.model.errors import PipelineError, UsageError
+from pipeline.runtime import console
 
 
 def test_a_plain_error_ends_with_1_and_wrong_use_with_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert console.report(PipelineError("No broker answers."), debug=False) == 1
-    assert console.report(WrongUse("No such stage."), debug=False) == 2
+    assert console.report(UsageError("No such stage."), debug=False) == 2
     assert capsys.readouterr().err == "Error: No broker answers.\nError: No such stage.\n"
 
 

@@ -5,7 +5,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from pipeline.errors import WrongUse
+from pipeline.model.errors import UsageError
 
 
 def rows(*arguments: str) -> list[dict[str, object]]:
@@ -54,5 +54,5 @@ def test_the_published_figures_are_reproduced_and_the_wrong_one_is_named() -> No
 
 def test_a_workload_that_cannot_be_is_wrong_use() -> None:
     impossible = ["cost", "--input-tokens", "10", "--static-tokens", "20"]
-    with pytest.raises(WrongUse, match="static part"):
+    with pytest.raises(UsageError, match="static part"):
         CliRunner().invoke(app, impossible, catch_exceptions=False)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.events import DeadLetterReason
 from pipeline.local.broker import LocalBroker
+from pipeline.model.records import DeadLetterReason
 from pipeline.stream.records import Outgoing
 from tests.cli.conftest import Run
-from tests.deadletters.letters import buried, raw, write
+from tests.operators.dead_letters.letters import buried, raw, write
 
 
 @pytest.fixture

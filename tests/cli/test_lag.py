@@ -3,8 +3,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipeline.lag import HEADINGS, StageLag, duration, notes, rows
-from pipeline.stream.lag import PartitionLag
+from pipeline.kafka.lag import PartitionLag
+from pipeline.operators.lag import HEADINGS, StageLag, duration, notes, rows
 from tests.cli.conftest import Run
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)

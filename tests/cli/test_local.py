@@ -8,11 +8,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from pipeline.config import KafkaSettings
+from pipeline.kafka.connection import admin_client, check_connection
+from pipeline.kafka.errors import ConnectionFailed
+from pipeline.kafka.topics import Topics
 from pipeline.local.child import Child
-from pipeline.settings import KafkaSettings
-from pipeline.stream.connection import admin_client, check_connection
-from pipeline.stream.connection_errors import ConnectionFailed
-from pipeline.stream.topics import Topics
 
 COMMAND = [sys.executable, "-m", "pipeline.cli", "local"]
 

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import WrongUse
-from pipeline.publish import Item, count_items, read_items, refusal_of
-from pipeline.settings import Settings
+from pipeline.config import Settings
+from pipeline.model.errors import UsageError
+from pipeline.operators.publish import Item, count_items, read_items, refusal_of
 from pipeline.stages.registry import stage_named
 from tests.cli.conftest import Run
 
@@ -53,7 +53,7 @@ def test_what_will_be_found_is_counted_beforehand_unless_it_is_typed(tmp_path: P
 
 
 def test_a_file_that_cannot_be_read_is_named() -> None:
-    with pytest.raises(WrongUse, match=r"missing\.jsonl"):
+    with pytest.raises(UsageError, match=r"missing\.jsonl"):
         list(read_items([Path("missing.jsonl")]))
 
 

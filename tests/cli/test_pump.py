@@ -4,11 +4,11 @@ from contextlib import aclosing
 
 import pytest
 
-from pipeline.pump import pumped
+from pipeline.runtime.background import threaded_iter
 
 
 async def test_everything_comes_in_order() -> None:
-    assert [item async for item in pumped(range(1000))] == list(range(1000))
+    assert [item async for item in threaded_iter(range(1000))] == list(range(1000))
 
 
 async def test_what_the_source_raises_is_raised_after_what_came_before() -> None:
@@ -16,7 +16,7 @@ async def test_what_the_source_raises_is_raised_after_what_came_before() -> None
         yield 1
         raise OSError("the disk is gone")
 
-    items = pumped(source())
+    items = threaded_iter(source())
     assert await anext(items) == 1
     with pytest.raises(OSError, match="the disk is gone"):
         await anext(items)
@@ -34,7 +34,7 @@ async def test_a_source_is_not_read_far_ahead_and_not_after_the_end() -> None:
         finally:
             ended.set()
 
-    async with aclosing(pumped(source())) as items:
+    async with aclosing(threaded_iter(source())) as items:
         assert await anext(items) == 0
     assert ended.wait(5)
     assert len(taken) < 200

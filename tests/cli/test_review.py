@@ -7,8 +7,8 @@ import pytest
 
 from pipeline.local.broker import LocalBroker
 from tests.cli.conftest import Run
-from tests.deadletters.letters import write
-from tests.review.cases import RESULT, outgoing, review
+from tests.operators.dead_letters.letters import write
+from tests.operators.review.cases import RESULT, outgoing, review
 
 
 @pytest.fixture

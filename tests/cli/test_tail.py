@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.settings import Settings, TopicSettings
+from pipeline.config import Settings, TopicSettings
+from pipeline.operators.tail import text_of, topic_of
 from pipeline.stream.records import Headers, Received
-from pipeline.tail import text_of, topic_of
 from tests.cli.conftest import Run
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -8,9 +8,9 @@ from typing import Any
 
 from pypdf import PdfReader
 
-from pipeline.errors import Invalid
-from pipeline.events import DeadLetterReason
-from pipeline.settings import ImageSettings
+from pipeline.config import ImageSettings
+from pipeline.model.errors import InvalidEvent
+from pipeline.model.records import DeadLetterReason
 from pipeline.stages.files import FileEvent, Files, RawFile
 from tests.corpus.made import Made
 
@@ -53,7 +53,7 @@ def fault_of(made: Made) -> str | None:
 def _refusal(event: FileEvent, *, most_pages: int) -> str | None:
     try:
         _files(most_pages).open(event)
-    except Invalid as invalid:
+    except InvalidEvent as invalid:
         if invalid.reason is DeadLetterReason.TOO_LARGE:
             return f"{invalid.detail} (of {most_pages} pages at most)"
         return f"{invalid.reason}: {invalid.detail}"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.settings import Settings
+from pipeline.config import Settings
 from tests.deploy.documents import document
 from tests.deploy.tools import ROOT, run
 

@@ -1,7 +1,7 @@
 import re
 import tomllib
 
-from pipeline.settings import Settings
+from pipeline.config import Settings
 from tests.deploy.tools import DEPLOY, ROOT, run
 
 DOCKERFILE = DEPLOY / "Dockerfile"

@@ -11,8 +11,8 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are no dependency of this project
 
 from benchmarks.footprint import LIMITS_MIB
-from pipeline.settings import Settings
-from pipeline.stream.topics import TopicNames
+from pipeline.config import Settings
+from pipeline.kafka.topics import TopicNames
 from tests.deploy.commands import commands
 from tests.deploy.documents import RULES, document, documents
 from tests.deploy.tools import DEPLOY, ROOT, run, run_python

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from pipeline.events import DeadLetterReason
-from pipeline.settings import InvoiceSettings, Settings
+from pipeline.config import InvoiceSettings, Settings
+from pipeline.model.records import DeadLetterReason
 from tests.deploy.commands import commands
 from tests.deploy.tools import ROOT
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.settings import Settings
-from pipeline.stream.topics import TopicNames
+from pipeline.config import Settings
+from pipeline.kafka.topics import TopicNames
 from tests.deploy.documents import documents
 from tests.deploy.test_manifests import KUBERNETES, VERSIONS
 from tests.deploy.tools import ROOT, run, run_python

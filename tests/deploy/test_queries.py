@@ -9,16 +9,14 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from pipeline.events import Tier, Usage
-from pipeline.observe.conditions import Conditions
-from pipeline.observe.families import Asked
-from pipeline.observe.health import Health
+from pipeline.config import HttpSettings
+from pipeline.model.records import Tier, Usage
+from pipeline.observe.dashboard import About
+from pipeline.observe.health import Conditions, Health
 from pipeline.observe.http import Views, serve
-from pipeline.observe.metrics import Metrics
+from pipeline.observe.metrics import Asked, Metrics
 from pipeline.observe.status import Status
-from pipeline.observe.view import About
-from pipeline.settings import HttpSettings
-from pipeline.stream.records import End
+from pipeline.stream.records import Disposition
 from tests.deploy import dashboards
 from tests.deploy.documents import alerts, rules
 from tests.deploy.prometheus import INTERVAL, filled_in, free_port, prometheus
@@ -78,7 +76,7 @@ def burst(metrics: Metrics) -> None:
         metrics.call("tickets", HAIKU, "overloaded", seconds=25.0, usage=None)
         metrics.decided("tickets", Tier.HAIKU, "escalated", model=HAIKU)
         metrics.decided("tickets", Tier.SONNET, "review", model=SONNET)
-        metrics.completed("tickets", End.DEAD_LETTER, seconds=0.6)
+        metrics.completed("tickets", Disposition.DEAD_LETTER, seconds=0.6)
         metrics.commit_failed("tickets", outcome="aborted")
         metrics.rebalanced("tickets", partitions=6, seconds=0.4)
 

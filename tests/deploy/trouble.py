@@ -4,10 +4,10 @@ from decimal import Decimal
 
 from prometheus_client import CollectorRegistry
 
-from pipeline.events import Tier, Usage
-from pipeline.observe.conditions import Conditions
+from pipeline.model.records import Tier, Usage
+from pipeline.observe.health import Conditions
 from pipeline.observe.metrics import Metrics
-from pipeline.stream.records import End
+from pipeline.stream.records import Disposition
 
 HAIKU, SONNET, UNKNOWN = "claude-haiku", "claude-sonnet", "claude-unknown"
 
@@ -34,8 +34,8 @@ class Trouble:
         metrics.spent("tickets", window="day", usd=Decimal(21))
         metrics.rebalanced("images", partitions=0, seconds=0.4)
         metrics.lag("images", "images.raw", 0, records=7, oldest_seconds=1.0)
-        metrics.intake("tickets", closed_because=None)
-        metrics.intake("invoices", closed_because="Too many dead letters.")
+        metrics.intake("tickets", paused_reason=None)
+        metrics.intake("invoices", paused_reason="Too many dead letters.")
         metrics.held("escalations", because="more than 10% of the events were escalated")
         metrics.lag("escalations", "escalations", 0, records=40, oldest_seconds=60.0)
         metrics.stuck("tickets", is_stuck=False)
@@ -63,10 +63,14 @@ class Trouble:
         metrics.in_flight("tickets", "tickets.raw", 0, count=12)
         for _ in range(10):
             metrics.received("tickets", "tickets.raw", 0, size=400)
-        for end, count in ((End.ENRICHED, 4), (End.ESCALATED, 5), (End.DEAD_LETTER, 1)):
+        for end, count in (
+            (Disposition.ENRICHED, 4),
+            (Disposition.ESCALATED, 5),
+            (Disposition.DEAD_LETTER, 1),
+        ):
             for _ in range(count):
                 metrics.completed("tickets", end, seconds=0.6)
-        metrics.completed("escalations", End.REVIEW, seconds=2.5)
+        metrics.completed("escalations", Disposition.REVIEW, seconds=2.5)
         metrics.committed("tickets", records=10, seconds=0.004)
         metrics.commit_failed("tickets", outcome="aborted")
         metrics.rebalanced("tickets", partitions=6, seconds=0.4)

@@ -2,7 +2,7 @@
 
 import re
 
-from pipeline.events import Tier
+from pipeline.model.records import Tier
 from pipeline.observe.catalogue import CATALOGUE, Metric
 from tests.deploy.documents import rules
 from tests.deploy.promql import Selector, grouping_labels, selectors

@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pipeline.doctor.check import Site
-from pipeline.doctor.finding import Finding, Verdict
-from pipeline.settings import Settings, TopicSettings
-from pipeline.stream.cluster import BrokerAt, Cluster, GroupSeen, TopicSeen
-from pipeline.stream.topics import TopicNames
+from pipeline.config import Settings, TopicSettings
+from pipeline.doctor.check import Finding, Site, Verdict
+from pipeline.kafka.cluster import BrokerAt, Cluster, GroupSeen, TopicSeen
+from pipeline.kafka.topics import TopicNames
 
 _TOPICS = TopicNames(TopicSettings())
 NAMES = _TOPICS.of(Settings().enabled)

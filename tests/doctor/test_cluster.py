@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.doctor.brokers import check_groups, check_listeners
-from pipeline.doctor.check import Site
-from pipeline.doctor.finding import Verdict
+from pipeline.doctor.check import Site, Verdict
 from pipeline.doctor.permissions import check_permissions, operations_needed
 from pipeline.doctor.sizes import check_broker_sizes
 from pipeline.doctor.topics import (
@@ -16,10 +15,10 @@ from pipeline.doctor.topics import (
     of_progress,
     of_topics,
 )
-from pipeline.stream.brokers import Committed, LogBounds, TopicPartition
-from pipeline.stream.cluster import BrokerAt, Cluster, GroupSeen, Member, Progress
+from pipeline.kafka.cluster import BrokerAt, Cluster, GroupSeen, Member, Progress
 from pipeline.stream.ledger import CommitPoint
 from pipeline.stream.ledger_codec import encode
+from pipeline.stream.protocols import Committed, LogBounds, TopicPartition
 from tests.doctor.sites import NAMES, cluster, site, told, topic, well
 
 FAILED, WARNING = Verdict.FAILED, Verdict.WARNING

@@ -18,24 +18,22 @@ from aiokafka.admin import NewTopic
 from aiokafka.protocol.admin import CreateAclsRequest
 from aiokafka.structs import OffsetAndMetadata
 
-from pipeline.claude.status import Probe
-from pipeline.doctor.address import check_clock
-from pipeline.doctor.check import Check, OutOfReach, Site
-from pipeline.doctor.checks import CHECKS
-from pipeline.doctor.examination import examine, look
-from pipeline.doctor.finding import Finding, Verdict, ok
-from pipeline.doctor.models import Probers, check_access
-from pipeline.errors import PipelineError
+from pipeline.claude.model_client import Probe
+from pipeline.config import KafkaSettings, Settings, TopicSettings
+from pipeline.doctor.brokers import check_clock
+from pipeline.doctor.check import Check, Finding, OutOfReach, Site, Verdict, ok
+from pipeline.doctor.claude import Probers, check_access
+from pipeline.doctor.examination import CHECKS, examine, look
+from pipeline.kafka import cluster as inspection
+from pipeline.kafka.connection import admin_client, client_options
+from pipeline.kafka.offsets import KafkaOffsets
+from pipeline.kafka.topics import TopicNames, Topics
 from pipeline.local.apache import GUEST, ApacheKafka
 from pipeline.local.broker import LocalBroker
 from pipeline.local.environment import kafka_variables
-from pipeline.settings import KafkaSettings, Settings, TopicSettings
-from pipeline.stream import inspection
-from pipeline.stream.brokers import LogBounds, Unavailable
-from pipeline.stream.brokers import TopicPartition as Partition
-from pipeline.stream.connection import admin_client, client_options
-from pipeline.stream.kafka.offsets import KafkaOffsets
-from pipeline.stream.topics import TopicNames, Topics
+from pipeline.model.errors import PipelineError
+from pipeline.stream.protocols import BrokersUnavailable, LogBounds
+from pipeline.stream.protocols import TopicPartition as Partition
 from tests.brokers import FreshName
 from tests.doctor.sites import site, told, well
 
@@ -167,14 +165,14 @@ async def test_progress_that_is_told_late_is_waited_for_and_one_that_is_not_told
         nonlocal asked
         asked += 1
         if asked == 1:
-            raise Unavailable("There is no leader.")
+            raise BrokersUnavailable("There is no leader.")
         return await bounds(reader, partition)
 
     monkeypatch.setattr(KafkaOffsets, "bounds", no_leader_at_first)
     well(await looks(place.kafka, **place.variables))
 
     async def no_leader(reader: KafkaOffsets, partition: Partition) -> LogBounds:
-        raise Unavailable("There is no leader.")
+        raise BrokersUnavailable("There is no leader.")
 
     monkeypatch.setattr(KafkaOffsets, "bounds", no_leader)
     monkeypatch.setattr(inspection, "_PATIENCE", 0.0)

@@ -8,25 +8,31 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.doctor import machine
-from pipeline.doctor.address import check_address
-from pipeline.doctor.configuration import check_members, check_settings, check_stages
+from pipeline.doctor import installation as machine
+from pipeline.doctor.brokers import check_address
+from pipeline.doctor.check import Finding, Verdict
+from pipeline.doctor.claude import (
+    RETIREMENTS,
+    check_key,
+    check_models,
+    check_opinions,
+    check_prices,
+    check_prompts,
+)
 from pipeline.doctor.examination import examine
-from pipeline.doctor.finding import Finding, Verdict
-from pipeline.doctor.key import check_key
-from pipeline.doctor.machine import (
+from pipeline.doctor.installation import (
     check_extras,
     check_files,
+    check_members,
     check_paths,
     check_port,
+    check_settings,
+    check_stages,
     files_needed,
     of_limit,
 )
-from pipeline.doctor.models import check_models, check_prices
-from pipeline.doctor.prompts import check_opinions, check_prompts
-from pipeline.doctor.retirements import RETIREMENTS
 from pipeline.doctor.sizes import check_sizes
-from pipeline.encoders import minilm
+from pipeline.stages.checks import encoders as minilm
 from tests.doctor.sites import site, told, well
 
 FAILED, WARNING = Verdict.FAILED, Verdict.WARNING

@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipeline.doctor.finding import Verdict
-from pipeline.doctor.writers import Grant, guarded, judged, writers
-from pipeline.settings import KafkaSettings, Settings
+from pipeline.config import KafkaSettings, Settings
+from pipeline.doctor.check import Verdict
+from pipeline.doctor.permissions import Grant, guarded, judged, writers
 from tests.doctor.sites import told, well
 
 OURS = KafkaSettings(security_protocol="SASL_PLAINTEXT", sasl_mechanism="PLAIN",

@@ -23,12 +23,12 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from pipeline.config import KafkaSettings, Settings, TopicSettings
+from pipeline.kafka.connection import admin_client, client_options
+from pipeline.kafka.topics import TopicNames, Topics
 from pipeline.local.apache import ApacheKafka
 from pipeline.local.api import SimulatedApiProcess
 from pipeline.local.environment import kafka_variables
-from pipeline.settings import KafkaSettings, Settings, TopicSettings
-from pipeline.stream.connection import admin_client, client_options
-from pipeline.stream.topics import TopicNames, Topics
 from tests.brokers import FreshName
 from tests.e2e.programs import exported, program
 from tests.observe.receiver import receiver

@@ -11,14 +11,14 @@ import orjson
 from prometheus_client import CollectorRegistry
 
 from pipeline.app import App
-from pipeline.claude.fake import FakeClient, message
 from pipeline.claude.gateway import Gateway
-from pipeline.claude.replies import HttpReply, NoReply
-from pipeline.observe.conditions import Conditions
+from pipeline.claude.http import HttpReply, NoReply
+from pipeline.config import Settings
+from pipeline.kafka.topics import ESCALATIONS, TopicNames
+from pipeline.observe.health import Conditions
 from pipeline.observe.metrics import Metrics
-from pipeline.settings import Settings
-from pipeline.stream.topics import ESCALATIONS, TopicNames
 from pipeline.testing import MemoryBroker, MemoryBrokers
+from pipeline.testing.fakes import FakeClient, message
 from tests.claude.server import body_of, shape
 
 STAGES = ("tickets", ESCALATIONS)

@@ -9,12 +9,12 @@ from typing import Any
 
 import orjson
 
-from pipeline.claude.fake import FakeAsker
+from pipeline.config import Settings
 from pipeline.evaluate.evaluation import Evaluation, Wanted, evaluate, prepare
 from pipeline.evaluate.labels import Columns
-from pipeline.events import Tier
-from pipeline.questions import Question, Text
-from pipeline.settings import Settings
+from pipeline.model.questions import Question, Text
+from pipeline.model.records import Tier
+from pipeline.testing.fakes import FakeAsker
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

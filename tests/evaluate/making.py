@@ -2,9 +2,9 @@
 
 from decimal import Decimal
 
-from pipeline.evaluate.cascade import Case, Heard
-from pipeline.events import Usage
-from pipeline.signals import Signal
+from pipeline.evaluate.strategies import Case, Heard
+from pipeline.model.questions import Signal
+from pipeline.model.records import Usage
 
 
 def heard(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.evaluate.bounds import at_most, items_needed, upper_bound
+from pipeline.evaluate.proposal import at_most, items_needed, upper_bound
 
 counts = st.integers(0, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.evaluate.calibration import Stated, brier, calibration_error, reliability
+from pipeline.evaluate.curves import Stated, brier, calibration_error, reliability
 
 answers = st.lists(st.tuples(st.floats(0, 1), st.booleans()), max_size=40)
 

@@ -6,13 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.escalation.policy import StagePolicy
-from pipeline.evaluate import ways
-from pipeline.evaluate.breakdown import by_doubt, by_field, by_label, scope
-from pipeline.evaluate.cascade import Case, End, Heard, Worth, ends, travel_all, worths
-from pipeline.evaluate.cells import check_whole
-from pipeline.evaluate.rules import takes_with
-from pipeline.settings import SonnetThresholds, Thresholds
+from pipeline.cascade.policy import StagePolicy
+from pipeline.config import SonnetThresholds, Thresholds
+from pipeline.evaluate import strategies as ways
+from pipeline.evaluate.measures import by_doubt, by_field, by_label, scope
+from pipeline.evaluate.proposal import takes_with
+from pipeline.evaluate.strategies import (
+    Case,
+    End,
+    EscalationValue,
+    Heard,
+    check_whole,
+    ends,
+    travel_all,
+    worths,
+)
 from tests.evaluate.making import case, heard
 
 SURE, UNSURE = 0.95, 0.4
@@ -47,12 +55,12 @@ def test_ten_events_come_to_what_was_computed_by_hand() -> None:
         End.REVIEW: 2,
     }
     assert worths(journeys) == {
-        Worth.FIXED: 1,
-        Worth.BROKEN: 1,
-        Worth.WASTED: 1,
-        Worth.HOPELESS: 1,
-        Worth.CAUGHT: 1,
-        Worth.MISSED: 1,
+        EscalationValue.FIXED: 1,
+        EscalationValue.BROKEN: 1,
+        EscalationValue.WASTED: 1,
+        EscalationValue.HOPELESS: 1,
+        EscalationValue.CAUGHT: 1,
+        EscalationValue.MISSED: 1,
     }
     row = ways.cascade("Cascade", journeys)
     # Ten answers of Haiku at 0.001 and six of Sonnet at 0.02.

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import WrongUse
+from pipeline.config import Settings
 from pipeline.evaluate.document import document, write
 from pipeline.evaluate.evaluation import Evaluation
 from pipeline.evaluate.report.page import page
-from pipeline.evaluate.variants import variant
+from pipeline.evaluate.strategies import variant
 from pipeline.evaluate.verdict import fails, proposal_sentences, settings_to_copy, warnings
-from pipeline.events import Tier
-from pipeline.settings import Settings
+from pipeline.model.errors import UsageError
+from pipeline.model.records import Tier
 from tests.evaluate.evaluations import World
 
 
@@ -163,7 +163,7 @@ async def test_a_threshold_alone_does_not_make_it_stale(tmp_path: Path) -> None:
 
 async def test_what_is_no_evaluation_is_no_baseline(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("[]")
-    with pytest.raises(WrongUse, match="not the JSON file of an evaluation"):
+    with pytest.raises(UsageError, match="not the JSON file of an evaluation"):
         await world(tmp_path, "one").evaluate(baseline=tmp_path / "x.json")
 
 

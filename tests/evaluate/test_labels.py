@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import WrongUse
+from pipeline.config import StagesSettings
 from pipeline.evaluate.labels import Columns, LabelledFile, read_labelled
-from pipeline.settings import StagesSettings
+from pipeline.model.errors import UsageError
 from pipeline.stages.registry import build_stages
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "labels"
@@ -94,11 +94,11 @@ def test_the_samples_labels_need_no_options(stage: str) -> None:
 def test_a_file_that_is_none_is_said_to_be_none(
     tmp_path: Path, rows: list[Any], columns: Columns, said: str
 ) -> None:
-    with pytest.raises(WrongUse, match=said):
+    with pytest.raises(UsageError, match=said):
         read(tmp_path, "tickets", *rows, columns=columns)
 
 
 def test_a_line_that_is_not_json_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text('{"id": "a", "intent": "b"}\n{oops\n')
-    with pytest.raises(WrongUse, match=r"x\.jsonl:2: is not JSON"):
+    with pytest.raises(UsageError, match=r"x\.jsonl:2: is not JSON"):
         read_labelled(tmp_path / "x.jsonl", STAGES["tickets"], Columns())

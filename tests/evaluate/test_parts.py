@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.evaluate.parts import Part, part_of, split
+from pipeline.evaluate.proposal import Part, part_of, split
 
 
 @given(st.sets(st.text(max_size=20), max_size=50))

@@ -6,9 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.evaluate.bounds import upper_bound
-from pipeline.evaluate.parts import Part, split
-from pipeline.evaluate.proposal import Measured, propose, thresholds_to_try
+from pipeline.evaluate.proposal import (
+    Measured,
+    Part,
+    propose,
+    split,
+    thresholds_to_try,
+    upper_bound,
+)
 
 measured = st.builds(
     Measured,

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.claude.database import Database
-from pipeline.errors import AnswerError, Malformed, Refused, Rejected
 from pipeline.evaluate.recording import SCHEMA, Manner, NobodyToAsk, NotRecorded, Recording
-from pipeline.events import Tier
-from pipeline.questions import Asker, Question, Text
-from tests.processing.stand_ins import SPENT, Note, NoteAnswer, NoteStage, ScriptedAsker
+from pipeline.model.errors import AnswerError, Malformed, Refused, Rejected
+from pipeline.model.questions import Asker, Question, Text
+from pipeline.model.records import Tier
+from pipeline.runtime.database import Database
+from tests.cascade.stand_ins import SPENT, Note, NoteAnswer, NoteStage, ScriptedAsker
 
 HOW = Manner("simulated", "claude-haiku-5-5", "low", 1)
 GLAD = NoteAnswer(mood="glad", confidence=0.9, unclear=False)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipeline.errors import WrongUse
-from pipeline.evaluate.variants import variant
-from pipeline.settings import Settings
+from pipeline.config import Settings
+from pipeline.evaluate.strategies import variant
+from pipeline.model.errors import UsageError
 
 
 def test_a_name_without_a_table_is_the_stage_s_own() -> None:
@@ -39,5 +39,5 @@ def test_a_name_with_a_table_is_taken_whole() -> None:
     ],
 )
 def test_what_cannot_be_set_is_wrong_use(changes: str, said: str) -> None:
-    with pytest.raises(WrongUse, match=said):
+    with pytest.raises(UsageError, match=said):
         variant(Settings(), "tickets", changes)

@@ -18,8 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import PipelineError
 from pipeline.local.apache import ApacheKafka
+from pipeline.model.errors import PipelineError
 from tests.faults.head_of_line import HeadOfLine, run_head_of_line
 from tests.faults.poisoned import Poisoned, run_poisoned
 from tests.faults.rebalance import Rebalance, run_rebalance

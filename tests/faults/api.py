@@ -41,7 +41,7 @@ class Api:
         await self._http.close()
 
     async def take(self, **latency: float) -> None:
-        """Set how long both models take: see `pipeline.local.simulated.latency`."""
+        """Set how long both models take: see `pipeline.local.simulated.control`."""
         await self._ask("PUT", "/admin/latency", {HAIKU: latency, SONNET: latency})
 
     async def fail(self, fault: str) -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import orjson
 
-from pipeline.alongside import alongside
 from pipeline.local.broker import LocalBroker
+from pipeline.runtime.background import background_task
 from tests.faults import poison
 from tests.faults.conclusion import conclude
 from tests.faults.events import MARK, make_events
@@ -90,7 +90,7 @@ async def run_poisoned(
         for replica in world.replicas:
             await replica.joined(_JOINED_WITHIN)
         kubelet = Kubelet(world.replicas, Limits.of_manifests())
-        async with alongside(kubelet.watch(), ended=lambda: None):
+        async with background_task(kubelet.watch(), ended=lambda: None):
             marks = await _stretches(setup, world, tell)
             tell("waiting until everything is committed")
             drained = await world.drained(_DRAINED_WITHIN)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from pipeline.alongside import alongside
 from pipeline.local.broker import LocalBroker
+from pipeline.runtime.background import background_task
 from tests.faults.cluster import Cluster
 from tests.faults.conclusion import conclude
 from tests.faults.events import Event, make_events
@@ -122,7 +122,7 @@ async def run_soak(
         cluster = Cluster(broker)
         injector = Injector(world.replicas, cluster, world.api, tell)
         kubelet = Kubelet(world.replicas, Limits.of_manifests())
-        async with alongside(kubelet.watch(), ended=lambda: None):
+        async with background_task(kubelet.watch(), ended=lambda: None):
             await _under_load(soak, world, injector, cluster, events)
             tell("faults are over, waiting until everything is committed")
             drained = await world.drained(soak.drained_within)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from confluent_kafka.cimpl import NewTopic
 
+from pipeline.config import TopicSettings
 from pipeline.local.api import SimulatedApiProcess
 from pipeline.local.broker import LocalBroker
 from pipeline.local.environment import kafka_variables
-from pipeline.settings import TopicSettings
 from tests.faults.api import Api
 from tests.faults.evidence import Topics
 from tests.faults.poison import Poisoner

@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import Invalid
-from pipeline.events import DeadLetterReason
-from pipeline.settings import StagesSettings
+from pipeline.config import StagesSettings
+from pipeline.model.errors import InvalidEvent
+from pipeline.model.records import DeadLetterReason
 from pipeline.stages.registry import build_stages
 from pipeline.stages.stage import Stage
 from tests.fuzz.__main__ import fuzz, main
@@ -55,7 +55,7 @@ def test_whatever_strangers_send_is_asked_about_or_explained() -> None:
 
 @pytest.mark.parametrize("detail", ["", "no", "a\nb.", f"{'x' * 600}."])
 def test_a_reason_that_nobody_understands_is_a_fault(detail: str) -> None:
-    failure = Invalid(DeadLetterReason.INVALID_EVENT, detail)
+    failure = InvalidEvent(DeadLetterReason.INVALID_EVENT, detail)
     assert judge(sabotaged(failure), NOTHING).fault is not None
 
 
@@ -65,7 +65,7 @@ def test_a_crash_is_not_mistaken_for_a_dead_letter() -> None:
 
 
 def test_a_reason_in_a_sentence_is_none() -> None:
-    failure = Invalid(DeadLetterReason.INVALID_JSON, "The value is empty.")
+    failure = InvalidEvent(DeadLetterReason.INVALID_JSON, "The value is empty.")
     assert judge(sabotaged(failure), NOTHING) == Verdict("invalid_json")
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import orjson
 
-from pipeline.errors import Invalid, Unavailable
-from pipeline.questions import Steps
-from pipeline.raw_json import dumps
-from pipeline.stages.raw import to_json_object
+from pipeline.model.errors import InvalidEvent, Unavailable
+from pipeline.model.json_bytes import dumps
+from pipeline.model.questions import MultiStepQuery
+from pipeline.stages.files.raw_events import to_json_object
 from pipeline.stages.stage import Stage
 from tests.fuzz.mutation import RawRecord
 
@@ -39,11 +39,11 @@ def judge(stages: Mapping[str, Stage[Any, Any]], record: RawRecord) -> Verdict:
     try:
         event = stage.parse(record.value, key=record.key, headers=dict(record.headers))
         inquiry = stage.question(event)
-    except Invalid as invalid:
+    except InvalidEvent as invalid:
         return Verdict(invalid.reason, _fault_of(invalid))
     except Unavailable:
         return Verdict("waited for")
-    questions = inquiry.questions if isinstance(inquiry, Steps) else (inquiry,)
+    questions = inquiry.questions if isinstance(inquiry, MultiStepQuery) else (inquiry,)
     if not all(question.parts for question in questions):
         return Verdict("asked", "nothing is asked about it")
     # What is escalated travels as JSON, and the second tier must read the same event.
@@ -53,7 +53,7 @@ def judge(stages: Mapping[str, Stage[Any, Any]], record: RawRecord) -> Verdict:
     return Verdict("asked")
 
 
-def _fault_of(invalid: Invalid) -> str | None:
+def _fault_of(invalid: InvalidEvent) -> str | None:
     """Whether a person could make sense of a dead letter."""
     detail = invalid.detail
     if not detail.strip() or not detail.rstrip().endswith("."):

@@ -4,7 +4,7 @@ import json
 import sys
 import traceback
 
-from pipeline.settings import StagesSettings
+from pipeline.config import StagesSettings
 from pipeline.stages.registry import build_stages
 from tests.fuzz.corpus import corpus
 from tests.fuzz.mutation import mutated

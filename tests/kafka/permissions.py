@@ -8,8 +8,8 @@ from typing import Any
 
 from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest, DescribeAclsRequest
 
-from pipeline.settings import KafkaSettings
-from pipeline.stream.connection import bare_client
+from pipeline.config import KafkaSettings
+from pipeline.kafka.connection import bare_client
 
 _LITERAL, _PREFIXED, _ALLOW = 3, 4, 3
 """Kafka's own numbers."""

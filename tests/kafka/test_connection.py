@@ -17,25 +17,25 @@ from aiokafka.errors import (
 )
 from pydantic import SecretStr
 
-from pipeline.errors import WrongUse
-from pipeline.local.broker import LocalBroker
-from pipeline.settings import KafkaSettings, TopicSettings
-from pipeline.stream import connection
-from pipeline.stream.connection import (
+from pipeline.config import KafkaSettings, TopicSettings
+from pipeline.kafka import connection
+from pipeline.kafka.connection import (
     admin_client,
     check_connection,
     client_options,
     consumer_client,
     patiently,
 )
-from pipeline.stream.connection_errors import (
+from pipeline.kafka.errors import (
     BrokerUnreachable,
     ConnectionFailed,
     TlsMismatch,
     WrongCredentials,
     explain_connecting,
 )
-from pipeline.stream.topics import Topics
+from pipeline.kafka.topics import Topics
+from pipeline.local.broker import LocalBroker
+from pipeline.model.errors import UsageError
 from tests.brokers import FreshName
 
 SECURE = KafkaSettings(
@@ -107,7 +107,7 @@ async def test_an_unknown_host_is_told() -> None:
 
 
 async def test_an_address_that_is_none_is_wrong_use() -> None:
-    with pytest.raises(WrongUse, match="host:port"):
+    with pytest.raises(UsageError, match="host:port"):
         await check_connection(KafkaSettings(bootstrap_servers="kafka:port"))
 
 
@@ -175,14 +175,14 @@ def test_plain_text_needs_nothing_else() -> None:
 def test_settings_that_contradict_each_other_are_wrong_use(
     settings: dict[str, str], says: str
 ) -> None:
-    with pytest.raises(WrongUse, match=says):
+    with pytest.raises(UsageError, match=says):
         client_options(KafkaSettings.model_validate(settings))
 
 
 def test_a_file_that_is_no_certificate_is_wrong_use(tmp_path: Path) -> None:
     path = tmp_path / "ca.pem"
     path.write_text("not a certificate")
-    with pytest.raises(WrongUse, match="must be readable PEM"):
+    with pytest.raises(UsageError, match="must be readable PEM"):
         client_options(KafkaSettings(security_protocol="SSL", ssl_ca_file=path))
 
 

@@ -6,13 +6,13 @@ from aiokafka.structs import OffsetAndMetadata
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.config import TopicSettings
+from pipeline.kafka.connection import admin_client, consumer_client, producer_client
+from pipeline.kafka.lag import GroupLag, LagReader, PartitionLag, drain_seconds, partition_lag
+from pipeline.kafka.topics import TopicMissing, Topics
 from pipeline.local.broker import LocalBroker
-from pipeline.settings import TopicSettings
-from pipeline.stream.connection import admin_client, consumer_client, producer_client
-from pipeline.stream.lag import GroupLag, LagReader, PartitionLag, drain_seconds, partition_lag
 from pipeline.stream.ledger import CommitPoint
 from pipeline.stream.ledger_codec import encode
-from pipeline.stream.topics import TopicMissing, Topics
 from tests.brokers import FreshName
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)

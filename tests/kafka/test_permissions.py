@@ -10,23 +10,22 @@ from pathlib import Path
 import orjson
 import pytest
 
-from pipeline.doctor.checks import CHECKS
-from pipeline.doctor.examination import examine
-from pipeline.doctor.finding import Finding, Verdict
-from pipeline.doctor.writers import grants_on_topics, judged
+from pipeline.config import Settings, TopicSettings
+from pipeline.doctor.check import Finding, Verdict
+from pipeline.doctor.examination import CHECKS, examine
+from pipeline.doctor.permissions import grants_on_topics, judged
+from pipeline.kafka.connection import admin_client
+from pipeline.kafka.reader import reading
+from pipeline.kafka.topics import TopicNames, Topics
 from pipeline.local.apache import GUEST, ApacheKafka
 from pipeline.local.api import SimulatedApiProcess
 from pipeline.local.environment import kafka_variables
-from pipeline.settings import Settings, TopicSettings
-from pipeline.stream.connection import admin_client
-from pipeline.stream.reader import reading
 from pipeline.stream.records import Outgoing
-from pipeline.stream.topics import TopicNames, Topics
 from tests.brokers import FreshName
-from tests.deadletters.letters import buried, raw, write
 from tests.e2e.programs import PATIENCE, PIPELINE, program
 from tests.kafka.permissions import Acls, Kind, Operation, Permission
-from tests.review.cases import outgoing, review
+from tests.operators.dead_letters.letters import buried, raw, write
+from tests.operators.review.cases import outgoing, review
 
 pytestmark = pytest.mark.kafka
 

@@ -1,11 +1,8 @@
 import pytest
 
-from pipeline.local.apache import GUEST, ApacheKafka
-from pipeline.local.broker import LocalBroker
-from pipeline.settings import KafkaSettings, Settings, StreamSettings
-from pipeline.stream import probe
-from pipeline.stream.connection_errors import BrokerUnreachable
-from pipeline.stream.probe import (
+from pipeline.config import KafkaSettings, Settings, StreamSettings
+from pipeline.kafka import delivery as probe
+from pipeline.kafka.delivery import (
     BrokerLimits,
     ProbeFailed,
     broker_limits,
@@ -13,6 +10,9 @@ from pipeline.stream.probe import (
     delivery_in_force,
     why_no_transactions,
 )
+from pipeline.kafka.errors import BrokerUnreachable
+from pipeline.local.apache import GUEST, ApacheKafka
+from pipeline.local.broker import LocalBroker
 
 
 def test_limits_that_are_too_narrow_are_told_with_the_setting() -> None:

@@ -8,14 +8,13 @@ from aiokafka.structs import OffsetAndMetadata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.escalation.cap import EscalationCap
+from pipeline.cascade import cap as capping
+from pipeline.cascade.cap import CappedEscalations, EscalationCap
+from pipeline.config import KafkaSettings, TopicSettings
+from pipeline.kafka.connection import admin_client, consumer_client
+from pipeline.kafka.lag import ProgressReader, events_between
+from pipeline.kafka.topics import TopicMissing, Topics
 from pipeline.local.broker import LocalBroker
-from pipeline.processing import capping
-from pipeline.processing.capping import CappedEscalations
-from pipeline.settings import KafkaSettings, TopicSettings
-from pipeline.stream.connection import admin_client, consumer_client
-from pipeline.stream.progress import ProgressReader, events_between
-from pipeline.stream.topics import TopicMissing, Topics
 from tests.brokers import FreshName
 
 offsets = st.dictionaries(
@@ -81,14 +80,14 @@ async def test_a_replica_takes_its_part_of_what_the_stages_get_done(
     watching = asyncio.create_task(capped.watch())
     try:
         capped.took(60)
-        assert capped.held_because() is not None
+        assert capped.throttled_reason() is not None
         for offset in range(40, 4000, 40):
             await commit(kafka, group, partition, offset)
             if capped.room():
                 break
         # Half of the events, and of these the half that goes with one of two partitions.
         assert 1 <= capped.room() <= offset / 4
-        assert capped.held_because() is None
+        assert capped.throttled_reason() is None
     finally:
         watching.cancel()
         await asyncio.wait((watching,))

@@ -5,16 +5,16 @@ from datetime import timedelta
 
 import pytest
 
+from pipeline.config import KafkaSettings, TopicSettings
+from pipeline.kafka.connection import admin_client, producer_client
+from pipeline.kafka.ranges import KafkaRanges
+from pipeline.kafka.reader import Start, reading
+from pipeline.kafka.topics import TopicMissing, Topics
+from pipeline.kafka.writer import WriteFailed, Writer
 from pipeline.local.broker import LocalBroker
 from pipeline.local.noida import NoidaBroker
-from pipeline.settings import KafkaSettings, TopicSettings
-from pipeline.stream.brokers import TopicPartition
-from pipeline.stream.connection import admin_client, producer_client
-from pipeline.stream.kafka.ranges import KafkaRanges
-from pipeline.stream.reader import Start, reading
+from pipeline.stream.protocols import TopicPartition
 from pipeline.stream.records import Outgoing, Received
-from pipeline.stream.topics import TopicMissing, Topics
-from pipeline.stream.writer import WriteFailed, Writer
 from tests.brokers import FreshName
 from tests.stream.headers import send_unreadable
 

@@ -7,20 +7,15 @@ import logging
 import pytest
 from pydantic import SecretStr
 
+from pipeline.config import KafkaSettings, TopicSettings
+from pipeline.kafka.connection import admin_client, check_connection
+from pipeline.kafka.errors import ConnectionFailed, NotPermitted, TlsMismatch, WrongCredentials
+from pipeline.kafka.lag import LagReader
+from pipeline.kafka.reader import reading
+from pipeline.kafka.topics import TopicMissing, Topics, TopicsFailed
+from pipeline.kafka.writer import Writer
 from pipeline.local.apache import GUEST, ApacheKafka
-from pipeline.settings import KafkaSettings, TopicSettings
-from pipeline.stream.connection import admin_client, check_connection
-from pipeline.stream.connection_errors import (
-    ConnectionFailed,
-    NotPermitted,
-    TlsMismatch,
-    WrongCredentials,
-)
-from pipeline.stream.lag import LagReader
-from pipeline.stream.reader import reading
 from pipeline.stream.records import Outgoing
-from pipeline.stream.topics import TopicMissing, Topics, TopicsFailed
-from pipeline.stream.writer import Writer
 from tests.brokers import FreshName
 
 pytestmark = pytest.mark.kafka

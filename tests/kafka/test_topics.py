@@ -4,11 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import WrongUse
-from pipeline.local.broker import LocalBroker
-from pipeline.settings import TopicSettings
-from pipeline.stream.connection import admin_client
-from pipeline.stream.topics import (
+from pipeline.config import TopicSettings
+from pipeline.kafka.connection import admin_client
+from pipeline.kafka.topics import (
     TopicNames,
     TopicReport,
     Topics,
@@ -17,15 +15,17 @@ from pipeline.stream.topics import (
     differences,
     why_forgetful,
 )
+from pipeline.local.broker import LocalBroker
+from pipeline.model.errors import UsageError
 from tests.brokers import FreshName
 
 WANTED = TopicSettings(partitions=3, replication_factor=1, max_message_bytes=2_000_000)
 
 
 def test_a_name_that_kafka_would_refuse_is_wrong_use() -> None:
-    with pytest.raises(WrongUse, match="cannot be the name of a topic"):
+    with pytest.raises(UsageError, match="cannot be the name of a topic"):
         TopicNames(TopicSettings(prefix="acme/"))
-    with pytest.raises(WrongUse, match="at most 249"):
+    with pytest.raises(UsageError, match="at most 249"):
         TopicNames(TopicSettings(prefix="a" * 248))
 
 

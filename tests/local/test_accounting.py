@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.events import Usage
 from pipeline.local.accounting import Coordinates, Ending, Place, account, percentile
+from pipeline.model.records import Usage
 
 STAGES = ("tickets", "images")
 

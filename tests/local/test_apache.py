@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config import KafkaSettings, TopicSettings
+from pipeline.kafka.connection import admin_client, check_connection
+from pipeline.kafka.errors import BrokerUnreachable
+from pipeline.kafka.reader import reading
+from pipeline.kafka.topics import Topics
+from pipeline.kafka.writer import Writer
 from pipeline.local.apache import ApacheKafka
 from pipeline.local.broker import BrokerFailed, BrokerMissing, LocalBroker
-from pipeline.settings import KafkaSettings, TopicSettings
-from pipeline.stream.connection import admin_client, check_connection
-from pipeline.stream.connection_errors import BrokerUnreachable
-from pipeline.stream.reader import reading
 from pipeline.stream.records import Outgoing
-from pipeline.stream.topics import Topics
-from pipeline.stream.writer import Writer
 from tests.brokers import needs_kafka
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.local.apache_config import ClusterPlan, NodePlan, Security
+from pipeline.local.apache import ClusterPlan, NodePlan, Security
 
 
 def plan(nodes: int, security: Security | None = None, **configs: str) -> ClusterPlan:

@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from pipeline.errors import WrongUse
+from pipeline.config import HttpSettings, Settings
 from pipeline.local.demo import DemoFailed, Show, demo
 from pipeline.local.summary import Summary
-from pipeline.settings import HttpSettings, Settings
+from pipeline.model.errors import UsageError
 
 SETTINGS = Settings(http=HttpSettings(port=0))
 UP = """print('{"dashboard":"http://127.0.0.1:1","delivery":"exactly_once"}', flush=True)"""
@@ -46,7 +46,7 @@ async def test_a_pipeline_that_does_not_start_is_told_with_what_it_said() -> Non
 
 async def test_the_real_api_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
-    with pytest.raises(WrongUse, match="ANTHROPIC_API_KEY"):
+    with pytest.raises(UsageError, match="ANTHROPIC_API_KEY"):
         await demo(SETTINGS, Show(), real=True)
 
 

@@ -3,11 +3,11 @@ from typing import Any
 
 import orjson
 
+from pipeline.config import TopicSettings
+from pipeline.kafka.topics import TopicNames
 from pipeline.local.accounting import Coordinates, Place
-from pipeline.local.endings import ending_of
-from pipeline.settings import TopicSettings
+from pipeline.local.summary import ending_of
 from pipeline.stream.records import Headers, Received
-from pipeline.stream.topics import TopicNames
 
 TOPICS = TopicNames(TopicSettings(prefix="acme."))
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -1,6 +1,6 @@
 import socket
 
-from pipeline.local.ports import free_ports
+from pipeline.local.broker import free_ports
 
 
 def test_free_ports_differ_and_can_be_bound() -> None:

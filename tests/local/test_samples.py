@@ -1,6 +1,6 @@
+from pipeline.config import StagesSettings
 from pipeline.local.samples import items_of, read_manifest, samples_folder
-from pipeline.publish import refusal_of
-from pipeline.settings import StagesSettings
+from pipeline.operators.publish import refusal_of
 from pipeline.stages.registry import build_stages
 
 STAGES = build_stages(StagesSettings())

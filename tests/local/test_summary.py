@@ -4,9 +4,9 @@ from decimal import Decimal
 
 import orjson
 
-from pipeline.events import Usage
 from pipeline.local.accounting import Coordinates, Ending, Place, account
 from pipeline.local.summary import HEADINGS, Summary
+from pipeline.model.records import Usage
 
 
 def event(offset: int) -> Coordinates:

@@ -1,7 +1,7 @@
 import pytest
 from prometheus_client import CollectorRegistry
 
-from pipeline.observe.conditions import Conditions
+from pipeline.observe.health import Conditions
 from pipeline.observe.metrics import Metrics
 
 

@@ -2,11 +2,11 @@ from typing import get_args
 
 import pytest
 
+from pipeline.cascade.observer import AuditVerdict
 from pipeline.claude.observer import BreakerState, CallEnd, LimitKind, ReuseKind
 from pipeline.observe import catalogue
 from pipeline.observe.catalogue import CATALOGUE, Metric
-from pipeline.processing.observer import AuditVerdict
-from pipeline.stream.records import End
+from pipeline.stream.records import Disposition
 
 # What differs from event to event would make a series of each event.
 PER_EVENT = {"event_id", "id", "key", "offset", "trace_id", "detail"}
@@ -33,7 +33,7 @@ def test_names_are_unique() -> None:
 
 
 def test_the_values_of_labels_are_those_that_the_rooms_tell() -> None:
-    assert {*catalogue.COMPLETED.values["end"]} == {*End}
+    assert {*catalogue.COMPLETED.values["end"]} == {*Disposition}
     assert {*catalogue.CALLS.values["end"]} == {*get_args(CallEnd)}
     assert {*catalogue.AUDITED.values["verdict"]} == {*get_args(AuditVerdict)}
     assert {*catalogue.REUSED.values["kind"]} == {*get_args(ReuseKind)}

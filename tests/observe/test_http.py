@@ -10,15 +10,14 @@ import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry
 
-from pipeline.errors import PipelineError
+from pipeline.config import HttpSettings
+from pipeline.model.errors import PipelineError
 from pipeline.observe import assets, http
-from pipeline.observe.conditions import Conditions
-from pipeline.observe.health import Health
+from pipeline.observe.dashboard import About
+from pipeline.observe.health import Conditions, Health
 from pipeline.observe.http import Views, serve
 from pipeline.observe.metrics import Metrics
 from pipeline.observe.status import Status
-from pipeline.observe.view import About
-from pipeline.settings import HttpSettings
 
 PAGE = Path("pipeline/observe/page")
 ANY_PORT = HttpSettings(port=0)

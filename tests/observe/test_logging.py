@@ -7,9 +7,9 @@ import pytest
 import structlog
 from pydantic import BaseModel, ValidationError
 
-from pipeline.errors import PipelineError
+from pipeline.config import LogSettings
+from pipeline.model.errors import PipelineError
 from pipeline.observe.logging import EventContext, about_event, configure_logging, identify_event
-from pipeline.settings import LogSettings
 
 PAYLOAD = "my card 4111 was charged twice"
 KEY = "sk-ant-api03-abcdef"

@@ -2,17 +2,16 @@ from decimal import Decimal
 
 from prometheus_client import CollectorRegistry
 
+from pipeline.cascade.observer import ProcessorObserver
 from pipeline.claude.observer import ClaudeObserver
-from pipeline.events import Tier, Usage
+from pipeline.model.records import Tier, Usage
 from pipeline.observe import catalogue
 from pipeline.observe.catalogue import CATALOGUE
-from pipeline.observe.conditions import Conditions
-from pipeline.observe.families import Asked
-from pipeline.observe.metrics import Metrics
+from pipeline.observe.health import Conditions
+from pipeline.observe.metrics import Asked, Metrics
 from pipeline.observe.reading import Reading
-from pipeline.processing.observer import ProcessorObserver
 from pipeline.stream.observer import StreamObserver
-from pipeline.stream.records import End
+from pipeline.stream.records import Disposition
 
 
 def reading(registry: CollectorRegistry) -> Reading:
@@ -38,7 +37,7 @@ def test_an_event_is_counted_from_its_receipt_to_its_commit(
     metrics.received("tickets", "tickets.raw", 3, size=120)
     metrics.in_flight("tickets", "tickets.raw", 3, count=1)
     metrics.lag("tickets", "tickets.raw", 3, records=7, oldest_seconds=1.5)
-    metrics.completed("tickets", End.ENRICHED, seconds=0.4)
+    metrics.completed("tickets", Disposition.ENRICHED, seconds=0.4)
     metrics.committed("tickets", records=1, seconds=0.003)
 
     seen = reading(registry)
@@ -193,7 +192,7 @@ def test_states_with_a_reason_are_kept_until_they_pass(
 ) -> None:
     assert conditions.not_assigned("tickets") is not None
     metrics.rebalanced("tickets", partitions=0, seconds=0.5)
-    metrics.intake("tickets", closed_because="The budget of the hour is spent.")
+    metrics.intake("tickets", paused_reason="The budget of the hour is spent.")
     metrics.blocked("m", because="The API key is not accepted.")
     metrics.stuck("tickets", is_stuck=True)
 
@@ -203,7 +202,7 @@ def test_states_with_a_reason_are_kept_until_they_pass(
     assert conditions.not_moving("tickets") is not None
     assert reading(registry).total(catalogue.INTAKE_OPEN, stage="tickets") == 0
 
-    metrics.intake("tickets", closed_because=None)
+    metrics.intake("tickets", paused_reason=None)
     metrics.blocked("m", because=None)
     metrics.stuck("tickets", is_stuck=False)
 

@@ -4,14 +4,13 @@ from decimal import Decimal
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from pipeline.events import Tier, Usage
-from pipeline.observe.conditions import Conditions
-from pipeline.observe.health import Health
+from pipeline.model.records import Tier, Usage
+from pipeline.observe.dashboard import About
+from pipeline.observe.health import Conditions, Health
 from pipeline.observe.metrics import Metrics
 from pipeline.observe.status import STEP_SECONDS, WINDOW_SECONDS, Status
-from pipeline.observe.view import About
-from pipeline.stream.records import End
-from pipeline.workers.exposition import Merged
+from pipeline.stream.records import Disposition
+from pipeline.workers.fleet import Merged
 
 
 class Clock:
@@ -116,7 +115,7 @@ def test_reasons_are_shown_where_they_belong(
     status: Status, metrics: Metrics, health: Health
 ) -> None:
     health.add_readiness("api", lambda: "The API key is not accepted.")
-    metrics.intake("tickets", closed_because="Too many dead letters.")
+    metrics.intake("tickets", paused_reason="Too many dead letters.")
     metrics.blocked("m", because="The API key is not accepted.")
     metrics.breaker("m", "open")
 
@@ -174,7 +173,7 @@ def test_the_charts_have_a_row_of_numbers_for_each_stage(
     metrics.lag("tickets", "tickets.raw", 0, records=42, oldest_seconds=7.0)
     for _ in range(3):
         clock.seconds += STEP_SECONDS
-        metrics.completed("tickets", End.ENRICHED, seconds=0.4)
+        metrics.completed("tickets", Disposition.ENRICHED, seconds=0.4)
         status.tick()
     series = status.view().series
     assert len(series.at) == 3

@@ -10,17 +10,16 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+from pipeline.cascade.tracing import Handling, TracedSession
 from pipeline.claude.client import SdkClient
-from pipeline.errors import WrongUse
+from pipeline.config import TracingSettings
+from pipeline.model.errors import UsageError
 from pipeline.observe.tracing import OpenTelemetryTracer, open_tracer
-from pipeline.processing.handling import Handling
-from pipeline.processing.publishing import TracedSession
-from pipeline.settings import TracingSettings
-from pipeline.stream.brokers import Aborted, Committed
-from pipeline.stream.records import End, Headers, Outcome, Outgoing, Received
+from pipeline.stream.protocols import Aborted, Committed
+from pipeline.stream.records import Disposition, Headers, Outcome, Outgoing, Received
+from tests.cascade.stand_ins import received
 from tests.claude.server import shape_server
 from tests.observe.receiver import receiver
-from tests.processing.stand_ins import received
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PUBLISHERS_SPAN = "b7ad6b7169203331"
@@ -94,7 +93,7 @@ async def test_the_spans_of_one_event_are_linked_from_the_publisher_over_both_ti
 
         async def ask(model: str, topic: str) -> Outcome:
             await client.send(f'{{"model":"{model}"}}'.encode(), seconds=5)
-            return Outcome(End.ESCALATED, (Outgoing(topic, b"key", b"{}", TRACEPARENT),))
+            return Outcome(Disposition.ESCALATED, (Outgoing(topic, b"key", b"{}", TRACEPARENT),))
 
         async def haiku(_: Received) -> Outcome:
             return await ask("claude-haiku-5-5", "escalations")
@@ -159,7 +158,7 @@ async def test_the_sdk_cannot_be_made_to_record_content_by_the_environment(
 
 
 async def none_is_published(_: Received) -> Outcome:
-    return Outcome(End.REVIEW, (Outgoing("review", None, b"{}", ()),))
+    return Outcome(Disposition.REVIEW, (Outgoing("review", None, b"{}", ()),))
 
 
 @pytest.mark.parametrize("headers", [(), (("traceparent", b"00-not-one"),)])
@@ -186,7 +185,7 @@ async def test_a_publisher_who_does_not_sample_is_followed(spans: Spans) -> None
 
 async def test_without_a_tracer_what_the_publisher_sent_is_left_as_it_is() -> None:
     async def handler(event: Received) -> Outcome:
-        return Outcome(End.REVIEW, (Outgoing("review", None, b"{}", event.headers),))
+        return Outcome(Disposition.REVIEW, (Outgoing("review", None, b"{}", event.headers),))
 
     outcome = await Handling("notes", handler)(received({}, headers=TRACEPARENT))
     assert outcome.records[0].headers == TRACEPARENT
@@ -243,6 +242,6 @@ async def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         return real(name, *args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(builtins, "__import__", without_the_sdk)
-    with pytest.raises(WrongUse, match=r"haiku-pipeline\[otel\]"):
+    with pytest.raises(UsageError, match=r"haiku-pipeline\[otel\]"):
         async with open_tracer(TracingSettings(endpoint="http://127.0.0.1:9/v1/traces")):
             await asyncio.sleep(0)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from pipeline.events import DeadLetterReason
+from pipeline.model.records import DeadLetterReason
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pypdf import PdfReader
 
-from pipeline.settings import Settings
+from pipeline.config import Settings
 from tests.samples.index import SAMPLES, events, labels, samples
 
 SETTINGS = Settings().stages

@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 from pypdf import PdfReader
 
-from pipeline.errors import Invalid
-from pipeline.events import DeadLetterReason
-from pipeline.settings import Settings
+from pipeline.config import Settings
+from pipeline.model.errors import InvalidEvent
+from pipeline.model.records import DeadLetterReason
 from pipeline.stages.registry import build_stages
 from tests.samples.index import SAMPLES, Sample, manifest, samples
 
@@ -96,7 +96,7 @@ def test_a_stage_takes_a_sample_or_refuses_it_for_the_reason_given(sample: Sampl
         event = stage.parse(sample.value, key=key, headers=headers)
         assert event.id == sample.id
         stage.question(event)
-    except Invalid as invalid:
+    except InvalidEvent as invalid:
         reason = invalid.reason
 
     assert reason == sample.reason

@@ -9,15 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.events import (
-    MOST_COUNT,
-    MOST_MONEY,
-    Money,
-    Source,
-    Timestamp,
-    Usage,
-    lasted,
-)
+from pipeline.model.records import MOST_COUNT, MOST_MONEY, Money, Source, Timestamp, Usage, lasted
 
 MONEY: TypeAdapter[Decimal] = TypeAdapter(Money)
 TIME: TypeAdapter[datetime] = TypeAdapter(Timestamp)

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import PipelineError
+from pipeline.config import StagesSettings
+from pipeline.model.errors import PipelineError
 from pipeline.schemas.files import ASYNCAPI, check, compare, generate, read, write
-from pipeline.settings import StagesSettings
 from pipeline.stages.registry import build_stages
 
 Schema = dict[str, Any]

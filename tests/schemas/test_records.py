@@ -8,7 +8,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
-from pipeline.events import (
+from pipeline.config import StagesSettings
+from pipeline.model.records import (
     DeadLetterHeaders,
     Doubt,
     Enriched,
@@ -21,7 +22,6 @@ from pipeline.events import (
     Usage,
 )
 from pipeline.schemas.records import record_schemas, schema_name
-from pipeline.settings import StagesSettings
 from pipeline.stages.registry import build_stages
 
 STAGES = tuple(build_stages(StagesSettings()).values())

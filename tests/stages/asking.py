@@ -4,12 +4,12 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from pipeline.questions import Inquiry, Question
+from pipeline.model.questions import Query, Question
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
 
 
-def single(inquiry: Inquiry[AnswerT]) -> Question[AnswerT]:
+def single(inquiry: Query[AnswerT]) -> Question[AnswerT]:
     """The one question of an inquiry that has no more."""
     assert isinstance(inquiry, Question)
     return inquiry

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.stages.arithmetic import Line, Totals, check_totals, odd_lines
+from pipeline.stages.checks.arithmetic import Line, Totals, check_totals, odd_lines
 
 CENT = Decimal("0.01")
 

@@ -6,11 +6,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from pipeline.claude.fake import FakeAsker
-from pipeline.events import Tier
-from pipeline.processing.hearing import hear
-from pipeline.questions import Question, Steps
-from pipeline.settings import (
+from pipeline.cascade.ask_tier import ask_tier
+from pipeline.config import (
     MOST_AT_ONCE,
     Agent,
     ImageSettings,
@@ -19,11 +16,14 @@ from pipeline.settings import (
     TextSettings,
     TicketSettings,
 )
-from pipeline.stages.choosing import GroupAnswer, both_levels
+from pipeline.model.questions import MultiStepQuery, Question
+from pipeline.model.records import Tier
+from pipeline.stages.fields.labels import GroupAnswer, both_levels
 from pipeline.stages.images import Images
 from pipeline.stages.requests import Requests
 from pipeline.stages.texts import Texts
 from pipeline.stages.tickets import TicketAnswer, TicketEvent, Tickets
+from pipeline.testing.fakes import FakeAsker
 from tests.stages.asking import single
 
 GROUPS = ("parcels", "money", "account")
@@ -49,7 +49,7 @@ RIGHT: dict[str, Any] = {
 
 def first(stage: Tickets = STAGE) -> Question[Any]:
     steps = stage.question(TICKET)
-    assert isinstance(steps, Steps)
+    assert isinstance(steps, MultiStepQuery)
     (question,) = steps.questions
     return question
 
@@ -64,9 +64,9 @@ def chosen(group: str, runner_up: str | None = None, **statement: Any) -> GroupA
 
 def second(answer: GroupAnswer, stage: Tickets = STAGE) -> Question[Any]:
     steps = stage.question(TICKET)
-    assert isinstance(steps, Steps)
+    assert isinstance(steps, MultiStepQuery)
     follows = steps.then((answer,))
-    assert isinstance(follows, Steps)
+    assert isinstance(follows, MultiStepQuery)
     (question,) = follows.questions
     return question
 
@@ -125,7 +125,7 @@ async def test_one_answer_comes_of_both_calls_and_both_are_counted() -> None:
 
     asker = FakeAsker(answer)
 
-    heard = await hear(asker, Tier.HAIKU, STAGE, TICKET, STAGE.question(TICKET))
+    heard = await ask_tier(asker, Tier.HAIKU, STAGE, TICKET, STAGE.question(TICKET))
 
     assert heard.answer is not None
     assert (heard.answer.intent, heard.answer.confidence) == ("parcels_3", 0.8)
@@ -165,8 +165,8 @@ def test_every_stage_with_labels_asks_many_in_two_levels() -> None:
     texts, requests = Texts(TextSettings(intents=MANY)), Requests(RequestSettings(agents=agents))
     images = Images(ImageSettings(document_types=MANY))
 
-    assert isinstance(texts.question(texts.parse(text, key=None, headers={})), Steps)
-    assert isinstance(requests.question(requests.parse(text, key=None, headers={})), Steps)
+    assert isinstance(texts.question(texts.parse(text, key=None, headers={})), MultiStepQuery)
+    assert isinstance(requests.question(requests.parse(text, key=None, headers={})), MultiStepQuery)
     assert images.parse(picture, key=None, headers={}).id == "1"
 
 

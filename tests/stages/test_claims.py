@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import Invalid, Unavailable, WrongUse
-from pipeline.events import DeadLetterReason
-from pipeline.stages.claims import FileClaims
+from pipeline.model.errors import InvalidEvent, Unavailable, UsageError
+from pipeline.model.records import DeadLetterReason
+from pipeline.stages.files.claims import FileClaims
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def claims(place: Path) -> FileClaims:
 
 
 def refused(place: Path, uri: str) -> DeadLetterReason:
-    with pytest.raises(Invalid, match="uri: ") as caught:
+    with pytest.raises(InvalidEvent, match="uri: ") as caught:
         claims(place).fetch(uri, max_bytes=100)
     return caught.value.reason
 
@@ -38,7 +38,7 @@ def test_a_file_below_an_allowed_place_is_read(place: Path) -> None:
 
 
 def test_nothing_is_allowed_unless_it_is_set(place: Path) -> None:
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(InvalidEvent) as caught:
         FileClaims([]).fetch(f"{place.as_uri()}/a%20b.png", max_bytes=100)
     assert caught.value.reason is DeadLetterReason.FORBIDDEN_URI
 
@@ -120,7 +120,7 @@ def test_a_folder_that_becomes_a_link_while_it_is_walked_leads_nowhere_else(
             (place / "folder").symlink_to(place.parent)
         return really_open(path, flags, dir_fd=dir_fd)
 
-    monkeypatch.setattr("pipeline.stages.claims.files.os.open", open_after_the_swap)
+    monkeypatch.setattr("pipeline.stages.files.claim_folders.os.open", open_after_the_swap)
     assert claims(place).fetch(f"{place.as_uri()}/folder/secret", max_bytes=100) == b"harmless"
 
 
@@ -133,7 +133,7 @@ def test_what_is_no_file_is_the_events_fault(place: Path) -> None:
 
 
 def test_a_file_that_is_too_large_is_not_read_whole(place: Path) -> None:
-    with pytest.raises(Invalid, match="more than 6 bytes") as caught:
+    with pytest.raises(InvalidEvent, match="more than 6 bytes") as caught:
         claims(place).fetch(f"{place.as_uri()}/a b.png", max_bytes=6)
     assert caught.value.reason is DeadLetterReason.TOO_LARGE
 
@@ -154,12 +154,12 @@ def test_a_disk_that_fails_is_no_fault_of_the_event(
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return really_open(path, flags)
 
-    monkeypatch.setattr("pipeline.stages.claims.files.os.open", failing)
+    monkeypatch.setattr("pipeline.stages.files.claim_folders.os.open", failing)
     with pytest.raises(Unavailable):
         claims(place).fetch(f"{place.as_uri()}/a b.png", max_bytes=100)
 
 
 @pytest.mark.parametrize("prefix", ["data/in", "s3://bucket/", "file://host/x", "file:///a/../b"])
 def test_an_allowed_place_that_is_none_is_wrong_use(prefix: str) -> None:
-    with pytest.raises(WrongUse, match="uri_allow"):
+    with pytest.raises(UsageError, match="uri_allow"):
         FileClaims([prefix])

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import Invalid
-from pipeline.events import DeadLetterReason
-from pipeline.settings import StagesSettings
-from pipeline.stages.media import checked_type
-from pipeline.stages.raw import from_json_object, to_json_object
+from pipeline.config import StagesSettings
+from pipeline.model.errors import InvalidEvent
+from pipeline.model.records import DeadLetterReason
+from pipeline.stages.files.media import checked_type
+from pipeline.stages.files.raw_events import from_json_object, to_json_object
 from pipeline.stages.registry import build_stages
 from tests.stages.making import picture
 from tests.stages.raw_events import RAW
@@ -26,8 +26,8 @@ def parsed(name: str, document: Any, content_type: bytes | None = None) -> Any: 
     return STAGES[name].parse(value, key=b"k", headers=headers)
 
 
-def refused(name: str, document: Any, content_type: bytes | None = None) -> Invalid:  # noqa: ANN401
-    with pytest.raises(Invalid) as caught:
+def refused(name: str, document: Any, content_type: bytes | None = None) -> InvalidEvent:  # noqa: ANN401
+    with pytest.raises(InvalidEvent) as caught:
         parsed(name, document, content_type)
     assert caught.value.detail.endswith(".")
     return caught.value

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.settings import CodeSettings
+from pipeline.config import CodeSettings
 from pipeline.stages.code import Code, CodeAnswer, CodeEvent
 
 STAGE = Code(CodeSettings())

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from PIL import Image, ImageChops, ImageDraw, PngImagePlugin
 
-from pipeline.errors import Invalid
-from pipeline.events import DeadLetterReason
-from pipeline.questions import Image as Sent
-from pipeline.questions import ImageType
-from pipeline.stages.pictures import PictureLimits, prepare_image
+from pipeline.model.errors import InvalidEvent
+from pipeline.model.questions import Image as Sent
+from pipeline.model.questions import ImageType
+from pipeline.model.records import DeadLetterReason
+from pipeline.stages.files.pictures import PictureLimits, prepare_image
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:UserWarning:PIL")
 
@@ -66,8 +66,8 @@ def alike(one: Image.Image, other: Image.Image) -> float:
     return sum(ImageChops.difference(one, other).histogram()[:40]) / (one.width * one.height)
 
 
-def refused(data: bytes, file_format: str) -> Invalid:
-    with pytest.raises(Invalid, match="file: ") as caught:
+def refused(data: bytes, file_format: str) -> InvalidEvent:
+    with pytest.raises(InvalidEvent, match="file: ") as caught:
         prepare_image(data, TYPES[file_format], LIMITS, field="file")
     return caught.value
 

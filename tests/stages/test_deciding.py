@@ -2,10 +2,9 @@
 
 import pytest
 
-from pipeline.settings import StagesSettings
-from pipeline.stages.deciding import Deciding, differences, label_of
+from pipeline.config import StagesSettings
 from pipeline.stages.registry import build_stages
-from pipeline.stages.stage import Answer
+from pipeline.stages.stage import Answer, Deciding, differences, label_of
 
 STAGES = build_stages(StagesSettings())
 

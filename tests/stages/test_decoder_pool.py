@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import Invalid, Unavailable
-from pipeline.events import DeadLetterReason
-from pipeline.questions import Image, Pdf
-from pipeline.settings import DecodingSettings
-from pipeline.stages.decoder_pool import DecoderPool, decoders_of_this_process
-from pipeline.stages.decoding import FileLimits, Job
-from pipeline.stages.media import MediaType
+from pipeline.config import DecodingSettings
+from pipeline.model.errors import InvalidEvent, Unavailable
+from pipeline.model.questions import Image, Pdf
+from pipeline.model.records import DeadLetterReason
+from pipeline.stages.files.decoder_pool import DecoderPool, decoders_of_this_process
+from pipeline.stages.files.decoding import FileLimits, Job
+from pipeline.stages.files.media import MediaType
 from tests.stages.hostile import (
     blank_image,
     blank_webp,
@@ -74,8 +74,8 @@ def pool_of() -> Iterator[Callable[..., DecoderPool]]:
         pool.close()
 
 
-def refused(pool: DecoderPool, of: Job) -> Invalid:
-    with pytest.raises(Invalid, match="file: ") as caught:
+def refused(pool: DecoderPool, of: Job) -> InvalidEvent:
+    with pytest.raises(InvalidEvent, match="file: ") as caught:
         pool.decode(of)
     return caught.value
 
@@ -194,7 +194,7 @@ def test_whatever_a_file_is_it_ends_within_its_limits_and_the_next_is_decoded(
     pool.decode(PNG)
     hostile = of()
     began = time.monotonic()
-    with contextlib.suppress(Invalid):
+    with contextlib.suppress(InvalidEvent):
         assert pool.decode(hostile)
     assert time.monotonic() - began < 11
     assert pool.decode(PNG) == SENT
@@ -232,7 +232,7 @@ def test_waiting_for_a_decoder_is_not_a_files_time(pool_of: Callable[..., Decode
         quick = [threads.submit(pool.decode, PNG) for _ in range(4)]
         assert [each.result() for each in quick] == [SENT] * 4
         for each in slow:
-            with pytest.raises(Invalid, match="decode_seconds"):
+            with pytest.raises(InvalidEvent, match="decode_seconds"):
                 each.result()
 
 
@@ -258,7 +258,7 @@ def test_a_child_that_is_killed_costs_no_event(pool_of: Callable[..., DecoderPoo
     with ThreadPoolExecutor() as threads:
         slow = threads.submit(pool.decode, job(objects_without_a_table(80_000)))
         os.kill(decoding(pool), signal.SIGKILL)
-        with pytest.raises(Invalid) as caught:
+        with pytest.raises(InvalidEvent) as caught:
             slow.result()
     # By its second child it is known for what it is.
     assert caught.value.reason is DeadLetterReason.BAD_PDF
@@ -273,7 +273,7 @@ def test_a_file_that_ends_two_children_is_refused(pool_of: Callable[..., Decoder
         os.kill(first, signal.SIGKILL)
         wait_until(lambda: is_gone(first))
         os.kill(decoding(pool), signal.SIGKILL)
-        with pytest.raises(Invalid, match="ended its decoder twice") as caught:
+        with pytest.raises(InvalidEvent, match="ended its decoder twice") as caught:
             slow.result()
     assert caught.value.reason is DeadLetterReason.BAD_PDF
 
@@ -419,7 +419,7 @@ def test_the_memory_of_many_bombs_at_once_is_that_of_the_decoders(
 def _end_of(pool: DecoderPool, of: Job) -> str:
     try:
         pool.decode(of)
-    except Invalid as invalid:
+    except InvalidEvent as invalid:
         return invalid.reason
     return "sent"
 

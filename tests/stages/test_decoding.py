@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import Invalid
-from pipeline.events import DeadLetterReason
-from pipeline.questions import Image, Pdf
-from pipeline.stages import preparing
-from pipeline.stages.decoding import Channel, FileLimits, Job, Prepared
-from pipeline.stages.media import MediaType
-from pipeline.stages.preparing import DirectDecoder, prepare
+from pipeline.model.errors import InvalidEvent
+from pipeline.model.questions import Image, Pdf
+from pipeline.model.records import DeadLetterReason
+from pipeline.stages.files import preparing
+from pipeline.stages.files.decoding import Channel, FileLimits, Job, Prepared
+from pipeline.stages.files.media import MediaType
+from pipeline.stages.files.preparing import DirectDecoder, prepare
 from tests.stages.hostile import blank_image, blank_webp
 from tests.stages.making import pdf, picture, png_bomb
 
@@ -43,7 +43,7 @@ def test_an_image_and_a_pdf_are_prepared() -> None:
 @pytest.mark.parametrize("side", [100, 5_000, 7_071])
 def test_a_webp_is_refused_by_its_header_where_it_takes_too_much_memory(side: int) -> None:
     needed = 18 * side * side
-    with pytest.raises(Invalid, match="memory") as caught:
+    with pytest.raises(InvalidEvent, match="memory") as caught:
         prepare(job(blank_webp(side), "image/webp"), memory=needed - 1)
     assert caught.value.reason is DeadLetterReason.TOO_LARGE
     if side == 100:
@@ -62,15 +62,15 @@ def test_a_webp_is_refused_by_its_header_where_it_takes_too_much_memory(side: in
 )
 def test_every_kind_of_webp_says_its_size(data: bytes) -> None:
     small = Job(data, "image/webp", "file", FileLimits(89_999, 1568, 10))
-    with pytest.raises(Invalid, match="more than 89,999 pixels") as caught:
+    with pytest.raises(InvalidEvent, match="more than 89,999 pixels") as caught:
         prepare(small)
     assert caught.value.reason is DeadLetterReason.TOO_LARGE
-    with pytest.raises(Invalid, match="memory"):
+    with pytest.raises(InvalidEvent, match="memory"):
         prepare(job(data, "image/webp"), memory=18 * 90_000 - 1)
 
 
 def test_a_bomb_is_refused_before_it_is_decoded() -> None:
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(InvalidEvent) as caught:
         prepare(job(png_bomb()), memory=MIB)
     assert caught.value.reason is DeadLetterReason.TOO_LARGE
 
@@ -89,7 +89,7 @@ def test_whatever_a_library_raises_is_the_files_fault(
         raise raised
 
     monkeypatch.setattr(preparing, "prepare_image", prepare_image)
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(InvalidEvent) as caught:
         prepare(job(picture()), memory=512 * MIB)
     assert caught.value.reason is reason
     assert said in caught.value.detail
@@ -145,10 +145,10 @@ def test_a_file_that_is_sent_as_it_is_does_not_travel_back(
 
 def test_a_refusal_arrives_with_its_reason(channels: tuple[Channel, Channel]) -> None:
     ours, theirs = channels
-    refusal = Invalid(DeadLetterReason.BAD_PDF, "file: no.")
+    refusal = InvalidEvent(DeadLetterReason.BAD_PDF, "file: no.")
     theirs.send_reply(job(b""), refusal, is_last=False)
     reply, _ = ours.receive_reply(job(b""))
-    assert isinstance(reply, Invalid)
+    assert isinstance(reply, InvalidEvent)
     assert (reply.reason, reply.detail) == (refusal.reason, refusal.detail)
 
 

@@ -4,13 +4,7 @@ import time
 
 import pytest
 
-from pipeline.stages.definitions import (
-    Definition,
-    Unparsable,
-    first_definition,
-    parameter_texts,
-    words_in,
-)
+from pipeline.stages.code import Definition, Unparsable, first_definition, parameter_texts, words_in
 
 
 @pytest.mark.parametrize(

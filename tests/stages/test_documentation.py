@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.stages.documentation import Described, Documentation, PythonStyle, render
+from pipeline.stages.code import Described, Documentation, PythonStyle, render
 
 RETRY = Documentation(
     summary="Retry a call.",

@@ -6,12 +6,11 @@ from typing import Any
 import pytest
 from pydantic import JsonValue
 
-from pipeline.errors import Invalid
-from pipeline.events import DeadLetterReason
-from pipeline.questions import Text
-from pipeline.settings import DocumentSettings
-from pipeline.stages.document_answer import DocumentAnswer
-from pipeline.stages.documents import DocumentEvent, Documents, count_sentences
+from pipeline.config import DocumentSettings
+from pipeline.model.errors import InvalidEvent
+from pipeline.model.questions import Text
+from pipeline.model.records import DeadLetterReason
+from pipeline.stages.documents import DocumentAnswer, DocumentEvent, Documents, count_sentences
 from tests.stages.asking import single
 
 STAGE = Documents(DocumentSettings())
@@ -58,7 +57,7 @@ def test_the_length_of_the_summary_is_the_events_or_the_settings() -> None:
 
 @pytest.mark.parametrize("value", [0, 31, "3", 2.5, True])
 def test_an_impossible_length_is_a_dead_letter_by_field(value: JsonValue) -> None:
-    with pytest.raises(Invalid, match="max_sentences:") as caught:
+    with pytest.raises(InvalidEvent, match="max_sentences:") as caught:
         parse(max_sentences=value)
     assert caught.value.reason is DeadLetterReason.INVALID_EVENT
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.escalation.policy import doubts_of
-from pipeline.settings import InvoiceSettings
-from pipeline.stages.invoice_answer import InvoiceAnswer
+from pipeline.cascade.policy import doubts_of
+from pipeline.config import InvoiceSettings
+from pipeline.stages.fields.invoice_answer import InvoiceAnswer
 from pipeline.stages.invoices import InvoiceEvent, Invoices
 from tests.stages.invoice_answers import plain
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.claude.schema import api_schema
-from pipeline.errors import Invalid
-from pipeline.questions import Question
-from pipeline.settings import StagesSettings, Thresholds
-from pipeline.stages.raw import from_json_object, to_json_object
+from pipeline.claude.requests import api_schema
+from pipeline.config import StagesSettings, Thresholds
+from pipeline.model.errors import InvalidEvent
+from pipeline.model.questions import Question
+from pipeline.stages.files.raw_events import from_json_object, to_json_object
 from pipeline.stages.registry import build_stages
 from pipeline.stages.stage import Answer, RawEvent, Stage
 from tests.stages.asking import single
@@ -75,7 +75,7 @@ def test_its_prompt_does_not_depend_on_the_event(stage: AnyStage) -> None:
 def test_prompts_and_schemas_are_the_same_in_every_process() -> None:
     program = (
         "import hashlib, orjson\n"
-        "from pipeline.settings import StagesSettings\n"
+        "from pipeline.config import StagesSettings\n"
         "from pipeline.stages.registry import build_stages\n"
         "from tests.stages.raw_events import RAW\n"
         "digest = hashlib.sha256()\n"
@@ -220,11 +220,11 @@ def test_whatever_the_schema_allows_can_be_judged_and_published(
 @settings(max_examples=40)
 @given(value=st.binary(max_size=200))
 def test_any_bytes_are_an_event_or_a_dead_letter(stage: AnyStage, value: bytes) -> None:
-    with contextlib.suppress(Invalid):
+    with contextlib.suppress(InvalidEvent):
         assert isinstance(stage.parse(value, key=b"k", headers={}), stage.raw_model)
 
 
 @each_stage
 def test_an_event_that_is_too_large_is_refused_unread(stage: AnyStage) -> None:
-    with pytest.raises(Invalid, match="bytes; at most"):
+    with pytest.raises(InvalidEvent, match="bytes; at most"):
         stage.parse(b" " * ((8 << 20) + 1), key=b"k", headers={})

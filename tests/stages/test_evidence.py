@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.stages.evidence import numbers_in, numbers_missing, quote_found
+from pipeline.stages.checks.evidence import numbers_in, numbers_missing, quote_found
 
 LETTER = "Dear team,\n\nmy card was charged  twice – “please” refund\u00a0me.\nCafé №5, ﬁnal."
 

@@ -6,9 +6,8 @@ import jsonschema
 import pytest
 from pydantic import ValidationError
 
-from pipeline.claude.schema import api_schema
-from pipeline.questions import Question, Steps
-from pipeline.settings import (
+from pipeline.claude.requests import api_schema
+from pipeline.config import (
     DocumentSettings,
     ExtraField,
     ImageSettings,
@@ -17,12 +16,12 @@ from pipeline.settings import (
     TextSettings,
     TicketSettings,
 )
+from pipeline.model.questions import MultiStepQuery, Question
 from pipeline.stages.documents import DocumentEvent, Documents
-from pipeline.stages.extracting import Extraction
+from pipeline.stages.fields.extraction import FieldExtractor
 from pipeline.stages.images import Images
 from pipeline.stages.invoices import InvoiceEvent, Invoices
-from pipeline.stages.schema import answer_schema
-from pipeline.stages.stage import Answer
+from pipeline.stages.stage import Answer, answer_schema
 from pipeline.stages.texts import TextEvent, Texts
 from pipeline.stages.tickets import TicketEvent, Tickets
 from tests.stages.asking import single
@@ -46,7 +45,7 @@ SAID: dict[str, Any] = {
 }  # fmt: skip
 TEXT = "Order A-77: 3 pieces, red socks and a hat, at 19,90 EUR, bought on 2 November. Size M!"
 NOTHING: dict[str, Any] = {**dict.fromkeys(SAID, ""), "products": []}
-EXTRACTION = Extraction(FIELDS)
+EXTRACTION = FieldExtractor(FIELDS)
 MODEL = EXTRACTION.extended(Answer)
 
 
@@ -184,7 +183,7 @@ def test_the_schema_is_within_what_the_api_takes_and_the_statement_stays_last() 
 
 
 def test_without_fields_nothing_is_asked_and_nothing_changes() -> None:
-    none = Extraction([])
+    none = FieldExtractor([])
 
     assert none.extended(Answer) is Answer
     assert none.sections == ()
@@ -249,14 +248,14 @@ def test_in_two_levels_they_are_asked_in_the_second() -> None:
     labels = [Label(name=f"l{i}") for i in range(30)]
     stage = Tickets(TicketSettings(fields=FIELDS[:2], intents=labels))
     steps = stage.question(TicketEvent(id="1", body="b"))
-    assert isinstance(steps, Steps)
+    assert isinstance(steps, MultiStepQuery)
     (first,) = steps.questions
     group = first.answer_schema["properties"]["group"]["enum"][0]  # type: ignore[index,call-overload]
     chosen = first.answer_model.model_validate(
         {"quote": "b", "group": group, "runner_up": None, "confidence": 1, "unclear": False}
     )
     follows = steps.then((chosen,))
-    assert isinstance(follows, Steps)
+    assert isinstance(follows, MultiStepQuery)
 
     assert "fields" not in first.answer_model.model_fields
     assert "fields" in follows.questions[0].answer_model.model_fields
@@ -268,7 +267,7 @@ def test_of_a_long_document_the_join_settles_what_the_parts_said() -> None:
     text = "The contract of Ann and Bob. " * 200
     event = DocumentEvent(id="1", text=text)
     steps = stage.question(event)
-    assert isinstance(steps, Steps)
+    assert isinstance(steps, MultiStepQuery)
     part = {
         "quotes": ["The contract"], "key_points": [], "actions": [], "summary": "S.",
         "language": "en", "confidence": 1, "unclear": False,
@@ -279,7 +278,7 @@ def test_of_a_long_document_the_join_settles_what_the_parts_said() -> None:
             for question, name in zip(steps.questions, ["Ann", "Bob", ""], strict=True)
         )
     )
-    assert isinstance(follows, Steps)
+    assert isinstance(follows, MultiStepQuery)
     (join,) = follows.questions
     joined = join.answer_model.model_validate(
         {
@@ -288,7 +287,7 @@ def test_of_a_long_document_the_join_settles_what_the_parts_said() -> None:
         }
     )  # fmt: skip
     whole = follows.then((joined,))
-    assert not isinstance(whole, Question | Steps)
+    assert not isinstance(whole, Question | MultiStepQuery)
 
     said = {part.name: part.text for part in join.parts}  # type: ignore[union-attr]
     assert (said["part-1-fields"], said["part-2-fields"]) == ("parties: Ann", "parties: Bob")

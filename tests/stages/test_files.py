@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import Invalid, WrongUse
-from pipeline.events import DeadLetterReason
-from pipeline.questions import Image, Pdf
-from pipeline.raw_json import dumps
-from pipeline.settings import ImageSettings, load_settings
+from pipeline.config import ImageSettings, load_settings
+from pipeline.model.errors import InvalidEvent, UsageError
+from pipeline.model.json_bytes import dumps
+from pipeline.model.questions import Image, Pdf
+from pipeline.model.records import DeadLetterReason
 from pipeline.stages.files import FileEvent, Files
-from pipeline.stages.preparing import DirectDecoder
-from pipeline.stages.raw import from_json_object, to_json_object
+from pipeline.stages.files.preparing import DirectDecoder
+from pipeline.stages.files.raw_events import from_json_object, to_json_object
 from tests.stages.making import pdf, picture
 
 PNG = picture()
@@ -44,8 +44,8 @@ def read(
 
 def refused(
     value: bytes, *, key: bytes | None = None, headers: Mapping[str, bytes] | None = None
-) -> Invalid:
-    with pytest.raises(Invalid) as caught:
+) -> InvalidEvent:
+    with pytest.raises(InvalidEvent) as caught:
         read(value, key=key, headers=headers)
     return caught.value
 
@@ -195,20 +195,20 @@ def test_a_pdf_is_opened_as_what_is_sent() -> None:
 def test_a_claim_is_redeemed_and_known_by_its_first_bytes() -> None:
     event = FileEvent(id="1", uri="file:///a")
     assert files({"file:///a": PNG}).open(event) == (Image("image/png", PNG),)
-    with pytest.raises(Invalid, match="uri: ") as caught:
+    with pytest.raises(InvalidEvent, match="uri: ") as caught:
         files({"file:///a": b"text"}).open(event)
     assert caught.value.reason is DeadLetterReason.UNSUPPORTED_MEDIA
 
 
 def test_a_claim_is_no_larger_than_an_event_may_be() -> None:
     event = FileEvent(id="1", uri="file:///a")
-    with pytest.raises(Invalid):
+    with pytest.raises(InvalidEvent):
         files({"file:///a": PNG}, max_event_bytes=10).open(event)
 
 
 def test_limits_are_the_settings() -> None:
     event = read(as_json(picture((40, 20))))
-    with pytest.raises(Invalid, match="799 pixels"):
+    with pytest.raises(InvalidEvent, match="799 pixels"):
         files(max_image_pixels=799).open(event)
     small = files(image_long_edge=10).open(event)
     assert small != files().open(event)
@@ -219,7 +219,7 @@ def test_the_limit_of_one_stage_is_refused_with_the_name_of_the_one_for_all(
     stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(f"PIPELINE_STAGES__{stage.upper()}__DECODE_AT_ONCE", "3")
-    with pytest.raises(WrongUse, match=r"decode_at_once is files\.decoders now"):
+    with pytest.raises(UsageError, match=r"decode_at_once is files\.decoders now"):
         load_settings()
 
 

@@ -5,9 +5,14 @@ import io
 import pytest
 from PIL import Image, ImageDraw
 
-from pipeline.questions import ImageType
-from pipeline.stages.grounds import GROUNDS, ground_for, laid_on
-from pipeline.stages.pictures import PictureLimits, prepare_image
+from pipeline.model.questions import ImageType
+from pipeline.stages.files.pictures import (
+    GROUNDS,
+    PictureLimits,
+    ground_for,
+    laid_on,
+    prepare_image,
+)
 
 CLEAR = (0, 0, 0, 0)
 WHITE, BLACK, GREY = (255, 255, 255, 255), (0, 0, 0, 255), (128, 128, 128, 255)

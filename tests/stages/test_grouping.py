@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.settings import Label
-from pipeline.stages.grouping import MOST_GROUPS, SMALLEST_LIMIT, groups_of
+from pipeline.config import Label
+from pipeline.stages.fields.label_groups import MOST_GROUPS, SMALLEST_LIMIT, groups_of
 
 NAMES = st.lists(
     st.text("abcdefgh_", min_size=1, max_size=12),

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.questions import Question, Text
-from pipeline.settings import TicketSettings
-from pipeline.stages.html import readable
+from pipeline.config import TicketSettings
+from pipeline.model.questions import Question, Text
+from pipeline.stages.files.html import readable
 from pipeline.stages.tickets import TicketEvent, Tickets
 
 MAIL = """\

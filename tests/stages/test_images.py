@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import Invalid
-from pipeline.events import DeadLetterReason
-from pipeline.questions import Image, Pdf
-from pipeline.settings import ImageSettings, Label
+from pipeline.config import ImageSettings, Label
+from pipeline.model.errors import InvalidEvent
+from pipeline.model.questions import Image, Pdf
+from pipeline.model.records import DeadLetterReason
 from pipeline.stages.images import ImageAnswer, ImageEvent, Images
 from tests.stages.asking import single
 from tests.stages.making import pdf, picture
@@ -86,6 +86,6 @@ def test_what_speaks_against_an_answer_is_a_signal(
 
 def test_a_broken_file_is_found_when_it_is_asked_about() -> None:
     event = bare(picture((90, 90), file_format="JPEG")[:200], "image/jpeg")
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(InvalidEvent) as caught:
         STAGE.question(event)
     assert caught.value.reason is DeadLetterReason.BAD_IMAGE

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.settings import Thresholds
-from pipeline.stages.injection import injection_signals
+from pipeline.config import Thresholds
+from pipeline.stages.checks.injection import injection_signals
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "tickets"
 COUNTS = Thresholds().suspected_injection

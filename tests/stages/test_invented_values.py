@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.stages.invoice_answer import InvoiceAnswer
+from pipeline.stages.fields.invoice_answer import InvoiceAnswer
 from pipeline.stages.invoices import InvoiceEvent
 from tests.stages.test_invoice_amounts import HEAD, PLAIN, STAGE, answer, doubts, published
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.escalation.policy import Policy
-from pipeline.events import Tier
-from pipeline.settings import InvoiceSettings, StagesSettings
-from pipeline.stages.invoice_answer import InvoiceAnswer
+from pipeline.cascade.policy import Policy
+from pipeline.config import InvoiceSettings, StagesSettings
+from pipeline.model.records import Tier
+from pipeline.stages.fields.invoice_answer import InvoiceAnswer
 from pipeline.stages.invoices import InvoiceEvent, InvoiceResult, Invoices
 from tests.stages.invoice_answers import line
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import Invalid
-from pipeline.events import DeadLetterReason
-from pipeline.questions import Image, Pdf, Text
-from pipeline.settings import InvoiceSettings
-from pipeline.stages.invoice_answer import InvoiceAnswer
+from pipeline.config import InvoiceSettings
+from pipeline.model.errors import InvalidEvent
+from pipeline.model.questions import Image, Pdf, Text
+from pipeline.model.records import DeadLetterReason
+from pipeline.stages.fields.invoice_answer import InvoiceAnswer
 from pipeline.stages.invoices import InvoiceEvent, InvoiceResult, Invoices
 from tests.stages.invoice_answers import INVOICE, RIGHT, TEXT, line
 from tests.stages.making import pdf, picture
@@ -44,13 +44,13 @@ def test_text_pdf_and_image_are_asked_about_as_what_they_are() -> None:
 def test_an_invoice_has_exactly_one_content() -> None:
     both = json.dumps({"id": "1", "text": "x", "uri": "file:///x"}).encode()
     for value in (b'{"id": "1"}', both):
-        with pytest.raises(Invalid, match="exactly one of text, file, uri"):
+        with pytest.raises(InvalidEvent, match="exactly one of text, file, uri"):
             STAGE.parse(value, key=None, headers={})
 
 
 def test_a_text_beyond_the_limit_is_a_dead_letter() -> None:
     value = json.dumps({"id": "1", "text": "x" * 200_001}).encode()
-    with pytest.raises(Invalid, match="text: has") as caught:
+    with pytest.raises(InvalidEvent, match="text: has") as caught:
         STAGE.parse(value, key=None, headers={})
     assert caught.value.reason is DeadLetterReason.TOO_LARGE
 

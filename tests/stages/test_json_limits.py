@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.stages.json_limits import (
+from pipeline.model.json_bytes import (
     MAX_DEPTH,
     MAX_NODES,
     NoObject,

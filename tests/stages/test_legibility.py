@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.settings import Thresholds
-from pipeline.stages.legibility import damage_signals
+from pipeline.config import Thresholds
+from pipeline.stages.checks.text_quality import damage_signals
 
 COUNTS = Thresholds().illegible
 

@@ -5,16 +5,21 @@ from typing import Any
 
 import pytest
 
-from pipeline.claude.fake import FakeAsker
-from pipeline.events import Tier
-from pipeline.processing.hearing import hear
-from pipeline.questions import Inquiry, Question, Steps, Text
-from pipeline.settings import DocumentSettings
-from pipeline.stages.document_answer import AnsweredAction, DocumentAnswer, JoinedAnswer
-from pipeline.stages.document_joining import Joining
-from pipeline.stages.documents import DocumentEvent, Documents
-from pipeline.stages.extracting import Extraction
-from pipeline.stages.splitting import about_tokens
+from pipeline.cascade.ask_tier import ask_tier
+from pipeline.config import DocumentSettings
+from pipeline.model.questions import MultiStepQuery, Query, Question, Text
+from pipeline.model.records import Tier
+from pipeline.stages.checks.text_quality import about_tokens
+from pipeline.stages.documents import (
+    AnsweredAction,
+    DocumentAnswer,
+    DocumentEvent,
+    Documents,
+    JoinedAnswer,
+    Joining,
+)
+from pipeline.stages.fields.extraction import FieldExtractor
+from pipeline.testing.fakes import FakeAsker
 
 STAGE = Documents(DocumentSettings(part_tokens=1000))
 PARAGRAPHS = [f"Paragraph {i}: the pump of hall {i} was checked by Ann.\n\n" for i in range(150)]
@@ -53,9 +58,9 @@ def texts(question: Question[Any]) -> dict[str, str]:
     return {part.name: part.text for part in question.parts if isinstance(part, Text)}
 
 
-def steps_of(event: DocumentEvent = LONG) -> Steps[DocumentAnswer]:
+def steps_of(event: DocumentEvent = LONG) -> MultiStepQuery[DocumentAnswer]:
     steps = STAGE.question(event)
-    assert isinstance(steps, Steps)
+    assert isinstance(steps, MultiStepQuery)
     return steps
 
 
@@ -78,14 +83,14 @@ def test_the_instructions_of_all_parts_are_the_same_so_that_the_prompt_cache_hol
 def test_the_parts_may_have_longer_summaries_than_the_whole() -> None:
     assert texts(steps_of().questions[0])["max_sentences"] == "8"
     follows = steps_of().then(tuple(part_answer(i) for i in range(4)))
-    assert isinstance(follows, Steps)
+    assert isinstance(follows, MultiStepQuery)
     (question,) = follows.questions
     assert texts(question)["max_sentences"] == "2"
 
 
 def test_what_is_joined_is_what_the_parts_said_in_their_order() -> None:
     follows = steps_of().then((part_answer(1), part_answer(2, actions=[])))
-    assert isinstance(follows, Steps)
+    assert isinstance(follows, MultiStepQuery)
     (question,) = follows.questions
 
     assert texts(question) == {
@@ -106,7 +111,7 @@ async def test_one_answer_comes_of_all_calls_and_is_checked_against_the_whole_do
 
     asker = FakeAsker(answer)
 
-    heard = await hear(asker, Tier.HAIKU, STAGE, LONG, STAGE.question(LONG))
+    heard = await ask_tier(asker, Tier.HAIKU, STAGE, LONG, STAGE.question(LONG))
 
     assert heard.answer is not None
     assert heard.usage.calls == 5
@@ -118,7 +123,7 @@ async def test_one_answer_comes_of_all_calls_and_is_checked_against_the_whole_do
 
 def test_a_number_that_only_the_join_has_is_a_doubt() -> None:
     follows = steps_of().then((part_answer(1), part_answer(2)))
-    assert isinstance(follows, Steps)
+    assert isinstance(follows, MultiStepQuery)
     answer = follows.then((joined_answer(summary="All 4711 pumps are fine."),))
     assert isinstance(answer, DocumentAnswer)
 
@@ -137,7 +142,7 @@ def test_the_whole_is_no_surer_than_its_least_sure_part(
     parts: list[dict[str, Any]], confidence: float, unclear: bool
 ) -> None:
     follows = steps_of().then(tuple(part_answer(i, **each) for i, each in enumerate(parts)))
-    assert isinstance(follows, Steps)
+    assert isinstance(follows, MultiStepQuery)
     answer = follows.then((joined_answer(),))
 
     assert isinstance(answer, DocumentAnswer)
@@ -145,12 +150,12 @@ def test_the_whole_is_no_surer_than_its_least_sure_part(
 
 
 def test_very_many_parts_are_joined_in_several_steps_each_within_the_limit() -> None:
-    joining = Joining("documents", most_tokens=1000, extraction=Extraction([]))
+    joining = Joining("documents", most_tokens=1000, extraction=FieldExtractor([]))
     answers = [part_answer(i, summary="A sentence of some length. " * 20) for i in range(30)]
     joined = 0
 
-    follows: Inquiry[DocumentAnswer] | DocumentAnswer = joining.follows(answers, max_sentences=3)
-    while isinstance(follows, Steps):
+    follows: Query[DocumentAnswer] | DocumentAnswer = joining.follows(answers, max_sentences=3)
+    while isinstance(follows, MultiStepQuery):
         for question in follows.questions:
             sizes = [about_tokens(text) for text in texts(question).values()]
             assert sum(sizes) <= 1000 + 300
@@ -189,5 +194,5 @@ def test_two_million_characters_are_taken() -> None:
 
     steps = stage.question(stage.parse(value, key=None, headers={}))
 
-    assert isinstance(steps, Steps)
+    assert isinstance(steps, MultiStepQuery)
     assert len(steps.questions) <= 22

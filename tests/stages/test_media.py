@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipeline.errors import Invalid
-from pipeline.events import DeadLetterReason
-from pipeline.stages.media import bare_type, checked_type, says_nothing, sniff
+from pipeline.model.errors import InvalidEvent
+from pipeline.model.records import DeadLetterReason
+from pipeline.stages.files.media import bare_type, checked_type, says_nothing, sniff
 from tests.stages.making import pdf, picture
 
 
@@ -81,6 +81,6 @@ def test_a_pdf_may_have_something_before_its_header(before: int) -> None:
     ],
 )
 def test_a_file_that_is_not_what_it_says_is_refused(data: bytes, declared: str, said: str) -> None:
-    with pytest.raises(Invalid, match=f"file: .*{said}") as caught:
+    with pytest.raises(InvalidEvent, match=f"file: .*{said}") as caught:
         checked_type(data, declared, field="file")
     assert caught.value.reason is DeadLetterReason.UNSUPPORTED_MEDIA

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.stages.normalizing import LONGEST_RUN, nfkc, pieces_of, stream_safe
+from pipeline.stages.checks.text_quality import LONGEST_RUN, nfkc, pieces_of, stream_safe
 
 _JOINING = (
     "a\u0301\u0323\u0345\u0327\u1100\u1161\u11a8\uac00\uff9e\u304b\u3099\u09c7\u09be\u0f71\u0f73"

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import Invalid
-from pipeline.events import DeadLetterReason
-from pipeline.stages.pdfs import prepare_pdf
+from pipeline.model.errors import InvalidEvent
+from pipeline.model.records import DeadLetterReason
+from pipeline.stages.files.pdfs import prepare_pdf
 from tests.stages.hostile import (
     CATALOGUE,
     PAGE,
@@ -106,8 +106,8 @@ def pages_of(data: bytes) -> int:
         return len(document.pages)
 
 
-def refused(data: bytes, max_pages: int = 10) -> Invalid:
-    with pytest.raises(Invalid, match="file: ") as caught:
+def refused(data: bytes, max_pages: int = 10) -> InvalidEvent:
+    with pytest.raises(InvalidEvent, match="file: ") as caught:
         prepare_pdf(data, max_pages, field="file")
     return caught.value
 
@@ -241,7 +241,7 @@ def test_what_has_no_pages_is_bad(data: bytes) -> None:
 )
 def test_a_megabyte_of_anything_takes_little_work(data: bytes) -> None:
     began = time.process_time()
-    with contextlib.suppress(Invalid):
+    with contextlib.suppress(InvalidEvent):
         prepare_pdf(data, 10, field="file")
     assert time.process_time() - began < 2
 
@@ -253,7 +253,7 @@ def test_an_object_stream_is_inflated_as_far_as_memory_goes_and_no_object_hides_
 
 @given(st.binary(max_size=400))
 def test_any_bytes_are_a_pdf_or_invalid(data: bytes) -> None:
-    with contextlib.suppress(Invalid):
+    with contextlib.suppress(InvalidEvent):
         prepare_pdf(b"%PDF-1.4\n" + data, 10, field="file")
 
 
@@ -263,5 +263,5 @@ def test_flipped_bytes_are_a_pdf_or_invalid() -> None:
         broken = bytearray(data)
         for _ in range(dice.randint(1, 4)):
             broken[dice.randrange(len(broken))] = dice.randrange(256)
-        with contextlib.suppress(Invalid):
+        with contextlib.suppress(InvalidEvent):
             prepare_pdf(bytes(broken), 10, field="file")

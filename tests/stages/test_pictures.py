@@ -11,11 +11,11 @@ import sys
 import pytest
 from PIL import Image, ImageOps
 
-from pipeline.errors import Invalid
-from pipeline.events import DeadLetterReason
-from pipeline.questions import Image as Sent
-from pipeline.questions import ImageType
-from pipeline.stages.pictures import PictureLimits, prepare_image
+from pipeline.model.errors import InvalidEvent
+from pipeline.model.questions import Image as Sent
+from pipeline.model.questions import ImageType
+from pipeline.model.records import DeadLetterReason
+from pipeline.stages.files.pictures import PictureLimits, prepare_image
 from tests.stages.making import (
     BLUE,
     RED,
@@ -37,8 +37,8 @@ def prepared(data: bytes, media_type: ImageType = "image/png") -> Image.Image:
 
 def refused(
     data: bytes, media_type: ImageType = "image/png", limits: PictureLimits = LIMITS
-) -> Invalid:
-    with pytest.raises(Invalid, match="file: ") as caught:
+) -> InvalidEvent:
+    with pytest.raises(InvalidEvent, match="file: ") as caught:
         prepare_image(data, media_type, limits, field="file")
     return caught.value
 
@@ -237,7 +237,7 @@ def test_flipped_bytes_cost_at_most_the_image(data: bytes, media_type: ImageType
         broken = bytearray(data)
         for _ in range(dice.randint(1, 4)):
             broken[dice.randrange(len(broken))] = dice.randrange(256)
-        with contextlib.suppress(Invalid):
+        with contextlib.suppress(InvalidEvent):
             prepare_image(bytes(broken), media_type, LIMITS, field="file")
 
 

@@ -8,19 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import Invalid
-from pipeline.events import DeadLetterReason
-from pipeline.raw_json import dumps
+from pipeline.model.errors import InvalidEvent
+from pipeline.model.json_bytes import MAX_DEPTH, dumps
+from pipeline.model.records import DeadLetterReason
+from pipeline.stages.files.raw_events import (
+    check_text,
+    from_json_object,
+    read_event,
+    to_json_object,
+)
 from pipeline.stages.images import ImageEvent
-from pipeline.stages.json_limits import MAX_DEPTH
-from pipeline.stages.raw import check_text, from_json_object, read_event, to_json_object
 from pipeline.stages.tickets import TicketEvent
 
 SECRET = "s3cret-payload"
 
 
-def refusal(value: bytes, *, max_bytes: int = 10_000) -> Invalid:
-    with pytest.raises(Invalid) as caught:
+def refusal(value: bytes, *, max_bytes: int = 10_000) -> InvalidEvent:
+    with pytest.raises(InvalidEvent) as caught:
         read_event(TicketEvent, value, max_bytes=max_bytes)
     return caught.value
 
@@ -108,7 +112,7 @@ def test_size_is_checked_before_anything_is_read() -> None:
 
 def test_a_text_that_is_too_long_is_refused_by_name() -> None:
     check_text("body", "x" * 10, 10)
-    with pytest.raises(Invalid, match="body: has 11 characters") as caught:
+    with pytest.raises(InvalidEvent, match="body: has 11 characters") as caught:
         check_text("body", "x" * 11, 10)
     assert caught.value.reason is DeadLetterReason.TOO_LARGE
 
@@ -156,5 +160,5 @@ def test_what_is_read_can_be_written_and_read_again_unchanged(
 @given(st.binary(max_size=300) | json_values.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_an_event_or_a_dead_letter(value: bytes) -> None:
     for model in (TicketEvent, ImageEvent):
-        with contextlib.suppress(Invalid):
+        with contextlib.suppress(InvalidEvent):
             read_event(model, value, max_bytes=200)

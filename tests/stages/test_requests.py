@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.questions import Text
-from pipeline.settings import Agent, Label, RequestSettings
+from pipeline.config import Agent, Label, RequestSettings
+from pipeline.model.questions import Text
 from pipeline.stages.requests import RequestAnswer, RequestEvent, Requests
 from tests.stages.asking import single
 

@@ -9,12 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.questions import Question, Steps, Text
-from pipeline.settings import StagesSettings
-from pipeline.stages.prompt import Section, build_instructions
+from pipeline.config import StagesSettings
+from pipeline.model.questions import MultiStepQuery, Question, Text
 from pipeline.stages.registry import build_stages
-from pipeline.stages.rewording import Rewording, in_other_words, reworded
-from pipeline.stages.stage import Answer
+from pipeline.stages.stage import (
+    Answer,
+    Rewording,
+    Section,
+    build_instructions,
+    in_other_words,
+    rephrase,
+)
 from tests.stages.raw_events import RAW
 
 STAGES = {
@@ -116,11 +121,13 @@ def test_no_section_is_lost(parts: list[tuple[str, str]]) -> None:
 def test_a_question_in_steps_is_reworded_step_by_step() -> None:
     answer = Answer(confidence=1, unclear=False)
     instructions = build_instructions("One.", Section("A", "a"), Section("B", "b"))
-    last = Steps((question(instructions),), lambda answers: answers[0])
-    inquiry = reworded(Steps((question(instructions), question(instructions)), lambda _: last))
-    assert isinstance(inquiry, Steps)
+    last = MultiStepQuery((question(instructions),), lambda answers: answers[0])
+    inquiry = rephrase(
+        MultiStepQuery((question(instructions), question(instructions)), lambda _: last)
+    )
+    assert isinstance(inquiry, MultiStepQuery)
     step = inquiry.then((answer, answer))
-    assert isinstance(step, Steps)
+    assert isinstance(step, MultiStepQuery)
     turned = in_other_words(instructions)
     assert [each.instructions for each in (*inquiry.questions, *step.questions)] == [turned] * 3
     assert step.then((answer,)) is answer

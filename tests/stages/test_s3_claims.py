@@ -6,11 +6,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from pipeline.errors import Invalid, Unavailable, WrongUse
-from pipeline.events import DeadLetterReason
-from pipeline.settings import FileSettings, S3Settings
-from pipeline.stages.claims import S3Claims, claims_of
-from pipeline.stages.claims.faults import blames_object
+from pipeline.config import FileSettings, S3Settings
+from pipeline.model.errors import InvalidEvent, Unavailable, UsageError
+from pipeline.model.records import DeadLetterReason
+from pipeline.stages.files.claim_folders import blames_object
+from pipeline.stages.files.claims import S3Claims, claims_of
 
 ERROR = "<Error><Code>{code}</Code><Message>no</Message></Error>"
 
@@ -89,7 +89,7 @@ def test_an_object_below_an_allowed_place_is_read(endpoint: str, asked: list[str
 
 
 def test_an_object_that_is_too_large_is_not_read_whole(endpoint: str) -> None:
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(InvalidEvent) as caught:
         claims(endpoint).fetch("s3://inbox/in/a b.png", max_bytes=6)
     assert caught.value.reason is DeadLetterReason.TOO_LARGE
 
@@ -115,14 +115,14 @@ def test_an_object_that_is_too_large_is_not_read_whole(endpoint: str) -> None:
 def test_every_other_place_is_forbidden_and_nobody_is_asked(
     endpoint: str, asked: list[str], uri: str
 ) -> None:
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(InvalidEvent) as caught:
         claims(endpoint).fetch(uri, max_bytes=100)
     assert caught.value.reason is DeadLetterReason.FORBIDDEN_URI
     assert asked == []
 
 
 def test_what_is_not_there_is_the_events_fault(endpoint: str) -> None:
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(InvalidEvent) as caught:
         claims(endpoint).fetch("s3://inbox/in/nothing", max_bytes=100)
     assert caught.value.reason is DeadLetterReason.INVALID_EVENT
 
@@ -140,7 +140,7 @@ def test_what_the_store_says_of_one_object_is_the_events_fault(
     endpoint: str, uri: str, says: str
 ) -> None:
     allowed = ("s3://inbox/in/", "s3://readable/in/")
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(InvalidEvent) as caught:
         claims(endpoint, *allowed).fetch(uri, max_bytes=100)
     assert caught.value.reason is DeadLetterReason.INVALID_EVENT
     assert says in caught.value.detail
@@ -213,24 +213,24 @@ def test_a_store_that_is_away_is_no_fault_of_the_event(monkeypatch: pytest.Monke
     ["http://127.0.0.1:9000", "http://169.254.169.254", "http://10.0.0.7", "http://[::1]"],
 )
 def test_a_store_in_a_private_network_must_be_allowed(address: str) -> None:
-    with pytest.raises(WrongUse, match="allow_private"):
+    with pytest.raises(UsageError, match="allow_private"):
         claims(address, allow_private=False)
 
 
 @pytest.mark.parametrize("prefix", ["s3://inbox/in", "s3://", "s3://in box/", "s3://inbox/../"])
 def test_an_allowed_place_that_is_none_is_wrong_use(prefix: str) -> None:
-    with pytest.raises(WrongUse, match="uri_allow"):
+    with pytest.raises(UsageError, match="uri_allow"):
         S3Claims([prefix], S3Settings())
 
 
 def test_each_scheme_has_its_store_and_others_are_forbidden() -> None:
     redeemed = claims_of(FileSettings(uri_allow=["file:///data/in/"]))
     for uri in ("s3://inbox/in/a", "https://example.com/a", "ftp:", ""):
-        with pytest.raises(Invalid) as caught:
+        with pytest.raises(InvalidEvent) as caught:
             redeemed.fetch(uri, max_bytes=100)
         assert caught.value.reason is DeadLetterReason.FORBIDDEN_URI
 
 
 def test_a_scheme_without_a_store_cannot_be_allowed() -> None:
-    with pytest.raises(WrongUse, match=r"https://example\.com/"):
+    with pytest.raises(UsageError, match=r"https://example\.com/"):
         claims_of(FileSettings(uri_allow=["https://example.com/"]))

@@ -4,8 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from pipeline.stages.schema import answer_schema
-from pipeline.stages.stage import Answer
+from pipeline.stages.stage import Answer, answer_schema
 
 
 class Verdict(Answer):

@@ -11,16 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.encoders import minilm
-from pipeline.encoders.encoder import Encoder
-from pipeline.encoders.fake import WordEncoder
-from pipeline.encoders.minilm import MiniLm
-from pipeline.errors import WrongUse
-from pipeline.settings import Label, StagesSettings, Thresholds
-from pipeline.stages.likeness import Encoded, WordPieces, likeness_by
+from pipeline.config import Label, StagesSettings, Thresholds
+from pipeline.model.errors import UsageError
+from pipeline.stages.checks import encoders as minilm
+from pipeline.stages.checks.encoders import Encoder, MiniLm
+from pipeline.stages.checks.scope import LEAST_EXAMPLES, Encoded, Scope, WordPieces, likeness_by
 from pipeline.stages.registry import build_stages, encoder_for
-from pipeline.stages.scope import LEAST_EXAMPLES, Scope
 from pipeline.stages.stage import Checking
+from pipeline.testing.fakes import WordEncoder
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "tickets"
 
@@ -158,7 +156,7 @@ def test_a_stage_uses_an_encoder_only_where_it_is_set_to() -> None:
 def test_nothing_is_loaded_where_no_stage_is_set_to_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(minilm, "_missing", lambda: ["everything"])
     assert encoder_for(StagesSettings()) is None
-    with pytest.raises(WrongUse, match="lacks everything"):
+    with pytest.raises(UsageError, match="lacks everything"):
         encoder_for(StagesSettings.model_validate({"texts": {"scope": "encoder"}}))
 
 

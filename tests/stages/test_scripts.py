@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.stages.checks import language_signals
-from pipeline.stages.codes import LANGUAGES
-from pipeline.stages.scripts import _USED, is_foreign
+from pipeline.stages.checks.signals import language_signals
+from pipeline.stages.checks.text_quality import _USED, LANGUAGES, is_foreign
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.settings import Label, TicketSettings
-from pipeline.stages.taxonomy import label_lines, label_type, queues
+from pipeline.config import Label, TicketSettings
+from pipeline.stages.fields.labels import label_lines, label_type, queues
 
 LABELS = [
     Label(name="Billing", description="About  money.\nAll of it.", examples=['pay "now"\nplease']),

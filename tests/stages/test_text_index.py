@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.signals import Signal
-from pipeline.stages.text_index import TextIndex
-from pipeline.stages.values import value_signals
+from pipeline.model.questions import Signal
+from pipeline.stages.checks.text_index import TextIndex
+from pipeline.stages.checks.values import value_signals
 
 DAY, DUE = date(2026, 3, 5), date(2026, 4, 4)
 SIZE = 200_000

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.settings import Label, TextSettings
+from pipeline.config import Label, TextSettings
 from pipeline.stages.texts import TextAnswer, TextEvent, Texts
 from tests.stages.asking import single
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from pydantic import JsonValue
 
-from pipeline.errors import Invalid
-from pipeline.events import DeadLetterReason
-from pipeline.questions import Text
-from pipeline.settings import Label, TicketSettings
+from pipeline.config import Label, TicketSettings
+from pipeline.model.errors import InvalidEvent
+from pipeline.model.questions import Text
+from pipeline.model.records import DeadLetterReason
 from pipeline.stages.tickets import TicketAnswer, TicketEvent, Tickets
 from tests.stages.asking import single
 
@@ -134,6 +134,6 @@ def test_a_long_ticket_is_a_matter_for_the_larger_model() -> None:
 
 def test_texts_beyond_the_limit_are_dead_letters_by_field() -> None:
     for field in ("body", "subject"):
-        with pytest.raises(Invalid, match=f"{field}: has") as caught:
+        with pytest.raises(InvalidEvent, match=f"{field}: has") as caught:
             parse(**{"body": "", field: "x" * 200_001})
         assert caught.value.reason is DeadLetterReason.TOO_LARGE

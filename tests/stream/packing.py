@@ -9,8 +9,8 @@ from aiokafka.codec import gzip_encode, lz4_encode, snappy_encode, zstd_encode
 from aiokafka.record.default_records import DefaultRecordBase
 from aiokafka.record.util import calc_crc32c
 
-from pipeline.stream.kafka.batches import ReadRecord
-from pipeline.stream.kafka.fetching import Aside, CarefulRecords, ReadLimit, Slices
+from pipeline.kafka.batches import ReadRecord
+from pipeline.kafka.fetching import Aside, CarefulRecords, ReadLimit, Slices
 
 HERE = KafkaPartition("in", 3)
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}

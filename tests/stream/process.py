@@ -12,10 +12,10 @@ import signal
 import sys
 from pathlib import Path
 
-from pipeline.settings import KafkaSettings, StreamSettings, TopicSettings
+from pipeline.config import KafkaSettings, StreamSettings, TopicSettings
+from pipeline.kafka.brokers import KafkaBrokers
 from pipeline.stream.engine import Engine
-from pipeline.stream.kafka.brokers import KafkaBrokers
-from pipeline.stream.records import End, Outcome, Outgoing, Received
+from pipeline.stream.records import Disposition, Outcome, Outgoing, Received
 
 SLOW = 60.0
 
@@ -26,7 +26,9 @@ async def main(options: dict[str, str], slow: float) -> None:
         sys.stdout.write(f"{record.partition} {record.offset} {value}\n")
         sys.stdout.flush()
         await asyncio.sleep(slow if value.startswith("slow") else float(options["seconds"]))
-        return Outcome(End.ENRICHED, (Outgoing(options["output"], record.key, record.value, ()),))
+        return Outcome(
+            Disposition.ENRICHED, (Outgoing(options["output"], record.key, record.value, ()),)
+        )
 
     kafka = KafkaSettings(
         bootstrap_servers=options["bootstrap"], session_timeout=6, heartbeat_interval=1

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from random import Random
 
-from pipeline.settings import Delivery, Ordering, StreamSettings
+from pipeline.config import Delivery, Ordering, StreamSettings
 from pipeline.stream import ledger_codec
-from pipeline.stream.brokers import Brokers, TopicPartition
 from pipeline.stream.engine import Engine
 from pipeline.stream.ledger import OffsetLedger
-from pipeline.stream.memory.log import TransactionState
-from pipeline.stream.records import End, Outcome, Outgoing, Received
+from pipeline.stream.protocols import Brokers, TopicPartition
+from pipeline.stream.records import Disposition, Outcome, Outgoing, Received
 from pipeline.testing import Fault, MemoryBroker, MemoryBrokers, run_in_virtual_time
+from pipeline.testing.broker import TransactionState
 
 GROUP = "pipeline.stage"
 SESSION_TIMEOUT = 1.0
@@ -275,7 +275,7 @@ class History:
                 await asyncio.Event().wait()
             self._note_call(process, record)
             await asyncio.sleep(self.random.random() * self.scenario.call_seconds)
-            return Outcome(End.ENRICHED, (Outgoing("out", record.key, record.value, ()),))
+            return Outcome(Disposition.ENRICHED, (Outgoing("out", record.key, record.value, ()),))
 
         return handle
 

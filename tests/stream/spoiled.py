@@ -2,19 +2,19 @@
 
 from collections.abc import Callable, Sequence
 
-from pipeline.stream.brokers import (
+from pipeline.stream.protocols import (
     Aborted,
     Broken,
     Committed,
     Consumer,
     OffsetReader,
-    Session,
+    PartitionWriter,
     TopicPartition,
 )
 from pipeline.stream.records import Outgoing
 from pipeline.testing import MemoryBrokers
 
-Wrap = Callable[[Session], Session]
+Wrap = Callable[[PartitionWriter], PartitionWriter]
 
 
 class SpoiledBrokers:
@@ -35,7 +35,7 @@ class SpoiledBrokers:
     def consumer(self, group: str, topics: Sequence[str]) -> Consumer:
         return self._brokers.consumer(group, topics)
 
-    def session(self, group: str, partition: TopicPartition, consumer: Consumer) -> Session:
+    def session(self, group: str, partition: TopicPartition, consumer: Consumer) -> PartitionWriter:
         return self._wrap(self._brokers.session(group, partition, consumer))
 
     def reader(self, group: str) -> OffsetReader:
@@ -43,7 +43,7 @@ class SpoiledBrokers:
 
 
 class _Wrapped:
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: PartitionWriter) -> None:
         self._session = session
 
     async def start(self) -> None:

@@ -3,14 +3,14 @@
 import asyncio
 from datetime import UTC, datetime
 
-from pipeline.stream.answers import Answers, Slots
-from pipeline.stream.records import End, Handler, Outcome, Received
+from pipeline.stream.handlers import Answers, ConcurrencyLimiter
+from pipeline.stream.records import Disposition, Handler, Outcome, Received
 
-NOTHING = Outcome(End.ENRICHED, ())
+NOTHING = Outcome(Disposition.ENRICHED, ())
 NOW = datetime.now(UTC)
 
 
-def made(handler: Handler, slots: Slots, ended: list[object] | None = None) -> Answers:
+def made(handler: Handler, slots: ConcurrencyLimiter, ended: list[object] | None = None) -> Answers:
     ended = [] if ended is None else ended
     return Answers(
         handler, slots, completed=lambda outcome, _: ended.append(outcome), fail=ended.append
@@ -24,7 +24,7 @@ def record(offset: int) -> Received:
 class Queue:
     """Starts numbered items, and notes in a log that it did."""
 
-    def __init__(self, name: str, items: int, slots: Slots, log: list[str]) -> None:
+    def __init__(self, name: str, items: int, slots: ConcurrencyLimiter, log: list[str]) -> None:
         self.name = name
         self.items = items
         self.slots = slots
@@ -40,7 +40,7 @@ class Queue:
 
 
 def test_slots_are_given_in_turn() -> None:
-    slots, log = Slots(5), list[str]()
+    slots, log = ConcurrencyLimiter(5), list[str]()
     for name, items in (("a", 10), ("b", 1), ("c", 10)):
         slots.offer(Queue(name, items, slots, log))
     slots.fill()
@@ -49,7 +49,7 @@ def test_slots_are_given_in_turn() -> None:
 
 
 def test_a_released_slot_goes_to_whose_turn_it_is() -> None:
-    slots, log = Slots(1), list[str]()
+    slots, log = ConcurrencyLimiter(1), list[str]()
     for name in ("a", "b"):
         slots.offer(Queue(name, 2, slots, log))
     slots.fill()
@@ -62,7 +62,7 @@ def test_a_released_slot_goes_to_whose_turn_it_is() -> None:
 
 def test_no_more_are_started_than_are_of_use_at_present() -> None:
     useful, log = [2], list[str]()
-    slots = Slots(4, lambda: useful[0])
+    slots = ConcurrencyLimiter(4, lambda: useful[0])
     slots.offer(Queue("a", 9, slots, log))
     slots.fill()
     assert len(log) == 2
@@ -75,7 +75,7 @@ def test_no_more_are_started_than_are_of_use_at_present() -> None:
 
 
 def test_offering_twice_gives_one_turn() -> None:
-    slots, log = Slots(2), list[str]()
+    slots, log = ConcurrencyLimiter(2), list[str]()
     a, b = Queue("a", 5, slots, log), Queue("b", 5, slots, log)
     slots.offer(a)
     slots.offer(a)
@@ -99,7 +99,7 @@ class Calls:
 
 async def test_a_record_is_asked_once_however_often_it_comes_in() -> None:
     calls, heard = Calls(), list[str]()
-    answers = made(calls, Slots(9))
+    answers = made(calls, ConcurrencyLimiter(9))
     answers.ask(record(1), 0.0, lambda _: heard.append("first"))
     await asyncio.sleep(0)
     answers.ask(record(1), 0.0, lambda _: heard.append("second"))
@@ -114,7 +114,7 @@ async def test_a_record_is_asked_once_however_often_it_comes_in() -> None:
 
 async def test_the_end_of_a_call_is_told_once_whoever_listens() -> None:
     calls, ended = Calls(), list[object]()
-    answers = made(calls, Slots(9), ended)
+    answers = made(calls, ConcurrencyLimiter(9), ended)
     answers.ask(record(1), 0.0, lambda _: None)
     answers.ask(record(1), 0.0, lambda _: None)
     calls.release.set()
@@ -130,7 +130,7 @@ async def test_what_a_handler_raises_is_told() -> None:
         raise KeyError("field")
 
     ended = list[object]()
-    answers = made(broken, Slots(9), ended)
+    answers = made(broken, ConcurrencyLimiter(9), ended)
     answers.ask(record(1), 0.0, lambda _: None)
     await asyncio.sleep(0.01)
     assert [type(error) for error in ended] == [KeyError]
@@ -142,7 +142,7 @@ async def test_a_handler_that_is_cancelled_by_somebody_else_is_a_bug() -> None:
         raise asyncio.CancelledError
 
     ended = list[object]()
-    answers = made(cancelled, Slots(9), ended)
+    answers = made(cancelled, ConcurrencyLimiter(9), ended)
     answers.ask(record(1), 0.0, lambda _: None)
     await asyncio.sleep(0.01)
     assert [type(error) for error in ended] == [RuntimeError]
@@ -152,10 +152,10 @@ async def test_a_handler_that_is_cancelled_by_somebody_else_is_a_bug() -> None:
 async def test_what_was_replaced_is_the_answer_from_then_on() -> None:
     calls, heard = Calls(), list[Outcome]()
     calls.release.set()
-    answers = made(calls, Slots(9))
+    answers = made(calls, ConcurrencyLimiter(9))
     answers.ask(record(1), 0.0, lambda _: None)
     await asyncio.sleep(0.01)
-    other = Outcome(End.DEAD_LETTER, ())
+    other = Outcome(Disposition.DEAD_LETTER, ())
     answers.replace(1, other)
     answers.ask(record(1), 0.0, lambda call: heard.append(call.result()))
     await asyncio.sleep(0.01)
@@ -167,7 +167,7 @@ async def test_what_was_replaced_is_the_answer_from_then_on() -> None:
 async def test_what_was_forgotten_is_asked_again() -> None:
     calls = Calls()
     calls.release.set()
-    answers = made(calls, Slots(9))
+    answers = made(calls, ConcurrencyLimiter(9))
     answers.ask(record(1), 0.0, lambda _: None)
     await asyncio.sleep(0.01)
     answers.forget(1)
@@ -179,7 +179,7 @@ async def test_what_was_forgotten_is_asked_again() -> None:
 
 async def test_only_what_is_wanted_is_retained_and_the_rest_is_cancelled() -> None:
     calls, ended = Calls(), list[int]()
-    answers = made(calls, Slots(9))
+    answers = made(calls, ConcurrencyLimiter(9))
     for offset in range(4):
         answers.ask(
             record(offset),
@@ -206,7 +206,7 @@ async def test_closing_waits_for_the_calls_to_end() -> None:
             has_ended = True
         return NOTHING
 
-    answers = made(reluctant, Slots(1))
+    answers = made(reluctant, ConcurrencyLimiter(1))
     answers.ask(record(1), 0.0, lambda _: None)
     await asyncio.sleep(0)
     await answers.close()
@@ -214,7 +214,7 @@ async def test_closing_waits_for_the_calls_to_end() -> None:
 
 
 async def test_a_call_keeps_its_slot_until_it_has_ended() -> None:
-    slots, log = Slots(1), list[str]()
+    slots, log = ConcurrencyLimiter(1), list[str]()
     calls = Calls()
     answers = made(calls, slots)
     answers.ask(record(1), 0.0, lambda _: None)

@@ -5,14 +5,14 @@ import gc
 
 import pytest
 
-from pipeline.errors import PipelineError
-from pipeline.settings import Delivery
-from pipeline.stream.answers import Answers
-from pipeline.stream.brokers import TopicPartition
+from pipeline.config import Delivery
+from pipeline.model.errors import PipelineError
+from pipeline.stream.handlers import Answers
 from pipeline.stream.intake import OpenGate
-from pipeline.stream.memory.log import TransactionState
-from pipeline.stream.records import End, Outcome, Outgoing, Received
+from pipeline.stream.protocols import TopicPartition
+from pipeline.stream.records import Disposition, Outcome, Outgoing, Received
 from pipeline.stream.workload import Held, Result
+from pipeline.testing.broker import TransactionState
 from tests.stream.virtual import virtual_time
 from tests.stream.workbench import Bench, Notes, copied, running, until
 
@@ -138,7 +138,7 @@ async def test_an_outcome_may_publish_nothing_or_several_records() -> None:
     async def handler(record: Received) -> Outcome:
         count = int(record.value or b"0")
         records = [Outgoing("out", b"k", b"%d" % number, ()) for number in range(count)]
-        return Outcome(End.ENRICHED, tuple(records))
+        return Outcome(Disposition.ENRICHED, tuple(records))
 
     bench = Bench()
     async with running(bench, handler=handler):

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from pipeline.stream.brokers import Committed, TopicPartition
-from pipeline.stream.records import End, Outcome, Outgoing, Received
+from pipeline.stream.protocols import Committed, TopicPartition
+from pipeline.stream.records import Disposition, Outcome, Outgoing, Received
 from pipeline.testing import Fault, NoFaults
 from tests.stream.virtual import virtual_time
 from tests.stream.workbench import GROUP, Bench, Notes, Scripted, copied, running, until
@@ -131,13 +131,13 @@ async def test_metadata_that_is_no_ledger_stops_its_partition_loudly_and_no_othe
 async def enormous(record: Received) -> Outcome:
     if record.value != b"big":
         return copied(record)
-    return Outcome(End.ENRICHED, (Outgoing("out", record.key, b"x" * (2 << 20), ()),))
+    return Outcome(Disposition.ENRICHED, (Outgoing("out", record.key, b"x" * (2 << 20), ()),))
 
 
 def say_why(record: Received, outcome: Outcome | None, why: str) -> Outcome | None:
-    if outcome is not None and outcome.end is End.DEAD_LETTER:
+    if outcome is not None and outcome.end is Disposition.DEAD_LETTER:
         return None
-    return Outcome(End.DEAD_LETTER, (Outgoing("out", record.key, why.encode()[:9], ()),))
+    return Outcome(Disposition.DEAD_LETTER, (Outgoing("out", record.key, why.encode()[:9], ()),))
 
 
 @virtual_time
@@ -156,7 +156,9 @@ async def test_what_is_too_large_even_as_a_dead_letter_stops_its_partition_alone
     async def buried(record: Received) -> Outcome:
         if record.value != b"big":
             return copied(record)
-        return Outcome(End.DEAD_LETTER, (Outgoing("out", record.key, b"x" * (2 << 20), ()),))
+        return Outcome(
+            Disposition.DEAD_LETTER, (Outgoing("out", record.key, b"x" * (2 << 20), ()),)
+        )
 
     stopped, _ = bench.broker.publish("in", b"big", key=b"big")
     others = [b"%d" % number for number in range(20)]

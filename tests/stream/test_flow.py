@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.stream.flow import Flow, FlowGate, FlowLimits, Load, PartitionFlow
+from pipeline.stream.intake import Flow, FlowGate, FlowLimits, Load, PartitionFlow
 
 LIMITS = FlowLimits(unfinished=1000, active=1024, held_bytes=1 << 20, running=512)
 

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from pipeline.stream.brokers import Committed, TopicPartition
 from pipeline.stream.ledger import MAX_SPAN
+from pipeline.stream.protocols import Committed, TopicPartition
 from tests.stream.virtual import virtual_time
 from tests.stream.workbench import GROUP, Bench, Gate, Scripted, running, until
 

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from pipeline.events import DeadLetterReason
-from pipeline.stream.records import End, Outcome, Outgoing, Received
+from pipeline.model.records import DeadLetterReason
+from pipeline.stream.records import Disposition, Outcome, Outgoing, Received
 from tests.stream.virtual import virtual_time
 from tests.stream.workbench import GROUP, Bench, Gate, Notes, running, until
 
@@ -18,7 +18,7 @@ class Ration:
     def room(self) -> int | None:
         return self.left
 
-    def held_because(self) -> str | None:
+    def throttled_reason(self) -> str | None:
         return None if self.left else "the others wait for their turn"
 
     def took(self, records: int) -> None:
@@ -89,9 +89,9 @@ class Failing:
     async def __call__(self, record: Received) -> Outcome:
         copy = Outgoing("out", record.key, record.value, ())
         if self.is_fixed:
-            return Outcome(End.ENRICHED, (copy,))
+            return Outcome(Disposition.ENRICHED, (copy,))
         self.failed += 1
-        return Outcome(End.DEAD_LETTER, (copy,), DeadLetterReason.STAGE_FAILED)
+        return Outcome(Disposition.DEAD_LETTER, (copy,), DeadLetterReason.STAGE_FAILED)
 
 
 @virtual_time
@@ -120,8 +120,8 @@ async def test_junk_of_one_publisher_closes_nothing_and_the_others_go_on() -> No
     async def reading(record: Received) -> Outcome:
         copy = Outgoing("out", record.key, record.value, ())
         if record.value == b"junk":
-            return Outcome(End.DEAD_LETTER, (copy,), DeadLetterReason.INVALID_JSON)
-        return Outcome(End.ENRICHED, (copy,))
+            return Outcome(Disposition.DEAD_LETTER, (copy,), DeadLetterReason.INVALID_JSON)
+        return Outcome(Disposition.ENRICHED, (copy,))
 
     bench, notes = Bench(), Notes()
     async with running(bench, handler=reading, observer=notes) as one:

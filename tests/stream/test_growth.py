@@ -8,14 +8,14 @@ from contextlib import asynccontextmanager
 import pytest
 from aiokafka.admin import NewPartitions, NewTopic
 
+from pipeline.config import KafkaSettings, StreamSettings, TopicSettings
+from pipeline.kafka.brokers import KafkaBrokers
+from pipeline.kafka.connection import admin_client, producer_client
 from pipeline.local.apache import ApacheKafka
 from pipeline.local.broker import LocalBroker
-from pipeline.settings import KafkaSettings, StreamSettings, TopicSettings
-from pipeline.stream.connection import admin_client, producer_client
 from pipeline.stream.engine import Engine
-from pipeline.stream.kafka.brokers import KafkaBrokers
-from pipeline.stream.memory.brokers import MemoryBrokers
-from pipeline.stream.records import End, Outcome, Received
+from pipeline.stream.records import Disposition, Outcome, Received
+from pipeline.testing.brokers import MemoryBrokers
 from tests.brokers import FreshName
 from tests.stream.virtual import virtual_time
 from tests.stream.workbench import Bench, running, until
@@ -46,7 +46,7 @@ class Grown:
     async def engine(self) -> AsyncIterator[Engine]:
         async def handle(record: Received) -> Outcome:
             self.seen.append(record.value)
-            return Outcome(End.ENRICHED, ())
+            return Outcome(Disposition.ENRICHED, ())
 
         settings = StreamSettings()
         made = Engine(

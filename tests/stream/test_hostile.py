@@ -6,13 +6,12 @@ from datetime import UTC, datetime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import Invalid
-from pipeline.events import DeadLetterReason
-from pipeline.processing.observer import NoObserver
-from pipeline.processing.outgoing import dead_letter
-from pipeline.processing.rescue import Rescuer
-from pipeline.stream.brokers import TopicPartition
-from pipeline.stream.records import End, Headers, Outcome, Outgoing, Received
+from pipeline.cascade.observer import NoObserver
+from pipeline.cascade.publishing import UnpublishableHandler, dead_letter
+from pipeline.model.errors import InvalidEvent
+from pipeline.model.records import DeadLetterReason
+from pipeline.stream.protocols import TopicPartition
+from pipeline.stream.records import Disposition, Headers, Outcome, Outgoing, Received
 from pipeline.testing import run_in_virtual_time
 from tests.stream.workbench import Bench, running, until
 
@@ -38,8 +37,8 @@ async def handle(record: Received) -> Outcome:
     """What begins with `ok` grows to twice its size; the rest is put aside."""
     if (record.value or b"").startswith(b"ok"):
         value = (record.value or b"") * 2
-        return Outcome(End.ENRICHED, (Outgoing("out", record.key, value, record.headers),))
-    invalid = Invalid(DeadLetterReason.INVALID_JSON, "It is not ok.")
+        return Outcome(Disposition.ENRICHED, (Outgoing("out", record.key, value, record.headers),))
+    invalid = InvalidEvent(DeadLetterReason.INVALID_JSON, "It is not ok.")
     return dead_letter(record, "dead", invalid, stage="stage", now=NOW)
 
 
@@ -57,7 +56,7 @@ async def _check(published: list[tuple[bytes | None, bytes | None, Headers]]) ->
     bench.broker.max_message_bytes = ROOM
     for key, value, some in published:
         bench.broker.publish("in", value, key=key, headers=some)
-    rescue = Rescuer("stage", "dead", clock=lambda: NOW, observer=NoObserver())
+    rescue = UnpublishableHandler("stage", "dead", clock=lambda: NOW, observer=NoObserver())
     async with running(bench, handler=handle, rescue=rescue, dead_letter_ratio=1):
         await until(lambda: bench.committed() == len(published), within=600)
     letters = bench.broker.committed_records("dead")[TopicPartition("dead", 0)]

@@ -1,14 +1,14 @@
 """When intake closes, what it says, and what opens it again."""
 
-from pipeline.events import DeadLetterReason
-from pipeline.stream.deadletters import (
+from pipeline.model.records import DeadLetterReason
+from pipeline.stream.dead_letter_breaker import (
     PROBE_EVENTS,
     PROBE_FIRST_SECONDS,
     DeadLetterBreaker,
     DeadLetterWindow,
 )
 from pipeline.stream.intake import Intake
-from pipeline.stream.records import End, Outcome, Outgoing
+from pipeline.stream.records import Disposition, Outcome, Outgoing
 from tests.stream.workbench import Gate, Notes
 
 STAGE_FAILED = DeadLetterReason.STAGE_FAILED
@@ -31,7 +31,7 @@ def opened(gate: Gate, notes: Notes, clock: Clock) -> Intake:
 
 def ended(intake: Intake, keys: int, reason: DeadLetterReason | None = None) -> None:
     for number in range(keys):
-        end = End.ENRICHED if reason is None else End.DEAD_LETTER
+        end = Disposition.ENRICHED if reason is None else Disposition.DEAD_LETTER
         records = (Outgoing("out", b"%d" % number, b"", ()),)
         intake.completed(Outcome(end, records, reason), 0.1)
 

@@ -9,7 +9,7 @@ from pipeline.stream.ledger import (
     CommitPoint,
     LedgerFull,
     OffsetLedger,
-    OffsetsWentBack,
+    OffsetRegression,
 )
 
 
@@ -43,7 +43,7 @@ def test_finishing_what_an_earlier_owner_took_is_an_error_until_it_comes_in_agai
 
 def test_an_offset_that_comes_twice_is_another_log() -> None:
     made = with_taken(0, 1)
-    with pytest.raises(OffsetsWentBack):
+    with pytest.raises(OffsetRegression):
         made.take(1)
 
 

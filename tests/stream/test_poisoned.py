@@ -11,19 +11,18 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import NewTopic
 
-from pipeline.errors import Invalid
-from pipeline.events import DeadLetterReason
+from pipeline.cascade.observer import NoObserver as NoProcessorObserver
+from pipeline.cascade.publishing import UnpublishableHandler, dead_letter
+from pipeline.config import KafkaSettings, StreamSettings, TopicSettings
+from pipeline.kafka.brokers import KafkaBrokers
+from pipeline.kafka.connection import admin_client, client_options
+from pipeline.kafka.reader import reading
 from pipeline.local.broker import LocalBroker
 from pipeline.local.noida import NoidaBroker
-from pipeline.processing.observer import NoObserver as NoProcessorObserver
-from pipeline.processing.outgoing import dead_letter
-from pipeline.processing.rescue import Rescuer
-from pipeline.settings import KafkaSettings, StreamSettings, TopicSettings
-from pipeline.stream.connection import admin_client, client_options
+from pipeline.model.errors import InvalidEvent
+from pipeline.model.records import DeadLetterReason
 from pipeline.stream.engine import Engine
-from pipeline.stream.kafka.brokers import KafkaBrokers
-from pipeline.stream.reader import reading
-from pipeline.stream.records import End, Outcome, Outgoing, Received
+from pipeline.stream.records import Disposition, Outcome, Outgoing, Received
 from tests.brokers import FreshName
 from tests.stream.headers import send_unreadable
 from tests.stream.packing import CODECS, batch, compressed, record
@@ -74,8 +73,8 @@ class Site:
         async def handle(received: Received) -> Outcome:
             if (received.value or b"").startswith(b"ok"):
                 outgoing = Outgoing(self.output, received.key, received.value, received.headers)
-                return Outcome(End.ENRICHED, (outgoing,))
-            invalid = Invalid(DeadLetterReason.INVALID_JSON, "It is not ok.")
+                return Outcome(Disposition.ENRICHED, (outgoing,))
+            invalid = InvalidEvent(DeadLetterReason.INVALID_JSON, "It is not ok.")
             return dead_letter(received, self.dead, invalid, stage="stage", now=NOW)
 
         made = Engine(
@@ -85,7 +84,9 @@ class Site:
             brokers=KafkaBrokers(self.settings, StreamSettings(), TopicSettings(), "exactly_once"),
             group=self.group,
             settings=StreamSettings(dead_letter_ratio=1),
-            rescue=Rescuer("stage", self.dead, clock=lambda: NOW, observer=NoProcessorObserver()),
+            rescue=UnpublishableHandler(
+                "stage", self.dead, clock=lambda: NOW, observer=NoProcessorObserver()
+            ),
         )
         stop = asyncio.Event()
         task = asyncio.create_task(made.run(stop))

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from pipeline.settings import Delivery
-from pipeline.stream.brokers import TopicPartition
+from pipeline.config import Delivery
+from pipeline.stream.protocols import TopicPartition
 from pipeline.testing import Fault, NoFaults
 from tests.stream.virtual import virtual_time
 from tests.stream.workbench import GROUP, Bench, Notes, running, until

@@ -8,8 +8,8 @@ import os
 
 import pytest
 
-from pipeline.settings import Delivery
-from pipeline.stream.brokers import Session
+from pipeline.config import Delivery
+from pipeline.stream.protocols import PartitionWriter
 from tests.stream import spoiled
 from tests.stream.simulation import run_history
 
@@ -45,7 +45,7 @@ def test_a_seed_is_the_whole_history() -> None:
     "fault",
     [spoiled.Lazy, spoiled.Forgetful, spoiled.Optimistic, spoiled.Stubborn, spoiled.Hasty],
 )
-def test_the_audit_catches_a_broken_session(fault: type[Session]) -> None:
+def test_the_audit_catches_a_broken_session(fault: type[PartitionWriter]) -> None:
     wrap: spoiled.Wrap = fault
     assert _is_caught(wrap, "exactly_once")
 

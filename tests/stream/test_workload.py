@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.stream import ledger_codec
-from pipeline.stream.flow import Load
+from pipeline.stream.intake import Load
 from pipeline.stream.ledger import CommitPoint
-from pipeline.stream.records import End, Outcome, Outgoing, Received
+from pipeline.stream.records import Disposition, Outcome, Outgoing, Received
 from pipeline.stream.workload import Ticket, Workload
 
 NOW = datetime.now(UTC)
@@ -20,7 +20,9 @@ def record(offset: int, key: bytes | None = None, size: int = 10) -> Received:
 
 
 def outcome(*values: bytes) -> Outcome:
-    return Outcome(End.ENRICHED, tuple(Outgoing("out", None, value, ()) for value in values))
+    return Outcome(
+        Disposition.ENRICHED, tuple(Outgoing("out", None, value, ()) for value in values)
+    )
 
 
 def workload(start: CommitPoint | None = None, *, is_new: bool = False) -> Workload:

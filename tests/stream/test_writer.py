@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.settings import KafkaSettings
-from pipeline.stream import writer
+from pipeline.config import KafkaSettings
+from pipeline.kafka import writer
+from pipeline.kafka.writer import WriteFailed, Writer
 from pipeline.stream.records import Outgoing
-from pipeline.stream.writer import WriteFailed, Writer
 
 RECORD = Outgoing("topic", b"key", b"value", ())
 

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from pipeline.settings import Delivery, Ordering, StreamSettings
-from pipeline.stream.brokers import Brokers, TopicPartition
+from pipeline.config import Delivery, Ordering, StreamSettings
 from pipeline.stream.engine import Engine
 from pipeline.stream.intake import IntakeGate, Throttle
 from pipeline.stream.observer import NoObserver
-from pipeline.stream.records import End, Outcome, Outgoing, Received
-from pipeline.stream.tools import Rescue
+from pipeline.stream.pacing import Rescue
+from pipeline.stream.protocols import Brokers, TopicPartition
+from pipeline.stream.records import Disposition, Outcome, Outgoing, Received
 from pipeline.testing import Fault, Faults, MemoryBroker, MemoryBrokers
 
 GROUP = "pipeline.stage"
@@ -26,7 +26,7 @@ class Notes(NoObserver):
         self.tombstones = 0
         self.commits = 0
         self.failed: Counter[str] = Counter()
-        self.ends: Counter[End] = Counter()
+        self.ends: Counter[Disposition] = Counter()
         self.failing_partitions = 0
         self.lags: dict[int, int] = {}
         self.oldest: dict[int, float | None] = {}
@@ -38,7 +38,7 @@ class Notes(NoObserver):
     def tombstone(self, stage: str) -> None:
         self.tombstones += 1
 
-    def completed(self, stage: str, end: End, *, seconds: float) -> None:
+    def completed(self, stage: str, end: Disposition, *, seconds: float) -> None:
         self.ends[end] += 1
 
     def committed(self, stage: str, *, records: int, seconds: float) -> None:
@@ -60,8 +60,8 @@ class Notes(NoObserver):
     def rebalanced(self, stage: str, *, partitions: int, seconds: float) -> None:
         self.rebalances.append(partitions)
 
-    def intake(self, stage: str, *, closed_because: str | None) -> None:
-        self.closed.append(closed_because)
+    def intake(self, stage: str, *, paused_reason: str | None) -> None:
+        self.closed.append(paused_reason)
 
     def held(self, stage: str, *, because: str | None) -> None:
         self.held_changes.append(because)
@@ -102,7 +102,7 @@ class Handler:
 
 
 def copied(record: Received) -> Outcome:
-    return Outcome(End.ENRICHED, (Outgoing("out", record.key, record.value, ()),))
+    return Outcome(Disposition.ENRICHED, (Outgoing("out", record.key, record.value, ()),))
 
 
 class Gate:
@@ -111,7 +111,7 @@ class Gate:
     def __init__(self) -> None:
         self.reason: str | None = None
 
-    def closed_because(self) -> str | None:
+    def paused_reason(self) -> str | None:
         return self.reason
 
     def at_once(self) -> int | None:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.questions import Question, Steps
-from pipeline.settings import MOST_AT_ONCE, Settings
+from pipeline.config import MOST_AT_ONCE, Settings
+from pipeline.kafka.topics import TopicNames
+from pipeline.model.questions import MultiStepQuery, Question
 from pipeline.stages.registry import build_stages
-from pipeline.stream.records import End
-from pipeline.stream.topics import TopicNames
-from tests.processing.stand_ins import published
+from pipeline.stream.records import Disposition
+from tests.cascade.stand_ins import published
 from tests.stages.making import picture
 from tests.taxonomies.world import outcomes, settings_in
 
@@ -59,7 +59,7 @@ async def test_its_events_run_through_the_simulated_api(
 
     ends = await outcomes(settings, stage, lines, monkeypatch)
 
-    assert {outcome.end for outcome in ends} <= {End.ENRICHED, End.ESCALATED}
+    assert {outcome.end for outcome in ends} <= {Disposition.ENRICHED, Disposition.ESCALATED}
     for record in map(published, ends):
         result = result_of(record)
         assert list(result.get("fields", {})) == names(stage, "fields")
@@ -111,7 +111,7 @@ def test_every_word_that_a_model_sees_is_part_of_what_is_asked(settings: Setting
     def prompts(given: Settings) -> list[str]:
         stage = build_stages(given.stages)["tickets"]
         steps = stage.question(stage.raw_model(id="1", body="a"))
-        assert isinstance(steps, Steps)
+        assert isinstance(steps, MultiStepQuery)
         return [question.digest for question in steps.questions]
 
     changed = settings.model_copy(deep=True)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.stages.splitting import about_tokens
-from tests.processing.stand_ins import published
+from pipeline.stages.checks.text_quality import about_tokens
+from tests.cascade.stand_ins import published
 from tests.taxonomies.world import outcomes, settings_in
 
 CHAPTERS = (

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.settings import Settings
-from pipeline.stream.records import End
-from tests.processing.stand_ins import published
+from pipeline.config import Settings
+from pipeline.stream.records import Disposition
+from tests.cascade.stand_ins import published
 from tests.taxonomies.world import outcomes, settings_in
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "tickets"
@@ -72,7 +72,7 @@ async def test_sixty_labels_are_asked_in_two_levels(
     ends = await outcomes(settings, "tickets", events, monkeypatch)
 
     assert len(labels) == 60
-    assert {outcome.end for outcome in ends} == {End.ENRICHED, End.ESCALATED}
+    assert {outcome.end for outcome in ends} == {Disposition.ENRICHED, Disposition.ESCALATED}
     queue_of = {label["name"]: label["queue"] for label in labels}
     right = 0
     for row, outcome in zip(known, ends, strict=True):

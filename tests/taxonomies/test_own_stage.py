@@ -9,23 +9,23 @@ from pathlib import Path
 import orjson
 import pytest
 
+from pipeline.cascade.judge import CascadePolicy
+from pipeline.cascade.observer import NoObserver
+from pipeline.cascade.policy import Policy
+from pipeline.cascade.sonnet import SonnetProcessor
 from pipeline.claude.gateway import Gateway
-from pipeline.errors import WrongUse
-from pipeline.escalation.policy import Policy
-from pipeline.events import Tier
+from pipeline.config import Settings
+from pipeline.kafka.topics import TopicNames
 from pipeline.local.simulated import SimulatedApi
+from pipeline.model.errors import UsageError
+from pipeline.model.questions import Question
+from pipeline.model.records import Tier
 from pipeline.observe.instruments import budgets
-from pipeline.processing.judge import Judge
-from pipeline.processing.observer import NoObserver
-from pipeline.processing.sonnet import SonnetProcessor
-from pipeline.publish import read_items, refusal_of
-from pipeline.questions import Question
-from pipeline.settings import Settings
+from pipeline.operators.publish import read_items, refusal_of
+from pipeline.operators.tail import topic_of
 from pipeline.stages.registry import build_stages, stage_named
-from pipeline.stream.records import End
-from pipeline.stream.topics import TopicNames
-from pipeline.tail import topic_of
-from tests.processing.stand_ins import NOON, published
+from pipeline.stream.records import Disposition
+from tests.cascade.stand_ins import NOON, published
 from tests.taxonomies.world import outcomes, raw, settings_in
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_stage"
@@ -145,14 +145,18 @@ async def test_it_is_enriched_escalated_and_dead_lettered_like_any_other(
     ends = await outcomes(example, "refunds", [*lines, b'{"id": "R-9"}'], monkeypatch)
 
     by_id = {orjson.loads(line)["id"]: end for line, end in zip(lines, ends, strict=False)}
-    assert {end.end for end in ends} <= {End.ENRICHED, End.ESCALATED, End.DEAD_LETTER}
-    assert ends[-1].end is End.DEAD_LETTER
+    assert {end.end for end in ends} <= {
+        Disposition.ENRICHED,
+        Disposition.ESCALATED,
+        Disposition.DEAD_LETTER,
+    }
+    assert ends[-1].end is Disposition.DEAD_LETTER
     assert dict(ends[-1].records[0].headers)["dlq-stage"] == b"refunds"
-    assert End.ENRICHED in {end.end for end in ends}
-    assert by_id["R-8"].end is End.ESCALATED
+    assert Disposition.ENRICHED in {end.end for end in ends}
+    assert by_id["R-8"].end is Disposition.ESCALATED
     codes = {doubt["code"] for doubt in published(by_id["R-8"])["doubts"]}
     assert "suspected_injection" in codes
-    enriched = next(published(end) for end in ends if end.end is End.ENRICHED)
+    enriched = next(published(end) for end in ends if end.end is Disposition.ENRICHED)
     assert enriched["schema"] == "refunds.enriched/1"
     assert set(enriched["result"]) == {"decision", "amount", "needs_approval"}
 
@@ -168,14 +172,14 @@ async def test_sonnet_answers_what_was_escalated(
         async with Gateway(example) as gateway:
             process = SonnetProcessor(
                 build_stages(example.stages),
-                Judge(gateway, Policy.from_settings(example.stages), Tier.SONNET),
+                CascadePolicy(gateway, Policy.from_settings(example.stages), Tier.SONNET),
                 TopicNames(example.topics),
                 clock=lambda: NOON,
                 observer=NoObserver(),
             )
             outcome = await process(raw(published(escalated), "escalations"))
 
-    assert outcome.end in {End.ENRICHED, End.REVIEW}
+    assert outcome.end in {Disposition.ENRICHED, Disposition.REVIEW}
     assert published(outcome)["stage"] == "refunds"
 
 
@@ -214,7 +218,7 @@ def test_its_schemas_are_written_beside_those_that_are_there(tmp_path: Path) -> 
 def test_a_wrong_value_is_said_in_plain_words(tmp_path: Path) -> None:
     labels = "".join(f"[[stages.tickets.intents]]\nname = '{name}'\n" for name in ("a", "A"))
 
-    with pytest.raises(WrongUse) as caught:
+    with pytest.raises(UsageError) as caught:
         settings_in(write(tmp_path, labels))
 
     assert str(caught.value) == (
@@ -250,7 +254,7 @@ def test_what_cannot_be_used_is_one_plain_sentence(tmp_path: Path, toml: str, sa
     )
     write(tmp_path, toml, own=own, broken="class Notes(:", raising="1 / 0")
 
-    with pytest.raises(WrongUse, match=said) as caught:
+    with pytest.raises(UsageError, match=said) as caught:
         settings_in(tmp_path)
 
     assert "\n" not in str(caught.value)
@@ -258,7 +262,7 @@ def test_what_cannot_be_used_is_one_plain_sentence(tmp_path: Path, toml: str, sa
 
 def test_a_stage_that_lacks_a_method_is_told_so(tmp_path: Path) -> None:
     half = (
-        "from pipeline.stages.kit import StageSettings\n"
+        "from pipeline.stages.api import StageSettings\n"
         "class Half:\n"
         "    name = 'half'\n"
         "    settings_model = StageSettings\n"
@@ -266,7 +270,7 @@ def test_a_stage_that_lacks_a_method_is_told_so(tmp_path: Path) -> None:
     )
     settings = settings_in(write(tmp_path, "stage_modules = ['half:Half']", half=half))
 
-    with pytest.raises(WrongUse, match="lacks raw_model, result_model, reads_files, parse"):
+    with pytest.raises(UsageError, match="lacks raw_model, result_model, reads_files, parse"):
         build_stages(settings.stages)
 
 
@@ -274,5 +278,5 @@ def test_a_broken_package_says_which_it_is(tmp_path: Path, monkeypatch: pytest.M
     install(tmp_path, entry="notes = acme_gone:Notes")
     monkeypatch.syspath_prepend(tmp_path)
 
-    with pytest.raises(WrongUse, match=r"acme_gone:Notes of acme-stages 1\.2 cannot be imported"):
+    with pytest.raises(UsageError, match=r"acme_gone:Notes of acme-stages 1\.2 cannot be imported"):
         settings_in(write(tmp_path, ""))

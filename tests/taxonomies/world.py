@@ -9,18 +9,18 @@ from tempfile import TemporaryDirectory
 import orjson
 import pytest
 
+from pipeline.cascade.haiku import HaikuProcessor
+from pipeline.cascade.judge import CascadePolicy
+from pipeline.cascade.observer import NoObserver
+from pipeline.cascade.policy import Policy
 from pipeline.claude.gateway import Gateway
-from pipeline.escalation.policy import Policy
-from pipeline.events import Tier
+from pipeline.config import Settings, load_settings
+from pipeline.kafka.topics import TopicNames
 from pipeline.local.simulated import SimulatedApi
-from pipeline.processing.haiku import HaikuProcessor
-from pipeline.processing.judge import Judge
-from pipeline.processing.observer import NoObserver
-from pipeline.settings import Settings, load_settings
+from pipeline.model.records import Tier
 from pipeline.stages.registry import build_stages
 from pipeline.stream.records import Outcome, Received
-from pipeline.stream.topics import TopicNames
-from tests.processing.stand_ins import NOON
+from tests.cascade.stand_ins import NOON
 
 
 def settings_in(folder: Path) -> Settings:
@@ -63,7 +63,7 @@ async def _outcomes(
         async with Gateway(settings) as gateway:
             process = HaikuProcessor(
                 build_stages(settings.stages)[stage],
-                Judge(gateway, Policy.from_settings(settings.stages), Tier.HAIKU),
+                CascadePolicy(gateway, Policy.from_settings(settings.stages), Tier.HAIKU),
                 TopicNames(settings.topics),
                 clock=lambda: NOON,
                 observer=NoObserver(),

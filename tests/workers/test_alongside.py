@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from pipeline.alongside import alongside
+from pipeline.runtime.background import background_task
 
 
 async def test_work_is_done_until_it_is_left() -> None:
@@ -18,7 +18,7 @@ async def test_work_is_done_until_it_is_left() -> None:
         finally:
             given_up.set()
 
-    async with alongside(watch(), ended=stop.set):
+    async with background_task(watch(), ended=stop.set):
         await begun.wait()
     assert given_up.is_set()
     assert not stop.is_set()
@@ -31,7 +31,7 @@ async def test_work_that_fails_ends_what_relies_on_it_and_its_error_is_raised() 
         raise LookupError("the offsets have another form")
 
     async def serve() -> None:
-        async with alongside(watch(), ended=stop.set):
+        async with background_task(watch(), ended=stop.set):
             await stop.wait()
             drained.set()
 
@@ -46,7 +46,7 @@ async def test_work_that_should_not_end_and_does_is_missed_at_once() -> None:
     async def watch() -> None:
         return
 
-    async with alongside(watch(), ended=stop.set):
+    async with background_task(watch(), ended=stop.set):
         await stop.wait()
 
 
@@ -62,7 +62,7 @@ async def test_it_is_cancelled_with_what_it_serves() -> None:
             raise
 
     async def serve() -> None:
-        async with alongside(watch(), ended=lambda: None):
+        async with background_task(watch(), ended=lambda: None):
             await asyncio.Event().wait()
 
     with pytest.raises(TimeoutError):

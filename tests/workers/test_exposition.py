@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pipeline.workers.exposition import merge
+from pipeline.workers.fleet import merge
 
 
 def page(events: int) -> str:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.workers.restart import RestartPolicy, Restarts
+from pipeline.workers.supervisor import RestartPolicy, Restarts
 
 POLICY = RestartPolicy(first=0.5, longest=30, healthy_after=60)
 LIVES = st.lists(st.floats(0, 1000), max_size=200)

@@ -3,8 +3,7 @@
 import asyncio
 import signal
 
-from pipeline.workers.restart import RestartPolicy
-from pipeline.workers.supervisor import Supervisor
+from pipeline.workers.supervisor import RestartPolicy, Supervisor
 
 POLICY = RestartPolicy(first=1, longest=4, healthy_after=60)
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from pipeline.workers.tether import tethered
+from pipeline.runtime.shutdown import dies_with_parent
 
 PARENT = """
 import signal, subprocess, sys
@@ -36,7 +36,7 @@ def test_a_command_runs_as_it_is() -> None:
     command = [sys.executable, "-c", "import sys; print(sys.argv[1:])", "a b", "c"]
 
     done = subprocess.run(
-        tethered(command, when_parent_dies=signal.SIGKILL),
+        dies_with_parent(command, when_parent_dies=signal.SIGKILL),
         check=True,
         capture_output=True,
         text=True,

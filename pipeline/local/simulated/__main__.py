@@ -2,6 +2,6 @@
 
 import sys
 
-from pipeline.local.simulated.program import main
+from pipeline.local.simulated.server import main
 
 sys.exit(main())

@@ -9,11 +9,10 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from pipeline.local.simulated.buckets import Limits
-from pipeline.local.simulated.control import Control
+from pipeline.local.simulated.control import Control, Latency
 from pipeline.local.simulated.errors import refused_call
 from pipeline.local.simulated.faults import Fault
-from pipeline.local.simulated.latency import Latency
+from pipeline.local.simulated.limits import Limits
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -1,22 +1,102 @@
-"""The state that requests share: limits, caches, faults, latency, the ledger, the clock."""
+"""The state that requests share: limits, caches, faults, latency, the ledger, the clock.
 
+How the simulated API behaves: everything that can be set when it starts.
+
+How long answers take: a log-normal time, a heavy tail, and a share for each output token.
+"""
+
+import math
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from pipeline.local.simulated.buckets import Limits, ModelLimiter
 from pipeline.local.simulated.caches import PromptCache
 from pipeline.local.simulated.errors import ApiError, refused_call
-from pipeline.local.simulated.faults import Faults
-from pipeline.local.simulated.latency import Latency
+from pipeline.local.simulated.faults import Fault, Faults
 from pipeline.local.simulated.ledger import Ledger
+from pipeline.local.simulated.limits import Limits, ModelLimiter
 from pipeline.local.simulated.request import MessageRequest
-from pipeline.local.simulated.simulation import Simulation
+from pipeline.stages.checks.encoders import Encoder
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """A distribution of seconds.
+
+    Args:
+        median: Seconds, without tail and tokens. 0 answers at once.
+        sigma: Spread of the logarithm; 0.3 puts the 95th percentile at 1.6 medians.
+        tail: Share of answers that take `tail_factor` times as long.
+        tail_factor: See `tail`.
+        per_token: Seconds for each output token.
+    """
+
+    median: float = 0.0
+    sigma: float = 0.3
+    tail: float = 0.0
+    tail_factor: float = 8.0
+    per_token: float = 0.0
+
+    def __post_init__(self) -> None:
+        if min(self.median, self.sigma, self.tail, self.per_token) < 0 or self.tail > 1:
+            raise ValueError("a latency's median, sigma, tail and per_token are not negative")
+
+    def draw(self, random: random.Random, output_tokens: int) -> float:
+        """Seconds for one answer."""
+        seconds = self.median * math.exp(self.sigma * random.gauss(0.0, 1.0))
+        if self.tail and random.random() < self.tail:
+            seconds *= self.tail_factor
+        return seconds + self.per_token * output_tokens
+
+
+LIVELY: Mapping[str, Latency] = {
+    "claude-haiku-5-5": Latency(median=0.35, sigma=0.25),
+    "claude-sonnet-5-5": Latency(median=0.9, sigma=0.3),
+    "*": Latency(median=0.9, sigma=0.3),
+}
+
+
+"""What `pipeline local` uses: modest times, Sonnet slower than Haiku."""
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """The defaults answer at once, without limits and without faults.
+
+    Args:
+        latency: By model id; `*` for all others.
+        limits: A minute, by model id; `*` for all others. Each model has buckets of its own.
+        limit_window: Seconds of a limit that may be used at once.
+        faults: In force from the start.
+        bad_keys: API keys that are refused; any other key is taken.
+        seed: Of everything that is drawn.
+        ledger: Requests whose details are kept.
+        readers: Images and PDF files read at once, each in a thread.
+        batch_seconds: From the creation of a batch to its end.
+        encoder: What labels are chosen with, beside words; none for words alone.
+    """
+
+    latency: Mapping[str, Latency] = field(default_factory=dict)
+    limits: Mapping[str, Limits] = field(default_factory=dict)
+    limit_window: float = 60.0
+    faults: tuple[Fault, ...] = ()
+    bad_keys: frozenset[str] = frozenset({"sk-ant-invalid"})
+    seed: int = 0
+    ledger: int = 100_000
+    readers: int = 2
+    batch_seconds: float = 2.0
+    encoder: Encoder | None = None
+
 
 Clock = Callable[[], float]
+
+
 _NO_LIMITS = Limits()
+
+
 _NO_LATENCY = Latency()
 
 

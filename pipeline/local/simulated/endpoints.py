@@ -8,11 +8,10 @@ from aiohttp import web
 from pipeline.local.simulated import catalogue, wire
 from pipeline.local.simulated.answering.files import FileReader
 from pipeline.local.simulated.control import Control
-from pipeline.local.simulated.exchange import Exchange, served
-from pipeline.local.simulated.gate import Call, Gate
+from pipeline.local.simulated.exchange import Call, Exchange, Gate, served
 from pipeline.local.simulated.request import MessageRequest
-from pipeline.local.simulated.streaming import events_of
 from pipeline.local.simulated.validation import read_message
+from pipeline.local.simulated.wire import events_of
 
 
 class Endpoints:

@@ -9,9 +9,14 @@ from types import MappingProxyType
 from typing import Literal
 
 Line = Literal["haiku", "sonnet", "opus"]
+
+
 ThinkingType = Literal["adaptive", "disabled", "between_tools", "enabled"]
 
+
 MARK = "simulated-"
+
+
 """What every answer's `model` begins with."""
 
 
@@ -95,5 +100,8 @@ _ALL = (
     ),
 )
 
+
 MODELS: Mapping[str, Model] = MappingProxyType({model.id: model for model in _ALL})
+
+
 """Every model by id, newest first within its line."""

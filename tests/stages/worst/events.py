@@ -5,8 +5,8 @@ from typing import Any
 
 import orjson
 
-from pipeline.questions import Inquiry, Question
-from pipeline.settings import StagesSettings
+from pipeline.config import StagesSettings
+from pipeline.model.questions import Query, Question
 from pipeline.stages.registry import build_stages
 from pipeline.stages.stage import Answer, Stage
 
@@ -75,6 +75,6 @@ def _value(schema: Any, pieces: list[str], root: Any) -> Any:  # noqa: ANN401, P
             return 0.9
 
 
-def first_question(inquiry: Inquiry[Any]) -> Question[Any]:
+def first_question(inquiry: Query[Any]) -> Question[Any]:
     """What is asked first."""
     return inquiry if isinstance(inquiry, Question) else inquiry.questions[0]

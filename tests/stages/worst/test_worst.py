@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.processing.reading import LARGE_BYTES, LONG_CHARS, is_long
-from pipeline.stages.rewording import Rewording
+from pipeline.cascade.reading import LARGE_BYTES, LONG_CHARS, is_long
+from pipeline.stages.stage import Rewording
 from tests.stages.worst.events import LONGEST, STAGES, answer_to, first_question, raw_event
 from tests.stages.worst.texts import TEXTS
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.local.simulated.answering.glossary import look_up
 from pipeline.local.simulated.answering.words import spaced
-from pipeline.local.simulated.schemas import resolve
+from pipeline.local.simulated.validation import resolve
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from pipeline.encoders.encoder import Encoder
 from pipeline.local.simulated.answering.glossary import look_up
 from pipeline.local.simulated.answering.nearness import Nearness
 from pipeline.local.simulated.answering.skill import Skill
@@ -21,6 +20,7 @@ from pipeline.local.simulated.answering.words import (
     stem,
     words,
 )
+from pipeline.stages.checks.encoders import Encoder
 
 _CATCH_ALL = frozenset({
     "other", "others", "general", "misc", "miscellaneous", "none", "unknown", "unclear", "else",

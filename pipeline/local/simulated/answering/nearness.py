@@ -3,9 +3,9 @@
 import re
 from collections.abc import Sequence
 
-from pipeline.encoders.encoder import Encoder
 from pipeline.local.simulated.answering.glossary import Entry
 from pipeline.local.simulated.answering.words import spaced
+from pipeline.stages.checks.encoders import Encoder
 
 _BETWEEN_EXAMPLES = re.compile(r"""["“”„«»|;\n]+|(?<=[.!?])\s+|\bexamples?:""", re.IGNORECASE)
 _SHORTEST_EXAMPLE = 4

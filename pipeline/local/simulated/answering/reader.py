@@ -4,13 +4,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from pipeline.encoders.encoder import Encoder
 from pipeline.local.simulated.answering.content import Content
 from pipeline.local.simulated.answering.labels import LabelSet
 from pipeline.local.simulated.answering.plan import Plan, plan_of
 from pipeline.local.simulated.answering.reading import Reading
 from pipeline.local.simulated.answering.sentences import summary
 from pipeline.local.simulated.answering.skill import Skill
+from pipeline.stages.checks.encoders import Encoder
 
 K = TypeVar("K")
 V = TypeVar("V")

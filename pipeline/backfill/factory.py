@@ -1,0 +1,306 @@
+"""A backfill with everything it needs of real brokers and the real API."""
+
+import asyncio
+import math
+import secrets
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from pipeline.backfill.asking import Asking
+from pipeline.backfill.backfill import Backfill
+from pipeline.backfill.chunks import Shelf
+from pipeline.backfill.context import Stop, Stopped, Tools
+from pipeline.backfill.file import FileShelf, digest_of
+from pipeline.backfill.journal import Journal, unfinished
+from pipeline.backfill.reporting import Report, Telling, Watcher, open_metrics
+from pipeline.backfill.topic import TopicShelf
+from pipeline.cascade.policies import policy_of, steers
+from pipeline.cascade.reading import Reading
+from pipeline.claude.attempts import Bounds
+from pipeline.claude.gateway import Gateway
+from pipeline.config import Settings
+from pipeline.kafka.brokers import KafkaBrokers
+from pipeline.kafka.connection import admin_client
+from pipeline.kafka.delivery import delivery_in_force
+from pipeline.kafka.errors import ConnectionFailed, RequestFailed
+from pipeline.kafka.lag import LagReader
+from pipeline.kafka.ranges import KafkaRanges
+from pipeline.kafka.topics import TopicNames, Topics, why_forgetful
+from pipeline.model.errors import PipelineError
+from pipeline.model.records import Tier, now
+from pipeline.observe.metrics import Metrics
+from pipeline.stages.files.decoder_pool import decoders_of_this_process
+from pipeline.stages.registry import build_stages, encoder_for, stage_named
+from pipeline.stream.dead_letter_breaker import DeadLetterWindow
+from pipeline.stream.protocols import (
+    Aborted,
+    Broken,
+    BrokersUnavailable,
+    PartitionWriter,
+    TopicPartition,
+)
+
+_PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
+
+
+"""Seconds before attempts that follow on one another because the brokers were away."""
+
+
+_PASSING = (BrokersUnavailable, Broken, Aborted, ConnectionFailed, RequestFailed)
+
+
+"""What brokers that are away for a while lead to."""
+
+
+class CannotBackfill(PipelineError):
+    """Things are not such that a backfill can begin; the text says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What shall be done.
+
+    Args:
+        stage: Whose events.
+        path: A file or folder; the backlog of the stage's topic if None.
+        key_field: Of the file's events.
+        normal_lane: What is in no batch, or in a lost one, goes through the normal lane.
+    """
+
+    stage: str
+    path: Path | None = None
+    key_field: str = "id"
+    normal_lane: bool = False
+
+
+async def backfill(
+    settings: Settings,
+    wish: Wish,
+    watcher: Watcher,
+    stop: asyncio.Event,
+    *,
+    http: bool = False,
+) -> Report:
+    """Do it, attempting it anew while the brokers are away.
+
+    Args:
+        settings: The whole tree.
+        wish: What shall be done.
+        watcher: Told of what happens.
+        stop: Set it to end after the step that is under way.
+        http: Serve metrics and status meanwhile.
+
+    Raises:
+        Stopped: `stop` was set.
+        WrongUse: There is no such stage.
+        PipelineError: It cannot go on; what was done is done.
+    """
+    stage_named(settings.stages, wish.stage)
+    digest = None if wish.path is None else await asyncio.to_thread(digest_of, wish.path)
+    async with AsyncExitStack() as stack:
+        metrics = await open_metrics(stack, settings, wish.stage, watcher, http=http)
+        attempt = _Attempt(
+            _with_longer_cache(settings), wish, digest, metrics, Telling(metrics, watcher), stop
+        )
+        return await _until_done(attempt)
+
+
+async def _until_done(attempt: "_Attempt") -> Report:
+    failures = 0
+    while True:
+        try:
+            return await attempt()
+        except _PASSING as error:
+            # What does not even let it begin is to be told, not waited for.
+            if not attempt.has_begun:
+                raise
+            if attempt.stop.is_set():
+                raise Stopped("Stopped; start it again and it goes on where it was.") from error
+            attempt.watcher.happened(f"{error} It is attempted anew.")
+        await asyncio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
+        failures += 1
+
+
+def _with_longer_cache(settings: Settings) -> Settings:
+    ttl = settings.backfill.prompt_cache_ttl
+    return settings.model_copy(
+        update={"claude": settings.claude.model_copy(update={"prompt_cache_ttl": ttl})}
+    )
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """From connecting to the end, or to what ends it.
+
+    Args:
+        digest: Of the file, if it is one.
+        has_begun: Whether it has got as far as to do something.
+    """
+
+    settings: Settings
+    wish: Wish
+    digest: str | None
+    metrics: Metrics
+    watcher: Watcher
+    stop: asyncio.Event
+    has_begun: bool = False
+
+    async def __call__(self) -> Report:
+        async with AsyncExitStack() as stack:
+            work, shelves, claims = await self._made(stack)
+            self.has_begun = True
+            try:
+                return await work.run(shelves, claims=claims)
+            except BaseExceptionGroup as group:
+                raise _first(group) from group
+
+    async def _made(self, stack: AsyncExitStack) -> tuple[Backfill, Sequence[Shelf], bool]:
+        """Connect; the order matters: who did this before is fenced before anything is read."""
+        settings, stage = self.settings, self.wish.stage
+        names = TopicNames(settings.topics)
+        await _require_transactions(settings)
+        await _make_topics(settings, names, stage)
+        brokers = KafkaBrokers(settings.kafka, settings.stream, settings.topics, "exactly_once")
+        ranges = KafkaRanges(settings.kafka, patience=settings.stream.transaction_timeout + 30)
+        group = settings.kafka.group_prefix + stage
+        # It never joins; only sessions of brokers without transactions would have a use for it.
+        consumer = brokers.consumer(group, [names.raw(stage)])
+        stack.push_async_callback(consumer.close)
+
+        def session(partition: TopicPartition) -> PartitionWriter:
+            return brokers.session(group, partition, consumer)
+
+        journal = Journal(
+            names.backfills,
+            stage,
+            new_session=lambda: session(TopicPartition(names.backfills, 0)),
+            ranges=ranges,
+        )
+        stack.push_async_callback(journal.close)
+        await journal.open()
+        shelves, claims = list[Shelf](), True
+        if self.wish.path is not None:
+            source = f"file:{self.digest}"
+            key = self.wish.key_field
+            shelves.append(FileShelf(self.wish.path, journal, key_field=key, now=now))
+        else:
+            source = names.raw(stage)
+            claims = await _is_free(settings, group, source)
+            offsets = brokers.reader(group)
+            await offsets.start()
+            stack.push_async_callback(offsets.close)
+            shelves += [
+                TopicShelf(each, journal, new_session=session, offsets=offsets, ranges=ranges)
+                for each in sorted(await ranges.ends(source))
+            ]
+        for shelf in shelves:
+            stack.push_async_callback(shelf.close)
+            if claims:
+                await shelf.fence()
+        await journal.read()
+        _say_what_is_there(journal, source, self.watcher, stage, claims=claims)
+        tools = await self._tools(stack, journal, names)
+        return Backfill(stage, source, tools, self.wish.normal_lane), shelves, claims
+
+    async def _tools(self, stack: AsyncExitStack, journal: Journal, names: TopicNames) -> Tools:
+        settings, stage = self.settings, self.wish.stage
+        stages = build_stages(settings.stages, encoder_for(settings.stages))
+        stack.enter_context(decoders_of_this_process.limited(settings.files))
+        gateway = await stack.enter_async_context(
+            Gateway(settings, observer=self.metrics, steers=steers)
+        )
+        lane = gateway.batch_lane(told=partial(_tell_of_waiting, self.watcher))
+        asking = Asking(
+            stages[stage],
+            lane,
+            gateway,
+            policy_of(settings, stages),
+            names,
+            clock=now,
+            observer=self.metrics,
+            reading=Reading(Bounds.of(settings.claude)),
+        )
+        return Tools(
+            journal=journal,
+            api=lane.api,
+            asking=asking,
+            settings=settings.backfill,
+            paused_reason=lambda: gateway.paused_reason(stage, Tier.HAIKU),
+            now=now,
+            clock=asyncio.get_running_loop().time,
+            new_nonce=lambda: secrets.token_hex(6),
+            dead_letters=DeadLetterWindow(
+                settings.stream.dead_letter_window,
+                settings.stream.dead_letter_ratio,
+                clock=asyncio.get_running_loop().time,
+                # The events of a file, or of a time, may well be those of one publisher.
+                quiet=math.inf,
+            ),
+            watcher=self.watcher,
+            stop=Stop(self.stop),
+        )
+
+
+async def _require_transactions(settings: Settings) -> None:
+    delivery = await delivery_in_force(settings)
+    if delivery.mode != "exactly_once":
+        raise CannotBackfill(
+            f"A backfill needs transactions, and delivery is at least once because "
+            f"{delivery.because} Use brokers with transactions, and delivery exactly_once."
+        )
+
+
+async def _make_topics(settings: Settings, names: TopicNames, stage: str) -> None:
+    """The compacted topic is made where it is missing; the others have to be there."""
+    needed = [names.raw(stage), names.enriched(stage), names.escalations, names.dead_letters]
+    async with admin_client(settings.kafka) as admin:
+        topics = Topics(admin, settings.topics)
+        await topics.require(needed)
+        await topics.create([names.backfills])
+        state = (await topics.require([names.backfills]))[names.backfills]
+    if (forgets := why_forgetful(state)) is not None:
+        raise CannotBackfill(forgets)
+
+
+async def _is_free(settings: Settings, group: str, raw: str) -> bool:
+    """Whether nobody consumes the topic as the stage."""
+    async with LagReader(settings.kafka) as reader:
+        return (await reader.sample(group, [raw])).members == 0
+
+
+def _say_what_is_there(
+    journal: Journal, source: str, watcher: Watcher, stage: str, *, claims: bool
+) -> None:
+    pending = unfinished(journal.jobs(source))
+    if not claims and not pending:
+        raise CannotBackfill(
+            f"`pipeline run {stage}` is consuming this topic, so there is nothing for a backfill: "
+            "stop it until the backlog is claimed, then start it again."
+        )
+    if pending:
+        watcher.happened(
+            f"Resuming {len(pending)} batches with {sum(job.events for job in pending):,} events."
+        )
+    if not claims:
+        watcher.happened(
+            f"`pipeline run {stage}` is consuming this topic: nothing new is claimed, and the "
+            "batches that are under way are seen to their end."
+        )
+    for other in journal.unfinished_elsewhere(source):
+        watcher.happened(f"There are unfinished batches of {other}: start a backfill of that, too.")
+
+
+def _tell_of_waiting(watcher: Watcher, because: str | None) -> None:
+    if because is not None:
+        watcher.happened(f"Waiting for the API: {because}")
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that ended the others."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,216 @@
+"""How far a backfill is, for whoever watches it, and what came of it in the end.
+
+How a backfill looks on a terminal and to a program.
+
+What operators see of a backfill: metrics, and where they are served.
+"""
+
+from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import Any, Protocol
+
+from pipeline.backfill.job import Job, Run, State, Tally
+from pipeline.config import Settings
+from pipeline.model.records import added
+from pipeline.observe.http import serve
+from pipeline.observe.instruments import instruments
+from pipeline.observe.metrics import Metrics
+from pipeline.runtime.console import Bar
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A backfill, over all starts of the program.
+
+    Args:
+        source: The topic, or `file:` and the digest of a file.
+        events: What there was to do when it began, about; what is in batches, where that is more.
+        claimed: Events that are in batches.
+        published: Events that came to an end.
+        batches: Batches in all.
+        under_way: Those that are not published.
+        resumed: Those that this start of the program found unfinished.
+        found_again: Of these, hand-ins whose answer was lost and whose batch was found.
+        batch_usd: Cost of what batches answered, at half the price; None if not known.
+        normal_usd: Cost of what the normal lane had to answer.
+        done: Whether all of it is done.
+    """
+
+    stage: str
+    source: str
+    events: int
+    claimed: int
+    published: int
+    enriched: int
+    escalated: int
+    dead_letters: int
+    returned: int
+    gone: int
+    batches: int
+    under_way: int
+    resumed: int
+    found_again: int
+    batch_usd: Decimal | None
+    normal_usd: Decimal | None
+    done: bool
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """Of all."""
+        return added(self.batch_usd, self.normal_usd)
+
+
+class Watcher(Protocol):
+    """Told of what happens, from the event loop; must be quick and must not raise."""
+
+    def changed(self, report: Report) -> None:
+        """Something came further."""
+        ...
+
+    def happened(self, sentence: str) -> None:
+        """Something that a person may want to know."""
+        ...
+
+
+class NoWatcher:
+    """Nobody watches."""
+
+    def changed(self, report: Report) -> None:
+        """Ignore."""
+
+    def happened(self, sentence: str) -> None:
+        """Ignore."""
+
+
+def report_of(run: Run, jobs: Iterable[Job], *, resumed: int = 0, found_again: int = 0) -> Report:
+    """Sum up the batches of one backfill."""
+    mine = [job for job in jobs if job.run == run.run]
+    tally = sum((job.tally for job in mine), Tally())
+    claimed = sum(job.events for job in mine)
+    return Report(
+        stage=run.stage,
+        source=run.source,
+        events=claimed if run.ended_at is not None else max(run.events or 0, claimed),
+        claimed=claimed,
+        published=tally.published,
+        enriched=tally.enriched,
+        escalated=tally.escalated,
+        dead_letters=tally.dead_letters,
+        returned=tally.returned,
+        gone=tally.gone,
+        batches=len(mine),
+        under_way=sum(job.state is not State.PUBLISHED for job in mine),
+        resumed=resumed,
+        found_again=found_again,
+        batch_usd=tally.batch_usd,
+        normal_usd=tally.normal_usd,
+        done=run.ended_at is not None,
+    )
+
+
+class Board:
+    """A `Watcher` that draws a bar and writes what happens beside it.
+
+    Args:
+        bar: Shows how far it is.
+        note: Tells a person something.
+    """
+
+    def __init__(self, bar: Bar, note: Callable[[str], None]) -> None:
+        self._bar = bar
+        self._note = note
+
+    def changed(self, report: Report) -> None:
+        """Move the bar."""
+        what = f"{report.under_way} of {report.batches} batches under way"
+        self._bar.show(
+            done=report.published,
+            total=report.events,
+            what=f"Backfilling {report.stage}: {what}, {dollars(report.cost_usd)} so far",
+        )
+
+    def happened(self, sentence: str) -> None:
+        """Write it."""
+        self._note(sentence)
+
+
+def sentence(report: Report) -> str:
+    """What came of it, for a person."""
+    gone = f", {report.gone:,} gone from the log" if report.gone else ""
+    returned = (
+        f"; {report.returned:,} without an answer in their batch were asked in the normal lane"
+        if report.returned
+        else ""
+    )
+    state = "" if report.done else "not finished: "
+    return (
+        f"{state}{report.published:,} of {report.events:,} events in {report.batches:,} batches: "
+        f"{report.enriched:,} enriched, {report.escalated:,} escalated, "
+        f"{report.dead_letters:,} dead letters{gone}{returned}; {dollars(report.batch_usd)} for "
+        f"batches and {dollars(report.normal_usd)} for the normal lane"
+    )
+
+
+def document_of(report: Report) -> dict[str, Any]:
+    """The same for a program; US dollars as decimal strings, null where a price is not known."""
+    document = asdict(report)
+    for name, usd in (
+        ("batch_usd", report.batch_usd),
+        ("normal_usd", report.normal_usd),
+        ("cost_usd", report.cost_usd),
+    ):
+        document[name] = None if usd is None else format(usd, "f")
+    return document
+
+
+def dollars(usd: Decimal | None) -> str:
+    """An amount for a person."""
+    return "an unknown price" if usd is None else f"${usd:,.4f}"
+
+
+class Telling:
+    """A `Watcher` that keeps the metrics, and passes everything on.
+
+    Args:
+        metrics: Of this process.
+        watcher: Told, too.
+    """
+
+    def __init__(self, metrics: Metrics, watcher: Watcher) -> None:
+        self._metrics = metrics
+        self._watcher = watcher
+
+    def changed(self, report: Report) -> None:
+        """Keep the metrics."""
+        events = {
+            "waiting": report.events - report.claimed,
+            "under_way": report.claimed - report.published - report.gone,
+            "published": report.published,
+        }
+        self._metrics.backfilled(report.stage, events=events, batches=report.under_way)
+        for lane, usd in (("batch", report.batch_usd), ("normal", report.normal_usd)):
+            if usd is not None:
+                self._metrics.backfill_cost(report.stage, lane=lane, usd=usd)
+        self._watcher.changed(report)
+
+    def happened(self, sentence: str) -> None:
+        """Pass it on."""
+        self._watcher.happened(sentence)
+
+
+async def open_metrics(
+    stack: AsyncExitStack, settings: Settings, stage: str, watcher: Watcher, *, http: bool
+) -> Metrics:
+    """The metrics of this process, served on the one port if `http`.
+
+    Raises:
+        PipelineError: The port is taken.
+    """
+    observed = instruments(settings, [stage], delivery="exactly_once")
+    if http:
+        observed.health.add_readiness("models", observed.conditions.not_answering)
+        address = await stack.enter_async_context(serve(settings.http, observed.views))
+        watcher.happened(f"Metrics are at {address}/metrics.")
+    return observed.metrics

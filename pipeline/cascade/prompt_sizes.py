@@ -1,0 +1,117 @@
+"""How long the static parts of the prompts are, before anything is asked: an estimate.
+
+The API caches no prefix that is shorter than a model's minimum, and says nothing of it.
+"""
+
+import base64
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import structlog
+
+from pipeline.cascade.stage_guard import of_stage
+from pipeline.claude.cache.prompt_cache import Prompts
+from pipeline.claude.limits.rate_limits import TOKENS_PER_BYTE
+from pipeline.config import Settings
+from pipeline.model.errors import InvalidEvent, PipelineError
+from pipeline.model.questions import Question, first_questions
+from pipeline.model.records import Tier
+from pipeline.stages.stage import Stage
+
+log = structlog.get_logger(__name__)
+
+
+_A_TEXT = orjson.dumps(
+    {"id": "x", "body": "x", "text": "x", "query": "x", "language": "python", "source": "x = 1\n"}
+)
+
+
+"""Has what the stages that take text want; what one does not know it leaves alone."""
+
+
+_AN_IMAGE = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2FAAAAABJRU5ErkJggg=="
+)
+
+
+"""A white pixel, as PNG, for those that take files alone."""
+
+
+_SPECIMENS: tuple[tuple[bytes, Mapping[str, bytes]], ...] = (
+    (_A_TEXT, {}),
+    (_AN_IMAGE, {"content-type": b"image/png"}),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """The static part of a stage's prompt to a model.
+
+    Args:
+        tokens: By estimate from its bytes. The answer's schema is not counted: where in the prompt
+            the API puts it is not published.
+        fewest: Tokens of the shortest prefix that is cached.
+    """
+
+    stage: str
+    model: str
+    tokens: int
+    fewest: int
+
+    @property
+    def is_too_short(self) -> bool:
+        """Whether it will not be cached, by the estimate."""
+        return self.tokens < self.fewest
+
+
+def prefixes(
+    settings: Settings, stages: Iterable[Stage[Any, Any]], tiers: Iterable[Tier]
+) -> Iterator[Prefix]:
+    """What each stage would send to each tier.
+
+    A stage that takes no event which is made up here is left out.
+
+    Args:
+        settings: The whole tree.
+        stages: That are looked at.
+        tiers: That they ask.
+    """
+    prompts = Prompts(settings.claude, clock=lambda: 0.0)
+    models = {Tier.HAIKU: settings.models.haiku, Tier.SONNET: settings.models.sonnet}
+    asked = tuple(tiers)
+    for stage in stages:
+        question = _specimen(stage)
+        if question is None:
+            continue
+        for tier in asked:
+            template = prompts.of(question, tier, models[tier]).template
+            tokens = int(template.marked_bytes * TOKENS_PER_BYTE)
+            yield Prefix(stage.name, models[tier], tokens, template.traits.cacheable_tokens)
+
+
+def tell(found: Iterable[Prefix]) -> None:
+    """Write a line about each to the log."""
+    for prefix in found:
+        short = prefix.is_too_short
+        (log.warning if short else log.info)(
+            "prompt_cache",
+            stage=prefix.stage,
+            model=prefix.model,
+            static_part="too short to be cached" if short else "long enough to be cached",
+            estimated_tokens=prefix.tokens,
+            minimum_tokens=prefix.fewest,
+        )
+
+
+def _specimen(stage: Stage[Any, Any]) -> Question[Any] | None:
+    """The first question about some event that the stage takes."""
+    for value, headers in _SPECIMENS:
+        try:
+            event = of_stage(stage.name, stage.parse, value, key=b"x", headers=headers)
+            inquiry = of_stage(stage.name, stage.question, event)
+        except (InvalidEvent, PipelineError):
+            continue
+        return first_questions(inquiry)[0]
+    return None

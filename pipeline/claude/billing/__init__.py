@@ -1,0 +1,1 @@
+"""What calls cost: `prices` of tokens, and `workloads` before they are run."""

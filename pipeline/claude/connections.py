@@ -1,0 +1,335 @@
+"""An answer belongs to its own request: which connections may carry a next one, and whose it is.
+
+HTTP/1.1 has nothing that says which request a response belongs to but their order. A server or a
+proxy that sends one response twice shifts all that follow on that connection: each request then
+gets the answer of the one before it, with a status of 200 and a valid body. Four rules keep
+answers where they belong:
+
+1. A connection is used again only after its response was confirmed to be the request's own, and
+   until then nobody else gets it. aiohttp gives it back as soon as the last byte is there, which
+   is before anybody has looked at them.
+2. A connection on which anything arrives while no request is under way is closed, and so is one
+   with unread bytes when it is taken.
+3. Of two responses to one request neither is taken.
+4. A message id that was received before is another request's answer, whatever connection it
+   comes on: what is late reaches a request that was just sent, where rule 2 cannot see it.
+
+What this needs of aiohttp beyond its public interface is in `StrictConnector`.
+
+What all requests to one address have in common, as the SDK wrote it once.
+"""
+
+import logging
+import select
+from collections.abc import Callable
+from contextvars import ContextVar, Token
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
+
+import aiohttp
+import httpx2
+from aiohttp.client_proto import ResponseHandler
+
+from pipeline.claude.http import HttpReply
+
+if TYPE_CHECKING:
+    from aiohttp.client_reqrep import ClientRequest, ConnectionKey
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
+
+log = logging.getLogger(__name__)
+
+
+REMEMBERED = 65_536
+
+
+"""Message ids that are remembered at least: 100 s at 600 answers a second, in about 8 MB."""
+
+
+_REPEATS = 3
+
+
+"""Answers with the only id there ever was, each the first of its connection: a stub that gives all
+its answers one id, since what is repeated was sent on another connection before."""
+
+
+_COMPARED = 65_536
+
+
+"""Bytes at the end of a request by which it is recognised: what is the same for all comes first."""
+
+
+Owner = Literal["new", "same_request", "another_request"]
+
+
+class OutOfStep(aiohttp.ClientConnectionError):
+    """A server spoke on a new connection before it was asked; nothing was sent."""
+
+
+class MessageIds:
+    """The ids of the messages that were received lately.
+
+    Args:
+        remembered: How many are remembered at least; twice as many at most.
+    """
+
+    def __init__(self, remembered: int = REMEMBERED) -> None:
+        self._remembered = remembered
+        self._recent: dict[int, int] = {}
+        self._older: dict[int, int] = {}
+        self._repeats = 0
+        self._are_unique = True
+
+    def __len__(self) -> int:
+        return len(self._recent) + len(self._older)
+
+    def owner(self, message_id: str, request: bytes, *, first: bool) -> Owner:
+        """Whose answer a message is, as far as its id shows; it is remembered.
+
+        Args:
+            message_id: As the API gave it.
+            request: The body of the request that it came in response to.
+            first: Whether it was the first response on its connection.
+
+        Returns:
+            `same_request` where it was received before in response to an equal request: a cache
+            between here and the API answers so, and the answer is right.
+        """
+        # Hashes are enough: two in 65,536 are alike once in ten billion times, and cost a call.
+        key, asked = hash(message_id), hash((len(request), request[-_COMPARED:]))
+        known = self._recent.get(key) or self._older.get(key)
+        if known is None:
+            self._remember(key, asked)
+            return "new"
+        if known == asked:
+            return "same_request"
+        self._repeats += first
+        if self._are_unique and self._repeats >= _REPEATS and len(self) == 1:
+            self._are_unique = False
+            log.warning(
+                "the server gives the id %.100s to all answers: whether an answer is its request's "
+                "own can be seen by the connection alone",
+                message_id,
+            )
+        return "another_request" if self._are_unique else "new"
+
+    def _remember(self, key: int, asked: int) -> None:
+        if len(self._recent) >= self._remembered:
+            self._older, self._recent = self._recent, {}
+        self._recent[key] = asked
+
+
+class Exchange:
+    """A request and its response, in the body of a `with` statement.
+
+    The connection that the request goes out on is its own until the end. It is kept open for
+    others only if the response was confirmed.
+    """
+
+    __slots__ = ("_handlers", "_is_confirmed", "_token")
+
+    def __init__(self) -> None:
+        self._handlers: list[_Handler] = []
+        self._is_confirmed = False
+        self._token: Token[Exchange | None]
+
+    @property
+    def is_first(self) -> bool:
+        """Whether no other request went out on that connection before."""
+        return all(handler.requests == 1 for handler in self._handlers)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether more came than one response: then nothing shows which of it is the answer."""
+        return any(handler.has_more for handler in self._handlers)
+
+    def confirm(self) -> None:
+        """The response is this request's own, and there is no more of it."""
+        self._is_confirmed = True
+
+    def take(self, handler: "_Handler") -> None:
+        """A connection is this exchange's own."""
+        handler.exchange = self
+        self._handlers.append(handler)
+
+    def __enter__(self) -> Self:
+        self._token = _current.set(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        _current.reset(self._token)
+        for handler in self._handlers:
+            handler.exchange = None
+            if not self._is_confirmed:
+                handler.force_close()
+            if handler.give_back is not None:
+                handler.give_back()
+
+
+_current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
+
+
+class _Handler(ResponseHandler):
+    """One connection.
+
+    `exchange` is whose it is, `requests` how many went out on it, `is_idle` whether none is under
+    way, `give_back` returns it to the pool, where that was put off, and `poll` looks for bytes that
+    have arrived but were not handed over yet.
+    """
+
+    exchange: Exchange | None = None
+    requests = 0
+    is_idle = False
+    give_back: Callable[[], None] | None = None
+    poll: "select.poll | None" = None
+
+    def data_received(self, data: bytes) -> None:
+        """Take what arrives, if anybody waits for it."""
+        if self.is_idle:
+            log.debug("a connection is closed: %d bytes came that nobody asked for", len(data))
+            self.close()
+        else:
+            super().data_received(data)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether another response is there already, or something else."""
+        return bool(self._buffer or self._tail)
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether something is there, to be read before any response to a request to come."""
+        if self.should_close:
+            return True
+        if self.transport is None or not self.is_idle:
+            # A new TLS connection is readable without any response: the server sends tickets.
+            return False
+        if self.poll is None:
+            self.poll = select.poll()
+            self.poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(self.poll.poll(0))
+
+
+class StrictConnector(aiohttp.TCPConnector):
+    """Connections that carry a next request only where the last response was confirmed.
+
+    Takes what `aiohttp.TCPConnector` takes. Uses two of its internals, `_factory` and `_release`,
+    and two of a handler's, `_buffer` and `_tail`; `tests/claude/test_exchanges.py` fails where a
+    version of aiohttp has others.
+    """
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - those of aiohttp
+        super().__init__(**options)
+        self._factory = cast("partial[ResponseHandler]", partial(_Handler, loop=self._loop))
+
+    async def connect(
+        self,
+        req: "ClientRequest",
+        traces: list["Trace"],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's
+    ) -> "Connection":
+        """Get a connection on which nothing waits to be read.
+
+        Raises:
+            OutOfStep: The server speaks before it is asked.
+        """
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            handler = connection.protocol
+            if not isinstance(handler, _Handler):
+                raise TypeError("aiohttp made a connection of another kind")
+            if not handler.has_unread:
+                break
+            connection.close()
+            if not handler.is_idle:
+                raise OutOfStep("the server spoke before it was asked")
+        handler.is_idle = False
+        handler.requests += 1
+        if (exchange := _current.get()) is not None:
+            exchange.take(handler)
+        return connection
+
+    def _release(
+        self, key: "ConnectionKey", protocol: ResponseHandler, *, should_close: bool = False
+    ) -> None:
+        if isinstance(protocol, _Handler):
+            if protocol.exchange is not None and not should_close:
+                protocol.give_back = partial(self._release, key, protocol)
+                return
+            protocol.give_back = None
+            protocol.is_idle = True
+        super()._release(key, protocol, should_close=should_close)
+
+
+_OF_ONE_REQUEST = ("content-length", "cookie", "host", "traceparent", "tracestate")
+
+
+LARGEST_BODY = 4 << 20
+
+
+"""Bytes of a response: an answer has some 100 KB, and whoever sends more must not fill memory."""
+
+
+_NEVER_AGAIN = ("idempotency-key",)
+
+
+"""Where a request carries one of these, the next needs its own, which only the SDK can write."""
+
+
+class Frame:
+    """A request without its body: method, address, headers and key.
+
+    Calls differ in their bodies alone. The SDK would work out the rest for each of them anew; so
+    it does it once, and the others go out in the same frame. What that saves is the difference
+    between loop and gateway in `python -m benchmarks.throughput`.
+
+    Args:
+        request: As it was sent; its body is left out.
+    """
+
+    def __init__(self, request: httpx2.Request) -> None:
+        self._method = request.method
+        self.url = str(request.url)
+        self.headers = {
+            name: value for name, value in request.headers.items() if name not in _OF_ONE_REQUEST
+        }
+
+    @classmethod
+    def of(cls, response: httpx2.Response) -> Self | None:
+        """The frame of the request that was answered; None where it is good for that one only."""
+        request = response.request
+        if response.history or any(name in request.headers for name in _NEVER_AGAIN):
+            return None
+        return cls(request)
+
+    async def send(self, session: aiohttp.ClientSession, body: bytes) -> HttpReply:
+        """Send another request.
+
+        Raises:
+            aiohttp.ClientError: There is no response, or half of one.
+        """
+        async with session.request(
+            self._method, self.url, headers=self.headers, data=body, allow_redirects=False
+        ) as response:
+            return HttpReply(response.status, response.raw_headers, await _read(response))
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    if response.headers.get("content-encoding") is None and (
+        (response.content_length or LARGEST_BODY + 1) <= LARGEST_BODY
+    ):
+        return await response.read()
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        if size > LARGEST_BODY:
+            raise aiohttp.ClientPayloadError(f"the response has more than {LARGEST_BODY:,} bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)

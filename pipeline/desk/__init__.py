@@ -1,1 +1,0 @@
-"""Where people deal with records that wait for them: each is dealt with once."""

@@ -1,1 +1,0 @@
-"""WHO answers: doubts, thresholds, tiers, calibration."""

@@ -1,0 +1,362 @@
+"""Reading the records of a batch one after the other, whatever is in it, in bounded memory.
+
+aiokafka reads ordinary batches, and faster. What it cannot read, or only at a price, comes here: a
+batch that inflates to more than may be held, a record with a million headers, a header whose name
+is not UTF-8, a batch that breaks off. A record that is too large comes without its value, with what
+is known of it; what cannot be read at all comes as that.
+"""
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.record.default_records import DefaultRecordBase
+
+from pipeline.kafka.inflating import CannotInflate, pieces
+from pipeline.stream.records import Headers, Original, Unread
+
+HEADER = DefaultRecordBase.HEADER_STRUCT
+
+
+CODEC = DefaultRecordBase.CODEC_MASK
+
+
+LOG_APPEND_TIME = DefaultRecordBase.TIMESTAMP_TYPE_MASK
+
+
+MANY_HEADERS = 4096
+
+
+"""Headers above which a record is not carried on: each takes more than a hundred bytes here, and
+may take two on the wire."""
+
+
+_KEY_KEPT = 1024
+
+
+_HEADERS_KEPT = 4096
+
+
+_WORK = 8 << 20
+
+
+"""Bytes that are passed over between two results, so that nobody waits for long."""
+
+
+_LETTERS = 10_000
+
+
+"""Records of a broken batch that are reported one by one: its header may claim any number."""
+
+
+_VARINT_BITS = 63
+
+
+class _Broken(Exception):
+    """The bytes are not those of records."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The header of a batch in the format that Kafka has had since 0.11."""
+
+    base_offset: int
+    attributes: int
+    last_offset_delta: int
+    first_timestamp: int
+    max_timestamp: int
+    records: int
+
+    @classmethod
+    def of(cls, data: memoryview) -> "Batch":
+        """Read it from a whole batch."""
+        base, _, _, _, _, attributes, last, first, newest, _, _, _, count = HEADER.unpack_from(data)
+        return cls(base, attributes, last, first, newest, count)
+
+    @property
+    def next_offset(self) -> int:
+        """The offset after its last record."""
+        return self.base_offset + self.last_offset_delta + 1
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRecord:
+    """A record, named as aiokafka names what is in its own.
+
+    Args:
+        unread: Set where it comes without its value.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    unread: Unread | None = None
+
+
+def read_batch(
+    data: memoryview, place: KafkaPartition, start: int, limit: int
+) -> Iterator[ReadRecord | None]:
+    """The records of a batch from an offset on, each that its header counts.
+
+    Args:
+        data: The whole batch as brokers send it, its checksum verified.
+        place: Where it is.
+        start: The first offset that is wanted.
+        limit: Bytes of the largest record that comes whole.
+
+    Yields:
+        None now and then, where much was passed over.
+    """
+    batch = Batch.of(data)
+    position, left = start, batch.records
+    because = "its batch has more records than it has offsets"
+    try:
+        source = _Source(pieces(batch.attributes & CODEC, data[HEADER.size :]))
+        while left:
+            record = yield from _record(source, batch, place, limit)
+            if record.offset >= batch.next_offset:
+                break
+            left -= 1
+            if record.offset >= position:
+                position = record.offset + 1
+                yield record
+    except (_Broken, CannotInflate) as error:
+        because = str(error)
+    if left and position < batch.next_offset:
+        yield from unreadable(place, range(position, batch.next_offset), left, because)
+
+
+def unreadable(
+    place: KafkaPartition, offsets: range, count: int, because: str
+) -> Iterator[ReadRecord]:
+    """What stands for the records of a broken batch, as many as it counts.
+
+    Which of the offsets they have is not known where compaction has removed some: the first ones
+    are said.
+    """
+    shown = offsets[: max(1, min(count, _LETTERS))]
+    for offset in shown:
+        sentence = f"The record cannot be read: {because}."
+        if offset == shown[-1] < offsets[-1]:
+            sentence += f" Nor can any that follow, up to offset {offsets[-1]}."
+        yield ReadRecord(place.topic, place.partition, offset, -1, None, None, (), Unread(sentence))
+
+
+def has_many_headers(records: bytes | memoryview, count: int) -> bool:
+    """Whether one of these records has more headers than may be held, or they are broken.
+
+    Args:
+        records: What follows the header of a batch, inflated.
+        count: How many there are.
+    """
+    position = 0
+    try:
+        for _ in range(count):
+            length, position = _varint_at(records, position)
+            end = position + length
+            position += 1  # attributes
+            for _ in range(2):  # time and offset
+                _, position = _varint_at(records, position)
+            for _ in range(2):  # key and value
+                size, position = _varint_at(records, position)
+                position += max(0, size)
+            headers, _ = _varint_at(records, position)
+            if headers > MANY_HEADERS:
+                return True
+            position = end
+    except (IndexError, _Broken):
+        return True
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """What a record begins with; `end` is where it ends in the batch."""
+
+    length: int
+    end: int
+    offset: int
+    timestamp: int
+
+
+def _record(
+    source: "_Source", batch: Batch, place: KafkaPartition, limit: int
+) -> Generator[None, None, ReadRecord]:
+    start = _start(source, batch)
+    if start.length > limit:
+        return (yield from _passed_over(source, start, place, limit))
+    key, value = source.nullable(start.end), source.nullable(start.end)
+    count = source.count()
+    if count > MANY_HEADERS:
+        digest = sha256(value or b"").hexdigest()
+        sizes = len(key or b""), len(value or b"")
+        original = Original(*sizes, digest, count, start.end - source.position)
+        yield from source.skip(start.end - source.position)
+        return _unread(start, place, None if key is None else key[:_KEY_KEPT], original, limit)
+    headers = tuple(source.header(start.end) for _ in range(count))
+    if source.position != start.end:
+        raise _Broken("a record in it is not as long as it says")
+    return ReadRecord(
+        place.topic, place.partition, start.offset, start.timestamp, key, value, headers
+    )
+
+
+def _passed_over(
+    source: "_Source", start: _Start, place: KafkaPartition, limit: int
+) -> Generator[None, None, ReadRecord]:
+    """Keep nothing but its key's beginning, its headers where they are small, and what it is."""
+    key_bytes = source.varint()
+    key = None if key_bytes < 0 else source.take(min(key_bytes, _KEY_KEPT))
+    yield from source.skip(key_bytes - len(key or b""))
+    digest, value_bytes = sha256(), source.varint()
+    yield from source.skip(value_bytes, digest.update)
+    count, rest = source.count(), start.end - source.position
+    if rest < 0:
+        raise _Broken("a record in it is not as long as it says")
+    headers: Headers = ()
+    if rest <= _HEADERS_KEPT:
+        headers = tuple(source.header(start.end) for _ in range(count))
+    yield from source.skip(start.end - source.position)
+    sizes = max(0, key_bytes), max(0, value_bytes)
+    original = Original(*sizes, digest.hexdigest(), count, rest)
+    return _unread(start, place, key, original, limit, headers)
+
+
+def _start(source: "_Source", batch: Batch) -> _Start:
+    length = source.varint()
+    if length < 0:
+        raise _Broken("a record in it has a negative length")
+    end = source.position + length
+    source.take(1)  # attributes
+    timestamp = batch.first_timestamp + source.varint()
+    if batch.attributes & LOG_APPEND_TIME:
+        timestamp = batch.max_timestamp
+    return _Start(length, end, batch.base_offset + source.varint(), timestamp)
+
+
+def _unread(  # noqa: PLR0917 - what a record is made of
+    start: _Start,
+    place: KafkaPartition,
+    key: bytes | None,
+    original: Original,
+    limit: int,
+    headers: Headers = (),
+) -> ReadRecord:
+    because = (
+        f"The record takes {start.length:,} bytes and has {original.headers:,} headers; one of up "
+        f"to {limit:,} bytes (topics.max_message_bytes) and {MANY_HEADERS:,} headers can be "
+        "carried on."
+    )
+    unread = Unread(because, original)
+    return ReadRecord(
+        place.topic, place.partition, start.offset, start.timestamp, key, None, headers, unread
+    )
+
+
+class _Source:
+    """The bytes of a batch from their beginning on, of which only the piece at hand is held."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._piece = b""
+        self._at = 0
+        self._passed = 0
+
+    @property
+    def position(self) -> int:
+        """How far was read."""
+        return self._passed + self._at
+
+    def take(self, size: int) -> bytes:
+        """The next `size` bytes."""
+        found = self._piece[self._at : self._at + size]
+        self._at += len(found)
+        if len(found) == size:
+            return found
+        parts, missing = [found], size - len(found)
+        while missing:
+            self._next()
+            part = self._piece[:missing]
+            parts.append(part)
+            self._at = len(part)
+            missing -= len(part)
+        return b"".join(parts)
+
+    def skip(
+        self, size: int, see: Callable[[memoryview], None] | None = None
+    ) -> Generator[None, None, None]:
+        """Pass over the next `size` bytes, which `see` is shown, with a pause now and then."""
+        until_pause = _WORK
+        while size > 0:
+            if self._at == len(self._piece):
+                self._next()
+            part = min(size, len(self._piece) - self._at)
+            if see is not None:
+                see(memoryview(self._piece)[self._at : self._at + part])
+            self._at += part
+            size -= part
+            until_pause -= part
+            if until_pause <= 0:
+                until_pause = _WORK
+                yield None
+
+    def varint(self) -> int:
+        """The next number: of variable length, small for small ones of either sign."""
+        value = shift = 0
+        while True:
+            if self._at == len(self._piece):
+                self._next()
+            byte = self._piece[self._at]
+            self._at += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:  # noqa: PLR2004 - the bit that says that there is more
+                return (value >> 1) ^ -(value & 1)
+            shift += 7
+            if shift > _VARINT_BITS:
+                raise _Broken("a number in it is too long")
+
+    def count(self) -> int:
+        """How many headers follow."""
+        count = self.varint()
+        if count < 0:
+            raise _Broken("a record in it has a negative number of headers")
+        return count
+
+    def nullable(self, end: int) -> bytes | None:
+        """The next bytes, with their length before them, that must be there before `end`."""
+        length = self.varint()
+        if length > end - self.position:
+            raise _Broken("a record in it is not as long as it says")
+        return None if length < 0 else self.take(length)
+
+    def header(self, end: int) -> tuple[str, bytes | None]:
+        """The next header; a name that is not UTF-8 has replacement characters."""
+        name = self.nullable(end)
+        if name is None:
+            raise _Broken("a header in it has no name")
+        return name.decode(errors="replace"), self.nullable(end)
+
+    def _next(self) -> None:
+        piece = next(self._pieces, b"")
+        if not piece:
+            raise _Broken("it ends early")
+        self._passed += len(self._piece)
+        self._piece, self._at = piece, 0
+
+
+def _varint_at(data: bytes | memoryview, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:  # noqa: PLR2004 - the bit that says that there is more
+            return (value >> 1) ^ -(value & 1), position
+        shift += 7
+        if shift > _VARINT_BITS:
+            raise _Broken("a number in it is too long")

@@ -1,0 +1,337 @@
+"""How the brokers are reached, and why they are not, in one sentence."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, TypeVar
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import AIOKafkaConnection, collect_hosts
+from aiokafka.errors import KafkaError, KafkaTimeoutError
+from aiokafka.protocol.metadata import MetadataRequest
+
+from pipeline.config import KafkaSettings
+from pipeline.kafka.errors import (
+    BrokerUnreachable,
+    ConnectionFailed,
+    explain,
+    explain_connecting,
+    has_tls,
+    reason,
+)
+from pipeline.model.errors import UsageError
+
+_LOGGERS_OF_PAYLOADS = ("aiokafka.conn", "aiokafka.producer.producer")
+
+
+"""Their debug level prints requests and records whole: credentials, keys and values."""
+
+
+T = TypeVar("T")
+
+
+_PATIENCE = 20.0
+
+
+"""Seconds. Brokers take about ten to agree that one of them is gone."""
+
+
+_ATTEMPTS = 4
+
+
+_RETRY = 0.1
+
+
+_STOP_WITHIN = 5.0
+
+
+"""Seconds that a consumer, or a connection, gets to stop by itself."""
+
+
+def client_options(settings: KafkaSettings) -> dict[str, Any]:
+    """Keyword arguments that aiokafka's consumer, producer and admin client have in common.
+
+    The password in it is a string whose `repr` hides it, so the options may be logged.
+
+    Raises:
+        WrongUse: The settings contradict each other, or a certificate file cannot be read.
+    """
+    for logger in _LOGGERS_OF_PAYLOADS:
+        logging.getLogger(logger).addFilter(_above_debug)
+    options: dict[str, Any] = {
+        "bootstrap_servers": settings.bootstrap_servers,
+        "client_id": settings.client_id,
+        "request_timeout_ms": round(settings.request_timeout * 1000),
+        "security_protocol": settings.security_protocol,
+    }
+    options |= _tls_options(settings) | _sasl_options(settings)
+    return options
+
+
+async def check_connection(settings: KafkaSettings) -> str:
+    """Be let in by one of the bootstrap brokers within `connect_timeout`; returns its address.
+
+    Raises:
+        WrongUse: The settings contradict each other.
+        ConnectionFailed: None let us in; of several reasons the most telling one.
+    """
+    options = client_options(settings)
+    del options["bootstrap_servers"]
+    addresses = _addresses(settings)
+    failures: list[ConnectionFailed] = []
+    async with asyncio.TaskGroup() as group:
+        attempts = [
+            group.create_task(_attempt(settings, host, port, options)) for host, port in addresses
+        ]
+        for attempt in asyncio.as_completed(attempts):
+            result = await attempt
+            if isinstance(result, str):
+                for other in attempts:
+                    other.cancel()
+                return result
+            failures.append(result)
+    raise min(failures, key=lambda failure: isinstance(failure, BrokerUnreachable))
+
+
+async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask again while the error is one that passes, for `_PATIENCE` and `_ATTEMPTS` at least.
+
+    aiokafka's admin client asks any broker it knows of, one that has just gone too, and only once.
+
+    Raises:
+        KafkaError: It did not pass.
+    """
+    now = asyncio.get_running_loop().time
+    give_up = now() + _PATIENCE
+    attempts = 0
+    while True:
+        attempts += 1
+        try:
+            return await ask()
+        except KafkaError as error:
+            # One attempt at a broker that hangs takes longer than all patience.
+            if not error.retriable or (attempts >= _ATTEMPTS and now() > give_up):
+                raise
+        await asyncio.sleep(_RETRY)
+
+
+@asynccontextmanager
+async def admin_client(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A started admin client, closed at the end.
+
+    Raises:
+        ConnectionFailed: No broker let us in, or the connection was lost.
+        NotPermitted: The brokers do not allow what was asked.
+        RequestFailed: Another error of aiokafka came out of the body.
+    """
+    client = AIOKafkaAdminClient(**await _reachable(settings))
+    async with _running(client.start, client.close, settings):
+        yield client
+
+
+@asynccontextmanager
+async def bare_client(settings: KafkaSettings) -> AsyncIterator[AIOKafkaClient]:
+    """A started client for requests of one's own, closed at the end.
+
+    Raises:
+        ConnectionFailed: No broker let us in, or the connection was lost.
+        NotPermitted: The brokers do not allow what was asked.
+        RequestFailed: Another error of aiokafka came out of the body.
+    """
+    client = AIOKafkaClient(**await _reachable(settings))
+    async with _running(client.bootstrap, client.close, settings):
+        yield client
+
+
+@asynccontextmanager
+async def consumer_client(
+    settings: KafkaSettings,
+    **options: Any,  # noqa: ANN401 - aiokafka's own options
+) -> AsyncIterator[AIOKafkaConsumer]:
+    """A started consumer with further `options` of aiokafka, stopped at the end.
+
+    Raises:
+        ConnectionFailed: No broker let us in, or the connection was lost.
+        NotPermitted: The brokers do not allow what was asked.
+        RequestFailed: Another error of aiokafka came out of the body.
+    """
+    client = AIOKafkaConsumer(**await _reachable(settings), **options)
+    stop = partial(stop_consumer, client, _STOP_WITHIN)
+    async with _running(client.start, stop, settings):
+        yield client
+
+
+@asynccontextmanager
+async def producer_client(
+    settings: KafkaSettings,
+    **options: Any,  # noqa: ANN401 - aiokafka's own options
+) -> AsyncIterator[AIOKafkaProducer]:
+    """A started producer with further `options` of aiokafka, flushed and stopped at the end.
+
+    Records that no broker confirms within `request_timeout` of the end are given up.
+
+    Raises:
+        ConnectionFailed: No broker let us in, or the connection was lost.
+        NotPermitted: The brokers do not allow what was asked.
+        RequestFailed: Another error of aiokafka came out of the body.
+    """
+    client = AIOKafkaProducer(**await _reachable(settings), **options)
+    stop = partial(stop_producer, client, settings.request_timeout)
+    async with _running(client.start, stop, settings):
+        yield client
+
+
+async def stop_producer(client: AIOKafkaProducer, within: float) -> None:
+    """Stop a producer; `within` seconds later what it still holds is given up.
+
+    aiokafka's own `stop` waits for ever while the brokers are away, and leaves connections open
+    where it is cancelled.
+    """
+    stopping = asyncio.ensure_future(client.stop())
+    done, _ = await asyncio.wait({stopping}, timeout=within)
+    if not done:
+        # There is no public way to end its wait. The sender goes first: it puts a batch that it
+        # failed to send back where the second line empties.
+        await client._sender.close()  # noqa: SLF001
+        client._message_accumulator.fail_all(KafkaTimeoutError())  # noqa: SLF001
+    await stopping
+
+
+async def stop_consumer(client: AIOKafkaConsumer, within: float) -> None:
+    """Stop a consumer, in a little more than `within` seconds at most.
+
+    aiokafka's own `stop` waits for ever where the assignment has just gone: its fetcher takes the
+    order to end for the end of a fetch that it is waiting for, and has to be told twice.
+    """
+    stopping = asyncio.ensure_future(client.stop())
+    done, _ = await asyncio.wait({stopping}, timeout=within)
+    if not done:
+        # Passes on to the fetcher, which ends, and `stop` goes on.
+        stopping.cancel()
+        await asyncio.wait({stopping})
+    if not stopping.cancelled():
+        stopping.result()
+
+
+async def _attempt(
+    settings: KafkaSettings, host: str, port: int, options: dict[str, Any]
+) -> ConnectionFailed | str:
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    connection = AIOKafkaConnection(host, port, **options)
+    try:
+        async with asyncio.timeout(settings.connect_timeout):
+            await connection.connect()
+            # A port that wants credentials tells so only when asked for something.
+            await connection.send(MetadataRequest([]))
+    except (OSError, EOFError, KafkaError, ValueError) as error:
+        return explain_connecting(error, settings, address)
+    finally:
+        await _hang_up(connection)
+    return address
+
+
+async def _hang_up(connection: AIOKafkaConnection) -> None:
+    """Close a connection, refused ones too, and see it closed; aiokafka only orders it.
+
+    TLS ends when the broker has said so, which it does a while after it refused somebody.
+    """
+    closed = connection.close()
+    # One that was never open does not close.
+    if connection._protocol is not None:  # noqa: SLF001 - there is no public way to know
+        await asyncio.wait({closed}, timeout=_STOP_WITHIN)
+
+
+async def _reachable(settings: KafkaSettings) -> dict[str, Any]:
+    """Options that begin at a broker that answers: aiokafka would wait long for one that hangs."""
+    return client_options(settings) | {"bootstrap_servers": await check_connection(settings)}
+
+
+@asynccontextmanager
+async def _running(
+    start: Callable[[], Awaitable[None]],
+    stop: Callable[[], Awaitable[None]],
+    settings: KafkaSettings,
+) -> AsyncIterator[None]:
+    try:
+        await start()
+        yield
+    except KafkaError as error:
+        raise explain(error, settings) from error
+    finally:
+        await stop()
+
+
+def _addresses(settings: KafkaSettings) -> list[tuple[str, int]]:
+    try:
+        found = collect_hosts(settings.bootstrap_servers, randomize=False)
+    except ValueError:
+        raise UsageError(
+            "kafka.bootstrap_servers must be host:port, comma-separated, "
+            f"and is {settings.bootstrap_servers!r}."
+        ) from None
+    return [(host, port) for host, port, _ in found]
+
+
+def _tls_options(settings: KafkaSettings) -> dict[str, Any]:
+    given = settings.ssl_ca_file or settings.ssl_cert_file or settings.ssl_key_file
+    if not has_tls(settings):
+        if given:
+            raise UsageError(
+                f"kafka.security_protocol is {settings.security_protocol}, which has no TLS, but "
+                f"a certificate is set ({given}): set the protocol to SSL or SASL_SSL."
+            )
+        return {}
+    try:
+        context = ssl.create_default_context(cafile=settings.ssl_ca_file)
+        context.check_hostname = settings.ssl_check_hostname
+        if settings.ssl_cert_file is not None:
+            secret = settings.ssl_key_password
+            password = "" if secret is None else secret.get_secret_value()
+            # A function, because OpenSSL would ask on the terminal where none is given.
+            context.load_cert_chain(settings.ssl_cert_file, settings.ssl_key_file, lambda: password)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"A file of kafka.ssl_ca_file ({settings.ssl_ca_file}), kafka.ssl_cert_file "
+            f"({settings.ssl_cert_file}) and kafka.ssl_key_file ({settings.ssl_key_file}) "
+            f"cannot be used ({reason(error)}): each must be readable PEM, and "
+            "kafka.ssl_key_password must fit the key."
+        ) from error
+    return {"ssl_context": context}
+
+
+def _sasl_options(settings: KafkaSettings) -> dict[str, Any]:
+    if settings.security_protocol not in {"SASL_PLAINTEXT", "SASL_SSL"}:
+        if settings.sasl_username is not None or settings.sasl_password is not None:
+            raise UsageError(
+                f"kafka.security_protocol is {settings.security_protocol}, which has no "
+                "credentials, but a user or a password is set: set the protocol to SASL_SSL."
+            )
+        return {}
+    if settings.sasl_username is None or settings.sasl_password is None:
+        raise UsageError(
+            f"kafka.security_protocol is {settings.security_protocol}: "
+            "set kafka.sasl_username and kafka.sasl_password too."
+        )
+    return {
+        "sasl_mechanism": settings.sasl_mechanism,
+        "sasl_plain_username": settings.sasl_username,
+        "sasl_plain_password": _Hidden(settings.sasl_password.get_secret_value()),
+    }
+
+
+class _Hidden(str):
+    """A string that does not show up where a structure that holds it is printed."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+def _above_debug(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.DEBUG

@@ -1,0 +1,350 @@
+"""A member of a consumer group, over aiokafka."""
+
+import asyncio
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaConnectionError,
+    KafkaError,
+    OffsetOutOfRangeError,
+    TopicAuthorizationFailedError,
+)
+from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
+
+from pipeline.config import KafkaSettings, StreamSettings
+from pipeline.kafka.batches import ReadRecord
+from pipeline.kafka.connection import client_options, stop_consumer
+from pipeline.kafka.fetching import Asides, ReadLimit
+from pipeline.stream.protocols import (
+    BrokerError,
+    BrokersUnavailable,
+    Committed,
+    Fenced,
+    PositionLost,
+    RebalanceListener,
+    TopicPartition,
+    no_such_topics,
+)
+from pipeline.stream.records import Received, moment
+
+_log = logging.getLogger(__name__)
+
+
+REBALANCE_MARGIN = 10.0
+
+
+"""Seconds that a member has after its drain budget to commit and to join again."""
+
+
+_LEAVE_LIMIT = 10.0
+
+
+"""Seconds to leave the group, after which the brokers find out by themselves."""
+
+
+_RETRY = 0.5
+
+
+"""Seconds before the next poll after an error that may pass."""
+
+
+_METADATA_AGE = 10.0
+
+
+"""Seconds after which the brokers are asked again which partitions there are: those that are added,
+or of a topic that is made again, are taken up that much later, and a rebalance. aiokafka's own
+default is five minutes."""
+
+
+_FORBIDDEN_FOR = 10.0
+
+
+"""Seconds after which what we were refused counts as granted, if it was not refused again."""
+
+
+_BRIEFLY = 0.01
+
+
+"""Seconds that a poll waits between two idle pauses: enough for one fetch."""
+
+
+_NOWHERE = KafkaPartition("", -1)
+
+
+"""A partition that is never assigned. Polling it takes nothing and still shows that we live:
+aiokafka takes an empty list of partitions for all of them."""
+
+
+class KafkaConsumer:
+    """A consumer that has not started; must be made inside the event loop.
+
+    Args:
+        kafka: How brokers are reached and how the group behaves.
+        stream: For the drain budget.
+        group: The consumer group.
+        topics: What is consumed.
+        max_record_bytes: The largest record that comes with its value.
+        idle_pause: Seconds for which nothing is fetched after an empty poll. For brokers that
+            answer an idle fetch at once, where waiting for records would burn a core.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        stream: StreamSettings,
+        group: str,
+        topics: Sequence[str],
+        *,
+        max_record_bytes: int,
+        idle_pause: float = 0.0,
+    ) -> None:
+        self._topics = topics
+        self._idle_pause = idle_pause
+        self._paused: set[KafkaPartition] = set()
+        self._next: dict[KafkaPartition, int] = {}
+        self._forbidden: tuple[str, float] | None = None
+        self._client = AIOKafkaConsumer(
+            **client_options(kafka),
+            group_id=group,
+            group_instance_id=kafka.group_instance_id,
+            # What comes back to its owner costs no call twice, so partitions should.
+            partition_assignment_strategy=[_sticky()],
+            enable_auto_commit=False,
+            # Events of a transaction that was aborted never happened.
+            isolation_level="read_committed",
+            # Left to itself it would go to another place in the log, and nobody would know.
+            auto_offset_reset="none",
+            session_timeout_ms=_milliseconds(kafka.session_timeout),
+            heartbeat_interval_ms=_milliseconds(kafka.heartbeat_interval),
+            max_poll_interval_ms=_milliseconds(kafka.max_poll_interval),
+            # The group waits that long for each member to give up its partitions, and aiokafka
+            # would take the session's time-out for it: running calls get their drain budget,
+            # the last commit and the way back into the group the margin.
+            rebalance_timeout_ms=_milliseconds(stream.drain_budget + REBALANCE_MARGIN),
+            fetch_max_bytes=kafka.fetch_max_bytes,
+            max_partition_fetch_bytes=kafka.partition_fetch_max_bytes,
+            value_deserializer=ReadLimit(max_record_bytes),
+            metadata_max_age_ms=_milliseconds(_METADATA_AGE),
+        )
+        self._asides = Asides(self._client)
+        self._is_turn_of_asides = False
+
+    async def start(self, listener: RebalanceListener) -> None:
+        """Join the group; returns with the first assignment."""
+        self._client.subscribe(topics=list(self._topics), listener=_Listener(listener))
+        try:
+            await self._client.start()
+        except KafkaConnectionError as error:
+            raise BrokersUnavailable(f"The brokers cannot be reached ({error}).") from error
+        except KafkaError as error:
+            raise _refused(self._topics, error) from error
+
+    async def close(self) -> None:
+        """Leave the group."""
+        try:
+            await stop_consumer(self._client, _LEAVE_LIMIT)
+        except KafkaError as error:
+            # Its background task had failed before, and says so once more.
+            _log.warning("%s: leaving the group failed: %r", self._topics[0], error)
+
+    async def poll(
+        self, partitions: Collection[TopicPartition], *, seconds: float, records: int
+    ) -> Mapping[TopicPartition, Sequence[Received]]:
+        """Take what has come; while the group rebalances this waits for the assignment."""
+        asked = [KafkaPartition(*partition) for partition in partitions] or [_NOWHERE]
+        if self._idle_pause:
+            seconds = min(seconds, _BRIEFLY)
+        try:
+            if self._asides.partitions:
+                seconds = 0.0
+                self._is_turn_of_asides = not self._is_turn_of_asides
+                if self._is_turn_of_asides:
+                    return await self._read_aside(asked, records)
+            fetched = await self._fetch(asked, seconds, records)
+        except OffsetOutOfRangeError as error:
+            [(partition, offset)] = error.args[0].items()
+            raise PositionLost(TopicPartition(*partition), offset) from error
+        except TopicAuthorizationFailedError as error:
+            # Others may be read, and a person may grant it at any time.
+            if self.trouble() is None:
+                _log.error("%s: this user may not read it", error.args[0])
+            self._forbidden = error.args[0], asyncio.get_running_loop().time()
+            await asyncio.sleep(_RETRY)
+            return {}
+        except KafkaError as error:
+            if not error.retriable:
+                raise _refused(self._topics, error) from error
+            _log.warning("%s: polling failed, and is tried again: %r", self._topics[0], error)
+            await asyncio.sleep(_RETRY)
+            return {}
+        if self._idle_pause and not fetched and partitions:
+            await self._rest()
+        return self._hand_on(fetched)
+
+    def pause(self, partitions: Collection[TopicPartition]) -> None:
+        """Fetch nothing for these."""
+        assigned = self._client.assignment()
+        for partition in partitions:
+            if partition in assigned:
+                self._asides.drop(KafkaPartition(*partition))
+                self._client.pause(KafkaPartition(*partition))
+                self._paused.add(KafkaPartition(*partition))
+
+    def start_at(self, partition: TopicPartition, offset: int) -> None:
+        """Continue at an offset and fetch from there."""
+        itself = KafkaPartition(*partition)
+        try:
+            self._client.seek(itself, offset)
+            self._client.resume(itself)
+        except IllegalStateError:
+            raise Fenced(f"{partition} is not assigned any more.") from None
+        self._paused.discard(itself)
+        self._asides.drop(itself)
+        self._next[itself] = offset
+
+    async def commit(self, partition: TopicPartition, committed: Committed) -> None:
+        """Commit an offset as a member of the group.
+
+        Raises:
+            Fenced: The group has given the partition to somebody else, or is about to.
+            KafkaError: Anything else that will not get better.
+        """
+        offset = OffsetAndMetadata(committed.offset, committed.metadata)
+        try:
+            await self._client.commit({KafkaPartition(*partition): offset})
+        except (CommitFailedError, IllegalStateError) as error:
+            raise Fenced(f"{partition} has another owner now ({error}).") from None
+
+    async def position(self, partition: TopicPartition) -> int | None:
+        """The offset that is read next."""
+        try:
+            # It is there, or has to be asked for: that is not worth waiting.
+            async with asyncio.timeout(0):
+                position: int = await self._client.position(KafkaPartition(*partition))
+        except (IllegalStateError, TimeoutError):
+            return None
+        return position
+
+    def end(self, partition: TopicPartition) -> int | None:
+        """The last stable offset, or the high-water mark of brokers without transactions."""
+        if partition not in self._client.assignment():
+            return None
+        itself = KafkaPartition(*partition)
+        stable: int | None = self._client.last_stable_offset(itself)
+        end: int | None = self._client.highwater(itself) if stable in {None, -1} else stable
+        return end
+
+    def trouble(self) -> str | None:
+        """A topic that does not exist, or that we may not read."""
+        if self._forbidden is not None:
+            topic, when = self._forbidden
+            if asyncio.get_running_loop().time() - when < _FORBIDDEN_FOR:
+                return f"this user may not read {topic}: grant Read on it; it is tried again"
+        return no_such_topics(
+            [topic for topic in self._topics if not self._client.partitions_for_topic(topic)]
+        )
+
+    async def _fetch(
+        self, partitions: Sequence[KafkaPartition], seconds: float, records: int
+    ) -> Mapping[KafkaPartition, Sequence[ConsumerRecord]]:
+        has_arrived = False
+        try:
+            fetched: Mapping[KafkaPartition, Sequence[Any]]
+            fetched = await self._client.getmany(
+                *partitions, timeout_ms=_milliseconds(seconds), max_records=records
+            )
+            has_arrived = True
+        finally:
+            if not has_arrived:
+                self._rewind(partitions)
+        return self._asides.split(fetched)
+
+    def _rewind(self, partitions: Sequence[KafkaPartition]) -> None:
+        """Go back to what was handed on last.
+
+        Where a poll fails at one partition, aiokafka has moved on in others whose records it had
+        collected, and drops them.
+        """
+        assigned = self._client.assignment()
+        for partition in partitions:
+            if partition in assigned and partition in self._next:
+                self._client.seek(partition, self._next[partition])
+
+    def _hand_on(
+        self, fetched: Mapping[KafkaPartition, Sequence[ConsumerRecord | ReadRecord]]
+    ) -> Mapping[TopicPartition, Sequence[Received]]:
+        now = datetime.now(UTC)
+        polled: dict[TopicPartition, Sequence[Received]] = {}
+        for partition, records in fetched.items():
+            self._next[partition] = records[-1].offset + 1
+            polled[TopicPartition(*partition)] = [received(record, now) for record in records]
+        return polled
+
+    async def _read_aside(
+        self, partitions: Sequence[KafkaPartition], records: int
+    ) -> Mapping[TopicPartition, Sequence[Received]]:
+        """The next piece of what is read aside; nothing is awaited once it is there."""
+        await self._client.getmany(_NOWHERE, timeout_ms=0)
+        return self._hand_on(await self._asides.read(partitions, records))
+
+    async def _rest(self) -> None:
+        """Fetch nothing for a moment, and leave those alone that are paused for other reasons."""
+        resting = self._client.assignment() - self._paused - set(self._asides.partitions)
+        self._client.pause(*resting)
+        await asyncio.sleep(self._idle_pause)
+        # Meanwhile a rebalance may have taken some, or paused them on purpose.
+        held = self._paused | set(self._asides.partitions)
+        self._client.resume(*((resting & self._client.assignment()) - held))
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
+    """Hands aiokafka's callbacks on, in the stream's own terms."""
+
+    def __init__(self, target: RebalanceListener) -> None:
+        self._target = target
+
+    async def on_partitions_revoked(self, revoked: Collection[KafkaPartition]) -> None:
+        await self._target.on_revoked([TopicPartition(*partition) for partition in revoked])
+
+    async def on_partitions_assigned(self, assigned: Collection[KafkaPartition]) -> None:
+        await self._target.on_assigned([TopicPartition(*partition) for partition in assigned])
+
+
+def _sticky() -> type[Any]:
+    """A sticky assignor of this consumer's own.
+
+    aiokafka keeps what a member had in the class itself, where the consumers of several stages
+    would overwrite each other.
+    """
+    return type("OwnStickyAssignor", (StickyPartitionAssignor,), {})
+
+
+def received(record: ConsumerRecord | ReadRecord, now: datetime) -> Received:
+    """A record of aiokafka, or one that was read aside, in the stream's own terms."""
+    return Received(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        key=record.key,
+        value=record.value,
+        headers=tuple(record.headers),
+        timestamp=moment(record.timestamp, now),
+        received_at=now,
+        unread=record.unread if isinstance(record, ReadRecord) else None,
+    )
+
+
+def _refused(topics: Sequence[str], error: KafkaError) -> BrokerError:
+    return BrokerError(f"{', '.join(topics)} cannot be consumed: {error!r}.")
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)

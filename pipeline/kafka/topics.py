@@ -1,0 +1,330 @@
+"""The topics of the pipeline: what they are called, how they must be, and how they are made."""
+
+import asyncio
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import NoError, TopicAlreadyExistsError, for_code
+
+from pipeline.config import TopicSettings
+from pipeline.kafka.connection import patiently
+from pipeline.model.errors import PipelineError, UsageError
+
+ESCALATIONS = "escalations"
+
+
+"""The stage that reads what the others escalate, whatever its topic is called."""
+
+
+_LEGAL = re.compile(r"[A-Za-z0-9._-]{1,249}")
+
+
+_BROKER_DEFAULT = -1
+
+
+_CREATED_WITHIN = 30.0
+
+
+_POLL = 0.02
+
+
+_MAX_MESSAGE_BYTES = "max.message.bytes"
+
+
+_CLEANUP = "cleanup.policy"
+
+
+_COMPACT = "compact"
+
+
+class TopicsFailed(PipelineError):
+    """A topic could not be made or described; the text says which and why."""
+
+
+class TopicMissing(PipelineError):
+    """A topic that was to be read or written does not exist."""
+
+
+class TopicNames:
+    """What each topic is called under the settings. Pure.
+
+    Raises:
+        WrongUse: A name of the settings is none that Kafka takes.
+    """
+
+    def __init__(self, settings: TopicSettings) -> None:
+        self._prefix = settings.prefix
+        self.escalations = self._name(settings.escalations)
+        self.review = self._name(settings.review)
+        self.dead_letters = self._name(settings.dead_letters)
+        self.replayed = self._name(settings.replayed)
+        self.resolved = self._name(settings.resolved)
+        self.backfills = self._name(settings.backfills)
+
+    def raw(self, stage: str) -> str:
+        """Where publishers put the events of a stage."""
+        return self._name(f"{stage}.raw")
+
+    def enriched(self, stage: str) -> str:
+        """Where the results of a stage go."""
+        return self._name(f"{stage}.enriched")
+
+    def read_by(self, stage: str) -> str:
+        """What a stage consumes: its raw events, or what was escalated."""
+        return self.escalations if stage == ESCALATIONS else self.raw(stage)
+
+    @property
+    def compacted(self) -> tuple[str, ...]:
+        """Topics whose records hold until one with the same key follows, however old they are."""
+        return (self.replayed, self.resolved, self.backfills)
+
+    def of(self, stages: Iterable[str]) -> tuple[str, ...]:
+        """Every topic that these stages read or write, each once."""
+        names = [self.escalations, self.review, self.dead_letters, *self.compacted]
+        for stage in stages:
+            if stage != ESCALATIONS:
+                names += [self.raw(stage), self.enriched(stage)]
+        return tuple(dict.fromkeys(names))
+
+    def _name(self, name: str) -> str:
+        full = self._prefix + name
+        if not _LEGAL.fullmatch(full) or full in {".", ".."}:
+            raise UsageError(
+                f"{full!r} cannot be the name of a topic: letters, digits, '.', '_' and '-', "
+                "at most 249; see [topics] in the settings."
+            )
+        return full
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """A topic as it is.
+
+    Args:
+        replication_factor: Of its first partition.
+        max_message_bytes: The largest batch of records that it takes; None if we may not see it.
+        cleanup: What becomes of its old records, as Kafka calls it; None if we may not see it.
+    """
+
+    name: str
+    partitions: int
+    replication_factor: int
+    max_message_bytes: int | None = None
+    cleanup: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TopicReport:
+    """What `create` found or did.
+
+    Args:
+        was_created: False if it was there before.
+        differences: Sentences on how it is not what the settings say; it was left as it is.
+    """
+
+    name: str
+    was_created: bool
+    differences: tuple[str, ...] = field(default=())
+
+
+def differences(state: TopicState, settings: TopicSettings) -> tuple[str, ...]:
+    """In what an existing topic is not what the settings say, and what to do. Pure."""
+    found = []
+    if state.partitions != settings.partitions:
+        found.append(
+            f"{state.name} has {state.partitions} partitions and topics.partitions is "
+            f"{settings.partitions}: keys keep their order only if that stays, so change the "
+            "setting, or make a new topic."
+        )
+    if settings.replication_factor not in {_BROKER_DEFAULT, state.replication_factor}:
+        found.append(
+            f"{state.name} has replication factor {state.replication_factor} and "
+            f"topics.replication_factor is {settings.replication_factor}: reassign its "
+            "partitions with the tools of Kafka, or change the setting."
+        )
+    if state.max_message_bytes is not None and state.max_message_bytes < settings.max_message_bytes:
+        found.append(
+            f"{state.name} takes records of up to {state.max_message_bytes} bytes and "
+            f"topics.max_message_bytes is {settings.max_message_bytes}: raise the topic's "
+            f"{_MAX_MESSAGE_BYTES}, or lower the setting."
+        )
+    if state.name in TopicNames(settings).compacted and (forgets := why_forgetful(state)):
+        found.append(forgets)
+    return tuple(found)
+
+
+def why_forgetful(state: TopicState) -> str | None:
+    """Why a topic would lose what has to hold for ever; None where it would not. Pure."""
+    if state.cleanup in {None, _COMPACT}:
+        return None
+    return (
+        f"{state.name} has {_CLEANUP} {state.cleanup} and would forget what was handled: set "
+        f"its {_CLEANUP} to {_COMPACT}."
+    )
+
+
+class Topics:
+    """Makes and describes topics through an admin client that was started.
+
+    Args:
+        admin: From `pipeline.kafka.connection.admin_client`.
+        settings: What new topics are to be like.
+        configs: Further configuration of new topics, such as a local broker's `topic_configs`.
+    """
+
+    def __init__(
+        self,
+        admin: AIOKafkaAdminClient,
+        settings: TopicSettings | None = None,
+        *,
+        configs: Mapping[str, str] | None = None,
+    ) -> None:
+        settings = settings or TopicSettings()
+        self._admin = admin
+        self._settings = settings
+        self._compacted = TopicNames(settings).compacted
+        self._configs = {_MAX_MESSAGE_BYTES: str(settings.max_message_bytes), **(configs or {})}
+
+    async def names(self) -> tuple[str, ...]:
+        """Every topic there is, Kafka's own excepted, sorted."""
+        return tuple(sorted(await self._metadata()))
+
+    async def describe(self, names: Collection[str]) -> dict[str, TopicState]:
+        """Those of the topics that exist.
+
+        Brokers make a topic that somebody asks for by name, so all are asked for.
+        """
+        metadata = await self._metadata()
+        present = [name for name in names if name in metadata]
+        told = await self._told(present)
+        return {
+            name: TopicState(
+                name=name,
+                partitions=len(metadata[name]),
+                replication_factor=len(metadata[name][0]["replicas"]),
+                max_message_bytes=_number(told.get(name, {}).get(_MAX_MESSAGE_BYTES)),
+                cleanup=told.get(name, {}).get(_CLEANUP),
+            )
+            for name in present
+        }
+
+    async def require(self, names: Collection[str]) -> dict[str, TopicState]:
+        """Describe topics that have to exist.
+
+        Raises:
+            TopicMissing: Naming those that do not.
+        """
+        found = await self.describe(names)
+        missing = [name for name in names if name not in found]
+        if missing:
+            raise TopicMissing(
+                f"These topics do not exist, or this user may not see them: {', '.join(missing)}. "
+                "Make them with `pipeline topics create`, or check topics.prefix in the settings."
+            )
+        return found
+
+    async def partitions(self, names: Collection[str]) -> list[TopicPartition]:
+        """All partitions of topics that have to exist, in order.
+
+        Raises:
+            TopicMissing: Naming those that do not.
+        """
+        return [
+            TopicPartition(state.name, number)
+            for state in (await self.require(names)).values()
+            for number in range(state.partitions)
+        ]
+
+    async def create(self, names: Collection[str]) -> list[TopicReport]:
+        """Make those that are missing, and wait until they can be used; none is changed.
+
+        Raises:
+            TopicsFailed: The brokers refuse one, or it has no leader in time.
+        """
+        existing = await self.describe(names)
+        missing = [name for name in names if name not in existing]
+        made = await self._create(missing)
+        await self._usable(missing)
+        existing |= await self.describe([name for name in missing if name not in made])
+        return [
+            TopicReport(name, was_created=True)
+            if name in made
+            else TopicReport(name, False, differences(existing[name], self._settings))
+            for name in names
+        ]
+
+    async def _create(self, names: Sequence[str]) -> set[str]:
+        if not names:
+            return set()
+        topics = [self._new(name) for name in names]
+        response = await patiently(lambda: self._admin.create_topics(topics))
+        made = set()
+        for name, code, *text in response.topic_errors:
+            error = for_code(code)
+            if error is NoError:
+                made.add(name)
+            elif error is not TopicAlreadyExistsError:
+                reason = (text[0] if text and text[0] else error.message).rstrip(".")
+                raise TopicsFailed(f"The brokers refuse to make topic {name}: {reason}.")
+        return made
+
+    def _new(self, name: str) -> NewTopic:
+        factor = self._settings.replication_factor
+        # aiokafka wants assignments, if only empty ones, beside the broker's default factor.
+        assignments: dict[int, list[int]] | None = {} if factor == _BROKER_DEFAULT else None
+        configs = self._configs | ({_CLEANUP: _COMPACT} if name in self._compacted else {})
+        return NewTopic(name, self._settings.partitions, factor, assignments, configs)
+
+    async def _usable(self, names: Sequence[str]) -> None:
+        try:
+            async with asyncio.timeout(_CREATED_WITHIN):
+                while not _have_leaders(  # noqa: ASYNC110 - the brokers' state
+                    await self._metadata(), names
+                ):
+                    await asyncio.sleep(_POLL)
+        except TimeoutError:
+            raise TopicsFailed(
+                f"No broker leads every partition of {', '.join(names)} after "
+                f"{_CREATED_WITHIN:g} s: look at the brokers."
+            ) from None
+
+    async def _metadata(self) -> dict[str, list[dict[str, Any]]]:
+        described = await patiently(self._admin.describe_topics)
+        return {
+            topic["topic"]: topic["partitions"]
+            for topic in described
+            if topic["partitions"] and not topic["topic"].startswith("__")
+        }
+
+    async def _told(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
+        """The configuration of topics, as far as we may see it."""
+        if not names:
+            return {}
+        wanted = dict.fromkeys((_MAX_MESSAGE_BYTES, _CLEANUP))
+        resources = [ConfigResource(ConfigResourceType.TOPIC, name, wanted) for name in names]
+        [response] = await patiently(lambda: self._admin.describe_configs(resources))
+        return {
+            name: {
+                option: value
+                for option, value, *_ in entries
+                if option in wanted and value is not None
+            }
+            for code, _, _, name, entries in response.resources
+            if for_code(code) is NoError
+        }
+
+
+def _number(text: str | None) -> int | None:
+    return None if text is None else int(text)
+
+
+def _have_leaders(metadata: Mapping[str, list[dict[str, Any]]], names: Iterable[str]) -> bool:
+    return all(
+        name in metadata and all(partition["leader"] >= 0 for partition in metadata[name])
+        for name in names
+    )

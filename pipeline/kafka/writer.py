@@ -1,0 +1,178 @@
+"""Puts records on topics: what `pipeline publish` and the demo do with raw events."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+
+from pipeline.config import KafkaSettings
+from pipeline.kafka.connection import admin_client, producer_client
+from pipeline.kafka.errors import explain
+from pipeline.kafka.topics import Topics
+from pipeline.model.errors import PipelineError
+from pipeline.stream.records import Outgoing
+
+_LINGER_MS = 5
+
+
+_BATCH_BYTES = 256 << 10
+
+
+class WriteFailed(PipelineError):
+    """A record was not published; those before it that were not confirmed may have been."""
+
+
+class Writer:
+    """Publishes records, each once however often a request is repeated, with a bound in flight.
+
+    It is entered with `async with`; leaving it waits until every record is confirmed.
+
+    Args:
+        kafka: How the brokers are reached.
+        max_record_bytes: Larger records are refused here already.
+        max_in_flight: Records handed over and not confirmed.
+        max_in_flight_bytes: Bytes of these; a larger record goes alone.
+        on_published: Told of each record once it is confirmed.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        *,
+        max_record_bytes: int,
+        max_in_flight: int = 1000,
+        max_in_flight_bytes: int = 32 << 20,
+        on_published: Callable[[Outgoing], None] = lambda _: None,
+    ) -> None:
+        self._kafka = kafka
+        self._max_record_bytes = max_record_bytes
+        self._max_in_flight = max_in_flight
+        self._max_bytes = max_in_flight_bytes
+        self._on_published = on_published
+        self._resources = AsyncExitStack()
+        self._producer: AIOKafkaProducer | None = None
+        self._known: set[str] = set()
+        self._in_flight = 0
+        self._bytes = 0
+        self._failure: PipelineError | None = None
+        self._settled = asyncio.Event()
+        self.published = 0
+
+    async def write(self, record: Outgoing) -> None:
+        """Hand a record over; waits while too much is in flight.
+
+        Raises:
+            TopicMissing: Its topic does not exist.
+            WriteFailed: It, or an earlier one, was refused or is not confirmed in time.
+        """
+        if self._producer is None:
+            raise RuntimeError("a writer is entered before it is used")
+        await self._check(record)
+        size = len(record.key or b"") + len(record.value or b"")
+        await self._until(lambda: self._has_room(size))
+        try:
+            confirmed = await self._producer.send(
+                record.topic, record.value, record.key, headers=list(record.headers)
+            )
+        except KafkaError as error:
+            raise self._explained(record, error) from error
+        self._in_flight += 1
+        self._bytes += size
+        confirmed.add_done_callback(partial(self._on_settled, record, size))
+
+    async def flush(self) -> None:
+        """Wait until every record so far is confirmed.
+
+        Raises:
+            WriteFailed: One was refused, or is not confirmed in time.
+        """
+        await self._until(lambda: self._in_flight == 0)
+
+    async def __aenter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            ConnectionFailed: No broker let us in.
+        """
+        compression = self._kafka.compression
+        self._producer = await self._resources.enter_async_context(
+            producer_client(
+                self._kafka,
+                enable_idempotence=True,
+                compression_type=None if compression == "none" else compression,
+                linger_ms=_LINGER_MS,
+                max_batch_size=_BATCH_BYTES,
+                max_request_size=self._max_record_bytes,
+            )
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Flush, unless there was an error, and disconnect."""
+        async with self._resources:
+            if kind is None:
+                await self.flush()
+
+    async def _check(self, record: Outgoing) -> None:
+        if record.key is None and record.value is None:
+            raise WriteFailed(f"A record for {record.topic} has neither a key nor a value.")
+        if record.topic not in self._known:
+            async with admin_client(self._kafka) as admin:
+                await Topics(admin).require([record.topic])
+            self._known.add(record.topic)
+
+    def _has_room(self, size: int) -> bool:
+        if self._in_flight == 0:
+            return True
+        return self._in_flight < self._max_in_flight and self._bytes + size <= self._max_bytes
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        patience = self._kafka.request_timeout
+        while self._failure is None and not condition():
+            self._settled.clear()
+            try:
+                async with asyncio.timeout(patience):
+                    await self._settled.wait()
+            except TimeoutError:
+                raise WriteFailed(
+                    f"No broker has confirmed a record for {patience:g} s: look at the brokers at "
+                    f"{self._kafka.bootstrap_servers}; {self._in_flight} records are in doubt."
+                ) from None
+        if self._failure is not None:
+            raise self._failure
+
+    def _on_settled(self, record: Outgoing, size: int, confirmed: asyncio.Future[Any]) -> None:
+        self._in_flight -= 1
+        self._bytes -= size
+        error = asyncio.CancelledError() if confirmed.cancelled() else confirmed.exception()
+        if error is None:
+            self.published += 1
+            self._on_published(record)
+        else:
+            self._failure = self._failure or self._explained(record, error)
+        self._settled.set()
+
+    def _explained(self, record: Outgoing, error: BaseException) -> PipelineError:
+        if isinstance(error, MessageSizeTooLargeError):
+            return WriteFailed(
+                f"A record of {len(record.value or b'')} bytes is too large for {record.topic}: "
+                "raise topics.max_message_bytes and the max.message.bytes of the topic, or refer "
+                "to the content by `uri`."
+            )
+        if isinstance(error, KafkaError):
+            return explain(error, self._kafka)
+        # aiokafka's background task ended over a fault of its own.
+        return WriteFailed(
+            f"A record for {record.topic} was not confirmed, because the client gave up "
+            f"({error!r}): look at what the topic holds, then publish the rest again."
+        )

@@ -1,0 +1,95 @@
+"""The errors of the pipeline, each a type with a meaning.
+
+They are raised where the fact is known and turned into a route in one place,
+`pipeline.cascade`. What is missing here is missing on purpose: overload, rate limits,
+time-outs and a rejected key are not errors of an event, so `pipeline.claude` waits them out
+and never raises them to its caller, unless they befall one event alone (`Unanswered`).
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.model.records import DeadLetterReason, Usage
+
+
+class PipelineError(Exception):
+    """An error whose text is one plain sentence that says what happened and what to do."""
+
+
+class UsageError(PipelineError):
+    """The command line or the settings ask for something that cannot be; exit code 2."""
+
+
+class InvalidEvent(PipelineError):
+    """The event itself is at fault: it becomes a dead letter, and nothing else is affected.
+
+    Args:
+        reason: The short code of the `dlq-reason` header.
+        detail: A sentence for a person, naming the field where there is one; never the payload.
+        attempts: Model calls that were made for it.
+    """
+
+    def __init__(self, reason: "DeadLetterReason", detail: str, *, attempts: int = 0) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+        self.attempts = attempts
+
+
+class Unavailable(PipelineError):
+    """Something outside cannot be reached at present; no event is at fault.
+
+    The event waits and is tried again: it must never become a dead letter for this.
+    """
+
+
+class AnswerError(PipelineError):
+    """A call that was made, and may have been paid, gave no usable answer.
+
+    Args:
+        detail: A sentence for a person.
+        usage: What the call cost, to be counted on the record that results.
+        model: The model that answered, as the API names it.
+        seconds: Time spent in the call.
+    """
+
+    def __init__(self, detail: str, *, usage: "Usage", model: str, seconds: float) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.usage = usage
+        self.model = model
+        self.seconds = seconds
+
+
+class Refused(AnswerError):
+    """The model declined (`stop_reason: refusal`), or a filter withheld what it wrote.
+
+    The same request would be refused again.
+    """
+
+
+class TruncatedResponse(AnswerError):
+    """The answer ended at the token limit; a larger limit may help."""
+
+
+class NoRoom(TruncatedResponse):
+    """The answer ended because the model's context was full; no limit is large enough."""
+
+
+class Malformed(AnswerError):
+    """The answer is not JSON, or not what its schema says."""
+
+
+class Rejected(AnswerError):
+    """The API rejects this very request (400, 413, 422): no repetition will help."""
+
+
+class Unanswered(AnswerError):
+    """Calls failed again and again while others like it were answered: it is this question."""
+
+
+class FileUnavailable(AnswerError):
+    """The event's file could not be had, again and again, while those of others could.
+
+    Nothing was asked, so nothing was paid; `model` is `none`.
+    """

@@ -1,0 +1,169 @@
+"""What a stage asks and what comes back: the seam between stages and models.
+
+Stages build a `Question` and know no API; `pipeline.claude` answers it and knows no stage.
+
+Signals: what speaks against an answer, before anybody decides whether it counts.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+from pydantic import BaseModel, JsonValue
+
+from pipeline.model.records import Tier, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Something about an answer that may be a reason to doubt it.
+
+    Args:
+        code: A field of `pipeline.config.Thresholds`, or a stage's own code.
+        strength: 0 (no reason) to 1 (certain); the stage's threshold decides whether it counts.
+        detail: A sentence for a person.
+    """
+
+    code: str
+    strength: float
+    detail: str
+
+
+AnswerT = TypeVar("AnswerT", bound=BaseModel)
+
+
+AnswerT_co = TypeVar("AnswerT_co", bound=BaseModel, covariant=True)
+
+
+ImageType = Literal["image/png", "image/jpeg", "image/gif", "image/webp"]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A piece of the event's own text: data, never an instruction; delimited by the asker."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image that was checked and scaled."""
+
+    media_type: ImageType
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Pdf:
+    """A PDF file that was checked."""
+
+    data: bytes = field(repr=False)
+
+
+Part = Text | Image | Pdf
+
+
+@dataclass(frozen=True, slots=True)
+class Question(Generic[AnswerT_co]):
+    """One event, asked.
+
+    Args:
+        stage: Name of the stage, for limits, budgets and metrics.
+        instructions: The static part of the prompt. The same bytes for every event of a stage,
+            in every process, so that the prompt cache can hold it.
+        parts: The event's content, in the order the model shall see it.
+        answer_model: What the answer must be.
+        answer_schema: The JSON schema sent with the request; property order is answer order.
+        max_output_tokens: Enough for the longest answer that makes sense.
+    """
+
+    stage: str
+    instructions: str
+    parts: tuple[Part, ...]
+    answer_model: type[AnswerT_co]
+    answer_schema: Mapping[str, JsonValue]
+    max_output_tokens: int
+
+    @property
+    def digest(self) -> str:
+        """Hex digest of the content that was asked: equal digests, equal questions."""
+        digest = hashlib.blake2b(digest_size=16)
+        for chunk in self._chunks():
+            digest.update(len(chunk).to_bytes(8, "big"))
+            digest.update(chunk)
+        return digest.hexdigest()
+
+    def _chunks(self) -> list[bytes]:
+        chunks = [self.stage.encode(), self.instructions.encode()]
+        for part in self.parts:
+            match part:
+                case Text(name, text):
+                    chunks += [name.encode(), text.encode()]
+                case Image(media_type, data):
+                    chunks += [media_type.encode(), data]
+                case Pdf(data):
+                    chunks += [b"application/pdf", data]
+        return chunks
+
+
+@dataclass(frozen=True, slots=True)
+class MultiStepQuery(Generic[AnswerT_co]):
+    """One event, asked in several calls: what is asked next follows from what was answered.
+
+    Args:
+        questions: Asked side by side; one at least.
+        then: Makes the next step, or the whole answer, of their answers, which come in the order
+            of the questions. A pure function of the answers.
+    """
+
+    questions: tuple[Question[Any], ...]
+    then: (
+        "Callable[[tuple[Any, ...]],"
+        " Question[AnswerT_co] | MultiStepQuery[AnswerT_co] | AnswerT_co]"
+    )
+
+
+Query = Question[AnswerT_co] | MultiStepQuery[AnswerT_co]
+
+
+"""What a stage asks about one event: mostly one question."""
+
+
+def first_questions(inquiry: Query[Any]) -> tuple[Question[Any], ...]:
+    """What is asked before anything is answered."""
+    return (inquiry,) if isinstance(inquiry, Question) else inquiry.questions
+
+
+@dataclass(frozen=True, slots=True)
+class Response(Generic[AnswerT]):
+    """A usable answer.
+
+    Args:
+        answer: Validated against the question's answer model.
+        model: The model that answered, as the API names it.
+        usage: What it cost.
+        seconds: Time spent in the call, waiting for limits not included.
+        signals: What speaks against the answer, whatever its content is.
+    """
+
+    answer: AnswerT
+    model: str
+    usage: Usage
+    seconds: float
+    signals: tuple[Signal, ...] = ()
+
+
+class Asker(Protocol):
+    """Asks a model; `pipeline.claude.gateway.Gateway` is the real one."""
+
+    async def ask(
+        self, question: Question[AnswerT], tier: Tier, *, max_output_tokens: int | None = None
+    ) -> Response[AnswerT]:
+        """Ask, waiting as long as limits, outages and budgets demand.
+
+        Raises:
+            AnswerError: One of its subclasses, where the answer is no use.
+        """
+        ...

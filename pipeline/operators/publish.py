@@ -1,0 +1,206 @@
+"""Puts raw events on a stage's topic: from JSON Lines, files, folders, or standard input."""
+
+import mimetypes
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from pipeline.cascade.stage_guard import of_stage
+from pipeline.config import Settings
+from pipeline.kafka.topics import TopicNames
+from pipeline.kafka.writer import Writer
+from pipeline.model.errors import InvalidEvent, UsageError
+from pipeline.runtime.background import threaded_iter
+from pipeline.stages.files.media import sniff
+from pipeline.stages.stage import Stage
+from pipeline.stream.records import Headers, Outgoing
+
+STANDARD_INPUT = Path("-")
+
+
+_LINES = frozenset({".jsonl", ".ndjson"})
+
+
+_JSON: Headers = (("content-type", b"application/json"),)
+
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A record to publish.
+
+    Args:
+        place: Where it was found, e.g. `tickets.jsonl:12`.
+    """
+
+    place: str
+    key: bytes | None
+    value: bytes = field(repr=False)
+    headers: Headers = _JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An event that the stage would not take, and so was not published."""
+
+    place: str
+    reason: str
+    detail: str
+
+
+@dataclass(slots=True)
+class Published:
+    """What came of publishing.
+
+    Args:
+        topic: Where to.
+        published: Records that the brokers have confirmed.
+        refused: Events that were not published.
+        refusals: The first of them.
+    """
+
+    topic: str
+    published: int = 0
+    refused: int = 0
+    refusals: list[Refusal] = field(default_factory=list)
+
+
+async def publish(
+    settings: Settings,
+    stage: Stage[Any, Any],
+    items: Iterable[Item],
+    *,
+    validate: bool = True,
+    on_done: Callable[[int], None] = lambda _: None,
+) -> Published:
+    """Publish events that the stage takes.
+
+    Args:
+        settings: How brokers are reached and topics are called.
+        stage: Whose raw topic it is, and who says what an event is.
+        items: Read as they are needed, in a thread, so there may be any number.
+        validate: Leave out what the stage does not take; else all is published as it is.
+        on_done: Told of each item that is done with, with a 1.
+
+    Raises:
+        PipelineError: The brokers do not take the records.
+    """
+    topic = TopicNames(settings.topics).raw(stage.name)
+    result = Published(topic)
+    limit = settings.topics.max_message_bytes
+    async with (
+        Writer(settings.kafka, max_record_bytes=limit, on_published=lambda _: on_done(1)) as writer,
+        aclosing(threaded_iter(items)) as ahead,
+    ):
+        async for item in ahead:
+            refusal = refusal_of(stage, item) if validate else None
+            if refusal is None:
+                await writer.write(Outgoing(topic, item.key, item.value, item.headers))
+                continue
+            result.refused += 1
+            if len(result.refusals) < _SHOWN:
+                result.refusals.append(refusal)
+            on_done(1)
+        await writer.flush()
+        result.published = writer.published
+    return result
+
+
+def refusal_of(stage: Stage[Any, Any], item: Item) -> Refusal | None:
+    """Why the stage would make a dead letter of an event; None where it takes it."""
+    headers = {name: content for name, content in item.headers if content is not None}
+    try:
+        of_stage(stage.name, stage.parse, item.value, key=item.key, headers=headers)
+    except InvalidEvent as invalid:
+        return Refusal(item.place, invalid.reason.value, invalid.detail)
+    return None
+
+
+def read_items(paths: Sequence[Path], *, key_field: str = "id") -> Iterator[Item]:
+    """Find the events of files, folders (with what is below them) and standard input (`-`).
+
+    `.jsonl` holds an event a line and `.json` one event; any other file is itself the event's
+    content, with its name as the event's id.
+
+    Args:
+        paths: Where to look.
+        key_field: The field of a JSON event that becomes the record's key.
+
+    Raises:
+        WrongUse: There is no such file.
+    """
+    for path in paths:
+        if path == STANDARD_INPUT:
+            yield from _of_lines("standard input", sys.stdin.buffer, key_field)
+        elif path.is_dir():
+            yield from read_items(_files_below(path), key_field=key_field)
+        elif path.suffix.lower() in _LINES:
+            with _opened(path) as lines:
+                yield from _of_lines(str(path), lines, key_field)
+        else:
+            yield _of_file(path, key_field)
+
+
+def count_items(paths: Sequence[Path]) -> int | None:
+    """How many events `read_items` will find; None where only reading can tell."""
+    total = 0
+    for path in paths:
+        if path == STANDARD_INPUT:
+            return None
+        if path.is_dir():
+            total += count_items(_files_below(path)) or 0
+        elif path.suffix.lower() in _LINES:
+            with _opened(path) as lines:
+                total += sum(1 for line in lines if line.strip())
+        else:
+            total += 1
+    return total
+
+
+def _files_below(folder: Path) -> list[Path]:
+    return sorted(
+        path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")
+    )
+
+
+def _of_lines(place: str, lines: Iterable[bytes], key_field: str) -> Iterator[Item]:
+    for number, line in enumerate(lines, start=1):
+        if value := line.strip():
+            yield Item(f"{place}:{number}", _key(value, key_field), value)
+
+
+def _of_file(path: Path, key_field: str) -> Item:
+    with _opened(path) as file:
+        value = file.read()
+    if path.suffix.lower() == ".json":
+        return Item(str(path), _key(value, key_field), value)
+    media_type = sniff(value) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    event_id = os.fsencode(path.stem)
+    headers = (("content-type", media_type.encode()), ("event-id", event_id))
+    return Item(str(path), event_id, value, headers)
+
+
+def _key(value: bytes, key_field: str) -> bytes | None:
+    try:
+        event = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return None
+    key = event.get(key_field) if isinstance(event, dict) else None
+    return str(key).encode() if isinstance(key, str | int) else None
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read ({error.strerror}): name a file that can."
+        ) from error

@@ -1,0 +1,300 @@
+"""The terminal: how commands run, what they say when they fail, and how they show progress."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+import traceback
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from types import FrameType
+from typing import Any, TypeVar
+
+import orjson
+import uvloop
+from pydantic_core import to_json
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.model.errors import PipelineError, UsageError
+from pipeline.model.printable import printable
+from pipeline.runtime.shutdown import Deadline, UnwaitedExecutor
+
+T = TypeVar("T")
+
+
+FAILED = 1
+
+
+WRONG_USE = 2
+
+
+_WIDE = 200
+
+
+class Interrupted(PipelineError):
+    """Somebody stopped a command before it had done its work."""
+
+
+def report(error: BaseException, *, debug: bool) -> int:
+    """Say on standard error, in one sentence, why a command failed.
+
+    Args:
+        error: What it raised.
+        debug: Print the traceback before the sentence.
+
+    Returns:
+        The exit code.
+    """
+    if debug:
+        traceback.print_exception(error)
+    cause = first_cause(error)
+    terminal = Console(stderr=True, highlight=False, soft_wrap=True)
+    terminal.print("[bold red]Error:[/bold red]", end=" ")
+    terminal.print(printable(_sentence(cause), keep="\n"), markup=False)
+    return WRONG_USE if isinstance(cause, UsageError) else FAILED
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """The first error of a group that a person can act on, or else its first."""
+    leaves = list(_leaves(error))
+    return next((leaf for leaf in leaves if isinstance(leaf, PipelineError)), leaves[0])
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command that has an end; Ctrl-C and SIGTERM cancel it.
+
+    Raises:
+        Interrupted: It was cancelled.
+    """
+
+    async def interruptible(_: asyncio.Event) -> T:
+        return await work
+
+    return _run(interruptible, patience=0)
+
+
+def run_until_stopped(
+    serve: Callable[[asyncio.Event], Awaitable[T]], *, ends_within: float | None = None
+) -> T:
+    """Run a command that goes on until it is stopped.
+
+    Args:
+        serve: Is to return soon after its event is set, which the first Ctrl-C or SIGTERM does;
+            a second one cancels it.
+        ends_within: Seconds after its event is set, by whomever, in which it has to return: else
+            the process ends with `pipeline.runtime.shutdown.OVERDUE`. None for any time.
+
+    Raises:
+        Interrupted: It was cancelled.
+    """
+    return _run(serve, patience=1, deadline=None if ends_within is None else Deadline(ends_within))
+
+
+def run_endless(work: Coroutine[Any, Any, T]) -> T | None:
+    """Run a command that is done when somebody stops it, as that is the only way to end it."""
+    try:
+        return run(work)
+    except Interrupted:
+        return None
+
+
+class Bar:
+    """A progress bar; called with a number of steps it moves on by them.
+
+    Args:
+        bars: What draws it.
+        task: Which of these it is.
+    """
+
+    def __init__(self, bars: Progress, task: TaskID) -> None:
+        self._bars = bars
+        self._task = task
+
+    def __call__(self, steps: int) -> None:
+        """Some more steps were done."""
+        self._bars.advance(self._task, steps)
+
+    def show(self, *, done: int, total: int, what: str) -> None:
+        """It is so far, of so much, and this is done at present."""
+        self._bars.update(self._task, completed=done, total=total, description=what)
+
+
+@contextlib.contextmanager
+def progress(what: str, total: int | None = None) -> Iterator[Bar]:
+    """Show how far a long work is, on standard error; nothing where that is no terminal.
+
+    Args:
+        what: Is done, e.g. `Publishing`.
+        total: Steps in all, if known.
+
+    Yields:
+        To be called with the number of steps that were done, or told how far it is.
+    """
+    terminal = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, TimeElapsedColumn(), console=terminal, disable=not terminal.is_terminal
+    ) as bars:
+        task = bars.add_task(what, total=total)
+        yield Bar(bars, task)
+
+
+def _run(
+    serve: Callable[[asyncio.Event], Awaitable[T]],
+    *,
+    patience: int,
+    deadline: Deadline | None = None,
+) -> T:
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_with_signals(serve, patience, deadline))
+    finally:
+        if deadline is not None:
+            deadline.cancel()
+
+
+async def _with_signals(
+    serve: Callable[[asyncio.Event], Awaitable[T]], patience: int, deadline: Deadline | None
+) -> T:
+    stop, received = asyncio.Event(), 0
+    task = asyncio.current_task()
+    asyncio.get_running_loop().set_default_executor(UnwaitedExecutor())
+
+    def on_signal() -> None:
+        nonlocal received
+        received += 1
+        stop.set()
+        if received > patience and task is not None:
+            task.cancel()
+
+    async with _handling(on_signal, deadline), _timed(stop, deadline):
+        try:
+            return await serve(stop)
+        except asyncio.CancelledError:
+            if received > patience:
+                raise Interrupted("Stopped before it was done.") from None
+            raise
+
+
+@contextlib.asynccontextmanager
+async def _handling(
+    on_signal: Callable[[], None], deadline: Deadline | None
+) -> AsyncIterator[None]:
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, on_signal)
+        if deadline is not None:
+            _start_at_once(number, deadline)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+def _start_at_once(number: signal.Signals, deadline: Deadline) -> None:
+    """Have the time run from the signal on, even where the event loop does not turn any more."""
+    of_loop = signal.getsignal(number)
+
+    def handle(received: int, frame: FrameType | None) -> None:
+        deadline.start()
+        if callable(of_loop):
+            of_loop(received, frame)
+
+    # A wait that the signal interrupts, as of a thread for another, lets this run at once.
+    signal.signal(number, handle)
+
+
+@contextlib.asynccontextmanager
+async def _timed(stop: asyncio.Event, deadline: Deadline | None) -> AsyncIterator[None]:
+    """Have the time run from when `stop` is set, which a failure does without any signal."""
+
+    async def wait() -> None:
+        await stop.wait()
+        if deadline is not None:
+            deadline.start()
+
+    waiting = asyncio.get_running_loop().create_task(wait())
+    try:
+        yield
+    finally:
+        if deadline is not None:
+            deadline.start()
+        waiting.cancel()
+        await asyncio.wait((waiting,))
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _leaves(each)
+    else:
+        yield error
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, PipelineError):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    # Its message may quote a record; the traceback, which shows it, has to be asked for.
+    return (
+        f"A fault of the program itself ({type(error).__name__}{place}): run the command again "
+        "with --debug and report what it prints."
+    )
+
+
+def line(text: str) -> None:
+    """Print a line on standard output, at once and as it is."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def note(text: str) -> None:
+    """Tell a person something on standard error, out of the way of the output."""
+    readable = printable(text, keep="\n")
+    sys.stderr.write(f"{readable}\n")
+
+
+def clear() -> None:
+    """Empty the terminal; nothing where there is none."""
+    Console().clear()
+
+
+def as_json(document: Any) -> None:  # noqa: ANN401 - whatever orjson takes
+    """Print one line of JSON for a program; what a terminal would obey is escaped within it."""
+    try:
+        text = orjson.dumps(document, default=str).decode()
+    except orjson.JSONEncodeError:  # an event may hold numbers that are longer than it takes
+        text = to_json(document, fallback=str).decode()
+    line(printable(text))
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table; numbers belong in all columns but the first."""
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for index, heading in enumerate(headings):
+        grid.add_column(heading, justify="left" if index == 0 else "right", overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text(printable(cell)) for cell in row))
+    # A file or a pipe has no width to keep to.
+    Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE).print(grid)

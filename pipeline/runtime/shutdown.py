@@ -1,0 +1,143 @@
+"""How a process ends in time, whatever its threads do.
+
+A thread cannot be ended from outside: one that waits for a file store that never answers, or is
+deep in a library in C, keeps `asyncio.run()` and the interpreter waiting, both of which join every
+thread. What such a thread works on is not committed and is done again elsewhere, so nothing is
+lost by leaving it behind.
+
+- An executor whose threads are not waited for, and an end of the process that leaves behind what
+  still runs: the exit code is that of the command.
+- A deadline for everything else, an event loop that does not turn any more included: the process
+  says so, prints where each thread is, and ends with code 1.
+
+A child process that cannot outlive its parent, even if that is killed.
+"""
+
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NoReturn
+
+OVERDUE = 1
+
+
+"""Exit code of a process that had to be ended: whoever watches it shall see that it was."""
+
+
+MARGIN = 20.0
+
+
+"""Seconds after the drain budget to commit, to leave the group and to close what is open."""
+
+
+_LAST_WORDS = 2.0
+
+
+"""Seconds after the deadline until the process ends although no Python code can run any more."""
+
+
+_IDLE_THREADS_END_WITHIN = 1.0
+
+
+_log = logging.getLogger(__name__)
+
+
+class UnwaitedExecutor(ThreadPoolExecutor):
+    """Runs calls in threads, and does not wait for those that run when it is shut down."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002 - of the base
+        """Let nothing begin any more; what runs goes on until the process ends."""
+        super().shutdown(wait=False, cancel_futures=True)
+
+
+class Deadline:
+    """Ends the process when it has not ended by itself; armed once it is asked to end.
+
+    Args:
+        seconds: That it has from then on.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._timer: threading.Timer | None = None
+
+    def start(self) -> None:
+        """From here on the time runs; a second start changes nothing."""
+        if self._timer is not None:
+            return
+        self._timer = threading.Timer(self._seconds, self._end)
+        self._timer.daemon = True
+        self._timer.start()
+        # A thread in C that needs no interpreter, for when one in C never gives it back.
+        faulthandler.dump_traceback_later(self._seconds + _LAST_WORDS, exit=True)
+
+    def cancel(self) -> None:
+        """It has ended."""
+        if self._timer is not None:
+            self._timer.cancel()
+            faulthandler.cancel_dump_traceback_later()
+
+    def _end(self) -> None:
+        _log.error(
+            "it was asked to end %.0f s ago and has not: it is ended now; what was not committed "
+            "is done again by whoever takes over",
+            self._seconds,
+        )
+        faulthandler.dump_traceback()
+        _end_at_once(OVERDUE)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process, and leave behind the threads that still run."""
+    waits_until = time.monotonic() + _IDLE_THREADS_END_WITHIN
+    running = [
+        thread
+        for thread in threading.enumerate()
+        if thread is not threading.current_thread() and not thread.daemon
+    ]
+    for thread in running:
+        thread.join(max(0.0, waits_until - time.monotonic()))
+    left = [thread.name for thread in running if thread.is_alive()]
+    if not left:
+        sys.exit(code)
+    _log.warning("%d threads had not ended and were left behind: %s", len(left), ", ".join(left))
+    _end_at_once(code)
+
+
+def _end_at_once(code: int) -> NoReturn:
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # nobody reads it any more, or it is closed
+            continue
+    os._exit(code)
+
+
+_TETHER = """
+import ctypes, os, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None, use_errno=True).prctl(1, int(sys.argv[2]))  # PR_SET_PDEATHSIG
+if os.getppid() != int(sys.argv[1]):
+    sys.exit("the parent is gone")
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
+
+
+"""Becomes the command after asking the kernel for a signal when its parent dies.
+
+A program of its own rather than a `preexec_fn`, which is unsafe in a process with threads. Where
+the kernel is not Linux, a child whose parent was killed stays until somebody ends it.
+"""
+
+
+def dies_with_parent(command: Sequence[str], *, when_parent_dies: signal.Signals) -> list[str]:
+    """The command line that runs `command` as a child that gets a signal when this process dies."""
+    tether = [sys.executable, "-I", "-S", "-c", _TETHER, str(os.getpid())]
+    return [*tether, str(when_parent_dies.value), *command]

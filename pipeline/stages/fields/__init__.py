@@ -1,0 +1,1 @@
+"""What answers are made of: labels, further fields, amounts and dates."""

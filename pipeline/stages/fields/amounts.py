@@ -1,0 +1,333 @@
+"""Amounts of money and quantities as documents and models write them.
+
+`119,500` is 119.5 dinars and 119,500 euros: which of its separators divides thousands is not
+always to be seen in an amount. So an amount is read as all that it can mean. A currency's own
+number of decimals rules some of it out; what is left is for the rest of the document to decide
+(`pipeline.stages.fields.invoice_amounts`), or it is a doubt.
+"""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from pipeline.stages.checks.text_quality import CURRENCIES
+from pipeline.stages.fields.locale_data import currency_decimals, locale_data, plain_word
+
+MAX_DIGITS = 18
+
+
+"""More is a bar code or a mistake, not an amount."""
+
+
+MAX_LENGTH = 64
+
+
+"""Characters; what is longer is no amount, and would only cost time."""
+
+
+ARABIC_DECIMAL = "٫"
+
+
+_SIGNS: Mapping[str, str] = {
+    "'": "’ʼ′`´＇٬‘_",
+    " ": "\t\u00a0\u2007\u2008\u2009\u202f\u3000",
+    "-": "−‐‑‒–—－﹣⁻△▲▵",
+    ".": "．·・",
+    ",": "，،﹐",
+    "(": "（",
+    ")": "）",
+    "": "\u00ad\u061c\ufeff\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e"
+    "\u2060\u2066\u2067\u2068\u2069",
+}
+
+
+"""What stands for the same sign in other scripts; Japanese books mark what is below zero by △."""
+
+
+class _Plain(dict[int, str]):
+    """A table for `str.translate`: signs as above, digits of all scripts as 0 to 9."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        if char.isdecimal():
+            self[code] = char = str(unicodedata.decimal(char))
+        return char
+
+
+_PLAIN = _Plain({ord(char): sign for sign, chars in _SIGNS.items() for char in chars})
+
+
+_AMOUNT = re.compile(rf"(\D*?)([.,{ARABIC_DECIMAL}]?\d(?:[\d.,'{ARABIC_DECIMAL} ]*\d)?)(\D*)")
+
+
+_IN_THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:([.,' ])\d{3})(?:\1\d{3})*")
+
+
+_IN_LAKHS = re.compile(r"[1-9]\d?(?:([,.' ])\d{2})(?:\1\d{2})*\1\d{3}")
+
+
+_NO_CENTS = re.compile(r"\s*(?:[.,]\s*(?:-+|=)|/[-=])")
+
+
+_PER_CENT = re.compile("[%٪﹪％‰]")
+
+
+_CREDIT = re.compile(r"\b(?:CR|Cr|cr)\b\.?")
+
+
+_MINUS = re.compile(r"\bminus\b", re.IGNORECASE)
+
+
+_LETTER = r"[^\W\d_\u0300-\u036f]"
+
+
+_MARKS = "\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u109f\u1780-\u17ff"
+
+
+_WORDS = re.compile(rf"(?:{_LETTER}[{_MARKS}]*+)++(?![$€£¥₹])")
+
+
+_SHORTENED = re.compile(r"(?<![^\W\d_])(?:([kKmM])[$£¥₹]|([kKmMtT])(?:€|([A-Z]{3})\b))")
+
+
+_CODE = re.compile(rf"(?<![A-Za-z])(?:{'|'.join(sorted(CURRENCIES))})(?![A-Za-z])")
+
+
+_POWERS = {"k": 3, "t": 3, "m": 6}
+
+
+_UNIT_LETTERS = 3
+
+
+_MOST_WORDS = 3
+
+
+_IN_CRORES = frozenset({"INR", "PKR", "BDT", "NPR", "LKR"})
+
+
+_CRORE = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One of the values that an amount may have.
+
+    Args:
+        value: Exact.
+        separator: The sign that is read, where it can be read in two ways; else empty.
+        is_grouped: Whether that sign is read as one between thousands.
+    """
+
+    value: Decimal
+    separator: str = ""
+    is_grouped: bool = False
+
+    def negated(self, is_negative: bool) -> "Reading":
+        """The same reading, of an amount below zero where that is so."""
+        return replace(self, value=-self.value) if is_negative else self
+
+
+def readings_of(
+    text: str, currency: str | None = None, *, counts: bool = False
+) -> tuple[Reading, ...]:
+    """Read an amount in every way that it can be meant; never raises, whatever the text.
+
+    Takes grouped digits (thousands or lakhs) with either decimal separator, digits of any
+    script, signs before and after, brackets, CR and DR, words of magnitude in the languages of
+    the CLDR, and currency signs, codes and units around them.
+
+    Args:
+        text: At most `MAX_LENGTH` characters and `MAX_DIGITS` digits, or there is no reading.
+        currency: Its ISO 4217 code. Three decimals make `1,234` a decimal; two or none make it
+            thousands. `1.234` stays both with two: answers are asked to use a point for decimals.
+        counts: Whether it is a quantity: `12 m` are then metres sooner than millions, and `10 %` is
+            one, which is no amount of money.
+
+    Returns:
+        The most likely reading first; none where the text is no amount.
+    """
+    if len(text) > MAX_LENGTH:
+        return ()
+    found = _AMOUNT.fullmatch(normal_digits(text).strip())
+    if found is None:
+        return ()
+    before, digits, after = found.groups()
+    if _has_fraction_sign(before) or _has_fraction_sign(after):
+        return ()
+    if not counts and _PER_CENT.search(before + after):
+        return ()
+    meanings = _meanings(before, after, currency, counts=counts)
+    is_scaled = any(power for power, _ in meanings)
+    plain = digits_read(digits, None if counts or is_scaled else currency)
+    word = after.strip() or before.strip()
+    return tuple(
+        Reading(
+            reading.value.scaleb(power) if power else reading.value,
+            reading.separator or (word if len(meanings) > 1 else ""),
+            reading.is_grouped,
+        ).negated(is_negative)
+        for power, is_negative in meanings
+        for reading in plain
+    )
+
+
+def read_amount(
+    text: str, currency: str | None = None, *, counts: bool = False
+) -> tuple[Decimal, ...]:
+    """All values that an amount can have, the most likely first: see `readings_of`."""
+    return tuple(reading.value for reading in readings_of(text, currency, counts=counts))
+
+
+def parse_amount(text: str, currency: str | None = None) -> Decimal | None:
+    """Read an amount as it is most likely meant; None where the text is none.
+
+    Without a currency `1.234` is one and a bit, because answers are asked to use a point for
+    decimals, and `1,234` a thousand and more for the same reason. Whether there is another
+    reading says `read_amount`.
+    """
+    values = read_amount(text, currency)
+    return values[0] if values else None
+
+
+def format_amount(amount: Decimal) -> str:
+    """Write an amount as it is published: plain digits, never an exponent."""
+    return format(amount, "f")
+
+
+def digits_read(digits: str, currency: str | None = None) -> tuple[Reading, ...]:
+    """Read digits with separators, without sign and words: see `readings_of`."""
+    if not 1 <= sum(map(str.isdecimal, digits)) <= MAX_DIGITS:
+        return ()
+    decimal, grouped = _with_decimals(digits), _as_groups(digits)
+    if decimal is None or grouped is None:
+        return tuple(Reading(value) for value in (decimal, grouped) if value is not None)
+    separator = next(char for char in digits if not char.isdecimal())
+    match currency_decimals(currency):
+        case 3:
+            return (Reading(decimal),)
+        case 0:
+            return (Reading(grouped),)
+        case 2 if separator == ",":
+            return (Reading(grouped),)
+    both = (Reading(decimal, separator), Reading(grouped, separator, is_grouped=True))
+    return both[::-1] if separator == "," else both
+
+
+def normal_digits(text: str) -> str:
+    """The text with the digits and separators of all scripts as `0` to `9`, `.`, `,` and `'`."""
+    return text.translate(_PLAIN)
+
+
+def magnitudes_after(word: str) -> frozenset[int]:
+    """Which powers of ten the word that follows digits may stand for; none for other words."""
+    known = locale_data().magnitudes
+    plain = word.casefold().rstrip(".")
+    if plain in known or plain.isascii():
+        return known.get(plain, frozenset())
+    return known.get(_magnitude_in(word), frozenset())
+
+
+def _with_decimals(digits: str) -> Decimal | None:
+    """The value where the last separator is the decimal one, or there is none."""
+    at = max(map(digits.rfind, f".,{ARABIC_DECIMAL}"))
+    if at < 0:
+        return Decimal(digits) if digits.isdecimal() else None
+    whole, fraction = digits[:at], digits[at + 1 :]
+    if not fraction.isdecimal() or digits[at] in whole:
+        return None
+    if whole and not whole.isdecimal():
+        grouped = _as_groups(whole)
+        return None if grouped is None else Decimal(f"{grouped}.{fraction}")
+    return Decimal(f"{whole}.{fraction}")
+
+
+def _as_groups(digits: str) -> Decimal | None:
+    if _IN_THOUSANDS.fullmatch(digits) or _IN_LAKHS.fullmatch(digits):
+        return Decimal("".join(filter(str.isdecimal, digits)))
+    return None
+
+
+def _has_fraction_sign(around: str) -> bool:
+    """Whether it has a sign such as a half, or a raised digit that is not a unit's, as in m²."""
+    return any(
+        unicodedata.category(char) == "No" and not previous.isalpha()
+        for previous, char in zip(f" {around}", around, strict=False)
+    )
+
+
+def _meanings(
+    before: str, after: str, currency: str | None, *, counts: bool
+) -> tuple[tuple[int, bool], ...]:
+    """What the signs and words around the digits may mean: powers of ten, and whether below zero.
+
+    None where signs contradict each other.
+    """
+    credit = _CREDIT.search(before) or _CREDIT.search(after)
+    signs = _signs(before, after)
+    if signs + (credit is not None) > 1:
+        return ()
+    before, after = _CREDIT.sub(" ", before), _CREDIT.sub(" ", after)
+    powers = _powers(before, after, currency, counts=counts)
+    if credit is None:
+        return tuple((power, signs == 1) for power in powers)
+    credited = tuple((power, True) for power in powers)
+    if currency not in _IN_CRORES and (currency is not None or credit[0] == "CR"):
+        return credited
+    return (*credited, *((power + _CRORE, False) for power in powers))
+
+
+def _signs(before: str, after: str) -> int:
+    """How many signs say that the amount is below zero."""
+    trailing = _NO_CENTS.sub("", after, count=1).strip()
+    return sum(
+        [
+            # "US-$ 5" is not below zero: a hyphen between letters and a sign is no minus.
+            re.search(r"(?:^|\W)-|-\s*$", before) is not None,
+            "(" in before and ")" in after,
+            trailing.startswith("-") or re.match(r"[^\w\s]{1,3}\s?-", trailing) is not None,
+            _MINUS.search(before) is not None,
+        ]
+    )
+
+
+def _powers(before: str, after: str, currency: str | None, *, counts: bool) -> tuple[int, ...]:
+    """The powers of ten that the words around may stand for, the most likely first."""
+    short = _SHORTENED.search(before) or _SHORTENED.match(after.strip())
+    if short is not None and (short[3] is None or short[3] in CURRENCIES):
+        return (_POWERS[(short[1] or short[2]).lower()],)
+    # "LAK 5" is five kip, not five lakhs.
+    before, after = _CODE.sub(" ", before), _CODE.sub(" ", after)
+    leading = [
+        word
+        for word in _WORDS.findall(before)[:1]
+        if len(word) > _UNIT_LETTERS or not word.isascii()
+    ]
+    magnitudes, around = locale_data().magnitudes, plain_word(f"{before} {after}")
+    word = around if around in magnitudes else _magnitude_in(after) or plain_word("".join(leading))
+    known = sorted(magnitudes.get(word, ()))
+    money = locale_data().symbols.get(word, frozenset())
+    letter = word if len(word) == 1 and word.isascii() else ""
+    if not known or (counts and letter not in {"", "k"}):
+        return (0,)
+    if letter != "k" and (currency in money or (money and currency is None)):
+        return (0, *known)
+    if counts and word.isascii() and len(word) <= _UNIT_LETTERS and letter != "k":
+        return (0, *known)
+    return (*known, 0) if letter not in {"", "k"} else tuple(known)
+
+
+def _magnitude_in(after: str) -> str:
+    """The longest words that begin what follows the digits and are a magnitude."""
+    known = locale_data().magnitudes
+    words = _WORDS.findall(after.replace(".", ""))[:_MOST_WORDS]
+    phrases = (plain_word(" ".join(words[:count])) for count in range(len(words), 0, -1))
+    # Where words are not divided by blanks, a sign of money may follow without one.
+    first = words[0] if words else ""
+    unspaced = (first[:length] for length in (2, 1) if _is_ideographic(first[:length]))
+    return next((phrase for phrase in (*phrases, *unspaced) if phrase in known), "")
+
+
+def _is_ideographic(word: str) -> bool:
+    return bool(word) and all("\u3000" <= char <= "\u9fff" or "가" <= char <= "힣" for char in word)

@@ -1,0 +1,120 @@
+"""What a file is: by its first bytes, unless it was declared to be something else.
+
+A declared type that says nothing (`application/octet-stream`, none at all) leaves it to the bytes,
+and every type that is taken has aliases. One that names another kind than the bytes show is a
+sign that two things were mixed up, a file or its type, so that the event is refused.
+"""
+
+from typing import Final, Literal, get_args
+
+from pipeline.model.errors import InvalidEvent
+from pipeline.model.questions import ImageType
+from pipeline.model.records import DeadLetterReason
+
+PDF: Final = "application/pdf"
+
+
+MediaType = Literal[ImageType, "application/pdf"]
+
+
+MEDIA_TYPES: frozenset[str] = frozenset({*get_args(ImageType), PDF})
+
+
+_PDF_HEADER_WITHIN = 1024
+
+
+"""Bytes before the header that viewers read over: PDF 1.7, implementation note 13."""
+
+
+_SPELLINGS: dict[str, frozenset[str]] = {
+    PDF: frozenset({
+        "application/x-pdf", "application/acrobat", "application/vnd.pdf", "application/x-bzpdf",
+        "applications/vnd.pdf", "application/pdfa", "application/pdf-a", "image/pdf", "image/x-pdf",
+        "text/pdf", "text/x-pdf", "pdf",
+    }),
+    "image/jpeg": frozenset({
+        "image/jpg", "image/pjpeg", "image/pipeg", "image/jpe", "image/jfif", "image/x-jpeg",
+        "image/x-jpg", "image/x-citrix-jpeg", "image/mpo", "application/jpg", "application/jpeg",
+        "application/x-jpg", "jpeg", "jpg",
+    }),
+    "image/png": frozenset({
+        "image/x-png", "image/apng", "image/vnd.mozilla.apng", "image/x-citrix-png",
+        "application/png", "application/x-png", "png",
+    }),
+    "image/gif": frozenset({"image/x-gif", "image/gi_", "image/x-citrix-gif", "gif"}),
+    "image/webp": frozenset({"image/x-webp", "application/webp", "webp"}),
+}  # fmt: skip
+
+
+_ALIASES = {alias: name for name, aliases in _SPELLINGS.items() for alias in aliases}
+
+
+_SAYS_NOTHING = frozenset({
+    "", "*/*", "application/*", "image/*", "image", "file", "binary", "unknown", "null", "none",
+    "undefined", "application/binary", "application/download", "application/file",
+    "application/force-download", "application/octet", "application/octet-stream",
+    "application/octetstream", "application/save-as", "application/unknown",
+    "application/x-binary", "application/x-download", "application/x-octet-stream",
+    "application/x-unknown", "application/x-unknown-content-type", "binary/octet-stream",
+    "content/unknown", "unknown/unknown", "x-unknown/unknown", "application/x-forcedownload",
+})  # fmt: skip
+
+
+"""What clients, gateways and object stores write where they do not know."""
+
+
+def sniff(data: bytes) -> MediaType | None:
+    """A file's type by its magic bytes; None where it is not one that is taken."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return "image/gif"
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "image/webp"
+    if data.find(b"%PDF-", 0, _PDF_HEADER_WITHIN + len(b"%PDF-")) >= 0:
+        return PDF
+    return None
+
+
+def bare_type(content_type: str) -> str:
+    """Reduce a content type to type and subtype, lower case, without parameters or alias."""
+    bare = content_type.partition(";")[0].strip().strip("\"'.").lower()
+    return _ALIASES.get(bare, bare)
+
+
+def says_nothing(content_type: str) -> bool:
+    """Whether a content type leaves open what the content is."""
+    return bare_type(content_type) in _SAYS_NOTHING
+
+
+def checked_type(data: bytes, declared: str, *, field: str) -> MediaType:
+    """What a file is by its bytes, provided that it was not declared to be something else.
+
+    Args:
+        data: The file.
+        declared: Its content type; empty where there is none.
+        field: Where it is, for the error.
+
+    Raises:
+        Invalid: `unsupported_media`.
+    """
+    said, found = bare_type(declared), sniff(data)
+    types = ", ".join(sorted(MEDIA_TYPES))
+    if said in _SAYS_NOTHING:
+        if found is not None:
+            return found
+        detail = f"what it begins like is not taken; the types are {types}."
+    elif said not in MEDIA_TYPES:
+        detail = f"this type is not taken; the types are {types}."
+    elif found == said:
+        return found
+    elif found is None:
+        detail = f"declared as {said}, but it does not begin like one."
+    else:
+        detail = (
+            f"declared as {said}, but it begins like {found}; declare it as that or, where "
+            "nothing is known of a file, as application/octet-stream."
+        )
+    raise InvalidEvent(DeadLetterReason.UNSUPPORTED_MEDIA, f"{field}: {detail}")

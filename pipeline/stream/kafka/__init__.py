@@ -1,1 +1,0 @@
-"""The stream's side of real brokers, over aiokafka."""

@@ -1,0 +1,281 @@
+"""What the stream needs of brokers: small protocols, and the errors that come through them.
+
+`pipeline.kafka` talks to real brokers; `pipeline.testing.brokers` is a broker in memory for
+tests, public as `pipeline.testing`.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+from pipeline.model.errors import PipelineError
+from pipeline.stream.records import Outgoing, Received
+
+
+class TopicPartition(NamedTuple):
+    """One partition of a topic."""
+
+    topic: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}"
+
+
+class BrokerError(PipelineError):
+    """Something went wrong between here and the brokers."""
+
+
+class BrokersUnavailable(BrokerError):
+    """The brokers do not answer, or not yet: the same may work later."""
+
+
+class Aborted(BrokerError):
+    """Nothing was committed, and the session is as good as before: the same may be tried again."""
+
+
+class Fenced(BrokerError):
+    """Somebody else owns the partition now, or this session took too long. It is of no more use."""
+
+
+class Broken(BrokerError):
+    """The session is of no more use, and what became of the last commit is not known."""
+
+
+class PositionLost(BrokerError):
+    """The log of a partition does not reach to where it is read: it was cut off, at either end.
+
+    Args:
+        partition: Which one.
+        offset: Where it was read.
+    """
+
+    def __init__(self, partition: "TopicPartition", offset: int) -> None:
+        super().__init__(f"{partition} has no offset {offset} any more")
+        self.partition = partition
+
+
+class Unpublishable(BrokerError):
+    """The brokers will never take these records, whatever is done. Nothing was committed.
+
+    Args:
+        detail: A sentence for a person.
+        indices: Which of the records that were to be published.
+        is_session_lost: Whether the session is of no more use.
+    """
+
+    def __init__(self, detail: str, indices: Sequence[int], *, is_session_lost: bool) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.indices = tuple(indices)
+        self.is_session_lost = is_session_lost
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a group committed for a partition."""
+
+    offset: int
+    metadata: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogBounds:
+    """The first offset of a partition's log, and the one after the last that may be read."""
+
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class NextRecord:
+    """The first record from some offset on.
+
+    Args:
+        timestamp: The record's; None where there is no record as far as was looked.
+        offset: The record's, or how far was looked.
+    """
+
+    timestamp: datetime | None
+    offset: int
+
+
+def no_such_topics(names: Sequence[str]) -> str | None:
+    """What to say of topics that do not exist; None where there are none of them."""
+    if not names:
+        return None
+    return (
+        f"there is no topic {', '.join(names)} (any more): make it with `pipeline topics create`; "
+        "it is taken up by itself"
+    )
+
+
+class RebalanceListener(Protocol):
+    """Told by a consumer that its assignment changes."""
+
+    async def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
+        """These are about to go to others; the rebalance waits for this, up to its time-out."""
+        ...
+
+    async def on_assigned(self, partitions: Collection[TopicPartition]) -> None:
+        """These are ours from now on, and no others. No heartbeat is sent before it returns."""
+        ...
+
+
+class Consumer(Protocol):
+    """A member of a consumer group."""
+
+    async def start(self, listener: RebalanceListener) -> None:
+        """Join the group.
+
+        Raises:
+            BrokerError: It cannot be joined.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Leave the group, so that the others need not wait for the session to time out."""
+        ...
+
+    async def poll(
+        self, partitions: Collection[TopicPartition], *, seconds: float, records: int
+    ) -> Mapping[TopicPartition, Sequence[Received]]:
+        """Take what has come for these partitions, waiting a while for the first record.
+
+        What the others have brought stays where it is. Without any partition it returns at
+        once and still counts as a sign of life. While the group rebalances it waits for the end
+        of that, however long.
+
+        Raises:
+            PositionLost: A partition has no records at its position any more.
+            BrokerError: The group or a partition cannot be read; it will not get better.
+        """
+        ...
+
+    def pause(self, partitions: Collection[TopicPartition]) -> None:
+        """Fetch nothing for these, as far as they are assigned."""
+        ...
+
+    def start_at(self, partition: TopicPartition, offset: int) -> None:
+        """Continue a partition at an offset, and fetch it from now on.
+
+        Raises:
+            Fenced: It is not assigned.
+        """
+        ...
+
+    async def position(self, partition: TopicPartition) -> int | None:
+        """The offset that is read next; None while there is none.
+
+        Everything below it was polled, or is no record that this group will ever see.
+        """
+        ...
+
+    def end(self, partition: TopicPartition) -> int | None:
+        """Where the records that may be read end, as of the last fetch."""
+        ...
+
+    def trouble(self) -> str | None:
+        """Why a topic is not read at all, in a sentence; None where each is."""
+        ...
+
+
+class PartitionWriter(Protocol):
+    """Publishes what comes of one input partition, and commits its offset. Has one user."""
+
+    async def start(self) -> None:
+        """From here on no earlier session of the partition can publish or commit any more.
+
+        Raises:
+            Unavailable: The brokers do not answer.
+            BrokerError: They refuse.
+        """
+        ...
+
+    async def commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
+        """Publish the records and commit the offset; without one, publish all of them or none.
+
+        Raises:
+            Aborted: To be tried again.
+            Unpublishable: To be tried again without some of the records.
+            Fenced: The session is over.
+            Broken: The session is over.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of the connections, within seconds, whatever the state."""
+        ...
+
+
+class OffsetReader(Protocol):
+    """Reads what a group committed, and where logs begin and end."""
+
+    async def start(self) -> None:
+        """Connect."""
+        ...
+
+    async def committed(self, partition: TopicPartition) -> Committed | None:
+        """The committed offset, after every transaction that may still change it has ended.
+
+        Raises:
+            Unavailable: The brokers do not answer, or such a transaction is still open.
+            BrokerError: They refuse.
+        """
+        ...
+
+    async def bounds(self, partition: TopicPartition) -> LogBounds:
+        """Where the log begins and ends.
+
+        Raises:
+            Unavailable: The brokers do not answer.
+            BrokerError: They refuse.
+        """
+        ...
+
+    async def ends(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Where logs end, with few requests.
+
+        Raises:
+            Unavailable: The brokers do not answer within seconds, or refuse.
+        """
+        ...
+
+    async def next_record(self, partition: TopicPartition, offset: int) -> NextRecord:
+        """The first record that a committed reader sees from an offset on.
+
+        Raises:
+            Unavailable: The brokers do not answer within seconds, or refuse.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        ...
+
+
+class Brokers(Protocol):
+    """Makes what an engine needs; `KafkaBrokers` is the real one, `MemoryBrokers` the fake."""
+
+    @property
+    def starts_at_end(self) -> bool:
+        """Whether a group that committed nothing skips what is there already."""
+        ...
+
+    @property
+    def eviction_notice(self) -> float:
+        """Seconds in which a member that was taken for dead surely hears of it."""
+        ...
+
+    def consumer(self, group: str, topics: Sequence[str]) -> Consumer:
+        """A consumer that has not started."""
+        ...
+
+    def session(self, group: str, partition: TopicPartition, consumer: Consumer) -> PartitionWriter:
+        """A session that has not started; `consumer` is the one the partition is assigned to."""
+        ...
+
+    def reader(self, group: str) -> OffsetReader:
+        """A reader that has not started."""
+        ...

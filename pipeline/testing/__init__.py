@@ -1,0 +1,31 @@
+"""What tests of stages and of whole pipelines need, without brokers, API or waiting.
+
+A broker in memory (`MemoryBroker`), an event loop in which waiting costs nothing
+(`run_in_virtual_time`) and a model that answers what a test says (`FakeAsker`, `FakeClient`).
+"""
+
+from pipeline.testing.broker import Entry, MemoryBroker
+from pipeline.testing.brokers import MemoryBrokers, MemoryReading
+from pipeline.testing.fakes import Asked, FakeAsker, FakeClient
+from pipeline.testing.faults import Fault, Faults, Link, Loss, NoFaults
+from pipeline.testing.group import Group
+from pipeline.testing.virtual_time import NothingWillHappen, VirtualTimeLoop, run_in_virtual_time
+
+__all__ = [
+    "Asked",
+    "Entry",
+    "FakeAsker",
+    "FakeClient",
+    "Fault",
+    "Faults",
+    "Group",
+    "Link",
+    "Loss",
+    "MemoryBroker",
+    "MemoryBrokers",
+    "MemoryReading",
+    "NoFaults",
+    "NothingWillHappen",
+    "VirtualTimeLoop",
+    "run_in_virtual_time",
+]

@@ -1,0 +1,312 @@
+"""The broker itself: topics, transactional producers, groups. No I/O, nothing awaited.
+
+The log of one partition, with transactions.
+"""
+
+import asyncio
+import zlib
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from itertools import count
+
+from pipeline.stream.protocols import (
+    BrokersUnavailable,
+    Committed,
+    Fenced,
+    LogBounds,
+    TopicPartition,
+    Unpublishable,
+)
+from pipeline.stream.records import Headers, Outgoing
+from pipeline.testing.group import Group
+
+
+class TransactionState(Enum):
+    """What readers see of a transaction."""
+
+    OPEN = auto()
+    COMMITTED = auto()
+    ABORTED = auto()
+
+
+@dataclass(eq=False, slots=True)
+class Transaction:
+    """Records and offsets that become visible together, or never."""
+
+    state: TransactionState = TransactionState.OPEN
+    logs: "dict[PartitionLog, None]" = field(default_factory=dict)
+    offsets: dict[tuple[str, TopicPartition], Committed] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One offset of a log: a record, or without one the marker that ends a transaction."""
+
+    offset: int
+    written_at: float
+    record: Outgoing | None
+    transaction: Transaction | None
+
+
+class PartitionLog:
+    """Appended to at the end, trimmed at the beginning, thinned out by compaction."""
+
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []
+        self._begin = 0
+        self._end = 0
+        self._open: dict[Transaction, int] = {}
+
+    @property
+    def bounds(self) -> LogBounds:
+        """The first offset, and the one after the last that committed readers may see."""
+        return LogBounds(self._begin, self.stable_end)
+
+    @property
+    def end(self) -> int:
+        """The offset after the last, whatever became of it."""
+        return self._end
+
+    @property
+    def stable_end(self) -> int:
+        """Where the first open transaction begins: committed readers see nothing from there."""
+        return min(self._open.values(), default=self._end)
+
+    def append(self, record: Outgoing, now: float, transaction: Transaction | None = None) -> int:
+        """Write a record; returns its offset."""
+        if transaction is not None:
+            transaction.logs[self] = None
+            self._open.setdefault(transaction, self._end)
+        return self._write(record, now, transaction)
+
+    def end_transaction(self, transaction: Transaction, now: float) -> None:
+        """Write the marker: what belongs to it is visible, or void, from now on."""
+        del self._open[transaction]
+        self._write(None, now, transaction)
+
+    def read(self, position: int, limit: int) -> tuple[Sequence[Entry], int]:
+        """What a committed reader sees from a position on.
+
+        Returns:
+            At most `limit` records, and the position after them.
+        """
+        end = self.stable_end
+        found: list[Entry] = []
+        start = bisect_left(self._entries, position, key=lambda entry: entry.offset)
+        for entry in self._entries[start:]:
+            if entry.offset >= end:
+                break
+            if len(found) == limit:
+                return found, entry.offset
+            transaction = entry.transaction
+            is_void = transaction is not None and transaction.state is TransactionState.ABORTED
+            if entry.record is not None and not is_void:
+                found.append(entry)
+        return found, max(position, end)
+
+    def trim(self, begin: int) -> None:
+        """Retention: nothing below `begin` is left."""
+        self._begin = max(self._begin, begin)
+        self._entries = [entry for entry in self._entries if entry.offset >= begin]
+
+    def remove(self, offset: int) -> None:
+        """Compaction: the record is gone, its offset stays unused."""
+        self._entries = [entry for entry in self._entries if entry.offset != offset]
+
+    def _write(self, record: Outgoing | None, now: float, transaction: Transaction | None) -> int:
+        offset = self._end
+        self._entries.append(Entry(offset, now, record, transaction))
+        self._end += 1
+        return offset
+
+
+@dataclass(slots=True)
+class _Producer:
+    epoch: int = 0
+    transaction: Transaction | None = None
+    expiry: asyncio.TimerHandle | None = None
+
+
+class MemoryBroker:
+    """A cluster of one. All of its methods take effect at once; the way to it is a `Link`.
+
+    Args:
+        max_message_bytes: The largest record that any topic takes.
+    """
+
+    def __init__(self, *, max_message_bytes: int = 1 << 20) -> None:
+        self.max_message_bytes = max_message_bytes
+        self._logs: dict[TopicPartition, PartitionLog] = {}
+        self._producers: dict[str, _Producer] = {}
+        self._groups: dict[str, Group] = {}
+        self._watchers: dict[asyncio.Event, None] = {}
+        self._unkeyed = count()
+
+    def create_topic(self, name: str, partitions: int = 1) -> None:
+        """Make a topic."""
+        for number in range(partitions):
+            self._logs[TopicPartition(name, number)] = PartitionLog()
+
+    def partitions_of(self, topic: str) -> Sequence[TopicPartition]:
+        """The partitions of a topic, in order."""
+        return [partition for partition in self._logs if partition.topic == topic]
+
+    def log(self, partition: TopicPartition) -> PartitionLog:
+        """The log of a partition."""
+        return self._logs[partition]
+
+    def group(self, name: str) -> Group:
+        """A consumer group; made when it is asked for first."""
+        if name not in self._groups:
+            self._groups[name] = Group(self.partitions_of)
+        return self._groups[name]
+
+    def publish(
+        self,
+        topic: str,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        headers: Headers = (),
+    ) -> tuple[TopicPartition, int]:
+        """Write one record as a publisher outside any transaction."""
+        record = Outgoing(topic, key, value, headers)
+        partition = self._partition_for(record)
+        offset = self._logs[partition].append(record, _now())
+        self._changed()
+        return partition, offset
+
+    def committed_records(self, topic: str) -> Mapping[TopicPartition, Sequence[Entry]]:
+        """All that a committed reader sees of a topic."""
+        return {
+            partition: self._logs[partition].read(0, 1 << 62)[0]
+            for partition in self.partitions_of(topic)
+        }
+
+    def bounds(self, partition: TopicPartition) -> LogBounds:
+        """Where a log begins and ends."""
+        return self._logs[partition].bounds
+
+    def watch(self, changed: asyncio.Event) -> None:
+        """Set this event whenever there may be more to read."""
+        self._watchers[changed] = None
+
+    def unwatch(self, changed: asyncio.Event) -> None:
+        """Set it no more."""
+        self._watchers.pop(changed, None)
+
+    def write(self, records: Sequence[Outgoing]) -> None:
+        """Write outside any transaction."""
+        self._check_sizes(records)
+        for record in records:
+            self._logs[self._partition_for(record)].append(record, _now())
+        self._changed()
+
+    def init_producer(self, transactional_id: str) -> int:
+        """Fence earlier producers of the id and void their open transaction.
+
+        Returns:
+            The epoch that later requests have to carry.
+        """
+        producer = self._producers.setdefault(transactional_id, _Producer())
+        self._end(producer, TransactionState.ABORTED)
+        producer.epoch += 1
+        return producer.epoch
+
+    def begin(self, transactional_id: str, epoch: int, *, timeout: float) -> None:
+        """Open a transaction; brokers void it after the time-out."""
+        producer = self._current(transactional_id, epoch)
+        producer.transaction = Transaction()
+        loop = asyncio.get_running_loop()
+        producer.expiry = loop.call_later(timeout, self._expire, producer)
+
+    def write_in_transaction(
+        self, transactional_id: str, epoch: int, records: Sequence[Outgoing]
+    ) -> None:
+        """Write what becomes visible with the commit."""
+        producer = self._current(transactional_id, epoch)
+        self._check_sizes(records)
+        for record in records:
+            log = self._logs[self._partition_for(record)]
+            log.append(record, _now(), producer.transaction)
+
+    def add_offset(
+        self,
+        transactional_id: str,
+        epoch: int,
+        group: str,
+        partition: TopicPartition,
+        committed: Committed,
+    ) -> None:
+        """Commit an offset with the transaction."""
+        producer = self._current(transactional_id, epoch)
+        if producer.transaction is not None:
+            producer.transaction.offsets[group, partition] = committed
+
+    def end(self, transactional_id: str, epoch: int, state: TransactionState) -> None:
+        """Commit or abort."""
+        self._end(self._current(transactional_id, epoch), state)
+
+    def fetch_offset(self, group: str, partition: TopicPartition) -> Committed | None:
+        """The committed offset, unless a transaction is about to change it."""
+        for producer in self._producers.values():
+            transaction = producer.transaction
+            if transaction is not None and (group, partition) in transaction.offsets:
+                raise BrokersUnavailable(f"The committed offset of {partition} is not final yet.")
+        return self.group(group).committed.get(partition)
+
+    def _current(self, transactional_id: str, epoch: int) -> _Producer:
+        producer = self._producers[transactional_id]
+        if producer.epoch != epoch:
+            raise Fenced(f"{transactional_id} has another owner now.")
+        return producer
+
+    def _expire(self, producer: _Producer) -> None:
+        self._end(producer, TransactionState.ABORTED)
+        producer.epoch += 1
+
+    def _end(self, producer: _Producer, state: TransactionState) -> None:
+        transaction, producer.transaction = producer.transaction, None
+        if producer.expiry is not None:
+            producer.expiry.cancel()
+            producer.expiry = None
+        if transaction is None:
+            return
+        transaction.state = state
+        for log in transaction.logs:
+            log.end_transaction(transaction, _now())
+        if state is TransactionState.COMMITTED:
+            for (group, partition), committed in transaction.offsets.items():
+                self.group(group).committed[partition] = committed
+        self._changed()
+
+    def _partition_for(self, record: Outgoing) -> TopicPartition:
+        partitions = self.partitions_of(record.topic)
+        number = next(self._unkeyed) if record.key is None else zlib.crc32(record.key)
+        return partitions[number % len(partitions)]
+
+    def _check_sizes(self, records: Sequence[Outgoing]) -> None:
+        indices = [
+            index for index, record in enumerate(records) if _size(record) > self.max_message_bytes
+        ]
+        if indices:
+            raise Unpublishable(
+                f"{len(indices)} records are larger than {self.max_message_bytes} bytes.",
+                indices,
+                is_session_lost=True,
+            )
+
+    def _changed(self) -> None:
+        for event in self._watchers:
+            event.set()
+
+
+def _size(record: Outgoing) -> int:
+    headers = sum(len(name.encode()) + len(content or b"") for name, content in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

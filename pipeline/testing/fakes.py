@@ -1,0 +1,180 @@
+"""An asker and a client without an API, for tests of whatever asks.
+
+An encoder for tests, which needs no weights.
+"""
+
+import asyncio
+import re
+import zlib
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from pydantic import BaseModel
+
+from pipeline.claude.http import HttpReply, NoReply
+from pipeline.model.questions import AnswerT, Question, Response
+from pipeline.model.records import Tier, Usage
+
+if TYPE_CHECKING:
+    from pipeline.stages.checks.encoders import Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question that was put to the fake."""
+
+    question: Question[Any]
+    tier: Tier
+    max_output_tokens: int | None
+
+
+FAKE_USAGE = Usage(calls=1, input_tokens=100, output_tokens=20, cost_usd=Decimal("0.00002"))
+
+
+"""What each answer of the fake costs."""
+
+
+class FakeAsker:
+    """Answers as it is told, at once; remembers what it was asked.
+
+    Args:
+        answer: Returns the answer to a question; what it raises is raised, for instance a
+            `pipeline.model.errors.Refused`.
+        model: The model that answers, by tier.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[Question[Any], Tier], BaseModel],
+        *,
+        model: Callable[[Tier], str] = lambda tier: f"fake-{tier.value}",
+    ) -> None:
+        self._answer = answer
+        self._model = model
+        self.asked: list[Asked] = []
+
+    async def ask(
+        self, question: Question[AnswerT], tier: Tier, *, max_output_tokens: int | None = None
+    ) -> Response[AnswerT]:
+        """Answer as told."""
+        self.asked.append(Asked(question, tier, max_output_tokens))
+        answer = self._answer(question, tier)
+        if not isinstance(answer, question.answer_model):
+            raise TypeError(f"{question.stage} asks for a {question.answer_model.__name__}")
+        return Response(answer=answer, model=self._model(tier), usage=FAKE_USAGE, seconds=0.0)
+
+
+class FakeClient:
+    """A `pipeline.claude.client.Client` without a network: answers as it is told.
+
+    Args:
+        answer: Makes the response to a request, given as parsed JSON.
+        seconds: That a response takes.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[dict[str, Any]], HttpReply | NoReply],
+        *,
+        seconds: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self._answer = answer
+        self._seconds = seconds
+        self.sent: list[dict[str, Any]] = []
+        self.sent_at: list[float] = []
+        self.in_flight = 0
+
+    async def send(self, body: bytes, *, seconds: float) -> HttpReply | NoReply:
+        """Answer after a while, or time out."""
+        request: dict[str, Any] = orjson.loads(body)
+        self.sent.append(request)
+        self.sent_at.append(asyncio.get_running_loop().time())
+        takes = self._seconds()
+        self.in_flight += 1
+        try:
+            await asyncio.sleep(min(takes, seconds))
+        finally:
+            self.in_flight -= 1
+        if takes > seconds:
+            return NoReply("timed_out", f"no answer within {seconds:.0f} s", sent=True)
+        return self._answer(request)
+
+    async def post(self, path: str, body: bytes, *, seconds: float) -> HttpReply | NoReply:
+        """Count bytes as tokens; there is nothing else."""
+        del seconds
+        if path.endswith("/count_tokens"):
+            return HttpReply(200, (), b'{"input_tokens":%d}' % len(body))
+        return _NOT_FOUND
+
+    async def get(self, path: str, *, seconds: float) -> HttpReply | NoReply:
+        """Know every model, and nothing else."""
+        del seconds
+        found, _, model = path.rpartition("/")
+        if found == "/v1/models":
+            return HttpReply(200, (), orjson.dumps({"type": "model", "id": model}))
+        return _NOT_FOUND
+
+    async def lines(
+        self, path: str, *, seconds: float
+    ) -> AsyncGenerator[str | HttpReply | NoReply, None]:
+        """Find nothing."""
+        del path, seconds
+        yield _NOT_FOUND
+
+
+_NOT_FOUND = HttpReply(
+    404, (), b'{"type":"error","error":{"type":"not_found_error","message":"Not found."}}'
+)
+
+
+def message(
+    answer: BaseModel | Mapping[str, Any],
+    *,
+    model: str = "claude-haiku-5-5",
+    usage: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> HttpReply:
+    """A response of the Messages API that carries an answer."""
+    data = answer.model_dump(mode="json") if isinstance(answer, BaseModel) else dict(answer)
+    body = {
+        "id": "msg_fake",
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": [{"type": "text", "text": orjson.dumps(data).decode()}],
+        "stop_reason": "end_turn",
+        "usage": {"input_tokens": 100, "output_tokens": 20, **(usage or {})},
+    }
+    raw = tuple((name.encode(), value.encode()) for name, value in (headers or {}).items())
+    return HttpReply(200, raw, orjson.dumps(body))
+
+
+_SIZE = 256
+
+
+class WordEncoder:
+    """Texts that share words are alike, and so are words that were said to mean the same.
+
+    Args:
+        meanings: Words to what they mean, for likeness where no word is shared.
+    """
+
+    def __init__(self, **meanings: str) -> None:
+        self._meanings = meanings
+        self.encoded: list[str] = []
+
+    def encode(self, texts: Sequence[str]) -> "Vectors":
+        """Count the words' meanings, each at a place of its own by checksum."""
+        import numpy  # noqa: PLC0415 - of an extra
+
+        self.encoded += texts
+        found = numpy.zeros((len(texts), _SIZE), dtype=numpy.float32)
+        for row, text in zip(found, texts, strict=True):
+            for word in re.findall(r"\w+", text.casefold()):
+                row[zlib.crc32(self._meanings.get(word, word).encode()) % _SIZE] += 1
+        lengths = numpy.sqrt((found * found).sum(axis=1, keepdims=True))
+        found /= numpy.maximum(lengths, numpy.float32(1e-9))
+        return found

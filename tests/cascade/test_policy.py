@@ -1,0 +1,194 @@
+"""The policy: signals and thresholds in, doubts out."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from pipeline.cascade.policy import (
+    DEFAULT_THRESHOLD,
+    FAILURES,
+    Policy,
+    StagePolicy,
+    doubts_of,
+    threshold_of,
+)
+from pipeline.config import SonnetThresholds, StagesSettings, Thresholds, load_settings
+from pipeline.model.questions import Signal
+from pipeline.model.records import Tier
+
+CODES = sorted(set(Thresholds.model_fields) - {"other"})
+
+signals = st.builds(
+    Signal,
+    code=st.sampled_from([*CODES, *sorted(FAILURES), "own_code"]),
+    strength=st.floats(0, 1),
+    detail=st.text(max_size=5),
+)
+thresholds = st.builds(
+    Thresholds,
+    other=st.dictionaries(st.just("own_code"), st.floats(0, 2), max_size=1),
+    **{code: st.floats(0, 2) for code in CODES},
+)
+
+
+def test_a_signal_counts_from_its_threshold_on() -> None:
+    at = Thresholds(arithmetic=0.4)
+    assert doubts_of([Signal("arithmetic", 0.4, "a")], at)
+    assert not doubts_of([Signal("arithmetic", 0.39, "a")], at)
+
+
+def test_a_signal_of_no_strength_never_counts() -> None:
+    assert not doubts_of([Signal("arithmetic", 0.0, "a")], Thresholds(arithmetic=0))
+
+
+def test_a_threshold_above_one_switches_a_code_off() -> None:
+    assert not doubts_of([Signal("unclear", 1.0, "a")], Thresholds(unclear=1.01))
+
+
+def test_an_answer_that_never_came_always_counts() -> None:
+    never = Thresholds(**dict.fromkeys(CODES, 2.0))
+    for code in FAILURES:
+        assert doubts_of([Signal(code, 1.0, "a")], never)
+
+
+def test_a_code_of_ones_own_has_the_threshold_that_is_set_or_the_default() -> None:
+    assert threshold_of("own_code", Thresholds()) == DEFAULT_THRESHOLD
+    assert threshold_of("own_code", Thresholds(other={"own_code": 0.9})) == 0.9
+    assert threshold_of("other", Thresholds()) == DEFAULT_THRESHOLD
+
+
+def test_doubts_say_what_the_signals_said_strongest_first_and_once() -> None:
+    found = doubts_of(
+        [
+            Signal("unclear", 0.9, "b"),
+            Signal("arithmetic", 1.0, "z"),
+            Signal("unclear", 0.9, "b"),
+            Signal("unclear", 0.9, "a"),
+        ],
+        Thresholds(),
+    )
+    assert [(doubt.code, doubt.detail) for doubt in found] == [
+        ("arithmetic", "z"),
+        ("unclear", "a"),
+        ("unclear", "b"),
+    ]
+
+
+@given(st.lists(signals), thresholds)
+def test_it_is_total_and_doubts_nothing_that_was_not_signalled(
+    given_signals: list[Signal], at: Thresholds
+) -> None:
+    said = {(signal.code, signal.detail) for signal in given_signals}
+    assert {(doubt.code, doubt.detail) for doubt in doubts_of(given_signals, at)} <= said
+
+
+@given(st.lists(signals).flatmap(lambda each: st.tuples(st.just(each), st.permutations(each))))
+def test_the_order_of_signals_does_not_matter(pair: tuple[list[Signal], list[Signal]]) -> None:
+    ordered, shuffled = pair
+    assert doubts_of(ordered, Thresholds()) == doubts_of(shuffled, Thresholds())
+
+
+@given(st.lists(signals), thresholds, st.sampled_from(CODES), st.floats(0, 2))
+def test_raising_a_threshold_never_adds_a_doubt(
+    given_signals: list[Signal], at: Thresholds, code: str, by: float
+) -> None:
+    raised = at.model_copy(update={code: getattr(at, code) + by})
+    assert set(doubts_of(given_signals, raised)) <= set(doubts_of(given_signals, at))
+
+
+@given(st.lists(signals), signals, thresholds)
+def test_another_signal_never_takes_a_doubt_away(
+    given_signals: list[Signal], more: Signal, at: Thresholds
+) -> None:
+    assert set(doubts_of(given_signals, at)) <= set(doubts_of([*given_signals, more], at))
+
+
+def test_each_stage_and_tier_has_its_own_thresholds() -> None:
+    settings = StagesSettings.model_validate(
+        {"tickets": {"thresholds": {"unclear": 2}, "sonnet_thresholds": {"low_confidence": 0.9}}}
+    )
+    policy = Policy.from_settings(settings)
+    unclear, unsure = Signal("unclear", 1.0, "a"), Signal("low_confidence", 0.6, "b")
+    assert not policy.doubts("tickets", Tier.HAIKU, [unclear])
+    assert policy.doubts("tickets", Tier.SONNET, [unclear])
+    assert policy.doubts("invoices", Tier.HAIKU, [unclear])
+    assert not policy.doubts("tickets", Tier.SONNET, [unsure])
+    assert policy.doubts("invoices", Tier.SONNET, [unsure])
+
+
+def test_a_stage_that_is_not_in_the_settings_has_the_defaults_of_its_tier() -> None:
+    policy = Policy({})
+    unsure = Signal("low_confidence", 0.4, "a")
+    assert policy.doubts("own", Tier.HAIKU, [unsure])
+    assert not policy.doubts("own", Tier.SONNET, [unsure])
+
+
+def test_setting_one_threshold_of_sonnet_leaves_the_others_as_they_were() -> None:
+    settings = StagesSettings.model_validate({"tickets": {"sonnet_thresholds": {"unclear": 1}}})
+    assert settings.tickets.sonnet_thresholds == SonnetThresholds(unclear=1)
+
+
+def test_only_what_a_person_can_settle_goes_from_sonnet_to_a_person() -> None:
+    signalled = [Signal(code, 0.8, "a") for code in CODES]
+    doubted = {doubt.code for doubt in doubts_of(signalled, SonnetThresholds())}
+    assert doubted == {
+        "low_confidence", "unclear", "evidence_not_found", "arithmetic", "ambiguous_amount",
+        "broken_form", "illegible",
+    }  # fmt: skip
+
+
+@given(thresholds, thresholds, st.lists(st.sampled_from(CODES), unique=True))
+def test_what_a_label_does_not_set_stays_as_the_stage_has_it(
+    of_stage: Thresholds, given_own: Thresholds, names: list[str]
+) -> None:
+    own = Thresholds.model_validate({name: getattr(given_own, name) for name in names})
+    changed = of_stage.changed_by(own)
+    for code in CODES:
+        assert getattr(changed, code) == getattr(given_own if code in names else of_stage, code)
+    assert changed.other == of_stage.other
+
+
+def test_a_label_may_be_held_to_other_thresholds_than_its_stage() -> None:
+    settings = StagesSettings.model_validate(
+        {
+            "tickets": {
+                "label_thresholds": {"Billing": {"low_confidence": 0.1}},
+                "sonnet_label_thresholds": {"billing": {"low_confidence": 0.3}},
+            }
+        }
+    )
+    policy = Policy.from_settings(settings)
+    for tier, strength in ((Tier.HAIKU, 0.2), (Tier.SONNET, 0.4)):
+        unsure = [Signal("low_confidence", strength, "a")]
+        assert policy.doubts("tickets", tier, unsure, label="billing")
+        assert not policy.doubts("tickets", tier, unsure, label="sales")
+        assert not policy.doubts("tickets", tier, unsure)
+        assert not policy.doubts("images", tier, unsure, label="billing")
+
+
+@pytest.mark.parametrize(
+    ("stage", "said"),
+    [("tickets", "billing, technical_support"), ("invoices", "this stage has none")],
+)
+def test_thresholds_of_a_label_that_is_not_there_are_refused(stage: str, said: str) -> None:
+    wrong = {stage: {"label_thresholds": {"biling": {"unclear": 1}}}}
+    with pytest.raises(ValidationError, match=f"'biling'.*{said}"):
+        StagesSettings.model_validate(wrong)
+
+
+def test_thresholds_of_a_label_come_from_the_environment_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PIPELINE_STAGES__TICKETS__LABEL_THRESHOLDS__SALES__UNCLEAR", "2")
+    policy = Policy.from_settings(load_settings().stages)
+    unclear = [Signal("unclear", 1.0, "a")]
+    assert not policy.doubts("tickets", Tier.HAIKU, unclear, label="sales")
+    assert policy.doubts("tickets", Tier.HAIKU, unclear, label="billing")
+
+
+def test_only_the_first_tier_is_audited_and_only_by_its_share() -> None:
+    policy = Policy({("notes", Tier.HAIKU): StagePolicy(Thresholds(), audit_share=1)})
+    assert [doubt.code for doubt in policy.audit("notes", Tier.HAIKU, b"k")] == ["audit"]
+    assert not policy.audit("notes", Tier.SONNET, b"k")
+    assert not policy.audit("others", Tier.HAIKU, b"k")
