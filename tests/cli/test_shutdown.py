@@ -13,7 +13,7 @@ import asyncio, re, signal, sys, threading, time
 from pipeline import console
 from pipeline.cli import entry
 from pipeline.observe.logging import configure_logging
-from pipeline.settings import LogSettings
+from pipeline.config import LogSettings
 
 configure_logging(LogSettings(format="json"))
 
