@@ -26,11 +26,7 @@ from pipeline.model.records import DeadLetterReason, Tier, added
 from pipeline.stream.records import Disposition, Outcome, Received
 
 Result = Succeeded | NotAnswered
-
-
 Results = Mapping[str, Result]
-
-
 """By custom id."""
 
 

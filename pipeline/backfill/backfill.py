@@ -15,8 +15,6 @@ from pipeline.backfill.topic import Publisher
 from pipeline.claude.batch import BatchRequest
 
 GATE_SECONDS = 5.0
-
-
 """Between looks at a gate that is closed."""
 
 

@@ -74,8 +74,6 @@ class Shelf(Protocol):
 
 
 Build = Callable[[Received, str], Awaitable[list[BatchRequest]]]
-
-
 """Makes the requests about an event, with custom ids that begin with a prefix."""
 
 

@@ -44,14 +44,8 @@ from pipeline.stream.protocols import (
 )
 
 _PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
-
-
 """Seconds before attempts that follow on one another because the brokers were away."""
-
-
 _PASSING = (BrokersUnavailable, Broken, Aborted, ConnectionFailed, RequestFailed)
-
-
 """What brokers that are away for a while lead to."""
 
 

@@ -13,11 +13,7 @@ from pipeline.operators.publish import STANDARD_INPUT, Item, count_items, read_i
 from pipeline.stream.records import Received
 
 _AT_ONCE = 50
-
-
 _BLOCK = 1 << 20
-
-
 _MAX_NAME = 200
 
 

@@ -10,11 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline.model.records import Count, Money, Offset, PartitionNumber, Timestamp, added, counted
 
 SCHEMA = "backfills/1"
-
-
 _KEY_PARTS = 5
-
-
 """Of a batch: stage, source, partition, first offset, nonce."""
 
 

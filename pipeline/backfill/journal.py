@@ -21,11 +21,7 @@ from pipeline.stream.protocols import (
 from pipeline.stream.records import Headers, Outgoing, Received
 
 _ATTEMPTS = 6
-
-
 _RETRY_FIRST = 0.2
-
-
 """Seconds before the second attempt; each further one waits twice as long."""
 
 
@@ -66,8 +62,6 @@ async def commit(
 
 
 _log = logging.getLogger(__name__)
-
-
 _HEADERS: Headers = (("content-type", b"application/json"),)
 
 

@@ -22,8 +22,6 @@ from pipeline.claude.batches import BatchFailed, SubmissionUnknown
 from pipeline.model.errors import PipelineError
 
 SKEW = timedelta(minutes=10)
-
-
 """How far the clocks of this machine and of the API may be apart."""
 
 
@@ -85,15 +83,9 @@ def verdict(found: Iterable[Batch], ours: Mapping[str, bool], *, settled: bool) 
 
 
 HAND_IN_GRACE = 30.0
-
-
 """Seconds that a hand-in under way gets when everything else ends: one that is cut off has to be
 looked for the next time."""
-
-
 _LOOK_SECONDS = 5.0
-
-
 """Between looks for a batch that may have been handed in, at most."""
 
 

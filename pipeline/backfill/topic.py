@@ -148,14 +148,8 @@ def ledger_limit(start: CommitPoint) -> int:
 
 
 MAX_EVENTS = 500
-
-
 """In one transaction."""
-
-
 MAX_BYTES = 8 << 20
-
-
 """Of the events in one transaction; a larger one goes alone."""
 
 

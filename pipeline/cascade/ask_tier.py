@@ -18,8 +18,6 @@ from pipeline.model.records import DeadLetterReason, Tier, Usage
 from pipeline.stages.stage import Answer, RawEvent, Stage
 
 RawT = TypeVar("RawT", bound=RawEvent)
-
-
 AnswerT = TypeVar("AnswerT", bound=Answer)
 
 

@@ -19,14 +19,8 @@ from pipeline.kafka.lag import Offsets, ProgressReader, events_between
 from pipeline.model.errors import PipelineError
 
 _STEPS = 60
-
-
 """Of a window: what happened in the same step is added up."""
-
-
 _REOPEN = 0.05
-
-
 """Share of what is allowed that must be free again, so that it does not open for each event."""
 
 
@@ -109,11 +103,7 @@ class EscalationCap:
 
 
 LOOK_SECONDS = 5.0
-
-
 """Between two looks at how far the stages have come."""
-
-
 log = structlog.get_logger(__name__)
 
 

@@ -16,11 +16,7 @@ from pipeline.model.records import Doubt, Tier, Usage
 from pipeline.stages.stage import Answer, RawEvent, Stage, differences, label_of
 
 RawT = TypeVar("RawT", bound=RawEvent)
-
-
 AnswerT = TypeVar("AnswerT", bound=Answer)
-
-
 log = structlog.get_logger(__name__)
 
 

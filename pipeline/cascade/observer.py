@@ -5,8 +5,6 @@ from typing import Any, Literal, Protocol
 from pipeline.model.records import Enriched, Review, Tier
 
 AuditVerdict = Literal["agreed", "differed", "unsettled", "not_compared"]
-
-
 """What the second tier said to an answer of the first that nothing but chance sent on; the last
 where the stage does not say which fields decide."""
 

@@ -40,8 +40,6 @@ from pipeline.model.questions import Signal
 from pipeline.model.records import Doubt, Tier
 
 CODE = "audit"
-
-
 _BITS = 64
 
 
@@ -69,23 +67,11 @@ def _salt(stage: str) -> bytes:
 
 
 TROUBLES = frozenset({"call_failed", "file_unavailable"})
-
-
 """The codes of events that failed again and again while others did not."""
-
-
 FAILURES = frozenset({"refused", "cut_off", "malformed"}) | TROUBLES
-
-
 """The codes of an answer that never came."""
-
-
 MAX_ATTEMPTS = 2
-
-
 LARGEST_LIMIT = 20_000
-
-
 """Output tokens. Above about 21,000 a request needs streaming."""
 
 
@@ -132,8 +118,6 @@ def signal_of(failure: AnswerError) -> Signal:
 
 
 DEFAULT_THRESHOLD = 0.5
-
-
 """For a code that has no threshold of its own."""
 
 
@@ -267,16 +251,10 @@ def _folded(of_label: Mapping[str, Thresholds]) -> Mapping[str, Thresholds]:
 
 
 _CODES = frozenset(Thresholds.model_fields) - {"other"}
-
-
 _DEFAULTS: Mapping[Tier, StagePolicy] = MappingProxyType(
     {Tier.HAIKU: StagePolicy(Thresholds()), Tier.SONNET: StagePolicy(SonnetThresholds())}
 )
-
-
 _DECIMALS = 6
-
-
 """So that a confidence of 0.8 reaches a threshold of 0.2 in binary fractions, too."""
 
 

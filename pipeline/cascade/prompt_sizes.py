@@ -21,24 +21,14 @@ from pipeline.model.records import Tier
 from pipeline.stages.stage import Stage
 
 log = structlog.get_logger(__name__)
-
-
 _A_TEXT = orjson.dumps(
     {"id": "x", "body": "x", "text": "x", "query": "x", "language": "python", "source": "x = 1\n"}
 )
-
-
 """Has what the stages that take text want; what one does not know it leaves alone."""
-
-
 _AN_IMAGE = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2FAAAAABJRU5ErkJggg=="
 )
-
-
 """A white pixel, as PNG, for those that take files alone."""
-
-
 _SPECIMENS: tuple[tuple[bytes, Mapping[str, bytes]], ...] = (
     (_A_TEXT, {}),
     (_AN_IMAGE, {"content-type": b"image/png"}),

@@ -133,17 +133,9 @@ def _without_earlier_reasons(headers: Headers) -> Headers:
 
 
 KEY_KEPT = 1024
-
-
 """Bytes of a key that a small letter keeps: who published it can be seen from its beginning."""
-
-
 HEADERS_KEPT = 4096
-
-
 """Bytes of headers up to which a small letter keeps all of them; above it keeps none."""
-
-
 log = structlog.get_logger(__name__)
 
 

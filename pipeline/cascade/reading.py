@@ -22,36 +22,16 @@ from pipeline.stages.stage import Answer, RawEvent, Rewording, Stage
 from pipeline.stream.records import Received
 
 AnyStage = Stage[Any, Any]
-
-
 RETRY_SECONDS = 5.0
-
-
 """Before a file that could not be reached is asked for again."""
-
-
 NOT_ASKED = "none"
-
-
 """In place of a model, where there was nothing to ask about."""
-
-
 _FILES_AT_ONCE = 256
-
-
 LARGE_BYTES = 100_000
-
-
 """Of a record; smaller ones are read within a few milliseconds, whatever they hold."""
-
-
 LONG_CHARS = 3_000
-
-
 """Of an event's texts, what is not ASCII counted threefold: shorter ones are checked within
 milliseconds, whatever they hold."""
-
-
 log = structlog.get_logger(__name__)
 
 

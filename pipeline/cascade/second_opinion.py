@@ -15,20 +15,10 @@ from pipeline.model.questions import Signal
 from pipeline.model.records import Doubt
 
 CODE = "second_opinion"
-
-
 LIFTED = frozenset({"low_confidence", "runner_up_close"})
-
-
 """What an answer says of itself in numbers: an agreement is worth more than these."""
-
-
 _USUAL_SHARE = Decimal("0.2")
-
-
 """Escalated, of all events; for asking whether a cascade is cheaper than Sonnet alone."""
-
-
 _CENT = Decimal("0.01")
 
 

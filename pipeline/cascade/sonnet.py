@@ -36,14 +36,8 @@ from pipeline.stages.stage import Answer, RawEvent, differences
 from pipeline.stream.records import Disposition, Outcome, Received
 
 log = structlog.get_logger(__name__)
-
-
 NAME = "escalations"
-
-
 _NAME_SHOWN = 64
-
-
 """Characters of a name that a record brings, in what is said about it."""
 
 

@@ -11,11 +11,7 @@ from pipeline.model.errors import InvalidEvent, Unavailable
 from pipeline.model.records import DeadLetterReason
 
 P = ParamSpec("P")
-
-
 T = TypeVar("T")
-
-
 log = structlog.get_logger(__name__)
 
 

@@ -87,11 +87,7 @@ class NoTracer:
 
 
 _NOTHING: AbstractContextManager[EventTrace] = nullcontext(NoTrace())
-
-
 log = structlog.get_logger(__name__)
-
-
 _plain = logging.getLogger(__name__)
 
 

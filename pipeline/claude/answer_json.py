@@ -17,38 +17,16 @@ import orjson
 from pydantic import JsonValue
 
 LONGEST = 1_000_000
-
-
 """Characters of an answer: more than any limit on its tokens lets through."""
-
-
 _LONGEST_SEARCHED = 200_000
-
-
 _MOST_STARTS = 16
-
-
 """Places where an object may begin: each that does not end makes the decoder read on to the end."""
-
-
 _BOM = "\ufeff"
-
-
 _AROUND = _BOM + " \t\r\n"
-
-
 _REPLACEMENT = "\ufffd"
-
-
 _SURROGATE = re.compile("[\ud800-\udfff]")
-
-
 _CONTROL = re.compile("[\x00-\x1f]")
-
-
 _REPEATED = "An object in the answer has a key twice."
-
-
 _NUL = "A text in the answer has the character U+0000."
 
 
@@ -166,8 +144,6 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _STRICT = json.JSONDecoder(object_pairs_hook=_without_repetition, parse_constant=_refuse)
-
-
 _LENIENT = json.JSONDecoder(parse_constant=_refuse, strict=False)
 
 

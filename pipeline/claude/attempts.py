@@ -26,8 +26,6 @@ from typing import Self
 from pipeline.config import ClaudeSettings
 
 HUNG = 0.5
-
-
 """A weight that is enough where calls were given up: each takes a slot for long."""
 
 
@@ -188,26 +186,12 @@ class Backoff:
 
 
 LEAST_SECONDS = 10.0
-
-
 """Never less: a slow moment of the API must not double the bill."""
-
-
 DEVIATIONS = 5.0
-
-
 SAMPLES_NEEDED = 20
-
-
 LEARNING_RATE = 0.02
-
-
 GROWTH = 2.0
-
-
 SHRINKING = 0.98
-
-
 """After each time-out the limit doubles, and comes back with the answers."""
 
 

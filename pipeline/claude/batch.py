@@ -10,8 +10,6 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from pipeline.claude.answer_json import load
 
 MAX_REQUESTS = 100_000
-
-
 Status = Literal["in_progress", "canceling", "ended"]
 
 

@@ -38,26 +38,12 @@ from pipeline.model.questions import AnswerT, Question, Response, Text
 from pipeline.model.records import Tier
 
 PATH = "/v1/messages/batches"
-
-
 CALL_SECONDS = 60.0
-
-
 HAND_IN_SECONDS = 600.0
-
-
 BLOCK_SECONDS = 15.0
-
-
 POLL_SECONDS = 30.0
-
-
 """Between looks at a batch, which takes minutes to hours."""
-
-
 _RATE_LIMITED = 429
-
-
 _INDEX = re.compile(r"\brequests\.(\d+)\b")
 
 

@@ -48,35 +48,15 @@ from pipeline.model.questions import Question, Text
 from pipeline.model.records import Tier, Usage
 
 log = logging.getLogger(__name__)
-
-
 NOTHING = Cost(0.0, 0.0)
-
-
 CONTROL = (Text("body", "Good morning."),)
-
-
 """What a control question is about: the same for all stages, and of no use to anybody."""
-
-
 CONTROL_FAILURES = 6
-
-
 """Of a question, from which on others must have been answered before it is asked again."""
-
-
 CONTROL_DOUBLINGS = 3
-
-
 """Of the pause between two control questions: an open breaker spaces them anyway."""
-
-
 CONTROL_OUTPUT_TOKENS = 16
-
-
 """That it was answered is enough; the answer is not read."""
-
-
 _ERRORS: dict[str, type[AnswerError]] = {
     "refused": Refused,
     "cut_off": TruncatedResponse,

@@ -39,27 +39,13 @@ if TYPE_CHECKING:
     from aiohttp.tracing import Trace
 
 log = logging.getLogger(__name__)
-
-
 REMEMBERED = 65_536
-
-
 """Message ids that are remembered at least: 100 s at 600 answers a second, in about 8 MB."""
-
-
 _REPEATS = 3
-
-
 """Answers with the only id there ever was, each the first of its connection: a stub that gives all
 its answers one id, since what is repeated was sent on another connection before."""
-
-
 _COMPARED = 65_536
-
-
 """Bytes at the end of a request by which it is recognised: what is the same for all comes first."""
-
-
 Owner = Literal["new", "same_request", "another_request"]
 
 
@@ -268,17 +254,9 @@ class StrictConnector(aiohttp.TCPConnector):
 
 
 _OF_ONE_REQUEST = ("content-length", "cookie", "host", "traceparent", "tracestate")
-
-
 LARGEST_BODY = 4 << 20
-
-
 """Bytes of a response: an answer has some 100 KB, and whoever sends more must not fill memory."""
-
-
 _NEVER_AGAIN = ("idempotency-key",)
-
-
 """Where a request carries one of these, the next needs its own, which only the SDK can write."""
 
 

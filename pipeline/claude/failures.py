@@ -69,30 +69,16 @@ class Reject:
 
 
 Failure = Retry | Blocked | Reject
-
-
 LONGEST_RETRY_AFTER = 300.0
-
-
 """Seconds. Headers of an hour, of a year and of 2099 were seen, mostly by mistake; who means it
 says so again after five minutes, and that costs one request."""
-
-
 _BAD_REQUEST, _TOO_LARGE, _UNPROCESSABLE = 400, 413, 422
-
-
 _BLOCKED = frozenset({401, 402, 403, 404, 405, 407, 410})
-
-
 _RAMP = "ramp_limit_exceeded"
-
-
 _SPEND_CODES = frozenset({
     "enforced_spend_limit_reached", "contract_spend_limit_reached",
     "linked_organization_spend_limit_reached", "linked_organization_billing_unavailable",
 })  # fmt: skip
-
-
 _ACCOUNT_CODES = frozenset({
     "organization_on_hold", "organization_type_not_supported", "organization_not_enrolled_in_beta",
     "parent_organization_required", "workspace_policy_violation",
@@ -103,40 +89,20 @@ _ACCOUNT_CODES = frozenset({
     "claude_code_key_creator_not_member", "claude_code_version_too_old",
     "sandbox_egress_restricted",
 })  # fmt: skip
-
-
 """They speak about the account, the workspace or the key; from the error classes of the SDK."""
-
-
 _EVENT_CODES = frozenset({"image_dimensions_too_large", "request_body_too_large_after_decoding"})
-
-
 """They speak about what the event brought; from there, too."""
-
-
 _SPEND_TEXTS = ("reached your specified api usage limits", "credit balance is too low")
-
-
 """Two 400s about the account's money that have no code of their own."""
-
-
 _ACCOUNT_TEXT = re.compile(
     r"organization has been disabled|organization is disabled|account (has been|is) disabled"
     r"|credential is only authorized for|not allowed for this organization"
     r"|organization has disabled",
     re.IGNORECASE,
 )
-
-
 """400s and 403s about an account or a key that have no code of their own."""
-
-
 _FILTERED = re.compile(r"\b(blocked|filtered) (by|due to) (our |the )?content", re.IGNORECASE)
-
-
 """`Output blocked by content filtering policy`, a 400."""
-
-
 _EVENT = re.compile(
     # A place in the messages, but for what this program puts there.
     r"(?<![\w.])messages(\.\d+|\[\d+\])(?![^\s:]*\.cache_control)|(?<![\w.])messages: "
@@ -150,11 +116,7 @@ _EVENT = re.compile(
     r"|\bpassword.protected\b|\btext content blocks must\b",
     re.IGNORECASE,
 )
-
-
 """What the API, and gateways that pass its words on, say about an event's own content."""
-
-
 _FRAME = re.compile(
     r"[`'\"]?(model|max_tokens|system|thinking|output_config|output_format|effort|tools|tool_choice"
     r"|temperature|top_p|top_k|stop_sequences|metadata|service_tier|betas?"
@@ -162,8 +124,6 @@ _FRAME = re.compile(
     r"|.*\bschema is too complex\b|.*\bblocks with cache_control\b",
     re.IGNORECASE,
 )
-
-
 """A 400 that names a place of the request which is the same for every event of a stage, and not
 `messages`: no event is at fault, and each would be rejected."""
 

@@ -15,7 +15,7 @@ from opentelemetry.trace import TracerProvider
 from pipeline.claude.attempts import Backoff, Bounds
 from pipeline.claude.batches import Batches, BatchLane
 from pipeline.claude.billing.prices import PriceTable
-from pipeline.claude.cache import response_cache as answers
+from pipeline.claude.cache import response_cache
 from pipeline.claude.cache.prompt_cache import Prompt, Prompts
 from pipeline.claude.cache.response_cache import AnswerFile, Answers, Reuse, reply_of
 from pipeline.claude.cache.single_flight import InFlightCall
@@ -42,27 +42,13 @@ from pipeline.runtime.background import background_task
 from pipeline.runtime.database import Database
 
 log = logging.getLogger(__name__)
-
-
 SAVE_SECONDS = 1.0
-
-
 """Between writings of what was spent and answered; a crash loses no more than that."""
-
-
 TELL_SECONDS = 1.0
-
-
 """Between looks at what has changed without a call of the model's own: a key is refused or taken
 for all models at once, and a breaker is half open when its time has come."""
-
-
 SPARE_CONNECTIONS = 8
-
-
 LEAST_AHEAD = 8
-
-
 """Questions that should wait for their turn, so that the next call can go when one has ended."""
 
 
@@ -344,7 +330,9 @@ class Gateway:
         if claude.answer_cache == "disk":
             database = await stack.enter_async_context(
                 Database(
-                    claude.answer_cache_path, answers.SCHEMA, setting="claude.answer_cache_path"
+                    claude.answer_cache_path,
+                    response_cache.SCHEMA,
+                    setting="claude.answer_cache_path",
                 )
             )
             file = AnswerFile(

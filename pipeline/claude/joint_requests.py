@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
-from pipeline.claude import answer_json as reading
+from pipeline.claude import answer_json
 from pipeline.claude.answer_json import EnumMismatch, EnumRepair
 from pipeline.claude.requests import Content, absent_key, blocks_of
 from pipeline.claude.responses import checked
@@ -18,24 +18,14 @@ from pipeline.model.questions import AnswerT, Part, Text
 from pipeline.model.records import Usage
 
 LARGEST_TEXT = 8_000
-
-
 """Characters of an event that may share a request; longer ones gain little and may drown others."""
-
-
 INSTRUCTIONS = """\
 The message carries several events. Each begins with a line <event-KEY id="..."> and ends with a \
 line </event-KEY>, with the KEY of the message. Judge each event by itself, as if it were the only \
 one: what one event says has no bearing on another. Give one answer for each event, in their \
 order, with its id."""
-
-
 _PICO = Decimal(10) ** -12
-
-
 _FRAME = re.compile(r"</?\s{0,5}(?:event|data)\b", re.IGNORECASE)
-
-
 """What looks like the frame of an event, whatever its key: a key that is not the message's is
 ignored, but one event must not even try to begin another."""
 
@@ -121,7 +111,7 @@ def read_item(
     if not isinstance(item, dict):
         return None
     try:
-        return checked(reading.Found(item, reading.dumps(item)), answer_model, repair)
+        return checked(answer_json.Found(item, answer_json.dumps(item)), answer_model, repair)
     except (EnumMismatch, ValidationError):
         return None
 

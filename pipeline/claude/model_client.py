@@ -121,17 +121,9 @@ class Probe:
 
 
 BLOCK_SECONDS = 15.0
-
-
 """Between probes while no call can succeed; each costs nothing."""
-
-
 BREAKER_PROBES = 3
-
-
 NEWS_SECONDS = 0.02
-
-
 """Between readings of the rate-limit headers: more often would tell nothing new."""
 
 

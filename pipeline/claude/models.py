@@ -16,11 +16,7 @@ _AROUND = re.compile(
     r"|[a-z_]+/)*(?:anthropic[./])?"
     r"(?P<id>.+?)(?:@(?:default|latest|\d{8})|-latest|-v\d+(?::\d+)?)?$"
 )
-
-
 """What platforms and gateways put before and behind the same id."""
-
-
 _DATE = re.compile(r"-20\d{6}$")
 
 
@@ -43,8 +39,6 @@ class Traits:
 
 
 UNKNOWN = Traits(thinking_room=8192)
-
-
 TRAITS: Mapping[str, Traits] = MappingProxyType(
     {
         "claude-haiku-5-5": Traits(thinking="disabled", takes_effort=True, cacheable_tokens=512),

@@ -9,14 +9,8 @@ CallEnd = Literal[
     "answered", "refused", "cut_off", "malformed", "rejected", "rate_limited", "overloaded",
     "server_error", "timed_out", "disconnected", "blocked",
 ]  # fmt: skip
-
-
 LimitKind = Literal["requests", "input_tokens", "output_tokens"]
-
-
 BreakerState = Literal["closed", "open", "half_open"]
-
-
 ReuseKind = Literal["in_flight", "memory", "disk"]
 
 

@@ -18,29 +18,13 @@ from pipeline.claude.failures import Blocked, Failure, Reject, Retry
 from pipeline.model.questions import Part, Text
 
 HIDDEN = "[...]"
-
-
 _LEAST_RUN = 10
-
-
 """Characters of several words in a row that are taken for an echo."""
-
-
 _LEAST_WORD = 4
-
-
 """Letters of a single word that is, if it looks like a name, a number or an address."""
-
-
 _LONGEST = 1_000
-
-
 """Characters of a text that are looked at and shown: an error may repeat a whole document."""
-
-
 _AROUND = "\"'`()[]{}<>.,;:!?"
-
-
 _VALUE = re.compile(r"=(?=[\"'])")
 
 
@@ -137,14 +121,8 @@ def _word(word: str) -> str:
 
 
 _WORD = re.compile(r"((?:\\[nrt]|[\s\"'`()\[\]{}<>,;:=!?|/\\])+)")
-
-
 """What stands between words where each counts alone; a line's end may be escaped."""
-
-
 _STATUSES = frozenset(str(number) for number in (*range(400, 430), *range(500, 512), 529))
-
-
 _OWN_WORDS = _STATUSES | frozenset({
     "a", "access", "account", "after", "again", "all", "allowed", "allowlist", "an", "and",
     "answered", "any", "api", "are", "array", "as", "at", "authentication", "available", "balance",
@@ -169,14 +147,8 @@ _OWN_WORDS = _STATUSES | frozenset({
     "valid", "value", "values", "version", "was", "we", "were", "when", "which", "will", "with",
     "within", "workspace", "would", "you", "your",
 })  # fmt: skip
-
-
 """What errors are made of: each by itself says nothing of an event."""
-
-
 _NEAR = 8
-
-
 """Places from one hidden word to the next, between which nothing is shown either."""
 
 

@@ -30,20 +30,10 @@ from pipeline.model.questions import Part, Question
 from pipeline.model.records import Usage
 
 BOUNDS = Bounds(attempts=2, seconds=0)
-
-
 """When a request fails while others are answered, it is for one of its events: all go alone."""
-
-
 Doubtful = Callable[[str, BaseModel], bool]
-
-
 """Whether an answer of a stage is doubtful enough to ask again, the event alone."""
-
-
 Steers = Callable[[Sequence[Part]], bool]
-
-
 """Whether an event may be meant to steer the model, and with it the answers to its neighbours."""
 
 

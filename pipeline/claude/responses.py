@@ -6,31 +6,21 @@ from typing import Any, Generic, Literal
 
 from pydantic import ValidationError
 
-from pipeline.claude import answer_json as reading
+from pipeline.claude import answer_json
 from pipeline.claude.answer_json import EnumMismatch, EnumRepair
 from pipeline.claude.billing.prices import Tokens
 from pipeline.model.questions import AnswerT, Signal
 
 UnusableReason = Literal["refused", "cut_off", "malformed"]
-
-
 _DETAIL_CHARS = 300
-
-
 _MOST_TOKENS = 10_000_000
-
-
 """Of one kind in one request: ten times the largest context."""
-
-
 _TOKEN_FIELDS = (
     "input_tokens",
     "cache_read_input_tokens",
     "cache_creation_input_tokens",
     "output_tokens",
 )
-
-
 _ALWAYS_COUNTED = ("input_tokens", "output_tokens")
 
 
@@ -102,7 +92,7 @@ def read_response(
         repair: For the schema that was sent.
     """
     try:
-        message = reading.load(body)
+        message = answer_json.load(body)
     except ValueError:
         return MalformedResponse(
             f"the API answered with something else than JSON: {_kind_of(body)}"
@@ -117,7 +107,7 @@ def read_response(
 def message_id_of(body: bytes) -> str | None:
     """The id of the message that is the body of a response; None without a message or an id."""
     try:
-        message = reading.load(body)
+        message = answer_json.load(body)
     except ValueError:
         return None
     found = message.get("id") if isinstance(message, dict) else None
@@ -157,7 +147,7 @@ def _read_text(
     """The answer in a text, or why there is none."""
     usable: list[tuple[AnswerT, bytes, tuple[str, ...]]] = []
     detail = "The answer is not JSON." if text.strip() else "The answer is empty."
-    for found in reading.find(text):
+    for found in answer_json.find(text):
         try:
             usable.append((*checked(found, answer_model, repair), found.faults))
         except EnumMismatch as error:
@@ -173,13 +163,11 @@ def _read_text(
 
 
 _ENDS = (None, "end_turn", "stop_sequence")
-
-
 """How an answer ends that is whole; null where a gateway does not say."""
 
 
 def checked(
-    found: reading.Found, answer_model: type[AnswerT], repair: EnumRepair
+    found: answer_json.Found, answer_model: type[AnswerT], repair: EnumRepair
 ) -> tuple[AnswerT, bytes]:
     """What was found as an answer, and as the JSON that makes it.
 
@@ -191,13 +179,13 @@ def checked(
         ValidationError: It is not as asked.
     """
     repaired = repair(found.value)
-    as_json = found.json if repaired is found.value else reading.dumps(repaired)
+    as_json = found.json if repaired is found.value else answer_json.dumps(repaired)
     try:
         return answer_model.model_validate_json(as_json), as_json
     except ValidationError as error:
         if all(fault["type"] != "string_type" for fault in error.errors(include_url=False)):
             raise
-        literal = reading.with_literal_numbers(as_json)
+        literal = answer_json.with_literal_numbers(as_json)
         try:
             return answer_model.model_validate_json(literal), literal
         except ValidationError:

@@ -11,14 +11,8 @@ from anthropic.types import Message
 from opentelemetry.trace import TracerProvider
 
 ROUTE = "/v1/messages"
-
-
 _MODEL = re.compile(rb'"model":"([^"]+)"')
-
-
 _HEAD = 200
-
-
 """Bytes of a request in which its model is named."""
 
 

@@ -13,14 +13,8 @@ from pydantic import AfterValidator, Field, model_validator
 from pipeline.config.units import Section
 
 MOST_AT_ONCE = 20
-
-
 """Labels that one question offers; more are asked in two levels: first a group, then a label."""
-
-
 MOST_LABELS = 200
-
-
 """Without groups of the team's own: more would make groups of more than 20."""
 
 
@@ -94,17 +88,9 @@ class Scoped(Section):
 
 
 MOST_FIELDS = 30
-
-
 FieldType = Literal["text", "number", "integer", "boolean", "date", "choice", "list"]
-
-
 _TAKEN = frozenset({"confidence", "unclear"})
-
-
 _TRAP = re.compile(r"reasoning|thinking|thought|(?:^|_)trace(?:$|_)")
-
-
 """Sonnet may refuse to fill in a property that is called like a train of thought."""
 
 

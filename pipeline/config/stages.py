@@ -78,20 +78,10 @@ class StageSettings(Section):
 
 
 GROUP = "haiku_pipeline.stages"
-
-
 """The entry points of installed packages that are looked for."""
-
-
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
-
-
 _REFERENCE = re.compile(r"[\w.]+:\w+")
-
-
 _TAKEN = frozenset({"escalations", "review", "all"})
-
-
 """A stage of its own, a topic, and the metrics' word for the sum of all stages."""
 
 

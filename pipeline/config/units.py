@@ -6,26 +6,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Seconds = Annotated[float, Field(gt=0)]
-
-
 Share = Annotated[float, Field(ge=0, le=1)]
-
-
 Count = Annotated[int, Field(ge=1)]
-
-
 Bytes = Annotated[int, Field(ge=1)]
-
-
 LanguageCode = Annotated[str, Field(pattern=r"^[a-z]{2}$")]
-
-
 Dollars = Annotated[Decimal, Field(gt=0)]
-
-
 Delivery = Literal["exactly_once", "at_least_once"]
-
-
 Ordering = Literal["key", "partition", "none"]
 
 

@@ -144,20 +144,10 @@ def _strangers(site: Site, cluster: Cluster) -> Iterator[Finding]:
 
 
 BASE_URL = "ANTHROPIC_BASE_URL"
-
-
 PUBLIC = "https://api.anthropic.com"
-
-
 _SKEW = 5.0
-
-
 """Seconds; dates of HTTP have whole ones, and the answer takes its time."""
-
-
 _WITHIN = 10.0
-
-
 _CREDENTIALS = re.compile("//[^/?#]*@")
 
 

@@ -29,11 +29,7 @@ from pipeline.model.records import Tier
 from pipeline.stages.registry import build_stages
 
 AS_OF = date(2026, 10, 8)
-
-
 """When the page was read."""
-
-
 _OF_THE_PAGE = {
     "claude-3-haiku-20240307": date(2026, 4, 20),
     "claude-3-5-sonnet-20240620": date(2025, 10, 28),
@@ -60,8 +56,6 @@ def _day(text: str) -> date:
 RETIREMENTS: Mapping[str, date] = MappingProxyType(
     _OF_THE_PAGE | {model: _day(text) for model, text in DEPRECATED_MODELS.items()}
 )
-
-
 """The day of retirement by model id."""
 
 
@@ -167,14 +161,8 @@ def check_prices(site: Site) -> Iterator[Finding]:
 
 
 KEY = "ANTHROPIC_API_KEY"
-
-
 TOKEN = "ANTHROPIC_AUTH_TOKEN"  # noqa: S105 - the name of a variable
-
-
 _ABOUT = "key"
-
-
 _WRONG_PLACES = (
     "PIPELINE_ANTHROPIC_API_KEY",
     "PIPELINE_API_KEY",
@@ -182,11 +170,7 @@ _WRONG_PLACES = (
     "CLAUDE_API_KEY",
     "ANTHROPIC_KEY",
 )
-
-
 _EXAMPLES = ("...", "your", "xxx", "changeme", "<", "$")
-
-
 _WHY = "The API would refuse every call; intake would stop, and events would wait."
 
 

@@ -17,18 +17,12 @@ from pipeline.config import Settings
 from pipeline.doctor.check import Finding, Site, failed, ok, warning
 from pipeline.kafka.topics import ESCALATIONS
 from pipeline.observe.hosts import is_loopback
-from pipeline.stages.checks import encoders as minilm
+from pipeline.stages.checks import encoders
 from pipeline.stages.registry import build_stages, wants_encoder
 
 _OTHER_FILES = 64
-
-
 """Of the interpreter, libraries, the log, the HTTP port and those who look at it."""
-
-
 _CONNECTIONS_OF_A_PARTITION = 3
-
-
 """Of its transactional producer: a leader, a coordinator, and another leader."""
 
 
@@ -149,7 +143,7 @@ def check_extras(site: Site) -> Iterator[Finding]:
                 advice="`pip install 'haiku-pipeline[otel]'`, or unset it.",
             )
         )
-    if (stages := wants_encoder(site.settings.stages)) and not minilm.is_installed():
+    if (stages := wants_encoder(site.settings.stages)) and not encoders.is_installed():
         found.append(
             failed(
                 "extras",
@@ -178,11 +172,7 @@ def is_installed(module: str) -> bool:
 
 
 _PREFIX = "PIPELINE_"
-
-
 _NOT_SETTINGS = ("PIPELINE_LOCAL_", "PIPELINE_REQUIRE_")
-
-
 """Of the local brokers, and of the tests."""
 
 

@@ -157,14 +157,8 @@ def _transactions(settings: Settings) -> str:
 
 
 _TOPIC, _ANY, _LITERAL, _PREFIXED, _WRITE, _ALL, _ALLOW = 2, 1, 3, 4, 4, 2, 3
-
-
 """Kafka's own numbers."""
-
-
 _ANSWER_WITHIN = 10.0
-
-
 _TABLE = "docs/OPERATIONS.md#permissions-in-kafka says who needs what"
 
 

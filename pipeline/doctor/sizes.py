@@ -8,14 +8,8 @@ from pipeline.kafka.cluster import Cluster
 from pipeline.kafka.topics import TopicNames
 
 _ABOUT = "sizes"
-
-
 _BASE64 = 4 / 3
-
-
 _ENVELOPE = 64 << 10
-
-
 """More than what an escalation record adds to the event: doubts, a result, the source."""
 
 

@@ -12,14 +12,8 @@ from pipeline.stream.ledger_codec import LedgerUnreadable, decode
 from pipeline.stream.protocols import BrokersUnavailable
 
 _SHORT_RETENTION = 24 * 3600.0
-
-
 """Seconds. An outage over night should be survived."""
-
-
 _FUTURE = 60.0
-
-
 """Seconds that a publisher's clock may be ahead of ours."""
 
 
@@ -199,11 +193,7 @@ def _short(name: str, seconds: float) -> Iterator[Finding]:
 
 
 _PAID = "All of them are read at its first start, and paid for: `pipeline cost` says how much."
-
-
 _SKIPPED = "They are skipped at its first start: only what comes after it is read."
-
-
 _OTHER = {True: "earliest", False: "latest"}
 
 

@@ -20,8 +20,6 @@ from pipeline.model.records import Tier
 from pipeline.stages.stage import RawEvent, label_of
 
 AT_ONCE = 64
-
-
 """Events that are asked about at the same time, where nobody knows better."""
 
 
@@ -35,8 +33,6 @@ class DeadLetter:
 
 
 Told = Callable[[int], None]
-
-
 """Told of each answer, with a 1."""
 
 

@@ -25,35 +25,15 @@ FREE_TEXT = frozenset(
         "example", "returns", "why",
     }
 )  # fmt: skip
-
-
 """Fields whose wording is the model's own: no label can say what is right."""
-
-
 BY_THE_WAY = frozenset({"runner_up", "missing", "defects", "legibility"})
-
-
 """Fields that say how sure a result is, or of how much: compared only where they are asked for."""
-
-
 _ESSENCE = ("amount", "name")
-
-
 """What is compared of an object in a list, such as a position of an invoice or a parameter."""
-
-
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-
-
 _NUMERIC = re.compile(r"(\d{1,2})[-/. ](\d{1,2})[-/. ](\d{4}|\d{2})")
-
-
 _RUN_TOGETHER = re.compile(r"(\d{2})(\d{2})(\d{4})")
-
-
 _WITH_MONTH = re.compile(r"(\d{1,2})[-/. ]*([a-z]{3})[a-z]*[-/., ]*(\d{4}|\d{2})", re.IGNORECASE)
-
-
 _CENTURY = 2000
 
 

@@ -154,11 +154,7 @@ def _groups(answers: Sequence[Doubted]) -> list[list[Doubted]]:
 
 
 BINS = 10
-
-
 Stated = tuple[float, bool]
-
-
 """A confidence from 0 to 1, and whether the answer was right."""
 
 

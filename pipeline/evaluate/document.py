@@ -15,8 +15,6 @@ from pipeline.evaluate.strategies import CascadeTrace, Strategy
 from pipeline.model.errors import UsageError
 
 SCHEMA = "evaluation/1"
-
-
 _DIGITS = 6
 
 

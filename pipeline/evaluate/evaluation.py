@@ -34,17 +34,9 @@ from pipeline.stages.files.decoder_pool import decoders_of_this_process
 from pipeline.stages.registry import build_stages, encoder_for, stage_named
 
 Askers = Callable[[Settings], AbstractAsyncContextManager[Asker]]
-
-
 """Makes who is asked, by settings; `Gateway` is the real one."""
-
-
 _GATEWAYS: Askers = partial(Gateway, steers=steers)
-
-
 TIERS = 2
-
-
 _NAMED = 10
 
 

@@ -32,14 +32,8 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "legible": "legibility",
     }
 )
-
-
 """Names that labels go by, and the fields of results that they mean."""
-
-
 LABELS = ("intent", "queue", "document_type", "agent", "label", "category")
-
-
 """Fields that put an event into a class: the first of them that is scored is the label."""
 
 
@@ -169,8 +163,6 @@ def _class_field(result: type[BaseModel]) -> str:
 
 
 _TRUE = frozenset({"true", "yes", "1"})
-
-
 _OF_THE_LINE = frozenset({"id", "path", "content_type", "source", "kind"})
 
 

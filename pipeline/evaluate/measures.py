@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from pipeline.cascade.policy import StagePolicy
-from pipeline.evaluate import strategies as ways
+from pipeline.evaluate import strategies
 from pipeline.evaluate.curves import (
     Bin,
     Coverage,
@@ -53,8 +53,6 @@ from pipeline.evaluate.strategies import (
 )
 
 OUT_OF_SCOPE = "(out of scope)"
-
-
 UNLABELLED = "(all)"
 
 
@@ -223,8 +221,6 @@ def _name(case: Case) -> str:
 
 
 SWEPT = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7)
-
-
 """Thresholds of the stated confidence that the cascade is worked out for, beside the one set."""
 
 
@@ -348,9 +344,9 @@ def measure(
     )
     return Measures(
         items=len(cases),
-        haiku=ways.alone("Haiku alone", cases, lambda case: case.haiku),
-        sonnet=ways.alone("Sonnet alone", cases, lambda case: case.sonnet),
-        cascade=ways.cascade("Cascade", journeys),
+        haiku=strategies.alone("Haiku alone", cases, lambda case: case.haiku),
+        sonnet=strategies.alone("Sonnet alone", cases, lambda case: case.sonnet),
+        cascade=strategies.cascade("Cascade", journeys),
         ends=dict(ends(journeys)),
         worths=dict(worths(journeys)),
         labels=tuple(by_label(journeys)),
@@ -431,7 +427,7 @@ def _sweep(cases: Sequence[Case], policies: Policies) -> list[Swept]:
                 is_set=threshold == policies.haiku.thresholds.low_confidence,
                 taken=counted[End.HAIKU_RIGHT] + counted[End.HAIKU_WRONG],
                 taken_wrong=counted[End.HAIKU_WRONG],
-                way=ways.cascade(f"low_confidence = {threshold:g}", journeys),
+                way=strategies.cascade(f"low_confidence = {threshold:g}", journeys),
             )
         )
     return found

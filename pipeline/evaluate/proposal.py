@@ -22,8 +22,6 @@ from pipeline.config import Thresholds
 from pipeline.evaluate.strategies import Heard, Takes
 
 _STEPS = 60
-
-
 """Halvings of the interval from 0 to 1: below the precision of a double."""
 
 
@@ -113,14 +111,8 @@ def _certifies(items: int, risk: float, alpha: float, error_rate: float) -> bool
 
 
 T = TypeVar("T")
-
-
 FIT_SHARE = 0.2
-
-
 THRESHOLD_SHARE = 0.5
-
-
 """The largest, because certifying is what takes many items; what is left is the report's."""
 
 
@@ -153,20 +145,10 @@ def split(items: Iterable[T], identity: Callable[[T], str]) -> Mapping[Part, lis
 
 
 CONFIDENCE = 0.95
-
-
 """How sure the statement is: one evaluation in twenty may certify what does not hold."""
-
-
 MOST_CANDIDATES = 10
-
-
 FIXED = (0.05, 0.1, 0.2, 0.3, 0.5)
-
-
 """Tried where there is no part that could say what to try."""
-
-
 _DECIMALS = 4
 
 

@@ -24,8 +24,6 @@ from pipeline.model.records import Tier, Usage
 from pipeline.runtime.database import Database
 
 _SHOWN = 16
-
-
 _MEANINGS = {
     "haiku": "the first model",
     "sonnet": "the second model",
@@ -106,19 +104,11 @@ CREATE TABLE IF NOT EXISTS answers (
     seconds REAL NOT NULL
 ) WITHOUT ROWID;
 """
-
-
 _FAILURES: Mapping[str, type[AnswerError]] = MappingProxyType(
     {"refused": Refused, "cut_off": TruncatedResponse, "malformed": Malformed}
 )
-
-
 """What is kept of calls that gave no answer. A request that the API rejects is tried again."""
-
-
 _Row = tuple[str, bytes, str, bytes, float]
-
-
 """Model, answer or what was wrong with it, kind of failure, usage, seconds."""
 
 

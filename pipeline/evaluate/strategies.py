@@ -130,8 +130,6 @@ class EscalationValue(StrEnum):
 
 
 Takes = Callable[[Heard], bool]
-
-
 """A policy: whether an answer is taken as it is."""
 
 
@@ -333,11 +331,7 @@ def _percentile(ordered: Sequence[float], share: float) -> float:
 
 
 _BETWEEN = re.compile(r",(?=\s*[\w.]+=)")
-
-
 """A comma before the next name; those within a value are the value's."""
-
-
 _ROOTS = frozenset({"stages", "models", "claude"})
 
 

@@ -17,39 +17,17 @@ from pipeline.kafka.inflating import CannotInflate, pieces
 from pipeline.stream.records import Headers, Original, Unread
 
 HEADER = DefaultRecordBase.HEADER_STRUCT
-
-
 CODEC = DefaultRecordBase.CODEC_MASK
-
-
 LOG_APPEND_TIME = DefaultRecordBase.TIMESTAMP_TYPE_MASK
-
-
 MANY_HEADERS = 4096
-
-
 """Headers above which a record is not carried on: each takes more than a hundred bytes here, and
 may take two on the wire."""
-
-
 _KEY_KEPT = 1024
-
-
 _HEADERS_KEPT = 4096
-
-
 _WORK = 8 << 20
-
-
 """Bytes that are passed over between two results, so that nobody waits for long."""
-
-
 _LETTERS = 10_000
-
-
 """Records of a broken batch that are reported one by one: its header may claim any number."""
-
-
 _VARINT_BITS = 63
 
 

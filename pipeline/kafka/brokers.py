@@ -14,8 +14,6 @@ from pipeline.kafka.transactions import AtLeastOnceWriter, TransactionalWriter
 from pipeline.stream.protocols import Consumer, OffsetReader, PartitionWriter, TopicPartition
 
 _ONE_RECORD = 1
-
-
 """Bytes of a batch that hold no second record; the first one is always let in."""
 
 

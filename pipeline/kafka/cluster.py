@@ -136,26 +136,12 @@ class Cluster:
 
 
 OPERATIONS: Mapping[int, str] = {3: "Read", 4: "Write", 5: "Create", 8: "Describe"}
-
-
 """Those that the pipeline may need, by Kafka's own numbers."""
-
-
 _NOT_TOLD = -(1 << 31)
-
-
 _PATIENCE = 10.0
-
-
 _RETRY = 0.1
-
-
 """Seconds."""
-
-
 _TOPIC_CONFIGS = ("cleanup.policy", "max.message.bytes", "min.insync.replicas", "retention.ms")
-
-
 _BROKER_CONFIGS = ("default.replication.factor", "socket.request.max.bytes")
 
 

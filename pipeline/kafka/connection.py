@@ -27,29 +27,13 @@ from pipeline.kafka.errors import (
 from pipeline.model.errors import UsageError
 
 _LOGGERS_OF_PAYLOADS = ("aiokafka.conn", "aiokafka.producer.producer")
-
-
 """Their debug level prints requests and records whole: credentials, keys and values."""
-
-
 T = TypeVar("T")
-
-
 _PATIENCE = 20.0
-
-
 """Seconds. Brokers take about ten to agree that one of them is gone."""
-
-
 _ATTEMPTS = 4
-
-
 _RETRY = 0.1
-
-
 _STOP_WITHIN = 5.0
-
-
 """Seconds that a consumer, or a connection, gets to stop by itself."""
 
 

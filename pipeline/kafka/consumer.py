@@ -36,49 +36,21 @@ from pipeline.stream.protocols import (
 from pipeline.stream.records import Received, moment
 
 _log = logging.getLogger(__name__)
-
-
 REBALANCE_MARGIN = 10.0
-
-
 """Seconds that a member has after its drain budget to commit and to join again."""
-
-
 _LEAVE_LIMIT = 10.0
-
-
 """Seconds to leave the group, after which the brokers find out by themselves."""
-
-
 _RETRY = 0.5
-
-
 """Seconds before the next poll after an error that may pass."""
-
-
 _METADATA_AGE = 10.0
-
-
 """Seconds after which the brokers are asked again which partitions there are: those that are added,
 or of a topic that is made again, are taken up that much later, and a rebalance. aiokafka's own
 default is five minutes."""
-
-
 _FORBIDDEN_FOR = 10.0
-
-
 """Seconds after which what we were refused counts as granted, if it was not refused again."""
-
-
 _BRIEFLY = 0.01
-
-
 """Seconds that a poll waits between two idle pauses: enough for one fetch."""
-
-
 _NOWHERE = KafkaPartition("", -1)
-
-
 """A partition that is never assigned. Polling it takes nothing and still shows that we live:
 aiokafka takes an empty list of partitions for all of them."""
 

@@ -20,11 +20,7 @@ from pipeline.model.errors import PipelineError
 from pipeline.stream.ledger_codec import MAX_CHARACTERS
 
 _PROBE_WITHIN = 30.0
-
-
 """Seconds. A first transaction has to wait until its state topic is made."""
-
-
 _APIS_OF_TRANSACTIONS = {
     22: "InitProducerId",
     24: "AddPartitionsToTxn",

@@ -27,11 +27,7 @@ _AUTHORIZATION = (
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
 )
-
-
 _ANOTHER_HOST = {62, 64}
-
-
 """OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
 
 

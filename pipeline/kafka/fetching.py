@@ -42,33 +42,15 @@ from pipeline.kafka.inflating import CannotInflate, inflate
 from pipeline.stream.records import HEADER_BYTES
 
 ON_THE_LOOP = 4 << 20
-
-
 """Bytes that a batch may inflate to, to be read where it arrives: some milliseconds, with gzip
 tens."""
-
-
 _POLL_BYTES = 4 << 20
-
-
 """Bytes of a partition's records after which a poll takes no more of them."""
-
-
 _FEW_HEADERS = 256 << 10
-
-
 """Bytes of a batch up to which the number of headers in it needs no look."""
-
-
 _MANY_RECORDS = 8192
-
-
 """Records whose headers are counted where they arrive, which takes some ten milliseconds."""
-
-
 _MAGIC_OFFSET = 16
-
-
 _ATTRIBUTES = slice(21, 23)
 
 
@@ -276,33 +258,15 @@ def _partition_records(*arguments: Any) -> PartitionRecords:  # noqa: ANN401 - a
 
 
 fetcher.MemoryRecords = Slices
-
-
 fetcher.PartitionRecords = _partition_records
-
-
 fetcher.FetchResult = BoundedFetch
-
-
 _log = logging.getLogger(__name__)
-
-
 _PIECE_BYTES = 4 << 20
-
-
 """Bytes of records that are read before they are handed on."""
-
-
 _ATTEMPTS = 5
-
-
 """How often a batch that does not match its checksum is fetched before its records are given up:
 on the way here, or on one of the brokers, it may have been damaged, and not on another."""
-
-
 _PAUSE = 1.0
-
-
 """Seconds between two of these."""
 
 

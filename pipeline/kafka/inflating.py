@@ -16,44 +16,18 @@ import lz4.frame
 import zstandard
 
 GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
-
-
 _NAMES = {GZIP: "gzip", SNAPPY: "snappy", LZ4: "lz4", ZSTD: "zstd"}
-
-
 _PIECE = 1 << 18
-
-
 _FEED = 1 << 16
-
-
 _LARGEST_BLOCK = 64 << 20
-
-
 """Bytes of the largest block of snappy, which can only be inflated whole."""
-
-
 _XERIAL = b"\x82SNAPPY\x00"
-
-
 _XERIAL_HEADER = 16
-
-
 _BLOCK_LENGTH = struct.Struct(">i")
-
-
 _LZ4_RATIO = 255
-
-
 """No byte of lz4 stands for more."""
-
-
 _THREAD = threading.local()
-
-
 _TO_GZIP = 31
-
-
 """zlib's name for: with the header and the checksum of gzip."""
 
 

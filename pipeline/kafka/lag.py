@@ -27,17 +27,9 @@ from pipeline.stream.ledger_codec import LedgerUnreadable, decode
 from pipeline.stream.records import moment
 
 _NOTHING_COMMITTED = -1
-
-
 _OLDEST_WITHIN = 5.0
-
-
 """Seconds for reading the oldest records, which a busy broker may not bring at once."""
-
-
 _FETCH_BYTES = 1024
-
-
 """Brokers send one record or batch however large it is, and not many of them."""
 
 
@@ -267,8 +259,6 @@ async def _with_oldest(
 
 
 Offsets = Mapping[TopicPartition, int]
-
-
 """The committed offset of each partition that has one."""
 
 

@@ -196,39 +196,17 @@ class TopicsRequest(Request[MetadataRequest_v4 | MetadataRequest_v5 | TopicsRequ
 
 
 _EARLIEST = -2
-
-
 _LATEST = -1
-
-
 _READ_COMMITTED = 1
-
-
 _CONSUMER = -1
-
-
 _NO_OFFSET = -1
-
-
 _UNSTABLE_OFFSET_COMMIT = 88
-
-
 _RETRY = 0.05
-
-
 """Seconds before what may pass is asked again: a transaction that is about to end, a coordinator
 that is about to be chosen."""
-
-
 _PATIENCE = 10.0
-
-
 """Seconds after which a question counts as not answered."""
-
-
 _BRIEFLY = 3.0
-
-
 """The same for what is asked again and again."""
 
 

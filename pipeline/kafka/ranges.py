@@ -56,8 +56,6 @@ class RangeReader(Protocol):
 
 
 POLL_MS = 500
-
-
 _MAX_RECORDS = 500
 
 

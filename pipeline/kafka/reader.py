@@ -33,15 +33,9 @@ from pipeline.stream.protocols import TopicPartition
 from pipeline.stream.records import Received
 
 Start = Literal["beginning", "end"] | datetime | Mapping[TopicPartition, int]
-
-
 """Where reading begins: `end` means what comes from now on, a time the first record at or after;
 offsets name the only partitions that are read."""
-
-
 _IDLE_POLL_MS = 20
-
-
 """Where an idle fetch is answered at once: the client asks again without rest while it polls."""
 
 
@@ -167,11 +161,7 @@ async def _until(
 
 
 _WAIT_MS = 100
-
-
 _ONE_RECORD_BYTES = 1024
-
-
 """Brokers send one batch however large it is, and not many of them."""
 
 

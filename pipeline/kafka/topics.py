@@ -16,29 +16,13 @@ from pipeline.kafka.connection import patiently
 from pipeline.model.errors import PipelineError, UsageError
 
 ESCALATIONS = "escalations"
-
-
 """The stage that reads what the others escalate, whatever its topic is called."""
-
-
 _LEGAL = re.compile(r"[A-Za-z0-9._-]{1,249}")
-
-
 _BROKER_DEFAULT = -1
-
-
 _CREATED_WITHIN = 30.0
-
-
 _POLL = 0.02
-
-
 _MAX_MESSAGE_BYTES = "max.message.bytes"
-
-
 _CLEANUP = "cleanup.policy"
-
-
 _COMPACT = "compact"
 
 

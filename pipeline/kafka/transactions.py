@@ -34,20 +34,10 @@ from pipeline.stream.protocols import (
 from pipeline.stream.records import Outgoing
 
 _START_LIMIT = 30.0
-
-
 """Seconds that a producer may take to be ready before that is tried anew."""
-
-
 _CLOSE_LIMIT = 2.0
-
-
 """Seconds that a producer may take to stop before it is abandoned."""
-
-
 _ABANDON_STEP = 0.1
-
-
 _FAULTS = (
     KafkaError,
     AssertionError,
@@ -59,14 +49,10 @@ _FAULTS = (
     TypeError,
     ValueError,
 )
-
-
 """What may come out of aiokafka's producer. IllegalOperation and AssertionError say that its
 background task has given up between two steps of a transaction, and not why: mostly it was fenced.
 The rest are faults of its own, which end that task and are handed to whoever waits next: they cost
 the session, and must not cost the other partitions theirs."""
-
-
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 

@@ -18,8 +18,6 @@ from pipeline.model.errors import PipelineError
 from pipeline.stream.records import Outgoing
 
 _LINGER_MS = 5
-
-
 _BATCH_BYTES = 256 << 10
 
 

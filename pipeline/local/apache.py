@@ -152,35 +152,15 @@ def _secured(security: Security) -> dict[str, str]:
 
 
 USER = "pipeline"
-
-
 """The user of a secured cluster that may do everything."""
-
-
 GUEST = "guest"
-
-
 """One that is let in and may do nothing."""
-
-
 _ATTEMPTS = 3
-
-
 _PORT_TAKEN = "Address already in use"
-
-
 _POLL = 0.05
-
-
 _COMPLETE_WITHIN = 60.0
-
-
 _ERROR = re.compile(r" (ERROR|FATAL) |^(Caused by|Error|Exception)\b")
-
-
 _JAVA_OPTIONS = "-Xmx320m -XX:TieredStopAtLevel=1"
-
-
 _CA_FILE = "ca.pem"
 
 

@@ -12,11 +12,7 @@ from pipeline.local.child import Child
 from pipeline.model.errors import PipelineError
 
 _POLL = 0.02
-
-
 _START_WITHIN = 60.0
-
-
 _STOP_WITHIN = 5.0
 
 

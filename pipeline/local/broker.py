@@ -113,8 +113,6 @@ class LocalBroker(Protocol):
 
 
 _FIRST, _LAST = 20_000, 32_000
-
-
 """Below where Linux and macOS take ports for outgoing connections, so that none of those takes a
 port between its choice and its use, or while a server restarts."""
 

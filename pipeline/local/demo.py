@@ -38,14 +38,8 @@ from pipeline.stages.registry import build_stages
 from pipeline.stream.records import Outgoing, Received
 
 RUN = (sys.executable, "-m", "pipeline.cli", "run", "--json")
-
-
 _UP_WITHIN = 60.0
-
-
 _POLL = 0.05
-
-
 _IDLE_PAUSE = 0.3
 
 

@@ -20,36 +20,16 @@ from pipeline.model.errors import UsageError
 from pipeline.stages.registry import build_stages
 
 BROKERS = ("noida", "kafka")
-
-
 API_KEY = "ANTHROPIC_API_KEY"
-
-
 BASE_URL = "ANTHROPIC_BASE_URL"
-
-
 _CALL_TIMEOUT = "PIPELINE_CLAUDE__CALL_TIMEOUT"
-
-
 _COMMIT_INTERVAL = "PIPELINE_STREAM__COMMIT_INTERVAL"
-
-
 SELDOM_SECONDS = 0.25
-
-
 """Between two commits of a partition on the embedded broker, which takes 500 a minute in all."""
-
-
 PATIENCE_SECONDS = 600
-
-
 """The simulated API reads images with this machine's own processors; on a busy one that
 takes its time, which must not be taken for an outage."""
-
-
 SIMULATED_KEY = "simulated"
-
-
 """What the SDK is given where no key is set: it sends no request without one."""
 
 

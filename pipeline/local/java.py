@@ -20,14 +20,8 @@ from pipeline.local.broker import BrokerMissing
 from pipeline.local.child import CommandFailed, run
 
 _VERSION = "4.3.1"
-
-
 _MIN_JAVA = 17
-
-
 _LIBS = "PIPELINE_LOCAL_KAFKA_LIBS"
-
-
 _POM = """<?xml version="1.0" encoding="UTF-8"?>
 <project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
@@ -49,8 +43,6 @@ _POM = """<?xml version="1.0" encoding="UTF-8"?>
   </dependencies>
 </project>
 """
-
-
 _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 
 

@@ -15,11 +15,7 @@ from pipeline.local.broker import BrokerFailed, BrokerMissing
 from pipeline.local.node import ProcessNode
 
 _LISTENS = re.compile(r"^\s*kafka\s+127\.0\.0\.1:(\d+)\s*$", re.MULTILINE)
-
-
 _LOADER_WARNING = re.compile(r"^.*weak version `GLIBC_.*$", re.MULTILINE)
-
-
 """Of an optional symbol, on systems where it runs well without."""
 
 

@@ -85,8 +85,6 @@ def _read(value: JsonValue | RawJson) -> JsonValue:
 
 
 AnyJson = Annotated[JsonValue, PassedOn]
-
-
 """JSON in a record. Whoever reads one finds objects; who writes one may put a `RawJson` there."""
 
 
@@ -106,54 +104,23 @@ def _fragment(value: Any) -> orjson.Fragment:  # noqa: ANN401
 
 
 MAX_DEPTH = 64
-
-
 """How deep fields may nest, so that no later reader of the record meets its own limit."""
-
-
 MAX_NODES = 50_000
-
-
 """Names and values of a record. Each may take a microsecond and 100 bytes of whoever reads it."""
-
-
 _MAX_INTEGER = 2**64 - 1
-
-
 _MIN_INTEGER = -(2**63)
-
-
 _INTEGER_CHARS = 20
-
-
 _SLICE = 1 << 20
-
-
 """Bytes that are searched in one go: other threads wait for it, the event loop among them."""
-
-
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-
-
 _ANYTHING = msgspec.json.Decoder(msgspec.Raw)
-
-
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-
-
 _BRACKETS = bytes.maketrans(b"[{]}", b"\x02\x02\x00\x00")
-
-
 _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-
 
 # Literals have an "e" as well, so an exponent is one after a digit.
 _UNUSUAL_NUMBER = re.compile(rb"[0-9](?:[eE]|[0-9]{18})")
-
-
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
-
-
 _NUMBER = re.compile(rb"-?[0-9][0-9.eE+-]*")
 
 

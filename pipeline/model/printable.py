@@ -11,11 +11,7 @@ from collections.abc import Iterator
 from pydantic import JsonValue
 
 _INDENT = "  "
-
-
 _ROW = 16
-
-
 _SHORTENED = "... ({} more)"
 
 

@@ -31,11 +31,7 @@ class Signal:
 
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
-
-
 AnswerT_co = TypeVar("AnswerT_co", bound=BaseModel, covariant=True)
-
-
 ImageType = Literal["image/png", "image/jpeg", "image/gif", "image/webp"]
 
 
@@ -126,8 +122,6 @@ class MultiStepQuery(Generic[AnswerT_co]):
 
 
 Query = Question[AnswerT_co] | MultiStepQuery[AnswerT_co]
-
-
 """What a stage asks about one event: mostly one question."""
 
 

@@ -32,11 +32,7 @@ from pydantic import (
 from pipeline.model.json_bytes import AnyJson
 
 ResultT = TypeVar("ResultT")
-
-
 ENRICHED_VERSION = 1
-
-
 """Of the schemas of all enriched topics: raised by a change that would break a reader."""
 
 
@@ -46,8 +42,6 @@ def enriched_schema(stage: str) -> str:
 
 
 SIMULATED = "simulated-"
-
-
 """How the names of models begin that are none: the simulated API's, in every record it decided."""
 
 
@@ -57,38 +51,16 @@ def is_simulated(model: str) -> bool:
 
 
 _ZERO = Decimal(0)
-
-
 MOST_MONEY = Decimal(10**12)
-
-
 """US dollars: more than `MOST_COUNT` tokens of every kind cost, and short enough to write out."""
-
-
 _LEAST_EXPONENT = -60
-
-
 """Of ten. Costs of single tokens are far above it; 1E-9999999 would be ten million digits."""
-
-
 _PLAIN_NUMBER = re.compile(r"[0-9]{1,13}(\.[0-9]{1,60})?")
-
-
 MOST_COUNT = 2**53 - 1
-
-
 """Of calls and tokens: what every reader of JSON takes for an exact number."""
-
-
 MOST_SECONDS = 1e9
-
-
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
 MOST_DOUBTS = 1000
-
-
 """In one record. A stage has some dozens of codes; both tiers, each code some times."""
 
 
@@ -133,25 +105,15 @@ Money = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$"}, mode="serialization"),
     Field(description="US dollars, exact, as a decimal string."),
 ]
-
-
 Timestamp = Annotated[
     AwareDatetime,
     AfterValidator(_in_calendar),
     PlainSerializer(_to_rfc3339, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
 ]
-
-
 Count = Annotated[int, Field(ge=0, le=MOST_COUNT)]
-
-
 Duration = Annotated[float, Field(ge=0, le=MOST_SECONDS, allow_inf_nan=False)]
-
-
 PartitionNumber = Annotated[int, Field(ge=0, le=2**31 - 1)]
-
-
 Offset = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 

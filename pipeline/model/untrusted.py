@@ -13,21 +13,11 @@ from pipeline.model.errors import PipelineError
 from pipeline.model.json_bytes import OverLimit, outside_strings
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
-
-
 MAX_NODES = 60_000
-
-
 """Names and values of one record: more than an event and its answers ever have, and less than what
 takes 50 ms to read. Raw events may have 50,000 of them."""
-
-
 _FAULTS_NAMED = 10
-
-
 _BEFORE_NODES = b",:[{"
-
-
 """Each name and value but the first of all follows one of these."""
 
 

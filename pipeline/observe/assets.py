@@ -25,24 +25,16 @@ POLICY = "; ".join(
         "trusted-types 'none'",
     )
 )
-
-
 """The content security policy of the page."""
-
-
 _OWN = (
     "index.html", "page.css", "icon.svg", "main.js", "charts.js", "dom.js", "format.js",
     "models.js", "overview.js", "reasons.js", "records.js", "stages.js", "trouble.js",
 )  # fmt: skip
-
-
 _VENDORED = {
     "uplot.js": ("uplot", "uPlot.iife.min.js"),
     "uplot.css": ("uplot", "uPlot.min.css"),
     "inter.woff2": ("inter", "inter-latin-wght-normal.woff2"),
 }
-
-
 _TYPES = {
     "html": "text/html",
     "css": "text/css",

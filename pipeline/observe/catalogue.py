@@ -17,22 +17,12 @@ from typing import Literal
 from pipeline.model.records import DeadLetterReason
 
 Kind = Literal["counter", "gauge", "histogram"]
-
-
 EVENT_BUCKETS = (
     0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 20, 30, 60,
 )  # fmt: skip
-
-
 CALL_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 20, 30, 60)
-
-
 COMMIT_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
-
-
 WAIT_BUCKETS = (0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300)
-
-
 REBALANCE_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 30, 60)
 
 
@@ -65,25 +55,14 @@ class Metric:
 
 
 PARTITION = ("stage", "topic", "partition")
-
-
 PARTITIONS_LIMIT = 10_000
-
-
 ENDS = ("enriched", "escalated", "review", "dead_letter")
-
-
 CALL_ENDS = (
     "answered", "refused", "cut_off", "malformed", "rejected", "rate_limited", "overloaded",
     "server_error", "timed_out", "disconnected", "blocked",
 )  # fmt: skip
-
-
 LIMITS = ("requests", "input_tokens", "output_tokens")
-
-
 WINDOWS = ("hour", "day")
-
 
 # Events, as the consumers see them. `stage` is the consuming one, `escalations` among them.
 
@@ -91,118 +70,85 @@ RECEIVED = Metric(
     "pipeline_events_received_total", "counter", ("stage",), "events",
     "Events taken from Kafka, repetitions after a restart or rebalance included.",
 )  # fmt: skip
-
-
 RECEIVED_BYTES = Metric(
     "pipeline_events_received_bytes_total", "counter", ("stage",), "bytes",
     "What the events taken from Kafka take in memory: keys, values and headers.",
 )  # fmt: skip
-
-
 TOMBSTONES = Metric(
     "pipeline_tombstones_total", "counter", ("stage",), "records",
     "Records without a value (null, not empty): no events, only committed over.",
 )  # fmt: skip
-
-
 COMPLETED = Metric(
     "pipeline_events_completed_total", "counter", ("stage", "end"), "events",
     "Events that came to an end: enriched, escalated, review or dead_letter.",
     values={"end": ENDS},
     from_zero=True,
 )  # fmt: skip
-
-
 EVENT_SECONDS = Metric(
     "pipeline_event_seconds", "histogram", ("stage", "end"), "seconds",
     "From an event's receipt to its end, the commit not included.",
     buckets=EVENT_BUCKETS,
     values={"end": ENDS},
 )  # fmt: skip
-
-
 IN_FLIGHT = Metric(
     "pipeline_in_flight_events", "gauge", PARTITION, "events",
     "Events taken and not yet committed.",
     series_limit=PARTITIONS_LIMIT,
 )  # fmt: skip
-
-
 LAG = Metric(
     "pipeline_lag_events", "gauge", PARTITION, "events",
     "Events that are not processed: after the committed offset, less what is done above it.",
     series_limit=PARTITIONS_LIMIT,
 )  # fmt: skip
-
-
 LAG_SECONDS = Metric(
     "pipeline_lag_seconds", "gauge", PARTITION, "seconds",
     "Age of the oldest unprocessed event.",
     series_limit=PARTITIONS_LIMIT,
 )  # fmt: skip
-
-
 COMMITS = Metric(
     "pipeline_commits_total", "counter", ("stage", "outcome"), "commits",
     "Transactions, or publish-and-commit rounds: committed, aborted, fenced or dead.",
     values={"outcome": ("committed", "aborted", "fenced", "dead")},
     from_zero=True,
 )  # fmt: skip
-
-
 FAILING = Metric(
     "pipeline_failing_partitions", "gauge", ("stage",), "partitions",
     "Partitions of this process whose results cannot be committed at present, whyever; /readyz "
     "gives the reason.",
 )  # fmt: skip
-
-
 COMMITTED = Metric(
     "pipeline_events_committed_total", "counter", ("stage",), "events",
     "Events whose outcome and offset are committed.",
     from_zero=True,
 )  # fmt: skip
-
-
 COMMIT_SECONDS = Metric(
     "pipeline_commit_seconds", "histogram", ("stage",), "seconds",
     "Duration of a successful commit.",
     buckets=COMMIT_BUCKETS,
 )  # fmt: skip
-
-
 PARTITIONS = Metric(
     "pipeline_assigned_partitions", "gauge", ("stage",), "partitions",
     "Partitions assigned to this process.",
 )  # fmt: skip
-
-
 REBALANCE_SECONDS = Metric(
     "pipeline_rebalance_seconds", "histogram", ("stage",), "seconds",
     "Time a consumer stood still in a rebalance.",
     buckets=REBALANCE_BUCKETS,
     from_zero=True,
 )  # fmt: skip
-
-
 INTAKE_OPEN = Metric(
     "pipeline_intake_open", "gauge", ("stage",), "0 or 1",
     "0 while no new events are taken; /api/status gives the reason.",
 )  # fmt: skip
-
-
 HELD = Metric(
     "pipeline_intake_held", "gauge", ("stage",), "0 or 1",
     "1 while events wait for their turn although nothing is wrong: more than the set share is "
     "escalated; /api/status gives the reason.",
 )  # fmt: skip
-
-
 STUCK = Metric(
     "pipeline_stuck", "gauge", ("stage",), "0 or 1",
     "1 while the consumer lives but makes no progress.",
 )  # fmt: skip
-
 
 # Decisions. `stage` is the event's own, whichever consumer decided.
 
@@ -212,28 +158,21 @@ DECISIONS = Metric(
     values={"end": ENDS},
     from_zero=True,
 )  # fmt: skip
-
-
 DOUBTS = Metric(
     "pipeline_doubts_total", "counter", ("stage", "code"), "doubts",
     "Reasons why answers were not accepted; one answer may have several.",
 )  # fmt: skip
-
-
 AUDITED = Metric(
     "pipeline_audited_total", "counter", ("stage", "verdict"), "events",
     "Answers of Haiku that would have been accepted and went to Sonnet as a random sample: agreed, "
     "differed, unsettled, or not_compared where the stage does not say which fields decide.",
     values={"verdict": ("agreed", "differed", "unsettled", "not_compared")},
 )  # fmt: skip
-
-
 DEAD_LETTERS = Metric(
     "pipeline_dead_letters_total", "counter", ("stage", "reason"), "events",
     "Dead letters by reason.",
     values={"reason": tuple(DeadLetterReason)},
 )  # fmt: skip
-
 
 # Models.
 
@@ -244,8 +183,6 @@ CALLS = Metric(
     values={"end": CALL_ENDS},
     from_zero=True,
 )  # fmt: skip
-
-
 CALL_SECONDS = Metric(
     "pipeline_model_call_seconds", "histogram", ("stage", "model"), "seconds",
     "Duration of a request, whatever its end.",
@@ -253,98 +190,71 @@ CALL_SECONDS = Metric(
     series_limit=100,
     from_zero=True,
 )  # fmt: skip
-
-
 TOKENS = Metric(
     "pipeline_model_tokens_total", "counter", ("stage", "model", "kind"), "tokens",
     "Tokens the API counted: input, cache_read, cache_write, output.",
     values={"kind": ("input", "cache_read", "cache_write", "output")},
     from_zero=True,
 )  # fmt: skip
-
-
 HIT_RATIO = Metric(
     "pipeline_prompt_cache_hit_ratio", "gauge", ("stage", "model"), "0 to 1",
     "Share of the prompt's tokens that was read from the prompt cache, of all answers since the "
     "start: cache_read over input, cache_read and cache_write.",
 )  # fmt: skip
-
-
 COST = Metric(
     "pipeline_model_cost_usd_total", "counter", ("stage", "model"), "US dollars",
     "Price of all calls, from the price table; calls without a known price are not in it.",
     from_zero=True,
 )  # fmt: skip
-
-
 UNPRICED = Metric(
     "pipeline_model_unpriced_calls_total", "counter", ("stage", "model"), "calls",
     "Calls whose model is not in the price table: their cost is unknown, not 0.",
     from_zero=True,
 )  # fmt: skip
-
-
 MAYBE_BILLED = Metric(
     "pipeline_model_maybe_billed_usd_total", "counter", ("stage", "model"), "US dollars",
     "Estimated price of calls that ended without an answer and may have been paid all the same.",
 )  # fmt: skip
-
-
 REUSED = Metric(
     "pipeline_answers_reused_total", "counter", ("stage", "model", "kind"), "answers",
     "Answers not paid again: taken from an identical question in flight, in memory or on disk.",
     values={"kind": ("in_flight", "memory", "disk")},
 )  # fmt: skip
-
-
 WAIT_SECONDS = Metric(
     "pipeline_model_wait_seconds", "histogram", ("stage", "model"), "seconds",
     "Time a question waited for limits, breaker, budget or a free slot before it was sent.",
     buckets=WAIT_BUCKETS,
     series_limit=100,
 )  # fmt: skip
-
-
 RATE_LIMIT = Metric(
     "pipeline_rate_limit", "gauge", ("model", "kind"), "per minute",
     "A model's limit: requests, input_tokens, output_tokens.",
     values={"kind": LIMITS},
 )  # fmt: skip
-
-
 RATE_LIMIT_REMAINING = Metric(
     "pipeline_rate_limit_remaining", "gauge", ("model", "kind"), "per minute",
     "What is left of that limit.",
     values={"kind": LIMITS},
 )  # fmt: skip
-
-
 BREAKER = Metric(
     "pipeline_breaker_state", "gauge", ("model", "state"), "0 or 1",
     "1 for the state a model's breaker is in: closed, half_open, open.",
     values={"state": ("closed", "half_open", "open")},
 )  # fmt: skip
-
-
 BLOCKED = Metric(
     "pipeline_model_blocked", "gauge", ("model",), "0 or 1",
     "1 while no call can succeed until a person mends something: key, permission, spend limit.",
 )  # fmt: skip
-
-
 SPENT = Metric(
     "pipeline_spent_usd", "gauge", ("stage", "window"), "US dollars",
     "Spent in the running hour or day, as the budgets count it.",
     values={"window": WINDOWS},
 )  # fmt: skip
-
-
 BUDGET = Metric(
     "pipeline_budget_usd", "gauge", ("stage", "window"), "US dollars",
     "The budget of a stage for an hour or a day; stage `all` for all stages together.",
     values={"window": WINDOWS},
 )  # fmt: skip
-
 
 # Backfills, as the process of `pipeline backfill` counts them.
 
@@ -353,31 +263,21 @@ BACKFILL_EVENTS = Metric(
     "Events of the backfill that runs: waiting to be claimed, under_way in a batch, published.",
     values={"state": ("waiting", "under_way", "published")},
 )  # fmt: skip
-
-
 BACKFILL_BATCHES = Metric(
     "pipeline_backfill_batches_under_way", "gauge", ("stage",), "batches",
     "Batches that are claimed and not published.",
 )  # fmt: skip
-
-
 BACKFILL_COST = Metric(
     "pipeline_backfill_cost_usd", "gauge", ("stage", "lane"), "US dollars",
     "Cost of the backfill so far: batch answers at half the price, normal ones at the full.",
     values={"lane": ("batch", "normal")},
 )  # fmt: skip
-
-
 BUILD = Metric(
     "pipeline_build_info", "gauge", ("version", "python", "delivery"), "always 1",
     "The version that runs, and the delivery guarantee in force.",
     values={"delivery": ("exactly_once", "at_least_once")},
 )  # fmt: skip
-
-
 CATALOGUE: tuple[Metric, ...] = tuple(
     metric for metric in list(globals().values()) if isinstance(metric, Metric)
 )
-
-
 """All of them, in the order above."""

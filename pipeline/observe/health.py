@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 Check = Callable[[], str | None]
-
-
 """Returns None where all is well, else one sentence that says why not. Quick, without I/O."""
 
 

@@ -17,11 +17,7 @@ from pipeline.observe import catalogue
 from pipeline.observe.reading import Reading, quantile_between, rate
 
 _PACE_READINGS = 5
-
-
 """Rates are of the last few readings: from one to the next they jump."""
-
-
 _HOUR = 3600.0
 
 
@@ -114,11 +110,7 @@ def _short(value: float | None) -> float | None:
 
 
 _MAX_CHARS = 400
-
-
 _MAX_ITEMS = 12
-
-
 _MAX_DEPTH = 5
 
 

@@ -22,22 +22,12 @@ from pipeline.observe.status import STEP_SECONDS, Status
 from pipeline.runtime.background import background_task
 
 MAX_CONNECTIONS = 100
-
-
 """At once; a page needs one or two, a Prometheus one. Beyond that a connection is closed as soon
 as it is made, so that nobody uses up the process's files."""
-
-
 REQUEST_SECONDS = 10.0
-
-
 """That a connection gets for the next request, headers and body, and for taking the response:
 one that sends or reads a byte now and then is closed all the same."""
-
-
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-
-
 _PAGE = {
     # Kept, and asked about each time: after an update nobody sees the page of yesterday.
     "Cache-Control": "no-cache",

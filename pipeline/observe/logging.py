@@ -23,23 +23,12 @@ from pipeline.model.printable import printable
 # Below warning these write whole requests and records.
 _TALKATIVE = ("aiohttp", "aiokafka", "anthropic", "asyncio", "httpcore2", "httpx2")
 
-
 # These warn of faults of an event's file, which becomes a dead letter with the reason in it.
 _EVENTS_FAULTS = ("PIL", "pypdf")
-
-
 _SECRET_NAME = re.compile(r"api_?key|authorization|password|secret|token$", re.IGNORECASE)
-
-
 _SECRET_VALUE = re.compile(r"sk-ant-[\w-]+|(?<=Bearer )\S+", re.IGNORECASE)
-
-
 _HIDDEN = "***"
-
-
 _TRACE_ID = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
-
-
 Event = MutableMapping[str, Any]
 
 

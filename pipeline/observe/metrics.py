@@ -20,8 +20,6 @@ from pipeline.observe.health import Conditions
 from pipeline.observe.history import Recent
 
 ChildT = TypeVar("ChildT", bound=MetricWrapperBase)
-
-
 OTHER = "other"
 
 

@@ -19,11 +19,7 @@ from pipeline.observe.history import History, RecentRecord
 from pipeline.observe.reading import Reading, quantile_between, rate
 
 WINDOW_SECONDS = 60.0
-
-
 HISTORY_SECONDS = 600.0
-
-
 STEP_SECONDS = 2.0
 
 

@@ -27,17 +27,9 @@ from pipeline.config import TracingSettings
 from pipeline.model.errors import UsageError
 
 SCOPE = "haiku-pipeline"
-
-
 _CONTEXT_HEADERS = frozenset({"traceparent", "tracestate"})
-
-
 _W3C = TraceContextTextMapPropagator()
-
-
 _FLUSH_MILLISECONDS = 5_000
-
-
 Headers = tuple[tuple[str, bytes | None], ...]
 
 

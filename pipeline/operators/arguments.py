@@ -12,8 +12,6 @@ from pipeline.model.errors import UsageError
 from pipeline.stream.records import Received
 
 _AGO = re.compile(r"(?P<count>[0-9]{1,6})(?P<unit>[smhd])")
-
-
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 

@@ -43,20 +43,10 @@ from pipeline.stream.protocols import (
 from pipeline.stream.records import Outgoing, Received
 
 _log = logging.getLogger(__name__)
-
-
 _ATTEMPTS = 5
-
-
 _RETRY_FIRST = 0.2
-
-
 """Seconds before the second attempt; each further one waits twice as long."""
-
-
 _TIDIED = 200
-
-
 """Marks of records that are gone, removed with one commit."""
 
 
@@ -290,14 +280,8 @@ class Desk:
 
 
 GROUP = "desk"
-
-
 """The group of desks, after the prefix of groups: it names their transactional ids."""
-
-
 _TRANSACTION_LIMIT = 15.0
-
-
 """Seconds until brokers abort a transaction. Where a command was killed in the middle of one,
 readers of the topics that it wrote to wait for that."""
 

@@ -24,11 +24,7 @@ from pipeline.operators.arguments import Place, place_of
 from pipeline.stream.records import Headers, Outgoing, Received
 
 _HEADERS: Headers = (("content-type", b"application/json"),)
-
-
 _KEY = re.compile(rb"(?P<topic>.+)/(?P<partition>[0-9]{1,9})/(?P<offset>[0-9]{1,18})", re.DOTALL)
-
-
 _log = logging.getLogger(__name__)
 
 

@@ -22,14 +22,8 @@ from pipeline.stages.stage import Stage
 from pipeline.stream.records import Headers, Outgoing
 
 STANDARD_INPUT = Path("-")
-
-
 _LINES = frozenset({".jsonl", ".ndjson"})
-
-
 _JSON: Headers = (("content-type", b"application/json"),)
-
-
 _SHOWN = 20
 
 

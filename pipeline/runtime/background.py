@@ -42,8 +42,6 @@ def _tell(ended: Callable[[], object], task: "asyncio.Task[None]") -> None:
 
 
 T = TypeVar("T")
-
-
 _AHEAD = 64
 
 

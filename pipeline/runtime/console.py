@@ -38,14 +38,8 @@ from pipeline.model.printable import printable
 from pipeline.runtime.shutdown import Deadline, UnwaitedExecutor
 
 T = TypeVar("T")
-
-
 FAILED = 1
-
-
 WRONG_USE = 2
-
-
 _WIDE = 200
 
 

@@ -15,14 +15,8 @@ from typing import Self, TypeVar
 from pipeline.model.errors import UsageError
 
 T = TypeVar("T")
-
-
 _PRIVATE = 0o600
-
-
 BUSY_SECONDS = 5.0
-
-
 """How long to wait for another process that writes."""
 
 

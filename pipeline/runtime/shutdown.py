@@ -25,26 +25,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn
 
 OVERDUE = 1
-
-
 """Exit code of a process that had to be ended: whoever watches it shall see that it was."""
-
-
 MARGIN = 20.0
-
-
 """Seconds after the drain budget to commit, to leave the group and to close what is open."""
-
-
 _LAST_WORDS = 2.0
-
-
 """Seconds after the deadline until the process ends although no Python code can run any more."""
-
-
 _IDLE_THREADS_END_WITHIN = 1.0
-
-
 _log = logging.getLogger(__name__)
 
 
@@ -128,8 +114,6 @@ if os.getppid() != int(sys.argv[1]):
     sys.exit("the parent is gone")
 os.execvp(sys.argv[3], sys.argv[3:])
 """
-
-
 """Becomes the command after asking the kernel for a signal when its parent dies.
 
 A program of its own rather than a `preexec_fn`, which is unsafe in a process with threads. Where

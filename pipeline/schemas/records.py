@@ -32,8 +32,6 @@ BARE_FILE = (
     " The value may also be the bare file itself, with its type in the header `content-type` and "
     "the event's id in the header `event-id` or the record's key."
 )
-
-
 _FIRST = ("$schema", "$id", "title", "description", "type", "properties", "required")
 
 

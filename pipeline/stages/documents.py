@@ -36,8 +36,6 @@ from pipeline.stages.files.raw_events import JsonStage
 from pipeline.stages.stage import Answer, RawEvent, Section, answer_schema, build_instructions
 
 ANSWER_TOKENS = 3000
-
-
 """Enough for seven key points, some dozen actions and a summary of 30 sentences."""
 
 
@@ -70,14 +68,10 @@ class JoinedAnswer(Answer):
 
 
 _LEAST_JOINED = 2
-
-
 _JOINING_ROLE = """\
 You join the summaries of the parts of one long document into a summary of the whole, for people \
 who will act on it without reading the original. What is not in the parts must not be in the \
 whole."""
-
-
 _JOINING_FIELDS = """\
 - `key_points`: the facts, decisions and open questions that a reader of the whole must know, \
 most important first, three to seven of them, each one short sentence.
@@ -86,8 +80,6 @@ parts have none. Keep `task`, `owner` and `due` in the words of the parts.
 - `summary`: of the whole document, in whole sentences, no more of them than `max_sentences` \
 says, no heading, no list. Do not tell what each part says.
 Write all of it in the language of the parts."""
-
-
 _JOINING_CARE = """\
 The parts are in the order of the document. Where a later part corrects or settles what an \
 earlier one left open, the later one counts. Where parts contradict each other for good, say so. \
@@ -209,25 +201,13 @@ def _least_sure(confidences: Sequence[float]) -> float:
 
 
 _SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*(?=\s+[^\sa-z]|\s*$)|[。！？]")
-
-
 _SPELT_UP_TO = 20
-
-
 """Numbers up to here are often spelt in one of two texts and not in the other."""
-
-
 _SCANNED_TOKENS = 40_000
-
-
 """Of a text that is searched for instructions to a model as a whole."""
-
-
 _ROLE = """\
 You summarise documents, reports and transcripts of meetings for people who will act on the \
 summary without reading the original. What is not in the original must not be in the summary."""
-
-
 _FIELDS = """\
 - `quotes`: two to four passages, each at most twenty words, copied exactly, that carry what \
 matters most. Of a very short document one is enough.
@@ -238,8 +218,6 @@ for.
 - `summary`: whole sentences, no more of them than `max_sentences` says, no heading, no list.
 - `language`: the ISO 639-1 code of the language the document is written in.
 Write `key_points`, `actions` and `summary` in the document's own language."""
-
-
 _ACTIONS = """\
 An action is something that a person or a group took on, was told to do or is bound to do: "I \
 will call them", "Greg blocks it", "the tenant shall give notice". A wish, a possibility, a \
@@ -249,8 +227,6 @@ thing already done, or an idea that nobody took up is none.
 transcript "I" is whoever speaks.
 - `due`: by when, in the document's own words, such as "Friday" or "18 November"; an empty \
 string if it says nothing. Do not work out dates."""
-
-
 _CARE = """\
 Keep numbers, dates, names, amounts and units exactly as they are; a rounded number is a wrong \
 number. Say who said, decided or wants something where that matters, and keep what is certain \
@@ -259,17 +235,11 @@ so instead of choosing. Leave out greetings, small talk, and what has no consequ
 judge, advise, or add what you know from elsewhere, even where the document is mistaken. If the \
 text is broken off, in disorder, or not a document at all, summarise what there is and set \
 `unclear` to true."""
-
-
 _PART = """\
 What you see is one part of a longer document; `part` says which. Summarise this part alone: the \
 answers to all parts are joined later. That it begins or ends in the middle of a matter is no \
 reason for `unclear`."""
-
-
 _PART_SENTENCES = 8
-
-
 """Of a part's summary, at least: what is left out here is lost."""
 
 

@@ -25,13 +25,9 @@ from pipeline.stages.stage import (
 )
 
 Defect = Literal["blurred", "dark", "glare", "skewed", "cut_off", "low_resolution", "obstructed"]
-
-
 _ROLE = """\
 You sort the document images that arrive at a company: scans, photographs and screenshots. What \
 you answer decides where each one is filed, without anybody looking at it first."""
-
-
 _FIELDS = """\
 - `quote`: the few words on the document, at most fifteen, that show best what kind of document \
 it is: a title, a heading, a typical phrase. Copied exactly as printed; an empty string if no \
@@ -43,23 +39,17 @@ what. Only what can be read or seen; no personal judgement of people.
 - `legibility`: see below.
 - `defects`: what is wrong with the image as an image; an empty list if nothing is.
 - `needs_moderation`: see below."""
-
-
 _LEGIBILITY = """\
 - legible: the text that matters (title, parties, dates, amounts) can be read without guessing.
 - partly: some of it can be read, but at least one part that matters cannot.
 - illegible: too blurred, dark, small, covered or cut to tell what it says. Then choose the \
 label from the layout if it shows one, set `unclear` to true, and do not invent words.
 Handwriting counts as legible if you can read it. A sharp image of a blank page is legible."""
-
-
 _MODERATION = """\
 True if a person should check the image before colleagues or customers see it: nudity or sexual \
 content, violence or injuries, hateful symbols or words, self-harm, threats, weapons or drugs on \
 offer. Ordinary business documents, signatures, stamps, faces on a badge, medical forms and \
 overdue notices are none of that: false."""
-
-
 _HOW_TO_CHOOSE = """\
 Go by what the document is for, not by single words on it: a letter that mentions an invoice is \
 a letter; an invoice with a thank-you note is an invoice; a till slip that is headed "tax \

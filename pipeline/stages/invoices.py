@@ -39,8 +39,6 @@ _ROLE = """\
 You read invoices, credit notes and receipts for a company's accounting. What you answer is \
 booked without anybody comparing it with the document, so an empty field is better than a wrong \
 one."""
-
-
 _FIELDS = """\
 - `quote`: the words and figures of the document, at most twenty words, that state the amount to \
 pay or the total. Copied exactly; an empty string if nothing can be read.
@@ -69,8 +67,6 @@ retention or IRPF. Not what is part of `tax`.
 that matters cannot be; illegible if hardly anything can be.
 - `missing`: the names of those fields above that a complete document of this kind would have, \
 but that are not there or cannot be read."""
-
-
 _AMOUNTS = """\
 Write amounts as plain digits with a point before the decimals, at most one minus sign in front, \
 without grouping, currency or spaces: 1234.50, not 1.234,50 EUR. Keep the decimals that are \
@@ -80,8 +76,6 @@ later, and a figure that you computed would hide a mistake.
 An empty string means that the document does not say, or that it cannot be read. For \
 `allowances`, `charges`, `prepaid` and `withheld` write 0 where the document is complete and \
 shows none. Never write 0 for any other amount unless a zero is printed."""
-
-
 _CARE = """\
 With a date like 03/04/2025 the country, the language and the other dates decide which part is \
 the month. Read a number digit by digit; 3 and 8, 1 and 7, 0 and 6 are easily confused on scans. \
@@ -89,8 +83,6 @@ Tables that run over pages are one table. If the document holds several invoices
 first, and set `unclear` to true. If it is no invoice, credit note or receipt at all, leave the \
 fields empty and set `unclear` to true. Totals that do not add up are given as printed; that \
 alone does not make the document unclear."""
-
-
 DecimalString = Annotated[
     Decimal,
     PlainSerializer(format_amount, return_type=str),

@@ -29,31 +29,15 @@ from pipeline.stages.stage import (
 )
 
 _TAG = re.compile(r"<[^<>]{1,500}>")
-
-
 _LONG_REFERENCE = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{8,});?")
-
-
 """Of no character: they have seven digits at most."""
-
-
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[A-Za-z]{2,24}")
-
-
 _SHORTEST_SHARE = 0.4
-
-
 """Of the letters of a text, kept in its clean form: signatures and quoted mail may go."""
-
-
 _LONGEST_SHARE = 1.3
-
-
 _ROLE = """\
 You tidy up messages that people typed in a hurry, so that programs and colleagues can work with \
 them. You correct the form and never the content."""
-
-
 _FIELDS = """\
 - `quote`: the few words, at most fifteen, that decide the intent, copied exactly.
 - `dates`: every date, exactly as it stands in the text, letter for letter, in the order of the \
@@ -63,8 +47,6 @@ text. With its weekday if one is written with it, without the time of day.
 its blanks, without words such as "tel".
 - `intent`: one of the labels below.
 - `cleaned_text`: the text in its own language, tidied up as described below."""
-
-
 _CLEANING = """\
 Remove markup, entities, quotation marks of forwarded mail (">"), repeated blanks and empty \
 lines, repeated punctuation, and lines that a program added ("sent from my phone"). Put blanks \
@@ -73,16 +55,12 @@ usual, spell out chat abbreviations and correct spelling that is plainly wrong. 
 Change nothing else: no word is replaced by a better one, no sentence is moved, added or left \
 out, nothing is translated, softened or summarised. Names, numbers, dates, amounts, references, \
 addresses and telephone numbers stay exactly as they are, even where they look wrong."""
-
-
 _EXTRACTING = """\
 A date names a day: "12/11/2026", "3rd november 2026", "Sat 5 Dec 2026", also one that does not \
 exist. "Tomorrow", "next week", a bare weekday, a month without a day, a year, and a time of day \
 are none. References, order numbers, amounts and bank accounts are neither dates nor telephone \
 numbers, whatever their shape; the words around them tell. Take what is there even if the text \
 says that it is wrong or out of date. What is not in the text is not in a list."""
-
-
 _HOW_TO_CHOOSE = """\
 The intent is what the writer wants of whoever reads it. If there are several, take the one that \
 needs an answer. If the text is too broken to be understood, tidy up what you can and set \

@@ -11,8 +11,6 @@ from pipeline.stream.partition_worker import PartitionWorker, State
 from pipeline.stream.protocols import TopicPartition
 
 _COMMIT_MARGIN = 5.0
-
-
 """Seconds that the last commit may take after the drain budget, before the session is left to be
 settled by the partition's next owner."""
 

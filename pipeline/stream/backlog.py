@@ -23,8 +23,6 @@ from pipeline.stream.protocols import (
 )
 
 _BRIEFLY = 1.0
-
-
 """Seconds for a committed offset: a transaction that is still open may keep it for longer."""
 
 

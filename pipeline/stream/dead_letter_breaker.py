@@ -23,45 +23,19 @@ from pipeline.model.records import DeadLetterReason
 from pipeline.stream.records import Outcome
 
 OURS = frozenset({DeadLetterReason.STAGE_FAILED, DeadLetterReason.REJECTED_BY_API})
-
-
 """Reasons that say more about the stage than about the event."""
-
-
 FEWEST_KEYS = 20
-
-
 """As many keys are looked at, at least: those that are not there yet count as good. Where an input
 has fewer, a long row of dead letters without a good end in between stands for them."""
-
-
 QUIET_SECONDS = 30.0
-
-
 """So long nothing may have come through before the input as a whole is taken to have changed."""
-
-
 PROBE_EVENTS = 10
-
-
 """Events that are let through in the first round, to see whether the cause is gone."""
-
-
 MOST_PROBE_EVENTS = 10_000
-
-
 PROBE_FIRST_SECONDS = 10.0
-
-
 PROBE_LONGEST_SECONDS = 300.0
-
-
 """Between two rounds: after each that met a fault of ours twice as long, up to this."""
-
-
 ROUND_SECONDS = 60.0
-
-
 """After which a round is judged by what has ended: the rest may have gone to another process."""
 
 

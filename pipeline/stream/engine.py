@@ -18,11 +18,7 @@ from pipeline.stream.protocols import Brokers, Consumer, OffsetReader
 from pipeline.stream.records import Handler, Outcome, Received
 
 _log = logging.getLogger(__name__)
-
-
 _CLOSE_LIMIT = 15.0
-
-
 """Seconds that leaving the group, and letting go of the connections, may take."""
 
 

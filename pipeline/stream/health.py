@@ -19,8 +19,6 @@ from pipeline.stream.poller import Poller
 from pipeline.stream.protocols import BrokerError, Consumer, OffsetReader, TopicPartition
 
 POLL_EXPECTED = 30.0
-
-
 """Seconds without a poll, or of one rebalance, after which a stream is not ready. A rebalance
 takes a drain budget and a few seconds; polls wait for it."""
 
@@ -103,30 +101,18 @@ def why_not_polling(signs: Signs) -> str | None:
 
 
 _log = logging.getLogger(__name__)
-
-
 _READ = (
     "all of them are read, and paid for (`pipeline cost` says how much). To skip them, stop now, "
     'set kafka.auto_offset_reset to "latest", and take another kafka.group_prefix, or reset the '
     "group"
 )
-
-
 _SKIPPED = (
     "they are skipped, and only what comes from now on is read. To read them, stop now, set "
     'kafka.auto_offset_reset to "earliest", and take another kafka.group_prefix, or reset the group'
 )
-
-
 _INTERVAL = 1.0
-
-
 """Seconds between two looks."""
-
-
 _LOOK_INTERVAL = 2.0
-
-
 """Seconds between two questions to the brokers about what waits."""
 
 

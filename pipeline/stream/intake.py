@@ -155,15 +155,9 @@ class Intake:
 
 
 POLL_RECORDS = 100
-
-
 """Records that one poll brings at most. A gate closes that much below its limit, so that the
 poll that is under way when it closes cannot overshoot."""
-
-
 _FIRST_GUESS = 1 << 14
-
-
 """Bytes that a record is taken for before one was seen."""
 
 

@@ -7,8 +7,6 @@ from collections import deque
 from dataclasses import dataclass
 
 MAX_SPAN = 1 << 26
-
-
 """Offsets between the first unfinished record and the last taken one, at most. Beyond it a
 partition waits for its straggler, because the commit metadata could no longer hold the ledger
 (`pipeline.stream.ledger_codec` does the arithmetic)."""

@@ -18,26 +18,12 @@ from pipeline.model.errors import PipelineError
 from pipeline.stream.ledger import CommitPoint
 
 MAX_CHARACTERS = 4096
-
-
 """Kafka's default of `offset.metadata.max.bytes`."""
-
-
 _FAMILY = "hp"
-
-
 _MAGIC = "hp1."
-
-
 _CRC_BYTES = 4
-
-
 _MORE = 0x80
-
-
 """The bit of a varint's byte that says that another one follows."""
-
-
 _MAX_VARINT_BYTES = 9
 
 

@@ -14,24 +14,14 @@ from pipeline.stream.protocols import Consumer, OffsetReader, PartitionWriter, T
 from pipeline.stream.records import Outcome, Received
 
 COMMITS_PER_SECOND = 60.0
-
-
 """Of all partitions of a stage in a process, in the long run. A commit costs much the same
 whatever is in it, some milliseconds of a core, so this bounds what all of them take; what waits
 meanwhile shares the next one, and is some tens of milliseconds later after a call of hundreds."""
-
-
 COMMITS_IN_BACKLOG = 10.0
-
-
 """The same while records wait for a slot. They wait longer than a commit takes, so nobody sees
 that it comes later, and the core has more left for what is waited for. What bounds it is what a
 killed process has to ask again: half a second of results at six partitions."""
-
-
 BURST = 10.0
-
-
 """Commits that may go at once after a pause."""
 
 
@@ -75,8 +65,6 @@ class CommitPacer:
 
 
 Rescue = Callable[[Received, Outcome | None, str], Outcome | None]
-
-
 """What to publish instead of an outcome that the brokers will never take (too large, say), given
 the sentence that says why: something smaller, or None where there is nothing smaller. Without an
 outcome: for a record that could not be read."""

@@ -26,11 +26,7 @@ from pipeline.stream.records import Outcome, Received
 from pipeline.stream.workload import Result, Ticket, Workload
 
 _log = logging.getLogger(__name__)
-
-
 _SECOND_LOOK = 5.0
-
-
 """Seconds before a log that seems to end too early is looked at again."""
 
 

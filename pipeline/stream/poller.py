@@ -9,33 +9,15 @@ from pipeline.stream.partition_worker import PartitionWorker, State
 from pipeline.stream.protocols import Consumer, PositionLost, TopicPartition
 
 _WAIT = 0.2
-
-
 """Seconds that a poll waits for the first record."""
-
-
 _WAIT_WHILE_SOME_ARE_FULL = 0.02
-
-
 """The same while a partition may open at any time."""
-
-
 _PACE = 0.01
-
-
 """Seconds from poll to poll at least. Records that trickle in are fetched and decoded together,
 which costs much less and delays none noticeably: a model call takes fifty times as long."""
-
-
 _NOT_ASKED = 5.0
-
-
 """Seconds without being polled after which a partition has time to begin again."""
-
-
 _WAIT_WHILE_CLOSED = 0.25
-
-
 """Seconds between polls that take nothing: while intake is closed the group must still hear that
 this member lives, and the reason may be gone."""
 

@@ -9,14 +9,8 @@ from hashlib import sha256
 from pipeline.model.records import DeadLetterReason
 
 Headers = tuple[tuple[str, bytes | None], ...]
-
-
 """In their order, names as often as they occur; Kafka knows values that are null."""
-
-
 HEADER_BYTES = 128
-
-
 """What a header takes in memory beside its text, measured in CPython 3.11: a tuple, a string and
 a bytes object. A record of a megabyte of empty headers takes that of a hundred megabytes."""
 
@@ -143,7 +137,5 @@ class Outcome:
 
 
 Handler = Callable[[Received], Awaitable[Outcome]]
-
-
 """Turns one record into its outcome. Whatever it raises ends the process: faults of an event
 are outcomes, and all else is a bug that must be seen."""

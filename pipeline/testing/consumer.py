@@ -20,8 +20,6 @@ from pipeline.testing.faults import Link, Lost, Refused
 from pipeline.testing.group import Beat, Generation, Group
 
 _RETRY = 0.05
-
-
 """Seconds after which a consumer repeats a request that was lost."""
 
 

@@ -32,8 +32,6 @@ class Asked:
 
 
 FAKE_USAGE = Usage(calls=1, input_tokens=100, output_tokens=20, cost_usd=Decimal("0.00002"))
-
-
 """What each answer of the fake costs."""
 
 

@@ -8,11 +8,7 @@ from typing import Literal, Protocol, TypeVar
 from pipeline.stream.protocols import BrokersUnavailable
 
 ResultT = TypeVar("ResultT")
-
-
 Loss = Literal["request", "response"]
-
-
 """What was lost: a request, so that nothing happened, or a response, so that nobody knows."""
 
 

@@ -74,20 +74,10 @@ def merge(pages: Mapping[str, str]) -> bytes:
 
 
 SOCKET_VARIABLE = "HAIKU_PIPELINE_WORKER_SOCKET"
-
-
 """Tells a worker where to serve; not a setting, since nobody but the supervisor sets it."""
-
-
 _INSTANCE_ID = "PIPELINE_KAFKA__GROUP_INSTANCE_ID"
-
-
 _TO_END_BY_ITSELF = 5.0
-
-
 """Seconds that a worker has after its own deadline, and this process after its workers'."""
-
-
 _ANSWER_WITHIN = 2.0
 
 

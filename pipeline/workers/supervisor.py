@@ -48,8 +48,6 @@ class Restarts:
 
 
 WRONG_USE = 2
-
-
 log = structlog.get_logger(__name__)
 
 
@@ -71,8 +69,6 @@ class Process(Protocol):
 
 
 Spawn = Callable[[int], Awaitable[Process]]
-
-
 """Starts the worker with that index."""
 
 

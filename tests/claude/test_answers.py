@@ -3,7 +3,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.claude.cache import response_cache as answers
+from pipeline.claude.cache import response_cache
 from pipeline.claude.cache.response_cache import AnswerFile, Answers, Kept, key_of
 from pipeline.runtime.database import Database
 
@@ -44,7 +44,9 @@ def test_other_requests_have_other_keys(one: bytes, other: bytes) -> None:
 
 
 def file_at(path: Path) -> Database:
-    return Database(path / "answers.sqlite3", answers.SCHEMA, setting="claude.answer_cache_path")
+    return Database(
+        path / "answers.sqlite3", response_cache.SCHEMA, setting="claude.answer_cache_path"
+    )
 
 
 async def test_an_answer_on_disk_survives_a_restart(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.claude.cache import response_cache as answers
+from pipeline.claude.cache import response_cache
 from pipeline.claude.cache.response_cache import AnswerFile, key_of
-from pipeline.claude.limits import budget as spending
+from pipeline.claude.limits import budget
 from pipeline.runtime.database import Database
 
 MOST = 300
@@ -20,16 +20,16 @@ import asyncio, sys, time
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from pipeline.claude import answers, spending
-from pipeline.claude.answers import AnswerFile, Kept, key_of
-from pipeline.claude.budget import Budget, Caps
-from pipeline.claude.database import Database
-from pipeline.claude.spending import Spending
+from pipeline.claude.cache import response_cache
+from pipeline.claude.limits import budget
+from pipeline.claude.cache.response_cache import AnswerFile, Kept, key_of
+from pipeline.claude.limits.budget import Budget, Caps, Spending
+from pipeline.runtime.database import Database
 
 async def main(folder):
     async with (
-        Database(folder / "answers.sqlite3", answers.SCHEMA, setting="a") as one,
-        Database(folder / "spend.sqlite3", spending.SCHEMA, setting="b") as other,
+        Database(folder / "answers.sqlite3", response_cache.SCHEMA, setting="a") as one,
+        Database(folder / "spend.sqlite3", budget.SCHEMA, setting="b") as other,
     ):
         file = AnswerFile(one, most=MOST, ttl=3600)
         spent = Spending(Budget(Caps(), {}), other, now=lambda: datetime.now(UTC))
@@ -74,14 +74,16 @@ async def test_a_kill_in_the_middle_of_writing_leaves_files_that_hold_what_was_s
         with sqlite3.connect(tmp_path / f"{name}.sqlite3") as connection:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         connection.close()
-    async with Database(tmp_path / "answers.sqlite3", answers.SCHEMA, setting="a") as database:
+    async with Database(
+        tmp_path / "answers.sqlite3", response_cache.SCHEMA, setting="a"
+    ) as database:
         kept = AnswerFile(database, most=MOST, ttl=3600)
         found = await kept.get(key_of(b"%d" % (20 * last)))
         assert found is not None
         assert found.json == b'{"n":%d}' % last
         number = await database.run(lambda c: c.execute("SELECT count(*) FROM answers").fetchone())
         assert number == (MOST,)
-    async with Database(tmp_path / "spend.sqlite3", spending.SCHEMA, setting="b") as database:
+    async with Database(tmp_path / "spend.sqlite3", budget.SCHEMA, setting="b") as database:
         query = "SELECT sum(picodollars) FROM spent"
         (spent,) = await database.run(lambda c: c.execute(query).fetchone())
         rounds = Decimal(spent) / 10**12 / Decimal("0.5")
@@ -98,7 +100,7 @@ async def test_a_file_is_its_owners_alone_whatever_the_umask(tmp_path: Path, uma
     path = tmp_path / "answers.sqlite3"
     before = os.umask(umask)
     try:
-        async with Database(path, answers.SCHEMA, setting="a") as database:
+        async with Database(path, response_cache.SCHEMA, setting="a") as database:
             await database.run(lambda c: c.execute("DELETE FROM answers"))
             modes = modes_in(tmp_path)
     finally:
@@ -111,5 +113,5 @@ async def test_a_file_is_its_owners_alone_whatever_the_umask(tmp_path: Path, uma
 async def test_a_file_that_was_open_to_others_is_closed_to_them(tmp_path: Path) -> None:
     path = tmp_path / "answers.sqlite3"
     path.touch(mode=0o644)
-    async with Database(path, answers.SCHEMA, setting="a"):
+    async with Database(path, response_cache.SCHEMA, setting="a"):
         assert path.stat().st_mode & 0o777 == 0o600

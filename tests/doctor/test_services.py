@@ -24,7 +24,7 @@ from pipeline.doctor.brokers import check_clock
 from pipeline.doctor.check import Check, Finding, OutOfReach, Site, Verdict, ok
 from pipeline.doctor.claude import Probers, check_access
 from pipeline.doctor.examination import CHECKS, examine, look
-from pipeline.kafka import cluster as inspection
+from pipeline.kafka import cluster
 from pipeline.kafka.connection import admin_client, client_options
 from pipeline.kafka.offsets import KafkaOffsets
 from pipeline.kafka.topics import TopicNames, Topics
@@ -175,7 +175,7 @@ async def test_progress_that_is_told_late_is_waited_for_and_one_that_is_not_told
         raise BrokersUnavailable("There is no leader.")
 
     monkeypatch.setattr(KafkaOffsets, "bounds", no_leader)
-    monkeypatch.setattr(inspection, "_PATIENCE", 0.0)
+    monkeypatch.setattr(cluster, "_PATIENCE", 0.0)
     found = await looks(place.kafka, **place.variables)
     told(found, FAILED, f"{place.prefix}tickets.raw was not told in full", "There is no leader.")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.doctor import installation as machine
+from pipeline.doctor import installation
 from pipeline.doctor.brokers import check_address
 from pipeline.doctor.check import Finding, Verdict
 from pipeline.doctor.claude import (
@@ -32,7 +32,7 @@ from pipeline.doctor.installation import (
     of_limit,
 )
 from pipeline.doctor.sizes import check_sizes
-from pipeline.stages.checks import encoders as minilm
+from pipeline.stages.checks import encoders
 from tests.doctor.sites import site, told, well
 
 FAILED, WARNING = Verdict.FAILED, Verdict.WARNING
@@ -281,16 +281,16 @@ def test_files_that_are_not_wanted_or_can_be_made_are_fine(tmp_path: Path) -> No
 
 def test_missing_extras_are_told_where_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     well(check_extras(site(tracing={"endpoint": "http://127.0.0.1:4318/v1/traces"})))
-    monkeypatch.setattr(machine, "is_installed", lambda _: False)
+    monkeypatch.setattr(installation, "is_installed", lambda _: False)
     (local,) = check_extras(site())
     assert (local.verdict, "haiku-pipeline[local]" in local.detail) == (Verdict.OK, True)
     one = site(tracing={"endpoint": "http://127.0.0.1:4318/v1/traces"})
     told(check_extras(one), FAILED, "OpenTelemetry", "haiku-pipeline[otel]")
-    monkeypatch.setattr(minilm, "is_installed", lambda: False)
+    monkeypatch.setattr(encoders, "is_installed", lambda: False)
     two = site(stages={"texts": {"scope": "encoder"}})
     told(check_extras(two), FAILED, "stages.texts.scope", "haiku-pipeline[encoder]")
 
 
 def test_a_module_of_no_package_is_not_installed() -> None:
-    assert machine.is_installed("json.decoder")
-    assert not machine.is_installed("no_such_package.module")
+    assert installation.is_installed("json.decoder")
+    assert not installation.is_installed("no_such_package.module")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.cascade.policy import StagePolicy
 from pipeline.config import SonnetThresholds, Thresholds
-from pipeline.evaluate import strategies as ways
+from pipeline.evaluate import strategies
 from pipeline.evaluate.measures import by_doubt, by_field, by_label, scope
 from pipeline.evaluate.proposal import takes_with
 from pipeline.evaluate.strategies import (
@@ -62,7 +62,7 @@ def test_ten_events_come_to_what_was_computed_by_hand() -> None:
         EscalationValue.CAUGHT: 1,
         EscalationValue.MISSED: 1,
     }
-    row = ways.cascade("Cascade", journeys)
+    row = strategies.cascade("Cascade", journeys)
     # Ten answers of Haiku at 0.001 and six of Sonnet at 0.02.
     assert row.cost_usd == Decimal("0.130")
     assert row.usd_per_thousand == Decimal("13.0")
@@ -76,8 +76,8 @@ def test_ten_events_come_to_what_was_computed_by_hand() -> None:
 
 
 def test_each_model_alone_comes_to_what_was_computed_by_hand() -> None:
-    first = ways.alone("Haiku alone", TEN, lambda each: each.haiku)
-    second = ways.alone("Sonnet alone", TEN, lambda each: each.sonnet)
+    first = strategies.alone("Haiku alone", TEN, lambda each: each.haiku)
+    second = strategies.alone("Sonnet alone", TEN, lambda each: each.sonnet)
     assert (first.well, first.decided, first.undecided) == (5, 9, 1)
     assert first.cost_usd == Decimal("0.010")
     # Five right, and one out of scope that it calls unclear.
@@ -94,7 +94,7 @@ def test_out_of_scope_is_counted_apart() -> None:
 
 def test_a_price_that_is_not_known_makes_the_cost_unknown() -> None:
     unknown = case("x", heard(True, usd=None), sonnet(True))
-    row = ways.alone("Haiku alone", [unknown], lambda each: each.haiku)
+    row = strategies.alone("Haiku alone", [unknown], lambda each: each.haiku)
     assert row.cost_usd is None
     assert row.usd_per_thousand is None
 
@@ -137,7 +137,7 @@ def test_every_event_is_in_exactly_one_cell_of_each_table(
     assert outside.haiku_took + outside.sonnet_took + outside.reviewed == outside.items
     escalated = sum(worths(journeys).values())
     assert escalated == outside.escalated + outside.others_escalated
-    row = ways.cascade("Cascade", journeys)
+    row = strategies.cascade("Cascade", journeys)
     assert row.escalated == escalated
     assert row.decided + row.undecided == row.items == len(found)
     (of_field,) = by_field(journeys, ["intent"])
@@ -152,10 +152,10 @@ def test_taking_everything_is_haiku_alone_and_taking_nothing_asks_sonnet_about_a
 ) -> None:
     everything = travel_all(found, haiku_takes=lambda _: True, sonnet_takes=lambda _: True)
     nothing = travel_all(found, haiku_takes=lambda _: False, sonnet_takes=lambda _: True)
-    haiku = ways.alone("", found, lambda each: each.haiku)
-    assert ways.cascade("", everything).cost_usd == haiku.cost_usd
+    haiku = strategies.alone("", found, lambda each: each.haiku)
+    assert strategies.cascade("", everything).cost_usd == haiku.cost_usd
     both = sum((each.haiku.usage + each.sonnet.usage).calls for each in found)
-    assert ways.cascade("", nothing).calls == both
+    assert strategies.cascade("", nothing).calls == both
 
 
 def test_a_table_that_does_not_add_up_is_a_fault() -> None:

@@ -3,7 +3,7 @@
 import pytest
 from aiokafka import TopicPartition as KafkaPartition
 
-from pipeline.kafka import fetching as asides
+from pipeline.kafka import fetching
 from pipeline.kafka.batches import ReadRecord
 from pipeline.kafka.fetching import Aside, Asides
 
@@ -100,7 +100,7 @@ async def test_what_was_fetched_again_meanwhile_is_not_read_twice(
 async def test_a_damaged_one_is_fetched_some_times_before_it_is_given_up(
     client: Client, those: Asides, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(asides, "_PAUSE", 0)
+    monkeypatch.setattr(fetching, "_PAUSE", 0)
     for _ in range(4):
         those.split({ONE: [aside(is_damaged=True)]})
         assert await those.read([ONE], 10) == {}
@@ -116,7 +116,7 @@ async def test_a_damaged_one_is_fetched_some_times_before_it_is_given_up(
 async def test_a_damaged_one_that_is_whole_at_the_next_attempt_costs_nothing(
     those: Asides, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asides, "_PAUSE", 0)
+    monkeypatch.setattr(fetching, "_PAUSE", 0)
     those.split({ONE: [aside(is_damaged=True)]})
     await those.read([ONE], 10)
     assert those.split({ONE: ["whole"]}) == {ONE: ["whole"]}

@@ -43,7 +43,7 @@ class World:
         return Desk(
             "letters",
             "marks",
-            group="pipeline.operators",
+            group="pipeline.desk",
             name=name,
             brokers=brokers,
             read=MemoryReading(self.broker),

@@ -320,7 +320,7 @@ def test_all_parts_together_fit_into_a_request() -> None:
 
 MEMORY = """
 import resource, sys
-from pipeline.stages.pictures import PictureLimits, prepare_image
+from pipeline.stages.files.pictures import PictureLimits, prepare_image
 limits = PictureLimits(max_pixels=50_000_000, long_edge=1568)
 data = sys.stdin.buffer.read()
 with open("/proc/self/statm") as statm:

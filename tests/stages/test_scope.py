@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.config import Label, StagesSettings, Thresholds
 from pipeline.model.errors import UsageError
-from pipeline.stages.checks import encoders as minilm
+from pipeline.stages.checks import encoders
 from pipeline.stages.checks.encoders import Encoder, MiniLm
 from pipeline.stages.checks.scope import LEAST_EXAMPLES, Encoded, Scope, WordPieces, likeness_by
 from pipeline.stages.registry import build_stages, encoder_for
@@ -154,7 +154,7 @@ def test_a_stage_uses_an_encoder_only_where_it_is_set_to() -> None:
 
 
 def test_nothing_is_loaded_where_no_stage_is_set_to_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(minilm, "_missing", lambda: ["everything"])
+    monkeypatch.setattr(encoders, "_missing", lambda: ["everything"])
     assert encoder_for(StagesSettings()) is None
     with pytest.raises(UsageError, match="lacks everything"):
         encoder_for(StagesSettings.model_validate({"texts": {"scope": "encoder"}}))
@@ -172,7 +172,7 @@ def test_on_public_data_it_tells_what_no_label_is_for(
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="the public data sets are not here")
-@pytest.mark.skipif(not minilm.is_installed(), reason="the extra `encoder` is not installed")
+@pytest.mark.skipif(not encoders.is_installed(), reason="the extra `encoder` is not installed")
 @pytest.mark.parametrize("field", ["label", "queue"])
 def test_on_public_data_an_encoder_tells_more_of_it(field: str) -> None:
     """Measured 0.989 and 0.988."""

@@ -1,5 +1,6 @@
 """A stage of one's own: found, held to its own settings, and like any other from there on."""
 
+import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from pipeline.model.records import Tier
 from pipeline.observe.instruments import budgets
 from pipeline.operators.publish import read_items, refusal_of
 from pipeline.operators.tail import topic_of
+from pipeline.stages import api
 from pipeline.stages.registry import build_stages, stage_named
 from pipeline.stream.records import Disposition
 from tests.cascade.stand_ins import NOON, published
@@ -30,7 +32,7 @@ from tests.taxonomies.world import outcomes, raw, settings_in
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_stage"
 SMALLEST = """
-from pipeline.stages.kit import *
+from pipeline.stages.api import *
 from pydantic import BaseModel
 
 class Note(RawEvent):
@@ -111,6 +113,14 @@ def test_its_table_is_read_from_the_environment_too(monkeypatch: pytest.MonkeyPa
 
     assert table is not None
     assert table.model_dump()["return_days"] == 60
+
+
+def test_a_stage_that_imports_by_earlier_names_works_as_before() -> None:
+    earlier = vars(importlib.import_module("pipeline.stages.kit"))
+
+    assert set(api.__all__) < earlier.keys()
+    assert earlier["Choosing"] is api.LabelClassifier
+    assert earlier["reworded"] is api.rephrase
 
 
 def test_an_installed_package_offers_stages_without_being_named(

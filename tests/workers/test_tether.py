@@ -10,9 +10,10 @@ from pipeline.runtime.shutdown import dies_with_parent
 
 PARENT = """
 import signal, subprocess, sys
-from pipeline.workers.tether import tethered
+from pipeline.runtime.shutdown import dies_with_parent
 child = [sys.executable, "-c", "import sys; sys.stdin.read()"]
-running = subprocess.Popen(tethered(child, when_parent_dies=signal.SIGTERM), stdin=subprocess.PIPE)
+command = dies_with_parent(child, when_parent_dies=signal.SIGTERM)
+running = subprocess.Popen(command, stdin=subprocess.PIPE)
 print(running.pid, flush=True)
 sys.stdin.read()
 """

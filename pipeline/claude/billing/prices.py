@@ -10,20 +10,10 @@ from pipeline.claude.models import base_id, undated
 from pipeline.config import TokenPrices
 
 PRICES_AS_OF = date(2026, 10, 10)
-
-
 """When the public price page was read."""
-
-
 BATCH_FACTOR = Decimal("0.5")
-
-
 US_ONLY_FACTOR = Decimal("1.1")
-
-
 """Everything costs that much more where `inference_geo` is `us`."""
-
-
 _MILLIONTH = -6
 
 
@@ -80,8 +70,6 @@ def _rates(input_: str, output: str, write_5m: str, write_1h: str, read: str) ->
 
 
 _HAIKU_4_5 = Price(_rates("1", "5", "1.25", "2", "0.10"))
-
-
 PRICES: Mapping[str, Price] = MappingProxyType(
     {
         "claude-haiku-5-5": Price(

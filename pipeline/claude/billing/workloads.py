@@ -18,17 +18,9 @@ from pipeline.config import Settings, TokenPrices
 from pipeline.model.errors import UsageError
 
 ZERO = Decimal(0)
-
-
 CENT = Decimal("0.01")
-
-
 TYPICAL = Tokens(input=1000, output=100)
-
-
 """A call about one small event, nothing of it in the prompt cache."""
-
-
 BATCH_HITS = (
     "the static part is taken to be read from the prompt cache each time; in batches the API "
     "promises no hit, and speaks of 30 to 98 %: without any it is the figure with --uncached"
@@ -231,8 +223,6 @@ def _old_price(input_: str, output: str) -> TokenPrices:
 
 
 OLD_MODELS = Models("claude-3-5-haiku", "claude-3-5-sonnet", "claude-opus-4")
-
-
 OLD_PRICES = PriceTable(
     {
         OLD_MODELS.haiku: _old_price("0.80", "4"),
@@ -240,11 +230,7 @@ OLD_PRICES = PriceTable(
         OLD_MODELS.opus: _old_price("15", "75"),
     }
 )
-
-
 """The published table's own prices: Haiku 3.5, Sonnet 3.5, Opus 4."""
-
-
 USE_CASES: Sequence[UseCase] = (
     UseCase("intent classification", 200, 1_000_000, 160, 3_000, "0.95"),
     UseCase("invoice extraction", 1_000, 100_000, 80, 300, "0.73"),

@@ -28,14 +28,8 @@ from pipeline.model.questions import Question
 from pipeline.model.records import Tier
 
 TTL_MARGIN = 0.9
-
-
 """Warm again a little before the entry expires."""
-
-
 PATIENCE_SECONDS = 3.0
-
-
 """From the sending of a request that warms until another may go beside it. By then its response
 has begun, as a rule; where it has not, one prefix more is written, which is cheap."""
 
@@ -126,14 +120,8 @@ class Warmup:
 
 
 log = logging.getLogger(__name__)
-
-
 _MOST = 1024
-
-
 """A taxonomy in two levels has one for each group, and for each two that were both considered."""
-
-
 _TTL_SECONDS = {"5m": 300.0, "1h": 3600.0}
 
 

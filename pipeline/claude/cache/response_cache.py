@@ -26,8 +26,6 @@ from pipeline.model.records import Usage
 from pipeline.runtime.database import Database
 
 log = logging.getLogger(__name__)
-
-
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
     request BLOB PRIMARY KEY,
@@ -177,11 +175,7 @@ class AnswerFile:
 
 
 Landed = CompletedCall | Kept
-
-
 Call = Callable[[ModelRequest, InFlightCall[Landed]], Coroutine[Any, Any, CompletedCall]]
-
-
 NOT_PAID = Usage(reused=1)
 
 

@@ -10,8 +10,6 @@ from typing import Any, Generic, TypeVar
 from pipeline.model.errors import AnswerError
 
 log = logging.getLogger(__name__)
-
-
 T = TypeVar("T")
 
 

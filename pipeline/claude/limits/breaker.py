@@ -9,33 +9,15 @@ from math import ceil, log
 from pipeline.claude.observer import BreakerState
 
 QUIET_SECONDS = 1.0
-
-
 """Without a success for that long before failures count: under load some calls in a row fail by
 mere chance, but not all of a second."""
-
-
 BY_CHANCE = 1e-6
-
-
 """How likely so many failures in a row may be, where as many calls fail as did of late."""
-
-
 LEARNING_RATE = 0.01
-
-
 MOST_FAILURES = 30
-
-
 """In a row that are no chance even on a day on which most calls fail."""
-
-
 _KEPT = 1 - LEARNING_RATE
-
-
 _WEIGHT = 2
-
-
 """Failures for each call that may still be answered."""
 
 

@@ -18,11 +18,7 @@ from pipeline.claude.model_client import SpendStatus
 from pipeline.runtime.database import Database
 
 Span = Literal["hour", "day"]
-
-
 SPANS: tuple[Span, ...] = ("hour", "day")
-
-
 ZERO = Decimal(0)
 
 
@@ -162,17 +158,9 @@ def _used_up(whose: str, cap: Decimal, span: Span, now: datetime) -> UsedUp:
 
 
 log = logging.getLogger(__name__)
-
-
 KEPT = timedelta(days=40)
-
-
 _PICO = Decimal(10) ** 12
-
-
 """Amounts are stored as whole millionths of a millionth of a dollar: sums stay exact."""
-
-
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS spent (
     hour TEXT NOT NULL,

@@ -22,42 +22,18 @@ from pipeline.claude.limits.rate_limits import Cost, Limits, RateLimitSnapshot
 from pipeline.claude.observer import LimitKind
 
 LOOK_SECONDS = 1.0
-
-
 """Longest time between looks at the limits: others may have left some."""
-
-
 SOON_SECONDS = 0.0005
-
-
 """What is less than that away is now; timers are no finer."""
-
-
 PAUSE_WITHOUT_RETRY_AFTER = 2.0
-
-
 QUICK_SECONDS = 3.0
-
-
 """An error that takes longer, a time-out above all, is not quicker than answers are."""
-
-
 LONG_PAUSE_SECONDS = 2.0
-
-
 """From that length on a pause that the API asks for closes the intake."""
-
-
 OVERTAKEN_WINDOWS = 3
-
-
 """Answers since a call was sent, in windows, from which on it hangs: it takes that many times as
 long as the average one. In an outage there are no answers, and nothing is set aside."""
-
-
 LEAST_ASIDE = 16
-
-
 """Also where the setting is small: what hangs costs a connection, and no work."""
 
 

@@ -84,42 +84,18 @@ def _seconds_until(moment: str | None, now: str | None) -> float | None:
 
 
 KINDS: tuple[LimitKind, ...] = ("requests", "input_tokens", "output_tokens")
-
-
 BURST_SECONDS = 0.2
-
-
 """What a pause may save up, for timers that come late: the API may enforce a limit over a second,
 so there is no room for much."""
-
-
 FULL_PACE = 0.9
-
-
 """From that share of the bucket the whole rate may be used."""
-
-
 SLOW_PACE = 0.5
-
-
 """Down to that share the pace falls to `SLOW_SHARE` of the rate, and below slowly to nothing."""
-
-
 SLOW_SHARE = 0.1
-
-
 LEAST_SHARE = 0.005
-
-
 """Never stop altogether: without an answer there is no news of the level."""
-
-
 CAUTION_AFTER_429 = 0.5
-
-
 CAUTION_RECOVERY = 0.02
-
-
 """Of the rate, a second."""
 
 
@@ -309,35 +285,15 @@ class Limits:
 
 
 TOKENS_PER_BYTE = 0.4
-
-
 """Of the 2026 tokenizer, by the model pages: 1M tokens are about 2.5M characters of English."""
-
-
 IMAGE_BYTES = 4000
-
-
 """The text that counts as much as an image scaled to 1568 pixels: about 1,600 tokens."""
-
-
 PDF_PAGE_BYTES = 50_000
-
-
 """Of file, a page, as a rule of thumb."""
-
-
 PAGE_TEXT_BYTES = 4000
-
-
 FRAME_BYTES = 200
-
-
 """Markers, roles, and what structured output adds."""
-
-
 FIRST_OUTPUT_TOKENS = 200
-
-
 LEARNING_RATE = 0.05
 
 

@@ -36,11 +36,7 @@ class Markup(str):
 
 
 _ROW = "<tr>"
-
-
 _CHOSEN = '<tr class="chosen">'
-
-
 Cell = str | int | Markup | None
 
 
@@ -92,11 +88,7 @@ def _cell(cell: Cell) -> str:
 
 
 MISTAKES = 100
-
-
 """Shown; the JSON file has every event."""
-
-
 ENDS = {
     End.HAIKU_RIGHT: "Haiku, right",
     End.HAIKU_WRONG: "Haiku, wrong",
@@ -104,8 +96,6 @@ ENDS = {
     End.SONNET_WRONG: "Sonnet, wrong",
     End.REVIEW: "to a person",
 }
-
-
 _WORTHS = {
     EscalationValue.FIXED: "fixed: Haiku wrong, Sonnet right",
     EscalationValue.BROKEN: "broken: Haiku right, Sonnet wrong",
@@ -114,8 +104,6 @@ _WORTHS = {
     EscalationValue.CAUGHT: "out of scope, left to a person",
     EscalationValue.MISSED: "out of scope, Sonnet's answer taken",
 }
-
-
 _LONGEST = 160
 
 

@@ -21,26 +21,12 @@ from pipeline.local.simulated.errors import ApiError, invalid
 from pipeline.local.simulated.exchange import MAX_BATCH_BODY, Call, Exchange, Gate, served
 
 MAX_REQUESTS = 100_000
-
-
 LIFETIME = timedelta(hours=24)
-
-
 _CUSTOM_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-
-
 _BREATH = 20
-
-
 """Requests after which other work gets its turn."""
-
-
 Outcome = Literal["succeeded", "errored", "canceled", "expired"]
-
-
 Process = Callable[[str, str, Any], Awaitable[dict[str, Any]]]
-
-
 """Who asks, custom id and params of one request in; its `result` out."""
 
 
@@ -264,11 +250,7 @@ def _rfc3339(moment: datetime | None) -> str | None:
 
 
 _PATH = "/v1/messages/batches"
-
-
 _PAGE = 20
-
-
 _LARGEST_PAGE = 1000
 
 

@@ -10,11 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Ttl = Literal["5m", "1h"]
-
-
 _SECONDS: dict[Ttl, float] = {"5m": 300.0, "1h": 3600.0}
-
-
 _LOOKBACK = 20
 
 

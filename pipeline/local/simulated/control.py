@@ -57,8 +57,6 @@ LIVELY: Mapping[str, Latency] = {
     "claude-sonnet-5-5": Latency(median=0.9, sigma=0.3),
     "*": Latency(median=0.9, sigma=0.3),
 }
-
-
 """What `pipeline local` uses: modest times, Sonnet slower than Haiku."""
 
 
@@ -92,11 +90,7 @@ class Simulation:
 
 
 Clock = Callable[[], float]
-
-
 _NO_LIMITS = Limits()
-
-
 _NO_LATENCY = Latency()
 
 

@@ -162,17 +162,9 @@ def scope_of(key: str) -> str:
 
 
 MAX_BODY = 32 * 1024 * 1024
-
-
 MAX_BATCH_BODY = 256 * 1024 * 1024
-
-
 _FOREVER = 3600.0
-
-
 _RATE_LIMITED = 429
-
-
 _BAD_GATEWAY = 502
 
 
@@ -205,8 +197,6 @@ class Call:
 
 
 Work = Callable[[Call], Awaitable[web.StreamResponse]]
-
-
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 

@@ -17,54 +17,26 @@ BEFORE = frozenset({
     "enforced_spend_limit", "contract_spend_limit", "own_spend_limit", "bad_key", "forbidden",
     "billing", "disabled", "unclear", "filtered",
 })  # fmt: skip
-
-
 """Kinds that happen instead of an answer: nothing is answered, nothing is billed."""
-
-
 AFTER = frozenset({"disconnect_midway", "malformed", "refusal", "cut_off", "no_text", "case"})
-
-
 """Kinds that spoil an answer which is billed."""
-
-
 LOST = frozenset({
     "lost_server_error", "lost_overloaded", "lost_timeout", "lost_html", "lost_disconnect",
     "lost_hang",
 })  # fmt: skip
-
-
 """Kinds that strike when the work is done: the message is billed or the batch is made, and what
 comes back is an error, or nothing. They befall what does work, messages and new batches."""
-
-
 IN_BATCHES = frozenset({"expired", "errored"})
-
-
 """Kinds that befall requests in batches only, and are not billed."""
-
-
 MODIFIERS = frozenset({"slow"})
-
-
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "errors": ("overloaded", "server_error", "unavailable", "timeout", "html", "disconnect"),
     "spoiled": ("malformed", "refusal", "cut_off", "no_text"),
 }
-
-
 """Kinds that stand for one of several, drawn for each call."""
-
-
 KINDS = frozenset(BEFORE | AFTER | LOST | IN_BATCHES | MODIFIERS | set(GROUPS))
-
-
 _IN_CALLS = KINDS - IN_BATCHES - LOST
-
-
 _IN_BATCH = (AFTER | IN_BATCHES | {"spoiled"}) - {"disconnect_midway"}
-
-
 _ALWAYS = frozenset({"outage", "gone"})
 
 

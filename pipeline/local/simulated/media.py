@@ -11,26 +11,12 @@ from typing import Any
 from pipeline.local.simulated.errors import ApiError, invalid
 
 MAX_BASE64 = 10 * 1024 * 1024
-
-
 MAX_SIDE = 8000
-
-
 MAX_SIDE_OF_MANY = 2000
-
-
 MANY_IMAGES = 20
-
-
 MAX_IMAGES = 600
-
-
 MAX_PDF_PAGES = 600
-
-
 PDF = "application/pdf"
-
-
 _IMAGE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 
 

@@ -16,11 +16,7 @@ from pipeline.local.simulated.tokens import text_tokens, text_within
 _THINKING_TOKENS: Mapping[str, int] = {
     "low": 40, "medium": 180, "high": 500, "xhigh": 1200, "max": 2400,
 }  # fmt: skip
-
-
 """Thinking tokens of an answer at each effort; not published, plausible."""
-
-
 _TOOL_CALL_TOKENS = 20
 
 

@@ -9,14 +9,8 @@ from types import MappingProxyType
 from typing import Literal
 
 Line = Literal["haiku", "sonnet", "opus"]
-
-
 ThinkingType = Literal["adaptive", "disabled", "between_tools", "enabled"]
-
-
 MARK = "simulated-"
-
-
 """What every answer's `model` begins with."""
 
 
@@ -99,9 +93,5 @@ _ALL = (
         image_tokens=1568,
     ),
 )
-
-
 MODELS: Mapping[str, Model] = MappingProxyType({model.id: model for model in _ALL})
-
-
 """Every model by id, newest first within its line."""

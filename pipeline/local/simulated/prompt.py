@@ -18,14 +18,8 @@ from pipeline.local.simulated.tokens import (
 )
 
 MAX_MESSAGES = 100_000
-
-
 MAX_BREAKPOINTS = 4
-
-
 MediaTokens = Callable[[Media], int]
-
-
 """What a PDF file counts; may raise `ApiError` where it cannot be opened or is too long."""
 
 

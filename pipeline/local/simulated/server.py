@@ -29,11 +29,7 @@ from pipeline.runtime.background import collect_seldom
 from pipeline.stages.checks.encoders import MiniLm
 
 _KEEP_ALIVE = 75.0
-
-
 _BACKLOG = 2048
-
-
 _LEAVE_WITHIN = 0.2
 
 

@@ -11,26 +11,12 @@ import math
 from pipeline.local.simulated.models import Model
 
 BYTES_PER_TOKEN = 2.5
-
-
 MESSAGE_OVERHEAD = 4
-
-
 SCHEMA_OVERHEAD = 60
-
-
 TOOLS_OVERHEAD = {False: 286, True: 406}
-
-
 """Documented for Haiku 5.5: without and with a forced tool."""
-
-
 PDF_PAGE_TOKENS = 1500
-
-
 """A page is read as an image beside its text."""
-
-
 _PATCH = 28
 
 

@@ -20,28 +20,16 @@ from pipeline.local.simulated.request import MessageRequest
 from pipeline.local.simulated.tokens import SCHEMA_OVERHEAD, text_tokens
 
 MAX_OPTIONAL = 24
-
-
 MAX_UNIONS = 16
-
-
 _ANYWHERE = frozenset({"title", "description", "default", "$defs", "definitions", "$schema"})
-
-
 _KEYWORDS = _ANYWHERE | {
     "type", "enum", "const", "anyOf", "allOf", "$ref", "properties", "required",
     "additionalProperties", "items", "minItems", "format", "pattern",
 }  # fmt: skip
-
-
 _TYPES = frozenset({"object", "array", "string", "integer", "number", "boolean", "null"})
-
-
 _FORMATS = frozenset({
     "date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid",
 })  # fmt: skip
-
-
 _COMPLEX_PATTERN = re.compile(r"\(\?[=!<]|\\[bB1-9]")
 
 
@@ -181,27 +169,15 @@ def _refused(problem: str) -> ApiError:
 
 
 VERSIONS = ("2023-01-01", "2023-06-01", "2026-10-21")
-
-
 _FIELDS = frozenset({
     "model", "messages", "max_tokens", "system", "cache_control", "container", "diagnostics",
     "inference_geo", "metadata", "output_config", "service_tier", "speed", "stop_sequences",
     "stream", "thinking", "tool_choice", "tools",
 })  # fmt: skip
-
-
 _SAMPLING = ("temperature", "top_p", "top_k")
-
-
 _OFF = frozenset({"disabled", "between_tools"})
-
-
 _TOO_MUCH_EFFORT_FOR_OFF = frozenset({"xhigh", "max"})
-
-
 _ASKS_FOR_REASONING = re.compile(r"</?(?:reasoning|thinking|thought)s?>", re.IGNORECASE)
-
-
 _REASONING_FIELDS = frozenset({"reasoning", "thinking", "trace", "thoughts", "chain_of_thought"})
 
 

@@ -15,8 +15,6 @@ from pipeline.local.simulated.faults import Fault
 _HTML = (
     b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 )
-
-
 _ERRORS = {
     "overloaded": lambda: ApiError(529, "Overloaded"),
     "outage": lambda: ApiError(529, "Overloaded"),
@@ -39,8 +37,6 @@ _ERRORS = {
     "unclear": lambda: ApiError(400, "Something about this request is not right."),
     "filtered": lambda: ApiError(400, "Output blocked by content filtering policy"),
 }
-
-
 """The faults that are error responses."""
 
 
@@ -106,8 +102,6 @@ async def stream(
 
 
 _PIECE = 40
-
-
 """Characters of text in one event."""
 
 

@@ -16,8 +16,6 @@ from pipeline.operators.handled import HandledIndex
 from pipeline.stages.files.media import sniff
 
 Take = Callable[[DeadLetterRecord, HandledIndex], None]
-
-
 """Does something with each dead letter that is taken out."""
 
 

@@ -23,17 +23,9 @@ from pipeline.operators.handled import HandledIndex, Newest, left_out
 from pipeline.stream.records import Received
 
 HEADINGS = ("Place", "Put aside", "Stage", "Reason", "From", "Key", "Bytes", "Replayed")
-
-
 _SHOWN = 40
-
-
 """Characters of what a record brings, in a column; a topic has 249 at most, and few so many."""
-
-
 _REASONS = 20
-
-
 """Reasons that are counted one by one: the pipeline has fewer, anybody else may have any number."""
 
 
@@ -206,8 +198,6 @@ async def _matching(
 
 
 SHOWN = 4096
-
-
 """Bytes of a value, unless all are asked for."""
 
 

@@ -14,17 +14,9 @@ from pipeline.stream.protocols import TopicPartition
 from pipeline.stream.records import Headers, Outgoing, Received
 
 _OURS = "dlq-"
-
-
 _DIGITS = 19
-
-
 """Of an offset, at most."""
-
-
 REPLAYED_FROM = "replayed-from"
-
-
 """The header of a replayed record: where its dead letter is."""
 
 

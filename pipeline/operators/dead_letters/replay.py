@@ -18,17 +18,9 @@ from pipeline.stages.registry import build_stages
 from pipeline.stream.records import Received
 
 _BATCH_RECORDS = 500
-
-
 _BATCH_BYTES = 8 << 20
-
-
 _SHOWN = 20
-
-
 _NAME_SHOWN = 249
-
-
 """As long as the name of a topic may be."""
 
 

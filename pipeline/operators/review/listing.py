@@ -27,17 +27,9 @@ from pipeline.operators.handled import HandledIndex, Newest, left_out
 from pipeline.operators.review.item import ReviewItem, Selection, Unreadable, case_of
 
 HEADINGS = ("Place", "Came", "Stage", "Event", "Key", "Doubts", "Resolved")
-
-
 _SHOWN = 40
-
-
 _EXAMPLES = 20
-
-
 _DOUBTS = 10
-
-
 """Codes of a case that a table has room for."""
 
 
@@ -181,8 +173,6 @@ def summary(listing: Listing) -> str:
 
 
 SHOWN = 2000
-
-
 """Characters of a text of the event, unless all are asked for."""
 
 

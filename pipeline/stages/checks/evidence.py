@@ -13,39 +13,18 @@ from decimal import Decimal
 from pipeline.stages.checks.text_quality import nfkc_pieces
 
 _NOT_WORD = re.compile(r"[\W_]+")
-
-
 _LOWER = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowercase.encode())
-
-
 _NOT_KEPT = bytes(set(range(128)) - set((string.ascii_letters + string.digits).encode()))
-
-
 _ELLIPSIS = re.compile(r"\[?(?:\.{3,}|…)\]?")
-
-
 _SPACES = " \u00a0\u202f\u2009"
-
-
 _NUMBER = re.compile(r"\d+(?:[.,'’]\d+)*")
-
-
 _GROUPED_BY_SPACE = re.compile(rf"(?<![\d.,])\d{{1,3}}(?:[{_SPACES}]\d{{3}})+(?:[.,]\d+)?(?!\d)")
-
-
 _NUMBERS = (_NUMBER, _GROUPED_BY_SPACE)
-
 
 # Digits of any script are digits to `re` and to Decimal; only their separators need a hand.
 _SEPARATORS = {"\u066b": ".", "\u066c": ",", "\uff0e": ".", "\uff0c": ","}
-
-
 _LONGEST_NUMBER = 64
-
-
 """Characters; what is longer is no amount of anything."""
-
-
 _THOUSANDS = re.compile(r"\d{1,3}(?:[.,'’]\d{3})+|\d{1,2}(?:,\d{2})+,\d{3}")
 
 

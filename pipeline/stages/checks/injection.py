@@ -13,29 +13,13 @@ from pipeline.model.questions import Signal
 from pipeline.stages.checks.text_quality import hidden_message, nfkc
 
 _LONGEST_FLAG = 8
-
-
 _SCANNED = 100_000
-
-
 """Characters, of both ends of a longer text: what is longer is doubted for its length anyway."""
-
-
 _WINDOW = 4_000
-
-
 """Characters that are searched in one go: other threads wait for it."""
-
-
 _LONGEST_SIGN = 1_000
-
-
 """Characters of the longest that a pattern finds, about."""
-
-
 _FORMAT = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\u00ad]")
-
-
 _HIDDEN_IN_WORD = re.compile("[A-Za-z][\u200b\u2060-\u2064][A-Za-z]|[\u202d\u202e]")
 
 
@@ -80,51 +64,30 @@ _FORGET_WORDS = (
     "ignor,disregard,forget,overrid,bypass,vergiss,vergessen,missachte,oubli,olvida,dimentica"
     ",negeer,vergeet,игнорируй,забудь"
 )
-
-
 _FORGET = (
     r"(?:ignore|disregard|forget|override|bypass|ignorier\w{0,20}|vergiss|vergessen sie"
     r"|missachte\w{0,20}|ignorez|oubliez?|ignora|olvida|ignorare|dimentica|negeer|vergeet|zignoruj|игнорируй\w{0,20}"
     r"|забудь\w{0,20})"
 )
-
-
 _EARLIER = (
     r"(?:previous|prior|above|preceding|earlier|foregoing|system|your|all|any|vorherigen?"
     r"|bisherigen?|obigen?|alle|précédentes|antérieures|anteriores|previas|precedenti"
     r"|vorige|eerdere|poprzednie|предыдущие|все)"
 )
-
-
 _INSTRUCTIONS = (
     r"(?:instructions?|prompts?|rules|guidelines|directives|anweisungen|vorgaben|regeln"
     r"|consignes|règles|instrucciones|reglas|indicaciones|istruzioni|regole|instruções|regras"
     r"|instructies|polecenia|instrukcje|инструкции|указания)"
 )
 
-
 # Bounded throughout: hostile input must not make a search quadratic.
 _GAP = r"\W{1,20}(?:\w{1,30}\W{1,20}){0,3}?"
-
-
 _SHORT_GAP = r"\W{1,20}(?:\w{1,30}\W{1,20}){0,1}?"
-
-
 _TO_IGNORE = "asks to ignore instructions"
-
-
 _MARKUP = "imitates the markup of a conversation with a model"
-
-
 _END = "imitates the end of the content or a ready-made answer"
-
-
 _TO_ANSWER = "tells a model what to answer"
-
-
 _WORDS = "has words that are often part of an attempt to steer a model"
-
-
 _SIGNS = (
     _sign(
         1.0,

@@ -14,17 +14,9 @@ from pipeline.stages.fields.invoice_amounts import AMOUNTS
 from pipeline.stages.fields.invoice_answer import InvoiceAnswer, Reading
 
 _NAMED = 5
-
-
 _DESCRIBED = 0.5
-
-
 """Of the letters of a description: less than that was not read, but made up."""
-
-
 _ODD_LINES = 0.3
-
-
 """Quantity times price holds on 0.7 of true invoices, so it does not count by default."""
 
 

@@ -9,15 +9,9 @@ import unicodedata
 from collections.abc import Sequence
 
 _NOT_WORD = re.compile(r"[\W_]+")
-
-
 _WORD = re.compile(r"[^\W\d_]+|\d+")
-
-
 _LETTERS_NFKD_LEAVES = {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d",
                         "þ": "th", "ı": "i"}  # fmt: skip
-
-
 PLACEHOLDERS = frozenset(
     {
         "", "n/a", "n.a", "na", "nil", "null", "none", "nan", "unknown", "undefined", "tbd", "tba",
@@ -50,11 +44,7 @@ PLACEHOLDERS = frozenset(
         "미상", "없음", "해당 없음", "미기재",
     }
 )  # fmt: skip
-
-
 """What models write where they were asked to write nothing; without case and outer punctuation."""
-
-
 _LEGAL_FORMS = frozenset(
     """
     ab ag aktiengesellschaft aps as asa bhd bv co company corp corporation cv doo dba ek eirl eurl
@@ -64,26 +54,12 @@ _LEGAL_FORMS = frozenset(
     股份有限公司 有限公司 株式会社 有限会社 合同会社 주식회사
     """.split()  # noqa: SIM905 - a list of words is easier to check than a list of strings
 )
-
-
 _FORM_LETTERS = frozenset("abcegiklmnoprsuvyz")
-
-
 """Of forms that are written with full stops: s. r. o., z o. o., e. K."""
-
-
 _UNUSUAL = 0x10000
-
-
 _LETTERS_A_MISREADING = 6
-
-
 _MOST_MISREADINGS = 3
-
-
 _MOST_PLACES = 16
-
-
 _SHORTEST_PIECE = 3
 
 

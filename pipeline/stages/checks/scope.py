@@ -24,14 +24,8 @@ if TYPE_CHECKING:
     from pipeline.stages.checks.encoders import Vectors
 
 _WORD = re.compile(r"\w+")
-
-
 _PIECES = (3, 4)
-
-
 _LONGEST = 4000
-
-
 """Characters of a text that are looked at: what decides a matter is said before."""
 
 
@@ -126,29 +120,13 @@ def _features(text: str) -> Counter[str]:
 
 
 LEAST_EXAMPLES = 3
-
-
 """Of a label, for texts to be compared with them."""
-
-
 _NEAREST = 2
-
-
 """Examples of a label whose mean likeness counts: one may be like a text by accident."""
-
-
 _SENTENCES = 8
-
-
 """The first ones: comparing takes about a millisecond each where there are 600 examples."""
-
-
 _MANY_EXAMPLES = 100
-
-
 """From here on comparing takes milliseconds, and comparing the examples themselves far more."""
-
-
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 
 

@@ -7,8 +7,6 @@ from pipeline.stages.checks.evidence import quotes_found
 from pipeline.stages.checks.text_quality import about_tokens, is_blank, is_foreign, known_language
 
 _LONGEST_TOKENS = 100_000
-
-
 """Where the signal has its full strength, and Haiku's prompts begin to cost five times as much."""
 
 

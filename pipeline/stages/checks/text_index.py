@@ -19,78 +19,38 @@ from pipeline.stages.fields.dates import DateForms
 from pipeline.stages.fields.locale_data import currency_decimals, locale_data, plain_word
 
 _NUMBER = re.compile(r"\d++(?:[.,'٫]\d++)*+")
-
-
 _GROUPED_BY_SPACE = re.compile(
     r"(?<![\d.,])\d{1,3}(?: \d{2,3}){0,6}(?: \d{3})(?:[.,٫]\d{1,9})?(?!\d)"
 )
-
-
 _WITH_WORD = re.compile(r"(?<![\d.,'])(\d++(?:[.,'٫]\d++)*+)[ \n]?([^\W\d_][^\s\d,;:()/]{0,11})")
-
-
 _PLAIN_WORDS = frozenset({
     "mio", "mrd", "tsd", "million", "millions", "millionen", "milliard", "milliards", "milliarden",
     "billion", "billions", "lakh", "lakhs", "lac", "lacs", "crore", "crores",
 })  # fmt: skip
-
-
 """Words of magnitude that are nothing else beside an amount; "min" and "m" are many things."""
-
-
 _NOT_DIGIT = re.compile(r"\D+")
-
-
 _LONGEST_NUMBER = 40
-
-
 _SURE = re.compile(
     r"(?<![\d.,'])(?:\d++([.,])\d{1,2}+|\d{4,}+([.,])\d++|0([.,])\d++|\d++([.,])\d{4,}+)(?![.,']?\d)"
 )
-
-
 """Numbers whose only separator is the decimal one whatever the language."""
-
-
 _SURE_GROUPS = re.compile(
     r"(?<![\d.,'])\d{1,3}([.,])\d{2,3}(?:\1\d{3})++(?:(?!\1)([.,])\d++)?+(?![.,']?\d)"
     r"|(?<![\d.,'])\d{1,3}([.,])\d{3}(?!\3)([.,])\d++(?![.,']?\d)"
 )
-
-
 _BESIDE_MONEY = re.compile(
     r"(?<![A-Za-z])([A-Z]{3})[ :]{0,2}-?\d[\d.,' ]{0,12}[.,]\d"
     r"|\d[.,]\d{1,4} ?([A-Z]{3})(?![A-Za-z])"
 )
-
-
 """Codes beside amounts with decimals only: ALL, TOP and CUP are words as well."""
-
-
 _SIGN = re.compile(r"[^\W\d_]{0,3}[¢£¤¥֏؋৲৳฿៛₠-₿￠￡￥￦]")
-
-
 """Not the dollar, which is written for the money of many countries, and for others still."""
-
-
 _FINEST = 3
-
-
 """Decimals of the dinars and of the Omani rial."""
-
-
 _SHORT_IDENTIFIER = 5
-
-
 _TELLING = 3
-
-
 """Characters: that somewhere there is a 1 says nothing of whether 1,000 is one or a thousand."""
-
-
 _WORDS_SHARE = 0.7
-
-
 _SHORTEST_CORE = 2
 
 

@@ -29,29 +29,13 @@ from pipeline.model.questions import Signal
 from pipeline.stages.checks.normal_forms import is_placeholder
 
 _TAGS = "\U000e0000-\U000e007f"
-
-
 _OVERRIDES = "\u202d\u202e"
-
-
 _CONTROLS = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
-
-
 _UNSEEN = re.compile(f"[{_TAGS}{_OVERRIDES}{_CONTROLS}\ufeff]")
-
-
 _LINE_BREAKS = ("\r\n", "\r", "\u2028", "\u2029")
-
-
 _SLICE = 50_000
-
-
 """Characters that are searched in one go: other threads wait for it."""
-
-
 _TAG_CHARACTERS = re.compile(f"[{_TAGS}]")
-
-
 _TAG_SHIFT = 0xE0000
 
 
@@ -88,41 +72,17 @@ def hidden_message(text: str) -> str:
 
 
 LONGEST_RUN = 30
-
-
 """Of combining marks: https://www.unicode.org/reports/tr15/#Stream_Safe_Text_Format."""
-
-
 PIECE = 1_000
-
-
 """Characters that are normalised in one go."""
-
-
 _GROWTH = 0.25
-
-
 _LEAST_ROOM = 100
-
-
 """Characters. Ordinary text grows by a few percent, or by a few ligatures where it is short."""
-
-
 _LOOKED_BACK = 64
-
-
 _FIRST_MARK, _BEYOND_BASIC = 0x300, 0x10000
-
-
 _MARKS_UNDER_OTHER_NAMES = "\u0f73\u0f75\u0f81\uff9e\uff9f"
-
-
 """Characters of combining class 0 that stand for marks."""
-
-
 _JAMO = range(0x1160, 0x1200)
-
-
 """Vowels and finals of Hangul, which join what stands before them."""
 
 
@@ -203,26 +163,12 @@ def _long_run() -> re.Pattern[str]:
 
 
 _DAMAGE_WEIGHT = 5
-
-
 """A text of which a tenth is damaged has lost words: strength 0.5. A fifth of it leaves little."""
-
-
 _LEAST_STRENGTH = 0.1
-
-
 _DAMAGE_LOOKED_AT = 20_000
-
-
 _WRONGLY_DECODED = re.compile("[\u00c2\u00c3][\u0080-\u00bf]|\u00e2\u20ac.|\u00ef\u00bf\u00bd")
-
-
 """UTF-8 that somebody read as Latin-1 or Windows-1252."""
-
-
 _NO_CHARACTERS = frozenset({"Cc", "Cn", "Co", "Cs"})
-
-
 Legibility = Literal["legible", "partly", "illegible"]
 
 
@@ -256,17 +202,9 @@ def damage_signals(*texts: str | None) -> list[Signal]:
 
 
 _SCRIPT_LOOKED_AT = 2_000
-
-
 _LEAST_SHARE = 0.6
-
-
 """Of the letters: names and quoted words of another script make no text of it."""
-
-
 _LATIN = "LATIN"
-
-
 _LANGUAGES_OF: Mapping[str, str] = {
     _LATIN: """
         ca cs da de en es et eu fi fr ga gl hr hu id is it lt lv ms mt nb nl nn no pl pt ro sk sl
@@ -287,15 +225,11 @@ _LANGUAGES_OF: Mapping[str, str] = {
     "CJK HIRAGANA KATAKANA KATAKANA-HIRAGANA": "ja",
     "CJK HANGUL": "ko",
 }
-
-
 _USED: Mapping[str, frozenset[str]] = {
     language: frozenset(scripts.split())
     for scripts, languages in _LANGUAGES_OF.items()
     for language in languages.split()
 }
-
-
 """Languages that are written in one way only; of the others nothing is said."""
 
 
@@ -327,27 +261,15 @@ def _script_of(char: str) -> str:
 
 
 TOKENS_PER_BYTE = 0.4
-
-
 """Of the models' tokenizer, about: 2.5 characters of English a token, most others fewer."""
-
-
 _NOT_ASCII_BYTES = 3
-
-
 _SEARCHED = 0.2
-
-
 """Share of a part, at its end, in which a good place to cut is looked for."""
-
-
 _PAUSES = (
     re.compile(r"\n[^\S\n]*\n\s*"),
     re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+|[。！？]\s*|\n"),
     re.compile(r"\s+"),
 )
-
-
 """Where to cut, best first: between paragraphs, between sentences, between words."""
 
 
@@ -419,12 +341,8 @@ CURRENCIES = frozenset(
     ANG CUC HRK SLL ZWL
     """.split()  # noqa: SIM905 - a list of words is easier to check than a list of strings
 )
-
-
 """ISO 4217 alphabetic codes of money that documents are made out in, and, in the last row, codes
 withdrawn since 2021 that older documents bear."""
-
-
 LANGUAGES = frozenset(
     """
     aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy da
@@ -435,8 +353,6 @@ LANGUAGES = frozenset(
     ti tk tl tn to tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu
     """.split()  # noqa: SIM905
 )
-
-
 """ISO 639-1 codes."""
 
 

@@ -10,11 +10,7 @@ from pipeline.model.questions import Signal
 from pipeline.stages.checks.text_index import TextIndex
 
 _NONE: Mapping[str, None] = MappingProxyType({})
-
-
 _STRENGTH = 0.9
-
-
 _ValueT = TypeVar("_ValueT")
 
 

@@ -16,20 +16,10 @@ from pipeline.stages.checks.text_quality import CURRENCIES
 from pipeline.stages.fields.locale_data import currency_decimals, locale_data, plain_word
 
 MAX_DIGITS = 18
-
-
 """More is a bar code or a mistake, not an amount."""
-
-
 MAX_LENGTH = 64
-
-
 """Characters; what is longer is no amount, and would only cost time."""
-
-
 ARABIC_DECIMAL = "٫"
-
-
 _SIGNS: Mapping[str, str] = {
     "'": "’ʼ′`´＇٬‘_",
     " ": "\t\u00a0\u2007\u2008\u2009\u202f\u3000",
@@ -41,8 +31,6 @@ _SIGNS: Mapping[str, str] = {
     "": "\u00ad\u061c\ufeff\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e"
     "\u2060\u2066\u2067\u2068\u2069",
 }
-
-
 """What stands for the same sign in other scripts; Japanese books mark what is below zero by △."""
 
 
@@ -57,56 +45,22 @@ class _Plain(dict[int, str]):
 
 
 _PLAIN = _Plain({ord(char): sign for sign, chars in _SIGNS.items() for char in chars})
-
-
 _AMOUNT = re.compile(rf"(\D*?)([.,{ARABIC_DECIMAL}]?\d(?:[\d.,'{ARABIC_DECIMAL} ]*\d)?)(\D*)")
-
-
 _IN_THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:([.,' ])\d{3})(?:\1\d{3})*")
-
-
 _IN_LAKHS = re.compile(r"[1-9]\d?(?:([,.' ])\d{2})(?:\1\d{2})*\1\d{3}")
-
-
 _NO_CENTS = re.compile(r"\s*(?:[.,]\s*(?:-+|=)|/[-=])")
-
-
 _PER_CENT = re.compile("[%٪﹪％‰]")
-
-
 _CREDIT = re.compile(r"\b(?:CR|Cr|cr)\b\.?")
-
-
 _MINUS = re.compile(r"\bminus\b", re.IGNORECASE)
-
-
 _LETTER = r"[^\W\d_\u0300-\u036f]"
-
-
 _MARKS = "\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u109f\u1780-\u17ff"
-
-
 _WORDS = re.compile(rf"(?:{_LETTER}[{_MARKS}]*+)++(?![$€£¥₹])")
-
-
 _SHORTENED = re.compile(r"(?<![^\W\d_])(?:([kKmM])[$£¥₹]|([kKmMtT])(?:€|([A-Z]{3})\b))")
-
-
 _CODE = re.compile(rf"(?<![A-Za-z])(?:{'|'.join(sorted(CURRENCIES))})(?![A-Za-z])")
-
-
 _POWERS = {"k": 3, "t": 3, "m": 6}
-
-
 _UNIT_LETTERS = 3
-
-
 _MOST_WORDS = 3
-
-
 _IN_CRORES = frozenset({"INR", "PKR", "BDT", "NPR", "LKR"})
-
-
 _CRORE = 7
 
 

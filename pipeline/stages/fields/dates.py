@@ -10,56 +10,22 @@ from pipeline.stages.checks.normal_forms import fold
 from pipeline.stages.fields.locale_data import locale_data
 
 EARLIEST_YEAR = 1990
-
-
 LATEST_YEAR = 2100
-
-
 """Outside these years a date on a business document is a misreading."""
-
-
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-
-
 _TOKEN = re.compile(r"[^\W\d_]+|\d+")
-
-
 _BETWEEN = r"\s{0,2}(?:[./,\-–—‐‑−'’]|年|月|년|월|\s)\s{0,2}"
-
-
 _ERAS = ((2018, "令和|reiwa|r"), (1988, "平成|heisei|h"), (1925, "昭和|showa|s"))
-
-
 """The year before the first of each Japanese era, and what its name is written like."""
-
-
 _BUDDHIST, _REPUBLIC = 543, -1911
-
-
 _BESIDE = 4
-
-
 """Words that may stand between a day and its month, or these and their year: "5th day of"."""
-
-
 _WINDOW = 48
-
-
 _MOST_PLACES = 400
-
-
 _PIECE = 20_000
-
-
 _NET = frozenset({"net", "netto", "n", "nt", "nett"})
-
-
 _WEEK = 7
-
-
 _MONTHS = 12
-
-
 _FOUR = 4
 
 

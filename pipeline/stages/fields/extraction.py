@@ -22,28 +22,16 @@ from pipeline.stages.fields.dates import is_plausible, parse_date
 from pipeline.stages.stage import Answer, Section
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
-
-
 Value = str | int | bool | list[str] | None
-
-
 """As it is published: numbers and dates as strings, null where the content does not say."""
-
-
 Extracted = Annotated[
     dict[str, Value],
     Field(description="Further values that the settings name; null where it does not say."),
 ]
-
-
 FIELDS = "fields"
-
-
 _INTRODUCTION = """\
 `fields` holds what is listed here. Where the content does not say it, write an empty string, or \
 an empty list; never guess, and never take a value that belongs to something else."""
-
-
 _HINTS: Mapping[str, str] = MappingProxyType(
     {
         "text": "In the content's own words.",
@@ -54,14 +42,8 @@ _HINTS: Mapping[str, str] = MappingProxyType(
         "list": "Every one of them, in the order of the content.",
     }
 )
-
-
 _COPIED = "Copied exactly, letter for letter."
-
-
 _COPIES = frozenset({"text", "list"})
-
-
 _NUMBERS = frozenset({"number", "integer"})
 
 

@@ -17,20 +17,10 @@ from pipeline.stages.checks.text_index import TextIndex
 from pipeline.stages.fields.amounts import Reading, readings_of
 
 AMOUNTS = ("allowances", "charges", "net", "tax", "gross", "prepaid", "withheld", "due")
-
-
 _MOST_TRIES = 64
-
-
 _NEAR = 3
-
-
 """Readings lie a thousand apart, so the right one is known by the order of magnitude alone."""
-
-
 _PER_MILLE = Decimal("0.005")
-
-
 _ONE = Decimal(1)
 
 

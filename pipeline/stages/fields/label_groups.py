@@ -14,32 +14,14 @@ from itertools import combinations
 from pipeline.config import Label
 
 SMALLEST_LIMIT = 10
-
-
 """Labels a group may have, so that two groups make a question of 20 at most."""
-
-
 MOST_GROUPS = 20
-
-
 USUAL_SIZE = 6
-
-
 """Groups are joined until they have so many labels on average."""
-
-
 _WORD = re.compile(r"[^\W_]+")
-
-
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
-
-
 _ENDINGS = ("ations", "ation", "ings", "ing", "ies", "ed", "es", "s")
-
-
 _SHORTEST_STEM = 3
-
-
 _NAME_WEIGHT, _DESCRIPTION_WEIGHT, _EXAMPLE_WEIGHT = 2.0, 1.0, 0.5
 
 

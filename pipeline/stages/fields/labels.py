@@ -53,19 +53,13 @@ def _lines_of(label: Label) -> list[str]:
 
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
-
-
 _GROUP_TOKENS = 300
-
-
 _GROUP_FIELDS = """\
 - `quote`: the few words of the content, at most twenty, that decide. Copied exactly; an empty \
 string only if there are no words.
 - `group`: the group whose labels cover what it is about. Its labels are offered next.
 - `runner_up`: the group that comes second, if a careful person could defend it; otherwise null. \
 Its labels are then offered as well, so name it whenever the right label could be one of them."""
-
-
 _CHOSEN = """\
 These labels are a part of all there are: those of the groups that fit best. If none of them \
 fits, take the closest, and set `unclear` to true."""

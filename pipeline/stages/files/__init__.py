@@ -36,21 +36,11 @@ from pipeline.stages.files.raw_events import (
 from pipeline.stages.stage import RawEvent
 
 EventT = TypeVar("EventT", bound=RawEvent)
-
-
 EVENT_ID = "event-id"
-
-
 _FETCHED_AT_ONCE = 16
-
-
 """Files behind a `uri` that a stage holds before they are decoded: their bytes are not among those
 of the records in flight, so nothing else bounds them."""
-
-
 _JSON_TYPES = frozenset({"application/json", STRUCTURED_TYPE, BATCH_TYPE, "text/json"})
-
-
 _BLANKS = b" \t\r\n\v\f"
 
 

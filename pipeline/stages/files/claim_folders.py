@@ -15,23 +15,13 @@ from pipeline.model.errors import InvalidEvent, Unavailable, UsageError
 from pipeline.model.records import DeadLetterReason
 
 _FIELD = "uri"
-
-
 _FORBIDDEN = 403
-
-
 _OF_THE_STORE = frozenset({401, 407, 408, 409, 425, 429})
-
-
 """4xx that speak about who asks, or about when."""
-
-
 _OBJECT_CODES = frozenset({
     "NoSuchKey", "NoSuchVersion", "InvalidObjectState", "KeyTooLongError", "InvalidRange",
     "InvalidURI", "MethodNotAllowed", "404",
 })  # fmt: skip
-
-
 _STORE_CODES = frozenset({
     # Who asks.
     "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken",
@@ -45,8 +35,6 @@ _STORE_CODES = frozenset({
     "RequestTimeTooSkewed", "RequestExpired", "RequestTimeout", "SlowDown", "ThrottlingException",
     "TooManyRequests", "Throttling", "BandwidthLimitExceeded", "OperationAborted",
 })  # fmt: skip
-
-
 """By Amazon's list of S3 error codes, which other stores follow."""
 
 
@@ -107,32 +95,14 @@ _FAULTS_OF_THE_NAME = frozenset({
     errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL,
     errno.EACCES, errno.EPERM, errno.ENXIO,
 })  # fmt: skip
-
-
 """What is wrong with one file and will still be wrong with it later; all else may pass."""
-
-
 _MAY_BE_A_LINK = frozenset({errno.ELOOP, errno.ENOTDIR})
-
-
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
 _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
 """Without blocking: opening a named pipe would wait for its writer for ever."""
-
-
 _MOST_LINKS = 40
-
-
 """That one path may lead through, as Linux has it."""
-
-
 _MOST_DIRECTORIES = 10_000
-
-
 """That are searched for the other names of a file that has several."""
 
 

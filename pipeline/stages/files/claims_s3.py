@@ -19,14 +19,8 @@ from pipeline.model.errors import Unavailable, UsageError
 from pipeline.stages.files.claim_folders import blames_object, forbidden, refused, too_large
 
 _URI = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(?P<key>[^\0]*)", re.DOTALL)
-
-
 _CODE = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
-
 _CONNECT_TIMEOUT = 5
-
-
 _READ_TIMEOUT = 30
 
 

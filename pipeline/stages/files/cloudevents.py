@@ -28,20 +28,10 @@ from pipeline.model.records import DeadLetterReason
 from pipeline.stages.files.media import MEDIA_TYPES, bare_type, says_nothing, sniff
 
 STRUCTURED_TYPE = "application/cloudevents+json"
-
-
 BATCH_TYPE = "application/cloudevents-batch+json"
-
-
 ENVELOPE = "cloudevent"
-
-
 """The field under which the envelope's own attributes are kept."""
-
-
 _REQUIRED = ("specversion", "id", "source", "type")
-
-
 _CONTENTS = ("data", "data_base64")
 
 

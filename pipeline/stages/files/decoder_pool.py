@@ -22,30 +22,14 @@ from pipeline.model.records import DeadLetterReason
 from pipeline.stages.files.decoding import READY, Channel, Job, Prepared, cannot_be_decoded
 
 _START_WITHIN = 60.0
-
-
 """Seconds for the server to import its libraries on a busy machine."""
-
-
 _LARGE = 1 << 20
-
-
 """Bytes. Larger files leave one decoder to the smaller ones, of which few take more than a second,
 whatever they hold: what takes until its limit is large."""
-
-
 _GRACE = 5.0
-
-
 """Seconds after its limit within which a decoder has ended or answered."""
-
-
 _END_WITHIN = 5.0
-
-
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "LANG", "LC_ALL", "TZ")
-
-
 """What the server gets of the environment; the rest may be secret."""
 
 
@@ -278,6 +262,4 @@ class _OfThisProcess:
 
 
 decoders_of_this_process = _OfThisProcess()
-
-
 """One for all stages, those of one's own too, which are made of nothing but their settings."""

@@ -28,11 +28,7 @@ from pipeline.stages.files.decoding import READY, Channel, Prepared
 from pipeline.stages.files.preparing import prepare
 
 _PR_SET_PDEATHSIG = 1
-
-
 _SPENT_SHARE = 4
-
-
 """A decoder is replaced once a quarter of its memory stays mapped after a job."""
 
 

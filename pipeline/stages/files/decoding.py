@@ -22,23 +22,11 @@ from pipeline.model.records import DeadLetterReason
 from pipeline.stages.files.media import PDF, MediaType
 
 Prepared = tuple[Image | Pdf, ...]
-
-
 """What is sent of a file: one part, or several of an image that is cut."""
-
-
 REPLY_AT_MOST = 128 << 20
-
-
 """Bytes of a reply that are taken from a decoder; four times the largest request."""
-
-
 READY = b"."
-
-
 """A decoder's first byte: its limits hold, it waits for a job."""
-
-
 _LENGTH = struct.Struct(">I")
 
 

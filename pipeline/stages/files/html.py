@@ -14,43 +14,21 @@ _LOOKS_LIKE_HTML = re.compile(
     r"<(?:!doctype html|html|head|body|div|p|br|table|tr|td|span|style|img|a href|font)[\s/>]",
     re.IGNORECASE,
 )
-
-
 _LONG_TAG = re.compile(r"<[A-Za-z][^<>]{1024,}>?")
-
-
 """Embedded data, mostly. The parser compares each attribute of a tag with all others."""
-
-
 _ANY_TAG = re.compile(r"<[A-Za-z/!?][^<>]*>")
-
-
 _MAX_DEPTH = 256
-
-
 _FED_BYTES = 4096
-
-
 _UNSEEN = frozenset({"style", "script", "head", "title", "template", "noscript", "svg", "object"})
-
-
 _HIDDEN = re.compile(
     r"display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*0(?![.\d])", re.IGNORECASE
 )
-
-
 _BREAKS = frozenset({
     "p", "div", "br", "tr", "li", "table", "ul", "ol", "blockquote", "hr", "section", "article",
     "header", "footer", "pre", "dt", "dd", "h1", "h2", "h3", "h4", "h5", "h6",
 })  # fmt: skip
-
-
 _CELLS = frozenset({"td", "th"})
-
-
 _SPACES = re.compile(r"[^\S\n]+")
-
-
 _BLANK_LINES = re.compile(r"\s*\n\s*")
 
 

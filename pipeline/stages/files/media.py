@@ -12,20 +12,10 @@ from pipeline.model.questions import ImageType
 from pipeline.model.records import DeadLetterReason
 
 PDF: Final = "application/pdf"
-
-
 MediaType = Literal[ImageType, "application/pdf"]
-
-
 MEDIA_TYPES: frozenset[str] = frozenset({*get_args(ImageType), PDF})
-
-
 _PDF_HEADER_WITHIN = 1024
-
-
 """Bytes before the header that viewers read over: PDF 1.7, implementation note 13."""
-
-
 _SPELLINGS: dict[str, frozenset[str]] = {
     PDF: frozenset({
         "application/x-pdf", "application/acrobat", "application/vnd.pdf", "application/x-bzpdf",
@@ -44,11 +34,7 @@ _SPELLINGS: dict[str, frozenset[str]] = {
     "image/gif": frozenset({"image/x-gif", "image/gi_", "image/x-citrix-gif", "gif"}),
     "image/webp": frozenset({"image/x-webp", "application/webp", "webp"}),
 }  # fmt: skip
-
-
 _ALIASES = {alias: name for name, aliases in _SPELLINGS.items() for alias in aliases}
-
-
 _SAYS_NOTHING = frozenset({
     "", "*/*", "application/*", "image/*", "image", "file", "binary", "unknown", "null", "none",
     "undefined", "application/binary", "application/download", "application/file",
@@ -58,8 +44,6 @@ _SAYS_NOTHING = frozenset({
     "application/x-unknown", "application/x-unknown-content-type", "binary/octet-stream",
     "content/unknown", "unknown/unknown", "x-unknown/unknown", "application/x-forcedownload",
 })  # fmt: skip
-
-
 """What clients, gateways and object stores write where they do not know."""
 
 

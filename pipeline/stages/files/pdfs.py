@@ -28,17 +28,11 @@ from pipeline.model.questions import Pdf
 from pipeline.model.records import DeadLetterReason
 
 _ENCRYPT, _IGNORED = b"/Encrypt", b"/EncrypX"
-
-
 _ENCRYPT_NAME = re.compile(rb"/Encrypt(?![A-Za-z])")
-
-
 _FAULTS = (
     pikepdf.PdfError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError,
     ValueError,
 )  # fmt: skip
-
-
 """What pikepdf raises where a file is not built as PDF files are."""
 
 

@@ -25,74 +25,30 @@ FORMATS: Final[dict[ImageType, str]] = {
     "image/gif": "GIF",
     "image/webp": "WEBP",
 }
-
-
 """Pillow's names."""
-
-
 DECODING_ERRORS: Final = (
     ArithmeticError, EOFError, LookupError, OSError, SyntaxError, TypeError, ValueError,
     struct.error, zlib.error,
 )  # fmt: skip
-
-
 """What Pillow's decoders raise for damaged files."""
-
-
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-
-
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
-
-
 _PNG_VERIFIED = frozenset({b"IHDR", b"PLTE"})
-
-
 """Without these right there is no picture, so their checksums count."""
-
-
 _PNG_KEPT = _PNG_VERIFIED | {b"tRNS", b"IDAT"}
-
-
 _PNG_SAMPLES = {0: 1, 2: 3}
-
-
 """Numbers that make a colour, by colour type: of grey and of true colours without alpha."""
-
-
 _PNG_PALETTE = 3
-
-
 _JPEG_END = b"\xff\xd9"
-
-
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
-
-
 """What ends a scan: neither a stuffed byte nor a restart."""
-
-
 _JPEG_SCAN = 0xDA
-
-
 _JPEG_BESIDE = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})
-
-
 """APP1 to APP13, APP15 and comments; APP0 and APP14 say how colours are coded."""
-
-
 _JPEG_FINEST = (63, 0)
-
-
 """Last coefficient of a scan, and bits it leaves for later: after such a scan nothing is coarse."""
-
-
 _JPEG_UNFILLED = (126, 130)
-
-
 """The grey that a decoder leaves where data is missing, with room for CMYK, which is inverted."""
-
-
 _ROWS_AT_ONCE = 8
 
 

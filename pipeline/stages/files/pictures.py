@@ -41,35 +41,15 @@ from pipeline.stages.files.picture_files import (
 from pipeline.stages.files.tiles import MAX_TILES, Box, Size, Tile, TooLong, tiles_of
 
 GROUNDS: Final = (255, 16, 128, 64, 192)
-
-
 """Levels of grey, the most usual first: paper, dark, and what sets off black and white alike."""
-
-
 _PAPER = GROUNDS[0]
-
-
 _ALIKE = 40
-
-
 """Levels of grey between content and ground below which writing is hard to read."""
-
-
 _NEGLIGIBLE = 0.005
-
-
 """Share of the edges that may be lost on paper: what scaling and compression leave behind."""
-
-
 _EDGE = 16
-
-
 """Levels of opacity by which content rises over its neighbours at an edge; shadows rise less."""
-
-
 _NEIGHBOURS = ((-2, 0), (2, 0), (0, -2), (0, 2))
-
-
 """Where they lie, in pixels: a stroke of up to four pixels is all edge."""
 
 
@@ -114,11 +94,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 _ORIENTATION_TAG = 0x0112
-
-
 _UPRIGHT = 1
-
-
 _TURNS = {
     2: Pillow.Transpose.FLIP_LEFT_RIGHT,
     3: Pillow.Transpose.ROTATE_180,
@@ -128,62 +104,24 @@ _TURNS = {
     7: Pillow.Transpose.TRANSVERSE,
     8: Pillow.Transpose.ROTATE_90,
 }
-
-
 """What makes an image upright, by its orientation; any other number means that it is."""
-
-
 _ENDS_LEFT = frozenset({2, 3, 7, 8})
-
-
 _ENDS_AT_THE_TOP = frozenset({3, 4, 6, 7})
-
-
 """Orientations in which what is last in the file, across or down, is first in the picture."""
-
-
 _SENT_AS_THEY_ARE = frozenset({"RGB", "L", "1", "P"})
-
-
 _SEND_AT_MOST = 3_750_000
-
-
 """Bytes of one image: 5 MB of base64, which Bedrock and Google Cloud take; the API takes 10."""
-
-
 _SEND_IN_ALL = 14_000_000
-
-
 """Bytes of all parts: with the rest of a request below the 20 MB that Bedrock takes."""
-
-
 _JPEG_QUALITIES = (90, 75, 60, 40)
-
-
 _MOST_MISSING = 1 / 20
-
-
 """Of a picture, less than the margin of a page; what lacks more is not what was sent."""
-
-
 _MOST_PIXELS_A_BYTE = 100_000
-
-
 """The most that encoders were seen to reach is 25,000: a blank page as lossless WebP."""
-
-
 _PIXELS_AT_ONCE = 1 << 20
-
-
 _FILTER_SEES = 3
-
-
 """Pixels of the result beyond which Lanczos' filter does not look, when it makes things smaller."""
-
-
 _REDUCING_GAP = 3.0
-
-
 """How much larger than the result it may be averaged first: from this on without a difference."""
 
 

@@ -12,8 +12,6 @@ from pipeline.stages.files.picture_files import PictureFile, claimed_size
 from pipeline.stages.files.pictures import PictureLimits, prepare_image
 
 _WEBP_BYTES_A_PIXEL = 18
-
-
 """What libwebp and Pillow hold at once: three canvases and two copies, measured at 16 to 17.7.
 
 WebP is looked at before Pillow opens it, because Pillow takes this memory to read its header.

@@ -28,26 +28,12 @@ from pipeline.stages.files.media import bare_type
 from pipeline.stages.stage import RawEvent
 
 EventT = TypeVar("EventT", bound=RawEvent)
-
-
 CONTENT_TYPE = "content-type"
-
-
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-
-
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff", b"{\x00", b"\x00{")
-
-
 _NAME_LENGTH = 64
-
-
 _SMALL = 10_000
-
-
 """Bytes of JSON of which objects are made before anything is known of it."""
-
-
 _NESTED = frozenset({dict, list})
 
 
@@ -242,17 +228,9 @@ def _json_type(value: bytes) -> str:
 
 
 RawT = TypeVar("RawT", bound=RawEvent)
-
-
 BYTES_PER_CHAR = 12
-
-
 """The most that JSON takes for one: a pair of escaped surrogates."""
-
-
 OTHER_BYTES = 256 << 10
-
-
 """Of an event, beside its text: the fields that the stage does not know."""
 
 

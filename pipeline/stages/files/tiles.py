@@ -11,55 +11,23 @@ from dataclasses import dataclass
 from typing import Final
 
 Size = tuple[int, int]
-
-
 Box = tuple[int, int, int, int]
-
-
 MAX_EDGE: Final = 2576
-
-
 """Pixels of the long edge that Haiku 5.5 and Sonnet 5.5 see (vision guide, August 2026)."""
-
-
 MAX_TOKENS: Final = 4784
-
-
 """Visual tokens of one picture that they see (the same)."""
-
-
 MAX_TILES: Final = 20
-
-
 """Parts of one picture. With more than 20 pictures in a request the API takes none with a side
 over 2,000 pixels; and 20 tiles of 4,784 tokens stay below the 100,000 from which Haiku's price is
 five times as high."""
-
-
 _PATCH = 28
-
-
 _PAGE = math.sqrt(2)
-
-
 """Sides of a sheet of A4: a long picture is sent at the scale at which a sheet as wide would be."""
-
-
 _CUT_BELOW = 0.6
-
-
 """It is cut if, sent whole, it kept less than this share of that scale."""
-
-
 _NO_WRITING = 8
-
-
 """Pixels across in which no letter has room, so that nothing is lost by scaling: a line, a rule."""
-
-
 _OVERLAP = 12
-
-
 """A twelfth of a tile's length is repeated in the next: two to four lines of print."""
 
 

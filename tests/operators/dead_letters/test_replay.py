@@ -38,7 +38,7 @@ class World:
         desk = Desk(
             "dead-letters",
             "dead-letters.replayed",
-            group="pipeline.operators",
+            group="pipeline.desk",
             name="one",
             brokers=MemoryBrokers(self.broker),
             read=self.read,

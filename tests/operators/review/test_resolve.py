@@ -51,7 +51,7 @@ class World:
         return Desk(
             "review",
             "review.resolved",
-            group="pipeline.operators",
+            group="pipeline.desk",
             name=process,
             brokers=MemoryBrokers(self.broker, process=process, faults=faults),
             read=self.read,
