@@ -206,7 +206,7 @@ class _Attempt:
         gateway = await stack.enter_async_context(
             Gateway(settings, observer=self.metrics, steers=steers)
         )
-        lane = gateway.batch_lane(told=partial(_tell_of_waiting, self.watcher))
+        lane = gateway.batch_lane(on_wait=partial(_tell_of_waiting, self.watcher))
         asking = Asking(
             stages[stage],
             lane,

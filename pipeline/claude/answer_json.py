@@ -212,7 +212,7 @@ def _enum_fix(values: list[Any], path: str) -> _Fix:
     others = [value for value in values if not isinstance(value, str)]
     folded: dict[str, str] = {}
     for value in exact:
-        # Labels that differ in nothing but their case can only be told apart exactly.
+        # Labels that differ in nothing but their case can only be distinguished exactly.
         folded[value.casefold()] = "" if value.casefold() in folded else value
 
     def fix(value: Any) -> Any:  # noqa: ANN401 - a piece of JSON

@@ -70,7 +70,7 @@ class Batches:
         client: Sends.
         backoff: Decides about pauses.
         jitter: Draws 0 to 1.
-        told: Told why it waits, and with None that it goes on.
+        on_wait: Called with why it waits for the API, and with None when it goes on.
     """
 
     def __init__(
@@ -79,12 +79,12 @@ class Batches:
         *,
         backoff: Backoff,
         jitter: Callable[[], float] = random.random,
-        told: Callable[[str | None], None] = lambda _: None,
+        on_wait: Callable[[str | None], None] = lambda _: None,
     ) -> None:
         self._client = client
         self._backoff = backoff
         self._jitter = jitter
-        self._told = told
+        self._on_wait = on_wait
 
     async def submit(
         self,
@@ -199,7 +199,7 @@ class Batches:
                     yield result
             if failure is None:
                 if attempt > 1:
-                    self._told(None)
+                    self._on_wait(None)
                 return
             await self._wait_out(failure, attempt)
 
@@ -229,7 +229,7 @@ class Batches:
             reply = await send()
             if isinstance(reply, HttpReply) and reply.status == 200:  # noqa: PLR2004
                 if attempt > 1:
-                    self._told(None)
+                    self._on_wait(None)
                 return reply
             failure = _failure_of(reply, seconds)
             if handed_in:
@@ -251,10 +251,10 @@ class Batches:
             case Blocked(because, "stage", unclear=True):
                 raise BatchFailed(because)
             case Blocked(because):
-                self._told(because)
+                self._on_wait(because)
                 await asyncio.sleep(BLOCK_SECONDS)
             case Retry(_, detail, after):
-                self._told(detail)
+                self._on_wait(detail)
                 seconds = self._backoff.seconds(attempt, jitter=self._jitter(), asked=after)
                 await asyncio.sleep(seconds)
 

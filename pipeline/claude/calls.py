@@ -281,7 +281,7 @@ class Caller:
                 flight.sending = False
         return _Sent(
             _judge(result, order, limit),
-            order.lane.news(result),
+            order.lane.limits_of(result),
             started=started,
             seconds=self._clock() - started,
         )
@@ -325,18 +325,18 @@ class Caller:
         usage: Usage | None = None
         if isinstance(verdict, (Answered, Unusable)):
             usage = self._settle(order, verdict, permit.cost, sent)
-            lane.limiter.answered(permit, _counted(verdict.bill, permit.cost), sent.told)
+            lane.limiter.answered(permit, _counted(verdict.bill, permit.cost), sent.snapshots)
         elif isinstance(verdict, Reject):
             # What a filter withheld was written, and may be paid.
             usage = Usage(calls=1, cost_usd=None if verdict.filtered else Decimal(0))
-            lane.limiter.answered(permit, NOTHING, sent.told)
+            lane.limiter.answered(permit, NOTHING, sent.snapshots)
         elif isinstance(verdict, Blocked):
             lane.limiter.blocked(permit, verdict, alone=alone)
         else:
-            lane.limiter.failed(permit, verdict, sent.told, again=counted, alone=alone)
+            lane.limiter.failed(permit, verdict, sent.snapshots, again=counted, alone=alone)
             if verdict.maybe_billed:
                 self._maybe_billed(order, permit.cost)
-        lane.tell()
+        lane.report()
         end = _end_of(verdict)
         self._observer.call(stage, lane.model, end, seconds=sent.seconds, usage=usage)
         return usage
@@ -395,7 +395,7 @@ class _Sent:
     """A call that was made, and what its response means."""
 
     verdict: "Answered[Any] | Unusable | Failure"
-    told: Mapping[LimitKind, RateLimitSnapshot]
+    snapshots: Mapping[LimitKind, RateLimitSnapshot]
     started: float
     seconds: float
 

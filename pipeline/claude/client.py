@@ -18,7 +18,7 @@ from pipeline.claude.http import HttpReply, NoReply
 from pipeline.claude.responses import message_id_of
 
 _ANY = anthropic.AsyncStream[Any]
-"""What the SDK wants to be told of a stream, and does not use for a raw response."""
+"""What the SDK asks for with a stream, and does not use for a raw response."""
 KEEP_ALIVE_SECONDS = 30.0
 """Idle connections are kept that long; the SDK's own 5 s costs a TLS handshake after each pause."""
 log = logging.getLogger(__name__)

@@ -210,13 +210,13 @@ class Gateway:
             kept_answers=len(self._answers),
         )
 
-    def batch_lane(self, told: Callable[[str | None], None] = lambda _: None) -> BatchLane:
+    def batch_lane(self, on_wait: Callable[[str | None], None] = lambda _: None) -> BatchLane:
         """The lane for questions that may wait up to a day and cost half.
 
         Args:
-            told: Told why it waits for the API, and with None that it goes on.
+            on_wait: Called with why it waits for the API, and with None when it goes on.
         """
-        api = Batches(self._client, backoff=self._backoff(), jitter=self._jitter, told=told)
+        api = Batches(self._client, backoff=self._backoff(), jitter=self._jitter, on_wait=on_wait)
         return BatchLane(api, self._caller, self._order)
 
     async def probe(self) -> list[Probe]:
@@ -354,7 +354,7 @@ class Gateway:
         while True:
             await asyncio.sleep(TELL_SECONDS)
             for lane in self._lanes.values():
-                lane.tell()
+                lane.report()
 
     async def _save_now_and_then(self) -> None:
         while True:

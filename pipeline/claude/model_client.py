@@ -1,4 +1,4 @@
-"""A lane: one model, the queue in front of it, and what its watchers were told.
+"""One model, the queue in front of it, and what was reported of both.
 
 What is known of the gateway at a moment: for `/readyz`, the dashboard and `doctor`.
 
@@ -45,7 +45,7 @@ class ModelStatus:
         in_flight: Calls under way.
         window: Calls that may be under way.
         waiting: Questions that wait for their turn, by stage.
-        limits: By kind; empty until a response told of them.
+        limits: By kind; empty until a response named them.
     """
 
     tier: str
@@ -175,8 +175,8 @@ class ModelClient:
         self._observer = observer
         self._clock = clock
         self._read_at = float("-inf")
-        self._told_state: BreakerState = "closed"
-        self._told_block: str | None = None
+        self._reported_state: BreakerState = "closed"
+        self._reported_block: str | None = None
 
     def status(self, tier: Tier) -> ModelStatus:
         """What is known."""
@@ -195,7 +195,7 @@ class ModelClient:
             },
         )
 
-    def news(self, result: HttpReply | NoReply) -> dict[LimitKind, RateLimitSnapshot]:
+    def limits_of(self, result: HttpReply | NoReply) -> dict[LimitKind, RateLimitSnapshot]:
         """What a response says of the rate limits, read now and then."""
         now = self._clock()
         if isinstance(result, NoReply) or (
@@ -203,22 +203,22 @@ class ModelClient:
         ):
             return {}
         self._read_at = now
-        told = read_limits(result.headers)
-        for kind, limit in told.items():
+        snapshots = read_limits(result.headers)
+        for kind, limit in snapshots.items():
             self._observer.limit(self.model, kind, limit=limit.limit, remaining=limit.remaining)
-        return told
+        return snapshots
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Tell the watchers what has changed, by a call, by one of another lane, or by time."""
         state, because = self.limiter.breaker.state(self._clock()), self.limiter.blocked_because()
         if state == "half_open" and not self.asked:
-            # Nobody is there who could try, so it would be told for as long as nobody comes.
+            # Nobody is there who could try, so it would be reported for as long as nobody comes.
             state = "closed"
-        if state != self._told_state:
-            self._told_state = state
+        if state != self._reported_state:
+            self._reported_state = state
             self._observer.breaker(self.model, state)
-        if because != self._told_block:
-            self._told_block = because
+        if because != self._reported_block:
+            self._reported_block = because
             self._observer.blocked(self.model, because=because)
 
 

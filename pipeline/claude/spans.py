@@ -17,7 +17,7 @@ _HEAD = 200
 
 
 def options(traces: TracerProvider | None) -> OpenTelemetryOptions | Literal[False]:
-    """What the SDK is told about spans.
+    """The SDK's options about spans.
 
     Given whole, so that no variable of the environment makes it record the content, and without
     propagation: of an event nothing but the question itself leaves for the API.

@@ -17,7 +17,7 @@ from tests.claude.server import shape
 
 @dataclass
 class ServerBucket:
-    """The API's side: continuous refill, levels told as the API tells them."""
+    """The API's side: continuous refill, levels reported as the API reports them."""
 
     per_minute: float
     window: float = 60.0
@@ -41,7 +41,7 @@ class ServerBucket:
         self.per_minute = per_minute
         self.level = share * self.capacity
 
-    def told(self) -> RateLimitSnapshot:
+    def snapshot(self) -> RateLimitSnapshot:
         full_in = (self.capacity - self.level) * 60 / self.per_minute
         remaining = round(max(0.0, self.level) / self.rounded_to) * self.rounded_to
         return RateLimitSnapshot(self.per_minute, remaining, float(int(full_in + 0.5)))
@@ -83,8 +83,8 @@ class Server:
             bucket.advance(now)
         self.output_tokens.level -= output_tokens
 
-    def told(self) -> dict[LimitKind, RateLimitSnapshot]:
-        return {kind: bucket.told() for kind, bucket in self.buckets.items()}
+    def snapshots(self) -> dict[LimitKind, RateLimitSnapshot]:
+        return {kind: bucket.snapshot() for kind, bucket in self.buckets.items()}
 
 
 COST = Cost(input_tokens=120, output_tokens=40)
@@ -131,14 +131,14 @@ class Replica:
         else:
             self.limits.settle(COST, Cost(0, 0))
             self.limits.refused(now, seconds=seconds)
-            self.limits.told(server.told(), now)
+            self.limits.update(server.snapshots(), now)
 
     def answered(self, now: float) -> None:
         self.in_flight -= 1
         used = Cost(COST.input_tokens, self.world.draws.choice([20, 40, 60]))
         self.world.server.produce(used.output_tokens, now)
         self.limits.settle(COST, used)
-        self.limits.told(self.world.server.told(), now)
+        self.limits.update(self.world.server.snapshots(), now)
         self.look(now)
 
 
@@ -231,7 +231,7 @@ def test_one_replica_never_exceeds_the_rate_even_from_a_full_bucket() -> None:
 def limits_at(remaining: float, *, limit: float = 60.0, full_in: float | None = None) -> Limits:
     limits = Limits()
     full_in = (limit - remaining) * 60 / limit if full_in is None else full_in
-    limits.told({"requests": RateLimitSnapshot(limit, remaining, full_in)}, 0.0)
+    limits.update({"requests": RateLimitSnapshot(limit, remaining, full_in)}, 0.0)
     return limits
 
 
@@ -266,13 +266,13 @@ def test_an_overdrawn_bucket_is_told_as_empty_and_understood() -> None:
 
 def test_a_request_larger_than_the_bucket_goes_when_the_bucket_is_full() -> None:
     limits = Limits()
-    limits.told({"input_tokens": RateLimitSnapshot(10_000, 10_000, 0.0)}, 0.0)
+    limits.update({"input_tokens": RateLimitSnapshot(10_000, 10_000, 0.0)}, 0.0)
     assert limits.wait(Cost(1_000_000, 10), 0.0) == 0.0
 
 
 def test_what_was_reserved_too_much_is_given_back() -> None:
     limits = Limits()
-    limits.told({"output_tokens": RateLimitSnapshot(60_000, 60_000, 0.0)}, 0.0)
+    limits.update({"output_tokens": RateLimitSnapshot(60_000, 60_000, 0.0)}, 0.0)
     limits.take(Cost(10, 1_000))
     assert limits.wait(Cost(10, 1_000), 0.0) == pytest.approx(1.0)
     limits.settle(Cost(10, 1_000), Cost(10, 100))
@@ -299,7 +299,7 @@ def test_whatever_happens_a_request_may_go_in_finite_time(
     limits, now = Limits(), 0.0
     for pause, remaining, tokens, full_in, refused in steps:
         now += pause
-        limits.told({"requests": RateLimitSnapshot(1000, min(remaining, 1000), full_in)}, now)
+        limits.update({"requests": RateLimitSnapshot(1000, min(remaining, 1000), full_in)}, now)
         wait = limits.wait(Cost(tokens, tokens), now)
         assert 0 <= wait < 7200
         limits.take(Cost(tokens, tokens))
@@ -308,10 +308,10 @@ def test_whatever_happens_a_request_may_go_in_finite_time(
 
 
 def test_headers_are_read_against_the_servers_own_clock() -> None:
-    told = read_limits(shape("answer")["headers"] | {"date": "Sun, 22 Nov 2026 10:00:00 GMT"})
-    assert told["requests"] == RateLimitSnapshot(1000, 999, 1.0)
-    assert told["input_tokens"] == RateLimitSnapshot(2_000_000, 1_999_000, 1.0)
-    assert told["output_tokens"] == RateLimitSnapshot(400_000, 400_000, 0.0)
+    found = read_limits(shape("answer")["headers"] | {"date": "Sun, 22 Nov 2026 10:00:00 GMT"})
+    assert found["requests"] == RateLimitSnapshot(1000, 999, 1.0)
+    assert found["input_tokens"] == RateLimitSnapshot(2_000_000, 1_999_000, 1.0)
+    assert found["output_tokens"] == RateLimitSnapshot(400_000, 400_000, 0.0)
 
 
 @pytest.mark.parametrize("value", ["", "many", "-", "1e999x"])

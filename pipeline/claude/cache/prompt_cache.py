@@ -164,7 +164,7 @@ class Prompt:
         """Wait while another request warms the prompt cache.
 
         Returns:
-            What has to be told of this request, where it is one that warms.
+            What has to learn how this request ends, where it is one that warms.
         """
         if self.warmup is None or self.warmup.is_warm or not await self.warmup.enter():
             return None

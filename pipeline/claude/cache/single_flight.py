@@ -56,7 +56,7 @@ class SingleFlight(Generic[T]):
 
         Args:
             key: What makes it identical.
-            start: Makes the call; told of its flight, so that it can say when it is sending.
+            start: Makes the call; given the call in flight, so that it can say when it is sending.
 
         Returns:
             The call, which has ended, and whether it was somebody else's.

@@ -23,7 +23,7 @@ _WEIGHT = 2
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """The permission for one call; its end must be told.
+    """The permission for one call; its end must be reported.
 
     Args:
         generation: Calls of an earlier generation say nothing about the present.

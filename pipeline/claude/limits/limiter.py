@@ -170,7 +170,7 @@ class Limiter:
             raise
 
     def answered(
-        self, permit: Permit, used: Cost, told: Mapping[LimitKind, RateLimitSnapshot]
+        self, permit: Permit, used: Cost, snapshots: Mapping[LimitKind, RateLimitSnapshot]
     ) -> None:
         """The API answered, be it with a refusal or a rejection."""
         now = self._clock()
@@ -183,14 +183,14 @@ class Limiter:
         self._answers += 1
         self.window.succeeded(len(self._counted))
         self.limits.settle(permit.cost, used)
-        self.limits.told(told, now)
+        self.limits.update(snapshots, now)
         self._left(permit)
 
     def failed(
         self,
         permit: Permit,
         failure: Retry,
-        told: Mapping[LimitKind, RateLimitSnapshot],
+        snapshots: Mapping[LimitKind, RateLimitSnapshot],
         *,
         again: bool = False,
         alone: bool = False,
@@ -200,12 +200,12 @@ class Limiter:
         Args:
             permit: The call's.
             failure: What came back.
-            told: What it says of the limits.
+            snapshots: What it says of the limits, by kind.
             again: Whether the same question has failed before.
             alone: Whether it has, and others were answered meanwhile.
         """
         now = self._clock()
-        self.limits.told(told, now)
+        self.limits.update(snapshots, now)
         account, block, breaker = permit.passes
         if failure.kind == "rate_limited":
             # The service is well; it is us who were too fast.

@@ -54,14 +54,14 @@ def read_limits(headers: Mapping[str, str]) -> dict[LimitKind, RateLimitSnapshot
         headers: With lower-case names. The `date` header is the clock that reset times are read
             against, so that this machine's own clock does not matter.
     """
-    told: dict[LimitKind, RateLimitSnapshot] = {}
+    found: dict[LimitKind, RateLimitSnapshot] = {}
     for kind, prefix in _PREFIXES:
         limit = _number(headers.get(f"{prefix}-limit"))
         remaining = _number(headers.get(f"{prefix}-remaining"))
         if limit is not None and remaining is not None and limit > 0:
             full_in = _seconds_until(headers.get(f"{prefix}-reset"), headers.get("date"))
-            told[kind] = RateLimitSnapshot(limit, remaining, full_in)
-    return told
+            found[kind] = RateLimitSnapshot(limit, remaining, full_in)
+    return found
 
 
 def _number(value: str | None) -> float | None:
@@ -129,17 +129,17 @@ class Bucket:
     """One of the API's buckets, as seen from here, and this process's own pace.
 
     Args:
-        told: What the first response said.
+        snapshot: What the first response said.
         now: When.
     """
 
     __slots__ = ("_at", "_capacity", "_credit", "_limit", "_per_second", "_rate", "_remaining")
 
-    def __init__(self, told: RateLimitSnapshot, now: float) -> None:
+    def __init__(self, snapshot: RateLimitSnapshot, now: float) -> None:
         self._at = now
         self._credit = 0.0
         self._capacity = self._remaining = self._limit = self._per_second = 0.0
-        self.told(told)
+        self.update(snapshot)
         self._rate = self._per_second
 
     @property
@@ -152,15 +152,17 @@ class Bucket:
         """A minute."""
         return self._limit
 
-    def told(self, told: RateLimitSnapshot) -> None:
+    def update(self, snapshot: RateLimitSnapshot) -> None:
         """Take over what a response says."""
-        self._limit = told.limit
-        self._per_second = told.limit / 60
+        self._limit = snapshot.limit
+        self._per_second = snapshot.limit / 60
         # The bucket holds a minute's worth or less, and says so by when it will be full.
-        missing = told.limit if told.full_in is None else told.full_in * self._per_second
-        self._capacity = min(told.limit, told.remaining + missing)
-        # What is owed is told as 0; how much it is shows in when the bucket will be full.
-        self._remaining = min(told.remaining, max(told.limit - missing, -told.limit))
+        missing = (
+            snapshot.limit if snapshot.full_in is None else snapshot.full_in * self._per_second
+        )
+        self._capacity = min(snapshot.limit, snapshot.remaining + missing)
+        # What is owed is reported as 0; how much it is shows in when the bucket will be full.
+        self._remaining = min(snapshot.remaining, max(snapshot.limit - missing, -snapshot.limit))
 
     def advance(self, now: float, caution: float) -> None:
         """Let time pass.
@@ -238,17 +240,17 @@ class Limits:
         for kind, bucket in self._buckets.items():
             bucket.take(used.of(kind) - reserved.of(kind))
 
-    def told(self, limits: Mapping[LimitKind, RateLimitSnapshot], now: float) -> None:
+    def update(self, limits: Mapping[LimitKind, RateLimitSnapshot], now: float) -> None:
         """Take over what a response says."""
         if not limits:
             return
         self._advance(now)
-        for kind, told in limits.items():
+        for kind, snapshot in limits.items():
             bucket = self._buckets.get(kind)
             if bucket is None:
-                self._buckets[kind] = Bucket(told, now)
+                self._buckets[kind] = Bucket(snapshot, now)
             else:
-                bucket.told(told)
+                bucket.update(snapshot)
 
     def pause(self, now: float) -> float:
         """Seconds that the API asks to wait, whatever the buckets say."""
