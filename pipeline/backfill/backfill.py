@@ -60,7 +60,7 @@ class Backfill:
             Stopped: Somebody wished so.
             TakenOver: Somebody else does the same now.
             BatchGone: A batch cannot be read any more.
-            BrokerError: The brokers do not answer; to be attempted anew.
+            BrokerError: The brokers do not answer; to be attempted again.
         """
         journal = self.tools.journal
         jobs = journal.jobs(self.source)
@@ -109,7 +109,7 @@ class Backfill:
         await self.tools.journal.save(self._run)
 
     async def _see_to(self, shelf: Shelf, pending: Sequence[Job], *, claims: bool) -> None:
-        """One shelf: its batches are handed in, and published, in the order of its events."""
+        """One shelf: its batches are submitted, and published, in the order of its events."""
         queue: asyncio.Queue[asyncio.Task[Job] | None] = asyncio.Queue()
         publisher = Publisher(self.tools)
 
@@ -180,7 +180,7 @@ class Backfill:
         said: str | None = None
         while (because := self.tools.paused_reason()) is not None:
             if because != said:
-                self.tools.watcher.happened(f"Nothing is handed in for now: {because}")
+                self.tools.watcher.happened(f"Nothing is submitted for now: {because}")
                 said = because
             await self.tools.stop.pause(GATE_SECONDS)
 

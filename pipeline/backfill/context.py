@@ -64,7 +64,7 @@ class Api(Protocol):
         ...
 
     def since(self, moment: datetime) -> AsyncIterator[Batch]:
-        """The batches that were handed in since."""
+        """The batches that were submitted since."""
         ...
 
     def results(self, batch_id: str) -> AsyncGenerator[Result, None]:
@@ -81,7 +81,7 @@ class Tools:
         api: The batch endpoints.
         asking: Makes requests, and outcomes of results.
         settings: Sizes and pauses.
-        closed_because: Why nothing should be handed in now; None where it may.
+        closed_because: Why nothing should be submitted now; None where it may.
         now: The time, aware.
         clock: Seconds that do not go back.
         new_nonce: Makes a short word of hexadecimal digits that never comes twice.

@@ -78,7 +78,7 @@ async def backfill(
     *,
     http: bool = False,
 ) -> Report:
-    """Do it, attempting it anew while the brokers are away.
+    """Do it, attempting it again while the brokers are away.
 
     Args:
         settings: The whole tree.
@@ -113,7 +113,7 @@ async def _until_done(attempt: "_Attempt") -> Report:
                 raise
             if attempt.stop.is_set():
                 raise Stopped("Stopped; start it again and it goes on where it was.") from error
-            attempt.watcher.happened(f"{error} It is attempted anew.")
+            attempt.watcher.happened(f"{error} It is attempted again.")
         await asyncio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
         failures += 1
 

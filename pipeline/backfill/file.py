@@ -73,7 +73,7 @@ class FileShelf:
 
     async def read(self, begin: int, end: int) -> AsyncGenerator[Sequence[Received], None]:
         """The events at these positions."""
-        # Whoever goes on where the last one stopped need not begin anew.
+        # Whoever goes on where the last one stopped need not begin again.
         items = self._open.pop(begin, None) or self._items_from(begin)
         position = begin
         try:

@@ -20,7 +20,7 @@ class State(StrEnum):
     CLAIMED = "claimed"
     """Its events are nobody else's; nothing was sent."""
     SENDING = "sending"
-    """It may have been handed in, or not."""
+    """It may have been submitted, or not."""
     SUBMITTED = "submitted"
     """The API has it, and its handle is known."""
     ENDED = "ended"
@@ -89,8 +89,8 @@ class Job(Kept):
         events: How many events it holds.
         nonce: Begins the custom ids of its requests, and of no other batch.
         run: The backfill that claimed it.
-        requests: How many were handed in, or may have been.
-        sending_since: When it may have been handed in first.
+        requests: How many were submitted, or may have been.
+        sending_since: When it may have been submitted first.
         batch_id: The handle.
         published_to: Its events below it are published.
         given_up: Whether its batch is not waited for: its events go through the normal lane.
@@ -154,7 +154,7 @@ class Job(Kept):
         return self._with(state=State.ENDED, published_to=self.first)
 
     def without_batch(self) -> Self:
-        """There is nothing to hand in: no event of it makes a request."""
+        """There is nothing to submit: no event of it makes a request."""
         self._check(State.CLAIMED)
         return self._with(state=State.ENDED, published_to=self.first, requests=0)
 

@@ -189,7 +189,7 @@ class Journal:
             self.note(kept)
 
     async def reopen(self) -> None:
-        """Make the session anew after one that is of no more use."""
+        """Make the session again after one that is of no more use."""
         async with self._lock:
             await self.close()
             await self._open_session()

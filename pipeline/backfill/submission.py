@@ -1,6 +1,6 @@
-"""One batch at the API: handed in once, found again, waited for, read.
+"""One batch at the API: submitted once, found again, waited for, read.
 
-Whether a batch that may have been handed in was: what the API's list says about it. Pure.
+Whether a batch that may have been submitted was: what the API's list says about it. Pure.
 
 The list shows when a batch was made and how many requests it holds, and no custom ids. Those are
 in its results, so a batch that may be ours is known for certain once it has ended.
@@ -27,7 +27,7 @@ SKEW = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """It was handed in, and this is its handle."""
+    """It was submitted, and this is its handle."""
 
     batch_id: str
 
@@ -41,7 +41,7 @@ class Undecided:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """It was not handed in."""
+    """It was not submitted."""
 
 
 Verdict = Found | Undecided | Absent
@@ -71,7 +71,7 @@ def verdict(found: Iterable[Batch], ours: Mapping[str, bool], *, settled: bool) 
     Args:
         found: The candidates.
         ours: Of those that ended, whether their results carry our custom ids.
-        settled: Whether the list was read so late that a batch which was handed in is in it.
+        settled: Whether the list was read so late that a batch which was submitted is in it.
     """
     open_: list[str] = []
     for batch in found:
@@ -86,11 +86,11 @@ HAND_IN_GRACE = 30.0
 """Seconds that a hand-in under way gets when everything else ends: one that is cut off has to be
 looked for the next time."""
 _LOOK_SECONDS = 5.0
-"""Between looks for a batch that may have been handed in, at most."""
+"""Between looks for a batch that may have been submitted, at most."""
 
 
 class BatchGone(PipelineError):
-    """A batch that was handed in cannot be read."""
+    """A batch that was submitted cannot be read."""
 
 
 class Submission:
@@ -112,7 +112,7 @@ class Submission:
         """Hand a batch in; it is not left half done because something else has ended.
 
         Returns:
-            It, with its handle; or still as one that may have been handed in.
+            It, with its handle; or still as one that may have been submitted.
 
         Raises:
             BatchFailed: The API takes no such batch.
@@ -121,7 +121,7 @@ class Submission:
         return await _whole(self._hand_in(job, requests))
 
     async def look_for(self, job: Job) -> Job:
-        """Find a batch that may have been handed in, or find that it was not."""
+        """Find a batch that may have been submitted, or find that it was not."""
         tools = self._tools
         settled_at = max(self._opened, self._unclear.get(job.key, 0.0)) + tools.settings.settle
         since = (job.sending_since or job.claimed_at) - SKEW
@@ -140,7 +140,7 @@ class Submission:
                     self.found_again += 1
                     job = job.submitted(batch_id, tools.now())
                     await tools.journal.save(job)
-                    tools.watcher.happened(f"Found {batch_id}: it had been handed in.")
+                    tools.watcher.happened(f"Found {batch_id}: it had been submitted.")
                     return job
                 case Absent():
                     # With no doubt left, it is as if nothing had been sent.

@@ -85,8 +85,8 @@ class TopicShelf:
         if self._start.base > bounds.end:
             raise LogCutShort(
                 f"{self._partition} ends at {bounds.end}, before the committed offset "
-                f"{self._start.base}: it was made anew, or lost its end. Start `pipeline run` "
-                "once, which begins it anew, or reset the group."
+                f"{self._start.base}: it was made again, or lost its end. Start `pipeline run` "
+                "once, which begins it again, or reset the group."
             )
         # Everything that is taken is finished at once, with the claim.
         self._ledger = OffsetLedger(self._start, limit=ledger_limit(self._start))
@@ -176,7 +176,7 @@ class Publisher:
         Raises:
             TakenOver: Another backfill of the stage has begun.
             TooManyDeadLetters: Something else than the events seems to be wrong.
-            BrokerError: What was committed last is not known; to be attempted anew.
+            BrokerError: What was committed last is not known; to be attempted again.
         """
         async with aclosing(_portions(shelf, job)) as portions:
             async for portion in portions:

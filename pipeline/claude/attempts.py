@@ -1,4 +1,4 @@
-"""Whose trouble a failure is: the model's, or that of the event which it befalls. Pure.
+"""Whose trouble a failure is: the model's, or that of the event which it hits. Pure.
 
 In an outage everybody fails; where others are answered and one event is not, again and again, it
 is the event. So each failure of an event counts for as much as the share of its peers that were

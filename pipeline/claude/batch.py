@@ -1,4 +1,4 @@
-"""A message batch: many requests handed in together, answered within a day, at half the price."""
+"""A message batch: many requests submitted together, answered within a day, at half the price."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field

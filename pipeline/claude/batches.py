@@ -157,7 +157,7 @@ class Batches:
             await asyncio.sleep(every)
 
     async def since(self, moment: datetime) -> AsyncIterator[Batch]:
-        """The batches of this workspace that were handed in since, the latest first.
+        """The batches of this workspace that were submitted since, the latest first.
 
         Raises:
             BatchFailed: The API answers with something else.
@@ -176,7 +176,7 @@ class Batches:
     async def results(self, batch_id: str) -> AsyncGenerator[Succeeded | NotAnswered, None]:
         """The results of a batch that has ended, in any order.
 
-        A connection that breaks, or a line that is no result, begins anew: a result may come
+        A connection that breaks, or a line that is no result, begins again: a result may come
         twice.
 
         Raises:
@@ -216,12 +216,12 @@ class Batches:
         seconds: float = CALL_SECONDS,
         handed_in: Sequence[BatchRequest] = (),
     ) -> HttpReply:
-        """Send until there is an answer; what was handed in is not sent twice by mistake.
+        """Send until there is an answer; what was submitted is not sent twice by mistake.
 
         Args:
             send: Sends once.
             seconds: It may take.
-            handed_in: The requests of the batch, if one is handed in.
+            handed_in: The requests of the batch, if one is submitted.
         """
         attempt = 0
         while True:

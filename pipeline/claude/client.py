@@ -183,7 +183,7 @@ class SdkClient:
             return NoReply("no_key", self._problem, sent=False)
         response: HttpReply | httpx2.Response
         try:
-            # The transport's own read timeout starts anew with every byte that trickles in.
+            # The transport's own read timeout starts again with every byte that trickles in.
             async with asyncio.timeout(seconds):
                 if body is not None:
                     response = await self._send(sdk, path, body)

@@ -263,7 +263,7 @@ _NEVER_AGAIN = ("idempotency-key",)
 class Frame:
     """A request without its body: method, address, headers and key.
 
-    Calls differ in their bodies alone. The SDK would work out the rest for each of them anew; so
+    Calls differ in their bodies alone. The SDK would work out the rest for each of them again; so
     it does it once, and the others go out in the same frame. What that saves is the difference
     between loop and gateway in `python -m benchmarks.throughput`.
 

@@ -257,7 +257,7 @@ def _blocked(status: int, message: str, *, is_json: bool) -> Blocked:
             because = f"The API key is not accepted ({message}): set ANTHROPIC_API_KEY."
             return Blocked(because, "account")
         case 402:
-            return Blocked(f"Billing must be mended in the console ({message}).", "account")
+            return Blocked(f"Billing must be fixed in the console ({message}).", "account")
         case 403:
             return Blocked(f"The API key may not ask this model ({message}).", "model")
         case 404:

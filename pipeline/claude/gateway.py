@@ -315,7 +315,7 @@ class Gateway:
             },
         )
         database = None
-        # Without a budget there is nothing that a restart could open anew.
+        # Without a budget there is nothing that a restart could open again.
         if budget.is_set:
             database = await stack.enter_async_context(
                 Database(claude.budget_path, spending.SCHEMA, setting="claude.budget_path")

@@ -20,7 +20,7 @@ class HttpReply:
 
     @property
     def headers(self) -> dict[str, str]:
-        """By lower-case name; made anew each time, so not for every call of a busy loop."""
+        """By lower-case name; made again each time, so not for every call of a busy loop."""
         return {
             name.decode("ascii", "replace").lower(): value.decode("latin-1")
             for name, value in self.raw_headers

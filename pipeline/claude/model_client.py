@@ -92,7 +92,7 @@ class GatewayStatus:
     """The present state of the gateway.
 
     Args:
-        blocked_because: What a person has to mend before any call can succeed, or None.
+        blocked_because: What a person has to fix before any call can succeed, or None.
         models: One for each tier.
         prompts: Those in use.
         spending: Of the stages that spent anything.

@@ -1,6 +1,6 @@
 """Has every check look, all at once, and tells what they found in order.
 
-All checks, in the order in which their faults should be mended.
+All checks, in the order in which their faults should be fixed.
 """
 
 import asyncio

@@ -13,7 +13,7 @@ from pipeline.cascade.stage_guard import of_stage
 from pipeline.claude.gateway import Gateway
 from pipeline.evaluate.labels import Labelled, Scoring
 from pipeline.evaluate.recording import Recording
-from pipeline.evaluate.strategies import Case, Heard
+from pipeline.evaluate.strategies import Case, TierOutcome
 from pipeline.model.errors import FileUnavailable, InvalidEvent
 from pipeline.model.questions import Query
 from pipeline.model.records import Tier
@@ -74,11 +74,11 @@ class Interview:
         answered = await self._ask_all(events, Tier.HAIKU, on_answer)
         usable = [
             event
-            for event, heard in zip(events, answered, strict=True)
-            if not isinstance(heard, DeadLetter)
+            for event, outcome in zip(events, answered, strict=True)
+            if not isinstance(outcome, DeadLetter)
         ]
         again = await self._ask_all(usable, Tier.SONNET, on_answer)
-        second = {event.id: heard for event, heard in zip(usable, again, strict=True)}
+        second = {event.id: outcome for event, outcome in zip(usable, again, strict=True)}
         cases, dead = [], []
         for event, haiku in zip(events, answered, strict=True):
             sonnet = second.get(event.id)
@@ -94,14 +94,14 @@ class Interview:
 
     async def _ask_all(
         self, events: Sequence[Labelled], tier: Tier, on_answer: Told
-    ) -> list[Heard | DeadLetter]:
+    ) -> list[TierOutcome | DeadLetter]:
         room = asyncio.Semaphore(self._at_once(tier))
 
-        async def one(event: Labelled) -> Heard | DeadLetter:
+        async def one(event: Labelled) -> TierOutcome | DeadLetter:
             async with room:
-                heard = await self._ask(event, tier)
+                outcome = await self._ask(event, tier)
             on_answer(1)
-            return heard
+            return outcome
 
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(event)) for event in events]
@@ -112,7 +112,7 @@ class Interview:
             return AT_ONCE
         return max(AT_ONCE, self._gateway.at_once(self._stage.name, tier))
 
-    async def _ask(self, labelled: Labelled, tier: Tier) -> Heard | DeadLetter:
+    async def _ask(self, labelled: Labelled, tier: Tier) -> TierOutcome | DeadLetter:
         stage = self._stage
         try:
             headers = {name: value for name, value in labelled.headers if value is not None}
@@ -136,14 +136,16 @@ class Interview:
             stage, event, inquiry
         )
 
-    def _compared(self, labelled: Labelled, event: RawEvent, hearing: TierAnswer[Any]) -> Heard:
+    def _compared(
+        self, labelled: Labelled, event: RawEvent, hearing: TierAnswer[Any]
+    ) -> TierOutcome:
         answer, stage = hearing.answer, self._stage
         result = published_result(stage, event, answer)
         fields = self._scoring.compare(labelled.truth, result or {})
         if result is None:
             # Nothing is not a right answer, even where there is nothing to be found.
             fields = dict.fromkeys(fields, False)
-        return Heard(
+        return TierOutcome(
             right=not labelled.out_of_scope and self._scoring.is_right(fields),
             fields=fields,
             said=None if answer is None else label_of(stage, answer),

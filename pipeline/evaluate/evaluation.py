@@ -199,7 +199,7 @@ async def evaluate(
     runs = [base, *others]
     counts = Counts(sum(run.counts.asked for run in runs), sum(run.counts.recorded for run in runs))
     models = [
-        heard.model for run in runs for case in run.cases for heard in (case.haiku, case.sonnet)
+        outcome.model for run in runs for case in run.cases for outcome in (case.haiku, case.sonnet)
     ]
     return Evaluation(
         stage=wanted.stage,

@@ -43,8 +43,8 @@ from pipeline.evaluate.strategies import (
     Case,
     End,
     EscalationValue,
-    Heard,
     Strategy,
+    TierOutcome,
     cells,
     check_whole,
     ends,
@@ -370,8 +370,8 @@ def _travel(cases: Sequence[Case], policies: Policies) -> list[CascadeTrace]:
     )
 
 
-def _calibration(heard: Sequence[Heard]) -> Calibration:
-    stated = [(each.confidence, each.right) for each in heard if each.confidence is not None]
+def _calibration(outcome: Sequence[TierOutcome]) -> Calibration:
+    stated = [(each.confidence, each.right) for each in outcome if each.confidence is not None]
     return Calibration(
         len(stated), calibration_error(stated), brier(stated), tuple(reliability(stated))
     )
@@ -411,8 +411,8 @@ def _bargain(cases: Sequence[Case], policy: StagePolicy, target: float) -> Trade
     )
 
 
-def _well(case: Case, heard: Heard) -> bool:
-    return heard.gave_up if case.out_of_scope else heard.right
+def _well(case: Case, outcome: TierOutcome) -> bool:
+    return outcome.gave_up if case.out_of_scope else outcome.right
 
 
 def _sweep(cases: Sequence[Case], policies: Policies) -> list[Swept]:

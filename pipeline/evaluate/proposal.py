@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from pipeline.cascade.policy import FAILURES, StagePolicy, doubts_of, threshold_of
 from pipeline.config import Thresholds
-from pipeline.evaluate.strategies import Heard, Takes
+from pipeline.evaluate.strategies import Takes, TierOutcome
 
 _STEPS = 60
 """Halvings of the interval from 0 to 1: below the precision of a double."""
@@ -306,7 +306,7 @@ LOW_CONFIDENCE = "low_confidence"
 
 def takes_with(policy: StagePolicy) -> Takes:
     """An answer is taken when nothing is a doubt; the random sample is left out."""
-    return lambda heard: not doubts_of(heard.signals, policy.thresholds_of(heard.said))
+    return lambda outcome: not doubts_of(outcome.signals, policy.thresholds_of(outcome.said))
 
 
 def with_confidence(policy: StagePolicy, low_confidence: float) -> StagePolicy:
@@ -318,36 +318,37 @@ def with_confidence(policy: StagePolicy, low_confidence: float) -> StagePolicy:
     return replace(policy, thresholds=changed)
 
 
-def doubt(heard: Heard, policy: StagePolicy) -> float:
+def doubt(outcome: TierOutcome, policy: StagePolicy) -> float:
     """How much an answer is doubted: its strongest signal, measured by that signal's threshold.
 
     From 0 for no signal over 1, where it is escalated, to infinity where there is no answer.
     """
-    thresholds = policy.thresholds_of(heard.said)
+    thresholds = policy.thresholds_of(outcome.said)
     return max(
-        (_pull(signal.code, signal.strength, thresholds) for signal in heard.signals), default=0.0
+        (_pull(signal.code, signal.strength, thresholds) for signal in outcome.signals), default=0.0
     )
 
 
-def measured(event_id: str, heard: Heard, policy: StagePolicy) -> Measured:
+def measured(event_id: str, outcome: TierOutcome, policy: StagePolicy) -> Measured:
     """What the choice of a threshold of the stated confidence needs of an answer."""
-    thresholds = policy.thresholds_of(heard.said)
-    others = [signal for signal in heard.signals if signal.code != LOW_CONFIDENCE]
+    thresholds = policy.thresholds_of(outcome.said)
+    others = [signal for signal in outcome.signals if signal.code != LOW_CONFIDENCE]
     strength = max(
-        (signal.strength for signal in heard.signals if signal.code == LOW_CONFIDENCE), default=0.0
+        (signal.strength for signal in outcome.signals if signal.code == LOW_CONFIDENCE),
+        default=0.0,
     )
-    own = policy.of_label.get(heard.said.casefold()) if heard.said is not None else None
+    own = policy.of_label.get(outcome.said.casefold()) if outcome.said is not None else None
     if own is not None and LOW_CONFIDENCE in own.model_fields_set:
         # This label's threshold is not the one to be chosen: it decides by itself.
-        others, strength = list(heard.signals), 0.0
+        others, strength = list(outcome.signals), 0.0
     lost = bool(doubts_of(others, thresholds))
-    return Measured(event_id, None if lost else strength, heard.right)
+    return Measured(event_id, None if lost else strength, outcome.right)
 
 
-def counted_doubts(heard: Heard, policy: StagePolicy) -> Mapping[str, str]:
+def counted_doubts(outcome: TierOutcome, policy: StagePolicy) -> Mapping[str, str]:
     """The codes of what speaks against taking an answer, each with a sentence."""
-    thresholds = policy.thresholds_of(heard.said)
-    return {each.code: each.detail for each in doubts_of(heard.signals, thresholds)}
+    thresholds = policy.thresholds_of(outcome.said)
+    return {each.code: each.detail for each in doubts_of(outcome.signals, thresholds)}
 
 
 def _pull(code: str, strength: float, thresholds: Thresholds) -> float:

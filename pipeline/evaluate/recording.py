@@ -179,7 +179,7 @@ class Recording:
         self.counts = Counts()
 
     def session(self) -> "Session":
-        """An asker for one event: it may ask the same question again, and is answered anew."""
+        """An asker for one event: it may ask the same question again, and is answered again."""
         return Session(self)
 
     async def answer(

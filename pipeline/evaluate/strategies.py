@@ -1,4 +1,4 @@
-"""One way to answer a set of events, as one row: how accurate, how dear, how slow.
+"""One way to answer a set of events, as one row: how accurate, how expensive, how slow.
 
 The cascade, worked out from recorded answers: where each event ends, and what that costs.
 
@@ -53,7 +53,7 @@ def check_whole(counts: Iterable[int], items: int) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class TierOutcome:
     """What one tier said about a labelled event, beside the truth.
 
     Args:
@@ -98,8 +98,8 @@ class Case:
     label: str | None
     out_of_scope: bool
     truth: Mapping[str, JsonValue] = field(repr=False)
-    haiku: Heard
-    sonnet: Heard
+    haiku: TierOutcome
+    sonnet: TierOutcome
 
 
 class End(StrEnum):
@@ -129,7 +129,7 @@ class EscalationValue(StrEnum):
     """There is no right answer, and Sonnet's was taken."""
 
 
-Takes = Callable[[Heard], bool]
+Takes = Callable[[TierOutcome], bool]
 """A policy: whether an answer is taken as it is."""
 
 
@@ -258,23 +258,23 @@ class Strategy:
         return self.cost_usd / self.items * 1000
 
 
-def alone(name: str, cases: Sequence[Case], tier: Callable[[Case], Heard]) -> Strategy:
+def alone(name: str, cases: Sequence[Case], tier: Callable[[Case], TierOutcome]) -> Strategy:
     """One model, every answer taken as it comes.
 
     An event out of scope ends well when the model says that it is unclear, or gives no answer.
     """
-    heard = [tier(case) for case in cases]
+    outcome = [tier(case) for case in cases]
     # Without a policy an answer is only missing where there is none; what is out of scope, and
     # said to be unclear, nobody takes for a label.
     undecided = [
         each.result is None or (case.out_of_scope and each.gave_up)
-        for case, each in zip(cases, heard, strict=True)
+        for case, each in zip(cases, outcome, strict=True)
     ]
-    right = sum(each.right for each in heard)
+    right = sum(each.right for each in outcome)
     out = sum(case.out_of_scope and lost for case, lost in zip(cases, undecided, strict=True))
     return _row(
         name,
-        [(each.usage, each.seconds) for each in heard],
+        [(each.usage, each.seconds) for each in outcome],
         well=right + out,
         decided_right=right,
         undecided=sum(undecided),

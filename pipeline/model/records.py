@@ -295,7 +295,7 @@ class Handled(Record):
     offset: Offset
     timestamp: Timestamp = Field(
         description="The record's own Kafka timestamp, which tells it from another one that is in "
-        "its place after the topic was made anew."
+        "its place after the topic was made again."
     )
     to: str = Field(description="The topic on which something was published for it.")
     at: Timestamp = Field(description="When.")

@@ -33,8 +33,8 @@ class Report:
 class Health:
     """Two lists of checks.
 
-    Liveness is what only a restart can mend; readiness is all that must hold for events to move.
-    A failed readiness check is expected now and then and mends itself, or is mended by a person.
+    Liveness is what only a restart can fix; readiness is all that must hold for events to move.
+    A failed readiness check is expected now and then; it resolves by itself, or a person fixes it.
     """
 
     def __init__(self) -> None:

@@ -87,7 +87,7 @@ class Reading:
 def rate(older: Reading, newer: Reading, metric: Metric, **where: str) -> float:
     """Events a second of a counter between two readings; 0 where no time went by.
 
-    A sum over workers falls when one of them starts anew, which is no pace.
+    A sum over workers falls when one of them starts again, which is no pace.
     """
     seconds = newer.at - older.at
     if seconds <= 0:

@@ -41,7 +41,7 @@ class Merged(Collector):
 
     Args:
         pages: In the Prometheus text format, by the value of the label `worker` that tells them
-            apart; read anew each time.
+            apart; read again each time.
     """
 
     def __init__(self, pages: Mapping[str, str]) -> None:

@@ -2,12 +2,12 @@
 
 from decimal import Decimal
 
-from pipeline.evaluate.strategies import Case, Heard
+from pipeline.evaluate.strategies import Case, TierOutcome
 from pipeline.model.questions import Signal
 from pipeline.model.records import Usage
 
 
-def heard(
+def outcome(
     right: bool,
     *,
     confidence: float | None = 0.9,
@@ -17,7 +17,7 @@ def heard(
     model: str = "claude-haiku-5-5",
     signals: tuple[Signal, ...] = (),
     label: str = "billing",
-) -> Heard:
+) -> TierOutcome:
     """An answer; with a confidence of None there was none."""
     stated = (
         (Signal("malformed", 1.0, "no JSON"),)
@@ -25,7 +25,7 @@ def heard(
         else (Signal("low_confidence", round(1 - confidence, 6), "stated"),)
     )
     unclear = (Signal("unclear", 1.0, "says so"),) if gave_up and confidence is not None else ()
-    return Heard(
+    return TierOutcome(
         right=right,
         fields={"intent": right},
         said=None if confidence is None else label,
@@ -40,7 +40,12 @@ def heard(
 
 
 def case(
-    name: str, haiku: Heard, sonnet: Heard, *, label: str | None = "billing", oos: bool = False
+    name: str,
+    haiku: TierOutcome,
+    sonnet: TierOutcome,
+    *,
+    label: str | None = "billing",
+    oos: bool = False,
 ) -> Case:
     """A case; out of scope it has no label."""
     truth = {} if oos or label is None else {"intent": label}

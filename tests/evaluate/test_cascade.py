@@ -15,33 +15,33 @@ from pipeline.evaluate.strategies import (
     Case,
     End,
     EscalationValue,
-    Heard,
+    TierOutcome,
     check_whole,
     ends,
     travel_all,
     worths,
 )
-from tests.evaluate.making import case, heard
+from tests.evaluate.making import case, outcome
 
 SURE, UNSURE = 0.95, 0.4
 HAIKU, SONNET = StagePolicy(Thresholds()), StagePolicy(SonnetThresholds())
 
 
-def sonnet(right: bool, *, confidence: float = 0.9, gave_up: bool = False) -> Heard:
-    return heard(right, confidence=confidence, usd="0.02", seconds=2.0, gave_up=gave_up)
+def sonnet(right: bool, *, confidence: float = 0.9, gave_up: bool = False) -> TierOutcome:
+    return outcome(right, confidence=confidence, usd="0.02", seconds=2.0, gave_up=gave_up)
 
 
 TEN = [
-    case("taken-right-1", heard(True, confidence=SURE), sonnet(True)),
-    case("taken-right-2", heard(True, confidence=SURE), sonnet(False)),
-    case("taken-right-3", heard(True, confidence=SURE), sonnet(True)),
-    case("taken-wrong", heard(False, confidence=SURE), sonnet(True)),
-    case("fixed", heard(False, confidence=UNSURE), sonnet(True)),
-    case("broken", heard(True, confidence=UNSURE), sonnet(False)),
-    case("wasted", heard(True, confidence=UNSURE), sonnet(True)),
-    case("hopeless", heard(False, confidence=None), sonnet(False, confidence=0.2)),
-    case("caught", heard(False, confidence=UNSURE), sonnet(False, gave_up=True), oos=True),
-    case("missed", heard(False, confidence=UNSURE), sonnet(False), oos=True),
+    case("taken-right-1", outcome(True, confidence=SURE), sonnet(True)),
+    case("taken-right-2", outcome(True, confidence=SURE), sonnet(False)),
+    case("taken-right-3", outcome(True, confidence=SURE), sonnet(True)),
+    case("taken-wrong", outcome(False, confidence=SURE), sonnet(True)),
+    case("fixed", outcome(False, confidence=UNSURE), sonnet(True)),
+    case("broken", outcome(True, confidence=UNSURE), sonnet(False)),
+    case("wasted", outcome(True, confidence=UNSURE), sonnet(True)),
+    case("hopeless", outcome(False, confidence=None), sonnet(False, confidence=0.2)),
+    case("caught", outcome(False, confidence=UNSURE), sonnet(False, gave_up=True), oos=True),
+    case("missed", outcome(False, confidence=UNSURE), sonnet(False), oos=True),
 ]
 
 
@@ -93,7 +93,7 @@ def test_out_of_scope_is_counted_apart() -> None:
 
 
 def test_a_price_that_is_not_known_makes_the_cost_unknown() -> None:
-    unknown = case("x", heard(True, usd=None), sonnet(True))
+    unknown = case("x", outcome(True, usd=None), sonnet(True))
     row = strategies.alone("Haiku alone", [unknown], lambda each: each.haiku)
     assert row.cost_usd is None
     assert row.usd_per_thousand is None
@@ -101,7 +101,7 @@ def test_a_price_that_is_not_known_makes_the_cost_unknown() -> None:
 
 confidences = st.none() | st.sampled_from([0.1, 0.5, 0.69, 0.7, 0.71, 0.95])
 answers = st.builds(
-    lambda right, confidence, gave_up: heard(
+    lambda right, confidence, gave_up: outcome(
         right and confidence is not None, confidence=confidence, gave_up=gave_up
     ),
     st.booleans(),
@@ -117,7 +117,9 @@ def cases(draw: st.DrawFn) -> list[Case]:
         oos = draw(st.booleans())
         pair = [draw(answers), draw(answers)]
         if oos:
-            pair = [heard(False, confidence=each.confidence, gave_up=each.gave_up) for each in pair]
+            pair = [
+                outcome(False, confidence=each.confidence, gave_up=each.gave_up) for each in pair
+            ]
         label = draw(st.sampled_from(["billing", "sales"]))
         found.append(case(f"E-{number}", *pair, label=label, oos=oos))
     return found

@@ -204,7 +204,7 @@ class Prompt:
 class Prompts:
     """Finds the prompt of a question.
 
-    A stage hands in the same schema object with each of its questions, so the object's identity
+    A stage passes the same schema object with each of its questions, so the object's identity
     finds the prompt without comparing schemas; other objects of equal content share it.
 
     Args:

@@ -144,7 +144,7 @@ class Breaker:
             self._allowed += 1
 
     def trip(self, passed: Pass, now: float, because: str) -> None:
-        """Open at once: no call can succeed until something is mended."""
+        """Open at once: no call can succeed until something is fixed."""
         if passed.generation == self._generation:
             self._open(now + self._open_seconds, because)
 

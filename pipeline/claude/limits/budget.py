@@ -3,7 +3,7 @@
 An hour and a day are those of the clock, in UTC: a budget that is used up opens again when the
 next one begins. Pure: the time comes in.
 
-What was spent, kept in a file, so that a restart does not open a budget anew.
+What was spent, kept in a file, so that a restart does not open a budget again.
 """
 
 import logging

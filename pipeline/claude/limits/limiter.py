@@ -283,7 +283,7 @@ class Limiter:
         return block.because if waits or block.opens_at(now) > now else None
 
     def blocked_because(self) -> str | None:
-        """What a person has to mend before a question can be answered, or None."""
+        """What a person has to fix before a question can be answered, or None."""
         now = self._clock()
         for gate in (self.account, self.block):
             if self._is_shut(gate, now):

@@ -2,7 +2,7 @@
 
 A fault is written `KIND[:SHARE][,NAME=VALUE...]`, for example `overloaded:0.1`,
 `slow:0.05,seconds=20`, `server_error,next=3`, `html:0.5,from=60,for=30,model=claude-haiku-5-5`.
-`outage:60:30` and `gone:60:30` are short for `from=60,for=30`. `server_error,match=WORDS` befalls
+`outage:60:30` and `gone:60:30` are short for `from=60,for=30`. `server_error,match=WORDS` hits
 each request about a text with these words in it, and no other.
 """
 

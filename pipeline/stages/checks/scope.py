@@ -2,7 +2,7 @@
 
 A label is chosen for every text, also for one that none of the labels is for. Where labels have
 examples, the text is compared with them. How far is too far is told by the examples themselves:
-each is compared with the others, as if it had come in anew.
+each is compared with the others, as if it had come in again.
 
 How alike texts are, told on this machine: by words and pieces of words, or by an encoder.
 """
