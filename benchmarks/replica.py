@@ -16,9 +16,9 @@ import uvloop
 
 from benchmarks.tickets import Questions, tickets
 from pipeline.claude.gateway import Gateway
-from pipeline.claude.observer import CallEnd, NoObserver
 from pipeline.config import Settings
 from pipeline.model.errors import AnswerError
+from pipeline.model.observer import CallEnd, Observer
 from pipeline.model.records import Tier, Usage
 from pipeline.stages.tickets import TicketEvent
 
@@ -26,7 +26,7 @@ APART = 10_000_000
 """Tickets of two replicas are that far apart: none is asked twice."""
 
 
-class Ends(NoObserver):
+class Ends(Observer):
     """Counts how calls ended."""
 
     def __init__(self) -> None:

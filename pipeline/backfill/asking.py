@@ -14,13 +14,13 @@ from typing import Protocol
 from pipeline.backfill.job import Job, Tally, custom_id
 from pipeline.cascade.haiku import HaikuProcessor
 from pipeline.cascade.judge import CascadePolicy
-from pipeline.cascade.observer import ProcessorObserver
 from pipeline.cascade.policy import Policy
 from pipeline.cascade.publishing import dead_letter
 from pipeline.cascade.reading import AnyStage, Reading, read_aside
 from pipeline.claude.batch import BatchRequest, NotAnswered, Succeeded
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import AnswerError, FileUnavailable, InvalidEvent
+from pipeline.model.observer import Observer
 from pipeline.model.questions import AnswerT, Asker, Question, Response, first_questions
 from pipeline.model.records import DeadLetterReason, Tier, added
 from pipeline.stream.records import Disposition, Outcome, Received
@@ -157,7 +157,7 @@ class Asking:
         topics: TopicNames,
         *,
         clock: Callable[[], datetime],
-        observer: ProcessorObserver,
+        observer: Observer,
         reading: Reading | None = None,
     ) -> None:
         self._stage = stage

@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Any
 
 from pipeline.cascade.judge import CascadePolicy, Decision, warn_of_trouble
-from pipeline.cascade.observer import ProcessorObserver
 from pipeline.cascade.publishing import dead_letter, publication
 from pipeline.cascade.reading import AnyStage, published_result, read_aside, source_of, source_with
 from pipeline.cascade.stage_guard import of_stage
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import InvalidEvent
+from pipeline.model.observer import Observer
 from pipeline.model.records import Enriched, Escalation, Timing, enriched_schema
 from pipeline.observe.logging import identify_event
 from pipeline.stages.files.raw_events import to_json_object
@@ -36,7 +36,7 @@ class HaikuProcessor:
         topics: TopicNames,
         *,
         clock: Callable[[], datetime],
-        observer: ProcessorObserver,
+        observer: Observer,
     ) -> None:
         self._stage = stage
         self._judge = judge

@@ -15,9 +15,9 @@ from typing import Any
 import structlog
 
 import pipeline
-from pipeline.cascade.observer import ProcessorObserver
 from pipeline.model.errors import InvalidEvent
 from pipeline.model.json_bytes import dumps
+from pipeline.model.observer import Observer
 from pipeline.model.records import DeadLetterHeaders, DeadLetterReason, Enriched, Escalation, Review
 from pipeline.stream.records import Disposition, Headers, Original, Outcome, Outgoing, Received
 
@@ -155,7 +155,7 @@ class UnpublishableHandler:
         topic: str,
         *,
         clock: Callable[[], datetime],
-        observer: ProcessorObserver,
+        observer: Observer,
     ) -> None:
         self._stage = stage
         self._topic = topic

@@ -10,13 +10,13 @@ import structlog
 from pydantic import BaseModel, ValidationError
 
 from pipeline.cascade.judge import CascadePolicy, Decision, warn_of_trouble
-from pipeline.cascade.observer import AuditVerdict, ProcessorObserver
 from pipeline.cascade.policy import CODE as AUDIT
 from pipeline.cascade.publishing import dead_letter, publication
 from pipeline.cascade.reading import LARGE_BYTES, AnyStage, published_result, source_with
 from pipeline.cascade.stage_guard import of_stage
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import InvalidEvent
+from pipeline.model.observer import AuditVerdict, Observer
 from pipeline.model.printable import printable, shortened
 from pipeline.model.records import (
     MOST_DOUBTS,
@@ -76,7 +76,7 @@ class SonnetProcessor:
         topics: TopicNames,
         *,
         clock: Callable[[], datetime],
-        observer: ProcessorObserver,
+        observer: Observer,
         max_text_chars: Mapping[str, int] | None = None,
     ) -> None:
         self._stages = stages

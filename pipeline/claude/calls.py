@@ -24,7 +24,6 @@ from pipeline.claude.limits.budget import Spending
 from pipeline.claude.limits.limiter import Permit
 from pipeline.claude.limits.rate_limits import Cost, RateLimitSnapshot, weigh
 from pipeline.claude.model_client import ModelClient
-from pipeline.claude.observer import CallEnd, ClaudeObserver, LimitKind
 from pipeline.claude.redaction import unechoed
 from pipeline.claude.requests import content_of
 from pipeline.claude.responses import (
@@ -44,6 +43,7 @@ from pipeline.model.errors import (
     TruncatedResponse,
     Unanswered,
 )
+from pipeline.model.observer import CallEnd, LimitKind, Observer
 from pipeline.model.questions import Question, Text
 from pipeline.model.records import Tier, Usage
 
@@ -122,7 +122,7 @@ class Caller:
         spending: Spending,
         backoff: Backoff,
         bounds: Bounds,
-        observer: ClaudeObserver,
+        observer: Observer,
         clock: Callable[[], float],
         jitter: Callable[[], float],
     ) -> None:

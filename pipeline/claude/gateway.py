@@ -32,10 +32,10 @@ from pipeline.claude.model_client import (
     account_breaker,
     probe_model,
 )
-from pipeline.claude.observer import ClaudeObserver, NoObserver
 from pipeline.claude.request_groups import Coalescer, Doubtful, RequestGroup, Steers, says_unclear
 from pipeline.claude.requests import content_of
 from pipeline.config import Settings
+from pipeline.model.observer import Observer
 from pipeline.model.questions import AnswerT, Question, Response
 from pipeline.model.records import Tier
 from pipeline.runtime.background import background_task
@@ -74,7 +74,7 @@ class Gateway:
         self,
         settings: Settings,
         *,
-        observer: ClaudeObserver | None = None,
+        observer: Observer | None = None,
         client: Client | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -87,7 +87,7 @@ class Gateway:
         claude = settings.claude
         self._claude = claude
         self._stages = settings.stages.by_name()
-        self._observer: ClaudeObserver = observer or NoObserver()
+        self._observer: Observer = observer or Observer()
         self._given_client = client
         self._traces = traces
         self._failed = failed

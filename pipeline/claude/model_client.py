@@ -18,9 +18,9 @@ from pipeline.claude.limits.breaker import Breaker
 from pipeline.claude.limits.fairness import Window
 from pipeline.claude.limits.limiter import Limiter
 from pipeline.claude.limits.rate_limits import RateLimitSnapshot, read_limits
-from pipeline.claude.observer import BreakerState, ClaudeObserver, LimitKind
 from pipeline.claude.requests import Style, Template, content_of
 from pipeline.config import ClaudeSettings
+from pipeline.model.observer import BreakerState, LimitKind, Observer
 from pipeline.model.questions import Text
 from pipeline.model.records import Tier
 
@@ -151,7 +151,7 @@ class ModelClient:
         *,
         account: Breaker,
         budget_wait: Callable[[str], float],
-        observer: ClaudeObserver,
+        observer: Observer,
         clock: Callable[[], float],
     ) -> None:
         self.model = model

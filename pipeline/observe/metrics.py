@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
+from pipeline.model.observer import Observer
 from pipeline.model.records import Enriched, Review, Tier, Usage, is_simulated
 from pipeline.observe import catalogue
 from pipeline.observe.catalogue import Metric
@@ -136,10 +137,8 @@ class Prompted:
         return self.read / self.tokens if self.tokens else 0.0
 
 
-class Metrics:
-    """The observer of stream, gateway and processors.
-
-    It satisfies their observer protocols by its shape, since the rooms do not know each other.
+class Metrics(Observer):
+    """What the rooms report, as metrics.
 
     Args:
         registry: Where the metrics are registered; one for each process.

@@ -6,16 +6,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NoReturn
 
 from pipeline.config import Ordering, StreamSettings
+from pipeline.model.observer import Observer
 from pipeline.stream.assignment import Assignment
 from pipeline.stream.dead_letter_breaker import DeadLetterBreaker, DeadLetterWindow
 from pipeline.stream.handlers import Answers, ConcurrencyLimiter
 from pipeline.stream.health import Monitor
 from pipeline.stream.intake import FlowLimits, Intake, IntakeGate, NoThrottle, OpenGate, Throttle
-from pipeline.stream.observer import NoObserver, StreamObserver, StreamStatus
 from pipeline.stream.pacing import CommitPacer, Pace, Rescue, WorkerContext
 from pipeline.stream.poller import Poller
 from pipeline.stream.protocols import Brokers, Consumer, OffsetReader
 from pipeline.stream.records import Handler, Outcome, Received
+from pipeline.stream.status import StreamStatus
 
 _log = logging.getLogger(__name__)
 _CLOSE_LIMIT = 15.0
@@ -53,7 +54,7 @@ class Engine:
         ordering: Ordering = "key",
         gate: IntakeGate | None = None,
         throttle: Throttle | None = None,
-        observer: StreamObserver | None = None,
+        observer: Observer | None = None,
         rescue: Rescue | None = None,
     ) -> None:
         self._stage = stage
@@ -65,7 +66,7 @@ class Engine:
         self._ordering = ordering
         self._gate = gate or OpenGate()
         self._throttle = throttle or NoThrottle()
-        self._observer = observer or NoObserver()
+        self._observer = observer or Observer()
         self._rescue = rescue
         self._monitor: Monitor | None = None
 

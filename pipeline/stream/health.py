@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pipeline.model.errors import PipelineError
+from pipeline.model.observer import Observer
 from pipeline.stream.assignment import Assignment
 from pipeline.stream.backlog import Backlog, look_if_possible
 from pipeline.stream.intake import Intake
-from pipeline.stream.observer import PartitionStatus, StreamObserver, StreamStatus
 from pipeline.stream.partition_worker import PartitionWorker, State
 from pipeline.stream.poller import Poller
 from pipeline.stream.protocols import BrokerError, Consumer, OffsetReader, TopicPartition
+from pipeline.stream.status import PartitionStatus, StreamStatus
 
 POLL_EXPECTED = 30.0
 """Seconds without a poll, or of one rebalance, after which a stream is not ready. A rebalance
@@ -142,7 +143,7 @@ class Monitor:
         poller: Poller,
         intake: Intake,
         reader: OffsetReader,
-        observer: StreamObserver,
+        observer: Observer,
         starts_at_end: bool,
         stuck_after: float,
     ) -> None:

@@ -7,8 +7,8 @@ import logging
 from dataclasses import dataclass
 from typing import Protocol
 
+from pipeline.model.observer import Observer
 from pipeline.stream.dead_letter_breaker import DeadLetterBreaker
-from pipeline.stream.observer import StreamObserver
 from pipeline.stream.records import Outcome
 
 _log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class Intake:
         stage: str,
         gate: IntakeGate,
         dead_letters: DeadLetterBreaker,
-        observer: StreamObserver,
+        observer: Observer,
         throttle: Throttle | None = None,
     ) -> None:
         self._stage = stage

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline.config import Ordering
+from pipeline.model.observer import Observer
 from pipeline.stream.handlers import ConcurrencyLimiter
-from pipeline.stream.observer import StreamObserver
 from pipeline.stream.protocols import Consumer, OffsetReader, PartitionWriter, TopicPartition
 from pipeline.stream.records import Outcome, Received
 
@@ -115,7 +115,7 @@ class WorkerContext:
     slots: ConcurrencyLimiter
     pace: Pace
     pacer: CommitPacer
-    observer: StreamObserver
+    observer: Observer
     rescue: Rescue | None
     fail: Callable[[BaseException], None]
     opened: asyncio.Event

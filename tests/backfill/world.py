@@ -18,11 +18,11 @@ from pipeline.backfill.context import Stop, Tools
 from pipeline.backfill.journal import Journal
 from pipeline.backfill.reporting import NoWatcher, Report
 from pipeline.backfill.topic import TopicShelf
-from pipeline.cascade.observer import NoObserver
 from pipeline.cascade.policy import Policy
 from pipeline.claude.gateway import Gateway
 from pipeline.config import BackfillSettings, Settings, TopicSettings
 from pipeline.kafka.topics import TopicNames
+from pipeline.model.observer import Observer
 from pipeline.stream.dead_letter_breaker import DeadLetterWindow
 from pipeline.stream.protocols import PartitionWriter, TopicPartition
 from pipeline.testing import Fault, Link, MemoryBroker, MemoryBrokers
@@ -200,7 +200,7 @@ class World:
                     Policy({}),
                     NAMES,
                     clock=now,
-                    observer=NoObserver(),
+                    observer=Observer(),
                 ),
                 settings=self.settings,
                 paused_reason=paused_reason,

@@ -2,11 +2,11 @@
 
 from pipeline.cascade.haiku import HaikuProcessor
 from pipeline.cascade.judge import CascadePolicy
-from pipeline.cascade.observer import NoObserver
 from pipeline.cascade.policy import Policy
 from pipeline.config import TopicSettings
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import AnswerError, Malformed, Refused, Rejected, TruncatedResponse
+from pipeline.model.observer import Observer
 from pipeline.model.records import Tier, Usage
 from pipeline.stream.records import Disposition
 from tests.cascade.stand_ins import (
@@ -31,7 +31,7 @@ def processor(asker: ScriptedAsker) -> HaikuProcessor:
         CascadePolicy(asker, Policy({}), Tier.HAIKU),
         TopicNames(TopicSettings()),
         clock=lambda: NOON,
-        observer=NoObserver(),
+        observer=Observer(),
     )
 
 

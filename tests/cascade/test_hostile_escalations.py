@@ -15,12 +15,12 @@ from hypothesis import given, settings
 
 from pipeline.cascade import sonnet
 from pipeline.cascade.judge import CascadePolicy
-from pipeline.cascade.observer import NoObserver
 from pipeline.cascade.policy import Policy
 from pipeline.cascade.reading import LARGE_BYTES
 from pipeline.cascade.sonnet import SonnetProcessor
 from pipeline.config import StagesSettings, TopicSettings
 from pipeline.kafka.topics import TopicNames
+from pipeline.model.observer import Observer
 from pipeline.model.questions import Question, Response
 from pipeline.model.records import Tier
 from pipeline.model.untrusted import read_record
@@ -95,7 +95,7 @@ def processor(asker: Answering) -> SonnetProcessor:
         CascadePolicy(asker, Policy({}), Tier.SONNET),
         TopicNames(TopicSettings()),
         clock=lambda: NOON,
-        observer=NoObserver(),
+        observer=Observer(),
         max_text_chars={"tickets": MAX_TEXT},
     )
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from pipeline.cascade.haiku import HaikuProcessor
 from pipeline.cascade.judge import CascadePolicy
-from pipeline.cascade.observer import NoObserver
 from pipeline.cascade.policy import Policy, StagePolicy, statement_signals
 from pipeline.config import Thresholds, TopicSettings
 from pipeline.kafka.topics import TopicNames
+from pipeline.model.observer import Observer
 from pipeline.model.records import Tier
 from pipeline.stream.records import Disposition
 from tests.cascade.stand_ins import (
@@ -40,7 +40,7 @@ policies = st.builds(
 )
 
 
-class Codes(NoObserver):
+class Codes(Observer):
     """Keeps the doubts it is told of."""
 
     def __init__(self) -> None:

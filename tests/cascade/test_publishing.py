@@ -5,8 +5,8 @@ from hashlib import sha256
 
 import pytest
 
-from pipeline.cascade.observer import NoObserver
 from pipeline.cascade.publishing import HEADERS_KEPT, KEY_KEPT, UnpublishableHandler
+from pipeline.model.observer import Observer
 from pipeline.model.records import DeadLetterHeaders
 from pipeline.stream.records import (
     Disposition,
@@ -22,7 +22,7 @@ NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 MIB = 1 << 20
 
 
-class Ends(NoObserver):
+class Ends(Observer):
     def __init__(self) -> None:
         self.dead: list[str] = []
 

@@ -5,12 +5,12 @@ import pytest
 
 from pipeline.cascade.haiku import HaikuProcessor
 from pipeline.cascade.judge import CascadePolicy
-from pipeline.cascade.observer import AuditVerdict, NoObserver, ProcessorObserver
 from pipeline.cascade.policy import Policy, StagePolicy
 from pipeline.cascade.sonnet import SonnetProcessor
 from pipeline.config import Thresholds, TopicSettings
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import Refused
+from pipeline.model.observer import AuditVerdict, Observer
 from pipeline.model.records import Tier
 from pipeline.stream.records import Disposition, Received
 from tests.cascade.stand_ins import (
@@ -28,13 +28,13 @@ UNCLEAR = NoteAnswer(mood="glad", confidence=0.9, unclear=True)
 NOTE = {"id": "n-1", "text": "all is well", "room": "blue"}
 
 
-def processor(asker: ScriptedAsker, observer: ProcessorObserver | None = None) -> SonnetProcessor:
+def processor(asker: ScriptedAsker, observer: Observer | None = None) -> SonnetProcessor:
     return SonnetProcessor(
         {"notes": NoteStage()},
         CascadePolicy(asker, Policy({}), Tier.SONNET),
         TopicNames(TopicSettings()),
         clock=lambda: NOON,
-        observer=observer or NoObserver(),
+        observer=observer or Observer(),
     )
 
 
@@ -48,7 +48,7 @@ async def escalated(
         CascadePolicy(ScriptedAsker(answer), policy, Tier.HAIKU),
         TopicNames(TopicSettings()),
         clock=lambda: NOON,
-        observer=NoObserver(),
+        observer=Observer(),
     )
     (out,) = (await first(received(NOTE))).records
     assert out.value is not None
@@ -114,7 +114,7 @@ async def test_an_escalation_of_a_stage_that_is_not_served_says_so() -> None:
 AUDIT_ALL = Policy({("notes", Tier.HAIKU): StagePolicy(Thresholds(), audit_share=1)})
 
 
-class Verdicts(NoObserver):
+class Verdicts(Observer):
     """Keeps what it is told of audits."""
 
     def __init__(self) -> None:

@@ -8,7 +8,6 @@ import structlog
 
 from pipeline.cascade.haiku import HaikuProcessor
 from pipeline.cascade.judge import CascadePolicy
-from pipeline.cascade.observer import NoObserver
 from pipeline.cascade.policy import Policy
 from pipeline.cascade.reading import RETRY_SECONDS, Reading
 from pipeline.cascade.sonnet import SonnetProcessor
@@ -16,6 +15,7 @@ from pipeline.claude.attempts import Bounds
 from pipeline.config import TopicSettings
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import AnswerError, FileUnavailable, Unanswered, Unavailable
+from pipeline.model.observer import Observer
 from pipeline.model.questions import Question
 from pipeline.model.records import Tier, Usage
 from pipeline.stream.records import Disposition, Outcome, Received
@@ -57,7 +57,7 @@ async def first_tier(
 ) -> Outcome:
     judge = CascadePolicy(ScriptedAsker(*script), Policy({}), Tier.HAIKU, Reading(BOUNDS))
     processor = HaikuProcessor(
-        stage or NoteStage(), judge, TOPICS, clock=lambda: NOON, observer=NoObserver()
+        stage or NoteStage(), judge, TOPICS, clock=lambda: NOON, observer=Observer()
     )
     return await processor(received({"id": "n-1", "text": text}))
 
@@ -66,7 +66,7 @@ async def second_tier(outcome: Outcome, *script: NoteAnswer | AnswerError) -> Ou
     (out,) = outcome.records
     judge = CascadePolicy(ScriptedAsker(*script), Policy({}), Tier.SONNET, Reading(BOUNDS))
     processor = SonnetProcessor(
-        {"notes": NoteStage()}, judge, TOPICS, clock=lambda: NOON, observer=NoObserver()
+        {"notes": NoteStage()}, judge, TOPICS, clock=lambda: NOON, observer=Observer()
     )
     record: Received = received(out.value, topic=out.topic)
     return await processor(record)

@@ -7,11 +7,11 @@ import pytest
 
 from pipeline.cascade.haiku import HaikuProcessor
 from pipeline.cascade.judge import CascadePolicy
-from pipeline.cascade.observer import NoObserver
 from pipeline.cascade.policy import Policy
 from pipeline.cascade.sonnet import SonnetProcessor
 from pipeline.config import TopicSettings
 from pipeline.kafka.topics import TopicNames
+from pipeline.model.observer import Observer
 from pipeline.model.records import Enriched, Escalation, Tier
 from pipeline.stages.files.raw_events import read_event
 from pipeline.stream.records import Disposition, Outcome, Received
@@ -41,7 +41,7 @@ class Notes(NoteStage):
 async def of_haiku(answer: NoteAnswer, value: bytes = RAW) -> Outcome:
     judge = CascadePolicy(ScriptedAsker(answer), Policy({}), Tier.HAIKU)
     topics = TopicNames(TopicSettings())
-    processor = HaikuProcessor(Notes(), judge, topics, clock=lambda: NOON, observer=NoObserver())
+    processor = HaikuProcessor(Notes(), judge, topics, clock=lambda: NOON, observer=Observer())
     return await processor(received(value))
 
 
@@ -49,7 +49,7 @@ async def of_sonnet(answer: NoteAnswer, record: Received) -> Outcome:
     judge = CascadePolicy(ScriptedAsker(answer), Policy({}), Tier.SONNET)
     topics = TopicNames(TopicSettings())
     processor = SonnetProcessor(
-        {"notes": Notes()}, judge, topics, clock=lambda: NOON, observer=NoObserver()
+        {"notes": Notes()}, judge, topics, clock=lambda: NOON, observer=Observer()
     )
     return await processor(record)
 

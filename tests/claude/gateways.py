@@ -9,8 +9,8 @@ from typing import Any
 from pipeline.claude.client import Client
 from pipeline.claude.gateway import Gateway
 from pipeline.claude.http import HttpReply
-from pipeline.claude.observer import NoObserver
 from pipeline.config import Settings
+from pipeline.model.observer import Observer
 from pipeline.model.questions import Response
 from pipeline.model.records import Tier, Usage
 from pipeline.testing.fakes import message
@@ -26,7 +26,7 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-class Watcher(NoObserver):
+class Watcher(Observer):
     def __init__(self) -> None:
         self.ends: Counter[str] = Counter()
         self.reuses: Counter[str] = Counter()

@@ -10,8 +10,8 @@ import pytest
 from pipeline.claude.client import SdkClient
 from pipeline.claude.gateway import Gateway
 from pipeline.claude.http import HttpReply, NoReply
-from pipeline.claude.observer import NoObserver
 from pipeline.config import Settings
+from pipeline.model.observer import Observer
 from pipeline.model.records import Tier
 from tests.claude.questions import about
 from tests.claude.server import ShapeServer, shape, shape_server
@@ -173,7 +173,7 @@ def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
 
 
-class BlockWatcher(NoObserver):
+class BlockWatcher(Observer):
     def __init__(self) -> None:
         self.told = asyncio.Event()
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.claude.limits.rate_limits import Cost, Limits, RateLimitSnapshot, pace, read_limits
-from pipeline.claude.observer import LimitKind
+from pipeline.model.observer import LimitKind
 from tests.claude.server import shape
 
 

@@ -22,8 +22,8 @@ from pipeline.kafka.connection import admin_client, client_options, consumer_cli
 from pipeline.local.apache import ApacheKafka
 from pipeline.local.broker import LocalBroker
 from pipeline.local.noida import NoidaBroker
+from pipeline.model.observer import Observer
 from pipeline.stream.engine import Engine
-from pipeline.stream.observer import NoObserver, StreamObserver
 from pipeline.stream.protocols import BrokersUnavailable, TopicPartition
 from pipeline.stream.records import Disposition, Handler, Outcome, Outgoing, Received
 from tests.brokers import FreshName, needs_kafka
@@ -124,7 +124,7 @@ async def engine(
     handle: Handler,
     delivery: Delivery = "exactly_once",
     *,
-    observer: StreamObserver | None = None,
+    observer: Observer | None = None,
     instance: str | None = None,
     heartbeat_interval: float = 3,
 ) -> AsyncIterator[Engine]:
@@ -222,7 +222,7 @@ async def test_a_static_member_comes_back_to_its_partitions_without_a_rebalance(
     values = numbered(200)
     handle = copier(topics, calls)
 
-    class Rebalances(NoObserver):
+    class Rebalances(Observer):
         def rebalanced(self, stage: str, *, partitions: int, seconds: float) -> None:
             rebalances.append(partitions)
 

@@ -2,8 +2,7 @@ from typing import get_args
 
 import pytest
 
-from pipeline.cascade.observer import AuditVerdict
-from pipeline.claude.observer import BreakerState, CallEnd, LimitKind, ReuseKind
+from pipeline.model.observer import AuditVerdict, BreakerState, CallEnd, LimitKind, ReuseKind
 from pipeline.observe import catalogue
 from pipeline.observe.catalogue import CATALOGUE, Metric
 from pipeline.stream.records import Disposition

@@ -2,15 +2,13 @@ from decimal import Decimal
 
 from prometheus_client import CollectorRegistry
 
-from pipeline.cascade.observer import ProcessorObserver
-from pipeline.claude.observer import ClaudeObserver
+from pipeline.model.observer import Observer
 from pipeline.model.records import Tier, Usage
 from pipeline.observe import catalogue
 from pipeline.observe.catalogue import CATALOGUE
 from pipeline.observe.health import Conditions
 from pipeline.observe.metrics import Asked, Metrics
 from pipeline.observe.reading import Reading
-from pipeline.stream.observer import StreamObserver
 from pipeline.stream.records import Disposition
 
 
@@ -19,9 +17,9 @@ def reading(registry: CollectorRegistry) -> Reading:
 
 
 def test_it_observes_the_stream_the_gateway_and_the_processors(metrics: Metrics) -> None:
-    _stream: StreamObserver = metrics
-    _claude: ClaudeObserver = metrics
-    _processor: ProcessorObserver = metrics
+    _stream: Observer = metrics
+    _claude: Observer = metrics
+    _processor: Observer = metrics
 
 
 def test_every_metric_of_the_catalogue_is_registered(

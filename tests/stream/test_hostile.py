@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.cascade.observer import NoObserver
 from pipeline.cascade.publishing import UnpublishableHandler, dead_letter
 from pipeline.model.errors import InvalidEvent
+from pipeline.model.observer import Observer
 from pipeline.model.records import DeadLetterReason
 from pipeline.stream.protocols import TopicPartition
 from pipeline.stream.records import Disposition, Headers, Outcome, Outgoing, Received
@@ -56,7 +56,7 @@ async def _check(published: list[tuple[bytes | None, bytes | None, Headers]]) ->
     bench.broker.max_message_bytes = ROOM
     for key, value, some in published:
         bench.broker.publish("in", value, key=key, headers=some)
-    rescue = UnpublishableHandler("stage", "dead", clock=lambda: NOW, observer=NoObserver())
+    rescue = UnpublishableHandler("stage", "dead", clock=lambda: NOW, observer=Observer())
     async with running(bench, handler=handle, rescue=rescue, dead_letter_ratio=1):
         await until(lambda: bench.committed() == len(published), within=600)
     letters = bench.broker.committed_records("dead")[TopicPartition("dead", 0)]

@@ -11,7 +11,6 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import NewTopic
 
-from pipeline.cascade.observer import NoObserver as NoProcessorObserver
 from pipeline.cascade.publishing import UnpublishableHandler, dead_letter
 from pipeline.config import KafkaSettings, StreamSettings, TopicSettings
 from pipeline.kafka.brokers import KafkaBrokers
@@ -20,6 +19,7 @@ from pipeline.kafka.reader import reading
 from pipeline.local.broker import LocalBroker
 from pipeline.local.noida import NoidaBroker
 from pipeline.model.errors import InvalidEvent
+from pipeline.model.observer import Observer
 from pipeline.model.records import DeadLetterReason
 from pipeline.stream.engine import Engine
 from pipeline.stream.records import Disposition, Outcome, Outgoing, Received
@@ -84,9 +84,7 @@ class Site:
             brokers=KafkaBrokers(self.settings, StreamSettings(), TopicSettings(), "exactly_once"),
             group=self.group,
             settings=StreamSettings(dead_letter_ratio=1),
-            rescue=UnpublishableHandler(
-                "stage", self.dead, clock=lambda: NOW, observer=NoProcessorObserver()
-            ),
+            rescue=UnpublishableHandler("stage", self.dead, clock=lambda: NOW, observer=Observer()),
         )
         stop = asyncio.Event()
         task = asyncio.create_task(made.run(stop))

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from pipeline.config import Delivery, Ordering, StreamSettings
+from pipeline.model.observer import Observer
 from pipeline.stream.engine import Engine
 from pipeline.stream.intake import IntakeGate, Throttle
-from pipeline.stream.observer import NoObserver
 from pipeline.stream.pacing import Rescue
 from pipeline.stream.protocols import Brokers, TopicPartition
 from pipeline.stream.records import Disposition, Outcome, Outgoing, Received
@@ -18,7 +18,7 @@ from pipeline.testing import Fault, Faults, MemoryBroker, MemoryBrokers
 GROUP = "pipeline.stage"
 
 
-class Notes(NoObserver):
+class Notes(Observer):
     """Remembers what it was told."""
 
     def __init__(self) -> None:
@@ -38,8 +38,8 @@ class Notes(NoObserver):
     def tombstone(self, stage: str) -> None:
         self.tombstones += 1
 
-    def completed(self, stage: str, end: Disposition, *, seconds: float) -> None:
-        self.ends[end] += 1
+    def completed(self, stage: str, end: str, *, seconds: float) -> None:
+        self.ends[Disposition(end)] += 1
 
     def committed(self, stage: str, *, records: int, seconds: float) -> None:
         self.committed_records += records

@@ -11,7 +11,6 @@ import orjson
 import pytest
 
 from pipeline.cascade.judge import CascadePolicy
-from pipeline.cascade.observer import NoObserver
 from pipeline.cascade.policy import Policy
 from pipeline.cascade.sonnet import SonnetProcessor
 from pipeline.claude.gateway import Gateway
@@ -19,6 +18,7 @@ from pipeline.config import Settings
 from pipeline.kafka.topics import TopicNames
 from pipeline.local.simulated import SimulatedApi
 from pipeline.model.errors import UsageError
+from pipeline.model.observer import Observer
 from pipeline.model.questions import Question
 from pipeline.model.records import Tier
 from pipeline.observe.instruments import budgets
@@ -185,7 +185,7 @@ async def test_sonnet_answers_what_was_escalated(
                 CascadePolicy(gateway, Policy.from_settings(example.stages), Tier.SONNET),
                 TopicNames(example.topics),
                 clock=lambda: NOON,
-                observer=NoObserver(),
+                observer=Observer(),
             )
             outcome = await process(raw(published(escalated), "escalations"))
 

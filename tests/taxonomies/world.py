@@ -11,12 +11,12 @@ import pytest
 
 from pipeline.cascade.haiku import HaikuProcessor
 from pipeline.cascade.judge import CascadePolicy
-from pipeline.cascade.observer import NoObserver
 from pipeline.cascade.policy import Policy
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Settings, load_settings
 from pipeline.kafka.topics import TopicNames
 from pipeline.local.simulated import SimulatedApi
+from pipeline.model.observer import Observer
 from pipeline.model.records import Tier
 from pipeline.stages.registry import build_stages
 from pipeline.stream.records import Outcome, Received
@@ -66,7 +66,7 @@ async def _outcomes(
                 CascadePolicy(gateway, Policy.from_settings(settings.stages), Tier.HAIKU),
                 TopicNames(settings.topics),
                 clock=lambda: NOON,
-                observer=NoObserver(),
+                observer=Observer(),
             )
             records = [raw(event, stage, offset=i) for i, event in enumerate(events)]
             return await asyncio.gather(*(process(record) for record in records))

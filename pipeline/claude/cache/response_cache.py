@@ -19,8 +19,8 @@ from pydantic import ValidationError
 
 from pipeline.claude.cache.single_flight import InFlightCall, SingleFlight
 from pipeline.claude.calls import CompletedCall, ModelRequest
-from pipeline.claude.observer import ClaudeObserver, ReuseKind
 from pipeline.model.errors import AnswerError
+from pipeline.model.observer import Observer, ReuseKind
 from pipeline.model.questions import Response
 from pipeline.model.records import Usage
 from pipeline.runtime.database import Database
@@ -196,7 +196,7 @@ class Reuse:
         file: AnswerFile | None,
         call: Call,
         *,
-        observer: ClaudeObserver,
+        observer: Observer,
         now: Callable[[], float],
     ) -> None:
         self._answers = answers

@@ -6,7 +6,7 @@ Pure: the time comes in as seconds of a clock that does not go back.
 from dataclasses import dataclass
 from math import ceil, log
 
-from pipeline.claude.observer import BreakerState
+from pipeline.model.observer import BreakerState
 
 QUIET_SECONDS = 1.0
 """Without a success for that long before failures count: under load some calls in a row fail by

@@ -19,7 +19,7 @@ from pipeline.claude.failures import Blocked, Retry
 from pipeline.claude.limits.breaker import Breaker, Pass
 from pipeline.claude.limits.fairness import FairQueue, Window
 from pipeline.claude.limits.rate_limits import Cost, Limits, RateLimitSnapshot
-from pipeline.claude.observer import LimitKind
+from pipeline.model.observer import LimitKind
 
 LOOK_SECONDS = 1.0
 """Longest time between looks at the limits: others may have left some."""

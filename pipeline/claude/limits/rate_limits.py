@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
-from pipeline.claude.observer import LimitKind
+from pipeline.model.observer import LimitKind
 from pipeline.model.questions import Image, Part, Pdf, Text
 
 _PREFIXES: tuple[tuple[LimitKind, str], ...] = (

@@ -1,0 +1,112 @@
+"""What the rooms report to whoever watches them; `pipeline.observe` turns it into metrics."""
+
+from decimal import Decimal
+from typing import Any, Literal
+
+from pipeline.model.records import Enriched, Review, Tier, Usage
+
+CallEnd = Literal[
+    "answered", "refused", "cut_off", "malformed", "rejected", "rate_limited", "overloaded",
+    "server_error", "timed_out", "disconnected", "blocked",
+]  # fmt: skip
+LimitKind = Literal["requests", "input_tokens", "output_tokens"]
+BreakerState = Literal["closed", "open", "half_open"]
+ReuseKind = Literal["in_flight", "memory", "disk"]
+AuditVerdict = Literal["agreed", "differed", "unsettled", "not_compared"]
+"""What the second tier said to an answer of the first that nothing but chance sent on; the last
+where the stage does not say which fields decide."""
+
+
+class Observer:
+    """Called with what happens, from the event loop; must be quick and must not raise.
+
+    It ignores everything: whoever cares about some of it overrides that.
+    """
+
+    # From the stream.
+
+    def received(self, stage: str, topic: str, partition: int, *, size: int) -> None:
+        """A record came in; `size` in bytes."""
+
+    def tombstone(self, stage: str) -> None:
+        """A record without a value came in: it is no event, and is only committed over."""
+
+    def completed(self, stage: str, end: str, *, seconds: float) -> None:
+        """A record came to an end, `seconds` after it was received; not yet committed."""
+
+    def committed(self, stage: str, *, records: int, seconds: float) -> None:
+        """A commit of `records` results succeeded and took `seconds`."""
+
+    def commit_failed(self, stage: str, *, outcome: str) -> None:
+        """A commit did not: `aborted`, `fenced` or `dead`; its results are kept or redone."""
+
+    def failing(self, stage: str, *, partitions: int) -> None:
+        """How many partitions here cannot commit at present, or not even begin to."""
+
+    def in_flight(self, stage: str, topic: str, partition: int, *, count: int) -> None:
+        """How many records of a partition are taken and not committed."""
+
+    def lag(
+        self, stage: str, topic: str, partition: int, *, records: int, oldest_seconds: float | None
+    ) -> None:
+        """Records that are not processed; the age of the oldest, None while that is not known."""
+
+    def revoked(self, stage: str, topic: str, partition: int) -> None:
+        """A partition is not ours any more: what is known of it is stale."""
+
+    def rebalanced(self, stage: str, *, partitions: int, seconds: float) -> None:
+        """A rebalance ended with that many partitions here, after `seconds` of standing still."""
+
+    def intake(self, stage: str, *, paused_reason: str | None) -> None:
+        """Intake was closed, with the reason, or opened."""
+
+    def held(self, stage: str, *, because: str | None) -> None:
+        """Records wait for their turn although nothing is wrong, with the reason, or go on."""
+
+    def stuck(self, stage: str, *, is_stuck: bool) -> None:
+        """The consumer is alive but makes no progress, or does again."""
+
+    # From the gateway to the models.
+
+    def call(
+        self, stage: str, model: str, end: CallEnd, *, seconds: float, usage: Usage | None
+    ) -> None:
+        """One request ended; `usage` where the API gave one."""
+
+    def maybe_billed(self, stage: str, model: str, *, usd: Decimal | None) -> None:
+        """A call ended without an answer and may have been paid all the same: an estimate."""
+
+    def waited(self, stage: str, model: str, *, seconds: float) -> None:
+        """A question waited that long for limits, breaker, budget or a slot before it was sent."""
+
+    def reused(self, stage: str, model: str, kind: ReuseKind) -> None:
+        """An answer was not paid again."""
+
+    def limit(self, model: str, kind: LimitKind, *, limit: float, remaining: float) -> None:
+        """What is known of a rate limit, per minute."""
+
+    def breaker(self, model: str, state: BreakerState) -> None:
+        """The breaker of a model changed."""
+
+    def blocked(self, model: str, *, because: str | None) -> None:
+        """No call can succeed until a person fixes something (key, spend limit), or can again."""
+
+    def spent(self, stage: str, *, window: Literal["hour", "day"], usd: Decimal) -> None:
+        """What a stage has spent in the running window."""
+
+    # From the cascade.
+
+    def decided(self, stage: str, tier: Tier, end: str, *, model: str) -> None:
+        """A model's answer was judged, and the event ends there: one of `Disposition`."""
+
+    def doubted(self, stage: str, code: str) -> None:
+        """An answer was not accepted, for this reason among others."""
+
+    def settled(self, record: Enriched[Any] | Review) -> None:
+        """An event came to its last record, which is about to be published."""
+
+    def audited(self, stage: str, verdict: AuditVerdict) -> None:
+        """An answer of the first tier was looked at by the second, for chance alone."""
+
+    def dead_lettered(self, stage: str, reason: str) -> None:
+        """An event became a dead letter."""
