@@ -88,7 +88,7 @@ class App:
         socket: A Unix socket to serve HTTP on instead of the port, for a supervised worker.
 
     Raises:
-        WrongUse: There is no such stage.
+        UsageError: There is no such stage.
     """
 
     def __init__(

@@ -45,7 +45,7 @@ async def commit(
         taken_over: What to say if the session has another owner by now.
 
     Raises:
-        TakenOver: It has; nothing was committed.
+        ProducerFenced: It has; nothing was committed.
         BrokerError: Whether it was committed is not known, or it was not.
     """
     for attempt in range(_ATTEMPTS):
@@ -180,7 +180,7 @@ class Journal:
         """Commit a record, and what it tells about, in one transaction.
 
         Raises:
-            TakenOver: Another backfill of the stage has begun.
+            ProducerFenced: Another backfill of the stage has begun.
             Unpublishable: Some of `also` are larger than the brokers take; nothing was committed.
             BrokerError: Whether it was committed is not known, or it was not.
         """

@@ -174,7 +174,7 @@ class Publisher:
         """Publish what is left of a batch; yields it after every transaction.
 
         Raises:
-            TakenOver: Another backfill of the stage has begun.
+            ProducerFenced: Another backfill of the stage has begun.
             TooManyDeadLetters: Something else than the events seems to be wrong.
             BrokerError: What was committed last is not known; to be attempted again.
         """

@@ -100,7 +100,7 @@ class Batches:
                 is overloaded; what it raises ends the attempt with nothing sent.
 
         Raises:
-            HandInUnclear: It may have been taken; look for it before doing it again.
+            SubmissionUnknown: It may have been taken; look for it before doing it again.
             BatchFailed: The API takes no such batch.
         """
         requests = tuple(requests)

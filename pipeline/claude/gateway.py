@@ -117,7 +117,7 @@ class Gateway:
         """Open connections and files.
 
         Raises:
-            WrongUse: A file that the settings name cannot be used.
+            UsageError: A file that the settings name cannot be used.
         """
         async with AsyncExitStack() as stack:
             if self._given_client is not None:

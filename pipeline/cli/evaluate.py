@@ -133,7 +133,7 @@ def _place(*, simulated: bool, recorded: bool) -> str:
     """Who answers, as the recording knows them.
 
     Raises:
-        WrongUse: Nobody can.
+        UsageError: Nobody can.
     """
     from pipeline.local.environment import API_KEY, BASE_URL
     from pipeline.model.errors import UsageError

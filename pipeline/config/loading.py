@@ -96,7 +96,7 @@ def load_settings() -> Settings:
     """Read the settings from the environment and `pipeline.toml`, those of one's own stages too.
 
     Raises:
-        WrongUse: Naming each setting that is wrong, and why; or a stage that cannot be used.
+        UsageError: Naming each setting that is wrong, and why; or a stage that cannot be used.
     """
     try:
         own = find_stages(_Modules().stage_modules)

@@ -109,7 +109,7 @@ def find_stages(references: Sequence[str]) -> tuple[OwnStage, ...]:
         references: `package.module:Class`; the current folder is searched last.
 
     Raises:
-        WrongUse: One of them cannot be imported, is no stage, or has another's name.
+        UsageError: One of them cannot be imported, is no stage, or has another's name.
     """
     if references and (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
@@ -391,7 +391,7 @@ class StagesSettings(Section):
         """The same with a table for each of these stages.
 
         Raises:
-            WrongUse: One of them is called like a stage that comes with the pipeline.
+            UsageError: One of them is called like a stage that comes with the pipeline.
         """
         if not own:
             return cls

@@ -80,7 +80,7 @@ def write(evaluation: Evaluation, base: Path) -> tuple[Path, Path]:
         base: Their name, without an ending.
 
     Raises:
-        WrongUse: They cannot be written there.
+        UsageError: They cannot be written there.
     """
     html, data = (base.with_name(f"{base.name}.{ending}") for ending in ("html", "json"))
     try:

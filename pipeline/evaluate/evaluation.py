@@ -159,7 +159,7 @@ def prepare(settings: Settings, wanted: Wanted) -> Prepared:
     """Read the file and the settings to compare.
 
     Raises:
-        WrongUse: The file or a setting is not what it should be.
+        UsageError: The file or a setting is not what it should be.
     """
     stage = stage_named(settings.stages, wanted.stage)
     labelled = read_labelled(wanted.file, stage, wanted.columns)
@@ -188,7 +188,7 @@ async def evaluate(
         askers: Makes who is asked.
 
     Raises:
-        WrongUse: The file of answers cannot be used.
+        UsageError: The file of answers cannot be used.
         NotRecorded: An answer is missing and nobody is to be asked.
     """
     labelled = prepared.labelled

@@ -110,7 +110,7 @@ def scoring_of(
         deciding: What the stage says decides. What is asked for by name decides instead.
 
     Raises:
-        WrongUse: There is no such field or key, or nothing to compare.
+        UsageError: There is no such field or key, or nothing to compare.
     """
     known = tuple(dict.fromkeys(keys))
     asked = [_asked(each, result, known) for each in ([label] if label else []) + list(fields)]
@@ -219,7 +219,7 @@ def read_labelled(path: Path, stage: Stage[Any, Any], columns: Columns) -> Label
     """Read a file of labelled events.
 
     Raises:
-        WrongUse: The file cannot be read, or a line is not what it should be.
+        UsageError: The file cannot be read, or a line is not what it should be.
     """
     lines = _lines(path)
     golds = [_gold(line, stage, columns) for _, line in lines]

@@ -82,7 +82,7 @@ def read_earlier(path: Path) -> Mapping[str, Any]:
     """Read the JSON file of an evaluation.
 
     Raises:
-        WrongUse: It is none.
+        UsageError: It is none.
     """
     try:
         document = orjson.loads(path.read_bytes())

@@ -345,7 +345,7 @@ def variant(settings: Settings, stage: str, changes: str) -> Settings:
             `models.haiku=claude-haiku-4-5,thresholds.low_confidence=0.2`.
 
     Raises:
-        WrongUse: There is no such setting, or it cannot have that value.
+        UsageError: There is no such setting, or it cannot have that value.
     """
     changed = settings
     for change in _BETWEEN.split(changes):

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
-from aiokafka.conn import AIOKafkaConnection, collect_hosts
-from aiokafka.errors import KafkaError, KafkaTimeoutError
+from aiokafka.conn import AIOKafkaConnection, CloseReason, collect_hosts
+from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 from aiokafka.protocol.metadata import MetadataRequest
 
 from pipeline.config import KafkaSettings
@@ -36,6 +36,30 @@ _RETRY = 0.1
 _STOP_WITHIN = 5.0
 """Seconds that a consumer, or a connection, gets to stop by itself."""
 
+_send = AIOKafkaConnection.send
+
+
+def _send_or_lose(
+    self: AIOKafkaConnection,
+    request: Any,  # noqa: ANN401 - aiokafka's is untyped
+    expect_response: bool = True,
+) -> Awaitable[Any]:
+    """Send a request; a transport that has just closed is a lost connection.
+
+    aiokafka expects an OSError of it, which uvloop does not raise: unexpected errors end consumers.
+    """
+    try:
+        sent: Awaitable[Any] = _send(self, request, expect_response)
+    except RuntimeError as error:
+        self.close(reason=CloseReason.CONNECTION_BROKEN)
+        raise KafkaConnectionError(
+            f"Connection to {self.host}:{self.port} lost: {error}"
+        ) from error
+    return sent
+
+
+AIOKafkaConnection.send = _send_or_lose
+
 
 def client_options(settings: KafkaSettings) -> dict[str, Any]:
     """Keyword arguments that aiokafka's consumer, producer and admin client have in common.
@@ -43,7 +67,7 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
     The password in it is a string whose `repr` hides it, so the options may be logged.
 
     Raises:
-        WrongUse: The settings contradict each other, or a certificate file cannot be read.
+        UsageError: The settings contradict each other, or a certificate file cannot be read.
     """
     for logger in _LOGGERS_OF_PAYLOADS:
         logging.getLogger(logger).addFilter(_above_debug)
@@ -61,7 +85,7 @@ async def check_connection(settings: KafkaSettings) -> str:
     """Be let in by one of the bootstrap brokers within `connect_timeout`; returns its address.
 
     Raises:
-        WrongUse: The settings contradict each other.
+        UsageError: The settings contradict each other.
         ConnectionFailed: None let us in; of several reasons the most telling one.
     """
     options = client_options(settings)

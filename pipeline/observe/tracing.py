@@ -126,7 +126,7 @@ async def open_tracer(settings: TracingSettings) -> AsyncIterator[OpenTelemetryT
     At the end it sends what it still holds, for some seconds at most.
 
     Raises:
-        WrongUse: The extra `otel` is not installed.
+        UsageError: The extra `otel` is not installed.
     """
     if settings.endpoint is None:
         yield None

@@ -152,7 +152,7 @@ class Desk:
         """Publish what is not marked yet, and the marks, in one transaction.
 
         Raises:
-            TakenOver: Somebody else has begun meanwhile. Nothing of these was done.
+            ProducerFenced: Somebody else has begun meanwhile. Nothing of these was done.
             NotDone: The brokers do not take them for long. All of them were done, or none.
             BrokerError: They refuse.
         """
@@ -258,7 +258,7 @@ class Desk:
         """Whether this desk has handled a record that had been handled so often before.
 
         Raises:
-            TakenOver: Somebody else has. Brokers do not always say that one was fenced: the
+            ProducerFenced: Somebody else has. Brokers do not always say that one was fenced: the
                 client may only notice that its transaction broke.
         """
         mark = self._marks.of(record)

@@ -129,7 +129,7 @@ def read_items(paths: Sequence[Path], *, key_field: str = "id") -> Iterator[Item
         key_field: The field of a JSON event that becomes the record's key.
 
     Raises:
-        WrongUse: There is no such file.
+        UsageError: There is no such file.
     """
     for path in paths:
         if path == STANDARD_INPUT:

@@ -40,7 +40,7 @@ class Database:
         """Open the file.
 
         Raises:
-            WrongUse: It cannot be opened or written.
+            UsageError: It cannot be opened or written.
         """
         loop = asyncio.get_running_loop()
         try:

@@ -28,7 +28,7 @@ def build_stages(
             whoever has no answers checked.
 
     Raises:
-        WrongUse: A stage of one's own is none.
+        UsageError: A stage of one's own is none.
     """
     stages: list[Stage[Any, Any]] = [
         Tickets(settings.tickets, _if_wanted(encoder, settings.tickets)),
@@ -48,7 +48,7 @@ def stage_named(settings: StagesSettings, name: str) -> Stage[Any, Any]:
     """The stage of that name, with its comparisons by words.
 
     Raises:
-        WrongUse: There is none, or a stage of one's own is none.
+        UsageError: There is none, or a stage of one's own is none.
     """
     stages = build_stages(settings)
     if name not in stages:
@@ -60,7 +60,7 @@ def encoder_for(settings: StagesSettings) -> Encoder | None:
     """The sentence encoder, where a stage is set to use one.
 
     Raises:
-        WrongUse: It is not installed.
+        UsageError: It is not installed.
     """
     return MiniLm() if wants_encoder(settings) else None
 

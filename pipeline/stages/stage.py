@@ -99,7 +99,7 @@ class Stage(Protocol, Generic[RawT, AnswerT]):
         """Read a raw record.
 
         Raises:
-            Invalid: The event is not what this stage takes.
+            InvalidEvent: The event is not what this stage takes.
         """
         ...
 
@@ -107,7 +107,7 @@ class Stage(Protocol, Generic[RawT, AnswerT]):
         """Ask about the event: in one question, or in steps where one does not do.
 
         Raises:
-            Invalid: The event's file is not what it says it is, or breaks a limit.
+            InvalidEvent: The event's file is not what it says it is, or breaks a limit.
         """
         ...
 
@@ -205,7 +205,7 @@ class Rewording(Protocol, Generic[RawT_contra]):
         """Ask about the event again: other instructions, the same answer.
 
         Raises:
-            Invalid: As `question` does.
+            InvalidEvent: As `question` does.
         """
         ...
 

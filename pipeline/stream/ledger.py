@@ -102,7 +102,7 @@ class OffsetLedger:
             Whether it has to be worked on; if not, it was done before.
 
         Raises:
-            OffsetsWentBack: A later record came in before.
+            OffsetRegression: A later record came in before.
             LedgerFull: It does not fit; it may be offered again later.
         """
         if offset < self._position:

@@ -7,7 +7,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import uvloop
 from aiokafka import TopicPartition
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import (
     IllegalSaslStateError,
     KafkaConnectionError,
@@ -15,6 +17,7 @@ from aiokafka.errors import (
     SaslAuthenticationFailed,
     UnsupportedSaslMechanismError,
 )
+from aiokafka.protocol.metadata import MetadataRequest
 from pydantic import SecretStr
 
 from pipeline.config import KafkaSettings, TopicSettings
@@ -239,3 +242,23 @@ async def test_an_error_that_passes_is_waited_out(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(connection, "_RETRY", 0.0)
     gone = NodeNotReadyError("gone")
     assert await patiently(Flaky(gone, gone)) == "answer"
+
+
+def test_a_transport_that_has_just_closed_is_a_lost_connection() -> None:
+    async def send() -> None:
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            made = AIOKafkaConnection("127.0.0.1", port)
+            made._reader, made._writer, made._versions = reader, writer, {3: (0, 1)}
+            made._read_task = asyncio.ensure_future(reader.read())
+            await made._read_task
+            writer.transport.abort()
+            await writer.wait_closed()
+            with pytest.raises(KafkaConnectionError):
+                await made.send(MetadataRequest([]))
+            assert not made.connected()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(send())

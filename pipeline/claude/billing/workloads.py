@@ -299,7 +299,7 @@ def of_workload(settings: Settings, *, escalated: float, **workload: Any) -> Cos
     """A workload on each model alone, and as a cascade.
 
     Raises:
-        WrongUse: There can be no such workload.
+        UsageError: There can be no such workload.
     """
     try:
         asked = Workload(escalated=Decimal(str(escalated)), **workload)

@@ -51,7 +51,7 @@ def require() -> None:
     """Refuse to go on without the extra.
 
     Raises:
-        WrongUse: Something of it is not installed.
+        UsageError: Something of it is not installed.
     """
     if missing := _missing():
         raise UsageError(
@@ -64,7 +64,7 @@ class MiniLm:
     """The encoder of the extra; about 3 ms a sentence on one core, and about a second to load.
 
     Raises:
-        WrongUse: The extra is not installed.
+        UsageError: The extra is not installed.
     """
 
     def __init__(self) -> None:

@@ -132,7 +132,7 @@ class Files:
         A bare file has its id in the header `event-id`, or else in the record's key.
 
         Raises:
-            Invalid: The record is neither.
+            InvalidEvent: The record is neither.
         """
         max_bytes = self._settings.max_event_bytes
         declared = _text(headers, CONTENT_TYPE)
@@ -156,7 +156,7 @@ class Files:
         """Check an event's file and make it what is sent, in parts if it is long; may be slow.
 
         Raises:
-            Invalid: The file is not what it says it is, or breaks a limit.
+            InvalidEvent: The file is not what it says it is, or breaks a limit.
             Unavailable: Where the `uri` points cannot be reached at present, or no decoder can be
                 started.
         """

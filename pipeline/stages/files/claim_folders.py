@@ -113,7 +113,7 @@ class FileClaims:
         allowed: Prefixes such as `file:///data/in/`; each means the directory and what is below.
 
     Raises:
-        WrongUse: One of them is not an absolute `file://` URL.
+        UsageError: One of them is not an absolute `file://` URL.
     """
 
     def __init__(self, allowed: Sequence[str]) -> None:
@@ -180,7 +180,7 @@ def _open_beneath(opened: ExitStack, top: int, root: Path, parts: Sequence[str])
     `..` goes back to the descriptor that led here, and never beyond the top.
 
     Raises:
-        Invalid: A link leads out.
+        InvalidEvent: A link leads out.
         OSError: There is no such file, or too many links.
     """
     ahead, directories, links = list(reversed(parts)), [top], 0

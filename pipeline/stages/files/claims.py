@@ -21,7 +21,7 @@ class ClaimStore(Protocol):
         """Read what a `uri` points to; may block.
 
         Raises:
-            Invalid: The place is not allowed, or there is no such file, or it is too large.
+            InvalidEvent: The place is not allowed, or there is no such file, or it is too large.
             Unavailable: The store cannot be reached at present.
         """
         ...
@@ -49,7 +49,7 @@ def claims_of(settings: FileSettings) -> Claims:
     """The stores that a stage's settings allow.
 
     Raises:
-        WrongUse: `uri_allow` names a scheme or a place that cannot be allowed.
+        UsageError: `uri_allow` names a scheme or a place that cannot be allowed.
     """
     by_scheme: dict[str, list[str]] = {}
     for prefix in settings.uri_allow:

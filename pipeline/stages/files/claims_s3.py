@@ -38,7 +38,7 @@ class S3Claims:
         settings: Which store is asked, and whether it may be in a private network.
 
     Raises:
-        WrongUse: A prefix is none, the extra `s3` is not installed, or the store is in a private
+        UsageError: A prefix is none, the extra `s3` is not installed, or the store is in a private
             network, which is not allowed.
     """
 

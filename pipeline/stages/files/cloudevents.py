@@ -59,7 +59,7 @@ def unwrapped(fields: Mapping[str, bytes], *, takes_files: bool) -> dict[str, by
         takes_files: Whether the stage's events may be files.
 
     Raises:
-        Invalid: `invalid_event` or `invalid_json`: there is no such event in it.
+        InvalidEvent: `invalid_event` or `invalid_json`: there is no such event in it.
     """
     for name in _REQUIRED:
         if name not in fields:

@@ -65,7 +65,7 @@ class DecoderPool:
         """Check a file and make it what is sent; blocks until it has had its turn.
 
         Raises:
-            Invalid: The file breaks a limit, cannot be decoded, or ended two decoders.
+            InvalidEvent: The file breaks a limit, cannot be decoded, or ended two decoders.
             Unavailable: There is no decoder at present, or the pool is closed.
         """
         with self._large if len(job.data) > _LARGE else contextlib.nullcontext(), self._turns:

@@ -69,7 +69,7 @@ class Decoder(Protocol):
         """Decode a file; blocks, so it is called from a thread.
 
         Raises:
-            Invalid: The file breaks a limit or cannot be decoded.
+            InvalidEvent: The file breaks a limit or cannot be decoded.
             Unavailable: There is no decoder at present; the file is not at fault.
         """
         ...

@@ -82,7 +82,7 @@ def checked_type(data: bytes, declared: str, *, field: str) -> MediaType:
         field: Where it is, for the error.
 
     Raises:
-        Invalid: `unsupported_media`.
+        InvalidEvent: `unsupported_media`.
     """
     said, found = bare_type(declared), sniff(data)
     types = ", ".join(sorted(MEDIA_TYPES))

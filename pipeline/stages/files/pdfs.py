@@ -44,8 +44,8 @@ def prepare_pdf(data: bytes, max_pages: int, *, field: str) -> Pdf:
     none. Equal input gives equal bytes.
 
     Raises:
-        Invalid: `bad_pdf` where it is too damaged, needs a password or has no pages, `too_large`
-            where it has too many pages.
+        InvalidEvent: `bad_pdf` where it is too damaged, needs a password or has no pages,
+            `too_large` where it has too many pages.
     """
     try:
         return _prepared(data, max_pages, field)
@@ -119,7 +119,7 @@ def _with_open_document(data: bytes, field: str) -> bytes:
     and viewers show it. qpdf wants the password all the same, so it must not see the name.
 
     Raises:
-        Invalid: The document itself is encrypted.
+        InvalidEvent: The document itself is encrypted.
     """
     unmarked = _ENCRYPT_NAME.sub(_IGNORED, data)
     with _open(unmarked) as pdf:

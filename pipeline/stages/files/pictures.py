@@ -144,8 +144,8 @@ def prepare_image(
     equal bytes.
 
     Raises:
-        Invalid: `bad_image` where it cannot be decoded or more is missing, `too_large` where it
-            has too many pixels or takes too many tiles.
+        InvalidEvent: `bad_image` where it cannot be decoded or more is missing, `too_large` where
+            it has too many pixels or takes too many tiles.
     """
     try:
         file = read_picture_file(data, media_type)

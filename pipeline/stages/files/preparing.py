@@ -34,7 +34,7 @@ def prepare(job: Job, *, memory: int | None = None) -> Prepared:
         memory: Bytes that this process may still take; None where nothing says.
 
     Raises:
-        Invalid: The file breaks a limit or cannot be decoded.
+        InvalidEvent: The file breaks a limit or cannot be decoded.
     """
     try:
         if job.media_type == PDF:

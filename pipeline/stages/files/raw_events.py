@@ -49,7 +49,7 @@ def read_event(
         content_type: As the record declares it, without parameters and in lower case.
 
     Raises:
-        Invalid: `too_large`, `invalid_json` or `invalid_event`; the detail names the field.
+        InvalidEvent: `too_large`, `invalid_json` or `invalid_event`; the detail names the field.
     """
     check_size(value, max_bytes)
     if not value:
@@ -91,7 +91,7 @@ def from_json_object(model: type[EventT], data: Mapping[str, Any]) -> EventT:
     """Make an event of a JSON object, as `to_json_object` gave it.
 
     Raises:
-        Invalid: `invalid_event`, naming the first field that is wrong.
+        InvalidEvent: `invalid_event`, naming the first field that is wrong.
     """
     try:
         return model.model_validate(data)
@@ -126,7 +126,7 @@ def check_size(value: bytes, max_bytes: int) -> None:
     """Refuse a value that is too large, before it is read.
 
     Raises:
-        Invalid: `too_large`.
+        InvalidEvent: `too_large`.
     """
     if len(value) > max_bytes:
         raise InvalidEvent(
@@ -139,7 +139,7 @@ def check_text(field: str, text: str, max_chars: int) -> None:
     """Refuse a text that is too long to be asked about.
 
     Raises:
-        Invalid: `too_large`, naming the field.
+        InvalidEvent: `too_large`, naming the field.
     """
     if len(text) > max_chars:
         raise InvalidEvent(
@@ -267,7 +267,7 @@ class JsonStage(Generic[RawT]):
         """Read a raw record; every text field is held to the limit of texts.
 
         Raises:
-            Invalid: The record is not what this stage takes.
+            InvalidEvent: The record is not what this stage takes.
         """
         event = read_event(
             self.raw_model, value, max_bytes=self._max_bytes, content_type=_content_type(headers)
