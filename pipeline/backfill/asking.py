@@ -15,14 +15,14 @@ from pipeline.backfill.job import Job, Tally, custom_id
 from pipeline.cascade.haiku import HaikuProcessor
 from pipeline.cascade.judge import CascadePolicy
 from pipeline.cascade.policy import Policy
-from pipeline.cascade.publishing import dead_letter
+from pipeline.cascade.publishing import UnpublishableHandler
 from pipeline.cascade.reading import AnyStage, Reading, read_aside
 from pipeline.claude.batch import BatchRequest, NotAnswered, Succeeded
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import AnswerError, FileUnavailable, InvalidEvent
 from pipeline.model.observer import Observer
 from pipeline.model.questions import AnswerT, Asker, Question, Response, first_questions
-from pipeline.model.records import DeadLetterReason, Tier, added
+from pipeline.model.records import Tier, added
 from pipeline.stream.records import Disposition, Outcome, Received
 
 Result = Succeeded | NotAnswered
@@ -168,9 +168,14 @@ class Asking:
         self._clock = clock
         self._observer = observer
         self._reading = reading or Reading()
+        self._smaller = UnpublishableHandler(
+            stage.name, topics.dead_letters, clock=clock, observer=observer
+        )
 
     async def requests(self, received: Received, prefix: str) -> list[BatchRequest]:
         """The requests about an event; none where it will be a dead letter, or has no file."""
+        if received.unread is not None:
+            return []
         try:
             event = await read_aside(self._stage, received)
             inquiry = await self._reading.ask_about(self._stage, event)
@@ -184,6 +189,10 @@ class Asking:
 
     async def settle(self, received: Received, job: Job, results: Results) -> Settled:
         """Bring an event to its end."""
+        if received.unread is not None:
+            small = self._smaller(received, None, received.unread.because)
+            if small is not None:
+                return Settled(received, small, Spent())
         asker = BatchFirst(self._lane, self._normal, job.prefix, received.offset, results)
         processor = HaikuProcessor(
             self._stage,
@@ -196,17 +205,15 @@ class Asking:
         outcome = await processor(replace(received, received_at=job.claimed_at))
         return Settled(received, outcome, asker.spent)
 
-    def too_large(self, settled: Settled, why: str) -> Settled:
-        """What is published instead of an outcome that the brokers will never take."""
-        invalid = InvalidEvent(DeadLetterReason.TOO_LARGE, why)
-        outcome = dead_letter(
-            settled.received,
-            self._topics.dead_letters,
-            invalid,
-            stage=self._stage.name,
-            now=self._clock(),
-        )
-        return replace(settled, outcome=outcome)
+    def smaller(self, settled: Settled, why: str) -> Settled:
+        """The same with the next smaller outcome, where the brokers do not take this one.
+
+        Args:
+            settled: Returned as it is where nothing is smaller.
+            why: A sentence for a person.
+        """
+        outcome = self._smaller(settled.received, settled.outcome, why)
+        return settled if outcome is None else replace(settled, outcome=outcome)
 
 
 def is_of(result: Result, job: Job) -> bool:

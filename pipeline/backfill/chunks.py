@@ -127,7 +127,7 @@ class Slice:
             self.spans[-1] = (self.spans[-1][0], offset + 1)
 
     def skip(self) -> None:
-        """What comes next was done before."""
+        """What comes next was done before, or is no event."""
         self._is_broken = True
 
 
@@ -139,7 +139,7 @@ async def slices(
     async with aclosing(shelf.unclaimed()) as unclaimed:
         async for records in unclaimed:
             for received in records:
-                if shelf.is_done(received.offset):
+                if received.is_tombstone or shelf.is_done(received.offset):
                     part.skip()
                     continue
                 requests = await build(received, part.prefix(shelf.number))

@@ -226,7 +226,7 @@ class Publisher:
         owners = [index for index, each in enumerate(settled) for _ in each.outcome.records]
         refused = {owners[index] for index in error.indices if index < len(owners)}
         replaced = [
-            self._asking.too_large(each, error.detail) if index in refused else each
+            self._asking.smaller(each, error.detail) if index in refused else each
             for index, each in enumerate(settled)
         ]
         if replaced == list(settled):

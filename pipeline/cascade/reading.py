@@ -3,7 +3,7 @@
 import asyncio
 import contextvars
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
@@ -24,6 +24,8 @@ from pipeline.stream.records import Received
 AnyStage = Stage[Any, Any]
 RETRY_SECONDS = 5.0
 """Before a file that could not be reached is asked for again."""
+QUIET_SECONDS = 3600.0
+"""That a file is asked for alone, so that nothing else says whose trouble it is."""
 NOT_ASKED = "none"
 """In place of a model, where there was nothing to ask about."""
 _FILES_AT_ONCE = 256
@@ -60,8 +62,10 @@ def file_threads() -> UnwaitedExecutor:
 class Reading:
     """Builds questions, and waits for the files that they are about.
 
-    A store that cannot be reached is no event's fault: as long as no file can be had, every event
-    waits. A file that fails again and again while others can be had is its event's trouble.
+    A store that cannot be reached is no event's fault: as long as no file of a place can be had,
+    every event with a file there waits. A file that fails again and again while others of its
+    place can be had is its event's trouble; so is one that fails for an hour where nothing else is
+    asked for, and the place answers.
 
     Args:
         bounds: When it is; those of the default settings if None.
@@ -78,7 +82,8 @@ class Reading:
     ) -> None:
         self._bounds = bounds or Bounds.of(ClaudeSettings())
         self._clock = clock
-        self._peers: defaultdict[str, Peers] = defaultdict(Peers)
+        self._peers: defaultdict[tuple[str, str], Peers] = defaultdict(Peers)
+        self._failing: Counter[tuple[str, str]] = Counter()
         self.waiting = 0
         """Events that wait for their file, and do nothing else."""
         self._threads = threads or file_threads()
@@ -106,24 +111,48 @@ class Reading:
     async def _built(
         self, stage: AnyStage, event: RawEvent, build: Callable[[Any], Query[Any]]
     ) -> Query[Any]:
-        attempts = Attempts(self._peers[stage.name])
-        while True:
-            try:
-                inquiry = await self._where_it_may_wait(stage, event, build)
-            except Unavailable as error:
-                if not attempts.count:
+        place = (stage.name, event.file_place)
+        attempts: Attempts | None = None
+        try:
+            while True:
+                try:
+                    inquiry = await self._where_it_may_wait(stage, event, build)
+                except Unavailable as error:
+                    away = error
+                else:
+                    if attempts is None:
+                        self._peers[place].answered += 1
+                    return inquiry
+                if attempts is None:
+                    attempts = Attempts(self._peers[place])
+                    self._failing[place] += 1
                     log.warning(
-                        "file_awaited", stage=stage.name, event_id=event.id, because=str(error)
+                        "file_awaited", stage=stage.name, event_id=event.id, because=str(away)
                     )
-                attempts.failed(self._clock(), str(error))
-            else:
-                attempts.answered()
-                return inquiry
-            if attempts.are_over(self._bounds):
-                raise FileUnavailable(
-                    attempts.history(), usage=Usage(), model=NOT_ASKED, seconds=0.0
-                )
-            await self._wait()
+                self._count(attempts, away, place)
+                await self._wait()
+        finally:
+            if attempts is not None:
+                self._failing[place] -= 1
+
+    def _count(self, attempts: Attempts, away: Unavailable, place: tuple[str, str]) -> None:
+        """Count a failure.
+
+        Raises:
+            FileUnavailable: There were so many, while others could be had, or their place answered.
+        """
+        if away.scope == "place":
+            return
+        attempts.failed(self._clock(), str(away))
+        if attempts.are_over(self._bounds):
+            beside = "others were answered"
+        elif (
+            away.scope == "file" and self._failing[place] == 1 and attempts.lasting >= QUIET_SECONDS
+        ):
+            beside = "the place of the file answered"
+        else:
+            return
+        raise FileUnavailable(attempts.history(beside), usage=Usage(), model=NOT_ASKED, seconds=0.0)
 
     async def _where_it_may_wait(
         self, stage: AnyStage, event: RawEvent, build: Callable[[Any], Query[Any]]

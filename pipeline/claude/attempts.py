@@ -146,13 +146,21 @@ class Attempts:
 
     def are_over(self, bounds: Bounds) -> bool:
         """Whether the failures are the event's own trouble."""
-        return self.weight >= bounds.attempts and self._last_at - self._first_at >= bounds.seconds
+        return self.weight >= bounds.attempts and self.lasting >= bounds.seconds
 
-    def history(self) -> str:
-        """What happened, for a person: how often, over what time, and the last failure."""
-        seconds = self._last_at - self._first_at
+    @property
+    def lasting(self) -> float:
+        """Seconds from the first failure to the last."""
+        return self._last_at - self._first_at
+
+    def history(self, beside: str = "others were answered") -> str:
+        """What happened, for a person: how often, over what time, and the last failure.
+
+        Args:
+            beside: What worked meanwhile.
+        """
         return (
-            f"No answer in {self.count} attempts over {seconds:.0f} s, while others were answered."
+            f"No answer in {self.count} attempts over {self.lasting:.0f} s, while {beside}."
             f" The last one: {self._last_detail}"
         )
 

@@ -72,7 +72,7 @@ Failure = Retry | Blocked | Reject
 LONGEST_RETRY_AFTER = 300.0
 """Seconds. Headers of an hour, of a year and of 2099 were seen, mostly by mistake; who means it
 says so again after five minutes, and that costs one request."""
-_BAD_REQUEST, _TOO_LARGE, _UNPROCESSABLE = 400, 413, 422
+_BAD_REQUEST, _FORBIDDEN, _TOO_LARGE, _UNPROCESSABLE = 400, 403, 413, 422
 _BLOCKED = frozenset({401, 402, 403, 404, 405, 407, 410})
 _RAMP = "ramp_limit_exceeded"
 _SPEND_CODES = frozenset({
@@ -126,6 +126,9 @@ _FRAME = re.compile(
 )
 """A 400 that names a place of the request which is the same for every event of a stage, and not
 `messages`: no event is at fault, and each would be rejected."""
+_NEVER_OF_AN_EVENT = re.compile(r"(system|tools|output_config|output_format)[.:\[]")
+"""Places of the request where nothing of an event stands, whatever is said of them."""
+_IN_MESSAGES = re.compile(r"messages[.\[]\d")
 
 
 def classify(
@@ -144,6 +147,8 @@ def classify(
     code = _code_of(error)
     if (blocked := _about_the_account(code, message)) is not None:
         return blocked
+    if status == _FORBIDDEN and error and _FILTERED.search(message):
+        return _withheld(message)
     if status in _BLOCKED:
         return _blocked(status, message, is_json=bool(error))
     if _is_about_a_request(status, headers, is_json=bool(error)):
@@ -158,10 +163,13 @@ def classify(
 
 def _about_the_account(code: str | None, message: str) -> Blocked | None:
     lowered = message.lower()
-    if code in _SPEND_CODES or any(text in lowered for text in _SPEND_TEXTS):
+    # What is said of a place in the messages may repeat what stands there.
+    quotes = _IN_MESSAGES.match(message) is not None
+    is_spent = any(text in lowered for text in _SPEND_TEXTS) and not quotes
+    if code in _SPEND_CODES or is_spent:
         hint = "raise it in the console, or wait until it begins again"
         return Blocked(f"A spend limit is reached: {hint}. The API says: {message}", "account")
-    if code in _ACCOUNT_CODES or _ACCOUNT_TEXT.search(message):
+    if code in _ACCOUNT_CODES or (_ACCOUNT_TEXT.search(message) and not quotes):
         hint = "look into the account in the console, and check that ANTHROPIC_API_KEY is a key for"
         return Blocked(f"The API says: {message} Have {hint} the Claude API.", "account")
     return None
@@ -177,15 +185,20 @@ def _is_about_a_request(status: int, headers: Mapping[str, str], *, is_json: boo
 
 def _bad_request(status: int, message: str, code: str | None) -> Blocked | Reject:
     if _FILTERED.search(message):
-        return Reject(f"The answer was withheld by a filter: {message}", filtered=True)
-    if _FRAME.match(message) and not _EVENT.search(message):
+        return _withheld(message)
+    names_event = _EVENT.search(message) and not _NEVER_OF_AN_EVENT.match(message)
+    if _FRAME.match(message) and not names_event:
         because = f"The API takes no request of this kind ({message})"
         return Blocked(f"{because}: check the model names, the effort and the stage.", "stage")
-    if status == _TOO_LARGE or code in _EVENT_CODES or _EVENT.search(message):
+    if status == _TOO_LARGE or code in _EVENT_CODES or names_event:
         return Reject(f"The API rejects the request ({status}): {message}")
     hint = "check the account, the model names and ANTHROPIC_BASE_URL"
     because = f"The API rejects a request, and does not say for whose fault: {hint}"
     return Blocked(f"{because}. It says ({status}): {message}", "stage", unclear=True)
+
+
+def _withheld(message: str) -> Reject:
+    return Reject(f"The answer was withheld by a filter: {message}", filtered=True)
 
 
 def no_credentials(detail: str) -> Blocked:

@@ -15,11 +15,11 @@ from types import MappingProxyType
 from typing import Any
 
 import orjson
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from pipeline.config import Settings, StageSettings
 from pipeline.model.errors import AnswerError, Malformed, PipelineError, Refused, TruncatedResponse
-from pipeline.model.questions import AnswerT, Asker, Question, Response
+from pipeline.model.questions import AnswerT, Asker, Question, Response, Signal
 from pipeline.model.records import Tier, Usage
 from pipeline.runtime.database import Database
 
@@ -103,13 +103,20 @@ CREATE TABLE IF NOT EXISTS answers (
     usage BLOB NOT NULL,
     seconds REAL NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS signals (
+    question TEXT PRIMARY KEY,
+    signals BLOB NOT NULL
+) WITHOUT ROWID;
 """
+"""Signals have a table of their own, since files of earlier versions have none."""
 _FAILURES: Mapping[str, type[AnswerError]] = MappingProxyType(
     {"refused": Refused, "cut_off": TruncatedResponse, "malformed": Malformed}
 )
 """What is kept of calls that gave no answer. A request that the API rejects is tried again."""
-_Row = tuple[str, bytes, str, bytes, float]
-"""Model, answer or what was wrong with it, kind of failure, usage, seconds."""
+_Row = tuple[str, bytes, str, bytes, float, bytes]
+"""Model, answer or what was wrong with it, kind of failure, usage, seconds, signals."""
+_SIGNALS = TypeAdapter(tuple[Signal, ...])
+_NO_SIGNALS = b"[]"
 
 
 class NotRecorded(PipelineError):
@@ -204,8 +211,8 @@ class Recording:
             await self._keep_failure(key, error)
             raise
         self.counts.asked += 1
-        row = (asked.model, asked.answer.model_dump_json().encode(), "", asked.usage, asked.seconds)
-        await self._keep(key, *row)
+        answer, signals = asked.answer.model_dump_json().encode(), _SIGNALS.dump_json(asked.signals)
+        await self._keep(key, asked.model, answer, "", asked.usage, asked.seconds, signals)
         return asked
 
     async def save(self) -> None:
@@ -218,7 +225,11 @@ class Recording:
             # The cursor must not leave this thread: dropped elsewhere it disturbs the next write.
             connection.executemany(
                 "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)",
-                [(key, *row) for key, row in rows.items()],
+                [(key, *row[:-1]) for key, row in rows.items()],
+            )
+            connection.executemany(
+                "INSERT OR REPLACE INTO signals VALUES (?, ?)",
+                [(key, row[-1]) for key, row in rows.items()],
             )
 
         await self._database.run(write)
@@ -246,12 +257,12 @@ class Recording:
         why = next((name for name, kind in _FAILURES.items() if type(error) is kind), None)
         if why is not None:
             detail = error.detail.encode()
-            await self._keep(key, error.model, detail, why, error.usage, error.seconds)
+            await self._keep(key, error.model, detail, why, error.usage, error.seconds, _NO_SIGNALS)
 
     async def _keep(self, key: str, *row: Any) -> None:  # noqa: ANN401 - the columns of the table
-        model, answer, failure, usage, seconds = row
+        model, answer, failure, usage, seconds, signals = row
         spent = usage.model_dump_json().encode()
-        self._unsaved[key] = (model, answer, failure, spent, seconds)
+        self._unsaved[key] = (model, answer, failure, spent, seconds, signals)
         await self.save()
 
 
@@ -284,7 +295,9 @@ class Session:
 
 def _look(connection: sqlite3.Connection, key: str) -> _Row | None:
     row: _Row | None = connection.execute(
-        "SELECT model, answer, failure, usage, seconds FROM answers WHERE question = ?", (key,)
+        "SELECT model, answer, failure, usage, seconds, coalesce(signals, ?)"
+        " FROM answers LEFT JOIN signals USING (question) WHERE question = ?",
+        (_NO_SIGNALS, key),
     ).fetchone()
     return row
 
@@ -295,7 +308,7 @@ def _replay(row: _Row, question: Question[AnswerT]) -> Response[AnswerT] | None:
     Raises:
         AnswerError: The call gave no usable answer when it was made.
     """
-    model, answer, failure, spent, seconds = row
+    model, answer, failure, spent, seconds, signals = row
     usage = Usage.model_validate(orjson.loads(spent))
     if failure:
         error = _FAILURES[failure]
@@ -305,4 +318,4 @@ def _replay(row: _Row, question: Question[AnswerT]) -> Response[AnswerT] | None:
     except ValidationError:
         # The stage's own checks have changed since, although its question has not.
         return None
-    return Response(read, model, usage, seconds)
+    return Response(read, model, usage, seconds, signals=_SIGNALS.validate_json(signals))

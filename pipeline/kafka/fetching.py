@@ -16,7 +16,7 @@ While one is read nothing is fetched of its partition; the others go on.
 import asyncio
 import logging
 import struct
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, KeysView, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -284,7 +284,7 @@ class Asides:
         self._attempts: dict[tuple[KafkaPartition, int], int] = {}
 
     @property
-    def partitions(self) -> Collection[KafkaPartition]:
+    def partitions(self) -> KeysView[KafkaPartition]:
         """Those of which something is read aside."""
         return self._asides.keys()
 

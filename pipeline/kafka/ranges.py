@@ -83,7 +83,9 @@ class Polls:
         """What comes next of some partitions, in order for each."""
         found = await self._asides.read(partitions, _MAX_RECORDS)
         if not found:
-            wait = 0 if self._asides.partitions else milliseconds
+            # Of one that is not asked for nothing comes however often one looks, and a client that
+            # is never waited for brings nothing of the others either.
+            wait = milliseconds if self._asides.partitions.isdisjoint(partitions) else 0
             found = self._asides.split(
                 await self._consumer.getmany(*partitions, timeout_ms=wait, max_records=_MAX_RECORDS)
             )

@@ -6,7 +6,7 @@ time-outs and a rejected key are not errors of an event, so `pipeline.claude` wa
 and never raises them to its caller, unless they befall one event alone (`Unanswered`).
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from pipeline.model.records import DeadLetterReason, Usage
@@ -40,7 +40,16 @@ class Unavailable(PipelineError):
     """Something outside cannot be reached at present; no event is at fault.
 
     The event waits and is tried again: it must never become a dead letter for this.
+
+    Args:
+        detail: A sentence for a person.
+        scope: What is away: the whole `place`, whatever is asked of it; this one `file` while its
+            place answers; or, with None, nobody knows: what becomes of others says.
     """
+
+    def __init__(self, detail: str, *, scope: Literal["place", "file"] | None = None) -> None:
+        super().__init__(detail)
+        self.scope = scope
 
 
 class AnswerError(PipelineError):

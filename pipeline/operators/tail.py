@@ -17,6 +17,12 @@ from pipeline.stream.records import Received
 Print = Callable[[str], None]
 
 
+_INDENTED = 1 << 20
+
+
+"""Bytes of a value up to which it is indented: nested lists become many times longer by it."""
+
+
 def topic_of(settings: Settings, name: str) -> str:
     """The topic that is meant: of a stage its results, else the topic of that name."""
     names = TopicNames(settings.topics)
@@ -77,7 +83,7 @@ def text_of(record: Received, *, pretty: bool = False) -> str:
     is_json, value = _read(record.value)
     is_dead = any(name.startswith("dlq-") for name, _ in record.headers)
     document = value if is_json and not is_dead else _whole(record, value)
-    indent = 2 if pretty else None
+    indent = 2 if pretty and len(record.value or b"") <= _INDENTED else None
     try:
         text = json.dumps(document, ensure_ascii=False, indent=indent)
     except RecursionError:  # what is nested deeper than that is shown as it is

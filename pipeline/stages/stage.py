@@ -43,6 +43,11 @@ class RawEvent(BaseModel):
         """The fields the stage does not know, for `source.extra`; as bytes where just read."""
         return self.model_extra or {}
 
+    @property
+    def file_place(self) -> str:
+        """Where its file is, if it has one: what is away there is away for others there, too."""
+        return ""
+
 
 class Answer(BaseModel):
     """What every answer states about itself, beside what was asked for.

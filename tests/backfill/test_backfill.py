@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ from pipeline.model.errors import UsageError
 from pipeline.stream import ledger_codec
 from pipeline.stream.ledger import CommitPoint
 from pipeline.stream.protocols import Committed, TopicPartition
+from pipeline.stream.records import Received, Unread
 from pipeline.testing import MemoryBrokers, run_in_virtual_time
+from pipeline.testing.brokers import MemoryRanges
 from tests.backfill.api import Result, now
 from tests.backfill.world import GROUP, NAMES, RAW, SETTLE, Crash, Fuse, World
 
@@ -280,6 +283,68 @@ def test_junk_ends_no_backfill() -> None:
         made = world([(f"k-{number}", "bad") for number in range(12)], partitions=1)
         report = await made.process(window=8)
         assert report.dead_letters == 12
+        made.check()
+
+    run_in_virtual_time(scenario())
+
+
+def test_what_no_dead_letter_can_carry_becomes_a_small_one() -> None:
+    async def scenario() -> None:
+        made = world(partitions=1)
+        made.broker.max_message_bytes = 10_000
+        made.broker.publish(RAW, b"x" * 40_000, key=b"k")
+        report = await made.process()
+        assert (report.enriched, report.dead_letters) == (len(FINE), 1)
+        ((letter,), *_) = [
+            entries
+            for entries in made.broker.committed_records(NAMES.dead_letters).values()
+            if entries
+        ]
+        assert letter.record is not None
+        headers = dict(letter.record.headers)
+        assert letter.record.value == b""
+        assert headers["dlq-offset"] == str(len(FINE)).encode()
+        assert headers["dlq-original-value-bytes"] == b"40000"
+
+    run_in_virtual_time(scenario())
+
+
+def test_what_was_not_read_becomes_a_small_dead_letter_and_is_not_asked_about(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario() -> None:
+        made = world([*FINE, ("k", "bomb")], partitions=1)
+        read = MemoryRanges.read
+
+        async def read_within_limits(
+            ranges: MemoryRanges, partition: TopicPartition, begin: int, end: int
+        ) -> AsyncGenerator[Sequence[Received], None]:
+            async for records in read(ranges, partition, begin, end):
+                yield [
+                    replace(each, value=None, unread=Unread("It would take 9 GB.", each.original))
+                    if b"bomb" in (each.value or b"")
+                    else each
+                    for each in records
+                ]
+
+        monkeypatch.setattr(MemoryRanges, "read", read_within_limits)
+        report = await made.process()
+        assert (report.enriched, report.dead_letters) == (len(FINE), 1)
+        letters = made.broker.committed_records(NAMES.dead_letters).values()
+        [headers] = [dict(e.record.headers) for part in letters for e in part if e.record]
+        assert headers["dlq-reason"] == b"too_large"
+        assert headers["dlq-original"] == b"not_carried"
+
+    run_in_virtual_time(scenario())
+
+
+def test_a_tombstone_is_no_event() -> None:
+    async def scenario() -> None:
+        made = world(FINE[:4], partitions=1)
+        made.broker.publish(RAW, None, key=b"k-0")
+        made.publish(FINE[4:])
+        report = await made.process()
+        assert (report.enriched, report.dead_letters) == (len(FINE), 0)
         made.check()
 
     run_in_virtual_time(scenario())

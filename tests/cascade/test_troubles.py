@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 import structlog
@@ -9,7 +10,7 @@ import structlog
 from pipeline.cascade.haiku import HaikuProcessor
 from pipeline.cascade.judge import CascadePolicy
 from pipeline.cascade.policy import Policy
-from pipeline.cascade.reading import RETRY_SECONDS, Reading
+from pipeline.cascade.reading import QUIET_SECONDS, RETRY_SECONDS, Reading
 from pipeline.cascade.sonnet import SonnetProcessor
 from pipeline.claude.attempts import Bounds
 from pipeline.config import TopicSettings
@@ -143,6 +144,78 @@ def test_a_store_that_gives_nobody_a_file_is_waited_for_however_long_it_takes() 
         assert all(isinstance(each, Question) for each in await asyncio.gather(*asked))
         assert clock() - back_at <= RETRY_SECONDS
         assert reading.waiting == 0
+
+    run_in_virtual_time(main())
+
+
+class Claimed(Note):
+    """Its id begins with the place of its file."""
+
+    @property
+    def file_place(self) -> str:
+        return self.id.partition("/")[0]
+
+
+def test_what_is_had_elsewhere_makes_no_outage_of_a_store_the_trouble_of_its_events() -> None:
+    async def main() -> None:
+        reading = Reading(BOUNDS, clock=asyncio.get_running_loop().time)
+        stage = StoredNotes(lambda event: event.id.startswith("bucket"))
+        lost = asyncio.create_task(reading.ask_about(stage, Claimed(id="bucket/1", text="a")))
+        for _ in range(7200):
+            await reading.ask_about(stage, Claimed(id="record/1", text="b"))
+            await asyncio.sleep(1)
+        assert not lost.done()
+        lost.cancel()
+
+    run_in_virtual_time(main())
+
+
+@pytest.mark.parametrize(
+    ("scope", "others", "ends"),
+    [("file", 0, True), ("file", 1, False), (None, 0, False), ("place", 0, False)],
+)
+def test_a_file_that_nobody_can_be_compared_with_is_given_up_where_its_place_answers(
+    scope: Literal["place", "file"] | None, others: int, *, ends: bool
+) -> None:
+    class Lost(NoteStage):
+        def question(self, event: Note) -> Question[NoteAnswer]:
+            raise Unavailable("It cannot be read: Input/output error.", scope=scope)
+
+    async def main() -> None:
+        reading = Reading(BOUNDS, clock=asyncio.get_running_loop().time)
+        asked = [
+            asyncio.create_task(reading.ask_about(Lost(), Note(id=f"n-{n}", text="a")))
+            for n in range(1 + others)
+        ]
+        await asyncio.sleep(QUIET_SECONDS - RETRY_SECONDS)
+        assert not any(task.done() for task in asked)
+        await asyncio.sleep(QUIET_SECONDS)
+        assert asked[0].done() is ends
+        if ends:
+            with pytest.raises(FileUnavailable, match="while the place of the file answered"):
+                asked[0].result()
+        for task in asked:
+            task.cancel()
+
+    run_in_virtual_time(main())
+
+
+def test_no_event_pays_for_a_place_that_is_away_while_others_are_had() -> None:
+    async def main() -> None:
+        reading = Reading(BOUNDS, clock=asyncio.get_running_loop().time)
+
+        class Mounts(NoteStage):
+            def question(self, event: Note) -> Question[NoteAnswer]:
+                if event.id == "lost":
+                    raise Unavailable("The directory cannot be read.", scope="place")
+                return super().question(event)
+
+        lost = asyncio.create_task(reading.ask_about(Mounts(), Note(id="lost", text="a")))
+        for _ in range(7200):
+            await reading.ask_about(Mounts(), Note(id="other", text="b"))
+            await asyncio.sleep(1)
+        assert not lost.done()
+        lost.cancel()
 
     run_in_virtual_time(main())
 

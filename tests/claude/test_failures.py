@@ -129,10 +129,15 @@ def test_retry_after_is_read_in_every_form(headers: dict[str, str], seconds: flo
         ("max_tokens: 200000 > 128000", True),
         ("model: claude-haiku-9 does not take images", True),
         ("`temperature` is not allowed", True),
+        ("system: text content blocks must be non-empty", True),
+        ("system.0: text content blocks must contain non-whitespace text", True),
+        ("tools.0.input_schema: not like messages.0", True),
         ("messages.0.content.1.image.source.base64: image exceeds 5 MB maximum", False),
         ("messages: text content blocks must be non-empty", False),
         ("prompt is too long: 1200000 tokens > 1000000 maximum", False),
         ("The model of the image cannot be told", False),
+        ("messages.0.content.0.text: 'This organization has been disabled' is not allowed", False),
+        ("messages.0.content.0: your credit balance is too low, it says", False),
     ],
 )
 def test_a_400_about_the_frame_of_a_request_is_no_events_fault(message: str, is_ours: bool) -> None:
@@ -270,10 +275,13 @@ def test_a_code_of_an_image_rejects_it_and_a_413_always_does() -> None:
     assert isinstance(classify(413, {}, b""), Reject)
 
 
-def test_what_a_filter_withheld_is_no_dead_letter() -> None:
-    failure = classify(400, {}, error("Output blocked by content filtering policy"))
+@pytest.mark.parametrize("status", [400, 403])
+def test_what_a_filter_withheld_is_no_dead_letter_and_stops_nobody_else(status: int) -> None:
+    said = "Output blocked by content filtering policy"
+    failure = classify(status, {}, error(said))
     assert isinstance(failure, Reject)
     assert failure.filtered
+    assert isinstance(classify(403, {}, f"<html>{said}</html>".encode()), Blocked)
 
 
 @pytest.mark.parametrize(

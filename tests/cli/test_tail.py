@@ -64,6 +64,12 @@ def published(run: Run, tmp_path: Path, prefix: str) -> str:
     return f"{prefix}tickets.raw"
 
 
+def test_what_grows_out_of_bounds_when_it_is_indented_is_printed_on_one_line() -> None:
+    nested = b'{"id": [' + b",".join([b"[" * 60 + b"]" * 60] * 10_000) + b"]}"
+    assert len(text_of(record(nested), pretty=True)) < 2 * len(nested)
+    assert "\n" in text_of(record(b'{"id": 1}'), pretty=True)
+
+
 def test_all_that_is_there_is_printed(run: Run, published: str) -> None:
     lines = run("tail", published).out.splitlines()
     assert {json.loads(line)["id"] for line in lines} == set("01234")

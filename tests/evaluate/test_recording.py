@@ -3,12 +3,13 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.evaluate.recording import SCHEMA, Manner, NobodyToAsk, NotRecorded, Recording
 from pipeline.model.errors import AnswerError, Malformed, Refused, Rejected
-from pipeline.model.questions import Asker, Question, Text
+from pipeline.model.questions import Asker, Question, Response, Signal, Text
 from pipeline.model.records import Tier
 from pipeline.runtime.database import Database
 from tests.cascade.stand_ins import SPENT, Note, NoteAnswer, NoteStage, ScriptedAsker
@@ -41,6 +42,31 @@ async def test_a_second_run_asks_nothing_and_gets_the_same(database: Database) -
     assert again == told
     assert (first.counts.asked, first.counts.recorded) == (1, 0)
     assert (second.counts.asked, second.counts.recorded) == (0, 1)
+
+
+class Doubting(ScriptedAsker):
+    """Its answers can be read, with a doubt."""
+
+    async def ask(self, *args: Any, **options: Any) -> Response[Any]:  # noqa: ANN401 - all of them
+        doubt = Signal("broken_form", 1.0, "An object in the answer has a key twice.")
+        return replace(await super().ask(*args, **options), signals=(doubt,))
+
+
+async def test_what_was_doubtful_stays_so_when_it_is_recorded(database: Database) -> None:
+    told = await recording(database, Doubting(GLAD)).session().ask(question(), Tier.HAIKU)
+    again = await recording(database, NobodyToAsk()).session().ask(question(), Tier.HAIKU)
+    assert again == told
+    assert again.signals
+
+
+async def test_a_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "answers.sqlite3"
+    async with Database(path, SCHEMA, setting="--answers") as opened:
+        told = await recording(opened, ScriptedAsker(GLAD)).session().ask(question(), Tier.HAIKU)
+        await opened.run(lambda connection: connection.execute("DROP TABLE signals"))
+    async with Database(path, SCHEMA, setting="--answers") as opened:
+        again = await recording(opened, NobodyToAsk()).session().ask(question(), Tier.HAIKU)
+    assert again == told
 
 
 @pytest.mark.parametrize(

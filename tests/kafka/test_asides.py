@@ -1,11 +1,15 @@
 """Batches that are read beside the event loop: in turns, in order, and each once."""
 
+from typing import cast
+
 import pytest
+from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaPartition
 
 from pipeline.kafka import fetching
 from pipeline.kafka.batches import ReadRecord
 from pipeline.kafka.fetching import Aside, Asides
+from pipeline.kafka.ranges import POLL_MS, Polls
 
 ONE, OTHER = KafkaPartition("in", 1), KafkaPartition("in", 2)
 
@@ -16,6 +20,21 @@ class Client:
     def __init__(self) -> None:
         self.paused: set[KafkaPartition] = set()
         self.positions: dict[KafkaPartition, int] = {}
+        self.comes: dict[KafkaPartition, list[Aside]] = {}
+        self.waited: list[int] = []
+
+    async def getmany(
+        self,
+        *partitions: KafkaPartition,
+        timeout_ms: int,
+        max_records: int,
+    ) -> dict[KafkaPartition, list[Aside]]:
+        self.waited.append(timeout_ms)
+        comes, self.comes = self.comes, {}
+        return comes
+
+    async def position(self, partition: KafkaPartition) -> int:
+        return self.positions[partition]
 
     def pause(self, partition: KafkaPartition) -> None:
         self.paused.add(partition)
@@ -77,6 +96,20 @@ async def test_two_partitions_take_turns_and_one_that_is_not_asked_for_waits(
     assert turns == [[ONE], [OTHER], [ONE], [OTHER]]
     assert await those.read([], 1) == {}
     assert [*await those.read([OTHER], 1)] == [OTHER]
+
+
+async def test_a_poll_waits_for_a_partition_while_another_has_more_to_be_read_aside(
+    client: Client,
+) -> None:
+    client.comes = {ONE: [aside()]}
+    polls = Polls(cast("AIOKafkaConsumer", client), {ONE: 0, OTHER: 0})
+    await polls.poll([ONE, OTHER])
+    assert client.waited == [POLL_MS]
+    await polls.poll([OTHER])
+    assert client.waited == [POLL_MS, POLL_MS]
+    found = await polls.poll([ONE, OTHER])
+    assert len(found[ONE]) == 5
+    assert len(client.waited) == 2
 
 
 async def test_one_whose_partition_is_read_elsewhere_is_forgotten(those: Asides) -> None:

@@ -45,13 +45,23 @@ def test_one_invented_value_is_enough(field: str) -> None:
     "nothing",
     ["", " ", "-", "—", "N/A", "n.a.", "none", "Not specified", "unknown.", "k.A.", "k. A.",
      "nicht angegeben", "Keine Angabe", "(unbekannt)", "[not provided]", "non précisé", "不明",
-     "記載なし", "н/д", "s/o", "desconocido", "null", "???", "___"],
+     "記載なし", "н/д", "s/o", "desconocido", "null", "???", "___", "No due date", "XXXX",
+     "Not found in the text", "Buyer not specified", "could not be determined", "none given",
+     "Information not available", "not explicitly stated on the invoice", "Unknown vendor",
+     "nicht ersichtlich", "no figura", "não há", "ไม่มีข้อมูล", "해당없음", "S/N", "отсутствует"],
 )  # fmt: skip
 def test_a_placeholder_is_null_and_no_invention(nothing: str) -> None:
     given = answer(invoice_number=nothing, buyer=nothing, due_date=nothing, currency=nothing)
     result = published(PLAIN, given)
     assert (result.invoice_number, result.buyer, result.due_date, result.currency) == (None,) * 4
     assert doubts(PLAIN, given) == {"missing_field"}
+
+
+@pytest.mark.parametrize(
+    "name", ["Notable Goods Ltd", "Northern Data AG", "No Name Company", "Unknown Pleasures", "XX"]
+)
+def test_a_name_that_only_looks_like_a_placeholder_is_published(name: str) -> None:
+    assert published(PLAIN, answer(buyer=name)).buyer == name
 
 
 @pytest.mark.parametrize(
@@ -104,6 +114,9 @@ def test_a_due_date_may_follow_from_a_term(term: str, due: str) -> None:
         ("Exarnple Services GmbH", "Example Services GmbH"),
         ("Example   Services,\n  Holding (UK) Ltd", "Example Services Holding UK Limited"),
         ("\uff25\uff58\uff41\uff4d\uff50\uff4c\uff45", "Example"),
+        ("3M Company", "3M"),
+        ("H&M", "H & M"),
+        ("東芝の請求書", "東芝"),
     ],
 )
 def test_a_name_is_found_as_it_is_printed(printed: str, answered: str) -> None:
@@ -112,7 +125,8 @@ def test_a_name_is_found_as_it_is_printed(printed: str, answered: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "answered", ["Exempel AB", "Other GmbH", "Example Holding Europe GmbH", "Ltd"]
+    "answered",
+    ["Exempel AB", "Other GmbH", "Example Holding Europe GmbH", "Ltd", "e", "N.C.", "eG"],
 )
 def test_another_name_is_not_found(answered: str) -> None:
     text = PLAIN.replace("Sample Ltd", "")

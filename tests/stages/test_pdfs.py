@@ -4,6 +4,7 @@ import contextlib
 import io
 import random
 import re
+import struct
 import time
 import zlib
 from collections.abc import Callable
@@ -67,6 +68,39 @@ def blank(pages: int) -> pikepdf.Pdf:
     for _ in range(pages):
         document.add_blank_page(page_size=(200, 200))
     return document
+
+
+def hybrid(*hidden: int) -> bytes:
+    """One page; the objects of these numbers stand in the stream that old viewers do not know."""
+    objects = {
+        1: CATALOGUE,
+        2: b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        3: b"<< /Type /Page /Parent 2 0 R /Resources << >> /MediaBox [0 0 9 9] >>",
+    }
+    places, packed = b"", b""
+    for number in hidden:
+        places += b"%d %d " % (number, len(packed))
+        packed += objects.pop(number) + b" "
+    inflated = places + packed
+    objects[5] = b"<< /Type /ObjStm /N %d /First %d /Length %d >>\nstream\n%b\nendstream" % (
+        len(hidden), len(places), len(inflated), inflated,
+    )  # fmt: skip
+    body, offsets = b"%PDF-1.5\n", dict[int, int]()
+    for number, content in objects.items():
+        offsets[number] = len(body)
+        body += b"%d 0 obj\n%b\nendobj\n" % (number, content)
+    rows = b"".join(b"\2" + struct.pack(">IH", 5, at) for at in range(len(hidden)))
+    rows += b"\1" + struct.pack(">IH", offsets.pop(5), 0)
+    index = b"".join(b"%d 1 " % number for number in (*hidden, 5))
+    said = b"<< /Type /XRef /Size 7 /W [1 4 2] /Index [%b] /Length %d >>" % (index, len(rows))
+    table = len(body) + len(stream := b"6 0 obj\n%b\nstream\n%b\nendstream\n" % (said, rows))
+    entries = b"".join(
+        b"%010d 00000 n \n" % offsets[n] if n in offsets else b"0000000000 65535 f \n"
+        for n in range(7)
+    )
+    trailer = b"<< /Size 7 /Root 1 0 R /ID [<01><02>] /Prev 0 /XRefStm %d >>" % len(body)
+    end = b"startxref\n%d\n%%%%EOF\n" % table
+    return body + stream + b"xref\n0 7\n%btrailer\n%b\n%b" % (entries, trailer, end)
 
 
 def with_attachment(pages: int, attached_pages: int) -> bytes:
@@ -171,6 +205,21 @@ def test_a_damaged_pdf_is_sent_repaired_and_always_the_same(
     sent = prepare_pdf(data, 10, field="file").data
     assert pages_of(sent) == 1
     assert sent == prepare_pdf(data, 10, field="file").data
+
+
+@pytest.mark.parametrize("hidden", [(2, 3), (1, 2, 3), (3,)])
+def test_pages_that_old_viewers_do_not_see_are_sent(hidden: tuple[int, ...]) -> None:
+    for before in (b"", b"From: somebody\r\n\r\n"):
+        sent = prepare_pdf(before + hybrid(*hidden), 1, field="file").data
+        assert len(pikepdf.open(io.BytesIO(sent)).pages) == 1
+
+
+def test_a_page_behind_one_that_is_null_counts() -> None:
+    tree = b"<< /Type /Pages /Kids [3 0 R null 4 0 R] /Count 3 >>"
+    data = pdf_of({1: CATALOGUE, 2: tree, 3: PAGE, 4: PAGE})
+    assert prepare_pdf(data, 2, field="file").data == data
+    with pytest.raises(InvalidEvent, match="more than 1 pages"):
+        prepare_pdf(data, 1, field="file")
 
 
 def test_bytes_before_the_header_do_no_harm() -> None:

@@ -23,6 +23,7 @@ REFUSALS = {
     "/inbox/in/stale": (400, "ExpiredToken"),
     "/inbox/in/nameless": (400, "&lt;b&gt;secret&lt;/b&gt;"),
     "/readable/in/closed": (403, "AccessDenied"),
+    "/readable/in/broken": (500, "InternalError"),
     "/gone/in/a": (404, "NoSuchBucket"),
 }
 
@@ -193,6 +194,17 @@ def test_a_store_that_refuses_is_no_fault_of_the_event(
     with pytest.raises(Unavailable):
         claims(endpoint).fetch(f"s3://inbox/in/{name}", max_bytes=100)
     assert asked == [f"/inbox/in/{name}"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "scope"), [("s3://readable/in/broken", "file"), ("s3://inbox/in/busy", None)]
+)
+def test_it_is_the_one_object_that_is_away_where_its_bucket_answers(
+    endpoint: str, uri: str, scope: str | None
+) -> None:
+    with pytest.raises(Unavailable) as caught:
+        claims(endpoint, "s3://inbox/in/", "s3://readable/in/").fetch(uri, max_bytes=100)
+    assert caught.value.scope == scope
 
 
 def test_a_redirect_is_not_followed(endpoint: str, asked: list[str]) -> None:

@@ -42,9 +42,40 @@ PLACEHOLDERS = frozenset(
         "不明", "記載なし", "なし", "無し", "該当なし", "未記載", "未定", "未知", "未提供",
         "未注明", "未说明", "未說明", "无", "無", "没有", "沒有", "不详", "不詳", "알 수 없음",
         "미상", "없음", "해당 없음", "미기재",
+        "to be determined", "unclear", "not clear", "as above", "see above", "same as above",
+        "ditto", "placeholder", "unnamed", "s/n", "n/r", "б/н",
+        "nicht erkennbar", "nicht ersichtlich", "nicht genannt", "nicht erwähnt", "siehe oben",
+        "unbekannter lieferant", "unbekannter kunde", "ohne nummer", "ohne datum",
+        "non fourni", "non fournie", "non applicable", "non mentionné", "non visible", "inconnue",
+        "sin dato", "sin datos", "sin número", "sin fecha", "no especifica", "no aparece",
+        "no figura", "no se indica", "no encontrado", "no visible", "no proporcionado",
+        "senza numero", "non presente", "non visibile", "non fornito", "non applicabile",
+        "sem número", "não há", "não encontrado", "não aparece", "não fornecido",
+        "niet van toepassing", "niet gevonden", "nie dotyczy", "nie określono", "není uvedeno",
+        "není k dispozici", "nem szerepel", "nincs", "nu este specificat", "nu este cazul",
+        "framgår ej", "finns inte", "ikke oppgitt", "ikke angivet", "ei saatavilla",
+        "mevcut değil", "yoktur", "не указана", "отсутствует", "не применимо", "нет номера",
+        "відсутній", "немає", "غير مذكور", "غير متاح", "لا ينطبق", "لم يذكر", "לא זמין", "אין",
+        "ไม่มี", "ไม่พบ", "ไม่มีข้อมูล", "không", "không áp dụng", "tidak tersedia", "tiada",
+        "未記入", "記載無し", "空欄", "見当たらない", "未标明", "未显示", "无法识别", "不适用",
+        "沒有提供",
+        "해당없음", "불명", "확인 불가", "명시되지 않음",
     }
 )  # fmt: skip
 """What models write where they were asked to write nothing; without case and outer punctuation."""
+_LONGEST_SENTENCE = 100
+_STATED = (
+    "given|provided|stated|specified|available|found|shown|present|listed|mentioned|determined"
+    "|visible|legible|applicable|indicated|known|readable|printed|included|supplied|identified"
+)
+_NOTHING_STATED = re.compile(
+    rf"(?:[a-z]+ ){{0,3}}(?:not|none|cannot be|could not be)(?: [a-z]+ly)? (?:{_STATED})"
+    r"(?: (?:in|on|here|by|from|to|for)\b.{0,40})?"
+    rf"|(?:no|missing|unknown) (?:[a-z]+ ){{0,2}}(?:number|date|name|value|information|data|vendor"
+    rf"|supplier|seller|buyer|customer|recipient|currency)(?: (?:{_STATED}))?"
+    r"|x{4,}"
+)
+"""The same as sentences, such as "due date not stated in the document"."""
 _LEGAL_FORMS = frozenset(
     """
     ab ag aktiengesellschaft aps as asa bhd bv co company corp corporation cv doo dba ek eirl eurl
@@ -79,7 +110,11 @@ _FOLDING = _Folding()
 def is_placeholder(text: str) -> bool:
     """Whether a value only says that there is none."""
     plain = " ".join(text.casefold().split()).strip(".-–—_*?/[](){}<>'\"“”„ ")
-    return plain in PLACEHOLDERS or f"{plain}." in PLACEHOLDERS
+    return (
+        plain in PLACEHOLDERS
+        or f"{plain}." in PLACEHOLDERS
+        or (len(plain) <= _LONGEST_SENTENCE and _NOTHING_STATED.fullmatch(plain) is not None)
+    )
 
 
 def fold(text: str) -> str:

@@ -54,6 +54,15 @@ _WORDS_SHARE = 0.7
 _SHORTEST_CORE = 2
 
 
+_SHORTEST_IN_LETTERS = 4
+
+
+"""Of a name; in a text without its blanks, shorter ones occur by chance."""
+
+
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u9fff가-힣]")
+
+
 class TextIndex:
     """A text of an event, to look for values in.
 
@@ -120,6 +129,8 @@ class TextIndex:
         words = words_of(fold(name))
         core = name_core(words)
         whole, shorter = "".join(words), "".join(core)
+        if 0 < len(whole) < _SHORTEST_IN_LETTERS and not _UNSPACED.search(whole):
+            return f" {' '.join(words)} " in self._spaced
         if whole in self._letters or (len(shorter) >= _SHORTEST_CORE and shorter in self._letters):
             return True
         if is_close(shorter, self._letters):

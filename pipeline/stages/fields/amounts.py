@@ -8,7 +8,7 @@ number of decimals rules some of it out; what is left is for the rest of the doc
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -45,19 +45,32 @@ class _Plain(dict[int, str]):
 
 
 _PLAIN = _Plain({ord(char): sign for sign, chars in _SIGNS.items() for char in chars})
-_AMOUNT = re.compile(rf"(\D*?)([.,{ARABIC_DECIMAL}]?\d(?:[\d.,'{ARABIC_DECIMAL} ]*\d)?)(\D*)")
+
+# The point of "Rs.500" shortens a word.
+_AMOUNT = re.compile(
+    rf"(\D*?)((?:(?<![^\W\d_])(?<!/)[.,{ARABIC_DECIMAL}])?\d(?:[\d.,'{ARABIC_DECIMAL} ]*\d)?)(\D*)"
+)
 _IN_THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:([.,' ])\d{3})(?:\1\d{3})*")
 _IN_LAKHS = re.compile(r"[1-9]\d?(?:([,.' ])\d{2})(?:\1\d{2})*\1\d{3}")
-_NO_CENTS = re.compile(r"\s*(?:[.,]\s*(?:-+|=)|/[-=])")
-_PER_CENT = re.compile("[%٪﹪％‰]")
+_NO_CENTS = re.compile(r"\s*(?:[.,:;]\s*(?:-+|=)|/[-=])")
+_PER_CENT = re.compile(
+    r"[%٪﹪％‰]|\b(?:per ?cent|pct|pro[cz]ent|v\. ?H|por ?ciento|pour ?cent|процент)", re.IGNORECASE
+)
 _CREDIT = re.compile(r"\b(?:CR|Cr|cr)\b\.?")
-_MINUS = re.compile(r"\bminus\b", re.IGNORECASE)
+_MINUS = re.compile(r"\b(?:minus|moins|menos|meno|минус|мінус|eksi|negative)\b", re.IGNORECASE)
 _LETTER = r"[^\W\d_\u0300-\u036f]"
 _MARKS = "\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u109f\u1780-\u17ff"
 _WORDS = re.compile(rf"(?:{_LETTER}[{_MARKS}]*+)++(?![$€£¥₹])")
-_SHORTENED = re.compile(r"(?<![^\W\d_])(?:([kKmM])[$£¥₹]|([kKmMtT])(?:€|([A-Z]{3})\b))")
+_SHORTENED = re.compile(
+    r"(?<![^\W\d_])(?:([kKmM])[$£¥₹]|([kKmMtT])(?:€|kr\b|Ft\b|([A-Z]{3})\b)|([eE])Ft\b)"
+)
 _CODE = re.compile(rf"(?<![A-Za-z])(?:{'|'.join(sorted(CURRENCIES))})(?![A-Za-z])")
-_POWERS = {"k": 3, "t": 3, "m": 6}
+_POWERS = {"k": 3, "t": 3, "e": 3, "m": 6}
+_IDEOGRAPHS = re.compile("[\u3000-\u9fff가-힣]")
+_UNSPACED = re.compile("[\u3000-\u9fff가-힣\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
+"""Scripts that write words without blanks between them, those of Southeast Asia among them."""
+_SHORTEST_UNSPACED = 3
+_LONGEST_GLUED = 16
 _UNIT_LETTERS = 3
 _MOST_WORDS = 3
 _IN_CRORES = frozenset({"INR", "PKR", "BDT", "NPR", "LKR"})
@@ -178,7 +191,7 @@ def magnitudes_after(word: str) -> frozenset[int]:
     """Which powers of ten the word that follows digits may stand for; none for other words."""
     known = locale_data().magnitudes
     plain = word.casefold().rstrip(".")
-    if plain in known or plain.isascii():
+    if plain in known or (plain.isascii() and plain.isalnum()):
         return known.get(plain, frozenset())
     return known.get(_magnitude_in(word), frozenset())
 
@@ -239,7 +252,7 @@ def _signs(before: str, after: str) -> int:
         [
             # "US-$ 5" is not below zero: a hyphen between letters and a sign is no minus.
             re.search(r"(?:^|\W)-|-\s*$", before) is not None,
-            "(" in before and ")" in after,
+            ("(" in before and ")" in after) or ("<" in before and ">" in after),
             trailing.startswith("-") or re.match(r"[^\w\s]{1,3}\s?-", trailing) is not None,
             _MINUS.search(before) is not None,
         ]
@@ -250,7 +263,7 @@ def _powers(before: str, after: str, currency: str | None, *, counts: bool) -> t
     """The powers of ten that the words around may stand for, the most likely first."""
     short = _SHORTENED.search(before) or _SHORTENED.match(after.strip())
     if short is not None and (short[3] is None or short[3] in CURRENCIES):
-        return (_POWERS[(short[1] or short[2]).lower()],)
+        return (_POWERS[(short[1] or short[2] or short[4]).lower()],)
     # "LAK 5" is five kip, not five lakhs.
     before, after = _CODE.sub(" ", before), _CODE.sub(" ", after)
     leading = [
@@ -277,11 +290,20 @@ def _magnitude_in(after: str) -> str:
     known = locale_data().magnitudes
     words = _WORDS.findall(after.replace(".", ""))[:_MOST_WORDS]
     phrases = (plain_word(" ".join(words[:count])) for count in range(len(words), 0, -1))
-    # Where words are not divided by blanks, a sign of money may follow without one.
-    first = words[0] if words else ""
-    unspaced = (first[:length] for length in (2, 1) if _is_ideographic(first[:length]))
-    return next((phrase for phrase in (*phrases, *unspaced) if phrase in known), "")
+    glued = _before_money(after.replace(".", "").lstrip())
+    return next((phrase for phrase in (*phrases, *glued) if phrase in known), "")
 
 
-def _is_ideographic(word: str) -> bool:
-    return bool(word) and all("\u3000" <= char <= "\u9fff" or "가" <= char <= "힣" for char in word)
+def _before_money(after: str) -> Iterator[str]:
+    """What the name of the money may follow without a blank, the longest first: Mrd€, 3百万円."""
+    first = plain_word(after.partition(" ")[0][:_LONGEST_GLUED])
+    symbols = locale_data().symbols
+    if first in symbols:
+        return
+    # In scripts without blanks it may be any word.
+    shortest = 1 if _IDEOGRAPHS.match(first) else _SHORTEST_UNSPACED
+    for length in range(len(first), 0, -1):
+        word, money = first[:length], first[length:]
+        is_money = money in symbols and (not money.isalpha() or min(length, len(money)) > 1)
+        if is_money or (length >= shortest and _UNSPACED.match(first)):
+            yield word

@@ -16,11 +16,18 @@ FILE = Path(__file__).with_name("locale_data.json")
 USUAL_DECIMALS = 2
 _DISPUTED = frozenset({"IQD"})
 """ISO 4217 gives the Iraqi dinar three decimals, the CLDR and most of Iraq none."""
+_SMALL_NUMERALS = {"十": 1, "百": 2, "千": 3, "仟": 3, "십": 1, "백": 2, "천": 3}
+_LARGE_NUMERALS = {"万": 4, "萬": 4, "億": 8, "亿": 8, "兆": 12, "만": 4, "억": 8, "조": 12}
 _MORE_MAGNITUDES: Mapping[str, int] = {
     "lac": 5, "lacs": 5, "lakhs": 5, "lakh": 5, "crore": 7, "crores": 7,
-    "bn": 9, "mn": 6, "tn": 12, "mm": 6, "tsd": 3, "thsd": 3, "grand": 3,
-    "千": 3, "仟": 3, "十万": 5, "百万": 6, "千万": 7, "万": 4, "萬": 4, "億": 8, "亿": 8, "兆": 12,
-    "천": 3, "만": 4, "억": 8,
+    "bn": 9, "mn": 6, "tn": 12, "mm": 6, "mds": 9, "tsd": 3, "thsd": 3, "grand": 3, "hundred": 2,
+    **_SMALL_NUMERALS,
+    **_LARGE_NUMERALS,
+    **{
+        small + large: power + more
+        for small, power in _SMALL_NUMERALS.items()
+        for large, more in _LARGE_NUMERALS.items()
+    },
 }  # fmt: skip
 """Those that the CLDR's patterns of abbreviation lack."""
 

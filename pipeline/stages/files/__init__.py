@@ -90,6 +90,14 @@ class FileEvent(RawEvent):
         beside = self.file.model_extra if self.file is not None else None
         return {**super().unknown_fields, **({"file": beside} if beside else {})}
 
+    @property
+    def file_place(self) -> str:
+        """The record itself, the bucket, or the file system of this machine."""
+        if self.uri is None:
+            return "record" if self.file is not None else ""
+        scheme, _, rest = self.uri.partition("://")
+        return f"{scheme}://{rest.partition('/')[0]}"
+
     @classmethod
     def contents(cls) -> tuple[str, ...]:
         """The fields of which an event has exactly one."""

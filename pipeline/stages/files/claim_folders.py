@@ -161,7 +161,8 @@ def _read_below(root: Path, path: Path, max_bytes: int) -> bytes:
             top = _keep(opened, os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         except OSError as error:
             raise Unavailable(
-                f"The directory {root} that `uri_allow` names cannot be read: {error.strerror}."
+                f"The directory {root} that `uri_allow` names cannot be read: {error.strerror}.",
+                scope="place",
             ) from None
         try:
             descriptor = _open_beneath(opened, top, root, path.relative_to(root).parts)
@@ -169,7 +170,8 @@ def _read_below(root: Path, path: Path, max_bytes: int) -> bytes:
         except OSError as error:
             if error.errno in _FAULTS_OF_THE_NAME:
                 raise not_a_file() from None
-            raise Unavailable(f"A claimed file cannot be read: {error.strerror}.") from None
+            detail = f"A claimed file cannot be read: {error.strerror}."
+            raise Unavailable(detail, scope="file") from None
 
 
 def _open_beneath(opened: ExitStack, top: int, root: Path, parts: Sequence[str]) -> int:

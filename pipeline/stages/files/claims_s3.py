@@ -20,6 +20,7 @@ from pipeline.stages.files.claim_folders import blames_object, forbidden, refuse
 
 _URI = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(?P<key>[^\0]*)", re.DOTALL)
 _CODE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_SERVER_ERROR = 500
 _CONNECT_TIMEOUT = 5
 _READ_TIMEOUT = 30
 
@@ -60,16 +61,21 @@ class S3Claims:
         try:
             self._check_host()
         except (OSError, UsageError) as error:
-            raise Unavailable(f"The object store is not asked: {error}") from None
+            detail = f"The object store is not asked: {error}"
+            raise Unavailable(detail, scope="place") from None
         try:
             answer = self._client.get_object(Bucket=place.bucket, Key=place.key)
             with answer["Body"] as body:
                 data: bytes = body.read(max_bytes + 1)
         except ClientError as error:
             code = _code_of(error.response)
-            if self._blames_object(error.response, code, place.bucket):
+            if self._blames_object(error.response, code, place):
                 raise refused(code) from None
-            raise Unavailable(f"The object store refuses to give an object: {code}.") from None
+            is_answering = _status_of(error.response) >= _SERVER_ERROR and self._answers(place)
+            raise Unavailable(
+                f"The object store refuses to give an object: {code}.",
+                scope="file" if is_answering else None,
+            ) from None
         except BotoCoreError as error:
             raise Unavailable(
                 f"The object store cannot be asked ({type(error).__name__}); check "
@@ -79,16 +85,17 @@ class S3Claims:
             raise too_large(max_bytes)
         return data
 
-    def _blames_object(self, answer: Mapping[str, Any], code: str, bucket: str) -> bool:
-        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        blamed = blames_object(status, code)
-        if blamed is not None:
-            return blamed
+    def _blames_object(self, answer: Mapping[str, Any], code: str, place: _Place) -> bool:
+        blamed = blames_object(_status_of(answer), code)
+        # Who may look into the bucket is refused this object alone.
+        return self._answers(place) if blamed is None else blamed
+
+    def _answers(self, place: _Place) -> bool:
+        """Whether the store lets this process look into the bucket."""
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra
 
-        # Who may look into the bucket is refused this object alone.
         try:
-            self._client.head_bucket(Bucket=bucket)
+            self._client.head_bucket(Bucket=place.bucket)
         except (ClientError, BotoCoreError):
             return False
         return True
@@ -116,6 +123,10 @@ class S3Claims:
                 s3={"addressing_style": "path"} if self._settings.endpoint_url else None,
             ),
         )
+
+
+def _status_of(answer: Mapping[str, Any]) -> int:
+    return int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 def _code_of(answer: Mapping[str, Any]) -> str:

@@ -138,7 +138,7 @@ class DecoderPool:
         try:
             decoder = server.fork()
         except OSError as error:
-            raise Unavailable(f"No decoder can be started: {error}.") from error
+            raise Unavailable(f"No decoder can be started: {error}.", scope="place") from error
         with self._lock:
             if not self._is_closed:
                 self._busy.add(decoder)
@@ -183,7 +183,7 @@ class _Server:
             )
         except OSError as error:
             self._control.close()
-            raise Unavailable(f"The decoders cannot be started: {error}.") from error
+            raise Unavailable(f"The decoders cannot be started: {error}.", scope="place") from error
         finally:
             theirs.close()
         atexit.register(self.close)

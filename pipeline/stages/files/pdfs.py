@@ -29,6 +29,11 @@ from pipeline.model.records import DeadLetterReason
 
 _ENCRYPT, _IGNORED = b"/Encrypt", b"/EncrypX"
 _ENCRYPT_NAME = re.compile(rb"/Encrypt(?![A-Za-z])")
+_HYBRID = re.compile(rb"trailer\s*(<<.*/XRefStm\s+\d.*)>>\s*startxref\s+(\d{1,10})\s", re.DOTALL)
+_LONGEST_TRAILER = 4_096
+_EARLIER_TABLE = re.compile(rb"/Prev\s+\d+")
+_NO_MORE = object()
+"""Ends a level of the page tree, in which a page may be null."""
 _FAULTS = (
     pikepdf.PdfError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError,
     ValueError,
@@ -39,14 +44,15 @@ _FAULTS = (
 def prepare_pdf(data: bytes, max_pages: int, *, field: str) -> Pdf:
     """Check a PDF file and make it what is sent.
 
-    A sound file is sent as it is. One that had to be repaired is sent repaired, and one that
-    opens without a password, though it is encrypted, is sent without the encryption: the API takes
-    none. Equal input gives equal bytes.
+    A sound file is sent as it is, with its hidden objects named again if it has any. One that had
+    to be repaired is sent repaired, and one that opens without a password, though it is encrypted,
+    is sent without the encryption: the API takes none. Equal input gives equal bytes.
 
     Raises:
         InvalidEvent: `bad_pdf` where it is too damaged, needs a password or has no pages,
             `too_large` where it has too many pages.
     """
+    data = _with_hidden_objects(data)
     try:
         return _prepared(data, max_pages, field)
     except pikepdf.PasswordError:
@@ -57,6 +63,22 @@ def prepare_pdf(data: bytes, max_pages: int, *, field: str) -> Pdf:
         return _prepared(_with_open_document(data, field), max_pages, field)
     except _FAULTS:
         raise _needs_password(field) from None
+
+
+def _with_hidden_objects(data: bytes) -> bytes:
+    """A hybrid-reference file (PDF 1.7, 7.5.8.4) in which qpdf finds all objects; else the same.
+
+    Its table calls free what only its cross-reference stream has, so that old viewers do without.
+    qpdf believes the table, so the stream is named once more, by a table that says nothing else.
+    """
+    begin = data.rfind(b"trailer")
+    found = _HYBRID.match(data[begin : begin + _LONGEST_TRAILER]) if begin >= 0 else None
+    if found is None:
+        return data
+    names, table = _EARLIER_TABLE.sub(b"", found[1]), found[2]
+    place = len(data) + 1 - max(0, data.find(b"%PDF-"))  # qpdf counts from there
+    update = b"\nxref\n0 0\ntrailer\n%b/Prev %b>>\nstartxref\n%d\n%%%%EOF\n"
+    return data + update % (names, table, place)
 
 
 def _open(data: bytes) -> pikepdf.Pdf:
@@ -86,8 +108,8 @@ def _pages(pdf: pikepdf.Pdf) -> Iterator[pikepdf.Object]:
     seen: set[tuple[int, int]] = set()
     levels = [iter([pdf.Root.get("/Pages")])]
     while levels:
-        node = next(levels[-1], None)
-        if node is None:
+        node = next(levels[-1], _NO_MORE)
+        if node is _NO_MORE:
             levels.pop()
         elif not isinstance(node, pikepdf.Dictionary):
             continue
