@@ -4,10 +4,16 @@ BIN := .venv/bin
 READY := .venv/.ready
 TOOLS := .tools/.ready
 
-.PHONY: demo test drills check faults faults-short fuzz corpus bench-gateway screenshot format schemas lock clean
+.PHONY: demo help setup test drills check faults faults-short fuzz corpus bench-gateway measure \
+	screenshot format schemas lock clean
 
 demo: $(READY)  ## seven kinds of events through the whole pipeline, on this machine alone
 	@$(BIN)/pipeline demo
+
+help:  ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(READY) $(TOOLS)  ## .venv and .tools, to work on the code; the other targets do what they need of it
 
 test: $(READY) $(TOOLS)  ## unit, property, integration and end-to-end tests
 	@tests/browser/install
@@ -31,7 +37,7 @@ faults: $(READY)  ## hostile records; then replicas, brokers and API die beside 
 faults-short: $(READY)  ## the same for a minute
 	@$(BIN)/python -m tests.faults --short
 
-fuzz: $(READY)  ## what strangers send, to the raw models and the file checks, for ten minutes
+fuzz: $(READY)  ## hostile input to the raw models and the file checks, for ten minutes
 	@$(BIN)/python -m tests.fuzz
 
 corpus: $(READY)  ## 600 files that viewers open, by ten programs: none may be refused (two minutes)
@@ -45,14 +51,17 @@ screenshot: $(READY)  ## docs/dashboard.png: the page over a pipeline that works
 bench-gateway: $(READY)  ## every goal of the Claude gateway, on a quiet machine (Java 17+, mvn)
 	@$(BIN)/python -m benchmarks.suite
 
+measure: $(READY)  ## how large the code is to its reader; docs/ARCHITECTURE.md has the targets
+	@$(BIN)/python -m benchmarks.measure
+
 format: $(READY)  ## let the tools fix what they can
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-schemas: $(READY)  ## write schemas/ anew
+schemas: $(READY)  ## write schemas/ again; refuses a change that would break a reader
 	@$(BIN)/pipeline schemas
 
-lock: $(READY)  ## resolve the dependencies anew
+lock: $(READY)  ## resolve the dependencies again
 	@$(BIN)/pip install --quiet uv
 	@$(BIN)/uv pip compile pyproject.toml --extra local --extra otel --extra s3 --group dev --universal --generate-hashes \
 		--python-version 3.11 --no-emit-index-url --no-header --no-annotate --upgrade \

@@ -1,4 +1,4 @@
-"""Where the parts of `make bench-gateway` say what they came to: terminal and docs/GATEWAY.md."""
+"""Where measurements say what they came to: the terminal, and a section of a document."""
 
 import argparse
 import asyncio
@@ -17,25 +17,30 @@ DOCUMENT = Path(__file__).parents[1] / "docs" / "GATEWAY.md"
 _SECTION = "<!-- measured: {name} -->\n{text}<!-- end: {name} -->\n"
 
 
-def parser(name: str, about: str | None) -> argparse.ArgumentParser:
+def parser(name: str, about: str | None, *, document: Path = DOCUMENT) -> argparse.ArgumentParser:
     """The command line that all parts share."""
-    made = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=about)
+    made = argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{name}",
+        description=about,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     made.add_argument(
-        "--write", action="store_true", help="put what was measured into docs/GATEWAY.md"
+        "--write", action="store_true", help=f"put what was measured into docs/{document.name}"
     )
     return made
 
 
-def conclude(work: Coroutine[None, None, Part], *, write: bool) -> int:
+def conclude(work: Coroutine[None, None, Part], *, write: bool, document: Path = DOCUMENT) -> int:
     """Run a part, say what it came to, and return its exit code: 0 where every goal is held.
 
     Args:
         work: The part.
-        write: Whether its section of the document is written anew.
+        write: Whether its section of the document is written again.
+        document: That has the section, or gets it at its end.
     """
     part = asyncio.run(work)
     if write:
-        write_section(part)
+        write_section(part, document)
     show(part)
     return 0 if part.ok else 1
 
@@ -52,17 +57,17 @@ def show(part: Part) -> None:
     sys.stdout.flush()
 
 
-def write_section(part: Part) -> None:
-    """Put a part into the document, in place of what was there of it."""
+def write_section(part: Part, document: Path = DOCUMENT) -> None:
+    """Put a part into a document, in place of what was there of it."""
     section = _SECTION.format(name=part.name, text=_markdown(part))
-    text = DOCUMENT.read_text()
+    text = document.read_text()
     name = re.escape(part.name)
     pattern = re.compile(rf"<!-- measured: {name} -->\n.*?<!-- end: {name} -->\n", re.DOTALL)
     if pattern.search(text):
         text = pattern.sub(lambda _: section, text)
     else:
         text = f"{text.rstrip()}\n\n{section}"
-    DOCUMENT.write_text(text)
+    document.write_text(text)
 
 
 def machine() -> str:

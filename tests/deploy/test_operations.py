@@ -13,7 +13,7 @@ from tests.deploy.tools import ROOT
 TEXT = (ROOT / "docs" / "OPERATIONS.md").read_text("utf-8")
 CODE = re.findall(r"`([^`\n]+)`", TEXT)
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 OPTION = re.compile(r"(?<!\S)--[a-z][a-z-]*")
 
 
