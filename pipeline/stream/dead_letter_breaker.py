@@ -28,6 +28,12 @@ OURS = frozenset({DeadLetterReason.STAGE_FAILED, DeadLetterReason.REJECTED_BY_AP
 """Reasons that say more about the stage than about the event."""
 
 
+WINDOW_KEYS = 200
+
+
+"""The keys seen last, of which the share of dead letters is taken."""
+
+
 FEWEST_KEYS = 20
 
 
