@@ -187,7 +187,7 @@ def unreadable(error: Exception) -> Finding:
         str(error),
         why="Nothing starts with settings that are wrong.",
         advice="Fix the variable (PIPELINE_SECTION__NAME) or the line of pipeline.toml; the "
-        "settings are explained in pipeline/config.",
+        "settings are in docs/SETTINGS.md.",
     )
 
 
