@@ -20,11 +20,11 @@ import asyncio, sys, time
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from pipeline.claude import answers, spending
-from pipeline.claude.answers import AnswerFile, Kept, key_of
-from pipeline.claude.budget import Budget, Caps
-from pipeline.claude.database import Database
-from pipeline.claude.spending import Spending
+from pipeline.claude.cache import response_cache as answers
+from pipeline.claude.cache.response_cache import AnswerFile, Kept, key_of
+from pipeline.claude.limits import budget as spending
+from pipeline.claude.limits.budget import Budget, Caps, Spending
+from pipeline.runtime.database import Database
 
 async def main(folder):
     async with (

@@ -10,10 +10,10 @@ import pytest
 
 PROGRAM = """
 import asyncio, re, signal, sys, threading, time
-from pipeline import console
+from pipeline.runtime import console
 from pipeline.cli import entry
 from pipeline.observe.logging import configure_logging
-from pipeline.settings import LogSettings
+from pipeline.config import LogSettings
 
 configure_logging(LogSettings(format="json"))
 
@@ -81,7 +81,7 @@ def test_a_failure_is_told_although_a_thread_never_ends(tmp_path: Path) -> None:
         """task = asyncio.create_task(asyncio.to_thread(for_ever))
 await begun()
 await stop.wait()
-from pipeline.errors import PipelineError
+from pipeline.model.errors import PipelineError
 raise PipelineError("No broker answers.")""",
     )
     assert (code, out) == (1, "")

@@ -318,9 +318,9 @@ def test_closing_ends_what_runs_and_what_waits_and_leaves_no_child(
 
 _PROGRAM = """
 import os, sys, threading
-from pipeline.settings import DecodingSettings
-from pipeline.stages.decoder_pool import DecoderPool
-from pipeline.stages.decoding import FileLimits, Job
+from pipeline.config import DecodingSettings
+from pipeline.stages.files.decoder_pool import DecoderPool
+from pipeline.stages.files.decoding import FileLimits, Job
 from tests.stages.hostile import objects_without_a_table
 from tests.stages.making import pdf
 pool = DecoderPool(DecodingSettings(decoders=2, decode_seconds=60))

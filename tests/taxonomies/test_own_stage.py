@@ -30,7 +30,7 @@ from tests.taxonomies.world import outcomes, raw, settings_in
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_stage"
 SMALLEST = """
-from pipeline.stages.kit import *
+from pipeline.stages.api import *
 from pydantic import BaseModel
 
 class Note(RawEvent):
