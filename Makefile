@@ -5,7 +5,7 @@ READY := .venv/.ready
 TOOLS := .tools/.ready
 
 .PHONY: demo help setup test drills check faults faults-short fuzz corpus bench-gateway measure \
-	screenshot format schemas lock clean
+	screenshot format schemas settings lock clean
 
 demo: $(READY)  ## seven kinds of events through the whole pipeline, on this machine alone
 	@$(BIN)/pipeline demo
@@ -22,13 +22,14 @@ test: $(READY) $(TOOLS)  ## unit, property, integration and end-to-end tests
 drills: $(READY) $(TOOLS)  ## long runs of whole programs against the clock; want a quiet machine
 	@$(BIN)/pytest -m drill
 
-check: $(READY) $(TOOLS)  ## formatter, linter, types, import directions, schemas: what CI runs
+check: $(READY) $(TOOLS)  ## formatter, linter, types, import directions, schemas, docs/SETTINGS.md: what CI runs
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/mypy --python-executable .tools/bin/python --package deploy
 	@$(BIN)/lint-imports
 	@$(BIN)/pipeline schemas --check
+	@$(BIN)/python -m pipeline.config.document docs/SETTINGS.md --check
 
 faults: $(READY)  ## hostile records; then replicas, brokers and API die beside them for ten minutes (Java 17+, mvn)
 	@$(BIN)/python -m tests.faults poison --nodes 1
@@ -60,6 +61,9 @@ format: $(READY)  ## let the tools fix what they can
 
 schemas: $(READY)  ## write schemas/ again; refuses a change that would break a reader
 	@$(BIN)/pipeline schemas
+
+settings: $(READY)  ## write docs/SETTINGS.md again
+	@$(BIN)/python -m pipeline.config.document docs/SETTINGS.md
 
 lock: $(READY)  ## resolve the dependencies again
 	@$(BIN)/pip install --quiet uv

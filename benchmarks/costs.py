@@ -161,7 +161,7 @@ def batch(*, prompt_cache: bool) -> Callable[[Questions], Awaitable[Counted]]:
 
     async def ask(questions: Questions) -> Counted:
         settings = Settings()
-        settings.claude.prompt_cache = prompt_cache
+        settings.claude.prompt_cache = "5m" if prompt_cache else "off"
         spent = Decimal(0)
         async with Gateway(settings) as opened:
             lane = opened.batch_lane()

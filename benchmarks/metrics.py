@@ -122,7 +122,7 @@ async def run(observer: Any, port: int, events: int) -> Load:  # noqa: ANN401 - 
         os.environ["ANTHROPIC_BASE_URL"] = f"http://127.0.0.1:{port}"
         os.environ["ANTHROPIC_API_KEY"] = "none"
         gateway = await stack.enter_async_context(Gateway(settings, observer=observer))
-        judge = CascadePolicy(gateway, Policy.from_settings(settings.stages), Tier.HAIKU)
+        judge = CascadePolicy(gateway, Policy.from_settings(settings), Tier.HAIKU)
         processor = HaikuProcessor(
             Tickets(settings.stages.tickets),
             judge,

@@ -95,7 +95,7 @@ class App:
         self, settings: Settings, stages: Sequence[str], *, socket: Path | None = None
     ) -> None:
         self._settings = settings
-        self._stages = build_stages(settings.stages, encoder_for(settings.stages))
+        self._stages = build_stages(settings.stages, encoder_for(settings))
         self._served = tuple(dict.fromkeys(stages))
         self._socket = socket
         self._topics = TopicNames(settings.topics)
@@ -184,7 +184,7 @@ class App:
 
     def _tell_prefixes(self) -> None:
         """Say of each prompt whether the prompt cache will take it: the API never does."""
-        if not self._settings.claude.prompt_cache:
+        if self._settings.claude.prompt_cache == "off":
             return
         served = [self._stages[name] for name in self._served if name != ESCALATIONS]
         found = list(prefixes(self._settings, served, [Tier.HAIKU]))

@@ -141,6 +141,6 @@ def _amount_signals(event: RefundEvent, answer: RefundAnswer) -> list[Signal]:
     if numbers_missing([amount], f"{event.message} {event.paid}"):
         return [Signal("evidence_not_found", 1.0, "The amount is not in the message.")]
     if paid is not None and amount > paid:
-        # A code of the stage's own: its threshold is thresholds.other.more_than_paid.
+        # A code of the stage's own: its threshold is other.more_than_paid of the stage.
         return [Signal("more_than_paid", 1.0, "More is wanted back than was paid.")]
     return []

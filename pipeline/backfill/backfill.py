@@ -14,6 +14,12 @@ from pipeline.backfill.submission import Submission
 from pipeline.backfill.topic import Publisher
 from pipeline.claude.batch import BatchRequest
 
+BATCH_BYTES = 100_000_000
+
+
+"""Of a batch as it is sent, held in memory twice; the API takes 256 MB."""
+
+
 GATE_SECONDS = 5.0
 """Between looks at a gate that is closed."""
 
@@ -136,7 +142,7 @@ class Backfill:
     async def _claims(self, shelf: Shelf) -> AsyncGenerator[Job, None]:
         """Claim what waits, batch by batch, and hand it in."""
         settings = self.tools.settings
-        limits = Limits(settings.batch_events, settings.batch_bytes)
+        limits = Limits(settings.batch_events, BATCH_BYTES)
         await self._may_claim()
         await self._assembling.acquire()
         try:

@@ -34,7 +34,7 @@ from pipeline.model.records import Tier, now
 from pipeline.observe.metrics import Metrics
 from pipeline.stages.files.decoder_pool import decoders_of_this_process
 from pipeline.stages.registry import build_stages, encoder_for, stage_named
-from pipeline.stream.dead_letter_breaker import DeadLetterWindow
+from pipeline.stream.dead_letter_breaker import WINDOW_KEYS, DeadLetterWindow
 from pipeline.stream.protocols import (
     Aborted,
     Broken,
@@ -119,9 +119,11 @@ async def _until_done(attempt: "_Attempt") -> Report:
 
 
 def _with_longer_cache(settings: Settings) -> Settings:
-    ttl = settings.backfill.prompt_cache_ttl
+    """Requests of a batch are answered over minutes, and share the static prefix."""
+    if settings.claude.prompt_cache == "off":
+        return settings
     return settings.model_copy(
-        update={"claude": settings.claude.model_copy(update={"prompt_cache_ttl": ttl})}
+        update={"claude": settings.claude.model_copy(update={"prompt_cache": "1h"})}
     )
 
 
@@ -201,7 +203,7 @@ class _Attempt:
 
     async def _tools(self, stack: AsyncExitStack, journal: Journal, names: TopicNames) -> Tools:
         settings, stage = self.settings, self.wish.stage
-        stages = build_stages(settings.stages, encoder_for(settings.stages))
+        stages = build_stages(settings.stages, encoder_for(settings))
         stack.enter_context(decoders_of_this_process.limited(settings.files))
         gateway = await stack.enter_async_context(
             Gateway(settings, observer=self.metrics, steers=steers)
@@ -227,7 +229,7 @@ class _Attempt:
             clock=asyncio.get_running_loop().time,
             new_nonce=lambda: secrets.token_hex(6),
             dead_letters=DeadLetterWindow(
-                settings.stream.dead_letter_window,
+                WINDOW_KEYS,
                 settings.stream.dead_letter_ratio,
                 clock=asyncio.get_running_loop().time,
                 # The events of a file, or of a time, may well be those of one publisher.

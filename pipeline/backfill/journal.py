@@ -233,8 +233,7 @@ class Journal:
             raise JournalUnreadable(
                 f"The record at {record.topic}/{record.partition} offset {record.offset} has the "
                 f"key of a batch of {self._stage} and is none of {SCHEMA}: use the version of the "
-                "pipeline that wrote it, put a tombstone under its key if nobody did, or use "
-                "another topic (topics.backfills)."
+                "pipeline that wrote it, or put a tombstone under its key if nobody did."
             )
         self._unusable += 1
 

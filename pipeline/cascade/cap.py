@@ -18,6 +18,13 @@ from pipeline.config import EscalationSettings, KafkaSettings
 from pipeline.kafka.lag import Offsets, ProgressReader, events_between
 from pipeline.model.errors import PipelineError
 
+WINDOW_SECONDS = 300.0
+
+
+"""How far back the share is taken of. With less one customer's bad minute would close the cap, with
+more it would stay closed long after."""
+
+
 _STEPS = 60
 """Of a window: what happened in the same step is added up."""
 _REOPEN = 0.05
@@ -61,7 +68,7 @@ class EscalationCap:
         return cls(
             settings.max_share,
             per_minute=settings.per_minute,
-            window=settings.window,
+            window=WINDOW_SECONDS,
             clock=clock,
         )
 

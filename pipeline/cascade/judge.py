@@ -116,7 +116,7 @@ class CascadePolicy:
             InvalidEvent: The API takes no such request, or the stage failed over the answer.
         """
         heard = await ask_tier(self._asker, self.tier, stage, event, inquiry)
-        if heard.answer is None or self._policy.of(stage.name, self.tier).second_opinion is None:
+        if heard.answer is None or not self._policy.of(stage.name, self.tier).second_opinion:
             return heard
         if not self._policy.wants_second_opinion(
             stage.name,

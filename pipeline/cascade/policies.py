@@ -17,7 +17,7 @@ def policy_of(settings: Settings, stages: Mapping[str, AnyStage]) -> Policy:
     """What counts as a doubt, and where a second opinion is asked for."""
     verdicts = opinions(settings, stages)
     return Policy.from_settings(
-        settings.stages,
+        settings,
         second_opinions={name for name, verdict in verdicts.items() if verdict.pays},
     )
 
@@ -31,15 +31,13 @@ def steers(parts: Sequence[Part]) -> bool:
 
 
 def opinions(settings: Settings, stages: Mapping[str, AnyStage]) -> Mapping[str, Verdict]:
-    """Whether a second opinion pays, by stage that shall have it if it does."""
+    """Whether a second opinion pays, by stage that is set to have it."""
     models = settings.models
     ratio = price_ratio(PriceTable(settings.claude.prices), models.haiku, models.sonnet)
     found = {}
-    for name, stage in settings.stages.by_name().items():
-        if not stage.second_opinion.enabled:
-            continue
+    for name, spares in settings.escalation.second_opinion.items():
         if isinstance(stages[name], Rewording):
-            found[name] = whether_it_pays(ratio, stage.second_opinion.spares)
+            found[name] = whether_it_pays(ratio, spares)
         else:
             found[name] = Verdict(pays=False, because="the stage has no second wording")
     return found

@@ -15,18 +15,12 @@ Calls that gave no usable answer: whether to repeat them, and the signal that th
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Protocol
 
 from pipeline.cascade.second_opinion import is_wanted
-from pipeline.config import (
-    SecondOpinionSettings,
-    SonnetThresholds,
-    StageSettings,
-    StagesSettings,
-    Thresholds,
-)
+from pipeline.config import Settings, SonnetThresholds, StageThresholds, Thresholds
 from pipeline.model.errors import (
     AnswerError,
     FileUnavailable,
@@ -152,13 +146,13 @@ class StagePolicy:
         thresholds: Of every answer.
         of_label: By label, without regard to case: what is different where it was chosen.
         audit_share: Of the keys, that are doubted whatever the answer is.
-        second_opinion: When the same tier is asked again; None where it never is.
+        second_opinion: Whether the same tier is asked again where its answer is unsure.
     """
 
     thresholds: Thresholds
     of_label: Mapping[str, Thresholds] = field(default_factory=dict)
     audit_share: float = 0.0
-    second_opinion: SecondOpinionSettings | None = None
+    second_opinion: bool = False
 
     def thresholds_of(self, label: str | None) -> Thresholds:
         """The thresholds of an answer that chose this label."""
@@ -178,21 +172,19 @@ class Policy:
 
     @classmethod
     def from_settings(
-        cls, settings: StagesSettings, *, second_opinions: Collection[str] = ()
+        cls, settings: Settings, *, second_opinions: Collection[str] = ()
     ) -> "Policy":
         """Take what is set for each stage.
 
         Args:
-            settings: The stages'.
-            second_opinions: The stages that shall have them: enabled, and worth their price.
+            settings: All of them.
+            second_opinions: The stages that shall have them: set, and worth their price.
         """
         return cls(
             {
                 (name, tier): policy
-                for name, stage in settings.by_name().items()
-                for tier, policy in _policies_of(
-                    stage, stage.second_opinion if name in second_opinions else None
-                ).items()
+                for name in settings.stages.by_name()
+                for tier, policy in _policies_of(name, settings, name in second_opinions).items()
             }
         )
 
@@ -224,30 +216,30 @@ class Policy:
             confidence: As the answer states it.
             doubts: Of the answer.
         """
-        settings = self.of(stage, tier).second_opinion
-        return settings is not None and is_wanted(settings, confidence=confidence, doubts=doubts)
+        return self.of(stage, tier).second_opinion and is_wanted(
+            confidence=confidence, doubts=doubts
+        )
 
     def of(self, stage: str, tier: Tier) -> StagePolicy:
         """What is set for a stage and tier, or else the defaults."""
         return self._stages.get((stage, tier), _DEFAULTS[tier])
 
 
-def _policies_of(
-    stage: StageSettings, second_opinion: SecondOpinionSettings | None
-) -> Mapping[Tier, StagePolicy]:
+def _policies_of(name: str, settings: Settings, second_opinion: bool) -> Mapping[Tier, StagePolicy]:
+    table, stage = settings.thresholds, settings.stages.by_name()[name]
+    own = table.stages.get(name, StageThresholds())
+    of_label = {label.casefold(): changes for label, changes in own.labels.items()}
+    haiku, sonnet = (
+        StagePolicy(
+            table.of(tier).changed_by(own.of(tier)),
+            {label: changes.of(tier) for label, changes in of_label.items()},
+        )
+        for tier in (Tier.HAIKU, Tier.SONNET)
+    )
     return {
-        Tier.HAIKU: StagePolicy(
-            stage.thresholds,
-            _folded(stage.label_thresholds),
-            stage.audit_share,
-            second_opinion,
-        ),
-        Tier.SONNET: StagePolicy(stage.sonnet_thresholds, _folded(stage.sonnet_label_thresholds)),
+        Tier.HAIKU: replace(haiku, audit_share=stage.audit_share, second_opinion=second_opinion),
+        Tier.SONNET: sonnet,
     }
-
-
-def _folded(of_label: Mapping[str, Thresholds]) -> Mapping[str, Thresholds]:
-    return {label.casefold(): thresholds for label, thresholds in of_label.items()}
 
 
 _CODES = frozenset(Thresholds.model_fields) - {"other"}

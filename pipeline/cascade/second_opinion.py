@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from pipeline.config import SecondOpinionSettings
 from pipeline.model.questions import Signal
 from pipeline.model.records import Doubt
 
@@ -22,17 +21,21 @@ _USUAL_SHARE = Decimal("0.2")
 _CENT = Decimal("0.01")
 
 
-def is_wanted(
-    settings: SecondOpinionSettings, *, confidence: float, doubts: Iterable[Doubt]
-) -> bool:
+ABOVE, BELOW = 0.5, 0.85
+
+
+"""The grey band: stated confidences from here to less than there. Above it hardly an answer is
+doubted for its confidence; below it an answer goes on at once."""
+
+
+def is_wanted(*, confidence: float, doubts: Iterable[Doubt]) -> bool:
     """Whether a second opinion could change what becomes of an answer.
 
     Args:
-        settings: The grey band: confidences from `above` to less than `below`.
         confidence: As the answer states it.
         doubts: Of the answer. Where one of them would stay, it goes on whatever is said twice.
     """
-    is_grey = settings.above <= confidence < settings.below
+    is_grey = ABOVE <= confidence < BELOW
     return is_grey and all(doubt.code in LIFTED for doubt in doubts)
 
 

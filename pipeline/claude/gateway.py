@@ -32,7 +32,14 @@ from pipeline.claude.model_client import (
     account_breaker,
     probe_model,
 )
-from pipeline.claude.request_groups import Coalescer, Doubtful, RequestGroup, Steers, says_unclear
+from pipeline.claude.request_groups import (
+    LINGER_SECONDS,
+    Coalescer,
+    Doubtful,
+    RequestGroup,
+    Steers,
+    says_unclear,
+)
 from pipeline.claude.requests import content_of
 from pipeline.config import Settings
 from pipeline.model.observer import Observer
@@ -47,6 +54,11 @@ SAVE_SECONDS = 1.0
 TELL_SECONDS = 1.0
 """Between looks at what has changed without a call of the model's own: a key is refused or taken
 for all models at once, and a breaker is half open when its time has come."""
+CONNECT_SECONDS = 5.0
+KEPT_ANSWERS = 10_000
+"""Of the last questions, in memory and on disk, for identical ones."""
+BACKOFF_FIRST_SECONDS = 0.5
+"""Before the first repetition."""
 SPARE_CONNECTIONS = 8
 LEAST_AHEAD = 8
 """Questions that should wait for their turn, so that the next call can go when one has ended."""
@@ -100,7 +112,7 @@ class Gateway:
         self._prices = PriceTable(claude.prices)
         self._prompts = Prompts(claude, clock=clock)
         self._answers = Answers(
-            most=claude.answer_cache_entries if claude.answer_cache != "off" else 0,
+            most=KEPT_ANSWERS if claude.answer_cache != "off" else 0,
             ttl=claude.answer_cache_ttl,
             now=self._epoch,
         )
@@ -164,7 +176,7 @@ class Gateway:
             UnsupportedSchema: The API cannot take the stage's schema.
         """
         order = self._order(question, tier, max_output_tokens or question.max_output_tokens)
-        if self._reuses(question.stage):
+        if self._claude.answer_cache != "off":
             return await self._reuse.ask(order)
         return reply_of(await self._call(order, InFlightCall(b"", waiters=1)))
 
@@ -235,7 +247,7 @@ class Gateway:
         stage = self._stages.get(order.question.stage) if order.tier is Tier.HAIKU else None
         if stage is None or stage.events_per_request == 1:
             return None
-        return RequestGroup(stage.events_per_request, stage.linger_ms / 1000)
+        return RequestGroup(stage.events_per_request, LINGER_SECONDS)
 
     def _joint_prompt(self, order: ModelRequest) -> Prompt:
         return self._prompts.of(order.question, order.tier, order.lane.model, joint=True)
@@ -255,19 +267,13 @@ class Gateway:
             max_output_tokens=max_output_tokens,
         )
 
-    def _reuses(self, stage: str) -> bool:
-        if self._claude.answer_cache == "off":
-            return False
-        settings = self._stages.get(stage)
-        return settings is None or settings.answer_cache
-
     def _sdk(self) -> SdkClient:
         calls = self._claude.concurrency
         calls += most_overtaken(calls) + most_suspects(calls)
         connections = calls * len(set(self._ids.values())) + SPARE_CONNECTIONS
         return SdkClient(
             connections=connections,
-            connect_timeout=self._claude.connect_timeout,
+            connect_timeout=CONNECT_SECONDS,
             traces=self._traces,
         )
 
@@ -303,7 +309,8 @@ class Gateway:
                 )
 
     def _backoff(self) -> Backoff:
-        return Backoff(first=self._claude.backoff_first, longest=self._claude.backoff_max)
+        longest = self._claude.backoff_max
+        return Backoff(first=min(BACKOFF_FIRST_SECONDS, longest), longest=longest)
 
     async def _open_spending(self, stack: AsyncExitStack) -> Spending:
         claude = self._claude
@@ -318,7 +325,7 @@ class Gateway:
         # Without a budget there is nothing that a restart could open again.
         if budget.is_set:
             database = await stack.enter_async_context(
-                Database(claude.budget_path, spending.SCHEMA, setting="claude.budget_path")
+                Database(claude.spend_path, spending.SCHEMA, setting="claude.state_dir")
             )
         opened = Spending(budget, database, now=self._now)
         await opened.save()
@@ -329,15 +336,11 @@ class Gateway:
         file = None
         if claude.answer_cache == "disk":
             database = await stack.enter_async_context(
-                Database(
-                    claude.answer_cache_path,
-                    response_cache.SCHEMA,
-                    setting="claude.answer_cache_path",
-                )
+                Database(claude.answers_path, response_cache.SCHEMA, setting="claude.state_dir")
             )
             file = AnswerFile(
                 database,
-                most=claude.answer_cache_entries,
+                most=KEPT_ANSWERS,
                 ttl=claude.answer_cache_ttl,
                 now=self._epoch,
             )

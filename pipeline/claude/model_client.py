@@ -122,6 +122,10 @@ class Probe:
 
 BLOCK_SECONDS = 15.0
 """Between probes while no call can succeed; each costs nothing."""
+BREAKER_FAILURES = 5
+"""In a row, at least, before a model counts as down."""
+BREAKER_OPEN_SECONDS = 5.0
+"""Before it is probed, and between rounds of probes."""
 BREAKER_PROBES = 3
 NEWS_SECONDS = 0.02
 """Between readings of the rate-limit headers: more often would tell nothing new."""
@@ -161,8 +165,8 @@ class ModelClient:
         """Of these, how many failed while others were answered: they wait more than they work."""
         self.limiter = Limiter(
             breaker=Breaker(
-                failures=settings.breaker_failures,
-                open_seconds=settings.breaker_open,
+                failures=BREAKER_FAILURES,
+                open_seconds=BREAKER_OPEN_SECONDS,
                 probes=BREAKER_PROBES,
             ),
             block=Breaker(failures=1, open_seconds=BLOCK_SECONDS),

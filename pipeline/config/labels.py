@@ -1,7 +1,4 @@
-"""A team's own categories.
-
-What a team wants extracted beside what a stage asks anyway.
-"""
+"""A team's own categories, and what it wants extracted beside what a stage asks anyway."""
 
 import re
 from collections import Counter
@@ -21,9 +18,11 @@ MOST_LABELS = 200
 class Label(Section):
     """One category of a team's own taxonomy."""
 
-    name: str = Field(pattern=r"^[\w.-]{1,64}$")
-    description: str = Field("", max_length=500)
-    examples: list[str] = Field(default_factory=list)
+    name: str = Field(pattern=r"^[\w.-]{1,64}$", description="what the model answers")
+    description: str = Field("", max_length=500, description="for the model: what tells it apart")
+    examples: list[str] = Field(
+        default_factory=list, description="for the model; from three on, far texts are doubted"
+    )
     queue: str | None = Field(None, description="where such tickets go; the label's name if unset")
     group: str | None = Field(
         None,
@@ -77,16 +76,6 @@ def _differing_in_case_only(names: Sequence[str]) -> list[str]:
 Labels = Annotated[list[Label], Field(min_length=2), AfterValidator(checked_labels)]
 
 
-class Scoped(Section):
-    """What the settings of a stage have that compares texts with the examples of its labels."""
-
-    scope: Literal["words", "encoder"] = Field(
-        "words",
-        description="what tells how like the labels' examples a text is: the words they share, or "
-        "a sentence encoder (the extra `encoder`)",
-    )
-
-
 MOST_FIELDS = 30
 FieldType = Literal["text", "number", "integer", "boolean", "date", "choice", "list"]
 _TAKEN = frozenset({"confidence", "unclear"})
@@ -97,7 +86,7 @@ _TRAP = re.compile(r"reasoning|thinking|thought|(?:^|_)trace(?:$|_)")
 class ExtraField(Section):
     """One value to be extracted; it is published below `result.fields`."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$", description="below `result.fields`")
     type: FieldType = Field(
         "text", description="number: a decimal string; date: YYYY-MM-DD; list: of texts"
     )

@@ -1,12 +1,11 @@
-"""What each stage asks, and how much it takes.
+"""What each stage asks, and how much it takes: `[stages.<name>]`.
 
-What the settings of every stage have.
+`StageSettings` is what every stage has; the seven that come with the pipeline add their own to it.
 
-Stages of one's own: found by an entry point, or named in the settings, before these are read.
-
-A stage is a class with a `name`, a `settings_model`, and the methods of
-`pipeline.stages.stage.Stage`; docs/STAGES.md shows one. Its table of the settings,
-`[stages.<name>]`, is held to its own model like any other.
+Stages of one's own are found by an entry point, or named in `stage_modules`, before these tables
+are read, so that theirs are held to their own models like any other. Such a stage is a class with
+a `name`, a `settings_model`, and the methods of `pipeline.stages.stage.Stage`; docs/STAGES.md
+shows one.
 """
 
 import importlib
@@ -18,63 +17,58 @@ from decimal import Decimal
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, create_model, model_validator
 
-from pipeline.config.labels import Extracting, Label, Labels, Scoped, checked_labels
-from pipeline.config.thresholds import SecondOpinionSettings, SonnetThresholds, Thresholds
+from pipeline.config.labels import Extracting, Label, Labels, checked_labels
 from pipeline.config.units import Bytes, Count, Dollars, LanguageCode, Ordering, Section, Share
 from pipeline.model.errors import UsageError
+
+_BYTES_PER_CHAR = 12
+
+
+"""The most that JSON takes for one: a pair of escaped surrogates."""
+
+
+_OTHER_BYTES = 256 << 10
+
+
+"""Of an event, beside its text: the fields that the stage does not know."""
+
+
+_MOST_JSON = 8 << 20
+
+
+"""Of an event, however long its texts may be: it is held in memory while it is read."""
 
 
 class StageSettings(Section):
     """What every stage has."""
 
     ordering: Ordering = Field("key", description="what runs one at a time, in order")
-    max_event_bytes: Bytes = Field(8 << 20, description="larger events are dead letters")
     max_text_chars: Count = Field(200_000, description="longer texts are dead letters")
-    thresholds: Thresholds = Field(
-        default_factory=Thresholds, description="what sends Haiku's answer to Sonnet"
-    )
-    sonnet_thresholds: SonnetThresholds = Field(
-        default_factory=SonnetThresholds, description="what sends Sonnet's answer to review"
-    )
-    label_thresholds: dict[str, Thresholds] = Field(
-        default_factory=dict,
-        description="by label: what is different from `thresholds` where Haiku chose it",
-    )
-    sonnet_label_thresholds: dict[str, Thresholds] = Field(
-        default_factory=dict,
-        description="by label: what is different from `sonnet_thresholds` where Sonnet chose it",
-    )
-    second_opinion: SecondOpinionSettings = Field(default_factory=SecondOpinionSettings)
     audit_share: Share = Field(
         0.01, description="share of the keys whose events go to Sonnet whatever Haiku says"
     )
-    answer_cache: bool = Field(True, description="reuse the answer to an identical question")
     events_per_request: Annotated[int, Field(ge=1, le=100)] = Field(
         1, description="small events that share one request to Haiku; evaluate before raising it"
     )
-    linger_ms: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        50, description="milliseconds an event waits for others to share a request with"
+    budget_usd_per_hour: Dollars | None = Field(
+        None, description="what the stage may spend in an hour (UTC); above it, its intake waits"
     )
-    budget_usd_per_hour: Dollars | None = None
-    budget_usd_per_day: Dollars | None = None
+    budget_usd_per_day: Dollars | None = Field(
+        None, description="what the stage may spend in a day (UTC)"
+    )
+
+    @property
+    def largest_event(self) -> int:
+        """Bytes: what no text of the allowed length can take is refused before it is read."""
+        return min(_MOST_JSON, self.max_text_chars * _BYTES_PER_CHAR + _OTHER_BYTES)
 
     def deciding_labels(self) -> Sequence[Label]:
         """The labels of which an answer of this stage is one; empty where it has none."""
         return ()
-
-    @model_validator(mode="after")
-    def _thresholds_are_of_labels(self) -> Self:
-        names = [label.name for label in self.deciding_labels()]
-        known = {name.casefold() for name in names}
-        for label in (*self.label_thresholds, *self.sonnet_label_thresholds):
-            if label.casefold() not in known:
-                there_are = f"there are {', '.join(names)}" if names else "this stage has none"
-                raise ValueError(f"thresholds for a label {label!r}: {there_are}")
-        return self
 
 
 GROUP = "haiku_pipeline.stages"
@@ -163,10 +157,11 @@ def _checked(origin: str, load: Callable[[], Any]) -> OwnStage:
     return OwnStage(name, model, stage, origin)
 
 
-class TicketSettings(Scoped, Extracting, StageSettings):
+class TicketSettings(Extracting, StageSettings):
     """Classification and routing of support tickets."""
 
     intents: Labels = Field(
+        description="of which each event is one",
         default_factory=lambda: [
             Label(
                 name="billing",
@@ -195,18 +190,17 @@ class TicketSettings(Scoped, Extracting, StageSettings):
         return self.intents
 
 
-_DECODE_AT_ONCE = "decode_at_once"
-
-
 class S3Settings(Section):
-    """Which object store `s3://` claim-checks are redeemed at; credentials are boto3's own."""
+    """Which object store `s3://` claim-checks are redeemed at.
+
+    Credentials and region are boto3's own: `AWS_ACCESS_KEY_ID`, `AWS_DEFAULT_REGION`, ...
+    """
 
     endpoint_url: str | None = Field(
         None,
         pattern=r"^https?://[^/]+/?$",
         description="of a store that speaks the S3 protocol; AWS's own if unset",
     )
-    region: str | None = Field(None, description="the environment's AWS_DEFAULT_REGION if unset")
     allow_private: bool = Field(
         False, description="whether the store may be in a private network or on this host"
     )
@@ -215,6 +209,7 @@ class S3Settings(Section):
 class FileSettings(StageSettings):
     """What stages that take files have: limits that hold before anything is decoded."""
 
+    max_event_bytes: Bytes = Field(8 << 20, description="larger events are dead letters")
     max_image_pixels: Count = Field(50_000_000, description="larger images are dead letters")
     image_long_edge: Annotated[int, Field(ge=1, le=8000)] = Field(
         1568, description="pixels images are scaled down to; models see up to 2,576"
@@ -227,14 +222,10 @@ class FileSettings(StageSettings):
     )
     s3: S3Settings = Field(default_factory=S3Settings)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _has_no_decoders_of_its_own(cls, data: Any) -> Any:  # noqa: ANN401 - whatever is read
-        if isinstance(data, Mapping) and any(str(name).lower() == _DECODE_AT_ONCE for name in data):
-            raise ValueError(
-                f"{_DECODE_AT_ONCE} is files.decoders now, one number for all stages of a process"
-            )
-        return data
+    @property
+    def largest_event(self) -> int:
+        """Bytes of an event, or of the file that its `uri` points to."""
+        return self.max_event_bytes
 
 
 InvoiceField = Literal[
@@ -259,6 +250,7 @@ class ImageSettings(Extracting, FileSettings):
     """Classification of document images."""
 
     document_types: Labels = Field(
+        description="of which each image is one",
         default_factory=lambda: [
             Label(name="invoice", description="Asks for payment of goods or services."),
             Label(name="receipt", description="Proves that something was paid."),
@@ -299,10 +291,11 @@ class Agent(Label):
     )
 
 
-class RequestSettings(Scoped, StageSettings):
+class RequestSettings(StageSettings):
     """The policy gate: which agent, which tools and which model a request gets."""
 
     agents: Annotated[list[Agent], Field(min_length=2), AfterValidator(checked_labels)] = Field(
+        description="of which each request gets one",
         default_factory=lambda: [
             Agent(
                 name="code_agent",
@@ -325,6 +318,7 @@ class RequestSettings(Scoped, StageSettings):
         ],
     )
     tools: Labels = Field(
+        description="that a request may be given",
         default_factory=lambda: [
             Label(name="web_search", description="Finds pages and current facts."),
             Label(name="calculator", description="Arithmetic, units, currencies."),
@@ -351,11 +345,12 @@ class CodeSettings(StageSettings):
     python_style: Literal["google", "numpy"] = Field("google", description="of docstrings")
 
 
-class TextSettings(Scoped, Extracting, StageSettings):
+class TextSettings(Extracting, StageSettings):
     """Clean-up of messy text, and what can be extracted from it."""
 
     max_text_chars: Count = Field(20_000, description="longer texts are dead letters")
     intents: Labels = Field(
+        description="of which each event is one",
         default_factory=lambda: [
             Label(name="request", description="Wants something done, sent, booked or changed."),
             Label(name="question", description="Wants to know something."),

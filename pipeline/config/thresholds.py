@@ -1,10 +1,15 @@
-"""When an answer is doubted."""
+"""When an answer is doubted: one table of thresholds, with overrides by tier, stage and label.
 
-from typing import Any, Self
+What holds for an answer is looked up from the general to the special, and the last that is set
+counts: the default of its tier, `[thresholds]` (Haiku's) or `[thresholds.sonnet]`,
+`[thresholds.stages.<stage>]`, `[thresholds.stages.<stage>.labels.<label>]`; each of the last two
+has a table `sonnet` as well.
+"""
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from pipeline.config.units import Seconds, Section, Share
+from pipeline.config.units import Section
+from pipeline.model.records import Tier
 
 
 class Thresholds(Section):
@@ -58,46 +63,12 @@ class Thresholds(Section):
         default_factory=dict, description="for codes of one's own stages; 0.5 where not given"
     )
 
-    def changed_by(self, own: "Thresholds") -> Self:
+    def changed_by(self, own: "Thresholds") -> "Thresholds":
         """These, with what is set in `own` instead; what is not set there stays as it is here."""
-        changes: dict[str, Any] = {
-            name: getattr(own, name) for name in own.model_fields_set if name != "other"
-        }
-        return self.model_copy(update={**changes, "other": {**self.other, **own.other}})
-
-
-class SecondOpinionSettings(Section):
-    """A second answer of Haiku to the same question in other words, where its first is unsure.
-
-    Two answers that agree stand, two that do not go to Sonnet.
-    """
-
-    enabled: bool = Field(
-        False, description="ask for it where it pays at the prices of the day; the log says"
-    )
-    above: Share = Field(0.5, description="stated confidence from which on it is asked for")
-    below: Share = Field(0.85, description="stated confidence from which on it is not")
-    spares: Share = Field(
-        0.3, description="share of second opinions that spare a call to Sonnet; `evaluate` tells"
-    )
-
-    @model_validator(mode="after")
-    def _band_has_a_width(self) -> Self:
-        if self.above >= self.below:
-            raise ValueError("second_opinion.above must be less than second_opinion.below")
-        return self
-
-
-class EscalationSettings(Section):
-    """How much Sonnet is asked about at most, of all stages; what is above that waits in Kafka."""
-
-    max_share: Share | None = Field(
-        None, description="of recent events, that Sonnet is asked about; no cap where not set"
-    )
-    per_minute: float = Field(
-        10, gt=0, description="escalated events a process takes beyond the share, so that all drain"
-    )
-    window: Seconds = Field(300, description="seconds that count as recent")
+        set_there = {name: getattr(own, name) for name in own.model_fields_set}
+        values = {name: getattr(self, name) for name in Thresholds.model_fields}
+        values |= {name: set_there[name] for name in values.keys() & set_there.keys()}
+        return Thresholds(**{**values, "other": {**self.other, **own.other}})
 
 
 class SonnetThresholds(Thresholds):
@@ -116,3 +87,38 @@ class SonnetThresholds(Thresholds):
     second_opinion: float = Field(2, ge=0, description="off: Sonnet is asked once")
     long_input: float = Field(2, ge=0, description="off: Sonnet is who takes long texts")
     suspected_injection: float = Field(2, ge=0, description="off: Sonnet is who takes these")
+
+
+class TierThresholds(Thresholds):
+    """Of both tiers: Haiku's at the top of the table, Sonnet's below `sonnet`."""
+
+    sonnet: SonnetThresholds = Field(
+        default_factory=SonnetThresholds, description="what sends Sonnet's answer to review"
+    )
+
+    def of(self, tier: Tier) -> Thresholds:
+        """Those of one tier."""
+        return self.sonnet if tier is Tier.SONNET else self
+
+
+class StageThresholds(TierThresholds):
+    """What is different in one stage."""
+
+    labels: dict[str, TierThresholds] = Field(
+        default_factory=dict, description="by label, without regard to case: what is different"
+    )
+
+
+class ThresholdTable(TierThresholds):
+    """What sends Haiku's answer to Sonnet and, in `sonnet`, Sonnet's to review.
+
+    Each number is the strength of a signal, mostly 0 to 1, from which it is a doubt; above 1:
+    never. [ESCALATION.md](ESCALATION.md) explains the signals, and how a stage or a label gets
+    thresholds of its own.
+    """
+
+    stages: dict[str, StageThresholds] = Field(
+        default_factory=dict,
+        description="by stage: what is different there; `labels.<label>` in it: what is different "
+        "where that label was chosen. Both have a table `sonnet` of their own",
+    )

@@ -240,7 +240,7 @@ def _without_key(site: Site) -> Iterator[Finding]:
 
 def check_prompts(site: Site) -> Iterator[Finding]:
     """Prompts that are too short for the prompt cache; by estimate, as nobody is asked."""
-    if not site.settings.claude.prompt_cache:
+    if site.settings.claude.prompt_cache == "off":
         yield ok("prompts", "The prompt cache is switched off (claude.prompt_cache).")
         return
     settings = site.settings
@@ -271,9 +271,9 @@ def check_opinions(site: Site) -> Iterator[Finding]:
     for name, verdict in idle.items():
         yield warning(
             "opinions",
-            f"stages.{name}.second_opinion is enabled and is not asked for: {verdict.because}.",
+            f"escalation.second_opinion.{name} is set, and none is asked for: {verdict.because}.",
             why="Doubtful answers go to Sonnet at once, as without the setting.",
-            advice="Switch it off, or set its `spares` to what `pipeline evaluate` measured.",
+            advice="Leave it out, or set it to the share that `pipeline evaluate` measured.",
         )
     if not idle:
         asked = ", ".join(verdicts) or "none"

@@ -18,7 +18,7 @@ from pipeline.doctor.check import Finding, Site, failed, ok, warning
 from pipeline.kafka.topics import ESCALATIONS
 from pipeline.observe.hosts import is_loopback
 from pipeline.stages.checks import encoders
-from pipeline.stages.registry import build_stages, wants_encoder
+from pipeline.stages.registry import build_stages
 
 _OTHER_FILES = 64
 """Of the interpreter, libraries, the log, the HTTP port and those who look at it."""
@@ -88,34 +88,28 @@ def of_limit(settings: Settings, soft: int, hard: int) -> Finding:
 
 def check_paths(site: Site) -> Iterator[Finding]:
     """Can what the settings want written be written?"""
-    found = [
-        finding
-        for setting, path in _paths(site.settings)
-        if (finding := _of_path(setting, path)) is not None
-    ]
+    found = [finding for path in _paths(site.settings) if (finding := _of_path(path)) is not None]
     yield from found or [ok("paths", "What has to be written can be written.")]
 
 
-def _paths(settings: Settings) -> Iterator[tuple[str, Path]]:
+def _paths(settings: Settings) -> Iterator[Path]:
     claude = settings.claude
     stages = [stage for _, stage in settings.stages]
     budgets = [(each.budget_usd_per_hour, each.budget_usd_per_day) for each in (claude, *stages)]
     if any(amount is not None for pair in budgets for amount in pair):
-        yield "claude.budget_path", claude.budget_path
+        yield claude.spend_path
     if claude.answer_cache == "disk":
-        yield "claude.answer_cache_path", claude.answer_cache_path
+        yield claude.answers_path
 
 
-def _of_path(setting: str, path: Path) -> Finding | None:
+def _of_path(path: Path) -> Finding | None:
     place = path.parent
     while not place.exists() and place != place.parent:
         place = place.parent
     why = "`pipeline run` does not start without it."
-    advice = f"Set {setting} to a file below a directory that this user may write to."
+    advice = "Set claude.state_dir to a directory that this user may write to."
     if path.exists() and not (path.is_file() and os.access(path, os.R_OK | os.W_OK)):
-        return failed(
-            "paths", f"{setting} is {path}, which cannot be written.", why=why, advice=advice
-        )
+        return failed("paths", f"{path} cannot be written.", why=why, advice=advice)
     try:
         # Asked of the file system itself: it may be read-only, or full.
         with tempfile.TemporaryFile(dir=place) as file:
@@ -124,7 +118,7 @@ def _of_path(setting: str, path: Path) -> Finding | None:
     except OSError as error:
         return failed(
             "paths",
-            f"{setting} is {path}, and nothing can be written in {place} ({error.strerror}).",
+            f"{path} cannot be made: nothing can be written in {place} ({error.strerror}).",
             why=why,
             advice=advice,
         )
@@ -143,11 +137,11 @@ def check_extras(site: Site) -> Iterator[Finding]:
                 advice="`pip install 'haiku-pipeline[otel]'`, or unset it.",
             )
         )
-    if (stages := wants_encoder(site.settings.stages)) and not encoders.is_installed():
+    if site.settings.escalation.scope == "encoder" and not encoders.is_installed():
         found.append(
             failed(
                 "extras",
-                f"stages.{stages[0]}.scope is `encoder`, and the encoder is not installed.",
+                "escalation.scope is `encoder`, and the encoder is not installed.",
                 why="`pipeline run` does not start without it.",
                 advice="`pip install 'haiku-pipeline[encoder]'`, or set it to `words`.",
             )
@@ -182,8 +176,8 @@ def unreadable(error: Exception) -> Finding:
         "settings",
         str(error),
         why="Nothing starts with settings that are wrong.",
-        advice="Mend the variable (PIPELINE_SECTION__NAME) or the line of pipeline.toml; the "
-        "settings are explained in pipeline/config.",
+        advice="Fix the variable (PIPELINE_SECTION__NAME) or the line of pipeline.toml; the "
+        "settings are in docs/SETTINGS.md.",
     )
 
 

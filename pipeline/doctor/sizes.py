@@ -1,8 +1,9 @@
 """Do the limits on sizes fit each other, in the settings and on the brokers?"""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from pipeline.config import Settings
+from pipeline.config import FileSettings, Settings
 from pipeline.doctor.check import Finding, Site, ok, warning
 from pipeline.kafka.cluster import Cluster
 from pipeline.kafka.topics import TopicNames
@@ -19,20 +20,29 @@ def check_sizes(site: Site) -> Iterator[Finding]:
     yield from found or [ok(_ABOUT, "By the settings, topics and memory take what stages take.")]
 
 
-def _limits(settings: Settings) -> Iterator[tuple[str, int]]:
+class _Limit(NamedTuple):
+    """How large the events of a stage may be, and by which setting."""
+
+    stage: str
+    setting: str
+    size: int
+
+
+def _limits(settings: Settings) -> Iterator[_Limit]:
     for name in settings.enabled:
         stage = settings.stages.of(name)
         if stage is not None:
-            yield name, stage.max_event_bytes
+            setting = "max_event_bytes" if isinstance(stage, FileSettings) else "max_text_chars"
+            yield _Limit(name, f"stages.{name}.{setting}", stage.largest_event)
 
 
 def _of_stages(settings: Settings) -> Iterator[Finding]:
     largest = settings.topics.max_message_bytes
-    for name, limit in _limits(settings):
+    for name, setting, limit in _limits(settings):
         if limit > largest:
             yield warning(
                 _ABOUT,
-                f"stages.{name}.max_event_bytes is {limit:,}, but topics take {largest:,}.",
+                f"{setting} allows events of {limit:,} bytes, but topics take {largest:,}.",
                 why="Nobody can publish such events.",
                 advice="Raise topics.max_message_bytes, on the topics, too, or lower the other.",
             )
@@ -40,19 +50,19 @@ def _of_stages(settings: Settings) -> Iterator[Finding]:
             yield warning(
                 _ABOUT,
                 f"The largest events of {name} cannot be escalated.",
-                why=f"A file of {limit:,} bytes is a third larger in the JSON of an escalation, "
+                why=f"Of {limit:,} bytes the JSON of an escalation may make a third more, "
                 f"and topics take {largest:,}; it would become a dead letter.",
-                advice="Raise topics.max_message_bytes, or lower "
-                f"stages.{name}.max_event_bytes to {int((largest - _ENVELOPE) / _BASE64):,}.",
+                advice=f"Raise topics.max_message_bytes, or lower {setting}: events of "
+                f"{int((largest - _ENVELOPE) / _BASE64):,} bytes fit.",
             )
 
 
 def _of_fetches(settings: Settings) -> Iterator[Finding]:
-    for name, limit in _limits(settings):
+    for _, setting, limit in _limits(settings):
         if limit > settings.stream.max_in_flight_bytes:
             yield warning(
                 _ABOUT,
-                f"stages.{name}.max_event_bytes is {limit:,}, and stream.max_in_flight_bytes "
+                f"{setting} allows events of {limit:,} bytes, and stream.max_in_flight_bytes "
                 f"{settings.stream.max_in_flight_bytes:,}.",
                 why="One large event holds up all others of the stage until it is done.",
                 advice="Raise stream.max_in_flight_bytes, and the memory limit with it.",
@@ -60,7 +70,7 @@ def _of_fetches(settings: Settings) -> Iterator[Finding]:
         if limit > settings.kafka.fetch_max_bytes:
             yield warning(
                 _ABOUT,
-                f"stages.{name}.max_event_bytes is {limit:,}, and kafka.fetch_max_bytes "
+                f"{setting} allows events of {limit:,} bytes, and kafka.fetch_max_bytes "
                 f"{settings.kafka.fetch_max_bytes:,}.",
                 why="Brokers then send such an event alone, so each takes a round trip of its own.",
                 advice="Raise kafka.fetch_max_bytes above it.",
@@ -79,7 +89,7 @@ def check_broker_sizes(site: Site, cluster: Cluster) -> Iterator[Finding]:
 
 def _of_topics(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
     names = TopicNames(settings.topics)
-    for stage, limit in _limits(settings):
+    for stage, setting, limit in _limits(settings):
         topics = (names.raw(stage), names.escalations, names.dead_letters)
         for name, factor in zip(topics, (1.0, _BASE64, 1.0), strict=True):
             takes = _takes(cluster, name)
@@ -93,7 +103,7 @@ def _of_topics(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
                     "letter, and what even that topic does not take one without the event.",
                     advice=f"`kafka-configs.sh --alter --topic {name} --add-config "
                     f"max.message.bytes={settings.topics.max_message_bytes}`, or lower "
-                    f"stages.{stage}.max_event_bytes.",
+                    f"{setting}.",
                 )
 
 
@@ -102,7 +112,7 @@ def _of_dead_letters(settings: Settings, cluster: Cluster) -> Iterator[Finding]:
     names = TopicNames(settings.topics)
     last = _takes(cluster, names.dead_letters)
     room = min(settings.topics.max_message_bytes, last or settings.topics.max_message_bytes)
-    for stage, _ in _limits(settings):
+    for stage, *_ in _limits(settings):
         takes = _takes(cluster, names.raw(stage))
         if takes is not None and takes > room:
             yield warning(

@@ -131,7 +131,7 @@ def proposal(found: Proposal, evaluation: Evaluation) -> dict[str, Any]:
         **_plain(found),
         "setting": None
         if found.chosen is None
-        else f"stages.{evaluation.stage}.thresholds.low_confidence",
+        else f"thresholds.stages.{evaluation.stage}.low_confidence",
         "fingerprint": _plain(evaluation.fingerprint),
         "origin": evaluation.origin.word,
     }

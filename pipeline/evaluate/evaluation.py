@@ -245,7 +245,7 @@ class _Running:
         # Each answer is to be paid for once, and at its price: the recording is the only cache.
         claude = settings.claude.model_copy(update={"answer_cache": "off"})
         asking = settings.model_copy(update={"claude": claude})
-        stages = build_stages(settings.stages, encoder_for(settings.stages))
+        stages = build_stages(settings.stages, encoder_for(settings))
         stage: AnyStage = stages[wanted.stage]
         async with AsyncExitStack() as stack:
             stack.enter_context(decoders_of_this_process.limited(settings.files))

@@ -75,7 +75,7 @@ def fingerprint(
     prompts = {
         digest_of([question.instructions, dict(question.answer_schema)]) for question in questions
     }
-    common = set(StageSettings.model_fields)
+    common = {*StageSettings.model_fields, "max_event_bytes"}
     return Fingerprint(
         haiku=f"{settings.models.haiku}, effort {settings.claude.haiku_effort}",
         sonnet=f"{settings.models.sonnet}, effort {settings.claude.sonnet_effort}",

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import orjson
 from pydantic import BaseModel, JsonValue, ValidationError
 
-from pipeline.config import Settings
+from pipeline.config import Settings, StageThresholds
 from pipeline.model.errors import UsageError
 from pipeline.model.questions import Signal
 from pipeline.model.records import Usage
@@ -332,7 +332,7 @@ def _percentile(ordered: Sequence[float], share: float) -> float:
 
 _BETWEEN = re.compile(r",(?=\s*[\w.]+=)")
 """A comma before the next name; those within a value are the value's."""
-_ROOTS = frozenset({"stages", "models", "claude"})
+_ROOTS = frozenset({"stages", "models", "claude", "escalation"})
 
 
 def variant(settings: Settings, stage: str, changes: str) -> Settings:
@@ -340,7 +340,8 @@ def variant(settings: Settings, stage: str, changes: str) -> Settings:
 
     Args:
         settings: In force.
-        stage: Whose settings are meant where a name does not begin with a table.
+        stage: Whose settings, and whose thresholds, are meant where a name does not begin with
+            a table.
         changes: Comma-separated, e.g. `events_per_request=8` or
             `models.haiku=claude-haiku-4-5,thresholds.low_confidence=0.2`.
 
@@ -353,6 +354,14 @@ def variant(settings: Settings, stage: str, changes: str) -> Settings:
         if not equals:
             raise UsageError(f"{change!r} is not NAME=VALUE, e.g. events_per_request=8.")
         path = name.split(".")
+        if path[0] == "thresholds" and path[1:]:
+            table = changed.thresholds
+            own = table.stages.get(stage, StageThresholds())
+            stages = {**table.stages, stage: _with(own, path[1:], _value(value), name)}
+            changed = changed.model_copy(
+                update={"thresholds": table.model_copy(update={"stages": stages})}
+            )
+            continue
         if path[0] not in _ROOTS:
             path = ["stages", stage, *path]
         changed = _with(changed, path, _value(value), name)
@@ -374,7 +383,8 @@ def _with(section: Any, path: Sequence[str], value: object, name: str) -> Any:  
 
 
 def _fields(section: BaseModel) -> dict[str, object]:
-    return {name: getattr(section, name) for name in type(section).model_fields}
+    """Those that are set: an override says nothing of the others."""
+    return {name: getattr(section, name) for name in section.model_fields_set}
 
 
 def _value(text: str) -> object:

@@ -70,7 +70,7 @@ def sentences(evaluation: Evaluation) -> list[str]:
     told.append(proposal_sentences(evaluation)[-1])
     if measures.proposal.chosen is not None:
         told.append(
-            f"Proposed: stages.{evaluation.stage}.thresholds.low_confidence = "
+            f"Proposed: thresholds.stages.{evaluation.stage}.low_confidence = "
             f"{measures.proposal.chosen.threshold!r}."
         )
     return told
@@ -150,7 +150,7 @@ def settings_to_copy(evaluation: Evaluation) -> str | None:
         f"{found.confidence:.0%} sure.\n"
         f"# Holds for {mark.haiku}, prompt {mark.prompt}, labels {mark.labels},\n"
         f"# {mark.events_per_request} events a request; evaluate again when any of it changes.\n"
-        f"[stages.{evaluation.stage}.thresholds]\n"
+        f"[thresholds.stages.{evaluation.stage}]\n"
         f"low_confidence = {found.chosen.threshold!r}\n"
     )
 

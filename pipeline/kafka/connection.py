@@ -29,6 +29,8 @@ from pipeline.model.errors import UsageError
 _LOGGERS_OF_PAYLOADS = ("aiokafka.conn", "aiokafka.producer.producer")
 """Their debug level prints requests and records whole: credentials, keys and values."""
 T = TypeVar("T")
+CONNECT_WITHIN = 10.0
+"""Seconds; a broker that takes longer to accept a first connection is not there."""
 _PATIENCE = 20.0
 """Seconds. Brokers take about ten to agree that one of them is gone."""
 _ATTEMPTS = 4
@@ -82,7 +84,7 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
 
 
 async def check_connection(settings: KafkaSettings) -> str:
-    """Be let in by one of the bootstrap brokers within `connect_timeout`; returns its address.
+    """Be let in by one of the bootstrap brokers within `CONNECT_WITHIN`; returns its address.
 
     Raises:
         UsageError: The settings contradict each other.
@@ -232,7 +234,7 @@ async def _attempt(
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     connection = AIOKafkaConnection(host, port, **options)
     try:
-        async with asyncio.timeout(settings.connect_timeout):
+        async with asyncio.timeout(CONNECT_WITHIN):
             await connection.connect()
             # A port that wants credentials tells so only when asked for something.
             await connection.send(MetadataRequest([]))

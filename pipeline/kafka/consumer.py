@@ -38,6 +38,9 @@ from pipeline.stream.records import Received, moment
 _log = logging.getLogger(__name__)
 REBALANCE_MARGIN = 10.0
 """Seconds that a member has after its drain budget to commit and to join again."""
+_MAX_POLL_INTERVAL = 120.0
+"""Seconds without a poll after which a member counts as stuck. Polling never waits for an event, so
+only a process that stands still comes near it."""
 _LEAVE_LIMIT = 10.0
 """Seconds to leave the group, after which the brokers find out by themselves."""
 _RETRY = 0.5
@@ -96,7 +99,7 @@ class KafkaConsumer:
             auto_offset_reset="none",
             session_timeout_ms=_milliseconds(kafka.session_timeout),
             heartbeat_interval_ms=_milliseconds(kafka.heartbeat_interval),
-            max_poll_interval_ms=_milliseconds(kafka.max_poll_interval),
+            max_poll_interval_ms=_milliseconds(_MAX_POLL_INTERVAL),
             # The group waits that long for each member to give up its partitions, and aiokafka
             # would take the session's time-out for it: running calls get their drain budget,
             # the last commit and the way back into the group the margin.

@@ -207,8 +207,7 @@ async def _pipeline(
         environment = {**variables, "PIPELINE_HTTP__PORT": str(port)}
         if BASE_URL in variables:
             # What is simulated must count neither in a real budget nor as a real answer.
-            environment["PIPELINE_CLAUDE__BUDGET_PATH"] = str(Path(directory) / "spend.sqlite3")
-            environment["PIPELINE_CLAUDE__ANSWER_CACHE_PATH"] = str(Path(directory) / "a.sqlite3")
+            environment["PIPELINE_CLAUDE__STATE_DIR"] = directory
         log = Path(directory) / "run.log"
         # In the user's directory, where their pipeline.toml is.
         child = Child(command, log=log, cwd=Path.cwd(), env=environment)

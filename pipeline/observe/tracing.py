@@ -5,6 +5,7 @@ headers or its content.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -147,11 +148,10 @@ async def open_tracer(settings: TracingSettings) -> AsyncIterator[OpenTelemetryT
             "tracing.endpoint is set, and OpenTelemetry's SDK is not installed: "
             "pip install 'haiku-pipeline[otel]', or unset it."
         ) from error
+    name = os.environ.get("OTEL_SERVICE_NAME", "haiku-pipeline")
     provider = SdkProvider(
         sampler=ParentBased(TraceIdRatioBased(settings.sample_ratio)),
-        resource=Resource.create(
-            {"service.name": settings.service_name, "service.version": pipeline.__version__}
-        ),
+        resource=Resource.create({"service.name": name, "service.version": pipeline.__version__}),
         shutdown_on_exit=False,
     )
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=settings.endpoint)))

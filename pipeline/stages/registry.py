@@ -1,10 +1,10 @@
 """Which stages there are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from pipeline.config import OwnStage, Scoped, StageSettings, StagesSettings
+from pipeline.config import OwnStage, Settings, StageSettings, StagesSettings
 from pipeline.model.errors import UsageError
 from pipeline.stages.checks.encoders import Encoder, MiniLm
 from pipeline.stages.code import Code
@@ -24,20 +24,20 @@ def build_stages(
 
     Args:
         settings: Of all stages.
-        encoder: For those that are set to use one. Without it they go by words: enough for
+        encoder: Compares texts with the examples of labels. Without it words do: enough for
             whoever has no answers checked.
 
     Raises:
         UsageError: A stage of one's own is none.
     """
     stages: list[Stage[Any, Any]] = [
-        Tickets(settings.tickets, _if_wanted(encoder, settings.tickets)),
+        Tickets(settings.tickets, encoder),
         Invoices(settings.invoices),
         Images(settings.images),
         Documents(settings.documents),
-        Requests(settings.requests, _if_wanted(encoder, settings.requests)),
+        Requests(settings.requests, encoder),
         Code(settings.code),
-        Texts(settings.texts, _if_wanted(encoder, settings.texts)),
+        Texts(settings.texts, encoder),
     ]
     tables = settings.by_name()
     stages += [_built(stage, tables[stage.name]) for stage in settings.own.values()]
@@ -56,24 +56,13 @@ def stage_named(settings: StagesSettings, name: str) -> Stage[Any, Any]:
     return stages[name]
 
 
-def encoder_for(settings: StagesSettings) -> Encoder | None:
-    """The sentence encoder, where a stage is set to use one.
+def encoder_for(settings: Settings) -> Encoder | None:
+    """The sentence encoder, where it is set to be used.
 
     Raises:
         UsageError: It is not installed.
     """
-    return MiniLm() if wants_encoder(settings) else None
-
-
-def wants_encoder(settings: StagesSettings) -> Sequence[str]:
-    """The stages that are set to use a sentence encoder."""
-    return [
-        name for name, table in settings if isinstance(table, Scoped) and table.scope == "encoder"
-    ]
-
-
-def _if_wanted(encoder: Encoder | None, settings: Scoped) -> Encoder | None:
-    return encoder if settings.scope == "encoder" else None
+    return MiniLm() if settings.escalation.scope == "encoder" else None
 
 
 def _built(own: OwnStage, settings: StageSettings) -> Stage[Any, Any]:

@@ -24,6 +24,8 @@ from pipeline.stream.records import Outcome
 
 OURS = frozenset({DeadLetterReason.STAGE_FAILED, DeadLetterReason.REJECTED_BY_API})
 """Reasons that say more about the stage than about the event."""
+WINDOW_KEYS = 200
+"""The keys seen last, of which the share of dead letters is taken."""
 FEWEST_KEYS = 20
 """As many keys are looked at, at least: those that are not there yet count as good. Where an input
 has fewer, a long row of dead letters without a good end in between stands for them."""

@@ -8,11 +8,11 @@ from typing import NoReturn
 from pipeline.config import Ordering, StreamSettings
 from pipeline.model.observer import Observer
 from pipeline.stream.assignment import Assignment
-from pipeline.stream.dead_letter_breaker import DeadLetterBreaker, DeadLetterWindow
+from pipeline.stream.dead_letter_breaker import WINDOW_KEYS, DeadLetterBreaker, DeadLetterWindow
 from pipeline.stream.handlers import Answers, ConcurrencyLimiter
 from pipeline.stream.health import Monitor
 from pipeline.stream.intake import FlowLimits, Intake, IntakeGate, NoThrottle, OpenGate, Throttle
-from pipeline.stream.pacing import CommitPacer, Pace, Rescue, WorkerContext
+from pipeline.stream.pacing import COMMIT_COUNT, CommitPacer, Pace, Rescue, WorkerContext
 from pipeline.stream.poller import Poller
 from pipeline.stream.protocols import Brokers, Consumer, OffsetReader
 from pipeline.stream.records import Handler, Outcome, Received
@@ -40,6 +40,7 @@ class Engine:
         rescue: What to publish instead of an outcome that the brokers will never take, and for a
             record that could not be read. Without it the former stops its partition, and the
             latter is handled as it is.
+        commit_count: Results of a partition after which it commits before its time.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Engine:
         throttle: Throttle | None = None,
         observer: Observer | None = None,
         rescue: Rescue | None = None,
+        commit_count: int = COMMIT_COUNT,
     ) -> None:
         self._stage = stage
         self._topics = tuple(topics)
@@ -68,6 +70,7 @@ class Engine:
         self._throttle = throttle or NoThrottle()
         self._observer = observer or Observer()
         self._rescue = rescue
+        self._commit_count = commit_count
         self._monitor: Monitor | None = None
 
     def status(self) -> StreamStatus:
@@ -200,7 +203,7 @@ class Engine:
             slots=ConcurrencyLimiter(settings.max_in_flight, self._gate.at_once),
             pace=Pace(
                 settings.commit_interval,
-                settings.commit_count,
+                self._commit_count,
                 fenced=self._brokers.eviction_notice,
             ),
             pacer=CommitPacer(),
@@ -221,9 +224,7 @@ class Engine:
 
     def _dead_letters(self) -> DeadLetterBreaker:
         clock, settings = asyncio.get_running_loop().time, self._settings
-        window = DeadLetterWindow(
-            settings.dead_letter_window, settings.dead_letter_ratio, clock=clock
-        )
+        window = DeadLetterWindow(WINDOW_KEYS, settings.dead_letter_ratio, clock=clock)
         return DeadLetterBreaker(window, clock=clock)
 
 

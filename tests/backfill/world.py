@@ -156,7 +156,7 @@ class World:
         ranges = MemoryRanges(self.broker, brokers.link)
         consumer = brokers.consumer(GROUP, [RAW])
         settings = Settings()
-        settings.claude.backoff_first = settings.claude.backoff_max = 0.01
+        settings.claude.backoff_max = 0.01
 
         def session(partition: TopicPartition) -> PartitionWriter:
             return brokers.session(GROUP, partition, consumer)

@@ -12,7 +12,7 @@ def decided(**changes: object) -> dict[str, bool]:
     return {name: verdict.pays for name, verdict in found.items()}
 
 
-ENABLED = {"second_opinion": {"enabled": True}}
+WANTED = {"second_opinion": {"tickets": 0.3, "invoices": 0.3}}
 
 
 def test_it_is_off_unless_it_is_switched_on() -> None:
@@ -20,7 +20,6 @@ def test_it_is_off_unless_it_is_switched_on() -> None:
 
 
 def test_it_is_on_where_prices_say_that_it_pays() -> None:
-    stages = {"tickets": ENABLED, "invoices": ENABLED}
-    assert decided(stages=stages) == {"tickets": True, "invoices": False}
-    assert decided(stages=stages, models={"haiku": "claude-haiku-4-5"})["tickets"] is False
-    assert decided(stages=stages, models={"haiku": "unheard-of"})["tickets"] is False
+    assert decided(escalation=WANTED) == {"tickets": True, "invoices": False}
+    assert decided(escalation=WANTED, models={"haiku": "claude-haiku-4-5"})["tickets"] is False
+    assert decided(escalation=WANTED, models={"haiku": "unheard-of"})["tickets"] is False

@@ -13,7 +13,7 @@ from pipeline.cascade.policy import (
     doubts_of,
     threshold_of,
 )
-from pipeline.config import SonnetThresholds, StagesSettings, Thresholds, load_settings
+from pipeline.config import Settings, SonnetThresholds, Thresholds, load_settings
 from pipeline.model.questions import Signal
 from pipeline.model.records import Tier
 
@@ -104,9 +104,41 @@ def test_another_signal_never_takes_a_doubt_away(
     assert set(doubts_of(given_signals, at)) <= set(doubts_of([*given_signals, more], at))
 
 
+def with_thresholds(**table: object) -> Settings:
+    return Settings.model_validate({"thresholds": table})
+
+
+def test_what_is_set_for_every_stage_holds_where_nothing_more_special_is_set() -> None:
+    policy = Policy.from_settings(
+        with_thresholds(
+            low_confidence=0.6,
+            unclear=2,
+            sonnet={"low_confidence": 0.7},
+            stages={
+                "tickets": {"low_confidence": 0.4, "labels": {"sales": {"low_confidence": 0.2}}},
+                "texts": {"sonnet": {"low_confidence": 0.8}},
+            },
+        )
+    )
+    found = {
+        (stage, tier, label): policy.of(stage, tier).thresholds_of(label).low_confidence
+        for stage, tier, label in [
+            ("images", Tier.HAIKU, None),
+            ("images", Tier.SONNET, None),
+            ("texts", Tier.HAIKU, None),
+            ("texts", Tier.SONNET, None),
+            ("tickets", Tier.HAIKU, "billing"),
+            ("tickets", Tier.HAIKU, "Sales"),
+            ("tickets", Tier.SONNET, "sales"),
+        ]
+    }
+    assert list(found.values()) == [0.6, 0.7, 0.6, 0.8, 0.4, 0.2, 0.7]
+    assert policy.of("tickets", Tier.HAIKU).thresholds_of("sales").unclear == 2
+
+
 def test_each_stage_and_tier_has_its_own_thresholds() -> None:
-    settings = StagesSettings.model_validate(
-        {"tickets": {"thresholds": {"unclear": 2}, "sonnet_thresholds": {"low_confidence": 0.9}}}
+    settings = with_thresholds(
+        stages={"tickets": {"unclear": 2, "sonnet": {"low_confidence": 0.9}}}
     )
     policy = Policy.from_settings(settings)
     unclear, unsure = Signal("unclear", 1.0, "a"), Signal("low_confidence", 0.6, "b")
@@ -125,8 +157,9 @@ def test_a_stage_that_is_not_in_the_settings_has_the_defaults_of_its_tier() -> N
 
 
 def test_setting_one_threshold_of_sonnet_leaves_the_others_as_they_were() -> None:
-    settings = StagesSettings.model_validate({"tickets": {"sonnet_thresholds": {"unclear": 1}}})
-    assert settings.tickets.sonnet_thresholds == SonnetThresholds(unclear=1)
+    policy = Policy.from_settings(with_thresholds(stages={"tickets": {"sonnet": {"unclear": 1}}}))
+    found = policy.of("tickets", Tier.SONNET).thresholds
+    assert found.model_dump() == SonnetThresholds(unclear=1).model_dump()
 
 
 def test_only_what_a_person_can_settle_goes_from_sonnet_to_a_person() -> None:
@@ -150,11 +183,12 @@ def test_what_a_label_does_not_set_stays_as_the_stage_has_it(
 
 
 def test_a_label_may_be_held_to_other_thresholds_than_its_stage() -> None:
-    settings = StagesSettings.model_validate(
-        {
+    settings = with_thresholds(
+        stages={
             "tickets": {
-                "label_thresholds": {"Billing": {"low_confidence": 0.1}},
-                "sonnet_label_thresholds": {"billing": {"low_confidence": 0.3}},
+                "labels": {
+                    "Billing": {"low_confidence": 0.1, "sonnet": {"low_confidence": 0.3}},
+                }
             }
         }
     )
@@ -169,19 +203,23 @@ def test_a_label_may_be_held_to_other_thresholds_than_its_stage() -> None:
 
 @pytest.mark.parametrize(
     ("stage", "said"),
-    [("tickets", "billing, technical_support"), ("invoices", "this stage has none")],
+    [("tickets", "billing, technical_support"), ("invoices", "it has none")],
 )
 def test_thresholds_of_a_label_that_is_not_there_are_refused(stage: str, said: str) -> None:
-    wrong = {stage: {"label_thresholds": {"biling": {"unclear": 1}}}}
     with pytest.raises(ValidationError, match=f"'biling'.*{said}"):
-        StagesSettings.model_validate(wrong)
+        with_thresholds(stages={stage: {"labels": {"biling": {"unclear": 1}}}})
+
+
+def test_thresholds_of_a_stage_that_is_not_there_are_refused() -> None:
+    with pytest.raises(ValidationError, match="no stage 'ticket'; there are tickets, invoices"):
+        with_thresholds(stages={"ticket": {"unclear": 1}})
 
 
 def test_thresholds_of_a_label_come_from_the_environment_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("PIPELINE_STAGES__TICKETS__LABEL_THRESHOLDS__SALES__UNCLEAR", "2")
-    policy = Policy.from_settings(load_settings().stages)
+    monkeypatch.setenv("PIPELINE_THRESHOLDS__STAGES__TICKETS__LABELS__SALES__UNCLEAR", "2")
+    policy = Policy.from_settings(load_settings())
     unclear = [Signal("unclear", 1.0, "a")]
     assert not policy.doubts("tickets", Tier.HAIKU, unclear, label="sales")
     assert policy.doubts("tickets", Tier.HAIKU, unclear, label="billing")

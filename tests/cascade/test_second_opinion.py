@@ -6,20 +6,14 @@ import pytest
 
 from pipeline.cascade.judge import CascadePolicy, Decision
 from pipeline.cascade.policy import Policy, StagePolicy
-from pipeline.config import SecondOpinionSettings, Thresholds
+from pipeline.config import Thresholds
 from pipeline.model.errors import AnswerError, Malformed, Refused, Rejected
 from pipeline.model.questions import Question
 from pipeline.model.records import Tier, Usage
 from tests.cascade.stand_ins import SPENT, Note, NoteAnswer, NoteStage, ScriptedAsker
 
 NOTE = Note(id="n-1", text="all is well")
-POLICY = Policy(
-    {
-        ("notes", Tier.HAIKU): StagePolicy(
-            Thresholds(), second_opinion=SecondOpinionSettings(enabled=True, above=0.5, below=0.85)
-        )
-    }
-)
+POLICY = Policy({("notes", Tier.HAIKU): StagePolicy(Thresholds(), second_opinion=True)})
 
 
 class NoteStageOfTwoWords(NoteStage):

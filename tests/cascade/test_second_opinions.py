@@ -5,7 +5,6 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from pipeline.cascade.policy import doubts_of
 from pipeline.cascade.second_opinion import (
@@ -17,11 +16,10 @@ from pipeline.cascade.second_opinion import (
 )
 from pipeline.claude.billing.prices import PriceTable
 from pipeline.claude.billing.workloads import price_ratio
-from pipeline.config import SecondOpinionSettings, Thresholds, TokenPrices
+from pipeline.config import Thresholds, TokenPrices
 from pipeline.model.questions import Signal
 from pipeline.model.records import Doubt
 
-BAND = SecondOpinionSettings(enabled=True, above=0.5, below=0.85)
 HAIKU_4_5, SONNET_4_6 = "claude-haiku-4-5", "claude-sonnet-4-6"
 PRICES_OF_4_6 = TokenPrices(
     input=Decimal(3),
@@ -50,14 +48,14 @@ def doubt(code: str) -> Doubt:
 def test_it_is_wanted_where_an_answer_is_neither_sure_nor_hopeless(
     confidence: float, wanted: bool
 ) -> None:
-    assert is_wanted(BAND, confidence=confidence, doubts=[]) == wanted
+    assert is_wanted(confidence=confidence, doubts=[]) == wanted
     lifted = [doubt(code) for code in LIFTED]
-    assert is_wanted(BAND, confidence=confidence, doubts=lifted) == wanted
+    assert is_wanted(confidence=confidence, doubts=lifted) == wanted
 
 
 def test_it_is_not_wanted_where_the_event_is_escalated_anyway() -> None:
     doubts = [doubt("low_confidence"), doubt("arithmetic")]
-    assert not is_wanted(BAND, confidence=0.6, doubts=doubts)
+    assert not is_wanted(confidence=0.6, doubts=doubts)
 
 
 @given(st.lists(signals))
@@ -118,8 +116,3 @@ def test_it_does_not_pay_where_nobody_knows_the_price() -> None:
 def test_it_never_pays_to_ask_what_costs_more_than_it_spares(ratio: Decimal, spares: float) -> None:
     verdict = whether_it_pays(ratio, spares)
     assert not verdict.pays or ratio < Decimal(str(spares))
-
-
-def test_a_band_without_width_is_refused() -> None:
-    with pytest.raises(ValidationError, match=r"above must be less"):
-        SecondOpinionSettings(above=0.8, below=0.8)

@@ -44,9 +44,7 @@ def test_other_requests_have_other_keys(one: bytes, other: bytes) -> None:
 
 
 def file_at(path: Path) -> Database:
-    return Database(
-        path / "answers.sqlite3", response_cache.SCHEMA, setting="claude.answer_cache_path"
-    )
+    return Database(path / "answers.sqlite3", response_cache.SCHEMA, setting="claude.state_dir")
 
 
 async def test_an_answer_on_disk_survives_a_restart(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ async def gateway(api: SimulatedApi) -> AsyncIterator[Gateway]:
 
 def quick() -> Settings:
     settings = Settings()
-    settings.claude.backoff_first = settings.claude.backoff_max = 0.01
+    settings.claude.backoff_max = 0.01
     return settings
 
 

@@ -52,7 +52,7 @@ def test_without_caps_nothing_is_ever_used_up() -> None:
 
 
 def database(path: Path) -> Database:
-    return Database(path / "spend.sqlite3", spending.SCHEMA, setting="claude.budget_path")
+    return Database(path / "spend.sqlite3", spending.SCHEMA, setting="claude.state_dir")
 
 
 async def test_what_was_spent_survives_a_restart(tmp_path: Path) -> None:
@@ -110,6 +110,6 @@ async def test_a_file_that_cannot_be_written_is_an_error_that_names_the_setting(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match=r"claude\.budget_path"):
-        async with Database(tmp_path / "file" / "x", spending.SCHEMA, setting="claude.budget_path"):
+    with pytest.raises(UsageError, match=r"claude\.state_dir"):
+        async with Database(tmp_path / "file" / "x", spending.SCHEMA, setting="claude.state_dir"):
             pass

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.cascade.policies import steers
+from pipeline.claude import model_client
 from pipeline.claude.answer_json import EnumRepair
 from pipeline.claude.gateway import Gateway
 from pipeline.claude.http import HttpReply
@@ -70,7 +71,6 @@ def answering(
 def settings(most: int = 4) -> Settings:
     settings = Settings()
     settings.stages.tickets.events_per_request = most
-    settings.stages.tickets.linger_ms = 50
     return settings
 
 
@@ -180,8 +180,9 @@ def test_one_event_that_is_refused_is_raised_with_its_share_and_the_others_are_a
     ids=["an error", "a page"],
 )
 def test_what_a_failure_repeats_of_events_that_travel_together_is_left_out(
-    failing: Callable[[str], HttpReply],
+    failing: Callable[[str], HttpReply], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(model_client, "BREAKER_FAILURES", 1)
     fails = [True]
 
     def answer(request: dict[str, Any]) -> HttpReply:
@@ -196,7 +197,6 @@ def test_what_a_failure_repeats_of_events_that_travel_together_is_left_out(
 
     async def main() -> None:
         chosen = settings(2)
-        chosen.claude.breaker_failures = 1
         async with opened(FakeClient(answer), Told(), chosen) as gateway:
             opens.append(gateway)
             asked = [

@@ -88,7 +88,7 @@ async def test_a_budget_counts_what_an_answer_of_unknown_cost_may_have_cost(
 ) -> None:
     settings = Settings()
     settings.claude.budget_usd_per_hour = Decimal("0.0001")
-    settings.claude.budget_path = tmp_path / "spend.sqlite3"
+    settings.claude.state_dir = tmp_path
     async with Gateway(settings, client=saying(says(**odd)), now=lambda: START) as gateway:
         for number in range(10):
             if gateway.paused_reason("tickets", Tier.HAIKU) is not None:
@@ -100,7 +100,7 @@ async def test_a_budget_counts_what_an_answer_of_unknown_cost_may_have_cost(
 async def test_what_has_no_price_counts_as_the_most_expensive_model_would(tmp_path: Path) -> None:
     settings = Settings()
     settings.claude.budget_usd_per_hour = Decimal(1)
-    settings.claude.budget_path = tmp_path / "spend.sqlite3"
+    settings.claude.state_dir = tmp_path
     reply = says(model="claude-next")
     async with Gateway(settings, client=saying(reply), now=lambda: START) as gateway:
         await gateway.ask(about("a"), Tier.HAIKU)

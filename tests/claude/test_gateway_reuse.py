@@ -61,35 +61,28 @@ def test_identical_questions_share_a_call_whatever_stage_asks_and_whoever_goes()
     async def main() -> None:
         watcher = Watcher()
         client = FakeClient(good, seconds=lambda: 1.0)
-        settings = Settings()
-        settings.stages.code.answer_cache = False
-        async with opened(client, watcher, settings) as gateway:
-            first, second, third, alone = (
+        async with opened(client, watcher) as gateway:
+            first, second, third = (
                 asyncio.create_task(gateway.ask(about("same", stage=stage), Tier.HAIKU))
-                for stage in ("tickets", "texts", "documents", "code")
+                for stage in ("tickets", "texts", "documents")
             )
             await asyncio.sleep(0.1)
             first.cancel()
             third.cancel()
             assert (await second).usage == Usage(reused=1)
-            assert (await alone).usage.calls == 1
-            assert len(client.sent) == 2
+            assert len(client.sent) == 1
             assert watcher.reuses == {"in_flight": 1}
             # What was paid for is counted once, for the stage that asked first.
             spent = {each.stage for each in gateway.status().spending}
-            assert spent == {"tickets", "code"}
+            assert spent == {"tickets"}
 
     run_in_virtual_time(main())
 
 
-@pytest.mark.parametrize("off", ["everywhere", "for the stage"])
-def test_reuse_can_be_switched_off(off: str) -> None:
+def test_reuse_can_be_switched_off() -> None:
     async def main() -> None:
         settings = Settings()
-        if off == "everywhere":
-            settings.claude.answer_cache = "off"
-        else:
-            settings.stages.tickets.answer_cache = False
+        settings.claude.answer_cache = "off"
         client = FakeClient(good, seconds=lambda: 1.0)
         async with opened(client, settings=settings) as gateway:
             await asyncio.gather(*(gateway.ask(about("same"), Tier.HAIKU) for _ in range(3)))
@@ -147,7 +140,7 @@ def test_an_answer_that_was_paid_is_kept_though_nobody_waited_for_it() -> None:
 async def test_answers_on_disk_are_not_paid_again_after_a_restart(tmp_path: Path) -> None:
     settings = Settings()
     settings.claude.answer_cache = "disk"
-    settings.claude.answer_cache_path = tmp_path / "answers.sqlite3"
+    settings.claude.state_dir = tmp_path
     client, watcher = FakeClient(good), Watcher()
     async with Gateway(settings, client=client) as gateway:
         await gateway.ask(about("same"), Tier.HAIKU)
@@ -164,7 +157,8 @@ async def test_a_cache_file_that_cannot_be_used_is_an_error_that_names_its_setti
 ) -> None:
     settings = Settings()
     settings.claude.answer_cache = "disk"
-    settings.claude.answer_cache_path = tmp_path
-    with pytest.raises(UsageError, match=r"claude\.answer_cache_path"):
+    settings.claude.state_dir = tmp_path
+    (tmp_path / "answers.sqlite3").mkdir()
+    with pytest.raises(UsageError, match=r"claude\.state_dir"):
         async with Gateway(settings, client=FakeClient(good)):
             pass

@@ -15,7 +15,6 @@ from tests.claude.server import shape_server
 @pytest.fixture
 def settings() -> Settings:
     settings = Settings()
-    settings.claude.backoff_first = 0.001
     settings.claude.backoff_max = 0.001
     return settings
 

@@ -28,7 +28,7 @@ from tests.claude.questions import about
 def budgeted(path: Path, usd: str) -> Settings:
     settings = Settings()
     settings.claude.budget_usd_per_hour = Decimal(usd)
-    settings.claude.budget_path = path / "spend.sqlite3"
+    settings.claude.state_dir = path
     return settings
 
 
@@ -60,7 +60,7 @@ async def test_each_budget_stops_whom_it_concerns_until_its_window_moves_over_re
     tmp_path: Path, span: str, whose: str
 ) -> None:
     settings = Settings()
-    settings.claude.budget_path = tmp_path / "spend.sqlite3"
+    settings.claude.state_dir = tmp_path
     capped = settings.claude if whose == "all" else settings.stages.tickets
     setattr(capped, f"budget_usd_per_{span}", Decimal("0.00002"))
     moment = [START]

@@ -201,12 +201,12 @@ def test_a_prompt_that_is_too_short_to_be_cached_is_told() -> None:
     short = site(models={"haiku": "claude-haiku-4-5"}, stages={"tickets": {"intents": labels}})
     told(check_prompts(short), WARNING, "estimate", "tickets to claude-haiku-4-5", "4,096")
     well(check_prompts(site()))
-    well(check_prompts(site(claude={"prompt_cache": False})))
+    well(check_prompts(site(claude={"prompt_cache": "off"})))
 
 
 def test_a_second_opinion_that_does_not_pay_is_told() -> None:
-    wanted = {"second_opinion": {"enabled": True, "spares": 0.001}}
-    told(check_opinions(site(stages={"tickets": wanted})), WARNING, "stages.tickets", "evaluate")
+    one = site(escalation={"second_opinion": {"tickets": 0.001}})
+    told(check_opinions(one), WARNING, "escalation.second_opinion.tickets", "evaluate")
     well(check_opinions(site()))
 
 
@@ -256,26 +256,25 @@ def test_a_limit_on_open_files_that_is_too_low_is_told() -> None:
 
 def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "a-file").write_text("")
-    below_a_file = tmp_path / "a-file" / "spend.sqlite3"
-    one = site(claude={"budget_usd_per_day": 5, "budget_path": below_a_file})
-    told(check_paths(one), FAILED, "claude.budget_path")
-    one = site(claude={"answer_cache": "disk", "answer_cache_path": tmp_path})
-    told(check_paths(one), FAILED, "claude.answer_cache_path")
+    one = site(claude={"budget_usd_per_day": 5, "state_dir": tmp_path / "a-file"})
+    told(check_paths(one), FAILED, "spend.sqlite3", "claude.state_dir")
+    (tmp_path / "answers.sqlite3").mkdir()
+    one = site(claude={"answer_cache": "disk", "state_dir": tmp_path})
+    told(check_paths(one), FAILED, "answers.sqlite3", "claude.state_dir")
 
 
 @pytest.mark.skipif(not Path("/proc/version").exists(), reason="/proc takes no files")
 def test_a_file_system_that_takes_no_files_is_told() -> None:
     one = site(
-        claude={"budget_path": "/proc/none/spend.sqlite3"},
+        claude={"state_dir": "/proc/none"},
         stages={"tickets": {"budget_usd_per_hour": 1}},
     )
     told(check_paths(one), FAILED, "/proc")
 
 
 def test_files_that_are_not_wanted_or_can_be_made_are_fine(tmp_path: Path) -> None:
-    well(check_paths(site(claude={"budget_path": "/proc/none/spend.sqlite3"})))
-    new = tmp_path / "not-yet" / "spend.sqlite3"
-    well(check_paths(site(claude={"budget_usd_per_day": 5, "budget_path": new})))
+    well(check_paths(site(claude={"state_dir": "/proc/none"})))
+    well(check_paths(site(claude={"budget_usd_per_day": 5, "state_dir": tmp_path / "not-yet"})))
     assert os.listdir(tmp_path) == []  # noqa: PTH208 - nothing is left behind
 
 
@@ -287,8 +286,8 @@ def test_missing_extras_are_told_where_they_are_needed(monkeypatch: pytest.Monke
     one = site(tracing={"endpoint": "http://127.0.0.1:4318/v1/traces"})
     told(check_extras(one), FAILED, "OpenTelemetry", "haiku-pipeline[otel]")
     monkeypatch.setattr(encoders, "is_installed", lambda: False)
-    two = site(stages={"texts": {"scope": "encoder"}})
-    told(check_extras(two), FAILED, "stages.texts.scope", "haiku-pipeline[encoder]")
+    two = site(escalation={"scope": "encoder"})
+    told(check_extras(two), FAILED, "escalation.scope", "haiku-pipeline[encoder]")
 
 
 def test_a_module_of_no_package_is_not_installed() -> None:

@@ -11,12 +11,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from tests.e2e.programs import PATIENCE, PIPELINE, Program, exported, program
 
-BEFORE, MEANWHILE = 20, 5
-WRONG = {
-    "PIPELINE_STAGES__TICKETS__MAX_EVENT_BYTES": "10",
-    # More than half of it are dead letters only once all are that were published before.
-    "PIPELINE_STREAM__DEAD_LETTER_WINDOW": str(2 * BEFORE - 1),
-}
+# More than half of the 200 keys that are looked at, so none less makes an alarm of a few keys.
+BEFORE, MEANWHILE = 101, 5
+WRONG = {"PIPELINE_STAGES__TICKETS__MAX_TEXT_CHARS": "10"}
 
 
 async def publish(kafka: str, numbers: range) -> None:

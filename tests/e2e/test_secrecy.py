@@ -249,9 +249,7 @@ async def a_full_run(
             "ANTHROPIC_BASE_URL": api,
             "PIPELINE_LOG__LEVEL": "debug",
             "PIPELINE_TRACING__ENDPOINT": endpoint,
-            "PIPELINE_CLAUDE__BREAKER_FAILURES": "1",
-            "PIPELINE_CLAUDE__BREAKER_OPEN": "0.2",
-            "PIPELINE_CLAUDE__BACKOFF_FIRST": "0.1",
+            "PIPELINE_CLAUDE__BACKOFF_MAX": "0.1",
             "PIPELINE_STREAM__DEAD_LETTER_RATIO": "1",
             "PIPELINE_HTTP__RECENT_RECORDS": "0",
         }

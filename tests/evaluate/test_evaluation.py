@@ -103,7 +103,7 @@ async def test_a_second_opinion_is_asked_for_as_in_production(tmp_path: Path) ->
     def unsure(body: str, tier: Tier) -> Mapping[str, Any]:
         return {"confidence": 0.65 if tier is Tier.HAIKU else 0.95}
 
-    settings = variant(Settings(), "tickets", "second_opinion.enabled=true")
+    settings = variant(Settings(), "tickets", 'escalation.second_opinion={"tickets": 0.3}')
     asking = World(tmp_path, [{"id": "T-1", "body": "hello", "intent": "billing"}], unsure)
     alone = await asking.evaluate()
     assert alone.measures.cascade.escalated == 1
@@ -173,7 +173,7 @@ async def test_a_proposed_threshold_carries_what_it_depends_on(tmp_path: Path) -
     assert found.measures.proposal.chosen is not None
     copied = settings_to_copy(found)
     assert copied is not None
-    assert "[stages.tickets.thresholds]\nlow_confidence = " in copied
+    assert "[thresholds.stages.tickets]\nlow_confidence = " in copied
     assert found.fingerprint.prompt in copied
     assert found.fingerprint.labels in copied
     assert document(found)["proposal"]["fingerprint"]["prompt"] == found.fingerprint.prompt

@@ -11,7 +11,8 @@ def test_a_name_without_a_table_is_the_stage_s_own() -> None:
     settings = Settings()
     changed = variant(settings, "tickets", "events_per_request=8,thresholds.low_confidence=0.2")
     assert changed.stages.tickets.events_per_request == 8
-    assert changed.stages.tickets.thresholds.low_confidence == 0.2
+    assert changed.thresholds.stages["tickets"].low_confidence == 0.2
+    assert changed.thresholds.stages["tickets"].model_fields_set == {"low_confidence"}
     assert changed.stages.invoices == settings.stages.invoices
     assert settings.stages.tickets.events_per_request == 1
 
@@ -33,6 +34,7 @@ def test_a_name_with_a_table_is_taken_whole() -> None:
     [
         ("events_per_request", "NAME=VALUE"),
         ("events_per_message=8", "no setting 'events_per_message'"),
+        ("thresholds=1", "no setting 'thresholds'"),
         ("thresholds.mood=1", "no setting 'thresholds.mood'"),
         ("events_per_request=0", "cannot be 0"),
         ("models.haiku.name=x", "no setting"),

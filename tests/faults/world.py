@@ -9,7 +9,7 @@ from pathlib import Path
 
 from confluent_kafka.cimpl import NewTopic
 
-from pipeline.config import TopicSettings
+from pipeline.config import KafkaSettings, TopicSettings
 from pipeline.local.api import SimulatedApiProcess
 from pipeline.local.broker import LocalBroker
 from pipeline.local.environment import kafka_variables
@@ -22,7 +22,7 @@ from tests.faults.replicas import Replica
 from tests.faults.waiting import until
 
 SESSION_TIMEOUT = 6.0
-HEARTBEAT_INTERVAL = 1.0
+HEARTBEAT_INTERVAL = KafkaSettings(session_timeout=SESSION_TIMEOUT).heartbeat_interval
 _MAX_MESSAGE_BYTES = TopicSettings().max_message_bytes
 
 
@@ -111,7 +111,6 @@ async def make_world(
             "PIPELINE_TOPICS__PREFIX": prefix,
             "PIPELINE_KAFKA__GROUP_PREFIX": f"{prefix}pipeline.",
             "PIPELINE_KAFKA__SESSION_TIMEOUT": str(SESSION_TIMEOUT),
-            "PIPELINE_KAFKA__HEARTBEAT_INTERVAL": str(HEARTBEAT_INTERVAL),
             "PIPELINE_CLAUDE__BACKOFF_MAX": "5",
             # What goes over Sonnet is up to the events, not to chance.
             "PIPELINE_STAGES__TICKETS__AUDIT_SHARE": "0",

@@ -76,9 +76,12 @@ async def test_nobody_listening_names_every_address_and_the_setting() -> None:
     assert "PIPELINE_KAFKA__BOOTSTRAP_SERVERS" in str(failure.value)
 
 
-async def test_a_silent_server_is_given_up_within_the_bound() -> None:
+async def test_a_silent_server_is_given_up_within_the_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "CONNECT_WITHIN", 0.05)
     async with listener(hangs_up=False) as address:
-        settings = KafkaSettings(bootstrap_servers=address, connect_timeout=0.05)
+        settings = KafkaSettings(bootstrap_servers=address)
         with pytest.raises(BrokerUnreachable, match="no answer in time"):
             await check_connection(settings)
 

@@ -126,10 +126,10 @@ async def engine(
     *,
     observer: Observer | None = None,
     instance: str | None = None,
-    heartbeat_interval: float = 3,
+    session_timeout: float = 20,
 ) -> AsyncIterator[Engine]:
     settings = topics.settings.model_copy(
-        update={"heartbeat_interval": heartbeat_interval, "group_instance_id": instance}
+        update={"session_timeout": session_timeout, "group_instance_id": instance}
     )
     stream = StreamSettings(drain_budget=3)
     made = Engine(
@@ -189,9 +189,9 @@ async def come_and_go(topics: Topics, delivery: Delivery) -> None:
     calls: Counter[bytes] = Counter()
     values = numbered(400)
     handle = copier(topics, calls, 0.5)
-    async with engine(topics, handle, delivery, heartbeat_interval=0.5):
+    async with engine(topics, handle, delivery, session_timeout=6):
         await topics.publish(*values[:200])
-        async with engine(topics, handle, delivery, heartbeat_interval=0.5) as other:
+        async with engine(topics, handle, delivery, session_timeout=6) as other:
             assert 0 < len(other.status().partitions) < PARTITIONS
             await topics.publish(*values[200:])
             await asyncio.sleep(1)
@@ -227,14 +227,14 @@ async def test_a_static_member_comes_back_to_its_partitions_without_a_rebalance(
             rebalances.append(partitions)
 
     watcher = Rebalances()
-    async with engine(topics, handle, observer=watcher, instance="a", heartbeat_interval=0.5):
-        async with engine(topics, handle, instance="b", heartbeat_interval=0.5) as other:
+    async with engine(topics, handle, observer=watcher, instance="a", session_timeout=6):
+        async with engine(topics, handle, instance="b", session_timeout=6) as other:
             await until(lambda: len(rebalances) == 2)
             before = {partition.partition for partition in other.status().partitions}
             await topics.publish(*values[:100])
             await topics.wait_until_committed()
         await topics.publish(*values[100:])
-        async with engine(topics, handle, instance="b", heartbeat_interval=0.5) as other:
+        async with engine(topics, handle, instance="b", session_timeout=6) as other:
             after = {partition.partition for partition in other.status().partitions}
             await topics.wait_until_committed()
             assert rebalances == [4, 2]

@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 
 from pipeline.cascade.policy import doubts_of
-from pipeline.config import InvoiceSettings
+from pipeline.config import InvoiceSettings, Thresholds
 from pipeline.stages.fields.invoice_answer import InvoiceAnswer
 from pipeline.stages.invoices import InvoiceEvent, Invoices
 from tests.stages.invoice_answers import plain
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "invoices" / "einvoices.jsonl"
-SETTINGS = InvoiceSettings()
-STAGE = Invoices(SETTINGS)
+STAGE = Invoices(InvoiceSettings())
 AMOUNTS = ("allowances", "charges", "net", "tax", "gross", "prepaid", "due")
 
 pytestmark = pytest.mark.skipif(not DATA.is_file(), reason="the shared data folder is absent")
@@ -69,7 +68,7 @@ def is_doubted(event: InvoiceEvent, answer: dict[str, Any], *codes: str) -> bool
         signal for signal in signals if not signal.detail.startswith("What the answer quotes")
     ]
     chosen = [signal for signal in judged if not codes or signal.code in codes]
-    return bool(doubts_of(chosen, SETTINGS.thresholds))
+    return bool(doubts_of(chosen, Thresholds()))
 
 
 def corruptions(answer: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from pipeline.cascade.policy import Policy
-from pipeline.config import InvoiceSettings, StagesSettings
+from pipeline.config import InvoiceSettings, Settings
 from pipeline.model.records import Tier
 from pipeline.stages.fields.invoice_answer import InvoiceAnswer
 from pipeline.stages.invoices import InvoiceEvent, InvoiceResult, Invoices
 from tests.stages.invoice_answers import line
 
 STAGE = Invoices(InvoiceSettings())
-POLICY = Policy.from_settings(StagesSettings())
+POLICY = Policy.from_settings(Settings())
 HEAD = "INVOICE No R-1001\nExample GmbH\nDate 2026-03-05 due 2026-04-04\nSample Ltd\n"
 PLAIN = HEAD + "Work 1 x 100.00 100.00\nNet 100.00 VAT 19.00\nTotal EUR 119.00"
 

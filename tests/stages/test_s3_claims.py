@@ -70,6 +70,7 @@ def endpoint(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-test-1")
     handler = type("AskedStore", (Store,), {"asked": asked})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -80,7 +81,7 @@ def endpoint(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]
 
 
 def claims(endpoint: str, *allowed: str, allow_private: bool = True) -> S3Claims:
-    settings = S3Settings(endpoint_url=endpoint, region="eu-test-1", allow_private=allow_private)
+    settings = S3Settings(endpoint_url=endpoint, allow_private=allow_private)
     return S3Claims(allowed or ("s3://inbox/in/",), settings)
 
 
@@ -216,6 +217,7 @@ def test_a_redirect_is_not_followed(endpoint: str, asked: list[str]) -> None:
 def test_a_store_that_is_away_is_no_fault_of_the_event(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-test-1")
     with pytest.raises(Unavailable):
         claims("http://127.0.0.1:1").fetch("s3://inbox/in/a", max_bytes=100)
 

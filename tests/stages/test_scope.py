@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config import Label, StagesSettings, Thresholds
+from pipeline.config import Label, Settings, StagesSettings, Thresholds
 from pipeline.model.errors import UsageError
 from pipeline.stages.checks import encoders
 from pipeline.stages.checks.encoders import Encoder, MiniLm
@@ -140,24 +140,28 @@ def test_likeness_by_vectors_is_within_0_and_1_and_whole_for_the_same_words(
     assert likeness[-1] == pytest.approx(1) or not any(char.isalnum() for char in text)
 
 
-def test_a_stage_uses_an_encoder_only_where_it_is_set_to() -> None:
+def test_stages_with_labels_use_an_encoder_that_is_given() -> None:
     settings = StagesSettings.model_validate({
-        "tickets": {"scope": "encoder", "intents": [BILLING, FAULTS]},
+        "tickets": {"intents": [BILLING, FAULTS]},
         "requests": {"agents": [BILLING.model_dump(), FAULTS.model_dump()]},
     })  # fmt: skip
-    stages = build_stages(settings, WordEncoder())
-    slow = [
-        name for name, each in stages.items() if isinstance(each, Checking) and each.checks_slowly
-    ]
+    slow = {
+        encoder: [
+            name
+            for name, each in build_stages(settings, encoder).items()
+            if isinstance(each, Checking) and each.checks_slowly
+        ]
+        for encoder in (None, WordEncoder())
+    }
     # Invoices look for all their values in the text, whatever compares texts with labels.
-    assert slow == ["tickets", "invoices"]
+    assert list(slow.values()) == [["invoices"], ["tickets", "invoices", "requests", "texts"]]
 
 
-def test_nothing_is_loaded_where_no_stage_is_set_to_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_loaded_where_words_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoders, "_missing", lambda: ["everything"])
-    assert encoder_for(StagesSettings()) is None
+    assert encoder_for(Settings()) is None
     with pytest.raises(UsageError, match="lacks everything"):
-        encoder_for(StagesSettings.model_validate({"texts": {"scope": "encoder"}}))
+        encoder_for(Settings.model_validate({"escalation": {"scope": "encoder"}}))
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="the public data sets are not here")

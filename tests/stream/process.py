@@ -30,9 +30,7 @@ async def main(options: dict[str, str], slow: float) -> None:
             Disposition.ENRICHED, (Outgoing(options["output"], record.key, record.value, ()),)
         )
 
-    kafka = KafkaSettings(
-        bootstrap_servers=options["bootstrap"], session_timeout=6, heartbeat_interval=1
-    )
+    kafka = KafkaSettings(bootstrap_servers=options["bootstrap"], session_timeout=6)
     stream = StreamSettings(drain_budget=2)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)

@@ -82,6 +82,7 @@ class Scenario:
     loss: float
     refusal: float
     settings: StreamSettings
+    commit_count: int
 
     @classmethod
     def of(cls, random: Random, delivery: Delivery) -> "Scenario":
@@ -103,10 +104,10 @@ class Scenario:
                 max_unfinished=random.choice([1, 3, 20, 1000]),
                 max_in_flight=random.choice([1, 4, 64]),
                 commit_interval=random.choice([0.01, 0.1]),
-                commit_count=random.choice([1, 5, 500]),
                 drain_budget=random.choice([0.01, 0.3, 1.0]),
                 dead_letter_ratio=1.0,
             ),
+            commit_count=random.choice([1, 5, 500]),
         )
 
 
@@ -208,6 +209,7 @@ class History:
             brokers=self._spoil(brokers) if self._spoil else brokers,
             group=GROUP,
             settings=self.scenario.settings,
+            commit_count=self.scenario.commit_count,
             ordering=self._ordering,
         )
         process.task = asyncio.create_task(engine.run(process.stop))

@@ -10,7 +10,7 @@ from pipeline.config import Delivery, Ordering, StreamSettings
 from pipeline.model.observer import Observer
 from pipeline.stream.engine import Engine
 from pipeline.stream.intake import IntakeGate, Throttle
-from pipeline.stream.pacing import Rescue
+from pipeline.stream.pacing import COMMIT_COUNT, Rescue
 from pipeline.stream.protocols import Brokers, TopicPartition
 from pipeline.stream.records import Disposition, Outcome, Outgoing, Received
 from pipeline.testing import Fault, Faults, MemoryBroker, MemoryBrokers
@@ -161,6 +161,7 @@ class Bench:
         throttle: Throttle | None = None,
         observer: Notes | None = None,
         rescue: Rescue | None = None,
+        commit_count: int = COMMIT_COUNT,
         **settings: Any,  # noqa: ANN401 - any of StreamSettings
     ) -> "Running":
         """An engine that has not started."""
@@ -177,6 +178,7 @@ class Bench:
             throttle=throttle,
             observer=observer,
             rescue=rescue,
+            commit_count=commit_count,
         )
         return Running(engine, memory)
 

@@ -101,7 +101,7 @@ def test_it_is_found_by_the_setting_and_its_table_is_held_to_its_own_model(
 
     assert table is not None
     assert table.model_dump()["return_days"] == 14
-    assert table.thresholds.other == {"more_than_paid": 0.5}
+    assert example.thresholds.stages["refunds"].other == {"more_than_paid": 0.5}
     assert "refunds" in build_stages(example.stages)
     assert budgets(example) == {("refunds", "day"): Decimal(5)}
 
@@ -175,14 +175,14 @@ async def test_sonnet_answers_what_was_escalated(
     example: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     lines = (EXAMPLE / "events.jsonl").read_bytes().splitlines()
-    example.claude.budget_path = tmp_path / "spend.sqlite3"
+    example.claude.state_dir = tmp_path
     (escalated,) = await outcomes(example, "refunds", lines[-1:], monkeypatch)
     async with SimulatedApi() as api:
         monkeypatch.setenv("ANTHROPIC_BASE_URL", api.base_url)
         async with Gateway(example) as gateway:
             process = SonnetProcessor(
                 build_stages(example.stages),
-                CascadePolicy(gateway, Policy.from_settings(example.stages), Tier.SONNET),
+                CascadePolicy(gateway, Policy.from_settings(example), Tier.SONNET),
                 TopicNames(example.topics),
                 clock=lambda: NOON,
                 observer=Observer(),
@@ -202,7 +202,7 @@ def test_its_own_checks_count_by_their_own_threshold(example: Settings) -> None:
         quote="Refund me 500.00", decision="refund", amount="500.00", confidence=1, unclear=False
     )
 
-    policy = Policy.from_settings(example.stages)
+    policy = Policy.from_settings(example)
     doubts = policy.doubts("refunds", Tier.HAIKU, stage.signals(event, answer))
 
     assert [doubt.code for doubt in doubts] == ["more_than_paid"]

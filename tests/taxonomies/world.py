@@ -47,7 +47,7 @@ async def outcomes(
     """What becomes of events in the first tier, in their order; nothing is spent for the next."""
     with TemporaryDirectory() as folder:
         settings = settings.model_copy(deep=True)
-        settings.claude.budget_path = Path(folder) / "spend.sqlite3"
+        settings.claude.state_dir = Path(folder)
         return await _outcomes(settings, stage, events, monkeypatch)
 
 
@@ -63,7 +63,7 @@ async def _outcomes(
         async with Gateway(settings) as gateway:
             process = HaikuProcessor(
                 build_stages(settings.stages)[stage],
-                CascadePolicy(gateway, Policy.from_settings(settings.stages), Tier.HAIKU),
+                CascadePolicy(gateway, Policy.from_settings(settings), Tier.HAIKU),
                 TopicNames(settings.topics),
                 clock=lambda: NOON,
                 observer=Observer(),

@@ -252,7 +252,7 @@ class Prompts:
         style = Style(
             model,
             effort=claude.haiku_effort if tier is Tier.HAIKU else claude.sonnet_effort,
-            cache_ttl=claude.prompt_cache_ttl if claude.prompt_cache else None,
+            cache_ttl=None if claude.prompt_cache == "off" else claude.prompt_cache,
         )
         template = (
             Template(
@@ -264,8 +264,8 @@ class Prompts:
             else Template(style, question.instructions, question.answer_schema)
         )
         warmup = None
-        if claude.prompt_cache:
-            warmup = Warmup(ttl=_TTL_SECONDS[claude.prompt_cache_ttl], clock=self._clock)
+        if claude.prompt_cache != "off":
+            warmup = Warmup(ttl=_TTL_SECONDS[claude.prompt_cache], clock=self._clock)
         return Prompt(
             question.stage,
             template,

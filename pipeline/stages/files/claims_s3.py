@@ -114,7 +114,6 @@ class S3Claims:
         return self._session.client(
             "s3",
             endpoint_url=self._settings.endpoint_url,
-            region_name=self._settings.region,
             config=Config(
                 connect_timeout=_CONNECT_TIMEOUT,
                 read_timeout=_READ_TIMEOUT,

@@ -228,10 +228,6 @@ def _json_type(value: bytes) -> str:
 
 
 RawT = TypeVar("RawT", bound=RawEvent)
-BYTES_PER_CHAR = 12
-"""The most that JSON takes for one: a pair of escaped surrogates."""
-OTHER_BYTES = 256 << 10
-"""Of an event, beside its text: the fields that the stage does not know."""
 
 
 class JsonStage(Generic[RawT]):
@@ -253,9 +249,6 @@ class JsonStage(Generic[RawT]):
 
     def __init__(self, settings: StageSettings) -> None:
         self._limits = settings
-        # What no text of the allowed length can take is refused before it is read.
-        room = settings.max_text_chars * BYTES_PER_CHAR + OTHER_BYTES
-        self._max_bytes = min(settings.max_event_bytes, room)
 
     def parse(
         self,
@@ -270,7 +263,10 @@ class JsonStage(Generic[RawT]):
             InvalidEvent: The record is not what this stage takes.
         """
         event = read_event(
-            self.raw_model, value, max_bytes=self._max_bytes, content_type=_content_type(headers)
+            self.raw_model,
+            value,
+            max_bytes=self._limits.largest_event,
+            content_type=_content_type(headers),
         )
         for field in self.raw_model.model_fields:
             text = getattr(event, field)

@@ -1,9 +1,10 @@
-"""All settings, and where they are read from."""
+"""The whole tree of settings, and where it is read from."""
 
 from tomllib import TOMLDecodeError
 from typing import Self
 
 from pydantic import Field, ValidationError, create_model, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -12,18 +13,22 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from pipeline.config.claude import BackfillSettings, ClaudeSettings, ModelSettings
-from pipeline.config.infrastructure import (
+from pipeline.config.renamed import instead_of
+from pipeline.config.stages import StagesSettings, find_stages
+from pipeline.config.tables import (
+    BackfillSettings,
+    ClaudeSettings,
     DecodingSettings,
+    EscalationSettings,
     HttpSettings,
     KafkaSettings,
     LogSettings,
+    ModelSettings,
     StreamSettings,
     TopicSettings,
     TracingSettings,
 )
-from pipeline.config.stages import StagesSettings, find_stages
-from pipeline.config.thresholds import EscalationSettings
+from pipeline.config.thresholds import ThresholdTable
 from pipeline.config.units import Delivery
 from pipeline.model.errors import UsageError
 
@@ -52,9 +57,11 @@ class _Read(BaseSettings):
 
 
 class Settings(_Read):
-    """The whole tree."""
+    """The whole tree: what is about everything, and a table for each part of the pipeline."""
 
-    delivery: Delivery = "exactly_once"
+    delivery: Delivery = Field(
+        "exactly_once", description="`at_least_once` for brokers without transactions"
+    )
     enabled: list[str] = Field(
         default_factory=lambda: ["tickets", "invoices", "images", "escalations"],
         description="stages that `pipeline run` serves when none is named",
@@ -73,14 +80,24 @@ class Settings(_Read):
     backfill: BackfillSettings = Field(default_factory=BackfillSettings)
     files: DecodingSettings = Field(default_factory=DecodingSettings)
     stages: StagesSettings = Field(default_factory=StagesSettings)
+    thresholds: ThresholdTable = Field(default_factory=ThresholdTable)
     escalation: EscalationSettings = Field(default_factory=EscalationSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     tracing: TracingSettings = Field(default_factory=TracingSettings)
 
     @model_validator(mode="after")
-    def _heartbeats_fit_the_session(self) -> Self:
-        if self.kafka.heartbeat_interval * 3 > self.kafka.session_timeout:
-            raise ValueError("kafka.heartbeat_interval must be at most a third of session_timeout")
+    def _overrides_are_of_stages_and_labels(self) -> Self:
+        stages = self.stages.by_name()
+        for name in (*self.thresholds.stages, *self.escalation.second_opinion):
+            if name not in stages:
+                raise ValueError(f"there is no stage {name!r}; there are {', '.join(stages)}")
+        for name, own in self.thresholds.stages.items():
+            labels = [label.name for label in stages[name].deciding_labels()]
+            known = {label.casefold() for label in labels}
+            for label in own.labels:
+                if label.casefold() not in known:
+                    there_are = f"there are {', '.join(labels)}" if labels else "it has none"
+                    raise ValueError(f"{name} has no label {label!r}: {there_are}")
         return self
 
 
@@ -108,11 +125,17 @@ def load_settings() -> Settings:
         raise UsageError(f"The settings are wrong: {error}, which must be JSON there.") from error
     except ValidationError as error:
         faults = "; ".join(
-            f"{'.'.join(str(step) for step in fault['loc']) or 'settings'}: "
-            f"{fault['msg'].removeprefix('Value error, ')}"
-            for fault in error.errors(include_input=False, include_url=False)
+            _sentence(fault) for fault in error.errors(include_input=False, include_url=False)
         )
         raise UsageError(f"The settings are wrong: {faults}.") from error
+
+
+def _sentence(fault: ErrorDetails) -> str:
+    path = [str(step) for step in fault["loc"]]
+    name = ".".join(path) or "settings"
+    if fault["type"] == "extra_forbidden" and (instead := instead_of(path)) is not None:
+        return f"{name} is not a setting any more: {instead}"
+    return f"{name}: {fault['msg'].removeprefix('Value error, ')}"
 
 
 def _tree(stages: type[StagesSettings]) -> type[Settings]:

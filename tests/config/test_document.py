@@ -1,0 +1,44 @@
+"""docs/SETTINGS.md has every setting, and is what the settings say."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import Settings, StagesSettings
+from pipeline.config.document import document, main
+from tests.config.tree import leaves
+
+PAGE = Path(__file__).parents[2] / "docs" / "SETTINGS.md"
+
+
+def test_the_page_is_what_the_settings_say() -> None:
+    assert PAGE.read_text("utf-8") == document()
+
+
+def test_a_stale_page_fails_the_check_and_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "SETTINGS.md"
+    monkeypatch.setattr(sys, "argv", ["document", str(page)])
+    main()
+    monkeypatch.setattr(sys, "argv", ["document", str(page), "--check"])
+    main()
+    page.write_text(page.read_text("utf-8").replace("`30`", "`31`"), "utf-8")
+    with pytest.raises(SystemExit, match=r"SETTINGS\.md is not what .*: run `make settings`"):
+        main()
+
+
+def test_every_setting_is_on_the_page_by_its_variable_and_nothing_else_is() -> None:
+    shown = re.findall(r"^\| `\w+` \| `PIPELINE_([\w<>]+)` \|", document(), re.MULTILINE)
+    assert len(shown) == len(set(shown))
+    everywhere = {
+        f"STAGES__{stage}__{name.removeprefix('STAGES__<STAGE>__')}".upper()
+        for name in shown
+        for stage in StagesSettings.model_fields
+        if "<STAGE>" in name
+    }
+    there_are = {name.replace(".", "__").upper() for name in leaves(Settings)}
+    assert {name for name in shown if "<STAGE>" not in name} <= there_are
+    assert there_are <= {*shown, *everywhere}
