@@ -15,11 +15,7 @@ from pipeline.backfill.topic import Publisher
 from pipeline.claude.batch import BatchRequest
 
 BATCH_BYTES = 100_000_000
-
-
 """Of a batch as it is sent, held in memory twice; the API takes 256 MB."""
-
-
 GATE_SECONDS = 5.0
 """Between looks at a gate that is closed."""
 

@@ -19,12 +19,8 @@ from pipeline.kafka.lag import Offsets, ProgressReader, events_between
 from pipeline.model.errors import PipelineError
 
 WINDOW_SECONDS = 300.0
-
-
 """How far back the share is taken of. With less one customer's bad minute would close the cap, with
 more it would stay closed long after."""
-
-
 _STEPS = 60
 """Of a window: what happened in the same step is added up."""
 _REOPEN = 0.05

@@ -19,11 +19,7 @@ LIFTED = frozenset({"low_confidence", "runner_up_close"})
 _USUAL_SHARE = Decimal("0.2")
 """Escalated, of all events; for asking whether a cascade is cheaper than Sonnet alone."""
 _CENT = Decimal("0.01")
-
-
 ABOVE, BELOW = 0.5, 0.85
-
-
 """The grey band: stated confidences from here to less than there. Above it hardly an answer is
 doubted for its confidence; below it an answer goes on at once."""
 

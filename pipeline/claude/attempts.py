@@ -25,11 +25,6 @@ from typing import Self
 
 from pipeline.config import ClaudeSettings
 
-_LEAST_SECONDS = 60.0
-
-
-"""Over which an event's failures must extend: a short trouble of the model is over by then."""
-
 
 HUNG = 0.5
 """A weight that is enough where calls were given up: each takes a slot for long."""
@@ -63,7 +58,7 @@ class Bounds:
     @classmethod
     def of(cls, settings: ClaudeSettings) -> Self:
         """As they are set."""
-        return cls(settings.attempts_per_event, _LEAST_SECONDS)
+        return cls(settings.attempts_per_event, settings.attempts_seconds)
 
 
 class Attempts:

@@ -30,11 +30,7 @@ from pipeline.model.questions import Part, Question
 from pipeline.model.records import Usage
 
 LINGER_SECONDS = 0.05
-
-
 """That an event waits for others to share a request with; a call takes many times that."""
-
-
 BOUNDS = Bounds(attempts=2, seconds=0)
 """When a request fails while others are answered, it is for one of its events: all go alone."""
 Doubtful = Callable[[str, BaseModel], bool]

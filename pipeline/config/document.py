@@ -34,25 +34,15 @@ brokers and the API.
 `ANTHROPIC_API_KEY` and `ANTHROPIC_BASE_URL` are read by Anthropic's SDK, `AWS_...` by boto3, \
 `OTEL_...` by OpenTelemetry; they mean here what they mean there.
 """
-
-
 _HEAD = "| setting | in the environment | default | values | what it is |\n|---|---|---|---|---|"
-
-
 _HEAD_OF_PARTS = "| name | default | values | what it is |\n|---|---|---|---|"
-
-
 _PARTS: Mapping[str, type[BaseModel]] = {
     "A label": Label,
     "An agent": Agent,
     "A further field": ExtraField,
     "Prices of a model": TokenPrices,
 }
-
-
 """What lists and maps hold, as far as it is not a table that has a section of its own."""
-
-
 _MIB = 1 << 20
 
 

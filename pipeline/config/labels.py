@@ -74,8 +74,6 @@ def _differing_in_case_only(names: Sequence[str]) -> list[str]:
 
 
 Labels = Annotated[list[Label], Field(min_length=2), AfterValidator(checked_labels)]
-
-
 MOST_FIELDS = 30
 FieldType = Literal["text", "number", "integer", "boolean", "date", "choice", "list"]
 _TAKEN = frozenset({"confidence", "unclear"})

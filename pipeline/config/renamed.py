@@ -7,12 +7,9 @@ ever which of them wins.
 from collections.abc import Sequence
 
 _STAGE = "<stage>"
-
-
 INSTEAD = {
     "claude.answer_cache_entries": "it is always 10,000",
     "claude.answer_cache_path": "set claude.state_dir, the directory of answers.sqlite3",
-    "claude.attempts_seconds": "it is always 60 s",
     "claude.backoff_first": "it is 0.5 s, or claude.backoff_max if that is less",
     "claude.breaker_failures": "it is always 5",
     "claude.breaker_open": "it is always 5 s",

@@ -26,20 +26,10 @@ from pipeline.config.units import Bytes, Count, Dollars, LanguageCode, Ordering,
 from pipeline.model.errors import UsageError
 
 _BYTES_PER_CHAR = 12
-
-
 """The most that JSON takes for one: a pair of escaped surrogates."""
-
-
 _OTHER_BYTES = 256 << 10
-
-
 """Of an event, beside its text: the fields that the stage does not know."""
-
-
 _MOST_JSON = 8 << 20
-
-
 """Of an event, however long its texts may be: it is held in memory while it is read."""
 
 

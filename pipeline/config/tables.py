@@ -210,6 +210,7 @@ class ClaudeSettings(Section):
     attempts_per_event: Count = Field(
         8, description="failures while others are answered that make it the event's own trouble"
     )
+    attempts_seconds: Seconds = Field(60, description="over which they must extend at least")
     prompt_cache: Literal["5m", "1h", "off"] = Field(
         "5m", description="how long the API keeps the static prefix of a prompt after its last use"
     )

@@ -15,11 +15,7 @@ from pipeline.stages.registry import build_stages
 from pipeline.stream.records import Received
 
 Print = Callable[[str], None]
-
-
 _INDENTED = 1 << 20
-
-
 """Bytes of a value up to which it is indented: nested lists become many times longer by it."""
 
 

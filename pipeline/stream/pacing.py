@@ -14,12 +14,8 @@ from pipeline.stream.protocols import Consumer, OffsetReader, PartitionWriter, T
 from pipeline.stream.records import Outcome, Received
 
 COMMIT_COUNT = 500
-
-
 """Results of a partition after which it commits before its time: more would make a transaction slow
 by its size alone."""
-
-
 COMMITS_PER_SECOND = 60.0
 """Of all partitions of a stage in a process, in the long run. A commit costs much the same
 whatever is in it, some milliseconds of a core, so this bounds what all of them take; what waits

@@ -52,14 +52,8 @@ _TELLING = 3
 """Characters: that somewhere there is a 1 says nothing of whether 1,000 is one or a thousand."""
 _WORDS_SHARE = 0.7
 _SHORTEST_CORE = 2
-
-
 _SHORTEST_IN_LETTERS = 4
-
-
 """Of a name; in a text without its blanks, shorter ones occur by chance."""
-
-
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u9fff가-힣]")
 
 
