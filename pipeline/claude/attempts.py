@@ -25,7 +25,6 @@ from typing import Self
 
 from pipeline.config import ClaudeSettings
 
-
 HUNG = 0.5
 """A weight that is enough where calls were given up: each takes a slot for long."""
 
