@@ -61,7 +61,6 @@ class TopicShelf:
         self._ranges = ranges
         self._session: PartitionWriter | None = None
         self._ledger = OffsetLedger(CommitPoint(0, 0), limit=1)
-        self._start = CommitPoint(0, 0)
         self._end = 0
 
     @property
@@ -79,25 +78,24 @@ class TopicShelf:
         committed = await self._offsets.committed(self._partition)
         bounds = await self._offsets.bounds(self._partition)
         if committed is None:
-            self._start = CommitPoint(bounds.begin, bounds.begin)
+            start = CommitPoint(bounds.begin, bounds.begin)
         else:
-            self._start = ledger_codec.decode(committed.offset, committed.metadata)
-        if self._start.base > bounds.end:
+            start = ledger_codec.decode(committed.offset, committed.metadata)
+        if start.base > bounds.end:
             raise LogCutShort(
                 f"{self._partition} ends at {bounds.end}, before the committed offset "
-                f"{self._start.base}: it was made anew, or lost its end. Start `pipeline run` "
-                "once, which begins it anew, or reset the group."
+                f"{start.base}: it was created again, or lost its end. Start `pipeline run` "
+                "once, which starts from its beginning, or reset the group."
             )
         # Everything that is taken is finished at once, with the claim.
-        self._ledger = OffsetLedger(self._start, limit=ledger_limit(self._start))
+        self._ledger = OffsetLedger(start, limit=ledger_limit(start))
         self._ledger.advance(bounds.begin)
         self._end = bounds.end
 
     @property
     def waiting(self) -> int:
         """Offsets that are not done; some may be no events."""
-        done_above = self._start.high - self._start.base - len(self._start.unfinished)
-        return max(0, self._end - self._ledger.position - done_above)
+        return self._ledger.commit_point().lag(self._end)
 
     async def unclaimed(self) -> AsyncGenerator[Sequence[Received], None]:
         """From the committed offset to where the log ended."""
