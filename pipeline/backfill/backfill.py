@@ -58,7 +58,7 @@ class Backfill:
 
         Raises:
             Stopped: Somebody wished so.
-            TakenOver: Somebody else does the same now.
+            ProducerFenced: Somebody else does the same now.
             BatchGone: A batch cannot be read any more.
             BrokerError: The brokers do not answer; to be attempted anew.
         """

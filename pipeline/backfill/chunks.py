@@ -59,7 +59,7 @@ class Shelf(Protocol):
         """Commit that these events are a batch's, together with the batch's record.
 
         Raises:
-            TakenOver: Somebody else consumes here.
+            ProducerFenced: Somebody else consumes here.
             BrokerError: Whether they are is not known, or they are not.
         """
         ...

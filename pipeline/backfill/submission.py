@@ -116,7 +116,7 @@ class Submission:
 
         Raises:
             BatchFailed: The API takes no such batch.
-            TakenOver: Somebody else has this backfill by now; nothing was sent.
+            ProducerFenced: Somebody else has this backfill by now; nothing was sent.
         """
         return await _whole(self._hand_in(job, requests))
 

@@ -11,8 +11,9 @@ from pipeline.backfill.asking import Results, Settled
 from pipeline.backfill.chunks import Shelf
 from pipeline.backfill.context import Tools
 from pipeline.backfill.job import Job, Tally
-from pipeline.backfill.journal import Journal, commit
+from pipeline.backfill.journal import Journal
 from pipeline.kafka.ranges import RangeReader
+from pipeline.kafka.writer import commit_with_retry
 from pipeline.model.errors import PipelineError
 from pipeline.stream import ledger_codec
 from pipeline.stream.ledger import CommitPoint, OffsetLedger
@@ -131,11 +132,11 @@ class TopicShelf:
     async def _commit(self, job: Job, committed: Committed) -> None:
         if self._session is None:
             raise RuntimeError("a shelf is opened before it is claimed from")
-        await commit(
+        await commit_with_retry(
             self._session,
             [self._journal.record_of(job)],
             committed,
-            taken_over=f"Somebody else consumes {self._partition} now, `pipeline run {job.stage}` "
+            if_fenced=f"Somebody else consumes {self._partition} now, `pipeline run {job.stage}` "
             "or another backfill: stop it and start this again, which goes on from here.",
         )
 
@@ -172,9 +173,9 @@ class Publisher:
         """Publish what is left of a batch; yields it after every transaction.
 
         Raises:
-            TakenOver: Another backfill of the stage has begun.
+            ProducerFenced: Another backfill of the stage has begun.
             TooManyDeadLetters: Something else than the events seems to be wrong.
-            BrokerError: What was committed last is not known; to be attempted anew.
+            BrokerError: What was committed last is not known; to be attempted again.
         """
         async with aclosing(_portions(shelf, job)) as portions:
             async for portion in portions:

@@ -11,9 +11,10 @@ from pipeline.backfill.chunks import Shelf
 from pipeline.backfill.context import Stopped
 from pipeline.backfill.file import FileShelf, digest_of
 from pipeline.backfill.job import Job, State
-from pipeline.backfill.journal import Journal, JournalUnreadable, ProducerFenced
+from pipeline.backfill.journal import Journal, JournalUnreadable
 from pipeline.backfill.submission import BatchGone
 from pipeline.backfill.topic import TooManyDeadLetters
+from pipeline.kafka.writer import ProducerFenced
 from pipeline.model.errors import UsageError
 from pipeline.stream import ledger_codec
 from pipeline.stream.ledger import CommitPoint

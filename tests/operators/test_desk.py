@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 import pytest
 
 from pipeline.config import Delivery
-from pipeline.operators.desk import Action, Desk, NotDone, ProducerFenced
+from pipeline.kafka.writer import ProducerFenced
+from pipeline.operators.desk import Action, Desk, NotDone
 from pipeline.stream.protocols import BrokerError, TopicPartition
 from pipeline.stream.records import Outgoing, Received
 from pipeline.testing import Fault, Faults, MemoryBroker, MemoryBrokers, MemoryReading, NoFaults
@@ -167,14 +168,14 @@ async def test_brokers_that_never_take_it_end_it_and_nothing_is_done() -> None:
 
 
 @virtual_time
-async def test_of_two_at_once_the_later_goes_on_and_the_earlier_is_told() -> None:
+async def test_of_two_at_once_the_later_goes_on_and_the_earlier_is_fenced() -> None:
     world = World()
     letters = await world.letters()
     async with world.desk("early") as early:
         await early.carry_out(copies(letters[:1]))
         async with world.desk("late") as late:
             done = await late.carry_out(copies(letters))
-            with pytest.raises(ProducerFenced, match="Somebody else"):
+            with pytest.raises(ProducerFenced, match="Another process"):
                 await early.carry_out(copies(letters[1:]))
     assert len(done.done) == 2
     assert world.out() == {b"0": 1, b"1": 1, b"2": 1}

@@ -145,7 +145,7 @@ async def replay(
         on_done: Told how many were.
 
     Raises:
-        TakenOver: Somebody else began to replay.
+        ProducerFenced: Somebody else began to replay.
         PipelineError: The brokers do not take the records, or cannot be reached.
     """
     names, allowed, result = TopicNames(settings.topics), destinations(settings), Replayed()

@@ -18,9 +18,10 @@ from pydantic_core import to_json
 from pipeline.config import Settings
 from pipeline.kafka.reader import Reading
 from pipeline.kafka.topics import TopicNames
+from pipeline.kafka.writer import ProducerFenced
 from pipeline.model.errors import PipelineError, UsageError
 from pipeline.operators.arguments import Place, place_of
-from pipeline.operators.desk import Action, Desk, ProducerFenced
+from pipeline.operators.desk import Action, Desk
 from pipeline.operators.review.item import ReviewItem
 from pipeline.operators.review.listing import find
 from pipeline.operators.review.verdict import Verdict, enriched, result_of

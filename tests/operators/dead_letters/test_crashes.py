@@ -103,6 +103,6 @@ async def test_of_two_replays_at_once_one_is_told_and_none_doubles(world: World)
     (_, told), (out, err) = await asyncio.gather(early.communicate(), late.communicate())
     assert late.returncode == 0, err
     assert early.returncode == 1
-    assert b"Somebody else is at" in told
+    assert b"Another process handles" in told
     assert b"replayed" in out
     assert await world.back() == EACH_ONCE
