@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 
 from pipeline.backfill.job import SCHEMA, Job, Kept, Run, State, is_key_of_job, run_key
-from pipeline.kafka.ranges import RangeReader
+from pipeline.kafka.reader import TopicReader
 from pipeline.kafka.writer import commit_with_retry
 from pipeline.model.errors import PipelineError
 from pipeline.model.untrusted import Unusable, read_record
@@ -30,7 +30,7 @@ class Journal:
         topic: What the compacted topic is called.
         stage: Whose backfills.
         new_session: Makes a session of the id of the stage.
-        ranges: Reads the topic.
+        read: Reads the topic.
     """
 
     def __init__(
@@ -39,12 +39,12 @@ class Journal:
         stage: str,
         *,
         new_session: Callable[[], PartitionWriter],
-        ranges: RangeReader,
+        read: TopicReader,
     ) -> None:
         self._topic = topic
         self._stage = stage
         self._new_session = new_session
-        self._ranges = ranges
+        self._read_topics = read
         self._session: PartitionWriter | None = None
         self._lock = asyncio.Lock()
         self._kept: dict[bytes, Kept] = {}
@@ -67,10 +67,9 @@ class Journal:
         """
         self._kept.clear()
         self._unusable = 0
-        for partition, end in (await self._ranges.ends(self._topic)).items():
-            async for records in self._ranges.read(partition, 0, end):
-                for record in records:
-                    self._keep(record)
+        async with self._read_topics([self._topic], end="written") as records:
+            async for record in records:
+                self._keep(record)
         if self._unusable:
             _log.warning(
                 "%d records of %s are none that a backfill writes and were left out: find out who "

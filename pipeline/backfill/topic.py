@@ -12,7 +12,7 @@ from pipeline.backfill.chunks import Shelf
 from pipeline.backfill.context import Tools
 from pipeline.backfill.job import Job, Tally
 from pipeline.backfill.journal import Journal
-from pipeline.kafka.ranges import RangeReader
+from pipeline.kafka.reader import TopicReader
 from pipeline.kafka.writer import commit_with_retry
 from pipeline.model.errors import PipelineError
 from pipeline.stream import ledger_codec
@@ -43,7 +43,7 @@ class TopicShelf:
         journal: Where batches are noted.
         new_session: Makes a session of the partition's own transactional id.
         offsets: Reads what the group committed.
-        ranges: Reads the log.
+        read: Reads the log.
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class TopicShelf:
         *,
         new_session: Callable[[TopicPartition], PartitionWriter],
         offsets: OffsetReader,
-        ranges: RangeReader,
+        read: TopicReader,
     ) -> None:
         self._partition = partition
         self._journal = journal
         self._new_session = new_session
         self._offsets = offsets
-        self._ranges = ranges
+        self._read_topics = read
         self._session: PartitionWriter | None = None
         self._ledger = OffsetLedger(CommitPoint(0, 0), limit=1)
         self._end = 0
@@ -98,10 +98,9 @@ class TopicShelf:
         """Offsets that are not done; some may be no events."""
         return self._ledger.commit_point().lag(self._end)
 
-    async def unclaimed(self) -> AsyncGenerator[Sequence[Received], None]:
+    def unclaimed(self) -> AsyncGenerator[Received, None]:
         """From the committed offset to where the log ended."""
-        async for records in self._ranges.read(self._partition, self._ledger.position, self._end):
-            yield records
+        return self.read(self._ledger.position, self._end)
 
     def is_done(self, offset: int) -> bool:
         """By the committed ledger."""
@@ -118,10 +117,15 @@ class TopicShelf:
         await self._commit(job, committed)
         self._journal.note(job)
 
-    async def read(self, begin: int, end: int) -> AsyncGenerator[Sequence[Received], None]:
+    async def read(self, begin: int, end: int) -> AsyncGenerator[Received, None]:
         """From the log."""
-        async for records in self._ranges.read(self._partition, begin, end):
-            yield records
+        partition = self._partition
+        stretch = self._read_topics(
+            [partition.topic], start={partition: begin}, end={partition: end}
+        )
+        async with stretch as records:
+            async for record in records:
+                yield record
 
     async def close(self) -> None:
         """From here on the stage's consumer may start."""
@@ -238,14 +242,13 @@ async def _portions(shelf: Shelf, job: Job) -> AsyncGenerator[Sequence[Received]
     portion: list[Received] = []
     size = 0
     async with aclosing(shelf.read(max(job.first, job.published_to), job.next)) as found:
-        async for records in found:
-            for received in records:
-                if not job.holds(received.offset):
-                    continue
-                if portion and (len(portion) >= MAX_EVENTS or size + received.size > MAX_BYTES):
-                    yield portion
-                    portion, size = [], 0
-                portion.append(received)
-                size += received.size
+        async for received in found:
+            if not job.holds(received.offset):
+                continue
+            if portion and (len(portion) >= MAX_EVENTS or size + received.size > MAX_BYTES):
+                yield portion
+                portion, size = [], 0
+            portion.append(received)
+            size += received.size
     if portion:
         yield portion

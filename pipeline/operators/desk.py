@@ -23,7 +23,7 @@ from pipeline.config import Settings
 from pipeline.kafka.brokers import KafkaBrokers
 from pipeline.kafka.connection import admin_client
 from pipeline.kafka.delivery import delivery_in_force
-from pipeline.kafka.reader import Reading, reading
+from pipeline.kafka.reader import TopicReader, read_topics
 from pipeline.kafka.topics import Topics, why_forgetful
 from pipeline.kafka.writer import ProducerFenced, commit_with_retry
 from pipeline.model.errors import PipelineError
@@ -105,7 +105,7 @@ class Desk:
         group: str,
         name: str,
         brokers: Brokers,
-        read: Reading,
+        read: TopicReader,
         clock: Callable[[], datetime],
     ) -> None:
         self._topic = topic
@@ -285,9 +285,9 @@ _TRANSACTION_LIMIT = 15.0
 readers of the topics that it wrote to wait for that."""
 
 
-def reading_of(settings: Settings) -> Reading:
+def topic_reader(settings: Settings) -> TopicReader:
     """Reads topics of the brokers that are set."""
-    return partial(reading, settings.kafka)
+    return partial(read_topics, settings.kafka)
 
 
 @asynccontextmanager
@@ -325,13 +325,13 @@ async def desk_for(
         group=settings.kafka.group_prefix + GROUP,
         name=secrets.token_hex(8),
         brokers=brokers,
-        read=reading_of(settings),
+        read=topic_reader(settings),
         clock=now,
     ) as desk:
         yield desk
 
 
-async def marks_of(read: Reading, topic: str, marks: str) -> HandledIndex:
+async def marks_of(read: TopicReader, topic: str, marks: str) -> HandledIndex:
     """What was handled so far, without fencing anybody.
 
     Raises:
@@ -345,7 +345,7 @@ async def marks_of(read: Reading, topic: str, marks: str) -> HandledIndex:
     return found
 
 
-async def record_at(read: Reading, topic: str, place: Place) -> Received | None:
+async def record_at(read: TopicReader, topic: str, place: Place) -> Received | None:
     """The record at a place; None where there is none (any more)."""
     start = {TopicPartition(topic, place.partition): place.offset}
     async with read([topic], start=start) as records:

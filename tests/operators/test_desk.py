@@ -14,7 +14,7 @@ from pipeline.kafka.writer import ProducerFenced
 from pipeline.operators.desk import Action, Desk, NotDone
 from pipeline.stream.protocols import BrokerError, TopicPartition
 from pipeline.stream.records import Outgoing, Received
-from pipeline.testing import Fault, Faults, MemoryBroker, MemoryBrokers, MemoryReading, NoFaults
+from pipeline.testing import Fault, Faults, MemoryBroker, MemoryBrokers, MemoryTopicReader, NoFaults
 from tests.stream.virtual import virtual_time
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -47,12 +47,12 @@ class World:
             group="pipeline.desk",
             name=name,
             brokers=brokers,
-            read=MemoryReading(self.broker),
+            read=MemoryTopicReader(self.broker),
             clock=lambda: NOON,
         )
 
     async def letters(self) -> list[Received]:
-        async with MemoryReading(self.broker)(["letters"]) as records:
+        async with MemoryTopicReader(self.broker)(["letters"]) as records:
             return [record async for record in records]
 
     def out(self) -> Counter[bytes | None]:

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 
 from pipeline.config import Settings
-from pipeline.kafka.reader import Reading
+from pipeline.kafka.reader import TopicReader
 from pipeline.kafka.topics import TopicNames
 from pipeline.kafka.writer import ProducerFenced
 from pipeline.model.errors import PipelineError, UsageError
@@ -129,7 +129,7 @@ class AlreadyResolved(PipelineError):
     """Somebody has resolved the case before."""
 
 
-async def decide(settings: Settings, read: Reading, place: Place, verdict: Verdict) -> Decision:
+async def decide(settings: Settings, read: TopicReader, place: Place, verdict: Verdict) -> Decision:
     """Hold a verdict against its case.
 
     Raises:

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.config import TopicSettings
 from pipeline.kafka.connection import admin_client
-from pipeline.kafka.reader import reading
+from pipeline.kafka.reader import read_topics
 from pipeline.kafka.topics import TopicNames, Topics
 from pipeline.local.apache import ApacheKafka
 from pipeline.local.environment import kafka_variables
@@ -56,12 +56,15 @@ class World:
 
     async def back(self) -> Counter[bytes | None]:
         """How often each key is back on its topic, to a committed reader."""
-        async with reading(self.kafka, [self.names.raw("tickets")]) as records:
+        async with read_topics(self.kafka, [self.names.raw("tickets")]) as records:
             return Counter([record.key async for record in records])
 
     async def some_are_back(self, more_than: int) -> None:
         topic, seen = self.names.raw("tickets"), 0
-        async with asyncio.timeout(PATIENCE), reading(self.kafka, [topic], follow=True) as records:
+        async with (
+            asyncio.timeout(PATIENCE),
+            read_topics(self.kafka, [topic], end="never") as records,
+        ):
             async for _ in records:
                 seen += 1
                 if seen > more_than:
