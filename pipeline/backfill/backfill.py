@@ -219,10 +219,9 @@ class Backfill:
         """The requests of a batch that was claimed by an earlier attempt."""
         requests: list[BatchRequest] = []
         async with aclosing(shelf.read(job.first, job.next)) as found:
-            async for records in found:
-                for received in records:
-                    if job.holds(received.offset):
-                        requests += await self.tools.asking.requests(received, job.prefix)
+            async for received in found:
+                if job.holds(received.offset):
+                    requests += await self.tools.asking.requests(received, job.prefix)
         return requests
 
     async def _publish(self, publisher: Publisher, shelf: Shelf, job: Job) -> None:

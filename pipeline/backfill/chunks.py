@@ -47,7 +47,7 @@ class Shelf(Protocol):
         """About how many events can still be claimed."""
         ...
 
-    def unclaimed(self) -> AsyncGenerator[Sequence[Received], None]:
+    def unclaimed(self) -> AsyncGenerator[Received, None]:
         """The events that were there when it was opened and that nobody has done or claimed."""
         ...
 
@@ -64,7 +64,7 @@ class Shelf(Protocol):
         """
         ...
 
-    def read(self, begin: int, end: int) -> AsyncGenerator[Sequence[Received], None]:
+    def read(self, begin: int, end: int) -> AsyncGenerator[Received, None]:
         """The events of a stretch, again."""
         ...
 
@@ -137,16 +137,15 @@ async def slices(
     """The batches of what waits on a shelf, in order; each is to be claimed before the next."""
     part = Slice(new_nonce())
     async with aclosing(shelf.unclaimed()) as unclaimed:
-        async for records in unclaimed:
-            for received in records:
-                if received.is_tombstone or shelf.is_done(received.offset):
-                    part.skip()
-                    continue
+        async for received in unclaimed:
+            if received.is_tombstone or shelf.is_done(received.offset):
+                part.skip()
+                continue
+            requests = await build(received, part.prefix(shelf.number))
+            if not part.fits(requests, limits):
+                yield part
+                part = Slice(new_nonce())
                 requests = await build(received, part.prefix(shelf.number))
-                if not part.fits(requests, limits):
-                    yield part
-                    part = Slice(new_nonce())
-                    requests = await build(received, part.prefix(shelf.number))
-                part.add(received.offset, requests)
+            part.add(received.offset, requests)
     if part.offsets:
         yield part

@@ -27,7 +27,7 @@ from pipeline.kafka.connection import admin_client
 from pipeline.kafka.delivery import delivery_in_force
 from pipeline.kafka.errors import ConnectionFailed, RequestFailed
 from pipeline.kafka.lag import LagReader
-from pipeline.kafka.ranges import KafkaRanges
+from pipeline.kafka.reader import read_topics
 from pipeline.kafka.topics import TopicNames, Topics, why_forgetful
 from pipeline.model.errors import PipelineError
 from pipeline.model.records import Tier, now
@@ -160,7 +160,9 @@ class _Attempt:
         await _require_transactions(settings)
         await _make_topics(settings, names, stage)
         brokers = KafkaBrokers(settings.kafka, settings.stream, settings.topics, "exactly_once")
-        ranges = KafkaRanges(settings.kafka, patience=settings.stream.transaction_timeout + 30)
+        # More than a transaction may take: reading waits for those that are open.
+        patience = settings.stream.transaction_timeout + 30
+        read = partial(read_topics, settings.kafka, patience=patience)
         group = settings.kafka.group_prefix + stage
         # It never joins; only sessions of brokers without transactions would have a use for it.
         consumer = brokers.consumer(group, [names.raw(stage)])
@@ -173,7 +175,7 @@ class _Attempt:
             names.backfills,
             stage,
             new_session=lambda: session(TopicPartition(names.backfills, 0)),
-            ranges=ranges,
+            read=read,
         )
         stack.push_async_callback(journal.close)
         await journal.open()
@@ -189,8 +191,8 @@ class _Attempt:
             await offsets.start()
             stack.push_async_callback(offsets.close)
             shelves += [
-                TopicShelf(each, journal, new_session=session, offsets=offsets, ranges=ranges)
-                for each in sorted(await ranges.ends(source))
+                TopicShelf(each, journal, new_session=session, offsets=offsets, read=read)
+                for each in await _partitions(settings, source)
             ]
         for shelf in shelves:
             stack.push_async_callback(shelf.close)
@@ -259,6 +261,11 @@ async def _make_topics(settings: Settings, names: TopicNames, stage: str) -> Non
         state = (await topics.require([names.backfills]))[names.backfills]
     if (forgets := why_forgetful(state)) is not None:
         raise CannotBackfill(forgets)
+
+
+async def _partitions(settings: Settings, topic: str) -> list[TopicPartition]:
+    async with admin_client(settings.kafka) as admin:
+        return sorted(TopicPartition(*each) for each in await Topics(admin).partitions([topic]))
 
 
 async def _is_free(settings: Settings, group: str, raw: str) -> bool:

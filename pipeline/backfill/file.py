@@ -12,7 +12,6 @@ from pipeline.model.errors import UsageError
 from pipeline.operators.publish import STANDARD_INPUT, Item, count_items, read_items
 from pipeline.stream.records import Received
 
-_AT_ONCE = 50
 _BLOCK = 1 << 20
 _MAX_NAME = 200
 
@@ -57,10 +56,9 @@ class FileShelf:
         """Events that no batch holds."""
         return max(0, self._count - self._position)
 
-    async def unclaimed(self) -> AsyncGenerator[Sequence[Received], None]:
+    def unclaimed(self) -> AsyncGenerator[Received, None]:
         """What comes after the last batch."""
-        async for records in self.read(self._position, self._count):
-            yield records
+        return self.read(self._position, self._count)
 
     def is_done(self, offset: int) -> bool:
         """Whether a batch holds it."""
@@ -71,20 +69,18 @@ class FileShelf:
         await self._journal.save(job)
         self._position = job.next
 
-    async def read(self, begin: int, end: int) -> AsyncGenerator[Sequence[Received], None]:
+    async def read(self, begin: int, end: int) -> AsyncGenerator[Received, None]:
         """The events at these positions."""
-        # Whoever goes on where the last one stopped need not begin again.
+        # Reading on from where the last reading ended need not start at the beginning again.
         items = self._open.pop(begin, None) or self._items_from(begin)
         position = begin
         try:
-            while position < end:
-                # So few lines of a file on this machine are read faster than a thread is asked to.
-                found = list(islice(items, min(_AT_ONCE, end - position)))
-                if not found:
-                    return
-                yield [self._received(position + n, item) for n, item in enumerate(found)]
-                position += len(found)
-            self._open[position] = items
+            # A line of a file on this machine is read faster than a thread is asked to.
+            for item in islice(items, max(0, end - begin)):
+                yield self._received(position, item)
+                position += 1
+            if position >= end:
+                self._open[position] = items
         finally:
             if self._open.get(position) is not items:
                 items.close()

@@ -1,65 +1,16 @@
-"""The compacted topic: one record for each batch, written with what it tells about.
-
-A transaction that is attempted again while brokers abort it, until somebody else takes over.
-"""
+"""The compacted topic: one record for each batch, written with what it is about."""
 
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
 from pipeline.backfill.job import SCHEMA, Job, Kept, Run, State, is_key_of_job, run_key
-from pipeline.kafka.ranges import RangeReader
+from pipeline.kafka.reader import TopicReader
+from pipeline.kafka.writer import commit_with_retry
 from pipeline.model.errors import PipelineError
 from pipeline.model.untrusted import Unusable, read_record
-from pipeline.stream.protocols import (
-    Aborted,
-    BrokersUnavailable,
-    Committed,
-    Fenced,
-    PartitionWriter,
-)
+from pipeline.stream.protocols import PartitionWriter
 from pipeline.stream.records import Headers, Outgoing, Received
-
-_ATTEMPTS = 6
-_RETRY_FIRST = 0.2
-"""Seconds before the second attempt; each further one waits twice as long."""
-
-
-class ProducerFenced(PipelineError):
-    """Somebody else has begun to do the same; what this process did until then holds."""
-
-
-async def commit(
-    session: PartitionWriter,
-    records: Sequence[Outgoing],
-    committed: Committed | None,
-    *,
-    taken_over: str,
-) -> None:
-    """Commit records, and an offset if there is one.
-
-    Args:
-        session: Started.
-        records: What is published.
-        committed: The offset; None for none.
-        taken_over: What to say if the session has another owner by now.
-
-    Raises:
-        ProducerFenced: It has; nothing was committed.
-        BrokerError: Whether it was committed is not known, or it was not.
-    """
-    for attempt in range(_ATTEMPTS):
-        try:
-            await session.commit(records, committed)
-        except Fenced as error:
-            raise ProducerFenced(taken_over) from error
-        except Aborted as error:
-            if attempt == _ATTEMPTS - 1:
-                raise BrokersUnavailable(f"The brokers take nothing: {error}") from error
-            await asyncio.sleep(_RETRY_FIRST * 2**attempt)
-        else:
-            return
-
 
 _log = logging.getLogger(__name__)
 _HEADERS: Headers = (("content-type", b"application/json"),)
@@ -79,7 +30,7 @@ class Journal:
         topic: What the compacted topic is called.
         stage: Whose backfills.
         new_session: Makes a session of the id of the stage.
-        ranges: Reads the topic.
+        read: Reads the topic.
     """
 
     def __init__(
@@ -88,12 +39,12 @@ class Journal:
         stage: str,
         *,
         new_session: Callable[[], PartitionWriter],
-        ranges: RangeReader,
+        read: TopicReader,
     ) -> None:
         self._topic = topic
         self._stage = stage
         self._new_session = new_session
-        self._ranges = ranges
+        self._read_topics = read
         self._session: PartitionWriter | None = None
         self._lock = asyncio.Lock()
         self._kept: dict[bytes, Kept] = {}
@@ -116,10 +67,9 @@ class Journal:
         """
         self._kept.clear()
         self._unusable = 0
-        for partition, end in (await self._ranges.ends(self._topic)).items():
-            async for records in self._ranges.read(partition, 0, end):
-                for record in records:
-                    self._keep(record)
+        async with self._read_topics([self._topic], end="written") as records:
+            async for record in records:
+                self._keep(record)
         if self._unusable:
             _log.warning(
                 "%d records of %s are none that a backfill writes and were left out: find out who "
@@ -177,7 +127,7 @@ class Journal:
         self._kept[kept.key] = kept
 
     async def save(self, kept: Job | Run, also: Sequence[Outgoing] = ()) -> None:
-        """Commit a record, and what it tells about, in one transaction.
+        """Commit a record, and what it is about, in one transaction.
 
         Raises:
             ProducerFenced: Another backfill of the stage has begun.
@@ -189,7 +139,7 @@ class Journal:
             self.note(kept)
 
     async def reopen(self) -> None:
-        """Make the session again after one that is of no more use."""
+        """Make another session after one that is of no more use."""
         async with self._lock:
             await self.close()
             await self._open_session()
@@ -206,11 +156,11 @@ class Journal:
     async def _commit(self, records: Sequence[Outgoing]) -> None:
         if self._session is None:
             raise RuntimeError("a journal is opened before it is written to")
-        await commit(
+        await commit_with_retry(
             self._session,
             records,
             None,
-            taken_over=f"Another backfill of {self._stage} has begun, so this one ends; the other "
+            if_fenced=f"Another backfill of {self._stage} has begun, so this one ends; the other "
             "goes on where this one was.",
         )
 

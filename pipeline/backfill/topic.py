@@ -11,8 +11,9 @@ from pipeline.backfill.asking import Results, Settled
 from pipeline.backfill.chunks import Shelf
 from pipeline.backfill.context import Tools
 from pipeline.backfill.job import Job, Tally
-from pipeline.backfill.journal import Journal, commit
-from pipeline.kafka.ranges import RangeReader
+from pipeline.backfill.journal import Journal
+from pipeline.kafka.reader import TopicReader
+from pipeline.kafka.writer import commit_with_retry
 from pipeline.model.errors import PipelineError
 from pipeline.stream import ledger_codec
 from pipeline.stream.ledger import CommitPoint, OffsetLedger
@@ -42,7 +43,7 @@ class TopicShelf:
         journal: Where batches are noted.
         new_session: Makes a session of the partition's own transactional id.
         offsets: Reads what the group committed.
-        ranges: Reads the log.
+        read: Reads the log.
     """
 
     def __init__(
@@ -52,16 +53,15 @@ class TopicShelf:
         *,
         new_session: Callable[[TopicPartition], PartitionWriter],
         offsets: OffsetReader,
-        ranges: RangeReader,
+        read: TopicReader,
     ) -> None:
         self._partition = partition
         self._journal = journal
         self._new_session = new_session
         self._offsets = offsets
-        self._ranges = ranges
+        self._read_topics = read
         self._session: PartitionWriter | None = None
         self._ledger = OffsetLedger(CommitPoint(0, 0), limit=1)
-        self._start = CommitPoint(0, 0)
         self._end = 0
 
     @property
@@ -79,30 +79,28 @@ class TopicShelf:
         committed = await self._offsets.committed(self._partition)
         bounds = await self._offsets.bounds(self._partition)
         if committed is None:
-            self._start = CommitPoint(bounds.begin, bounds.begin)
+            start = CommitPoint(bounds.begin, bounds.begin)
         else:
-            self._start = ledger_codec.decode(committed.offset, committed.metadata)
-        if self._start.base > bounds.end:
+            start = ledger_codec.decode(committed.offset, committed.metadata)
+        if start.base > bounds.end:
             raise LogCutShort(
                 f"{self._partition} ends at {bounds.end}, before the committed offset "
-                f"{self._start.base}: it was made again, or lost its end. Start `pipeline run` "
-                "once, which begins it again, or reset the group."
+                f"{start.base}: it was created again, or lost its end. Start `pipeline run` "
+                "once, which starts from its beginning, or reset the group."
             )
         # Everything that is taken is finished at once, with the claim.
-        self._ledger = OffsetLedger(self._start, limit=ledger_limit(self._start))
+        self._ledger = OffsetLedger(start, limit=ledger_limit(start))
         self._ledger.advance(bounds.begin)
         self._end = bounds.end
 
     @property
     def waiting(self) -> int:
         """Offsets that are not done; some may be no events."""
-        done_above = self._start.high - self._start.base - len(self._start.unfinished)
-        return max(0, self._end - self._ledger.position - done_above)
+        return self._ledger.commit_point().lag(self._end)
 
-    async def unclaimed(self) -> AsyncGenerator[Sequence[Received], None]:
+    def unclaimed(self) -> AsyncGenerator[Received, None]:
         """From the committed offset to where the log ended."""
-        async for records in self._ranges.read(self._partition, self._ledger.position, self._end):
-            yield records
+        return self.read(self._ledger.position, self._end)
 
     def is_done(self, offset: int) -> bool:
         """By the committed ledger."""
@@ -119,10 +117,15 @@ class TopicShelf:
         await self._commit(job, committed)
         self._journal.note(job)
 
-    async def read(self, begin: int, end: int) -> AsyncGenerator[Sequence[Received], None]:
+    async def read(self, begin: int, end: int) -> AsyncGenerator[Received, None]:
         """From the log."""
-        async for records in self._ranges.read(self._partition, begin, end):
-            yield records
+        partition = self._partition
+        stretch = self._read_topics(
+            [partition.topic], start={partition: begin}, end={partition: end}
+        )
+        async with stretch as records:
+            async for record in records:
+                yield record
 
     async def close(self) -> None:
         """From here on the stage's consumer may start."""
@@ -133,11 +136,11 @@ class TopicShelf:
     async def _commit(self, job: Job, committed: Committed) -> None:
         if self._session is None:
             raise RuntimeError("a shelf is opened before it is claimed from")
-        await commit(
+        await commit_with_retry(
             self._session,
             [self._journal.record_of(job)],
             committed,
-            taken_over=f"Somebody else consumes {self._partition} now, `pipeline run {job.stage}` "
+            if_fenced=f"Somebody else consumes {self._partition} now, `pipeline run {job.stage}` "
             "or another backfill: stop it and start this again, which goes on from here.",
         )
 
@@ -239,14 +242,13 @@ async def _portions(shelf: Shelf, job: Job) -> AsyncGenerator[Sequence[Received]
     portion: list[Received] = []
     size = 0
     async with aclosing(shelf.read(max(job.first, job.published_to), job.next)) as found:
-        async for records in found:
-            for received in records:
-                if not job.holds(received.offset):
-                    continue
-                if portion and (len(portion) >= MAX_EVENTS or size + received.size > MAX_BYTES):
-                    yield portion
-                    portion, size = [], 0
-                portion.append(received)
-                size += received.size
+        async for received in found:
+            if not job.holds(received.offset):
+                continue
+            if portion and (len(portion) >= MAX_EVENTS or size + received.size > MAX_BYTES):
+                yield portion
+                portion, size = [], 0
+            portion.append(received)
+            size += received.size
     if portion:
         yield portion

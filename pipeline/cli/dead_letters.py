@@ -44,7 +44,7 @@ def list_letters(
     """List dead letters, the newest last."""
     from pipeline.config import load_settings
     from pipeline.operators.dead_letters import listing
-    from pipeline.operators.desk import reading_of
+    from pipeline.operators.desk import topic_reader
     from pipeline.runtime import console
 
     settings = load_settings()
@@ -53,7 +53,7 @@ def list_letters(
     )
     found = console.run(
         listing.list_letters(
-            settings, reading_of(settings), selection, limit=limit, replayed=replayed
+            settings, topic_reader(settings), selection, limit=limit, replayed=replayed
         )
     )
     if json:
@@ -76,11 +76,11 @@ def show_letter(
     from pipeline.operators.arguments import parse_place
     from pipeline.operators.dead_letters import listing
     from pipeline.operators.dead_letters import listing as showing
-    from pipeline.operators.desk import marks_of, reading_of
+    from pipeline.operators.desk import marks_of, topic_reader
     from pipeline.runtime import console
 
     settings, where = load_settings(), parse_place(place)
-    names, read = TopicNames(settings.topics), reading_of(settings)
+    names, read = TopicNames(settings.topics), topic_reader(settings)
 
     async def look() -> None:
         marks = await marks_of(read, names.dead_letters, names.replayed)
@@ -124,7 +124,7 @@ def replay_letters(
     from pipeline.kafka.topics import TopicNames
     from pipeline.model.errors import UsageError
     from pipeline.operators.dead_letters import replay
-    from pipeline.operators.desk import desk_for, marks_of, reading_of
+    from pipeline.operators.desk import desk_for, marks_of, topic_reader
     from pipeline.runtime import console
 
     selected = places or stage or reason or topic or key or since or until
@@ -138,7 +138,7 @@ def replay_letters(
         places=places, stages=stage, reasons=reason, topics=topic, key=key, since=since, until=until
     )
     order = replay.ReplayRequest(selection, rate=rate, limit=limit, again=again)
-    names, read = TopicNames(settings.topics), reading_of(settings)
+    names, read = TopicNames(settings.topics), topic_reader(settings)
 
     async def put_back() -> replay.Replayed:
         if dry_run:
@@ -182,7 +182,7 @@ def export_letters(
     from pipeline.model.printable import printable
     from pipeline.operators.dead_letters import export
     from pipeline.operators.dead_letters.record import DeadLetterRecord
-    from pipeline.operators.desk import reading_of
+    from pipeline.operators.desk import topic_reader
     from pipeline.operators.handled import HandledIndex
     from pipeline.runtime import console
 
@@ -196,7 +196,9 @@ def export_letters(
         console.line(printable(export.as_line(letter, marks).decode()))
 
     take = print_line if files is None else export.Folder(files)
-    taken = console.run(export.export(settings, reading_of(settings), selection, take, limit=limit))
+    taken = console.run(
+        export.export(settings, topic_reader(settings), selection, take, limit=limit)
+    )
     console.note(f"{taken:,} dead letters{'' if files is None else f' written to {files}'}")
 
 

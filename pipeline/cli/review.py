@@ -42,7 +42,7 @@ def list_cases(
     from pipeline.config import load_settings
     from pipeline.model.records import now
     from pipeline.operators.arguments import span
-    from pipeline.operators.desk import reading_of
+    from pipeline.operators.desk import topic_reader
     from pipeline.operators.review import listing
     from pipeline.operators.review.item import Selection
     from pipeline.runtime import console
@@ -56,7 +56,7 @@ def list_cases(
     )
     found = console.run(
         listing.list_cases(
-            settings, reading_of(settings), selection, limit=limit, resolved=resolved
+            settings, topic_reader(settings), selection, limit=limit, resolved=resolved
         )
     )
     if json:
@@ -85,13 +85,13 @@ def show_case(
     from pipeline.config import load_settings
     from pipeline.kafka.topics import TopicNames
     from pipeline.operators.arguments import parse_place
-    from pipeline.operators.desk import marks_of, reading_of
+    from pipeline.operators.desk import marks_of, topic_reader
     from pipeline.operators.review import listing as showing
     from pipeline.operators.review.listing import find
     from pipeline.runtime import console
 
     settings, where = load_settings(), parse_place(place)
-    names, read = TopicNames(settings.topics), reading_of(settings)
+    names, read = TopicNames(settings.topics), topic_reader(settings)
 
     async def look() -> None:
         marks = await marks_of(read, names.review, names.resolved)
@@ -135,7 +135,7 @@ def resolve_case(
     from pipeline.model.errors import UsageError
     from pipeline.model.records import Tier, now
     from pipeline.operators.arguments import parse_place
-    from pipeline.operators.desk import desk_for, reading_of
+    from pipeline.operators.desk import desk_for, topic_reader
     from pipeline.operators.review import resolve, verdict
     from pipeline.operators.review.resolve import LabelledFile
     from pipeline.runtime import console
@@ -151,7 +151,7 @@ def resolve_case(
     )
 
     async def settle() -> resolve.Resolved:
-        decision = await resolve.decide(settings, reading_of(settings), where, decided)
+        decision = await resolve.decide(settings, topic_reader(settings), where, decided)
         return await resolve.resolve(
             settings,
             decision,

@@ -23,6 +23,7 @@ from pipeline.config import KafkaSettings
 from pipeline.kafka.connection import admin_client, consumer_client, patiently
 from pipeline.kafka.errors import explain
 from pipeline.kafka.topics import Topics
+from pipeline.stream.ledger import CommitPoint
 from pipeline.stream.ledger_codec import LedgerUnreadable, decode
 from pipeline.stream.records import moment
 
@@ -96,21 +97,20 @@ def partition_lag(
 
     A group that committed nothing starts at the beginning, as the pipeline's own do.
     """
-    fault = None
-    done_above = 0
+    offset = begin if committed is None else committed
+    point, fault = CommitPoint(offset, offset), None
     if committed is not None:
         try:
             point = decode(committed, metadata)
         except LedgerUnreadable as error:
             fault = str(error)
-        else:
-            done_above = point.high - point.base - len(point.unfinished)
     topic, number = partition
-    found = PartitionLag(
-        topic, number, begin, end, committed, done_above=done_above, lag=0, fault=fault
+    return PartitionLag(
+        *(topic, number, begin, end, committed),
+        done_above=point.done_above,
+        lag=point.lag(end, begin=begin),
+        fault=fault,
     )
-    # Retention may have removed what is done, and more; a topic made anew begins at 0 again.
-    return replace(found, lag=max(0, end - found.base - done_above))
 
 
 def drain_seconds(earlier: GroupLag, later: GroupLag) -> float | None:

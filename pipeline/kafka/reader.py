@@ -1,6 +1,7 @@
-"""Reads topics from outside any consumer group: for `tail`, dead letters and audits.
+"""The one way to read topics from outside any consumer group, and the age of what waits.
 
-Reading the first record from an offset on, for the age of what waits.
+`read_topics` reads committed records from anywhere to anywhere: for `tail`, dead letters, review,
+backfills and audits. `LenientReader` brings a single record, for its timestamp.
 """
 
 import asyncio
@@ -23,11 +24,11 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import ConsumerRecord
 
 from pipeline.config import KafkaSettings
+from pipeline.kafka.batches import ReadRecord
 from pipeline.kafka.connection import admin_client, client_options, consumer_client
 from pipeline.kafka.consumer import received
 from pipeline.kafka.errors import RequestFailed
-from pipeline.kafka.fetching import Aside, CarefulRecords, ReadLimit, Slices
-from pipeline.kafka.ranges import POLL_MS, Polls
+from pipeline.kafka.fetching import Aside, Asides, CarefulRecords, ReadLimit, Slices
 from pipeline.kafka.topics import Topics
 from pipeline.stream.protocols import TopicPartition
 from pipeline.stream.records import Received
@@ -35,30 +36,41 @@ from pipeline.stream.records import Received
 Start = Literal["beginning", "end"] | datetime | Mapping[TopicPartition, int]
 """Where reading begins: `end` means what comes from now on, a time the first record at or after;
 offsets name the only partitions that are read."""
+End = Literal["committed", "written"] | Mapping[TopicPartition, int]
+"""Where reading ends: at what was committed when it began; at what was written when it began,
+which waits for the transactions that were open; or before offsets, for each partition that is read.
+"""
+_POLL_MS = 500
+_MAX_RECORDS = 500
 _IDLE_POLL_MS = 20
 """Where an idle fetch is answered at once: the client asks again without rest while it polls."""
 
 
-class Reading(Protocol):
-    """Reads the committed records of topics that are there now, those of a partition in order.
+class TopicReader(Protocol):
+    """Reads the committed records of topics, those of one partition in order.
 
-    `reading` with its first argument given is the real one.
+    `read_topics` with its first argument given is the real one, `MemoryTopicReader` the fake.
     """
 
     def __call__(
-        self, topics: Sequence[str], *, start: Start = "beginning"
+        self, topics: Sequence[str], *, start: Start = "beginning", end: End = "committed"
     ) -> AbstractAsyncContextManager[AsyncIterator[Received]]:
-        """Read from `start` to the end."""
+        """Read from `start` to `end`; what retention has removed does not come.
+
+        Raises:
+            PipelineError: A topic is missing, or the brokers do not answer.
+        """
         ...
 
 
 @asynccontextmanager
-async def reading(
+async def read_topics(
     kafka: KafkaSettings,
     topics: Sequence[str],
     *,
     start: Start = "beginning",
-    follow: bool = False,
+    end: End | Literal["never"] = "committed",
+    patience: float | None = None,
 ) -> AsyncIterator[AsyncIterator[Received]]:
     """The committed records of topics, those of one partition in order.
 
@@ -66,17 +78,20 @@ async def reading(
         kafka: How the brokers are reached.
         topics: What to read; each must exist.
         start: Where to begin.
-        follow: Go on for ever; else it ends at what was committed when it began.
+        end: Where to end; `never` goes on for ever.
+        patience: Seconds without progress after which the brokers count as gone, more than a
+            transaction may take where `end` waits for one; `request_timeout` if not given.
 
     Raises:
         ConnectionFailed: No broker let us in.
         TopicMissing: A topic does not exist.
-        RequestFailed: The brokers bring nothing within `request_timeout`.
+        RequestFailed: The brokers bring nothing within `patience`.
     """
     async with admin_client(kafka) as admin:
         partitions = await Topics(admin).partitions(topics)
     if isinstance(start, Mapping):
         partitions = [partition for partition in partitions if partition in start]
+    is_exact = isinstance(end, Mapping) or end == "written"
     async with AsyncExitStack() as stack:
         consumer = await stack.enter_async_context(
             consumer_client(
@@ -84,17 +99,75 @@ async def reading(
                 group_id=None,
                 enable_auto_commit=False,
                 isolation_level="read_committed",
-                auto_offset_reset="earliest",
+                # Offsets that are meant exactly must not be taken for those of another log.
+                auto_offset_reset="none" if is_exact else "earliest",
                 fetch_max_bytes=kafka.fetch_max_bytes,
                 max_partition_fetch_bytes=kafka.partition_fetch_max_bytes,
                 value_deserializer=ReadLimit(),
             )
         )
         consumer.assign(partitions)
-        ends = await consumer.end_offsets(partitions)
-        polls = Polls(consumer, await _starts(consumer, ends, start))
-        records = _all(consumer, polls, kafka) if follow else _until(consumer, polls, ends, kafka)
+        if isinstance(end, Mapping):
+            ends = {partition: end[TopicPartition(*partition)] for partition in partitions}
+        elif end == "written":
+            ends = await _high_water_marks(kafka, partitions)
+        else:
+            ends = await consumer.end_offsets(partitions)
+        polls = _Polls(consumer, await _starts(consumer, ends, start))
+        if end == "never":
+            records = _all(consumer, polls, kafka)
+        else:
+            records = _until(consumer, polls, ends, kafka, patience or kafka.request_timeout)
         yield await stack.enter_async_context(aclosing(records))
+
+
+async def _high_water_marks(
+    kafka: KafkaSettings, partitions: Sequence[KafkaPartition]
+) -> dict[KafkaPartition, int]:
+    async with consumer_client(
+        kafka, group_id=None, enable_auto_commit=False, isolation_level="read_uncommitted"
+    ) as consumer:
+        return dict(await consumer.end_offsets(partitions))
+
+
+class _Polls:
+    """Polls a consumer whose partitions are assigned by hand, and reads aside what has to be.
+
+    Args:
+        consumer: Was made with a `ReadLimit`.
+        starts: The offsets to begin at.
+
+    Attributes:
+        positions: The offsets that are read next.
+    """
+
+    def __init__(self, consumer: AIOKafkaConsumer, starts: Mapping[KafkaPartition, int]) -> None:
+        self._consumer = consumer
+        self._asides = Asides(consumer)
+        self.positions = dict(starts)
+        for partition, offset in starts.items():
+            consumer.seek(partition, offset)
+
+    async def poll(
+        self, partitions: Sequence[KafkaPartition], *, milliseconds: int = _POLL_MS
+    ) -> Mapping[KafkaPartition, Sequence[ConsumerRecord | ReadRecord]]:
+        """What comes next of some partitions, in order for each."""
+        found = await self._asides.read(partitions, _MAX_RECORDS)
+        if not found:
+            # Of one that is not asked for nothing comes however often one looks, and a client that
+            # is never waited for brings nothing of the others either.
+            wait = milliseconds if self._asides.partitions.isdisjoint(partitions) else 0
+            found = self._asides.split(
+                await self._consumer.getmany(*partitions, timeout_ms=wait, max_records=_MAX_RECORDS)
+            )
+        for partition in partitions:
+            if partition in self._asides.partitions:
+                if records := found.get(partition):
+                    self.positions[partition] = records[-1].offset + 1
+            else:
+                # What was aborted brings the position on without a record.
+                self.positions[partition] = await self._consumer.position(partition)
+        return found
 
 
 async def _starts(
@@ -120,9 +193,9 @@ async def _starts(
 
 
 async def _all(
-    consumer: AIOKafkaConsumer, polls: Polls, kafka: KafkaSettings
+    consumer: AIOKafkaConsumer, polls: _Polls, kafka: KafkaSettings
 ) -> AsyncGenerator[Received, None]:
-    poll_ms = _IDLE_POLL_MS if kafka.idle_fetch_pause else POLL_MS
+    poll_ms = _IDLE_POLL_MS if kafka.idle_fetch_pause else _POLL_MS
     partitions = list(polls.positions)
     while True:
         fetched = await polls.poll(partitions, milliseconds=poll_ms)
@@ -137,10 +210,14 @@ async def _all(
 
 
 async def _until(
-    consumer: AIOKafkaConsumer, polls: Polls, ends: dict[KafkaPartition, int], kafka: KafkaSettings
+    consumer: AIOKafkaConsumer,
+    polls: _Polls,
+    ends: dict[KafkaPartition, int],
+    kafka: KafkaSettings,
+    patience: float,
 ) -> AsyncGenerator[Received, None]:
     clock = asyncio.get_running_loop().time
-    give_up = clock() + kafka.request_timeout
+    give_up = clock() + patience
     while open_ := [tp for tp, end in ends.items() if polls.positions[tp] < end]:
         if done := [tp for tp in consumer.assignment() - consumer.paused() if tp not in open_]:
             consumer.pause(*done)
@@ -152,11 +229,12 @@ async def _until(
                 if record.offset < ends[partition]:
                     yield received(record, now)
         if polls.positions != before:
-            give_up = clock() + kafka.request_timeout
+            give_up = clock() + patience
         elif clock() > give_up:
             raise RequestFailed(
                 f"The brokers at {kafka.bootstrap_servers} bring no records of "
-                f"{', '.join(sorted({tp.topic for tp in open_}))} any more: look at the brokers."
+                f"{', '.join(sorted({tp.topic for tp in open_}))} any more: look at the brokers, "
+                "and for a transaction that was left open."
             )
 
 

@@ -1,7 +1,11 @@
-"""Puts records on topics: what `pipeline publish` and the demo do with raw events."""
+"""Publishing from outside the engine: raw events, and what commands commit in transactions.
+
+A partition of the engine retries its own commits (`pipeline.stream.partition_worker`), because its
+records go on running meanwhile; everything else commits with `commit_with_retry`.
+"""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from types import TracebackType
@@ -15,10 +19,60 @@ from pipeline.kafka.connection import admin_client, producer_client
 from pipeline.kafka.errors import explain
 from pipeline.kafka.topics import Topics
 from pipeline.model.errors import PipelineError
+from pipeline.stream.protocols import (
+    Aborted,
+    BrokersUnavailable,
+    Committed,
+    Fenced,
+    PartitionWriter,
+)
 from pipeline.stream.records import Outgoing
 
 _LINGER_MS = 5
 _BATCH_BYTES = 256 << 10
+
+
+_ATTEMPTS = 6
+_RETRY_FIRST = 0.2
+"""Seconds before the second attempt to commit; each further one waits twice as long."""
+
+
+class ProducerFenced(PipelineError):
+    """Another process does the same by now; what this one committed until then holds."""
+
+
+async def commit_with_retry(
+    session: PartitionWriter,
+    records: Sequence[Outgoing],
+    committed: Committed | None,
+    *,
+    if_fenced: str,
+) -> None:
+    """Commit records, and an offset if there is one; again while the brokers abort it.
+
+    Args:
+        session: Started.
+        records: What is published.
+        committed: The offset; None for none.
+        if_fenced: The text of the error if the session has another owner by now.
+
+    Raises:
+        ProducerFenced: It has; nothing was committed.
+        BrokersUnavailable: They aborted every attempt; nothing was committed.
+        Unpublishable: They will never take some of the records; nothing was committed.
+        BrokerError: Whether it was committed is not known.
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            await session.commit(records, committed)
+        except Fenced as error:
+            raise ProducerFenced(if_fenced) from error
+        except Aborted as error:
+            if attempt == _ATTEMPTS - 1:
+                raise BrokersUnavailable(f"The brokers take nothing: {error}") from error
+            await asyncio.sleep(_RETRY_FIRST * 2**attempt)
+        else:
+            return
 
 
 class WriteFailed(PipelineError):
@@ -26,16 +80,16 @@ class WriteFailed(PipelineError):
 
 
 class Writer:
-    """Publishes records, each once however often a request is repeated, with a bound in flight.
+    """Publishes raw events, each once however often a request is repeated, with a bound in flight.
 
     It is entered with `async with`; leaving it waits until every record is confirmed.
 
     Args:
         kafka: How the brokers are reached.
         max_record_bytes: Larger records are refused here already.
-        max_in_flight: Records handed over and not confirmed.
+        max_in_flight: Records that were sent and are not confirmed.
         max_in_flight_bytes: Bytes of these; a larger record goes alone.
-        on_published: Told of each record once it is confirmed.
+        on_published: Called with each record once it is confirmed.
     """
 
     def __init__(
@@ -62,7 +116,7 @@ class Writer:
         self.published = 0
 
     async def write(self, record: Outgoing) -> None:
-        """Hand a record over; waits while too much is in flight.
+        """Send a record; waits while too much is in flight.
 
         Raises:
             TopicMissing: Its topic does not exist.

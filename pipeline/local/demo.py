@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from pipeline.config import Settings
-from pipeline.kafka.reader import reading
+from pipeline.kafka.reader import read_topics
 from pipeline.kafka.topics import ESCALATIONS, TopicNames
 from pipeline.kafka.writer import Writer
 from pipeline.local.accounting import Account, Coordinates, account
@@ -173,14 +173,14 @@ class _Job:
 
     async def audit(self) -> Account:
         """Read everything from the beginning, as any consumer would, and account for it."""
-        async with reading(self.settings.kafka, list(self._stage_of)) as records:
+        async with read_topics(self.settings.kafka, list(self._stage_of)) as records:
             published = {
                 Coordinates(record.topic, record.partition, record.offset): self._stage_of[
                     record.topic
                 ]
                 async for record in records
             }
-        async with reading(self.settings.kafka, self._ends) as records:
+        async with read_topics(self.settings.kafka, self._ends) as records:
             endings = [ending_of(record, self._names) async for record in records]
         return account(published, endings, list(self._stage_of.values()))
 
@@ -189,7 +189,7 @@ class _Job:
         if kafka.idle_fetch_pause:
             # Nobody waits for the bars: the processor time belongs to the pipeline.
             kafka = kafka.model_copy(update={"idle_fetch_pause": _IDLE_PAUSE})
-        async with reading(kafka, self._ends, follow=True) as records:
+        async with read_topics(kafka, self._ends, end="never") as records:
             async for record in records:
                 event = ending_of(record, self._names).event
                 if event not in ended and event.topic in self._stage_of:

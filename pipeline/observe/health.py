@@ -1,6 +1,6 @@
-"""Whether the process lives and whether it can work: named checks, asked on demand.
+"""Whether the process can work: named checks, asked on demand, and the states behind them.
 
-What is a state with a reason for people, where a metric can only be a number.
+A state has a reason for people, where a metric can only be a number.
 """
 
 from collections.abc import Callable
@@ -31,35 +31,22 @@ class Report:
 
 
 class Health:
-    """Two lists of checks.
+    """The readiness checks: all that must hold for events to move.
 
-    Liveness is what only a restart can fix; readiness is all that must hold for events to move.
-    A failed readiness check is expected now and then; it resolves by itself, or a person fixes it.
+    A failed check is expected now and then: what it looks at recovers, or a person fixes it. There
+    are no checks of liveness: a consumer that is stuck ends its process by itself.
     """
 
     def __init__(self) -> None:
-        self._live: list[tuple[str, Check]] = []
-        self._ready: list[tuple[str, Check]] = []
-
-    def add_liveness(self, name: str, check: Check) -> None:
-        """Let the process count as dead while `check` gives a reason."""
-        self._live.append((name, check))
+        self._checks: list[tuple[str, Check]] = []
 
     def add_readiness(self, name: str, check: Check) -> None:
         """Let the process count as not ready while `check` gives a reason."""
-        self._ready.append((name, check))
-
-    def live(self) -> Report:
-        """Ask the liveness checks."""
-        return _ask(self._live)
+        self._checks.append((name, check))
 
     def ready(self) -> Report:
-        """Ask the liveness and the readiness checks: what is dead is not ready."""
-        return _ask([*self._live, *self._ready])
-
-
-def _ask(checks: list[tuple[str, Check]]) -> Report:
-    return Report(tuple(Finding(name, check()) for name, check in checks))
+        """Ask every check."""
+        return Report(tuple(Finding(name, check()) for name, check in self._checks))
 
 
 @dataclass(slots=True)
@@ -84,16 +71,6 @@ class Conditions:
     breakers: dict[str, str] = field(default_factory=dict)
     assigned: dict[str, int] = field(default_factory=dict)
     simulated: bool = False
-
-    def not_assigned(self, stage: str) -> str | None:
-        """Why a consumer cannot receive, or None; no partition at all is fine for a spare one."""
-        if stage in self.assigned:
-            return None
-        return "The consumer group has not assigned partitions to this process yet."
-
-    def not_moving(self, stage: str) -> str | None:
-        """Why a consumer makes no progress, or None."""
-        return self.stuck.get(stage)
 
     def not_answering(self) -> str | None:
         """Why the models cannot be asked, or None."""

@@ -45,7 +45,7 @@ class Views:
 
     Args:
         registry: Gives the metrics; a `CollectorRegistry` is one.
-        health: Answers `/healthz` and `/readyz`.
+        health: Answers `/readyz`.
         status: Answers `/api/status`.
     """
 
@@ -73,7 +73,8 @@ def application(views: Views, middlewares: Sequence[Middleware] = ()) -> web.App
         return web.Response(body=body, headers={**_NO_STORE, "Content-Type": content_type})
 
     async def live(_: web.Request) -> web.Response:
-        return _answer(views.health.live())
+        # That it is sent proves that the event loop turns, and that is all it says.
+        return _answer(Report(()))
 
     async def ready(_: web.Request) -> web.Response:
         return _answer(views.health.ready())

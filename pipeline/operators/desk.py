@@ -23,19 +23,19 @@ from pipeline.config import Settings
 from pipeline.kafka.brokers import KafkaBrokers
 from pipeline.kafka.connection import admin_client
 from pipeline.kafka.delivery import delivery_in_force
-from pipeline.kafka.reader import Reading, reading
+from pipeline.kafka.reader import TopicReader, read_topics
 from pipeline.kafka.topics import Topics, why_forgetful
+from pipeline.kafka.writer import ProducerFenced, commit_with_retry
 from pipeline.model.errors import PipelineError
 from pipeline.model.records import now
 from pipeline.operators.arguments import Place, place_of
 from pipeline.operators.handled import HandledIndex, Mark
 from pipeline.stream.protocols import (
-    Aborted,
     Broken,
     BrokerError,
     Brokers,
+    BrokersUnavailable,
     Consumer,
-    Fenced,
     PartitionWriter,
     TopicPartition,
     Unpublishable,
@@ -45,13 +45,9 @@ from pipeline.stream.records import Outgoing, Received
 _log = logging.getLogger(__name__)
 _ATTEMPTS = 5
 _RETRY_FIRST = 0.2
-"""Seconds before the second attempt; each further one waits twice as long."""
+"""Seconds before a new session after one that broke; each further one waits twice as long."""
 _TIDIED = 200
 """Marks of records that are gone, removed with one commit."""
-
-
-class ProducerFenced(PipelineError):
-    """Somebody else began to handle records of the same topic; nothing was done twice."""
 
 
 class NotDone(PipelineError):
@@ -109,7 +105,7 @@ class Desk:
         group: str,
         name: str,
         brokers: Brokers,
-        read: Reading,
+        read: TopicReader,
         clock: Callable[[], datetime],
     ) -> None:
         self._topic = topic
@@ -124,6 +120,10 @@ class Desk:
         self._session: PartitionWriter | None = None
         self._marks = HandledIndex(topic, marks)
         self._obsolete: list[Place] = []
+        self._fenced = (
+            f"Another process handles {topic} now: these were left to it. Nothing was done twice; "
+            "run this again to see what is left."
+        )
 
     async def __aenter__(self) -> Self:
         """Fence everybody else, then learn what was handled.
@@ -152,7 +152,7 @@ class Desk:
         """Publish what is not marked yet, and the marks, in one transaction.
 
         Raises:
-            ProducerFenced: Somebody else has begun meanwhile. Nothing of these was done.
+            ProducerFenced: Another process has begun meanwhile. Nothing of these was done.
             NotDone: The brokers do not take them for long. All of them were done, or none.
             BrokerError: They refuse.
         """
@@ -171,24 +171,20 @@ class Desk:
                 break
             try:
                 await self._commit(open_)
-            except Fenced as error:
-                raise self._taken_over() from error
             except Unpublishable as error:
                 at_fault = [open_[index] for index in error.indices if index < len(open_)]
                 refused += [(action, error.detail) for action in at_fault]
                 todo = [each for each in todo if each[0] not in at_fault]
                 if error.is_session_lost:
                     await self._open()
-            except (Aborted, Broken) as error:
+            except BrokersUnavailable as error:
+                raise _not_done(error) from error
+            except Broken as error:
                 problem = error
                 await asyncio.sleep(_RETRY_FIRST * 2**attempt)
-                if isinstance(error, Broken):
-                    await self._open()
+                await self._open()
         else:
-            raise NotDone(
-                f"The brokers did not take it in {_ATTEMPTS} attempts ({problem}): look at them, "
-                "then run this again; what was done is marked and is not done twice."
-            )
+            raise _not_done(problem)
         done = tuple(action for action, _ in todo)
         left = tuple(
             action
@@ -207,13 +203,15 @@ class Desk:
             for action in actions
         ]
         tidied, self._obsolete = self._obsolete[:_TIDIED], self._obsolete[_TIDIED:]
-        await self._session.commit(
+        await commit_with_retry(
+            self._session,
             [
                 *(action.outgoing for action in actions),
                 *(self._marks.outgoing(mark) for mark in marks),
                 *(self._marks.tombstone(place) for place in tidied),
             ],
             None,
+            if_fenced=self._fenced,
         )
         self._marks.written(marks)
         self._marks.removed(tidied)
@@ -258,25 +256,26 @@ class Desk:
         """Whether this desk has handled a record that had been handled so often before.
 
         Raises:
-            ProducerFenced: Somebody else has. Brokers do not always say that one was fenced: the
-                client may only notice that its transaction broke.
+            ProducerFenced: Another process has. Brokers do not always say that one was fenced:
+                the client may only notice that its transaction broke.
         """
         mark = self._marks.of(record)
         if mark is None or mark.times == times:
             return False
         if mark.by != self._name:
-            raise self._taken_over()
+            raise ProducerFenced(self._fenced)
         return True
-
-    def _taken_over(self) -> ProducerFenced:
-        return ProducerFenced(
-            f"Somebody else is at {self._topic} now: these were left to them. Nothing "
-            "was done twice; run this again to see what is left."
-        )
 
     def _times(self, record: Received) -> int:
         mark = self._marks.of(record)
         return 0 if mark is None else mark.times
+
+
+def _not_done(problem: BrokerError | None) -> NotDone:
+    return NotDone(
+        f"The brokers did not take it ({problem}): look at them, then run this again; what was "
+        "done is marked and is not done twice."
+    )
 
 
 GROUP = "desk"
@@ -286,9 +285,9 @@ _TRANSACTION_LIMIT = 15.0
 readers of the topics that it wrote to wait for that."""
 
 
-def reading_of(settings: Settings) -> Reading:
+def topic_reader(settings: Settings) -> TopicReader:
     """Reads topics of the brokers that are set."""
-    return partial(reading, settings.kafka)
+    return partial(read_topics, settings.kafka)
 
 
 @asynccontextmanager
@@ -326,13 +325,13 @@ async def desk_for(
         group=settings.kafka.group_prefix + GROUP,
         name=secrets.token_hex(8),
         brokers=brokers,
-        read=reading_of(settings),
+        read=topic_reader(settings),
         clock=now,
     ) as desk:
         yield desk
 
 
-async def marks_of(read: Reading, topic: str, marks: str) -> HandledIndex:
+async def marks_of(read: TopicReader, topic: str, marks: str) -> HandledIndex:
     """What was handled so far, without fencing anybody.
 
     Raises:
@@ -346,7 +345,7 @@ async def marks_of(read: Reading, topic: str, marks: str) -> HandledIndex:
     return found
 
 
-async def record_at(read: Reading, topic: str, place: Place) -> Received | None:
+async def record_at(read: TopicReader, topic: str, place: Place) -> Received | None:
     """The record at a place; None where there is none (any more)."""
     start = {TopicPartition(topic, place.partition): place.offset}
     async with read([topic], start=start) as records:

@@ -3,12 +3,12 @@
 import base64
 import json
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
 from pipeline.config import Settings
-from pipeline.kafka.reader import Start, reading
+from pipeline.kafka.reader import Start, read_topics
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.printable import printable
 from pipeline.stages.registry import build_stages
@@ -62,7 +62,8 @@ async def tail(
     printed = 0
     if limit == 0:
         return printed
-    async with reading(settings.kafka, [topic], start=start, follow=follow) as records:
+    end: Literal["committed", "never"] = "never" if follow else "committed"
+    async with read_topics(settings.kafka, [topic], start=start, end=end) as records:
         async for text in _texts(records, pretty=pretty):
             show(text)
             printed += 1

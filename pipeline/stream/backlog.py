@@ -95,10 +95,7 @@ class Backlog:
         if known is not None:
             return known
         point = self._committed.get(worker.partition)
-        if point is None or end is None:
-            return None
-        done_above = point.high - point.base - len(point.unfinished)
-        return max(0, end - point.base - done_above)
+        return None if point is None or end is None else point.lag(end)
 
     def _base(self, worker: PartitionWorker) -> int | None:
         """Where the oldest record that is not committed is, or above."""

@@ -80,7 +80,6 @@ class Engine:
         return StreamStatus(
             stage=self._stage,
             partitions=(),
-            last_poll_seconds=None,
             in_flight=0,
             lag=None,
             intake_closed_because=None,

@@ -195,7 +195,6 @@ class Monitor:
         return StreamStatus(
             stage=self._stage,
             partitions=partitions,
-            last_poll_seconds=self._now() - self._poller.last_poll,
             in_flight=sum(partition.in_flight for partition in partitions),
             lag=sum(lags) if is_known else None,
             intake_closed_because=self._intake.paused_reason,

@@ -177,11 +177,6 @@ class FlowGate:
         self._low = min(int(limit * reopen), self._high)
         self._is_open = True
 
-    @property
-    def is_open(self) -> bool:
-        """As of the last `update`."""
-        return self._is_open
-
     def update(self, level: int) -> bool:
         """Look at the level; returns whether the gate is open."""
         self._is_open = level <= (self._high if self._is_open else self._low)

@@ -28,6 +28,20 @@ class CommitPoint:
     high: int
     unfinished: tuple[int, ...] = ()
 
+    @property
+    def done_above(self) -> int:
+        """How many offsets above `base` are done."""
+        return self.high - self.base - len(self.unfinished)
+
+    def lag(self, end: int, *, begin: int = 0) -> int:
+        """How many offsets are not done of a log that reaches from `begin` to before `end`.
+
+        Records that retention removed are not waited for, and what a log that was created again
+        does not hold yet is no lag. Markers of transactions count as long as they are not passed.
+        """
+        held_back = sum(begin <= offset < end for offset in self.unfinished)
+        return held_back + max(0, end - max(begin, self.high))
+
 
 class OffsetRegression(ValueError):
     """A record came whose offset was passed already: the log behind the partition is another one.
@@ -72,13 +86,8 @@ class OffsetLedger:
         return self._position
 
     @property
-    def unfinished(self) -> int:
-        """How many records are not done, those that have yet to come in again included."""
-        return len(self._unfinished)
-
-    @property
     def taken(self) -> int:
-        """How many of those have come in."""
+        """How many records have come in and are not done."""
         return len(self._unfinished) - len(self._inherited)
 
     def is_done(self, offset: int) -> bool:

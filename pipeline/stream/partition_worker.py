@@ -125,7 +125,7 @@ class PartitionWorker:
         ]
         if not ends or self.base is None:
             return None
-        return max(0, max(ends) - self._workload.position) + self._workload.pending
+        return self._workload.lag(max(ends))
 
     def accept(self, records: Sequence[Received]) -> None:
         """Take records that were polled."""

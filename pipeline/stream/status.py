@@ -31,7 +31,6 @@ class StreamStatus:
 
     Args:
         partitions: Those that are assigned to this process.
-        last_poll_seconds: Age of the last poll; None before the first.
         in_flight: Records that are taken and not committed, all partitions.
         lag: Records that are not committed, all partitions; None while that is not known, as
             in a rebalance.
@@ -42,7 +41,6 @@ class StreamStatus:
 
     stage: str
     partitions: tuple[PartitionStatus, ...]
-    last_poll_seconds: float | None
     in_flight: int
     lag: int | None
     intake_closed_because: str | None

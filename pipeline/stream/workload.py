@@ -106,10 +106,10 @@ class Workload:
         """The first offset that is not committed, once nothing is held."""
         return self._ledger.base
 
-    @property
-    def pending(self) -> int:
-        """Records that are known and not committed."""
-        return self._ledger.unfinished + len(self._results)
+    def lag(self, end: int) -> int:
+        """Records that are not committed, where the log ends before `end`."""
+        known = max(end, self._ledger.position)
+        return self._ledger.commit_point().lag(known) + len(self._results)
 
     @property
     def in_flight(self) -> int:

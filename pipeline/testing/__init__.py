@@ -5,7 +5,7 @@ A broker in memory (`MemoryBroker`), an event loop in which waiting costs nothin
 """
 
 from pipeline.testing.broker import Entry, MemoryBroker
-from pipeline.testing.brokers import MemoryBrokers, MemoryReading
+from pipeline.testing.brokers import MemoryBrokers, MemoryTopicReader
 from pipeline.testing.fakes import Asked, FakeAsker, FakeClient
 from pipeline.testing.faults import Fault, Faults, Link, Loss, NoFaults
 from pipeline.testing.group import Group
@@ -23,7 +23,7 @@ __all__ = [
     "Loss",
     "MemoryBroker",
     "MemoryBrokers",
-    "MemoryReading",
+    "MemoryTopicReader",
     "NoFaults",
     "NothingWillHappen",
     "VirtualTimeLoop",

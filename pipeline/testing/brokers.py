@@ -1,19 +1,12 @@
-"""What an engine needs of the broker in memory.
-
-A broker in memory, behind the same protocols as the real ones, for tests.
-
-Stretches of partitions of the broker in memory.
-
-Reading topics of the broker in memory from outside any group.
-"""
+"""The broker in memory, behind the same protocols as the real ones."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from functools import partial
 
 from pipeline.config import Delivery
-from pipeline.kafka.reader import Start
+from pipeline.kafka.reader import End, Start
 from pipeline.stream.protocols import (
     BrokersUnavailable,
     Consumer,
@@ -66,7 +59,7 @@ class MemoryBrokers:
 
     @property
     def eviction_notice(self) -> float:
-        """A member hears of it with its next heartbeat."""
+        """The answer to a member's next heartbeat says so."""
         return self._session_timeout / 2
 
     def consumer(self, group: str, topics: Sequence[str]) -> MemoryConsumer:
@@ -98,78 +91,63 @@ class MemoryBrokers:
 _RECORDS = 100
 
 
-class MemoryRanges:
-    """Reads the broker in memory.
+class MemoryTopicReader:
+    """What `pipeline.kafka.reader.read_topics` does, on the broker in memory.
+
+    Unlike a real reader it does not wait for a transaction that is open before the end.
 
     Args:
         broker: The broker.
-        link: The way to it.
+        link: The way to it; one without faults if not given.
     """
 
-    def __init__(self, broker: MemoryBroker, link: Link) -> None:
+    def __init__(self, broker: MemoryBroker, link: Link | None = None) -> None:
         self._broker = broker
-        self._link = link
-
-    async def ends(self, topic: str) -> dict[TopicPartition, int]:
-        """Where the logs end."""
-        return await self._link.request(
-            "ends",
-            lambda: {
-                partition: self._broker.log(partition).end
-                for partition in self._broker.partitions_of(topic)
-            },
-        )
-
-    async def read(
-        self, partition: TopicPartition, begin: int, end: int
-    ) -> AsyncGenerator[Sequence[Received], None]:
-        """The committed records of a stretch; no transaction may be open in it."""
-        position = begin
-        while position < end:
-            at = position
-            read = partial(self._broker.log(partition).read, at, _RECORDS)
-            entries, position = await self._link.request("fetch", read)
-            if position == at:
-                raise BrokersUnavailable(f"{partition} brings nothing from offset {position} on.")
-            if found := [received(partition, each) for each in entries if each.offset < end]:
-                yield found
-
-
-_ALL = 1 << 62
-
-
-class MemoryReading:
-    """What `pipeline.kafka.reader.reading` does, on the broker in memory.
-
-    Args:
-        broker: The broker.
-    """
-
-    def __init__(self, broker: MemoryBroker) -> None:
-        self._broker = broker
+        self._link = link or Link("reader", NoFaults())
 
     @asynccontextmanager
     async def __call__(
-        self, topics: Sequence[str], *, start: Start = "beginning"
+        self, topics: Sequence[str], *, start: Start = "beginning", end: End = "committed"
     ) -> AsyncIterator[AsyncIterator[Received]]:
-        """The committed records that are there now."""
-        yield self._all([each for name in topics for each in self._found(name, start)])
+        """The committed records from `start` to `end`."""
+        partitions = [each for topic in topics for each in self._broker.partitions_of(topic)]
+        if isinstance(start, Mapping):
+            partitions = [each for each in partitions if each in start]
+        if isinstance(end, Mapping):
+            ends = end
+        else:
+            ends = await self._link.request("ends", partial(self._ends, partitions, end))
+        async with aclosing(self._records(partitions, start, ends)) as records:
+            yield records
 
-    def _found(self, topic: str, start: Start) -> list[Received]:
-        found = []
-        for partition in self._broker.partitions_of(topic):
-            entries, _ = self._broker.log(partition).read(_first(partition, start), _ALL)
-            found += [received(partition, entry) for entry in entries]
-        if isinstance(start, datetime):
-            return [record for record in found if record.timestamp >= start]
-        return found
+    def _ends(self, partitions: Sequence[TopicPartition], end: End) -> Mapping[TopicPartition, int]:
+        if end == "written":
+            return {partition: self._broker.log(partition).end for partition in partitions}
+        return {partition: self._broker.bounds(partition).end for partition in partitions}
 
-    async def _all(self, records: Sequence[Received]) -> AsyncIterator[Received]:
-        for record in records:
-            yield record
+    async def _records(
+        self,
+        partitions: Sequence[TopicPartition],
+        start: Start,
+        ends: Mapping[TopicPartition, int],
+    ) -> AsyncGenerator[Received, None]:
+        for partition in partitions:
+            end = ends[partition]
+            position = _first(partition, start, end)
+            while position < end:
+                at = position
+                read = partial(self._broker.log(partition).read, at, _RECORDS)
+                entries, position = await self._link.request("fetch", read)
+                if position == at:
+                    raise BrokersUnavailable(f"{partition} brings nothing from offset {at} on.")
+                for entry in entries:
+                    record = received(partition, entry)
+                    is_early = isinstance(start, datetime) and record.timestamp < start
+                    if entry.offset < end and not is_early:
+                        yield record
 
 
-def _first(partition: TopicPartition, start: Start) -> int:
+def _first(partition: TopicPartition, start: Start, end: int) -> int:
     if isinstance(start, Mapping):
-        return start.get(partition, _ALL)
-    return _ALL if start == "end" else 0
+        return start[partition]
+    return end if start == "end" else 0

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,16 +12,18 @@ from pipeline.backfill.chunks import Shelf
 from pipeline.backfill.context import Stopped
 from pipeline.backfill.file import FileShelf, digest_of
 from pipeline.backfill.job import Job, State
-from pipeline.backfill.journal import Journal, JournalUnreadable, ProducerFenced
+from pipeline.backfill.journal import Journal, JournalUnreadable
 from pipeline.backfill.submission import BatchGone
 from pipeline.backfill.topic import TooManyDeadLetters
+from pipeline.kafka.reader import Start
+from pipeline.kafka.writer import ProducerFenced
 from pipeline.model.errors import UsageError
 from pipeline.stream import ledger_codec
 from pipeline.stream.ledger import CommitPoint
 from pipeline.stream.protocols import Committed, TopicPartition
 from pipeline.stream.records import Received, Unread
 from pipeline.testing import MemoryBrokers, run_in_virtual_time
-from pipeline.testing.brokers import MemoryRanges
+from pipeline.testing.brokers import MemoryTopicReader
 from tests.backfill.api import Result, now
 from tests.backfill.world import GROUP, NAMES, RAW, SETTLE, Crash, Fuse, World
 
@@ -314,20 +316,22 @@ def test_what_was_not_read_becomes_a_small_dead_letter_and_is_not_asked_about(
 ) -> None:
     async def scenario() -> None:
         made = world([*FINE, ("k", "bomb")], partitions=1)
-        read = MemoryRanges.read
+        read = MemoryTopicReader._records
 
         async def read_within_limits(
-            ranges: MemoryRanges, partition: TopicPartition, begin: int, end: int
-        ) -> AsyncGenerator[Sequence[Received], None]:
-            async for records in read(ranges, partition, begin, end):
-                yield [
-                    replace(each, value=None, unread=Unread("It would take 9 GB.", each.original))
-                    if b"bomb" in (each.value or b"")
-                    else each
-                    for each in records
-                ]
+            reader: MemoryTopicReader,
+            partitions: Sequence[TopicPartition],
+            start: Start,
+            ends: Mapping[TopicPartition, int],
+        ) -> AsyncGenerator[Received, None]:
+            async for each in read(reader, partitions, start, ends):
+                if b"bomb" in (each.value or b""):
+                    unread = Unread("It would take 9 GB.", each.original)
+                    yield replace(each, value=None, unread=unread)
+                else:
+                    yield each
 
-        monkeypatch.setattr(MemoryRanges, "read", read_within_limits)
+        monkeypatch.setattr(MemoryTopicReader, "_records", read_within_limits)
         report = await made.process()
         assert (report.enriched, report.dead_letters) == (len(FINE), 1)
         letters = made.broker.committed_records(NAMES.dead_letters).values()

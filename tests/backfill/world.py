@@ -26,7 +26,7 @@ from pipeline.model.observer import Observer
 from pipeline.stream.dead_letter_breaker import DeadLetterWindow
 from pipeline.stream.protocols import PartitionWriter, TopicPartition
 from pipeline.testing import Fault, Link, MemoryBroker, MemoryBrokers
-from pipeline.testing.brokers import MemoryRanges
+from pipeline.testing.brokers import MemoryTopicReader
 from tests.backfill.api import BatchApi, now
 from tests.cascade.stand_ins import NoteStage
 
@@ -153,7 +153,7 @@ class World:
         fuse = fuse or Fuse()
         brokers = MemoryBrokers(self.broker, faults=fuse)
         fuse.link = brokers.link
-        ranges = MemoryRanges(self.broker, brokers.link)
+        read = MemoryTopicReader(self.broker, brokers.link)
         consumer = brokers.consumer(GROUP, [RAW])
         settings = Settings()
         settings.claude.backoff_max = 0.01
@@ -166,7 +166,7 @@ class World:
                 NAMES.backfills,
                 STAGE,
                 new_session=lambda: session(TopicPartition(NAMES.backfills, 0)),
-                ranges=ranges,
+                read=read,
             )
             await journal.open()
             shelves = (
@@ -176,7 +176,7 @@ class World:
                         journal,
                         new_session=session,
                         offsets=brokers.reader(GROUP),
-                        ranges=ranges,
+                        read=read,
                     )
                     for partition in self.broker.partitions_of(RAW)
                 ]

@@ -9,7 +9,7 @@ from aiokafka import TopicPartition as KafkaPartition
 from pipeline.kafka import fetching
 from pipeline.kafka.batches import ReadRecord
 from pipeline.kafka.fetching import Aside, Asides
-from pipeline.kafka.ranges import POLL_MS, Polls
+from pipeline.kafka.reader import _POLL_MS, _Polls
 
 ONE, OTHER = KafkaPartition("in", 1), KafkaPartition("in", 2)
 
@@ -102,11 +102,11 @@ async def test_a_poll_waits_for_a_partition_while_another_has_more_to_be_read_as
     client: Client,
 ) -> None:
     client.comes = {ONE: [aside()]}
-    polls = Polls(cast("AIOKafkaConsumer", client), {ONE: 0, OTHER: 0})
+    polls = _Polls(cast("AIOKafkaConsumer", client), {ONE: 0, OTHER: 0})
     await polls.poll([ONE, OTHER])
-    assert client.waited == [POLL_MS]
+    assert client.waited == [_POLL_MS]
     await polls.poll([OTHER])
-    assert client.waited == [POLL_MS, POLL_MS]
+    assert client.waited == [_POLL_MS, _POLL_MS]
     found = await polls.poll([ONE, OTHER])
     assert len(found[ONE]) == 5
     assert len(client.waited) == 2

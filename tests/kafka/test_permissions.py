@@ -15,7 +15,7 @@ from pipeline.doctor.check import Finding, Verdict
 from pipeline.doctor.examination import CHECKS, examine
 from pipeline.doctor.permissions import grants_on_topics, judged
 from pipeline.kafka.connection import admin_client
-from pipeline.kafka.reader import reading
+from pipeline.kafka.reader import read_topics
 from pipeline.kafka.topics import TopicNames, Topics
 from pipeline.local.apache import GUEST, ApacheKafka
 from pipeline.local.api import SimulatedApiProcess
@@ -97,7 +97,7 @@ class Account:
         """The first values of a topic that a committed reader gets."""
         values: list[bytes] = []
         kafka = self.kafka.settings
-        async with asyncio.timeout(PATIENCE), reading(kafka, [topic], follow=True) as records:
+        async with asyncio.timeout(PATIENCE), read_topics(kafka, [topic], end="never") as records:
             async for record in records:
                 values.append(record.value or b"")
                 if len(values) == count:

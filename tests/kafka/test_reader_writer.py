@@ -1,14 +1,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
 from datetime import timedelta
 
 import pytest
 
 from pipeline.config import KafkaSettings, TopicSettings
 from pipeline.kafka.connection import admin_client, producer_client
-from pipeline.kafka.ranges import KafkaRanges
-from pipeline.kafka.reader import Start, reading
+from pipeline.kafka.reader import Start, read_topics
 from pipeline.kafka.topics import TopicMissing, Topics
 from pipeline.kafka.writer import WriteFailed, Writer
 from pipeline.local.broker import LocalBroker
@@ -46,7 +44,7 @@ async def publish(
 
 
 async def read(kafka: KafkaSettings, topic: str, start: Start = "beginning") -> list[Received]:
-    async with reading(kafka, [topic], start=start) as records:
+    async with read_topics(kafka, [topic], start=start) as records:
         return [record async for record in records]
 
 
@@ -138,7 +136,7 @@ async def test_reading_ends_where_the_topic_ended_when_it_began(
     any_broker: LocalBroker, topic: str
 ) -> None:
     await publish(any_broker.settings, numbered(topic, 20))
-    async with reading(any_broker.settings, [topic]) as records:
+    async with read_topics(any_broker.settings, [topic]) as records:
         await publish(any_broker.settings, numbered(topic, 20))
         assert len([record async for record in records]) == 20
 
@@ -148,7 +146,7 @@ async def test_reading_from_the_end_brings_what_comes_afterwards(
 ) -> None:
     await publish(any_broker.settings, numbered(topic, 5))
     assert await read(any_broker.settings, topic, "end") == []
-    async with reading(any_broker.settings, [topic], start="end", follow=True) as records:
+    async with read_topics(any_broker.settings, [topic], start="end", end="never") as records:
         await publish(any_broker.settings, [Outgoing(topic, b"k", b"new", ())])
         assert (await anext(records)).value == b"new"
 
@@ -220,7 +218,7 @@ async def test_a_header_whose_name_is_not_utf8_is_read_with_all_around_it(
     }
     assert sorted(record.partition for record in got if record.partition) == [1, 2]
 
-    async with reading(kafka, [topic], follow=True) as records:
+    async with read_topics(kafka, [topic], end="never") as records:
         followed = [await anext(records) for _ in got]
         await publish(kafka, [Outgoing(topic, b"k", b"new", ())])
         assert (await anext(records)).value == b"new"
@@ -232,12 +230,29 @@ async def test_a_stretch_with_a_header_whose_name_is_not_utf8_is_read_whole(
 ) -> None:
     kafka = any_broker.settings
     await publish_around_an_unreadable_header(kafka, topic)
-    ranges = KafkaRanges(kafka, patience=10)
     first = TopicPartition(topic, 0)
-    end = (await ranges.ends(topic))[first]
-    async with aclosing(ranges.read(first, 0, end)) as parts:
-        got = [record.value async for records in parts for record in records]
+    end = len(ALL_OF_FIRST)
+    async with read_topics(kafka, [topic], start={first: 0}, end={first: end}) as records:
+        got = [record.value async for record in records]
     assert got == ALL_OF_FIRST
+    async with read_topics(kafka, [topic], start={first: 0}, end={first: end - 1}) as records:
+        got = [record.value async for record in records]
+    assert got == ALL_OF_FIRST[:-1]
+
+
+async def test_reading_what_was_written_waits_for_the_transaction_that_was_open(
+    any_broker: LocalBroker, topic: str, fresh_name: FreshName
+) -> None:
+    kafka = any_broker.settings
+    async with producer_client(kafka, transactional_id=fresh_name("txn")) as producer:
+        await producer.begin_transaction()
+        await producer.send_and_wait(topic, b"late", partition=0)
+        async with read_topics(kafka, [topic]) as records:
+            assert [record.value async for record in records] == []
+        async with read_topics(kafka, [topic], end="written", patience=10) as records:
+            late = asyncio.ensure_future(anext(records))
+            await producer.commit_transaction()
+            assert (await late).value == b"late"
 
 
 async def test_a_writer_gives_up_when_the_broker_stays_away(fresh_name: FreshName) -> None:

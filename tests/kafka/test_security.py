@@ -11,7 +11,7 @@ from pipeline.config import KafkaSettings, TopicSettings
 from pipeline.kafka.connection import admin_client, check_connection
 from pipeline.kafka.errors import ConnectionFailed, NotPermitted, TlsMismatch, WrongCredentials
 from pipeline.kafka.lag import LagReader
-from pipeline.kafka.reader import reading
+from pipeline.kafka.reader import read_topics
 from pipeline.kafka.topics import TopicMissing, Topics, TopicsFailed
 from pipeline.kafka.writer import Writer
 from pipeline.local.apache import GUEST, ApacheKafka
@@ -132,7 +132,7 @@ async def test_a_user_without_rights_is_told_what_is_not_allowed(
         with pytest.raises(TopicsFailed, match="uthoriz"):
             await Topics(admin, SETTINGS).create([fresh_name("mine")])
     with pytest.raises(TopicMissing, match="may not see them"):
-        async with reading(guest, [name]):
+        async with read_topics(guest, [name]):
             pass
     with pytest.raises(NotPermitted, match="do not allow guest"):
         async with LagReader(guest) as lags:
@@ -152,7 +152,7 @@ async def test_records_go_through_tls_and_sasl_and_no_secret_into_a_log(
             await Topics(admin, SETTINGS).create([name])
         async with Writer(kafka, max_record_bytes=1_000_000) as writer:
             await writer.write(Outgoing(name, b"key", b"the payload", ()))
-        async with reading(kafka, [name]) as records:
+        async with read_topics(kafka, [name]) as records:
             assert [record.value async for record in records] == [b"the payload"]
     assert kafka.sasl_password is not None
     assert kafka.sasl_password.get_secret_value() not in caplog.text

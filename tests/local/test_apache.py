@@ -9,7 +9,7 @@ import pytest
 from pipeline.config import KafkaSettings, TopicSettings
 from pipeline.kafka.connection import admin_client, check_connection
 from pipeline.kafka.errors import BrokerUnreachable
-from pipeline.kafka.reader import reading
+from pipeline.kafka.reader import read_topics
 from pipeline.kafka.topics import Topics
 from pipeline.kafka.writer import Writer
 from pipeline.local.apache import ApacheKafka
@@ -30,7 +30,7 @@ async def publish(kafka: KafkaSettings, value: bytes) -> None:
 
 
 async def values(kafka: KafkaSettings) -> list[bytes | None]:
-    async with reading(kafka, ["kept"]) as records:
+    async with read_topics(kafka, ["kept"]) as records:
         return [record.value async for record in records]
 
 

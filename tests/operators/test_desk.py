@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 import pytest
 
 from pipeline.config import Delivery
-from pipeline.operators.desk import Action, Desk, NotDone, ProducerFenced
+from pipeline.kafka.writer import ProducerFenced
+from pipeline.operators.desk import Action, Desk, NotDone
 from pipeline.stream.protocols import BrokerError, TopicPartition
 from pipeline.stream.records import Outgoing, Received
-from pipeline.testing import Fault, Faults, MemoryBroker, MemoryBrokers, MemoryReading, NoFaults
+from pipeline.testing import Fault, Faults, MemoryBroker, MemoryBrokers, MemoryTopicReader, NoFaults
 from tests.stream.virtual import virtual_time
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -46,12 +47,12 @@ class World:
             group="pipeline.desk",
             name=name,
             brokers=brokers,
-            read=MemoryReading(self.broker),
+            read=MemoryTopicReader(self.broker),
             clock=lambda: NOON,
         )
 
     async def letters(self) -> list[Received]:
-        async with MemoryReading(self.broker)(["letters"]) as records:
+        async with MemoryTopicReader(self.broker)(["letters"]) as records:
             return [record async for record in records]
 
     def out(self) -> Counter[bytes | None]:
@@ -167,14 +168,14 @@ async def test_brokers_that_never_take_it_end_it_and_nothing_is_done() -> None:
 
 
 @virtual_time
-async def test_of_two_at_once_the_later_goes_on_and_the_earlier_is_told() -> None:
+async def test_of_two_at_once_the_later_goes_on_and_the_earlier_is_fenced() -> None:
     world = World()
     letters = await world.letters()
     async with world.desk("early") as early:
         await early.carry_out(copies(letters[:1]))
         async with world.desk("late") as late:
             done = await late.carry_out(copies(letters))
-            with pytest.raises(ProducerFenced, match="Somebody else"):
+            with pytest.raises(ProducerFenced, match="Another process"):
                 await early.carry_out(copies(letters[1:]))
     assert len(done.done) == 2
     assert world.out() == {b"0": 1, b"1": 1, b"2": 1}

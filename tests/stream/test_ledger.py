@@ -24,6 +24,28 @@ def with_taken(*offsets: int, base: int = 0) -> OffsetLedger:
     return made
 
 
+@given(st.data())
+def test_the_lag_is_every_offset_of_the_log_that_is_not_done(data: st.DataObject) -> None:
+    base = data.draw(st.integers(0, 50), label="base")
+    high = data.draw(st.integers(base, base + 50), label="high")
+    unfinished = set()
+    if high > base:
+        unfinished = {base} | data.draw(st.sets(st.integers(base, high - 1)), label="unfinished")
+    begin, end = data.draw(st.integers(0, 120), label="begin"), data.draw(st.integers(0, 120))
+    point = CommitPoint(base, high, tuple(sorted(unfinished)))
+    log = range(begin, end)
+    assert point.lag(end, begin=begin) == sum(o in unfinished or o >= high for o in log)
+    assert point.done_above == high - base - len(unfinished)
+
+
+def test_a_restored_ledger_is_behind_by_what_its_previous_owner_left_open() -> None:
+    made = OffsetLedger(CommitPoint(5, 9, (5, 7)), limit=10)
+    assert made.commit_point().lag(12) == 5
+    assert made.take(5)
+    made.finish(5)
+    assert made.commit_point().lag(12) == 4
+
+
 def test_finishing_what_was_not_taken_is_an_error() -> None:
     made = with_taken(0, 1)
     with pytest.raises(KeyError):
@@ -109,7 +131,7 @@ def test_an_inherited_ledger_finished_before_its_end_was_read_again_commits_its_
 
 def test_more_than_the_limit_may_be_inherited_but_not_taken() -> None:
     made = OffsetLedger(CommitPoint(0, 6, (0, 1, 2, 3)), limit=2)
-    assert made.unfinished == 4
+    assert made.commit_point().unfinished == (0, 1, 2, 3)
     assert made.taken == 0
     for offset in range(4):
         assert made.fits(offset)

@@ -15,7 +15,7 @@ from pipeline.cascade.publishing import UnpublishableHandler, dead_letter
 from pipeline.config import KafkaSettings, StreamSettings, TopicSettings
 from pipeline.kafka.brokers import KafkaBrokers
 from pipeline.kafka.connection import admin_client, client_options
-from pipeline.kafka.reader import reading
+from pipeline.kafka.reader import read_topics
 from pipeline.local.broker import LocalBroker
 from pipeline.local.noida import NoidaBroker
 from pipeline.model.errors import InvalidEvent
@@ -101,7 +101,7 @@ class Site:
         """
         async with asyncio.timeout(within):
             while True:
-                async with reading(self.settings, [topic]) as records:
+                async with read_topics(self.settings, [topic]) as records:
                     found = [each async for each in records]
                 if len(found) >= count:
                     assert len(found) == count

@@ -6,7 +6,7 @@ from pathlib import Path
 import orjson
 
 from pipeline.config import Settings
-from pipeline.kafka.reader import Reading
+from pipeline.kafka.reader import TopicReader
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import UsageError
 from pipeline.operators.dead_letters.listing import document_of, letters
@@ -20,7 +20,7 @@ Take = Callable[[DeadLetterRecord, HandledIndex], None]
 
 
 async def export(
-    settings: Settings, read: Reading, selection: Selection, take: Take, *, limit: int | None
+    settings: Settings, read: TopicReader, selection: Selection, take: Take, *, limit: int | None
 ) -> int:
     """Hand on the dead letters that are meant, those of one partition in order.
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from pipeline.config import Settings
-from pipeline.kafka.reader import Reading
+from pipeline.kafka.reader import TopicReader
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import PipelineError
 from pipeline.model.printable import hex_dump, on_one_line, printable
@@ -77,7 +77,7 @@ class Listing:
 
 @asynccontextmanager
 async def letters(
-    read: Reading, topic: str, selection: Selection
+    read: TopicReader, topic: str, selection: Selection
 ) -> AsyncIterator[AsyncIterator[DeadLetterRecord]]:
     """The dead letters that are meant, those of one partition in order."""
     async with read([topic], start=selection.start(topic)) as records:
@@ -85,7 +85,12 @@ async def letters(
 
 
 async def list_letters(
-    settings: Settings, read: Reading, selection: Selection, *, limit: int, replayed: bool | None
+    settings: Settings,
+    read: TopicReader,
+    selection: Selection,
+    *,
+    limit: int,
+    replayed: bool | None,
 ) -> Listing:
     """Find dead letters.
 
@@ -115,7 +120,7 @@ async def list_letters(
     return listing
 
 
-async def find(read: Reading, topic: str, place: Place) -> DeadLetterRecord:
+async def find(read: TopicReader, topic: str, place: Place) -> DeadLetterRecord:
     """The dead letter at a place.
 
     Raises:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.config import Settings
-from pipeline.kafka.reader import Reading
+from pipeline.kafka.reader import TopicReader
 from pipeline.kafka.topics import TopicNames
 from pipeline.operators.arguments import place_of
 from pipeline.operators.dead_letters.listing import letters
@@ -107,7 +107,7 @@ def destinations(settings: Settings) -> frozenset[str]:
 
 async def rehearse(
     settings: Settings,
-    read: Reading,
+    read: TopicReader,
     order: ReplayRequest,
     marks: HandledIndex,
     *,
@@ -129,7 +129,7 @@ async def rehearse(
 
 async def replay(
     settings: Settings,
-    read: Reading,
+    read: TopicReader,
     order: ReplayRequest,
     desk: Desk,
     *,

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from pipeline.config import Settings
-from pipeline.kafka.reader import Reading
+from pipeline.kafka.reader import TopicReader
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import PipelineError, UsageError
 from pipeline.model.printable import on_one_line, printable, readable, shortened
@@ -79,7 +79,12 @@ class Listing:
 
 
 async def list_cases(
-    settings: Settings, read: Reading, selection: Selection, *, limit: int, resolved: bool | None
+    settings: Settings,
+    read: TopicReader,
+    selection: Selection,
+    *,
+    limit: int,
+    resolved: bool | None,
 ) -> Listing:
     """Find cases.
 
@@ -116,7 +121,7 @@ async def list_cases(
     return listing
 
 
-async def find(read: Reading, topic: str, place: Place) -> ReviewItem:
+async def find(read: TopicReader, topic: str, place: Place) -> ReviewItem:
     """The case at a place.
 
     Raises:

@@ -16,11 +16,12 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 
 from pipeline.config import Settings
-from pipeline.kafka.reader import Reading
+from pipeline.kafka.reader import TopicReader
 from pipeline.kafka.topics import TopicNames
+from pipeline.kafka.writer import ProducerFenced
 from pipeline.model.errors import PipelineError, UsageError
 from pipeline.operators.arguments import Place, place_of
-from pipeline.operators.desk import Action, Desk, ProducerFenced
+from pipeline.operators.desk import Action, Desk
 from pipeline.operators.review.item import ReviewItem
 from pipeline.operators.review.listing import find
 from pipeline.operators.review.verdict import Verdict, enriched, result_of
@@ -128,7 +129,7 @@ class AlreadyResolved(PipelineError):
     """Somebody has resolved the case before."""
 
 
-async def decide(settings: Settings, read: Reading, place: Place, verdict: Verdict) -> Decision:
+async def decide(settings: Settings, read: TopicReader, place: Place, verdict: Verdict) -> Decision:
     """Hold a verdict against its case.
 
     Raises:

@@ -9,7 +9,7 @@ from pipeline.operators.arguments import Place
 from pipeline.operators.dead_letters.record import Selection
 from pipeline.operators.dead_letters.replay import Replayed, ReplayRequest, rehearse, replay
 from pipeline.operators.desk import Desk, marks_of
-from pipeline.testing import Entry, MemoryBroker, MemoryBrokers, MemoryReading
+from pipeline.testing import Entry, MemoryBroker, MemoryBrokers, MemoryTopicReader
 from tests.operators.dead_letters.letters import buried, raw
 from tests.stream.virtual import virtual_time
 
@@ -21,7 +21,7 @@ class World:
 
     def __init__(self) -> None:
         self.broker = MemoryBroker()
-        self.read = MemoryReading(self.broker)
+        self.read = MemoryTopicReader(self.broker)
         for topic in ("tickets.raw", "escalations", "dead-letters", "dead-letters.replayed"):
             self.broker.create_topic(topic, 2)
 

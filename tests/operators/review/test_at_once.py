@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.config import TopicSettings
 from pipeline.kafka.connection import admin_client
-from pipeline.kafka.reader import reading
+from pipeline.kafka.reader import read_topics
 from pipeline.kafka.topics import TopicNames, Topics
 from pipeline.local.apache import ApacheKafka
 from pipeline.local.environment import kafka_variables
@@ -48,7 +48,7 @@ async def test_each_case_is_resolved_once_and_whoever_comes_late_is_told(
     ends = await asyncio.gather(
         resolve(0, "haiku"), resolve(0, "sonnet"), resolve(0, "haiku"), resolve(1, "sonnet")
     )
-    async with reading(apache_kafka.settings, [names.enriched("tickets")]) as found:
+    async with read_topics(apache_kafka.settings, [names.enriched("tickets")]) as found:
         published = Counter(
             [orjson.loads(record.value or b"")["event_id"] async for record in found]
         )

@@ -25,7 +25,7 @@ from pipeline.operators.review.resolve import (
     resolve,
 )
 from pipeline.operators.review.verdict import Verdict
-from pipeline.testing import Fault, Faults, MemoryBroker, MemoryBrokers, MemoryReading, NoFaults
+from pipeline.testing import Fault, Faults, MemoryBroker, MemoryBrokers, MemoryTopicReader, NoFaults
 from tests.operators.review.cases import NOON, outgoing, review
 from tests.stream.virtual import virtual_time
 
@@ -39,7 +39,7 @@ class World:
     def __init__(self, cases: int = 1) -> None:
         self.broker = MemoryBroker()
         self.chance = random.Random(7)
-        self.read = MemoryReading(self.broker)
+        self.read = MemoryTopicReader(self.broker)
         self.broker.create_topic("review", 1)
         self.broker.create_topic("review.resolved", 2)
         self.broker.create_topic("tickets.enriched", 2)
