@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import structlog
 
 from pipeline.config import EscalationSettings, KafkaSettings
-from pipeline.kafka.lag import Offsets, ProgressReader, events_between
+from pipeline.kafka.lag import LagReader, Offsets, events_between
 from pipeline.model.errors import PipelineError
 
 WINDOW_SECONDS = 300.0
@@ -159,7 +159,7 @@ class CappedEscalations:
         earlier: Offsets = {}
         while True:
             try:
-                async with ProgressReader(self._kafka) as reader:
+                async with LagReader(self._kafka) as reader:
                     while True:
                         earlier = await self._look(reader, earlier)
                         await asyncio.sleep(LOOK_SECONDS)
@@ -167,7 +167,7 @@ class CappedEscalations:
                 log.warning("progress_unknown", because=str(error))
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _look(self, reader: ProgressReader, earlier: Offsets) -> Offsets:
+    async def _look(self, reader: LagReader, earlier: Offsets) -> Offsets:
         later: Offsets = {}
         for group, topic in self._groups.items():
             later = {**later, **await reader.committed(group, [topic])}

@@ -1,37 +1,26 @@
-"""How far a consumer group is behind, seen from outside: what `pipeline lag` shows.
+"""How far consumer groups are behind and how far they have come, seen from outside.
 
 What is in flight inside a worker cannot be seen from here; what a worker finished out of order
 can, because the ledger travels with the committed offset.
-
-How far consumer groups have come, seen from outside: what all their members got done.
 """
 
-import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Self
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import CoordinatorNotAvailableError, KafkaError, NoError
-from aiokafka.structs import OffsetAndMetadata
+from aiokafka.errors import KafkaError
 
 from pipeline.config import KafkaSettings
-from pipeline.kafka.connection import admin_client, consumer_client, patiently
+from pipeline.kafka.connection import admin_client, patiently
 from pipeline.kafka.errors import explain
+from pipeline.kafka.offsets import KafkaOffsets
 from pipeline.kafka.topics import Topics
 from pipeline.stream.ledger import CommitPoint
 from pipeline.stream.ledger_codec import LedgerUnreadable, decode
-from pipeline.stream.records import moment
-
-_NOTHING_COMMITTED = -1
-_OLDEST_WITHIN = 5.0
-"""Seconds for reading the oldest records, which a busy broker may not bring at once."""
-_FETCH_BYTES = 1024
-"""Brokers send one record or batch however large it is, and not many of them."""
+from pipeline.stream.protocols import BrokerError, BrokersUnavailable, TopicPartition
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +35,7 @@ class PartitionLag:
         done_above: Records above `committed` that are processed already.
         lag: Records that are not processed.
         oldest: Timestamp of the oldest of these; None where there is none, or it was not brought.
-        fault: Why what is done above the committed offset cannot be told; it counts as not done.
+        fault: Why what is done above the committed offset is not known; it counts as not done.
     """
 
     topic: str
@@ -125,139 +114,6 @@ def drain_seconds(earlier: GroupLag, later: GroupLag) -> float | None:
     return later.lag * seconds / drained if drained > 0 and seconds > 0 else None
 
 
-class LagReader:
-    """Samples the lag of groups, over connections that it keeps; entered with `async with`.
-
-    Args:
-        kafka: How the brokers are reached.
-    """
-
-    def __init__(self, kafka: KafkaSettings) -> None:
-        self._kafka = kafka
-        self._resources = AsyncExitStack()
-        self._admin: AIOKafkaAdminClient | None = None
-        self._consumer: AIOKafkaConsumer | None = None
-
-    async def __aenter__(self) -> Self:
-        """Connect.
-
-        Raises:
-            ConnectionFailed: No broker let us in.
-        """
-        async with AsyncExitStack() as entered:
-            self._admin = await entered.enter_async_context(admin_client(self._kafka))
-            self._consumer = await entered.enter_async_context(
-                consumer_client(
-                    self._kafka,
-                    group_id=None,
-                    enable_auto_commit=False,
-                    isolation_level="read_committed",
-                    max_partition_fetch_bytes=_FETCH_BYTES,
-                )
-            )
-            self._resources = entered.pop_all()
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        """Disconnect."""
-        await self._resources.aclose()
-
-    async def sample(self, group: str, topics: Sequence[str]) -> GroupLag:
-        """How far `group` is behind in `topics`.
-
-        Raises:
-            TopicMissing: A topic does not exist.
-            ConnectionFailed, NotPermitted, RequestFailed: The brokers do not answer, or refuse.
-        """
-        if self._admin is None or self._consumer is None:
-            raise RuntimeError("a lag reader is entered before it is used")
-        try:
-            # The first group of a cluster has to wait until its offsets topic is made.
-            return await patiently(partial(_sample, self._admin, self._consumer, group, topics))
-        except KafkaError as error:
-            raise explain(error, self._kafka) from error
-
-
-async def _sample(
-    admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer, group: str, topics: Sequence[str]
-) -> GroupLag:
-    partitions = await Topics(admin).partitions(topics)
-    begins = await consumer.beginning_offsets(partitions)
-    # Committed offsets before ends, or what is processed in between would make a negative lag.
-    committed = await group_offsets(admin, group, partitions)
-    ends = await consumer.end_offsets(partitions)
-    lags = [
-        partition_lag(
-            partition,
-            begin=begins[partition],
-            end=ends[partition],
-            committed=None if found.offset == _NOTHING_COMMITTED else found.offset,
-            metadata=found.metadata or "",
-        )
-        for partition, found in committed.items()
-    ]
-    return GroupLag(
-        group=group,
-        at=datetime.now(UTC),
-        members=await _members(admin, group),
-        partitions=tuple(await _with_oldest(consumer, lags)),
-    )
-
-
-async def group_offsets(
-    admin: AIOKafkaAdminClient, group: str, partitions: Sequence[TopicPartition]
-) -> Mapping[TopicPartition, OffsetAndMetadata]:
-    """What a group committed in each of the partitions; offset -1 where it did not.
-
-    Raises:
-        KafkaError: The brokers do not answer, or refuse.
-    """
-    found: dict[TopicPartition, OffsetAndMetadata] = {}
-    # aiokafka raises `NoError` for an error that concerns a partition, and drops one that
-    # concerns the whole request: then there is nothing.
-    with suppress(NoError):
-        found = await admin.list_consumer_group_offsets(group, partitions=list(partitions))
-    if len(found) < len(partitions):
-        raise CoordinatorNotAvailableError(group)
-    return {partition: found[partition] for partition in partitions}
-
-
-async def _members(admin: AIOKafkaAdminClient, group: str) -> int:
-    [response] = await admin.describe_consumer_groups([group])
-    [described] = response.to_object()["groups"]
-    return len(described["members"])
-
-
-async def _with_oldest(
-    consumer: AIOKafkaConsumer, lags: Iterable[PartitionLag]
-) -> list[PartitionLag]:
-    """Read the first record of what waits, for its timestamp; or find that only markers wait."""
-    result = {TopicPartition(lag.topic, lag.partition): lag for lag in lags}
-    waiting = {partition for partition, lag in result.items() if lag.lag > 0}
-    if not waiting:
-        return list(result.values())
-    consumer.assign(list(waiting))
-    for partition in waiting:
-        consumer.seek(partition, result[partition].base)
-    give_up = asyncio.get_running_loop().time() + _OLDEST_WITHIN
-    while waiting and asyncio.get_running_loop().time() < give_up:
-        fetched = await consumer.getmany(*waiting, timeout_ms=200)
-        for partition, records in fetched.items():
-            first = moment(records[0].timestamp, datetime.now(UTC))
-            result[partition] = replace(result[partition], oldest=first)
-        for partition in waiting - fetched.keys():
-            if await consumer.position(partition) >= result[partition].end:
-                result[partition] = replace(result[partition], lag=0)
-        waiting = {
-            partition
-            for partition in waiting
-            if result[partition].lag > 0 and result[partition].oldest is None
-        }
-    # Or it would go on to fetch what nobody reads.
-    consumer.pause(*consumer.assignment())
-    return list(result.values())
-
-
 Offsets = Mapping[TopicPartition, int]
 """The committed offset of each partition that has one."""
 
@@ -275,8 +131,8 @@ def events_between(earlier: Offsets, later: Offsets) -> int:
     )
 
 
-class ProgressReader:
-    """Looks at committed offsets, over a connection that it keeps; entered with `async with`.
+class LagReader:
+    """Looks at groups over connections that it keeps; entered with `async with`.
 
     Args:
         kafka: How the brokers are reached.
@@ -286,6 +142,7 @@ class ProgressReader:
         self._kafka = kafka
         self._resources = AsyncExitStack()
         self._admin: AIOKafkaAdminClient | None = None
+        self._readers: dict[str, KafkaOffsets] = {}
 
     async def __aenter__(self) -> Self:
         """Connect.
@@ -300,33 +157,100 @@ class ProgressReader:
         """Disconnect."""
         await self._resources.aclose()
 
+    async def sample(self, group: str, topics: Sequence[str]) -> GroupLag:
+        """How far `group` is behind in `topics`.
+
+        Raises:
+            TopicMissing: A topic does not exist.
+            PipelineError: The brokers do not answer, or refuse.
+        """
+        with self._explained():
+            partitions = await self._partitions(topics)
+            reader = await self._reader(group)
+            begins = await reader.begins(partitions)
+            # Committed offsets before ends, or what is processed in between would make a
+            # negative lag.
+            committed = await reader.committed_now(partitions)
+            ends = await reader.ends(partitions)
+            lags = []
+            for partition in partitions:
+                found = committed[partition]
+                lag = partition_lag(
+                    partition,
+                    begin=begins[partition],
+                    end=ends[partition],
+                    committed=None if found is None else found.offset,
+                    metadata="" if found is None else found.metadata,
+                )
+                lags.append(await _with_oldest(reader, lag))
+            members = await self._members(group)
+        return GroupLag(group, datetime.now(UTC), members, tuple(lags))
+
     async def committed(self, group: str, topics: Sequence[str]) -> Offsets:
         """How far `group` has come in `topics`.
 
         Raises:
             TopicMissing: A topic does not exist.
-            ConnectionFailed, NotPermitted, RequestFailed: The brokers do not answer, or refuse.
+            PipelineError: The brokers do not answer, or refuse.
         """
-        if self._admin is None:
-            raise RuntimeError("a progress reader is entered before it is used")
-        admin = self._admin
-        try:
-            partitions = await Topics(admin).partitions(topics)
-            found = await patiently(partial(group_offsets, admin, group, partitions))
-        except KafkaError as error:
-            raise explain(error, self._kafka) from error
-        return {partition: each.offset for partition, each in found.items() if each.offset >= 0}
+        with self._explained():
+            reader = await self._reader(group)
+            found = await reader.committed_now(await self._partitions(topics))
+        return {partition: each.offset for partition, each in found.items() if each is not None}
 
     async def partitions(self, topic: str) -> int:
         """How many partitions a topic has.
 
         Raises:
             TopicMissing: It does not exist.
-            ConnectionFailed, NotPermitted, RequestFailed: The brokers do not answer, or refuse.
+            PipelineError: The brokers do not answer, or refuse.
         """
+        with self._explained():
+            return len(await self._partitions([topic]))
+
+    async def _partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
+        found = await Topics(self._entered()).partitions(topics)
+        return [TopicPartition(*partition) for partition in found]
+
+    async def _members(self, group: str) -> int:
+        admin = self._entered()
+        [response] = await patiently(lambda: admin.describe_consumer_groups([group]))
+        [described] = response.to_object()["groups"]
+        return len(described["members"])
+
+    async def _reader(self, group: str) -> KafkaOffsets:
+        if group not in self._readers:
+            reader = KafkaOffsets(self._kafka, group)
+            self._resources.push_async_callback(reader.close)
+            await reader.start()
+            self._readers[group] = reader
+        return self._readers[group]
+
+    def _entered(self) -> AIOKafkaAdminClient:
         if self._admin is None:
-            raise RuntimeError("a progress reader is entered before it is used")
+            raise RuntimeError("a lag reader is entered before it is used")
+        return self._admin
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
         try:
-            return len(await Topics(self._admin).partitions([topic]))
+            yield
         except KafkaError as error:
             raise explain(error, self._kafka) from error
+        except BrokerError as error:
+            if isinstance(error.__cause__, KafkaError):
+                raise explain(error.__cause__, self._kafka) from error
+            raise
+
+
+async def _with_oldest(reader: KafkaOffsets, lag: PartitionLag) -> PartitionLag:
+    """Read the first record of what waits, for its timestamp; or find that only markers wait."""
+    if lag.lag == 0:
+        return lag
+    try:
+        first = await reader.next_record(TopicPartition(lag.topic, lag.partition), lag.base)
+    except BrokersUnavailable:
+        return lag  # a busy broker may not bring it at once
+    if first.timestamp is not None:
+        return replace(lag, oldest=first.timestamp)
+    return replace(lag, lag=0) if first.offset >= lag.end else lag

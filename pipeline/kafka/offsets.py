@@ -1,4 +1,4 @@
-"""Reading committed offsets with their metadata, and where logs begin and end.
+"""The one reader of committed offsets with their metadata, and of where logs begin and end.
 
 Requests of newer versions than aiokafka has, with the older ones for brokers that lack them.
 """
@@ -102,7 +102,7 @@ class StableOffsetsRequestV7(RequestStruct):  # type: ignore[misc] # aiokafka ha
 
 
 class StableOffsetsRequest(Request[OffsetFetchRequest_v3 | StableOffsetsRequestV7]):  # type: ignore[misc] # aiokafka has no types
-    """OffsetFetch of one partition, with `require_stable` where the broker knows it.
+    """OffsetFetch, with `require_stable` if that is wanted and the broker knows it.
 
     A transaction's markers may reach the offsets topic a moment after the producer that settles
     it has started; until then the broker answers UNSTABLE_OFFSET_COMMIT instead of an offset
@@ -111,16 +111,21 @@ class StableOffsetsRequest(Request[OffsetFetchRequest_v3 | StableOffsetsRequestV
 
     API_KEY: ClassVar[int] = 9
 
-    def __init__(self, group: str, partition: TopicPartition) -> None:
+    def __init__(self, group: str, partitions: Sequence[TopicPartition], *, is_final: bool) -> None:
         self._group = group
-        self._partition = partition
+        self._is_final = is_final
+        self._topics: dict[str, list[int]] = defaultdict(list)
+        for topic, number in partitions:
+            self._topics[topic].append(number)
 
     def build(self, version: type[Any]) -> RequestStruct:
         """The request in the version that the broker and aiokafka agreed on."""
-        topic, partition = self._partition
         if version is StableOffsetsRequestV7:
-            return version(self._group, [(topic, [partition], {})], True, {})
-        return version(self._group, [(topic, [partition])])
+            topics: list[tuple[str, list[int], dict[int, bytes]]] = [
+                (topic, numbers, {}) for topic, numbers in self._topics.items()
+            ]
+            return version(self._group, topics, self._is_final, {})
+        return version(self._group, list(self._topics.items()))
 
 
 class _TopicsResponse(Response):  # type: ignore[misc] # aiokafka has no types
@@ -239,8 +244,25 @@ class KafkaOffsets:
 
     async def committed(self, partition: TopicPartition) -> Committed | None:
         """What the group committed, once it is final."""
-        request = StableOffsetsRequest(self._group, partition)
         what = f"The committed offset of {partition}"
+        return (await self._committed([partition], what, is_final=True))[partition]
+
+    async def committed_now(
+        self, partitions: Sequence[TopicPartition]
+    ) -> Mapping[TopicPartition, Committed | None]:
+        """What the group committed, even where an open transaction is about to change it.
+
+        Raises:
+            BrokersUnavailable: The brokers do not answer.
+            BrokerError: They refuse.
+        """
+        what = f"What {self._group} committed"
+        return await self._committed(partitions, what, is_final=False)
+
+    async def _committed(
+        self, partitions: Sequence[TopicPartition], what: str, *, is_final: bool
+    ) -> Mapping[TopicPartition, Committed | None]:
+        request = StableOffsetsRequest(self._group, partitions, is_final=is_final)
         problem = "no answer in time"
         try:
             async with asyncio.timeout(_PATIENCE):
@@ -271,14 +293,17 @@ class KafkaOffsets:
 
     async def ends(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Where open transactions or the ends of the logs begin: one request for each broker."""
-        ends: dict[TopicPartition, int] = {}
         async with self._briefly("The ends of the logs cannot be looked up"):
-            by_leader: dict[int, list[TopicPartition]] = defaultdict(list)
-            for partition in partitions:
-                by_leader[await self._leader(partition)].append(partition)
-            for leader, led in by_leader.items():
-                ends |= await self._list_offsets(leader, led, _LATEST)
-        return ends
+            return await self._look_up(partitions, _LATEST)
+
+    async def begins(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Where logs begin: one request for each broker.
+
+        Raises:
+            BrokersUnavailable: The brokers do not answer within seconds, or refuse.
+        """
+        async with self._briefly("The beginnings of the logs cannot be looked up"):
+            return await self._look_up(partitions, _EARLIEST)
 
     async def next_record(self, partition: TopicPartition, offset: int) -> NextRecord:
         """The first committed record from an offset on."""
@@ -311,7 +336,9 @@ class KafkaOffsets:
             raise _kind(error)(f"The log of {partition} cannot be searched ({error!r}).") from error
         return None if offset == _NO_OFFSET else offset
 
-    async def _ask_coordinator(self, request: StableOffsetsRequest) -> Committed | None:
+    async def _ask_coordinator(
+        self, request: StableOffsetsRequest
+    ) -> dict[TopicPartition, Committed | None]:
         if self._coordinator is None:
             self._coordinator = await self._client.coordinator_lookup(
                 CoordinationType.GROUP, self._group
@@ -320,13 +347,28 @@ class KafkaOffsets:
             self._coordinator, request, group=ConnectionGroup.COORDINATION
         )
         _check(response.error_code)
-        [(_, [found], *_)] = response.topics
-        if response.API_VERSION == StableOffsetsRequestV7.API_VERSION:
-            _, offset, _, metadata, code, _ = found
-        else:
-            _, offset, metadata, code = found
-        _check(code)
-        return None if offset == _NO_OFFSET else Committed(offset, metadata or "")
+        committed: dict[TopicPartition, Committed | None] = {}
+        for topic, found, *_ in response.topics:
+            for each in found:
+                if response.API_VERSION == StableOffsetsRequestV7.API_VERSION:
+                    number, offset, _, metadata, code, _ = each
+                else:
+                    number, offset, metadata, code = each
+                _check(code)
+                known = None if offset == _NO_OFFSET else Committed(offset, metadata or "")
+                committed[TopicPartition(topic, number)] = known
+        return committed
+
+    async def _look_up(
+        self, partitions: Sequence[TopicPartition], moment: int
+    ) -> dict[TopicPartition, int]:
+        by_leader: dict[int, list[TopicPartition]] = defaultdict(list)
+        for partition in partitions:
+            by_leader[await self._leader(partition)].append(partition)
+        offsets: dict[TopicPartition, int] = {}
+        for leader, led in by_leader.items():
+            offsets |= await self._list_offsets(leader, led, moment)
+        return offsets
 
     async def _ask_leader(self, partition: TopicPartition, moment: int) -> int:
         leader = await self._leader(partition)
