@@ -89,7 +89,7 @@ async def backfill(
 
     Raises:
         Stopped: `stop` was set.
-        WrongUse: There is no such stage.
+        UsageError: There is no such stage.
         PipelineError: It cannot go on; what was done is done.
     """
     stage_named(settings.stages, wish.stage)

@@ -26,7 +26,7 @@ class FileShelf:
         now: The time, aware.
 
     Raises:
-        WrongUse: It cannot be read.
+        UsageError: It cannot be read.
     """
 
     number = 0
@@ -110,7 +110,7 @@ def digest_of(path: Path) -> str:
     """Hex digest of what a file contains; of a folder, of all of its files and their names.
 
     Raises:
-        WrongUse: It cannot be read, or not twice.
+        UsageError: It cannot be read, or not twice.
     """
     if path == STANDARD_INPUT:
         raise UsageError("A backfill reads its file again when it resumes: name one, not `-`.")

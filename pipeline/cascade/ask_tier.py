@@ -57,7 +57,7 @@ async def ask_tier(
         inquiry: What the stage asks about it.
 
     Raises:
-        Invalid: The API takes no such request, or the stage failed over an answer.
+        InvalidEvent: The API takes no such request, or the stage failed over an answer.
     """
     calls: list[_Called] = []
     while True:

@@ -89,8 +89,8 @@ class CascadePolicy:
             key: Of the record; decides whether the event is in the random sample.
 
         Raises:
-            Invalid: The event's file is not what it says it is, the API takes no such request, or
-                the stage failed over the answer.
+            InvalidEvent: The event's file is not what it says it is, the API takes no such request,
+                or the stage failed over the answer.
         """
         try:
             inquiry = await self._reading.ask_about(stage, event)
@@ -113,7 +113,7 @@ class CascadePolicy:
             inquiry: What the stage asks about it.
 
         Raises:
-            Invalid: The API takes no such request, or the stage failed over the answer.
+            InvalidEvent: The API takes no such request, or the stage failed over the answer.
         """
         heard = await ask_tier(self._asker, self.tier, stage, event, inquiry)
         if heard.answer is None or self._policy.of(stage.name, self.tier).second_opinion is None:

@@ -10,7 +10,7 @@ where the stage does not say which fields decide."""
 
 
 class ProcessorObserver(Protocol):
-    """Told of each event's end, from the event loop; must be quick and must not raise."""
+    """Receives each event's end, from the event loop; must be quick and must not raise."""
 
     def decided(self, stage: str, tier: Tier, end: str, *, model: str) -> None:
         """A model's answer was judged, and the event ends there: one of `stream.records.End`."""

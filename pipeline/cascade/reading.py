@@ -39,7 +39,7 @@ def read(stage: AnyStage, received: Received) -> RawEvent:
     """Parse a raw record.
 
     Raises:
-        Invalid: It is not what the stage takes.
+        InvalidEvent: It is not what the stage takes.
     """
     headers = {name: content for name, content in received.headers if content is not None}
     event: RawEvent = of_stage(
@@ -87,7 +87,7 @@ class Reading:
         """Build what is asked; outside the event loop where files have to be decoded.
 
         Raises:
-            Invalid: The event's file is not what it says it is.
+            InvalidEvent: The event's file is not what it says it is.
             FileUnavailable: It could not be had, again and again, while others could.
         """
         return await self._built(stage, event, stage.question)
@@ -96,7 +96,7 @@ class Reading:
         """Build what is asked for a second opinion; None where the stage has no words for it.
 
         Raises:
-            Invalid: The event's file is not any more what it says it is.
+            InvalidEvent: The event's file is not any more what it says it is.
             FileUnavailable: It could not be had, again and again, while others could.
         """
         if not isinstance(stage, Rewording):
@@ -160,7 +160,7 @@ async def read_aside(stage: AnyStage, received: Received) -> RawEvent:
     """Parse a raw record; outside the event loop where that may take milliseconds.
 
     Raises:
-        Invalid: It is not what the stage takes.
+        InvalidEvent: It is not what the stage takes.
     """
     if len(received.value or b"") < LARGE_BYTES:
         return read(stage, received)

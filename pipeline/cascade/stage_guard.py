@@ -26,7 +26,7 @@ def of_stage(stage: str, function: Callable[P, T], *args: P.args, **kwargs: P.kw
     as it never awaits. Only `KeyboardInterrupt` is a person's, who wants the process to end.
 
     Raises:
-        Invalid: As the function raised it, or with the reason `stage_failed`.
+        InvalidEvent: As the function raised it, or with the reason `stage_failed`.
         Unavailable: As the function raised it; the event is not at fault.
     """
     try:

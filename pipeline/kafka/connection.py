@@ -43,7 +43,7 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
     The password in it is a string whose `repr` hides it, so the options may be logged.
 
     Raises:
-        WrongUse: The settings contradict each other, or a certificate file cannot be read.
+        UsageError: The settings contradict each other, or a certificate file cannot be read.
     """
     for logger in _LOGGERS_OF_PAYLOADS:
         logging.getLogger(logger).addFilter(_above_debug)
@@ -61,7 +61,7 @@ async def check_connection(settings: KafkaSettings) -> str:
     """Be let in by one of the bootstrap brokers within `connect_timeout`; returns its address.
 
     Raises:
-        WrongUse: The settings contradict each other.
+        UsageError: The settings contradict each other.
         ConnectionFailed: None let us in; of several reasons the most telling one.
     """
     options = client_options(settings)

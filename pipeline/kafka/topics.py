@@ -38,7 +38,7 @@ class TopicNames:
     """What each topic is called under the settings. Pure.
 
     Raises:
-        WrongUse: A name of the settings is none that Kafka takes.
+        UsageError: A name of the settings is none that Kafka takes.
     """
 
     def __init__(self, settings: TopicSettings) -> None:

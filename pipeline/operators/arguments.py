@@ -32,7 +32,7 @@ def moment(text: str, now: datetime) -> datetime:
     """Read `2026-11-22`, `2026-11-22T10:00`, with or without a zone (else UTC), or `90m`, `2d`.
 
     Raises:
-        WrongUse: It is something else.
+        UsageError: It is something else.
     """
     if ago := _AGO.fullmatch(text):
         return now - timedelta(**{_UNITS[ago["unit"]]: int(ago["count"])})
@@ -50,7 +50,7 @@ def span(since: str | None, until: str | None, now: datetime) -> Span:
     """Read both ends, each of which may be missing.
 
     Raises:
-        WrongUse: One of them is no time.
+        UsageError: One of them is no time.
     """
     return Span(
         None if since is None else moment(since, now),
@@ -80,7 +80,7 @@ def parse_place(text: str) -> Place:
     """Read `PARTITION:OFFSET`.
 
     Raises:
-        WrongUse: It is something else.
+        UsageError: It is something else.
     """
     found = _FORM.fullmatch(text)
     if found is None:

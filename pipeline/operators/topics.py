@@ -13,7 +13,7 @@ def chosen(settings: Settings, stages: Sequence[str] | None) -> Sequence[str]:
     """These stages; the enabled ones if none is named.
 
     Raises:
-        WrongUse: There is no such stage.
+        UsageError: There is no such stage.
     """
     known = [*build_stages(settings.stages), ESCALATIONS]
     wanted = stages or settings.enabled
@@ -26,7 +26,7 @@ def topic_names(settings: Settings, stages: Sequence[str] | None) -> tuple[str, 
     """The topics that these stages read or write.
 
     Raises:
-        WrongUse: There is no such stage.
+        UsageError: There is no such stage.
     """
     return TopicNames(settings.topics).of(chosen(settings, stages))
 

@@ -46,7 +46,7 @@ class CommitPoint:
 class OffsetRegression(ValueError):
     """A record came whose offset was passed already: the log behind the partition is another one.
 
-    That happens when a topic was deleted and created anew, or lost its end.
+    That happens when a topic was deleted and created again, or lost its end.
     """
 
 
@@ -111,7 +111,7 @@ class OffsetLedger:
             Whether it has to be worked on; if not, it was done before.
 
         Raises:
-            OffsetsWentBack: A later record came in before.
+            OffsetRegression: A later record came in before.
             LedgerFull: It does not fit; it may be offered again later.
         """
         if offset < self._position:

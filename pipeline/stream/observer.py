@@ -10,7 +10,7 @@ from pipeline.stream.records import Disposition
 
 
 class StreamObserver(Protocol):
-    """Told of what happens, from the event loop; must be quick and must not raise."""
+    """Receives what happens, from the event loop; must be quick and must not raise."""
 
     def received(self, stage: str, topic: str, partition: int, *, size: int) -> None:
         """A record came in; `size` in bytes."""

@@ -146,7 +146,7 @@ class Workload:
 
         Raises:
             LedgerFull: Not before others are done.
-            OffsetsWentBack: A later one came in before.
+            OffsetRegression: A later one came in before.
         """
         if not self._ledger.take(record.offset):
             return False

@@ -54,7 +54,7 @@ class Folder:
         path: The folder; made where it is missing.
 
     Raises:
-        WrongUse: It cannot be written to.
+        UsageError: It cannot be written to.
     """
 
     def __init__(self, path: Path) -> None:
@@ -70,7 +70,7 @@ class Folder:
         """Write one.
 
         Raises:
-            WrongUse: It cannot be written.
+            UsageError: It cannot be written.
         """
         record = letter.record
         # Nothing in the names comes from the record itself.

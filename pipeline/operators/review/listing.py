@@ -247,7 +247,7 @@ def save_file(case: ReviewItem, path: Path) -> int:
         Its bytes.
 
     Raises:
-        WrongUse: It brings none, or `path` cannot be written.
+        UsageError: It brings none, or `path` cannot be written.
     """
     file = case.review.event.get("file")
     data = file.get("data") if isinstance(file, dict) else None

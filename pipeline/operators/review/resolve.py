@@ -44,7 +44,7 @@ class LabelledFile:
         path: Where it is; made where it is missing.
 
     Raises:
-        WrongUse: It is no such file, or cannot be written.
+        UsageError: It is no such file, or cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -65,7 +65,7 @@ class LabelledFile:
         The file is never seen half written.
 
         Raises:
-            WrongUse: It cannot be written.
+            UsageError: It cannot be written.
         """
         event_id = _id_of(line)
         self._lines = [each for each in self._lines if _id_of(each) != event_id] + [line]
@@ -133,7 +133,7 @@ async def decide(settings: Settings, read: TopicReader, place: Place, verdict: V
     """Hold a verdict against its case.
 
     Raises:
-        WrongUse: The verdict is not what the stage publishes.
+        UsageError: The verdict is not what the stage publishes.
         PipelineError: There is no such case, or its stage is not known here.
     """
     case = await find(read, TopicNames(settings.topics).review, place)

@@ -47,7 +47,7 @@ def parse_changes(texts: Sequence[str]) -> dict[str, JsonValue]:
     """Read `FIELD=VALUE`; a value that is JSON is taken as that, any other as text.
 
     Raises:
-        WrongUse: There is no `=`.
+        UsageError: There is no `=`.
     """
     changes: dict[str, JsonValue] = {}
     for text in texts:
@@ -65,7 +65,7 @@ def parse_result(text: str) -> dict[str, JsonValue]:
     """Read a result.
 
     Raises:
-        WrongUse: It is not a JSON object.
+        UsageError: It is not a JSON object.
     """
     try:
         found = json.loads(text)
@@ -80,7 +80,7 @@ def result_of(verdict: Verdict, case: ReviewItem, stage: AnyStage, settings: Set
     """The result that a verdict means, held to what the stage publishes.
 
     Raises:
-        WrongUse: The accepted answer is not there, a field is wrong, or the label is unknown.
+        UsageError: The accepted answer is not there, a field is wrong, or the label is unknown.
     """
     fields = {**_begun(verdict, case.review), **verdict.changes}
     try:
