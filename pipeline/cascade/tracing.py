@@ -44,7 +44,7 @@ class EventTrace(Protocol):
 
 
 class Tracer(Protocol):
-    """Told of what happens to events, from the event loop; must be quick and must not raise."""
+    """Receives what happens to events, from the event loop; must be quick and must not raise."""
 
     def event(
         self, stage: str, *, topic: str, partition: int, offset: int, headers: Headers
@@ -143,7 +143,7 @@ class TracedBrokers:
 
     Args:
         brokers: Do the work.
-        tracer: Told of every publication.
+        tracer: Receives every publication.
     """
 
     def __init__(self, brokers: Brokers, tracer: Tracer) -> None:
@@ -174,11 +174,11 @@ class TracedBrokers:
 
 
 class TracedSession:
-    """The same session; the tracer is told of each commit.
+    """The same session; the tracer receives each commit.
 
     Args:
         session: Does the work.
-        tracer: Told of every publication.
+        tracer: Receives every publication.
     """
 
     def __init__(self, session: PartitionWriter, tracer: Tracer) -> None:

@@ -4,7 +4,7 @@
 - `consumer`, `fetching`, `batches`, `inflating`: what is read, in bounded memory.
 - `transactions`, `offsets`: what is published and committed, exactly once or at least once.
 - `topics`, `delivery`: which topics there are, and what the brokers allow.
-- `reader`, `ranges`, `lag`, `cluster`, `writer`: topics seen from outside any consumer group.
+- `reader`, `lag`, `cluster`, `writer`: topics and groups seen from outside any group.
 
 Imports `stream` for its protocols and records, `config` and `model`.
 """

@@ -34,7 +34,7 @@ from pipeline.stream.protocols import (
 from pipeline.stream.records import Outgoing
 
 _START_LIMIT = 30.0
-"""Seconds that a producer may take to be ready before that is tried anew."""
+"""Seconds that a producer may take to be ready before that is tried again."""
 _CLOSE_LIMIT = 2.0
 """Seconds that a producer may take to stop before it is abandoned."""
 _ABANDON_STEP = 0.1

@@ -300,7 +300,7 @@ async def desk_for(
         settings: How brokers are reached and topics are called.
         topic: Whose records are handled.
         marks: The topic of their marks.
-        tell: Told where the brokers allow only a weaker guarantee.
+        tell: Called with a sentence where the brokers allow only a weaker guarantee.
 
     Raises:
         PipelineError: The brokers cannot be reached, a topic is missing, or the topic of marks

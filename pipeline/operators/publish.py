@@ -82,7 +82,7 @@ async def publish(
         stage: Whose raw topic it is, and who says what an event is.
         items: Read as they are needed, in a thread, so there may be any number.
         validate: Leave out what the stage does not take; else all is published as it is.
-        on_done: Told of each item that is done with, with a 1.
+        on_done: Called with 1 for each item that is done with.
 
     Raises:
         PipelineError: The brokers do not take the records.

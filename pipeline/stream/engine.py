@@ -36,7 +36,7 @@ class Engine:
         ordering: What runs one at a time, in order.
         gate: Closes intake without leaving the group.
         throttle: Holds intake now and then although nothing is wrong.
-        observer: Told of what happens.
+        observer: Receives what happens.
         rescue: What to publish instead of an outcome that the brokers will never take, and for a
             record that could not be read. Without it the former stops its partition, and the
             latter is handled as it is.

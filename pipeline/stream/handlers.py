@@ -75,8 +75,8 @@ class Answers:
     Args:
         handler: Turns a record into its outcome.
         slots: What the calls run in.
-        completed: Told of every outcome, once, and how many seconds the record was here.
-        fail: Told of what the handler raised.
+        completed: Called with every outcome, once, and how many seconds the record was here.
+        fail: Called with what the handler raised.
     """
 
     def __init__(

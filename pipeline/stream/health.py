@@ -128,7 +128,7 @@ class Monitor:
         poller: Its loop.
         intake: Whether it takes anything.
         reader: Asks the brokers, independently of the consumer.
-        observer: Told of the lag, of partitions that cannot commit, and of being stuck.
+        observer: Receives the lag, the partitions that cannot commit, and whether it is stuck.
         starts_at_end: Whether a group that committed nothing skips what is there already.
         stuck_after: Seconds without progress after which it ends.
     """

@@ -46,7 +46,7 @@ class CommitPoint:
 class OffsetRegression(ValueError):
     """A record came whose offset was passed already: the log behind the partition is another one.
 
-    That happens when a topic was deleted and created anew, or lost its end.
+    That happens when a topic was deleted and created again, or lost its end.
     """
 
 

@@ -88,7 +88,7 @@ def _whose(metadata: str) -> str:
         )
     return (
         f"The committed offset carries metadata of another program ({start!r}...): use a group "
-        "of the pipeline's own, or commit the offset anew without metadata."
+        "of the pipeline's own, or commit the offset again without metadata."
     )
 
 

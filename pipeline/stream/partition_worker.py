@@ -154,7 +154,7 @@ class PartitionWorker:
         tools.slots.fill()
 
     def lose_position(self, why: str) -> None:
-        """The log is not what it was: look anew where it begins and ends, and what is committed."""
+        """The log is not what it was: look again at its ends and at what is committed."""
         self._lost_because = why
         self.state = State.WAITING
         self._wake.set()
@@ -238,8 +238,8 @@ class PartitionWorker:
             bounds = await tools.reader.bounds(self.partition)
         if start.base > bounds.end:
             _log.error(
-                "%s: the log ends at %d, before the committed offset %d, so it was made anew or "
-                "lost its end: starting at %d",
+                "%s: the log ends at %d, before the committed offset %d, so it was created "
+                "again or lost its end: starting at %d",
                 *(self.partition, bounds.end, start.base, bounds.begin),
             )
             self._answers.cancel()
@@ -335,7 +335,7 @@ class PartitionWorker:
 
     def _answered(self, workload: Workload, ticket: Ticket, call: asyncio.Future[Outcome]) -> None:
         if workload is not self._workload:
-            # The partition has begun anew or is over. Where the record comes in again, the
+            # The partition has started again or is over. Where the record comes in again, the
             # answer is found in `answers`.
             return
         self._awaited -= 1
@@ -364,7 +364,7 @@ class PartitionWorker:
                 f"nothing can take its place: {error.detail} Raise topics.max_message_bytes and "
                 "that topic's max.message.bytes; until then the partition waits."
             ) from error
-        # Where the partition has to begin anew, this is the answer that is found.
+        # Where the partition has to start again, this is the answer that is found.
         self._answers.replace(result.record.offset, outcome)
         return outcome
 

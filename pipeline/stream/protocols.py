@@ -112,7 +112,7 @@ def no_such_topics(names: Sequence[str]) -> str | None:
 
 
 class RebalanceListener(Protocol):
-    """Told by a consumer that its assignment changes."""
+    """Called by a consumer whose assignment changes."""
 
     async def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
         """These are about to go to others; the rebalance waits for this, up to its time-out."""
@@ -188,7 +188,7 @@ class PartitionWriter(Protocol):
         """From here on no earlier session of the partition can publish or commit any more.
 
         Raises:
-            Unavailable: The brokers do not answer.
+            BrokersUnavailable: The brokers do not answer.
             BrokerError: They refuse.
         """
         ...
@@ -220,7 +220,7 @@ class OffsetReader(Protocol):
         """The committed offset, after every transaction that may still change it has ended.
 
         Raises:
-            Unavailable: The brokers do not answer, or such a transaction is still open.
+            BrokersUnavailable: The brokers do not answer, or such a transaction is still open.
             BrokerError: They refuse.
         """
         ...
@@ -229,7 +229,7 @@ class OffsetReader(Protocol):
         """Where the log begins and ends.
 
         Raises:
-            Unavailable: The brokers do not answer.
+            BrokersUnavailable: The brokers do not answer.
             BrokerError: They refuse.
         """
         ...
@@ -238,7 +238,7 @@ class OffsetReader(Protocol):
         """Where logs end, with few requests.
 
         Raises:
-            Unavailable: The brokers do not answer within seconds, or refuse.
+            BrokersUnavailable: The brokers do not answer within seconds, or refuse.
         """
         ...
 
@@ -246,7 +246,7 @@ class OffsetReader(Protocol):
         """The first record that a committed reader sees from an offset on.
 
         Raises:
-            Unavailable: The brokers do not answer within seconds, or refuse.
+            BrokersUnavailable: The brokers do not answer within seconds, or refuse.
         """
         ...
 
@@ -265,7 +265,7 @@ class Brokers(Protocol):
 
     @property
     def eviction_notice(self) -> float:
-        """Seconds in which a member that was taken for dead surely hears of it."""
+        """Seconds in which a member that was taken for dead surely learns of it."""
         ...
 
     def consumer(self, group: str, topics: Sequence[str]) -> Consumer:
