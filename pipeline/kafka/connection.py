@@ -57,7 +57,16 @@ def _send_or_lose(
         raise KafkaConnectionError(
             f"Connection to {self.host}:{self.port} lost: {error}"
         ) from error
-    return sent
+    return sent if self._on_close_cb else _closed_if_cancelled(self, sent)
+
+
+async def _closed_if_cancelled(connection: AIOKafkaConnection, sent: Awaitable[Any]) -> Any:  # noqa: ANN401 - as above
+    """A response on a connection that no client keeps: nobody else would close it."""
+    try:
+        return await sent
+    except asyncio.CancelledError:
+        connection.close()
+        raise
 
 
 AIOKafkaConnection.send = _send_or_lose

@@ -247,16 +247,25 @@ async def test_an_error_that_passes_is_waited_out(monkeypatch: pytest.MonkeyPatc
     assert await patiently(Flaky(gone, gone)) == "answer"
 
 
+@asynccontextmanager
+async def connected() -> AsyncIterator[AIOKafkaConnection]:
+    """A connection as it is before a client has it, to somebody who never answers."""
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        made = AIOKafkaConnection("127.0.0.1", port)
+        made._reader, made._writer, made._versions = reader, writer, {3: (0, 1)}
+        made._read_task = asyncio.ensure_future(reader.read())
+        await made._read_task
+        yield made
+        writer.close()
+
+
 def test_a_transport_that_has_just_closed_is_a_lost_connection() -> None:
     async def send() -> None:
-        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
-        async with server:
-            port = server.sockets[0].getsockname()[1]
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            made = AIOKafkaConnection("127.0.0.1", port)
-            made._reader, made._writer, made._versions = reader, writer, {3: (0, 1)}
-            made._read_task = asyncio.ensure_future(reader.read())
-            await made._read_task
+        async with connected() as made:
+            writer = made._writer
             writer.transport.abort()
             await writer.wait_closed()
             with pytest.raises(KafkaConnectionError):
@@ -265,3 +274,13 @@ def test_a_transport_that_has_just_closed_is_a_lost_connection() -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(send())
+
+
+async def test_a_connection_that_no_client_keeps_is_closed_where_its_response_is_given_up() -> None:
+    async with connected() as made:
+        asked = asyncio.create_task(made.send(MetadataRequest([])))
+        await asyncio.sleep(0)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        assert not made.connected()
