@@ -86,7 +86,7 @@ class Tools:
         clock: Seconds that do not go back.
         new_nonce: Makes a short word of hexadecimal digits that never comes twice.
         dead_letters: Ends it when too much ends as a dead letter.
-        watcher: Told of what happens.
+        watcher: Receives what happens.
         stop: Heeded between steps.
     """
 

@@ -83,7 +83,7 @@ async def backfill(
     Args:
         settings: The whole tree.
         wish: What shall be done.
-        watcher: Told of what happens.
+        watcher: Receives what happens.
         stop: Set it to end after the step that is under way.
         http: Serve metrics and status meanwhile.
 

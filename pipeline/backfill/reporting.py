@@ -63,7 +63,7 @@ class Report:
 
 
 class Watcher(Protocol):
-    """Told of what happens, from the event loop; must be quick and must not raise."""
+    """Receives what happens, from the event loop; must be quick and must not raise."""
 
     def changed(self, report: Report) -> None:
         """Something came further."""
@@ -115,7 +115,7 @@ class Board:
 
     Args:
         bar: Shows how far it is.
-        note: Tells a person something.
+        note: Shows a person a sentence.
     """
 
     def __init__(self, bar: Bar, note: Callable[[str], None]) -> None:
@@ -175,7 +175,7 @@ class Telling:
 
     Args:
         metrics: Of this process.
-        watcher: Told, too.
+        watcher: Receives the same.
     """
 
     def __init__(self, metrics: Metrics, watcher: Watcher) -> None:

@@ -66,13 +66,13 @@ async def ask_tier(
         calls += made
         if failures := [call.failure for call in made if call.failure is not None]:
             _refuse_rejected(failures, attempts=sum(call.attempts for call in calls))
-            return _heard(None, dict.fromkeys(map(signal_of, failures)), calls)
+            return _tier_answer(None, dict.fromkeys(map(signal_of, failures)), calls)
         answers = tuple(call.reply.answer for call in made if call.reply is not None)
         follows = of_stage(stage.name, steps.then, answers)
         if not isinstance(follows, Question | MultiStepQuery):
             checked = await _checked(stage, event, follows)
             read = [signal for call in calls if call.reply for signal in call.reply.signals]
-            return _heard(follows, [*read, *statement_signals(follows), *checked], calls)
+            return _tier_answer(follows, [*read, *statement_signals(follows), *checked], calls)
         inquiry = follows
 
 
@@ -106,7 +106,7 @@ class _Called:
     attempts: int
 
 
-def _heard(
+def _tier_answer(
     answer: AnswerT | None, signals: Iterable[Signal], calls: Sequence[_Called]
 ) -> TierAnswer[AnswerT]:
     return TierAnswer(

@@ -115,23 +115,23 @@ class CascadePolicy:
         Raises:
             InvalidEvent: The API takes no such request, or the stage failed over the answer.
         """
-        heard = await ask_tier(self._asker, self.tier, stage, event, inquiry)
-        if heard.answer is None or not self._policy.of(stage.name, self.tier).second_opinion:
-            return heard
+        first = await ask_tier(self._asker, self.tier, stage, event, inquiry)
+        if first.answer is None or not self._policy.of(stage.name, self.tier).second_opinion:
+            return first
         if not self._policy.wants_second_opinion(
             stage.name,
             self.tier,
-            confidence=heard.answer.confidence,
-            doubts=self._doubts(stage, heard),
+            confidence=first.answer.confidence,
+            doubts=self._doubts(stage, first),
         ):
-            return heard
-        return await self._heard_again(stage, event, heard, heard.answer)
+            return first
+        return await self._with_second_opinion(stage, event, first, first.answer)
 
-    def _doubts(self, stage: Stage[RawT, AnswerT], heard: TierAnswer[AnswerT]) -> tuple[Doubt, ...]:
-        label = None if heard.answer is None else label_of(stage, heard.answer)
-        return self._policy.doubts(stage.name, self.tier, heard.signals, label=label)
+    def _doubts(self, stage: Stage[RawT, AnswerT], first: TierAnswer[AnswerT]) -> tuple[Doubt, ...]:
+        label = None if first.answer is None else label_of(stage, first.answer)
+        return self._policy.doubts(stage.name, self.tier, first.signals, label=label)
 
-    async def _heard_again(
+    async def _with_second_opinion(
         self,
         stage: Stage[RawT, AnswerT],
         event: RawT,

@@ -1,4 +1,4 @@
-"""What the way of an event tells whoever traces it; `pipeline.observe` makes spans of it.
+"""What is reported of an event's way to a tracer; `pipeline.observe` makes spans of it.
 
 What is around each call of a handler: the names that log lines carry, and the event's trace.
 

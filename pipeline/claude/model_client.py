@@ -144,7 +144,7 @@ class ModelClient:
         settings: Window and breaker.
         account: See `account_breaker`.
         budget_wait: Seconds until a stage may spend again.
-        observer: Told of changes.
+        observer: Receives changes.
         clock: Seconds that do not go back.
     """
 

@@ -19,7 +19,7 @@ class Label(Section):
     """One category of a team's own taxonomy."""
 
     name: str = Field(pattern=r"^[\w.-]{1,64}$", description="what the model answers")
-    description: str = Field("", max_length=500, description="for the model: what tells it apart")
+    description: str = Field("", max_length=500, description="for the model: what distinguishes it")
     examples: list[str] = Field(
         default_factory=list, description="for the model; from three on, far texts are doubted"
     )
@@ -35,7 +35,7 @@ LabelT = TypeVar("LabelT", bound=Label)
 
 
 def checked_labels(labels: list[LabelT]) -> list[LabelT]:
-    """Refuse labels that cannot be told apart, or groups that do not make the choice smaller."""
+    """Refuse labels that cannot be distinguished, or groups that do not make the choice smaller."""
     _refuse_equal_names(labels)
     if len(labels) > MOST_AT_ONCE:
         _refuse_bad_groups(labels)

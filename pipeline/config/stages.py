@@ -132,7 +132,7 @@ def _checked(origin: str, load: Callable[[], Any]) -> OwnStage:
     except Exception as error:
         raise UsageError(
             f"The stage {origin} cannot be imported ({type(error).__name__}: {error}): "
-            "mend it, or do not name or install it."
+            "fix it, or do not name or install it."
         ) from error
     name, model = getattr(stage, "name", None), getattr(stage, "settings_model", None)
     if not isinstance(name, str) or not _NAME.fullmatch(name):

@@ -46,7 +46,7 @@ class Thresholds(Section):
     unknown_language: float = Field(
         0.5,
         ge=0,
-        description="0.6 where no language is told, 0.8 where the text is in another's script, 1 "
+        description="0.6 where no language is stated, 0.8 where the text is in another's script, 1 "
         "where it is none of `languages`",
     )
     long_input: float = Field(0.5, ge=0, description="0.5 at about 50,000 tokens, 1 at twice that")

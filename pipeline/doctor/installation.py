@@ -238,7 +238,7 @@ def check_members(site: Site) -> Iterable[Finding]:
     """Static membership where it does no good."""
     kafka = site.settings.kafka
     if kafka.group_instance_id is None:
-        return [ok("membership", "Members of the groups are told apart by the brokers.")]
+        return [ok("membership", "Members of the groups are distinguished by the brokers.")]
     return [
         warning(
             "membership",

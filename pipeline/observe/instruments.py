@@ -21,7 +21,7 @@ class Instruments:
     """What a process is observed with.
 
     Args:
-        metrics: Told of what happens.
+        metrics: Receives what happens.
         conditions: Hold the reasons why something does not happen.
         health: Says whether events can move; whoever runs something adds a check.
         views: What the HTTP port shows of these.

@@ -18,10 +18,9 @@ from typing import Any
 
 import aiohttp
 import orjson
-from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.registry import Collector, CollectorRegistry
+from prometheus_client.registry import Collector
 
 import pipeline
 from pipeline.app import App, Running
@@ -60,17 +59,6 @@ class Merged(Collector):
                         sample._replace(labels={**sample.labels, "worker": worker})
                     )
         return list(families.values())
-
-
-def merge(pages: Mapping[str, str]) -> bytes:
-    """Merge exposition pages in the Prometheus text format.
-
-    Args:
-        pages: By the value of the label `worker` that tells them apart.
-    """
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(Merged(pages))
-    return generate_latest(registry)
 
 
 SOCKET_VARIABLE = "HAIKU_PIPELINE_WORKER_SOCKET"

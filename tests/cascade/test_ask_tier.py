@@ -39,14 +39,14 @@ def about(text: str) -> Question[NoteAnswer]:
     return STAGE.question(Note(id="n-1", text=text))
 
 
-async def heard(
+async def tier_answer_to(
     asker: ScriptedAsker, inquiry: Query[NoteAnswer], tier: Tier = Tier.HAIKU
 ) -> TierAnswer[NoteAnswer]:
     return await ask_tier(asker, tier, STAGE, NOTE, inquiry)
 
 
 async def test_one_question_brings_its_answer_with_what_speaks_against_it() -> None:
-    found = await heard(ScriptedAsker(answer("glad", doubtful=True)), about("well"))
+    found = await tier_answer_to(ScriptedAsker(answer("glad", doubtful=True)), about("well"))
 
     assert found.answer is not None
     assert found.answer.mood == "glad"
@@ -61,7 +61,7 @@ async def test_what_is_asked_next_follows_from_the_answer_and_both_calls_are_pri
         asked.append(answers[0].mood)
         return about(answers[0].mood)
 
-    found = await heard(
+    found = await tier_answer_to(
         ScriptedAsker(answer("first"), answer("second")), MultiStepQuery((about("well"),), then)
     )
 
@@ -80,7 +80,7 @@ async def test_answers_come_in_the_order_of_the_questions_and_may_be_joined_with
 
     steps = MultiStepQuery((about("a"), about("b"), about("c")), join)
 
-    found = await heard(ScriptedAsker(answer("1"), answer("2"), answer("3")), steps)
+    found = await tier_answer_to(ScriptedAsker(answer("1"), answer("2"), answer("3")), steps)
 
     assert found.answer is not None
     assert found.answer.mood == "1+2+3"
@@ -111,7 +111,7 @@ async def test_questions_of_one_step_are_under_way_together() -> None:
 async def test_each_question_is_repeated_by_itself() -> None:
     asker = ScriptedAsker(answer("first"), spent(TruncatedResponse), answer("second"))
 
-    found = await heard(asker, MultiStepQuery((about("a"),), lambda _: about("b")))
+    found = await tier_answer_to(asker, MultiStepQuery((about("a"),), lambda _: about("b")))
 
     assert [limit for _, limit in asker.asked] == [100, 100, 200]
     assert found.answer is not None
@@ -124,7 +124,7 @@ async def test_without_one_of_the_answers_there_is_none_and_nothing_more_is_aske
     def never(answers: tuple[NoteAnswer, ...]) -> NoteAnswer:
         raise AssertionError(answers)
 
-    found = await heard(asker, MultiStepQuery((about("a"), about("b"), about("c")), never))
+    found = await tier_answer_to(asker, MultiStepQuery((about("a"), about("b"), about("c")), never))
 
     assert found.answer is None
     assert [signal.code for signal in found.signals] == ["refused"]
@@ -134,7 +134,7 @@ async def test_without_one_of_the_answers_there_is_none_and_nothing_more_is_aske
 async def test_a_follow_up_that_stays_without_an_answer_leaves_none() -> None:
     asker = ScriptedAsker(answer("a"), spent(Malformed), spent(Malformed))
 
-    found = await heard(asker, MultiStepQuery((about("a"),), lambda _: about("b")))
+    found = await tier_answer_to(asker, MultiStepQuery((about("a"),), lambda _: about("b")))
 
     assert found.answer is None
     assert [signal.code for signal in found.signals] == ["malformed"]
@@ -145,7 +145,7 @@ async def test_a_rejected_follow_up_says_how_many_calls_were_made() -> None:
     asker = ScriptedAsker(answer("a"), spent(Rejected))
 
     with pytest.raises(InvalidEvent) as caught:
-        await heard(asker, MultiStepQuery((about("a"),), lambda _: about("b")))
+        await tier_answer_to(asker, MultiStepQuery((about("a"),), lambda _: about("b")))
 
     assert caught.value.reason == "rejected_by_api"
     assert caught.value.attempts == 2
@@ -153,7 +153,7 @@ async def test_a_rejected_follow_up_says_how_many_calls_were_made() -> None:
 
 async def test_a_bug_in_what_follows_costs_the_event_alone() -> None:
     with pytest.raises(InvalidEvent) as caught:
-        await heard(
+        await tier_answer_to(
             ScriptedAsker(answer("a")), MultiStepQuery((about("a"),), lambda answers: answers[1])
         )
 
@@ -183,14 +183,14 @@ async def test_a_bug_in_a_function_without_a_name_costs_the_event_too() -> None:
 
     steps = MultiStepQuery((about("well"),), partial(follows, mood="glad"))
     with pytest.raises(InvalidEvent, match=r"follows\(\) failed with KeyError") as caught:
-        await heard(ScriptedAsker(answer("glad")), steps)
+        await tier_answer_to(ScriptedAsker(answer("glad")), steps)
     assert caught.value.reason == "stage_failed"
 
 
 @pytest.mark.parametrize("tier", list(Tier))
 async def test_a_full_context_is_not_asked_about_with_a_larger_limit(tier: Tier) -> None:
     asker = ScriptedAsker(spent(NoRoom), answer("glad"))
-    found = await heard(asker, about("well"), tier)
+    found = await tier_answer_to(asker, about("well"), tier)
     assert found.answer is None
     assert [signal.code for signal in found.signals] == ["cut_off"]
     assert found.usage.calls == 1
@@ -203,6 +203,6 @@ async def test_what_speaks_against_how_an_answer_was_written_is_a_signal() -> No
         async def ask(self, *asked: Any, **options: Any) -> Response[Any]:  # noqa: ANN401
             return replace(await super().ask(*asked, **options), signals=(doubt,))
 
-    found = await heard(Doubting(answer("glad")), about("well"))
+    found = await tier_answer_to(Doubting(answer("glad")), about("well"))
     assert found.answer is not None
     assert doubt in found.signals

@@ -44,10 +44,10 @@ class Codes(Observer):
     """Keeps the doubts it is told of."""
 
     def __init__(self) -> None:
-        self.heard: list[str] = []
+        self.doubted_codes: list[str] = []
 
     def doubted(self, stage: str, code: str) -> None:
-        self.heard.append(code)
+        self.doubted_codes.append(code)
 
 
 @given(answers, policies)
@@ -74,6 +74,6 @@ def test_every_doubt_is_on_the_record_and_in_the_metric(
         *policy.audit("notes", Tier.HAIKU, record.key or b""),
     ]
     assert outcome.end is (Disposition.ESCALATED if expected else Disposition.ENRICHED)
-    assert observer.heard == [doubt.code for doubt in expected]
+    assert observer.doubted_codes == [doubt.code for doubt in expected]
     if expected:
         assert published(outcome)["doubts"] == [doubt.model_dump() for doubt in expected]

@@ -118,10 +118,10 @@ class Verdicts(Observer):
     """Keeps what it is told of audits."""
 
     def __init__(self) -> None:
-        self.heard: list[tuple[str, AuditVerdict]] = []
+        self.verdicts_given: list[tuple[str, AuditVerdict]] = []
 
     def audited(self, stage: str, verdict: AuditVerdict) -> None:
-        self.heard.append((stage, verdict))
+        self.verdicts_given.append((stage, verdict))
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ async def test_an_answer_that_was_sent_on_for_chance_alone_is_compared_with_sonn
 
     await processor(ScriptedAsker(second), verdicts)(record)
 
-    assert verdicts.heard == [("notes", verdict)]
+    assert verdicts.verdicts_given == [("notes", verdict)]
 
 
 async def test_an_audited_answer_that_was_doubted_as_well_says_nothing_of_trusted_ones() -> None:
@@ -152,4 +152,4 @@ async def test_an_audited_answer_that_was_doubted_as_well_says_nothing_of_truste
 
     await processor(ScriptedAsker(SURE), verdicts)(record)
 
-    assert verdicts.heard == []
+    assert verdicts.verdicts_given == []

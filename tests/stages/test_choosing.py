@@ -125,12 +125,12 @@ async def test_one_answer_comes_of_both_calls_and_both_are_counted() -> None:
 
     asker = FakeAsker(answer)
 
-    heard = await ask_tier(asker, Tier.HAIKU, STAGE, TICKET, STAGE.question(TICKET))
+    tier_answer = await ask_tier(asker, Tier.HAIKU, STAGE, TICKET, STAGE.question(TICKET))
 
-    assert heard.answer is not None
-    assert (heard.answer.intent, heard.answer.confidence) == ("parcels_3", 0.8)
-    assert heard.usage.calls == 2
-    assert STAGE.result(TICKET, heard.answer).queue == "parcels_3"
+    assert tier_answer.answer is not None
+    assert (tier_answer.answer.intent, tier_answer.answer.confidence) == ("parcels_3", 0.8)
+    assert tier_answer.usage.calls == 2
+    assert STAGE.result(TICKET, tier_answer.answer).queue == "parcels_3"
 
 
 @pytest.mark.parametrize(

@@ -111,14 +111,14 @@ async def test_one_answer_comes_of_all_calls_and_is_checked_against_the_whole_do
 
     asker = FakeAsker(answer)
 
-    heard = await ask_tier(asker, Tier.HAIKU, STAGE, LONG, STAGE.question(LONG))
+    tier_answer = await ask_tier(asker, Tier.HAIKU, STAGE, LONG, STAGE.question(LONG))
 
-    assert heard.answer is not None
-    assert heard.usage.calls == 5
-    assert heard.answer.quotes == [f"Paragraph {i}" for i in (1, 2, 3, 4)]
-    assert heard.answer.confidence == 0.9
-    assert {signal.code for signal in heard.signals} == {"low_confidence", "long_input"}
-    assert STAGE.result(LONG, heard.answer).summary == "All pumps are fine."
+    assert tier_answer.answer is not None
+    assert tier_answer.usage.calls == 5
+    assert tier_answer.answer.quotes == [f"Paragraph {i}" for i in (1, 2, 3, 4)]
+    assert tier_answer.answer.confidence == 0.9
+    assert {signal.code for signal in tier_answer.signals} == {"low_confidence", "long_input"}
+    assert STAGE.result(LONG, tier_answer.answer).summary == "All pumps are fine."
 
 
 def test_a_number_that_only_the_join_has_is_a_doubt() -> None:

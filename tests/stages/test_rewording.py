@@ -97,7 +97,7 @@ def test_other_words_are_the_same_in_every_process() -> None:
         "from tests.stages.test_rewording import STAGES, both\n"
         "print(*(both(name)[1].digest for name in STAGES))"
     )
-    heard = {
+    printed = {
         subprocess.run(
             [sys.executable, "-c", program],
             check=True,
@@ -106,7 +106,7 @@ def test_other_words_are_the_same_in_every_process() -> None:
         ).stdout
         for seed in ("1", "2")
     }
-    assert heard == {(" ".join(both(name)[1].digest for name in STAGES) + "\n").encode()}
+    assert printed == {(" ".join(both(name)[1].digest for name in STAGES) + "\n").encode()}
 
 
 @given(st.lists(st.tuples(st.text("ab", min_size=1), st.text("cd.\n", min_size=1))))

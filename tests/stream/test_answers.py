@@ -98,17 +98,17 @@ class Calls:
 
 
 async def test_a_record_is_asked_once_however_often_it_comes_in() -> None:
-    calls, heard = Calls(), list[str]()
+    calls, received = Calls(), list[str]()
     answers = made(calls, ConcurrencyLimiter(9))
-    answers.ask(record(1), 0.0, lambda _: heard.append("first"))
+    answers.ask(record(1), 0.0, lambda _: received.append("first"))
     await asyncio.sleep(0)
-    answers.ask(record(1), 0.0, lambda _: heard.append("second"))
+    answers.ask(record(1), 0.0, lambda _: received.append("second"))
     calls.release.set()
     await asyncio.sleep(0.01)
-    answers.ask(record(1), 0.0, lambda _: heard.append("third"))
+    answers.ask(record(1), 0.0, lambda _: received.append("third"))
     await asyncio.sleep(0)
     assert calls.made == [1]
-    assert heard == ["first", "second", "third"]
+    assert received == ["first", "second", "third"]
     await answers.close()
 
 
@@ -150,16 +150,16 @@ async def test_a_handler_that_is_cancelled_by_somebody_else_is_a_bug() -> None:
 
 
 async def test_what_was_replaced_is_the_answer_from_then_on() -> None:
-    calls, heard = Calls(), list[Outcome]()
+    calls, received = Calls(), list[Outcome]()
     calls.release.set()
     answers = made(calls, ConcurrencyLimiter(9))
     answers.ask(record(1), 0.0, lambda _: None)
     await asyncio.sleep(0.01)
     other = Outcome(Disposition.DEAD_LETTER, ())
     answers.replace(1, other)
-    answers.ask(record(1), 0.0, lambda call: heard.append(call.result()))
+    answers.ask(record(1), 0.0, lambda call: received.append(call.result()))
     await asyncio.sleep(0.01)
-    assert heard == [other]
+    assert received == [other]
     assert calls.made == [1]
     await answers.close()
 

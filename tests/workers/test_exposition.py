@@ -1,9 +1,11 @@
 """The metrics of all workers on one page."""
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pipeline.workers.fleet import merge
+from pipeline.workers.fleet import Merged
 
 
 def page(events: int) -> str:
@@ -11,6 +13,12 @@ def page(events: int) -> str:
     Counter("events", "Events.", ["stage"], registry=registry).labels("tickets").inc(events)
     Histogram("seconds", "Seconds.", registry=registry).observe(events)
     return generate_latest(registry).decode()
+
+
+def merge(pages: Mapping[str, str]) -> bytes:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Merged(pages))
+    return generate_latest(registry)
 
 
 def test_samples_keep_their_labels_and_gain_the_worker() -> None:

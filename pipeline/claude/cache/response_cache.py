@@ -186,7 +186,7 @@ class Reuse:
         answers: In memory.
         file: On disk; None where the settings keep none.
         call: Makes a call.
-        observer: Told of what was not paid again.
+        observer: Receives what was not paid again.
         now: Seconds since the epoch.
     """
 
