@@ -6,39 +6,36 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 import structlog
 
 from pipeline.cascade.cap import CappedEscalations, EscalationCap
-from pipeline.cascade.haiku import HaikuProcessor
-from pipeline.cascade.judge import CascadePolicy
-from pipeline.cascade.policies import opinions, policy_of, steers
+from pipeline.cascade.policy import opinions, policy_of
+from pipeline.cascade.processor import CascadePolicy, Handling, Processor
 from pipeline.cascade.prompt_sizes import prefixes, tell
-from pipeline.cascade.publishing import UnpublishableHandler
-from pipeline.cascade.reading import Reading, file_threads
-from pipeline.cascade.sonnet import SonnetProcessor
-from pipeline.cascade.tracing import Handling, TracedBrokers, Tracer
+from pipeline.cascade.publishing import TracedBrokers, UnpublishableHandler
+from pipeline.cascade.reading import Escalations, RawEvents, Reader, Reading, file_threads
 from pipeline.claude.attempts import Bounds
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Ordering, Settings
-from pipeline.kafka.brokers import KafkaBrokers
 from pipeline.kafka.delivery import delivery_in_force
 from pipeline.kafka.topics import ESCALATIONS, TopicNames
 from pipeline.model.errors import UsageError
-from pipeline.model.records import Tier, now
+from pipeline.model.records import Tier
 from pipeline.observe.http import serve
 from pipeline.observe.instruments import instruments
 from pipeline.observe.metrics import Asked, Metrics
-from pipeline.observe.tracing import open_tracer
+from pipeline.observe.tracing import OpenTelemetryTracer, open_tracer
 from pipeline.runtime.background import background_task
+from pipeline.stages.checks.injection import steers
 from pipeline.stages.files.decoder_pool import decoders_of_this_process
 from pipeline.stages.registry import build_stages, encoder_for
 from pipeline.stream.engine import Engine
 from pipeline.stream.intake import Throttle
 from pipeline.stream.protocols import Brokers
-from pipeline.stream.records import Handler
 
 log = structlog.get_logger(__name__)
 
@@ -123,14 +120,13 @@ class App:
         metrics, conditions, health = observed.metrics, observed.conditions, observed.health
         models = self._settings.models
         metrics.begin_well(self._served, (models.haiku, models.sonnet), self.asked())
-        brokers: Brokers = KafkaBrokers(
+        brokers = TracedBrokers(
             self._settings.kafka, self._settings.stream, self._settings.topics, delivery.mode
         )
         async with AsyncExitStack() as stack:
             stack.enter_context(decoders_of_this_process.limited(self._settings.files))
             tracer = await stack.enter_async_context(open_tracer(self._settings.tracing))
-            if tracer is not None:
-                brokers = TracedBrokers(brokers, tracer)
+            brokers.tracer = tracer
             gateway = await stack.enter_async_context(
                 Gateway(
                     self._settings,
@@ -211,7 +207,7 @@ class App:
         gateway: Gateway,
         brokers: Brokers,
         metrics: Metrics,
-        tracer: Tracer | None,
+        tracer: OpenTelemetryTracer | None,
         *,
         throttle: Throttle | None,
         files: Executor | None = None,
@@ -229,24 +225,16 @@ class App:
         """
         tier = Tier.SONNET if name == ESCALATIONS else Tier.HAIKU
         reading = Reading(Bounds.of(self._settings.claude), threads=files)
-        judge = CascadePolicy(gateway, self._policy, tier, reading)
-        handler: Handler
+        cascade = CascadePolicy(gateway, self._policy, tier, reading)
+        clock = partial(datetime.now, UTC)
+        sections = self._settings.stages.by_name()
         if name == ESCALATIONS:
-            sections = self._settings.stages.by_name()
-            handler = SonnetProcessor(
-                self._stages,
-                judge,
-                self._topics,
-                clock=now,
-                observer=metrics,
-                max_text_chars={each: section.max_text_chars for each, section in sections.items()},
-            )
+            limits = {each: section.max_text_chars for each, section in sections.items()}
+            reader: Reader = Escalations(self._stages, limits)
             ordering: Ordering = "key"
         else:
-            handler = HaikuProcessor(
-                self._stages[name], judge, self._topics, clock=now, observer=metrics
-            )
-            ordering = self._settings.stages.by_name()[name].ordering
+            reader, ordering = RawEvents(self._stages[name]), sections[name].ordering
+        handler = Processor(reader, cascade, self._topics, clock=clock, observer=metrics)
         return Engine(
             name,
             [self._topics.read_by(name)],
@@ -259,7 +247,7 @@ class App:
             throttle=throttle,
             observer=metrics,
             rescue=UnpublishableHandler(
-                name, self._topics.dead_letters, clock=now, observer=metrics
+                name, self._topics.dead_letters, clock=clock, observer=metrics
             ),
         )
 

@@ -12,11 +12,10 @@ from decimal import Decimal
 from typing import Protocol
 
 from pipeline.backfill.job import Job, Tally, custom_id
-from pipeline.cascade.haiku import HaikuProcessor
-from pipeline.cascade.judge import CascadePolicy
 from pipeline.cascade.policy import Policy
+from pipeline.cascade.processor import CascadePolicy, Processor
 from pipeline.cascade.publishing import UnpublishableHandler
-from pipeline.cascade.reading import AnyStage, Reading, read_aside
+from pipeline.cascade.reading import AnyStage, RawEvents, Reading
 from pipeline.claude.batch import BatchRequest, NotAnswered, Succeeded
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import AnswerError, FileUnavailable, InvalidEvent
@@ -177,7 +176,7 @@ class Asking:
         if received.unread is not None:
             return []
         try:
-            event = await read_aside(self._stage, received)
+            event = (await RawEvents(self._stage).read(received)).event
             inquiry = await self._reading.ask_about(self._stage, event)
         except (InvalidEvent, FileUnavailable):
             return []
@@ -194,8 +193,8 @@ class Asking:
             if small is not None:
                 return Settled(received, small, Spent())
         asker = BatchFirst(self._lane, self._normal, job.prefix, received.offset, results)
-        processor = HaikuProcessor(
-            self._stage,
+        processor = Processor(
+            RawEvents(self._stage),
             CascadePolicy(asker, self._policy, Tier.HAIKU, self._reading),
             self._topics,
             clock=self._clock,

@@ -17,7 +17,7 @@ from pipeline.backfill.file import FileShelf, digest_of
 from pipeline.backfill.journal import Journal, unfinished
 from pipeline.backfill.reporting import Report, Telling, Watcher, open_metrics
 from pipeline.backfill.topic import TopicShelf
-from pipeline.cascade.policies import policy_of, steers
+from pipeline.cascade.policy import policy_of
 from pipeline.cascade.reading import Reading
 from pipeline.claude.attempts import Bounds
 from pipeline.claude.gateway import Gateway
@@ -32,6 +32,7 @@ from pipeline.kafka.topics import TopicNames, Topics, why_forgetful
 from pipeline.model.errors import PipelineError
 from pipeline.model.records import Tier, now
 from pipeline.observe.metrics import Metrics
+from pipeline.stages.checks.injection import steers
 from pipeline.stages.files.decoder_pool import decoders_of_this_process
 from pipeline.stages.registry import build_stages, encoder_for, stage_named
 from pipeline.stream.dead_letter_breaker import WINDOW_KEYS, DeadLetterWindow

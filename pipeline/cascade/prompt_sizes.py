@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import structlog
 
-from pipeline.cascade.stage_guard import of_stage
+from pipeline.cascade.reading import of_stage
 from pipeline.claude.cache.prompt_cache import Prompts
 from pipeline.claude.limits.rate_limits import TOKENS_PER_BYTE
 from pipeline.config import Settings

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from anthropic.resources.messages.messages import DEPRECATED_MODELS
 
-from pipeline.cascade.policies import opinions
+from pipeline.cascade.policy import opinions
 from pipeline.cascade.prompt_sizes import prefixes
 from pipeline.claude.billing.prices import PriceTable
 from pipeline.claude.gateway import Gateway

@@ -5,11 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.cascade.ask_tier import TierAnswer, unanswered
-from pipeline.cascade.judge import CascadePolicy
 from pipeline.cascade.policy import Policy
-from pipeline.cascade.reading import AnyStage, Reading, published_result
-from pipeline.cascade.stage_guard import of_stage
+from pipeline.cascade.processor import CascadePolicy, TierAnswer, unanswered
+from pipeline.cascade.reading import AnyStage, Reading, of_stage, published_result
 from pipeline.claude.gateway import Gateway
 from pipeline.evaluate.labels import Labelled, Scoring
 from pipeline.evaluate.recording import Recording
@@ -132,9 +130,9 @@ class Interview:
             return unanswered(failure)
         if tier is Tier.HAIKU:
             self.inquiries.append(inquiry)
-        return await CascadePolicy(self._recording.session(), self._policy, tier).ask_tier(
-            stage, event, inquiry
-        )
+        return await CascadePolicy(
+            self._recording.session(), self._policy, tier, self._reading
+        ).ask_tier(stage, event, inquiry)
 
     def _compared(
         self, labelled: Labelled, event: RawEvent, hearing: TierAnswer[Any]

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.cascade.policies import policy_of, steers
+from pipeline.cascade.policy import policy_of
 from pipeline.cascade.reading import AnyStage
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Settings, StageSettings
@@ -30,6 +30,7 @@ from pipeline.evaluate.strategies import Case, Strategy, variant
 from pipeline.model.questions import Asker, first_questions
 from pipeline.model.records import Tier
 from pipeline.runtime.database import Database
+from pipeline.stages.checks.injection import steers
 from pipeline.stages.files.decoder_pool import decoders_of_this_process
 from pipeline.stages.registry import build_stages, encoder_for, stage_named
 

@@ -26,7 +26,6 @@ from pydantic import (
     JsonValue,
     PlainSerializer,
     WithJsonSchema,
-    field_validator,
 )
 
 from pipeline.model.json_bytes import AnyJson
@@ -258,12 +257,6 @@ class Escalation(Record):
     source: Source
     received_at: Timestamp
     model_seconds: Duration
-
-    @field_validator("haiku_result", mode="before")
-    @classmethod
-    def _none_if_no_answer(cls, value: Any) -> Any:  # noqa: ANN401 - a validator takes anything
-        # The event is as good without it: whoever reads the record can still ask about it.
-        return value if isinstance(value, dict) else None
 
 
 class Review(Record):

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.cascade.policy import doubts_of
-from pipeline.cascade.second_opinion import (
+from pipeline.cascade.policy import (
     LIFTED,
     cascade_cost,
+    doubts_of,
     is_wanted,
     weighed,
     whether_it_pays,

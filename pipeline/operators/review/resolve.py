@@ -172,14 +172,13 @@ async def resolve(
         PipelineError: The brokers do not take it.
     """
     case, stage = decision.case, decision.stage
-    topic = TopicNames(settings.topics).enriched(stage.name)
-    outgoing = enriched(case, stage, decision.result, topic, now)
+    outgoing = enriched(case, stage, decision.result, TopicNames(settings.topics), now)
     await _publish(Action(case.record, outgoing, again), open_desk, jitter)
     if labels is not None:
         labels.put(label_line(case, stage, decision.result))
     return Resolved(
         place=str(place_of(case.record)),
-        topic=topic,
+        topic=outgoing.topic,
         event_id=case.review.event_id,
         stage=stage.name,
         result=decision.result.model_dump(mode="json", by_alias=True),

@@ -8,22 +8,15 @@ from typing import Any
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
+from pipeline.cascade.publishing import enriched as enriched_record
 from pipeline.cascade.publishing import publication
-from pipeline.cascade.reading import source_with
 from pipeline.config import Settings
+from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import UsageError
-from pipeline.model.records import (
-    Enriched,
-    EscalationSummary,
-    Review,
-    Source,
-    Tier,
-    Timing,
-    enriched_schema,
-)
+from pipeline.model.records import Review, Tier, Timing
 from pipeline.operators.review.item import ReviewItem
 from pipeline.stages.stage import Stage, label_of
-from pipeline.stream.records import Disposition, Outgoing
+from pipeline.stream.records import Outgoing
 
 AnyStage = Stage[Any, Any]
 
@@ -96,7 +89,7 @@ def result_of(verdict: Verdict, case: ReviewItem, stage: AnyStage, settings: Set
 
 
 def enriched(
-    case: ReviewItem, stage: AnyStage, result: BaseModel, topic: str, now: datetime
+    case: ReviewItem, stage: AnyStage, result: BaseModel, topics: TopicNames, now: datetime
 ) -> Outgoing:
     """The record that says what a person decided.
 
@@ -104,46 +97,32 @@ def enriched(
         case: What was to be decided.
         stage: Whose event it is.
         result: What is published as `result`.
-        topic: Where the results of the stage go.
+        topics: Where the results of the stage go.
         now: When.
     """
     review = case.review
-    model = Enriched[stage.result_model]  # type: ignore[name-defined]
-    summary = EscalationSummary[stage.result_model]  # type: ignore[name-defined]
-    record = model(
-        schema_=enriched_schema(stage.name),
+    try:
+        event = stage.raw_model.model_validate(review.event, strict=False)
+    except ValidationError:  # another version of the stage read it; people could still decide
+        event = None
+    record = enriched_record(
+        stage,
+        event,
+        result,
         event_id=review.event_id,
-        stage=stage.name,
-        result=result,
         decided_by="human",
         confidence=None,
-        escalation=summary(doubts=review.doubts, haiku_result=_still_valid(review, stage)),
+        escalated=(review.doubts, _still_valid(review, stage)),
         model=review.model,
         usage=review.usage,
-        source=_source(review, stage),
+        source=review.source,
         timing=Timing(
             received_at=review.timing.received_at,
             enriched_at=now,
             model_seconds=review.timing.model_seconds,
         ),
     )
-    outcome = publication(
-        Disposition.ENRICHED,
-        case.record,
-        topic,
-        record,
-        event_id=review.event_id,
-        kind=f"{stage.name}.enriched",
-    )
-    return outcome.records[0]
-
-
-def _source(review: Review, stage: AnyStage) -> Source:
-    try:
-        event = stage.raw_model.model_validate(review.event, strict=False)
-    except ValidationError:  # another version of the stage read it; people could still decide
-        return review.source
-    return source_with(review.source, event)
+    return publication(case.record, record, topics).records[0]
 
 
 def _begun(verdict: Verdict, review: Review) -> Mapping[str, JsonValue]:

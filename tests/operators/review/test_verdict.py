@@ -7,7 +7,8 @@ import orjson
 import pytest
 from jsonschema import Draft202012Validator
 
-from pipeline.config import Label, Settings, StagesSettings, TicketSettings
+from pipeline.config import Label, Settings, StagesSettings, TicketSettings, TopicSettings
+from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import UsageError
 from pipeline.model.records import Tier
 from pipeline.operators.review.verdict import (
@@ -95,7 +96,7 @@ def published(**changes: object) -> dict[str, Any]:
     made = case(**changes)
     result = result_of(Verdict(given=RESULT), made, TICKETS, SETTINGS)
     later = NOON + timedelta(hours=2)
-    record = enriched(made, TICKETS, result, "tickets.enriched", later)
+    record = enriched(made, TICKETS, result, TopicNames(TopicSettings()), later)
     assert record.topic == "tickets.enriched"
     assert record.key == b"customer"
     headers = dict(record.headers)
