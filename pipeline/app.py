@@ -12,10 +12,10 @@ from pathlib import Path
 
 import structlog
 
-from pipeline.cascade.cap import CappedEscalations, EscalationCap
+from pipeline.cascade.cap import EscalationCap, watch_progress
 from pipeline.cascade.policy import opinions, policy_of
 from pipeline.cascade.processor import CascadePolicy, Handling, Processor
-from pipeline.cascade.prompt_sizes import prefixes, tell
+from pipeline.cascade.prompt_sizes import log_prefixes, prefixes
 from pipeline.cascade.publishing import TracedBrokers, UnpublishableHandler
 from pipeline.cascade.reading import Escalations, RawEvents, Reader, Reading, file_threads
 from pipeline.claude.attempts import Bounds
@@ -59,21 +59,16 @@ class StageGate:
     """Closes the intake of a stage while its tier cannot be asked, and limits what is asked."""
 
     def __init__(self, gateway: Gateway, stage: str, tier: Tier, reading: Reading) -> None:
-        self._gateway = gateway
-        self._stage = stage
-        self._tier = tier
+        self._allowed = partial(gateway.at_once, stage, tier)
         self._reading = reading
-
-    def paused_reason(self) -> str | None:
-        """The gateway's reason."""
-        return self._gateway.paused_reason(self._stage, self._tier)
+        self.paused_reason = partial(gateway.paused_reason, stage, tier)
 
     def at_once(self) -> int:
         """As many as the gateway can have under way, and a few that wait for their turn.
 
         What waits for its file comes on top.
         """
-        return self._gateway.at_once(self._stage, self._tier) + self._reading.waiting
+        return self._allowed() + self._reading.waiting
 
 
 class App:
@@ -136,9 +131,10 @@ class App:
                     steers=steers,
                 )
             )
-            capped = self._capped(lambda: conditions.assigned.get(ESCALATIONS, 0))
-            if capped is not None:
-                await stack.enter_async_context(background_task(capped.watch(), ended=stop.set))
+            cap = EscalationCap.from_settings(self._settings.escalation, clock=time.monotonic)
+            if cap is not None and ESCALATIONS in self._served:
+                watching = self._watch(cap, lambda: conditions.assigned.get(ESCALATIONS, 0))
+                await stack.enter_async_context(background_task(watching, ended=stop.set))
             files = stack.enter_context(file_threads())
             engines = {
                 name: self.engine(
@@ -148,7 +144,7 @@ class App:
                     metrics,
                     tracer,
                     files=files,
-                    throttle=capped if name == ESCALATIONS else None,
+                    throttle=cap if name == ESCALATIONS else None,
                 )
                 for name in self._served
             }
@@ -189,17 +185,13 @@ class App:
                 self._stages[name] for name in self._settings.enabled if name in self._stages
             ]
             found += prefixes(self._settings, enabled, [Tier.SONNET])
-        tell(found)
+        log_prefixes(found)
 
-    def _capped(self, assigned: Callable[[], int]) -> CappedEscalations | None:
-        """What holds the escalations that are served here to their cap, where one is set."""
-        cap = EscalationCap.from_settings(self._settings.escalation, clock=time.monotonic)
-        if cap is None or ESCALATIONS not in self._served:
-            return None
+    async def _watch(self, cap: EscalationCap, assigned: Callable[[], int]) -> None:
+        kafka, topics = self._settings.kafka, self._topics
         stages = {*self._settings.enabled, *self._served} - {ESCALATIONS}
-        kafka = self._settings.kafka
-        groups = {kafka.group_prefix + name: self._topics.raw(name) for name in sorted(stages)}
-        return CappedEscalations(cap, kafka, groups, self._topics.escalations, assigned)
+        groups = {kafka.group_prefix + name: topics.raw(name) for name in sorted(stages)}
+        await watch_progress(cap, kafka, groups, topics.escalations, assigned)
 
     def engine(
         self,

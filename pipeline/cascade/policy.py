@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 from pipeline.claude.billing.prices import PriceTable
 from pipeline.claude.billing.workloads import price_ratio
@@ -24,7 +24,7 @@ from pipeline.model.errors import (
 )
 from pipeline.model.questions import Signal
 from pipeline.model.records import Doubt, Tier
-from pipeline.stages.stage import Rewording, Stage
+from pipeline.stages.stage import Answer, Rewording, Stage
 
 AUDIT = "audit"
 SECOND_OPINION = "second_opinion"
@@ -150,21 +150,7 @@ def policy_of(settings: Settings, stages: Mapping[str, Stage[Any, Any]]) -> Poli
 # What an answer says of itself: worth something, and never enough alone.
 
 
-class Statement(Protocol):
-    """The part of an answer in which the model judges it."""
-
-    @property
-    def confidence(self) -> float:
-        """How likely the answer is right, from 0 to 1."""
-        ...
-
-    @property
-    def unclear(self) -> bool:
-        """Whether a careful person could not settle it."""
-        ...
-
-
-def statement_signals(answer: Statement) -> tuple[Signal, ...]:
+def statement_signals(answer: Answer) -> tuple[Signal, ...]:
     """Weigh the stated confidence and `unclear`.
 
     A schema cannot hold a model to a range. A confidence outside 0 to 1 was stated on some other
@@ -186,22 +172,15 @@ def statement_signals(answer: Statement) -> tuple[Signal, ...]:
 # and that the records alone show which were chosen.
 
 
-def is_audited(stage: str, key: bytes, share: float) -> bool:
-    """Whether what has this key is in the sample.
+def audit_doubts(stage: str, key: bytes, share: float) -> tuple[Doubt, ...]:
+    """The doubt that sends a record on whose key is in the sample; empty where it is not.
 
-    Args:
-        stage: Each has a sample of its own: a customer audited here is not one audited there.
-        key: The record's key; the event's id where it has none.
-        share: Of all keys, 0 to 1.
+    `key` is the event's id where the record has none. Each stage has a sample of its own: a
+    customer audited here is not one audited there.
     """
     salt = hashlib.blake2b(stage.encode(), digest_size=hashlib.blake2b.SALT_SIZE).digest()
     digest = hashlib.blake2b(key, digest_size=_AUDIT_BITS // 8, person=b"audit", salt=salt)
-    return int.from_bytes(digest.digest(), "big") < int(share * 2**_AUDIT_BITS)
-
-
-def audit_doubts(stage: str, key: bytes, share: float) -> tuple[Doubt, ...]:
-    """The doubt that sends what is in the sample on; empty where it is not."""
-    if not is_audited(stage, key, share):
+    if int.from_bytes(digest.digest(), "big") >= int(share * 2**_AUDIT_BITS):
         return ()
     return (Doubt(code=AUDIT, detail="Chosen at random, whatever the answer was."),)
 
@@ -210,18 +189,11 @@ def audit_doubts(stage: str, key: bytes, share: float) -> tuple[Doubt, ...]:
 
 
 def limit_for_repetition(failure: AnswerError, *, attempt: int, limit: int) -> int | None:
-    """Decide whether the same question is worth another call to the same model.
+    """The output limit of another call to the same model; None where there is to be none.
 
-    Args:
-        failure: What the last call came to.
-        attempt: Calls made so far, from 1.
-        limit: Output tokens that the last call was allowed.
-
-    Returns:
-        The output limit of the next call; None where there is to be none. An answer that was cut
-        off gets twice the room, once, unless the context itself was full. A malformed one is asked
-        for once more. A refusal is final: the same request would be refused again. So is what was
-        tried again and again already.
+    An answer that was cut off gets twice the room, once, unless the context itself was full. A
+    malformed one is asked for once more. A refusal is final: the same request would be refused
+    again. So is what was tried again and again already. `attempt` counts the calls so far, from 1.
     """
     if attempt >= MAX_ATTEMPTS:
         return None
@@ -258,11 +230,9 @@ def signal_of(failure: AnswerError) -> Signal:
 
 
 def is_wanted(*, confidence: float, doubts: Iterable[Doubt]) -> bool:
-    """Whether a second opinion could change what becomes of an answer.
+    """Whether a second opinion could change what becomes of an answer of these doubts.
 
-    Args:
-        confidence: As the answer states it.
-        doubts: Of the answer. Where one of them would stay, it goes on whatever is said twice.
+    Where one of them would stay, it is escalated whatever is said twice.
     """
     return ABOVE <= confidence < BELOW and all(doubt.code in LIFTED for doubt in doubts)
 
@@ -270,10 +240,8 @@ def is_wanted(*, confidence: float, doubts: Iterable[Doubt]) -> bool:
 def weighed(signals: Iterable[Signal], differences: Collection[str]) -> tuple[Signal, ...]:
     """The signals against a first answer, once there is a second one.
 
-    Args:
-        signals: Against the first.
-        differences: The deciding fields in which the second one is different; with none the two
-            agree, and what the first said of itself in numbers counts no more.
+    `differences` are the deciding fields in which the second one differs; with none the two agree,
+    and what the first said of itself in numbers counts no more.
     """
     if differences:
         detail = f"A second answer disagrees: {', '.join(differences)}."
@@ -289,27 +257,17 @@ class Verdict:
     because: str
 
 
-def cascade_cost(ratio: Decimal, *, calls: int, escalated: Decimal) -> Decimal:
-    """What a cascade costs, as a multiple of asking the second model about every event.
-
-    Args:
-        ratio: Price of a call to the first model, as a multiple of one to the second.
-        calls: To the first model, an event.
-        escalated: Share of the events that the second model is asked about, too.
-    """
-    return calls * ratio + escalated
-
-
 def whether_it_pays(ratio: Decimal | None, spares: float) -> Verdict:
     """Compare what a second opinion costs with what it saves, at the prices of the day.
 
     Args:
-        ratio: As in `cascade_cost`; None where a price is not known.
+        ratio: Price of a call to the first model, as a multiple of one to the second; None where a
+            price is not known.
         spares: The share of the second opinions that spare a call to the second model.
     """
     if ratio is None:
         return Verdict(pays=False, because="the price of a model is not known")
-    twice = cascade_cost(ratio, calls=2, escalated=_USUAL_SHARE)
+    twice = 2 * ratio + _USUAL_SHARE
     if twice >= 1:
         return Verdict(
             pays=False,

@@ -7,7 +7,7 @@ and in what becomes of a doubted answer: Haiku's goes to Sonnet, Sonnet's to peo
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -63,11 +63,9 @@ class TierAnswer(Generic[AnswerT]):
     """What one tier said about an event, before it is decided whether that is good enough.
 
     Args:
-        answer: Null where no usable answer came.
-        signals: What speaks against the answer, or why there is none.
-        usage: Of all calls that were made, repetitions included.
+        answer: Null where no usable answer came; `signals` then say why.
+        usage: Of all calls that were made, repetitions included; `seconds` are their sum, too.
         model: The model that was asked last, as the API names it.
-        seconds: Spent in calls, summed.
     """
 
     answer: AnswerT | None
@@ -317,7 +315,8 @@ async def ask_tier(
                         sum(c.attempts for c in calls),
                     )
                     raise InvalidEvent(reason, failure.detail, attempts=attempts) from failure
-            return _summed(None, dict.fromkeys(map(signal_of, failures)), calls)
+            answer, signals = None, list(dict.fromkeys(map(signal_of, failures)))
+            break
         answers = tuple(call.reply.answer for call in made if call.reply is not None)
         follows = (
             answers[0] if isinstance(query, Question) else of_stage(stage.name, query.then, answers)
@@ -329,8 +328,13 @@ async def ask_tier(
         # Asking whether the stage is a `Checking` would take about as long as its checks.
         is_slow = getattr(stage, "checks_slowly", False) or is_long(event)
         checked = await asyncio.to_thread(check) if is_slow else check()
+        answer = follows
         signals = [signal for call in calls if call.reply for signal in call.reply.signals]
-        return _summed(follows, [*signals, *statement_signals(follows), *checked], calls)
+        signals += [*statement_signals(follows), *checked]
+        break
+    usage = Usage.total(call.usage for call in calls)
+    seconds = sum(call.seconds for call in calls)
+    return TierAnswer(answer, tuple(signals), usage, calls[-1].model, seconds)
 
 
 def unanswered(failure: AnswerError) -> TierAnswer[Any]:
@@ -349,14 +353,6 @@ class _Call:
     model: str
     seconds: float
     attempts: int
-
-
-def _summed(
-    answer: AnswerT | None, signals: Iterable[Signal], calls: Sequence[_Call]
-) -> TierAnswer[AnswerT]:
-    usage = Usage.total(call.usage for call in calls)
-    seconds = sum(call.seconds for call in calls)
-    return TierAnswer(answer, tuple(signals), usage, calls[-1].model, seconds)
 
 
 async def _call(asker: Asker, tier: Tier, question: Question[Any]) -> _Call:

@@ -62,11 +62,6 @@ def prefixes(
     """What each stage would send to each tier.
 
     A stage that takes no event which is made up here is left out.
-
-    Args:
-        settings: The whole tree.
-        stages: That are looked at.
-        tiers: That they ask.
     """
     prompts = Prompts(settings.claude, clock=lambda: 0.0)
     models = {Tier.HAIKU: settings.models.haiku, Tier.SONNET: settings.models.sonnet}
@@ -81,15 +76,15 @@ def prefixes(
             yield Prefix(stage.name, models[tier], tokens, template.traits.cacheable_tokens)
 
 
-def tell(found: Iterable[Prefix]) -> None:
+def log_prefixes(found: Iterable[Prefix]) -> None:
     """Write a line about each to the log."""
     for prefix in found:
-        short = prefix.is_too_short
-        (log.warning if short else log.info)(
+        size = "too short" if prefix.is_too_short else "long enough"
+        (log.warning if prefix.is_too_short else log.info)(
             "prompt_cache",
             stage=prefix.stage,
             model=prefix.model,
-            static_part="too short to be cached" if short else "long enough to be cached",
+            static_part=f"{size} to be cached",
             estimated_tokens=prefix.tokens,
             minimum_tokens=prefix.fewest,
         )

@@ -117,10 +117,12 @@ def publication(
     if record.source.extra:
         source = record.source.model_dump(mode="json", exclude={"extra"})
         own["source"] = {**source, "extra": record.source.extra}
-    try:
-        fields = dumps(own)
-    except TypeError:  # numbers that only a third-party record can hold; pydantic writes them
-        own, fields = {}, b""
+    fields = b""
+    if own:
+        try:
+            fields = dumps(own)
+        except TypeError:  # numbers that only a third-party record can hold; pydantic writes them
+            own = {}
     value = record.model_dump_json(by_alias=True, exclude=set(own)).encode()
     if own:
         value = b"%b,%b" % (value[:-1], fields[1:])
@@ -139,15 +141,8 @@ def dead_letter(
 ) -> Outcome:
     """An outcome that puts the record aside: key, value and headers untouched, the reason added.
 
-    Args:
-        received: What was consumed.
-        topic: Where to publish.
-        invalid: The reason.
-        stage: Whose event it is.
-        now: The time, aware.
-        original: What is said of the record where `received` does not have its content; None
-            where nothing is known of it.
-        is_whole: Whether `received` has its content.
+    Unless it `is_whole`, `received` does not have the record's content: `original` is what is said
+    of it instead, None where nothing is known.
     """
     about: dict[str, Any] = {
         "dlq-reason": invalid.reason,
@@ -184,14 +179,7 @@ def dead_letter(
 
 
 class UnpublishableHandler:
-    """Finds the next smaller thing to publish.
-
-    Args:
-        stage: Whose events.
-        topic: Of dead letters.
-        clock: The time, aware.
-        observer: Notified of events that only become dead letters here.
-    """
+    """Finds the next smaller thing to publish on the topic of dead letters."""
 
     def __init__(
         self,
@@ -207,15 +195,10 @@ class UnpublishableHandler:
         self._observer = observer
 
     def __call__(self, received: Received, outcome: Outcome | None, why: str) -> Outcome | None:
-        """What to publish instead.
+        """What to publish instead; None where `outcome` is as small as it can be.
 
-        Args:
-            received: The record.
-            outcome: What the brokers do not take; None where the record was not read.
-            why: A sentence for a person.
-
-        Returns:
-            None where `outcome` is as small as it can be.
+        `outcome` is what the brokers do not take, None where the record was not read; `why` is a
+        sentence for a person.
         """
         if outcome is None:
             code = DeadLetterReason.TOO_LARGE

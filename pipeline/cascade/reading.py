@@ -14,7 +14,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import structlog
 from pydantic import BaseModel, ValidationError
@@ -118,23 +118,6 @@ class Case:
     earlier: BaseModel | None = None
 
 
-class Reader(Protocol):
-    """Reads the records of one consumer."""
-
-    @property
-    def name(self) -> str:
-        """Of the consumer."""
-        ...
-
-    async def read(self, received: Received) -> Case:
-        """Read a record; outside the event loop where that may take milliseconds.
-
-        Raises:
-            InvalidEvent: It is not what the topic holds.
-        """
-        ...
-
-
 class RawEvents:
     """Reads the raw events of one stage."""
 
@@ -143,6 +126,11 @@ class RawEvents:
         self.name = stage.name
 
     async def read(self, received: Received) -> Case:
+        """Read a record; outside the event loop where that may take milliseconds.
+
+        Raises:
+            InvalidEvent: It is not what the stage takes.
+        """
         stage, value = self._stage, received.value or b""
         headers = {name: content for name, content in received.headers if content is not None}
         parse: Callable[[], RawEvent] = partial(
@@ -176,6 +164,11 @@ class Escalations:
         self._max_text_chars = max_text_chars or {}
 
     async def read(self, received: Received) -> Case:
+        """Read a record; outside the event loop where that may take milliseconds.
+
+        Raises:
+            InvalidEvent: It is not what the topic holds.
+        """
         if len(received.value or b"") < LARGE_BYTES:
             return of_stage(ESCALATIONS, self._read, received)
         return await asyncio.to_thread(of_stage, ESCALATIONS, self._read, received)
@@ -224,6 +217,9 @@ def _earlier_answer(stage: AnyStage, escalation: Escalation) -> BaseModel | None
         )
         return None
     return found
+
+
+Reader = RawEvents | Escalations
 
 
 def published_result(
@@ -286,12 +282,19 @@ class Reading:
             InvalidEvent: The event's file is not what it says it is.
             FileUnavailable: It could not be had, again and again, while others could.
         """
+        make: Callable[[Any], Query[Any]] = build or stage.question
+        call: Callable[[], Query[Any]] = partial(of_stage, stage.name, make, event)
         place = (stage.name, event.file_place)
         attempts: Attempts | None = None
         try:
             while True:
                 try:
-                    query = await self._built(stage, event, build or stage.question)
+                    if stage.reads_files:
+                        query: Query[Any] = await asyncio.get_running_loop().run_in_executor(
+                            self._threads, contextvars.copy_context().run, call
+                        )
+                    else:
+                        query = await asyncio.to_thread(call) if is_long(event) else call()
                 except Unavailable as error:
                     if attempts is None:
                         attempts = Attempts(self._peers[place])
@@ -312,19 +315,6 @@ class Reading:
         finally:
             if attempts is not None:
                 self._failing[place] -= 1
-
-    async def _built(
-        self, stage: AnyStage, event: RawEvent, build: Callable[[Any], Query[Any]]
-    ) -> Query[Any]:
-        """Build it on the event loop, if that takes no time; else in a thread."""
-        if stage.reads_files:
-            read_file = partial(of_stage, stage.name, build, event)
-            return await asyncio.get_running_loop().run_in_executor(
-                self._threads, contextvars.copy_context().run, read_file
-            )
-        if is_long(event):
-            return await asyncio.to_thread(of_stage, stage.name, build, event)
-        return of_stage(stage.name, build, event)
 
     def _count(self, attempts: Attempts, away: Unavailable, place: tuple[str, str]) -> None:
         """Count a failure.
