@@ -36,11 +36,8 @@ from pipeline.claude.gateway import Gateway
 from pipeline.config import Settings, StagesSettings
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.records import Tier
-from pipeline.observe.dashboard import About
-from pipeline.observe.health import Conditions, Health
-from pipeline.observe.history import Recent
-from pipeline.observe.metrics import Metrics
-from pipeline.observe.status import STEP_SECONDS, WINDOW_SECONDS, Status
+from pipeline.observe.dashboard import STEP_SECONDS, WINDOW_SECONDS, About, Health, Status
+from pipeline.observe.metrics import Conditions, Metrics, Recent
 from pipeline.stages.tickets import Tickets
 from pipeline.stream.engine import Engine
 from pipeline.testing import MemoryBroker, MemoryBrokers

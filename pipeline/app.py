@@ -25,10 +25,10 @@ from pipeline.kafka.delivery import delivery_in_force
 from pipeline.kafka.topics import ESCALATIONS, TopicNames
 from pipeline.model.errors import UsageError
 from pipeline.model.records import Tier
-from pipeline.observe.http import serve
-from pipeline.observe.instruments import instruments
+from pipeline.observe.dashboard import instruments
 from pipeline.observe.metrics import Asked, Metrics
 from pipeline.observe.tracing import OpenTelemetryTracer, open_tracer
+from pipeline.observe.web import serve
 from pipeline.runtime.background import background_task
 from pipeline.stages.checks.injection import steers
 from pipeline.stages.files.decoder_pool import decoders_of_this_process

@@ -14,9 +14,9 @@ from typing import Any, Protocol
 from pipeline.backfill.job import Job, Run, State, Tally
 from pipeline.config import Settings
 from pipeline.model.records import added
-from pipeline.observe.http import serve
-from pipeline.observe.instruments import instruments
+from pipeline.observe.dashboard import instruments
 from pipeline.observe.metrics import Metrics
+from pipeline.observe.web import serve
 from pipeline.runtime.console import Bar
 
 

@@ -16,7 +16,7 @@ from pipeline.claude.gateway import SPARE_CONNECTIONS
 from pipeline.config import Settings
 from pipeline.doctor.check import Finding, Site, failed, ok, warning
 from pipeline.kafka.topics import ESCALATIONS
-from pipeline.observe.hosts import is_loopback
+from pipeline.observe.web import is_loopback
 from pipeline.stages.checks import encoders
 from pipeline.stages.registry import build_stages
 

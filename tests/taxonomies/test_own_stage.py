@@ -21,7 +21,7 @@ from pipeline.model.errors import UsageError
 from pipeline.model.observer import Observer
 from pipeline.model.questions import Question
 from pipeline.model.records import Tier
-from pipeline.observe.instruments import budgets
+from pipeline.observe.dashboard import budgets
 from pipeline.operators.publish import read_items, refusal_of
 from pipeline.operators.tail import topic_of
 from pipeline.stages import api

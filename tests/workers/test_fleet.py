@@ -18,7 +18,7 @@ from pipeline.local.api import SimulatedApiProcess
 from pipeline.local.broker import LocalBroker
 from pipeline.local.child import Child
 from pipeline.local.environment import kafka_variables
-from pipeline.observe.health import Conditions
+from pipeline.observe.metrics import Conditions
 from pipeline.workers.fleet import Reports
 from tests.brokers import FreshName
 

@@ -1,14 +1,27 @@
-"""The one port: dashboard, metrics, health."""
+"""The one port: dashboard, metrics, health.
+
+The page has nothing inline and nothing from elsewhere, so it needs no network, and its policy can
+forbid every script and style but its own.
+
+A request must mean this machine. A page on the internet may give its own name this machine's
+address (DNS rebinding); to the browser both are then of one origin, and its scripts could read what
+the port shows. Such a request names a host that is not known here. That holds for a port in a
+private network as much as for one that is open to this machine alone.
+"""
 
 import asyncio
 import contextlib
+import hashlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
+from ipaddress import ip_address
 from pathlib import Path
+from socket import gethostname
 
 import orjson
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import Metric as PrometheusMetric
 from prometheus_client.exposition import choose_encoder
@@ -16,9 +29,7 @@ from prometheus_client.registry import Collector
 
 from pipeline.config import HttpSettings
 from pipeline.model.errors import PipelineError
-from pipeline.observe import assets, hosts
-from pipeline.observe.health import Health, Report
-from pipeline.observe.status import STEP_SECONDS, Status
+from pipeline.observe.dashboard import STEP_SECONDS, Views
 from pipeline.runtime.background import background_task
 
 MAX_CONNECTIONS = 100
@@ -28,35 +39,77 @@ REQUEST_SECONDS = 10.0
 """That a connection gets for the next request, headers and body, and for taking the response:
 one that sends or reads a byte now and then is closed all the same."""
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "font-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        # What would parse text as markup refuses to, whoever calls it.
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    )
+)
+"""The content security policy of the page."""
 _PAGE = {
     # Kept, and asked about each time: after an update nobody sees the page of yesterday.
     "Cache-Control": "no-cache",
-    "Content-Security-Policy": assets.POLICY,
+    "Content-Security-Policy": POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+_OWN = (
+    "index.html", "page.css", "icon.svg", "main.js", "charts.js", "dom.js", "format.js",
+    "models.js", "overview.js", "reasons.js", "records.js", "stages.js", "trouble.js",
+)  # fmt: skip
+_VENDORED = {
+    "uplot.js": ("uplot", "uPlot.iife.min.js"),
+    "uplot.css": ("uplot", "uPlot.min.css"),
+    "inter.woff2": ("inter", "inter-latin-wght-normal.woff2"),
+}
+_TYPES = {
+    "html": "text/html",
+    "css": "text/css",
+    "js": "text/javascript",
+    "svg": "image/svg+xml",
+    "woff2": "font/woff2",
+}
+_LOCAL = "localhost"
 
 
 @dataclass(frozen=True, slots=True)
-class Views:
-    """What the port shows.
+class Asset:
+    """A file of the page; text is UTF-8."""
 
-    Args:
-        registry: Gives the metrics; a `CollectorRegistry` is one.
-        health: Answers `/readyz`.
-        status: Answers `/api/status`.
-    """
+    body: bytes
+    media_type: str
+    etag: str
 
-    registry: Collector
-    health: Health
-    status: Status
+
+def page_files() -> Mapping[str, Asset]:
+    """The files by the name they are served under; `index.html` is the page."""
+    page, vendor = resources.files("pipeline.observe").joinpath("page"), "pipeline.vendor"
+    found = {name: page.joinpath(name).read_bytes() for name in _OWN}
+    for name, (package, file) in _VENDORED.items():
+        found[name] = resources.files(f"{vendor}.{package}").joinpath(file).read_bytes()
+    return {
+        name: Asset(
+            body, _TYPES[name.rpartition(".")[2]], f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+        )
+        for name, body in found.items()
+    }
 
 
 def application(views: Views, middlewares: Sequence[Middleware] = ()) -> web.Application:
     """The routes; nothing here changes anything, so nothing asks who is there."""
-    files = assets.load()
+    files = page_files()
 
     async def dashboard(request: web.Request) -> web.Response:
         return _file(request, files["index.html"])
@@ -73,22 +126,22 @@ def application(views: Views, middlewares: Sequence[Middleware] = ()) -> web.App
         return web.Response(body=body, headers={**_NO_STORE, "Content-Type": content_type})
 
     async def live(_: web.Request) -> web.Response:
-        # That it is sent proves that the event loop turns, and that is all it says.
-        return _answer(Report(()))
+        # That it is sent proves that the event loop runs, and that is all it says.
+        return _json({"ok": True, "findings": []})
 
     async def ready(_: web.Request) -> web.Response:
-        return _answer(views.health.ready())
+        report = views.health.ready()
+        return _json(
+            {"ok": report.ok, "findings": report.findings}, status=200 if report.ok else 503
+        )
 
     async def status(_: web.Request) -> web.Response:
-        return _json(orjson.dumps(views.status.view()))
+        return _json(views.status.view())
 
     app = web.Application(middlewares=middlewares)
-    app.router.add_get("/", dashboard)
-    app.router.add_get("/page/{name}", part)
-    app.router.add_get("/metrics", metrics)
-    app.router.add_get("/healthz", live)
-    app.router.add_get("/readyz", ready)
-    app.router.add_get("/api/status", status)
+    routes = {"/": dashboard, "/page/{name}": part, "/metrics": metrics, "/healthz": live}
+    for path, show in {**routes, "/readyz": ready, "/api/status": status}.items():
+        app.router.add_get(path, show)
     return app
 
 
@@ -106,19 +159,19 @@ async def serve(
         settings: The address to listen on.
         views: What is shown.
         socket: A Unix socket to listen on instead, for a worker that its supervisor speaks for.
-        failed: Called when the status is not kept current any more, for a reason that nobody
-            foresaw; the error is raised at the end of the context.
+        failed: Called when the status is not kept current any more, which is a bug; the error is
+            raised at the end of the context.
 
     Yields:
-        The address of the dashboard, e.g. `http://127.0.0.1:8080`; the path of the socket if one
-        was given.
+        The address of the dashboard, e.g. `http://127.0.0.1:8080`; or the path of the socket.
 
     Raises:
         PipelineError: The address cannot be had.
     """
     checks: list[Middleware] = [_bounded]
     if socket is None:
-        checks.append(hosts.refuse_others(hosts.known_names(settings.names)))
+        names = (gethostname(), *settings.names)
+        checks.append(refuse_others(frozenset(name.lower() for name in names if name)))
     runner = web.AppRunner(
         application(views, checks),
         access_log=None,
@@ -129,8 +182,18 @@ async def serve(
     await runner.setup()
     try:
         server = await _listen(_bounded_in_number(runner), settings, socket)
-        async with background_task(_tick(views.status), ended=failed):
-            yield _address(settings, server) if socket is None else str(socket)
+
+        async def keep_current() -> None:
+            while True:
+                await asyncio.sleep(STEP_SECONDS)
+                views.status.tick()
+
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        address = (
+            f"http://{host}:{server.sockets[0].getsockname()[1]}" if socket is None else socket
+        )
+        async with background_task(keep_current(), ended=failed):
+            yield str(address)
         server.close()
     finally:
         await runner.cleanup()
@@ -187,12 +250,6 @@ class _WithoutCreated:
             yield family
 
 
-async def _tick(status: Status) -> None:
-    while True:
-        await asyncio.sleep(STEP_SECONDS)
-        status.tick()
-
-
 async def _listen(
     make: Callable[[], asyncio.Protocol], settings: HttpSettings, socket: Path | None
 ) -> asyncio.Server:
@@ -212,13 +269,7 @@ async def _listen(
         ) from error
 
 
-def _address(settings: HttpSettings, server: asyncio.Server) -> str:
-    port = server.sockets[0].getsockname()[1]
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{host}:{port}"
-
-
-def _file(request: web.Request, asset: assets.Asset) -> web.Response:
+def _file(request: web.Request, asset: Asset) -> web.Response:
     headers = {**_PAGE, "ETag": asset.etag}
     if asset.etag in request.headers.get("If-None-Match", ""):
         return web.Response(status=304, headers=headers)
@@ -228,12 +279,50 @@ def _file(request: web.Request, asset: assets.Asset) -> web.Response:
     )
 
 
-def _answer(report: Report) -> web.Response:
-    body = {"ok": report.ok, "findings": report.findings}
-    return _json(orjson.dumps(body), status=200 if report.ok else 503)
+def _json(content: object, *, status: int = 200) -> web.Response:
+    body, kind = orjson.dumps(content), "application/json"
+    return web.Response(body=body, content_type=kind, status=status, headers=_NO_STORE)
 
 
-def _json(body: bytes, *, status: int = 200) -> web.Response:
-    return web.Response(
-        body=body, content_type="application/json", status=status, headers=_NO_STORE
-    )
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this machine reaches what listens on that host."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == _LOCAL
+
+
+def names_this_machine(header: str, names: frozenset[str]) -> bool:
+    """Whether a `Host` header is an address, `localhost` or one of the names. Pure.
+
+    Names are in lower case; one that begins with `*.` stands for all names below it.
+    """
+    host = header.rsplit(":", 1)[0] if not header.endswith("]") else header
+    host = host.strip("[]").lower()
+    parents = {"*" + host[at:] for at, char in enumerate(host) if char == "."}
+    if host == _LOCAL or "*." + _LOCAL in parents or host in names or parents & names:
+        return True
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def refuse_others(names: frozenset[str]) -> Middleware:
+    """A middleware that answers only requests that name this machine.
+
+    One without a `Host` header comes from no browser, and is answered.
+    """
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        header = request.headers.get(hdrs.HOST)
+        if header and not names_this_machine(header, names):
+            raise web.HTTPMisdirectedRequest(
+                text="This port answers to its address, to localhost and to the machine's name; "
+                "add another name to http.names (PIPELINE_HTTP__NAMES).\n"
+            )
+        return await handler(request)
+
+    return check
