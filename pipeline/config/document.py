@@ -15,10 +15,16 @@ from typing import Any
 import orjson
 from pydantic import BaseModel
 
-from pipeline.config.labels import Extracting, ExtraField, Label
-from pipeline.config.renamed import INSTEAD
-from pipeline.config.settings import Settings
-from pipeline.config.stages import Agent, FileSettings, StageSettings, StagesSettings
+from pipeline.config.settings import INSTEAD, Settings
+from pipeline.config.stages import (
+    Agent,
+    Extracting,
+    ExtraField,
+    FileSettings,
+    Label,
+    StageSettings,
+    StagesSettings,
+)
 from pipeline.config.tables import TokenPrices
 
 _ABOUT = """# Settings
@@ -47,7 +53,6 @@ _MIB = 1 << 20
 
 
 def document() -> str:
-    """The page."""
     return "\n".join([_ABOUT, *_sections()])
 
 

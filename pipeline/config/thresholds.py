@@ -8,7 +8,7 @@ has a table `sonnet` as well.
 
 from pydantic import Field
 
-from pipeline.config.units import Section
+from pipeline.config.tables import Section
 from pipeline.model.records import Tier
 
 

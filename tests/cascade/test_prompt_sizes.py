@@ -8,7 +8,7 @@ import structlog
 from pipeline.cascade.prompt_sizes import Prefix, log_prefixes, prefixes
 from pipeline.claude.models import TRAITS
 from pipeline.config import Settings
-from pipeline.config.labels import Label
+from pipeline.config.stages import Label
 from pipeline.model.records import Tier
 from pipeline.stages.registry import build_stages
 from pipeline.stages.tickets import TicketEvent, Tickets

@@ -249,6 +249,7 @@ class JsonStage(Generic[RawT]):
 
     def __init__(self, settings: StageSettings) -> None:
         self._limits = settings
+        self._largest_event = settings.largest_event
 
     def parse(
         self,
@@ -265,7 +266,7 @@ class JsonStage(Generic[RawT]):
         event = read_event(
             self.raw_model,
             value,
-            max_bytes=self._limits.largest_event,
+            max_bytes=self._largest_event,
             content_type=_content_type(headers),
         )
         for field in self.raw_model.model_fields:
