@@ -17,18 +17,18 @@ def schemas(
     ] = None,
 ) -> None:
     """Write the JSON Schemas and the AsyncAPI document of all topics, or check them."""
+    from pipeline import schemas
     from pipeline.config import load_settings
-    from pipeline.schemas import files
     from pipeline.stages.registry import build_stages, stage_named
 
     settings = load_settings()
     if stage:
-        chosen = files.generate_some([stage_named(settings.stages, name) for name in stage])
-        generated = {**files.read(directory), **chosen}
+        chosen = schemas.generate_some([stage_named(settings.stages, name) for name in stage])
+        generated = {**schemas.read(directory), **chosen}
     else:
-        generated = files.generate(tuple(build_stages(settings.stages).values()))
+        generated = schemas.generate(tuple(build_stages(settings.stages).values()))
     if check:
-        files.check(directory, generated)
+        schemas.check(directory, generated)
         return
-    for name in files.write(directory, generated):
+    for name in schemas.write(directory, generated):
         typer.echo(f"wrote {directory / name}")
