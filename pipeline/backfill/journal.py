@@ -8,7 +8,7 @@ from pipeline.backfill.job import SCHEMA, Job, Kept, Run, State, is_key_of_job, 
 from pipeline.kafka.reader import TopicReader
 from pipeline.kafka.writer import commit_with_retry
 from pipeline.model.errors import PipelineError
-from pipeline.model.untrusted import Unusable, read_record
+from pipeline.model.records import Unusable, read_record
 from pipeline.stream.protocols import PartitionWriter
 from pipeline.stream.records import Headers, Outgoing, Received
 

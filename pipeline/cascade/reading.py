@@ -25,8 +25,14 @@ from pipeline.kafka.topics import ESCALATIONS
 from pipeline.model.errors import FileUnavailable, InvalidEvent, Unavailable
 from pipeline.model.printable import printable, shortened
 from pipeline.model.questions import Query
-from pipeline.model.records import DeadLetterReason, Escalation, Source, Usage
-from pipeline.model.untrusted import Unusable, read_record
+from pipeline.model.records import (
+    DeadLetterReason,
+    Escalation,
+    Source,
+    Unusable,
+    Usage,
+    read_record,
+)
 from pipeline.runtime.shutdown import UnwaitedExecutor
 from pipeline.stages.files.raw_events import check_text
 from pipeline.stages.stage import Answer, RawEvent, Stage

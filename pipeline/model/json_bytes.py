@@ -42,18 +42,15 @@ class RawJson:
         self.json = json
 
     def read(self) -> JsonValue:
-        """The value as objects."""
         value: JsonValue = orjson.loads(self.json)
         return value
 
     def __eq__(self, other: object) -> bool:
-        """Whether the values are the same, however they are written."""
         if isinstance(other, RawJson):
             return self.json == other.json or self.read() == other.read()
         return bool(self.read() == other)
 
     def __repr__(self) -> str:
-        """How much it is."""
         return f"RawJson({len(self.json)} bytes)"
 
 
@@ -177,7 +174,9 @@ def check_passed_on(field: bytes) -> None:
             raise NotJson("not UTF-8") from None
     if field[0] in b'"tfn':
         return
-    is_bounded = _is_bounded(field)
+    # Most fields show at a look that they are within the limits, strings and all.
+    is_small = len(field) <= 2 * MAX_NODES
+    is_bounded = is_small and field.count(b"[") + field.count(b"{") <= MAX_DEPTH
     if is_bounded and not _UNUSUAL_NUMBER.search(field):
         return
     # Of small fields there may be thousands, so what stands in strings is cut out in one go.
@@ -185,12 +184,6 @@ def check_passed_on(field: bytes) -> None:
     if _UNUSUAL_NUMBER.search(outside):
         for number in _NUMBER.finditer(outside):
             _check_number(number[0])
-
-
-def _is_bounded(field: bytes) -> bool:
-    """Whether a look shows that a field is within the limits, strings and all, as of most."""
-    is_small = len(field) <= 2 * MAX_NODES
-    return is_small and field.count(b"[") + field.count(b"{") <= MAX_DEPTH
 
 
 def measured(value: bytes, *, max_depth: int) -> bytes:
@@ -231,27 +224,15 @@ def outside_strings(value: bytes, *, max_nodes: int) -> bytes:
 
 def _decoded(value: bytes) -> dict[str, msgspec.Raw]:
     try:
-        return _FIELDS.decode(value)
-    except msgspec.ValidationError:
-        _check_syntax(value)
-        raise NoObject from None
+        try:
+            return _FIELDS.decode(value)
+        except msgspec.ValidationError:
+            _ANYTHING.decode(value)
+            raise NoObject from None
     except RecursionError:
         raise NotJson("nested too deep") from None
     except msgspec.DecodeError as error:
-        raise NotJson(_plain(error)) from None
-
-
-def _check_syntax(value: bytes) -> None:
-    try:
-        _ANYTHING.decode(value)
-    except RecursionError:
-        raise NotJson("nested too deep") from None
-    except msgspec.DecodeError as error:
-        raise NotJson(_plain(error)) from None
-
-
-def _plain(error: msgspec.DecodeError) -> str:
-    return str(error).removeprefix("JSON is malformed: ")
+        raise NotJson(str(error).removeprefix("JSON is malformed: ")) from None
 
 
 def _without_escapes(value: bytes) -> Iterator[bytes]:

@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
-from pipeline.model.records import EPOCH, Handled
-from pipeline.model.untrusted import Unusable, read_record
+from pipeline.model.records import EPOCH, Handled, Unusable, read_record
 from pipeline.operators.arguments import Place, place_of
 from pipeline.stream.records import Headers, Outgoing, Received
 

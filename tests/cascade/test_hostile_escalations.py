@@ -21,8 +21,7 @@ from pipeline.config import StagesSettings, TopicSettings
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.observer import Observer
 from pipeline.model.questions import Question, Response
-from pipeline.model.records import Tier
-from pipeline.model.untrusted import read_record
+from pipeline.model.records import Tier, read_record
 from pipeline.stages.registry import build_stages
 from pipeline.stages.tickets import TicketAnswer
 from pipeline.stream.records import Disposition, Outcome

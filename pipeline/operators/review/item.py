@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 
 from pipeline.kafka.reader import Start
 from pipeline.model.errors import PipelineError
-from pipeline.model.records import Review
-from pipeline.model.untrusted import Unusable, read_record
+from pipeline.model.records import Review, Unusable, read_record
 from pipeline.operators.arguments import Span
 from pipeline.stream.records import Received
 
