@@ -36,15 +36,9 @@ class _Step:
 
 
 class EscalationCap:
-    """The throttle of the escalations' consumer: a share of what all stages get done. Pure.
+    """The throttle of the escalations' consumer, over a sliding window in seconds. Pure.
 
-    Counts what came in and what was taken of the escalated, over a sliding window.
-
-    Args:
-        share: Of the events of the window that may be taken.
-        per_minute: That may be taken beyond the share.
-        window: In seconds.
-        clock: Seconds that do not go back.
+    A `share` of the window's events may be taken, and so many `per_minute` beyond it.
     """
 
     def __init__(
@@ -61,18 +55,16 @@ class EscalationCap:
     def from_settings(
         cls, settings: EscalationSettings, *, clock: Callable[[], float]
     ) -> "EscalationCap | None":
-        """The cap that is set; None where none is."""
         share, per_minute = settings.max_share, settings.per_minute
         if share is None:
             return None
         return cls(share, per_minute=per_minute, window=WINDOW_SECONDS, clock=clock)
 
     def advanced(self, events: float) -> None:
-        """The first tier is done with so many events more, escalated ones included."""
+        """The first tier completed so many events more, escalated ones included."""
         self._step().events += events
 
     def took(self, records: int) -> None:
-        """So many escalated events were taken."""
         self._step().taken += records
 
     def room(self) -> int:
@@ -110,16 +102,10 @@ async def watch_progress(
 ) -> None:
     """Report to the cap how much the stages get done, until cancelled.
 
-    That is seen by the committed offsets of their groups, wherever their consumers run. Of what
-    the cap allows, a replica takes the part that goes with its partitions. While the brokers do
-    not answer nothing counts as done, so only the few a minute that are always allowed are taken.
-
-    Args:
-        cap: Does the counting.
-        kafka: How the brokers are reached.
-        groups: The stages' consumer groups, and the raw topic of each.
-        escalations: The topic that is held.
-        assigned: How many of its partitions are assigned to this process at present.
+    That is seen by the committed offsets of their `groups` (each with its raw topic), wherever
+    their consumers run. Of what the cap allows, a replica takes the part that goes with its
+    `assigned` partitions. While the brokers do not answer nothing counts as done, so only the few a
+    minute that are always allowed are taken.
     """
     earlier: Offsets = {}
     while True:

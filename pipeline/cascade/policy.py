@@ -66,7 +66,6 @@ def doubts_of(signals: Iterable[Signal], thresholds: Thresholds) -> tuple[Doubt,
 
 
 def threshold_of(code: str, thresholds: Thresholds) -> float:
-    """The strength from which a signal of this code counts."""
     own: float | None = thresholds.other.get(code)
     if own is not None:
         return own
@@ -90,7 +89,6 @@ class StagePolicy:
     second_opinion: bool = False
 
     def thresholds_of(self, label: str | None) -> Thresholds:
-        """The thresholds of an answer that chose this label."""
         own = self.of_label.get(label.casefold()) if label is not None else None
         return self.thresholds if own is None else self.thresholds.changed_by(own)
 
@@ -105,11 +103,7 @@ _DEFAULTS: Mapping[Tier, StagePolicy] = MappingProxyType(
 
 
 class Policy:
-    """When the answers of each stage and tier are doubted.
-
-    Args:
-        stages: By stage and tier. What is not there has the default thresholds of its tier.
-    """
+    """When answers are doubted, by stage and tier; what is not there has its tier's defaults."""
 
     def __init__(self, stages: Mapping[tuple[str, Tier], StagePolicy]) -> None:
         self._stages = MappingProxyType(dict(stages))
@@ -209,7 +203,6 @@ def limit_for_repetition(failure: AnswerError, *, attempt: int, limit: int) -> i
 
 
 def signal_of(failure: AnswerError) -> Signal:
-    """The signal that there is no answer, and why."""
     match failure:
         case Refused():
             return Signal("refused", 1.0, failure.detail)
@@ -260,10 +253,8 @@ class Verdict:
 def whether_it_pays(ratio: Decimal | None, spares: float) -> Verdict:
     """Compare what a second opinion costs with what it saves, at the prices of the day.
 
-    Args:
-        ratio: Price of a call to the first model, as a multiple of one to the second; None where a
-            price is not known.
-        spares: The share of the second opinions that spare a call to the second model.
+    `ratio` is the price of a call to the first model as a multiple of one to the second, None where
+    it is not known; `spares` the share of second opinions that spare a call to the second model.
     """
     if ratio is None:
         return Verdict(pays=False, because="the price of a model is not known")

@@ -85,12 +85,7 @@ class Decision(TierAnswer[AnswerT]):
 class Processor:
     """The handler of a topic: brings each of its records to one end.
 
-    Args:
-        reader: Of the raw events of one stage, or of escalations.
-        cascade: Asks the tier, and decides.
-        topics: Where outcomes go.
-        clock: The time, aware.
-        observer: Informed of how each event ended, under its own stage's name.
+    Every end is reported to the observer under the event's own stage.
     """
 
     def __init__(
@@ -109,7 +104,6 @@ class Processor:
         self._observer = observer
 
     async def __call__(self, received: Received) -> Outcome:
-        """Process one record."""
         try:
             case = await self._reader.read(received)
             stage, event = case.stage, case.event
@@ -213,14 +207,7 @@ class Processor:
 
 
 class CascadePolicy:
-    """Asks one tier and decides whether its answer is accepted.
-
-    Args:
-        asker: Waits out whatever can be waited out.
-        policy: Which signals are doubts.
-        tier: Who is asked.
-        reading: Builds the questions.
-    """
+    """Asks one tier and decides whether its answer is accepted."""
 
     def __init__(
         self, asker: Asker, policy: Policy, tier: Tier, reading: Reading | None = None
@@ -338,7 +325,6 @@ async def ask_tier(
 
 
 def unanswered(failure: AnswerError) -> TierAnswer[Any]:
-    """What comes of an event about which nothing could be asked."""
     signals = (signal_of(failure),)
     return TierAnswer(None, signals, failure.usage, failure.model, failure.seconds)
 
@@ -376,13 +362,7 @@ async def _call(asker: Asker, tier: Tier, question: Question[Any]) -> _Call:
 
 
 class Handling:
-    """Calls a handler within the event's trace, with the event's ids on every line of the log.
-
-    Args:
-        stage: Whose events.
-        handler: Does the work.
-        tracer: Traces them; None where nothing is traced.
-    """
+    """Calls a handler within the event's trace, with the event's ids on every line of the log."""
 
     def __init__(
         self, stage: str, handler: Handler, tracer: OpenTelemetryTracer | None = None

@@ -37,12 +37,10 @@ _SPECIMENS: tuple[tuple[bytes, Mapping[str, bytes]], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """The static part of a stage's prompt to a model.
+    """The static part of a stage's prompt to a model; not cached below `fewest` tokens.
 
-    Args:
-        tokens: By estimate from its bytes. The answer's schema is not counted: where in the prompt
-            the API puts it is not published.
-        fewest: Tokens of the shortest prefix that is cached.
+    Tokens are estimated from bytes. The answer's schema is not counted: where in the prompt the API
+    puts it is not published.
     """
 
     stage: str
@@ -52,7 +50,6 @@ class Prefix:
 
     @property
     def is_too_short(self) -> bool:
-        """Whether it will not be cached, by the estimate."""
         return self.tokens < self.fewest
 
 
@@ -77,7 +74,6 @@ def prefixes(
 
 
 def log_prefixes(found: Iterable[Prefix]) -> None:
-    """Write a line about each to the log."""
     for prefix in found:
         size = "too short" if prefix.is_too_short else "long enough"
         (log.warning if prefix.is_too_short else log.info)(
@@ -91,7 +87,6 @@ def log_prefixes(found: Iterable[Prefix]) -> None:
 
 
 def _specimen(stage: Stage[Any, Any]) -> Question[Any] | None:
-    """The first question about some event that the stage takes."""
     for value, headers in _SPECIMENS:
         try:
             event = of_stage(stage.name, stage.parse, value, key=b"x", headers=headers)

@@ -96,7 +96,6 @@ def of_stage(stage: str, function: Callable[P, T], *args: P.args, **kwargs: P.kw
 
 
 def is_long(event: RawEvent) -> bool:
-    """Whether its texts are so long that what is made of them is made outside the event loop."""
     length = 0
     for value in vars(event).values():
         if isinstance(value, str):
@@ -106,13 +105,9 @@ def is_long(event: RawEvent) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One event, read.
+    """One event, read; `escalation` is None at the first tier.
 
-    Args:
-        source: Where its raw record is.
-        received_at: When its raw record was taken.
-        escalation: What the first tier made of it; None at the first tier itself.
-        earlier: Haiku's answer; None where there is none, or none that the stage publishes today.
+    `earlier` is Haiku's answer, None where there is none, or none that the stage publishes today.
     """
 
     received: Received
@@ -125,18 +120,11 @@ class Case:
 
 
 class RawEvents:
-    """Reads the raw events of one stage."""
-
     def __init__(self, stage: AnyStage) -> None:
         self._stage = stage
         self.name = stage.name
 
     async def read(self, received: Received) -> Case:
-        """Read a record; outside the event loop where that may take milliseconds.
-
-        Raises:
-            InvalidEvent: It is not what the stage takes.
-        """
         stage, value = self._stage, received.value or b""
         headers = {name: content for name, content in received.headers if content is not None}
         parse: Callable[[], RawEvent] = partial(
@@ -153,12 +141,10 @@ class RawEvents:
 
 
 class Escalations:
-    """Reads what was escalated by any stage, as strictly as if anybody could have written it.
+    """Reads what was escalated by any stage, as strictly as if any client could have written it.
 
-    Args:
-        stages: By name; an escalation of a stage that is not among them is a dead letter.
-        max_text_chars: The longest text that each stage takes, by its name. The first tier held
-            every event to it, but any client that may write to the topic may have written one.
+    An escalation of another stage than `stages` is a dead letter. The first tier held every text to
+    its stage's `max_text_chars`, but a forged record was held to nothing.
     """
 
     name = ESCALATIONS
@@ -170,11 +156,6 @@ class Escalations:
         self._max_text_chars = max_text_chars or {}
 
     async def read(self, received: Received) -> Case:
-        """Read a record; outside the event loop where that may take milliseconds.
-
-        Raises:
-            InvalidEvent: It is not what the topic holds.
-        """
         if len(received.value or b"") < LARGE_BYTES:
             return of_stage(ESCALATIONS, self._read, received)
         return await asyncio.to_thread(of_stage, ESCALATIONS, self._read, received)
@@ -251,14 +232,9 @@ class Reading:
     """Builds questions, and waits for the files that they are about.
 
     A store that cannot be reached is no event's fault: as long as no file of a place can be had,
-    every event with a file there waits. A file that fails again and again while others of its
-    place can be had is its event's trouble; so is one that fails for an hour where nothing else is
-    asked for, and the place answers.
-
-    Args:
-        bounds: When it is; those of the default settings if None.
-        clock: Seconds that do not go back.
-        threads: Read files; its own if None.
+    every event with a file there waits. A file that fails again and again while others of its place
+    can be had is its event's trouble (`bounds`); so is one that fails for an hour where nothing
+    else is asked for, and the place answers.
     """
 
     def __init__(

@@ -419,7 +419,6 @@ class StagesSettings(Section):
         return MappingProxyType(dict(self))
 
     def of(self, name: str) -> StageSettings | None:
-        """The settings of a stage; None where there is no such stage."""
         return self.by_name().get(name)
 
     @model_validator(mode="before")

@@ -247,12 +247,10 @@ class ClaudeSettings(Section):
 
     @property
     def spend_path(self) -> Path:
-        """What was spent, kept over restarts."""
         return self.state_dir / "spend.sqlite3"
 
     @property
     def answers_path(self) -> Path:
-        """The answers that are kept on disk."""
         return self.state_dir / "answers.sqlite3"
 
 

@@ -97,7 +97,6 @@ class TierThresholds(Thresholds):
     )
 
     def of(self, tier: Tier) -> Thresholds:
-        """Those of one tier."""
         return self.sonnet if tier is Tier.SONNET else self
 
 

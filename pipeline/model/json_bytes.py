@@ -187,10 +187,7 @@ def check_passed_on(field: bytes) -> None:
 
 
 def measured(value: bytes, *, max_depth: int) -> bytes:
-    """Check how many nodes JSON has, and how deep it nests, before it is parsed.
-
-    Returns:
-        What stands outside the strings, which are left empty.
+    """Check how many nodes JSON has, and how deep it nests; return what stands outside its strings.
 
     Raises:
         OverLimit: There are more names and values than `MAX_NODES`, or they nest too deep.

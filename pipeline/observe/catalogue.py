@@ -28,15 +28,9 @@ REBALANCE_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 30, 60)
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric family.
+    """A metric family; its help text is its `meaning`, `unit` is what 1 is.
 
     Args:
-        name: As Prometheus knows it; counters end in `_total`.
-        kind: Its Prometheus type.
-        labels: In the order in which values are given.
-        unit: What 1 is.
-        meaning: The help text.
-        buckets: Upper bounds, of a histogram.
         series_limit: Label combinations beyond it are counted as `other`.
         values: All values of those labels that have no others, by label.
         from_zero: Its series are there from the start, at 0: for each of `values`, and for the

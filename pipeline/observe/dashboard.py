@@ -34,7 +34,7 @@ Check = Callable[[], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check said; `reason` is None where it passed."""
+    """`reason` is None where the check passed."""
 
     name: str
     reason: str | None
@@ -42,8 +42,6 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What all checks said, in the order they were added."""
-
     findings: tuple[Finding, ...]
 
     @property
@@ -93,8 +91,6 @@ _Row = tuple[float | None, ...]
 
 
 class History:
-    """Keeps the last points of each stage; `epoch` gives seconds since 1970."""
-
     def __init__(self, stages: Sequence[str], *, most: int, epoch: Callable[[], float]) -> None:
         self._epoch = epoch
         self._at: deque[float] = deque(maxlen=most)
@@ -145,17 +141,9 @@ class About:
 class StageStatus:
     """One consumer. Rates and quantiles are of the last minute, counts since the start.
 
-    Args:
-        lag_events: After the committed offsets; None where not known yet.
-        lag_seconds: Age of the oldest unprocessed event.
-        in_flight: Events taken and not committed.
-        p50_seconds: Receipt to end, median; `p95_seconds`: 95 % are faster.
-        completed: Events by end.
-        decided: Events of this kind by tier and end, whichever consumer decided.
-        escalated_share: Of the events decided by Haiku.
-        spent: US dollars by window (`hour`, `day`), as the budgets count them.
-        budget: US dollars by window, where one is set.
-        commits: Transactions, or publish-and-commit rounds, by outcome.
+    Lag counts from the committed offset, and is None where not known yet; `p50_seconds` are from
+    receipt to end; `decided` are events of this kind by tier and end, whichever consumer decided;
+    `spent` and `budget` are US dollars by window (`hour`, `day`), as the budgets count them.
     """
 
     name: str
@@ -207,8 +195,6 @@ class ModelStatus:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One point of the charts, all stages together."""
-
     at: datetime
     lag_events: int
     completed_per_second: float
@@ -248,14 +234,7 @@ class StatusView:
 
 
 class Status:
-    """Keeps the readings of the last minutes and makes a view of them.
-
-    Args:
-        recent: Gives the last records, the newest first; None where they are not shown.
-        recent_limit: How many these are at most.
-        clock: The time, aware.
-        monotonic: Seconds that never jump.
-    """
+    """Keeps the readings of the last minutes and makes a view of them."""
 
     def __init__(
         self,
@@ -398,14 +377,12 @@ class Status:
 
 
 def _counts(sums: dict[str, float]) -> dict[str, int]:
-    """Of what has happened; series that a rule asks for are there before."""
+    """Without the series that are there at 0 for alerts."""
     return {name: int(value) for name, value in sums.items() if value}
 
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """What the HTTP port shows: `/metrics`, `/readyz` and `/api/status`."""
-
     registry: Collector
     health: Health
     status: Status
@@ -413,8 +390,6 @@ class Views:
 
 @dataclass(frozen=True, slots=True)
 class Instruments:
-    """What a process is observed with; whatever runs adds a check to `health`."""
-
     metrics: Metrics
     conditions: Conditions
     health: Health

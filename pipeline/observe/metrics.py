@@ -31,17 +31,10 @@ _MAX_DEPTH = 5
 
 @dataclass(slots=True)
 class Conditions:
-    """The present state of the process, as the rooms reported it last.
+    """The present state of the process, as the rooms reported it last: reasons by stage or model.
 
-    Args:
-        intake_closed: Why no events are taken, by stage; empty where they are.
-        held: Why events wait for their turn although nothing is wrong, by stage.
-        stuck: Why a consumer counts as stuck, by stage.
-        blocked: Why no call to a model can succeed, by model.
-        breakers: `closed`, `half_open` or `open`, by model.
-        assigned: Partitions assigned to this process, by stage; a stage appears with its first
-            assignment, be it an empty one.
-        simulated: Whether an answer came from a simulated model.
+    `held` is why events wait for their turn although nothing is wrong; a stage is in `assigned`
+    from its first assignment on, be it an empty one.
     """
 
     intake_closed: dict[str, str] = field(default_factory=dict)
@@ -64,14 +57,10 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class RecentRecord:
-    """One record, as much of it as a page can show.
+    """One record, as much of it as a page can show; `decided_by` is None for a review item.
 
-    Args:
-        end: `enriched` or `review`.
-        decided_by: None where neither model could settle it.
-        seconds: From the raw record's receipt to the decision.
-        cost_usd: Of all calls for it; None where a price is not known.
-        result: The record's own, long texts and lists cut off.
+    `seconds` are from the raw record's receipt to the decision; `cost_usd` is None where a price is
+    not known.
     """
 
     at: datetime
@@ -192,8 +181,6 @@ class Children(dict[Any, ChildT]):
 
 @dataclass(slots=True)
 class Prompted:
-    """Tokens of the prompts of a stage to a model: all, and those read from the prompt cache."""
-
     tokens: int = 0
     read: int = 0
 

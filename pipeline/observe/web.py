@@ -86,8 +86,6 @@ _LOCAL = "localhost"
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A file of the page; text is UTF-8."""
-
     body: bytes
     media_type: str
     etag: str
@@ -155,15 +153,10 @@ async def serve(
 ) -> AsyncIterator[str]:
     """Serve the views and keep the status current, for as long as the context lasts.
 
-    Args:
-        settings: The address to listen on.
-        views: What is shown.
-        socket: A Unix socket to listen on instead, for a worker that its supervisor speaks for.
-        failed: Called when the status is not kept current any more, which is a bug; the error is
-            raised at the end of the context.
-
-    Yields:
-        The address of the dashboard, e.g. `http://127.0.0.1:8080`; or the path of the socket.
+    Yields the address of the dashboard, e.g. `http://127.0.0.1:8080`; or the path of the Unix
+    socket that is listened on instead, for a worker behind a supervisor. `failed` is called when
+    the status is not kept current any more, which is a bug; the error is raised at the end of the
+    context.
 
     Raises:
         PipelineError: The address cannot be had.
@@ -223,8 +216,6 @@ async def _bounded(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 class _Refusal(asyncio.Protocol):
-    """Closes a connection that is one too many."""
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if isinstance(transport, asyncio.Transport):
             transport.abort()

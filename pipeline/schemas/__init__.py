@@ -25,12 +25,7 @@ _SUFFIX = ".schema.json"
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What generated and committed files differ in.
-
-    Args:
-        stale: Names of files that are missing, outdated, or not generated any more.
-        broken: Changes that break readers or publishers and have no new version, as sentences.
-    """
+    """What committed files lack or have too much, and changes that break readers or publishers."""
 
     stale: tuple[str, ...]
     broken: tuple[str, ...]
@@ -94,10 +89,7 @@ def check(directory: Path, generated: Mapping[str, str]) -> None:
 
 
 def write(directory: Path, generated: Mapping[str, str]) -> Sequence[str]:
-    """Write what has changed and remove what is not generated any more.
-
-    Returns:
-        The names of the files that changed.
+    """Write what has changed, remove what is not generated any more, and return the names.
 
     Raises:
         PipelineError: A change would break readers or publishers and has no new version, or the
