@@ -105,7 +105,7 @@ class App:
 
         Args:
             stop: Set it to end cleanly.
-            announce: Told once everything is up.
+            announce: Called once everything is up.
 
         Raises:
             PipelineError: The brokers cannot be reached, a consumer is stuck, the port is taken.
@@ -157,7 +157,7 @@ class App:
             for name, verdict in self._opinions.items():
                 state = "on" if verdict.pays else "off"
                 log.info("second_opinion", stage=name, state=state, because=verdict.because)
-            self._tell_prefixes()
+            self._log_prefixes()
             log.info("delivery", in_force=delivery.mode, because=delivery.because)
             if announce is not None:
                 announce(Running(address, delivery.mode, delivery.because))
@@ -174,7 +174,7 @@ class App:
             ]
         return found
 
-    def _tell_prefixes(self) -> None:
+    def _log_prefixes(self) -> None:
         """Say of each prompt whether the prompt cache will take it: the API never does."""
         if self._settings.claude.prompt_cache == "off":
             return
@@ -210,7 +210,7 @@ class App:
             name: Which.
             gateway: Asked about each event.
             brokers: Where records come from and go to.
-            metrics: Told of everything.
+            metrics: Everything is reported to it.
             tracer: None where nothing is traced.
             throttle: Slows its intake.
             files: Threads that read files; its own if None.

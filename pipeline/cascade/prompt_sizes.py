@@ -90,8 +90,8 @@ def _specimen(stage: Stage[Any, Any]) -> Question[Any] | None:
     for value, headers in _SPECIMENS:
         try:
             event = of_stage(stage.name, stage.parse, value, key=b"x", headers=headers)
-            inquiry = of_stage(stage.name, stage.question, event)
+            query = of_stage(stage.name, stage.question, event)
         except (InvalidEvent, PipelineError):
             continue
-        return first_questions(inquiry)[0]
+        return first_questions(query)[0]
     return None

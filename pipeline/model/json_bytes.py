@@ -1,7 +1,7 @@
 """JSON that is passed on as the bytes in which it came, without ever becoming objects.
 
-A publisher's own fields may hold anything and any amount of it. Nobody here looks at them, so
-they are cut out of the record once, and put into what is published as they are.
+A publisher's own fields may hold anything and any amount of it. The pipeline does not look at
+them: they are cut out of the record once, and put into what is published as they are.
 
 JSON objects taken apart into the raw bytes of their fields, within limits. Pure.
 
@@ -31,8 +31,8 @@ class RawJson:
     content.
 
     Args:
-        json: UTF-8, well-formed, and within what every JSON reader takes: whoever makes one has
-            seen to that (`pipeline.model.json_bytes`).
+        json: UTF-8, well-formed, and within what every JSON reader takes; its maker has checked
+            that (`pipeline.model.json_bytes`).
     """
 
     __slots__ = ("json",)
@@ -82,7 +82,7 @@ def _read(value: JsonValue | RawJson) -> JsonValue:
 
 
 AnyJson = Annotated[JsonValue, PassedOn]
-"""JSON in a record. Whoever reads one finds objects; who writes one may put a `RawJson` there."""
+"""JSON in a record. A reader finds objects; a writer may put a `RawJson` there."""
 
 
 def dumps(document: Any) -> bytes:  # noqa: ANN401 - whatever orjson takes
@@ -103,7 +103,7 @@ def _fragment(value: Any) -> orjson.Fragment:  # noqa: ANN401
 MAX_DEPTH = 64
 """How deep fields may nest, so that no later reader of the record meets its own limit."""
 MAX_NODES = 50_000
-"""Names and values of a record. Each may take a microsecond and 100 bytes of whoever reads it."""
+"""Names and values of a record. Each may take a microsecond and 100 bytes of its reader."""
 _MAX_INTEGER = 2**64 - 1
 _MIN_INTEGER = -(2**63)
 _INTEGER_CHARS = 20

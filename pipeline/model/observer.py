@@ -1,4 +1,4 @@
-"""What the rooms report to whoever watches them; `pipeline.observe` turns it into metrics."""
+"""What the rooms report; `pipeline.observe` turns it into metrics."""
 
 from decimal import Decimal
 from typing import Any, Literal

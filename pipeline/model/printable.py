@@ -1,7 +1,7 @@
 """Text from outside, made fit for a terminal. Pure.
 
 A terminal takes some characters as commands: to move, to hide, to rename its window, to answer.
-Others turn the direction of what follows. Content of records is anybody's, so they are shown by
+Others turn the direction of what follows. Content of records is third-party, so they are shown by
 their escapes.
 """
 

@@ -2,7 +2,7 @@
 
 Stages build a `Question` and know no API; `pipeline.claude` answers it and knows no stage.
 
-Signals: what speaks against an answer, before anybody decides whether it counts.
+Signals: what speaks against an answer, before it is decided whether it counts.
 """
 
 import hashlib
@@ -123,8 +123,8 @@ Query = Question[AnswerT_co] | MultiStepQuery[AnswerT_co]
 """What a stage asks about one event: mostly one question."""
 
 
-def first_questions(inquiry: Query[Any]) -> tuple[Question[Any], ...]:
-    return (inquiry,) if isinstance(inquiry, Question) else inquiry.questions
+def first_questions(query: Query[Any]) -> tuple[Question[Any], ...]:
+    return (query,) if isinstance(query, Question) else query.questions
 
 
 @dataclass(frozen=True, slots=True)

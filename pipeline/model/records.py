@@ -1,7 +1,7 @@
 """The envelope of every topic: what consumers read and operators replay.
 
-The types are bounded in every direction, since whoever may write to a topic may write anything:
-what was read can always be added up, compared and written again.
+The types are bounded in every direction, since a client that may write to a topic may write
+anything: what was read can always be added up, compared and written again.
 
 `pipeline schemas` writes these models to `schemas/`. A change that would break a reader
 makes a new version of the schema, never a silent change of an old one.

@@ -237,7 +237,7 @@ BREAKER = Metric(
 )  # fmt: skip
 BLOCKED = Metric(
     "pipeline_model_blocked", "gauge", ("model",), "0 or 1",
-    "1 while no call can succeed until a person mends something: key, permission, spend limit.",
+    "1 while no call can succeed until a person fixes something: key, permission, spend limit.",
 )  # fmt: skip
 SPENT = Metric(
     "pipeline_spent_usd", "gauge", ("stage", "window"), "US dollars",

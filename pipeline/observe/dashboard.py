@@ -279,7 +279,7 @@ class Status:
         report = self._health.ready()
         models = {*newer.by(catalogue.CALLS, "model"), *newer.by(catalogue.BREAKER, "model")}
         cost = newer.total(catalogue.COST)
-        judged = newer.total(catalogue.DECISIONS, tier=Tier.HAIKU)
+        decided_first = newer.total(catalogue.DECISIONS, tier=Tier.HAIKU)
         return StatusView(
             now=self._clock(),
             started_at=self._started_at,
@@ -292,7 +292,7 @@ class Status:
             stages=tuple(self._stage(name, older, newer) for name in self._about.stages),
             models=tuple(self._model(name, older, newer) for name in sorted(models)),
             cost_usd=cost,
-            cost_per_thousand_usd=cost / judged * 1000 if judged else None,
+            cost_per_thousand_usd=cost / decided_first * 1000 if decided_first else None,
             spent=self._spent(newer),
             budget=newer.largest_by(catalogue.BUDGET, "window", stage="all"),
             p50_seconds=quantile_between(older, newer, 0.5, catalogue.EVENT_SECONDS),
@@ -370,7 +370,7 @@ class Status:
             reused=int(newer.total(catalogue.REUSED, model=name)),
             breaker=self._conditions.breakers.get(name),
             blocked_because=self._conditions.blocked.get(name),
-            # One organisation's limit, as each worker was told of it last.
+            # One organisation's limit, as the responses to each worker stated it last.
             limits=newer.largest_by(catalogue.RATE_LIMIT, "kind", model=name),
             remaining=newer.smallest_by(catalogue.RATE_LIMIT_REMAINING, "kind", model=name),
         )

@@ -34,7 +34,7 @@ from pipeline.runtime.background import background_task
 
 MAX_CONNECTIONS = 100
 """At once; a page needs one or two, a Prometheus one. Beyond that a connection is closed as soon
-as it is made, so that nobody uses up the process's files."""
+as it is made, so that no client uses up the process's files."""
 REQUEST_SECONDS = 10.0
 """That a connection gets for the next request, headers and body, and for taking the response:
 one that sends or reads a byte now and then is closed all the same."""
@@ -50,14 +50,14 @@ POLICY = "; ".join(
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",
-        # What would parse text as markup refuses to, whoever calls it.
+        # What would parse text as markup refuses to, whatever calls it.
         "require-trusted-types-for 'script'",
         "trusted-types 'none'",
     )
 )
 """The content security policy of the page."""
 _PAGE = {
-    # Kept, and asked about each time: after an update nobody sees the page of yesterday.
+    # Kept, and asked about each time: after an update no browser shows the old page.
     "Cache-Control": "no-cache",
     "Content-Security-Policy": POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",

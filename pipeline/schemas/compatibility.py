@@ -88,7 +88,7 @@ def breaks(old: Schema, new: Schema, *, written_by: WrittenBy) -> list[str]:
 
 
 def looser(strict: Schema, loose: Schema) -> list[Difference]:
-    """All that `loose` lets through and `strict` does not, as far as it can be told."""
+    """All that `loose` lets through and `strict` does not."""
     return _Comparison(strict, loose).differences(strict, loose, "")
 
 
@@ -114,7 +114,7 @@ class _Comparison:
         allowed = _alternatives(strict, self._strict_definitions)
         found: list[Difference] = []
         for alternative in _alternatives(loose, self._loose_definitions):
-            # It has to fit one of the allowed ones; the nearest tells best what is wrong with it.
+            # It has to fit one of the allowed ones; the nearest says best what is wrong with it.
             candidates = [self._of_one(each, alternative, path) for each in allowed]
             found += min(candidates, key=partial(_distance, path))
         return found
