@@ -1,6 +1,6 @@
 """The contract as files, `schemas/`: written, and compared with what is generated now.
 
-- `documents`: the schema of each topic's records, and a document of all topics.
+- `contract`: the schema of each topic's records, and a document of all topics.
 - `compatibility`: whether a change breaks readers or publishers.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline.config import TopicSettings
 from pipeline.model.errors import PipelineError
 from pipeline.schemas.compatibility import breaks
-from pipeline.schemas.documents import (
+from pipeline.schemas.contract import (
     AnyStage,
     asyncapi_document,
     record_schemas,

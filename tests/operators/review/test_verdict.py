@@ -18,7 +18,7 @@ from pipeline.operators.review.verdict import (
     parse_result,
     result_of,
 )
-from pipeline.schemas.documents import record_schemas
+from pipeline.schemas.contract import record_schemas
 from pipeline.stages.registry import build_stages
 from tests.operators.review.cases import NOON, RESULT, case
 
