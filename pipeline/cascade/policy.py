@@ -42,6 +42,12 @@ doubted for its confidence; below it an answer goes on at once."""
 MAX_ATTEMPTS = 2
 LARGEST_LIMIT = 20_000
 """Output tokens. Above about 21,000 a request needs streaming."""
+_CODES_OF_FAILURES = (
+    (Refused, "refused"),
+    (TruncatedResponse, "cut_off"),
+    (Unanswered, "call_failed"),
+    (FileUnavailable, "file_unavailable"),
+)
 _AUDIT_BITS = 64
 _USUAL_SHARE = Decimal("0.2")
 """Escalated, of all events; for asking whether a cascade is cheaper than Sonnet alone."""
@@ -152,18 +158,17 @@ def statement_signals(answer: Answer) -> tuple[Signal, ...]:
     """
     confidence = answer.confidence
     if 0 <= confidence <= 1:
-        strength = round(1 - confidence, _DECIMALS)
-        doubt = Signal("low_confidence", strength, f"Stated confidence: {confidence:.2f}.")
+        strength, stated = round(1 - confidence, _DECIMALS), f"{confidence:.2f}"
     else:
-        doubt = Signal("low_confidence", 1.0, f"Stated confidence: {confidence:g}, of 0 to 1.")
+        strength, stated = 1.0, f"{confidence:g}, of 0 to 1"
+    doubt = Signal("low_confidence", strength, f"Stated confidence: {stated}.")
     unclear = Signal("unclear", 1.0, "The model says that the content does not settle it.")
     return (doubt, unclear) if answer.unclear else (doubt,)
 
 
-# The random sample that the second tier answers whatever the first one said. It shows, from day to
-# day, how often an answer that was trusted is wrong: all else that the second tier sees was doubted
-# already. Chosen by a hash, so that an event that is handled again after a restart is chosen again,
-# and that the records alone show which were chosen.
+# The random sample that the second tier answers whatever the first one said: it shows how often an
+# answer that was trusted is wrong. Chosen by a hash, so that an event that is handled again after a
+# restart is chosen again, and that the records alone show which were chosen.
 
 
 def audit_doubts(stage: str, key: bytes, share: float) -> tuple[Doubt, ...]:
@@ -189,31 +194,16 @@ def limit_for_repetition(failure: AnswerError, *, attempt: int, limit: int) -> i
     malformed one is asked for once more. A refusal is final: the same request would be refused
     again. So is what was tried again and again already. `attempt` counts the calls so far, from 1.
     """
-    if attempt >= MAX_ATTEMPTS:
+    if attempt >= MAX_ATTEMPTS or isinstance(failure, NoRoom):
         return None
-    match failure:
-        case NoRoom():
-            return None
-        case TruncatedResponse() if limit < LARGEST_LIMIT:
-            return min(2 * limit, LARGEST_LIMIT)
-        case Malformed():
-            return limit
-        case _:
-            return None
+    if isinstance(failure, TruncatedResponse) and limit < LARGEST_LIMIT:
+        return min(2 * limit, LARGEST_LIMIT)
+    return limit if isinstance(failure, Malformed) else None
 
 
 def signal_of(failure: AnswerError) -> Signal:
-    match failure:
-        case Refused():
-            return Signal("refused", 1.0, failure.detail)
-        case TruncatedResponse():
-            return Signal("cut_off", 1.0, failure.detail)
-        case Unanswered():
-            return Signal("call_failed", 1.0, failure.detail)
-        case FileUnavailable():
-            return Signal("file_unavailable", 1.0, failure.detail)
-        case _:
-            return Signal("malformed", 1.0, failure.detail)
+    codes = (code for kind, code in _CODES_OF_FAILURES if isinstance(failure, kind))
+    return Signal(next(codes, "malformed"), 1.0, failure.detail)
 
 
 # A second opinion of the first tier, where its answer is neither sure nor hopeless. Models give no

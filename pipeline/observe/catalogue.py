@@ -17,9 +17,6 @@ from typing import Literal
 from pipeline.model.records import DeadLetterReason
 
 Kind = Literal["counter", "gauge", "histogram"]
-EVENT_BUCKETS = (
-    0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 20, 30, 60,
-)  # fmt: skip
 CALL_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 20, 30, 60)
 COMMIT_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 WAIT_BUCKETS = (0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300)
@@ -81,7 +78,7 @@ COMPLETED = Metric(
 EVENT_SECONDS = Metric(
     "pipeline_event_seconds", "histogram", ("stage", "end"), "seconds",
     "From an event's receipt to its end, the commit not included.",
-    buckets=EVENT_BUCKETS,
+    buckets=CALL_BUCKETS,
     values={"end": ENDS},
 )  # fmt: skip
 IN_FLIGHT = Metric(
