@@ -1,28 +1,23 @@
 """Which confidence may be trusted: thresholds tried on one part, certified on another.
 
 The one threshold that is chosen is that of `low_confidence`; all other doubts stay as they are
-set. What it is worth is said by a third part, which chose nothing.
-
-The policy as pure functions over what was recorded: which answers are taken, and how doubted.
-
-How sure a count of errors makes one: exact bounds on a share, without any approximation.
-
-Disjoint parts of a labelled file: what chooses thresholds must not also praise them.
+set. What it is worth is said by a third part, which chose nothing. The bound on the share of
+errors is exact, without any approximation.
 """
 
 import hashlib
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeVar
 
 from pipeline.cascade.policy import FAILURES, StagePolicy, doubts_of, threshold_of
-from pipeline.config import Thresholds
-from pipeline.evaluate.strategies import Takes, TierOutcome
+from pipeline.evaluate.strategies import Accepts, TierOutcome
 
-_STEPS = 60
-"""Halvings of the interval from 0 to 1: below the precision of a double."""
+_MOST_ITEMS = 1 << 20
+"""More than anybody labels: beyond it no number is said to be enough."""
 
 
 def at_most(errors: int, items: int, share: float) -> float:
@@ -63,7 +58,7 @@ def upper_bound(errors: int, items: int, alpha: float) -> float:
     if errors == items:
         return 1.0
     low, high = errors / items, 1.0
-    for _ in range(_STEPS):
+    for _ in range(60):  # halvings: below the precision of a double
         middle = (low + high) / 2
         if at_most(errors, items, middle) > alpha:
             low = middle
@@ -89,25 +84,16 @@ def items_needed(risk: float, alpha: float, *, error_rate: float = 0.0) -> int |
         return math.ceil(math.log(alpha) / math.log1p(-risk))
     if error_rate >= risk:
         return None
+
+    def certifies(items: int) -> bool:
+        return at_most(math.ceil(items * error_rate), items, risk) <= alpha
+
     low, high = 0, 64
-    while not _certifies(high, risk, alpha, error_rate):
+    while not certifies(high):
         low, high = high, high * 2
-        if high > _MOST:
+        if high > _MOST_ITEMS:
             return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        if _certifies(middle, risk, alpha, error_rate):
-            high = middle
-        else:
-            low = middle
-    return high
-
-
-_MOST = 1 << 20
-
-
-def _certifies(items: int, risk: float, alpha: float, error_rate: float) -> bool:
-    return at_most(math.ceil(items * error_rate), items, risk) <= alpha
+    return bisect_left(range(high), True, lo=low + 1, hi=high, key=certifies)
 
 
 T = TypeVar("T")
@@ -117,14 +103,14 @@ THRESHOLD_SHARE = 0.5
 
 
 class Part(StrEnum):
-    """What a part is for. The examples of a prompt are a fourth, which is in no labelled file."""
+    """Disjoint parts of a labelled file: what chooses thresholds must not also praise them.
 
-    FIT = "fit"
-    """Says which thresholds are worth a try."""
-    THRESHOLD = "threshold"
-    """Certifies one of them."""
-    REPORT = "report"
-    """Says what it is worth."""
+    The examples of a prompt are a fourth, which is in no labelled file.
+    """
+
+    FIT = "fit"  # says which thresholds are worth a try
+    THRESHOLD = "threshold"  # certifies one of them
+    REPORT = "report"  # says what it is worth
 
 
 def part_of(event_id: str) -> Part:
@@ -147,9 +133,8 @@ def split(items: Iterable[T], identity: Callable[[T], str]) -> Mapping[Part, lis
 CONFIDENCE = 0.95
 """How sure the statement is: one evaluation in twenty may certify what does not hold."""
 MOST_CANDIDATES = 10
-FIXED = (0.05, 0.1, 0.2, 0.3, 0.5)
+DEFAULTS = (0.05, 0.1, 0.2, 0.3, 0.5)
 """Tried where there is no part that could say what to try."""
-_DECIMALS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +152,7 @@ class Measured:
     strength: float | None
     right: bool
 
-    def taken(self, threshold: float) -> bool:
+    def accepted(self, threshold: float) -> bool:
         """Whether the answer is accepted with this threshold."""
         return self.strength is not None and not (0 < self.strength >= threshold)
 
@@ -236,77 +221,69 @@ def propose(
     Each of the candidates has its share of the permitted error (Bonferroni), so trying several
     does not weaken what is said about the one that is chosen.
     """
-    risk = _risk(target)
+    if not 0 < target < 1:
+        raise ValueError("a target accuracy lies between 0 and 1")
+    risk = round(1 - target, 12)
     tried = thresholds_to_try(parts[Part.FIT], min(candidates, MOST_CANDIDATES))
     alpha = (1 - confidence) / len(tried)
-    found = tuple(_try(threshold, parts[Part.THRESHOLD], alpha) for threshold in tried)
+    total = sum(len(part) for part in parts.values())
+    found, needs = [], []
+    for threshold in tried:
+        seen = _outcome(threshold, parts[Part.THRESHOLD])
+        upper = 1.0
+        if seen.accepted:
+            upper = upper_bound(seen.wrong, seen.accepted, alpha)
+            needed = items_needed(risk, alpha, error_rate=seen.wrong / seen.accepted)
+            if needed is not None:
+                # In the same proportions: of all events some are in this part, some accepted.
+                needs.append(math.ceil(needed * total / seen.accepted))
+        found.append(Candidate(threshold, seen.items, seen.accepted, seen.wrong, upper))
     holding = [each for each in found if each.accepted and each.upper <= risk]
     chosen = max(holding, key=lambda each: (each.accepted, each.threshold), default=None)
-    total = sum(len(part) for part in parts.values())
     return Proposal(
         target=target,
         confidence=confidence,
-        candidates=found,
+        candidates=tuple(found),
         chosen=chosen,
         outcome=None if chosen is None else _outcome(chosen.threshold, parts[Part.REPORT]),
         accepted_needed=items_needed(risk, alpha) or 0,
-        items_needed=_items_needed(found, risk, alpha, total),
+        items_needed=min(needs, default=None),
     )
 
 
 def thresholds_to_try(fit: Sequence[Measured], most: int) -> tuple[float, ...]:
     """Thresholds that accept equal steps of what can be accepted at all, in rising order."""
-    strengths = sorted({each.strength for each in fit if each.strength is not None})
-    if not strengths:
-        return FIXED[:most]
     ordered = sorted(each.strength for each in fit if each.strength is not None)
+    if not ordered:
+        return DEFAULTS[:most]
     wanted = {ordered[math.ceil(len(ordered) * step / most) - 1] for step in range(1, most + 1)}
-    return tuple(sorted({_just_above(strength, strengths) for strength in wanted}))
-
-
-def _just_above(strength: float, strengths: Sequence[float]) -> float:
-    """A threshold that this strength does not reach, and the next one does."""
-    after = next((each for each in strengths if each > strength), 1.0)
-    middle = round((strength + after) / 2, _DECIMALS)
-    return middle if strength < middle <= after else math.nextafter(strength, math.inf)
-
-
-def _try(threshold: float, part: Sequence[Measured], alpha: float) -> Candidate:
-    seen = _outcome(threshold, part)
-    upper = upper_bound(seen.wrong, seen.accepted, alpha) if seen.accepted else 1.0
-    return Candidate(threshold, seen.items, seen.accepted, seen.wrong, upper)
+    found = set()
+    for strength in wanted:
+        # A threshold that this strength does not reach, and the next one does.
+        after = next((each for each in ordered if each > strength), 1.0)
+        middle = round((strength + after) / 2, 4)
+        above = strength < middle <= after
+        found.add(middle if above else math.nextafter(strength, math.inf))
+    return tuple(sorted(found))
 
 
 def _outcome(threshold: float, part: Sequence[Measured]) -> Outcome:
-    accepted = [each for each in part if each.taken(threshold)]
+    accepted = [each for each in part if each.accepted(threshold)]
     return Outcome(len(part), len(accepted), sum(not each.right for each in accepted))
-
-
-def _items_needed(found: Sequence[Candidate], risk: float, alpha: float, total: int) -> int | None:
-    """By the candidate that would need fewest, if its share of errors stayed what it is."""
-    needs = []
-    for each in found:
-        if not each.accepted:
-            continue
-        accepted = items_needed(risk, alpha, error_rate=each.wrong / each.accepted)
-        if accepted is not None:
-            # In the same proportions: of all events some are in this part, some accepted.
-            needs.append(math.ceil(accepted * total / each.accepted))
-    return min(needs, default=None)
-
-
-def _risk(target: float) -> float:
-    if not 0 < target < 1:
-        raise ValueError("a target accuracy lies between 0 and 1")
-    return round(1 - target, 12)
 
 
 LOW_CONFIDENCE = "low_confidence"
 
 
-def takes_with(policy: StagePolicy) -> Takes:
-    """An answer is taken when nothing is a doubt; the random sample is left out."""
-    return lambda outcome: not doubts_of(outcome.signals, policy.thresholds_of(outcome.said))
+def accepts_with(policy: StagePolicy) -> Accepts:
+    """An answer is accepted when nothing is a doubt; the random sample is left out."""
+    return lambda outcome: not counted_doubts(outcome, policy)
+
+
+def counted_doubts(outcome: TierOutcome, policy: StagePolicy) -> Mapping[str, str]:
+    """The codes of what speaks against accepting an answer, each with a sentence."""
+    thresholds = policy.thresholds_of(outcome.said)
+    return {each.code: each.detail for each in doubts_of(outcome.signals, thresholds)}
 
 
 def with_confidence(policy: StagePolicy, low_confidence: float) -> StagePolicy:
@@ -324,37 +301,24 @@ def doubt(outcome: TierOutcome, policy: StagePolicy) -> float:
     From 0 for no signal over 1, where it is escalated, to infinity where there is no answer.
     """
     thresholds = policy.thresholds_of(outcome.said)
-    return max(
-        (_pull(signal.code, signal.strength, thresholds) for signal in outcome.signals), default=0.0
-    )
+    most = 0.0
+    for signal in outcome.signals:
+        if signal.code in FAILURES:
+            return math.inf
+        if signal.strength > 0:
+            threshold = threshold_of(signal.code, thresholds)
+            most = max(most, signal.strength / threshold if threshold > 0 else math.inf)
+    return most
 
 
 def measured(event_id: str, outcome: TierOutcome, policy: StagePolicy) -> Measured:
     """What the choice of a threshold of the stated confidence needs of an answer."""
-    thresholds = policy.thresholds_of(outcome.said)
-    others = [signal for signal in outcome.signals if signal.code != LOW_CONFIDENCE]
-    strength = max(
-        (signal.strength for signal in outcome.signals if signal.code == LOW_CONFIDENCE),
-        default=0.0,
-    )
+    stated = [each for each in outcome.signals if each.code == LOW_CONFIDENCE]
+    others = [each for each in outcome.signals if each.code != LOW_CONFIDENCE]
     own = policy.of_label.get(outcome.said.casefold()) if outcome.said is not None else None
     if own is not None and LOW_CONFIDENCE in own.model_fields_set:
         # This label's threshold is not the one to be chosen: it decides by itself.
-        others, strength = list(outcome.signals), 0.0
-    lost = bool(doubts_of(others, thresholds))
-    return Measured(event_id, None if lost else strength, outcome.right)
-
-
-def counted_doubts(outcome: TierOutcome, policy: StagePolicy) -> Mapping[str, str]:
-    """The codes of what speaks against taking an answer, each with a sentence."""
-    thresholds = policy.thresholds_of(outcome.said)
-    return {each.code: each.detail for each in doubts_of(outcome.signals, thresholds)}
-
-
-def _pull(code: str, strength: float, thresholds: Thresholds) -> float:
-    if code in FAILURES:
-        return math.inf
-    if strength <= 0:
-        return 0.0
-    threshold = threshold_of(code, thresholds)
-    return strength / threshold if threshold > 0 else math.inf
+        stated, others = [], list(outcome.signals)
+    is_lost = bool(doubts_of(others, policy.thresholds_of(outcome.said)))
+    strength = max((each.strength for each in stated), default=0.0)
+    return Measured(event_id, None if is_lost else strength, outcome.right)

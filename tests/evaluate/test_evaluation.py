@@ -10,11 +10,16 @@ from typing import Any
 import pytest
 
 from pipeline.config import Settings
-from pipeline.evaluate.document import document, write
-from pipeline.evaluate.evaluation import Evaluation
-from pipeline.evaluate.report.page import page
-from pipeline.evaluate.strategies import variant
-from pipeline.evaluate.verdict import fails, proposal_sentences, settings_to_copy, warnings
+from pipeline.evaluate.evaluation import Evaluation, variant
+from pipeline.evaluate.report import (
+    document,
+    fails,
+    page,
+    proposal_sentences,
+    settings_to_copy,
+    warnings,
+    write,
+)
 from pipeline.model.errors import UsageError
 from pipeline.model.records import Tier
 from tests.evaluate.evaluations import World
@@ -54,7 +59,7 @@ async def test_each_event_ends_where_its_answers_send_it(tmp_path: Path) -> None
         "sonnet_wrong": 1,
         "review": 2,
     }
-    assert {name: count for name, count in found.measures.worths.items() if count} == {
+    assert {name: count for name, count in found.measures.escalations.items() if count} == {
         "fixed": 1,
         "broken": 1,
         "wasted": 1,
@@ -95,8 +100,8 @@ async def test_thresholds_are_judged_without_asking_again(tmp_path: Path) -> Non
     assert again.asked == []
     assert found.measures.cascade.escalated == 7
     (looser,) = found.comparisons
-    assert looser.cascade.escalated == 1
-    assert [row.way.escalated for row in found.measures.sweep if row.threshold == 0.7] == [1]
+    assert looser.strategies[2].escalated == 1
+    assert [row.strategy.escalated for row in found.measures.sweep if row.threshold == 0.7] == [1]
 
 
 async def test_a_second_opinion_is_asked_for_as_in_production(tmp_path: Path) -> None:
