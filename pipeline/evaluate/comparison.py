@@ -75,19 +75,14 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """What is compared, and what makes an answer right.
+    """What is compared, and what makes an answer right."""
 
-    Args:
-        truths: What is compared.
-        label: The field that puts an event into a class; None where none does.
-        deciding: An answer is right when these are: the label, or else what the stage says
-            decides, or else all that is compared.
-        ignored: Keys of the label file that nothing is compared with.
-    """
-
-    truths: tuple[Truth, ...]
-    label: str | None
+    truths: tuple[Truth, ...]  # what is compared
+    label: str | None  # the field that puts an event into a class; None where none does
+    # an answer is right when these are: the label, or else what the stage says decides, or else
+    # all that is compared
     deciding: tuple[str, ...]
+    # keys of the label file that nothing is compared with
     ignored: tuple[str, ...] = field(default=())
 
     @property

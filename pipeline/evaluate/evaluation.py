@@ -62,31 +62,18 @@ _ROOTS = frozenset({"stages", "models", "claude", "escalation"})
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be evaluated, and how.
+    """What is to be evaluated, and how."""
 
-    Args:
-        stage: Its name.
-        file: Labelled events.
-        columns: Where things are in a line of it.
-        target: The share of accepted answers that shall be right.
-        candidates: Thresholds that may be tried for it.
-        compare: Other settings, each as `variant` takes them.
-        answers: The file in which answers are kept.
-        place: Where the models are: `simulated`, or the address of the API.
-        recorded: Use recorded answers only, and ask no model.
-        baseline: The JSON file of an earlier evaluation.
-    """
-
-    stage: str
-    file: Path
-    columns: Columns
-    target: float
-    candidates: int
-    compare: tuple[str, ...]
-    answers: Path
-    place: str
-    recorded: bool = False
-    baseline: Path | None = None
+    stage: str  # its name
+    file: Path  # labelled events
+    columns: Columns  # where things are in a line of it
+    target: float  # the share of accepted answers that shall be right
+    candidates: int  # thresholds that may be tried for it
+    compare: tuple[str, ...]  # other settings, each as `variant` takes them
+    answers: Path  # the file in which answers are kept
+    place: str  # where the models are: `simulated`, or the address of the API
+    recorded: bool = False  # use recorded answers only, and ask no model
+    baseline: Path | None = None  # the JSON file of an earlier evaluation
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,52 +87,31 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The same events under other settings.
+    """The same events under other settings."""
 
-    Args:
-        changes: As they were given.
-        strategies: Haiku alone, Sonnet alone, the cascade.
-        differing: Events whose answer by the first model is right here and wrong there, or the
-            other way round.
-    """
-
-    changes: str
-    strategies: tuple[Strategy, ...]
+    changes: str  # as they were given
+    strategies: tuple[Strategy, ...]  # Haiku alone, Sonnet alone, the cascade
+    # events whose answer by the first model is right here and wrong there, or the other way round
     differing: int
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What came of it.
+    """What came of it."""
 
-    Args:
-        stage: Its name.
-        file: The labelled file's.
-        at: When.
-        lines: Labelled events in the file; each is measured or a dead letter.
-        dead_letters: Those that the stage, or the API, did not take.
-        origin: Where the answers came from.
-        scoring: What was compared.
-        policies: In force.
-        measures: The figures.
-        comparisons: The same under other settings.
-        fingerprint: What the figures depend on.
-        remarks: What casts doubt on the figures.
-        baseline: An earlier evaluation beside this one; None where none was given.
-    """
-
-    stage: str
-    file: str
-    at: datetime
-    lines: int
-    dead_letters: tuple[DeadLetter, ...]
-    origin: Origin
-    scoring: Scoring
-    policies: Policies
-    measures: Measures
-    comparisons: tuple[Comparison, ...]
-    fingerprint: Fingerprint
-    remarks: tuple[str, ...] = ()
+    stage: str  # its name
+    file: str  # the labelled file's
+    at: datetime  # when
+    lines: int  # labelled events in the file; each is measured or a dead letter
+    dead_letters: tuple[DeadLetter, ...]  # those that the stage, or the API, did not take
+    origin: Origin  # where the answers came from
+    scoring: Scoring  # what was compared
+    policies: Policies  # in force
+    measures: Measures  # the figures
+    comparisons: tuple[Comparison, ...]  # the same under other settings
+    fingerprint: Fingerprint  # what the figures depend on
+    remarks: tuple[str, ...] = ()  # what casts doubt on the figures
+    # an earlier evaluation beside this one; None where none was given
     baseline: Baseline | None = None
 
     @property
@@ -156,17 +122,11 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What can be known before a model is asked.
+    """What can be known before a model is asked."""
 
-    Args:
-        labelled: The file, read.
-        variants: The other settings to compare with.
-        earlier: An earlier evaluation; None where none was given.
-    """
-
-    labelled: LabelledFile
-    variants: tuple[Settings, ...]
-    earlier: Mapping[str, Any] | None
+    labelled: LabelledFile  # the file, read
+    variants: tuple[Settings, ...]  # the other settings to compare with
+    earlier: Mapping[str, Any] | None  # an earlier evaluation; None where none was given
 
     @property
     def answers(self) -> int:

@@ -20,24 +20,15 @@ _OF_THE_LINE = frozenset({"id", "path", "content_type", "source", "kind"})
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Where things are in a line.
+    """Where things are in a line."""
 
-    Args:
-        text: `KEY` or `FIELD=KEY`: the event's text, where the line is not an event as it is
-            published.
-        gold: The object that holds what is true; the line itself where there is none.
-        label: `KEY` or `FIELD=KEY`: the class of an event.
-        fields: The same for further fields.
-        out_of_scope: A yes or no: the event belongs to no label.
-        path: The event's file, relative to the labelled file.
-    """
-
+    # `KEY` or `FIELD=KEY`: the event's text, where the line is not an event as it is published
     text: str | None = None
-    gold: str = "gold"
-    label: str | None = None
-    fields: tuple[str, ...] = ()
-    out_of_scope: str = "oos"
-    path: str = "path"
+    gold: str = "gold"  # the object that holds what is true; the line itself where there is none
+    label: str | None = None  # `KEY` or `FIELD=KEY`: the class of an event
+    fields: tuple[str, ...] = ()  # the same for further fields
+    out_of_scope: str = "oos"  # a yes or no: the event belongs to no label
+    path: str = "path"  # the event's file, relative to the labelled file
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,89 +65,58 @@ class LabelRow:
 
 @dataclass(frozen=True, slots=True)
 class FieldRow:
-    """One field, of the events that have a label for it: how many each model has right.
-
-    Args:
-        decided: Events with an answer that the cascade accepted.
-        cascade: Of these, the ones that have it right.
-    """
+    """One field, of the events that have a label for it: how many each model has right."""
 
     field: str
     items: int
     haiku: int
     sonnet: int
-    decided: int
-    cascade: int
+    decided: int  # events with an answer that the cascade accepted
+    cascade: int  # of these, the ones that have it right
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What became of events that belong to no label, beside the others.
+    """What became of events that belong to no label, beside the others."""
 
-    Args:
-        items: Out of scope.
-        escalated: Of these.
-        haiku_took: Wrongly accepted from Haiku.
-        sonnet_took: Wrongly accepted from Sonnet.
-        reviewed: Left to a person, as they should be.
-        others: In scope.
-        others_escalated: Of these.
-    """
-
-    items: int
-    escalated: int
-    haiku_took: int
-    sonnet_took: int
-    reviewed: int
-    others: int
-    others_escalated: int
+    items: int  # out of scope
+    escalated: int  # of these
+    haiku_took: int  # wrongly accepted from Haiku
+    sonnet_took: int  # wrongly accepted from Sonnet
+    reviewed: int  # left to a person, as they should be
+    others: int  # in scope
+    others_escalated: int  # of these
 
 
 @dataclass(frozen=True, slots=True)
 class DoubtRow:
-    """A reason for escalation; an event may have several.
+    """A reason for escalation; an event may have several."""
 
-    Args:
-        code: Of the doubt.
-        items: Escalated for it, among others.
-        alone: Escalated for nothing else.
-        haiku_wrong: Of the items, those that Haiku had wrong: the doubt was right.
-    """
-
-    code: str
-    items: int
-    alone: int
-    haiku_wrong: int
+    code: str  # of the doubt
+    items: int  # escalated for it, among others
+    alone: int  # escalated for nothing else
+    haiku_wrong: int  # of the items, those that Haiku had wrong: the doubt was right
 
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """The answers whose confidence lies in one interval; the last one includes its end.
-
-    Args:
-        confidence: Their mean; None where there are none.
-        accuracy: The share of them that is right; None where there are none.
-    """
+    """The answers whose confidence lies in one interval; the last one includes its end."""
 
     low: float
     high: float
     items: int
-    confidence: float | None
-    accuracy: float | None
+    confidence: float | None  # their mean; None where there are none
+    accuracy: float | None  # the share of them that is right; None where there are none
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What the confidence of one model is worth: 0 is best, None where none was stated.
-
-    Args:
-        error: Expected calibration error: the mean gap between confidence and accuracy, by item.
-        brier: The mean squared difference between confidence and truth.
-    """
+    """What the confidence of one model is worth: 0 is best, None where none was stated."""
 
     items: int
+    # expected calibration error: the mean gap between confidence and accuracy, by item
     error: float | None
-    brier: float | None
+    brier: float | None  # the mean squared difference between confidence and truth
     bins: tuple[Bin, ...]
 
 
@@ -161,32 +130,21 @@ class Doubted:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """A point of a risk-coverage curve.
+    """A point of a risk-coverage curve."""
 
-    Args:
-        coverage: The share of all answers that is accepted: those with the least doubt.
-        risk: The share of the accepted ones that is wrong.
-    """
-
-    coverage: float
-    risk: float
+    coverage: float  # the share of all answers that is accepted: those with the least doubt
+    risk: float  # the share of the accepted ones that is wrong
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """How well doubt tells wrong answers of Haiku from right ones.
+    """How well doubt tells wrong answers of Haiku from right ones."""
 
-    Args:
-        curve: Risk by coverage.
-        area: Under it (AURC), the mean risk over all coverages; 0 is best, None for no answers.
-        random: The same for an order by chance: the share of errors.
-        coverage_at_target: The largest share that could be accepted at the target accuracy, as
-            seen here; no promise.
-    """
-
-    curve: tuple[Coverage, ...]
+    curve: tuple[Coverage, ...]  # risk by coverage
+    # under it (AURC), the mean risk over all coverages; 0 is best, None for no answers
     area: float | None
-    random: float | None
+    random: float | None  # the same for an order by chance: the share of errors
+    # the largest share that could be accepted at the target accuracy, as seen here; no promise
     coverage_at_target: float
 
 
@@ -212,39 +170,25 @@ class Trade:
 
 @dataclass(frozen=True, slots=True)
 class TradeOff:
-    """What the target accuracy costs.
+    """What the target accuracy costs."""
 
-    Args:
-        points: Accuracy and cost by share escalated, the most doubted first; none where a price
-            is not known.
-        by_doubt: The cheapest that reaches the target; None where none does.
-        by_lot: The same where events are escalated at random, on average.
-        all_sonnet: Sonnet alone.
-    """
-
+    # accuracy and cost by share escalated, the most doubted first; none where a price is not
+    # known
     points: tuple[Trade, ...]
-    by_doubt: Trade | None
-    by_lot: Trade | None
-    all_sonnet: Trade | None
+    by_doubt: Trade | None  # the cheapest that reaches the target; None where none does
+    by_lot: Trade | None  # the same where events are escalated at random, on average
+    all_sonnet: Trade | None  # Sonnet alone
 
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """The cascade with another threshold of the stated confidence.
+    """The cascade with another threshold of the stated confidence."""
 
-    Args:
-        threshold: Of `low_confidence`.
-        is_set: Whether it is the one in force.
-        taken: Answers of Haiku that are accepted.
-        taken_wrong: Of these.
-        strategy: The cascade as a whole.
-    """
-
-    threshold: float
-    is_set: bool
-    taken: int
-    taken_wrong: int
-    strategy: Strategy
+    threshold: float  # of `low_confidence`
+    is_set: bool  # whether it is the one in force
+    taken: int  # answers of Haiku that are accepted
+    taken_wrong: int  # of these
+    strategy: Strategy  # the cascade as a whole
 
 
 @dataclass(frozen=True, slots=True)

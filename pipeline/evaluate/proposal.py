@@ -139,18 +139,13 @@ DEFAULTS = (0.05, 0.1, 0.2, 0.3, 0.5)
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """An answer, as far as the choice of a threshold needs it.
+    """An answer, as far as the choice of a threshold needs it."""
 
-    Args:
-        id: The event's.
-        strength: Of the signal `low_confidence`; None where the answer is escalated for another
-            reason, whatever the threshold.
-        right: Whether it is right.
-    """
-
-    id: str
+    id: str  # the event's
+    # of the signal `low_confidence`; None where the answer is escalated for another reason,
+    # whatever the threshold
     strength: float | None
-    right: bool
+    right: bool  # whether it is right
 
     def accepted(self, threshold: float) -> bool:
         """Whether the answer is accepted with this threshold."""
@@ -159,21 +154,13 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A threshold that was tried.
+    """A threshold that was tried."""
 
-    Args:
-        threshold: Of `low_confidence`.
-        items: Answers of the part it was tried on.
-        accepted: Of these.
-        wrong: Of the accepted ones.
-        upper: The bound that the true share of wrong answers stays below.
-    """
-
-    threshold: float
-    items: int
-    accepted: int
-    wrong: int
-    upper: float
+    threshold: float  # of `low_confidence`
+    items: int  # answers of the part it was tried on
+    accepted: int  # of these
+    wrong: int  # of the accepted ones
+    upper: float  # the bound that the true share of wrong answers stays below
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,25 +174,18 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What can be said about a target accuracy.
+    """What can be said about a target accuracy."""
 
-    Args:
-        target: The share of accepted answers that shall be right.
-        confidence: How sure the statement is.
-        candidates: The thresholds tried, fixed before the answers were looked at.
-        chosen: The one that accepts most among those that hold; None where none does.
-        outcome: Of the chosen threshold, on the part that is left for the report.
-        accepted_needed: Accepted answers without any error that would do for one candidate.
-        items_needed: Labelled events in all that would do, were all further answers like these;
-            None where accepted answers are wrong too often, whatever their number.
-    """
-
-    target: float
-    confidence: float
+    target: float  # the share of accepted answers that shall be right
+    confidence: float  # how sure the statement is
+    # the thresholds tried, fixed before the answers were looked at
     candidates: tuple[Candidate, ...]
+    # the one that accepts most among those that hold; None where none does
     chosen: Candidate | None
-    outcome: Outcome | None
-    accepted_needed: int
+    outcome: Outcome | None  # of the chosen threshold, on the part that is left for the report
+    accepted_needed: int  # accepted answers without any error that would do for one candidate
+    # labelled events in all that would do, were all further answers like these; None where
+    # accepted answers are wrong too often, whatever their number
     items_needed: int | None
 
 

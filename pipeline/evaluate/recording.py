@@ -65,19 +65,12 @@ class NotRecorded(PipelineError):
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a tier is asked, as far as it can change an answer.
+    """How a tier is asked, as far as it can change an answer."""
 
-    Args:
-        place: Where: `simulated`, or the address of the API.
-        model: The model's id.
-        effort: Sent with the request.
-        together: Events that share a request.
-    """
-
-    place: str
-    model: str
-    effort: str
-    together: int
+    place: str  # where: `simulated`, or the address of the API
+    model: str  # the model's id
+    effort: str  # sent with the request
+    together: int  # events that share a request
 
 
 @dataclass(slots=True)
@@ -231,21 +224,13 @@ def digest_of(document: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where the answers came from; it stands on every page.
+    """Where the answers came from; it stands on every page."""
 
-    Args:
-        word: `live`, `recorded` or `stand-in`.
-        sentence: The same for a reader who does not know the words.
-        asked: Answers that were asked for in this run.
-        recorded: Answers that an earlier run had asked for.
-        models: That answered, as they name themselves.
-    """
-
-    word: str
-    sentence: str
-    asked: int
-    recorded: int
-    models: tuple[str, ...]
+    word: str  # `live`, `recorded` or `stand-in`
+    sentence: str  # the same for a reader who does not know the words
+    asked: int  # answers that were asked for in this run
+    recorded: int  # answers that an earlier run had asked for
+    models: tuple[str, ...]  # that answered, as they name themselves
 
     @classmethod
     def of(cls, models: Iterable[str], counts: Counts) -> "Origin":
@@ -279,23 +264,14 @@ _MEANINGS = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What a calibration depends on.
+    """What a calibration depends on."""
 
-    Args:
-        haiku: The first model and how it is asked.
-        sonnet: The same of the second.
-        prompt: Digest of instructions and answer schema.
-        labels: Digest of the stage's own settings: labels, fields, what they mean.
-        events_per_request: As set.
-        truth: Digest of the compared fields.
-    """
-
-    haiku: str
-    sonnet: str
-    prompt: str
-    labels: str
-    events_per_request: int
-    truth: str
+    haiku: str  # the first model and how it is asked
+    sonnet: str  # the same of the second
+    prompt: str  # digest of instructions and answer schema
+    labels: str  # digest of the stage's own settings: labels, fields, what they mean
+    events_per_request: int  # as set
+    truth: str  # digest of the compared fields
 
     @classmethod
     def of(
@@ -324,19 +300,13 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """An earlier evaluation, beside the present one.
+    """An earlier evaluation, beside the present one."""
 
-    Args:
-        file: Its name.
-        at: When it was made.
-        changed: What is not as it was, in words; empty where its thresholds still hold.
-        accuracy: Of its cascade.
-    """
-
-    file: str
-    at: str
+    file: str  # its name
+    at: str  # when it was made
+    # what is not as it was, in words; empty where its thresholds still hold
     changed: tuple[str, ...]
-    accuracy: float
+    accuracy: float  # of its cascade
 
     @classmethod
     def of(cls, file: str, earlier: Mapping[str, Any], now: Fingerprint) -> "Baseline":

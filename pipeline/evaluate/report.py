@@ -4,7 +4,7 @@ The page is `report.html`, one file that needs nothing else; its template escape
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
@@ -12,13 +12,13 @@ from typing import Any
 
 import orjson
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
+from pydantic_core import to_jsonable_python
 
 import pipeline
 from pipeline.evaluate.evaluation import Evaluation
 from pipeline.evaluate.measures import Measures, Trade
 from pipeline.evaluate.proposal import Part, Proposal, counted_doubts
-from pipeline.evaluate.strategies import CascadeTrace, End, EscalationValue, Strategy
+from pipeline.evaluate.strategies import CascadeTrace, End, EscalationValue, Strategy, TierOutcome
 from pipeline.model.errors import UsageError
 
 SCHEMA = "evaluation/1"
@@ -219,27 +219,25 @@ def write(evaluation: Evaluation, base: Path) -> tuple[Path, Path]:
 
 def document(evaluation: Evaluation) -> dict[str, Any]:
     """Everything that the page shows: `evaluation/1`."""
-    measures, scoring, chosen = (
-        evaluation.measures, evaluation.scoring, evaluation.measures.proposal.chosen
-    )  # fmt: skip
-    fingerprint, baseline = _plain(evaluation.fingerprint), evaluation.baseline
-    return {
+    measures, scoring, baseline = evaluation.measures, evaluation.scoring, evaluation.baseline
+    chosen = measures.proposal.chosen
+    whole = {
         "schema": SCHEMA,
         "version": pipeline.__version__,
         "stage": evaluation.stage,
         "file": evaluation.file,
         "at": evaluation.at.isoformat(timespec="seconds"),
-        "origin": _plain(evaluation.origin),
+        "origin": evaluation.origin,
         "events": {
             "lines": evaluation.lines,
             "measured": measures.items,
-            "dead_letters": _plain(evaluation.dead_letters),
+            "dead_letters": evaluation.dead_letters,
         },
         "compared": {
             "rule": scoring.rule,
             "label": scoring.label,
             "deciding": scoring.deciding,
-            "fields": _plain(scoring.truths),
+            "fields": scoring.truths,
             "not_compared": scoring.ignored,
         },
         "ways": [
@@ -250,88 +248,73 @@ def document(evaluation: Evaluation) -> dict[str, Any]:
                 for each in other.strategies
             ),
         ],
-        "ends": _plain(measures.ends),
-        "escalations": _plain(measures.escalations),
-        "labels": [{**_plain(row), "escalated": row.escalated} for row in measures.labels],
-        "fields": _plain(measures.fields),
-        "out_of_scope": _plain(measures.scope),
-        "doubts": _plain(measures.doubts),
+        "ends": measures.ends,
+        "escalations": measures.escalations,
+        "labels": [{**asdict(row), "escalated": row.escalated} for row in measures.labels],
+        "fields": measures.fields,
+        "out_of_scope": measures.scope,
+        "doubts": measures.doubts,
         "calibration": {
-            "haiku": _plain(measures.calibration_haiku),
-            "sonnet": _plain(measures.calibration_sonnet),
+            "haiku": measures.calibration_haiku,
+            "sonnet": measures.calibration_sonnet,
         },
-        "risk_coverage": _plain(measures.selection),
-        "cost_accuracy": _plain(measures.trade_off),
-        "sweep": [{**_plain(row), "way": _way(row.strategy)} for row in measures.sweep],
-        "parts": _plain(measures.parts),
+        "risk_coverage": measures.selection,
+        "cost_accuracy": measures.trade_off,
+        "sweep": [
+            {"way": _way(row.strategy), **to_jsonable_python(row, exclude={"strategy"})}
+            for row in measures.sweep
+        ],
+        "parts": measures.parts,
         # With what it depends on: it is worth nothing without that.
         "proposal": {
-            **_plain(measures.proposal),
+            **asdict(measures.proposal),
             "setting": chosen and f"thresholds.stages.{evaluation.stage}.low_confidence",
-            "fingerprint": fingerprint,
+            "fingerprint": evaluation.fingerprint,
             "origin": evaluation.origin.word,
         },
         "remarks": evaluation.remarks,
-        "fingerprint": fingerprint,
-        "baseline": baseline and {**_plain(baseline), "warning": baseline.warning},
-        "cases": [_case(each) for each in measures.traces],
+        "fingerprint": evaluation.fingerprint,
+        "baseline": baseline and {**asdict(baseline), "warning": baseline.warning},
+        "cases": [
+            {
+                "id": each.case.id,
+                "label": each.case.label,
+                "out_of_scope": each.case.out_of_scope,
+                "end": each.end,
+                "escalation": each.escalation,
+                "haiku": _answered(each.case.haiku),
+                "sonnet": _answered(each.case.sonnet),
+            }
+            for each in measures.traces
+        ],
     }
+    found: dict[str, Any] = to_jsonable_python(whole)
+    return found
+
+
+def _answered(outcome: TierOutcome) -> dict[str, Any]:
+    return {"right": outcome.right, "confidence": outcome.confidence}
 
 
 def _way(strategy: Strategy) -> dict[str, Any]:
     decided, usd = strategy.accuracy_decided, strategy.usd_per_thousand
+    mean, median, slowest = (round(each, _DIGITS) for each in strategy.seconds)
     return {
         "way": strategy.name,
-        "items": strategy.items,
+        **to_jsonable_python(strategy, exclude={"name"}),
         "accuracy": round(strategy.accuracy, _DIGITS),
         "accuracy_decided": None if decided is None else round(decided, _DIGITS),
-        "well": strategy.well,
-        "decided": strategy.decided,
-        "decided_right": strategy.decided_right,
         "decided_wrong": strategy.decided_wrong,
-        "undecided": strategy.undecided,
-        "escalated": strategy.escalated,
-        "calls": strategy.calls,
         "cost_usd": None if strategy.cost_usd is None else format(strategy.cost_usd, "f"),
         "usd_per_thousand": None if usd is None else format(round(usd, _DIGITS), "f"),
-        "seconds": dict(
-            zip(
-                ("mean", "median", "p95"),
-                (round(each, _DIGITS) for each in strategy.seconds),
-                strict=True,
-            )
-        ),
+        "seconds": {"mean": mean, "median": median, "p95": slowest},
     }
-
-
-def _case(trace: CascadeTrace) -> dict[str, Any]:
-    case = trace.case
-    return {
-        "id": case.id,
-        "label": case.label,
-        "out_of_scope": case.out_of_scope,
-        "end": trace.end,
-        "escalation": trace.escalation,
-        "haiku": {"right": case.haiku.right, "confidence": case.haiku.confidence},
-        "sonnet": {"right": case.sonnet.right, "confidence": case.sonnet.confidence},
-    }
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a measure holds
-    if is_dataclass(value) and not isinstance(value, type):
-        return {name: _plain(each) for name, each in asdict(value).items() if name != "strategy"}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(each) for each in value]
-    return value
 
 
 def page(evaluation: Evaluation) -> str:
     """The whole HTML file."""
-    folder, uplot = (
-        resources.files("pipeline.evaluate"), resources.files("pipeline.vendor.uplot")
-    )  # fmt: skip
+    folder = resources.files("pipeline.evaluate")
+    uplot = resources.files("pipeline.vendor.uplot")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -354,9 +337,8 @@ def page(evaluation: Evaluation) -> str:
         mistakes=[_mistake(evaluation, each) for each in wrong[:MISTAKES]],
         wrong=len(wrong),
         plots=_plots(evaluation.measures),
-        # Third-party code of ours, with no data in it.
-        uplot_css=Markup(uplot.joinpath("uPlot.min.css").read_text("utf-8")),  # noqa: S704
-        uplot_js=Markup(uplot.joinpath("uPlot.iife.min.js").read_text("utf-8")),  # noqa: S704
+        uplot_css=uplot.joinpath("uPlot.min.css").read_text("utf-8"),
+        uplot_js=uplot.joinpath("uPlot.iife.min.js").read_text("utf-8"),
     )
 
 
@@ -396,61 +378,25 @@ def _mistake(evaluation: Evaluation, trace: CascadeTrace) -> list[str]:
     ]
 
 
-_Series = tuple[str, Sequence[tuple[float, float]], Mapping[str, Any]]
-
-
-def _plots(measures: Measures) -> list[dict[str, Any]]:
-    """The plots as data for uPlot; each names the element that it is drawn in."""
-    random, selection, trade_off = (
-        measures.selection.random or 0.0, measures.selection, measures.trade_off
-    )  # fmt: skip
-    first, quiet = {"colour": "--first"}, {"colour": "--quiet", "dash": True}
-    stated = [
-        (each.confidence, each.accuracy)
-        for each in measures.calibration_haiku.bins
-        if each.confidence is not None and each.accuracy is not None
-    ]
-    found = [
-        _plot(
-            "risk-coverage",
-            {"label": "taken from Haiku", "unit": "%", "range": [0, 1]},
-            {"label": "wrong among the taken", "unit": "%"},
-            ("by doubt", [(each.coverage, each.risk) for each in selection.curve], first),
-            ("by lot", [(0.0, random), (1.0, random)], quiet),
-        ),
-        _plot(
-            "reliability",
-            {"label": "stated confidence", "unit": "%", "range": [0, 1]},
-            {"label": "share that is right", "unit": "%", "range": [0, 1]},
-            ("Haiku", stated, {"colour": "--first", "points": True}),
-            ("honest", [(0.0, 0.0), (1.0, 1.0)], quiet),
-        ),
-    ]
-    if trade_off.points and (only := trade_off.all_sonnet) is not None:
-        points = [(float(each.cost_usd), each.accuracy) for each in trade_off.points]
-        alone = [(float(only.cost_usd), only.accuracy)]
-        found.append(
-            _plot(
-                "cost-accuracy",
-                {"label": "cost of all events", "unit": "$"},
-                {"label": "right in the end", "unit": "%"},
-                ("by doubt", points, first),
-                ("by lot", [points[0], points[-1]], quiet),
-                ("Sonnet alone", alone, {"colour": "--second", "points": True}),
-            )
-        )
-    return found
-
-
-def _plot(identity: str, x: dict[str, Any], y: dict[str, Any], *series: _Series) -> dict[str, Any]:
-    """All series share their x values, and have a null where they have no point."""
-    values = sorted({at for _, points, _ in series for at, _ in points})
-    return {
-        "id": identity,
-        "x": {**x, "values": values},
-        "y": y,
-        "series": [
-            {"label": label, **style, "values": [dict(points).get(at) for at in values]}
-            for label, points, style in series
+def _plots(measures: Measures) -> dict[str, list[Sequence[tuple[float, float]]]]:
+    """The points of each series of the plots, which the page describes."""
+    random, trade_off = measures.selection.random or 0.0, measures.trade_off
+    costs = [(float(each.cost_usd), each.accuracy) for each in trade_off.points]
+    found: dict[str, list[Sequence[tuple[float, float]]]] = {
+        "risk-coverage": [
+            [(each.coverage, each.risk) for each in measures.selection.curve],
+            [(0.0, random), (1.0, random)],
+        ],
+        "reliability": [
+            [
+                (each.confidence, each.accuracy)
+                for each in measures.calibration_haiku.bins
+                if each.confidence is not None and each.accuracy is not None
+            ],
+            [(0.0, 0.0), (1.0, 1.0)],
         ],
     }
+    if costs and (only := trade_off.all_sonnet) is not None:
+        alone = [(float(only.cost_usd), only.accuracy)]
+        found["cost-accuracy"] = [costs, [costs[0], costs[-1]], alone]
+    return found

@@ -41,52 +41,31 @@ def check_whole(counts: Iterable[int], items: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TierOutcome:
-    """What one tier said about a labelled event, beside the truth.
+    """What one tier said about a labelled event, beside the truth."""
 
-    Args:
-        right: Whether the answer is what the label says. Of an event out of scope no answer is.
-        fields: The same for each field that has a label.
-        said: The label it chose; None where the stage has none.
-        gave_up: There was no usable answer, or it says that it is unclear.
-        confidence: As stated; None where there was no usable answer.
-        signals: What speaks against the answer.
-        usage: What it cost.
-        seconds: In calls.
-        model: That answered.
-        result: What would have been published; None where there was no usable answer.
-    """
-
-    right: bool
-    fields: Mapping[str, bool]
-    said: str | None
-    gave_up: bool
-    confidence: float | None
-    signals: tuple[Signal, ...]
-    usage: Usage
-    seconds: float
-    model: str
+    right: bool  # whether the answer is what the label says. Of an event out of scope no answer is.
+    fields: Mapping[str, bool]  # the same for each field that has a label
+    said: str | None  # the label it chose; None where the stage has none
+    gave_up: bool  # there was no usable answer, or it says that it is unclear
+    confidence: float | None  # as stated; None where there was no usable answer
+    signals: tuple[Signal, ...]  # what speaks against the answer
+    usage: Usage  # what it cost
+    seconds: float  # in calls
+    model: str  # that answered
+    # what would have been published; None where there was no usable answer
     result: Mapping[str, JsonValue] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A labelled event that both tiers have answered.
+    """A labelled event that both tiers have answered."""
 
-    Args:
-        id: The event's.
-        label: The true one; None where the stage gives none.
-        out_of_scope: It belongs to no label: the right thing is not to accept any answer.
-        truth: The true value of each field.
-        haiku: The first tier's.
-        sonnet: The second tier's.
-    """
-
-    id: str
-    label: str | None
-    out_of_scope: bool
-    truth: Mapping[str, JsonValue] = field(repr=False)
-    haiku: TierOutcome
-    sonnet: TierOutcome
+    id: str  # the event's
+    label: str | None  # the true one; None where the stage gives none
+    out_of_scope: bool  # it belongs to no label: the right thing is not to accept any answer
+    truth: Mapping[str, JsonValue] = field(repr=False)  # the true value of each field
+    haiku: TierOutcome  # the first tier's
+    sonnet: TierOutcome  # the second tier's
 
 
 class End(StrEnum):
@@ -122,21 +101,14 @@ Accepts = Callable[[TierOutcome], bool]
 
 @dataclass(frozen=True, slots=True)
 class CascadeTrace:
-    """One event's way through the cascade.
+    """One event's way through the cascade."""
 
-    Args:
-        case: The event.
-        end: Where it ended.
-        escalation: What its escalation was good for; None where it was not escalated.
-        usage: Of the tiers that were asked.
-        seconds: The same.
-    """
-
-    case: Case
-    end: End
+    case: Case  # the event
+    end: End  # where it ended
+    # what its escalation was good for; None where it was not escalated
     escalation: EscalationValue | None
-    usage: Usage
-    seconds: float
+    usage: Usage  # of the tiers that were asked
+    seconds: float  # the same
 
     @property
     def well(self) -> bool:
@@ -175,31 +147,19 @@ def escalations(traces: Iterable[CascadeTrace]) -> Mapping[EscalationValue, int]
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """A way to answer all events.
+    """A way to answer all events."""
 
-    Args:
-        name: For a person.
-        items: Events.
-        well: Those that ended as they should: with a right answer, or undecided where no answer
-            is right.
-        decided: Those with an answer that was accepted.
-        decided_right: Of these.
-        undecided: Those that a person has to look at.
-        escalated: Those that the second model was asked about after the first.
-        calls: Requests, as they were recorded.
-        cost_usd: Of all events; None where a price is not known.
-        seconds: Spent in calls for an event: mean, median, and what 95 % stay within.
-    """
-
-    name: str
-    items: int
+    name: str  # for a person
+    items: int  # events
+    # those that ended as they should: with a right answer, or undecided where no answer is right
     well: int
-    decided: int
-    decided_right: int
-    undecided: int
-    escalated: int
-    calls: int
-    cost_usd: Decimal | None
+    decided: int  # those with an answer that was accepted
+    decided_right: int  # of these
+    undecided: int  # those that a person has to look at
+    escalated: int  # those that the second model was asked about after the first
+    calls: int  # requests, as they were recorded
+    cost_usd: Decimal | None  # of all events; None where a price is not known
+    # spent in calls for an event: mean, median, and what 95 % stay within
     seconds: tuple[float, float, float]
 
     @property

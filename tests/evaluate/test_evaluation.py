@@ -267,9 +267,11 @@ async def test_a_page_needs_nothing_but_itself(tmp_path: Path) -> None:
     assert "uPlot" in html
     (drawn,) = re.findall(r'<script type="application/json" id="plots">(.*?)</script>', html)
     plots = json.loads(drawn)
-    assert {plot["id"] for plot in plots} == {"risk-coverage", "reliability", "cost-accuracy"}
-    for plot in plots:
-        assert f'id="{plot["id"]}"' in html
-        assert all(len(each["values"]) == len(plot["x"]["values"]) for each in plot["series"])
-        assert plot["x"]["values"] == sorted(plot["x"]["values"])
+    assert set(plots) == {"risk-coverage", "reliability", "cost-accuracy"}
+    for name, series in plots.items():
+        assert f'id="{name}"' in html
+        assert f'"{name}": {{' in html  # its axes and labels
+        assert all(points == sorted(points) for points in series)
+        assert all(len(point) == 2 for points in series for point in points)
+    assert plots["risk-coverage"][0][-1] == [1.0, pytest.approx(4 / 7)]
     assert "$" not in re.sub(r"\$(?=[\d,.\"])", "", html.split("<main>")[1].split("</main>")[0])
