@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipeline.config import Settings, TopicSettings
-from pipeline.doctor.check import Finding, Site, Verdict
+from pipeline.doctor.examination import Finding, Site, Verdict
 from pipeline.kafka.cluster import BrokerAt, Cluster, GroupSeen, TopicSeen
 from pipeline.kafka.topics import TopicNames
 
@@ -58,7 +58,6 @@ def told(findings: Iterable[Finding], verdict: Verdict, *words: str) -> Finding:
 
 
 def well(findings: Iterable[Finding]) -> None:
-    """Nothing is wrong, and that is said."""
+    """Nothing is wrong."""
     found = list(findings)
-    assert found
-    assert {each.verdict for each in found} == {Verdict.OK}, found
+    assert {each.verdict for each in found} <= {Verdict.OK}, found

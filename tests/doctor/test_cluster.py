@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.doctor.brokers import check_groups, check_listeners
-from pipeline.doctor.check import Site, Verdict
-from pipeline.doctor.permissions import check_permissions, operations_needed
-from pipeline.doctor.sizes import check_broker_sizes
-from pipeline.doctor.topics import (
+from pipeline.doctor.examination import Site, Verdict
+from pipeline.doctor.kafka_access import check_listeners, check_permissions, operations_needed
+from pipeline.doctor.kafka_topics import (
+    check_broker_sizes,
     check_cleaning,
+    check_groups,
     check_partitions,
     check_replication,
     of_progress,

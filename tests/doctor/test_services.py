@@ -20,10 +20,9 @@ from aiokafka.structs import OffsetAndMetadata
 
 from pipeline.claude.model_client import Probe
 from pipeline.config import KafkaSettings, Settings, TopicSettings
-from pipeline.doctor.brokers import check_clock
-from pipeline.doctor.check import Check, Finding, OutOfReach, Site, Verdict, ok
-from pipeline.doctor.claude import Probers, check_access
-from pipeline.doctor.examination import CHECKS, examine, look
+from pipeline.doctor import CHECKS, examine
+from pipeline.doctor.examination import Check, Finding, OutOfReach, Site, Verdict, look, ok
+from pipeline.doctor.model_api import Probers, check_access, check_clock
 from pipeline.kafka import cluster
 from pipeline.kafka.connection import admin_client, client_options
 from pipeline.kafka.offsets import KafkaOffsets
@@ -51,7 +50,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Look:
     async def at(kafka: KafkaSettings, **variables: str) -> list[Finding]:
         for name, value in {**kafka_variables(kafka), **variables}.items():
             monkeypatch.setenv(name, value)
-        return await examine(lambda _: None, checks=OF_BROKERS)
+        return await examine(lambda _: None, OF_BROKERS)
 
     return at
 
@@ -105,7 +104,9 @@ async def test_an_address_that_cannot_be_is_told(looks: Look, address: str, says
 
 async def test_where_all_is_there_all_is_fine(looks: Look, place: Place) -> None:
     await place.make_topics()
-    well(await looks(place.kafka, **place.variables))
+    found = await looks(place.kafka, **place.variables)
+    well(found)
+    assert [check.name for check in OF_BROKERS] == list(dict.fromkeys(f.about for f in found))
 
 
 async def test_missing_topics_are_told_and_not_made_by_asking(looks: Look, place: Place) -> None:
@@ -389,7 +390,14 @@ async def test_a_check_that_comes_to_no_end_is_a_finding() -> None:
 
     told(await look(Check("slow", "it", hangs, seconds=0.01), site()), FAILED, "within 0.01 s")
     told(await look(Check("broken", "it", breaks), site()), FAILED, "It broke.")
-    assert list(await look(Check("late", "it", waits_for_others), site())) == []
+    assert await look(Check("late", "it", waits_for_others, "Fine."), site()) == []
+
+
+async def test_a_check_that_finds_nothing_says_so_in_its_own_name() -> None:
+    nothing = Check("quiet", "it", lambda _: [], "All is well.")
+    assert await look(nothing, site()) == [Finding("quiet", Verdict.OK, "All is well.")]
+    finding = Check("loud", "it", lambda _: [ok("So it is.")], "All is well.")
+    assert await look(finding, site()) == [Finding("loud", Verdict.OK, "So it is.")]
 
 
 async def test_findings_come_in_order_however_long_each_takes(
@@ -400,14 +408,14 @@ async def test_findings_come_in_order_however_long_each_takes(
 
     async def first(_: Site) -> Iterable[Finding]:
         await second_is_done.wait()
-        return [ok("first", "Done.")]
+        return [ok("Done.")]
 
     async def second(_: Site) -> Iterable[Finding]:
         second_is_done.set()
-        return [ok("second", "Done.")]
+        return [ok("Done.")]
 
     shown: list[Finding] = []
     checks = [Check("first", "it", first), Check("second", "it", second)]
-    found = await examine(shown.append, environment={}, checks=checks)
+    found = await examine(shown.append, checks, environment={})
     assert [finding.about for finding in shown] == ["first", "second"]
     assert shown == found

@@ -8,18 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.doctor import installation
-from pipeline.doctor.brokers import check_address
-from pipeline.doctor.check import Finding, Verdict
-from pipeline.doctor.claude import (
-    RETIREMENTS,
-    check_key,
-    check_models,
-    check_opinions,
-    check_prices,
-    check_prompts,
-)
-from pipeline.doctor.examination import examine
+from pipeline.doctor import CHECKS, Finding, Verdict, examine, installation
 from pipeline.doctor.installation import (
     check_extras,
     check_files,
@@ -27,11 +16,20 @@ from pipeline.doctor.installation import (
     check_paths,
     check_port,
     check_settings,
+    check_sizes,
     check_stages,
     files_needed,
     of_limit,
 )
-from pipeline.doctor.sizes import check_sizes
+from pipeline.doctor.model_api import (
+    RETIREMENTS,
+    check_address,
+    check_key,
+    check_models,
+    check_opinions,
+    check_prices,
+    check_prompts,
+)
 from pipeline.stages.checks import encoders
 from tests.doctor.sites import site, told, well
 
@@ -41,7 +39,7 @@ TODAY = date(2026, 11, 25)
 
 
 async def settings_finding() -> Finding:
-    (finding,) = await examine(lambda _: None, environment={})
+    (finding,) = await examine(lambda _: None, CHECKS, environment={})
     return finding
 
 

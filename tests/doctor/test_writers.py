@@ -3,8 +3,8 @@
 import pytest
 
 from pipeline.config import KafkaSettings, Settings
-from pipeline.doctor.check import Verdict
-from pipeline.doctor.permissions import Grant, guarded, judged, writers
+from pipeline.doctor.examination import Verdict
+from pipeline.doctor.kafka_access import Grant, guarded, judged, writers
 from tests.doctor.sites import told, well
 
 OURS = KafkaSettings(security_protocol="SASL_PLAINTEXT", sasl_mechanism="PLAIN",
