@@ -34,9 +34,9 @@ def backfill(
 
     It may be stopped or killed at any time: started again it goes on where it was.
     """
-    from pipeline.backfill.factory import Wish
-    from pipeline.backfill.factory import backfill as do
-    from pipeline.backfill.reporting import Board, document_of, sentence
+    from pipeline.backfill.attempt import Wish
+    from pipeline.backfill.attempt import backfill as do
+    from pipeline.backfill.progress import Board, document_of, sentence
     from pipeline.config import load_settings
     from pipeline.observe.logging import configure_logging
     from pipeline.runtime import console

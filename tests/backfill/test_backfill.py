@@ -8,16 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.backfill.chunks import Shelf
-from pipeline.backfill.context import Stopped
-from pipeline.backfill.file import FileShelf, digest_of
-from pipeline.backfill.job import Job, State
-from pipeline.backfill.journal import Journal, JournalUnreadable
-from pipeline.backfill.submission import BatchGone
-from pipeline.backfill.topic import TooManyDeadLetters
+from pipeline.backfill.journal import Job, Journal, JournalUnreadable, State
+from pipeline.backfill.lane import BatchGone, Stopped
+from pipeline.backfill.outcomes import TooManyDeadLetters
+from pipeline.backfill.partitions import BacklogPartition, FileBacklog, digest_of
 from pipeline.kafka.reader import Start
 from pipeline.kafka.writer import ProducerFenced
 from pipeline.model.errors import UsageError
+from pipeline.model.observer import Observer
 from pipeline.stream import ledger_codec
 from pipeline.stream.ledger import CommitPoint
 from pipeline.stream.protocols import Committed, TopicPartition
@@ -342,13 +340,25 @@ def test_what_was_not_read_becomes_a_small_dead_letter_and_is_not_asked_about(
     run_in_virtual_time(scenario())
 
 
-def test_a_tombstone_is_no_event() -> None:
+class Tombstones(Observer):
+    """Remembers the stages of tombstones."""
+
+    def __init__(self, found: list[str]) -> None:
+        self._found = found
+
+    def tombstone(self, stage: str) -> None:
+        self._found.append(stage)
+
+
+def test_a_tombstone_is_not_an_event_and_is_counted() -> None:
     async def scenario() -> None:
         made = world(FINE[:4], partitions=1)
         made.broker.publish(RAW, None, key=b"k-0")
         made.publish(FINE[4:])
-        report = await made.process()
-        assert (report.enriched, report.dead_letters) == (len(FINE), 0)
+        counted: list[str] = []
+        report = await made.process(observer=Tombstones(counted))
+        assert (report.enriched, report.dead_letters, report.tombstones) == (len(FINE), 0, 1)
+        assert counted == ["notes"]
         made.check()
 
     run_in_virtual_time(scenario())
@@ -433,14 +443,14 @@ def test_each_event_of_a_file_is_published_once(tmp_path: Path, steps: int | Non
     path = written(tmp_path, 7)
     source = f"file:{digest_of(path)}"
 
-    def shelves(journal: Journal) -> Sequence[Shelf]:
-        return [FileShelf(path, journal, key_field="customer", now=now)]
+    def partitions(journal: Journal) -> Sequence[BacklogPartition]:
+        return [FileBacklog(path, journal, key_field="customer", now=now)]
 
     async def scenario() -> None:
         made = World()
         with contextlib.suppress(Crash):
-            await made.process(Fuse(steps), shelves_of=shelves, source=source)
-        report = await made.process(shelves_of=shelves, source=source)
+            await made.process(Fuse(steps), backlog_of=partitions, source=source)
+        report = await made.process(backlog_of=partitions, source=source)
         assert report.published == report.events == 7
         outcomes = made.outcomes()
         assert sorted(outcomes) == [f"n-{n}" for n in range(7)]
@@ -449,7 +459,7 @@ def test_each_event_of_a_file_is_published_once(tmp_path: Path, steps: int | Non
             assert outcome["source"]["topic"] == "file:notes.jsonl"
             assert outcome["source"]["offset"] == number
         assert set(made.api.paid().values()) == {1}
-        again = await made.process(shelves_of=shelves, source=source)
+        again = await made.process(backlog_of=partitions, source=source)
         assert again.published == 7
         assert made.ends().total() == 7
 

@@ -1,17 +1,12 @@
-"""How far a backfill is, for whoever watches it, and what came of it in the end.
-
-How a backfill looks on a terminal and to a program.
-
-What operators see of a backfill: metrics, and where they are served.
-"""
+"""How far a backfill is, and what came of it: for a terminal, for programs, as metrics."""
 
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
 
-from pipeline.backfill.job import Job, Run, State, Tally
+from pipeline.backfill.journal import Job, Run, Tally, unfinished
 from pipeline.config import Settings
 from pipeline.model.records import added
 from pipeline.observe.http import serve
@@ -22,69 +17,35 @@ from pipeline.runtime.console import Bar
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A backfill, over all starts of the program.
-
-    Args:
-        source: The topic, or `file:` and the digest of a file.
-        events: What there was to do when it began, about; what is in batches, where that is more.
-        claimed: Events that are in batches.
-        published: Events that came to an end.
-        batches: Batches in all.
-        under_way: Those that are not published.
-        resumed: Those that this start of the program found unfinished.
-        found_again: Of these, hand-ins whose answer was lost and whose batch was found.
-        batch_usd: Cost of what batches answered, at half the price; None if not known.
-        normal_usd: Cost of what the normal lane had to answer.
-        done: Whether all of it is done.
-    """
+    """A backfill, over all starts of the program."""
 
     stage: str
-    source: str
-    events: int
-    claimed: int
-    published: int
+    source: str  # the topic, or `file:` and the digest of a file
+    events: int  # what there was to do when it began, about; what is in batches, where more
+    claimed: int  # events that are in batches
+    published: int  # events that came to an end
     enriched: int
     escalated: int
     dead_letters: int
     returned: int
     gone: int
     batches: int
-    under_way: int
-    resumed: int
-    found_again: int
-    batch_usd: Decimal | None
-    normal_usd: Decimal | None
-    done: bool
+    under_way: int  # batches that are not published
+    resumed: int  # batches that this start of the program found unfinished
+    found_again: int  # of these, submissions whose answer was lost and whose batch was found
+    tombstones: int  # records without a value that this start of the program skipped
+    batch_usd: Decimal | None  # of what batches answered, at half the price; None if not known
+    normal_usd: Decimal | None  # of what the normal lane had to answer
+    done: bool  # whether all of it is done
 
     @property
     def cost_usd(self) -> Decimal | None:
-        """Of all."""
         return added(self.batch_usd, self.normal_usd)
 
 
-class Watcher(Protocol):
-    """Receives what happens, from the event loop; must be quick and must not raise."""
-
-    def changed(self, report: Report) -> None:
-        """Something came further."""
-        ...
-
-    def happened(self, sentence: str) -> None:
-        """Something that a person may want to know."""
-        ...
-
-
-class NoWatcher:
-    """Nobody watches."""
-
-    def changed(self, report: Report) -> None:
-        """Ignore."""
-
-    def happened(self, sentence: str) -> None:
-        """Ignore."""
-
-
-def report_of(run: Run, jobs: Iterable[Job], *, resumed: int = 0, found_again: int = 0) -> Report:
+def report_of(
+    run: Run, jobs: Iterable[Job], *, resumed: int = 0, found_again: int = 0, tombstones: int = 0
+) -> Report:
     """Sum up the batches of one backfill."""
     mine = [job for job in jobs if job.run == run.run]
     tally = sum((job.tally for job in mine), Tally())
@@ -101,44 +62,20 @@ def report_of(run: Run, jobs: Iterable[Job], *, resumed: int = 0, found_again: i
         returned=tally.returned,
         gone=tally.gone,
         batches=len(mine),
-        under_way=sum(job.state is not State.PUBLISHED for job in mine),
+        under_way=len(unfinished(mine)),
         resumed=resumed,
         found_again=found_again,
+        tombstones=tombstones,
         batch_usd=tally.batch_usd,
         normal_usd=tally.normal_usd,
         done=run.ended_at is not None,
     )
 
 
-class Board:
-    """A `Watcher` that draws a bar and writes what happens beside it.
-
-    Args:
-        bar: Shows how far it is.
-        note: Shows a person a sentence.
-    """
-
-    def __init__(self, bar: Bar, note: Callable[[str], None]) -> None:
-        self._bar = bar
-        self._note = note
-
-    def changed(self, report: Report) -> None:
-        """Move the bar."""
-        what = f"{report.under_way} of {report.batches} batches under way"
-        self._bar.show(
-            done=report.published,
-            total=report.events,
-            what=f"Backfilling {report.stage}: {what}, {dollars(report.cost_usd)} so far",
-        )
-
-    def happened(self, sentence: str) -> None:
-        """Write it."""
-        self._note(sentence)
-
-
 def sentence(report: Report) -> str:
     """What came of it, for a person."""
     gone = f", {report.gone:,} gone from the log" if report.gone else ""
+    skipped = f", {report.tombstones:,} tombstones skipped" if report.tombstones else ""
     returned = (
         f"; {report.returned:,} without an answer in their batch were asked in the normal lane"
         if report.returned
@@ -148,42 +85,62 @@ def sentence(report: Report) -> str:
     return (
         f"{state}{report.published:,} of {report.events:,} events in {report.batches:,} batches: "
         f"{report.enriched:,} enriched, {report.escalated:,} escalated, "
-        f"{report.dead_letters:,} dead letters{gone}{returned}; {dollars(report.batch_usd)} for "
-        f"batches and {dollars(report.normal_usd)} for the normal lane"
+        f"{report.dead_letters:,} dead letters{gone}{skipped}{returned}; "
+        f"{dollars(report.batch_usd)} for batches and {dollars(report.normal_usd)} for the normal "
+        "lane"
     )
 
 
 def document_of(report: Report) -> dict[str, Any]:
     """The same for a program; US dollars as decimal strings, null where a price is not known."""
-    document = asdict(report)
-    for name, usd in (
-        ("batch_usd", report.batch_usd),
-        ("normal_usd", report.normal_usd),
-        ("cost_usd", report.cost_usd),
-    ):
+    document = {**asdict(report), "cost_usd": report.cost_usd}
+    for name in ("batch_usd", "normal_usd", "cost_usd"):
+        usd = document[name]
         document[name] = None if usd is None else format(usd, "f")
     return document
 
 
 def dollars(usd: Decimal | None) -> str:
-    """An amount for a person."""
     return "an unknown price" if usd is None else f"${usd:,.4f}"
 
 
-class Telling:
-    """A `Watcher` that keeps the metrics, and passes everything on.
+class Watcher:
+    """Called with what happens, from the event loop; must be quick and must not raise."""
 
-    Args:
-        metrics: Of this process.
-        watcher: Receives the same.
-    """
+    def changed(self, report: Report) -> None:
+        """Something came further."""
+
+    def happened(self, sentence: str) -> None:
+        """Something that a person may want to know."""
+
+
+class Board(Watcher):
+    """Draws a bar, and notes what happens beside it."""
+
+    def __init__(self, bar: Bar, note: Callable[[str], None]) -> None:
+        self._bar = bar
+        self._note = note
+
+    def changed(self, report: Report) -> None:
+        what = f"{report.under_way} of {report.batches} batches under way"
+        self._bar.show(
+            done=report.published,
+            total=report.events,
+            what=f"Backfilling {report.stage}: {what}, {dollars(report.cost_usd)} so far",
+        )
+
+    def happened(self, sentence: str) -> None:
+        self._note(sentence)
+
+
+class Measuring(Watcher):
+    """Keeps the metrics, and passes everything on."""
 
     def __init__(self, metrics: Metrics, watcher: Watcher) -> None:
         self._metrics = metrics
         self._watcher = watcher
 
     def changed(self, report: Report) -> None:
-        """Keep the metrics."""
         events = {
             "waiting": report.events - report.claimed,
             "under_way": report.claimed - report.published - report.gone,
@@ -196,7 +153,6 @@ class Telling:
         self._watcher.changed(report)
 
     def happened(self, sentence: str) -> None:
-        """Pass it on."""
         self._watcher.happened(sentence)
 
 

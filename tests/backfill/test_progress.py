@@ -1,4 +1,4 @@
-"""What operators and programs are told of a backfill."""
+"""What operators and programs see of a backfill."""
 
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -7,11 +7,11 @@ from decimal import Decimal
 import aiohttp
 from prometheus_client import CollectorRegistry
 
-from pipeline.backfill.reporting import (
+from pipeline.backfill.progress import (
     Board,
-    NoWatcher,
+    Measuring,
     Report,
-    Telling,
+    Watcher,
     document_of,
     open_metrics,
     sentence,
@@ -36,13 +36,14 @@ REPORT = Report(
     under_way=2,
     resumed=1,
     found_again=1,
+    tombstones=2,
     batch_usd=Decimal("1.25"),
     normal_usd=Decimal("0.01"),
     done=False,
 )
 
 
-class Told(NoWatcher):
+class Remembering(Watcher):
     """Remembers."""
 
     def __init__(self) -> None:
@@ -57,9 +58,9 @@ class Told(NoWatcher):
 
 
 def test_metrics_follow_the_report_and_all_is_passed_on() -> None:
-    registry, told = CollectorRegistry(), Told()
-    Telling(Metrics(registry, Conditions()), told).changed(REPORT)
-    assert told.reports == [REPORT]
+    registry, watcher = CollectorRegistry(), Remembering()
+    Measuring(Metrics(registry, Conditions()), watcher).changed(REPORT)
+    assert watcher.reports == [REPORT]
     events = {
         state: registry.get_sample_value(
             "pipeline_backfill_events", {"stage": "tickets", "state": state}
@@ -72,12 +73,12 @@ def test_metrics_follow_the_report_and_all_is_passed_on() -> None:
 
 
 async def test_metrics_are_served_where_that_is_wished() -> None:
-    settings, told = Settings(), Told()
+    settings, watcher = Settings(), Remembering()
     settings.http.port = 0
     async with AsyncExitStack() as stack:
-        metrics = await open_metrics(stack, settings, "tickets", told, http=True)
-        Telling(metrics, told).changed(REPORT)
-        (said,) = told.sentences
+        metrics = await open_metrics(stack, settings, "tickets", watcher, http=True)
+        Measuring(metrics, watcher).changed(REPORT)
+        (said,) = watcher.sentences
         address = said.removeprefix("Metrics are at ").rstrip(".")
         async with aiohttp.ClientSession() as http, http.get(address) as response:
             page = await response.text()
@@ -89,6 +90,8 @@ def test_a_person_reads_what_came_of_it_and_what_it_cost() -> None:
     assert "7,000 of 12,000 events in 4 batches" in said
     assert "$1.2500 for batches and $0.0100 for the normal lane" in said
     assert "3 without an answer" in said
+    assert ", 2 tombstones skipped" in said
+    assert "tombstones" not in sentence(replace(REPORT, tombstones=0))
     assert sentence(REPORT).startswith("not finished")
     assert "unknown price" in sentence(replace(REPORT, batch_usd=None))
 
