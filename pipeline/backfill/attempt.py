@@ -13,7 +13,7 @@ from pipeline.backfill.journal import Journal, unfinished
 from pipeline.backfill.lane import Backfill, Stopped, Tools
 from pipeline.backfill.outcomes import BatchStage
 from pipeline.backfill.partitions import BacklogPartition, FileBacklog, TopicBacklog, digest_of
-from pipeline.backfill.progress import Measuring, Report, Watcher, open_metrics
+from pipeline.backfill.progress import Report, Watcher, open_metrics, with_metrics
 from pipeline.cascade.policies import policy_of, steers
 from pipeline.cascade.reading import Reading
 from pipeline.claude.attempts import Bounds
@@ -85,7 +85,7 @@ async def backfill(
         settings = settings.model_copy(update={"claude": claude})
     async with AsyncExitStack() as stack:
         metrics = await open_metrics(stack, settings, wish.stage, watcher, http=http)
-        attempt = _Attempt(settings, wish, digest, metrics, Measuring(metrics, watcher), stop)
+        attempt = _Attempt(settings, wish, digest, metrics, with_metrics(metrics, watcher), stop)
         failures = 0
         while True:
             try:
@@ -150,7 +150,7 @@ class _Attempt:
             names.backfills,
             stage,
             new_session=lambda: session(TopicPartition(names.backfills, 0)),
-            read=read,
+            read_topics=read,
         )
         stack.push_async_callback(journal.close)
         await journal.open()
@@ -172,7 +172,7 @@ class _Attempt:
                     TopicPartition(*each) for each in await Topics(admin).partitions([source])
                 )
             partitions += [
-                TopicBacklog(each, journal, new_session=session, offsets=offsets, read=read)
+                TopicBacklog(each, journal, new_session=session, offsets=offsets, read_topics=read)
                 for each in found
             ]
         for partition in partitions:

@@ -6,6 +6,7 @@ A record is written in one transaction with what it is about.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -217,34 +218,21 @@ class JournalUnreadable(PipelineError):
     """A batch of this very backfill cannot be read: going on could submit its events twice."""
 
 
+@dataclass(slots=True)
 class Journal:
     """The batches of one stage, and those of the others as far as their handles go.
 
     Its session's transactional id belongs to the stage: opening it fences every other backfill of
     the stage and settles what it left open, and only then is the topic read.
-
-    Args:
-        topic: What the compacted topic is called.
-        stage: Whose backfills.
-        new_session: Makes a session of the id of the stage.
-        read: Reads the topic.
     """
 
-    def __init__(
-        self,
-        topic: str,
-        stage: str,
-        *,
-        new_session: Callable[[], PartitionWriter],
-        read: TopicReader,
-    ) -> None:
-        self._topic = topic
-        self._stage = stage
-        self._new_session = new_session
-        self._read_topics = read
-        self._session: PartitionWriter | None = None
-        self._lock = asyncio.Lock()
-        self._kept: dict[bytes, Kept] = {}
+    topic: str  # what the compacted topic is called
+    stage: str  # whose backfills
+    new_session: Callable[[], PartitionWriter]  # of the id of the stage
+    read_topics: TopicReader
+    _session: PartitionWriter | None = None
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _kept: dict[bytes, Kept] = field(default_factory=dict)
 
     async def open(self) -> None:
         """Fence earlier backfills of the stage, so that what is read then is final.
@@ -252,7 +240,7 @@ class Journal:
         Raises:
             BrokerError: The brokers do not answer, or refuse.
         """
-        session = self._new_session()
+        session = self.new_session()
         try:
             await session.start()
         except BaseException:
@@ -269,7 +257,7 @@ class Journal:
         """
         self._kept.clear()
         unusable = 0
-        async with self._read_topics([self._topic], end="written") as records:
+        async with self.read_topics([self.topic], end="written") as records:
             async for record in records:
                 unusable += not self._keep(record)
         if unusable:
@@ -277,7 +265,7 @@ class Journal:
                 "%d records of %s were not written by a backfill and are left out: find out who "
                 "may write to that topic",
                 unusable,
-                self._topic,
+                self.topic,
             )
 
     async def close(self) -> None:
@@ -287,17 +275,17 @@ class Journal:
 
     def jobs(self, source: str) -> list[Job]:
         """The batches of a source, in the order of their partitions and offsets."""
-        found = [job for job in self._jobs() if (job.stage, job.source) == (self._stage, source)]
+        found = [job for job in self._jobs() if (job.stage, job.source) == (self.stage, source)]
         return sorted(found, key=lambda job: (job.partition, job.first))
 
     def unfinished_elsewhere(self, source: str) -> list[str]:
         """Other sources of the stage whose batches are not all published."""
-        jobs = unfinished(job for job in self._jobs() if job.stage == self._stage)
+        jobs = unfinished(job for job in self._jobs() if job.stage == self.stage)
         return sorted({job.source for job in jobs} - {source})
 
     def run(self, source: str) -> Run | None:
         """The latest backfill of a source."""
-        found = self._kept.get(run_key(self._stage, source))
+        found = self._kept.get(run_key(self.stage, source))
         return found if isinstance(found, Run) else None
 
     def handles(self, but: Job) -> frozenset[str]:
@@ -311,7 +299,7 @@ class Journal:
     def record_of(self, kept: Job | Run) -> Outgoing:
         """What is written for a batch or a backfill."""
         value = kept.model_dump_json(by_alias=True).encode()
-        return Outgoing(self._topic, kept.key, value, _HEADERS)
+        return Outgoing(self.topic, kept.key, value, _HEADERS)
 
     def note(self, kept: Job | Run) -> None:
         """Its record was committed by another session."""
@@ -332,7 +320,7 @@ class Journal:
                 self._session,
                 [*also, self.record_of(kept)],
                 None,
-                if_fenced=f"Another backfill of {self._stage} has begun, so this one ends; the "
+                if_fenced=f"Another backfill of {self.stage} has begun, so this one ends; the "
                 "other goes on where this one was.",
             )
             self.note(kept)
@@ -363,13 +351,13 @@ class Journal:
         parts = key.decode(errors="replace").split("/")
         if (
             len(parts) >= _KEY_PARTS
-            and parts[0] == self._stage
+            and parts[0] == self.stage
             and parts[-3].isdecimal()
             and parts[-2].isdecimal()
         ):
             raise JournalUnreadable(
                 f"The record at {record.topic}/{record.partition} offset {record.offset} has the "
-                f"key of a batch of {self._stage} and is not {SCHEMA}: use the version of the "
+                f"key of a batch of {self.stage} and is not {SCHEMA}: use the version of the "
                 "pipeline that wrote it, or put a tombstone under its key if nobody did."
             )
         return False

@@ -6,7 +6,7 @@ read; every step is in the journal before it has an effect.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -291,25 +291,6 @@ class Backfill:
         return requests
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """It was submitted, and this is its handle."""
-
-    batch_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Undecided:
-    """Not known yet: some may be ours and have not ended, or may yet show up."""
-
-    waits_for: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Absent:
-    """It was not submitted."""
-
-
 def candidates(listed: Iterable[Batch], job: Job, known: Collection[str]) -> list[Batch]:
     """Which of the listed batches may be the one that is looked for. Pure.
 
@@ -329,25 +310,6 @@ def candidates(listed: Iterable[Batch], job: Job, known: Collection[str]) -> lis
         and batch.created_at >= since - SKEW
         and batch.id not in known
     ]
-
-
-def verdict(
-    found: Iterable[Batch], ours: Mapping[str, bool], *, settled: bool
-) -> Found | Undecided | Absent:
-    """What the candidates come to. Pure.
-
-    Args:
-        found: The candidates.
-        ours: Of those that ended, whether their results carry our custom ids.
-        settled: Whether the list was read so late that a batch which was submitted is in it.
-    """
-    open_: list[str] = []
-    for batch in found:
-        if ours.get(batch.id):
-            return Found(batch.id)
-        if batch.id not in ours:
-            open_.append(batch.id)
-    return Undecided(tuple(open_)) if open_ or not settled else Absent()
 
 
 class Submission:
@@ -419,33 +381,33 @@ class Submission:
         tools = self._tools
         settled_at = max(self._opened, self._unclear.get(job.key, 0.0)) + tools.settings.settle
         since = (job.sending_since or job.claimed_at) - SKEW
-        ours: dict[str, bool] = {}
-        noted: Undecided | None = None
+        ours: dict[str, bool] = {}  # of the candidates that ended, whether their results are ours
+        noted: list[str] = []
         while True:
             tools.check_stopped()
+            # Whether the list is read so late that a batch which was submitted is in it.
             is_settled = tools.clock() >= settled_at
             listed = [batch async for batch in tools.api.since(since)]
             found = candidates(listed, job, tools.journal.handles(but=job))
             for batch in found:
                 if batch.has_ended and batch.id not in ours:
                     ours[batch.id] = await self._is_ours(batch, job)
-            match verdict(found, ours, settled=is_settled):
-                case Found(batch_id):
-                    self.found_again += 1
-                    job = job.submitted(batch_id, tools.now())
-                    await tools.journal.save(job)
-                    tools.watcher.happened(f"Found {batch_id}: it had been submitted.")
-                    return job
-                case Absent():
-                    # With no doubt left, it is as if nothing had been sent.
-                    return job.not_sent()
-                case Undecided() as undecided:
-                    if undecided != noted and undecided.waits_for:
-                        tools.watcher.happened(
-                            f"{', '.join(undecided.waits_for)} may be a batch of ours whose "
-                            "handle was lost; its results will tell."
-                        )
-                    noted = undecided
+            if (mine := next((each.id for each in found if ours.get(each.id)), None)) is not None:
+                self.found_again += 1
+                job = job.submitted(mine, tools.now())
+                await tools.journal.save(job)
+                tools.watcher.happened(f"Found {mine}: it had been submitted.")
+                return job
+            # Some that have not ended may be ours, and others may yet show up.
+            undecided = [batch.id for batch in found if batch.id not in ours]
+            if is_settled and not undecided:
+                return job.not_sent()
+            if undecided and undecided != noted:
+                tools.watcher.happened(
+                    f"{', '.join(undecided)} may be a batch of ours whose handle was lost; its "
+                    "results will tell."
+                )
+            noted = undecided
             await tools.pause(min(_LOOK_SECONDS, tools.settings.poll_interval))
 
     async def wait_for(self, job: Job) -> Job:

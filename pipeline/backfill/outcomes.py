@@ -90,61 +90,42 @@ Settled = tuple[Received, Outcome, Tally]
 """An event that came to an end, what the end is, and the same as numbers."""
 
 
+@dataclass(slots=True)
 class BatchStage:
-    """One stage, asked about in batches.
+    """One stage, asked about in batches."""
 
-    Args:
-        stage: What is asked.
-        lane: Makes requests and reads answers.
-        normal: The normal lane, for what a batch leaves open.
-        policy: Which signals are doubts.
-        topics: Where outcomes go.
-        clock: The time, aware.
-        observer: Called with how each event ended.
-        reading: Builds the questions; by the default settings if None.
-    """
+    stage: AnyStage  # what is asked
+    lane: BatchLane  # makes requests and reads answers
+    normal: Asker  # the normal lane, for what a batch leaves open
+    policy: Policy  # which signals are doubts
+    topics: TopicNames  # where outcomes go
+    clock: Callable[[], datetime]  # the time, aware
+    observer: Observer  # called with how each event ended
+    reading: Reading = field(default_factory=Reading)  # builds the questions
+    _abridge: UnpublishableHandler = field(init=False)
 
-    def __init__(
-        self,
-        stage: AnyStage,
-        lane: BatchLane,
-        normal: Asker,
-        policy: Policy,
-        topics: TopicNames,
-        *,
-        clock: Callable[[], datetime],
-        observer: Observer,
-        reading: Reading | None = None,
-    ) -> None:
-        self._stage = stage
-        self._lane = lane
-        self._normal = normal
-        self._policy = policy
-        self._topics = topics
-        self._clock = clock
-        self._observer = observer
-        self._reading = reading or Reading()
+    def __post_init__(self) -> None:
         self._abridge = UnpublishableHandler(
-            stage.name, topics.dead_letters, clock=clock, observer=observer
+            self.stage.name, self.topics.dead_letters, clock=self.clock, observer=self.observer
         )
 
     def tombstone(self) -> None:
         """A record that is not an event was skipped."""
-        self._observer.tombstone(self._stage.name)
+        self.observer.tombstone(self.stage.name)
 
     async def requests(self, received: Received, prefix: str) -> list[BatchRequest]:
         """The requests about an event; none where it will be a dead letter, or has no file."""
         if received.unread is not None:
             return []
         try:
-            event = await read_aside(self._stage, received)
-            query = await self._reading.ask_about(self._stage, event)
+            event = await read_aside(self.stage, received)
+            query = await self.reading.ask_about(self.stage, event)
         except (InvalidEvent, FileUnavailable):
             return []
         named = {
             custom_id(prefix, received.offset, each.digest): each for each in first_questions(query)
         }
-        return [self._lane.request(question, Tier.HAIKU, name) for name, question in named.items()]
+        return [self.lane.request(question, Tier.HAIKU, name) for name, question in named.items()]
 
     async def settle(self, received: Received, job: Job, results: Results) -> Settled:
         """Bring an event to its end."""
@@ -152,13 +133,13 @@ class BatchStage:
             small = self._abridge(received, None, received.unread.because)
             if small is not None:
                 return received, small, _tally(small)
-        asker = BatchFirst(self._lane, self._normal, job.prefix, received.offset, results)
+        asker = BatchFirst(self.lane, self.normal, job.prefix, received.offset, results)
         processor = HaikuProcessor(
-            self._stage,
-            CascadePolicy(asker, self._policy, Tier.HAIKU, self._reading),
-            self._topics,
-            clock=self._clock,
-            observer=self._observer,
+            self.stage,
+            CascadePolicy(asker, self.policy, Tier.HAIKU, self.reading),
+            self.topics,
+            clock=self.clock,
+            observer=self.observer,
         )
         # It was taken when it was claimed, however often it is read.
         outcome = await processor(replace(received, received_at=job.claimed_at))
@@ -194,23 +175,17 @@ class TooManyDeadLetters(PipelineError):
     """More end as dead letters than the events alone can be at fault for."""
 
 
+@dataclass(frozen=True, slots=True)
 class Publisher:
     """Publishes batches, the events of each in their order.
 
     Outcomes, and how far they are, go out in one transaction each time.
     """
 
-    def __init__(
-        self,
-        journal: Journal,
-        stage: BatchStage,
-        dead_letters: DeadLetterWindow,
-        now: Callable[[], datetime],
-    ) -> None:
-        self._journal = journal
-        self._stage = stage
-        self._dead_letters = dead_letters
-        self._now = now
+    journal: Journal
+    stage: BatchStage
+    dead_letters: DeadLetterWindow
+    now: Callable[[], datetime]  # the time, aware
 
     async def publish(
         self, partition: BacklogPartition, job: Job, results: Results
@@ -226,21 +201,21 @@ class Publisher:
             async for portion in portions:
                 async with asyncio.TaskGroup() as group:
                     tasks = [
-                        group.create_task(self._stage.settle(received, job, results))
+                        group.create_task(self.stage.settle(received, job, results))
                         for received in portion
                     ]
                 settled = [task.result() for task in tasks]
                 job = await self._commit(job, portion[-1].offset + 1, settled)
                 for _, outcome, _ in settled:
-                    self._dead_letters.add(outcome)
-                if (alarm := self._dead_letters.alarm) is not None:
+                    self.dead_letters.add(outcome)
+                if (alarm := self.dead_letters.alarm) is not None:
                     raise TooManyDeadLetters(
                         f"Ended, since {alarm.because}; look at them (`pipeline dead-letters "
                         "list`), fix the cause, then start this again."
                     )
                 yield job
-        job = job.published(self._now())
-        await self._journal.save(job)
+        job = job.published(self.now())
+        await self.journal.save(job)
         yield job
 
     async def _commit(self, job: Job, to: int, settled: Sequence[Settled]) -> Job:
@@ -248,20 +223,20 @@ class Publisher:
             next_ = job.progressed(to, sum((tally for _, _, tally in settled), Tally()))
             records = [record for _, outcome, _ in settled for record in outcome.records]
             try:
-                await self._journal.save(next_, records)
+                await self.journal.save(next_, records)
             except Unpublishable as error:
                 # Dead letters for what the brokers will not take; it ends if not even those go.
                 owners = [at for at, (_, outcome, _) in enumerate(settled) for _ in outcome.records]
                 refused = {owners[index] for index in error.indices if index < len(owners)}
                 replaced = [
-                    self._stage.abridged(each, error.detail) if at in refused else each
+                    self.stage.abridged(each, error.detail) if at in refused else each
                     for at, each in enumerate(settled)
                 ]
                 if replaced == list(settled):
                     raise
                 settled = replaced
                 if error.is_session_lost:
-                    await self._journal.reopen()
+                    await self.journal.reopen()
             else:
                 return next_
 

@@ -143,54 +143,42 @@ class LogTruncated(PipelineError):
     """The log of a partition ends before what is committed of it."""
 
 
+@dataclass(slots=True)
 class TopicBacklog:
     """One partition of a stage's raw topic: what the stage's consumer group has not done.
 
     It claims under the transactional id of the stage's own consumer, and commits to the stage's
     own group: whichever of the two starts later fences the other, and what one has taken the
     other never sees.
-
-    Args:
-        partition: Which one.
-        journal: Where batches are noted.
-        new_session: Makes a session of the partition's own transactional id.
-        offsets: Reads what the group committed.
-        read: Reads the log.
     """
 
-    def __init__(
-        self,
-        partition: TopicPartition,
-        journal: Journal,
-        *,
-        new_session: Callable[[TopicPartition], PartitionWriter],
-        offsets: OffsetReader,
-        read: TopicReader,
-    ) -> None:
-        self.number = partition.partition
-        self._partition = partition
-        self._journal = journal
-        self._new_session = new_session
-        self._offsets = offsets
-        self._read_topics = read
-        self._session: PartitionWriter | None = None
-        self._ledger = OffsetLedger(CommitPoint(0, 0), limit=1)
-        self._end = 0
+    partition: TopicPartition
+    journal: Journal  # where batches are noted
+    new_session: Callable[[TopicPartition], PartitionWriter]  # of the partition's transactional id
+    offsets: OffsetReader  # reads what the group committed
+    read_topics: TopicReader
+    _session: PartitionWriter | None = None
+    _ledger: OffsetLedger = field(default_factory=lambda: OffsetLedger(CommitPoint(0, 0), limit=1))
+    _end: int = 0
+
+    @property
+    def number(self) -> int:
+        return self.partition.partition
 
     async def fence(self) -> None:
-        self._session = self._new_session(self._partition)
+        self._session = self.new_session(self.partition)
         await self._session.start()
 
     async def open(self, jobs: Sequence[Job]) -> None:  # noqa: ARG002 - the offsets say it
-        committed = await self._offsets.committed(self._partition)
-        bounds = await self._offsets.bounds(self._partition)
+        committed = await self.offsets.committed(self.partition)
+        bounds = await self.offsets.bounds(self.partition)
         if committed is None:
             start = CommitPoint(bounds.begin, bounds.begin)
         else:
             start = ledger_codec.decode(committed.offset, committed.metadata)
         if start.base > bounds.end:
             raise LogTruncated(
-                f"{self._partition} ends at {bounds.end}, before the committed offset "
+                f"{self.partition} ends at {bounds.end}, before the committed offset "
                 f"{start.base}: it was created again, or lost its end. Start `pipeline run` "
                 "once, which starts from its beginning, or reset the group."
             )
@@ -221,16 +209,16 @@ class TopicBacklog:
         point = self._ledger.commit_point()
         await commit_with_retry(
             self._session,
-            [self._journal.record_of(job)],
+            [self.journal.record_of(job)],
             Committed(point.base, ledger_codec.encode(point)),
-            if_fenced=f"Somebody else consumes {self._partition} now, `pipeline run {job.stage}` "
+            if_fenced=f"Somebody else consumes {self.partition} now, `pipeline run {job.stage}` "
             "or another backfill: stop it and start this again, which goes on from here.",
         )
-        self._journal.note(job)
+        self.journal.note(job)
 
     async def read(self, begin: int, end: int) -> AsyncGenerator[Received, None]:
-        partition = self._partition
-        stretch = self._read_topics(
+        partition = self.partition
+        stretch = self.read_topics(
             [partition.topic], start={partition: begin}, end={partition: end}
         )
         async with stretch as records:
@@ -244,35 +232,29 @@ class TopicBacklog:
             self._session = None
 
 
+@dataclass(slots=True)
 class FileBacklog:
     """All events of a file, or of a folder of files: an event is known by its position in it.
 
     It is known by what it contains: a copy of it is the same file.
 
-    Args:
-        path: JSON Lines, a file, or a folder.
-        journal: Where batches are noted.
-        key_field: The field of a JSON event that becomes the record's key.
-        now: The time, aware.
-
     Raises:
         UsageError: It cannot be read.
     """
 
-    number = 0
+    path: Path  # JSON Lines, a file, or a folder
+    journal: Journal  # where batches are noted
+    key_field: str  # the field of a JSON event that becomes the record's key
+    now: Callable[[], datetime]  # the time, aware
+    number: int = 0
+    _count: int = field(init=False)
+    _modified: datetime = field(init=False)
+    _position: int = 0
+    _open: dict[int, Generator[Item, None, None]] = field(default_factory=dict)
 
-    def __init__(
-        self, path: Path, journal: Journal, *, key_field: str, now: Callable[[], datetime]
-    ) -> None:
-        self._path = path
-        self._journal = journal
-        self._key_field = key_field
-        self._now = now
-        self._count = count_items([path]) or 0
-        self._modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-        self._position = 0
-        self._open: dict[int, Generator[Item, None, None]] = {}
-        self._topic = f"file:{path.name[:_MAX_NAME]}"
+    def __post_init__(self) -> None:
+        self._count = count_items([self.path]) or 0
+        self._modified = datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
 
     async def fence(self) -> None:
         """Nothing to do: all is claimed under the journal's own id."""
@@ -291,7 +273,7 @@ class FileBacklog:
         return offset < self._position
 
     async def claim(self, offsets: Sequence[int], job: Job) -> None:  # noqa: ARG002 - by `next`
-        await self._journal.save(job)
+        await self.journal.save(job)
         self._position = job.next
 
     async def read(self, begin: int, end: int) -> AsyncGenerator[Received, None]:
@@ -302,14 +284,14 @@ class FileBacklog:
             # A line of a file on this machine is read faster than a thread is asked to.
             for item in islice(items, max(0, end - begin)):
                 yield Received(
-                    topic=self._topic,
+                    topic=f"file:{self.path.name[:_MAX_NAME]}",
                     partition=0,
                     offset=position,
                     key=item.key,
                     value=item.value,
                     headers=item.headers,
                     timestamp=self._modified,
-                    received_at=self._now(),
+                    received_at=self.now(),
                 )
                 position += 1
             if position >= end:
@@ -323,7 +305,7 @@ class FileBacklog:
             self._open.popitem()[1].close()
 
     def _items_from(self, begin: int) -> Generator[Item, None, None]:
-        yield from islice(read_items([self._path], key_field=self._key_field), begin, None)
+        yield from islice(read_items([self.path], key_field=self.key_field), begin, None)
 
 
 def digest_of(path: Path) -> str:

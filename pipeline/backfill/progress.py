@@ -104,56 +104,44 @@ def dollars(usd: Decimal | None) -> str:
     return "an unknown price" if usd is None else f"${usd:,.4f}"
 
 
+@dataclass(frozen=True, slots=True)
 class Watcher:
     """Called with what happens, from the event loop; must be quick and must not raise."""
 
-    def changed(self, report: Report) -> None:
-        """Something came further."""
-
-    def happened(self, sentence: str) -> None:
-        """Something that a person may want to know."""
+    changed: Callable[[Report], None] = lambda _: None  # something came further
+    happened: Callable[[str], None] = lambda _: None  # a sentence that a person may want to know
 
 
-class Board(Watcher):
+def on_terminal(bar: Bar, note: Callable[[str], None]) -> Watcher:
     """Draws a bar, and notes what happens beside it."""
 
-    def __init__(self, bar: Bar, note: Callable[[str], None]) -> None:
-        self._bar = bar
-        self._note = note
-
-    def changed(self, report: Report) -> None:
+    def changed(report: Report) -> None:
         what = f"{report.under_way} of {report.batches} batches under way"
-        self._bar.show(
+        bar.show(
             done=report.published,
             total=report.events,
             what=f"Backfilling {report.stage}: {what}, {dollars(report.cost_usd)} so far",
         )
 
-    def happened(self, sentence: str) -> None:
-        self._note(sentence)
+    return Watcher(changed, note)
 
 
-class Measuring(Watcher):
-    """Keeps the metrics, and passes everything on."""
+def with_metrics(metrics: Metrics, watcher: Watcher) -> Watcher:
+    """Keeps the metrics as well."""
 
-    def __init__(self, metrics: Metrics, watcher: Watcher) -> None:
-        self._metrics = metrics
-        self._watcher = watcher
-
-    def changed(self, report: Report) -> None:
+    def changed(report: Report) -> None:
         events = {
             "waiting": report.events - report.claimed,
             "under_way": report.claimed - report.published - report.gone,
             "published": report.published,
         }
-        self._metrics.backfilled(report.stage, events=events, batches=report.under_way)
+        metrics.backfilled(report.stage, events=events, batches=report.under_way)
         for lane, usd in (("batch", report.batch_usd), ("normal", report.normal_usd)):
             if usd is not None:
-                self._metrics.backfill_cost(report.stage, lane=lane, usd=usd)
-        self._watcher.changed(report)
+                metrics.backfill_cost(report.stage, lane=lane, usd=usd)
+        watcher.changed(report)
 
-    def happened(self, sentence: str) -> None:
-        self._watcher.happened(sentence)
+    return Watcher(changed, watcher.happened)
 
 
 async def open_metrics(

@@ -238,7 +238,7 @@ async def check_progress(site: Site) -> Iterable[Finding]:
         if problems:
             found.append(
                 failed(
-                    f"How far {group} is in {name} was not told in full: {problems[0]}",
+                    f"How far {group} is in {name} could not be read in full: {problems[0]}",
                     why="So it is not known whether records there were lost, or are about to be.",
                     advice="Look at the brokers and the network, and try again.",
                 )

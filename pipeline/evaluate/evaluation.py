@@ -172,11 +172,11 @@ async def evaluate(
     """
     labelled = prepared.labelled
     async with Database(wanted.answers, SCHEMA, setting="--answers") as database:
-        run = partial(_run, wanted, labelled, database, on_answer=on_answer, askers=askers)
+        counts = Counts()
+        run = partial(_run, wanted, labelled, database, counts, on_answer=on_answer, askers=askers)
         base = await run(settings)
         others = [await run(other) for other in prepared.variants]
     runs = [base, *others]
-    counts = Counts(sum(run.counts.asked for run in runs), sum(run.counts.recorded for run in runs))
     models = [
         outcome.model for run in runs for case in run.cases for outcome in (case.haiku, case.sonnet)
     ]
@@ -216,13 +216,13 @@ class _Run:
     policies: Policies
     measures: Measures
     fingerprint: Fingerprint
-    counts: Counts
 
 
 async def _run(
     wanted: Wanted,
     labelled: LabelledFile,
     database: Database,
+    counts: Counts,
     settings: Settings,
     *,
     on_answer: OnAnswer,
@@ -247,7 +247,7 @@ async def _run(
             inner = await stack.enter_async_context(
                 askers(settings.model_copy(update={"claude": uncached}))
             )
-        recording = Recording(database, inner, manners)
+        recording = Recording(database, inner, manners, counts)
         stack.push_async_callback(recording.save)
         gateway = inner if isinstance(inner, Gateway) else None
         asking = _Asking(stages[wanted.stage], policy, scoring, recording, gateway, on_answer)
@@ -270,7 +270,6 @@ async def _run(
             [each for query in asking.queries for each in first_questions(query)],
             [scoring.deciding, [[each.field, each.key] for each in scoring.truths]],
         ),
-        counts=recording.counts,
     )
 
 

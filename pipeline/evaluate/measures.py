@@ -8,7 +8,7 @@ ends, and none within it.
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import groupby
@@ -44,8 +44,6 @@ UNLABELLED = "(all)"
 SWEPT = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7)
 """Thresholds of the stated confidence that the cascade is worked out for, beside the one set."""
 BINS = 10
-Stated = tuple[float, bool]
-"""A confidence from 0 to 1, and whether the answer was right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +239,7 @@ def measure(
         candidates: Thresholds that may be tried for it.
     """
     traces = _traces(cases, policies.haiku, policies.sonnet)
+    answers = [Doubted(doubt(case.haiku, policies.haiku), case.haiku.right) for case in cases]
     parts = split(
         [measured(case.id, case.haiku, policies.haiku) for case in cases], lambda each: each.id
     )
@@ -255,9 +254,9 @@ def measure(
         fields=tuple(field_row(traces, name) for name in fields),
         scope=scope(traces),
         doubts=tuple(by_doubt(traces, policies.haiku)),
-        calibration_haiku=_calibration([case.haiku for case in cases]),
-        calibration_sonnet=_calibration([case.sonnet for case in cases]),
-        selection=_selection(cases, policies.haiku, target),
+        calibration_haiku=calibration(case.haiku for case in cases),
+        calibration_sonnet=calibration(case.sonnet for case in cases),
+        selection=selection(answers, 1 - target),
         trade_off=_trade_off(cases, policies.haiku, target),
         sweep=tuple(_sweep(cases, policies)),
         parts={part: len(found) for part, found in parts.items()},
@@ -336,15 +335,10 @@ def by_doubt(traces: Sequence[CascadeTrace], policy: StagePolicy) -> list[DoubtR
     return [DoubtRow(code, count, alone[code], wrong[code]) for code, count in items.most_common()]
 
 
-def _calibration(outcomes: Sequence[TierOutcome]) -> Calibration:
-    return calibration(
-        [(each.confidence, each.right) for each in outcomes if each.confidence is not None]
-    )
-
-
-def calibration(stated: Sequence[Stated]) -> Calibration:
+def calibration(outcomes: Iterable[TierOutcome]) -> Calibration:
     """Hold confidences against what was right, in ten intervals of equal width."""
-    sorted_in: list[list[Stated]] = [[] for _ in range(BINS)]
+    stated = [(each.confidence, each.right) for each in outcomes if each.confidence is not None]
+    sorted_in: list[list[tuple[float, bool]]] = [[] for _ in range(BINS)]
     for confidence, right in stated:
         sorted_in[min(int(confidence * BINS), BINS - 1)].append((confidence, right))
     bins, gaps = [], []
@@ -360,12 +354,6 @@ def calibration(stated: Sequence[Stated]) -> Calibration:
         (math.fsum(gaps) / len(stated), squares / len(stated)) if stated else (None, None)
     )
     return Calibration(len(stated), error, brier, tuple(bins))
-
-
-def _selection(cases: Sequence[Case], policy: StagePolicy, target: float) -> Selection:
-    return selection(
-        [Doubted(doubt(case.haiku, policy), case.haiku.right) for case in cases], 1 - target
-    )
 
 
 def selection(answers: Sequence[Doubted], risk: float) -> Selection:

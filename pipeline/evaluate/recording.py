@@ -11,7 +11,7 @@ import hashlib
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -81,24 +81,16 @@ class Counts:
     recorded: int = 0
 
 
+@dataclass(slots=True)
 class Recording:
-    """The file, with an asker that fills it.
+    """The file, with an asker that fills it."""
 
-    Args:
-        database: Open, with `SCHEMA`.
-        inner: Asked for what is not recorded; None where no model is to be asked.
-        manners: How each tier is asked.
-    """
-
-    def __init__(
-        self, database: Database, inner: Asker | None, manners: Mapping[Tier, Manner]
-    ) -> None:
-        self._database = database
-        self._inner = inner
-        self._manners = manners
-        # What is paid for stays here until it is written, even if a caller is cancelled meanwhile.
-        self._unsaved: dict[str, _Row] = {}
-        self.counts = Counts()
+    database: Database  # open, with `SCHEMA`
+    inner: Asker | None  # asked for what is not recorded; None where no model is to be asked
+    manners: Mapping[Tier, Manner]  # how each tier is asked
+    counts: Counts
+    # What is paid for stays here until it is written, even if a caller is cancelled meanwhile.
+    _unsaved: dict[str, _Row] = field(default_factory=dict)
 
     def session(self) -> "Session":
         """An asker for one event: it may ask the same question again, and is answered again."""
@@ -106,7 +98,7 @@ class Recording:
 
     def key(self, question: Question[Any], tier: Tier, limit: int, attempt: int) -> str:
         """What identifies a question put to a tier for the n-th time."""
-        manner = self._manners[tier]
+        manner = self.manners[tier]
         how = [tier, manner.place, manner.model, manner.effort, manner.together]
         schema = dict(question.answer_schema)
         return digest_of([*how, question.digest, schema, limit, attempt])
@@ -129,17 +121,17 @@ class Recording:
             ).fetchone()
             return row
 
-        found = await self._database.run(look)
+        found = await self.database.run(look)
         if found is not None and (recorded := _replay(found, question)) is not None:
             self.counts.recorded += 1
             return recorded
-        if self._inner is None:
+        if self.inner is None:
             raise NotRecorded(
                 f"An answer of {tier} for {question.stage} is not recorded: run it without "
                 "--recorded."
             )
         try:
-            asked = await self._inner.ask(question, tier, max_output_tokens=limit)
+            asked = await self.inner.ask(question, tier, max_output_tokens=limit)
         except AnswerError as error:
             self.counts.asked += 1
             kind = next((name for name, each in _FAILURES.items() if type(error) is each), None)
@@ -172,27 +164,27 @@ class Recording:
                 [(key, row[-1]) for key, row in rows.items()],
             )
 
-        await self._database.run(write)
+        await self.database.run(write)
         for key in rows:
             self._unsaved.pop(key, None)
 
 
+@dataclass(frozen=True, slots=True)
 class Session:
     """Asks for one event, as a `pipeline.model.questions.Asker`."""
 
-    def __init__(self, recording: Recording) -> None:
-        self._recording = recording
-        self._attempts: Counter[str] = Counter()
+    recording: Recording
+    attempts: Counter[str] = field(default_factory=Counter)
 
     async def ask(
         self, question: Question[AnswerT], tier: Tier, *, max_output_tokens: int | None = None
     ) -> Response[AnswerT]:
         limit = max_output_tokens or question.max_output_tokens
-        first = self._recording.key(question, tier, limit, 0)
-        attempt = self._attempts[first]
-        self._attempts[first] += 1
-        key = first if attempt == 0 else self._recording.key(question, tier, limit, attempt)
-        return await self._recording.answer(key, question, tier, limit)
+        first = self.recording.key(question, tier, limit, 0)
+        attempt = self.attempts[first]
+        self.attempts[first] += 1
+        key = first if attempt == 0 else self.recording.key(question, tier, limit, attempt)
+        return await self.recording.answer(key, question, tier, limit)
 
 
 def _replay(row: _Row, question: Question[AnswerT]) -> Response[AnswerT] | None:

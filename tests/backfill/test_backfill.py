@@ -47,7 +47,7 @@ def jobs_of(made: World) -> dict[bytes, Job]:
     return found
 
 
-def test_a_hand_in_whose_reply_was_lost_is_found_and_not_repeated() -> None:
+def test_a_submission_whose_reply_was_lost_is_found_and_not_repeated() -> None:
     async def scenario() -> None:
         made = world()
         made.api.lose_replies = 2
@@ -69,12 +69,12 @@ def test_a_batch_that_the_list_shows_late_is_waited_for() -> None:
     run_in_virtual_time(scenario())
 
 
-def test_a_hand_in_that_never_arrived_is_made_once_the_list_has_settled() -> None:
+def test_a_submission_that_never_arrived_is_made_once_the_list_has_settled() -> None:
     async def scenario() -> None:
         made = world(FINE[:1])
         fuse = Fuse()
         await made.process(fuse)
-        before = fuse.taken.index("hand_in")
+        before = fuse.taken.index("submit")
         again = world(FINE[:1])
         with pytest.raises(Crash):
             await again.process(Fuse(before))
@@ -88,16 +88,36 @@ def test_a_hand_in_that_never_arrived_is_made_once_the_list_has_settled() -> Non
     run_in_virtual_time(scenario())
 
 
-def test_a_stranger_s_batch_of_the_same_size_is_not_taken_for_ours() -> None:
+def test_another_program_s_batch_of_the_same_size_is_not_taken_for_ours() -> None:
     async def scenario() -> None:
         made = world(FINE[:3], partitions=1)
         made.api.takes = 10  # it has ended before ours
-        made.api.make([{"custom_id": f"stranger-{n}", "params": STRANGE} for n in range(3)])
+        made.api.make([{"custom_id": f"another-{n}", "params": STRANGE} for n in range(3)])
         made.api.takes = 60
         made.api.lose_replies = 1
         await made.process()
         assert made.ends().total() == 3
         assert len(made.api.batches) == 2
+
+    run_in_virtual_time(scenario())
+
+
+def test_nothing_is_submitted_again_while_a_batch_of_the_same_size_may_be_ours() -> None:
+    async def scenario() -> None:
+        before = world(FINE[:1])
+        fuse = Fuse()
+        await before.process(fuse)
+        made = world(FINE[:1])
+        with pytest.raises(Crash):
+            await made.process(Fuse(fuse.taken.index("submit")))
+        made.api.takes = 10 * SETTLE
+        made.api.make([{"custom_id": "another-0", "params": STRANGE}])
+        made.api.takes = 60
+        began = asyncio.get_running_loop().time()
+        report = await made.process()
+        assert asyncio.get_running_loop().time() - began >= 10 * SETTLE
+        assert (report.found_again, len(made.api.batches)) == (0, 2)
+        assert made.ends().total() == 1
 
     run_in_virtual_time(scenario())
 
@@ -123,14 +143,14 @@ def test_nothing_is_sent_long_after_it_was_proven_that_nobody_else_does() -> Non
         fuse = Fuse(slow={"end": [SETTLE * 0.6] * 5})
         await made.process(fuse)
         made.check()
-        sent = fuse.taken.index("hand_in")
+        sent = fuse.taken.index("submit")
         begins = [at for at, name in enumerate(fuse.taken[:sent]) if name == "begin"]
         assert fuse.taken_at[sent] - fuse.taken_at[begins[-1]] <= SETTLE / 2
 
     run_in_virtual_time(scenario())
 
 
-@pytest.mark.parametrize("frozen_at", ["begin", "end", "get", "results", "hand_in"])
+@pytest.mark.parametrize("frozen_at", ["begin", "end", "get", "results", "submit"])
 def test_a_process_that_freezes_and_thaws_adds_nothing(frozen_at: str) -> None:
     async def scenario() -> None:
         made = world()
@@ -139,7 +159,7 @@ def test_a_process_that_freezes_and_thaws_adds_nothing(frozen_at: str) -> None:
         await fuse.frozen.wait()
         second = asyncio.ensure_future(made.process())
         # What it was about to hand in may still arrive as long as the other waits for that.
-        await asyncio.sleep(SETTLE * 0.8 if frozen_at == "hand_in" else 10 * SETTLE)
+        await asyncio.sleep(SETTLE * 0.8 if frozen_at == "submit" else 10 * SETTLE)
         fuse.thaw()
         with pytest.raises(ProducerFenced):
             await first
@@ -214,7 +234,7 @@ def test_outcomes_of_a_key_come_in_the_order_of_its_events() -> None:
     run_in_virtual_time(scenario())
 
 
-def test_events_that_left_the_log_meanwhile_are_told_and_hold_nothing_up() -> None:
+def test_events_that_left_the_log_meanwhile_are_reported_and_hold_nothing_up() -> None:
     async def scenario() -> None:
         made = world(partitions=1)
         running = asyncio.ensure_future(made.process())
@@ -399,7 +419,7 @@ def test_being_stopped_leaves_everything_for_the_next_start() -> None:
 
 
 @pytest.mark.parametrize("after", [0.5, 3, 5, 7, 9, 11])
-def test_being_stopped_leaves_no_hand_in_in_doubt(after: float) -> None:
+def test_being_stopped_leaves_no_submission_in_doubt(after: float) -> None:
     async def scenario() -> None:
         made = world()
         made.api.replies_after = 2

@@ -1,4 +1,4 @@
-"""The life of a batch, and what a list of batches says about one. Pure."""
+"""The life of a batch, as its records have it, and which of a list of batches may be one. Pure."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.backfill.journal import InvalidTransition, Job, Run, State, Tally, custom_id
-from pipeline.backfill.lane import Absent, Found, Undecided, candidates, verdict
+from pipeline.backfill.lane import candidates
 from pipeline.claude.batch import Batch, Counts
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -119,15 +119,3 @@ def test_only_a_batch_of_the_time_and_the_size_may_be_the_one() -> None:
     ]
     found = candidates(listed, SENT, known={"of_another"})
     assert [each.id for each in found] == ["right", "clock_is_slow"]
-
-
-def test_what_has_not_ended_may_still_be_ours() -> None:
-    both = [batch("a"), batch("b", ended=True)]
-    assert verdict(both, {"b": False}, settled=True) == Undecided(("a",))
-    assert verdict(both, {"a": False, "b": False}, settled=True) == Absent()
-    assert verdict(both, {"b": True}, settled=False) == Found("b")
-
-
-def test_nothing_is_absent_before_the_list_has_settled() -> None:
-    assert verdict([], {}, settled=False) == Undecided(())
-    assert verdict([], {}, settled=True) == Absent()

@@ -8,13 +8,13 @@ import aiohttp
 from prometheus_client import CollectorRegistry
 
 from pipeline.backfill.progress import (
-    Board,
-    Measuring,
     Report,
     Watcher,
     document_of,
+    on_terminal,
     open_metrics,
     sentence,
+    with_metrics,
 )
 from pipeline.config import Settings
 from pipeline.observe.health import Conditions
@@ -43,24 +43,12 @@ REPORT = Report(
 )
 
 
-class Remembering(Watcher):
-    """Remembers."""
-
-    def __init__(self) -> None:
-        self.reports: list[Report] = []
-        self.sentences: list[str] = []
-
-    def changed(self, report: Report) -> None:
-        self.reports.append(report)
-
-    def happened(self, sentence: str) -> None:
-        self.sentences.append(sentence)
-
-
 def test_metrics_follow_the_report_and_all_is_passed_on() -> None:
-    registry, watcher = CollectorRegistry(), Remembering()
-    Measuring(Metrics(registry, Conditions()), watcher).changed(REPORT)
-    assert watcher.reports == [REPORT]
+    registry, reports, notes = CollectorRegistry(), list[Report](), list[str]()
+    watcher = with_metrics(Metrics(registry, Conditions()), Watcher(reports.append, notes.append))
+    watcher.changed(REPORT)
+    watcher.happened("It goes on.")
+    assert (reports, notes) == ([REPORT], ["It goes on."])
     events = {
         state: registry.get_sample_value(
             "pipeline_backfill_events", {"stage": "tickets", "state": state}
@@ -73,12 +61,13 @@ def test_metrics_follow_the_report_and_all_is_passed_on() -> None:
 
 
 async def test_metrics_are_served_where_that_is_wished() -> None:
-    settings, watcher = Settings(), Remembering()
+    settings, notes = Settings(), list[str]()
+    watcher = Watcher(happened=notes.append)
     settings.http.port = 0
     async with AsyncExitStack() as stack:
         metrics = await open_metrics(stack, settings, "tickets", watcher, http=True)
-        Measuring(metrics, watcher).changed(REPORT)
-        (said,) = watcher.sentences
+        with_metrics(metrics, watcher).changed(REPORT)
+        (said,) = notes
         address = said.removeprefix("Metrics are at ").rstrip(".")
         async with aiohttp.ClientSession() as http, http.get(address) as response:
             page = await response.text()
@@ -103,7 +92,7 @@ def test_a_program_reads_exact_amounts() -> None:
     assert document["events"] == 12_000
 
 
-def test_a_board_shows_how_far_it_is_and_what_it_has_cost() -> None:
+def test_the_bar_shows_how_far_it_is_and_what_it_has_cost() -> None:
     class Shown(Bar):
         def __init__(self) -> None:
             self.shown: dict[str, object] = {}
@@ -112,7 +101,7 @@ def test_a_board_shows_how_far_it_is_and_what_it_has_cost() -> None:
             self.shown = {"done": done, "total": total, "what": what}
 
     bar, notes = Shown(), list[str]()
-    board = Board(bar, notes.append)
+    board = on_terminal(bar, notes.append)
     board.changed(REPORT)
     board.happened("It goes on.")
     assert (bar.shown["done"], bar.shown["total"]) == (7000, 12_000)

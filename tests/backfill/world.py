@@ -165,7 +165,7 @@ class World:
                 NAMES.backfills,
                 STAGE,
                 new_session=lambda: session(TopicPartition(NAMES.backfills, 0)),
-                read=read,
+                read_topics=read,
             )
             await journal.open()
             backlog = (
@@ -175,7 +175,7 @@ class World:
                         journal,
                         new_session=session,
                         offsets=brokers.reader(GROUP),
-                        read=read,
+                        read_topics=read,
                     )
                     for partition in self.broker.partitions_of(RAW)
                 ]

@@ -42,7 +42,7 @@ def cluster(
     return Cluster(**(known | {"groups": {group.name: group for group in groups}} | changes))
 
 
-def told(findings: Iterable[Finding], verdict: Verdict, *words: str) -> Finding:
+def reported(findings: Iterable[Finding], verdict: Verdict, *words: str) -> Finding:
     """The one finding with those words; it says what is wrong, why that matters, what to do."""
     found = list(findings)
     wrong = [each for each in found if each.verdict is not Verdict.OK]
@@ -57,7 +57,7 @@ def told(findings: Iterable[Finding], verdict: Verdict, *words: str) -> Finding:
     return finding
 
 
-def well(findings: Iterable[Finding]) -> None:
+def fine(findings: Iterable[Finding]) -> None:
     """Nothing is wrong."""
     found = list(findings)
     assert {each.verdict for each in found} <= {Verdict.OK}, found

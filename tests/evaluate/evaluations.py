@@ -21,7 +21,7 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 @dataclass
 class World:
-    """Tickets, what is true of them, and models that answer as they are told.
+    """Tickets, what is true of them, and models that answer as a test says.
 
     Args:
         folder: Where files go.

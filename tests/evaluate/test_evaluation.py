@@ -1,4 +1,4 @@
-"""Evaluations from end to end, of models that answer as a test tells them to."""
+"""Evaluations from end to end, of models that answer as a test says."""
 
 import json
 import re
@@ -196,9 +196,9 @@ async def test_a_proposed_threshold_carries_what_it_depends_on(tmp_path: Path) -
 async def test_why_nothing_is_certified_is_said(tmp_path: Path, body: str, said: str) -> None:
     found = await world(tmp_path, *(f"{body} {number}" for number in range(12))).evaluate()
     assert found.measures.proposal.chosen is None
-    told = proposal_sentences(found)[-1]
-    assert "Not certifiable with this many items" in told
-    assert said in told
+    said_last = proposal_sentences(found)[-1]
+    assert "Not certifiable with this many items" in said_last
+    assert said in said_last
 
 
 async def test_labels_that_the_stage_does_not_have_are_named(tmp_path: Path) -> None:
