@@ -65,12 +65,8 @@ async def backfill(
 ) -> Report:
     """Do it, attempting it again while the brokers are away.
 
-    Args:
-        settings: The whole tree.
-        wish: What shall be done.
-        watcher: Receives what happens.
-        stop: Set it to end after the step that is under way.
-        http: Serve metrics and status meanwhile.
+    It ends after the step that is under way once `stop` is set. With `http` it serves metrics and
+    status meanwhile.
 
     Raises:
         Stopped: `stop` was set.

@@ -96,7 +96,7 @@ class Job(Kept):
     claimed_at: Timestamp
     requests: Count = 0  # how many were submitted, or may have been
     sending_since: Timestamp | None = None  # when it may have been submitted first
-    batch_id: str | None = None  # the handle
+    batch_id: str | None = None
     submitted_at: Timestamp | None = None
     published_to: Offset = 0  # its events below it are published
     published_at: Timestamp | None = None

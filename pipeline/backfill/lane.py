@@ -81,9 +81,7 @@ class Backfill:
     whatever the number of partitions.
 
     Args:
-        stage: Whose events.
         source: The topic, or `file:` and the digest of a file.
-        tools: What it needs.
         normal_lane: Whether what is in no batch, or in one that cannot be read, goes through the
             normal lane.
     """
@@ -297,10 +295,7 @@ def candidates(listed: Iterable[Batch], job: Job, known: Collection[str]) -> lis
     The list shows when a batch was made and how many requests it holds, and no custom ids. Those
     are in its results, so a batch that may be ours is known for certain once it has ended.
 
-    Args:
-        listed: Batches of the workspace.
-        job: The batch that is looked for.
-        known: Handles of which it is known whose they are.
+    `known` are handles of which it is known whose they are.
     """
     since = job.sending_since or job.claimed_at
     return [
@@ -315,9 +310,7 @@ def candidates(listed: Iterable[Batch], job: Job, known: Collection[str]) -> lis
 class Submission:
     """Brings batches from their claim to their results, and notes every step.
 
-    Args:
-        tools: What it needs.
-        normal_lane: Whether the events of a batch that cannot be read go through the normal lane.
+    The events of a batch that cannot be read go through the normal lane, if `normal_lane`.
     """
 
     def __init__(self, tools: Tools, *, normal_lane: bool) -> None:

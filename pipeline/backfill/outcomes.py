@@ -46,7 +46,7 @@ class BatchFirst:
     """
 
     lane: BatchLane  # reads the batch's answers
-    normal: Asker  # the normal lane
+    normal: Asker
     prefix: str  # of the batch's custom ids
     offset: int  # of the event
     results: Results  # of the batch
@@ -94,7 +94,7 @@ Settled = tuple[Received, Outcome, Tally]
 class BatchStage:
     """One stage, asked about in batches."""
 
-    stage: AnyStage  # what is asked
+    stage: AnyStage
     lane: BatchLane  # makes requests and reads answers
     normal: Asker  # the normal lane, for what a batch leaves open
     policy: Policy  # which signals are doubts

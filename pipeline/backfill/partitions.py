@@ -85,7 +85,7 @@ class BacklogPartition(Protocol):
 class Chunk:
     """The events of a batch that is not claimed yet."""
 
-    nonce: str  # the batch's own
+    nonce: str
     offsets: list[int] = field(default_factory=list)
     requests: list[BatchRequest] = field(default_factory=list, repr=False)
     spans: list[tuple[int, int]] = field(default_factory=list)
@@ -113,9 +113,10 @@ async def chunks(
     chunk, size, is_adjacent = Chunk(new_nonce()), 0, False
     async with aclosing(partition.unclaimed()) as unclaimed:
         async for received in unclaimed:
-            if received.is_tombstone:
-                on_tombstone()
-            if received.is_tombstone or partition.is_done(received.offset):
+            is_done = partition.is_done(received.offset)
+            if is_done or received.is_tombstone:
+                if not is_done:
+                    on_tombstone()
                 is_adjacent = False
                 continue
             requests = await build(received, prefix_of(chunk.nonce, partition.number))

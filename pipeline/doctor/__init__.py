@@ -112,6 +112,7 @@ CHECKS = (
         "accounts of publishers that may write to the pipeline's own topics, where the brokers "
         "show their ACLs; else it says which to look at",
         kafka_access.check_writers,
+        fine="No publisher may write to the topics of the pipeline's own.",
     ),
     Check(
         "partitions",
@@ -167,7 +168,9 @@ CHECKS = (
         kafka_access.check_delivery,
         seconds=75,
     ),
-    Check("clock", "a clock that is wrong", model_api.check_clock),
+    Check(
+        "clock", "a clock that is wrong", model_api.check_clock, fine="It agrees with the API's."
+    ),
     Check(
         "access",
         "an API key that is refused, a model that the key may not ask or the API does not know, "

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -88,7 +88,7 @@ class Site:
         return seen
 
 
-Look = Callable[[Site], Iterable[Finding] | Awaitable[Iterable[Finding]]]
+Look = Callable[[Site], Iterable[Finding] | AsyncIterable[Finding]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +105,9 @@ class Check:
 def of_cluster(look: Callable[[Site, Cluster], Iterable[Finding]]) -> Look:
     """A check of what the cluster looks like; pure."""
 
-    async def looks(site: Site) -> Iterable[Finding]:
-        return look(site, await site.cluster())
+    async def looks(site: Site) -> AsyncIterator[Finding]:
+        for finding in look(site, await site.cluster()):
+            yield finding
 
     return looks
 
@@ -153,8 +154,7 @@ async def look(check: Check, site: Site) -> list[Finding]:
     """Have one check look; what it does not come to an end with in time is a finding, too."""
     try:
         async with asyncio.timeout(check.seconds):
-            looking = check.look(site)
-            found = list(await looking if isinstance(looking, Awaitable) else looking)
+            found = await findings(check.look(site))
     except OutOfReach:
         return []
     except (TimeoutError, PipelineError) as error:
@@ -169,6 +169,13 @@ async def look(check: Check, site: Site) -> list[Finding]:
     if check.fine and not found:
         found = [ok(check.fine)]
     return [replace(finding, about=check.name) for finding in found]
+
+
+async def findings(looking: Iterable[Finding] | AsyncIterable[Finding]) -> list[Finding]:
+    """All that a check finds."""
+    if isinstance(looking, AsyncIterable):
+        return [finding async for finding in looking]
+    return list(looking)
 
 
 async def _connect(settings: Settings) -> str | PipelineError:

@@ -8,7 +8,7 @@ whoever may publish raw events should not be able to write one.
 
 import asyncio
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from aiokafka.errors import KafkaError
@@ -32,34 +32,31 @@ _TOPIC, _ANY, _LITERAL, _PREFIXED, _WRITE, _ALL, _ALLOW = 2, 1, 3, 4, 4, 2, 3
 """Kafka's own numbers."""
 
 
-async def check_brokers(site: Site) -> Iterable[Finding]:
+async def check_brokers(site: Site) -> AsyncIterator[Finding]:
     """Be let in by one of the brokers that are set."""
     kafka = site.settings.kafka
     if _SCHEME.search(kafka.bootstrap_servers) is not None:
-        return [
-            failed(
-                f"kafka.bootstrap_servers is {kafka.bootstrap_servers}, with a scheme.",
-                why="It is taken for a part of the host's name, so no broker is found.",
-                advice="Set it to host:port, comma-separated; what is spoken there is "
-                "kafka.security_protocol.",
-            )
-        ]
+        yield failed(
+            f"kafka.bootstrap_servers is {kafka.bootstrap_servers}, with a scheme.",
+            why="It is taken for a part of the host's name, so no broker is found.",
+            advice="Set it to host:port, comma-separated; what is spoken there is "
+            "kafka.security_protocol.",
+        )
+        return
     if site.connected is None:
         raise OutOfReach
     found = await asyncio.shield(site.connected)
     if isinstance(found, PipelineError):
         why, advice = _why_and_advice(found, kafka)
-        return [failed(str(found), why=why, advice=advice)]
-    findings = [ok(f"A broker answers at {found}.")]
+        yield failed(str(found), why=why, advice=advice)
+        return
+    yield ok(f"A broker answers at {found}.")
     if kafka.security_protocol == "SASL_PLAINTEXT" and kafka.sasl_mechanism == "PLAIN":
-        findings.append(
-            warning(
-                "The password goes over the network as it is (SASL_PLAINTEXT with PLAIN).",
-                why="Whoever sees the connection has it.",
-                advice="Use SASL_SSL, or a SCRAM mechanism.",
-            )
+        yield warning(
+            "The password goes over the network as it is (SASL_PLAINTEXT with PLAIN).",
+            why="Whoever sees the connection has it.",
+            advice="Use SASL_SSL, or a SCRAM mechanism.",
         )
-    return findings
 
 
 def _why_and_advice(error: PipelineError, kafka: KafkaSettings) -> tuple[str, str]:
@@ -89,14 +86,14 @@ def _why_and_advice(error: PipelineError, kafka: KafkaSettings) -> tuple[str, st
     return "Nothing can be consumed or published.", advice
 
 
-async def check_listeners(site: Site) -> Iterable[Finding]:
+async def check_listeners(site: Site) -> AsyncIterator[Finding]:
     """Reach every broker where it says it is reached: clients go there after the first answer."""
     cluster, kafka = await site.cluster(), site.settings.kafka
     async with asyncio.TaskGroup() as group:
         tries = [group.create_task(_reach(kafka, broker)) for broker in cluster.brokers]
-    return [finding for each in tries if (finding := each.result()) is not None] or [
-        ok(f"All {len(cluster.brokers)} brokers are reached where they say.")
-    ]
+    found = [finding for each in tries if (finding := each.result()) is not None]
+    for finding in found or [ok(f"All {len(tries)} brokers are reached where they say.")]:
+        yield finding
 
 
 async def _reach(kafka: KafkaSettings, broker: BrokerAt) -> Finding | None:
@@ -188,21 +185,18 @@ def _grant(user: str, operation: str, kind: str, name: str) -> str:
     )
 
 
-async def check_limits(site: Site) -> Iterable[Finding]:
+async def check_limits(site: Site) -> AsyncIterator[Finding]:
     """Look for settings that the brokers will not go along with."""
     await site.cluster()
-    limits = await broker_limits(site.settings.kafka)
-    return [
-        failed(
+    for conflict in conflicts(await broker_limits(site.settings.kafka), site.settings):
+        yield failed(
             conflict,
             why="The brokers refuse a member, a commit or a transaction that asks for more.",
             advice="Change the setting, or theirs.",
         )
-        for conflict in conflicts(limits, site.settings)
-    ]
 
 
-async def check_delivery(site: Site) -> Iterable[Finding]:
+async def check_delivery(site: Site) -> AsyncIterator[Finding]:
     """Find out which guarantee would be in force."""
     await site.cluster()
     settings = site.settings
@@ -214,25 +208,23 @@ async def check_delivery(site: Site) -> Iterable[Finding]:
     try:
         delivery = await delivery_in_force(settings)
     except PipelineError as error:
-        return [
-            failed(
-                str(error),
-                why="A weaker guarantee is never an accident, so `pipeline run` does not start.",
-                advice=permit
-                if isinstance(error, NotPermitted)
-                else "Look at the brokers, or set `delivery` to at_least_once.",
-            )
-        ]
+        yield failed(
+            str(error),
+            why="A weaker guarantee is never an accident, so `pipeline run` does not start.",
+            advice=permit
+            if isinstance(error, NotPermitted)
+            else "Look at the brokers, or set `delivery` to at_least_once.",
+        )
+        return
     if delivery.mode == settings.delivery:
-        return [ok(f"{delivery.mode}: {delivery.because}")]
-    return [
-        warning(
+        yield ok(f"{delivery.mode}: {delivery.because}")
+    else:
+        yield warning(
             f"{settings.delivery} is set, and {delivery.mode} would be in force: "
             f"{delivery.because}",
             why="After a crash or a rebalance readers may see an event twice.",
             advice=f"{permit} Or set `delivery` to at_least_once, and let readers cope.",
         )
-    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,23 +264,18 @@ def judged(settings: Settings, grants: Sequence[Grant]) -> Iterator[Finding]:
     names = TopicNames(settings.topics)
     raw = [names.raw(stage) for stage in settings.enabled if stage != "escalations"]
     publishers = set().union(*(writers(topic, grants) for topic in raw))
-    found = []
     for principal in sorted(publishers - {f"User:{settings.kafka.sasl_username}"}):
         reached = [topic for topic in guarded(settings) if principal in writers(topic, grants)]
         if reached:
-            found.append(
-                warning(
-                    f"{principal} may write raw events, and {', '.join(reached)}, too.",
-                    why="What is there is taken for the pipeline's own, and asked about and paid "
-                    "for.",
-                    advice="Unless it is an account of an operator's command, take it away with "
-                    f"`kafka-acls.sh --remove`; {_TABLE}.",
-                )
+            yield warning(
+                f"{principal} may write raw events, and {', '.join(reached)}, too.",
+                why="What is there is taken for the pipeline's own, and asked about and paid for.",
+                advice="Unless it is an account of an operator's command, take it away with "
+                f"`kafka-acls.sh --remove`; {_TABLE}.",
             )
-    yield from found or [ok("No publisher may write to the topics of the pipeline's own.")]
 
 
-async def check_writers(site: Site) -> Iterable[Finding]:
+async def check_writers(site: Site) -> AsyncIterator[Finding]:
     """Look at the access control list, where the brokers show it."""
     await site.cluster()
     try:
@@ -296,14 +283,13 @@ async def check_writers(site: Site) -> Iterable[Finding]:
     except (PipelineError, KafkaError, TimeoutError):
         grants = None
     if grants is not None:
-        return judged(site.settings, grants)
-    return [
-        ok(
-            "These brokers do not say here who may write to which topic. Where others reach them, "
-            f"publishers must not be able to write to {', '.join(guarded(site.settings))}; "
-            f"{_TABLE}.",
-        )
-    ]
+        for finding in judged(site.settings, grants):
+            yield finding
+        return
+    yield ok(
+        "These brokers do not say here who may write to which topic. Where others reach them, "
+        f"publishers must not be able to write to {', '.join(guarded(site.settings))}; {_TABLE}."
+    )
 
 
 async def grants_on_topics(kafka: KafkaSettings) -> list[Grant] | None:

@@ -1,6 +1,6 @@
 """The topics and the groups: are they there, and are they what the pipeline needs?"""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 from pipeline.config import Settings
 from pipeline.doctor.examination import Finding, Site, failed, ok, warning
@@ -23,18 +23,18 @@ def _sources(settings: Settings) -> dict[str, str]:
     return {stage: names.read_by(stage) for stage in settings.enabled}
 
 
-async def check_topics(site: Site) -> Iterable[Finding]:
+async def check_topics(site: Site) -> AsyncIterator[Finding]:
     """Topics that do not exist, and what was meant to be otherwise."""
     cluster = await site.cluster_or_error()
     if isinstance(cluster, PipelineError):
-        return [
-            failed(
-                str(cluster),
-                why="So nothing is known of topics, groups and permissions.",
-                advice="Fix `enabled` or [topics] in the settings, or look at the brokers.",
-            )
-        ]
-    return of_topics(site, cluster)
+        yield failed(
+            str(cluster),
+            why="So nothing is known of topics, groups and permissions.",
+            advice="Fix `enabled` or [topics] in the settings, or look at the brokers.",
+        )
+        return
+    for finding in of_topics(site, cluster):
+        yield finding
 
 
 def of_topics(site: Site, cluster: Cluster) -> Iterator[Finding]:
@@ -222,28 +222,24 @@ def check_groups(site: Site, cluster: Cluster) -> Iterator[Finding]:
             )
 
 
-async def check_progress(site: Site) -> Iterable[Finding]:
+async def check_progress(site: Site) -> AsyncIterator[Finding]:
     """What was deleted unread, whose commits cannot be read, and records from the future."""
     cluster, kafka, now = await site.cluster(), site.settings.kafka, site.now()
-    found: list[Finding] = []
+    starts_at_end = kafka.auto_offset_reset == "latest"
     for stage, name in _sources(site.settings).items():
         topic = cluster.topics.get(name)
         if topic is None:
             continue
         group = kafka.group_prefix + stage
         progress, problems = await progress_of(kafka, group, topic, now=now, future=now + _FUTURE)
-        found += of_progress(
-            group, name, progress, starts_at_end=kafka.auto_offset_reset == "latest"
-        )
+        for finding in of_progress(group, name, progress, starts_at_end=starts_at_end):
+            yield finding
         if problems:
-            found.append(
-                failed(
-                    f"How far {group} is in {name} could not be read in full: {problems[0]}",
-                    why="So it is not known whether records there were lost, or are about to be.",
-                    advice="Look at the brokers and the network, and try again.",
-                )
+            yield failed(
+                f"How far {group} is in {name} could not be read in full: {problems[0]}",
+                why="So it is not known whether records there were lost, or are about to be.",
+                advice="Look at the brokers and the network, and try again.",
             )
-    return found
 
 
 def of_progress(

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import date, datetime
 from email.utils import parsedate_to_datetime
@@ -20,7 +20,7 @@ from pipeline.claude.billing.prices import PriceTable
 from pipeline.claude.gateway import Gateway
 from pipeline.claude.model_client import Probe
 from pipeline.claude.models import base_id
-from pipeline.config import Settings
+from pipeline.config import ModelSettings, Settings
 from pipeline.doctor.examination import Finding, Site, failed, ok, warning
 from pipeline.model.records import Tier
 from pipeline.stages.registry import build_stages
@@ -175,7 +175,7 @@ def _is_local(host: str) -> bool:
         return host == "localhost"
 
 
-async def check_clock(site: Site) -> Iterable[Finding]:
+async def check_clock(site: Site) -> AsyncIterator[Finding]:
     """Compare our clock with the API's, which dates its answers; no key is sent."""
     url = site.environment.get(BASE_URL, PUBLIC).strip()
     try:
@@ -187,70 +187,65 @@ async def check_clock(site: Site) -> Iterable[Finding]:
             date = answer.headers.get("date", "")
         ahead = site.now() - parsedate_to_datetime(date).timestamp()
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
-        return [ok("It was not compared: nothing at the API's address tells the time.")]
-    if abs(ahead) <= _SKEW:
-        return [ok("It agrees with the API's.")]
-    return [
-        warning(
+        yield ok("It was not compared: nothing at the API's address tells the time.")
+        return
+    if abs(ahead) > _SKEW:
+        yield warning(
             f"The clock here is {abs(ahead):,.0f} s {'ahead of' if ahead > 0 else 'behind'} "
             "the API's.",
             why="Ages of events, budgets of the hour and the day, and waits until a given time "
             "are wrong by that; TLS fails where it is a lot.",
             advice="Set the clock: `timedatectl set-ntp true`, or the host's, for a container.",
         )
-    ]
 
 
 def check_models(site: Site, today: Callable[[], date] = date.today) -> Iterator[Finding]:
     """Look at the names alone: retired, unknown, swapped, or the same."""
     models = site.settings.models
-    found = [
-        finding
-        for tier, model in (("haiku", models.haiku), ("sonnet", models.sonnet))
-        if (finding := _of_model(tier, base_id(model), today())) is not None
+    yield from list(_of_names(models, today())) or [
+        ok(f"{models.haiku} answers, {models.sonnet} takes what is ambiguous.")
     ]
+
+
+def _of_names(models: ModelSettings, today: date) -> Iterator[Finding]:
+    for tier, model in (("haiku", models.haiku), ("sonnet", models.sonnet)):
+        yield from _of_model(tier, base_id(model), today)
     if base_id(models.haiku) == base_id(models.sonnet):
-        found.append(
-            warning(
-                f"models.haiku and models.sonnet are the same, {models.haiku}.",
-                why="What is escalated is asked of the same model again, and paid twice.",
-                advice="Set models.sonnet to a stronger one.",
-            )
+        yield warning(
+            f"models.haiku and models.sonnet are the same, {models.haiku}.",
+            why="What is escalated is asked of the same model again, and paid twice.",
+            advice="Set models.sonnet to a stronger one.",
         )
     elif "sonnet" in models.haiku and "haiku" in models.sonnet:
-        found.append(
-            failed(
-                f"models.haiku is {models.haiku} and models.sonnet is {models.sonnet}: swapped.",
-                why="Every event would be asked of the expensive model, and the hard ones then of "
-                "the weaker.",
-                advice="Swap the two settings.",
-            )
+        yield failed(
+            f"models.haiku is {models.haiku} and models.sonnet is {models.sonnet}: swapped.",
+            why="Every event would be asked of the expensive model, and the hard ones then of "
+            "the weaker.",
+            advice="Swap the two settings.",
         )
-    yield from found or [ok(f"{models.haiku} answers, {models.sonnet} takes what is ambiguous.")]
 
 
-def _of_model(tier: str, model: str, today: date) -> Finding | None:
+def _of_model(tier: str, model: str, today: date) -> Iterator[Finding]:
     end = RETIREMENTS.get(model)
     if not model.startswith("claude-"):
-        return warning(
+        yield warning(
             f"models.{tier} is {model!r}, which is not named like a model of Claude.",
             why="The API answers 404 to a name that it does not know.",
             advice=f"Set models.{tier} to an id such as claude-haiku-5-5.",
         )
-    if end is None:
-        return None
-    if end <= today:
-        return failed(
+    elif end is not None and end <= today:
+        yield failed(
             f"{model} has retired on {end}.",
             why="The API answers 404 to it.",
             advice=f"Set models.{tier} to a present one, such as claude-{tier}-5-5, and evaluate "
             "it: `pipeline evaluate`.",
         )
-    return warning(
-        f"{model} retires on {end}, as announced by {AS_OF}.",
-        why="From that day on the API answers 404 to it, and intake stops.",
-        advice=f"Set models.{tier} to another before, and evaluate it: `pipeline evaluate`.",
-    )
+    elif end is not None:
+        yield warning(
+            f"{model} retires on {end}, as announced by {AS_OF}.",
+            why="From that day on the API answers 404 to it, and intake stops.",
+            advice=f"Set models.{tier} to another before, and evaluate it: `pipeline evaluate`.",
+        )
 
 
 def check_prices(site: Site) -> Iterator[Finding]:
@@ -307,18 +302,17 @@ Probers = Callable[[Settings], AbstractAsyncContextManager[Any]]
 """Makes what has `Gateway.probe`, by settings."""
 
 
-async def check_access(site: Site, probers: Probers = Gateway) -> Iterable[Finding]:
+async def check_access(site: Site, probers: Probers = Gateway) -> AsyncIterator[Finding]:
     """Ask the API about each model that is set; that costs nothing."""
     async with probers(site.settings) as prober:
         probes: Sequence[Probe] = await prober.probe()
-    return [
-        ok(f"{probe.model}: {probe.detail}")
-        if probe.ok
-        else failed(
-            f"{probe.model}: {probe.detail}",
-            why="Intake stops as long as a model cannot be asked; events wait in Kafka.",
-            advice="Fix the key, the model's name (models.haiku, models.sonnet), or the way to "
-            "the API (ANTHROPIC_BASE_URL, proxies, certificates).",
-        )
-        for probe in probes
-    ]
+    for probe in probes:
+        if probe.ok:
+            yield ok(f"{probe.model}: {probe.detail}")
+        else:
+            yield failed(
+                f"{probe.model}: {probe.detail}",
+                why="Intake stops as long as a model cannot be asked; events wait in Kafka.",
+                advice="Fix the key, the model's name (models.haiku, models.sonnet), or the way to "
+                "the API (ANTHROPIC_BASE_URL, proxies, certificates).",
+            )

@@ -203,12 +203,8 @@ def kind_of(field: FieldInfo) -> Kind:
 def same(kind: Kind, truth: JsonValue, found: JsonValue, *, key: str = "") -> bool:
     """Compare a value with the true one.
 
-    Args:
-        kind: Of the field.
-        truth: From the label file.
-        found: From a result, as JSON.
-        key: What the label is called. A label of yes or no on a field of several values says
-            whether the value is the one that the label is named after.
+    A label of yes or no on a field of several values says whether the value is the one that the
+    label is named after: its `key`.
     """
     if isinstance(truth, bool) and not isinstance(found, bool):
         return truth == (letters(found) == letters(key))

@@ -64,7 +64,7 @@ _ROOTS = frozenset({"stages", "models", "claude", "escalation"})
 class Wanted:
     """What is to be evaluated, and how."""
 
-    stage: str  # its name
+    stage: str
     file: Path  # labelled events
     columns: Columns  # where things are in a line of it
     target: float  # the share of accepted answers that shall be right
@@ -99,15 +99,15 @@ class Comparison:
 class Evaluation:
     """What came of it."""
 
-    stage: str  # its name
-    file: str  # the labelled file's
-    at: datetime  # when
+    stage: str
+    file: str  # the name of the labelled file
+    at: datetime
     lines: int  # labelled events in the file; each is measured or a dead letter
     dead_letters: tuple[DeadLetter, ...]  # those that the stage, or the API, did not take
     origin: Origin  # where the answers came from
-    scoring: Scoring  # what was compared
-    policies: Policies  # in force
-    measures: Measures  # the figures
+    scoring: Scoring
+    policies: Policies
+    measures: Measures
     comparisons: tuple[Comparison, ...]  # the same under other settings
     fingerprint: Fingerprint  # what the figures depend on
     remarks: tuple[str, ...] = ()  # what casts doubt on the figures
@@ -124,7 +124,7 @@ class Evaluation:
 class Prepared:
     """What can be known before a model is asked."""
 
-    labelled: LabelledFile  # the file, read
+    labelled: LabelledFile
     variants: tuple[Settings, ...]  # the other settings to compare with
     earlier: Mapping[str, Any] | None  # an earlier evaluation; None where none was given
 
@@ -156,15 +156,7 @@ async def evaluate(
     on_answer: OnAnswer,
     askers: Askers = _GATEWAYS,
 ) -> Evaluation:
-    """Ask what is not on record yet, and work out the rest.
-
-    Args:
-        settings: In force.
-        wanted: What to do.
-        prepared: Of the same settings.
-        at: The time, aware.
-        on_answer: Called after each answer.
-        askers: Makes the asker.
+    """Ask what is not on record yet, and work out the rest; `prepared` is of the same settings.
 
     Raises:
         UsageError: The file of answers cannot be used.
@@ -384,12 +376,9 @@ def _remarks(
 def variant(settings: Settings, stage: str, changes: str) -> Settings:
     """The settings with some of them changed.
 
-    Args:
-        settings: In force.
-        stage: Whose settings, and whose thresholds, are meant where a name does not begin with
-            a table.
-        changes: Comma-separated, e.g. `events_per_request=8` or
-            `models.haiku=claude-haiku-4-5,thresholds.low_confidence=0.2`.
+    Changes are comma-separated, e.g. `events_per_request=8` or
+    `models.haiku=claude-haiku-4-5,thresholds.low_confidence=0.2`. Where a name does not begin with
+    a table, the stage's own is meant.
 
     Raises:
         UsageError: There is no such setting, or it cannot have that value.

@@ -90,7 +90,7 @@ class Scope:
 class DoubtRow:
     """A reason for escalation; an event may have several."""
 
-    code: str  # of the doubt
+    code: str
     items: int  # escalated for it, among others
     alone: int  # escalated for nothing else
     haiku_wrong: int  # of the items, those that Haiku had wrong: the doubt was right
@@ -138,7 +138,7 @@ class Coverage:
 class Selection:
     """How well doubt tells wrong answers of Haiku from right ones."""
 
-    curve: tuple[Coverage, ...]  # risk by coverage
+    curve: tuple[Coverage, ...]
     # under it (AURC), the mean risk over all coverages; 0 is best, None for no answers
     area: float | None
     random: float | None  # the same for an order by chance: the share of errors
@@ -175,7 +175,7 @@ class TradeOff:
     points: tuple[Trade, ...]
     by_doubt: Trade | None  # the cheapest that reaches the target; None where none does
     by_lot: Trade | None  # the same where events are escalated at random, on average
-    all_sonnet: Trade | None  # Sonnet alone
+    all_sonnet: Trade | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,7 @@ class Swept:
     is_set: bool  # whether it is the one in force
     taken: int  # answers of Haiku that are accepted
     taken_wrong: int  # of these
-    strategy: Strategy  # the cascade as a whole
+    strategy: Strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,15 +229,7 @@ def measure(
     target: float,
     candidates: int,
 ) -> Measures:
-    """Work out everything.
-
-    Args:
-        cases: Answered by both tiers.
-        policies: As set.
-        fields: That are compared.
-        target: The share of accepted answers that shall be right.
-        candidates: Thresholds that may be tried for it.
-    """
+    """Work out everything; `target` is the share of accepted answers that shall be right."""
     traces = _traces(cases, policies.haiku, policies.sonnet)
     answers = [Doubted(doubt(case.haiku, policies.haiku), case.haiku.right) for case in cases]
     parts = split(

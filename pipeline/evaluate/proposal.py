@@ -44,14 +44,8 @@ def at_most(errors: int, items: int, share: float) -> float:
 def upper_bound(errors: int, items: int, alpha: float) -> float:
     """Clopper and Pearson's upper bound on the true share of errors.
 
-    Args:
-        errors: That were found.
-        items: In which they were found.
-        alpha: How often the bound may be wrong, e.g. 0.05.
-
-    Returns:
-        The share above which so few errors would be seen with a probability below `alpha`;
-        1 where nothing was looked at.
+    The share above which so few errors among so many items would be seen with a probability below
+    `alpha`, e.g. 0.05; 1 where nothing was looked at.
     """
     if not 0 <= errors <= items or not 0 < alpha < 1:
         raise ValueError("errors must be among the items, and alpha between 0 and 1")
@@ -68,15 +62,10 @@ def upper_bound(errors: int, items: int, alpha: float) -> float:
 
 
 def items_needed(risk: float, alpha: float, *, error_rate: float = 0.0) -> int | None:
-    """How many accepted items it takes to certify that their risk is no more than `risk`.
+    """How many accepted items it takes to certify that their share of errors is at most `risk`.
 
-    Args:
-        risk: The share of errors to stay below.
-        alpha: How often the statement may be wrong.
-        error_rate: The share of errors that is expected among them.
-
-    Returns:
-        The smallest number at which the bound holds; None where the errors are too many for any.
+    The smallest number at which the bound holds, for the share of errors that is expected; None
+    where these are too many for any. `alpha` is how often the statement may be wrong.
     """
     if not 0 < risk < 1 or not 0 < alpha < 1:
         raise ValueError("risk and alpha lie between 0 and 1")
@@ -141,11 +130,11 @@ DEFAULTS = (0.05, 0.1, 0.2, 0.3, 0.5)
 class Measured:
     """An answer, as far as the choice of a threshold needs it."""
 
-    id: str  # the event's
+    id: str
     # of the signal `low_confidence`; None where the answer is escalated for another reason,
     # whatever the threshold
     strength: float | None
-    right: bool  # whether it is right
+    right: bool
 
     def accepted(self, threshold: float) -> bool:
         """Whether the answer is accepted with this threshold."""

@@ -68,7 +68,7 @@ class Manner:
     """How a tier is asked, as far as it can change an answer."""
 
     place: str  # where: `simulated`, or the address of the API
-    model: str  # the model's id
+    model: str
     effort: str  # sent with the request
     together: int  # events that share a request
 
@@ -269,14 +269,7 @@ class Fingerprint:
     def of(
         cls, settings: Settings, stage: str, questions: Iterable[Question[Any]], truth: object
     ) -> "Fingerprint":
-        """Take the fingerprint.
-
-        Args:
-            settings: In force.
-            stage: Its name.
-            questions: What the stage asks first about each event.
-            truth: Which fields are compared, and which of them is the label.
-        """
+        """Of what the stage asks first about each event, and of what counts as right."""
         own: StageSettings = settings.stages.by_name().get(stage, StageSettings())
         prompts = {digest_of([each.instructions, dict(each.answer_schema)]) for each in questions}
         common = {*StageSettings.model_fields, "max_event_bytes"}
@@ -294,7 +287,7 @@ class Fingerprint:
 class Baseline:
     """An earlier evaluation, beside the present one."""
 
-    file: str  # its name
+    file: str
     at: str  # when it was made
     # what is not as it was, in words; empty where its thresholds still hold
     changed: tuple[str, ...]

@@ -194,11 +194,7 @@ def settings_to_copy(evaluation: Evaluation) -> str | None:
 
 
 def write(evaluation: Evaluation, base: Path) -> tuple[Path, Path]:
-    """Write the page and the JSON file beside each other.
-
-    Args:
-        evaluation: To be written.
-        base: Their name, without an ending.
+    """Write the page and the JSON file beside each other, named `base` and an ending.
 
     Raises:
         UsageError: They cannot be written there.

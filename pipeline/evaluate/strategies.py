@@ -49,8 +49,8 @@ class TierOutcome:
     gave_up: bool  # there was no usable answer, or it says that it is unclear
     confidence: float | None  # as stated; None where there was no usable answer
     signals: tuple[Signal, ...]  # what speaks against the answer
-    usage: Usage  # what it cost
-    seconds: float  # in calls
+    usage: Usage
+    seconds: float
     model: str  # that answered
     # what would have been published; None where there was no usable answer
     result: Mapping[str, JsonValue] | None = field(default=None, repr=False)
@@ -60,12 +60,12 @@ class TierOutcome:
 class Case:
     """A labelled event that both tiers have answered."""
 
-    id: str  # the event's
+    id: str
     label: str | None  # the true one; None where the stage gives none
     out_of_scope: bool  # it belongs to no label: the right thing is not to accept any answer
     truth: Mapping[str, JsonValue] = field(repr=False)  # the true value of each field
-    haiku: TierOutcome  # the first tier's
-    sonnet: TierOutcome  # the second tier's
+    haiku: TierOutcome
+    sonnet: TierOutcome
 
 
 class End(StrEnum):
@@ -103,12 +103,12 @@ Accepts = Callable[[TierOutcome], bool]
 class CascadeTrace:
     """One event's way through the cascade."""
 
-    case: Case  # the event
-    end: End  # where it ended
+    case: Case
+    end: End
     # what its escalation was good for; None where it was not escalated
     escalation: EscalationValue | None
     usage: Usage  # of the tiers that were asked
-    seconds: float  # the same
+    seconds: float  # in their calls
 
     @property
     def well(self) -> bool:
@@ -149,8 +149,8 @@ def escalations(traces: Iterable[CascadeTrace]) -> Mapping[EscalationValue, int]
 class Strategy:
     """A way to answer all events."""
 
-    name: str  # for a person
-    items: int  # events
+    name: str
+    items: int
     # those that ended as they should: with a right answer, or undecided where no answer is right
     well: int
     decided: int  # those with an answer that was accepted

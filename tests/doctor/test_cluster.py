@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.doctor.examination import Site, Verdict
+from pipeline.doctor.examination import Site, Verdict, findings
 from pipeline.doctor.kafka_access import check_listeners, check_permissions, operations_needed
 from pipeline.doctor.kafka_topics import (
     check_broker_sizes,
@@ -186,7 +186,7 @@ async def test_a_broker_that_advertises_another_address_is_reported(host: str) -
         async def cluster(self) -> Cluster:
             return cluster(brokers=brokers)
 
-    found = await check_listeners(Elsewhere(site().settings))
+    found = await findings(check_listeners(Elsewhere(site().settings)))
     reported(
         found, FAILED, f"Broker 7 says that clients reach it at {host}:1", "advertised.listeners"
     )

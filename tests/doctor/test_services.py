@@ -21,7 +21,16 @@ from aiokafka.structs import OffsetAndMetadata
 from pipeline.claude.model_client import Probe
 from pipeline.config import KafkaSettings, Settings, TopicSettings
 from pipeline.doctor import CHECKS, examine
-from pipeline.doctor.examination import Check, Finding, OutOfReach, Site, Verdict, look, ok
+from pipeline.doctor.examination import (
+    Check,
+    Finding,
+    OutOfReach,
+    Site,
+    Verdict,
+    findings,
+    look,
+    ok,
+)
 from pipeline.doctor.model_api import Probers, check_access, check_clock
 from pipeline.kafka import cluster
 from pipeline.kafka.connection import admin_client, client_options
@@ -352,14 +361,14 @@ async def api(*, ahead: float) -> AsyncIterator[str]:
 @pytest.mark.parametrize(("ahead", "says"), [(90, "behind"), (-90, "ahead of")])
 async def test_a_clock_that_is_wrong_is_reported(ahead: float, says: str) -> None:
     async with api(ahead=ahead) as url:
-        found = await check_clock(site({"ANTHROPIC_BASE_URL": url}))
+        found = await findings(check_clock(site({"ANTHROPIC_BASE_URL": url})))
     reported(found, WARNING, says, "timedatectl")
 
 
 async def test_a_clock_that_agrees_or_cannot_be_compared_is_fine() -> None:
     async with api(ahead=0) as url:
-        fine(await check_clock(site({"ANTHROPIC_BASE_URL": url})))
-    fine(await check_clock(site({"ANTHROPIC_BASE_URL": "http://127.0.0.1:1"})))
+        fine(await findings(check_clock(site({"ANTHROPIC_BASE_URL": url}))))
+    fine(await findings(check_clock(site({"ANTHROPIC_BASE_URL": "http://127.0.0.1:1"}))))
 
 
 def api_says(*probes: Probe) -> Probers:
@@ -376,20 +385,20 @@ def api_says(*probes: Probe) -> Probers:
 
 async def test_what_the_api_says_of_each_model_is_reported() -> None:
     said = api_says(Probe("haiku-x", ok=True, detail="Fine."), Probe("s-x", ok=False, detail="No."))
-    good, bad = await check_access(site(), said)
+    good, bad = await findings(check_access(site(), said))
     assert (good.verdict, bad.detail) == (Verdict.OK, "s-x: No.")
     reported([bad], FAILED, "s-x", "ANTHROPIC_BASE_URL")
 
 
 async def test_a_check_that_comes_to_no_end_is_a_finding() -> None:
-    async def hangs(_: Site) -> Iterable[Finding]:
+    async def hangs(_: Site) -> AsyncIterator[Finding]:
         await asyncio.Event().wait()
-        return []
+        yield ok("Never.")
 
-    async def breaks(_: Site) -> Iterable[Finding]:
+    def breaks(_: Site) -> Iterable[Finding]:
         raise PipelineError("It broke.")
 
-    async def waits_for_others(_: Site) -> Iterable[Finding]:
+    def waits_for_others(_: Site) -> Iterable[Finding]:
         raise OutOfReach
 
     reported(await look(Check("slow", "it", hangs, seconds=0.01), site()), FAILED, "within 0.01 s")
@@ -410,13 +419,13 @@ async def test_findings_come_in_order_however_long_each_takes(
     monkeypatch.setenv("PIPELINE_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
     second_is_done = asyncio.Event()
 
-    async def first(_: Site) -> Iterable[Finding]:
+    async def first(_: Site) -> AsyncIterator[Finding]:
         await second_is_done.wait()
-        return [ok("Done.")]
+        yield ok("Done.")
 
-    async def second(_: Site) -> Iterable[Finding]:
+    async def second(_: Site) -> AsyncIterator[Finding]:
         second_is_done.set()
-        return [ok("Done.")]
+        yield ok("Done.")
 
     shown: list[Finding] = []
     checks = [Check("first", "it", first), Check("second", "it", second)]
