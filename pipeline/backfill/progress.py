@@ -56,19 +56,13 @@ def report_of(
         events=claimed if run.ended_at is not None else max(run.events or 0, claimed),
         claimed=claimed,
         published=tally.published,
-        enriched=tally.enriched,
-        escalated=tally.escalated,
-        dead_letters=tally.dead_letters,
-        returned=tally.returned,
-        gone=tally.gone,
         batches=len(mine),
         under_way=len(unfinished(mine)),
         resumed=resumed,
         found_again=found_again,
         tombstones=tombstones,
-        batch_usd=tally.batch_usd,
-        normal_usd=tally.normal_usd,
         done=run.ended_at is not None,
+        **dict(tally),
     )
 
 
