@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import Settings
-from pipeline.evaluate.labels import Columns, read_labelled
+from pipeline.evaluate.labelled_events import Columns, read_labelled
 from pipeline.model.errors import UsageError
 from pipeline.model.printable import printable, readable
 from pipeline.model.records import Doubt
