@@ -15,7 +15,7 @@ from pipeline.cascade.stage_guard import of_stage
 from pipeline.model.errors import AnswerError, InvalidEvent, Rejected
 from pipeline.model.questions import Asker, MultiStepQuery, Query, Question, Response, Signal
 from pipeline.model.records import DeadLetterReason, Tier, Usage
-from pipeline.stages.stage import Answer, RawEvent, Stage
+from pipeline.stages.api import Answer, RawEvent, Stage
 
 RawT = TypeVar("RawT", bound=RawEvent)
 AnswerT = TypeVar("AnswerT", bound=Answer)

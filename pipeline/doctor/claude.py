@@ -26,7 +26,7 @@ from pipeline.claude.models import base_id
 from pipeline.config import Settings
 from pipeline.doctor.check import Finding, Site, failed, ok, warning
 from pipeline.model.records import Tier
-from pipeline.stages.registry import build_stages
+from pipeline.stages.api import build_stages
 
 AS_OF = date(2026, 10, 8)
 """When the page was read."""

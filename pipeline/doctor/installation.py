@@ -17,8 +17,8 @@ from pipeline.config import Settings
 from pipeline.doctor.check import Finding, Site, failed, ok, warning
 from pipeline.kafka.topics import ESCALATIONS
 from pipeline.observe.hosts import is_loopback
-from pipeline.stages.checks import encoders
-from pipeline.stages.registry import build_stages
+from pipeline.stages.api import build_stages
+from pipeline.stages.checks import scope
 
 _OTHER_FILES = 64
 """Of the interpreter, libraries, the log, the HTTP port and those who look at it."""
@@ -137,7 +137,7 @@ def check_extras(site: Site) -> Iterator[Finding]:
                 advice="`pip install 'haiku-pipeline[otel]'`, or unset it.",
             )
         )
-    if site.settings.escalation.scope == "encoder" and not encoders.is_installed():
+    if site.settings.escalation.scope == "encoder" and not scope.is_encoder_installed():
         found.append(
             failed(
                 "extras",

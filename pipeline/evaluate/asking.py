@@ -17,7 +17,7 @@ from pipeline.evaluate.strategies import Case, TierOutcome
 from pipeline.model.errors import FileUnavailable, InvalidEvent
 from pipeline.model.questions import Query
 from pipeline.model.records import Tier
-from pipeline.stages.stage import RawEvent, label_of
+from pipeline.stages.api import RawEvent, label_of
 
 AT_ONCE = 64
 """Events that are asked about at the same time, where nobody knows better."""

@@ -30,8 +30,8 @@ from pipeline.evaluate.strategies import Case, Strategy, variant
 from pipeline.model.questions import Asker, first_questions
 from pipeline.model.records import Tier
 from pipeline.runtime.database import Database
-from pipeline.stages.files.decoder_pool import decoders_of_this_process
-from pipeline.stages.registry import build_stages, encoder_for, stage_named
+from pipeline.stages.api import build_stages, encoder_for, stage_named
+from pipeline.stages.files.decoding import decoders_of_this_process
 
 Askers = Callable[[Settings], AbstractAsyncContextManager[Asker]]
 """Makes who is asked, by settings; `Gateway` is the real one."""

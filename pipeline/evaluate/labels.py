@@ -15,7 +15,7 @@ from pydantic import BaseModel, JsonValue
 
 from pipeline.evaluate.comparison import BY_THE_WAY, FREE_TEXT, Kind, kind_of, same
 from pipeline.model.errors import UsageError
-from pipeline.stages.stage import Deciding, Stage
+from pipeline.stages.api import Deciding, Stage
 from pipeline.stream.records import Headers
 
 ALIASES: Mapping[str, str] = MappingProxyType(
