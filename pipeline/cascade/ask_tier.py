@@ -88,7 +88,7 @@ def unanswered(failure: AnswerError) -> TierAnswer[Any]:
 
 
 async def _checked(stage: Stage[RawT, AnswerT], event: RawT, answer: AnswerT) -> Sequence[Signal]:
-    # Asking whether it is a `Checking` would take about as long as its checks.
+    # A stage that says nothing of it has fast checks.
     if getattr(stage, "checks_slowly", False) or is_long(event):
         return await asyncio.to_thread(of_stage, stage.name, stage.signals, event, answer)
     return of_stage(stage.name, stage.signals, event, answer)

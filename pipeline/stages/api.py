@@ -1,4 +1,4 @@
-"""What a stage is, which stages there are, and what a stage of one's own is made of.
+"""What a stage is, which stages there are, and what a stage of your own is made of.
 
 A stage knows neither Kafka nor the API: it is data and pure functions. The names of `__all__` stay,
 whatever is moved about behind them; docs/STAGES.md shows how they are used.
@@ -62,8 +62,7 @@ from pipeline.stages.fields.prompts import (
     reverse_labels,
     runner_up_signals,
 )
-from pipeline.stages.files.file_events import FileEvent, Files
-from pipeline.stages.files.raw_events import JsonStage, RawEvent
+from pipeline.stages.files.raw_events import FileEvent, Files, JsonStage, RawEvent
 from pipeline.stages.images import Images
 from pipeline.stages.invoices import Invoices
 from pipeline.stages.requests import Requests
@@ -71,7 +70,7 @@ from pipeline.stages.texts import Texts
 from pipeline.stages.tickets import Tickets
 
 __all__ = [
-    "Answer", "Checking", "DeadLetterReason", "Deciding", "Extracted", "Extracting",
+    "Answer", "DeadLetterReason", "Deciding", "Extracted", "Extracting",
     "FieldExtractor", "FileEvent", "Files", "Image", "InvalidEvent", "JsonStage", "Label",
     "LabelClassifier", "LabelSet", "Labels", "Likeness", "MultiStepQuery", "Pdf", "Query",
     "Question", "RawEvent", "Rewording", "Scope", "Section", "Signal", "Stage", "StageSettings",
@@ -121,16 +120,8 @@ class Stage(Protocol, Generic[RawT, AnswerT]):
         """Everything that speaks against the answer, however weakly."""
         ...
 
-    def result(self, event: RawT, answer: AnswerT) -> BaseModel: ...
-
-
-@runtime_checkable
-class Checking(Protocol):
-    """A stage that says whether its checks take milliseconds."""
-
-    @property
-    def checks_slowly(self) -> bool:
-        """Whether `signals()` takes milliseconds, and so is called outside the event loop."""
+    def result(self, event: RawT, answer: AnswerT) -> BaseModel:
+        """What is published: an instance of `result_model`."""
         ...
 
 
@@ -152,7 +143,7 @@ def build_stages(
     """Build every stage, by name, whether it is enabled or not.
 
     Texts are compared with the examples of labels by the encoder; without one by words, which is
-    enough where no answers are checked. A UsageError says that a class of one's own is not a stage.
+    enough where no answers are checked. A UsageError says that a class of your own is not a stage.
     """
     stages: list[Stage[Any, Any]] = [
         Tickets(settings.tickets, encoder),

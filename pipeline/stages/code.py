@@ -246,7 +246,6 @@ _BLOCK = frozenset({
     "php", "scala", "ts", "tsx", "typescript",
 })  # fmt: skip
 _LINE_MARKS = {
-    "//": frozenset({"go", "golang", "zig"}),
     "///": frozenset({"c#", "csharp", "f#", "fsharp", "rust", "swift"}),
     "#": frozenset({
         "bash", "elixir", "julia", "make", "perl", "powershell", "r", "ruby", "sh", "shell", "tcl",

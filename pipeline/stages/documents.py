@@ -8,6 +8,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -30,7 +31,13 @@ from pipeline.stages.checks.text_quality import (
     weighted_bytes,
 )
 from pipeline.stages.fields.extraction import Extracted, FieldExtractor
-from pipeline.stages.fields.prompts import Answer, Section, answer_schema, build_instructions
+from pipeline.stages.fields.prompts import (
+    Answer,
+    AnswerT,
+    Section,
+    answer_schema,
+    build_instructions,
+)
 from pipeline.stages.files.raw_events import JsonStage, RawEvent
 
 ANSWER_TOKENS = 3000
@@ -173,40 +180,106 @@ class Documents(JsonStage[DocumentEvent]):
         self._settings = settings
         self._extraction = FieldExtractor(settings.fields)
         self._answer_model = self._extraction.extended(DocumentAnswer)
-        self._answer_schema = answer_schema(self._answer_model)
+        joined_model = self._extraction.extended(JoinedAnswer)
         fields, actions = Section("What to answer", _FIELDS), Section("Actions", _ACTIONS)
         rest = (actions, *self._extraction.sections, Section("Care", _CARE))
         part = Section("A part of a document", _PART)
-        self._instructions = build_instructions(_ROLE, fields, *rest)
-        self._part_instructions = build_instructions(_ROLE, fields, part, *rest)
-        self._joining = Joining(
-            self.name, most_tokens=settings.part_tokens, extraction=self._extraction
+        joining = (
+            Section("What to answer", _JOINING_FIELDS),
+            *self._extraction.sections,
+            Section("Care", _JOINING_CARE),
         )
+        self._whole_question = self._form(self._answer_model, _ROLE, fields, *rest)
+        self._part_question = self._form(self._answer_model, _ROLE, fields, part, *rest)
+        self._joining_question = self._form(joined_model, _JOINING_ROLE, *joining)
+
+    def _form(self, model: type[AnswerT], role: str, *sections: Section) -> Question[AnswerT]:
+        instructions = build_instructions(role, *sections)
+        return Question(self.name, instructions, (), model, answer_schema(model), ANSWER_TOKENS)
 
     def question(self, event: DocumentEvent) -> Query[DocumentAnswer]:
         limit = event.max_sentences or self._settings.max_sentences
         parts = parts_of(visible(event.text), self._settings.part_tokens)
         if len(parts) == 1:
-            return self._ask(self._instructions, limit, Text("document", parts[0]))
-        questions = [
-            self._ask(
-                self._part_instructions,
-                max(limit, _PART_SENTENCES),
-                Text("part", f"{number} of {len(parts)}"),
-                Text("document", part),
-            )
-            for number, part in enumerate(parts, start=1)
-        ]
-        return MultiStepQuery(tuple(questions), partial(self._joining.follows, max_sentences=limit))
+            most = Text("max_sentences", str(limit))
+            return replace(self._whole_question, parts=(most, Text("document", parts[0])))
+        most = Text("max_sentences", str(max(limit, _PART_SENTENCES)))
+        questions = []
+        for number, part in enumerate(parts, start=1):
+            place = Text("part", f"{number} of {len(parts)}")
+            said = Text("document", part)
+            questions.append(replace(self._part_question, parts=(most, place, said)))
+        return MultiStepQuery(tuple(questions), partial(self._join, limit))
 
-    def _ask(self, instructions: str, max_sentences: int, *parts: Text) -> Question[DocumentAnswer]:
-        return Question(
-            stage=self.name,
-            instructions=instructions,
-            parts=(Text("max_sentences", str(max_sentences)), *parts),
-            answer_model=self._answer_model,
-            answer_schema=self._answer_schema,
-            max_output_tokens=ANSWER_TOKENS,
+    def _join(
+        self, max_sentences: int, parts: Sequence[DocumentAnswer]
+    ) -> MultiStepQuery[DocumentAnswer] | DocumentAnswer:
+        """What to ask once the parts, in their order, are answered; one answer is the answer."""
+        if len(parts) == 1:
+            return parts[0]
+        batches = self._batches(parts)
+
+        def then(
+            joined: tuple[JoinedAnswer, ...],
+        ) -> MultiStepQuery[DocumentAnswer] | DocumentAnswer:
+            wholes = [self._whole(batch, each) for batch, each in zip(batches, joined, strict=True)]
+            return self._join(max_sentences, wholes)
+
+        questions = []
+        for batch in batches:
+            said = [Text("max_sentences", str(max_sentences))]
+            for number, part in enumerate(batch, start=1):
+                said += self._said(number, part)
+            questions.append(replace(self._joining_question, parts=tuple(said)))
+        return MultiStepQuery(tuple(questions), then)
+
+    def _batches(self, parts: Sequence[DocumentAnswer]) -> list[list[DocumentAnswer]]:
+        batches: list[list[DocumentAnswer]] = [[]]
+        tokens = 0
+        for number, part in enumerate(parts, start=1):
+            size = sum(about_tokens(text.text) for text in self._said(number, part))
+            if len(batches[-1]) >= _LEAST_JOINED and tokens + size > self._settings.part_tokens:
+                batches.append([])
+                tokens = 0
+            batches[-1].append(part)
+            tokens += size
+        if len(batches) > 1 and len(batches[-1]) < _LEAST_JOINED:
+            batches[-2:] = [batches[-2] + batches[-1]]
+        return batches
+
+    def _said(self, number: int, part: DocumentAnswer) -> Iterator[Text]:
+        yield Text(f"part-{number}-summary", part.summary.strip())
+        actions = []
+        for action in part.actions:
+            said = [("owner", action.owner), ("due", action.due)]
+            about = "; ".join(
+                f"{name}: {what.strip()}" for name, what in said if not is_blank(what)
+            )
+            actions.append(f"{action.task.strip()} ({about})" if about else action.task)
+        for name, lines in (
+            ("key-points", part.key_points),
+            ("actions", actions),
+            ("fields", self._extraction.lines(part)),
+        ):
+            if lines:
+                yield Text(f"part-{number}-{name}", "\n".join(line.strip() for line in lines))
+
+    def _whole(self, parts: Sequence[DocumentAnswer], joined: JoinedAnswer) -> DocumentAnswer:
+        """The answer about the whole, no surer than the least sure of what it was made of."""
+        stated_by: list[Answer] = [*parts, joined]
+        confidences = [answer.confidence for answer in stated_by]
+        # One outside 0 to 1 is no confidence at all, and has to be seen.
+        strange = [confidence for confidence in confidences if not 0 <= confidence <= 1]
+        languages = Counter(part.language for part in parts)
+        return self._answer_model(
+            quotes=[quote for part in parts for quote in part.quotes],
+            key_points=joined.key_points,
+            actions=joined.actions,
+            summary=joined.summary,
+            language=languages.most_common(1)[0][0],
+            confidence=strange[0] if strange else min(confidences),
+            unclear=any(answer.unclear for answer in stated_by),
+            **self._extraction.given(joined),
         )
 
     def signals(self, event: DocumentEvent, answer: DocumentAnswer) -> Sequence[Signal]:
@@ -270,107 +343,6 @@ def _form_signals(answer: DocumentAnswer, limit: int) -> list[Signal]:
     # One too many may be an abbreviation that looks like an end.
     strength = 0.4 if excess == 1 else 0.8
     return [Signal("broken_form", strength, f"The summary has {excess} sentences too many.")]
-
-
-class Joining:
-    """Asks for the whole of a document whose parts are answered.
-
-    At most `most_tokens` are joined at once; more are joined in several steps.
-    """
-
-    def __init__(self, stage: str, *, most_tokens: int, extraction: FieldExtractor) -> None:
-        self._stage = stage
-        self._most_tokens = most_tokens
-        self._extraction = extraction
-        self._joined_model = extraction.extended(JoinedAnswer)
-        self._joined_schema = answer_schema(self._joined_model)
-        self._whole_model = extraction.extended(DocumentAnswer)
-        self._instructions = build_instructions(
-            _JOINING_ROLE,
-            Section("What to answer", _JOINING_FIELDS),
-            *extraction.sections,
-            Section("Care", _JOINING_CARE),
-        )
-
-    def follows(
-        self, parts: Sequence[DocumentAnswer], *, max_sentences: int
-    ) -> MultiStepQuery[DocumentAnswer] | DocumentAnswer:
-        """What to ask once the parts, in their order, are answered; one answer is the answer."""
-        if len(parts) == 1:
-            return parts[0]
-        batches = self._batches(parts)
-
-        def then(
-            joined: tuple[JoinedAnswer, ...],
-        ) -> MultiStepQuery[DocumentAnswer] | DocumentAnswer:
-            wholes = [self._whole(batch, each) for batch, each in zip(batches, joined, strict=True)]
-            return self.follows(wholes, max_sentences=max_sentences)
-
-        questions = []
-        for batch in batches:
-            texts = [
-                text for at, part in enumerate(batch, start=1) for text in self._said(at, part)
-            ]
-            questions.append(
-                Question(
-                    stage=self._stage,
-                    instructions=self._instructions,
-                    parts=(Text("max_sentences", str(max_sentences)), *texts),
-                    answer_model=self._joined_model,
-                    answer_schema=self._joined_schema,
-                    max_output_tokens=ANSWER_TOKENS,
-                )
-            )
-        return MultiStepQuery(tuple(questions), then)
-
-    def _batches(self, parts: Sequence[DocumentAnswer]) -> list[list[DocumentAnswer]]:
-        batches: list[list[DocumentAnswer]] = [[]]
-        tokens = 0
-        for number, part in enumerate(parts, start=1):
-            size = sum(about_tokens(text.text) for text in self._said(number, part))
-            if len(batches[-1]) >= _LEAST_JOINED and tokens + size > self._most_tokens:
-                batches.append([])
-                tokens = 0
-            batches[-1].append(part)
-            tokens += size
-        if len(batches) > 1 and len(batches[-1]) < _LEAST_JOINED:
-            batches[-2:] = [batches[-2] + batches[-1]]
-        return batches
-
-    def _said(self, number: int, part: DocumentAnswer) -> Iterator[Text]:
-        yield Text(f"part-{number}-summary", part.summary.strip())
-        actions = []
-        for action in part.actions:
-            said = [("owner", action.owner), ("due", action.due)]
-            about = "; ".join(
-                f"{name}: {what.strip()}" for name, what in said if not is_blank(what)
-            )
-            actions.append(f"{action.task.strip()} ({about})" if about else action.task)
-        for name, lines in (
-            ("key-points", part.key_points),
-            ("actions", actions),
-            ("fields", self._extraction.lines(part)),
-        ):
-            if lines:
-                yield Text(f"part-{number}-{name}", "\n".join(line.strip() for line in lines))
-
-    def _whole(self, parts: Sequence[DocumentAnswer], joined: JoinedAnswer) -> DocumentAnswer:
-        """The answer about the whole, no surer than the least sure of what it was made of."""
-        stated_by: list[Answer] = [*parts, joined]
-        confidences = [answer.confidence for answer in stated_by]
-        # One outside 0 to 1 is no confidence at all, and has to be seen.
-        strange = [confidence for confidence in confidences if not 0 <= confidence <= 1]
-        languages = Counter(part.language for part in parts)
-        return self._whole_model(
-            quotes=[quote for part in parts for quote in part.quotes],
-            key_points=joined.key_points,
-            actions=joined.actions,
-            summary=joined.summary,
-            language=languages.most_common(1)[0][0],
-            confidence=strange[0] if strange else min(confidences),
-            unclear=any(answer.unclear for answer in stated_by),
-            **self._extraction.given(joined),
-        )
 
 
 def parts_of(text: str, most_tokens: int) -> tuple[str, ...]:

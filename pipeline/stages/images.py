@@ -24,7 +24,7 @@ from pipeline.stages.fields.prompts import (
     runner_up_signals,
 )
 from pipeline.stages.files.claims import ClaimStore
-from pipeline.stages.files.file_events import FileEvent, Files
+from pipeline.stages.files.raw_events import FileEvent, Files
 
 Defect = Literal["blurred", "dark", "glare", "skewed", "cut_off", "low_resolution", "obstructed"]
 _ROLE = """\

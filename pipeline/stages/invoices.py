@@ -35,8 +35,7 @@ from pipeline.stages.fields.prompts import (
     build_instructions,
 )
 from pipeline.stages.files.claims import ClaimStore
-from pipeline.stages.files.file_events import FileEvent, Files
-from pipeline.stages.files.raw_events import text_too_long
+from pipeline.stages.files.raw_events import FileEvent, Files, text_too_long
 
 _ROLE = """\
 You read invoices, credit notes and receipts for a company's accounting. What you answer is \

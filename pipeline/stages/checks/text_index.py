@@ -19,7 +19,7 @@ from pipeline.stages.checks.evidence import not_found
 from pipeline.stages.checks.text_quality import fold
 from pipeline.stages.fields.amounts import (
     CURRENCIES,
-    Reading,
+    AmountReading,
     currency_decimals,
     digits_read,
     locale_data,
@@ -181,7 +181,7 @@ class TextIndex:
 
     def _candidates(
         self, wanted: Decimal, *, shortest: int = 1, currency: str | None = None
-    ) -> Iterator[tuple[Reading, ...]]:
+    ) -> Iterator[tuple[AmountReading, ...]]:
         """How each of the numbers with the same digits, zeros around them aside, can be read."""
         digits = _NOT_DIGIT.sub("", format(wanted, "f")).strip("0")
         for token, powers in self._by_digits.get(digits, ()):
@@ -192,7 +192,7 @@ class TextIndex:
                     for reading in digits_read(token, None if power else currency)
                 )
 
-    def _is_meant(self, reading: Reading) -> bool:
+    def _is_meant(self, reading: AmountReading) -> bool:
         if not reading.separator:
             return True
         decimals, groups = self._separators

@@ -41,6 +41,7 @@ def visible(text: str) -> str:
 
 
 def is_blank(*texts: str | None) -> bool:
+    """Whether there is nothing to read in any of the texts."""
     return not any(
         unicodedata.category(char)[0] not in "CZ" for text in texts for char in text or ""
     )
@@ -50,6 +51,7 @@ NO_TEXT = Signal("unclear", 1.0, "There is no text to judge.")
 
 
 def blank_signals(*texts: str | None) -> list[Signal]:
+    """Notice an event without anything to read."""
     return [NO_TEXT] if is_blank(*texts) else []
 
 
@@ -253,7 +255,7 @@ _DAMAGE_WEIGHT = 5
 _LEAST_STRENGTH = 0.1
 _DAMAGE_LOOKED_AT = 20_000
 _WRONGLY_DECODED = re.compile("[\u00c2\u00c3][\u0080-\u00bf]|\u00e2\u20ac.|\u00ef\u00bf\u00bd")
-"""UTF-8 that somebody read as Latin-1 or Windows-1252."""
+"""UTF-8 that was read as Latin-1 or Windows-1252."""
 _NO_CHARACTERS = frozenset({"Cc", "Cn", "Co", "Cs"})
 Legibility = Literal["legible", "partly", "illegible"]
 
@@ -269,7 +271,7 @@ def legibility_signals(legibility: Legibility) -> list[Signal]:
 
 
 def damage_signals(*texts: str | None) -> list[Signal]:
-    """Weigh the share of characters that are none: lost, unassigned, or wrongly decoded."""
+    """Weigh the share of characters that carry nothing: lost, unassigned, or wrongly decoded."""
     text = "".join(text[:_DAMAGE_LOOKED_AT] for text in texts if text and not text.isascii())
     if not text:
         return []

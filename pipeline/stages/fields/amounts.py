@@ -170,7 +170,7 @@ _CRORE = 7
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class AmountReading:
     """One of the values that an amount may have.
 
     Args:
@@ -186,7 +186,7 @@ class Reading:
 
 def readings_of(
     text: str, currency: str | None = None, *, counts: bool = False
-) -> tuple[Reading, ...]:
+) -> tuple[AmountReading, ...]:
     """Read an amount in every way that it can be meant, the most likely first; never raises.
 
     Takes grouped digits (thousands or lakhs) with either decimal separator, digits of any
@@ -218,7 +218,7 @@ def readings_of(
         for reading in digits_read(digits, None if counts or is_scaled else currency):
             value = reading.value.scaleb(power) if power else reading.value
             value = -value if is_negative else value
-            readings.append(Reading(value, reading.separator or word, reading.is_grouped))
+            readings.append(AmountReading(value, reading.separator or word, reading.is_grouped))
     return tuple(readings)
 
 
@@ -244,20 +244,20 @@ def format_amount(amount: Decimal) -> str:
     return format(amount, "f")
 
 
-def digits_read(digits: str, currency: str | None = None) -> tuple[Reading, ...]:
+def digits_read(digits: str, currency: str | None = None) -> tuple[AmountReading, ...]:
     """Read digits with separators, without sign and words: see `readings_of`."""
     if not 1 <= sum(map(str.isdecimal, digits)) <= MAX_DIGITS:
         return ()
     decimal, grouped = _with_decimals(digits), _as_groups(digits)
     if decimal is None or grouped is None:
-        return tuple(Reading(value) for value in (decimal, grouped) if value is not None)
+        return tuple(AmountReading(value) for value in (decimal, grouped) if value is not None)
     separator = next(char for char in digits if not char.isdecimal())
     decimals = currency_decimals(currency)
     if decimals == 3:  # noqa: PLR2004 - as `119,500` is of dinars
-        return (Reading(decimal),)
+        return (AmountReading(decimal),)
     if decimals == 0 or (decimals == USUAL_DECIMALS and separator == ","):
-        return (Reading(grouped),)
-    both = (Reading(decimal, separator), Reading(grouped, separator, is_grouped=True))
+        return (AmountReading(grouped),)
+    both = (AmountReading(decimal, separator), AmountReading(grouped, separator, is_grouped=True))
     return both[::-1] if separator == "," else both
 
 

@@ -6,7 +6,7 @@ up the unions that the API takes, and no digit is lost to a float.
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
@@ -17,9 +17,8 @@ from pipeline.stages.checks.text_index import TextIndex
 from pipeline.stages.checks.text_quality import stated
 from pipeline.stages.fields.amounts import format_amount, read_amount
 from pipeline.stages.fields.dates import is_plausible, parse_date
-from pipeline.stages.fields.prompts import Answer, Section
+from pipeline.stages.fields.prompts import Answer, AnswerT, Section
 
-AnswerT = TypeVar("AnswerT", bound=Answer)
 Value = str | int | bool | list[str] | None
 """As it is published: numbers and dates as strings, null where the content does not say."""
 Extracted = Annotated[
@@ -71,7 +70,7 @@ class FieldExtractor:
         return (Section("Further fields", "\n".join(lines)),)
 
     def extended(self, model: type[AnswerT]) -> type[AnswerT]:
-        """The answer's model with a property for them; the model itself where there are none."""
+        """The answer's model with a property for them; or the model itself without any."""
         if not self._fields:
             return model
         field: Any = (self._model, Field(description="Further values of the content."))
@@ -97,6 +96,7 @@ class FieldExtractor:
         return published
 
     def texts(self, answer: Answer) -> list[str]:
+        """All that was answered, as texts."""
         return [text for texts in self._said(answer).values() for text in texts]
 
     def lines(self, answer: Answer) -> list[str]:

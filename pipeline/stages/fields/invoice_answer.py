@@ -24,8 +24,7 @@ from pipeline.config import InvoiceField
 from pipeline.stages.checks.arithmetic import Line, Totals, check_totals, with_true_signs
 from pipeline.stages.checks.text_index import TextIndex
 from pipeline.stages.checks.text_quality import Legibility, stated
-from pipeline.stages.fields.amounts import Reading as AmountReading
-from pipeline.stages.fields.amounts import known_currency, readings_of
+from pipeline.stages.fields.amounts import AmountReading, known_currency, readings_of
 from pipeline.stages.fields.dates import parse_date
 from pipeline.stages.fields.prompts import Answer
 

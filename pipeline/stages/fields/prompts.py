@@ -3,7 +3,7 @@
 Instructions are the static part of a prompt: the same bytes for every event, in every process. They
 carry the prompt cache's breakpoint, so nothing in them may depend on the event, the clock or the
 order of a set, and they should have the 512 tokens from which the API caches at all. Fitting a
-schema into the subset that the API takes is the asker's business.
+schema into the subset that the API takes is left to `pipeline.claude`.
 
 Many labels are asked in two levels. The first asks for a group of labels and the group that comes
 second; the next offers the labels of those alone, with everything else that the stage asks. What is
@@ -76,6 +76,8 @@ with high confidence is the one costly mistake."""
 
 @dataclass(frozen=True, slots=True)
 class Section:
+    """A titled part of the instructions."""
+
     title: str
     body: str
 
@@ -388,7 +390,7 @@ class LabelClassifier(Generic[AnswerT]):
         offer: Callable[[Section], str],
         answer: Callable[[Any], type[AnswerT]],
     ) -> None:
-        self._matter = matter
+        self._label_set = matter
         self._offer = offer
         self._answer = answer
         self._forms: dict[tuple[str, ...], Question[AnswerT]] = {}
@@ -436,9 +438,9 @@ class LabelClassifier(Generic[AnswerT]):
     def _form(self, labels: Sequence[Label], *remarks: str) -> Question[AnswerT]:
         """What is asked of all events that are offered the same labels."""
         model = self._answer(label_type(label.name for label in labels))
-        offered = Section(self._matter.labels, "\n".join([*remarks, label_lines(labels)]))
+        offered = Section(self._label_set.labels, "\n".join([*remarks, label_lines(labels)]))
         return Question(
-            self._matter.stage, self._offer(offered), (), model, answer_schema(model), 0
+            self._label_set.stage, self._offer(offered), (), model, answer_schema(model), 0
         )
 
 

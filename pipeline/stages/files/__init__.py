@@ -1,6 +1,6 @@
 """How raw records are read, and what becomes of the files in them.
 
-`raw_events` and `file_events` read records; `media` says what a file is; `claims` fetches it from
-where a `uri` points. Files are decoded in child processes: `decoding` is the pool of them,
+`raw_events` reads records; `media` says what a file is; `claims` fetches it from where a `uri`
+points. Files are decoded in child processes: `decoding` is the pool of them,
 `decoder_server` their program, which alone imports `pictures` and `pdfs`.
 """

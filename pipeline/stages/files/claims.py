@@ -152,7 +152,7 @@ class FileClaims:
         """Read a regular file below an allowed directory.
 
         A link is followed as long as it stays below it. A file that has a name outside, by a hard
-        link, is refused: whoever may write here need not be allowed to read there.
+        link, is refused: a process that may write here need not be allowed to read there.
         """
         path = _path_of(uri)
         for root in self._roots:
@@ -177,7 +177,7 @@ def _path_of(uri: str) -> Path | None:
 def _read_below(root: Path, path: Path, max_bytes: int) -> bytes:
     with ExitStack() as opened:
         try:
-            # The directory itself may be a link: whoever set it is trusted.
+            # The directory itself may be a link: the operator who set it is trusted.
             top = _keep(opened, os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         except OSError as error:
             raise Unavailable(
@@ -195,7 +195,7 @@ def _read_below(root: Path, path: Path, max_bytes: int) -> bytes:
 
 
 def _open_beneath(opened: ExitStack, top: int, root: Path, parts: Sequence[str]) -> int:
-    """Open a file by a walk of descriptors that nobody can lead astray meanwhile.
+    """Open a file by a walk of descriptors that no concurrent change can divert.
 
     The system follows no link in it: a link is read, and its target walked from the same
     descriptor, so that a directory that is replaced by a link between two steps changes nothing.

@@ -63,7 +63,7 @@ def main(descriptor: int, seconds: float, memory: int) -> None:
             try:
                 is_decoder = _fork()
             except OSError:
-                # No process or memory for it: the parent reads that nobody is ready.
+                # No process or memory for it: the parent reads that no decoder is ready.
                 is_decoder = False
             if is_decoder:
                 control.close()

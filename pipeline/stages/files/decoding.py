@@ -5,9 +5,9 @@ There is one pool a process, since the memory that it bounds is the machine's, w
 is for. A decoder that breaks its limits ends, and only the file that it had is refused: the next
 one is forked in milliseconds (`pipeline.stages.files.decoder_server`).
 
-Nothing that comes from a child is unpickled or evaluated: whoever took over a decoder could say no
-more than what a reply can say. The children import this module too, and so nothing that they can do
-without: the settings are imported where a pool is made.
+Nothing that comes from a child is unpickled or evaluated: an attacker who took over a decoder could
+say no more than what a reply can say. The children import this module too, and so nothing that they
+can do without: the settings are imported where a pool is made.
 """
 
 import atexit
@@ -103,7 +103,7 @@ class Channel:
         self._end.close()
 
     def abort(self) -> None:
-        """Have whoever waits for the other side, in any thread, read the end."""
+        """Let any thread that waits for the other side read the end."""
         with contextlib.suppress(OSError):  # it has ended already
             self._end.shutdown(socket.SHUT_RDWR)
 
@@ -211,12 +211,12 @@ class DecoderPool:
         self._is_closed = False
 
     def decode(self, job: Job) -> Prepared:
-        """As `Decoder.decode`; waits for its turn. A file that ended two decoders is refused."""
+        """As `Decoder.decode`, when one is free; a file that ended two decoders is refused."""
         seconds, mib = self._settings.decode_seconds, self._settings.decode_memory_mib
         with self._large if len(job.data) > _LARGE else contextlib.nullcontext(), self._turns:
             reply = self._attempt(job, self._take())
             if isinstance(reply, float) and reply < seconds:
-                # It may have been killed, by whomever, and not by the file.
+                # It may have been killed, and not because of the file.
                 reply = self._attempt(job, self._start())
             if isinstance(reply, float):
                 self._check_open()
@@ -382,4 +382,4 @@ class _OfThisProcess:
 
 
 decoders_of_this_process = _OfThisProcess()
-"""One for all stages, those of one's own too, which are made of nothing but their settings."""
+"""One for all stages, third-party ones too, which are made of nothing but their settings."""

@@ -108,7 +108,7 @@ def _prepared(data: bytes, max_pages: int, field: str) -> Pdf:
 
 
 def _pages(pdf: pikepdf.Pdf) -> Iterator[pikepdf.Object]:
-    """The pages of the tree, as far as somebody takes them.
+    """The pages of the tree, as far as they are asked for.
 
     `pdf.pages` would build all of them, a million where one page is named a million times; and it
     refuses trees that are deep or have loops, which viewers show.

@@ -410,6 +410,7 @@ _SEND_IN_ALL = 14_000_000
 _JPEG_QUALITIES = (90, 75, 60, 40)
 _MOST_MISSING = 1 / 20
 """Of a picture, less than the margin of a page; what lacks more is not what was sent."""
+_CUT_OFF = "it is cut off or damaged: more than a twentieth of it is missing"
 _MOST_PIXELS_A_BYTE = 100_000
 """The most that encoders were seen to reach is 25,000: a blank page as lossless WebP."""
 _PIXELS_AT_ONCE = 1 << 20
@@ -439,27 +440,23 @@ def prepare_image(
     try:
         file = read_picture_file(data, media_type)
         if file.missing > _MOST_MISSING:
-            raise _cut_off(field)
+            raise _bad(field)
         _check_size(claimed_size(file), file, limits, field)
         with Pillow.open(io.BytesIO(file.data), formats=[FORMATS[media_type]]) as picture:
             _check_size(picture.size, file, limits, field)
             return _prepared(picture, file, limits, field)
     except TooLong as too_long:
-        raise InvalidEvent(
-            DeadLetterReason.TOO_LARGE,
-            f"{field}: so long and narrow that it takes {too_long.tiles} parts to be read, and "
-            f"{MAX_TILES} at most are sent; send it in pieces.",
-        ) from None
+        detail = (
+            f"so long and narrow that it takes {too_long.tiles} parts to be read, and "
+            f"{MAX_TILES} at most are sent; send it in pieces."
+        )
+        raise InvalidEvent(DeadLetterReason.TOO_LARGE, f"{field}: {detail}") from None
     except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning):
         raise _too_many_pixels(field, limits.max_pixels) from None
     except UnidentifiedImageError:
-        raise InvalidEvent(
-            DeadLetterReason.BAD_IMAGE, f"{field}: its header is damaged; it cannot be read."
-        ) from None
+        raise _bad(field, "its header is damaged; it cannot be read") from None
     except DECODING_ERRORS:
-        raise InvalidEvent(
-            DeadLetterReason.BAD_IMAGE, f"{field}: it is damaged or cut off; it cannot be decoded."
-        ) from None
+        raise _bad(field, "it is damaged or cut off; it cannot be decoded") from None
 
 
 def _check_size(size: Size, file: PictureFile, limits: PictureLimits, field: str) -> None:
@@ -467,21 +464,15 @@ def _check_size(size: Size, file: PictureFile, limits: PictureLimits, field: str
     if pixels > limits.max_pixels:
         raise _too_many_pixels(field, limits.max_pixels)
     if pixels > _MOST_PIXELS_A_BYTE * len(file.data):
-        raise InvalidEvent(
-            DeadLetterReason.BAD_IMAGE,
-            f"{field}: its header claims {pixels:,} pixels, and nothing in it could fill them.",
-        )
+        raise _bad(field, f"its header claims {pixels:,} pixels, and nothing in it could fill them")
 
 
 def _too_many_pixels(field: str, most: int) -> InvalidEvent:
     return InvalidEvent(DeadLetterReason.TOO_LARGE, f"{field}: has more than {most:,} pixels.")
 
 
-def _cut_off(field: str) -> InvalidEvent:
-    return InvalidEvent(
-        DeadLetterReason.BAD_IMAGE,
-        f"{field}: it is cut off or damaged: more than a twentieth of it is missing.",
-    )
+def _bad(field: str, what: str = _CUT_OFF) -> InvalidEvent:
+    return InvalidEvent(DeadLetterReason.BAD_IMAGE, f"{field}: {what}.")
 
 
 def _prepared(
@@ -510,8 +501,8 @@ def _prepared(
 
 
 def _orientation(picture: Pillow.Image, file: PictureFile) -> int:
-    exif = Pillow.Exif()
     try:
+        exif = Pillow.Exif()
         exif.load(file.exif or picture.info.get("exif", b""))
         return int(exif.get(_ORIENTATION_TAG, _UPRIGHT))
     except DECODING_ERRORS:
@@ -553,7 +544,7 @@ def _load(picture: Pillow.Image, file: PictureFile, field: str) -> bool:
         is_whole = False
         picture.tile = []  # type: ignore[attr-defined]  # what was decoded is all there is
     if not is_whole and _missing_share(file, picture) > _MOST_MISSING:
-        raise _cut_off(field)
+        raise _bad(field)
     return is_whole
 
 
