@@ -121,18 +121,14 @@ _NOTHING_STATED = re.compile(
 """The same as sentences, such as "due date not stated in the document"."""
 
 
-def is_placeholder(text: str) -> bool:
-    plain = " ".join(text.casefold().split()).strip(".-–—_*?/[](){}<>'\"“”„ ")
-    return (
-        plain in PLACEHOLDERS
-        or f"{plain}." in PLACEHOLDERS
-        or (len(plain) <= _LONGEST_SENTENCE and _NOTHING_STATED.fullmatch(plain) is not None)
-    )
-
-
 def stated(text: str) -> str | None:
     """What a field of an answer says; None where it says nothing, in whatever words."""
-    return None if is_placeholder(text) else text.strip()
+    plain = " ".join(text.casefold().split()).strip(".-–—_*?/[](){}<>'\"“”„ ")
+    if plain in PLACEHOLDERS or f"{plain}." in PLACEHOLDERS:
+        return None
+    if len(plain) <= _LONGEST_SENTENCE and _NOTHING_STATED.fullmatch(plain):
+        return None
+    return text.strip()
 
 
 LONGEST_RUN = 30

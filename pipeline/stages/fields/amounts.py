@@ -36,12 +36,6 @@ CURRENCIES = frozenset(
 withdrawn since 2021 that older documents bear."""
 
 
-def known_currency(text: str) -> str | None:
-    """The ISO 4217 code in upper case; None where the text is not one."""
-    code = text.strip().upper()
-    return code if code in CURRENCIES else None
-
-
 FILE = Path(__file__).with_name("locale_data.json")
 USUAL_DECIMALS = 2
 _DISPUTED = frozenset({"IQD"})

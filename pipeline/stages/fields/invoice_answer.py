@@ -24,7 +24,7 @@ from pipeline.config import InvoiceField
 from pipeline.stages.checks.arithmetic import Line, Totals, check_totals, with_true_signs
 from pipeline.stages.checks.text_index import TextIndex
 from pipeline.stages.checks.text_quality import Legibility, stated
-from pipeline.stages.fields.amounts import AmountReading, known_currency, readings_of
+from pipeline.stages.fields.amounts import CURRENCIES, AmountReading, readings_of
 from pipeline.stages.fields.dates import parse_date
 from pipeline.stages.fields.prompts import Answer
 
@@ -104,7 +104,8 @@ def read_answer(
     `tolerance` is of the sums, which decide where an amount can be read in two ways; `index` is of
     the document's text, which decides first, and None where it is a file.
     """
-    currency = known_currency(answer.currency)
+    code = answer.currency.strip().upper()
+    currency = code if code in CURRENCIES else None
     texts = {name: getattr(answer, name) for name in AMOUNTS}
     texts |= {f"line {at}": line.amount for at, line in enumerate(answer.line_items, start=1)}
     choices = {
