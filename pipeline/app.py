@@ -33,8 +33,8 @@ from pipeline.observe.instruments import instruments
 from pipeline.observe.metrics import Asked, Metrics
 from pipeline.observe.tracing import open_tracer
 from pipeline.runtime.background import background_task
-from pipeline.stages.files.decoder_pool import decoders_of_this_process
-from pipeline.stages.registry import build_stages, encoder_for
+from pipeline.stages.api import build_stages, encoder_for
+from pipeline.stages.files.decoding import decoders_of_this_process
 from pipeline.stream.engine import Engine
 from pipeline.stream.intake import Throttle
 from pipeline.stream.protocols import Brokers

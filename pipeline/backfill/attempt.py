@@ -29,8 +29,8 @@ from pipeline.kafka.topics import TopicNames, Topics, why_forgetful
 from pipeline.model.errors import PipelineError
 from pipeline.model.records import Tier, now
 from pipeline.observe.metrics import Metrics
-from pipeline.stages.files.decoder_pool import decoders_of_this_process
-from pipeline.stages.registry import build_stages, encoder_for, stage_named
+from pipeline.stages.api import build_stages, encoder_for, stage_named
+from pipeline.stages.files.decoding import decoders_of_this_process
 from pipeline.stream.dead_letter_breaker import WINDOW_KEYS, DeadLetterWindow
 from pipeline.stream.protocols import (
     Aborted,

@@ -15,7 +15,7 @@ from pipeline.cascade.stage_guard import of_stage
 from pipeline.model.errors import AnswerError, InvalidEvent, Rejected
 from pipeline.model.questions import Asker, MultiStepQuery, Query, Question, Response, Signal
 from pipeline.model.records import DeadLetterReason, Tier, Usage
-from pipeline.stages.stage import Answer, RawEvent, Stage
+from pipeline.stages.api import Answer, RawEvent, Stage
 
 RawT = TypeVar("RawT", bound=RawEvent)
 AnswerT = TypeVar("AnswerT", bound=Answer)
@@ -88,7 +88,7 @@ def unanswered(failure: AnswerError) -> TierAnswer[Any]:
 
 
 async def _checked(stage: Stage[RawT, AnswerT], event: RawT, answer: AnswerT) -> Sequence[Signal]:
-    # Asking whether it is a `Checking` would take about as long as its checks.
+    # A stage that says nothing of it has fast checks.
     if getattr(stage, "checks_slowly", False) or is_long(event):
         return await asyncio.to_thread(of_stage, stage.name, stage.signals, event, answer)
     return of_stage(stage.name, stage.signals, event, answer)

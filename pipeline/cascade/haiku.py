@@ -13,8 +13,8 @@ from pipeline.model.errors import InvalidEvent
 from pipeline.model.observer import Observer
 from pipeline.model.records import Enriched, Escalation, Timing, enriched_schema
 from pipeline.observe.logging import identify_event
+from pipeline.stages.api import Answer, RawEvent
 from pipeline.stages.files.raw_events import to_json_object
-from pipeline.stages.stage import Answer, RawEvent
 from pipeline.stream.records import Disposition, Outcome, Received
 
 

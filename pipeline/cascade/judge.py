@@ -13,7 +13,7 @@ from pipeline.cascade.second_opinion import LIFTED, weighed
 from pipeline.model.errors import FileUnavailable, InvalidEvent
 from pipeline.model.questions import Asker, Query
 from pipeline.model.records import Doubt, Tier, Usage
-from pipeline.stages.stage import Answer, RawEvent, Stage, differences, label_of
+from pipeline.stages.api import Answer, RawEvent, Stage, differences, label_of
 
 RawT = TypeVar("RawT", bound=RawEvent)
 AnswerT = TypeVar("AnswerT", bound=Answer)

@@ -9,8 +9,8 @@ from pipeline.claude.billing.prices import PriceTable
 from pipeline.claude.billing.workloads import price_ratio
 from pipeline.config import Settings
 from pipeline.model.questions import Part, Text
+from pipeline.stages.api import Rewording
 from pipeline.stages.checks.injection import injection_signals
-from pipeline.stages.stage import Rewording
 
 
 def policy_of(settings: Settings, stages: Mapping[str, AnyStage]) -> Policy:

@@ -18,7 +18,7 @@ from pipeline.model.errors import FileUnavailable, Unavailable
 from pipeline.model.questions import Query
 from pipeline.model.records import Source, Usage
 from pipeline.runtime.shutdown import UnwaitedExecutor
-from pipeline.stages.stage import Answer, RawEvent, Rewording, Stage
+from pipeline.stages.api import Answer, RawEvent, Rewording, Stage
 from pipeline.stream.records import Received
 
 AnyStage = Stage[Any, Any]

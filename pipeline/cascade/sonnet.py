@@ -31,8 +31,8 @@ from pipeline.model.records import (
 )
 from pipeline.model.untrusted import Unusable, read_record
 from pipeline.observe.logging import identify_event
-from pipeline.stages.files.raw_events import check_text
-from pipeline.stages.stage import Answer, RawEvent, differences
+from pipeline.stages.api import Answer, RawEvent, differences
+from pipeline.stages.files.raw_events import text_too_long
 from pipeline.stream.records import Disposition, Outcome, Received
 
 log = structlog.get_logger(__name__)
@@ -145,8 +145,8 @@ class SonnetProcessor:
             return
         for field in stage.raw_model.model_fields:
             text = getattr(event, field)
-            if isinstance(text, str):
-                check_text(field, text, limit)
+            if isinstance(text, str) and len(text) > limit:
+                raise text_too_long(field, text, limit)
 
     def _accepted(self, case: _Case, answer: Answer, judgement: Decision[Any]) -> Outcome:
         stage, escalation = case.stage, case.escalation

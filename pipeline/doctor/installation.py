@@ -15,8 +15,8 @@ from pipeline.config import FileSettings, Settings
 from pipeline.doctor.examination import Finding, Site, failed, ok, warning
 from pipeline.kafka.topics import ESCALATIONS
 from pipeline.observe.hosts import is_loopback
-from pipeline.stages.checks import encoders
-from pipeline.stages.registry import build_stages
+from pipeline.stages.api import build_stages
+from pipeline.stages.checks import scope
 
 _PREFIX = "PIPELINE_"
 _NOT_SETTINGS = ("PIPELINE_LOCAL_", "PIPELINE_REQUIRE_")
@@ -84,7 +84,7 @@ def check_extras(site: Site) -> Iterator[Finding]:
             why="`pipeline run` does not start without it.",
             advice="`pip install 'haiku-pipeline[otel]'`, or unset it.",
         )
-    if site.settings.escalation.scope == "encoder" and not encoders.is_installed():
+    if site.settings.escalation.scope == "encoder" and not scope.is_encoder_installed():
         yield failed(
             "escalation.scope is `encoder`, and the encoder is not installed.",
             why="`pipeline run` does not start without it.",

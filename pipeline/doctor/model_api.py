@@ -23,7 +23,7 @@ from pipeline.claude.models import base_id
 from pipeline.config import ModelSettings, Settings
 from pipeline.doctor.examination import Finding, Site, failed, ok, warning
 from pipeline.model.records import Tier
-from pipeline.stages.registry import build_stages
+from pipeline.stages.api import build_stages
 
 KEY = "ANTHROPIC_API_KEY"
 TOKEN = "ANTHROPIC_AUTH_TOKEN"  # noqa: S105 - the name of a variable

@@ -42,9 +42,8 @@ from pipeline.model.errors import FileUnavailable, InvalidEvent, UsageError
 from pipeline.model.questions import Asker, Query, first_questions
 from pipeline.model.records import Tier
 from pipeline.runtime.database import Database
-from pipeline.stages.files.decoder_pool import decoders_of_this_process
-from pipeline.stages.registry import build_stages, encoder_for, stage_named
-from pipeline.stages.stage import RawEvent, label_of
+from pipeline.stages.api import RawEvent, build_stages, encoder_for, label_of, stage_named
+from pipeline.stages.files.decoding import decoders_of_this_process
 
 Askers = Callable[[Settings], AbstractAsyncContextManager[Asker]]
 """Makes the asker, by settings; `Gateway` is the real one."""

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from pipeline.evaluate.comparison import Scoring, scoring_of
 from pipeline.model.errors import UsageError
-from pipeline.stages.stage import Deciding, Stage
+from pipeline.stages.api import Deciding, Stage
 from pipeline.stream.records import Headers
 
 _TRUE = frozenset({"true", "yes", "1"})

@@ -18,7 +18,7 @@ from pipeline.model.records import (
     Review,
 )
 from pipeline.model.records import enriched_schema as declared_schema
-from pipeline.stages.stage import Stage
+from pipeline.stages.api import Stage
 
 Schema = dict[str, JsonValue]
 AnyStage = Stage[Any, Any]

@@ -24,7 +24,7 @@ from pipeline.model.observer import Observer
 from pipeline.model.questions import Question, Response
 from pipeline.model.records import Tier
 from pipeline.model.untrusted import read_record
-from pipeline.stages.registry import build_stages
+from pipeline.stages.api import build_stages
 from pipeline.stages.tickets import TicketAnswer
 from pipeline.stream.records import Disposition, Outcome
 from tests.cascade.stand_ins import NOON, SPENT, published, received

@@ -30,7 +30,7 @@ from pipeline.doctor.model_api import (
     check_prices,
     check_prompts,
 )
-from pipeline.stages.checks import encoders
+from pipeline.stages.checks import scope
 from tests.doctor.sites import fine, reported, site
 
 FAILED, WARNING = Verdict.FAILED, Verdict.WARNING
@@ -285,7 +285,7 @@ def test_missing_extras_are_reported_where_they_are_needed(monkeypatch: pytest.M
     assert (local.verdict, "haiku-pipeline[local]" in local.detail) == (Verdict.OK, True)
     one = site(tracing={"endpoint": "http://127.0.0.1:4318/v1/traces"})
     reported(check_extras(one), FAILED, "OpenTelemetry", "haiku-pipeline[otel]")
-    monkeypatch.setattr(encoders, "is_installed", lambda: False)
+    monkeypatch.setattr(scope, "is_encoder_installed", lambda: False)
     two = site(escalation={"scope": "encoder"})
     reported(check_extras(two), FAILED, "escalation.scope", "haiku-pipeline[encoder]")
 

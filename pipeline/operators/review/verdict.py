@@ -22,7 +22,7 @@ from pipeline.model.records import (
     enriched_schema,
 )
 from pipeline.operators.review.item import ReviewItem
-from pipeline.stages.stage import Stage, label_of
+from pipeline.stages.api import Stage, label_of
 from pipeline.stream.records import Disposition, Outgoing
 
 AnyStage = Stage[Any, Any]
