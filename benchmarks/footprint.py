@@ -40,7 +40,7 @@ from pipeline.kafka.connection import admin_client
 from pipeline.kafka.topics import TopicNames, Topics
 from pipeline.local.apache import ApacheKafka
 from pipeline.local.child import Child, last_lines
-from pipeline.stages.registry import build_stages
+from pipeline.stages.api import build_stages
 
 API_SECONDS = 2.0
 """Median of the responder: long enough for everything to be in flight at once."""

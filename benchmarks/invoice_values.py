@@ -18,11 +18,9 @@ from typing import Any
 
 from pipeline.cascade.policy import doubts_of
 from pipeline.config import InvoiceSettings, Thresholds
-from pipeline.evaluate.comparison import read_date
-from pipeline.evaluate.labels import ALIASES
+from pipeline.evaluate.comparison import ALIASES, read_date
 from pipeline.stages.fields.amounts import parse_amount, read_amount
-from pipeline.stages.fields.invoice_amounts import AMOUNTS
-from pipeline.stages.fields.invoice_answer import InvoiceAnswer
+from pipeline.stages.fields.invoice_answer import AMOUNTS, InvoiceAnswer
 from pipeline.stages.invoices import InvoiceEvent, Invoices
 
 _CHECKED = frozenset({"evidence_not_found", "arithmetic", "ambiguous_amount", "implausible"})

@@ -30,9 +30,9 @@ from pipeline.observe.metrics import Asked, Metrics
 from pipeline.observe.tracing import OpenTelemetryTracer, open_tracer
 from pipeline.observe.web import serve
 from pipeline.runtime.background import background_task
+from pipeline.stages.api import build_stages, encoder_for
 from pipeline.stages.checks.injection import steers
-from pipeline.stages.files.decoder_pool import decoders_of_this_process
-from pipeline.stages.registry import build_stages, encoder_for
+from pipeline.stages.files.decoding import decoders_of_this_process
 from pipeline.stream.engine import Engine
 from pipeline.stream.intake import Throttle
 from pipeline.stream.protocols import Brokers

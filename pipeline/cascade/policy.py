@@ -24,7 +24,7 @@ from pipeline.model.errors import (
 )
 from pipeline.model.questions import Signal
 from pipeline.model.records import Doubt, Tier
-from pipeline.stages.stage import Answer, Rewording, Stage
+from pipeline.stages.api import Answer, Rewording, Stage
 
 AUDIT = "audit"
 SECOND_OPINION = "second_opinion"

@@ -48,8 +48,8 @@ from pipeline.model.records import (
 )
 from pipeline.observe.logging import EventContext, about_event, identify_event
 from pipeline.observe.tracing import OpenTelemetryTracer
+from pipeline.stages.api import Answer, RawEvent, Rewording, Stage, differences, label_of
 from pipeline.stages.files.raw_events import to_json_object
-from pipeline.stages.stage import Answer, RawEvent, Rewording, Stage, differences, label_of
 from pipeline.stream.records import Handler, Outcome, Received
 
 RawT = TypeVar("RawT", bound=RawEvent)

@@ -18,7 +18,7 @@ from pipeline.config import Settings
 from pipeline.model.errors import InvalidEvent, PipelineError
 from pipeline.model.questions import Question, first_questions
 from pipeline.model.records import Tier
-from pipeline.stages.stage import Stage
+from pipeline.stages.api import Stage
 
 log = structlog.get_logger(__name__)
 _A_TEXT = orjson.dumps(

@@ -36,7 +36,7 @@ from pipeline.model.records import (
     enriched_schema,
 )
 from pipeline.observe.tracing import OpenTelemetryTracer
-from pipeline.stages.stage import RawEvent
+from pipeline.stages.api import RawEvent
 from pipeline.stream.protocols import Committed, Consumer, PartitionWriter, TopicPartition
 from pipeline.stream.records import Disposition, Headers, Original, Outcome, Outgoing, Received
 

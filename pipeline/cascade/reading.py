@@ -34,8 +34,8 @@ from pipeline.model.records import (
     read_record,
 )
 from pipeline.runtime.shutdown import UnwaitedExecutor
-from pipeline.stages.files.raw_events import check_text
-from pipeline.stages.stage import Answer, RawEvent, Stage
+from pipeline.stages.api import Answer, RawEvent, Stage
+from pipeline.stages.files.raw_events import text_too_long
 from pipeline.stream.records import Received
 
 P = ParamSpec("P")
@@ -178,8 +178,9 @@ class Escalations:
             raise InvalidEvent(DeadLetterReason.INVALID_EVENT, detail) from error
         if (limit := self._max_text_chars.get(stage.name)) is not None:
             for field in stage.raw_model.model_fields:
-                if isinstance(text := getattr(event, field), str):
-                    check_text(field, text, limit)
+                text = getattr(event, field)
+                if isinstance(text, str) and len(text) > limit:
+                    raise text_too_long(field, text, limit)
         earlier = _earlier_answer(stage, escalation)
         return Case(
             received, stage, event, escalation.source, escalation.received_at, escalation, earlier

@@ -34,9 +34,9 @@ def backfill(
 
     It may be stopped or killed at any time: started again it goes on where it was.
     """
-    from pipeline.backfill.factory import Wish
-    from pipeline.backfill.factory import backfill as do
-    from pipeline.backfill.reporting import Board, document_of, sentence
+    from pipeline.backfill.attempt import Wish
+    from pipeline.backfill.attempt import backfill as do
+    from pipeline.backfill.progress import document_of, on_terminal, sentence
     from pipeline.config import load_settings
     from pipeline.observe.logging import configure_logging
     from pipeline.runtime import console
@@ -45,8 +45,10 @@ def backfill(
     configure_logging(settings.log)
     wish = Wish(stage, file, key_field, normal_lane)
     with console.progress(f"Backfilling {stage}") as bar:
-        board = Board(bar, console.note)
-        report = console.run_until_stopped(lambda stop: do(settings, wish, board, stop, http=http))
+        watcher = on_terminal(bar, console.note)
+        report = console.run_until_stopped(
+            lambda stop: do(settings, wish, watcher, stop, http=http)
+        )
     if json:
         console.as_json(document_of(report))
     else:

@@ -7,8 +7,7 @@ from pipeline.cli.options import Json
 
 def doctor(json: Json = False) -> None:
     """Look for what is wrong with this installation, and say what to do."""
-    from pipeline.doctor.check import Finding, Verdict
-    from pipeline.doctor.examination import examine
+    from pipeline.doctor import CHECKS, Finding, Verdict, examine
     from pipeline.runtime import console
 
     def show(finding: Finding) -> None:
@@ -19,7 +18,7 @@ def doctor(json: Json = False) -> None:
             if text:
                 console.line(f"{'':<8} {text}")
 
-    findings = console.run(examine(show))
+    findings = console.run(examine(show, CHECKS))
     if json:
         console.as_json(findings)
     if any(finding.verdict is Verdict.FAILED for finding in findings):

@@ -72,10 +72,9 @@ def evaluate(
 ) -> None:
     """Measure a stage on labelled events: accuracy, cost, escalations; propose a threshold."""
     from pipeline.config import load_settings
-    from pipeline.evaluate import verdict
-    from pipeline.evaluate.document import document, write
+    from pipeline.evaluate import report
     from pipeline.evaluate.evaluation import Wanted, prepare
-    from pipeline.evaluate.labels import Columns
+    from pipeline.evaluate.labelled_events import Columns
     from pipeline.runtime import console
 
     settings = load_settings()
@@ -94,17 +93,17 @@ def evaluate(
     prepared = prepare(settings, wanted)
     with console.progress("Asking", prepared.answers) as advance:
         found = console.run(_evaluated(settings, wanted, prepared, advance, simulated=simulated))
-    files = write(found, output or Path(f"evaluation-{stage}"))
+    files = report.write(found, output or Path(f"evaluation-{stage}"))
     if json:
-        console.as_json(document(found))
+        console.as_json(report.document(found))
     else:
-        console.table(verdict.HEADINGS, verdict.rows(found))
-        for sentence in verdict.sentences(found):
+        console.table(report.HEADINGS, report.rows(found))
+        for sentence in report.sentences(found):
             console.line(sentence)
         console.line(f"Written: {', '.join(str(each) for each in files)}.")
-    for warning in verdict.warnings(found, fail_under):
+    for warning in report.warnings(found, fail_under):
         console.note(warning)
-    if verdict.fails(found, fail_under):
+    if report.fails(found, fail_under):
         raise typer.Exit(console.FAILED)
 
 

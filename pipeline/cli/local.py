@@ -26,10 +26,10 @@ def local(
     from pipeline.config import load_settings
     from pipeline.local.environment import serve
     from pipeline.runtime import console
-    from pipeline.stages.checks import encoders as minilm
+    from pipeline.stages.checks.scope import require_encoder
 
     if encoder:
-        minilm.require()
+        require_encoder()
     settings = load_settings()
     console.run_until_stopped(
         lambda stop: serve(

@@ -26,7 +26,7 @@ def publish(
     from pipeline.observe.logging import configure_logging
     from pipeline.operators import publish as publishing
     from pipeline.runtime import console
-    from pipeline.stages.registry import stage_named
+    from pipeline.stages.api import stage_named
 
     settings = load_settings()
     configure_logging(settings.log)

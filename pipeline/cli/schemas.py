@@ -19,7 +19,7 @@ def schemas(
     """Write the JSON Schemas and the AsyncAPI document of all topics, or check them."""
     from pipeline import schemas
     from pipeline.config import load_settings
-    from pipeline.stages.registry import build_stages, stage_named
+    from pipeline.stages.api import build_stages, stage_named
 
     settings = load_settings()
     if stage:

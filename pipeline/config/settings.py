@@ -2,7 +2,7 @@
 
 Stages of one's own are found by an entry point, or named in `stage_modules`, before the tables are
 read, so that theirs are held to their own models like any other. Such a stage is a class with a
-`name`, a `settings_model`, and the methods of `pipeline.stages.stage.Stage`; docs/STAGES.md shows
+`name`, a `settings_model`, and the methods of `pipeline.stages.api.Stage`; docs/STAGES.md shows
 one.
 """
 

@@ -1,7 +1,8 @@
 """Measuring a stage on labelled data: accuracy, cost, escalation curve.
 
-- `evaluation` runs it: `labels` in, `asking` and `recording` of answers, `document` out.
-- `strategies`, `measures`, `curves`: what the cascade, one tier alone and other thresholds cost.
-- `proposal`, `verdict`, `comparison`: which thresholds to take, and whether they hold.
-- `report/`: all of it as one page of HTML.
+- `labelled_events` reads the file and `comparison` says when a value is right; `evaluation` asks
+  both tiers, through `recording`, so that no answer is paid for twice.
+- `strategies` replays the cascade over the recorded answers, `measures` counts, `proposal` looks
+  for a threshold that can be certified. All three are pure.
+- `report` says it: on a terminal, as JSON (`evaluation/1`) and as a page (`report.html`).
 """

@@ -1,154 +1,129 @@
-"""One evaluation, from a labelled file to everything that can be said about it."""
+"""One evaluation, from a labelled file to everything that can be said about it.
 
-from collections.abc import Callable, Iterator, Mapping
+Both tiers are asked about every event, in the way they are asked in production.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.cascade.policy import policy_of
-from pipeline.cascade.reading import AnyStage
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from pipeline.cascade.policy import Policy, policy_of
+from pipeline.cascade.processor import CascadePolicy, unanswered
+from pipeline.cascade.reading import AnyStage, Reading, of_stage, published_result
 from pipeline.claude.gateway import Gateway
-from pipeline.config import Settings, StageSettings
-from pipeline.evaluate.asking import DeadLetter, Interview, Told
-from pipeline.evaluate.comparison import letters
-from pipeline.evaluate.labels import Columns, LabelledFile, Scoring, read_labelled
+from pipeline.config import Settings, StageSettings, StageThresholds
+from pipeline.evaluate.comparison import Scoring, letters
+from pipeline.evaluate.labelled_events import Columns, Labelled, LabelledFile, read_labelled
 from pipeline.evaluate.measures import Measures, Policies, measure
-from pipeline.evaluate.origin import Baseline, Origin, baseline, origin_of, read_earlier
 from pipeline.evaluate.recording import (
     SCHEMA,
+    Baseline,
     Counts,
     Fingerprint,
     Manner,
-    NobodyToAsk,
+    Origin,
     Recording,
-    fingerprint,
+    read_earlier,
 )
-from pipeline.evaluate.strategies import Case, Strategy, variant
-from pipeline.model.questions import Asker, first_questions
+from pipeline.evaluate.strategies import Case, Strategy, TierOutcome
+from pipeline.model.errors import FileUnavailable, InvalidEvent, UsageError
+from pipeline.model.questions import Asker, Query, first_questions
 from pipeline.model.records import Tier
 from pipeline.runtime.database import Database
+from pipeline.stages.api import RawEvent, build_stages, encoder_for, label_of, stage_named
 from pipeline.stages.checks.injection import steers
-from pipeline.stages.files.decoder_pool import decoders_of_this_process
-from pipeline.stages.registry import build_stages, encoder_for, stage_named
+from pipeline.stages.files.decoding import decoders_of_this_process
 
 Askers = Callable[[Settings], AbstractAsyncContextManager[Asker]]
-"""Makes who is asked, by settings; `Gateway` is the real one."""
+"""Makes the asker, by settings; `Gateway` is the real one."""
 _GATEWAYS: Askers = partial(Gateway, steers=steers)
+OnAnswer = Callable[[int], None]
+"""Called after each answer, with a 1."""
+AT_ONCE = 64
+"""Events that are asked about at the same time, unless the gateway wants more."""
 TIERS = 2
 _NAMED = 10
+_BETWEEN = re.compile(r",(?=\s*[\w.]+=)")
+"""A comma before the next name; those within a value are the value's."""
+_ROOTS = frozenset({"stages", "models", "claude", "escalation"})
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be evaluated, and how.
-
-    Args:
-        stage: Its name.
-        file: Labelled events.
-        columns: Where things are in a line of it.
-        target: The share of accepted answers that shall be right.
-        candidates: Thresholds that may be tried for it.
-        compare: Other settings, each as `pipeline.evaluate.strategies` takes them.
-        answers: The file in which answers are kept.
-        place: Who answers: `simulated`, or the address of the API.
-        recorded: Use recorded answers only, and ask nobody.
-        baseline: The JSON file of an earlier evaluation.
-    """
+    """What is to be evaluated, and how."""
 
     stage: str
-    file: Path
-    columns: Columns
-    target: float
-    candidates: int
-    compare: tuple[str, ...]
-    answers: Path
-    place: str
-    recorded: bool = False
-    baseline: Path | None = None
+    file: Path  # labelled events
+    columns: Columns  # where things are in a line of it
+    target: float  # the share of accepted answers that shall be right
+    candidates: int  # thresholds that may be tried for it
+    compare: tuple[str, ...]  # other settings, each as `variant` takes them
+    answers: Path  # the file in which answers are kept
+    place: str  # where the models are: `simulated`, or the address of the API
+    recorded: bool = False  # use recorded answers only, and ask no model
+    baseline: Path | None = None  # the JSON file of an earlier evaluation
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An event that would become a dead letter, and so is in no table."""
+
+    id: str
+    reason: str
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The same events under other settings.
+    """The same events under other settings."""
 
-    Args:
-        changes: As they were given.
-        haiku: The first model alone.
-        sonnet: The second model alone.
-        cascade: Both.
-        differing: Events whose answer by the first model is right here and wrong there, or the
-            other way round.
-    """
-
-    changes: str
-    haiku: Strategy
-    sonnet: Strategy
-    cascade: Strategy
+    changes: str  # as they were given
+    strategies: tuple[Strategy, ...]  # Haiku alone, Sonnet alone, the cascade
+    # events whose answer by the first model is right here and wrong there, or the other way round
     differing: int
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What came of it.
-
-    Args:
-        stage: Its name.
-        file: The labelled file's.
-        at: When.
-        lines: Labelled events in the file; each is measured or a dead letter.
-        dead_letters: Those that the stage, or the API, did not take.
-        origin: Who answered.
-        scoring: What was compared.
-        policies: In force.
-        measures: The figures.
-        comparisons: The same under other settings.
-        fingerprint: What the figures depend on.
-        remarks: What casts doubt on the figures.
-        baseline: An earlier evaluation beside this one; None where none was given.
-    """
+    """What came of it."""
 
     stage: str
-    file: str
+    file: str  # the name of the labelled file
     at: datetime
-    lines: int
-    dead_letters: tuple[DeadLetter, ...]
-    origin: Origin
+    lines: int  # labelled events in the file; each is measured or a dead letter
+    dead_letters: tuple[DeadLetter, ...]  # those that the stage, or the API, did not take
+    origin: Origin  # where the answers came from
     scoring: Scoring
     policies: Policies
     measures: Measures
-    comparisons: tuple[Comparison, ...]
-    fingerprint: Fingerprint
-    remarks: tuple[str, ...] = ()
+    comparisons: tuple[Comparison, ...]  # the same under other settings
+    fingerprint: Fingerprint  # what the figures depend on
+    remarks: tuple[str, ...] = ()  # what casts doubt on the figures
+    # an earlier evaluation beside this one; None where none was given
     baseline: Baseline | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """What one set of settings came to."""
-
-    cases: tuple[Case, ...]
-    dead: tuple[DeadLetter, ...]
-    measures: Measures
-    fingerprint: Fingerprint
-    counts: Counts
+    @property
+    def strategies(self) -> tuple[Strategy, ...]:
+        """Each model alone, then the cascade."""
+        return (self.measures.haiku, self.measures.sonnet, self.measures.cascade)
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What can be known before anything is asked.
-
-    Args:
-        labelled: The file, read.
-        variants: The other settings to compare with.
-        earlier: An earlier evaluation; None where none was given.
-    """
+    """What can be known before a model is asked."""
 
     labelled: LabelledFile
-    variants: tuple[Settings, ...]
-    earlier: Mapping[str, Any] | None
+    variants: tuple[Settings, ...]  # the other settings to compare with
+    earlier: Mapping[str, Any] | None  # an earlier evaluation; None where none was given
 
     @property
     def answers(self) -> int:
@@ -175,119 +150,217 @@ async def evaluate(
     prepared: Prepared,
     *,
     at: datetime,
-    on_answer: Told,
+    on_answer: OnAnswer,
     askers: Askers = _GATEWAYS,
 ) -> Evaluation:
-    """Ask what is not on record yet, and work out the rest.
-
-    Args:
-        settings: In force.
-        wanted: What to do.
-        prepared: Of the same settings.
-        at: The time, aware.
-        on_answer: Told of each answer, with a 1.
-        askers: Makes who is asked.
+    """Ask what is not on record yet, and work out the rest; `prepared` is of the same settings.
 
     Raises:
         UsageError: The file of answers cannot be used.
-        NotRecorded: An answer is missing and nobody is to be asked.
+        NotRecorded: An answer is missing and no model is to be asked.
     """
     labelled = prepared.labelled
     async with Database(wanted.answers, SCHEMA, setting="--answers") as database:
-        running = _Running(wanted, labelled, database, on_answer, askers)
-        base = await running.with_settings(settings)
-        others = [await running.with_settings(other) for other in prepared.variants]
+        counts = Counts()
+        run = partial(_run, wanted, labelled, database, counts, on_answer=on_answer, askers=askers)
+        base = await run(settings)
+        others = [await run(other) for other in prepared.variants]
     runs = [base, *others]
-    counts = Counts(sum(run.counts.asked for run in runs), sum(run.counts.recorded for run in runs))
     models = [
         outcome.model for run in runs for case in run.cases for outcome in (case.haiku, case.sonnet)
     ]
+    before = {case.id: case.haiku.right for case in base.cases}
     return Evaluation(
         stage=wanted.stage,
         file=wanted.file.name,
         at=at,
         lines=len(labelled.events),
-        dead_letters=base.dead,
-        origin=origin_of(models, counts),
+        dead_letters=tuple(base.dead),
+        origin=Origin.of(models, counts),
         scoring=labelled.scoring,
-        policies=policies_of(settings, wanted.stage),
+        policies=base.policies,
         measures=base.measures,
         comparisons=tuple(
-            _compared(changes, base, other)
+            Comparison(
+                changes,
+                (other.measures.haiku, other.measures.sonnet, other.measures.cascade),
+                sum(case.haiku.right != before.get(case.id) for case in other.cases),
+            )
             for changes, other in zip(wanted.compare, others, strict=True)
         ),
         fingerprint=base.fingerprint,
-        remarks=tuple(_remarks(settings, wanted.stage, labelled, base)),
+        remarks=tuple(_remarks(settings, wanted.stage, labelled, measured=bool(base.cases))),
         baseline=None
         if wanted.baseline is None or prepared.earlier is None
-        else baseline(wanted.baseline.name, prepared.earlier, base.fingerprint),
+        else Baseline.of(wanted.baseline.name, prepared.earlier, base.fingerprint),
     )
 
 
-def policies_of(settings: Settings, stage: str) -> Policies:
-    """What is set for a stage."""
-    policy = policy_of(settings, build_stages(settings.stages))
-    return Policies(policy.of(stage, Tier.HAIKU), policy.of(stage, Tier.SONNET))
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What one set of settings came to."""
+
+    cases: Sequence[Case]
+    dead: Sequence[DeadLetter]
+    policies: Policies
+    measures: Measures
+    fingerprint: Fingerprint
+
+
+async def _run(
+    wanted: Wanted,
+    labelled: LabelledFile,
+    database: Database,
+    counts: Counts,
+    settings: Settings,
+    *,
+    on_answer: OnAnswer,
+    askers: Askers,
+) -> _Run:
+    """Ask both tiers about every event under these settings, and measure."""
+    scoring, claude, models = labelled.scoring, settings.claude, settings.models
+    stages = build_stages(settings.stages, encoder_for(settings))
+    own: StageSettings = settings.stages.by_name().get(wanted.stage, StageSettings())
+    policy = policy_of(settings, stages)
+    manners = {
+        Tier.HAIKU: Manner(wanted.place, models.haiku, claude.haiku_effort, own.events_per_request),
+        # What Haiku left open is asked of Sonnet by itself.
+        Tier.SONNET: Manner(wanted.place, models.sonnet, claude.sonnet_effort, 1),
+    }
+    async with AsyncExitStack() as stack:
+        stack.enter_context(decoders_of_this_process.limited(settings.files))
+        inner: Asker | None = None
+        if not wanted.recorded:
+            # Each answer is to be paid for once, and at its price: the recording is the only cache.
+            uncached = claude.model_copy(update={"answer_cache": "off"})
+            inner = await stack.enter_async_context(
+                askers(settings.model_copy(update={"claude": uncached}))
+            )
+        recording = Recording(database, inner, manners, counts)
+        stack.push_async_callback(recording.save)
+        gateway = inner if isinstance(inner, Gateway) else None
+        asking = _Asking(stages[wanted.stage], policy, scoring, recording, gateway, on_answer)
+        cases, dead = await asking.cases(labelled.events)
+    policies = Policies(policy.of(wanted.stage, Tier.HAIKU), policy.of(wanted.stage, Tier.SONNET))
+    return _Run(
+        cases=cases,
+        dead=dead,
+        policies=policies,
+        measures=measure(
+            cases,
+            policies,
+            fields=[each.field for each in scoring.truths],
+            target=wanted.target,
+            candidates=wanted.candidates,
+        ),
+        fingerprint=Fingerprint.of(
+            settings,
+            wanted.stage,
+            [each for query in asking.queries for each in first_questions(query)],
+            [scoring.deciding, [[each.field, each.key] for each in scoring.truths]],
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class _Running:
-    """The parts that all settings have in common."""
+class _Asking:
+    """Asks both tiers about labelled events; `queries` is what Haiku was asked."""
 
-    wanted: Wanted
-    labelled: LabelledFile
-    database: Database
-    on_answer: Told
-    askers: Askers
+    stage: AnyStage
+    policy: Policy
+    scoring: Scoring
+    recording: Recording
+    gateway: Gateway | None
+    on_answer: OnAnswer
+    queries: list[Query[Any]] = field(default_factory=list)
+    reading: Reading = field(default_factory=Reading)
 
-    async def with_settings(self, settings: Settings) -> _Run:
-        """Ask both tiers about every event under these settings, and measure."""
-        wanted, scoring = self.wanted, self.labelled.scoring
-        # Each answer is to be paid for once, and at its price: the recording is the only cache.
-        claude = settings.claude.model_copy(update={"answer_cache": "off"})
-        asking = settings.model_copy(update={"claude": claude})
-        stages = build_stages(settings.stages, encoder_for(settings))
-        stage: AnyStage = stages[wanted.stage]
-        async with AsyncExitStack() as stack:
-            stack.enter_context(decoders_of_this_process.limited(settings.files))
-            inner: Asker = NobodyToAsk()
-            if not wanted.recorded:
-                inner = await stack.enter_async_context(self.askers(asking))
-            recording = Recording(self.database, inner, _manners(settings, wanted))
-            stack.push_async_callback(recording.save)
-            gateway = inner if isinstance(inner, Gateway) else None
-            interview = Interview(stage, policy_of(settings, stages), scoring, recording, gateway)
-            cases, dead = await interview.cases(self.labelled.events, self.on_answer)
-        return _Run(
-            cases=tuple(cases),
-            dead=tuple(dead),
-            measures=measure(
-                cases,
-                policies_of(settings, wanted.stage),
-                fields=[each.field for each in scoring.truths],
-                target=wanted.target,
-                candidates=wanted.candidates,
-            ),
-            fingerprint=fingerprint(
-                settings,
-                wanted.stage,
-                [each for inquiry in interview.inquiries for each in first_questions(inquiry)],
-                [scoring.deciding, [[each.field, each.key] for each in scoring.truths]],
-            ),
-            counts=recording.counts,
+    async def cases(self, events: Sequence[Labelled]) -> tuple[list[Case], list[DeadLetter]]:
+        """Ask about all of them; each is in exactly one of the two lists, in the given order."""
+        first = await self._ask_all(events, Tier.HAIKU)
+        usable = [event for event in events if not isinstance(first[event.id], DeadLetter)]
+        second = await self._ask_all(usable, Tier.SONNET)
+        cases, dead = [], []
+        for event in events:
+            haiku, sonnet = first[event.id], second.get(event.id)
+            if isinstance(haiku, DeadLetter):
+                dead.append(haiku)
+            elif isinstance(sonnet, DeadLetter):
+                dead.append(sonnet)
+            elif sonnet is not None:
+                label = event.truth.get(self.scoring.label) if self.scoring.label else None
+                named = None if label is None else str(label)
+                cases.append(Case(event.id, named, event.out_of_scope, event.truth, haiku, sonnet))
+        return cases, dead
+
+    async def _ask_all(
+        self, events: Sequence[Labelled], tier: Tier
+    ) -> dict[str, TierOutcome | DeadLetter]:
+        at_once = AT_ONCE
+        if self.gateway is not None:
+            at_once = max(AT_ONCE, self.gateway.at_once(self.stage.name, tier))
+        room = asyncio.Semaphore(at_once)
+
+        async def one(event: Labelled) -> TierOutcome | DeadLetter:
+            async with room:
+                outcome = await self._ask(event, tier)
+            self.on_answer(1)
+            return outcome
+
+        async with asyncio.TaskGroup() as group:
+            tasks = {event.id: group.create_task(one(event)) for event in events}
+        return {event_id: task.result() for event_id, task in tasks.items()}
+
+    async def _ask(self, labelled: Labelled, tier: Tier) -> TierOutcome | DeadLetter:
+        stage = self.stage
+        headers = {name: value for name, value in labelled.headers if value is not None}
+        try:
+            event: RawEvent = of_stage(
+                stage.name, stage.parse, labelled.value, key=None, headers=headers
+            )
+            try:
+                query = await self.reading.ask_about(stage, event)
+            except FileUnavailable as failure:
+                found = unanswered(failure)
+            else:
+                if tier is Tier.HAIKU:
+                    self.queries.append(query)
+                cascade = CascadePolicy(self.recording.session(), self.policy, tier)
+                found = await cascade.ask_tier(stage, event, query)
+        except InvalidEvent as invalid:
+            return DeadLetter(labelled.id, invalid.reason.value, invalid.detail)
+        answer = found.answer
+        result = published_result(stage, event, answer)
+        fields = self.scoring.compare(labelled.truth, result or {})
+        if result is None:
+            # Nothing is not a right answer, even where there is nothing to be found.
+            fields = dict.fromkeys(fields, False)
+        return TierOutcome(
+            right=not labelled.out_of_scope and self.scoring.is_right(fields),
+            fields=fields,
+            said=None if answer is None else label_of(stage, answer),
+            gave_up=answer is None or answer.unclear,
+            confidence=None if answer is None else answer.stated_confidence,
+            signals=found.signals,
+            usage=found.usage,
+            seconds=found.seconds,
+            model=found.model,
+            result=result,
         )
 
 
-def _remarks(settings: Settings, stage: str, labelled: LabelledFile, run: _Run) -> Iterator[str]:
-    if not run.cases:
+def _remarks(
+    settings: Settings, stage: str, labelled: LabelledFile, *, measured: bool
+) -> Iterator[str]:
+    if not measured:
         yield "No event could be measured."
     own: StageSettings = settings.stages.by_name().get(stage, StageSettings())
     known = [name for each in own.deciding_labels() for name in (each.name, each.queue) if name]
-    field = labelled.scoring.label
-    if not known or field is None:
+    label = labelled.scoring.label
+    if not known or label is None:
         return
     folded = {letters(name) for name in known}
-    truths = {str(event.truth[field]) for event in labelled.events if field in event.truth}
+    truths = {str(event.truth[label]) for event in labelled.events if label in event.truth}
     if strange := sorted(truth for truth in truths if letters(truth) not in folded):
         yield (
             f"{len(strange)} true labels are none of the stage's, so no answer can be right there: "
@@ -297,22 +370,51 @@ def _remarks(settings: Settings, stage: str, labelled: LabelledFile, run: _Run) 
         )
 
 
-def _manners(settings: Settings, wanted: Wanted) -> dict[Tier, Manner]:
-    claude, models = settings.claude, settings.models
-    own: StageSettings = settings.stages.by_name().get(wanted.stage, StageSettings())
-    return {
-        Tier.HAIKU: Manner(wanted.place, models.haiku, claude.haiku_effort, own.events_per_request),
-        # What Haiku left open is asked of Sonnet by itself.
-        Tier.SONNET: Manner(wanted.place, models.sonnet, claude.sonnet_effort, 1),
-    }
+def variant(settings: Settings, stage: str, changes: str) -> Settings:
+    """The settings with some of them changed.
+
+    Changes are comma-separated, e.g. `events_per_request=8` or
+    `models.haiku=claude-haiku-4-5,thresholds.low_confidence=0.2`. Where a name does not begin with
+    a table, the stage's own is meant.
+
+    Raises:
+        UsageError: There is no such setting, or it cannot have that value.
+    """
+    changed = settings
+    for change in _BETWEEN.split(changes):
+        name, equals, text = change.strip().partition("=")
+        if not equals:
+            raise UsageError(f"{change!r} is not NAME=VALUE, e.g. events_per_request=8.")
+        try:
+            value = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            value = text
+        path = name.split(".")
+        if path[0] == "thresholds" and path[1:]:
+            table = changed.thresholds
+            own = table.stages.get(stage, StageThresholds())
+            stages = {**table.stages, stage: _with(own, path[1:], value, name)}
+            changed = changed.model_copy(
+                update={"thresholds": table.model_copy(update={"stages": stages})}
+            )
+            continue
+        if path[0] not in _ROOTS:
+            path = ["stages", stage, *path]
+        changed = _with(changed, path, value, name)
+    return changed
 
 
-def _compared(changes: str, base: _Run, other: _Run) -> Comparison:
-    before: dict[str, bool] = {case.id: case.haiku.right for case in base.cases}
-    return Comparison(
-        changes,
-        other.measures.haiku,
-        other.measures.sonnet,
-        other.measures.cascade,
-        sum(case.haiku.right != before.get(case.id) for case in other.cases),
-    )
+def _with(section: Any, path: Sequence[str], value: object, name: str) -> Any:  # noqa: ANN401 - any table of settings
+    first, *rest = path
+    if not isinstance(section, BaseModel) or first not in type(section).model_fields:
+        raise UsageError(f"There is no setting {name!r}.")
+    if rest:
+        new = _with(getattr(section, first), rest, value, name)
+        return section.model_copy(update={first: new})
+    # Those that are set: an override says nothing of the others.
+    known = {each: getattr(section, each) for each in section.model_fields_set}
+    try:
+        return type(section).model_validate({**known, first: value})
+    except ValidationError as error:
+        why = error.errors(include_url=False, include_input=False)[0]["msg"]
+        raise UsageError(f"{name} cannot be {value!r}: {why}.") from error

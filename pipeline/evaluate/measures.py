@@ -1,41 +1,29 @@
 """Everything that a report says, worked out of the recorded answers. Pure.
 
-The same figures by label, by field and by doubt, and what is out of scope.
+The figures of each strategy, by label, by field and by doubt; what accepting more of the answers
+costs in errors and what escalating more of them buys; whether a stated confidence means what it
+says. Answers with equal doubt cannot be told apart, so a curve has a point where a group of them
+ends, and none within it.
 """
 
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import groupby
 
 from pipeline.cascade.policy import StagePolicy
 from pipeline.evaluate import strategies
-from pipeline.evaluate.curves import (
-    Bin,
-    Coverage,
-    Doubted,
-    Pair,
-    Trade,
-    area,
-    brier,
-    calibration_error,
-    cheapest,
-    cheapest_at_random,
-    coverage_at,
-    random_area,
-    reliability,
-    risk_coverage,
-    trades,
-)
 from pipeline.evaluate.proposal import (
     Part,
     Proposal,
+    accepts_with,
     counted_doubts,
     doubt,
     measured,
     propose,
     split,
-    takes_with,
     with_confidence,
 )
 from pipeline.evaluate.strategies import (
@@ -45,28 +33,22 @@ from pipeline.evaluate.strategies import (
     EscalationValue,
     Strategy,
     TierOutcome,
-    cells,
     check_whole,
     ends,
-    travel_all,
-    worths,
+    escalations,
+    trace,
 )
 
 OUT_OF_SCOPE = "(out of scope)"
 UNLABELLED = "(all)"
+SWEPT = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7)
+"""Thresholds of the stated confidence that the cascade is worked out for, beside the one set."""
+BINS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class LabelRow:
-    """The events of one true label.
-
-    Args:
-        label: The true one.
-        items: Events.
-        haiku: Haiku's answers that are right.
-        sonnet: Sonnet's.
-        ends: Where the cascade's ended; together all items.
-    """
+    """The events of one true label: how many each model has right, and where they ended."""
 
     label: str
     items: int
@@ -76,217 +58,135 @@ class LabelRow:
 
     @property
     def escalated(self) -> int:
-        """Those that were not taken from Haiku."""
         return self.items - self.ends[End.HAIKU_RIGHT] - self.ends[End.HAIKU_WRONG]
 
 
 @dataclass(frozen=True, slots=True)
 class FieldRow:
-    """One field, of the events that have a label for it.
-
-    Args:
-        field: Of the result.
-        items: Events with a label for it.
-        haiku: Haiku's answers that have it right.
-        sonnet: Sonnet's.
-        decided: Events with an answer that the cascade took.
-        cascade: Of these, the ones that have it right.
-    """
+    """One field, of the events that have a label for it: how many each model has right."""
 
     field: str
     items: int
     haiku: int
     sonnet: int
-    decided: int
-    cascade: int
+    decided: int  # events with an answer that the cascade accepted
+    cascade: int  # of these, the ones that have it right
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What became of events that belong to no label, beside the others.
+    """What became of events that belong to no label, beside the others."""
 
-    Args:
-        items: Out of scope.
-        escalated: Of these.
-        haiku_took: Wrongly accepted from Haiku.
-        sonnet_took: Wrongly accepted from Sonnet.
-        reviewed: Left to a person, as they should be.
-        others: In scope.
-        others_escalated: Of these.
-    """
-
-    items: int
-    escalated: int
-    haiku_took: int
-    sonnet_took: int
-    reviewed: int
-    others: int
-    others_escalated: int
+    items: int  # out of scope
+    escalated: int  # of these
+    haiku_took: int  # wrongly accepted from Haiku
+    sonnet_took: int  # wrongly accepted from Sonnet
+    reviewed: int  # left to a person, as they should be
+    others: int  # in scope
+    others_escalated: int  # of these
 
 
 @dataclass(frozen=True, slots=True)
 class DoubtRow:
-    """A reason for escalation; an event may have several.
-
-    Args:
-        code: Of the doubt.
-        items: Escalated for it, among others.
-        alone: Escalated for nothing else.
-        haiku_wrong: Of the items, those that Haiku had wrong: the doubt was right.
-    """
+    """A reason for escalation; an event may have several."""
 
     code: str
+    items: int  # escalated for it, among others
+    alone: int  # escalated for nothing else
+    haiku_wrong: int  # of the items, those that Haiku had wrong: the doubt was right
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """The answers whose confidence lies in one interval; the last one includes its end."""
+
+    low: float
+    high: float
     items: int
-    alone: int
-    haiku_wrong: int
-
-
-def by_label(journeys: Sequence[CascadeTrace]) -> list[LabelRow]:
-    """A row a label; every event in exactly one of them."""
-    groups: dict[str, list[CascadeTrace]] = {}
-    for journey in journeys:
-        groups.setdefault(_name(journey.case), []).append(journey)
-    rows = [
-        LabelRow(
-            label=label,
-            items=len(group),
-            haiku=sum(journey.case.haiku.right for journey in group),
-            sonnet=sum(journey.case.sonnet.right for journey in group),
-            ends=cells(End, (journey.end for journey in group)),
-        )
-        for label, group in sorted(groups.items())
-    ]
-    check_whole((row.items for row in rows), len(journeys))
-    return rows
-
-
-def by_field(journeys: Sequence[CascadeTrace], fields: Sequence[str]) -> list[FieldRow]:
-    """A row a field."""
-    return [
-        _field_row(name, [each for each in journeys if name in each.case.truth]) for name in fields
-    ]
-
-
-def scope(journeys: Sequence[CascadeTrace]) -> Scope:
-    """Count what is out of scope."""
-    outside = [journey for journey in journeys if journey.case.out_of_scope]
-    inside = [journey for journey in journeys if not journey.case.out_of_scope]
-    ended = cells(End, (journey.end for journey in outside))
-    found = Scope(
-        items=len(outside),
-        escalated=sum(journey.worth is not None for journey in outside),
-        haiku_took=ended[End.HAIKU_WRONG],
-        sonnet_took=ended[End.SONNET_WRONG],
-        reviewed=ended[End.REVIEW],
-        others=len(inside),
-        others_escalated=sum(journey.worth is not None for journey in inside),
-    )
-    check_whole((found.haiku_took, found.sonnet_took, found.reviewed), found.items)
-    return found
-
-
-def by_doubt(journeys: Sequence[CascadeTrace], policy: StagePolicy) -> list[DoubtRow]:
-    """A row a reason, the most frequent first."""
-    items: Counter[str] = Counter()
-    alone: Counter[str] = Counter()
-    wrong: Counter[str] = Counter()
-    for journey in journeys:
-        codes = list(counted_doubts(journey.case.haiku, policy))
-        items.update(codes)
-        alone.update(codes if len(codes) == 1 else [])
-        wrong.update(codes if not journey.case.haiku.right else [])
-    return [DoubtRow(code, count, alone[code], wrong[code]) for code, count in items.most_common()]
-
-
-def _field_row(name: str, journeys: Sequence[CascadeTrace]) -> FieldRow:
-    decided = [journey for journey in journeys if journey.end is not End.REVIEW]
-    return FieldRow(
-        field=name,
-        items=len(journeys),
-        haiku=sum(journey.case.haiku.fields[name] for journey in journeys),
-        sonnet=sum(journey.case.sonnet.fields[name] for journey in journeys),
-        decided=len(decided),
-        cascade=sum(_taken(journey)[name] for journey in decided),
-    )
-
-
-def _taken(journey: CascadeTrace) -> Mapping[str, bool]:
-    return journey.case.haiku.fields if journey.worth is None else journey.case.sonnet.fields
-
-
-def _name(case: Case) -> str:
-    if case.out_of_scope:
-        return OUT_OF_SCOPE
-    return UNLABELLED if case.label is None else case.label
-
-
-SWEPT = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7)
-"""Thresholds of the stated confidence that the cascade is worked out for, beside the one set."""
+    confidence: float | None  # their mean; None where there are none
+    accuracy: float | None  # the share of them that is right; None where there are none
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What the confidence of one model is worth."""
+    """What the confidence of one model is worth: 0 is best, None where none was stated."""
 
     items: int
+    # expected calibration error: the mean gap between confidence and accuracy, by item
     error: float | None
-    brier: float | None
+    brier: float | None  # the mean squared difference between confidence and truth
     bins: tuple[Bin, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
-    """How well doubt tells wrong answers of Haiku from right ones.
+class Doubted:
+    """An answer and how much it is doubted, from 0; infinite where it cannot be accepted."""
 
-    Args:
-        curve: Risk by coverage.
-        area: Under it; 0 is best.
-        random: The same for an order by chance.
-        coverage_at_target: The largest share that could be taken at the target accuracy, as seen
-            here; no promise.
-    """
+    doubt: float
+    right: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """A point of a risk-coverage curve."""
+
+    coverage: float  # the share of all answers that is accepted: those with the least doubt
+    risk: float  # the share of the accepted ones that is wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """How well doubt tells wrong answers of Haiku from right ones."""
 
     curve: tuple[Coverage, ...]
+    # under it (AURC), the mean risk over all coverages; 0 is best, None for no answers
     area: float | None
-    random: float | None
+    random: float | None  # the same for an order by chance: the share of errors
+    # the largest share that could be accepted at the target accuracy, as seen here; no promise
     coverage_at_target: float
 
 
 @dataclass(frozen=True, slots=True)
+class Pair:
+    """One event, answered by both models: Haiku's doubt, and whether each is right."""
+
+    doubt: float
+    haiku: bool
+    sonnet: bool
+    haiku_usd: Decimal
+    sonnet_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """What a share of escalations comes to: the accuracy of final answers, the cost of all."""
+
+    escalated: float
+    accuracy: float
+    cost_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class TradeOff:
-    """What the target accuracy costs.
+    """What the target accuracy costs."""
 
-    Args:
-        points: Accuracy and cost by share escalated, the most doubted first; none where a price
-            is not known.
-        by_doubt: The cheapest that reaches the target; None where none does.
-        by_lot: The same where events are escalated at random.
-        all_sonnet: Sonnet alone.
-    """
-
+    # accuracy and cost by share escalated, the most doubted first; none where a price is not
+    # known
     points: tuple[Trade, ...]
-    by_doubt: Trade | None
-    by_lot: Trade | None
+    by_doubt: Trade | None  # the cheapest that reaches the target; None where none does
+    by_lot: Trade | None  # the same where events are escalated at random, on average
     all_sonnet: Trade | None
 
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """The cascade with another threshold of the stated confidence.
+    """The cascade with another threshold of the stated confidence."""
 
-    Args:
-        threshold: Of `low_confidence`.
-        is_set: Whether it is the one in force.
-        taken: Answers of Haiku that are taken.
-        taken_wrong: Of these.
-        way: The cascade as a whole.
-    """
-
-    threshold: float
-    is_set: bool
-    taken: int
-    taken_wrong: int
-    way: Strategy
+    threshold: float  # of `low_confidence`
+    is_set: bool  # whether it is the one in force
+    taken: int  # answers of Haiku that are accepted
+    taken_wrong: int  # of these
+    strategy: Strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,8 +205,8 @@ class Measures:
     haiku: Strategy
     sonnet: Strategy
     cascade: Strategy
-    ends: dict[End, int]
-    worths: dict[EscalationValue, int]
+    ends: Mapping[End, int]
+    escalations: Mapping[EscalationValue, int]
     labels: tuple[LabelRow, ...]
     fields: tuple[FieldRow, ...]
     scope: Scope
@@ -314,11 +214,11 @@ class Measures:
     calibration_haiku: Calibration
     calibration_sonnet: Calibration
     selection: Selection
-    bargain: TradeOff
+    trade_off: TradeOff
     sweep: tuple[Swept, ...]
-    parts: dict[Part, int]
+    parts: Mapping[Part, int]
     proposal: Proposal
-    journeys: tuple[CascadeTrace, ...]
+    traces: tuple[CascadeTrace, ...]
 
 
 def measure(
@@ -329,16 +229,9 @@ def measure(
     target: float,
     candidates: int,
 ) -> Measures:
-    """Work out everything.
-
-    Args:
-        cases: Answered by both tiers.
-        policies: As set.
-        fields: That are compared.
-        target: The share of accepted answers that shall be right.
-        candidates: Thresholds that may be tried for it.
-    """
-    journeys = _travel(cases, policies)
+    """Work out everything; `target` is the share of accepted answers that shall be right."""
+    traces = _traces(cases, policies.haiku, policies.sonnet)
+    answers = [Doubted(doubt(case.haiku, policies.haiku), case.haiku.right) for case in cases]
     parts = split(
         [measured(case.id, case.haiku, policies.haiku) for case in cases], lambda each: each.id
     )
@@ -346,88 +239,199 @@ def measure(
         items=len(cases),
         haiku=strategies.alone("Haiku alone", cases, lambda case: case.haiku),
         sonnet=strategies.alone("Sonnet alone", cases, lambda case: case.sonnet),
-        cascade=strategies.cascade("Cascade", journeys),
-        ends=dict(ends(journeys)),
-        worths=dict(worths(journeys)),
-        labels=tuple(by_label(journeys)),
-        fields=tuple(by_field(journeys, fields)),
-        scope=scope(journeys),
-        doubts=tuple(by_doubt(journeys, policies.haiku)),
-        calibration_haiku=_calibration([case.haiku for case in cases]),
-        calibration_sonnet=_calibration([case.sonnet for case in cases]),
-        selection=_selection(cases, policies.haiku, target),
-        bargain=_bargain(cases, policies.haiku, target),
+        cascade=strategies.cascade("Cascade", traces),
+        ends=ends(traces),
+        escalations=escalations(traces),
+        labels=tuple(by_label(traces)),
+        fields=tuple(field_row(traces, name) for name in fields),
+        scope=scope(traces),
+        doubts=tuple(by_doubt(traces, policies.haiku)),
+        calibration_haiku=calibration(case.haiku for case in cases),
+        calibration_sonnet=calibration(case.sonnet for case in cases),
+        selection=selection(answers, 1 - target),
+        trade_off=_trade_off(cases, policies.haiku, target),
         sweep=tuple(_sweep(cases, policies)),
         parts={part: len(found) for part, found in parts.items()},
         proposal=propose(parts, target, candidates=candidates),
-        journeys=tuple(journeys),
+        traces=tuple(traces),
     )
 
 
-def _travel(cases: Sequence[Case], policies: Policies) -> list[CascadeTrace]:
-    return travel_all(
-        cases, haiku_takes=takes_with(policies.haiku), sonnet_takes=takes_with(policies.sonnet)
+def _traces(cases: Sequence[Case], haiku: StagePolicy, sonnet: StagePolicy) -> list[CascadeTrace]:
+    first, second = accepts_with(haiku), accepts_with(sonnet)
+    return [trace(case, haiku_accepts=first, sonnet_accepts=second) for case in cases]
+
+
+def by_label(traces: Sequence[CascadeTrace]) -> list[LabelRow]:
+    """A row a label; every event in exactly one of them."""
+    groups: dict[str, list[CascadeTrace]] = {}
+    for each in traces:
+        label = OUT_OF_SCOPE if each.case.out_of_scope else each.case.label
+        groups.setdefault(UNLABELLED if label is None else label, []).append(each)
+    rows = [
+        LabelRow(
+            label=label,
+            items=len(group),
+            haiku=sum(each.case.haiku.right for each in group),
+            sonnet=sum(each.case.sonnet.right for each in group),
+            ends=ends(group),
+        )
+        for label, group in sorted(groups.items())
+    ]
+    check_whole((row.items for row in rows), len(traces))
+    return rows
+
+
+def field_row(traces: Sequence[CascadeTrace], name: str) -> FieldRow:
+    labelled = [each for each in traces if name in each.case.truth]
+    decided = [each for each in labelled if each.end is not End.REVIEW]
+    taken = [each.case.sonnet if each.escalation else each.case.haiku for each in decided]
+    return FieldRow(
+        field=name,
+        items=len(labelled),
+        haiku=sum(each.case.haiku.fields[name] for each in labelled),
+        sonnet=sum(each.case.sonnet.fields[name] for each in labelled),
+        decided=len(decided),
+        cascade=sum(each.fields[name] for each in taken),
     )
 
 
-def _calibration(outcome: Sequence[TierOutcome]) -> Calibration:
-    stated = [(each.confidence, each.right) for each in outcome if each.confidence is not None]
-    return Calibration(
-        len(stated), calibration_error(stated), brier(stated), tuple(reliability(stated))
+def scope(traces: Sequence[CascadeTrace]) -> Scope:
+    """Count what is out of scope."""
+    outside = [each for each in traces if each.case.out_of_scope]
+    inside = [each for each in traces if not each.case.out_of_scope]
+    ended = ends(outside)
+    found = Scope(
+        items=len(outside),
+        escalated=sum(each.escalation is not None for each in outside),
+        haiku_took=ended[End.HAIKU_WRONG],
+        sonnet_took=ended[End.SONNET_WRONG],
+        reviewed=ended[End.REVIEW],
+        others=len(inside),
+        others_escalated=sum(each.escalation is not None for each in inside),
     )
+    check_whole((found.haiku_took, found.sonnet_took, found.reviewed), found.items)
+    return found
 
 
-def _selection(cases: Sequence[Case], policy: StagePolicy, target: float) -> Selection:
-    answers = [Doubted(doubt(case.haiku, policy), case.haiku.right) for case in cases]
-    curve = risk_coverage(answers)
+def by_doubt(traces: Sequence[CascadeTrace], policy: StagePolicy) -> list[DoubtRow]:
+    """A row a reason, the most frequent first."""
+    items: Counter[str] = Counter()
+    alone: Counter[str] = Counter()
+    wrong: Counter[str] = Counter()
+    for each in traces:
+        codes = list(counted_doubts(each.case.haiku, policy))
+        items.update(codes)
+        alone.update(codes if len(codes) == 1 else [])
+        wrong.update(codes if not each.case.haiku.right else [])
+    return [DoubtRow(code, count, alone[code], wrong[code]) for code, count in items.most_common()]
+
+
+def calibration(outcomes: Iterable[TierOutcome]) -> Calibration:
+    """Hold confidences against what was right, in ten intervals of equal width."""
+    stated = [(each.confidence, each.right) for each in outcomes if each.confidence is not None]
+    sorted_in: list[list[tuple[float, bool]]] = [[] for _ in range(BINS)]
+    for confidence, right in stated:
+        sorted_in[min(int(confidence * BINS), BINS - 1)].append((confidence, right))
+    bins, gaps = [], []
+    for index, within in enumerate(sorted_in):
+        mean = accuracy = None
+        if within:
+            mean = math.fsum(confidence for confidence, _ in within) / len(within)
+            accuracy = sum(right for _, right in within) / len(within)
+            gaps.append(len(within) * abs(mean - accuracy))
+        bins.append(Bin(index / BINS, (index + 1) / BINS, len(within), mean, accuracy))
+    squares = math.fsum((confidence - right) ** 2 for confidence, right in stated)
+    error, brier = (
+        (math.fsum(gaps) / len(stated), squares / len(stated)) if stated else (None, None)
+    )
+    return Calibration(len(stated), error, brier, tuple(bins))
+
+
+def selection(answers: Sequence[Doubted], risk: float) -> Selection:
+    """The curve, from the least doubted answers to all of them.
+
+    Within a group of equal doubt the area is the mean over all orders it could be in.
+    """
+    points, risks, accepted, wrong = [], [], 0, 0
+    ordered = sorted(answers, key=lambda each: each.doubt)
+    for _, equal in groupby(ordered, key=lambda each: each.doubt):
+        group = list(equal)
+        errors = sum(not each.right for each in group)
+        risks += [
+            (wrong + errors * taken / len(group)) / (accepted + taken)
+            for taken in range(1, len(group) + 1)
+        ]
+        accepted += len(group)
+        wrong += errors
+        points.append(Coverage(accepted / len(answers), wrong / accepted))
     return Selection(
-        tuple(curve), area(answers), random_area(answers), coverage_at(curve, 1 - target)
+        curve=tuple(points),
+        area=math.fsum(risks) / len(answers) if answers else None,
+        random=wrong / len(answers) if answers else None,
+        coverage_at_target=max(
+            (each.coverage for each in points if each.risk <= risk), default=0.0
+        ),
     )
 
 
-def _bargain(cases: Sequence[Case], policy: StagePolicy, target: float) -> TradeOff:
+def _trade_off(cases: Sequence[Case], policy: StagePolicy, target: float) -> TradeOff:
     pairs = []
     for case in cases:
         first, second = case.haiku.usage.cost_usd, case.sonnet.usage.cost_usd
         if first is None or second is None:
             return TradeOff((), None, None, None)
-        pairs.append(
-            Pair(
-                doubt=doubt(case.haiku, policy),
-                haiku=_well(case, case.haiku),
-                sonnet=_well(case, case.sonnet),
-                haiku_usd=first,
-                sonnet_usd=second,
-            )
+        haiku, sonnet = (
+            each.gave_up if case.out_of_scope else each.right for each in (case.haiku, case.sonnet)
         )
-    points = trades(pairs)
-    only = sum((pair.sonnet_usd for pair in pairs), Decimal(0))
-    accuracy = sum(pair.sonnet for pair in pairs) / len(pairs) if pairs else 0.0
+        pairs.append(Pair(doubt(case.haiku, policy), haiku, sonnet, first, second))
+    return trade_off(pairs, target)
+
+
+def trade_off(pairs: Sequence[Pair], target: float) -> TradeOff:
+    """From nothing escalated to everything, the most doubted first."""
+    if not pairs:
+        return TradeOff((), None, None, None)
+    right, escalated = sum(pair.haiku for pair in pairs), 0
+    cost = sum((pair.haiku_usd for pair in pairs), Decimal(0))
+    points = [Trade(0.0, right / len(pairs), cost)]
+    ordered = sorted(pairs, key=lambda pair: -pair.doubt)
+    for _, group in groupby(ordered, key=lambda pair: pair.doubt):
+        for pair in group:
+            escalated += 1
+            right += pair.sonnet - pair.haiku
+            cost += pair.sonnet_usd
+        points.append(Trade(escalated / len(pairs), right / len(pairs), cost))
+    none, everything = points[0], points[-1]
+    by_lot = None
+    if none.accuracy >= target:
+        by_lot = none
+    elif everything.accuracy >= target:
+        share = (target - none.accuracy) / (everything.accuracy - none.accuracy)
+        between = everything.cost_usd - none.cost_usd
+        by_lot = Trade(share, target, none.cost_usd + between * Decimal(str(share)))
+    sonnet_usd = sum((pair.sonnet_usd for pair in pairs), Decimal(0))
     return TradeOff(
         points=tuple(points),
-        by_doubt=cheapest(points, target),
-        by_lot=cheapest_at_random(points, target),
-        all_sonnet=Trade(1.0, accuracy, only) if pairs else None,
+        by_doubt=next((point for point in points if point.accuracy >= target), None),
+        by_lot=by_lot,
+        all_sonnet=Trade(1.0, sum(pair.sonnet for pair in pairs) / len(pairs), sonnet_usd),
     )
-
-
-def _well(case: Case, outcome: TierOutcome) -> bool:
-    return outcome.gave_up if case.out_of_scope else outcome.right
 
 
 def _sweep(cases: Sequence[Case], policies: Policies) -> list[Swept]:
     found = []
-    for threshold in sorted({*SWEPT, policies.haiku.thresholds.low_confidence}):
-        haiku = with_confidence(policies.haiku, threshold)
-        journeys = _travel(cases, Policies(haiku, policies.sonnet))
-        counted = ends(journeys)
+    in_force = policies.haiku.thresholds.low_confidence
+    for threshold in sorted({*SWEPT, in_force}):
+        traces = _traces(cases, with_confidence(policies.haiku, threshold), policies.sonnet)
+        counted = ends(traces)
         found.append(
             Swept(
                 threshold=threshold,
-                is_set=threshold == policies.haiku.thresholds.low_confidence,
+                is_set=threshold == in_force,
                 taken=counted[End.HAIKU_RIGHT] + counted[End.HAIKU_WRONG],
                 taken_wrong=counted[End.HAIKU_WRONG],
-                way=strategies.cascade(f"low_confidence = {threshold:g}", journeys),
+                strategy=strategies.cascade(f"low_confidence = {threshold:g}", traces),
             )
         )
     return found

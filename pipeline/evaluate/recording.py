@@ -1,16 +1,18 @@
 """Answers that were paid for, kept in a file with what they cost: a second run asks nothing.
 
 It stands where a model would be asked, so whatever asks (in steps, for a second opinion) finds
-its answers here without knowing. The key is who was asked, how, and what, to the byte.
+its answers here without knowing. The key is which model was asked, how, and what, to the byte.
 
-What a calibration depends on: when any of it changes, what was measured holds no longer.
+Also where the answers of a run came from, and what a calibration depends on: when any of it
+changes, what was measured does not hold any more.
 """
 
 import hashlib
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -18,81 +20,17 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.config import Settings, StageSettings
-from pipeline.model.errors import AnswerError, Malformed, PipelineError, Refused, TruncatedResponse
+from pipeline.model.errors import (
+    AnswerError,
+    Malformed,
+    PipelineError,
+    Refused,
+    TruncatedResponse,
+    UsageError,
+)
 from pipeline.model.questions import AnswerT, Asker, Question, Response, Signal
-from pipeline.model.records import Tier, Usage
+from pipeline.model.records import Tier, Usage, is_simulated
 from pipeline.runtime.database import Database
-
-_SHOWN = 16
-_MEANINGS = {
-    "haiku": "the first model",
-    "sonnet": "the second model",
-    "prompt": "the prompt",
-    "labels": "the stage's labels",
-    "events_per_request": "the number of events in a request",
-    "truth": "what counts as right",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """What was measured.
-
-    Args:
-        haiku: The first model and how it is asked.
-        sonnet: The same of the second.
-        prompt: Of instructions and answer schema.
-        labels: Of the stage's own settings: labels, fields, what they mean.
-        events_per_request: As set.
-        truth: Of the compared fields.
-    """
-
-    haiku: str
-    sonnet: str
-    prompt: str
-    labels: str
-    events_per_request: int
-    truth: str
-
-    def changed_since(self, earlier: Mapping[str, Any]) -> list[str]:
-        """What is not as it was, in words; empty where an earlier calibration still holds."""
-        now = asdict(self)
-        return [meaning for name, meaning in _MEANINGS.items() if earlier.get(name) != now[name]]
-
-
-def fingerprint(
-    settings: Settings, stage: str, questions: Iterable[Question[Any]], truth: object
-) -> Fingerprint:
-    """Take the fingerprint.
-
-    Args:
-        settings: In force.
-        stage: Its name.
-        questions: What the stage asks first about each event.
-        truth: Which fields are compared, and which of them is the label.
-    """
-    own: StageSettings = settings.stages.by_name().get(stage, StageSettings())
-    prompts = {
-        digest_of([question.instructions, dict(question.answer_schema)]) for question in questions
-    }
-    common = {*StageSettings.model_fields, "max_event_bytes"}
-    return Fingerprint(
-        haiku=f"{settings.models.haiku}, effort {settings.claude.haiku_effort}",
-        sonnet=f"{settings.models.sonnet}, effort {settings.claude.sonnet_effort}",
-        prompt=digest_of(sorted(prompts))[:_SHOWN],
-        labels=digest_of(own.model_dump(mode="json", exclude=common))[:_SHOWN],
-        events_per_request=own.events_per_request,
-        truth=digest_of(truth)[:_SHOWN],
-    )
-
-
-def digest_of(document: object) -> str:
-    """Hex digest of anything that JSON can hold.
-
-    The order of keys counts: a schema's is the order in which a model answers.
-    """
-    return hashlib.blake2b(orjson.dumps(document), digest_size=16).hexdigest()
-
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -117,27 +55,22 @@ _Row = tuple[str, bytes, str, bytes, float, bytes]
 """Model, answer or what was wrong with it, kind of failure, usage, seconds, signals."""
 _SIGNALS = TypeAdapter(tuple[Signal, ...])
 _NO_SIGNALS = b"[]"
+_SHOWN = 16
+"""Characters of a digest in a fingerprint."""
 
 
 class NotRecorded(PipelineError):
-    """An answer is needed that nobody has asked for yet, and nobody is to be asked."""
+    """An answer is needed that is not on record, and no model is to be asked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a tier is asked, as far as it can change an answer.
+    """How a tier is asked, as far as it can change an answer."""
 
-    Args:
-        place: Where: `simulated`, or the address of the API.
-        model: The model's id.
-        effort: Sent with the request.
-        together: Events that share a request.
-    """
-
-    place: str
+    place: str  # where: `simulated`, or the address of the API
     model: str
-    effort: str
-    together: int
+    effort: str  # sent with the request
+    together: int  # events that share a request
 
 
 @dataclass(slots=True)
@@ -148,46 +81,27 @@ class Counts:
     recorded: int = 0
 
 
-class NobodyToAsk:
-    """An asker for runs that may use recorded answers only."""
-
-    async def ask(
-        self,
-        question: Question[AnswerT],
-        tier: Tier,
-        *,
-        max_output_tokens: int | None = None,  # noqa: ARG002 - as every asker
-    ) -> Response[AnswerT]:
-        """Refuse.
-
-        Raises:
-            NotRecorded: Always.
-        """
-        raise NotRecorded(
-            f"An answer of {tier} for {question.stage} is not recorded: run it without --recorded."
-        )
-
-
+@dataclass(slots=True)
 class Recording:
-    """The file, with an asker that fills it.
+    """The file, with an asker that fills it."""
 
-    Args:
-        database: Open, with `SCHEMA`.
-        inner: Asked for what is not recorded.
-        manners: How each tier is asked.
-    """
-
-    def __init__(self, database: Database, inner: Asker, manners: Mapping[Tier, Manner]) -> None:
-        self._database = database
-        self._inner = inner
-        self._manners = manners
-        # What is paid for stays here until it is written, whoever is cancelled meanwhile.
-        self._unsaved: dict[str, _Row] = {}
-        self.counts = Counts()
+    database: Database  # open, with `SCHEMA`
+    inner: Asker | None  # asked for what is not recorded; None where no model is to be asked
+    manners: Mapping[Tier, Manner]  # how each tier is asked
+    counts: Counts
+    # What is paid for stays here until it is written, even if a caller is cancelled meanwhile.
+    _unsaved: dict[str, _Row] = field(default_factory=dict)
 
     def session(self) -> "Session":
         """An asker for one event: it may ask the same question again, and is answered again."""
         return Session(self)
+
+    def key(self, question: Question[Any], tier: Tier, limit: int, attempt: int) -> str:
+        """What identifies a question put to a tier for the n-th time."""
+        manner = self.manners[tier]
+        how = [tier, manner.place, manner.model, manner.effort, manner.together]
+        schema = dict(question.answer_schema)
+        return digest_of([*how, question.digest, schema, limit, attempt])
 
     async def answer(
         self, key: str, question: Question[AnswerT], tier: Tier, limit: int
@@ -196,23 +110,41 @@ class Recording:
 
         Raises:
             AnswerError: The answer is no use, now or when it was recorded.
-            NotRecorded: It would have to be asked for, and nobody is there.
+            NotRecorded: It would have to be asked for, and no model is to be asked.
         """
-        found = await self._database.run(lambda connection: _look(connection, key))
-        if found is not None:
-            reply = _replay(found, question)
-            if reply is not None:
-                self.counts.recorded += 1
-                return reply
+
+        def look(connection: sqlite3.Connection) -> _Row | None:
+            row: _Row | None = connection.execute(
+                "SELECT model, answer, failure, usage, seconds, coalesce(signals, ?)"
+                " FROM answers LEFT JOIN signals USING (question) WHERE question = ?",
+                (_NO_SIGNALS, key),
+            ).fetchone()
+            return row
+
+        found = await self.database.run(look)
+        if found is not None and (recorded := _replay(found, question)) is not None:
+            self.counts.recorded += 1
+            return recorded
+        if self.inner is None:
+            raise NotRecorded(
+                f"An answer of {tier} for {question.stage} is not recorded: run it without "
+                "--recorded."
+            )
         try:
-            asked = await self._inner.ask(question, tier, max_output_tokens=limit)
+            asked = await self.inner.ask(question, tier, max_output_tokens=limit)
         except AnswerError as error:
             self.counts.asked += 1
-            await self._keep_failure(key, error)
+            kind = next((name for name, each in _FAILURES.items() if type(error) is each), None)
+            if kind is not None:
+                spent = (error.usage.model_dump_json().encode(), error.seconds)
+                self._unsaved[key] = (error.model, error.detail.encode(), kind, *spent, _NO_SIGNALS)
+                await self.save()
             raise
         self.counts.asked += 1
-        answer, signals = asked.answer.model_dump_json().encode(), _SIGNALS.dump_json(asked.signals)
-        await self._keep(key, asked.model, answer, "", asked.usage, asked.seconds, signals)
+        answer = asked.answer.model_dump_json().encode()
+        spent = (asked.usage.model_dump_json().encode(), asked.seconds)
+        self._unsaved[key] = (asked.model, answer, "", *spent, _SIGNALS.dump_json(asked.signals))
+        await self.save()
         return asked
 
     async def save(self) -> None:
@@ -232,78 +164,31 @@ class Recording:
                 [(key, row[-1]) for key, row in rows.items()],
             )
 
-        await self._database.run(write)
+        await self.database.run(write)
         for key in rows:
             self._unsaved.pop(key, None)
 
-    def key(self, question: Question[Any], tier: Tier, limit: int, attempt: int) -> str:
-        """What identifies a question put to a tier for the n-th time."""
-        manner = self._manners[tier]
-        return digest_of(
-            [
-                tier,
-                manner.place,
-                manner.model,
-                manner.effort,
-                manner.together,
-                question.digest,
-                dict(question.answer_schema),
-                limit,
-                attempt,
-            ]
-        )
 
-    async def _keep_failure(self, key: str, error: AnswerError) -> None:
-        why = next((name for name, kind in _FAILURES.items() if type(error) is kind), None)
-        if why is not None:
-            detail = error.detail.encode()
-            await self._keep(key, error.model, detail, why, error.usage, error.seconds, _NO_SIGNALS)
-
-    async def _keep(self, key: str, *row: Any) -> None:  # noqa: ANN401 - the columns of the table
-        model, answer, failure, usage, seconds, signals = row
-        spent = usage.model_dump_json().encode()
-        self._unsaved[key] = (model, answer, failure, spent, seconds, signals)
-        await self.save()
-
-
+@dataclass(frozen=True, slots=True)
 class Session:
-    """Asks for one event.
+    """Asks for one event, as a `pipeline.model.questions.Asker`."""
 
-    Args:
-        recording: Where answers are.
-    """
-
-    def __init__(self, recording: Recording) -> None:
-        self._recording = recording
-        self._attempts: Counter[str] = Counter()
+    recording: Recording
+    attempts: Counter[str] = field(default_factory=Counter)
 
     async def ask(
         self, question: Question[AnswerT], tier: Tier, *, max_output_tokens: int | None = None
     ) -> Response[AnswerT]:
-        """Ask, as `pipeline.model.questions.Asker` does.
-
-        Raises:
-            AnswerError: The answer is no use.
-        """
         limit = max_output_tokens or question.max_output_tokens
-        first = self._recording.key(question, tier, limit, 0)
-        attempt = self._attempts[first]
-        self._attempts[first] += 1
-        key = first if attempt == 0 else self._recording.key(question, tier, limit, attempt)
-        return await self._recording.answer(key, question, tier, limit)
-
-
-def _look(connection: sqlite3.Connection, key: str) -> _Row | None:
-    row: _Row | None = connection.execute(
-        "SELECT model, answer, failure, usage, seconds, coalesce(signals, ?)"
-        " FROM answers LEFT JOIN signals USING (question) WHERE question = ?",
-        (_NO_SIGNALS, key),
-    ).fetchone()
-    return row
+        first = self.recording.key(question, tier, limit, 0)
+        attempt = self.attempts[first]
+        self.attempts[first] += 1
+        key = first if attempt == 0 else self.recording.key(question, tier, limit, attempt)
+        return await self.recording.answer(key, question, tier, limit)
 
 
 def _replay(row: _Row, question: Question[AnswerT]) -> Response[AnswerT] | None:
-    """The recorded answer; None where it is none to this question any more.
+    """The recorded answer; None where it does not answer this question any more.
 
     Raises:
         AnswerError: The call gave no usable answer when it was made.
@@ -319,3 +204,125 @@ def _replay(row: _Row, question: Question[AnswerT]) -> Response[AnswerT] | None:
         # The stage's own checks have changed since, although its question has not.
         return None
     return Response(read, model, usage, seconds, signals=_SIGNALS.validate_json(signals))
+
+
+def digest_of(document: object) -> str:
+    """Hex digest of anything that JSON can hold.
+
+    The order of keys counts: a schema's is the order in which a model answers.
+    """
+    return hashlib.blake2b(orjson.dumps(document), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the answers came from; it stands on every page."""
+
+    word: str  # `live`, `recorded` or `stand-in`
+    sentence: str  # the same for a reader who does not know the words
+    asked: int  # answers that were asked for in this run
+    recorded: int  # answers that an earlier run had asked for
+    models: tuple[str, ...]  # that answered, as they name themselves
+
+    @classmethod
+    def of(cls, models: Iterable[str], counts: Counts) -> "Origin":
+        """Say where answers came from; one stand-in among the models makes all of it one."""
+        named = tuple(sorted(set(models)))
+        came = f"{counts.asked:,} answers were asked for now, {counts.recorded:,} were on record."
+        if any(is_simulated(model) for model in named):
+            word = "stand-in"
+            sentence = (
+                "A simulated API answered by local rules, not a model: these figures say nothing "
+                f"about how accurate Haiku or Sonnet are. {came}"
+            )
+        else:
+            word = "live" if counts.asked else "recorded"
+            earlier = "" if counts.asked else " in an earlier run"
+            sentence = f"Answered by {' and '.join(named)}{earlier}. {came}"
+        return cls(word, sentence, counts.asked, counts.recorded, named)
+
+
+_MEANINGS = MappingProxyType(
+    {
+        "haiku": "the first model",
+        "sonnet": "the second model",
+        "prompt": "the prompt",
+        "labels": "the stage's labels",
+        "events_per_request": "the number of events in a request",
+        "truth": "what counts as right",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What a calibration depends on."""
+
+    haiku: str  # the first model and how it is asked
+    sonnet: str  # the same of the second
+    prompt: str  # digest of instructions and answer schema
+    labels: str  # digest of the stage's own settings: labels, fields, what they mean
+    events_per_request: int  # as set
+    truth: str  # digest of the compared fields
+
+    @classmethod
+    def of(
+        cls, settings: Settings, stage: str, questions: Iterable[Question[Any]], truth: object
+    ) -> "Fingerprint":
+        """Of what the stage asks first about each event, and of what counts as right."""
+        own: StageSettings = settings.stages.by_name().get(stage, StageSettings())
+        prompts = {digest_of([each.instructions, dict(each.answer_schema)]) for each in questions}
+        common = {*StageSettings.model_fields, "max_event_bytes"}
+        return cls(
+            haiku=f"{settings.models.haiku}, effort {settings.claude.haiku_effort}",
+            sonnet=f"{settings.models.sonnet}, effort {settings.claude.sonnet_effort}",
+            prompt=digest_of(sorted(prompts))[:_SHOWN],
+            labels=digest_of(own.model_dump(mode="json", exclude=common))[:_SHOWN],
+            events_per_request=own.events_per_request,
+            truth=digest_of(truth)[:_SHOWN],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """An earlier evaluation, beside the present one."""
+
+    file: str
+    at: str  # when it was made
+    # what is not as it was, in words; empty where its thresholds still hold
+    changed: tuple[str, ...]
+    accuracy: float  # of its cascade
+
+    @classmethod
+    def of(cls, file: str, earlier: Mapping[str, Any], now: Fingerprint) -> "Baseline":
+        """Compare with an earlier evaluation."""
+        rows = earlier.get("ways") or []
+        accuracy = next((row["accuracy"] for row in rows if row.get("way") == "Cascade"), 0.0)
+        then, today = earlier["fingerprint"], asdict(now)
+        changed = (said for name, said in _MEANINGS.items() if then.get(name) != today[name])
+        return cls(file, str(earlier.get("at", "")), tuple(changed), accuracy)
+
+    @property
+    def warning(self) -> str | None:
+        """What a reader must know before using the earlier thresholds, if anything."""
+        if not self.changed:
+            return None
+        return (
+            f"The calibration in {self.file} is stale: {', '.join(self.changed)} changed since. "
+            "Thresholds that it proposed hold no longer; take those of this evaluation."
+        )
+
+
+def read_earlier(path: Path) -> Mapping[str, Any]:
+    """Read the JSON file of an evaluation.
+
+    Raises:
+        UsageError: It is not one.
+    """
+    try:
+        document = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise UsageError(f"{path} cannot be read ({error}): name an evaluation's file.") from error
+    if not isinstance(document, dict) or not isinstance(document.get("fingerprint"), dict):
+        raise UsageError(f"{path} is not the JSON file of an evaluation.")
+    return document

@@ -34,7 +34,7 @@ from pipeline.local.samples import Sample, items_of, read_manifest, samples_fold
 from pipeline.local.summary import HEADINGS, Summary, ending_of
 from pipeline.model.errors import PipelineError, UsageError
 from pipeline.runtime import console
-from pipeline.stages.registry import build_stages
+from pipeline.stages.api import build_stages
 from pipeline.stream.records import Outgoing, Received
 
 RUN = (sys.executable, "-m", "pipeline.cli", "run", "--json")

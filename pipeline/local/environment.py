@@ -17,7 +17,7 @@ from pipeline.local.api import SimulatedApiProcess
 from pipeline.local.broker import LocalBroker
 from pipeline.local.noida import NoidaBroker
 from pipeline.model.errors import UsageError
-from pipeline.stages.registry import build_stages
+from pipeline.stages.api import build_stages
 
 BROKERS = ("noida", "kafka")
 API_KEY = "ANTHROPIC_API_KEY"

@@ -17,8 +17,8 @@ from pipeline.kafka.topics import TopicNames
 from pipeline.kafka.writer import Writer
 from pipeline.model.errors import InvalidEvent, UsageError
 from pipeline.runtime.background import threaded_iter
+from pipeline.stages.api import Stage
 from pipeline.stages.files.media import sniff
-from pipeline.stages.stage import Stage
 from pipeline.stream.records import Headers, Outgoing
 
 STANDARD_INPUT = Path("-")

@@ -11,7 +11,7 @@ from pipeline.config import Settings
 from pipeline.kafka.reader import Start, read_topics
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.printable import printable
-from pipeline.stages.registry import build_stages
+from pipeline.stages.api import build_stages
 from pipeline.stream.records import Received
 
 Print = Callable[[str], None]

@@ -6,7 +6,7 @@ from pipeline.config import Settings
 from pipeline.kafka.connection import admin_client
 from pipeline.kafka.topics import ESCALATIONS, TopicNames, TopicReport, Topics, TopicState
 from pipeline.model.errors import UsageError
-from pipeline.stages.registry import build_stages
+from pipeline.stages.api import build_stages
 
 
 def chosen(settings: Settings, stages: Sequence[str] | None) -> Sequence[str]:

@@ -20,8 +20,8 @@ from pipeline.model.records import (
     Review,
 )
 from pipeline.model.records import enriched_schema as declared_schema
+from pipeline.stages.api import Stage
 from pipeline.stages.files.media import MEDIA_TYPES
-from pipeline.stages.stage import Stage
 
 Schema = dict[str, JsonValue]
 AnyStage = Stage[Any, Any]

@@ -1,99 +1,187 @@
-"""What a stage of one's own is made of, in one place; docs/STAGES.md shows how.
+"""What a stage is, which stages there are, and what a stage of your own is made of.
 
-The names here stay, whatever is moved about behind them.
+A stage knows neither Kafka nor the API: it is data and pure functions. The names of `__all__` stay,
+whatever is moved about behind them; docs/STAGES.md shows how they are used.
 """
 
-from pipeline.config import Extracting, Label, Labels, StageSettings
-from pipeline.model.errors import InvalidEvent, Unavailable
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+
+from pydantic import BaseModel
+
+from pipeline.config import (
+    Extracting,
+    Label,
+    Labels,
+    OwnStage,
+    Settings,
+    StageSettings,
+    StagesSettings,
+)
+from pipeline.model.errors import InvalidEvent, Unavailable, UsageError
 from pipeline.model.questions import Image, MultiStepQuery, Pdf, Query, Question, Signal, Text
 from pipeline.model.records import DeadLetterReason
-from pipeline.stages.checks.evidence import numbers_missing, quote_found, quotes_found
+from pipeline.stages.checks.evidence import (
+    numbers_missing,
+    quote_found,
+    quote_signals,
+    quotes_found,
+)
 from pipeline.stages.checks.injection import injection_signals
-from pipeline.stages.checks.scope import Likeness, Scope
-from pipeline.stages.checks.signals import (
+from pipeline.stages.checks.scope import Encoder, Likeness, MiniLm, Scope
+from pipeline.stages.checks.text_index import TextIndex, value_signals
+from pipeline.stages.checks.text_quality import (
     blank_signals,
+    damage_signals,
+    is_blank,
     language_signals,
     length_signals,
-    quote_signals,
-    runner_up_signals,
+    stated,
+    visible,
 )
-from pipeline.stages.checks.text_index import TextIndex
-from pipeline.stages.checks.text_quality import damage_signals, is_blank, stated, visible
-from pipeline.stages.checks.values import value_signals
+from pipeline.stages.code import Code
+from pipeline.stages.documents import Documents
 from pipeline.stages.fields.amounts import parse_amount, read_amount
 from pipeline.stages.fields.dates import parse_date
 from pipeline.stages.fields.extraction import Extracted, FieldExtractor
-from pipeline.stages.fields.labels import (
+from pipeline.stages.fields.prompts import (
+    Answer,
+    Deciding,
     LabelClassifier,
     LabelSet,
-    label_lines,
-    label_type,
-    restrict_labels,
-)
-from pipeline.stages.files import FileEvent, Files
-from pipeline.stages.files.raw_events import JsonStage
-from pipeline.stages.stage import (
-    Answer,
-    RawEvent,
     Section,
-    Stage,
     answer_schema,
     build_instructions,
+    differences,
+    label_lines,
+    label_of,
+    label_type,
     rephrase,
+    restrict_labels,
     reverse_labels,
+    runner_up_signals,
 )
+from pipeline.stages.files.raw_events import FileEvent, Files, JsonStage, RawEvent
+from pipeline.stages.images import Images
+from pipeline.stages.invoices import Invoices
+from pipeline.stages.requests import Requests
+from pipeline.stages.texts import Texts
+from pipeline.stages.tickets import Tickets
 
 __all__ = [
-    "Answer",
-    "DeadLetterReason",
-    "Extracted",
-    "Extracting",
-    "FieldExtractor",
-    "FileEvent",
-    "Files",
-    "Image",
-    "InvalidEvent",
-    "JsonStage",
-    "Label",
-    "LabelClassifier",
-    "LabelSet",
-    "Labels",
-    "Likeness",
-    "MultiStepQuery",
-    "Pdf",
-    "Query",
-    "Question",
-    "RawEvent",
-    "Scope",
-    "Section",
-    "Signal",
-    "Stage",
-    "StageSettings",
-    "Text",
-    "TextIndex",
-    "Unavailable",
-    "answer_schema",
-    "blank_signals",
-    "build_instructions",
-    "damage_signals",
-    "injection_signals",
-    "is_blank",
-    "label_lines",
-    "label_type",
-    "language_signals",
-    "length_signals",
-    "numbers_missing",
-    "parse_amount",
-    "parse_date",
-    "quote_found",
-    "quote_signals",
-    "quotes_found",
-    "read_amount",
-    "rephrase",
-    "restrict_labels",
-    "reverse_labels",
-    "runner_up_signals",
-    "stated",
-    "value_signals",
-    "visible",
-]
+    "Answer", "DeadLetterReason", "Deciding", "Extracted", "Extracting",
+    "FieldExtractor", "FileEvent", "Files", "Image", "InvalidEvent", "JsonStage", "Label",
+    "LabelClassifier", "LabelSet", "Labels", "Likeness", "MultiStepQuery", "Pdf", "Query",
+    "Question", "RawEvent", "Rewording", "Scope", "Section", "Signal", "Stage", "StageSettings",
+    "Text", "TextIndex", "Unavailable", "answer_schema", "blank_signals", "build_instructions",
+    "build_stages", "damage_signals", "differences", "encoder_for", "injection_signals",
+    "is_blank", "label_lines", "label_of", "label_type", "language_signals", "length_signals",
+    "numbers_missing", "parse_amount", "parse_date", "quote_found", "quote_signals",
+    "quotes_found", "read_amount", "rephrase", "restrict_labels", "reverse_labels",
+    "runner_up_signals", "stage_named", "stated", "value_signals", "visible",
+]  # fmt: skip
+RawT = TypeVar("RawT", bound=RawEvent)
+AnswerT = TypeVar("AnswerT", bound=Answer)
+
+
+class Stage(Protocol, Generic[RawT, AnswerT]):
+    """A kind of event: how it is read, what is asked of it, how an answer is checked."""
+
+    @property
+    def name(self) -> str:
+        """Names topics, group, settings and metrics; lower case."""
+        ...
+
+    @property
+    def raw_model(self) -> type[RawT]:
+        """The raw event, for schemas."""
+        ...
+
+    @property
+    def result_model(self) -> type[BaseModel]:
+        """What is published as `result`, for schemas; independent of a team's own taxonomy."""
+        ...
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether `question()` may decode files, and so is called outside the event loop."""
+        ...
+
+    def parse(self, value: bytes, *, key: bytes | None, headers: Mapping[str, bytes]) -> RawT:
+        """Read a raw record; an InvalidEvent says that it is not what this stage takes."""
+        ...
+
+    def question(self, event: RawT) -> Query[AnswerT]:
+        """Ask about the event; an InvalidEvent says that its file is wrong or breaks a limit."""
+        ...
+
+    def signals(self, event: RawT, answer: AnswerT) -> Sequence[Signal]:
+        """Everything that speaks against the answer, however weakly."""
+        ...
+
+    def result(self, event: RawT, answer: AnswerT) -> BaseModel:
+        """What is published: an instance of `result_model`."""
+        ...
+
+
+RawT_contra = TypeVar("RawT_contra", bound=RawEvent, contravariant=True)
+
+
+@runtime_checkable
+class Rewording(Protocol, Generic[RawT_contra]):
+    """A stage that can ask the same in other words."""
+
+    def second_question(self, event: RawT_contra) -> Query[Any]:
+        """Ask about the event again: other instructions, the same answer and errors."""
+        ...
+
+
+def build_stages(
+    settings: StagesSettings, encoder: Encoder | None = None
+) -> Mapping[str, Stage[Any, Any]]:
+    """Build every stage, by name, whether it is enabled or not.
+
+    Texts are compared with the examples of labels by the encoder; without one by words, which is
+    enough where no answers are checked. A UsageError says that a class of your own is not a stage.
+    """
+    stages: list[Stage[Any, Any]] = [
+        Tickets(settings.tickets, encoder),
+        Invoices(settings.invoices),
+        Images(settings.images),
+        Documents(settings.documents),
+        Requests(settings.requests, encoder),
+        Code(settings.code),
+        Texts(settings.texts, encoder),
+    ]
+    tables = settings.by_name()
+    stages += [_built(stage, tables[stage.name]) for stage in settings.own.values()]
+    return MappingProxyType({stage.name: stage for stage in stages})
+
+
+def stage_named(settings: StagesSettings, name: str) -> Stage[Any, Any]:
+    """The stage of that name, comparing by words; a UsageError says that there is none."""
+    stages = build_stages(settings)
+    if name not in stages:
+        raise UsageError(f"There is no stage {name!r}; there are {', '.join(stages)}.")
+    return stages[name]
+
+
+def encoder_for(settings: Settings) -> Encoder | None:
+    """The sentence encoder, where it is set to be used; a UsageError says it is not installed."""
+    return MiniLm() if settings.escalation.scope == "encoder" else None
+
+
+def _built(own: OwnStage, settings: StageSettings) -> Stage[Any, Any]:
+    stage: Stage[Any, Any] = own.build(settings)
+    if missing := [member for member in _MEMBERS if not hasattr(stage, member)]:
+        raise UsageError(
+            f"The stage {own.origin} lacks {', '.join(missing)}: see docs/STAGES.md for what a "
+            "stage has."
+        )
+    return stage
+
+
+_MEMBERS = (
+    "name", "raw_model", "result_model", "reads_files", "parse", "question", "signals", "result",
+)  # fmt: skip

@@ -1,11 +1,8 @@
 """Source code: documentation of a function or class, in the form its language uses.
 
-Documentation written from its parts: docstrings for Python, doc comments for the rest.
-
-The model names the parts and this file sets them, so the form is right by construction: a
-docstring always parses, and a comment never ends early.
-
-What a piece of source code defines: its name and the real parameters.
+The model names the parts and this file sets them as a docstring for Python and as a doc comment for
+the rest, so the form is right by construction: a docstring always parses, and a comment never ends
+early. What the code really defines, its name and its parameters, is compared with the answer.
 """
 
 import ast
@@ -20,296 +17,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.config import CodeSettings
 from pipeline.model.questions import Question, Signal, Text
+from pipeline.stages.checks.evidence import quote_signals
 from pipeline.stages.checks.injection import injection_signals
-from pipeline.stages.checks.signals import blank_signals, quote_signals
-from pipeline.stages.checks.text_quality import is_blank, stated, visible
-from pipeline.stages.files.raw_events import JsonStage
-from pipeline.stages.stage import Answer, RawEvent, Section, answer_schema, build_instructions
+from pipeline.stages.checks.text_quality import NO_TEXT, is_blank, stated, visible
+from pipeline.stages.fields.prompts import Answer, Section, answer_schema, build_instructions
+from pipeline.stages.files.raw_events import JsonStage, RawEvent
 
-PythonStyle = Literal["google", "numpy"]
-_WIDTH = 88
-_INDENT = "    "
-_BLOCK = frozenset({
-    "c", "c++", "cpp", "dart", "groovy", "java", "javascript", "js", "jsx", "kotlin", "objective-c",
-    "php", "scala", "ts", "tsx", "typescript",
-})  # fmt: skip
-_LINE_MARKS = {
-    "//": frozenset({"go", "golang", "zig"}),
-    "///": frozenset({"c#", "csharp", "f#", "fsharp", "rust", "swift"}),
-    "#": frozenset({
-        "bash", "elixir", "julia", "make", "perl", "powershell", "r", "ruby", "sh", "shell", "tcl",
-    }),
-    "--": frozenset({"ada", "elm", "haskell", "lua", "sql"}),
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Described:
-    """A parameter, a result or an error; the type is empty where there is none to tell."""
-
-    name: str
-    type: str
-    description: str
-
-
-@dataclass(frozen=True, slots=True)
-class Documentation:
-    """The parts of a function's or class's documentation."""
-
-    summary: str
-    parameters: Sequence[Described]
-    returns: Described | None
-    raises: Sequence[Described]
-    example: str
-
-
-def render(documentation: Documentation, language: str, style: PythonStyle) -> str:
-    """Set documentation the way the language wants it; `//` comments for an unknown one."""
-    documentation = _tidied(documentation)
-    name = language.strip().lower()
-    if name in {"python", "py", "python3"}:
-        return _as_docstring(_python_lines(documentation, style))
-    if name in _BLOCK:
-        return _as_block(_tagged_lines(documentation))
-    mark = next((mark for mark, names in _LINE_MARKS.items() if name in names), "//")
-    lines = list(_plain_lines(documentation))
-    return "\n".join(f"{mark} {line}".rstrip() for line in lines)
-
-
-def _as_docstring(lines: Sequence[str]) -> str:
-    body = "\n".join(lines).replace('"""', "'''")
-    prefix = 'r"""' if "\\" in body else '"""'
-    # A raw string cannot end in a backslash, and no string in its own quotation mark.
-    closing = "\n" if len(lines) > 1 or body.endswith(("\\", '"')) else ""
-    return f'{prefix}{body}{closing}"""'
-
-
-def _as_block(lines: Sequence[str]) -> str:
-    safe = (line.replace("*/", "* /") for line in lines)
-    return "\n".join(["/**", *(f" * {line}".rstrip() for line in safe), " */"])
-
-
-def _python_lines(documentation: Documentation, style: PythonStyle) -> list[str]:
-    sections = [
-        ("Args" if style == "google" else "Parameters", documentation.parameters),
-        ("Returns", [documentation.returns] if documentation.returns else []),
-        ("Raises", documentation.raises),
-    ]
-    lines = [documentation.summary]
-    for title, entries in sections:
-        if entries:
-            lines += ["", *_section_head(title, style)]
-            for entry in entries:
-                lines += _google_entry(entry) if style == "google" else _numpy_entry(entry)
-    if documentation.example:
-        title = "Example" if style == "google" else "Examples"
-        indent = _INDENT if style == "google" else ""
-        lines += ["", *_section_head(title, style)]
-        lines += [f"{indent}{line}".rstrip() for line in documentation.example.split("\n")]
-    return lines
-
-
-def _section_head(title: str, style: PythonStyle) -> list[str]:
-    return [f"{title}:"] if style == "google" else [title, "-" * len(title)]
-
-
-def _google_entry(entry: Described) -> list[str]:
-    kind = f" ({entry.type})" if entry.type and entry.name else ""
-    name = f"{entry.name}{kind}" if entry.name else entry.type
-    text = f"{name}: {entry.description}" if name else entry.description
-    return _wrapped(text, first=_INDENT, rest=2 * _INDENT)
-
-
-def _numpy_entry(entry: Described) -> list[str]:
-    kind = entry.type
-    head = f"{entry.name} : {kind}" if entry.name and kind else entry.name or kind
-    body = _wrapped(entry.description, first=_INDENT, rest=_INDENT)
-    return [head, *body] if head else body
-
-
-def _tagged_lines(documentation: Documentation) -> list[str]:
-    lines = [documentation.summary, ""]
-    lines += [f"@param {p.name} {p.description}" for p in documentation.parameters]
-    if documentation.returns:
-        lines.append(f"@returns {documentation.returns.description}")
-    lines += [f"@throws {e.name} {e.description}" for e in documentation.raises]
-    if documentation.example:
-        lines += ["@example", *documentation.example.split("\n")]
-    return lines if len(lines) > 2 else lines[:1]  # noqa: PLR2004 - nothing but the summary
-
-
-def _plain_lines(documentation: Documentation) -> Iterator[str]:
-    yield documentation.summary
-    sections = [
-        ("Parameters", documentation.parameters),
-        ("Returns", [documentation.returns] if documentation.returns else []),
-        ("Errors", documentation.raises),
-    ]
-    for title, entries in sections:
-        if entries:
-            yield ""
-            yield f"{title}:"
-        for entry in entries:
-            name = f"{entry.name}: " if entry.name else ""
-            yield from _wrapped(f"- {name}{entry.description}", first="", rest="  ")
-    if documentation.example:
-        yield ""
-        yield "Example:"
-        yield from documentation.example.split("\n")
-
-
-def _wrapped(text: str, *, first: str, rest: str) -> list[str]:
-    return textwrap.wrap(
-        text,
-        width=_WIDTH,
-        initial_indent=first,
-        subsequent_indent=rest,
-        break_long_words=False,
-        break_on_hyphens=False,
-    ) or [first.rstrip()]
-
-
-def _tidied(documentation: Documentation) -> Documentation:
-    """The same, in which every text but the example is one line of what can be seen."""
-    returns = documentation.returns
-    return Documentation(
-        summary=_one_line(documentation.summary),
-        parameters=[_described(each) for each in documentation.parameters],
-        returns=_described(returns) if returns else None,
-        raises=[_described(each) for each in documentation.raises],
-        example=textwrap.dedent(visible(documentation.example)).strip(),
-    )
-
-
-def _described(entry: Described) -> Described:
-    return Described(_one_line(entry.name), _one_line(entry.type), _one_line(entry.description))
-
-
-def _one_line(text: str) -> str:
-    return " ".join(visible(text).split())
-
-
-# The text of events is parsed, not run; what Python would warn of in it is not ours to repair.
-_FILE = "<event>"
-
-
-warnings.filterwarnings("ignore", module=re.escape(_FILE))
-
-
-_NOT_PARSED = (SyntaxError, ValueError, RecursionError, MemoryError)
-_LINE_COMMENT = r"//[^\n]*|#\s[^\n]*"
-_BLOCK_COMMENT = r"/\*.*?(?:\*/|\Z)"
-_STRING = r"(?<!\\)\"(?:[^\"\\\n]|\\.){0,200}\"|'(?:[^'\\\n]|\\.){0,40}'"
-_ASIDE = re.compile(f"{_BLOCK_COMMENT}|{_LINE_COMMENT}|{_STRING}", re.DOTALL)
-_ASIDE_WITHOUT_BLOCKS = re.compile(f"{_LINE_COMMENT}|{_STRING}", re.DOTALL)
-"""Comments and strings, whose brackets and commas mean nothing.
-
-Bounded, for hostile input: a comment that nothing ends goes on to the end, so that the end is
-looked for once.
-"""
-_ARROW = re.compile(r"[-=]>|[<>]=|<<")
-_SEPARATING = re.compile(r"[\[({<\])}>,]")
-_OPENING, _CLOSING = frozenset("([{<"), frozenset(")]}>")
-_ITSELF = re.compile(
-    r"\s*(?:&?(?:'\w+\s+)?(?:mut\s+)?self(?:\s*:.*)?|this(?:\s*:.*)?|void)\s*", re.DOTALL
-)
-_LONGEST_NAME = 200
-"""Characters; looking for a longer one takes time by both lengths."""
-_IMPLIED = frozenset({"self", "cls"})
-LONGEST_PARSED = 10_000
-"""Characters of Python that are parsed. Some parts of it take time by their square, and other
-threads wait for the parser; this much takes it 30 ms at worst."""
-
-
-class Unparsable(Exception):
-    """The source is not Python that this Python understands."""
-
-
-@dataclass(frozen=True, slots=True)
-class Definition:
-    """A function or class.
-
-    Args:
-        parameters: In order, without stars; those of a class are its initialiser's.
-    """
-
-    name: str
-    parameters: tuple[str, ...]
-
-
-def first_definition(source: str) -> Definition | None:
-    """Find the first function or class that Python source defines; None where it defines none.
-
-    Args:
-        source: No longer than `LONGEST_PARSED`.
-
-    Raises:
-        Unparsable: The source cannot be parsed.
-    """
-    try:
-        tree = ast.parse(source, filename=_FILE)
-    except _NOT_PARSED as error:
-        raise Unparsable(type(error).__name__) from None
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            return Definition(node.name, _parameters(node.args))
-        if isinstance(node, ast.ClassDef):
-            return Definition(node.name, _parameters_of_class(node.body))
-    return None
-
-
-def parameter_texts(source: str, name: str) -> tuple[str, ...] | None:
-    """What stands between the brackets after a name, in any language that writes them so.
-
-    Args:
-        source: Code, which is not parsed: brackets and commas are counted.
-        name: Of the function or method.
-
-    Returns:
-        One text a parameter, what stands for the object itself left out; None where the name is
-        not followed by brackets, as in languages that have none there.
-    """
-    if not name or len(name) > _LONGEST_NAME:
-        return None
-    aside = _ASIDE if "*/" in source else _ASIDE_WITHOUT_BLOCKS
-    plain = _ARROW.sub("", aside.sub(" ", source))
-    generic = r"(?:\s{0,9}(?:<[^()<>]{0,200}>|\[[^()\[\]]{0,200}\]))?"
-    begin = re.search(rf"(?<![\w$]){re.escape(name)}{generic}\s{{0,9}}\(", plain)
-    if begin is None:
-        return None
-    parts, depth, at = [], 1, begin.end()
-    for found in _SEPARATING.finditer(plain, at):
-        char = found[0]
-        depth += (char in _OPENING) - (char in _CLOSING)
-        if depth == 0 or (char == "," and depth == 1):
-            parts.append(plain[at : found.start()])
-            at = found.end()
-        if depth == 0:
-            named = (part.strip() for part in parts if words_in(part))
-            return tuple(part for part in named if not _ITSELF.fullmatch(part))
-    return None
-
-
-def words_in(source: str) -> frozenset[str]:
-    """The identifiers of a piece of source code in any language."""
-    return frozenset(re.findall(r"\b[^\W\d]\w*", source))
-
-
-def _parameters_of_class(body: Sequence[ast.stmt]) -> tuple[str, ...]:
-    for node in body:
-        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
-            return _parameters(node.args)
-    return ()
-
-
-def _parameters(arguments: ast.arguments) -> tuple[str, ...]:
-    named = [*arguments.posonlyargs, *arguments.args]
-    first = [*named, arguments.vararg, *arguments.kwonlyargs, arguments.kwarg]
-    names = [argument.arg for argument in first if argument is not None]
-    return tuple(names[1:] if names and names[0] in _IMPLIED else names)
-
-
-_PYTHON = frozenset({"python", "py", "python3"})
 _ROLE = """\
 You document source code for its users. You see one piece of code and the name of its language; \
 you describe the first function, method or class that it defines."""
@@ -427,8 +140,6 @@ class CodeResult(BaseModel):
 
 
 class Code(JsonStage[CodeEvent]):
-    """The stage `code`."""
-
     name = "code"
     raw_model = CodeEvent
     result_model = CodeResult
@@ -439,7 +150,6 @@ class Code(JsonStage[CodeEvent]):
         self._answer_schema = answer_schema(CodeAnswer)
 
     def question(self, event: CodeEvent) -> Question[CodeAnswer]:
-        """Ask about a piece of code."""
         return Question(
             stage=self.name,
             instructions=INSTRUCTIONS,
@@ -453,9 +163,8 @@ class Code(JsonStage[CodeEvent]):
         )
 
     def signals(self, event: CodeEvent, answer: CodeAnswer) -> Sequence[Signal]:
-        """Check the answer against what the code really defines."""
-        if blank := blank_signals(event.source):
-            return blank
+        if is_blank(event.source):
+            return [NO_TEXT]
         is_python = event.language.strip().lower() in _PYTHON
         return [
             *quote_signals(answer.quote, event.source),
@@ -465,29 +174,29 @@ class Code(JsonStage[CodeEvent]):
         ]
 
     def result(self, event: CodeEvent, answer: CodeAnswer) -> CodeResult:
-        """What is published: the parts, and the documentation that is made of them."""
         returns = answer.returns
         given_back = not is_blank(returns.description) or stated(returns.type) is not None
-        documentation = Documentation(
-            summary=answer.summary,
-            parameters=[Described(p.name, p.type, p.description) for p in answer.parameters],
-            returns=Described("", returns.type, returns.description) if given_back else None,
-            raises=[Described(e.name, "", e.description) for e in answer.raises],
-            example=answer.example,
-        )
+        parameters = [Described(p.name, p.type, p.description) for p in answer.parameters]
+        result = Described("", returns.type, returns.description) if given_back else None
+        raises = [Described(e.name, "", e.description) for e in answer.raises]
+        documentation = Documentation(answer.summary, parameters, result, raises, answer.example)
         return CodeResult(
             name=answer.name.strip(),
             documentation=render(documentation, event.language, self._settings.python_style),
             summary=answer.summary.strip(),
-            parameters=[_part(p.name, p.type, p.description) for p in answer.parameters],
-            returns=_part("", returns.type, returns.description) if given_back else None,
-            raises=[_part(error.name, "", error.description) for error in answer.raises],
+            parameters=[_part(each) for each in parameters],
+            returns=_part(result) if result else None,
+            raises=[_part(each) for each in raises],
             example=answer.example if stated(answer.example) else None,
         )
 
 
-def _part(name: str, kind: str, description: str) -> Part:
-    return Part(name=name.strip(), type=stated(kind), description=description.strip())
+def _part(entry: "Described") -> Part:
+    return Part(
+        name=entry.name.strip(),
+        type=stated(entry.type),
+        description=entry.description.strip(),
+    )
 
 
 def _python_signals(source: str, answer: CodeAnswer) -> Iterable[Signal]:
@@ -510,18 +219,266 @@ def _python_signals(source: str, answer: CodeAnswer) -> Iterable[Signal]:
         yield Signal("broken_form", 1.0, f"The real parameters are: {real}.")
 
 
-def _other_signals(source: str, answer: CodeAnswer) -> Iterable[Signal]:
+def _other_signals(source: str, answer: CodeAnswer) -> list[Signal]:
     names = [part.name for part in answer.parameters]
     words = words_in(source)
     strange = sum(not words_in(each) <= words or is_blank(each) for each in {answer.name, *names})
     if strange:
-        yield Signal("evidence_not_found", 1.0, f"{strange} names are not in the source.")
-        return
+        return [Signal("evidence_not_found", 1.0, f"{strange} names are not in the source.")]
     real = parameter_texts(source, answer.name.strip().rpartition(".")[2])
     if real is None:
-        return
+        return []
     real_words = words_in(" ".join(real))
     if not all(words_in(each) <= real_words for each in names):
-        yield Signal("broken_form", 1.0, "Not all that is described is a parameter.")
-    elif len(names) < len(real):
-        yield Signal("broken_form", 0.8, f"It has {len(real)} parameters, not {len(names)}.")
+        return [Signal("broken_form", 1.0, "Not all that is described is a parameter.")]
+    if len(names) < len(real):
+        detail = f"It has {len(real)} parameters, not {len(names)}."
+        return [Signal("broken_form", 0.8, detail)]
+    return []
+
+
+PythonStyle = Literal["google", "numpy"]
+_PYTHON = frozenset({"python", "py", "python3"})
+_WIDTH = 88
+_INDENT = "    "
+_BLOCK = frozenset({
+    "c", "c++", "cpp", "dart", "groovy", "java", "javascript", "js", "jsx", "kotlin", "objective-c",
+    "php", "scala", "ts", "tsx", "typescript",
+})  # fmt: skip
+_LINE_MARKS = {
+    "///": frozenset({"c#", "csharp", "f#", "fsharp", "rust", "swift"}),
+    "#": frozenset({
+        "bash", "elixir", "julia", "make", "perl", "powershell", "r", "ruby", "sh", "shell", "tcl",
+    }),
+    "--": frozenset({"ada", "elm", "haskell", "lua", "sql"}),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A parameter, a result or an error; the type is empty where it is not known."""
+
+    name: str
+    type: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Documentation:
+    summary: str
+    parameters: Sequence[Described]
+    returns: Described | None
+    raises: Sequence[Described]
+    example: str
+
+
+def render(documentation: Documentation, language: str, style: PythonStyle) -> str:
+    """Set documentation the way the language wants it; `//` comments for an unknown one."""
+    returns = documentation.returns
+    # Every text but the example becomes one line of what can be seen.
+    tidied = Documentation(
+        summary=_one_line(documentation.summary),
+        parameters=[_tidied(each) for each in documentation.parameters],
+        returns=_tidied(returns) if returns else None,
+        raises=[_tidied(each) for each in documentation.raises],
+        example=textwrap.dedent(visible(documentation.example)).strip(),
+    )
+    name = language.strip().lower()
+    if name in _PYTHON:
+        lines = _python_lines(tidied, style)
+        body = "\n".join(lines).replace('"""', "'''")
+        prefix = 'r"""' if "\\" in body else '"""'
+        # A raw string cannot end in a backslash, and no string in its own quotation mark.
+        closing = "\n" if len(lines) > 1 or body.endswith(("\\", '"')) else ""
+        return f'{prefix}{body}{closing}"""'
+    if name in _BLOCK:
+        safe = (line.replace("*/", "* /") for line in _tagged_lines(tidied))
+        return "\n".join(["/**", *(f" * {line}".rstrip() for line in safe), " */"])
+    mark = next((mark for mark, names in _LINE_MARKS.items() if name in names), "//")
+    return "\n".join(f"{mark} {line}".rstrip() for line in _plain_lines(tidied))
+
+
+def _tidied(entry: Described) -> Described:
+    return Described(_one_line(entry.name), _one_line(entry.type), _one_line(entry.description))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(visible(text).split())
+
+
+def _python_lines(documentation: Documentation, style: PythonStyle) -> list[str]:
+    is_google = style == "google"
+    example = documentation.example.split("\n") if documentation.example else []
+    indent = _INDENT if is_google else ""
+    sections = [
+        (
+            "Args" if is_google else "Parameters",
+            [_python_entry(each, style) for each in documentation.parameters],
+        ),
+        ("Returns", [_python_entry(documentation.returns, style)] if documentation.returns else []),
+        ("Raises", [_python_entry(each, style) for each in documentation.raises]),
+        (
+            "Example" if is_google else "Examples",
+            [[f"{indent}{line}".rstrip()] for line in example],
+        ),
+    ]
+    lines = [documentation.summary]
+    for title, entries in sections:
+        if entries:
+            lines += ["", f"{title}:"] if is_google else ["", title, "-" * len(title)]
+            lines += [line for entry in entries for line in entry]
+    return lines
+
+
+def _python_entry(entry: Described, style: PythonStyle) -> list[str]:
+    name, kind, said = entry.name, entry.type, entry.description
+    if style == "google":
+        head = f"{name} ({kind})" if name and kind else name or kind
+        return _wrapped(f"{head}: {said}" if head else said, first=_INDENT, rest=2 * _INDENT)
+    head = f"{name} : {kind}" if name and kind else name or kind
+    body = _wrapped(said, first=_INDENT, rest=_INDENT)
+    return [head, *body] if head else body
+
+
+def _tagged_lines(documentation: Documentation) -> list[str]:
+    lines = [documentation.summary, ""]
+    lines += [f"@param {p.name} {p.description}" for p in documentation.parameters]
+    if documentation.returns:
+        lines.append(f"@returns {documentation.returns.description}")
+    lines += [f"@throws {e.name} {e.description}" for e in documentation.raises]
+    if documentation.example:
+        lines += ["@example", *documentation.example.split("\n")]
+    return lines if len(lines) > 2 else lines[:1]  # noqa: PLR2004 - nothing but the summary
+
+
+def _plain_lines(documentation: Documentation) -> Iterator[str]:
+    yield documentation.summary
+    sections = [
+        ("Parameters", documentation.parameters),
+        ("Returns", [documentation.returns] if documentation.returns else []),
+        ("Errors", documentation.raises),
+    ]
+    for title, entries in sections:
+        if entries:
+            yield ""
+            yield f"{title}:"
+        for entry in entries:
+            name = f"{entry.name}: " if entry.name else ""
+            yield from _wrapped(f"- {name}{entry.description}", first="", rest="  ")
+    if documentation.example:
+        yield ""
+        yield "Example:"
+        yield from documentation.example.split("\n")
+
+
+def _wrapped(text: str, *, first: str, rest: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        width=_WIDTH,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [first.rstrip()]
+
+
+# The text of events is parsed, not run; what Python would warn of in it is not ours to repair.
+_FILE = "<event>"
+warnings.filterwarnings("ignore", module=re.escape(_FILE))
+
+_NOT_PARSED = (SyntaxError, ValueError, RecursionError, MemoryError)
+_LINE_COMMENT = r"//[^\n]*|#\s[^\n]*"
+_BLOCK_COMMENT = r"/\*.*?(?:\*/|\Z)"
+_STRING = r"(?<!\\)\"(?:[^\"\\\n]|\\.){0,200}\"|'(?:[^'\\\n]|\\.){0,40}'"
+_ASIDE = re.compile(f"{_BLOCK_COMMENT}|{_LINE_COMMENT}|{_STRING}", re.DOTALL)
+_ASIDE_WITHOUT_BLOCKS = re.compile(f"{_LINE_COMMENT}|{_STRING}", re.DOTALL)
+"""Comments and strings, whose brackets and commas mean nothing.
+
+Bounded, for hostile input: a comment that nothing ends goes on to the end, so that the end is
+looked for once.
+"""
+_ARROW = re.compile(r"[-=]>|[<>]=|<<")
+_SEPARATING = re.compile(r"[\[({<\])}>,]")
+_OPENING, _CLOSING = frozenset("([{<"), frozenset(")]}>")
+_ITSELF = re.compile(
+    r"\s*(?:&?(?:'\w+\s+)?(?:mut\s+)?self(?:\s*:.*)?|this(?:\s*:.*)?|void)\s*", re.DOTALL
+)
+_LONGEST_NAME = 200
+"""Characters; looking for a longer one takes time by both lengths."""
+_IMPLIED = frozenset({"self", "cls"})
+LONGEST_PARSED = 10_000
+"""Characters of Python that are parsed. Some parts of it take time by their square, and other
+threads wait for the parser; this much takes it 30 ms at worst."""
+
+
+class Unparsable(Exception):
+    """The source is not Python that this Python understands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A function or class, and its or its initialiser's parameters in order, without stars."""
+
+    name: str
+    parameters: tuple[str, ...]
+
+
+def first_definition(source: str) -> Definition | None:
+    """The first function or class that Python source defines; None where it defines none.
+
+    The source is no longer than `LONGEST_PARSED`; Unparsable says that it cannot be parsed.
+    """
+    try:
+        tree = ast.parse(source, filename=_FILE)
+    except _NOT_PARSED as error:
+        raise Unparsable(type(error).__name__) from None
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            return Definition(node.name, _parameters(node.args))
+        if isinstance(node, ast.ClassDef):
+            made = (
+                _parameters(each.args)
+                for each in node.body
+                if isinstance(each, ast.FunctionDef) and each.name == "__init__"
+            )
+            return Definition(node.name, next(made, ()))
+    return None
+
+
+def parameter_texts(source: str, name: str) -> tuple[str, ...] | None:
+    """What stands between the brackets after a name, in any language that writes them so.
+
+    The code is not parsed: brackets and commas are counted. One text a parameter, what stands for
+    the object itself left out; None where the name is not followed by brackets, as in languages
+    that have none there.
+    """
+    if not name or len(name) > _LONGEST_NAME:
+        return None
+    aside = _ASIDE if "*/" in source else _ASIDE_WITHOUT_BLOCKS
+    plain = _ARROW.sub("", aside.sub(" ", source))
+    generic = r"(?:\s{0,9}(?:<[^()<>]{0,200}>|\[[^()\[\]]{0,200}\]))?"
+    begin = re.search(rf"(?<![\w$]){re.escape(name)}{generic}\s{{0,9}}\(", plain)
+    if begin is None:
+        return None
+    parts, depth, at = [], 1, begin.end()
+    for found in _SEPARATING.finditer(plain, at):
+        char = found[0]
+        depth += (char in _OPENING) - (char in _CLOSING)
+        if depth == 0 or (char == "," and depth == 1):
+            parts.append(plain[at : found.start()])
+            at = found.end()
+        if depth == 0:
+            named = (part.strip() for part in parts if words_in(part))
+            return tuple(part for part in named if not _ITSELF.fullmatch(part))
+    return None
+
+
+def words_in(source: str) -> frozenset[str]:
+    return frozenset(re.findall(r"\b[^\W\d]\w*", source))
+
+
+def _parameters(arguments: ast.arguments) -> tuple[str, ...]:
+    named = [*arguments.posonlyargs, *arguments.args]
+    first = [*named, arguments.vararg, *arguments.kwonlyargs, arguments.kwarg]
+    names = [argument.arg for argument in first if argument is not None]
+    return tuple(names[1:] if names and names[0] in _IMPLIED else names)

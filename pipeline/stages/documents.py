@@ -1,205 +1,47 @@
 """Documents, meetings and long texts: a summary, the key points, and who has to do what.
 
-What is asked of a document, of a part of one, and of all parts together.
-
-The answers to the parts of a long document, joined into one. Pure.
+A long text is asked in parts that end where a reader would pause; the answers to the parts are then
+joined into one.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.config import DocumentSettings
 from pipeline.model.questions import MultiStepQuery, Query, Question, Signal, Text
-from pipeline.stages.checks.evidence import numbers_added, quotes_found
+from pipeline.stages.checks.evidence import numbers_added, quote_signals, quotes_found
 from pipeline.stages.checks.injection import injection_signals
-from pipeline.stages.checks.signals import (
-    blank_signals,
-    language_signals,
-    length_signals,
-    quote_signals,
-)
 from pipeline.stages.checks.text_quality import (
+    NO_TEXT,
+    TOKENS_PER_BYTE,
     about_tokens,
     damage_signals,
     is_blank,
     known_language,
-    parts_of,
+    language_signals,
+    length_signals,
     stated,
     visible,
+    weighted_bytes,
 )
 from pipeline.stages.fields.extraction import Extracted, FieldExtractor
-from pipeline.stages.files.raw_events import JsonStage
-from pipeline.stages.stage import Answer, RawEvent, Section, answer_schema, build_instructions
+from pipeline.stages.fields.prompts import (
+    Answer,
+    AnswerT,
+    Section,
+    answer_schema,
+    build_instructions,
+)
+from pipeline.stages.files.raw_events import JsonStage, RawEvent
 
 ANSWER_TOKENS = 3000
 """Enough for seven key points, some dozen actions and a summary of 30 sentences."""
-
-
-class AnsweredAction(BaseModel):
-    """Something to be done, as the model read it; empty where the document does not say."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    task: str = Field(description="What is to be done, in a few words.")
-    owner: str = Field(description="Who does it, as the document names them, or empty.")
-    due: str = Field(description="By when, in the document's own words, or empty.")
-
-
-class DocumentAnswer(Answer):
-    """What is asked of a document."""
-
-    quotes: list[str] = Field(description="Passages that carry what matters, copied exactly.")
-    key_points: list[str] = Field(description="What a reader must know, most important first.")
-    actions: list[AnsweredAction] = Field(description="What somebody has to do.")
-    summary: str = Field(description="Whole sentences, at most as many as max_sentences says.")
-    language: str = Field(description="ISO 639-1 code of the document's language.")
-
-
-class JoinedAnswer(Answer):
-    """What is asked of the answers to all parts of a document: its quotes are the parts' own."""
-
-    key_points: list[str] = Field(description="What a reader must know, most important first.")
-    actions: list[AnsweredAction] = Field(description="What somebody has to do.")
-    summary: str = Field(description="Whole sentences, at most as many as max_sentences says.")
-
-
-_LEAST_JOINED = 2
-_JOINING_ROLE = """\
-You join the summaries of the parts of one long document into a summary of the whole, for people \
-who will act on it without reading the original. What is not in the parts must not be in the \
-whole."""
-_JOINING_FIELDS = """\
-- `key_points`: the facts, decisions and open questions that a reader of the whole must know, \
-most important first, three to seven of them, each one short sentence.
-- `actions`: what somebody has to do after this, from all parts, each once; an empty list if the \
-parts have none. Keep `task`, `owner` and `due` in the words of the parts.
-- `summary`: of the whole document, in whole sentences, no more of them than `max_sentences` \
-says, no heading, no list. Do not tell what each part says.
-Write all of it in the language of the parts."""
-_JOINING_CARE = """\
-The parts are in the order of the document. Where a later part corrects or settles what an \
-earlier one left open, the later one counts. Where parts contradict each other for good, say so. \
-Keep numbers, dates, names, amounts and units exactly as they are; do not add up, round or work \
-out anything. Keep a "not" a "not". Set `unclear` to true only if the parts cannot belong to one \
-document."""
-
-
-class Joining:
-    """Asks for the whole of a document whose parts are answered.
-
-    Args:
-        stage: Name of the stage.
-        most_tokens: That are joined at once; more are joined in several steps.
-        extraction: What is extracted beside; the whole has one value of what the parts said.
-    """
-
-    def __init__(self, stage: str, *, most_tokens: int, extraction: FieldExtractor) -> None:
-        self._stage = stage
-        self._most_tokens = most_tokens
-        self._extraction = extraction
-        self._joined_model = extraction.extended(JoinedAnswer)
-        self._joined_schema = answer_schema(self._joined_model)
-        self._whole_model = extraction.extended(DocumentAnswer)
-        self._instructions = build_instructions(
-            _JOINING_ROLE,
-            Section("What to answer", _JOINING_FIELDS),
-            *extraction.sections,
-            Section("Care", _JOINING_CARE),
-        )
-
-    def follows(
-        self, parts: Sequence[DocumentAnswer], *, max_sentences: int
-    ) -> MultiStepQuery[DocumentAnswer] | DocumentAnswer:
-        """What to ask once these are answered; one answer is the answer.
-
-        Args:
-            parts: In the order of the document.
-            max_sentences: Of the summary of the whole.
-        """
-        if len(parts) == 1:
-            return parts[0]
-        batches = self._batches(parts)
-
-        def then(
-            joined: tuple[JoinedAnswer, ...],
-        ) -> MultiStepQuery[DocumentAnswer] | DocumentAnswer:
-            wholes = [self._whole(batch, each) for batch, each in zip(batches, joined, strict=True)]
-            return self.follows(wholes, max_sentences=max_sentences)
-
-        return MultiStepQuery(
-            tuple(self._question(batch, max_sentences) for batch in batches), then
-        )
-
-    def _batches(self, parts: Sequence[DocumentAnswer]) -> list[list[DocumentAnswer]]:
-        batches: list[list[DocumentAnswer]] = [[]]
-        tokens = 0
-        for number, part in enumerate(parts, start=1):
-            size = sum(about_tokens(text.text) for text in self._texts_of(number, part))
-            is_full = len(batches[-1]) >= _LEAST_JOINED and tokens + size > self._most_tokens
-            if is_full:
-                batches.append([])
-                tokens = 0
-            batches[-1].append(part)
-            tokens += size
-        if len(batches) > 1 and len(batches[-1]) < _LEAST_JOINED:
-            batches[-2:] = [batches[-2] + batches[-1]]
-        return batches
-
-    def _question(
-        self, parts: Sequence[DocumentAnswer], max_sentences: int
-    ) -> Question[JoinedAnswer]:
-        texts = [text for i, part in enumerate(parts, start=1) for text in self._texts_of(i, part)]
-        return Question(
-            stage=self._stage,
-            instructions=self._instructions,
-            parts=(Text("max_sentences", str(max_sentences)), *texts),
-            answer_model=self._joined_model,
-            answer_schema=self._joined_schema,
-            max_output_tokens=ANSWER_TOKENS,
-        )
-
-    def _texts_of(self, number: int, part: DocumentAnswer) -> Iterator[Text]:
-        yield Text(f"part-{number}-summary", part.summary.strip())
-        for name, lines in (
-            ("key-points", part.key_points),
-            ("actions", [_line(action.task, action.owner, action.due) for action in part.actions]),
-            ("fields", self._extraction.lines(part)),
-        ):
-            if lines:
-                yield Text(f"part-{number}-{name}", "\n".join(line.strip() for line in lines))
-
-    def _whole(self, parts: Sequence[DocumentAnswer], joined: JoinedAnswer) -> DocumentAnswer:
-        """The answer about the whole, no surer than the least sure of what it was made of."""
-        stated: list[Answer] = [*parts, joined]
-        languages = Counter(part.language for part in parts)
-        return self._whole_model(
-            quotes=[quote for part in parts for quote in part.quotes],
-            key_points=joined.key_points,
-            actions=joined.actions,
-            summary=joined.summary,
-            language=languages.most_common(1)[0][0],
-            confidence=_least_sure([answer.confidence for answer in stated]),
-            unclear=any(answer.unclear for answer in stated),
-            **self._extraction.given(joined),
-        )
-
-
-def _line(task: str, owner: str, due: str) -> str:
-    said = [("owner", owner), ("due", due)]
-    about = "; ".join(f"{name}: {value.strip()}" for name, value in said if not is_blank(value))
-    return f"{task.strip()} ({about})" if about else task
-
-
-def _least_sure(confidences: Sequence[float]) -> float:
-    """The lowest; one outside 0 to 1 is none at all, and has to be seen."""
-    strange = (confidence for confidence in confidences if not 0 <= confidence <= 1)
-    return next(strange, min(confidences))
-
-
 _SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*(?=\s+[^\sa-z]|\s*$)|[。！？]")
 _SPELT_UP_TO = 20
 """Numbers up to here are often spelt in one of two texts and not in the other."""
@@ -241,6 +83,33 @@ answers to all parts are joined later. That it begins or ends in the middle of a
 reason for `unclear`."""
 _PART_SENTENCES = 8
 """Of a part's summary, at least: what is left out here is lost."""
+_LEAST_JOINED = 2
+_JOINING_ROLE = """\
+You join the summaries of the parts of one long document into a summary of the whole, for people \
+who will act on it without reading the original. What is not in the parts must not be in the \
+whole."""
+_JOINING_FIELDS = """\
+- `key_points`: the facts, decisions and open questions that a reader of the whole must know, \
+most important first, three to seven of them, each one short sentence.
+- `actions`: what somebody has to do after this, from all parts, each once; an empty list if the \
+parts have none. Keep `task`, `owner` and `due` in the words of the parts.
+- `summary`: of the whole document, in whole sentences, no more of them than `max_sentences` \
+says, no heading, no list. Do not tell what each part says.
+Write all of it in the language of the parts."""
+_JOINING_CARE = """\
+The parts are in the order of the document. Where a later part corrects or settles what an \
+earlier one left open, the later one counts. Where parts contradict each other for good, say so. \
+Keep numbers, dates, names, amounts and units exactly as they are; do not add up, round or work \
+out anything. Keep a "not" a "not". Set `unclear` to true only if the parts cannot belong to one \
+document."""
+_SEARCHED = 0.2
+"""Share of a part, at its end, in which a good place to cut is looked for."""
+_PAUSES = (
+    re.compile(r"\n[^\S\n]*\n\s*"),
+    re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+|[。！？]\s*|\n"),
+    re.compile(r"\s+"),
+)
+"""Where to cut, best first: between paragraphs, between sentences, between words."""
 
 
 class DocumentEvent(RawEvent):
@@ -248,6 +117,34 @@ class DocumentEvent(RawEvent):
 
     text: str
     max_sentences: int | None = Field(None, ge=1, le=30, description="Of the summary, at most.")
+
+
+class AnsweredAction(BaseModel):
+    """Something to be done, as the model read it; empty where the document does not say."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: str = Field(description="What is to be done, in a few words.")
+    owner: str = Field(description="Who does it, as the document names them, or empty.")
+    due: str = Field(description="By when, in the document's own words, or empty.")
+
+
+class DocumentAnswer(Answer):
+    """What is asked of a document."""
+
+    quotes: list[str] = Field(description="Passages that carry what matters, copied exactly.")
+    key_points: list[str] = Field(description="What a reader must know, most important first.")
+    actions: list[AnsweredAction] = Field(description="What somebody has to do.")
+    summary: str = Field(description="Whole sentences, at most as many as max_sentences says.")
+    language: str = Field(description="ISO 639-1 code of the document's language.")
+
+
+class JoinedAnswer(Answer):
+    """What is asked of the answers to all parts of a document: its quotes are the parts' own."""
+
+    key_points: list[str] = Field(description="What a reader must know, most important first.")
+    actions: list[AnsweredAction] = Field(description="What somebody has to do.")
+    summary: str = Field(description="Whole sentences, at most as many as max_sentences says.")
 
 
 class Action(BaseModel):
@@ -273,8 +170,6 @@ class DocumentResult(BaseModel):
 
 
 class Documents(JsonStage[DocumentEvent]):
-    """The stage `documents`."""
-
     name = "documents"
     raw_model = DocumentEvent
     result_model = DocumentResult
@@ -285,91 +180,134 @@ class Documents(JsonStage[DocumentEvent]):
         self._settings = settings
         self._extraction = FieldExtractor(settings.fields)
         self._answer_model = self._extraction.extended(DocumentAnswer)
-        self._answer_schema = answer_schema(self._answer_model)
-        self._instructions = _instructions(self._extraction)
-        self._part_instructions = _instructions(
-            self._extraction, Section("A part of a document", _PART)
+        joined_model = self._extraction.extended(JoinedAnswer)
+        fields, actions = Section("What to answer", _FIELDS), Section("Actions", _ACTIONS)
+        rest = (actions, *self._extraction.sections, Section("Care", _CARE))
+        part = Section("A part of a document", _PART)
+        joining = (
+            Section("What to answer", _JOINING_FIELDS),
+            *self._extraction.sections,
+            Section("Care", _JOINING_CARE),
         )
-        self._joining = Joining(
-            self.name, most_tokens=settings.part_tokens, extraction=self._extraction
-        )
+        self._whole_question = self._form(self._answer_model, _ROLE, fields, *rest)
+        self._part_question = self._form(self._answer_model, _ROLE, fields, part, *rest)
+        self._joining_question = self._form(joined_model, _JOINING_ROLE, *joining)
+
+    def _form(self, model: type[AnswerT], role: str, *sections: Section) -> Question[AnswerT]:
+        instructions = build_instructions(role, *sections)
+        return Question(self.name, instructions, (), model, answer_schema(model), ANSWER_TOKENS)
 
     def question(self, event: DocumentEvent) -> Query[DocumentAnswer]:
-        """Ask about a document, in parts if it is long.
-
-        How long the summary may be is part of what is sent.
-        """
-        limit = self._limit(event)
+        limit = event.max_sentences or self._settings.max_sentences
         parts = parts_of(visible(event.text), self._settings.part_tokens)
         if len(parts) == 1:
-            return self._ask(self._instructions, limit, Text("document", parts[0]))
-        questions = [
-            self._ask(
-                self._part_instructions,
-                max(limit, _PART_SENTENCES),
-                Text("part", f"{number} of {len(parts)}"),
-                Text("document", part),
-            )
-            for number, part in enumerate(parts, start=1)
-        ]
-        return MultiStepQuery(tuple(questions), partial(self._joining.follows, max_sentences=limit))
+            most = Text("max_sentences", str(limit))
+            return replace(self._whole_question, parts=(most, Text("document", parts[0])))
+        most = Text("max_sentences", str(max(limit, _PART_SENTENCES)))
+        questions = []
+        for number, part in enumerate(parts, start=1):
+            place = Text("part", f"{number} of {len(parts)}")
+            said = Text("document", part)
+            questions.append(replace(self._part_question, parts=(most, place, said)))
+        return MultiStepQuery(tuple(questions), partial(self._join, limit))
 
-    def _ask(self, instructions: str, max_sentences: int, *parts: Text) -> Question[DocumentAnswer]:
-        return Question(
-            stage=self.name,
-            instructions=instructions,
-            parts=(Text("max_sentences", str(max_sentences)), *parts),
-            answer_model=self._answer_model,
-            answer_schema=self._answer_schema,
-            max_output_tokens=ANSWER_TOKENS,
+    def _join(
+        self, max_sentences: int, parts: Sequence[DocumentAnswer]
+    ) -> MultiStepQuery[DocumentAnswer] | DocumentAnswer:
+        """What to ask once the parts, in their order, are answered; one answer is the answer."""
+        if len(parts) == 1:
+            return parts[0]
+        batches = self._batches(parts)
+
+        def then(
+            joined: tuple[JoinedAnswer, ...],
+        ) -> MultiStepQuery[DocumentAnswer] | DocumentAnswer:
+            wholes = [self._whole(batch, each) for batch, each in zip(batches, joined, strict=True)]
+            return self._join(max_sentences, wholes)
+
+        questions = []
+        for batch in batches:
+            said = [Text("max_sentences", str(max_sentences))]
+            for number, part in enumerate(batch, start=1):
+                said += self._said(number, part)
+            questions.append(replace(self._joining_question, parts=tuple(said)))
+        return MultiStepQuery(tuple(questions), then)
+
+    def _batches(self, parts: Sequence[DocumentAnswer]) -> list[list[DocumentAnswer]]:
+        batches: list[list[DocumentAnswer]] = [[]]
+        tokens = 0
+        for number, part in enumerate(parts, start=1):
+            size = sum(about_tokens(text.text) for text in self._said(number, part))
+            if len(batches[-1]) >= _LEAST_JOINED and tokens + size > self._settings.part_tokens:
+                batches.append([])
+                tokens = 0
+            batches[-1].append(part)
+            tokens += size
+        if len(batches) > 1 and len(batches[-1]) < _LEAST_JOINED:
+            batches[-2:] = [batches[-2] + batches[-1]]
+        return batches
+
+    def _said(self, number: int, part: DocumentAnswer) -> Iterator[Text]:
+        yield Text(f"part-{number}-summary", part.summary.strip())
+        actions = []
+        for action in part.actions:
+            said = [("owner", action.owner), ("due", action.due)]
+            about = "; ".join(
+                f"{name}: {what.strip()}" for name, what in said if not is_blank(what)
+            )
+            actions.append(f"{action.task.strip()} ({about})" if about else action.task)
+        for name, lines in (
+            ("key-points", part.key_points),
+            ("actions", actions),
+            ("fields", self._extraction.lines(part)),
+        ):
+            if lines:
+                yield Text(f"part-{number}-{name}", "\n".join(line.strip() for line in lines))
+
+    def _whole(self, parts: Sequence[DocumentAnswer], joined: JoinedAnswer) -> DocumentAnswer:
+        """The answer about the whole, no surer than the least sure of what it was made of."""
+        stated_by: list[Answer] = [*parts, joined]
+        confidences = [answer.confidence for answer in stated_by]
+        # One outside 0 to 1 is no confidence at all, and has to be seen.
+        strange = [confidence for confidence in confidences if not 0 <= confidence <= 1]
+        languages = Counter(part.language for part in parts)
+        return self._answer_model(
+            quotes=[quote for part in parts for quote in part.quotes],
+            key_points=joined.key_points,
+            actions=joined.actions,
+            summary=joined.summary,
+            language=languages.most_common(1)[0][0],
+            confidence=strange[0] if strange else min(confidences),
+            unclear=any(answer.unclear for answer in stated_by),
+            **self._extraction.given(joined),
         )
 
     def signals(self, event: DocumentEvent, answer: DocumentAnswer) -> Sequence[Signal]:
-        """Check quotes, numbers and names against the document, and the summary's length."""
-        if blank := blank_signals(event.text):
-            return blank
+        text = event.text
+        if is_blank(text):
+            return [NO_TEXT]
+        limit = event.max_sentences or self._settings.max_sentences
         return [
-            *_quote_signals(answer, event.text),
-            *_number_signals(answer, event.text),
-            *_action_signals(answer, event.text),
-            *_form_signals(answer, self._limit(event)),
-            *self._extraction.signals(answer, event.text),
-            *language_signals(answer.language, self._settings.languages, event.text),
-            *damage_signals(event.text),
-            *injection_signals(*parts_of(event.text, _SCANNED_TOKENS)),
-            *length_signals(max(parts_of(event.text, self._settings.part_tokens), key=len)),
+            *_evidence_signals(answer, text),
+            *_form_signals(answer, limit),
+            *self._extraction.signals(answer, text),
+            *language_signals(answer.language, self._settings.languages, text),
+            *damage_signals(text),
+            *injection_signals(*parts_of(text, _SCANNED_TOKENS)),
+            *length_signals(max(parts_of(text, self._settings.part_tokens), key=len)),
         ]
 
     def result(self, event: DocumentEvent, answer: DocumentAnswer) -> DocumentResult:  # noqa: ARG002
-        """What is published."""
         return DocumentResult(
             summary=answer.summary.strip(),
             key_points=[point.strip() for point in answer.key_points if not is_blank(point)],
             actions=[
-                Action(
-                    task=action.task.strip(),
-                    owner=stated(action.owner),
-                    due=stated(action.due),
-                )
-                for action in answer.actions
+                Action(task=each.task.strip(), owner=stated(each.owner), due=stated(each.due))
+                for each in answer.actions
             ],
             language=known_language(answer.language),
             fields=self._extraction.read(answer),
         )
-
-    def _limit(self, event: DocumentEvent) -> int:
-        return event.max_sentences or self._settings.max_sentences
-
-
-def _instructions(extraction: FieldExtractor, *sections: Section) -> str:
-    return build_instructions(
-        _ROLE,
-        Section("What to answer", _FIELDS),
-        *sections,
-        Section("Actions", _ACTIONS),
-        *extraction.sections,
-        Section("Care", _CARE),
-    )
 
 
 def count_sentences(text: str) -> int:
@@ -377,34 +315,23 @@ def count_sentences(text: str) -> int:
     return len(_SENTENCE_END.findall(text.strip())) or int(not is_blank(text))
 
 
-def _quote_signals(answer: DocumentAnswer, text: str) -> list[Signal]:
+def _evidence_signals(answer: DocumentAnswer, text: str) -> Iterator[Signal]:
     if all(is_blank(quote) for quote in answer.quotes):
-        return quote_signals("", text)
-    missing = quotes_found(answer.quotes, text).count(False)
-    if not missing:
-        return []
-    return [Signal("evidence_not_found", 1.0, f"{missing} quotes are not in the document.")]
-
-
-def _number_signals(answer: DocumentAnswer, text: str) -> list[Signal]:
+        yield from quote_signals("", text)
+    elif missing := quotes_found(answer.quotes, text).count(False):
+        yield Signal("evidence_not_found", 1.0, f"{missing} quotes are not in the document.")
     written = "\n".join([answer.summary, *answer.key_points])
-    added = numbers_added(written, text, above=_SPELT_UP_TO)
-    if not added:
-        return []
-    return [Signal("evidence_not_found", 0.9, f"{len(added)} numbers are not in the document.")]
-
-
-def _action_signals(answer: DocumentAnswer, text: str) -> list[Signal]:
+    if added := numbers_added(written, text, above=_SPELT_UP_TO):
+        detail = f"{len(added)} numbers are not in the document."
+        yield Signal("evidence_not_found", 0.9, detail)
     said = {
         "owners": [action.owner for action in answer.actions if stated(action.owner)],
         "due dates": [action.due for action in answer.actions if stated(action.due)],
     }
-    missing = {name: quotes_found(values, text).count(False) for name, values in said.items()}
-    return [
-        Signal("evidence_not_found", 0.7, f"{count} actions have {name} that nobody mentions.")
-        for name, count in missing.items()
-        if count
-    ]
+    for name, values in said.items():
+        if missing := quotes_found(values, text).count(False):
+            detail = f"{missing} actions have {name} that nobody mentions."
+            yield Signal("evidence_not_found", 0.7, detail)
 
 
 def _form_signals(answer: DocumentAnswer, limit: int) -> list[Signal]:
@@ -416,3 +343,41 @@ def _form_signals(answer: DocumentAnswer, limit: int) -> list[Signal]:
     # One too many may be an abbreviation that looks like an end.
     strength = 0.4 if excess == 1 else 0.8
     return [Signal("broken_form", strength, f"The summary has {excess} sentences too many.")]
+
+
+def parts_of(text: str, most_tokens: int) -> tuple[str, ...]:
+    """Cut a text into parts of about the same length, none longer than `most_tokens`, at least 10.
+
+    Together they are the text, character by character.
+    """
+    parts = []
+    size, begin = weighted_bytes(text), 0
+    while (tokens := math.ceil(size * TOKENS_PER_BYTE)) > most_tokens:
+        # Room for a cut that comes early, so that it does not make one more part of the rest.
+        remaining = math.ceil(tokens / (most_tokens * (1 - _SEARCHED / 2)))
+        at_most = min(most_tokens, tokens / remaining * (1 + _SEARCHED / 2))
+        # No character has less than a byte, so the rest of the text need not be looked at.
+        part = text[begin : begin + math.ceil(at_most / TOKENS_PER_BYTE) + 1]
+        part = part[: _place_to_cut(part, at_most)]
+        parts.append(part)
+        begin += len(part)
+        size -= weighted_bytes(part)
+    return (*parts, text[begin:])
+
+
+def _place_to_cut(text: str, most_tokens: float) -> int:
+    # The most characters from the beginning that have no more tokens than that.
+    low, high = 0, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if about_tokens(text[:middle]) <= most_tokens:
+            low = middle
+        else:
+            high = middle - 1
+    latest = max(1, low)
+    earliest = math.ceil(latest * (1 - _SEARCHED))
+    for pause in _PAUSES:
+        ends = [found.end() for found in pause.finditer(text, earliest, latest)]
+        if ends:
+            return ends[-1]
+    return latest

@@ -1,7 +1,7 @@
 """Document images: what kind of document, how readable, and whether a person has to look."""
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,20 +9,22 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline.config import ImageSettings
 from pipeline.model.questions import Query, Signal
 from pipeline.stages.checks.injection import injection_signals
-from pipeline.stages.checks.signals import runner_up_signals
 from pipeline.stages.checks.text_quality import Legibility, legibility_signals
 from pipeline.stages.fields.extraction import Extracted, FieldExtractor
-from pipeline.stages.fields.labels import LabelClassifier, LabelSet, restrict_labels
-from pipeline.stages.files import FileEvent, Files
-from pipeline.stages.files.claims import ClaimStore
-from pipeline.stages.stage import (
+from pipeline.stages.fields.prompts import (
     PARTS_OF_A_PICTURE,
     Answer,
+    LabelClassifier,
+    LabelSet,
     Section,
     build_instructions,
     rephrase,
+    restrict_labels,
     reverse_labels,
+    runner_up_signals,
 )
+from pipeline.stages.files.claims import ClaimStore
+from pipeline.stages.files.raw_events import FileEvent, Files
 
 Defect = Literal["blurred", "dark", "glare", "skewed", "cut_off", "low_resolution", "obstructed"]
 _ROLE = """\
@@ -92,13 +94,6 @@ class ImageResult(BaseModel):
 
 
 class Images:
-    """The stage `images`.
-
-    Args:
-        settings: Limits, labels, thresholds.
-        claims: Where a `uri` is redeemed; files below `settings.uri_allow` if not given.
-    """
-
     name = "images"
     raw_model = ImageEvent
     result_model = ImageResult
@@ -113,30 +108,44 @@ class Images:
         self._choosing = LabelClassifier(
             LabelSet(self.name, _ROLE, _HOW_TO_CHOOSE, "Document types"),
             settings.document_types,
-            offer=partial(_instructions, self._extraction),
-            answer=partial(_answer_model, self._extraction),
+            offer=self._instructions,
+            answer=self._answer_model,
+        )
+
+    def _instructions(self, document_types: Section) -> str:
+        return build_instructions(
+            _ROLE,
+            Section("What to answer", _FIELDS),
+            document_types,
+            Section("Legibility", _LEGIBILITY),
+            Section("Moderation", _MODERATION),
+            Section("Pictures in parts", PARTS_OF_A_PICTURE),
+            *self._extraction.sections,
+            Section("How to choose", _HOW_TO_CHOOSE),
+        )
+
+    def _answer_model(self, types: Any) -> type[ImageAnswer]:  # noqa: ANN401 - made at run time
+        return self._extraction.extended(
+            restrict_labels(ImageAnswer, document_type=types, runner_up=types | None)
         )
 
     def parse(self, value: bytes, *, key: bytes | None, headers: Mapping[str, bytes]) -> ImageEvent:
-        """Read a raw event, JSON or a bare file."""
         return self._files.read_event(ImageEvent, value, key=key, headers=headers)
 
     def question(self, event: ImageEvent) -> Query[ImageAnswer]:
-        """Ask about the file, once it is checked and scaled."""
         return self._choosing.about(self._files.open(event), max_output_tokens=600)
 
     def signals(self, event: ImageEvent, answer: ImageAnswer) -> Sequence[Signal]:  # noqa: ARG002
-        """Check legibility and the runner-up, and what the model read for talk to a model."""
+        is_empty = not answer.description.strip()
         return [
             *legibility_signals(answer.legibility),
             *runner_up_signals(answer.document_type, answer.runner_up, answer.stated_confidence),
-            *_missing_signals(answer),
+            *([Signal("missing_field", 0.6, "description: empty.")] if is_empty else []),
             *self._extraction.signals(answer),
             *injection_signals(answer.quote, answer.description, *self._extraction.texts(answer)),
         ]
 
     def result(self, event: ImageEvent, answer: ImageAnswer) -> ImageResult:  # noqa: ARG002
-        """What is published."""
         return ImageResult(
             document_type=answer.document_type,
             description=answer.description.strip(),
@@ -148,38 +157,9 @@ class Images:
         )
 
     def second_question(self, event: ImageEvent) -> Query[ImageAnswer]:
-        """Ask in other words, with the document types listed backwards."""
         return rephrase(self._backwards.question(event))
 
     @cached_property
     def _backwards(self) -> "Images":
         types = reverse_labels(self._settings.document_types)
         return Images(self._settings.model_copy(update={"document_types": types}), self._claims)
-
-
-def _instructions(extraction: FieldExtractor, document_types: Section) -> str:
-    return build_instructions(
-        _ROLE,
-        Section("What to answer", _FIELDS),
-        document_types,
-        Section("Legibility", _LEGIBILITY),
-        Section("Moderation", _MODERATION),
-        Section("Pictures in parts", PARTS_OF_A_PICTURE),
-        *extraction.sections,
-        Section("How to choose", _HOW_TO_CHOOSE),
-    )
-
-
-def _answer_model(
-    extraction: FieldExtractor,
-    types: Any,  # noqa: ANN401 - a type made at run time
-) -> type[ImageAnswer]:
-    return extraction.extended(
-        restrict_labels(ImageAnswer, document_type=types, runner_up=types | None)
-    )
-
-
-def _missing_signals(answer: ImageAnswer) -> list[Signal]:
-    if answer.description.strip():
-        return []
-    return [Signal("missing_field", 0.6, "description: empty.")]

@@ -1,6 +1,6 @@
 """Invoices and receipts: their parties, dates and amounts, from text, a PDF file or an image."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
@@ -10,30 +10,32 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSche
 
 from pipeline.config import InvoiceField, InvoiceSettings
 from pipeline.model.questions import Part, Question, Signal, Text
+from pipeline.stages.checks.arithmetic import check_totals, odd_lines
+from pipeline.stages.checks.evidence import ambiguous, not_found, quote_signals
 from pipeline.stages.checks.injection import injection_signals
-from pipeline.stages.checks.invoices import (
-    ambiguity_signals,
-    date_signals,
-    form_signals,
-    invented_signals,
-    missing_signals,
-    sum_signals,
-)
-from pipeline.stages.checks.signals import blank_signals, length_signals, quote_signals
-from pipeline.stages.checks.text_index import TextIndex
+from pipeline.stages.checks.text_index import TextIndex, value_signals
 from pipeline.stages.checks.text_quality import (
+    NO_TEXT,
     Legibility,
     damage_signals,
+    is_blank,
     legibility_signals,
+    length_signals,
+    stated,
     visible,
 )
 from pipeline.stages.fields.amounts import format_amount
+from pipeline.stages.fields.dates import is_plausible
 from pipeline.stages.fields.extraction import Extracted, FieldExtractor
-from pipeline.stages.fields.invoice_answer import InvoiceAnswer, Reading, read_answer
-from pipeline.stages.files import FileEvent, Files
+from pipeline.stages.fields.invoice_answer import AMOUNTS, InvoiceAnswer, Reading, read_answer
+from pipeline.stages.fields.prompts import (
+    PARTS_OF_A_PICTURE,
+    Section,
+    answer_schema,
+    build_instructions,
+)
 from pipeline.stages.files.claims import ClaimStore
-from pipeline.stages.files.raw_events import check_text
-from pipeline.stages.stage import PARTS_OF_A_PICTURE, Section, answer_schema, build_instructions
+from pipeline.stages.files.raw_events import FileEvent, Files, text_too_long
 
 _ROLE = """\
 You read invoices, credit notes and receipts for a company's accounting. What you answer is \
@@ -83,6 +85,11 @@ Tables that run over pages are one table. If the document holds several invoices
 first, and set `unclear` to true. If it is no invoice, credit note or receipt at all, leave the \
 fields empty and set `unclear` to true. Totals that do not add up are given as printed; that \
 alone does not make the document unclear."""
+_NAMED = 5
+_DESCRIBED = 0.5
+"""Of the letters of a description: less than that was not read, but made up."""
+_ODD_LINES = 0.3
+"""Quantity times price holds on 0.7 of true invoices, so it does not count by default."""
 DecimalString = Annotated[
     Decimal,
     PlainSerializer(format_amount, return_type=str),
@@ -141,13 +148,6 @@ class InvoiceResult(BaseModel):
 
 
 class Invoices:
-    """The stage `invoices`.
-
-    Args:
-        settings: Limits, required fields, tolerance, thresholds.
-        claims: Where a `uri` is redeemed; files below `settings.uri_allow` if not given.
-    """
-
     name = "invoices"
     raw_model = InvoiceEvent
     result_model = InvoiceResult
@@ -175,17 +175,16 @@ class Invoices:
     def parse(
         self, value: bytes, *, key: bytes | None, headers: Mapping[str, bytes]
     ) -> InvoiceEvent:
-        """Read a raw event, JSON or a bare file."""
         event = self._files.read_event(InvoiceEvent, value, key=key, headers=headers)
-        check_text("text", event.text or "", self._settings.max_text_chars)
+        text, limit = event.text or "", self._settings.max_text_chars
+        if len(text) > limit:
+            raise text_too_long("text", text, limit)
         return event
 
     def question(self, event: InvoiceEvent) -> Question[InvoiceAnswer]:
-        """Ask about the text, or about the file once it is checked and scaled."""
+        text = event.text
         parts: tuple[Part, ...] = (
-            self._files.open(event)
-            if event.text is None
-            else (Text("invoice", visible(event.text)),)
+            self._files.open(event) if text is None else (Text("invoice", visible(text)),)
         )
         return Question(
             stage=self.name,
@@ -197,24 +196,47 @@ class Invoices:
         )
 
     def signals(self, event: InvoiceEvent, answer: InvoiceAnswer) -> Sequence[Signal]:
-        """Check sums, form, completeness, and that all of it is in the text."""
-        index = self._index_of(event)
-        reading = self._read(answer, index)
-        return [
-            *sum_signals(reading, self._settings.amount_tolerance),
-            *ambiguity_signals(reading),
-            *date_signals(reading),
-            *form_signals(answer, reading),
-            *missing_signals(reading, self._settings.required_fields),
+        text, index = event.text, None if event.text is None else self._indexed(event.text)
+        reading = self._read(event, answer)
+        found = [
+            *_sum_signals(reading, self._settings.amount_tolerance),
+            *map(ambiguous, reading.ambiguous[:_NAMED]),
+            *_date_signals(reading),
+            *_form_signals(answer, reading),
+            *(
+                Signal("missing_field", 1.0, f"{name}: not found.")
+                for name in self._settings.required_fields
+                if reading.lacks(name)
+            ),
             *legibility_signals(answer.legibility),
-            *self._extraction.signals(answer, event.text),
-            *_text_signals(answer, reading, event.text, index),
+            *self._extraction.signals(answer, text),
+        ]
+        if text is None or index is None:
+            said = (answer.quote, *(item.description for item in answer.line_items))
+            return found + injection_signals(*said)
+        if is_blank(text):
+            return [*found, NO_TEXT]
+        return [
+            *found,
+            *quote_signals(answer.quote, text),
+            *_invented_signals(answer, reading, index),
+            *damage_signals(text),
+            *injection_signals(text),
+            *length_signals(text),
         ]
 
     def result(self, event: InvoiceEvent, answer: InvoiceAnswer) -> InvoiceResult:
-        """What is published: empty strings become null, and so does what cannot be right."""
-        reading = self._read(answer, self._index_of(event))
-        totals = reading.totals
+        """Empty strings become null, and so does what cannot be right."""
+        reading = self._read(event, answer)
+        lines = [
+            LineItem(
+                description=item.description.strip(),
+                quantity=line.quantity,
+                unit_price=line.unit_price,
+                amount=line.amount,
+            )
+            for item, line in zip(answer.line_items, reading.totals.lines, strict=True)
+        ]
         return InvoiceResult(
             invoice_number=reading.invoice_number,
             issue_date=reading.issue_date,
@@ -222,45 +244,92 @@ class Invoices:
             vendor=reading.vendor,
             buyer=reading.buyer,
             currency=reading.currency,
-            allowances=totals.allowances,
-            charges=totals.charges,
-            net=totals.net,
-            tax=totals.tax,
-            gross=totals.gross,
-            prepaid=totals.prepaid,
-            withheld=totals.withheld,
-            due=totals.due,
-            line_items=[
-                LineItem(
-                    description=item.description.strip(),
-                    quantity=line.quantity,
-                    unit_price=line.unit_price,
-                    amount=line.amount,
-                )
-                for item, line in zip(answer.line_items, totals.lines, strict=True)
-            ],
+            **{name: getattr(reading.totals, name) for name in AMOUNTS},
+            line_items=lines,
             legibility=answer.legibility,
             missing=list(reading.missing),
             fields=self._extraction.read(answer),
         )
 
-    def _index_of(self, event: InvoiceEvent) -> TextIndex | None:
-        return None if event.text is None else self._indexed(event.text)
-
-    def _read(self, answer: InvoiceAnswer, index: TextIndex | None) -> Reading:
-        tolerance = self._settings.amount_tolerance
-        return read_answer(answer, tolerance=tolerance, index=index)
+    def _read(self, event: InvoiceEvent, answer: InvoiceAnswer) -> Reading:
+        index = None if event.text is None else self._indexed(event.text)
+        return read_answer(answer, tolerance=self._settings.amount_tolerance, index=index)
 
 
-def _text_signals(
-    answer: InvoiceAnswer, reading: Reading, text: str | None, index: TextIndex | None
-) -> list[Signal]:
-    if text is None or index is None:
-        return injection_signals(answer.quote, *(item.description for item in answer.line_items))
-    return blank_signals(text) or [
-        *quote_signals(answer.quote, text),
-        *invented_signals(answer, reading, index),
-        *damage_signals(text),
-        *injection_signals(text),
-        *length_signals(text),
+def _sum_signals(reading: Reading, tolerance: Decimal) -> list[Signal]:
+    found = [
+        Signal("arithmetic", 1.0, f"The sum does not hold: {check.detail}.")
+        for check in check_totals(reading.totals, tolerance)
+        if check.state == "fails"
     ]
+    if odd := odd_lines(reading.totals.lines, tolerance):
+        found.append(
+            Signal("arithmetic", _ODD_LINES, f"Quantity x price is not the amount of {odd} lines.")
+        )
+    return found
+
+
+def _date_signals(reading: Reading) -> Iterable[Signal]:
+    for name in ("issue_date", "due_date"):
+        day = getattr(reading, name)
+        if day is not None and not is_plausible(day):
+            yield Signal("implausible", 1.0, f"{name}: no document bears the year {day.year}.")
+    if reading.issue_date and reading.due_date and reading.due_date < reading.issue_date:
+        yield Signal("implausible", 0.8, "due_date: before the issue date.")
+
+
+def _form_signals(answer: InvoiceAnswer, reading: Reading) -> Iterable[Signal]:
+    for name in ("issue_date", "due_date", "currency"):
+        if stated(getattr(answer, name)) and getattr(reading, name) is None:
+            yield Signal("implausible", 1.0, f"{name}: there is no such thing.")
+    for name in AMOUNTS:
+        if stated(getattr(answer, name)) and getattr(reading.totals, name) is None:
+            yield Signal("implausible", 1.0, f"{name}: not an amount.")
+    for number, (line, read) in enumerate(
+        zip(answer.line_items, reading.totals.lines, strict=True), start=1
+    ):
+        if stated(line.amount) and read.amount is None:
+            yield Signal("implausible", 1.0, f"line_items: line {number} has no readable amount.")
+        # "Lump sum" is no quantity, and null is right; but figures that cannot be read are lost.
+        for name in ("quantity", "unit_price"):
+            if getattr(read, name) is None and any(map(str.isdigit, getattr(line, name))):
+                what = f"line_items: line {number} has no readable {name}."
+                yield Signal("implausible", 1.0, what)
+
+
+def _invented_signals(
+    answer: InvoiceAnswer, reading: Reading, index: TextIndex
+) -> Iterable[Signal]:
+    # One signal for all amounts: where one is wrong, sums are, too. 0 need not be printed.
+    totals, currency = reading.totals, reading.currency
+    named = [(name, getattr(totals, name)) for name in AMOUNTS]
+    named += [(f"line {at}", line.amount) for at, line in enumerate(totals.lines, start=1)]
+    absent = [name for name, amount in named if amount and not index.has_number(amount, currency)]
+    if absent:
+        more = " ..." if absent[_NAMED:] else ""
+        detail = f"Not in the text: {', '.join(absent[:_NAMED])}{more}."
+        yield Signal("evidence_not_found", 0.8, detail)
+    yield from value_signals(
+        index,
+        names={"vendor": reading.vendor, "buyer": reading.buyer},
+        identifiers={"invoice_number": reading.invoice_number},
+        dates={"issue_date": reading.issue_date},
+    )
+    # A due date may follow from the date of issue and a term that is printed.
+    due, issued = reading.due_date, reading.issue_date
+    if (
+        due is not None
+        and not index.has_date(due)
+        and (issued is None or not index.has_term(issued, due))
+    ):
+        yield not_found("due_date")
+    # A currency need not be printed, but then no other one is either.
+    if currency is not None and index.says_otherwise(currency):
+        yield not_found("currency")
+    strange = [
+        str(at)
+        for at, line in enumerate(answer.line_items, start=1)
+        if index.share_of(index.words(line.description)) < _DESCRIBED
+    ]
+    if strange:
+        yield not_found(f"description of line {', '.join(strange[:_NAMED])}")

@@ -8,7 +8,7 @@ from pipeline.stages.api import *  # noqa: F403 - these names, and the earlier o
 
 Choosing = api.LabelClassifier
 Extraction = api.FieldExtractor
-Inquiry = api.Query  # type: ignore[type-arg] # whoever uses it says of what
+Inquiry = api.Query  # type: ignore[type-arg] # users say of what
 Invalid = api.InvalidEvent
 Matter = api.LabelSet
 Steps = api.MultiStepQuery

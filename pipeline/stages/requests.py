@@ -1,39 +1,38 @@
 """Requests to agents: a policy gate that says which agent, which tools and which model."""
 
 from collections.abc import Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.config import Label, RequestSettings
+from pipeline.config import RequestSettings
 from pipeline.model.questions import Query, Signal, Text
-from pipeline.stages.checks.encoders import Encoder
+from pipeline.stages.checks.evidence import quote_signals
 from pipeline.stages.checks.injection import injection_signals
-from pipeline.stages.checks.scope import Scope, likeness_by
-from pipeline.stages.checks.signals import (
-    blank_signals,
+from pipeline.stages.checks.scope import Encoder, Scope, likeness_by
+from pipeline.stages.checks.text_quality import (
+    NO_TEXT,
+    about_tokens,
+    damage_signals,
+    is_blank,
     length_signals,
-    quote_signals,
-    runner_up_signals,
+    visible,
 )
-from pipeline.stages.checks.text_quality import about_tokens, damage_signals, is_blank, visible
-from pipeline.stages.fields.labels import (
+from pipeline.stages.fields.prompts import (
+    Answer,
     LabelClassifier,
     LabelSet,
-    label_lines,
-    label_type,
-    restrict_labels,
-)
-from pipeline.stages.files.raw_events import JsonStage
-from pipeline.stages.stage import (
-    Answer,
-    RawEvent,
     Section,
     build_instructions,
+    label_lines,
+    label_type,
     rephrase,
+    restrict_labels,
     reverse_labels,
+    runner_up_signals,
 )
+from pipeline.stages.files.raw_events import JsonStage, RawEvent
 
 ModelTier = Literal["haiku", "sonnet"]
 _LONG_TOKENS = 50_000
@@ -105,13 +104,6 @@ class RequestResult(BaseModel):
 
 
 class Requests(JsonStage[RequestEvent]):
-    """The stage `requests`.
-
-    Args:
-        settings: Its labels and limits.
-        encoder: Compares texts with the labels' examples; by words if there is none.
-    """
-
     name = "requests"
     raw_model = RequestEvent
     result_model = RequestResult
@@ -126,26 +118,37 @@ class Requests(JsonStage[RequestEvent]):
         self._choosing = LabelClassifier(
             LabelSet(self.name, _ROLE, _HOW_TO_CHOOSE, "Agents"),
             settings.agents,
-            offer=partial(_instructions, settings.tools),
-            answer=partial(_answer_model, settings.tools),
+            offer=self._instructions,
+            answer=self._answer_model,
+        )
+
+    def _instructions(self, agents: Section) -> str:
+        return build_instructions(
+            _ROLE,
+            Section("What to answer", _FIELDS),
+            agents,
+            Section("Tools", f"{_TOOLS}\n{label_lines(self._settings.tools)}"),
+            Section("How to choose", _HOW_TO_CHOOSE),
+        )
+
+    def _answer_model(self, agents: Any) -> type[RequestAnswer]:  # noqa: ANN401 - made at run time
+        tools: Any = label_type(tool.name for tool in self._settings.tools)
+        return restrict_labels(
+            RequestAnswer, agent=agents, runner_up=agents | None, tools=list[tools]
         )
 
     def question(self, event: RequestEvent) -> Query[RequestAnswer]:
-        """Ask about a request."""
         parts = (Text("request", visible(event.query)),)
         return self._choosing.about(parts, max_output_tokens=500)
 
     def signals(self, event: RequestEvent, answer: RequestAnswer) -> Sequence[Signal]:
-        """Check the quote, the runner-up, and whether the request tries to choose for itself."""
-        if blank := blank_signals(event.query):
-            return blank
-        empty = (
-            [Signal("missing_field", 0.6, "summary: empty.")] if is_blank(answer.summary) else []
-        )
+        if is_blank(event.query):
+            return [NO_TEXT]
+        is_empty = is_blank(answer.summary)
         return [
             *quote_signals(answer.quote, event.query),
             *runner_up_signals(answer.agent, answer.runner_up, answer.stated_confidence),
-            *empty,
+            *([Signal("missing_field", 0.6, "summary: empty.")] if is_empty else []),
             *self._scope.signals(answer.agent, event.query),
             *damage_signals(event.query),
             *injection_signals(event.query),
@@ -153,7 +156,7 @@ class Requests(JsonStage[RequestEvent]):
         ]
 
     def result(self, event: RequestEvent, answer: RequestAnswer) -> RequestResult:
-        """What is published: the model follows from rules, not from the model's own opinion."""
+        """The model follows from rules, not from the model's own opinion."""
         why: dict[Literal["agent", "creative", "ambiguous", "long"], bool] = {
             "agent": self._tiers[answer.agent] == "sonnet",
             "creative": answer.creative,
@@ -170,28 +173,9 @@ class Requests(JsonStage[RequestEvent]):
         )
 
     def second_question(self, event: RequestEvent) -> Query[RequestAnswer]:
-        """Ask in other words, with the agents listed backwards."""
         return rephrase(self._backwards.question(event))
 
     @cached_property
     def _backwards(self) -> "Requests":
         agents = reverse_labels(self._settings.agents)
         return Requests(self._settings.model_copy(update={"agents": agents}))
-
-
-def _instructions(tools: Sequence[Label], agents: Section) -> str:
-    return build_instructions(
-        _ROLE,
-        Section("What to answer", _FIELDS),
-        agents,
-        Section("Tools", f"{_TOOLS}\n{label_lines(tools)}"),
-        Section("How to choose", _HOW_TO_CHOOSE),
-    )
-
-
-def _answer_model(
-    known_tools: Sequence[Label],
-    agents: Any,  # noqa: ANN401 - a type made at run time
-) -> type[RequestAnswer]:
-    tools: Any = label_type(tool.name for tool in known_tools)
-    return restrict_labels(RequestAnswer, agent=agents, runner_up=agents | None, tools=list[tools])

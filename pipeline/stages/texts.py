@@ -2,31 +2,35 @@
 
 import html
 import re
-from collections.abc import Iterable, Sequence
-from functools import cached_property, partial
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.config import TextSettings
 from pipeline.model.questions import Query, Signal, Text
-from pipeline.stages.checks.encoders import Encoder
-from pipeline.stages.checks.evidence import letters_and_digits, numbers_added, quotes_found
+from pipeline.stages.checks.evidence import (
+    letters_and_digits,
+    numbers_added,
+    quote_signals,
+    quotes_found,
+)
 from pipeline.stages.checks.injection import injection_signals
-from pipeline.stages.checks.scope import Scope, likeness_by
-from pipeline.stages.checks.signals import blank_signals, quote_signals
-from pipeline.stages.checks.text_quality import damage_signals, is_blank, visible
+from pipeline.stages.checks.scope import Encoder, Scope, likeness_by
+from pipeline.stages.checks.text_quality import NO_TEXT, damage_signals, is_blank, visible
 from pipeline.stages.fields.extraction import Extracted, FieldExtractor
-from pipeline.stages.fields.labels import LabelClassifier, LabelSet, restrict_labels
-from pipeline.stages.files.raw_events import JsonStage
-from pipeline.stages.stage import (
+from pipeline.stages.fields.prompts import (
     Answer,
-    RawEvent,
+    LabelClassifier,
+    LabelSet,
     Section,
     build_instructions,
     rephrase,
+    restrict_labels,
     reverse_labels,
 )
+from pipeline.stages.files.raw_events import JsonStage, RawEvent
 
 _TAG = re.compile(r"<[^<>]{1,500}>")
 _LONG_REFERENCE = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{8,});?")
@@ -98,13 +102,6 @@ class TextResult(BaseModel):
 
 
 class Texts(JsonStage[TextEvent]):
-    """The stage `texts`.
-
-    Args:
-        settings: Its labels and limits.
-        encoder: Compares texts with the labels' examples; by words if there is none.
-    """
-
     name = "texts"
     raw_model = TextEvent
     result_model = TextResult
@@ -119,25 +116,39 @@ class Texts(JsonStage[TextEvent]):
         self._choosing = LabelClassifier(
             LabelSet(self.name, _ROLE, _HOW_TO_CHOOSE, "Intents"),
             settings.intents,
-            offer=partial(_instructions, self._extraction),
-            answer=partial(_answer_model, self._extraction),
+            offer=self._instructions,
+            answer=self._answer_model,
         )
 
+    def _instructions(self, intents: Section) -> str:
+        return build_instructions(
+            _ROLE,
+            Section("What to answer", _FIELDS),
+            Section("Dates, addresses and numbers", _EXTRACTING),
+            Section("Tidying up", _CLEANING),
+            *self._extraction.sections,
+            intents,
+            Section("How to choose", _HOW_TO_CHOOSE),
+        )
+
+    def _answer_model(self, intents: Any) -> type[TextAnswer]:  # noqa: ANN401 - made at run time
+        return self._extraction.extended(restrict_labels(TextAnswer, intent=intents))
+
     def question(self, event: TextEvent) -> Query[TextAnswer]:
-        """Ask about a text; the clean form is about as long as the text itself."""
         return self._choosing.about(
             (Text("text", visible(event.text)),),
+            # The clean form is about as long as the text itself.
             max_output_tokens=min(16_000, 500 + len(event.text)),
         )
 
     def signals(self, event: TextEvent, answer: TextAnswer) -> Sequence[Signal]:
-        """Check that what was extracted is in the text, and that the clean text says the same."""
-        if blank := blank_signals(event.text):
-            return blank
-        source = _plain(event.text)
+        if is_blank(event.text):
+            return [NO_TEXT]
+        # Without markup, as far as comparing needs it.
+        source = html.unescape(_LONG_REFERENCE.sub(" ", _TAG.sub(" ", visible(event.text))))
         return [
             *quote_signals(answer.quote, event.text, source),
-            *_extraction_signals(answer, event.text, source),
+            *_list_signals(answer, event.text, source),
             *_cleaning_signals(answer.cleaned_text, source),
             *self._extraction.signals(answer, event.text, source),
             *self._scope.signals(answer.intent, source),
@@ -146,18 +157,20 @@ class Texts(JsonStage[TextEvent]):
         ]
 
     def result(self, event: TextEvent, answer: TextAnswer) -> TextResult:  # noqa: ARG002
-        """What is published."""
+        dates, emails, phones = (
+            list(dict.fromkeys(each.strip() for each in found if not is_blank(each)))
+            for found in (answer.dates, answer.emails, answer.phones)
+        )
         return TextResult(
             cleaned_text=answer.cleaned_text.strip(),
-            dates=_each_once(answer.dates),
-            emails=_each_once(answer.emails),
-            phones=_each_once(answer.phones),
+            dates=dates,
+            emails=emails,
+            phones=phones,
             intent=answer.intent,
             fields=self._extraction.read(answer),
         )
 
     def second_question(self, event: TextEvent) -> Query[TextAnswer]:
-        """Ask in other words, with the intents listed backwards."""
         return rephrase(self._backwards.question(event))
 
     @cached_property
@@ -166,35 +179,7 @@ class Texts(JsonStage[TextEvent]):
         return Texts(self._settings.model_copy(update={"intents": intents}))
 
 
-def _instructions(extraction: FieldExtractor, intents: Section) -> str:
-    return build_instructions(
-        _ROLE,
-        Section("What to answer", _FIELDS),
-        Section("Dates, addresses and numbers", _EXTRACTING),
-        Section("Tidying up", _CLEANING),
-        *extraction.sections,
-        intents,
-        Section("How to choose", _HOW_TO_CHOOSE),
-    )
-
-
-def _answer_model(
-    extraction: FieldExtractor,
-    intents: Any,  # noqa: ANN401 - a type made at run time
-) -> type[TextAnswer]:
-    return extraction.extended(restrict_labels(TextAnswer, intent=intents))
-
-
-def _plain(text: str) -> str:
-    """The text without markup, as far as comparing needs it."""
-    return html.unescape(_LONG_REFERENCE.sub(" ", _TAG.sub(" ", visible(text))))
-
-
-def _each_once(found: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(each.strip() for each in found if not is_blank(each)))
-
-
-def _extraction_signals(answer: TextAnswer, text: str, source: str) -> list[Signal]:
+def _list_signals(answer: TextAnswer, text: str, source: str) -> list[Signal]:
     found = {"dates": answer.dates, "emails": answer.emails, "phones": answer.phones}
     every = [value for values in found.values() for value in values]
     each_found = zip(every, quotes_found(every, text, source), strict=True)
@@ -210,14 +195,16 @@ def _extraction_signals(answer: TextAnswer, text: str, source: str) -> list[Sign
     return signals
 
 
-def _cleaning_signals(cleaned: str, source: str) -> Iterable[Signal]:
+def _cleaning_signals(cleaned: str, source: str) -> list[Signal]:
     if is_blank(cleaned):
-        yield Signal("missing_field", 1.0, "cleaned_text: empty.")
-        return
+        return [Signal("missing_field", 1.0, "cleaned_text: empty.")]
+    found = []
     share = len(letters_and_digits(cleaned)) / max(1, len(letters_and_digits(source)))
-    if share > _LONGEST_SHARE:
-        yield Signal("broken_form", 0.7, "The clean text is much longer than the text.")
-    elif share < _SHORTEST_SHARE:
-        yield Signal("broken_form", 0.7, "The clean text is much shorter than the text.")
+    if not _SHORTEST_SHARE <= share <= _LONGEST_SHARE:
+        length = "longer" if share > _LONGEST_SHARE else "shorter"
+        found.append(Signal("broken_form", 0.7, f"The clean text is much {length} than the text."))
     if added := numbers_added(cleaned, source):
-        yield Signal("evidence_not_found", 0.9, f"{len(added)} numbers are not in the text.")
+        found.append(
+            Signal("evidence_not_found", 0.9, f"{len(added)} numbers are not in the text.")
+        )
+    return found

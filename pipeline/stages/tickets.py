@@ -1,36 +1,46 @@
-"""Support tickets: what they are about, how urgent, in which language, and where they go."""
+"""Support tickets: what they are about, how urgent, in which language, and where they go.
 
-from collections.abc import Sequence
-from functools import cached_property, partial
+Tickets often are HTML mail. Styles, scripts, embedded data and what is hidden cost tokens, and hide
+instructions from people that a model reads. lxml parses in a time that grows with the text, as no
+parser in pure Python does: the standard library's takes seconds for some 400 kB, a browser-grade
+tree for deep nesting.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal
 
+from lxml import etree
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.config import TicketSettings
 from pipeline.model.questions import Query, Signal, Text
-from pipeline.stages.checks.encoders import Encoder
+from pipeline.stages.checks.evidence import quote_signals
 from pipeline.stages.checks.injection import injection_signals
-from pipeline.stages.checks.scope import Scope, likeness_by
-from pipeline.stages.checks.signals import (
-    blank_signals,
+from pipeline.stages.checks.scope import Encoder, Scope, likeness_by
+from pipeline.stages.checks.text_quality import (
+    NO_TEXT,
+    damage_signals,
+    is_blank,
+    known_language,
     language_signals,
     length_signals,
-    quote_signals,
-    runner_up_signals,
+    visible,
 )
-from pipeline.stages.checks.text_quality import damage_signals, known_language, visible
 from pipeline.stages.fields.extraction import Extracted, FieldExtractor
-from pipeline.stages.fields.labels import LabelClassifier, LabelSet, queues, restrict_labels
-from pipeline.stages.files.html import readable
-from pipeline.stages.files.raw_events import JsonStage
-from pipeline.stages.stage import (
+from pipeline.stages.fields.prompts import (
     Answer,
-    RawEvent,
+    LabelClassifier,
+    LabelSet,
     Section,
     build_instructions,
     rephrase,
+    restrict_labels,
     reverse_labels,
+    runner_up_signals,
 )
+from pipeline.stages.files.raw_events import JsonStage, RawEvent
 
 Priority = Literal["low", "normal", "high", "urgent"]
 _ROLE = """\
@@ -79,7 +89,8 @@ class TicketEvent(RawEvent):
     @cached_property
     def shown_body(self) -> str:
         """The body as a person sees it: what is asked about, and where quotes are looked for."""
-        return readable(visible(self.body))
+        text = visible(self.body)
+        return readable(text) if _LOOKS_LIKE_HTML.search(text) else text
 
 
 class TicketAnswer(Answer):
@@ -109,13 +120,6 @@ class TicketResult(BaseModel):
 
 
 class Tickets(JsonStage[TicketEvent]):
-    """The stage `tickets`.
-
-    Args:
-        settings: Its labels and limits.
-        encoder: Compares texts with the labels' examples; by words if there is none.
-    """
-
     name = "tickets"
     raw_model = TicketEvent
     result_model = TicketResult
@@ -124,7 +128,7 @@ class Tickets(JsonStage[TicketEvent]):
     def __init__(self, settings: TicketSettings, encoder: Encoder | None = None) -> None:
         super().__init__(settings)
         self._settings = settings
-        self._queues = queues(settings.intents)
+        self._queues = {label.name: label.queue or label.name for label in settings.intents}
         self._languages = frozenset(settings.languages)
         self._scope = Scope(settings.intents, likeness_by(encoder))
         self.checks_slowly = encoder is not None or self._scope.is_slow
@@ -132,25 +136,43 @@ class Tickets(JsonStage[TicketEvent]):
         self._choosing = LabelClassifier(
             LabelSet(self.name, _ROLE, _HOW_TO_CHOOSE, "Intents"),
             settings.intents,
-            offer=partial(_instructions, self._extraction),
-            answer=partial(_answer_model, self._extraction),
+            offer=self._instructions,
+            answer=self._answer_model,
+        )
+
+    def _instructions(self, intents: Section) -> str:
+        return build_instructions(
+            _ROLE,
+            Section("What to answer", _FIELDS),
+            intents,
+            Section("Priorities", _PRIORITIES),
+            *self._extraction.sections,
+            Section("How to choose", _HOW_TO_CHOOSE),
+        )
+
+    def _answer_model(self, intents: Any) -> type[TicketAnswer]:  # noqa: ANN401 - made at run time
+        return self._extraction.extended(
+            restrict_labels(TicketAnswer, intent=intents, runner_up=intents | None)
         )
 
     def question(self, event: TicketEvent) -> Query[TicketAnswer]:
-        """Ask about a ticket: its subject, if it has one, and its body."""
         subject = (Text("subject", visible(event.subject)),) if event.subject else ()
         parts = (*subject, Text("body", event.shown_body))
         return self._choosing.about(parts, max_output_tokens=600)
 
     def signals(self, event: TicketEvent, answer: TicketAnswer) -> Sequence[Signal]:
-        """Check the quote, the language, the runner-up, and the ticket itself."""
         texts = (event.subject, event.shown_body)
-        if blank := blank_signals(*texts):
-            return blank
+        if is_blank(*texts):
+            return [NO_TEXT]
+        own = []
+        if answer.several_matters:
+            own.append(Signal("several_matters", 1.0, "The ticket asks for several things."))
+        if not answer.summary.strip():
+            own.append(Signal("missing_field", 0.6, "summary: empty."))
         return [
             *quote_signals(answer.quote, *texts),
             *runner_up_signals(answer.intent, answer.runner_up, answer.stated_confidence),
-            *_own_signals(answer),
+            *own,
             *self._extraction.signals(answer, *texts),
             *language_signals(answer.language, self._languages, *texts),
             *self._scope.signals(answer.intent, *texts),
@@ -160,7 +182,6 @@ class Tickets(JsonStage[TicketEvent]):
         ]
 
     def result(self, event: TicketEvent, answer: TicketAnswer) -> TicketResult:  # noqa: ARG002
-        """What is published; the queue follows from the intent."""
         return TicketResult(
             intent=answer.intent,
             priority=answer.priority,
@@ -172,7 +193,6 @@ class Tickets(JsonStage[TicketEvent]):
         )
 
     def second_question(self, event: TicketEvent) -> Query[TicketAnswer]:
-        """Ask in other words, with the intents listed backwards."""
         return rephrase(self._backwards.question(event))
 
     @cached_property
@@ -181,30 +201,85 @@ class Tickets(JsonStage[TicketEvent]):
         return Tickets(self._settings.model_copy(update={"intents": intents}))
 
 
-def _instructions(extraction: FieldExtractor, intents: Section) -> str:
-    return build_instructions(
-        _ROLE,
-        Section("What to answer", _FIELDS),
-        intents,
-        Section("Priorities", _PRIORITIES),
-        *extraction.sections,
-        Section("How to choose", _HOW_TO_CHOOSE),
+_LOOKS_LIKE_HTML = re.compile(
+    r"<(?:!doctype html|html|head|body|div|p|br|table|tr|td|span|style|img|a href|font)[\s/>]",
+    re.IGNORECASE,
+)
+_LONG_TAG = re.compile(r"<[A-Za-z][^<>]{1024,}>?")
+"""Embedded data, mostly. The parser compares each attribute of a tag with all others."""
+_ANY_TAG = re.compile(r"<[A-Za-z/!?][^<>]*>")
+_MAX_DEPTH = 256
+_FED_BYTES = 4096
+_UNSEEN = frozenset({"style", "script", "head", "title", "template", "noscript", "svg", "object"})
+_HIDDEN = re.compile(
+    r"display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*0(?![.\d])", re.IGNORECASE
+)
+_BREAKS = frozenset({
+    "p", "div", "br", "tr", "li", "table", "ul", "ol", "blockquote", "hr", "section", "article",
+    "header", "footer", "pre", "dt", "dd", "h1", "h2", "h3", "h4", "h5", "h6",
+})  # fmt: skip
+_CELLS = frozenset({"td", "th"})
+_SPACES = re.compile(r"[^\S\n]+")
+_BLANK_LINES = re.compile(r"\s*\n\s*")
+
+
+def readable(text: str) -> str:
+    """The text that a person sees of HTML.
+
+    Blocks and rows become lines, cells are separated by a space. A tag of more than 1,024
+    characters is left out, not what it encloses. Time and memory grow with the text alone.
+    """
+    reader = _Reader()
+    parser = etree.HTMLParser(
+        target=reader, huge_tree=True, remove_comments=True, remove_pis=True, encoding="utf-8"
     )
+    try:
+        # Bit by bit: what the reader raises is raised after what was fed.
+        markup = _LONG_TAG.sub("", text).encode(errors="replace")
+        for at in range(0, len(markup), _FED_BYTES):
+            parser.feed(markup[at : at + _FED_BYTES])
+        parser.close()
+    except _TooDeep:
+        return _ANY_TAG.sub(" ", text)
+    except etree.XMLSyntaxError:  # it is empty but for markup
+        pass
+    return _BLANK_LINES.sub("\n", _SPACES.sub(" ", "".join(reader.pieces))).strip()
 
 
-def _answer_model(
-    extraction: FieldExtractor,
-    intents: Any,  # noqa: ANN401 - a type made at run time
-) -> type[TicketAnswer]:
-    return extraction.extended(
-        restrict_labels(TicketAnswer, intent=intents, runner_up=intents | None)
-    )
+class _TooDeep(Exception):
+    """So deep is no mail, and the parser looks for what an end tag closes through all of it."""
 
 
-def _own_signals(answer: TicketAnswer) -> list[Signal]:
-    found = []
-    if answer.several_matters:
-        found.append(Signal("several_matters", 1.0, "The ticket asks for several things."))
-    if not answer.summary.strip():
-        found.append(Signal("missing_field", 0.6, "summary: empty."))
-    return found
+class _Reader:
+    """What lxml reports to; start and end of elements are balanced, whatever the text is like."""
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
+        self._depth = 0
+        self._hidden = 0
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise _TooDeep
+        is_hidden = "hidden" in attributes or _HIDDEN.search(attributes.get("style") or "")
+        if self._hidden or tag in _UNSEEN or is_hidden:
+            self._hidden += 1
+        elif tag in _BREAKS:
+            self.pieces.append("\n")
+        elif tag in _CELLS:
+            self.pieces.append(" ")
+
+    def end(self, tag: str) -> None:
+        self._depth -= 1
+        if self._hidden:
+            self._hidden -= 1
+        elif tag in _BREAKS:
+            self.pieces.append("\n")
+
+    def data(self, data: str) -> None:
+        if not self._hidden:
+            self.pieces.append(data)
+
+    def close(self) -> None:
+        pass

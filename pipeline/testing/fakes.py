@@ -19,7 +19,7 @@ from pipeline.model.questions import AnswerT, Question, Response
 from pipeline.model.records import Tier, Usage
 
 if TYPE_CHECKING:
-    from pipeline.stages.checks.encoders import Vectors
+    from pipeline.stages.checks.scope import Vectors
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,7 @@ class ApiClient:
 
     async def post(self, path: str, body: bytes, *, seconds: float) -> HttpReply | NoReply:
         assert path == PATH
-        await self._step("hand_in")
+        await self._step("submit")
         made = self._api.make(orjson.loads(body)["requests"])
         if self._api.lose_replies > 0:
             self._api.lose_replies -= 1

@@ -8,16 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.backfill.chunks import Shelf
-from pipeline.backfill.context import Stopped
-from pipeline.backfill.file import FileShelf, digest_of
-from pipeline.backfill.job import Job, State
-from pipeline.backfill.journal import Journal, JournalUnreadable
-from pipeline.backfill.submission import BatchGone
-from pipeline.backfill.topic import TooManyDeadLetters
+from pipeline.backfill.journal import Job, Journal, JournalUnreadable, State
+from pipeline.backfill.lane import BatchGone, Stopped
+from pipeline.backfill.outcomes import TooManyDeadLetters
+from pipeline.backfill.partitions import BacklogPartition, FileBacklog, digest_of
 from pipeline.kafka.reader import Start
 from pipeline.kafka.writer import ProducerFenced
 from pipeline.model.errors import UsageError
+from pipeline.model.observer import Observer
 from pipeline.stream import ledger_codec
 from pipeline.stream.ledger import CommitPoint
 from pipeline.stream.protocols import Committed, TopicPartition
@@ -49,7 +47,7 @@ def jobs_of(made: World) -> dict[bytes, Job]:
     return found
 
 
-def test_a_hand_in_whose_reply_was_lost_is_found_and_not_repeated() -> None:
+def test_a_submission_whose_reply_was_lost_is_found_and_not_repeated() -> None:
     async def scenario() -> None:
         made = world()
         made.api.lose_replies = 2
@@ -71,12 +69,12 @@ def test_a_batch_that_the_list_shows_late_is_waited_for() -> None:
     run_in_virtual_time(scenario())
 
 
-def test_a_hand_in_that_never_arrived_is_made_once_the_list_has_settled() -> None:
+def test_a_submission_that_never_arrived_is_made_once_the_list_has_settled() -> None:
     async def scenario() -> None:
         made = world(FINE[:1])
         fuse = Fuse()
         await made.process(fuse)
-        before = fuse.taken.index("hand_in")
+        before = fuse.taken.index("submit")
         again = world(FINE[:1])
         with pytest.raises(Crash):
             await again.process(Fuse(before))
@@ -90,16 +88,36 @@ def test_a_hand_in_that_never_arrived_is_made_once_the_list_has_settled() -> Non
     run_in_virtual_time(scenario())
 
 
-def test_a_stranger_s_batch_of_the_same_size_is_not_taken_for_ours() -> None:
+def test_another_program_s_batch_of_the_same_size_is_not_taken_for_ours() -> None:
     async def scenario() -> None:
         made = world(FINE[:3], partitions=1)
         made.api.takes = 10  # it has ended before ours
-        made.api.make([{"custom_id": f"stranger-{n}", "params": STRANGE} for n in range(3)])
+        made.api.make([{"custom_id": f"another-{n}", "params": STRANGE} for n in range(3)])
         made.api.takes = 60
         made.api.lose_replies = 1
         await made.process()
         assert made.ends().total() == 3
         assert len(made.api.batches) == 2
+
+    run_in_virtual_time(scenario())
+
+
+def test_nothing_is_submitted_again_while_a_batch_of_the_same_size_may_be_ours() -> None:
+    async def scenario() -> None:
+        before = world(FINE[:1])
+        fuse = Fuse()
+        await before.process(fuse)
+        made = world(FINE[:1])
+        with pytest.raises(Crash):
+            await made.process(Fuse(fuse.taken.index("submit")))
+        made.api.takes = 10 * SETTLE
+        made.api.make([{"custom_id": "another-0", "params": STRANGE}])
+        made.api.takes = 60
+        began = asyncio.get_running_loop().time()
+        report = await made.process()
+        assert asyncio.get_running_loop().time() - began >= 10 * SETTLE
+        assert (report.found_again, len(made.api.batches)) == (0, 2)
+        assert made.ends().total() == 1
 
     run_in_virtual_time(scenario())
 
@@ -125,14 +143,14 @@ def test_nothing_is_sent_long_after_it_was_proven_that_nobody_else_does() -> Non
         fuse = Fuse(slow={"end": [SETTLE * 0.6] * 5})
         await made.process(fuse)
         made.check()
-        sent = fuse.taken.index("hand_in")
+        sent = fuse.taken.index("submit")
         begins = [at for at, name in enumerate(fuse.taken[:sent]) if name == "begin"]
         assert fuse.taken_at[sent] - fuse.taken_at[begins[-1]] <= SETTLE / 2
 
     run_in_virtual_time(scenario())
 
 
-@pytest.mark.parametrize("frozen_at", ["begin", "end", "get", "results", "hand_in"])
+@pytest.mark.parametrize("frozen_at", ["begin", "end", "get", "results", "submit"])
 def test_a_process_that_freezes_and_thaws_adds_nothing(frozen_at: str) -> None:
     async def scenario() -> None:
         made = world()
@@ -141,7 +159,7 @@ def test_a_process_that_freezes_and_thaws_adds_nothing(frozen_at: str) -> None:
         await fuse.frozen.wait()
         second = asyncio.ensure_future(made.process())
         # What it was about to hand in may still arrive as long as the other waits for that.
-        await asyncio.sleep(SETTLE * 0.8 if frozen_at == "hand_in" else 10 * SETTLE)
+        await asyncio.sleep(SETTLE * 0.8 if frozen_at == "submit" else 10 * SETTLE)
         fuse.thaw()
         with pytest.raises(ProducerFenced):
             await first
@@ -216,7 +234,7 @@ def test_outcomes_of_a_key_come_in_the_order_of_its_events() -> None:
     run_in_virtual_time(scenario())
 
 
-def test_events_that_left_the_log_meanwhile_are_told_and_hold_nothing_up() -> None:
+def test_events_that_left_the_log_meanwhile_are_reported_and_hold_nothing_up() -> None:
     async def scenario() -> None:
         made = world(partitions=1)
         running = asyncio.ensure_future(made.process())
@@ -342,13 +360,25 @@ def test_what_was_not_read_becomes_a_small_dead_letter_and_is_not_asked_about(
     run_in_virtual_time(scenario())
 
 
-def test_a_tombstone_is_no_event() -> None:
+class Tombstones(Observer):
+    """Remembers the stages of tombstones."""
+
+    def __init__(self, found: list[str]) -> None:
+        self._found = found
+
+    def tombstone(self, stage: str) -> None:
+        self._found.append(stage)
+
+
+def test_a_tombstone_is_not_an_event_and_is_counted() -> None:
     async def scenario() -> None:
         made = world(FINE[:4], partitions=1)
         made.broker.publish(RAW, None, key=b"k-0")
         made.publish(FINE[4:])
-        report = await made.process()
-        assert (report.enriched, report.dead_letters) == (len(FINE), 0)
+        counted: list[str] = []
+        report = await made.process(observer=Tombstones(counted))
+        assert (report.enriched, report.dead_letters, report.tombstones) == (len(FINE), 0, 1)
+        assert counted == ["notes"]
         made.check()
 
     run_in_virtual_time(scenario())
@@ -389,7 +419,7 @@ def test_being_stopped_leaves_everything_for_the_next_start() -> None:
 
 
 @pytest.mark.parametrize("after", [0.5, 3, 5, 7, 9, 11])
-def test_being_stopped_leaves_no_hand_in_in_doubt(after: float) -> None:
+def test_being_stopped_leaves_no_submission_in_doubt(after: float) -> None:
     async def scenario() -> None:
         made = world()
         made.api.replies_after = 2
@@ -433,14 +463,14 @@ def test_each_event_of_a_file_is_published_once(tmp_path: Path, steps: int | Non
     path = written(tmp_path, 7)
     source = f"file:{digest_of(path)}"
 
-    def shelves(journal: Journal) -> Sequence[Shelf]:
-        return [FileShelf(path, journal, key_field="customer", now=now)]
+    def partitions(journal: Journal) -> Sequence[BacklogPartition]:
+        return [FileBacklog(path, journal, key_field="customer", now=now)]
 
     async def scenario() -> None:
         made = World()
         with contextlib.suppress(Crash):
-            await made.process(Fuse(steps), shelves_of=shelves, source=source)
-        report = await made.process(shelves_of=shelves, source=source)
+            await made.process(Fuse(steps), backlog_of=partitions, source=source)
+        report = await made.process(backlog_of=partitions, source=source)
         assert report.published == report.events == 7
         outcomes = made.outcomes()
         assert sorted(outcomes) == [f"n-{n}" for n in range(7)]
@@ -449,7 +479,7 @@ def test_each_event_of_a_file_is_published_once(tmp_path: Path, steps: int | Non
             assert outcome["source"]["topic"] == "file:notes.jsonl"
             assert outcome["source"]["offset"] == number
         assert set(made.api.paid().values()) == {1}
-        again = await made.process(shelves_of=shelves, source=source)
+        again = await made.process(backlog_of=partitions, source=source)
         assert again.published == 7
         assert made.ends().total() == 7
 

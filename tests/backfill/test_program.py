@@ -9,8 +9,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 
 from benchmarks.backfill import Plan, prove
-from pipeline.backfill.factory import CannotBackfill, Wish, backfill
-from pipeline.backfill.reporting import NoWatcher
+from pipeline.backfill.attempt import CannotBackfill, Wish, backfill
+from pipeline.backfill.progress import Watcher
 from pipeline.config import load_settings
 from pipeline.local.api import SimulatedApiProcess
 from pipeline.local.broker import LocalBroker
@@ -91,7 +91,7 @@ def test_a_topic_that_is_being_consumed_is_left_alone(
             group_id=f"{prefix}tickets",
         ):
             with pytest.raises(CannotBackfill, match="`pipeline run tickets` is consuming"):
-                await backfill(load_settings(), Wish("tickets"), NoWatcher(), asyncio.Event())
+                await backfill(load_settings(), Wish("tickets"), Watcher(), asyncio.Event())
 
     asyncio.run(consuming())
 

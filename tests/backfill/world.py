@@ -11,13 +11,11 @@ from typing import Any
 
 import orjson
 
-from pipeline.backfill.asking import Asking
-from pipeline.backfill.backfill import Backfill
-from pipeline.backfill.chunks import Shelf
-from pipeline.backfill.context import Stop, Tools
 from pipeline.backfill.journal import Journal
-from pipeline.backfill.reporting import NoWatcher, Report
-from pipeline.backfill.topic import TopicShelf
+from pipeline.backfill.lane import Backfill, Tools
+from pipeline.backfill.outcomes import BatchStage
+from pipeline.backfill.partitions import BacklogPartition, TopicBacklog
+from pipeline.backfill.progress import Report, Watcher
 from pipeline.cascade.policy import Policy
 from pipeline.claude.gateway import Gateway
 from pipeline.config import BackfillSettings, Settings, TopicSettings
@@ -138,12 +136,13 @@ class World:
         fuse: Fuse | None = None,
         *,
         stop: asyncio.Event | None = None,
-        shelves_of: Callable[[Journal], Sequence[Shelf]] | None = None,
+        backlog_of: Callable[[Journal], Sequence[BacklogPartition]] | None = None,
         source: str = RAW,
         claims: bool = True,
         normal_lane: bool = False,
         window: int = 200,
         paused_reason: Callable[[], str | None] = lambda: None,
+        observer: Observer | None = None,
     ) -> Report:
         """One start of the program, to its end.
 
@@ -166,25 +165,25 @@ class World:
                 NAMES.backfills,
                 STAGE,
                 new_session=lambda: session(TopicPartition(NAMES.backfills, 0)),
-                read=read,
+                read_topics=read,
             )
             await journal.open()
-            shelves = (
+            backlog = (
                 [
-                    TopicShelf(
+                    TopicBacklog(
                         partition,
                         journal,
                         new_session=session,
                         offsets=brokers.reader(GROUP),
-                        read=read,
+                        read_topics=read,
                     )
                     for partition in self.broker.partitions_of(RAW)
                 ]
-                if shelves_of is None
-                else shelves_of(journal)
+                if backlog_of is None
+                else backlog_of(journal)
             )
-            for shelf in shelves if claims else ():
-                await shelf.fence()
+            for each in backlog if claims else ():
+                await each.fence()
             await journal.read()
             gateway = await stack.enter_async_context(
                 Gateway(settings, client=self.api.client(fuse.call), now=now)
@@ -193,30 +192,30 @@ class World:
             tools = Tools(
                 journal=journal,
                 api=lane.api,
-                asking=Asking(
+                stage=BatchStage(
                     NoteStage(),
                     lane,
                     gateway,
                     Policy({}),
                     NAMES,
                     clock=now,
-                    observer=Observer(),
+                    observer=observer or Observer(),
                 ),
                 settings=self.settings,
                 paused_reason=paused_reason,
                 now=now,
                 clock=asyncio.get_running_loop().time,
                 new_nonce=lambda: f"{next(self.nonces):012x}",
-                watcher=NoWatcher(),
+                watcher=Watcher(),
                 dead_letters=DeadLetterWindow(
                     window, 0.5, clock=asyncio.get_running_loop().time, quiet=math.inf
                 ),
-                stop=Stop(stop or asyncio.Event()),
+                stop=stop or asyncio.Event(),
             )
-            work = Backfill(STAGE, source, tools, normal_lane)
+            work = Backfill(STAGE, source, tools, normal_lane=normal_lane)
             async with asyncio.timeout(PATIENCE):
                 try:
-                    return await work.run(shelves, claims=claims)
+                    return await work.run(backlog, claims=claims)
                 except BaseExceptionGroup as group:
                     raise first(group) from group
 

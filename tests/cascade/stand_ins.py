@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pipeline.model.errors import AnswerError, InvalidEvent
 from pipeline.model.questions import Question, Response, Signal, Text
 from pipeline.model.records import DeadLetterReason, Tier, Usage
-from pipeline.stages.stage import Answer, RawEvent
+from pipeline.stages.api import Answer, RawEvent
 from pipeline.stream.records import Headers, Outcome, Received
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)

@@ -22,7 +22,7 @@ from pipeline.kafka.topics import TopicNames
 from pipeline.model.observer import Observer
 from pipeline.model.questions import Question, Response
 from pipeline.model.records import Tier, read_record
-from pipeline.stages.registry import build_stages
+from pipeline.stages.api import build_stages
 from pipeline.stages.tickets import TicketAnswer
 from pipeline.stream.records import Disposition, Outcome
 from tests.cascade.stand_ins import NOON, SPENT, published, received

@@ -2,7 +2,7 @@
 
 from pipeline.cascade.policy import opinions
 from pipeline.config import Settings
-from pipeline.stages.registry import build_stages
+from pipeline.stages.api import build_stages
 
 
 def decided(**changes: object) -> dict[str, bool]:

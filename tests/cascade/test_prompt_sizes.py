@@ -10,7 +10,7 @@ from pipeline.claude.models import TRAITS
 from pipeline.config import Settings
 from pipeline.config.stages import Label
 from pipeline.model.records import Tier
-from pipeline.stages.registry import build_stages
+from pipeline.stages.api import build_stages
 from pipeline.stages.tickets import TicketEvent, Tickets
 
 

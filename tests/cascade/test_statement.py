@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.cascade.policy import doubts_of, statement_signals
 from pipeline.config import Thresholds
-from pipeline.stages.stage import Answer
+from pipeline.stages.api import Answer
 
 
 def codes(confidence: float, *, unclear: bool = False) -> dict[str, float]:

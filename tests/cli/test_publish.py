@@ -6,7 +6,7 @@ import pytest
 from pipeline.config import Settings
 from pipeline.model.errors import UsageError
 from pipeline.operators.publish import Item, count_items, read_items, refusal_of
-from pipeline.stages.registry import stage_named
+from pipeline.stages.api import stage_named
 from tests.cli.conftest import Run
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(16)

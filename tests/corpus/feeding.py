@@ -11,7 +11,7 @@ from pypdf import PdfReader
 from pipeline.config import ImageSettings
 from pipeline.model.errors import InvalidEvent
 from pipeline.model.records import DeadLetterReason
-from pipeline.stages.files import FileEvent, Files, RawFile
+from pipeline.stages.files.raw_events import FileEvent, Files, RawFile
 from tests.corpus.made import Made
 
 

@@ -17,7 +17,7 @@ import json, pipeline
 from importlib import resources
 from pipeline.observe.web import page_files
 
-page = resources.files("pipeline.evaluate.report").joinpath("page.html").read_text("utf-8")
+page = resources.files("pipeline.evaluate").joinpath("report.html").read_text("utf-8")
 etags = {name: asset.etag for name, asset in page_files().items()}
 print(json.dumps({"from": pipeline.__file__, "etags": etags, "evaluation": len(page)}))
 """

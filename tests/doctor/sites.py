@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipeline.config import Settings, TopicSettings
-from pipeline.doctor.check import Finding, Site, Verdict
+from pipeline.doctor.examination import Finding, Site, Verdict
 from pipeline.kafka.cluster import BrokerAt, Cluster, GroupSeen, TopicSeen
 from pipeline.kafka.topics import TopicNames
 
@@ -42,7 +42,7 @@ def cluster(
     return Cluster(**(known | {"groups": {group.name: group for group in groups}} | changes))
 
 
-def told(findings: Iterable[Finding], verdict: Verdict, *words: str) -> Finding:
+def reported(findings: Iterable[Finding], verdict: Verdict, *words: str) -> Finding:
     """The one finding with those words; it says what is wrong, why that matters, what to do."""
     found = list(findings)
     wrong = [each for each in found if each.verdict is not Verdict.OK]
@@ -57,8 +57,7 @@ def told(findings: Iterable[Finding], verdict: Verdict, *words: str) -> Finding:
     return finding
 
 
-def well(findings: Iterable[Finding]) -> None:
-    """Nothing is wrong, and that is said."""
+def fine(findings: Iterable[Finding]) -> None:
+    """Nothing is wrong."""
     found = list(findings)
-    assert found
-    assert {each.verdict for each in found} == {Verdict.OK}, found
+    assert {each.verdict for each in found} <= {Verdict.OK}, found

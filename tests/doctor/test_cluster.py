@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.doctor.brokers import check_groups, check_listeners
-from pipeline.doctor.check import Site, Verdict
-from pipeline.doctor.permissions import check_permissions, operations_needed
-from pipeline.doctor.sizes import check_broker_sizes
-from pipeline.doctor.topics import (
+from pipeline.doctor.examination import Site, Verdict, findings
+from pipeline.doctor.kafka_access import check_listeners, check_permissions, operations_needed
+from pipeline.doctor.kafka_topics import (
+    check_broker_sizes,
     check_cleaning,
+    check_groups,
     check_partitions,
     check_replication,
     of_progress,
@@ -19,7 +19,7 @@ from pipeline.kafka.cluster import BrokerAt, Cluster, GroupSeen, Member, Progres
 from pipeline.stream.ledger import CommitPoint
 from pipeline.stream.ledger_codec import encode
 from pipeline.stream.protocols import Committed, LogBounds, TopicPartition
-from tests.doctor.sites import NAMES, cluster, site, told, topic, well
+from tests.doctor.sites import NAMES, cluster, fine, reported, site, topic
 
 FAILED, WARNING = Verdict.FAILED, Verdict.WARNING
 GROUP = "pipeline.tickets"
@@ -30,48 +30,48 @@ def test_a_cluster_as_it_should_be_is_fine() -> None:
         *(of_topics, check_partitions, check_replication, check_cleaning),
         *(check_broker_sizes, check_permissions, check_groups),
     ):
-        well(check(site(), cluster()))
+        fine(check(site(), cluster()))
 
 
 def test_missing_topics_are_named_with_what_to_do() -> None:
     found = of_topics(site(), cluster(missing=["review", "tickets.raw"]))
-    told(found, FAILED, "review, tickets.raw", "pipeline topics create")
+    reported(found, FAILED, "review, tickets.raw", "pipeline topics create")
 
 
-def test_topics_with_other_partition_counts_are_told() -> None:
+def test_topics_with_other_partition_counts_are_reported() -> None:
     found = of_topics(site(), cluster(topic("tickets.raw", partitions=9)))
-    told(found, WARNING, "tickets.raw", "9 partitions", "topics.partitions is 6")
+    reported(found, WARNING, "tickets.raw", "9 partitions", "topics.partitions is 6")
 
 
-def test_a_topic_of_marks_that_forgets_them_is_told() -> None:
+def test_a_topic_of_marks_that_forgets_them_is_reported() -> None:
     forgetful = topic("review.resolved", configs={"cleanup.policy": "delete"})
-    told(of_topics(site(), cluster(forgetful)), WARNING, "review.resolved")
+    reported(of_topics(site(), cluster(forgetful)), WARNING, "review.resolved")
 
 
 def test_topics_that_may_not_be_seen_are_not_called_missing() -> None:
     forbidden = frozenset({"tickets.raw"})
     seen = cluster(missing=["tickets.raw"], forbidden=forbidden)
-    well(of_topics(site(), seen))
-    told(check_permissions(site(), seen), FAILED, "may not see tickets.raw", "--operation Read")
+    fine(of_topics(site(), seen))
+    reported(check_permissions(site(), seen), FAILED, "may not see tickets.raw", "--operation Read")
 
 
 def test_topics_that_the_pipeline_does_not_use_itself_may_be_hidden_from_it() -> None:
     marks = "dead-letters.replayed"
-    well(check_permissions(site(), cluster(missing=[marks], forbidden=frozenset({marks}))))
+    fine(check_permissions(site(), cluster(missing=[marks], forbidden=frozenset({marks}))))
 
 
 def members(number: int) -> list[Member]:
     return [Member("haiku-pipeline", f"/10.0.0.{each}", frozenset()) for each in range(number)]
 
 
-def test_more_members_than_partitions_are_told() -> None:
+def test_more_members_than_partitions_are_reported() -> None:
     found = check_partitions(site(), cluster(groups=[GroupSeen(GROUP, "consumer", members(8))]))
-    told(found, WARNING, "6 partitions", "8 members", "--partitions 8")
+    reported(found, WARNING, "6 partitions", "8 members", "--partitions 8")
 
 
-def test_a_single_partition_is_told() -> None:
+def test_a_single_partition_is_reported() -> None:
     found = check_partitions(site(), cluster(topic("tickets.raw", partitions=1)))
-    told(found, WARNING, "one partition", "--partitions 6")
+    reported(found, WARNING, "one partition", "--partitions 6")
 
 
 @pytest.mark.parametrize(
@@ -82,47 +82,51 @@ def test_a_single_partition_is_told() -> None:
         ({"replicas": 1, "in_sync": 1}, WARNING, "one replica"),
     ],
 )
-def test_replicas_that_are_not_enough_are_told(
+def test_replicas_that_are_not_enough_are_reported(
     changes: dict[str, object], verdict: Verdict, says: str
 ) -> None:
-    told(check_replication(site(), cluster(topic("review", **changes))), verdict, says)
+    reported(check_replication(site(), cluster(topic("review", **changes))), verdict, says)
 
 
-def test_a_replication_factor_above_the_number_of_brokers_is_told() -> None:
+def test_a_replication_factor_above_the_number_of_brokers_is_reported() -> None:
     wants = site(topics={"replication_factor": 5})
-    told(check_replication(wants, cluster()), FAILED, "is 5, and there are 3 brokers", "-1")
+    reported(check_replication(wants, cluster()), FAILED, "is 5, and there are 3 brokers", "-1")
 
 
 @pytest.mark.parametrize(("name", "verdict"), [("tickets.raw", FAILED), ("review", WARNING)])
-def test_a_compacted_topic_is_told(name: str, verdict: Verdict) -> None:
+def test_a_compacted_topic_is_reported(name: str, verdict: Verdict) -> None:
     seen = cluster(topic(name, configs={"cleanup.policy": "compact,delete"}))
-    told(check_cleaning(site(), seen), verdict, f"{name} is compacted", "cleanup.policy=delete")
+    reported(check_cleaning(site(), seen), verdict, f"{name} is compacted", "cleanup.policy=delete")
 
 
-def test_a_short_retention_is_told_where_something_waits() -> None:
+def test_a_short_retention_is_reported_where_something_waits() -> None:
     hour = {"retention.ms": str(3_600_000)}
     seen = cluster(topic("tickets.raw", configs=hour))
-    told(check_cleaning(site(), seen), WARNING, "tickets.raw keeps records for 1 hours")
-    well(check_cleaning(site(), cluster(topic("tickets.enriched", configs=hour))))
-    well(check_cleaning(site(), cluster(topic("tickets.raw", configs={"retention.ms": "-1"}))))
+    reported(check_cleaning(site(), seen), WARNING, "tickets.raw keeps records for 1 hours")
+    fine(check_cleaning(site(), cluster(topic("tickets.enriched", configs=hour))))
+    fine(check_cleaning(site(), cluster(topic("tickets.raw", configs={"retention.ms": "-1"}))))
 
 
 @pytest.mark.parametrize("name", ["tickets.raw", "dead-letters"])
-def test_a_topic_that_takes_less_than_a_stage_is_told(name: str) -> None:
+def test_a_topic_that_takes_less_than_a_stage_is_reported(name: str) -> None:
     seen = cluster(topic(name, configs={"max.message.bytes": "1048588"}))
     found = check_broker_sizes(site(enabled=["tickets", "escalations"]), seen)
-    told(found, WARNING, f"Topic {name} takes records of 1,048,588", "max.message.bytes=16777216")
+    reported(
+        found, WARNING, f"Topic {name} takes records of 1,048,588", "max.message.bytes=16777216"
+    )
 
 
-def test_a_topic_that_takes_more_than_can_be_put_aside_is_told() -> None:
+def test_a_topic_that_takes_more_than_can_be_put_aside_is_reported() -> None:
     seen = cluster(topic("tickets.raw", configs={"max.message.bytes": str(30 << 20)}))
     found = check_broker_sizes(site(enabled=["tickets", "escalations"]), seen)
-    told(found, WARNING, "tickets.raw takes records of 31,457,280", "no dead letter", "16777216")
+    reported(
+        found, WARNING, "tickets.raw takes records of 31,457,280", "no dead letter", "16777216"
+    )
 
 
-def test_brokers_that_take_no_such_request_are_told() -> None:
+def test_brokers_that_take_no_such_request_are_reported() -> None:
     seen = cluster(configs={"socket.request.max.bytes": "1000000"})
-    told(check_broker_sizes(site(), seen), WARNING, "socket.request.max.bytes")
+    reported(check_broker_sizes(site(), seen), WARNING, "socket.request.max.bytes")
 
 
 def test_what_has_to_be_allowed_follows_from_who_reads_and_writes() -> None:
@@ -134,7 +138,7 @@ def test_what_has_to_be_allowed_follows_from_who_reads_and_writes() -> None:
     assert set(needed) == set(NAMES)
 
 
-def test_missing_permissions_are_told_one_by_one() -> None:
+def test_missing_permissions_are_reported_one_by_one() -> None:
     user = site(kafka={"security_protocol": "SASL_SSL", "sasl_username": "ada"})
     seen = cluster(
         *(topic(name, may=frozenset({"Read", "Write", "Describe"})) for name in NAMES),
@@ -142,17 +146,19 @@ def test_missing_permissions_are_told_one_by_one() -> None:
         topic("tickets.raw", may=frozenset({"Describe"})),
     )
     found = list(check_permissions(user, seen))
-    told(found, FAILED, "ada may not Write escalations", "--operation Write --topic escalations")
-    told(found, FAILED, "ada may not Read tickets.raw")
+    reported(
+        found, FAILED, "ada may not Write escalations", "--operation Write --topic escalations"
+    )
+    reported(found, FAILED, "ada may not Read tickets.raw")
     assert len(found) == 2
 
 
 @pytest.mark.parametrize(
     "group", [GroupSeen(GROUP, is_forbidden=True), GroupSeen(GROUP, may=frozenset({"Describe"}))]
 )
-def test_a_group_that_may_not_be_used_is_told(group: GroupSeen) -> None:
+def test_a_group_that_may_not_be_used_is_reported(group: GroupSeen) -> None:
     found = check_permissions(site(), cluster(groups=[group]))
-    told(found, FAILED, f"consumer group {GROUP}", f"--operation Read --group {GROUP}")
+    reported(found, FAILED, f"consumer group {GROUP}", f"--operation Read --group {GROUP}")
 
 
 @pytest.mark.parametrize(
@@ -163,25 +169,27 @@ def test_a_group_that_may_not_be_used_is_told(group: GroupSeen) -> None:
         GroupSeen(GROUP, "connect"),
     ],
 )
-def test_a_group_that_something_else_uses_is_told(group: GroupSeen) -> None:
-    told(check_groups(site(), cluster(groups=[group])), FAILED, GROUP, "kafka.group_prefix")
+def test_a_group_that_something_else_uses_is_reported(group: GroupSeen) -> None:
+    reported(check_groups(site(), cluster(groups=[group])), FAILED, GROUP, "kafka.group_prefix")
 
 
-def test_our_own_members_are_no_strangers() -> None:
+def test_our_own_members_are_not_another_program() -> None:
     own = Member("haiku-pipeline", "/h", frozenset({"tickets.raw"}))
-    well(check_groups(site(), cluster(groups=[GroupSeen(GROUP, "consumer", [own])])))
+    fine(check_groups(site(), cluster(groups=[GroupSeen(GROUP, "consumer", [own])])))
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "127.0.0.1"])
-async def test_a_broker_that_advertises_another_address_is_told(host: str) -> None:
+async def test_a_broker_that_advertises_another_address_is_reported(host: str) -> None:
     brokers = [BrokerAt(7, host, 1)]
 
     class Elsewhere(Site):
         async def cluster(self) -> Cluster:
             return cluster(brokers=brokers)
 
-    found = await check_listeners(Elsewhere(site().settings))
-    told(found, FAILED, f"Broker 7 says that clients reach it at {host}:1", "advertised.listeners")
+    found = await findings(check_listeners(Elsewhere(site().settings)))
+    reported(
+        found, FAILED, f"Broker 7 says that clients reach it at {host}:1", "advertised.listeners"
+    )
 
 
 FIRST = TopicPartition("tickets.raw", 0)
@@ -192,16 +200,16 @@ def progress(offset: int, *, begin: int = 0, metadata: str | None = None) -> Pro
     return Progress(FIRST, Committed(offset, ledger), LogBounds(begin, 100))
 
 
-def test_records_that_retention_took_before_they_were_processed_are_told() -> None:
+def test_records_that_retention_took_before_they_were_processed_are_reported() -> None:
     found = of_progress(
         GROUP, "tickets.raw", [progress(10, begin=25), progress(50, begin=25)], starts_at_end=False
     )
-    told(found, FAILED, "deleted 15 records", "retention.ms")
+    reported(found, FAILED, "deleted 15 records", "retention.ms")
 
 
-def test_a_lag_that_retention_will_overtake_is_told() -> None:
+def test_a_lag_that_retention_will_overtake_is_reported() -> None:
     late = replace(progress(10), half_expired=40)
-    told(
+    reported(
         of_progress(GROUP, "tickets.raw", [late], starts_at_end=False),
         WARNING,
         "half of their retention",
@@ -214,16 +222,16 @@ def test_a_lag_that_retention_will_overtake_is_told() -> None:
     )
 
 
-def test_commits_of_another_program_are_told() -> None:
+def test_commits_of_another_program_are_reported() -> None:
     found = of_progress(
         GROUP, "tickets.raw", [progress(10, metadata="their own words")], starts_at_end=False
     )
-    told(found, FAILED, "tickets.raw/0", "--reset-offsets")
+    reported(found, FAILED, "tickets.raw/0", "--reset-offsets")
 
 
-def test_records_from_the_future_are_told() -> None:
+def test_records_from_the_future_are_reported() -> None:
     late = replace(progress(10), from_the_future=True)
-    told(
+    reported(
         of_progress(GROUP, "tickets.raw", [late], starts_at_end=False),
         WARNING,
         "in the future",
@@ -245,9 +253,9 @@ def test_progress_as_it_should_be_is_fine(metadata: str | None) -> None:
     assert list(of_progress(GROUP, "tickets.raw", [nothing], starts_at_end=False)) == []
 
 
-def test_what_a_new_group_will_do_with_a_topic_that_has_a_past_is_told() -> None:
+def test_what_a_new_group_will_do_with_a_topic_that_has_a_past_is_reported() -> None:
     past = [Progress(FIRST, None, LogBounds(5, 9000)), progress(10)]
     found = of_progress(GROUP, "tickets.raw", past, starts_at_end=False)
-    told(found, WARNING, "8,995 records", "paid for", '"latest"')
+    reported(found, WARNING, "8,995 records", "paid for", '"latest"')
     found = of_progress(GROUP, "tickets.raw", past, starts_at_end=True)
-    told(found, WARNING, "8,995 records", "skipped", '"earliest"')
+    reported(found, WARNING, "8,995 records", "skipped", '"earliest"')

@@ -1,6 +1,6 @@
 import re
 
-from pipeline.doctor.examination import CHECKS
+from pipeline.doctor import CHECKS
 from tests.deploy.tools import ROOT
 
 TEXT = (ROOT / "docs" / "DOCTOR.md").read_text("utf-8")

@@ -20,10 +20,18 @@ from aiokafka.structs import OffsetAndMetadata
 
 from pipeline.claude.model_client import Probe
 from pipeline.config import KafkaSettings, Settings, TopicSettings
-from pipeline.doctor.brokers import check_clock
-from pipeline.doctor.check import Check, Finding, OutOfReach, Site, Verdict, ok
-from pipeline.doctor.claude import Probers, check_access
-from pipeline.doctor.examination import CHECKS, examine, look
+from pipeline.doctor import CHECKS, examine
+from pipeline.doctor.examination import (
+    Check,
+    Finding,
+    OutOfReach,
+    Site,
+    Verdict,
+    findings,
+    look,
+    ok,
+)
+from pipeline.doctor.model_api import Probers, check_access, check_clock
 from pipeline.kafka import cluster
 from pipeline.kafka.connection import admin_client, client_options
 from pipeline.kafka.offsets import KafkaOffsets
@@ -35,7 +43,7 @@ from pipeline.model.errors import PipelineError
 from pipeline.stream.protocols import BrokersUnavailable, LogBounds
 from pipeline.stream.protocols import TopicPartition as Partition
 from tests.brokers import FreshName
-from tests.doctor.sites import site, told, well
+from tests.doctor.sites import fine, reported, site
 
 FAILED, WARNING = Verdict.FAILED, Verdict.WARNING
 OF_BROKERS = [
@@ -51,7 +59,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Look:
     async def at(kafka: KafkaSettings, **variables: str) -> list[Finding]:
         for name, value in {**kafka_variables(kafka), **variables}.items():
             monkeypatch.setenv(name, value)
-        return await examine(lambda _: None, checks=OF_BROKERS)
+        return await examine(lambda _: None, OF_BROKERS)
 
     return at
 
@@ -83,11 +91,11 @@ def place(any_broker: LocalBroker, fresh_name: FreshName) -> Place:
     return Place(any_broker.settings, fresh_name("doctor") + ".")
 
 
-async def test_brokers_that_do_not_answer_are_told_once_and_what_needs_them_is_left_out(
+async def test_brokers_that_do_not_answer_are_reported_once_and_what_needs_them_is_left_out(
     looks: Look,
 ) -> None:
     found = await looks(KafkaSettings(bootstrap_servers="127.0.0.1:1"))
-    told(found, FAILED, "127.0.0.1:1", "connection refused", "pipeline local")
+    reported(found, FAILED, "127.0.0.1:1", "connection refused", "pipeline local")
     assert {"topics", "delivery"}.isdisjoint(finding.about for finding in found)
 
 
@@ -99,39 +107,43 @@ async def test_brokers_that_do_not_answer_are_told_once_and_what_needs_them_is_l
         ("kafka:port", "must be host:port"),
     ],
 )
-async def test_an_address_that_cannot_be_is_told(looks: Look, address: str, says: str) -> None:
-    told(await looks(KafkaSettings(bootstrap_servers=address)), FAILED, says)
+async def test_an_address_that_cannot_be_is_reported(looks: Look, address: str, says: str) -> None:
+    reported(await looks(KafkaSettings(bootstrap_servers=address)), FAILED, says)
 
 
 async def test_where_all_is_there_all_is_fine(looks: Look, place: Place) -> None:
     await place.make_topics()
-    well(await looks(place.kafka, **place.variables))
+    found = await looks(place.kafka, **place.variables)
+    fine(found)
+    assert [check.name for check in OF_BROKERS] == list(dict.fromkeys(f.about for f in found))
 
 
-async def test_missing_topics_are_told_and_not_made_by_asking(looks: Look, place: Place) -> None:
+async def test_missing_topics_are_reported_and_not_made_by_asking(
+    looks: Look, place: Place
+) -> None:
     for _ in range(2):
         found = await looks(place.kafka, **place.variables)
-        told(found, FAILED, "tickets.raw", "pipeline topics create")
+        reported(found, FAILED, "tickets.raw", "pipeline topics create")
 
 
-async def test_a_stage_that_does_not_exist_is_told(looks: Look, place: Place) -> None:
+async def test_a_stage_that_does_not_exist_is_reported(looks: Look, place: Place) -> None:
     found = await looks(place.kafka, **place.variables | {"PIPELINE_ENABLED": '["faxes"]'})
-    told([each for each in found if each.about == "topics"], FAILED, "faxes")
+    reported([each for each in found if each.about == "topics"], FAILED, "faxes")
 
 
-async def test_a_stranger_in_the_group_is_told(looks: Look, place: Place) -> None:
+async def test_another_program_in_the_group_is_reported(looks: Look, place: Place) -> None:
     await place.make_topics()
     async with AIOKafkaConsumer(
         f"{place.prefix}tickets.raw",
         **client_options(place.kafka) | {"client_id": "their-app"},
         group_id=f"{place.prefix}tickets",
-    ) as stranger:
-        await stranger.getmany(timeout_ms=500)
+    ) as other:
+        await other.getmany(timeout_ms=500)
         found = await looks(place.kafka, **place.variables)
-    told(found, FAILED, f"Group {place.prefix}tickets is used by something else", "their-app")
+    reported(found, FAILED, f"Group {place.prefix}tickets is used by something else", "their-app")
 
 
-async def test_commits_of_a_stranger_and_records_from_the_future_are_told(
+async def test_commits_of_another_program_and_records_from_the_future_are_reported(
     looks: Look, place: Place
 ) -> None:
     await place.make_topics()
@@ -144,17 +156,17 @@ async def test_commits_of_a_stranger_and_records_from_the_future_are_told(
         **options,
         group_id=f"{place.prefix}tickets",
         enable_auto_commit=False,  # at its end it would commit its position, without the words
-    ) as stranger:
+    ) as other:
         partition = TopicPartition(topic, 0)
-        stranger.assign([partition])
-        await stranger.commit({partition: OffsetAndMetadata(1, "their own words")})
+        other.assign([partition])
+        await other.commit({partition: OffsetAndMetadata(1, "their own words")})
     found = await looks(place.kafka, **place.variables)
-    told(found, FAILED, f"{topic}/0", "not the pipeline's", "--reset-offsets")
-    told(found, WARNING, "in the future")
+    reported(found, FAILED, f"{topic}/0", "not the pipeline's", "--reset-offsets")
+    reported(found, WARNING, "in the future")
 
 
 @pytest.mark.kafka
-async def test_progress_that_is_told_late_is_waited_for_and_one_that_is_not_told_is_no_good_news(
+async def test_progress_that_comes_late_is_waited_for_and_unknown_progress_is_a_fault(
     looks: Look, apache_kafka: ApacheKafka, fresh_name: FreshName, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = Place(apache_kafka.settings, fresh_name("doctor") + ".")
@@ -169,7 +181,7 @@ async def test_progress_that_is_told_late_is_waited_for_and_one_that_is_not_told
         return await bounds(reader, partition)
 
     monkeypatch.setattr(KafkaOffsets, "bounds", no_leader_at_first)
-    well(await looks(place.kafka, **place.variables))
+    fine(await looks(place.kafka, **place.variables))
 
     async def no_leader(reader: KafkaOffsets, partition: Partition) -> LogBounds:
         raise BrokersUnavailable("There is no leader.")
@@ -177,11 +189,13 @@ async def test_progress_that_is_told_late_is_waited_for_and_one_that_is_not_told
     monkeypatch.setattr(KafkaOffsets, "bounds", no_leader)
     monkeypatch.setattr(cluster, "_PATIENCE", 0.0)
     found = await looks(place.kafka, **place.variables)
-    told(found, FAILED, f"{place.prefix}tickets.raw was not told in full", "There is no leader.")
+    reported(
+        found, FAILED, f"{place.prefix}tickets.raw could not be read in full", "There is no leader."
+    )
 
 
 @pytest.mark.kafka
-async def test_topics_that_lose_events_or_cannot_be_written_are_told(
+async def test_topics_that_lose_events_or_cannot_be_written_are_reported(
     looks: Look, apache_kafka: ApacheKafka, fresh_name: FreshName
 ) -> None:
     place = Place(apache_kafka.settings, fresh_name("doctor") + ".")
@@ -198,14 +212,14 @@ async def test_topics_that_lose_events_or_cannot_be_written_are_told(
     async with AIOKafkaProducer(**client_options(place.kafka), acks="all") as producer:
         await producer.send_and_wait(raw, b"written all the same", key=b"a")
     found = await looks(place.kafka, **place.variables)
-    told(found, FAILED, f"{raw} is compacted")
-    told(found, WARNING, f"{raw} keeps records for 1 hours")
-    told(found, WARNING, f"Topic {raw} takes records of 1,000,000 bytes")
-    told(found, WARNING, f"{raw} wants 2 replicas in sync and has 1")
-    told(found, WARNING, f"{raw} has one partition")
+    reported(found, FAILED, f"{raw} is compacted")
+    reported(found, WARNING, f"{raw} keeps records for 1 hours")
+    reported(found, WARNING, f"Topic {raw} takes records of 1,000,000 bytes")
+    reported(found, WARNING, f"{raw} wants 2 replicas in sync and has 1")
+    reported(found, WARNING, f"{raw} has one partition")
 
 
-async def test_a_lag_that_retention_will_overtake_is_told(looks: Look, place: Place) -> None:
+async def test_a_lag_that_retention_will_overtake_is_reported(looks: Look, place: Place) -> None:
     await place.make_topics()
     topic = f"{place.prefix}tickets.raw"
     five_days_ago = round((time.time() - 5 * 86_400) * 1000)
@@ -213,27 +227,27 @@ async def test_a_lag_that_retention_will_overtake_is_told(looks: Look, place: Pl
         await producer.send_and_wait(topic, b"old", partition=0, timestamp_ms=five_days_ago)
         await producer.send_and_wait(topic, b"new", partition=0)
     found = await looks(place.kafka, **place.variables)
-    told(found, WARNING, f"{topic} has records that {place.prefix}tickets has not processed")
+    reported(found, WARNING, f"{topic} has records that {place.prefix}tickets has not processed")
 
 
 @pytest.mark.kafka
-async def test_limits_of_the_brokers_below_ours_are_told(
+async def test_limits_of_the_brokers_below_ours_are_reported(
     looks: Look, apache_kafka: ApacheKafka, fresh_name: FreshName
 ) -> None:
     place = Place(apache_kafka.settings, fresh_name("doctor") + ".")
     await place.make_topics()
     too_long = {"PIPELINE_STREAM__TRANSACTION_TIMEOUT": "100000"}
     found = await looks(place.kafka, **place.variables, **too_long)
-    told(found, FAILED, "transaction.max.timeout.ms", "stream.transaction_timeout")
+    reported(found, FAILED, "transaction.max.timeout.ms", "stream.transaction_timeout")
 
 
 @pytest.mark.kafka
-async def test_a_password_that_is_wrong_is_told_and_not_shown(
+async def test_a_password_that_is_wrong_is_reported_and_not_shown(
     looks: Look, secured_kafka: ApacheKafka
 ) -> None:
     wrong = secured_kafka.settings.model_dump() | {"sasl_password": "not-the-password"}
     found = await looks(KafkaSettings.model_validate(wrong))
-    finding = told(found, FAILED, "refused user 'pipeline'", "kafka.sasl_password")
+    finding = reported(found, FAILED, "refused user 'pipeline'", "kafka.sasl_password")
     assert "not-the-password" not in finding.text
 
 
@@ -247,26 +261,26 @@ async def test_a_password_that_is_wrong_is_told_and_not_shown(
         ({"ssl_ca_file": None}, "is not accepted"),
     ],
 )  # fmt: skip
-async def test_a_way_to_the_brokers_that_is_not_theirs_is_told(
+async def test_a_way_to_the_brokers_that_is_not_theirs_is_reported(
     looks: Look, secured_kafka: ApacheKafka, changes: dict[str, object], says: str
 ) -> None:
     kafka = KafkaSettings.model_validate(secured_kafka.settings.model_dump() | changes)
-    told(await looks(kafka), FAILED, says)
+    reported(await looks(kafka), FAILED, says)
 
 
 @pytest.mark.kafka
-async def test_tls_on_a_plain_port_is_told(looks: Look, apache_kafka: ApacheKafka) -> None:
+async def test_tls_on_a_plain_port_is_reported(looks: Look, apache_kafka: ApacheKafka) -> None:
     kafka = apache_kafka.settings.model_copy(update={"security_protocol": "SSL"})
     (finding,) = [
         each
         for each in await looks(KafkaSettings.model_validate(kafka.model_dump()))
         if each.about == "brokers"
     ]
-    told([finding], FAILED, "TLS", "openssl s_client")
+    reported([finding], FAILED, "TLS", "openssl s_client")
 
 
 @pytest.mark.kafka
-async def test_a_user_without_permissions_is_told_which(
+async def test_what_a_user_may_not_do_is_reported(
     looks: Look, secured_kafka: ApacheKafka, fresh_name: FreshName
 ) -> None:
     owner = Place(secured_kafka.settings, fresh_name("theirs") + ".")
@@ -277,11 +291,11 @@ async def test_a_user_without_permissions_is_told_which(
 
     found = await looks(secured_kafka.settings_of(GUEST), **owner.variables)
 
-    told(found, FAILED, f"guest may not Read {raw}", f"--operation Read --topic {raw}")
-    told(found, FAILED, f"guest may not Write {owner.prefix}review")
-    told(found, FAILED, "guest may not see", f"{owner.prefix}dead-letters")
-    told(found, FAILED, f"consumer group {owner.prefix}tickets")
-    told(found, WARNING, "at_least_once would be in force", "--transactional-id")
+    reported(found, FAILED, f"guest may not Read {raw}", f"--operation Read --topic {raw}")
+    reported(found, FAILED, f"guest may not Write {owner.prefix}review")
+    reported(found, FAILED, "guest may not see", f"{owner.prefix}dead-letters")
+    reported(found, FAILED, f"consumer group {owner.prefix}tickets")
+    reported(found, WARNING, "at_least_once would be in force", "--transactional-id")
 
 
 _DESCRIBE, _ALLOW, _TOPIC, _LITERAL = 8, 3, 2, 3
@@ -294,7 +308,7 @@ async def allow(kafka: KafkaSettings, topic: str, operation: int) -> None:
     assert [code for code, *_ in response.creation_responses] == [0]
 
 
-async def test_a_certificate_for_another_host_is_told(looks: Look, tmp_path: Path) -> None:
+async def test_a_certificate_for_another_host_is_reported(looks: Look, tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     await asyncio.to_thread(make_certificate, key, certificate)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -310,7 +324,7 @@ async def test_a_certificate_for_another_host_is_told(looks: Look, tmp_path: Pat
                 ssl_ca_file=certificate,
             )
         )
-    told(found, FAILED, "is for another host", "kafka.bootstrap_servers")
+    reported(found, FAILED, "is for another host", "kafka.bootstrap_servers")
 
 
 def make_certificate(key: Path, certificate: Path) -> None:
@@ -345,16 +359,16 @@ async def api(*, ahead: float) -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize(("ahead", "says"), [(90, "behind"), (-90, "ahead of")])
-async def test_a_clock_that_is_wrong_is_told(ahead: float, says: str) -> None:
+async def test_a_clock_that_is_wrong_is_reported(ahead: float, says: str) -> None:
     async with api(ahead=ahead) as url:
-        found = await check_clock(site({"ANTHROPIC_BASE_URL": url}))
-    told(found, WARNING, says, "timedatectl")
+        found = await findings(check_clock(site({"ANTHROPIC_BASE_URL": url})))
+    reported(found, WARNING, says, "timedatectl")
 
 
 async def test_a_clock_that_agrees_or_cannot_be_compared_is_fine() -> None:
     async with api(ahead=0) as url:
-        well(await check_clock(site({"ANTHROPIC_BASE_URL": url})))
-    well(await check_clock(site({"ANTHROPIC_BASE_URL": "http://127.0.0.1:1"})))
+        fine(await findings(check_clock(site({"ANTHROPIC_BASE_URL": url}))))
+    fine(await findings(check_clock(site({"ANTHROPIC_BASE_URL": "http://127.0.0.1:1"}))))
 
 
 def api_says(*probes: Probe) -> Probers:
@@ -369,27 +383,34 @@ def api_says(*probes: Probe) -> Probers:
     return connected
 
 
-async def test_what_the_api_says_of_each_model_is_told() -> None:
+async def test_what_the_api_says_of_each_model_is_reported() -> None:
     said = api_says(Probe("haiku-x", ok=True, detail="Fine."), Probe("s-x", ok=False, detail="No."))
-    good, bad = await check_access(site(), said)
+    good, bad = await findings(check_access(site(), said))
     assert (good.verdict, bad.detail) == (Verdict.OK, "s-x: No.")
-    told([bad], FAILED, "s-x", "ANTHROPIC_BASE_URL")
+    reported([bad], FAILED, "s-x", "ANTHROPIC_BASE_URL")
 
 
 async def test_a_check_that_comes_to_no_end_is_a_finding() -> None:
-    async def hangs(_: Site) -> Iterable[Finding]:
+    async def hangs(_: Site) -> AsyncIterator[Finding]:
         await asyncio.Event().wait()
-        return []
+        yield ok("Never.")
 
-    async def breaks(_: Site) -> Iterable[Finding]:
+    def breaks(_: Site) -> Iterable[Finding]:
         raise PipelineError("It broke.")
 
-    async def waits_for_others(_: Site) -> Iterable[Finding]:
+    def waits_for_others(_: Site) -> Iterable[Finding]:
         raise OutOfReach
 
-    told(await look(Check("slow", "it", hangs, seconds=0.01), site()), FAILED, "within 0.01 s")
-    told(await look(Check("broken", "it", breaks), site()), FAILED, "It broke.")
-    assert list(await look(Check("late", "it", waits_for_others), site())) == []
+    reported(await look(Check("slow", "it", hangs, seconds=0.01), site()), FAILED, "within 0.01 s")
+    reported(await look(Check("broken", "it", breaks), site()), FAILED, "It broke.")
+    assert await look(Check("late", "it", waits_for_others, "Fine."), site()) == []
+
+
+async def test_a_check_that_finds_nothing_says_so_in_its_own_name() -> None:
+    nothing = Check("quiet", "it", lambda _: [], "All is well.")
+    assert await look(nothing, site()) == [Finding("quiet", Verdict.OK, "All is well.")]
+    finding = Check("loud", "it", lambda _: [ok("So it is.")], "All is well.")
+    assert await look(finding, site()) == [Finding("loud", Verdict.OK, "So it is.")]
 
 
 async def test_findings_come_in_order_however_long_each_takes(
@@ -398,16 +419,16 @@ async def test_findings_come_in_order_however_long_each_takes(
     monkeypatch.setenv("PIPELINE_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
     second_is_done = asyncio.Event()
 
-    async def first(_: Site) -> Iterable[Finding]:
+    async def first(_: Site) -> AsyncIterator[Finding]:
         await second_is_done.wait()
-        return [ok("first", "Done.")]
+        yield ok("Done.")
 
-    async def second(_: Site) -> Iterable[Finding]:
+    async def second(_: Site) -> AsyncIterator[Finding]:
         second_is_done.set()
-        return [ok("second", "Done.")]
+        yield ok("Done.")
 
     shown: list[Finding] = []
     checks = [Check("first", "it", first), Check("second", "it", second)]
-    found = await examine(shown.append, environment={}, checks=checks)
+    found = await examine(shown.append, checks, environment={})
     assert [finding.about for finding in shown] == ["first", "second"]
     assert shown == found

@@ -8,18 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.doctor import installation
-from pipeline.doctor.brokers import check_address
-from pipeline.doctor.check import Finding, Verdict
-from pipeline.doctor.claude import (
-    RETIREMENTS,
-    check_key,
-    check_models,
-    check_opinions,
-    check_prices,
-    check_prompts,
-)
-from pipeline.doctor.examination import examine
+from pipeline.doctor import CHECKS, Finding, Verdict, examine, installation
 from pipeline.doctor.installation import (
     check_extras,
     check_files,
@@ -27,13 +16,22 @@ from pipeline.doctor.installation import (
     check_paths,
     check_port,
     check_settings,
+    check_sizes,
     check_stages,
     files_needed,
     of_limit,
 )
-from pipeline.doctor.sizes import check_sizes
-from pipeline.stages.checks import encoders
-from tests.doctor.sites import site, told, well
+from pipeline.doctor.model_api import (
+    RETIREMENTS,
+    check_address,
+    check_key,
+    check_models,
+    check_opinions,
+    check_prices,
+    check_prompts,
+)
+from pipeline.stages.checks import scope
+from tests.doctor.sites import fine, reported, site
 
 FAILED, WARNING = Verdict.FAILED, Verdict.WARNING
 KEY = {"ANTHROPIC_API_KEY": "sk-ant-api03-a-key"}
@@ -41,7 +39,7 @@ TODAY = date(2026, 11, 25)
 
 
 async def settings_finding() -> Finding:
-    (finding,) = await examine(lambda _: None, environment={})
+    (finding,) = await examine(lambda _: None, CHECKS, environment={})
     return finding
 
 
@@ -54,49 +52,49 @@ async def settings_finding() -> Finding:
         ("[kafka\n", "pipeline.toml is not TOML"),
     ],
 )
-async def test_a_wrong_file_is_told_by_place_and_never_with_the_value(
+async def test_a_wrong_file_is_reported_by_place_and_never_with_the_value(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, says: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pipeline.toml").write_text(text)
     finding = await settings_finding()
-    told([finding], FAILED, says, "pipeline.toml")
+    reported([finding], FAILED, says, "pipeline.toml")
     assert "sk-ant" not in finding.text
 
 
-async def test_a_variable_that_wants_json_and_is_none_is_told(
+async def test_a_variable_that_wants_json_and_is_none_is_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PIPELINE_ENABLED", "tickets,invoices")
-    told([await settings_finding()], FAILED, "enabled", "JSON")
+    reported([await settings_finding()], FAILED, "enabled", "JSON")
 
 
-def test_a_variable_that_is_no_setting_is_told_with_what_was_meant() -> None:
+def test_a_variable_that_is_no_setting_is_reported_with_what_was_meant() -> None:
     environment = {"PIPELINE_KAFAK__BOOTSTRAP_SERVERS": "kafka:9092"}
-    told(check_settings(site(environment)), WARNING, "PIPELINE_KAFAK", "PIPELINE_KAFKA?")
+    reported(check_settings(site(environment)), WARNING, "PIPELINE_KAFAK", "PIPELINE_KAFKA?")
     environment = {"PIPELINE_ZZZ": "1"}
-    told(check_settings(site(environment)), WARNING, "PIPELINE_ZZZ", "no such setting")
+    reported(check_settings(site(environment)), WARNING, "PIPELINE_ZZZ", "no such setting")
 
 
 def test_variables_that_are_settings_are_fine() -> None:
     environment = {"PIPELINE_KAFKA__CLIENT_ID": "x", "PIPELINE_DELIVERY": "x", "PATH": "/bin"}
-    well(check_settings(site(environment)))
+    fine(check_settings(site(environment)))
 
 
-def test_a_stage_that_does_not_exist_is_told() -> None:
-    told(check_stages(site(enabled=["faxes"])), FAILED, "faxes", "tickets")
-    told(check_stages(site(enabled=[])), FAILED, "No stage")
+def test_a_stage_that_does_not_exist_is_reported() -> None:
+    reported(check_stages(site(enabled=["faxes"])), FAILED, "faxes", "tickets")
+    reported(check_stages(site(enabled=[])), FAILED, "No stage")
 
 
-def test_escalations_that_nobody_reads_are_told() -> None:
-    told(check_stages(site(enabled=["tickets"])), WARNING, "escalations", "pipeline run")
-    well(check_stages(site()))
+def test_escalations_that_nobody_reads_are_reported() -> None:
+    reported(check_stages(site(enabled=["tickets"])), WARNING, "escalations", "pipeline run")
+    fine(check_stages(site()))
 
 
-def test_static_membership_is_told() -> None:
+def test_static_membership_is_reported() -> None:
     one = site(kafka={"group_instance_id": "one"})
-    told(check_members(one), WARNING, "group_instance_id", "throw each other out")
-    well(check_members(site()))
+    reported(check_members(one), WARNING, "group_instance_id", "throw each other out")
+    fine(check_members(site()))
 
 
 @pytest.mark.parametrize(
@@ -114,16 +112,16 @@ def test_static_membership_is_told() -> None:
         ({**KEY, "ANTHROPIC_AUTH_TOKEN": "x"}, WARNING, "both set"),
     ],
 )
-def test_a_key_that_cannot_be_one_is_told_and_not_shown(
+def test_a_key_that_cannot_be_one_is_reported_and_not_shown(
     environment: dict[str, str], verdict: Verdict, says: str
 ) -> None:
-    finding = told(check_key(site(environment)), verdict, says)
+    finding = reported(check_key(site(environment)), verdict, says)
     assert "sk-ant" not in finding.text
 
 
 @pytest.mark.parametrize("environment", [KEY, {"ANTHROPIC_AUTH_TOKEN": "x"}])
 def test_a_key_or_a_token_is_fine(environment: dict[str, str]) -> None:
-    well(check_key(site(environment)))
+    fine(check_key(site(environment)))
 
 
 @pytest.mark.parametrize(
@@ -138,8 +136,8 @@ def test_a_key_or_a_token_is_fine(environment: dict[str, str]) -> None:
         ("http://gateway.example:8080", WARNING, "without TLS"),
     ],
 )
-def test_a_wrong_base_url_is_told(url: str, verdict: Verdict, says: str) -> None:
-    told(check_address(site({"ANTHROPIC_BASE_URL": url})), verdict, says)
+def test_a_wrong_base_url_is_reported(url: str, verdict: Verdict, says: str) -> None:
+    reported(check_address(site({"ANTHROPIC_BASE_URL": url})), verdict, says)
 
 
 @pytest.mark.parametrize(
@@ -162,27 +160,29 @@ def models(haiku: str, sonnet: str = "claude-sonnet-5-5") -> list[Finding]:
     return list(check_models(site(models={"haiku": haiku, "sonnet": sonnet}), lambda: TODAY))
 
 
-def test_a_retired_model_is_told() -> None:
-    told(models("claude-3-5-haiku-20241022"), FAILED, "has retired on 2026-02-19", "models.haiku")
+def test_a_retired_model_is_reported() -> None:
+    reported(
+        models("claude-3-5-haiku-20241022"), FAILED, "has retired on 2026-02-19", "models.haiku"
+    )
 
 
-def test_a_model_that_will_retire_is_told() -> None:
+def test_a_model_that_will_retire_is_reported() -> None:
     retiring = models("claude-haiku-5-5", "claude-sonnet-4-5")
-    told(retiring, WARNING, "retires on 2026-11-30", "models.sonnet")
+    reported(retiring, WARNING, "retires on 2026-11-30", "models.sonnet")
 
 
-def test_an_id_that_is_not_claudes_is_told() -> None:
-    told(models("gpt-5"), WARNING, "'gpt-5'")
+def test_an_id_that_is_not_claudes_is_reported() -> None:
+    reported(models("gpt-5"), WARNING, "'gpt-5'")
 
 
-def test_swapped_and_equal_models_are_told() -> None:
-    told(models("claude-sonnet-5-5", "claude-haiku-5-5"), FAILED, "swapped")
-    told(models("claude-sonnet-5-5", "claude-sonnet-5-5"), WARNING, "the same")
+def test_swapped_and_equal_models_are_reported() -> None:
+    reported(models("claude-sonnet-5-5", "claude-haiku-5-5"), FAILED, "swapped")
+    reported(models("claude-sonnet-5-5", "claude-sonnet-5-5"), WARNING, "the same")
 
 
 def test_models_of_today_are_fine_whatever_the_platform_calls_them() -> None:
-    well(models("claude-haiku-5-5"))
-    well(models("anthropic.claude-haiku-5-5"))
+    fine(models("claude-haiku-5-5"))
+    fine(models("anthropic.claude-haiku-5-5"))
 
 
 def test_every_retirement_of_the_sdk_is_a_day() -> None:
@@ -190,49 +190,49 @@ def test_every_retirement_of_the_sdk_is_a_day() -> None:
     assert RETIREMENTS["claude-3-opus-20240229"] == date(2026, 1, 5)
 
 
-def test_an_unknown_price_is_told() -> None:
+def test_an_unknown_price_is_reported() -> None:
     priceless = site(models={"haiku": "claude-haiku-9", "sonnet": "claude-haiku-9"})
-    told(check_prices(priceless), WARNING, "claude-haiku-9", "claude.prices")
-    well(check_prices(site()))
+    reported(check_prices(priceless), WARNING, "claude-haiku-9", "claude.prices")
+    fine(check_prices(site()))
 
 
-def test_a_prompt_that_is_too_short_to_be_cached_is_told() -> None:
+def test_a_prompt_that_is_too_short_to_be_cached_is_reported() -> None:
     labels = [{"name": "a"}, {"name": "b"}]
     short = site(models={"haiku": "claude-haiku-4-5"}, stages={"tickets": {"intents": labels}})
-    told(check_prompts(short), WARNING, "estimate", "tickets to claude-haiku-4-5", "4,096")
-    well(check_prompts(site()))
-    well(check_prompts(site(claude={"prompt_cache": "off"})))
+    reported(check_prompts(short), WARNING, "estimate", "tickets to claude-haiku-4-5", "4,096")
+    fine(check_prompts(site()))
+    fine(check_prompts(site(claude={"prompt_cache": "off"})))
 
 
-def test_a_second_opinion_that_does_not_pay_is_told() -> None:
+def test_a_second_opinion_that_does_not_pay_is_reported() -> None:
     one = site(escalation={"second_opinion": {"tickets": 0.001}})
-    told(check_opinions(one), WARNING, "escalation.second_opinion.tickets", "evaluate")
-    well(check_opinions(site()))
+    reported(check_opinions(one), WARNING, "escalation.second_opinion.tickets", "evaluate")
+    fine(check_opinions(site()))
 
 
-def test_events_that_no_topic_takes_are_told() -> None:
+def test_events_that_no_topic_takes_are_reported() -> None:
     large = {"images": {"max_event_bytes": 20 << 20}}
     one = site(
         stages=large,
         topics={"max_message_bytes": 12 << 20},
         kafka={"fetch_max_bytes": 50 << 20},
     )
-    told(check_sizes(one), WARNING, "stages.images.max_event_bytes", "Nobody can publish")
+    reported(check_sizes(one), WARNING, "stages.images.max_event_bytes", "Nobody can publish")
 
 
-def test_events_that_cannot_be_escalated_are_told() -> None:
+def test_events_that_cannot_be_escalated_are_reported() -> None:
     large = {"images": {"max_event_bytes": 10 << 20}}
     one = site(stages=large, topics={"max_message_bytes": 12 << 20})
-    told(check_sizes(one), WARNING, "cannot be escalated", "max_message_bytes")
+    reported(check_sizes(one), WARNING, "cannot be escalated", "max_message_bytes")
 
 
-def test_events_that_memory_or_a_fetch_does_not_take_are_told() -> None:
-    told(check_sizes(site(stream={"max_in_flight_bytes": 9 << 20}, enabled=["images"],
+def test_events_that_memory_or_a_fetch_does_not_take_are_reported() -> None:
+    reported(check_sizes(site(stream={"max_in_flight_bytes": 9 << 20}, enabled=["images"],
                           stages={"images": {"max_event_bytes": 10 << 20}})),
          WARNING, "stream.max_in_flight_bytes", "memory limit")  # fmt: skip
-    told(check_sizes(site(kafka={"fetch_max_bytes": 1 << 20}, enabled=["images"])),
+    reported(check_sizes(site(kafka={"fetch_max_bytes": 1 << 20}, enabled=["images"])),
          WARNING, "kafka.fetch_max_bytes", "alone")  # fmt: skip
-    well(check_sizes(site()))
+    fine(check_sizes(site()))
 
 
 def test_a_port_is_free_or_taken() -> None:
@@ -240,54 +240,54 @@ def test_a_port_is_free_or_taken() -> None:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         port = listening.getsockname()[1]
-        told(check_port(site(http={"port": port})), WARNING, str(port), "ss -ltnp")
-    well(check_port(site(http={"port": port})))
+        reported(check_port(site(http={"port": port})), WARNING, str(port), "ss -ltnp")
+    fine(check_port(site(http={"port": port})))
 
 
-def test_a_limit_on_open_files_that_is_too_low_is_told() -> None:
+def test_a_limit_on_open_files_that_is_too_low_is_reported() -> None:
     settings = site().settings
     needed = files_needed(settings)
-    told([of_limit(settings, 256, 4096)], WARNING, "256 files", f"ulimit -n {needed}")
-    well([of_limit(settings, needed, needed)])
-    well([of_limit(settings, resource.RLIM_INFINITY, resource.RLIM_INFINITY)])
+    reported([of_limit(settings, 256, 4096)], WARNING, "256 files", f"ulimit -n {needed}")
+    fine([of_limit(settings, needed, needed)])
+    fine([of_limit(settings, resource.RLIM_INFINITY, resource.RLIM_INFINITY)])
     assert files_needed(site(claude={"concurrency": 1000}).settings) > needed
     assert list(check_files(site()))
 
 
-def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a-file").write_text("")
     one = site(claude={"budget_usd_per_day": 5, "state_dir": tmp_path / "a-file"})
-    told(check_paths(one), FAILED, "spend.sqlite3", "claude.state_dir")
+    reported(check_paths(one), FAILED, "spend.sqlite3", "claude.state_dir")
     (tmp_path / "answers.sqlite3").mkdir()
     one = site(claude={"answer_cache": "disk", "state_dir": tmp_path})
-    told(check_paths(one), FAILED, "answers.sqlite3", "claude.state_dir")
+    reported(check_paths(one), FAILED, "answers.sqlite3", "claude.state_dir")
 
 
 @pytest.mark.skipif(not Path("/proc/version").exists(), reason="/proc takes no files")
-def test_a_file_system_that_takes_no_files_is_told() -> None:
+def test_a_file_system_that_takes_no_files_is_reported() -> None:
     one = site(
         claude={"state_dir": "/proc/none"},
         stages={"tickets": {"budget_usd_per_hour": 1}},
     )
-    told(check_paths(one), FAILED, "/proc")
+    reported(check_paths(one), FAILED, "/proc")
 
 
 def test_files_that_are_not_wanted_or_can_be_made_are_fine(tmp_path: Path) -> None:
-    well(check_paths(site(claude={"state_dir": "/proc/none"})))
-    well(check_paths(site(claude={"budget_usd_per_day": 5, "state_dir": tmp_path / "not-yet"})))
+    fine(check_paths(site(claude={"state_dir": "/proc/none"})))
+    fine(check_paths(site(claude={"budget_usd_per_day": 5, "state_dir": tmp_path / "not-yet"})))
     assert os.listdir(tmp_path) == []  # noqa: PTH208 - nothing is left behind
 
 
-def test_missing_extras_are_told_where_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    well(check_extras(site(tracing={"endpoint": "http://127.0.0.1:4318/v1/traces"})))
+def test_missing_extras_are_reported_where_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    fine(check_extras(site(tracing={"endpoint": "http://127.0.0.1:4318/v1/traces"})))
     monkeypatch.setattr(installation, "is_installed", lambda _: False)
     (local,) = check_extras(site())
     assert (local.verdict, "haiku-pipeline[local]" in local.detail) == (Verdict.OK, True)
     one = site(tracing={"endpoint": "http://127.0.0.1:4318/v1/traces"})
-    told(check_extras(one), FAILED, "OpenTelemetry", "haiku-pipeline[otel]")
-    monkeypatch.setattr(encoders, "is_installed", lambda: False)
+    reported(check_extras(one), FAILED, "OpenTelemetry", "haiku-pipeline[otel]")
+    monkeypatch.setattr(scope, "is_encoder_installed", lambda: False)
     two = site(escalation={"scope": "encoder"})
-    told(check_extras(two), FAILED, "escalation.scope", "haiku-pipeline[encoder]")
+    reported(check_extras(two), FAILED, "escalation.scope", "haiku-pipeline[encoder]")
 
 
 def test_a_module_of_no_package_is_not_installed() -> None:

@@ -3,9 +3,9 @@
 import pytest
 
 from pipeline.config import KafkaSettings, Settings
-from pipeline.doctor.check import Verdict
-from pipeline.doctor.permissions import Grant, guarded, judged, writers
-from tests.doctor.sites import told, well
+from pipeline.doctor.examination import Verdict
+from pipeline.doctor.kafka_access import Grant, guarded, judged, writers
+from tests.doctor.sites import fine, reported
 
 OURS = KafkaSettings(security_protocol="SASL_PLAINTEXT", sasl_mechanism="PLAIN",
                      sasl_username="pipeline", sasl_password="x")  # fmt: skip
@@ -32,7 +32,7 @@ PUBLISHER = allow("shop", "tickets.raw")
     ],
 )
 def test_publishers_that_write_raw_events_alone_are_well(more: list[Grant]) -> None:
-    well(judged(SETTINGS, [PUBLISHER, *more]))
+    fine(judged(SETTINGS, [PUBLISHER, *more]))
 
 
 @pytest.mark.parametrize(
@@ -45,14 +45,14 @@ def test_publishers_that_write_raw_events_alone_are_well(more: list[Grant]) -> N
         (allow("shop", "backfills"), "backfills"),
     ],
 )
-def test_a_publisher_that_may_write_more_is_told(more: Grant, topic: str) -> None:
+def test_a_publisher_that_may_write_more_is_reported(more: Grant, topic: str) -> None:
     found = judged(SETTINGS, [PUBLISHER, more])
-    told(found, Verdict.WARNING, "User:shop may write raw events", topic, "kafka-acls.sh")
+    reported(found, Verdict.WARNING, "User:shop may write raw events", topic, "kafka-acls.sh")
 
 
 def test_everybody_is_a_publisher_too() -> None:
     found = judged(SETTINGS, [allow("*", "*")])
-    told(found, Verdict.WARNING, "User:* may write raw events", *guarded(SETTINGS))
+    reported(found, Verdict.WARNING, "User:* may write raw events", *guarded(SETTINGS))
 
 
 def test_what_is_denied_is_not_allowed() -> None:

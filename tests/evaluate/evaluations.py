@@ -11,7 +11,7 @@ import orjson
 
 from pipeline.config import Settings
 from pipeline.evaluate.evaluation import Evaluation, Wanted, evaluate, prepare
-from pipeline.evaluate.labels import Columns
+from pipeline.evaluate.labelled_events import Columns
 from pipeline.model.questions import Question, Text
 from pipeline.model.records import Tier
 from pipeline.testing.fakes import FakeAsker
@@ -21,7 +21,7 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 @dataclass
 class World:
-    """Tickets, what is true of them, and models that answer as they are told.
+    """Tickets, what is true of them, and models that answer as a test says.
 
     Args:
         folder: Where files go.

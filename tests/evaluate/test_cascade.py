@@ -9,17 +9,19 @@ from hypothesis import strategies as st
 from pipeline.cascade.policy import StagePolicy
 from pipeline.config import SonnetThresholds, Thresholds
 from pipeline.evaluate import strategies
-from pipeline.evaluate.measures import by_doubt, by_field, by_label, scope
-from pipeline.evaluate.proposal import takes_with
+from pipeline.evaluate.measures import by_doubt, by_label, field_row, scope
+from pipeline.evaluate.proposal import accepts_with
 from pipeline.evaluate.strategies import (
+    Accepts,
+    CascadeTrace,
     Case,
     End,
     EscalationValue,
     TierOutcome,
     check_whole,
     ends,
-    travel_all,
-    worths,
+    escalations,
+    trace,
 )
 from tests.evaluate.making import case, outcome
 
@@ -45,16 +47,24 @@ TEN = [
 ]
 
 
+def traces_of(
+    found: list[Case], *, haiku_accepts: Accepts, sonnet_accepts: Accepts
+) -> list[CascadeTrace]:
+    return [
+        trace(each, haiku_accepts=haiku_accepts, sonnet_accepts=sonnet_accepts) for each in found
+    ]
+
+
 def test_ten_events_come_to_what_was_computed_by_hand() -> None:
-    journeys = travel_all(TEN, haiku_takes=takes_with(HAIKU), sonnet_takes=takes_with(SONNET))
-    assert ends(journeys) == {
+    traces = traces_of(TEN, haiku_accepts=accepts_with(HAIKU), sonnet_accepts=accepts_with(SONNET))
+    assert ends(traces) == {
         End.HAIKU_RIGHT: 3,
         End.HAIKU_WRONG: 1,
         End.SONNET_RIGHT: 2,
         End.SONNET_WRONG: 2,
         End.REVIEW: 2,
     }
-    assert worths(journeys) == {
+    assert escalations(traces) == {
         EscalationValue.FIXED: 1,
         EscalationValue.BROKEN: 1,
         EscalationValue.WASTED: 1,
@@ -62,7 +72,7 @@ def test_ten_events_come_to_what_was_computed_by_hand() -> None:
         EscalationValue.CAUGHT: 1,
         EscalationValue.MISSED: 1,
     }
-    row = strategies.cascade("Cascade", journeys)
+    row = strategies.cascade("Cascade", traces)
     # Ten answers of Haiku at 0.001 and six of Sonnet at 0.02.
     assert row.cost_usd == Decimal("0.130")
     assert row.usd_per_thousand == Decimal("13.0")
@@ -86,8 +96,8 @@ def test_each_model_alone_comes_to_what_was_computed_by_hand() -> None:
 
 
 def test_out_of_scope_is_counted_apart() -> None:
-    journeys = travel_all(TEN, haiku_takes=takes_with(HAIKU), sonnet_takes=takes_with(SONNET))
-    found = scope(journeys)
+    traces = traces_of(TEN, haiku_accepts=accepts_with(HAIKU), sonnet_accepts=accepts_with(SONNET))
+    found = scope(traces)
     assert (found.items, found.escalated, found.haiku_took, found.sonnet_took) == (2, 2, 0, 1)
     assert (found.reviewed, found.others, found.others_escalated) == (1, 8, 4)
 
@@ -130,30 +140,32 @@ def test_every_event_is_in_exactly_one_cell_of_each_table(
     found: list[Case], threshold: float
 ) -> None:
     policy = StagePolicy(Thresholds(low_confidence=threshold))
-    journeys = travel_all(found, haiku_takes=takes_with(policy), sonnet_takes=takes_with(SONNET))
-    assert sum(ends(journeys).values()) == len(found)
-    assert sum(row.items for row in by_label(journeys)) == len(found)
-    assert all(sum(row.ends.values()) == row.items for row in by_label(journeys))
-    outside = scope(journeys)
+    traces = traces_of(
+        found, haiku_accepts=accepts_with(policy), sonnet_accepts=accepts_with(SONNET)
+    )
+    assert sum(ends(traces).values()) == len(found)
+    assert sum(row.items for row in by_label(traces)) == len(found)
+    assert all(sum(row.ends.values()) == row.items for row in by_label(traces))
+    outside = scope(traces)
     assert outside.items + outside.others == len(found)
     assert outside.haiku_took + outside.sonnet_took + outside.reviewed == outside.items
-    escalated = sum(worths(journeys).values())
+    escalated = sum(escalations(traces).values())
     assert escalated == outside.escalated + outside.others_escalated
-    row = strategies.cascade("Cascade", journeys)
+    row = strategies.cascade("Cascade", traces)
     assert row.escalated == escalated
     assert row.decided + row.undecided == row.items == len(found)
-    (of_field,) = by_field(journeys, ["intent"])
+    of_field = field_row(traces, "intent")
     assert of_field.items == outside.others
     assert of_field.haiku == sum(each.haiku.right for each in found)
-    assert all(each.alone <= each.items for each in by_doubt(journeys, policy))
+    assert all(each.alone <= each.items for each in by_doubt(traces, policy))
 
 
 @given(cases())
 def test_taking_everything_is_haiku_alone_and_taking_nothing_asks_sonnet_about_all(
     found: list[Case],
 ) -> None:
-    everything = travel_all(found, haiku_takes=lambda _: True, sonnet_takes=lambda _: True)
-    nothing = travel_all(found, haiku_takes=lambda _: False, sonnet_takes=lambda _: True)
+    everything = traces_of(found, haiku_accepts=lambda _: True, sonnet_accepts=lambda _: True)
+    nothing = traces_of(found, haiku_accepts=lambda _: False, sonnet_accepts=lambda _: True)
     haiku = strategies.alone("", found, lambda each: each.haiku)
     assert strategies.cascade("", everything).cost_usd == haiku.cost_usd
     both = sum((each.haiku.usage + each.sonnet.usage).calls for each in found)

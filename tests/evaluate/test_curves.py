@@ -7,17 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.evaluate.curves import (
-    Doubted,
-    Pair,
-    area,
-    cheapest,
-    cheapest_at_random,
-    coverage_at,
-    random_area,
-    risk_coverage,
-    trades,
-)
+from pipeline.evaluate.measures import Doubted, Pair, selection, trade_off
 
 answers = st.lists(
     st.builds(Doubted, st.sampled_from([0.0, 0.1, 0.5, 1.0, float("inf")]), st.booleans()),
@@ -38,13 +28,21 @@ pairs = st.lists(
 )
 
 
+def area(found: list[Doubted]) -> float:
+    measured = selection(found, 0.5).area
+    assert measured is not None
+    return measured
+
+
 def test_by_hand() -> None:
     found = [Doubted(0.1, right=True), Doubted(0.2, right=False), Doubted(0.3, right=True)]
-    points = [(point.coverage, point.risk) for point in risk_coverage(found)]
+    measured = selection(found, 0.4)
+    points = [(point.coverage, point.risk) for point in measured.curve]
     assert points == [(1 / 3, 0), (2 / 3, 1 / 2), (1, 1 / 3)]
-    assert area(found) == pytest.approx((0 + 1 / 2 + 1 / 3) / 3)
-    assert random_area(found) == pytest.approx(1 / 3)
-    assert coverage_at(risk_coverage(found), 0.4) == 1
+    assert measured.area == pytest.approx((0 + 1 / 2 + 1 / 3) / 3)
+    assert measured.random == pytest.approx(1 / 3)
+    assert measured.coverage_at_target == 1
+    assert selection(found, 0.1).coverage_at_target == 1 / 3
 
 
 def test_equal_doubt_counts_as_the_mean_of_all_orders() -> None:
@@ -54,14 +52,14 @@ def test_equal_doubt_counts_as_the_mean_of_all_orders() -> None:
         area([Doubted(place / 10, right=each) for place, each in enumerate(order)])
         for order in permutations(right)
     ]
-    assert tied == pytest.approx(sum(each or 0 for each in orders) / len(orders))
+    assert tied == pytest.approx(sum(orders) / len(orders))
 
 
 @given(answers)
 def test_the_curve_ends_at_all_answers_with_the_overall_risk(found: list[Doubted]) -> None:
-    last = risk_coverage(found)[-1]
-    assert last.coverage == 1
-    assert last.risk == random_area(found)
+    measured = selection(found, 0.5)
+    assert measured.curve[-1].coverage == 1
+    assert measured.curve[-1].risk == measured.random
 
 
 @given(answers)
@@ -70,19 +68,20 @@ def test_an_order_that_knows_the_truth_beats_chance_and_its_reverse_does_not(
 ) -> None:
     knowing = area([Doubted(float(not each.right), each.right) for each in found])
     misled = area([Doubted(float(each.right), each.right) for each in found])
-    by_lot = random_area(found)
-    assert knowing is not None
-    assert misled is not None
+    by_lot = selection(found, 0.5).random
     assert by_lot is not None
     assert knowing <= by_lot + 1e-9 <= misled + 2e-9
-    given_order = area(found)
-    assert given_order is not None
-    assert knowing - 1e-9 <= given_order <= misled + 1e-9
+    assert knowing - 1e-9 <= area(found) <= misled + 1e-9
+
+
+def test_no_answers_have_no_area() -> None:
+    measured = selection([], 0.5)
+    assert (measured.curve, measured.area, measured.random) == ((), None, None)
 
 
 @given(pairs)
 def test_trades_go_from_haiku_alone_to_both_for_all(found: list[Pair]) -> None:
-    points = trades(found)
+    points = trade_off(found, 0.9).points
     assert points[0].cost_usd == sum(pair.haiku_usd for pair in found)
     assert points[0].accuracy == sum(pair.haiku for pair in found) / len(found)
     assert points[-1].escalated == 1
@@ -94,13 +93,15 @@ def test_trades_go_from_haiku_alone_to_both_for_all(found: list[Pair]) -> None:
 def test_the_cheapest_point_reaches_the_target_and_none_before_it_does(
     found: list[Pair], target: float
 ) -> None:
-    points = trades(found)
-    best = cheapest(points, target)
+    measured = trade_off(found, target)
+    best = measured.by_doubt
     if best is None:
-        assert all(point.accuracy < target for point in points)
+        assert all(point.accuracy < target for point in measured.points)
         return
     assert best.accuracy >= target
-    assert all(point.accuracy < target for point in points if point.cost_usd < best.cost_usd)
+    assert all(
+        point.accuracy < target for point in measured.points if point.cost_usd < best.cost_usd
+    )
 
 
 def test_by_lot_the_target_costs_its_share_of_the_way() -> None:
@@ -108,14 +109,15 @@ def test_by_lot_the_target_costs_its_share_of_the_way() -> None:
         Pair(0.9, haiku=False, sonnet=True, haiku_usd=Decimal(1), sonnet_usd=Decimal(10)),
         Pair(0.1, haiku=True, sonnet=True, haiku_usd=Decimal(1), sonnet_usd=Decimal(10)),
     ]
-    points = trades(found)
-    by_doubt, by_lot = cheapest(points, 0.75), cheapest_at_random(points, 0.75)
-    assert by_doubt is not None
-    assert by_lot is not None
-    assert (by_doubt.escalated, by_doubt.cost_usd) == (0.5, Decimal(12))
-    assert (by_lot.escalated, by_lot.cost_usd) == (0.5, Decimal(12))
-    best = cheapest(points, 1.0)
-    chance = cheapest_at_random(points, 1.0)
-    assert best is not None
-    assert chance is not None
-    assert (best.cost_usd, chance.cost_usd) == (Decimal(12), Decimal(22))
+    half = trade_off(found, 0.75)
+    assert half.by_doubt is not None
+    assert half.by_lot is not None
+    assert (half.by_doubt.escalated, half.by_doubt.cost_usd) == (0.5, Decimal(12))
+    assert (half.by_lot.escalated, half.by_lot.cost_usd) == (0.5, Decimal(12))
+    whole = trade_off(found, 1.0)
+    assert whole.by_doubt is not None
+    assert whole.by_lot is not None
+    assert whole.all_sonnet is not None
+    assert (whole.by_doubt.cost_usd, whole.by_lot.cost_usd) == (Decimal(12), Decimal(22))
+    assert (whole.all_sonnet.accuracy, whole.all_sonnet.cost_usd) == (1, Decimal(20))
+    assert trade_off([], 0.5).points == ()

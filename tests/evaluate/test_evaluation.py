@@ -1,4 +1,4 @@
-"""Evaluations from end to end, of models that answer as a test tells them to."""
+"""Evaluations from end to end, of models that answer as a test says."""
 
 import json
 import re
@@ -10,11 +10,16 @@ from typing import Any
 import pytest
 
 from pipeline.config import Settings
-from pipeline.evaluate.document import document, write
-from pipeline.evaluate.evaluation import Evaluation
-from pipeline.evaluate.report.page import page
-from pipeline.evaluate.strategies import variant
-from pipeline.evaluate.verdict import fails, proposal_sentences, settings_to_copy, warnings
+from pipeline.evaluate.evaluation import Evaluation, variant
+from pipeline.evaluate.report import (
+    document,
+    fails,
+    page,
+    proposal_sentences,
+    settings_to_copy,
+    warnings,
+    write,
+)
 from pipeline.model.errors import UsageError
 from pipeline.model.records import Tier
 from tests.evaluate.evaluations import World
@@ -54,7 +59,7 @@ async def test_each_event_ends_where_its_answers_send_it(tmp_path: Path) -> None
         "sonnet_wrong": 1,
         "review": 2,
     }
-    assert {name: count for name, count in found.measures.worths.items() if count} == {
+    assert {name: count for name, count in found.measures.escalations.items() if count} == {
         "fixed": 1,
         "broken": 1,
         "wasted": 1,
@@ -95,8 +100,8 @@ async def test_thresholds_are_judged_without_asking_again(tmp_path: Path) -> Non
     assert again.asked == []
     assert found.measures.cascade.escalated == 7
     (looser,) = found.comparisons
-    assert looser.cascade.escalated == 1
-    assert [row.way.escalated for row in found.measures.sweep if row.threshold == 0.7] == [1]
+    assert looser.strategies[2].escalated == 1
+    assert [row.strategy.escalated for row in found.measures.sweep if row.threshold == 0.7] == [1]
 
 
 async def test_a_second_opinion_is_asked_for_as_in_production(tmp_path: Path) -> None:
@@ -191,9 +196,9 @@ async def test_a_proposed_threshold_carries_what_it_depends_on(tmp_path: Path) -
 async def test_why_nothing_is_certified_is_said(tmp_path: Path, body: str, said: str) -> None:
     found = await world(tmp_path, *(f"{body} {number}" for number in range(12))).evaluate()
     assert found.measures.proposal.chosen is None
-    told = proposal_sentences(found)[-1]
-    assert "Not certifiable with this many items" in told
-    assert said in told
+    said_last = proposal_sentences(found)[-1]
+    assert "Not certifiable with this many items" in said_last
+    assert said in said_last
 
 
 async def test_labels_that_the_stage_does_not_have_are_named(tmp_path: Path) -> None:
@@ -262,9 +267,11 @@ async def test_a_page_needs_nothing_but_itself(tmp_path: Path) -> None:
     assert "uPlot" in html
     (drawn,) = re.findall(r'<script type="application/json" id="plots">(.*?)</script>', html)
     plots = json.loads(drawn)
-    assert {plot["id"] for plot in plots} == {"risk-coverage", "reliability", "cost-accuracy"}
-    for plot in plots:
-        assert f'id="{plot["id"]}"' in html
-        assert all(len(each["values"]) == len(plot["x"]["values"]) for each in plot["series"])
-        assert plot["x"]["values"] == sorted(plot["x"]["values"])
+    assert set(plots) == {"risk-coverage", "reliability", "cost-accuracy"}
+    for name, series in plots.items():
+        assert f'id="{name}"' in html
+        assert f'"{name}": {{' in html  # its axes and labels
+        assert all(points == sorted(points) for points in series)
+        assert all(len(point) == 2 for points in series for point in points)
+    assert plots["risk-coverage"][0][-1] == [1.0, pytest.approx(4 / 7)]
     assert "$" not in re.sub(r"\$(?=[\d,.\"])", "", html.split("<main>")[1].split("</main>")[0])

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from pipeline.config import StagesSettings
-from pipeline.evaluate.labels import Columns, LabelledFile, read_labelled
+from pipeline.evaluate.labelled_events import Columns, LabelledFile, read_labelled
 from pipeline.model.errors import UsageError
-from pipeline.stages.registry import build_stages
+from pipeline.stages.api import build_stages
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "labels"
 STAGES = build_stages(StagesSettings())

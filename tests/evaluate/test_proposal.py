@@ -99,7 +99,7 @@ def test_candidates_accept_each_other_s_steps(fit: list[Measured], most: int) ->
     assert list(tried) == sorted(set(tried))
     takeable = [each for each in fit if each.strength is not None]
     if takeable:
-        assert sum(each.taken(tried[-1]) for each in takeable) == len(takeable)
+        assert sum(each.accepted(tried[-1]) for each in takeable) == len(takeable)
 
 
 @pytest.mark.parametrize("error", [0.08, 0.2])

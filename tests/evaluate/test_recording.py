@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.evaluate.recording import SCHEMA, Manner, NobodyToAsk, NotRecorded, Recording
+from pipeline.evaluate.recording import SCHEMA, Counts, Manner, NotRecorded, Recording
 from pipeline.model.errors import AnswerError, Malformed, Refused, Rejected
 from pipeline.model.questions import Asker, Question, Response, Signal, Text
 from pipeline.model.records import Tier
@@ -25,9 +25,9 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
         yield opened
 
 
-def recording(database: Database, asker: Asker, **changes: object) -> Recording:
+def recording(database: Database, asker: Asker | None, **changes: object) -> Recording:
     how = replace(HOW, **changes)  # type: ignore[arg-type]
-    return Recording(database, asker, {Tier.HAIKU: how, Tier.SONNET: how})
+    return Recording(database, asker, {Tier.HAIKU: how, Tier.SONNET: how}, Counts())
 
 
 def question(text: str = "all is well") -> Question[NoteAnswer]:
@@ -36,10 +36,10 @@ def question(text: str = "all is well") -> Question[NoteAnswer]:
 
 async def test_a_second_run_asks_nothing_and_gets_the_same(database: Database) -> None:
     first = recording(database, ScriptedAsker(GLAD))
-    told = await first.session().ask(question(), Tier.HAIKU)
-    second = recording(database, NobodyToAsk())
+    first_reply = await first.session().ask(question(), Tier.HAIKU)
+    second = recording(database, None)
     again = await second.session().ask(question(), Tier.HAIKU)
-    assert again == told
+    assert again == first_reply
     assert (first.counts.asked, first.counts.recorded) == (1, 0)
     assert (second.counts.asked, second.counts.recorded) == (0, 1)
 
@@ -53,27 +53,29 @@ class Doubting(ScriptedAsker):
 
 
 async def test_what_was_doubtful_stays_so_when_it_is_recorded(database: Database) -> None:
-    told = await recording(database, Doubting(GLAD)).session().ask(question(), Tier.HAIKU)
-    again = await recording(database, NobodyToAsk()).session().ask(question(), Tier.HAIKU)
-    assert again == told
+    first_reply = await recording(database, Doubting(GLAD)).session().ask(question(), Tier.HAIKU)
+    again = await recording(database, None).session().ask(question(), Tier.HAIKU)
+    assert again == first_reply
     assert again.signals
 
 
 async def test_a_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     path = tmp_path / "answers.sqlite3"
     async with Database(path, SCHEMA, setting="--answers") as opened:
-        told = await recording(opened, ScriptedAsker(GLAD)).session().ask(question(), Tier.HAIKU)
+        first_reply = (
+            await recording(opened, ScriptedAsker(GLAD)).session().ask(question(), Tier.HAIKU)
+        )
         await opened.run(lambda connection: connection.execute("DROP TABLE signals"))
     async with Database(path, SCHEMA, setting="--answers") as opened:
-        again = await recording(opened, NobodyToAsk()).session().ask(question(), Tier.HAIKU)
-    assert again == told
+        again = await recording(opened, None).session().ask(question(), Tier.HAIKU)
+    assert again == first_reply
 
 
 @pytest.mark.parametrize(
     "changes",
     [{"model": "claude-haiku-4-5"}, {"effort": "high"}, {"together": 8}, {"place": "live"}],
 )
-async def test_who_is_asked_in_another_manner_is_asked_anew(
+async def test_another_manner_of_asking_is_another_question(
     database: Database, changes: dict[str, object]
 ) -> None:
     await recording(database, ScriptedAsker(GLAD)).session().ask(question(), Tier.HAIKU)
@@ -92,12 +94,12 @@ async def test_another_content_prompt_schema_or_tier_is_another_question(
         replace(plain, parts=(Text("memo", "all is well"),)),
     ]
     await recording(database, ScriptedAsker(GLAD)).session().ask(plain, Tier.HAIKU)
-    nobody = recording(database, NobodyToAsk())
+    none = recording(database, None)
     for other in others:
         with pytest.raises(NotRecorded):
-            await nobody.session().ask(other, Tier.HAIKU)
+            await none.session().ask(other, Tier.HAIKU)
     with pytest.raises(NotRecorded):
-        await nobody.session().ask(plain, Tier.SONNET)
+        await none.session().ask(plain, Tier.SONNET)
 
 
 @pytest.mark.parametrize("kind", [Malformed, Refused])
@@ -108,7 +110,7 @@ async def test_a_call_that_gave_no_answer_is_not_paid_again(
     with pytest.raises(kind):
         await recording(database, ScriptedAsker(error)).session().ask(question(), Tier.HAIKU)
     with pytest.raises(kind) as again:
-        await recording(database, NobodyToAsk()).session().ask(question(), Tier.HAIKU)
+        await recording(database, None).session().ask(question(), Tier.HAIKU)
     assert (again.value.usage, again.value.model, again.value.seconds) == (
         SPENT,
         "model-haiku",
@@ -122,7 +124,7 @@ async def test_the_same_question_again_for_the_same_event_is_a_new_one(database:
     with pytest.raises(Malformed):
         await session.ask(question(), Tier.HAIKU)
     assert (await session.ask(question(), Tier.HAIKU)).answer == GLAD
-    replayed = recording(database, NobodyToAsk()).session()
+    replayed = recording(database, None).session()
     with pytest.raises(Malformed):
         await replayed.ask(question(), Tier.HAIKU)
     assert (await replayed.ask(question(), Tier.HAIKU)).answer == GLAD
@@ -132,5 +134,5 @@ async def test_what_the_api_rejects_is_tried_again(database: Database) -> None:
     error = Rejected("no such model", usage=SPENT, model="model-haiku", seconds=0.1)
     with pytest.raises(Rejected):
         await recording(database, ScriptedAsker(error)).session().ask(question(), Tier.HAIKU)
-    mended = recording(database, ScriptedAsker(GLAD))
-    assert (await mended.session().ask(question(), Tier.HAIKU)).answer == GLAD
+    fixed = recording(database, ScriptedAsker(GLAD))
+    assert (await fixed.session().ask(question(), Tier.HAIKU)).answer == GLAD

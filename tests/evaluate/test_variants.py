@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.config import Settings
-from pipeline.evaluate.strategies import variant
+from pipeline.evaluate.evaluation import variant
 from pipeline.model.errors import UsageError
 
 

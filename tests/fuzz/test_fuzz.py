@@ -6,8 +6,7 @@ import pytest
 from pipeline.config import StagesSettings
 from pipeline.model.errors import InvalidEvent
 from pipeline.model.records import DeadLetterReason
-from pipeline.stages.registry import build_stages
-from pipeline.stages.stage import Stage
+from pipeline.stages.api import Stage, build_stages
 from tests.fuzz.__main__ import fuzz, main
 from tests.fuzz.corpus import corpus
 from tests.fuzz.mutation import RawRecord, mutated

@@ -9,8 +9,8 @@ import orjson
 from pipeline.model.errors import InvalidEvent, Unavailable
 from pipeline.model.json_bytes import dumps
 from pipeline.model.questions import MultiStepQuery
+from pipeline.stages.api import Stage
 from pipeline.stages.files.raw_events import to_json_object
-from pipeline.stages.stage import Stage
 from tests.fuzz.mutation import RawRecord
 
 _LONGEST_DETAIL = 500

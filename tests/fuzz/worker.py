@@ -5,7 +5,7 @@ import sys
 import traceback
 
 from pipeline.config import StagesSettings
-from pipeline.stages.registry import build_stages
+from pipeline.stages.api import build_stages
 from tests.fuzz.corpus import corpus
 from tests.fuzz.mutation import mutated
 from tests.fuzz.verdict import judge

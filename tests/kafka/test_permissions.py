@@ -11,9 +11,8 @@ import orjson
 import pytest
 
 from pipeline.config import Settings, TopicSettings
-from pipeline.doctor.check import Finding, Verdict
-from pipeline.doctor.examination import CHECKS, examine
-from pipeline.doctor.permissions import grants_on_topics, judged
+from pipeline.doctor import CHECKS, Finding, Verdict, examine
+from pipeline.doctor.kafka_access import grants_on_topics, judged
 from pipeline.kafka.connection import admin_client
 from pipeline.kafka.reader import read_topics
 from pipeline.kafka.topics import TopicNames, Topics

@@ -1,7 +1,7 @@
 from pipeline.config import StagesSettings
 from pipeline.local.samples import items_of, read_manifest, samples_folder
 from pipeline.operators.publish import refusal_of
-from pipeline.stages.registry import build_stages
+from pipeline.stages.api import build_stages
 
 STAGES = build_stages(StagesSettings())
 

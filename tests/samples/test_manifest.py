@@ -9,7 +9,7 @@ from pypdf import PdfReader
 from pipeline.config import Settings
 from pipeline.model.errors import InvalidEvent
 from pipeline.model.records import DeadLetterReason
-from pipeline.stages.registry import build_stages
+from pipeline.stages.api import build_stages
 from tests.samples.index import SAMPLES, Sample, manifest, samples
 
 AT_LEAST = {

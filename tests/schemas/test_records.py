@@ -22,7 +22,7 @@ from pipeline.model.records import (
     Usage,
 )
 from pipeline.schemas.contract import record_schemas, schema_name
-from pipeline.stages.registry import build_stages
+from pipeline.stages.api import build_stages
 
 STAGES = tuple(build_stages(StagesSettings()).values())
 SCHEMAS = record_schemas(STAGES)

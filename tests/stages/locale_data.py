@@ -1,4 +1,4 @@
-"""Writes what `pipeline.stages.fields.locale_data` reads: `python -m tests.stages.locale_data`.
+"""Writes what `pipeline.stages.fields.amounts` reads: `python -m tests.stages.locale_data`.
 
 Taken from Babel, which carries the Unicode CLDR. Babel itself is not a dependency of the running
 pipeline: the month names of its languages alone take 0.7 s and 80 MB to load, all that is needed
@@ -18,8 +18,7 @@ from babel.core import get_global
 from babel.numbers import get_currency_symbol
 from babel.units import format_unit
 
-from pipeline.stages.checks.text_quality import CURRENCIES
-from pipeline.stages.fields.locale_data import FILE, plain_word
+from pipeline.stages.fields.amounts import CURRENCIES, FILE, plain_word
 
 LANGUAGES = """
     af ar az be bg bn bs ca cs cy da de el en es et eu fa fi fil fr ga gl gu he hi hr hu hy id is

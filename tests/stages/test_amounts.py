@@ -15,8 +15,7 @@ from babel.numbers import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.stages.checks.text_quality import CURRENCIES
-from pipeline.stages.fields.amounts import format_amount, parse_amount, read_amount
+from pipeline.stages.fields.amounts import CURRENCIES, format_amount, parse_amount, read_amount
 from tests.stages.locale_data import LANGUAGES
 
 STYLES: list[Literal["standard", "accounting", "name"]] = ["standard", "accounting", "name"]

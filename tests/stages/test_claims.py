@@ -120,7 +120,7 @@ def test_a_folder_that_becomes_a_link_while_it_is_walked_leads_nowhere_else(
             (place / "folder").symlink_to(place.parent)
         return really_open(path, flags, dir_fd=dir_fd)
 
-    monkeypatch.setattr("pipeline.stages.files.claim_folders.os.open", open_after_the_swap)
+    monkeypatch.setattr("pipeline.stages.files.claims.os.open", open_after_the_swap)
     assert claims(place).fetch(f"{place.as_uri()}/folder/secret", max_bytes=100) == b"harmless"
 
 
@@ -154,7 +154,7 @@ def test_a_disk_that_fails_is_no_fault_of_the_event(
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return really_open(path, flags)
 
-    monkeypatch.setattr("pipeline.stages.files.claim_folders.os.open", failing)
+    monkeypatch.setattr("pipeline.stages.files.claims.os.open", failing)
     with pytest.raises(Unavailable):
         claims(place).fetch(f"{place.as_uri()}/a b.png", max_bytes=100)
 

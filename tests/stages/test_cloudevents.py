@@ -9,9 +9,9 @@ import pytest
 from pipeline.config import StagesSettings
 from pipeline.model.errors import InvalidEvent
 from pipeline.model.records import DeadLetterReason
+from pipeline.stages.api import build_stages
 from pipeline.stages.files.media import checked_type
 from pipeline.stages.files.raw_events import from_json_object, to_json_object
-from pipeline.stages.registry import build_stages
 from tests.stages.making import picture
 from tests.stages.raw_events import RAW
 

@@ -3,8 +3,7 @@
 import pytest
 
 from pipeline.config import StagesSettings
-from pipeline.stages.registry import build_stages
-from pipeline.stages.stage import Answer, Deciding, differences, label_of
+from pipeline.stages.api import Answer, Deciding, build_stages, differences, label_of
 
 STAGES = build_stages(StagesSettings())
 

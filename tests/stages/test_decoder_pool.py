@@ -17,8 +17,7 @@ from pipeline.config import DecodingSettings
 from pipeline.model.errors import InvalidEvent, Unavailable
 from pipeline.model.questions import Image, Pdf
 from pipeline.model.records import DeadLetterReason
-from pipeline.stages.files.decoder_pool import DecoderPool, decoders_of_this_process
-from pipeline.stages.files.decoding import FileLimits, Job
+from pipeline.stages.files.decoding import DecoderPool, FileLimits, Job, decoders_of_this_process
 from pipeline.stages.files.media import MediaType
 from tests.stages.hostile import (
     blank_image,
@@ -319,7 +318,7 @@ def test_closing_ends_what_runs_and_what_waits_and_leaves_no_child(
 _PROGRAM = """
 import os, sys, threading
 from pipeline.config import DecodingSettings
-from pipeline.stages.files.decoder_pool import DecoderPool
+from pipeline.stages.files.decoding import DecoderPool
 from pipeline.stages.files.decoding import FileLimits, Job
 from tests.stages.hostile import objects_without_a_table
 from tests.stages.making import pdf

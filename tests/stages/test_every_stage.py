@@ -16,9 +16,8 @@ from pipeline.claude.requests import api_schema
 from pipeline.config import StagesSettings, Thresholds
 from pipeline.model.errors import InvalidEvent
 from pipeline.model.questions import Question
+from pipeline.stages.api import Answer, RawEvent, Stage, build_stages
 from pipeline.stages.files.raw_events import from_json_object, to_json_object
-from pipeline.stages.registry import build_stages
-from pipeline.stages.stage import Answer, RawEvent, Stage
 from tests.stages.asking import single
 from tests.stages.raw_events import RAW
 
@@ -76,7 +75,7 @@ def test_prompts_and_schemas_are_the_same_in_every_process() -> None:
     program = (
         "import hashlib, orjson\n"
         "from pipeline.config import StagesSettings\n"
-        "from pipeline.stages.registry import build_stages\n"
+        "from pipeline.stages.api import build_stages\n"
         "from tests.stages.raw_events import RAW\n"
         "digest = hashlib.sha256()\n"
         "for name, stage in build_stages(StagesSettings()).items():\n"

@@ -17,11 +17,11 @@ from pipeline.config import (
     TicketSettings,
 )
 from pipeline.model.questions import MultiStepQuery, Question
+from pipeline.stages.api import Answer, answer_schema
 from pipeline.stages.documents import DocumentEvent, Documents
 from pipeline.stages.fields.extraction import FieldExtractor
 from pipeline.stages.images import Images
 from pipeline.stages.invoices import InvoiceEvent, Invoices
-from pipeline.stages.stage import Answer, answer_schema
 from pipeline.stages.texts import TextEvent, Texts
 from pipeline.stages.tickets import TicketEvent, Tickets
 from tests.stages.asking import single

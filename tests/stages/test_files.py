@@ -12,10 +12,8 @@ from pipeline.model.errors import InvalidEvent, UsageError
 from pipeline.model.json_bytes import dumps
 from pipeline.model.questions import Image, Pdf
 from pipeline.model.records import DeadLetterReason
-from pipeline.stages.files import FileEvent, Files
-from pipeline.stages.files.preparing import DirectDecoder
-from pipeline.stages.files.raw_events import from_json_object, to_json_object
-from tests.stages.making import pdf, picture
+from pipeline.stages.files.raw_events import FileEvent, Files, from_json_object, to_json_object
+from tests.stages.making import DirectDecoder, pdf, picture
 
 PNG = picture()
 

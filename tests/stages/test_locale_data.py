@@ -1,9 +1,9 @@
-"""The data of `pipeline.stages.fields.locale_data` are Babel's."""
+"""The data of `pipeline.stages.fields.amounts` are Babel's."""
 
 import babel
 import pytest
 
-from pipeline.stages.fields.locale_data import FILE, currency_decimals, locale_data, plain_word
+from pipeline.stages.fields.amounts import FILE, currency_decimals, locale_data, plain_word
 from tests.stages.locale_data import build, written
 
 

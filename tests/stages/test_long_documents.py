@@ -16,9 +16,7 @@ from pipeline.stages.documents import (
     DocumentEvent,
     Documents,
     JoinedAnswer,
-    Joining,
 )
-from pipeline.stages.fields.extraction import FieldExtractor
 from pipeline.testing.fakes import FakeAsker
 
 STAGE = Documents(DocumentSettings(part_tokens=1000))
@@ -150,11 +148,14 @@ def test_the_whole_is_no_surer_than_its_least_sure_part(
 
 
 def test_very_many_parts_are_joined_in_several_steps_each_within_the_limit() -> None:
-    joining = Joining("documents", most_tokens=1000, extraction=FieldExtractor([]))
-    answers = [part_answer(i, summary="A sentence of some length. " * 20) for i in range(30)]
+    asked = STAGE.question(DocumentEvent(id="L-1", text="".join(PARAGRAPHS * 9)))
+    assert isinstance(asked, MultiStepQuery)
+    summary = "A sentence of some length. " * 20
+    answers = tuple(part_answer(i, summary=summary) for i, _ in enumerate(asked.questions))
     joined = 0
+    assert len(answers) >= 30
 
-    follows: Query[DocumentAnswer] | DocumentAnswer = joining.follows(answers, max_sentences=3)
+    follows: Query[DocumentAnswer] | DocumentAnswer = asked.then(answers)
     while isinstance(follows, MultiStepQuery):
         for question in follows.questions:
             sizes = [about_tokens(text) for text in texts(question).values()]
@@ -163,7 +164,7 @@ def test_very_many_parts_are_joined_in_several_steps_each_within_the_limit() -> 
         follows = follows.then(tuple(joined_answer() for _ in follows.questions))
 
     assert isinstance(follows, DocumentAnswer)
-    assert len(follows.quotes) == 30
+    assert len(follows.quotes) == len(answers)
     assert joined > 2
 
 

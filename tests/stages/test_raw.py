@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.config import TicketSettings
 from pipeline.model.errors import InvalidEvent
 from pipeline.model.json_bytes import MAX_DEPTH, dumps
 from pipeline.model.records import DeadLetterReason
 from pipeline.stages.files.raw_events import (
-    check_text,
     from_json_object,
     read_event,
     to_json_object,
 )
 from pipeline.stages.images import ImageEvent
-from pipeline.stages.tickets import TicketEvent
+from pipeline.stages.tickets import TicketEvent, Tickets
 
 SECRET = "s3cret-payload"
 
@@ -111,9 +111,15 @@ def test_size_is_checked_before_anything_is_read() -> None:
 
 
 def test_a_text_that_is_too_long_is_refused_by_name() -> None:
-    check_text("body", "x" * 10, 10)
+    stage = Tickets(TicketSettings(max_text_chars=10))
+
+    def parse(length: int) -> TicketEvent:
+        value = b'{"id": "1", "body": "%b"}' % (b"x" * length)
+        return stage.parse(value, key=None, headers={})
+
+    assert parse(10).body == "x" * 10
     with pytest.raises(InvalidEvent, match="body: has 11 characters") as caught:
-        check_text("body", "x" * 11, 10)
+        parse(11)
     assert caught.value.reason is DeadLetterReason.TOO_LARGE
 
 

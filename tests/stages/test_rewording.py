@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from pipeline.config import StagesSettings
 from pipeline.model.questions import MultiStepQuery, Question, Text
-from pipeline.stages.registry import build_stages
-from pipeline.stages.stage import (
+from pipeline.stages.api import (
     Answer,
     Rewording,
     Section,
     build_instructions,
-    in_other_words,
+    build_stages,
     rephrase,
 )
+from pipeline.stages.fields.prompts import in_other_words
 from tests.stages.raw_events import RAW
 
 STAGES = {

@@ -9,8 +9,7 @@ import pytest
 from pipeline.config import FileSettings, S3Settings
 from pipeline.model.errors import InvalidEvent, Unavailable, UsageError
 from pipeline.model.records import DeadLetterReason
-from pipeline.stages.files.claim_folders import blames_object
-from pipeline.stages.files.claims import S3Claims, claims_of
+from pipeline.stages.files.claims import S3Claims, blames_object, claims_of
 
 ERROR = "<Error><Code>{code}</Code><Message>no</Message></Error>"
 

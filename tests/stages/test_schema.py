@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from pipeline.stages.stage import Answer, answer_schema
+from pipeline.stages.api import Answer, answer_schema
 
 
 class Verdict(Answer):

@@ -13,11 +13,17 @@ from hypothesis import strategies as st
 
 from pipeline.config import Label, Settings, StagesSettings, Thresholds
 from pipeline.model.errors import UsageError
-from pipeline.stages.checks import encoders
-from pipeline.stages.checks.encoders import Encoder, MiniLm
-from pipeline.stages.checks.scope import LEAST_EXAMPLES, Encoded, Scope, WordPieces, likeness_by
-from pipeline.stages.registry import build_stages, encoder_for
-from pipeline.stages.stage import Checking
+from pipeline.stages.api import build_stages, encoder_for
+from pipeline.stages.checks.scope import (
+    LEAST_EXAMPLES,
+    Encoded,
+    Encoder,
+    MiniLm,
+    Scope,
+    WordPieces,
+    is_encoder_installed,
+    likeness_by,
+)
 from pipeline.testing.fakes import WordEncoder
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "tickets"
@@ -149,7 +155,7 @@ def test_stages_with_labels_use_an_encoder_that_is_given() -> None:
         encoder: [
             name
             for name, each in build_stages(settings, encoder).items()
-            if isinstance(each, Checking) and each.checks_slowly
+            if getattr(each, "checks_slowly", False)
         ]
         for encoder in (None, WordEncoder())
     }
@@ -158,7 +164,7 @@ def test_stages_with_labels_use_an_encoder_that_is_given() -> None:
 
 
 def test_nothing_is_loaded_where_words_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encoders, "_missing", lambda: ["everything"])
+    monkeypatch.setattr("pipeline.stages.checks.scope._missing_for_encoder", lambda: ["everything"])
     assert encoder_for(Settings()) is None
     with pytest.raises(UsageError, match="lacks everything"):
         encoder_for(Settings.model_validate({"escalation": {"scope": "encoder"}}))
@@ -176,7 +182,7 @@ def test_on_public_data_it_tells_what_no_label_is_for(
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="the public data sets are not here")
-@pytest.mark.skipif(not encoders.is_installed(), reason="the extra `encoder` is not installed")
+@pytest.mark.skipif(not is_encoder_installed(), reason="the extra `encoder` is not installed")
 @pytest.mark.parametrize("field", ["label", "queue"])
 def test_on_public_data_an_encoder_tells_more_of_it(field: str) -> None:
     """Measured 0.989 and 0.988."""

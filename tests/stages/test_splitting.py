@@ -3,7 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.stages.checks.text_quality import about_tokens, parts_of
+from pipeline.stages.checks.text_quality import about_tokens
+from pipeline.stages.documents import parts_of
 
 TEXTS = st.text(st.sampled_from("ab é語.\n "), max_size=2000)
 

@@ -1,10 +1,10 @@
-"""Labels: in the prompt, as a type, as queues."""
+"""Labels: in the prompt, and as a type."""
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.config import Label, TicketSettings
-from pipeline.stages.fields.labels import label_lines, label_type, queues
+from pipeline.stages.fields.prompts import label_lines, label_type
 
 LABELS = [
     Label(name="Billing", description="About  money.\nAll of it.", examples=['pay "now"\nplease']),
@@ -25,10 +25,6 @@ def test_a_label_is_one_of_those_there_are() -> None:
         adapter.validate_python("other")
     with pytest.raises(ValidationError):
         adapter.validate_python(7)
-
-
-def test_a_label_is_its_own_queue_unless_it_names_one() -> None:
-    assert queues(LABELS) == {"Billing": "Billing", "rest": "front-desk"}
 
 
 def test_labels_that_differ_in_case_only_are_refused() -> None:

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.stages.checks.text_quality import hidden_message, is_blank, visible
+from pipeline.stages.checks.injection import hidden_message
+from pipeline.stages.checks.text_quality import is_blank, visible
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.model.questions import Signal
-from pipeline.stages.checks.text_index import TextIndex
-from pipeline.stages.checks.values import value_signals
+from pipeline.stages.checks.text_index import TextIndex, value_signals
 
 DAY, DUE = date(2026, 3, 5), date(2026, 4, 4)
 SIZE = 200_000

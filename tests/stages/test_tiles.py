@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.stages.files.tiles import (
+from pipeline.stages.files.pictures import (
     MAX_EDGE,
     MAX_TILES,
     MAX_TOKENS,

@@ -9,7 +9,7 @@ import pytest
 from pipeline.config import MOST_AT_ONCE, Settings
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.questions import MultiStepQuery, Question
-from pipeline.stages.registry import build_stages
+from pipeline.stages.api import build_stages
 from pipeline.stream.records import Disposition
 from tests.cascade.stand_ins import published
 from tests.stages.making import picture

@@ -25,7 +25,7 @@ from pipeline.observe.dashboard import budgets
 from pipeline.operators.publish import read_items, refusal_of
 from pipeline.operators.tail import topic_of
 from pipeline.stages import api
-from pipeline.stages.registry import build_stages, stage_named
+from pipeline.stages.api import build_stages, stage_named
 from pipeline.stream.records import Disposition
 from tests.cascade.stand_ins import NOON, published
 from tests.taxonomies.world import outcomes, raw, settings_in

@@ -18,7 +18,7 @@ from pipeline.kafka.topics import TopicNames
 from pipeline.local.simulated import SimulatedApi
 from pipeline.model.observer import Observer
 from pipeline.model.records import Tier
-from pipeline.stages.registry import build_stages
+from pipeline.stages.api import build_stages
 from pipeline.stream.records import Outcome, Received
 from tests.cascade.stand_ins import NOON
 

@@ -19,7 +19,7 @@ from pipeline.local.simulated.faults import Fault, Faults
 from pipeline.local.simulated.ledger import Ledger
 from pipeline.local.simulated.limits import Limits, ModelLimiter
 from pipeline.local.simulated.request import MessageRequest
-from pipeline.stages.checks.encoders import Encoder
+from pipeline.stages.checks.scope import Encoder
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from pipeline.local.simulated.answering.skill import SKILLS
 from pipeline.local.simulated.media import Media
 from pipeline.local.simulated.models import Line
 from pipeline.local.simulated.request import MessageRequest
-from pipeline.stages.checks.encoders import Encoder
+from pipeline.stages.checks.scope import Encoder
 
 
 class Answerer:

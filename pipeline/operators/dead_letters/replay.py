@@ -14,7 +14,7 @@ from pipeline.operators.dead_letters.listing import letters
 from pipeline.operators.dead_letters.record import DeadLetterRecord, Selection
 from pipeline.operators.desk import Action, Desk
 from pipeline.operators.handled import HandledIndex
-from pipeline.stages.registry import build_stages
+from pipeline.stages.api import build_stages
 from pipeline.stream.records import Received
 
 _BATCH_RECORDS = 500

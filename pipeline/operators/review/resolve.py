@@ -25,8 +25,7 @@ from pipeline.operators.desk import Action, Desk
 from pipeline.operators.review.item import ReviewItem
 from pipeline.operators.review.listing import find
 from pipeline.operators.review.verdict import Verdict, enriched, result_of
-from pipeline.stages.registry import build_stages
-from pipeline.stages.stage import Stage
+from pipeline.stages.api import Stage, build_stages
 
 
 def label_line(case: ReviewItem, stage: Stage[Any, Any], result: BaseModel) -> bytes:

@@ -15,7 +15,7 @@ from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import UsageError
 from pipeline.model.records import Review, Tier, Timing
 from pipeline.operators.review.item import ReviewItem
-from pipeline.stages.stage import Stage, label_of
+from pipeline.stages.api import Stage, label_of
 from pipeline.stream.records import Outgoing
 
 AnyStage = Stage[Any, Any]

@@ -13,13 +13,10 @@ from typing import Literal
 
 CheckName = Literal["lines", "gross", "due"]
 State = Literal["holds", "fails", "unknown"]
-_NamedAmount = tuple[str, Decimal | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of an invoice; what is not known is None."""
-
     quantity: Decimal | None
     unit_price: Decimal | None
     amount: Decimal | None
@@ -45,8 +42,6 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What one of the three sums came to."""
-
     name: CheckName
     state: State
     detail: str
@@ -54,20 +49,16 @@ class Check:
 
 def check_totals(totals: Totals, tolerance: Decimal) -> tuple[Check, Check, Check]:
     """Check the three sums; a sum with an unknown term is unknown, never wrong."""
+    prepaid = _negated(totals.prepaid)
+    if totals.withheld:
+        formula, left = "gross - prepaid - withheld", _sum(totals.gross, prepaid, -totals.withheld)
+    else:
+        formula, left = "gross - prepaid", _sum(totals.gross, prepaid)
+    gross = _sum(totals.net, totals.tax)
     return (
-        _lines_make_net(totals, tolerance),
-        _compare(
-            "gross",
-            tolerance,
-            made=("net + tax", _sum(totals.net, totals.tax)),
-            stated=("gross", totals.gross),
-        ),
-        _compare(
-            "due",
-            tolerance,
-            made=_left_to_pay(totals),
-            stated=("due", totals.due),
-        ),
+        _check_lines(totals, tolerance),
+        _compare("gross", tolerance, "net + tax", gross, term="gross", amount=totals.gross),
+        _compare("due", tolerance, formula, left, term="due", amount=totals.due),
     )
 
 
@@ -92,7 +83,6 @@ def with_true_signs(totals: Totals, tolerance: Decimal) -> Totals:
 
 
 def odd_lines(lines: Sequence[Line], tolerance: Decimal) -> int:
-    """Count the lines whose quantity times price is known and not their amount."""
     return sum(
         line.quantity is not None
         and line.unit_price is not None
@@ -102,25 +92,14 @@ def odd_lines(lines: Sequence[Line], tolerance: Decimal) -> int:
     )
 
 
-def _lines_make_net(totals: Totals, tolerance: Decimal) -> Check:
+def _check_lines(totals: Totals, tolerance: Decimal) -> Check:
     """Receipts print prices with the tax in them, so lines may make the gross amount as well."""
+    formula = "lines - allowances + charges"
     lines = _sum(*(line.amount for line in totals.lines)) if totals.lines else None
     made = _sum(lines, _negated(totals.allowances), totals.charges)
     if made is not None and totals.gross is not None and abs(made - totals.gross) <= tolerance:
-        return Check("lines", "holds", f"lines - allowances + charges = gross = {made}")
-    return _compare(
-        "lines",
-        tolerance,
-        made=("lines - allowances + charges", made),
-        stated=("net", totals.net),
-    )
-
-
-def _left_to_pay(totals: Totals) -> _NamedAmount:
-    if totals.withheld:
-        left = _sum(totals.gross, _negated(totals.prepaid), -totals.withheld)
-        return ("gross - prepaid - withheld", left)
-    return ("gross - prepaid", _sum(totals.gross, _negated(totals.prepaid)))
+        return Check("lines", "holds", f"{formula} = gross = {made}")
+    return _compare("lines", tolerance, formula, made, term="net", amount=totals.net)
 
 
 def _state(totals: Totals, tolerance: Decimal, name: str) -> State:
@@ -128,13 +107,18 @@ def _state(totals: Totals, tolerance: Decimal, name: str) -> State:
 
 
 def _compare(
-    name: CheckName, tolerance: Decimal, *, made: _NamedAmount, stated: _NamedAmount
+    name: CheckName,
+    tolerance: Decimal,
+    formula: str,
+    made: Decimal | None,
+    *,
+    term: str,
+    amount: Decimal | None,
 ) -> Check:
-    (formula, sum_), (term, amount) = made, stated
-    if sum_ is None or amount is None:
+    if made is None or amount is None:
         return Check(name, "unknown", f"{formula} = {term} cannot be checked")
-    holds = abs(sum_ - amount) <= tolerance
-    return Check(name, "holds" if holds else "fails", f"{formula} = {sum_}, {term} = {amount}")
+    holds = abs(made - amount) <= tolerance
+    return Check(name, "holds" if holds else "fails", f"{formula} = {made}, {term} = {amount}")
 
 
 def _sum(*terms: Decimal | None) -> Decimal | None:

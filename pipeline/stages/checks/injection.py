@@ -6,11 +6,11 @@ event that looks like an attempt to the stronger model, with the reason written 
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.model.questions import Part, Signal, Text
-from pipeline.stages.checks.text_quality import hidden_message, nfkc
+from pipeline.stages.checks.text_quality import TAGS, nfkc
 
 _LONGEST_FLAG = 8
 _SCANNED = 100_000
@@ -21,6 +21,8 @@ _LONGEST_SIGN = 1_000
 """Characters of the longest that a pattern finds, about."""
 _FORMAT = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\u00ad]")
 _HIDDEN_IN_WORD = re.compile("[A-Za-z][\u200b\u2060-\u2064][A-Za-z]|[\u202d\u202e]")
+_TAG_CHARACTERS = re.compile(f"[{TAGS}]")
+_TAG_SHIFT = 0xE0000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +46,16 @@ class _Sign:
                     break
             else:
                 return False
-        return any(self._is_from(at, text) for at in range(0, len(text), _WINDOW))
-
-    def _is_from(self, begin: int, text: str) -> bool:
-        """Whether it begins there or in what follows, up to where the next search begins."""
-        end = begin + _WINDOW + _LONGEST_SIGN
-        found = self.pattern.search(text, begin, end)
-        # What ends where the search does might go on, and then be something else.
-        return found is not None and (found.end() < end or end >= len(text))
+        for at in range(0, len(text), _WINDOW):
+            end = at + _WINDOW + _LONGEST_SIGN
+            found = self.pattern.search(text, at, end)
+            # What ends where the search does might go on, and then be something else.
+            if found is not None and (found.end() < end or end >= len(text)):
+                return True
+        return False
 
 
 def _sign(strength: float, what: str, words: Sequence[str], *patterns: str) -> _Sign:
-    """A sign; each of `words` is a group, written with commas between."""
     pattern = re.compile("|".join(patterns), re.IGNORECASE | re.MULTILINE)
     return _Sign(strength, what, tuple(tuple(group.split(",")) for group in words), pattern)
 
@@ -192,31 +192,27 @@ def steers(parts: Sequence[Part]) -> bool:
 
 
 def injection_signals(*texts: str | None) -> list[Signal]:
-    """Find what in the texts looks like an instruction to a model.
-
-    Returns:
-        At most one `suspected_injection` signal, of the strongest sign.
-    """
-    found = [sign for text in texts if text for sign in _signs_in(text)]
+    """At most one `suspected_injection` signal, of the strongest sign in the texts."""
+    found: list[tuple[float, str]] = []
+    for text in texts:
+        if not text:
+            continue
+        plain = text if len(text) <= _SCANNED else text[: _SCANNED // 2] + text[-_SCANNED // 2 :]
+        if not text.isascii():
+            if len(hidden_message(text)) > _LONGEST_FLAG:
+                found.append((1.0, "hides text in invisible characters"))
+            if _HIDDEN_IN_WORD.search(text):
+                found.append((0.7, "has invisible characters inside words"))
+            plain = _FORMAT.sub("", nfkc(plain))[: 2 * _SCANNED]
+        lowered = plain.lower()
+        found += [(sign.strength, sign.what) for sign in _SIGNS if sign.is_in(plain, lowered)]
     if not found:
         return []
     strength, what = max(found)
     return [Signal("suspected_injection", strength, f"The content {what}.")]
 
 
-def _signs_in(text: str) -> Iterator[tuple[float, str]]:
-    plain = text if len(text) <= _SCANNED else text[: _SCANNED // 2] + text[-_SCANNED // 2 :]
-    if not text.isascii():
-        yield from _hidden_signs_in(text)
-        plain = _FORMAT.sub("", nfkc(plain))[: 2 * _SCANNED]
-    lowered = plain.lower()
-    for sign in _SIGNS:
-        if sign.is_in(plain, lowered):
-            yield sign.strength, sign.what
-
-
-def _hidden_signs_in(text: str) -> Iterator[tuple[float, str]]:
-    if len(hidden_message(text)) > _LONGEST_FLAG:
-        yield 1.0, "hides text in invisible characters"
-    if _HIDDEN_IN_WORD.search(text):
-        yield 0.7, "has invisible characters inside words"
+def hidden_message(text: str) -> str:
+    """Read what tag characters spell; a flag emoji spells at most six letters."""
+    found = _TAG_CHARACTERS.findall(text)
+    return "".join(chr(ord(char) - _TAG_SHIFT) for char in found).strip("\x00\x01\x7f")

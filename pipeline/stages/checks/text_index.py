@@ -1,23 +1,52 @@
 """What a text says, in the forms in which values of an answer are looked for.
 
 Built once for an event and asked for each value. Every form is made when it is first wanted, in a
-time that is linear in the text; no search backtracks further than a few dozen characters.
+time that is linear in the text: characters are folded one by one, what is nearly the same is looked
+for at a bounded number of places, and no search backtracks further than a few dozen characters.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from functools import cached_property
+from types import MappingProxyType
 
-from pipeline.stages.checks.normal_forms import fold, is_close, name_core, spaceless, words_of
-from pipeline.stages.checks.text_quality import CURRENCIES
-from pipeline.stages.fields.amounts import Reading, digits_read, magnitudes_after, normal_digits
+from pipeline.model.questions import Signal
+from pipeline.stages.checks.evidence import not_found
+from pipeline.stages.checks.text_quality import fold
+from pipeline.stages.fields.amounts import (
+    CURRENCIES,
+    AmountReading,
+    currency_decimals,
+    digits_read,
+    locale_data,
+    magnitudes_after,
+    normal_digits,
+    plain_word,
+)
 from pipeline.stages.fields.dates import DateForms
-from pipeline.stages.fields.locale_data import currency_decimals, locale_data, plain_word
 
+_NOTHING: Mapping[str, None] = MappingProxyType({})
+_NOT_WORD = re.compile(r"[\W_]+")
+_WORD = re.compile(r"[^\W\d_]+|\d+")
+_LEGAL_FORMS = frozenset(
+    """
+    ab ag aktiengesellschaft aps as asa bhd bv co company corp corporation cv doo dba ek eirl eurl
+    ev ewiv gbr ges gesellschaft gmbh haftung inc incorporated kft kg kgaa kk limited llc llp lp
+    ltd ltda mbh nv nyrt ohg oy oyj partg plc pllc pte pty pvt sa sab sarl sas sca sci scs sdn se
+    sl slu sm sndbhd snc spa spzoo srl sro tic ug zrt zoo ооо зао оао пао ип ат тов
+    股份有限公司 有限公司 株式会社 有限会社 合同会社 주식회사
+    """.split()  # noqa: SIM905 - a list of words is easier to check than a list of strings
+)
+_FORM_LETTERS = frozenset("abcegiklmnoprsuvyz")
+"""Of forms that are written with full stops: s. r. o., z o. o., e. K."""
+_LETTERS_A_MISREADING = 6
+_MOST_MISREADINGS = 3
+_MOST_PLACES = 16
+_SHORTEST_PIECE = 3
 _NUMBER = re.compile(r"\d++(?:[.,'٫]\d++)*+")
 _GROUPED_BY_SPACE = re.compile(
     r"(?<![\d.,])\d{1,3}(?: \d{2,3}){0,6}(?: \d{3})(?:[.,٫]\d{1,9})?(?!\d)"
@@ -58,11 +87,7 @@ _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u9fff가
 
 
 class TextIndex:
-    """A text of an event, to look for values in.
-
-    Args:
-        text: As the publisher sent it, or several of one event joined.
-    """
+    """A text of an event, or several of one event joined, to look for values in."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -73,9 +98,8 @@ class TextIndex:
         Of a currency with three decimals `119,500` is not 119,500: that would have more of them.
         """
         wanted = abs(number)
-        candidates = self._candidates(
-            wanted, currency=currency if currency_decimals(currency) == _FINEST else None
-        )
+        exact = currency if currency_decimals(currency) == _FINEST else None
+        candidates = self._candidates(wanted, currency=exact)
         return any(reading.value == wanted for readings in candidates for reading in readings)
 
     def supports(self, number: Decimal) -> bool:
@@ -86,14 +110,14 @@ class TextIndex:
         """
         wanted = abs(number)
         return any(
-            self._is_meant(reading) and reading.value == wanted
+            reading.value == wanted and self._is_meant(reading)
             for readings in self._candidates(wanted, shortest=_TELLING)
             for reading in readings
             if len(readings) == 1 or reading.separator
         )
 
     def has_date(self, day: date) -> bool:
-        """Whether the text names a day, in whatever usual form; order of month and day is free."""
+        """Whether the text names a day; whether day or month comes first does not matter."""
         return self._dates.has(day)
 
     def has_day_without_year(self, day: date) -> bool:
@@ -106,7 +130,7 @@ class TextIndex:
 
     def has_identifier(self, value: str) -> bool:
         """Whether a number such as an invoice's occurs, with or without its separators."""
-        spaced = " ".join(words_of(fold(value)))
+        spaced = " ".join(self.words(value))
         if not spaced:
             return True
         compact = spaced.replace(" ", "")
@@ -120,22 +144,30 @@ class TextIndex:
         Case, diacritics, punctuation, line breaks, hyphens and the legal form do not matter, nor
         do a few misread letters, nor other words between those of the name.
         """
-        words = words_of(fold(name))
-        core = name_core(words)
+        words = self.words(name)
+        core = [word for word in words if word not in _LEGAL_FORMS]
+        while len(core) > 1 and core[-1] in _FORM_LETTERS:
+            core.pop()
+        core = core or words
         whole, shorter = "".join(words), "".join(core)
         if 0 < len(whole) < _SHORTEST_IN_LETTERS and not _UNSPACED.search(whole):
             return f" {' '.join(words)} " in self._spaced
-        if whole in self._letters or (len(shorter) >= _SHORTEST_CORE and shorter in self._letters):
-            return True
-        if is_close(shorter, self._letters):
-            return True
-        return len(core) > 1 and self.share_of(core) >= _WORDS_SHARE
+        return (
+            whole in self._letters
+            or (len(shorter) >= _SHORTEST_CORE and shorter in self._letters)
+            or _is_close(shorter, self._letters)
+            or (len(core) > 1 and self.share_of(core) >= _WORDS_SHARE)
+        )
 
     def share_of(self, words: Iterable[str]) -> float:
         """How much of some folded words occurs, by length: 0 to 1."""
         given = [word for word in words if word]
         length = sum(map(len, given))
-        found = sum(len(word) for word in given if self._has_word(word))
+        found = sum(
+            len(word)
+            for word in given
+            if f" {word} " in self._spaced or _is_close(word, self._letters)
+        )
         return found / length if length else 1.0
 
     def says_otherwise(self, currency: str) -> bool:
@@ -144,26 +176,23 @@ class TextIndex:
         return bool(named) and currency not in named
 
     def words(self, text: str) -> list[str]:
-        """The words of another text, folded as this one's."""
-        return words_of(fold(text))
-
-    def _has_word(self, word: str) -> bool:
-        return f" {word} " in self._spaced or is_close(word, self._letters)
+        """The words and numbers of another text, folded as this one's."""
+        return _WORD.findall(fold(text))
 
     def _candidates(
         self, wanted: Decimal, *, shortest: int = 1, currency: str | None = None
-    ) -> Iterator[tuple[Reading, ...]]:
+    ) -> Iterator[tuple[AmountReading, ...]]:
         """How each of the numbers with the same digits, zeros around them aside, can be read."""
-        for token, powers in self._by_digits.get(_significant(wanted), ()):
-            if len(token) < shortest:
-                continue
-            yield tuple(
-                replace(reading, value=reading.value.scaleb(power))
-                for power in powers
-                for reading in digits_read(token, None if power else currency)
-            )
+        digits = _NOT_DIGIT.sub("", format(wanted, "f")).strip("0")
+        for token, powers in self._by_digits.get(digits, ()):
+            if len(token) >= shortest:
+                yield tuple(
+                    replace(reading, value=reading.value.scaleb(power))
+                    for power in powers
+                    for reading in digits_read(token, None if power else currency)
+                )
 
-    def _is_meant(self, reading: Reading) -> bool:
+    def _is_meant(self, reading: AmountReading) -> bool:
         if not reading.separator:
             return True
         decimals, groups = self._separators
@@ -175,26 +204,23 @@ class TextIndex:
         return normal_digits(self._text)
 
     @cached_property
-    def _numbers(self) -> frozenset[str]:
-        found = {*_NUMBER.findall(self._plain), *_GROUPED_BY_SPACE.findall(self._plain)}
-        return frozenset(token for token in found if len(token) <= _LONGEST_NUMBER)
-
-    @cached_property
     def _by_digits(self) -> dict[str, set[tuple[str, tuple[int, ...]]]]:
         """Tokens by their digits without zeros around: what may be the same number."""
         found: dict[str, set[tuple[str, tuple[int, ...]]]] = {}
+        occurring = Counter(_NUMBER.findall(self._plain))
         with_words = _WITH_WORD.findall(self._plain)
         magnified = Counter(token for token, word in with_words if word.lower() in _PLAIN_WORDS)
-        occurring = Counter(_NUMBER.findall(self._plain)) if magnified else Counter[str]()
-        for token in self._numbers:
+        tokens: set[tuple[str, tuple[int, ...]]] = {
             # "1.19 Mio" is not 1.19, where 1.19 stands nowhere else.
-            if not 0 < occurring[token] <= magnified[token]:
-                found.setdefault(_NOT_DIGIT.sub("", token).strip("0"), set()).add((token, (0,)))
+            *((token, (0,)) for token, count in occurring.items() if count > magnified[token]),
+            *((token, (0,)) for token in set(_GROUPED_BY_SPACE.findall(self._plain))),
+        }
         for token, word in set(with_words):
-            powers = magnitudes_after(word)
-            if powers and len(token) <= _LONGEST_NUMBER:
-                key = _NOT_DIGIT.sub("", token).strip("0")
-                found.setdefault(key, set()).add((token, tuple(sorted(powers))))
+            if magnitudes := magnitudes_after(word):
+                tokens.add((token, tuple(sorted(magnitudes))))
+        for token, powers in tokens:
+            if len(token) <= _LONGEST_NUMBER:
+                found.setdefault(_NOT_DIGIT.sub("", token).strip("0"), set()).add((token, powers))
         return found
 
     @cached_property
@@ -212,8 +238,7 @@ class TextIndex:
         found = beside & CURRENCIES
         symbols = locale_data().symbols
         for sign in set(_SIGN.findall(self._text)):
-            known = symbols.get(plain_word(sign)) or symbols.get(sign[-1], frozenset())
-            found |= known
+            found |= symbols.get(plain_word(sign)) or symbols.get(sign[-1], frozenset())
         return frozenset(found)
 
     @cached_property
@@ -222,16 +247,74 @@ class TextIndex:
 
     @cached_property
     def _letters(self) -> str:
-        return spaceless(self._folded)
+        return _NOT_WORD.sub("", self._folded)
 
     @cached_property
     def _spaced(self) -> str:
-        return f" {' '.join(words_of(self._folded))} "
+        return f" {' '.join(_WORD.findall(self._folded))} "
 
     @cached_property
     def _dates(self) -> DateForms:
         return DateForms(self._folded)
 
 
-def _significant(number: Decimal) -> str:
-    return _NOT_DIGIT.sub("", format(number, "f")).strip("0")
+def _is_close(needle: str, haystack: str) -> bool:
+    """Whether letters occur but for a few that were misread: one in six, at most three.
+
+    Digits are never misread here: a number with another digit is another number.
+    """
+    allowed = min(_MOST_MISREADINGS, len(needle) // _LETTERS_A_MISREADING)
+    if needle in haystack:
+        return True
+    if allowed == 0 or any(char.isdigit() for char in needle):
+        return False
+    # One of its pieces is free of misreadings, and so found as it is.
+    size = len(needle) // (allowed + 1)
+    if size < _SHORTEST_PIECE:
+        return False
+    for at in range(0, size * (allowed + 1), size):
+        piece, place = needle[at : at + size], -1
+        for _ in range(_MOST_PLACES):
+            place = haystack.find(piece, place + 1)
+            if place < 0:
+                break
+            window = haystack[max(0, place - at - allowed) :][: len(needle) + 2 * allowed]
+            if _edits(needle, window) <= allowed:
+                return True
+    return False
+
+
+def _edits(needle: str, window: str) -> int:
+    """The least number of edits that make the needle a part of the window."""
+    row = [0] * (len(window) + 1)
+    for count, wanted in enumerate(needle, start=1):
+        above, row[0] = row[0], count
+        for at, char in enumerate(window, start=1):
+            above, row[at] = row[at], min(row[at] + 1, row[at - 1] + 1, above + (char != wanted))
+    return min(row)
+
+
+def value_signals(
+    index: TextIndex,
+    *,
+    names: Mapping[str, str | None] = _NOTHING,
+    identifiers: Mapping[str, str | None] = _NOTHING,
+    dates: Mapping[str, date | None] = _NOTHING,
+    numbers: Mapping[str, Decimal | None] = _NOTHING,
+) -> list[Signal]:
+    """Notice values that a text does not contain, in whatever usual form.
+
+    All are by what the field is called; None is what an answer does not say, and never missing.
+    `identifiers` are numbers of documents and orders, which may have letters. Of numbers signs do
+    not matter, and a zero need not be printed. A signal names the field and quotes nothing.
+    """
+    found = [
+        *((field, name is None or index.has_name(name)) for field, name in names.items()),
+        *(
+            (field, each is None or index.has_identifier(each))
+            for field, each in identifiers.items()
+        ),
+        *((field, day is None or index.has_date(day)) for field, day in dates.items()),
+        *((field, not number or index.has_number(number)) for field, number in numbers.items()),
+    ]
+    return [not_found(field) for field, is_there in found if not is_there]

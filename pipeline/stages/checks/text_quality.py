@@ -1,42 +1,29 @@
-"""Text as it may be shown to a model: without what a person could not see.
-
-Unicode normalisation that takes time in proportion to the text, whatever the text is. Pure.
+"""Text as it may be shown and compared, and signals about the text itself. Pure.
 
 Two things make NFKC expensive. Combining marks in a row are sorted by insertion, which is
 quadratic: 200,000 of them take a minute and a half. And some characters become up to 18 others.
 So runs are cut to what UAX #15 calls stream-safe (30 marks; a person sees a smear long before
 that), what is expanded has a limit, and a long text is normalised in pieces, between which other
 threads get their turn.
-
-How well the text of a file can be read, and whether a text is one at all.
-
-In which script a text is written, and whether the language that an answer states uses it.
-
-Long texts in parts that end where a reader would pause; how many tokens a text has. Pure.
-
-Lists of codes that answers must take theirs from: currencies and languages.
 """
 
 import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from typing import Literal
 
 from pipeline.model.questions import Signal
-from pipeline.stages.checks.normal_forms import is_placeholder
 
-_TAGS = "\U000e0000-\U000e007f"
+TAGS = "\U000e0000-\U000e007f"
 _OVERRIDES = "\u202d\u202e"
 _CONTROLS = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
-_UNSEEN = re.compile(f"[{_TAGS}{_OVERRIDES}{_CONTROLS}\ufeff]")
+_UNSEEN = re.compile(f"[{TAGS}{_OVERRIDES}{_CONTROLS}\ufeff]")
 _LINE_BREAKS = ("\r\n", "\r", "\u2028", "\u2029")
 _SLICE = 50_000
 """Characters that are searched in one go: other threads wait for it."""
-_TAG_CHARACTERS = re.compile(f"[{_TAGS}]")
-_TAG_SHIFT = 0xE0000
 
 
 def visible(text: str) -> str:
@@ -60,15 +47,88 @@ def is_blank(*texts: str | None) -> bool:
     )
 
 
+NO_TEXT = Signal("unclear", 1.0, "There is no text to judge.")
+
+
+def blank_signals(*texts: str | None) -> list[Signal]:
+    """Notice an event without anything to read."""
+    return [NO_TEXT] if is_blank(*texts) else []
+
+
+PLACEHOLDERS = frozenset(
+    {
+        "", "n/a", "n.a", "na", "nil", "null", "none", "nan", "unknown", "undefined", "tbd", "tba",
+        "not specified", "not stated", "not given", "not provided", "not available", "not found",
+        "not applicable", "not present", "not mentioned", "not shown", "not printed", "not visible",
+        "not legible", "illegible", "unspecified", "unavailable", "missing", "empty", "blank",
+        "no date", "no number", "no value", "not in document", "not in the document", "redacted",
+        "not in text", "not in the text", "not known", "not readable", "unreadable", "smudged",
+        "k.a", "k. a", "keine angabe", "keine angaben", "ohne angabe", "nicht angegeben",
+        "nicht vorhanden", "nicht verfügbar", "nicht bekannt", "unbekannt", "unleserlich",
+        "nicht lesbar", "entfällt", "keine", "fehlt", "leer",
+        "non spécifié", "non précisé", "non renseigné", "non indiqué", "non disponible", "inconnu",
+        "néant", "aucun", "aucune", "sans objet", "s/o", "n/d", "n.d", "illisible",
+        "no especificado", "no indicado", "no disponible", "desconocido", "ninguno", "no consta",
+        "sin especificar", "no aplica", "ilegible",
+        "non specificato", "non indicato", "non disponibile", "sconosciuto", "nessuno",
+        "não especificado", "não informado", "não indicado", "não disponível", "desconhecido",
+        "nenhum", "não consta", "não aplicável",
+        "niet opgegeven", "niet vermeld", "niet beschikbaar", "onbekend", "n.v.t", "nvt", "geen",
+        "nie podano", "brak", "brak danych", "nieznany", "nieznane", "neuvedeno", "neznámý",
+        "ej angivet", "okänt", "saknas", "ikke angitt", "ikke oplyst", "ukjent", "ukendt",
+        "ei ilmoitettu", "tuntematon", "nincs megadva", "ismeretlen", "nespecificat", "necunoscut",
+        "belirtilmemiş", "bilinmiyor", "yok", "не указано", "не указан", "неизвестно", "нет данных",
+        "нет", "н/д", "не вказано", "невідомо", "άγνωστο", "δεν αναφέρεται",
+        "غير محدد", "غير معروف", "غير متوفر", "لا يوجد", "לא ידוע", "לא צוין", "نامشخص",
+        "अज्ञात", "उपलब्ध नहीं", "निर्दिष्ट नहीं", "ไม่ระบุ", "ไม่ทราบ", "không rõ", "không có",
+        "tidak diketahui", "tidak ada", "tidak disebutkan",
+        "不明", "記載なし", "なし", "無し", "該当なし", "未記載", "未定", "未知", "未提供",
+        "未注明", "未说明", "未說明", "无", "無", "没有", "沒有", "不详", "不詳", "알 수 없음",
+        "미상", "없음", "해당 없음", "미기재",
+        "to be determined", "unclear", "not clear", "as above", "see above", "same as above",
+        "ditto", "placeholder", "unnamed", "s/n", "n/r", "б/н",
+        "nicht erkennbar", "nicht ersichtlich", "nicht genannt", "nicht erwähnt", "siehe oben",
+        "unbekannter lieferant", "unbekannter kunde", "ohne nummer", "ohne datum",
+        "non fourni", "non fournie", "non applicable", "non mentionné", "non visible", "inconnue",
+        "sin dato", "sin datos", "sin número", "sin fecha", "no especifica", "no aparece",
+        "no figura", "no se indica", "no encontrado", "no visible", "no proporcionado",
+        "senza numero", "non presente", "non visibile", "non fornito", "non applicabile",
+        "sem número", "não há", "não encontrado", "não aparece", "não fornecido",
+        "niet van toepassing", "niet gevonden", "nie dotyczy", "nie określono", "není uvedeno",
+        "není k dispozici", "nem szerepel", "nincs", "nu este specificat", "nu este cazul",
+        "framgår ej", "finns inte", "ikke oppgitt", "ikke angivet", "ei saatavilla",
+        "mevcut değil", "yoktur", "не указана", "отсутствует", "не применимо", "нет номера",
+        "відсутній", "немає", "غير مذكور", "غير متاح", "لا ينطبق", "لم يذكر", "לא זמין", "אין",
+        "ไม่มี", "ไม่พบ", "ไม่มีข้อมูล", "không", "không áp dụng", "tidak tersedia", "tiada",
+        "未記入", "記載無し", "空欄", "見当たらない", "未标明", "未显示", "无法识别", "不适用",
+        "沒有提供",
+        "해당없음", "불명", "확인 불가", "명시되지 않음",
+    }
+)  # fmt: skip
+"""What models write where they were asked to write nothing; without case and outer punctuation."""
+_LONGEST_SENTENCE = 100
+_STATED = (
+    "given|provided|stated|specified|available|found|shown|present|listed|mentioned|determined"
+    "|visible|legible|applicable|indicated|known|readable|printed|included|supplied|identified"
+)
+_NOTHING_STATED = re.compile(
+    rf"(?:[a-z]+ ){{0,3}}(?:not|none|cannot be|could not be)(?: [a-z]+ly)? (?:{_STATED})"
+    r"(?: (?:in|on|here|by|from|to|for)\b.{0,40})?"
+    rf"|(?:no|missing|unknown) (?:[a-z]+ ){{0,2}}(?:number|date|name|value|information|data|vendor"
+    rf"|supplier|seller|buyer|customer|recipient|currency)(?: (?:{_STATED}))?"
+    r"|x{4,}"
+)
+"""The same as sentences, such as "due date not stated in the document"."""
+
+
 def stated(text: str) -> str | None:
     """What a field of an answer says; None where it says nothing, in whatever words."""
-    return None if is_placeholder(text) else text.strip()
-
-
-def hidden_message(text: str) -> str:
-    """Read what tag characters spell; a flag emoji spells at most six letters."""
-    found = _TAG_CHARACTERS.findall(text)
-    return "".join(chr(ord(char) - _TAG_SHIFT) for char in found).strip("\x00\x01\x7f")
+    plain = " ".join(text.casefold().split()).strip(".-–—_*?/[](){}<>'\"“”„ ")
+    if plain in PLACEHOLDERS or f"{plain}." in PLACEHOLDERS:
+        return None
+    if len(plain) <= _LONGEST_SENTENCE and _NOTHING_STATED.fullmatch(plain):
+        return None
+    return text.strip()
 
 
 LONGEST_RUN = 30
@@ -104,29 +164,19 @@ def nfkc_pieces(text: str) -> Iterator[str]:
         yield normal
 
 
-def stream_safe(text: str) -> str:
-    """The text with at most `LONGEST_RUN` combining marks in a row."""
-    return text if text.isascii() else _long_run().sub(_cut_run, text)
-
-
 def pieces_of(text: str, size: int = PIECE) -> Iterator[str]:
     """Cut a text where normalising both sides is normalising the whole.
 
-    Args:
-        text: If it is not stream-safe, what is cut may lie in a run of marks.
-        size: Characters of a piece, at most.
+    Where it is not stream-safe, what is cut may lie in a run of marks.
     """
     at = 0
     while len(text) - at > size:
-        end = _stable_place_to_cut(text, at, at + size)
+        latest = at + size
+        places = range(latest, max(at, latest - _LOOKED_BACK), -1)
+        end = next((place for place in places if _joins_nothing(text[place])), latest)
         yield text[at:end]
         at = end
     yield text[at:]
-
-
-def _stable_place_to_cut(text: str, begin: int, latest: int) -> int:
-    places = range(latest, max(begin, latest - _LOOKED_BACK), -1)
-    return next((place for place in places if _joins_nothing(text[place])), latest)
 
 
 def _joins_nothing(char: str) -> bool:
@@ -136,6 +186,10 @@ def _joins_nothing(char: str) -> bool:
     first = unicodedata.normalize("NFKD", char)[0]
     is_mark = unicodedata.combining(first) or unicodedata.category(first).startswith("M")
     return not is_mark and ord(first) not in _JAMO
+
+
+def stream_safe(text: str) -> str:
+    return text if text.isascii() else _long_run().sub(_cut_run, text)
 
 
 def _cut_run(found: re.Match[str]) -> str:
@@ -153,13 +207,43 @@ def _is_mark(char: str) -> bool:
 
 @cache
 def _long_run() -> re.Pattern[str]:
-    """Finds runs of what may be marks.
-
-    Beyond the basic plane a class of single characters is slow, so all of those are looked at.
-    """
+    # Beyond the basic plane a class of single characters is slow, so all of those are looked at.
     every = map(chr, range(_FIRST_MARK, _BEYOND_BASIC))
     mark = f"[{''.join(filter(_is_mark, every))}\U00010000-\U0001ffff]"
     return re.compile(f"{mark}{{{LONGEST_RUN + 1},}}+")
+
+
+_LETTERS_NFKD_LEAVES = {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d",
+                        "þ": "th", "ı": "i"}  # fmt: skip
+
+
+class _Folding(dict[int, str]):
+    """A table for `str.translate`, which fills itself: at most the 65,536 most usual characters."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        if char.isdecimal():
+            folded = str(unicodedata.decimal(char))
+        else:
+            parts = unicodedata.normalize("NFKD", char.casefold())
+            kept = "".join(part for part in parts if unicodedata.category(part) not in {"Mn", "Cf"})
+            plain = "".join(_LETTERS_NFKD_LEAVES.get(part, part) for part in kept.casefold())
+            # What is one character again, such as a syllable of Hangul, is compared as one.
+            folded = unicodedata.normalize("NFC", plain)
+        if code < _BEYOND_BASIC:
+            self[code] = folded
+        return folded
+
+
+_FOLDING = _Folding()
+
+
+def fold(text: str) -> str:
+    """A text without case, diacritics and width, its digits as 0 to 9.
+
+    A character at a time, so that no run of combining marks can make it slow.
+    """
+    return text.lower() if text.isascii() else text.translate(_FOLDING)
 
 
 _DAMAGE_WEIGHT = 5
@@ -167,13 +251,12 @@ _DAMAGE_WEIGHT = 5
 _LEAST_STRENGTH = 0.1
 _DAMAGE_LOOKED_AT = 20_000
 _WRONGLY_DECODED = re.compile("[\u00c2\u00c3][\u0080-\u00bf]|\u00e2\u20ac.|\u00ef\u00bf\u00bd")
-"""UTF-8 that somebody read as Latin-1 or Windows-1252."""
+"""UTF-8 that was read as Latin-1 or Windows-1252."""
 _NO_CHARACTERS = frozenset({"Cc", "Cn", "Co", "Cs"})
 Legibility = Literal["legible", "partly", "illegible"]
 
 
 def legibility_signals(legibility: Legibility) -> list[Signal]:
-    """Weigh how well a file could be read."""
     match legibility:
         case "illegible":
             return [Signal("illegible", 1.0, "The file cannot be read.")]
@@ -184,7 +267,7 @@ def legibility_signals(legibility: Legibility) -> list[Signal]:
 
 
 def damage_signals(*texts: str | None) -> list[Signal]:
-    """Weigh the share of characters that are none: lost, unassigned, or wrongly decoded."""
+    """Weigh the share of characters that carry nothing: lost, unassigned, or wrongly decoded."""
     text = "".join(text[:_DAMAGE_LOOKED_AT] for text in texts if text and not text.isascii())
     if not text:
         return []
@@ -225,124 +308,12 @@ _LANGUAGES_OF: Mapping[str, str] = {
     "CJK HIRAGANA KATAKANA KATAKANA-HIRAGANA": "ja",
     "CJK HANGUL": "ko",
 }
-_USED: Mapping[str, frozenset[str]] = {
+_SCRIPTS: Mapping[str, frozenset[str]] = {
     language: frozenset(scripts.split())
     for scripts, languages in _LANGUAGES_OF.items()
     for language in languages.split()
 }
 """Languages that are written in one way only; of the others nothing is said."""
-
-
-def is_foreign(language: str, *texts: str | None) -> bool:
-    """Whether texts are in a script that a language does not use.
-
-    Latin letters are foreign to none: people write every language with them.
-
-    Args:
-        language: ISO 639-1 code.
-        texts: Of the event, together.
-    """
-    used = _USED.get(language)
-    text = "".join(nfkc(text[:_SCRIPT_LOOKED_AT]) for text in texts if text)[
-        : 2 * _SCRIPT_LOOKED_AT
-    ]
-    if used is None or text.isascii():
-        return False
-    scripts = Counter(_script_of(char) for char in text if char.isalpha())
-    foreign = sum(count for script, count in scripts.items() if script not in {*used, _LATIN})
-    return foreign > _LEAST_SHARE * scripts.total()
-
-
-def _script_of(char: str) -> str:
-    if char.isascii():
-        return _LATIN
-    # Names begin with the script: CYRILLIC SMALL LETTER A, CJK UNIFIED IDEOGRAPH-4E00.
-    return unicodedata.name(char, "").partition(" ")[0]
-
-
-TOKENS_PER_BYTE = 0.4
-"""Of the models' tokenizer, about: 2.5 characters of English a token, most others fewer."""
-_NOT_ASCII_BYTES = 3
-_SEARCHED = 0.2
-"""Share of a part, at its end, in which a good place to cut is looked for."""
-_PAUSES = (
-    re.compile(r"\n[^\S\n]*\n\s*"),
-    re.compile(r"(?<=[.!?])[\"'”’)\]]*\s+|[。！？]\s*|\n"),
-    re.compile(r"\s+"),
-)
-"""Where to cut, best first: between paragraphs, between sentences, between words."""
-
-
-def about_tokens(text: str) -> int:
-    """About how many tokens a text has; what is not ASCII counts three bytes a character."""
-    return math.ceil(_bytes(text) * TOKENS_PER_BYTE)
-
-
-def parts_of(text: str, most_tokens: int) -> tuple[str, ...]:
-    """Cut a text into parts of about the same length, none longer than `most_tokens`.
-
-    Together they are the text, character by character.
-
-    Args:
-        text: Of any length.
-        most_tokens: About how many tokens a part may have; 10 at least.
-    """
-    parts = []
-    size, begin = _bytes(text), 0
-    while (tokens := math.ceil(size * TOKENS_PER_BYTE)) > most_tokens:
-        # Room for a cut that comes early, so that it does not make one more part of the rest.
-        remaining = math.ceil(tokens / (most_tokens * (1 - _SEARCHED / 2)))
-        at_most = min(most_tokens, tokens / remaining * (1 + _SEARCHED / 2))
-        # No character has less than a byte, so the rest of the text need not be looked at.
-        part = text[begin : begin + math.ceil(at_most / TOKENS_PER_BYTE) + 1]
-        part = part[: _place_to_cut(part, at_most)]
-        parts.append(part)
-        begin += len(part)
-        size -= _bytes(part)
-    return (*parts, text[begin:])
-
-
-def _bytes(text: str) -> int:
-    ascii_only = len(text) if text.isascii() else len(text.encode("ascii", "ignore"))
-    return ascii_only + _NOT_ASCII_BYTES * (len(text) - ascii_only)
-
-
-def _place_to_cut(text: str, most_tokens: float) -> int:
-    latest = max(1, _characters(text, most_tokens))
-    earliest = math.ceil(latest * (1 - _SEARCHED))
-    for pause in _PAUSES:
-        ends = [found.end() for found in pause.finditer(text, earliest, latest)]
-        if ends:
-            return ends[-1]
-    return latest
-
-
-def _characters(text: str, most_tokens: float) -> int:
-    """How many characters from the beginning have no more tokens than that."""
-    low, high = 0, len(text)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if about_tokens(text[:middle]) <= most_tokens:
-            low = middle
-        else:
-            high = middle - 1
-    return low
-
-
-CURRENCIES = frozenset(
-    """
-    AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN
-    BZD CAD CDF CHF CLF CLP CNH CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP
-    GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS
-    KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR
-    MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF
-    SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD
-    TZS UAH UGX USD UYU UYW UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG
-    ANG CUC HRK SLL ZWL
-    """.split()  # noqa: SIM905 - a list of words is easier to check than a list of strings
-)
-"""ISO 4217 alphabetic codes of money that documents are made out in, and, in the last row, codes
-withdrawn since 2021 that older documents bear."""
 LANGUAGES = frozenset(
     """
     aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy da
@@ -356,13 +327,60 @@ LANGUAGES = frozenset(
 """ISO 639-1 codes."""
 
 
-def known_currency(text: str) -> str | None:
-    """Read a currency code; None where the text is none."""
-    code = text.strip().upper()
-    return code if code in CURRENCIES else None
-
-
 def known_language(text: str) -> str | None:
-    """Read a language code; None where the text is none."""
     code = text.strip().lower()
     return code if code in LANGUAGES else None
+
+
+def language_signals(language: str, expected: Collection[str], *texts: str | None) -> list[Signal]:
+    """Check that the language of an event was recognised, and that it is one that is expected.
+
+    `expected` holds ISO 639-1 codes, and is empty where any language will do. The script of the
+    texts must be one of the language's; Latin letters are foreign to none: people write every
+    language with them.
+    """
+    code = known_language(language)
+    if code is None:
+        return [Signal("unknown_language", 0.6, "language: not a code of ISO 639-1.")]
+    if expected and code not in expected:
+        return [Signal("unknown_language", 1.0, f"language: {code} is not expected here.")]
+    text = "".join(text[:_SCRIPT_LOOKED_AT] for text in texts if text)
+    if text.isascii() or code not in _SCRIPTS:
+        return []
+    text = "".join(nfkc(text[:_SCRIPT_LOOKED_AT]) for text in texts if text)
+    letters = (char for char in text[: 2 * _SCRIPT_LOOKED_AT] if char.isalpha())
+    # Names begin with the script: CYRILLIC SMALL LETTER A, CJK UNIFIED IDEOGRAPH-4E00.
+    scripts = Counter(
+        _LATIN if char.isascii() else unicodedata.name(char, "").partition(" ")[0]
+        for char in letters
+    )
+    foreign = sum(
+        count for script, count in scripts.items() if script not in {*_SCRIPTS[code], _LATIN}
+    )
+    if foreign <= _LEAST_SHARE * scripts.total():
+        return []
+    return [Signal("unknown_language", 0.8, f"language: {code} is not written like this.")]
+
+
+TOKENS_PER_BYTE = 0.4
+"""Of the models' tokenizer, about: 2.5 characters of English a token, most others fewer."""
+_LONGEST_TOKENS = 100_000
+"""Where the signal has its full strength, and Haiku's prompts begin to cost five times as much."""
+
+
+def weighted_bytes(text: str) -> int:
+    """Bytes of a text of which each character beyond ASCII counts three."""
+    return 3 * len(text) - 2 * len(text.encode("ascii", "ignore"))
+
+
+def about_tokens(text: str) -> int:
+    """About how many tokens a text has; what is not ASCII counts three bytes a character."""
+    size = len(text) if text.isascii() else weighted_bytes(text)
+    return math.ceil(size * TOKENS_PER_BYTE)
+
+
+def length_signals(*texts: str | None) -> list[Signal]:
+    """Weigh the length of the input: what is long needs the larger model."""
+    tokens = sum(about_tokens(text) for text in texts if text)
+    strength = min(1.0, tokens / _LONGEST_TOKENS)
+    return [Signal("long_input", strength, f"The text has about {tokens:,} tokens.")]

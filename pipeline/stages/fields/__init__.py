@@ -1,1 +1,1 @@
-"""What answers are made of: labels, further fields, amounts and dates."""
+"""What is asked for, and what answers are made of: labels, further fields, amounts and dates."""

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from datetime import date
 from functools import cache
 
-from pipeline.stages.checks.normal_forms import fold
-from pipeline.stages.fields.locale_data import locale_data
+from pipeline.stages.checks.text_quality import fold
+from pipeline.stages.fields.amounts import locale_data
 
 EARLIEST_YEAR = 1990
 LATEST_YEAR = 2100
@@ -45,14 +45,11 @@ def is_plausible(day: date) -> bool:
 
 
 class DateForms:
-    """The dates and terms of a text.
+    """The dates and terms of a text, which is folded by `fold`.
 
     Knows numbers in any order, month names of the languages of `locale_data`, years of two
     digits, of Japanese eras, of the Buddhist calendar and of the Republic of China. Does not know
     calendars with other months.
-
-    Args:
-        folded: The text, folded by `pipeline.stages.checks.normal_forms.fold`.
     """
 
     def __init__(self, folded: str) -> None:
@@ -60,10 +57,16 @@ class DateForms:
 
     def has(self, day: date) -> bool:
         """Whether the text names a day; whether day or month comes first does not matter."""
-        return self._matches(_in_numbers(day)) or any(
-            _is_year(tokens, start, end, _years(day))
-            for tokens, start, end in self._with_month(day)
-        )
+        if self._matches(_in_numbers(day)):
+            return True
+        eras = {str(day.year - first) for first, _ in _ERAS if day.year > first}
+        years = eras | {str(day.year), f"{day.year % 100:02}", str(day.year + _BUDDHIST)}
+        for tokens, at in self._around(day.day):
+            for step in (1, -1):
+                month = _month_beside(tokens, at, step, day.month)
+                if month is not None and _is_year(tokens, min(at, month), max(at, month), years):
+                    return True
+        return False
 
     def has_without_year(self, day: date) -> bool:
         """The same, and whether it has the day and month in numbers alone, as in 5.3."""
@@ -90,14 +93,6 @@ class DateForms:
         """Search piece by piece: a search holds up all threads for as long as it takes."""
         starts = range(0, len(self._text) + 1, _PIECE)
         return any(pattern.search(self._text, at, at + _PIECE + _WINDOW) for at in starts)
-
-    def _with_month(self, day: date) -> Iterator[tuple[list[str], int, int]]:
-        """Where the day stands beside a name of its month: tokens, and the first and last of it."""
-        for tokens, at in self._around(day.day):
-            for step in (1, -1):
-                month = _month_beside(tokens, at, step, day.month)
-                if month is not None:
-                    yield tokens, min(at, month), max(at, month)
 
     def _around(self, number: int) -> Iterator[tuple[list[str], int]]:
         """The words around each place of a number, and which of them the number is."""
@@ -147,28 +142,20 @@ def _is_year(tokens: list[str], start: int, end: int, years: set[str]) -> bool:
     return not any(each.isdecimal() and len(each) in {2, _FOUR} for each in beside)
 
 
-def _years(day: date) -> set[str]:
-    years = {str(day.year), f"{day.year % 100:02}", str(day.year + _BUDDHIST)}
-    return years | {str(day.year - first) for first, _ in _ERAS if day.year > first}
-
-
 def _is_term(unit: str, tokens: list[str], at: int) -> bool:
     beside = tokens[max(0, at - 2) : at] + tokens[at + 1 : at + 1 + _BESIDE]
     if unit == "day" and _NET & set(beside):
         return True
     words = _term_words()
-    return any(unit in words.get(ending, ()) for word in beside for ending in _endings(word))
-
-
-def _endings(word: str) -> Iterator[str]:
-    """A word, less what declension adds, and what a compound such as "Kalendertage" ends in."""
-    yield word
-    yield word[:-1]
-    yield from (word[-length:] for length in (4, 5, 6) if len(word) > length + 2)
+    for word in beside:
+        # Less what declension adds, and what a compound such as "Kalendertage" ends in.
+        ends = (word[-length:] for length in (4, 5, 6) if len(word) > length + 2)
+        if any(unit in words.get(each, ()) for each in (word, word[:-1], *ends)):
+            return True
+    return False
 
 
 def _in_numbers(day: date) -> re.Pattern[str]:
-    """A pattern of a day in numbers, in the orders in which they are written."""
     year, short = f"{day.year:04}", f"{day.year % 100:02}"
     month, number = f"{day.month:02}", f"{day.day:02}"
     eras = [

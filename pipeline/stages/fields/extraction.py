@@ -4,24 +4,21 @@ An answer holds them as strings, empty where the content does not say: nullable 
 up the unions that the API takes, and no digit is lost to a float.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from pipeline.config import ExtraField
 from pipeline.model.questions import Signal
-from pipeline.stages.checks.evidence import quotes_found
+from pipeline.stages.checks.evidence import ambiguous, not_found, quotes_found
 from pipeline.stages.checks.text_index import TextIndex
 from pipeline.stages.checks.text_quality import stated
-from pipeline.stages.checks.values import ambiguous, not_found
 from pipeline.stages.fields.amounts import format_amount, read_amount
 from pipeline.stages.fields.dates import is_plausible, parse_date
-from pipeline.stages.stage import Answer, Section
+from pipeline.stages.fields.prompts import Answer, AnswerT, Section
 
-AnswerT = TypeVar("AnswerT", bound=Answer)
 Value = str | int | bool | list[str] | None
 """As it is published: numbers and dates as strings, null where the content does not say."""
 Extracted = Annotated[
@@ -48,11 +45,7 @@ _NUMBERS = frozenset({"number", "integer"})
 
 
 class FieldExtractor:
-    """The further fields of a stage.
-
-    Args:
-        fields: As the settings have them; there may be none.
-    """
+    """The further fields of a stage, as the settings have them; there may be none."""
 
     def __init__(self, fields: Sequence[ExtraField]) -> None:
         self._fields = tuple(fields)
@@ -66,14 +59,18 @@ class FieldExtractor:
 
     @property
     def sections(self) -> tuple[Section, ...]:
-        """What the instructions say of them; nothing where there are none."""
         if not self._fields:
             return ()
-        lines = "\n".join(_line_of(field) for field in self._fields)
-        return (Section("Further fields", f"{_INTRODUCTION}\n{lines}"),)
+        lines = [_INTRODUCTION]
+        for field in self._fields:
+            hint = f"One of: {', '.join(field.choices)}." if field.choices else _HINTS[field.type]
+            if field.quoted and field.type in _COPIES:
+                hint = _COPIED if field.type == "text" else f"{hint} {_COPIED}"
+            lines.append(f"- `{field.name}`: {' '.join(field.description.split())} {hint}")
+        return (Section("Further fields", "\n".join(lines)),)
 
     def extended(self, model: type[AnswerT]) -> type[AnswerT]:
-        """The answer's model with a property for them; the model itself where there are none."""
+        """The answer's model with a property for them; or the model itself without any."""
         if not self._fields:
             return model
         field: Any = (self._model, Field(description="Further values of the content."))
@@ -86,8 +83,17 @@ class FieldExtractor:
 
     def read(self, answer: Answer) -> dict[str, Value]:
         """What is published; each field is there, and null where nothing usable was given."""
+        if not self._fields:
+            return {}
         said = self._said(answer)
-        return {field.name: _value(field, said[field.name]) for field in self._fields}
+        published: dict[str, Value] = {}
+        for field in self._fields:
+            values = said[field.name]
+            if field.type == "list":
+                published[field.name] = list(dict.fromkeys(values))
+            else:
+                published[field.name] = _value(field, values[0]) if values else None
+        return published
 
     def texts(self, answer: Answer) -> list[str]:
         """All that was answered, as texts."""
@@ -98,16 +104,22 @@ class FieldExtractor:
         return [f"{name}: {'; '.join(said)}" for name, said in self._said(answer).items() if said]
 
     def signals(self, answer: Answer, *texts: str | None) -> list[Signal]:
-        """Check that required ones are there, that they are what they should be, and in the text.
+        """Check that required values are there, that each is what it should be, and in the texts.
 
         Texts and lists may differ in what a copy loses; numbers and dates are found in any form.
-
-        Args:
-            answer: To a question with these fields.
-            texts: Of the event; none where it is a file.
+        There are no texts where the event is a file.
         """
+        if not self._fields:
+            return []
         said = self._said(answer)
-        found = [signal for field in self._fields for signal in _own(field, said[field.name])]
+        found: list[Signal] = []
+        for field in self._fields:
+            name, values = f"{FIELDS}.{field.name}", said[field.name]
+            if not values:
+                if field.required:
+                    found.append(Signal("missing_field", 0.8, f"{name}: empty."))
+            elif field.type != "list" and _value(field, values[0]) is None:
+                found.append(Signal("implausible", 0.9, f"{name}: not a {field.type}."))
         text = "\n".join(text for text in texts if text)
         index = TextIndex(text) if text else None
         found += [
@@ -115,19 +127,13 @@ class FieldExtractor:
             for field in self._fields
             if field.type in _NUMBERS and not _is_plain(field, said[field.name], index)
         ]
-        if index is not None:
-            found += self._evidence(said, text, index)
-        return found
-
-    def _evidence(
-        self, said: Mapping[str, Sequence[str]], text: str, index: TextIndex
-    ) -> list[Signal]:
+        if index is None:
+            return found
         quoted = [field for field in self._fields if field.quoted]
         copies = [value for field in quoted if field.type in _COPIES for value in said[field.name]]
-        copied = {
-            value for value, found in zip(copies, quotes_found(copies, text), strict=True) if found
-        }
-        return [
+        in_text = zip(copies, quotes_found(copies, text), strict=True)
+        copied = {value for value, is_there in in_text if is_there}
+        return found + [
             not_found(f"{FIELDS}.{field.name}")
             for field in quoted
             if any(
@@ -138,15 +144,12 @@ class FieldExtractor:
 
     def _said(self, answer: Answer) -> dict[str, list[str]]:
         values = getattr(answer, FIELDS, None)
-        given = {field.name: getattr(values, field.name, "") for field in self._fields}
-        return {
-            name: [text for each in _listed(value) if (text := stated(each)) is not None]
-            for name, value in given.items()
-        }
-
-
-def _listed(value: str | list[str]) -> Iterable[str]:
-    return [value] if isinstance(value, str) else value
+        said = {}
+        for field in self._fields:
+            value: str | list[str] = getattr(values, field.name, "")
+            every = map(stated, [value] if isinstance(value, str) else value)
+            said[field.name] = [text for text in every if text is not None]
+        return said
 
 
 def _type_of(field: ExtraField) -> Any:  # noqa: ANN401 - a type made at run time
@@ -161,26 +164,23 @@ def _type_of(field: ExtraField) -> Any:  # noqa: ANN401 - a type made at run tim
             return str
 
 
-def _line_of(field: ExtraField) -> str:
-    hint = f"One of: {', '.join(field.choices)}." if field.choices else _HINTS[field.type]
-    if field.quoted and field.type in {"text", "list"}:
-        hint = _COPIED if field.type == "text" else f"{hint} {_COPIED}"
-    return f"- `{field.name}`: {' '.join(field.description.split())} {hint}"
-
-
-def _value(field: ExtraField, said: Sequence[str]) -> Value:
-    if field.type == "list":
-        return list(dict.fromkeys(said))
-    return _READERS[field.type](said[0]) if said else None
-
-
-def _own(field: ExtraField, said: Sequence[str]) -> list[Signal]:
-    if not said:
-        lacks = field.required
-        return [Signal("missing_field", 0.8, f"fields.{field.name}: empty.")] if lacks else []
-    if field.type != "list" and _READERS[field.type](said[0]) is None:
-        return [Signal("implausible", 0.9, f"fields.{field.name}: not a {field.type}.")]
-    return []
+def _value(field: ExtraField, text: str) -> Value:
+    """What is published for a field that is not a list; None where the text is no such value."""
+    match field.type:
+        case "number":
+            numbers = read_amount(text, counts=True)
+            return format_amount(numbers[0]) if numbers else None
+        case "integer":
+            # Of the readings of `1.234` the decimal one is not whole.
+            whole = (int(each) for each in read_amount(text, counts=True) if each == int(each))
+            return next(whole, None)
+        case "boolean":
+            return {"yes": True, "no": False}.get(text.casefold())
+        case "date":
+            day = parse_date(text)
+            return day.isoformat() if day is not None and is_plausible(day) else None
+        case _:
+            return text.strip()
 
 
 def _is_there(field: ExtraField, value: str, index: TextIndex) -> bool:
@@ -199,44 +199,8 @@ def _is_there(field: ExtraField, value: str, index: TextIndex) -> bool:
 def _is_plain(field: ExtraField, said: Sequence[str], index: TextIndex | None) -> bool:
     """Whether a number can mean nothing but what is published, as far as the text shows."""
     numbers = dict.fromkeys(read_amount(said[0], counts=True)) if said else ()
-    readings = [each for each in numbers if field.type == "number" or _is_whole(each)]
+    readings = [each for each in numbers if field.type == "number" or each == int(each)]
     if len(readings) <= 1:
         return True
     first, *others = (index is not None and index.supports(each) for each in readings)
     return first and not any(others)
-
-
-def _number(text: str) -> str | None:
-    numbers = read_amount(text, counts=True)
-    return format_amount(numbers[0]) if numbers else None
-
-
-def _integer(text: str) -> int | None:
-    """A whole number; of the readings of `1.234` the decimal one is none."""
-    whole = (int(number) for number in read_amount(text, counts=True) if _is_whole(number))
-    return next(whole, None)
-
-
-def _is_whole(number: Decimal) -> bool:
-    return number == number.to_integral_value()
-
-
-def _boolean(text: str) -> bool | None:
-    return {"yes": True, "no": False}.get(text.casefold())
-
-
-def _date(text: str) -> str | None:
-    day = parse_date(text)
-    return day.isoformat() if day is not None and is_plausible(day) else None
-
-
-_READERS: Mapping[str, Callable[[str], Value]] = MappingProxyType(
-    {
-        "text": str.strip,
-        "number": _number,
-        "integer": _integer,
-        "boolean": _boolean,
-        "date": _date,
-        "choice": str.strip,
-    }
-)

@@ -8,6 +8,9 @@ ms instead of the 0.5 s of a new interpreter; 1 to 2 MiB of its own) and holds n
 A decoder limits itself before it reads a byte of a file, and the kernel enforces it whatever
 library the decoder is in: RLIMIT_AS for the address space, an interval timer whose signal ends it
 for the time. It ends with its parent.
+
+Only decoders import this module, and with it the libraries that parse files: a process that speaks
+to Kafka and the API never has them.
 """
 
 import contextlib
@@ -24,9 +27,16 @@ from PIL import Image as Pillow
 
 from pipeline.model.errors import InvalidEvent
 from pipeline.model.records import DeadLetterReason
-from pipeline.stages.files.decoding import READY, Channel, Prepared
-from pipeline.stages.files.preparing import prepare
+from pipeline.stages.files.decoding import READY, Channel, Job, Prepared, cannot_be_decoded
+from pipeline.stages.files.media import PDF
+from pipeline.stages.files.pdfs import prepare_pdf
+from pipeline.stages.files.pictures import PictureFile, PictureLimits, claimed_size, prepare_image
 
+_WEBP_BYTES_A_PIXEL = 18
+"""What libwebp and Pillow hold at once: three canvases and two copies, measured at 16 to 17.7.
+
+WebP is looked at before Pillow opens it, because Pillow takes this memory to read its header.
+"""
 _PR_SET_PDEATHSIG = 1
 _SPENT_SHARE = 4
 """A decoder is replaced once a quarter of its memory stays mapped after a job."""
@@ -35,10 +45,7 @@ _SPENT_SHARE = 4
 def main(descriptor: int, seconds: float, memory: int) -> None:
     """Fork decoders until the other side of the socket closes.
 
-    Args:
-        descriptor: Of the socket that brings sockets.
-        seconds: A job may take.
-        memory: Bytes that a decoder may map for its jobs.
+    A job may take so many seconds; a decoder may map so many bytes for its jobs.
     """
     # A terminal and a supervisor signal whole groups. The parent decides when this ends: it may
     # still have files to decode, and its end closes the socket.
@@ -56,7 +63,7 @@ def main(descriptor: int, seconds: float, memory: int) -> None:
             try:
                 is_decoder = _fork()
             except OSError:
-                # No process or memory for it: the parent reads that nobody is ready.
+                # No process or memory for it: the parent reads that no decoder is ready.
                 is_decoder = False
             if is_decoder:
                 control.close()
@@ -121,6 +128,41 @@ def _mapped() -> int:
     except OSError:
         return 0
     return int(pages) * resource.getpagesize()
+
+
+def prepare(job: Job, *, memory: int | None = None) -> Prepared:
+    """Check a file and make it what is sent.
+
+    `memory` is how many bytes this process may still take; None where nothing limits it. An
+    InvalidEvent says that the file breaks a limit or cannot be decoded.
+    """
+    try:
+        if job.media_type == PDF:
+            return (prepare_pdf(job.data, job.limits.max_pdf_pages, field=job.field),)
+        if job.media_type == "image/webp":
+            _check_webp(job, memory)
+        limits = PictureLimits(job.limits.max_image_pixels, job.limits.image_long_edge)
+        return prepare_image(job.data, job.media_type, limits, field=job.field)
+    except InvalidEvent:
+        raise
+    except MemoryError:
+        raise _needs_memory(job, memory) from None
+    except Exception as error:
+        # A library met what its authors did not think of. It may quote the file.
+        raise cannot_be_decoded(job, type(error).__name__) from error
+
+
+def _check_webp(job: Job, memory: int | None) -> None:
+    width, height = claimed_size(PictureFile("image/webp", job.data))
+    if memory is not None and width * height * _WEBP_BYTES_A_PIXEL > memory:
+        raise _needs_memory(job, memory)
+
+
+def _needs_memory(job: Job, memory: int | None) -> InvalidEvent:
+    limit = "there is" if memory is None else f"files.decode_memory_mib, {memory >> 20} MiB"
+    return InvalidEvent(
+        DeadLetterReason.TOO_LARGE, f"{job.field}: decoding it takes more memory than {limit}."
+    )
 
 
 if __name__ == "__main__":

@@ -1,25 +1,39 @@
-"""What a process asks of those that decode its files, and how it travels between them.
+"""A few child processes that decode the files of all stages of a process.
 
-Files are decoded in child processes (`pipeline.stages.files.decoder_pool`): a few bytes can hold
-gigabytes and hours of work. This module is what both sides know: the job, the reply, and how both
-go through a socket. Nothing that comes from a child is unpickled or evaluated: whoever took over a
-decoder could say no more than what a reply can say.
+A few bytes can hold gigabytes and hours of work, so files are decoded in children with limits.
+There is one pool a process, since the memory that it bounds is the machine's, whatever stage a file
+is for. A decoder that breaks its limits ends, and only the file that it had is refused: the next
+one is forked in milliseconds (`pipeline.stages.files.decoder_server`).
+
+Nothing that comes from a child is unpickled or evaluated: an attacker who took over a decoder could
+say no more than what a reply can say. The children import this module too, and so nothing that they
+can do without: the settings are imported where a pool is made.
 """
 
+import atexit
 import contextlib
 import io
+import os
 import socket
 import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from dataclasses import field as dataclass_field
-from typing import Any, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 import orjson
 
-from pipeline.model.errors import InvalidEvent
+from pipeline.model.errors import InvalidEvent, Unavailable
 from pipeline.model.questions import Image, ImageType, Pdf
 from pipeline.model.records import DeadLetterReason
 from pipeline.stages.files.media import PDF, MediaType
+
+if TYPE_CHECKING:
+    from pipeline.config import DecodingSettings
 
 Prepared = tuple[Image | Pdf, ...]
 """What is sent of a file: one part, or several of an image that is cut."""
@@ -28,17 +42,21 @@ REPLY_AT_MOST = 128 << 20
 READY = b"."
 """A decoder's first byte: its limits hold, it waits for a job."""
 _LENGTH = struct.Struct(">I")
+_START_WITHIN = 60.0
+"""Seconds for the server to import its libraries on a busy machine."""
+_LARGE = 1 << 20
+"""Bytes. Larger files leave one decoder to the smaller ones, of which few take more than a second,
+whatever they hold: what takes until its limit is large."""
+_GRACE = 5.0
+"""Seconds after its limit within which a decoder has ended or answered."""
+_END_WITHIN = 5.0
+_INHERITED = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "LANG", "LC_ALL", "TZ")
+"""What the server gets of the environment; the rest may be secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileLimits:
-    """What one stage takes.
-
-    Args:
-        max_image_pixels: Of an image.
-        image_long_edge: Pixels an image is scaled down to.
-        max_pdf_pages: Of a PDF file.
-    """
+    """What one stage takes: pixels, the long edge that images are scaled down to, pages."""
 
     max_image_pixels: int
     image_long_edge: int
@@ -47,14 +65,7 @@ class FileLimits:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One file to check and prepare.
-
-    Args:
-        data: The file.
-        media_type: What its first bytes say it is.
-        field: Where the event has it, for error messages.
-        limits: Those of the stage.
-    """
+    """One file to check and prepare; `field` is where the event has it, for error messages."""
 
     data: bytes = dataclass_field(repr=False)
     media_type: MediaType
@@ -63,10 +74,8 @@ class Job:
 
 
 class Decoder(Protocol):
-    """Checks files and makes them what is sent."""
-
     def decode(self, job: Job) -> Prepared:
-        """Decode a file; blocks, so it is called from a thread.
+        """Check a file and make it what is sent; blocks, so it is called from a thread.
 
         Raises:
             InvalidEvent: The file breaks a limit or cannot be decoded.
@@ -75,16 +84,7 @@ class Decoder(Protocol):
         ...
 
 
-def needs_memory(job: Job, memory: int | None) -> InvalidEvent:
-    """The file takes more memory than a decoder has."""
-    limit = "there is" if memory is None else f"files.decode_memory_mib, {memory >> 20} MiB"
-    return InvalidEvent(
-        DeadLetterReason.TOO_LARGE, f"{job.field}: decoding it takes more memory than {limit}."
-    )
-
-
 def cannot_be_decoded(job: Job, why: str) -> InvalidEvent:
-    """The file is damaged in a way that has no name of its own."""
     is_pdf = job.media_type == PDF
     reason = DeadLetterReason.BAD_PDF if is_pdf else DeadLetterReason.BAD_IMAGE
     return InvalidEvent(reason, f"{job.field}: it cannot be decoded ({why}).")
@@ -96,27 +96,19 @@ class Channel:
     def __init__(self, end: socket.socket) -> None:
         self._end = end
         self._reader = end.makefile("rb")
+        self.settimeout = end.settimeout
 
     def close(self) -> None:
-        """Close it; the other side reads the end."""
         self._reader.close()
         self._end.close()
 
     def abort(self) -> None:
-        """Have whoever waits for the other side, in any thread, read the end."""
+        """Let any thread that waits for the other side read the end."""
         with contextlib.suppress(OSError):  # it has ended already
             self._end.shutdown(socket.SHUT_RDWR)
 
-    def settimeout(self, seconds: float | None) -> None:
-        """Seconds that sending or reading may wait for the other side."""
-        self._end.settimeout(seconds)
-
     def send_job(self, job: Job) -> None:
-        """Send a job.
-
-        Raises:
-            OSError: The other side is gone.
-        """
+        """Send a job; an OSError says that the other side is gone."""
         header = {
             "media_type": job.media_type,
             "field": job.field,
@@ -126,7 +118,6 @@ class Channel:
         self._send(header, job.data)
 
     def receive_job(self) -> Job | None:
-        """Wait for a job; None where there will be none."""
         header = self._receive()
         if header is None:
             return None
@@ -139,15 +130,13 @@ class Channel:
             refusal = {"reason": reply.reason, "detail": reply.detail}
             self._send({"is_last": is_last, "refused": refusal})
             return
-        same = [part.data == job.data for part in reply]
-        parts = [
-            {
-                "media_type": part.media_type if isinstance(part, Image) else PDF,
-                "size": None if is_same else len(part.data),
-            }
-            for part, is_same in zip(reply, same, strict=True)
-        ]
-        changed = [part.data for part, is_same in zip(reply, same, strict=True) if not is_same]
+        parts, changed = [], []
+        for part in reply:
+            media_type = part.media_type if isinstance(part, Image) else PDF
+            is_same = part.data == job.data
+            parts.append({"media_type": media_type, "size": None if is_same else len(part.data)})
+            if not is_same:
+                changed.append(part.data)
         self._send({"is_last": is_last, "parts": parts}, *changed)
 
     def receive_reply(self, job: Job) -> tuple[Prepared | InvalidEvent, bool]:
@@ -170,11 +159,14 @@ class Channel:
             read = [size for size in sizes if size is not None]
             if not sizes or min(read, default=0) < 0 or sum(read) > REPLY_AT_MOST:
                 raise ValueError("a reply of no size that is taken")
-            parts = tuple(
-                _part(part["media_type"], job.data if size is None else self._read(size))
-                for part, size in zip(header["parts"], sizes, strict=True)
-            )
-            return parts, bool(header["is_last"])
+            parts: list[Image | Pdf] = []
+            for part, size in zip(header["parts"], sizes, strict=True):
+                media_type = part["media_type"]
+                data = job.data if size is None else self._read(size)
+                if media_type != PDF and media_type not in get_args(ImageType):
+                    raise ValueError("a part of no type that is sent")
+                parts.append(Pdf(data) if media_type == PDF else Image(media_type, data))
+            return tuple(parts), bool(header["is_last"])
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError("not a reply") from error
 
@@ -200,10 +192,194 @@ class Channel:
         return data
 
 
-def _part(media_type: str, data: bytes) -> Image | Pdf:
-    if media_type == PDF:
-        return Pdf(data)
-    for known in get_args(ImageType):
-        if media_type == known:
-            return Image(known, data)
-    raise ValueError("a part of no type that is sent")
+class DecoderPool:
+    """Decodes files in child processes that are limited in memory and time.
+
+    Nothing is started before the first file. `decode()` may be called from any number of threads:
+    as many files are decoded at once as there are decoders, the others wait, and their wait does
+    not count against their time.
+    """
+
+    def __init__(self, settings: "DecodingSettings") -> None:
+        self._settings = settings
+        self._turns = threading.BoundedSemaphore(settings.decoders)
+        self._large = threading.BoundedSemaphore(max(1, settings.decoders - 1))
+        self._lock = threading.Lock()
+        self._idle: list[Channel] = []
+        self._busy: set[Channel] = set()
+        self._server: _Server | None = None
+        self._is_closed = False
+
+    def decode(self, job: Job) -> Prepared:
+        """As `Decoder.decode`, when one is free; a file that ended two decoders is refused."""
+        seconds, mib = self._settings.decode_seconds, self._settings.decode_memory_mib
+        with self._large if len(job.data) > _LARGE else contextlib.nullcontext(), self._turns:
+            reply = self._attempt(job, self._take())
+            if isinstance(reply, float) and reply < seconds:
+                # It may have been killed, and not because of the file.
+                reply = self._attempt(job, self._start())
+            if isinstance(reply, float):
+                self._check_open()
+        if isinstance(reply, float) and reply >= seconds:
+            detail = f"decoding it takes longer than files.decode_seconds, {seconds:g} s."
+            raise InvalidEvent(DeadLetterReason.TOO_LARGE, f"{job.field}: {detail}")
+        if isinstance(reply, float):
+            ends = f"it ended its decoder twice, which has {mib} MiB, files.decode_memory_mib"
+            raise cannot_be_decoded(job, ends)
+        if isinstance(reply, InvalidEvent):
+            raise reply
+        return reply
+
+    def close(self) -> None:
+        """End all decoders; what is being decoded ends as `Unavailable`."""
+        with self._lock:
+            self._is_closed = True
+            server, self._server = self._server, None
+            for channel in self._idle:
+                channel.close()
+            for channel in self._busy:
+                channel.abort()
+        if server is not None:
+            server.close()
+
+    def _attempt(self, job: Job, decoder: Channel) -> Prepared | InvalidEvent | float:
+        """The reply, or the seconds after which the decoder ended without one."""
+        began, is_last = time.monotonic(), True
+        decoder.settimeout(self._settings.decode_seconds + _GRACE)
+        try:
+            decoder.send_job(job)
+            reply, is_last = decoder.receive_reply(job)
+        except (OSError, EOFError, ValueError):
+            return time.monotonic() - began
+        finally:
+            with self._lock:
+                self._busy.discard(decoder)
+                if is_last or self._is_closed:
+                    decoder.close()
+                else:
+                    self._idle.append(decoder)
+        return reply
+
+    def _take(self) -> Channel:
+        with self._lock:
+            self._check_open()
+            if self._idle:
+                self._busy.add(decoder := self._idle.pop())
+                return decoder
+        return self._start()
+
+    def _start(self) -> Channel:
+        with self._lock:
+            self._check_open()
+            if self._server is not None and not self._server.is_running:
+                self._server.close()
+                self._server = None
+            if self._server is None:
+                self._server = _Server(self._settings)
+            server = self._server
+        try:
+            decoder = server.fork()
+        except OSError as error:
+            raise Unavailable(f"No decoder can be started: {error}.", scope="place") from error
+        with self._lock:
+            if self._is_closed:
+                decoder.close()
+            self._check_open()
+            self._busy.add(decoder)
+        return decoder
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise Unavailable("The decoders are closed: the process ends.")
+
+
+class _Server:
+    """The process that decoders are forked from."""
+
+    def __init__(self, settings: "DecodingSettings") -> None:
+        self._control, theirs = socket.socketpair()
+        command = [sys.executable, "-P", "-m", "pipeline.stages.files.decoder_server"]
+        memory = settings.decode_memory_mib << 20
+        limits = [str(theirs.fileno()), str(settings.decode_seconds), str(memory)]
+        kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - this interpreter, our module
+                [*command, *limits],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env={
+                    **kept,
+                    "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                    # One arena: what libraries with threads reserve for each would count as mapped.
+                    "MALLOC_ARENA_MAX": "1",
+                },
+            )
+        except OSError as error:
+            self._control.close()
+            raise Unavailable(f"The decoders cannot be started: {error}.", scope="place") from error
+        finally:
+            theirs.close()
+        atexit.register(self.close)
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def fork(self) -> Channel:
+        """A decoder that waits for a job; an OSError says that none could be forked."""
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                socket.send_fds(self._control, [b"."], [theirs.fileno()])
+            ours.settimeout(_START_WITHIN)
+            if ours.recv(1) != READY:
+                raise ConnectionError("the process that starts them ended or has no memory left")
+        except OSError:
+            ours.close()
+            raise
+        return Channel(ours)
+
+    def close(self) -> None:
+        self._control.close()
+        try:
+            self._process.wait(_END_WITHIN)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        atexit.unregister(self.close)
+
+
+class _OfThisProcess:
+    """The pool that stages use which were given none."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pool: DecoderPool | None = None
+
+    def decode(self, job: Job) -> Prepared:
+        """Decode in the pool that is set, or in one with default settings."""
+        from pipeline.config import DecodingSettings  # noqa: PLC0415 - decoders do without
+
+        with self._lock:
+            if self._pool is None:
+                self._pool = DecoderPool(DecodingSettings())
+            pool = self._pool
+        return pool.decode(job)
+
+    @contextlib.contextmanager
+    def limited(self, settings: "DecodingSettings") -> Iterator[None]:
+        """Have the pool of this process made by these settings, and close it at the end."""
+        pool = DecoderPool(settings)
+        with self._lock:
+            before, self._pool = self._pool, pool
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._pool = before
+            pool.close()
+
+
+decoders_of_this_process = _OfThisProcess()
+"""One for all stages, third-party ones too, which are made of nothing but their settings."""

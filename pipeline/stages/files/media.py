@@ -48,7 +48,6 @@ _SAYS_NOTHING = frozenset({
 
 
 def sniff(data: bytes) -> MediaType | None:
-    """A file's type by its magic bytes; None where it is not one that is taken."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
     if data.startswith(b"\xff\xd8\xff"):
@@ -76,13 +75,8 @@ def says_nothing(content_type: str) -> bool:
 def checked_type(data: bytes, declared: str, *, field: str) -> MediaType:
     """What a file is by its bytes, provided that it was not declared to be something else.
 
-    Args:
-        data: The file.
-        declared: Its content type; empty where there is none.
-        field: Where it is, for the error.
-
-    Raises:
-        InvalidEvent: `unsupported_media`.
+    `declared` is its content type, empty where there is none; `field` is where it is, for the
+    InvalidEvent.
     """
     said, found = bare_type(declared), sniff(data)
     types = ", ".join(sorted(MEDIA_TYPES))

@@ -46,11 +46,8 @@ def prepare_pdf(data: bytes, max_pages: int, *, field: str) -> Pdf:
 
     A sound file is sent as it is, with its hidden objects named again if it has any. One that had
     to be repaired is sent repaired, and one that opens without a password, though it is encrypted,
-    is sent without the encryption: the API takes none. Equal input gives equal bytes.
-
-    Raises:
-        InvalidEvent: `bad_pdf` where it is too damaged, needs a password or has no pages,
-            `too_large` where it has too many pages.
+    is sent without the encryption: the API takes none. Equal input gives equal bytes. Refused is
+    what is too damaged, needs a password, has no pages or too many.
     """
     data = _with_hidden_objects(data)
     try:
@@ -95,12 +92,23 @@ def _prepared(data: bytes, max_pages: int, field: str) -> Pdf:
             raise InvalidEvent(
                 DeadLetterReason.TOO_LARGE, f"{field}: the PDF has more than {max_pages} pages."
             )
-        is_sound = not pdf.is_encrypted and not pdf.get_warnings()
-        return Pdf(data if is_sound else _rewritten(pdf))
+        if not pdf.is_encrypted and not pdf.get_warnings():
+            return Pdf(data)
+        # As it was understood, without encryption; streams are copied, not decoded.
+        written = io.BytesIO()
+        pdf.save(
+            written,
+            compress_streams=False,
+            stream_decode_level=pikepdf.StreamDecodeLevel.none,
+            encryption=False,
+            fix_metadata_version=False,
+            deterministic_id=True,
+        )
+        return Pdf(written.getvalue())
 
 
 def _pages(pdf: pikepdf.Pdf) -> Iterator[pikepdf.Object]:
-    """The pages of the tree, as far as somebody takes them.
+    """The pages of the tree, as far as they are asked for.
 
     `pdf.pages` would build all of them, a million where one page is named a million times; and it
     refuses trees that are deep or have loops, which viewers show.
@@ -120,28 +128,11 @@ def _pages(pdf: pikepdf.Pdf) -> Iterator[pikepdf.Object]:
             levels.append(iter(kids))
 
 
-def _rewritten(pdf: pikepdf.Pdf) -> bytes:
-    """The file as it was understood, without encryption; streams are copied, not decoded."""
-    written = io.BytesIO()
-    pdf.save(
-        written,
-        compress_streams=False,
-        stream_decode_level=pikepdf.StreamDecodeLevel.none,
-        encryption=False,
-        fix_metadata_version=False,
-        deterministic_id=True,
-    )
-    return written.getvalue()
-
-
 def _with_open_document(data: bytes, field: str) -> bytes:
     """A file whose password is for its attachments alone, without mention of an encryption.
 
     Such a file says that streams and strings of the document are not encrypted (PDF 2.0, 7.6.6),
     and viewers show it. qpdf wants the password all the same, so it must not see the name.
-
-    Raises:
-        InvalidEvent: The document itself is encrypted.
     """
     unmarked = _ENCRYPT_NAME.sub(_IGNORED, data)
     with _open(unmarked) as pdf:

@@ -9,19 +9,31 @@ modes 1, L and P, two in 16 bits of grey), and some tens of megabytes whatever i
 add to it: of a progressive JPEG two bytes a pixel and component, of a WebP image 13 a pixel, and
 of a damaged PNG or GIF as much as it is. A baseline JPEG that is scaled takes a fraction.
 
-What a transparent picture is laid on: a ground on which its content is seen.
+Viewers show a picture whose caption has a wrong checksum, whose colour profile is broken, or whose
+last bytes were lost; decoders refuse some of that, and the API may. So whatever lies beside the
+picture is left out (texts, profiles, thumbnails, what follows the end), and an end that is missing
+is put there. How much of the picture itself is missing is then measured.
 
-Black writing on nothing is read on paper, white writing is not. What decides is the content's
-edge, where it meets the ground: a letter is hardly more than that, and of a photograph with a
-transparent margin nothing else could be lost.
+A model sees a picture within a long edge and a number of visual tokens, one for each square of
+28 pixels; what is larger is scaled down. That suits pages and photographs. Of a till receipt, a
+screenshot of a chat or a panorama it leaves a stripe in which nothing can be read, so those are
+cut into tiles that overlap, each at the scale of a page.
+
+A transparent picture is laid on a ground on which its content is seen: black writing on nothing is
+read on paper, white writing is not. What decides is the content's edge, where it meets the ground:
+a letter is hardly more than that, and of a photograph with a transparent margin nothing else could
+be lost.
 """
 
 import io
 import math
+import re
+import struct
 import warnings
-from collections.abc import Iterable, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from PIL import Image as Pillow
@@ -30,15 +42,312 @@ from PIL import ImageChops, UnidentifiedImageError
 from pipeline.model.errors import InvalidEvent
 from pipeline.model.questions import Image, ImageType
 from pipeline.model.records import DeadLetterReason
-from pipeline.stages.files.picture_files import (
-    DECODING_ERRORS,
-    FORMATS,
-    PictureFile,
-    claimed_size,
-    missing_share,
-    read_picture_file,
-)
-from pipeline.stages.files.tiles import MAX_TILES, Box, Size, Tile, TooLong, tiles_of
+
+# What Pillow warns of is refused here, or does no harm; a service's log is no place for it.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+Size = tuple[int, int]
+Box = tuple[int, int, int, int]
+MAX_EDGE: Final = 2576
+"""Pixels of the long edge that Haiku 5.5 and Sonnet 5.5 see (vision guide, August 2026)."""
+MAX_TOKENS: Final = 4784
+"""Visual tokens of one picture that they see (the same)."""
+MAX_TILES: Final = 20
+"""Parts of one picture. With more than 20 pictures in a request the API takes none with a side
+over 2,000 pixels; and 20 tiles of 4,784 tokens stay below the 100,000 from which Haiku's price is
+five times as high."""
+_PATCH = 28
+_PAGE = math.sqrt(2)
+"""Sides of a sheet of A4: a long picture is sent at the scale at which a sheet as wide would be."""
+_CUT_BELOW = 0.6
+"""It is cut if, sent whole, it kept less than this share of that scale."""
+_NO_WRITING = 8
+"""Pixels across in which no letter has room, so that nothing is lost by scaling: a line, a rule."""
+_OVERLAP = 12
+"""A twelfth of a tile's length is repeated in the next: two to four lines of print."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A part of a picture, left, upper, right and lower edge, and the size at which it is sent."""
+
+    box: Box
+    size: Size
+
+
+class TooLong(Exception):
+    """A picture whose parts would be more than `MAX_TILES`; `tiles` is how many."""
+
+    def __init__(self, tiles: int) -> None:
+        super().__init__(f"{tiles} tiles")
+        self.tiles = tiles
+
+
+def visual_tokens(size: Size) -> int:
+    return math.ceil(size[0] / _PATCH) * math.ceil(size[1] / _PATCH)
+
+
+def tiles_of(size: Size, long_edge: int) -> tuple[Tile, ...]:
+    """The parts in which a picture is sent: itself, or tiles from its beginning to its end.
+
+    Of `long_edge`, pixels of what is sent, at most `MAX_EDGE` count. Raises TooLong.
+    """
+    edge = min(long_edge, MAX_EDGE)
+    page = _fitting((max(1, int(edge / _PAGE)), edge), edge)
+    short, long = sorted(size)
+    scale = min(1.0, page[0] / short)
+    if edge >= _CUT_BELOW * scale * long or short < _NO_WRITING:
+        return (Tile((0, 0, *size), _fitting(size, edge)),)
+    # In pixels of the picture; all tiles are equally long.
+    most = max(1, int(page[1] / scale))
+    overlap = most // _OVERLAP
+    count = math.ceil((long - overlap) / (most - overlap))
+    if count > MAX_TILES:
+        raise TooLong(count)
+    length = math.ceil((long + (count - 1) * overlap) / count)
+    starts = [round(i * (long - length) / (count - 1)) for i in range(count)]
+    across, along = max(1, round(short * scale)), max(1, min(page[1], round(length * scale)))
+    if size[1] == long:
+        return tuple(Tile((0, at, short, at + length), (across, along)) for at in starts)
+    return tuple(Tile((at, 0, at + length, short), (along, across)) for at in starts)
+
+
+def _fitting(size: Size, edge: int) -> Size:
+    """The largest size of the same proportions that a model sees as it is."""
+    scale = min(1.0, edge / max(size))
+    while True:
+        scaled = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+        if visual_tokens(scaled) <= MAX_TOKENS:
+            return scaled
+        scale = (max(scaled) - 1) / max(size)
+
+
+FORMATS: Final[dict[ImageType, str]] = {
+    "image/png": "PNG",
+    "image/jpeg": "JPEG",
+    "image/gif": "GIF",
+    "image/webp": "WEBP",
+}
+"""Pillow's names."""
+DECODING_ERRORS: Final = (
+    ArithmeticError, EOFError, LookupError, OSError, SyntaxError, TypeError, ValueError,
+    struct.error, zlib.error,
+)  # fmt: skip
+"""What Pillow's decoders raise for damaged files."""
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+_PNG_VERIFIED = frozenset({b"IHDR", b"PLTE"})
+"""Without these right there is no picture, so their checksums count."""
+_PNG_KEPT = _PNG_VERIFIED | {b"tRNS", b"IDAT"}
+_PNG_SAMPLES = {0: 1, 2: 3}
+"""Numbers that make a colour, by colour type: of grey and of true colours without alpha."""
+_PNG_PALETTE = 3
+_JPEG_END = b"\xff\xd9"
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+"""What ends a scan: neither a stuffed byte nor a restart."""
+_JPEG_SCAN = 0xDA
+_JPEG_BESIDE = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})
+"""APP1 to APP13, APP15 and comments; APP0 and APP14 say how colours are coded."""
+_JPEG_FINEST = (63, 0)
+"""Last coefficient of a scan, and bits it leaves for later: after such a scan nothing is coarse."""
+_JPEG_UNFILLED = (126, 130)
+"""The grey that a decoder leaves where data is missing, with room for CMYK, which is inverted."""
+_ROWS_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFile:
+    """A picture file, reduced to what shows the picture.
+
+    Args:
+        media_type: What it is.
+        data: The file.
+        exif: Its EXIF data, where it lay outside `data`; may be broken.
+        is_whole: Whether its end was there; of a GIF decoding shows that.
+        missing: The share that is known to be missing without decoding, from 0 to 1.
+    """
+
+    media_type: ImageType
+    data: bytes
+    exif: bytes = b""
+    is_whole: bool = True
+    missing: float = 0.0
+
+
+def read_picture_file(data: bytes, media_type: ImageType) -> PictureFile:
+    """Reduce a file to what shows the picture; what is not understood stays as it is."""
+    match media_type:
+        case "image/png":
+            return _read_png(data)
+        case "image/jpeg":
+            return _read_jpeg(data)
+        case "image/webp":
+            return _read_webp(data)
+        case _:
+            return PictureFile(media_type, data)
+
+
+def claimed_size(file: PictureFile) -> tuple[int, int]:
+    """Width and height by the header of a WebP file, 0 where it has none; 0 of other types.
+
+    Of these Pillow reports the size before it takes memory for the picture; of WebP afterwards.
+    """
+    data = file.data
+    match data[12:16] if file.media_type == "image/webp" else b"":
+        case b"VP8X":
+            width, height = (1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27))
+        case b"VP8L":
+            bits = int.from_bytes(data[21:25], "little")
+            width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+        case b"VP8 ":
+            width, height = (
+                int.from_bytes(data[at : at + 2], "little") & 0x3FFF for at in (26, 28)
+            )
+        case _:
+            width, height = 0, 0
+    return width, height
+
+
+def _missing_share(file: PictureFile, decoded: Pillow.Image) -> float:
+    """How much of a picture a damaged file lacks, from 0 to 1; a decoded JPEG may be scaled."""
+    match file.media_type:
+        case "image/png" | "image/gif":
+            return _untouched_rows(file, decoded) / decoded.height
+        case "image/jpeg":
+            return max(file.missing, _unfilled_rows(decoded) / decoded.height)
+        case _:
+            return file.missing
+
+
+def _read_png(data: bytes) -> PictureFile:
+    kept, exif, is_whole, header = [_PNG_MAGIC], b"", False, b""
+    for kind, found, checksum in _png_chunks(data):
+        header = header or found
+        body = _png_transparency(header, found) if kind == b"tRNS" else found
+        if kind == b"IEND":
+            is_whole = True
+            break
+        if kind == b"eXIf":
+            exif = exif or body
+        elif kind in _PNG_KEPT and body:
+            right = struct.pack(">I", zlib.crc32(kind + body))
+            verified = checksum if kind in _PNG_VERIFIED else right
+            kept += (struct.pack(">I", len(body)), kind, body, verified)
+    return PictureFile("image/png", b"".join([*kept, _PNG_END]), exif, is_whole)
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Kind, body and checksum; the last ones may be cut off."""
+    at = len(_PNG_MAGIC)
+    while at + 8 <= len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        end = at + 8 + length
+        yield data[at + 4 : at + 8], data[at + 8 : end], data[end : end + 4]
+        at = end + 4
+
+
+def _png_transparency(header: bytes, body: bytes) -> bytes:
+    """The transparent colour in the eight bits that Pillow compares; nothing where there is none.
+
+    Of a palette it is an alpha for each colour. Types that have an alpha channel take none.
+    """
+    if len(header) < 10:  # noqa: PLR2004 - up to the colour type
+        return b""
+    depth, colours = header[8], header[9]
+    if colours == _PNG_PALETTE:
+        return body[:256]
+    samples = struct.unpack(f">{len(body) // 2}H", body[: len(body) // 2 * 2])
+    if colours not in _PNG_SAMPLES or len(samples) < _PNG_SAMPLES[colours]:
+        return b""
+    levels = [
+        sample >> 8 if depth == 16 else min(255, sample * 255 // (2**depth - 1))  # noqa: PLR2004
+        for sample in samples[: _PNG_SAMPLES[colours]]
+    ]
+    return struct.pack(f">{len(levels)}H", *levels)
+
+
+def _untouched_rows(file: PictureFile, decoded: Pillow.Image) -> int:
+    """How many rows a decoder leaves as they were: seen by decoding over another colour."""
+    with Pillow.open(io.BytesIO(file.data), formats=[FORMATS[file.media_type]]) as other:
+        other.im = Pillow.new(other.mode, other.size, 255).im
+        with suppress(*DECODING_ERRORS):
+            other.load()
+        other.tile = []  # what is there is all there is
+        rows = ((0, top, decoded.width, top + 1) for top in range(decoded.height))
+        return sum(decoded.crop(row).tobytes() != other.crop(row).tobytes() for row in rows)
+
+
+def _read_jpeg(data: bytes) -> PictureFile:
+    kept, exif, missing = [data[:2]], b"", 1.0
+    at = 2
+    while found := _JPEG_MARKER.search(data, at):
+        at = found.start()
+        if data.startswith(_JPEG_END, at):
+            return PictureFile("image/jpeg", b"".join([*kept, _JPEG_END]), exif)
+        kind, end = data[at + 1], at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if kind == _JPEG_SCAN:
+            # With its data, which the next marker ends; the last scan may be cut off.
+            following = _JPEG_MARKER.search(data, end)
+            end = following.start() if following else len(data)
+        segment = data[at:end]
+        if kind not in _JPEG_BESIDE:
+            kept.append(segment)
+        elif segment[4:10] == b"Exif\0\0":
+            exif = exif or segment[10:]
+        if _is_finest_scan(segment):
+            missing = 0.0
+        at = end
+    file = b"".join([*kept, _JPEG_END])
+    return PictureFile("image/jpeg", file, exif, is_whole=False, missing=missing)
+
+
+def _is_finest_scan(segment: bytes) -> bool:
+    """Whether it holds the first component, brightness mostly, to the last bit.
+
+    Of a progressive file earlier scans show the whole picture, but blurred.
+    """
+    if segment[1] != _JPEG_SCAN or len(segment) < 5:  # noqa: PLR2004 - up to the number of components
+        return False
+    last, bits = 6 + 2 * segment[4], 7 + 2 * segment[4]
+    return len(segment) > bits and (segment[last], segment[bits] & 0x0F) == _JPEG_FINEST
+
+
+def _unfilled_rows(picture: Pillow.Image) -> int:
+    """How many rows at its end a JPEG decoder left grey."""
+    darkest, brightest = _JPEG_UNFILLED
+    bottom = picture.height
+    while bottom > 0:
+        rows = picture.crop((0, max(0, bottom - _ROWS_AT_ONCE), picture.width, bottom))
+        levels = {i for band in rows.split() for i, count in enumerate(band.histogram()) if count}
+        if min(levels) < darkest or max(levels) > brightest:
+            break
+        bottom -= _ROWS_AT_ONCE
+    return picture.height - max(0, bottom)
+
+
+def _read_webp(data: bytes) -> PictureFile:
+    """Put zeros where the last bytes are missing: a decoder wants all that the header speaks of."""
+    declared = 8 + int.from_bytes(data[4:8], "little")
+    if declared <= len(data):
+        return PictureFile("image/webp", data)
+    at = 12  # where the last chunk begins, and the length that it says its content has
+    while True:
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
+        following = at + 8 + length + length % 2
+        if following + 8 > len(data):
+            break
+        at = following
+    missing = max(0, at + 8 + length - len(data))
+    share = min(1.0, missing / (1 + length))
+    if share > 1 / 2:
+        return PictureFile("image/webp", data, is_whole=False, missing=share)
+    # Zeros may be longer codes than what was lost, so there are more of them; lengths are even.
+    zeros = bytes(1024 + 8 * missing) if missing else b""
+    file = bytearray(data + zeros + bytes(len(data) % 2))
+    for place in (4, at + 4):
+        file[place : place + 4] = (len(file) - place - 4).to_bytes(4, "little")
+    return PictureFile("image/webp", bytes(file), is_whole=False, missing=share)
+
 
 GROUNDS: Final = (255, 16, 128, 64, 192)
 """Levels of grey, the most usual first: paper, dark, and what sets off black and white alike."""
@@ -54,43 +363,28 @@ _NEIGHBOURS = ((-2, 0), (2, 0), (0, -2), (0, 2))
 
 
 def ground_for(parts: Iterable[Pillow.Image]) -> int:
-    """The level of grey that the parts of a picture are laid on.
-
-    Args:
-        parts: In mode RGBA, at the size that is sent.
-    """
-    levels = [0] * 256
+    """The level of grey that the parts, in mode RGBA at the size that is sent, are laid on."""
+    levels = [0] * 256  # how many pixels at the content's edges have each level of grey
     for part in parts:
-        levels = [a + b for a, b in zip(levels, _levels_at_edges(part), strict=True)]
-    lost = {ground: _levels_like(ground, levels) for ground in GROUNDS}
+        opacity = part.getchannel("A")
+        lowest = opacity
+        for across, down in _NEIGHBOURS:
+            lowest = ImageChops.darker(lowest, ImageChops.offset(opacity, across, down))
+        rise = ImageChops.subtract(opacity, lowest)
+        edges = rise.point([0] * _EDGE + [255] * (256 - _EDGE))
+        found = part.convert("RGB").convert("L").histogram(edges)
+        levels = [a + b for a, b in zip(levels, found, strict=True)]
+    lost = {
+        ground: sum(levels[max(0, ground - _ALIKE) : ground + _ALIKE + 1]) for ground in GROUNDS
+    }
     if lost[_PAPER] <= _NEGLIGIBLE * sum(levels):
         return _PAPER
     return min(GROUNDS, key=lost.__getitem__)
 
 
 def laid_on(ground: int, part: Pillow.Image) -> Pillow.Image:
-    """A picture in mode RGBA, opaque."""
     below = Pillow.new("RGBA", part.size, (ground, ground, ground, 255))
     return Pillow.alpha_composite(below, part).convert("RGB")
-
-
-def _levels_at_edges(part: Pillow.Image) -> list[int]:
-    """How many pixels at the content's edges have each level of grey."""
-    opacity = part.getchannel("A")
-    lowest = opacity
-    for across, down in _NEIGHBOURS:
-        lowest = ImageChops.darker(lowest, ImageChops.offset(opacity, across, down))
-    rise = ImageChops.subtract(opacity, lowest)
-    edges = rise.point([0] * _EDGE + [255] * (256 - _EDGE))
-    return part.convert("RGB").convert("L").histogram(edges)
-
-
-def _levels_like(ground: int, levels: list[int]) -> int:
-    return sum(levels[max(0, ground - _ALIKE) : ground + _ALIKE + 1])
-
-
-# What Pillow warns of is refused here, or does no harm; a service's log is no place for it.
-warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 _ORIENTATION_TAG = 0x0112
@@ -116,6 +410,7 @@ _SEND_IN_ALL = 14_000_000
 _JPEG_QUALITIES = (90, 75, 60, 40)
 _MOST_MISSING = 1 / 20
 """Of a picture, less than the margin of a page; what lacks more is not what was sent."""
+_CUT_OFF = "it is cut off or damaged: more than a twentieth of it is missing"
 _MOST_PIXELS_A_BYTE = 100_000
 """The most that encoders were seen to reach is 25,000: a blank page as lossless WebP."""
 _PIXELS_AT_ONCE = 1 << 20
@@ -127,8 +422,6 @@ _REDUCING_GAP = 3.0
 
 @dataclass(frozen=True, slots=True)
 class PictureLimits:
-    """What is taken and what is made of it."""
-
     max_pixels: int
     long_edge: int
 
@@ -141,36 +434,29 @@ def prepare_image(
     An image that is all that already is sent as it is, without what its file holds beside it. A
     very long one becomes several, from its beginning to its end, that overlap. Where up to a
     twentieth of the picture is missing at its end, it is taken as it is shown. Equal input gives
-    equal bytes.
-
-    Raises:
-        InvalidEvent: `bad_image` where it cannot be decoded or more is missing, `too_large` where
-            it has too many pixels or takes too many tiles.
+    equal bytes. Refused is what cannot be decoded, lacks more, has too many pixels or takes too
+    many tiles.
     """
     try:
         file = read_picture_file(data, media_type)
         if file.missing > _MOST_MISSING:
-            raise _cut_off(field)
+            raise _bad(field)
         _check_size(claimed_size(file), file, limits, field)
         with Pillow.open(io.BytesIO(file.data), formats=[FORMATS[media_type]]) as picture:
             _check_size(picture.size, file, limits, field)
             return _prepared(picture, file, limits, field)
     except TooLong as too_long:
-        raise InvalidEvent(
-            DeadLetterReason.TOO_LARGE,
-            f"{field}: so long and narrow that it takes {too_long.tiles} parts to be read, and "
-            f"{MAX_TILES} at most are sent; send it in pieces.",
-        ) from None
+        detail = (
+            f"so long and narrow that it takes {too_long.tiles} parts to be read, and "
+            f"{MAX_TILES} at most are sent; send it in pieces."
+        )
+        raise InvalidEvent(DeadLetterReason.TOO_LARGE, f"{field}: {detail}") from None
     except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning):
         raise _too_many_pixels(field, limits.max_pixels) from None
     except UnidentifiedImageError:
-        raise InvalidEvent(
-            DeadLetterReason.BAD_IMAGE, f"{field}: its header is damaged; it cannot be read."
-        ) from None
+        raise _bad(field, "its header is damaged; it cannot be read") from None
     except DECODING_ERRORS:
-        raise InvalidEvent(
-            DeadLetterReason.BAD_IMAGE, f"{field}: it is damaged or cut off; it cannot be decoded."
-        ) from None
+        raise _bad(field, "it is damaged or cut off; it cannot be decoded") from None
 
 
 def _check_size(size: Size, file: PictureFile, limits: PictureLimits, field: str) -> None:
@@ -178,21 +464,15 @@ def _check_size(size: Size, file: PictureFile, limits: PictureLimits, field: str
     if pixels > limits.max_pixels:
         raise _too_many_pixels(field, limits.max_pixels)
     if pixels > _MOST_PIXELS_A_BYTE * len(file.data):
-        raise InvalidEvent(
-            DeadLetterReason.BAD_IMAGE,
-            f"{field}: its header claims {pixels:,} pixels, and nothing in it could fill them.",
-        )
+        raise _bad(field, f"its header claims {pixels:,} pixels, and nothing in it could fill them")
 
 
 def _too_many_pixels(field: str, most: int) -> InvalidEvent:
     return InvalidEvent(DeadLetterReason.TOO_LARGE, f"{field}: has more than {most:,} pixels.")
 
 
-def _cut_off(field: str) -> InvalidEvent:
-    return InvalidEvent(
-        DeadLetterReason.BAD_IMAGE,
-        f"{field}: it is cut off or damaged: more than a twentieth of it is missing.",
-    )
+def _bad(field: str, what: str = _CUT_OFF) -> InvalidEvent:
+    return InvalidEvent(DeadLetterReason.BAD_IMAGE, f"{field}: {what}.")
 
 
 def _prepared(
@@ -207,17 +487,22 @@ def _prepared(
     is_whole = _load(picture, file, field)
     if as_it_is and is_whole:
         return (Image(file.media_type, file.data),)
-    parts = [_turned(_scaled(picture, tile), orientation) for tile in tiles]
+    parts = [_scaled(picture, tile) for tile in tiles]
+    if orientation in _TURNS:
+        parts = [part.transpose(_TURNS[orientation]) for part in parts]
     ends_first = _ENDS_AT_THE_TOP if picture.height > picture.width else _ENDS_LEFT
     if orientation in ends_first:
         parts.reverse()
+    if parts[0].mode == "RGBA":
+        ground = ground_for(parts)
+        parts = [laid_on(ground, part) for part in parts]
     most = min(_SEND_AT_MOST, _SEND_IN_ALL // len(parts))
-    return tuple(_encoded(part, file.media_type, most) for part in _opaque(parts))
+    return tuple(_encoded(part, file.media_type, most) for part in parts)
 
 
 def _orientation(picture: Pillow.Image, file: PictureFile) -> int:
-    exif = Pillow.Exif()
     try:
+        exif = Pillow.Exif()
         exif.load(file.exif or picture.info.get("exif", b""))
         return int(exif.get(_ORIENTATION_TAG, _UPRIGHT))
     except DECODING_ERRORS:
@@ -225,19 +510,12 @@ def _orientation(picture: Pillow.Image, file: PictureFile) -> int:
 
 
 def _may_be_sent_as_it_is(picture: Pillow.Image, file: PictureFile) -> bool:
-    return (
-        len(file.data) <= _SEND_AT_MOST
-        and picture.mode in _SENT_AS_THEY_ARE
-        and "transparency" not in picture.info
-        and not _is_animated(picture)
-    )
-
-
-def _is_animated(picture: Pillow.Image) -> bool:
+    if len(file.data) > _SEND_AT_MOST or picture.mode not in _SENT_AS_THEY_ARE:
+        return False
     try:
-        return bool(getattr(picture, "is_animated", False))
+        return "transparency" not in picture.info and not getattr(picture, "is_animated", False)
     except DECODING_ERRORS:
-        return True  # what follows the first frame is damaged
+        return False  # what follows the first frame is damaged
 
 
 def _drafted(picture: Pillow.Image, tiles: Sequence[Tile]) -> Sequence[Tile]:
@@ -247,12 +525,12 @@ def _drafted(picture: Pillow.Image, tiles: Sequence[Tile]) -> Sequence[Tile]:
     scale = max(tiles[0].size[0] / (right - left), tiles[0].size[1] / (lower - upper))
     picture.draft(None, (max(1, int(width * scale)), max(1, int(height * scale))))
     across, down = picture.width / width, picture.height / height
-    return [Tile(_rescaled(tile.box, across, down), tile.size) for tile in tiles]
-
-
-def _rescaled(box: Box, across: float, down: float) -> Box:
-    left, upper, right, lower = box
-    return round(left * across), round(upper * down), round(right * across), round(lower * down)
+    rescaled = []
+    for tile in tiles:
+        left, upper, right, lower = tile.box
+        box = round(left * across), round(upper * down), round(right * across), round(lower * down)
+        rescaled.append(Tile(box, tile.size))
+    return rescaled
 
 
 def _load(picture: Pillow.Image, file: PictureFile, field: str) -> bool:
@@ -265,8 +543,8 @@ def _load(picture: Pillow.Image, file: PictureFile, field: str) -> bool:
             raise
         is_whole = False
         picture.tile = []  # type: ignore[attr-defined]  # what was decoded is all there is
-    if not is_whole and missing_share(file, picture) > _MOST_MISSING:
-        raise _cut_off(field)
+    if not is_whole and _missing_share(file, picture) > _MOST_MISSING:
+        raise _bad(field)
     return is_whole
 
 
@@ -306,34 +584,17 @@ def _averageable(part: Pillow.Image) -> Pillow.Image:
     return part.convert("L" if part.mode in {"1", "L"} else "RGB")
 
 
-def _turned(part: Pillow.Image, orientation: int) -> Pillow.Image:
-    turn = _TURNS.get(orientation)
-    return part if turn is None else part.transpose(turn)
-
-
-def _opaque(parts: Sequence[Pillow.Image]) -> Sequence[Pillow.Image]:
-    if parts[0].mode != "RGBA":
-        return parts
-    return [*map(partial(laid_on, ground_for(parts)), parts)]
-
-
 def _encoded(part: Pillow.Image, media_type: ImageType, most: int) -> Image:
-    """As PNG or, where it was JPEG or would be too large, as JPEG.
-
-    Args:
-        part: What is sent.
-        media_type: What it was.
-        most: Bytes of the result.
-    """
+    """As PNG or, where it was JPEG or would have more than `most` bytes, as JPEG."""
     if media_type != "image/jpeg":
         png = _saved(part, "PNG")
         if len(png) <= most:
             return Image("image/png", png)
-    jpeg = _saved(part, "JPEG", _JPEG_QUALITIES[0])
-    for quality in _JPEG_QUALITIES[1:]:
+    jpeg = b""
+    for quality in _JPEG_QUALITIES:
+        jpeg = _saved(part, "JPEG", quality)
         if len(jpeg) <= most:
             break
-        jpeg = _saved(part, "JPEG", quality)
     return Image("image/jpeg", jpeg)
 
 

@@ -1,35 +1,74 @@
-"""Raw records read into raw events, and raw events turned into JSON and back.
+"""Raw records, JSON or bare files, read into raw events, and these turned into JSON and back.
+
+The file of an event is in the JSON, or is the bare value of the record, or is behind a `uri`.
 
 Whatever is wrong with a record is said in terms of its fields, never by quoting what is in it.
 
-The reading half of a stage whose raw records are JSON and nothing else.
+Of a CloudEvent in structured mode the raw event is the envelope's `data`. What the envelope says
+about the event (its type, its source, its time, extensions) is nothing that a stage knows, so it is
+kept as one unknown field, `cloudevent`: beside each other, `source` and `type` could be taken for
+fields of the event itself. The format is
+https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md.
 """
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Generic, TypeVar
+import base64
+import binascii
+import codecs
+import threading
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
 
 import orjson
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
-from pipeline.config import StageSettings
+from pipeline.config import FileSettings, StageSettings
 from pipeline.model.errors import InvalidEvent
 from pipeline.model.json_bytes import (
     NoObject,
     NotJson,
     OverLimit,
+    PassedOn,
     RawJson,
     check_passed_on,
+    dumps,
     fields_of,
 )
 from pipeline.model.records import DeadLetterReason
-from pipeline.stages.files.cloudevents import BATCH_TYPE, STRUCTURED_TYPE, is_envelope, unwrapped
-from pipeline.stages.files.media import bare_type
-from pipeline.stages.stage import RawEvent
+from pipeline.stages.files.claims import ClaimStore, claims_of
+from pipeline.stages.files.decoding import (
+    Decoder,
+    FileLimits,
+    Job,
+    Prepared,
+    decoders_of_this_process,
+)
+from pipeline.stages.files.media import MEDIA_TYPES, bare_type, checked_type, says_nothing, sniff
 
-EventT = TypeVar("EventT", bound=RawEvent)
 CONTENT_TYPE = "content-type"
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+STRUCTURED_TYPE = "application/cloudevents+json"
+BATCH_TYPE = "application/cloudevents-batch+json"
+ENVELOPE = "cloudevent"
+"""The field under which the envelope's own attributes are kept."""
+_REQUIRED = ("specversion", "id", "source", "type")
+_CONTENTS = ("data", "data_base64")
+EVENT_ID = "event-id"
+_FETCHED_AT_ONCE = 16
+"""Files behind a `uri` that a stage holds before they are decoded: their bytes are not among those
+of the records in flight, so nothing else bounds them."""
+_JSON_TYPES = frozenset({"application/json", STRUCTURED_TYPE, BATCH_TYPE, "text/json"})
+_BLANKS = b" \t\r\n\v\f"
+_BEFORE_JSON = b"\xef\xbb\xbf \t\r\n"
+_ONE_A_RECORD = "send each event as a record of its own."
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff", b"{\x00", b"\x00{")
 _NAME_LENGTH = 64
 _SMALL = 10_000
@@ -37,66 +76,83 @@ _SMALL = 10_000
 _NESTED = frozenset({dict, list})
 
 
+class RawEvent(BaseModel):
+    """What every raw event has; unknown fields are kept and passed through."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+    __pydantic_extra__: dict[str, Annotated[Any, PassedOn]]
+
+    id: str = Field(
+        min_length=1, max_length=256, description="The publisher's own id of the event."
+    )
+
+    @property
+    def unknown_fields(self) -> dict[str, JsonValue | RawJson]:
+        """The fields the stage does not know, for `source.extra`; as bytes where just read."""
+        return self.model_extra or {}
+
+    @property
+    def file_place(self) -> str:
+        """Where its file is, if it has one: what is away there is away for others there, too."""
+        return ""
+
+
+EventT = TypeVar("EventT", bound=RawEvent)
+
+
 def read_event(
     model: type[EventT], value: bytes, *, max_bytes: int, content_type: str = ""
 ) -> EventT:
     """Read a JSON record, a CloudEvent in structured mode among them.
 
-    Args:
-        model: The event's.
-        value: The record's.
-        max_bytes: That it may have.
-        content_type: As the record declares it, without parameters and in lower case.
+    `content_type` is what the record declares, without parameters and in lower case.
 
     Raises:
         InvalidEvent: `too_large`, `invalid_json` or `invalid_event`; the detail names the field.
     """
-    check_size(value, max_bytes)
+    if len(value) > max_bytes:
+        raise value_too_large(value, max_bytes)
     if not value:
         raise InvalidEvent(DeadLetterReason.INVALID_JSON, "The value is empty.")
     if value.startswith(_UTF_16):
         raise InvalidEvent(DeadLetterReason.INVALID_JSON, "The value is UTF-16; send UTF-8.")
     if content_type == BATCH_TYPE:
-        raise InvalidEvent(
-            DeadLetterReason.INVALID_EVENT, f"A batch of CloudEvents: {_ONE_A_RECORD}"
-        )
-    value = value.removeprefix(_BYTE_ORDER_MARK)
-    if len(value) <= _SMALL and (event := _plain_fields(model, value)) is not None:
-        return from_json_object(model, event)
-    fields = _taken_apart(value)
-    if content_type == STRUCTURED_TYPE or is_envelope(fields, model.model_fields):
-        fields = unwrapped(fields, takes_files="file" in model.model_fields)
+        raise _invalid(f"A batch of CloudEvents: {_ONE_A_RECORD}")
+    value = value.removeprefix(codecs.BOM_UTF8)
     known = model.model_fields
+    if len(value) <= _SMALL:
+        # An event like most has known fields, and nothing nested in them.
+        try:
+            data = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            data = None
+        if (
+            isinstance(data, dict)
+            and data.keys() <= known.keys()
+            and _NESTED.isdisjoint(map(type, data.values()))
+        ):
+            return from_json_object(model, data)
+    fields = _fields_of_record(value)
+    if content_type == STRUCTURED_TYPE or is_envelope(fields, known):
+        fields = unwrapped(fields, takes_files="file" in known)
     return from_json_object(
         model,
-        {
-            name: _read(name, field) if name in known else _passed_on(name, field)
-            for name, field in fields.items()
-        },
+        {name: _read_field(name, field, name in known) for name, field in fields.items()},
     )
 
 
-def _plain_fields(model: type[RawEvent], value: bytes) -> dict[str, Any] | None:
-    """The fields of an event like most: known ones, nothing nested in them; None if it is not."""
-    try:
-        data = orjson.loads(value)
-    except orjson.JSONDecodeError:
-        return None
-    if not isinstance(data, dict) or not data.keys() <= model.model_fields.keys():
-        return None
-    return data if _NESTED.isdisjoint(map(type, data.values())) else None
-
-
 def from_json_object(model: type[EventT], data: Mapping[str, Any]) -> EventT:
-    """Make an event of a JSON object, as `to_json_object` gave it.
-
-    Raises:
-        InvalidEvent: `invalid_event`, naming the first field that is wrong.
-    """
+    """Make an event of what `to_json_object` gave; an InvalidEvent names the first wrong field."""
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise InvalidEvent(DeadLetterReason.INVALID_EVENT, _first_fault(error)) from None
+        faults = error.errors(include_url=False, include_input=False, include_context=False)
+    fault = faults[0]
+    where = ".".join(_shown(str(step)) for step in fault["loc"])
+    said = "missing" if fault["type"] == "missing" else fault["msg"].removeprefix("Value error, ")
+    more = f" ({len(faults) - 1} more)" if len(faults) > 1 else ""
+    raise _invalid(f"{where}: {said}{more}." if where else f"{said}{more}.")
 
 
 def to_json_object(event: RawEvent) -> dict[str, Any]:
@@ -110,54 +166,25 @@ def to_json_object(event: RawEvent) -> dict[str, Any]:
 
 
 def header_of(headers: Mapping[str, bytes], name: str) -> bytes | None:
-    """A header, whatever the case of its name; None where it is absent.
-
-    Args:
-        headers: Of the record.
-        name: In lower case.
-    """
+    """A header, given in lower case, whatever the case of its name; None where it is absent."""
     value = headers.get(name)
     if value is None:
         value = next((headers[key] for key in headers if key.lower() == name), None)
     return value
 
 
-def check_size(value: bytes, max_bytes: int) -> None:
-    """Refuse a value that is too large, before it is read.
-
-    Raises:
-        InvalidEvent: `too_large`.
-    """
-    if len(value) > max_bytes:
-        raise InvalidEvent(
-            DeadLetterReason.TOO_LARGE,
-            f"The value has {len(value):,} bytes; at most {max_bytes:,} are taken.",
-        )
+def value_too_large(value: bytes, max_bytes: int) -> InvalidEvent:
+    return InvalidEvent(
+        DeadLetterReason.TOO_LARGE,
+        f"The value has {len(value):,} bytes; at most {max_bytes:,} are taken.",
+    )
 
 
-def check_text(field: str, text: str, max_chars: int) -> None:
-    """Refuse a text that is too long to be asked about.
-
-    Raises:
-        InvalidEvent: `too_large`, naming the field.
-    """
-    if len(text) > max_chars:
-        raise InvalidEvent(
-            DeadLetterReason.TOO_LARGE,
-            f"{field}: has {len(text):,} characters; at most {max_chars:,} are taken.",
-        )
-
-
-def _first_fault(error: ValidationError) -> str:
-    faults = error.errors(include_url=False, include_input=False, include_context=False)
-    more = f" ({len(faults) - 1} more)" if len(faults) > 1 else ""
-    return f"{_describe(faults[0])}{more}."
-
-
-def _describe(fault: ErrorDetails) -> str:
-    where = ".".join(_shown(str(step)) for step in fault["loc"])
-    said = "missing" if fault["type"] == "missing" else fault["msg"].removeprefix("Value error, ")
-    return f"{where}: {said}" if where else said
+def text_too_long(field: str, text: str, max_chars: int) -> InvalidEvent:
+    return InvalidEvent(
+        DeadLetterReason.TOO_LARGE,
+        f"{field}: has {len(text):,} characters; at most {max_chars:,} are taken.",
+    )
 
 
 def _shown(name: str) -> str:
@@ -166,82 +193,59 @@ def _shown(name: str) -> str:
     return printable if len(name) <= _NAME_LENGTH else f"{printable}..."
 
 
-_ONE_A_RECORD = "send each event as a record of its own."
+def _invalid(detail: str) -> InvalidEvent:
+    return InvalidEvent(DeadLetterReason.INVALID_EVENT, detail)
 
 
-def _taken_apart(value: bytes) -> dict[str, bytes]:
+def _fields_of_record(value: bytes) -> dict[str, bytes]:
     try:
         return fields_of(value)
     except NotJson as error:
-        raise InvalidEvent(
-            DeadLetterReason.INVALID_JSON, f"The value is not JSON: {error}."
-        ) from None
+        detail = f"The value is not JSON: {error}."
+        raise InvalidEvent(DeadLetterReason.INVALID_JSON, detail) from None
     except OverLimit as error:
-        raise InvalidEvent(DeadLetterReason.INVALID_EVENT, f"The value: {error}.") from None
+        raise _invalid(f"The value: {error}.") from None
     except NoObject:
-        kind = _json_type(value)
+        kinds = {
+            b"n": "null",
+            b"t": "a boolean",
+            b"f": "a boolean",
+            b"[": "an array",
+            b'"': "a string",
+        }
+        kind = kinds.get(value.lstrip()[:1], "a number")
         hint = f"; {_ONE_A_RECORD}" if kind == "an array" else "."
-        raise InvalidEvent(
-            DeadLetterReason.INVALID_EVENT, f"A JSON object is needed, not {kind}{hint}"
-        ) from None
+        raise _invalid(f"A JSON object is needed, not {kind}{hint}") from None
 
 
-def _read(name: str, field: bytes) -> Any:  # noqa: ANN401 - JSON
-    """A known field as objects; what is nested in it is held to the limits of unknown ones."""
-    if field[0] in b"{[":
-        _check(name, field)
+def _read_field(name: str, field: bytes, is_known: bool) -> Any:  # noqa: ANN401 - JSON
+    """A known field as objects, with nested ones held to the limits of unknown fields."""
     try:
-        return orjson.loads(field)
-    except orjson.JSONDecodeError:
-        # Its syntax was checked, so what is left is an odd byte, or a number beyond all bounds.
-        raise InvalidEvent(
-            DeadLetterReason.INVALID_JSON, f"{_shown(name)}: not UTF-8, or not a number of 64 bits."
-        ) from None
-
-
-def _passed_on(name: str, field: bytes) -> RawJson:
-    _check(name, field)
-    return RawJson(field)
-
-
-def _check(name: str, field: bytes) -> None:
-    try:
-        check_passed_on(field)
+        if not is_known or field[0] in b"{[":
+            check_passed_on(field)
+        return orjson.loads(field) if is_known else RawJson(field)
     except NotJson as error:
         raise InvalidEvent(DeadLetterReason.INVALID_JSON, f"{_shown(name)}: {error}.") from None
     except OverLimit as error:
-        raise InvalidEvent(DeadLetterReason.INVALID_EVENT, f"{_shown(name)}: {error}.") from None
-
-
-def _json_type(value: bytes) -> str:
-    match value.lstrip()[:1]:
-        case b"n":
-            return "null"
-        case b"t" | b"f":
-            return "a boolean"
-        case b"[":
-            return "an array"
-        case b'"':
-            return "a string"
-        case _:
-            return "a number"
+        raise _invalid(f"{_shown(name)}: {error}.") from None
+    except orjson.JSONDecodeError:
+        # Its syntax was checked, so what is left is an odd byte, or a number beyond all bounds.
+        detail = f"{_shown(name)}: not UTF-8, or not a number of 64 bits."
+        raise InvalidEvent(DeadLetterReason.INVALID_JSON, detail) from None
 
 
 RawT = TypeVar("RawT", bound=RawEvent)
 
 
 class JsonStage(Generic[RawT]):
-    """Reads a stage's raw records, within the stage's limits.
+    """Reads a stage's raw records, within the limits of its settings.
 
     A stage that extends it adds what it asks: `name`, `raw_model`, `result_model`, and the
-    methods `question`, `signals` and `result` of `pipeline.stages.stage.Stage`.
-
-    Args:
-        settings: The stage's limits.
+    methods `question`, `signals` and `result` of `pipeline.stages.api.Stage`.
     """
 
     settings_model: ClassVar[type[StageSettings]] = StageSettings
-    """What the stage's table of the settings may hold; of a stage of one's own."""
+    """What the stage's table of the settings may hold; of a third-party stage."""
 
     raw_model: type[RawT]
     reads_files = False
@@ -258,26 +262,241 @@ class JsonStage(Generic[RawT]):
         key: bytes | None,  # noqa: ARG002 - the id is in the event
         headers: Mapping[str, bytes],
     ) -> RawT:
-        """Read a raw record; every text field is held to the limit of texts.
-
-        Raises:
-            InvalidEvent: The record is not what this stage takes.
-        """
+        """Read a raw record; every text field is held to the limit of texts."""
+        declared = (header_of(headers, CONTENT_TYPE) if headers else None) or b""
+        is_plain = declared in {b"", b"application/json"}
         event = read_event(
             self.raw_model,
             value,
             max_bytes=self._largest_event,
-            content_type=_content_type(headers),
+            content_type="" if is_plain else bare_type(declared.decode("latin-1")),
         )
+        limit = self._limits.max_text_chars
         for field in self.raw_model.model_fields:
             text = getattr(event, field)
-            if isinstance(text, str):
-                check_text(field, text, self._limits.max_text_chars)
+            if isinstance(text, str) and len(text) > limit:
+                raise text_too_long(field, text, limit)
         return event
 
 
-def _content_type(headers: Mapping[str, bytes]) -> str:
-    declared = header_of(headers, CONTENT_TYPE)
-    if declared is None or declared == b"application/json":
-        return ""
-    return bare_type(declared.decode("latin-1"))
+def is_envelope(fields: Collection[str], known: Collection[str]) -> bool:
+    """Whether a record is an envelope by its fields, whatever it is declared as.
+
+    A stage that has a field `data` among its known ones takes it as its own.
+    """
+    if "specversion" not in fields:
+        return False
+    contents = [name for name in _CONTENTS if name in fields and name not in known]
+    return bool(contents) and all(name in fields for name in _REQUIRED)
+
+
+def unwrapped(fields: Mapping[str, bytes], *, takes_files: bool) -> dict[str, bytes]:
+    """The fields of the event in an envelope, whose fields are given as JSON.
+
+    The event's id is the envelope's where `data` has none. A file may be the data as it is, in
+    `data_base64`; its type is in `datacontenttype` or, where that says nothing, in its bytes.
+    """
+    for name in _REQUIRED:
+        if name not in fields:
+            raise _invalid(f"{name}: missing; every CloudEvent has it.")
+    event = _event(fields, takes_files=takes_files)
+    about = {name: field for name, field in fields.items() if name not in _CONTENTS}
+    for name, field in about.items():
+        try:
+            check_passed_on(field)
+        except (NotJson, OverLimit) as error:
+            shown = name if name in _REQUIRED else "an attribute of the CloudEvent"
+            raise _invalid(f"{shown}: {error}.") from None
+    envelope = dumps({name: RawJson(field) for name, field in about.items()})
+    return {"id": fields["id"], ENVELOPE: envelope, **event}
+
+
+def _event(fields: Mapping[str, bytes], *, takes_files: bool) -> dict[str, bytes]:
+    encoded = fields.get("data_base64")
+    # Writers of every attribute leave the one of both that is not used null.
+    if "data" in fields and (encoded is None or fields["data"] != b"null"):
+        return _event_fields("data", fields["data"])
+    if encoded is None:
+        raise _invalid("data: missing; it is the raw event.")
+    media_type = _text_of(fields.get("datacontenttype"))
+    bare = bare_type(media_type)
+    if takes_files and bare in MEDIA_TYPES:
+        return {"file": dumps({"media_type": bare, "data": RawJson(encoded)})}
+    try:
+        data = base64.b64decode("".join(_text_of(encoded).split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise _invalid("data_base64: not base64.") from None
+    if takes_files and says_nothing(media_type) and sniff(data) is not None:
+        return {"file": dumps({"media_type": media_type, "data": RawJson(encoded)})}
+    return _event_fields("data_base64", data.removeprefix(codecs.BOM_UTF8))
+
+
+def _event_fields(name: str, data: bytes) -> dict[str, bytes]:
+    try:
+        return fields_of(data)
+    except NoObject:
+        raise _invalid(f"{name}: a JSON object is needed, the raw event.") from None
+    except OverLimit as error:
+        raise _invalid(f"{name}: {error}.") from None
+    except NotJson as error:
+        raise InvalidEvent(DeadLetterReason.INVALID_JSON, f"{name}: not JSON: {error}.") from None
+
+
+def _text_of(field: bytes | None) -> str:
+    try:
+        text = orjson.loads(field or b"null")
+    except orjson.JSONDecodeError:
+        text = None
+    return text if isinstance(text, str) else ""
+
+
+def _decode(value: Any) -> Any:  # noqa: ANN401 - a validator takes anything
+    if not isinstance(value, str):
+        return value
+    try:
+        return base64.b64decode(value.encode("ascii").translate(None, _BLANKS), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("not base64") from None
+
+
+Base64 = Annotated[
+    bytes,
+    BeforeValidator(_decode),
+    PlainSerializer(lambda data: base64.b64encode(data).decode("ascii"), return_type=str),
+    WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
+]
+
+
+class RawFile(BaseModel):
+    """A file inside a raw event."""
+
+    # What a publisher says beside it, such as a file name, is kept as other unknown fields are.
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+    media_type: str = Field(description="What the file is; checked against its first bytes.")
+    data: Base64 = Field(repr=False)
+
+
+class FileEvent(RawEvent):
+    """A raw event about a file: in the event itself, or behind a `uri`."""
+
+    file: RawFile | None = None
+    uri: str | None = Field(None, description="Where the file is; an allowed place only.")
+
+    @model_validator(mode="after")
+    def _has_one_content(self) -> Self:
+        names = [name for name in self.contents() if getattr(self, name) is not None]
+        if len(names) != 1:
+            raise ValueError(f"exactly one of {', '.join(self.contents())} is needed")
+        return self
+
+    @property
+    def unknown_fields(self) -> dict[str, JsonValue | RawJson]:
+        """The fields the stage does not know, those beside the file under `file`."""
+        beside = self.file.model_extra if self.file is not None else None
+        return {**super().unknown_fields, **({"file": beside} if beside else {})}
+
+    @property
+    def file_place(self) -> str:
+        """The record itself, the bucket, or the file system of this machine."""
+        if self.uri is None:
+            return "record" if self.file is not None else ""
+        scheme, _, rest = self.uri.partition("://")
+        return f"{scheme}://{rest.partition('/')[0]}"
+
+    @classmethod
+    def contents(cls) -> tuple[str, ...]:
+        """The fields of which an event has exactly one."""
+        return ("file", "uri")
+
+
+class Files:
+    """Reads, fetches and checks the files of one stage's events.
+
+    They are decoded by the child processes that all stages share, unless a decoder is given.
+    """
+
+    def __init__(
+        self,
+        settings: FileSettings,
+        claims: ClaimStore | None = None,
+        decoder: Decoder = decoders_of_this_process,
+    ) -> None:
+        self._settings = settings
+        self._claims = claims or claims_of(settings)
+        self._decoder = decoder
+        self._fetches = threading.BoundedSemaphore(_FETCHED_AT_ONCE)
+        self._limits = FileLimits(
+            settings.max_image_pixels, settings.image_long_edge, settings.max_pdf_pages
+        )
+
+    def read_event(
+        self,
+        model: type[EventT],
+        value: bytes,
+        *,
+        key: bytes | None,
+        headers: Mapping[str, bytes],
+    ) -> EventT:
+        """Read a record that is JSON, or a bare file with its type in the `content-type` header.
+
+        A bare file has its id in the header `event-id`, or else in the record's key. An
+        InvalidEvent says that the record is neither.
+        """
+        max_bytes = self._settings.max_event_bytes
+        declared = _text(headers, CONTENT_TYPE)
+        # JSON by its type or, where that says nothing, by its first bytes.
+        is_json = declared is None or (
+            bare_type(declared) in _JSON_TYPES
+            or (says_nothing(declared) and value[:64].lstrip(_BEFORE_JSON).startswith(b"{"))
+        )
+        if declared is not None and not is_json:
+            if len(value) > max_bytes:
+                raise value_too_large(value, max_bytes)
+            media_type = checked_type(value, declared, field=CONTENT_TYPE)
+            event_id = _text(headers, EVENT_ID) or _utf8(key, "the record's key")
+            file = RawFile(media_type=media_type, data=value)
+            return from_json_object(model, {"id": event_id, "file": file})
+        try:
+            return read_event(
+                model, value, max_bytes=max_bytes, content_type=bare_type(declared or "")
+            )
+        except InvalidEvent as invalid:
+            if invalid.reason is DeadLetterReason.INVALID_JSON and (found := sniff(value)):
+                detail = f"The value looks like {found}; send it with that `content-type` header."
+                raise InvalidEvent(DeadLetterReason.INVALID_JSON, detail) from None
+            raise
+
+    def open(self, event: FileEvent) -> Prepared:
+        """Check an event's file and make it what is sent, in parts if it is long; may be slow.
+
+        Raises:
+            InvalidEvent: The file is not what it says it is, or breaks a limit.
+            Unavailable: Where the `uri` points cannot be reached, or no decoder can be started.
+        """
+        if event.file is not None:
+            return self._prepared(event.file.data, event.file.media_type, "file")
+        with self._fetches:
+            data = self._claims.fetch(event.uri or "", max_bytes=self._settings.max_event_bytes)
+            return self._prepared(data, "", "uri")
+
+    def _prepared(self, data: bytes, declared: str, field: str) -> Prepared:
+        media_type = checked_type(data, declared, field=field)
+        return self._decoder.decode(Job(data, media_type, field, self._limits))
+
+
+def _text(headers: Mapping[str, bytes], name: str) -> str | None:
+    value = header_of(headers, name)
+    return _utf8(value, f"the header {name}") if value else (None if value is None else "")
+
+
+def _utf8(value: bytes | None, what: str) -> str:
+    if not value:
+        raise InvalidEvent(
+            DeadLetterReason.INVALID_EVENT,
+            f"id: missing; a bare file has it in the header {EVENT_ID} or in the record's key.",
+        )
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise InvalidEvent(DeadLetterReason.INVALID_EVENT, f"id: {what} is not UTF-8.") from None

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from pipeline.local.simulated.server import main
-from pipeline.stages.checks import encoders
+from pipeline.stages.checks import scope
 from tests.local.simulated.conftest import asking
 
 
@@ -53,7 +53,7 @@ def test_wrong_options_are_refused_with_a_sentence(
 def test_an_encoder_that_is_not_installed_is_a_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(encoders, "_missing", lambda: ["tokenizers"])
+    monkeypatch.setattr(scope, "_missing_for_encoder", lambda: ["tokenizers"])
     assert main(["--encoder"]) == 2
     assert "haiku-pipeline[encoder]" in capsys.readouterr().err
 

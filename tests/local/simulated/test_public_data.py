@@ -15,13 +15,13 @@ import pytest
 from pipeline.local.simulated.answering.document import Document
 from pipeline.local.simulated.answering.labels import Choice, LabelSet
 from pipeline.local.simulated.answering.skill import HAIKU, SONNET, Skill
-from pipeline.stages.checks import encoders
-from pipeline.stages.checks.encoders import Encoder, MiniLm
+from pipeline.stages.checks import scope
+from pipeline.stages.checks.scope import Encoder, MiniLm
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 pytestmark = pytest.mark.skipif(not DATA.exists(), reason="the public data is not here")
 needs_extra = pytest.mark.skipif(
-    not encoders.is_installed(), reason="the extra `encoder` is not installed"
+    not scope.is_encoder_installed(), reason="the extra `encoder` is not installed"
 )
 QUEUES = """\
 - banking: Bank accounts: balance, transfers, bills, checks, interest, PIN, routing numbers, fraud.

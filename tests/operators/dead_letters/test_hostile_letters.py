@@ -22,7 +22,7 @@ from pipeline.operators.review.item import case_of
 from pipeline.operators.review.listing import line_of as case_line
 from pipeline.operators.review.resolve import label_line
 from pipeline.operators.tail import text_of
-from pipeline.stages.registry import build_stages
+from pipeline.stages.api import build_stages
 from pipeline.stream.records import Received
 from tests.hostile import TOKENS, records
 from tests.operators.review.cases import review

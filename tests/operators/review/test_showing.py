@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import Settings
-from pipeline.evaluate.labels import Columns, read_labelled
+from pipeline.evaluate.labelled_events import Columns, read_labelled
 from pipeline.model.errors import UsageError
 from pipeline.model.printable import printable, readable
 from pipeline.model.records import Doubt
@@ -19,7 +19,7 @@ from pipeline.operators.handled import HandledIndex
 from pipeline.operators.review.item import Selection, Unreadable, case_of
 from pipeline.operators.review.listing import document_of, lines_of, save_file
 from pipeline.operators.review.resolve import LabelledFile, label_line
-from pipeline.stages.registry import build_stages
+from pipeline.stages.api import build_stages
 from pipeline.stream.records import Received
 from tests.operators.review.cases import NOON, RESULT, case
 

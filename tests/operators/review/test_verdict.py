@@ -19,7 +19,7 @@ from pipeline.operators.review.verdict import (
     result_of,
 )
 from pipeline.schemas.contract import record_schemas
-from pipeline.stages.registry import build_stages
+from pipeline.stages.api import build_stages
 from tests.operators.review.cases import NOON, RESULT, case
 
 SETTINGS = Settings()

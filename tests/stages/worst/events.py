@@ -7,8 +7,7 @@ import orjson
 
 from pipeline.config import StagesSettings
 from pipeline.model.questions import Query, Question
-from pipeline.stages.registry import build_stages
-from pipeline.stages.stage import Answer, Stage
+from pipeline.stages.api import Answer, Stage, build_stages
 
 AnyStage = Stage[Any, Any]
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from pipeline.cascade.reading import LARGE_BYTES, LONG_CHARS, is_long
-from pipeline.stages.stage import Rewording
+from pipeline.stages.api import Rewording
 from tests.stages.worst.events import LONGEST, STAGES, answer_to, first_question, raw_event
 from tests.stages.worst.texts import TEXTS
 

@@ -20,7 +20,7 @@ from pipeline.local.simulated.answering.words import (
     stem,
     words,
 )
-from pipeline.stages.checks.encoders import Encoder
+from pipeline.stages.checks.scope import Encoder
 
 _CATCH_ALL = frozenset({
     "other", "others", "general", "misc", "miscellaneous", "none", "unknown", "unclear", "else",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from pipeline.local.simulated.answering.glossary import Entry
 from pipeline.local.simulated.answering.words import spaced
-from pipeline.stages.checks.encoders import Encoder
+from pipeline.stages.checks.scope import Encoder
 
 _BETWEEN_EXAMPLES = re.compile(r"""["“”„«»|;\n]+|(?<=[.!?])\s+|\bexamples?:""", re.IGNORECASE)
 _SHORTEST_EXAMPLE = 4

@@ -10,7 +10,7 @@ from pipeline.local.simulated.answering.plan import Plan, plan_of
 from pipeline.local.simulated.answering.reading import Reading
 from pipeline.local.simulated.answering.sentences import summary
 from pipeline.local.simulated.answering.skill import Skill
-from pipeline.stages.checks.encoders import Encoder
+from pipeline.stages.checks.scope import Encoder
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -9,14 +9,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pipeline.backfill.asking import Asking
-from pipeline.backfill.backfill import Backfill
-from pipeline.backfill.chunks import Shelf
-from pipeline.backfill.context import Stop, Stopped, Tools
-from pipeline.backfill.file import FileShelf, digest_of
 from pipeline.backfill.journal import Journal, unfinished
-from pipeline.backfill.reporting import Report, Telling, Watcher, open_metrics
-from pipeline.backfill.topic import TopicShelf
+from pipeline.backfill.lane import Backfill, Stopped, Tools
+from pipeline.backfill.outcomes import BatchStage
+from pipeline.backfill.partitions import BacklogPartition, FileBacklog, TopicBacklog, digest_of
+from pipeline.backfill.progress import Report, Watcher, open_metrics, with_metrics
 from pipeline.cascade.policy import policy_of
 from pipeline.cascade.reading import Reading
 from pipeline.claude.attempts import Bounds
@@ -32,9 +29,9 @@ from pipeline.kafka.topics import TopicNames, Topics, why_forgetful
 from pipeline.model.errors import PipelineError
 from pipeline.model.records import Tier, now
 from pipeline.observe.metrics import Metrics
+from pipeline.stages.api import build_stages, encoder_for, stage_named
 from pipeline.stages.checks.injection import steers
-from pipeline.stages.files.decoder_pool import decoders_of_this_process
-from pipeline.stages.registry import build_stages, encoder_for, stage_named
+from pipeline.stages.files.decoding import decoders_of_this_process
 from pipeline.stream.dead_letter_breaker import WINDOW_KEYS, DeadLetterWindow
 from pipeline.stream.protocols import (
     Aborted,
@@ -56,37 +53,21 @@ class CannotBackfill(PipelineError):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What shall be done.
+    """What shall be done."""
 
-    Args:
-        stage: Whose events.
-        path: A file or folder; the backlog of the stage's topic if None.
-        key_field: Of the file's events.
-        normal_lane: What is in no batch, or in a lost one, goes through the normal lane.
-    """
-
-    stage: str
-    path: Path | None = None
-    key_field: str = "id"
-    normal_lane: bool = False
+    stage: str  # whose events
+    path: Path | None = None  # a file or folder; the backlog of the stage's topic if None
+    key_field: str = "id"  # of the file's events
+    normal_lane: bool = False  # what is in no batch, or in a lost one, goes through the normal lane
 
 
 async def backfill(
-    settings: Settings,
-    wish: Wish,
-    watcher: Watcher,
-    stop: asyncio.Event,
-    *,
-    http: bool = False,
+    settings: Settings, wish: Wish, watcher: Watcher, stop: asyncio.Event, *, http: bool = False
 ) -> Report:
     """Do it, attempting it again while the brokers are away.
 
-    Args:
-        settings: The whole tree.
-        wish: What shall be done.
-        watcher: Receives what happens.
-        stop: Set it to end after the step that is under way.
-        http: Serve metrics and status meanwhile.
+    It ends after the step that is under way once `stop` is set. With `http` it serves metrics and
+    status meanwhile.
 
     Raises:
         Stopped: `stop` was set.
@@ -95,67 +76,57 @@ async def backfill(
     """
     stage_named(settings.stages, wish.stage)
     digest = None if wish.path is None else await asyncio.to_thread(digest_of, wish.path)
+    if settings.claude.prompt_cache != "off":
+        # Requests of a batch are answered over minutes, and share the static prefix.
+        claude = settings.claude.model_copy(update={"prompt_cache": "1h"})
+        settings = settings.model_copy(update={"claude": claude})
     async with AsyncExitStack() as stack:
         metrics = await open_metrics(stack, settings, wish.stage, watcher, http=http)
-        attempt = _Attempt(
-            _with_longer_cache(settings), wish, digest, metrics, Telling(metrics, watcher), stop
-        )
-        return await _until_done(attempt)
-
-
-async def _until_done(attempt: "_Attempt") -> Report:
-    failures = 0
-    while True:
-        try:
-            return await attempt()
-        except _PASSING as error:
-            # What does not even let it begin is to be told, not waited for.
-            if not attempt.has_begun:
-                raise
-            if attempt.stop.is_set():
-                raise Stopped("Stopped; start it again and it goes on where it was.") from error
-            attempt.watcher.happened(f"{error} It is attempted again.")
-        await asyncio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
-        failures += 1
-
-
-def _with_longer_cache(settings: Settings) -> Settings:
-    """Requests of a batch are answered over minutes, and share the static prefix."""
-    if settings.claude.prompt_cache == "off":
-        return settings
-    return settings.model_copy(
-        update={"claude": settings.claude.model_copy(update={"prompt_cache": "1h"})}
-    )
+        attempt = _Attempt(settings, wish, digest, metrics, with_metrics(metrics, watcher), stop)
+        failures = 0
+        while True:
+            try:
+                return await attempt()
+            except _PASSING as error:
+                # What does not even let it begin is to be reported, not waited for.
+                if not attempt.has_begun:
+                    raise
+                if stop.is_set():
+                    raise Stopped("Stopped; start it again and it goes on where it was.") from error
+                watcher.happened(f"{error} It is attempted again.")
+            await asyncio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
+            failures += 1
 
 
 @dataclass(slots=True)
 class _Attempt:
-    """From connecting to the end, or to what ends it.
-
-    Args:
-        digest: Of the file, if it is one.
-        has_begun: Whether it has got as far as to do something.
-    """
+    """From connecting to the end, or to what ends it."""
 
     settings: Settings
     wish: Wish
-    digest: str | None
+    digest: str | None  # of the file, if it is one
     metrics: Metrics
     watcher: Watcher
     stop: asyncio.Event
-    has_begun: bool = False
+    has_begun: bool = False  # whether it has got as far as to do something
 
     async def __call__(self) -> Report:
         async with AsyncExitStack() as stack:
-            work, shelves, claims = await self._made(stack)
+            work, partitions, claims = await self._connect(stack)
             self.has_begun = True
             try:
-                return await work.run(shelves, claims=claims)
+                return await work.run(partitions, claims=claims)
             except BaseExceptionGroup as group:
-                raise _first(group) from group
+                # The error that ended the others.
+                error: BaseException = group
+                while isinstance(error, BaseExceptionGroup):
+                    error = error.exceptions[0]
+                raise error from group
 
-    async def _made(self, stack: AsyncExitStack) -> tuple[Backfill, Sequence[Shelf], bool]:
-        """Connect; the order matters: who did this before is fenced before anything is read."""
+    async def _connect(
+        self, stack: AsyncExitStack
+    ) -> tuple[Backfill, Sequence[BacklogPartition], bool]:
+        """The order matters: earlier attempts are fenced before anything is read."""
         settings, stage = self.settings, self.wish.stage
         names = TopicNames(settings.topics)
         await _require_transactions(settings)
@@ -176,70 +147,100 @@ class _Attempt:
             names.backfills,
             stage,
             new_session=lambda: session(TopicPartition(names.backfills, 0)),
-            read=read,
+            read_topics=read,
         )
         stack.push_async_callback(journal.close)
         await journal.open()
-        shelves, claims = list[Shelf](), True
+        partitions, claims = list[BacklogPartition](), True
         if self.wish.path is not None:
             source = f"file:{self.digest}"
             key = self.wish.key_field
-            shelves.append(FileShelf(self.wish.path, journal, key_field=key, now=now))
+            partitions.append(FileBacklog(self.wish.path, journal, key_field=key, now=now))
         else:
             source = names.raw(stage)
-            claims = await _is_free(settings, group, source)
+            async with LagReader(settings.kafka) as reader:
+                # While the topic is consumed as the stage, nothing more is claimed.
+                claims = (await reader.sample(group, [source])).members == 0
             offsets = brokers.reader(group)
             await offsets.start()
             stack.push_async_callback(offsets.close)
-            shelves += [
-                TopicShelf(each, journal, new_session=session, offsets=offsets, read=read)
-                for each in await _partitions(settings, source)
+            async with admin_client(settings.kafka) as admin:
+                found = sorted(
+                    TopicPartition(*each) for each in await Topics(admin).partitions([source])
+                )
+            partitions += [
+                TopicBacklog(each, journal, new_session=session, offsets=offsets, read_topics=read)
+                for each in found
             ]
-        for shelf in shelves:
-            stack.push_async_callback(shelf.close)
+        for partition in partitions:
+            stack.push_async_callback(partition.close)
             if claims:
-                await shelf.fence()
+                await partition.fence()
         await journal.read()
-        _say_what_is_there(journal, source, self.watcher, stage, claims=claims)
+        self._say_what_is_there(journal, source, claims=claims)
         tools = await self._tools(stack, journal, names)
-        return Backfill(stage, source, tools, self.wish.normal_lane), shelves, claims
+        work = Backfill(stage, source, tools, normal_lane=self.wish.normal_lane)
+        return work, partitions, claims
+
+    def _say_what_is_there(self, journal: Journal, source: str, *, claims: bool) -> None:
+        stage, note = self.wish.stage, self.watcher.happened
+        pending = unfinished(journal.jobs(source))
+        if not claims and not pending:
+            raise CannotBackfill(
+                f"`pipeline run {stage}` is consuming this topic, so there is nothing for a "
+                "backfill: stop it until the backlog is claimed, then start it again."
+            )
+        if pending:
+            events = sum(job.events for job in pending)
+            note(f"Resuming {len(pending)} batches with {events:,} events.")
+        if not claims:
+            note(
+                f"`pipeline run {stage}` is consuming this topic: nothing new is claimed, and the "
+                "batches that are under way are seen to their end."
+            )
+        for other in journal.unfinished_elsewhere(source):
+            note(f"There are unfinished batches of {other}: start a backfill of that, too.")
+
+    def _on_wait(self, because: str | None) -> None:
+        if because is not None:
+            self.watcher.happened(f"Waiting for the API: {because}")
 
     async def _tools(self, stack: AsyncExitStack, journal: Journal, names: TopicNames) -> Tools:
         settings, stage = self.settings, self.wish.stage
+        clock = asyncio.get_running_loop().time
         stages = build_stages(settings.stages, encoder_for(settings))
         stack.enter_context(decoders_of_this_process.limited(settings.files))
         gateway = await stack.enter_async_context(
             Gateway(settings, observer=self.metrics, steers=steers)
         )
-        lane = gateway.batch_lane(on_wait=partial(_tell_of_waiting, self.watcher))
-        asking = Asking(
-            stages[stage],
-            lane,
-            gateway,
-            policy_of(settings, stages),
-            names,
-            clock=now,
-            observer=self.metrics,
-            reading=Reading(Bounds.of(settings.claude)),
-        )
+        lane = gateway.batch_lane(on_wait=self._on_wait)
         return Tools(
             journal=journal,
             api=lane.api,
-            asking=asking,
+            stage=BatchStage(
+                stages[stage],
+                lane,
+                gateway,
+                policy_of(settings, stages),
+                names,
+                clock=now,
+                observer=self.metrics,
+                reading=Reading(Bounds.of(settings.claude)),
+            ),
             settings=settings.backfill,
             paused_reason=lambda: gateway.paused_reason(stage, Tier.HAIKU),
             now=now,
-            clock=asyncio.get_running_loop().time,
+            clock=clock,
             new_nonce=lambda: secrets.token_hex(6),
             dead_letters=DeadLetterWindow(
                 WINDOW_KEYS,
                 settings.stream.dead_letter_ratio,
-                clock=asyncio.get_running_loop().time,
+                clock=clock,
                 # The events of a file, or of a time, may well be those of one publisher.
                 quiet=math.inf,
             ),
             watcher=self.watcher,
-            stop=Stop(self.stop),
+            stop=self.stop,
         )
 
 
@@ -262,49 +263,3 @@ async def _make_topics(settings: Settings, names: TopicNames, stage: str) -> Non
         state = (await topics.require([names.backfills]))[names.backfills]
     if (forgets := why_forgetful(state)) is not None:
         raise CannotBackfill(forgets)
-
-
-async def _partitions(settings: Settings, topic: str) -> list[TopicPartition]:
-    async with admin_client(settings.kafka) as admin:
-        return sorted(TopicPartition(*each) for each in await Topics(admin).partitions([topic]))
-
-
-async def _is_free(settings: Settings, group: str, raw: str) -> bool:
-    """Whether nobody consumes the topic as the stage."""
-    async with LagReader(settings.kafka) as reader:
-        return (await reader.sample(group, [raw])).members == 0
-
-
-def _say_what_is_there(
-    journal: Journal, source: str, watcher: Watcher, stage: str, *, claims: bool
-) -> None:
-    pending = unfinished(journal.jobs(source))
-    if not claims and not pending:
-        raise CannotBackfill(
-            f"`pipeline run {stage}` is consuming this topic, so there is nothing for a backfill: "
-            "stop it until the backlog is claimed, then start it again."
-        )
-    if pending:
-        watcher.happened(
-            f"Resuming {len(pending)} batches with {sum(job.events for job in pending):,} events."
-        )
-    if not claims:
-        watcher.happened(
-            f"`pipeline run {stage}` is consuming this topic: nothing new is claimed, and the "
-            "batches that are under way are seen to their end."
-        )
-    for other in journal.unfinished_elsewhere(source):
-        watcher.happened(f"There are unfinished batches of {other}: start a backfill of that, too.")
-
-
-def _tell_of_waiting(watcher: Watcher, because: str | None) -> None:
-    if because is not None:
-        watcher.happened(f"Waiting for the API: {because}")
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error that ended the others."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

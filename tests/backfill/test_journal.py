@@ -1,4 +1,4 @@
-"""The life of a batch, and what a list of batches says about one. Pure."""
+"""The life of a batch, as its records have it, and which of a list of batches may be one. Pure."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.backfill.job import Job, Run, State, Tally, WrongTurn, custom_id
-from pipeline.backfill.submission import Absent, Found, Undecided, candidates, verdict
+from pipeline.backfill.journal import InvalidTransition, Job, Run, State, Tally, custom_id
+from pipeline.backfill.lane import candidates
 from pipeline.claude.batch import Batch, Counts
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -51,7 +51,7 @@ def test_a_life_goes_on_only_and_is_told_whole_by_its_record(turns: list[str]) -
     for turn in turns:
         try:
             after = TURNS[turn](now)
-        except WrongTurn:
+        except InvalidTransition:
             continue
         assert order.index(after.state) >= order.index(now.state) or turn == "not_sent"
         assert after.published_to >= now.published_to
@@ -61,14 +61,14 @@ def test_a_life_goes_on_only_and_is_told_whole_by_its_record(turns: list[str]) -
 
 
 def test_nothing_is_sent_without_a_record_that_says_so() -> None:
-    with pytest.raises(WrongTurn):
+    with pytest.raises(InvalidTransition):
         job().submitted("msgbatch_1", NOON)
 
 
 def test_what_was_published_is_never_published_again() -> None:
     ended = job().sending(NOON, 8).submitted("msgbatch_1", NOON).ended()
     half = ended.progressed(15, Tally(enriched=4))
-    with pytest.raises(WrongTurn):
+    with pytest.raises(InvalidTransition):
         half.progressed(12, Tally())
     assert half.progressed(20, Tally(enriched=3)).published(NOON).tally.gone == 1
 
@@ -119,15 +119,3 @@ def test_only_a_batch_of_the_time_and_the_size_may_be_the_one() -> None:
     ]
     found = candidates(listed, SENT, known={"of_another"})
     assert [each.id for each in found] == ["right", "clock_is_slow"]
-
-
-def test_what_has_not_ended_may_still_be_ours() -> None:
-    both = [batch("a"), batch("b", ended=True)]
-    assert verdict(both, {"b": False}, settled=True) == Undecided(("a",))
-    assert verdict(both, {"a": False, "b": False}, settled=True) == Absent()
-    assert verdict(both, {"b": True}, settled=False) == Found("b")
-
-
-def test_nothing_is_absent_before_the_list_has_settled() -> None:
-    assert verdict([], {}, settled=False) == Undecided(())
-    assert verdict([], {}, settled=True) == Absent()

@@ -1,4 +1,4 @@
-"""What operators and programs are told of a backfill."""
+"""What operators and programs see of a backfill."""
 
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -7,14 +7,14 @@ from decimal import Decimal
 import aiohttp
 from prometheus_client import CollectorRegistry
 
-from pipeline.backfill.reporting import (
-    Board,
-    NoWatcher,
+from pipeline.backfill.progress import (
     Report,
-    Telling,
+    Watcher,
     document_of,
+    on_terminal,
     open_metrics,
     sentence,
+    with_metrics,
 )
 from pipeline.config import Settings
 from pipeline.observe.metrics import Conditions, Metrics
@@ -35,30 +35,19 @@ REPORT = Report(
     under_way=2,
     resumed=1,
     found_again=1,
+    tombstones=2,
     batch_usd=Decimal("1.25"),
     normal_usd=Decimal("0.01"),
     done=False,
 )
 
 
-class Told(NoWatcher):
-    """Remembers."""
-
-    def __init__(self) -> None:
-        self.reports: list[Report] = []
-        self.sentences: list[str] = []
-
-    def changed(self, report: Report) -> None:
-        self.reports.append(report)
-
-    def happened(self, sentence: str) -> None:
-        self.sentences.append(sentence)
-
-
 def test_metrics_follow_the_report_and_all_is_passed_on() -> None:
-    registry, told = CollectorRegistry(), Told()
-    Telling(Metrics(registry, Conditions()), told).changed(REPORT)
-    assert told.reports == [REPORT]
+    registry, reports, notes = CollectorRegistry(), list[Report](), list[str]()
+    watcher = with_metrics(Metrics(registry, Conditions()), Watcher(reports.append, notes.append))
+    watcher.changed(REPORT)
+    watcher.happened("It goes on.")
+    assert (reports, notes) == ([REPORT], ["It goes on."])
     events = {
         state: registry.get_sample_value(
             "pipeline_backfill_events", {"stage": "tickets", "state": state}
@@ -71,12 +60,13 @@ def test_metrics_follow_the_report_and_all_is_passed_on() -> None:
 
 
 async def test_metrics_are_served_where_that_is_wished() -> None:
-    settings, told = Settings(), Told()
+    settings, notes = Settings(), list[str]()
+    watcher = Watcher(happened=notes.append)
     settings.http.port = 0
     async with AsyncExitStack() as stack:
-        metrics = await open_metrics(stack, settings, "tickets", told, http=True)
-        Telling(metrics, told).changed(REPORT)
-        (said,) = told.sentences
+        metrics = await open_metrics(stack, settings, "tickets", watcher, http=True)
+        with_metrics(metrics, watcher).changed(REPORT)
+        (said,) = notes
         address = said.removeprefix("Metrics are at ").rstrip(".")
         async with aiohttp.ClientSession() as http, http.get(address) as response:
             page = await response.text()
@@ -88,6 +78,8 @@ def test_a_person_reads_what_came_of_it_and_what_it_cost() -> None:
     assert "7,000 of 12,000 events in 4 batches" in said
     assert "$1.2500 for batches and $0.0100 for the normal lane" in said
     assert "3 without an answer" in said
+    assert ", 2 tombstones skipped" in said
+    assert "tombstones" not in sentence(replace(REPORT, tombstones=0))
     assert sentence(REPORT).startswith("not finished")
     assert "unknown price" in sentence(replace(REPORT, batch_usd=None))
 
@@ -99,7 +91,7 @@ def test_a_program_reads_exact_amounts() -> None:
     assert document["events"] == 12_000
 
 
-def test_a_board_shows_how_far_it_is_and_what_it_has_cost() -> None:
+def test_the_bar_shows_how_far_it_is_and_what_it_has_cost() -> None:
     class Shown(Bar):
         def __init__(self) -> None:
             self.shown: dict[str, object] = {}
@@ -108,7 +100,7 @@ def test_a_board_shows_how_far_it_is_and_what_it_has_cost() -> None:
             self.shown = {"done": done, "total": total, "what": what}
 
     bar, notes = Shown(), list[str]()
-    board = Board(bar, notes.append)
+    board = on_terminal(bar, notes.append)
     board.changed(REPORT)
     board.happened("It goes on.")
     assert (bar.shown["done"], bar.shown["total"]) == (7000, 12_000)

@@ -1,0 +1,307 @@
+"""The brokers: can they be reached, and may this user do what the pipeline does there?
+
+And who else may write to the topics that only the pipeline should write to? What is in them is
+taken for the pipeline's own: an escalation is asked about and paid for, a mark says that a dead
+letter was replayed, a result goes to consumers. Each bad record costs no more than itself, and yet
+whoever may publish raw events should not be able to write one.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from aiokafka.errors import KafkaError
+from aiokafka.protocol.admin import DescribeAclsRequest
+
+from pipeline.config import KafkaSettings, Settings
+from pipeline.doctor.examination import Finding, OutOfReach, Site, failed, ok, warning
+from pipeline.kafka.cluster import BrokerAt, Cluster
+from pipeline.kafka.connection import bare_client, check_connection
+from pipeline.kafka.delivery import broker_limits, conflicts, delivery_in_force
+from pipeline.kafka.errors import BrokerUnreachable, NotPermitted, TlsMismatch, WrongCredentials
+from pipeline.kafka.topics import TopicNames
+from pipeline.model.errors import PipelineError, UsageError
+from pipeline.operators.topics import topic_names
+
+_SCHEME = re.compile(r"(\w+)://")
+_REFUSED = "The brokers refuse what is not granted, for ever: those partitions stand still."
+_TABLE = "docs/OPERATIONS.md#permissions-in-kafka says who needs what"
+_ANSWER_WITHIN = 10.0
+_TOPIC, _ANY, _LITERAL, _PREFIXED, _WRITE, _ALL, _ALLOW = 2, 1, 3, 4, 4, 2, 3
+"""Kafka's own numbers."""
+
+
+async def check_brokers(site: Site) -> AsyncIterator[Finding]:
+    """Be let in by one of the brokers that are set."""
+    kafka = site.settings.kafka
+    if _SCHEME.search(kafka.bootstrap_servers) is not None:
+        yield failed(
+            f"kafka.bootstrap_servers is {kafka.bootstrap_servers}, with a scheme.",
+            why="It is taken for a part of the host's name, so no broker is found.",
+            advice="Set it to host:port, comma-separated; what is spoken there is "
+            "kafka.security_protocol.",
+        )
+        return
+    if site.connected is None:
+        raise OutOfReach
+    found = await asyncio.shield(site.connected)
+    if isinstance(found, PipelineError):
+        why, advice = _why_and_advice(found, kafka)
+        yield failed(str(found), why=why, advice=advice)
+        return
+    yield ok(f"A broker answers at {found}.")
+    if kafka.security_protocol == "SASL_PLAINTEXT" and kafka.sasl_mechanism == "PLAIN":
+        yield warning(
+            "The password goes over the network as it is (SASL_PLAINTEXT with PLAIN).",
+            why="Whoever sees the connection has it.",
+            advice="Use SASL_SSL, or a SCRAM mechanism.",
+        )
+
+
+def _why_and_advice(error: PipelineError, kafka: KafkaSettings) -> tuple[str, str]:
+    advice = "Fix [kafka] in the settings."
+    match error:
+        case WrongCredentials():
+            return (
+                "A broker is there and does not let this user in.",
+                (
+                    "Compare kafka.sasl_mechanism, kafka.sasl_username and kafka.sasl_password "
+                    "(PIPELINE_KAFKA__SASL_PASSWORD) with what the brokers' administrator gave you."
+                ),
+            )
+        case TlsMismatch():
+            host = kafka.bootstrap_servers.partition(",")[0]
+            return (
+                "A broker is there, and both sides do not agree on how to speak, or on trust.",
+                f"See what the port speaks: `openssl s_client -connect {host}`.",
+            )
+        case UsageError():
+            return "No connection is tried with settings that contradict each other.", advice
+        case BrokerUnreachable():
+            advice = (
+                "Try it by hand from this very machine or container: 127.0.0.1 in a container is "
+                "the container. Without any broker: `pipeline local`."
+            )
+    return "Nothing can be consumed or published.", advice
+
+
+async def check_listeners(site: Site) -> AsyncIterator[Finding]:
+    """Reach every broker where it says it is reached: clients go there after the first answer."""
+    cluster, kafka = await site.cluster(), site.settings.kafka
+    async with asyncio.TaskGroup() as group:
+        tries = [group.create_task(_reach(kafka, broker)) for broker in cluster.brokers]
+    found = [finding for each in tries if (finding := each.result()) is not None]
+    for finding in found or [ok(f"All {len(tries)} brokers are reached where they say.")]:
+        yield finding
+
+
+async def _reach(kafka: KafkaSettings, broker: BrokerAt) -> Finding | None:
+    host = f"[{broker.host}]" if ":" in broker.host else broker.host
+    there = kafka.model_copy(update={"bootstrap_servers": f"{host}:{broker.port}"})
+    try:
+        await check_connection(there)
+    except PipelineError as error:
+        return failed(
+            f"Broker {broker.node} says that clients reach it at {broker}, and from here they do "
+            f"not: {error}",
+            why="The first answer comes from the address that is set; everything after it is "
+            "asked of the addresses that the brokers name.",
+            advice="Set advertised.listeners on the broker to an address that this machine "
+            "resolves and reaches, with a listener of its own for clients outside of its network; "
+            "or run the pipeline where that address holds.",
+        )
+    return None
+
+
+def operations_needed(settings: Settings) -> Mapping[str, frozenset[str]]:
+    """What has to be allowed on each topic. Pure."""
+    names = TopicNames(settings.topics)
+    sources = {names.read_by(stage) for stage in settings.enabled}
+    # Publishers write the first; `pipeline dead-letters` and `review`, the others.
+    others = {*(names.raw(stage) for stage in settings.enabled), *names.compacted}
+    needed = {}
+    for name in topic_names(settings, None):
+        operations = set() if name in others else {"Write"}
+        needed[name] = frozenset(operations | ({"Read"} if name in sources else set()))
+    return needed
+
+
+def check_permissions(site: Site, cluster: Cluster) -> Iterator[Finding]:
+    """What is missing on topics and groups, as the brokers say."""
+    user = _user(site.settings)
+    found = [*_of_topics(site.settings, cluster, user), *_of_groups(cluster, user)]
+    is_known = any(topic.may is not None for topic in cluster.topics.values())
+    yield from found or [
+        ok(
+            f"The brokers allow {user} what it needs on topics and groups."
+            if is_known
+            else "These brokers do not tell what is allowed.",
+        )
+    ]
+
+
+def _user(settings: Settings) -> str:
+    return settings.kafka.sasl_username or "this client"
+
+
+def _of_topics(settings: Settings, cluster: Cluster, user: str) -> Iterator[Finding]:
+    needed = operations_needed(settings)
+    # What the pipeline only names, such as the marks of operators, it need not see.
+    hidden = sorted(name for name in cluster.forbidden if needed.get(name))
+    if hidden:
+        operations = " --operation ".join(sorted(needed[hidden[0]]))
+        yield failed(
+            f"{user} may not see {', '.join(hidden)}.",
+            why=f"The brokers do not even say whether they exist. {_REFUSED}",
+            advice=_grant(user, operations, "topic", hidden[0]),
+        )
+    for name, operations_of in needed.items():
+        topic = cluster.topics.get(name)
+        if topic is None or topic.may is None:
+            continue
+        for operation in sorted(operations_of - topic.may):
+            yield failed(
+                f"{user} may not {operation} {name}.",
+                why=_REFUSED,
+                advice=_grant(user, operation, "topic", name),
+            )
+
+
+def _of_groups(cluster: Cluster, user: str) -> Iterator[Finding]:
+    for group in cluster.groups.values():
+        if group.is_forbidden or (group.may is not None and "Read" not in group.may):
+            yield failed(
+                f"{user} may not use the consumer group {group.name}.",
+                why=_REFUSED,
+                advice=_grant(user, "Read", "group", group.name),
+            )
+
+
+def _grant(user: str, operation: str, kind: str, name: str) -> str:
+    return (
+        f"`kafka-acls.sh --add --allow-principal User:{user} --operation {operation} "
+        f"--{kind} {name}`."
+    )
+
+
+async def check_limits(site: Site) -> AsyncIterator[Finding]:
+    """Look for settings that the brokers will not go along with."""
+    await site.cluster()
+    for conflict in conflicts(await broker_limits(site.settings.kafka), site.settings):
+        yield failed(
+            conflict,
+            why="The brokers refuse a member, a commit or a transaction that asks for more.",
+            advice="Change the setting, or theirs.",
+        )
+
+
+async def check_delivery(site: Site) -> AsyncIterator[Finding]:
+    """Find out which guarantee would be in force."""
+    await site.cluster()
+    settings = site.settings
+    permit = (
+        f"`kafka-acls.sh --add --allow-principal User:{_user(settings)} --operation Write "
+        f"--operation Describe --transactional-id {settings.kafka.group_prefix} "
+        "--resource-pattern-type prefixed`."
+    )
+    try:
+        delivery = await delivery_in_force(settings)
+    except PipelineError as error:
+        yield failed(
+            str(error),
+            why="A weaker guarantee is never an accident, so `pipeline run` does not start.",
+            advice=permit
+            if isinstance(error, NotPermitted)
+            else "Look at the brokers, or set `delivery` to at_least_once.",
+        )
+        return
+    if delivery.mode == settings.delivery:
+        yield ok(f"{delivery.mode}: {delivery.because}")
+    else:
+        yield warning(
+            f"{settings.delivery} is set, and {delivery.mode} would be in force: "
+            f"{delivery.because}",
+            why="After a crash or a rebalance readers may see an event twice.",
+            advice=f"{permit} Or set `delivery` to at_least_once, and let readers cope.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """An entry of Kafka's access control list that allows or denies writing to topics."""
+
+    principal: str  # e.g. `User:shop`; `User:*` for everybody
+    topic: str  # the name, or `*`, or what names begin with
+    is_prefix: bool  # whether `topic` is what names begin with
+    is_allowed: bool  # whether it allows it; else it denies it
+
+    def is_about(self, topic: str) -> bool:
+        if self.is_prefix:
+            return topic.startswith(self.topic)
+        return self.topic in {topic, "*"}
+
+
+def writers(topic: str, grants: Iterable[Grant]) -> set[str]:
+    """The principals that may write to a topic. Pure."""
+    about = [grant for grant in grants if grant.is_about(topic)]
+    denied = {grant.principal for grant in about if not grant.is_allowed}
+    if "User:*" in denied:
+        return set()
+    return {grant.principal for grant in about if grant.is_allowed} - denied
+
+
+def guarded(settings: Settings) -> tuple[str, ...]:
+    """The topics that publishers must not be able to write to."""
+    names = TopicNames(settings.topics)
+    results = (names.enriched(stage) for stage in settings.enabled if stage != "escalations")
+    shared = (names.escalations, names.review, names.dead_letters)
+    return (*shared, *names.compacted, *results)
+
+
+def judged(settings: Settings, grants: Sequence[Grant]) -> Iterator[Finding]:
+    """What the access control list comes to. Pure."""
+    names = TopicNames(settings.topics)
+    raw = [names.raw(stage) for stage in settings.enabled if stage != "escalations"]
+    publishers = set().union(*(writers(topic, grants) for topic in raw))
+    for principal in sorted(publishers - {f"User:{settings.kafka.sasl_username}"}):
+        reached = [topic for topic in guarded(settings) if principal in writers(topic, grants)]
+        if reached:
+            yield warning(
+                f"{principal} may write raw events, and {', '.join(reached)}, too.",
+                why="What is there is taken for the pipeline's own, and asked about and paid for.",
+                advice="Unless it is an account of an operator's command, take it away with "
+                f"`kafka-acls.sh --remove`; {_TABLE}.",
+            )
+
+
+async def check_writers(site: Site) -> AsyncIterator[Finding]:
+    """Look at the access control list, where the brokers show it."""
+    await site.cluster()
+    try:
+        grants = await grants_on_topics(site.settings.kafka)
+    except (PipelineError, KafkaError, TimeoutError):
+        grants = None
+    if grants is not None:
+        for finding in judged(site.settings, grants):
+            yield finding
+        return
+    yield ok(
+        "These brokers do not say here who may write to which topic. Where others reach them, "
+        f"publishers must not be able to write to {', '.join(guarded(site.settings))}; {_TABLE}."
+    )
+
+
+async def grants_on_topics(kafka: KafkaSettings) -> list[Grant] | None:
+    """What is granted on topics; None where it is not known, or nothing is held to it."""
+    request = DescribeAclsRequest(_TOPIC, None, _ANY, None, None, _ANY, _ANY)
+    async with bare_client(kafka) as client, asyncio.timeout(_ANSWER_WITHIN):
+        answer = await client.send(client.get_random_node(), request)
+    if answer.error_code:
+        return None
+    return [
+        Grant(principal, name, is_prefix=pattern == _PREFIXED, is_allowed=allowed == _ALLOW)
+        for _, name, pattern, entries in answer.resources
+        for principal, _, operation, allowed in entries
+        if operation in {_WRITE, _ALL} and pattern in {_LITERAL, _PREFIXED}
+    ]

@@ -1,0 +1,318 @@
+"""The key, the way to the API, its clock, and the models: are they there, priced, well asked?"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import date, datetime
+from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+import aiohttp
+from anthropic.resources.messages.messages import DEPRECATED_MODELS
+
+from pipeline.cascade.policy import opinions
+from pipeline.cascade.prompt_sizes import prefixes
+from pipeline.claude.billing.prices import PriceTable
+from pipeline.claude.gateway import Gateway
+from pipeline.claude.model_client import Probe
+from pipeline.claude.models import base_id
+from pipeline.config import ModelSettings, Settings
+from pipeline.doctor.examination import Finding, Site, failed, ok, warning
+from pipeline.model.records import Tier
+from pipeline.stages.api import build_stages
+
+KEY = "ANTHROPIC_API_KEY"
+TOKEN = "ANTHROPIC_AUTH_TOKEN"  # noqa: S105 - the name of a variable
+BASE_URL = "ANTHROPIC_BASE_URL"
+PUBLIC = "https://api.anthropic.com"
+_WRONG_PLACES = (
+    "PIPELINE_ANTHROPIC_API_KEY",
+    "PIPELINE_API_KEY",
+    "PIPELINE_CLAUDE__API_KEY",
+    "CLAUDE_API_KEY",
+    "ANTHROPIC_KEY",
+)
+_EXAMPLES = ("...", "your", "xxx", "changeme", "<", "$")
+_WHY = "The API would refuse every call; intake would stop, and events would wait."
+_CREDENTIALS = re.compile("//[^/?#]*@")
+_SKEW = 5.0
+"""Seconds; dates of HTTP have whole ones, and the answer takes its time."""
+_WITHIN = 10.0
+
+AS_OF = date(2026, 10, 8)
+"""When the public page of deprecations was read; the SDK knows those that were announced when it
+was made."""
+_OF_THE_PAGE = {
+    "claude-3-haiku-20240307": date(2026, 4, 20),
+    "claude-3-5-sonnet-20240620": date(2025, 10, 28),
+    "claude-3-5-sonnet-20241022": date(2025, 10, 28),
+    "claude-3-5-haiku-20241022": date(2026, 2, 19),
+    "claude-3-5-haiku-latest": date(2026, 2, 19),
+    "claude-opus-4-1-20250805": date(2026, 8, 5),
+    "claude-sonnet-4-5": date(2026, 11, 30),
+    "claude-sonnet-4-5-20250929": date(2026, 11, 30),
+}
+
+
+def _day(text: str) -> date:
+    """A day as the SDK writes it: `February 19th, 2026`.
+
+    Raises:
+        ValueError: It is written otherwise.
+    """
+    month, day, year = text.replace(",", "").split()
+    number = day.rstrip("dhnrst")
+    return datetime.strptime(f"{month} {number} {year}", "%B %d %Y").date()  # noqa: DTZ007
+
+
+RETIREMENTS: Mapping[str, date] = MappingProxyType(
+    _OF_THE_PAGE | {model: _day(text) for model, text in DEPRECATED_MODELS.items()}
+)
+"""The day of retirement by model id."""
+
+
+def check_key(site: Site) -> Iterator[Finding]:
+    """Look at the key as a text; what the API says of it is another check."""
+    key, token = site.environment.get(KEY), site.environment.get(TOKEN)
+    misplaced = [name for name in _WRONG_PLACES if site.environment.get(name)]
+    if key:
+        yield _of_key(key)
+        if token:
+            yield warning(
+                f"{KEY} and {TOKEN} are both set.",
+                why="Which of the two is used is the SDK's decision.",
+                advice=f"Unset {TOKEN}.",
+            )
+    elif key is not None and not token:
+        yield failed(f"{KEY} is empty.", why=_WHY, advice=f"Set {KEY} to a key of the console.")
+    elif misplaced:
+        yield failed(
+            f"{misplaced[0]} is set, and {KEY} is not.",
+            why=f"The key is read from {KEY} alone. {_WHY}",
+            advice=f"Rename the variable to {KEY}.",
+        )
+    elif token:
+        yield ok(f"{TOKEN} is set.")
+    else:
+        yield warning(
+            f"{KEY} is not set.",
+            why="Unless the SDK finds other credentials of its own, no call can be made.",
+            advice=f"Set {KEY}; or `pipeline local` for a simulated API, which takes any.",
+        )
+
+
+def _of_key(key: str) -> Finding:
+    advice = f"Set {KEY} to the key alone, as the console shows it."
+    if key != key.strip() or any(character.isspace() for character in key):
+        return failed(f"{KEY} has whitespace in it.", why=_WHY, advice=advice)
+    if key[0] in "\"'`" or key[-1] in "\"'`":
+        return failed(
+            f"{KEY} has quotes around it.",
+            why=f"They are taken for a part of the key. {_WHY}",
+            advice=f"{advice} Env files of containers take quotes literally.",
+        )
+    if key.lower().startswith(_EXAMPLES):
+        return failed(f"{KEY} looks like the text of an example.", why=_WHY, advice=advice)
+    if key.startswith("sk-ant-admin"):
+        return failed(
+            f"{KEY} is a key of the Admin API.",
+            why=f"It may not ask models. {_WHY}",
+            advice="Set a key of a workspace.",
+        )
+    return ok(f"{KEY} is set.")
+
+
+def check_address(site: Site) -> Iterator[Finding]:
+    """A forgotten or mistyped variable sends requests to the wrong place."""
+    address = site.environment.get(BASE_URL)
+    if address is None:
+        yield ok("Requests go to the API of Anthropic.")
+        return
+    url = _split(address.strip())
+    address = _CREDENTIALS.sub("//***@", address)
+    advice = f"Set {BASE_URL} to scheme, host and port alone, or unset it for {PUBLIC}."
+    if address != address.strip() or url is None:
+        yield failed(
+            f"{BASE_URL} is {address!r}, which is no address.",
+            why="No call could be made.",
+            advice=advice,
+        )
+    elif url.path.rstrip("/").endswith(("/v1", "/messages")):
+        yield failed(
+            f"{BASE_URL} ends with {url.path}.",
+            why="The SDK adds /v1/messages itself, so every call would get a 404.",
+            advice=advice,
+        )
+    elif url.scheme == "http" and not _is_local(url.hostname or ""):
+        yield warning(
+            f"Requests go to {address}, as {BASE_URL} says, without TLS.",
+            why="The key and the content of events can be read on the way.",
+            advice="Use https, unless the network is yours alone.",
+        )
+    else:
+        yield ok(f"Requests go to {address}, as {BASE_URL} says.")
+
+
+def _split(address: str) -> SplitResult | None:
+    """The parts of an address that can be called; None if it cannot."""
+    try:
+        url = urlsplit(address)
+        # A port is looked at only when it is asked for.
+        is_address = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:
+        return None
+    return url if is_address else None
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+async def check_clock(site: Site) -> AsyncIterator[Finding]:
+    """Compare our clock with the API's, which dates its answers; no key is sent."""
+    url = site.environment.get(BASE_URL, PUBLIC).strip()
+    try:
+        async with (
+            asyncio.timeout(_WITHIN),
+            aiohttp.ClientSession(trust_env=True) as session,
+            session.get(f"{url.rstrip('/')}/v1/models") as answer,
+        ):
+            date = answer.headers.get("date", "")
+        ahead = site.now() - parsedate_to_datetime(date).timestamp()
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+        yield ok("It was not compared: nothing at the API's address tells the time.")
+        return
+    if abs(ahead) > _SKEW:
+        yield warning(
+            f"The clock here is {abs(ahead):,.0f} s {'ahead of' if ahead > 0 else 'behind'} "
+            "the API's.",
+            why="Ages of events, budgets of the hour and the day, and waits until a given time "
+            "are wrong by that; TLS fails where it is a lot.",
+            advice="Set the clock: `timedatectl set-ntp true`, or the host's, for a container.",
+        )
+
+
+def check_models(site: Site, today: Callable[[], date] = date.today) -> Iterator[Finding]:
+    """Look at the names alone: retired, unknown, swapped, or the same."""
+    models = site.settings.models
+    yield from list(_of_names(models, today())) or [
+        ok(f"{models.haiku} answers, {models.sonnet} takes what is ambiguous.")
+    ]
+
+
+def _of_names(models: ModelSettings, today: date) -> Iterator[Finding]:
+    for tier, model in (("haiku", models.haiku), ("sonnet", models.sonnet)):
+        yield from _of_model(tier, base_id(model), today)
+    if base_id(models.haiku) == base_id(models.sonnet):
+        yield warning(
+            f"models.haiku and models.sonnet are the same, {models.haiku}.",
+            why="What is escalated is asked of the same model again, and paid twice.",
+            advice="Set models.sonnet to a stronger one.",
+        )
+    elif "sonnet" in models.haiku and "haiku" in models.sonnet:
+        yield failed(
+            f"models.haiku is {models.haiku} and models.sonnet is {models.sonnet}: swapped.",
+            why="Every event would be asked of the expensive model, and the hard ones then of "
+            "the weaker.",
+            advice="Swap the two settings.",
+        )
+
+
+def _of_model(tier: str, model: str, today: date) -> Iterator[Finding]:
+    end = RETIREMENTS.get(model)
+    if not model.startswith("claude-"):
+        yield warning(
+            f"models.{tier} is {model!r}, which is not named like a model of Claude.",
+            why="The API answers 404 to a name that it does not know.",
+            advice=f"Set models.{tier} to an id such as claude-haiku-5-5.",
+        )
+    elif end is not None and end <= today:
+        yield failed(
+            f"{model} has retired on {end}.",
+            why="The API answers 404 to it.",
+            advice=f"Set models.{tier} to a present one, such as claude-{tier}-5-5, and evaluate "
+            "it: `pipeline evaluate`.",
+        )
+    elif end is not None:
+        yield warning(
+            f"{model} retires on {end}, as announced by {AS_OF}.",
+            why="From that day on the API answers 404 to it, and intake stops.",
+            advice=f"Set models.{tier} to another before, and evaluate it: `pipeline evaluate`.",
+        )
+
+
+def check_prices(site: Site) -> Iterator[Finding]:
+    """Models without a price have no budget either."""
+    prices, models = PriceTable(site.settings.claude.prices), site.settings.models
+    for model in dict.fromkeys((models.haiku, models.sonnet)):
+        if prices.price(model) is None:
+            yield warning(
+                f"The price of {model} is not known.",
+                why="What it costs is not counted, and no budget holds it back.",
+                advice="Set claude.prices for it, from the public price list.",
+            )
+
+
+def check_prompts(site: Site) -> Iterator[Finding]:
+    """Prompts that are too short for the prompt cache; by estimate, no API is asked."""
+    settings = site.settings
+    if settings.claude.prompt_cache == "off":
+        yield ok("The prompt cache is switched off (claude.prompt_cache).")
+        return
+    built = build_stages(settings.stages)
+    enabled = [built[name] for name in settings.enabled if name in built]
+    short = [
+        f"{prefix.stage} to {prefix.model} (about {prefix.tokens:,} of {prefix.fewest:,})"
+        for prefix in prefixes(settings, enabled, Tier)
+        if prefix.is_too_short
+    ]
+    if short:
+        yield warning(
+            f"By estimate too short for the prompt cache, in tokens: {', '.join(short)}.",
+            why="The API caches no shorter prefix and says nothing of it; each call then pays for "
+            "its whole prompt, and that counts against the limit of input tokens.",
+            advice="Give the labels of the stage descriptions and examples, which help the "
+            "answers, too; or take no notice: a prompt that short costs little.",
+        )
+
+
+def check_opinions(site: Site) -> Iterator[Finding]:
+    """Second opinions that are set and cost more than they save."""
+    verdicts = opinions(site.settings, build_stages(site.settings.stages))
+    idle = {name: verdict for name, verdict in verdicts.items() if not verdict.pays}
+    for name, verdict in idle.items():
+        yield warning(
+            f"escalation.second_opinion.{name} is set, and none is asked for: {verdict.because}.",
+            why="Doubtful answers go to Sonnet at once, as without the setting.",
+            advice="Leave it out, or set it to the share that `pipeline evaluate` measured.",
+        )
+    if not idle:
+        asked = ", ".join(verdicts) or "none"
+        yield ok(f"Second opinions are asked for where they pay: {asked}.")
+
+
+Probers = Callable[[Settings], AbstractAsyncContextManager[Any]]
+"""Makes what has `Gateway.probe`, by settings."""
+
+
+async def check_access(site: Site, probers: Probers = Gateway) -> AsyncIterator[Finding]:
+    """Ask the API about each model that is set; that costs nothing."""
+    async with probers(site.settings) as prober:
+        probes: Sequence[Probe] = await prober.probe()
+    for probe in probes:
+        if probe.ok:
+            yield ok(f"{probe.model}: {probe.detail}")
+        else:
+            yield failed(
+                f"{probe.model}: {probe.detail}",
+                why="Intake stops as long as a model cannot be asked; events wait in Kafka.",
+                advice="Fix the key, the model's name (models.haiku, models.sonnet), or the way to "
+                "the API (ANTHROPIC_BASE_URL, proxies, certificates).",
+            )
