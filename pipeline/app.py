@@ -23,8 +23,7 @@ from pipeline.cascade.tracing import Handling, TracedBrokers, Tracer
 from pipeline.claude.attempts import Bounds
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Ordering, Settings
-from pipeline.kafka.brokers import KafkaBrokers
-from pipeline.kafka.delivery import delivery_in_force
+from pipeline.kafka.brokers import KafkaBrokers, delivery_in_force
 from pipeline.kafka.topics import ESCALATIONS, TopicNames
 from pipeline.model.errors import UsageError
 from pipeline.model.records import Tier, now

@@ -22,11 +22,9 @@ from pipeline.cascade.reading import Reading
 from pipeline.claude.attempts import Bounds
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Settings
-from pipeline.kafka.brokers import KafkaBrokers
-from pipeline.kafka.connection import admin_client
-from pipeline.kafka.delivery import delivery_in_force
-from pipeline.kafka.errors import ConnectionFailed, RequestFailed
-from pipeline.kafka.lag import LagReader
+from pipeline.kafka.brokers import KafkaBrokers, delivery_in_force
+from pipeline.kafka.connection import ConnectionFailed, RequestFailed, admin_client
+from pipeline.kafka.offsets import LagReader
 from pipeline.kafka.reader import read_topics
 from pipeline.kafka.topics import TopicNames, Topics, why_forgetful
 from pipeline.model.errors import PipelineError

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import structlog
 
 from pipeline.config import EscalationSettings, KafkaSettings
-from pipeline.kafka.lag import LagReader, Offsets, events_between
+from pipeline.kafka.offsets import LagReader, Offsets, events_between
 from pipeline.model.errors import PipelineError
 
 WINDOW_SECONDS = 300.0

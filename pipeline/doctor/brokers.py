@@ -15,8 +15,12 @@ import aiohttp
 from pipeline.config import KafkaSettings
 from pipeline.doctor.check import Finding, OutOfReach, Site, failed, ok, warning
 from pipeline.kafka.cluster import BrokerAt, Cluster
-from pipeline.kafka.connection import check_connection
-from pipeline.kafka.errors import BrokerUnreachable, TlsMismatch, WrongCredentials
+from pipeline.kafka.connection import (
+    BrokerUnreachable,
+    TlsMismatch,
+    WrongCredentials,
+    check_connection,
+)
 from pipeline.model.errors import PipelineError, UsageError
 
 _SCHEME = re.compile(r"(\w+)://")

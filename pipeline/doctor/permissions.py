@@ -17,10 +17,9 @@ from aiokafka.protocol.admin import DescribeAclsRequest
 from pipeline.config import KafkaSettings, Settings
 from pipeline.doctor.check import Finding, Site, failed, ok, warning
 from pipeline.doctor.topics import read_topics, wanted
-from pipeline.kafka.cluster import Cluster
-from pipeline.kafka.connection import bare_client
-from pipeline.kafka.delivery import broker_limits, conflicts, delivery_in_force
-from pipeline.kafka.errors import NotPermitted
+from pipeline.kafka.brokers import delivery_in_force
+from pipeline.kafka.cluster import Cluster, broker_limits, conflicts
+from pipeline.kafka.connection import NotPermitted, bare_client
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import PipelineError
 

@@ -5,18 +5,16 @@ record that it cannot read, and hands on any number of bytes. There is no public
 so the three classes that its fetcher uses are replaced, in its module, by these. They do as it
 does for consumers that were not made with a `ReadLimit`.
 
-A batch that has to be read with care is not read here: it comes as the last thing of a poll, an
-`Aside`, and `pipeline.kafka.fetching` reads it beside the event loop.
-
-The batches of a consumer that are read beside the event loop, a piece at a time.
-
-While one is read nothing is fetched of its partition; the others go on.
+A batch that has to be read with care comes as the last thing of a poll, an `Aside`. `Asides` reads
+it beside the event loop, a piece at a time; meanwhile nothing is fetched of its partition, and the
+others go on.
 """
 
 import asyncio
 import logging
 import struct
 from collections.abc import Collection, Iterator, KeysView, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -33,12 +31,13 @@ from pipeline.kafka.batches import (
     CODEC,
     HEADER,
     Batch,
+    CannotInflate,
     ReadRecord,
     has_many_headers,
+    inflate,
     read_batch,
     unreadable,
 )
-from pipeline.kafka.inflating import CannotInflate, inflate
 from pipeline.stream.records import HEADER_BYTES
 
 ON_THE_LOOP = 4 << 20
@@ -52,6 +51,14 @@ _MANY_RECORDS = 8192
 """Records whose headers are counted where they arrive, which takes some ten milliseconds."""
 _MAGIC_OFFSET = 16
 _ATTRIBUTES = slice(21, 23)
+_log = logging.getLogger(__name__)
+_PIECE_BYTES = 4 << 20
+"""Bytes of records that are read before they are handed on."""
+_ATTEMPTS = 5
+"""How often a batch that does not match its checksum is fetched before its records are given up:
+on the way here, or on one of the brokers, it may have been damaged, and not on another."""
+_PAUSE = 1.0
+"""Seconds between two of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +66,13 @@ class ReadLimit:
     """Given to a consumer in the place of a deserializer: it reads with care.
 
     Args:
-        record_bytes: The largest record that comes with its value. For those who read outside a
-            group: more than anybody sets topics to take, and less than would end the process.
+        record_bytes: The largest record that comes with its value. The default is for readers
+            outside a group: more than topics are set to take, less than would end the process.
     """
 
     record_bytes: int = 256 << 20
 
     def __call__(self, value: bytes | None) -> bytes | None:
-        """A deserializer that changes nothing."""
         return value
 
 
@@ -95,7 +101,6 @@ class Slices(_MemoryRecordsPy):  # type: ignore[misc] # aiokafka has no types
     """What a fetch brought of a partition, batch by batch."""
 
     def next_slice(self) -> memoryview:
-        """The bytes of the next batch."""
         found: memoryview = self._next_slice
         self._cache_next()
         return found
@@ -150,23 +155,17 @@ class CarefulRecords(PartitionRecords):  # type: ignore[misc] # aiokafka has no 
                 yield found
 
     def _is_passed_over(self, batch: Any) -> bool:  # noqa: ANN401 - aiokafka has no types
-        """Whether it is no records of anybody: a marker, or of a transaction that was aborted."""
+        """Whether it holds no events: a marker, or records of a transaction that was aborted."""
+        is_control: bool = batch.is_control_batch
         if batch.producer_id is not None:
             self._consume_aborted_up_to(batch.base_offset)
-            if batch.is_control_batch and self._ends_in_abort(batch):
-                self._aborted_producers.discard(batch.producer_id)
+            # A marker of a kind that is not known, or a broken one, aborts nothing.
+            with suppress(KafkaError, struct.error):
+                if is_control and self._contains_abort_marker(batch):
+                    self._aborted_producers.discard(batch.producer_id)
             if batch.is_transactional and batch.producer_id in self._aborted_producers:
                 return True
-        is_control: bool = batch.is_control_batch
         return is_control
-
-    def _ends_in_abort(self, batch: Any) -> bool:  # noqa: ANN401 - aiokafka has no types
-        try:
-            found: bool = self._contains_abort_marker(batch)
-        except (KafkaError, struct.error):
-            # A marker of a kind that is not known, or a broken one, aborts nothing.
-            return False
-        return found
 
     def _readable(self, data: memoryview, batch: Any) -> Any:  # noqa: ANN401 - aiokafka has no types
         """The batch as aiokafka may read it; None where it may not."""
@@ -230,7 +229,7 @@ class BoundedFetch(FetchResult):  # type: ignore[misc] # aiokafka has no types
     _partition_records: Any
 
     def getall(self, max_records: int | None = None) -> list[Any]:
-        """As in aiokafka; it ends after `_POLL_BYTES`, and with an `Aside`."""
+        """As in aiokafka, but it ends after `_POLL_BYTES`, and with an `Aside`."""
         if not self.check_assignment(self._topic_partition) or not self.has_more():
             return []
         found: list[Any] = []
@@ -260,22 +259,10 @@ def _partition_records(*arguments: Any) -> PartitionRecords:  # noqa: ANN401 - a
 fetcher.MemoryRecords = Slices
 fetcher.PartitionRecords = _partition_records
 fetcher.FetchResult = BoundedFetch
-_log = logging.getLogger(__name__)
-_PIECE_BYTES = 4 << 20
-"""Bytes of records that are read before they are handed on."""
-_ATTEMPTS = 5
-"""How often a batch that does not match its checksum is fetched before its records are given up:
-on the way here, or on one of the brokers, it may have been damaged, and not on another."""
-_PAUSE = 1.0
-"""Seconds between two of these."""
 
 
 class Asides:
-    """What is read aside, by partition.
-
-    Args:
-        client: Whose partitions; they are paused while something of them is read aside.
-    """
+    """What is read aside, by partition; `client` pauses a partition meanwhile."""
 
     def __init__(self, client: AIOKafkaConsumer) -> None:
         self._client = client
@@ -285,7 +272,6 @@ class Asides:
 
     @property
     def partitions(self) -> KeysView[KafkaPartition]:
-        """Those of which something is read aside."""
         return self._asides.keys()
 
     def split(
@@ -295,7 +281,7 @@ class Asides:
         found: dict[KafkaPartition, Sequence[Any]] = {}
         for partition, polled in fetched.items():
             if partition in self._asides:
-                # Somebody resumed it: it is read on from where the aside ends.
+                # It was resumed meanwhile: it is read on from where the aside ends.
                 self._client.pause(partition)
                 continue
             if isinstance(aside := polled[-1], Aside):
@@ -313,12 +299,7 @@ class Asides:
     async def read(
         self, partitions: Collection[KafkaPartition], limit: int
     ) -> dict[KafkaPartition, Sequence[ReadRecord]]:
-        """The next records of one of these partitions, if one is due.
-
-        Args:
-            partitions: Of which.
-            limit: Records at most.
-        """
+        """The next records of one of these partitions, `limit` at most, if one is due."""
         now = asyncio.get_running_loop().time()
         partition = next((each for each in self._due if each in partitions), None)
         if partition is None or self._due[partition] > now:
@@ -368,7 +349,7 @@ class Asides:
             self._client.seek(aside.partition, offset)
             self._client.resume(aside.partition)
         except IllegalStateError:
-            return  # it is not ours any more
+            return  # it was revoked
 
 
 def _piece(aside: Aside, limit: int) -> tuple[list[ReadRecord], bool]:

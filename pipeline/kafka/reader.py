@@ -24,10 +24,13 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import ConsumerRecord
 
 from pipeline.config import KafkaSettings
-from pipeline.kafka.batches import ReadRecord
-from pipeline.kafka.connection import admin_client, client_options, consumer_client
-from pipeline.kafka.consumer import received
-from pipeline.kafka.errors import RequestFailed
+from pipeline.kafka.batches import ReadRecord, received
+from pipeline.kafka.connection import (
+    RequestFailed,
+    admin_client,
+    client_options,
+    consumer_client,
+)
 from pipeline.kafka.fetching import Aside, Asides, CarefulRecords, ReadLimit, Slices
 from pipeline.kafka.topics import Topics
 from pipeline.stream.protocols import TopicPartition
@@ -44,6 +47,9 @@ _POLL_MS = 500
 _MAX_RECORDS = 500
 _IDLE_POLL_MS = 20
 """Where an idle fetch is answered at once: the client asks again without rest while it polls."""
+_WAIT_MS = 100
+_ONE_RECORD_BYTES = 1024
+"""Brokers send one batch however large it is, and not many of them."""
 
 
 class TopicReader(Protocol):
@@ -110,7 +116,10 @@ async def read_topics(
         if isinstance(end, Mapping):
             ends = {partition: end[TopicPartition(*partition)] for partition in partitions}
         elif end == "written":
-            ends = await _high_water_marks(kafka, partitions)
+            async with consumer_client(
+                kafka, group_id=None, enable_auto_commit=False, isolation_level="read_uncommitted"
+            ) as uncommitted:
+                ends = dict(await uncommitted.end_offsets(partitions))
         else:
             ends = await consumer.end_offsets(partitions)
         polls = _Polls(consumer, await _starts(consumer, ends, start))
@@ -119,15 +128,6 @@ async def read_topics(
         else:
             records = _until(consumer, polls, ends, kafka, patience or kafka.request_timeout)
         yield await stack.enter_async_context(aclosing(records))
-
-
-async def _high_water_marks(
-    kafka: KafkaSettings, partitions: Sequence[KafkaPartition]
-) -> dict[KafkaPartition, int]:
-    async with consumer_client(
-        kafka, group_id=None, enable_auto_commit=False, isolation_level="read_uncommitted"
-    ) as consumer:
-        return dict(await consumer.end_offsets(partitions))
 
 
 class _Polls:
@@ -238,17 +238,8 @@ async def _until(
             )
 
 
-_WAIT_MS = 100
-_ONE_RECORD_BYTES = 1024
-"""Brokers send one batch however large it is, and not many of them."""
-
-
 class LenientReader:
-    """Fetches over a connection of its own, which is made when it is needed first.
-
-    Args:
-        kafka: How brokers are reached.
-    """
+    """Fetches over a connection of its own, which is made when it is needed first."""
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self._kafka = kafka
@@ -266,20 +257,12 @@ class LenientReader:
         Raises:
             KafkaError: The brokers do not answer, or refuse.
         """
-        records = await self._fetch(partition, offset, _ONE_RECORD_BYTES)
-        return next(records, None), records.next_fetch_offset
-
-    async def close(self) -> None:
-        """Close the connection, if there is one."""
-        if self._client is not None:
-            await self._client.close()
-
-    async def _fetch(self, partition: KafkaPartition, offset: int, size: int) -> CarefulRecords:
-        client = await self._connected(partition.topic)
+        client = await self._connected()
+        await client.add_topic(partition.topic)
         leader = client.cluster.leader_for_partition(partition)
         if leader is None or leader < 0:
             raise LeaderNotAvailableError(partition)
-        wanted = (partition.partition, offset, size)
+        wanted = (partition.partition, offset, _ONE_RECORD_BYTES)
         response = await client.send(
             leader,
             FetchRequest(
@@ -295,7 +278,7 @@ class LenientReader:
             raise for_code(code)
         # Version 4 has no log start offset, version 11 a preferred replica before the records.
         aborted = data[2] if response.API_VERSION >= 11 else data[-2]  # noqa: PLR2004
-        return CarefulRecords(
+        records = CarefulRecords(
             partition,
             Slices(bytes(data[-1])),
             aborted,
@@ -305,8 +288,13 @@ class LenientReader:
             check_crcs=True,
             isolation_level=READ_COMMITTED,
         )
+        return next(records, None), records.next_fetch_offset
 
-    async def _connected(self, topic: str) -> AIOKafkaClient:
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+
+    async def _connected(self) -> AIOKafkaClient:
         if self._client is None:
             client = AIOKafkaClient(**client_options(self._kafka))
             try:
@@ -315,5 +303,4 @@ class LenientReader:
                 await client.close()
                 raise
             self._client = client
-        await self._client.add_topic(topic)
         return self._client

@@ -35,11 +35,7 @@ class TopicMissing(PipelineError):
 
 
 class TopicNames:
-    """What each topic is called under the settings. Pure.
-
-    Raises:
-        UsageError: A name of the settings is none that Kafka takes.
-    """
+    """What each topic is called under the settings; `UsageError` where Kafka takes no such name."""
 
     def __init__(self, settings: TopicSettings) -> None:
         self._prefix = settings.prefix
@@ -51,11 +47,9 @@ class TopicNames:
         self.backfills = self._name(settings.backfills)
 
     def raw(self, stage: str) -> str:
-        """Where publishers put the events of a stage."""
         return self._name(f"{stage}.raw")
 
     def enriched(self, stage: str) -> str:
-        """Where the results of a stage go."""
         return self._name(f"{stage}.enriched")
 
     def read_by(self, stage: str) -> str:
@@ -92,7 +86,7 @@ class TopicState:
     Args:
         replication_factor: Of its first partition.
         max_message_bytes: The largest batch of records that it takes; None if we may not see it.
-        cleanup: What becomes of its old records, as Kafka calls it; None if we may not see it.
+        cleanup: Its `cleanup.policy`; None if we may not see it.
     """
 
     name: str
@@ -153,7 +147,7 @@ def why_forgetful(state: TopicState) -> str | None:
 
 
 class Topics:
-    """Makes and describes topics through an admin client that was started.
+    """Makes and describes topics through a started admin client.
 
     Args:
         admin: From `pipeline.kafka.connection.admin_client`.
@@ -181,18 +175,20 @@ class Topics:
     async def describe(self, names: Collection[str]) -> dict[str, TopicState]:
         """Those of the topics that exist.
 
-        Brokers make a topic that somebody asks for by name, so all are asked for.
+        Some brokers make a topic that is asked for by name, so all are asked for.
         """
         metadata = await self._metadata()
         present = [name for name in names if name in metadata]
-        told = await self._told(present)
+        configs = await self._configs_of(present)
         return {
             name: TopicState(
                 name=name,
                 partitions=len(metadata[name]),
                 replication_factor=len(metadata[name][0]["replicas"]),
-                max_message_bytes=_number(told.get(name, {}).get(_MAX_MESSAGE_BYTES)),
-                cleanup=told.get(name, {}).get(_CLEANUP),
+                max_message_bytes=None
+                if (largest := configs.get(name, {}).get(_MAX_MESSAGE_BYTES)) is None
+                else int(largest),
+                cleanup=configs.get(name, {}).get(_CLEANUP),
             )
             for name in present
         }
@@ -233,7 +229,15 @@ class Topics:
         existing = await self.describe(names)
         missing = [name for name in names if name not in existing]
         made = await self._create(missing)
-        await self._usable(missing)
+        try:
+            async with asyncio.timeout(_CREATED_WITHIN):
+                while not await self._have_leaders(missing):  # noqa: ASYNC110 - the brokers' state
+                    await asyncio.sleep(_POLL)
+        except TimeoutError:
+            raise TopicsFailed(
+                f"No broker leads every partition of {', '.join(missing)} after "
+                f"{_CREATED_WITHIN:g} s: look at the brokers."
+            ) from None
         existing |= await self.describe([name for name in missing if name not in made])
         return [
             TopicReport(name, was_created=True)
@@ -245,7 +249,19 @@ class Topics:
     async def _create(self, names: Sequence[str]) -> set[str]:
         if not names:
             return set()
-        topics = [self._new(name) for name in names]
+        factor = self._settings.replication_factor
+        # aiokafka wants assignments, if only empty ones, beside the broker's default factor.
+        assignments: dict[int, list[int]] | None = {} if factor == _BROKER_DEFAULT else None
+        topics = [
+            NewTopic(
+                name,
+                self._settings.partitions,
+                factor,
+                assignments,
+                self._configs | ({_CLEANUP: _COMPACT} if name in self._compacted else {}),
+            )
+            for name in names
+        ]
         response = await patiently(lambda: self._admin.create_topics(topics))
         made = set()
         for name, code, *text in response.topic_errors:
@@ -257,25 +273,12 @@ class Topics:
                 raise TopicsFailed(f"The brokers refuse to make topic {name}: {reason}.")
         return made
 
-    def _new(self, name: str) -> NewTopic:
-        factor = self._settings.replication_factor
-        # aiokafka wants assignments, if only empty ones, beside the broker's default factor.
-        assignments: dict[int, list[int]] | None = {} if factor == _BROKER_DEFAULT else None
-        configs = self._configs | ({_CLEANUP: _COMPACT} if name in self._compacted else {})
-        return NewTopic(name, self._settings.partitions, factor, assignments, configs)
-
-    async def _usable(self, names: Sequence[str]) -> None:
-        try:
-            async with asyncio.timeout(_CREATED_WITHIN):
-                while not _have_leaders(  # noqa: ASYNC110 - the brokers' state
-                    await self._metadata(), names
-                ):
-                    await asyncio.sleep(_POLL)
-        except TimeoutError:
-            raise TopicsFailed(
-                f"No broker leads every partition of {', '.join(names)} after "
-                f"{_CREATED_WITHIN:g} s: look at the brokers."
-            ) from None
+    async def _have_leaders(self, names: Sequence[str]) -> bool:
+        metadata = await self._metadata()
+        return all(
+            name in metadata and all(partition["leader"] >= 0 for partition in metadata[name])
+            for name in names
+        )
 
     async def _metadata(self) -> dict[str, list[dict[str, Any]]]:
         described = await patiently(self._admin.describe_topics)
@@ -285,8 +288,8 @@ class Topics:
             if topic["partitions"] and not topic["topic"].startswith("__")
         }
 
-    async def _told(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
-        """The configuration of topics, as far as we may see it."""
+    async def _configs_of(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
+        """What we may see of the configuration."""
         if not names:
             return {}
         wanted = dict.fromkeys((_MAX_MESSAGE_BYTES, _CLEANUP))
@@ -301,14 +304,3 @@ class Topics:
             for code, _, _, name, entries in response.resources
             if for_code(code) is NoError
         }
-
-
-def _number(text: str | None) -> int | None:
-    return None if text is None else int(text)
-
-
-def _have_leaders(metadata: Mapping[str, list[dict[str, Any]]], names: Iterable[str]) -> bool:
-    return all(
-        name in metadata and all(partition["leader"] >= 0 for partition in metadata[name])
-        for name in names
-    )

@@ -20,9 +20,8 @@ from functools import partial
 from typing import Self
 
 from pipeline.config import Settings
-from pipeline.kafka.brokers import KafkaBrokers
+from pipeline.kafka.brokers import KafkaBrokers, delivery_in_force
 from pipeline.kafka.connection import admin_client
-from pipeline.kafka.delivery import delivery_in_force
 from pipeline.kafka.reader import TopicReader, read_topics
 from pipeline.kafka.topics import Topics, why_forgetful
 from pipeline.kafka.writer import ProducerFenced, commit_with_retry

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pipeline.config import Settings
-from pipeline.kafka.lag import GroupLag, LagReader, PartitionLag, drain_seconds
+from pipeline.kafka.offsets import GroupLag, LagReader, PartitionLag, drain_seconds
 from pipeline.kafka.topics import TopicNames
 from pipeline.operators.topics import chosen
 

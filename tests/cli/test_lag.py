@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipeline.kafka.lag import PartitionLag
+from pipeline.kafka.offsets import PartitionLag
 from pipeline.operators.lag import HEADINGS, StageLag, duration, notes, rows
 from tests.cli.conftest import Run
 

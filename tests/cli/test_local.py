@@ -9,8 +9,7 @@ import aiohttp
 import pytest
 
 from pipeline.config import KafkaSettings
-from pipeline.kafka.connection import admin_client, check_connection
-from pipeline.kafka.errors import ConnectionFailed
+from pipeline.kafka.connection import ConnectionFailed, admin_client, check_connection
 from pipeline.kafka.topics import Topics
 from pipeline.local.child import Child
 

@@ -10,7 +10,7 @@ from aiokafka.record.default_records import DefaultRecordBase
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.kafka.batches import MANY_HEADERS, ReadRecord
+from pipeline.kafka.batches import MANY_HEADERS, CannotInflate, ReadRecord, inflate, pieces
 from pipeline.kafka.fetching import (
     ON_THE_LOOP,
     Aside,
@@ -19,7 +19,6 @@ from pipeline.kafka.fetching import (
     ReadLimit,
     Slices,
 )
-from pipeline.kafka.inflating import CannotInflate, inflate, pieces
 from pipeline.stream.records import Original
 from tests.stream.packing import (
     CODECS,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.config import TopicSettings
 from pipeline.kafka.connection import admin_client, consumer_client, producer_client
-from pipeline.kafka.lag import GroupLag, LagReader, PartitionLag, drain_seconds, partition_lag
+from pipeline.kafka.offsets import GroupLag, LagReader, PartitionLag, drain_seconds, partition_lag
 from pipeline.kafka.topics import TopicMissing, Topics
 from pipeline.local.broker import LocalBroker
 from pipeline.stream.ledger import CommitPoint

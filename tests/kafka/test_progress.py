@@ -12,7 +12,7 @@ from pipeline.cascade import cap as capping
 from pipeline.cascade.cap import CappedEscalations, EscalationCap
 from pipeline.config import KafkaSettings, TopicSettings
 from pipeline.kafka.connection import admin_client, consumer_client
-from pipeline.kafka.lag import LagReader, events_between
+from pipeline.kafka.offsets import LagReader, events_between
 from pipeline.kafka.topics import TopicMissing, Topics
 from pipeline.local.broker import LocalBroker
 from tests.brokers import FreshName

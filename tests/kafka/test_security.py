@@ -8,9 +8,15 @@ import pytest
 from pydantic import SecretStr
 
 from pipeline.config import KafkaSettings, TopicSettings
-from pipeline.kafka.connection import admin_client, check_connection
-from pipeline.kafka.errors import ConnectionFailed, NotPermitted, TlsMismatch, WrongCredentials
-from pipeline.kafka.lag import LagReader
+from pipeline.kafka.connection import (
+    ConnectionFailed,
+    NotPermitted,
+    TlsMismatch,
+    WrongCredentials,
+    admin_client,
+    check_connection,
+)
+from pipeline.kafka.offsets import LagReader
 from pipeline.kafka.reader import read_topics
 from pipeline.kafka.topics import TopicMissing, Topics, TopicsFailed
 from pipeline.kafka.writer import Writer
