@@ -7,7 +7,7 @@ from pipeline.doctor.check import Finding, Site, failed, ok, warning
 from pipeline.kafka.cluster import Cluster, Progress, TopicSeen, progress_of
 from pipeline.kafka.topics import TopicNames, TopicState, differences
 from pipeline.model.errors import PipelineError
-from pipeline.operators.topics import topic_names
+from pipeline.operators.inspection import topic_names
 from pipeline.stream.ledger_codec import LedgerUnreadable, decode
 from pipeline.stream.protocols import BrokersUnavailable
 

@@ -9,7 +9,7 @@ from pipeline.local.broker import LocalBroker
 from pipeline.model.records import DeadLetterReason
 from pipeline.stream.records import Outgoing
 from tests.cli.conftest import Run
-from tests.operators.dead_letters.letters import buried, raw, write
+from tests.operators.dead_letters.examples import buried, raw, write
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_what_cannot_be_replayed_fails_the_command_and_is_named(
     asyncio.run(write(embedded_broker.settings, [strange, elsewhere]))
     ran = run("dead-letters", "replay", "--all")
     assert ran.code == 1
-    assert "'bank.transfers' is none that the pipeline reads" in ran.err
+    assert "does not read its topic 'bank.transfers'" in ran.err
     assert "it has no header dlq-topic" in ran.err
     assert ran.out.startswith("6 replayed")
 

@@ -7,8 +7,8 @@ import pytest
 
 from pipeline.local.broker import LocalBroker
 from tests.cli.conftest import Run
-from tests.operators.dead_letters.letters import write
-from tests.operators.review.cases import RESULT, outgoing, review
+from tests.operators.dead_letters.examples import write
+from tests.operators.review.items import RESULT, outgoing, review
 
 
 @pytest.fixture
@@ -97,8 +97,8 @@ def test_a_verdict_may_come_from_a_file(run: Run, cases: str, tmp_path: Path) ->
         (("--accept", "haiku", "--result", "{}"), "either --result, or --accept"),
         (("--result", "{}"), "intent: Field required"),
         (("--result", "@nowhere.json"), "nowhere.json cannot be read"),
-        (("--accept", "haiku", "--set", "intent=biling"), "'biling' is no label of tickets"),
-        (("--accept", "haiku", "--set", "intent"), "no FIELD=VALUE"),
+        (("--accept", "haiku", "--set", "intent=biling"), "'biling' is not a label of tickets"),
+        (("--accept", "haiku", "--set", "intent"), "not FIELD=VALUE"),
         (("--accept", "haiku", "--labels", "/no/such/folder"), "cannot be used"),
     ],
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import Settings, TopicSettings
-from pipeline.operators.tail import text_of, topic_of
+from pipeline.operators.inspection import text_of, topic_of
 from pipeline.stream.records import Headers, Received
 from tests.cli.conftest import Run
 

@@ -16,7 +16,7 @@ from pipeline.local.apache import ApacheKafka
 from pipeline.local.environment import kafka_variables
 from tests.brokers import FreshName
 from tests.e2e.programs import PATIENCE, PIPELINE
-from tests.operators.dead_letters.letters import buried, raw, write
+from tests.operators.dead_letters.examples import buried, raw, write
 
 pytestmark = pytest.mark.kafka
 

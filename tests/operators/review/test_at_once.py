@@ -15,8 +15,8 @@ from pipeline.local.apache import ApacheKafka
 from pipeline.local.environment import kafka_variables
 from tests.brokers import FreshName
 from tests.e2e.programs import PIPELINE
-from tests.operators.dead_letters.letters import write
-from tests.operators.review.cases import outgoing, review
+from tests.operators.dead_letters.examples import write
+from tests.operators.review.items import outgoing, review
 
 pytestmark = pytest.mark.kafka
 
