@@ -10,6 +10,9 @@ import typer
 from pipeline.cli.options import APlace, Json, Key, Newest, Since, Until
 
 if TYPE_CHECKING:
+    from pipeline.config import Settings
+    from pipeline.kafka.reader import TopicReader
+    from pipeline.kafka.topics import TopicNames
     from pipeline.operators.dead_letters import DeadLetterRecord, Replayed, Selection
 
 dead_letters = typer.Typer(
@@ -54,17 +57,13 @@ def list_dead_letters(
     json: Json = False,
 ) -> None:
     """List dead letters, the newest last."""
-    from pipeline.config import load_settings
     from pipeline.operators import dead_letters
-    from pipeline.operators.selection import topic_reader
     from pipeline.runtime import console
 
-    settings = load_settings()
+    settings, _, read = _opened()
     selection = _selection(None, stage, reason, topic, key=key, since=since, until=until)
     found = console.run(
-        dead_letters.list_dead_letters(
-            settings, topic_reader(settings), selection, limit=limit, replayed=replayed
-        )
+        dead_letters.list_dead_letters(settings, read, selection, limit=limit, replayed=replayed)
     )
     if json:
         console.as_json(found)
@@ -77,15 +76,12 @@ def list_dead_letters(
 @dead_letters.command("show")
 def show_dead_letter(place: APlace, full: Full = False, json: Json = False) -> None:
     """Show one dead letter: why it is here, its headers, its value as text or in hexadecimal."""
-    from pipeline.config import load_settings
-    from pipeline.kafka.topics import TopicNames
     from pipeline.operators import dead_letters
     from pipeline.operators.handled import read_handled
-    from pipeline.operators.selection import parse_place, topic_reader
+    from pipeline.operators.selection import parse_place
     from pipeline.runtime import console
 
-    settings, where = load_settings(), parse_place(place)
-    names, read = TopicNames(settings.topics), topic_reader(settings)
+    (_, names, read), where = _opened(), parse_place(place)
 
     async def show() -> None:
         handled = await read_handled(read, names.dead_letters, names.replayed)
@@ -126,12 +122,9 @@ def replay_dead_letters(
     json: Json = False,
 ) -> None:
     """Put dead letters back on their topics, with their keys and headers, each once."""
-    from pipeline.config import load_settings
-    from pipeline.kafka.topics import TopicNames
     from pipeline.model.errors import UsageError
     from pipeline.operators.dead_letters import ReplayRequest, rehearse, replay
     from pipeline.operators.handled import open_publisher
-    from pipeline.operators.selection import topic_reader
     from pipeline.runtime import console
 
     selected = places or stage or reason or topic or key or since or until
@@ -140,10 +133,9 @@ def replay_dead_letters(
             "Say which: PARTITION:OFFSET, --reason, --stage, --topic, --key, --since, --until, "
             "--limit, or --all."
         )
-    settings = load_settings()
+    settings, names, read = _opened()
     selection = _selection(places, stage, reason, topic, key=key, since=since, until=until)
     request = ReplayRequest(selection, rate=rate, limit=limit, again=again)
-    names, read = TopicNames(settings.topics), topic_reader(settings)
 
     async def put_back() -> "Replayed":
         if dry_run:
@@ -193,20 +185,28 @@ def export_dead_letters(
     """Print dead letters as JSON Lines, bytes in base64; or write them as files."""
     import orjson
 
-    from pipeline.config import load_settings
     from pipeline.model.printable import printable
     from pipeline.operators.dead_letters import Folder, export
-    from pipeline.operators.selection import topic_reader
     from pipeline.runtime import console
 
     def print_line(document: Mapping[str, Any], _: "DeadLetterRecord") -> None:
         console.line(printable(orjson.dumps(document).decode()))
 
-    settings = load_settings()
+    settings, _, read = _opened()
     selection = _selection(places, stage, reason, topic, key=key, since=since, until=until)
     take = print_line if files is None else Folder(files).write
-    taken = console.run(export(settings, topic_reader(settings), selection, take, limit=limit))
+    taken = console.run(export(settings, read, selection, take, limit=limit))
     console.note(f"{taken:,} dead letters{'' if files is None else f' written to {files}'}")
+
+
+def _opened() -> "tuple[Settings, TopicNames, TopicReader]":
+    """The settings, what the topics are called by them, and what reads these."""
+    from pipeline.config import load_settings
+    from pipeline.kafka.topics import TopicNames
+    from pipeline.operators.selection import topic_reader
+
+    settings = load_settings()
+    return settings, TopicNames(settings.topics), topic_reader(settings)
 
 
 def _selection(
@@ -252,13 +252,12 @@ def list_review_items(
     json: Json = False,
 ) -> None:
     """List cases, the newest last."""
-    from pipeline.config import load_settings
     from pipeline.model.records import now
     from pipeline.operators import review
-    from pipeline.operators.selection import span, topic_reader
+    from pipeline.operators.selection import span
     from pipeline.runtime import console
 
-    settings = load_settings()
+    settings, _, read = _opened()
     selection = review.Selection(
         stages=tuple(stage or ()),
         doubts=tuple(doubt or ()),
@@ -266,9 +265,7 @@ def list_review_items(
         span=span(since, until, now()),
     )
     found = console.run(
-        review.list_items(
-            settings, topic_reader(settings), selection, limit=limit, resolved=resolved
-        )
+        review.list_items(settings, read, selection, limit=limit, resolved=resolved)
     )
     if json:
         console.as_json(found)
@@ -293,15 +290,12 @@ def show_review_item(
     json: Json = False,
 ) -> None:
     """Show one case: the event, the doubts, both answers side by side."""
-    from pipeline.config import load_settings
-    from pipeline.kafka.topics import TopicNames
     from pipeline.operators import review
     from pipeline.operators.handled import read_handled
-    from pipeline.operators.selection import parse_place, topic_reader
+    from pipeline.operators.selection import parse_place
     from pipeline.runtime import console
 
-    settings, where = load_settings(), parse_place(place)
-    names, read = TopicNames(settings.topics), topic_reader(settings)
+    (_, names, read), where = _opened(), parse_place(place)
 
     async def show() -> None:
         handled = await read_handled(read, names.review, names.resolved)
@@ -340,19 +334,16 @@ def resolve_review_item(
     """Publish a person's verdict as the event's result, under its key, once."""
     import random
 
-    from pipeline.config import load_settings
-    from pipeline.kafka.topics import TopicNames
     from pipeline.model.errors import UsageError
     from pipeline.model.records import Tier, now
     from pipeline.operators import review
     from pipeline.operators.handled import open_publisher
-    from pipeline.operators.selection import parse_place, topic_reader
+    from pipeline.operators.selection import parse_place
     from pipeline.runtime import console
 
     if (result is None) == (accept is None):
         raise UsageError("Say what is right: either --result, or --accept haiku|sonnet.")
-    settings, where = load_settings(), parse_place(place)
-    names = TopicNames(settings.topics)
+    (settings, names, read), where = _opened(), parse_place(place)
     if result is not None and result.startswith("@"):
         try:
             result = Path(result[1:]).read_text("utf-8")
@@ -366,7 +357,7 @@ def resolve_review_item(
     done = console.run(
         review.resolve(
             settings,
-            topic_reader(settings),
+            read,
             where,
             verdict,
             lambda: open_publisher(settings, names.review, names.resolved, note=console.note),

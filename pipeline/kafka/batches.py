@@ -17,7 +17,6 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from typing import NamedTuple
 
 import cramjam
 import lz4.frame
@@ -187,59 +186,9 @@ def has_many_headers(records: bytes | memoryview, count: int) -> bool:
     return False
 
 
-class _Start(NamedTuple):
-    """What a record begins with; `end` is where it ends in the batch."""
-
-    length: int
-    end: int
-    offset: int
-    timestamp: int
-
-
 def _record(
     source: "_Source", batch: Batch, place: KafkaPartition, limit: int
 ) -> Generator[None, None, ReadRecord]:
-    start = _start(source, batch)
-    if start.length > limit:
-        return (yield from _passed_over(source, start, place, limit))
-    key, value = source.nullable(start.end), source.nullable(start.end)
-    count = source.count()
-    if count > MANY_HEADERS:
-        digest = sha256(value or b"").hexdigest()
-        sizes = len(key or b""), len(value or b"")
-        original = Original(*sizes, digest, count, start.end - source.position)
-        yield from source.skip(start.end - source.position)
-        return _unread(start, place, None if key is None else key[:_KEY_KEPT], original, limit)
-    headers = tuple(source.header(start.end) for _ in range(count))
-    if source.position != start.end:
-        raise _Broken("a record in it is not as long as it says")
-    return ReadRecord(
-        place.topic, place.partition, start.offset, start.timestamp, key, value, headers
-    )
-
-
-def _passed_over(
-    source: "_Source", start: _Start, place: KafkaPartition, limit: int
-) -> Generator[None, None, ReadRecord]:
-    """Keep only the beginning of its key, its headers where they are small, and sizes and hash."""
-    key_bytes = source.varint()
-    key = None if key_bytes < 0 else source.take(min(key_bytes, _KEY_KEPT))
-    yield from source.skip(key_bytes - len(key or b""))
-    digest, value_bytes = sha256(), source.varint()
-    yield from source.skip(value_bytes, digest.update)
-    count, rest = source.count(), start.end - source.position
-    if rest < 0:
-        raise _Broken("a record in it is not as long as it says")
-    headers: Headers = ()
-    if rest <= _HEADERS_KEPT:
-        headers = tuple(source.header(start.end) for _ in range(count))
-    yield from source.skip(start.end - source.position)
-    sizes = max(0, key_bytes), max(0, value_bytes)
-    original = Original(*sizes, digest.hexdigest(), count, rest)
-    return _unread(start, place, key, original, limit, headers)
-
-
-def _start(source: "_Source", batch: Batch) -> _Start:
     length = source.varint()
     if length < 0:
         raise _Broken("a record in it has a negative length")
@@ -248,26 +197,48 @@ def _start(source: "_Source", batch: Batch) -> _Start:
     timestamp = batch.first_timestamp + source.varint()
     if batch.attributes & LOG_APPEND_TIME:
         timestamp = batch.max_timestamp
-    return _Start(length, end, batch.base_offset + source.varint(), timestamp)
-
-
-def _unread(  # noqa: PLR0917 - what a record is made of
-    start: _Start,
-    place: KafkaPartition,
-    key: bytes | None,
-    original: Original,
-    limit: int,
-    headers: Headers = (),
-) -> ReadRecord:
+    about = (place.topic, place.partition, batch.base_offset + source.varint(), timestamp)
+    headers: Headers = ()
+    if length > limit:
+        key, headers, original = yield from _passed_over(source, end)
+    else:
+        key, value = source.nullable(end), source.nullable(end)
+        count = source.count()
+        if count <= MANY_HEADERS:
+            headers = tuple(source.header(end) for _ in range(count))
+            if source.position != end:
+                raise _Broken("a record in it is not as long as it says")
+            return ReadRecord(*about, key, value, headers)
+        digest, rest = sha256(value or b"").hexdigest(), end - source.position
+        original = Original(len(key or b""), len(value or b""), digest, count, rest)
+        yield from source.skip(rest)
+        key = None if key is None else key[:_KEY_KEPT]
     because = (
-        f"The record takes {start.length:,} bytes and has {original.headers:,} headers; one of up "
-        f"to {limit:,} bytes (topics.max_message_bytes) and {MANY_HEADERS:,} headers can be "
-        "carried on."
+        f"The record takes {length:,} bytes and has {original.headers:,} headers; one of up to "
+        f"{limit:,} bytes (topics.max_message_bytes) and {MANY_HEADERS:,} headers can be carried "
+        "on."
     )
-    unread = Unread(because, original)
-    return ReadRecord(
-        place.topic, place.partition, start.offset, start.timestamp, key, None, headers, unread
-    )
+    return ReadRecord(*about, key, None, headers, Unread(because, original))
+
+
+def _passed_over(
+    source: "_Source", end: int
+) -> Generator[None, None, tuple[bytes | None, Headers, Original]]:
+    """The beginning of its key, its headers where they are small, and its sizes and hash."""
+    key_bytes = source.varint()
+    key = None if key_bytes < 0 else source.take(min(key_bytes, _KEY_KEPT))
+    yield from source.skip(key_bytes - len(key or b""))
+    digest, value_bytes = sha256(), source.varint()
+    yield from source.skip(value_bytes, digest.update)
+    count, rest = source.count(), end - source.position
+    if rest < 0:
+        raise _Broken("a record in it is not as long as it says")
+    headers: Headers = ()
+    if rest <= _HEADERS_KEPT:
+        headers = tuple(source.header(end) for _ in range(count))
+    yield from source.skip(end - source.position)
+    sizes = max(0, key_bytes), max(0, value_bytes)
+    return key, headers, Original(*sizes, digest.hexdigest(), count, rest)
 
 
 class _Source:

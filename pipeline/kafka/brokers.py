@@ -277,11 +277,7 @@ class AtLeastOnceWriter(_Writer):
 class KafkaBrokers:
     """Makes the engine's clients; connects only when they are started.
 
-    Args:
-        kafka: How brokers are reached.
-        stream: Times and limits.
-        topics: For the size of the largest record.
-        delivery: Exactly once needs brokers with transactions.
+    Exactly once needs brokers with transactions: `delivery_in_force` finds out.
     """
 
     def __init__(

@@ -5,12 +5,13 @@ missing, and is never taken for a fault.
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.admin.config_resource import ConfigResourceType
 from aiokafka.client import AIOKafkaClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from aiokafka.errors import (
@@ -29,6 +30,7 @@ from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 from pipeline.config import KafkaSettings, Settings
 from pipeline.kafka.connection import admin_client, bare_client, patiently
 from pipeline.kafka.offsets import KafkaOffsets
+from pipeline.kafka.topics import describe_configs
 from pipeline.stream.ledger_codec import MAX_CHARACTERS
 from pipeline.stream.protocols import (
     BrokerError,
@@ -44,6 +46,7 @@ _NOT_SAID = -(1 << 31)
 _PATIENCE = 10.0
 _RETRY = 0.1
 """Seconds."""
+_TOPIC, _BROKER = ConfigResourceType.TOPIC, ConfigResourceType.BROKER
 _TOPIC_CONFIGS = ("cleanup.policy", "max.message.bytes", "min.insync.replicas", "retention.ms")
 _BROKER_CONFIGS = ("default.replication.factor", "socket.request.max.bytes")
 
@@ -65,11 +68,9 @@ class TopicSeen:
     """A topic.
 
     Args:
-        partitions: How many.
         replicas: Of the partition that has fewest.
         in_sync: Replicas that are in sync, of the partition that has fewest.
         may: What we may do with it; None where the broker does not say.
-        configs: By Kafka's own names.
     """
 
     name: str
@@ -130,13 +131,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What was seen.
-
-    Args:
-        topics: Those of ours that exist and that we may see.
-        forbidden: Those that we may not see; the brokers do not say whether they exist.
-        configs: Of one broker, by Kafka's own names.
-    """
+    """What was seen; of `forbidden` topics the brokers do not say whether they exist."""
 
     brokers: Sequence[BrokerAt]
     topics: Mapping[str, TopicSeen]
@@ -148,28 +143,31 @@ class Cluster:
 async def inspect(
     kafka: KafkaSettings, topics: Collection[str], groups: Collection[str]
 ) -> Cluster:
-    """Look at the cluster, and at these topics and groups.
-
-    Raises:
-        ConnectionFailed: No broker lets us in.
-        RequestFailed: They let us in and do not answer.
-    """
+    """Look at the cluster, and at these topics and groups; raises as `admin_client`."""
     async with bare_client(kafka) as client:
         brokers, seen, forbidden = await _metadata(client, topics)
     async with admin_client(kafka) as admin:
-        configs = await _configs(admin, ConfigResourceType.TOPIC, list(seen), _TOPIC_CONFIGS)
         node = str(brokers[0].node)
-        own = await _configs(admin, ConfigResourceType.BROKER, [node], _BROKER_CONFIGS)
+        configs: dict[str, dict[str, str]] = {}
+        own: dict[str, dict[str, str]] = {}
+        with suppress(KafkaError):
+            configs = await describe_configs(admin, _TOPIC, seen, _TOPIC_CONFIGS)
+        with suppress(KafkaError):
+            own = await describe_configs(admin, _BROKER, [node], _BROKER_CONFIGS)
         found = [await _group(admin, group) for group in groups]
     return Cluster(
         brokers=brokers,
         topics={
-            name: replace(topic, configs=configs.get(name, {})) for name, topic in seen.items()
+            name: replace(topic, configs=_known(configs, name)) for name, topic in seen.items()
         },
         forbidden=forbidden,
         groups={group.name: group for group in found},
-        configs=own.get(node, {}),
+        configs=_known(own, node),
     )
+
+
+def _known(configs: Mapping[str, Mapping[str, str]], name: str) -> Mapping[str, str]:
+    return {key: value for key, value in configs.get(name, {}).items() if value}
 
 
 async def progress_of(
@@ -179,12 +177,7 @@ async def progress_of(
 
     What is not permitted is left out of both.
 
-    Args:
-        kafka: How brokers are reached.
-        group: Which.
-        topic: What it reads.
-        now: Seconds since the epoch.
-        future: Seconds since the epoch from which on a timestamp cannot be right.
+    Times are in seconds since the epoch; from `future` on a timestamp cannot be right.
     """
     found: list[Progress] = []
     unknown: list[BrokersUnavailable] = []
@@ -254,7 +247,17 @@ async def _metadata(
             for topic in found["topics"]
             if for_code(topic["error_code"]) is TopicAuthorizationFailedError
         }
-    return brokers, {name: _seen(topic) for name, topic in topics.items()}, frozenset(forbidden)
+    seen = {
+        name: TopicSeen(
+            name=name,
+            partitions=len(topic["partitions"]),
+            replicas=min((len(each["replicas"]) for each in topic["partitions"]), default=0),
+            in_sync=min((len(each["isr"]) for each in topic["partitions"]), default=0),
+            may=_may(topic.get("authorized_operations", _NOT_SAID)),
+        )
+        for name, topic in topics.items()
+    }
+    return brokers, seen, frozenset(forbidden)
 
 
 async def _ask(
@@ -265,40 +268,10 @@ async def _ask(
     return response.to_object(), response.API_VERSION
 
 
-def _seen(topic: Mapping[str, Any]) -> TopicSeen:
-    partitions = topic["partitions"]
-    return TopicSeen(
-        name=topic["topic"],
-        partitions=len(partitions),
-        replicas=min((len(each["replicas"]) for each in partitions), default=0),
-        in_sync=min((len(each["isr"]) for each in partitions), default=0),
-        may=_may(topic.get("authorized_operations", _NOT_SAID)),
-    )
-
-
 def _may(bits: int) -> frozenset[str] | None:
     if bits == _NOT_SAID:
         return None
     return frozenset(name for number, name in OPERATIONS.items() if bits & (1 << number))
-
-
-async def _configs(
-    admin: AIOKafkaAdminClient, kind: ConfigResourceType, names: Iterable[str], keys: Sequence[str]
-) -> dict[str, dict[str, str]]:
-    """Configurations by resource; one that we may not see is left out."""
-    resources = [ConfigResource(kind, name, dict.fromkeys(keys)) for name in names]
-    if not resources:
-        return {}
-    try:
-        responses = await patiently(lambda: admin.describe_configs(resources))
-    except KafkaError:
-        return {}
-    return {
-        name: {key: value for key, value, *_ in entries if key in keys and value not in {None, ""}}
-        for response in responses
-        for code, _, _, name, entries in response.resources
-        if for_code(code) is NoError
-    }
 
 
 async def _group(admin: AIOKafkaAdminClient, name: str) -> GroupSeen:
@@ -360,16 +333,9 @@ async def broker_limits(kafka: KafkaSettings) -> BrokerLimits:
     )
     async with admin_client(kafka) as admin:
         [broker, *_] = (await patiently(admin.describe_cluster))["brokers"]
-        resource = ConfigResource(
-            ConfigResourceType.BROKER, str(broker["node_id"]), dict.fromkeys(names)
-        )
-        [response] = await admin.describe_configs([resource])
-    values = {
-        name: int(value)
-        for code, _, _, _, entries in response.resources
-        for name, value, *_ in entries
-        if for_code(code) is NoError and name in names and value is not None
-    }
+        node = str(broker["node_id"])
+        configs = await describe_configs(admin, _BROKER, [node], names)
+    values = {name: int(value) for name, value in configs.get(node, {}).items()}
     seconds = {name: value / 1000 for name, value in values.items() if name != metadata}
     return BrokerLimits(
         metadata_bytes=values.get(metadata),

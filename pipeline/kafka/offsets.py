@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Self
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
+from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.errors import (
     KafkaError,
     LeaderNotAvailableError,
@@ -23,6 +24,7 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.commit import OffsetFetchRequest_v3
+from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.protocol.types import (
     Boolean,
@@ -37,7 +39,7 @@ from aiokafka.protocol.types import (
 
 from pipeline.config import KafkaSettings
 from pipeline.kafka.connection import admin_client, client_options, explain, patiently
-from pipeline.kafka.reader import LenientReader
+from pipeline.kafka.fetching import CarefulRecords, ReadLimit, Slices
 from pipeline.kafka.topics import Topics
 from pipeline.stream.ledger import CommitPoint
 from pipeline.stream.ledger_codec import LedgerUnreadable, decode
@@ -53,7 +55,6 @@ from pipeline.stream.records import moment
 
 _EARLIEST = -2
 _LATEST = -1
-_READ_COMMITTED = 1
 _CONSUMER = -1
 _NO_OFFSET = -1
 _UNSTABLE_OFFSET_COMMIT = 88
@@ -62,6 +63,9 @@ _RETRY = 0.05
 that is about to be chosen."""
 _PATIENCE = 10.0
 """Seconds after which a question counts as not answered."""
+_FETCH_MS = 100
+_ONE_RECORD_BYTES = 1024
+"""Brokers send one batch however large it is, and not many of them."""
 _BRIEFLY = 3.0
 """The same for what is asked again and again."""
 
@@ -149,7 +153,8 @@ class KafkaOffsets:
         self._client = AIOKafkaClient(**client_options(kafka))
         self._group = group
         self._coordinator: int | None = None
-        self._records = LenientReader(kafka)
+        self._kafka = kafka
+        self._fetching: AIOKafkaClient | None = None
 
     async def start(self) -> None:
         try:
@@ -159,7 +164,8 @@ class KafkaOffsets:
 
     async def close(self) -> None:
         await self._client.close()
-        await self._records.close()
+        if self._fetching is not None:
+            await self._fetching.close()
 
     async def committed(self, partition: TopicPartition) -> Committed | None:
         what = f"The committed offset of {partition}"
@@ -221,12 +227,48 @@ class KafkaOffsets:
     async def next_record(self, partition: TopicPartition, offset: int) -> NextRecord:
         async with self._briefly(f"The oldest record of {partition} cannot be read"):
             try:
-                record, reached = await self._records.first(KafkaPartition(*partition), offset)
+                records = await self._fetch(KafkaPartition(*partition), offset)
+                # The record, or the batch that it is in where that is read with care.
+                record = next(records, None)
             except OffsetOutOfRangeError:
                 return NextRecord(None, offset)
         if record is None:
-            return NextRecord(None, reached)
+            return NextRecord(None, records.next_fetch_offset)
         return NextRecord(moment(record.timestamp, datetime.now(UTC)), record.offset)
+
+    async def _fetch(self, partition: KafkaPartition, offset: int) -> CarefulRecords:
+        """Fetch what comes at once, over a connection that is made when it is needed first."""
+        if self._fetching is None:
+            client = AIOKafkaClient(**client_options(self._kafka))
+            try:
+                await client.bootstrap()
+            except BaseException:
+                await client.close()
+                raise
+            self._fetching = client
+        await self._fetching.add_topic(partition.topic)
+        leader = self._fetching.cluster.leader_for_partition(partition)
+        if leader is None or leader < 0:
+            raise LeaderNotAvailableError(partition)
+        wanted = [(partition.topic, [(partition.partition, offset, _ONE_RECORD_BYTES)])]
+        largest = self._kafka.fetch_max_bytes
+        response = await self._fetching.send(
+            leader, FetchRequest(_FETCH_MS, 1, largest, READ_COMMITTED, wanted)
+        )
+        [(_, [(_, code, _, *data)])] = response.topics
+        _check(code)
+        # Version 4 has no log start offset, version 11 a preferred replica before the records.
+        aborted = data[2] if response.API_VERSION >= 11 else data[-2]  # noqa: PLR2004
+        return CarefulRecords(
+            partition,
+            Slices(bytes(data[-1])),
+            aborted,
+            offset,
+            key_deserializer=None,
+            value_deserializer=ReadLimit(),
+            check_crcs=True,
+            isolation_level=READ_COMMITTED,
+        )
 
     @asynccontextmanager
     async def _asking(self, failure: str) -> AsyncIterator[None]:
@@ -285,7 +327,7 @@ class KafkaOffsets:
             for topic, number in led:
                 asked[topic].append((number, moment))
             response = await self._client.send(
-                leader, OffsetRequest(_CONSUMER, _READ_COMMITTED, list(asked.items()))
+                leader, OffsetRequest(_CONSUMER, READ_COMMITTED, list(asked.items()))
             )
             for topic, answers in response.topics:
                 for number, code, *found in answers:

@@ -1,7 +1,6 @@
-"""The one way to read topics from outside any consumer group, and the age of what waits.
+"""The one way to read topics from outside any consumer group, from anywhere to anywhere.
 
-`read_topics` reads committed records from anywhere to anywhere: for `tail`, dead letters, review,
-backfills and audits. `LenientReader` brings a single record, for its timestamp.
+For `tail`, dead letters, review, backfills and audits.
 """
 
 import asyncio
@@ -17,10 +16,6 @@ from typing import Literal, Protocol
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaPartition
-from aiokafka.client import AIOKafkaClient
-from aiokafka.consumer.fetcher import READ_COMMITTED
-from aiokafka.errors import LeaderNotAvailableError, for_code
-from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import ConsumerRecord
 
 from pipeline.config import KafkaSettings
@@ -28,10 +23,9 @@ from pipeline.kafka.batches import ReadRecord, received
 from pipeline.kafka.connection import (
     RequestFailed,
     admin_client,
-    client_options,
     consumer_client,
 )
-from pipeline.kafka.fetching import Aside, Asides, CarefulRecords, ReadLimit, Slices
+from pipeline.kafka.fetching import Asides, ReadLimit
 from pipeline.kafka.topics import Topics
 from pipeline.stream.protocols import TopicPartition
 from pipeline.stream.records import Received
@@ -47,9 +41,6 @@ _POLL_MS = 500
 _MAX_RECORDS = 500
 _IDLE_POLL_MS = 20
 """Where an idle fetch is answered at once: the client asks again without rest while it polls."""
-_WAIT_MS = 100
-_ONE_RECORD_BYTES = 1024
-"""Brokers send one batch however large it is, and not many of them."""
 
 
 class TopicReader(Protocol):
@@ -236,71 +227,3 @@ async def _until(
                 f"{', '.join(sorted({tp.topic for tp in open_}))} any more: look at the brokers, "
                 "and for a transaction that was left open."
             )
-
-
-class LenientReader:
-    """Fetches over a connection of its own, which is made when it is needed first."""
-
-    def __init__(self, kafka: KafkaSettings) -> None:
-        self._kafka = kafka
-        self._client: AIOKafkaClient | None = None
-
-    async def first(
-        self, partition: KafkaPartition, offset: int
-    ) -> tuple[ConsumerRecord | Aside | None, int]:
-        """The first record that a committed reader sees from an offset on, if it comes at once.
-
-        Returns:
-            The record, or the batch that it is in where that is read with care, or None; and the
-            offset up to which there is no other.
-
-        Raises:
-            KafkaError: The brokers do not answer, or refuse.
-        """
-        client = await self._connected()
-        await client.add_topic(partition.topic)
-        leader = client.cluster.leader_for_partition(partition)
-        if leader is None or leader < 0:
-            raise LeaderNotAvailableError(partition)
-        wanted = (partition.partition, offset, _ONE_RECORD_BYTES)
-        response = await client.send(
-            leader,
-            FetchRequest(
-                _WAIT_MS,
-                1,
-                self._kafka.fetch_max_bytes,
-                READ_COMMITTED,
-                [(partition.topic, [wanted])],
-            ),
-        )
-        [(_, [(_, code, _, *data)])] = response.topics
-        if code:
-            raise for_code(code)
-        # Version 4 has no log start offset, version 11 a preferred replica before the records.
-        aborted = data[2] if response.API_VERSION >= 11 else data[-2]  # noqa: PLR2004
-        records = CarefulRecords(
-            partition,
-            Slices(bytes(data[-1])),
-            aborted,
-            offset,
-            key_deserializer=None,
-            value_deserializer=ReadLimit(),
-            check_crcs=True,
-            isolation_level=READ_COMMITTED,
-        )
-        return next(records, None), records.next_fetch_offset
-
-    async def close(self) -> None:
-        if self._client is not None:
-            await self._client.close()
-
-    async def _connected(self) -> AIOKafkaClient:
-        if self._client is None:
-            client = AIOKafkaClient(**client_options(self._kafka))
-            try:
-                await client.bootstrap()
-            except BaseException:
-                await client.close()
-                raise
-            self._client = client
-        return self._client

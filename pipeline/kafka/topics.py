@@ -98,12 +98,7 @@ class TopicState:
 
 @dataclass(frozen=True, slots=True)
 class TopicReport:
-    """What `create` found or did.
-
-    Args:
-        was_created: False if it was there before.
-        differences: Sentences on how it is not what the settings say; it was left as it is.
-    """
+    """What `create` did; in what a topic that was there is not what the settings say."""
 
     name: str
     was_created: bool
@@ -147,12 +142,9 @@ def why_forgetful(state: TopicState) -> str | None:
 
 
 class Topics:
-    """Makes and describes topics through a started admin client.
+    """Makes topics like `settings` and describes them, through a started admin client.
 
-    Args:
-        admin: From `pipeline.kafka.connection.admin_client`.
-        settings: What new topics are to be like.
-        configs: Further configuration of new topics, such as a local broker's `topic_configs`.
+    `configs` is further configuration of new topics, such as a local broker's `topic_configs`.
     """
 
     def __init__(
@@ -179,26 +171,24 @@ class Topics:
         """
         metadata = await self._metadata()
         present = [name for name in names if name in metadata]
-        configs = await self._configs_of(present)
-        return {
-            name: TopicState(
+        configs = await describe_configs(
+            self._admin, ConfigResourceType.TOPIC, present, (_MAX_MESSAGE_BYTES, _CLEANUP)
+        )
+        found = {}
+        for name in present:
+            config = configs.get(name, {})
+            largest = config.get(_MAX_MESSAGE_BYTES)
+            found[name] = TopicState(
                 name=name,
                 partitions=len(metadata[name]),
                 replication_factor=len(metadata[name][0]["replicas"]),
-                max_message_bytes=None
-                if (largest := configs.get(name, {}).get(_MAX_MESSAGE_BYTES)) is None
-                else int(largest),
-                cleanup=configs.get(name, {}).get(_CLEANUP),
+                max_message_bytes=None if largest is None else int(largest),
+                cleanup=config.get(_CLEANUP),
             )
-            for name in present
-        }
+        return found
 
     async def require(self, names: Collection[str]) -> dict[str, TopicState]:
-        """Describe topics that have to exist.
-
-        Raises:
-            TopicMissing: Naming those that do not.
-        """
+        """Describe topics that have to exist; `TopicMissing` names those that do not."""
         found = await self.describe(names)
         missing = [name for name in names if name not in found]
         if missing:
@@ -209,11 +199,7 @@ class Topics:
         return found
 
     async def partitions(self, names: Collection[str]) -> list[TopicPartition]:
-        """All partitions of topics that have to exist, in order.
-
-        Raises:
-            TopicMissing: Naming those that do not.
-        """
+        """All partitions of topics that have to exist, in order; raises as `require`."""
         return [
             TopicPartition(state.name, number)
             for state in (await self.require(names)).values()
@@ -288,19 +274,18 @@ class Topics:
             if topic["partitions"] and not topic["topic"].startswith("__")
         }
 
-    async def _configs_of(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
-        """What we may see of the configuration."""
-        if not names:
-            return {}
-        wanted = dict.fromkeys((_MAX_MESSAGE_BYTES, _CLEANUP))
-        resources = [ConfigResource(ConfigResourceType.TOPIC, name, wanted) for name in names]
-        [response] = await patiently(lambda: self._admin.describe_configs(resources))
-        return {
-            name: {
-                option: value
-                for option, value, *_ in entries
-                if option in wanted and value is not None
-            }
-            for code, _, _, name, entries in response.resources
-            if for_code(code) is NoError
-        }
+
+async def describe_configs(
+    admin: AIOKafkaAdminClient, kind: ConfigResourceType, names: Iterable[str], keys: Sequence[str]
+) -> dict[str, dict[str, str]]:
+    """Configurations by resource, as far as we may see them; raises aiokafka's errors."""
+    resources = [ConfigResource(kind, name, dict.fromkeys(keys)) for name in names]
+    if not resources:
+        return {}
+    responses = await patiently(lambda: admin.describe_configs(resources))
+    return {
+        name: {key: value for key, value, *_ in entries if key in keys and value is not None}
+        for response in responses
+        for code, _, _, name, entries in response.resources
+        if for_code(code) is NoError
+    }

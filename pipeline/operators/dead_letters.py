@@ -16,7 +16,7 @@ import orjson
 from pipeline.config import Settings
 from pipeline.kafka.reader import Start, TopicReader
 from pipeline.kafka.topics import TopicNames
-from pipeline.model.errors import PipelineError, UsageError
+from pipeline.model.errors import UsageError
 from pipeline.model.printable import hex_dump, on_one_line, printable
 from pipeline.operators.handled import Action, HandledIndex, IdempotentPublisher, read_handled
 from pipeline.operators.selection import Newest, Place, Span, left_out, place_of, record_at
@@ -47,16 +47,13 @@ _TOPIC_CHARACTERS = 249
 class DeadLetterRecord:
     """A record of `dead-letters`.
 
-    A record that the pipeline did not write has no reason; it is shown, and cannot be replayed.
+    One that the pipeline did not write has no reason; it is shown, and cannot be replayed. Texts
+    are empty, numbers None where they are not given.
 
     Args:
         record: As it is in the topic.
-        reason: A short code; empty where none is given. So are the other texts.
-        detail: A sentence for a person.
         stage: Who could not handle it.
         topic: Where it was read.
-        partition: Of that topic; None where it is not given. So is the offset.
-        died_at: When it was put aside.
         attempts: Model calls that were made for it.
         version: Of the pipeline that put it aside.
         original: Where the record itself is, if not in the dead letter: it was larger than any
@@ -137,16 +134,7 @@ def _number(text: str | None) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which dead letters are meant; what is empty or None does not matter.
-
-    Args:
-        places: Where it may be.
-        stages: Who could not handle it.
-        reasons: Codes.
-        topics: Where it came from.
-        key: Its record's key.
-        span: When it was put aside.
-    """
+    """Which dead letters are meant; what is empty or None does not matter."""
 
     places: Collection[Place] = ()
     stages: Collection[str] = ()
@@ -200,17 +188,10 @@ async def select(
 
 
 async def find(read: TopicReader, topic: str, place: Place) -> DeadLetterRecord:
-    """The dead letter at a place.
-
-    Raises:
-        PipelineError: There is none (any more).
-    """
-    record = await record_at(read, topic, place)
-    if record is None:
-        raise PipelineError(
-            f"There is no dead letter at {place} (any more): see `pipeline dead-letters list`."
-        )
-    return dead_letter_of(record)
+    """The dead letter at a place; `PipelineError` if there is none (any more)."""
+    return dead_letter_of(
+        await record_at(read, topic, place, what="dead letter", command="dead-letters")
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,9 +203,7 @@ class Line:
         source: Where its record was: topic, partition and offset.
         key: As text; in hexadecimal where it is not UTF-8.
         size: Bytes of the value.
-        replayed: How often it was replayed.
-        replayed_at: When last.
-        replayed_from: The dead letter that it was before, if it was replayed and failed again.
+        replayed: How often it was; `replayed_at`: when last.
     """
 
     place: str
@@ -263,14 +242,7 @@ def line_of(dead_letter: DeadLetterRecord, handled: HandledIndex) -> Line:
 
 @dataclass(slots=True)
 class Listing:
-    """What was found.
-
-    Args:
-        lines: The newest, the oldest of them first.
-        matching: Dead letters that are meant, all in all.
-        replayed: How many of them were replayed.
-        reasons: How many have which reason.
-    """
+    """The newest lines, the oldest of them first, and counts of all that match."""
 
     lines: Sequence[Line] = ()
     matching: int = 0
@@ -468,14 +440,7 @@ def _suffix(value: bytes | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ReplayRequest:
-    """What shall be replayed, and how.
-
-    Args:
-        selection: Which are meant.
-        rate: A second, at most.
-        limit: How many, at most; None for all.
-        again: Those too that were replayed before.
-    """
+    """What shall be replayed: `rate` a second at most; `again` what was replayed before, too."""
 
     selection: Selection
     rate: float
@@ -493,15 +458,7 @@ class Refusal:
 
 @dataclass(slots=True)
 class Replayed:
-    """What came of a replay, or would come.
-
-    Args:
-        replayed: Dead letters that were put back.
-        topics: How many went where.
-        done_before: Left out, because they were replayed before.
-        refused: Cannot be replayed.
-        refusals: The first of them.
-    """
+    """What came of a replay, or would come: how many went where; the first of the refusals."""
 
     replayed: int = 0
     topics: Counter[str] = field(default_factory=Counter)

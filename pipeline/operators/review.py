@@ -89,14 +89,7 @@ def review_item_of(record: Received) -> ReviewItem:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which items are meant; what is empty or None does not matter.
-
-    Args:
-        stages: Whose event it is.
-        doubts: Codes, one of which it has.
-        key: Its record's key.
-        span: When it came.
-    """
+    """Which items are meant; what is empty or None does not matter. One doubt is enough."""
 
     stages: Collection[str] = ()
     doubts: Collection[str] = ()
@@ -122,8 +115,7 @@ class Line:
         key: As text; in hexadecimal where it is not UTF-8.
         doubts: Their codes, each once.
         answers: Which of the tiers gave a usable answer.
-        resolved: How often it was.
-        resolved_at: When last.
+        resolved: How often it was; `resolved_at`: when last.
     """
 
     place: str
@@ -139,15 +131,9 @@ class Line:
 
 @dataclass(slots=True)
 class Listing:
-    """What was found.
+    """The newest lines, the oldest of them first, counts of all that match, and faults.
 
-    Args:
-        lines: The newest, the oldest of them first.
-        matching: Items that are meant, all in all.
-        resolved: How many of them were.
-        doubts: How many have which.
-        unreadable_count: How many records cannot be read.
-        unreadable: What the first of them are, as sentences.
+    `unreadable` has a sentence for each of the first records that cannot be read.
     """
 
     lines: Sequence[Line] = ()
@@ -195,15 +181,8 @@ async def list_items(
 
 
 async def find(read: TopicReader, topic: str, place: Place) -> ReviewItem:
-    """The item at a place.
-
-    Raises:
-        PipelineError: There is none (any more), or it cannot be read.
-    """
-    record = await record_at(read, topic, place)
-    if record is None:
-        raise PipelineError(f"There is no case at {place} (any more): see `pipeline review list`.")
-    return review_item_of(record)
+    """The item at a place; `PipelineError` if there is none (any more), or it cannot be read."""
+    return review_item_of(await record_at(read, topic, place, what="case", command="review"))
 
 
 def line_of(item: ReviewItem, handled: HandledIndex) -> Line:
@@ -305,14 +284,7 @@ def document_of(item: ReviewItem, handled: HandledIndex) -> dict[str, Any]:
 
 
 def save_file(item: ReviewItem, path: Path) -> int:
-    """Write the file that the event brings, to look at it.
-
-    Returns:
-        Its bytes.
-
-    Raises:
-        UsageError: It brings none, or `path` cannot be written.
-    """
+    """Write the file that the event brings, to look at it; returns its size in bytes."""
     file = item.review.event.get("file")
     data = file.get("data") if isinstance(file, dict) else None
     if not isinstance(data, str):
@@ -374,7 +346,18 @@ def result_of(verdict: Verdict, item: ReviewItem, stage: AnyStage, settings: Set
     Raises:
         UsageError: The accepted answer is not there, a field is wrong, or the label is unknown.
     """
-    fields = {**_begun(verdict, item.review), **verdict.changes}
+    base = verdict.given
+    if base is None:
+        if verdict.accepted is None:
+            raise UsageError(
+                "Say what is right: --result JSON, --result @FILE, or --accept haiku|sonnet."
+            )
+        answers = {Tier.HAIKU: item.review.haiku_result, Tier.SONNET: item.review.sonnet_result}
+        base = answers[verdict.accepted]
+        if base is None:
+            tier = verdict.accepted.title()
+            raise UsageError(f"{tier} gave no usable answer here: give one with --result.")
+    fields = {**base, **verdict.changes}
     try:
         result: BaseModel = stage.result_model.model_validate_json(json.dumps(fields))
     except ValidationError as error:
@@ -431,21 +414,6 @@ def enriched(
         kind=f"{stage.name}.enriched",
     )
     return outcome.records[0]
-
-
-def _begun(verdict: Verdict, review: Review) -> Mapping[str, JsonValue]:
-    if verdict.given is not None:
-        return verdict.given
-    if verdict.accepted is None:
-        raise UsageError(
-            "Say what is right: --result JSON, --result @FILE, or --accept haiku|sonnet."
-        )
-    answer = review.haiku_result if verdict.accepted is Tier.HAIKU else review.sonnet_result
-    if answer is None:
-        raise UsageError(
-            f"{verdict.accepted.value.title()} gave no usable answer here: give one with --result."
-        )
-    return answer
 
 
 def label_line(item: ReviewItem, stage: AnyStage, result: BaseModel) -> bytes:

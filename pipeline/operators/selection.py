@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from pipeline.config import Settings
 from pipeline.kafka.reader import TopicReader, read_topics
-from pipeline.model.errors import UsageError
+from pipeline.model.errors import PipelineError, UsageError
 from pipeline.stream.protocols import TopicPartition
 from pipeline.stream.records import Received
 
@@ -89,13 +89,17 @@ def topic_reader(settings: Settings) -> TopicReader:
     return partial(read_topics, settings.kafka)
 
 
-async def record_at(read: TopicReader, topic: str, place: Place) -> Received | None:
-    """The record at a place; None where there is none (any more)."""
+async def record_at(
+    read: TopicReader, topic: str, place: Place, *, what: str, command: str
+) -> Received:
+    """The record at a place; `PipelineError` where there is none (any more)."""
     start = {TopicPartition(topic, place.partition): place.offset}
     async with read([topic], start=start) as records:
         async for record in records:
-            return record if place_of(record) == place else None
-    return None
+            if place_of(record) == place:
+                return record
+            break
+    raise PipelineError(f"There is no {what} at {place} (any more): see `pipeline {command} list`.")
 
 
 class Newest(Generic[T]):
