@@ -251,7 +251,7 @@ def list_review_items(
     ] = None,
     json: Json = False,
 ) -> None:
-    """List cases, the newest last."""
+    """List review items, the newest last."""
     from pipeline.model.records import now
     from pipeline.operators import review
     from pipeline.operators.selection import span
@@ -273,7 +273,7 @@ def list_review_items(
     for sentence in found.unreadable:
         console.note(sentence)
     if found.unreadable_count > len(found.unreadable):
-        console.note(f"{found.unreadable_count:,} records are not cases.")
+        console.note(f"{found.unreadable_count:,} records are not review items.")
     if found.lines:
         console.table(review.HEADINGS, review.rows(found))
     console.note(review.summary(found))
@@ -289,7 +289,7 @@ def show_review_item(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Show one case: the event, the doubts, both answers side by side."""
+    """Show one review item: the event, the doubts, both answers side by side."""
     from pipeline.operators import review
     from pipeline.operators.handled import read_handled
     from pipeline.operators.selection import parse_place

@@ -304,12 +304,7 @@ class KafkaBrokers:
 
     def consumer(self, group: str, topics: Sequence[str]) -> KafkaConsumer:
         return KafkaConsumer(
-            self._kafka,
-            self._stream,
-            group,
-            topics,
-            max_record_bytes=self._max_bytes,
-            idle_pause=self._kafka.idle_fetch_pause,
+            self._kafka, self._stream, group, topics, max_record_bytes=self._max_bytes
         )
 
     def session(self, group: str, partition: TopicPartition, consumer: Consumer) -> PartitionWriter:

@@ -67,8 +67,6 @@ class KafkaConsumer:
         group: The consumer group.
         topics: What is consumed.
         max_record_bytes: The largest record that comes with its value.
-        idle_pause: Seconds for which nothing is fetched after an empty poll. For brokers that
-            answer an idle fetch at once, where waiting for records would burn a core.
     """
 
     def __init__(
@@ -79,10 +77,10 @@ class KafkaConsumer:
         topics: Sequence[str],
         *,
         max_record_bytes: int,
-        idle_pause: float = 0.0,
     ) -> None:
         self._topics = topics
-        self._idle_pause = idle_pause
+        # Brokers that answer an idle fetch at once would burn a core where one waits for records.
+        self._idle_pause = kafka.idle_fetch_pause
         self._paused: set[KafkaPartition] = set()
         self._next: dict[KafkaPartition, int] = {}
         self._forbidden: tuple[str, float] | None = None

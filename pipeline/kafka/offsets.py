@@ -216,16 +216,16 @@ class KafkaOffsets:
 
     async def ends(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Where open transactions or the ends of the logs begin: one request for each broker."""
-        async with self._briefly("The ends of the logs cannot be looked up"):
+        async with self._asking("The ends of the logs cannot be looked up", briefly=True):
             return await self._look_up(partitions, _LATEST)
 
     async def begins(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Where logs begin: one request for each broker; raises as `ends`."""
-        async with self._briefly("The beginnings of the logs cannot be looked up"):
+        async with self._asking("The beginnings of the logs cannot be looked up", briefly=True):
             return await self._look_up(partitions, _EARLIEST)
 
     async def next_record(self, partition: TopicPartition, offset: int) -> NextRecord:
-        async with self._briefly(f"The oldest record of {partition} cannot be read"):
+        async with self._asking(f"The oldest record of {partition} cannot be read", briefly=True):
             try:
                 records = await self._fetch(KafkaPartition(*partition), offset)
                 # The record, or the batch that it is in where that is read with care.
@@ -271,26 +271,19 @@ class KafkaOffsets:
         )
 
     @asynccontextmanager
-    async def _asking(self, failure: str) -> AsyncIterator[None]:
-        """What may work later is `BrokersUnavailable`, any other error `BrokerError`."""
+    async def _asking(self, failure: str, *, briefly: bool = False) -> AsyncIterator[None]:
+        """What may work later is `BrokersUnavailable`, any other error `BrokerError`.
+
+        What is asked again soon is asked `briefly`, and may always work later.
+        """
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_BRIEFLY if briefly else _PATIENCE):
                 yield
         except (KafkaError, TimeoutError) as error:
             self._client.force_metadata_update()
-            passes = not isinstance(error, KafkaError) or error.retriable
+            passes = briefly or not isinstance(error, KafkaError) or error.retriable
             kind = BrokersUnavailable if passes else BrokerError
             raise kind(f"{failure} ({error!r}).") from error
-
-    @asynccontextmanager
-    async def _briefly(self, failure: str) -> AsyncIterator[None]:
-        """For what is asked again soon: whatever goes wrong is `BrokersUnavailable`."""
-        try:
-            async with asyncio.timeout(_BRIEFLY):
-                yield
-        except (KafkaError, TimeoutError) as error:
-            self._client.force_metadata_update()
-            raise BrokersUnavailable(f"{failure} ({error!r}).") from error
 
     async def _ask_coordinator(
         self, request: StableOffsetsRequest

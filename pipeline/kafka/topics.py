@@ -39,6 +39,7 @@ class TopicNames:
 
     def __init__(self, settings: TopicSettings) -> None:
         self._prefix = settings.prefix
+        self._known: dict[str, str] = {}
         self.escalations = self._name(settings.escalations)
         self.review = self._name(settings.review)
         self.dead_letters = self._name(settings.dead_letters)
@@ -70,12 +71,15 @@ class TopicNames:
         return tuple(dict.fromkeys(names))
 
     def _name(self, name: str) -> str:
+        if (known := self._known.get(name)) is not None:
+            return known
         full = self._prefix + name
         if not _LEGAL.fullmatch(full) or full in {".", ".."}:
             raise UsageError(
                 f"{full!r} cannot be the name of a topic: letters, digits, '.', '_' and '-', "
                 "at most 249; see [topics] in the settings."
             )
+        self._known[name] = full
         return full
 
 
@@ -159,10 +163,6 @@ class Topics:
         self._settings = settings
         self._compacted = TopicNames(settings).compacted
         self._configs = {_MAX_MESSAGE_BYTES: str(settings.max_message_bytes), **(configs or {})}
-
-    async def names(self) -> tuple[str, ...]:
-        """Every topic there is, Kafka's own excepted, sorted."""
-        return tuple(sorted(await self._metadata()))
 
     async def describe(self, names: Collection[str]) -> dict[str, TopicState]:
         """Those of the topics that exist.

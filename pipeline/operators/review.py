@@ -82,8 +82,8 @@ def review_item_of(record: Received) -> ReviewItem:
         return ReviewItem(record, read_record(Review, record.value))
     except Unusable as error:
         raise Unreadable(
-            f"The record {record.partition}:{record.offset} of {record.topic} is not a case that "
-            f"this version can read: {error}."
+            f"The record {record.partition}:{record.offset} of {record.topic} is not a review item "
+            f"that this version can read: {error}."
         ) from None
 
 
@@ -182,7 +182,7 @@ async def list_items(
 
 async def find(read: TopicReader, topic: str, place: Place) -> ReviewItem:
     """The item at a place; `PipelineError` if there is none (any more), or it cannot be read."""
-    return review_item_of(await record_at(read, topic, place, what="case", command="review"))
+    return review_item_of(await record_at(read, topic, place, what="review item", command="review"))
 
 
 def line_of(item: ReviewItem, handled: HandledIndex) -> Line:
@@ -218,12 +218,12 @@ def rows(listing: Listing) -> Iterator[Sequence[str]]:
 def summary(listing: Listing) -> str:
     """What a table cannot say."""
     if not listing.matching:
-        return "No cases match."
+        return "No review items match."
     doubts = ", ".join(
         f"{count:,} {printable(code)[:_COLUMN]}" for code, count in listing.doubts.most_common(50)
     )
     return (
-        f"{listing.matching:,} cases, {listing.matching - listing.resolved:,} of them open"
+        f"{listing.matching:,} review items, {listing.matching - listing.resolved:,} of them open"
         f" ({doubts}).{left_out(listing.matching, shown=len(listing.lines))}"
     )
 
@@ -556,8 +556,8 @@ async def _publish(
             continue
         if done.done_before:
             raise AlreadyResolved(
-                f"The case {place_of(action.record)} was resolved before: nothing was published. "
-                "With --again your verdict is published after the earlier one."
+                f"The review item {place_of(action.record)} was resolved before: nothing was "
+                "published. With --again your verdict is published after the earlier one."
             )
         for _, because in done.refused:
             raise PipelineError(f"The verdict cannot be published: {because}")

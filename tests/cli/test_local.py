@@ -36,7 +36,7 @@ async def test_it_says_how_to_reach_both_and_stops_cleanly(
 ) -> None:
     child, variables = await started(tmp_path)
     async with admin_client(kafka(variables)) as admin:
-        assert "tickets.raw" in await Topics(admin).names()
+        assert await Topics(admin).describe(["tickets.raw"])
     async with (
         aiohttp.ClientSession(variables["ANTHROPIC_BASE_URL"]) as session,
         session.get("/admin/counters") as answer,

@@ -39,8 +39,8 @@ def test_what_is_open_is_listed(run: Run, cases: str) -> None:
     ran = run("review", "list", "--open", "--stage", "tickets", "--doubt", "unclear")
     assert ran.code == 0
     assert all(f"T-{number}" in ran.out for number in range(3))
-    assert "3 cases, 3 of them open (3 unclear)" in ran.err
-    assert "No cases match" in run("review", "list", "--resolved").err
+    assert "3 review items, 3 of them open (3 unclear)" in ran.err
+    assert "No review items match" in run("review", "list", "--resolved").err
 
 
 def test_a_case_is_shown_with_its_file_and_commands_the_terminal_nothing(
@@ -114,4 +114,4 @@ def test_what_is_no_verdict_is_wrong_use_and_publishes_nothing(
 def test_what_is_not_there_is_told(run: Run, cases: str) -> None:
     ran = run("review", "show", "0:4711")
     assert ran.code == 1
-    assert "There is no case at 0:4711" in ran.err
+    assert "There is no review item at 0:4711" in ran.err

@@ -49,12 +49,11 @@ class Source:
     @asynccontextmanager
     async def consumer(self, idle_pause: float = 0.0) -> AsyncIterator[KafkaConsumer]:
         made = KafkaConsumer(
-            self.settings,
+            self.settings.model_copy(update={"idle_fetch_pause": idle_pause}),
             StreamSettings(),
             self.group,
             [self.topic],
             max_record_bytes=LIMIT,
-            idle_pause=idle_pause,
         )
         listener = Listener()
         listener.consumer = made

@@ -186,7 +186,7 @@ async def test_a_label_is_written_once_the_verdict_is_published(tmp_path: Path) 
 @virtual_time
 async def test_what_is_not_there_is_told() -> None:
     world = World()
-    with pytest.raises(PipelineError, match="There is no case at 0:9"):
+    with pytest.raises(PipelineError, match="There is no review item at 0:9"):
         await find(world.read, "review", Place(0, 9))
     unknown = outgoing(review(stage="notes"))
     world.broker.publish("review", unknown.value)
