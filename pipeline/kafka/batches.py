@@ -101,7 +101,7 @@ class ReadRecord:
 
 
 def received(record: ConsumerRecord | ReadRecord, now: datetime) -> Received:
-    """A record of aiokafka, or one that was read aside, in the stream's own terms."""
+    """A record of aiokafka, or of a deferred batch, in the stream's own terms."""
     return Received(
         topic=record.topic,
         partition=record.partition,

@@ -22,7 +22,7 @@ from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 from pipeline.config import KafkaSettings, StreamSettings
 from pipeline.kafka.batches import ReadRecord, received
 from pipeline.kafka.connection import client_options, stop_consumer
-from pipeline.kafka.fetching import Asides, ReadLimit
+from pipeline.kafka.fetching import DeferredBatches, ReadLimit
 from pipeline.stream.protocols import (
     BrokerError,
     BrokersUnavailable,
@@ -111,8 +111,8 @@ class KafkaConsumer:
             value_deserializer=ReadLimit(max_record_bytes),
             metadata_max_age_ms=_milliseconds(_METADATA_AGE),
         )
-        self._asides = Asides(self._client)
-        self._is_turn_of_asides = False
+        self._deferred = DeferredBatches(self._client)
+        self._is_turn_of_deferred = False
 
     async def start(self, listener: RebalanceListener) -> None:
         self._client.subscribe(topics=list(self._topics), listener=_Listener(listener))
@@ -137,13 +137,13 @@ class KafkaConsumer:
         if self._idle_pause:
             seconds = min(seconds, _BRIEFLY)
         try:
-            if self._asides.partitions:
+            if self._deferred.partitions:
                 seconds = 0.0
-                self._is_turn_of_asides = not self._is_turn_of_asides
-                if self._is_turn_of_asides:
+                self._is_turn_of_deferred = not self._is_turn_of_deferred
+                if self._is_turn_of_deferred:
                     # It is a sign of life; nothing is awaited once the piece is there.
                     await self._client.getmany(_NOWHERE, timeout_ms=0)
-                    return self._hand_on(await self._asides.read(asked, records))
+                    return self._hand_on(await self._deferred.read(asked, records))
             fetched = await self._fetch(asked, seconds, records)
         except OffsetOutOfRangeError as error:
             [(partition, offset)] = error.args[0].items()
@@ -169,7 +169,7 @@ class KafkaConsumer:
         assigned = self._client.assignment()
         for partition in partitions:
             if partition in assigned:
-                self._asides.drop(KafkaPartition(*partition))
+                self._deferred.drop(KafkaPartition(*partition))
                 self._client.pause(KafkaPartition(*partition))
                 self._paused.add(KafkaPartition(*partition))
 
@@ -181,7 +181,7 @@ class KafkaConsumer:
         except IllegalStateError:
             raise Fenced(f"{partition} is not assigned any more.") from None
         self._paused.discard(itself)
-        self._asides.drop(itself)
+        self._deferred.drop(itself)
         self._next[itself] = offset
 
     async def commit(self, partition: TopicPartition, committed: Committed) -> None:
@@ -242,7 +242,7 @@ class KafkaConsumer:
                 for partition in partitions:
                     if partition in assigned and partition in self._next:
                         self._client.seek(partition, self._next[partition])
-        return self._asides.split(fetched)
+        return self._deferred.split(fetched)
 
     def _hand_on(
         self, fetched: Mapping[KafkaPartition, Sequence[ConsumerRecord | ReadRecord]]
@@ -256,11 +256,11 @@ class KafkaConsumer:
 
     async def _rest(self) -> None:
         """Fetch nothing for a moment, and leave those alone that are paused for other reasons."""
-        resting = self._client.assignment() - self._paused - set(self._asides.partitions)
+        resting = self._client.assignment() - self._paused - set(self._deferred.partitions)
         self._client.pause(*resting)
         await asyncio.sleep(self._idle_pause)
         # Meanwhile a rebalance may have taken some, or paused them on purpose.
-        held = self._paused | set(self._asides.partitions)
+        held = self._paused | set(self._deferred.partitions)
         self._client.resume(*((resting & self._client.assignment()) - held))
 
 

@@ -25,7 +25,7 @@ from pipeline.kafka.connection import (
     admin_client,
     consumer_client,
 )
-from pipeline.kafka.fetching import Asides, ReadLimit
+from pipeline.kafka.fetching import DeferredBatches, ReadLimit
 from pipeline.kafka.topics import Topics
 from pipeline.stream.protocols import TopicPartition
 from pipeline.stream.records import Received
@@ -122,7 +122,7 @@ async def read_topics(
 
 
 class _Polls:
-    """Polls a consumer whose partitions are assigned by hand, and reads aside what has to be.
+    """Polls a consumer whose partitions are assigned by hand, and reads deferred batches.
 
     Args:
         consumer: Was made with a `ReadLimit`.
@@ -134,7 +134,7 @@ class _Polls:
 
     def __init__(self, consumer: AIOKafkaConsumer, starts: Mapping[KafkaPartition, int]) -> None:
         self._consumer = consumer
-        self._asides = Asides(consumer)
+        self._deferred = DeferredBatches(consumer)
         self.positions = dict(starts)
         for partition, offset in starts.items():
             consumer.seek(partition, offset)
@@ -143,16 +143,16 @@ class _Polls:
         self, partitions: Sequence[KafkaPartition], *, milliseconds: int = _POLL_MS
     ) -> Mapping[KafkaPartition, Sequence[ConsumerRecord | ReadRecord]]:
         """What comes next of some partitions, in order for each."""
-        found = await self._asides.read(partitions, _MAX_RECORDS)
+        found = await self._deferred.read(partitions, _MAX_RECORDS)
         if not found:
             # Of one that is not asked for nothing comes however often one looks, and a client that
             # is never waited for brings nothing of the others either.
-            wait = milliseconds if self._asides.partitions.isdisjoint(partitions) else 0
-            found = self._asides.split(
+            wait = milliseconds if self._deferred.partitions.isdisjoint(partitions) else 0
+            found = self._deferred.split(
                 await self._consumer.getmany(*partitions, timeout_ms=wait, max_records=_MAX_RECORDS)
             )
         for partition in partitions:
-            if partition in self._asides.partitions:
+            if partition in self._deferred.partitions:
                 if records := found.get(partition):
                     self.positions[partition] = records[-1].offset + 1
             else:
