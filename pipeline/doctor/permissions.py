@@ -58,7 +58,7 @@ def check_permissions(site: Site, cluster: Cluster) -> Iterator[Finding]:
 
 def _of_topics(settings: Settings, cluster: Cluster, user: str) -> Iterator[Finding]:
     needed = operations_needed(settings)
-    # What the pipeline only names, such as the marks of desks, it need not see.
+    # What the pipeline only names, such as the topics of handled records, it need not see.
     hidden = sorted(name for name in cluster.forbidden if needed.get(name))
     if hidden:
         yield failed(

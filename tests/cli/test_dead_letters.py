@@ -66,7 +66,7 @@ def test_one_is_shown_and_commands_the_terminal_nothing(run: Run, letters: str) 
     assert base64.b64decode(document["value"]).startswith(b'{"id": "x-3"')
 
 
-def test_what_is_not_there_is_told(run: Run, letters: str) -> None:
+def test_what_is_not_there_is_reported(run: Run, letters: str) -> None:
     missing = run("dead-letters", "show", "0:4711")
     assert missing.code == 1
     assert "There is no dead letter at 0:4711" in missing.err
@@ -128,7 +128,7 @@ def test_they_are_exported_as_lines_and_as_files(run: Run, letters: str, tmp_pat
     assert json.loads(about.read_bytes())["source"]["topic"] == f"{letters}tickets.raw"
 
 
-def test_missing_topics_are_told(run: Run, prefix: str) -> None:
+def test_missing_topics_are_reported(run: Run, prefix: str) -> None:
     ran = run("dead-letters", "list")
     assert ran.code == 1
     assert "pipeline topics create" in ran.err

@@ -111,7 +111,7 @@ def test_what_is_no_verdict_is_wrong_use_and_publishes_nothing(
     assert run("tail", f"{cases}tickets.enriched").out == ""
 
 
-def test_what_is_not_there_is_told(run: Run, cases: str) -> None:
+def test_what_is_not_there_is_reported(run: Run, cases: str) -> None:
     ran = run("review", "show", "0:4711")
     assert ran.code == 1
     assert "There is no review item at 0:4711" in ran.err

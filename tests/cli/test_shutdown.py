@@ -75,7 +75,7 @@ task.cancel()""",
 
 
 @pytest.mark.timeout(90)
-def test_a_failure_is_told_although_a_thread_never_ends(tmp_path: Path) -> None:
+def test_a_failure_is_reported_although_a_thread_never_ends(tmp_path: Path) -> None:
     code, out, err = ended(
         tmp_path,
         """task = asyncio.create_task(asyncio.to_thread(for_ever))

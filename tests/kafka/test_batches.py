@@ -193,7 +193,7 @@ def test_a_damaged_header_is_not_believed() -> None:
     assert (deferred.offset, deferred.next_offset) == (5, 6)
 
 
-def test_markers_are_passed_over_also_those_that_nobody_knows() -> None:
+def test_markers_are_passed_over_also_those_that_are_unknown() -> None:
     control = DefaultRecordBase.CONTROL_MASK | DefaultRecordBase.TRANSACTIONAL_MASK
     data = batch(record(0, b"", b""), 1, attributes=control) + packed([record(0, b"v")], base=1)
     assert [(each.offset, each.value) for each in fetched(data)] == [(1, b"v")]

@@ -102,14 +102,14 @@ async def test_a_server_that_hangs_up_speaks_another_protocol(protocol: str, lik
             await check_connection(settings)
 
 
-async def test_the_most_telling_of_several_reasons_is_told() -> None:
+async def test_the_most_specific_of_several_reasons_is_reported() -> None:
     async with listener(hangs_up=True) as address:
         settings = KafkaSettings(bootstrap_servers=f"{free_address()},{address}")
         with pytest.raises(TlsMismatch):
             await check_connection(settings)
 
 
-async def test_an_unknown_host_is_told() -> None:
+async def test_an_unknown_host_is_reported() -> None:
     settings = KafkaSettings(bootstrap_servers="no-such-host.invalid:9092")
     with pytest.raises(BrokerUnreachable, match="host name is not known"):
         await check_connection(settings)

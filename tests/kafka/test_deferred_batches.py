@@ -98,7 +98,7 @@ async def test_two_partitions_take_turns_and_one_that_is_not_asked_for_waits(
     assert [*await those.read([OTHER], 1)] == [OTHER]
 
 
-async def test_a_poll_waits_for_a_partition_while_another_has_more_to_be_read_deferred(
+async def test_a_poll_waits_for_a_partition_while_another_has_a_deferred_batch(
     client: Client,
 ) -> None:
     client.comes = {ONE: [deferred()]}

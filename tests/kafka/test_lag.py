@@ -27,7 +27,7 @@ def sample(at: datetime, *lags: PartitionLag) -> GroupLag:
     return GroupLag("g", at, members=1, partitions=lags)
 
 
-def test_a_foreign_ledger_is_told_and_what_is_above_counts_as_waiting() -> None:
+def test_a_foreign_ledger_is_reported_and_what_is_above_counts_as_waiting() -> None:
     lag = lag_of(end=10, committed=4, metadata="somebody else's")
     assert (lag.lag, lag.done_above) == (6, 0)
     assert lag.fault is not None
@@ -43,7 +43,7 @@ def test_what_retention_removed_does_not_wait() -> None:
     assert (lag.lag, lag.base) == (2, 8)
 
 
-def test_a_topic_made_anew_does_not_make_a_negative_lag() -> None:
+def test_a_topic_made_again_does_not_make_a_negative_lag() -> None:
     assert lag_of(end=2, committed=50).lag == 0
 
 
@@ -101,7 +101,7 @@ async def topic(any_broker: LocalBroker, fresh_name: FreshName) -> str:
     return name
 
 
-async def test_a_topic_that_is_missing_is_told(
+async def test_a_topic_that_is_missing_is_reported(
     any_broker: LocalBroker, fresh_name: FreshName
 ) -> None:
     async with LagReader(any_broker.settings) as reader:

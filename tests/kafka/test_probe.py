@@ -9,7 +9,7 @@ from pipeline.local.apache import GUEST, ApacheKafka
 from pipeline.local.broker import LocalBroker
 
 
-def test_limits_that_are_too_narrow_are_told_with_the_setting() -> None:
+def test_limits_that_are_too_narrow_are_reported_with_the_setting() -> None:
     limits = BrokerLimits(
         metadata_bytes=1024, transaction_seconds=30, session_seconds=(30.0, 300.0)
     )
@@ -22,7 +22,7 @@ def test_limits_that_are_too_narrow_are_told_with_the_setting() -> None:
 @pytest.mark.parametrize(
     "limits", [BrokerLimits(), BrokerLimits(4096, 60, (6, 1800)), BrokerLimits(9999, 900, (20, 20))]
 )
-def test_limits_that_suffice_or_are_not_told_conflict_with_nothing(limits: BrokerLimits) -> None:
+def test_limits_that_suffice_or_are_unknown_conflict_with_nothing(limits: BrokerLimits) -> None:
     assert conflicts(limits, Settings()) == ()
 
 
@@ -64,7 +64,7 @@ async def test_the_limits_of_any_broker_suffice_for_the_defaults(any_broker: Loc
 
 
 @pytest.mark.kafka
-async def test_a_transaction_longer_than_the_brokers_allow_is_refused_and_foretold(
+async def test_a_transaction_longer_than_the_brokers_allow_is_refused_and_predicted(
     apache_kafka: ApacheKafka,
 ) -> None:
     settings = Settings(

@@ -79,7 +79,7 @@ NO_MARKS = [b"", b"{}", b'{"schema": "handled/2"}', b"\xff", b"[" * 100_000]
 
 @pytest.mark.parametrize("value", NO_MARKS)
 @pytest.mark.parametrize("key", [None, b"", b"k", b"other/3/7", b"dead-letters/x/7", b"/" * 10_000])
-def test_what_is_no_mark_is_left_out_and_told_once(
+def test_what_is_no_mark_is_left_out_and_reported_once(
     value: bytes, key: bytes | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     mine = marks()
@@ -140,7 +140,7 @@ def test_whatever_is_in_the_topic_can_be_read_and_handled_again(
 
 
 @pytest.mark.parametrize("key", [None, b"", b"dead-letters", b"a/b/c", b"\xff/1/2"])
-def test_a_strange_tombstone_removes_nothing(key: bytes | None) -> None:
+def test_an_unknown_tombstone_removes_nothing(key: bytes | None) -> None:
     mine = marks()
     mine.written([mine.next(record(), to="t", at=NOON, by="ada")])
     mine.read(replace(record(), key=key, value=None))

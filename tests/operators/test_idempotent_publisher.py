@@ -183,7 +183,7 @@ async def test_of_two_at_once_the_later_goes_on_and_the_earlier_is_fenced() -> N
 
 @pytest.mark.parametrize("again", [False, True])
 @virtual_time
-async def test_what_somebody_else_did_while_an_answer_was_lost_is_not_taken_for_ones_own(
+async def test_what_another_process_did_while_an_answer_was_lost_is_not_taken_for_its_own(
     again: bool,
 ) -> None:
     world = World()

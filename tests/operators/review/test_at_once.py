@@ -21,7 +21,7 @@ from tests.operators.review.items import outgoing, review
 pytestmark = pytest.mark.kafka
 
 
-async def test_each_case_is_resolved_once_and_whoever_comes_late_is_told(
+async def test_each_item_is_resolved_once_and_a_late_one_is_refused(
     apache_kafka: ApacheKafka, fresh_name: FreshName
 ) -> None:
     prefix = fresh_name("review") + "."

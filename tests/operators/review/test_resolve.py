@@ -157,7 +157,7 @@ class Slow(NoFaults):
 
 
 @virtual_time
-async def test_people_who_resolve_at_once_all_succeed_and_each_case_once() -> None:
+async def test_people_who_resolve_at_once_all_succeed_and_each_item_once() -> None:
     world = World(4)
     people = [(name, number) for name in ("ada", "bo", "cy") for number in range(4)]
     verdicts = await asyncio.gather(
@@ -184,7 +184,7 @@ async def test_a_label_is_written_once_the_verdict_is_published(tmp_path: Path) 
 
 
 @virtual_time
-async def test_what_is_not_there_is_told() -> None:
+async def test_what_is_not_there_is_reported() -> None:
     world = World()
     with pytest.raises(PipelineError, match="There is no review item at 0:9"):
         await find(world.read, "review", Place(0, 9))

@@ -129,7 +129,7 @@ def test_each_filter_takes_what_fits(fits: dict[str, Any], does_not: dict[str, A
 
 
 @pytest.mark.parametrize("value", [None, b"", b"{}", b"\xff"])
-def test_what_is_no_case_is_told_with_its_place(value: bytes | None) -> None:
+def test_what_is_no_review_item_is_reported_with_its_place(value: bytes | None) -> None:
     with pytest.raises(Unreadable, match="3:4 of review"):
         review_item_of(Received("review", 3, 4, None, value, (), NOON, NOON))
 

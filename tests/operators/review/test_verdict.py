@@ -30,7 +30,7 @@ def test_an_answer_can_be_accepted() -> None:
     assert decided(Verdict(accepted=Tier.SONNET))["intent"] == "sales"
 
 
-def test_fields_of_an_accepted_answer_can_be_mended() -> None:
+def test_fields_of_an_accepted_answer_can_be_corrected() -> None:
     changes = parse_changes(["intent=technical_support", "queue=night=shift", "runner_up=null"])
     assert decided(Verdict(accepted=Tier.HAIKU, changes=changes)) == RESULT | {
         "intent": "technical_support",
