@@ -277,7 +277,8 @@ class AtLeastOnceWriter(_Writer):
 class KafkaBrokers:
     """Makes the engine's clients; connects only when they are started.
 
-    Exactly once needs brokers with transactions: `delivery_in_force` finds out.
+    Exactly once needs brokers with transactions: `delivery_in_force` finds out. Each writer is
+    given to `wrap`, which may return another one around it.
     """
 
     def __init__(
@@ -286,11 +287,14 @@ class KafkaBrokers:
         stream: StreamSettings,
         topics: TopicSettings,
         delivery: Delivery,
+        *,
+        wrap: Callable[[PartitionWriter], PartitionWriter] = lambda writer: writer,
     ) -> None:
         self._kafka = kafka
         self._stream = stream
         self._max_bytes = topics.max_message_bytes
         self._delivery = delivery
+        self._wrap = wrap
         self._refused_together: set[TopicPartition] = set()
 
     @property
@@ -325,16 +329,20 @@ class KafkaBrokers:
                 transactional_id=f"{group}-{partition.topic}-{partition.partition}",
                 transaction_timeout_ms=round(limit * 1000),
             )
-            return TransactionalWriter(
-                producer, group, partition, limit=limit, refused_together=refused_together
+            return self._wrap(
+                TransactionalWriter(
+                    producer, group, partition, limit=limit, refused_together=refused_together
+                )
             )
         if not isinstance(consumer, KafkaConsumer):
             raise TypeError("the consumer is of other brokers")
         # Not idempotent: brokers without transactions need not know idempotent producers either,
         # and each partition has one request in flight, so the order holds.
         producer = AIOKafkaProducer(**options, acks="all")
-        return AtLeastOnceWriter(
-            producer, consumer.commit, partition, limit=limit, refused_together=refused_together
+        return self._wrap(
+            AtLeastOnceWriter(
+                producer, consumer.commit, partition, limit=limit, refused_together=refused_together
+            )
         )
 
     def reader(self, group: str) -> OffsetReader:
