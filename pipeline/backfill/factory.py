@@ -24,7 +24,7 @@ from pipeline.claude.gateway import Gateway
 from pipeline.config import Settings
 from pipeline.kafka.brokers import KafkaBrokers, delivery_in_force
 from pipeline.kafka.connection import ConnectionFailed, RequestFailed, admin_client
-from pipeline.kafka.offsets import LagReader
+from pipeline.kafka.offsets import lag_reader
 from pipeline.kafka.reader import read_topics
 from pipeline.kafka.topics import TopicNames, Topics, why_forgetful
 from pipeline.model.errors import PipelineError
@@ -268,7 +268,7 @@ async def _partitions(settings: Settings, topic: str) -> list[TopicPartition]:
 
 async def _is_free(settings: Settings, group: str, raw: str) -> bool:
     """Whether nobody consumes the topic as the stage."""
-    async with LagReader(settings.kafka) as reader:
+    async with lag_reader(settings.kafka) as reader:
         return (await reader.sample(group, [raw])).members == 0
 
 

@@ -6,11 +6,11 @@ can, because the ledger travels with the committed offset.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -458,69 +458,64 @@ def events_between(earlier: Offsets, later: Offsets) -> int:
     )
 
 
-class LagReader:
-    """Looks at groups over connections that it keeps; entered with `async with`."""
+@asynccontextmanager
+async def lag_reader(kafka: KafkaSettings) -> AsyncIterator["LagReader"]:
+    """Looks at groups over connections that it keeps; raises as `admin_client`."""
+    async with admin_client(kafka) as admin, AsyncExitStack() as resources:
+        try:
+            yield LagReader(kafka, admin, resources)
+        except BrokerError as error:
+            if isinstance(error.__cause__, KafkaError):
+                raise explain(error.__cause__, kafka) from error
+            raise
 
-    def __init__(self, kafka: KafkaSettings) -> None:
+
+class LagReader:
+    """How far groups are behind, and have come; made by `lag_reader`."""
+
+    def __init__(
+        self, kafka: KafkaSettings, admin: AIOKafkaAdminClient, resources: AsyncExitStack
+    ) -> None:
         self._kafka = kafka
-        self._resources = AsyncExitStack()
-        self._admin: AIOKafkaAdminClient | None = None
+        self._admin = admin
+        self._resources = resources
         self._readers: dict[str, KafkaOffsets] = {}
 
-    async def __aenter__(self) -> Self:
-        """Connect; `ConnectionFailed` where no broker lets us in."""
-        self._admin = await self._resources.enter_async_context(admin_client(self._kafka))
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self._resources.aclose()
-
     async def sample(self, group: str, topics: Sequence[str]) -> GroupLag:
-        """How far `group` is behind in `topics`.
-
-        Raises:
-            TopicMissing: A topic does not exist.
-            PipelineError: The brokers do not answer, or refuse.
-        """
-        with self._explained():
-            partitions = await self._partitions(topics)
-            reader = await self._reader(group)
-            begins = await reader.begins(partitions)
-            # Committed offsets before ends, or what is processed in between would make a
-            # negative lag.
-            committed = await reader.committed_now(partitions)
-            ends = await reader.ends(partitions)
-            lags = []
-            for partition in partitions:
-                found = committed[partition]
-                lag = partition_lag(
-                    partition,
-                    begin=begins[partition],
-                    end=ends[partition],
-                    committed=None if found is None else found.offset,
-                    metadata="" if found is None else found.metadata,
-                )
-                lags.append(await _with_oldest(reader, lag))
-            admin = self._entered()
-            [response] = await patiently(lambda: admin.describe_consumer_groups([group]))
-            [described] = response.to_object()["groups"]
+        """How far `group` is behind in `topics`; `TopicMissing` if there is no such topic."""
+        partitions = await self._partitions(topics)
+        reader = await self._reader(group)
+        begins = await reader.begins(partitions)
+        # Committed offsets before ends, or what is processed in between would make a negative lag.
+        committed = await reader.committed_now(partitions)
+        ends = await reader.ends(partitions)
+        lags = []
+        for partition in partitions:
+            found = committed[partition]
+            lag = partition_lag(
+                partition,
+                begin=begins[partition],
+                end=ends[partition],
+                committed=None if found is None else found.offset,
+                metadata="" if found is None else found.metadata,
+            )
+            lags.append(await _with_oldest(reader, lag))
+        [response] = await patiently(lambda: self._admin.describe_consumer_groups([group]))
+        [described] = response.to_object()["groups"]
         return GroupLag(group, datetime.now(UTC), len(described["members"]), tuple(lags))
 
     async def committed(self, group: str, topics: Sequence[str]) -> Offsets:
         """How far `group` has come in `topics`; raises as `sample`."""
-        with self._explained():
-            reader = await self._reader(group)
-            found = await reader.committed_now(await self._partitions(topics))
+        reader = await self._reader(group)
+        found = await reader.committed_now(await self._partitions(topics))
         return {partition: each.offset for partition, each in found.items() if each is not None}
 
     async def partitions(self, topic: str) -> int:
         """How many partitions a topic has; raises as `sample`."""
-        with self._explained():
-            return len(await self._partitions([topic]))
+        return len(await self._partitions([topic]))
 
     async def _partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
-        found = await Topics(self._entered()).partitions(topics)
-        return [TopicPartition(*partition) for partition in found]
+        return [TopicPartition(*each) for each in await Topics(self._admin).partitions(topics)]
 
     async def _reader(self, group: str) -> KafkaOffsets:
         if group not in self._readers:
@@ -529,22 +524,6 @@ class LagReader:
             await reader.start()
             self._readers[group] = reader
         return self._readers[group]
-
-    def _entered(self) -> AIOKafkaAdminClient:
-        if self._admin is None:
-            raise RuntimeError("a lag reader is entered before it is used")
-        return self._admin
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except KafkaError as error:
-            raise explain(error, self._kafka) from error
-        except BrokerError as error:
-            if isinstance(error.__cause__, KafkaError):
-                raise explain(error.__cause__, self._kafka) from error
-            raise
 
 
 async def _with_oldest(reader: KafkaOffsets, lag: PartitionLag) -> PartitionLag:

@@ -13,7 +13,7 @@ import orjson
 
 from pipeline.config import Settings
 from pipeline.kafka.connection import admin_client
-from pipeline.kafka.offsets import GroupLag, LagReader, PartitionLag, drain_seconds
+from pipeline.kafka.offsets import GroupLag, PartitionLag, drain_seconds, lag_reader
 from pipeline.kafka.reader import Start, read_topics
 from pipeline.kafka.topics import ESCALATIONS, TopicNames, TopicReport, Topics, TopicState
 from pipeline.model.errors import UsageError
@@ -94,7 +94,7 @@ async def lags(
     names = TopicNames(settings.topics)
     wanted = chosen(settings, stages)
     earlier: dict[str, GroupLag] = {}
-    async with LagReader(settings.kafka) as reader:
+    async with lag_reader(settings.kafka) as reader:
         while True:
             found = []
             for stage in wanted:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.config import TopicSettings
 from pipeline.kafka.connection import admin_client, consumer_client, producer_client
-from pipeline.kafka.offsets import GroupLag, LagReader, PartitionLag, drain_seconds, partition_lag
+from pipeline.kafka.offsets import GroupLag, PartitionLag, drain_seconds, lag_reader, partition_lag
 from pipeline.kafka.topics import TopicMissing, Topics
 from pipeline.local.broker import LocalBroker
 from pipeline.stream.ledger import CommitPoint
@@ -104,7 +104,7 @@ async def topic(any_broker: LocalBroker, fresh_name: FreshName) -> str:
 async def test_a_topic_that_is_missing_is_reported(
     any_broker: LocalBroker, fresh_name: FreshName
 ) -> None:
-    async with LagReader(any_broker.settings) as reader:
+    async with lag_reader(any_broker.settings) as reader:
         with pytest.raises(TopicMissing):
             await reader.sample("g", [fresh_name("missing")])
 
@@ -119,7 +119,7 @@ async def test_a_sample_tells_what_waits_since_when_and_who_is_there(
             moment = round((minutes_ago + timedelta(minutes=n)).timestamp() * 1000)
             await producer.send_and_wait(topic, b"%d" % n, partition=0, timestamp_ms=moment)
 
-    async with LagReader(kafka) as reader:
+    async with lag_reader(kafka) as reader:
         nothing_committed = await reader.sample(group, [topic])
         async with consumer_client(kafka, group_id=group, enable_auto_commit=False) as member:
             member.subscribe([topic])
@@ -157,7 +157,7 @@ async def test_markers_of_transactions_do_not_wait(
         partition = TopicPartition(topic, 0)
         member.assign([partition])
         await member.commit({partition: OffsetAndMetadata(1, "")})
-        async with LagReader(kafka) as reader:
+        async with lag_reader(kafka) as reader:
             [lag, _] = (await reader.sample(group, [topic])).partitions
     assert lag.end == 2
     assert lag.lag == 0

@@ -16,7 +16,7 @@ from pipeline.kafka.connection import (
     admin_client,
     check_connection,
 )
-from pipeline.kafka.offsets import LagReader
+from pipeline.kafka.offsets import lag_reader
 from pipeline.kafka.reader import read_topics
 from pipeline.kafka.topics import TopicMissing, Topics, TopicsFailed
 from pipeline.kafka.writer import Writer
@@ -143,7 +143,7 @@ async def test_a_user_without_rights_is_refused_with_what_is_not_allowed(
         async with read_topics(guest, [name]):
             pass
     with pytest.raises(NotPermitted, match="do not allow guest"):
-        async with LagReader(guest) as lags:
+        async with lag_reader(guest) as lags:
             await lags.sample(fresh_name("group"), [])
 
 
