@@ -61,12 +61,7 @@ aiokafka takes an empty list of partitions for all of them."""
 class KafkaConsumer:
     """A consumer that has not started; must be made inside the event loop.
 
-    Args:
-        kafka: How brokers are reached and how the group behaves.
-        stream: For the drain budget.
-        group: The consumer group.
-        topics: What is consumed.
-        max_record_bytes: The largest record that comes with its value.
+    Records of more than `max_record_bytes` come without their value.
     """
 
     def __init__(

@@ -81,12 +81,11 @@ class DeferredBatch:
     """A batch that is read beside the event loop, or is not what its checksum says.
 
     Args:
-        partition: Where it is.
         offset: The first of its records that is wanted.
         next_offset: Where to read on after it.
         timestamp: Of its newest record, in milliseconds since the epoch.
         records: Reads it, slowly.
-        is_damaged: Whether it does not match its checksum: fetched again it may.
+        is_damaged: It does not match its checksum: fetched again it may.
     """
 
     partition: KafkaPartition

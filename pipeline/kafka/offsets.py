@@ -174,12 +174,7 @@ class KafkaOffsets:
     async def committed_now(
         self, partitions: Sequence[TopicPartition]
     ) -> Mapping[TopicPartition, Committed | None]:
-        """What the group committed, even where an open transaction is about to change it.
-
-        Raises:
-            BrokersUnavailable: The brokers do not answer.
-            BrokerError: They refuse.
-        """
+        """As `committed`, even where an open transaction is about to change it."""
         what = f"What {self._group} committed"
         return await self._committed(partitions, what, is_final=False)
 

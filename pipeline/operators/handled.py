@@ -206,13 +206,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What came of actions.
-
-    Args:
-        done: Carried out now.
-        done_before: Left out, because they had been carried out.
-        refused: The brokers will never take these, with the reason.
-    """
+    """What came of actions; those that the brokers will never take are refused, with the reason."""
 
     done: tuple[Action, ...]
     done_before: tuple[Action, ...]
@@ -399,13 +393,7 @@ def _not_done(problem: BrokerError | None) -> NotDone:
 async def open_publisher(
     settings: Settings, topic: str, handled_topic: str, *, note: Callable[[str], None]
 ) -> AsyncIterator[IdempotentPublisher]:
-    """A publisher on the configured brokers, ready.
-
-    Args:
-        settings: How brokers are reached and topics are called.
-        topic: Whose records are handled.
-        handled_topic: Where that is noted.
-        note: Called with a sentence where the brokers allow only a weaker guarantee.
+    """A publisher on the configured brokers, ready; a weaker guarantee is reported to `note`.
 
     Raises:
         PipelineError: The brokers cannot be reached, a topic is missing, or `handled_topic` would

@@ -68,13 +68,8 @@ async def describe(
 class StageLag:
     """How far a stage is behind at one moment.
 
-    Args:
-        group: Its consumer group.
-        members: Consumers in the group.
-        lag: Events that are not processed.
-        oldest_seconds: Age of the oldest of them; None where there is none, or it is not known.
-        drain_seconds: Until nothing waits, if it goes on like this; None where the lag does not
-            shrink, or was seen only once.
+    `oldest_seconds` is the age of the oldest event that is not processed, `drain_seconds` the time
+    until nothing waits, if it goes on like this; None where it is not known.
     """
 
     stage: str

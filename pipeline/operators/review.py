@@ -302,13 +302,7 @@ def save_file(item: ReviewItem, path: Path) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a person decided.
-
-    Args:
-        given: The whole result; None where an answer is accepted.
-        accepted: Whose answer is right; None where a result is given.
-        changes: Fields that are set on top of it.
-    """
+    """What a person decided: a whole result, or whose answer is right; and fields set on top."""
 
     given: Mapping[str, JsonValue] | None = None
     accepted: Tier | None = None
@@ -425,10 +419,7 @@ def label_line(item: ReviewItem, stage: AnyStage, result: BaseModel) -> bytes:
 
 
 class LabelledFile:
-    """A file with a line for each event, by id.
-
-    Args:
-        path: Where it is; made where it is missing.
+    """A file with a line for each event, by id; made where it is missing.
 
     Raises:
         UsageError: It is another kind of file, or cannot be written.
@@ -474,13 +465,7 @@ def _id_of(line: bytes) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What was published.
-
-    Args:
-        place: Of the item.
-        topic: Where to.
-        result: What.
-    """
+    """What was published, and where to."""
 
     place: str
     topic: str
