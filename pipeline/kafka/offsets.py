@@ -276,6 +276,8 @@ class KafkaOffsets:
                 yield
         except (KafkaError, TimeoutError) as error:
             self._client.force_metadata_update()
+            if self._fetching is not None:
+                self._fetching.force_metadata_update()
             passes = briefly or not isinstance(error, KafkaError) or error.retriable
             kind = BrokersUnavailable if passes else BrokerError
             raise kind(f"{failure} ({error!r}).") from error
