@@ -19,12 +19,11 @@ from pipeline.cascade.prompt_sizes import prefixes, tell
 from pipeline.cascade.publishing import UnpublishableHandler
 from pipeline.cascade.reading import Reading, file_threads
 from pipeline.cascade.sonnet import SonnetProcessor
-from pipeline.cascade.tracing import Handling, TracedBrokers, Tracer
+from pipeline.cascade.tracing import Handling, TracedSession, Tracer
 from pipeline.claude.attempts import Bounds
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Ordering, Settings
-from pipeline.kafka.brokers import KafkaBrokers
-from pipeline.kafka.delivery import delivery_in_force
+from pipeline.kafka.brokers import KafkaBrokers, delivery_in_force
 from pipeline.kafka.topics import ESCALATIONS, TopicNames
 from pipeline.model.errors import UsageError
 from pipeline.model.records import Tier, now
@@ -123,14 +122,16 @@ class App:
         metrics, conditions, health = observed.metrics, observed.conditions, observed.health
         models = self._settings.models
         metrics.begin_well(self._served, (models.haiku, models.sonnet), self.asked())
-        brokers: Brokers = KafkaBrokers(
-            self._settings.kafka, self._settings.stream, self._settings.topics, delivery.mode
-        )
         async with AsyncExitStack() as stack:
             stack.enter_context(decoders_of_this_process.limited(self._settings.files))
             tracer = await stack.enter_async_context(open_tracer(self._settings.tracing))
-            if tracer is not None:
-                brokers = TracedBrokers(brokers, tracer)
+            brokers = KafkaBrokers(
+                self._settings.kafka,
+                self._settings.stream,
+                self._settings.topics,
+                delivery.mode,
+                wrap=lambda writer: TracedSession(writer, tracer) if tracer else writer,
+            )
             gateway = await stack.enter_async_context(
                 Gateway(
                     self._settings,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import structlog
 
 from pipeline.config import EscalationSettings, KafkaSettings
-from pipeline.kafka.lag import LagReader, Offsets, events_between
+from pipeline.kafka.offsets import LagReader, Offsets, events_between, lag_reader
 from pipeline.model.errors import PipelineError
 
 WINDOW_SECONDS = 300.0
@@ -159,7 +159,7 @@ class CappedEscalations:
         earlier: Offsets = {}
         while True:
             try:
-                async with LagReader(self._kafka) as reader:
+                async with lag_reader(self._kafka) as reader:
                     while True:
                         earlier = await self._look(reader, earlier)
                         await asyncio.sleep(LOOK_SECONDS)

@@ -2,7 +2,7 @@
 
 What is around each call of a handler: the names that log lines carry, and the event's trace.
 
-Brokers whose commits show up in the traces of the events that they publish.
+Writers whose commits show up in the traces of the events that they publish.
 """
 
 import logging
@@ -15,14 +15,7 @@ from typing import Protocol
 import structlog
 
 from pipeline.observe.logging import EventContext, about_event
-from pipeline.stream.protocols import (
-    Brokers,
-    Committed,
-    Consumer,
-    OffsetReader,
-    PartitionWriter,
-    TopicPartition,
-)
+from pipeline.stream.protocols import Committed, PartitionWriter
 from pipeline.stream.records import Handler, Headers, Outcome, Outgoing, Received
 
 
@@ -136,41 +129,6 @@ class Handling:
                 for record in outcome.records
             )
             return replace(outcome, records=tuple(records))
-
-
-class TracedBrokers:
-    """The same brokers, with traced sessions.
-
-    Args:
-        brokers: Do the work.
-        tracer: Receives every publication.
-    """
-
-    def __init__(self, brokers: Brokers, tracer: Tracer) -> None:
-        self._brokers = brokers
-        self._tracer = tracer
-
-    @property
-    def starts_at_end(self) -> bool:
-        """As the brokers say."""
-        return self._brokers.starts_at_end
-
-    @property
-    def eviction_notice(self) -> float:
-        """As the brokers say."""
-        return self._brokers.eviction_notice
-
-    def consumer(self, group: str, topics: Sequence[str]) -> Consumer:
-        """The brokers' own."""
-        return self._brokers.consumer(group, topics)
-
-    def session(self, group: str, partition: TopicPartition, consumer: Consumer) -> PartitionWriter:
-        """The brokers' own, traced."""
-        return TracedSession(self._brokers.session(group, partition, consumer), self._tracer)
-
-    def reader(self, group: str) -> OffsetReader:
-        """The brokers' own."""
-        return self._brokers.reader(group)
 
 
 class TracedSession:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from pipeline.config import KafkaSettings
-from pipeline.kafka.connection import check_connection
-from pipeline.kafka.errors import ConnectionFailed
+from pipeline.kafka.connection import ConnectionFailed, check_connection
 from pipeline.local.broker import BrokerFailed
 from pipeline.local.child import Child, last_lines
 

@@ -25,7 +25,7 @@ from prometheus_client.registry import Collector
 import pipeline
 from pipeline.app import App, Running
 from pipeline.config import Settings
-from pipeline.kafka.delivery import delivery_in_force
+from pipeline.kafka.brokers import delivery_in_force
 from pipeline.observe import http
 from pipeline.observe.dashboard import About
 from pipeline.observe.health import Conditions, Health

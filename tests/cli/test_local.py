@@ -9,8 +9,7 @@ import aiohttp
 import pytest
 
 from pipeline.config import KafkaSettings
-from pipeline.kafka.connection import admin_client, check_connection
-from pipeline.kafka.errors import ConnectionFailed
+from pipeline.kafka.connection import ConnectionFailed, admin_client, check_connection
 from pipeline.kafka.topics import Topics
 from pipeline.local.child import Child
 
@@ -37,7 +36,7 @@ async def test_it_says_how_to_reach_both_and_stops_cleanly(
 ) -> None:
     child, variables = await started(tmp_path)
     async with admin_client(kafka(variables)) as admin:
-        assert "tickets.raw" in await Topics(admin).names()
+        assert await Topics(admin).describe(["tickets.raw"])
     async with (
         aiohttp.ClientSession(variables["ANTHROPIC_BASE_URL"]) as session,
         session.get("/admin/counters") as answer,

@@ -23,8 +23,8 @@ from pipeline.stream.records import Outgoing
 from tests.brokers import FreshName
 from tests.e2e.programs import PATIENCE, PIPELINE, program
 from tests.kafka.permissions import Acls, Kind, Operation, Permission
-from tests.operators.dead_letters.letters import buried, raw, write
-from tests.operators.review.cases import outgoing, review
+from tests.operators.dead_letters.examples import buried, raw, write
+from tests.operators.review.items import outgoing, review
 
 pytestmark = pytest.mark.kafka
 

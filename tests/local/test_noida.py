@@ -3,8 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.kafka.connection import check_connection
-from pipeline.kafka.errors import BrokerUnreachable
+from pipeline.kafka.connection import BrokerUnreachable, check_connection
 from pipeline.local.broker import BrokerFailed, BrokerMissing, LocalBroker
 from pipeline.local.noida import NoidaBroker
 

@@ -1,4 +1,4 @@
-"""A desk on the broker in memory: each action once, whatever happens on the way."""
+"""A publisher on the broker in memory: each action once, whatever happens on the way."""
 
 import asyncio
 import random
@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.config import Delivery
 from pipeline.kafka.writer import ProducerFenced
-from pipeline.operators.desk import Action, Desk, NotDone
+from pipeline.operators.handled import Action, IdempotentPublisher, NotDone
 from pipeline.stream.protocols import BrokerError, TopicPartition
 from pipeline.stream.records import Outgoing, Received
 from pipeline.testing import Fault, Faults, MemoryBroker, MemoryBrokers, MemoryTopicReader, NoFaults
@@ -31,17 +31,17 @@ class World:
         for number in range(letters):
             self.broker.publish("letters", b"%d" % number, key=b"%d" % number)
 
-    def desk(
+    def publisher(
         self,
         process: str = "one",
         faults: Faults | None = None,
         delivery: Delivery = "exactly_once",
-    ) -> Desk:
+    ) -> IdempotentPublisher:
         brokers = MemoryBrokers(self.broker, process=process, faults=faults, delivery=delivery)
-        return self.desk_over(brokers, process)
+        return self.publisher_over(brokers, process)
 
-    def desk_over(self, brokers: MemoryBrokers, name: str) -> Desk:
-        return Desk(
+    def publisher_over(self, brokers: MemoryBrokers, name: str) -> IdempotentPublisher:
+        return IdempotentPublisher(
             "letters",
             "marks",
             group="pipeline.desk",
@@ -99,11 +99,11 @@ class Scripted(NoFaults):
 async def test_what_was_done_is_not_done_again() -> None:
     world = World()
     letters = await world.letters()
-    async with world.desk() as desk:
-        first = await desk.carry_out(copies(letters[:2]))
+    async with world.publisher() as publisher:
+        first = await publisher.publish(copies(letters[:2]))
         assert [action.record for action in first.done] == letters[:2]
-    async with world.desk() as desk:
-        second = await desk.carry_out(copies(letters))
+    async with world.publisher() as publisher:
+        second = await publisher.publish(copies(letters))
     assert [action.record for action in second.done_before] == letters[:2]
     assert [action.record for action in second.done] == letters[2:]
     assert world.out() == {b"0": 1, b"1": 1, b"2": 1}
@@ -113,12 +113,12 @@ async def test_what_was_done_is_not_done_again() -> None:
 async def test_it_can_be_done_again_on_purpose_and_is_counted() -> None:
     world = World(1)
     letters = await world.letters()
-    async with world.desk() as desk:
+    async with world.publisher() as publisher:
         for _ in range(3):
-            await desk.carry_out(copies(letters, again=True))
-        mark = desk.mark(letters[0])
-    assert mark is not None
-    assert mark.times == 3
+            await publisher.publish(copies(letters, again=True))
+        entry = publisher.entry(letters[0])
+    assert entry is not None
+    assert entry.times == 3
     assert world.out() == {b"0": 3}
 
 
@@ -135,10 +135,10 @@ def test_a_lost_request_or_answer_doubles_nothing(
         fault = Scripted(request_name, Fault(loss=loss))  # type: ignore[arg-type]
         if request_name == "init":
             with pytest.raises(BrokerError):
-                async with world.desk(faults=fault):
+                async with world.publisher(faults=fault):
                     pass
-        async with world.desk(faults=fault) as desk:
-            done = await desk.carry_out(copies(letters, again=again))
+        async with world.publisher(faults=fault) as publisher:
+            done = await publisher.publish(copies(letters, again=again))
         assert len(done.done) == 3
         assert world.out() == {b"0": 1, b"1": 1, b"2": 1}
 
@@ -149,8 +149,8 @@ def test_a_lost_request_or_answer_doubles_nothing(
 async def test_a_refusal_that_passes_is_tried_again() -> None:
     world = World()
     faults = Scripted("end", Fault(is_refused=True))
-    async with world.desk(faults=faults) as desk:
-        await desk.carry_out(copies(await world.letters()))
+    async with world.publisher(faults=faults) as publisher:
+        await publisher.publish(copies(await world.letters()))
     assert sum(world.out().values()) == 3
 
 
@@ -161,9 +161,9 @@ async def test_brokers_that_never_take_it_end_it_and_nothing_is_done() -> None:
             return Fault(is_refused=request == "write")
 
     world = World()
-    async with world.desk(faults=Never()) as desk:
+    async with world.publisher(faults=Never()) as publisher:
         with pytest.raises(NotDone, match="run this again"):
-            await desk.carry_out(copies(await world.letters()))
+            await publisher.publish(copies(await world.letters()))
     assert not world.out()
 
 
@@ -171,40 +171,40 @@ async def test_brokers_that_never_take_it_end_it_and_nothing_is_done() -> None:
 async def test_of_two_at_once_the_later_goes_on_and_the_earlier_is_fenced() -> None:
     world = World()
     letters = await world.letters()
-    async with world.desk("early") as early:
-        await early.carry_out(copies(letters[:1]))
-        async with world.desk("late") as late:
-            done = await late.carry_out(copies(letters))
+    async with world.publisher("early") as early:
+        await early.publish(copies(letters[:1]))
+        async with world.publisher("late") as late:
+            done = await late.publish(copies(letters))
             with pytest.raises(ProducerFenced, match="Another process"):
-                await early.carry_out(copies(letters[1:]))
+                await early.publish(copies(letters[1:]))
     assert len(done.done) == 2
     assert world.out() == {b"0": 1, b"1": 1, b"2": 1}
 
 
 @pytest.mark.parametrize("again", [False, True])
 @virtual_time
-async def test_what_somebody_else_did_while_an_answer_was_lost_is_not_taken_for_ones_own(
+async def test_what_another_process_did_while_an_answer_was_lost_is_not_taken_for_its_own(
     again: bool,
 ) -> None:
     world = World()
     letters = await world.letters()
 
     async def late() -> None:
-        async with world.desk("late") as desk:
-            await desk.carry_out(copies(letters[:1], by=b"late"))
+        async with world.publisher("late") as publisher:
+            await publisher.publish(copies(letters[:1], by=b"late"))
 
     lost = Scripted("write", Fault(loss="request"))
-    async with world.desk("early", lost) as early, asyncio.TaskGroup() as tasks:
-        doing = tasks.create_task(taken_over(early, copies(letters, again=again, by=b"early")))
+    async with world.publisher("early", lost) as early, asyncio.TaskGroup() as tasks:
+        doing = tasks.create_task(fenced(early, copies(letters, again=again, by=b"early")))
         await lost.happened.wait()
         await late()
         assert await doing
     assert world.publishers() == {b"0": b"late"}
 
 
-async def taken_over(desk: Desk, actions: Sequence[Action]) -> bool:
+async def fenced(publisher: IdempotentPublisher, actions: Sequence[Action]) -> bool:
     with pytest.raises(ProducerFenced):
-        await desk.carry_out(actions)
+        await publisher.publish(actions)
     return True
 
 
@@ -213,9 +213,9 @@ async def test_what_is_too_large_is_refused_and_the_rest_is_done() -> None:
     world = World()
     actions = copies(await world.letters())
     large = replace(actions[1], outgoing=Outgoing("out", b"k", bytes(2000), ()))
-    async with world.desk() as desk:
-        done = await desk.carry_out([actions[0], large, actions[2]])
-        assert desk.mark(large.record) is None
+    async with world.publisher() as publisher:
+        done = await publisher.publish([actions[0], large, actions[2]])
+        assert publisher.entry(large.record) is None
     assert [action for action, _ in done.refused] == [large]
     assert len(done.done) == 2
     assert world.out() == {b"0": 1, b"2": 1}
@@ -226,8 +226,8 @@ async def test_without_transactions_it_is_done_and_marked_too() -> None:
     world = World()
     letters = await world.letters()
     for expected in (3, 0):
-        async with world.desk(delivery="at_least_once") as desk:
-            assert len((await desk.carry_out(copies(letters))).done) == expected
+        async with world.publisher(delivery="at_least_once") as publisher:
+            assert len((await publisher.publish(copies(letters))).done) == expected
     assert world.out() == {b"0": 1, b"1": 1, b"2": 1}
 
 
@@ -235,11 +235,11 @@ async def test_without_transactions_it_is_done_and_marked_too() -> None:
 async def test_marks_of_letters_that_are_gone_are_removed() -> None:
     world = World()
     letters = await world.letters()
-    async with world.desk() as desk:
-        await desk.carry_out(copies(letters[:2]))
+    async with world.publisher() as publisher:
+        await publisher.publish(copies(letters[:2]))
     world.broker.log(TopicPartition("letters", 0)).trim(1)
-    async with world.desk() as desk:
-        await desk.carry_out(copies(letters[2:]))
+    async with world.publisher() as publisher:
+        await publisher.publish(copies(letters[2:]))
     [entries] = world.broker.committed_records("marks").values()
     tombstones = [e.record.key for e in entries if e.record and e.record.value is None]
     assert tombstones == [b"letters/0/0"]
@@ -267,7 +267,7 @@ def test_whatever_operators_do_at_once_and_wherever_they_die_each_letter_goes_on
         world = World(letters=24, partitions=3)
         letters = await world.letters()
         chance = random.Random(seed)
-        told: list[tuple[bytes, bytes | None]] = []
+        reported: list[tuple[bytes, bytes | None]] = []
 
         async def operator(name: str) -> None:
             """Works through all of them, and comes back until there are none left."""
@@ -279,11 +279,11 @@ def test_whatever_operators_do_at_once_and_wherever_they_die_each_letter_goes_on
                 if dies_after is not None:
                     asyncio.get_running_loop().call_later(dies_after, brokers.link.cut)
                 by = f"{name}-{time}"
-                told.extend(
+                reported.extend(
                     [
                         (by.encode(), value)
                         for value in await attempt(
-                            world.desk_over(brokers, by),
+                            world.publisher_over(brokers, by),
                             copies(letters, by=by.encode()),
                             chance.randint(1, 7),
                         )
@@ -292,23 +292,25 @@ def test_whatever_operators_do_at_once_and_wherever_they_die_each_letter_goes_on
                 await asyncio.sleep(chance.random())
 
         await asyncio.gather(*(operator(name) for name in ("ada", "bo", "cy")))
-        async with world.desk("last") as desk:
-            await desk.carry_out(copies(letters))
+        async with world.publisher("last") as publisher:
+            await publisher.publish(copies(letters))
         assert world.out() == {b"%d" % number: 1 for number in range(24)}
         publishers = world.publishers()
-        assert all(publishers[value] == by for by, value in told)
+        assert all(publishers[value] == by for by, value in reported)
 
     history()
 
 
-async def attempt(desk: Desk, actions: Sequence[Action], size: int) -> list[bytes | None]:
+async def attempt(
+    publisher: IdempotentPublisher, actions: Sequence[Action], size: int
+) -> list[bytes | None]:
     """Carry out what there is, as far as the brokers let it; the values that it says were."""
-    told: list[bytes | None] = []
+    reported: list[bytes | None] = []
     try:
-        async with desk:
+        async with publisher:
             for start in range(0, len(actions), size):
-                done = await desk.carry_out(actions[start : start + size])
-                told += [action.outgoing.value for action in done.done]
+                done = await publisher.publish(actions[start : start + size])
+                reported += [action.outgoing.value for action in done.done]
     except (ProducerFenced, NotDone, BrokerError):
         pass
-    return told
+    return reported

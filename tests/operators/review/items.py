@@ -1,4 +1,4 @@
-"""Cases for tests."""
+"""Review items for tests."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from pipeline.config import TopicSettings
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.records import Doubt, Review, Source, Timing, Usage
-from pipeline.operators.review.item import ReviewItem, case_of
+from pipeline.operators.review import ReviewItem, review_item_of
 from pipeline.stream.records import Outgoing, Received
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -49,6 +49,6 @@ def outgoing(made: Review, *, key: bytes = b"customer", topic: str = "review") -
 def case(number: int = 0, /, **changes: object) -> ReviewItem:
     """A case as a reader gets it."""
     record = outgoing(review(number, **changes))
-    return case_of(
+    return review_item_of(
         Received("review", 3, number, record.key, record.value, record.headers, NOON, NOON)
     )
