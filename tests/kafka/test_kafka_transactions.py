@@ -16,8 +16,7 @@ from pipeline.config import Delivery, KafkaSettings, StreamSettings, TopicSettin
 from pipeline.kafka.brokers import KafkaBrokers
 from pipeline.kafka.connection import admin_client, consumer_client
 from pipeline.kafka.transactions import TransactionalWriter
-from pipeline.local.broker import LocalBroker
-from pipeline.local.noida import NoidaBroker
+from pipeline.local.broker import LocalBroker, NoidaBroker
 from pipeline.stream.protocols import (
     Broken,
     BrokerError,
