@@ -31,7 +31,7 @@ from pipeline.local.accounting import (
     Tally,
     percentile,
 )
-from pipeline.local.day import ROUTINE, DayEvent, samples_folder
+from pipeline.local.day import ROUTINE, DayEvent
 from pipeline.model.printable import printable
 from pipeline.model.records import Usage, added
 from pipeline.stream.records import Received
@@ -365,12 +365,12 @@ All of it goes on, the dashboard at {summary.dashboard}; Ctrl-C ends it. In anot
   {program} tail tickets --pretty --limit 3
   {program} review list
   {program} dead-letters list"""
-    labels = samples_folder() / "labels" / "requests.jsonl"
     return f"""
-Single records: {summary.records}, e.g. review.jsonl. To type next:
-  {program} demo --keep     # the same day, and then: dashboard, tail, review
-  {program} local -- pipeline run     # the pipeline, for events of your own
-  {program} evaluate requests {_short(labels)} --simulated
+Single records, one file a topic: less {shlex.quote(str(summary.records / "review.jsonl"))}
+To type next:
+  {program} demo --keep                # the same day, and then: dashboard, tail, review
+  {program} local -- pipeline run      # the pipeline on this machine, for events of your own
+  {program} local -- pipeline doctor   # what a set-up is examined for
   {program} cost --events 1000000 --escalated 0.1"""
 
 
