@@ -85,7 +85,7 @@ async def demo(
     events = day_of_events(samples_folder(), share=share)
     published = {event.stage for event in events}
     stages = [name for name in build_stages(settings.stages) if name in published]
-    screen.plan(events)
+    screen.plan(events, stages)
     topics = settings.topics.model_copy(update={"partitions": _PARTITIONS})
     settings = settings.model_copy(update={"topics": topics})
     async with local_environment(settings, with_api=not real) as here:

@@ -51,6 +51,7 @@ _SHOWN_OF = {
 _CONTENT = ("subject", "body", "text", "query", "source")
 _EXAMPLE_STAYS = 4.0
 """Seconds, so that it can be read."""
+_QUOTED = 40
 _WIDE = 200
 _PICTURE_WIDE = 112
 _SPAN = 5.0
@@ -96,7 +97,7 @@ class Screen:
         self._ends: dict[str, Counter[str]] = {}
         self._ended: dict[Coordinates, Ending] = {}
         self._escalated: dict[Coordinates, Usage] = {}
-        self._recent: deque[tuple[float, int]] = deque()
+        self._recent = deque([(time.monotonic(), 0)])
         self._examples: dict[str, tuple[float, Text]] = {}
         self._next_line = 0.0
 
@@ -118,11 +119,11 @@ class Screen:
         if self._live is None:
             self._print(sentence)
 
-    def plan(self, events: Sequence[DayEvent]) -> None:
-        """These will be published."""
+    def plan(self, events: Sequence[DayEvent], stages: Sequence[str]) -> None:
+        """These will be published, of stages in this order."""
         self._events = {(event.stage, event.name): event for event in events}
         self._planned = Counter(event.stage for event in events)
-        self._ends = {stage: Counter() for stage in sorted(self._planned)}
+        self._ends = {stage: Counter() for stage in stages}
 
     def published(self, event: DayEvent) -> None:
         self._published[event.stage] += 1
@@ -137,14 +138,16 @@ class Screen:
         self._ended[ending.event] = ending
         self._ends[stage][outcome] += 1
         self._recent.append((now, len(self._ended)))
-        while now - self._recent[0][0] > _SPAN:
+        while now - self._recent[0][0] > _SPAN and len(self._recent) > 1:
             self._recent.popleft()
         shown = self._examples.get(outcome)
-        if shown is None or (self._live is not None and now - shown[0] > _EXAMPLE_STAYS):
-            example = self._example(stage, outcome, ending, record)
+        example = self._example(stage, outcome, ending, record)
+        if shown is None:
             self._examples[outcome] = (now, example)
             if self._live is None:
                 self._print(f"{outcome}: {example.plain}")
+        elif now - shown[0] > _EXAMPLE_STAYS and '"' in example.plain:
+            self._examples[outcome] = (now, example)
         if self._live is None and now > self._next_line:
             self._next_line = now + _SPAN
             self._print(self._counts())
@@ -176,8 +179,8 @@ class Screen:
     def _counts(self) -> str:
         """Progress, throughput, lag, escalations and cost by tier, in a line."""
         done, published = len(self._ended), sum(self._published.values())
-        span = self._recent[-1][0] - self._recent[0][0] if self._recent else 0.0
-        pace = (self._recent[-1][1] - self._recent[0][1]) / span if span else 0.0
+        (since, before), (now, latest) = self._recent[0], self._recent[-1]
+        pace = (latest - before) / max(0.1, now - since)
         ended = _total(ending.usage for ending in self._ended.values())
         first = _total(
             self._escalated.get(event, ending.usage) for event, ending in self._ended.items()
@@ -196,10 +199,10 @@ class Screen:
         if outcome == DEAD:
             headers = {name: (value or b"").decode() for name, value in record.headers}
             key = (record.key or b"").decode(errors="replace")
-            return _line(stage, key, f"{ending.reason}: {headers['dlq-detail']}")
+            return _line(stage, key, f"{ending.reason}, {headers['dlq-detail']}")
         value = orjson.loads(record.value or b"")
         event = self._events.get((stage, value["event_id"]))
-        asked = f'"{_content(event)}" ' if event else ""
+        asked = _content(event) if event else ""
         doubts = f"doubted for {', '.join(dict.fromkeys(ending.doubts))}" if ending.doubts else ""
         if outcome == REVIEW:
             return _line(stage, value["event_id"], asked, doubts)
@@ -217,11 +220,11 @@ def _line(*parts: str) -> Text:
 def _content(event: DayEvent) -> str:
     """The beginning of what it says, or its file."""
     if event.item.value[:1] != b"{":
-        return event.item.place
+        return f"({event.item.place})"
     fields = orjson.loads(event.item.value)
     text = next((fields[name] for name in _CONTENT if fields.get(name)), event.name)
     words = " ".join(text.split())
-    return words if len(words) < 40 else f"{words[:38]}…"  # noqa: PLR2004
+    return f'"{words if len(words) < _QUOTED else words[: _QUOTED - 2] + "…"}"'
 
 
 def _facts(stage: str, result: dict[str, Any]) -> Iterator[str]:
@@ -313,7 +316,9 @@ class Summary:
         ):
             times = f"{other / cost:.1f} times" if other is not None and cost else ""
             costs.add_row(name, dollars(other), times)
-        return Group(uses, hard, costs, *(Text(printable(line)) for line in self._sentences()))
+        sentences = (Text(printable(line)) for line in self._sentences())
+        verdict = Text(printable(self._verdict()), style="bold green" if self.ok else "bold red")
+        return Group(uses, hard, costs, *sentences, verdict)
 
     def _sentences(self) -> Iterator[str]:
         account = self.account
@@ -332,7 +337,6 @@ class Summary:
             yield f"Dead letters because of {_counts(reasons)}."
         if account.is_simulated:
             yield "Answers, tokens, costs and latencies are simulated: no model was asked."
-        yield self._verdict()
 
     def _verdict(self) -> str:
         account = self.account

@@ -162,7 +162,7 @@ def record(topic: str, value: object, headers: Headers = ()) -> Received:
 
 def shown(screen: Screen) -> None:
     """Let each outcome happen once."""
-    screen.plan([ticket(number) for number in range(4)])
+    screen.plan([ticket(number) for number in range(4)], ["tickets"])
     for number in range(4):
         screen.published(ticket(number))
     result = {"intent": "billing", "priority": "high"}
@@ -188,7 +188,7 @@ def test_without_a_terminal_there_are_lines_with_an_example_of_each_outcome() ->
     assert "settled by Sonnet: tickets T-1" in text
     assert "doubted for unclear → billing, high" in text
     assert "review by a person: tickets T-3" in text
-    assert "dead letter: tickets k invalid_json: The value is not JSON." in text
+    assert "dead letter: tickets k invalid_json, The value is not JSON." in text
     assert "1 of 4 events" in text
     assert "\x1b" not in text
 
