@@ -36,25 +36,24 @@ def local(
 ) -> None:
     """Run the embedded broker and the simulated API, for a command or until stopped."""
     from pipeline.config import load_settings
-    from pipeline.local.environment import serve
+    from pipeline.local.environment import local_environment, serve
     from pipeline.runtime import console
     from pipeline.stages.checks import encoders as minilm
 
     if encoder:
         minilm.require()
     settings = load_settings()
+    environment = local_environment(
+        settings,
+        broker=broker,
+        kafka_port=kafka_port,
+        api_port=api_port,
+        faults=fault or (),
+        api_options=["--encoder"] if encoder else (),
+    )
     code = console.run_until_stopped(
         lambda stop: serve(
-            settings,
-            stop,
-            console.line,
-            command=command or (),
-            env_file=env_file,
-            broker=broker,
-            kafka_port=kafka_port,
-            api_port=api_port,
-            faults=fault or (),
-            api_options=["--encoder"] if encoder else (),
+            environment, stop, console.line, command=command or (), env_file=env_file
         )
     )
     raise typer.Exit(code)

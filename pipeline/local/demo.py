@@ -150,6 +150,7 @@ class _Job:
                 if clock() - moved > patience:
                     left = len(self._events) - len(self._ended)
                     return f"{left} events came to no end, and nothing moved for {patience:g} s"
+                self._screen.tick()
                 await asyncio.sleep(_POLL)
         finally:
             for task in tasks:

@@ -8,7 +8,12 @@ import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -218,33 +223,23 @@ async def simulated_api(faults: Sequence[str] = ()) -> AsyncIterator[str]:
 
 
 async def serve(
-    settings: Settings,
+    environment: AbstractAsyncContextManager[Environment],
     stop: asyncio.Event,
     show: Callable[[str], None],
     *,
     command: Sequence[str] = (),
     env_file: Path | None = None,
-    broker: str = "noida",
-    kafka_port: int = 0,
-    api_port: int = 0,
-    faults: Sequence[str] = (),
-    api_options: Sequence[str] = (),
 ) -> int:
-    """Run until `stop` is set, or until `command` has ended, which runs in the environment.
+    """Run an environment until `stop` is set, or until `command` has ended, which runs in it.
 
-    Without a command, prints what a shell has to evaluate, or where that is, then `ready`.
+    Without a command, shows what a shell has to evaluate, or where that is, then `ready`.
 
     Args:
-        settings: How topics are called and what they are like.
+        environment: Not entered yet.
         stop: Set it to end everything.
         show: Prints a line.
         command: The program to run and its arguments.
         env_file: Where the variables are written; it is removed at the end.
-        broker: Of this, and of all below, see `local_environment`.
-        kafka_port: Of the broker.
-        api_port: Of the simulated API.
-        faults: Of the simulated API.
-        api_options: Of the simulated API.
 
     Returns:
         The command's exit code, as a shell has it; 0 without one.
@@ -257,25 +252,16 @@ async def serve(
     if command and shutil.which(command[0], path=path) is None:
         raise UsageError(f"There is no command {command[0]!r}.")
     async with AsyncExitStack() as stack:
-        environment = await stack.enter_async_context(
-            local_environment(
-                settings,
-                broker=broker,
-                kafka_port=kafka_port,
-                api_port=api_port,
-                faults=faults,
-                api_options=api_options,
-            )
-        )
+        here = await stack.enter_async_context(environment)
         if env_file is not None:
-            stack.enter_context(environment.written(env_file))
+            stack.enter_context(here.written(env_file))
         if command:
-            child = Child(command, log=None, env={**environment.variables, "PATH": path})
+            child = Child(command, log=None, env={**here.variables, "PATH": path})
             return await _until_ended(child, stop)
         if env_file is not None:
             show(f". {shlex.quote(str(env_file))}")
         else:
-            for name, value in environment.variables.items():
+            for name, value in here.variables.items():
                 show(f"export {name}={shlex.quote(value)}")
         show("ready")
         await stop.wait()

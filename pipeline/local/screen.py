@@ -51,6 +51,7 @@ _SHOWN_OF = {
 _CONTENT = ("subject", "body", "text", "query", "source")
 _EXAMPLE_STAYS = 4.0
 """Seconds, so that it can be read."""
+_REDRAWN_AFTER = 0.25
 _QUOTED = 40
 _WIDE = 200
 _PICTURE_WIDE = 112
@@ -59,13 +60,10 @@ _SPAN = 5.0
 
 
 def _total(usages: Iterable[Usage]) -> Decimal | None:
-    return Usage.total(usages).cost_usd
-
-
-def outcome_of(ending: Ending) -> str:
-    if ending.place is Place.ENRICHED:
-        return HAIKU if ending.decided_by == "haiku" else SONNET
-    return REVIEW if ending.place is Place.REVIEW else DEAD
+    total: Decimal | None = Decimal(0)
+    for usage in usages:
+        total = added(total, usage.cost_usd)
+    return total
 
 
 def dollars(cost: Decimal | None) -> str:
@@ -86,7 +84,8 @@ class Screen:
         self._console = console or Console(stderr=True, highlight=False)
         drawn = self._console.is_terminal and not self._console.is_dumb_terminal
         self._live = (
-            Live(self, console=self._console, refresh_per_second=4)
+            # Refreshed by `tick`: its own thread would read what changes meanwhile.
+            Live(self, console=self._console, auto_refresh=False)
             if drawn and sys.stdout.isatty()
             else None
         )
@@ -99,11 +98,11 @@ class Screen:
         self._escalated: dict[Coordinates, Usage] = {}
         self._recent = deque([(time.monotonic(), 0)])
         self._examples: dict[str, tuple[float, Text]] = {}
-        self._next_line = 0.0
+        self._next = 0.0
 
     def __enter__(self) -> Self:
         if self._live is not None:
-            self._live.start()
+            self._live.start(refresh=True)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -112,12 +111,26 @@ class Screen:
     def close(self) -> None:
         """Leave it as it is."""
         if self._live is not None:
+            self._live.refresh()
             self._live.stop()
+
+    def tick(self) -> None:
+        """Bring it up to date, from time to time; to be called often."""
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + (_SPAN if self._live is None else _REDRAWN_AFTER)
+        if self._live is not None:
+            self._live.refresh()
+        elif self._ended:
+            self._print(self._counts())
 
     def say(self, sentence: str) -> None:
         self._said.append(sentence)
         if self._live is None:
             self._print(sentence)
+        else:
+            self._live.refresh()
 
     def plan(self, events: Sequence[DayEvent], stages: Sequence[str]) -> None:
         """These will be published, of stages in this order."""
@@ -134,7 +147,12 @@ class Screen:
 
     def ended(self, stage: str, ending: Ending, record: Received) -> None:
         """An event ended, as the record says."""
-        now, outcome = time.monotonic(), outcome_of(ending)
+        now, by_haiku = time.monotonic(), ending.decided_by == "haiku"
+        outcome = {
+            Place.ENRICHED: HAIKU if by_haiku else SONNET,
+            Place.REVIEW: REVIEW,
+            Place.DEAD_LETTERS: DEAD,
+        }[ending.place]
         self._ended[ending.event] = ending
         self._ends[stage][outcome] += 1
         self._recent.append((now, len(self._ended)))
@@ -148,9 +166,6 @@ class Screen:
                 self._print(f"{outcome}: {example.plain}")
         elif now - shown[0] > _EXAMPLE_STAYS and '"' in example.plain:
             self._examples[outcome] = (now, example)
-        if self._live is None and now > self._next_line:
-            self._next_line = now + _SPAN
-            self._print(self._counts())
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         table = Table(box=None, padding=(0, 2, 0, 0))
@@ -197,9 +212,9 @@ class Screen:
 
     def _example(self, stage: str, outcome: str, ending: Ending, record: Received) -> Text:
         if outcome == DEAD:
-            headers = {name: (value or b"").decode() for name, value in record.headers}
+            detail = dict(record.headers)["dlq-detail"] or b""
             key = (record.key or b"").decode(errors="replace")
-            return _line(stage, key, f"{ending.reason}, {headers['dlq-detail']}")
+            return _line(stage, key, f"{ending.reason}, {detail.decode(errors='replace')}")
         value = orjson.loads(record.value or b"")
         event = self._events.get((stage, value["event_id"]))
         asked = _content(event) if event else ""

@@ -175,6 +175,7 @@ def shown(screen: Screen) -> None:
     screen.ended("tickets", ENDINGS[2], record("dead-letters", None, about))
     review = Ending(event(3), Place.REVIEW, doubts=("unclear",))
     screen.ended("tickets", review, record("review", {"event_id": "T-3"}))
+    screen.tick()
 
 
 def test_without_a_terminal_there_are_lines_with_an_example_of_each_outcome() -> None:
@@ -189,7 +190,7 @@ def test_without_a_terminal_there_are_lines_with_an_example_of_each_outcome() ->
     assert "doubted for unclear → billing, high" in text
     assert "review by a person: tickets T-3" in text
     assert "dead letter: tickets k invalid_json, The value is not JSON." in text
-    assert "1 of 4 events" in text
+    assert "4 of 4 events" in text
     assert "\x1b" not in text
 
 
