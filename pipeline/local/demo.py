@@ -94,19 +94,19 @@ async def demo(
         where = f"{here.broker} at {here.kafka.bootstrap_servers}, {asked}"
         screen.say(f"A day of {len(events)} events: {where}")
         settings = settings.model_copy(update={"kafka": here.kafka})
-        records = Path(tempfile.mkdtemp(prefix="haiku-pipeline-day-"))
-        job = _Job(settings, stages, events, screen, records)
+        job = _Job(settings, stages, events, screen)
         clock = asyncio.get_running_loop().time
         async with _pipeline((*command, *stages, ESCALATIONS), settings, here) as running:
             screen.say(f"The dashboard is at {running.dashboard}")
             started = clock()
             problem = await job.publish_and_wait(running.child, patience)
             seconds = clock() - started
+            records = Path(tempfile.mkdtemp(prefix="haiku-pipeline-day-"))
             if linger is not None:
                 with here.written(records / "env"):
-                    await linger(await job.audit(running, seconds, problem))
+                    await linger(await job.audit(records, running, seconds, problem))
         # After the pipeline has drained: nothing may have come twice on the way out.
-        return await job.audit(running, seconds, problem)
+        return await job.audit(records, running, seconds, problem)
 
 
 class _Job:
@@ -118,7 +118,6 @@ class _Job:
         stages: Sequence[str],
         events: Sequence[DayEvent],
         screen: Screen,
-        records: Path,
     ) -> None:
         self._settings = settings
         self._names = TopicNames(settings.topics)
@@ -127,7 +126,6 @@ class _Job:
         self._followed += [self._names.review, self._names.dead_letters, self._names.escalations]
         self._events = events
         self._screen = screen
-        self._records = records
         self._ended: set[Coordinates] = set()
 
     async def publish_and_wait(self, child: Child, patience: float) -> str | None:
@@ -158,10 +156,12 @@ class _Job:
             await asyncio.gather(*tasks, return_exceptions=True)
         return None
 
-    async def audit(self, running: Pipeline, seconds: float, problem: str | None) -> Summary:
+    async def audit(
+        self, kept_in: Path, running: Pipeline, seconds: float, problem: str | None
+    ) -> Summary:
         """Read everything from the beginning, as any consumer would, and account for it.
 
-        What the pipeline published is kept in the folder of records.
+        What the pipeline published is kept in a folder, a file for each topic.
         """
         names, kafka = self._names, self._settings.kafka
         kind_of = {
@@ -178,7 +178,7 @@ class _Job:
         with contextlib.ExitStack() as files:
             topics = self._followed
             kept = {
-                topic: files.enter_context((self._records / f"{topic}.jsonl").open("w"))
+                topic: files.enter_context((kept_in / f"{topic}.jsonl").open("w"))
                 for topic in topics
             }
             async with read_topics(kafka, topics) as records:
@@ -199,7 +199,7 @@ class _Job:
             delivery=running.delivery,
             seconds=seconds,
             dashboard=running.dashboard,
-            records=self._records,
+            records=kept_in,
             problem=problem,
         )
 
