@@ -5,6 +5,6 @@ from importlib.metadata import version
 
 __version__ = version("haiku-pipeline")
 
-# ONNX Runtime, which reads pictures in the simulated API and texts with the extra `encoder`, would
-# report each start to its makers and keep an identifier in the user's home.
+# ONNX Runtime, where an extra brings it along, would report each start to its makers and keep an
+# identifier in the user's home.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
