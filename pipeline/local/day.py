@@ -32,14 +32,6 @@ _PDF_EVERY, _PICTURE_EVERY = 4, 30
 """Of the routine invoices, every so many is a PDF file or a scan; the others are text."""
 
 
-class Generated(BaseModel):
-    """A value that is too large to be kept as a file."""
-
-    model_config = ConfigDict(frozen=True)
-
-    bytes: int
-
-
 class Sample(BaseModel):
     """An entry of the manifest; `samples/README.md` says what its fields mean."""
 
@@ -49,7 +41,7 @@ class Sample(BaseModel):
     kind: str
     path: str | None
     count: int
-    generate: Generated | None
+    generate: dict[Literal["bytes"], int] | None
     key_field: str | None
     key: str | None
     headers: dict[str, str]
@@ -101,7 +93,7 @@ def items_of(folder: Path, sample: Sample) -> Iterator[Item]:
         return
     key = None if sample.key is None else sample.key.encode()
     if sample.generate is not None:
-        value = b"x" * sample.generate.bytes
+        value = b"x" * sample.generate["bytes"]
     else:
         value = (folder / (sample.path or "")).read_bytes()
     yield Item(sample.path or "generated", key, value, headers)

@@ -183,7 +183,7 @@ class Screen:
                 ),
             )
         examples = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-        examples.add_column(no_wrap=True)
+        examples.add_column(no_wrap=True, min_width=max(map(len, OUTCOMES)))
         examples.add_column(no_wrap=True, overflow="ellipsis")
         for outcome, style in OUTCOMES.items():
             if outcome in self._examples:
@@ -216,13 +216,16 @@ class Screen:
             key = (record.key or b"").decode(errors="replace")
             return _line(stage, key, f"{ending.reason}, {detail.decode(errors='replace')}")
         value = orjson.loads(record.value or b"")
-        event = self._events.get((stage, value["event_id"]))
-        asked = _content(event) if event else ""
-        doubts = f"doubted for {', '.join(dict.fromkeys(ending.doubts))}" if ending.doubts else ""
-        if outcome == REVIEW:
-            return _line(stage, value["event_id"], asked, doubts)
-        answer = ", ".join(_facts(stage, value["result"]))
-        return _line(stage, value["event_id"], asked, doubts, f"→ {answer}")
+        name = value["event_id"]
+        event = self._events.get((stage, name))
+        parts = ["" if name.startswith(stage) else stage, name, _content(event) if event else ""]
+        if ending.doubts:
+            parts.append(f"doubted for {', '.join(dict.fromkeys(ending.doubts))}")
+        if outcome != REVIEW:
+            facts = (value["result"].get(fact) for fact in _SHOWN_OF.get(stage, ()))
+            texts = (" ".join(fact) if isinstance(fact, list) else fact for fact in facts if fact)
+            parts.append(f"→ {', '.join(texts)}")
+        return _line(*parts)
 
     def _print(self, line: str) -> None:
         self._console.print(printable(line), markup=False, soft_wrap=True)
@@ -240,13 +243,6 @@ def _content(event: DayEvent) -> str:
     text = next((fields[name] for name in _CONTENT if fields.get(name)), event.name)
     words = " ".join(text.split())
     return f'"{words if len(words) < _QUOTED else words[: _QUOTED - 2] + "…"}"'
-
-
-def _facts(stage: str, result: dict[str, Any]) -> Iterator[str]:
-    for name in _SHOWN_OF.get(stage, ()):
-        value = result.get(name)
-        if value:
-            yield " ".join(value) if isinstance(value, list) else str(value)
 
 
 HEADINGS = (
