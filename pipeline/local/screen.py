@@ -219,12 +219,12 @@ class Screen:
         name = value["event_id"]
         event = self._events.get((stage, name))
         parts = ["" if name.startswith(stage) else stage, name, _content(event) if event else ""]
-        if ending.doubts:
-            parts.append(f"doubted for {', '.join(dict.fromkeys(ending.doubts))}")
         if outcome != REVIEW:
             facts = (value["result"].get(fact) for fact in _SHOWN_OF.get(stage, ()))
             texts = (" ".join(fact) if isinstance(fact, list) else fact for fact in facts if fact)
             parts.append(f"→ {', '.join(texts)}")
+        if ending.doubts:
+            parts.append(f"(doubted for {', '.join(dict.fromkeys(ending.doubts))})")
         return _line(*parts)
 
     def _print(self, line: str) -> None:

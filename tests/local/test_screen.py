@@ -187,7 +187,7 @@ def test_without_a_terminal_there_are_lines_with_an_example_of_each_outcome() ->
     assert "The dashboard is at" in text
     assert 'accepted by Haiku: tickets T-0 "Charged' in text
     assert "settled by Sonnet: tickets T-1" in text
-    assert "doubted for unclear → billing, high" in text
+    assert "→ billing, high (doubted for unclear)" in text
     assert "review by a person: tickets T-3" in text
     assert "dead letter: tickets k invalid_json, The value is not JSON." in text
     assert "4 of 4 events" in text
