@@ -15,6 +15,7 @@ from contextlib import (
     contextmanager,
 )
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -129,14 +130,17 @@ class Environment:
         """Keep the variables in a file that a shell reads with `. PATH`, in the body.
 
         Raises:
-            UsageError: There can be no such file.
+            UsageError: There can be no such file, or there is one.
         """
         lines = (f"export {name}={shlex.quote(value)}\n" for name, value in self.variables.items())
         try:
-            path.touch(mode=0o600)  # a key of the user's may be among them
-            path.write_text("".join(lines))
+            # A key of the user's may be among them: the file is nobody else's.
+            with open(path, "x", opener=partial(os.open, mode=0o600)) as file:
+                file.writelines(lines)
         except OSError as error:
-            raise UsageError(f"{path} cannot be written ({error.strerror}).") from error
+            raise UsageError(
+                f"{path} cannot be written ({error.strerror}): remove it, or name another file."
+            ) from error
         try:
             yield
         finally:

@@ -92,6 +92,9 @@ async def test_without_a_command_the_file_of_variables_is_there_until_it_stops(
     assert exports == {}
     assert f". {variables}" in child.output()
     assert "export ANTHROPIC_BASE_URL=http://127.0.0.1:" in variables.read_text()
+    code, output = await ended(tmp_path, "--env-file", str(variables), "--", "true")
+    assert code == 2
+    assert "remove it, or name another file" in output
     child.send(signal.SIGTERM)
     async with asyncio.timeout(20):
         assert await child.wait() == 0, child.output()
