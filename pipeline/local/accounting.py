@@ -5,7 +5,7 @@ Reads where events ended from the records that say so.
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -91,6 +91,7 @@ class Account:
     """What became of all events.
 
     Args:
+        total: Of all stages.
         stages: By name.
         kinds: By what is special about the events, `routine` included; empty where not given.
         lost: Published events without an end.
@@ -101,6 +102,7 @@ class Account:
         first: What each first answer used, of the events that have one.
     """
 
+    total: Tally
     stages: Mapping[str, Tally]
     kinds: Mapping[str, Tally]
     lost: tuple[Coordinates, ...]
@@ -114,11 +116,6 @@ class Account:
     def ok(self) -> bool:
         """Whether every published event reached exactly one end."""
         return not (self.lost or self.repeated or self.unknown)
-
-    @property
-    def usage(self) -> Usage:
-        """Of all stages."""
-        return Usage.total(tally.usage for tally in self.stages.values())
 
 
 def account(
@@ -139,24 +136,30 @@ def account(
         escalated: What the first answer used, of the events that were escalated.
     """
     kinds, escalated = kinds or {}, escalated or {}
+    total = Tally()
     tallies = {stage: Tally() for stage in stages}
-    by_kind = {kind: Tally() for kind in dict.fromkeys(kinds.values())}
-    for event, stage in published.items():
-        tallies[stage].published += 1
+    by_kind = {kind: Tally() for kind in kinds.values()}
+
+    def tallies_of(event: Coordinates) -> Iterator[Tally]:
+        yield total
+        yield tallies[published[event]]
         if event in kinds:
-            by_kind[kinds[event]].published += 1
+            yield by_kind[kinds[event]]
+
+    for event in published:
+        for tally in tallies_of(event):
+            tally.published += 1
     seen: Counter[Coordinates] = Counter()
     simulated, first = False, []
     for ending in endings:
         seen[ending.event] += 1
         simulated = simulated or is_simulated(ending.model or "")
-        if ending.event not in published:
-            continue
-        tallies[published[ending.event]].count(ending)
-        if ending.event in kinds:
-            by_kind[kinds[ending.event]].count(ending)
-        first.append(escalated.get(ending.event, ending.usage))
+        if ending.event in published:
+            for tally in tallies_of(ending.event):
+                tally.count(ending)
+            first.append(escalated.get(ending.event, ending.usage))
     return Account(
+        total=total,
         stages=tallies,
         kinds=by_kind,
         lost=tuple(sorted(published.keys() - seen.keys())),

@@ -282,8 +282,8 @@ class Summary:
         return {
             "stages": {name: _as_json(tally) for name, tally in self.account.stages.items()},
             "kinds": {name: _as_json(tally) for name, tally in self.account.kinds.items()},
-            "tokens": _tokens(self.account.usage),
-            "cost_usd": _decimal(self.account.usage.cost_usd),
+            "tokens": _tokens(self.account.total.usage),
+            "cost_usd": _decimal(self.account.total.usage.cost_usd),
             "sonnet_alone_usd": _decimal(self.otherwise.sonnet_alone),
             "plain_loop_usd": _decimal(self.otherwise.plain_loop),
             "seconds": round(self.seconds, 1),
@@ -302,11 +302,12 @@ class Summary:
         uses = _table(HEADINGS)
         for name, tally in account.stages.items():
             uses.add_row(*_row(name, tally), *_latencies(tally))
-        everything = _sum(account.stages.values())
         uses.add_section()
-        uses.add_row(*_row("all", everything), *_latencies(everything))
+        uses.add_row(*_row("all", account.total), *_latencies(account.total))
         uses.add_row(
-            "", "", *(f"{each / max(1, everything.published):.0%}" for each in _ends(everything))
+            "",
+            "",
+            *(f"{each / max(1, account.total.published):.0%}" for each in _ends(account.total)),
         )
         hard = _table(("Hard ones among them", *HEADINGS[1:7]))
         kinds = sorted(account.kinds.items(), key=lambda each: -each[1].published)
@@ -314,7 +315,7 @@ class Summary:
             if kind not in {ROUTINE, ""}:
                 hard.add_row(*_row(kind, tally))
         simulated = " (simulated)" if account.is_simulated else ""
-        cost = account.usage.cost_usd
+        cost = account.total.usage.cost_usd
         costs = _table((f"The same day{simulated}", "Cost", ""))
         haiku = Usage.total(account.first).cost_usd
         sonnet = None if cost is None or haiku is None else cost - haiku
@@ -333,10 +334,7 @@ class Summary:
 
     def _sentences(self) -> Iterator[str]:
         account = self.account
-        doubts, reasons = Counter[str](), Counter[str]()
-        for tally in account.stages.values():
-            doubts += tally.doubts
-            reasons += tally.reasons
+        doubts, reasons = account.total.doubts, account.total.reasons
         yield (
             "Computed from the tokens that the records state for each first answer, at the prices "
             f"of {PRICES_AS_OF:%d %B %Y}; the loop checks nothing, so it would have published the "
@@ -352,11 +350,12 @@ class Summary:
     def _verdict(self) -> str:
         account = self.account
         delivery = self.delivery.replace("_", " ")
-        total = sum(tally.published for tally in account.stages.values())
+        total = account.total.published
         if self.ok:
+            cost = dollars(account.total.usage.cost_usd)
             return (
-                f"All {total} events reached exactly one end, for {dollars(account.usage.cost_usd)}"
-                f" in {self.seconds:.1f} s ({delivery})."
+                f"All {total} events reached exactly one end, for {cost} in {self.seconds:.1f} s "
+                f"({delivery})."
             )
         faults = (
             f"of {total} events {len(account.lost)} have no end, {len(account.repeated)} more than "
@@ -438,17 +437,6 @@ def _latencies(tally: Tally) -> Iterator[str]:
     for share in (0.5, 0.95):
         seconds = percentile(tally.seconds, share)
         yield "." if seconds is None else f"{seconds:.1f} s"
-
-
-def _sum(tallies: Iterable[Tally]) -> Tally:
-    everything = Tally()
-    for tally in tallies:
-        everything.published += tally.published
-        everything.ends += tally.ends
-        everything.decided_by += tally.decided_by
-        everything.usage += tally.usage
-        everything.seconds += tally.seconds
-    return everything
 
 
 def _as_json(tally: Tally) -> dict[str, Any]:
