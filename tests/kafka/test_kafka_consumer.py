@@ -11,7 +11,7 @@ from aiokafka.admin import NewTopic
 from pipeline.config import KafkaSettings, StreamSettings
 from pipeline.kafka.connection import admin_client, producer_client
 from pipeline.kafka.consumer import KafkaConsumer
-from pipeline.local.noida import NoidaBroker
+from pipeline.local.broker import NoidaBroker
 from pipeline.stream.protocols import BrokersUnavailable, Fenced, PositionLost, TopicPartition
 from pipeline.stream.records import Received
 from tests.brokers import FreshName

@@ -15,8 +15,7 @@ from aiokafka.errors import ProducerFenced
 from pipeline.config import Delivery, KafkaSettings, StreamSettings, TopicSettings
 from pipeline.kafka.brokers import KafkaBrokers, TransactionalWriter
 from pipeline.kafka.connection import admin_client, consumer_client
-from pipeline.local.broker import LocalBroker
-from pipeline.local.noida import NoidaBroker
+from pipeline.local.broker import LocalBroker, NoidaBroker
 from pipeline.stream.protocols import (
     Broken,
     BrokerError,

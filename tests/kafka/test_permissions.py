@@ -17,8 +17,7 @@ from pipeline.kafka.connection import admin_client
 from pipeline.kafka.reader import read_topics
 from pipeline.kafka.topics import TopicNames, Topics
 from pipeline.local.apache import GUEST, ApacheKafka
-from pipeline.local.api import SimulatedApiProcess
-from pipeline.local.environment import kafka_variables
+from pipeline.local.environment import SimulatedApiProcess, kafka_variables
 from pipeline.stream.records import Outgoing
 from tests.brokers import FreshName
 from tests.e2e.programs import PATIENCE, PIPELINE, program

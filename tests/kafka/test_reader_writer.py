@@ -9,8 +9,7 @@ from pipeline.kafka.connection import admin_client, producer_client
 from pipeline.kafka.reader import Start, read_topics
 from pipeline.kafka.topics import TopicMissing, Topics
 from pipeline.kafka.writer import WriteFailed, Writer
-from pipeline.local.broker import LocalBroker
-from pipeline.local.noida import NoidaBroker
+from pipeline.local.broker import LocalBroker, NoidaBroker
 from pipeline.stream.protocols import TopicPartition
 from pipeline.stream.records import Outgoing, Received
 from tests.brokers import FreshName
