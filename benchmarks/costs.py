@@ -21,10 +21,10 @@ from benchmarks import tickets
 from benchmarks.goals import Goal, Part, Table, at_most
 from benchmarks.report import conclude, parser
 from benchmarks.simulated import Admin, Row, simulated_api
-from pipeline.claude.batch import Succeeded
-from pipeline.claude.billing.prices import PRICES_AS_OF, PriceTable, Tokens
+from pipeline.claude.billing import PRICES_AS_OF, PriceTable, Tokens
 from pipeline.claude.gateway import Gateway
-from pipeline.claude.requests import CacheTtl, Style, Template, content_of
+from pipeline.claude.message_batches import Succeeded
+from pipeline.claude.request_body import CacheTtl, Style, Template, content_of
 from pipeline.config import Settings
 from pipeline.model.errors import AnswerError
 from pipeline.model.questions import Question

@@ -17,7 +17,7 @@ from pipeline.cascade.judge import CascadePolicy
 from pipeline.cascade.policy import Policy
 from pipeline.cascade.publishing import UnpublishableHandler
 from pipeline.cascade.reading import AnyStage, Reading, read_aside
-from pipeline.claude.batch import BatchRequest, NotAnswered, Succeeded
+from pipeline.claude.message_batches import BatchRequest, NotAnswered, Succeeded
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import AnswerError, FileUnavailable, InvalidEvent
 from pipeline.model.observer import Observer
@@ -31,7 +31,7 @@ Results = Mapping[str, Result]
 
 
 class Lane(Protocol):
-    """Questions as requests of a batch, and back; `pipeline.claude.batches.BatchLane`."""
+    """Questions as requests of a batch, and back; `pipeline.claude.message_batches.BatchLane`."""
 
     def request(self, question: Question[AnswerT], tier: Tier, custom_id: str) -> BatchRequest:
         """The request that asks a question."""

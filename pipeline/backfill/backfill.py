@@ -12,7 +12,7 @@ from pipeline.backfill.journal import unfinished
 from pipeline.backfill.reporting import Report, report_of
 from pipeline.backfill.submission import Submission
 from pipeline.backfill.topic import Publisher
-from pipeline.claude.batch import BatchRequest
+from pipeline.claude.message_batches import BatchRequest
 
 BATCH_BYTES = 100_000_000
 """Of a batch as it is sent, held in memory twice; the API takes 256 MB."""

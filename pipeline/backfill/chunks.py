@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from pipeline.backfill.job import Job, prefix_of
-from pipeline.claude.batch import MAX_REQUESTS, BatchRequest
+from pipeline.claude.message_batches import MAX_REQUESTS, BatchRequest
 from pipeline.stream.records import Received
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from pipeline.backfill.asking import Asking, Result
 from pipeline.backfill.journal import Journal
 from pipeline.backfill.reporting import Watcher
-from pipeline.claude.batch import Batch, BatchRequest
+from pipeline.claude.message_batches import Batch, BatchRequest
 from pipeline.config import BackfillSettings
 from pipeline.model.errors import PipelineError
 from pipeline.stream.dead_letter_breaker import DeadLetterWindow
@@ -48,7 +48,7 @@ class Stop:
 
 
 class Api(Protocol):
-    """The batch endpoints; `pipeline.claude.batches.Batches` is the real one."""
+    """The batch endpoints; `pipeline.claude.message_batches.Batches` is the real one."""
 
     async def submit(
         self,

@@ -19,7 +19,7 @@ from pipeline.backfill.reporting import Report, Telling, Watcher, open_metrics
 from pipeline.backfill.topic import TopicShelf
 from pipeline.cascade.policies import policy_of, steers
 from pipeline.cascade.reading import Reading
-from pipeline.claude.attempts import Bounds
+from pipeline.claude.failures import Bounds
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Settings
 from pipeline.kafka.brokers import KafkaBrokers

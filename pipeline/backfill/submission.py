@@ -17,8 +17,7 @@ from typing import Any
 from pipeline.backfill.asking import Results, is_of
 from pipeline.backfill.context import Tools
 from pipeline.backfill.job import Job, State
-from pipeline.claude.batch import Batch, BatchRequest
-from pipeline.claude.batches import BatchFailed, SubmissionUnknown
+from pipeline.claude.message_batches import Batch, BatchFailed, BatchRequest, SubmissionUnknown
 from pipeline.model.errors import PipelineError
 
 SKEW = timedelta(minutes=10)

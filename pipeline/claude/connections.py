@@ -31,7 +31,7 @@ import aiohttp
 import httpx2
 from aiohttp.client_proto import ResponseHandler
 
-from pipeline.claude.http import HttpReply
+from pipeline.claude.responses import HttpReply
 
 if TYPE_CHECKING:
     from aiohttp.client_reqrep import ClientRequest, ConnectionKey

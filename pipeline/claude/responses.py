@@ -1,15 +1,317 @@
-"""What an answer of the API means. Pure: bytes in, a verdict out, and the usage never lost."""
+"""What comes back of a request, and what an answer means: bytes in, a verdict out. Pure.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Generic, Literal
+The answer that a schema was sent for is mostly one JSON object and nothing else. Where it is not,
+fenced, with text around it or with half a surrogate, what is meant can mostly be read all the
+same; what would have to be guessed is reported beside it. The usage is never lost.
+"""
 
-from pydantic import ValidationError
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, NoReturn
 
-from pipeline.claude import answer_json
-from pipeline.claude.answer_json import EnumMismatch, EnumRepair
-from pipeline.claude.billing.prices import Tokens
+import orjson
+from pydantic import JsonValue, ValidationError
+
+from pipeline.claude.billing import Tokens
 from pipeline.model.questions import AnswerT, Signal
+
+
+@dataclass(frozen=True, slots=True)
+class HttpReply:
+    """A response, whatever its status.
+
+    Args:
+        raw_headers: As received.
+        body: As received.
+    """
+
+    status: int
+    raw_headers: Sequence[tuple[bytes, bytes]] = field(repr=False)
+    body: bytes = field(repr=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """By lower-case name; made again each time, so not for every call of a busy loop."""
+        return {
+            name.decode("ascii", "replace").lower(): value.decode("latin-1")
+            for name, value in self.raw_headers
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class NoReply:
+    """There was none.
+
+    Args:
+        why: `no_key`: nothing was sent, because there are no credentials.
+        detail: For a person.
+        sent: Whether the request may have reached the API.
+    """
+
+    why: Literal["timed_out", "disconnected", "no_key"]
+    detail: str
+    sent: bool
+
+
+LONGEST = 1_000_000
+"""Characters of an answer: more than any limit on its tokens lets through."""
+_LONGEST_SEARCHED = 200_000
+_MOST_STARTS = 16
+"""Places where an object may begin: each that does not end makes the decoder read on to the end."""
+_BOM = "\ufeff"
+_AROUND = _BOM + " \t\r\n"
+_REPLACEMENT = "\ufffd"
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_CONTROL = re.compile("[\x00-\x1f]")
+_REPEATED = "An object in the answer has a key twice."
+_NUL = "A text in the answer has the character U+0000."
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A JSON object in a text.
+
+    Args:
+        value: The object. Where a key stands twice in it, with the last value.
+        json: The same, without what stands around it.
+        faults: What makes it doubtful although it can be read, a sentence each.
+    """
+
+    value: dict[str, Any]
+    json: bytes
+    faults: tuple[str, ...] = ()
+
+
+def load(body: bytes | str) -> Any:  # noqa: ANN401 - any JSON value
+    """Parse what a server wrote: half a surrogate in it becomes U+FFFD.
+
+    Raises:
+        ValueError: It is not JSON.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        text = body if isinstance(body, str) else body.decode("utf-8", "replace")
+        lenient = json.JSONDecoder(parse_constant=_refuse, strict=False)
+        try:
+            return _each_text(lenient.decode(text.strip(_AROUND)), _whole)
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
+
+
+def find(text: str) -> Sequence[Found]:
+    """The answer in what a model wrote; several where it wrote several that differ.
+
+    What stands around it does not matter: a fence, a sentence, a byte order mark.
+    """
+    text = text.strip(_AROUND)
+    if len(text) > LONGEST:
+        return ()
+    with suppress(ValueError, RecursionError):
+        value = _STRICT.decode(text)
+        # What escapes stand for has to be looked at.
+        if isinstance(value, dict) and "\\u" not in text:
+            return (Found(value, text.encode("utf-8", "replace")),)
+    return tuple({found.json: found for found in _objects_in(text)}.values())
+
+
+def dumps(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
+    """Write JSON; numbers of any size."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def with_literal_numbers(found: bytes) -> bytes:
+    """The same JSON with each number as a text of its very digits."""
+    return dumps(json.loads(found, parse_float=str, parse_int=str))
+
+
+def _objects_in(text: str) -> Iterator[Found]:
+    at, faults = 0, list[str]()
+
+    def pairs_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        if len(value) < len(pairs):
+            faults.append(_REPEATED)
+        return value
+
+    # It takes line breaks in texts, and notes the objects with a key twice.
+    lenient = json.JSONDecoder(object_pairs_hook=pairs_of, parse_constant=_refuse, strict=False)
+    for _ in range(_MOST_STARTS):
+        at = text.find("{", at, _LONGEST_SEARCHED)
+        if at < 0:
+            return
+        faults.clear()
+        try:
+            value, end = lenient.raw_decode(text, at)
+            yield _cleaned(value, text[at:end], faults)
+        except (ValueError, RecursionError):
+            at += 1
+        else:
+            at = end
+
+
+def _cleaned(value: dict[str, Any], written: str, faults: list[str]) -> Found:
+    def without_nul(text: str) -> str:
+        if "\0" in text:
+            faults.append(_NUL)
+        return _whole(text).replace("\0", _REPLACEMENT)
+
+    cleaned = _each_text(value, without_nul)
+    # Characters below U+0020 are allowed between tokens only, where they do not matter.
+    is_plain = cleaned == value and not faults and not _CONTROL.search(written)
+    as_json = written.encode("utf-8", "replace") if is_plain else dumps(cleaned)
+    return Found(cleaned, as_json, tuple(dict.fromkeys(faults)))
+
+
+def _each_text(value: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401 - any JSON value
+    match value:
+        case str():
+            return change(value)
+        case list():
+            return [_each_text(part, change) for part in value]
+        case dict():
+            return {change(name): _each_text(part, change) for name, part in value.items()}
+        case _:
+            return value
+
+
+def _whole(text: str) -> str:
+    return text if text.isascii() else _SURROGATE.sub(_REPLACEMENT, text)
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError(_REPEATED)
+    return value
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_without_repetition, parse_constant=_refuse)
+
+
+class EnumMismatch(ValueError):
+    """A value is none of those that the schema allows, in any case."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A place in an answer where an enum stands, or that holds such places.
+
+    Args:
+        labels: Texts of the enum; None where none stands here.
+        folded: The same by their folded case, where that is unique: labels that differ in nothing
+            but their case can only be distinguished exactly.
+        others: Values of the enum that are no texts.
+    """
+
+    path: str
+    labels: Set[str] | None = None
+    folded: Mapping[str, str] = field(default_factory=dict)
+    others: Sequence[Any] = ()
+    options: Sequence["_Place | None"] = ()
+    fields: Mapping[str, "_Place"] = field(default_factory=dict)
+    item: "_Place | None" = None
+
+
+class EnumRepair:
+    """Gives enum values the case they have in the schema, which the API does not promise.
+
+    Built once for each schema. Called with an answer, it returns the answer itself where nothing
+    had to be changed, and a changed copy otherwise.
+
+    Args:
+        schema: As it was sent: references resolved.
+
+    Raises:
+        EnumMismatch: When called: a value is not in its enum.
+    """
+
+    __slots__ = ("_place",)
+
+    def __init__(self, schema: Mapping[str, JsonValue]) -> None:
+        self._place = _place_of(schema, "")
+
+    def __call__(self, answer: JsonValue) -> JsonValue:
+        repaired: JsonValue = answer if self._place is None else _repaired(answer, self._place)
+        return repaired
+
+
+def _place_of(schema: Any, path: str) -> _Place | None:  # noqa: ANN401 - a piece of JSON
+    """None where there is nothing to repair."""
+    match schema:
+        case {"enum": values}:
+            return _enum_at(path, values)
+        case {"const": value}:
+            return _enum_at(path, [value])
+        case {"anyOf": parts}:
+            options = [_place_of(part, path) for part in parts]
+            return _Place(path, options=options) if any(options) else None
+        case {"properties": properties}:
+            prefix = f"{path}." if path else ""
+            found = {name: _place_of(part, prefix + name) for name, part in properties.items()}
+            fields = {name: place for name, place in found.items() if place is not None}
+            return _Place(path, fields=fields) if fields else None
+        case {"items": items}:
+            item = _place_of(items, f"{path}[]")
+            return None if item is None else _Place(path, item=item)
+        case _:
+            return None
+
+
+def _enum_at(path: str, values: Sequence[Any]) -> _Place:
+    labels = [value for value in values if isinstance(value, str)]
+    cases = Counter(label.casefold() for label in labels)
+    folded = {label.casefold(): label for label in labels if cases[label.casefold()] == 1}
+    others = [value for value in values if not isinstance(value, str)]
+    return _Place(path, frozenset(labels), folded, others)
+
+
+def _repaired(value: Any, place: _Place) -> Any:  # noqa: ANN401 - a piece of JSON
+    if place.labels is not None:
+        if isinstance(value, str):
+            label = value if value in place.labels else place.folded.get(value.casefold())
+            if label is not None:
+                return label
+        elif value in place.others:
+            return value
+        raise EnumMismatch(f"at {place.path or 'its root'} a value that is not among the allowed")
+    if place.options:
+        return _repaired_as_any(value, place.options)
+    if isinstance(value, dict):
+        changed = {
+            name: repaired
+            for name, part in place.fields.items()
+            if name in value and (repaired := _repaired(value[name], part)) is not value[name]
+        }
+        return {**value, **changed} if changed else value
+    if isinstance(value, list) and place.item is not None:
+        items = [_repaired(item, place.item) for item in value]
+        if any(new is not old for new, old in zip(items, value, strict=True)):
+            return items
+    return value
+
+
+def _repaired_as_any(value: Any, options: Sequence[_Place | None]) -> Any:  # noqa: ANN401 - a piece of JSON
+    mismatch: EnumMismatch | None = None
+    for option in options:
+        if option is not None:
+            try:
+                return _repaired(value, option)
+            except EnumMismatch as error:
+                mismatch = error
+    # An option without enums takes what it takes; validation decides.
+    if None in options or mismatch is None:
+        return value
+    raise mismatch
+
 
 UnusableReason = Literal["refused", "cut_off", "malformed"]
 _DETAIL_CHARS = 300
@@ -22,6 +324,8 @@ _TOKEN_FIELDS = (
     "output_tokens",
 )
 _ALWAYS_COUNTED = ("input_tokens", "output_tokens")
+_ENDS = (None, "end_turn", "stop_sequence")
+"""How an answer ends that is whole; null where a gateway does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +396,22 @@ def read_response(
         repair: For the schema that was sent.
     """
     try:
-        message = answer_json.load(body)
+        message = load(body)
     except ValueError:
-        return MalformedResponse(
-            f"the API answered with something else than JSON: {_kind_of(body)}"
-        )
-    if not isinstance(message, dict) or message.get("type") != "message":
-        return MalformedResponse(
-            f"the API answered with something else than a message: {_kind_of(body)}"
-        )
-    return read_message(message, answer_model, repair)
+        wanted = "JSON"
+    else:
+        if isinstance(message, dict) and message.get("type") == "message":
+            return read_message(message, answer_model, repair)
+        wanted = "a message"
+    # A page of a proxy is quoted, but not what may be half an answer.
+    came = excerpt(body) if body.lstrip().startswith(b"<") else f"{len(body):,} bytes"
+    return MalformedResponse(f"the API answered with something else than {wanted}: {came}")
 
 
 def message_id_of(body: bytes) -> str | None:
     """The id of the message that is the body of a response; None without a message or an id."""
     try:
-        message = answer_json.load(body)
+        message = load(body)
     except ValueError:
         return None
     found = message.get("id") if isinstance(message, dict) else None
@@ -127,48 +431,62 @@ def read_message(
     bill = bill_of(message.get("usage"))
     match message.get("stop_reason"):
         case "refusal":
-            return Unusable("refused", _refusal(message), model, bill, is_final=True)
+            details = message.get("stop_details")
+            category = details.get("category") if isinstance(details, dict) else None
+            detail = f"The model declined ({category})." if category else "The model declined."
+            return Unusable("refused", detail, model, bill, is_final=True)
         case "max_tokens":
             return Unusable("cut_off", "The answer ended at the token limit.", model, bill)
         case "model_context_window_exceeded":
             detail = "The answer ended because the model's context was full."
             return Unusable("cut_off", detail, model, bill, is_final=True)
         case reason:
-            read = _read_text(_text(message), answer_model, repair)
+            read = _read_answer(message.get("content"), answer_model, repair)
     if isinstance(read, str):
         stopped = "" if reason in _ENDS else f" The model stopped with {str(reason)[:40]!r}."
         return Unusable("malformed", read + stopped, model, bill)
-    return Answered(*read[:2], model, bill, read[2])
+    answer, as_json, signals = read
+    return Answered(answer, as_json, model, bill, signals)
 
 
-def _read_text(
-    text: str, answer_model: type[AnswerT], repair: EnumRepair
+def _read_answer(
+    content: Any,  # noqa: ANN401 - any JSON value
+    answer_model: type[AnswerT],
+    repair: EnumRepair,
 ) -> tuple[AnswerT, bytes, tuple[Signal, ...]] | str:
-    """The answer in a text, or why there is none."""
+    """The answer in the content of a message, or why there is none."""
+    if not isinstance(content, str):
+        # Thinking blocks, empty ones too, may stand before and between.
+        texts = [
+            block.get("text")
+            for block in (content if isinstance(content, list) else [])
+            if isinstance(block, dict) and block.get("type") == "text"
+        ]
+        content = "".join(text for text in texts if isinstance(text, str))
     usable: list[tuple[AnswerT, bytes, tuple[str, ...]]] = []
-    detail = "The answer is not JSON." if text.strip() else "The answer is empty."
-    for found in answer_json.find(text):
+    detail = "The answer is not JSON." if content.strip() else "The answer is empty."
+    for found in find(content):
         try:
             usable.append((*checked(found, answer_model, repair), found.faults))
         except EnumMismatch as error:
             detail = f"The answer has {error}."
         except ValidationError as error:
-            detail = f"The answer is not as asked: {_faults(error)}."
+            # Where and why, without the values, which may be the event's.
+            faults = error.errors(include_url=False, include_input=False, include_context=False)
+            listed = (
+                f"{'.'.join(map(str, fault['loc'])) or 'answer'}: {fault['msg']}"
+                for fault in faults[:5]
+            )
+            detail = f"The answer is not as asked: {'; '.join(listed)}."
     if not usable:
         return detail
-    answer, as_json, faults = usable[-1]
+    answer, as_json, doubts = usable[-1]
     if any(other != answer for other, _, _ in usable):
-        faults = (*faults, "There are several answers, and they differ.")
-    return answer, as_json, tuple(Signal("broken_form", 1.0, fault) for fault in faults)
+        doubts = (*doubts, "There are several answers, and they differ.")
+    return answer, as_json, tuple(Signal("broken_form", 1.0, doubt) for doubt in doubts)
 
 
-_ENDS = (None, "end_turn", "stop_sequence")
-"""How an answer ends that is whole; null where a gateway does not say."""
-
-
-def checked(
-    found: answer_json.Found, answer_model: type[AnswerT], repair: EnumRepair
-) -> tuple[AnswerT, bytes]:
+def checked(found: Found, answer_model: type[AnswerT], repair: EnumRepair) -> tuple[AnswerT, bytes]:
     """What was found as an answer, and as the JSON that makes it.
 
     A number is taken for a text of its very digits where a text is wanted, and the other way
@@ -179,13 +497,13 @@ def checked(
         ValidationError: It is not as asked.
     """
     repaired = repair(found.value)
-    as_json = found.json if repaired is found.value else answer_json.dumps(repaired)
+    as_json = found.json if repaired is found.value else dumps(repaired)
     try:
         return answer_model.model_validate_json(as_json), as_json
     except ValidationError as error:
         if all(fault["type"] != "string_type" for fault in error.errors(include_url=False)):
             raise
-        literal = answer_json.with_literal_numbers(as_json)
+        literal = with_literal_numbers(as_json)
         try:
             return answer_model.model_validate_json(literal), literal
         except ValidationError:
@@ -234,36 +552,3 @@ def excerpt(body: bytes) -> str:
     # Half a word would not be recognised where it repeats what was asked.
     is_cut = len(body) > _DETAIL_CHARS and not body[_DETAIL_CHARS - 1 : _DETAIL_CHARS].isspace()
     return " ".join(words[:-1] if is_cut else words) or "(nothing)"
-
-
-def _kind_of(body: bytes) -> str:
-    """What a body is; a page of a proxy is quoted, but not what may be half an answer."""
-    return excerpt(body) if body.lstrip().startswith(b"<") else f"{len(body):,} bytes"
-
-
-def _text(message: Mapping[str, Any]) -> str:
-    """The text of the answer. Thinking blocks, empty ones too, may stand before and between."""
-    content = message.get("content")
-    if isinstance(content, str):
-        return content
-    texts = [
-        block.get("text")
-        for block in (content if isinstance(content, list) else [])
-        if isinstance(block, dict) and block.get("type") == "text"
-    ]
-    return "".join(text for text in texts if isinstance(text, str))
-
-
-def _refusal(message: Mapping[str, Any]) -> str:
-    details = message.get("stop_details")
-    category = details.get("category") if isinstance(details, dict) else None
-    return f"The model declined ({category})." if category else "The model declined."
-
-
-def _faults(error: ValidationError) -> str:
-    """Where and why, without the values, which may be the event's."""
-    listed = error.errors(include_url=False, include_input=False, include_context=False)
-    return "; ".join(
-        f"{'.'.join(str(step) for step in fault['loc']) or 'answer'}: {fault['msg']}"
-        for fault in listed[:5]
-    )

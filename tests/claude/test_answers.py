@@ -3,68 +3,62 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.claude.cache import response_cache
-from pipeline.claude.cache.response_cache import AnswerFile, Answers, Kept, key_of
+from pipeline.claude.response_cache import CACHE_SCHEMA, CachedAnswer, DiskCache, MemoryCache
 from pipeline.runtime.database import Database
 
-KEPT = Kept(b'{"label":"billing"}', "claude-haiku-5-5", 100.0)
+CACHED = CachedAnswer(b'{"label":"billing"}', "claude-haiku-5-5", 100.0)
 
 
 def test_an_answer_is_found_until_it_is_too_old() -> None:
     moment = [100.0]
-    kept = Answers(most=10, ttl=60, now=lambda: moment[0])
-    kept.put(b"a", KEPT)
-    assert kept.get(b"a") == KEPT
+    kept = MemoryCache(most=10, ttl=60, now=lambda: moment[0])
+    kept.put(b"a", CACHED)
+    assert kept.get(b"a") == CACHED
     moment[0] = 161.0
     assert kept.get(b"a") is None
     assert len(kept) == 0
 
 
 def test_the_least_recently_used_goes_first() -> None:
-    kept = Answers(most=2, ttl=60, now=lambda: 100.0)
-    kept.put(b"a", KEPT)
-    kept.put(b"b", KEPT)
+    kept = MemoryCache(most=2, ttl=60, now=lambda: 100.0)
+    kept.put(b"a", CACHED)
+    kept.put(b"b", CACHED)
     kept.get(b"a")
-    kept.put(b"c", KEPT)
+    kept.put(b"c", CACHED)
     assert kept.get(b"a") is not None
     assert kept.get(b"b") is None
 
 
 @given(st.lists(st.binary(max_size=3), max_size=50), st.integers(0, 5))
 def test_memory_is_bounded_whatever_comes(keys: list[bytes], most: int) -> None:
-    kept = Answers(most=most, ttl=60, now=lambda: 100.0)
+    kept = MemoryCache(most=most, ttl=60, now=lambda: 100.0)
     for key in keys:
-        kept.put(key, KEPT)
+        kept.put(key, CACHED)
         assert len(kept) <= most
 
 
-@given(st.binary(), st.binary())
-def test_other_requests_have_other_keys(one: bytes, other: bytes) -> None:
-    assert (key_of(one) == key_of(other)) == (one == other)
-
-
 def file_at(path: Path) -> Database:
-    return Database(path / "answers.sqlite3", response_cache.SCHEMA, setting="claude.state_dir")
+    return Database(path / "answers.sqlite3", CACHE_SCHEMA, setting="claude.state_dir")
 
 
 async def test_an_answer_on_disk_survives_a_restart(tmp_path: Path) -> None:
     async with file_at(tmp_path) as database:
-        before = AnswerFile(database, most=10, ttl=60, now=lambda: 100.0)
-        before.put(b"a", KEPT)
-        assert await before.get(b"a") == KEPT
+        before = DiskCache(database, most=10, ttl=60, now=lambda: 100.0)
+        before.put(b"a", CACHED)
+        assert await before.get(b"a") == CACHED
         await before.save()
     async with file_at(tmp_path) as database:
-        after = AnswerFile(database, most=10, ttl=60, now=lambda: 150.0)
-        assert await after.get(b"a") == KEPT
+        after = DiskCache(database, most=10, ttl=60, now=lambda: 150.0)
+        assert await after.get(b"a") == CACHED
         assert await after.get(b"b") is None
 
 
 async def test_answers_on_disk_are_bounded_in_age_and_number(tmp_path: Path) -> None:
     async with file_at(tmp_path) as database:
         moment = [100.0]
-        kept = AnswerFile(database, most=2, ttl=60, now=lambda: moment[0])
+        kept = DiskCache(database, most=2, ttl=60, now=lambda: moment[0])
         for number in range(4):
-            kept.put(bytes([number]), Kept(b"{}", "m", 100.0 + number))
+            kept.put(bytes([number]), CachedAnswer(b"{}", "m", 100.0 + number))
         await kept.save()
         found = [await kept.get(bytes([number])) is not None for number in range(4)]
         assert found == [False, False, True, True]

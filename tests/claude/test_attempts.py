@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.claude.attempts import Attempts, Bounds, Peers
+from pipeline.claude.failures import Attempts, Bounds, Peers
 
 BOUNDS = Bounds(attempts=8, seconds=60)
 

@@ -3,17 +3,24 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 import orjson
 import pytest
 
-from pipeline.claude.attempts import Backoff
-from pipeline.claude.batch import Batch, BatchRequest, NotAnswered, Succeeded, body_of
-from pipeline.claude.batches import Batches, BatchFailed, SubmissionUnknown
-from pipeline.claude.gateway import Gateway
-from pipeline.claude.http import HttpReply, NoReply
+from pipeline.claude.failures import Backoff
+from pipeline.claude.gateway import SAVE_SECONDS, Gateway
+from pipeline.claude.message_batches import (
+    Batch,
+    Batches,
+    BatchFailed,
+    BatchRequest,
+    NotAnswered,
+    SubmissionUnknown,
+    Succeeded,
+    body_of,
+)
+from pipeline.claude.responses import HttpReply, NoReply
 from pipeline.config import Settings
 from pipeline.local.simulated.control import Simulation
 from pipeline.local.simulated.faults import Fault
@@ -21,6 +28,7 @@ from pipeline.local.simulated.server import SimulatedApi
 from pipeline.model.errors import Refused
 from pipeline.model.records import Tier
 from pipeline.testing.fakes import FakeClient
+from tests.claude.gateways import Watcher
 from tests.claude.questions import about
 from tests.claude.server import ShapeServer, shape, shape_server
 
@@ -34,8 +42,13 @@ async def api(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SimulatedApi]:
 
 
 @pytest.fixture
-async def gateway(api: SimulatedApi) -> AsyncIterator[Gateway]:
-    async with Gateway(quick()) as opened:
+def watcher() -> Watcher:
+    return Watcher()
+
+
+@pytest.fixture
+async def gateway(api: SimulatedApi, watcher: Watcher) -> AsyncIterator[Gateway]:
+    async with Gateway(quick(), observer=watcher) as opened:
         yield opened
 
 
@@ -50,7 +63,9 @@ async def ended(gateway: Gateway, batch_id: str) -> Batch:
         return await gateway.batch_lane().api.ended(batch_id, every=0.02)
 
 
-async def test_questions_come_back_as_replies_at_half_the_price(gateway: Gateway) -> None:
+async def test_questions_come_back_as_replies_at_half_the_price(
+    gateway: Gateway, watcher: Watcher
+) -> None:
     lane = gateway.batch_lane()
     questions = {f"e-{n}": about(f"I was charged twice, {n}.") for n in range(3)}
     handed_in = await lane.api.submit(
@@ -70,8 +85,8 @@ async def test_questions_come_back_as_replies_at_half_the_price(gateway: Gateway
     assert alone.usage.cost_usd is not None
     assert share is not None
     assert share * 2 == alone.usage.cost_usd
-    (spend,) = gateway.status().spending
-    assert Decimal(spend.usd_today) > share
+    await asyncio.sleep(2 * SAVE_SECONDS)
+    assert watcher.spending["tickets", "day"] == share * 3 + alone.usage.cost_usd
 
 
 async def test_what_was_not_answered_says_why(api: SimulatedApi, gateway: Gateway) -> None:
@@ -146,7 +161,7 @@ async def test_a_hand_in_without_an_answer_is_not_repeated_blindly(
 async def test_a_hand_in_without_an_answer_tells_how_long_it_really_had(
     shapes: ShapeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.claude.batches.HAND_IN_SECONDS", 0.6)
+    monkeypatch.setattr("pipeline.claude.message_batches.SUBMIT_SECONDS", 0.6)
     shapes.hold = asyncio.Event()
     async with Gateway(quick()) as gateway:
         with pytest.raises(SubmissionUnknown, match="within 1 s"):

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.claude.client import SdkClient
 from pipeline.claude.gateway import Gateway
-from pipeline.claude.http import HttpReply, NoReply
+from pipeline.claude.responses import HttpReply, NoReply
 from pipeline.config import Settings
 from pipeline.model.observer import Observer
 from pipeline.model.records import Tier

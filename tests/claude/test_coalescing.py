@@ -12,11 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.cascade.policies import steers
-from pipeline.claude import model_client
-from pipeline.claude.answer_json import EnumRepair
+from pipeline.claude import limiter
 from pipeline.claude.gateway import Gateway
-from pipeline.claude.http import HttpReply
-from pipeline.claude.joint_requests import (
+from pipeline.claude.request_groups import (
     JointAnswer,
     JointItem,
     joint_content,
@@ -25,6 +23,7 @@ from pipeline.claude.joint_requests import (
     read_items,
     shares,
 )
+from pipeline.claude.responses import EnumRepair, HttpReply
 from pipeline.config import Settings
 from pipeline.model.errors import Refused
 from pipeline.model.questions import Image, Response, Text
@@ -182,7 +181,7 @@ def test_one_event_that_is_refused_is_raised_with_its_share_and_the_others_are_a
 def test_what_a_failure_repeats_of_events_that_travel_together_is_left_out(
     failing: Callable[[str], HttpReply], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_client, "BREAKER_FAILURES", 1)
+    monkeypatch.setattr(limiter, "BREAKER_FAILURES", 1)
     fails = [True]
 
     def answer(request: dict[str, Any]) -> HttpReply:

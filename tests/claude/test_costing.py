@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.claude.billing.prices import PriceTable
-from pipeline.claude.billing.workloads import CostRow, Models, Workload, cost_table, use_case_rows
+from pipeline.claude.billing import PriceTable
+from pipeline.claude.workloads import CostRow, Models, Workload, cost_table, use_case_rows
 
 MODELS = Models()
 TABLE = PriceTable()

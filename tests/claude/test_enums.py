@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from pipeline.claude.answer_json import EnumMismatch, EnumRepair
+from pipeline.claude.responses import EnumMismatch, EnumRepair
 
 LABELS: list[JsonValue] = ["billing", "technical_support", "Straße"]
 SCHEMA: dict[str, JsonValue] = {

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.claude.calls import CONTROL
 from pipeline.claude.gateway import Gateway
-from pipeline.claude.http import HttpReply, NoReply
+from pipeline.claude.responses import HttpReply, NoReply
 from pipeline.config import Settings
 from pipeline.model.errors import Refused, Rejected, Unanswered
 from pipeline.model.questions import Response

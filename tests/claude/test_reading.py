@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.claude.answer_json import LONGEST, find, load, with_literal_numbers
+from pipeline.claude.responses import LONGEST, find, load, with_literal_numbers
 
 ANSWER = '{"label": "billing", "confidence": 0.90}'
 VALUE = {"label": "billing", "confidence": 0.9}

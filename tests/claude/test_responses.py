@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.claude.answer_json import EnumRepair
-from pipeline.claude.billing.prices import PriceTable, Tokens
+from pipeline.claude.billing import PriceTable, Tokens
 from pipeline.claude.responses import (
     Answered,
+    EnumRepair,
     MalformedResponse,
     Unusable,
     bill_of,

@@ -1,10 +1,8 @@
-"""The endpoints for message batches.
+"""Message batches: many requests submitted together, answered within a day, at half the price.
 
-Handing a batch in has no idempotency key, so a hand-in whose answer was lost may or may not have
+Submitting has no idempotency key, so a batch whose submission got no answer may or may not have
 been taken: the caller writes down what it is about to do, and finds its batch again by the custom
 ids, which must be unlike those of any other batch.
-
-Questions that may wait: as requests of a batch, and back as replies at half the price.
 """
 
 import asyncio
@@ -12,20 +10,17 @@ import random
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import orjson
-from pydantic import BaseModel, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from pipeline.claude import failures
-from pipeline.claude.attempts import Backoff
-from pipeline.claude.batch import Batch, BatchRequest, NotAnswered, Succeeded, body_of, result_of
-from pipeline.claude.cache.response_cache import reply_of
 from pipeline.claude.calls import Caller, ModelRequest
 from pipeline.claude.client import Client
-from pipeline.claude.failures import Blocked, Failure, Reject, Retry
-from pipeline.claude.http import HttpReply, NoReply
+from pipeline.claude.failures import Backoff, Blocked, Failure, Reject, Retry
 from pipeline.claude.redaction import (
     foreign_words,
     with_text,
@@ -33,13 +28,15 @@ from pipeline.claude.redaction import (
     without_words,
     words_of,
 )
+from pipeline.claude.responses import HttpReply, NoReply, load
 from pipeline.model.errors import PipelineError
 from pipeline.model.questions import AnswerT, Question, Response, Text
 from pipeline.model.records import Tier
 
 PATH = "/v1/messages/batches"
+MAX_REQUESTS = 100_000
 CALL_SECONDS = 60.0
-HAND_IN_SECONDS = 600.0
+SUBMIT_SECONDS = 600.0
 BLOCK_SECONDS = 15.0
 POLL_SECONDS = 30.0
 """Between looks at a batch, which takes minutes to hours."""
@@ -52,7 +49,110 @@ class BatchFailed(PipelineError):
 
 
 class SubmissionUnknown(PipelineError):
-    """No answer came to a hand-in: the batch may have been taken, or not."""
+    """No answer came to a submission: the batch may have been taken, or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRequest:
+    """A request of a batch.
+
+    Args:
+        custom_id: 1 to 64 letters, digits, `_` and `-`; unique.
+        body: As it would be sent by itself.
+    """
+
+    custom_id: str
+    body: bytes = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """Bytes in the batch."""
+        return len(self.body) + len(self.custom_id) + 32
+
+
+class Counts(BaseModel):
+    """Requests of a batch by what became of them; all are `processing` until the batch ends."""
+
+    model_config = ConfigDict(frozen=True)
+
+    processing: int = 0
+    succeeded: int = 0
+    errored: int = 0
+    canceled: int = 0
+    expired: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.processing + self.succeeded + self.errored + self.canceled + self.expired
+
+
+class Batch(BaseModel):
+    """A batch, as the API shows it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    processing_status: Literal["in_progress", "canceling", "ended"]
+    request_counts: Counts
+    created_at: AwareDatetime
+    expires_at: AwareDatetime
+    ended_at: AwareDatetime | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its results can be read."""
+        return self.processing_status == "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """An answer; `BatchLane.reply` reads it."""
+
+    custom_id: str
+    message: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NotAnswered:
+    """No answer, and nothing paid.
+
+    What the API says of it is not kept: it may repeat the content.
+
+    Args:
+        why: `errored`: the request itself is at fault, or something went wrong with it.
+    """
+
+    custom_id: str
+    why: Literal["errored", "canceled", "expired"]
+
+
+def body_of(requests: Iterable[BatchRequest]) -> bytes:
+    """The body that submits requests."""
+    items = [
+        b'{"custom_id":%b,"params":%b}' % (orjson.dumps(request.custom_id), request.body)
+        for request in requests
+    ]
+    return b'{"requests":[%b]}' % b",".join(items)
+
+
+def result_of(line: str) -> Succeeded | NotAnswered | None:
+    """Read a line of the results of a batch; None if it is something else, or half of one."""
+    try:
+        item = load(line)
+    except ValueError:
+        return None
+    match item:
+        case {
+            "custom_id": str(custom_id),
+            "result": {"type": "succeeded", "message": dict(message)},
+        }:
+            return Succeeded(custom_id, message)
+        case {"custom_id": str(custom_id), "result": {"type": "canceled" | "expired" as why}}:
+            return NotAnswered(custom_id, why)
+        case {"custom_id": str(custom_id), "result": {"type": str(_)}}:
+            return NotAnswered(custom_id, "errored")
+        case _:
+            return None
 
 
 class _Page(BaseModel):
@@ -92,7 +192,7 @@ class Batches:
         *,
         before: Callable[[], Awaitable[None]] | None = None,
     ) -> Batch:
-        """Hand a batch in.
+        """Submit a batch.
 
         Args:
             requests: Of the batch.
@@ -109,15 +209,15 @@ class Batches:
         async def send() -> HttpReply | NoReply:
             if before is not None:
                 await before()
-            return await self._client.post(PATH, body, seconds=HAND_IN_SECONDS)
+            return await self._client.post(PATH, body, seconds=SUBMIT_SECONDS)
 
-        reply = await self._until_answered(send, seconds=HAND_IN_SECONDS, handed_in=requests)
+        reply = await self._until_answered(send, seconds=SUBMIT_SECONDS, submitted=requests)
         try:
             batch = Batch.model_validate_json(reply.body)
         except ValidationError as error:
-            raise SubmissionUnknown("The API answered a hand-in with no batch.") from error
+            raise SubmissionUnknown("The API answered a submission with no batch.") from error
         if batch.request_counts.total != len(requests):
-            raise SubmissionUnknown("The API answered a hand-in with another batch.")
+            raise SubmissionUnknown("The API answered a submission with another batch.")
         return batch
 
     async def get(self, batch_id: str) -> Batch:
@@ -127,10 +227,16 @@ class Batches:
             BatchFailed: There is no such batch.
         """
         attempt = 0
-        while (batch := _batch(await self._get(f"{PATH}/{batch_id}"))).id != batch_id:
+        while True:
+            reply = await self._get(f"{PATH}/{batch_id}")
+            try:
+                batch = Batch.model_validate_json(reply.body)
+            except ValidationError as error:
+                raise BatchFailed("The API answered with something else than a batch.") from error
+            if batch.id == batch_id:
+                return batch
             attempt += 1
-            await self._wait_out(failures.garbled("the API answered with another batch"), attempt)
-        return batch
+            await self._wait_out(failures.malformed("the API answered with another batch"), attempt)
 
     async def ended(
         self,
@@ -144,7 +250,7 @@ class Batches:
         Args:
             batch_id: Of the batch.
             every: Seconds between looks.
-            seen: Told of the batch at each look.
+            seen: Called with the batch at each look.
 
         Raises:
             BatchFailed: There is no such batch.
@@ -164,7 +270,13 @@ class Batches:
         """
         path = f"{PATH}?limit=100"
         while True:
-            page = _page(await self._get(path))
+            reply = await self._get(path)
+            try:
+                page = _Page.model_validate_json(reply.body)
+            except ValidationError:
+                # Its detail would show what was answered instead.
+                wanted = "a list of batches"
+                raise BatchFailed(f"The API answered with something else than {wanted}.") from None
             for batch in page.data:
                 if batch.created_at < moment:
                     return
@@ -190,11 +302,11 @@ class Batches:
             async with aclosing(lines):
                 async for line in lines:
                     if not isinstance(line, str):
-                        failure = _failure_of(line, CALL_SECONDS)
+                        failure = failures.failure_of(line, seconds=CALL_SECONDS)
                         break
                     result = result_of(line)
                     if result is None:
-                        failure = failures.garbled("a line of a batch's results is no result")
+                        failure = failures.malformed("a line of a batch's results is no result")
                         break
                     yield result
             if failure is None:
@@ -204,24 +316,21 @@ class Batches:
             await self._wait_out(failure, attempt)
 
     async def _get(self, path: str) -> HttpReply:
-        async def send() -> HttpReply | NoReply:
-            return await self._client.get(path, seconds=CALL_SECONDS)
-
-        return await self._until_answered(send)
+        return await self._until_answered(lambda: self._client.get(path, seconds=CALL_SECONDS))
 
     async def _until_answered(
         self,
         send: Callable[[], Awaitable[HttpReply | NoReply]],
         *,
         seconds: float = CALL_SECONDS,
-        handed_in: Sequence[BatchRequest] = (),
+        submitted: Sequence[BatchRequest] = (),
     ) -> HttpReply:
         """Send until there is an answer; what was submitted is not sent twice by mistake.
 
         Args:
             send: Sends once.
             seconds: It may take.
-            handed_in: The requests of the batch, if one is submitted.
+            submitted: The requests of the batch, if one is submitted.
         """
         attempt = 0
         while True:
@@ -231,10 +340,10 @@ class Batches:
                 if attempt > 1:
                     self._on_wait(None)
                 return reply
-            failure = _failure_of(reply, seconds)
-            if handed_in:
-                failure = _unechoed(failure, handed_in)
-            if handed_in and not _was_not_taken(reply, failure):
+            failure = failures.failure_of(reply, seconds=seconds)
+            if submitted:
+                failure = _unechoed(failure, submitted)
+            if submitted and not _was_not_taken(reply, failure):
                 because = failure.because if isinstance(failure, Blocked) else failure.detail
                 raise SubmissionUnknown(
                     f"It is not known whether the batch was taken: {because.rstrip('.')}."
@@ -259,22 +368,8 @@ class Batches:
                 await asyncio.sleep(seconds)
 
 
-def _failure_of(reply: HttpReply | NoReply, seconds: float) -> Failure:
-    match reply:
-        case HttpReply(200):
-            return failures.garbled("the API answered with something else than was asked for")
-        case HttpReply(status, _, body):
-            return failures.classify(status, reply.headers, body)
-        case NoReply("no_key", detail):
-            return failures.no_credentials(detail)
-        case NoReply("timed_out"):
-            return failures.timed_out(seconds)
-        case NoReply(_, detail, sent):
-            return failures.disconnected(detail, sent=sent)
-
-
 def _was_not_taken(reply: HttpReply | NoReply, failure: Failure) -> bool:
-    """Whether it is certain that a hand-in which failed so made no batch.
+    """Whether it is certain that a submission which failed so made no batch.
 
     It is after a 429, where nothing was sent, and where the API says that it takes no such batch
     or no batches.
@@ -307,7 +402,9 @@ def _unechoed(failure: Failure, requests: Sequence[BatchRequest]) -> Failure:
             is_named = number in named or len(requests) == 1 or request.custom_id in text
             if is_literal and not is_named and not any(word in request.body for word in sought):
                 continue
-            content = _content(request)
+            messages = orjson.loads(request.body).get("messages", [])
+            blocks = [block for message in messages for block in message["content"]]
+            content = [Text("", block["text"]) for block in blocks if block["type"] == "text"]
             if len(requests) > 1:
                 hidden |= foreign & words_of(content)
             if is_named:
@@ -317,45 +414,24 @@ def _unechoed(failure: Failure, requests: Sequence[BatchRequest]) -> Failure:
     return with_text(failure, cleaned)
 
 
-def _content(request: BatchRequest) -> list[Text]:
-    messages = orjson.loads(request.body).get("messages", [])
-    blocks = [block for message in messages for block in message["content"]]
-    return [Text(block["type"], block["text"]) for block in blocks if block["type"] == "text"]
-
-
-def _batch(reply: HttpReply) -> Batch:
-    try:
-        return Batch.model_validate_json(reply.body)
-    except ValidationError as error:
-        raise BatchFailed("The API answered with something else than a batch.") from error
-
-
-def _page(reply: HttpReply) -> _Page:
-    try:
-        return _Page.model_validate_json(reply.body)
-    except ValidationError:
-        # Its detail would show what was answered instead.
-        raise BatchFailed("The API answered with something else than a list of batches.") from None
-
-
 class BatchLane:
     """Turns questions into requests of a batch, and its results into replies.
 
     Args:
         api: The batch endpoints.
         caller: Reads and prices answers.
-        order: Makes the request of a question.
+        request: Makes the request of a question.
     """
 
     def __init__(
         self,
         api: Batches,
         caller: Caller,
-        order: Callable[[Question[Any], Tier, int], ModelRequest],
+        request: Callable[[Question[Any], Tier, int], ModelRequest],
     ) -> None:
         self.api = api
         self._caller = caller
-        self._order = order
+        self._request = request
 
     def request(self, question: Question[Any], tier: Tier, custom_id: str) -> BatchRequest:
         """The request that asks a question: the same as if it were asked by itself.
@@ -365,8 +441,8 @@ class BatchLane:
             tier: Who is asked.
             custom_id: 1 to 64 letters, digits, `_` and `-`; unique.
         """
-        order = self._order(question, tier, question.max_output_tokens)
-        return BatchRequest(custom_id, order.body)
+        request = self._request(question, tier, question.max_output_tokens)
+        return BatchRequest(custom_id, request.body)
 
     def reply(
         self, question: Question[AnswerT], tier: Tier, result: Succeeded
@@ -376,5 +452,5 @@ class BatchLane:
         Raises:
             AnswerError: The answer is no use.
         """
-        order = self._order(question, tier, question.max_output_tokens)
-        return reply_of(self._caller.receive(order, result.message))
+        request = self._request(question, tier, question.max_output_tokens)
+        return self._caller.receive(request, result.message)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from pipeline.claude.billing.prices import PriceTable, Tokens
-from pipeline.claude.models import traits_of
+from pipeline.claude.billing import PriceTable, Tokens
+from pipeline.claude.request_body import traits_of
 from pipeline.config import Settings, TokenPrices
 from pipeline.model.errors import UsageError
 
