@@ -57,7 +57,6 @@ class Price:
     Args:
         rates: US dollars a million tokens.
         long_above: Prompts of more tokens than this pay `long_rates`, answer included.
-        long_rates: See `long_above`.
     """
 
     rates: TokenPrices
@@ -65,7 +64,7 @@ class Price:
     long_rates: TokenPrices | None = None
 
     def cost(self, tokens: Tokens, *, batch: bool, us_only: bool) -> Decimal:
-        """What a single request costs in US dollars."""
+        """Of a single request, in US dollars."""
         rates = self.rates
         if self.long_rates is not None and tokens.prompt > (self.long_above or 0):
             rates = self.long_rates
@@ -111,18 +110,14 @@ PRICES: Mapping[str, Price] = MappingProxyType(
 
 
 class PriceTable:
-    """The built-in prices with those of the settings over them.
-
-    Args:
-        overrides: By model id; each replaces the built-in price altogether.
-    """
+    """The built-in prices; each override replaces that of its model altogether."""
 
     def __init__(self, overrides: Mapping[str, TokenPrices] | None = None) -> None:
         own = {base_id(model): Price(rates) for model, rates in (overrides or {}).items()}
         self._prices: dict[str, Price] = {**PRICES, **own}
 
     def price(self, model: str) -> Price | None:
-        """The price of a model, or None where it is not known."""
+        """None where it is not known."""
         prices = self._prices
         return prices.get(model) or prices.get(base_id(model)) or prices.get(undated(model))
 
@@ -177,11 +172,9 @@ class UsedUp:
 
 
 class Budget:
-    """What was spent, and whether more may be.
+    """What was spent, and whether more may be: by all stages together, and by each by its name.
 
     Args:
-        overall: For all stages together.
-        stages: For single stages, by name.
         now: The time, aware, in UTC.
     """
 
@@ -199,7 +192,6 @@ class Budget:
         self._unsaved: dict[tuple[datetime, str], Decimal] = {}
 
     def add(self, stage: str, usd: Decimal) -> None:
-        """Count what a call cost."""
         if not usd:
             return
         begins = _begins(self._now())
@@ -211,7 +203,7 @@ class Budget:
             self._unsaved[key] = self._unsaved.get(key, ZERO) + usd
 
     def spent(self, stage: str, span: Span) -> Decimal:
-        """What a stage has spent in the running hour or day."""
+        """In the running hour or day."""
         return self._since(stage, span, _begins(self._now())[span])
 
     def used_up(self, stage: str) -> UsedUp | None:
@@ -239,19 +231,14 @@ class Budget:
         return 0.0 if used_up is None else (used_up.until - self._now()).total_seconds()
 
     async def keep_in(self, database: Database) -> None:
-        """Keep what is spent in a file, which other processes may share; begin with what is there.
-
-        Args:
-            database: Opened with `BUDGET_SCHEMA`.
-        """
+        """From now on, in a file that other processes may share, opened with `BUDGET_SCHEMA`."""
         self._database = database
         await self.save()
 
     async def save(self) -> list[str]:
         """Write down what was spent, and learn what other processes spent.
 
-        Returns:
-            The stages whose spending may have changed: with an hour that ends it begins at 0.
+        Returns the stages whose spending may have changed: with an hour that ends it begins at 0.
         """
         if self._database is not None:
             unsaved, self._unsaved = self._unsaved, {}

@@ -109,15 +109,9 @@ class Breaker:
     ) -> None:
         """The service did not answer, or said that it is unwell.
 
-        Args:
-            passed: The call's.
-            now: The time.
-            because: A sentence for a person.
-            under_way: Other calls that have no end yet. An error comes quicker than an answer, so
-                after a pause all that is known at first are failures: they say nothing as long as
-                a third of the calls may still be answered.
-            again: The same question has failed before, and counted then; unless it is a probe, it
-                says nothing more.
+        An error comes quicker than an answer, so after a pause all that is known at first are
+        failures: they say nothing as long as a third of the calls `under_way` may still be
+        answered. Nor does a question that has failed before (`again`), unless it is a probe.
         """
         if passed.generation != self._generation:
             return

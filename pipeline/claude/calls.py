@@ -74,10 +74,7 @@ class ModelRequest:
     """A request that is to be made.
 
     Args:
-        question: What is asked.
-        body: The request.
         weight: See `pipeline.claude.prompts.content_weight`.
-        max_output_tokens: In the request.
         bounds: When its failures are its own trouble; None for what the settings say.
     """
 
@@ -118,19 +115,6 @@ class _Sent:
 
 
 class Caller:
-    """Makes calls.
-
-    Args:
-        client: Sends.
-        prices: Price answers.
-        budget: Counts what they cost.
-        backoff: Decides about pauses.
-        bounds: When an event's failures are its own trouble.
-        observer: Receives every call.
-        clock: Seconds that do not go back.
-        jitter: Draws 0 to 1.
-    """
-
     def __init__(
         self,
         client: Client,
@@ -155,11 +139,7 @@ class Caller:
     async def call(
         self, request: ModelRequest, in_flight: InFlightCall | None = None
     ) -> CompletedCall:
-        """Ask until there is an answer.
-
-        Args:
-            request: What to ask.
-            in_flight: Whose call it is, where several may wait for it.
+        """Ask until there is an answer; `in_flight` is whose call it is, where several may wait.
 
         Raises:
             AnswerError: The answer is no use.
@@ -172,7 +152,7 @@ class Caller:
                 if isinstance(ended, CompletedCall):
                     return ended
                 if in_flight is not None and not in_flight.waiters:
-                    raise asyncio.CancelledError("nobody waits for this answer any more")
+                    raise asyncio.CancelledError("no caller waits for this answer any more")
                 if ended is None:
                     continue
                 if attempts.are_over(request.bounds or self._bounds):
@@ -218,7 +198,7 @@ class Caller:
         try:
             permit = await self._permit(request, again=again, suspect=attempts.in_trouble)
             # What has failed before is no fit probe.
-            if any(each.probe and (again or each.control) for each in permit.passes):
+            if any(each.probe and (again or each.control) for each in permit.passes.values()):
                 return await self._control(_control_of(request), permit)
             seconds = prompt.timeout.seconds(attempts.timed_out)
             sent = await self._send(request, permit, seconds, in_flight, warmup)
@@ -245,7 +225,7 @@ class Caller:
 
     async def _pause(self, failure: Retry | Blocked, attempts: Attempts) -> None:
         # Blocks and 429s are waited out in the queue, where they hold up everyone alike; unless
-        # they befall one event alone.
+        # they concern one event alone.
         waited_out = isinstance(failure, Blocked) or failure.kind == "rate_limited"
         if waited_out and not attempts.alone:
             return
@@ -326,7 +306,6 @@ class Caller:
         return _Sent(verdict, snapshots, started, self._clock() - started)
 
     def _count(self, request: ModelRequest, attempts: Attempts, sent: _Sent) -> None:
-        """Count a failure of a question."""
         failure, was_in_trouble = sent.verdict, attempts.in_trouble
         timed_out = isinstance(failure, Retry) and failure.kind == "timed_out"
         if timed_out and not attempts.timed_out:
@@ -352,12 +331,7 @@ class Caller:
     ) -> Usage:
         """Report the end of a call to all whom it concerns; returns what it cost.
 
-        Args:
-            request: What was sent.
-            permit: The call's.
-            sent: What came back.
-            counted: Whether the same question is among the failures in a row already.
-            alone: Whether it failed alone.
+        `counted`: the question is among the failures in a row already; `alone`: it failed alone.
         """
         limiter, usage = request.limiter, None
         end: CallEnd

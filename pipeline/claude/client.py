@@ -4,9 +4,9 @@ import asyncio
 import logging
 import re
 import urllib.request
-from collections.abc import AsyncGenerator, Callable
-from types import TracebackType
-from typing import Any, Literal, Protocol, Self, cast, overload
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
+from typing import Any, Literal, Protocol, Self, TypeVar, cast
 
 import aiohttp
 import anthropic
@@ -23,6 +23,8 @@ _ANY = anthropic.AsyncStream[Any]
 """What the SDK asks for with a stream, and does not use for a raw response."""
 KEEP_ALIVE_SECONDS = 30.0
 """Idle connections are kept that long; the SDK's own 5 s costs a TLS handshake after each pause."""
+T = TypeVar("T")
+_Send = Callable[[anthropic.AsyncAnthropic], Awaitable[T]]
 log = logging.getLogger(__name__)
 ROUTE = "/v1/messages"
 _OK = 200
@@ -66,7 +68,7 @@ class SdkClient:
     frames those that follow, which aiohttp sends by itself. Credentials that expire, spans and
     proxies are the SDK's work each time.
 
-    An answer that may be another request's is none: see `pipeline.claude.connections`.
+    An answer that may be another request's is not used: see `pipeline.claude.connections`.
 
     Args:
         connections: Open at once at most.
@@ -91,12 +93,7 @@ class SdkClient:
         self._open()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self._session is not None:
             await self._session.close()
         if self._sdk is not None:
@@ -105,22 +102,33 @@ class SdkClient:
 
     async def send(self, body: bytes, *, seconds: float) -> HttpReply | NoReply:
         with Exchange() as exchange:
-            reply = await self._request(ROUTE, body, seconds)
+            reply = await self._request(partial(self._send, body), seconds)
             if isinstance(reply, HttpReply) and reply.status == _OK:
                 return self._own(reply, body, exchange)
             # After an error of a proxy's own, the API's answer may still come.
             return reply
 
     async def post(self, path: str, body: bytes, *, seconds: float) -> HttpReply | NoReply:
-        return await self._exchange(path, body, seconds)
+        async def send(sdk: anthropic.AsyncAnthropic) -> HttpReply:
+            return _reply_of(await sdk.post(path, cast_to=httpx2.Response, content=body))
+
+        return await self._exchange(send, seconds)
 
     async def get(self, path: str, *, seconds: float) -> HttpReply | NoReply:
-        return await self._exchange(path, None, seconds)
+        async def send(sdk: anthropic.AsyncAnthropic) -> HttpReply:
+            return _reply_of(await sdk.get(path, cast_to=httpx2.Response))
+
+        return await self._exchange(send, seconds)
 
     async def lines(
         self, path: str, *, seconds: float
     ) -> AsyncGenerator[str | HttpReply | NoReply, None]:
-        response = await self._request(path, None, seconds, stream=True)
+        async def send(sdk: anthropic.AsyncAnthropic) -> httpx2.Response:
+            kind = httpx2.Response
+            response = await sdk.get(path, cast_to=kind, stream=True, stream_cls=_ANY)
+            return cast("httpx2.Response", response)
+
+        response = await self._request(send, seconds)
         if not isinstance(response, httpx2.Response):
             yield response
             return
@@ -139,11 +147,11 @@ class SdkClient:
         finally:
             await response.aclose()
 
-    async def _exchange(self, path: str, body: bytes | None, seconds: float) -> HttpReply | NoReply:
+    async def _exchange(self, send: _Send[HttpReply], seconds: float) -> HttpReply | NoReply:
         with Exchange() as exchange:
-            reply = await self._request(path, body, seconds)
+            reply = await self._request(send, seconds)
             if isinstance(reply, HttpReply) and reply.status == _OK:
-                exchange.confirm()
+                exchange.is_confirmed = True
             return reply
 
     def _own(self, reply: HttpReply, body: bytes, exchange: Exchange) -> HttpReply | NoReply:
@@ -163,63 +171,38 @@ class SdkClient:
             )
             return NoReply("disconnected", "the answer may be another request's", sent=True)
         if owner == "new":
-            exchange.confirm()
+            exchange.is_confirmed = True
         return reply
 
-    @overload
-    async def _request(
-        self, path: str, body: bytes | None, seconds: float
-    ) -> HttpReply | NoReply: ...
-
-    @overload
-    async def _request(
-        self, path: str, body: bytes | None, seconds: float, *, stream: Literal[True]
-    ) -> HttpReply | NoReply | httpx2.Response: ...
-
-    async def _request(
-        self, path: str, body: bytes | None, seconds: float, *, stream: bool = False
-    ) -> HttpReply | NoReply | httpx2.Response:
+    async def _request(self, send: _Send[T], seconds: float) -> T | HttpReply | NoReply:
         if self._sdk is None:
             # Credentials may have turned up since: they can come from files that are mounted late.
             self._open()
         sdk = self._sdk
         if sdk is None:
             return NoReply("no_key", self._problem, sent=False)
-        response: HttpReply | httpx2.Response
         try:
             # The transport's own read timeout starts again with every byte that trickles in.
             async with asyncio.timeout(seconds):
-                if body is not None:
-                    response = await self._send(sdk, path, body)
-                elif stream:
-                    return cast(
-                        "httpx2.Response",
-                        await sdk.get(path, cast_to=httpx2.Response, stream=True, stream_cls=_ANY),
-                    )
-                else:
-                    response = await sdk.get(path, cast_to=httpx2.Response)
+                reply: T | HttpReply = await send(sdk)
         except anthropic.APIStatusError as error:
-            response = error.response
+            reply = _reply_of(error.response)
         except (anthropic.AnthropicError, aiohttp.ClientError, OSError) as error:
             return _no_reply(error, seconds)
-        if isinstance(response, httpx2.Response):
-            response = HttpReply(response.status_code, response.headers.raw, response.content)
-        return _without_keys(response, sdk)
+        if isinstance(reply, HttpReply) and reply.status >= _ERRORS:
+            return _without_keys(reply, sdk)
+        return reply
 
-    async def _send(
-        self, sdk: anthropic.AsyncAnthropic, path: str, body: bytes
-    ) -> httpx2.Response | HttpReply:
-        if path != ROUTE:
-            return await sdk.post(path, cast_to=httpx2.Response, content=body)
+    async def _send(self, body: bytes, sdk: anthropic.AsyncAnthropic) -> HttpReply:
         if self._traces is not None:
-            return await _send_with_span(sdk, body)
+            return _reply_of(await _send_with_span(sdk, body))
         if self._frame is not None:
             self._session = self._session or self._new_session()
             return await self._frame.send(self._session, body)
-        response: httpx2.Response = await sdk.post(path, cast_to=httpx2.Response, content=body)
+        response: httpx2.Response = await sdk.post(ROUTE, cast_to=httpx2.Response, content=body)
         if sdk.credentials is None and not urllib.request.getproxies():
             self._frame = Frame.of(response)
-        return response
+        return _reply_of(response)
 
     def _new_session(self) -> aiohttp.ClientSession:
         """Connections as the SDK's transport makes them, and no memory of what was answered."""
@@ -256,6 +239,10 @@ class SdkClient:
         self._sdk = sdk
 
 
+def _reply_of(response: httpx2.Response) -> HttpReply:
+    return HttpReply(response.status_code, response.headers.raw, response.content)
+
+
 def _over(
     new_session: Callable[[], aiohttp.ClientSession], http: httpx2.AsyncClient
 ) -> httpx2.AsyncClient:
@@ -270,8 +257,6 @@ def _over(
 
 def _without_keys(reply: HttpReply, sdk: anthropic.AsyncAnthropic) -> HttpReply:
     """Without the key: some gateways repeat the one that they refuse, and people see errors."""
-    if reply.status < _ERRORS:
-        return reply
     body = reply.body
     for secret in filter(None, (sdk.api_key, sdk.auth_token)):
         body = body.replace(secret.encode(), b"***")
@@ -289,7 +274,6 @@ _NOT_CONNECTED = (
 
 
 def _no_reply(error: BaseException, seconds: float) -> NoReply:
-    """Why there is no response."""
     is_connection = isinstance(error, anthropic.APIConnectionError | aiohttp.ClientError)
     if isinstance(error, TimeoutError) and not is_connection:
         return NoReply("timed_out", f"no answer within {seconds:.0f} s", sent=True)

@@ -26,7 +26,6 @@ class Retry:
     """The same request may succeed later.
 
     Args:
-        kind: What happened.
         detail: A sentence for a person.
         after: Seconds the API asks to wait; None where it does not say.
         ramp: Usage grows faster than the API allows.
@@ -61,7 +60,6 @@ class Reject:
     """The API takes everything but this very request.
 
     Args:
-        detail: A sentence for a person.
         filtered: What the model wrote was withheld by a filter: as good as a refusal.
     """
 
@@ -138,14 +136,7 @@ _IN_MESSAGES = re.compile(r"messages[.\[]\d")
 def classify(
     status: int, headers: Mapping[str, str], body: bytes, *, now: datetime | None = None
 ) -> Failure:
-    """Say what a response that is not a 200 means.
-
-    Args:
-        status: The HTTP status.
-        headers: With lower-case names.
-        body: As received; may be HTML.
-        now: For a `retry-after` that is a date.
-    """
+    """Say what a response that is not a 200 means; header names are in lower case."""
     error = _error_of(body)
     message = str(error.get("message") or excerpt(body))
     details = error.get("details")
@@ -202,12 +193,7 @@ def _withheld(message: str) -> Reject:
 
 
 def failure_of(reply: HttpReply | NoReply, *, seconds: float) -> Failure:
-    """Say what a reply means that is no answer, or that there is none.
-
-    Args:
-        reply: What came back.
-        seconds: The time limit that it had.
-    """
+    """What a reply means that is no answer, or that none came within that many seconds."""
     match reply:
         case HttpReply(200):
             return malformed("the API answered with something else than was asked for")
@@ -224,7 +210,6 @@ def failure_of(reply: HttpReply | NoReply, *, seconds: float) -> Failure:
 
 
 def no_credentials(detail: str) -> Blocked:
-    """Nothing was sent, because there is no key to send it with."""
     return Blocked(f"No credentials ({detail.rstrip('.')}): set ANTHROPIC_API_KEY.", "account")
 
 
@@ -302,9 +287,7 @@ HUNG = 0.5
 class Peers:
     """What became of first attempts and control questions, of one kind of question to one model.
 
-    Args:
-        answered: Ended with a response about themselves, be it a refusal or a rejection.
-        failed: Ended with anything else.
+    Those are answered that ended with a response about themselves, be it a refusal or a rejection.
     """
 
     answered: int = 0
@@ -362,7 +345,7 @@ class Attempts:
         self.weight = 0.0
         """The same, each counted by the share of peers answered since the one before."""
         self.alone = False
-        """Whether the last one befell this event alone: it had failed before, and others were
+        """Whether the last one concerned this event alone: it had failed before, and others were
         answered in between."""
         self.in_trouble = False
         """Whether it has failed twice while others were answered, or hung while most were."""
@@ -394,16 +377,7 @@ class Attempts:
         maybe_billed: bool = False,
         unclear: bool = False,
     ) -> None:
-        """Count a failure.
-
-        Args:
-            now: Seconds of a clock that does not go back.
-            detail: A sentence for a person.
-            seconds: Spent in the call.
-            timed_out: Whether no answer came in time.
-            maybe_billed: Whether it may have been paid all the same.
-            unclear: Whether it may have befallen this event alone although it is the first.
-        """
+        """Count a failure; `unclear`: it may be this event's alone although it is the first."""
         peers = self._peers
         answered = peers.answered - self._answered_before
         ended = answered + peers.failed - self._failed_before
@@ -426,11 +400,7 @@ class Attempts:
         return self.weight >= bounds.attempts and self.lasting >= bounds.seconds
 
     def history(self, beside: str = "others were answered") -> str:
-        """What happened, for a person: how often, over what time, and the last failure.
-
-        Args:
-            beside: What worked meanwhile.
-        """
+        """What happened, for a person; `beside` says what worked meanwhile."""
         return (
             f"No answer in {self.count} attempts over {self.lasting:.0f} s, while {beside}."
             f" The last one: {self._last_detail}"
@@ -441,21 +411,16 @@ class Attempts:
 class Backoff:
     """Exponential, with jitter, so that what failed together does not come back together.
 
-    Args:
-        first: Seconds before the first repetition, at most.
-        longest: Seconds before any repetition, at most.
+    Both are seconds before a repetition, at most.
     """
 
     first: float
     longest: float
 
     def seconds(self, attempt: int, *, jitter: float, asked: float | None = None) -> float:
-        """Seconds to wait after a failed attempt.
+        """Seconds to wait after the first, second, ... failed attempt; never less than was `asked`.
 
-        Args:
-            attempt: 1 for the first attempt.
-            jitter: 0 to 1, drawn by the caller.
-            asked: What the API asked for; never less than that.
+        The caller draws `jitter`, 0 to 1.
         """
         if attempt < 1:
             raise ValueError("attempts count from 1")

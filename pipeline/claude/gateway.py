@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any, Self
 
 from opentelemetry.trace import TracerProvider
@@ -51,12 +50,7 @@ PROBE_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What `doctor` found out about a model.
-
-    Args:
-        ok: Whether it can be asked.
-        detail: What is wrong and what to do, or what is right.
-    """
+    """What `doctor` found out about a model: what is wrong and what to do, or what is right."""
 
     model: str
     ok: bool
@@ -169,12 +163,7 @@ class Gateway:
             self._stack = stack.pop_all()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Give up the calls under way, write down what is new, close everything."""
         await self._stack.aclose()
 
@@ -193,12 +182,7 @@ class Gateway:
         return (await self._call(request, InFlightCall(waiters=1))).response
 
     def paused_reason(self, stage: str, tier: Tier) -> str | None:
-        """Why intake of a stage should stop now, or None.
-
-        Args:
-            stage: Whose questions would be asked, as in `Question.stage`.
-            tier: Of the model that would be asked.
-        """
+        """Why intake of a stage should stop now, or None."""
         used_up = self._budget.used_up(stage)
         if used_up is not None:
             return used_up.because
@@ -210,10 +194,6 @@ class Gateway:
         A caller that asks for more only waits for longer, and cannot take back what is sent
         meanwhile. Questions in trouble, which wait for their next attempt or hang, come on top:
         they must not take the place of others.
-
-        Args:
-            stage: Whose questions would be asked.
-            tier: Of the model that would be asked.
         """
         settings = self._stages.get(stage) if tier is Tier.HAIKU else None
         together = 1 if settings is None else settings.events_per_request
@@ -223,7 +203,7 @@ class Gateway:
         return (calls + max(LEAST_AHEAD, calls // 4)) * together + in_trouble
 
     def batch_lane(self, on_wait: Callable[[str | None], None] = lambda _: None) -> BatchLane:
-        """The lane for questions that may wait up to a day and cost half.
+        """For questions that may wait up to a day and cost half.
 
         Args:
             on_wait: Called with why it waits for the API, and with None when it goes on.
@@ -282,17 +262,13 @@ class Gateway:
 
     async def _open_cache(self, stack: AsyncExitStack) -> ResponseCache:
         claude, ttl = self._claude, self._claude.answer_cache_ttl
-
-        def now() -> float:
-            return self._now().timestamp()
-
         disk = None
         if claude.answer_cache == "disk":
             database = Database(claude.answers_path, CACHE_SCHEMA, setting="claude.state_dir")
             await stack.enter_async_context(database)
-            disk = DiskCache(database, most=CACHED_ANSWERS, ttl=ttl, now=now)
-        memory = MemoryCache(most=CACHED_ANSWERS, ttl=ttl, now=now)
-        return ResponseCache(memory, disk, self._call, observer=self._observer, now=now)
+            disk = DiskCache(database, most=CACHED_ANSWERS, ttl=ttl)
+        memory = MemoryCache(most=CACHED_ANSWERS, ttl=ttl)
+        return ResponseCache(memory, disk, self._call, observer=self._observer, now=self._now)
 
     async def _stop(self) -> None:
         await self._cache.close()

@@ -39,7 +39,6 @@ class FairQueue(Generic[ItemT]):
         return self._size
 
     def push(self, stage: str, item: ItemT, *, first: bool = False) -> None:
-        """Add an item, at the end of its stage's queue or, if it has waited before, at its head."""
         queue = self._queues.setdefault(stage, deque())
         if not queue:
             self._times[stage] = max(self._times.get(stage, 0.0), self._now)
@@ -87,9 +86,6 @@ class Window:
     until the setting is reached, so that neither a start nor a recovery is a burst. The API caps
     how fast usage may grow (`ramp_limit_exceeded`), without saying how fast; after such an answer
     the window is halved and grows by one a round.
-
-    Args:
-        most: The setting.
     """
 
     def __init__(self, most: int) -> None:
@@ -102,11 +98,9 @@ class Window:
         return int(self._size)
 
     def succeeded(self, in_flight: int) -> None:
-        """An answer came.
+        """An answer came while so many calls, this one included, were under way.
 
-        Args:
-            in_flight: Calls under way, this one included. A window that is not used does not
-                grow: nothing was learnt about what lies beyond.
+        A window that is not used does not grow: nothing was learnt about what lies beyond.
         """
         if in_flight < self._size / 2:
             return
@@ -168,7 +162,7 @@ class Permit:
     """One call that may go now; its end must be reported.
 
     Args:
-        passes: For the account, the model, the breaker and the stage.
+        passes: Of the account, the model, the breaker and the stage.
         since: When it was given.
         answers: Of the model before this call.
         suspect: Whether its event is in trouble.
@@ -176,7 +170,7 @@ class Permit:
 
     stage: str
     cost: Cost
-    passes: tuple[Pass, Pass, Pass, Pass]
+    passes: Mapping[Breaker, Pass]
     since: float
     answers: int
     suspect: bool
@@ -192,7 +186,7 @@ class _Waiter:
 
 
 class Limiter:
-    """The queue of one model.
+    """The queue of one model; reports what changes.
 
     Events in trouble do not take the slots of the others. A call that hangs while several windows
     of others are answered is set aside: it does not count against the window any more. So is, from
@@ -200,11 +194,9 @@ class Limiter:
     their own. How many may be aside is bounded.
 
     Args:
-        model: Its id.
         concurrency: Calls at once at most; the setting.
         account: A `block()` for all models together, shared with their limiters.
         budget_wait: Seconds until a stage may spend again; 0 now.
-        observer: Receives changes.
         clock: Seconds that do not go back; the event loop's own time.
     """
 
@@ -253,13 +245,9 @@ class Limiter:
     ) -> Permit:
         """Wait until a call may go.
 
-        Args:
-            stage: Whose call it is.
-            cost: What it is expected to take.
-            again: Whether it has failed before. It goes before those that have not been sent,
-                unless calls are probes: those are for questions that have not failed, where any
-                wait.
-            suspect: Whether it failed while others were answered.
+        One that has failed before (`again`) goes before those that have not been sent, unless calls
+        are probes: those are for questions that have not failed, where any wait. A `suspect` has
+        failed while others were answered.
         """
         now = self._clock()
         queue = self._suspects if suspect else self._queue
@@ -293,8 +281,7 @@ class Limiter:
     ) -> None:
         """The API answered, be it with a refusal or a rejection."""
         now = self._clock()
-        gates = (*self._gates, self._stage_blocks[permit.stage])
-        for gate, passed in zip(gates, permit.passes, strict=True):
+        for gate, passed in permit.passes.items():
             gate.succeeded(passed, now)
             if passed.probe and gate in self._gates:
                 self.window.recovered()
@@ -316,19 +303,14 @@ class Limiter:
     ) -> None:
         """The call may succeed later.
 
-        Args:
-            permit: The call's.
-            failure: What came back.
-            snapshots: What it says of the limits, by kind.
-            again: Whether the same question has failed before.
-            alone: Whether it has, and others were answered meanwhile.
+        `again`: the same question has failed before; `alone`: and others were answered meanwhile.
         """
         now = self._clock()
         self._limits.update(snapshots, now)
-        account, model, breaker, stage = permit.passes
+        breaker = self._breaker
         if failure.kind == "rate_limited":
             # The service is well; it is us who were too fast.
-            self._breaker.succeeded(breaker, now)
+            breaker.succeeded(permit.passes[breaker], now)
             if not alone:
                 self._refusal = failure.detail
                 self._limits.refused(now, seconds=failure.after or PAUSE_WITHOUT_RETRY_AFTER)
@@ -337,48 +319,39 @@ class Limiter:
         else:
             is_quick = now - permit.since < QUICK_SECONDS
             others = self._in_flight - 1 if is_quick else 0
-            self._breaker.failed(breaker, now, failure.detail, under_way=others, again=again)
-        self._account.abandoned(account)
-        self._block.abandoned(model)
-        self._stage_blocks[permit.stage].abandoned(stage)
+            passed = permit.passes[breaker]
+            breaker.failed(passed, now, failure.detail, under_way=others, again=again)
+        for gate, passed in permit.passes.items():
+            if gate is not breaker:
+                gate.abandoned(passed)
         if not failure.maybe_billed:
             self._limits.settle(permit.cost, Cost(0, 0))
         self._leave(permit)
 
     def blocked(self, permit: Permit, failure: Blocked, *, alone: bool = False) -> None:
-        """No call can succeed until a person fixes something.
-
-        Args:
-            permit: The call's.
-            failure: What came back.
-            alone: Whether others were answered meanwhile: then it holds for this question only.
-        """
+        """No call can succeed until a person fixes something; `alone`: for this question only."""
         now = self._clock()
-        self._breaker.succeeded(permit.passes[2], now)
         self._limits.settle(permit.cost, Cost(0, 0))
-        account, model, _, stage = permit.passes
-        # Of the three, from the widest to the narrowest, what is wider than the one that trips
-        # works, and of what is narrower nothing is known.
-        scopes = (
-            ("account", self._account, account),
-            ("model", self._block, model),
-            ("stage", self._stage_blocks[permit.stage], stage),
-        )
-        tripped = alone
-        for scope, gate, passed in scopes:
-            if tripped:
+        blocks = {"account": self._account, "model": self._block}
+        culprit = blocks.get(failure.scope, self._stage_blocks[permit.stage])
+        is_over = alone
+        # From the widest to the narrowest: what is wider than the one that trips works, and of
+        # what is narrower nothing is known.
+        for gate, passed in permit.passes.items():
+            if gate is self._breaker:
+                gate.succeeded(passed, now)
+            elif is_over:
                 gate.abandoned(passed)
-            elif scope == failure.scope:
+            elif gate is culprit:
                 gate.trip(passed, now, failure.because)
-                tripped = True
+                is_over = True
             else:
                 gate.succeeded(passed, now)
         self._leave(permit)
 
     def abandoned(self, permit: Permit) -> None:
         """The caller gave up; nothing is known."""
-        gates = (*self._gates, self._stage_blocks[permit.stage])
-        for gate, passed in zip(gates, permit.passes, strict=True):
+        for gate, passed in permit.passes.items():
             gate.abandoned(passed)
         self._leave(permit)
 
@@ -401,7 +374,7 @@ class Limiter:
         now = self._clock()
         state = self._breaker.state(now)
         if state == "half_open" and not self.asked:
-            # Nobody is there who could try, so it would be reported for as long as nobody comes.
+            # No question is there to probe with, so it would be reported until one comes.
             state = "closed"
         because: str | None = None
         for stage, gate in self._stage_blocks.items():
@@ -417,14 +390,13 @@ class Limiter:
             self._observer.blocked(self.model, because=because)
 
     def close(self) -> None:
-        """Stop looking."""
         self._look_in(inf)
 
     def _is_shut(self, gate: Breaker, now: float, stage: str | None = None) -> bool:
         """Whether a gate that has tripped lets nothing through; a stage's own with its stage.
 
-        When the time has come to try and nobody waits who could, the way is open: the next
-        question is the probe.
+        When it is time to probe and no question waits that could, the gate is open: the next one
+        is the probe.
         """
         if stage is None:
             waits = bool(self._queue or self._suspects)
@@ -458,13 +430,8 @@ class Limiter:
         return wait if gate.because is None else max(wait, gate.opens_at(now) - now)
 
     def _enter(self, stage: str, cost: Cost, now: float, *, suspect: bool) -> Permit:
-        account, model, breaker = self._gates
-        passes = (
-            account.enter(now),
-            model.enter(now),
-            breaker.enter(now),
-            self._stage_blocks[stage].enter(now),
-        )
+        gates = (*self._gates, self._stage_blocks[stage])
+        passes = {gate: gate.enter(now) for gate in gates}
         permit = Permit(stage, cost, passes, now, self._answers, suspect)
         self._limits.take(cost)
         self._in_flight += 1

@@ -54,12 +54,7 @@ class SubmissionUnknown(PipelineError):
 
 @dataclass(frozen=True, slots=True)
 class BatchRequest:
-    """A request of a batch.
-
-    Args:
-        custom_id: 1 to 64 letters, digits, `_` and `-`; unique.
-        body: As it would be sent by itself.
-    """
+    """A request as it would be sent by itself; its id is 1 to 64 letters, digits, `_` and `-`."""
 
     custom_id: str
     body: bytes = field(repr=False)
@@ -87,7 +82,7 @@ class Counts(BaseModel):
 
 
 class Batch(BaseModel):
-    """A batch, as the API shows it."""
+    """As the API shows it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -100,7 +95,6 @@ class Batch(BaseModel):
 
     @property
     def has_ended(self) -> bool:
-        """Whether its results can be read."""
         return self.processing_status == "ended"
 
 
@@ -114,12 +108,9 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True)
 class NotAnswered:
-    """No answer, and nothing paid.
+    """No answer, and nothing paid. What the API says of it is not kept: it may repeat the content.
 
-    What the API says of it is not kept: it may repeat the content.
-
-    Args:
-        why: `errored`: the request itself is at fault, or something went wrong with it.
+    `errored`: the request itself is at fault, or something went wrong with it.
     """
 
     custom_id: str
@@ -127,7 +118,6 @@ class NotAnswered:
 
 
 def body_of(requests: Iterable[BatchRequest]) -> bytes:
-    """The body that submits requests."""
     items = [
         b'{"custom_id":%b,"params":%b}' % (orjson.dumps(request.custom_id), request.body)
         for request in requests
@@ -156,8 +146,6 @@ def result_of(line: str) -> Succeeded | NotAnswered | None:
 
 
 class _Page(BaseModel):
-    """A part of the list of batches."""
-
     data: list[Batch]
     has_more: bool = False
     last_id: str | None = None
@@ -167,9 +155,6 @@ class Batches:
     """The batch endpoints; waits out what can be waited out.
 
     Args:
-        client: Sends.
-        backoff: Decides about pauses.
-        jitter: Draws 0 to 1.
         on_wait: Called with why it waits for the API, and with None when it goes on.
     """
 
@@ -194,10 +179,8 @@ class Batches:
     ) -> Batch:
         """Submit a batch.
 
-        Args:
-            requests: Of the batch.
-            before: Awaited right before each sending, of which there are several while the API
-                is overloaded; what it raises ends the attempt with nothing sent.
+        `before` is awaited right before each sending, of which there are several while the API is
+        overloaded; what it raises ends the attempt with nothing sent.
 
         Raises:
             SubmissionUnknown: It may have been taken; look for it before doing it again.
@@ -245,12 +228,7 @@ class Batches:
         every: float = POLL_SECONDS,
         seen: Callable[[Batch], None] = lambda _: None,
     ) -> Batch:
-        """Wait until a batch has ended.
-
-        Args:
-            batch_id: Of the batch.
-            every: Seconds between looks.
-            seen: Called with the batch at each look.
+        """Wait until a batch has ended, looking every so many seconds; `seen` gets each look.
 
         Raises:
             BatchFailed: There is no such batch.
@@ -325,13 +303,7 @@ class Batches:
         seconds: float = CALL_SECONDS,
         submitted: Sequence[BatchRequest] = (),
     ) -> HttpReply:
-        """Send until there is an answer; what was submitted is not sent twice by mistake.
-
-        Args:
-            send: Sends once.
-            seconds: It may take.
-            submitted: The requests of the batch, if one is submitted.
-        """
+        """Send until there is an answer; the batch of `submitted` is not sent twice by mistake."""
         attempt = 0
         while True:
             attempt += 1
@@ -371,8 +343,7 @@ class Batches:
 def _was_not_taken(reply: HttpReply | NoReply, failure: Failure) -> bool:
     """Whether it is certain that a submission which failed so made no batch.
 
-    It is after a 429, where nothing was sent, and where the API says that it takes no such batch
-    or no batches.
+    It is after a 429, where nothing was sent, and where the API takes no such batch or no batches.
     Whatever else comes back, 529 included, may come back after the work was done.
     """
     if isinstance(reply, NoReply):
@@ -415,13 +386,7 @@ def _unechoed(failure: Failure, requests: Sequence[BatchRequest]) -> Failure:
 
 
 class BatchLane:
-    """Turns questions into requests of a batch, and its results into replies.
-
-    Args:
-        api: The batch endpoints.
-        caller: Reads and prices answers.
-        request: Makes the request of a question.
-    """
+    """Turns questions into requests of a batch, and its results into responses."""
 
     def __init__(
         self,
@@ -434,20 +399,14 @@ class BatchLane:
         self._request = request
 
     def request(self, question: Question[Any], tier: Tier, custom_id: str) -> BatchRequest:
-        """The request that asks a question: the same as if it were asked by itself.
-
-        Args:
-            question: Of a stage.
-            tier: Who is asked.
-            custom_id: 1 to 64 letters, digits, `_` and `-`; unique.
-        """
+        """The request that asks a question: the same as if it were asked by itself."""
         request = self._request(question, tier, question.max_output_tokens)
         return BatchRequest(custom_id, request.body)
 
     def reply(
         self, question: Question[AnswerT], tier: Tier, result: Succeeded
     ) -> Response[AnswerT]:
-        """The reply to a question; counts what it cost, so it is to be read once.
+        """The response to a question; counts what it cost, so it is to be read once.
 
         Raises:
             AnswerError: The answer is no use.

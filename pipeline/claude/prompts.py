@@ -43,7 +43,6 @@ class Warmup:
 
     Args:
         ttl: Seconds an entry lives after the start of the last request that read it.
-        clock: Seconds that do not go back.
     """
 
     def __init__(self, *, ttl: float, clock: Callable[[], float]) -> None:
@@ -58,11 +57,9 @@ class Warmup:
         self._timers: deque[asyncio.TimerHandle] = deque()
 
     async def enter(self) -> bool:
-        """Wait while another request warms the cache.
+        """Wait while another request warms the cache; returns whether this one is to warm it.
 
-        Returns:
-            Whether this request is one that warms: `left` must be called when it has ended, and
-            `sent` when it goes out.
+        Then `sent` must be called when it goes out, and `left` when it has ended.
         """
         while not self.is_pointless and self._clock() >= self._warm_until:
             if self._may_join:
@@ -75,12 +72,7 @@ class Warmup:
         return False
 
     def used(self, started: float, *, cached: bool) -> None:
-        """An answer came.
-
-        Args:
-            started: When its request was sent.
-            cached: Whether anything was read from the cache or written to it.
-        """
+        """An answer came to a request that read or wrote a cache entry, or did not."""
         if cached:
             self.is_pointless = False
             self._warm_until = max(self._warm_until, started + self._ttl)
@@ -147,10 +139,8 @@ class Estimates:
     """What requests of one stage to one model take from the rate limits.
 
     A limit is reserved before the call and settled after it, so an estimate need not be exact; a
-    good one keeps many calls at once from overdrawing it.
-
-    Args:
-        static_bytes: Of the request's static part, which is counted until it is seen cached.
+    good one keeps many calls at once from overdrawing it. The static part of a request is counted
+    until it is seen cached.
     """
 
     def __init__(self, static_bytes: int) -> None:
@@ -168,13 +158,7 @@ class Estimates:
         )
 
     def learn(self, weight: int, used: Cost, *, cached: bool) -> None:
-        """Take an answer into account.
-
-        Args:
-            weight: Of the question.
-            used: What was counted.
-            cached: Whether the static part was read from the prompt cache, and so not counted.
-        """
+        """Take an answer into account; the static part, where it was `cached`, was not counted."""
         self._samples += 1
         rate = max(COST_RATE, 1 / self._samples)
         self._counted_static = 0 if cached else self._static_bytes
@@ -200,10 +184,7 @@ class Timeout:
     A call that hangs holds a slot for as long as one waits for it, and a call that is given up too
     early is paid for nothing. So the limit lies far above what was measured, and moves up at once
     when it was hit. Latencies are taken as log-normal: the limit is the geometric mean times that
-    many geometric standard deviations.
-
-    Args:
-        most: Seconds; the setting.
+    many geometric standard deviations, and at most the setting.
     """
 
     def __init__(self, most: float) -> None:
@@ -215,11 +196,9 @@ class Timeout:
         self._factor = 1.0
 
     def seconds(self, given_up: int = 0) -> float:
-        """The limit for the next call.
+        """The limit for the next call: twice as long for each time that its question was given up.
 
-        Args:
-            given_up: How often its question was given up before: the limit is twice as long each
-                time. It may be a long question; the limit of all others is no longer for that.
+        It may be a long question; the limit of all others is no longer for that.
         """
         if self._samples < SAMPLES_NEEDED:
             limit = self._most
@@ -229,7 +208,6 @@ class Timeout:
         return min(self._most, limit * GROWTH ** min(given_up, 20))
 
     def answered(self, seconds: float) -> None:
-        """An answer came after that time."""
         self._samples += 1
         rate = max(LATENCY_RATE, 1 / self._samples)
         deviation = ln(max(seconds, 1e-3)) - self._mean
@@ -247,7 +225,6 @@ class Prompt:
     """A template, and what its calls have taught.
 
     Args:
-        repair: For the answers.
         warmup: None where the prompt cache is off.
         peers: How its calls ended, to tell an event's trouble from the model's.
         controlling: Held while a control question is asked: one is enough for all who wait.
@@ -265,15 +242,7 @@ class Prompt:
     def learn(
         self, weight: int, used: Cost, tokens: Tokens, *, started: float, seconds: float
     ) -> None:
-        """Take an answer into account.
-
-        Args:
-            weight: Of the question.
-            used: What it took from the rate limits.
-            tokens: As they are billed.
-            started: When it was sent.
-            seconds: How long it took.
-        """
+        """Take an answer into account: what it took from the limits, is billed for, and when."""
         self.timeout.answered(seconds)
         self.estimates.learn(weight, used, cached=tokens.cache_read > 0)
         if self.warmup is None:
@@ -306,10 +275,6 @@ class Prompts:
 
     A stage passes the same schema object with each of its questions, so the object's identity
     finds the prompt without comparing schemas; other objects of equal content share it.
-
-    Args:
-        settings: Effort, prompt cache and time-outs.
-        clock: Seconds that do not go back.
     """
 
     def __init__(self, settings: ClaudeSettings, *, clock: Callable[[], float]) -> None:
@@ -320,13 +285,7 @@ class Prompts:
         self._by_digest: dict[str, Prompt] = {}
 
     def of(self, question: Question[Any], tier: Tier, model: str, *, joint: bool = False) -> Prompt:
-        """The prompt of a question to a model.
-
-        Args:
-            question: Of a stage.
-            tier: The model's.
-            model: Its id.
-            joint: For several events in a request.
+        """The prompt of a question to a model; `joint` for several events in a request.
 
         Raises:
             UnsupportedSchema: The API cannot take the stage's schema.

@@ -100,12 +100,7 @@ class Cost:
 
 
 class Bucket:
-    """One of the API's buckets, as seen from here, and this process's own pace.
-
-    Args:
-        snapshot: What the first response said.
-        now: When.
-    """
+    """One of the API's buckets, as seen from here, and this process's own pace."""
 
     __slots__ = ("_at", "_capacity", "_per_second", "_rate", "_remaining", "credit", "limit")
 
@@ -120,7 +115,6 @@ class Bucket:
         self._rate = self._per_second
 
     def update(self, snapshot: RateLimitSnapshot) -> None:
-        """Take over what a response says."""
         self.limit = snapshot.limit
         self._per_second = snapshot.limit / 60
         # The bucket holds a minute's worth or less, and says so by when it will be full.
@@ -132,12 +126,7 @@ class Bucket:
         self._remaining = min(snapshot.remaining, max(snapshot.limit - missing, -snapshot.limit))
 
     def advance(self, now: float, caution: float) -> None:
-        """Let time pass.
-
-        Args:
-            now: The present.
-            caution: 0 to 1, by which the pace is reduced.
-        """
+        """Let time pass; the pace is reduced by `caution`, 0 to 1."""
         elapsed = now - self._at
         self._at = now
         capacity = self._capacity
@@ -189,17 +178,14 @@ class Limits:
         return wait if wait > 0 else 0.0
 
     def take(self, cost: Cost) -> None:
-        """Reserve what a request will take."""
         for kind, bucket in self._buckets.items():
             bucket.take(cost.of(kind))
 
     def settle(self, reserved: Cost, used: Cost) -> None:
-        """Correct a reservation by what was used."""
         for kind, bucket in self._buckets.items():
             bucket.take(used.of(kind) - reserved.of(kind))
 
     def update(self, limits: Mapping[LimitKind, RateLimitSnapshot], now: float) -> None:
-        """Take over what a response says."""
         if not limits:
             return
         self._advance(now)

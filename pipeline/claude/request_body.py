@@ -181,7 +181,6 @@ class Style:
     """How a model is asked, whatever it is asked.
 
     Args:
-        model: The model's id.
         effort: Sent where the model takes one.
         cache_ttl: How long the prompt cache keeps the static part; None: it is not marked.
     """
@@ -192,13 +191,7 @@ class Style:
 
 
 class Template:
-    """The static part of all requests of one stage to one model.
-
-    Args:
-        style: How the model is asked.
-        instructions: The static part of the prompt.
-        schema: The JSON schema of the answer.
-    """
+    """The static part of all requests of one stage to one model."""
 
     __slots__ = ("_head", "digest", "marked_bytes", "model", "schema", "static_bytes", "traits")
 
@@ -226,7 +219,6 @@ class Template:
         self.digest = hashlib.blake2b(self._head, digest_size=16).hexdigest()
 
     def body(self, content: Content, *, max_output_tokens: int) -> bytes:
-        """The body of the request that asks about some content, as JSON."""
         limit = max_output_tokens + self.traits.thinking_room
         return b'%b,"max_tokens":%d,%b}' % (self._head, limit, _messages(content))
 
@@ -248,12 +240,7 @@ def _messages(content: Content) -> bytes:
 
 
 def content_of(parts: Sequence[Part], key: str | None = None) -> Content:
-    """The content blocks of an event, its text between markers that the text cannot contain.
-
-    Args:
-        parts: Of the event.
-        key: In the markers; one that occurs in none of its texts if None.
-    """
+    """The content blocks of an event, its text between markers with a key that is not in it."""
     if key is None:
         key = absent_key([part.text for part in parts if isinstance(part, Text)])
     content: Content = []

@@ -57,8 +57,6 @@ class JointItem(BaseModel):
 
 
 class JointAnswer(BaseModel):
-    """The answer to a joint request."""
-
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     answers: list[JointItem]
@@ -140,7 +138,7 @@ def shares(usage: Usage, weights: Sequence[int]) -> list[Usage]:
 
 
 def _split(total: int, weights: Sequence[int]) -> list[int]:
-    """Whole parts in proportion to the weights, that add up to the total."""
+    """In whole parts, in proportion to the weights, that add up to the total."""
     whole, parts, given, sum_so_far = sum(weights), [], 0, 0
     for weight in weights:
         sum_so_far += weight
@@ -164,14 +162,7 @@ class _PendingItem:
 
 
 class Coalescer:
-    """Makes calls like `Caller.call`, for several requests at once where they may share one.
-
-    Args:
-        caller: Makes the calls.
-        prompts: Where the prompt for several events is.
-        doubtful: Decides which answers are asked again alone.
-        steers: Decides which events are asked alone from the start.
-    """
+    """Makes calls like `Caller.call`, for several requests at once where they may share one."""
 
     def __init__(
         self, caller: Caller, prompts: Prompts, *, doubtful: Doubtful, steers: Steers
@@ -187,12 +178,7 @@ class Coalescer:
     async def call(
         self, request: ModelRequest, in_flight: InFlightCall, most: int
     ) -> CompletedCall:
-        """Ask, together with others if any come in time.
-
-        Args:
-            request: What to ask.
-            in_flight: Whose call it is.
-            most: Events in a request.
+        """Ask, together with others if any come in time, at most so many in a request.
 
         Raises:
             AnswerError: The answer is no use, asked alone as well.

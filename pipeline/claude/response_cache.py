@@ -9,10 +9,10 @@ import asyncio
 import hashlib
 import logging
 import sqlite3
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -49,12 +49,7 @@ class SingleFlight(Generic[T]):
     ) -> tuple["asyncio.Task[T]", bool]:
         """Wait for the call with that key, starting it where there is none.
 
-        Args:
-            key: What makes it identical.
-            start: Makes the call; it is given the call in flight, to say when it is sending.
-
-        Returns:
-            The call, which has ended, and whether it was another asker's.
+        Returns the call, which has ended, and whether it was another asker's.
         """
         shared = key in self._calls
         if not shared:
@@ -95,13 +90,7 @@ class SingleFlight(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class CachedAnswer:
-    """An answer as it is kept.
-
-    Args:
-        json: The answer, valid when it was given.
-        model: The model that gave it.
-        at: When, seconds since the epoch.
-    """
+    """JSON that was valid when it was given, by which model, and when, seconds since the epoch."""
 
     json: bytes
     model: str
@@ -109,29 +98,22 @@ class CachedAnswer:
 
 
 class MemoryCache:
-    """The answers in memory; the least recently used goes first.
+    """The answers in memory, for so many seconds; the least recently used goes first."""
 
-    Args:
-        most: Kept at most; 0 keeps none.
-        ttl: Seconds an answer may be used.
-        now: Seconds since the epoch.
-    """
-
-    def __init__(self, *, most: int, ttl: float, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, *, most: int, ttl: float) -> None:
         self._most = most
         self._ttl = ttl
-        self._now = now
         self._cached: OrderedDict[bytes, CachedAnswer] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._cached)
 
-    def get(self, key: bytes) -> CachedAnswer | None:
-        """The answer to that very request, if it is not too old."""
+    def get(self, key: bytes, now: float) -> CachedAnswer | None:
+        """None where it is too old."""
         cached = self._cached.get(key)
         if cached is None:
             return None
-        if self._now() - cached.at > self._ttl:
+        if now - cached.at > self._ttl:
             del self._cached[key]
             return None
         self._cached.move_to_end(key)
@@ -159,31 +141,21 @@ class DiskCache:
     """The answers on disk: they survive a restart, and other processes may share them.
 
     Written now and then, so what was answered in the last moment before a crash may be missing.
-
-    Args:
-        database: Opened with `CACHE_SCHEMA`.
-        most: Kept at most.
-        ttl: Seconds an answer may be used.
-        now: Seconds since the epoch.
     """
 
-    def __init__(
-        self, database: Database, *, most: int, ttl: float, now: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, database: Database, *, most: int, ttl: float) -> None:
         self._database = database
         self._most = most
         self._ttl = ttl
-        self._now = now
         self._unsaved: dict[bytes, CachedAnswer] = {}
 
-    async def get(self, key: bytes) -> CachedAnswer | None:
-        """The answer to that very request, if it is not too old."""
-        oldest = self._now() - self._ttl
+    async def get(self, key: bytes, now: float) -> CachedAnswer | None:
+        """None where it is too old."""
 
         def look(connection: sqlite3.Connection) -> CachedAnswer | None:
             row = connection.execute(
                 "SELECT answer, model, at FROM answers WHERE request = ? AND at >= ?",
-                (key, oldest),
+                (key, now - self._ttl),
             ).fetchone()
             return None if row is None else CachedAnswer(*row)
 
@@ -196,22 +168,20 @@ class DiskCache:
             return None
 
     def put(self, key: bytes, answer: CachedAnswer) -> None:
-        """Keep an answer, from the next `save` on."""
         self._unsaved[key] = answer
 
-    async def save(self) -> None:
+    async def save(self, now: float) -> None:
         """Write down what is new, and drop what is too old or too much."""
         if not self._unsaved:
             return
         unsaved, self._unsaved = self._unsaved, {}
-        oldest = self._now() - self._ttl
 
         def write(connection: sqlite3.Connection) -> None:
             connection.executemany(
                 "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)",
                 [(key, new.model, new.json, new.at) for key, new in unsaved.items()],
             )
-            connection.execute("DELETE FROM answers WHERE at < ?", (oldest,))
+            connection.execute("DELETE FROM answers WHERE at < ?", (now - self._ttl,))
             (count,) = connection.execute("SELECT count(*) FROM answers").fetchone()
             if count > self._most:
                 connection.execute(
@@ -232,15 +202,7 @@ NOT_PAID = Usage(reused=1)
 
 
 class ResponseCache:
-    """Looks for an answer before it makes a call.
-
-    Args:
-        memory: Looked into first.
-        disk: None where the settings keep no file.
-        call: Makes a call.
-        observer: Receives what was not paid again.
-        now: Seconds since the epoch.
-    """
+    """Looks for an answer before it makes a call."""
 
     def __init__(
         self,
@@ -249,7 +211,7 @@ class ResponseCache:
         call: Call,
         *,
         observer: Observer,
-        now: Callable[[], float],
+        now: Callable[[], datetime],
     ) -> None:
         self._memory = memory
         self._disk = disk
@@ -265,7 +227,7 @@ class ResponseCache:
             AnswerError: The answer is no use.
         """
         key = hashlib.blake2b(request.body, digest_size=16).digest()
-        cached = self._memory.get(key)
+        cached = self._memory.get(key, self._now().timestamp())
         if cached is not None:
             reused = self._reused(request, cached.json, cached.model, "memory")
             if reused is not None:
@@ -292,9 +254,8 @@ class ResponseCache:
         return reused or (await self._call(request, InFlightCall(waiters=1))).response
 
     async def save(self) -> None:
-        """Write down what is new."""
         if self._disk is not None:
-            await self._disk.save()
+            await self._disk.save(self._now().timestamp())
 
     async def close(self) -> None:
         """Give up the calls under way."""
@@ -303,13 +264,16 @@ class ResponseCache:
     async def _look_or_call(
         self, key: bytes, request: ModelRequest, in_flight: InFlightCall
     ) -> CompletedCall | CachedAnswer:
-        if self._disk is not None and (cached := await self._disk.get(key)) is not None:
+        if (
+            self._disk is not None
+            and (cached := await self._disk.get(key, self._now().timestamp())) is not None
+        ):
             self._memory.put(key, cached)
             return cached
         completed = await self._call(request, in_flight)
         # What was doubtful once would be trusted the next time.
         if not completed.response.signals:
-            answer = CachedAnswer(completed.json, completed.response.model, self._now())
+            answer = CachedAnswer(completed.json, completed.response.model, self._now().timestamp())
             self._memory.put(key, answer)
             if self._disk is not None:
                 self._disk.put(key, answer)

@@ -22,12 +22,7 @@ from pipeline.model.questions import AnswerT, Signal
 
 @dataclass(frozen=True, slots=True)
 class HttpReply:
-    """A response, whatever its status.
-
-    Args:
-        raw_headers: As received.
-        body: As received.
-    """
+    """A response, whatever its status, as received."""
 
     status: int
     raw_headers: Sequence[tuple[bytes, bytes]] = field(repr=False)
@@ -44,12 +39,9 @@ class HttpReply:
 
 @dataclass(frozen=True, slots=True)
 class NoReply:
-    """There was none.
+    """No response; `sent`: the request may have reached the API all the same.
 
-    Args:
-        why: `no_key`: nothing was sent, because there are no credentials.
-        detail: For a person.
-        sent: Whether the request may have reached the API.
+    `no_key`: nothing was sent, because there are no credentials.
     """
 
     why: Literal["timed_out", "disconnected", "no_key"]
@@ -73,11 +65,10 @@ _NUL = "A text in the answer has the character U+0000."
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A JSON object in a text.
+    """A JSON object in a text, without what stands around it.
 
     Args:
-        value: The object. Where a key stands twice in it, with the last value.
-        json: The same, without what stands around it.
+        value: Where a key stands twice in it, with the last value.
         faults: What makes it doubtful although it can be read, a sentence each.
     """
 
@@ -198,7 +189,7 @@ _STRICT = json.JSONDecoder(object_pairs_hook=_without_repetition, parse_constant
 
 
 class EnumMismatch(ValueError):
-    """A value is none of those that the schema allows, in any case."""
+    """A value is not one of those that the schema allows, in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,11 +215,8 @@ class _Place:
 class EnumRepair:
     """Gives enum values the case they have in the schema, which the API does not promise.
 
-    Built once for each schema. Called with an answer, it returns the answer itself where nothing
-    had to be changed, and a changed copy otherwise.
-
-    Args:
-        schema: As it was sent: references resolved.
+    Built once for each schema, as it was sent. Called with an answer, it returns the answer itself
+    where nothing had to be changed, and a changed copy otherwise.
 
     Raises:
         EnumMismatch: When called: a value is not in its enum.
@@ -347,11 +335,9 @@ class Bill:
 
 @dataclass(frozen=True, slots=True)
 class Answered(Generic[AnswerT]):
-    """A usable answer.
+    """A usable answer, and the same as JSON, to be kept for identical questions.
 
     Args:
-        answer: Validated.
-        json: The same, as JSON, to be kept for identical questions.
         model: The model that answered, as the API names it.
         signals: What makes it doubtful although it could be read.
     """
@@ -388,13 +374,7 @@ class MalformedResponse:
 def read_response(
     body: bytes, answer_model: type[AnswerT], repair: EnumRepair
 ) -> Answered[AnswerT] | Unusable | MalformedResponse:
-    """Read the body of a response with status 200.
-
-    Args:
-        body: As received.
-        answer_model: What the answer must be.
-        repair: For the schema that was sent.
-    """
+    """Read the body of a response with status 200."""
     try:
         message = load(body)
     except ValueError:
@@ -493,7 +473,7 @@ def checked(found: Found, answer_model: type[AnswerT], repair: EnumRepair) -> tu
     round.
 
     Raises:
-        EnumMismatch: A label in it is none.
+        EnumMismatch: A label in it is not in the schema.
         ValidationError: It is not as asked.
     """
     repaired = repair(found.value)

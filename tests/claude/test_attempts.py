@@ -64,7 +64,7 @@ def test_a_failure_counts_for_the_share_of_others_that_were_answered(
     assert peers.failed == sum(failed for _, failed, _ in steps) + 1
 
 
-def test_what_was_answered_at_once_is_a_peer_and_what_was_answered_later_is_none() -> None:
+def test_what_was_answered_at_once_is_a_peer_and_what_was_answered_later_is_not() -> None:
     peers = Peers()
     Attempts(peers).answered()
     late = Attempts(peers)

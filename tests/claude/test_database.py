@@ -4,6 +4,7 @@ import asyncio
 import os
 import sqlite3
 import sys
+import time
 from decimal import Decimal
 from pathlib import Path
 
@@ -36,7 +37,7 @@ async def main(folder):
                 key = b"%d" % (20 * number + part)
                 file.put(key, CachedAnswer(b'{"n":%d}' % number, "m", time.time()))
             spent.add("tickets", Decimal("0.5"))
-            await file.save()
+            await file.save(time.time())
             await spent.save()
             print(number, flush=True)
 
@@ -56,11 +57,11 @@ async def killed_while_writing(folder: Path) -> int:
     assert process.stdout is not None
     async with asyncio.timeout(60):
         for _ in range(25):
-            told = await process.stdout.readline()
+            received = await process.stdout.readline()
         process.kill()
-        told = (await process.stdout.read()) or told
+        received = (await process.stdout.read()) or received
         await process.wait()
-    return int(told.split()[-1])
+    return int(received.split()[-1])
 
 
 async def test_a_kill_in_the_middle_of_writing_leaves_files_that_hold_what_was_saved(
@@ -74,7 +75,7 @@ async def test_a_kill_in_the_middle_of_writing_leaves_files_that_hold_what_was_s
         connection.close()
     async with Database(tmp_path / "answers.sqlite3", CACHE_SCHEMA, setting="a") as database:
         kept = DiskCache(database, most=MOST, ttl=3600)
-        found = await kept.get(b"%d" % (20 * last))
+        found = await kept.get(b"%d" % (20 * last), time.time())
         assert found is not None
         assert found.json == b'{"n":%d}' % last
         number = await database.run(lambda c: c.execute("SELECT count(*) FROM answers").fetchone())

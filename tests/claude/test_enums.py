@@ -57,7 +57,7 @@ def test_a_value_that_is_no_label_in_any_case_is_a_mismatch(value: JsonValue) ->
         EnumRepair(SCHEMA)({**RIGHT, "label": value})
 
 
-def test_labels_that_differ_in_case_alone_are_told_apart_exactly_or_not_at_all() -> None:
+def test_labels_that_differ_in_case_alone_must_match_exactly() -> None:
     repair = EnumRepair({"enum": ["us", "US"]})
     assert repair("US") == "US"
     assert repair("us") == "us"

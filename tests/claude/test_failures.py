@@ -63,7 +63,7 @@ def test_what_passes_is_asked_again(name: str, kind: RetryKind) -> None:
         ("html_404", "account", "ANTHROPIC_BASE_URL"),
     ],
 )
-def test_what_a_person_must_mend_blocks_and_says_so(name: str, scope: str, hint: str) -> None:
+def test_what_a_person_must_fix_blocks_and_says_so(name: str, scope: str, hint: str) -> None:
     failure = meaning(name)
     assert isinstance(failure, Blocked)
     assert failure.scope == scope
@@ -75,7 +75,7 @@ def test_what_speaks_about_one_request_rejects_it(name: str) -> None:
     assert isinstance(meaning(name), Reject)
 
 
-def test_growing_too_fast_is_told_apart_from_other_429s() -> None:
+def test_growing_too_fast_is_distinguished_from_other_429s() -> None:
     ramp, other = meaning("ramp_limit"), meaning("rate_limited")
     assert isinstance(ramp, Retry)
     assert isinstance(other, Retry)

@@ -13,7 +13,7 @@ from pipeline.testing import run_in_virtual_time
 
 
 class Calls:
-    """A call that ends when told."""
+    """A call that ends when the test lets it."""
 
     def __init__(self) -> None:
         self.started = 0
@@ -138,7 +138,7 @@ async def test_closing_cancels_what_is_under_way_and_waits_for_it() -> None:
         max_size=15,
     )
 )
-def test_whoever_waits_gets_an_answer_and_no_key_is_ever_called_twice_at_once(
+def test_every_waiter_gets_an_answer_and_no_key_is_ever_called_twice_at_once(
     askers: list[tuple[str, float, float | None]],
 ) -> None:
     """Each asks for a key at some time, and gives up after some time or never."""

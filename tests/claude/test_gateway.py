@@ -26,7 +26,7 @@ from tests.claude.gateways import (
 from tests.claude.questions import about
 
 
-def test_few_more_questions_are_of_use_at_once_than_may_be_under_way() -> None:
+def test_at_once_allows_few_more_questions_than_may_be_under_way() -> None:
     async def main() -> None:
         settings = Settings()
         settings.claude.concurrency = 100
@@ -62,7 +62,7 @@ def test_the_effort_of_a_tier_arrives_in_its_requests() -> None:
 
 
 def limited(per_minute: int) -> Callable[[dict[str, Any]], HttpReply]:
-    """An API with one request bucket, which is always told as full."""
+    """An API with one request bucket, which is always reported as full."""
     headers = {
         "date": "Sun, 22 Nov 2026 10:00:00 GMT",
         "anthropic-ratelimit-requests-limit": str(per_minute),

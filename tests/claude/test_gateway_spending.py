@@ -135,7 +135,7 @@ def test_a_budget_holds_although_a_price_is_unknown_and_warns_of_it(
     assert "price of claude-next is not known" in caplog.text
 
 
-async def test_books_that_are_not_kept_any_more_are_told_at_once_and_raised_at_the_end(
+async def test_a_failure_to_save_is_reported_at_once_and_raised_at_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Broken(Watcher):

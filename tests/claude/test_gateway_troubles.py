@@ -53,10 +53,10 @@ def test_a_429_stops_the_whole_model_for_as_long_as_it_says_and_no_other() -> No
 
 def test_growing_too_fast_halves_the_calls_at_once_and_waits_as_asked() -> None:
     async def main() -> None:
-        told = [recorded("ramp_limit")]
+        received = [recorded("ramp_limit")]
 
         def answer(request: dict[str, Any]) -> HttpReply:
-            return told.pop() if told and len(client.sent) > 40 else good(request)
+            return received.pop() if received and len(client.sent) > 40 else good(request)
 
         client = FakeClient(answer, seconds=lambda: 1.0)
         async with opened(client) as gateway:

@@ -184,7 +184,7 @@ def run(server: Server, *, replicas: int, latency: float = 0.4) -> World:
 
 @pytest.mark.parametrize("replicas", [1, 4, 16])
 @pytest.mark.parametrize("latency", [0.4, 2.0])
-def test_replicas_use_the_request_limit_and_trip_it_not(replicas: int, latency: float) -> None:
+def test_replicas_use_the_request_limit_without_exceeding_it(replicas: int, latency: float) -> None:
     server = server_of(1000, 1e9, 1e9)
     run(server, replicas=replicas, latency=latency)
     assert server.admitted >= 0.97 * 1000 * MINUTES
@@ -260,7 +260,7 @@ def test_a_429_stops_everything_for_as_long_as_it_says_and_then_slows_down() -> 
     assert limits.wait(COST, 7.0) > 2.0
 
 
-def test_an_overdrawn_bucket_is_told_as_empty_and_understood() -> None:
+def test_an_overdrawn_bucket_that_is_reported_as_empty_is_understood() -> None:
     overdrawn = limits_at(0, limit=600, full_in=90)
     empty = limits_at(0, limit=600, full_in=60)
     assert overdrawn.wait(COST, 0.0) >= 30.0 > empty.wait(COST, 0.0)

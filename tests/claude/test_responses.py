@@ -217,7 +217,7 @@ def test_half_a_surrogate_in_a_response_is_repaired() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"type":"error"}', b'{"id":"msg_1"}'])
-def test_what_is_no_message_is_garbled(body: bytes) -> None:
+def test_what_is_not_a_message_is_malformed(body: bytes) -> None:
     assert isinstance(read_response(body, Labelled, REPAIR), MalformedResponse)
 
 
@@ -237,7 +237,7 @@ def test_the_id_of_a_message_is_its_own(body: bytes, wanted: str | None) -> None
 
 
 @pytest.mark.parametrize("model", [None, 3, {}, []])
-def test_a_model_without_a_name_has_none(model: object) -> None:
+def test_an_answer_without_a_model_name_has_an_empty_one(model: object) -> None:
     found = answered(WRITTEN, model=model)
     assert found.model == ""
     assert PriceTable().cost(found.model, found.bill.tokens) is None
