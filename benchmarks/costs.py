@@ -169,8 +169,11 @@ def batch(*, prompt_cache: bool) -> Callable[[Questions], Awaitable[Counted]]:
             handed_in = await lane.api.submit(
                 lane.request(question, Tier.HAIKU, name) for name, question in named.items()
             )
-            ended = await lane.api.ended(handed_in.id, every=_BATCHES_EVERY)
-            async for result in lane.api.results(ended.id):
+            while True:
+                if (await lane.api.get(handed_in.id)).has_ended:
+                    break
+                await asyncio.sleep(_BATCHES_EVERY)
+            async for result in lane.api.results(handed_in.id):
                 if isinstance(result, Succeeded):
                     reply = lane.reply(named[result.custom_id], Tier.HAIKU, result)
                     spent += reply.usage.cost_usd or 0

@@ -8,7 +8,7 @@ or the question is at fault. It costs a few tokens, and nothing in an outage.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -94,6 +94,7 @@ class InFlightCall:
 
     waiters: int = 0
     sending: bool = False
+    completed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,27 +115,24 @@ class _Sent:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    def __init__(
-        self,
-        client: Client,
-        *,
-        prices: PriceTable,
-        budget: Budget,
-        backoff: Backoff,
-        bounds: Bounds,
-        observer: Observer,
-        clock: Callable[[], float],
-        jitter: Callable[[], float],
-    ) -> None:
-        self._client = client
-        self._prices = prices
-        self._budget = budget
-        self._backoff = backoff
-        self._bounds = bounds
-        self._observer = observer
-        self._clock = clock
-        self._jitter = jitter
+    """Makes calls: waits, sends, prices and reports them.
+
+    Args:
+        bounds: When an event's failures are its own trouble.
+        clock: Seconds that do not go back.
+        jitter: Draws 0 to 1.
+    """
+
+    client: Client
+    prices: PriceTable
+    budget: Budget
+    backoff: Backoff
+    bounds: Bounds
+    observer: Observer
+    clock: Callable[[], float]
+    jitter: Callable[[], float]
 
     async def call(
         self, request: ModelRequest, in_flight: InFlightCall | None = None
@@ -155,7 +153,7 @@ class Caller:
                     raise asyncio.CancelledError("no caller waits for this answer any more")
                 if ended is None:
                     continue
-                if attempts.are_over(request.bounds or self._bounds):
+                if attempts.are_over(request.bounds or self.bounds):
                     raise Unanswered(
                         attempts.history(),
                         usage=Usage(
@@ -179,12 +177,12 @@ class Caller:
             AnswerError: The answer is no use.
         """
         prompt, weight = request.prompt, request.weight
-        verdict = read_message(message, request.question.answer_model, prompt.repair)
+        verdict = read_message(message, request.question.answer_model, prompt.enums)
         cost = prompt.estimates.cost(weight, max_output_tokens=request.max_output_tokens)
         usage = self._paid(request, verdict.model, replace(verdict.bill, batch=True), cost)
         end: CallEnd = "answered" if isinstance(verdict, Answered) else verdict.why
         stage, model = request.question.stage, request.limiter.model
-        self._observer.call(stage, model, end, seconds=0.0, usage=usage)
+        self.observer.call(stage, model, end, seconds=0.0, usage=usage)
         if isinstance(verdict, Unusable):
             raise _error_of(verdict, usage, 0.0)
         return Response(verdict.answer, verdict.model, usage, 0.0, verdict.signals)
@@ -231,7 +229,7 @@ class Caller:
             return
         after = None if isinstance(failure, Blocked) else failure.after
         tried = max(1, attempts.count)
-        await asyncio.sleep(self._backoff.seconds(tried, jitter=self._jitter(), asked=after))
+        await asyncio.sleep(self.backoff.seconds(tried, jitter=self.jitter(), asked=after))
 
     async def _await_peers(self, request: ModelRequest, attempts: Attempts) -> None:
         """Wait until others are answered, where the question has failed too often for chance."""
@@ -244,7 +242,7 @@ class Caller:
                 ended = await self._control(control, await self._permit(control))
                 if isinstance(ended, Retry):
                     tried = min(tried + 1, CONTROL_DOUBLINGS)
-                    await asyncio.sleep(self._backoff.seconds(tried, jitter=self._jitter()))
+                    await asyncio.sleep(self.backoff.seconds(tried, jitter=self.jitter()))
 
     async def _control(self, control: ModelRequest, permit: Permit) -> Retry | Blocked | None:
         """Ask a control question; None where it was answered."""
@@ -259,12 +257,12 @@ class Caller:
     async def _permit(
         self, request: ModelRequest, *, again: bool = False, suspect: bool = False
     ) -> Permit:
-        limiter, stage, queued = request.limiter, request.question.stage, self._clock()
+        limiter, stage, queued = request.limiter, request.question.stage, self.clock()
         cost = request.prompt.estimates.cost(
             request.weight, max_output_tokens=request.max_output_tokens
         )
         permit = await limiter.acquire(stage, cost, again=again, suspect=suspect)
-        self._observer.waited(stage, limiter.model, seconds=self._clock() - queued)
+        self.observer.waited(stage, limiter.model, seconds=self.clock() - queued)
         return permit
 
     async def _send(
@@ -275,13 +273,13 @@ class Caller:
         in_flight: InFlightCall | None,
         warmup: Warmup | None,
     ) -> _Sent:
-        started = self._clock()
+        started = self.clock()
         if in_flight is not None:
             in_flight.sending = True
         if warmup is not None:
             warmup.sent()
         try:
-            reply = await self._client.send(request.body, seconds=limit)
+            reply = await self.client.send(request.body, seconds=limit)
         except BaseException:
             request.limiter.abandoned(permit)
             self._maybe_billed(request, permit.cost)
@@ -293,7 +291,7 @@ class Caller:
         verdict: Answered[Any] | Unusable | Failure
         match reply:
             case HttpReply(200, _, body):
-                read = read_response(body, question.answer_model, request.prompt.repair)
+                read = read_response(body, question.answer_model, request.prompt.enums)
                 if isinstance(read, MalformedResponse):
                     verdict = unechoed(malformed(read.detail), question.parts)
                 else:
@@ -303,7 +301,7 @@ class Caller:
             case _:
                 verdict = failure_of(reply, seconds=limit)
         snapshots = request.limiter.read_headers(reply)
-        return _Sent(verdict, snapshots, started, self._clock() - started)
+        return _Sent(verdict, snapshots, started, self.clock() - started)
 
     def _count(self, request: ModelRequest, attempts: Attempts, sent: _Sent) -> None:
         failure, was_in_trouble = sent.verdict, attempts.in_trouble
@@ -311,7 +309,7 @@ class Caller:
         if timed_out and not attempts.timed_out:
             request.prompt.timeout.expired()
         attempts.failed(
-            self._clock(),
+            self.clock(),
             _why(failure),
             seconds=sent.seconds,
             timed_out=timed_out,
@@ -360,7 +358,7 @@ class Caller:
                     self._maybe_billed(request, permit.cost)
         limiter.report()
         stage = request.question.stage
-        self._observer.call(stage, limiter.model, end, seconds=sent.seconds, usage=usage)
+        self.observer.call(stage, limiter.model, end, seconds=sent.seconds, usage=usage)
         return usage or Usage()
 
     def _paid(self, request: ModelRequest, model: str, bill: Bill, estimate: Cost) -> Usage:
@@ -371,12 +369,12 @@ class Caller:
         """
         tokens = bill.tokens
         terms = {"batch": bill.batch, "us_only": bill.us_only}
-        cost = self._prices.cost(model, tokens, **terms) if bill.is_known else None
+        cost = self.prices.cost(model, tokens, **terms) if bill.is_known else None
         counted = cost
         if counted is None:
             likely = tokens if bill.is_known else _at_least(tokens, estimate)
-            counted = self._prices.at_most(model, likely, **terms)
-        self._budget.add(request.question.stage, counted)
+            counted = self.prices.at_most(model, likely, **terms)
+        self.budget.add(request.question.stage, counted)
         return Usage(
             calls=1,
             input_tokens=tokens.input,
@@ -390,8 +388,8 @@ class Caller:
         """Count a call without an answer against the budget: it may have been paid all the same."""
         stage, model = request.question.stage, request.limiter.model
         tokens = _at_least(Tokens(), cost)
-        self._budget.add(stage, self._prices.at_most(model, tokens))
-        self._observer.maybe_billed(stage, model, usd=self._prices.cost(model, tokens))
+        self.budget.add(stage, self.prices.at_most(model, tokens))
+        self.observer.maybe_billed(stage, model, usd=self.prices.cost(model, tokens))
 
 
 def _control_of(request: ModelRequest) -> ModelRequest:

@@ -92,14 +92,8 @@ class Gateway:
         claude = self._claude = settings.claude
         self._stages = settings.stages.by_name()
         self._observer = observer or Observer()
-        self._given_client = client
-        self._traces = traces
         self._failed = failed
-        self._clock = clock
-        self._now = now
         self._jitter = jitter
-        self._doubtful = doubtful
-        self._steers = steers
         self._models = {Tier.HAIKU: settings.models.haiku, Tier.SONNET: settings.models.sonnet}
         self._prices = PriceTable(claude.prices)
         self._prompts = Prompts(claude, clock=clock)
@@ -123,13 +117,34 @@ class Gateway:
             )
             for model in self._models.values()
         }
+        calls = claude.concurrency + most_hanging(claude.concurrency)
+        calls += most_suspects(claude.concurrency)
+        self._sdk = SdkClient(
+            connections=calls * len(self._limiters) + SPARE_CONNECTIONS,
+            connect_timeout=CONNECT_SECONDS,
+            traces=traces,
+        )
+        self._client: Client = client or self._sdk
         longest = claude.backoff_max
         self._backoff = Backoff(first=min(BACKOFF_FIRST_SECONDS, longest), longest=longest)
+        self._caller = Caller(
+            client=self._client,
+            prices=self._prices,
+            budget=self._budget,
+            backoff=self._backoff,
+            bounds=Bounds.of(claude),
+            observer=self._observer,
+            clock=clock,
+            jitter=jitter,
+        )
+        self._coalescer = Coalescer(self._caller, self._prompts, doubtful, steers)
+        self._cache = ResponseCache(
+            call=self._call,
+            observer=self._observer,
+            now=now,
+            memory=MemoryCache(CACHED_ANSWERS, claude.answer_cache_ttl),
+        )
         self._stack = AsyncExitStack()
-        self._client: Client
-        self._caller: Caller
-        self._coalescer: Coalescer
-        self._cache: ResponseCache
 
     async def __aenter__(self) -> Self:
         """Open connections and files.
@@ -137,26 +152,19 @@ class Gateway:
         Raises:
             UsageError: A file that the settings name cannot be used.
         """
+        claude = self._claude
         async with AsyncExitStack() as stack:
-            if self._given_client is not None:
-                self._client = self._given_client
-            else:
-                self._client = await stack.enter_async_context(self._sdk())
-            await self._open_budget(stack)
-            self._caller = Caller(
-                self._client,
-                prices=self._prices,
-                budget=self._budget,
-                backoff=self._backoff,
-                bounds=Bounds.of(self._claude),
-                observer=self._observer,
-                clock=self._clock,
-                jitter=self._jitter,
-            )
-            self._coalescer = Coalescer(
-                self._caller, self._prompts, doubtful=self._doubtful, steers=self._steers
-            )
-            self._cache = await self._open_cache(stack)
+            if self._client is self._sdk:
+                await stack.enter_async_context(self._sdk)
+            # Without a budget there is nothing that a restart could open again.
+            if self._budget.is_limited:
+                file = Database(claude.spend_path, BUDGET_SCHEMA, setting="claude.state_dir")
+                await self._budget.keep_in(await stack.enter_async_context(file))
+                self._warn_of_unknown_prices()
+            if claude.answer_cache == "disk":
+                file = Database(claude.answers_path, CACHE_SCHEMA, setting="claude.state_dir")
+                await stack.enter_async_context(file)
+                self._cache.disk = DiskCache(file, CACHED_ANSWERS, claude.answer_cache_ttl)
             stack.push_async_callback(self._stop)
             for work in (self._save_regularly, self._report_regularly):
                 await stack.enter_async_context(background_task(work(), ended=self._failed))
@@ -238,20 +246,7 @@ class Gateway:
             max_output_tokens=max_output_tokens,
         )
 
-    def _sdk(self) -> SdkClient:
-        calls = self._claude.concurrency
-        calls += most_hanging(calls) + most_suspects(calls)
-        connections = calls * len(self._limiters) + SPARE_CONNECTIONS
-        return SdkClient(
-            connections=connections, connect_timeout=CONNECT_SECONDS, traces=self._traces
-        )
-
-    async def _open_budget(self, stack: AsyncExitStack) -> None:
-        # Without a budget there is nothing that a restart could open again.
-        if not self._budget.is_limited:
-            return
-        database = Database(self._claude.spend_path, BUDGET_SCHEMA, setting="claude.state_dir")
-        await self._budget.keep_in(await stack.enter_async_context(database))
+    def _warn_of_unknown_prices(self) -> None:
         for model in self._limiters:
             if self._prices.price(model) is None:
                 log.warning(
@@ -259,16 +254,6 @@ class Gateway:
                     " whose price is; set claude.prices",
                     model,
                 )
-
-    async def _open_cache(self, stack: AsyncExitStack) -> ResponseCache:
-        claude, ttl = self._claude, self._claude.answer_cache_ttl
-        disk = None
-        if claude.answer_cache == "disk":
-            database = Database(claude.answers_path, CACHE_SCHEMA, setting="claude.state_dir")
-            await stack.enter_async_context(database)
-            disk = DiskCache(database, most=CACHED_ANSWERS, ttl=ttl)
-        memory = MemoryCache(most=CACHED_ANSWERS, ttl=ttl)
-        return ResponseCache(memory, disk, self._call, observer=self._observer, now=self._now)
 
     async def _stop(self) -> None:
         await self._cache.close()

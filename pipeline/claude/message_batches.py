@@ -10,7 +10,7 @@ import random
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -38,8 +38,6 @@ MAX_REQUESTS = 100_000
 CALL_SECONDS = 60.0
 SUBMIT_SECONDS = 600.0
 BLOCK_SECONDS = 15.0
-POLL_SECONDS = 30.0
-"""Between looks at a batch, which takes minutes to hours."""
 _RATE_LIMITED = 429
 _INDEX = re.compile(r"\brequests\.(\d+)\b")
 
@@ -151,6 +149,7 @@ class _Page(BaseModel):
     last_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
 class Batches:
     """The batch endpoints; waits out what can be waited out.
 
@@ -158,18 +157,11 @@ class Batches:
         on_wait: Called with why it waits for the API, and with None when it goes on.
     """
 
-    def __init__(
-        self,
-        client: Client,
-        *,
-        backoff: Backoff,
-        jitter: Callable[[], float] = random.random,
-        on_wait: Callable[[str | None], None] = lambda _: None,
-    ) -> None:
-        self._client = client
-        self._backoff = backoff
-        self._jitter = jitter
-        self._on_wait = on_wait
+    client: Client
+    _: KW_ONLY
+    backoff: Backoff
+    jitter: Callable[[], float] = random.random
+    on_wait: Callable[[str | None], None] = lambda _: None
 
     async def submit(
         self,
@@ -192,7 +184,7 @@ class Batches:
         async def send() -> HttpReply | NoReply:
             if before is not None:
                 await before()
-            return await self._client.post(PATH, body, seconds=SUBMIT_SECONDS)
+            return await self.client.post(PATH, body, seconds=SUBMIT_SECONDS)
 
         reply = await self._until_answered(send, seconds=SUBMIT_SECONDS, submitted=requests)
         try:
@@ -220,25 +212,6 @@ class Batches:
                 return batch
             attempt += 1
             await self._wait_out(failures.malformed("the API answered with another batch"), attempt)
-
-    async def ended(
-        self,
-        batch_id: str,
-        *,
-        every: float = POLL_SECONDS,
-        seen: Callable[[Batch], None] = lambda _: None,
-    ) -> Batch:
-        """Wait until a batch has ended, looking every so many seconds; `seen` gets each look.
-
-        Raises:
-            BatchFailed: There is no such batch.
-        """
-        while True:
-            batch = await self.get(batch_id)
-            seen(batch)
-            if batch.has_ended:
-                return batch
-            await asyncio.sleep(every)
 
     async def since(self, moment: datetime) -> AsyncIterator[Batch]:
         """The batches of this workspace that were submitted since, the latest first.
@@ -276,7 +249,7 @@ class Batches:
         while True:
             attempt += 1
             failure: Failure | None = None
-            lines = self._client.lines(f"{PATH}/{batch_id}/results", seconds=CALL_SECONDS)
+            lines = self.client.lines(f"{PATH}/{batch_id}/results", seconds=CALL_SECONDS)
             async with aclosing(lines):
                 async for line in lines:
                     if not isinstance(line, str):
@@ -289,12 +262,12 @@ class Batches:
                     yield result
             if failure is None:
                 if attempt > 1:
-                    self._on_wait(None)
+                    self.on_wait(None)
                 return
             await self._wait_out(failure, attempt)
 
     async def _get(self, path: str) -> HttpReply:
-        return await self._until_answered(lambda: self._client.get(path, seconds=CALL_SECONDS))
+        return await self._until_answered(lambda: self.client.get(path, seconds=CALL_SECONDS))
 
     async def _until_answered(
         self,
@@ -310,7 +283,7 @@ class Batches:
             reply = await send()
             if isinstance(reply, HttpReply) and reply.status == 200:  # noqa: PLR2004
                 if attempt > 1:
-                    self._on_wait(None)
+                    self.on_wait(None)
                 return reply
             failure = failures.failure_of(reply, seconds=seconds)
             if submitted:
@@ -332,11 +305,11 @@ class Batches:
             case Blocked(because, "stage", unclear=True):
                 raise BatchFailed(because)
             case Blocked(because):
-                self._on_wait(because)
+                self.on_wait(because)
                 await asyncio.sleep(BLOCK_SECONDS)
             case Retry(_, detail, after):
-                self._on_wait(detail)
-                seconds = self._backoff.seconds(attempt, jitter=self._jitter(), asked=after)
+                self.on_wait(detail)
+                seconds = self.backoff.seconds(attempt, jitter=self.jitter(), asked=after)
                 await asyncio.sleep(seconds)
 
 
@@ -385,22 +358,17 @@ def _unechoed(failure: Failure, requests: Sequence[BatchRequest]) -> Failure:
     return with_text(failure, cleaned)
 
 
+@dataclass(frozen=True, slots=True)
 class BatchLane:
     """Turns questions into requests of a batch, and its results into responses."""
 
-    def __init__(
-        self,
-        api: Batches,
-        caller: Caller,
-        request: Callable[[Question[Any], Tier, int], ModelRequest],
-    ) -> None:
-        self.api = api
-        self._caller = caller
-        self._request = request
+    api: Batches
+    caller: Caller
+    make: Callable[[Question[Any], Tier, int], ModelRequest]
 
     def request(self, question: Question[Any], tier: Tier, custom_id: str) -> BatchRequest:
         """The request that asks a question: the same as if it were asked by itself."""
-        request = self._request(question, tier, question.max_output_tokens)
+        request = self.make(question, tier, question.max_output_tokens)
         return BatchRequest(custom_id, request.body)
 
     def reply(
@@ -411,5 +379,5 @@ class BatchLane:
         Raises:
             AnswerError: The answer is no use.
         """
-        request = self._request(question, tier, question.max_output_tokens)
-        return self._caller.receive(request, result.message)
+        request = self.make(question, tier, question.max_output_tokens)
+        return self.caller.receive(request, result.message)

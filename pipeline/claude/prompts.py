@@ -20,7 +20,6 @@ from pipeline.claude.billing import Tokens
 from pipeline.claude.failures import Peers
 from pipeline.claude.rate_limits import Cost
 from pipeline.claude.request_body import Style, Template, api_schema
-from pipeline.claude.responses import EnumRepair
 from pipeline.config import ClaudeSettings
 from pipeline.model.questions import Image, Part, Pdf, Question, Text
 from pipeline.model.records import Tier
@@ -225,6 +224,7 @@ class Prompt:
     """A template, and what its calls have taught.
 
     Args:
+        enums: The schema by which labels in answers are repaired.
         warmup: None where the prompt cache is off.
         peers: How its calls ended, to tell an event's trouble from the model's.
         controlling: Held while a control question is asked: one is enough for all who wait.
@@ -232,7 +232,7 @@ class Prompt:
 
     stage: str
     template: Template
-    repair: EnumRepair
+    enums: Mapping[str, JsonValue]
     estimates: Estimates
     timeout: Timeout
     warmup: Warmup | None
@@ -315,7 +315,7 @@ class Prompts:
             question.stage,
             template,
             # In a joint answer one bad label must not spoil the others: items are repaired singly.
-            EnumRepair({} if joint else template.schema),
+            {} if joint else template.schema,
             Estimates(template.static_bytes),
             Timeout(claude.call_timeout),
             None if ttl is None else Warmup(ttl=_TTL_SECONDS[ttl], clock=self._clock),

@@ -8,8 +8,8 @@ cost more.
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from pipeline.claude.calls import Caller, CompletedCall, InFlightCall, ModelRequ
 from pipeline.claude.failures import Bounds
 from pipeline.claude.prompts import Prompt, Prompts
 from pipeline.claude.request_body import Content, absent_key, content_of
-from pipeline.claude.responses import EnumMismatch, EnumRepair, Found, checked, dumps
+from pipeline.claude.responses import EnumMismatch, Found, checked, dumps
 from pipeline.model.errors import AnswerError
 from pipeline.model.questions import AnswerT, Part, Question, Response, Text
 from pipeline.model.records import Usage
@@ -99,13 +99,13 @@ def read_items(answer: JointAnswer, count: int) -> list[JsonValue | None]:
 
 
 def read_item(
-    item: JsonValue | None, answer_model: type[AnswerT], repair: EnumRepair
+    item: JsonValue | None, answer_model: type[AnswerT], schema: Mapping[str, JsonValue]
 ) -> tuple[AnswerT, bytes] | None:
     """One event's answer, validated, and its JSON; None where it is no use."""
     if not isinstance(item, dict):
         return None
     try:
-        return checked(Found(item, dumps(item)), answer_model, repair)
+        return checked(Found(item, dumps(item)), answer_model, schema)
     except (EnumMismatch, ValidationError):
         return None
 
@@ -161,19 +161,17 @@ class _PendingItem:
     outcome: "asyncio.Future[tuple[CompletedCall | None, Usage, float]]"
 
 
+@dataclass(slots=True)
 class Coalescer:
     """Makes calls like `Caller.call`, for several requests at once where they may share one."""
 
-    def __init__(
-        self, caller: Caller, prompts: Prompts, *, doubtful: Doubtful, steers: Steers
-    ) -> None:
-        self._caller = caller
-        self._prompts = prompts
-        self._doubtful = doubtful
-        self._steers = steers
-        self._pending: dict[Prompt, list[_PendingItem]] = {}
-        self._timers: dict[Prompt, asyncio.TimerHandle] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+    caller: Caller
+    prompts: Prompts
+    doubtful: Doubtful
+    steers: Steers
+    _pending: dict[Prompt, list[_PendingItem]] = field(default_factory=dict)
+    _timers: dict[Prompt, asyncio.TimerHandle] = field(default_factory=dict)
+    _tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
 
     async def call(
         self, request: ModelRequest, in_flight: InFlightCall, most: int
@@ -187,9 +185,9 @@ class Coalescer:
         if (
             request.max_output_tokens != question.max_output_tokens
             or not may_join(question.parts)
-            or self._steers(question.parts)
+            or self.steers(question.parts)
         ):
-            return await self._caller.call(request, in_flight)
+            return await self.caller.call(request, in_flight)
         loop = asyncio.get_running_loop()
         item = _PendingItem(request, in_flight, loop.create_future())
         prompt = request.prompt
@@ -203,7 +201,7 @@ class Coalescer:
         if completed is not None:
             return completed
         try:
-            alone = await self._caller.call(request, in_flight)
+            alone = await self.caller.call(request, in_flight)
         except AnswerError as error:
             error.usage = share + error.usage
             error.seconds += seconds
@@ -251,7 +249,7 @@ class Coalescer:
         answers: list[tuple[Any, bytes] | None] = [None] * len(items)
         model = ""
         try:
-            completed = await self._caller.call(request)
+            completed = await self.caller.call(request)
         except AnswerError as error:
             # Whatever is wrong, it may be wrong with one of them alone.
             usage, seconds = error.usage, error.seconds
@@ -279,15 +277,15 @@ class Coalescer:
         found: list[tuple[Any, bytes] | None] = []
         for item, answer in zip(items, read_items(joint, len(items)), strict=True):
             question = item.request.question
-            read = read_item(answer, question.answer_model, item.request.prompt.repair)
-            doubtful = read is not None and self._doubtful(question.stage, read[0])
+            read = read_item(answer, question.answer_model, item.request.prompt.enums)
+            doubtful = read is not None and self.doubtful(question.stage, read[0])
             found.append(None if doubtful else read)
         return found
 
     def _joint_request(self, items: Sequence[_PendingItem]) -> ModelRequest:
         first = items[0].request
         model = first.limiter.model
-        prompt = self._prompts.of(first.question, first.tier, model, joint=True)
+        prompt = self.prompts.of(first.question, first.tier, model, joint=True)
         limit = sum(item.request.max_output_tokens for item in items)
         events = [item.request.question.parts for item in items]
         question: Question[Any] = replace(

@@ -11,7 +11,7 @@ import logging
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -61,8 +61,8 @@ class SingleFlight(Generic[T]):
         call, task = self._calls[key]
         call.waiters += 1
         try:
-            # Cancelling a waiter leaves the task alone.
-            await asyncio.wait((task,))
+            # Not the task itself: cancelling a waiter leaves that alone.
+            await call.completed.wait()
         finally:
             call.waiters -= 1
             if not (call.waiters or call.sending or task.done()):
@@ -78,6 +78,7 @@ class SingleFlight(Generic[T]):
             await asyncio.wait(self._tasks)
 
     def _completed(self, key: bytes, call: InFlightCall, task: "asyncio.Task[T]") -> None:
+        call.completed.set()
         self._tasks.discard(task)
         if self._calls.get(key) == (call, task):
             del self._calls[key]
@@ -97,13 +98,13 @@ class CachedAnswer:
     at: float
 
 
+@dataclass(slots=True)
 class MemoryCache:
     """The answers in memory, for so many seconds; the least recently used goes first."""
 
-    def __init__(self, *, most: int, ttl: float) -> None:
-        self._most = most
-        self._ttl = ttl
-        self._cached: OrderedDict[bytes, CachedAnswer] = OrderedDict()
+    most: int
+    ttl: float
+    _cached: OrderedDict[bytes, CachedAnswer] = field(default_factory=OrderedDict)
 
     def __len__(self) -> int:
         return len(self._cached)
@@ -113,7 +114,7 @@ class MemoryCache:
         cached = self._cached.get(key)
         if cached is None:
             return None
-        if now - cached.at > self._ttl:
+        if now - cached.at > self.ttl:
             del self._cached[key]
             return None
         self._cached.move_to_end(key)
@@ -122,7 +123,7 @@ class MemoryCache:
     def put(self, key: bytes, answer: CachedAnswer) -> None:
         self._cached[key] = answer
         self._cached.move_to_end(key)
-        while len(self._cached) > self._most:
+        while len(self._cached) > self.most:
             self._cached.popitem(last=False)
 
 
@@ -137,17 +138,17 @@ CREATE INDEX IF NOT EXISTS answers_by_age ON answers (at);
 """
 
 
+@dataclass(slots=True)
 class DiskCache:
     """The answers on disk: they survive a restart, and other processes may share them.
 
     Written now and then, so what was answered in the last moment before a crash may be missing.
     """
 
-    def __init__(self, database: Database, *, most: int, ttl: float) -> None:
-        self._database = database
-        self._most = most
-        self._ttl = ttl
-        self._unsaved: dict[bytes, CachedAnswer] = {}
+    database: Database
+    most: int
+    ttl: float
+    _unsaved: dict[bytes, CachedAnswer] = field(default_factory=dict)
 
     async def get(self, key: bytes, now: float) -> CachedAnswer | None:
         """None where it is too old."""
@@ -155,14 +156,14 @@ class DiskCache:
         def look(connection: sqlite3.Connection) -> CachedAnswer | None:
             row = connection.execute(
                 "SELECT answer, model, at FROM answers WHERE request = ? AND at >= ?",
-                (key, now - self._ttl),
+                (key, now - self.ttl),
             ).fetchone()
             return None if row is None else CachedAnswer(*row)
 
         if (unsaved := self._unsaved.get(key)) is not None:
             return unsaved
         try:
-            return await self._database.run(look)
+            return await self.database.run(look)
         except sqlite3.Error as error:
             log.warning("the kept answers cannot be read: %s", error)
             return None
@@ -181,17 +182,17 @@ class DiskCache:
                 "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)",
                 [(key, new.model, new.json, new.at) for key, new in unsaved.items()],
             )
-            connection.execute("DELETE FROM answers WHERE at < ?", (now - self._ttl,))
+            connection.execute("DELETE FROM answers WHERE at < ?", (now - self.ttl,))
             (count,) = connection.execute("SELECT count(*) FROM answers").fetchone()
-            if count > self._most:
+            if count > self.most:
                 connection.execute(
                     "DELETE FROM answers WHERE request IN"
                     " (SELECT request FROM answers ORDER BY at LIMIT ?)",
-                    (count - self._most,),
+                    (count - self.most,),
                 )
 
         try:
-            await self._database.run(write)
+            await self.database.run(write)
         except sqlite3.Error as error:
             # A cache that cannot be written costs money, not correctness.
             log.warning("%d answers are not kept on disk: %s", len(unsaved), error)
@@ -201,24 +202,16 @@ Call = Callable[[ModelRequest, InFlightCall], Coroutine[Any, Any, CompletedCall]
 NOT_PAID = Usage(reused=1)
 
 
+@dataclass(slots=True, kw_only=True)
 class ResponseCache:
     """Looks for an answer before it makes a call."""
 
-    def __init__(
-        self,
-        memory: MemoryCache,
-        disk: DiskCache | None,
-        call: Call,
-        *,
-        observer: Observer,
-        now: Callable[[], datetime],
-    ) -> None:
-        self._memory = memory
-        self._disk = disk
-        self._call = call
-        self._observer = observer
-        self._now = now
-        self._in_flight: SingleFlight[CompletedCall | CachedAnswer] = SingleFlight()
+    call: Call
+    observer: Observer
+    now: Callable[[], datetime]
+    memory: MemoryCache
+    disk: DiskCache | None = None
+    _in_flight: SingleFlight[CompletedCall | CachedAnswer] = field(default_factory=SingleFlight)
 
     async def ask(self, request: ModelRequest) -> Response[Any]:
         """Answer from what is known, from a call under way, or by a call.
@@ -227,7 +220,7 @@ class ResponseCache:
             AnswerError: The answer is no use.
         """
         key = hashlib.blake2b(request.body, digest_size=16).digest()
-        cached = self._memory.get(key, self._now().timestamp())
+        cached = self.memory.get(key, self.now().timestamp())
         if cached is not None:
             reused = self._reused(request, cached.json, cached.model, "memory")
             if reused is not None:
@@ -238,7 +231,7 @@ class ResponseCache:
         except AnswerError as error:
             if not shared:
                 raise
-            self._observer.reused(request.question.stage, request.limiter.model, "in_flight")
+            self.observer.reused(request.question.stage, request.limiter.model, "in_flight")
             raise type(error)(
                 error.detail, usage=NOT_PAID, model=error.model, seconds=0.0
             ) from error
@@ -251,11 +244,11 @@ class ResponseCache:
             paid = found.response
             reused = self._reused(request, found.json, paid.model, "in_flight")
             reused = reused and replace(reused, signals=paid.signals)
-        return reused or (await self._call(request, InFlightCall(waiters=1))).response
+        return reused or (await self.call(request, InFlightCall(waiters=1))).response
 
     async def save(self) -> None:
-        if self._disk is not None:
-            await self._disk.save(self._now().timestamp())
+        if self.disk is not None:
+            await self.disk.save(self.now().timestamp())
 
     async def close(self) -> None:
         """Give up the calls under way."""
@@ -265,18 +258,18 @@ class ResponseCache:
         self, key: bytes, request: ModelRequest, in_flight: InFlightCall
     ) -> CompletedCall | CachedAnswer:
         if (
-            self._disk is not None
-            and (cached := await self._disk.get(key, self._now().timestamp())) is not None
+            self.disk is not None
+            and (cached := await self.disk.get(key, self.now().timestamp())) is not None
         ):
-            self._memory.put(key, cached)
+            self.memory.put(key, cached)
             return cached
-        completed = await self._call(request, in_flight)
+        completed = await self.call(request, in_flight)
         # What was doubtful once would be trusted the next time.
         if not completed.response.signals:
-            answer = CachedAnswer(completed.json, completed.response.model, self._now().timestamp())
-            self._memory.put(key, answer)
-            if self._disk is not None:
-                self._disk.put(key, answer)
+            answer = CachedAnswer(completed.json, completed.response.model, self.now().timestamp())
+            self.memory.put(key, answer)
+            if self.disk is not None:
+                self.disk.put(key, answer)
         return completed
 
     def _reused(
@@ -288,5 +281,5 @@ class ResponseCache:
         except ValidationError:
             # The stage's own checks have changed since, although its request has not.
             return None
-        self._observer.reused(request.question.stage, request.limiter.model, kind)
+        self.observer.reused(request.question.stage, request.limiter.model, kind)
         return Response(answer, model, NOT_PAID, 0.0)

@@ -7,8 +7,7 @@ same; what would have to be guessed is reported beside it. The usage is never lo
 
 import json
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, NoReturn
@@ -192,113 +191,61 @@ class EnumMismatch(ValueError):
     """A value is not one of those that the schema allows, in any case."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A place in an answer where an enum stands, or that holds such places.
+def repair_enums(value: Any, schema: Mapping[str, Any], path: str = "") -> Any:  # noqa: ANN401 - a piece of JSON
+    """Give enum values the case they have in the schema, which the API does not promise.
 
-    Args:
-        labels: Texts of the enum; None where none stands here.
-        folded: The same by their folded case, where that is unique: labels that differ in nothing
-            but their case can only be distinguished exactly.
-        others: Values of the enum that are no texts.
-    """
-
-    path: str
-    labels: Set[str] | None = None
-    folded: Mapping[str, str] = field(default_factory=dict)
-    others: Sequence[Any] = ()
-    options: Sequence["_Place | None"] = ()
-    fields: Mapping[str, "_Place"] = field(default_factory=dict)
-    item: "_Place | None" = None
-
-
-class EnumRepair:
-    """Gives enum values the case they have in the schema, which the API does not promise.
-
-    Built once for each schema, as it was sent. Called with an answer, it returns the answer itself
-    where nothing had to be changed, and a changed copy otherwise.
+    Returns the value itself where nothing has to be changed, else a changed copy. References in
+    the schema are resolved.
 
     Raises:
-        EnumMismatch: When called: a value is not in its enum.
+        EnumMismatch: A value is not in its enum.
     """
-
-    __slots__ = ("_place",)
-
-    def __init__(self, schema: Mapping[str, JsonValue]) -> None:
-        self._place = _place_of(schema, "")
-
-    def __call__(self, answer: JsonValue) -> JsonValue:
-        repaired: JsonValue = answer if self._place is None else _repaired(answer, self._place)
-        return repaired
-
-
-def _place_of(schema: Any, path: str) -> _Place | None:  # noqa: ANN401 - a piece of JSON
-    """None where there is nothing to repair."""
-    match schema:
-        case {"enum": values}:
-            return _enum_at(path, values)
-        case {"const": value}:
-            return _enum_at(path, [value])
-        case {"anyOf": parts}:
-            options = [_place_of(part, path) for part in parts]
-            return _Place(path, options=options) if any(options) else None
-        case {"properties": properties}:
-            prefix = f"{path}." if path else ""
-            found = {name: _place_of(part, prefix + name) for name, part in properties.items()}
-            fields = {name: place for name, place in found.items() if place is not None}
-            return _Place(path, fields=fields) if fields else None
-        case {"items": items}:
-            item = _place_of(items, f"{path}[]")
-            return None if item is None else _Place(path, item=item)
-        case _:
-            return None
-
-
-def _enum_at(path: str, values: Sequence[Any]) -> _Place:
-    labels = [value for value in values if isinstance(value, str)]
-    cases = Counter(label.casefold() for label in labels)
-    folded = {label.casefold(): label for label in labels if cases[label.casefold()] == 1}
-    others = [value for value in values if not isinstance(value, str)]
-    return _Place(path, frozenset(labels), folded, others)
-
-
-def _repaired(value: Any, place: _Place) -> Any:  # noqa: ANN401 - a piece of JSON
-    if place.labels is not None:
-        if isinstance(value, str):
-            label = value if value in place.labels else place.folded.get(value.casefold())
-            if label is not None:
-                return label
-        elif value in place.others:
-            return value
-        raise EnumMismatch(f"at {place.path or 'its root'} a value that is not among the allowed")
-    if place.options:
-        return _repaired_as_any(value, place.options)
+    labels = [schema["const"]] if "const" in schema else schema.get("enum")
+    if labels is not None:
+        return _label_of(value, labels, path)
+    if "anyOf" in schema:
+        return _repair_any(value, schema["anyOf"], path)
     if isinstance(value, dict):
-        changed = {
-            name: repaired
-            for name, part in place.fields.items()
-            if name in value and (repaired := _repaired(value[name], part)) is not value[name]
-        }
+        changed: dict[str, Any] = {}
+        for name, part in schema.get("properties", {}).items():
+            if name in value:
+                repaired = repair_enums(value[name], part, f"{path}.{name}" if path else name)
+                if repaired is not value[name]:
+                    changed[name] = repaired
         return {**value, **changed} if changed else value
-    if isinstance(value, list) and place.item is not None:
-        items = [_repaired(item, place.item) for item in value]
+    if isinstance(value, list) and "items" in schema:
+        items = [repair_enums(item, schema["items"], f"{path}[]") for item in value]
         if any(new is not old for new, old in zip(items, value, strict=True)):
             return items
     return value
 
 
-def _repaired_as_any(value: Any, options: Sequence[_Place | None]) -> Any:  # noqa: ANN401 - a piece of JSON
-    mismatch: EnumMismatch | None = None
-    for option in options:
-        if option is not None:
-            try:
-                return _repaired(value, option)
-            except EnumMismatch as error:
-                mismatch = error
-    # An option without enums takes what it takes; validation decides.
-    if None in options or mismatch is None:
+def _label_of(value: Any, labels: Sequence[Any], path: str) -> Any:  # noqa: ANN401 - a piece of JSON
+    if value in labels:
         return value
-    raise mismatch
+    if isinstance(value, str):
+        # Labels that differ in nothing but their case can only be distinguished exactly.
+        folded = value.casefold()
+        same = {label for label in labels if isinstance(label, str) and label.casefold() == folded}
+        if len(same) == 1:
+            return same.pop()
+    raise EnumMismatch(f"at {path or 'its root'} a value that is not among the allowed")
+
+
+def _repair_any(value: Any, options: Sequence[Mapping[str, Any]], path: str) -> Any:  # noqa: ANN401 - a piece of JSON
+    mismatches: list[EnumMismatch] = []
+    for option in options:
+        try:
+            repaired = repair_enums(value, option, path)
+        except EnumMismatch as error:
+            mismatches.append(error)
+        else:
+            if repaired is not value:
+                return repaired
+    # An option without enums takes what it takes; validation decides.
+    if len(mismatches) == len(options) > 0:
+        raise mismatches[-1]
+    return value
 
 
 UnusableReason = Literal["refused", "cut_off", "malformed"]
@@ -372,7 +319,7 @@ class MalformedResponse:
 
 
 def read_response(
-    body: bytes, answer_model: type[AnswerT], repair: EnumRepair
+    body: bytes, answer_model: type[AnswerT], schema: Mapping[str, JsonValue]
 ) -> Answered[AnswerT] | Unusable | MalformedResponse:
     """Read the body of a response with status 200."""
     try:
@@ -381,7 +328,7 @@ def read_response(
         wanted = "JSON"
     else:
         if isinstance(message, dict) and message.get("type") == "message":
-            return read_message(message, answer_model, repair)
+            return read_message(message, answer_model, schema)
         wanted = "a message"
     # A page of a proxy is quoted, but not what may be half an answer.
     came = excerpt(body) if body.lstrip().startswith(b"<") else f"{len(body):,} bytes"
@@ -399,7 +346,7 @@ def message_id_of(body: bytes) -> str | None:
 
 
 def read_message(
-    message: Mapping[str, Any], answer_model: type[AnswerT], repair: EnumRepair
+    message: Mapping[str, Any], answer_model: type[AnswerT], schema: Mapping[str, JsonValue]
 ) -> Answered[AnswerT] | Unusable:
     """Read a message, as a response or the result of a batch carries it.
 
@@ -421,7 +368,7 @@ def read_message(
             detail = "The answer ended because the model's context was full."
             return Unusable("cut_off", detail, model, bill, is_final=True)
         case reason:
-            read = _read_answer(message.get("content"), answer_model, repair)
+            read = _read_answer(message.get("content"), answer_model, schema)
     if isinstance(read, str):
         stopped = "" if reason in _ENDS else f" The model stopped with {str(reason)[:40]!r}."
         return Unusable("malformed", read + stopped, model, bill)
@@ -432,7 +379,7 @@ def read_message(
 def _read_answer(
     content: Any,  # noqa: ANN401 - any JSON value
     answer_model: type[AnswerT],
-    repair: EnumRepair,
+    schema: Mapping[str, JsonValue],
 ) -> tuple[AnswerT, bytes, tuple[Signal, ...]] | str:
     """The answer in the content of a message, or why there is none."""
     if not isinstance(content, str):
@@ -447,7 +394,7 @@ def _read_answer(
     detail = "The answer is not JSON." if content.strip() else "The answer is empty."
     for found in find(content):
         try:
-            usable.append((*checked(found, answer_model, repair), found.faults))
+            usable.append((*checked(found, answer_model, schema), found.faults))
         except EnumMismatch as error:
             detail = f"The answer has {error}."
         except ValidationError as error:
@@ -466,7 +413,9 @@ def _read_answer(
     return answer, as_json, tuple(Signal("broken_form", 1.0, doubt) for doubt in doubts)
 
 
-def checked(found: Found, answer_model: type[AnswerT], repair: EnumRepair) -> tuple[AnswerT, bytes]:
+def checked(
+    found: Found, answer_model: type[AnswerT], schema: Mapping[str, JsonValue]
+) -> tuple[AnswerT, bytes]:
     """What was found as an answer, and as the JSON that makes it.
 
     A number is taken for a text of its very digits where a text is wanted, and the other way
@@ -476,7 +425,7 @@ def checked(found: Found, answer_model: type[AnswerT], repair: EnumRepair) -> tu
         EnumMismatch: A label in it is not in the schema.
         ValidationError: It is not as asked.
     """
-    repaired = repair(found.value)
+    repaired = repair_enums(found.value, schema)
     as_json = found.json if repaired is found.value else dumps(repaired)
     try:
         return answer_model.model_validate_json(as_json), as_json

@@ -60,7 +60,11 @@ def quick() -> Settings:
 
 async def ended(gateway: Gateway, batch_id: str) -> Batch:
     async with asyncio.timeout(10):
-        return await gateway.batch_lane().api.ended(batch_id, every=0.02)
+        while True:
+            batch = await gateway.batch_lane().api.get(batch_id)
+            if batch.has_ended:
+                return batch
+            await asyncio.sleep(0.02)
 
 
 async def test_questions_come_back_as_replies_at_half_the_price(

@@ -23,7 +23,7 @@ from pipeline.claude.request_groups import (
     read_items,
     shares,
 )
-from pipeline.claude.responses import EnumRepair, HttpReply
+from pipeline.claude.responses import HttpReply
 from pipeline.config import Settings
 from pipeline.model.errors import Refused
 from pipeline.model.questions import Image, Response, Text
@@ -314,7 +314,7 @@ def test_an_answer_is_only_ever_given_to_the_event_with_its_id(
 
 
 def test_labels_are_repaired_item_by_item() -> None:
-    read = read_item({**good(1), "label": "BILLING"}, Labelled, EnumRepair(SCHEMA))
+    read = read_item({**good(1), "label": "BILLING"}, Labelled, SCHEMA)
     assert read is not None
     assert read[0].label == "billing"
 
