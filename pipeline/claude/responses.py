@@ -252,13 +252,6 @@ UnusableReason = Literal["refused", "cut_off", "malformed"]
 _DETAIL_CHARS = 300
 _MOST_TOKENS = 10_000_000
 """Of one kind in one request: ten times the largest context."""
-_TOKEN_FIELDS = (
-    "input_tokens",
-    "cache_read_input_tokens",
-    "cache_creation_input_tokens",
-    "output_tokens",
-)
-_ALWAYS_COUNTED = ("input_tokens", "output_tokens")
 _ENDS = (None, "end_turn", "stop_sequence")
 """How an answer ends that is whole; null where a gateway does not say."""
 
@@ -448,24 +441,23 @@ def bill_of(usage: object) -> Bill:
     if not isinstance(usage, dict):
         return Bill(Tokens(), is_known=False)
     split = usage.get("cache_creation")
-    counts = {name: usage.get(name) for name in _TOKEN_FIELDS}
-    counts["1h"] = split.get("ephemeral_1h_input_tokens") if isinstance(split, dict) else None
-    known, is_known = dict.fromkeys(counts, 0), True
-    for name, count in counts.items():
+    is_known, counts = True, list[int]()
+    for count, is_required in (
+        (usage.get("input_tokens"), True),
+        (usage.get("output_tokens"), True),
+        (usage.get("cache_read_input_tokens"), False),
+        (usage.get("cache_creation_input_tokens"), False),
+        (split.get("ephemeral_1h_input_tokens") if isinstance(split, dict) else None, False),
+    ):
         # `True` is an integer, too.
         if type(count) is int and 0 <= count <= _MOST_TOKENS:
-            known[name] = count
-        elif count is not None or name in _ALWAYS_COUNTED:
-            is_known = False
-    written, written_1h = known["cache_creation_input_tokens"], known["1h"]
+            counts.append(count)
+        else:
+            counts.append(0)
+            is_known = is_known and count is None and not is_required
+    read, output, cache_read, written, written_1h = counts
     is_known = is_known and written_1h <= written
-    tokens = Tokens(
-        input=known["input_tokens"],
-        cache_read=known["cache_read_input_tokens"],
-        cache_write_5m=max(0, written - written_1h),
-        cache_write_1h=written_1h,
-        output=known["output_tokens"],
-    )
+    tokens = Tokens(read, cache_read, max(0, written - written_1h), written_1h, output)
     return Bill(
         tokens,
         # There is no prompt of no tokens.
