@@ -163,7 +163,7 @@ class Caller:
                         model=request.limiter.model,
                         seconds=attempts.seconds,
                     )
-                log.debug("%s: asked again: %s", request.question.stage, _why(ended))
+                log.debug("%s: asked again: %s", request.question.stage, ended.detail)
                 await self._pause(ended, attempts)
                 await self._await_peers(request, attempts)
         finally:
@@ -203,7 +203,7 @@ class Caller:
             # Of failures in a row it counts once; an answer to another one ends the row.
             counted = again and not attempts.others_answered()
             if isinstance(sent.verdict, Retry | Blocked):
-                self._count(request, attempts, sent)
+                self._count(request, attempts, sent.verdict, sent.seconds)
             else:
                 attempts.answered()
             usage = self._end(request, permit, sent, counted=counted, alone=attempts.alone)
@@ -303,15 +303,17 @@ class Caller:
         snapshots = request.limiter.read_headers(reply)
         return _Sent(verdict, snapshots, started, self.clock() - started)
 
-    def _count(self, request: ModelRequest, attempts: Attempts, sent: _Sent) -> None:
-        failure, was_in_trouble = sent.verdict, attempts.in_trouble
+    def _count(
+        self, request: ModelRequest, attempts: Attempts, failure: Retry | Blocked, seconds: float
+    ) -> None:
+        was_in_trouble = attempts.in_trouble
         timed_out = isinstance(failure, Retry) and failure.kind == "timed_out"
         if timed_out and not attempts.timed_out:
             request.prompt.timeout.expired()
         attempts.failed(
             self.clock(),
-            _why(failure),
-            seconds=sent.seconds,
+            failure.detail,
+            seconds=seconds,
             timed_out=timed_out,
             maybe_billed=isinstance(failure, Retry) and failure.maybe_billed,
             unclear=isinstance(failure, Blocked) and failure.unclear,
@@ -402,14 +404,6 @@ def _control_of(request: ModelRequest) -> ModelRequest:
         weight=content_weight(CONTROL),
         max_output_tokens=limit,
     )
-
-
-def _why(verdict: Answered[Any] | Unusable | Failure) -> str:
-    match verdict:
-        case Retry(detail=why) | Blocked(because=why) | Reject(detail=why) | Unusable(detail=why):
-            return why
-        case Answered():
-            return ""
 
 
 def _at_least(tokens: Tokens, estimate: Cost) -> Tokens:

@@ -44,13 +44,13 @@ class Blocked:
     """No request of this kind can succeed until a person fixes something.
 
     Args:
-        because: A sentence for a person: what is wrong and what to do.
+        detail: A sentence for a person: what is wrong and what to do.
         scope: Whether it holds for what one stage asks of a model, for all of a model, or for all
             that this key may ask.
         unclear: The response does not say whose fault it is; it may be this one event's.
     """
 
-    because: str
+    detail: str
     scope: Literal["stage", "model", "account"]
     unclear: bool = False
 

@@ -12,11 +12,10 @@ from typing import Any, Self
 
 from opentelemetry.trace import TracerProvider
 
-from pipeline.claude import failures
 from pipeline.claude.billing import BUDGET_SCHEMA, SPANS, Budget, PriceTable
 from pipeline.claude.calls import Caller, CompletedCall, InFlightCall, ModelRequest
 from pipeline.claude.client import Client, SdkClient
-from pipeline.claude.failures import Backoff, Blocked, Bounds
+from pipeline.claude.failures import Backoff, Bounds, failure_of
 from pipeline.claude.limiter import Limiter, block, most_hanging, most_suspects
 from pipeline.claude.message_batches import Batches, BatchLane
 from pipeline.claude.prompts import Prompts, content_weight
@@ -296,6 +295,4 @@ async def _probe(client: Client, model: str) -> Probe:
         case NoReply(why, detail) if why != "no_key":
             hint = "check the network and ANTHROPIC_BASE_URL"
             return Probe(model, ok=False, detail=f"The API cannot be reached ({detail}): {hint}.")
-    failure = failures.failure_of(reply, seconds=PROBE_SECONDS)
-    detail = failure.because if isinstance(failure, Blocked) else failure.detail
-    return Probe(model, ok=False, detail=detail)
+    return Probe(model, ok=False, detail=failure_of(reply, seconds=PROBE_SECONDS).detail)

@@ -343,7 +343,7 @@ class Limiter:
             elif is_over:
                 gate.abandoned(passed)
             elif gate is culprit:
-                gate.trip(passed, now, failure.because)
+                gate.trip(passed, now, failure.detail)
                 is_over = True
             else:
                 gate.succeeded(passed, now)

@@ -10,7 +10,7 @@ import random
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -23,7 +23,6 @@ from pipeline.claude.client import Client
 from pipeline.claude.failures import Backoff, Blocked, Failure, Reject, Retry
 from pipeline.claude.redaction import (
     foreign_words,
-    with_text,
     without_echoes,
     without_words,
     words_of,
@@ -289,21 +288,15 @@ class Batches:
             if submitted:
                 failure = _unechoed(failure, submitted)
             if submitted and not _was_not_taken(reply, failure):
-                because = failure.because if isinstance(failure, Blocked) else failure.detail
-                raise SubmissionUnknown(
-                    f"It is not known whether the batch was taken: {because.rstrip('.')}."
-                )
+                because = failure.detail.rstrip(".")
+                raise SubmissionUnknown(f"It is not known whether the batch was taken: {because}.")
             await self._wait_out(failure, attempt)
 
     async def _wait_out(self, failure: Failure, attempt: int) -> None:
         match failure:
-            case Reject(detail):
-                raise BatchFailed(detail)
-            case Blocked(because, "model"):
-                # What is not found or not allowed here is this batch, or batches altogether.
-                raise BatchFailed(because)
-            case Blocked(because, "stage", unclear=True):
-                raise BatchFailed(because)
+            # What is not found or not allowed here is this batch, or batches altogether.
+            case Reject() | Blocked(scope="model") | Blocked(scope="stage", unclear=True):
+                raise BatchFailed(failure.detail)
             case Blocked(because):
                 self.on_wait(because)
                 await asyncio.sleep(BLOCK_SECONDS)
@@ -335,27 +328,24 @@ def _unechoed(failure: Failure, requests: Sequence[BatchRequest]) -> Failure:
     repeats, and in thousands of events all ordinary words occur: what is left of those are the
     words that errors are made of.
     """
-
-    def cleaned(text: str) -> str:
-        named = {int(number) for number in _INDEX.findall(text)}
-        shown, foreign, hidden = text, foreign_words(text), set[str]()
-        # A large batch is not taken apart for words that are nowhere in it.
-        sought = [word.encode("utf-8", "surrogatepass") for word in foreign]
-        is_literal = all(word.isprintable() for word in foreign)
-        for number, request in enumerate(requests):
-            is_named = number in named or len(requests) == 1 or request.custom_id in text
-            if is_literal and not is_named and not any(word in request.body for word in sought):
-                continue
-            messages = orjson.loads(request.body).get("messages", [])
-            blocks = [block for message in messages for block in message["content"]]
-            content = [Text("", block["text"]) for block in blocks if block["type"] == "text"]
-            if len(requests) > 1:
-                hidden |= foreign & words_of(content)
-            if is_named:
-                shown = without_echoes(shown, content)
-        return without_words(shown, hidden)
-
-    return with_text(failure, cleaned)
+    text = failure.detail
+    named = {int(number) for number in _INDEX.findall(text)}
+    shown, foreign, hidden = text, foreign_words(text), set[str]()
+    # A large batch is not taken apart for words that are nowhere in it.
+    sought = [word.encode("utf-8", "surrogatepass") for word in foreign]
+    is_literal = all(word.isprintable() for word in foreign)
+    for number, request in enumerate(requests):
+        is_named = number in named or len(requests) == 1 or request.custom_id in text
+        if is_literal and not is_named and not any(word in request.body for word in sought):
+            continue
+        messages = orjson.loads(request.body).get("messages", [])
+        blocks = [block for message in messages for block in message["content"]]
+        content = [Text("", block["text"]) for block in blocks if block["type"] == "text"]
+        if len(requests) > 1:
+            hidden |= foreign & words_of(content)
+        if is_named:
+            shown = without_echoes(shown, content)
+    return replace(failure, detail=without_words(shown, hidden))
 
 
 @dataclass(frozen=True, slots=True)

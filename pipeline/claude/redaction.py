@@ -7,12 +7,12 @@ where an event has the same word, are the words that errors are made of.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 from functools import cache
 from math import inf
 
-from pipeline.claude.failures import Blocked, Failure, Reject, Retry
+from pipeline.claude.failures import Failure
 from pipeline.model.questions import Part, Text
 
 HIDDEN = "[...]"
@@ -28,15 +28,7 @@ _VALUE = re.compile(r"=(?=[\"'])")
 
 def unechoed(failure: Failure, parts: Sequence[Part]) -> Failure:
     """The same failure, without what its text repeats of the content that was asked about."""
-    return with_text(failure, lambda text: without_echoes(text, parts))
-
-
-def with_text(failure: Failure, change: Callable[[str], str]) -> Failure:
-    match failure:
-        case Retry(detail=text) | Reject(detail=text):
-            return replace(failure, detail=change(text))
-        case Blocked(because=text):
-            return replace(failure, because=change(text))
+    return replace(failure, detail=without_echoes(failure.detail, parts))
 
 
 def without_echoes(text: str, parts: Iterable[Part]) -> str:

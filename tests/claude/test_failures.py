@@ -67,7 +67,7 @@ def test_what_a_person_must_fix_blocks_and_says_so(name: str, scope: str, hint: 
     failure = meaning(name)
     assert isinstance(failure, Blocked)
     assert failure.scope == scope
-    assert hint in failure.because
+    assert hint in failure.detail
 
 
 @pytest.mark.parametrize("name", ["bad_request", "too_large", "html_413"])
@@ -183,7 +183,7 @@ def test_nothing_that_is_said_of_an_account_is_any_events_fault(status: int, mes
     failure = classify(status, {}, error(message))
     assert isinstance(failure, Blocked)
     assert (failure.scope, failure.unclear) == ("account", False)
-    assert message in failure.because
+    assert message in failure.detail
 
 
 @pytest.mark.parametrize(
