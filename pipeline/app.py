@@ -20,7 +20,7 @@ from pipeline.cascade.publishing import UnpublishableHandler
 from pipeline.cascade.reading import Reading, file_threads
 from pipeline.cascade.sonnet import SonnetProcessor
 from pipeline.cascade.tracing import Handling, TracedSession, Tracer
-from pipeline.claude.attempts import Bounds
+from pipeline.claude.failures import Bounds
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Ordering, Settings
 from pipeline.kafka.brokers import KafkaBrokers, delivery_in_force

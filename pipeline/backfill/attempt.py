@@ -16,7 +16,7 @@ from pipeline.backfill.partitions import BacklogPartition, FileBacklog, TopicBac
 from pipeline.backfill.progress import Report, Watcher, open_metrics, with_metrics
 from pipeline.cascade.policies import policy_of, steers
 from pipeline.cascade.reading import Reading
-from pipeline.claude.attempts import Bounds
+from pipeline.claude.failures import Bounds
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Settings
 from pipeline.kafka.brokers import KafkaBrokers, delivery_in_force

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pipeline.cascade.policy import Policy
 from pipeline.cascade.reading import AnyStage
 from pipeline.cascade.second_opinion import Verdict, whether_it_pays
-from pipeline.claude.billing.prices import PriceTable
-from pipeline.claude.billing.workloads import price_ratio
+from pipeline.claude.billing import PriceTable
+from pipeline.claude.workloads import price_ratio
 from pipeline.config import Settings
 from pipeline.model.questions import Part, Text
 from pipeline.stages.api import Rewording

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from pipeline.cascade.stage_guard import of_stage
-from pipeline.claude.attempts import Attempts, Bounds, Peers
+from pipeline.claude.failures import Attempts, Bounds, Peers
 from pipeline.config import ClaudeSettings
 from pipeline.model.errors import FileUnavailable, Unavailable
 from pipeline.model.questions import Query

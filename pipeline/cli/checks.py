@@ -80,7 +80,7 @@ def cost(
     json: Json = False,
 ) -> None:
     """Say what a workload costs on each model and as a cascade, before it is run."""
-    from pipeline.claude.billing import workloads as costs
+    from pipeline.claude import workloads as costs
     from pipeline.config import load_settings
     from pipeline.runtime import console
 

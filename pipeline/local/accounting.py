@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from pipeline.claude.billing.prices import PriceTable, Tokens
+from pipeline.claude.billing import PriceTable, Tokens
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.records import Usage, is_simulated
 from pipeline.stream.records import Received

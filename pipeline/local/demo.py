@@ -16,7 +16,7 @@ from pathlib import Path
 
 import orjson
 
-from pipeline.claude.billing.prices import PriceTable
+from pipeline.claude.billing import PriceTable
 from pipeline.config import Settings
 from pipeline.kafka.reader import read_topics
 from pipeline.kafka.topics import ESCALATIONS, TopicNames

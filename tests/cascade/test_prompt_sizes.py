@@ -6,7 +6,7 @@ from typing import Any
 import structlog
 
 from pipeline.cascade.prompt_sizes import Prefix, prefixes, tell
-from pipeline.claude.models import TRAITS
+from pipeline.claude.request_body import TRAITS
 from pipeline.config import Settings
 from pipeline.config.labels import Label
 from pipeline.model.records import Tier

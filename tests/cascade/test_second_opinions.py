@@ -14,8 +14,8 @@ from pipeline.cascade.second_opinion import (
     weighed,
     whether_it_pays,
 )
-from pipeline.claude.billing.prices import PriceTable
-from pipeline.claude.billing.workloads import price_ratio
+from pipeline.claude.billing import PriceTable
+from pipeline.claude.workloads import price_ratio
 from pipeline.config import Thresholds, TokenPrices
 from pipeline.model.questions import Signal
 from pipeline.model.records import Doubt

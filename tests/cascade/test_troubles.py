@@ -12,7 +12,7 @@ from pipeline.cascade.judge import CascadePolicy
 from pipeline.cascade.policy import Policy
 from pipeline.cascade.reading import QUIET_SECONDS, RETRY_SECONDS, Reading
 from pipeline.cascade.sonnet import SonnetProcessor
-from pipeline.claude.attempts import Bounds
+from pipeline.claude.failures import Bounds
 from pipeline.config import TopicSettings
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import AnswerError, FileUnavailable, Unanswered, Unavailable

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.claude.billing.prices import PriceTable
+from pipeline.claude.billing import PriceTable
 from pipeline.config import TokenPrices
 from pipeline.local.accounting import (
     Coordinates,

@@ -1,23 +1,19 @@
-"""What a workload costs, before it is run. Pure arithmetic over the price table.
+"""What a workload costs, before it is run: arithmetic over the price table. Pure.
 
-The costs that the seven uses were published with: checked, and brought to date.
-
-It counts input tokens alone, at the prices of late 2024.
-
-What a workload costs, as a table for people or rows for programs.
+Also the costs that seven uses were published with, checked and brought to date. They count input
+tokens alone, at the prices of late 2024.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from pipeline.claude.billing.prices import PriceTable, Tokens
-from pipeline.claude.models import traits_of
+from pipeline.claude.billing import ZERO, PriceTable, Tokens
+from pipeline.claude.request_body import traits_of
 from pipeline.config import Settings, TokenPrices
 from pipeline.model.errors import UsageError
 
-ZERO = Decimal(0)
 CENT = Decimal("0.01")
 TYPICAL = Tokens(input=1000, output=100)
 """A call about one small event, nothing of it in the prompt cache."""
@@ -32,14 +28,14 @@ class Workload:
     """What is to be done in a month.
 
     Args:
-        events: A month.
         input_tokens: Of one event's prompt, static part included.
-        output_tokens: Of one event's answer.
         static_tokens: Of the prompt's part that is the same for every event.
         cached: Whether the static part is read from the prompt cache.
-        batch: Whether requests go through the Message Batches API.
         events_per_request: Events that share a request, and so its static part.
         escalated: Share of the events that the second model answers, too.
+
+    Raises:
+        ValueError: There can be no such workload.
     """
 
     events: int
@@ -52,11 +48,6 @@ class Workload:
     escalated: Decimal = ZERO
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be.
-
-        Raises:
-            ValueError: Naming what is wrong.
-        """
         if min(self.events, self.input_tokens, self.output_tokens, self.static_tokens) < 0:
             raise ValueError("events and tokens cannot be negative")
         if self.static_tokens > self.input_tokens:
@@ -66,13 +57,15 @@ class Workload:
         if not 0 <= self.escalated <= 1:
             raise ValueError("the escalated share is between 0 and 1")
 
-    def request(self, model: str) -> Tokens:
-        """The tokens of one request to a model."""
+    def usd_per_event(self, model: str, prices: PriceTable) -> Decimal | None:
+        """None where the price is not known."""
         own = (self.input_tokens - self.static_tokens) * self.events_per_request
         output = self.output_tokens * self.events_per_request
+        tokens = Tokens(input=own + self.static_tokens, output=output)
         if self.caches(model):
-            return Tokens(input=own, cache_read=self.static_tokens, output=output)
-        return Tokens(input=own + self.static_tokens, output=output)
+            tokens = Tokens(input=own, cache_read=self.static_tokens, output=output)
+        cost = prices.cost(model, tokens, batch=self.batch)
+        return None if cost is None else cost / self.events_per_request
 
     def caches(self, model: str) -> bool:
         """Whether the prompt cache works for a model: it has a minimum length."""
@@ -81,13 +74,10 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class CostRow:
-    """What the workload costs in one way.
+    """What the workload costs in one way; None where a price is not known.
 
     Args:
-        way: Short name.
         models: That are asked, first to last.
-        usd_per_month: None where a price is not known.
-        usd_per_thousand: For a thousand events.
         share: Of what the second model alone would cost.
         note: What a reader must know about this row, or empty.
     """
@@ -102,8 +92,6 @@ class CostRow:
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The models to compare."""
-
     haiku: str = "claude-haiku-5-5"
     sonnet: str = "claude-sonnet-5-5"
     opus: str = "claude-opus-5-5"
@@ -115,70 +103,57 @@ def cost_table(workload: Workload, prices: PriceTable, models: Models) -> list[C
     In the cascade every event is asked of Haiku, and the escalated share of Sonnet as well. The
     prompt cache is taken to be warm: writing it now and then is not in the figures.
     """
-    sonnet = _per_event(workload, prices, models.sonnet)
-    rows = [
-        _row(workload, name, (model,), _per_event(workload, prices, model), sonnet)
-        for name, model in (
-            ("haiku", models.haiku),
-            ("sonnet", models.sonnet),
-            ("opus", models.opus),
-        )
-    ]
-    haiku = _per_event(workload, prices, models.haiku)
+    names = (models.haiku, models.sonnet, models.opus)
+    haiku, sonnet, opus = (workload.usd_per_event(model, prices) for model in names)
     both = None if haiku is None or sonnet is None else haiku + workload.escalated * sonnet
-    rows.append(_row(workload, "cascade", (models.haiku, models.sonnet), both, sonnet))
-    return rows
+    return [
+        _row(workload, "haiku", (models.haiku,), haiku, sonnet),
+        _row(workload, "sonnet", (models.sonnet,), sonnet, sonnet),
+        _row(workload, "opus", (models.opus,), opus, sonnet),
+        _row(workload, "cascade", (models.haiku, models.sonnet), both, sonnet),
+    ]
 
 
 def price_ratio(prices: PriceTable, cheap: str, strong: str) -> Decimal | None:
     """What a typical call to one model costs, as a multiple of the same call to another.
 
-    Returns:
-        None where a price is not known.
+    None where a price is not known.
     """
     one, other = prices.cost(cheap, TYPICAL), prices.cost(strong, TYPICAL)
     return None if one is None or not other else one / other
-
-
-def _per_event(workload: Workload, prices: PriceTable, model: str) -> Decimal | None:
-    cost = prices.cost(model, workload.request(model), batch=workload.batch)
-    return None if cost is None else cost / workload.events_per_request
 
 
 def _row(
     workload: Workload,
     way: str,
     models: tuple[str, ...],
-    per_event: Decimal | None,
+    usd: Decimal | None,
     yardstick: Decimal | None,
 ) -> CostRow:
-    unknown = [model for model in models if not workload.caches(model)] if workload.cached else []
-    minimum = max((traits_of(model).cacheable_tokens for model in unknown), default=0)
-    note = f"no prompt cache: the static part has less than {minimum} tokens" if unknown else ""
-    if not unknown and workload.cached and workload.batch:
-        note = BATCH_HITS
-    if per_event is None:
+    if usd is None:
         return CostRow(way, models, None, None, None, "a model's price is not known")
-    share = per_event / yardstick if yardstick else None
+    note = ""
+    if workload.cached:
+        uncached = [model for model in models if not workload.caches(model)]
+        minimum = max((traits_of(model).cacheable_tokens for model in uncached), default=0)
+        if uncached:
+            note = f"no prompt cache: the static part has less than {minimum} tokens"
+        elif workload.batch:
+            note = BATCH_HITS
+    share = (usd / yardstick).quantize(Decimal("0.0001"), ROUND_HALF_UP) if yardstick else None
     return CostRow(
         way,
         models,
-        (per_event * workload.events).quantize(CENT, ROUND_HALF_UP),
-        (per_event * 1000).quantize(Decimal("0.000001"), ROUND_HALF_UP).normalize(),
-        None if share is None else share.quantize(Decimal("0.0001"), ROUND_HALF_UP),
+        (usd * workload.events).quantize(CENT, ROUND_HALF_UP),
+        (usd * 1000).quantize(Decimal("0.000001"), ROUND_HALF_UP).normalize(),
+        share,
         note,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class UseCase:
-    """A published row.
-
-    Args:
-        stated_haiku: US dollars a month, as published.
-        stated_sonnet: The same.
-        stated_saving: Share, as published.
-    """
+    """A published row: US dollars a month, and the saving as a share."""
 
     task: str
     input_tokens: int
@@ -190,14 +165,11 @@ class UseCase:
 
 @dataclass(frozen=True, slots=True)
 class UseCaseRow:
-    """A published row beside what follows from its own inputs, then and now.
+    """A published row beside what follows from its own inputs, in US dollars a month.
 
     Args:
-        haiku: US dollars a month at the table's own prices.
-        sonnet: The same.
-        saving: Share.
-        haiku_now: US dollars a month at the price table's prices, input alone.
-        sonnet_now: The same.
+        haiku: At the table's own prices.
+        haiku_now: At the price table's prices, input alone.
         remark: Where the published row is wrong, or empty.
     """
 
@@ -241,53 +213,35 @@ USE_CASES: Sequence[UseCase] = (
 
 def use_case_rows(prices: PriceTable, models: Models) -> list[UseCaseRow]:
     """Reproduce the published table, and say where it is wrong."""
-    return [_use_case_row(use_case, prices, models) for use_case in USE_CASES]
-
-
-def _use_case_row(use_case: UseCase, prices: PriceTable, models: Models) -> UseCaseRow:
-    workload = Workload(use_case.events, use_case.input_tokens)
-    then = {
-        row.way: row.usd_per_month or ZERO for row in cost_table(workload, OLD_PRICES, OLD_MODELS)
-    }
-    now = {row.way: row.usd_per_month for row in cost_table(workload, prices, models)}
-    haiku, sonnet = then["haiku"], then["sonnet"]
-    saving = (1 - haiku / sonnet).quantize(CENT, ROUND_HALF_UP)
-    return UseCaseRow(
-        use_case,
-        haiku,
-        sonnet,
-        saving,
-        now["haiku"],
-        now["sonnet"],
-        _remark(use_case, haiku, sonnet, saving),
-    )
-
-
-def _remark(use_case: UseCase, haiku: Decimal, sonnet: Decimal, saving: Decimal) -> str:
-    wrong = [
-        f"{name} ${stated:,.0f} should be ${found:,.0f}"
-        for name, stated, found in (
-            ("Haiku", use_case.stated_haiku, haiku),
-            ("Sonnet", use_case.stated_sonnet, sonnet),
+    rows: list[UseCaseRow] = []
+    for case in USE_CASES:
+        workload = Workload(case.events, case.input_tokens)
+        haiku, sonnet = (
+            row.usd_per_month or ZERO for row in cost_table(workload, OLD_PRICES, OLD_MODELS)[:2]
         )
-        if stated != found
-    ]
-    if saving != (stated_saving := Decimal(use_case.stated_saving)):
-        wrong.append(f"a saving of {stated_saving:.0%} should be {saving:.0%}")
-    inputs = f"{use_case.events:,} requests of {use_case.input_tokens} tokens"
-    return f"does not follow from {inputs}: {', '.join(wrong)}" if wrong else ""
+        haiku_now, sonnet_now = (
+            row.usd_per_month for row in cost_table(workload, prices, models)[:2]
+        )
+        saving = (1 - haiku / sonnet).quantize(CENT, ROUND_HALF_UP)
+        wrong = [
+            f"{name} ${stated:,.0f} should be ${found:,.0f}"
+            for name, stated, found in (
+                ("Haiku", case.stated_haiku, haiku),
+                ("Sonnet", case.stated_sonnet, sonnet),
+            )
+            if stated != found
+        ]
+        if saving != (stated_saving := Decimal(case.stated_saving)):
+            wrong.append(f"a saving of {stated_saving:.0%} should be {saving:.0%}")
+        inputs = f"{case.events:,} requests of {case.input_tokens} tokens"
+        remark = f"does not follow from {inputs}: {', '.join(wrong)}" if wrong else ""
+        rows.append(UseCaseRow(case, haiku, sonnet, saving, haiku_now, sonnet_now, remark))
+    return rows
 
 
 @dataclass(frozen=True, slots=True)
 class CostReport:
-    """One table.
-
-    Args:
-        rows: For programs.
-        headings: Of the columns.
-        cells: The same rows for people.
-        remarks: What a reader must know, a sentence each.
-    """
+    """One table: rows for programs, the same as cells for people, and remarks on them."""
 
     rows: Sequence[CostRow] | Sequence[UseCaseRow]
     headings: Sequence[str]
@@ -317,7 +271,7 @@ def of_workload(settings: Settings, *, escalated: float, **workload: Any) -> Cos
         for row in rows
     ]
     headings = ("Way", "Models", "A month", "1,000 events", "Of Sonnet alone")
-    return CostReport(rows, headings, cells, _unique(row.note for row in rows))
+    return CostReport(rows, headings, cells, list(dict.fromkeys(r.note for r in rows if r.note)))
 
 
 def of_published(settings: Settings) -> CostReport:
@@ -344,7 +298,3 @@ def _models(settings: Settings) -> Models:
 
 def _dollars(amount: Decimal | None) -> str:
     return "unknown" if amount is None else f"${amount:,.2f}"
-
-
-def _unique(notes: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(note for note in notes if note))

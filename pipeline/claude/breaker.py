@@ -57,32 +57,27 @@ class Breaker:
         self._last_success = float("-inf")
         self._generation = 0
         self._closed_pass = Pass(0, probe=False)
-        self._because: str | None = None
+        self.because: str | None = None
+        """Why it is not closed."""
         self._retry_at = 0.0
         self._allowed = 0
         self._probing = 0
         self._rounds = 0
 
-    @property
-    def because(self) -> str | None:
-        """Why it is not closed."""
-        return self._because
-
     def state(self, now: float) -> BreakerState:
-        """The present state."""
-        if self._because is None:
+        if self.because is None:
             return "closed"
         return "half_open" if self._probing or now >= self._retry_at else "open"
 
     def opens_at(self, now: float) -> float:
         """When the next call may go: now or later."""
-        if self._because is None or self._allowed:
+        if self.because is None or self._allowed:
             return now
         return max(now, self._retry_at)
 
     def enter(self, now: float) -> Pass:
         """Let a call through; only when `opens_at` says now."""
-        if self._because is None:
+        if self.because is None:
             return self._closed_pass
         if not self._allowed:
             # Probes that hang do not keep others from trying a while later.
@@ -104,28 +99,25 @@ class Breaker:
             self._failures = 0
         self._share *= _KEPT
         if passed.probe:
-            self._close()
+            self._generation += 1
+            self._closed_pass = Pass(self._generation, probe=False)
+            self.because = None
+            self._rounds = 0
 
     def failed(
         self, passed: Pass, now: float, because: str, *, under_way: int = 0, again: bool = False
     ) -> None:
         """The service did not answer, or said that it is unwell.
 
-        Args:
-            passed: The call's.
-            now: The time.
-            because: A sentence for a person.
-            under_way: Other calls that have no end yet. An error comes quicker than an answer, so
-                after a pause all that is known at first are failures: they say nothing as long as
-                a third of the calls may still be answered.
-            again: The same question has failed before, and counted then; unless it is a probe, it
-                says nothing more.
+        An error comes quicker than an answer, so after a pause all that is known at first are
+        failures: they say nothing as long as a third of the calls `under_way` may still be
+        answered. Nor does a question that has failed before (`again`), unless it is a probe.
         """
         if passed.generation != self._generation:
             return
         if passed.probe:
             self._probing -= 1
-            self._because = because
+            self.because = because
             if not self._probing:
                 self._allowed = 0
                 self._retry_at = now + self._open_seconds
@@ -133,9 +125,13 @@ class Breaker:
         if again:
             return
         self._failures += 1
+        needed = self._most_failures
+        if self._share > 0:
+            unlikely = ceil(log(BY_CHANCE) / log(self._share))
+            needed = max(needed, min(MOST_FAILURES, unlikely))
         quiet = now - self._last_success >= QUIET_SECONDS
-        if quiet and self._failures >= max(self._needed(), _WEIGHT * under_way):
-            self._open(now + self._open_seconds, because)
+        if quiet and self._failures >= max(needed, _WEIGHT * under_way):
+            self._open(now, because)
 
     def abandoned(self, passed: Pass) -> None:
         """The call was given up by its caller and says nothing."""
@@ -146,23 +142,10 @@ class Breaker:
     def trip(self, passed: Pass, now: float, because: str) -> None:
         """Open at once: no call can succeed until something is fixed."""
         if passed.generation == self._generation:
-            self._open(now + self._open_seconds, because)
+            self._open(now, because)
 
-    def _needed(self) -> int:
-        """Failures in a row that are no chance."""
-        if self._share <= 0:
-            return self._most_failures
-        unlikely = ceil(log(BY_CHANCE) / log(self._share))
-        return max(self._most_failures, min(MOST_FAILURES, unlikely))
-
-    def _open(self, retry_at: float, because: str) -> None:
+    def _open(self, now: float, because: str) -> None:
         self._generation += 1
         self._failures = self._allowed = self._probing = 0
-        self._retry_at = retry_at
-        self._because = because
-
-    def _close(self) -> None:
-        self._generation += 1
-        self._closed_pass = Pass(self._generation, probe=False)
-        self._because = None
-        self._rounds = 0
+        self._retry_at = now + self._open_seconds
+        self.because = because
