@@ -5,9 +5,9 @@ READY := .venv/.ready
 TOOLS := .tools/.ready
 
 .PHONY: demo help setup test drills check faults faults-short fuzz corpus bench-gateway measure \
-	screenshot format schemas settings lock clean
+	wheel picture screenshot format schemas settings lock clean
 
-demo: $(READY)  ## seven kinds of events through the whole pipeline, on this machine alone
+demo: $(READY)  ## a day of events of all seven uses through the whole pipeline, on this machine alone
 	@$(BIN)/pipeline demo
 
 help:  ## print this list
@@ -44,6 +44,12 @@ fuzz: $(READY)  ## hostile input to the raw models and the file checks, for ten 
 corpus: $(READY)  ## 600 files that viewers open, by ten programs: none may be refused (two minutes)
 	@tests/corpus/install
 	@folder=$$(mktemp -d) && $(BIN)/python -m tests.corpus $$folder && rm -r $$folder
+
+wheel: $(READY)  ## dist/*.whl, to install without the repository: pip install 'dist/...whl[local]'
+	@$(BIN)/python -m hatchling build -t wheel
+
+picture: $(READY)  ## docs/demo.svg: what the demo shows last; on a quiet machine
+	@$(BIN)/pipeline demo --svg docs/demo.svg
 
 screenshot: $(READY)  ## docs/dashboard.png: the page over a pipeline that works, for some minutes
 	@tests/browser/install

@@ -21,7 +21,7 @@ import uvloop
 
 from benchmarks.tickets import Questions, charged_twice
 from pipeline.claude.gateway import Gateway
-from pipeline.claude.requests import Style, Template
+from pipeline.claude.request_body import Style, Template
 from pipeline.config import Settings
 from pipeline.model.records import Tier
 from pipeline.runtime.background import collect_seldom

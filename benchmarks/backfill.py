@@ -31,11 +31,9 @@ from pipeline.kafka.connection import admin_client
 from pipeline.kafka.topics import TopicNames, Topics
 from pipeline.kafka.writer import Writer
 from pipeline.local.apache import ApacheKafka
-from pipeline.local.api import SimulatedApiProcess
-from pipeline.local.broker import BrokerMissing, LocalBroker
+from pipeline.local.broker import BrokerMissing, LocalBroker, NoidaBroker
 from pipeline.local.child import Child
-from pipeline.local.environment import kafka_variables
-from pipeline.local.noida import NoidaBroker
+from pipeline.local.environment import SimulatedApiProcess, kafka_variables
 from pipeline.stream.records import Outgoing
 from tests.faults.reading import Record, committed_offsets, ends, read_all
 

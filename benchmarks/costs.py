@@ -21,10 +21,10 @@ from benchmarks import tickets
 from benchmarks.goals import Goal, Part, Table, at_most
 from benchmarks.report import conclude, parser
 from benchmarks.simulated import Admin, Row, simulated_api
-from pipeline.claude.batch import Succeeded
-from pipeline.claude.billing.prices import PRICES_AS_OF, PriceTable, Tokens
+from pipeline.claude.billing import PRICES_AS_OF, PriceTable, Tokens
 from pipeline.claude.gateway import Gateway
-from pipeline.claude.requests import CacheTtl, Style, Template, content_of
+from pipeline.claude.message_batches import Succeeded
+from pipeline.claude.request_body import CacheTtl, Style, Template, content_of
 from pipeline.config import Settings
 from pipeline.model.errors import AnswerError
 from pipeline.model.questions import Question
@@ -169,8 +169,11 @@ def batch(*, prompt_cache: bool) -> Callable[[Questions], Awaitable[Counted]]:
             handed_in = await lane.api.submit(
                 lane.request(question, Tier.HAIKU, name) for name, question in named.items()
             )
-            ended = await lane.api.ended(handed_in.id, every=_BATCHES_EVERY)
-            async for result in lane.api.results(ended.id):
+            while True:
+                if (await lane.api.get(handed_in.id)).has_ended:
+                    break
+                await asyncio.sleep(_BATCHES_EVERY)
+            async for result in lane.api.results(handed_in.id):
                 if isinstance(result, Succeeded):
                     reply = lane.reply(named[result.custom_id], Tier.HAIKU, result)
                     spent += reply.usage.cost_usd or 0

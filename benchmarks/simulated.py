@@ -6,7 +6,7 @@ from typing import Any
 
 import aiohttp
 
-from pipeline.local.api import SimulatedApiProcess
+from pipeline.local.environment import SimulatedApiProcess
 
 KEY = "key-of-a-benchmark"
 LEDGER = 400_000

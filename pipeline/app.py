@@ -16,12 +16,12 @@ from pipeline.cascade.cap import EscalationCap, watch_progress
 from pipeline.cascade.policy import opinions, policy_of
 from pipeline.cascade.processor import CascadePolicy, Handling, Processor
 from pipeline.cascade.prompt_sizes import log_prefixes, prefixes
-from pipeline.cascade.publishing import TracedBrokers, UnpublishableHandler
+from pipeline.cascade.publishing import TracedSession, UnpublishableHandler
 from pipeline.cascade.reading import Escalations, RawEvents, Reader, Reading, file_threads
-from pipeline.claude.attempts import Bounds
+from pipeline.claude.failures import Bounds
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Ordering, Settings
-from pipeline.kafka.delivery import delivery_in_force
+from pipeline.kafka.brokers import KafkaBrokers, delivery_in_force
 from pipeline.kafka.topics import ESCALATIONS, TopicNames
 from pipeline.model.errors import UsageError
 from pipeline.model.records import Tier
@@ -115,13 +115,16 @@ class App:
         metrics, conditions, health = observed.metrics, observed.conditions, observed.health
         models = self._settings.models
         metrics.begin_well(self._served, (models.haiku, models.sonnet), self.asked())
-        brokers = TracedBrokers(
-            self._settings.kafka, self._settings.stream, self._settings.topics, delivery.mode
-        )
         async with AsyncExitStack() as stack:
             stack.enter_context(decoders_of_this_process.limited(self._settings.files))
             tracer = await stack.enter_async_context(open_tracer(self._settings.tracing))
-            brokers.tracer = tracer
+            brokers = KafkaBrokers(
+                self._settings.kafka,
+                self._settings.stream,
+                self._settings.topics,
+                delivery.mode,
+                wrap=lambda writer: TracedSession(writer, tracer) if tracer else writer,
+            )
             gateway = await stack.enter_async_context(
                 Gateway(
                     self._settings,

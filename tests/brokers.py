@@ -15,8 +15,7 @@ import pytest
 from aiokafka.conn import AIOKafkaConnection
 
 from pipeline.local.apache import ApacheKafka
-from pipeline.local.broker import BrokerMissing, LocalBroker
-from pipeline.local.noida import NoidaBroker
+from pipeline.local.broker import BrokerMissing, LocalBroker, NoidaBroker
 
 FreshName = Callable[[str], str]
 

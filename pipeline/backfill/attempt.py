@@ -16,14 +16,12 @@ from pipeline.backfill.partitions import BacklogPartition, FileBacklog, TopicBac
 from pipeline.backfill.progress import Report, Watcher, open_metrics, with_metrics
 from pipeline.cascade.policy import policy_of
 from pipeline.cascade.reading import Reading
-from pipeline.claude.attempts import Bounds
+from pipeline.claude.failures import Bounds
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Settings
-from pipeline.kafka.brokers import KafkaBrokers
-from pipeline.kafka.connection import admin_client
-from pipeline.kafka.delivery import delivery_in_force
-from pipeline.kafka.errors import ConnectionFailed, RequestFailed
-from pipeline.kafka.lag import LagReader
+from pipeline.kafka.brokers import KafkaBrokers, delivery_in_force
+from pipeline.kafka.connection import ConnectionFailed, RequestFailed, admin_client
+from pipeline.kafka.offsets import lag_reader
 from pipeline.kafka.reader import read_topics
 from pipeline.kafka.topics import TopicNames, Topics, why_forgetful
 from pipeline.model.errors import PipelineError
@@ -158,7 +156,7 @@ class _Attempt:
             partitions.append(FileBacklog(self.wish.path, journal, key_field=key, now=now))
         else:
             source = names.raw(stage)
-            async with LagReader(settings.kafka) as reader:
+            async with lag_reader(settings.kafka) as reader:
                 # While the topic is consumed as the stage, nothing more is claimed.
                 claims = (await reader.sample(group, [source])).members == 0
             offsets = brokers.reader(group)

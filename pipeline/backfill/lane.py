@@ -15,8 +15,13 @@ from pipeline.backfill.journal import Job, Journal, Run, State, unfinished
 from pipeline.backfill.outcomes import BatchStage, Publisher, Results
 from pipeline.backfill.partitions import BacklogPartition, Chunk, chunks
 from pipeline.backfill.progress import Report, Watcher, report_of
-from pipeline.claude.batch import Batch, BatchRequest
-from pipeline.claude.batches import Batches, BatchFailed, SubmissionUnknown
+from pipeline.claude.message_batches import (
+    Batch,
+    Batches,
+    BatchFailed,
+    BatchRequest,
+    SubmissionUnknown,
+)
 from pipeline.config import BackfillSettings
 from pipeline.model.errors import PipelineError
 from pipeline.stream.dead_letter_breaker import DeadLetterWindow

@@ -18,8 +18,7 @@ from pipeline.cascade.policy import Policy
 from pipeline.cascade.processor import CascadePolicy, Processor
 from pipeline.cascade.publishing import UnpublishableHandler
 from pipeline.cascade.reading import AnyStage, RawEvents, Reading
-from pipeline.claude.batch import BatchRequest, NotAnswered, Succeeded
-from pipeline.claude.batches import BatchLane
+from pipeline.claude.message_batches import BatchLane, BatchRequest, NotAnswered, Succeeded
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import AnswerError, FileUnavailable, InvalidEvent, PipelineError
 from pipeline.model.observer import Observer

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pipeline.backfill.journal import Job, Journal, prefix_of
-from pipeline.claude.batch import MAX_REQUESTS, BatchRequest
+from pipeline.claude.message_batches import MAX_REQUESTS, BatchRequest
 from pipeline.kafka.reader import TopicReader
 from pipeline.kafka.writer import commit_with_retry
 from pipeline.model.errors import PipelineError, UsageError

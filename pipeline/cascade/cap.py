@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from pipeline.config import EscalationSettings, KafkaSettings
-from pipeline.kafka.lag import LagReader, Offsets, events_between
+from pipeline.kafka.offsets import Offsets, events_between, lag_reader
 from pipeline.model.errors import PipelineError
 
 WINDOW_SECONDS = 300.0
@@ -110,7 +110,7 @@ async def watch_progress(
     earlier: Offsets = {}
     while True:
         try:
-            async with LagReader(kafka) as reader:
+            async with lag_reader(kafka) as reader:
                 while True:
                     later: Offsets = {}
                     for group, topic in groups.items():

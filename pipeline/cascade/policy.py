@@ -10,8 +10,8 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
-from pipeline.claude.billing.prices import PriceTable
-from pipeline.claude.billing.workloads import price_ratio
+from pipeline.claude.billing import PriceTable
+from pipeline.claude.workloads import price_ratio
 from pipeline.config import Settings, SonnetThresholds, StageThresholds, Thresholds
 from pipeline.model.errors import (
     AnswerError,

@@ -12,8 +12,7 @@ import orjson
 import structlog
 
 from pipeline.cascade.reading import of_stage
-from pipeline.claude.cache.prompt_cache import Prompts
-from pipeline.claude.limits.rate_limits import TOKENS_PER_BYTE
+from pipeline.claude.prompts import TOKENS_PER_BYTE, Prompts
 from pipeline.config import Settings
 from pipeline.model.errors import InvalidEvent, PipelineError
 from pipeline.model.questions import Question, first_questions

@@ -17,7 +17,6 @@ from pydantic import BaseModel
 
 import pipeline
 from pipeline.cascade.reading import AnyStage
-from pipeline.kafka.brokers import KafkaBrokers
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import InvalidEvent
 from pipeline.model.json_bytes import dumps
@@ -37,7 +36,7 @@ from pipeline.model.records import (
 )
 from pipeline.observe.tracing import OpenTelemetryTracer
 from pipeline.stages.api import RawEvent
-from pipeline.stream.protocols import Committed, Consumer, PartitionWriter, TopicPartition
+from pipeline.stream.protocols import Committed, PartitionWriter
 from pipeline.stream.records import Disposition, Headers, Original, Outcome, Outgoing, Received
 
 # W3C trace context: carried from the publisher through every topic, so that a trace is whole.
@@ -255,16 +254,6 @@ class UnpublishableHandler:
             original=None if unread is not None and unread.original is None else received.original,
             is_whole=False,
         )
-
-
-class TracedBrokers(KafkaBrokers):
-    """The same brokers; each commit is a span in the traces of the events that it publishes."""
-
-    tracer: OpenTelemetryTracer | None = None
-
-    def session(self, group: str, partition: TopicPartition, consumer: Consumer) -> PartitionWriter:
-        session = super().session(group, partition, consumer)
-        return session if self.tracer is None else TracedSession(session, self.tracer)
 
 
 class TracedSession:

@@ -19,7 +19,7 @@ from typing import Any, ParamSpec, TypeVar
 import structlog
 from pydantic import BaseModel, ValidationError
 
-from pipeline.claude.attempts import Attempts, Bounds, Peers
+from pipeline.claude.failures import Attempts, Bounds, Peers
 from pipeline.config import ClaudeSettings
 from pipeline.kafka.topics import ESCALATIONS
 from pipeline.model.errors import FileUnavailable, InvalidEvent, Unavailable

@@ -1,12 +1,16 @@
 """How the model is asked: every question of every stage passes through `gateway.Gateway`.
 
-- `gateway`, `calls`: one call: wait for a turn, send, judge what comes back, try again if it helps.
-- `client`, `connections`, `http`: bytes out, bytes back, and every failure a value.
-- `requests`, `responses`, `answer_json`: what is sent and what an answer means. Pure.
-- `failures`, `attempts`: whether to wait, to wait for a person, or to give a request up.
-- `request_groups`, `joint_requests`: several small events in one request.
-- `batches`, `batch`: message batches, answered within a day at half the price.
-- `limits/`, `cache/`, `billing/`: when a call may go, what need not be asked again, what it costs.
+- `gateway`: from a question to a response.
+- `response_cache`: answers that were paid, and identical questions under way, are asked once.
+- `calls`: one call: wait, send, read what comes back, try again if it helps.
+- `limiter`, `rate_limits`, `breaker`: when a call may go; fair between stages.
+- `billing`, `workloads`: what calls cost, budgets; what a workload costs before it is run.
+- `prompts`: what is learnt of each prompt: prompt cache, estimates, time-outs.
+- `request_body`, `responses`, `failures`: what is sent, and what comes back means. Pure.
+- `client`, `connections`: bytes out, bytes back, and every failure a value.
+- `redaction`: errors without what they repeat of an event. Pure.
+- `request_groups`: several small events in one request.
+- `message_batches`: answered within a day at half the price.
 
 Imports `config`, `runtime` and `model`.
 """

@@ -2,28 +2,36 @@
 
 import asyncio
 import logging
+import re
 import urllib.request
-from collections.abc import AsyncGenerator, Callable, Iterator
-from types import TracebackType
-from typing import Any, Literal, Protocol, Self, cast, overload
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from functools import partial
+from typing import Any, Literal, Protocol, Self, TypeVar, cast
 
 import aiohttp
 import anthropic
 import httpx2
+from anthropic._response import AsyncAPIResponse
+from anthropic._types import OpenTelemetryOptions
+from anthropic.types import Message
 from opentelemetry.trace import TracerProvider
 
-from pipeline.claude import spans
 from pipeline.claude.connections import Exchange, Frame, MessageIds, OutOfStep, StrictConnector
-from pipeline.claude.http import HttpReply, NoReply
-from pipeline.claude.responses import message_id_of
+from pipeline.claude.responses import HttpReply, NoReply, message_id_of
 
 _ANY = anthropic.AsyncStream[Any]
 """What the SDK asks for with a stream, and does not use for a raw response."""
 KEEP_ALIVE_SECONDS = 30.0
 """Idle connections are kept that long; the SDK's own 5 s costs a TLS handshake after each pause."""
+T = TypeVar("T")
+_Send = Callable[[anthropic.AsyncAnthropic], Awaitable[T]]
 log = logging.getLogger(__name__)
+ROUTE = "/v1/messages"
 _OK = 200
 _ERRORS = 400
+_MODEL = re.compile(rb'"model":"([^"]+)"')
+_HEAD = 200
+"""Bytes of a request in which its model is named."""
 
 
 class Client(Protocol):
@@ -60,7 +68,7 @@ class SdkClient:
     frames those that follow, which aiohttp sends by itself. Credentials that expire, spans and
     proxies are the SDK's work each time.
 
-    An answer that may be another request's is none: see `pipeline.claude.connections`.
+    An answer that may be another request's is not used: see `pipeline.claude.connections`.
 
     Args:
         connections: Open at once at most.
@@ -82,41 +90,45 @@ class SdkClient:
         self._out_of_step = 0
 
     async def __aenter__(self) -> Self:
-        """Open the connection pool."""
         self._open()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close all connections."""
-        await self._close()
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+        if self._sdk is not None:
+            await self._sdk.close()
+        self._session = self._sdk = self._frame = None
 
     async def send(self, body: bytes, *, seconds: float) -> HttpReply | NoReply:
-        """Send a Messages request; within `seconds`, reading included."""
         with Exchange() as exchange:
-            reply = await self._request(spans.ROUTE, body, seconds)
+            reply = await self._request(partial(self._send, body), seconds)
             if isinstance(reply, HttpReply) and reply.status == _OK:
                 return self._own(reply, body, exchange)
             # After an error of a proxy's own, the API's answer may still come.
             return reply
 
     async def post(self, path: str, body: bytes, *, seconds: float) -> HttpReply | NoReply:
-        """Send any other JSON request."""
-        return await self._exchange(path, body, seconds)
+        async def send(sdk: anthropic.AsyncAnthropic) -> HttpReply:
+            return _reply_of(await sdk.post(path, cast_to=httpx2.Response, content=body))
+
+        return await self._exchange(send, seconds)
 
     async def get(self, path: str, *, seconds: float) -> HttpReply | NoReply:
-        """Ask for something that is there."""
-        return await self._exchange(path, None, seconds)
+        async def send(sdk: anthropic.AsyncAnthropic) -> HttpReply:
+            return _reply_of(await sdk.get(path, cast_to=httpx2.Response))
+
+        return await self._exchange(send, seconds)
 
     async def lines(
         self, path: str, *, seconds: float
     ) -> AsyncGenerator[str | HttpReply | NoReply, None]:
-        """Read something long line by line, each within `seconds`."""
-        response = await self._request(path, None, seconds, stream=True)
+        async def send(sdk: anthropic.AsyncAnthropic) -> httpx2.Response:
+            kind = httpx2.Response
+            response = await sdk.get(path, cast_to=kind, stream=True, stream_cls=_ANY)
+            return cast("httpx2.Response", response)
+
+        response = await self._request(send, seconds)
         if not isinstance(response, httpx2.Response):
             yield response
             return
@@ -135,11 +147,11 @@ class SdkClient:
         finally:
             await response.aclose()
 
-    async def _exchange(self, path: str, body: bytes | None, seconds: float) -> HttpReply | NoReply:
+    async def _exchange(self, send: _Send[HttpReply], seconds: float) -> HttpReply | NoReply:
         with Exchange() as exchange:
-            reply = await self._request(path, body, seconds)
+            reply = await self._request(send, seconds)
             if isinstance(reply, HttpReply) and reply.status == _OK:
-                exchange.confirm()
+                exchange.is_confirmed = True
             return reply
 
     def _own(self, reply: HttpReply, body: bytes, exchange: Exchange) -> HttpReply | NoReply:
@@ -159,63 +171,38 @@ class SdkClient:
             )
             return NoReply("disconnected", "the answer may be another request's", sent=True)
         if owner == "new":
-            exchange.confirm()
+            exchange.is_confirmed = True
         return reply
 
-    @overload
-    async def _request(
-        self, path: str, body: bytes | None, seconds: float
-    ) -> HttpReply | NoReply: ...
-
-    @overload
-    async def _request(
-        self, path: str, body: bytes | None, seconds: float, *, stream: Literal[True]
-    ) -> HttpReply | NoReply | httpx2.Response: ...
-
-    async def _request(
-        self, path: str, body: bytes | None, seconds: float, *, stream: bool = False
-    ) -> HttpReply | NoReply | httpx2.Response:
+    async def _request(self, send: _Send[T], seconds: float) -> T | HttpReply | NoReply:
         if self._sdk is None:
             # Credentials may have turned up since: they can come from files that are mounted late.
             self._open()
         sdk = self._sdk
         if sdk is None:
             return NoReply("no_key", self._problem, sent=False)
-        response: HttpReply | httpx2.Response
         try:
             # The transport's own read timeout starts again with every byte that trickles in.
             async with asyncio.timeout(seconds):
-                if body is not None:
-                    response = await self._send(sdk, path, body)
-                elif stream:
-                    return cast(
-                        "httpx2.Response",
-                        await sdk.get(path, cast_to=httpx2.Response, stream=True, stream_cls=_ANY),
-                    )
-                else:
-                    response = await sdk.get(path, cast_to=httpx2.Response)
+                reply: T | HttpReply = await send(sdk)
         except anthropic.APIStatusError as error:
-            response = error.response
+            reply = _reply_of(error.response)
         except (anthropic.AnthropicError, aiohttp.ClientError, OSError) as error:
             return _no_reply(error, seconds)
-        if isinstance(response, httpx2.Response):
-            response = HttpReply(response.status_code, response.headers.raw, response.content)
-        return _without_keys(response, sdk)
+        if isinstance(reply, HttpReply) and reply.status >= _ERRORS:
+            return _without_keys(reply, sdk)
+        return reply
 
-    async def _send(
-        self, sdk: anthropic.AsyncAnthropic, path: str, body: bytes
-    ) -> httpx2.Response | HttpReply:
-        if path != spans.ROUTE:
-            return await sdk.post(path, cast_to=httpx2.Response, content=body)
+    async def _send(self, body: bytes, sdk: anthropic.AsyncAnthropic) -> HttpReply:
         if self._traces is not None:
-            return await spans.send(sdk, body)
+            return _reply_of(await _send_with_span(sdk, body))
         if self._frame is not None:
             self._session = self._session or self._new_session()
             return await self._frame.send(self._session, body)
-        response: httpx2.Response = await sdk.post(path, cast_to=httpx2.Response, content=body)
+        response: httpx2.Response = await sdk.post(ROUTE, cast_to=httpx2.Response, content=body)
         if sdk.credentials is None and not urllib.request.getproxies():
             self._frame = Frame.of(response)
-        return response
+        return _reply_of(response)
 
     def _new_session(self) -> aiohttp.ClientSession:
         """Connections as the SDK's transport makes them, and no memory of what was answered."""
@@ -237,7 +224,7 @@ class SdkClient:
             sdk = anthropic.AsyncAnthropic(
                 max_retries=0,
                 timeout=self._timeout,
-                open_telemetry=spans.options(self._traces),
+                open_telemetry=_span_options(self._traces),
                 http_client=_over(
                     self._new_session,
                     anthropic.DefaultAioHttpClient(timeout=self._timeout, limits=limits),
@@ -251,12 +238,9 @@ class SdkClient:
             return
         self._sdk = sdk
 
-    async def _close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-        if self._sdk is not None:
-            await self._sdk.close()
-        self._session = self._sdk = self._frame = None
+
+def _reply_of(response: httpx2.Response) -> HttpReply:
+    return HttpReply(response.status_code, response.headers.raw, response.content)
 
 
 def _over(
@@ -273,33 +257,10 @@ def _over(
 
 def _without_keys(reply: HttpReply, sdk: anthropic.AsyncAnthropic) -> HttpReply:
     """Without the key: some gateways repeat the one that they refuse, and people see errors."""
-    if reply.status < _ERRORS:
-        return reply
     body = reply.body
     for secret in filter(None, (sdk.api_key, sdk.auth_token)):
         body = body.replace(secret.encode(), b"***")
     return HttpReply(reply.status, reply.raw_headers, body)
-
-
-def _no_reply(error: BaseException, seconds: float) -> NoReply:
-    """Why there is no response."""
-    if isinstance(error, (anthropic.APIConnectionError, aiohttp.ClientError)):
-        return _disconnected(error)
-    if isinstance(error, TimeoutError):
-        return NoReply("timed_out", f"no answer within {seconds:.0f} s", sent=True)
-    if isinstance(error, OSError):
-        return _disconnected(error)
-    return NoReply("no_key", str(error), sent=False)
-
-
-def _disconnected(error: BaseException) -> NoReply:
-    causes = list(_causes(error))
-    # What could not connect cannot have been answered, and so cannot have been paid.
-    sent = not any(isinstance(cause, _NOT_CONNECTED) for cause in causes)
-    root = causes[-1]
-    is_late = isinstance(error, anthropic.APITimeoutError)
-    why: Literal["timed_out", "disconnected"] = "timed_out" if sent and is_late else "disconnected"
-    return NoReply(why, f"{type(root).__name__}: {root}".rstrip(": "), sent=sent)
 
 
 _NOT_CONNECTED = (
@@ -309,10 +270,52 @@ _NOT_CONNECTED = (
     httpx2.ConnectTimeout,
     httpx2.UnsupportedProtocol,
 )
+"""What could not connect cannot have been answered, and so cannot have been paid."""
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__
+def _no_reply(error: BaseException, seconds: float) -> NoReply:
+    is_connection = isinstance(error, anthropic.APIConnectionError | aiohttp.ClientError)
+    if isinstance(error, TimeoutError) and not is_connection:
+        return NoReply("timed_out", f"no answer within {seconds:.0f} s", sent=True)
+    if not isinstance(error, OSError) and not is_connection:
+        return NoReply("no_key", str(error), sent=False)
+    root, sent = error, not isinstance(error, _NOT_CONNECTED)
+    while root.__cause__ is not None:
+        root = root.__cause__
+        sent = sent and not isinstance(root, _NOT_CONNECTED)
+    late = sent and isinstance(error, anthropic.APITimeoutError)
+    detail = f"{type(root).__name__}: {root}".rstrip(": ")
+    return NoReply("timed_out" if late else "disconnected", detail, sent=sent)
+
+
+def _span_options(traces: TracerProvider | None) -> OpenTelemetryOptions | Literal[False]:
+    # Given whole, so that no variable of the environment makes it record the content, and without
+    # propagation: of an event nothing but the question itself leaves for the API.
+    if traces is None:
+        return False
+    return {
+        "tracer_provider": traces,
+        "propagation": False,
+        "traces": {"enabled": True, "content_mode": "metadata_only"},
+    }
+
+
+async def _send_with_span(sdk: anthropic.AsyncAnthropic, body: bytes) -> httpx2.Response:
+    """Send a Messages request with the span that `sdk.messages.create` would make.
+
+    The SDK makes a span where the request says what it is called, and reads tokens and the stop
+    reason off the response where it is one of its own.
+    """
+    model = _MODEL.search(body, 0, _HEAD)
+    # Its own methods set what a span is called beside the public options, and are not typed for it.
+    span: Any = {
+        "headers": {"X-Stainless-Raw-Response": "raw"},
+        "span_name": "anthropic.messages.create",
+        "span_route": ROUTE,
+        "span_attributes": {"gen_ai.request.model": model[1].decode()} if model else None,
+    }
+    reply: object = await sdk.post(ROUTE, cast_to=Message, content=body, options=span)
+    if not isinstance(reply, AsyncAPIResponse):
+        raise TypeError("the SDK gave no raw response")
+    response: httpx2.Response = reply.http_response
+    return response

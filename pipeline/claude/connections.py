@@ -24,14 +24,13 @@ import select
 from collections.abc import Callable
 from contextvars import ContextVar, Token
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import aiohttp
 import httpx2
 from aiohttp.client_proto import ResponseHandler
 
-from pipeline.claude.http import HttpReply
+from pipeline.claude.responses import HttpReply
 
 if TYPE_CHECKING:
     from aiohttp.client_reqrep import ClientRequest, ConnectionKey
@@ -54,11 +53,7 @@ class OutOfStep(aiohttp.ClientConnectionError):
 
 
 class MessageIds:
-    """The ids of the messages that were received lately.
-
-    Args:
-        remembered: How many are remembered at least; twice as many at most.
-    """
+    """The ids of messages received lately, `remembered` at least and twice that at most."""
 
     def __init__(self, remembered: int = REMEMBERED) -> None:
         self._remembered = remembered
@@ -73,20 +68,17 @@ class MessageIds:
     def owner(self, message_id: str, request: bytes, *, first: bool) -> Owner:
         """Whose answer a message is, as far as its id shows; it is remembered.
 
-        Args:
-            message_id: As the API gave it.
-            request: The body of the request that it came in response to.
-            first: Whether it was the first response on its connection.
-
-        Returns:
-            `same_request` where it was received before in response to an equal request: a cache
-            between here and the API answers so, and the answer is right.
+        It is the `same_request`'s where it was received before in response to an equal one: a cache
+        between here and the API answers so, and the answer is right. `first` is whether it was the
+        first response on its connection.
         """
         # Hashes are enough: two in 65,536 are alike once in ten billion times, and cost a call.
         key, asked = hash(message_id), hash((len(request), request[-_COMPARED:]))
         known = self._recent.get(key) or self._older.get(key)
         if known is None:
-            self._remember(key, asked)
+            if len(self._recent) >= self._remembered:
+                self._older, self._recent = self._recent, {}
+            self._recent[key] = asked
             return "new"
         if known == asked:
             return "same_request"
@@ -100,11 +92,6 @@ class MessageIds:
             )
         return "another_request" if self._are_unique else "new"
 
-    def _remember(self, key: int, asked: int) -> None:
-        if len(self._recent) >= self._remembered:
-            self._older, self._recent = self._recent, {}
-        self._recent[key] = asked
-
 
 class Exchange:
     """A request and its response, in the body of a `with` statement.
@@ -113,46 +100,33 @@ class Exchange:
     others only if the response was confirmed.
     """
 
-    __slots__ = ("_handlers", "_is_confirmed", "_token")
+    __slots__ = ("_token", "handlers", "is_confirmed")
 
     def __init__(self) -> None:
-        self._handlers: list[_Handler] = []
-        self._is_confirmed = False
+        self.handlers: list[_Handler] = []
+        self.is_confirmed = False
+        """Whether the response is this request's own, and there is no more of it."""
         self._token: Token[Exchange | None]
 
     @property
     def is_first(self) -> bool:
         """Whether no other request went out on that connection before."""
-        return all(handler.requests == 1 for handler in self._handlers)
+        return all(handler.requests == 1 for handler in self.handlers)
 
     @property
     def has_more(self) -> bool:
         """Whether more came than one response: then nothing shows which of it is the answer."""
-        return any(handler.has_more for handler in self._handlers)
-
-    def confirm(self) -> None:
-        """The response is this request's own, and there is no more of it."""
-        self._is_confirmed = True
-
-    def take(self, handler: "_Handler") -> None:
-        """A connection is this exchange's own."""
-        handler.exchange = self
-        self._handlers.append(handler)
+        return any(handler._buffer or handler._tail for handler in self.handlers)  # noqa: SLF001 - aiohttp's
 
     def __enter__(self) -> Self:
         self._token = _current.set(self)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         _current.reset(self._token)
-        for handler in self._handlers:
+        for handler in self.handlers:
             handler.exchange = None
-            if not self._is_confirmed:
+            if not self.is_confirmed:
                 handler.force_close()
             if handler.give_back is not None:
                 handler.give_back()
@@ -176,17 +150,11 @@ class _Handler(ResponseHandler):
     poll: "select.poll | None" = None
 
     def data_received(self, data: bytes) -> None:
-        """Take what arrives, if anybody waits for it."""
         if self.is_idle:
             log.debug("a connection is closed: %d bytes came that nobody asked for", len(data))
             self.close()
         else:
             super().data_received(data)
-
-    @property
-    def has_more(self) -> bool:
-        """Whether another response is there already, or something else."""
-        return bool(self._buffer or self._tail)
 
     @property
     def has_unread(self) -> bool:
@@ -238,7 +206,8 @@ class StrictConnector(aiohttp.TCPConnector):
         handler.is_idle = False
         handler.requests += 1
         if (exchange := _current.get()) is not None:
-            exchange.take(handler)
+            handler.exchange = exchange
+            exchange.handlers.append(handler)
         return connection
 
     def _release(
@@ -255,7 +224,7 @@ class StrictConnector(aiohttp.TCPConnector):
 
 _OF_ONE_REQUEST = ("content-length", "cookie", "host", "traceparent", "tracestate")
 LARGEST_BODY = 4 << 20
-"""Bytes of a response: an answer has some 100 KB, and whoever sends more must not fill memory."""
+"""Bytes of a response: an answer has some 100 KB, and a larger one must not fill the memory."""
 _NEVER_AGAIN = ("idempotency-key",)
 """Where a request carries one of these, the next needs its own, which only the SDK can write."""
 
@@ -266,9 +235,6 @@ class Frame:
     Calls differ in their bodies alone. The SDK would work out the rest for each of them again; so
     it does it once, and the others go out in the same frame. What that saves is the difference
     between loop and gateway in `python -m benchmarks.throughput`.
-
-    Args:
-        request: As it was sent; its body is left out.
     """
 
     def __init__(self, request: httpx2.Request) -> None:
@@ -287,11 +253,6 @@ class Frame:
         return cls(request)
 
     async def send(self, session: aiohttp.ClientSession, body: bytes) -> HttpReply:
-        """Send another request.
-
-        Raises:
-            aiohttp.ClientError: There is no response, or half of one.
-        """
         async with session.request(
             self._method, self.url, headers=self.headers, data=body, allow_redirects=False
         ) as response:

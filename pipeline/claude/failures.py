@@ -1,8 +1,8 @@
 """What a failed call means: wait and try again, wait for a person, or give this request up.
 
-Pure. When in doubt it is the service that is unwell, not the event: a request is rejected only
-where the API names what the event brought. What is left unclear stops its stage, and whether it
-was the event after all is found out by asking about others (`pipeline.claude.attempts`).
+When in doubt it is the service that is unwell, not the event: a request is rejected only where the
+API names what the event brought. What is left unclear stops its stage, and whether it was the
+event after all is found out by what becomes of others (`Attempts`). Pure.
 """
 
 import re
@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isnan
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import orjson
 
-from pipeline.claude.responses import excerpt
+from pipeline.claude.responses import HttpReply, NoReply, excerpt
+from pipeline.config import ClaudeSettings
 
 RetryKind = Literal["rate_limited", "overloaded", "server_error", "timed_out", "disconnected"]
 
@@ -25,7 +26,6 @@ class Retry:
     """The same request may succeed later.
 
     Args:
-        kind: What happened.
         detail: A sentence for a person.
         after: Seconds the API asks to wait; None where it does not say.
         ramp: Usage grows faster than the API allows.
@@ -41,16 +41,16 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """No request of this kind can succeed until a person mends something.
+    """No request of this kind can succeed until a person fixes something.
 
     Args:
-        because: A sentence for a person: what is wrong and what to do.
+        detail: A sentence for a person: what is wrong and what to do.
         scope: Whether it holds for what one stage asks of a model, for all of a model, or for all
             that this key may ask.
         unclear: The response does not say whose fault it is; it may be this one event's.
     """
 
-    because: str
+    detail: str
     scope: Literal["stage", "model", "account"]
     unclear: bool = False
 
@@ -60,7 +60,6 @@ class Reject:
     """The API takes everything but this very request.
 
     Args:
-        detail: A sentence for a person.
         filtered: What the model wrote was withheld by a filter: as good as a refusal.
     """
 
@@ -74,6 +73,9 @@ LONGEST_RETRY_AFTER = 300.0
 says so again after five minutes, and that costs one request."""
 _BAD_REQUEST, _FORBIDDEN, _TOO_LARGE, _UNPROCESSABLE = 400, 403, 413, 422
 _BLOCKED = frozenset({401, 402, 403, 404, 405, 407, 410})
+_KINDS: Mapping[int, RetryKind] = {
+    429: "rate_limited", 529: "overloaded", 408: "timed_out", 504: "timed_out",
+}  # fmt: skip
 _RAMP = "ramp_limit_exceeded"
 _SPEND_CODES = frozenset({
     "enforced_spend_limit_reached", "contract_spend_limit_reached",
@@ -134,31 +136,28 @@ _IN_MESSAGES = re.compile(r"messages[.\[]\d")
 def classify(
     status: int, headers: Mapping[str, str], body: bytes, *, now: datetime | None = None
 ) -> Failure:
-    """Say what a response that is not a 200 means.
-
-    Args:
-        status: The HTTP status.
-        headers: With lower-case names.
-        body: As received; may be HTML.
-        now: For a `retry-after` that is a date.
-    """
+    """Say what a response that is not a 200 means; header names are in lower case."""
     error = _error_of(body)
     message = str(error.get("message") or excerpt(body))
-    code = _code_of(error)
+    details = error.get("details")
+    code = details.get("error_code") if isinstance(details, dict) else None
+    code = code if isinstance(code, str) else None
     if (blocked := _about_the_account(code, message)) is not None:
         return blocked
     if status == _FORBIDDEN and error and _FILTERED.search(message):
         return _withheld(message)
     if status in _BLOCKED:
         return _blocked(status, message, is_json=bool(error))
-    if _is_about_a_request(status, headers, is_json=bool(error)):
+    # A proxy's own 400 says nothing about the request; a 413 may come without JSON.
+    is_named = status in {_BAD_REQUEST, _UNPROCESSABLE} and error
+    if status == _TOO_LARGE or (is_named and headers.get("x-should-retry") != "true"):
         return _bad_request(status, message, code)
     after = retry_after(headers, now)
     detail = f"The API answered {status}: {message}"
     if after == LONGEST_RETRY_AFTER:
         said = excerpt((headers.get("retry-after-ms") or headers["retry-after"]).encode())
         detail = f"{detail} (retry-after: {said}; tried again after {after:.0f} s all the same)"
-    return Retry(_kind(status), detail, after, ramp=code == _RAMP)
+    return Retry(_KINDS.get(status, "server_error"), detail, after, ramp=code == _RAMP)
 
 
 def _about_the_account(code: str | None, message: str) -> Blocked | None:
@@ -173,14 +172,6 @@ def _about_the_account(code: str | None, message: str) -> Blocked | None:
         hint = "look into the account in the console, and check that ANTHROPIC_API_KEY is a key for"
         return Blocked(f"The API says: {message} Have {hint} the Claude API.", "account")
     return None
-
-
-def _is_about_a_request(status: int, headers: Mapping[str, str], *, is_json: bool) -> bool:
-    if status == _TOO_LARGE:  # It may come without JSON.
-        return True
-    # A proxy's own 400 says nothing about the request.
-    named = status in {_BAD_REQUEST, _UNPROCESSABLE} and is_json
-    return named and headers.get("x-should-retry") != "true"
 
 
 def _bad_request(status: int, message: str, code: str | None) -> Blocked | Reject:
@@ -201,28 +192,28 @@ def _withheld(message: str) -> Reject:
     return Reject(f"The answer was withheld by a filter: {message}", filtered=True)
 
 
+def failure_of(reply: HttpReply | NoReply, *, seconds: float) -> Failure:
+    """What a reply means that is no answer, or that none came within that many seconds."""
+    match reply:
+        case HttpReply(200):
+            return malformed("the API answered with something else than was asked for")
+        case HttpReply(status, _, body):
+            return classify(status, reply.headers, body)
+        case NoReply("no_key", detail):
+            return no_credentials(detail)
+        case NoReply("timed_out"):
+            # It may have been answered, and paid, all the same.
+            return Retry("timed_out", f"No answer within {seconds:.0f} s", maybe_billed=True)
+        case NoReply(_, detail, sent):
+            because = f"No connection to the API: {detail}"
+            return Retry("disconnected", because, maybe_billed=sent)
+
+
 def no_credentials(detail: str) -> Blocked:
-    """Nothing was sent, because there is no key to send it with."""
     return Blocked(f"No credentials ({detail.rstrip('.')}): set ANTHROPIC_API_KEY.", "account")
 
 
-def timed_out(seconds: float) -> Retry:
-    """No answer in time. It may have been given, and paid, all the same."""
-    detail = f"No answer within {seconds:.0f} s"
-    return Retry("timed_out", detail, maybe_billed=True)
-
-
-def disconnected(detail: str, *, sent: bool) -> Retry:
-    """The connection could not be made, or broke.
-
-    Args:
-        detail: What the transport says.
-        sent: Whether the request may have reached the API.
-    """
-    return Retry("disconnected", f"No connection to the API: {detail}", maybe_billed=sent)
-
-
-def garbled(detail: str) -> Retry:
+def malformed(detail: str) -> Retry:
     """A status 200 with something else than an answer: a proxy's page, or half an answer."""
     return Retry("server_error", detail, maybe_billed=True)
 
@@ -246,17 +237,13 @@ def _seconds(value: str, factor: float, now: datetime | None) -> float | None:
     try:
         seconds = float(value) * factor
     except ValueError:
-        until = _http_date(value)
-        return None if until is None else (until - (now or datetime.now(UTC))).total_seconds()
+        try:
+            until = parsedate_to_datetime(value)
+        except (ValueError, OverflowError):
+            return None
+        until = until if until.tzinfo is not None else until.replace(tzinfo=UTC)
+        return (until - (now or datetime.now(UTC))).total_seconds()
     return None if isnan(seconds) else seconds
-
-
-def _http_date(value: str) -> datetime | None:
-    try:
-        moment = parsedate_to_datetime(value)
-    except (ValueError, OverflowError):
-        return None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _blocked(status: int, message: str, *, is_json: bool) -> Blocked:
@@ -280,18 +267,6 @@ def _blocked(status: int, message: str, *, is_json: bool) -> Blocked:
             return Blocked(f"The API answers {status} ({message}).", "model")
 
 
-def _kind(status: int) -> RetryKind:
-    match status:
-        case 429:
-            return "rate_limited"
-        case 529:
-            return "overloaded"
-        case 408 | 504:
-            return "timed_out"
-        case _:
-            return "server_error"
-
-
 def _error_of(body: bytes) -> dict[str, Any]:
     """The error in a body: as the API writes it, or as gateways do, without a frame around it."""
     try:
@@ -304,7 +279,152 @@ def _error_of(body: bytes) -> dict[str, Any]:
     return error if isinstance(error, dict) else {"message": str(error)}
 
 
-def _code_of(error: Mapping[str, Any]) -> str | None:
-    details = error.get("details")
-    code = details.get("error_code") if isinstance(details, dict) else None
-    return code if isinstance(code, str) else None
+HUNG = 0.5
+"""A weight that is enough where calls were given up: each takes a slot for long."""
+
+
+@dataclass(slots=True)
+class Peers:
+    """What became of first attempts and control questions, of one kind of question to one model.
+
+    Those are answered that ended with a response about themselves, be it a refusal or a rejection.
+    """
+
+    answered: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """When an event's failures are its own trouble; both must be reached.
+
+    Args:
+        attempts: Failures while its peers were answered, each counted by the share of those.
+        seconds: Since the first failure.
+    """
+
+    attempts: float
+    seconds: float
+
+    @classmethod
+    def of(cls, settings: ClaudeSettings) -> Self:
+        return cls(settings.attempts_per_event, settings.attempts_seconds)
+
+
+class Attempts:
+    """The failures of one event's question, from its first attempt on: whose trouble are they?
+
+    In an outage everybody fails; where others are answered and one event is not, again and again,
+    it is the event. So each failure of an event counts for as much as the share of its peers that
+    were answered since its last one: nothing in an outage, nearly 1 on an ordinary day. Under
+    failures that strike everybody alike with a chance of p, an event reaches a weight of n with a
+    chance of (p / (1 + p))^n where one peer ends in between, and of p^(n / (1 - p)) where many do:
+    below 2^-n however bad the day is.
+
+    Peers are the first attempts of other events and control questions. Repetitions are no peers: a
+    few events that always fail would pass for an outage. The first attempt of this event is
+    counted among the peers, for the sake of the others.
+
+    Args:
+        peers: Of the same kind.
+    """
+
+    __slots__ = (
+        "_answered_before", "_failed_before", "_first_at", "_last_detail", "_peers",
+        "alone", "count", "in_trouble", "lasting", "maybe_billed", "seconds", "timed_out", "weight",
+    )  # fmt: skip
+
+    def __init__(self, peers: Peers) -> None:
+        self._peers = peers
+        self._answered_before = peers.answered
+        self._failed_before = peers.failed
+        self._first_at = 0.0
+        self._last_detail = ""
+        self.count = 0
+        """Failures so far."""
+        self.weight = 0.0
+        """The same, each counted by the share of peers answered since the one before."""
+        self.alone = False
+        """Whether the last one concerned this event alone: it had failed before, and others were
+        answered in between."""
+        self.in_trouble = False
+        """Whether it has failed twice while others were answered, or hung while most were."""
+        self.timed_out = 0
+        """How many were time-outs."""
+        self.seconds = 0.0
+        """Spent in calls."""
+        self.lasting = 0.0
+        """Seconds from the first failure to the last."""
+        self.maybe_billed = False
+        """Whether any of them may have been paid all the same."""
+
+    def others_answered(self) -> bool:
+        """Whether a peer was answered since the last failure or, before that, since the start."""
+        return self._peers.answered > self._answered_before
+
+    def answered(self) -> None:
+        """There was a response about the question itself, be it a refusal or a rejection."""
+        if not self.count:
+            self._peers.answered += 1
+
+    def failed(
+        self,
+        now: float,
+        detail: str,
+        *,
+        seconds: float = 0.0,
+        timed_out: bool = False,
+        maybe_billed: bool = False,
+        unclear: bool = False,
+    ) -> None:
+        """Count a failure; `unclear`: it may be this event's alone although it is the first."""
+        peers = self._peers
+        answered = peers.answered - self._answered_before
+        ended = answered + peers.failed - self._failed_before
+        self.weight += answered / ended if ended else 0.0
+        self.alone = answered > 0 and (self.count > 0 or unclear)
+        if not self.count:
+            self._first_at = now
+            peers.failed += 1
+        self.count += 1
+        self.seconds += seconds
+        self.timed_out += timed_out
+        self.maybe_billed = self.maybe_billed or maybe_billed
+        self.in_trouble = self.weight >= (HUNG if self.timed_out else 1)
+        self.lasting = now - self._first_at
+        self._last_detail = detail
+        self._answered_before, self._failed_before = peers.answered, peers.failed
+
+    def are_over(self, bounds: Bounds) -> bool:
+        """Whether the failures are the event's own trouble."""
+        return self.weight >= bounds.attempts and self.lasting >= bounds.seconds
+
+    def history(self, beside: str = "others were answered") -> str:
+        """What happened, for a person; `beside` says what worked meanwhile."""
+        return (
+            f"No answer in {self.count} attempts over {self.lasting:.0f} s, while {beside}."
+            f" The last one: {self._last_detail}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Exponential, with jitter, so that what failed together does not come back together.
+
+    Both are seconds before a repetition, at most.
+    """
+
+    first: float
+    longest: float
+
+    def seconds(self, attempt: int, *, jitter: float, asked: float | None = None) -> float:
+        """Seconds to wait after the first, second, ... failed attempt; never less than was `asked`.
+
+        The caller draws `jitter`, 0 to 1.
+        """
+        if attempt < 1:
+            raise ValueError("attempts count from 1")
+        # Beyond 64 doublings the power alone would overflow.
+        ceiling = min(self.longest, self.first * 2.0 ** min(attempt - 1, 64))
+        own = ceiling * (0.5 + jitter / 2)
+        return own if asked is None else max(own, asked)

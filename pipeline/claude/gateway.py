@@ -6,44 +6,26 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any, Self
 
 from opentelemetry.trace import TracerProvider
 
-from pipeline.claude.attempts import Backoff, Bounds
-from pipeline.claude.batches import Batches, BatchLane
-from pipeline.claude.billing.prices import PriceTable
-from pipeline.claude.cache import response_cache
-from pipeline.claude.cache.prompt_cache import Prompt, Prompts
-from pipeline.claude.cache.response_cache import AnswerFile, Answers, Reuse, reply_of
-from pipeline.claude.cache.single_flight import InFlightCall
-from pipeline.claude.calls import Caller, CompletedCall, ModelRequest
+from pipeline.claude.billing import BUDGET_SCHEMA, SPANS, Budget, PriceTable
+from pipeline.claude.calls import Caller, CompletedCall, InFlightCall, ModelRequest
 from pipeline.claude.client import Client, SdkClient
-from pipeline.claude.limits import budget as spending
-from pipeline.claude.limits.budget import SPANS, Budget, Caps, Spending
-from pipeline.claude.limits.limiter import most_overtaken, most_suspects
-from pipeline.claude.limits.rate_limits import weigh
-from pipeline.claude.model_client import (
-    GatewayStatus,
-    ModelClient,
-    Probe,
-    account_breaker,
-    probe_model,
-)
-from pipeline.claude.request_groups import (
-    LINGER_SECONDS,
-    Coalescer,
-    Doubtful,
-    RequestGroup,
-    Steers,
-    says_unclear,
-)
-from pipeline.claude.requests import content_of
+from pipeline.claude.failures import Backoff, Bounds, failure_of
+from pipeline.claude.limiter import Limiter, block, most_hanging, most_suspects
+from pipeline.claude.message_batches import Batches, BatchLane
+from pipeline.claude.prompts import Prompts, content_weight
+from pipeline.claude.request_body import Style, Template, content_of
+from pipeline.claude.request_groups import Coalescer, Doubtful, Steers, says_unclear
+from pipeline.claude.response_cache import CACHE_SCHEMA, DiskCache, MemoryCache, ResponseCache
+from pipeline.claude.responses import HttpReply, NoReply
 from pipeline.config import Settings
 from pipeline.model.observer import Observer
-from pipeline.model.questions import AnswerT, Question, Response
+from pipeline.model.questions import AnswerT, Question, Response, Text
 from pipeline.model.records import Tier
 from pipeline.runtime.background import background_task
 from pipeline.runtime.database import Database
@@ -51,17 +33,27 @@ from pipeline.runtime.database import Database
 log = logging.getLogger(__name__)
 SAVE_SECONDS = 1.0
 """Between writings of what was spent and answered; a crash loses no more than that."""
-TELL_SECONDS = 1.0
+REPORT_SECONDS = 1.0
 """Between looks at what has changed without a call of the model's own: a key is refused or taken
 for all models at once, and a breaker is half open when its time has come."""
 CONNECT_SECONDS = 5.0
-KEPT_ANSWERS = 10_000
+CACHED_ANSWERS = 10_000
 """Of the last questions, in memory and on disk, for identical ones."""
 BACKOFF_FIRST_SECONDS = 0.5
 """Before the first repetition."""
 SPARE_CONNECTIONS = 8
 LEAST_AHEAD = 8
 """Questions that should wait for their turn, so that the next call can go when one has ended."""
+PROBE_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What `doctor` found out about a model: what is wrong and what to do, or what is right."""
+
+    model: str
+    ok: bool
+    detail: str
 
 
 class Gateway:
@@ -69,7 +61,7 @@ class Gateway:
 
     Args:
         settings: The whole tree.
-        observer: Told of every call.
+        observer: Receives every call.
         client: Sends the requests; the official SDK if None.
         clock: Seconds that do not go back.
         now: The time, aware.
@@ -78,8 +70,8 @@ class Gateway:
         steers: Which events share a request with no others.
         traces: Where the spans of calls go, if anywhere.
         failed: Called when what was spent and answered is not written down any more, or changes
-            are not told any more, for a reason that nobody foresaw; the error is raised when this
-            is left.
+            are not reported any more, for a reason that nobody foresaw; the error is raised when
+            this is left.
     """
 
     def __init__(
@@ -96,34 +88,62 @@ class Gateway:
         traces: TracerProvider | None = None,
         failed: Callable[[], object] = lambda: None,
     ) -> None:
-        claude = settings.claude
-        self._claude = claude
+        claude = self._claude = settings.claude
         self._stages = settings.stages.by_name()
-        self._observer: Observer = observer or Observer()
-        self._given_client = client
-        self._traces = traces
+        self._observer = observer or Observer()
         self._failed = failed
-        self._clock = clock
-        self._now = now
         self._jitter = jitter
-        self._doubtful = doubtful
-        self._steers = steers
-        self._ids = {Tier.HAIKU: settings.models.haiku, Tier.SONNET: settings.models.sonnet}
+        self._models = {Tier.HAIKU: settings.models.haiku, Tier.SONNET: settings.models.sonnet}
         self._prices = PriceTable(claude.prices)
         self._prompts = Prompts(claude, clock=clock)
-        self._answers = Answers(
-            most=KEPT_ANSWERS if claude.answer_cache != "off" else 0,
-            ttl=claude.answer_cache_ttl,
-            now=self._epoch,
+        self._budget = Budget(
+            {"hour": claude.budget_usd_per_hour, "day": claude.budget_usd_per_day},
+            {
+                name: {"hour": stage.budget_usd_per_hour, "day": stage.budget_usd_per_day}
+                for name, stage in self._stages.items()
+            },
+            now=now,
         )
-        self._account = account_breaker()
+        account = block()
+        self._limiters = {
+            model: Limiter(
+                model,
+                claude.concurrency,
+                account=account,
+                budget_wait=self._budget.wait,
+                observer=self._observer,
+                clock=clock,
+            )
+            for model in self._models.values()
+        }
+        calls = claude.concurrency + most_hanging(claude.concurrency)
+        calls += most_suspects(claude.concurrency)
+        self._sdk = SdkClient(
+            connections=calls * len(self._limiters) + SPARE_CONNECTIONS,
+            connect_timeout=CONNECT_SECONDS,
+            traces=traces,
+        )
+        self._client: Client = client or self._sdk
+        longest = claude.backoff_max
+        self._backoff = Backoff(first=min(BACKOFF_FIRST_SECONDS, longest), longest=longest)
+        self._caller = Caller(
+            client=self._client,
+            prices=self._prices,
+            budget=self._budget,
+            backoff=self._backoff,
+            bounds=Bounds.of(claude),
+            observer=self._observer,
+            clock=clock,
+            jitter=jitter,
+        )
+        self._coalescer = Coalescer(self._caller, self._prompts, doubtful, steers)
+        self._cache = ResponseCache(
+            call=self._call,
+            observer=self._observer,
+            now=now,
+            memory=MemoryCache(CACHED_ANSWERS, claude.answer_cache_ttl),
+        )
         self._stack = AsyncExitStack()
-        self._lanes: dict[str, ModelClient]
-        self._client: Client
-        self._caller: Caller
-        self._coalescer: Coalescer
-        self._reuse: Reuse
-        self._spending: Spending
 
     async def __aenter__(self) -> Self:
         """Open connections and files.
@@ -131,38 +151,26 @@ class Gateway:
         Raises:
             UsageError: A file that the settings name cannot be used.
         """
+        claude = self._claude
         async with AsyncExitStack() as stack:
-            if self._given_client is not None:
-                self._client = self._given_client
-            else:
-                self._client = await stack.enter_async_context(self._sdk())
-            self._spending = await self._open_spending(stack)
-            self._lanes = {model: self._lane(model) for model in self._ids.values()}
-            self._warn_of_unknown_prices()
-            self._caller = self._new_caller()
-            self._coalescer = Coalescer(
-                self._caller,
-                joint_prompt=self._joint_prompt,
-                doubtful=self._doubtful,
-                steers=self._steers,
-            )
-            self._reuse = await self._open_reuse(stack)
+            if self._client is self._sdk:
+                await stack.enter_async_context(self._sdk)
+            # Without a budget there is nothing that a restart could open again.
+            if self._budget.is_limited:
+                file = Database(claude.spend_path, BUDGET_SCHEMA, setting="claude.state_dir")
+                await self._budget.keep_in(await stack.enter_async_context(file))
+                self._warn_of_unknown_prices()
+            if claude.answer_cache == "disk":
+                file = Database(claude.answers_path, CACHE_SCHEMA, setting="claude.state_dir")
+                await stack.enter_async_context(file)
+                self._cache.disk = DiskCache(file, CACHED_ANSWERS, claude.answer_cache_ttl)
             stack.push_async_callback(self._stop)
-            await stack.enter_async_context(
-                background_task(self._save_now_and_then(), ended=self._failed)
-            )
-            await stack.enter_async_context(
-                background_task(self._tell_now_and_then(), ended=self._failed)
-            )
+            for work in (self._save_regularly, self._report_regularly):
+                await stack.enter_async_context(background_task(work(), ended=self._failed))
             self._stack = stack.pop_all()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Give up the calls under way, write down what is new, close everything."""
         await self._stack.aclose()
 
@@ -175,24 +183,17 @@ class Gateway:
             AnswerError: One of its subclasses, where the answer is no use.
             UnsupportedSchema: The API cannot take the stage's schema.
         """
-        order = self._order(question, tier, max_output_tokens or question.max_output_tokens)
+        request = self._request(question, tier, max_output_tokens or question.max_output_tokens)
         if self._claude.answer_cache != "off":
-            return await self._reuse.ask(order)
-        return reply_of(await self._call(order, InFlightCall(b"", waiters=1)))
+            return await self._cache.ask(request)
+        return (await self._call(request, InFlightCall(waiters=1))).response
 
     def paused_reason(self, stage: str, tier: Tier) -> str | None:
-        """Why intake of a stage should stop now, or None.
-
-        Args:
-            stage: Whose questions would be asked, as in `Question.stage`.
-            tier: Of the model that would be asked.
-        """
-        limiter = self._lanes[self._ids[tier]].limiter
-        return (
-            self._spending.paused_reason(stage)
-            or limiter.paused_reason()
-            or limiter.stage_paused_reason(stage)
-        )
+        """Why intake of a stage should stop now, or None."""
+        used_up = self._budget.used_up(stage)
+        if used_up is not None:
+            return used_up.because
+        return self._limiters[self._models[tier]].paused_reason(stage)
 
     def at_once(self, stage: str, tier: Tier) -> int:
         """How many questions are worth asking at once: what is under way, and the next few.
@@ -200,176 +201,98 @@ class Gateway:
         A caller that asks for more only waits for longer, and cannot take back what is sent
         meanwhile. Questions in trouble, which wait for their next attempt or hang, come on top:
         they must not take the place of others.
-
-        Args:
-            stage: Whose questions would be asked.
-            tier: Of the model that would be asked.
         """
         settings = self._stages.get(stage) if tier is Tier.HAIKU else None
         together = 1 if settings is None else settings.events_per_request
-        lane = self._lanes[self._ids[tier]]
-        calls = lane.limiter.window.size
-        in_trouble = lane.in_trouble + lane.limiter.overtaken
+        limiter = self._limiters[self._models[tier]]
+        calls = limiter.window.size
+        in_trouble = limiter.in_trouble + limiter.hanging
         return (calls + max(LEAST_AHEAD, calls // 4)) * together + in_trouble
 
-    def status(self) -> GatewayStatus:
-        """The present state."""
-        return GatewayStatus(
-            blocked_because=self._account.because,
-            models=tuple(self._lanes[model].status(tier) for tier, model in self._ids.items()),
-            prompts=tuple(prompt.status() for prompt in self._prompts.all()),
-            spending=self._spending.status(),
-            kept_answers=len(self._answers),
-        )
-
     def batch_lane(self, on_wait: Callable[[str | None], None] = lambda _: None) -> BatchLane:
-        """The lane for questions that may wait up to a day and cost half.
+        """For questions that may wait up to a day and cost half.
 
         Args:
             on_wait: Called with why it waits for the API, and with None when it goes on.
         """
-        api = Batches(self._client, backoff=self._backoff(), jitter=self._jitter, on_wait=on_wait)
-        return BatchLane(api, self._caller, self._order)
+        api = Batches(self._client, backoff=self._backoff, jitter=self._jitter, on_wait=on_wait)
+        return BatchLane(api, self._caller, self._request)
 
     async def probe(self) -> list[Probe]:
         """Ask the API about each model: is it reachable, is the key accepted, is it known."""
-        return [await probe_model(self._client, model) for model in self._lanes]
+        return [await _probe(self._client, model) for model in self._limiters]
 
-    async def _call(self, order: ModelRequest, flight: InFlightCall[Any]) -> CompletedCall:
-        """Ask, alone or in company, as the stage's settings say."""
-        company = self._company(order)
-        if company is None:
-            return await self._caller.call(order, flight)
-        return await self._coalescer.call(order, flight, company)
-
-    def _company(self, order: ModelRequest) -> RequestGroup | None:
+    async def _call(self, request: ModelRequest, in_flight: InFlightCall) -> CompletedCall:
+        """Ask, alone or in a group, as the stage's settings say."""
         # What Haiku left open is the hard part: Sonnet looks at each event by itself.
-        stage = self._stages.get(order.question.stage) if order.tier is Tier.HAIKU else None
-        if stage is None or stage.events_per_request == 1:
-            return None
-        return RequestGroup(stage.events_per_request, LINGER_SECONDS)
+        if request.tier is Tier.HAIKU:
+            stage = self._stages.get(request.question.stage)
+            if stage is not None and stage.events_per_request > 1:
+                return await self._coalescer.call(request, in_flight, stage.events_per_request)
+        return await self._caller.call(request, in_flight)
 
-    def _joint_prompt(self, order: ModelRequest) -> Prompt:
-        return self._prompts.of(order.question, order.tier, order.lane.model, joint=True)
-
-    def _order(self, question: Question[Any], tier: Tier, max_output_tokens: int) -> ModelRequest:
-        model = self._ids[tier]
+    def _request(self, question: Question[Any], tier: Tier, max_output_tokens: int) -> ModelRequest:
+        model = self._models[tier]
         prompt = self._prompts.of(question, tier, model)
+        content = content_of(question.parts)
         return ModelRequest(
             question=question,
             tier=tier,
             prompt=prompt,
-            lane=self._lanes[model],
-            body=prompt.template.body(
-                content_of(question.parts), max_output_tokens=max_output_tokens
-            ),
-            weight=weigh(question.parts),
+            limiter=self._limiters[model],
+            body=prompt.template.body(content, max_output_tokens=max_output_tokens),
+            weight=content_weight(question.parts),
             max_output_tokens=max_output_tokens,
         )
 
-    def _sdk(self) -> SdkClient:
-        calls = self._claude.concurrency
-        calls += most_overtaken(calls) + most_suspects(calls)
-        connections = calls * len(set(self._ids.values())) + SPARE_CONNECTIONS
-        return SdkClient(
-            connections=connections,
-            connect_timeout=CONNECT_SECONDS,
-            traces=self._traces,
-        )
-
-    def _lane(self, model: str) -> ModelClient:
-        return ModelClient(
-            model,
-            self._claude,
-            account=self._account,
-            budget_wait=self._spending.wait,
-            observer=self._observer,
-            clock=self._clock,
-        )
-
-    def _new_caller(self) -> Caller:
-        return Caller(
-            self._client,
-            prices=self._prices,
-            spending=self._spending,
-            backoff=self._backoff(),
-            bounds=Bounds.of(self._claude),
-            observer=self._observer,
-            clock=self._clock,
-            jitter=self._jitter,
-        )
-
     def _warn_of_unknown_prices(self) -> None:
-        for model in self._lanes:
-            if self._spending.is_limited and self._prices.price(model) is None:
+        for model in self._limiters:
+            if self._prices.price(model) is None:
                 log.warning(
                     "the price of %s is not known: budgets count it as the most expensive model"
                     " whose price is; set claude.prices",
                     model,
                 )
 
-    def _backoff(self) -> Backoff:
-        longest = self._claude.backoff_max
-        return Backoff(first=min(BACKOFF_FIRST_SECONDS, longest), longest=longest)
-
-    async def _open_spending(self, stack: AsyncExitStack) -> Spending:
-        claude = self._claude
-        budget = Budget(
-            Caps(claude.budget_usd_per_hour, claude.budget_usd_per_day),
-            {
-                name: Caps(stage.budget_usd_per_hour, stage.budget_usd_per_day)
-                for name, stage in self._stages.items()
-            },
-        )
-        database = None
-        # Without a budget there is nothing that a restart could open again.
-        if budget.is_set:
-            database = await stack.enter_async_context(
-                Database(claude.spend_path, spending.SCHEMA, setting="claude.state_dir")
-            )
-        opened = Spending(budget, database, now=self._now)
-        await opened.save()
-        return opened
-
-    async def _open_reuse(self, stack: AsyncExitStack) -> Reuse:
-        claude = self._claude
-        file = None
-        if claude.answer_cache == "disk":
-            database = await stack.enter_async_context(
-                Database(claude.answers_path, response_cache.SCHEMA, setting="claude.state_dir")
-            )
-            file = AnswerFile(
-                database,
-                most=KEPT_ANSWERS,
-                ttl=claude.answer_cache_ttl,
-                now=self._epoch,
-            )
-        return Reuse(self._answers, file, self._call, observer=self._observer, now=self._epoch)
-
     async def _stop(self) -> None:
-        await self._reuse.close()
+        await self._cache.close()
         await self._coalescer.close()
-        for lane in self._lanes.values():
-            lane.limiter.close()
+        for limiter in self._limiters.values():
+            limiter.close()
         await self._save()
 
-    async def _tell_now_and_then(self) -> None:
+    async def _report_regularly(self) -> None:
         while True:
-            await asyncio.sleep(TELL_SECONDS)
-            for lane in self._lanes.values():
-                lane.report()
+            await asyncio.sleep(REPORT_SECONDS)
+            for limiter in self._limiters.values():
+                limiter.report()
 
-    async def _save_now_and_then(self) -> None:
+    async def _save_regularly(self) -> None:
         while True:
             await asyncio.sleep(SAVE_SECONDS)
             await self._save()
 
     async def _save(self) -> None:
-        for stage in await self._spending.save():
+        for stage in await self._budget.save():
             for span in SPANS:
-                usd = self._spending.spent(stage, span)
-                self._observer.spent(stage, window=span, usd=usd)
-        await self._reuse.save()
+                self._observer.spent(stage, window=span, usd=self._budget.spent(stage, span))
+        await self._cache.save()
 
-    def _epoch(self) -> float:
-        return self._now().timestamp()
+
+async def _probe(client: Client, model: str) -> Probe:
+    """Find out whether the API is reachable, accepts the key and knows the model; costs nothing."""
+    reply = await client.get(f"/v1/models/{model}", seconds=PROBE_SECONDS)
+    if isinstance(reply, HttpReply) and reply.status == 404:  # noqa: PLR2004
+        # Some gateways in front of the API have no models endpoint; counting tokens is free, too.
+        template = Template(Style(model, "low", None), "Answer.", {"type": "object"})
+        body = template.body_to_count(content_of((Text("body", "Hello."),)))
+        counted = await client.post("/v1/messages/count_tokens", body, seconds=PROBE_SECONDS)
+        if isinstance(counted, HttpReply) and counted.status == 200:  # noqa: PLR2004
+            reply = counted
+    match reply:
+        case HttpReply(200):
+            return Probe(model, ok=True, detail="reachable, the key is accepted")
+        case NoReply(why, detail) if why != "no_key":
+            hint = "check the network and ANTHROPIC_BASE_URL"
+            return Probe(model, ok=False, detail=f"The API cannot be reached ({detail}): {hint}.")
+    return Probe(model, ok=False, detail=failure_of(reply, seconds=PROBE_SECONDS).detail)

@@ -1,20 +1,18 @@
 """Errors say what is wrong, and some repeat what was asked: that part is left out. Pure.
 
 What is said here of a failure is shown on the page, in the log and to `/readyz`, where no event's
-content belongs.
-
-Errors about many events at once, of which it is not known which one they repeat. Pure.
-
-In thousands of events all ordinary words occur, and any few in a row by chance. So what is left of
-such a text, where an event has the same word, are the words that errors are made of.
+content belongs. An error about many events at once does not say which one it repeats; in thousands
+of events all ordinary words occur, and any few in a row by chance. So what is left of such a text,
+where an event has the same word, are the words that errors are made of.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 from functools import cache
+from math import inf
 
-from pipeline.claude.failures import Blocked, Failure, Reject, Retry
+from pipeline.claude.failures import Failure
 from pipeline.model.questions import Part, Text
 
 HIDDEN = "[...]"
@@ -29,22 +27,8 @@ _VALUE = re.compile(r"=(?=[\"'])")
 
 
 def unechoed(failure: Failure, parts: Sequence[Part]) -> Failure:
-    """The same failure, without what its text has in common with the content that was asked about.
-
-    Args:
-        failure: As it was classified.
-        parts: Of the question.
-    """
-    return with_text(failure, lambda text: without_echoes(text, parts))
-
-
-def with_text(failure: Failure, change: Callable[[str], str]) -> Failure:
-    """The same failure in other words."""
-    match failure:
-        case Retry(detail=text) | Reject(detail=text):
-            return replace(failure, detail=change(text))
-        case Blocked(because=text):
-            return replace(failure, because=change(text))
+    """The same failure, without what its text repeats of the content that was asked about."""
+    return replace(failure, detail=without_echoes(failure.detail, parts))
 
 
 def without_echoes(text: str, parts: Iterable[Part]) -> str:
@@ -53,71 +37,46 @@ def without_echoes(text: str, parts: Iterable[Part]) -> str:
     One word alone counts where it looks like a name, a number or an address: ordinary words occur
     everywhere.
     """
-    content = _content(parts)
+    texts = [part.text for part in parts if isinstance(part, Text)]
+    # Without the punctuation around words, which quoting changes.
+    content = " ".join(word.strip(_AROUND) for each in texts for word in each.split())
     if not content.strip():
         return text
-    words = _VALUE.sub("= ", beginning(text)).split()
-    return " ".join(_kept(words, _occurs_in(content)))
-
-
-def beginning(text: str) -> str:
-    """As much of a text as is shown, in whole words: half a word is not recognised."""
-    return text if len(text) <= _LONGEST else text[:_LONGEST].rpartition(" ")[0]
-
-
-def _content(parts: Iterable[Part]) -> str:
-    words = " ".join(
-        " ".join(_word(word) for word in part.text.split())
-        for part in parts
-        if isinstance(part, Text)
-    )
-    return f" {words} "
-
-
-def _occurs_in(content: str) -> Callable[[str], bool]:
-    """Whether a run of words occurs; the content is searched once for each, and seldom."""
-    known = frozenset(content.split())
+    known, content = frozenset(content.split()), f" {content} "
 
     @cache
     def occurs(run: str) -> bool:
+        # A large content is searched once for each run of known words.
         last = run.rpartition(" ")[2]
         return (not last or last in known) and f" {run} " in content
 
-    return occurs
-
-
-def _kept(words: Sequence[str], occurs: Callable[[str], bool]) -> Iterator[str]:
+    words = _VALUE.sub("= ", _beginning(text)).split()
+    bare = [word.strip(_AROUND) for word in words]
+    shown: list[str] = []
     at = 0
     while at < len(words):
-        length = _longest_run(words, at, occurs)
-        if _is_echo([_word(word) for word in words[at : at + length]]):
-            yield HIDDEN
-            at += length
+        end, run = at, bare[at]
+        while end < len(words) and run and occurs(run):
+            end += 1
+            run = " ".join(bare[at : end + 1])
+        if _is_echo(bare[at:end]):
+            shown.append(HIDDEN)
+            at = end
         else:
-            yield words[at]
+            shown.append(words[at])
             at += 1
+    return " ".join(shown)
 
 
-def _longest_run(words: Sequence[str], at: int, occurs: Callable[[str], bool]) -> int:
-    length = 0
-    run = ""
-    for word in words[at:]:
-        run = f"{run} {_word(word)}" if run else _word(word)
-        if not run or not occurs(run):
-            break
-        length += 1
-    return length
+def _beginning(text: str) -> str:
+    """As much of a text as is shown, in whole words: half a word is not recognised."""
+    return text if len(text) <= _LONGEST else text[:_LONGEST].rpartition(" ")[0]
 
 
 def _is_echo(run: Sequence[str]) -> bool:
     if len(run) > 1:
         return len(" ".join(run)) >= _LEAST_RUN
     return any(len(word) >= _LEAST_WORD and not (word.isalpha() and word.islower()) for word in run)
-
-
-def _word(word: str) -> str:
-    """A word without the punctuation around it, which quoting changes."""
-    return word.strip(_AROUND)
 
 
 _WORD = re.compile(r"((?:\\[nrt]|[\s\"'`()\[\]{}<>,;:=!?|/\\])+)")
@@ -154,12 +113,11 @@ _NEAR = 8
 
 def foreign_words(text: str) -> set[str]:
     """The words of `text` that an error is not made of, and so may come from what was asked."""
-    words = {word.strip(".") for word in _WORD.split(beginning(text))[::2]}
+    words = {word.strip(".") for word in _WORD.split(_beginning(text))[::2]}
     return {word for word in words if word and word.lower() not in _OWN_WORDS}
 
 
 def words_of(parts: Iterable[Part]) -> set[str]:
-    """The words of a content."""
     texts = (part.text for part in parts if isinstance(part, Text))
     return {word.strip(".") for text in texts for word in _WORD.split(text)[::2]}
 
@@ -167,32 +125,16 @@ def words_of(parts: Iterable[Part]) -> set[str]:
 def without_words(text: str, hidden: Set[str]) -> str:
     """`text` with `[...]` in place of those words, or of several in a row.
 
-    Args:
-        text: Of an error about so many contents that it is not known which it repeats, and that
-            any words in a row occur in one of them by chance.
-        hidden: See `foreign_words`.
+    It is for errors about so many contents that it is not known which they repeat.
     """
     if not hidden:
         return text
     # Words at even places, what stands between them at odd ones.
-    pieces = _WORD.split(beginning(text))
-    at = [n for n in range(0, len(pieces), 2) if pieces[n].strip(".") in hidden]
-    shown, upto = "", 0
-    for first, last in _runs(at):
-        shown += "".join(pieces[upto:first]) + HIDDEN
-        upto = last + 1
-    return shown + "".join(pieces[upto:])
-
-
-def _runs(places: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """The first and the last of places that are near to each other."""
-    first = last = None
-    for place in places:
-        if first is None or last is None:
-            first = place
-        elif place - last > _NEAR:
-            yield first, last
-            first = place
-        last = place
-    if first is not None and last is not None:
-        yield first, last
+    pieces = _WORD.split(_beginning(text))
+    shown, shown_to, last = "", 0, -inf
+    for at in range(0, len(pieces), 2):
+        if pieces[at].strip(".") in hidden:
+            if at - last > _NEAR:
+                shown += "".join(pieces[shown_to:at]) + HIDDEN
+            last, shown_to = at, at + 1
+    return shown + "".join(pieces[shown_to:])

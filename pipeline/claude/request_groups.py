@@ -1,38 +1,40 @@
-"""Questions that travel together: gathers small events of one stage into joint requests.
+"""Several small events of one stage in one request: how they are put, and what comes back for each.
 
-An event whose answer is missing, invalid or doubtful is asked again alone, so the worst that a
-joint request can do is to cost more.
+The request limit and the static part of the prompt then count once for all of them. What it does
+to the quality of answers only an evaluation on one's own data can say. An event whose answer is
+missing, invalid or doubtful is asked again alone, so the worst that a joint request can do is to
+cost more.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
-from pipeline.claude.attempts import Bounds
-from pipeline.claude.cache.prompt_cache import Prompt
-from pipeline.claude.cache.single_flight import InFlightCall
-from pipeline.claude.calls import Caller, CompletedCall, ModelRequest
-from pipeline.claude.joint_requests import (
-    JointAnswer,
-    joint_content,
-    may_join,
-    read_item,
-    read_items,
-    shares,
-)
-from pipeline.claude.responses import Answered
+from pipeline.claude.calls import Caller, CompletedCall, InFlightCall, ModelRequest
+from pipeline.claude.failures import Bounds
+from pipeline.claude.prompts import Prompt, Prompts
+from pipeline.claude.request_body import Content, absent_key, content_of
+from pipeline.claude.responses import EnumMismatch, Found, checked, dumps
 from pipeline.model.errors import AnswerError
-from pipeline.model.questions import Part, Question
+from pipeline.model.questions import AnswerT, Part, Question, Response, Text
 from pipeline.model.records import Usage
 
+LARGEST_TEXT = 8_000
+"""Characters of an event that may share a request; longer ones gain little and may drown others."""
 LINGER_SECONDS = 0.05
 """That an event waits for others to share a request with; a call takes many times that."""
 BOUNDS = Bounds(attempts=2, seconds=0)
 """When a request fails while others are answered, it is for one of its events: all go alone."""
+_PICO = Decimal(10) ** -12
+_MARKER = re.compile(r"</?\s{0,5}(?:event|data)\b", re.IGNORECASE)
+"""What looks like the marker of an event, whatever its key: a key that is not the message's is
+ignored, but one event must not even try to begin another."""
 Doubtful = Callable[[str, BaseModel], bool]
 """Whether an answer of a stage is doubtful enough to ask again, the event alone."""
 Steers = Callable[[Sequence[Part]], bool]
@@ -45,189 +47,259 @@ def says_unclear(stage: str, answer: BaseModel) -> bool:
     return bool(getattr(answer, "unclear", False))
 
 
-@dataclass(frozen=True, slots=True)
-class RequestGroup:
-    """How a stage's events travel.
+class JointItem(BaseModel):
+    """The answer to one event; validated later, so that one bad item does not spoil the others."""
 
-    Args:
-        most: Events in a request.
-        linger: Seconds that the first waits for others.
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    id: int
+    answer: JsonValue
+
+
+class JointAnswer(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    answers: list[JointItem]
+
+
+def may_join(parts: Sequence[Part]) -> bool:
+    """Whether an event may share a request: text alone, not much of it, and no marker in it."""
+    texts = [part.text for part in parts if isinstance(part, Text)]
+    return (
+        len(texts) == len(parts)
+        and sum(map(len, texts)) <= LARGEST_TEXT
+        and not any(_MARKER.search(text) for text in texts)
+    )
+
+
+def joint_content(events: Sequence[Sequence[Part]]) -> Content:
+    """The content blocks of several events, numbered from 1."""
+    texts = [part.text for parts in events for part in parts if isinstance(part, Text)]
+    key = absent_key(texts)
+    content: Content = []
+    for number, parts in enumerate(events, start=1):
+        content.append({"type": "text", "text": f'<event-{key} id="{number}">'})
+        content += content_of(parts, key)
+        content.append({"type": "text", "text": f"</event-{key}>"})
+    return content
+
+
+def read_items(answer: JointAnswer, count: int) -> list[JsonValue | None]:
+    """The answers by event; None where there is none, or more than one that differ."""
+    found: list[JsonValue | None] = [None] * count
+    spoilt: set[int] = set()
+    for item in answer.answers:
+        index = item.id - 1
+        if not 0 <= index < count:
+            continue
+        if found[index] is not None and found[index] != item.answer:
+            spoilt.add(index)
+        found[index] = item.answer
+    return [None if index in spoilt else each for index, each in enumerate(found)]
+
+
+def read_item(
+    item: JsonValue | None, answer_model: type[AnswerT], schema: Mapping[str, JsonValue]
+) -> tuple[AnswerT, bytes] | None:
+    """One event's answer, validated, and its JSON; None where it is no use."""
+    if not isinstance(item, dict):
+        return None
+    try:
+        return checked(Found(item, dumps(item)), answer_model, schema)
+    except (EnumMismatch, ValidationError):
+        return None
+
+
+def shares(usage: Usage, weights: Sequence[int]) -> list[Usage]:
+    """Split what a request cost among its events; the parts add up to the whole.
+
+    Input is split by weight, all else evenly; the call itself counts for the first event.
     """
+    even = [1] * len(weights)
+    inputs = _split(usage.input_tokens, weights)
+    reads = _split(usage.cache_read_tokens, even)
+    writes = _split(usage.cache_write_tokens, even)
+    outputs = _split(usage.output_tokens, even)
+    costs: Sequence[Decimal | None] = [None] * len(weights)
+    if usage.cost_usd is not None:
+        pico = _split(int(usage.cost_usd / _PICO), weights)
+        costs = [(part * _PICO).normalize() for part in pico]
+    return [
+        Usage(
+            calls=usage.calls if index == 0 else 0,
+            input_tokens=inputs[index],
+            cache_read_tokens=reads[index],
+            cache_write_tokens=writes[index],
+            output_tokens=outputs[index],
+            cost_usd=costs[index],
+        )
+        for index in range(len(weights))
+    ]
 
-    most: int
-    linger: float
+
+def _split(total: int, weights: Sequence[int]) -> list[int]:
+    """In whole parts, in proportion to the weights, that add up to the total."""
+    whole, parts, given, sum_so_far = sum(weights), [], 0, 0
+    for weight in weights:
+        sum_so_far += weight
+        upto = total * sum_so_far // whole
+        parts.append(upto - given)
+        given = upto
+    return parts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _PendingItem:
-    order: ModelRequest
-    flight: InFlightCall[Any]
-    outcome: "asyncio.Future[tuple[Answered[Any] | None, Usage, float]]"
-
-
-class Coalescer:
-    """Makes calls like `Caller.call`, for several orders at once where they may share one.
+    """An event that waits for its group's answer.
 
     Args:
-        caller: Makes the calls.
-        joint_prompt: The prompt for several events that belongs to an order's.
-        doubtful: Decides which answers are asked again alone.
-        steers: Decides which events are asked alone from the start.
+        outcome: Its answer, or None where it must be asked alone; its share; the seconds it took.
     """
 
-    def __init__(
-        self,
-        caller: Caller,
-        *,
-        joint_prompt: Callable[[ModelRequest], Prompt],
-        doubtful: Doubtful = says_unclear,
-        steers: Steers = lambda _: False,
-    ) -> None:
-        self._caller = caller
-        self._joint_prompt = joint_prompt
-        self._doubtful = doubtful
-        self._steers = steers
-        self._gathering: dict[Prompt, list[_PendingItem]] = {}
-        self._timers: dict[Prompt, asyncio.TimerHandle] = {}
-        self._journeys: set[asyncio.Task[None]] = set()
+    request: ModelRequest
+    in_flight: InFlightCall
+    outcome: "asyncio.Future[tuple[CompletedCall | None, Usage, float]]"
+
+
+@dataclass(slots=True)
+class Coalescer:
+    """Makes calls like `Caller.call`, for several requests at once where they may share one."""
+
+    caller: Caller
+    prompts: Prompts
+    doubtful: Doubtful
+    steers: Steers
+    _pending: dict[Prompt, list[_PendingItem]] = field(default_factory=dict)
+    _timers: dict[Prompt, asyncio.TimerHandle] = field(default_factory=dict)
+    _tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
 
     async def call(
-        self, order: ModelRequest, flight: InFlightCall[Any], company: RequestGroup
+        self, request: ModelRequest, in_flight: InFlightCall, most: int
     ) -> CompletedCall:
-        """Ask, together with others if any come in time.
+        """Ask, together with others if any come in time, at most so many in a request.
 
         Raises:
             AnswerError: The answer is no use, asked alone as well.
         """
-        question = order.question
+        question = request.question
         if (
-            order.max_output_tokens != question.max_output_tokens
+            request.max_output_tokens != question.max_output_tokens
             or not may_join(question.parts)
-            or self._steers(question.parts)
+            or self.steers(question.parts)
         ):
-            return await self._caller.call(order, flight)
-        answered, share, seconds = await self._travel(order, flight, company)
-        if answered is not None:
-            return CompletedCall(answered, share, seconds)
+            return await self.caller.call(request, in_flight)
+        loop = asyncio.get_running_loop()
+        item = _PendingItem(request, in_flight, loop.create_future())
+        prompt = request.prompt
+        group = self._pending.setdefault(prompt, [])
+        group.append(item)
+        if len(group) >= most:
+            self._flush(prompt)
+        elif len(group) == 1:
+            self._timers[prompt] = loop.call_later(LINGER_SECONDS, self._flush, prompt)
+        completed, share, seconds = await item.outcome
+        if completed is not None:
+            return completed
         try:
-            alone = await self._caller.call(order, flight)
+            alone = await self.caller.call(request, in_flight)
         except AnswerError as error:
             error.usage = share + error.usage
             error.seconds += seconds
             raise
-        return CompletedCall(alone.answered, share + alone.usage, seconds + alone.seconds)
+        paid = alone.response
+        total = replace(paid, usage=share + paid.usage, seconds=seconds + paid.seconds)
+        return CompletedCall(total, alone.json)
 
     async def close(self) -> None:
         """Give up what is under way."""
         for timer in self._timers.values():
             timer.cancel()
-        for journey in self._journeys:
-            journey.cancel()
-        if self._journeys:
-            await asyncio.wait(self._journeys)
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
-    async def _travel(
-        self, order: ModelRequest, flight: InFlightCall[Any], company: RequestGroup
-    ) -> tuple[Answered[Any] | None, Usage, float]:
-        loop = asyncio.get_running_loop()
-        traveller = _PendingItem(order, flight, loop.create_future())
-        gathered = self._gathering.setdefault(order.prompt, [])
-        gathered.append(traveller)
-        if len(gathered) >= company.most:
-            self._depart(order.prompt)
-        elif len(gathered) == 1:
-            self._timers[order.prompt] = loop.call_later(company.linger, self._depart, order.prompt)
-        return await traveller.outcome
-
-    def _depart(self, prompt: Prompt) -> None:
+    def _flush(self, prompt: Prompt) -> None:
         if (timer := self._timers.pop(prompt, None)) is not None:
             timer.cancel()
-        # Who was cancelled while it waited stays behind.
-        travellers = [t for t in self._gathering.pop(prompt, []) if not t.outcome.done()]
-        if not travellers:
-            return
-        if len(travellers) == 1:
-            travellers[0].outcome.set_result((None, Usage(), 0.0))
-            return
-        journey = asyncio.get_running_loop().create_task(self._journey(travellers))
-        self._journeys.add(journey)
-        journey.add_done_callback(partial(self._arrived, travellers))
+        # What was cancelled while it waited is left out.
+        items = [item for item in self._pending.pop(prompt, []) if not item.outcome.done()]
+        if len(items) == 1:
+            items[0].outcome.set_result((None, Usage(), 0.0))
+        elif items:
+            task = asyncio.get_running_loop().create_task(self._ask(items))
+            self._tasks.add(task)
+            task.add_done_callback(partial(self._ended, items))
 
-    def _arrived(self, travellers: Sequence[_PendingItem], journey: "asyncio.Task[None]") -> None:
-        self._journeys.discard(journey)
-        if journey.cancelled():
-            for traveller in travellers:
-                traveller.outcome.cancel()
-        elif (error := journey.exception()) is not None:
-            for traveller in travellers:
-                if not traveller.outcome.done():
-                    traveller.outcome.set_exception(error)
+    def _ended(self, items: Sequence[_PendingItem], task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            for item in items:
+                item.outcome.cancel()
+        elif (error := task.exception()) is not None:
+            for item in items:
+                if not item.outcome.done():
+                    item.outcome.set_exception(error)
 
-    async def _journey(self, travellers: Sequence[_PendingItem]) -> None:
-        order = self._joint_order(travellers)
-        weights = [traveller.order.weight for traveller in travellers]
+    async def _ask(self, items: Sequence[_PendingItem]) -> None:
+        request = self._joint_request(items)
         # From here on each is paid for, whether it is still wanted or not.
-        for traveller in travellers:
-            traveller.flight.sending = True
+        for item in items:
+            item.in_flight.sending = True
+        answers: list[tuple[Any, bytes] | None] = [None] * len(items)
+        model = ""
         try:
-            delivery = await self._caller.call(order)
+            completed = await self.caller.call(request)
         except AnswerError as error:
             # Whatever is wrong, it may be wrong with one of them alone.
-            ends: list[Answered[Any] | None] = [None] * len(travellers)
             usage, seconds = error.usage, error.seconds
         else:
-            ends = self._read(delivery, travellers)
-            usage, seconds = delivery.usage, delivery.seconds
+            response = completed.response
+            usage, seconds, model = response.usage, response.seconds, response.model
+            # Where the whole is in doubt it is not known whose part of it is.
+            if not response.signals:
+                answers = self._answers(response.answer, items)
         finally:
-            for traveller in travellers:
-                traveller.flight.sending = False
-        for traveller, end, share in zip(travellers, ends, shares(usage, weights), strict=True):
-            if not traveller.outcome.done():
-                traveller.outcome.set_result((end, share, seconds))
+            for item in items:
+                item.in_flight.sending = False
+        split = shares(usage, [item.request.weight for item in items])
+        for item, read, share in zip(items, answers, split, strict=True):
+            if item.outcome.done():
+                continue
+            answered = None
+            if read is not None:
+                answered = CompletedCall(Response(read[0], model, share, seconds), read[1])
+            item.outcome.set_result((answered, share, seconds))
 
-    def _joint_order(self, travellers: Sequence[_PendingItem]) -> ModelRequest:
-        first = travellers[0].order
-        prompt = self._joint_prompt(first)
-        limit = sum(traveller.order.max_output_tokens for traveller in travellers)
-        events = [traveller.order.question.parts for traveller in travellers]
+    def _answers(
+        self, joint: JointAnswer, items: Sequence[_PendingItem]
+    ) -> list[tuple[Any, bytes] | None]:
+        found: list[tuple[Any, bytes] | None] = []
+        for item, answer in zip(items, read_items(joint, len(items)), strict=True):
+            question = item.request.question
+            read = read_item(answer, question.answer_model, item.request.prompt.enums)
+            doubtful = read is not None and self.doubtful(question.stage, read[0])
+            found.append(None if doubtful else read)
+        return found
+
+    def _joint_request(self, items: Sequence[_PendingItem]) -> ModelRequest:
+        first = items[0].request
+        model = first.limiter.model
+        prompt = self.prompts.of(first.question, first.tier, model, joint=True)
+        limit = sum(item.request.max_output_tokens for item in items)
+        events = [item.request.question.parts for item in items]
         question: Question[Any] = replace(
             first.question,
             answer_model=JointAnswer,
             parts=tuple(part for parts in events for part in parts),
             max_output_tokens=limit,
         )
-        return ModelRequest(
+        return replace(
+            first,
             question=question,
-            tier=first.tier,
             prompt=prompt,
-            lane=first.lane,
             body=prompt.template.body(joint_content(events), max_output_tokens=limit),
-            weight=sum(traveller.order.weight for traveller in travellers),
+            weight=sum(item.request.weight for item in items),
             max_output_tokens=limit,
             bounds=BOUNDS,
         )
-
-    def _read(
-        self, delivery: CompletedCall, travellers: Sequence[_PendingItem]
-    ) -> list[Answered[Any] | None]:
-        whole = delivery.answered
-        if whole.signals:
-            # It is not known whose part of it is in doubt.
-            return [None] * len(travellers)
-        items = read_items(whole.answer, len(travellers))
-        return [
-            self._read_one(whole, item, traveller.order)
-            for item, traveller in zip(items, travellers, strict=True)
-        ]
-
-    def _read_one(
-        self,
-        whole: Answered[Any],
-        item: Any,  # noqa: ANN401 - any JSON value
-        order: ModelRequest,
-    ) -> Answered[Any] | None:
-        repair = order.prompt.repair
-        read = read_item(item, order.question.answer_model, repair)
-        if read is None or self._doubtful(order.question.stage, read[0]):
-            return None
-        return Answered(*read, whole.model, whole.bill)

@@ -1,27 +1,259 @@
-"""What an answer of the API means. Pure: bytes in, a verdict out, and the usage never lost."""
+"""What comes back of a request, and what an answer means: bytes in, a verdict out. Pure.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Generic, Literal
+The answer that a schema was sent for is mostly one JSON object and nothing else. Where it is not,
+fenced, with text around it or with half a surrogate, what is meant can mostly be read all the
+same; what would have to be guessed is reported beside it. The usage is never lost.
+"""
 
-from pydantic import ValidationError
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, NoReturn
 
-from pipeline.claude import answer_json
-from pipeline.claude.answer_json import EnumMismatch, EnumRepair
-from pipeline.claude.billing.prices import Tokens
+import orjson
+from pydantic import JsonValue, ValidationError
+
+from pipeline.claude.billing import Tokens
 from pipeline.model.questions import AnswerT, Signal
+
+
+@dataclass(frozen=True, slots=True)
+class HttpReply:
+    """A response, whatever its status, as received."""
+
+    status: int
+    raw_headers: Sequence[tuple[bytes, bytes]] = field(repr=False)
+    body: bytes = field(repr=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """By lower-case name; made again each time, so not for every call of a busy loop."""
+        return {
+            name.decode("ascii", "replace").lower(): value.decode("latin-1")
+            for name, value in self.raw_headers
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class NoReply:
+    """No response; `sent`: the request may have reached the API all the same.
+
+    `no_key`: nothing was sent, because there are no credentials.
+    """
+
+    why: Literal["timed_out", "disconnected", "no_key"]
+    detail: str
+    sent: bool
+
+
+LONGEST = 1_000_000
+"""Characters of an answer: more than any limit on its tokens lets through."""
+_LONGEST_SEARCHED = 200_000
+_MOST_STARTS = 16
+"""Places where an object may begin: each that does not end makes the decoder read on to the end."""
+_BOM = "\ufeff"
+_AROUND = _BOM + " \t\r\n"
+_REPLACEMENT = "\ufffd"
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_CONTROL = re.compile("[\x00-\x1f]")
+_REPEATED = "An object in the answer has a key twice."
+_NUL = "A text in the answer has the character U+0000."
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A JSON object in a text, without what stands around it.
+
+    Args:
+        value: Where a key stands twice in it, with the last value.
+        faults: What makes it doubtful although it can be read, a sentence each.
+    """
+
+    value: dict[str, Any]
+    json: bytes
+    faults: tuple[str, ...] = ()
+
+
+def load(body: bytes | str) -> Any:  # noqa: ANN401 - any JSON value
+    """Parse what a server wrote: half a surrogate in it becomes U+FFFD.
+
+    Raises:
+        ValueError: It is not JSON.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        text = body if isinstance(body, str) else body.decode("utf-8", "replace")
+        lenient = json.JSONDecoder(parse_constant=_refuse, strict=False)
+        try:
+            return _each_text(lenient.decode(text.strip(_AROUND)), _whole)
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
+
+
+def find(text: str) -> Sequence[Found]:
+    """The answer in what a model wrote; several where it wrote several that differ.
+
+    What stands around it does not matter: a fence, a sentence, a byte order mark.
+    """
+    text = text.strip(_AROUND)
+    if len(text) > LONGEST:
+        return ()
+    with suppress(ValueError, RecursionError):
+        value = _STRICT.decode(text)
+        # What escapes stand for has to be looked at.
+        if isinstance(value, dict) and "\\u" not in text:
+            return (Found(value, text.encode("utf-8", "replace")),)
+    return tuple({found.json: found for found in _objects_in(text)}.values())
+
+
+def dumps(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
+    """Write JSON; numbers of any size."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def with_literal_numbers(found: bytes) -> bytes:
+    """The same JSON with each number as a text of its very digits."""
+    return dumps(json.loads(found, parse_float=str, parse_int=str))
+
+
+def _objects_in(text: str) -> Iterator[Found]:
+    at, faults = 0, list[str]()
+
+    def pairs_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        if len(value) < len(pairs):
+            faults.append(_REPEATED)
+        return value
+
+    # It takes line breaks in texts, and notes the objects with a key twice.
+    lenient = json.JSONDecoder(object_pairs_hook=pairs_of, parse_constant=_refuse, strict=False)
+    for _ in range(_MOST_STARTS):
+        at = text.find("{", at, _LONGEST_SEARCHED)
+        if at < 0:
+            return
+        faults.clear()
+        try:
+            value, end = lenient.raw_decode(text, at)
+            yield _cleaned(value, text[at:end], faults)
+        except (ValueError, RecursionError):
+            at += 1
+        else:
+            at = end
+
+
+def _cleaned(value: dict[str, Any], written: str, faults: list[str]) -> Found:
+    def without_nul(text: str) -> str:
+        if "\0" in text:
+            faults.append(_NUL)
+        return _whole(text).replace("\0", _REPLACEMENT)
+
+    cleaned = _each_text(value, without_nul)
+    # Characters below U+0020 are allowed between tokens only, where they do not matter.
+    is_plain = cleaned == value and not faults and not _CONTROL.search(written)
+    as_json = written.encode("utf-8", "replace") if is_plain else dumps(cleaned)
+    return Found(cleaned, as_json, tuple(dict.fromkeys(faults)))
+
+
+def _each_text(value: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401 - any JSON value
+    match value:
+        case str():
+            return change(value)
+        case list():
+            return [_each_text(part, change) for part in value]
+        case dict():
+            return {change(name): _each_text(part, change) for name, part in value.items()}
+        case _:
+            return value
+
+
+def _whole(text: str) -> str:
+    return text if text.isascii() else _SURROGATE.sub(_REPLACEMENT, text)
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError(_REPEATED)
+    return value
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_without_repetition, parse_constant=_refuse)
+
+
+class EnumMismatch(ValueError):
+    """A value is not one of those that the schema allows, in any case."""
+
+
+def repair_enums(value: Any, schema: Mapping[str, Any], path: str = "") -> Any:  # noqa: ANN401 - a piece of JSON
+    """Give enum values the case they have in the schema, which the API does not promise.
+
+    Returns the value itself where nothing has to be changed, else a changed copy. References in
+    the schema are resolved.
+
+    Raises:
+        EnumMismatch: A value is not in its enum.
+    """
+    labels = [schema["const"]] if "const" in schema else schema.get("enum")
+    if labels is not None:
+        return _label_of(value, labels, path)
+    if "anyOf" in schema:
+        return _repair_any(value, schema["anyOf"], path)
+    if isinstance(value, dict):
+        changed: dict[str, Any] = {}
+        for name, part in schema.get("properties", {}).items():
+            if name in value:
+                repaired = repair_enums(value[name], part, f"{path}.{name}" if path else name)
+                if repaired is not value[name]:
+                    changed[name] = repaired
+        return {**value, **changed} if changed else value
+    if isinstance(value, list) and "items" in schema:
+        items = [repair_enums(item, schema["items"], f"{path}[]") for item in value]
+        if any(new is not old for new, old in zip(items, value, strict=True)):
+            return items
+    return value
+
+
+def _label_of(value: Any, labels: Sequence[Any], path: str) -> Any:  # noqa: ANN401 - a piece of JSON
+    if value in labels:
+        return value
+    if isinstance(value, str):
+        # Labels that differ in nothing but their case can only be distinguished exactly.
+        folded = value.casefold()
+        same = {label for label in labels if isinstance(label, str) and label.casefold() == folded}
+        if len(same) == 1:
+            return same.pop()
+    raise EnumMismatch(f"at {path or 'its root'} a value that is not among the allowed")
+
+
+def _repair_any(value: Any, options: Sequence[Mapping[str, Any]], path: str) -> Any:  # noqa: ANN401 - a piece of JSON
+    mismatches: list[EnumMismatch] = []
+    for option in options:
+        try:
+            repaired = repair_enums(value, option, path)
+        except EnumMismatch as error:
+            mismatches.append(error)
+        else:
+            if repaired is not value:
+                return repaired
+    # An option without enums takes what it takes; validation decides.
+    if len(mismatches) == len(options) > 0:
+        raise mismatches[-1]
+    return value
+
 
 UnusableReason = Literal["refused", "cut_off", "malformed"]
 _DETAIL_CHARS = 300
 _MOST_TOKENS = 10_000_000
 """Of one kind in one request: ten times the largest context."""
-_TOKEN_FIELDS = (
-    "input_tokens",
-    "cache_read_input_tokens",
-    "cache_creation_input_tokens",
-    "output_tokens",
-)
-_ALWAYS_COUNTED = ("input_tokens", "output_tokens")
+_ENDS = (None, "end_turn", "stop_sequence")
+"""How an answer ends that is whole; null where a gateway does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +275,9 @@ class Bill:
 
 @dataclass(frozen=True, slots=True)
 class Answered(Generic[AnswerT]):
-    """A usable answer.
+    """A usable answer, and the same as JSON, to be kept for identical questions.
 
     Args:
-        answer: Validated.
-        json: The same, as JSON, to be kept for identical questions.
         model: The model that answered, as the API names it.
         signals: What makes it doubtful although it could be read.
     """
@@ -82,32 +312,26 @@ class MalformedResponse:
 
 
 def read_response(
-    body: bytes, answer_model: type[AnswerT], repair: EnumRepair
+    body: bytes, answer_model: type[AnswerT], schema: Mapping[str, JsonValue]
 ) -> Answered[AnswerT] | Unusable | MalformedResponse:
-    """Read the body of a response with status 200.
-
-    Args:
-        body: As received.
-        answer_model: What the answer must be.
-        repair: For the schema that was sent.
-    """
+    """Read the body of a response with status 200."""
     try:
-        message = answer_json.load(body)
+        message = load(body)
     except ValueError:
-        return MalformedResponse(
-            f"the API answered with something else than JSON: {_kind_of(body)}"
-        )
-    if not isinstance(message, dict) or message.get("type") != "message":
-        return MalformedResponse(
-            f"the API answered with something else than a message: {_kind_of(body)}"
-        )
-    return read_message(message, answer_model, repair)
+        wanted = "JSON"
+    else:
+        if isinstance(message, dict) and message.get("type") == "message":
+            return read_message(message, answer_model, schema)
+        wanted = "a message"
+    # A page of a proxy is quoted, but not what may be half an answer.
+    came = excerpt(body) if body.lstrip().startswith(b"<") else f"{len(body):,} bytes"
+    return MalformedResponse(f"the API answered with something else than {wanted}: {came}")
 
 
 def message_id_of(body: bytes) -> str | None:
     """The id of the message that is the body of a response; None without a message or an id."""
     try:
-        message = answer_json.load(body)
+        message = load(body)
     except ValueError:
         return None
     found = message.get("id") if isinstance(message, dict) else None
@@ -115,7 +339,7 @@ def message_id_of(body: bytes) -> str | None:
 
 
 def read_message(
-    message: Mapping[str, Any], answer_model: type[AnswerT], repair: EnumRepair
+    message: Mapping[str, Any], answer_model: type[AnswerT], schema: Mapping[str, JsonValue]
 ) -> Answered[AnswerT] | Unusable:
     """Read a message, as a response or the result of a batch carries it.
 
@@ -127,47 +351,63 @@ def read_message(
     bill = bill_of(message.get("usage"))
     match message.get("stop_reason"):
         case "refusal":
-            return Unusable("refused", _refusal(message), model, bill, is_final=True)
+            details = message.get("stop_details")
+            category = details.get("category") if isinstance(details, dict) else None
+            detail = f"The model declined ({category})." if category else "The model declined."
+            return Unusable("refused", detail, model, bill, is_final=True)
         case "max_tokens":
             return Unusable("cut_off", "The answer ended at the token limit.", model, bill)
         case "model_context_window_exceeded":
             detail = "The answer ended because the model's context was full."
             return Unusable("cut_off", detail, model, bill, is_final=True)
         case reason:
-            read = _read_text(_text(message), answer_model, repair)
+            read = _read_answer(message.get("content"), answer_model, schema)
     if isinstance(read, str):
         stopped = "" if reason in _ENDS else f" The model stopped with {str(reason)[:40]!r}."
         return Unusable("malformed", read + stopped, model, bill)
-    return Answered(*read[:2], model, bill, read[2])
+    answer, as_json, signals = read
+    return Answered(answer, as_json, model, bill, signals)
 
 
-def _read_text(
-    text: str, answer_model: type[AnswerT], repair: EnumRepair
+def _read_answer(
+    content: Any,  # noqa: ANN401 - any JSON value
+    answer_model: type[AnswerT],
+    schema: Mapping[str, JsonValue],
 ) -> tuple[AnswerT, bytes, tuple[Signal, ...]] | str:
-    """The answer in a text, or why there is none."""
+    """The answer in the content of a message, or why there is none."""
+    if not isinstance(content, str):
+        # Thinking blocks, empty ones too, may stand before and between.
+        texts = [
+            block.get("text")
+            for block in (content if isinstance(content, list) else [])
+            if isinstance(block, dict) and block.get("type") == "text"
+        ]
+        content = "".join(text for text in texts if isinstance(text, str))
     usable: list[tuple[AnswerT, bytes, tuple[str, ...]]] = []
-    detail = "The answer is not JSON." if text.strip() else "The answer is empty."
-    for found in answer_json.find(text):
+    detail = "The answer is not JSON." if content.strip() else "The answer is empty."
+    for found in find(content):
         try:
-            usable.append((*checked(found, answer_model, repair), found.faults))
+            usable.append((*checked(found, answer_model, schema), found.faults))
         except EnumMismatch as error:
             detail = f"The answer has {error}."
         except ValidationError as error:
-            detail = f"The answer is not as asked: {_faults(error)}."
+            # Where and why, without the values, which may be the event's.
+            faults = error.errors(include_url=False, include_input=False, include_context=False)
+            listed = (
+                f"{'.'.join(map(str, fault['loc'])) or 'answer'}: {fault['msg']}"
+                for fault in faults[:5]
+            )
+            detail = f"The answer is not as asked: {'; '.join(listed)}."
     if not usable:
         return detail
-    answer, as_json, faults = usable[-1]
+    answer, as_json, doubts = usable[-1]
     if any(other != answer for other, _, _ in usable):
-        faults = (*faults, "There are several answers, and they differ.")
-    return answer, as_json, tuple(Signal("broken_form", 1.0, fault) for fault in faults)
-
-
-_ENDS = (None, "end_turn", "stop_sequence")
-"""How an answer ends that is whole; null where a gateway does not say."""
+        doubts = (*doubts, "There are several answers, and they differ.")
+    return answer, as_json, tuple(Signal("broken_form", 1.0, doubt) for doubt in doubts)
 
 
 def checked(
-    found: answer_json.Found, answer_model: type[AnswerT], repair: EnumRepair
+    found: Found, answer_model: type[AnswerT], schema: Mapping[str, JsonValue]
 ) -> tuple[AnswerT, bytes]:
     """What was found as an answer, and as the JSON that makes it.
 
@@ -175,17 +415,17 @@ def checked(
     round.
 
     Raises:
-        EnumMismatch: A label in it is none.
+        EnumMismatch: A label in it is not in the schema.
         ValidationError: It is not as asked.
     """
-    repaired = repair(found.value)
-    as_json = found.json if repaired is found.value else answer_json.dumps(repaired)
+    repaired = repair_enums(found.value, schema)
+    as_json = found.json if repaired is found.value else dumps(repaired)
     try:
         return answer_model.model_validate_json(as_json), as_json
     except ValidationError as error:
         if all(fault["type"] != "string_type" for fault in error.errors(include_url=False)):
             raise
-        literal = answer_json.with_literal_numbers(as_json)
+        literal = with_literal_numbers(as_json)
         try:
             return answer_model.model_validate_json(literal), literal
         except ValidationError:
@@ -201,24 +441,23 @@ def bill_of(usage: object) -> Bill:
     if not isinstance(usage, dict):
         return Bill(Tokens(), is_known=False)
     split = usage.get("cache_creation")
-    counts = {name: usage.get(name) for name in _TOKEN_FIELDS}
-    counts["1h"] = split.get("ephemeral_1h_input_tokens") if isinstance(split, dict) else None
-    known, is_known = dict.fromkeys(counts, 0), True
-    for name, count in counts.items():
+    is_known, counts = True, list[int]()
+    for count, is_required in (
+        (usage.get("input_tokens"), True),
+        (usage.get("output_tokens"), True),
+        (usage.get("cache_read_input_tokens"), False),
+        (usage.get("cache_creation_input_tokens"), False),
+        (split.get("ephemeral_1h_input_tokens") if isinstance(split, dict) else None, False),
+    ):
         # `True` is an integer, too.
         if type(count) is int and 0 <= count <= _MOST_TOKENS:
-            known[name] = count
-        elif count is not None or name in _ALWAYS_COUNTED:
-            is_known = False
-    written, written_1h = known["cache_creation_input_tokens"], known["1h"]
+            counts.append(count)
+        else:
+            counts.append(0)
+            is_known = is_known and count is None and not is_required
+    read, output, cache_read, written, written_1h = counts
     is_known = is_known and written_1h <= written
-    tokens = Tokens(
-        input=known["input_tokens"],
-        cache_read=known["cache_read_input_tokens"],
-        cache_write_5m=max(0, written - written_1h),
-        cache_write_1h=written_1h,
-        output=known["output_tokens"],
-    )
+    tokens = Tokens(read, cache_read, max(0, written - written_1h), written_1h, output)
     return Bill(
         tokens,
         # There is no prompt of no tokens.
@@ -234,36 +473,3 @@ def excerpt(body: bytes) -> str:
     # Half a word would not be recognised where it repeats what was asked.
     is_cut = len(body) > _DETAIL_CHARS and not body[_DETAIL_CHARS - 1 : _DETAIL_CHARS].isspace()
     return " ".join(words[:-1] if is_cut else words) or "(nothing)"
-
-
-def _kind_of(body: bytes) -> str:
-    """What a body is; a page of a proxy is quoted, but not what may be half an answer."""
-    return excerpt(body) if body.lstrip().startswith(b"<") else f"{len(body):,} bytes"
-
-
-def _text(message: Mapping[str, Any]) -> str:
-    """The text of the answer. Thinking blocks, empty ones too, may stand before and between."""
-    content = message.get("content")
-    if isinstance(content, str):
-        return content
-    texts = [
-        block.get("text")
-        for block in (content if isinstance(content, list) else [])
-        if isinstance(block, dict) and block.get("type") == "text"
-    ]
-    return "".join(text for text in texts if isinstance(text, str))
-
-
-def _refusal(message: Mapping[str, Any]) -> str:
-    details = message.get("stop_details")
-    category = details.get("category") if isinstance(details, dict) else None
-    return f"The model declined ({category})." if category else "The model declined."
-
-
-def _faults(error: ValidationError) -> str:
-    """Where and why, without the values, which may be the event's."""
-    listed = error.errors(include_url=False, include_input=False, include_context=False)
-    return "; ".join(
-        f"{'.'.join(str(step) for step in fault['loc']) or 'answer'}: {fault['msg']}"
-        for fault in listed[:5]
-    )

@@ -1,8 +1,96 @@
-"""The commands, nothing else: one file each.
+"""The command line: which commands there are, and how their errors end.
 
-Each imports what it needs when it runs, so that `--help` and completion are quick.
+Each command imports what it needs when it runs, so that `--help` and completion are quick.
 """
 
-from pipeline.cli.entry import app, main, program
+import os
+import sys
+from collections.abc import Sequence
+from io import TextIOWrapper
+from typing import Annotated, NoReturn
+
+import typer
+
+from pipeline.cli.checks import cost, doctor, schemas, version
+from pipeline.cli.demo import demo
+from pipeline.cli.evaluate import evaluate
+from pipeline.cli.kafka import lag, publish, tail, topics
+from pipeline.cli.local import local
+from pipeline.cli.operators import dead_letters, review
+from pipeline.cli.running import backfill, run
+from pipeline.runtime.shutdown import leave
 
 __all__ = ["app", "main", "program"]
+
+DEBUG = "--debug"
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Kafka events enriched by Claude: Haiku answers the routine, Sonnet the ambiguous.",
+)
+for command in (
+    demo,
+    run,
+    local,
+    publish,
+    backfill,
+    tail,
+    lag,
+    schemas,
+    cost,
+    evaluate,
+    doctor,
+    version,
+):
+    app.command()(command)
+app.add_typer(topics, name="topics")
+app.add_typer(dead_letters, name="dead-letters")
+app.add_typer(review, name="review")
+
+
+@app.callback()
+def options(
+    debug: Annotated[
+        bool, typer.Option(DEBUG, help="Print the traceback of an error, too.")
+    ] = False,
+) -> None:
+    """Options of every command."""
+
+
+def program() -> NoReturn:
+    """Run the command line as the whole of this process, and leave behind what never ends."""
+    try:
+        main()
+    except SystemExit as end:
+        leave(end.code if isinstance(end.code, int) else 1)
+
+
+def main() -> NoReturn:
+    """Run the command line; `--debug` may stand anywhere in it.
+
+    Raises:
+        SystemExit: With the exit code.
+    """
+    arguments = [argument for argument in sys.argv[1:] if argument != DEBUG]
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A terminal that cannot show a character of some record gets its escape.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    sys.exit(_code_of(arguments))
+
+
+def _code_of(arguments: Sequence[str]) -> int:
+    try:
+        app(arguments)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BrokenPipeError:
+        # Whoever reads has enough, as in `pipeline tail tickets | head`; the interpreter's own
+        # flush at its end must not stumble over that again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # noqa: BLE001 - the last place where a fault can be put in words
+        from pipeline.runtime import console
+
+        return console.report(error, debug=DEBUG in sys.argv)
+    return 0

@@ -1,11 +1,19 @@
 """`pipeline local`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 
 def local(
+    *,
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="After --: a command to run with the environment set; both end together."
+        ),
+    ] = None,
     kafka_port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 0,
     api_port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 0,
     broker: Annotated[
@@ -21,25 +29,31 @@ def local(
             "--encoder", help="Simulated answers choose labels by meaning (extra `encoder`)."
         ),
     ] = False,
+    env_file: Annotated[
+        Path | None,
+        typer.Option(help="Write the variables there while it runs, to be read with `. PATH`."),
+    ] = None,
 ) -> None:
-    """Run only the embedded broker and the simulated API, until stopped."""
+    """Run the embedded broker and the simulated API, for a command or until stopped."""
     from pipeline.config import load_settings
-    from pipeline.local.environment import serve
+    from pipeline.local.environment import local_environment, serve
     from pipeline.runtime import console
     from pipeline.stages.checks.scope import require_encoder
 
     if encoder:
         require_encoder()
     settings = load_settings()
-    console.run_until_stopped(
+    environment = local_environment(
+        settings,
+        broker=broker,
+        kafka_port=kafka_port,
+        api_port=api_port,
+        faults=fault or (),
+        api_options=["--encoder"] if encoder else (),
+    )
+    code = console.run_until_stopped(
         lambda stop: serve(
-            settings,
-            stop,
-            console.line,
-            broker=broker,
-            kafka_port=kafka_port,
-            api_port=api_port,
-            faults=fault or (),
-            api_options=["--encoder"] if encoder else (),
+            environment, stop, console.line, command=command or (), env_file=env_file
         )
     )
+    raise typer.Exit(code)

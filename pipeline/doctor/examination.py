@@ -11,7 +11,7 @@ from pipeline.config import Settings, load_settings
 from pipeline.kafka.cluster import Cluster, inspect
 from pipeline.kafka.connection import check_connection
 from pipeline.model.errors import PipelineError, UsageError
-from pipeline.operators.topics import topic_names
+from pipeline.operators.inspection import topic_names
 
 
 class Verdict(StrEnum):

@@ -16,13 +16,19 @@ from aiokafka.protocol.admin import DescribeAclsRequest
 
 from pipeline.config import KafkaSettings, Settings
 from pipeline.doctor.examination import Finding, OutOfReach, Site, failed, ok, warning
-from pipeline.kafka.cluster import BrokerAt, Cluster
-from pipeline.kafka.connection import bare_client, check_connection
-from pipeline.kafka.delivery import broker_limits, conflicts, delivery_in_force
-from pipeline.kafka.errors import BrokerUnreachable, NotPermitted, TlsMismatch, WrongCredentials
+from pipeline.kafka.brokers import delivery_in_force
+from pipeline.kafka.cluster import BrokerAt, Cluster, broker_limits, conflicts
+from pipeline.kafka.connection import (
+    BrokerUnreachable,
+    NotPermitted,
+    TlsMismatch,
+    WrongCredentials,
+    bare_client,
+    check_connection,
+)
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import PipelineError, UsageError
-from pipeline.operators.topics import topic_names
+from pipeline.operators.inspection import topic_names
 
 _SCHEME = re.compile(r"(\w+)://")
 _REFUSED = "The brokers refuse what is not granted, for ever: those partitions stand still."

@@ -16,10 +16,9 @@ from anthropic.resources.messages.messages import DEPRECATED_MODELS
 
 from pipeline.cascade.policy import opinions
 from pipeline.cascade.prompt_sizes import prefixes
-from pipeline.claude.billing.prices import PriceTable
-from pipeline.claude.gateway import Gateway
-from pipeline.claude.model_client import Probe
-from pipeline.claude.models import base_id
+from pipeline.claude.billing import PriceTable
+from pipeline.claude.gateway import Gateway, Probe
+from pipeline.claude.request_body import base_id
 from pipeline.config import ModelSettings, Settings
 from pipeline.doctor.examination import Finding, Site, failed, ok, warning
 from pipeline.model.records import Tier

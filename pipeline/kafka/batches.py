@@ -4,17 +4,28 @@ aiokafka reads ordinary batches, and faster. What it cannot read, or only at a p
 batch that inflates to more than may be held, a record with a million headers, a header whose name
 is not UTF-8, a batch that breaks off. A record that is too large comes without its value, with what
 is known of it; what cannot be read at all comes as that.
+
+A megabyte on the wire can hold gigabytes, and aiokafka inflates a batch in one go. Here it comes in
+pieces, so that a reader may stop, or drop what is behind them. zlib, lz4 and zstandard can do so;
+cramjam, which aiokafka uses, cannot, and is faster where the bound is not in question.
 """
 
+import struct
+import threading
+import zlib
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 
+import cramjam
+import lz4.frame
+import zstandard
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.record.default_records import DefaultRecordBase
+from aiokafka.structs import ConsumerRecord
 
-from pipeline.kafka.inflating import CannotInflate, pieces
-from pipeline.stream.records import Headers, Original, Unread
+from pipeline.stream.records import Headers, Original, Received, Unread, moment
 
 HEADER = DefaultRecordBase.HEADER_STRUCT
 CODEC = DefaultRecordBase.CODEC_MASK
@@ -26,9 +37,28 @@ _KEY_KEPT = 1024
 _HEADERS_KEPT = 4096
 _WORK = 8 << 20
 """Bytes that are passed over between two results, so that nobody waits for long."""
-_LETTERS = 10_000
+_REPORTED = 10_000
 """Records of a broken batch that are reported one by one: its header may claim any number."""
 _VARINT_BITS = 63
+GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
+_NAMES = {GZIP: "gzip", SNAPPY: "snappy", LZ4: "lz4", ZSTD: "zstd"}
+_PIECE = 1 << 18
+_FEED = 1 << 16
+_LARGEST_BLOCK = 64 << 20
+"""Bytes of the largest block of snappy, which can only be inflated whole."""
+_XERIAL = b"\x82SNAPPY\x00"
+_XERIAL_HEADER = 16
+_BLOCK_LENGTH = struct.Struct(">i")
+_LZ4_RATIO = 255
+"""No byte of lz4 stands for more."""
+_WITH_GZIP_HEADER = 31
+"""zlib's `wbits` for data with the header and the checksum of gzip."""
+_THREAD = threading.local()
+"""Holds one zstd decompressor for each thread: it reads one stream at a time, and is expensive."""
+
+
+class CannotInflate(Exception):
+    """What is compressed is broken, or in an unknown way."""
 
 
 class _Broken(Exception):
@@ -48,23 +78,17 @@ class Batch:
 
     @classmethod
     def of(cls, data: memoryview) -> "Batch":
-        """Read it from a whole batch."""
         base, _, _, _, _, attributes, last, first, newest, _, _, _, count = HEADER.unpack_from(data)
         return cls(base, attributes, last, first, newest, count)
 
     @property
     def next_offset(self) -> int:
-        """The offset after its last record."""
         return self.base_offset + self.last_offset_delta + 1
 
 
 @dataclass(frozen=True, slots=True)
 class ReadRecord:
-    """A record, named as aiokafka names what is in its own.
-
-    Args:
-        unread: Set where it comes without its value.
-    """
+    """A record, its fields named as in aiokafka's; `unread` is set where it has no value."""
 
     topic: str
     partition: int
@@ -76,10 +100,25 @@ class ReadRecord:
     unread: Unread | None = None
 
 
+def received(record: ConsumerRecord | ReadRecord, now: datetime) -> Received:
+    """A record of aiokafka, or of a deferred batch, in the stream's own terms."""
+    return Received(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        key=record.key,
+        value=record.value,
+        headers=tuple(record.headers),
+        timestamp=moment(record.timestamp, now),
+        received_at=now,
+        unread=record.unread if isinstance(record, ReadRecord) else None,
+    )
+
+
 def read_batch(
     data: memoryview, place: KafkaPartition, start: int, limit: int
 ) -> Iterator[ReadRecord | None]:
-    """The records of a batch from an offset on, each that its header counts.
+    """The records of a batch from offset `start` on, each that its header counts.
 
     Args:
         data: The whole batch as brokers send it, its checksum verified.
@@ -115,9 +154,9 @@ def unreadable(
     """What stands for the records of a broken batch, as many as it counts.
 
     Which of the offsets they have is not known where compaction has removed some: the first ones
-    are said.
+    are reported.
     """
-    shown = offsets[: max(1, min(count, _LETTERS))]
+    shown = offsets[: max(1, min(count, _REPORTED))]
     for offset in shown:
         sentence = f"The record cannot be read: {because}."
         if offset == shown[-1] < offsets[-1]:
@@ -126,12 +165,7 @@ def unreadable(
 
 
 def has_many_headers(records: bytes | memoryview, count: int) -> bool:
-    """Whether one of these records has more headers than may be held, or they are broken.
-
-    Args:
-        records: What follows the header of a batch, inflated.
-        count: How many there are.
-    """
+    """Whether one of the `count` inflated records has too many headers, or they are broken."""
     position = 0
     try:
         for _ in range(count):
@@ -152,60 +186,9 @@ def has_many_headers(records: bytes | memoryview, count: int) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
-class _Start:
-    """What a record begins with; `end` is where it ends in the batch."""
-
-    length: int
-    end: int
-    offset: int
-    timestamp: int
-
-
 def _record(
     source: "_Source", batch: Batch, place: KafkaPartition, limit: int
 ) -> Generator[None, None, ReadRecord]:
-    start = _start(source, batch)
-    if start.length > limit:
-        return (yield from _passed_over(source, start, place, limit))
-    key, value = source.nullable(start.end), source.nullable(start.end)
-    count = source.count()
-    if count > MANY_HEADERS:
-        digest = sha256(value or b"").hexdigest()
-        sizes = len(key or b""), len(value or b"")
-        original = Original(*sizes, digest, count, start.end - source.position)
-        yield from source.skip(start.end - source.position)
-        return _unread(start, place, None if key is None else key[:_KEY_KEPT], original, limit)
-    headers = tuple(source.header(start.end) for _ in range(count))
-    if source.position != start.end:
-        raise _Broken("a record in it is not as long as it says")
-    return ReadRecord(
-        place.topic, place.partition, start.offset, start.timestamp, key, value, headers
-    )
-
-
-def _passed_over(
-    source: "_Source", start: _Start, place: KafkaPartition, limit: int
-) -> Generator[None, None, ReadRecord]:
-    """Keep nothing but its key's beginning, its headers where they are small, and what it is."""
-    key_bytes = source.varint()
-    key = None if key_bytes < 0 else source.take(min(key_bytes, _KEY_KEPT))
-    yield from source.skip(key_bytes - len(key or b""))
-    digest, value_bytes = sha256(), source.varint()
-    yield from source.skip(value_bytes, digest.update)
-    count, rest = source.count(), start.end - source.position
-    if rest < 0:
-        raise _Broken("a record in it is not as long as it says")
-    headers: Headers = ()
-    if rest <= _HEADERS_KEPT:
-        headers = tuple(source.header(start.end) for _ in range(count))
-    yield from source.skip(start.end - source.position)
-    sizes = max(0, key_bytes), max(0, value_bytes)
-    original = Original(*sizes, digest.hexdigest(), count, rest)
-    return _unread(start, place, key, original, limit, headers)
-
-
-def _start(source: "_Source", batch: Batch) -> _Start:
     length = source.varint()
     if length < 0:
         raise _Broken("a record in it has a negative length")
@@ -214,26 +197,48 @@ def _start(source: "_Source", batch: Batch) -> _Start:
     timestamp = batch.first_timestamp + source.varint()
     if batch.attributes & LOG_APPEND_TIME:
         timestamp = batch.max_timestamp
-    return _Start(length, end, batch.base_offset + source.varint(), timestamp)
-
-
-def _unread(  # noqa: PLR0917 - what a record is made of
-    start: _Start,
-    place: KafkaPartition,
-    key: bytes | None,
-    original: Original,
-    limit: int,
-    headers: Headers = (),
-) -> ReadRecord:
+    about = (place.topic, place.partition, batch.base_offset + source.varint(), timestamp)
+    headers: Headers = ()
+    if length > limit:
+        key, headers, original = yield from _passed_over(source, end)
+    else:
+        key, value = source.nullable(end), source.nullable(end)
+        count = source.count()
+        if count <= MANY_HEADERS:
+            headers = tuple(source.header(end) for _ in range(count))
+            if source.position != end:
+                raise _Broken("a record in it is not as long as it says")
+            return ReadRecord(*about, key, value, headers)
+        digest, rest = sha256(value or b"").hexdigest(), end - source.position
+        original = Original(len(key or b""), len(value or b""), digest, count, rest)
+        yield from source.skip(rest)
+        key = None if key is None else key[:_KEY_KEPT]
     because = (
-        f"The record takes {start.length:,} bytes and has {original.headers:,} headers; one of up "
-        f"to {limit:,} bytes (topics.max_message_bytes) and {MANY_HEADERS:,} headers can be "
-        "carried on."
+        f"The record takes {length:,} bytes and has {original.headers:,} headers; one of up to "
+        f"{limit:,} bytes (topics.max_message_bytes) and {MANY_HEADERS:,} headers can be carried "
+        "on."
     )
-    unread = Unread(because, original)
-    return ReadRecord(
-        place.topic, place.partition, start.offset, start.timestamp, key, None, headers, unread
-    )
+    return ReadRecord(*about, key, None, headers, Unread(because, original))
+
+
+def _passed_over(
+    source: "_Source", end: int
+) -> Generator[None, None, tuple[bytes | None, Headers, Original]]:
+    """The beginning of its key, its headers where they are small, and its sizes and hash."""
+    key_bytes = source.varint()
+    key = None if key_bytes < 0 else source.take(min(key_bytes, _KEY_KEPT))
+    yield from source.skip(key_bytes - len(key or b""))
+    digest, value_bytes = sha256(), source.varint()
+    yield from source.skip(value_bytes, digest.update)
+    count, rest = source.count(), end - source.position
+    if rest < 0:
+        raise _Broken("a record in it is not as long as it says")
+    headers: Headers = ()
+    if rest <= _HEADERS_KEPT:
+        headers = tuple(source.header(end) for _ in range(count))
+    yield from source.skip(end - source.position)
+    sizes = max(0, key_bytes), max(0, value_bytes)
+    return key, headers, Original(*sizes, digest.hexdigest(), count, rest)
 
 
 class _Source:
@@ -247,11 +252,9 @@ class _Source:
 
     @property
     def position(self) -> int:
-        """How far was read."""
         return self._passed + self._at
 
     def take(self, size: int) -> bytes:
-        """The next `size` bytes."""
         found = self._piece[self._at : self._at + size]
         self._at += len(found)
         if len(found) == size:
@@ -299,7 +302,6 @@ class _Source:
                 raise _Broken("a number in it is too long")
 
     def count(self) -> int:
-        """How many headers follow."""
         count = self.varint()
         if count < 0:
             raise _Broken("a record in it has a negative number of headers")
@@ -338,3 +340,123 @@ def _varint_at(data: bytes | memoryview, position: int) -> tuple[int, int]:
         shift += 7
         if shift > _VARINT_BITS:
             raise _Broken("a number in it is too long")
+
+
+def inflate(codec: int, data: memoryview, limit: int) -> bytes | None:
+    """The whole content; None where it is larger than `limit` bytes."""
+    if codec == LZ4 and len(data) * _LZ4_RATIO <= limit:
+        try:
+            return bytes(cramjam.lz4.decompress(data))
+        except cramjam.DecompressionError as error:
+            raise CannotInflate(str(error)) from error
+    found: list[bytes] = []
+    size = 0
+    read = _whole_zstd(data) if codec == ZSTD else _INFLATERS.get(codec, _unknown)(data)
+    for piece in _named(codec, read):
+        size += len(piece)
+        if size > limit:
+            return None
+        found.append(piece)
+    return found[0] if len(found) == 1 else b"".join(found)
+
+
+def pieces(codec: int, data: memoryview) -> Iterator[bytes]:
+    """The content in pieces of some hundred kilobytes; `CannotInflate` where it is broken."""
+    return _named(codec, _INFLATERS.get(codec, _unknown)(data))
+
+
+def _named(codec: int, found: Iterator[bytes]) -> Iterator[bytes]:
+    try:
+        yield from found
+    except (
+        zlib.error,
+        zstandard.ZstdError,
+        cramjam.DecompressionError,
+        RuntimeError,  # of lz4
+        struct.error,
+    ) as error:
+        raise CannotInflate(f"its {_NAMES[codec]} is broken: {error}") from error
+
+
+def _gzip(data: memoryview) -> Iterator[bytes]:
+    member = zlib.decompressobj(_WITH_GZIP_HEADER)
+    for fed in _fed(data):
+        tail: bytes | memoryview = fed
+        while tail:
+            piece = member.decompress(tail, _PIECE)
+            if piece:
+                yield piece
+            tail = member.unconsumed_tail
+            if member.eof:
+                tail, member = member.unused_data, zlib.decompressobj(_WITH_GZIP_HEADER)
+
+
+def _lz4(data: memoryview) -> Iterator[bytes]:
+    frame = lz4.frame.LZ4FrameDecompressor()
+    for fed in _fed(data):
+        tail: bytes | memoryview | None = fed
+        while tail or not frame.needs_input:
+            piece = frame.decompress(tail or b"", _PIECE)
+            tail = None
+            if piece:
+                yield piece
+            if frame.eof:
+                tail, frame = frame.unused_data, lz4.frame.LZ4FrameDecompressor()
+
+
+def _zstd(data: memoryview) -> Iterator[bytes]:
+    return _read_zstd(zstandard.ZstdDecompressor(), data)
+
+
+def _whole_zstd(data: memoryview) -> Iterator[bytes]:
+    """For what is read to its end before anything else is: it costs a fourth."""
+    if not hasattr(_THREAD, "zstd"):
+        _THREAD.zstd = zstandard.ZstdDecompressor()
+    return _read_zstd(_THREAD.zstd, data)
+
+
+def _read_zstd(decompressor: zstandard.ZstdDecompressor, data: memoryview) -> Iterator[bytes]:
+    reader = decompressor.stream_reader(data, read_across_frames=True)
+    return iter(lambda: reader.read(_PIECE), b"")
+
+
+def _unknown(data: memoryview) -> Iterator[bytes]:
+    raise CannotInflate(f"its {len(data)} bytes are compressed in a way that Kafka does not have")
+
+
+def _snappy(data: memoryview) -> Iterator[bytes]:
+    if data[: len(_XERIAL)] != _XERIAL:
+        yield _block(data)
+        return
+    position = _XERIAL_HEADER
+    while position < len(data):
+        (length,) = _BLOCK_LENGTH.unpack_from(data, position)
+        position += _BLOCK_LENGTH.size
+        if length < 0:
+            raise CannotInflate("a block of its snappy has a negative length")
+        yield _block(data[position : position + length])
+        position += length
+
+
+def _block(data: memoryview) -> bytes:
+    length = cramjam.snappy.decompress_raw_len(data)
+    if length > _LARGEST_BLOCK:
+        raise CannotInflate(f"a block of its snappy would be {length:,} bytes")
+    return bytes(cramjam.snappy.decompress_raw(data))
+
+
+def _fed(data: memoryview) -> Iterator[memoryview]:
+    return (data[start : start + _FEED] for start in range(0, len(data), _FEED))
+
+
+def _plain(data: memoryview) -> Iterator[bytes]:
+    return (bytes(data[start : start + _PIECE]) for start in range(0, len(data), _PIECE))
+
+
+_INFLATERS: dict[int, Callable[[memoryview], Iterator[bytes]]] = {
+    0: _plain,
+    GZIP: _gzip,
+    SNAPPY: _snappy,
+    LZ4: _lz4,
+    ZSTD: _zstd,
+}

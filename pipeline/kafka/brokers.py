@@ -1,30 +1,284 @@
-"""Real brokers, for the engine."""
+"""Real brokers for the engine: what is published and committed, exactly once or at least once."""
 
-from collections.abc import Sequence
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from aiokafka import AIOKafkaProducer
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.errors import (
+    IllegalOperation,
+    KafkaConnectionError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    ProducerFenced,
+    RecordListTooLargeError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+)
+from aiokafka.protocol.admin import ApiVersionRequest
+from aiokafka.structs import OffsetAndMetadata
 
-from pipeline.config import Delivery, KafkaSettings, StreamSettings, TopicSettings
-from pipeline.kafka.connection import client_options
+from pipeline.config import Delivery, KafkaSettings, Settings, StreamSettings, TopicSettings
+from pipeline.kafka.connection import (
+    NotPermitted,
+    RequestFailed,
+    abandon_producer,
+    bare_client,
+    check_connection,
+    client_options,
+    ignore_result,
+    patiently,
+    producer_client,
+)
 from pipeline.kafka.consumer import KafkaConsumer
 from pipeline.kafka.offsets import KafkaOffsets
-from pipeline.kafka.transactions import AtLeastOnceWriter, TransactionalWriter
-from pipeline.stream.protocols import Consumer, OffsetReader, PartitionWriter, TopicPartition
+from pipeline.model.errors import PipelineError
+from pipeline.stream.ledger_codec import MAX_CHARACTERS
+from pipeline.stream.protocols import (
+    Aborted,
+    Broken,
+    BrokerError,
+    BrokersUnavailable,
+    Committed,
+    Consumer,
+    Fenced,
+    OffsetReader,
+    PartitionWriter,
+    TopicPartition,
+    Unpublishable,
+)
+from pipeline.stream.records import Outgoing
 
+_START_LIMIT = 30.0
+"""Seconds that a producer may take to be ready before that is tried again."""
 _ONE_RECORD = 1
 """Bytes of a batch that hold no second record; the first one is always let in."""
+_PROBE_WITHIN = 30.0
+"""Seconds. A first transaction has to wait until its state topic is made."""
+_APIS_OF_TRANSACTIONS = {
+    22: "InitProducerId",
+    24: "AddPartitionsToTxn",
+    25: "AddOffsetsToTxn",
+    26: "EndTxn",
+    28: "TxnOffsetCommit",
+}
+_FAULTS = (
+    KafkaError,
+    AssertionError,
+    IllegalOperation,
+    AttributeError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What may come out of aiokafka's producer. IllegalOperation and AssertionError say that its
+background task has given up between two steps of a transaction, and not why: mostly it was fenced.
+The rest are faults of its own, which end that task and are handed to whatever waits next: they cost
+the session, and must not cost the other partitions theirs."""
+
+
+class _Writer(ABC):
+    """What both deliveries have in common: a producer of their own, and errors the stream knows.
+
+    Args:
+        producer: Not started.
+        partition: The input partition.
+        limit: Seconds that one commit may take.
+        refused_together: Called where the brokers refuse several records, which may be too large
+            only in one batch: the next session is to send each alone. None if this one does.
+    """
+
+    _timed_out: str
+    _failed: str
+
+    def __init__(
+        self,
+        producer: AIOKafkaProducer,
+        partition: TopicPartition,
+        *,
+        limit: float,
+        refused_together: Callable[[], None] | None,
+    ) -> None:
+        self._producer = producer
+        self._partition = partition
+        self._limit = limit
+        self._refused_together = refused_together
+        self._answers: list[asyncio.Future[object]] = []
+
+    async def start(self) -> None:
+        try:
+            async with asyncio.timeout(_START_LIMIT):
+                await self._producer.start()
+        except (TimeoutError, KafkaConnectionError) as error:
+            raise BrokersUnavailable(
+                f"The brokers do not let a producer start ({error!r})."
+            ) from error
+        except KafkaError as error:
+            raise BrokerError(f"The brokers refuse a producer: {error!r}.") from error
+
+    async def close(self) -> None:
+        """Let go of the producer. An open transaction is settled by the next owner."""
+        await abandon_producer(self._producer)
+
+    async def commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
+        if committed is not None and len(committed.metadata) > MAX_CHARACTERS:
+            # The brokers' answer to it would kill the producer.
+            raise ValueError(f"commit metadata of {len(committed.metadata)} characters")
+        try:
+            async with asyncio.timeout(self._limit):
+                await self._commit(records, committed)
+        except TimeoutError:
+            raise Broken(self._timed_out) from None
+        except ProducerFenced:
+            raise Fenced(f"{self._partition} has another owner, or took too long.") from None
+        except _FAULTS as error:
+            raise Broken(f"{self._failed}: {error!r}.") from error
+        finally:
+            for answer in self._answers:
+                answer.add_done_callback(ignore_result)
+            self._answers = []
+
+    @abstractmethod
+    async def _commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None: ...
+
+    async def _publish(self, records: Sequence[Outgoing]) -> None:
+        """Hand all records to the producer, then wait for every answer.
+
+        Raises:
+            Unpublishable: Some are larger than the producer may send, or than the brokers take.
+                In the latter case the numbers of the batches have a gap, so the producer is of no
+                more use.
+            Aborted: A topic cannot be written to, or not yet.
+            Broken: The brokers refused several, which are not known to be too large one by one.
+            KafkaError: The first other error.
+        """
+        refused: dict[int, BaseException] = {}
+        for index, record in enumerate(records):
+            # aiokafka asserts a key or a value; a tombstone without a key has neither.
+            value = b"" if record.key is None and record.value is None else record.value
+            try:
+                answer = await self._producer.send(
+                    record.topic, value, key=record.key, headers=list(record.headers)
+                )
+            except MessageSizeTooLargeError as error:
+                refused[index] = error
+            except (UnknownTopicOrPartitionError, TopicAuthorizationFailedError) as error:
+                raise Aborted(f"{record.topic} cannot be written to: {error!r}.") from error
+            else:
+                self._answers.append(answer)
+        if refused:
+            raise _unpublishable(refused, is_session_lost=False)
+        if self._answers:
+            await asyncio.wait(self._answers)
+        failures = {
+            index: failure
+            for index, answer in enumerate(self._answers)
+            if (failure := answer.exception()) is not None
+        }
+        refused = {
+            index: failure
+            for index, failure in failures.items()
+            if isinstance(failure, MessageSizeTooLargeError | RecordListTooLargeError)
+        }
+        # What came after a refused batch fails for the gap in the numbers, and says that instead.
+        if len(refused) > 1 and self._refused_together is not None:
+            self._refused_together()
+            raise Broken(f"{len(refused)} records are too large, or are together: each goes alone.")
+        if refused:
+            raise _unpublishable(refused, is_session_lost=True)
+        for failure in failures.values():
+            raise failure
+
+
+def _unpublishable(errors: Mapping[int, BaseException], *, is_session_lost: bool) -> Unpublishable:
+    first = next(iter(errors.values()))
+    return Unpublishable(
+        f"{len(errors)} records are larger than the brokers take ({first}).",
+        list(errors),
+        is_session_lost=is_session_lost,
+    )
+
+
+class TransactionalWriter(_Writer):
+    """Exactly once: results and offset in one transaction.
+
+    The transactional id belongs to the input partition. Starting a producer with it fences the
+    partition's previous owner and settles its open transaction, so that what is read as
+    committed afterwards is final.
+    """
+
+    _timed_out = "The brokers did not settle a transaction in time."
+    _failed = "A transaction failed"
+
+    def __init__(
+        self,
+        producer: AIOKafkaProducer,
+        group: str,
+        partition: TopicPartition,
+        *,
+        limit: float,
+        refused_together: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(producer, partition, limit=limit, refused_together=refused_together)
+        self._group = group
+
+    async def _commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
+        await self._producer.begin_transaction()
+        try:
+            # A failed send does not fail the transaction: committing it would lose the record.
+            # The answers are awaited before the offset goes in, because brokers refuse records
+            # while they add something to their transaction, and aiokafka tries again only after
+            # 100 ms.
+            await self._publish(records)
+            if committed is not None:
+                offset = OffsetAndMetadata(committed.offset, committed.metadata)
+                await self._producer.send_offsets_to_transaction(
+                    {KafkaPartition(*self._partition): offset}, self._group
+                )
+        except (Aborted, Unpublishable):
+            await self._producer.abort_transaction()
+            raise
+        await self._producer.commit_transaction()
+
+
+class AtLeastOnceWriter(_Writer):
+    """At least once: results first, then the offset.
+
+    The commit carries the generation of the group, so a member that was taken for dead cannot
+    move the offset; what it published before stays published.
+    """
+
+    _timed_out = "The brokers did not take a commit in time."
+    _failed = "A commit failed"
+
+    def __init__(
+        self,
+        producer: AIOKafkaProducer,
+        commit_offset: Callable[[TopicPartition, Committed], Awaitable[None]],
+        partition: TopicPartition,
+        *,
+        limit: float,
+        refused_together: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(producer, partition, limit=limit, refused_together=refused_together)
+        self._commit_offset = commit_offset
+
+    async def _commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
+        await self._publish(records)
+        if committed is not None:
+            await self._commit_offset(self._partition, committed)
 
 
 class KafkaBrokers:
     """Makes the engine's clients; connects only when they are started.
 
-    Args:
-        kafka: How brokers are reached.
-        stream: Times and limits.
-        topics: For the size of the largest record.
-        delivery: Exactly once needs brokers with transactions.
+    Exactly once needs brokers with transactions: `delivery_in_force` finds out. Each writer is
+    given to `wrap`, which may return another one around it.
     """
 
     def __init__(
@@ -33,69 +287,124 @@ class KafkaBrokers:
         stream: StreamSettings,
         topics: TopicSettings,
         delivery: Delivery,
+        *,
+        wrap: Callable[[PartitionWriter], PartitionWriter] = lambda writer: writer,
     ) -> None:
         self._kafka = kafka
         self._stream = stream
         self._max_bytes = topics.max_message_bytes
         self._delivery = delivery
+        self._wrap = wrap
         self._refused_together: set[TopicPartition] = set()
 
     @property
     def starts_at_end(self) -> bool:
-        """By the group's reset policy."""
         return self._kafka.auto_offset_reset == "latest"
 
     @property
     def eviction_notice(self) -> float:
-        """The next heartbeat tells; half an interval is for its way."""
+        """The answer to the next heartbeat brings it; half an interval is for its way."""
         return 1.5 * self._kafka.heartbeat_interval
 
     def consumer(self, group: str, topics: Sequence[str]) -> KafkaConsumer:
-        """A consumer that has not started."""
         return KafkaConsumer(
-            self._kafka,
-            self._stream,
-            group,
-            topics,
-            max_record_bytes=self._max_bytes,
-            idle_pause=self._kafka.idle_fetch_pause,
+            self._kafka, self._stream, group, topics, max_record_bytes=self._max_bytes
         )
 
     def session(self, group: str, partition: TopicPartition, consumer: Consumer) -> PartitionWriter:
-        """A session of the configured delivery that has not started."""
         limit = self._stream.transaction_timeout
-        options = self._producer_options()
+        compression = self._kafka.compression
+        options = client_options(self._kafka) | {
+            "compression_type": None if compression == "none" else compression,
+            "max_request_size": self._max_bytes,
+        }
+        refused_together: Callable[[], None] | None = partial(self._refused_together.add, partition)
         if partition in self._refused_together:
             self._refused_together.discard(partition)
             options["max_batch_size"] = _ONE_RECORD
             refused_together = None
-        else:
-            refused_together = partial(self._refused_together.add, partition)
         if self._delivery == "exactly_once":
             producer = AIOKafkaProducer(
                 **options,
                 transactional_id=f"{group}-{partition.topic}-{partition.partition}",
                 transaction_timeout_ms=round(limit * 1000),
             )
-            return TransactionalWriter(
-                producer, group, partition, limit=limit, refused_together=refused_together
+            return self._wrap(
+                TransactionalWriter(
+                    producer, group, partition, limit=limit, refused_together=refused_together
+                )
             )
         if not isinstance(consumer, KafkaConsumer):
             raise TypeError("the consumer is of other brokers")
         # Not idempotent: brokers without transactions need not know idempotent producers either,
         # and each partition has one request in flight, so the order holds.
         producer = AIOKafkaProducer(**options, acks="all")
-        return AtLeastOnceWriter(
-            producer, consumer, partition, limit=limit, refused_together=refused_together
+        return self._wrap(
+            AtLeastOnceWriter(
+                producer, consumer.commit, partition, limit=limit, refused_together=refused_together
+            )
         )
 
     def reader(self, group: str) -> OffsetReader:
-        """A reader that has not started."""
         return KafkaOffsets(self._kafka, group)
 
-    def _producer_options(self) -> dict[str, Any]:
-        compression = self._kafka.compression
-        return client_options(self._kafka) | {
-            "compression_type": None if compression == "none" else compression,
-            "max_request_size": self._max_bytes,
-        }
+
+class ProbeFailed(PipelineError):
+    """Whether the brokers take transactions could not be found out."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryInForce:
+    """The guarantee that holds, which may be less than the one that is set; why, in a sentence."""
+
+    mode: Delivery
+    because: str
+
+
+async def delivery_in_force(settings: Settings) -> DeliveryInForce:
+    """Find out whether the brokers do transactions, if the settings ask for them.
+
+    Raises:
+        ConnectionFailed: No broker lets us in.
+        ProbeFailed: They should, and did not in time: a weaker guarantee is never an accident.
+    """
+    if settings.delivery == "at_least_once":
+        await check_connection(settings.kafka)
+        return DeliveryInForce("at_least_once", "the setting delivery says so.")
+    refusal = await why_no_transactions(settings)
+    if refusal is None:
+        return DeliveryInForce("exactly_once", "the brokers take transactions.")
+    return DeliveryInForce("at_least_once", f"the brokers take no transactions ({refusal}).")
+
+
+async def why_no_transactions(settings: Settings) -> str | None:
+    """Why no transactional producer can start; None where one can; raises as `delivery_in_force`.
+
+    It starts one under an id of its own, which disturbs no other.
+    """
+    async with bare_client(settings.kafka) as client:
+        response = await patiently(
+            lambda: client.send(client.get_random_node(), ApiVersionRequest())
+        )
+    offered = {key for key, *_ in response.api_versions}
+    missing = [name for key, name in _APIS_OF_TRANSACTIONS.items() if key not in offered]
+    if missing:
+        return f"they do not offer {', '.join(missing)}"
+    try:
+        async with (
+            asyncio.timeout(_PROBE_WITHIN),
+            producer_client(
+                settings.kafka,
+                transactional_id=f"{settings.kafka.group_prefix}probe",
+                transaction_timeout_ms=round(settings.stream.transaction_timeout * 1000),
+            ),
+        ):
+            return None
+    except NotPermitted as error:
+        return f"they do not allow them: {error}"
+    except (TimeoutError, RequestFailed) as error:
+        why = f"none within {_PROBE_WITHIN:g} s" if isinstance(error, TimeoutError) else str(error)
+        raise ProbeFailed(
+            f"The brokers offer transactions but did not start one ({why}): look at their topic "
+            "__transaction_state, or set delivery to at_least_once."
+        ) from error

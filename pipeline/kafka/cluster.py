@@ -1,19 +1,17 @@
-"""What a cluster looks like from here: brokers, topics, groups and how far they have come.
+"""What a cluster looks like from here, for `pipeline doctor`: brokers, topics, groups, limits.
 
-What a cluster looks like from here, for `pipeline doctor`: brokers, topics, groups, permissions.
-
-Everything is only read. What a broker does not tell, because it is too old or does not want to, is
-None or missing, and is never taken for a fault.
+Everything is only read. What a broker does not say, because it is too old or not asked, is None or
+missing, and is never taken for a fault.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.admin.config_resource import ConfigResourceType
 from aiokafka.client import AIOKafkaClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from aiokafka.errors import (
@@ -25,10 +23,15 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
     for_code,
 )
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.metadata import MetadataRequest_v4, MetadataRequest_v5
+from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
-from pipeline.config import KafkaSettings
+from pipeline.config import KafkaSettings, Settings
 from pipeline.kafka.connection import admin_client, bare_client, patiently
-from pipeline.kafka.offsets import KafkaOffsets, TopicsRequest, TopicsRequestV8
+from pipeline.kafka.offsets import KafkaOffsets
+from pipeline.kafka.topics import describe_configs
+from pipeline.stream.ledger_codec import MAX_CHARACTERS
 from pipeline.stream.protocols import (
     BrokerError,
     BrokersUnavailable,
@@ -36,6 +39,16 @@ from pipeline.stream.protocols import (
     LogBounds,
     TopicPartition,
 )
+
+OPERATIONS: Mapping[int, str] = {3: "Read", 4: "Write", 5: "Create", 8: "Describe"}
+"""Those that the pipeline may need, by Kafka's own numbers."""
+_NOT_SAID = -(1 << 31)
+_PATIENCE = 10.0
+_RETRY = 0.1
+"""Seconds."""
+_TOPIC, _BROKER = ConfigResourceType.TOPIC, ConfigResourceType.BROKER
+_TOPIC_CONFIGS = ("cleanup.policy", "max.message.bytes", "min.insync.replicas", "retention.ms")
+_BROKER_CONFIGS = ("default.replication.factor", "socket.request.max.bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +68,9 @@ class TopicSeen:
     """A topic.
 
     Args:
-        partitions: How many.
         replicas: Of the partition that has fewest.
         in_sync: Replicas that are in sync, of the partition that has fewest.
-        may: What we may do with it; None where the broker does not tell.
-        configs: By Kafka's own names.
+        may: What we may do with it; None where the broker does not say.
     """
 
     name: str
@@ -70,7 +81,7 @@ class TopicSeen:
     configs: Mapping[str, str] = field(default_factory=dict)
 
     def number(self, config: str) -> int | None:
-        """A configuration that is a number; None where it is not told."""
+        """A configuration that is a number; None where it is not known."""
         value = self.configs.get(config)
         return None if value is None else int(value)
 
@@ -90,7 +101,7 @@ class GroupSeen:
 
     Args:
         kind: Its protocol; empty while it has no member.
-        may: What we may do with it; None where the broker does not tell.
+        may: What we may do with it; None where the broker does not say.
         is_forbidden: We may not even look at it.
     """
 
@@ -120,13 +131,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What was seen.
-
-    Args:
-        topics: Those of ours that exist and that we may see.
-        forbidden: Those that we may not see; the brokers do not say whether they exist.
-        configs: Of one broker, by Kafka's own names.
-    """
+    """What was seen; of `forbidden` topics the brokers do not say whether they exist."""
 
     brokers: Sequence[BrokerAt]
     topics: Mapping[str, TopicSeen]
@@ -135,102 +140,84 @@ class Cluster:
     configs: Mapping[str, str] = field(default_factory=dict)
 
 
-OPERATIONS: Mapping[int, str] = {3: "Read", 4: "Write", 5: "Create", 8: "Describe"}
-"""Those that the pipeline may need, by Kafka's own numbers."""
-_NOT_TOLD = -(1 << 31)
-_PATIENCE = 10.0
-_RETRY = 0.1
-"""Seconds."""
-_TOPIC_CONFIGS = ("cleanup.policy", "max.message.bytes", "min.insync.replicas", "retention.ms")
-_BROKER_CONFIGS = ("default.replication.factor", "socket.request.max.bytes")
-
-
 async def inspect(
     kafka: KafkaSettings, topics: Collection[str], groups: Collection[str]
 ) -> Cluster:
-    """Look at the cluster, and at these topics and groups.
-
-    Raises:
-        ConnectionFailed: No broker lets us in.
-        RequestFailed: They let us in and do not answer.
-    """
+    """Look at the cluster, and at these topics and groups; raises as `admin_client`."""
     async with bare_client(kafka) as client:
         brokers, seen, forbidden = await _metadata(client, topics)
     async with admin_client(kafka) as admin:
-        configs = await _configs(admin, ConfigResourceType.TOPIC, list(seen), _TOPIC_CONFIGS)
         node = str(brokers[0].node)
-        own = await _configs(admin, ConfigResourceType.BROKER, [node], _BROKER_CONFIGS)
+        configs: dict[str, dict[str, str]] = {}
+        own: dict[str, dict[str, str]] = {}
+        with suppress(KafkaError):
+            configs = await describe_configs(admin, _TOPIC, seen, _TOPIC_CONFIGS)
+        with suppress(KafkaError):
+            own = await describe_configs(admin, _BROKER, [node], _BROKER_CONFIGS)
         found = [await _group(admin, group) for group in groups]
     return Cluster(
         brokers=brokers,
         topics={
-            name: TopicSeen(
-                *(topic.name, topic.partitions, topic.replicas, topic.in_sync, topic.may),
-                configs.get(name, {}),
-            )
-            for name, topic in seen.items()
+            name: replace(topic, configs=_known(configs, name)) for name, topic in seen.items()
         },
         forbidden=forbidden,
         groups={group.name: group for group in found},
-        configs=own.get(node, {}),
+        configs=_known(own, node),
     )
+
+
+def _known(configs: Mapping[str, Mapping[str, str]], name: str) -> Mapping[str, str]:
+    return {key: value for key, value in configs.get(name, {}).items() if value}
 
 
 async def progress_of(
     kafka: KafkaSettings, group: str, topic: TopicSeen, *, now: float, future: float
 ) -> tuple[list[Progress], list[BrokersUnavailable]]:
-    """How far a group is in a topic, and what was not told although it was asked again.
+    """How far a group is in a topic, and why some partitions did not answer, though asked again.
 
     What is not permitted is left out of both.
 
-    Args:
-        kafka: How brokers are reached.
-        group: Which.
-        topic: What it reads.
-        now: Seconds since the epoch.
-        future: Seconds since the epoch from which on a timestamp cannot be right.
+    Times are in seconds since the epoch; from `future` on a timestamp cannot be right.
     """
     found: list[Progress] = []
-    untold: list[BrokersUnavailable] = []
+    unknown: list[BrokersUnavailable] = []
     retention = topic.number("retention.ms")
     half_expired = None if retention is None or retention < 0 else now - retention / 2000
     reader = KafkaOffsets(kafka, group)
     try:
         await reader.start()
         for number in range(topic.partitions):
-            look = partial(_progress, reader, TopicPartition(topic.name, number))
+            partition = TopicPartition(topic.name, number)
             try:
-                found.append(await _again(partial(look, future, half_expired)))
+                found.append(await _progress(reader, partition, future, half_expired))
             except BrokersUnavailable as error:
-                untold.append(error)
+                unknown.append(error)
             except BrokerError:
                 continue
     except BrokersUnavailable as error:
-        untold.append(error)
+        unknown.append(error)
     finally:
         await reader.close()
-    return found, untold
+    return found, unknown
 
 
 async def _progress(
     reader: KafkaOffsets, partition: TopicPartition, future: float, half_expired: float | None
 ) -> Progress:
-    return Progress(
-        partition,
-        await reader.committed(partition),
-        await reader.bounds(partition),
-        await reader.offset_since(partition, future) is not None,
-        None if half_expired is None else await reader.offset_since(partition, half_expired),
-    )
-
-
-async def _again(look: Callable[[], Awaitable[Progress]]) -> Progress:
     """Look until it works, for `_PATIENCE`: a leader may be about to be chosen."""
     now = asyncio.get_running_loop().time
     give_up = now() + _PATIENCE
     while True:
         try:
-            return await look()
+            return Progress(
+                partition,
+                await reader.committed(partition),
+                await reader.bounds(partition),
+                await reader.offset_since(partition, future) is not None,
+                None
+                if half_expired is None
+                else await reader.offset_since(partition, half_expired),
+            )
         except BrokersUnavailable:
             if now() > give_up:
                 raise
@@ -244,67 +231,47 @@ async def _metadata(
 
     Some brokers make a topic that is asked for by name, so all are asked for first.
     """
-    told, version = await _ask(client, None)
-    brokers = [BrokerAt(each["node_id"], each["host"], each["port"]) for each in told["brokers"]]
+    found, version = await _ask(client, None)
+    brokers = [BrokerAt(each["node_id"], each["host"], each["port"]) for each in found["brokers"]]
     topics = {
         topic["topic"]: topic
-        for topic in told["topics"]
+        for topic in found["topics"]
         if topic["topic"] in names and for_code(topic["error_code"]) is NoError
     }
     missing = [name for name in names if name not in topics]
     forbidden: set[str] = set()
-    if missing and version == TopicsRequestV8.API_VERSION:
-        told, _ = await _ask(client, missing)
+    if missing and version == _TopicsRequestV8.API_VERSION:
+        found, _ = await _ask(client, missing)
         forbidden = {
             topic["topic"]
-            for topic in told["topics"]
+            for topic in found["topics"]
             if for_code(topic["error_code"]) is TopicAuthorizationFailedError
         }
-    return brokers, {name: _seen(topic) for name, topic in topics.items()}, frozenset(forbidden)
+    seen = {
+        name: TopicSeen(
+            name=name,
+            partitions=len(topic["partitions"]),
+            replicas=min((len(each["replicas"]) for each in topic["partitions"]), default=0),
+            in_sync=min((len(each["isr"]) for each in topic["partitions"]), default=0),
+            may=_may(topic.get("authorized_operations", _NOT_SAID)),
+        )
+        for name, topic in topics.items()
+    }
+    return brokers, seen, frozenset(forbidden)
 
 
 async def _ask(
     client: AIOKafkaClient, names: Sequence[str] | None
 ) -> tuple[Mapping[str, Any], int]:
-    request = TopicsRequest(names)
+    request = _TopicsRequest(names)
     response = await patiently(lambda: client.send(client.get_random_node(), request))
     return response.to_object(), response.API_VERSION
 
 
-def _seen(topic: Mapping[str, Any]) -> TopicSeen:
-    partitions = topic["partitions"]
-    return TopicSeen(
-        name=topic["topic"],
-        partitions=len(partitions),
-        replicas=min((len(each["replicas"]) for each in partitions), default=0),
-        in_sync=min((len(each["isr"]) for each in partitions), default=0),
-        may=_may(topic.get("authorized_operations", _NOT_TOLD)),
-    )
-
-
 def _may(bits: int) -> frozenset[str] | None:
-    if bits == _NOT_TOLD:
+    if bits == _NOT_SAID:
         return None
     return frozenset(name for number, name in OPERATIONS.items() if bits & (1 << number))
-
-
-async def _configs(
-    admin: AIOKafkaAdminClient, kind: ConfigResourceType, names: Iterable[str], keys: Sequence[str]
-) -> dict[str, dict[str, str]]:
-    """Configurations by resource; one that we may not see is left out."""
-    resources = [ConfigResource(kind, name, dict.fromkeys(keys)) for name in names]
-    if not resources:
-        return {}
-    try:
-        responses = await patiently(lambda: admin.describe_configs(resources))
-    except KafkaError:
-        return {}
-    return {
-        name: {key: value for key, value, *_ in entries if key in keys and value not in {None, ""}}
-        for response in responses
-        for code, _, _, name, entries in response.resources
-        if for_code(code) is NoError
-    }
 
 
 async def _group(admin: AIOKafkaAdminClient, name: str) -> GroupSeen:
@@ -321,16 +288,16 @@ async def _group(admin: AIOKafkaAdminClient, name: str) -> GroupSeen:
         return GroupSeen(name, is_forbidden=True)
     except KafkaError:
         return GroupSeen(name)
-    [told] = response.to_object()["groups"]
+    [described] = response.to_object()["groups"]
     return GroupSeen(
         name,
-        kind=told["protocol_type"],
+        kind=described["protocol_type"],
         members=tuple(
             Member(each["client_id"], each["client_host"], _topics(each["member_metadata"]))
-            for each in told["members"]
+            for each in described["members"]
         ),
-        may=_may(told.get("authorized_operations", _NOT_TOLD)),
-        is_forbidden=for_code(told["error_code"]) is GroupAuthorizationFailedError,
+        may=_may(described.get("authorized_operations", _NOT_SAID)),
+        is_forbidden=for_code(described["error_code"]) is GroupAuthorizationFailedError,
     )
 
 
@@ -339,3 +306,132 @@ def _topics(metadata: bytes) -> frozenset[str]:
         return frozenset(ConsumerProtocolMemberMetadata.decode(metadata).subscription)
     except (ValueError, TypeError, IndexError):
         return frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerLimits:
+    """What brokers allow; None where they do not say.
+
+    Args:
+        metadata_bytes: Of the metadata of a committed offset, where the ledger goes.
+        transaction_seconds: The longest time-out of a transaction.
+        session_seconds: The shortest and the longest session of a consumer.
+    """
+
+    metadata_bytes: int | None = None
+    transaction_seconds: float | None = None
+    session_seconds: tuple[float | None, float | None] = (None, None)
+
+
+async def broker_limits(kafka: KafkaSettings) -> BrokerLimits:
+    """Ask one broker for its limits; `ConnectionFailed` where none lets us in."""
+    metadata, transaction, shortest, longest = names = (
+        "offset.metadata.max.bytes",
+        "transaction.max.timeout.ms",
+        "group.min.session.timeout.ms",
+        "group.max.session.timeout.ms",
+    )
+    async with admin_client(kafka) as admin:
+        [broker, *_] = (await patiently(admin.describe_cluster))["brokers"]
+        node = str(broker["node_id"])
+        configs = await describe_configs(admin, _BROKER, [node], names)
+    values = {name: int(value) for name, value in configs.get(node, {}).items()}
+    seconds = {name: value / 1000 for name, value in values.items() if name != metadata}
+    return BrokerLimits(
+        metadata_bytes=values.get(metadata),
+        transaction_seconds=seconds.get(transaction),
+        session_seconds=(seconds.get(shortest), seconds.get(longest)),
+    )
+
+
+def conflicts(limits: BrokerLimits, settings: Settings) -> tuple[str, ...]:
+    """Which settings the brokers will not accept, and what to do."""
+    found = []
+    if limits.metadata_bytes is not None and limits.metadata_bytes < MAX_CHARACTERS:
+        found.append(
+            f"The brokers' offset.metadata.max.bytes is {limits.metadata_bytes} and the ledger may "
+            f"need {MAX_CHARACTERS}: raise it, or lower stream.max_unfinished."
+        )
+    longest = limits.transaction_seconds
+    if longest is not None and longest < settings.stream.transaction_timeout:
+        found.append(
+            f"The brokers' transaction.max.timeout.ms allows {longest:g} s and "
+            f"stream.transaction_timeout is {settings.stream.transaction_timeout:g}: lower it."
+        )
+    low, high = limits.session_seconds
+    session = settings.kafka.session_timeout
+    if (low is not None and session < low) or (high is not None and session > high):
+        found.append(
+            f"The brokers allow sessions of {low or 0:g} to {high or session:g} s and "
+            f"kafka.session_timeout is {session:g}: change it."
+        )
+    return tuple(found)
+
+
+class _TopicsResponse(Response):  # type: ignore[misc] # aiokafka has no types
+    """Metadata v8, the first version that says what we may do with a topic."""
+
+    API_KEY = 3
+    API_VERSION = 8
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "brokers",
+            Array(
+                ("node_id", Int32),
+                ("host", String("utf-8")),
+                ("port", Int32),
+                ("rack", String("utf-8")),
+            ),
+        ),
+        ("cluster_id", String("utf-8")),
+        ("controller_id", Int32),
+        (
+            "topics",
+            Array(
+                ("error_code", Int16),
+                ("topic", String("utf-8")),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    Array(
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", Array(Int32)),
+                        ("isr", Array(Int32)),
+                        ("offline_replicas", Array(Int32)),
+                    ),
+                ),
+                ("authorized_operations", Int32),
+            ),
+        ),
+        ("cluster_authorized_operations", Int32),
+    )
+
+
+class _TopicsRequestV8(RequestStruct):  # type: ignore[misc] # aiokafka has no types
+    API_KEY = 3
+    API_VERSION = 8
+    RESPONSE_TYPE = _TopicsResponse
+    SCHEMA = Schema(
+        ("topics", Array(String("utf-8"))),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_cluster_authorized_operations", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+    )
+
+
+class _TopicsRequest(Request[MetadataRequest_v4 | MetadataRequest_v5 | _TopicsRequestV8]):  # type: ignore[misc] # aiokafka has no types
+    """Metadata of some topics or, with None, of all; none is made by asking."""
+
+    API_KEY: ClassVar[int] = 3
+
+    def __init__(self, topics: Sequence[str] | None) -> None:
+        self._topics = None if topics is None else list(topics)
+
+    def build(self, version: type[Any]) -> RequestStruct:
+        if version is _TopicsRequestV8:
+            return version(self._topics, False, False, True)
+        return version(self._topics, False)

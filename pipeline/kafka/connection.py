@@ -1,33 +1,41 @@
-"""How the brokers are reached, and why they are not, in one sentence."""
+"""How brokers are reached, and why they are not, as a type and one sentence.
+
+All that is private to aiokafka's connections and producers is used here and nowhere else.
+"""
 
 import asyncio
 import logging
+import os
+import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
+from itertools import chain
 from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection, CloseReason, collect_hosts
-from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    IllegalSaslStateError,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    ProducerClosed,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+    UnsupportedSaslMechanismError,
+)
 from aiokafka.protocol.metadata import MetadataRequest
 
 from pipeline.config import KafkaSettings
-from pipeline.kafka.errors import (
-    BrokerUnreachable,
-    ConnectionFailed,
-    explain,
-    explain_connecting,
-    has_tls,
-    reason,
-)
-from pipeline.model.errors import UsageError
+from pipeline.model.errors import PipelineError, UsageError
 
-_LOGGERS_OF_PAYLOADS = ("aiokafka.conn", "aiokafka.producer.producer")
-"""Their debug level prints requests and records whole: credentials, keys and values."""
 T = TypeVar("T")
 CONNECT_WITHIN = 10.0
 """Seconds; a broker that takes longer to accept a first connection is not there."""
@@ -37,6 +45,166 @@ _ATTEMPTS = 4
 _RETRY = 0.1
 _STOP_WITHIN = 5.0
 """Seconds that a consumer, or a connection, gets to stop by itself."""
+_ABANDON_WITHIN = 2.0
+"""Seconds that a transactional producer may take to stop before it is abandoned."""
+_ABANDON_STEP = 0.1
+_LOGGERS_OF_PAYLOADS = ("aiokafka.conn", "aiokafka.producer.producer")
+"""Their debug level prints requests and records whole: credentials, keys and values."""
+_AUTHORIZATION = (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
+_ANOTHER_HOST = {62, 64}
+"""OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
+
+
+class ConnectionFailed(PipelineError):
+    """No broker let us in; the text says why and what to do."""
+
+
+class BrokerUnreachable(ConnectionFailed):
+    """Nothing answers at the configured addresses: a broker may come back."""
+
+
+class WrongCredentials(ConnectionFailed):
+    """A broker answered and refused the user, the password, the mechanism or the certificate."""
+
+
+class TlsMismatch(ConnectionFailed):
+    """The two sides disagree on whether there is TLS, or on whom they trust."""
+
+
+class NotPermitted(PipelineError):
+    """The brokers know us and do not allow what was asked; the text says what."""
+
+
+class RequestFailed(PipelineError):
+    """The brokers let us in and then did not do what was asked; the text says why."""
+
+
+def explain(error: KafkaError, settings: KafkaSettings) -> PipelineError:
+    """What an error of a client that was let in before means."""
+    if isinstance(error, KafkaConnectionError):
+        return explain_connecting(error, settings, settings.bootstrap_servers)
+    if isinstance(error, _AUTHORIZATION):
+        user = settings.sasl_username or "this client"
+        return NotPermitted(
+            f"The brokers do not allow {user} what it asked for ({error}): have it granted."
+        )
+    return RequestFailed(
+        f"The brokers at {settings.bootstrap_servers} did not do what was asked ({error}): "
+        "try again, and look at the brokers if it stays."
+    )
+
+
+def explain_connecting(
+    error: BaseException, settings: KafkaSettings, address: str
+) -> ConnectionFailed:
+    """What an error of connecting to `address` means."""
+    causes = list(_causes(error))
+    for recognise in (_credentials, _tls, _hung_up):
+        for cause in causes:
+            found = recognise(cause, settings, address)
+            if found is not None:
+                return found
+    return BrokerUnreachable(
+        f"No broker answers at {settings.bootstrap_servers} ({_reason(causes[-1])}): start one, "
+        "or set kafka.bootstrap_servers (PIPELINE_KAFKA__BOOTSTRAP_SERVERS) to where one is."
+    )
+
+
+def _credentials(
+    cause: BaseException, settings: KafkaSettings, address: str
+) -> ConnectionFailed | None:
+    if isinstance(cause, SaslAuthenticationFailed):
+        return WrongCredentials(
+            f"The broker at {address} refused user {settings.sasl_username!r} "
+            f"({settings.sasl_mechanism}): check kafka.sasl_username and kafka.sasl_password."
+        )
+    if isinstance(cause, UnsupportedSaslMechanismError):
+        return WrongCredentials(
+            f"The broker at {address} does not take {settings.sasl_mechanism}: "
+            "set kafka.sasl_mechanism to one that it takes."
+        )
+    if isinstance(cause, IllegalSaslStateError):
+        return WrongCredentials(
+            f"The broker at {address} takes no credentials on that port: set "
+            f"kafka.security_protocol to {'SSL' if _has_tls(settings) else 'PLAINTEXT'}, "
+            "or use its SASL port."
+        )
+    if isinstance(cause, ssl.SSLError) and "CERTIFICATE_REQUIRED" in str(cause):
+        return WrongCredentials(
+            f"The broker at {address} wants a client certificate: "
+            "set kafka.ssl_cert_file and kafka.ssl_key_file."
+        )
+    return None
+
+
+def _tls(cause: BaseException, settings: KafkaSettings, address: str) -> ConnectionFailed | None:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        if cause.verify_code in _ANOTHER_HOST:
+            return TlsMismatch(
+                f"The certificate of the broker at {address} is for another host "
+                f"({cause.verify_message.rstrip('.')}): set kafka.bootstrap_servers to the name "
+                "that it is for, or have the brokers advertise that."
+            )
+        trusted = settings.ssl_ca_file or "the certificates of the system"
+        return TlsMismatch(
+            f"The certificate of the broker at {address} is not accepted "
+            f"({cause.verify_message.rstrip('.')}; trusted: {trusted}): "
+            "set kafka.ssl_ca_file to the CA that signed it, and use the host name it is for."
+        )
+    if isinstance(cause, ssl.SSLError):
+        return TlsMismatch(
+            f"TLS with the broker at {address} failed ({_reason(cause)}): "
+            "check kafka.security_protocol, the port and the certificates."
+        )
+    return None
+
+
+def _hung_up(
+    cause: BaseException, settings: KafkaSettings, address: str
+) -> ConnectionFailed | None:
+    """A broker says nothing to a client that speaks another protocol: it closes."""
+    if not isinstance(cause, EOFError | ConnectionResetError):
+        return None
+    likely = "has no TLS" if _has_tls(settings) else "has TLS or asks for credentials"
+    return TlsMismatch(
+        f"The broker at {address} closed the connection without a word, as happens on a port "
+        f"that {likely}: kafka.security_protocol is {settings.security_protocol}, "
+        "set it to what that port speaks."
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    # A time-out is raised from the cancellation that it made: no cause of its own.
+    while cause is not None and not isinstance(cause, asyncio.CancelledError):
+        yield cause
+        cause = cause.__cause__
+
+
+def _reason(error: BaseException) -> str:
+    match error:
+        case TimeoutError():
+            return "no answer in time"
+        case ConnectionRefusedError():
+            return "connection refused"
+        case socket.gaierror():
+            return "the host name is not known"
+        case ssl.SSLError():
+            return str(getattr(error, "reason", None) or error).replace("_", " ").lower()
+        case OSError(errno=int(number)):
+            return os.strerror(number).lower()
+        case _:
+            return str(error) or type(error).__name__
+
+
+def _has_tls(settings: KafkaSettings) -> bool:
+    return settings.security_protocol in {"SSL", "SASL_SSL"}
+
 
 _send = AIOKafkaConnection.send
 
@@ -82,14 +250,18 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
     """
     for logger in _LOGGERS_OF_PAYLOADS:
         logging.getLogger(logger).addFilter(_above_debug)
-    options: dict[str, Any] = {
+    return {
         "bootstrap_servers": settings.bootstrap_servers,
         "client_id": settings.client_id,
         "request_timeout_ms": round(settings.request_timeout * 1000),
         "security_protocol": settings.security_protocol,
+        **_tls_options(settings),
+        **_sasl_options(settings),
     }
-    options |= _tls_options(settings) | _sasl_options(settings)
-    return options
+
+
+def _above_debug(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.DEBUG
 
 
 async def check_connection(settings: KafkaSettings) -> str:
@@ -97,15 +269,22 @@ async def check_connection(settings: KafkaSettings) -> str:
 
     Raises:
         UsageError: The settings contradict each other.
-        ConnectionFailed: None let us in; of several reasons the most telling one.
+        ConnectionFailed: None let us in; of several reasons the most specific one.
     """
     options = client_options(settings)
     del options["bootstrap_servers"]
-    addresses = _addresses(settings)
+    try:
+        addresses = collect_hosts(settings.bootstrap_servers, randomize=False)
+    except ValueError:
+        raise UsageError(
+            "kafka.bootstrap_servers must be host:port, comma-separated, "
+            f"and is {settings.bootstrap_servers!r}."
+        ) from None
     failures: list[ConnectionFailed] = []
     async with asyncio.TaskGroup() as group:
         attempts = [
-            group.create_task(_attempt(settings, host, port, options)) for host, port in addresses
+            group.create_task(_attempt(settings, host, port, options))
+            for host, port, _ in addresses
         ]
         for attempt in asyncio.as_completed(attempts):
             result = await attempt
@@ -155,13 +334,7 @@ async def admin_client(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminCl
 
 @asynccontextmanager
 async def bare_client(settings: KafkaSettings) -> AsyncIterator[AIOKafkaClient]:
-    """A started client for requests of one's own, closed at the end.
-
-    Raises:
-        ConnectionFailed: No broker let us in, or the connection was lost.
-        NotPermitted: The brokers do not allow what was asked.
-        RequestFailed: Another error of aiokafka came out of the body.
-    """
+    """A started client for requests of one's own, closed at the end; raises as `admin_client`."""
     client = AIOKafkaClient(**await _reachable(settings))
     async with _running(client.bootstrap, client.close, settings):
         yield client
@@ -172,13 +345,7 @@ async def consumer_client(
     settings: KafkaSettings,
     **options: Any,  # noqa: ANN401 - aiokafka's own options
 ) -> AsyncIterator[AIOKafkaConsumer]:
-    """A started consumer with further `options` of aiokafka, stopped at the end.
-
-    Raises:
-        ConnectionFailed: No broker let us in, or the connection was lost.
-        NotPermitted: The brokers do not allow what was asked.
-        RequestFailed: Another error of aiokafka came out of the body.
-    """
+    """A started consumer, stopped at the end; raises as `admin_client`."""
     client = AIOKafkaConsumer(**await _reachable(settings), **options)
     stop = partial(stop_consumer, client, _STOP_WITHIN)
     async with _running(client.start, stop, settings):
@@ -190,22 +357,17 @@ async def producer_client(
     settings: KafkaSettings,
     **options: Any,  # noqa: ANN401 - aiokafka's own options
 ) -> AsyncIterator[AIOKafkaProducer]:
-    """A started producer with further `options` of aiokafka, flushed and stopped at the end.
+    """A started producer, flushed and stopped at the end; raises as `admin_client`.
 
     Records that no broker confirms within `request_timeout` of the end are given up.
-
-    Raises:
-        ConnectionFailed: No broker let us in, or the connection was lost.
-        NotPermitted: The brokers do not allow what was asked.
-        RequestFailed: Another error of aiokafka came out of the body.
     """
     client = AIOKafkaProducer(**await _reachable(settings), **options)
-    stop = partial(stop_producer, client, settings.request_timeout)
+    stop = partial(_flush_and_stop, client, settings.request_timeout)
     async with _running(client.start, stop, settings):
         yield client
 
 
-async def stop_producer(client: AIOKafkaProducer, within: float) -> None:
+async def _flush_and_stop(client: AIOKafkaProducer, within: float) -> None:
     """Stop a producer; `within` seconds later what it still holds is given up.
 
     aiokafka's own `stop` waits for ever while the brokers are away, and leaves connections open
@@ -221,11 +383,47 @@ async def stop_producer(client: AIOKafkaProducer, within: float) -> None:
     await stopping
 
 
+async def abandon_producer(producer: AIOKafkaProducer) -> None:
+    """Stop a producer within seconds, whatever state it is in; what it holds is not sent."""
+    # There is no public way to any of this. What waits for a batch that is not sent any more would
+    # be logged as an unseen error.
+    accumulator = producer._message_accumulator  # noqa: SLF001
+    for batch in (*chain(*accumulator._batches.values()), *accumulator._pending_batches):  # noqa: SLF001
+        batch._drain_waiter.add_done_callback(ignore_result)  # noqa: SLF001
+    stopping = asyncio.create_task(producer.stop())
+    try:
+        await asyncio.wait({stopping}, timeout=_ABANDON_WITHIN)
+    finally:
+        stopping.cancel()
+    await asyncio.wait({stopping})
+    if stopping.cancelled() or stopping.exception() is not None:
+        # It waits until every batch is delivered, which may be never. Or a background task of its
+        # own had failed, and raises that once more, any error there is: after a fencing such tasks
+        # trip over their own state.
+        accumulator.fail_all(ProducerClosed())
+        sender = producer._sender.sender_task  # noqa: SLF001
+        while sender is not None and not sender.done():
+            # Cancelled once it waits for its own tasks; cancelled again it gives up on them.
+            sender.cancel()
+            await asyncio.wait([sender], timeout=_ABANDON_STEP)
+        await producer.client.close()
+    transactions = producer._txn_manager  # noqa: SLF001
+    ending = None if transactions is None else transactions.wait_for_transaction_end()
+    if ending is not None:
+        ending.add_done_callback(ignore_result)
+
+
+def ignore_result(future: asyncio.Future[Any]) -> None:
+    """A callback for a future that nobody waits for: its error is not logged as unseen."""
+    if not future.cancelled():
+        future.exception()
+
+
 async def stop_consumer(client: AIOKafkaConsumer, within: float) -> None:
     """Stop a consumer, in a little more than `within` seconds at most.
 
     aiokafka's own `stop` waits for ever where the assignment has just gone: its fetcher takes the
-    order to end for the end of a fetch that it is waiting for, and has to be told twice.
+    order to end for the end of a fetch that it is waiting for, and needs it twice.
     """
     stopping = asyncio.ensure_future(client.stop())
     done, _ = await asyncio.wait({stopping}, timeout=within)
@@ -245,24 +443,17 @@ async def _attempt(
     try:
         async with asyncio.timeout(CONNECT_WITHIN):
             await connection.connect()
-            # A port that wants credentials tells so only when asked for something.
+            # A port that wants credentials says so only when asked for something.
             await connection.send(MetadataRequest([]))
     except (OSError, EOFError, KafkaError, ValueError) as error:
         return explain_connecting(error, settings, address)
     finally:
-        await _hang_up(connection)
+        # aiokafka only orders it to close; TLS ends when the broker has said so, which it does a
+        # while after it refused somebody. One that was never open does not close.
+        closed = connection.close()
+        if connection._protocol is not None:  # noqa: SLF001 - there is no public way to know
+            await asyncio.wait({closed}, timeout=_STOP_WITHIN)
     return address
-
-
-async def _hang_up(connection: AIOKafkaConnection) -> None:
-    """Close a connection, refused ones too, and see it closed; aiokafka only orders it.
-
-    TLS ends when the broker has said so, which it does a while after it refused somebody.
-    """
-    closed = connection.close()
-    # One that was never open does not close.
-    if connection._protocol is not None:  # noqa: SLF001 - there is no public way to know
-        await asyncio.wait({closed}, timeout=_STOP_WITHIN)
 
 
 async def _reachable(settings: KafkaSettings) -> dict[str, Any]:
@@ -285,20 +476,9 @@ async def _running(
         await stop()
 
 
-def _addresses(settings: KafkaSettings) -> list[tuple[str, int]]:
-    try:
-        found = collect_hosts(settings.bootstrap_servers, randomize=False)
-    except ValueError:
-        raise UsageError(
-            "kafka.bootstrap_servers must be host:port, comma-separated, "
-            f"and is {settings.bootstrap_servers!r}."
-        ) from None
-    return [(host, port) for host, port, _ in found]
-
-
 def _tls_options(settings: KafkaSettings) -> dict[str, Any]:
     given = settings.ssl_ca_file or settings.ssl_cert_file or settings.ssl_key_file
-    if not has_tls(settings):
+    if not _has_tls(settings):
         if given:
             raise UsageError(
                 f"kafka.security_protocol is {settings.security_protocol}, which has no TLS, but "
@@ -317,7 +497,7 @@ def _tls_options(settings: KafkaSettings) -> dict[str, Any]:
         raise UsageError(
             f"A file of kafka.ssl_ca_file ({settings.ssl_ca_file}), kafka.ssl_cert_file "
             f"({settings.ssl_cert_file}) and kafka.ssl_key_file ({settings.ssl_key_file}) "
-            f"cannot be used ({reason(error)}): each must be readable PEM, and "
+            f"cannot be used ({_reason(error)}): each must be readable PEM, and "
             "kafka.ssl_key_password must fit the key."
         ) from error
     return {"ssl_context": context}
@@ -350,7 +530,3 @@ class _Hidden(str):
 
     def __repr__(self) -> str:
         return "'***'"
-
-
-def _above_debug(record: logging.LogRecord) -> bool:
-    return record.levelno > logging.DEBUG

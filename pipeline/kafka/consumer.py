@@ -20,9 +20,9 @@ from aiokafka.errors import (
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 
 from pipeline.config import KafkaSettings, StreamSettings
-from pipeline.kafka.batches import ReadRecord
+from pipeline.kafka.batches import ReadRecord, received
 from pipeline.kafka.connection import client_options, stop_consumer
-from pipeline.kafka.fetching import Asides, ReadLimit
+from pipeline.kafka.fetching import DeferredBatches, ReadLimit
 from pipeline.stream.protocols import (
     BrokerError,
     BrokersUnavailable,
@@ -33,7 +33,7 @@ from pipeline.stream.protocols import (
     TopicPartition,
     no_such_topics,
 )
-from pipeline.stream.records import Received, moment
+from pipeline.stream.records import Received
 
 _log = logging.getLogger(__name__)
 REBALANCE_MARGIN = 10.0
@@ -61,14 +61,7 @@ aiokafka takes an empty list of partitions for all of them."""
 class KafkaConsumer:
     """A consumer that has not started; must be made inside the event loop.
 
-    Args:
-        kafka: How brokers are reached and how the group behaves.
-        stream: For the drain budget.
-        group: The consumer group.
-        topics: What is consumed.
-        max_record_bytes: The largest record that comes with its value.
-        idle_pause: Seconds for which nothing is fetched after an empty poll. For brokers that
-            answer an idle fetch at once, where waiting for records would burn a core.
+    Records of more than `max_record_bytes` come without their value.
     """
 
     def __init__(
@@ -79,10 +72,10 @@ class KafkaConsumer:
         topics: Sequence[str],
         *,
         max_record_bytes: int,
-        idle_pause: float = 0.0,
     ) -> None:
         self._topics = topics
-        self._idle_pause = idle_pause
+        # Brokers that answer an idle fetch at once would burn a core where one waits for records.
+        self._idle_pause = kafka.idle_fetch_pause
         self._paused: set[KafkaPartition] = set()
         self._next: dict[KafkaPartition, int] = {}
         self._forbidden: tuple[str, float] | None = None
@@ -91,11 +84,15 @@ class KafkaConsumer:
             group_id=group,
             group_instance_id=kafka.group_instance_id,
             # What comes back to its owner costs no call twice, so partitions should.
-            partition_assignment_strategy=[_sticky()],
+            # aiokafka keeps what a member had in the class itself, where the consumers of several
+            # stages would overwrite each other: a class of this consumer's own.
+            partition_assignment_strategy=[
+                type("OwnStickyAssignor", (StickyPartitionAssignor,), {})
+            ],
             enable_auto_commit=False,
             # Events of a transaction that was aborted never happened.
             isolation_level="read_committed",
-            # Left to itself it would go to another place in the log, and nobody would know.
+            # Left to itself it would go to another place in the log, unnoticed.
             auto_offset_reset="none",
             session_timeout_ms=_milliseconds(kafka.session_timeout),
             heartbeat_interval_ms=_milliseconds(kafka.heartbeat_interval),
@@ -109,11 +106,10 @@ class KafkaConsumer:
             value_deserializer=ReadLimit(max_record_bytes),
             metadata_max_age_ms=_milliseconds(_METADATA_AGE),
         )
-        self._asides = Asides(self._client)
-        self._is_turn_of_asides = False
+        self._deferred = DeferredBatches(self._client)
+        self._is_turn_of_deferred = False
 
     async def start(self, listener: RebalanceListener) -> None:
-        """Join the group; returns with the first assignment."""
         self._client.subscribe(topics=list(self._topics), listener=_Listener(listener))
         try:
             await self._client.start()
@@ -123,26 +119,26 @@ class KafkaConsumer:
             raise _refused(self._topics, error) from error
 
     async def close(self) -> None:
-        """Leave the group."""
         try:
             await stop_consumer(self._client, _LEAVE_LIMIT)
         except KafkaError as error:
-            # Its background task had failed before, and says so once more.
+            # Its background task had failed before, and raises that once more.
             _log.warning("%s: leaving the group failed: %r", self._topics[0], error)
 
     async def poll(
         self, partitions: Collection[TopicPartition], *, seconds: float, records: int
     ) -> Mapping[TopicPartition, Sequence[Received]]:
-        """Take what has come; while the group rebalances this waits for the assignment."""
         asked = [KafkaPartition(*partition) for partition in partitions] or [_NOWHERE]
         if self._idle_pause:
             seconds = min(seconds, _BRIEFLY)
         try:
-            if self._asides.partitions:
+            if self._deferred.partitions:
                 seconds = 0.0
-                self._is_turn_of_asides = not self._is_turn_of_asides
-                if self._is_turn_of_asides:
-                    return await self._read_aside(asked, records)
+                self._is_turn_of_deferred = not self._is_turn_of_deferred
+                if self._is_turn_of_deferred:
+                    # It is a sign of life; nothing is awaited once the piece is there.
+                    await self._client.getmany(_NOWHERE, timeout_ms=0)
+                    return self._hand_on(await self._deferred.read(asked, records))
             fetched = await self._fetch(asked, seconds, records)
         except OffsetOutOfRangeError as error:
             [(partition, offset)] = error.args[0].items()
@@ -165,16 +161,14 @@ class KafkaConsumer:
         return self._hand_on(fetched)
 
     def pause(self, partitions: Collection[TopicPartition]) -> None:
-        """Fetch nothing for these."""
         assigned = self._client.assignment()
         for partition in partitions:
             if partition in assigned:
-                self._asides.drop(KafkaPartition(*partition))
+                self._deferred.drop(KafkaPartition(*partition))
                 self._client.pause(KafkaPartition(*partition))
                 self._paused.add(KafkaPartition(*partition))
 
     def start_at(self, partition: TopicPartition, offset: int) -> None:
-        """Continue at an offset and fetch from there."""
         itself = KafkaPartition(*partition)
         try:
             self._client.seek(itself, offset)
@@ -182,14 +176,14 @@ class KafkaConsumer:
         except IllegalStateError:
             raise Fenced(f"{partition} is not assigned any more.") from None
         self._paused.discard(itself)
-        self._asides.drop(itself)
+        self._deferred.drop(itself)
         self._next[itself] = offset
 
     async def commit(self, partition: TopicPartition, committed: Committed) -> None:
         """Commit an offset as a member of the group.
 
         Raises:
-            Fenced: The group has given the partition to somebody else, or is about to.
+            Fenced: The group has given the partition to another member, or is about to.
             KafkaError: Anything else that will not get better.
         """
         offset = OffsetAndMetadata(committed.offset, committed.metadata)
@@ -199,7 +193,6 @@ class KafkaConsumer:
             raise Fenced(f"{partition} has another owner now ({error}).") from None
 
     async def position(self, partition: TopicPartition) -> int | None:
-        """The offset that is read next."""
         try:
             # It is there, or has to be asked for: that is not worth waiting.
             async with asyncio.timeout(0):
@@ -218,7 +211,6 @@ class KafkaConsumer:
         return end
 
     def trouble(self) -> str | None:
-        """A topic that does not exist, or that we may not read."""
         if self._forbidden is not None:
             topic, when = self._forbidden
             if asyncio.get_running_loop().time() - when < _FORBIDDEN_FOR:
@@ -230,28 +222,22 @@ class KafkaConsumer:
     async def _fetch(
         self, partitions: Sequence[KafkaPartition], seconds: float, records: int
     ) -> Mapping[KafkaPartition, Sequence[ConsumerRecord]]:
+        fetched: Mapping[KafkaPartition, Sequence[Any]]
         has_arrived = False
         try:
-            fetched: Mapping[KafkaPartition, Sequence[Any]]
             fetched = await self._client.getmany(
                 *partitions, timeout_ms=_milliseconds(seconds), max_records=records
             )
             has_arrived = True
         finally:
             if not has_arrived:
-                self._rewind(partitions)
-        return self._asides.split(fetched)
-
-    def _rewind(self, partitions: Sequence[KafkaPartition]) -> None:
-        """Go back to what was handed on last.
-
-        Where a poll fails at one partition, aiokafka has moved on in others whose records it had
-        collected, and drops them.
-        """
-        assigned = self._client.assignment()
-        for partition in partitions:
-            if partition in assigned and partition in self._next:
-                self._client.seek(partition, self._next[partition])
+                # Where a poll fails at one partition, aiokafka has moved on in others whose records
+                # it had collected, and drops them: go back to what was handed on last.
+                assigned = self._client.assignment()
+                for partition in partitions:
+                    if partition in assigned and partition in self._next:
+                        self._client.seek(partition, self._next[partition])
+        return self._deferred.split(fetched)
 
     def _hand_on(
         self, fetched: Mapping[KafkaPartition, Sequence[ConsumerRecord | ReadRecord]]
@@ -263,20 +249,13 @@ class KafkaConsumer:
             polled[TopicPartition(*partition)] = [received(record, now) for record in records]
         return polled
 
-    async def _read_aside(
-        self, partitions: Sequence[KafkaPartition], records: int
-    ) -> Mapping[TopicPartition, Sequence[Received]]:
-        """The next piece of what is read aside; nothing is awaited once it is there."""
-        await self._client.getmany(_NOWHERE, timeout_ms=0)
-        return self._hand_on(await self._asides.read(partitions, records))
-
     async def _rest(self) -> None:
         """Fetch nothing for a moment, and leave those alone that are paused for other reasons."""
-        resting = self._client.assignment() - self._paused - set(self._asides.partitions)
+        resting = self._client.assignment() - self._paused - set(self._deferred.partitions)
         self._client.pause(*resting)
         await asyncio.sleep(self._idle_pause)
         # Meanwhile a rebalance may have taken some, or paused them on purpose.
-        held = self._paused | set(self._asides.partitions)
+        held = self._paused | set(self._deferred.partitions)
         self._client.resume(*((resting & self._client.assignment()) - held))
 
 
@@ -291,30 +270,6 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
 
     async def on_partitions_assigned(self, assigned: Collection[KafkaPartition]) -> None:
         await self._target.on_assigned([TopicPartition(*partition) for partition in assigned])
-
-
-def _sticky() -> type[Any]:
-    """A sticky assignor of this consumer's own.
-
-    aiokafka keeps what a member had in the class itself, where the consumers of several stages
-    would overwrite each other.
-    """
-    return type("OwnStickyAssignor", (StickyPartitionAssignor,), {})
-
-
-def received(record: ConsumerRecord | ReadRecord, now: datetime) -> Received:
-    """A record of aiokafka, or one that was read aside, in the stream's own terms."""
-    return Received(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        key=record.key,
-        value=record.value,
-        headers=tuple(record.headers),
-        timestamp=moment(record.timestamp, now),
-        received_at=now,
-        unread=record.unread if isinstance(record, ReadRecord) else None,
-    )
 
 
 def _refused(topics: Sequence[str], error: KafkaError) -> BrokerError:

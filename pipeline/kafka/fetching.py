@@ -5,18 +5,16 @@ record that it cannot read, and hands on any number of bytes. There is no public
 so the three classes that its fetcher uses are replaced, in its module, by these. They do as it
 does for consumers that were not made with a `ReadLimit`.
 
-A batch that has to be read with care is not read here: it comes as the last thing of a poll, an
-`Aside`, and `pipeline.kafka.fetching` reads it beside the event loop.
-
-The batches of a consumer that are read beside the event loop, a piece at a time.
-
-While one is read nothing is fetched of its partition; the others go on.
+A batch that has to be read with care comes as the last thing of a poll, a `DeferredBatch`.
+`DeferredBatches` reads it beside the event loop, a piece at a time; meanwhile nothing is fetched of
+its partition, and the others go on.
 """
 
 import asyncio
 import logging
 import struct
 from collections.abc import Collection, Iterator, KeysView, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -33,12 +31,13 @@ from pipeline.kafka.batches import (
     CODEC,
     HEADER,
     Batch,
+    CannotInflate,
     ReadRecord,
     has_many_headers,
+    inflate,
     read_batch,
     unreadable,
 )
-from pipeline.kafka.inflating import CannotInflate, inflate
 from pipeline.stream.records import HEADER_BYTES
 
 ON_THE_LOOP = 4 << 20
@@ -52,6 +51,14 @@ _MANY_RECORDS = 8192
 """Records whose headers are counted where they arrive, which takes some ten milliseconds."""
 _MAGIC_OFFSET = 16
 _ATTRIBUTES = slice(21, 23)
+_log = logging.getLogger(__name__)
+_PIECE_BYTES = 4 << 20
+"""Bytes of records that are read before they are handed on."""
+_ATTEMPTS = 5
+"""How often a batch that does not match its checksum is fetched before its records are given up:
+on the way here, or on one of the brokers, it may have been damaged, and not on another."""
+_PAUSE = 1.0
+"""Seconds between two of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,28 +66,26 @@ class ReadLimit:
     """Given to a consumer in the place of a deserializer: it reads with care.
 
     Args:
-        record_bytes: The largest record that comes with its value. For those who read outside a
-            group: more than anybody sets topics to take, and less than would end the process.
+        record_bytes: The largest record that comes with its value. The default is for readers
+            outside a group: more than topics are set to take, less than would end the process.
     """
 
     record_bytes: int = 256 << 20
 
     def __call__(self, value: bytes | None) -> bytes | None:
-        """A deserializer that changes nothing."""
         return value
 
 
 @dataclass(slots=True)
-class Aside:
+class DeferredBatch:
     """A batch that is read beside the event loop, or is not what its checksum says.
 
     Args:
-        partition: Where it is.
         offset: The first of its records that is wanted.
         next_offset: Where to read on after it.
         timestamp: Of its newest record, in milliseconds since the epoch.
         records: Reads it, slowly.
-        is_damaged: Whether it does not match its checksum: fetched again it may.
+        is_damaged: It does not match its checksum: fetched again it may.
     """
 
     partition: KafkaPartition
@@ -95,7 +100,6 @@ class Slices(_MemoryRecordsPy):  # type: ignore[misc] # aiokafka has no types
     """What a fetch brought of a partition, batch by batch."""
 
     def next_slice(self) -> memoryview:
-        """The bytes of the next batch."""
         found: memoryview = self._next_slice
         self._cache_next()
         return found
@@ -117,7 +121,7 @@ class CarefulRecords(PartitionRecords):  # type: ignore[misc] # aiokafka has no 
         self._value_deserializer = None
 
     def _unpack_records(self) -> Iterator[Any]:
-        """Each record; an `Aside` is the last thing: it is read on after it, or fetched again."""
+        """Each record; after a `DeferredBatch` nothing: it is read first, or fetched again."""
         while self._records.has_next():
             data = self._records.next_slice()
             if len(data) < HEADER.size or data[_MAGIC_OFFSET] < 2:  # noqa: PLR2004 - formats 0 and 1
@@ -130,13 +134,13 @@ class CarefulRecords(PartitionRecords):  # type: ignore[misc] # aiokafka has no 
             if not self._is_passed_over(batch):
                 readable = self._readable(data, batch)
                 if readable is None:
-                    yield self._aside(data)
+                    yield self._defer(data)
                     return
                 try:
                     yield from self._unpack(readable, batch.next_offset)
                 except (KafkaError, ValueError, LookupError, OverflowError, MemoryError):
                     # It can be read as far as it goes, and names leniently, not by aiokafka.
-                    yield self._aside(data)
+                    yield self._defer(data)
                     return
             self.next_fetch_offset = batch.next_offset
 
@@ -150,23 +154,17 @@ class CarefulRecords(PartitionRecords):  # type: ignore[misc] # aiokafka has no 
                 yield found
 
     def _is_passed_over(self, batch: Any) -> bool:  # noqa: ANN401 - aiokafka has no types
-        """Whether it is no records of anybody: a marker, or of a transaction that was aborted."""
+        """Whether it holds no events: a marker, or records of a transaction that was aborted."""
+        is_control: bool = batch.is_control_batch
         if batch.producer_id is not None:
             self._consume_aborted_up_to(batch.base_offset)
-            if batch.is_control_batch and self._ends_in_abort(batch):
-                self._aborted_producers.discard(batch.producer_id)
+            # A marker of a kind that is not known, or a broken one, aborts nothing.
+            with suppress(KafkaError, struct.error):
+                if is_control and self._contains_abort_marker(batch):
+                    self._aborted_producers.discard(batch.producer_id)
             if batch.is_transactional and batch.producer_id in self._aborted_producers:
                 return True
-        is_control: bool = batch.is_control_batch
         return is_control
-
-    def _ends_in_abort(self, batch: Any) -> bool:  # noqa: ANN401 - aiokafka has no types
-        try:
-            found: bool = self._contains_abort_marker(batch)
-        except (KafkaError, struct.error):
-            # A marker of a kind that is not known, or a broken one, aborts nothing.
-            return False
-        return found
 
     def _readable(self, data: memoryview, batch: Any) -> Any:  # noqa: ANN401 - aiokafka has no types
         """The batch as aiokafka may read it; None where it may not."""
@@ -192,23 +190,23 @@ class CarefulRecords(PartitionRecords):  # type: ignore[misc] # aiokafka has no 
         header[_ATTRIBUTES] = attributes.to_bytes(2)
         return DefaultRecordBatch(bytes(header) + plain)
 
-    def _aside(self, data: memoryview) -> Aside:
+    def _defer(self, data: memoryview) -> DeferredBatch:
         batch, start = Batch.of(data), self.next_fetch_offset
-        # A copy: what was fetched is let go of before an aside is read.
+        # A copy: what was fetched is let go of before it is read.
         copy, first = memoryview(bytes(data)), max(start, batch.base_offset)
         records = read_batch(copy, self._tp, first, self._limit)
-        return Aside(
+        return DeferredBatch(
             self._tp, start, max(start + 1, batch.next_offset), batch.max_timestamp, records
         )
 
-    def _damaged(self, data: memoryview) -> Aside:
+    def _damaged(self, data: memoryview) -> DeferredBatch:
         """Its header may be what is wrong, so it is believed only where it can be."""
         batch, start = Batch.of(data), self.next_fetch_offset
         is_likely = 0 < batch.records <= batch.last_offset_delta + 1 <= len(data)
         end = batch.next_offset if is_likely and batch.next_offset > start else start + 1
         because = "its batch does not match its checksum"
         records = unreadable(self._tp, range(start, end), batch.records, because)
-        return Aside(self._tp, start, end, batch.max_timestamp, records, is_damaged=True)
+        return DeferredBatch(self._tp, start, end, batch.max_timestamp, records, is_damaged=True)
 
     def _unpack_old(self, data: memoryview) -> Iterator[Any]:
         """A batch of before Kafka 0.11, as aiokafka reads it: no broker of today writes one."""
@@ -219,7 +217,7 @@ class CarefulRecords(PartitionRecords):  # type: ignore[misc] # aiokafka has no 
         except (KafkaError, OSError, EOFError, ValueError) as error:
             offsets = range(self.next_fetch_offset, self.next_fetch_offset + 1)
             records = unreadable(self._tp, offsets, 1, repr(error))
-            yield Aside(self._tp, offsets.start, offsets.stop, -1, records, is_damaged=True)
+            yield DeferredBatch(self._tp, offsets.start, offsets.stop, -1, records, is_damaged=True)
         finally:
             self._records = rest
 
@@ -230,14 +228,14 @@ class BoundedFetch(FetchResult):  # type: ignore[misc] # aiokafka has no types
     _partition_records: Any
 
     def getall(self, max_records: int | None = None) -> list[Any]:
-        """As in aiokafka; it ends after `_POLL_BYTES`, and with an `Aside`."""
+        """As in aiokafka, but it ends after `_POLL_BYTES`, and with a `DeferredBatch`."""
         if not self.check_assignment(self._topic_partition) or not self.has_more():
             return []
         found: list[Any] = []
         size = 0
         for record in self._partition_records:
             found.append(record)
-            if type(record) is Aside:
+            if type(record) is DeferredBatch:
                 self._update_position()
                 # Read on after it, or fetched again: not from here.
                 self._partition_records = None
@@ -260,122 +258,104 @@ def _partition_records(*arguments: Any) -> PartitionRecords:  # noqa: ANN401 - a
 fetcher.MemoryRecords = Slices
 fetcher.PartitionRecords = _partition_records
 fetcher.FetchResult = BoundedFetch
-_log = logging.getLogger(__name__)
-_PIECE_BYTES = 4 << 20
-"""Bytes of records that are read before they are handed on."""
-_ATTEMPTS = 5
-"""How often a batch that does not match its checksum is fetched before its records are given up:
-on the way here, or on one of the brokers, it may have been damaged, and not on another."""
-_PAUSE = 1.0
-"""Seconds between two of these."""
 
 
-class Asides:
-    """What is read aside, by partition.
-
-    Args:
-        client: Whose partitions; they are paused while something of them is read aside.
-    """
+class DeferredBatches:
+    """What is read beside the event loop, by partition, which `client` pauses meanwhile."""
 
     def __init__(self, client: AIOKafkaConsumer) -> None:
         self._client = client
-        self._asides: dict[KafkaPartition, Aside] = {}
+        self._deferred: dict[KafkaPartition, DeferredBatch] = {}
         self._due: dict[KafkaPartition, float] = {}
         self._attempts: dict[tuple[KafkaPartition, int], int] = {}
 
     @property
     def partitions(self) -> KeysView[KafkaPartition]:
-        """Those of which something is read aside."""
-        return self._asides.keys()
+        return self._deferred.keys()
 
     def split(
         self, fetched: Mapping[KafkaPartition, Sequence[Any]]
     ) -> dict[KafkaPartition, Sequence[Any]]:
-        """Take what has to be read aside out of a poll; returns the records that are left."""
+        """Take deferred batches out of a poll; returns the records that are left."""
         found: dict[KafkaPartition, Sequence[Any]] = {}
         for partition, polled in fetched.items():
-            if partition in self._asides:
-                # Somebody resumed it: it is read on from where the aside ends.
+            if partition in self._deferred:
+                # It was resumed meanwhile: it is read on from where that batch ends.
                 self._client.pause(partition)
                 continue
-            if isinstance(aside := polled[-1], Aside):
-                self._begin(aside)
-            records = polled[:-1] if isinstance(polled[-1], Aside) else polled
+            if isinstance(deferred := polled[-1], DeferredBatch):
+                self._begin(deferred)
+            records = polled[:-1] if isinstance(polled[-1], DeferredBatch) else polled
             if records:
                 found[partition] = records
         return found
 
     def drop(self, partition: KafkaPartition) -> None:
         """Its place in the log is another one from now on."""
-        self._asides.pop(partition, None)
+        self._deferred.pop(partition, None)
         self._due.pop(partition, None)
 
     async def read(
         self, partitions: Collection[KafkaPartition], limit: int
     ) -> dict[KafkaPartition, Sequence[ReadRecord]]:
-        """The next records of one of these partitions, if one is due.
-
-        Args:
-            partitions: Of which.
-            limit: Records at most.
-        """
+        """The next records of one of these partitions, `limit` at most, if one is due."""
         now = asyncio.get_running_loop().time()
         partition = next((each for each in self._due if each in partitions), None)
         if partition is None or self._due[partition] > now:
             return {}
         # To the end of the queue: the next one gets the next turn.
         self._due[partition] = self._due.pop(partition)
-        aside = self._asides[partition]
-        if aside.is_damaged and self._attempts.get((partition, aside.offset), 0) < _ATTEMPTS:
-            self._read_on(aside, aside.offset)
+        deferred = self._deferred[partition]
+        if deferred.is_damaged and self._attempts.get((partition, deferred.offset), 0) < _ATTEMPTS:
+            self._read_on(deferred, deferred.offset)
             return {}
-        records, is_over = await asyncio.to_thread(_piece, aside, limit)
-        if self._asides.get(partition) is not aside:
+        records, is_over = await asyncio.to_thread(_piece, deferred, limit)
+        if self._deferred.get(partition) is not deferred:
             # Meanwhile the partition was revoked, or is read elsewhere.
             return {}
         if is_over:
-            self._attempts.pop((partition, aside.offset), None)
-            self._read_on(aside, aside.next_offset)
+            self._attempts.pop((partition, deferred.offset), None)
+            self._read_on(deferred, deferred.next_offset)
         return {partition: records} if records else {}
 
-    def _begin(self, aside: Aside) -> None:
-        where, now = aside.partition, asyncio.get_running_loop().time()
+    def _begin(self, deferred: DeferredBatch) -> None:
+        where, now = deferred.partition, asyncio.get_running_loop().time()
         name = f"{where.topic}/{where.partition}"
         self._client.pause(where)
-        self._asides[where] = aside
+        self._deferred[where] = deferred
         self._due[where] = now
-        if not aside.is_damaged:
-            _log.info("%s: the batch at offset %d is read in pieces", name, aside.offset)
+        if not deferred.is_damaged:
+            _log.info("%s: the batch at offset %d is read in pieces", name, deferred.offset)
             return
-        attempts = self._attempts.get((where, aside.offset), 0) + 1
-        self._attempts[where, aside.offset] = attempts
+        attempts = self._attempts.get((where, deferred.offset), 0) + 1
+        self._attempts[where, deferred.offset] = attempts
         if attempts < _ATTEMPTS:
             self._due[where] = now + _PAUSE
             _log.warning(
                 "%s: the batch at offset %d does not match its checksum; it is fetched again",
-                *(name, aside.offset),
+                *(name, deferred.offset),
             )
         else:
             _log.error(
                 "%s: the batch at offset %d does not match its checksum and is given up: look at "
                 "the disks of the partition's leader",
-                *(name, aside.offset),
+                *(name, deferred.offset),
             )
 
-    def _read_on(self, aside: Aside, offset: int) -> None:
-        self.drop(aside.partition)
+    def _read_on(self, deferred: DeferredBatch, offset: int) -> None:
+        self.drop(deferred.partition)
         try:
-            self._client.seek(aside.partition, offset)
-            self._client.resume(aside.partition)
+            self._client.seek(deferred.partition, offset)
+            self._client.resume(deferred.partition)
         except IllegalStateError:
-            return  # it is not ours any more
+            return  # it was revoked
 
 
-def _piece(aside: Aside, limit: int) -> tuple[list[ReadRecord], bool]:
+def _piece(deferred: DeferredBatch, limit: int) -> tuple[list[ReadRecord], bool]:
     """Some of its records, in a thread; and whether that were the last."""
     found: list[ReadRecord] = []
     size = 0
-    for record in islice(aside.records, limit):
+    for record in islice(deferred.records, limit):
         if record is None:
             return found, False
         found.append(record)

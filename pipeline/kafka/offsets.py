@@ -1,17 +1,21 @@
-"""The one reader of committed offsets with their metadata, and of where logs begin and end.
+"""Committed offsets with their metadata, where logs begin and end, and the lag between them.
 
-Requests of newer versions than aiokafka has, with the older ones for brokers that lack them.
+What is in flight inside a worker cannot be seen from outside; what a worker finished out of order
+can, because the ledger travels with the committed offset.
 """
 
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
+from aiokafka.consumer.fetcher import READ_COMMITTED
 from aiokafka.errors import (
     KafkaError,
     LeaderNotAvailableError,
@@ -20,10 +24,9 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.commit import OffsetFetchRequest_v3
-from aiokafka.protocol.metadata import MetadataRequest_v4, MetadataRequest_v5
+from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.protocol.types import (
-    Array,
     Boolean,
     CompactArray,
     CompactString,
@@ -31,13 +34,15 @@ from aiokafka.protocol.types import (
     Int32,
     Int64,
     Schema,
-    String,
     TaggedFields,
 )
 
 from pipeline.config import KafkaSettings
-from pipeline.kafka.connection import client_options
-from pipeline.kafka.reader import LenientReader
+from pipeline.kafka.connection import admin_client, client_options, explain, patiently
+from pipeline.kafka.fetching import CarefulRecords, ReadLimit, Slices
+from pipeline.kafka.topics import Topics
+from pipeline.stream.ledger import CommitPoint
+from pipeline.stream.ledger_codec import LedgerUnreadable, decode
 from pipeline.stream.protocols import (
     BrokerError,
     BrokersUnavailable,
@@ -47,6 +52,22 @@ from pipeline.stream.protocols import (
     TopicPartition,
 )
 from pipeline.stream.records import moment
+
+_EARLIEST = -2
+_LATEST = -1
+_CONSUMER = -1
+_NO_OFFSET = -1
+_UNSTABLE_OFFSET_COMMIT = 88
+_RETRY = 0.05
+"""Seconds before what may pass is asked again: a transaction that is about to end, a coordinator
+that is about to be chosen."""
+_PATIENCE = 10.0
+"""Seconds after which a question counts as not answered."""
+_FETCH_MS = 100
+_ONE_RECORD_BYTES = 1024
+"""Brokers send one batch however large it is, and not many of them."""
+_BRIEFLY = 3.0
+"""The same for what is asked again and again."""
 
 
 class _StableOffsetsResponse(Response):  # type: ignore[misc] # aiokafka has no types
@@ -80,8 +101,6 @@ class _StableOffsetsResponse(Response):  # type: ignore[misc] # aiokafka has no 
 
 
 class StableOffsetsRequestV7(RequestStruct):  # type: ignore[misc] # aiokafka has no types
-    """OffsetFetch v7."""
-
     API_KEY = 9
     API_VERSION = 7
     FLEXIBLE_VERSION = True
@@ -119,7 +138,6 @@ class StableOffsetsRequest(Request[OffsetFetchRequest_v3 | StableOffsetsRequestV
             self._topics[topic].append(number)
 
     def build(self, version: type[Any]) -> RequestStruct:
-        """The request in the version that the broker and aiokafka agreed on."""
         if version is StableOffsetsRequestV7:
             topics: list[tuple[str, list[int], dict[int, bytes]]] = [
                 (topic, numbers, {}) for topic, numbers in self._topics.items()
@@ -128,134 +146,35 @@ class StableOffsetsRequest(Request[OffsetFetchRequest_v3 | StableOffsetsRequestV
         return version(self._group, list(self._topics.items()))
 
 
-class _TopicsResponse(Response):  # type: ignore[misc] # aiokafka has no types
-    """Metadata v8, the first version that says what we may do with a topic."""
-
-    API_KEY = 3
-    API_VERSION = 8
-    SCHEMA = Schema(
-        ("throttle_time_ms", Int32),
-        (
-            "brokers",
-            Array(
-                ("node_id", Int32),
-                ("host", String("utf-8")),
-                ("port", Int32),
-                ("rack", String("utf-8")),
-            ),
-        ),
-        ("cluster_id", String("utf-8")),
-        ("controller_id", Int32),
-        (
-            "topics",
-            Array(
-                ("error_code", Int16),
-                ("topic", String("utf-8")),
-                ("is_internal", Boolean),
-                (
-                    "partitions",
-                    Array(
-                        ("error_code", Int16),
-                        ("partition", Int32),
-                        ("leader", Int32),
-                        ("leader_epoch", Int32),
-                        ("replicas", Array(Int32)),
-                        ("isr", Array(Int32)),
-                        ("offline_replicas", Array(Int32)),
-                    ),
-                ),
-                ("authorized_operations", Int32),
-            ),
-        ),
-        ("cluster_authorized_operations", Int32),
-    )
-
-
-class TopicsRequestV8(RequestStruct):  # type: ignore[misc] # aiokafka has no types
-    """Metadata v8."""
-
-    API_KEY = 3
-    API_VERSION = 8
-    RESPONSE_TYPE = _TopicsResponse
-    SCHEMA = Schema(
-        ("topics", Array(String("utf-8"))),
-        ("allow_auto_topic_creation", Boolean),
-        ("include_cluster_authorized_operations", Boolean),
-        ("include_topic_authorized_operations", Boolean),
-    )
-
-
-class TopicsRequest(Request[MetadataRequest_v4 | MetadataRequest_v5 | TopicsRequestV8]):  # type: ignore[misc] # aiokafka has no types
-    """Metadata of some topics or, with None, of all; none is made by asking."""
-
-    API_KEY: ClassVar[int] = 3
-
-    def __init__(self, topics: Sequence[str] | None) -> None:
-        self._topics = None if topics is None else list(topics)
-
-    def build(self, version: type[Any]) -> RequestStruct:
-        """The request in the version that the broker and aiokafka agreed on."""
-        if version is TopicsRequestV8:
-            return version(self._topics, False, False, True)
-        return version(self._topics, False)
-
-
-_EARLIEST = -2
-_LATEST = -1
-_READ_COMMITTED = 1
-_CONSUMER = -1
-_NO_OFFSET = -1
-_UNSTABLE_OFFSET_COMMIT = 88
-_RETRY = 0.05
-"""Seconds before what may pass is asked again: a transaction that is about to end, a coordinator
-that is about to be chosen."""
-_PATIENCE = 10.0
-"""Seconds after which a question counts as not answered."""
-_BRIEFLY = 3.0
-"""The same for what is asked again and again."""
-
-
 class KafkaOffsets:
-    """Asks the group's coordinator and the partitions' leaders, over a connection of its own.
-
-    Args:
-        kafka: How brokers are reached.
-        group: Whose committed offsets.
-    """
+    """Asks the coordinator of `group` and the partitions' leaders, over connections of its own."""
 
     def __init__(self, kafka: KafkaSettings, group: str) -> None:
-        options = client_options(kafka)
-        self._client = AIOKafkaClient(**options)
+        self._client = AIOKafkaClient(**client_options(kafka))
         self._group = group
         self._coordinator: int | None = None
-        self._records = LenientReader(kafka)
+        self._kafka = kafka
+        self._fetching: AIOKafkaClient | None = None
 
     async def start(self) -> None:
-        """Connect."""
         try:
             await self._client.bootstrap()
         except KafkaError as error:
             raise BrokersUnavailable(f"The brokers cannot be reached ({error}).") from error
 
     async def close(self) -> None:
-        """Close the connections."""
         await self._client.close()
-        await self._records.close()
+        if self._fetching is not None:
+            await self._fetching.close()
 
     async def committed(self, partition: TopicPartition) -> Committed | None:
-        """What the group committed, once it is final."""
         what = f"The committed offset of {partition}"
         return (await self._committed([partition], what, is_final=True))[partition]
 
     async def committed_now(
         self, partitions: Sequence[TopicPartition]
     ) -> Mapping[TopicPartition, Committed | None]:
-        """What the group committed, even where an open transaction is about to change it.
-
-        Raises:
-            BrokersUnavailable: The brokers do not answer.
-            BrokerError: They refuse.
-        """
+        """As `committed`, even where an open transaction is about to change it."""
         what = f"What {self._group} committed"
         return await self._committed(partitions, what, is_final=False)
 
@@ -279,62 +198,89 @@ class KafkaOffsets:
             raise BrokersUnavailable(f"{what} cannot be read ({problem}).") from None
 
     async def bounds(self, partition: TopicPartition) -> LogBounds:
-        """Where the log begins, and where open transactions or its end begin."""
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                begin = await self._ask_leader(partition, _EARLIEST)
-                end = await self._ask_leader(partition, _LATEST)
-        except (KafkaError, TimeoutError) as error:
-            self._client.force_metadata_update()
-            raise _kind(error)(
-                f"The log of {partition} cannot be looked up ({error!r})."
-            ) from error
-        return LogBounds(begin, end)
-
-    async def ends(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Where open transactions or the ends of the logs begin: one request for each broker."""
-        async with self._briefly("The ends of the logs cannot be looked up"):
-            return await self._look_up(partitions, _LATEST)
-
-    async def begins(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Where logs begin: one request for each broker.
-
-        Raises:
-            BrokersUnavailable: The brokers do not answer within seconds, or refuse.
-        """
-        async with self._briefly("The beginnings of the logs cannot be looked up"):
-            return await self._look_up(partitions, _EARLIEST)
-
-    async def next_record(self, partition: TopicPartition, offset: int) -> NextRecord:
-        """The first committed record from an offset on."""
-        async with self._briefly(f"The oldest record of {partition} cannot be read"):
-            try:
-                record, reached = await self._records.first(KafkaPartition(*partition), offset)
-            except OffsetOutOfRangeError:
-                return NextRecord(None, offset)
-        if record is None:
-            return NextRecord(None, reached)
-        return NextRecord(moment(record.timestamp, datetime.now(UTC)), record.offset)
-
-    @asynccontextmanager
-    async def _briefly(self, failure: str) -> AsyncIterator[None]:
-        """For what is asked again soon: whatever goes wrong is `BrokersUnavailable`."""
-        try:
-            async with asyncio.timeout(_BRIEFLY):
-                yield
-        except (KafkaError, TimeoutError) as error:
-            self._client.force_metadata_update()
-            raise BrokersUnavailable(f"{failure} ({error!r}).") from error
+        async with self._asking(f"The log of {partition} cannot be looked up"):
+            begin = await self._look_up([partition], _EARLIEST)
+            end = await self._look_up([partition], _LATEST)
+        return LogBounds(begin[partition], end[partition])
 
     async def offset_since(self, partition: TopicPartition, moment: float) -> int | None:
         """The first offset whose timestamp is then or later, in seconds since the epoch, if any."""
+        async with self._asking(f"The log of {partition} cannot be searched"):
+            found = await self._look_up([partition], round(moment * 1000))
+        return None if found[partition] == _NO_OFFSET else found[partition]
+
+    async def ends(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Where open transactions or the ends of the logs begin: one request for each broker."""
+        async with self._asking("The ends of the logs cannot be looked up", briefly=True):
+            return await self._look_up(partitions, _LATEST)
+
+    async def begins(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Where logs begin: one request for each broker; raises as `ends`."""
+        async with self._asking("The beginnings of the logs cannot be looked up", briefly=True):
+            return await self._look_up(partitions, _EARLIEST)
+
+    async def next_record(self, partition: TopicPartition, offset: int) -> NextRecord:
+        async with self._asking(f"The oldest record of {partition} cannot be read", briefly=True):
+            try:
+                records = await self._fetch(KafkaPartition(*partition), offset)
+                # The record, or the batch that it is in where that is read with care.
+                record = next(records, None)
+            except OffsetOutOfRangeError:
+                return NextRecord(None, offset)
+        if record is None:
+            return NextRecord(None, records.next_fetch_offset)
+        return NextRecord(moment(record.timestamp, datetime.now(UTC)), record.offset)
+
+    async def _fetch(self, partition: KafkaPartition, offset: int) -> CarefulRecords:
+        """Fetch what comes at once, over a connection that is made when it is needed first."""
+        if self._fetching is None:
+            client = AIOKafkaClient(**client_options(self._kafka))
+            try:
+                await client.bootstrap()
+            except BaseException:
+                await client.close()
+                raise
+            self._fetching = client
+        await self._fetching.add_topic(partition.topic)
+        leader = self._fetching.cluster.leader_for_partition(partition)
+        if leader is None or leader < 0:
+            raise LeaderNotAvailableError(partition)
+        wanted = [(partition.topic, [(partition.partition, offset, _ONE_RECORD_BYTES)])]
+        largest = self._kafka.fetch_max_bytes
+        response = await self._fetching.send(
+            leader, FetchRequest(_FETCH_MS, 1, largest, READ_COMMITTED, wanted)
+        )
+        [(_, [(_, code, _, *data)])] = response.topics
+        _check(code)
+        # Version 4 has no log start offset, version 11 a preferred replica before the records.
+        aborted = data[2] if response.API_VERSION >= 11 else data[-2]  # noqa: PLR2004
+        return CarefulRecords(
+            partition,
+            Slices(bytes(data[-1])),
+            aborted,
+            offset,
+            key_deserializer=None,
+            value_deserializer=ReadLimit(),
+            check_crcs=True,
+            isolation_level=READ_COMMITTED,
+        )
+
+    @asynccontextmanager
+    async def _asking(self, failure: str, *, briefly: bool = False) -> AsyncIterator[None]:
+        """What may work later is `BrokersUnavailable`, any other error `BrokerError`.
+
+        What is asked again soon is asked `briefly`, and may always work later.
+        """
         try:
-            async with asyncio.timeout(_PATIENCE):
-                offset = await self._ask_leader(partition, round(moment * 1000))
+            async with asyncio.timeout(_BRIEFLY if briefly else _PATIENCE):
+                yield
         except (KafkaError, TimeoutError) as error:
             self._client.force_metadata_update()
-            raise _kind(error)(f"The log of {partition} cannot be searched ({error!r}).") from error
-        return None if offset == _NO_OFFSET else offset
+            if self._fetching is not None:
+                self._fetching.force_metadata_update()
+            passes = briefly or not isinstance(error, KafkaError) or error.retriable
+            kind = BrokersUnavailable if passes else BrokerError
+            raise kind(f"{failure} ({error!r}).") from error
 
     async def _ask_coordinator(
         self, request: StableOffsetsRequest
@@ -367,12 +313,20 @@ class KafkaOffsets:
             by_leader[await self._leader(partition)].append(partition)
         offsets: dict[TopicPartition, int] = {}
         for leader, led in by_leader.items():
-            offsets |= await self._list_offsets(leader, led, moment)
+            asked: dict[str, list[tuple[int, int]]] = defaultdict(list)
+            for topic, number in led:
+                asked[topic].append((number, moment))
+            response = await self._client.send(
+                leader, OffsetRequest(_CONSUMER, READ_COMMITTED, list(asked.items()))
+            )
+            for topic, answers in response.topics:
+                for number, code, *found in answers:
+                    _check(code)
+                    # Version 0 answers with a list of offsets, later ones with a time and an
+                    # offset.
+                    offset = found[-1] if isinstance(found[-1], int) else found[-1][0]
+                    offsets[TopicPartition(topic, number)] = offset
         return offsets
-
-    async def _ask_leader(self, partition: TopicPartition, moment: int) -> int:
-        leader = await self._leader(partition)
-        return (await self._list_offsets(leader, [partition], moment))[partition]
 
     async def _leader(self, partition: TopicPartition) -> int:
         leader: int | None = self._client.cluster.leader_for_partition(partition)
@@ -384,24 +338,6 @@ class KafkaOffsets:
                 raise LeaderNotAvailableError(partition)
         return leader
 
-    async def _list_offsets(
-        self, leader: int, partitions: Sequence[TopicPartition], moment: int
-    ) -> dict[TopicPartition, int]:
-        asked: dict[str, list[tuple[int, int]]] = defaultdict(list)
-        for topic, number in partitions:
-            asked[topic].append((number, moment))
-        response = await self._client.send(
-            leader, OffsetRequest(_CONSUMER, _READ_COMMITTED, list(asked.items()))
-        )
-        offsets = {}
-        for topic, answers in response.topics:
-            for number, code, *found in answers:
-                _check(code)
-                # Version 0 answers with a list of offsets, later ones with a time and an offset.
-                offset = found[-1] if isinstance(found[-1], int) else found[-1][0]
-                offsets[TopicPartition(topic, number)] = offset
-        return offsets
-
 
 class _Unstable(KafkaError):  # type: ignore[misc] # aiokafka has no types
     """A transaction is about to change the offset."""
@@ -409,14 +345,192 @@ class _Unstable(KafkaError):  # type: ignore[misc] # aiokafka has no types
     retriable = True
 
 
-def _kind(error: Exception) -> type[BrokerError]:
-    """Whether the same may work later."""
-    passes = not isinstance(error, KafkaError) or error.retriable
-    return BrokersUnavailable if passes else BrokerError
-
-
 def _check(code: int) -> None:
     if code == _UNSTABLE_OFFSET_COMMIT:
         raise _Unstable
     if code:
         raise for_code(code)
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionLag:
+    """How far a group is behind in one partition.
+
+    Args:
+        begin: The first offset there is.
+        end: The one after the last that is committed; markers of transactions take offsets too.
+        committed: The offset from which something is not processed; None if the group never
+            committed one.
+        done_above: Records above `committed` that are processed already.
+        lag: Records that are not processed.
+        oldest: Timestamp of the oldest of these; None where there is none, or it was not brought.
+        fault: Why what is done above the committed offset is not known; it counts as not done.
+    """
+
+    topic: str
+    partition: int
+    begin: int
+    end: int
+    committed: int | None
+    done_above: int
+    lag: int
+    oldest: datetime | None = None
+    fault: str | None = None
+
+    @property
+    def base(self) -> int:
+        """Where reading goes on: the oldest record that is not processed is here or above."""
+        return self.begin if self.committed is None else max(self.begin, self.committed)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupLag:
+    """How far a group is behind at one moment; without members nothing will be processed."""
+
+    group: str
+    at: datetime
+    members: int
+    partitions: tuple[PartitionLag, ...]
+
+    @property
+    def lag(self) -> int:
+        return sum(partition.lag for partition in self.partitions)
+
+    @property
+    def oldest_seconds(self) -> float | None:
+        """Age of the oldest record that is not processed; None where none is known."""
+        oldest = [each.oldest for each in self.partitions if each.oldest is not None]
+        return max(0.0, (self.at - min(oldest)).total_seconds()) if oldest else None
+
+
+def partition_lag(
+    partition: TopicPartition, *, begin: int, end: int, committed: int | None, metadata: str
+) -> PartitionLag:
+    """Work out the lag from offsets and the metadata of the committed one. Pure.
+
+    A group that committed nothing starts at the beginning, as the pipeline's own do.
+    """
+    offset = begin if committed is None else committed
+    point, fault = CommitPoint(offset, offset), None
+    if committed is not None:
+        try:
+            point = decode(committed, metadata)
+        except LedgerUnreadable as error:
+            fault = str(error)
+    topic, number = partition
+    return PartitionLag(
+        *(topic, number, begin, end, committed),
+        done_above=point.done_above,
+        lag=point.lag(end, begin=begin),
+        fault=fault,
+    )
+
+
+def drain_seconds(earlier: GroupLag, later: GroupLag) -> float | None:
+    """How long until nothing waits, if it goes on as between two samples. Pure.
+
+    None where the lag does not shrink.
+    """
+    if later.lag == 0:
+        return 0.0
+    seconds = (later.at - earlier.at).total_seconds()
+    drained = earlier.lag - later.lag
+    return later.lag * seconds / drained if drained > 0 and seconds > 0 else None
+
+
+Offsets = Mapping[TopicPartition, int]
+"""The committed offset of each partition that has one."""
+
+
+def events_between(earlier: Offsets, later: Offsets) -> int:
+    """Events that were done between two looks. Pure.
+
+    A partition that is new is not counted until the next look, and one that was set back is not
+    counted as less than nothing.
+    """
+    return sum(
+        max(0, offset - earlier[partition])
+        for partition, offset in later.items()
+        if partition in earlier
+    )
+
+
+@asynccontextmanager
+async def lag_reader(kafka: KafkaSettings) -> AsyncIterator["LagReader"]:
+    """Looks at groups over connections that it keeps; raises as `admin_client`."""
+    async with admin_client(kafka) as admin, AsyncExitStack() as resources:
+        try:
+            yield LagReader(kafka, admin, resources)
+        except BrokerError as error:
+            if isinstance(error.__cause__, KafkaError):
+                raise explain(error.__cause__, kafka) from error
+            raise
+
+
+class LagReader:
+    """How far groups are behind, and have come; made by `lag_reader`."""
+
+    def __init__(
+        self, kafka: KafkaSettings, admin: AIOKafkaAdminClient, resources: AsyncExitStack
+    ) -> None:
+        self._kafka = kafka
+        self._admin = admin
+        self._resources = resources
+        self._readers: dict[str, KafkaOffsets] = {}
+
+    async def sample(self, group: str, topics: Sequence[str]) -> GroupLag:
+        """How far `group` is behind in `topics`; `TopicMissing` if there is no such topic."""
+        partitions = await self._partitions(topics)
+        reader = await self._reader(group)
+        begins = await reader.begins(partitions)
+        # Committed offsets before ends, or what is processed in between would make a negative lag.
+        committed = await reader.committed_now(partitions)
+        ends = await reader.ends(partitions)
+        lags = []
+        for partition in partitions:
+            found = committed[partition]
+            lag = partition_lag(
+                partition,
+                begin=begins[partition],
+                end=ends[partition],
+                committed=None if found is None else found.offset,
+                metadata="" if found is None else found.metadata,
+            )
+            lags.append(await _with_oldest(reader, lag))
+        [response] = await patiently(lambda: self._admin.describe_consumer_groups([group]))
+        [described] = response.to_object()["groups"]
+        return GroupLag(group, datetime.now(UTC), len(described["members"]), tuple(lags))
+
+    async def committed(self, group: str, topics: Sequence[str]) -> Offsets:
+        """How far `group` has come in `topics`; raises as `sample`."""
+        reader = await self._reader(group)
+        found = await reader.committed_now(await self._partitions(topics))
+        return {partition: each.offset for partition, each in found.items() if each is not None}
+
+    async def partitions(self, topic: str) -> int:
+        """How many partitions a topic has; raises as `sample`."""
+        return len(await self._partitions([topic]))
+
+    async def _partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
+        return [TopicPartition(*each) for each in await Topics(self._admin).partitions(topics)]
+
+    async def _reader(self, group: str) -> KafkaOffsets:
+        if group not in self._readers:
+            reader = KafkaOffsets(self._kafka, group)
+            self._resources.push_async_callback(reader.close)
+            await reader.start()
+            self._readers[group] = reader
+        return self._readers[group]
+
+
+async def _with_oldest(reader: KafkaOffsets, lag: PartitionLag) -> PartitionLag:
+    """Read the first record of what waits, for its timestamp; or find that only markers wait."""
+    if lag.lag == 0:
+        return lag
+    try:
+        first = await reader.next_record(TopicPartition(lag.topic, lag.partition), lag.base)
+    except BrokersUnavailable:
+        return lag  # a busy broker may not bring it at once
+    if first.timestamp is not None:
+        return replace(lag, oldest=first.timestamp)
+    return replace(lag, lag=0) if first.offset >= lag.end else lag

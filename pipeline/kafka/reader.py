@@ -1,7 +1,6 @@
-"""The one way to read topics from outside any consumer group, and the age of what waits.
+"""The one way to read topics from outside any consumer group, from anywhere to anywhere.
 
-`read_topics` reads committed records from anywhere to anywhere: for `tail`, dead letters, review,
-backfills and audits. `LenientReader` brings a single record, for its timestamp.
+For `tail`, dead letters, review, backfills and audits.
 """
 
 import asyncio
@@ -17,18 +16,16 @@ from typing import Literal, Protocol
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaPartition
-from aiokafka.client import AIOKafkaClient
-from aiokafka.consumer.fetcher import READ_COMMITTED
-from aiokafka.errors import LeaderNotAvailableError, for_code
-from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import ConsumerRecord
 
 from pipeline.config import KafkaSettings
-from pipeline.kafka.batches import ReadRecord
-from pipeline.kafka.connection import admin_client, client_options, consumer_client
-from pipeline.kafka.consumer import received
-from pipeline.kafka.errors import RequestFailed
-from pipeline.kafka.fetching import Aside, Asides, CarefulRecords, ReadLimit, Slices
+from pipeline.kafka.batches import ReadRecord, received
+from pipeline.kafka.connection import (
+    RequestFailed,
+    admin_client,
+    consumer_client,
+)
+from pipeline.kafka.fetching import DeferredBatches, ReadLimit
 from pipeline.kafka.topics import Topics
 from pipeline.stream.protocols import TopicPartition
 from pipeline.stream.records import Received
@@ -110,7 +107,10 @@ async def read_topics(
         if isinstance(end, Mapping):
             ends = {partition: end[TopicPartition(*partition)] for partition in partitions}
         elif end == "written":
-            ends = await _high_water_marks(kafka, partitions)
+            async with consumer_client(
+                kafka, group_id=None, enable_auto_commit=False, isolation_level="read_uncommitted"
+            ) as uncommitted:
+                ends = dict(await uncommitted.end_offsets(partitions))
         else:
             ends = await consumer.end_offsets(partitions)
         polls = _Polls(consumer, await _starts(consumer, ends, start))
@@ -121,17 +121,8 @@ async def read_topics(
         yield await stack.enter_async_context(aclosing(records))
 
 
-async def _high_water_marks(
-    kafka: KafkaSettings, partitions: Sequence[KafkaPartition]
-) -> dict[KafkaPartition, int]:
-    async with consumer_client(
-        kafka, group_id=None, enable_auto_commit=False, isolation_level="read_uncommitted"
-    ) as consumer:
-        return dict(await consumer.end_offsets(partitions))
-
-
 class _Polls:
-    """Polls a consumer whose partitions are assigned by hand, and reads aside what has to be.
+    """Polls a consumer whose partitions are assigned by hand, and reads deferred batches.
 
     Args:
         consumer: Was made with a `ReadLimit`.
@@ -143,7 +134,7 @@ class _Polls:
 
     def __init__(self, consumer: AIOKafkaConsumer, starts: Mapping[KafkaPartition, int]) -> None:
         self._consumer = consumer
-        self._asides = Asides(consumer)
+        self._deferred = DeferredBatches(consumer)
         self.positions = dict(starts)
         for partition, offset in starts.items():
             consumer.seek(partition, offset)
@@ -152,16 +143,16 @@ class _Polls:
         self, partitions: Sequence[KafkaPartition], *, milliseconds: int = _POLL_MS
     ) -> Mapping[KafkaPartition, Sequence[ConsumerRecord | ReadRecord]]:
         """What comes next of some partitions, in order for each."""
-        found = await self._asides.read(partitions, _MAX_RECORDS)
+        found = await self._deferred.read(partitions, _MAX_RECORDS)
         if not found:
             # Of one that is not asked for nothing comes however often one looks, and a client that
             # is never waited for brings nothing of the others either.
-            wait = milliseconds if self._asides.partitions.isdisjoint(partitions) else 0
-            found = self._asides.split(
+            wait = milliseconds if self._deferred.partitions.isdisjoint(partitions) else 0
+            found = self._deferred.split(
                 await self._consumer.getmany(*partitions, timeout_ms=wait, max_records=_MAX_RECORDS)
             )
         for partition in partitions:
-            if partition in self._asides.partitions:
+            if partition in self._deferred.partitions:
                 if records := found.get(partition):
                     self.positions[partition] = records[-1].offset + 1
             else:
@@ -236,84 +227,3 @@ async def _until(
                 f"{', '.join(sorted({tp.topic for tp in open_}))} any more: look at the brokers, "
                 "and for a transaction that was left open."
             )
-
-
-_WAIT_MS = 100
-_ONE_RECORD_BYTES = 1024
-"""Brokers send one batch however large it is, and not many of them."""
-
-
-class LenientReader:
-    """Fetches over a connection of its own, which is made when it is needed first.
-
-    Args:
-        kafka: How brokers are reached.
-    """
-
-    def __init__(self, kafka: KafkaSettings) -> None:
-        self._kafka = kafka
-        self._client: AIOKafkaClient | None = None
-
-    async def first(
-        self, partition: KafkaPartition, offset: int
-    ) -> tuple[ConsumerRecord | Aside | None, int]:
-        """The first record that a committed reader sees from an offset on, if it comes at once.
-
-        Returns:
-            The record, or the batch that it is in where that is read with care, or None; and the
-            offset up to which there is no other.
-
-        Raises:
-            KafkaError: The brokers do not answer, or refuse.
-        """
-        records = await self._fetch(partition, offset, _ONE_RECORD_BYTES)
-        return next(records, None), records.next_fetch_offset
-
-    async def close(self) -> None:
-        """Close the connection, if there is one."""
-        if self._client is not None:
-            await self._client.close()
-
-    async def _fetch(self, partition: KafkaPartition, offset: int, size: int) -> CarefulRecords:
-        client = await self._connected(partition.topic)
-        leader = client.cluster.leader_for_partition(partition)
-        if leader is None or leader < 0:
-            raise LeaderNotAvailableError(partition)
-        wanted = (partition.partition, offset, size)
-        response = await client.send(
-            leader,
-            FetchRequest(
-                _WAIT_MS,
-                1,
-                self._kafka.fetch_max_bytes,
-                READ_COMMITTED,
-                [(partition.topic, [wanted])],
-            ),
-        )
-        [(_, [(_, code, _, *data)])] = response.topics
-        if code:
-            raise for_code(code)
-        # Version 4 has no log start offset, version 11 a preferred replica before the records.
-        aborted = data[2] if response.API_VERSION >= 11 else data[-2]  # noqa: PLR2004
-        return CarefulRecords(
-            partition,
-            Slices(bytes(data[-1])),
-            aborted,
-            offset,
-            key_deserializer=None,
-            value_deserializer=ReadLimit(),
-            check_crcs=True,
-            isolation_level=READ_COMMITTED,
-        )
-
-    async def _connected(self, topic: str) -> AIOKafkaClient:
-        if self._client is None:
-            client = AIOKafkaClient(**client_options(self._kafka))
-            try:
-                await client.bootstrap()
-            except BaseException:
-                await client.close()
-                raise
-            self._client = client
-        await self._client.add_topic(topic)
-        return self._client

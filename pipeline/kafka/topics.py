@@ -35,14 +35,11 @@ class TopicMissing(PipelineError):
 
 
 class TopicNames:
-    """What each topic is called under the settings. Pure.
-
-    Raises:
-        UsageError: A name of the settings is none that Kafka takes.
-    """
+    """What each topic is called under the settings; `UsageError` where Kafka takes no such name."""
 
     def __init__(self, settings: TopicSettings) -> None:
         self._prefix = settings.prefix
+        self._known: dict[str, str] = {}
         self.escalations = self._name(settings.escalations)
         self.review = self._name(settings.review)
         self.dead_letters = self._name(settings.dead_letters)
@@ -51,11 +48,9 @@ class TopicNames:
         self.backfills = self._name(settings.backfills)
 
     def raw(self, stage: str) -> str:
-        """Where publishers put the events of a stage."""
         return self._name(f"{stage}.raw")
 
     def enriched(self, stage: str) -> str:
-        """Where the results of a stage go."""
         return self._name(f"{stage}.enriched")
 
     def read_by(self, stage: str) -> str:
@@ -76,12 +71,15 @@ class TopicNames:
         return tuple(dict.fromkeys(names))
 
     def _name(self, name: str) -> str:
+        if (known := self._known.get(name)) is not None:
+            return known
         full = self._prefix + name
         if not _LEGAL.fullmatch(full) or full in {".", ".."}:
             raise UsageError(
                 f"{full!r} cannot be the name of a topic: letters, digits, '.', '_' and '-', "
                 "at most 249; see [topics] in the settings."
             )
+        self._known[name] = full
         return full
 
 
@@ -92,7 +90,7 @@ class TopicState:
     Args:
         replication_factor: Of its first partition.
         max_message_bytes: The largest batch of records that it takes; None if we may not see it.
-        cleanup: What becomes of its old records, as Kafka calls it; None if we may not see it.
+        cleanup: Its `cleanup.policy`; None if we may not see it.
     """
 
     name: str
@@ -104,12 +102,7 @@ class TopicState:
 
 @dataclass(frozen=True, slots=True)
 class TopicReport:
-    """What `create` found or did.
-
-    Args:
-        was_created: False if it was there before.
-        differences: Sentences on how it is not what the settings say; it was left as it is.
-    """
+    """What `create` did; in what a topic that was there is not what the settings say."""
 
     name: str
     was_created: bool
@@ -153,12 +146,9 @@ def why_forgetful(state: TopicState) -> str | None:
 
 
 class Topics:
-    """Makes and describes topics through an admin client that was started.
+    """Makes topics like `settings` and describes them, through a started admin client.
 
-    Args:
-        admin: From `pipeline.kafka.connection.admin_client`.
-        settings: What new topics are to be like.
-        configs: Further configuration of new topics, such as a local broker's `topic_configs`.
+    `configs` is further configuration of new topics, such as a local broker's `topic_configs`.
     """
 
     def __init__(
@@ -174,35 +164,31 @@ class Topics:
         self._compacted = TopicNames(settings).compacted
         self._configs = {_MAX_MESSAGE_BYTES: str(settings.max_message_bytes), **(configs or {})}
 
-    async def names(self) -> tuple[str, ...]:
-        """Every topic there is, Kafka's own excepted, sorted."""
-        return tuple(sorted(await self._metadata()))
-
     async def describe(self, names: Collection[str]) -> dict[str, TopicState]:
         """Those of the topics that exist.
 
-        Brokers make a topic that somebody asks for by name, so all are asked for.
+        Some brokers make a topic that is asked for by name, so all are asked for.
         """
         metadata = await self._metadata()
         present = [name for name in names if name in metadata]
-        told = await self._told(present)
-        return {
-            name: TopicState(
+        configs = await describe_configs(
+            self._admin, ConfigResourceType.TOPIC, present, (_MAX_MESSAGE_BYTES, _CLEANUP)
+        )
+        found = {}
+        for name in present:
+            config = configs.get(name, {})
+            largest = config.get(_MAX_MESSAGE_BYTES)
+            found[name] = TopicState(
                 name=name,
                 partitions=len(metadata[name]),
                 replication_factor=len(metadata[name][0]["replicas"]),
-                max_message_bytes=_number(told.get(name, {}).get(_MAX_MESSAGE_BYTES)),
-                cleanup=told.get(name, {}).get(_CLEANUP),
+                max_message_bytes=None if largest is None else int(largest),
+                cleanup=config.get(_CLEANUP),
             )
-            for name in present
-        }
+        return found
 
     async def require(self, names: Collection[str]) -> dict[str, TopicState]:
-        """Describe topics that have to exist.
-
-        Raises:
-            TopicMissing: Naming those that do not.
-        """
+        """Describe topics that have to exist; `TopicMissing` names those that do not."""
         found = await self.describe(names)
         missing = [name for name in names if name not in found]
         if missing:
@@ -213,11 +199,7 @@ class Topics:
         return found
 
     async def partitions(self, names: Collection[str]) -> list[TopicPartition]:
-        """All partitions of topics that have to exist, in order.
-
-        Raises:
-            TopicMissing: Naming those that do not.
-        """
+        """All partitions of topics that have to exist, in order; raises as `require`."""
         return [
             TopicPartition(state.name, number)
             for state in (await self.require(names)).values()
@@ -233,7 +215,15 @@ class Topics:
         existing = await self.describe(names)
         missing = [name for name in names if name not in existing]
         made = await self._create(missing)
-        await self._usable(missing)
+        try:
+            async with asyncio.timeout(_CREATED_WITHIN):
+                while not await self._have_leaders(missing):  # noqa: ASYNC110 - the brokers' state
+                    await asyncio.sleep(_POLL)
+        except TimeoutError:
+            raise TopicsFailed(
+                f"No broker leads every partition of {', '.join(missing)} after "
+                f"{_CREATED_WITHIN:g} s: look at the brokers."
+            ) from None
         existing |= await self.describe([name for name in missing if name not in made])
         return [
             TopicReport(name, was_created=True)
@@ -245,7 +235,19 @@ class Topics:
     async def _create(self, names: Sequence[str]) -> set[str]:
         if not names:
             return set()
-        topics = [self._new(name) for name in names]
+        factor = self._settings.replication_factor
+        # aiokafka wants assignments, if only empty ones, beside the broker's default factor.
+        assignments: dict[int, list[int]] | None = {} if factor == _BROKER_DEFAULT else None
+        topics = [
+            NewTopic(
+                name,
+                self._settings.partitions,
+                factor,
+                assignments,
+                self._configs | ({_CLEANUP: _COMPACT} if name in self._compacted else {}),
+            )
+            for name in names
+        ]
         response = await patiently(lambda: self._admin.create_topics(topics))
         made = set()
         for name, code, *text in response.topic_errors:
@@ -257,25 +259,12 @@ class Topics:
                 raise TopicsFailed(f"The brokers refuse to make topic {name}: {reason}.")
         return made
 
-    def _new(self, name: str) -> NewTopic:
-        factor = self._settings.replication_factor
-        # aiokafka wants assignments, if only empty ones, beside the broker's default factor.
-        assignments: dict[int, list[int]] | None = {} if factor == _BROKER_DEFAULT else None
-        configs = self._configs | ({_CLEANUP: _COMPACT} if name in self._compacted else {})
-        return NewTopic(name, self._settings.partitions, factor, assignments, configs)
-
-    async def _usable(self, names: Sequence[str]) -> None:
-        try:
-            async with asyncio.timeout(_CREATED_WITHIN):
-                while not _have_leaders(  # noqa: ASYNC110 - the brokers' state
-                    await self._metadata(), names
-                ):
-                    await asyncio.sleep(_POLL)
-        except TimeoutError:
-            raise TopicsFailed(
-                f"No broker leads every partition of {', '.join(names)} after "
-                f"{_CREATED_WITHIN:g} s: look at the brokers."
-            ) from None
+    async def _have_leaders(self, names: Sequence[str]) -> bool:
+        metadata = await self._metadata()
+        return all(
+            name in metadata and all(partition["leader"] >= 0 for partition in metadata[name])
+            for name in names
+        )
 
     async def _metadata(self) -> dict[str, list[dict[str, Any]]]:
         described = await patiently(self._admin.describe_topics)
@@ -285,30 +274,18 @@ class Topics:
             if topic["partitions"] and not topic["topic"].startswith("__")
         }
 
-    async def _told(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
-        """The configuration of topics, as far as we may see it."""
-        if not names:
-            return {}
-        wanted = dict.fromkeys((_MAX_MESSAGE_BYTES, _CLEANUP))
-        resources = [ConfigResource(ConfigResourceType.TOPIC, name, wanted) for name in names]
-        [response] = await patiently(lambda: self._admin.describe_configs(resources))
-        return {
-            name: {
-                option: value
-                for option, value, *_ in entries
-                if option in wanted and value is not None
-            }
-            for code, _, _, name, entries in response.resources
-            if for_code(code) is NoError
-        }
 
-
-def _number(text: str | None) -> int | None:
-    return None if text is None else int(text)
-
-
-def _have_leaders(metadata: Mapping[str, list[dict[str, Any]]], names: Iterable[str]) -> bool:
-    return all(
-        name in metadata and all(partition["leader"] >= 0 for partition in metadata[name])
-        for name in names
-    )
+async def describe_configs(
+    admin: AIOKafkaAdminClient, kind: ConfigResourceType, names: Iterable[str], keys: Sequence[str]
+) -> dict[str, dict[str, str]]:
+    """Configurations by resource, as far as we may see them; raises aiokafka's errors."""
+    resources = [ConfigResource(kind, name, dict.fromkeys(keys)) for name in names]
+    if not resources:
+        return {}
+    responses = await patiently(lambda: admin.describe_configs(resources))
+    return {
+        name: {key: value for key, value, *_ in entries if key in keys and value is not None}
+        for response in responses
+        for code, _, _, name, entries in response.resources
+        if for_code(code) is NoError
+    }

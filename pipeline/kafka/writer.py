@@ -15,8 +15,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from pipeline.config import KafkaSettings
-from pipeline.kafka.connection import admin_client, producer_client
-from pipeline.kafka.errors import explain
+from pipeline.kafka.connection import admin_client, explain, producer_client
 from pipeline.kafka.topics import Topics
 from pipeline.model.errors import PipelineError
 from pipeline.stream.protocols import (
@@ -30,8 +29,6 @@ from pipeline.stream.records import Outgoing
 
 _LINGER_MS = 5
 _BATCH_BYTES = 256 << 10
-
-
 _ATTEMPTS = 6
 _RETRY_FIRST = 0.2
 """Seconds before the second attempt to commit; each further one waits twice as long."""
@@ -53,7 +50,7 @@ async def commit_with_retry(
     Args:
         session: Started.
         records: What is published.
-        committed: The offset; None for none.
+        committed: The offset, if any.
         if_fenced: The text of the error if the session has another owner by now.
 
     Raises:
@@ -124,9 +121,19 @@ class Writer:
         """
         if self._producer is None:
             raise RuntimeError("a writer is entered before it is used")
-        await self._check(record)
+        if record.key is None and record.value is None:
+            raise WriteFailed(f"A record for {record.topic} has neither a key nor a value.")
+        if record.topic not in self._known:
+            async with admin_client(self._kafka) as admin:
+                await Topics(admin).require([record.topic])
+            self._known.add(record.topic)
         size = len(record.key or b"") + len(record.value or b"")
-        await self._until(lambda: self._has_room(size))
+        await self._until(
+            lambda: (
+                self._in_flight == 0
+                or (self._in_flight < self._max_in_flight and self._bytes + size <= self._max_bytes)
+            )
+        )
         try:
             confirmed = await self._producer.send(
                 record.topic, record.value, record.key, headers=list(record.headers)
@@ -138,19 +145,11 @@ class Writer:
         confirmed.add_done_callback(partial(self._on_settled, record, size))
 
     async def flush(self) -> None:
-        """Wait until every record so far is confirmed.
-
-        Raises:
-            WriteFailed: One was refused, or is not confirmed in time.
-        """
+        """Wait until every record so far is confirmed; raises as `write`."""
         await self._until(lambda: self._in_flight == 0)
 
     async def __aenter__(self) -> Self:
-        """Connect.
-
-        Raises:
-            ConnectionFailed: No broker let us in.
-        """
+        """Connect; `ConnectionFailed` where no broker lets us in."""
         compression = self._kafka.compression
         self._producer = await self._resources.enter_async_context(
             producer_client(
@@ -174,19 +173,6 @@ class Writer:
         async with self._resources:
             if kind is None:
                 await self.flush()
-
-    async def _check(self, record: Outgoing) -> None:
-        if record.key is None and record.value is None:
-            raise WriteFailed(f"A record for {record.topic} has neither a key nor a value.")
-        if record.topic not in self._known:
-            async with admin_client(self._kafka) as admin:
-                await Topics(admin).require([record.topic])
-            self._known.add(record.topic)
-
-    def _has_room(self, size: int) -> bool:
-        if self._in_flight == 0:
-            return True
-        return self._in_flight < self._max_in_flight and self._bytes + size <= self._max_bytes
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         patience = self._kafka.request_timeout

@@ -1,7 +1,7 @@
 """What runs on one machine alone: brokers, a simulated Messages API, the demo.
 
-- `demo`, `samples`, `summary`, `accounting`: a day of events, and what became of each.
+- `demo`, `day`, `screen`, `accounting`: a day of events, and what became of each.
 - `environment`: brokers and API together, for `pipeline local`, the demo and tests.
-- `apache`, `noida`, `java`, `node`, `broker`, `child`: brokers as child processes.
+- `broker`, `apache`, `child`: brokers as child processes.
 - `simulated/`: the API.
 """

@@ -1,11 +1,13 @@
 """A real Apache Kafka in KRaft mode on this machine, for what the embedded broker cannot show.
 
-Environment: see `pipeline.local.java`, and
-
+Environment:
+    JAVA_HOME: Whose `bin/java` is used; else the one on the path.
+    PIPELINE_LOCAL_KAFKA_VERSION: The version of Apache Kafka; 4.3.1 if unset.
+    PIPELINE_LOCAL_KAFKA_LIBS: A folder with the jars of a Kafka, such as `libs` of an unpacked
+        release; then neither Maven nor a download is needed.
     PIPELINE_LOCAL_KAFKA_JAVA_OPTIONS: Of each node; by default a small heap, and only the quick
         compiler, which halves what a start costs.
-
-The configuration of a local Apache Kafka. Pure.
+    XDG_CACHE_HOME: Where jars are kept, in `haiku-pipeline/kafka-<version>`; ~/.cache if unset.
 """
 
 import asyncio
@@ -20,16 +22,143 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
 from pydantic import SecretStr
 
 from pipeline.config import KafkaSettings
 from pipeline.kafka.connection import admin_client, patiently
-from pipeline.local.broker import BrokerFailed, free_ports
+from pipeline.local.broker import (
+    BrokerFailed,
+    BrokerMissing,
+    BrokerNode,
+    LocalBroker,
+    free_ports,
+)
 from pipeline.local.child import CommandFailed, run
-from pipeline.local.java import find_java, find_kafka, kafka_version
-from pipeline.local.node import ProcessNode
+
+USER = "pipeline"
+"""The user of a secured cluster that may do everything."""
+GUEST = "guest"
+"""One that is let in and may do nothing."""
+_VERSION = "4.3.1"
+_MIN_JAVA = 17
+_LIBS = "PIPELINE_LOCAL_KAFKA_LIBS"
+_JAVA_OPTIONS = "-Xmx320m -XX:TieredStopAtLevel=1"
+_POM = """<?xml version="1.0" encoding="UTF-8"?>
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>haiku-pipeline</groupId>
+  <artifactId>local-kafka</artifactId>
+  <version>1</version>
+  <packaging>pom</packaging>
+  <dependencies>
+    <dependency>
+      <groupId>org.apache.kafka</groupId>
+      <artifactId>kafka_2.13</artifactId>
+      <version>{version}</version>
+    </dependency>
+    <dependency><!-- or Kafka would log nowhere -->
+      <groupId>org.slf4j</groupId>
+      <artifactId>slf4j-simple</artifactId>
+      <version>1.7.36</version>
+    </dependency>
+  </dependencies>
+</project>
+"""
+_COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
+_ATTEMPTS = 3
+_PORT_TAKEN = "Address already in use"
+_POLL = 0.05
+_COMPLETE_WITHIN = 60.0
+_ERROR = re.compile(r" (ERROR|FATAL) |^(Caused by|Error|Exception)\b")
+_CA_FILE = "ca.pem"
+
+
+def kafka_version() -> str:
+    """The version that is resolved where no folder of jars is given."""
+    return os.environ.get("PIPELINE_LOCAL_KAFKA_VERSION", _VERSION)
+
+
+async def find_java() -> Path:
+    """The `java` to use; `keytool` is beside it.
+
+    Raises:
+        BrokerMissing: There is none, or it is too old.
+    """
+    needs = f"Apache Kafka needs Java {_MIN_JAVA} or newer"
+    java = _installed_java()
+    if java is None:
+        raise BrokerMissing(f"{needs}, and there is none on the path or in JAVA_HOME: install it.")
+    with tempfile.TemporaryDirectory() as directory:
+        try:
+            printed = await run([str(java), "-version"], log=Path(directory, "java.log"))
+        except CommandFailed as failed:
+            raise BrokerMissing(f"{needs}, and {java} does not run: {failed}") from failed
+    version = re.search(r'version "(?:1\.)?(\d+)', printed)
+    if version is None or int(version[1]) < _MIN_JAVA:
+        is_version = version[1] if version else "unknown"
+        raise BrokerMissing(f"{needs}, and {java} is version {is_version}: install a newer one.")
+    return java
+
+
+async def find_kafka() -> Path:
+    """The folder with the jars of Kafka; resolved with Maven the first time and kept.
+
+    Raises:
+        BrokerMissing: There are none, and Maven is missing or cannot get them.
+    """
+    if given := os.environ.get(_LIBS):
+        libs = Path(given)
+        if not _has_kafka(libs):
+            raise BrokerMissing(f"There is no kafka_2.13-*.jar in {libs}: set {_LIBS} right.")
+        return libs
+    libs = _cache() / "haiku-pipeline" / f"kafka-{kafka_version()}"
+    if not _has_kafka(libs):
+        await _resolve(libs)
+    return libs
+
+
+def _installed_java() -> Path | None:
+    home = os.environ.get("JAVA_HOME")
+    found = shutil.which("java", path=str(Path(home, "bin")) if home else None)
+    # Through the links of the system's alternatives, to where keytool is beside it.
+    return None if found is None else Path(found).resolve()
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+
+
+def _has_kafka(libs: Path) -> bool:
+    return any(libs.glob("kafka_2.13-*.jar"))
+
+
+async def _resolve(libs: Path) -> None:
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise BrokerMissing(
+            "Apache Kafka comes from Maven Central, and there is no mvn on the path: install "
+            f"Maven, or set {_LIBS} to a folder with Kafka's jars."
+        )
+    libs.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=libs.parent, prefix=".resolving-") as name:
+        directory = Path(name)
+        pom = directory / "pom.xml"
+        pom.write_text(_POM.format(version=kafka_version()))
+        command = [maven, "--quiet", "--batch-mode", "--file", str(pom), _COPY]
+        options = ["-DincludeScope=runtime", "-DoutputDirectory=libs"]
+        try:
+            await run([*command, *options], log=directory / "mvn.log")
+        except CommandFailed as failed:
+            raise BrokerMissing(
+                f"Maven cannot get Apache Kafka {kafka_version()}: {failed}"
+            ) from failed
+        try:
+            # Whole or not at all, whichever process resolves it at the same time.
+            (directory / "libs").rename(libs)
+        except OSError:
+            if not _has_kafka(libs):
+                raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +189,7 @@ class NodePlan:
 
 @dataclass(frozen=True, slots=True)
 class ClusterPlan:
-    """All nodes, and what they share.
-
-    Args:
-        configs: Brokers' configuration on top of what is here.
-    """
+    """All nodes, and what they share; `configs` are the brokers', on top of what is here."""
 
     nodes: tuple[NodePlan, ...]
     security: Security | None = None
@@ -72,13 +197,6 @@ class ClusterPlan:
 
     def server_properties(self, node: NodePlan) -> str:
         """The `server.properties` of a node."""
-        properties = self._listeners(node) | self._storage(node) | self._timing()
-        if self.security is not None:
-            properties |= _secured(self.security)
-        properties |= self.configs
-        return "".join(f"{name}={value}\n" for name, value in properties.items())
-
-    def _listeners(self, node: NodePlan) -> dict[str, str]:
         ports = {
             "CLIENT": node.client_port,
             "INTERNAL": node.internal_port,
@@ -86,12 +204,13 @@ class ClusterPlan:
         }
         urls = {name: f"{name}://127.0.0.1:{port}" for name, port in ports.items()}
         clients = "PLAINTEXT" if self.security is None else "SASL_SSL"
-        return {
+        voters = (f"{each.number}@127.0.0.1:{each.controller_port}" for each in self.nodes)
+        replicas = str(min(3, len(self.nodes)))
+        in_sync = "2" if len(self.nodes) > 1 else "1"
+        properties = {
             "process.roles": "broker,controller",
             "node.id": str(node.number),
-            "controller.quorum.voters": ",".join(
-                f"{each.number}@127.0.0.1:{each.controller_port}" for each in self.nodes
-            ),
+            "controller.quorum.voters": ",".join(voters),
             "listeners": ",".join(urls.values()),
             "advertised.listeners": f"{urls['CLIENT']},{urls['INTERNAL']}",
             "listener.security.protocol.map": (
@@ -99,12 +218,6 @@ class ClusterPlan:
             ),
             "inter.broker.listener.name": "INTERNAL",
             "controller.listener.names": "CONTROLLER",
-        }
-
-    def _storage(self, node: NodePlan) -> dict[str, str]:
-        replicas = str(min(3, len(self.nodes)))
-        in_sync = "2" if len(self.nodes) > 1 else "1"
-        return {
             "log.dirs": str(node.directory / "data"),
             "default.replication.factor": replicas,
             "min.insync.replicas": in_sync,
@@ -119,11 +232,6 @@ class ClusterPlan:
             "log.cleaner.dedupe.buffer.size": str(8 << 20),
             # So that nothing makes a topic by asking for it unnoticed.
             "auto.create.topics.enable": "false",
-        }
-
-    @staticmethod
-    def _timing() -> dict[str, str]:
-        return {
             "group.initial.rebalance.delay.ms": "0",
             # A killed broker can register again, and loses its leaderships, after 3 s, not 9.
             "broker.heartbeat.interval.ms": "500",
@@ -131,6 +239,10 @@ class ClusterPlan:
             # Transactions of dead producers are aborted on time, not up to 10 s later.
             "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
         }
+        if self.security is not None:
+            properties |= _secured(self.security)
+        properties |= self.configs
+        return "".join(f"{name}={value}\n" for name, value in properties.items())
 
 
 def _secured(security: Security) -> dict[str, str]:
@@ -143,7 +255,7 @@ def _secured(security: Security) -> dict[str, str]:
         "ssl.keystore.password": security.keystore_password,
         "ssl.key.password": security.keystore_password,
         "sasl.enabled.mechanisms": "SCRAM-SHA-512,PLAIN",
-        f"{sasl}.scram-sha-512.sasl.jaas.config": (f"{module}.scram.ScramLoginModule required;"),
+        f"{sasl}.scram-sha-512.sasl.jaas.config": f"{module}.scram.ScramLoginModule required;",
         f"{sasl}.plain.sasl.jaas.config": f"{module}.plain.PlainLoginModule required {plain};",
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         # The brokers themselves are anonymous on their listeners.
@@ -151,20 +263,63 @@ def _secured(security: Security) -> dict[str, str]:
     }
 
 
-USER = "pipeline"
-"""The user of a secured cluster that may do everything."""
-GUEST = "guest"
-"""One that is let in and may do nothing."""
-_ATTEMPTS = 3
-_PORT_TAKEN = "Address already in use"
-_POLL = 0.05
-_COMPLETE_WITHIN = 60.0
-_ERROR = re.compile(r" (ERROR|FATAL) |^(Caused by|Error|Exception)\b")
-_JAVA_OPTIONS = "-Xmx320m -XX:TieredStopAtLevel=1"
-_CA_FILE = "ca.pem"
+class KafkaNode(BrokerNode):
+    """One process of Apache Kafka, broker and controller."""
+
+    poll = _POLL
+
+    def __init__(self, java: Path, libs: Path, plan: NodePlan, settings: KafkaSettings) -> None:
+        super().__init__(
+            f"Apache Kafka (node {plan.number})",
+            log=plan.directory / "kafka.log",
+            start_within=120,
+            stop_within=30,
+        )
+        self._java = java
+        self._libs = libs
+        self._directory = plan.directory
+        self._settings = settings
+        self.port = plan.client_port
+
+    @property
+    def settings(self) -> KafkaSettings:
+        return self._settings
+
+    async def format(self, cluster: str, users: Mapping[str, str]) -> None:
+        """Prepare its data, once, before the first start.
+
+        Raises:
+            CommandFailed: Kafka's own tool refuses.
+        """
+        scram = [
+            f"--add-scram=SCRAM-SHA-512=[name={user},password={password}]"
+            for user, password in users.items()
+        ]
+        config = f"--config={self._directory / 'server.properties'}"
+        command = [
+            *self._program("kafka.tools.StorageTool", "-XX:TieredStopAtLevel=1"),
+            *("format", f"--cluster-id={cluster}", config, *scram),
+        ]
+        await run(command, log=self._directory / "format.log")
+
+    def _command(self) -> Sequence[str]:
+        options = os.environ.get("PIPELINE_LOCAL_KAFKA_JAVA_OPTIONS", _JAVA_OPTIONS)
+        config = str(self._directory / "server.properties")
+        return [*self._program("kafka.Kafka", *shlex.split(options)), config]
+
+    def _errors(self, output: str) -> str:
+        """The errors without their stack traces."""
+        return "\n".join(line for line in output.splitlines() if _ERROR.search(line))
+
+    def _program(self, main: str, *options: str) -> list[str]:
+        return [
+            *(str(self._java), *options, "-XX:+UseSerialGC", "-XX:-UsePerfData"),
+            *("-XX:+ExitOnOutOfMemoryError", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"),
+            *("-cp", f"{self._libs}/*", main),
+        ]
 
 
-class ApacheKafka:
+class ApacheKafka(LocalBroker):
     """One or three nodes, each a broker and a controller, with data that is thrown away.
 
     Args:
@@ -173,6 +328,8 @@ class ApacheKafka:
         port: Of the first node's listener, the others follow; 0 for free ones.
         configs: Brokers' configuration on top of what every local Kafka gets.
     """
+
+    nodes: Sequence[KafkaNode] = ()
 
     def __init__(
         self,
@@ -188,53 +345,29 @@ class ApacheKafka:
         self._configs = dict(configs or {})
         self._directory: Path | None = None
         self._passwords = {user: secrets.token_urlsafe(16) for user in (USER, GUEST)}
-        self._nodes: tuple[KafkaNode, ...] = ()
 
     @property
     def name(self) -> str:
-        """Apache Kafka, with its version."""
         return f"Apache Kafka {kafka_version()}"
-
-    @property
-    def bootstrap_servers(self) -> str:
-        """host:port of every node."""
-        return self.settings.bootstrap_servers
 
     @property
     def settings(self) -> KafkaSettings:
         """Settings that reach it, as the user who may do everything."""
         return self.settings_of(USER)
 
-    @property
-    def topic_configs(self) -> Mapping[str, str]:
-        """None."""
-        return {}
-
-    @property
-    def nodes(self) -> Sequence["KafkaNode"]:
-        """The nodes; node number n is the one before index n."""
-        return self._nodes
-
     def settings_of(self, user: str) -> KafkaSettings:
         """Settings that reach it as `user`, where there are users."""
-        if self._directory is None or not self._nodes:
+        if self._directory is None or not self.nodes:
             raise BrokerFailed("Apache Kafka is not started.")
-        ports = [node.port for node in self._nodes]
-        return self._reaching(self._directory, ports, user)
+        return self._reaching(self._directory, [node.port for node in self.nodes], user)
 
     async def start(self) -> None:
-        """Start all nodes and wait until each knows the others.
-
-        Raises:
-            BrokerMissing: Java or Maven is missing.
-            BrokerFailed: A node ended, or did not answer in time; nothing is left running.
-        """
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 await self._start()
             except BrokerFailed as failure:
                 await self.stop()
-                # Somebody may have taken a free port between its choice and its use.
+                # Another program may have taken a free port between its choice and its use.
                 if self._port or _PORT_TAKEN not in str(failure) or attempt == _ATTEMPTS:
                     raise
             except BaseException:
@@ -245,39 +378,42 @@ class ApacheKafka:
 
     async def stop(self) -> None:
         """End all nodes, without ceremony as their data is thrown away, and remove it."""
-        for node in self._nodes:
+        for node in self.nodes:
             await node.kill()
-        self._nodes = ()
+        self.nodes = ()
         if self._directory is not None:
             shutil.rmtree(self._directory, ignore_errors=True)
             self._directory = None
-
-    async def __aenter__(self) -> Self:
-        """Start."""
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Stop."""
-        await self.stop()
 
     async def _start(self) -> None:
         java, libs = await find_java(), await find_kafka()
         self._directory = directory = Path(tempfile.mkdtemp(prefix="haiku-pipeline-kafka-"))
         security = await self._make_keys(java, directory) if self._secure else None
-        plan = self._plan(directory, security)
-        self._nodes = tuple(
+        free = free_ports(3 * self._count)
+        if self._port:
+            free[: self._count] = range(self._port, self._port + self._count)
+        ports = zip(*(free[n * self._count :][: self._count] for n in range(3)), strict=True)
+        plan = ClusterPlan(
+            tuple(
+                NodePlan(number, directory / f"node-{number}", *of_node)
+                for number, of_node in enumerate(ports, 1)
+            ),
+            security,
+            self._configs,
+        )
+        self.nodes = tuple(
             KafkaNode(java, libs, each, self._reaching(directory, [each.client_port], USER))
             for each in plan.nodes
         )
         for each in plan.nodes:
             each.directory.mkdir()
             (each.directory / "server.properties").write_text(plan.server_properties(each))
-        cluster = _cluster_id()
+        # A random one, so that nodes of another cluster on the same ports are not taken for ours.
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         await self._format(cluster)
-        for node in self._nodes:
+        for node in self.nodes:
             node.spawn()
-        for node in self._nodes:
+        for node in self.nodes:
             await node.ready()
         await self._complete(cluster)
 
@@ -285,13 +421,13 @@ class ApacheKafka:
         users = self._passwords if self._secure else {}
         try:
             async with asyncio.TaskGroup() as group:
-                for node in self._nodes:
+                for node in self.nodes:
                     group.create_task(node.format(cluster, users))
         except ExceptionGroup as failed:
-            told = failed.exceptions[0]
-            if not isinstance(told, CommandFailed):
+            first = failed.exceptions[0]
+            if not isinstance(first, CommandFailed):
                 raise
-            raise BrokerFailed(f"The data of Apache Kafka cannot be prepared: {told}") from told
+            raise BrokerFailed(f"The data of Apache Kafka cannot be prepared: {first}") from first
 
     async def _complete(self, cluster: str) -> None:
         """Wait until every node is in the metadata of the cluster."""
@@ -312,17 +448,6 @@ class ApacheKafka:
                 f"{_COMPLETE_WITHIN:g} s."
             ) from None
 
-    def _plan(self, directory: Path, security: Security | None) -> ClusterPlan:
-        free = free_ports(3 * self._count)
-        if self._port:
-            free[: self._count] = range(self._port, self._port + self._count)
-        ports = zip(*(free[n * self._count :][: self._count] for n in range(3)), strict=True)
-        nodes = tuple(
-            NodePlan(number, directory / f"node-{number}", client, internal, controller)
-            for number, (client, internal, controller) in enumerate(ports, 1)
-        )
-        return ClusterPlan(nodes, security, self._configs)
-
     def _reaching(self, directory: Path, ports: Sequence[int], user: str) -> KafkaSettings:
         servers = ",".join(f"127.0.0.1:{port}" for port in ports)
         if not self._secure:
@@ -336,7 +461,7 @@ class ApacheKafka:
         )
 
     async def _make_keys(self, java: Path, directory: Path) -> Security:
-        """A key with a certificate of its own signing, which clients trust as their CA."""
+        """A self-signed certificate with its key, which clients trust as their CA."""
         keystore = directory / "brokers.p12"
         password = secrets.token_urlsafe(16)
         keytool = [
@@ -355,71 +480,3 @@ class ApacheKafka:
         except CommandFailed as failed:
             raise BrokerFailed(f"No key can be made for Apache Kafka: {failed}") from failed
         return Security(keystore, password, self._passwords)
-
-
-class KafkaNode(ProcessNode):
-    """One process of Apache Kafka, broker and controller."""
-
-    poll = _POLL
-
-    def __init__(self, java: Path, libs: Path, plan: NodePlan, settings: KafkaSettings) -> None:
-        super().__init__(
-            f"Apache Kafka (node {plan.number})",
-            log=plan.directory / "kafka.log",
-            start_within=120,
-            stop_within=30,
-        )
-        self._java = java
-        self._libs = libs
-        self._plan = plan
-        self._settings = settings
-
-    @property
-    def settings(self) -> KafkaSettings:
-        """Settings that reach this node alone."""
-        return self._settings
-
-    @property
-    def port(self) -> int:
-        """Where clients reach it."""
-        return self._plan.client_port
-
-    async def format(self, cluster: str, users: Mapping[str, str]) -> None:
-        """Prepare its data, once, before the first start.
-
-        Raises:
-            CommandFailed: Kafka's own tool refuses.
-        """
-        scram = [
-            f"--add-scram=SCRAM-SHA-512=[name={user},password={password}]"
-            for user, password in users.items()
-        ]
-        command = [
-            *self._program("kafka.tools.StorageTool", "-XX:TieredStopAtLevel=1"),
-            *("format", f"--cluster-id={cluster}", f"--config={self._config}", *scram),
-        ]
-        await run(command, log=self._plan.directory / "format.log")
-
-    def _command(self) -> Sequence[str]:
-        options = os.environ.get("PIPELINE_LOCAL_KAFKA_JAVA_OPTIONS", _JAVA_OPTIONS)
-        return [*self._program("kafka.Kafka", *shlex.split(options)), str(self._config)]
-
-    def _told(self, output: str) -> str:
-        """The errors without their stack traces."""
-        return "\n".join(line for line in output.splitlines() if _ERROR.search(line))
-
-    @property
-    def _config(self) -> Path:
-        return self._plan.directory / "server.properties"
-
-    def _program(self, main: str, *options: str) -> list[str]:
-        return [
-            *(str(self._java), *options, "-XX:+UseSerialGC", "-XX:-UsePerfData"),
-            *("-XX:+ExitOnOutOfMemoryError", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"),
-            *("-cp", f"{self._libs}/*", main),
-        ]
-
-
-def _cluster_id() -> str:
-    """A random one, so that nodes of another cluster on the same ports are not taken for ours."""
-    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")

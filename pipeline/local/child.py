@@ -21,7 +21,8 @@ class Child:
 
     Args:
         command: The program and its arguments.
-        log: Where standard output and standard error are appended.
+        log: Where standard output and standard error are appended; None leaves it the terminal,
+            the session and standard input of this process.
         cwd: The working directory; the log's if unset.
         env: Environment variables on top of this process's own.
     """
@@ -30,35 +31,43 @@ class Child:
         self,
         command: Sequence[str],
         *,
-        log: Path,
+        log: Path | None,
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
     ) -> None:
+        command = dies_with_parent(
+            command, when_parent_dies=signal.SIGTERM if log is None else signal.SIGKILL
+        )
+        environment = {**os.environ, **(env or {})}
         self._log = log
+        self._log_start = 0
+        if log is None:
+            self._process = subprocess.Popen(command, cwd=cwd, env=environment)  # noqa: S603 - the user's own command
+            return
         self._log_start = log.stat().st_size if log.exists() else 0
         with log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - no shell, arguments are the project's
-                dies_with_parent(command, when_parent_dies=signal.SIGKILL),
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=cwd or log.parent,
-                env={**os.environ, **(env or {})},
+                env=environment,
                 start_new_session=True,
             )
 
     @property
     def pid(self) -> int:
-        """Its process id."""
         return self._process.pid
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended."""
         return self._process.poll() is None
 
     def output(self) -> str:
-        """What it has printed so far."""
+        """What it has printed so far; empty where that is not kept."""
+        if self._log is None:
+            return ""
         with self._log.open("rb") as log:
             log.seek(self._log_start)
             return log.read().decode(errors="replace")

@@ -1,10 +1,8 @@
-"""The main job on this machine alone: samples in, enriched records out, every event accounted for.
+"""A day of events through the whole pipeline on this machine alone, every event accounted for.
 
-The pipeline that is shown is the one that anybody runs: a child process `pipeline run`, pointed by
+The pipeline that is shown is the one that anyone runs: a child process `pipeline run`, pointed by
 environment variables at the embedded broker and, unless the real one was asked for, at the
 simulated API. The demo is a publisher and a consumer beside it, like any other.
-
-The demo on a terminal: progress while it runs, a table at the end, or JSON for a program.
 """
 
 import asyncio
@@ -12,65 +10,46 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import orjson
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from pipeline.claude.billing import PriceTable
 from pipeline.config import Settings
 from pipeline.kafka.reader import read_topics
 from pipeline.kafka.topics import ESCALATIONS, TopicNames
 from pipeline.kafka.writer import Writer
-from pipeline.local.accounting import Account, Coordinates, account
+from pipeline.local.accounting import Coordinates, account, alternatives, ending_of, source_of
 from pipeline.local.broker import is_free
 from pipeline.local.child import Child, last_lines
+from pipeline.local.day import DayEvent, day_of_events, samples_folder
 from pipeline.local.environment import API_KEY, BASE_URL, Environment, local_environment
-from pipeline.local.samples import Sample, items_of, read_manifest, samples_folder
-from pipeline.local.summary import HEADINGS, Summary, ending_of
+from pipeline.local.screen import Screen, Summary
 from pipeline.model.errors import PipelineError, UsageError
-from pipeline.runtime import console
+from pipeline.model.records import Usage
+from pipeline.operators.inspection import text_of
 from pipeline.stages.api import build_stages
-from pipeline.stream.records import Outgoing, Received
+from pipeline.stream.records import Outgoing
 
 RUN = (sys.executable, "-m", "pipeline.cli", "run", "--json")
+_A_SECOND = 40
+"""Events that are published in a second."""
+_PARTITIONS = 2
+"""Of each topic: the embedded broker commits 500 times a minute, each for one partition."""
 _UP_WITHIN = 60.0
 _POLL = 0.05
-_IDLE_PAUSE = 0.3
+_IDLE_PAUSE = 0.1
 
 
 class DemoFailed(PipelineError):
     """The demo could not be shown; the text says why."""
 
 
-@dataclass(slots=True)
-class Show:
-    """What the demo tells while it runs.
-
-    Args:
-        say: A sentence.
-        published: Events of a stage were published.
-        ended: An event of a stage ended, and the record that says so.
-    """
-
-    say: Callable[[str], None] = lambda _: None
-    published: Callable[[str, int], None] = lambda _, __: None
-    ended: Callable[[str, Received], None] = lambda _, __: None
-
-
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """A running `pipeline run`.
-
-    Args:
-        dashboard: Its address.
-        delivery: The guarantee in force.
-        child: The process.
-    """
+    """A running `pipeline run`: its dashboard's address, and the guarantee in force."""
 
     dashboard: str
     delivery: str
@@ -79,145 +58,193 @@ class Pipeline:
 
 async def demo(
     settings: Settings,
-    show: Show,
+    screen: Screen,
     *,
     real: bool = False,
+    share: float = 1.0,
     command: Sequence[str] = RUN,
     patience: float = 120.0,
-    linger: Callable[[Summary], asyncio.Event] | None = None,
+    linger: Callable[[Summary], Awaitable[object]] | None = None,
 ) -> Summary:
     """Show it.
 
     Args:
         settings: The user's own.
-        show: Told what happens.
+        screen: Shows what happens.
         real: Ask the real API.
+        share: How much of the day.
         command: The pipeline, as a command that says in JSON when it is up.
         patience: Seconds without any event coming to an end after which it has failed.
-        linger: Called with the summary once it is made; all goes on until its event is set.
+        linger: Awaited with the summary once it is made, while everything goes on.
 
     Raises:
         PipelineError: Something could not be started.
     """
     if real and not os.environ.get(API_KEY):
         raise UsageError(f"The real API needs a key: set {API_KEY}, or leave --real out.")
-    folder = samples_folder()
-    samples = read_manifest(folder)
-    with_samples = {sample.stage for sample in samples}
-    stages = [name for name in build_stages(settings.stages) if name in with_samples]
+    events = day_of_events(samples_folder(), share=share)
+    published = {event.stage for event in events}
+    stages = [name for name in build_stages(settings.stages) if name in published]
+    screen.plan(events, stages)
+    topics = settings.topics.model_copy(update={"partitions": _PARTITIONS})
+    settings = settings.model_copy(update={"topics": topics})
     async with local_environment(settings, with_api=not real) as here:
-        show.say(f"{here.broker} at {here.kafka.bootstrap_servers}, {_api(here)}")
-        job = _Job(settings.model_copy(update={"kafka": here.kafka}), stages, show)
+        api = here.variables.get(BASE_URL)
+        asked = f"simulated API at {api}" if api else "the real API"
+        where = f"{here.broker} at {here.kafka.bootstrap_servers}, {asked}"
+        screen.say(f"A day of {len(events)} events: {where}")
+        settings = settings.model_copy(update={"kafka": here.kafka})
+        job = _Job(settings, stages, events, screen)
         clock = asyncio.get_running_loop().time
-        command = (*command, *stages, ESCALATIONS)
-        async with _pipeline(command, job.settings, here.variables) as starting:
+        async with _pipeline((*command, *stages, ESCALATIONS), settings, here) as running:
+            screen.say(f"The dashboard is at {running.dashboard}")
             started = clock()
-            total = await job.publish(folder, samples)
-            running = await starting
-            show.say(f"The dashboard is at {running.dashboard}")
-            problem = await job.wait_for_ends(total, running.child, patience)
+            problem = await job.publish_and_wait(running.child, patience)
             seconds = clock() - started
+            records = Path(tempfile.mkdtemp(prefix="haiku-pipeline-day-"))
             if linger is not None:
-                found = await job.audit()
-                summary = Summary(found, running.delivery, seconds, running.dashboard, problem)
-                await linger(summary).wait()
-        # Once more after the pipeline has drained: nothing may have come twice on the way out.
-        found = await job.audit()
-    return Summary(found, running.delivery, seconds, running.dashboard, problem)
+                with here.written(records / "env"):
+                    await linger(await job.audit(records, running, seconds, problem))
+        # After the pipeline has drained: nothing may have come twice on the way out.
+        return await job.audit(records, running, seconds, problem)
 
 
 class _Job:
     """The demo as a publisher and a consumer."""
 
-    def __init__(self, settings: Settings, stages: Sequence[str], show: Show) -> None:
-        self.settings = settings
+    def __init__(
+        self,
+        settings: Settings,
+        stages: Sequence[str],
+        events: Sequence[DayEvent],
+        screen: Screen,
+    ) -> None:
+        self._settings = settings
         self._names = TopicNames(settings.topics)
         self._stage_of = {self._names.raw(stage): stage for stage in stages}
-        self._ends = [self._names.enriched(stage) for stage in stages]
-        self._ends += [self._names.review, self._names.dead_letters]
-        self._show = show
+        self._followed = [self._names.enriched(stage) for stage in stages]
+        self._followed += [self._names.review, self._names.dead_letters, self._names.escalations]
+        self._events = events
+        self._screen = screen
+        self._ended: set[Coordinates] = set()
 
-    async def publish(self, folder: Path, samples: Sequence[Sample]) -> int:
-        """Publish the samples, and say how many there were."""
-        limit = self.settings.topics.max_message_bytes
-        async with Writer(self.settings.kafka, max_record_bytes=limit) as writer:
-            for sample in samples:
-                topic = self._names.raw(sample.stage)
-                for item in items_of(folder, sample):
-                    await writer.write(Outgoing(topic, item.key, item.value, item.headers))
-                self._show.published(sample.stage, sample.count)
-        return sum(sample.count for sample in samples)
-
-    async def wait_for_ends(self, total: int, child: Child, patience: float) -> str | None:
-        """Wait until so many events have an end; say what is wrong if that does not come about."""
+    async def publish_and_wait(self, child: Child, patience: float) -> str | None:
+        """Publish all events and wait for their ends; say what is wrong if they do not come."""
         clock = asyncio.get_running_loop().time
-        ended: set[Coordinates] = set()
-        following = asyncio.create_task(self._follow(ended), name="follow")
+        tasks = {
+            asyncio.create_task(self._follow(), name="follow"),
+            publishing := asyncio.create_task(self._publish(), name="publish"),
+        }
         try:
             before, moved = 0, clock()
-            while len(ended) < total:
-                if following.done():
-                    await following
+            while len(self._ended) < len(self._events):
+                for task in tasks:
+                    if task.done():
+                        await task
                 if not child.running:
                     return f"the pipeline ended: {_said(child)}"
-                if len(ended) > before:
-                    before, moved = len(ended), clock()
+                if len(self._ended) > before or not publishing.done():
+                    before, moved = len(self._ended), clock()
                 if clock() - moved > patience:
-                    left = total - len(ended)
+                    left = len(self._events) - len(self._ended)
                     return f"{left} events came to no end, and nothing moved for {patience:g} s"
+                self._screen.tick()
                 await asyncio.sleep(_POLL)
         finally:
-            following.cancel()
-            await asyncio.wait([following])
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         return None
 
-    async def audit(self) -> Account:
-        """Read everything from the beginning, as any consumer would, and account for it."""
-        async with read_topics(self.settings.kafka, list(self._stage_of)) as records:
-            published = {
-                Coordinates(record.topic, record.partition, record.offset): self._stage_of[
-                    record.topic
-                ]
-                async for record in records
-            }
-        async with read_topics(self.settings.kafka, self._ends) as records:
-            endings = [ending_of(record, self._names) async for record in records]
-        return account(published, endings, list(self._stage_of.values()))
+    async def audit(
+        self, kept_in: Path, running: Pipeline, seconds: float, problem: str | None
+    ) -> Summary:
+        """Read everything from the beginning, as any consumer would, and account for it.
 
-    async def _follow(self, ended: set[Coordinates]) -> None:
-        kafka = self.settings.kafka
-        if kafka.idle_fetch_pause:
-            # Nobody waits for the bars: the processor time belongs to the pipeline.
-            kafka = kafka.model_copy(update={"idle_fetch_pause": _IDLE_PAUSE})
-        async with read_topics(kafka, self._ends, end="never") as records:
+        What the pipeline published is kept in a folder, a file for each topic.
+        """
+        names, kafka = self._names, self._settings.kafka
+        kind_of = {
+            (names.raw(event.stage), event.item.key, event.item.value): event.kind
+            for event in self._events
+        }
+        kinds, published = {}, {}
+        async with read_topics(kafka, list(self._stage_of)) as records:
             async for record in records:
-                event = ending_of(record, self._names).event
-                if event not in ended and event.topic in self._stage_of:
-                    ended.add(event)
-                    self._show.ended(self._stage_of[event.topic], record)
+                place = Coordinates(record.topic, record.partition, record.offset)
+                published[place] = self._stage_of[record.topic]
+                kinds[place] = kind_of.get((record.topic, record.key, record.value or b""), "")
+        endings, escalated = [], {}
+        with contextlib.ExitStack() as files:
+            topics = self._followed
+            kept = {
+                topic: files.enter_context((kept_in / f"{topic}.jsonl").open("w"))
+                for topic in topics
+            }
+            async with read_topics(kafka, topics) as records:
+                async for record in records:
+                    kept[record.topic].write(text_of(record) + "\n")
+                    if record.topic == names.escalations:
+                        value = orjson.loads(record.value or b"")
+                        escalated[source_of(value)] = Usage.model_validate(value["usage"])
+                    else:
+                        endings.append(ending_of(record, names))
+        found = account(
+            published, endings, list(self._stage_of.values()), kinds=kinds, escalated=escalated
+        )
+        models, prices = self._settings.models, PriceTable(self._settings.claude.prices)
+        return Summary(
+            account=found,
+            otherwise=alternatives(found.first, prices, haiku=models.haiku, sonnet=models.sonnet),
+            delivery=running.delivery,
+            seconds=seconds,
+            dashboard=running.dashboard,
+            records=kept_in,
+            problem=problem,
+        )
+
+    async def _publish(self) -> None:
+        limit = self._settings.topics.max_message_bytes
+        clock = asyncio.get_running_loop().time
+        async with Writer(self._settings.kafka, max_record_bytes=limit) as writer:
+            started = clock()
+            for number, event in enumerate(self._events):
+                await asyncio.sleep(max(0.0, started + number / _A_SECOND - clock()))
+                item = event.item
+                topic = self._names.raw(event.stage)
+                await writer.write(Outgoing(topic, item.key, item.value, item.headers))
+                self._screen.published(event)
+
+    async def _follow(self) -> None:
+        kafka = self._settings.kafka
+        if kafka.idle_fetch_pause:
+            # The processor time belongs to the pipeline.
+            kafka = kafka.model_copy(update={"idle_fetch_pause": _IDLE_PAUSE})
+        async with read_topics(kafka, self._followed, end="never") as records:
+            async for record in records:
+                if record.topic == self._names.escalations:
+                    value = orjson.loads(record.value or b"")
+                    self._screen.escalated(source_of(value), Usage.model_validate(value["usage"]))
+                    continue
+                ending = ending_of(record, self._names)
+                if ending.event not in self._ended and ending.event.topic in self._stage_of:
+                    self._ended.add(ending.event)
+                    self._screen.ended(self._stage_of[ending.event.topic], ending, record)
 
 
 @contextlib.asynccontextmanager
 async def _pipeline(
-    command: Sequence[str], settings: Settings, variables: Mapping[str, str]
-) -> AsyncIterator["asyncio.Task[Pipeline]"]:
-    """A child `pipeline run`, started at once; the task ends when it is up."""
+    command: Sequence[str], settings: Settings, here: Environment
+) -> AsyncIterator[Pipeline]:
+    """A child `pipeline run` that is up."""
     port = settings.http.port if is_free(settings.http.host, settings.http.port) else 0
+    variables: Mapping[str, str] = {**here.variables, "PIPELINE_HTTP__PORT": str(port)}
     with tempfile.TemporaryDirectory(prefix="haiku-pipeline-demo-") as directory:
-        environment = {**variables, "PIPELINE_HTTP__PORT": str(port)}
-        if BASE_URL in variables:
-            # What is simulated must count neither in a real budget nor as a real answer.
-            environment["PIPELINE_CLAUDE__STATE_DIR"] = directory
-        log = Path(directory) / "run.log"
         # In the user's directory, where their pipeline.toml is.
-        child = Child(command, log=log, cwd=Path.cwd(), env=environment)
-        starting = asyncio.create_task(_until_up(child), name="pipeline-run")
+        child = Child(command, log=Path(directory) / "run.log", cwd=Path.cwd(), env=variables)
         try:
-            yield starting
+            yield await _until_up(child)
         finally:
-            starting.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.gather(starting, return_exceptions=True)
             await child.stop(settings.stream.drain_budget + 10)
 
 
@@ -227,8 +254,8 @@ async def _until_up(child: Child) -> Pipeline:
             while True:
                 for line in child.output().splitlines():
                     if line.startswith('{"dashboard":'):
-                        told = orjson.loads(line)
-                        return Pipeline(told["dashboard"], told["delivery"], child)
+                        up = orjson.loads(line)
+                        return Pipeline(up["dashboard"], up["delivery"], child)
                 if not child.running:
                     raise DemoFailed(f"The pipeline did not start: {_said(child)}")
                 await asyncio.sleep(_POLL)
@@ -236,113 +263,5 @@ async def _until_up(child: Child) -> Pipeline:
         raise DemoFailed(f"The pipeline is not up after {_UP_WITHIN:g} s: {_said(child)}") from None
 
 
-def _api(here: Environment) -> str:
-    simulated = here.variables.get(BASE_URL)
-    return f"simulated API at {simulated}" if simulated else "the real API"
-
-
 def _said(child: Child) -> str:
     return last_lines(child.output()) or "it printed nothing"
-
-
-async def present(
-    settings: Settings, stop: asyncio.Event, *, real: bool, keep: bool, json: bool
-) -> Summary:
-    """Show the demo and print what it came to.
-
-    Args:
-        settings: The user's own.
-        stop: Set by whoever wants it to end.
-        real: Ask the real API.
-        keep: Keep all of it running after the summary, until `stop`.
-        json: Print one JSON object, and nothing else, on standard output.
-
-    Raises:
-        PipelineError: Something could not be started.
-        Interrupted: It was stopped before there was a summary.
-    """
-    stage_bars = _Bars()
-
-    def linger(summary: Summary) -> asyncio.Event:
-        stage_bars.close()
-        _print(summary, stage_bars.examples, json=json)
-        console.note(f"All of it goes on, the dashboard at {summary.dashboard}: Ctrl-C ends it.")
-        return stop
-
-    with stage_bars:
-        working = asyncio.create_task(
-            demo(settings, stage_bars.show, real=real, linger=linger if keep else None)
-        )
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if not working.done() and not keep:
-            working.cancel()
-            await asyncio.wait([working])
-            raise console.Interrupted("Stopped before the demo was done.")
-        summary = await working
-    if not keep:
-        _print(summary, stage_bars.examples, json=json)
-    return summary
-
-
-class _Bars:
-    """A progress bar for each stage; a few sentences where there is no terminal."""
-
-    def __init__(self) -> None:
-        terminal = Console(stderr=True, highlight=False)
-        columns = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn())
-        self._progress = Progress(
-            *columns,
-            TextColumn("{task.fields[decided]}"),
-            console=terminal,
-            disable=not terminal.is_terminal,
-        )
-        self._tasks: dict[str, TaskID] = {}
-        self._decided: dict[str, Counter[str]] = {}
-        self.examples: dict[str, dict[str, Any]] = {}
-        self.show = Show(self._say, self._published, self._ended)
-
-    def __enter__(self) -> "_Bars":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Leave the bars as they are."""
-        self._progress.stop()
-
-    def _say(self, sentence: str) -> None:
-        self._progress.console.print(sentence, markup=False)
-
-    def _published(self, stage: str, count: int) -> None:
-        if stage not in self._tasks:
-            self._tasks[stage] = self._progress.add_task(stage, total=0, decided="")
-            self._decided[stage] = Counter()
-        total = self._progress.tasks[self._tasks[stage]].total or 0
-        self._progress.update(self._tasks[stage], total=total + count)
-
-    def _ended(self, stage: str, record: Received) -> None:
-        place = record.topic.rsplit(".", 1)[-1]
-        if place == "enriched":
-            value = orjson.loads(record.value or b"")
-            place = value["decided_by"]
-            self.examples.setdefault(stage, value)
-        counter = self._decided[stage]
-        counter[place] += 1
-        decided = ", ".join(f"{count} {what}" for what, count in sorted(counter.items()))
-        self._progress.update(self._tasks[stage], advance=1, decided=decided)
-
-
-def _print(summary: Summary, examples: dict[str, dict[str, Any]], *, json: bool) -> None:
-    if json:
-        console.as_json(summary.as_json())
-        return
-    for stage, value in examples.items():
-        result = orjson.dumps(value["result"]).decode()
-        console.line(f"{stage}, {value['event_id']}, by {value['model']}: {result}")
-    console.table(HEADINGS, summary.rows())
-    for sentence in summary.sentences():
-        console.line(sentence)

@@ -3,9 +3,21 @@
 import asyncio
 import os
 import shlex
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Self
 
 from pydantic import SecretStr
 
@@ -13,24 +25,90 @@ from pipeline.config import KafkaSettings, Settings
 from pipeline.kafka.connection import admin_client
 from pipeline.kafka.topics import TopicNames, Topics
 from pipeline.local.apache import ApacheKafka
-from pipeline.local.api import SimulatedApiProcess
-from pipeline.local.broker import LocalBroker
-from pipeline.local.noida import NoidaBroker
-from pipeline.model.errors import UsageError
+from pipeline.local.broker import LocalBroker, NoidaBroker
+from pipeline.local.child import Child
+from pipeline.model.errors import PipelineError, UsageError
 from pipeline.stages.api import build_stages
 
-BROKERS = ("noida", "kafka")
 API_KEY = "ANTHROPIC_API_KEY"
 BASE_URL = "ANTHROPIC_BASE_URL"
-_CALL_TIMEOUT = "PIPELINE_CLAUDE__CALL_TIMEOUT"
-_COMMIT_INTERVAL = "PIPELINE_STREAM__COMMIT_INTERVAL"
-SELDOM_SECONDS = 0.25
-"""Between two commits of a partition on the embedded broker, which takes 500 a minute in all."""
 PATIENCE_SECONDS = 600
 """The simulated API reads images with this machine's own processors; on a busy one that
 takes its time, which must not be taken for an outage."""
-SIMULATED_KEY = "simulated"
+_BROKERS: Mapping[str, Callable[[int], LocalBroker]] = {
+    "noida": lambda port: NoidaBroker(port=port),
+    "kafka": lambda port: ApacheKafka(port=port),
+}
+_SELDOM_SECONDS = 0.25
+"""Between two commits of a partition on the embedded broker, which takes 500 a minute in all."""
+_SIMULATED_KEY = "simulated"
 """What the SDK is given where no key is set: it sends no request without one."""
+_POLL = 0.02
+_START_WITHIN = 60.0
+_STOP_WITHIN = 5.0
+_COMMAND_STOPS_WITHIN = 45.0
+"""What a `pipeline run` with the default drain budget needs at most."""
+_SIGNALLED = 128
+"""What shells add to the number of the signal that ended a command."""
+
+
+class ApiFailed(PipelineError):
+    """The simulated API could not be started; the text says why."""
+
+
+class SimulatedApiProcess:
+    """`python -m pipeline.local.simulated`, from `async with` to its end.
+
+    Args:
+        port: Where it listens; 0 for a free one, which it picks itself.
+        faults: What goes wrong, as its option `--fault` takes it.
+        options: Further options, as it takes them.
+    """
+
+    def __init__(
+        self, *, port: int = 0, faults: Sequence[str] = (), options: Sequence[str] = ()
+    ) -> None:
+        self._command = [
+            *(sys.executable, "-m", "pipeline.local.simulated", "--port", str(port)),
+            *(option for fault in faults for option in ("--fault", fault)),
+            *options,
+        ]
+        self._stack = AsyncExitStack()
+        self.base_url = ""
+
+    async def __aenter__(self) -> Self:
+        """Start it and wait until it answers.
+
+        Raises:
+            ApiFailed: It ended, or did not say in time where it listens.
+        """
+        directory = self._stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="haiku-pipeline-api-")
+        )
+        child = Child(self._command, log=Path(directory) / "api.log")
+        self._stack.push_async_callback(child.stop, _STOP_WITHIN)
+        try:
+            async with asyncio.timeout(_START_WITHIN):
+                self.base_url = await _base_url(child)
+        except TimeoutError:
+            await self._stack.aclose()
+            raise ApiFailed(f"The simulated API is not ready after {_START_WITHIN:g} s.") from None
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+
+async def _base_url(api: Child) -> str:
+    while "ready" not in (lines := api.output().splitlines()):
+        if not api.running:
+            reason = lines[-1].strip() if lines else "it printed nothing"
+            raise ApiFailed(f"The simulated API did not start: {reason}")
+        await asyncio.sleep(_POLL)
+    return dict(line.split("=", 1) for line in lines if "=" in line)["base_url"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +124,27 @@ class Environment:
     broker: str
     kafka: KafkaSettings
     variables: Mapping[str, str]
+
+    @contextmanager
+    def written(self, path: Path) -> Iterator[None]:
+        """Keep the variables in a file that a shell reads with `. PATH`, in the body.
+
+        Raises:
+            UsageError: There can be no such file, or there is one.
+        """
+        lines = (f"export {name}={shlex.quote(value)}\n" for name, value in self.variables.items())
+        try:
+            # A key of the user's may be among them: the file is nobody else's.
+            with open(path, "x", opener=partial(os.open, mode=0o600)) as file:
+                file.writelines(lines)
+        except OSError as error:
+            raise UsageError(
+                f"{path} cannot be written ({error.strerror}): remove it, or name another file."
+            ) from error
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 @asynccontextmanager
@@ -73,22 +172,29 @@ async def local_environment(
     Raises:
         PipelineError: One of them could not be started.
     """
+    if broker not in _BROKERS:
+        raise UsageError(f"There is no broker {broker!r}; there are {', '.join(_BROKERS)}.")
     async with AsyncExitStack() as stack:
-        api = (
-            SimulatedApiProcess(port=api_port, faults=faults, options=api_options)
-            if with_api
-            else None
-        )
-        running = await stack.enter_async_context(_broker(broker, kafka_port))
-        await _make_topics(settings, running)
+        running = await stack.enter_async_context(_BROKERS[broker](kafka_port))
+        names = TopicNames(settings.topics).of(build_stages(settings.stages))
+        async with admin_client(running.settings) as admin:
+            await Topics(admin, settings.topics, configs=running.topic_configs).create(names)
         variables = kafka_variables(running.settings)
         if broker == "noida":
-            variables[_COMMIT_INTERVAL] = str(SELDOM_SECONDS)
-        if api is not None:
-            await stack.enter_async_context(api)
-            variables |= {BASE_URL: api.base_url, _CALL_TIMEOUT: str(PATIENCE_SECONDS)}
+            variables["PIPELINE_STREAM__COMMIT_INTERVAL"] = str(_SELDOM_SECONDS)
+        if with_api:
+            api = await stack.enter_async_context(
+                SimulatedApiProcess(port=api_port, faults=faults, options=api_options)
+            )
+            state = stack.enter_context(tempfile.TemporaryDirectory(prefix="haiku-pipeline-state-"))
+            variables |= {
+                BASE_URL: api.base_url,
+                "PIPELINE_CLAUDE__CALL_TIMEOUT": str(PATIENCE_SECONDS),
+                # What is simulated must count neither in a real budget nor as a real answer.
+                "PIPELINE_CLAUDE__STATE_DIR": state,
+            }
             if not os.environ.get(API_KEY):
-                variables[API_KEY] = SIMULATED_KEY
+                variables[API_KEY] = _SIMULATED_KEY
         yield Environment(running.name, running.settings, variables)
 
 
@@ -107,7 +213,7 @@ async def simulated_api(faults: Sequence[str] = ()) -> AsyncIterator[str]:
     """
     async with SimulatedApiProcess(faults=faults) as api:
         # A real key has no business there.
-        variables = {BASE_URL: api.base_url, API_KEY: SIMULATED_KEY}
+        variables = {BASE_URL: api.base_url, API_KEY: _SIMULATED_KEY}
         before = {name: os.environ.get(name) for name in variables}
         os.environ.update(variables)
         try:
@@ -121,33 +227,76 @@ async def simulated_api(faults: Sequence[str] = ()) -> AsyncIterator[str]:
 
 
 async def serve(
-    settings: Settings,
+    environment: AbstractAsyncContextManager[Environment],
     stop: asyncio.Event,
     show: Callable[[str], None],
     *,
-    broker: str,
-    kafka_port: int,
-    api_port: int,
-    faults: Sequence[str],
-    api_options: Sequence[str] = (),
-) -> None:
-    """Run until `stop` is set; print what a shell has to evaluate, then `ready`.
+    command: Sequence[str] = (),
+    env_file: Path | None = None,
+) -> int:
+    """Run an environment until `stop` is set, or until `command` has ended, which runs in it.
+
+    Without a command, shows what a shell has to evaluate, or where that is, then `ready`.
+
+    Args:
+        environment: Not entered yet.
+        stop: Set it to end everything.
+        show: Prints a line.
+        command: The program to run and its arguments.
+        env_file: Where the variables are written; it is removed at the end.
+
+    Returns:
+        The command's exit code, as a shell has it; 0 without one.
 
     Raises:
-        PipelineError: One of them could not be started.
+        PipelineError: Something could not be started.
     """
-    async with local_environment(
-        settings,
-        broker=broker,
-        kafka_port=kafka_port,
-        api_port=api_port,
-        faults=faults,
-        api_options=api_options,
-    ) as environment:
-        for name, value in environment.variables.items():
-            show(f"export {name}={shlex.quote(value)}")
+    # So that `pipeline` in the command is the program that runs it.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    if command and shutil.which(command[0], path=path) is None:
+        raise UsageError(f"There is no command {command[0]!r}.")
+    async with AsyncExitStack() as stack:
+        here = await stack.enter_async_context(environment)
+        if env_file is not None:
+            stack.enter_context(here.written(env_file))
+        if command:
+            child = Child(command, log=None, env={**here.variables, "PATH": path})
+            return await _until_ended(child, stop)
+        if env_file is not None:
+            show(f". {shlex.quote(str(env_file))}")
+        else:
+            for name, value in here.variables.items():
+                show(f"export {name}={shlex.quote(value)}")
         show("ready")
         await stop.wait()
+    return 0
+
+
+async def _until_ended(child: Child, stop: asyncio.Event) -> int:
+    # SIGTERM is meant for both. Ctrl-C on a terminal reaches the child without us, and a second
+    # signal would have a `pipeline run` end without draining.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, child.send, signal.SIGTERM)
+    ended = asyncio.create_task(child.wait())
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not ended.done() and not _has_terminal():
+            child.send(signal.SIGTERM)
+        code = await ended
+    finally:
+        ended.cancel()
+        stopping.cancel()
+        await child.stop(_COMMAND_STOPS_WITHIN)
+    return code if code >= 0 else _SIGNALLED - code
+
+
+def _has_terminal() -> bool:
+    """Whether Ctrl-C reaches this process and its child alike, from the terminal itself."""
+    try:
+        with Path("/dev/tty").open("rb") as terminal:
+            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except OSError:
+        return False
 
 
 def kafka_variables(kafka: KafkaSettings) -> dict[str, str]:
@@ -162,19 +311,3 @@ def kafka_variables(kafka: KafkaSettings) -> dict[str, str]:
             text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
             found[f"PIPELINE_KAFKA__{name.upper()}"] = text
     return found
-
-
-def _broker(kind: str, port: int) -> LocalBroker:
-    match kind:
-        case "noida":
-            return NoidaBroker(port=port)
-        case "kafka":
-            return ApacheKafka(port=port)
-        case _:
-            raise UsageError(f"There is no broker {kind!r}; there are {', '.join(BROKERS)}.")
-
-
-async def _make_topics(settings: Settings, broker: LocalBroker) -> None:
-    names = TopicNames(settings.topics).of(build_stages(settings.stages))
-    async with admin_client(broker.settings) as admin:
-        await Topics(admin, settings.topics, configs=broker.topic_configs).create(names)

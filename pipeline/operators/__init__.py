@@ -1,6 +1,6 @@
-"""What people do with topics and single records, each record once: look, replay, decide.
+"""What people do with topics and single records: look, publish, replay, decide; each record once.
 
-- `dead_letters`, `review`: what waits for a person, and what comes of it.
-- `desk`, `handled`: a record is dealt with once, whoever else works on it.
-- `publish`, `tail`, `topics`, `lag`: topics as an administrator sees them.
+Each family has a file: `dead_letters`, `review`, `inspection` (topics, lag, records), `publish`.
+`IdempotentPublisher` (`handled`) makes sure that a record is handled once, whoever else works on
+it; `selection` says which records are meant. May import all below it, among others `cascade`.
 """

@@ -1,42 +1,72 @@
-"""Which records were handled: read from a compacted topic, and what is written to it. Pure.
+"""Which records people have handled, and publishing what comes of a record once.
 
-A mark is a record `Handled` under the key `TOPIC/PARTITION/OFFSET`. A topic of marks holds any
-number of them; the metadata of a committed offset would hold a thousand gaps.
+A compacted topic holds a record `Handled` under the key `TOPIC/PARTITION/OFFSET` for each; it is
+published in one transaction with whatever was done. One transactional id belongs to all of a topic:
+a process that starts with it fences every earlier one and settles its open transaction; only then
+is the topic read. So what is not in it was not handled, whoever tried, and no other process can
+handle it any more.
 
-A record that is no mark costs itself: it is left out and counted. If its key is that of a mark,
-what it is about counts as handled, once, until somebody says `--again`: nothing is done twice for
-a mark that another version wrote or that was damaged.
-
-Keeps the newest of many things, so that a long topic fits into memory. Pure.
+A record that cannot be read is left out and counted. If its key is one of ours, what it is about
+counts as handled, once, until `--again` is given: nothing is done twice for an entry that another
+version wrote or that was damaged.
 """
 
-import heapq
+import asyncio
 import logging
 import re
-from collections.abc import Iterable, Mapping
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar
+from typing import Self
 
-from pipeline.model.records import EPOCH, Handled, Unusable, read_record
-from pipeline.operators.arguments import Place, place_of
+from pipeline.config import Settings
+from pipeline.kafka.brokers import KafkaBrokers, delivery_in_force
+from pipeline.kafka.connection import admin_client
+from pipeline.kafka.reader import TopicReader
+from pipeline.kafka.topics import Topics, why_forgetful
+from pipeline.kafka.writer import ProducerFenced, commit_with_retry
+from pipeline.model.errors import PipelineError
+from pipeline.model.records import EPOCH, Handled, Unusable, now, read_record
+from pipeline.operators.selection import Place, place_of, topic_reader
+from pipeline.stream.protocols import (
+    Broken,
+    BrokerError,
+    Brokers,
+    BrokersUnavailable,
+    Consumer,
+    PartitionWriter,
+    TopicPartition,
+    Unpublishable,
+)
 from pipeline.stream.records import Headers, Outgoing, Received
 
 _HEADERS: Headers = (("content-type", b"application/json"),)
 _KEY = re.compile(rb"(?P<topic>.+)/(?P<partition>[0-9]{1,9})/(?P<offset>[0-9]{1,18})", re.DOTALL)
+_ATTEMPTS = 5
+_RETRY_FIRST = 0.2
+"""Seconds before a new session after one that broke; each further one waits twice as long."""
+_TIDIED = 200
+"""Entries of records that are gone, removed with one commit."""
+_GROUP = "desk"
+"""A group name, after the prefix of groups: it names the transactional ids."""
+_TRANSACTION_LIMIT = 15.0
+"""Seconds until brokers abort a transaction. Where a command was killed in the middle of one,
+readers of the topics that it wrote to wait for that."""
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class HandledEntry:
     """What is known of a record that was handled.
 
     Args:
-        stamp: Milliseconds since 1970, the record's own timestamp; None where the mark could not
+        stamp: Milliseconds since 1970, the record's own timestamp; None where the entry could not
             be read, so that it is about whatever is in the place.
         at: When it was handled last.
         times: How often.
-        by: Who did, the last time.
+        by: Which process did, the last time.
     """
 
     stamp: int | None
@@ -46,63 +76,62 @@ class Mark:
 
 
 class HandledIndex:
-    """Which records of one topic were handled.
+    """Which records of `topic` were handled, as read from `handled_topic` and written to it."""
 
-    Args:
-        topic: Whose records.
-        name: The topic of the marks.
-    """
-
-    def __init__(self, topic: str, name: str) -> None:
+    def __init__(self, topic: str, handled_topic: str) -> None:
         self._topic = topic
-        self._name = name
-        self._marks: dict[Place, Mark] = {}
+        self._handled_topic = handled_topic
+        self._entries: dict[Place, HandledEntry] = {}
         self._unusable = 0
         self._first_unusable: Place | None = None
 
-    @property
-    def unusable(self) -> int:
-        """How many records were no marks."""
-        return self._unusable
-
-    def __len__(self) -> int:
-        return len(self._marks)
-
     def partitions(self) -> set[int]:
         """In which partitions records were handled."""
-        return {place.partition for place in self._marks}
+        return {place.partition for place in self._entries}
 
     def read(self, record: Received) -> None:
-        """Take a record of the topic of marks in; a later one about the same place holds."""
+        """Take in a record of the topic; a later one about the same place holds."""
+        # None for a key that is not one of this topic's entries.
+        key = _KEY.fullmatch(record.key or b"")
+        about = (
+            Place(int(key["partition"]), int(key["offset"]))
+            if key is not None and key["topic"] == self._topic.encode()
+            else None
+        )
         if record.value is None:
-            self._forget(record.key)
+            if about is not None:
+                self._entries.pop(about, None)
             return
         try:
             handled = read_record(Handled, record.value)
         except Unusable:
-            self._keep_unusable(record)
+            self._unusable += 1
+            self._first_unusable = self._first_unusable or place_of(record)
+            if about is not None:
+                # One that was read before it says more.
+                self._entries.setdefault(about, HandledEntry(None, record.timestamp, 1, ""))
             return
         if handled.topic == self._topic:
-            self._keep(handled)
+            self.written([handled])
 
     def warn(self) -> None:
-        """Say once, after all were read, what could not be used."""
+        """Log once, after all were read, what could not be used."""
         if self._unusable:
             _log.warning(
                 "%d records of %s are no marks that this version can read, the first at %s: they "
                 "were left out, and what they are about by their keys counts as done (--again does "
                 "it again). Find out who may write to that topic.",
                 self._unusable,
-                self._name,
+                self._handled_topic,
                 self._first_unusable,
             )
 
-    def of(self, record: Received) -> Mark | None:
-        """The mark of a record; None if it was never handled."""
-        mark = self._marks.get(place_of(record))
-        if mark is None or mark.stamp not in {None, _stamp(record.timestamp)}:
+    def of(self, record: Received) -> HandledEntry | None:
+        """The entry of a record; None if it was never handled."""
+        entry = self._entries.get(place_of(record))
+        if entry is None or entry.stamp not in {None, _stamp(record.timestamp)}:
             return None
-        return mark
+        return entry
 
     def next(self, record: Received, *, to: str, at: datetime, by: str) -> Handled:
         """What is to be written when `by` handles a record now."""
@@ -119,59 +148,31 @@ class HandledIndex:
             by=by,
         )
 
-    def written(self, marks: Iterable[Handled]) -> None:
-        """These are committed."""
-        for handled in marks:
-            self._keep(handled)
-
     def outgoing(self, handled: Handled) -> Outgoing:
-        """A mark as a record."""
         key = self._key(Place(handled.partition, handled.offset))
-        return Outgoing(self._name, key, handled.model_dump_json(by_alias=True).encode(), _HEADERS)
+        value = handled.model_dump_json(by_alias=True).encode()
+        return Outgoing(self._handled_topic, key, value, _HEADERS)
+
+    def written(self, committed: Iterable[Handled]) -> None:
+        for handled in committed:
+            self._entries[Place(handled.partition, handled.offset)] = HandledEntry(
+                _stamp(handled.timestamp), handled.at, handled.times, handled.by
+            )
 
     def obsolete(self, begins: Mapping[int, int]) -> list[Place]:
-        """Marks of records that have left their topic.
-
-        Args:
-            begins: The first offset of each partition.
-        """
-        return [place for place in self._marks if place.offset < begins.get(place.partition, 0)]
+        """Entries of records that have left their topic, whose partitions begin at `begins`."""
+        return [place for place in self._entries if place.offset < begins.get(place.partition, 0)]
 
     def tombstone(self, place: Place) -> Outgoing:
-        """The record that removes a mark."""
-        return Outgoing(self._name, self._key(place), None, ())
+        return Outgoing(self._handled_topic, self._key(place), None, ())
 
     def removed(self, places: Iterable[Place]) -> None:
         """The tombstones of these are committed."""
         for place in places:
-            self._marks.pop(place, None)
-
-    def _keep(self, handled: Handled) -> None:
-        place = Place(handled.partition, handled.offset)
-        self._marks[place] = Mark(_stamp(handled.timestamp), handled.at, handled.times, handled.by)
+            self._entries.pop(place, None)
 
     def _key(self, place: Place) -> bytes:
         return f"{self._topic}/{place.partition}/{place.offset}".encode()
-
-    def _keep_unusable(self, record: Received) -> None:
-        self._unusable += 1
-        self._first_unusable = self._first_unusable or place_of(record)
-        place = self._place_of(record.key)
-        if place is not None:
-            # One that was read before it says more.
-            self._marks.setdefault(place, Mark(None, record.timestamp, 1, ""))
-
-    def _forget(self, key: bytes | None) -> None:
-        place = self._place_of(key)
-        if place is not None:
-            self._marks.pop(place, None)
-
-    def _place_of(self, key: bytes | None) -> Place | None:
-        """What a key of this topic's marks is about; None for any other key."""
-        found = _KEY.fullmatch(key or b"")
-        if found is None or found["topic"] != self._topic.encode():
-            return None
-        return Place(int(found["partition"]), int(found["offset"]))
 
 
 def _stamp(moment: datetime) -> int:
@@ -179,33 +180,243 @@ def _stamp(moment: datetime) -> int:
     return (moment - EPOCH) // timedelta(milliseconds=1)
 
 
-T = TypeVar("T")
+async def read_handled(read: TopicReader, topic: str, handled_topic: str) -> HandledIndex:
+    """What was handled so far, without fencing anybody; `PipelineError` if there is no topic."""
+    found = HandledIndex(topic, handled_topic)
+    async with read([handled_topic]) as records:
+        async for record in records:
+            found.read(record)
+    found.warn()
+    return found
 
 
-class Newest(Generic[T]):
-    """The last `limit` of what it was given, by time; `seen` is how many it was given.
+class NotDone(PipelineError):
+    """The brokers do not take what was to be published; what they did take counts as handled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What to publish about a record; `again` although it was handled before."""
+
+    record: Received
+    outgoing: Outgoing
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What came of actions; those that the brokers will never take are refused, with the reason."""
+
+    done: tuple[Action, ...]
+    done_before: tuple[Action, ...]
+    refused: tuple[tuple[Action, str], ...]
+
+
+class IdempotentPublisher:
+    """Publishes what comes of the records of one topic, each once; entered with `async with`.
 
     Args:
-        limit: How many are kept.
+        topic: Whose records.
+        handled_topic: Where it is noted that a record was handled.
+        group: Names the transactional id, together with `handled_topic`.
+        name: Signs the entries; unlike that of any other publisher.
+        brokers: Makes the sessions.
+        read: Reads `handled_topic`.
+        clock: The time, aware.
     """
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._kept: list[tuple[datetime, Place, T]] = []
-        self.seen = 0
+    def __init__(
+        self,
+        topic: str,
+        handled_topic: str,
+        *,
+        group: str,
+        name: str,
+        brokers: Brokers,
+        read: TopicReader,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._topic = topic
+        self._handled_topic = handled_topic
+        self._group = group
+        self._name = name
+        self._brokers = brokers
+        self._read = read
+        self._clock = clock
+        self._resources = AsyncExitStack()
+        self._consumer: Consumer | None = None
+        self._session: PartitionWriter | None = None
+        self._handled = HandledIndex(topic, handled_topic)
+        self._obsolete: list[Place] = []
+        self._fenced = (
+            f"Another process handles {topic} now: these were left to it. Nothing was done twice; "
+            "run this again to see what is left."
+        )
 
-    def add(self, moment: datetime, place: Place, item: T) -> None:
-        """Let one in; the oldest goes where there are too many. No place comes twice."""
-        self.seen += 1
-        heapq.heappush(self._kept, (moment, place, item))
-        if len(self._kept) > self._limit:
-            heapq.heappop(self._kept)
+    async def __aenter__(self) -> Self:
+        """Fence every other process, then learn what was handled; raises `BrokerError`."""
+        async with AsyncExitStack() as entered:
+            # It never joins: sessions of brokers without transactions are made with one.
+            self._consumer = self._brokers.consumer(self._group, [self._topic])
+            entered.push_async_callback(self._consumer.close)
+            entered.push_async_callback(self._close)
+            await self._open()
+            self._resources = entered.pop_all()
+        return self
 
-    def items(self) -> list[T]:
-        """What is kept, the oldest first."""
-        return [item for _, _, item in sorted(self._kept, key=lambda entry: entry[:2])]
+    async def __aexit__(self, *error: object) -> None:
+        await self._resources.aclose()
+
+    def entry(self, record: Received) -> HandledEntry | None:
+        """What is known of an earlier time; None if the record was never handled."""
+        return self._handled.of(record)
+
+    async def publish(self, actions: Sequence[Action]) -> Done:
+        """Publish what was not handled yet, and that it is, in one transaction.
+
+        Raises:
+            ProducerFenced: Another process has begun meanwhile. Nothing of these was done.
+            NotDone: The brokers do not take them for long. All of them were done, or none.
+            BrokerError: They refuse.
+        """
+        before = [self._times(action.record) for action in actions]
+        todo: list[tuple[Action, int]] = []
+        done_before: list[Action] = []
+        for action, times in zip(actions, before, strict=True):
+            if action.again or not times:
+                todo.append((action, times))
+            else:
+                done_before.append(action)
+        refused: list[tuple[Action, str]] = []
+        problem: BrokerError | None = None
+        for attempt in range(_ATTEMPTS):
+            # After an answer was lost, only what was read again says whether these were done.
+            open_ = [action for action, times in todo if not self._is_done(action.record, times)]
+            if not open_:
+                break
+            try:
+                await self._commit(open_)
+            except Unpublishable as error:
+                at_fault = [open_[index] for index in error.indices if index < len(open_)]
+                refused += [(action, error.detail) for action in at_fault]
+                todo = [each for each in todo if each[0] not in at_fault]
+                if error.is_session_lost:
+                    await self._open()
+            except BrokersUnavailable as error:
+                raise _not_done(error) from error
+            except Broken as error:
+                problem = error
+                await asyncio.sleep(_RETRY_FIRST * 2**attempt)
+                await self._open()
+        else:
+            raise _not_done(problem)
+        return Done(tuple(action for action, _ in todo), tuple(done_before), tuple(refused))
+
+    async def _commit(self, actions: Sequence[Action]) -> None:
+        if self._session is None:
+            raise RuntimeError("a publisher is entered before it is used")
+        handled = [
+            self._handled.next(
+                action.record, to=action.outgoing.topic, at=self._clock(), by=self._name
+            )
+            for action in actions
+        ]
+        tidied, self._obsolete = self._obsolete[:_TIDIED], self._obsolete[_TIDIED:]
+        await commit_with_retry(
+            self._session,
+            [
+                *(action.outgoing for action in actions),
+                *(self._handled.outgoing(each) for each in handled),
+                *(self._handled.tombstone(place) for place in tidied),
+            ],
+            None,
+            if_fenced=self._fenced,
+        )
+        self._handled.written(handled)
+        self._handled.removed(tidied)
+
+    async def _open(self) -> None:
+        await self._close()
+        if self._consumer is None:
+            raise RuntimeError("a publisher is entered before it is used")
+        # The partition only names the transactional id.
+        owner = TopicPartition(self._handled_topic, 0)
+        self._session = self._brokers.session(self._group, owner, self._consumer)
+        await self._session.start()
+        self._handled = await read_handled(self._read, self._topic, self._handled_topic)
+        begins: dict[int, int] = {}
+        reader = self._brokers.reader(self._group)
+        await reader.start()
+        try:
+            for number in sorted(self._handled.partitions()):
+                begins[number] = (await reader.bounds(TopicPartition(self._topic, number))).begin
+        except BrokerError as error:
+            # An entry may name a partition that there is not, and one that is left does no harm.
+            _log.warning("not all marks of records that are gone are removed now: %s", error)
+        finally:
+            await reader.close()
+        self._obsolete = self._handled.obsolete(begins)
+
+    async def _close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _is_done(self, record: Received, times: int) -> bool:
+        """Whether this process has handled a record that had been handled so often before.
+
+        Raises:
+            ProducerFenced: Another process has. Brokers do not always say that one was fenced:
+                the client may only notice that its transaction broke.
+        """
+        entry = self._handled.of(record)
+        if entry is None or entry.times == times:
+            return False
+        if entry.by != self._name:
+            raise ProducerFenced(self._fenced)
+        return True
+
+    def _times(self, record: Received) -> int:
+        entry = self._handled.of(record)
+        return 0 if entry is None else entry.times
 
 
-def left_out(found: int, *, shown: int) -> str:
-    """A sentence to append if more were found than are shown."""
-    return f" The newest {shown:,} are shown; --limit shows more." if found > shown else ""
+def _not_done(problem: BrokerError | None) -> NotDone:
+    return NotDone(
+        f"The brokers did not take it ({problem}): look at them, then run this again; what was "
+        "done is marked and is not done twice."
+    )
+
+
+@asynccontextmanager
+async def open_publisher(
+    settings: Settings, topic: str, handled_topic: str, *, note: Callable[[str], None]
+) -> AsyncIterator[IdempotentPublisher]:
+    """A publisher on the configured brokers, ready; a weaker guarantee is reported to `note`.
+
+    Raises:
+        PipelineError: The brokers cannot be reached, a topic is missing, or `handled_topic` would
+            not keep its records.
+    """
+    async with admin_client(settings.kafka) as admin:
+        found = await Topics(admin, settings.topics).require([topic, handled_topic])
+    if (forgets := why_forgetful(found[handled_topic])) is not None:
+        raise PipelineError(forgets)
+    delivery = await delivery_in_force(settings)
+    if delivery.mode != "exactly_once":
+        note(
+            f"At least once, because {delivery.because} What is cut off in the middle may be done "
+            "twice."
+        )
+    limit = min(_TRANSACTION_LIMIT, settings.stream.transaction_timeout)
+    stream = settings.stream.model_copy(update={"transaction_timeout": limit})
+    async with IdempotentPublisher(
+        topic,
+        handled_topic,
+        group=settings.kafka.group_prefix + _GROUP,
+        name=secrets.token_hex(8),
+        brokers=KafkaBrokers(settings.kafka, stream, settings.topics, delivery.mode),
+        read=topic_reader(settings),
+        clock=now,
+    ) as publisher:
+        yield publisher

@@ -29,11 +29,7 @@ _SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A record to publish.
-
-    Args:
-        place: Where it was found, e.g. `tickets.jsonl:12`.
-    """
+    """A record to publish; `place` is where it was found, e.g. `tickets.jsonl:12`."""
 
     place: str
     key: bytes | None
@@ -52,14 +48,7 @@ class Refusal:
 
 @dataclass(slots=True)
 class Published:
-    """What came of publishing.
-
-    Args:
-        topic: Where to.
-        published: Records that the brokers have confirmed.
-        refused: Events that were not published.
-        refusals: The first of them.
-    """
+    """What came of publishing: confirmed records, refused events, and the first of these."""
 
     topic: str
     published: int = 0
@@ -75,17 +64,14 @@ async def publish(
     validate: bool = True,
     on_done: Callable[[int], None] = lambda _: None,
 ) -> Published:
-    """Publish events that the stage takes.
+    """Publish events on the raw topic of a stage; `PipelineError` if the brokers do not take them.
 
     Args:
         settings: How brokers are reached and topics are called.
-        stage: Whose raw topic it is, and who says what an event is.
+        stage: Says what an event is.
         items: Read as they are needed, in a thread, so there may be any number.
         validate: Leave out what the stage does not take; else all is published as it is.
         on_done: Called with 1 for each item that is done with.
-
-    Raises:
-        PipelineError: The brokers do not take the records.
     """
     topic = TopicNames(settings.topics).raw(stage.name)
     result = Published(topic)
@@ -124,12 +110,8 @@ def read_items(paths: Sequence[Path], *, key_field: str = "id") -> Iterator[Item
     `.jsonl` holds an event a line and `.json` one event; any other file is itself the event's
     content, with its name as the event's id.
 
-    Args:
-        paths: Where to look.
-        key_field: The field of a JSON event that becomes the record's key.
-
-    Raises:
-        UsageError: There is no such file.
+    `key_field` of a JSON event becomes the record's key. Raises `UsageError` if there is no such
+    file.
     """
     for path in paths:
         if path == STANDARD_INPUT:

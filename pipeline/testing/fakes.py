@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from pydantic import BaseModel
 
-from pipeline.claude.http import HttpReply, NoReply
+from pipeline.claude.responses import HttpReply, NoReply
 from pipeline.model.questions import AnswerT, Question, Response
 from pipeline.model.records import Tier, Usage
 

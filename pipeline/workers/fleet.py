@@ -25,7 +25,7 @@ from prometheus_client.registry import Collector
 import pipeline
 from pipeline.app import App, Running
 from pipeline.config import Settings
-from pipeline.kafka.delivery import delivery_in_force
+from pipeline.kafka.brokers import delivery_in_force
 from pipeline.observe import web
 from pipeline.observe.dashboard import STEP_SECONDS, About, Health, Status, Views
 from pipeline.observe.metrics import Conditions

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import orjson
 
-from pipeline.claude.batches import PATH
-from pipeline.claude.http import HttpReply, NoReply
+from pipeline.claude.message_batches import PATH
+from pipeline.claude.responses import HttpReply, NoReply
 
 Step = Callable[[str], Awaitable[None]]
 """Told of everything a process does that others can see, before it takes effect; may raise."""

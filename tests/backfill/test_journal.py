@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.backfill.journal import InvalidTransition, Job, Run, State, Tally, custom_id
 from pipeline.backfill.lane import candidates
-from pipeline.claude.batch import Batch, Counts
+from pipeline.claude.message_batches import Batch, Counts
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 

@@ -12,8 +12,8 @@ from benchmarks.backfill import Plan, prove
 from pipeline.backfill.attempt import CannotBackfill, Wish, backfill
 from pipeline.backfill.progress import Watcher
 from pipeline.config import load_settings
-from pipeline.local.api import SimulatedApiProcess
 from pipeline.local.broker import LocalBroker
+from pipeline.local.environment import SimulatedApiProcess
 from tests.brokers import FreshName
 from tests.cli.conftest import Run, nowhere, prefix, run
 

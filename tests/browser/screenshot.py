@@ -19,7 +19,7 @@ import orjson
 from aiokafka import AIOKafkaProducer
 from PIL import Image
 
-from pipeline.local.samples import items_of, read_manifest, samples_folder
+from pipeline.local.day import items_of, read_manifest, samples_folder
 from pipeline.operators.publish import Item
 from tests.browser.chromium import Look, chromium
 from tests.e2e.programs import exported, program

@@ -20,7 +20,7 @@ from pipeline.kafka.topics import TopicNames
 from pipeline.local.apache import ApacheKafka
 from pipeline.local.simulated import SimulatedApi
 from pipeline.local.simulated.faults import Fault
-from pipeline.operators import topics
+from pipeline.operators import inspection
 from tests.brokers import FreshName
 from tests.browser.chromium import Chromium, Page
 from tests.browser.test_page import HOSTILE, SHOTS
@@ -120,7 +120,7 @@ async def plant(apache_kafka: ApacheKafka, fresh_name: FreshName) -> AsyncIterat
     prefix = fresh_name("agreement") + "."
     kafka = KafkaSettings(bootstrap_servers=apache_kafka.bootstrap_servers, group_prefix=prefix)
     settings = Settings(kafka=kafka, topics=TopicSettings(prefix=prefix, partitions=4))
-    await topics.create(settings, STAGES)
+    await inspection.create(settings, STAGES)
     async with SimulatedApi() as api:
         api.control.faults.add(Fault.parse("overloaded"), api.control.clock())
         command = ["run", "--json", "--workers", "2", *STAGES]

@@ -6,7 +6,7 @@ from typing import Any
 import structlog
 
 from pipeline.cascade.prompt_sizes import Prefix, log_prefixes, prefixes
-from pipeline.claude.models import TRAITS
+from pipeline.claude.request_body import TRAITS
 from pipeline.config import Settings
 from pipeline.config.stages import Label
 from pipeline.model.records import Tier

@@ -49,7 +49,7 @@ def rescue(ends: Ends) -> UnpublishableHandler:
     return UnpublishableHandler("tickets", "dead-letters", clock=lambda: NOW, observer=ends)
 
 
-def letter_of(outcome: Outcome | None) -> Outgoing:
+def dead_letter_of(outcome: Outcome | None) -> Outgoing:
     assert outcome is not None
     assert outcome.end is Disposition.DEAD_LETTER
     [letter] = outcome.records
@@ -67,10 +67,10 @@ def smallest(rescue: UnpublishableHandler, record: Received) -> Outgoing:
     """What is left after the brokers refused an enriched result and the whole dead letter."""
     enriched = Outcome(Disposition.ENRICHED, (Outgoing("out", record.key, b"x", ()),))
     whole = rescue(record, enriched, "too large")
-    assert letter_of(whole).value == record.value
+    assert dead_letter_of(whole).value == record.value
     small = rescue(record, whole, "too large")
     assert rescue(record, small, "too large") is None
-    return letter_of(small)
+    return dead_letter_of(small)
 
 
 def weight(letter: Outgoing) -> int:
@@ -83,7 +83,7 @@ def test_a_result_that_is_too_large_becomes_a_dead_letter_with_the_whole_record(
 ) -> None:
     record = received(b"whole", headers=(("a", b"1"), ("a", None)))
     enriched = Outcome(Disposition.ENRICHED, (Outgoing("out", b"k", b"x" * MIB, ()),))
-    letter = letter_of(rescue(record, enriched, "1 record is too large."))
+    letter = dead_letter_of(rescue(record, enriched, "1 record is too large."))
     assert (letter.key, letter.value) == (b"k", b"whole")
     assert letter.headers[:2] == (("a", b"1"), ("a", None))
     assert about(letter).reason == "too_large"
@@ -134,7 +134,7 @@ def test_a_record_that_was_not_read_is_said_to_be_where_it_is(
 ) -> None:
     original = Original(5000, 1 << 30, "ab" * 32, 2, 9000)
     record = received(None, b"k" * 1024, unread=Unread("It holds 1 GiB.", original))
-    letter = letter_of(rescue(record, None, "It holds 1 GiB."))
+    letter = dead_letter_of(rescue(record, None, "It holds 1 GiB."))
     said = about(letter)
     assert (said.reason, said.original) == ("too_large", "not_carried")
     assert said.detail == "It holds 1 GiB."
@@ -145,7 +145,7 @@ def test_a_record_that_was_not_read_is_said_to_be_where_it_is(
 
 def test_of_a_broken_record_nothing_is_claimed_but_its_place(rescue: UnpublishableHandler) -> None:
     broken = received(None, None, unread=Unread("Its batch is broken."))
-    said = about(letter_of(rescue(broken, None, "Its batch is broken.")))
+    said = about(dead_letter_of(rescue(broken, None, "Its batch is broken.")))
     assert (said.reason, said.original) == ("invalid_event", "unreadable")
     assert said.original_sha256 is None
     assert (said.topic, said.partition, said.offset) == ("tickets.raw", 3, 41)

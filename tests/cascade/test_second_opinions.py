@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.cascade.policy import LIFTED, doubts_of, is_wanted, weighed, whether_it_pays
-from pipeline.claude.billing.prices import PriceTable
-from pipeline.claude.billing.workloads import price_ratio
+from pipeline.claude.billing import PriceTable
+from pipeline.claude.workloads import price_ratio
 from pipeline.config import Thresholds, TokenPrices
 from pipeline.model.questions import Signal
 from pipeline.model.records import Doubt

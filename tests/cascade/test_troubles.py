@@ -10,7 +10,7 @@ import structlog
 from pipeline.cascade.policy import Policy
 from pipeline.cascade.processor import CascadePolicy, Processor
 from pipeline.cascade.reading import QUIET_SECONDS, RETRY_SECONDS, Escalations, RawEvents, Reading
-from pipeline.claude.attempts import Bounds
+from pipeline.claude.failures import Bounds
 from pipeline.config import TopicSettings
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import AnswerError, FileUnavailable, Unanswered, Unavailable

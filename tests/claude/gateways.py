@@ -4,11 +4,11 @@ import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.claude.client import Client
 from pipeline.claude.gateway import Gateway
-from pipeline.claude.http import HttpReply
+from pipeline.claude.responses import HttpReply
 from pipeline.config import Settings
 from pipeline.model.observer import Observer
 from pipeline.model.questions import Response
@@ -33,6 +33,7 @@ class Watcher(Observer):
         self.breakers: list[str] = []
         self.blocks: list[str | None] = []
         self.maybe_billed_usd = Decimal(0)
+        self.spending: dict[tuple[str, str], Decimal] = {}
 
     def call(
         self, stage: str, model: str, end: str, *, seconds: float, usage: Usage | None
@@ -41,6 +42,9 @@ class Watcher(Observer):
 
     def maybe_billed(self, stage: str, model: str, *, usd: Decimal | None) -> None:
         self.maybe_billed_usd += usd or 0
+
+    def spent(self, stage: str, *, window: Literal["hour", "day"], usd: Decimal) -> None:
+        self.spending[stage, window] = usd
 
     def reused(self, stage: str, model: str, kind: str) -> None:
         self.reuses[kind] += 1

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from pipeline.claude.client import SdkClient
-from pipeline.claude.http import HttpReply
+from pipeline.claude.responses import HttpReply
 
 PLAIN = "plain"
 _ERROR = (

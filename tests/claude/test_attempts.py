@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.claude.attempts import Attempts, Bounds, Peers
+from pipeline.claude.failures import Attempts, Bounds, Peers
 
 BOUNDS = Bounds(attempts=8, seconds=60)
 
@@ -64,7 +64,7 @@ def test_a_failure_counts_for_the_share_of_others_that_were_answered(
     assert peers.failed == sum(failed for _, failed, _ in steps) + 1
 
 
-def test_what_was_answered_at_once_is_a_peer_and_what_was_answered_later_is_none() -> None:
+def test_what_was_answered_at_once_is_a_peer_and_what_was_answered_later_is_not() -> None:
     peers = Peers()
     Attempts(peers).answered()
     late = Attempts(peers)

@@ -3,17 +3,24 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 import orjson
 import pytest
 
-from pipeline.claude.attempts import Backoff
-from pipeline.claude.batch import Batch, BatchRequest, NotAnswered, Succeeded, body_of
-from pipeline.claude.batches import Batches, BatchFailed, SubmissionUnknown
-from pipeline.claude.gateway import Gateway
-from pipeline.claude.http import HttpReply, NoReply
+from pipeline.claude.failures import Backoff
+from pipeline.claude.gateway import SAVE_SECONDS, Gateway
+from pipeline.claude.message_batches import (
+    Batch,
+    Batches,
+    BatchFailed,
+    BatchRequest,
+    NotAnswered,
+    SubmissionUnknown,
+    Succeeded,
+    body_of,
+)
+from pipeline.claude.responses import HttpReply, NoReply
 from pipeline.config import Settings
 from pipeline.local.simulated.control import Simulation
 from pipeline.local.simulated.faults import Fault
@@ -21,6 +28,7 @@ from pipeline.local.simulated.server import SimulatedApi
 from pipeline.model.errors import Refused
 from pipeline.model.records import Tier
 from pipeline.testing.fakes import FakeClient
+from tests.claude.gateways import Watcher
 from tests.claude.questions import about
 from tests.claude.server import ShapeServer, shape, shape_server
 
@@ -34,8 +42,13 @@ async def api(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SimulatedApi]:
 
 
 @pytest.fixture
-async def gateway(api: SimulatedApi) -> AsyncIterator[Gateway]:
-    async with Gateway(quick()) as opened:
+def watcher() -> Watcher:
+    return Watcher()
+
+
+@pytest.fixture
+async def gateway(api: SimulatedApi, watcher: Watcher) -> AsyncIterator[Gateway]:
+    async with Gateway(quick(), observer=watcher) as opened:
         yield opened
 
 
@@ -47,17 +60,23 @@ def quick() -> Settings:
 
 async def ended(gateway: Gateway, batch_id: str) -> Batch:
     async with asyncio.timeout(10):
-        return await gateway.batch_lane().api.ended(batch_id, every=0.02)
+        while True:
+            batch = await gateway.batch_lane().api.get(batch_id)
+            if batch.has_ended:
+                return batch
+            await asyncio.sleep(0.02)
 
 
-async def test_questions_come_back_as_replies_at_half_the_price(gateway: Gateway) -> None:
+async def test_questions_come_back_as_replies_at_half_the_price(
+    gateway: Gateway, watcher: Watcher
+) -> None:
     lane = gateway.batch_lane()
     questions = {f"e-{n}": about(f"I was charged twice, {n}.") for n in range(3)}
-    handed_in = await lane.api.submit(
+    submitted = await lane.api.submit(
         lane.request(question, Tier.HAIKU, name) for name, question in questions.items()
     )
-    assert not handed_in.has_ended
-    batch = await ended(gateway, handed_in.id)
+    assert not submitted.has_ended
+    batch = await ended(gateway, submitted.id)
     assert (batch.request_counts.succeeded, batch.request_counts.total) == (3, 3)
     replies = {
         result.custom_id: lane.reply(questions[result.custom_id], Tier.HAIKU, result)
@@ -70,19 +89,19 @@ async def test_questions_come_back_as_replies_at_half_the_price(gateway: Gateway
     assert alone.usage.cost_usd is not None
     assert share is not None
     assert share * 2 == alone.usage.cost_usd
-    (spend,) = gateway.status().spending
-    assert Decimal(spend.usd_today) > share
+    await asyncio.sleep(2 * SAVE_SECONDS)
+    assert watcher.spending["tickets", "day"] == share * 3 + alone.usage.cost_usd
 
 
 async def test_what_was_not_answered_says_why(api: SimulatedApi, gateway: Gateway) -> None:
     api.control.faults.add(Fault("expired", next=1), api.control.clock())
     api.control.faults.add(Fault("errored", next=1), api.control.clock())
     lane = gateway.batch_lane()
-    handed_in = await lane.api.submit(
+    submitted = await lane.api.submit(
         lane.request(about(str(n)), Tier.HAIKU, f"e-{n}") for n in range(2)
     )
-    await ended(gateway, handed_in.id)
-    results = [result async for result in lane.api.results(handed_in.id)]
+    await ended(gateway, submitted.id)
+    results = [result async for result in lane.api.results(submitted.id)]
     assert all(isinstance(result, NotAnswered) for result in results)
     reasons = {result.why for result in results if isinstance(result, NotAnswered)}
     assert reasons == {"expired", "errored"}
@@ -99,11 +118,11 @@ async def test_an_answer_that_is_no_use_is_raised_with_what_it_cost(gateway: Gat
 async def test_a_batch_whose_handle_was_lost_is_found_again(gateway: Gateway) -> None:
     lane = gateway.batch_lane()
     begin = datetime.now(UTC) - timedelta(seconds=1)
-    handed_in = [
+    submitted = [
         await lane.api.submit([lane.request(about(str(n)), Tier.HAIKU, f"e-{n}")]) for n in range(3)
     ]
     found = [batch.id async for batch in lane.api.since(begin)]
-    assert sorted(found) == sorted(batch.id for batch in handed_in)
+    assert sorted(found) == sorted(batch.id for batch in submitted)
     assert [batch async for batch in lane.api.since(begin + timedelta(days=1))] == []
 
 
@@ -133,7 +152,7 @@ async def shapes(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ShapeServer]:
         "cut_mid_body",
     ],
 )
-async def test_a_hand_in_without_an_answer_is_not_repeated_blindly(
+async def test_a_submission_without_an_answer_is_not_repeated_blindly(
     shapes: ShapeServer, failure: str
 ) -> None:
     shapes.queue.append(failure)
@@ -143,10 +162,10 @@ async def test_a_hand_in_without_an_answer_is_not_repeated_blindly(
     assert len(shapes.requests) == 1
 
 
-async def test_a_hand_in_without_an_answer_tells_how_long_it_really_had(
+async def test_a_submission_without_an_answer_says_how_long_it_really_had(
     shapes: ShapeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.claude.batches.HAND_IN_SECONDS", 0.6)
+    monkeypatch.setattr("pipeline.claude.message_batches.SUBMIT_SECONDS", 0.6)
     shapes.hold = asyncio.Event()
     async with Gateway(quick()) as gateway:
         with pytest.raises(SubmissionUnknown, match="within 1 s"):
@@ -154,7 +173,7 @@ async def test_a_hand_in_without_an_answer_tells_how_long_it_really_had(
 
 
 @pytest.mark.parametrize("body", [b"<html>Log in</html>", b"[]", b'{"data": [{"id": "x"}]}'])
-async def test_a_list_of_batches_that_is_none_is_an_error_in_a_sentence(
+async def test_something_else_than_a_list_of_batches_is_an_error_in_a_sentence(
     shapes: ShapeServer, body: bytes
 ) -> None:
     shapes.queue.append({"status": 200, "headers": {}, "raw": body.decode()})
@@ -165,7 +184,7 @@ async def test_a_list_of_batches_that_is_none_is_an_error_in_a_sentence(
 
 
 @pytest.mark.parametrize("failure", ["rate_limited", "rate_limited_bare", "ramp_limit"])
-async def test_a_hand_in_that_was_clearly_not_taken_is_repeated(
+async def test_a_submission_that_was_clearly_not_taken_is_repeated(
     shapes: ShapeServer, failure: str
 ) -> None:
     shapes.queue.append(failure)
@@ -175,7 +194,7 @@ async def test_a_hand_in_that_was_clearly_not_taken_is_repeated(
     assert len(shapes.requests) == 2
 
 
-async def test_a_hand_in_that_never_reached_the_api_is_repeated() -> None:
+async def test_a_submission_that_never_reached_the_api_is_repeated() -> None:
     replies: list[HttpReply | NoReply] = [NoReply("disconnected", "connection refused", sent=False)]
 
     class Refusing(FakeClient):
@@ -191,7 +210,7 @@ async def test_a_hand_in_that_never_reached_the_api_is_repeated() -> None:
     assert not replies
 
 
-async def test_a_hand_in_that_is_answered_with_another_batch_is_unclear(
+async def test_a_submission_that_is_answered_with_another_batch_is_unclear(
     shapes: ShapeServer,
 ) -> None:
     async with Gateway(quick()) as gateway:
@@ -235,7 +254,7 @@ async def test_a_result_with_half_a_surrogate_is_read(shapes: ShapeServer) -> No
     assert result.message == {"n": "a \ufffd b"}
 
 
-async def test_a_hand_in_that_is_rejected_is_an_error(shapes: ShapeServer) -> None:
+async def test_a_submission_that_is_rejected_is_an_error(shapes: ShapeServer) -> None:
     shapes.queue.append("bad_request")
     async with Gateway(quick()) as gateway:
         with pytest.raises(BatchFailed):
@@ -271,7 +290,7 @@ BODIES = (
         ("Ottoline's number is missing", "[...]'s number is missing"),
     ],
 )
-async def test_what_a_failed_hand_in_repeats_of_the_content_is_left_out(
+async def test_what_a_failed_submission_repeats_of_the_content_is_left_out(
     shapes: ShapeServer, monkeypatch: pytest.MonkeyPatch, said: str, shown: str | None
 ) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "key-of-a-test")
@@ -285,7 +304,7 @@ async def test_what_a_failed_hand_in_repeats_of_the_content_is_left_out(
     assert str(raised.value).endswith(f": {shown or said}")
 
 
-async def test_results_that_break_off_are_read_anew(shapes: ShapeServer) -> None:
+async def test_results_that_break_off_are_read_again(shapes: ShapeServer) -> None:
     lines = [
         orjson.dumps({"custom_id": f"e-{n}", "result": {"type": "succeeded", "message": {"n": n}}})
         for n in range(50)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.claude.limits.breaker import MOST_FAILURES, QUIET_SECONDS, Breaker, Pass
+from pipeline.claude.breaker import MOST_FAILURES, QUIET_SECONDS, Breaker, Pass
 
 
 def opened(at: float = 0.0, *, probes: int = 1) -> Breaker:

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.claude.client import SdkClient
 from pipeline.claude.gateway import Gateway
-from pipeline.claude.http import HttpReply, NoReply
+from pipeline.claude.responses import HttpReply, NoReply
 from pipeline.config import Settings
 from pipeline.model.observer import Observer
 from pipeline.model.records import Tier
@@ -175,10 +175,10 @@ def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 class BlockWatcher(Observer):
     def __init__(self) -> None:
-        self.told = asyncio.Event()
+        self.ended = asyncio.Event()
 
     def blocked(self, model: str, *, because: str | None) -> None:
-        self.told.set()
+        self.ended.set()
 
 
 @pytest.mark.usefixtures("no_credentials")
@@ -186,7 +186,7 @@ async def test_without_a_key_the_gateway_says_so_and_does_not_crash() -> None:
     watcher = BlockWatcher()
     async with Gateway(Settings(), observer=watcher) as gateway:
         asked = asyncio.create_task(gateway.ask(about("a"), Tier.HAIKU))
-        await watcher.told.wait()
+        await watcher.ended.wait()
         assert "ANTHROPIC_API_KEY" in str(gateway.paused_reason("tickets", Tier.HAIKU))
         (probe, _) = await gateway.probe()
         assert not probe.ok

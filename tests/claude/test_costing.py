@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.claude.billing.prices import PriceTable
-from pipeline.claude.billing.workloads import CostRow, Models, Workload, cost_table, use_case_rows
+from pipeline.claude.billing import PriceTable
+from pipeline.claude.workloads import CostRow, Models, Workload, cost_table, use_case_rows
 
 MODELS = Models()
 TABLE = PriceTable()
@@ -97,7 +97,7 @@ def test_what_cannot_be_is_refused(wrong: dict[str, int]) -> None:
 
 
 @given(st.integers(0, 10**7), st.integers(0, 10**5), st.integers(0, 10**4))
-def test_haiku_is_never_dearer_than_sonnet_nor_sonnet_than_opus(
+def test_haiku_never_costs_more_than_sonnet_nor_sonnet_than_opus(
     events: int, tokens: int, output: int
 ) -> None:
     rows = table(Workload(events, tokens, output))

@@ -4,14 +4,14 @@ import asyncio
 import os
 import sqlite3
 import sys
+import time
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from pipeline.claude.cache import response_cache
-from pipeline.claude.cache.response_cache import AnswerFile, key_of
-from pipeline.claude.limits import budget
+from pipeline.claude.billing import BUDGET_SCHEMA
+from pipeline.claude.response_cache import CACHE_SCHEMA, DiskCache
 from pipeline.runtime.database import Database
 
 MOST = 300
@@ -20,25 +20,24 @@ import asyncio, sys, time
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from pipeline.claude.cache import response_cache
-from pipeline.claude.limits import budget
-from pipeline.claude.cache.response_cache import AnswerFile, Kept, key_of
-from pipeline.claude.limits.budget import Budget, Caps, Spending
+from pipeline.claude.response_cache import CACHE_SCHEMA, CachedAnswer, DiskCache
+from pipeline.claude.billing import BUDGET_SCHEMA, Budget
 from pipeline.runtime.database import Database
 
 async def main(folder):
     async with (
-        Database(folder / "answers.sqlite3", response_cache.SCHEMA, setting="a") as one,
-        Database(folder / "spend.sqlite3", budget.SCHEMA, setting="b") as other,
+        Database(folder / "answers.sqlite3", CACHE_SCHEMA, setting="a") as one,
+        Database(folder / "spend.sqlite3", BUDGET_SCHEMA, setting="b") as other,
     ):
-        file = AnswerFile(one, most=MOST, ttl=3600)
-        spent = Spending(Budget(Caps(), {}), other, now=lambda: datetime.now(UTC))
+        file = DiskCache(one, most=MOST, ttl=3600)
+        spent = Budget({}, {}, now=lambda: datetime.now(UTC))
+        await spent.keep_in(other)
         for number in range(1_000_000):
             for part in range(20):
-                key = key_of(b"%d" % (20 * number + part))
-                file.put(key, Kept(b'{"n":%d}' % number, "m", time.time()))
+                key = b"%d" % (20 * number + part)
+                file.put(key, CachedAnswer(b'{"n":%d}' % number, "m", time.time()))
             spent.add("tickets", Decimal("0.5"))
-            await file.save()
+            await file.save(time.time())
             await spent.save()
             print(number, flush=True)
 
@@ -58,11 +57,11 @@ async def killed_while_writing(folder: Path) -> int:
     assert process.stdout is not None
     async with asyncio.timeout(60):
         for _ in range(25):
-            told = await process.stdout.readline()
+            received = await process.stdout.readline()
         process.kill()
-        told = (await process.stdout.read()) or told
+        received = (await process.stdout.read()) or received
         await process.wait()
-    return int(told.split()[-1])
+    return int(received.split()[-1])
 
 
 async def test_a_kill_in_the_middle_of_writing_leaves_files_that_hold_what_was_saved(
@@ -74,16 +73,14 @@ async def test_a_kill_in_the_middle_of_writing_leaves_files_that_hold_what_was_s
         with sqlite3.connect(tmp_path / f"{name}.sqlite3") as connection:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         connection.close()
-    async with Database(
-        tmp_path / "answers.sqlite3", response_cache.SCHEMA, setting="a"
-    ) as database:
-        kept = AnswerFile(database, most=MOST, ttl=3600)
-        found = await kept.get(key_of(b"%d" % (20 * last)))
+    async with Database(tmp_path / "answers.sqlite3", CACHE_SCHEMA, setting="a") as database:
+        kept = DiskCache(database, most=MOST, ttl=3600)
+        found = await kept.get(b"%d" % (20 * last), time.time())
         assert found is not None
         assert found.json == b'{"n":%d}' % last
         number = await database.run(lambda c: c.execute("SELECT count(*) FROM answers").fetchone())
         assert number == (MOST,)
-    async with Database(tmp_path / "spend.sqlite3", budget.SCHEMA, setting="b") as database:
+    async with Database(tmp_path / "spend.sqlite3", BUDGET_SCHEMA, setting="b") as database:
         query = "SELECT sum(picodollars) FROM spent"
         (spent,) = await database.run(lambda c: c.execute(query).fetchone())
         rounds = Decimal(spent) / 10**12 / Decimal("0.5")
@@ -100,7 +97,7 @@ async def test_a_file_is_its_owners_alone_whatever_the_umask(tmp_path: Path, uma
     path = tmp_path / "answers.sqlite3"
     before = os.umask(umask)
     try:
-        async with Database(path, response_cache.SCHEMA, setting="a") as database:
+        async with Database(path, CACHE_SCHEMA, setting="a") as database:
             await database.run(lambda c: c.execute("DELETE FROM answers"))
             modes = modes_in(tmp_path)
     finally:
@@ -113,5 +110,5 @@ async def test_a_file_is_its_owners_alone_whatever_the_umask(tmp_path: Path, uma
 async def test_a_file_that_was_open_to_others_is_closed_to_them(tmp_path: Path) -> None:
     path = tmp_path / "answers.sqlite3"
     path.touch(mode=0o644)
-    async with Database(path, response_cache.SCHEMA, setting="a"):
+    async with Database(path, CACHE_SCHEMA, setting="a"):
         assert path.stat().st_mode & 0o777 == 0o600

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from pipeline.claude.answer_json import EnumMismatch, EnumRepair
+from pipeline.claude.responses import EnumMismatch, repair_enums
 
 LABELS: list[JsonValue] = ["billing", "technical_support", "Straße"]
 SCHEMA: dict[str, JsonValue] = {
@@ -28,7 +28,7 @@ RIGHT: dict[str, JsonValue] = {
 
 
 def test_an_answer_that_is_right_is_returned_itself() -> None:
-    assert EnumRepair(SCHEMA)(RIGHT) is RIGHT
+    assert repair_enums(RIGHT, SCHEMA) is RIGHT
 
 
 @given(
@@ -39,8 +39,9 @@ def test_labels_get_the_case_of_the_schema_wherever_they_stand(
     label: str, change: Callable[[str], str]
 ) -> None:
     changed = change(label)
-    repaired = EnumRepair(SCHEMA)(
-        {"label": changed, "other": changed, "many": [changed], "kind": "TICKET", "free": changed}
+    repaired = repair_enums(
+        {"label": changed, "other": changed, "many": [changed], "kind": "TICKET", "free": changed},
+        SCHEMA,
     )
     assert repaired == {
         "label": label,
@@ -54,18 +55,18 @@ def test_labels_get_the_case_of_the_schema_wherever_they_stand(
 @pytest.mark.parametrize("value", ["weather", "", 3, True, None, ["billing"]])
 def test_a_value_that_is_no_label_in_any_case_is_a_mismatch(value: JsonValue) -> None:
     with pytest.raises(EnumMismatch, match="label"):
-        EnumRepair(SCHEMA)({**RIGHT, "label": value})
+        repair_enums({**RIGHT, "label": value}, SCHEMA)
 
 
-def test_labels_that_differ_in_case_alone_are_told_apart_exactly_or_not_at_all() -> None:
-    repair = EnumRepair({"enum": ["us", "US"]})
-    assert repair("US") == "US"
-    assert repair("us") == "us"
+def test_labels_that_differ_in_case_alone_must_match_exactly() -> None:
+    schema = {"enum": ["us", "US"]}
+    assert repair_enums("US", schema) == "US"
+    assert repair_enums("us", schema) == "us"
     with pytest.raises(EnumMismatch):
-        repair("Us")
+        repair_enums("Us", schema)
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=8))
 def test_an_answer_of_another_form_is_left_to_validation(answer: JsonValue) -> None:
-    assert EnumRepair(SCHEMA)(answer) is answer
-    assert EnumRepair({"type": "array", "items": SCHEMA})(answer) == answer
+    assert repair_enums(answer, SCHEMA) is answer
+    assert repair_enums(answer, {"type": "array", "items": SCHEMA}) == answer

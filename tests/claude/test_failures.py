@@ -63,11 +63,11 @@ def test_what_passes_is_asked_again(name: str, kind: RetryKind) -> None:
         ("html_404", "account", "ANTHROPIC_BASE_URL"),
     ],
 )
-def test_what_a_person_must_mend_blocks_and_says_so(name: str, scope: str, hint: str) -> None:
+def test_what_a_person_must_fix_blocks_and_says_so(name: str, scope: str, hint: str) -> None:
     failure = meaning(name)
     assert isinstance(failure, Blocked)
     assert failure.scope == scope
-    assert hint in failure.because
+    assert hint in failure.detail
 
 
 @pytest.mark.parametrize("name", ["bad_request", "too_large", "html_413"])
@@ -75,7 +75,7 @@ def test_what_speaks_about_one_request_rejects_it(name: str) -> None:
     assert isinstance(meaning(name), Reject)
 
 
-def test_growing_too_fast_is_told_apart_from_other_429s() -> None:
+def test_growing_too_fast_is_distinguished_from_other_429s() -> None:
     ramp, other = meaning("ramp_limit"), meaning("rate_limited")
     assert isinstance(ramp, Retry)
     assert isinstance(other, Retry)
@@ -183,7 +183,7 @@ def test_nothing_that_is_said_of_an_account_is_any_events_fault(status: int, mes
     failure = classify(status, {}, error(message))
     assert isinstance(failure, Blocked)
     assert (failure.scope, failure.unclear) == ("account", False)
-    assert message in failure.because
+    assert message in failure.detail
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,19 @@
 import asyncio
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.claude.cache.single_flight import InFlightCall, SingleFlight
+from pipeline.claude.calls import InFlightCall
+from pipeline.claude.response_cache import SingleFlight
 from pipeline.model.errors import Refused
 from pipeline.model.records import Usage
 from pipeline.testing import run_in_virtual_time
 
 
 class Calls:
-    """A call that ends when told."""
+    """A call that ends when the test lets it."""
 
     def __init__(self) -> None:
         self.started = 0
@@ -19,15 +21,15 @@ class Calls:
         self.may_end = asyncio.Event()
         self.sends = False
 
-    async def __call__(self, flight: InFlightCall[str]) -> str:
+    async def __call__(self, in_flight: InFlightCall) -> str:
         self.started += 1
-        flight.sending = self.sends
+        in_flight.sending = self.sends
         try:
             await self.may_end.wait()
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
-        flight.sending = False
+        in_flight.sending = False
         return "answer"
 
 
@@ -101,12 +103,12 @@ async def test_a_call_that_was_given_up_is_not_joined() -> None:
     assert call.started == 2
 
 
-async def test_errors_reach_everyone_and_the_next_asks_anew() -> None:
+async def test_errors_reach_everyone_and_the_next_asks_again() -> None:
     flights = SingleFlight[str]()
     refused = Refused("no", usage=Usage(), model="m", seconds=1.0)
     go = asyncio.Event()
 
-    async def fail(flight: InFlightCall[str]) -> str:
+    async def fail(in_flight: InFlightCall) -> str:
         await go.wait()
         raise refused
 
@@ -136,26 +138,26 @@ async def test_closing_cancels_what_is_under_way_and_waits_for_it() -> None:
         max_size=15,
     )
 )
-def test_whoever_waits_gets_an_answer_and_no_key_is_ever_called_twice_at_once(
+def test_every_waiter_gets_an_answer_and_no_key_is_ever_called_twice_at_once(
     askers: list[tuple[str, float, float | None]],
 ) -> None:
     """Each asks for a key at some time, and gives up after some time or never."""
     under_way: list[bytes] = []
 
-    async def call(flight: InFlightCall[str]) -> str:
-        assert flight.key not in under_way
-        under_way.append(flight.key)
+    async def call(key: bytes, in_in_flight: InFlightCall) -> str:
+        assert key not in under_way
+        under_way.append(key)
         try:
             await asyncio.sleep(2)
         finally:
-            under_way.remove(flight.key)
-        return flight.key.decode()
+            under_way.remove(key)
+        return key.decode()
 
     async def one(flights: SingleFlight[str], key: str, at: float, patience: float | None) -> None:
         await asyncio.sleep(at)
         try:
             async with asyncio.timeout(patience):
-                task, _ = await flights.join(key.encode(), call)
+                task, _ = await flights.join(key.encode(), partial(call, key.encode()))
                 assert task.result() == key
         except TimeoutError:
             assert patience is not None

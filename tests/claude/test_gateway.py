@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.claude.http import HttpReply
+from pipeline.claude.responses import HttpReply
 from pipeline.config import Settings
 from pipeline.model.errors import Malformed
 from pipeline.model.records import Tier
@@ -26,18 +26,18 @@ from tests.claude.gateways import (
 from tests.claude.questions import about
 
 
-def test_few_more_questions_are_of_use_at_once_than_may_be_under_way() -> None:
+def test_at_once_allows_few_more_questions_than_may_be_under_way() -> None:
     async def main() -> None:
         settings = Settings()
+        settings.claude.concurrency = 100
         settings.stages.invoices.events_per_request = 3
         client = FakeClient(good, seconds=lambda: 1.0)
         async with opened(client, settings=settings) as gateway:
             assert gateway.at_once("tickets", Tier.HAIKU) == 16
             assert gateway.at_once("invoices", Tier.HAIKU) == 3 * 16
             assert gateway.at_once("invoices", Tier.SONNET) == 16
-            await ask_all(gateway, 200)
-            window = gateway.status().models[0].window
-            assert gateway.at_once("tickets", Tier.HAIKU) == window + window // 4
+            await ask_all(gateway, 400)
+            assert gateway.at_once("tickets", Tier.HAIKU) == 100 + 100 // 4
 
     run_in_virtual_time(main())
 
@@ -62,7 +62,7 @@ def test_the_effort_of_a_tier_arrives_in_its_requests() -> None:
 
 
 def limited(per_minute: int) -> Callable[[dict[str, Any]], HttpReply]:
-    """An API with one request bucket, which is always told as full."""
+    """An API with one request bucket, which is always reported as full."""
     headers = {
         "date": "Sun, 22 Nov 2026 10:00:00 GMT",
         "anthropic-ratelimit-requests-limit": str(per_minute),
@@ -163,7 +163,8 @@ def test_schemas_of_equal_content_share_what_is_learnt() -> None:
                 for n in range(3)
             ]
             await asyncio.gather(*(gateway.ask(each, Tier.HAIKU) for each in questions))
-            (prompt,) = gateway.status().prompts
-            assert prompt.calls == 3
+            # The first warmed the prompt cache for all.
+            begin = client.sent_at[0]
+            assert [at - begin for at in client.sent_at] == [0, 1, 1]
 
     run_in_virtual_time(main())

@@ -8,12 +8,12 @@ import orjson
 import pytest
 
 from pipeline.claude.gateway import Gateway
-from pipeline.claude.http import HttpReply
+from pipeline.claude.responses import HttpReply
 from pipeline.config import Settings
 from pipeline.model.errors import NoRoom
 from pipeline.model.records import Tier
 from pipeline.testing.fakes import FakeClient
-from tests.claude.gateways import ANSWER, START, Watcher, good
+from tests.claude.gateways import ANSWER, START, Watcher
 from tests.claude.questions import about
 
 WRITTEN = ANSWER.model_dump_json()
@@ -102,22 +102,22 @@ async def test_what_has_no_price_counts_as_the_most_expensive_model_would(tmp_pa
     settings.claude.budget_usd_per_hour = Decimal(1)
     settings.claude.state_dir = tmp_path
     reply = says(model="claude-next")
-    async with Gateway(settings, client=saying(reply), now=lambda: START) as gateway:
+    client, watcher = saying(reply), Watcher()
+    async with Gateway(settings, client=client, observer=watcher, now=lambda: START) as gateway:
         await gateway.ask(about("a"), Tier.HAIKU)
-        (spend,) = gateway.status().spending
-    assert Decimal(spend.usd_this_hour) == Decimal("0.0008")
+    assert watcher.spending["tickets", "hour"] == Decimal("0.0008")
 
 
-async def test_usage_that_is_not_known_teaches_nothing() -> None:
-    replies = [says(usage=None)]
-    client = FakeClient(lambda request: replies.pop() if replies else good(request))
+@pytest.mark.parametrize(("usage", "learns"), [(None, False), ({"input_tokens": 9}, True)])
+async def test_usage_that_is_not_known_teaches_nothing(
+    usage: dict[str, int] | None, learns: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = usage and {"output_tokens": 5, **usage}
+    client = saying(says(usage=known))
     async with Gateway(Settings(), client=client, now=lambda: START) as gateway:
         await gateway.ask(about("a"), Tier.HAIKU)
-        (prompt,) = gateway.status().prompts
-        assert prompt.calls == 0
-        await gateway.ask(about("b"), Tier.HAIKU)
-        (prompt,) = gateway.status().prompts
-        assert prompt.calls == 1
+    # Of an answer that used no prompt cache is learnt that its prompt is too short for it.
+    assert ("too short for the prompt cache" in caplog.text) == learns
 
 
 async def test_a_doubtful_answer_is_not_kept_for_an_equal_question() -> None:
@@ -131,7 +131,7 @@ async def test_a_doubtful_answer_is_not_kept_for_an_equal_question() -> None:
     assert not watcher.reuses
 
 
-async def test_a_full_context_is_an_error_that_no_larger_limit_mends() -> None:
+async def test_a_full_context_is_an_error_that_no_larger_limit_fixes() -> None:
     reply = says(WRITTEN[:20], stop_reason="model_context_window_exceeded")
     async with Gateway(Settings(), client=saying(reply), now=lambda: START) as gateway:
         with pytest.raises(NoRoom):

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.claude.calls import CONTROL
 from pipeline.claude.gateway import Gateway
-from pipeline.claude.http import HttpReply, NoReply
+from pipeline.claude.responses import HttpReply, NoReply
 from pipeline.config import Settings
 from pipeline.model.errors import Refused, Rejected, Unanswered
 from pipeline.model.questions import Response
@@ -181,7 +181,7 @@ def test_one_event_that_always_fails_ends_and_holds_up_nobody_for_good(
 
 
 @pytest.mark.parametrize("kind", [kind for kind in TROUBLES if kind != "429"])
-def test_an_event_without_any_others_is_told_from_an_outage_by_a_control_question(
+def test_a_control_question_distinguishes_an_event_without_peers_from_an_outage(
     kind: str,
 ) -> None:
     async def main() -> None:
@@ -275,7 +275,7 @@ def test_a_stage_stopped_by_an_unclear_400_goes_on_by_another_event() -> None:
     run_in_virtual_time(main())
 
 
-def test_an_unclear_400_of_every_event_stops_the_stage_and_ends_none() -> None:
+def test_an_unclear_400_of_every_event_stops_the_stage_and_rejects_no_event() -> None:
     async def main() -> None:
         mended_at = now() + 3600
         api = Api(lambda _: UNCLEAR if now() < mended_at else None)

@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 
 from pipeline.claude.gateway import Gateway
-from pipeline.claude.http import HttpReply, NoReply
+from pipeline.claude.responses import HttpReply, NoReply
 from pipeline.config import Settings
 from pipeline.model.records import Tier
 from pipeline.testing import run_in_virtual_time
@@ -36,15 +36,17 @@ async def test_a_budget_that_is_used_up_stops_intake_and_survives_a_restart(
     tmp_path: Path,
 ) -> None:
     settings = budgeted(tmp_path, "0.00004")
-    async with Gateway(settings, client=FakeClient(good), now=lambda: START) as gateway:
+    watcher = Watcher()
+    async with Gateway(
+        settings, client=FakeClient(good), observer=watcher, now=lambda: START
+    ) as gateway:
         await gateway.ask(about("a"), Tier.HAIKU)
         assert gateway.paused_reason("tickets", Tier.HAIKU) is None
         await gateway.ask(about("b"), Tier.HAIKU)
         reason = gateway.paused_reason("tickets", Tier.HAIKU)
         assert reason is not None
         assert "budget" in reason.lower()
-        (spend,) = gateway.status().spending
-        assert Decimal(spend.usd_this_hour) == Decimal("0.000054")
+    assert watcher.spending["tickets", "hour"] == Decimal("0.000054")
     client = FakeClient(good)
     async with Gateway(settings, client=client, now=lambda: START) as gateway:
         assert gateway.paused_reason("invoices", Tier.SONNET) is not None
@@ -97,10 +99,8 @@ def test_a_call_that_timed_out_may_have_been_paid_and_is_counted() -> None:
             assert reply.usage.calls == 1
             assert watcher.ends == {"timed_out": 1, "answered": 1}
             assert watcher.maybe_billed_usd > 0
-            (spend,) = gateway.status().spending
-            assert Decimal(spend.usd_today) == (
-                watcher.maybe_billed_usd + (reply.usage.cost_usd or 0)
-            )
+        spent = watcher.maybe_billed_usd + (reply.usage.cost_usd or 0)
+        assert watcher.spending["tickets", "day"] == spent
 
     run_in_virtual_time(main())
 
@@ -125,18 +125,17 @@ def test_a_budget_holds_although_a_price_is_unknown_and_warns_of_it(
     settings.models.haiku = "claude-next"
 
     async def main() -> None:
-        client = FakeClient(lambda _: message(ANSWER, model="claude-next"))
-        async with Gateway(settings, client=client) as gateway:
+        client, watcher = FakeClient(lambda _: message(ANSWER, model="claude-next")), Watcher()
+        async with Gateway(settings, client=client, observer=watcher) as gateway:
             reply = await gateway.ask(about("a"), Tier.HAIKU)
             assert reply.usage.cost_usd is None
-            (spend,) = gateway.status().spending
-            assert Decimal(spend.usd_today) > 0
+        assert watcher.spending["tickets", "day"] > 0
 
     asyncio.run(main())
     assert "price of claude-next is not known" in caplog.text
 
 
-async def test_books_that_are_not_kept_any_more_are_told_at_once_and_raised_at_the_end(
+async def test_a_failure_to_save_is_reported_at_once_and_raised_at_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Broken(Watcher):

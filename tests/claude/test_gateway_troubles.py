@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from pipeline.claude.http import HttpReply
+from pipeline.claude.responses import HttpReply
 from pipeline.config import Settings
 from pipeline.model.records import Tier
 from pipeline.testing import run_in_virtual_time
@@ -53,23 +53,23 @@ def test_a_429_stops_the_whole_model_for_as_long_as_it_says_and_no_other() -> No
 
 def test_growing_too_fast_halves_the_calls_at_once_and_waits_as_asked() -> None:
     async def main() -> None:
-        told = [recorded("ramp_limit")]
+        received = [recorded("ramp_limit")]
 
         def answer(request: dict[str, Any]) -> HttpReply:
-            return told.pop() if told and len(client.sent) > 40 else good(request)
+            return received.pop() if received and len(client.sent) > 40 else good(request)
 
         client = FakeClient(answer, seconds=lambda: 1.0)
         async with opened(client) as gateway:
             begin = now()
             replies = asyncio.create_task(ask_all(gateway, 200))
             await asyncio.sleep(8)
-            sent, window = len(client.sent), gateway.status().models[0].window
+            sent, at_once = len(client.sent), gateway.at_once("tickets", Tier.HAIKU)
             assert "wait" in str(gateway.paused_reason("tickets", Tier.HAIKU))
             await asyncio.sleep(4)
             assert len(client.sent) == sent
             await replies
             assert now() - begin > 14
-            assert gateway.status().models[0].window < 2 * window
+            assert gateway.at_once("tickets", Tier.HAIKU) < 2 * at_once
 
     run_in_virtual_time(main())
 
@@ -202,13 +202,13 @@ def test_calls_that_all_hang_open_the_breaker_with_the_first_that_are_given_up()
     run_in_virtual_time(main())
 
 
-def test_a_key_that_is_not_accepted_stops_intake_until_it_is_mended() -> None:
+def test_a_key_that_is_not_accepted_stops_intake_until_it_is_fixed() -> None:
     async def main() -> None:
         watcher = Watcher()
-        mended_at = now() + 100
+        fixed_at = now() + 100
 
         def answer(request: dict[str, Any]) -> HttpReply:
-            return good(request) if now() >= mended_at else recorded("bad_key")
+            return good(request) if now() >= fixed_at else recorded("bad_key")
 
         client = FakeClient(answer)
         async with opened(client, watcher) as gateway:
@@ -218,9 +218,9 @@ def test_a_key_that_is_not_accepted_stops_intake_until_it_is_mended() -> None:
                 reason = gateway.paused_reason("tickets", tier)
                 assert reason is not None
                 assert "ANTHROPIC_API_KEY" in reason
-            assert gateway.status().blocked_because is not None
+            assert "ANTHROPIC_API_KEY" in str(watcher.blocks)
             await replies
-            assert now() - mended_at < 20
+            assert now() - fixed_at < 20
             assert watcher.ends["blocked"] < 10
             assert watcher.blocks[-1] is None
             assert gateway.paused_reason("tickets", Tier.SONNET) is None
@@ -291,7 +291,7 @@ def test_intake_opens_for_a_probe_when_nobody_is_left_to_wait() -> None:
     run_in_virtual_time(main())
 
 
-def test_a_400_about_the_frame_of_a_stages_requests_stops_that_stage_until_it_is_mended() -> None:
+def test_a_400_about_the_frame_of_a_stages_requests_stops_that_stage_until_it_is_fixed() -> None:
     async def main() -> None:
         broken = False
 

@@ -74,7 +74,7 @@ def test_requests_that_all_hang_while_they_warm_the_cache_go_one_after_another()
     run_in_virtual_time(main())
 
 
-def test_a_prompt_that_is_too_short_for_the_cache_is_told_and_not_waited_for(
+def test_a_prompt_that_is_too_short_for_the_cache_is_reported_and_not_waited_for(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def main() -> None:
@@ -86,8 +86,6 @@ def test_a_prompt_that_is_too_short_for_the_cache_is_told_and_not_waited_for(
             await asyncio.sleep(600)
             await ask_all(gateway, 4, "tickets again")
             assert len(set(starts)) == 1
-            (prompt,) = gateway.status().prompts
-            assert prompt.too_short
 
     run_in_virtual_time(main())
     assert "too short for the prompt cache" in caplog.text

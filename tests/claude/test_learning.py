@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.claude.attempts import LEAST_SECONDS, Backoff, Timeout
-from pipeline.claude.limits.fairness import START, Window
-from pipeline.claude.limits.rate_limits import Cost, Estimates, weigh
+from pipeline.claude.failures import Backoff
+from pipeline.claude.limiter import START, Window
+from pipeline.claude.prompts import LEAST_SECONDS, Estimates, Timeout, content_weight
+from pipeline.claude.rate_limits import Cost
 from pipeline.model.questions import Image, Pdf, Text
 
 
@@ -32,29 +33,33 @@ def test_an_answer_is_never_estimated_longer_than_it_may_be() -> None:
 
 def test_files_weigh_what_the_model_makes_of_them_not_what_they_are_as_bytes() -> None:
     small, large = Image("image/png", b"1" * 1000), Image("image/png", b"1" * 1_000_000)
-    assert weigh((small,)) == weigh((large,))
-    assert weigh((Pdf(b"1" * 500_000),)) > weigh((Pdf(b"1" * 1000),)) > weigh((Text("a", "b"),))
+    assert content_weight((small,)) == content_weight((large,))
+    assert (
+        content_weight((Pdf(b"1" * 500_000),))
+        > content_weight((Pdf(b"1" * 1000),))
+        > content_weight((Text("a", "b"),))
+    )
 
 
 def test_a_timeout_is_the_setting_until_enough_is_known() -> None:
     timeout = Timeout(60)
     for _ in range(10):
         timeout.answered(0.5)
-    assert timeout.seconds == 60
+    assert timeout.seconds() == 60
 
 
 def test_a_timeout_is_learnt_far_above_what_was_measured() -> None:
     timeout = Timeout(600)
     for index in range(200):
         timeout.answered(8.0 if index % 2 else 12.0)
-    assert 20 < timeout.seconds < 60
+    assert 20 < timeout.seconds() < 60
 
 
 def test_a_fast_stage_is_not_cut_short_at_its_first_slow_answer() -> None:
     timeout = Timeout(60)
     for _ in range(200):
         timeout.answered(0.3)
-    assert timeout.seconds == LEAST_SECONDS
+    assert timeout.seconds() == LEAST_SECONDS
 
 
 def test_timeouts_that_were_hit_double_the_limit_up_to_the_setting() -> None:
@@ -62,10 +67,10 @@ def test_timeouts_that_were_hit_double_the_limit_up_to_the_setting() -> None:
     for _ in range(200):
         timeout.answered(0.3)
     timeout.expired()
-    assert timeout.seconds == 2 * LEAST_SECONDS
+    assert timeout.seconds() == 2 * LEAST_SECONDS
     for _ in range(50):
         timeout.expired()
-    assert timeout.seconds == 60
+    assert timeout.seconds() == 60
 
 
 @given(st.lists(st.floats(0, 1e6) | st.none(), max_size=100))
@@ -73,7 +78,7 @@ def test_a_timeout_stays_between_its_bounds(ends: list[float | None]) -> None:
     timeout = Timeout(60)
     for end in ends:
         timeout.expired() if end is None else timeout.answered(end)
-        assert LEAST_SECONDS <= timeout.seconds <= 60
+        assert LEAST_SECONDS <= timeout.seconds() <= 60
 
 
 def test_the_window_doubles_with_each_round_of_answers() -> None:

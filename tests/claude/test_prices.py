@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.claude.billing.prices import PRICES, PriceTable, Tokens
+from pipeline.claude.billing import PRICES, PriceTable, Tokens
 from pipeline.config import TokenPrices
 
 TABLE = PriceTable()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.claude.answer_json import LONGEST, find, load, with_literal_numbers
+from pipeline.claude.responses import LONGEST, find, load, with_literal_numbers
 
 ANSWER = '{"label": "billing", "confidence": 0.90}'
 VALUE = {"label": "billing", "confidence": 0.9}
@@ -44,7 +44,7 @@ def test_an_answer_is_found_whatever_stands_around_it(text: str) -> None:
     ["", "I cannot help with that.", ANSWER[:-1], "{", "{" * 5_000, "[" * 5_000, '{"a":NaN}',
      '{"a":-Infinity}', '{"a":' + "9" * 5_000 + "}", "null", '"text"', "{'a': 1}"],
 )  # fmt: skip
-def test_there_is_no_answer_in_what_has_none(text: str) -> None:
+def test_text_without_an_object_has_no_answer(text: str) -> None:
     assert find(text) == ()
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.claude.requests import CacheTtl, Style, Template, content_of
+from pipeline.claude.request_body import CacheTtl, Style, Template, content_of
 from pipeline.model.questions import Image, Pdf, Text
 from tests.claude.questions import INSTRUCTIONS, SCHEMA
 

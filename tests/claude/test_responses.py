@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.claude.answer_json import EnumRepair
-from pipeline.claude.billing.prices import PriceTable, Tokens
+from pipeline.claude.billing import PriceTable, Tokens
 from pipeline.claude.responses import (
     Answered,
     MalformedResponse,
@@ -31,7 +30,6 @@ USAGE = {
     "cache_read_input_tokens": 0,
     "service_tier": "standard",
 }
-REPAIR = EnumRepair(SCHEMA)
 
 
 def message(*texts: str, **changes: object) -> dict[str, Any]:
@@ -49,7 +47,7 @@ def message(*texts: str, **changes: object) -> dict[str, Any]:
 
 
 def read(*texts: str, **changes: object) -> Answered[Labelled] | Unusable:
-    return read_message(message(*texts, **changes), Labelled, REPAIR)
+    return read_message(message(*texts, **changes), Labelled, SCHEMA)
 
 
 def answered(*texts: str, **changes: object) -> Answered[Labelled]:
@@ -107,7 +105,7 @@ def test_a_whole_answer_is_read_whatever_is_said_of_its_end(reason: object) -> N
 def test_a_response_that_says_nothing_of_its_end_is_read() -> None:
     whole = message(WRITTEN)
     del whole["stop_reason"]
-    assert isinstance(read_message(whole, Labelled, REPAIR), Answered)
+    assert isinstance(read_message(whole, Labelled, SCHEMA), Answered)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +165,7 @@ class Noted(BaseModel):
 
 
 def noted(text: str) -> Answered[Noted] | Unusable:
-    return read_message(message(text), Noted, EnumRepair({}))
+    return read_message(message(text), Noted, {})
 
 
 def test_a_nul_is_a_doubt_and_goes_no_further() -> None:
@@ -210,15 +208,15 @@ def test_half_a_surrogate_in_a_response_is_repaired() -> None:
     body = orjson.dumps(message()).replace(
         b'"content":[]', b'"content":[{"type":"text","text":%b}]' % text
     )
-    found = read_response(body.replace(b"HALF", b"\\ud83d"), Noted, EnumRepair({}))
+    found = read_response(body.replace(b"HALF", b"\\ud83d"), Noted, {})
     assert isinstance(found, Answered)
     assert found.answer.note == "Customer \ufffd was charged twice."
     assert found.signals == ()
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"type":"error"}', b'{"id":"msg_1"}'])
-def test_what_is_no_message_is_garbled(body: bytes) -> None:
-    assert isinstance(read_response(body, Labelled, REPAIR), MalformedResponse)
+def test_what_is_not_a_message_is_malformed(body: bytes) -> None:
+    assert isinstance(read_response(body, Labelled, SCHEMA), MalformedResponse)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +235,7 @@ def test_the_id_of_a_message_is_its_own(body: bytes, wanted: str | None) -> None
 
 
 @pytest.mark.parametrize("model", [None, 3, {}, []])
-def test_a_model_without_a_name_has_none(model: object) -> None:
+def test_an_answer_without_a_model_name_has_an_empty_one(model: object) -> None:
     found = answered(WRITTEN, model=model)
     assert found.model == ""
     assert PriceTable().cost(found.model, found.bill.tokens) is None

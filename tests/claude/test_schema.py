@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, Field
 
-from pipeline.claude.requests import UnsupportedSchema, api_schema
+from pipeline.claude.request_body import UnsupportedSchema, api_schema
 from tests.claude.questions import SCHEMA
 
 

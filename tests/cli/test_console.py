@@ -16,7 +16,7 @@ def test_a_plain_error_ends_with_1_and_wrong_use_with_2(
     assert capsys.readouterr().err == "Error: No broker answers.\nError: No such stage.\n"
 
 
-def test_of_a_group_the_error_that_a_person_can_mend_is_told(
+def test_of_a_group_the_error_that_a_person_can_fix_is_reported(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     group = ExceptionGroup(

@@ -26,7 +26,7 @@ def test_a_cascade_costs_haiku_and_the_escalated_share_of_sonnet() -> None:
     assert found == {"haiku": "20.00", "sonnet": "400.00", "opus": "800.00", "cascade": "60.00"}
 
 
-def test_prices_of_ones_own_and_the_band_of_long_prompts_are_in_the_figures(
+def test_own_prices_and_the_band_of_long_prompts_are_in_the_figures(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     workload = ("--events", "1000", "--static-tokens", "0", "--output-tokens", "0", "--uncached")

@@ -9,7 +9,7 @@ from pipeline.local.broker import LocalBroker
 from pipeline.model.records import DeadLetterReason
 from pipeline.stream.records import Outgoing
 from tests.cli.conftest import Run
-from tests.operators.dead_letters.letters import buried, raw, write
+from tests.operators.dead_letters.examples import buried, raw, write
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_one_is_shown_and_commands_the_terminal_nothing(run: Run, letters: str) 
     assert base64.b64decode(document["value"]).startswith(b'{"id": "x-3"')
 
 
-def test_what_is_not_there_is_told(run: Run, letters: str) -> None:
+def test_what_is_not_there_is_reported(run: Run, letters: str) -> None:
     missing = run("dead-letters", "show", "0:4711")
     assert missing.code == 1
     assert "There is no dead letter at 0:4711" in missing.err
@@ -112,7 +112,7 @@ def test_what_cannot_be_replayed_fails_the_command_and_is_named(
     asyncio.run(write(embedded_broker.settings, [strange, elsewhere]))
     ran = run("dead-letters", "replay", "--all")
     assert ran.code == 1
-    assert "'bank.transfers' is none that the pipeline reads" in ran.err
+    assert "does not read its topic 'bank.transfers'" in ran.err
     assert "it has no header dlq-topic" in ran.err
     assert ran.out.startswith("6 replayed")
 
@@ -128,7 +128,7 @@ def test_they_are_exported_as_lines_and_as_files(run: Run, letters: str, tmp_pat
     assert json.loads(about.read_bytes())["source"]["topic"] == f"{letters}tickets.raw"
 
 
-def test_missing_topics_are_told(run: Run, prefix: str) -> None:
+def test_missing_topics_are_reported(run: Run, prefix: str) -> None:
     ran = run("dead-letters", "list")
     assert ran.code == 1
     assert "pipeline topics create" in ran.err

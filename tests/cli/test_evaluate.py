@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.local.api import SimulatedApiProcess
+from pipeline.local.environment import SimulatedApiProcess
 from tests.cli.conftest import Run
 
 ROOT = Path(__file__).parents[2]

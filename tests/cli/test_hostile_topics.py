@@ -11,8 +11,8 @@ import pytest
 from pipeline.local.broker import LocalBroker
 from pipeline.stream.records import Outgoing
 from tests.cli.conftest import Ran, Run
-from tests.operators.dead_letters.letters import buried, raw, write
-from tests.operators.review.cases import outgoing, review
+from tests.operators.dead_letters.examples import buried, raw, write
+from tests.operators.review.items import outgoing, review
 
 EVIL = "\x1b]0;owned\x07\u202e".encode()
 BIG = b'{"id": ' + b"9" * 300 + b"}"

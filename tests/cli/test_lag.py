@@ -3,8 +3,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipeline.kafka.lag import PartitionLag
-from pipeline.operators.lag import HEADINGS, StageLag, duration, notes, rows
+from pipeline.kafka.offsets import PartitionLag
+from pipeline.operators.inspection import LAG_HEADINGS, StageLag, duration, lag_notes, lag_rows
 from tests.cli.conftest import Run
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -23,8 +23,8 @@ def stage(*partitions: PartitionLag, members: int = 1) -> StageLag:
 
 
 def test_partitions_are_listed_before_their_sum() -> None:
-    first, second, total = rows([stage(partition(0, 4), partition(1, 0))])
-    assert dict(zip(HEADINGS, first, strict=True)) == {
+    first, second, total = lag_rows([stage(partition(0, 4), partition(1, 0))])
+    assert dict(zip(LAG_HEADINGS, first, strict=True)) == {
         "Topic": "tickets.raw",
         "Partition": "0",
         "End": "10",
@@ -38,15 +38,15 @@ def test_partitions_are_listed_before_their_sum() -> None:
     assert (total[0], total[5]) == ("tickets, 1 consumers", "4")
 
 
-def test_a_lag_that_nobody_works_on_is_told() -> None:
-    assert list(notes([stage(partition(0, 4), members=0)])) == [
+def test_a_lag_that_nobody_works_on_is_reported() -> None:
+    assert list(lag_notes([stage(partition(0, 4), members=0)])) == [
         "tickets: nobody consumes; start it with `pipeline run tickets`."
     ]
-    assert list(notes([stage(partition(0, 0), members=0)])) == []
+    assert list(lag_notes([stage(partition(0, 0), members=0)])) == []
 
 
-def test_a_ledger_that_cannot_be_read_is_told() -> None:
-    (note,) = notes([stage(partition(2, 1, "not a ledger"))])
+def test_a_ledger_that_cannot_be_read_is_reported() -> None:
+    (note,) = lag_notes([stage(partition(2, 1, "not a ledger"))])
     assert note == "tickets.raw, partition 2: not a ledger"
 
 
@@ -81,7 +81,7 @@ def test_without_events_there_is_no_lag(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("nowhere")
-def test_brokers_that_do_not_answer_are_told(run: Run) -> None:
+def test_brokers_that_do_not_answer_are_reported(run: Run) -> None:
     assert run("lag").code == 1
 
 

@@ -9,8 +9,7 @@ import aiohttp
 import pytest
 
 from pipeline.config import KafkaSettings
-from pipeline.kafka.connection import admin_client, check_connection
-from pipeline.kafka.errors import ConnectionFailed
+from pipeline.kafka.connection import ConnectionFailed, admin_client, check_connection
 from pipeline.kafka.topics import Topics
 from pipeline.local.child import Child
 
@@ -37,7 +36,7 @@ async def test_it_says_how_to_reach_both_and_stops_cleanly(
 ) -> None:
     child, variables = await started(tmp_path)
     async with admin_client(kafka(variables)) as admin:
-        assert "tickets.raw" in await Topics(admin).names()
+        assert await Topics(admin).describe(["tickets.raw"])
     async with (
         aiohttp.ClientSession(variables["ANTHROPIC_BASE_URL"]) as session,
         session.get("/admin/counters") as answer,
@@ -50,6 +49,96 @@ async def test_it_says_how_to_reach_both_and_stops_cleanly(
         assert await child.wait() == 0, child.output()
     with pytest.raises(ConnectionFailed):
         await check_connection(kafka(variables))
+
+
+async def ended(tmp_path: Path, *arguments: str) -> tuple[int, str]:
+    """The exit code and the output of a run that ends by itself."""
+    child = Child([*COMMAND, *arguments], log=tmp_path / "local.log", env={"ANTHROPIC_API_KEY": ""})
+    async with asyncio.timeout(60):
+        return await child.wait(), child.output()
+
+
+async def test_a_command_runs_in_the_environment_and_its_exit_code_is_returned(
+    tmp_path: Path,
+) -> None:
+    variables = tmp_path / "its env"
+    script = f"""
+        [ "$(stat -c %a '{variables}')" = 600 ] && echo private
+        in_file=$(unset ANTHROPIC_BASE_URL; . '{variables}'; echo "$ANTHROPIC_BASE_URL")
+        [ -n "$in_file" ] && [ "$in_file" = "$ANTHROPIC_BASE_URL" ] && echo same
+        pipeline topics list && exit 7
+    """
+    code, output = await ended(tmp_path, "--env-file", str(variables), "--", "sh", "-c", script)
+    assert code == 7, output
+    assert output.splitlines()[:2] == ["private", "same"]
+    assert "tickets.raw" in output
+    assert "ready" not in output
+    assert not variables.exists()
+
+
+async def test_an_unknown_command_is_reported_before_anything_starts(tmp_path: Path) -> None:
+    assert await ended(tmp_path, "--", "no-such-program") == (
+        2,
+        "Error: There is no command 'no-such-program'.\n",
+    )
+
+
+async def test_without_a_command_the_file_of_variables_is_there_until_it_stops(
+    tmp_path: Path,
+) -> None:
+    variables = tmp_path / "env"
+    child, exports = await started(tmp_path, "--env-file", str(variables))
+    assert exports == {}
+    assert f". {variables}" in child.output()
+    assert "export ANTHROPIC_BASE_URL=http://127.0.0.1:" in variables.read_text()
+    code, output = await ended(tmp_path, "--env-file", str(variables), "--", "true")
+    assert code == 2
+    assert "remove it, or name another file" in output
+    child.send(signal.SIGTERM)
+    async with asyncio.timeout(20):
+        assert await child.wait() == 0, child.output()
+    assert not variables.exists()
+
+
+TRAP = """trap 'echo got {0}; exit 5' {0}; echo up; while :; do sleep 0.05; done"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_the_command_first_and_then_the_rest(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    script = TRAP.format("TERM")
+    child = Child([*COMMAND, "--", "sh", "-c", script], log=tmp_path / "local.log")
+    async with asyncio.timeout(60):
+        while "up" not in child.output().splitlines():
+            assert child.running, child.output()
+            await asyncio.sleep(0.02)
+        child.send(number)
+        assert await child.wait() == 5, child.output()
+    assert child.output().count("got TERM") == 1
+
+
+ON_A_TERMINAL = """
+import os, pty, sys
+sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))
+"""
+
+
+async def test_ctrl_c_on_a_terminal_reaches_the_command_once() -> None:
+    terminal = [sys.executable, "-c", ON_A_TERMINAL]
+    process = await asyncio.create_subprocess_exec(
+        *(*terminal, *COMMAND, "--", "sh", "-c", TRAP.format("INT")),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    async with asyncio.timeout(60):
+        printed = await process.stdout.readuntil(b"up")
+        process.stdin.write(b"\x03")
+        printed += await process.stdout.read()
+        assert await process.wait() == 5, printed
+    assert printed.count(b"got INT") == 1
 
 
 async def test_a_fault_that_does_not_exist_is_told(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_what_the_stage_does_not_take_is_refused_with_the_reason() -> None:
 
 
 @pytest.mark.usefixtures("prefix")
-def test_events_are_published_and_bad_ones_left_out_and_told(run: Run, tmp_path: Path) -> None:
+def test_events_are_published_and_bad_ones_left_out_and_reported(run: Run, tmp_path: Path) -> None:
     path = written(
         tmp_path / "t.jsonl", b'{"id": "a", "body": "One"}\n{"id": "b"}\n{"id": "c", "body": "2"}\n'
     )
@@ -98,7 +98,7 @@ def test_broken_events_can_be_sent_on_purpose(run: Run, tmp_path: Path, prefix: 
 
 
 @pytest.mark.usefixtures("prefix")
-def test_a_missing_topic_is_told_with_what_to_do(run: Run, tmp_path: Path) -> None:
+def test_a_missing_topic_is_reported_with_what_to_do(run: Run, tmp_path: Path) -> None:
     path = written(tmp_path / "t.jsonl", b'{"id": "a", "body": "One"}\n')
     ran = run("publish", "tickets", str(path))
     assert ran.code == 1

@@ -7,8 +7,8 @@ import pytest
 
 from pipeline.local.broker import LocalBroker
 from tests.cli.conftest import Run
-from tests.operators.dead_letters.letters import write
-from tests.operators.review.cases import RESULT, outgoing, review
+from tests.operators.dead_letters.examples import write
+from tests.operators.review.items import RESULT, outgoing, review
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ def test_what_is_open_is_listed(run: Run, cases: str) -> None:
     ran = run("review", "list", "--open", "--stage", "tickets", "--doubt", "unclear")
     assert ran.code == 0
     assert all(f"T-{number}" in ran.out for number in range(3))
-    assert "3 cases, 3 of them open (3 unclear)" in ran.err
-    assert "No cases match" in run("review", "list", "--resolved").err
+    assert "3 review items, 3 of them open (3 unclear)" in ran.err
+    assert "No review items match" in run("review", "list", "--resolved").err
 
 
 def test_a_case_is_shown_with_its_file_and_commands_the_terminal_nothing(
@@ -97,8 +97,8 @@ def test_a_verdict_may_come_from_a_file(run: Run, cases: str, tmp_path: Path) ->
         (("--accept", "haiku", "--result", "{}"), "either --result, or --accept"),
         (("--result", "{}"), "intent: Field required"),
         (("--result", "@nowhere.json"), "nowhere.json cannot be read"),
-        (("--accept", "haiku", "--set", "intent=biling"), "'biling' is no label of tickets"),
-        (("--accept", "haiku", "--set", "intent"), "no FIELD=VALUE"),
+        (("--accept", "haiku", "--set", "intent=biling"), "'biling' is not a label of tickets"),
+        (("--accept", "haiku", "--set", "intent"), "not FIELD=VALUE"),
         (("--accept", "haiku", "--labels", "/no/such/folder"), "cannot be used"),
     ],
 )
@@ -111,7 +111,7 @@ def test_what_is_no_verdict_is_wrong_use_and_publishes_nothing(
     assert run("tail", f"{cases}tickets.enriched").out == ""
 
 
-def test_what_is_not_there_is_told(run: Run, cases: str) -> None:
+def test_what_is_not_there_is_reported(run: Run, cases: str) -> None:
     ran = run("review", "show", "0:4711")
     assert ran.code == 1
-    assert "There is no case at 0:4711" in ran.err
+    assert "There is no review item at 0:4711" in ran.err

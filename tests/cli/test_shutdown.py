@@ -11,7 +11,7 @@ import pytest
 PROGRAM = """
 import asyncio, re, signal, sys, threading, time
 from pipeline.runtime import console
-from pipeline.cli import entry
+from pipeline import cli
 from pipeline.observe.logging import configure_logging
 from pipeline.config import LogSettings
 
@@ -29,13 +29,13 @@ async def begun():
 async def serve(stop):
     {body}
 
-@entry.app.command("test")
+@cli.app.command("test")
 def command() -> None:
     console.run_until_stopped(serve, ends_within={within})
     print("drained", flush=True)
 
 sys.argv = ["pipeline", "test"]
-entry.program()
+cli.program()
 """
 
 
@@ -75,7 +75,7 @@ task.cancel()""",
 
 
 @pytest.mark.timeout(90)
-def test_a_failure_is_told_although_a_thread_never_ends(tmp_path: Path) -> None:
+def test_a_failure_is_reported_although_a_thread_never_ends(tmp_path: Path) -> None:
     code, out, err = ended(
         tmp_path,
         """task = asyncio.create_task(asyncio.to_thread(for_ever))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import Settings, TopicSettings
-from pipeline.operators.tail import text_of, topic_of
+from pipeline.operators.inspection import text_of, topic_of
 from pipeline.stream.records import Headers, Received
 from tests.cli.conftest import Run
 
@@ -95,7 +95,7 @@ def test_a_topic_without_records_prints_nothing(run: Run, published: str) -> Non
 
 
 @pytest.mark.usefixtures("prefix")
-def test_a_topic_that_does_not_exist_is_told(run: Run) -> None:
+def test_a_topic_that_does_not_exist_is_reported(run: Run) -> None:
     ran = run("tail", "no-such-topic")
     assert ran.code == 1
     assert "no-such-topic" in ran.err

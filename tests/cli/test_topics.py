@@ -43,7 +43,7 @@ def test_missing_topics_are_described_as_missing(run: Run, prefix: str) -> None:
     assert "missing" in run("topics", "describe").out
 
 
-def test_a_difference_from_the_settings_is_told(
+def test_a_difference_from_the_settings_is_reported(
     run: Run, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("topics", "create", "tickets")

@@ -27,8 +27,7 @@ from pipeline.config import KafkaSettings, Settings, TopicSettings
 from pipeline.kafka.connection import admin_client, client_options
 from pipeline.kafka.topics import TopicNames, Topics
 from pipeline.local.apache import ApacheKafka
-from pipeline.local.api import SimulatedApiProcess
-from pipeline.local.environment import kafka_variables
+from pipeline.local.environment import SimulatedApiProcess, kafka_variables
 from tests.brokers import FreshName
 from tests.e2e.programs import exported, program
 from tests.observe.receiver import receiver

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from pipeline.app import App
 from pipeline.claude.gateway import Gateway
-from pipeline.claude.http import HttpReply, NoReply
+from pipeline.claude.responses import HttpReply, NoReply
 from pipeline.config import Settings
 from pipeline.kafka.topics import ESCALATIONS, TopicNames
 from pipeline.observe.metrics import Conditions, Metrics

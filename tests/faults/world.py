@@ -10,9 +10,8 @@ from pathlib import Path
 from confluent_kafka.cimpl import NewTopic
 
 from pipeline.config import KafkaSettings, TopicSettings
-from pipeline.local.api import SimulatedApiProcess
 from pipeline.local.broker import LocalBroker
-from pipeline.local.environment import kafka_variables
+from pipeline.local.environment import SimulatedApiProcess, kafka_variables
 from tests.faults.api import Api
 from tests.faults.evidence import Topics
 from tests.faults.poison import Poisoner

@@ -1,6 +1,6 @@
 """Where fuzzing begins: the project's own samples, sound and broken, and a plain event a stage."""
 
-from pipeline.local.samples import items_of, read_manifest, samples_folder
+from pipeline.local.day import items_of, read_manifest, samples_folder
 from tests.fuzz.mutation import RawRecord
 from tests.stages.raw_events import RAW
 

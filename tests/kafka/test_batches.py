@@ -10,16 +10,15 @@ from aiokafka.record.default_records import DefaultRecordBase
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.kafka.batches import MANY_HEADERS, ReadRecord
+from pipeline.kafka.batches import MANY_HEADERS, CannotInflate, ReadRecord, inflate, pieces
 from pipeline.kafka.fetching import (
     ON_THE_LOOP,
-    Aside,
     BoundedFetch,
     CarefulRecords,
+    DeferredBatch,
     ReadLimit,
     Slices,
 )
-from pipeline.kafka.inflating import CannotInflate, inflate, pieces
 from pipeline.stream.records import Original
 from tests.stream.packing import (
     CODECS,
@@ -29,7 +28,7 @@ from tests.stream.packing import (
     compressed,
     fetched,
     packed,
-    read_aside,
+    read_deferred,
     record,
 )
 
@@ -60,11 +59,11 @@ def test_a_record_that_inflates_beyond_the_limit_comes_without_its_value(
     data = packed([record(0, b"before"), record(1, value, b"k"), record(2, b"after")], codec, 7)
     del value
     assert len(data) < 3 * MIB
-    [aside] = fetched(data, start=7, limit=LIMIT)
-    assert isinstance(aside, Aside)
-    assert (aside.offset, aside.next_offset) == (7, 10)
+    [deferred] = fetched(data, start=7, limit=LIMIT)
+    assert isinstance(deferred, DeferredBatch)
+    assert (deferred.offset, deferred.next_offset) == (7, 10)
     tracemalloc.start()
-    records = [each for each in aside.records if each is not None]
+    records = [each for each in deferred.records if each is not None]
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert [each.offset for each in records] == [7, 8, 9]
@@ -85,13 +84,13 @@ def test_a_record_that_inflates_beyond_the_limit_comes_without_its_value(
 @codecs
 def test_each_record_of_a_batch_of_many_megabytes_comes_whole_where_it_may(codec: str) -> None:
     records = [record(number, bytes([number]) * MIB) for number in range(12)]
-    found = read_aside(packed(records, codec), start=3, limit=LIMIT)
+    found = read_deferred(packed(records, codec), start=3, limit=LIMIT)
     assert [each.value for each in found] == [bytes([n]) * MIB for n in range(3, 12)]
 
 
 def test_a_key_and_headers_that_are_too_large_are_cut_and_left_out() -> None:
     headers: list[Header] = [(b"name", b"x" * (2 * MIB)), (b"n", None)]
-    found = read_aside(packed([record(0, b"v", b"k" * (3 * MIB), headers)], "lz4"), limit=MIB)
+    found = read_deferred(packed([record(0, b"v", b"k" * (3 * MIB), headers)], "lz4"), limit=MIB)
     [only] = found
     assert only.unread is not None
     assert (only.key, only.value, only.headers) == (b"k" * 1024, None, ())
@@ -102,7 +101,7 @@ def test_a_key_and_headers_that_are_too_large_are_cut_and_left_out() -> None:
 
 
 def test_small_headers_of_a_large_record_are_kept() -> None:
-    [only] = read_aside(packed([record(0, b"a" * (5 * MIB), b"k", HEADERS)], "zstd"), limit=MIB)
+    [only] = read_deferred(packed([record(0, b"a" * (5 * MIB), b"k", HEADERS)], "zstd"), limit=MIB)
     assert only.headers == (("a", b"1"), ("b", None), ("a", b"2"), ("", b""))
 
 
@@ -110,7 +109,7 @@ def test_small_headers_of_a_large_record_are_kept() -> None:
 def test_a_record_with_a_million_headers_costs_no_hundred_megabytes(codec: str) -> None:
     data = packed([record(0, b"v", b"k", [(b"", None)] * MIB), record(1, b"after")], codec)
     tracemalloc.start()
-    odd, after = read_aside(data, limit=LIMIT)
+    odd, after = read_deferred(data, limit=LIMIT)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 8 * MIB
@@ -124,14 +123,14 @@ def test_a_record_with_a_million_headers_costs_no_hundred_megabytes(codec: str) 
 def test_a_great_many_tiny_records_are_counted_nowhere_but_aside() -> None:
     tiny = [record(number, b"") for number in range(60_000)]
     data = packed(tiny, "lz4", base=5)
-    [aside] = fetched(data, start=5)
-    assert isinstance(aside, Aside)
-    assert [each.offset for each in aside.records if each] == list(range(5, 60_005))
+    [deferred] = fetched(data, start=5)
+    assert isinstance(deferred, DeferredBatch)
+    assert [each.offset for each in deferred.records if each] == list(range(5, 60_005))
 
 
 def test_a_header_whose_name_is_not_utf8_is_read_leniently() -> None:
     data = packed([record(0, b"v", None, [(b"\xff\xfe", b"1")]), record(1, b"after")])
-    odd, after = read_aside(data)
+    odd, after = read_deferred(data)
     assert odd.headers == (("\ufffd\ufffd", b"1"),)
     assert (odd.unread, after.value) == (None, b"after")
 
@@ -152,7 +151,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("broken", BROKEN)
 def test_of_a_broken_batch_each_record_is_said_to_be_unreadable(broken: str) -> None:
-    found = read_aside(BROKEN[broken])
+    found = read_deferred(BROKEN[broken])
     assert [each.offset for each in found] == [0, 1, 2]
     for each in found:
         assert each.value is None
@@ -165,7 +164,7 @@ def test_of_a_broken_batch_each_record_is_said_to_be_unreadable(broken: str) -> 
 def test_a_batch_that_breaks_off_gives_what_is_before(codec: str) -> None:
     whole = compressed(b"".join(record(n, b"%d" % n * 300_000) for n in range(30)), codec)
     data = batch(whole[: len(whole) // 2], 30, attributes=CODECS[codec])
-    found = read_aside(data)
+    found = read_deferred(data)
     assert [each.offset for each in found] == list(range(30))
     is_read = [each.unread is None for each in found]
     assert is_read == sorted(is_read, reverse=True)
@@ -173,7 +172,7 @@ def test_a_batch_that_breaks_off_gives_what_is_before(codec: str) -> None:
 
 
 def test_a_batch_that_claims_a_billion_records_costs_a_bounded_number_of_letters() -> None:
-    found = read_aside(batch(b"", 1 << 30, attributes=0))
+    found = read_deferred(batch(b"", 1 << 30, attributes=0))
     assert len(found) == 10_000
     assert found[-1].unread is not None
     assert f"up to offset {(1 << 30) - 1}" in found[-1].unread.because
@@ -181,20 +180,20 @@ def test_a_batch_that_claims_a_billion_records_costs_a_bounded_number_of_letters
 
 def test_a_batch_that_does_not_match_its_checksum_is_said_to_be_damaged() -> None:
     data = batch(record(0, b"a") + record(1, b"b"), 2, base=5, damage=1)
-    [aside] = fetched(data, start=5)
-    assert isinstance(aside, Aside)
-    assert aside.is_damaged
-    assert (aside.offset, aside.next_offset) == (5, 7)
-    assert [each.offset for each in aside.records if each] == [5, 6]
+    [deferred] = fetched(data, start=5)
+    assert isinstance(deferred, DeferredBatch)
+    assert deferred.is_damaged
+    assert (deferred.offset, deferred.next_offset) == (5, 7)
+    assert [each.offset for each in deferred.records if each] == [5, 6]
 
 
 def test_a_damaged_header_is_not_believed() -> None:
-    [aside] = fetched(batch(record(0, b"a"), 1, base=5, last=1 << 30, damage=1), start=5)
-    assert isinstance(aside, Aside)
-    assert (aside.offset, aside.next_offset) == (5, 6)
+    [deferred] = fetched(batch(record(0, b"a"), 1, base=5, last=1 << 30, damage=1), start=5)
+    assert isinstance(deferred, DeferredBatch)
+    assert (deferred.offset, deferred.next_offset) == (5, 6)
 
 
-def test_markers_are_passed_over_also_those_that_nobody_knows() -> None:
+def test_markers_are_passed_over_also_those_that_are_unknown() -> None:
     control = DefaultRecordBase.CONTROL_MASK | DefaultRecordBase.TRANSACTIONAL_MASK
     data = batch(record(0, b"", b""), 1, attributes=control) + packed([record(0, b"v")], base=1)
     assert [(each.offset, each.value) for each in fetched(data)] == [(1, b"v")]
@@ -203,7 +202,7 @@ def test_markers_are_passed_over_also_those_that_nobody_knows() -> None:
 def whole_batch(data: bytes) -> list[object]:
     found: list[object] = []
     for each in fetched(data, limit=MIB):
-        found += [*each.records] if isinstance(each, Aside) else [each]
+        found += [*each.records] if isinstance(each, DeferredBatch) else [each]
     return found
 
 
@@ -289,5 +288,5 @@ def test_aiokafka_is_as_it_was_when_its_parts_were_replaced() -> None:
 def test_consumers_of_others_are_left_alone() -> None:
     data = packed([record(0, b"a" * (5 * MIB))], "lz4")
     [only] = fetcher.PartitionRecords(HERE, Slices(data), [], 0, None, None, True, 1)
-    assert not isinstance(only, ReadRecord | Aside)
+    assert not isinstance(only, ReadRecord | DeferredBatch)
     assert len(only.value) == 5 * MIB

@@ -1,14 +1,16 @@
 import asyncio
+import inspect
 import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 import uvloop
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import (
     IllegalSaslStateError,
@@ -17,24 +19,25 @@ from aiokafka.errors import (
     SaslAuthenticationFailed,
     UnsupportedSaslMechanismError,
 )
+from aiokafka.producer.message_accumulator import MessageAccumulator, MessageBatch
+from aiokafka.producer.sender import Sender
+from aiokafka.producer.transaction_manager import TransactionManager
 from aiokafka.protocol.metadata import MetadataRequest
 from pydantic import SecretStr
 
 from pipeline.config import KafkaSettings, TopicSettings
 from pipeline.kafka import connection
 from pipeline.kafka.connection import (
-    admin_client,
-    check_connection,
-    client_options,
-    consumer_client,
-    patiently,
-)
-from pipeline.kafka.errors import (
     BrokerUnreachable,
     ConnectionFailed,
     TlsMismatch,
     WrongCredentials,
+    admin_client,
+    check_connection,
+    client_options,
+    consumer_client,
     explain_connecting,
+    patiently,
 )
 from pipeline.kafka.topics import Topics
 from pipeline.local.broker import LocalBroker
@@ -99,14 +102,14 @@ async def test_a_server_that_hangs_up_speaks_another_protocol(protocol: str, lik
             await check_connection(settings)
 
 
-async def test_the_most_telling_of_several_reasons_is_told() -> None:
+async def test_the_most_specific_of_several_reasons_is_reported() -> None:
     async with listener(hangs_up=True) as address:
         settings = KafkaSettings(bootstrap_servers=f"{free_address()},{address}")
         with pytest.raises(TlsMismatch):
             await check_connection(settings)
 
 
-async def test_an_unknown_host_is_told() -> None:
+async def test_an_unknown_host_is_reported() -> None:
     settings = KafkaSettings(bootstrap_servers="no-such-host.invalid:9092")
     with pytest.raises(BrokerUnreachable, match="host name is not known"):
         await check_connection(settings)
@@ -284,3 +287,26 @@ async def test_a_connection_that_no_client_keeps_is_closed_where_its_response_is
         with pytest.raises(asyncio.CancelledError):
             await asked
         assert not made.connected()
+
+
+async def test_aiokafka_is_as_it_was_when_its_privates_were_used() -> None:
+    """After an upgrade, look at what changed there, and change `connection` where that must."""
+    parts = (
+        AIOKafkaConnection.send,
+        AIOKafkaConnection.close,
+        AIOKafkaProducer.stop,
+        MessageAccumulator,
+        MessageBatch,
+        Sender.close,
+        TransactionManager.wait_for_transaction_end,
+    )
+    sources = "".join(inspect.getsource(part) for part in parts)
+    assert sha256(sources.encode()).hexdigest() == (
+        "6024b12281850e5e71506d8b521d9cab18e1c25d5a6b3f01bbda91d00a073f68"
+    )
+    producer = AIOKafkaProducer(transactional_id="any")
+    assert isinstance(producer._message_accumulator, MessageAccumulator)
+    assert isinstance(producer._txn_manager, TransactionManager)
+    assert producer._sender.sender_task is None
+    assert AIOKafkaConnection("localhost", 1)._protocol is None
+    await producer.stop()

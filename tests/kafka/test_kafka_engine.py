@@ -20,8 +20,7 @@ from pipeline.config import Delivery, KafkaSettings, StreamSettings, TopicSettin
 from pipeline.kafka.brokers import KafkaBrokers
 from pipeline.kafka.connection import admin_client, client_options, consumer_client, producer_client
 from pipeline.local.apache import ApacheKafka
-from pipeline.local.broker import LocalBroker
-from pipeline.local.noida import NoidaBroker
+from pipeline.local.broker import LocalBroker, NoidaBroker
 from pipeline.model.observer import Observer
 from pipeline.stream.engine import Engine
 from pipeline.stream.protocols import BrokersUnavailable, TopicPartition

@@ -13,11 +13,9 @@ from aiokafka.admin import NewTopic
 from aiokafka.errors import ProducerFenced
 
 from pipeline.config import Delivery, KafkaSettings, StreamSettings, TopicSettings
-from pipeline.kafka.brokers import KafkaBrokers
+from pipeline.kafka.brokers import KafkaBrokers, TransactionalWriter
 from pipeline.kafka.connection import admin_client, consumer_client
-from pipeline.kafka.transactions import TransactionalWriter
-from pipeline.local.broker import LocalBroker
-from pipeline.local.noida import NoidaBroker
+from pipeline.local.broker import LocalBroker, NoidaBroker
 from pipeline.stream.protocols import (
     Broken,
     BrokerError,

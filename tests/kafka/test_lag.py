@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.config import TopicSettings
 from pipeline.kafka.connection import admin_client, consumer_client, producer_client
-from pipeline.kafka.lag import GroupLag, LagReader, PartitionLag, drain_seconds, partition_lag
+from pipeline.kafka.offsets import GroupLag, PartitionLag, drain_seconds, lag_reader, partition_lag
 from pipeline.kafka.topics import TopicMissing, Topics
 from pipeline.local.broker import LocalBroker
 from pipeline.stream.ledger import CommitPoint
@@ -27,7 +27,7 @@ def sample(at: datetime, *lags: PartitionLag) -> GroupLag:
     return GroupLag("g", at, members=1, partitions=lags)
 
 
-def test_a_foreign_ledger_is_told_and_what_is_above_counts_as_waiting() -> None:
+def test_a_foreign_ledger_is_reported_and_what_is_above_counts_as_waiting() -> None:
     lag = lag_of(end=10, committed=4, metadata="somebody else's")
     assert (lag.lag, lag.done_above) == (6, 0)
     assert lag.fault is not None
@@ -43,7 +43,7 @@ def test_what_retention_removed_does_not_wait() -> None:
     assert (lag.lag, lag.base) == (2, 8)
 
 
-def test_a_topic_made_anew_does_not_make_a_negative_lag() -> None:
+def test_a_topic_made_again_does_not_make_a_negative_lag() -> None:
     assert lag_of(end=2, committed=50).lag == 0
 
 
@@ -101,10 +101,10 @@ async def topic(any_broker: LocalBroker, fresh_name: FreshName) -> str:
     return name
 
 
-async def test_a_topic_that_is_missing_is_told(
+async def test_a_topic_that_is_missing_is_reported(
     any_broker: LocalBroker, fresh_name: FreshName
 ) -> None:
-    async with LagReader(any_broker.settings) as reader:
+    async with lag_reader(any_broker.settings) as reader:
         with pytest.raises(TopicMissing):
             await reader.sample("g", [fresh_name("missing")])
 
@@ -119,7 +119,7 @@ async def test_a_sample_tells_what_waits_since_when_and_who_is_there(
             moment = round((minutes_ago + timedelta(minutes=n)).timestamp() * 1000)
             await producer.send_and_wait(topic, b"%d" % n, partition=0, timestamp_ms=moment)
 
-    async with LagReader(kafka) as reader:
+    async with lag_reader(kafka) as reader:
         nothing_committed = await reader.sample(group, [topic])
         async with consumer_client(kafka, group_id=group, enable_auto_commit=False) as member:
             member.subscribe([topic])
@@ -157,7 +157,7 @@ async def test_markers_of_transactions_do_not_wait(
         partition = TopicPartition(topic, 0)
         member.assign([partition])
         await member.commit({partition: OffsetAndMetadata(1, "")})
-        async with LagReader(kafka) as reader:
+        async with lag_reader(kafka) as reader:
             [lag, _] = (await reader.sample(group, [topic])).partitions
     assert lag.end == 2
     assert lag.lag == 0

@@ -17,14 +17,13 @@ from pipeline.kafka.connection import admin_client
 from pipeline.kafka.reader import read_topics
 from pipeline.kafka.topics import TopicNames, Topics
 from pipeline.local.apache import GUEST, ApacheKafka
-from pipeline.local.api import SimulatedApiProcess
-from pipeline.local.environment import kafka_variables
+from pipeline.local.environment import SimulatedApiProcess, kafka_variables
 from pipeline.stream.records import Outgoing
 from tests.brokers import FreshName
 from tests.e2e.programs import PATIENCE, PIPELINE, program
 from tests.kafka.permissions import Acls, Kind, Operation, Permission
-from tests.operators.dead_letters.letters import buried, raw, write
-from tests.operators.review.cases import outgoing, review
+from tests.operators.dead_letters.examples import buried, raw, write
+from tests.operators.review.items import outgoing, review
 
 pytestmark = pytest.mark.kafka
 

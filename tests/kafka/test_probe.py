@@ -1,21 +1,15 @@
 import pytest
 
 from pipeline.config import KafkaSettings, Settings, StreamSettings
-from pipeline.kafka import delivery
-from pipeline.kafka.delivery import (
-    BrokerLimits,
-    ProbeFailed,
-    broker_limits,
-    conflicts,
-    delivery_in_force,
-    why_no_transactions,
-)
-from pipeline.kafka.errors import BrokerUnreachable
+from pipeline.kafka import brokers
+from pipeline.kafka.brokers import ProbeFailed, delivery_in_force, why_no_transactions
+from pipeline.kafka.cluster import BrokerLimits, broker_limits, conflicts
+from pipeline.kafka.connection import BrokerUnreachable
 from pipeline.local.apache import GUEST, ApacheKafka
 from pipeline.local.broker import LocalBroker
 
 
-def test_limits_that_are_too_narrow_are_told_with_the_setting() -> None:
+def test_limits_that_are_too_narrow_are_reported_with_the_setting() -> None:
     limits = BrokerLimits(
         metadata_bytes=1024, transaction_seconds=30, session_seconds=(30.0, 300.0)
     )
@@ -28,14 +22,14 @@ def test_limits_that_are_too_narrow_are_told_with_the_setting() -> None:
 @pytest.mark.parametrize(
     "limits", [BrokerLimits(), BrokerLimits(4096, 60, (6, 1800)), BrokerLimits(9999, 900, (20, 20))]
 )
-def test_limits_that_suffice_or_are_not_told_conflict_with_nothing(limits: BrokerLimits) -> None:
+def test_limits_that_suffice_or_are_unknown_conflict_with_nothing(limits: BrokerLimits) -> None:
     assert conflicts(limits, Settings()) == ()
 
 
 async def test_brokers_without_transactions_get_the_weaker_delivery_with_the_reason(
     embedded_broker: LocalBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(delivery._APIS_OF_TRANSACTIONS, 9999, "TxnOffsetCommit")
+    monkeypatch.setitem(brokers._APIS_OF_TRANSACTIONS, 9999, "TxnOffsetCommit")
     in_force = await delivery_in_force(Settings(kafka=embedded_broker.settings))
     assert in_force.mode == "at_least_once"
     assert "do not offer TxnOffsetCommit" in in_force.because
@@ -44,7 +38,7 @@ async def test_brokers_without_transactions_get_the_weaker_delivery_with_the_rea
 async def test_a_probe_that_hangs_is_an_error_and_not_a_weaker_delivery(
     embedded_broker: LocalBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "_PROBE_WITHIN", 0.0)
+    monkeypatch.setattr(brokers, "_PROBE_WITHIN", 0.0)
     with pytest.raises(ProbeFailed, match="did not start one"):
         await delivery_in_force(Settings(kafka=embedded_broker.settings))
 
@@ -70,7 +64,7 @@ async def test_the_limits_of_any_broker_suffice_for_the_defaults(any_broker: Loc
 
 
 @pytest.mark.kafka
-async def test_a_transaction_longer_than_the_brokers_allow_is_refused_and_foretold(
+async def test_a_transaction_longer_than_the_brokers_allow_is_refused_and_predicted(
     apache_kafka: ApacheKafka,
 ) -> None:
     settings = Settings(

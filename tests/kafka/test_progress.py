@@ -12,7 +12,7 @@ from pipeline.cascade import cap as capping
 from pipeline.cascade.cap import EscalationCap, watch_progress
 from pipeline.config import KafkaSettings, TopicSettings
 from pipeline.kafka.connection import admin_client, consumer_client
-from pipeline.kafka.lag import LagReader, events_between
+from pipeline.kafka.offsets import events_between, lag_reader
 from pipeline.kafka.topics import TopicMissing, Topics
 from pipeline.local.broker import LocalBroker
 from tests.brokers import FreshName
@@ -59,7 +59,7 @@ async def test_it_sees_what_a_group_committed(
     any_broker: LocalBroker, topic: str, fresh_name: FreshName
 ) -> None:
     group, kafka = fresh_name("group"), any_broker.settings
-    async with LagReader(kafka) as reader:
+    async with lag_reader(kafka) as reader:
         assert await reader.committed(group, [topic]) == {}
         await commit(kafka, group, TopicPartition(topic, 1), 7)
         assert await reader.committed(group, [topic]) == {TopicPartition(topic, 1): 7}

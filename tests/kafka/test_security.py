@@ -8,9 +8,15 @@ import pytest
 from pydantic import SecretStr
 
 from pipeline.config import KafkaSettings, TopicSettings
-from pipeline.kafka.connection import admin_client, check_connection
-from pipeline.kafka.errors import ConnectionFailed, NotPermitted, TlsMismatch, WrongCredentials
-from pipeline.kafka.lag import LagReader
+from pipeline.kafka.connection import (
+    ConnectionFailed,
+    NotPermitted,
+    TlsMismatch,
+    WrongCredentials,
+    admin_client,
+    check_connection,
+)
+from pipeline.kafka.offsets import lag_reader
 from pipeline.kafka.reader import read_topics
 from pipeline.kafka.topics import TopicMissing, Topics, TopicsFailed
 from pipeline.kafka.writer import Writer
@@ -34,7 +40,7 @@ async def refusal(kafka: KafkaSettings) -> ConnectionFailed:
     return refused.value
 
 
-async def test_a_wrong_password_is_told_by_user_and_never_shown(
+async def test_a_wrong_password_is_reported_by_user_and_never_shown(
     secured_kafka: ApacheKafka, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG):
@@ -55,25 +61,27 @@ def test_nothing_of_a_refused_connection_is_left_open(secured_kafka: ApacheKafka
     gc.collect()
 
 
-async def test_a_user_who_is_not_known_is_told(secured_kafka: ApacheKafka) -> None:
+async def test_a_user_who_is_not_known_is_reported(secured_kafka: ApacheKafka) -> None:
     refused = await refusal(changed(secured_kafka.settings, sasl_username="nobody"))
     assert isinstance(refused, WrongCredentials)
     assert "refused user 'nobody'" in str(refused)
 
 
-async def test_a_mechanism_that_the_brokers_do_not_take_is_told(secured_kafka: ApacheKafka) -> None:
+async def test_a_mechanism_that_the_brokers_do_not_take_is_reported(
+    secured_kafka: ApacheKafka,
+) -> None:
     refused = await refusal(changed(secured_kafka.settings, sasl_mechanism="SCRAM-SHA-256"))
     assert isinstance(refused, WrongCredentials)
     assert "does not take SCRAM-SHA-256" in str(refused)
 
 
-async def test_plain_text_where_there_is_tls_is_told(secured_kafka: ApacheKafka) -> None:
+async def test_plain_text_where_there_is_tls_is_reported(secured_kafka: ApacheKafka) -> None:
     refused = await refusal(KafkaSettings(bootstrap_servers=secured_kafka.bootstrap_servers))
     assert isinstance(refused, TlsMismatch)
     assert "has TLS or asks for credentials" in str(refused)
 
 
-async def test_credentials_without_tls_where_there_is_tls_are_told(
+async def test_credentials_without_tls_where_there_is_tls_are_reported(
     secured_kafka: ApacheKafka,
 ) -> None:
     refused = await refusal(
@@ -82,7 +90,7 @@ async def test_credentials_without_tls_where_there_is_tls_are_told(
     assert isinstance(refused, TlsMismatch)
 
 
-async def test_tls_without_credentials_where_they_are_wanted_is_told(
+async def test_tls_without_credentials_where_they_are_wanted_is_reported(
     secured_kafka: ApacheKafka,
 ) -> None:
     refused = await refusal(
@@ -97,19 +105,19 @@ async def test_tls_without_credentials_where_they_are_wanted_is_told(
     assert "kafka.security_protocol is SSL" in str(refused)
 
 
-async def test_a_certificate_of_an_unknown_ca_is_told(secured_kafka: ApacheKafka) -> None:
+async def test_a_certificate_of_an_unknown_ca_is_reported(secured_kafka: ApacheKafka) -> None:
     refused = await refusal(changed(secured_kafka.settings, ssl_ca_file=None))
     assert isinstance(refused, TlsMismatch)
     assert "is not accepted" in str(refused)
     assert "kafka.ssl_ca_file" in str(refused)
 
 
-async def test_tls_where_there_is_none_is_told(apache_kafka: ApacheKafka) -> None:
+async def test_tls_where_there_is_none_is_reported(apache_kafka: ApacheKafka) -> None:
     refused = await refusal(changed(apache_kafka.settings, security_protocol="SSL"))
     assert isinstance(refused, TlsMismatch)
 
 
-async def test_credentials_where_none_are_taken_are_told(apache_kafka: ApacheKafka) -> None:
+async def test_credentials_where_none_are_taken_are_reported(apache_kafka: ApacheKafka) -> None:
     refused = await refusal(
         changed(
             apache_kafka.settings,
@@ -122,7 +130,7 @@ async def test_credentials_where_none_are_taken_are_told(apache_kafka: ApacheKaf
     assert "set kafka.security_protocol to PLAINTEXT" in str(refused)
 
 
-async def test_a_user_without_rights_is_told_what_is_not_allowed(
+async def test_a_user_without_rights_is_refused_with_what_is_not_allowed(
     secured_kafka: ApacheKafka, fresh_name: FreshName
 ) -> None:
     guest, name = secured_kafka.settings_of(GUEST), fresh_name("theirs")
@@ -135,7 +143,7 @@ async def test_a_user_without_rights_is_told_what_is_not_allowed(
         async with read_topics(guest, [name]):
             pass
     with pytest.raises(NotPermitted, match="do not allow guest"):
-        async with LagReader(guest) as lags:
+        async with lag_reader(guest) as lags:
             await lags.sample(fresh_name("group"), [])
 
 

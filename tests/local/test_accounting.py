@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.local.accounting import Coordinates, Ending, Place, account, percentile
+from pipeline.claude.billing import PriceTable
+from pipeline.config import TokenPrices
+from pipeline.local.accounting import (
+    Coordinates,
+    Ending,
+    Place,
+    account,
+    alternatives,
+    percentile,
+)
 from pipeline.model.records import Usage
 
 STAGES = ("tickets", "images")
@@ -59,7 +68,7 @@ def test_two_ends_are_one_too_many_even_of_the_same_kind() -> None:
 def test_one_lost_and_one_repeated_do_not_make_up_for_each_other() -> None:
     ends = [Ending(event(0), Place.ENRICHED), Ending(event(0), Place.DEAD_LETTERS)]
     found = account(published(event(0), event(1)), ends, STAGES)
-    assert found.stages["tickets"].adds_up
+    assert found.stages["tickets"].published == sum(found.stages["tickets"].ends.values())
     assert not found.ok
     assert (found.lost, found.repeated) == ((event(1),), (event(0),))
 
@@ -87,8 +96,62 @@ def test_costs_are_summed_and_unknown_if_one_is() -> None:
 
     known = account(published(event(0)), [with_cost(Decimal("0.01"))] * 2, STAGES)
     unknown = account(published(event(0)), [with_cost(Decimal(1)), with_cost(None)], STAGES)
-    assert known.usage.cost_usd == Decimal("0.02")
-    assert unknown.usage.cost_usd is None
+    assert known.total.usage.cost_usd == Decimal("0.02")
+    assert unknown.total.usage.cost_usd is None
+
+
+def test_events_are_also_counted_by_kind_and_in_all() -> None:
+    kinds = {event(0): "routine", event(1): "hard"}
+    ends = [Ending(event(0), Place.ENRICHED), Ending(event(1), Place.REVIEW, doubts=("unclear",))]
+    found = account(published(event(0), event(1), event(2)), ends, STAGES, kinds=kinds)
+    assert found.total.published == 3
+    assert found.total.ends == {"enriched": 1, "review": 1}
+    assert found.kinds["hard"].ends == {"review": 1}
+    assert found.kinds["hard"].doubts == {"unclear": 1}
+    assert found.kinds["routine"].published == 1
+
+
+def test_the_first_answer_of_an_escalated_event_is_what_its_escalation_says() -> None:
+    first, both = Usage(calls=1, input_tokens=10), Usage(calls=2, input_tokens=30)
+    ends = [
+        Ending(event(0), Place.ENRICHED, usage=Usage(calls=1, input_tokens=7)),
+        Ending(event(1), Place.REVIEW, usage=both),
+        Ending(event(2), Place.DEAD_LETTERS),
+    ]
+    events = published(event(0), event(1), event(2))
+    found = account(events, ends, STAGES, escalated={event(1): first})
+    assert [usage.input_tokens for usage in found.first] == [7, 10]
+    assert found.escalated == 1
+
+
+def test_other_ways_are_priced_with_the_tokens_of_the_first_answers() -> None:
+    usage = Usage(
+        calls=1,
+        input_tokens=1_000_000,
+        cache_read_tokens=3_000_000,
+        cache_write_tokens=2_000_000,
+        output_tokens=500_000,
+    )
+    rates = {
+        "small": prices_of(input=1, output=5, write=2, read=Decimal("0.1")),
+        "large": prices_of(input=10, output=50, write=20, read=1),
+    }
+    found = alternatives([usage], PriceTable(rates), haiku="small", sonnet="large")
+    assert found.sonnet_alone == 10 + 3 + 40 + 25
+    assert found.plain_loop == 6 + Decimal("2.5")
+    reused = alternatives([usage, Usage(reused=1)], PriceTable(rates), haiku="small", sonnet="no")
+    assert reused.plain_loop == 2 * (6 + Decimal("2.5"))
+    assert reused.sonnet_alone is None
+
+
+def prices_of(*, input: int, output: int, write: int, read: int | Decimal) -> TokenPrices:  # noqa: A002
+    return TokenPrices(
+        input=Decimal(input),
+        output=Decimal(output),
+        cache_write_5m=Decimal(write),
+        cache_write_1h=Decimal(write),
+        cache_read=Decimal(read),
+    )
 
 
 def test_what_a_simulated_model_decided_is_called_simulated() -> None:

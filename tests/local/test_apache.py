@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import KafkaSettings, TopicSettings
-from pipeline.kafka.connection import admin_client, check_connection
-from pipeline.kafka.errors import BrokerUnreachable
+from pipeline.kafka.connection import BrokerUnreachable, admin_client, check_connection
 from pipeline.kafka.reader import read_topics
 from pipeline.kafka.topics import Topics
 from pipeline.kafka.writer import Writer

@@ -1,17 +1,31 @@
 """The demo when the pipeline in it fails; that it succeeds is what `make demo` shows."""
 
 import asyncio
+import io
 import sys
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from pipeline.config import HttpSettings, Settings
-from pipeline.local.demo import DemoFailed, Show, demo
-from pipeline.local.summary import Summary
+from pipeline.local.demo import DemoFailed, demo
+from pipeline.local.screen import Screen, Summary
 from pipeline.model.errors import UsageError
 
+SHARE = 0.1
 SETTINGS = Settings(http=HttpSettings(port=0))
 UP = """print('{"dashboard":"http://127.0.0.1:1","delivery":"exactly_once"}', flush=True)"""
+
+
+def quiet() -> Screen:
+    return Screen(Console(file=io.StringIO()))
+
+
+@pytest.fixture(autouse=True)
+def _records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the records of the day are kept is thrown away."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
 
 def python(program: str) -> tuple[str, ...]:
@@ -19,7 +33,7 @@ def python(program: str) -> tuple[str, ...]:
 
 
 async def shown(program: str, *, patience: float = 30.0) -> Summary:
-    return await demo(SETTINGS, Show(), command=python(program), patience=patience)
+    return await demo(SETTINGS, quiet(), share=SHARE, command=python(program), patience=patience)
 
 
 async def test_a_pipeline_that_does_nothing_loses_every_event() -> None:
@@ -47,14 +61,19 @@ async def test_a_pipeline_that_does_not_start_is_told_with_what_it_said() -> Non
 async def test_the_real_api_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
     with pytest.raises(UsageError, match="ANTHROPIC_API_KEY"):
-        await demo(SETTINGS, Show(), real=True)
+        await demo(SETTINGS, quiet(), real=True)
 
 
 async def test_it_can_be_cancelled_and_leaves_nothing_behind() -> None:
     up = asyncio.Event()
-    show = Show(say=lambda sentence: up.set() if "dashboard" in sentence else None)
+
+    class Watched(Screen):
+        def say(self, sentence: str) -> None:
+            if "dashboard" in sentence:
+                up.set()
+
     program = python(f"import time; {UP}; time.sleep(60)")
-    showing = asyncio.create_task(demo(SETTINGS, show, command=program))
+    showing = asyncio.create_task(demo(SETTINGS, Watched(), share=SHARE, command=program))
     async with asyncio.timeout(60):
         await up.wait()
         showing.cancel()

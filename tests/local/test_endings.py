@@ -5,8 +5,7 @@ import orjson
 
 from pipeline.config import TopicSettings
 from pipeline.kafka.topics import TopicNames
-from pipeline.local.accounting import Coordinates, Place
-from pipeline.local.summary import ending_of
+from pipeline.local.accounting import Coordinates, Place, ending_of
 from pipeline.stream.records import Headers, Received
 
 TOPICS = TopicNames(TopicSettings(prefix="acme."))

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.local.apache import find_java, find_kafka
 from pipeline.local.broker import BrokerMissing
-from pipeline.local.java import find_java, find_kafka
 
 
 @pytest.fixture(autouse=True)

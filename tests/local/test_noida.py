@@ -3,10 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.kafka.connection import check_connection
-from pipeline.kafka.errors import BrokerUnreachable
-from pipeline.local.broker import BrokerFailed, BrokerMissing, LocalBroker
-from pipeline.local.noida import NoidaBroker
+from pipeline.kafka.connection import BrokerUnreachable, check_connection
+from pipeline.local.broker import BrokerFailed, BrokerMissing, LocalBroker, NoidaBroker
 
 
 async def test_a_taken_port_is_told_without_the_loader_s_warning() -> None:

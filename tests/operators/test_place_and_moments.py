@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.model.errors import UsageError
-from pipeline.operators.arguments import Place, Span, moment, parse_place, span
-from pipeline.operators.handled import Newest
+from pipeline.operators.selection import Newest, Place, Span, moment, parse_place, span
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -35,7 +34,7 @@ def test_a_time_is_absolute_with_or_without_a_zone_or_some_time_ago() -> None:
 
 @pytest.mark.parametrize("text", ["", "yesterday", "12", "-5m", "5 m", "2026-13-01"])
 def test_what_is_no_time_is_wrong_use(text: str) -> None:
-    with pytest.raises(UsageError, match="is no time"):
+    with pytest.raises(UsageError, match="is not a time"):
         moment(text, NOON)
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.claude.requests import api_schema
+from pipeline.claude.request_body import api_schema
 from pipeline.config import StagesSettings, Thresholds
 from pipeline.model.errors import InvalidEvent
 from pipeline.model.questions import Question

@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 from pydantic import ValidationError
 
-from pipeline.claude.requests import api_schema
+from pipeline.claude.request_body import api_schema
 from pipeline.config import (
     DocumentSettings,
     ExtraField,

@@ -10,7 +10,7 @@ from aiokafka.record.default_records import DefaultRecordBase
 from aiokafka.record.util import calc_crc32c
 
 from pipeline.kafka.batches import ReadRecord
-from pipeline.kafka.fetching import Aside, CarefulRecords, ReadLimit, Slices
+from pipeline.kafka.fetching import CarefulRecords, DeferredBatch, ReadLimit, Slices
 
 HERE = KafkaPartition("in", 3)
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
@@ -84,18 +84,18 @@ def packed(records: Sequence[bytes], codec: str = "none", base: int = 0) -> byte
 
 
 def fetched(data: bytes, *, start: int = 0, limit: int = 1 << 31) -> list[Any]:
-    """What a fetch makes of the bytes, up to its end or an aside."""
+    """What a fetch makes of the bytes, up to its end or a deferred batch."""
     found: list[Any] = []
     reading = CarefulRecords(HERE, Slices(data), [], start, None, ReadLimit(limit), True, 1)
     for each in reading:
         found.append(each)
-        if isinstance(each, Aside):
+        if isinstance(each, DeferredBatch):
             break
     return found
 
 
-def read_aside(data: bytes, *, start: int = 0, limit: int = 1 << 31) -> list[ReadRecord]:
-    """The records of bytes that begin with a batch that is read aside."""
-    [aside] = fetched(data, start=start, limit=limit)
-    assert isinstance(aside, Aside)
-    return [each for each in aside.records if each is not None]
+def read_deferred(data: bytes, *, start: int = 0, limit: int = 1 << 31) -> list[ReadRecord]:
+    """The records of bytes that begin with a deferred batch."""
+    [deferred] = fetched(data, start=start, limit=limit)
+    assert isinstance(deferred, DeferredBatch)
+    return [each for each in deferred.records if each is not None]

@@ -7,7 +7,6 @@ from pipeline.stream.protocols import (
     Broken,
     Committed,
     Consumer,
-    OffsetReader,
     PartitionWriter,
     TopicPartition,
 )
@@ -17,29 +16,15 @@ from pipeline.testing import MemoryBrokers
 Wrap = Callable[[PartitionWriter], PartitionWriter]
 
 
-class SpoiledBrokers:
+def spoil(brokers: MemoryBrokers, wrap: Wrap) -> MemoryBrokers:
     """Those of a process, with a fault in every session."""
+    make = brokers.session
 
-    def __init__(self, brokers: MemoryBrokers, wrap: Wrap) -> None:
-        self._brokers = brokers
-        self._wrap = wrap
+    def session(group: str, partition: TopicPartition, consumer: Consumer) -> PartitionWriter:
+        return wrap(make(group, partition, consumer))
 
-    @property
-    def starts_at_end(self) -> bool:
-        return self._brokers.starts_at_end
-
-    @property
-    def eviction_notice(self) -> float:
-        return self._brokers.eviction_notice
-
-    def consumer(self, group: str, topics: Sequence[str]) -> Consumer:
-        return self._brokers.consumer(group, topics)
-
-    def session(self, group: str, partition: TopicPartition, consumer: Consumer) -> PartitionWriter:
-        return self._wrap(self._brokers.session(group, partition, consumer))
-
-    def reader(self, group: str) -> OffsetReader:
-        return self._brokers.reader(group)
+    brokers.session = session  # type: ignore[method-assign]
+    return brokers
 
 
 class _Wrapped:

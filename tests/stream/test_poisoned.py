@@ -16,8 +16,7 @@ from pipeline.config import KafkaSettings, StreamSettings, TopicSettings
 from pipeline.kafka.brokers import KafkaBrokers
 from pipeline.kafka.connection import admin_client, client_options
 from pipeline.kafka.reader import read_topics
-from pipeline.local.broker import LocalBroker
-from pipeline.local.noida import NoidaBroker
+from pipeline.local.broker import LocalBroker, NoidaBroker
 from pipeline.model.errors import InvalidEvent
 from pipeline.model.observer import Observer
 from pipeline.model.records import DeadLetterReason

@@ -57,9 +57,7 @@ def test_the_audit_catches_lanes_that_keep_no_order() -> None:
 def _is_caught(wrap: spoiled.Wrap, delivery: Delivery) -> bool:
     for seed in range(ENOUGH):
         try:
-            audit = run_history(
-                seed, delivery, spoil=lambda brokers: spoiled.SpoiledBrokers(brokers, wrap)
-            )
+            audit = run_history(seed, delivery, spoil=lambda brokers: spoiled.spoil(brokers, wrap))
         except TimeoutError:
             # It never comes to an end: events are lost or locked.
             return True

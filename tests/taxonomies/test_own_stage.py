@@ -22,8 +22,8 @@ from pipeline.model.observer import Observer
 from pipeline.model.questions import Question
 from pipeline.model.records import Tier
 from pipeline.observe.dashboard import budgets
+from pipeline.operators.inspection import topic_of
 from pipeline.operators.publish import read_items, refusal_of
-from pipeline.operators.tail import topic_of
 from pipeline.stages import api
 from pipeline.stages.api import build_stages, stage_named
 from pipeline.stream.records import Disposition

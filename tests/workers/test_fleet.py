@@ -14,10 +14,9 @@ from aiohttp import web
 from pipeline.config import TopicSettings
 from pipeline.kafka.connection import admin_client
 from pipeline.kafka.topics import TopicNames, Topics
-from pipeline.local.api import SimulatedApiProcess
 from pipeline.local.broker import LocalBroker
 from pipeline.local.child import Child
-from pipeline.local.environment import kafka_variables
+from pipeline.local.environment import SimulatedApiProcess, kafka_variables
 from pipeline.observe.metrics import Conditions
 from pipeline.workers.fleet import Reports
 from tests.brokers import FreshName

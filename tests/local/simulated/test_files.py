@@ -9,7 +9,7 @@ import pytest
 from anthropic import AsyncAnthropic
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.claude.requests import content_of
+from pipeline.claude.request_body import content_of
 from pipeline.stages.files.pictures import PictureLimits, prepare_image
 from tests.local.simulated.conftest import SONNET, answer_of, asking, schema_of
 

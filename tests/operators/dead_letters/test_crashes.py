@@ -16,7 +16,7 @@ from pipeline.local.apache import ApacheKafka
 from pipeline.local.environment import kafka_variables
 from tests.brokers import FreshName
 from tests.e2e.programs import PATIENCE, PIPELINE
-from tests.operators.dead_letters.letters import buried, raw, write
+from tests.operators.dead_letters.examples import buried, raw, write
 
 pytestmark = pytest.mark.kafka
 
@@ -99,7 +99,7 @@ async def test_a_replay_that_is_killed_again_and_again_doubles_and_loses_nothing
     assert await world.back() == EACH_ONCE
 
 
-async def test_of_two_replays_at_once_one_is_told_and_none_doubles(world: World) -> None:
+async def test_of_two_replays_at_once_one_is_fenced_and_none_doubles(world: World) -> None:
     early = await world.replay(rate=10)
     await world.some_are_back(0)
     late = await world.replay(rate=10_000)

@@ -12,20 +12,26 @@ from hypothesis import strategies as st
 
 from pipeline.config import StagesSettings
 from pipeline.model.errors import PipelineError
-from pipeline.operators.arguments import Span
-from pipeline.operators.dead_letters.export import _suffix, as_line
-from pipeline.operators.dead_letters.listing import Listing, line_of, lines_of, rows, summary
-from pipeline.operators.dead_letters.record import Selection, letter_of
+from pipeline.operators import review as review_items
+from pipeline.operators.dead_letters import (
+    Listing,
+    Selection,
+    _suffix,
+    dead_letter_of,
+    document_of,
+    line_of,
+    lines_of,
+    rows,
+    summary,
+)
 from pipeline.operators.handled import HandledIndex
-from pipeline.operators.review import listing as showing
-from pipeline.operators.review.item import case_of
-from pipeline.operators.review.listing import line_of as case_line
-from pipeline.operators.review.resolve import label_line
-from pipeline.operators.tail import text_of
+from pipeline.operators.inspection import text_of
+from pipeline.operators.review import label_line, review_item_of
+from pipeline.operators.selection import Span
 from pipeline.stages.api import build_stages
 from pipeline.stream.records import Received
 from tests.hostile import TOKENS, records
-from tests.operators.review.cases import review
+from tests.operators.review.items import review
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 MARKS = HandledIndex("dead-letters", "dead-letters.replayed")
@@ -65,13 +71,13 @@ def test_any_record_can_be_shown_listed_exported_and_tailed(
     value: bytes | None,
     key: bytes | None,
 ) -> None:
-    letter = letter_of(record(headers, value, key))
+    letter = dead_letter_of(record(headers, value, key))
     assert all(map(is_harmless, lines_of(letter, MARKS)))
     line = line_of(letter, MARKS)
     listing = Listing([line], 1)
     assert all(is_harmless(cell) for row in rows(listing) for cell in row)
     assert is_harmless(summary(listing))
-    orjson.loads(as_line(letter, MARKS))
+    orjson.loads(orjson.dumps(document_of(letter, MARKS)))
     _suffix(value)
     letter in Selection(span=Span(NOON, NOON))  # noqa: B015 - it can be compared
     for pretty in (False, True):
@@ -97,16 +103,16 @@ def test_any_record_of_review_is_a_case_that_can_be_shown_or_says_that_it_is_non
     value: bytes,
 ) -> None:
     try:
-        case = case_of(record((), value))
+        case = review_item_of(record((), value))
     except PipelineError as error:
         said = str(error)
         if not is_harmless(said) or len(said) > 300:
             pytest.fail(said)
         return
-    assert all(map(is_harmless, showing.lines_of(case, MARKS)))
-    assert all(map(is_harmless, showing.lines_of(case, MARKS, limit=None)))
-    showing.document_of(case, MARKS)
-    case_line(case, MARKS)
+    assert all(map(is_harmless, review_items.lines_of(case, MARKS)))
+    assert all(map(is_harmless, review_items.lines_of(case, MARKS, limit=None)))
+    review_items.document_of(case, MARKS)
+    review_items.line_of(case, MARKS)
     tickets = build_stages(StagesSettings())["tickets"]
     result = tickets.result_model.model_validate(
         {"intent": "billing", "priority": "high", "language": None, "summary": "s", "queue": "q",
@@ -117,12 +123,12 @@ def test_any_record_of_review_is_a_case_that_can_be_shown_or_says_that_it_is_non
 
 @pytest.mark.parametrize("digits", ["9" * 5000, "9" * 30, "-1", "1.5", "١"])
 def test_a_number_that_is_none_is_not_given(digits: str) -> None:
-    letter = letter_of(record((("dlq-offset", digits.encode()),), b""))
+    letter = dead_letter_of(record((("dlq-offset", digits.encode()),), b""))
     assert letter.offset is None
 
 
 def test_a_terminal_gets_no_escape_from_a_letter() -> None:
     evil = "\x1b]0;owned\x07\x9b31m\u202e\u2066\r\n".encode()
     headers = tuple((f"dlq-{name}", evil) for name in ("reason", "stage", "topic", "detail"))
-    shown = "\n".join(lines_of(letter_of(record(headers, evil, evil)), MARKS))
+    shown = "\n".join(lines_of(dead_letter_of(record(headers, evil, evil)), MARKS))
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", shown)

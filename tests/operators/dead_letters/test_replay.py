@@ -5,12 +5,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from pipeline.config import Settings
-from pipeline.operators.arguments import Place
-from pipeline.operators.dead_letters.record import Selection
-from pipeline.operators.dead_letters.replay import Replayed, ReplayRequest, rehearse, replay
-from pipeline.operators.desk import Desk, marks_of
+from pipeline.operators.dead_letters import Replayed, ReplayRequest, Selection, rehearse, replay
+from pipeline.operators.handled import IdempotentPublisher
+from pipeline.operators.selection import Place
 from pipeline.testing import Entry, MemoryBroker, MemoryBrokers, MemoryTopicReader
-from tests.operators.dead_letters.letters import buried, raw
+from tests.operators.dead_letters.examples import buried, raw
 from tests.stream.virtual import virtual_time
 
 SETTINGS = Settings()
@@ -33,9 +32,9 @@ class World:
             self.broker.publish(letter.topic, letter.value, key=letter.key, headers=letter.headers)
 
     async def replay(
-        self, order: ReplayRequest, on_done: Callable[[int], None] = lambda _: None
+        self, request: ReplayRequest, on_done: Callable[[int], None] = lambda _: None
     ) -> Replayed:
-        desk = Desk(
+        publisher = IdempotentPublisher(
             "dead-letters",
             "dead-letters.replayed",
             group="pipeline.desk",
@@ -44,15 +43,15 @@ class World:
             read=self.read,
             clock=lambda: datetime.now(UTC),
         )
-        async with desk:
-            return await replay(SETTINGS, self.read, order, desk, on_done=on_done)
+        async with publisher:
+            return await replay(SETTINGS, self.read, request, publisher, on_done=on_done)
 
     def of(self, topic: str) -> list[Entry]:
         found = self.broker.committed_records(topic).values()
         return [entry for entries in found for entry in entries]
 
 
-def order(*, rate: float = 1000, limit: int | None = None, again: bool = False) -> ReplayRequest:
+def request(*, rate: float = 1000, limit: int | None = None, again: bool = False) -> ReplayRequest:
     return ReplayRequest(Selection(), rate=rate, limit=limit, again=again)
 
 
@@ -61,9 +60,9 @@ async def test_each_goes_back_to_its_own_topic_once() -> None:
     world = World()
     world.bury(20)
     world.bury(3, topic="escalations", stage="escalations")
-    first = await world.replay(order())
+    first = await world.replay(request())
     assert first.topics == {"tickets.raw": 20, "escalations": 3}
-    second = await world.replay(order())
+    second = await world.replay(request())
     assert (second.replayed, second.done_before) == (0, 23)
     assert len(world.of("tickets.raw")) == 20
     assert len(world.of("escalations")) == 3
@@ -76,7 +75,7 @@ async def test_one_without_its_record_is_left_out_and_says_where_that_is() -> No
     letter = buried(raw(7))
     headers = (*letter.headers, ("dlq-original", b"not_carried"))
     world.broker.publish(letter.topic, b"", key=letter.key, headers=headers)
-    result = await world.replay(order())
+    result = await world.replay(request())
     assert (result.replayed, result.refused) == (2, 1)
     assert "offset 7 of partition 1 of tickets.raw" in result.refusals[0].because
     assert len(world.of("tickets.raw")) == 2
@@ -86,7 +85,7 @@ async def test_one_without_its_record_is_left_out_and_says_where_that_is() -> No
 async def test_a_key_keeps_its_order() -> None:
     world = World()
     world.bury(40)
-    await world.replay(order(rate=7))
+    await world.replay(request(rate=7))
     seen: dict[bytes | None, list[bytes | None]] = {}
     for entry in world.of("tickets.raw"):
         assert entry.record is not None
@@ -102,7 +101,7 @@ async def test_no_more_go_in_a_second_than_allowed() -> None:
     world.bury(35)
     clock = asyncio.get_running_loop().time
     sent: list[tuple[float, int]] = []
-    await world.replay(order(rate=10), on_done=lambda count: sent.append((clock(), count)))
+    await world.replay(request(rate=10), on_done=lambda count: sent.append((clock(), count)))
     assert sum(count for _, count in sent) == 35
     for moment, _ in sent:
         assert sum(count for when, count in sent if moment <= when < moment + 1) <= 10
@@ -113,7 +112,7 @@ async def test_no_more_go_in_a_second_than_allowed() -> None:
 async def test_a_rate_below_one_a_second_is_kept_too() -> None:
     world = World()
     world.bury(3)
-    await world.replay(order(rate=0.5))
+    await world.replay(request(rate=0.5))
     assert asyncio.get_running_loop().time() >= 4
 
 
@@ -123,16 +122,15 @@ async def test_a_rehearsal_says_what_a_replay_then_does_and_does_nothing() -> No
     world.bury(12)
     world.bury(1, topic="elsewhere")
     world.broker.publish("dead-letters", b"no letter", key=b"k")
-    await world.replay(order(limit=5))
-    marks = await marks_of(world.read, "dead-letters", "dead-letters.replayed")
-    said = await rehearse(SETTINGS, world.read, order(), marks)
+    await world.replay(request(limit=5))
+    said = await rehearse(SETTINGS, world.read, request())
     assert len(world.of("tickets.raw")) == 5
-    assert await world.replay(order()) == said
+    assert await world.replay(request()) == said
     assert (said.replayed, said.done_before, said.refused) == (7, 5, 2)
     reasons = {refusal.because for refusal in said.refusals}
     assert reasons == {
-        "its topic 'elsewhere' is none that the pipeline reads",
-        "it has no header dlq-topic, so it is none of the pipeline's",
+        "the pipeline does not read its topic 'elsewhere'",
+        "it has no header dlq-topic, so the pipeline did not write it",
     }
 
 
@@ -141,15 +139,15 @@ async def test_a_limit_counts_those_that_are_replayed() -> None:
     world = World()
     world.bury(10)
     for _ in range(5):
-        assert (await world.replay(order(limit=2))).replayed == 2
-    assert (await world.replay(order(limit=2))).replayed == 0
+        assert (await world.replay(request(limit=2))).replayed == 2
+    assert (await world.replay(request(limit=2))).replayed == 0
 
 
 @virtual_time
 async def test_one_can_be_replayed_again_on_purpose() -> None:
     world = World()
     world.bury(4)
-    await world.replay(order())
+    await world.replay(request())
     one = ReplayRequest(Selection(places=[Place(0, 0)]), rate=50, again=True)
     assert (await world.replay(one)).replayed == 1
     assert len(world.of("tickets.raw")) == 5
@@ -163,4 +161,4 @@ async def test_what_becomes_a_dead_letter_meanwhile_is_left_for_the_next_time() 
     def bury_one_more(_: int) -> None:
         world.bury(1)
 
-    assert (await world.replay(order(rate=1), on_done=bury_one_more)).replayed == 3
+    assert (await world.replay(request(rate=1), on_done=bury_one_more)).replayed == 3

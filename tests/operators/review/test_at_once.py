@@ -15,13 +15,13 @@ from pipeline.local.apache import ApacheKafka
 from pipeline.local.environment import kafka_variables
 from tests.brokers import FreshName
 from tests.e2e.programs import PIPELINE
-from tests.operators.dead_letters.letters import write
-from tests.operators.review.cases import outgoing, review
+from tests.operators.dead_letters.examples import write
+from tests.operators.review.items import outgoing, review
 
 pytestmark = pytest.mark.kafka
 
 
-async def test_each_case_is_resolved_once_and_whoever_comes_late_is_told(
+async def test_each_item_is_resolved_once_and_a_late_one_is_refused(
     apache_kafka: ApacheKafka, fresh_name: FreshName
 ) -> None:
     prefix = fresh_name("review") + "."

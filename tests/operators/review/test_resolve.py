@@ -13,20 +13,20 @@ import pytest
 from pipeline.config import Settings
 from pipeline.model.errors import PipelineError
 from pipeline.model.records import Tier
-from pipeline.operators.arguments import Place
-from pipeline.operators.desk import Desk
-from pipeline.operators.review.item import Selection
-from pipeline.operators.review.listing import find, list_cases
-from pipeline.operators.review.resolve import (
+from pipeline.operators.handled import IdempotentPublisher
+from pipeline.operators.review import (
     AlreadyResolved,
     LabelledFile,
     Resolved,
-    decide,
+    Selection,
+    Verdict,
+    find,
+    list_items,
     resolve,
 )
-from pipeline.operators.review.verdict import Verdict
+from pipeline.operators.selection import Place
 from pipeline.testing import Fault, Faults, MemoryBroker, MemoryBrokers, MemoryTopicReader, NoFaults
-from tests.operators.review.cases import NOON, outgoing, review
+from tests.operators.review.items import NOON, outgoing, review
 from tests.stream.virtual import virtual_time
 
 SETTINGS = Settings()
@@ -47,8 +47,10 @@ class World:
             record = outgoing(review(number), key=b"%d" % number)
             self.broker.publish("review", record.value, key=record.key, headers=record.headers)
 
-    def desk(self, process: str, faults: Faults | None = None) -> AbstractAsyncContextManager[Desk]:
-        return Desk(
+    def publisher(
+        self, process: str, faults: Faults | None = None
+    ) -> AbstractAsyncContextManager[IdempotentPublisher]:
+        return IdempotentPublisher(
             "review",
             "review.resolved",
             group="pipeline.desk",
@@ -68,12 +70,13 @@ class World:
         again: bool = False,
         labels: LabelledFile | None = None,
     ) -> Resolved:
-        decision = await decide(SETTINGS, self.read, Place(0, number), verdict)
         return await resolve(
             SETTINGS,
-            decision,
-            lambda: self.desk(process, faults),
-            NOON,
+            self.read,
+            Place(0, number),
+            verdict,
+            lambda: self.publisher(process, faults),
+            now=NOON,
             jitter=self.chance.random,
             again=again,
             labels=labels,
@@ -118,10 +121,10 @@ async def test_what_is_open_and_what_is_resolved_is_listed() -> None:
     world.broker.publish("review", b"no case")
     await world.resolve(1)
     everything = Selection()
-    listing = await list_cases(SETTINGS, world.read, everything, limit=10, resolved=None)
+    listing = await list_items(SETTINGS, world.read, everything, limit=10, resolved=None)
     assert [line.resolved for line in listing.lines] == [0, 1, 0]
     assert len(listing.unreadable) == 1
-    opened = await list_cases(SETTINGS, world.read, everything, limit=1, resolved=False)
+    opened = await list_items(SETTINGS, world.read, everything, limit=1, resolved=False)
     assert (opened.matching, [line.event_id for line in opened.lines]) == (2, ["T-2"])
 
 
@@ -147,14 +150,14 @@ def test_a_lost_answer_doubles_no_verdict(request_name: str, loss: str) -> None:
 
 
 class Slow(NoFaults):
-    """Every request takes its time, so that desks meet."""
+    """Every request takes its time, so that publishers meet."""
 
     def next(self, process: str, request: str) -> Fault:
         return Fault(before=0.03 + 0.01 * (sum(process.encode()) % 3), after=0.02)
 
 
 @virtual_time
-async def test_people_who_resolve_at_once_all_succeed_and_each_case_once() -> None:
+async def test_people_who_resolve_at_once_all_succeed_and_each_item_once() -> None:
     world = World(4)
     people = [(name, number) for name in ("ada", "bo", "cy") for number in range(4)]
     verdicts = await asyncio.gather(
@@ -181,9 +184,9 @@ async def test_a_label_is_written_once_the_verdict_is_published(tmp_path: Path) 
 
 
 @virtual_time
-async def test_what_is_not_there_is_told() -> None:
+async def test_what_is_not_there_is_reported() -> None:
     world = World()
-    with pytest.raises(PipelineError, match="There is no case at 0:9"):
+    with pytest.raises(PipelineError, match="There is no review item at 0:9"):
         await find(world.read, "review", Place(0, 9))
     unknown = outgoing(review(stage="notes"))
     world.broker.publish("review", unknown.value)

@@ -14,14 +14,21 @@ from pipeline.evaluate.labelled_events import Columns, read_labelled
 from pipeline.model.errors import UsageError
 from pipeline.model.printable import printable, readable
 from pipeline.model.records import Doubt
-from pipeline.operators.arguments import Span
 from pipeline.operators.handled import HandledIndex
-from pipeline.operators.review.item import Selection, Unreadable, case_of
-from pipeline.operators.review.listing import document_of, lines_of, save_file
-from pipeline.operators.review.resolve import LabelledFile, label_line
+from pipeline.operators.review import (
+    LabelledFile,
+    Selection,
+    Unreadable,
+    document_of,
+    label_line,
+    lines_of,
+    review_item_of,
+    save_file,
+)
+from pipeline.operators.selection import Span
 from pipeline.stages.api import build_stages
 from pipeline.stream.records import Received
-from tests.operators.review.cases import NOON, RESULT, case
+from tests.operators.review.items import NOON, RESULT, case
 
 MARKS = HandledIndex("review", "review.resolved")
 TICKETS = build_stages(Settings().stages)["tickets"]
@@ -122,9 +129,9 @@ def test_each_filter_takes_what_fits(fits: dict[str, Any], does_not: dict[str, A
 
 
 @pytest.mark.parametrize("value", [None, b"", b"{}", b"\xff"])
-def test_what_is_no_case_is_told_with_its_place(value: bytes | None) -> None:
+def test_what_is_no_review_item_is_reported_with_its_place(value: bytes | None) -> None:
     with pytest.raises(Unreadable, match="3:4 of review"):
-        case_of(Received("review", 3, 4, None, value, (), NOON, NOON))
+        review_item_of(Received("review", 3, 4, None, value, (), NOON, NOON))
 
 
 def line(number: int, **changes: object) -> bytes:
@@ -165,7 +172,7 @@ def test_a_second_verdict_about_an_event_takes_the_place_of_the_first(tmp_path: 
 def test_a_file_of_something_else_is_not_touched(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("buy milk\n")
-    with pytest.raises(UsageError, match=r"notes\.txt:1 is no labelled event"):
+    with pytest.raises(UsageError, match=r"notes\.txt:1 is not a labelled event"):
         LabelledFile(path)
     assert path.read_text() == "buy milk\n"
     with pytest.raises(UsageError, match="cannot be used"):

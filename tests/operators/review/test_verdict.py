@@ -11,16 +11,10 @@ from pipeline.config import Label, Settings, StagesSettings, TicketSettings, Top
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import UsageError
 from pipeline.model.records import Tier
-from pipeline.operators.review.verdict import (
-    Verdict,
-    enriched,
-    parse_changes,
-    parse_result,
-    result_of,
-)
+from pipeline.operators.review import Verdict, enriched, parse_changes, parse_result, result_of
 from pipeline.schemas.contract import record_schemas
 from pipeline.stages.api import build_stages
-from tests.operators.review.cases import NOON, RESULT, case
+from tests.operators.review.items import NOON, RESULT, case
 
 SETTINGS = Settings()
 STAGES = build_stages(SETTINGS.stages)
@@ -37,7 +31,7 @@ def test_an_answer_can_be_accepted() -> None:
     assert decided(Verdict(accepted=Tier.SONNET))["intent"] == "sales"
 
 
-def test_fields_of_an_accepted_answer_can_be_mended() -> None:
+def test_fields_of_an_accepted_answer_can_be_corrected() -> None:
     changes = parse_changes(["intent=technical_support", "queue=night=shift", "runner_up=null"])
     assert decided(Verdict(accepted=Tier.HAIKU, changes=changes)) == RESULT | {
         "intent": "technical_support",
@@ -57,7 +51,7 @@ def test_a_result_can_be_given() -> None:
         (Verdict(given={}), "intent: Field required"),
         (Verdict(given=RESULT | {"priority": "soon"}), "priority: Input should be"),
         (Verdict(given=RESULT | {"colour": "red"}), "colour: Extra inputs"),
-        (Verdict(given=RESULT | {"intent": "biling"}), "'biling' is no label of tickets"),
+        (Verdict(given=RESULT | {"intent": "biling"}), "'biling' is not a label of tickets"),
     ],
 )
 def test_what_the_stage_would_not_publish_is_refused(verdict: Verdict, said: str) -> None:

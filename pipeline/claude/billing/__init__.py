@@ -1,1 +1,0 @@
-"""What calls cost: `prices` of tokens, and `workloads` before they are run."""

@@ -1,0 +1,151 @@
+"""A circuit breaker: stops calls while they cannot succeed, and tries a few now and then.
+
+Pure: the time comes in as seconds of a clock that does not go back.
+"""
+
+from dataclasses import dataclass
+from math import ceil, log
+
+from pipeline.model.observer import BreakerState
+
+QUIET_SECONDS = 1.0
+"""Without a success for that long before failures count: under load some calls in a row fail by
+mere chance, but not all of a second."""
+BY_CHANCE = 1e-6
+"""How likely so many failures in a row may be, where as many calls fail as did of late."""
+LEARNING_RATE = 0.01
+MOST_FAILURES = 30
+"""In a row that are no chance even on a day on which most calls fail."""
+_KEPT = 1 - LEARNING_RATE
+_WEIGHT = 2
+"""Failures for each call that may still be answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """The permission for one call; its end must be reported.
+
+    Args:
+        generation: Calls of an earlier generation say nothing about the present.
+        probe: Whether it is one of the calls that a half-open breaker lets through.
+        control: It should go to a question that is known to do no harm: the last time it was
+            half open all probes failed, which may have been their own trouble.
+    """
+
+    generation: int
+    probe: bool
+    control: bool = False
+
+
+class Breaker:
+    """Closed, open, or half open with a few calls under way.
+
+    Args:
+        failures: In a row, without a success in between, that open it; more where calls fail by
+            chance now and then, so that little traffic does not meet it with a closed door.
+        open_seconds: Until it lets calls through to probe.
+        probes: How many at once. One of several is enough to close it, so that a single unlucky
+            call does not prolong an outage.
+    """
+
+    def __init__(self, *, failures: int, open_seconds: float, probes: int = 1) -> None:
+        self._most_failures = failures
+        self._open_seconds = open_seconds
+        self._most_probes = probes
+        self._failures = 0
+        self._share = 0.0
+        self._last_success = float("-inf")
+        self._generation = 0
+        self._closed_pass = Pass(0, probe=False)
+        self.because: str | None = None
+        """Why it is not closed."""
+        self._retry_at = 0.0
+        self._allowed = 0
+        self._probing = 0
+        self._rounds = 0
+
+    def state(self, now: float) -> BreakerState:
+        if self.because is None:
+            return "closed"
+        return "half_open" if self._probing or now >= self._retry_at else "open"
+
+    def opens_at(self, now: float) -> float:
+        """When the next call may go: now or later."""
+        if self.because is None or self._allowed:
+            return now
+        return max(now, self._retry_at)
+
+    def enter(self, now: float) -> Pass:
+        """Let a call through; only when `opens_at` says now."""
+        if self.because is None:
+            return self._closed_pass
+        if not self._allowed:
+            # Probes that hang do not keep others from trying a while later.
+            self._allowed = self._most_probes
+            self._retry_at = now + self._open_seconds
+            self._rounds += 1
+        control = self._rounds > 1 and self._allowed == self._most_probes
+        self._allowed -= 1
+        self._probing += 1
+        return Pass(self._generation, probe=True, control=control)
+
+    def succeeded(self, passed: Pass, now: float) -> None:
+        """The service answered, whatever it said."""
+        if passed.generation != self._generation:
+            return
+        self._last_success = now
+        if self._failures:
+            self._share = 1 - (1 - self._share) * _KEPT**self._failures
+            self._failures = 0
+        self._share *= _KEPT
+        if passed.probe:
+            self._generation += 1
+            self._closed_pass = Pass(self._generation, probe=False)
+            self.because = None
+            self._rounds = 0
+
+    def failed(
+        self, passed: Pass, now: float, because: str, *, under_way: int = 0, again: bool = False
+    ) -> None:
+        """The service did not answer, or said that it is unwell.
+
+        An error comes quicker than an answer, so after a pause all that is known at first are
+        failures: they say nothing as long as a third of the calls `under_way` may still be
+        answered. Nor does a question that has failed before (`again`), unless it is a probe.
+        """
+        if passed.generation != self._generation:
+            return
+        if passed.probe:
+            self._probing -= 1
+            self.because = because
+            if not self._probing:
+                self._allowed = 0
+                self._retry_at = now + self._open_seconds
+            return
+        if again:
+            return
+        self._failures += 1
+        needed = self._most_failures
+        if self._share > 0:
+            unlikely = ceil(log(BY_CHANCE) / log(self._share))
+            needed = max(needed, min(MOST_FAILURES, unlikely))
+        quiet = now - self._last_success >= QUIET_SECONDS
+        if quiet and self._failures >= max(needed, _WEIGHT * under_way):
+            self._open(now, because)
+
+    def abandoned(self, passed: Pass) -> None:
+        """The call was given up by its caller and says nothing."""
+        if passed.generation == self._generation and passed.probe:
+            self._probing -= 1
+            self._allowed += 1
+
+    def trip(self, passed: Pass, now: float, because: str) -> None:
+        """Open at once: no call can succeed until something is fixed."""
+        if passed.generation == self._generation:
+            self._open(now, because)
+
+    def _open(self, now: float, because: str) -> None:
+        self._generation += 1
+        self._failures = self._allowed = self._probing = 0
+        self._retry_at = now + self._open_seconds
+        self.because = because

@@ -1,0 +1,285 @@
+"""Paying once: identical questions under way share a call, and answers are kept for equal ones.
+
+The key is the request itself, byte for byte: model, prompt, schema and content. A changed prompt
+is another request and finds nothing. Answers are kept in memory, and in a file where the settings
+say so.
+"""
+
+import asyncio
+import hashlib
+import logging
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from pydantic import ValidationError
+
+from pipeline.claude.calls import CompletedCall, InFlightCall, ModelRequest
+from pipeline.model.errors import AnswerError
+from pipeline.model.observer import Observer, ReuseKind
+from pipeline.model.questions import Response
+from pipeline.model.records import Usage
+from pipeline.runtime.database import Database
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class SingleFlight(Generic[T]):
+    """All calls under way, by key.
+
+    A call runs in a task of its own: the first asker may go, and the others still get the answer.
+    A call that nobody waits for any more is cancelled, unless its request is on its way: it is
+    paid then, so its answer is waited for and kept.
+    """
+
+    def __init__(self) -> None:
+        self._calls: dict[bytes, tuple[InFlightCall, asyncio.Task[T]]] = {}
+        self._tasks: set[asyncio.Task[T]] = set()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    async def join(
+        self, key: bytes, start: Callable[[InFlightCall], Coroutine[Any, Any, T]]
+    ) -> tuple["asyncio.Task[T]", bool]:
+        """Wait for the call with that key, starting it where there is none.
+
+        Returns the call, which has ended, and whether it was another asker's.
+        """
+        shared = key in self._calls
+        if not shared:
+            call = InFlightCall()
+            task = asyncio.get_running_loop().create_task(start(call))
+            self._calls[key] = call, task
+            self._tasks.add(task)
+            task.add_done_callback(partial(self._completed, key, call))
+        call, task = self._calls[key]
+        call.waiters += 1
+        try:
+            # Not the task itself: cancelling a waiter leaves that alone.
+            await call.completed.wait()
+        finally:
+            call.waiters -= 1
+            if not (call.waiters or call.sending or task.done()):
+                del self._calls[key]
+                task.cancel()
+        return task, shared
+
+    async def close(self) -> None:
+        """Cancel all calls and wait until they have ended."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _completed(self, key: bytes, call: InFlightCall, task: "asyncio.Task[T]") -> None:
+        call.completed.set()
+        self._tasks.discard(task)
+        if self._calls.get(key) == (call, task):
+            del self._calls[key]
+        if task.cancelled() or call.waiters:
+            return
+        error = task.exception()
+        if error is not None and not isinstance(error, AnswerError):
+            log.error("a call that nobody waited for failed", exc_info=error)
+
+
+@dataclass(frozen=True, slots=True)
+class CachedAnswer:
+    """JSON that was valid when it was given, by which model, and when, seconds since the epoch."""
+
+    json: bytes
+    model: str
+    at: float
+
+
+@dataclass(slots=True)
+class MemoryCache:
+    """The answers in memory, for so many seconds; the least recently used goes first."""
+
+    most: int
+    ttl: float
+    _cached: OrderedDict[bytes, CachedAnswer] = field(default_factory=OrderedDict)
+
+    def __len__(self) -> int:
+        return len(self._cached)
+
+    def get(self, key: bytes, now: float) -> CachedAnswer | None:
+        """None where it is too old."""
+        cached = self._cached.get(key)
+        if cached is None:
+            return None
+        if now - cached.at > self.ttl:
+            del self._cached[key]
+            return None
+        self._cached.move_to_end(key)
+        return cached
+
+    def put(self, key: bytes, answer: CachedAnswer) -> None:
+        self._cached[key] = answer
+        self._cached.move_to_end(key)
+        while len(self._cached) > self.most:
+            self._cached.popitem(last=False)
+
+
+CACHE_SCHEMA = """
+CREATE TABLE IF NOT EXISTS answers (
+    request BLOB PRIMARY KEY,
+    model TEXT NOT NULL,
+    answer BLOB NOT NULL,
+    at REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS answers_by_age ON answers (at);
+"""
+
+
+@dataclass(slots=True)
+class DiskCache:
+    """The answers on disk: they survive a restart, and other processes may share them.
+
+    Written now and then, so what was answered in the last moment before a crash may be missing.
+    """
+
+    database: Database
+    most: int
+    ttl: float
+    _unsaved: dict[bytes, CachedAnswer] = field(default_factory=dict)
+
+    async def get(self, key: bytes, now: float) -> CachedAnswer | None:
+        """None where it is too old."""
+
+        def look(connection: sqlite3.Connection) -> CachedAnswer | None:
+            row = connection.execute(
+                "SELECT answer, model, at FROM answers WHERE request = ? AND at >= ?",
+                (key, now - self.ttl),
+            ).fetchone()
+            return None if row is None else CachedAnswer(*row)
+
+        if (unsaved := self._unsaved.get(key)) is not None:
+            return unsaved
+        try:
+            return await self.database.run(look)
+        except sqlite3.Error as error:
+            log.warning("the kept answers cannot be read: %s", error)
+            return None
+
+    def put(self, key: bytes, answer: CachedAnswer) -> None:
+        self._unsaved[key] = answer
+
+    async def save(self, now: float) -> None:
+        """Write down what is new, and drop what is too old or too much."""
+        if not self._unsaved:
+            return
+        unsaved, self._unsaved = self._unsaved, {}
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.executemany(
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)",
+                [(key, new.model, new.json, new.at) for key, new in unsaved.items()],
+            )
+            connection.execute("DELETE FROM answers WHERE at < ?", (now - self.ttl,))
+            (count,) = connection.execute("SELECT count(*) FROM answers").fetchone()
+            if count > self.most:
+                connection.execute(
+                    "DELETE FROM answers WHERE request IN"
+                    " (SELECT request FROM answers ORDER BY at LIMIT ?)",
+                    (count - self.most,),
+                )
+
+        try:
+            await self.database.run(write)
+        except sqlite3.Error as error:
+            # A cache that cannot be written costs money, not correctness.
+            log.warning("%d answers are not kept on disk: %s", len(unsaved), error)
+
+
+Call = Callable[[ModelRequest, InFlightCall], Coroutine[Any, Any, CompletedCall]]
+NOT_PAID = Usage(reused=1)
+
+
+@dataclass(slots=True, kw_only=True)
+class ResponseCache:
+    """Looks for an answer before it makes a call."""
+
+    call: Call
+    observer: Observer
+    now: Callable[[], datetime]
+    memory: MemoryCache
+    disk: DiskCache | None = None
+    _in_flight: SingleFlight[CompletedCall | CachedAnswer] = field(default_factory=SingleFlight)
+
+    async def ask(self, request: ModelRequest) -> Response[Any]:
+        """Answer from what is known, from a call under way, or by a call.
+
+        Raises:
+            AnswerError: The answer is no use.
+        """
+        key = hashlib.blake2b(request.body, digest_size=16).digest()
+        cached = self.memory.get(key, self.now().timestamp())
+        if cached is not None:
+            reused = self._reused(request, cached.json, cached.model, "memory")
+            if reused is not None:
+                return reused
+        task, shared = await self._in_flight.join(key, partial(self._look_or_call, key, request))
+        try:
+            found = task.result()
+        except AnswerError as error:
+            if not shared:
+                raise
+            self.observer.reused(request.question.stage, request.limiter.model, "in_flight")
+            raise type(error)(
+                error.detail, usage=NOT_PAID, model=error.model, seconds=0.0
+            ) from error
+        if isinstance(found, CachedAnswer):
+            kind: ReuseKind = "in_flight" if shared else "disk"
+            reused = self._reused(request, found.json, found.model, kind)
+        elif not shared:
+            return found.response
+        else:
+            paid = found.response
+            reused = self._reused(request, found.json, paid.model, "in_flight")
+            reused = reused and replace(reused, signals=paid.signals)
+        return reused or (await self.call(request, InFlightCall(waiters=1))).response
+
+    async def save(self) -> None:
+        if self.disk is not None:
+            await self.disk.save(self.now().timestamp())
+
+    async def close(self) -> None:
+        """Give up the calls under way."""
+        await self._in_flight.close()
+
+    async def _look_or_call(
+        self, key: bytes, request: ModelRequest, in_flight: InFlightCall
+    ) -> CompletedCall | CachedAnswer:
+        if (
+            self.disk is not None
+            and (cached := await self.disk.get(key, self.now().timestamp())) is not None
+        ):
+            self.memory.put(key, cached)
+            return cached
+        completed = await self.call(request, in_flight)
+        # What was doubtful once would be trusted the next time.
+        if not completed.response.signals:
+            answer = CachedAnswer(completed.json, completed.response.model, self.now().timestamp())
+            self.memory.put(key, answer)
+            if self.disk is not None:
+                self.disk.put(key, answer)
+        return completed
+
+    def _reused(
+        self, request: ModelRequest, json: bytes, model: str, kind: ReuseKind
+    ) -> Response[Any] | None:
+        """An answer as the response to this question; None where it is no answer to it."""
+        try:
+            answer = request.question.answer_model.model_validate_json(json)
+        except ValidationError:
+            # The stage's own checks have changed since, although its request has not.
+            return None
+        self.observer.reused(request.question.stage, request.limiter.model, kind)
+        return Response(answer, model, NOT_PAID, 0.0)

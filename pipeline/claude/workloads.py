@@ -1,0 +1,300 @@
+"""What a workload costs, before it is run: arithmetic over the price table. Pure.
+
+Also the costs that seven uses were published with, checked and brought to date. They count input
+tokens alone, at the prices of late 2024.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+from pipeline.claude.billing import ZERO, PriceTable, Tokens
+from pipeline.claude.request_body import traits_of
+from pipeline.config import Settings, TokenPrices
+from pipeline.model.errors import UsageError
+
+CENT = Decimal("0.01")
+TYPICAL = Tokens(input=1000, output=100)
+"""A call about one small event, nothing of it in the prompt cache."""
+BATCH_HITS = (
+    "the static part is taken to be read from the prompt cache each time; in batches the API "
+    "promises no hit, and speaks of 30 to 98 %: without any it is the figure with --uncached"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What is to be done in a month.
+
+    Args:
+        input_tokens: Of one event's prompt, static part included.
+        static_tokens: Of the prompt's part that is the same for every event.
+        cached: Whether the static part is read from the prompt cache.
+        events_per_request: Events that share a request, and so its static part.
+        escalated: Share of the events that the second model answers, too.
+
+    Raises:
+        ValueError: There can be no such workload.
+    """
+
+    events: int
+    input_tokens: int
+    output_tokens: int = 0
+    static_tokens: int = 0
+    cached: bool = False
+    batch: bool = False
+    events_per_request: int = 1
+    escalated: Decimal = ZERO
+
+    def __post_init__(self) -> None:
+        if min(self.events, self.input_tokens, self.output_tokens, self.static_tokens) < 0:
+            raise ValueError("events and tokens cannot be negative")
+        if self.static_tokens > self.input_tokens:
+            raise ValueError("the static part is a part of the prompt, so it cannot be longer")
+        if self.events_per_request < 1:
+            raise ValueError("a request carries at least one event")
+        if not 0 <= self.escalated <= 1:
+            raise ValueError("the escalated share is between 0 and 1")
+
+    def usd_per_event(self, model: str, prices: PriceTable) -> Decimal | None:
+        """None where the price is not known."""
+        own = (self.input_tokens - self.static_tokens) * self.events_per_request
+        output = self.output_tokens * self.events_per_request
+        tokens = Tokens(input=own + self.static_tokens, output=output)
+        if self.caches(model):
+            tokens = Tokens(input=own, cache_read=self.static_tokens, output=output)
+        cost = prices.cost(model, tokens, batch=self.batch)
+        return None if cost is None else cost / self.events_per_request
+
+    def caches(self, model: str) -> bool:
+        """Whether the prompt cache works for a model: it has a minimum length."""
+        return self.cached and self.static_tokens >= traits_of(model).cacheable_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class CostRow:
+    """What the workload costs in one way; None where a price is not known.
+
+    Args:
+        models: That are asked, first to last.
+        share: Of what the second model alone would cost.
+        note: What a reader must know about this row, or empty.
+    """
+
+    way: str
+    models: tuple[str, ...]
+    usd_per_month: Decimal | None
+    usd_per_thousand: Decimal | None
+    share: Decimal | None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    haiku: str = "claude-haiku-5-5"
+    sonnet: str = "claude-sonnet-5-5"
+    opus: str = "claude-opus-5-5"
+
+
+def cost_table(workload: Workload, prices: PriceTable, models: Models) -> list[CostRow]:
+    """What a workload costs on each model alone and as a cascade of the first two.
+
+    In the cascade every event is asked of Haiku, and the escalated share of Sonnet as well. The
+    prompt cache is taken to be warm: writing it now and then is not in the figures.
+    """
+    names = (models.haiku, models.sonnet, models.opus)
+    haiku, sonnet, opus = (workload.usd_per_event(model, prices) for model in names)
+    both = None if haiku is None or sonnet is None else haiku + workload.escalated * sonnet
+    return [
+        _row(workload, "haiku", (models.haiku,), haiku, sonnet),
+        _row(workload, "sonnet", (models.sonnet,), sonnet, sonnet),
+        _row(workload, "opus", (models.opus,), opus, sonnet),
+        _row(workload, "cascade", (models.haiku, models.sonnet), both, sonnet),
+    ]
+
+
+def price_ratio(prices: PriceTable, cheap: str, strong: str) -> Decimal | None:
+    """What a typical call to one model costs, as a multiple of the same call to another.
+
+    None where a price is not known.
+    """
+    one, other = prices.cost(cheap, TYPICAL), prices.cost(strong, TYPICAL)
+    return None if one is None or not other else one / other
+
+
+def _row(
+    workload: Workload,
+    way: str,
+    models: tuple[str, ...],
+    usd: Decimal | None,
+    yardstick: Decimal | None,
+) -> CostRow:
+    if usd is None:
+        return CostRow(way, models, None, None, None, "a model's price is not known")
+    note = ""
+    if workload.cached:
+        uncached = [model for model in models if not workload.caches(model)]
+        minimum = max((traits_of(model).cacheable_tokens for model in uncached), default=0)
+        if uncached:
+            note = f"no prompt cache: the static part has less than {minimum} tokens"
+        elif workload.batch:
+            note = BATCH_HITS
+    share = (usd / yardstick).quantize(Decimal("0.0001"), ROUND_HALF_UP) if yardstick else None
+    return CostRow(
+        way,
+        models,
+        (usd * workload.events).quantize(CENT, ROUND_HALF_UP),
+        (usd * 1000).quantize(Decimal("0.000001"), ROUND_HALF_UP).normalize(),
+        share,
+        note,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class UseCase:
+    """A published row: US dollars a month, and the saving as a share."""
+
+    task: str
+    input_tokens: int
+    events: int
+    stated_haiku: int
+    stated_sonnet: int
+    stated_saving: str
+
+
+@dataclass(frozen=True, slots=True)
+class UseCaseRow:
+    """A published row beside what follows from its own inputs, in US dollars a month.
+
+    Args:
+        haiku: At the table's own prices.
+        haiku_now: At the price table's prices, input alone.
+        remark: Where the published row is wrong, or empty.
+    """
+
+    use_case: UseCase
+    haiku: Decimal
+    sonnet: Decimal
+    saving: Decimal
+    haiku_now: Decimal | None
+    sonnet_now: Decimal | None
+    remark: str
+
+
+def _old_price(input_: str, output: str) -> TokenPrices:
+    # Cache prices do not matter here: the table knows no cache.
+    rate = Decimal(input_)
+    return TokenPrices(
+        input=rate,
+        output=Decimal(output),
+        cache_write_5m=rate,
+        cache_write_1h=rate,
+        cache_read=rate,
+    )
+
+
+OLD_MODELS = Models("claude-3-5-haiku", "claude-3-5-sonnet", "claude-opus-4")
+OLD_PRICES = PriceTable(
+    {
+        OLD_MODELS.haiku: _old_price("0.80", "4"),
+        OLD_MODELS.sonnet: _old_price("3", "15"),
+        OLD_MODELS.opus: _old_price("15", "75"),
+    }
+)
+"""The published table's own prices: Haiku 3.5, Sonnet 3.5, Opus 4."""
+USE_CASES: Sequence[UseCase] = (
+    UseCase("intent classification", 200, 1_000_000, 160, 3_000, "0.95"),
+    UseCase("invoice extraction", 1_000, 100_000, 80, 300, "0.73"),
+    UseCase("content moderation", 150, 5_000_000, 600, 2_250, "0.73"),
+    UseCase("query routing", 100, 10_000_000, 800, 3_000, "0.73"),
+)
+
+
+def use_case_rows(prices: PriceTable, models: Models) -> list[UseCaseRow]:
+    """Reproduce the published table, and say where it is wrong."""
+    rows: list[UseCaseRow] = []
+    for case in USE_CASES:
+        workload = Workload(case.events, case.input_tokens)
+        haiku, sonnet = (
+            row.usd_per_month or ZERO for row in cost_table(workload, OLD_PRICES, OLD_MODELS)[:2]
+        )
+        haiku_now, sonnet_now = (
+            row.usd_per_month for row in cost_table(workload, prices, models)[:2]
+        )
+        saving = (1 - haiku / sonnet).quantize(CENT, ROUND_HALF_UP)
+        wrong = [
+            f"{name} ${stated:,.0f} should be ${found:,.0f}"
+            for name, stated, found in (
+                ("Haiku", case.stated_haiku, haiku),
+                ("Sonnet", case.stated_sonnet, sonnet),
+            )
+            if stated != found
+        ]
+        if saving != (stated_saving := Decimal(case.stated_saving)):
+            wrong.append(f"a saving of {stated_saving:.0%} should be {saving:.0%}")
+        inputs = f"{case.events:,} requests of {case.input_tokens} tokens"
+        remark = f"does not follow from {inputs}: {', '.join(wrong)}" if wrong else ""
+        rows.append(UseCaseRow(case, haiku, sonnet, saving, haiku_now, sonnet_now, remark))
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class CostReport:
+    """One table: rows for programs, the same as cells for people, and remarks on them."""
+
+    rows: Sequence[CostRow] | Sequence[UseCaseRow]
+    headings: Sequence[str]
+    cells: Sequence[Sequence[str]]
+    remarks: Sequence[str]
+
+
+def of_workload(settings: Settings, *, escalated: float, **workload: Any) -> CostReport:  # noqa: ANN401 - the fields of Workload
+    """A workload on each model alone, and as a cascade.
+
+    Raises:
+        UsageError: There can be no such workload.
+    """
+    try:
+        asked = Workload(escalated=Decimal(str(escalated)), **workload)
+    except ValueError as error:
+        raise UsageError(f"There is no such workload: {error}.") from error
+    rows = cost_table(asked, PriceTable(settings.claude.prices), _models(settings))
+    cells = [
+        (
+            row.way,
+            " + ".join(row.models),
+            _dollars(row.usd_per_month),
+            _dollars(row.usd_per_thousand),
+            "?" if row.share is None else f"{row.share:.1%}",
+        )
+        for row in rows
+    ]
+    headings = ("Way", "Models", "A month", "1,000 events", "Of Sonnet alone")
+    return CostReport(rows, headings, cells, list(dict.fromkeys(r.note for r in rows if r.note)))
+
+
+def of_published(settings: Settings) -> CostReport:
+    """Published figures, what follows from their own inputs, and the same at present prices."""
+    rows = use_case_rows(PriceTable(settings.claude.prices), _models(settings))
+    cells = [
+        (
+            row.use_case.task,
+            f"${row.use_case.stated_haiku:,} / ${row.use_case.stated_sonnet:,}",
+            f"{_dollars(row.haiku)} / {_dollars(row.sonnet)}",
+            f"{row.saving:.0%}",
+            f"{_dollars(row.haiku_now)} / {_dollars(row.sonnet_now)}",
+        )
+        for row in rows
+    ]
+    headings = ("Task, a month", "Haiku / Sonnet, stated", "As computed", "Saving", "Now")
+    remarks = [f"{row.use_case.task}: {row.remark}." for row in rows if row.remark]
+    return CostReport(rows, headings, cells, ["Input tokens only.", *remarks])
+
+
+def _models(settings: Settings) -> Models:
+    return Models(haiku=settings.models.haiku, sonnet=settings.models.sonnet)
+
+
+def _dollars(amount: Decimal | None) -> str:
+    return "unknown" if amount is None else f"${amount:,.2f}"

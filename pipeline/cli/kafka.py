@@ -1,0 +1,163 @@
+"""`pipeline topics`, `publish`, `tail` and `lag`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli.options import Json
+
+if TYPE_CHECKING:
+    from pipeline.operators.inspection import StageLag
+
+topics = typer.Typer(no_args_is_help=True, help="Make, list and describe the topics.")
+Stages = Annotated[
+    list[str] | None, typer.Argument(help="Whose topics; those of the enabled stages if none.")
+]
+
+
+@topics.command("create")
+def create_topics(stages: Stages = None, json: Json = False) -> None:
+    """Make the topics that are missing; change none that exists."""
+    from pipeline.config import load_settings
+    from pipeline.operators.inspection import create
+    from pipeline.runtime import console
+
+    reports = console.run(create(load_settings(), stages))
+    if json:
+        console.as_json(reports)
+        return
+    for report in reports:
+        console.line(f"{report.name}: {'made' if report.was_created else 'exists'}")
+        for difference in report.differences:
+            console.note(f"  {difference}")
+
+
+@topics.command("list")
+def list_topics(stages: Stages = None, json: Json = False) -> None:
+    """List the topics of the pipeline that exist."""
+    from pipeline.config import load_settings
+    from pipeline.operators.inspection import describe
+    from pipeline.runtime import console
+
+    described = console.run(describe(load_settings(), stages))
+    names = [name for name, state in described.items() if state is not None]
+    if json:
+        console.as_json(names)
+    else:
+        for name in names:
+            console.line(name)
+
+
+@topics.command("describe")
+def describe_topics(stages: Stages = None, json: Json = False) -> None:
+    """Describe the topics of the pipeline, the missing ones included."""
+    from pipeline.config import load_settings
+    from pipeline.operators.inspection import describe
+    from pipeline.runtime import console
+
+    described = console.run(describe(load_settings(), stages))
+    if json:
+        console.as_json(described)
+        return
+    rows = []
+    for name, state in described.items():
+        if state is None:
+            rows.append((name, "missing", "", ""))
+            continue
+        largest = "?" if state.max_message_bytes is None else f"{state.max_message_bytes:,}"
+        rows.append((name, str(state.partitions), str(state.replication_factor), largest))
+    console.table(("Topic", "Partitions", "Replicas", "Largest record"), rows)
+
+
+def publish(
+    stage: Annotated[str, typer.Argument(help="Whose raw topic: tickets, invoices, images, ...")],
+    paths: Annotated[
+        list[Path], typer.Argument(help="JSON Lines, files, folders, or - for standard input.")
+    ],
+    key_field: Annotated[
+        str, typer.Option(help="Field of a JSON event that becomes the record's key.")
+    ] = "id",
+    validate: Annotated[
+        bool, typer.Option("--validate/--no-validate", help="Leave out what the stage cannot take.")
+    ] = True,
+    json: Json = False,
+) -> None:
+    """Put raw events on a stage's topic."""
+    from pipeline.config import load_settings
+    from pipeline.observe.logging import configure_logging
+    from pipeline.operators import publish as publishing
+    from pipeline.runtime import console
+    from pipeline.stages.api import stage_named
+
+    settings = load_settings()
+    configure_logging(settings.log)
+    the_stage = stage_named(settings.stages, stage)
+    items = publishing.read_items(paths, key_field=key_field)
+    with console.progress("Publishing", publishing.count_items(paths)) as done:
+        result = console.run(
+            publishing.publish(settings, the_stage, items, validate=validate, on_done=done)
+        )
+    for refusal in result.refusals:
+        console.note(f"{refusal.place}: {refusal.reason}: {refusal.detail}")
+    if json:
+        console.as_json(result)
+    else:
+        console.line(f"{result.published} published to {result.topic}, {result.refused} refused")
+    if result.refused:
+        raise typer.Exit(console.FAILED)
+
+
+def tail(
+    name: Annotated[str, typer.Argument(help="A stage, for its results, or a topic.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until stopped.")] = False,
+    new: Annotated[bool, typer.Option("--new", help="Begin with what comes from now on.")] = False,
+    limit: Annotated[
+        int | None, typer.Option("--limit", "-n", min=1, help="Records at most.")
+    ] = None,
+    pretty: Annotated[bool, typer.Option("--pretty", help="Indent.")] = False,
+) -> None:
+    """Print enriched records, or those of any topic, as JSON Lines."""
+    from pipeline.config import load_settings
+    from pipeline.operators import inspection
+    from pipeline.runtime import console
+
+    settings = load_settings()
+    reading = inspection.tail(
+        settings,
+        inspection.topic_of(settings, name),
+        console.line,
+        start="end" if new else "beginning",
+        follow=follow or new,
+        limit=limit,
+        pretty=pretty,
+    )
+    console.run_endless(reading) if follow or new else console.run(reading)
+
+
+def lag(
+    stages: Annotated[
+        list[str] | None, typer.Argument(help="Which; the enabled ones if none.")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on until stopped.")] = False,
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 1.0,
+    json: Json = False,
+) -> None:
+    """Show how far each stage is behind, by topic and partition."""
+    from pipeline.config import load_settings
+    from pipeline.operators import inspection
+    from pipeline.runtime import console
+
+    def show(found: "list[StageLag]") -> None:
+        if json:
+            console.as_json(found)
+            return
+        if watch:
+            console.clear()
+        console.table(inspection.LAG_HEADINGS, inspection.lag_rows(found))
+        for note in inspection.lag_notes(found):
+            console.note(note)
+
+    samples = inspection.lags(load_settings(), stages, interval=interval)
+    showing = inspection.show_lag(samples, show, watch=watch)
+    console.run_endless(showing) if watch else console.run(showing)

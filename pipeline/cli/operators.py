@@ -1,0 +1,373 @@
+"""`pipeline dead-letters` and `pipeline review`."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.cli.options import APlace, Json, Key, Newest, Since, Until
+
+if TYPE_CHECKING:
+    from pipeline.config import Settings
+    from pipeline.kafka.reader import TopicReader
+    from pipeline.kafka.topics import TopicNames
+    from pipeline.operators.dead_letters import DeadLetterRecord, Replayed, Selection
+
+dead_letters = typer.Typer(
+    no_args_is_help=True, help="Look at dead letters, replay them, take them out."
+)
+review = typer.Typer(
+    no_args_is_help=True, help="Look at what neither model could settle, and settle it."
+)
+Full = Annotated[bool, typer.Option("--full", help="All of it, however large.")]
+Places = Annotated[
+    list[str] | None, typer.Argument(help="PARTITION:OFFSET, as `list` prints them; all if none.")
+]
+Stages = Annotated[
+    list[str] | None, typer.Option("--stage", help="Who could not handle it; may be repeated.")
+]
+Reasons = Annotated[
+    list[str] | None, typer.Option("--reason", help="Such as invalid_event; may be repeated.")
+]
+Topics = Annotated[
+    list[str] | None, typer.Option("--topic", help="Where it came from; may be repeated.")
+]
+
+
+class Accepted(StrEnum):
+    HAIKU = "haiku"
+    SONNET = "sonnet"
+
+
+@dead_letters.command("list")
+def list_dead_letters(
+    *,
+    stage: Stages = None,
+    reason: Reasons = None,
+    topic: Topics = None,
+    key: Key = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Newest = 100,
+    replayed: Annotated[
+        bool | None, typer.Option("--replayed/--open", help="Only those that were, or were not.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List dead letters, the newest last."""
+    from pipeline.operators import dead_letters
+    from pipeline.runtime import console
+
+    settings, _, read = _opened()
+    selection = _selection(None, stage, reason, topic, key=key, since=since, until=until)
+    found = console.run(
+        dead_letters.list_dead_letters(settings, read, selection, limit=limit, replayed=replayed)
+    )
+    if json:
+        console.as_json(found)
+        return
+    if found.lines:
+        console.table(dead_letters.HEADINGS, dead_letters.rows(found))
+    console.note(dead_letters.summary(found))
+
+
+@dead_letters.command("show")
+def show_dead_letter(place: APlace, full: Full = False, json: Json = False) -> None:
+    """Show one dead letter: why it is here, its headers, its value as text or in hexadecimal."""
+    from pipeline.operators import dead_letters
+    from pipeline.operators.handled import read_handled
+    from pipeline.operators.selection import parse_place
+    from pipeline.runtime import console
+
+    (_, names, read), where = _opened(), parse_place(place)
+
+    async def show() -> None:
+        handled = await read_handled(read, names.dead_letters, names.replayed)
+        found = await dead_letters.find(read, names.dead_letters, where)
+        if json:
+            console.as_json(dead_letters.document_of(found, handled))
+            return
+        limit = None if full else dead_letters.SHOWN
+        for line in dead_letters.lines_of(found, handled, limit=limit):
+            console.line(line)
+
+    console.run(show())
+
+
+@dead_letters.command("replay")
+def replay_dead_letters(
+    *,
+    places: Places = None,
+    stage: Stages = None,
+    reason: Reasons = None,
+    topic: Topics = None,
+    key: Key = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", "-n", min=1, help="At most; the first ones.")
+    ] = None,
+    rate: Annotated[float, typer.Option(min=0.1, help="A second, at most.")] = 50,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would go where.")
+    ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Those too that were replayed before.")
+    ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Needed where nothing else says which.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Put dead letters back on their topics, with their keys and headers, each once."""
+    from pipeline.model.errors import UsageError
+    from pipeline.operators.dead_letters import ReplayRequest, rehearse, replay
+    from pipeline.operators.handled import open_publisher
+    from pipeline.runtime import console
+
+    selected = places or stage or reason or topic or key or since or until
+    if not (selected or limit or everything):
+        raise UsageError(
+            "Say which: PARTITION:OFFSET, --reason, --stage, --topic, --key, --since, --until, "
+            "--limit, or --all."
+        )
+    settings, names, read = _opened()
+    selection = _selection(places, stage, reason, topic, key=key, since=since, until=until)
+    request = ReplayRequest(selection, rate=rate, limit=limit, again=again)
+
+    async def put_back() -> "Replayed":
+        if dry_run:
+            return await rehearse(settings, read, request, on_done=done)
+        async with open_publisher(
+            settings, names.dead_letters, names.replayed, note=console.note
+        ) as publisher:
+            return await replay(settings, read, request, publisher, on_done=done)
+
+    with console.progress("Rehearsing" if dry_run else "Replaying", limit) as done:
+        result = console.run(put_back())
+    for refusal in result.refusals:
+        console.note(f"{refusal.place}: {refusal.because}")
+    if json:
+        console.as_json(
+            {
+                "dry_run": dry_run,
+                "replayed": result.replayed,
+                "topics": result.topics,
+                "done_before": result.done_before,
+                "refused": result.refused,
+                "refusals": result.refusals,
+            }
+        )
+    else:
+        console.line(result.sentence(dry_run=dry_run))
+    if result.refused:
+        raise typer.Exit(console.FAILED)
+
+
+@dead_letters.command("export")
+def export_dead_letters(
+    *,
+    places: Places = None,
+    stage: Stages = None,
+    reason: Reasons = None,
+    topic: Topics = None,
+    key: Key = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="At most.")] = None,
+    files: Annotated[
+        Path | None,
+        typer.Option(help="A folder: each value as a file, with what is known of it beside it."),
+    ] = None,
+) -> None:
+    """Print dead letters as JSON Lines, bytes in base64; or write them as files."""
+    import orjson
+
+    from pipeline.model.printable import printable
+    from pipeline.operators.dead_letters import Folder, export
+    from pipeline.runtime import console
+
+    def print_line(document: Mapping[str, Any], _: "DeadLetterRecord") -> None:
+        console.line(printable(orjson.dumps(document).decode()))
+
+    settings, _, read = _opened()
+    selection = _selection(places, stage, reason, topic, key=key, since=since, until=until)
+    take = print_line if files is None else Folder(files).write
+    taken = console.run(export(settings, read, selection, take, limit=limit))
+    console.note(f"{taken:,} dead letters{'' if files is None else f' written to {files}'}")
+
+
+def _opened() -> "tuple[Settings, TopicNames, TopicReader]":
+    """The settings, what the topics are called by them, and what reads these."""
+    from pipeline.config import load_settings
+    from pipeline.kafka.topics import TopicNames
+    from pipeline.operators.selection import topic_reader
+
+    settings = load_settings()
+    return settings, TopicNames(settings.topics), topic_reader(settings)
+
+
+def _selection(
+    places: list[str] | None,
+    stages: list[str] | None,
+    reasons: list[str] | None,
+    topics: list[str] | None,
+    *,
+    key: str | None,
+    since: str | None,
+    until: str | None,
+) -> "Selection":
+    from pipeline.model.records import now
+    from pipeline.operators.dead_letters import Selection
+    from pipeline.operators.selection import parse_place, span
+
+    return Selection(
+        places=frozenset(parse_place(text) for text in places or ()),
+        stages=tuple(stages or ()),
+        reasons=tuple(reasons or ()),
+        topics=tuple(topics or ()),
+        key=key,
+        span=span(since, until, now()),
+    )
+
+
+@review.command("list")
+def list_review_items(
+    *,
+    stage: Annotated[
+        list[str] | None, typer.Option("--stage", help="Whose events; may be repeated.")
+    ] = None,
+    doubt: Annotated[
+        list[str] | None, typer.Option("--doubt", help="Such as arithmetic; may be repeated.")
+    ] = None,
+    key: Key = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Newest = 100,
+    resolved: Annotated[
+        bool | None, typer.Option("--resolved/--open", help="Only those that were, or were not.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List review items, the newest last."""
+    from pipeline.model.records import now
+    from pipeline.operators import review
+    from pipeline.operators.selection import span
+    from pipeline.runtime import console
+
+    settings, _, read = _opened()
+    selection = review.Selection(
+        stages=tuple(stage or ()),
+        doubts=tuple(doubt or ()),
+        key=key,
+        span=span(since, until, now()),
+    )
+    found = console.run(
+        review.list_items(settings, read, selection, limit=limit, resolved=resolved)
+    )
+    if json:
+        console.as_json(found)
+        return
+    for sentence in found.unreadable:
+        console.note(sentence)
+    if found.unreadable_count > len(found.unreadable):
+        console.note(f"{found.unreadable_count:,} records are not review items.")
+    if found.lines:
+        console.table(review.HEADINGS, review.rows(found))
+    console.note(review.summary(found))
+
+
+@review.command("show")
+def show_review_item(
+    *,
+    place: APlace,
+    full: Full = False,
+    file: Annotated[
+        Path | None, typer.Option(help="Write the event's own file there, to look at it.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show one review item: the event, the doubts, both answers side by side."""
+    from pipeline.operators import review
+    from pipeline.operators.handled import read_handled
+    from pipeline.operators.selection import parse_place
+    from pipeline.runtime import console
+
+    (_, names, read), where = _opened(), parse_place(place)
+
+    async def show() -> None:
+        handled = await read_handled(read, names.review, names.resolved)
+        item = await review.find(read, names.review, where)
+        if file is not None:
+            console.note(f"{review.save_file(item, file):,} bytes written to {file}")
+        if json:
+            console.as_json(review.document_of(item, handled))
+            return
+        for line in review.lines_of(item, handled, limit=None if full else review.SHOWN):
+            console.line(line)
+
+    console.run(show())
+
+
+@review.command("resolve")
+def resolve_review_item(
+    *,
+    place: APlace,
+    result: Annotated[
+        str | None, typer.Option(help="What is right, as JSON; @FILE reads it from a file.")
+    ] = None,
+    accept: Annotated[Accepted | None, typer.Option(help="Whose answer is right.")] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Correct a field; may be repeated."),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Add a line to this file, for `pipeline evaluate`.")
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Publish another verdict after an earlier one.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Publish a person's verdict as the event's result, under its key, once."""
+    import random
+
+    from pipeline.model.errors import UsageError
+    from pipeline.model.records import Tier, now
+    from pipeline.operators import review
+    from pipeline.operators.handled import open_publisher
+    from pipeline.operators.selection import parse_place
+    from pipeline.runtime import console
+
+    if (result is None) == (accept is None):
+        raise UsageError("Say what is right: either --result, or --accept haiku|sonnet.")
+    (settings, names, read), where = _opened(), parse_place(place)
+    if result is not None and result.startswith("@"):
+        try:
+            result = Path(result[1:]).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{result[1:]} cannot be read ({error}): name another.") from None
+    verdict = review.Verdict(
+        given=None if result is None else review.parse_result(result),
+        accepted=None if accept is None else Tier(accept.value),
+        changes=review.parse_changes(change or ()),
+    )
+    done = console.run(
+        review.resolve(
+            settings,
+            read,
+            where,
+            verdict,
+            lambda: open_publisher(settings, names.review, names.resolved, note=console.note),
+            now=now(),
+            jitter=random.random,
+            again=again,
+            labels=None if labels is None else review.LabelledFile(labels),
+        )
+    )
+    if json:
+        console.as_json(done)
+    else:
+        console.line(f"{done.place}: published to {done.topic}")

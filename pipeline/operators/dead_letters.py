@@ -1,0 +1,589 @@
+"""What operators do with dead letters: list, show, replay each once, take them out of Kafka."""
+
+import asyncio
+import base64
+import os
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from pipeline.config import Settings
+from pipeline.kafka.reader import Start, TopicReader
+from pipeline.kafka.topics import TopicNames
+from pipeline.model.errors import UsageError
+from pipeline.model.printable import hex_dump, on_one_line, printable
+from pipeline.operators.handled import Action, HandledIndex, IdempotentPublisher, read_handled
+from pipeline.operators.selection import Newest, Place, Span, left_out, place_of, record_at
+from pipeline.stages.api import build_stages
+from pipeline.stages.files.media import sniff
+from pipeline.stream.protocols import TopicPartition
+from pipeline.stream.records import Headers, Outgoing, Received
+
+REPLAYED_FROM = "replayed-from"
+"""The header of a replayed record: where its dead letter is."""
+HEADINGS = ("Place", "Put aside", "Stage", "Reason", "From", "Key", "Bytes", "Replayed")
+SHOWN = 4096
+"""Bytes of a value, unless all are asked for."""
+_PREFIX = "dlq-"
+_DIGITS = 19
+"""Of an offset, at most."""
+_COLUMN = 40
+"""Characters of what a record brings, in a column; a topic has 249 at most, and few so many."""
+_REASONS = 20
+"""Reasons that are counted one by one: the pipeline has fewer, other writers any number."""
+_BATCH_RECORDS = 500
+_BATCH_BYTES = 8 << 20
+_REFUSALS = 20
+_TOPIC_CHARACTERS = 249
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterRecord:
+    """A record of `dead-letters`.
+
+    One that the pipeline did not write has no reason; it is shown, and cannot be replayed. Texts
+    are empty, numbers None where they are not given.
+
+    Args:
+        record: As it is in the topic.
+        stage: Who could not handle it.
+        topic: Where it was read.
+        attempts: Model calls that were made for it.
+        version: Of the pipeline that put it aside.
+        original: Where the record itself is, if not in the dead letter: it was larger than any
+            record that may be published, or could not be read.
+        replayed_from: The dead letter that it was before, if it was replayed and failed again.
+    """
+
+    record: Received
+    reason: str
+    detail: str
+    stage: str
+    topic: str
+    partition: int | None
+    offset: int | None
+    died_at: datetime
+    attempts: int | None
+    version: str
+    original: str | None
+    replayed_from: str | None
+
+    @property
+    def own_headers(self) -> Headers:
+        """The headers that the record had before it was put aside."""
+        return tuple(each for each in self.record.headers if not each[0].startswith(_PREFIX))
+
+    def replay(self) -> Outgoing:
+        """The record to put back on its topic: key, value and headers as they were.
+
+        One header says where it comes from, so that a reader can recognise a repetition.
+        """
+        place = f"{self.record.topic}/{self.record.partition}/{self.record.offset}"
+        headers = (
+            *(header for header in self.own_headers if header[0] != REPLAYED_FROM),
+            (REPLAYED_FROM, place.encode()),
+        )
+        return Outgoing(self.topic, self.record.key, self.record.value, headers)
+
+
+def dead_letter_of(record: Received) -> DeadLetterRecord:
+    """Read a record of `dead-letters`, from any writer."""
+    # The last header of each name: what a publisher called the same came before.
+    texts = {name: value.decode(errors="replace") for name, value in record.headers if value}
+    topic = texts.get("dlq-topic", "")
+    partition, offset = _number(texts.get("dlq-partition")), _number(texts.get("dlq-offset"))
+    original = None
+    if "dlq-original" in texts:
+        size, digest = texts.get("dlq-original-value-bytes"), texts.get("dlq-original-sha256")
+        known = f", {size} bytes, SHA-256 {digest}" if size and digest else ""
+        original = (
+            f"offset {offset} of partition {partition} of {topic}, for as long as "
+            f"that topic keeps it{known}"
+        )
+    died_at = record.timestamp
+    with suppress(ValueError, OverflowError):  # not a time, or one that UTC has no place for
+        found = datetime.fromisoformat(texts.get("dlq-timestamp", ""))
+        died_at = found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    return DeadLetterRecord(
+        record=record,
+        reason=texts.get("dlq-reason", ""),
+        detail=texts.get("dlq-detail", ""),
+        stage=texts.get("dlq-stage", ""),
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        died_at=died_at,
+        attempts=_number(texts.get("dlq-attempts")),
+        version=texts.get("dlq-version", ""),
+        original=original,
+        replayed_from=texts.get(REPLAYED_FROM),
+    )
+
+
+def _number(text: str | None) -> int | None:
+    if text is None or len(text) > _DIGITS or not (text.isascii() and text.isdecimal()):
+        return None
+    return int(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which dead letters are meant; what is empty or None does not matter."""
+
+    places: Collection[Place] = ()
+    stages: Collection[str] = ()
+    reasons: Collection[str] = ()
+    topics: Collection[str] = ()
+    key: str | None = None
+    span: Span = field(default_factory=Span)
+
+    def __contains__(self, dead_letter: DeadLetterRecord) -> bool:
+        return (
+            (not self.places or place_of(dead_letter.record) in self.places)
+            and (not self.stages or dead_letter.stage in self.stages)
+            and (not self.reasons or dead_letter.reason in self.reasons)
+            and (not self.topics or dead_letter.topic in self.topics)
+            and (self.key is None or dead_letter.record.key == os.fsencode(self.key))
+            and dead_letter.died_at in self.span
+        )
+
+    def start(self, topic: str) -> Start:
+        """Where reading may begin.
+
+        A record is written after it was put aside, so its own timestamp is the later one.
+        """
+        if not self.places:
+            return self.span.since or "beginning"
+        first: dict[TopicPartition, int] = {}
+        for partition, offset in self.places:
+            where = TopicPartition(topic, partition)
+            first[where] = min(offset, first.get(where, offset))
+        return first
+
+
+@asynccontextmanager
+async def select(
+    read: TopicReader, topic: str, selection: Selection
+) -> AsyncIterator[AsyncIterator[DeadLetterRecord]]:
+    """The dead letters that are meant, those of one partition in order."""
+
+    async def matching(records: AsyncIterator[Received]) -> AsyncIterator[DeadLetterRecord]:
+        left = len(set(selection.places))
+        async for record in records:
+            dead_letter = dead_letter_of(record)
+            if dead_letter in selection:
+                yield dead_letter
+                left -= 1
+                if left == 0:
+                    return
+
+    async with read([topic], start=selection.start(topic)) as records:
+        yield matching(records)
+
+
+async def find(read: TopicReader, topic: str, place: Place) -> DeadLetterRecord:
+    """The dead letter at a place; `PipelineError` if there is none (any more)."""
+    return dead_letter_of(
+        await record_at(read, topic, place, what="dead letter", command="dead-letters")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A dead letter in a list; without its value, which may be large.
+
+    Args:
+        place: `PARTITION:OFFSET` in the topic of dead letters.
+        source: Where its record was: topic, partition and offset.
+        key: As text; in hexadecimal where it is not UTF-8.
+        size: Bytes of the value.
+        replayed: How often it was; `replayed_at`: when last.
+    """
+
+    place: str
+    died_at: datetime
+    stage: str
+    reason: str
+    detail: str
+    source: tuple[str, int | None, int | None]
+    key: str
+    size: int
+    attempts: int | None
+    version: str
+    replayed: int
+    replayed_at: datetime | None
+    replayed_from: str | None
+
+
+def line_of(dead_letter: DeadLetterRecord, handled: HandledIndex) -> Line:
+    record, entry = dead_letter.record, handled.of(dead_letter.record)
+    return Line(
+        place=str(place_of(record)),
+        died_at=dead_letter.died_at,
+        stage=dead_letter.stage,
+        reason=dead_letter.reason,
+        detail=dead_letter.detail,
+        source=(dead_letter.topic, dead_letter.partition, dead_letter.offset),
+        key=on_one_line(record.key),
+        size=len(record.value or b""),
+        attempts=dead_letter.attempts,
+        version=dead_letter.version,
+        replayed=0 if entry is None else entry.times,
+        replayed_at=None if entry is None else entry.at,
+        replayed_from=dead_letter.replayed_from,
+    )
+
+
+@dataclass(slots=True)
+class Listing:
+    """The newest lines, the oldest of them first, and counts of all that match."""
+
+    lines: Sequence[Line] = ()
+    matching: int = 0
+    replayed: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+
+async def list_dead_letters(
+    settings: Settings,
+    read: TopicReader,
+    selection: Selection,
+    *,
+    limit: int,
+    replayed: bool | None,
+) -> Listing:
+    """Find dead letters, of which `limit` are listed.
+
+    With `replayed`, only those that were, or were not. Raises `PipelineError` if the brokers cannot
+    be reached, or have no such topic.
+    """
+    names = TopicNames(settings.topics)
+    handled = await read_handled(read, names.dead_letters, names.replayed)
+    newest: Newest[Line] = Newest(limit)
+    listing = Listing()
+    async with select(read, names.dead_letters, selection) as found:
+        async for dead_letter in found:
+            line = line_of(dead_letter, handled)
+            if replayed not in {None, bool(line.replayed)}:
+                continue
+            listing.replayed += bool(line.replayed)
+            is_counted = line.reason in listing.reasons or len(listing.reasons) < _REASONS
+            listing.reasons[line.reason[:_COLUMN] if is_counted else "of other reasons"] += 1
+            newest.add(line.died_at, place_of(dead_letter.record), line)
+    listing.lines, listing.matching = newest.items(), newest.seen
+    return listing
+
+
+def rows(listing: Listing) -> Iterator[Sequence[str]]:
+    """The table, under `HEADINGS`."""
+    for line in listing.lines:
+        topic, partition, offset = line.source
+        yield (
+            line.place,
+            f"{line.died_at:%Y-%m-%d %H:%M:%S}",
+            printable(line.stage[:_COLUMN]),
+            printable(line.reason[:_COLUMN]),
+            printable(f"{topic[:_COLUMN]} {partition}:{offset}" if topic else ""),
+            line.key[:_COLUMN],
+            f"{line.size:,}",
+            f"{line.replayed_at:%Y-%m-%d %H:%M}" if line.replayed_at is not None else "",
+        )
+
+
+def summary(listing: Listing) -> str:
+    """What a table cannot say."""
+    if not listing.matching:
+        return "No dead letters match."
+    reasons = ", ".join(
+        f"{count:,} {printable(reason) or 'without a reason'}"
+        for reason, count in listing.reasons.most_common()
+    )
+    return (
+        f"{listing.matching:,} dead letters ({reasons}), {listing.replayed:,} of them replayed."
+        f"{left_out(listing.matching, shown=len(listing.lines))}"
+    )
+
+
+def lines_of(
+    dead_letter: DeadLetterRecord, handled: HandledIndex, *, limit: int | None = SHOWN
+) -> Iterator[str]:
+    """All there is to say of a dead letter, and its value as text or in hexadecimal.
+
+    Of the value, and of each header, `limit` bytes are shown.
+    """
+    line, record = line_of(dead_letter, handled), dead_letter.record
+    topic, partition, offset = line.source
+    source = f"{printable(topic)} {partition}:{offset}" if topic else "-"
+    yield f"place      {line.place}"
+    yield (
+        f"put aside  {line.died_at.isoformat()}, by {printable(line.version) or 'another program'}"
+    )
+    yield f"stage      {printable(line.stage)}"
+    yield f"reason     {printable(line.reason)}"
+    yield f"detail     {printable(line.detail)}"
+    yield f"from       {source}"
+    yield f"calls      {'-' if line.attempts is None else line.attempts}"
+    if line.replayed_at is not None:
+        yield f"replayed   {line.replayed_at.isoformat()} ({line.replayed} times)"
+    if line.replayed_from is not None:
+        yield f"before     {printable(line.replayed_from)} (replayed, and failed again)"
+    yield f"key        {on_one_line(record.key, limit)}"
+    for name, content in dead_letter.own_headers:
+        yield f"header     {printable(name)}: {on_one_line(content, limit)}"
+    if dead_letter.original is not None:
+        yield f"original   not in this dead letter: {printable(dead_letter.original)}"
+    yield f"value      {line.size:,} bytes"
+    if not record.value:
+        return
+    try:
+        text = record.value.decode()
+    except UnicodeDecodeError:
+        yield from hex_dump(record.value, limit)
+        return
+    shown = text if limit is None else text[:limit]
+    for row in shown.splitlines():
+        yield printable(row, keep="\t")
+    if len(shown) < len(text):
+        yield f"... ({len(text) - len(shown):,} characters more)"
+
+
+def document_of(dead_letter: DeadLetterRecord, handled: HandledIndex) -> dict[str, Any]:
+    """The same for a program; bytes in base64."""
+    record, line = dead_letter.record, asdict(line_of(dead_letter, handled))
+    topic, partition, offset = line.pop("source")
+    return line | {
+        "source": {"topic": topic, "partition": partition, "offset": offset},
+        "original": dead_letter.original,
+        "key": _encoded(record.key),
+        "headers": [[name, _encoded(content)] for name, content in dead_letter.own_headers],
+        "value": _encoded(record.value),
+    }
+
+
+def _encoded(content: bytes | None) -> str | None:
+    return None if content is None else base64.b64encode(content).decode()
+
+
+async def export(
+    settings: Settings,
+    read: TopicReader,
+    selection: Selection,
+    take: Callable[[Mapping[str, Any], DeadLetterRecord], None],
+    *,
+    limit: int | None,
+) -> int:
+    """Call `take` with each dead letter that is meant, and its document; returns how many.
+
+    Those of one partition come in order. Raises `PipelineError` if the brokers cannot be reached,
+    or have no such topic.
+    """
+    names = TopicNames(settings.topics)
+    handled = await read_handled(read, names.dead_letters, names.replayed)
+    taken = 0
+    async with select(read, names.dead_letters, selection) as found:
+        async for dead_letter in found:
+            take(document_of(dead_letter, handled), dead_letter)
+            taken += 1
+            if taken == limit:
+                break
+    return taken
+
+
+class Folder:
+    """Writes each dead letter as its bare value, and what is known of it beside as JSON.
+
+    The folder is made where it is missing; `UsageError` where it cannot be written to.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(
+                f"{path} cannot be a folder ({error.strerror}): name another."
+            ) from None
+
+    def write(self, document: Mapping[str, Any], dead_letter: DeadLetterRecord) -> None:
+        record = dead_letter.record
+        # Nothing in the names comes from the record itself.
+        stem = f"{record.partition}-{record.offset}"
+        about = {name: known for name, known in document.items() if name != "value"}
+        try:
+            (self._path / f"{stem}{_suffix(record.value)}").write_bytes(record.value or b"")
+            (self._path / f"{stem}.about.json").write_bytes(
+                orjson.dumps(about, option=orjson.OPT_INDENT_2)
+            )
+        except OSError as error:
+            raise UsageError(
+                f"{self._path} cannot be written to ({error.strerror}): name another folder."
+            ) from None
+
+
+def _suffix(value: bytes | None) -> str:
+    """By what the value is, whatever a header says."""
+    found = sniff(value or b"")
+    if found is not None:
+        return "." + found.rsplit("/", 1)[1]
+    try:
+        (value or b"").decode()
+    except UnicodeDecodeError:
+        return ".bin"
+    return ".txt"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayRequest:
+    """What shall be replayed: `rate` a second at most; `again` what was replayed before, too."""
+
+    selection: Selection
+    rate: float
+    limit: int | None = None
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A dead letter that cannot be replayed."""
+
+    place: str
+    because: str
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What came of a replay, or would come: how many went where; the first of the refusals."""
+
+    replayed: int = 0
+    topics: Counter[str] = field(default_factory=Counter)
+    done_before: int = 0
+    refused: int = 0
+    refusals: list[Refusal] = field(default_factory=list)
+
+    def refuse(self, record: Received, because: str) -> None:
+        self.refused += 1
+        if len(self.refusals) < _REFUSALS:
+            self.refusals.append(Refusal(str(place_of(record)), because))
+
+    def sentence(self, *, dry_run: bool) -> str:
+        went = ", ".join(f"{count:,} to {topic}" for topic, count in sorted(self.topics.items()))
+        return (
+            f"{self.replayed:,} {'would be replayed' if dry_run else 'replayed'}"
+            f"{f' ({went})' if went else ''}, {self.done_before:,} were before, "
+            f"{self.refused:,} refused"
+        )
+
+
+async def rehearse(
+    settings: Settings,
+    read: TopicReader,
+    request: ReplayRequest,
+    *,
+    on_done: Callable[[int], None] = lambda _: None,
+) -> Replayed:
+    """What `replay` would do; `PipelineError` if the brokers cannot be reached."""
+    names, result = TopicNames(settings.topics), Replayed()
+    handled = await read_handled(read, names.dead_letters, names.replayed)
+    async with select(read, names.dead_letters, request.selection) as found:
+        async for dead_letter in _replayable(found, settings, request, handled.of, result):
+            result.replayed += 1
+            result.topics[dead_letter.topic] += 1
+            on_done(1)
+    return result
+
+
+async def replay(
+    settings: Settings,
+    read: TopicReader,
+    request: ReplayRequest,
+    publisher: IdempotentPublisher,
+    *,
+    on_done: Callable[[int], None] = lambda _: None,
+) -> Replayed:
+    """Put the dead letters that are there now back, in the order of each partition.
+
+    Raises:
+        ProducerFenced: Another process began to replay.
+        PipelineError: The brokers do not take the records, or cannot be reached.
+    """
+    result = Replayed()
+    clock = asyncio.get_running_loop().time
+    size = max(1, min(_BATCH_RECORDS, int(request.rate)))
+    due = clock()
+    dead_letters = TopicNames(settings.topics).dead_letters
+    async with select(read, dead_letters, request.selection) as found:
+        chosen = _replayable(found, settings, request, publisher.entry, result)
+        async for batch in _batches(chosen, size):
+            await asyncio.sleep(max(0.0, due - clock()))
+            due = max(due, clock()) + len(batch) / request.rate
+            done = await publisher.publish(
+                [Action(each.record, each.replay(), again=request.again) for each in batch]
+            )
+            result.replayed += len(done.done)
+            result.done_before += len(done.done_before)
+            result.topics.update(action.outgoing.topic for action in done.done)
+            for action, because in done.refused:
+                result.refuse(action.record, because)
+            on_done(len(done.done))
+    return result
+
+
+async def _replayable(
+    found: AsyncIterator[DeadLetterRecord],
+    settings: Settings,
+    request: ReplayRequest,
+    entry_of: Callable[[Received], object | None],
+    result: Replayed,
+) -> AsyncIterator[DeadLetterRecord]:
+    """Those that can and shall be replayed; the others are counted."""
+    # Only to what the pipeline reads: the topic is in a header that anybody who may write to
+    # `dead-letters` can set.
+    names = TopicNames(settings.topics)
+    allowed = {names.escalations, *map(names.raw, build_stages(settings.stages))}
+    chosen = 0
+    async for dead_letter in found:
+        if entry_of(dead_letter.record) is not None and not request.again:
+            result.done_before += 1
+        elif (because := _why_not(dead_letter, allowed)) is not None:
+            result.refuse(dead_letter.record, because)
+        else:
+            yield dead_letter
+            chosen += 1
+            if chosen == request.limit:
+                return
+
+
+def _why_not(dead_letter: DeadLetterRecord, allowed: Collection[str]) -> str | None:
+    if not dead_letter.topic:
+        return "it has no header dlq-topic, so the pipeline did not write it"
+    if dead_letter.topic not in allowed:
+        return f"the pipeline does not read its topic {dead_letter.topic[:_TOPIC_CHARACTERS]!r}"
+    if dead_letter.record.unread is not None:
+        return dead_letter.record.unread.because
+    if dead_letter.original is not None:
+        return (
+            f"it does not hold the record: fetch that from {dead_letter.original}, and publish it "
+            "again in a form that is taken"
+        )
+    return None
+
+
+async def _batches(
+    found: AsyncIterator[DeadLetterRecord], size: int
+) -> AsyncIterator[list[DeadLetterRecord]]:
+    batch: list[DeadLetterRecord] = []
+    held = 0
+    async for dead_letter in found:
+        batch.append(dead_letter)
+        held += dead_letter.record.size
+        if len(batch) == size or held >= _BATCH_BYTES:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch

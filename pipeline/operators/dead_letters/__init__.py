@@ -1,1 +1,0 @@
-"""What operators do with dead letters: look, replay, take them out."""

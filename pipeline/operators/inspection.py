@@ -1,0 +1,253 @@
+"""Topics as people look at them: what there is, how far each stage is behind, and the records."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import orjson
+
+from pipeline.config import Settings
+from pipeline.kafka.connection import admin_client
+from pipeline.kafka.offsets import GroupLag, PartitionLag, drain_seconds, lag_reader
+from pipeline.kafka.reader import Start, read_topics
+from pipeline.kafka.topics import ESCALATIONS, TopicNames, TopicReport, Topics, TopicState
+from pipeline.model.errors import UsageError
+from pipeline.model.printable import printable
+from pipeline.stages.api import build_stages
+from pipeline.stream.records import Received
+
+LAG_HEADINGS = (
+    *("Topic", "Partition", "End", "Committed"),
+    *("Done above", "Lag", "Oldest", "Drained in"),
+)
+_INDENTED = 1 << 20
+"""Bytes of a value up to which it is indented: nested lists become many times longer by it."""
+
+
+def chosen(settings: Settings, stages: Sequence[str] | None) -> Sequence[str]:
+    """These stages; the enabled ones if none is named.
+
+    Raises:
+        UsageError: There is no such stage.
+    """
+    known = [*build_stages(settings.stages), ESCALATIONS]
+    wanted = stages or settings.enabled
+    if unknown := [name for name in wanted if name not in known]:
+        raise UsageError(f"There is no stage {', '.join(unknown)}; there are {', '.join(known)}.")
+    return wanted
+
+
+def topic_names(settings: Settings, stages: Sequence[str] | None) -> tuple[str, ...]:
+    """The topics that these stages read or write; raises as `chosen`."""
+    return TopicNames(settings.topics).of(chosen(settings, stages))
+
+
+async def create(settings: Settings, stages: Sequence[str] | None) -> list[TopicReport]:
+    """Make the topics that are missing."""
+    names = topic_names(settings, stages)
+    async with admin_client(settings.kafka) as admin:
+        return await Topics(admin, settings.topics).create(names)
+
+
+async def describe(
+    settings: Settings, stages: Sequence[str] | None
+) -> dict[str, TopicState | None]:
+    """Describe the topics; None stands for those that do not exist."""
+    names = topic_names(settings, stages)
+    async with admin_client(settings.kafka) as admin:
+        found = await Topics(admin, settings.topics).describe(names)
+    return {name: found.get(name) for name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class StageLag:
+    """How far a stage is behind at one moment.
+
+    `oldest_seconds` is the age of the oldest event that is not processed, `drain_seconds` the time
+    until nothing waits, if it goes on like this; None where it is not known.
+    """
+
+    stage: str
+    group: str
+    at: datetime
+    members: int
+    lag: int
+    oldest_seconds: float | None
+    drain_seconds: float | None
+    partitions: tuple[PartitionLag, ...]
+
+
+async def lags(
+    settings: Settings, stages: Sequence[str] | None, *, interval: float
+) -> AsyncGenerator[list[StageLag], None]:
+    """Sample the lag every `interval` seconds; the first sample knows no pace yet."""
+    names = TopicNames(settings.topics)
+    wanted = chosen(settings, stages)
+    earlier: dict[str, GroupLag] = {}
+    async with lag_reader(settings.kafka) as reader:
+        while True:
+            found = []
+            for stage in wanted:
+                group = settings.kafka.group_prefix + stage
+                now = await reader.sample(group, [names.read_by(stage)])
+                drained = drain_seconds(earlier[stage], now) if stage in earlier else None
+                earlier[stage] = now
+                found.append(
+                    StageLag(
+                        stage=stage,
+                        group=now.group,
+                        at=now.at,
+                        members=now.members,
+                        lag=now.lag,
+                        oldest_seconds=now.oldest_seconds,
+                        drain_seconds=drained,
+                        partitions=now.partitions,
+                    )
+                )
+            yield found
+            await asyncio.sleep(interval)
+
+
+async def show_lag(
+    samples: AsyncGenerator[list[StageLag], None],
+    show: Callable[[list[StageLag]], None],
+    *,
+    watch: bool,
+) -> None:
+    """Show every sample, or one: the second where something waits, since only two give the pace."""
+    async with aclosing(samples):
+        if watch:
+            async for sample in samples:
+                show(sample)
+        sample = await anext(samples)
+        if any(stage.lag for stage in sample):
+            sample = await anext(samples)
+        show(sample)
+
+
+def lag_rows(found: Sequence[StageLag]) -> Iterator[Sequence[str]]:
+    """The table, under `LAG_HEADINGS`: the partitions of a stage, then their sum."""
+    for stage in found:
+        for each in stage.partitions:
+            yield (
+                each.topic,
+                str(each.partition),
+                str(each.end),
+                "-" if each.committed is None else str(each.committed),
+                str(each.done_above),
+                str(each.lag),
+                "" if each.oldest is None else duration((stage.at - each.oldest).total_seconds()),
+                "",
+            )
+        yield (
+            f"{stage.stage}, {stage.members} consumers",
+            *("", "", "", ""),
+            str(stage.lag),
+            duration(stage.oldest_seconds),
+            duration(stage.drain_seconds),
+        )
+
+
+def lag_notes(found: Sequence[StageLag]) -> Iterator[str]:
+    """What a table cannot say."""
+    for stage in found:
+        if stage.lag and not stage.members:
+            yield f"{stage.stage}: nobody consumes; start it with `pipeline run {stage.stage}`."
+        for each in stage.partitions:
+            if each.fault is not None:
+                yield f"{each.topic}, partition {each.partition}: {each.fault}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds, minutes or hours, for a table."""
+    if seconds is None:
+        return "-"
+    seconds = max(0.0, seconds)
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def topic_of(settings: Settings, name: str) -> str:
+    """The topic that is meant: of a stage its results, else the topic of that name."""
+    names = TopicNames(settings.topics)
+    shared = {
+        "escalations": names.escalations,
+        "review": names.review,
+        "dead-letters": names.dead_letters,
+    }
+    if name in build_stages(settings.stages):
+        return names.enriched(name)
+    return shared.get(name, name)
+
+
+async def tail(
+    settings: Settings,
+    topic: str,
+    show: Callable[[str], None],
+    *,
+    start: Start = "beginning",
+    follow: bool = False,
+    limit: int | None = None,
+    pretty: bool = False,
+) -> None:
+    """Show the committed records of a topic, each as a text, `limit` at most.
+
+    Raises:
+        PipelineError: The brokers cannot be reached, or have no such topic.
+    """
+    end: Literal["committed", "never"] = "never" if follow else "committed"
+    left = limit
+    async with read_topics(settings.kafka, [topic], start=start, end=end) as records:
+        async for record in records:
+            show(text_of(record, pretty=pretty))
+            if left is not None:
+                left -= 1
+                if left == 0:
+                    return
+
+
+def text_of(record: Received, *, pretty: bool = False) -> str:
+    """A record as JSON: its value where that is all there is to it, else with key and headers.
+
+    What a terminal would take as a command is escaped, since the content is anybody's.
+    """
+    try:
+        document = orjson.loads(record.value or b"")
+    except orjson.JSONDecodeError:
+        document = _whole(record, _text(record.value))
+    else:
+        if any(name.startswith("dlq-") for name, _ in record.headers):
+            document = _whole(record, document)
+    indent = 2 if pretty and len(record.value or b"") <= _INDENTED else None
+    try:
+        text = json.dumps(document, ensure_ascii=False, indent=indent)
+    except RecursionError:  # what is nested deeper than that is shown as it is
+        text = json.dumps(_whole(record, _text(record.value)), ensure_ascii=False, indent=indent)
+    return printable(text, keep="\n")
+
+
+def _whole(record: Received, value: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
+    return {
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "key": _text(record.key),
+        "headers": {name: _text(content) for name, content in record.headers},
+        "value": value,
+    }
+
+
+def _text(content: bytes | None) -> str | dict[str, str] | None:
+    if content is None:
+        return None
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(content).decode()}

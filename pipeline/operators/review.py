@@ -1,0 +1,537 @@
+"""What people do with events that neither model settled: list, show, resolve each once."""
+
+import asyncio
+import base64
+import binascii
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic_core import to_json
+
+from pipeline.cascade.publishing import enriched as enriched_record
+from pipeline.cascade.publishing import publication
+from pipeline.config import Settings
+from pipeline.kafka.reader import TopicReader
+from pipeline.kafka.topics import TopicNames
+from pipeline.kafka.writer import ProducerFenced
+from pipeline.model.errors import PipelineError, UsageError
+from pipeline.model.printable import on_one_line, printable, readable, shortened
+from pipeline.model.records import (
+    Review,
+    Tier,
+    Timing,
+    Unusable,
+    read_record,
+)
+from pipeline.operators.handled import Action, HandledIndex, IdempotentPublisher, read_handled
+from pipeline.operators.selection import Newest, Place, Span, left_out, place_of, record_at
+from pipeline.stages.api import Stage, build_stages, label_of
+from pipeline.stream.records import Outgoing, Received
+
+AnyStage = Stage[Any, Any]
+OpenPublisher = Callable[[], AbstractAsyncContextManager[IdempotentPublisher]]
+"""Opens a publisher, which fences those that others have open."""
+HEADINGS = ("Place", "Came", "Stage", "Event", "Key", "Doubts", "Resolved")
+SHOWN = 2000
+"""Characters of a text of the event, unless all are asked for."""
+_COLUMN = 40
+_EXAMPLES = 20
+_DOUBTS = 10
+"""Codes of an item that a table has room for."""
+_NAME_SHOWN = 64
+_ATTEMPTS = 9
+_RETRY_FIRST = 0.1
+"""Seconds before the second attempt, at most; each further one waits up to twice as long."""
+
+
+class Unreadable(PipelineError):
+    """A record in `review` that this version cannot read."""
+
+
+class AlreadyResolved(PipelineError):
+    """The item was resolved before."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewItem:
+    """What neither model could settle: the record as it is in the topic, and what is in it."""
+
+    record: Received
+    review: Review
+
+
+def review_item_of(record: Received) -> ReviewItem:
+    """Read a record of `review`.
+
+    Raises:
+        Unreadable: It is something else.
+    """
+    try:
+        return ReviewItem(record, read_record(Review, record.value))
+    except Unusable as error:
+        raise Unreadable(
+            f"The record {record.partition}:{record.offset} of {record.topic} is not a review item "
+            f"that this version can read: {error}."
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which items are meant; what is empty or None does not matter. One doubt is enough."""
+
+    stages: Collection[str] = ()
+    doubts: Collection[str] = ()
+    key: str | None = None
+    span: Span = field(default_factory=Span)
+
+    def __contains__(self, item: ReviewItem) -> bool:
+        codes = {doubt.code for doubt in item.review.doubts}
+        return (
+            (not self.stages or item.review.stage in self.stages)
+            and (not self.doubts or not codes.isdisjoint(self.doubts))
+            and (self.key is None or item.record.key == os.fsencode(self.key))
+            and item.record.timestamp in self.span
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An item in a list; without its event, which may be large.
+
+    Args:
+        place: `PARTITION:OFFSET` in the topic of reviews.
+        key: As text; in hexadecimal where it is not UTF-8.
+        doubts: Their codes, each once.
+        answers: Which of the tiers gave a usable answer.
+        resolved: How often it was; `resolved_at`: when last.
+    """
+
+    place: str
+    came_at: datetime
+    stage: str
+    event_id: str
+    key: str
+    doubts: Sequence[str]
+    answers: Sequence[str]
+    resolved: int
+    resolved_at: datetime | None
+
+
+@dataclass(slots=True)
+class Listing:
+    """The newest lines, the oldest of them first, counts of all that match, and faults.
+
+    `unreadable` has a sentence for each of the first records that cannot be read.
+    """
+
+    lines: Sequence[Line] = ()
+    matching: int = 0
+    resolved: int = 0
+    doubts: Counter[str] = field(default_factory=Counter)
+    unreadable_count: int = 0
+    unreadable: list[str] = field(default_factory=list)
+
+
+async def list_items(
+    settings: Settings,
+    read: TopicReader,
+    selection: Selection,
+    *,
+    limit: int,
+    resolved: bool | None,
+) -> Listing:
+    """Find items, of which `limit` are listed.
+
+    With `resolved`, only those that were, or were not. Raises `PipelineError` if the brokers cannot
+    be reached, or have no such topic.
+    """
+    names = TopicNames(settings.topics)
+    handled = await read_handled(read, names.review, names.resolved)
+    newest: Newest[Line] = Newest(limit)
+    listing = Listing()
+    async with read([names.review], start=selection.span.since or "beginning") as records:
+        async for record in records:
+            try:
+                item = review_item_of(record)
+            except Unreadable as error:
+                listing.unreadable_count += 1
+                if len(listing.unreadable) < _EXAMPLES:
+                    listing.unreadable.append(str(error))
+                continue
+            line = line_of(item, handled)
+            if item not in selection or resolved not in {None, bool(line.resolved)}:
+                continue
+            listing.resolved += bool(line.resolved)
+            listing.doubts.update(line.doubts)
+            newest.add(line.came_at, place_of(record), line)
+    listing.lines, listing.matching = newest.items(), newest.seen
+    return listing
+
+
+async def find(read: TopicReader, topic: str, place: Place) -> ReviewItem:
+    """The item at a place; `PipelineError` if there is none (any more), or it cannot be read."""
+    return review_item_of(await record_at(read, topic, place, what="review item", command="review"))
+
+
+def line_of(item: ReviewItem, handled: HandledIndex) -> Line:
+    record, review, entry = item.record, item.review, handled.of(item.record)
+    answers = {"haiku": review.haiku_result, "sonnet": review.sonnet_result}
+    return Line(
+        place=str(place_of(record)),
+        came_at=record.timestamp,
+        stage=review.stage,
+        event_id=review.event_id,
+        key=on_one_line(record.key),
+        doubts=tuple(dict.fromkeys(doubt.code for doubt in review.doubts)),
+        answers=tuple(tier for tier, answer in answers.items() if answer is not None),
+        resolved=0 if entry is None else entry.times,
+        resolved_at=None if entry is None else entry.at,
+    )
+
+
+def rows(listing: Listing) -> Iterator[Sequence[str]]:
+    """The table, under `HEADINGS`."""
+    for line in listing.lines:
+        yield (
+            line.place,
+            f"{line.came_at:%Y-%m-%d %H:%M:%S}",
+            printable(line.stage)[:_COLUMN],
+            printable(line.event_id)[:_COLUMN],
+            line.key[:_COLUMN],
+            printable(", ".join(line.doubts[:_DOUBTS]))[: _DOUBTS * _COLUMN],
+            f"{line.resolved_at:%Y-%m-%d %H:%M}" if line.resolved_at is not None else "",
+        )
+
+
+def summary(listing: Listing) -> str:
+    """What a table cannot say."""
+    if not listing.matching:
+        return "No review items match."
+    doubts = ", ".join(
+        f"{count:,} {printable(code)[:_COLUMN]}" for code, count in listing.doubts.most_common(50)
+    )
+    return (
+        f"{listing.matching:,} review items, {listing.matching - listing.resolved:,} of them open"
+        f" ({doubts}).{left_out(listing.matching, shown=len(listing.lines))}"
+    )
+
+
+def lines_of(
+    item: ReviewItem, handled: HandledIndex, *, limit: int | None = SHOWN
+) -> Iterator[str]:
+    """All there is to say of an item, a text of its event cut after `limit` characters."""
+    line, review = line_of(item, handled), item.review
+    source, cost = review.source, review.usage.cost_usd
+    price = "at an unknown price" if cost is None else f"${cost:f}"
+    yield f"place      {line.place}"
+    yield f"came       {line.came_at.isoformat()}"
+    if line.resolved_at is not None:
+        yield f"resolved   {line.resolved_at.isoformat()} ({line.resolved} times)"
+    yield f"stage      {printable(review.stage)}"
+    yield f"event      {printable(review.event_id)}"
+    yield f"key        {on_one_line(item.record.key, SHOWN)}"
+    yield f"from       {printable(source.topic)} {source.partition}:{source.offset}"
+    yield f"asked      {printable(review.model)}, {review.usage.calls} calls, {price}"
+    yield from ("", "event", *readable(review.event, limit=limit, depth=1))
+    yield from ("", "doubts")
+    for doubt in review.doubts:
+        yield f"  {printable(doubt.code)}: {printable(doubt.detail)}"
+    yield from ("", "answers (* where they differ)", *_answers(review))
+
+
+def _answers(review: Review) -> Iterator[str]:
+    """What both answered, field by field; a star marks where they differ."""
+    given = {"haiku": review.haiku_result, "sonnet": review.sonnet_result}
+    answers = {tier: result for tier, result in given.items() if result is not None}
+    for tier in given:
+        if tier not in answers:
+            yield f"  {tier} gave no usable answer"
+    for name in dict.fromkeys(name for result in answers.values() for name in result):
+        cells = {tier: _cell(result, name) for tier, result in answers.items()}
+        if len(set(cells.values())) == 1:
+            yield f"  {printable(name)}: {next(iter(cells.values()))}"
+            continue
+        yield f"* {printable(name)}"
+        for tier, cell in cells.items():
+            yield f"    {tier + ':':<8}{cell}"
+
+
+def _cell(result: Mapping[str, JsonValue], name: str) -> str:
+    if name not in result:
+        return "-"
+    value = result[name]
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return printable(shortened(text, SHOWN))
+
+
+def document_of(item: ReviewItem, handled: HandledIndex) -> dict[str, Any]:
+    """All of it, for a program."""
+    return asdict(line_of(item, handled)) | {
+        "review": item.review.model_dump(mode="json", by_alias=True)
+    }
+
+
+def save_file(item: ReviewItem, path: Path) -> int:
+    """Write the file that the event brings, to look at it; returns its size in bytes."""
+    file = item.review.event.get("file")
+    data = file.get("data") if isinstance(file, dict) else None
+    if not isinstance(data, str):
+        raise UsageError("This event brings no file of its own.")
+    try:
+        content = base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError):
+        raise UsageError("The file of this event is not base64.") from None
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written ({error.strerror}): name another.") from None
+    return len(content)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a person decided: a whole result, or whose answer is right; and fields set on top."""
+
+    given: Mapping[str, JsonValue] | None = None
+    accepted: Tier | None = None
+    changes: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+def parse_changes(texts: Sequence[str]) -> dict[str, JsonValue]:
+    """Read each `FIELD=VALUE`; a value that is JSON is taken as that, any other as text."""
+    changes: dict[str, JsonValue] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{text!r} is not FIELD=VALUE.")
+        try:
+            changes[name] = json.loads(value)
+        except json.JSONDecodeError:
+            changes[name] = value
+    return changes
+
+
+def parse_result(text: str) -> dict[str, JsonValue]:
+    """Read a result; `UsageError` if it is not a JSON object."""
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UsageError(f"The result is not JSON: {error}.") from None
+    if not isinstance(found, dict):
+        raise UsageError("The result must be a JSON object with the fields of the stage's result.")
+    return found
+
+
+def result_of(verdict: Verdict, item: ReviewItem, stage: AnyStage, settings: Settings) -> BaseModel:
+    """The result that a verdict means, held to what the stage publishes.
+
+    Raises:
+        UsageError: The accepted answer is not there, a field is wrong, or the label is unknown.
+    """
+    base = verdict.given
+    if base is None:
+        if verdict.accepted is None:
+            raise UsageError(
+                "Say what is right: --result JSON, --result @FILE, or --accept haiku|sonnet."
+            )
+        answers = {Tier.HAIKU: item.review.haiku_result, Tier.SONNET: item.review.sonnet_result}
+        base = answers[verdict.accepted]
+        if base is None:
+            tier = verdict.accepted.title()
+            raise UsageError(f"{tier} gave no usable answer here: give one with --result.")
+    fields = {**base, **verdict.changes}
+    try:
+        result: BaseModel = stage.result_model.model_validate_json(json.dumps(fields))
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(step) for step in fault['loc'])}: {fault['msg']}"
+            for fault in error.errors(include_input=False, include_url=False)
+        )
+        raise UsageError(f"This is not a result of {stage.name}: {faults}.") from None
+    # The result's own model takes any label; the team's taxonomy does not.
+    label = label_of(stage, result)
+    section = getattr(settings.stages, stage.name, None)
+    known = [each.name for each in section.deciding_labels()] if section is not None else []
+    if known and label is not None and label not in known:
+        raise UsageError(f"{label!r} is not a label of {stage.name}; there are {', '.join(known)}.")
+    return result
+
+
+def enriched(
+    item: ReviewItem, stage: AnyStage, result: BaseModel, topics: TopicNames, now: datetime
+) -> Outgoing:
+    """The record that says what a person decided."""
+    review, haiku_result, event = item.review, None, None
+    # The stage may have changed since: Haiku's answer is left out where it would not publish it any
+    # more, and an event that another version of it read has no fields of its own.
+    if review.haiku_result is not None:
+        with suppress(ValidationError):
+            haiku_result = stage.result_model.model_validate_json(json.dumps(review.haiku_result))
+    with suppress(ValidationError):
+        event = stage.raw_model.model_validate(review.event, strict=False)
+    record = enriched_record(
+        stage,
+        event,
+        result,
+        event_id=review.event_id,
+        decided_by="human",
+        confidence=None,
+        escalated=(review.doubts, haiku_result),
+        model=review.model,
+        usage=review.usage,
+        source=review.source,
+        timing=Timing(
+            received_at=review.timing.received_at,
+            enriched_at=now,
+            model_seconds=review.timing.model_seconds,
+        ),
+    )
+    return publication(item.record, record, topics).records[0]
+
+
+def label_line(item: ReviewItem, stage: AnyStage, result: BaseModel) -> bytes:
+    """The event as it is published, and what is true about it under `gold`."""
+    event = item.review.event
+    known = {name: event[name] for name in stage.raw_model.model_fields if name in event}
+    # Numbers of the event may be longer than any that orjson takes.
+    return to_json(known | {"gold": result.model_dump(mode="json", by_alias=True)})
+
+
+class LabelledFile:
+    """A file with a line for each event, by id; made where it is missing.
+
+    Raises:
+        UsageError: It is another kind of file, or cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            path.touch()
+            lines = path.read_bytes().splitlines()
+        except OSError as error:
+            raise UsageError(f"{path} cannot be used ({error.strerror}): name another.") from None
+        self._lines = [line for line in lines if line.strip()]
+        for number, line in enumerate(self._lines, start=1):
+            if _id_of(line) is None:
+                raise UsageError(f"{path}:{number} is not a labelled event: name another file.")
+
+    def put(self, line: bytes) -> None:
+        """Add a line at the end; one about the same event gives way to it.
+
+        The file is never seen half written.
+
+        Raises:
+            UsageError: It cannot be written.
+        """
+        event_id = _id_of(line)
+        self._lines = [each for each in self._lines if _id_of(each) != event_id] + [line]
+        beside = self._path.with_name(f".{self._path.name}.new")
+        try:
+            beside.write_bytes(b"".join(each + b"\n" for each in self._lines))
+            beside.replace(self._path)
+        except OSError as error:
+            raise UsageError(f"{self._path} cannot be written ({error.strerror}).") from None
+
+
+def _id_of(line: bytes) -> str | None:
+    try:
+        event = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return str(event["id"]) if isinstance(event, dict) and "id" in event else None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What was published, and where to."""
+
+    place: str
+    topic: str
+    event_id: str
+    stage: str
+    result: dict[str, Any]
+
+
+async def resolve(
+    settings: Settings,
+    read: TopicReader,
+    place: Place,
+    verdict: Verdict,
+    open_publisher: OpenPublisher,
+    *,
+    now: datetime,
+    jitter: Callable[[], float],
+    again: bool = False,
+    labels: LabelledFile | None = None,
+) -> Resolved:
+    """Publish a verdict as the event's result, under its key, once.
+
+    Args:
+        settings: How topics are called.
+        read: Reads the item.
+        place: Where it is.
+        verdict: What a person decided.
+        open_publisher: Two people who resolve at the same moment fence each other; the later one
+            tries again.
+        now: When it was decided.
+        jitter: Between 0 and 1, another each time: those who met shall not meet again.
+        again: Replace an earlier verdict.
+        labels: Gets a line, once the verdict is published.
+
+    Raises:
+        UsageError: The verdict is not what the stage publishes.
+        AlreadyResolved: It was resolved before, and `again` is not given.
+        PipelineError: There is no such item, its stage is not known here, or the brokers do not
+            take it.
+    """
+    names = TopicNames(settings.topics)
+    item = await find(read, names.review, place)
+    stages: Mapping[str, AnyStage] = build_stages(settings.stages)
+    stage = stages.get(item.review.stage)
+    if stage is None:
+        name = item.review.stage[:_NAME_SHOWN]
+        raise PipelineError(f"There is no stage {name!r} here; there are {', '.join(stages)}.")
+    result = result_of(verdict, item, stage, settings)
+    outgoing = enriched(item, stage, result, names, now)
+    await _publish(Action(item.record, outgoing, again), open_publisher, jitter)
+    if labels is not None:
+        labels.put(label_line(item, stage, result))
+    return Resolved(
+        place=str(place),
+        topic=outgoing.topic,
+        event_id=item.review.event_id,
+        stage=stage.name,
+        result=result.model_dump(mode="json", by_alias=True),
+    )
+
+
+async def _publish(
+    action: Action, open_publisher: OpenPublisher, jitter: Callable[[], float]
+) -> None:
+    for attempt in range(_ATTEMPTS):
+        try:
+            async with open_publisher() as publisher:
+                done = await publisher.publish([action])
+        except ProducerFenced:
+            if attempt == _ATTEMPTS - 1:
+                raise
+            await asyncio.sleep(_RETRY_FIRST * 2**attempt * jitter())
+            continue
+        if done.done_before:
+            raise AlreadyResolved(
+                f"The review item {place_of(action.record)} was resolved before: nothing was "
+                "published. With --again your verdict is published after the earlier one."
+            )
+        for _, because in done.refused:
+            raise PipelineError(f"The verdict cannot be published: {because}")
+        return

@@ -1,1 +1,0 @@
-"""What people do with what neither model could settle: look, decide, once."""

@@ -1,1 +1,0 @@
-"""What `samples/render.py` draws with."""
