@@ -29,19 +29,15 @@ from benchmarks.goals import Part, Table, at_most
 from benchmarks.report import show
 from benchmarks.responder import responder
 from benchmarks.tickets import charged_twice
-from pipeline.cascade.haiku import HaikuProcessor
-from pipeline.cascade.judge import CascadePolicy
 from pipeline.cascade.policy import Policy
-from pipeline.cascade.tracing import Handling
+from pipeline.cascade.processor import CascadePolicy, Handling, Processor
+from pipeline.cascade.reading import RawEvents
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Settings, StagesSettings
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.records import Tier
-from pipeline.observe.dashboard import About
-from pipeline.observe.health import Conditions, Health
-from pipeline.observe.history import Recent
-from pipeline.observe.metrics import Metrics
-from pipeline.observe.status import STEP_SECONDS, WINDOW_SECONDS, Status
+from pipeline.observe.dashboard import STEP_SECONDS, WINDOW_SECONDS, About, Health, Status
+from pipeline.observe.metrics import Conditions, Metrics, Recent
 from pipeline.stages.tickets import Tickets
 from pipeline.stream.engine import Engine
 from pipeline.testing import MemoryBroker, MemoryBrokers
@@ -123,8 +119,8 @@ async def run(observer: Any, port: int, events: int) -> Load:  # noqa: ANN401 - 
         os.environ["ANTHROPIC_API_KEY"] = "none"
         gateway = await stack.enter_async_context(Gateway(settings, observer=observer))
         judge = CascadePolicy(gateway, Policy.from_settings(settings), Tier.HAIKU)
-        processor = HaikuProcessor(
-            Tickets(settings.stages.tickets),
+        processor = Processor(
+            RawEvents(Tickets(settings.stages.tickets)),
             judge,
             topics,
             clock=lambda: datetime.now(UTC),

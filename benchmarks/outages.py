@@ -26,8 +26,7 @@ from pipeline.app import App
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Settings
 from pipeline.kafka.topics import ESCALATIONS, TopicNames
-from pipeline.observe.health import Conditions
-from pipeline.observe.metrics import Metrics
+from pipeline.observe.metrics import Conditions, Metrics
 from pipeline.stream.engine import Engine
 from pipeline.testing import MemoryBroker, MemoryBrokers
 

@@ -27,8 +27,7 @@ from benchmarks.simulated import Admin, simulated_api
 from benchmarks.tickets import ticket
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Settings
-from pipeline.observe.health import Conditions
-from pipeline.observe.metrics import Metrics
+from pipeline.observe.metrics import Conditions, Metrics
 
 MOST = 0.95
 """The least pace, of that without them."""

@@ -6,38 +6,36 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 import structlog
 
-from pipeline.cascade.cap import CappedEscalations, EscalationCap
-from pipeline.cascade.haiku import HaikuProcessor
-from pipeline.cascade.judge import CascadePolicy
-from pipeline.cascade.policies import opinions, policy_of, steers
-from pipeline.cascade.prompt_sizes import prefixes, tell
-from pipeline.cascade.publishing import UnpublishableHandler
-from pipeline.cascade.reading import Reading, file_threads
-from pipeline.cascade.sonnet import SonnetProcessor
-from pipeline.cascade.tracing import Handling, TracedSession, Tracer
+from pipeline.cascade.cap import EscalationCap, watch_progress
+from pipeline.cascade.policy import opinions, policy_of
+from pipeline.cascade.processor import CascadePolicy, Handling, Processor
+from pipeline.cascade.prompt_sizes import log_prefixes, prefixes
+from pipeline.cascade.publishing import TracedSession, UnpublishableHandler
+from pipeline.cascade.reading import Escalations, RawEvents, Reader, Reading, file_threads
 from pipeline.claude.failures import Bounds
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Ordering, Settings
 from pipeline.kafka.brokers import KafkaBrokers, delivery_in_force
 from pipeline.kafka.topics import ESCALATIONS, TopicNames
 from pipeline.model.errors import UsageError
-from pipeline.model.records import Tier, now
-from pipeline.observe.http import serve
-from pipeline.observe.instruments import instruments
+from pipeline.model.records import Tier
+from pipeline.observe.dashboard import instruments
 from pipeline.observe.metrics import Asked, Metrics
-from pipeline.observe.tracing import open_tracer
+from pipeline.observe.tracing import OpenTelemetryTracer, open_tracer
+from pipeline.observe.web import serve
 from pipeline.runtime.background import background_task
 from pipeline.stages.api import build_stages, encoder_for
+from pipeline.stages.checks.injection import steers
 from pipeline.stages.files.decoding import decoders_of_this_process
 from pipeline.stream.engine import Engine
 from pipeline.stream.intake import Throttle
 from pipeline.stream.protocols import Brokers
-from pipeline.stream.records import Handler
 
 log = structlog.get_logger(__name__)
 
@@ -61,21 +59,16 @@ class StageGate:
     """Closes the intake of a stage while its tier cannot be asked, and limits what is asked."""
 
     def __init__(self, gateway: Gateway, stage: str, tier: Tier, reading: Reading) -> None:
-        self._gateway = gateway
-        self._stage = stage
-        self._tier = tier
+        self._allowed = partial(gateway.at_once, stage, tier)
         self._reading = reading
-
-    def paused_reason(self) -> str | None:
-        """The gateway's reason."""
-        return self._gateway.paused_reason(self._stage, self._tier)
+        self.paused_reason = partial(gateway.paused_reason, stage, tier)
 
     def at_once(self) -> int:
         """As many as the gateway can have under way, and a few that wait for their turn.
 
         What waits for its file comes on top.
         """
-        return self._gateway.at_once(self._stage, self._tier) + self._reading.waiting
+        return self._allowed() + self._reading.waiting
 
 
 class App:
@@ -112,7 +105,7 @@ class App:
 
         Args:
             stop: Set it to end cleanly.
-            announce: Told once everything is up.
+            announce: Called once everything is up.
 
         Raises:
             PipelineError: The brokers cannot be reached, a consumer is stuck, the port is taken.
@@ -141,9 +134,10 @@ class App:
                     steers=steers,
                 )
             )
-            capped = self._capped(lambda: conditions.assigned.get(ESCALATIONS, 0))
-            if capped is not None:
-                await stack.enter_async_context(background_task(capped.watch(), ended=stop.set))
+            cap = EscalationCap.from_settings(self._settings.escalation, clock=time.monotonic)
+            if cap is not None and ESCALATIONS in self._served:
+                watching = self._watch(cap, lambda: conditions.assigned.get(ESCALATIONS, 0))
+                await stack.enter_async_context(background_task(watching, ended=stop.set))
             files = stack.enter_context(file_threads())
             engines = {
                 name: self.engine(
@@ -153,7 +147,7 @@ class App:
                     metrics,
                     tracer,
                     files=files,
-                    throttle=capped if name == ESCALATIONS else None,
+                    throttle=cap if name == ESCALATIONS else None,
                 )
                 for name in self._served
             }
@@ -166,7 +160,7 @@ class App:
             for name, verdict in self._opinions.items():
                 state = "on" if verdict.pays else "off"
                 log.info("second_opinion", stage=name, state=state, because=verdict.because)
-            self._tell_prefixes()
+            self._log_prefixes()
             log.info("delivery", in_force=delivery.mode, because=delivery.because)
             if announce is not None:
                 announce(Running(address, delivery.mode, delivery.because))
@@ -183,7 +177,7 @@ class App:
             ]
         return found
 
-    def _tell_prefixes(self) -> None:
+    def _log_prefixes(self) -> None:
         """Say of each prompt whether the prompt cache will take it: the API never does."""
         if self._settings.claude.prompt_cache == "off":
             return
@@ -194,17 +188,13 @@ class App:
                 self._stages[name] for name in self._settings.enabled if name in self._stages
             ]
             found += prefixes(self._settings, enabled, [Tier.SONNET])
-        tell(found)
+        log_prefixes(found)
 
-    def _capped(self, assigned: Callable[[], int]) -> CappedEscalations | None:
-        """What holds the escalations that are served here to their cap, where one is set."""
-        cap = EscalationCap.from_settings(self._settings.escalation, clock=time.monotonic)
-        if cap is None or ESCALATIONS not in self._served:
-            return None
+    async def _watch(self, cap: EscalationCap, assigned: Callable[[], int]) -> None:
+        kafka, topics = self._settings.kafka, self._topics
         stages = {*self._settings.enabled, *self._served} - {ESCALATIONS}
-        kafka = self._settings.kafka
-        groups = {kafka.group_prefix + name: self._topics.raw(name) for name in sorted(stages)}
-        return CappedEscalations(cap, kafka, groups, self._topics.escalations, assigned)
+        groups = {kafka.group_prefix + name: topics.raw(name) for name in sorted(stages)}
+        await watch_progress(cap, kafka, groups, topics.escalations, assigned)
 
     def engine(
         self,
@@ -212,7 +202,7 @@ class App:
         gateway: Gateway,
         brokers: Brokers,
         metrics: Metrics,
-        tracer: Tracer | None,
+        tracer: OpenTelemetryTracer | None,
         *,
         throttle: Throttle | None,
         files: Executor | None = None,
@@ -223,31 +213,23 @@ class App:
             name: Which.
             gateway: Asked about each event.
             brokers: Where records come from and go to.
-            metrics: Told of everything.
+            metrics: Everything is reported to it.
             tracer: None where nothing is traced.
             throttle: Slows its intake.
             files: Threads that read files; its own if None.
         """
         tier = Tier.SONNET if name == ESCALATIONS else Tier.HAIKU
         reading = Reading(Bounds.of(self._settings.claude), threads=files)
-        judge = CascadePolicy(gateway, self._policy, tier, reading)
-        handler: Handler
+        cascade = CascadePolicy(gateway, self._policy, tier, reading)
+        clock = partial(datetime.now, UTC)
+        sections = self._settings.stages.by_name()
         if name == ESCALATIONS:
-            sections = self._settings.stages.by_name()
-            handler = SonnetProcessor(
-                self._stages,
-                judge,
-                self._topics,
-                clock=now,
-                observer=metrics,
-                max_text_chars={each: section.max_text_chars for each, section in sections.items()},
-            )
+            limits = {each: section.max_text_chars for each, section in sections.items()}
+            reader: Reader = Escalations(self._stages, limits)
             ordering: Ordering = "key"
         else:
-            handler = HaikuProcessor(
-                self._stages[name], judge, self._topics, clock=now, observer=metrics
-            )
-            ordering = self._settings.stages.by_name()[name].ordering
+            reader, ordering = RawEvents(self._stages[name]), sections[name].ordering
+        handler = Processor(reader, cascade, self._topics, clock=clock, observer=metrics)
         return Engine(
             name,
             [self._topics.read_by(name)],
@@ -260,7 +242,7 @@ class App:
             throttle=throttle,
             observer=metrics,
             rescue=UnpublishableHandler(
-                name, self._topics.dead_letters, clock=now, observer=metrics
+                name, self._topics.dead_letters, clock=clock, observer=metrics
             ),
         )
 

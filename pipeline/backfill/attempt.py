@@ -14,7 +14,7 @@ from pipeline.backfill.lane import Backfill, Stopped, Tools
 from pipeline.backfill.outcomes import BatchStage
 from pipeline.backfill.partitions import BacklogPartition, FileBacklog, TopicBacklog, digest_of
 from pipeline.backfill.progress import Report, Watcher, open_metrics, with_metrics
-from pipeline.cascade.policies import policy_of, steers
+from pipeline.cascade.policy import policy_of
 from pipeline.cascade.reading import Reading
 from pipeline.claude.failures import Bounds
 from pipeline.claude.gateway import Gateway
@@ -28,6 +28,7 @@ from pipeline.model.errors import PipelineError
 from pipeline.model.records import Tier, now
 from pipeline.observe.metrics import Metrics
 from pipeline.stages.api import build_stages, encoder_for, stage_named
+from pipeline.stages.checks.injection import steers
 from pipeline.stages.files.decoding import decoders_of_this_process
 from pipeline.stream.dead_letter_breaker import WINDOW_KEYS, DeadLetterWindow
 from pipeline.stream.protocols import (

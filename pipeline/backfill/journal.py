@@ -17,8 +17,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline.kafka.reader import TopicReader
 from pipeline.kafka.writer import commit_with_retry
 from pipeline.model.errors import PipelineError
-from pipeline.model.records import Count, Money, Offset, PartitionNumber, Timestamp, added, counted
-from pipeline.model.untrusted import Unusable, read_record
+from pipeline.model.records import (
+    Count,
+    Money,
+    Offset,
+    PartitionNumber,
+    Timestamp,
+    Unusable,
+    added,
+    counted,
+    read_record,
+)
 from pipeline.stream.protocols import PartitionWriter
 from pipeline.stream.records import Headers, Outgoing, Received
 

@@ -14,11 +14,10 @@ from decimal import Decimal
 
 from pipeline.backfill.journal import Job, Journal, Tally, custom_id
 from pipeline.backfill.partitions import BacklogPartition
-from pipeline.cascade.haiku import HaikuProcessor
-from pipeline.cascade.judge import CascadePolicy
 from pipeline.cascade.policy import Policy
+from pipeline.cascade.processor import CascadePolicy, Processor
 from pipeline.cascade.publishing import UnpublishableHandler
-from pipeline.cascade.reading import AnyStage, Reading, read_aside
+from pipeline.cascade.reading import AnyStage, RawEvents, Reading
 from pipeline.claude.message_batches import BatchLane, BatchRequest, NotAnswered, Succeeded
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import AnswerError, FileUnavailable, InvalidEvent, PipelineError
@@ -117,7 +116,7 @@ class BatchStage:
         if received.unread is not None:
             return []
         try:
-            event = await read_aside(self.stage, received)
+            event = (await RawEvents(self.stage).read(received)).event
             query = await self.reading.ask_about(self.stage, event)
         except (InvalidEvent, FileUnavailable):
             return []
@@ -133,8 +132,8 @@ class BatchStage:
             if small is not None:
                 return received, small, _tally(small)
         asker = BatchFirst(self.lane, self.normal, job.prefix, received.offset, results)
-        processor = HaikuProcessor(
-            self.stage,
+        processor = Processor(
+            RawEvents(self.stage),
             CascadePolicy(asker, self.policy, Tier.HAIKU, self.reading),
             self.topics,
             clock=self.clock,

@@ -9,9 +9,9 @@ from typing import Any
 from pipeline.backfill.journal import Job, Run, Tally, unfinished
 from pipeline.config import Settings
 from pipeline.model.records import added
-from pipeline.observe.http import serve
-from pipeline.observe.instruments import instruments
+from pipeline.observe.dashboard import instruments
 from pipeline.observe.metrics import Metrics
+from pipeline.observe.web import serve
 from pipeline.runtime.console import Bar
 
 

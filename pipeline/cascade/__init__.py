@@ -1,10 +1,10 @@
 """What happens to one event: read it, ask a tier, decide, escalate, publish.
 
-- `haiku`: the first tier, raw events of one stage.
-- `sonnet`: the second tier, what was escalated by any stage.
-- `ask_tier`, `judge`: one answer of one tier, and whether it can be trusted.
-- `policy`, `policies`, `second_opinion`, `cap`: doubts, thresholds, and how much is escalated.
-- `reading`, `stage_guard`, `publishing`, `tracing`: an event's way in and out.
+- `processor`: the whole flow, which both tiers share, from top to bottom. Start here.
+- `reading`: an event's way in: records, questions, files, and the guard around a stage's code.
+- `policy`: signals and thresholds in, doubts out; the audit sample, second opinions. Pure.
+- `publishing`: an event's way out: results, escalations, review items, dead letters.
+- `cap`: how much is escalated. `prompt_sizes`: whether prompts are long enough to be cached.
 
-Imports `claude`, `stages`, `kafka` and what is below them.
+Imports `claude`, `stages`, `observe`, `kafka` and what is below them.
 """

@@ -1,25 +1,17 @@
-"""When an answer is not good enough: pure arithmetic over signals and thresholds.
+"""When an answer is not good enough: signals and thresholds in, doubts out. Pure.
 
-WHO answers: doubts, thresholds, tiers, calibration.
-
-What an answer says of itself. Worth something, and never enough alone.
-
-The random sample that the second tier answers whatever the first one said.
-
-It is what tells, from day to day, how often an answer that was trusted is wrong: everything else
-that the second tier sees was doubted already. Chosen by a hash, so that an event that is handled
-again after a restart is chosen again, and that it can be told from the records who was.
-
-Calls that gave no usable answer: whether to repeat them, and the signal that they are.
+Every code of a doubt is in docs/ESCALATION.md.
 """
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any
 
-from pipeline.cascade.second_opinion import is_wanted
+from pipeline.claude.billing import PriceTable
+from pipeline.claude.workloads import price_ratio
 from pipeline.config import Settings, SonnetThresholds, StageThresholds, Thresholds
 from pipeline.model.errors import (
     AnswerError,
@@ -32,91 +24,40 @@ from pipeline.model.errors import (
 )
 from pipeline.model.questions import Signal
 from pipeline.model.records import Doubt, Tier
+from pipeline.stages.api import Answer, Rewording, Stage
 
-CODE = "audit"
-_BITS = 64
-
-
-def is_audited(stage: str, key: bytes, share: float) -> bool:
-    """Whether what has this key is in the sample.
-
-    Args:
-        stage: Each has a sample of its own: a customer audited here is not one audited there.
-        key: The record's key; the event's id where it has none.
-        share: Of all keys, 0 to 1.
-    """
-    digest = hashlib.blake2b(key, digest_size=_BITS // 8, person=b"audit", salt=_salt(stage))
-    return int.from_bytes(digest.digest(), "big") < int(share * 2**_BITS)
-
-
-def audit_doubts(stage: str, key: bytes, share: float) -> tuple[Doubt, ...]:
-    """The doubt that sends what is in the sample on; empty where it is not."""
-    if not is_audited(stage, key, share):
-        return ()
-    return (Doubt(code=CODE, detail="Chosen at random, whatever the answer was."),)
-
-
-def _salt(stage: str) -> bytes:
-    return hashlib.blake2b(stage.encode(), digest_size=hashlib.blake2b.SALT_SIZE).digest()
-
-
+AUDIT = "audit"
+SECOND_OPINION = "second_opinion"
 TROUBLES = frozenset({"call_failed", "file_unavailable"})
 """The codes of events that failed again and again while others did not."""
 FAILURES = frozenset({"refused", "cut_off", "malformed"}) | TROUBLES
 """The codes of an answer that never came."""
+DEFAULT_THRESHOLD = 0.5
+"""For a code that has no threshold of its own."""
+LIFTED = frozenset({"low_confidence", "runner_up_close"})
+"""What an answer says of itself in numbers: a second opinion that agrees is worth more."""
+ABOVE, BELOW = 0.5, 0.85
+"""The grey band: stated confidences from here to less than there. Above it hardly an answer is
+doubted for its confidence; below it an answer goes on at once."""
 MAX_ATTEMPTS = 2
 LARGEST_LIMIT = 20_000
 """Output tokens. Above about 21,000 a request needs streaming."""
-
-
-def limit_for_repetition(failure: AnswerError, *, attempt: int, limit: int) -> int | None:
-    """Decide whether the same question is worth another call to the same model.
-
-    Args:
-        failure: What the last call came to.
-        attempt: Calls made so far, from 1.
-        limit: Output tokens that the last call was allowed.
-
-    Returns:
-        The output limit of the next call; None where there is to be none. An answer that was cut
-        off gets twice the room, once, unless the context itself was full. A malformed one is asked
-        for once more. A refusal is final: the same request would be refused again. What was tried
-        again and again already is, too.
-    """
-    if attempt >= MAX_ATTEMPTS:
-        return None
-    match failure:
-        case NoRoom():
-            return None
-        case TruncatedResponse() if limit < LARGEST_LIMIT:
-            return min(2 * limit, LARGEST_LIMIT)
-        case Malformed():
-            return limit
-        case _:
-            return None
-
-
-def signal_of(failure: AnswerError) -> Signal:
-    """The signal that there is no answer, and why."""
-    match failure:
-        case Refused():
-            return Signal("refused", 1.0, failure.detail)
-        case TruncatedResponse():
-            return Signal("cut_off", 1.0, failure.detail)
-        case Unanswered():
-            return Signal("call_failed", 1.0, failure.detail)
-        case FileUnavailable():
-            return Signal("file_unavailable", 1.0, failure.detail)
-        case _:
-            return Signal("malformed", 1.0, failure.detail)
-
-
-DEFAULT_THRESHOLD = 0.5
-"""For a code that has no threshold of its own."""
+_CODES_OF_FAILURES = (
+    (Refused, "refused"),
+    (TruncatedResponse, "cut_off"),
+    (Unanswered, "call_failed"),
+    (FileUnavailable, "file_unavailable"),
+)
+_AUDIT_BITS = 64
+_USUAL_SHARE = Decimal("0.2")
+"""Escalated, of all events; for asking whether a cascade is cheaper than Sonnet alone."""
+_CODES = frozenset(Thresholds.model_fields) - {"other"}
+_DECIMALS = 6
+"""So that a confidence of 0.8 reaches a threshold of 0.2 in binary fractions, too."""
 
 
 def doubts_of(signals: Iterable[Signal], thresholds: Thresholds) -> tuple[Doubt, ...]:
-    """Tell which signals count: strongest first, in an order that depends on nothing else.
+    """The signals that count: strongest first, in an order that depends on nothing else.
 
     A signal counts where its strength is above 0 and reaches its threshold. A failure to answer
     always counts: there is nothing that could be accepted.
@@ -131,7 +72,6 @@ def doubts_of(signals: Iterable[Signal], thresholds: Thresholds) -> tuple[Doubt,
 
 
 def threshold_of(code: str, thresholds: Thresholds) -> float:
-    """The strength from which a signal of this code counts."""
     own: float | None = thresholds.other.get(code)
     if own is not None:
         return own
@@ -155,17 +95,21 @@ class StagePolicy:
     second_opinion: bool = False
 
     def thresholds_of(self, label: str | None) -> Thresholds:
-        """The thresholds of an answer that chose this label."""
         own = self.of_label.get(label.casefold()) if label is not None else None
         return self.thresholds if own is None else self.thresholds.changed_by(own)
 
+    def doubts(self, signals: Iterable[Signal], *, label: str | None = None) -> tuple[Doubt, ...]:
+        """Why an answer that chose this label is not accepted; empty where it is."""
+        return doubts_of(signals, self.thresholds_of(label))
+
+
+_DEFAULTS: Mapping[Tier, StagePolicy] = MappingProxyType(
+    {Tier.HAIKU: StagePolicy(Thresholds()), Tier.SONNET: StagePolicy(SonnetThresholds())}
+)
+
 
 class Policy:
-    """When the answers of each stage and tier are doubted.
-
-    Args:
-        stages: By stage and tier. What is not there has the default thresholds of its tier.
-    """
+    """When answers are doubted, by stage and tier; what is not there has its tier's defaults."""
 
     def __init__(self, stages: Mapping[tuple[str, Tier], StagePolicy]) -> None:
         self._stages = MappingProxyType(dict(stages))
@@ -174,97 +118,39 @@ class Policy:
     def from_settings(
         cls, settings: Settings, *, second_opinions: Collection[str] = ()
     ) -> "Policy":
-        """Take what is set for each stage.
-
-        Args:
-            settings: All of them.
-            second_opinions: The stages that shall have them: set, and worth their price.
-        """
-        return cls(
-            {
-                (name, tier): policy
-                for name in settings.stages.by_name()
-                for tier, policy in _policies_of(name, settings, name in second_opinions).items()
-            }
-        )
-
-    def doubts(
-        self, stage: str, tier: Tier, signals: Iterable[Signal], *, label: str | None = None
-    ) -> tuple[Doubt, ...]:
-        """Why an answer of this tier is not accepted; empty where it is.
-
-        Args:
-            stage: Whose answer it is.
-            tier: Who gave it.
-            signals: What speaks against it.
-            label: That it chose, where the stage has labels.
-        """
-        return doubts_of(signals, self.of(stage, tier).thresholds_of(label))
-
-    def audit(self, stage: str, tier: Tier, key: bytes) -> tuple[Doubt, ...]:
-        """The doubt of what is to be looked at by the next tier whatever this one said."""
-        return audit_doubts(stage, key, self.of(stage, tier).audit_share)
-
-    def wants_second_opinion(
-        self, stage: str, tier: Tier, *, confidence: float, doubts: Iterable[Doubt]
-    ) -> bool:
-        """Whether the same tier shall be asked again, in other words.
-
-        Args:
-            stage: Whose answer it is.
-            tier: Who gave it.
-            confidence: As the answer states it.
-            doubts: Of the answer.
-        """
-        return self.of(stage, tier).second_opinion and is_wanted(
-            confidence=confidence, doubts=doubts
-        )
+        """Take what is set; `second_opinions` are the stages that have them (`policy_of`)."""
+        table, found = settings.thresholds, {}
+        for name, stage in settings.stages.by_name().items():
+            own = table.stages.get(name, StageThresholds())
+            for tier in Tier:
+                found[name, tier] = StagePolicy(
+                    table.of(tier).changed_by(own.of(tier)),
+                    {label.casefold(): changes.of(tier) for label, changes in own.labels.items()},
+                )
+            found[name, Tier.HAIKU] = replace(
+                found[name, Tier.HAIKU],
+                audit_share=stage.audit_share,
+                second_opinion=name in second_opinions,
+            )
+        return cls(found)
 
     def of(self, stage: str, tier: Tier) -> StagePolicy:
         """What is set for a stage and tier, or else the defaults."""
         return self._stages.get((stage, tier), _DEFAULTS[tier])
 
 
-def _policies_of(name: str, settings: Settings, second_opinion: bool) -> Mapping[Tier, StagePolicy]:
-    table, stage = settings.thresholds, settings.stages.by_name()[name]
-    own = table.stages.get(name, StageThresholds())
-    of_label = {label.casefold(): changes for label, changes in own.labels.items()}
-    haiku, sonnet = (
-        StagePolicy(
-            table.of(tier).changed_by(own.of(tier)),
-            {label: changes.of(tier) for label, changes in of_label.items()},
-        )
-        for tier in (Tier.HAIKU, Tier.SONNET)
+def policy_of(settings: Settings, stages: Mapping[str, Stage[Any, Any]]) -> Policy:
+    """The policy that is set, with second opinions where they pay at the prices that are set."""
+    verdicts = opinions(settings, stages)
+    return Policy.from_settings(
+        settings, second_opinions={name for name, verdict in verdicts.items() if verdict.pays}
     )
-    return {
-        Tier.HAIKU: replace(haiku, audit_share=stage.audit_share, second_opinion=second_opinion),
-        Tier.SONNET: sonnet,
-    }
 
 
-_CODES = frozenset(Thresholds.model_fields) - {"other"}
-_DEFAULTS: Mapping[Tier, StagePolicy] = MappingProxyType(
-    {Tier.HAIKU: StagePolicy(Thresholds()), Tier.SONNET: StagePolicy(SonnetThresholds())}
-)
-_DECIMALS = 6
-"""So that a confidence of 0.8 reaches a threshold of 0.2 in binary fractions, too."""
+# What an answer says of itself: worth something, and never enough alone.
 
 
-class Statement(Protocol):
-    """The part of an answer in which the model judges it."""
-
-    @property
-    def confidence(self) -> float:
-        """How likely the answer is right, from 0 to 1."""
-        ...
-
-    @property
-    def unclear(self) -> bool:
-        """Whether a careful person could not settle it."""
-        ...
-
-
-def statement_signals(answer: Statement) -> tuple[Signal, ...]:
+def statement_signals(answer: Answer) -> tuple[Signal, ...]:
     """Weigh the stated confidence and `unclear`.
 
     A schema cannot hold a model to a range. A confidence outside 0 to 1 was stated on some other
@@ -272,9 +158,117 @@ def statement_signals(answer: Statement) -> tuple[Signal, ...]:
     """
     confidence = answer.confidence
     if 0 <= confidence <= 1:
-        strength = round(1 - confidence, _DECIMALS)
-        doubt = Signal("low_confidence", strength, f"Stated confidence: {confidence:.2f}.")
+        strength, stated = round(1 - confidence, _DECIMALS), f"{confidence:.2f}"
     else:
-        doubt = Signal("low_confidence", 1.0, f"Stated confidence: {confidence:g}, of 0 to 1.")
+        strength, stated = 1.0, f"{confidence:g}, of 0 to 1"
+    doubt = Signal("low_confidence", strength, f"Stated confidence: {stated}.")
     unclear = Signal("unclear", 1.0, "The model says that the content does not settle it.")
     return (doubt, unclear) if answer.unclear else (doubt,)
+
+
+# The random sample that the second tier answers whatever the first one said: it shows how often an
+# answer that was trusted is wrong. Chosen by a hash, so that an event that is handled again after a
+# restart is chosen again, and that the records alone show which were chosen.
+
+
+def audit_doubts(stage: str, key: bytes, share: float) -> tuple[Doubt, ...]:
+    """The doubt that sends a record on whose key is in the sample; empty where it is not.
+
+    `key` is the event's id where the record has none. Each stage has a sample of its own: a
+    customer audited here is not one audited there.
+    """
+    salt = hashlib.blake2b(stage.encode(), digest_size=hashlib.blake2b.SALT_SIZE).digest()
+    digest = hashlib.blake2b(key, digest_size=_AUDIT_BITS // 8, person=b"audit", salt=salt)
+    if int.from_bytes(digest.digest(), "big") >= int(share * 2**_AUDIT_BITS):
+        return ()
+    return (Doubt(code=AUDIT, detail="Chosen at random, whatever the answer was."),)
+
+
+# Calls that gave no usable answer: whether to repeat them, and the signal that there is none.
+
+
+def limit_for_repetition(failure: AnswerError, *, attempt: int, limit: int) -> int | None:
+    """The output limit of another call to the same model; None where there is to be none.
+
+    An answer that was cut off gets twice the room, once, unless the context itself was full. A
+    malformed one is asked for once more. A refusal is final: the same request would be refused
+    again. So is what was tried again and again already. `attempt` counts the calls so far, from 1.
+    """
+    if attempt >= MAX_ATTEMPTS or isinstance(failure, NoRoom):
+        return None
+    if isinstance(failure, TruncatedResponse) and limit < LARGEST_LIMIT:
+        return min(2 * limit, LARGEST_LIMIT)
+    return limit if isinstance(failure, Malformed) else None
+
+
+def signal_of(failure: AnswerError) -> Signal:
+    codes = (code for kind, code in _CODES_OF_FAILURES if isinstance(failure, kind))
+    return Signal(next(codes, "malformed"), 1.0, failure.detail)
+
+
+# A second opinion of the first tier, where its answer is neither sure nor hopeless. Models give no
+# probabilities and take no temperature, so the same question would get the same answer. Asked in
+# other words, with the labels in another order, an answer that was luck tends to change. What that
+# is worth is measured by `pipeline evaluate`; whether it can pay at all follows from the prices.
+
+
+def is_wanted(*, confidence: float, doubts: Iterable[Doubt]) -> bool:
+    """Whether a second opinion could change what becomes of an answer of these doubts.
+
+    Where one of them would stay, it is escalated whatever is said twice.
+    """
+    return ABOVE <= confidence < BELOW and all(doubt.code in LIFTED for doubt in doubts)
+
+
+def weighed(signals: Iterable[Signal], differences: Collection[str]) -> tuple[Signal, ...]:
+    """The signals against a first answer, once there is a second one.
+
+    `differences` are the deciding fields in which the second one differs; with none the two agree,
+    and what the first said of itself in numbers counts no more.
+    """
+    if differences:
+        detail = f"A second answer disagrees: {', '.join(differences)}."
+        return (*signals, Signal(SECOND_OPINION, 1.0, detail))
+    return tuple(signal for signal in signals if signal.code not in LIFTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether second opinions pay, and why, in a sentence."""
+
+    pays: bool
+    because: str
+
+
+def whether_it_pays(ratio: Decimal | None, spares: float) -> Verdict:
+    """Compare what a second opinion costs with what it saves, at the prices of the day.
+
+    `ratio` is the price of a call to the first model as a multiple of one to the second, None where
+    it is not known; `spares` the share of second opinions that spare a call to the second model.
+    """
+    if ratio is None:
+        return Verdict(pays=False, because="the price of a model is not known")
+    twice = 2 * ratio + _USUAL_SHARE
+    if twice >= 1:
+        return Verdict(
+            pays=False,
+            because=f"asking the first model twice and the second about every fifth event costs "
+            f"{twice:.2f} of asking the second alone",
+        )
+    return Verdict(
+        pays=ratio < Decimal(str(spares)),
+        because=f"it costs {ratio:.2f} of a call to the second model and is expected to spare "
+        f"{Decimal(str(spares)):.2f} of one",
+    )
+
+
+def opinions(settings: Settings, stages: Mapping[str, Stage[Any, Any]]) -> Mapping[str, Verdict]:
+    """Whether a second opinion pays, by stage that is set to have it."""
+    models = settings.models
+    ratio = price_ratio(PriceTable(settings.claude.prices), models.haiku, models.sonnet)
+    return {
+        name: whether_it_pays(ratio, spares)
+        if isinstance(stages[name], Rewording)
+        else Verdict(pays=False, because="the stage has no second wording")
+        for name, spares in settings.escalation.second_opinion.items()
+    }

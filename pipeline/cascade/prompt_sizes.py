@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import structlog
 
-from pipeline.cascade.stage_guard import of_stage
+from pipeline.cascade.reading import of_stage
 from pipeline.claude.prompts import TOKENS_PER_BYTE, Prompts
 from pipeline.config import Settings
 from pipeline.model.errors import InvalidEvent, PipelineError
@@ -36,12 +36,10 @@ _SPECIMENS: tuple[tuple[bytes, Mapping[str, bytes]], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """The static part of a stage's prompt to a model.
+    """The static part of a stage's prompt to a model; not cached below `fewest` tokens.
 
-    Args:
-        tokens: By estimate from its bytes. The answer's schema is not counted: where in the prompt
-            the API puts it is not published.
-        fewest: Tokens of the shortest prefix that is cached.
+    Tokens are estimated from bytes. The answer's schema is not counted: where in the prompt the API
+    puts it is not published.
     """
 
     stage: str
@@ -51,7 +49,6 @@ class Prefix:
 
     @property
     def is_too_short(self) -> bool:
-        """Whether it will not be cached, by the estimate."""
         return self.tokens < self.fewest
 
 
@@ -61,11 +58,6 @@ def prefixes(
     """What each stage would send to each tier.
 
     A stage that takes no event which is made up here is left out.
-
-    Args:
-        settings: The whole tree.
-        stages: That are looked at.
-        tiers: That they ask.
     """
     prompts = Prompts(settings.claude, clock=lambda: 0.0)
     models = {Tier.HAIKU: settings.models.haiku, Tier.SONNET: settings.models.sonnet}
@@ -80,27 +72,25 @@ def prefixes(
             yield Prefix(stage.name, models[tier], tokens, template.traits.cacheable_tokens)
 
 
-def tell(found: Iterable[Prefix]) -> None:
-    """Write a line about each to the log."""
+def log_prefixes(found: Iterable[Prefix]) -> None:
     for prefix in found:
-        short = prefix.is_too_short
-        (log.warning if short else log.info)(
+        size = "too short" if prefix.is_too_short else "long enough"
+        (log.warning if prefix.is_too_short else log.info)(
             "prompt_cache",
             stage=prefix.stage,
             model=prefix.model,
-            static_part="too short to be cached" if short else "long enough to be cached",
+            static_part=f"{size} to be cached",
             estimated_tokens=prefix.tokens,
             minimum_tokens=prefix.fewest,
         )
 
 
 def _specimen(stage: Stage[Any, Any]) -> Question[Any] | None:
-    """The first question about some event that the stage takes."""
     for value, headers in _SPECIMENS:
         try:
             event = of_stage(stage.name, stage.parse, value, key=b"x", headers=headers)
-            inquiry = of_stage(stage.name, stage.question, event)
+            query = of_stage(stage.name, stage.question, event)
         except (InvalidEvent, PipelineError):
             continue
-        return first_questions(inquiry)[0]
+        return first_questions(query)[0]
     return None

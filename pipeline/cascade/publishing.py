@@ -1,74 +1,131 @@
 """How outcomes look on the wire: values as JSON, headers as CloudEvents in binary mode.
 
-What is published in the place of an outcome that the brokers will never take.
-
-First the whole record as a dead letter; where that is too large, too, a small letter that says
-where the original is, how large, and its hash. The same small letter stands for a record that was
-never read, because reading it would have cost more memory than one record may.
+What is published in the place of an outcome that the brokers will never take: first the whole
+record as a dead letter; where that is too large, too, a small letter that says where the original
+is, how large, and its hash. The same small letter stands for a record that was never read, because
+reading it would have cost more memory than one record may.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import Any, Literal
 
 import structlog
+from pydantic import BaseModel
 
 import pipeline
+from pipeline.cascade.reading import AnyStage
+from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import InvalidEvent
 from pipeline.model.json_bytes import dumps
 from pipeline.model.observer import Observer
-from pipeline.model.records import DeadLetterHeaders, DeadLetterReason, Enriched, Escalation, Review
+from pipeline.model.records import (
+    DeadLetterHeaders,
+    DeadLetterReason,
+    Doubt,
+    Enriched,
+    Escalation,
+    EscalationSummary,
+    Review,
+    Source,
+    Timing,
+    Usage,
+    enriched_schema,
+)
+from pipeline.observe.tracing import OpenTelemetryTracer
+from pipeline.stages.api import RawEvent
+from pipeline.stream.protocols import Committed, PartitionWriter
 from pipeline.stream.records import Disposition, Headers, Original, Outcome, Outgoing, Received
 
 # W3C trace context: carried from the publisher through every topic, so that a trace is whole.
 _CARRIED_ON = ("traceparent", "tracestate")
+KEY_KEPT = 1024
+"""Bytes of a key that a small letter keeps: who published it can be seen from its beginning."""
+HEADERS_KEPT = 4096
+"""Bytes of headers up to which a small letter keeps all of them; above it keeps none."""
+log = structlog.get_logger(__name__)
+
+
+@cache
+def _enriched_types(stage: str, result: type[BaseModel]) -> tuple[Any, Any, str]:
+    return Enriched[result], EscalationSummary[result], enriched_schema(stage)  # type: ignore[valid-type]
+
+
+def enriched(
+    stage: AnyStage,
+    event: RawEvent | None,
+    result: BaseModel,
+    *,
+    event_id: str,
+    decided_by: Literal["haiku", "sonnet", "human"],
+    confidence: float | None,
+    escalated: tuple[Sequence[Doubt], BaseModel | None] | None,
+    model: str,
+    usage: Usage,
+    source: Source,
+    timing: Timing,
+) -> Enriched[Any]:
+    """The record of `<stage>.enriched`, whoever decided.
+
+    Unknown fields of `event` go to `source.extra`; it is None where it cannot be read any more.
+    `escalated` are the doubts of an event that was escalated, and Haiku's answer.
+    """
+    record, summary, schema = _enriched_types(stage.name, stage.result_model)
+    # An escalation holds unknown fields once, in its `event`; earlier versions wrote them to both.
+    if event is not None and event.unknown_fields:
+        source = source.model_copy(update={"extra": event.unknown_fields})
+    built: Enriched[Any] = record(
+        schema_=schema,
+        event_id=event_id,
+        stage=stage.name,
+        result=result,
+        decided_by=decided_by,
+        confidence=confidence,
+        escalation=escalated and summary(doubts=list(escalated[0]), haiku_result=escalated[1]),
+        model=model,
+        usage=usage,
+        source=source,
+        timing=timing,
+    )
+    return built
 
 
 def publication(
-    end: Disposition,
-    received: Received,
-    topic: str,
-    record: Enriched[Any] | Escalation | Review,
-    *,
-    event_id: str,
-    kind: str,
+    received: Received, record: Enriched[Any] | Escalation | Review, topics: TopicNames
 ) -> Outcome:
-    """An outcome that publishes one record under the key of the one it came from.
-
-    Args:
-        end: Where the event ends.
-        received: What was consumed.
-        topic: Where to publish.
-        record: The value.
-        event_id: Becomes `ce_id`.
-        kind: Becomes `ce_type`, e.g. `tickets.enriched`.
-    """
+    """The outcome that publishes a record under the key of the one it came from."""
+    own: dict[str, Any] = {} if isinstance(record, Enriched) else {"event": record.event}
+    if isinstance(record, Enriched):
+        end, topic = Disposition.ENRICHED, topics.enriched(record.stage)
+        kind = f"{record.stage}.enriched"
+    elif isinstance(record, Escalation):
+        end, topic, kind = Disposition.ESCALATED, topics.escalations, "escalation"
+    else:
+        end, topic, kind = Disposition.REVIEW, topics.review, "review"
     headers: Headers = (
         ("ce_specversion", b"1.0"),
-        ("ce_id", event_id.encode()),
+        ("ce_id", record.event_id.encode()),
         ("ce_source", f"/haiku-pipeline/{received.topic}".encode()),
         ("ce_type", f"haiku-pipeline.{kind}".encode()),
         ("content-type", b"application/json"),
         *(header for header in received.headers if header[0] in _CARRIED_ON),
     )
-    return Outcome(end, (Outgoing(topic, received.key, _json_of(record), headers),))
-
-
-def _json_of(record: Enriched[Any] | Escalation | Review) -> bytes:
-    """The record as JSON, in which a publisher's own fields are the bytes that came in."""
-    own: dict[str, Any] = {} if isinstance(record, Enriched) else {"event": record.event}
+    # A publisher's own fields are published as the bytes that came in.
     if record.source.extra:
         source = record.source.model_dump(mode="json", exclude={"extra"})
         own["source"] = {**source, "extra": record.source.extra}
-    if not own:
-        return record.model_dump_json(by_alias=True).encode()
-    try:
-        fields = dumps(own)
-    except TypeError:  # numbers that only a record by somebody else can hold; pydantic writes them
-        return record.model_dump_json(by_alias=True).encode()
-    others = record.model_dump_json(by_alias=True, exclude=set(own)).encode()
-    return b"%b,%b" % (others[:-1], fields[1:])
+    fields = b""
+    if own:
+        try:
+            fields = dumps(own)
+        except TypeError:  # numbers that only a third-party record can hold; pydantic writes them
+            own = {}
+    value = record.model_dump_json(by_alias=True, exclude=set(own)).encode()
+    if own:
+        value = b"%b,%b" % (value[:-1], fields[1:])
+    return Outcome(end, (Outgoing(topic, received.key, value, headers),))
 
 
 def dead_letter(
@@ -83,71 +140,45 @@ def dead_letter(
 ) -> Outcome:
     """An outcome that puts the record aside: key, value and headers untouched, the reason added.
 
-    Args:
-        received: What was consumed.
-        topic: Where to publish.
-        invalid: The reason.
-        stage: Whose event it is.
-        now: The time, aware.
-        original: What is said of the record where `received` does not have its content; None
-            where nothing is known of it.
-        is_whole: Whether `received` has its content.
+    Unless it `is_whole`, `received` does not have the record's content: `original` is what is said
+    of it instead, None where nothing is known.
     """
-    about = DeadLetterHeaders.model_validate(
-        {
-            "dlq-reason": invalid.reason,
-            "dlq-detail": invalid.detail,
-            "dlq-stage": stage,
-            "dlq-topic": received.topic,
-            "dlq-partition": received.partition,
-            "dlq-offset": received.offset,
-            "dlq-timestamp": now,
-            "dlq-attempts": invalid.attempts,
-            "dlq-version": pipeline.__version__,
-            **({} if is_whole else _about(original)),
+    about: dict[str, Any] = {
+        "dlq-reason": invalid.reason,
+        "dlq-detail": invalid.detail,
+        "dlq-stage": stage,
+        "dlq-topic": received.topic,
+        "dlq-partition": received.partition,
+        "dlq-offset": received.offset,
+        "dlq-timestamp": now,
+        "dlq-attempts": invalid.attempts,
+        "dlq-version": pipeline.__version__,
+    }
+    if not is_whole and original is None:
+        about["dlq-original"] = "unreadable"
+    elif not is_whole and original is not None:
+        about |= {
+            "dlq-original": "not_carried",
+            "dlq-original-sha256": original.sha256,
+            "dlq-original-value-bytes": original.value_bytes,
+            "dlq-original-key-bytes": original.key_bytes,
+            "dlq-original-headers": original.headers,
+            "dlq-original-header-bytes": original.header_bytes,
         }
+    dumped = DeadLetterHeaders.model_validate(about).model_dump(
+        mode="json", by_alias=True, exclude_none=True
     )
-    dumped = about.model_dump(mode="json", by_alias=True, exclude_none=True)
-    own = _without_earlier_reasons(received.headers)
-    headers = (*own, *((name, str(value).encode()) for name, value in dumped.items()))
+    headers = (
+        # A replayed dead letter that fails again says why it failed now, once.
+        *(header for header in received.headers if not header[0].startswith("dlq-")),
+        *((name, str(value).encode()) for name, value in dumped.items()),
+    )
     letter = Outgoing(topic, received.key, received.value, headers)
     return Outcome(Disposition.DEAD_LETTER, (letter,), invalid.reason)
 
 
-def _about(original: Original | None) -> dict[str, str | int]:
-    if original is None:
-        return {"dlq-original": "unreadable"}
-    return {
-        "dlq-original": "not_carried",
-        "dlq-original-sha256": original.sha256,
-        "dlq-original-value-bytes": original.value_bytes,
-        "dlq-original-key-bytes": original.key_bytes,
-        "dlq-original-headers": original.headers,
-        "dlq-original-header-bytes": original.header_bytes,
-    }
-
-
-def _without_earlier_reasons(headers: Headers) -> Headers:
-    """A replayed dead letter that fails again says why it failed now, once."""
-    return tuple(header for header in headers if not header[0].startswith("dlq-"))
-
-
-KEY_KEPT = 1024
-"""Bytes of a key that a small letter keeps: who published it can be seen from its beginning."""
-HEADERS_KEPT = 4096
-"""Bytes of headers up to which a small letter keeps all of them; above it keeps none."""
-log = structlog.get_logger(__name__)
-
-
 class UnpublishableHandler:
-    """Finds the next smaller thing to publish.
-
-    Args:
-        stage: Whose events.
-        topic: Of dead letters.
-        clock: The time, aware.
-        observer: Notified of events that only become dead letters here.
-    """
+    """Finds the next smaller thing to publish on the topic of dead letters."""
 
     def __init__(
         self,
@@ -163,15 +194,10 @@ class UnpublishableHandler:
         self._observer = observer
 
     def __call__(self, received: Received, outcome: Outcome | None, why: str) -> Outcome | None:
-        """What to publish instead.
+        """What to publish instead; None where `outcome` is as small as it can be.
 
-        Args:
-            received: The record.
-            outcome: What the brokers do not take; None where the record was not read.
-            why: A sentence for a person.
-
-        Returns:
-            None where `outcome` is as small as it can be.
+        `outcome` is what the brokers do not take, None where the record was not read; `why` is a
+        sentence for a person.
         """
         if outcome is None:
             code = DeadLetterReason.TOO_LARGE
@@ -209,12 +235,14 @@ class UnpublishableHandler:
             because=invalid.detail,
         )
         unread = received.unread
+        size = sum(len(name.encode()) + len(content or b"") for name, content in received.headers)
+        is_small = size <= HEADERS_KEPT and len(received.headers) <= HEADERS_KEPT // 16
         small = replace(
             received,
             key=None if received.key is None else received.key[:KEY_KEPT],
             # A null would be a tombstone, which compaction removes, and with it the only trace.
             value=b"",
-            headers=_kept(received.headers),
+            headers=received.headers if is_small else (),
             unread=None,
         )
         return dead_letter(
@@ -228,6 +256,15 @@ class UnpublishableHandler:
         )
 
 
-def _kept(headers: Headers) -> Headers:
-    size = sum(len(name.encode()) + len(content or b"") for name, content in headers)
-    return headers if size <= HEADERS_KEPT and len(headers) <= HEADERS_KEPT // 16 else ()
+class TracedSession:
+    """The same session; the tracer receives each commit."""
+
+    def __init__(self, session: PartitionWriter, tracer: OpenTelemetryTracer) -> None:
+        self._session = session
+        self._tracer = tracer
+        self.start = session.start
+        self.close = session.close
+
+    async def commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
+        with self._tracer.publication((record.topic, record.headers) for record in records):
+            await self._session.commit(records, committed)

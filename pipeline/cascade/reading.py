@@ -1,26 +1,45 @@
-"""How both tiers read an event and build their question about it."""
+"""An event's way in: records to cases, cases to questions, and the files that these wait for.
+
+Whatever a stage's code does wrong costs one event (`of_stage`); what may take milliseconds is done
+outside the event loop.
+"""
 
 import asyncio
 import contextvars
 import time
+import traceback
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import structlog
+from pydantic import BaseModel, ValidationError
 
-from pipeline.cascade.stage_guard import of_stage
 from pipeline.claude.failures import Attempts, Bounds, Peers
 from pipeline.config import ClaudeSettings
-from pipeline.model.errors import FileUnavailable, Unavailable
+from pipeline.kafka.topics import ESCALATIONS
+from pipeline.model.errors import FileUnavailable, InvalidEvent, Unavailable
+from pipeline.model.printable import printable, shortened
 from pipeline.model.questions import Query
-from pipeline.model.records import Source, Usage
+from pipeline.model.records import (
+    DeadLetterReason,
+    Escalation,
+    Source,
+    Unusable,
+    Usage,
+    read_record,
+)
 from pipeline.runtime.shutdown import UnwaitedExecutor
-from pipeline.stages.api import Answer, RawEvent, Rewording, Stage
+from pipeline.stages.api import Answer, RawEvent, Stage
+from pipeline.stages.files.raw_events import text_too_long
 from pipeline.stream.records import Received
 
+P = ParamSpec("P")
+T = TypeVar("T")
 AnyStage = Stage[Any, Any]
 RETRY_SECONDS = 5.0
 """Before a file that could not be reached is asked for again."""
@@ -28,26 +47,177 @@ QUIET_SECONDS = 3600.0
 """That a file is asked for alone, so that nothing else says whose trouble it is."""
 NOT_ASKED = "none"
 """In place of a model, where there was nothing to ask about."""
-_FILES_AT_ONCE = 256
 LARGE_BYTES = 100_000
 """Of a record; smaller ones are read within a few milliseconds, whatever they hold."""
 LONG_CHARS = 3_000
 """Of an event's texts, what is not ASCII counted threefold: shorter ones are checked within
 milliseconds, whatever they hold."""
+_FILES_AT_ONCE = 256
+_NAME_SHOWN = 64
+"""Characters of a name that a record brings, in what is said about it."""
 log = structlog.get_logger(__name__)
 
 
-def read(stage: AnyStage, received: Received) -> RawEvent:
-    """Parse a raw record.
+def of_stage(stage: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call what works on one event; whatever goes wrong in it costs that event, not the process.
+
+    A poison event that ended the process would end it again after each restart. A fault that meets
+    every event is caught by the limit on dead letters, which stops intake.
+
+    That holds for more than `Exception`: a panic of a library in Rust is a `BaseException`, a
+    library that parses may call `sys.exit()`, and nothing that is called here can be cancelled,
+    as it never awaits. Only `KeyboardInterrupt` is a person's, who wants the process to end.
 
     Raises:
-        InvalidEvent: It is not what the stage takes.
+        InvalidEvent: As the function raised it, or with the reason `stage_failed`.
+        Unavailable: As the function raised it; the event is not at fault.
     """
-    headers = {name: content for name, content in received.headers if content is not None}
-    event: RawEvent = of_stage(
-        stage.name, stage.parse, received.value or b"", key=received.key, headers=headers
-    )
-    return event
+    try:
+        return function(*args, **kwargs)
+    except (InvalidEvent, Unavailable, KeyboardInterrupt):
+        raise
+    except BaseException as bug:
+        called: Callable[..., object] = function
+        while isinstance(called, partial):
+            called = called.func
+        name = getattr(called, "__qualname__", type(called).__qualname__)
+        # The message of the bug may quote the event, so only its type and its place are logged.
+        place = traceback.extract_tb(bug.__traceback__)[-1]  # one frame at least: this one
+        log.error(  # noqa: TRY400
+            "stage_failed",
+            stage=stage,
+            function=name,
+            error=type(bug).__name__,
+            place=f"{place.filename}:{place.lineno}",
+        )
+        short = name.rpartition(".")[-1]
+        detail = f"The stage's {short}() failed with {type(bug).__name__}; see the log."
+        raise InvalidEvent(DeadLetterReason.STAGE_FAILED, detail) from bug
+
+
+def is_long(event: RawEvent) -> bool:
+    length = 0
+    for value in vars(event).values():
+        if isinstance(value, str):
+            length += len(value) if value.isascii() else 3 * len(value)
+    return length > LONG_CHARS
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One event, read; `escalation` is None at the first tier.
+
+    `earlier` is Haiku's answer, None where there is none, or none that the stage publishes today.
+    """
+
+    received: Received
+    stage: AnyStage
+    event: RawEvent
+    source: Source
+    received_at: datetime
+    escalation: Escalation | None = None
+    earlier: BaseModel | None = None
+
+
+class RawEvents:
+    def __init__(self, stage: AnyStage) -> None:
+        self._stage = stage
+        self.name = stage.name
+
+    async def read(self, received: Received) -> Case:
+        stage, value = self._stage, received.value or b""
+        headers = {name: content for name, content in received.headers if content is not None}
+        parse: Callable[[], RawEvent] = partial(
+            of_stage, stage.name, stage.parse, value, key=received.key, headers=headers
+        )
+        event = parse() if len(value) < LARGE_BYTES else await asyncio.to_thread(parse)
+        source = Source(
+            topic=received.topic,
+            partition=received.partition,
+            offset=received.offset,
+            timestamp=received.timestamp,
+        )
+        return Case(received, stage, event, source, received.received_at)
+
+
+class Escalations:
+    """Reads what was escalated by any stage, as strictly as if any client could have written it.
+
+    An escalation of another stage than `stages` is a dead letter. The first tier held every text to
+    its stage's `max_text_chars`, but a forged record was held to nothing.
+    """
+
+    name = ESCALATIONS
+
+    def __init__(
+        self, stages: Mapping[str, AnyStage], max_text_chars: Mapping[str, int] | None = None
+    ) -> None:
+        self._stages = stages
+        self._max_text_chars = max_text_chars or {}
+
+    async def read(self, received: Received) -> Case:
+        if len(received.value or b"") < LARGE_BYTES:
+            return of_stage(ESCALATIONS, self._read, received)
+        return await asyncio.to_thread(of_stage, ESCALATIONS, self._read, received)
+
+    def _read(self, received: Received) -> Case:
+        try:
+            escalation = read_record(Escalation, received.value)
+        except Unusable as error:
+            detail = f"This is not an escalation record: {error}."
+            raise InvalidEvent(DeadLetterReason.INVALID_EVENT, detail) from error
+        stage = self._stages.get(escalation.stage)
+        if stage is None:
+            name = printable(shortened(escalation.stage, _NAME_SHOWN))
+            detail = f"There is no stage '{name}' here; enable it and replay."
+            raise InvalidEvent(DeadLetterReason.INVALID_EVENT, detail)
+        try:
+            event = stage.raw_model.model_validate(escalation.event, strict=False)
+        except ValidationError as error:
+            detail = f"The event in it is not a {stage.name} event ({error.error_count()} faults)."
+            raise InvalidEvent(DeadLetterReason.INVALID_EVENT, detail) from error
+        if (limit := self._max_text_chars.get(stage.name)) is not None:
+            for field in stage.raw_model.model_fields:
+                text = getattr(event, field)
+                if isinstance(text, str) and len(text) > limit:
+                    raise text_too_long(field, text, limit)
+        earlier = _earlier_answer(stage, escalation)
+        return Case(
+            received, stage, event, escalation.source, escalation.received_at, escalation, earlier
+        )
+
+
+def _earlier_answer(stage: AnyStage, escalation: Escalation) -> BaseModel | None:
+    """Haiku's answer as the stage publishes it today.
+
+    Another version of the stage may have given another one. The event is as good as before, so
+    Sonnet is asked all the same; a person who reviews it sees the answer as it is in the record.
+    """
+    if escalation.haiku_result is None:
+        return None
+    try:
+        found: BaseModel = stage.result_model.model_validate(escalation.haiku_result, strict=False)
+    except ValidationError as error:
+        log.warning(
+            "earlier_answer_left_out",
+            stage=stage.name,
+            because=f"it is no result of this version of the stage ({error.error_count()} faults)",
+        )
+        return None
+    return found
+
+
+Reader = RawEvents | Escalations
+
+
+def published_result(
+    stage: AnyStage, event: RawEvent, answer: Answer | None
+) -> dict[str, Any] | None:
+    """The result as it would have been published, or null where there was no usable answer."""
+    if answer is None:
+        return None
+    result = of_stage(stage.name, stage.result, event, answer)
+    return result.model_dump(mode="json", by_alias=True)
 
 
 def file_threads() -> UnwaitedExecutor:
@@ -63,14 +233,9 @@ class Reading:
     """Builds questions, and waits for the files that they are about.
 
     A store that cannot be reached is no event's fault: as long as no file of a place can be had,
-    every event with a file there waits. A file that fails again and again while others of its
-    place can be had is its event's trouble; so is one that fails for an hour where nothing else is
-    asked for, and the place answers.
-
-    Args:
-        bounds: When it is; those of the default settings if None.
-        clock: Seconds that do not go back.
-        threads: Read files; its own if None.
+    every event with a file there waits. A file that fails again and again while others of its place
+    can be had is its event's trouble (`bounds`); so is one that fails for an hour where nothing
+    else is asked for, and the place answers.
     """
 
     def __init__(
@@ -88,49 +253,48 @@ class Reading:
         """Events that wait for their file, and do nothing else."""
         self._threads = threads or file_threads()
 
-    async def ask_about(self, stage: AnyStage, event: RawEvent) -> Query[Any]:
-        """Build what is asked; outside the event loop where files have to be decoded.
+    async def ask_about(
+        self,
+        stage: AnyStage,
+        event: RawEvent,
+        build: Callable[[Any], Query[Any]] | None = None,
+    ) -> Query[Any]:
+        """Build what is asked: the stage's question, or what `build` makes of the event.
 
         Raises:
             InvalidEvent: The event's file is not what it says it is.
             FileUnavailable: It could not be had, again and again, while others could.
         """
-        return await self._built(stage, event, stage.question)
-
-    async def ask_again_about(self, stage: AnyStage, event: RawEvent) -> Query[Any] | None:
-        """Build what is asked for a second opinion; None where the stage has no words for it.
-
-        Raises:
-            InvalidEvent: The event's file is not any more what it says it is.
-            FileUnavailable: It could not be had, again and again, while others could.
-        """
-        if not isinstance(stage, Rewording):
-            return None
-        return await self._built(stage, event, stage.second_question)
-
-    async def _built(
-        self, stage: AnyStage, event: RawEvent, build: Callable[[Any], Query[Any]]
-    ) -> Query[Any]:
+        make: Callable[[Any], Query[Any]] = build or stage.question
+        call: Callable[[], Query[Any]] = partial(of_stage, stage.name, make, event)
         place = (stage.name, event.file_place)
         attempts: Attempts | None = None
         try:
             while True:
                 try:
-                    inquiry = await self._where_it_may_wait(stage, event, build)
+                    if stage.reads_files:
+                        query: Query[Any] = await asyncio.get_running_loop().run_in_executor(
+                            self._threads, contextvars.copy_context().run, call
+                        )
+                    else:
+                        query = await asyncio.to_thread(call) if is_long(event) else call()
                 except Unavailable as error:
-                    away = error
+                    if attempts is None:
+                        attempts = Attempts(self._peers[place])
+                        self._failing[place] += 1
+                        log.warning(
+                            "file_awaited", stage=stage.name, event_id=event.id, because=str(error)
+                        )
+                    self._count(attempts, error, place)
                 else:
                     if attempts is None:
                         self._peers[place].answered += 1
-                    return inquiry
-                if attempts is None:
-                    attempts = Attempts(self._peers[place])
-                    self._failing[place] += 1
-                    log.warning(
-                        "file_awaited", stage=stage.name, event_id=event.id, because=str(away)
-                    )
-                self._count(attempts, away, place)
-                await self._wait()
+                    return query
+                self.waiting += 1
+                try:
+                    await asyncio.sleep(RETRY_SECONDS)
+                finally:
+                    self.waiting -= 1
         finally:
             if attempts is not None:
                 self._failing[place] -= 1
@@ -153,72 +317,3 @@ class Reading:
         else:
             return
         raise FileUnavailable(attempts.history(beside), usage=Usage(), model=NOT_ASKED, seconds=0.0)
-
-    async def _where_it_may_wait(
-        self, stage: AnyStage, event: RawEvent, build: Callable[[Any], Query[Any]]
-    ) -> Query[Any]:
-        """Build it on the event loop, if that takes no time; else in a thread."""
-        if stage.reads_files:
-            read_file = partial(of_stage, stage.name, build, event)
-            return await asyncio.get_running_loop().run_in_executor(
-                self._threads, contextvars.copy_context().run, read_file
-            )
-        if is_long(event):
-            return await asyncio.to_thread(of_stage, stage.name, build, event)
-        return of_stage(stage.name, build, event)
-
-    async def _wait(self) -> None:
-        self.waiting += 1
-        try:
-            await asyncio.sleep(RETRY_SECONDS)
-        finally:
-            self.waiting -= 1
-
-
-def published_result(
-    stage: AnyStage, event: RawEvent, answer: Answer | None
-) -> dict[str, Any] | None:
-    """The result as it would have been published, or null where there was no usable answer."""
-    if answer is None:
-        return None
-    result = of_stage(stage.name, stage.result, event, answer)
-    return result.model_dump(mode="json", by_alias=True)
-
-
-async def read_aside(stage: AnyStage, received: Received) -> RawEvent:
-    """Parse a raw record; outside the event loop where that may take milliseconds.
-
-    Raises:
-        InvalidEvent: It is not what the stage takes.
-    """
-    if len(received.value or b"") < LARGE_BYTES:
-        return read(stage, received)
-    return await asyncio.to_thread(read, stage, received)
-
-
-def is_long(event: RawEvent) -> bool:
-    """Whether its texts are so long that what is made of them is made outside the event loop."""
-    length = 0
-    for value in vars(event).values():
-        if isinstance(value, str):
-            length += len(value) if value.isascii() else 3 * len(value)
-    return length > LONG_CHARS
-
-
-def source_with(source: Source, event: RawEvent) -> Source:
-    """Where an event came from, with the fields the stage does not know.
-
-    An escalation holds them once, in its `event`; earlier versions wrote them to both.
-    """
-    unknown = event.unknown_fields
-    return source.model_copy(update={"extra": unknown}) if unknown else source
-
-
-def source_of(received: Received) -> Source:
-    """Where a raw event came from."""
-    return Source(
-        topic=received.topic,
-        partition=received.partition,
-        offset=received.offset,
-        timestamp=received.timestamp,
-    )

@@ -39,20 +39,20 @@ def schemas(
     ] = None,
 ) -> None:
     """Write the JSON Schemas and the AsyncAPI document of all topics, or check them."""
+    from pipeline import schemas as contract
     from pipeline.config import load_settings
-    from pipeline.schemas import files
     from pipeline.stages.api import build_stages, stage_named
 
     settings = load_settings()
     if stage:
-        chosen = files.generate_some([stage_named(settings.stages, name) for name in stage])
-        generated = {**files.read(directory), **chosen}
+        chosen = contract.generate_some([stage_named(settings.stages, name) for name in stage])
+        generated = {**contract.read(directory), **chosen}
     else:
-        generated = files.generate(tuple(build_stages(settings.stages).values()))
+        generated = contract.generate(tuple(build_stages(settings.stages).values()))
     if check:
-        files.check(directory, generated)
+        contract.check(directory, generated)
         return
-    for name in files.write(directory, generated):
+    for name in contract.write(directory, generated):
         typer.echo(f"wrote {directory / name}")
 
 

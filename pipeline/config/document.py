@@ -15,10 +15,16 @@ from typing import Any
 import orjson
 from pydantic import BaseModel
 
-from pipeline.config.labels import Extracting, ExtraField, Label
-from pipeline.config.renamed import INSTEAD
-from pipeline.config.settings import Settings
-from pipeline.config.stages import Agent, FileSettings, StageSettings, StagesSettings
+from pipeline.config.settings import INSTEAD, Settings
+from pipeline.config.stages import (
+    Agent,
+    Extracting,
+    ExtraField,
+    FileSettings,
+    Label,
+    StageSettings,
+    StagesSettings,
+)
 from pipeline.config.tables import TokenPrices
 
 _ABOUT = """# Settings
@@ -47,7 +53,6 @@ _MIB = 1 << 20
 
 
 def document() -> str:
-    """The page."""
     return "\n".join([_ABOUT, *_sections()])
 
 
@@ -80,7 +85,6 @@ def _of_stages() -> Iterator[str]:
 def _of_table(
     path: str, table: type[BaseModel], names: Iterable[str], note: str = ""
 ) -> Iterator[str]:
-    """A table and those in it."""
     inner = {name: each for name, each in _tables(table).items() if name in names}
     heading = f"`[{path}]`{note}" if path else "At the top"
     yield _section(heading, path, table, [name for name in names if name not in inner])
@@ -89,7 +93,6 @@ def _of_table(
 
 
 def _tables(table: type[BaseModel]) -> dict[str, type[BaseModel]]:
-    """The tables in a table, by name."""
     kinds = {name: field.annotation for name, field in table.model_fields.items()}
     return {
         name: kind
@@ -164,7 +167,6 @@ _BOUNDS = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to"}
 
 
 def main() -> None:
-    """Write the page, or check that it is what would be written."""
     parser = argparse.ArgumentParser(description="Write docs/SETTINGS.md from the settings.")
     parser.add_argument("path", type=Path)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if it is stale")

@@ -1,9 +1,21 @@
-"""The whole tree of settings, and where it is read from."""
+"""The whole tree of settings, where it is read from, and what is refused.
 
+Stages of one's own are found by an entry point, or named in `stage_modules`, before the tables are
+read, so that theirs are held to their own models like any other. Such a stage is a class with a
+`name`, a `settings_model`, and the methods of `pipeline.stages.api.Stage`; docs/STAGES.md shows
+one.
+"""
+
+import importlib
+import re
+import sys
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from tomllib import TOMLDecodeError
-from typing import Self
+from typing import Any, Self
 
-from pydantic import Field, ValidationError, create_model, model_validator
+from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -13,12 +25,12 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from pipeline.config.renamed import instead_of
-from pipeline.config.stages import StagesSettings, find_stages
+from pipeline.config.stages import OwnStage, StageSettings, StagesSettings
 from pipeline.config.tables import (
     BackfillSettings,
     ClaudeSettings,
     DecodingSettings,
+    Delivery,
     EscalationSettings,
     HttpSettings,
     KafkaSettings,
@@ -29,8 +41,54 @@ from pipeline.config.tables import (
     TracingSettings,
 )
 from pipeline.config.thresholds import ThresholdTable
-from pipeline.config.units import Delivery
 from pipeline.model.errors import UsageError
+
+STAGES_GROUP = "haiku_pipeline.stages"
+"""The entry points of installed packages that are looked for."""
+_NAME = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
+_REFERENCE = re.compile(r"[\w.]+:\w+")
+_TAKEN = frozenset({"escalations", "review", "all"})
+"""A stage of its own, a topic, and the metrics' word for the sum of all stages."""
+INSTEAD = {
+    "claude.answer_cache_entries": "it is always 10,000",
+    "claude.answer_cache_path": "set claude.state_dir, the directory of answers.sqlite3",
+    "claude.backoff_first": "it is 0.5 s, or claude.backoff_max if that is less",
+    "claude.breaker_failures": "it is always 5",
+    "claude.breaker_open": "it is always 5 s",
+    "claude.budget_path": "set claude.state_dir, the directory of spend.sqlite3",
+    "claude.connect_timeout": "it is always 5 s",
+    "claude.prompt_cache_ttl": "set claude.prompt_cache to it",
+    "backfill.batch_bytes": "it is always 100 MB",
+    "backfill.prompt_cache_ttl": "it is always 1h, unless claude.prompt_cache is off",
+    "escalation.window": "it is always 300 s",
+    "kafka.connect_timeout": "it is always 10 s",
+    "kafka.heartbeat_interval": "it is 0.15 of kafka.session_timeout",
+    "kafka.max_poll_interval": "it is always 120 s",
+    "kafka.partition_fetch_max_bytes": "it is a quarter of kafka.fetch_max_bytes",
+    "stages.<stage>.answer_cache": "set claude.answer_cache, of all stages",
+    "stages.<stage>.decode_at_once": "set files.decoders, of all stages of a process",
+    "stages.<stage>.label_thresholds": "set thresholds.stages.<stage>.labels",
+    "stages.<stage>.linger_ms": "it is always 50",
+    "stages.<stage>.max_event_bytes": "set stages.<stage>.max_text_chars, which it follows from",
+    "stages.<stage>.s3.region": "set AWS_DEFAULT_REGION in the environment",
+    "stages.<stage>.scope": "set escalation.scope, of all stages",
+    "stages.<stage>.second_opinion": "set escalation.second_opinion.<stage> to what was `spares`",
+    "stages.<stage>.sonnet_label_thresholds": "set thresholds.stages.<stage>.labels.<label>.sonnet",
+    "stages.<stage>.sonnet_thresholds": "set thresholds.stages.<stage>.sonnet",
+    "stages.<stage>.thresholds": "set thresholds.stages.<stage>",
+    "stages.requests.long_request_tokens": "it is always 50,000",
+    "stream.commit_count": "it is always 500",
+    "stream.dead_letter_window": "it is always 200",
+    "topics.backfills": "it is always backfills, behind topics.prefix",
+    "topics.replayed": "it is always dead-letters.replayed, behind topics.prefix",
+    "topics.resolved": "it is always review.resolved, behind topics.prefix",
+    "tracing.service_name": "set OTEL_SERVICE_NAME in the environment",
+}
+"""Names that were settings once: they are refused, and the message says what to do instead.
+
+They are not taken for the new ones: of two names for one thing it would have to be explained for
+ever which of them wins.
+"""
 
 
 class _Read(BaseSettings):
@@ -52,7 +110,6 @@ class _Read(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is given
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, then environment, then `pipeline.toml`."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
 
@@ -117,7 +174,11 @@ def load_settings() -> Settings:
     """
     try:
         own = find_stages(_Modules().stage_modules)
-        return _tree(StagesSettings.extended_by(own))()
+        tables = StagesSettings.extended_by(own)
+        if tables is StagesSettings:
+            return Settings()
+        stages: Any = (tables, Field(default_factory=tables))
+        return create_model(Settings.__name__, __base__=Settings, stages=stages)()
     except TOMLDecodeError as error:
         raise UsageError(f"pipeline.toml is not TOML: {error}.") from error
     except SettingsError as error:
@@ -138,9 +199,64 @@ def _sentence(fault: ErrorDetails) -> str:
     return f"{name}: {fault['msg'].removeprefix('Value error, ')}"
 
 
-def _tree(stages: type[StagesSettings]) -> type[Settings]:
-    if stages is StagesSettings:
-        return Settings
-    return create_model(
-        Settings.__name__, __base__=Settings, stages=(stages, Field(default_factory=stages))
-    )
+def instead_of(path: Sequence[str]) -> str | None:
+    """What to do instead of setting this, in half a sentence; None where it never was a setting."""
+    found = INSTEAD.get(".".join(path))
+    if found is None and path[0] == "stages" and len(path) > 1:
+        found = INSTEAD.get(".".join(("stages", "<stage>", *path[2:])))
+        return None if found is None else found.replace("<stage>", path[1])
+    return found
+
+
+def find_stages(references: Sequence[str]) -> tuple[OwnStage, ...]:
+    """Import the stages that are named, as `package.module:Class`, and those of installed packages.
+
+    The current folder is searched last.
+
+    Raises:
+        UsageError: One of them cannot be imported, is no stage, or has another's name.
+    """
+    if references and (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
+    entries: list[tuple[str, EntryPoint]] = []
+    for reference in references:
+        if not _REFERENCE.fullmatch(reference):
+            raise UsageError(
+                f"stage_modules: {reference!r} is no stage: write it as 'package.module:Class'."
+            )
+        entries.append((reference, EntryPoint(reference, reference, STAGES_GROUP)))
+    installed = entry_points(group=STAGES_GROUP)
+    for entry in sorted(installed, key=lambda entry: (entry.name, entry.value)):
+        package = f" of {entry.dist.name} {entry.dist.version}" if entry.dist else ""
+        entries.append((f"{entry.value}{package}", entry))
+    found: dict[str, OwnStage] = {}
+    for origin, entry in entries:
+        stage = _checked(origin, entry)
+        known = found.setdefault(stage.name, stage)
+        if known.build is not stage.build:
+            raise UsageError(
+                f"There are two stages {stage.name!r}, {known.origin} and {origin}: rename one."
+            )
+    return tuple(found.values())
+
+
+def _checked(origin: str, entry: EntryPoint) -> OwnStage:
+    importlib.invalidate_caches()
+    try:
+        stage = entry.load()
+    except Exception as error:
+        raise UsageError(
+            f"The stage {origin} cannot be imported ({type(error).__name__}: {error}): "
+            "fix it, or do not name or install it."
+        ) from error
+    name, model = getattr(stage, "name", None), getattr(stage, "settings_model", None)
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise UsageError(
+            f"The stage {origin} needs a `name` of lower-case letters, digits and single "
+            f"underscores, not {name!r}."
+        )
+    if not isinstance(model, type) or not issubclass(model, StageSettings):
+        raise UsageError(f"The stage {origin} needs a `settings_model` that extends StageSettings.")
+    if name in _TAKEN or hasattr(BaseModel, name):
+        raise UsageError(f"The stage {origin} cannot be called {name!r}: choose another name.")
+    return OwnStage(name, model, stage, origin)

@@ -1,36 +1,137 @@
 """What each stage asks, and how much it takes: `[stages.<name>]`.
 
-`StageSettings` is what every stage has; the seven that come with the pipeline add their own to it.
-
-Stages of one's own are found by an entry point, or named in `stage_modules`, before these tables
-are read, so that theirs are held to their own models like any other. Such a stage is a class with
-a `name`, a `settings_model`, and the methods of `pipeline.stages.api.Stage`; docs/STAGES.md
-shows one.
+`StageSettings` is what every stage has; the seven that come with the pipeline add their own to it:
+a team's own categories (`Label`), and further values that it wants extracted (`ExtraField`).
 """
 
-import importlib
 import re
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, Field, create_model, model_validator
+from pydantic import AfterValidator, Field, create_model, model_validator
 
-from pipeline.config.labels import Extracting, Label, Labels, checked_labels
-from pipeline.config.units import Bytes, Count, Dollars, LanguageCode, Ordering, Section, Share
+from pipeline.config.tables import Bytes, Count, Dollars, LanguageCode, Ordering, Section, Share
 from pipeline.model.errors import UsageError
 
+MOST_AT_ONCE = 20
+"""Labels that one question offers; more are asked in two levels: first a group, then a label."""
+MOST_LABELS = 200
+"""Without groups of the team's own: more would make groups of more than 20."""
+MOST_FIELDS = 30
+_TAKEN_FIELDS = frozenset({"confidence", "unclear"})
+_TRAP = re.compile(r"reasoning|thinking|thought|(?:^|_)trace(?:$|_)")
+"""Sonnet may refuse to fill in a property that is called like a train of thought."""
 _BYTES_PER_CHAR = 12
 """The most that JSON takes for one: a pair of escaped surrogates."""
 _OTHER_BYTES = 256 << 10
 """Of an event, beside its text: the fields that the stage does not know."""
 _MOST_JSON = 8 << 20
 """Of an event, however long its texts may be: it is held in memory while it is read."""
+
+
+class Label(Section):
+    """One category of a team's own taxonomy."""
+
+    name: str = Field(pattern=r"^[\w.-]{1,64}$", description="what the model answers")
+    description: str = Field("", max_length=500, description="for the model: what distinguishes it")
+    examples: list[str] = Field(
+        default_factory=list, description="for the model; from three on, far texts are doubted"
+    )
+    queue: str | None = Field(None, description="where such tickets go; the label's name if unset")
+    group: str | None = Field(
+        None,
+        pattern=r"^[\w.-]{1,64}$",
+        description="of more than 20 labels: what is asked first; groups are formed if unset",
+    )
+
+
+LabelT = TypeVar("LabelT", bound=Label)
+
+
+def checked_labels(labels: list[LabelT]) -> list[LabelT]:
+    """Refuse labels that cannot be distinguished, or groups that do not make the choice smaller."""
+    # Answers are compared without case.
+    folded = Counter(label.name.casefold() for label in labels)
+    if twice := sorted(name for name, count in folded.items() if count > 1):
+        raise ValueError(f"labels that differ in case only, or not at all: {', '.join(twice)}")
+    if len(labels) > MOST_AT_ONCE:
+        _refuse_bad_groups(labels)
+    return labels
+
+
+def _refuse_bad_groups(labels: Sequence[Label]) -> None:
+    without = [label.name for label in labels if label.group is None]
+    if len(without) == len(labels):
+        if len(labels) > MOST_LABELS:
+            raise ValueError(
+                f"{len(labels)} labels: give each a `group`, or have {MOST_LABELS} at most"
+            )
+        return
+    if without:
+        raise ValueError(f"give all labels a `group`, or none; without one: {', '.join(without)}")
+    sizes = Counter(str(label.group) for label in labels)
+    if large := sorted(f"{name} ({size})" for name, size in sizes.items() if size > MOST_AT_ONCE):
+        raise ValueError(f"groups of more than {MOST_AT_ONCE} labels: split {', '.join(large)}")
+    if len(sizes) > MOST_AT_ONCE:
+        raise ValueError(f"{len(sizes)} groups: have {MOST_AT_ONCE} at most")
+    folded = Counter(name.casefold() for name in sizes)
+    if twice := sorted(name for name in sizes if folded[name.casefold()] > 1):
+        raise ValueError(f"groups that differ in case only: {', '.join(twice)}")
+
+
+Labels = Annotated[list[Label], Field(min_length=2), AfterValidator(checked_labels)]
+FieldType = Literal["text", "number", "integer", "boolean", "date", "choice", "list"]
+
+
+class ExtraField(Section):
+    """One value to be extracted; it is published below `result.fields`."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$", description="below `result.fields`")
+    type: FieldType = Field(
+        "text", description="number: a decimal string; date: YYYY-MM-DD; list: of texts"
+    )
+    description: str = Field(min_length=1, max_length=500, description="for the model")
+    choices: list[str] = Field(default_factory=list, description="of the type choice")
+    required: bool = Field(False, description="its absence is a doubt (`missing_field`)")
+    quoted: bool = Field(
+        True,
+        description="texts, numbers and dates must occur in the event's text, or are a doubt",
+    )
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if self.name in _TAKEN_FIELDS or _TRAP.search(self.name):
+            raise ValueError(f"a field cannot be called {self.name!r}: choose another name")
+        if (self.type == "choice") != bool(self.choices):
+            raise ValueError(f"{self.name}: `choices` go with the type choice, and only with that")
+        folded = [choice.strip().casefold() for choice in self.choices]
+        if self.choices and (len(set(folded)) < len(folded) or len(folded) < 2 or "" in folded):  # noqa: PLR2004
+            raise ValueError(f"{self.name}: `choices` are two or more that differ, none empty")
+        return self
+
+
+def _unique_fields(fields: list[ExtraField]) -> list[ExtraField]:
+    names = [field.name for field in fields]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"fields of the same name: {', '.join(twice)}")
+    return fields
+
+
+ExtraFields = Annotated[
+    list[ExtraField], Field(max_length=MOST_FIELDS), AfterValidator(_unique_fields)
+]
+
+
+class Extracting(Section):
+    """What the settings of a stage have that extracts what a team wants."""
+
+    fields: ExtraFields = Field(
+        default_factory=list, description="further values to extract, into `result.fields`"
+    )
 
 
 class StageSettings(Section):
@@ -61,90 +162,17 @@ class StageSettings(Section):
         return ()
 
 
-GROUP = "haiku_pipeline.stages"
-"""The entry points of installed packages that are looked for."""
-_NAME = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
-_REFERENCE = re.compile(r"[\w.]+:\w+")
-_TAKEN = frozenset({"escalations", "review", "all"})
-"""A stage of its own, a topic, and the metrics' word for the sum of all stages."""
-
-
 @dataclass(frozen=True, slots=True)
 class OwnStage:
-    """A stage that does not come with the pipeline.
+    """A stage that does not come with the pipeline; `build` makes it of its settings.
 
-    Args:
-        name: Of its topics, settings and metrics.
-        settings_model: What `[stages.<name>]` may hold.
-        build: Makes the stage of its settings.
-        origin: Where it was found, for error messages.
+    `origin` is where it was found, for error messages.
     """
 
     name: str
     settings_model: type[StageSettings]
     build: Callable[[Any], Any]
     origin: str
-
-
-def find_stages(references: Sequence[str]) -> tuple[OwnStage, ...]:
-    """Import the stages that are named, and those of installed packages.
-
-    Args:
-        references: `package.module:Class`; the current folder is searched last.
-
-    Raises:
-        UsageError: One of them cannot be imported, is no stage, or has another's name.
-    """
-    if references and (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)
-    found: dict[str, OwnStage] = {}
-    for origin, load in (*_named(references), *_installed()):
-        stage = _checked(origin, load)
-        known = found.get(stage.name)
-        if known is not None and known.build is not stage.build:
-            raise UsageError(
-                f"There are two stages {stage.name!r}, {known.origin} and {origin}: rename one."
-            )
-        found.setdefault(stage.name, stage)
-    return tuple(found.values())
-
-
-def _named(references: Sequence[str]) -> Iterator[tuple[str, Callable[[], Any]]]:
-    for reference in references:
-        if not _REFERENCE.fullmatch(reference):
-            raise UsageError(
-                f"stage_modules: {reference!r} is no stage: write it as 'package.module:Class'."
-            )
-        entry = EntryPoint(name=reference, value=reference, group=GROUP)
-        yield reference, entry.load
-
-
-def _installed() -> Iterator[tuple[str, Callable[[], Any]]]:
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, entry.value)):
-        package = f" of {entry.dist.name} {entry.dist.version}" if entry.dist else ""
-        yield f"{entry.value}{package}", entry.load
-
-
-def _checked(origin: str, load: Callable[[], Any]) -> OwnStage:
-    importlib.invalidate_caches()
-    try:
-        stage = load()
-    except Exception as error:
-        raise UsageError(
-            f"The stage {origin} cannot be imported ({type(error).__name__}: {error}): "
-            "fix it, or do not name or install it."
-        ) from error
-    name, model = getattr(stage, "name", None), getattr(stage, "settings_model", None)
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise UsageError(
-            f"The stage {origin} needs a `name` of lower-case letters, digits and single "
-            f"underscores, not {name!r}."
-        )
-    if not isinstance(model, type) or not issubclass(model, StageSettings):
-        raise UsageError(f"The stage {origin} needs a `settings_model` that extends StageSettings.")
-    if name in _TAKEN or hasattr(BaseModel, name):
-        raise UsageError(f"The stage {origin} cannot be called {name!r}: choose another name.")
-    return OwnStage(name, model, stage, origin)
 
 
 class TicketSettings(Extracting, StageSettings):
@@ -176,7 +204,6 @@ class TicketSettings(Extracting, StageSettings):
     )
 
     def deciding_labels(self) -> Sequence[Label]:
-        """The intents."""
         return self.intents
 
 
@@ -252,7 +279,6 @@ class ImageSettings(Extracting, FileSettings):
     )
 
     def deciding_labels(self) -> Sequence[Label]:
-        """The document types."""
         return self.document_types
 
 
@@ -319,12 +345,8 @@ class RequestSettings(StageSettings):
             Label(name="database", description="Reads and changes the company's own records."),
         ],
     )
-    long_request_tokens: Count = Field(
-        50_000, description="about how many tokens of a request make it one for Sonnet"
-    )
 
     def deciding_labels(self) -> Sequence[Label]:
-        """The agents."""
         return self.agents
 
 
@@ -353,7 +375,6 @@ class TextSettings(Extracting, StageSettings):
     )
 
     def deciding_labels(self) -> Sequence[Label]:
-        """The intents."""
         return self.intents
 
 
@@ -395,11 +416,9 @@ class StagesSettings(Section):
         return extended
 
     def by_name(self) -> Mapping[str, StageSettings]:
-        """The settings of every stage."""
         return MappingProxyType(dict(self))
 
     def of(self, name: str) -> StageSettings | None:
-        """The settings of a stage; None where there is no such stage."""
         return self.by_name().get(name)
 
     @model_validator(mode="before")

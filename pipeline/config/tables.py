@@ -1,4 +1,4 @@
-"""The tables that are not of a stage: brokers, topics, models, files, what operators look at.
+"""What values settings may have, and the tables that are not of a stage.
 
 Each field is a setting: its default, its unit and its meaning are written to docs/SETTINGS.md.
 """
@@ -7,9 +7,22 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from pipeline.config.units import Bytes, Count, Dollars, Seconds, Section, Share
+Seconds = Annotated[float, Field(gt=0, json_schema_extra={"unit": "seconds"})]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Bytes = Annotated[int, Field(ge=1, json_schema_extra={"unit": "bytes"})]
+LanguageCode = Annotated[str, Field(pattern=r"^[a-z]{2}$")]
+Dollars = Annotated[Decimal, Field(gt=0, json_schema_extra={"unit": "US dollars"})]
+Delivery = Literal["exactly_once", "at_least_once"]
+Ordering = Literal["key", "partition", "none"]
+
+
+class Section(BaseModel):
+    """One table of the settings; a name that is not a setting is an error."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 class KafkaSettings(Section):
@@ -234,12 +247,10 @@ class ClaudeSettings(Section):
 
     @property
     def spend_path(self) -> Path:
-        """What was spent, kept over restarts."""
         return self.state_dir / "spend.sqlite3"
 
     @property
     def answers_path(self) -> Path:
-        """The answers that are kept on disk."""
         return self.state_dir / "answers.sqlite3"
 
 

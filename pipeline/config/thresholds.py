@@ -8,7 +8,7 @@ has a table `sonnet` as well.
 
 from pydantic import Field
 
-from pipeline.config.units import Section
+from pipeline.config.tables import Section
 from pipeline.model.records import Tier
 
 
@@ -97,7 +97,6 @@ class TierThresholds(Thresholds):
     )
 
     def of(self, tier: Tier) -> Thresholds:
-        """Those of one tier."""
         return self.sonnet if tier is Tier.SONNET else self
 
 

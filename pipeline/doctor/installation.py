@@ -14,7 +14,7 @@ from pipeline.claude.gateway import SPARE_CONNECTIONS
 from pipeline.config import FileSettings, Settings
 from pipeline.doctor.examination import Finding, Site, failed, ok, warning
 from pipeline.kafka.topics import ESCALATIONS
-from pipeline.observe.hosts import is_loopback
+from pipeline.observe.web import is_loopback
 from pipeline.stages.api import build_stages
 from pipeline.stages.checks import scope
 

@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 import aiohttp
 from anthropic.resources.messages.messages import DEPRECATED_MODELS
 
-from pipeline.cascade.policies import opinions
+from pipeline.cascade.policy import opinions
 from pipeline.cascade.prompt_sizes import prefixes
 from pipeline.claude.billing import PriceTable
 from pipeline.claude.gateway import Gateway, Probe

@@ -16,12 +16,9 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from pipeline.cascade.ask_tier import unanswered
-from pipeline.cascade.judge import CascadePolicy
-from pipeline.cascade.policies import policy_of, steers
-from pipeline.cascade.policy import Policy
-from pipeline.cascade.reading import AnyStage, Reading, published_result
-from pipeline.cascade.stage_guard import of_stage
+from pipeline.cascade.policy import Policy, policy_of
+from pipeline.cascade.processor import CascadePolicy, unanswered
+from pipeline.cascade.reading import AnyStage, Reading, of_stage, published_result
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Settings, StageSettings, StageThresholds
 from pipeline.evaluate.comparison import Scoring, letters
@@ -43,6 +40,7 @@ from pipeline.model.questions import Asker, Query, first_questions
 from pipeline.model.records import Tier
 from pipeline.runtime.database import Database
 from pipeline.stages.api import RawEvent, build_stages, encoder_for, label_of, stage_named
+from pipeline.stages.checks.injection import steers
 from pipeline.stages.files.decoding import decoders_of_this_process
 
 Askers = Callable[[Settings], AbstractAsyncContextManager[Asker]]

@@ -23,10 +23,8 @@ class UsageError(PipelineError):
 class InvalidEvent(PipelineError):
     """The event itself is at fault: it becomes a dead letter, and nothing else is affected.
 
-    Args:
-        reason: The short code of the `dlq-reason` header.
-        detail: A sentence for a person, naming the field where there is one; never the payload.
-        attempts: Model calls that were made for it.
+    `reason` is the code of the `dlq-reason` header; `detail` a sentence for a person, which names
+    the field where there is one and never quotes the payload; `attempts` are the calls made for it.
     """
 
     def __init__(self, reason: "DeadLetterReason", detail: str, *, attempts: int = 0) -> None:
@@ -39,12 +37,9 @@ class InvalidEvent(PipelineError):
 class Unavailable(PipelineError):
     """Something outside cannot be reached at present; no event is at fault.
 
-    The event waits and is tried again: it must never become a dead letter for this.
-
-    Args:
-        detail: A sentence for a person.
-        scope: What is away: the whole `place`, whatever is asked of it; this one `file` while its
-            place answers; or, with None, nobody knows: what becomes of others says.
+    The event waits and is tried again: it must never become a dead letter for this. `scope` is what
+    is away: the whole `place`, whatever is asked of it; this one `file` while its place answers;
+    or, with None, it is not known: what becomes of others shows it.
     """
 
     def __init__(self, detail: str, *, scope: Literal["place", "file"] | None = None) -> None:
@@ -55,11 +50,7 @@ class Unavailable(PipelineError):
 class AnswerError(PipelineError):
     """A call that was made, and may have been paid, gave no usable answer.
 
-    Args:
-        detail: A sentence for a person.
-        usage: What the call cost, to be counted on the record that results.
-        model: The model that answered, as the API names it.
-        seconds: Time spent in the call.
+    `usage` and `seconds` are counted on the record that results; `model` is as the API names it.
     """
 
     def __init__(self, detail: str, *, usage: "Usage", model: str, seconds: float) -> None:

@@ -1,7 +1,7 @@
 """JSON that is passed on as the bytes in which it came, without ever becoming objects.
 
-A publisher's own fields may hold anything and any amount of it. Nobody here looks at them, so
-they are cut out of the record once, and put into what is published as they are.
+A publisher's own fields may hold anything and any amount of it. The pipeline does not look at
+them: they are cut out of the record once, and put into what is published as they are.
 
 JSON objects taken apart into the raw bytes of their fields, within limits. Pure.
 
@@ -31,8 +31,8 @@ class RawJson:
     content.
 
     Args:
-        json: UTF-8, well-formed, and within what every JSON reader takes: whoever makes one has
-            seen to that (`pipeline.model.json_bytes`).
+        json: UTF-8, well-formed, and within what every JSON reader takes; its maker has checked
+            that (`pipeline.model.json_bytes`).
     """
 
     __slots__ = ("json",)
@@ -42,18 +42,15 @@ class RawJson:
         self.json = json
 
     def read(self) -> JsonValue:
-        """The value as objects."""
         value: JsonValue = orjson.loads(self.json)
         return value
 
     def __eq__(self, other: object) -> bool:
-        """Whether the values are the same, however they are written."""
         if isinstance(other, RawJson):
             return self.json == other.json or self.read() == other.read()
         return bool(self.read() == other)
 
     def __repr__(self) -> str:
-        """How much it is."""
         return f"RawJson({len(self.json)} bytes)"
 
 
@@ -85,7 +82,7 @@ def _read(value: JsonValue | RawJson) -> JsonValue:
 
 
 AnyJson = Annotated[JsonValue, PassedOn]
-"""JSON in a record. Whoever reads one finds objects; who writes one may put a `RawJson` there."""
+"""JSON in a record. A reader finds objects; a writer may put a `RawJson` there."""
 
 
 def dumps(document: Any) -> bytes:  # noqa: ANN401 - whatever orjson takes
@@ -106,7 +103,7 @@ def _fragment(value: Any) -> orjson.Fragment:  # noqa: ANN401
 MAX_DEPTH = 64
 """How deep fields may nest, so that no later reader of the record meets its own limit."""
 MAX_NODES = 50_000
-"""Names and values of a record. Each may take a microsecond and 100 bytes of whoever reads it."""
+"""Names and values of a record. Each may take a microsecond and 100 bytes of its reader."""
 _MAX_INTEGER = 2**64 - 1
 _MIN_INTEGER = -(2**63)
 _INTEGER_CHARS = 20
@@ -177,7 +174,9 @@ def check_passed_on(field: bytes) -> None:
             raise NotJson("not UTF-8") from None
     if field[0] in b'"tfn':
         return
-    is_bounded = _is_bounded(field)
+    # Most fields show at a look that they are within the limits, strings and all.
+    is_small = len(field) <= 2 * MAX_NODES
+    is_bounded = is_small and field.count(b"[") + field.count(b"{") <= MAX_DEPTH
     if is_bounded and not _UNUSUAL_NUMBER.search(field):
         return
     # Of small fields there may be thousands, so what stands in strings is cut out in one go.
@@ -187,17 +186,8 @@ def check_passed_on(field: bytes) -> None:
             _check_number(number[0])
 
 
-def _is_bounded(field: bytes) -> bool:
-    """Whether a look shows that a field is within the limits, strings and all, as of most."""
-    is_small = len(field) <= 2 * MAX_NODES
-    return is_small and field.count(b"[") + field.count(b"{") <= MAX_DEPTH
-
-
 def measured(value: bytes, *, max_depth: int) -> bytes:
-    """Check how many nodes JSON has, and how deep it nests, before it is parsed.
-
-    Returns:
-        What stands outside the strings, which are left empty.
+    """Check how many nodes JSON has, and how deep it nests; return what stands outside its strings.
 
     Raises:
         OverLimit: There are more names and values than `MAX_NODES`, or they nest too deep.
@@ -231,27 +221,15 @@ def outside_strings(value: bytes, *, max_nodes: int) -> bytes:
 
 def _decoded(value: bytes) -> dict[str, msgspec.Raw]:
     try:
-        return _FIELDS.decode(value)
-    except msgspec.ValidationError:
-        _check_syntax(value)
-        raise NoObject from None
+        try:
+            return _FIELDS.decode(value)
+        except msgspec.ValidationError:
+            _ANYTHING.decode(value)
+            raise NoObject from None
     except RecursionError:
         raise NotJson("nested too deep") from None
     except msgspec.DecodeError as error:
-        raise NotJson(_plain(error)) from None
-
-
-def _check_syntax(value: bytes) -> None:
-    try:
-        _ANYTHING.decode(value)
-    except RecursionError:
-        raise NotJson("nested too deep") from None
-    except msgspec.DecodeError as error:
-        raise NotJson(_plain(error)) from None
-
-
-def _plain(error: msgspec.DecodeError) -> str:
-    return str(error).removeprefix("JSON is malformed: ")
+        raise NotJson(str(error).removeprefix("JSON is malformed: ")) from None
 
 
 def _without_escapes(value: bytes) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""What the rooms report to whoever watches them; `pipeline.observe` turns it into metrics."""
+"""What the rooms report; `pipeline.observe` turns it into metrics."""
 
 from decimal import Decimal
 from typing import Any, Literal
@@ -20,7 +20,7 @@ where the stage does not say which fields decide."""
 class Observer:
     """Called with what happens, from the event loop; must be quick and must not raise.
 
-    It ignores everything: whoever cares about some of it overrides that.
+    It ignores everything: an observer overrides what it cares about.
     """
 
     # From the stream.
@@ -97,7 +97,7 @@ class Observer:
     # From the cascade.
 
     def decided(self, stage: str, tier: Tier, end: str, *, model: str) -> None:
-        """A model's answer was judged, and the event ends there: one of `Disposition`."""
+        """A model's answer was decided on, and the event ends there: one of `Disposition`."""
 
     def doubted(self, stage: str, code: str) -> None:
         """An answer was not accepted, for this reason among others."""

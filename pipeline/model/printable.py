@@ -1,7 +1,7 @@
 """Text from outside, made fit for a terminal. Pure.
 
 A terminal takes some characters as commands: to move, to hide, to rename its window, to answer.
-Others turn the direction of what follows. Content of records is anybody's, so they are shown by
+Others turn the direction of what follows. Content of records is third-party, so they are shown by
 their escapes.
 """
 
@@ -16,12 +16,7 @@ _SHORTENED = "... ({} more)"
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    """Escape what is not printable.
-
-    Args:
-        text: From anywhere.
-        keep: Characters that are left as they are, such as a line's end.
-    """
+    """Escape what is not printable, but for the characters in `keep`."""
     if text.isprintable():
         return text
     return "".join(
@@ -48,12 +43,7 @@ def on_one_line(content: bytes | None, limit: int | None = None) -> str:
 
 
 def hex_dump(content: bytes, limit: int | None = None) -> Iterator[str]:
-    """Lines of an offset, sixteen bytes in hexadecimal, and what of them is ASCII.
-
-    Args:
-        content: What to show.
-        limit: Bytes at most.
-    """
+    """Lines of an offset, sixteen bytes in hexadecimal, and what of them is ASCII."""
     shown = content[:limit]
     for start in range(0, len(shown), _ROW):
         row = shown[start : start + _ROW]
@@ -64,13 +54,7 @@ def hex_dump(content: bytes, limit: int | None = None) -> Iterator[str]:
 
 
 def readable(value: JsonValue, *, limit: int | None = None, depth: int = 0) -> Iterator[str]:
-    """Lines that show a JSON value to a person: names, indented values, texts with their lines.
-
-    Args:
-        value: What to show.
-        limit: Characters of a text, at most.
-        depth: How far to indent.
-    """
+    """Lines that show a JSON value to a person: names, indented values, texts with their lines."""
     margin = _INDENT * depth
     match value:
         case dict() if value:

@@ -2,7 +2,7 @@
 
 Stages build a `Question` and know no API; `pipeline.claude` answers it and knows no stage.
 
-Signals: what speaks against an answer, before anybody decides whether it counts.
+Signals: what speaks against an answer, before it is decided whether it counts.
 """
 
 import hashlib
@@ -17,12 +17,10 @@ from pipeline.model.records import Tier, Usage
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """Something about an answer that may be a reason to doubt it.
+    """A reason to doubt an answer, of a strength from 0 (none) to 1 (certain).
 
-    Args:
-        code: A field of `pipeline.config.Thresholds`, or a stage's own code.
-        strength: 0 (no reason) to 1 (certain); the stage's threshold decides whether it counts.
-        detail: A sentence for a person.
+    `code` is a field of `pipeline.config.Thresholds`, or a stage's own; the threshold decides
+    whether it counts.
     """
 
     code: str
@@ -125,21 +123,16 @@ Query = Question[AnswerT_co] | MultiStepQuery[AnswerT_co]
 """What a stage asks about one event: mostly one question."""
 
 
-def first_questions(inquiry: Query[Any]) -> tuple[Question[Any], ...]:
-    """What is asked before anything is answered."""
-    return (inquiry,) if isinstance(inquiry, Question) else inquiry.questions
+def first_questions(query: Query[Any]) -> tuple[Question[Any], ...]:
+    return (query,) if isinstance(query, Question) else query.questions
 
 
 @dataclass(frozen=True, slots=True)
 class Response(Generic[AnswerT]):
-    """A usable answer.
+    """A usable answer, validated against the question's answer model.
 
-    Args:
-        answer: Validated against the question's answer model.
-        model: The model that answered, as the API names it.
-        usage: What it cost.
-        seconds: Time spent in the call, waiting for limits not included.
-        signals: What speaks against the answer, whatever its content is.
+    `model` is as the API names it; `seconds` are without the wait for limits; `signals` speak
+    against the answer whatever its content is.
     """
 
     answer: AnswerT

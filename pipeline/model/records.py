@@ -1,12 +1,14 @@
 """The envelope of every topic: what consumers read and operators replay.
 
-The types are bounded in every direction, since whoever may write to a topic may write anything:
-what was read can always be added up, compared and written again.
+The types are bounded in every direction, since a client that may write to a topic may write
+anything: what was read can always be added up, compared and written again.
 
 `pipeline schemas` writes these models to `schemas/`. A change that would break a reader
 makes a new version of the schema, never a silent change of an old one.
 
-The time of day, for those who hand it on; whoever uses it is handed it.
+A record that any client may have written must cost no more than itself (`read_record`): the number
+of values is looked at before any is made, since five million zeros are ten megabytes as bytes and
+gigabytes as a list of validation errors.
 """
 
 import re
@@ -20,37 +22,36 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
     PlainSerializer,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
     WithJsonSchema,
-    field_validator,
+    WrapValidator,
 )
 
-from pipeline.model.json_bytes import AnyJson
+from pipeline.model.json_bytes import AnyJson, OverLimit, outside_strings
 
 ResultT = TypeVar("ResultT")
+ModelT = TypeVar("ModelT", bound=BaseModel)
 ENRICHED_VERSION = 1
 """Of the schemas of all enriched topics: raised by a change that would break a reader."""
 
 
 def enriched_schema(stage: str) -> str:
-    """The field `schema` of a record of `<stage>.enriched`."""
     return f"{stage}.enriched/{ENRICHED_VERSION}"
 
 
 SIMULATED = "simulated-"
-"""How the names of models begin that are none: the simulated API's, in every record it decided."""
+"""How the models of the simulated API are called, in every record that they decided."""
 
 
 def is_simulated(model: str) -> bool:
-    """Whether a model, by the name that is in a record, is a stand-in for one."""
     return model.startswith(SIMULATED)
 
 
-_ZERO = Decimal(0)
 MOST_MONEY = Decimal(10**12)
 """US dollars: more than `MOST_COUNT` tokens of every kind cost, and short enough to write out."""
 _LEAST_EXPONENT = -60
@@ -64,19 +65,16 @@ MOST_DOUBTS = 1000
 """In one record. A stage has some dozens of codes; both tiers, each code some times."""
 
 
-def _plain_number(value: Any) -> Any:  # noqa: ANN401 - a pydantic validator takes anything
-    if not isinstance(value, str):
-        return value
-    # Only the form in which it is published: no exponent, no sign, no NaN, no infinity.
-    if _PLAIN_NUMBER.fullmatch(value) is None:
-        raise ValueError("not an amount of money, such as 0.0025")
-    return Decimal(value)
-
-
-def _within_bounds(value: Decimal) -> Decimal:
-    if not _ZERO <= value <= MOST_MONEY or value.adjusted() < _LEAST_EXPONENT:
+def _amount(value: Any, handler: ValidatorFunctionWrapHandler) -> Decimal:  # noqa: ANN401 - anything
+    if isinstance(value, str):
+        # Only the form in which it is published: no exponent, no sign, no NaN, no infinity.
+        if _PLAIN_NUMBER.fullmatch(value) is None:
+            raise ValueError("not an amount of money, such as 0.0025")
+        value = Decimal(value)
+    amount: Decimal = handler(value)
+    if not 0 <= amount <= MOST_MONEY or amount.adjusted() < _LEAST_EXPONENT:
         raise ValueError("not an amount of money that can be")
-    return value
+    return amount
 
 
 def _in_calendar(value: datetime) -> datetime:
@@ -99,8 +97,7 @@ def _to_rfc3339(moment: datetime) -> str:
 
 Money = Annotated[
     Decimal,
-    BeforeValidator(_plain_number, json_schema_input_type=str),
-    AfterValidator(_within_bounds),
+    WrapValidator(_amount, json_schema_input_type=str),
     PlainSerializer(lambda value: format(value, "f"), return_type=str),
     WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$"}, mode="serialization"),
     Field(description="US dollars, exact, as a decimal string."),
@@ -259,12 +256,6 @@ class Escalation(Record):
     received_at: Timestamp
     model_seconds: Duration
 
-    @field_validator("haiku_result", mode="before")
-    @classmethod
-    def _none_if_no_answer(cls, value: Any) -> Any:  # noqa: ANN401 - a validator takes anything
-        # The event is as good without it: whoever reads the record can still ask about it.
-        return value if isinstance(value, dict) else None
-
 
 class Review(Record):
     """A record of `review`: what neither model could settle, for a person."""
@@ -364,6 +355,50 @@ class DeadLetterHeaders(Record):
     )
 
 
+class Unusable(ValueError):
+    """A record is not what its topic holds; the text says why, and never quotes it."""
+
+
+MAX_NODES = 60_000
+"""Names and values of one record: more than an event and its answers ever have, and less than what
+takes 50 ms to read. Raw events may have 50,000 of them."""
+_FAULTS_NAMED = 10
+_BEFORE_NODES = b",:[{"
+"""Each name and value but the first of all follows one of these."""
+
+
+def read_record(model: type[ModelT], value: bytes | None) -> ModelT:
+    """Read a record that any client may have written.
+
+    Raises:
+        Unusable: It is something else, or has more names and values than what belongs there.
+    """
+    if not value:
+        raise Unusable("the value is empty")
+    # Of most records a look at all of it is enough, the strings included.
+    if len(value) - len(value.translate(None, _BEFORE_NODES)) > MAX_NODES:
+        try:
+            outside_strings(value, max_nodes=MAX_NODES)
+        except OverLimit as error:
+            raise Unusable(f"it has {error}") from None
+    try:
+        return model.model_validate_json(value)
+    except ValidationError as error:
+        raise Unusable(_faults(error, model)) from None
+
+
+def _faults(error: ValidationError, model: type[BaseModel]) -> str:
+    count = error.error_count()
+    if count > _FAULTS_NAMED:
+        return f"{count:,} faults"
+    known = {field.alias or name for name, field in model.model_fields.items()}
+    places = dict.fromkeys(
+        # Only names that are the model's own: any other is part of the content.
+        str(fault["loc"][0]) if fault["loc"] and fault["loc"][0] in known else "the JSON itself"
+        for fault in error.errors(include_url=False, include_input=False, include_context=False)
+    )
+    return f"{count} fault{'s' if count > 1 else ''}, in {', '.join(places)}"
+
+
 def now() -> datetime:
-    """The time, aware."""
     return datetime.now(UTC)

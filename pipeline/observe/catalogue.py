@@ -17,9 +17,6 @@ from typing import Literal
 from pipeline.model.records import DeadLetterReason
 
 Kind = Literal["counter", "gauge", "histogram"]
-EVENT_BUCKETS = (
-    0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 20, 30, 60,
-)  # fmt: skip
 CALL_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 20, 30, 60)
 COMMIT_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 WAIT_BUCKETS = (0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300)
@@ -28,15 +25,9 @@ REBALANCE_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 30, 60)
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric family.
+    """A metric family; its help text is its `meaning`, `unit` is what 1 is.
 
     Args:
-        name: As Prometheus knows it; counters end in `_total`.
-        kind: Its Prometheus type.
-        labels: In the order in which values are given.
-        unit: What 1 is.
-        meaning: The help text.
-        buckets: Upper bounds, of a histogram.
         series_limit: Label combinations beyond it are counted as `other`.
         values: All values of those labels that have no others, by label.
         from_zero: Its series are there from the start, at 0: for each of `values`, and for the
@@ -87,7 +78,7 @@ COMPLETED = Metric(
 EVENT_SECONDS = Metric(
     "pipeline_event_seconds", "histogram", ("stage", "end"), "seconds",
     "From an event's receipt to its end, the commit not included.",
-    buckets=EVENT_BUCKETS,
+    buckets=CALL_BUCKETS,
     values={"end": ENDS},
 )  # fmt: skip
 IN_FLIGHT = Metric(
@@ -243,7 +234,7 @@ BREAKER = Metric(
 )  # fmt: skip
 BLOCKED = Metric(
     "pipeline_model_blocked", "gauge", ("model",), "0 or 1",
-    "1 while no call can succeed until a person mends something: key, permission, spend limit.",
+    "1 while no call can succeed until a person fixes something: key, permission, spend limit.",
 )  # fmt: skip
 SPENT = Metric(
     "pipeline_spent_usd", "gauge", ("stage", "window"), "US dollars",

@@ -1,23 +1,136 @@
-"""What `/api/status` says: the shape of it, field by field."""
+"""What `/api/status` and `/readyz` say: the metrics of the last minutes, and reasons.
 
-from collections.abc import Mapping, Sequence
+It reads the same registry that `/metrics` publishes, so that page and Prometheus cannot disagree.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import islice
 from typing import Any
 
-from pipeline.observe.health import Finding
-from pipeline.observe.history import RecentRecord, Series
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.registry import Collector
+
+import pipeline
+from pipeline.config import Settings
+from pipeline.model.records import Tier
+from pipeline.observe import catalogue
+from pipeline.observe.metrics import Conditions, Metrics, Recent, RecentRecord
+from pipeline.observe.readings import Reading, quantile_between, rate
+
+WINDOW_SECONDS = 60.0
+HISTORY_SECONDS = 600.0
+STEP_SECONDS = 2.0
+_PACE_READINGS = 5
+"""Rates are of the last few readings: from one to the next they jump."""
+_HOUR = 3600.0
+Check = Callable[[], str | None]
+"""Returns None where all is well, else one sentence that says why not. Quick, without I/O."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`reason` is None where the check passed."""
+
+    name: str
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        return all(finding.reason is None for finding in self.findings)
+
+
+class Health:
+    """The readiness checks: all that must hold for events to move.
+
+    A failed check is expected now and then: what it looks at recovers, or a person fixes it. There
+    are no checks of liveness: a consumer that is stuck ends its process by itself.
+    """
+
+    def __init__(self) -> None:
+        self._checks: list[tuple[str, Check]] = []
+
+    def add_readiness(self, name: str, check: Check) -> None:
+        """Let the process count as not ready while `check` gives a reason."""
+        self._checks.append((name, check))
+
+    def ready(self) -> Report:
+        return Report(tuple(Finding(name, check()) for name, check in self._checks))
+
+
+@dataclass(frozen=True, slots=True)
+class StageSeries:
+    """One stage's columns, of equal length; None where nothing is known. As in `StageStatus`."""
+
+    lag_events: Sequence[float | None]
+    lag_seconds: Sequence[float | None]
+    completed_per_second: Sequence[float | None]
+    p50_seconds: Sequence[float | None]
+    p95_seconds: Sequence[float | None]
+    cost_usd_per_hour: Sequence[float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The charts' data by stage, in the order to show them; `at` are Unix times, ascending."""
+
+    at: Sequence[float]
+    stages: dict[str, StageSeries]
+
+
+_Row = tuple[float | None, ...]
+
+
+class History:
+    def __init__(self, stages: Sequence[str], *, most: int, epoch: Callable[[], float]) -> None:
+        self._epoch = epoch
+        self._at: deque[float] = deque(maxlen=most)
+        self._rows: dict[str, deque[_Row]] = {name: deque(maxlen=most) for name in stages}
+
+    def add(self, readings: Sequence[Reading] | deque[Reading]) -> None:
+        """Add a point; `readings` are of the last minute, the newest last."""
+        oldest, newest = readings[0], readings[-1]
+        recent = next(islice(reversed(readings), min(_PACE_READINGS, len(readings) - 1), None))
+        self._at.append(round(self._epoch(), 1))
+        for name, rows in self._rows.items():
+            events = catalogue.EVENT_SECONDS
+            rows.append(
+                (
+                    _short(newest.known_total(catalogue.LAG, stage=name)),
+                    _short(newest.largest(catalogue.LAG_SECONDS, stage=name)),
+                    _short(rate(recent, newest, catalogue.COMPLETED, stage=name)),
+                    _short(quantile_between(oldest, newest, 0.5, events, stage=name)),
+                    _short(quantile_between(oldest, newest, 0.95, events, stage=name)),
+                    _short(rate(oldest, newest, catalogue.COST, stage=name) * _HOUR),
+                )
+            )
+
+    def series(self) -> Series:
+        columns = {
+            name: list(zip(*rows, strict=True)) or [()] * 6 for name, rows in self._rows.items()
+        }
+        return Series(
+            list(self._at), {name: StageSeries(*found) for name, found in columns.items()}
+        )
+
+
+def _short(value: float | None) -> float | None:
+    """No more digits than a chart can show: there are thousands of them in an answer."""
+    return None if value is None else float(f"{value:.4g}")
 
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What runs; fixed from the start.
-
-    Args:
-        version: Of the pipeline.
-        delivery: The guarantee in force.
-        stages: The consumers of this process, in the order to show them.
-    """
+    """What runs, fixed from the start: the guarantee in force, the consumers in their order."""
 
     version: str
     delivery: str
@@ -28,28 +141,9 @@ class About:
 class StageStatus:
     """One consumer. Rates and quantiles are of the last minute, counts since the start.
 
-    Args:
-        name: Of the stage.
-        partitions: Assigned here.
-        lag_events: After the committed offsets; None where not known yet.
-        lag_seconds: Age of the oldest unprocessed event.
-        in_flight: Events taken and not committed.
-        intake_closed_because: None while events are taken.
-        stuck_because: None while all is well.
-        received_per_second: Events taken.
-        completed_per_second: Events that came to an end.
-        p50_seconds: Receipt to end, median.
-        p95_seconds: The same, 95 % are faster.
-        completed: Events by end.
-        decided: Events of this kind by tier and end, whichever consumer decided.
-        escalated_share: Of the events judged by Haiku.
-        doubts: Reasons why answers were not accepted.
-        dead_letters: By reason.
-        cost_usd: Of the calls made.
-        spent: US dollars by window (`hour`, `day`), as the budgets count them.
-        budget: US dollars by window, where one is set.
-        commits: Transactions, or publish-and-commit rounds, by outcome.
-        rebalances: Of this process's consumer.
+    Lag counts from the committed offset, and is None where not known yet; `p50_seconds` are from
+    receipt to end; `decided` are events of this kind by tier and end, whichever consumer decided;
+    `spent` and `budget` are US dollars by window (`hour`, `day`), as the budgets count them.
     """
 
     name: str
@@ -79,12 +173,8 @@ class StageStatus:
 class ModelStatus:
     """One model. Quantiles are of the last minute, counts since the start.
 
-    Args:
-        calls: By how they ended.
-        recent_calls: The same, of the last minute.
-        wait_p95_seconds: What questions waited for limits, breaker, budget or a slot.
-        limits: A minute, by kind; empty until a response told of them.
-        remaining: What is left of them.
+    `recent_calls` are the calls of the last minute by how they ended; `limits` are per minute and
+    by kind, empty until a response states them.
     """
 
     name: str
@@ -105,8 +195,6 @@ class ModelStatus:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One point of the charts, all stages together."""
-
     at: datetime
     lag_events: int
     completed_per_second: float
@@ -114,20 +202,11 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class StatusView:
-    """The page's data.
+    """The page's data, of all stages together where it does not say otherwise.
 
     Args:
-        now: When it was read.
-        ready: Whether events can move.
-        findings: What each readiness check said.
         simulated: Whether answers came from the simulated API; costs are simulated, too, then.
-        spent: US dollars by window (`hour`, `day`), as the budgets count them.
-        budget: US dollars by window, for all stages together, where one is set.
         cost_per_thousand_usd: Of all calls, for a thousand events of raw topics; None before any.
-        p50_seconds: Of all stages: receipt to end, median of the last minute.
-        p95_seconds: The same, 95 % are faster.
-        history: The charts' data of all stages together.
-        series: The charts' data by stage.
         recent: The last records, the newest first.
         recent_limit: How many of them are kept; 0 where that is switched off.
     """
@@ -152,3 +231,196 @@ class StatusView:
     series: Series
     recent: Sequence[RecentRecord | Mapping[str, Any]]
     recent_limit: int
+
+
+class Status:
+    """Keeps the readings of the last minutes and makes a view of them."""
+
+    def __init__(
+        self,
+        about: About,
+        registry: Collector,
+        conditions: Conditions,
+        health: Health,
+        *,
+        recent: Callable[[], Sequence[RecentRecord | Mapping[str, Any]]] | None = None,
+        recent_limit: int = 0,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._about = about
+        self._registry = registry
+        self._conditions = conditions
+        self._health = health
+        self._recent = recent
+        self._recent_limit = recent_limit
+        self._clock = clock
+        self._monotonic = monotonic
+        self._started_at = clock()
+        self._readings: deque[Reading] = deque([self._read()])
+        most = int(HISTORY_SECONDS / STEP_SECONDS)
+        self._points: deque[Point] = deque(maxlen=most)
+        self._history = History(about.stages, most=most, epoch=lambda: clock().timestamp())
+
+    def tick(self) -> None:
+        """Take a reading; to be called every `STEP_SECONDS`."""
+        reading = self._read()
+        last = self._readings[-1]
+        lag = int(reading.total(catalogue.LAG))
+        pace = round(rate(last, reading, catalogue.COMPLETED), 2)
+        self._points.append(Point(self._clock(), lag, pace))
+        self._readings.append(reading)
+        while self._readings[1].at <= reading.at - WINDOW_SECONDS:
+            self._readings.popleft()
+        self._history.add(self._readings)
+
+    def view(self) -> StatusView:
+        older, newer = self._readings[0], self._read()
+        report = self._health.ready()
+        models = {*newer.by(catalogue.CALLS, "model"), *newer.by(catalogue.BREAKER, "model")}
+        cost = newer.total(catalogue.COST)
+        decided_first = newer.total(catalogue.DECISIONS, tier=Tier.HAIKU)
+        return StatusView(
+            now=self._clock(),
+            started_at=self._started_at,
+            version=self._about.version,
+            delivery=self._about.delivery,
+            window_seconds=round(newer.at - older.at, 1),
+            ready=report.ok,
+            findings=report.findings,
+            simulated=self._conditions.simulated,
+            stages=tuple(self._stage(name, older, newer) for name in self._about.stages),
+            models=tuple(self._model(name, older, newer) for name in sorted(models)),
+            cost_usd=cost,
+            cost_per_thousand_usd=cost / decided_first * 1000 if decided_first else None,
+            spent=self._spent(newer),
+            budget=newer.largest_by(catalogue.BUDGET, "window", stage="all"),
+            p50_seconds=quantile_between(older, newer, 0.5, catalogue.EVENT_SECONDS),
+            p95_seconds=quantile_between(older, newer, 0.95, catalogue.EVENT_SECONDS),
+            history=tuple(self._points),
+            series=self._history.series(),
+            recent=() if self._recent is None else self._recent(),
+            recent_limit=self._recent_limit,
+        )
+
+    def _spent(self, reading: Reading, stage: str | None = None) -> dict[str, float]:
+        """By window. Where there is a budget, all workers count what all of them have spent."""
+        if stage is None:
+            each = [self._spent(reading, name) for name in reading.by(catalogue.SPENT, "stage")]
+            windows = {window for spent in each for window in spent}
+            return {window: sum(spent.get(window, 0.0) for spent in each) for window in windows}
+        if reading.largest(catalogue.BUDGET) is None:
+            return reading.by(catalogue.SPENT, "window", stage=stage)
+        return reading.largest_by(catalogue.SPENT, "window", stage=stage)
+
+    def _read(self) -> Reading:
+        return Reading.of(self._monotonic(), self._registry.collect())
+
+    def _stage(self, name: str, older: Reading, newer: Reading) -> StageStatus:
+        lag = newer.largest(catalogue.LAG, stage=name)
+        decided = {
+            tier.value: _counts(newer.by(catalogue.DECISIONS, "end", stage=name, tier=tier))
+            for tier in Tier
+        }
+        first_tier = decided[Tier.HAIKU]
+        decisions = sum(first_tier.values())
+        return StageStatus(
+            name=name,
+            partitions=self._conditions.assigned.get(name),
+            lag_events=None if lag is None else int(newer.total(catalogue.LAG, stage=name)),
+            lag_seconds=newer.largest(catalogue.LAG_SECONDS, stage=name),
+            in_flight=int(newer.total(catalogue.IN_FLIGHT, stage=name)),
+            intake_closed_because=self._conditions.intake_closed.get(name)
+            or self._conditions.held.get(name),
+            stuck_because=self._conditions.stuck.get(name),
+            received_per_second=rate(older, newer, catalogue.RECEIVED, stage=name),
+            completed_per_second=rate(older, newer, catalogue.COMPLETED, stage=name),
+            p50_seconds=quantile_between(older, newer, 0.5, catalogue.EVENT_SECONDS, stage=name),
+            p95_seconds=quantile_between(older, newer, 0.95, catalogue.EVENT_SECONDS, stage=name),
+            completed=_counts(newer.by(catalogue.COMPLETED, "end", stage=name)),
+            decided=decided,
+            escalated_share=first_tier.get("escalated", 0) / decisions if decisions else None,
+            doubts=_counts(newer.by(catalogue.DOUBTS, "code", stage=name)),
+            dead_letters=_counts(newer.by(catalogue.DEAD_LETTERS, "reason", stage=name)),
+            cost_usd=newer.total(catalogue.COST, stage=name),
+            spent=self._spent(newer, name),
+            budget=newer.largest_by(catalogue.BUDGET, "window", stage=name),
+            commits=_counts(newer.by(catalogue.COMMITS, "outcome", stage=name)),
+            rebalances=newer.count(catalogue.REBALANCE_SECONDS, stage=name),
+        )
+
+    def _model(self, name: str, older: Reading, newer: Reading) -> ModelStatus:
+        calls = newer.by(catalogue.CALLS, "end", model=name)
+        before = older.by(catalogue.CALLS, "end", model=name)
+        waits = catalogue.WAIT_SECONDS
+        return ModelStatus(
+            name=name,
+            calls=_counts(calls),
+            recent_calls={
+                end: int(count - before.get(end, 0))
+                for end, count in calls.items()
+                if count > before.get(end, 0)
+            },
+            wait_p95_seconds=quantile_between(older, newer, 0.95, waits, model=name),
+            p50_seconds=quantile_between(older, newer, 0.5, catalogue.CALL_SECONDS, model=name),
+            p95_seconds=quantile_between(older, newer, 0.95, catalogue.CALL_SECONDS, model=name),
+            tokens=_counts(newer.by(catalogue.TOKENS, "kind", model=name)),
+            cost_usd=newer.total(catalogue.COST, model=name),
+            unpriced_calls=int(newer.total(catalogue.UNPRICED, model=name)),
+            reused=int(newer.total(catalogue.REUSED, model=name)),
+            breaker=self._conditions.breakers.get(name),
+            blocked_because=self._conditions.blocked.get(name),
+            # One organisation's limit, as the responses to each worker stated it last.
+            limits=newer.largest_by(catalogue.RATE_LIMIT, "kind", model=name),
+            remaining=newer.smallest_by(catalogue.RATE_LIMIT_REMAINING, "kind", model=name),
+        )
+
+
+def _counts(sums: dict[str, float]) -> dict[str, int]:
+    """Without the series that are there at 0 for alerts."""
+    return {name: int(value) for name, value in sums.items() if value}
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    registry: Collector
+    health: Health
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class Instruments:
+    metrics: Metrics
+    conditions: Conditions
+    health: Health
+    views: Views
+
+
+def instruments(settings: Settings, stages: Sequence[str], *, delivery: str) -> Instruments:
+    """Make those of this process, whose consumers are shown in the order of `stages`."""
+    registry, conditions, health = CollectorRegistry(), Conditions(), Health()
+    ProcessCollector(registry=registry)
+    recent = Recent(settings.http.recent_records)
+    metrics = Metrics(registry, conditions, recent=recent)
+    metrics.started(version=pipeline.__version__, delivery=delivery, budgets=budgets(settings))
+    status = Status(
+        About(pipeline.__version__, delivery, tuple(stages)),
+        registry,
+        conditions,
+        health,
+        recent=recent.newest_first,
+        recent_limit=recent.most,
+    )
+    return Instruments(metrics, conditions, health, Views(registry, health, status))
+
+
+def budgets(settings: Settings) -> Mapping[tuple[str, str], Decimal]:
+    """Every budget that is set: US dollars by stage (`all` for the sum) and window."""
+    found = {
+        ("all", "hour"): settings.claude.budget_usd_per_hour,
+        ("all", "day"): settings.claude.budget_usd_per_day,
+    }
+    for name, stage in settings.stages.by_name().items():
+        found[name, "hour"] = stage.budget_usd_per_hour
+        found[name, "day"] = stage.budget_usd_per_day
+    return {key: usd for key, usd in found.items() if usd is not None}

@@ -33,12 +33,7 @@ Event = MutableMapping[str, Any]
 
 
 def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> None:
-    """Set up structlog and the standard library's logging alike, to one format and one stream.
-
-    Args:
-        settings: Level and format.
-        stream: Standard error if not given.
-    """
+    """Set up structlog and standard logging alike, to one format and stream (standard error)."""
     stream = stream or sys.stderr
     console = settings.format == "console" or (settings.format == "auto" and stream.isatty())
     shared: list[structlog.typing.Processor] = [
@@ -90,13 +85,7 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> No
 
 @dataclass(slots=True)
 class EventContext:
-    """The event that is being worked on, for the lines that are logged about it.
-
-    Args:
-        headers: Of its record, for the publisher's `traceparent`.
-        trace_id: Of the trace that it has here, where it is traced.
-        event_id: Once it is known.
-    """
+    """The event at hand, for the lines that are logged about it; its id once that is known."""
 
     headers: Iterable[tuple[str, bytes | None]]
     trace_id: str | None = None
@@ -117,14 +106,13 @@ def about_event(context: EventContext) -> Iterator[None]:
 
 
 def identify_event(event_id: str) -> None:
-    """Let what is logged from here on, about the event at hand, carry its id."""
+    """Let what is logged from here on about the event at hand carry its id."""
     context = _EVENT.get()
     if context is not None:
         context.event_id = event_id
 
 
 def add_event(_: object, __: str, event: Event) -> Event:
-    """Add the ids of the event at hand, as far as they are known."""
     context = _EVENT.get()
     if context is not None:
         trace_id = context.trace_id or _publishers_trace(context.headers)

@@ -1,27 +1,139 @@
-"""Turns what the rooms report into metrics, at the cost of one dictionary look-up each.
+"""What the rooms report: as metrics, as states with a reason, and the newest records.
 
-The catalogue's metrics as families of Prometheus' client, and the series of each.
+Metrics cost one dictionary look-up each.
 """
 
 import itertools
 import platform
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
-from typing import Any, Generic, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
+from pydantic import BaseModel
 
 from pipeline.model.observer import Observer
-from pipeline.model.records import Enriched, Review, Tier, Usage, is_simulated
+from pipeline.model.records import SIMULATED, Doubt, Enriched, Review, Tier, Usage
 from pipeline.observe import catalogue
 from pipeline.observe.catalogue import Metric
-from pipeline.observe.health import Conditions
-from pipeline.observe.history import Recent
 
 ChildT = TypeVar("ChildT", bound=MetricWrapperBase)
 OTHER = "other"
+_MAX_CHARS = 400
+_MAX_ITEMS = 12
+_MAX_DEPTH = 5
+
+
+@dataclass(slots=True)
+class Conditions:
+    """The present state of the process, as the rooms reported it last: reasons by stage or model.
+
+    `held` is why events wait for their turn although nothing is wrong; a stage is in `assigned`
+    from its first assignment on, be it an empty one.
+    """
+
+    intake_closed: dict[str, str] = field(default_factory=dict)
+    held: dict[str, str] = field(default_factory=dict)
+    stuck: dict[str, str] = field(default_factory=dict)
+    blocked: dict[str, str] = field(default_factory=dict)
+    breakers: dict[str, str] = field(default_factory=dict)
+    assigned: dict[str, int] = field(default_factory=dict)
+    simulated: bool = False
+
+    def not_answering(self) -> str | None:
+        """Why the models cannot be asked, or None."""
+        for model, reason in self.blocked.items():
+            return f"{model}: {reason}"
+        open_breakers = sorted(model for model, state in self.breakers.items() if state == "open")
+        if open_breakers:
+            return f"No answer from {', '.join(open_breakers)}: asking again now and then."
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class RecentRecord:
+    """One record, as much of it as a page can show; `decided_by` is None for a review item.
+
+    `seconds` are from the raw record's receipt to the decision; `cost_usd` is None where a price is
+    not known.
+    """
+
+    at: datetime
+    stage: str
+    event_id: str
+    end: str
+    decided_by: str | None
+    model: str
+    confidence: float | None
+    seconds: float
+    cost_usd: float | None
+    doubts: tuple[Mapping[str, str], ...]
+    result: Any
+
+
+class Recent:
+    """The newest records in memory; with 0 none, so that no result leaves through the port."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._records: deque[Enriched[Any] | Review] = deque(maxlen=most)
+        self.add = self._records.append
+        """Takes a record, which is made presentable when the page is shown."""
+
+    def newest_first(self) -> Sequence[RecentRecord]:
+        return [_presentable(record) for record in reversed(self._records)]
+
+
+def _presentable(record: Enriched[Any] | Review) -> RecentRecord:
+    timing = record.timing
+    doubts: Sequence[Doubt]
+    result: Any
+    if isinstance(record, Review):
+        end, result, decided_by, confidence = "review", record.sonnet_result, None, None
+        doubts = record.doubts
+    else:
+        end, result, decided_by = "enriched", record.result, record.decided_by
+        confidence = record.confidence
+        doubts = record.escalation.doubts if record.escalation is not None else ()
+    cost = record.usage.cost_usd
+    return RecentRecord(
+        at=timing.enriched_at,
+        stage=record.stage,
+        event_id=shortened(record.event_id),
+        end=end,
+        decided_by=decided_by,
+        model=record.model,
+        confidence=confidence,
+        seconds=max(0.0, (timing.enriched_at - timing.received_at).total_seconds()),
+        cost_usd=None if cost is None else float(cost),
+        doubts=tuple({"code": each.code, "detail": shortened(each.detail)} for each in doubts),
+        result=shortened(
+            result.model_dump(mode="json") if isinstance(result, BaseModel) else result
+        ),
+    )
+
+
+def shortened(value: Any, depth: int = _MAX_DEPTH) -> Any:  # noqa: ANN401 - any JSON
+    """JSON with long texts and lists cut off, and an ellipsis where something is missing."""
+    if isinstance(value, str):
+        return value if len(value) <= _MAX_CHARS else value[:_MAX_CHARS] + "…"
+    if isinstance(value, Mapping):
+        if depth == 0:
+            return "…"
+        items = list(value.items())
+        shown = {str(name): shortened(item, depth - 1) for name, item in items[:_MAX_ITEMS]}
+        return shown | ({"…": f"{len(items) - _MAX_ITEMS} more"} if len(items) > _MAX_ITEMS else {})
+    if isinstance(value, Sequence):
+        if depth == 0:
+            return "…"
+        cut = ["…"] if len(value) > _MAX_ITEMS else []
+        return [shortened(item, depth - 1) for item in value[:_MAX_ITEMS]] + cut
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,118 +145,51 @@ class Asked:
     model: str
 
 
-class Children(Generic[ChildT]):
-    """The series of one metric by label values; each is resolved once.
-
-    Args:
-        metric: What it is.
-        family: What Prometheus' client made of it.
-    """
+class Children(dict[Any, ChildT]):
+    """The series of one metric by its label value, or values; each is resolved once."""
 
     def __init__(self, metric: Metric, family: ChildT) -> None:
+        super().__init__()
+        self._metric = metric
         self._family = family
-        self._labels = len(metric.labels)
-        self._limit = metric.series_limit
-        self._known: dict[tuple[str, ...], ChildT] = {}
 
-    def __call__(self, *values: str) -> ChildT:
+    def __missing__(self, values: str | tuple[str, ...]) -> ChildT:
         """The series of these label values; the one called `other` once there are too many."""
-        child = self._known.get(values)
-        return self._resolve(values) if child is None else child
-
-    def remove(self, *values: str) -> None:
-        """Forget a series: what it says is not known any more."""
-        if self._known.pop(values, None) is not None:
-            self._family.remove(*values)
-
-    def _resolve(self, values: tuple[str, ...]) -> ChildT:
-        if len(self._known) >= self._limit:
-            return self._family.labels(*(OTHER,) * self._labels)
-        child = self._known[values] = self._family.labels(*values)
+        labels = (values,) if isinstance(values, str) else values
+        if len(self) >= self._metric.series_limit:
+            return self._family.labels(*(OTHER,) * len(labels))
+        child = self[values] = self._family.labels(*labels)
         return child
 
-
-class Families:
-    """Registers metrics, and has those series at 0 that are known beforehand.
-
-    Args:
-        registry: Where they are registered.
-    """
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
-        self._counting: list[tuple[Metric, Children[Counter] | Children[Histogram]]] = []
-
-    def counter(self, metric: Metric) -> Children[Counter]:
-        """Register a counter."""
-        family = Counter(metric.name, metric.meaning, metric.labels, registry=self._registry)
-        children = Children(metric, family)
-        self._counting.append((metric, children))
-        return children
-
-    def gauge(self, metric: Metric) -> Children[Gauge]:
-        """Register a gauge."""
-        family = Gauge(metric.name, metric.meaning, metric.labels, registry=self._registry)
-        return Children(metric, family)
-
-    def histogram(self, metric: Metric) -> Children[Histogram]:
-        """Register a histogram."""
-        family = Histogram(
-            metric.name,
-            metric.meaning,
-            metric.labels,
-            registry=self._registry,
-            buckets=metric.buckets,
-        )
-        children = Children(metric, family)
-        self._counting.append((metric, children))
-        return children
+    def remove(self, *values: str) -> None:
+        """Forget a series of several labels: what it says is not known any more."""
+        if self.pop(values, None) is not None:
+            self._family.remove(*values)
 
     def begin(self, stages: Sequence[str], asked: Sequence[Asked]) -> None:
-        """Have the series at 0 of which the catalogue says so.
-
-        Args:
-            stages: Whose consumers run here.
-            asked: Which models are asked here about the events of which stage.
-        """
-        for metric, children in self._counting:
-            for values in _beforehand(metric, stages, asked) if metric.from_zero else ():
-                children(*values)
-
-
-def _beforehand(
-    metric: Metric, stages: Sequence[str], asked: Sequence[Asked]
-) -> Iterator[tuple[str, ...]]:
-    """The label values of a metric that are known before anything happens."""
-    if {"tier", "model"} & {*metric.labels}:
-        named = [{"stage": it.stage, "tier": it.tier.value, "model": it.model} for it in asked]
-    else:
-        named = [{"stage": stage} for stage in stages]
-    for known, fixed in itertools.product(named, itertools.product(*metric.values.values())):
-        labels = known | dict(zip(metric.values, fixed, strict=True))
-        yield tuple(labels[label] for label in metric.labels)
+        """Have the series at 0 whose label values are known before anything happens."""
+        metric = self._metric
+        if {"tier", "model"} & {*metric.labels}:
+            named = [{"stage": it.stage, "tier": it.tier.value, "model": it.model} for it in asked]
+        else:
+            named = [{"stage": stage} for stage in stages]
+        for known, fixed in itertools.product(named, itertools.product(*metric.values.values())):
+            labels = known | dict(zip(metric.values, fixed, strict=True))
+            values = tuple(labels[label] for label in metric.labels)
+            self[values if len(values) > 1 else values[0]]
 
 
 @dataclass(slots=True)
 class Prompted:
-    """Tokens of the prompts of a stage to a model: all, and those read from the prompt cache."""
-
     tokens: int = 0
     read: int = 0
 
     def ratio(self) -> float:
-        """The share that was read from the cache."""
         return self.read / self.tokens if self.tokens else 0.0
 
 
 class Metrics(Observer):
-    """What the rooms report, as metrics.
-
-    Args:
-        registry: Where the metrics are registered; one for each process.
-        conditions: Told of what is a state with a reason rather than a number.
-        recent: Given the last record of each event.
-    """
+    """What the rooms report, as metrics; what has a reason is noted in the conditions, too."""
 
     def __init__(
         self,
@@ -155,8 +200,10 @@ class Metrics(Observer):
     ) -> None:
         self._conditions = conditions
         self._recent = recent
-        self._families = families = Families(registry)
-        counter, gauge, histogram = families.counter, families.gauge, families.histogram
+        self._registry = registry
+        self._from_zero: list[Children[Any]] = []
+        counter, gauge = partial(self._register, Counter), partial(self._register, Gauge)
+        histogram = partial(self._register, Histogram)
         self._received = counter(catalogue.RECEIVED)
         self._received_bytes = counter(catalogue.RECEIVED_BYTES)
         self._tombstones = counter(catalogue.TOMBSTONES)
@@ -199,33 +246,32 @@ class Metrics(Observer):
         self._backfill_cost = gauge(catalogue.BACKFILL_COST)
         self._build = gauge(catalogue.BUILD)
 
+    def _register(self, kind: type[ChildT], metric: Metric) -> Children[ChildT]:
+        options: dict[str, Any] = {"buckets": metric.buckets} if metric.buckets else {}
+        family = kind(
+            metric.name, metric.meaning, metric.labels, registry=self._registry, **options
+        )
+        children = Children(metric, family)
+        if metric.from_zero:
+            self._from_zero.append(children)
+        return children
+
     # What is known at the start.
 
     def started(
         self, *, version: str, delivery: str, budgets: Mapping[tuple[str, str], Decimal]
     ) -> None:
-        """State what runs.
-
-        Args:
-            version: Of the pipeline.
-            delivery: The guarantee that is in force, not the one that was asked for.
-            budgets: US dollars by stage (`all` for the sum) and window (`hour` or `day`).
-        """
-        self._build(version, platform.python_version(), delivery).set(1)
+        """State what runs: the guarantee in force, and budgets by stage (or `all`) and window."""
+        self._build[version, platform.python_version(), delivery].set(1)
         for (stage, window), usd in budgets.items():
-            self._budget(stage, window).set(float(usd))
+            self._budget[stage, window].set(float(usd))
 
     def begin_well(
         self, stages: Sequence[str], models: Iterable[str], asked: Sequence[Asked]
     ) -> None:
-        """State that nothing is wrong: a series that is not there looks like one that is lost.
-
-        Args:
-            stages: Whose consumers run here.
-            models: That may be blocked or out of reach.
-            asked: Which of them are asked here about the events of which stage.
-        """
-        self._families.begin(stages, asked)
+        """State that nothing is wrong: a series that is not there looks like one that is lost."""
+        for children in self._from_zero:
+            children.begin(stages, asked)
         for stage in stages:
             self.intake(stage, paused_reason=None)
             self.held(stage, because=None)
@@ -238,173 +284,142 @@ class Metrics(Observer):
     # From the stream.
 
     def received(self, stage: str, topic: str, partition: int, *, size: int) -> None:  # noqa: ARG002 - by stage is enough
-        """A record came in; `size` in bytes."""
-        self._received(stage).inc()
-        self._received_bytes(stage).inc(size)
+        self._received[stage].inc()
+        self._received_bytes[stage].inc(size)
 
     def tombstone(self, stage: str) -> None:
-        """A record without a value came in."""
-        self._tombstones(stage).inc()
+        self._tombstones[stage].inc()
 
     def completed(self, stage: str, end: str, *, seconds: float) -> None:
-        """A record came to an end."""
-        self._completed(stage, end).inc()
-        self._event_seconds(stage, end).observe(seconds)
+        self._completed[stage, end].inc()
+        self._event_seconds[stage, end].observe(seconds)
 
     def committed(self, stage: str, *, records: int, seconds: float) -> None:
-        """A commit succeeded."""
-        self._commits(stage, "committed").inc()
-        self._committed(stage).inc(records)
-        self._commit_seconds(stage).observe(seconds)
+        self._commits[stage, "committed"].inc()
+        self._committed[stage].inc(records)
+        self._commit_seconds[stage].observe(seconds)
 
     def commit_failed(self, stage: str, *, outcome: str) -> None:
-        """A commit did not."""
-        self._commits(stage, outcome).inc()
+        self._commits[stage, outcome].inc()
 
     def failing(self, stage: str, *, partitions: int) -> None:
-        """How many partitions cannot commit at present."""
-        self._failing(stage).set(partitions)
+        self._failing[stage].set(partitions)
 
     def in_flight(self, stage: str, topic: str, partition: int, *, count: int) -> None:
-        """How many records of a partition are taken and not committed."""
-        self._in_flight(stage, topic, str(partition)).set(count)
+        self._in_flight[stage, topic, str(partition)].set(count)
 
     def lag(
         self, stage: str, topic: str, partition: int, *, records: int, oldest_seconds: float | None
     ) -> None:
-        """How far behind a partition is; the age of what waits is left as it was if not known."""
-        self._lag(stage, topic, str(partition)).set(records)
+        self._lag[stage, topic, str(partition)].set(records)
         if oldest_seconds is not None:
-            self._lag_seconds(stage, topic, str(partition)).set(oldest_seconds)
+            self._lag_seconds[stage, topic, str(partition)].set(oldest_seconds)
 
     def revoked(self, stage: str, topic: str, partition: int) -> None:
-        """A partition is not ours any more: another process tells of it now."""
         for gauges in (self._in_flight, self._lag, self._lag_seconds):
             gauges.remove(stage, topic, str(partition))
 
     def rebalanced(self, stage: str, *, partitions: int, seconds: float) -> None:
-        """A rebalance ended."""
-        self._partitions(stage).set(partitions)
-        self._rebalance_seconds(stage).observe(seconds)
+        self._partitions[stage].set(partitions)
+        self._rebalance_seconds[stage].observe(seconds)
         self._conditions.assigned[stage] = partitions
 
     def intake(self, stage: str, *, paused_reason: str | None) -> None:
-        """Intake was closed, with the reason, or opened."""
-        self._intake_open(stage).set(paused_reason is None)
+        self._intake_open[stage].set(paused_reason is None)
         _note(self._conditions.intake_closed, stage, paused_reason)
 
     def held(self, stage: str, *, because: str | None) -> None:
-        """Events wait for their turn, with the reason, or go on."""
-        self._held(stage).set(because is not None)
+        self._held[stage].set(because is not None)
         _note(self._conditions.held, stage, because)
 
     def stuck(self, stage: str, *, is_stuck: bool) -> None:
-        """The consumer is alive but makes no progress, or does again."""
-        self._stuck(stage).set(is_stuck)
+        self._stuck[stage].set(is_stuck)
         reason = "The consumer lives but makes no progress." if is_stuck else None
         _note(self._conditions.stuck, stage, reason)
 
     # From the processors.
 
     def decided(self, stage: str, tier: Tier, end: str, *, model: str) -> None:
-        """A model's answer was judged, and the event ends there."""
-        self._decisions(stage, tier, end).inc()
-        self._conditions.simulated |= is_simulated(model)
+        self._decisions[stage, tier, end].inc()
+        self._conditions.simulated |= model.startswith(SIMULATED)
 
     def settled(self, record: Enriched[Any] | Review) -> None:
-        """An event came to its last record."""
         if self._recent is not None:
             self._recent.add(record)
 
     def doubted(self, stage: str, code: str) -> None:
-        """An answer was not accepted, for this reason among others."""
-        self._doubts(stage, code).inc()
+        self._doubts[stage, code].inc()
 
     def audited(self, stage: str, verdict: str) -> None:
-        """The second tier looked at an answer that nothing spoke against."""
-        self._audited(stage, verdict).inc()
+        self._audited[stage, verdict].inc()
 
     def dead_lettered(self, stage: str, reason: str) -> None:
-        """An event became a dead letter."""
-        self._dead_letters(stage, reason).inc()
+        self._dead_letters[stage, reason].inc()
 
     # From the gateway.
 
     def call(
         self, stage: str, model: str, end: str, *, seconds: float, usage: Usage | None
     ) -> None:
-        """One request ended; `usage` where the API gave one."""
-        self._calls(stage, model, end).inc()
-        self._call_seconds(stage, model).observe(seconds)
+        self._calls[stage, model, end].inc()
+        self._call_seconds[stage, model].observe(seconds)
         if usage is None:
             return
-        self._tokens(stage, model, "input").inc(usage.input_tokens)
-        self._tokens(stage, model, "cache_read").inc(usage.cache_read_tokens)
-        self._tokens(stage, model, "cache_write").inc(usage.cache_write_tokens)
-        self._tokens(stage, model, "output").inc(usage.output_tokens)
-        self._prompt(stage, model, usage)
-        if usage.cost_usd is None:
-            self._unpriced(stage, model).inc()
-        else:
-            self._cost(stage, model).inc(float(usage.cost_usd))
-
-    def _prompt(self, stage: str, model: str, usage: Usage) -> None:
-        gauge = self._hit_ratio(stage, model)
-        prompted = self._prompted.get(gauge)
+        self._tokens[stage, model, "input"].inc(usage.input_tokens)
+        self._tokens[stage, model, "cache_read"].inc(usage.cache_read_tokens)
+        self._tokens[stage, model, "cache_write"].inc(usage.cache_write_tokens)
+        self._tokens[stage, model, "output"].inc(usage.output_tokens)
+        ratio = self._hit_ratio[stage, model]
+        prompted = self._prompted.get(ratio)
         if prompted is None:
-            prompted = self._prompted[gauge] = Prompted()
-            # Worked out when somebody looks, not for every call.
-            gauge.set_function(prompted.ratio)
+            prompted = self._prompted[ratio] = Prompted()
+            # Worked out when it is read, not for every call.
+            ratio.set_function(prompted.ratio)
         cached = usage.cache_read_tokens
         prompted.tokens += usage.input_tokens + cached + usage.cache_write_tokens
         prompted.read += cached
+        if usage.cost_usd is None:
+            self._unpriced[stage, model].inc()
+        else:
+            self._cost[stage, model].inc(float(usage.cost_usd))
 
     def maybe_billed(self, stage: str, model: str, *, usd: Decimal | None) -> None:
-        """A call ended without an answer and may have been paid all the same: an estimate."""
         if usd is None:
-            self._unpriced(stage, model).inc()
+            self._unpriced[stage, model].inc()
         else:
-            self._maybe_billed(stage, model).inc(float(usd))
+            self._maybe_billed[stage, model].inc(float(usd))
 
     def waited(self, stage: str, model: str, *, seconds: float) -> None:
-        """A question waited before it was sent."""
-        self._wait_seconds(stage, model).observe(seconds)
+        self._wait_seconds[stage, model].observe(seconds)
 
     def reused(self, stage: str, model: str, kind: str) -> None:
-        """An answer was not paid again."""
-        self._reused(stage, model, kind).inc()
+        self._reused[stage, model, kind].inc()
 
     def limit(self, model: str, kind: str, *, limit: float, remaining: float) -> None:
-        """What is known of a rate limit, per minute."""
-        self._rate_limit(model, kind).set(limit)
-        self._rate_limit_remaining(model, kind).set(remaining)
+        self._rate_limit[model, kind].set(limit)
+        self._rate_limit_remaining[model, kind].set(remaining)
 
     def breaker(self, model: str, state: str) -> None:
-        """The breaker of a model changed."""
         for each in catalogue.BREAKER.values["state"]:
-            self._breaker(model, each).set(each == state)
+            self._breaker[model, each].set(each == state)
         self._conditions.breakers[model] = state
 
     def blocked(self, model: str, *, because: str | None) -> None:
-        """No call can succeed until a person mends something, or can again."""
-        self._blocked(model).set(because is not None)
+        self._blocked[model].set(because is not None)
         _note(self._conditions.blocked, model, because)
 
     def spent(self, stage: str, *, window: str, usd: Decimal) -> None:
-        """What a stage has spent in the running window."""
-        self._spent(stage, window).set(float(usd))
+        self._spent[stage, window].set(float(usd))
 
     # From a backfill.
 
     def backfilled(self, stage: str, *, events: Mapping[str, int], batches: int) -> None:
-        """How many events of a backfill are in which state, and how many batches under way."""
         for state, count in events.items():
-            self._backfill_events(stage, state).set(count)
-        self._backfill_batches(stage).set(batches)
+            self._backfill_events[stage, state].set(count)
+        self._backfill_batches[stage].set(batches)
 
     def backfill_cost(self, stage: str, *, lane: str, usd: Decimal) -> None:
-        """What the answers of a lane have cost in a backfill so far."""
-        self._backfill_cost(stage, lane).set(float(usd))
+        self._backfill_cost[stage, lane].set(float(usd))
 
 
 def _note(reasons: dict[str, str], name: str, reason: str | None) -> None:

@@ -35,11 +35,7 @@ Headers = tuple[tuple[str, bytes | None], ...]
 
 
 class OpenTelemetryTracer:
-    """Makes spans of what the processors tell; it fits their protocol by its shape.
-
-    Args:
-        provider: Makes spans and sends them off.
-    """
+    """Makes spans of events and of what is published for them."""
 
     def __init__(self, provider: TracerProvider) -> None:
         self.provider = provider
@@ -98,18 +94,14 @@ class OpenTelemetryTracer:
 
 
 class OpenTelemetryEvent:
-    """The span of one event."""
-
     def __init__(self, span: Span) -> None:
         self._span = span
 
     @property
     def trace_id(self) -> str:
-        """Of the publisher's trace, or of the one that begins here."""
         return format_trace_id(self._span.get_span_context().trace_id)
 
     def ended(self, end: str) -> None:
-        """Say on the span where the event ended."""
         self._span.set_attribute("pipeline.end", end)
 
     def carried_on(self, headers: Headers) -> Headers:

@@ -28,8 +28,7 @@ from pipeline.kafka.reader import TopicReader
 from pipeline.kafka.topics import Topics, why_forgetful
 from pipeline.kafka.writer import ProducerFenced, commit_with_retry
 from pipeline.model.errors import PipelineError
-from pipeline.model.records import EPOCH, Handled, now
-from pipeline.model.untrusted import Unusable, read_record
+from pipeline.model.records import EPOCH, Handled, Unusable, now, read_record
 from pipeline.operators.selection import Place, place_of, topic_reader
 from pipeline.stream.protocols import (
     Broken,

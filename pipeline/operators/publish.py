@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from pipeline.cascade.stage_guard import of_stage
+from pipeline.cascade.reading import of_stage
 from pipeline.config import Settings
 from pipeline.kafka.topics import TopicNames
 from pipeline.kafka.writer import Writer

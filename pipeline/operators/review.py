@@ -17,8 +17,8 @@ import orjson
 from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import to_json
 
+from pipeline.cascade.publishing import enriched as enriched_record
 from pipeline.cascade.publishing import publication
-from pipeline.cascade.reading import source_with
 from pipeline.config import Settings
 from pipeline.kafka.reader import TopicReader
 from pipeline.kafka.topics import TopicNames
@@ -26,18 +26,16 @@ from pipeline.kafka.writer import ProducerFenced
 from pipeline.model.errors import PipelineError, UsageError
 from pipeline.model.printable import on_one_line, printable, readable, shortened
 from pipeline.model.records import (
-    Enriched,
-    EscalationSummary,
     Review,
     Tier,
     Timing,
-    enriched_schema,
+    Unusable,
+    read_record,
 )
-from pipeline.model.untrusted import Unusable, read_record
 from pipeline.operators.handled import Action, HandledIndex, IdempotentPublisher, read_handled
 from pipeline.operators.selection import Newest, Place, Span, left_out, place_of, record_at
 from pipeline.stages.api import Stage, build_stages, label_of
-from pipeline.stream.records import Disposition, Outgoing, Received
+from pipeline.stream.records import Outgoing, Received
 
 AnyStage = Stage[Any, Any]
 OpenPublisher = Callable[[], AbstractAsyncContextManager[IdempotentPublisher]]
@@ -369,44 +367,35 @@ def result_of(verdict: Verdict, item: ReviewItem, stage: AnyStage, settings: Set
 
 
 def enriched(
-    item: ReviewItem, stage: AnyStage, result: BaseModel, topic: str, now: datetime
+    item: ReviewItem, stage: AnyStage, result: BaseModel, topics: TopicNames, now: datetime
 ) -> Outgoing:
-    """The record for `topic` that says what a person decided."""
-    review, haiku_result, source = item.review, None, item.review.source
+    """The record that says what a person decided."""
+    review, haiku_result, event = item.review, None, None
     # The stage may have changed since: Haiku's answer is left out where it would not publish it any
     # more, and an event that another version of it read has no fields of its own.
     if review.haiku_result is not None:
         with suppress(ValidationError):
             haiku_result = stage.result_model.model_validate_json(json.dumps(review.haiku_result))
     with suppress(ValidationError):
-        source = source_with(source, stage.raw_model.model_validate(review.event, strict=False))
-    summary = EscalationSummary[stage.result_model]  # type: ignore[name-defined]
-    record = Enriched[stage.result_model](  # type: ignore[name-defined]
-        schema_=enriched_schema(stage.name),
+        event = stage.raw_model.model_validate(review.event, strict=False)
+    record = enriched_record(
+        stage,
+        event,
+        result,
         event_id=review.event_id,
-        stage=stage.name,
-        result=result,
         decided_by="human",
         confidence=None,
-        escalation=summary(doubts=review.doubts, haiku_result=haiku_result),
+        escalated=(review.doubts, haiku_result),
         model=review.model,
         usage=review.usage,
-        source=source,
+        source=review.source,
         timing=Timing(
             received_at=review.timing.received_at,
             enriched_at=now,
             model_seconds=review.timing.model_seconds,
         ),
     )
-    outcome = publication(
-        Disposition.ENRICHED,
-        item.record,
-        topic,
-        record,
-        event_id=review.event_id,
-        kind=f"{stage.name}.enriched",
-    )
-    return outcome.records[0]
+    return publication(item.record, record, topics).records[0]
 
 
 def label_line(item: ReviewItem, stage: AnyStage, result: BaseModel) -> bytes:
@@ -512,14 +501,14 @@ async def resolve(
     if stage is None:
         name = item.review.stage[:_NAME_SHOWN]
         raise PipelineError(f"There is no stage {name!r} here; there are {', '.join(stages)}.")
-    result, topic = result_of(verdict, item, stage, settings), names.enriched(stage.name)
-    outgoing = enriched(item, stage, result, topic, now)
+    result = result_of(verdict, item, stage, settings)
+    outgoing = enriched(item, stage, result, names, now)
     await _publish(Action(item.record, outgoing, again), open_publisher, jitter)
     if labels is not None:
         labels.put(label_line(item, stage, result))
     return Resolved(
         place=str(place),
-        topic=topic,
+        topic=outgoing.topic,
         event_id=item.review.event_id,
         stage=stage.name,
         result=result.model_dump(mode="json", by_alias=True),

@@ -1,1 +1,120 @@
-"""The published contract: a JSON Schema of every topic's records and one AsyncAPI document."""
+"""The contract as files, `schemas/`: written, and compared with what is generated now.
+
+- `contract`: the schema of each topic's records, and a document of all topics.
+- `compatibility`: whether a change breaks readers or publishers.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.config import TopicSettings
+from pipeline.model.errors import PipelineError
+from pipeline.schemas.compatibility import breaks
+from pipeline.schemas.contract import (
+    AnyStage,
+    asyncapi_document,
+    record_schemas,
+    schema_name,
+)
+
+ASYNCAPI = "asyncapi.json"
+_SUFFIX = ".schema.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What committed files lack or have too much, and changes that break readers or publishers."""
+
+    stale: tuple[str, ...]
+    broken: tuple[str, ...]
+
+
+def generate(stages: Sequence[AnyStage]) -> dict[str, str]:
+    """The text of each file by its name; the same for the same stages, always."""
+    schemas = record_schemas(stages)
+    names = {subject: f"{subject}{_SUFFIX}" for subject in schemas}
+    contents = {names[subject]: schema for subject, schema in schemas.items()}
+    contents[ASYNCAPI] = asyncapi_document(stages, names, TopicSettings())
+    return {
+        name: json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        for name, content in contents.items()
+    }
+
+
+def generate_some(stages: Sequence[AnyStage]) -> dict[str, str]:
+    """The same for what these stages alone read and write, without the document of all topics."""
+    subjects = {f"{stage.name}.{kind}{_SUFFIX}" for stage in stages for kind in ("raw", "enriched")}
+    return {name: text for name, text in generate(stages).items() if name in subjects}
+
+
+def compare(committed: Mapping[str, str], generated: Mapping[str, str]) -> Findings:
+    """Say which committed files are stale, and which changes break readers or publishers."""
+    names = sorted({*committed, *generated})
+    stale = tuple(name for name in names if committed.get(name) != generated.get(name))
+    broken: list[str] = []
+    for name in stale:
+        if name not in committed or name not in generated or name == ASYNCAPI:
+            continue
+        old, new = json.loads(committed[name]), json.loads(generated[name])
+        subject, version = schema_name(old)
+        if schema_name(new)[1] == version:
+            found = breaks(
+                old, new, written_by="publishers" if subject.endswith(".raw") else "pipeline"
+            )
+            broken += [f"{name}: {sentence}" for sentence in found]
+    return Findings(stale, tuple(broken))
+
+
+def read(directory: Path) -> dict[str, str]:
+    """The committed files by name; empty where there is no such directory."""
+    paths = [*directory.glob(f"*{_SUFFIX}"), *directory.glob(ASYNCAPI)]
+    return {path.name: path.read_text("utf-8") for path in paths}
+
+
+def check(directory: Path, generated: Mapping[str, str]) -> None:
+    """Make sure that the committed files are what is generated.
+
+    Raises:
+        PipelineError: They are not; it says what to run, or what to change first.
+    """
+    findings = compare(read(directory), generated)
+    _refuse_broken(findings)
+    if findings.stale:
+        raise PipelineError(
+            f"{directory}/ is stale ({', '.join(findings.stale)}): run `pipeline schemas` and "
+            "commit what it writes."
+        )
+
+
+def write(directory: Path, generated: Mapping[str, str]) -> Sequence[str]:
+    """Write what has changed, remove what is not generated any more, and return the names.
+
+    Raises:
+        PipelineError: A change would break readers or publishers and has no new version, or the
+            directory cannot be written to.
+    """
+    findings = compare(read(directory), generated)
+    _refuse_broken(findings)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name in findings.stale:
+            path = directory / name
+            if name in generated:
+                path.write_text(generated[name], "utf-8")
+            else:
+                path.unlink()
+    except OSError as error:
+        raise PipelineError(
+            f"{directory}/ cannot be written ({error.strerror}): name another with --directory."
+        ) from error
+    return findings.stale
+
+
+def _refuse_broken(findings: Findings) -> None:
+    if findings.broken:
+        raise PipelineError(
+            f"This change breaks those who rely on the schemas ({'; '.join(findings.broken)}): "
+            "take it back, or give the schema a new version."
+        )

@@ -11,6 +11,7 @@ as its value differs: a false alarm costs a version, a missed one costs a reader
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Literal
 
 from pydantic import JsonValue
@@ -31,25 +32,34 @@ _UPPER_BOUNDS = frozenset({"maximum", "exclusiveMaximum", "maxLength", "maxItems
 _TYPES_OF = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
 
 
-class Loosening(Enum):
-    """A way in which one schema lets through what another does not."""
+Loosening = Enum("Loosening", ["ABSENT", "UNDESCRIBED", "EXTRA", "VALUE", "TYPE", "LIMIT"])
+"""A way in which one schema lets through what another does not."""
 
-    ABSENT = "absent"
-    UNDESCRIBED = "undescribed"
-    EXTRA = "extra"
-    VALUE = "value"
-    TYPE = "type"
-    LIMIT = "limit"
+
+_TO_READERS = {
+    Loosening.ABSENT: "{} may be missing now",
+    Loosening.UNDESCRIBED: "{} was removed",
+    Loosening.EXTRA: "{} is new where nothing else was allowed",
+    Loosening.VALUE: "{} may now be {}",
+    Loosening.TYPE: "{} may now be of another type ({})",
+    Loosening.LIMIT: "{} is not held to {} any more",
+}
+_TO_PUBLISHERS = {
+    Loosening.ABSENT: "{} must be present now",
+    Loosening.UNDESCRIBED: "{} is described now",
+    Loosening.EXTRA: "{} is not taken any more",
+    Loosening.VALUE: "{} may not be {} any more",
+    Loosening.TYPE: "{} may not be of the type it was any more ({})",
+    Loosening.LIMIT: "{} is held to {} now",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
     """Where and how one schema is looser than another.
 
-    Args:
-        path: The field, e.g. `result.line_items[].amount`; empty for the record itself.
-        kind: How.
-        detail: The values, types or keyword it is about.
+    `path` is the field, e.g. `result.line_items[].amount`, empty for the record itself; `detail`
+    the values, types or keyword it is about.
     """
 
     path: str
@@ -67,23 +77,18 @@ def breaks(old: Schema, new: Schema, *, written_by: WrittenBy) -> list[str]:
             rely on the old schema; of a raw topic, what the old one allowed must still be taken.
     """
     if written_by == "pipeline":
-        found = looser(old, new)
+        sentences, found = _TO_READERS, looser(old, new)
         removed = {each.path for each in found if each.kind is Loosening.UNDESCRIBED}
-        return [
-            _to_readers(each)
-            for each in found
-            if not (each.kind is Loosening.ABSENT and each.path in removed)
-        ]
-    return [
-        _to_publishers(found)
-        for found in looser(new, old)
+        found = [e for e in found if not (e.kind is Loosening.ABSENT and e.path in removed)]
+    else:
         # A new optional field may have been sent before, as an unknown one; nobody relies on that.
-        if found.kind is not Loosening.UNDESCRIBED
-    ]
+        sentences, found = _TO_PUBLISHERS, looser(new, old)
+        found = [each for each in found if each.kind is not Loosening.UNDESCRIBED]
+    return [sentences[each.kind].format(each.path or "the record", each.detail) for each in found]
 
 
 def looser(strict: Schema, loose: Schema) -> list[Difference]:
-    """All that `loose` lets through and `strict` does not, as far as it can be told."""
+    """All that `loose` lets through and `strict` does not."""
     return _Comparison(strict, loose).differences(strict, loose, "")
 
 
@@ -109,10 +114,9 @@ class _Comparison:
         allowed = _alternatives(strict, self._strict_definitions)
         found: list[Difference] = []
         for alternative in _alternatives(loose, self._loose_definitions):
-            # It has to fit one of the allowed ones; the nearest tells best what is wrong with it.
+            # It has to fit one of the allowed ones; the nearest says best what is wrong with it.
             candidates = [self._of_one(each, alternative, path) for each in allowed]
-            nearest = min(candidates, key=lambda each: (_other_type(each, path), len(each)))
-            found += nearest
+            found += min(candidates, key=partial(_distance, path))
         return found
 
     def _of_one(self, strict: Schema, loose: Schema, path: str) -> list[Difference]:
@@ -125,11 +129,10 @@ class _Comparison:
             and (expected, given) != ("number", "integer")
         ):
             return [Difference(path, Loosening.TYPE, given or "any type")]
-        return [
-            *_lifted_limits(strict, loose, path),
-            *self._of_properties(strict, loose, path),
-            *self._of_items(strict, loose, path),
-        ]
+        found = [*_lifted_limits(strict, loose, path), *self._of_properties(strict, loose, path)]
+        if isinstance(items := strict.get("items"), dict):
+            found += self.differences(items, _mapping(loose.get("items")), f"{path}[]")
+        return found
 
     def _of_properties(self, strict: Schema, loose: Schema, path: str) -> Iterable[Difference]:
         expected, given = _mapping(strict.get("properties")), _mapping(loose.get("properties"))
@@ -161,14 +164,10 @@ class _Comparison:
         elif others is not True and loose_others is not False:
             yield from self.differences(_mapping(others), _mapping(loose_others), _step(path, "*"))
 
-    def _of_items(self, strict: Schema, loose: Schema, path: str) -> list[Difference]:
-        if not isinstance(items := strict.get("items"), dict):
-            return []
-        return self.differences(items, _mapping(loose.get("items")), f"{path}[]")
 
-
-def _other_type(found: list[Difference], path: str) -> bool:
-    return any(each.path == path and each.kind is Loosening.TYPE for each in found)
+def _distance(path: str, found: list[Difference]) -> tuple[bool, int]:
+    is_other_type = any(each.path == path and each.kind is Loosening.TYPE for each in found)
+    return is_other_type, len(found)
 
 
 def _resolve(schema: Schema, definitions: Schema) -> Schema:
@@ -229,40 +228,6 @@ def _tighter(keyword: str, strict: JsonValue, loose: JsonValue) -> bool:
     if keyword in _LOWER_BOUNDS:
         return loose >= strict
     return keyword in _UPPER_BOUNDS and loose <= strict
-
-
-def _to_readers(found: Difference) -> str:
-    field = found.path or "the record"
-    match found.kind:
-        case Loosening.ABSENT:
-            return f"{field} may be missing now"
-        case Loosening.UNDESCRIBED:
-            return f"{field} was removed"
-        case Loosening.EXTRA:
-            return f"{field} is new where nothing else was allowed"
-        case Loosening.VALUE:
-            return f"{field} may now be {found.detail}"
-        case Loosening.TYPE:
-            return f"{field} may now be of another type ({found.detail})"
-        case Loosening.LIMIT:
-            return f"{field} is not held to {found.detail} any more"
-
-
-def _to_publishers(found: Difference) -> str:
-    field = found.path or "the record"
-    match found.kind:
-        case Loosening.ABSENT:
-            return f"{field} must be present now"
-        case Loosening.UNDESCRIBED:
-            return f"{field} is described now"
-        case Loosening.EXTRA:
-            return f"{field} is not taken any more"
-        case Loosening.VALUE:
-            return f"{field} may not be {found.detail} any more"
-        case Loosening.TYPE:
-            return f"{field} may not be of the type it was any more ({found.detail})"
-        case Loosening.LIMIT:
-            return f"{field} is held to {found.detail} now"
 
 
 def _mapping(node: JsonValue | None) -> dict[str, JsonValue]:

@@ -35,6 +35,8 @@ from pipeline.stages.fields.prompts import (
 from pipeline.stages.files.raw_events import JsonStage, RawEvent
 
 ModelTier = Literal["haiku", "sonnet"]
+_LONG_TOKENS = 50_000
+"""About how many tokens of a request make it one for Sonnet."""
 _ROLE = """\
 You are the gate in front of a set of agents. For each request you say which agent serves it, \
 which tools it needs, and what kind of work it is. You do not answer the request, and you do not \
@@ -159,7 +161,7 @@ class Requests(JsonStage[RequestEvent]):
             "agent": self._tiers[answer.agent] == "sonnet",
             "creative": answer.creative,
             "ambiguous": answer.ambiguous,
-            "long": about_tokens(event.query) > self._settings.long_request_tokens,
+            "long": about_tokens(event.query) > _LONG_TOKENS,
         }
         return RequestResult(
             agent=answer.agent,

@@ -26,10 +26,9 @@ import pipeline
 from pipeline.app import App, Running
 from pipeline.config import Settings
 from pipeline.kafka.brokers import delivery_in_force
-from pipeline.observe import http
-from pipeline.observe.dashboard import About
-from pipeline.observe.health import Conditions, Health
-from pipeline.observe.status import STEP_SECONDS, Status
+from pipeline.observe import web
+from pipeline.observe.dashboard import STEP_SECONDS, About, Health, Status, Views
+from pipeline.observe.metrics import Conditions
 from pipeline.runtime.background import background_task
 from pipeline.runtime.shutdown import MARGIN
 from pipeline.workers.supervisor import RestartPolicy, Supervisor, socket_path, subprocess_spawn
@@ -204,7 +203,7 @@ async def run_fleet(
         about = About(pipeline.__version__, delivery.mode, tuple(stages))
         reports, conditions = Reports(), Conditions()
         async with (
-            http.serve(
+            web.serve(
                 settings.http,
                 _views(about, reports, conditions, workers, settings.http.recent_records),
                 failed=stop.set,
@@ -217,7 +216,7 @@ async def run_fleet(
 
 def _views(
     about: About, reports: Reports, conditions: Conditions, workers: int, recent_limit: int
-) -> http.Views:
+) -> Views:
     health, merged = Health(), Merged(reports.pages)
     for index in range(workers):
         health.add_readiness(f"worker {index}", partial(reports.why_not_ready, str(index)))
@@ -229,7 +228,7 @@ def _views(
         recent=partial(reports.newest_first, recent_limit),
         recent_limit=recent_limit,
     )
-    return http.Views(merged, health, status)
+    return Views(merged, health, status)
 
 
 async def _read_on(sockets: Sequence[Path], reports: Reports, conditions: Conditions) -> None:

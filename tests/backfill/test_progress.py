@@ -17,8 +17,7 @@ from pipeline.backfill.progress import (
     with_metrics,
 )
 from pipeline.config import Settings
-from pipeline.observe.health import Conditions
-from pipeline.observe.metrics import Metrics
+from pipeline.observe.metrics import Conditions, Metrics
 from pipeline.runtime.console import Bar
 
 REPORT = Report(

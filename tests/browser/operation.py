@@ -21,12 +21,9 @@ from pipeline.model.records import (
     Timing,
     Usage,
 )
-from pipeline.observe.dashboard import About
-from pipeline.observe.health import Conditions, Health
-from pipeline.observe.history import Recent
-from pipeline.observe.http import Views, serve
-from pipeline.observe.metrics import Metrics
-from pipeline.observe.status import STEP_SECONDS, Status
+from pipeline.observe.dashboard import STEP_SECONDS, About, Health, Status, Views
+from pipeline.observe.metrics import Conditions, Metrics, Recent
+from pipeline.observe.web import serve
 from pipeline.stream.records import Disposition
 
 HAIKU, SONNET = "simulated-claude-haiku-5-5", "simulated-claude-sonnet-5-5"

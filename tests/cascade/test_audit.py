@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.cascade.policy import audit_doubts, is_audited
+from pipeline.cascade.policy import audit_doubts
 
 KEYS = [f"customer-{number}".encode() for number in range(10_000)]
 
@@ -11,7 +11,7 @@ shares = st.floats(0, 1)
 
 
 def sample(stage: str, share: float) -> set[bytes]:
-    return {key for key in KEYS if is_audited(stage, key, share)}
+    return {key for key in KEYS if audit_doubts(stage, key, share)}
 
 
 def test_it_is_about_as_large_as_its_share() -> None:
@@ -29,9 +29,9 @@ def test_stages_have_samples_of_their_own() -> None:
 def test_none_is_chosen_of_a_share_of_0_and_all_are_of_1(
     stage: str, key: bytes, share: float
 ) -> None:
-    assert not is_audited(stage, key, 0)
-    assert is_audited(stage, key, 1)
-    assert is_audited(stage, key, share) == is_audited(stage, key, share)
+    assert not audit_doubts(stage, key, 0)
+    assert audit_doubts(stage, key, 1)
+    assert audit_doubts(stage, key, share) == audit_doubts(stage, key, share)
 
 
 @given(st.text(), st.binary(), shares, shares)
@@ -39,7 +39,7 @@ def test_a_larger_share_keeps_who_was_chosen(
     stage: str, key: bytes, one: float, other: float
 ) -> None:
     smaller, larger = sorted((one, other))
-    assert not is_audited(stage, key, smaller) or is_audited(stage, key, larger)
+    assert not audit_doubts(stage, key, smaller) or audit_doubts(stage, key, larger)
 
 
 def test_the_doubt_says_that_it_is_chance() -> None:

@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cascade.cap import WINDOW_SECONDS
-from pipeline.cascade.policy import CODE as AUDIT
-from pipeline.cascade.policy import DEFAULT_THRESHOLD, FAILURES
-from pipeline.cascade.second_opinion import ABOVE, BELOW
+from pipeline.cascade.policy import ABOVE, AUDIT, BELOW, DEFAULT_THRESHOLD, FAILURES
 from pipeline.config import (
     EscalationSettings,
     Settings,

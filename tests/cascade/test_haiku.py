@@ -1,8 +1,8 @@
 """The first tier: every event comes to exactly one end, and says why."""
 
-from pipeline.cascade.haiku import HaikuProcessor
-from pipeline.cascade.judge import CascadePolicy
 from pipeline.cascade.policy import Policy
+from pipeline.cascade.processor import CascadePolicy, Processor
+from pipeline.cascade.reading import RawEvents
 from pipeline.config import TopicSettings
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import AnswerError, Malformed, Refused, Rejected, TruncatedResponse
@@ -25,9 +25,9 @@ UNFOUNDED = NoteAnswer(mood="glad", confidence=0.95, unclear=False, doubtful=Tru
 NOTE = {"id": "n-1", "text": "all is well", "room": "blue"}
 
 
-def processor(asker: ScriptedAsker) -> HaikuProcessor:
-    return HaikuProcessor(
-        NoteStage(),
+def processor(asker: ScriptedAsker) -> Processor:
+    return Processor(
+        RawEvents(NoteStage()),
         CascadePolicy(asker, Policy({}), Tier.HAIKU),
         TopicNames(TopicSettings()),
         clock=lambda: NOON,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from pipeline.cascade.tracing import Handling
+from pipeline.cascade.processor import Handling
 from pipeline.config import LogSettings
 from pipeline.observe.logging import configure_logging, identify_event
 from pipeline.stream.records import Disposition, Outcome, Received

@@ -13,17 +13,15 @@ import orjson
 import pytest
 from hypothesis import given, settings
 
-from pipeline.cascade import sonnet
-from pipeline.cascade.judge import CascadePolicy
+from pipeline.cascade import reading as cascade_reading
 from pipeline.cascade.policy import Policy
-from pipeline.cascade.reading import LARGE_BYTES
-from pipeline.cascade.sonnet import SonnetProcessor
+from pipeline.cascade.processor import CascadePolicy, Processor
+from pipeline.cascade.reading import LARGE_BYTES, Escalations
 from pipeline.config import StagesSettings, TopicSettings
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.observer import Observer
 from pipeline.model.questions import Question, Response
-from pipeline.model.records import Tier
-from pipeline.model.untrusted import read_record
+from pipeline.model.records import Tier, read_record
 from pipeline.stages.api import build_stages
 from pipeline.stages.tickets import TicketAnswer
 from pipeline.stream.records import Disposition, Outcome
@@ -89,14 +87,13 @@ class Answering:
         return Response(answer=self._answer, model="m", usage=SPENT, seconds=0.5)
 
 
-def processor(asker: Answering) -> SonnetProcessor:
-    return SonnetProcessor(
-        STAGES,
+def processor(asker: Answering) -> Processor:
+    return Processor(
+        Escalations(STAGES, {"tickets": MAX_TEXT}),
         CascadePolicy(asker, Policy({}), Tier.SONNET),
         TopicNames(TopicSettings()),
         clock=lambda: NOON,
         observer=Observer(),
-        max_text_chars={"tickets": MAX_TEXT},
     )
 
 
@@ -144,16 +141,15 @@ async def test_an_earlier_answer_of_another_version_is_left_out_and_sonnet_is_as
 
 
 @pytest.mark.parametrize("earlier", [[], [ACCEPTED], "billing", "", 5, 0.5, True, False])
-@pytest.mark.parametrize("sure", [True, False])
-async def test_an_earlier_answer_that_is_none_at_all_is_as_if_there_were_none(
-    earlier: object, sure: bool
-) -> None:
-    asker = Answering(sure=sure)
-    outcome = await outcome_of(escalation(haiku_result=earlier), asker)
-    assert asker.asked == 1
-    assert outcome.end is (Disposition.ENRICHED if sure else Disposition.REVIEW)
-    value = published(outcome)
-    assert (value["escalation"] if sure else value)["haiku_result"] is None
+async def test_an_earlier_answer_that_is_not_an_object_is_one_dead_letter(earlier: object) -> None:
+    asker = Answering()
+    raw = json.dumps(escalation(haiku_result=earlier)).encode()
+    outcome = await outcome_of(raw, asker)
+    assert asker.asked == 0
+    assert outcome.end is Disposition.DEAD_LETTER
+    reason, detail = detail_of(outcome)
+    assert (reason, "haiku_result" in detail) == ("invalid_event", True)
+    assert outcome.records[0].value == raw
 
 
 @pytest.mark.parametrize(
@@ -260,7 +256,7 @@ async def test_a_large_record_is_read_outside_of_the_event_loop(
         readers.append(threading.current_thread())
         return read_record(*arguments)
 
-    monkeypatch.setattr(sonnet, "read_record", reading)
+    monkeypatch.setattr(cascade_reading, "read_record", reading)
     for padding in (1, LARGE_BYTES):
         event = {"id": "F-1", "body": "My card was charged twice.", "more": "x" * padding}
         assert (await outcome_of(escalation(event=event))).end is Disposition.ENRICHED

@@ -6,9 +6,9 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.cascade.haiku import HaikuProcessor
-from pipeline.cascade.judge import CascadePolicy
-from pipeline.cascade.policy import Policy, StagePolicy, statement_signals
+from pipeline.cascade.policy import Policy, StagePolicy, audit_doubts, statement_signals
+from pipeline.cascade.processor import CascadePolicy, Processor
+from pipeline.cascade.reading import RawEvents
 from pipeline.config import Thresholds, TopicSettings
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.observer import Observer
@@ -57,8 +57,8 @@ def test_every_doubt_is_on_the_record_and_in_the_metric(
     policy = Policy({("notes", Tier.HAIKU): of_stage})
     observer, stage = Codes(), NoteStage()
     record = received({"id": "n-1", "text": "all is well"})
-    processor = HaikuProcessor(
-        stage,
+    processor = Processor(
+        RawEvents(stage),
         CascadePolicy(ScriptedAsker(answer), policy, Tier.HAIKU),
         TopicNames(TopicSettings()),
         clock=lambda: NOON,
@@ -69,9 +69,10 @@ def test_every_doubt_is_on_the_record_and_in_the_metric(
 
     event = stage.parse(orjson.dumps({"id": "n-1", "text": "all is well"}), key=None, headers={})
     signals = [*statement_signals(answer), *stage.signals(event, answer)]
+    own = policy.of("notes", Tier.HAIKU)
     expected = [
-        *policy.doubts("notes", Tier.HAIKU, signals, label=answer.mood),
-        *policy.audit("notes", Tier.HAIKU, record.key or b""),
+        *own.doubts(signals, label=answer.mood),
+        *audit_doubts("notes", record.key or b"", own.audit_share),
     ]
     assert outcome.end is (Disposition.ESCALATED if expected else Disposition.ENRICHED)
     assert observer.doubted_codes == [doubt.code for doubt in expected]

@@ -1,6 +1,6 @@
 """What is decided about second opinions when the program starts."""
 
-from pipeline.cascade.policies import opinions
+from pipeline.cascade.policy import opinions
 from pipeline.config import Settings
 from pipeline.stages.api import build_stages
 

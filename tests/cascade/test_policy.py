@@ -1,5 +1,7 @@
 """The policy: signals and thresholds in, doubts out."""
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,12 +12,13 @@ from pipeline.cascade.policy import (
     FAILURES,
     Policy,
     StagePolicy,
+    audit_doubts,
     doubts_of,
     threshold_of,
 )
 from pipeline.config import Settings, SonnetThresholds, Thresholds, load_settings
 from pipeline.model.questions import Signal
-from pipeline.model.records import Tier
+from pipeline.model.records import Doubt, Tier
 
 CODES = sorted(set(Thresholds.model_fields) - {"other"})
 
@@ -142,18 +145,18 @@ def test_each_stage_and_tier_has_its_own_thresholds() -> None:
     )
     policy = Policy.from_settings(settings)
     unclear, unsure = Signal("unclear", 1.0, "a"), Signal("low_confidence", 0.6, "b")
-    assert not policy.doubts("tickets", Tier.HAIKU, [unclear])
-    assert policy.doubts("tickets", Tier.SONNET, [unclear])
-    assert policy.doubts("invoices", Tier.HAIKU, [unclear])
-    assert not policy.doubts("tickets", Tier.SONNET, [unsure])
-    assert policy.doubts("invoices", Tier.SONNET, [unsure])
+    assert not policy.of("tickets", Tier.HAIKU).doubts([unclear])
+    assert policy.of("tickets", Tier.SONNET).doubts([unclear])
+    assert policy.of("invoices", Tier.HAIKU).doubts([unclear])
+    assert not policy.of("tickets", Tier.SONNET).doubts([unsure])
+    assert policy.of("invoices", Tier.SONNET).doubts([unsure])
 
 
 def test_a_stage_that_is_not_in_the_settings_has_the_defaults_of_its_tier() -> None:
     policy = Policy({})
     unsure = Signal("low_confidence", 0.4, "a")
-    assert policy.doubts("own", Tier.HAIKU, [unsure])
-    assert not policy.doubts("own", Tier.SONNET, [unsure])
+    assert policy.of("own", Tier.HAIKU).doubts([unsure])
+    assert not policy.of("own", Tier.SONNET).doubts([unsure])
 
 
 def test_setting_one_threshold_of_sonnet_leaves_the_others_as_they_were() -> None:
@@ -195,10 +198,10 @@ def test_a_label_may_be_held_to_other_thresholds_than_its_stage() -> None:
     policy = Policy.from_settings(settings)
     for tier, strength in ((Tier.HAIKU, 0.2), (Tier.SONNET, 0.4)):
         unsure = [Signal("low_confidence", strength, "a")]
-        assert policy.doubts("tickets", tier, unsure, label="billing")
-        assert not policy.doubts("tickets", tier, unsure, label="sales")
-        assert not policy.doubts("tickets", tier, unsure)
-        assert not policy.doubts("images", tier, unsure, label="billing")
+        assert policy.of("tickets", tier).doubts(unsure, label="billing")
+        assert not policy.of("tickets", tier).doubts(unsure, label="sales")
+        assert not policy.of("tickets", tier).doubts(unsure)
+        assert not policy.of("images", tier).doubts(unsure, label="billing")
 
 
 @pytest.mark.parametrize(
@@ -221,12 +224,16 @@ def test_thresholds_of_a_label_come_from_the_environment_too(
     monkeypatch.setenv("PIPELINE_THRESHOLDS__STAGES__TICKETS__LABELS__SALES__UNCLEAR", "2")
     policy = Policy.from_settings(load_settings())
     unclear = [Signal("unclear", 1.0, "a")]
-    assert not policy.doubts("tickets", Tier.HAIKU, unclear, label="sales")
-    assert policy.doubts("tickets", Tier.HAIKU, unclear, label="billing")
+    assert not policy.of("tickets", Tier.HAIKU).doubts(unclear, label="sales")
+    assert policy.of("tickets", Tier.HAIKU).doubts(unclear, label="billing")
 
 
 def test_only_the_first_tier_is_audited_and_only_by_its_share() -> None:
     policy = Policy({("notes", Tier.HAIKU): StagePolicy(Thresholds(), audit_share=1)})
-    assert [doubt.code for doubt in policy.audit("notes", Tier.HAIKU, b"k")] == ["audit"]
-    assert not policy.audit("notes", Tier.SONNET, b"k")
-    assert not policy.audit("others", Tier.HAIKU, b"k")
+
+    def audit(tier: Tier, stage: str = "notes") -> Sequence[Doubt]:
+        return audit_doubts(stage, b"k", policy.of(stage, tier).audit_share)
+
+    assert [doubt.code for doubt in audit(Tier.HAIKU)] == ["audit"]
+    assert not audit(Tier.SONNET)
+    assert not audit(Tier.HAIKU, "others")

@@ -5,10 +5,10 @@ from typing import Any
 
 import structlog
 
-from pipeline.cascade.prompt_sizes import Prefix, prefixes, tell
+from pipeline.cascade.prompt_sizes import Prefix, log_prefixes, prefixes
 from pipeline.claude.request_body import TRAITS
 from pipeline.config import Settings
-from pipeline.config.labels import Label
+from pipeline.config.stages import Label
 from pipeline.model.records import Tier
 from pipeline.stages.api import build_stages
 from pipeline.stages.tickets import TicketEvent, Tickets
@@ -49,7 +49,7 @@ def test_labels_with_descriptions_make_it_longer() -> None:
 
 def test_each_is_told_with_the_estimate_and_the_minimum() -> None:
     with structlog.testing.capture_logs() as lines:
-        tell([Prefix("tickets", "m", 400, 512), Prefix("code", "m", 512, 512)])
+        log_prefixes([Prefix("tickets", "m", 400, 512), Prefix("code", "m", 512, 512)])
     short, long = lines
     assert (short["log_level"], long["log_level"]) == ("warning", "info")
     assert "too short" in short["static_part"]

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.cascade.judge import CascadePolicy, Decision
 from pipeline.cascade.policy import Policy, StagePolicy
+from pipeline.cascade.processor import CascadePolicy, Decision
 from pipeline.config import Thresholds
 from pipeline.model.errors import AnswerError, Malformed, Refused, Rejected
 from pipeline.model.questions import Question
@@ -43,7 +43,7 @@ async def judged(
 ) -> tuple[Decision[Any], int]:
     asker = ScriptedAsker(*script)
     stage = stage or NoteStageOfTwoWords()
-    judgement = await CascadePolicy(asker, POLICY, tier)(stage, event, key=b"k")
+    judgement = await CascadePolicy(asker, POLICY, tier).decide(stage, event, key=b"k")
     return judgement, len(asker.asked)
 
 

@@ -3,10 +3,9 @@
 import orjson
 import pytest
 
-from pipeline.cascade.haiku import HaikuProcessor
-from pipeline.cascade.judge import CascadePolicy
 from pipeline.cascade.policy import Policy, StagePolicy
-from pipeline.cascade.sonnet import SonnetProcessor
+from pipeline.cascade.processor import CascadePolicy, Processor
+from pipeline.cascade.reading import Escalations, RawEvents
 from pipeline.config import Thresholds, TopicSettings
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import Refused
@@ -28,9 +27,9 @@ UNCLEAR = NoteAnswer(mood="glad", confidence=0.9, unclear=True)
 NOTE = {"id": "n-1", "text": "all is well", "room": "blue"}
 
 
-def processor(asker: ScriptedAsker, observer: Observer | None = None) -> SonnetProcessor:
-    return SonnetProcessor(
-        {"notes": NoteStage()},
+def processor(asker: ScriptedAsker, observer: Observer | None = None) -> Processor:
+    return Processor(
+        Escalations({"notes": NoteStage()}),
         CascadePolicy(asker, Policy({}), Tier.SONNET),
         TopicNames(TopicSettings()),
         clock=lambda: NOON,
@@ -43,8 +42,8 @@ async def escalated(
     policy: Policy = Policy({}),  # noqa: B008 - it is immutable
 ) -> Received:
     """The record that the first tier publishes for an unclear answer."""
-    first = HaikuProcessor(
-        NoteStage(),
+    first = Processor(
+        RawEvents(NoteStage()),
         CascadePolicy(ScriptedAsker(answer), policy, Tier.HAIKU),
         TopicNames(TopicSettings()),
         clock=lambda: NOON,

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from pipeline.cascade.stage_guard import of_stage
+from pipeline.cascade.reading import of_stage
 from pipeline.model.errors import InvalidEvent, Unavailable
 from pipeline.model.records import DeadLetterReason
 

@@ -7,11 +7,9 @@ from typing import Literal
 import pytest
 import structlog
 
-from pipeline.cascade.haiku import HaikuProcessor
-from pipeline.cascade.judge import CascadePolicy
 from pipeline.cascade.policy import Policy
-from pipeline.cascade.reading import QUIET_SECONDS, RETRY_SECONDS, Reading
-from pipeline.cascade.sonnet import SonnetProcessor
+from pipeline.cascade.processor import CascadePolicy, Processor
+from pipeline.cascade.reading import QUIET_SECONDS, RETRY_SECONDS, Escalations, RawEvents, Reading
 from pipeline.claude.failures import Bounds
 from pipeline.config import TopicSettings
 from pipeline.kafka.topics import TopicNames
@@ -57,8 +55,8 @@ async def first_tier(
     *script: NoteAnswer | AnswerError, stage: NoteStage | None = None, text: str = "all is well"
 ) -> Outcome:
     judge = CascadePolicy(ScriptedAsker(*script), Policy({}), Tier.HAIKU, Reading(BOUNDS))
-    processor = HaikuProcessor(
-        stage or NoteStage(), judge, TOPICS, clock=lambda: NOON, observer=Observer()
+    processor = Processor(
+        RawEvents(stage or NoteStage()), judge, TOPICS, clock=lambda: NOON, observer=Observer()
     )
     return await processor(received({"id": "n-1", "text": text}))
 
@@ -66,8 +64,8 @@ async def first_tier(
 async def second_tier(outcome: Outcome, *script: NoteAnswer | AnswerError) -> Outcome:
     (out,) = outcome.records
     judge = CascadePolicy(ScriptedAsker(*script), Policy({}), Tier.SONNET, Reading(BOUNDS))
-    processor = SonnetProcessor(
-        {"notes": NoteStage()}, judge, TOPICS, clock=lambda: NOON, observer=Observer()
+    processor = Processor(
+        Escalations({"notes": NoteStage()}), judge, TOPICS, clock=lambda: NOON, observer=Observer()
     )
     record: Received = received(out.value, topic=out.topic)
     return await processor(record)

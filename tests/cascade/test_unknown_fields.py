@@ -5,10 +5,9 @@ from collections.abc import Mapping
 import orjson
 import pytest
 
-from pipeline.cascade.haiku import HaikuProcessor
-from pipeline.cascade.judge import CascadePolicy
 from pipeline.cascade.policy import Policy
-from pipeline.cascade.sonnet import SonnetProcessor
+from pipeline.cascade.processor import CascadePolicy, Processor
+from pipeline.cascade.reading import Escalations, RawEvents
 from pipeline.config import TopicSettings
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.observer import Observer
@@ -41,15 +40,17 @@ class Notes(NoteStage):
 async def of_haiku(answer: NoteAnswer, value: bytes = RAW) -> Outcome:
     judge = CascadePolicy(ScriptedAsker(answer), Policy({}), Tier.HAIKU)
     topics = TopicNames(TopicSettings())
-    processor = HaikuProcessor(Notes(), judge, topics, clock=lambda: NOON, observer=Observer())
+    processor = Processor(
+        RawEvents(Notes()), judge, topics, clock=lambda: NOON, observer=Observer()
+    )
     return await processor(received(value))
 
 
 async def of_sonnet(answer: NoteAnswer, record: Received) -> Outcome:
     judge = CascadePolicy(ScriptedAsker(answer), Policy({}), Tier.SONNET)
     topics = TopicNames(TopicSettings())
-    processor = SonnetProcessor(
-        {"notes": Notes()}, judge, topics, clock=lambda: NOON, observer=Observer()
+    processor = Processor(
+        Escalations({"notes": Notes()}), judge, topics, clock=lambda: NOON, observer=Observer()
     )
     return await processor(record)
 

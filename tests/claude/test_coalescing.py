@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.cascade.policies import steers
 from pipeline.claude import limiter
 from pipeline.claude.gateway import Gateway
 from pipeline.claude.request_groups import (
@@ -28,6 +27,7 @@ from pipeline.config import Settings
 from pipeline.model.errors import Refused
 from pipeline.model.questions import Image, Response, Text
 from pipeline.model.records import Tier, Usage
+from pipeline.stages.checks.injection import steers
 from pipeline.testing import run_in_virtual_time
 from pipeline.testing.fakes import FakeClient, message
 from tests.claude.gateways import Watcher, opened

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import pipeline
-from pipeline.schemas import files
+from pipeline import schemas
 from tests.cli.conftest import Run
 
 
@@ -78,7 +78,7 @@ def test_a_fault_of_the_program_is_reported_without_what_it_quotes(
     def fail(_: object) -> dict[str, str]:
         raise KeyError("secret content")
 
-    monkeypatch.setattr(files, "generate", fail)
+    monkeypatch.setattr(schemas, "generate", fail)
     ran = run("schemas", "--check")
     assert ran.code == 1
     assert "KeyError" in ran.err

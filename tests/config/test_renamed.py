@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import Settings, load_settings
-from pipeline.config.renamed import INSTEAD, instead_of
+from pipeline.config.settings import INSTEAD, instead_of
 from pipeline.model.errors import UsageError
 from tests.config.tree import leaves
 

@@ -11,11 +11,9 @@ from prometheus_client import CollectorRegistry
 
 from pipeline.config import HttpSettings
 from pipeline.model.records import Tier, Usage
-from pipeline.observe.dashboard import About
-from pipeline.observe.health import Conditions, Health
-from pipeline.observe.http import Views, serve
-from pipeline.observe.metrics import Asked, Metrics
-from pipeline.observe.status import Status
+from pipeline.observe.dashboard import About, Health, Status, Views
+from pipeline.observe.metrics import Asked, Conditions, Metrics
+from pipeline.observe.web import serve
 from pipeline.stream.records import Disposition
 from tests.deploy import dashboards
 from tests.deploy.documents import alerts, rules

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.observe import assets
+from pipeline.observe.web import page_files
 from tests.deploy.tools import ROOT
 
 _LOAD = """
 import json, pipeline
 from importlib import resources
-from pipeline.observe import assets
+from pipeline.observe.web import page_files
 
 page = resources.files("pipeline.evaluate").joinpath("report.html").read_text("utf-8")
-etags = {name: asset.etag for name, asset in assets.load().items()}
+etags = {name: asset.etag for name, asset in page_files().items()}
 print(json.dumps({"from": pipeline.__file__, "etags": etags, "evaluation": len(page)}))
 """
 
@@ -54,5 +54,5 @@ def test_the_pages_are_loaded_from_what_was_installed(wheel: Path, tmp_path: Pat
     ).stdout
     said = json.loads(printed)
     assert Path(said["from"]).is_relative_to(tmp_path)
-    assert said["etags"] == {name: asset.etag for name, asset in assets.load().items()}
+    assert said["etags"] == {name: asset.etag for name, asset in page_files().items()}
     assert said["evaluation"] > 0

@@ -5,8 +5,7 @@ from decimal import Decimal
 from prometheus_client import CollectorRegistry
 
 from pipeline.model.records import Tier, Usage
-from pipeline.observe.health import Conditions
-from pipeline.observe.metrics import Metrics
+from pipeline.observe.metrics import Conditions, Metrics
 from pipeline.stream.records import Disposition
 
 HAIKU, SONNET, UNKNOWN = "claude-haiku", "claude-sonnet", "claude-unknown"

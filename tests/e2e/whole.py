@@ -15,8 +15,7 @@ from pipeline.claude.gateway import Gateway
 from pipeline.claude.responses import HttpReply, NoReply
 from pipeline.config import Settings
 from pipeline.kafka.topics import ESCALATIONS, TopicNames
-from pipeline.observe.health import Conditions
-from pipeline.observe.metrics import Metrics
+from pipeline.observe.metrics import Conditions, Metrics
 from pipeline.testing import MemoryBroker, MemoryBrokers
 from pipeline.testing.fakes import FakeClient, message
 from tests.claude.server import body_of, shape

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.cascade import cap as capping
-from pipeline.cascade.cap import CappedEscalations, EscalationCap
+from pipeline.cascade.cap import EscalationCap, watch_progress
 from pipeline.config import KafkaSettings, TopicSettings
 from pipeline.kafka.connection import admin_client, consumer_client
 from pipeline.kafka.offsets import events_between, lag_reader
@@ -74,20 +74,19 @@ async def test_a_replica_takes_its_part_of_what_the_stages_get_done(
     group, kafka = fresh_name("group"), any_broker.settings
     monkeypatch.setattr(capping, "LOOK_SECONDS", 0.05)
     cap = EscalationCap(0.5, per_minute=12, window=300, clock=asyncio.get_running_loop().time)
-    capped = CappedEscalations(cap, kafka, {group: topic}, topic, lambda: 1)
     partition = TopicPartition(topic, 0)
     await commit(kafka, group, partition, 0)
-    watching = asyncio.create_task(capped.watch())
+    watching = asyncio.create_task(watch_progress(cap, kafka, {group: topic}, topic, lambda: 1))
     try:
-        capped.took(60)
-        assert capped.throttled_reason() is not None
+        cap.took(60)
+        assert cap.throttled_reason() is not None
         for offset in range(40, 4000, 40):
             await commit(kafka, group, partition, offset)
-            if capped.room():
+            if cap.room():
                 break
         # Half of the events, and of these the half that goes with one of two partitions.
-        assert 1 <= capped.room() <= offset / 4
-        assert capped.throttled_reason() is None
+        assert 1 <= cap.room() <= offset / 4
+        assert cap.throttled_reason() is None
     finally:
         watching.cancel()
         await asyncio.wait((watching,))

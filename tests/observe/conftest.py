@@ -1,8 +1,7 @@
 import pytest
 from prometheus_client import CollectorRegistry
 
-from pipeline.observe.health import Conditions
-from pipeline.observe.metrics import Metrics
+from pipeline.observe.metrics import Conditions, Metrics
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-from pipeline.observe.health import Finding, Health
+from pipeline.observe.dashboard import Finding, Health
 
 
 def test_without_checks_all_is_well() -> None:

@@ -12,12 +12,10 @@ from prometheus_client import CollectorRegistry
 
 from pipeline.config import HttpSettings
 from pipeline.model.errors import PipelineError
-from pipeline.observe import assets, http
-from pipeline.observe.dashboard import About
-from pipeline.observe.health import Conditions, Health
-from pipeline.observe.http import Views, serve
-from pipeline.observe.metrics import Metrics
-from pipeline.observe.status import Status
+from pipeline.observe import web
+from pipeline.observe.dashboard import About, Health, Status, Views
+from pipeline.observe.metrics import Conditions, Metrics
+from pipeline.observe.web import page_files, serve
 
 PAGE = Path("pipeline/observe/page")
 ANY_PORT = HttpSettings(port=0)
@@ -129,7 +127,7 @@ async def test_nothing_but_the_page_is_served(views: Views, name: str) -> None:
 
 
 def test_every_file_of_the_page_is_served() -> None:
-    assert {path.name for path in PAGE.iterdir()} <= assets.load().keys()
+    assert {path.name for path in PAGE.iterdir()} <= page_files().keys()
 
 
 @pytest.mark.parametrize("path", sorted(PAGE.iterdir()), ids=lambda path: path.name)
@@ -212,7 +210,7 @@ async def test_a_client_without_a_host_header_is_no_browser_and_is_answered(view
 async def test_a_connection_that_sends_no_whole_request_in_time_is_closed(
     views: Views, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
-    monkeypatch.setattr(http, "REQUEST_SECONDS", 0.05)
+    monkeypatch.setattr(web, "REQUEST_SECONDS", 0.05)
     async with raw_connection(views) as (reader, writer):
         writer.write(sent)
         await reader.read()  # returns once the connection is closed
@@ -222,11 +220,11 @@ async def test_a_connection_that_sends_no_whole_request_in_time_is_closed(
 async def test_a_response_that_nobody_reads_is_given_up(
     views: Views, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "REQUEST_SECONDS", 0.2)
+    monkeypatch.setattr(web, "REQUEST_SECONDS", 0.2)
     monkeypatch.setattr(views.status, "view", lambda: {"large": "x" * (64 << 20)})
     async with raw_connection(views) as (reader, writer):
         writer.write(b"GET /api/status HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        await asyncio.sleep(2 * http.REQUEST_SECONDS)  # nothing is read meanwhile: that is the test
+        await asyncio.sleep(2 * web.REQUEST_SECONDS)  # nothing is read meanwhile: that is the test
         with contextlib.suppress(ConnectionResetError):
             assert len(await reader.read()) < 64 << 20
 
@@ -234,7 +232,7 @@ async def test_a_response_that_nobody_reads_is_given_up(
 async def test_too_many_connections_are_closed_and_the_others_are_served(
     views: Views, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(web, "MAX_CONNECTIONS", 1)
     async with serve(ANY_PORT, views) as address, aiohttp.ClientSession(address) as session:
         async with session.get("/healthz") as answer:
             await answer.read()

@@ -6,9 +6,8 @@ from pipeline.model.observer import Observer
 from pipeline.model.records import Tier, Usage
 from pipeline.observe import catalogue
 from pipeline.observe.catalogue import CATALOGUE
-from pipeline.observe.health import Conditions
-from pipeline.observe.metrics import Asked, Metrics
-from pipeline.observe.reading import Reading
+from pipeline.observe.metrics import Asked, Conditions, Metrics
+from pipeline.observe.readings import Reading
 from pipeline.stream.records import Disposition
 
 

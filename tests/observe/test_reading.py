@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from pipeline.observe import catalogue
 from pipeline.observe.metrics import Metrics
-from pipeline.observe.reading import Reading, quantile, quantile_between, rate
+from pipeline.observe.readings import Reading, quantile, quantile_between, rate
 
 counts = st.lists(st.integers(0, 50), min_size=2, max_size=12)
 

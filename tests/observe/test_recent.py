@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.model.records import Enriched, Review, Source, Timing, Usage
-from pipeline.observe.history import Recent, shortened
+from pipeline.observe.metrics import Recent, shortened
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SOURCE = Source(topic="tickets.raw", partition=0, offset=1, timestamp=NOON)

@@ -5,10 +5,8 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from pipeline.model.records import Tier, Usage
-from pipeline.observe.dashboard import About
-from pipeline.observe.health import Conditions, Health
-from pipeline.observe.metrics import Metrics
-from pipeline.observe.status import STEP_SECONDS, WINDOW_SECONDS, Status
+from pipeline.observe.dashboard import STEP_SECONDS, WINDOW_SECONDS, About, Health, Status
+from pipeline.observe.metrics import Conditions, Metrics
 from pipeline.stream.records import Disposition
 from pipeline.workers.fleet import Merged
 

@@ -10,7 +10,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from pipeline.cascade.tracing import Handling, TracedSession
+from pipeline.cascade.processor import Handling
+from pipeline.cascade.publishing import TracedSession
 from pipeline.claude.client import SdkClient
 from pipeline.config import TracingSettings
 from pipeline.model.errors import UsageError

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.config import StagesSettings
 from pipeline.model.errors import PipelineError
-from pipeline.schemas.files import ASYNCAPI, check, compare, generate, read, write
+from pipeline.schemas import ASYNCAPI, check, compare, generate, read, write
 from pipeline.stages.api import build_stages
 
 Schema = dict[str, Any]

@@ -21,7 +21,7 @@ from pipeline.model.records import (
     Timing,
     Usage,
 )
-from pipeline.schemas.records import record_schemas, schema_name
+from pipeline.schemas.contract import record_schemas, schema_name
 from pipeline.stages.api import build_stages
 
 STAGES = tuple(build_stages(StagesSettings()).values())

@@ -10,9 +10,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from pipeline.cascade.judge import CascadePolicy
 from pipeline.cascade.policy import Policy
-from pipeline.cascade.sonnet import SonnetProcessor
+from pipeline.cascade.processor import CascadePolicy, Processor
+from pipeline.cascade.reading import Escalations
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Settings
 from pipeline.kafka.topics import TopicNames
@@ -21,7 +21,7 @@ from pipeline.model.errors import UsageError
 from pipeline.model.observer import Observer
 from pipeline.model.questions import Question
 from pipeline.model.records import Tier
-from pipeline.observe.instruments import budgets
+from pipeline.observe.dashboard import budgets
 from pipeline.operators.inspection import topic_of
 from pipeline.operators.publish import read_items, refusal_of
 from pipeline.stages import api
@@ -180,8 +180,8 @@ async def test_sonnet_answers_what_was_escalated(
     async with SimulatedApi() as api:
         monkeypatch.setenv("ANTHROPIC_BASE_URL", api.base_url)
         async with Gateway(example) as gateway:
-            process = SonnetProcessor(
-                build_stages(example.stages),
+            process = Processor(
+                Escalations(build_stages(example.stages)),
                 CascadePolicy(gateway, Policy.from_settings(example), Tier.SONNET),
                 TopicNames(example.topics),
                 clock=lambda: NOON,
@@ -203,7 +203,7 @@ def test_its_own_checks_count_by_their_own_threshold(example: Settings) -> None:
     )
 
     policy = Policy.from_settings(example)
-    doubts = policy.doubts("refunds", Tier.HAIKU, stage.signals(event, answer))
+    doubts = policy.of("refunds", Tier.HAIKU).doubts(stage.signals(event, answer))
 
     assert [doubt.code for doubt in doubts] == ["more_than_paid"]
 

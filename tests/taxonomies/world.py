@@ -9,9 +9,9 @@ from tempfile import TemporaryDirectory
 import orjson
 import pytest
 
-from pipeline.cascade.haiku import HaikuProcessor
-from pipeline.cascade.judge import CascadePolicy
 from pipeline.cascade.policy import Policy
+from pipeline.cascade.processor import CascadePolicy, Processor
+from pipeline.cascade.reading import RawEvents
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Settings, load_settings
 from pipeline.kafka.topics import TopicNames
@@ -61,8 +61,8 @@ async def _outcomes(
         monkeypatch.setenv("ANTHROPIC_BASE_URL", api.base_url)
         monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
         async with Gateway(settings) as gateway:
-            process = HaikuProcessor(
-                build_stages(settings.stages)[stage],
+            process = Processor(
+                RawEvents(build_stages(settings.stages)[stage]),
                 CascadePolicy(gateway, Policy.from_settings(settings), Tier.HAIKU),
                 TopicNames(settings.topics),
                 clock=lambda: NOON,

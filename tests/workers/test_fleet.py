@@ -17,7 +17,7 @@ from pipeline.kafka.topics import TopicNames, Topics
 from pipeline.local.broker import LocalBroker
 from pipeline.local.child import Child
 from pipeline.local.environment import SimulatedApiProcess, kafka_variables
-from pipeline.observe.health import Conditions
+from pipeline.observe.metrics import Conditions
 from pipeline.workers.fleet import Reports
 from tests.brokers import FreshName
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.model.questions import Signal
+from pipeline.model.questions import Part, Signal, Text
 from pipeline.stages.checks.text_quality import TAGS, nfkc
 
 _LONGEST_FLAG = 8
@@ -181,6 +181,14 @@ _SIGNS = (
         r"\b(?:respond|reply|answer|output)\s{1,5}(?:only|exclusively|solely)\s{1,5}(?:with|in)\b",
     ),
 )
+
+
+def steers(parts: Sequence[Part]) -> bool:
+    """Whether an event may be meant to steer the model: then it shares a request with no other.
+
+    Any sign will do, since it costs no more than a request of its own.
+    """
+    return bool(injection_signals(*(part.text for part in parts if isinstance(part, Text))))
 
 
 def injection_signals(*texts: str | None) -> list[Signal]:

@@ -253,6 +253,7 @@ class JsonStage(Generic[RawT]):
 
     def __init__(self, settings: StageSettings) -> None:
         self._limits = settings
+        self._largest_event = settings.largest_event
 
     def parse(
         self,
@@ -267,7 +268,7 @@ class JsonStage(Generic[RawT]):
         event = read_event(
             self.raw_model,
             value,
-            max_bytes=self._limits.largest_event,
+            max_bytes=self._largest_event,
             content_type="" if is_plain else bare_type(declared.decode("latin-1")),
         )
         limit = self._limits.max_text_chars

@@ -7,11 +7,12 @@ import orjson
 import pytest
 from jsonschema import Draft202012Validator
 
-from pipeline.config import Label, Settings, StagesSettings, TicketSettings
+from pipeline.config import Label, Settings, StagesSettings, TicketSettings, TopicSettings
+from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import UsageError
 from pipeline.model.records import Tier
 from pipeline.operators.review import Verdict, enriched, parse_changes, parse_result, result_of
-from pipeline.schemas.records import record_schemas
+from pipeline.schemas.contract import record_schemas
 from pipeline.stages.api import build_stages
 from tests.operators.review.items import NOON, RESULT, case
 
@@ -89,7 +90,7 @@ def published(**changes: object) -> dict[str, Any]:
     made = case(**changes)
     result = result_of(Verdict(given=RESULT), made, TICKETS, SETTINGS)
     later = NOON + timedelta(hours=2)
-    record = enriched(made, TICKETS, result, "tickets.enriched", later)
+    record = enriched(made, TICKETS, result, TopicNames(TopicSettings()), later)
     assert record.topic == "tickets.enriched"
     assert record.key == b"customer"
     headers = dict(record.headers)

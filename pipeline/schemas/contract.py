@@ -1,14 +1,16 @@
-"""JSON Schema (2020-12) of the records of every topic.
+"""JSON Schema (2020-12) of the records of every topic, and one AsyncAPI 3.0 document of all topics.
 
 What the pipeline writes is described as open: a reader must accept fields it does not know, so a
 new field breaks nobody and needs no new version.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, JsonValue
 
+import pipeline
+from pipeline.config import KafkaSettings, TopicSettings
 from pipeline.model.records import (
     ENRICHED_VERSION,
     DeadLetterHeaders,
@@ -19,6 +21,7 @@ from pipeline.model.records import (
 )
 from pipeline.model.records import enriched_schema as declared_schema
 from pipeline.stages.api import Stage
+from pipeline.stages.files.media import MEDIA_TYPES
 
 Schema = dict[str, JsonValue]
 AnyStage = Stage[Any, Any]
@@ -33,6 +36,38 @@ BARE_FILE = (
     "the event's id in the header `event-id` or the record's key."
 )
 _FIRST = ("$schema", "$id", "title", "description", "type", "properties", "required")
+_JSON = "application/json"
+_OURS = "Written by the pipeline."
+_SCHEMA_FORMAT = "application/schema+json;version=draft-2020-12"
+
+_DESCRIPTION = (
+    "Events that arrive on Kafka, enriched by Claude. Publishers write raw events, consumers read "
+    "enriched records; the key of a raw record is the key of all that comes of it. Read with "
+    "`isolation.level=read_committed`. Names are the defaults: a prefix and other names can be set."
+)
+_CLOUD_EVENTS: Schema = {
+    "type": "object",
+    "description": "CloudEvents 1.0 in binary mode, and the publisher's trace context.",
+    "required": ["ce_specversion", "ce_id", "ce_source", "ce_type", "content-type"],
+    "properties": {
+        "ce_specversion": {"const": "1.0"},
+        "ce_id": {"type": "string", "description": "The event's id."},
+        "ce_source": {"type": "string", "format": "uri-reference"},
+        "ce_type": {"type": "string"},
+        "content-type": {"const": _JSON},
+        "traceparent": {"type": "string", "description": "W3C trace context, if one was sent."},
+        "tracestate": {"type": "string"},
+    },
+}
+_FILE_HEADERS: Schema = {
+    "type": "object",
+    "required": ["content-type"],
+    "properties": {
+        "content-type": {"enum": list[JsonValue](sorted(MEDIA_TYPES))},
+        "event-id": {"type": "string", "description": "The event's id; the key if it is absent."},
+        "traceparent": {"type": "string"},
+    },
+}
 
 
 def schema_name(schema: Schema) -> tuple[str, int]:
@@ -166,3 +201,91 @@ def _object(node: JsonValue) -> dict[str, JsonValue]:
     if not isinstance(node, dict):
         raise TypeError("a JSON object is needed here")
     return node
+
+
+def asyncapi_document(
+    stages: Sequence[AnyStage], files: Mapping[str, str], topics: TopicSettings
+) -> Schema:
+    """The document; `files` are those of each subject's schema, relative to it."""
+    channels: Schema = {}
+    operations: Schema = {}
+    messages: Schema = {}
+
+    def message(name: str, summary: str, headers: Schema | None = None) -> None:
+        payload: Schema = {"schemaFormat": _SCHEMA_FORMAT, "schema": {"$ref": files[name]}}
+        about: Schema = {"name": name, "summary": summary, "contentType": _JSON}
+        messages[name] = about | ({"headers": headers} if headers else {}) | {"payload": payload}
+
+    def channel(subject: str, address: str, about: str, names: Sequence[str], *to: str) -> None:
+        """A topic, its messages, and what the pipeline does with it."""
+        references: Schema = {
+            name: {"$ref": _pointer("components", "messages", name)} for name in names
+        }
+        channels[subject] = {"address": address, "description": about, "messages": references}
+        for action in to:
+            operations[f"{action}.{subject}"] = {
+                "action": action,
+                "channel": {"$ref": _pointer("channels", subject)},
+                "messages": [
+                    {"$ref": _pointer("channels", subject, "messages", name)} for name in names
+                ],
+            }
+
+    for stage in stages:
+        raw, enriched, of_raw = f"{stage.name}.raw", f"{stage.name}.enriched", [f"{stage.name}.raw"]
+        message(raw, f"A raw event of the stage {stage.name}.")
+        if stage.reads_files:
+            bare = f"{stage.name}.file"
+            of_raw.append(bare)
+            messages[bare] = {
+                "name": bare,
+                "summary": "The bare file as the value, its type in a header.",
+                "contentType": "application/octet-stream",
+                "headers": _FILE_HEADERS,
+                "payload": {"type": "string", "format": "binary"},
+            }
+        channel(raw, raw, "Written by publishers.", of_raw, "receive")
+        message(enriched, f"What became of an event of the stage {stage.name}.", _CLOUD_EVENTS)
+        channel(enriched, enriched, _OURS, [enriched], "send")
+    message("escalations", "What Haiku's answer could not settle.", _CLOUD_EVENTS)
+    channel("escalations", topics.escalations, _OURS, ["escalations"], "send")
+    message("review", "What neither model could settle, for people.", _CLOUD_EVENTS)
+    channel("review", topics.review, _OURS, ["review"], "send")
+    channel("escalations", topics.escalations, _OURS, ["escalations"], "receive")
+    messages["dead-letters"] = {
+        "name": "dead-letters",
+        "summary": "A raw record that cannot be handled, key and value untouched.",
+        "headers": {"schemaFormat": _SCHEMA_FORMAT, "schema": {"$ref": files["dead-letters"]}},
+    }
+    channel("dead-letters", topics.dead_letters, _OURS, ["dead-letters"], "send")
+    message("handled", "What a person did, once.")
+    of_operators = "Written by operators' commands."
+    for subject, address in (
+        ("dead-letters.replayed", topics.replayed),
+        ("review.resolved", topics.resolved),
+    ):
+        channel(subject, address, of_operators, ["handled"], "send", "receive")
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "haiku-pipeline",
+            "version": pipeline.__version__,
+            "description": _DESCRIPTION,
+            "license": {"name": "Apache-2.0"},
+        },
+        "defaultContentType": _JSON,
+        "servers": {
+            "kafka": {
+                "host": "{bootstrapServers}",
+                "protocol": "kafka",
+                "variables": {"bootstrapServers": {"default": KafkaSettings().bootstrap_servers}},
+            }
+        },
+        "channels": channels,
+        "operations": operations,
+        "components": {"messages": messages},
+    }
+
+
+def _pointer(*steps: str) -> str:
+    return "#/" + "/".join(step.replace("~", "~0").replace("/", "~1") for step in steps)

@@ -15,19 +15,13 @@ Series = tuple[dict[str, str], float]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """All series at one moment.
-
-    Args:
-        at: When, in seconds of a monotonic clock.
-        series: Labels and value of each series, by the name of the sample.
-    """
+    """All series at one moment, by the name of the sample; `at` is of a monotonic clock."""
 
     at: float
     series: dict[str, list[Series]]
 
     @classmethod
     def of(cls, at: float, families: Iterable[PrometheusMetric]) -> Self:
-        """Read what a registry has collected."""
         series: dict[str, list[Series]] = defaultdict(list)
         for family in families:
             for sample in family.samples:
@@ -59,7 +53,6 @@ class Reading:
         return found
 
     def smallest_by(self, metric: Metric, label: str, **where: str) -> dict[str, float]:
-        """The smallest series by the values of one label."""
         found: dict[str, float] = {}
         for labels, value in self._matching(metric.name, where):
             found[labels[label]] = min(value, found.get(labels[label], value))
@@ -107,12 +100,8 @@ def quantile_between(
 def quantile(share: float, buckets: Sequence[tuple[float, float]]) -> float | None:
     """Estimate a quantile as Prometheus does: linear inside the bucket it falls into.
 
-    Args:
-        share: 0 to 1; 0.5 is the median.
-        buckets: Upper bounds, ascending, the last infinite, with cumulative counts.
-
-    Returns:
-        None where nothing was counted; the largest finite bound where it lies beyond it.
+    Buckets are upper bounds, ascending, the last infinite, with cumulative counts. None where
+    nothing was counted; the largest finite bound where it lies beyond it.
     """
     if not buckets or buckets[-1][1] <= 0:
         return None

@@ -1,0 +1,403 @@
+"""What happens to one event: read it, ask a tier, check the answer, decide, publish.
+
+Both tiers share the flow, `Processor`. They differ in what they read (`pipeline.cascade.reading`)
+and in what becomes of a doubted answer: Haiku's goes to Sonnet, Sonnet's to people.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+import structlog
+
+from pipeline.cascade.policy import (
+    AUDIT,
+    LIFTED,
+    TROUBLES,
+    Policy,
+    audit_doubts,
+    is_wanted,
+    limit_for_repetition,
+    signal_of,
+    statement_signals,
+    weighed,
+)
+from pipeline.cascade.publishing import dead_letter, enriched, publication
+from pipeline.cascade.reading import Case, Reader, Reading, is_long, of_stage, published_result
+from pipeline.kafka.topics import TopicNames
+from pipeline.model.errors import AnswerError, FileUnavailable, InvalidEvent, Rejected
+from pipeline.model.observer import AuditVerdict, Observer
+from pipeline.model.questions import Asker, MultiStepQuery, Query, Question, Response, Signal
+from pipeline.model.records import (
+    MOST_DOUBTS,
+    DeadLetterReason,
+    Doubt,
+    Enriched,
+    Escalation,
+    Review,
+    Tier,
+    Timing,
+    Usage,
+    lasted,
+)
+from pipeline.observe.logging import EventContext, about_event, identify_event
+from pipeline.observe.tracing import OpenTelemetryTracer
+from pipeline.stages.api import Answer, RawEvent, Rewording, Stage, differences, label_of
+from pipeline.stages.files.raw_events import to_json_object
+from pipeline.stream.records import Handler, Outcome, Received
+
+RawT = TypeVar("RawT", bound=RawEvent)
+AnswerT = TypeVar("AnswerT", bound=Answer)
+log = structlog.get_logger(__name__)
+_plain = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TierAnswer(Generic[AnswerT]):
+    """What one tier said about an event, before it is decided whether that is good enough.
+
+    Args:
+        answer: Null where no usable answer came; `signals` then say why.
+        usage: Of all calls that were made, repetitions included; `seconds` are their sum, too.
+        model: The model that was asked last, as the API names it.
+    """
+
+    answer: AnswerT | None
+    signals: tuple[Signal, ...]
+    usage: Usage
+    model: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decision(TierAnswer[AnswerT]):
+    """The same, decided: `doubts` is empty if, and only if, the answer is accepted."""
+
+    doubts: tuple[Doubt, ...]
+
+
+class Processor:
+    """The handler of a topic: brings each of its records to one end.
+
+    Every end is reported to the observer under the event's own stage.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        cascade: "CascadePolicy",
+        topics: TopicNames,
+        *,
+        clock: Callable[[], datetime],
+        observer: Observer,
+    ) -> None:
+        self._reader = reader
+        self._cascade = cascade
+        self._topics = topics
+        self._clock = clock
+        self._observer = observer
+
+    async def __call__(self, received: Received) -> Outcome:
+        try:
+            case = await self._reader.read(received)
+            stage, event = case.stage, case.event
+            identify_event(event.id)
+            key = received.key or event.id.encode()
+            decision = await self._cascade.decide(stage, event, key=key)
+            record: Enriched[Any] | Escalation | Review
+            if decision.doubts or decision.answer is None:
+                record = of_stage(stage.name, self._doubted, case, decision)
+            else:
+                record = of_stage(stage.name, self._accepted, case, decision, decision.answer)
+            if not isinstance(record, Escalation):
+                self._observer.settled(record)
+            outcome = of_stage(stage.name, publication, received, record, self._topics)
+            if case.earlier is not None:
+                of_stage(stage.name, self._report_audit, case, decision)
+        except InvalidEvent as invalid:
+            name, topic, now = self._reader.name, self._topics.dead_letters, self._clock()
+            self._observer.dead_lettered(name, invalid.reason)
+            return dead_letter(received, topic, invalid, stage=name, now=now)
+        self._observer.decided(stage.name, self._cascade.tier, outcome.end, model=decision.model)
+        return outcome
+
+    def _accepted(self, case: Case, decision: Decision[Any], answer: Answer) -> Enriched[Any]:
+        before = case.escalation
+        return enriched(
+            case.stage,
+            case.event,
+            of_stage(case.stage.name, case.stage.result, case.event, answer),
+            event_id=case.event.id,
+            decided_by=self._cascade.tier.value,
+            confidence=answer.stated_confidence,
+            escalated=None if before is None else (before.doubts, case.earlier),
+            model=decision.model,
+            usage=decision.usage if before is None else before.usage + decision.usage,
+            source=case.source,
+            timing=self._timing(case, decision),
+        )
+
+    def _doubted(self, case: Case, decision: Decision[Any]) -> Escalation | Review:
+        """What a doubted answer becomes: the first tier's an escalation, the second's for people.
+
+        An event that failed while others did not is named in the log, once and not at each tier.
+        """
+        stage, event, before = case.stage, case.event, case.escalation
+        reported = {doubt.code for doubt in before.doubts} if before is not None else set()
+        for doubt in decision.doubts:
+            self._observer.doubted(stage.name, doubt.code)
+            if doubt.code in TROUBLES - reported:
+                log.warning(doubt.code, stage=stage.name, event_id=event.id, because=doubt.detail)
+        result = published_result(stage, event, decision.answer)
+        if before is None:
+            return Escalation(
+                schema_="escalations/1",
+                event_id=event.id,
+                stage=stage.name,
+                event=to_json_object(event),
+                doubts=list(decision.doubts),
+                haiku_result=result,
+                haiku_model=decision.model,
+                usage=decision.usage,
+                source=case.source,
+                received_at=case.received_at,
+                model_seconds=lasted(0, decision.seconds),
+            )
+        return Review(
+            schema_="review/1",
+            event_id=event.id,
+            stage=stage.name,
+            event=before.event,
+            doubts=[*before.doubts, *decision.doubts][-MOST_DOUBTS:],
+            haiku_result=before.haiku_result,
+            sonnet_result=result,
+            model=decision.model,
+            usage=before.usage + decision.usage,
+            source=case.source,
+            timing=self._timing(case, decision),
+        )
+
+    def _timing(self, case: Case, decision: Decision[Any]) -> Timing:
+        before = 0.0 if case.escalation is None else case.escalation.model_seconds
+        return Timing(
+            received_at=case.received_at,
+            enriched_at=self._clock(),
+            model_seconds=lasted(before, decision.seconds),
+        )
+
+    def _report_audit(self, case: Case, decision: Decision[Any]) -> None:
+        """Report whether an answer that was trusted, but for the random sample, was right."""
+        before, earlier = case.escalation, case.earlier
+        if before is None or earlier is None or {doubt.code for doubt in before.doubts} != {AUDIT}:
+            return
+        found = published_result(case.stage, case.event, decision.answer)
+        if found is None or decision.doubts:
+            verdict: AuditVerdict = "unsettled"
+        else:
+            then = earlier.model_dump(mode="json", by_alias=True)
+            differ = differences(case.stage, then, found)
+            verdict = "not_compared" if differ is None else "differed" if differ else "agreed"
+        self._observer.audited(case.stage.name, verdict)
+
+
+class CascadePolicy:
+    """Asks one tier and decides whether its answer is accepted."""
+
+    def __init__(
+        self, asker: Asker, policy: Policy, tier: Tier, reading: Reading | None = None
+    ) -> None:
+        self._asker = asker
+        self._policy = policy
+        self.tier = tier
+        self._reading = reading or Reading()
+
+    async def decide(
+        self, stage: Stage[RawT, AnswerT], event: RawT, *, key: bytes
+    ) -> Decision[AnswerT]:
+        """Ask and decide; the record's `key` says whether the event is in the random sample.
+
+        Raises:
+            InvalidEvent: The event's file is not what it says it is, the API takes no such request,
+                or the stage failed over the answer.
+        """
+        try:
+            query = await self._reading.ask_about(stage, event)
+        except FileUnavailable as failure:
+            found: TierAnswer[AnswerT] = unanswered(failure)
+        else:
+            found = await self.ask_tier(stage, event, query)
+        own = self._policy.of(stage.name, self.tier)
+        label = None if found.answer is None else label_of(stage, found.answer)
+        doubts = own.doubts(found.signals, label=label)
+        return Decision(
+            found.answer,
+            found.signals,
+            found.usage,
+            found.model,
+            found.seconds,
+            doubts=(*doubts, *audit_doubts(stage.name, key, own.audit_share)),
+        )
+
+    async def ask_tier(
+        self, stage: Stage[RawT, AnswerT], event: RawT, query: Query[AnswerT]
+    ) -> TierAnswer[AnswerT]:
+        """Ask, and once more where the policy wants a second opinion; decide nothing.
+
+        Raises:
+            InvalidEvent: The API takes no such request, or the stage failed over the answer.
+        """
+        first = await ask_tier(self._asker, self.tier, stage, event, query)
+        own = self._policy.of(stage.name, self.tier)
+        if not own.second_opinion or first.answer is None or not isinstance(stage, Rewording):
+            return first
+        doubts = own.doubts(first.signals, label=label_of(stage, first.answer))
+        if not is_wanted(confidence=first.answer.confidence, doubts=doubts):
+            return first
+        try:
+            query = await self._reading.ask_about(stage, event, stage.second_question)
+            second = await ask_tier(self._asker, self.tier, stage, event, query)
+        except (InvalidEvent, FileUnavailable) as failure:
+            # The event is not at fault, since it was answered once.
+            log.warning("no_second_opinion", stage=stage.name, because=failure.detail)
+            return first
+        signals = first.signals
+        if second.answer is not None:
+            differ = differences(stage, first.answer.model_dump(), second.answer.model_dump())
+            against = own.doubts(second.signals, label=label_of(stage, second.answer))
+            # A second answer that is itself doubted confirms nothing.
+            if differ or (differ is not None and all(doubt.code in LIFTED for doubt in against)):
+                signals = weighed(first.signals, differ)
+        usage, seconds = first.usage + second.usage, first.seconds + second.seconds
+        return replace(first, signals=signals, usage=usage, seconds=seconds)
+
+
+async def ask_tier(
+    asker: Asker, tier: Tier, stage: Stage[RawT, AnswerT], event: RawT, query: Query[AnswerT]
+) -> TierAnswer[AnswerT]:
+    """Ask one tier, in as many calls as it takes, and check its answer.
+
+    Raises:
+        InvalidEvent: The API takes no such request, or the stage failed over an answer.
+    """
+    calls: list[_Call] = []
+    while True:
+        if isinstance(query, Question):
+            made = [await _call(asker, tier, query)]
+        else:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(_call(asker, tier, each)) for each in query.questions]
+            made = [task.result() for task in tasks]
+        calls += made
+        if failures := [call.failure for call in made if call.failure is not None]:
+            for failure in failures:
+                if isinstance(failure, Rejected):
+                    reason, attempts = (
+                        DeadLetterReason.REJECTED_BY_API,
+                        sum(c.attempts for c in calls),
+                    )
+                    raise InvalidEvent(reason, failure.detail, attempts=attempts) from failure
+            answer, signals = None, list(dict.fromkeys(map(signal_of, failures)))
+            break
+        answers = tuple(call.reply.answer for call in made if call.reply is not None)
+        follows = (
+            answers[0] if isinstance(query, Question) else of_stage(stage.name, query.then, answers)
+        )
+        if isinstance(follows, Question | MultiStepQuery):
+            query = follows
+            continue
+        check = partial(of_stage, stage.name, stage.signals, event, follows)
+        # Asking whether the stage is a `Checking` would take about as long as its checks.
+        is_slow = getattr(stage, "checks_slowly", False) or is_long(event)
+        checked = await asyncio.to_thread(check) if is_slow else check()
+        answer = follows
+        signals = [signal for call in calls if call.reply for signal in call.reply.signals]
+        signals += [*statement_signals(follows), *checked]
+        break
+    usage = Usage.total(call.usage for call in calls)
+    seconds = sum(call.seconds for call in calls)
+    return TierAnswer(answer, tuple(signals), usage, calls[-1].model, seconds)
+
+
+def unanswered(failure: AnswerError) -> TierAnswer[Any]:
+    signals = (signal_of(failure),)
+    return TierAnswer(None, signals, failure.usage, failure.model, failure.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One question, asked as often as that helped."""
+
+    reply: Response[Any] | None
+    failure: AnswerError | None
+    usage: Usage
+    model: str
+    seconds: float
+    attempts: int
+
+
+async def _call(asker: Asker, tier: Tier, question: Question[Any]) -> _Call:
+    spent: list[Usage] = []
+    seconds, attempt = 0.0, 1
+    limit = question.max_output_tokens
+    while True:
+        try:
+            reply = await asker.ask(question, tier, max_output_tokens=limit)
+        except AnswerError as failure:
+            spent.append(failure.usage)
+            seconds += failure.seconds
+            next_limit = limit_for_repetition(failure, attempt=attempt, limit=limit)
+            if next_limit is None:
+                usage = Usage.total(spent)
+                return _Call(None, failure, usage, failure.model, seconds, attempt)
+            limit, attempt = next_limit, attempt + 1
+        else:
+            usage = Usage.total((*spent, reply.usage))
+            return _Call(reply, None, usage, reply.model, seconds + reply.seconds, attempt)
+
+
+class Handling:
+    """Calls a handler within the event's trace, with the event's ids on every line of the log."""
+
+    def __init__(
+        self, stage: str, handler: Handler, tracer: OpenTelemetryTracer | None = None
+    ) -> None:
+        self._stage = stage
+        self._handler = handler
+        self._tracer = tracer
+
+    async def __call__(self, received: Received) -> Outcome:
+        stage, tracer, headers = self._stage, self._tracer, received.headers
+        topic, partition, offset = received.topic, received.partition, received.offset
+        with (
+            tracer.event(stage, topic=topic, partition=partition, offset=offset, headers=headers)
+            if tracer is not None
+            else nullcontext()
+        ) as trace:
+            with about_event(EventContext(headers, None if trace is None else trace.trace_id)):
+                started = time.monotonic()
+                outcome = await self._handler(received)
+                # The plain logger answers in no time, structlog's does not.
+                if _plain.isEnabledFor(logging.DEBUG):
+                    log.debug(
+                        "event_handled",
+                        stage=stage,
+                        topic=topic,
+                        partition=partition,
+                        offset=offset,
+                        end=outcome.end.value,
+                        seconds=round(time.monotonic() - started, 3),
+                    )
+            if trace is None:
+                return outcome
+            trace.ended(outcome.end.value)
+            records = (
+                replace(record, headers=trace.carried_on(record.headers))
+                for record in outcome.records
+            )
+            return replace(outcome, records=tuple(records))
