@@ -15,7 +15,7 @@ from pipeline.backfill.journal import Journal
 from pipeline.kafka.reader import TopicReader
 from pipeline.kafka.writer import commit_with_retry
 from pipeline.model.errors import PipelineError
-from pipeline.stream import ledger_codec
+from pipeline.stream import ledger
 from pipeline.stream.ledger import CommitPoint, OffsetLedger
 from pipeline.stream.protocols import (
     Committed,
@@ -81,7 +81,7 @@ class TopicShelf:
         if committed is None:
             start = CommitPoint(bounds.begin, bounds.begin)
         else:
-            start = ledger_codec.decode(committed.offset, committed.metadata)
+            start = ledger.decode(committed.offset, committed.metadata)
         if start.base > bounds.end:
             raise LogCutShort(
                 f"{self._partition} ends at {bounds.end}, before the committed offset "
@@ -113,7 +113,7 @@ class TopicShelf:
             self._ledger.finish(offset)
         self._ledger.advance(job.next)
         point = self._ledger.commit_point()
-        committed = Committed(point.base, ledger_codec.encode(point))
+        committed = Committed(point.base, ledger.encode(point))
         await self._commit(job, committed)
         self._journal.note(job)
 

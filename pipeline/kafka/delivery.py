@@ -17,7 +17,7 @@ from pipeline.kafka.connection import (
 )
 from pipeline.kafka.errors import NotPermitted, RequestFailed
 from pipeline.model.errors import PipelineError
-from pipeline.stream.ledger_codec import MAX_CHARACTERS
+from pipeline.stream.ledger import MAX_CHARACTERS
 
 _PROBE_WITHIN = 30.0
 """Seconds. A first transaction has to wait until its state topic is made."""

@@ -18,8 +18,7 @@ from pipeline.kafka.connection import admin_client, patiently
 from pipeline.kafka.errors import explain
 from pipeline.kafka.offsets import KafkaOffsets
 from pipeline.kafka.topics import Topics
-from pipeline.stream.ledger import CommitPoint
-from pipeline.stream.ledger_codec import LedgerUnreadable, decode
+from pipeline.stream.ledger import CommitPoint, LedgerUnreadable, decode
 from pipeline.stream.protocols import BrokerError, BrokersUnavailable, TopicPartition
 
 

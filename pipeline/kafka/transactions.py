@@ -20,7 +20,7 @@ from aiokafka.errors import (
 from aiokafka.structs import OffsetAndMetadata
 
 from pipeline.kafka.consumer import KafkaConsumer
-from pipeline.stream.ledger_codec import MAX_CHARACTERS
+from pipeline.stream.ledger import MAX_CHARACTERS
 from pipeline.stream.protocols import (
     Aborted,
     Broken,

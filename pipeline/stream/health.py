@@ -1,24 +1,24 @@
-"""Watches one stream: reports its lag, says whether it is ready, ends it when it is stuck.
-
-Telling a consumer that has nothing to do from one that is alive and stuck. Pure.
-"""
+"""Watches one stream: reports what waits, says whether it is ready, ends it when it is stuck."""
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pipeline.model.errors import PipelineError
-from pipeline.model.observer import Observer
-from pipeline.stream.assignment import Assignment
-from pipeline.stream.backlog import Backlog, look_if_possible
-from pipeline.stream.intake import Intake
-from pipeline.stream.partition_worker import PartitionWorker, State
-from pipeline.stream.poller import Poller
-from pipeline.stream.protocols import BrokerError, Consumer, OffsetReader, TopicPartition
-from pipeline.stream.status import PartitionStatus, StreamStatus
+from pipeline.stream.intake import Intake, Poller
+from pipeline.stream.ledger import CommitPoint, LedgerUnreadable, decode
+from pipeline.stream.partition_worker import Assignment, PartitionWorker, State, WorkerContext
+from pipeline.stream.protocols import (
+    BrokerError,
+    BrokersUnavailable,
+    NextRecord,
+    OffsetReader,
+    TopicPartition,
+)
 
+_log = logging.getLogger(__name__)
 POLL_EXPECTED = 30.0
 """Seconds without a poll, or of one rebalance, after which a stream is not ready. A rebalance
 takes a drain budget and a few seconds; polls wait for it."""
@@ -39,7 +39,6 @@ class PartitionSigns:
         since_progress: Since a record came in, was answered or was committed.
         since_asked: Since it was polled, whether or not something came.
         unread: Records that the brokers have, by their own account, and that did not come in.
-        in_flight: Records that are taken and not committed.
         uncommitted: Results that are ready, and whose commit has not failed.
     """
 
@@ -57,7 +56,7 @@ class Signs:
     Args:
         rebalancing: How long it has been without an assignment; None with one.
         since_poll: Since a poll came back.
-        partitions: The assigned ones that take records.
+        partitions: Those that take records.
     """
 
     rebalancing: float | None
@@ -66,14 +65,10 @@ class Signs:
 
 
 def why_stuck(signs: Signs, after: float) -> str | None:
-    """Why a stream must be called stuck; None if it need not.
+    """Why a stream must be called stuck after so many seconds; None if it need not.
 
     Calls that take long are no reason: a model may be slow or away for hours, and a restart
     would only pay for them again. What counts is the stream's own work.
-
-    Args:
-        signs: What is to be seen.
-        after: Seconds that anything may last.
     """
     if signs.rebalancing is not None:
         if signs.rebalancing > after:
@@ -101,7 +96,6 @@ def why_not_polling(signs: Signs) -> str | None:
     return None
 
 
-_log = logging.getLogger(__name__)
 _READ = (
     "all of them are read, and paid for (`pipeline cost` says how much). To skip them, stop now, "
     'set kafka.auto_offset_reset to "latest", and take another kafka.group_prefix, or reset the '
@@ -115,50 +109,172 @@ _INTERVAL = 1.0
 """Seconds between two looks."""
 _LOOK_INTERVAL = 2.0
 """Seconds between two questions to the brokers about what waits."""
+_BRIEFLY = 1.0
+"""Seconds for a committed offset: a transaction that is still open may keep it for longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionStatus:
+    """One assigned partition, as `/api/status` shows it.
+
+    Args:
+        state: A `State`.
+        in_flight: Records that are taken and not committed.
+        lag: Records that are not committed; None while that is not known.
+        oldest_seconds: Age of the oldest of them; 0 without one, None while that is not known.
+        problem: What went wrong last and is not fixed, in a sentence.
+    """
+
+    topic: str
+    partition: int
+    state: str
+    in_flight: int
+    lag: int | None
+    oldest_seconds: float | None
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """One stage's stream, for `/readyz`, `/api/status` and the log.
+
+    Args:
+        partitions: Those that are assigned to this process.
+        lag: Records that are not committed, all partitions; None while that is not known, as
+            in a rebalance.
+        is_ready: Whether it is assigned, polling, and taking what comes.
+        reason: Why it is not ready, in a sentence.
+    """
+
+    stage: str
+    partitions: tuple[PartitionStatus, ...]
+    in_flight: int
+    lag: int | None
+    intake_closed_because: str | None
+    is_ready: bool
+    reason: str | None
+
+
+class Backlog:
+    """What waits in the partitions, by the brokers' own account.
+
+    What a partition holds is known here. What it has not polled is not: while nothing is taken
+    in, records come to an end of the log that no fetch sees, and nobody has read when the first
+    of them was published. So the brokers are asked.
+
+    Args:
+        reader: Asks them, independently of the consumer.
+        now: The time, aware.
+
+    Attributes:
+        ends: Where the records that may be read end, by the last look.
+    """
+
+    def __init__(self, reader: OffsetReader, *, now: Callable[[], datetime]) -> None:
+        self.ends: dict[TopicPartition, int] = {}
+        self._reader = reader
+        self._now = now
+        self._committed: dict[TopicPartition, CommitPoint] = {}
+        self._first: dict[TopicPartition, tuple[int, NextRecord]] = {}
+
+    async def look(self, workers: Collection[PartitionWorker]) -> None:
+        """Ask where logs end and, where nothing is held of what waits, how old the first is.
+
+        Raises:
+            BrokerError: The brokers do not answer, or refuse.
+        """
+        self.ends = dict(await self._reader.ends([worker.partition for worker in workers]))
+        idle = {worker.partition: worker for worker in workers if not worker.workload.held}
+        self._committed = {p: point for p, point in self._committed.items() if p in idle}
+        self._first = {p: first for p, first in self._first.items() if p in idle}
+        for partition, worker in idle.items():
+            if worker.base is None:
+                self._committed[partition] = await self._commit_point(partition)
+            base = self._base(worker)
+            if base is None or not self._records(worker):
+                self._first.pop(partition, None)
+                continue
+            known = self._first.get(partition)
+            if known is None or known[0] != base or known[1].timestamp is None:
+                # A record that is known only grows older.
+                self._first[partition] = (base, await self._reader.next_record(partition, base))
+
+    def waiting(self, worker: PartitionWorker) -> tuple[int | None, float | None]:
+        """Records that are not committed, and seconds of age of the oldest: 0 where none waits.
+
+        Either is None while that is not known.
+        """
+        records = self._records(worker)
+        for held in worker.workload.held.values():
+            return records, self._age(held.record.timestamp)
+        base, first = self._first.get(worker.partition, (None, None))
+        if first is not None and base == self._base(worker):
+            if first.timestamp is not None:
+                return records, self._age(first.timestamp)
+            if first.offset >= self.ends.get(worker.partition, 0):
+                # Nothing but the markers of transactions lies ahead.
+                return 0, 0.0
+        return records, 0.0 if records == 0 else None
+
+    def _records(self, worker: PartitionWorker) -> int | None:
+        end = self.ends.get(worker.partition)
+        known = worker.lag(end)
+        if known is not None:
+            return known
+        point = self._committed.get(worker.partition)
+        return None if point is None or end is None else point.lag(end)
+
+    def _base(self, worker: PartitionWorker) -> int | None:
+        """Where the oldest record that is not committed is, or above."""
+        if worker.base is not None:
+            return worker.base
+        point = self._committed.get(worker.partition)
+        return None if point is None else point.base
+
+    def _age(self, timestamp: datetime) -> float:
+        return max(0.0, (self._now() - timestamp).total_seconds())
+
+    async def _commit_point(self, partition: TopicPartition) -> CommitPoint:
+        """From where a partition would be served that is not, for whatever reason."""
+        try:
+            async with asyncio.timeout(_BRIEFLY):
+                committed = await self._reader.committed(partition)
+                if committed is None:
+                    begin = (await self._reader.bounds(partition)).begin
+                    return CommitPoint(begin, begin)
+        except TimeoutError:
+            raise BrokersUnavailable(
+                f"The committed offset of {partition} is not known yet."
+            ) from None
+        try:
+            return decode(committed.offset, committed.metadata)
+        except LedgerUnreadable:
+            return CommitPoint(committed.offset, committed.offset)
 
 
 class Monitor:
-    """Looks at the parts of a stream, and leaves them to themselves.
-
-    Args:
-        stage: Of which stream.
-        topics: What it consumes.
-        consumer: Its consumer.
-        assignment: Its partitions.
-        poller: Its loop.
-        intake: Whether it takes anything.
-        reader: Asks the brokers, independently of the consumer.
-        observer: Receives the lag, the partitions that cannot commit, and whether it is stuck.
-        starts_at_end: Whether a group that committed nothing skips what is there already.
-        stuck_after: Seconds without progress after which it ends.
-    """
+    """Looks at the parts of a stream, and leaves them to themselves."""
 
     def __init__(
         self,
-        stage: str,
+        context: WorkerContext,
         topics: Sequence[str],
-        *,
-        consumer: Consumer,
         assignment: Assignment,
         poller: Poller,
         intake: Intake,
-        reader: OffsetReader,
-        observer: Observer,
-        starts_at_end: bool,
-        stuck_after: float,
     ) -> None:
-        self._stage = stage
+        self._stage = context.stage
         self._topics = topics
-        self._consumer = consumer
+        self._consumer = context.consumer
         self._assignment = assignment
         self._poller = poller
         self._intake = intake
-        self._reader = reader
-        self._observer = observer
-        self._starts_at_end = starts_at_end
-        self._stuck_after = stuck_after
+        self._reader = context.reader
+        self._observer = context.observer
+        self._starts_at_end = context.brokers.starts_at_end
+        self._stuck_after = context.settings.stuck_after
         self._now = asyncio.get_running_loop().time
-        self._backlog = Backlog(reader, now=lambda: datetime.now(UTC))
+        self._backlog = Backlog(self._reader, now=lambda: datetime.now(UTC))
         self._last_look = self._now()
         self._stuck_because: str | None = None
         self._outage: str | None = None
@@ -172,23 +288,31 @@ class Monitor:
         """
         while True:
             await asyncio.sleep(_INTERVAL)
-            for worker in list(self._assignment):
+            for worker in self._workers():
                 position = await self._consumer.position(worker.partition)
                 if position is not None:
                     worker.advance(position)
             if self._now() - self._last_look >= _LOOK_INTERVAL:
                 self._last_look = self._now()
-                self._outage = await look_if_possible(self._backlog, self._assignment)
-            for worker in self._assignment:
-                self._report(worker)
+                try:
+                    await self._backlog.look(self._workers())
+                    self._outage = None
+                except BrokerError as error:
+                    self._outage = str(error)
+            for status in map(self._describe, self._workers()):
+                where = (self._stage, status.topic, status.partition)
+                self._observer.in_flight(*where, count=status.in_flight)
+                if status.lag is not None:
+                    self._observer.lag(
+                        *where, records=status.lag, oldest_seconds=status.oldest_seconds
+                    )
             self._report_new_group()
-            failing = sum(worker.problem is not None for worker in self._assignment)
+            failing = sum(worker.problem is not None for worker in self._workers())
             self._observer.failing(self._stage, partitions=failing)
             await self._check_progress()
 
     def status(self) -> StreamStatus:
-        """What there is to say now."""
-        partitions = tuple(self._describe(worker) for worker in self._assignment)
+        partitions = tuple(map(self._describe, self._workers()))
         reason = self._why_not_ready(partitions)
         lags = [partition.lag for partition in partitions if partition.lag is not None]
         is_known = self._assignment.standing_since is None and len(lags) == len(partitions)
@@ -202,19 +326,17 @@ class Monitor:
             reason=reason,
         )
 
-    def _report(self, worker: PartitionWorker) -> None:
-        status = self._describe(worker)
-        where = (self._stage, status.topic, status.partition)
-        self._observer.in_flight(*where, count=status.in_flight)
-        if status.lag is not None:
-            self._observer.lag(*where, records=status.lag, oldest_seconds=status.oldest_seconds)
+    def _workers(self) -> list[PartitionWorker]:
+        """As of now: a rebalance may change them while something is awaited."""
+        return list(self._assignment.workers.values())
 
     def _report_new_group(self) -> None:
-        """Say once, when all partitions are served, what it means to have committed nothing."""
-        if self._is_past_said or not all(worker.base is not None for worker in self._assignment):
+        """Log once, when all partitions are served, what it means to have committed nothing."""
+        workers = self._workers()
+        if self._is_past_said or any(worker.base is None for worker in workers):
             return
         self._is_past_said = self._assignment.has_joined
-        past = [worker.past for worker in self._assignment if worker.past]
+        past = [worker.past for worker in workers if worker.past]
         if past:
             meaning = _SKIPPED if self._starts_at_end else _READ
             _log.warning(
@@ -226,30 +348,27 @@ class Monitor:
     async def _check_progress(self) -> None:
         signs = self._signs()
         was_stuck = self._stuck_because is not None
-        # It is said at half the time, and acted upon at the whole.
+        # It is reported at half the time, and acted upon at the whole.
         self._stuck_because = why_stuck(signs, self._stuck_after / 2)
         if (self._stuck_because is not None) != was_stuck:
             self._observer.stuck(self._stage, is_stuck=not was_stuck)
         because = why_stuck(signs, self._stuck_after)
-        if because is not None and await self._do_brokers_answer():
-            raise Stuck(
-                f"The consumer of {', '.join(self._topics)} is stuck: {because}. "
-                "The process ends so that its supervisor starts a new one."
-            )
-
-    async def _do_brokers_answer(self) -> bool:
-        """While they do not, nothing can make progress here, nor in a new process."""
-        some = next((worker.partition for worker in self._assignment), None)
+        if because is None:
+            return
+        some = next(iter(self._assignment.workers), TopicPartition(self._topics[0], 0))
         try:
-            await self._reader.bounds(some or TopicPartition(self._topics[0], 0))
+            await self._reader.bounds(some)
         except BrokerError as error:
+            # While they do not answer nothing can make progress here, nor in a new process.
             self._outage = str(error)
-            return False
-        return True
+            return
+        raise Stuck(
+            f"The consumer of {', '.join(self._topics)} is stuck: {because}. "
+            "The process ends so that its supervisor starts a new one."
+        )
 
     def _signs(self) -> Signs:
-        now = self._now()
-        since = self._assignment.standing_since
+        now, since = self._now(), self._assignment.standing_since
         return Signs(
             rebalancing=None if since is None else now - since,
             since_poll=now - self._poller.last_poll,
@@ -257,11 +376,15 @@ class Monitor:
                 PartitionSigns(
                     since_progress=now - worker.last_progress,
                     since_asked=now - worker.last_asked,
-                    unread=max(0, (self._backlog.end(worker.partition) or 0) - worker.position),
-                    in_flight=worker.in_flight,
-                    uncommitted=0 if worker.problem else worker.uncommitted,
+                    unread=max(
+                        0,
+                        self._backlog.ends.get(worker.partition, 0)
+                        - worker.workload.ledger.position,
+                    ),
+                    in_flight=len(worker.workload.held),
+                    uncommitted=0 if worker.problem else len(worker.workload.results),
                 )
-                for worker in self._assignment
+                for worker in self._workers()
                 if worker.state is State.RUNNING
             ],
         )
@@ -276,23 +399,20 @@ class Monitor:
             return f"intake is closed: {self._intake.paused_reason}"
         if not self._assignment.has_joined:
             return "it has not joined its group yet"
-        return self._why_not_served() or self._outage or why_not_polling(self._signs())
-
-    def _why_not_served(self) -> str | None:
-        for worker in self._assignment:
+        for worker in self._workers():
             waited = self._now() - worker.last_progress
             if worker.base is None and waited > POLL_EXPECTED:
                 return f"{worker.partition} is assigned and has not been served for {waited:.0f} s"
-        return self._consumer.trouble()
+        return self._consumer.trouble() or self._outage or why_not_polling(self._signs())
 
     def _describe(self, worker: PartitionWorker) -> PartitionStatus:
-        waiting = self._backlog.waiting(worker)
+        records, oldest_seconds = self._backlog.waiting(worker)
         return PartitionStatus(
             topic=worker.partition.topic,
             partition=worker.partition.partition,
             state=worker.state,
-            in_flight=worker.in_flight,
-            lag=waiting.records,
-            oldest_seconds=waiting.oldest_seconds,
+            in_flight=len(worker.workload.held),
+            lag=records,
+            oldest_seconds=oldest_seconds,
             problem=worker.problem,
         )

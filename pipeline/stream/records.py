@@ -139,3 +139,7 @@ class Outcome:
 Handler = Callable[[Received], Awaitable[Outcome]]
 """Turns one record into its outcome. Whatever it raises ends the process: faults of an event
 are outcomes, and all else is a bug that must be seen."""
+Rescue = Callable[[Received, Outcome | None, str], Outcome | None]
+"""What to publish instead of an outcome that the brokers will never take (too large, say), given
+the sentence that says why: something smaller, or None where there is nothing smaller. Without an
+outcome: for a record that could not be read."""

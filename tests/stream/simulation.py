@@ -12,7 +12,7 @@ from itertools import pairwise
 from random import Random
 
 from pipeline.config import Delivery, Ordering, StreamSettings
-from pipeline.stream import ledger_codec
+from pipeline.stream import ledger
 from pipeline.stream.engine import Engine
 from pipeline.stream.ledger import OffsetLedger
 from pipeline.stream.protocols import Brokers, TopicPartition
@@ -287,7 +287,7 @@ class History:
         committed = group.committed.get(partition)
         is_done = False
         if committed is not None:
-            point = ledger_codec.decode(committed.offset, committed.metadata)
+            point = ledger.decode(committed.offset, committed.metadata)
             is_done = OffsetLedger(point, limit=1000).is_done(record.offset)
         self._calls[partition, record.offset].append(
             Call(

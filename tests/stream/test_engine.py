@@ -8,13 +8,12 @@ import pytest
 from pipeline.config import Delivery
 from pipeline.model.errors import PipelineError
 from pipeline.stream.handlers import Answers
-from pipeline.stream.intake import OpenGate
 from pipeline.stream.protocols import TopicPartition
 from pipeline.stream.records import Disposition, Outcome, Outgoing, Received
 from pipeline.stream.workload import Held, Result
 from pipeline.testing.broker import TransactionState
 from tests.stream.virtual import virtual_time
-from tests.stream.workbench import Bench, Notes, copied, running, until
+from tests.stream.workbench import Bench, Gate, Notes, copied, running, until
 
 BOTH = pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
 
@@ -232,10 +231,11 @@ class FewAtOnce:
             return copied(record)
 
 
-class AtOnce(OpenGate):
+class AtOnce(Gate):
     """Open, for so many at once."""
 
     def __init__(self, limit: int) -> None:
+        super().__init__()
         self._limit = limit
 
     def at_once(self) -> int | None:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.stream.pacing import CommitPacer
+from pipeline.stream.partition_worker import CommitPacer
 
 PAUSES = st.lists(st.floats(0, 1), min_size=1, max_size=200)
 
