@@ -1,24 +1,464 @@
-"""The broker in memory, behind the same protocols as the real ones."""
+"""The broker in memory behind the protocols of the stream, and what can happen on the way to it."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
-from datetime import datetime
+import asyncio
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Collection,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
+from typing import Literal, Protocol, TypeVar
 
 from pipeline.config import Delivery
 from pipeline.kafka.reader import End, Start
 from pipeline.stream.protocols import (
+    Aborted,
+    Broken,
     BrokersUnavailable,
+    Committed,
     Consumer,
+    Fenced,
+    LogBounds,
+    NextRecord,
     OffsetReader,
     PartitionWriter,
+    PositionLost,
+    RebalanceListener,
     TopicPartition,
+    Unpublishable,
+    no_such_topics,
 )
-from pipeline.stream.records import Received
-from pipeline.testing.broker import MemoryBroker
-from pipeline.testing.consumer import MemoryConsumer, received
-from pipeline.testing.faults import Faults, Link, NoFaults
-from pipeline.testing.transactions import MemoryOffsets, MemoryPlain, MemoryTransactions
+from pipeline.stream.records import Outgoing, Received
+from pipeline.testing.broker import (
+    Beat,
+    Entry,
+    Generation,
+    Group,
+    MemoryBroker,
+    TransactionState,
+)
+
+ResultT = TypeVar("ResultT")
+Loss = Literal["request", "response"]
+"""What was lost: a request, so that nothing happened, or a response, so that nobody knows."""
+_RETRY = 0.05
+"""Seconds after which a consumer repeats a request that was lost."""
+_RECORDS = 100
+
+
+class Lost(BrokersUnavailable):
+    """No answer came: nobody here knows whether the broker has done it."""
+
+
+class Refused(BrokersUnavailable):
+    """The broker would not, for a reason of its own that will pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What happens to one request. Times in seconds.
+
+    Args:
+        before: Until it takes effect.
+        after: From there until the response arrives.
+        loss: What gets lost on the way.
+        is_refused: The broker aborts the transaction for a reason of its own.
+    """
+
+    before: float = 0.0
+    after: float = 0.0
+    loss: Loss | None = None
+    is_refused: bool = False
+
+
+class Faults(Protocol):
+    """Decides what happens to requests."""
+
+    def next(self, process: str, request: str) -> Fault:
+        """What happens to this one.
+
+        Args:
+            process: Who sends it.
+            request: `join`, `heartbeat`, `leave`, `fetch`, `commit_offset`, `init`, `begin`,
+                `write`, `add_offset`, `end`, `fetch_offset`, `bounds`, `ends`, `first_record`.
+        """
+        ...
+
+
+class NoFaults:
+    """Everything works, at once."""
+
+    def next(self, process: str, request: str) -> Fault:  # noqa: ARG002 - the protocol's
+        return Fault()
+
+
+class Link:
+    """One process's connection; each request is one step that can fail on its own.
+
+    Args:
+        process: Its name, for the faults.
+        faults: What happens to requests.
+    """
+
+    def __init__(self, process: str, faults: Faults) -> None:
+        self.process = process
+        self.is_cut = False
+        self._faults = faults
+        self._thawed = asyncio.Event()
+        self._thawed.set()
+
+    def cut(self) -> None:
+        """The process dies here and now: nothing it does has any effect any more."""
+        self.is_cut = True
+        self._thawed.set()
+
+    def freeze(self) -> None:
+        """The process stands still; what it was about to do, it does after `thaw`."""
+        self._thawed.clear()
+
+    def thaw(self) -> None:
+        """It goes on, not knowing how long it stood."""
+        self._thawed.set()
+
+    async def request(self, name: str, effect: Callable[[], ResultT]) -> ResultT:
+        """Have the broker do something.
+
+        Raises:
+            Lost: The request or its response was, or the process is dead.
+            Refused: The broker would not.
+        """
+        fault = self._faults.next(self.process, name)
+        await self._travel(fault.before)
+        if fault.loss == "request":
+            raise Lost(f"{name} did not arrive")
+        if fault.is_refused:
+            raise Refused(f"the broker refused {name}")
+        result = effect()
+        await self._travel(fault.after)
+        if fault.loss == "response":
+            raise Lost(f"the answer to {name} did not arrive")
+        return result
+
+    async def _travel(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await self._thawed.wait()
+        if self.is_cut:
+            raise Lost("the process is dead")
+
+
+class MemoryConsumer:
+    """A member of a group of the broker in memory.
+
+    Args:
+        session_timeout: Seconds without a heartbeat after which it counts as dead.
+        rebalance_timeout: Seconds that it gets to join again.
+    """
+
+    def __init__(
+        self,
+        broker: MemoryBroker,
+        link: Link,
+        group: str,
+        topics: Sequence[str],
+        *,
+        session_timeout: float,
+        rebalance_timeout: float,
+    ) -> None:
+        self._broker = broker
+        self._link = link
+        self._group = group
+        self._topics = topics
+        self._session_timeout = session_timeout
+        self._rebalance_timeout = rebalance_timeout
+        self._generation = Generation(0, ())
+        self._positions: dict[TopicPartition, int] = {}
+        self._is_settled = asyncio.Event()
+        self._must_rejoin = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, listener: RebalanceListener) -> None:
+        """Join; returns with the first assignment."""
+        self._broker.watch(self._changed)
+        self._tasks = [
+            asyncio.create_task(self._coordinate(listener)),
+            asyncio.create_task(self._beat()),
+        ]
+        await self._is_settled.wait()
+
+    async def close(self) -> None:
+        self._broker.unwatch(self._changed)
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        with suppress(Lost, Refused):
+            await self._link.request("leave", lambda: self._members.leave(self._link.process))
+
+    async def poll(
+        self, partitions: Collection[TopicPartition], *, seconds: float, records: int
+    ) -> Mapping[TopicPartition, Sequence[Received]]:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while True:
+            await self._is_settled.wait()
+            self._changed.clear()
+            polled = await self._fetch(partitions, records)
+            left = deadline - loop.time()
+            if polled or left <= 0:
+                return polled
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._changed.wait()
+
+    def pause(self, partitions: Collection[TopicPartition]) -> None:
+        """Nothing is fetched ahead here."""
+
+    def start_at(self, partition: TopicPartition, offset: int) -> None:
+        if partition not in self._generation.partitions:
+            raise Fenced(f"{partition} is not assigned any more.")
+        self._positions[partition] = offset
+        self._changed.set()
+
+    async def position(self, partition: TopicPartition) -> int | None:
+        return self._positions.get(partition)
+
+    def end(self, partition: TopicPartition) -> int | None:
+        return self._broker.bounds(partition).end
+
+    def trouble(self) -> str | None:
+        missing = [topic for topic in self._topics if not self._broker.partitions_of(topic)]
+        return no_such_topics(missing)
+
+    async def commit(self, partition: TopicPartition, committed: Committed) -> None:
+        """Commit an offset as a member of the group."""
+        generation = self._generation.number
+        if partition not in self._generation.partitions:
+            raise Fenced(f"{partition} is not assigned any more.")
+
+        def effect() -> None:
+            if not self._members.may_commit(self._link.process, generation):
+                raise Fenced(f"{partition} has another owner now.")
+            self._members.committed[partition] = committed
+
+        await self._link.request("commit_offset", effect)
+
+    async def _fetch(
+        self, partitions: Collection[TopicPartition], records: int
+    ) -> dict[TopicPartition, Sequence[Received]]:
+        wanted = {p: self._positions[p] for p in partitions if p in self._positions}
+        if not wanted:
+            return {}
+        try:
+            fetched = await self._link.request("fetch", lambda: self._read(wanted, records))
+        except (Lost, Refused):
+            await asyncio.sleep(_RETRY)
+            return {}
+        polled: dict[TopicPartition, Sequence[Received]] = {}
+        for partition, (entries, position) in fetched.items():
+            # It may have been revoked, or moved elsewhere, while this was on its way.
+            if self._positions.get(partition) != wanted[partition]:
+                continue
+            self._positions[partition] = position
+            if entries:
+                polled[partition] = [received(partition, entry) for entry in entries]
+        return polled
+
+    def _read(
+        self, wanted: Mapping[TopicPartition, int], records: int
+    ) -> dict[TopicPartition, tuple[Sequence[Entry], int]]:
+        fetched = {}
+        for partition, position in wanted.items():
+            log = self._broker.log(partition)
+            if not log.bounds.begin <= position <= log.bounds.end:
+                raise PositionLost(partition, position)
+            entries, after = log.read(position, records)
+            fetched[partition] = (entries, after)
+            records -= len(entries)
+            if records == 0:
+                break
+        return fetched
+
+    async def _coordinate(self, listener: RebalanceListener) -> None:
+        while True:
+            self._is_settled.clear()
+            await listener.on_revoked(self._generation.partitions)
+            self._generation = await self._join()
+            self._must_rejoin.clear()
+            self._positions = {}
+            self._is_settled.set()
+            await listener.on_assigned(self._generation.partitions)
+            await self._must_rejoin.wait()
+
+    async def _join(self) -> Generation:
+        join = partial(
+            self._members.join,
+            self._link.process,
+            self._topics,
+            session_timeout=self._session_timeout,
+            rebalance_timeout=self._rebalance_timeout,
+        )
+        while True:
+            with suppress(Lost, Refused):
+                joining = await self._link.request("join", join)
+                await asyncio.wait([joining])
+                if not joining.cancelled():
+                    return joining.result()
+            await asyncio.sleep(_RETRY)
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self._session_timeout / 3)
+            number = self._generation.number
+            if number == 0:
+                continue
+            beat = partial(self._members.heartbeat, self._link.process, number)
+            with suppress(Lost, Refused):
+                if await self._link.request("heartbeat", beat) is not Beat.STABLE:
+                    self._must_rejoin.set()
+
+    @property
+    def _members(self) -> Group:
+        return self._broker.group(self._group)
+
+
+class MemoryTransactions:
+    """Exactly once: one transaction, of which each step can fail on its own.
+
+    Args:
+        group: Whose offset is committed.
+        partition: The input partition.
+        timeout: Seconds after which the broker voids a transaction.
+    """
+
+    def __init__(
+        self,
+        broker: MemoryBroker,
+        link: Link,
+        group: str,
+        partition: TopicPartition,
+        *,
+        timeout: float,
+    ) -> None:
+        self._broker = broker
+        self._link = link
+        self._group = group
+        self._partition = partition
+        self._id = f"{group}-{partition}"
+        self._timeout = timeout
+        self._epoch = 0
+
+    async def start(self) -> None:
+        self._epoch = await self._link.request("init", lambda: self._broker.init_producer(self._id))
+
+    async def commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
+        broker, me = self._broker, (self._id, self._epoch)
+        steps: list[tuple[str, Callable[[], None]]] = [
+            ("begin", lambda: broker.begin(*me, timeout=self._timeout)),
+            ("write", lambda: broker.write_in_transaction(*me, records)),
+        ]
+        if committed is not None:
+            offset = partial(broker.add_offset, *me, self._group, self._partition, committed)
+            steps.append(("add_offset", offset))
+        steps.append(("end", lambda: broker.end(*me, TransactionState.COMMITTED)))
+        try:
+            for name, effect in steps:
+                await self._link.request(name, effect)
+        except Lost as error:
+            raise Broken(str(error)) from error
+        except Refused as error:
+            await self._abort()
+            raise Aborted(str(error)) from error
+        except Unpublishable:
+            await self._abort()
+            raise
+
+    async def close(self) -> None:
+        """An open transaction stays open."""
+
+    async def _abort(self) -> None:
+        try:
+            await self._link.request(
+                "end", lambda: self._broker.end(self._id, self._epoch, TransactionState.ABORTED)
+            )
+        except (Lost, Refused) as error:
+            raise Broken(str(error)) from error
+
+
+class MemoryPlain:
+    """At least once: publish, then commit as a member of the group."""
+
+    def __init__(
+        self,
+        broker: MemoryBroker,
+        link: Link,
+        partition: TopicPartition,
+        consumer: MemoryConsumer,
+    ) -> None:
+        self._broker = broker
+        self._link = link
+        self._partition = partition
+        self._consumer = consumer
+
+    async def start(self) -> None:
+        pass
+
+    async def commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
+        try:
+            await self._link.request("write", lambda: self._broker.write(records))
+            if committed is not None:
+                await self._consumer.commit(self._partition, committed)
+        except Lost as error:
+            raise Broken(str(error)) from error
+        except Refused as error:
+            raise Aborted(str(error)) from error
+
+    async def close(self) -> None:
+        pass
+
+
+class MemoryOffsets:
+    """Reads what a group committed, and where logs begin and end."""
+
+    def __init__(self, broker: MemoryBroker, link: Link, group: str) -> None:
+        self._broker = broker
+        self._link = link
+        self._group = group
+
+    async def start(self) -> None:
+        pass
+
+    async def committed(self, partition: TopicPartition) -> Committed | None:
+        return await self._link.request(
+            "fetch_offset", lambda: self._broker.fetch_offset(self._group, partition)
+        )
+
+    async def bounds(self, partition: TopicPartition) -> LogBounds:
+        return await self._link.request("bounds", lambda: self._broker.bounds(partition))
+
+    async def ends(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        return await self._link.request(
+            "ends",
+            lambda: {partition: self._broker.bounds(partition).end for partition in partitions},
+        )
+
+    async def next_record(self, partition: TopicPartition, offset: int) -> NextRecord:
+        def first() -> NextRecord:
+            entries, after = self._broker.log(partition).read(offset, 1)
+            if not entries:
+                return NextRecord(None, after)
+            return NextRecord(datetime.fromtimestamp(entries[0].written_at, UTC), entries[0].offset)
+
+        return await self._link.request("first_record", first)
+
+    async def close(self) -> None:
+        pass
 
 
 class MemoryBrokers:
@@ -34,6 +474,8 @@ class MemoryBrokers:
         transaction_timeout: Seconds after which the broker voids a transaction.
     """
 
+    starts_at_end = False
+
     def __init__(
         self,
         broker: MemoryBroker,
@@ -47,23 +489,13 @@ class MemoryBrokers:
     ) -> None:
         self.broker = broker
         self.link = Link(process, faults or NoFaults())
+        self.eviction_notice = session_timeout / 2  # the answer to the next heartbeat says so
         self._delivery = delivery
         self._session_timeout = session_timeout
         self._rebalance_timeout = rebalance_timeout
         self._transaction_timeout = transaction_timeout
 
-    @property
-    def starts_at_end(self) -> bool:
-        """It starts at the beginning."""
-        return False
-
-    @property
-    def eviction_notice(self) -> float:
-        """The answer to a member's next heartbeat says so."""
-        return self._session_timeout / 2
-
     def consumer(self, group: str, topics: Sequence[str]) -> MemoryConsumer:
-        """A consumer that has not started."""
         return MemoryConsumer(
             self.broker,
             self.link,
@@ -74,7 +506,6 @@ class MemoryBrokers:
         )
 
     def session(self, group: str, partition: TopicPartition, consumer: Consumer) -> PartitionWriter:
-        """A session of the delivery that has not started."""
         if self._delivery == "exactly_once":
             return MemoryTransactions(
                 self.broker, self.link, group, partition, timeout=self._transaction_timeout
@@ -84,11 +515,7 @@ class MemoryBrokers:
         return MemoryPlain(self.broker, self.link, partition, consumer)
 
     def reader(self, group: str) -> OffsetReader:
-        """A reader that has not started."""
         return MemoryOffsets(self.broker, self.link, group)
-
-
-_RECORDS = 100
 
 
 class MemoryTopicReader:
@@ -110,20 +537,19 @@ class MemoryTopicReader:
         self, topics: Sequence[str], *, start: Start = "beginning", end: End = "committed"
     ) -> AsyncIterator[AsyncIterator[Received]]:
         """The committed records from `start` to `end`."""
-        partitions = [each for topic in topics for each in self._broker.partitions_of(topic)]
+        broker = self._broker
+        partitions = [each for topic in topics for each in broker.partitions_of(topic)]
         if isinstance(start, Mapping):
             partitions = [each for each in partitions if each in start]
-        if isinstance(end, Mapping):
-            ends = end
-        else:
-            ends = await self._link.request("ends", partial(self._ends, partitions, end))
+
+        def now() -> Mapping[TopicPartition, int]:
+            if end == "written":
+                return {partition: broker.log(partition).end for partition in partitions}
+            return {partition: broker.bounds(partition).end for partition in partitions}
+
+        ends = end if isinstance(end, Mapping) else await self._link.request("ends", now)
         async with aclosing(self._records(partitions, start, ends)) as records:
             yield records
-
-    def _ends(self, partitions: Sequence[TopicPartition], end: End) -> Mapping[TopicPartition, int]:
-        if end == "written":
-            return {partition: self._broker.log(partition).end for partition in partitions}
-        return {partition: self._broker.bounds(partition).end for partition in partitions}
 
     async def _records(
         self,
@@ -133,7 +559,9 @@ class MemoryTopicReader:
     ) -> AsyncGenerator[Received, None]:
         for partition in partitions:
             end = ends[partition]
-            position = _first(partition, start, end)
+            position = end if start == "end" else 0
+            if isinstance(start, Mapping):
+                position = start[partition]
             while position < end:
                 at = position
                 read = partial(self._broker.log(partition).read, at, _RECORDS)
@@ -147,7 +575,17 @@ class MemoryTopicReader:
                         yield record
 
 
-def _first(partition: TopicPartition, start: Start, end: int) -> int:
-    if isinstance(start, Mapping):
-        return start[partition]
-    return end if start == "end" else 0
+def received(partition: TopicPartition, entry: Entry) -> Received:
+    """An entry with a record, as a consumer gets it."""
+    assert entry.record is not None  # noqa: S101 - `PartitionLog.read` gives no markers
+    written = datetime.fromtimestamp(entry.written_at, UTC)
+    return Received(
+        topic=partition.topic,
+        partition=partition.partition,
+        offset=entry.offset,
+        key=entry.record.key,
+        value=entry.record.value,
+        headers=entry.record.headers,
+        timestamp=written,
+        received_at=written,
+    )
