@@ -32,7 +32,7 @@ from pipeline.observe.http import serve
 from pipeline.observe.instruments import instruments
 from pipeline.observe.metrics import Asked, Metrics
 from pipeline.observe.tracing import open_tracer
-from pipeline.runtime.background import background_task
+from pipeline.runtime.process import background_task
 from pipeline.stages.files.decoder_pool import decoders_of_this_process
 from pipeline.stages.registry import build_stages, encoder_for
 from pipeline.stream.engine import Engine

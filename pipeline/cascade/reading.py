@@ -17,7 +17,7 @@ from pipeline.config import ClaudeSettings
 from pipeline.model.errors import FileUnavailable, Unavailable
 from pipeline.model.questions import Query
 from pipeline.model.records import Source, Usage
-from pipeline.runtime.shutdown import UnwaitedExecutor
+from pipeline.runtime.process import UnwaitedExecutor
 from pipeline.stages.stage import Answer, RawEvent, Rewording, Stage
 from pipeline.stream.records import Received
 

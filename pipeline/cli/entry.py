@@ -21,7 +21,7 @@ from pipeline.cli.run import run
 from pipeline.cli.schemas import schemas
 from pipeline.cli.tail import tail
 from pipeline.cli.version import version
-from pipeline.runtime.shutdown import leave
+from pipeline.runtime.process import leave
 
 DEBUG = "--debug"
 

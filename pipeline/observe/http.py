@@ -19,7 +19,7 @@ from pipeline.model.errors import PipelineError
 from pipeline.observe import assets, hosts
 from pipeline.observe.health import Health, Report
 from pipeline.observe.status import STEP_SECONDS, Status
-from pipeline.runtime.background import background_task
+from pipeline.runtime.process import background_task
 
 MAX_CONNECTIONS = 100
 """At once; a page needs one or two, a Prometheus one. Beyond that a connection is closed as soon

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from pipeline.runtime.shutdown import dies_with_parent
+from pipeline.runtime.process import dies_with_parent
 
 PARENT = """
 import signal, subprocess, sys
-from pipeline.runtime.shutdown import dies_with_parent
+from pipeline.runtime.process import dies_with_parent
 child = [sys.executable, "-c", "import sys; sys.stdin.read()"]
 command = dies_with_parent(child, when_parent_dies=signal.SIGTERM)
 running = subprocess.Popen(command, stdin=subprocess.PIPE)

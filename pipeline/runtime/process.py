@@ -1,29 +1,29 @@
-"""How a process ends in time, whatever its threads do.
+"""How a process works beside its event loop, and how it ends in time, whatever its threads do.
 
 A thread cannot be ended from outside: one that waits for a file store that never answers, or is
 deep in a library in C, keeps `asyncio.run()` and the interpreter waiting, both of which join every
 thread. What such a thread works on is not committed and is done again elsewhere, so nothing is
-lost by leaving it behind.
-
-- An executor whose threads are not waited for, and an end of the process that leaves behind what
-  still runs: the exit code is that of the command.
-- A deadline for everything else, an event loop that does not turn any more included: the process
-  says so, prints where each thread is, and ends with code 1.
-
-A child process that cannot outlive its parent, even if that is killed.
+lost by leaving it behind: there is an executor whose threads are not waited for, and `leave()`
+with the exit code of the command. A deadline is for everything else, an event loop that is blocked
+included: the process logs it, prints where each thread is, and ends with code 1.
 """
 
+import asyncio
+import contextlib
 import faulthandler
+import gc
 import logging
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NoReturn
+from contextlib import asynccontextmanager
+from typing import Any, NoReturn, TypeVar
 
+T = TypeVar("T")
 OVERDUE = 1
 """Exit code of a process that had to be ended: whoever watches it shall see that it was."""
 MARGIN = 20.0
@@ -31,14 +31,98 @@ MARGIN = 20.0
 _LAST_WORDS = 2.0
 """Seconds after the deadline until the process ends although no Python code can run any more."""
 _IDLE_THREADS_END_WITHIN = 1.0
+_AHEAD = 64
+"""Items that a thread is ahead of whoever iterates."""
+_GC_THRESHOLDS = 20_000, 20, 100
 _log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def background_task(
+    work: Coroutine[Any, Any, None], *, ended: Callable[[], object]
+) -> AsyncIterator[None]:
+    """Have endless work done as long as this is entered; what it raised is raised on leaving.
+
+    Args:
+        work: Is cancelled on leaving.
+        ended: Called when the work ends before that, so that what relies on it ends, too.
+    """
+
+    def report(task: "asyncio.Task[None]") -> None:
+        if not task.cancelled():
+            ended()
+
+    task = asyncio.get_running_loop().create_task(work)
+    task.add_done_callback(report)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+        if not task.cancelled():
+            task.result()
+
+
+class _End:
+    """The last thing that is handed over: why there is no more."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+
+
+async def threaded_iter(items: Iterable[T]) -> AsyncGenerator[T, None]:
+    """Iterate in a thread over what may block, such as standard input, a few items ahead.
+
+    The thread is a daemon: one that waits for a person to type keeps no program from ending.
+    """
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[T | _End] = asyncio.Queue()
+    room = threading.Semaphore(_AHEAD)
+    closed = threading.Event()
+
+    def hand_over(what: T | _End) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants it any more
+            loop.call_soon_threadsafe(queue.put_nowait, what)
+
+    def iterate() -> None:
+        end = _End()
+        try:
+            for item in items:
+                room.acquire()
+                if closed.is_set():
+                    return
+                hand_over(item)
+        except BaseException as error:  # noqa: BLE001 - raised where the items are wanted
+            end = _End(error)
+        hand_over(end)
+
+    threading.Thread(target=iterate, name="threaded_iter", daemon=True).start()
+    try:
+        while not isinstance(what := await queue.get(), _End):
+            room.release()
+            yield what
+        if what.error is not None:
+            raise what.error
+    finally:
+        closed.set()
+        room.release()
+
+
+def collect_seldom() -> None:
+    """Look for cyclic garbage seldom, and never again at what is alive now: modules, schemas.
+
+    A call of a model leaves hundreds of objects behind, nearly all of which are freed without
+    the collector. By default it ran many times a second, for a tenth of the processor.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
 
 
 class UnwaitedExecutor(ThreadPoolExecutor):
     """Runs calls in threads, and does not wait for those that run when it is shut down."""
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002 - of the base
-        """Let nothing begin any more; what runs goes on until the process ends."""
         super().shutdown(wait=False, cancel_futures=True)
 
 
@@ -64,7 +148,7 @@ class Deadline:
         faulthandler.dump_traceback_later(self._seconds + _LAST_WORDS, exit=True)
 
     def cancel(self) -> None:
-        """It has ended."""
+        """The process has ended its work."""
         if self._timer is not None:
             self._timer.cancel()
             faulthandler.cancel_dump_traceback_later()
