@@ -292,13 +292,25 @@ def _gained(before: Mapping[str, float], after: Mapping[str, float], name: str) 
     return after[name] - before.get(name, 0.0)
 
 
-async def steady(servers: str, concurrency: int, span: Span, environment: Mapping[str, str]) -> Row:
-    """The whole pipeline at a rate it can keep: how long an event takes, commit included."""
-    stream = Stream(servers, "steady.")
+async def steady(
+    servers: str,
+    concurrency: int,
+    span: Span,
+    environment: Mapping[str, str],
+    *,
+    rate: int = _STEADY,
+    prefix: str = "steady.",
+    root: Path = ROOT,
+) -> Row:
+    """The whole pipeline, of a checkout, at a rate it can keep: how long an event takes.
+
+    From its publication to a reader of committed records.
+    """
+    stream = Stream(servers, prefix)
     await asyncio.to_thread(stream.make_topics)
     async with (
         aiohttp.ClientSession() as http,
-        pipeline(stream, concurrency, environment) as address,
+        pipeline(stream, concurrency, environment, root) as address,
     ):
         metrics = Metrics(http, address)
         reading = asyncio.create_task(
@@ -309,7 +321,7 @@ async def steady(servers: str, concurrency: int, span: Span, environment: Mappin
         for tick in range(ticks):
             if tick == int(span.warm_up * 50):
                 before = await metrics.read()
-            stream.publish(_STEADY // 50)
+            stream.publish((tick + 1) * rate // 50 - tick * rate // 50)
             await asyncio.sleep(max(0.0, began + tick / 50 - time.perf_counter()))
         after = await metrics.read()
         stream.flush()
@@ -319,9 +331,9 @@ async def steady(servers: str, concurrency: int, span: Span, environment: Mappin
     cpu_ms = 1000 * _gained(before, after, "process_cpu_seconds_total")
     cpu_ms /= _gained(before, after, "pipeline_events_committed_total")
     return Row(
-        f"whole pipeline, {_STEADY} events/s",
+        f"whole pipeline, {rate} events/s",
         concurrency,
-        _STEADY,
+        rate,
         cpu_ms,
         1000 * cuts[9],
         1000 * cuts[18],
