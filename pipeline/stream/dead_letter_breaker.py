@@ -52,14 +52,10 @@ class _Last(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """Why something else than single events is at fault.
-
-    Args:
-        is_ours: A fault of the stage or its requests; else the input has changed.
-        because: The same in words, for the middle of a sentence.
-    """
+    """Why something else than single events is at fault."""
 
     is_ours: bool
+    """A fault of the stage or its requests; else the input has changed."""
     because: str
 
 
@@ -166,10 +162,6 @@ class _Round:
 class DeadLetterBreaker:
     """Closes intake on an alarm, and lets a few events through now and then until they succeed.
 
-    Args:
-        window: Raises the alarm.
-        clock: Seconds that do not go back.
-
     Attributes:
         paused_reason: Why intake is closed, as of the last `update`; None where it is not.
     """
@@ -185,11 +177,7 @@ class DeadLetterBreaker:
         self._round: _Round | None = None
 
     def update(self) -> int | None:
-        """Look at the clock and at what has ended.
-
-        Returns:
-            How many events may be taken now; None for any number.
-        """
+        """Look at the clock and at what has ended; how many may be taken now, None for any."""
         now = self._clock()
         if self._alarm is None:
             self._alarm = self._window.alarm

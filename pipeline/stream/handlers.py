@@ -84,7 +84,7 @@ class Answers:
         Args:
             record: What is asked about.
             since: When it came in, on the event loop's clock.
-            answered: Called from the event loop when the call is over.
+            answered: Called by the event loop when the call is over.
         """
         call = self._calls.get(record.offset)
         if call is None:

@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from pipeline.model.errors import PipelineError
 from pipeline.stream.intake import Intake, Poller
@@ -31,68 +32,41 @@ class Stuck(PipelineError):
     """
 
 
-@dataclass(frozen=True, slots=True)
-class PartitionSigns:
-    """What is to be seen of a partition that takes records; times in seconds.
-
-    Args:
-        since_progress: Since a record came in, was answered or was committed.
-        since_asked: Since it was polled, whether or not something came.
-        unread: Records that the brokers have, by their own account, and that did not come in.
-        uncommitted: Results that are ready, and whose commit has not failed.
-    """
-
-    since_progress: float
-    since_asked: float
-    unread: int
-    in_flight: int
-    uncommitted: int
-
-
-@dataclass(frozen=True, slots=True)
-class Signs:
-    """What is to be seen of a stream; times in seconds.
-
-    Args:
-        rebalancing: How long it has been without an assignment; None with one.
-        since_poll: Since a poll came back.
-        partitions: Those that take records.
-    """
-
-    rebalancing: float | None
-    since_poll: float
-    partitions: Sequence[PartitionSigns] = ()
-
-
-def why_stuck(signs: Signs, after: float) -> str | None:
+def why_stuck(
+    assignment: Assignment,
+    ends: Mapping[TopicPartition, int],
+    *,
+    last_poll: float,
+    now: float,
+    after: float,
+) -> str | None:
     """Why a stream must be called stuck after so many seconds; None if it need not.
 
     Calls that take long are no reason: a model may be slow or away for hours, and a restart
     would only pay for them again. What counts is the stream's own work.
+
+    Args:
+        assignment: Its partitions.
+        ends: Where logs end, by the brokers' own account.
+        last_poll: When a poll came back.
+        now: The time, on the same clock.
+        after: Seconds that anything may last.
     """
-    if signs.rebalancing is not None:
-        if signs.rebalancing > after:
-            return f"no partitions were assigned for {signs.rebalancing:.0f} s"
-        return None
-    if signs.since_poll > after:
-        return f"no poll came back for {signs.since_poll:.0f} s"
-    for partition in signs.partitions:
-        waited = partition.since_progress
-        if waited <= after:
+    if assignment.standing_since is not None:
+        waited = now - assignment.standing_since
+        return f"no partitions were assigned for {waited:.0f} s" if waited > after else None
+    if now - last_poll > after:
+        return f"no poll came back for {now - last_poll:.0f} s"
+    for worker in assignment.workers.values():
+        waited = now - worker.last_progress
+        if worker.state is not State.RUNNING or waited <= after:
             continue
-        if partition.uncommitted:
-            return f"{partition.uncommitted} results were not committed for {waited:.0f} s"
-        if partition.unread and not partition.in_flight and partition.since_asked < after:
-            return f"{partition.unread} records did not come in for {waited:.0f} s"
-    return None
-
-
-def why_not_polling(signs: Signs) -> str | None:
-    """Why a stream is not ready, long before it counts as stuck; None if it is."""
-    if signs.rebalancing is not None and signs.rebalancing > POLL_EXPECTED:
-        return f"no partitions have been assigned for {signs.rebalancing:.0f} s"
-    if signs.rebalancing is None and signs.since_poll > POLL_EXPECTED:
-        return f"the last poll was {signs.since_poll:.0f} s ago"
+        workload = worker.workload
+        if workload.results and not worker.problem:
+            return f"{len(workload.results)} results were not committed for {waited:.0f} s"
+        unread = ends.get(worker.partition, 0) - workload.ledger.position
+        if unread > 0 and not workload.held and now - worker.last_asked < after:
+            return f"{unread} records did not come in for {waited:.0f} s"
     return None
 
 
@@ -161,13 +135,7 @@ class Backlog:
     What a partition holds is known here. What it has not polled is not: while nothing is taken
     in, records come to an end of the log that no fetch sees, and nobody has read when the first
     of them was published. So the brokers are asked.
-
-    Args:
-        reader: Asks them, independently of the consumer.
-        now: The time, aware.
-
-    Attributes:
-        ends: Where the records that may be read end, by the last look.
+    `ends` is where the records that may be read end, by the last look.
     """
 
     def __init__(self, reader: OffsetReader, *, now: Callable[[], datetime]) -> None:
@@ -346,13 +314,19 @@ class Monitor:
             )
 
     async def _check_progress(self) -> None:
-        signs = self._signs()
+        stuck = partial(
+            why_stuck,
+            self._assignment,
+            self._backlog.ends,
+            last_poll=self._poller.last_poll,
+            now=self._now(),
+        )
         was_stuck = self._stuck_because is not None
         # It is reported at half the time, and acted upon at the whole.
-        self._stuck_because = why_stuck(signs, self._stuck_after / 2)
+        self._stuck_because = stuck(after=self._stuck_after / 2)
         if (self._stuck_because is not None) != was_stuck:
             self._observer.stuck(self._stage, is_stuck=not was_stuck)
-        because = why_stuck(signs, self._stuck_after)
+        because = stuck(after=self._stuck_after)
         if because is None:
             return
         some = next(iter(self._assignment.workers), TopicPartition(self._topics[0], 0))
@@ -367,28 +341,6 @@ class Monitor:
             "The process ends so that its supervisor starts a new one."
         )
 
-    def _signs(self) -> Signs:
-        now, since = self._now(), self._assignment.standing_since
-        return Signs(
-            rebalancing=None if since is None else now - since,
-            since_poll=now - self._poller.last_poll,
-            partitions=[
-                PartitionSigns(
-                    since_progress=now - worker.last_progress,
-                    since_asked=now - worker.last_asked,
-                    unread=max(
-                        0,
-                        self._backlog.ends.get(worker.partition, 0)
-                        - worker.workload.ledger.position,
-                    ),
-                    in_flight=len(worker.workload.held),
-                    uncommitted=0 if worker.problem else len(worker.workload.results),
-                )
-                for worker in self._workers()
-                if worker.state is State.RUNNING
-            ],
-        )
-
     def _why_not_ready(self, partitions: Sequence[PartitionStatus]) -> str | None:
         if self._stuck_because is not None:
             return f"it is stuck: {self._stuck_because}"
@@ -399,11 +351,17 @@ class Monitor:
             return f"intake is closed: {self._intake.paused_reason}"
         if not self._assignment.has_joined:
             return "it has not joined its group yet"
+        now, since = self._now(), self._assignment.standing_since
         for worker in self._workers():
-            waited = self._now() - worker.last_progress
+            waited = now - worker.last_progress
             if worker.base is None and waited > POLL_EXPECTED:
                 return f"{worker.partition} is assigned and has not been served for {waited:.0f} s"
-        return self._consumer.trouble() or self._outage or why_not_polling(self._signs())
+        reason = self._consumer.trouble() or self._outage
+        if reason is None and since is not None and now - since > POLL_EXPECTED:
+            reason = f"no partitions have been assigned for {now - since:.0f} s"
+        if reason is None and since is None and now - self._poller.last_poll > POLL_EXPECTED:
+            reason = f"the last poll was {now - self._poller.last_poll:.0f} s ago"
+        return reason
 
     def _describe(self, worker: PartitionWorker) -> PartitionStatus:
         records, oldest_seconds = self._backlog.waiting(worker)

@@ -30,9 +30,9 @@ _WAIT_WHILE_SOME_ARE_FULL = 0.02
 _WAIT_WHILE_CLOSED = 0.25
 """Seconds between polls that take nothing: while intake is closed the group must still see that
 this member lives, and the reason may be gone."""
-_PACE = 0.01
+_PACE = 0.02
 """Seconds from poll to poll at least. Records that trickle in are fetched and decoded together,
-which costs much less and delays none noticeably: a model call takes fifty times as long."""
+which costs much less and delays none noticeably: a model call takes twenty times as long."""
 _NOT_ASKED = 5.0
 """Seconds without being polled after which a partition has time to begin again."""
 KeyT = TypeVar("KeyT", bound=Hashable)
@@ -76,13 +76,6 @@ class Throttle(Protocol):
 
 class Intake:
     """Closed by the gate, or by too many dead letters; held by the throttle; reports each change.
-
-    Args:
-        stage: Of which stream.
-        gate: Closes it from outside.
-        dead_letters: Closes it but for a few events now and then, until these succeed.
-        observer: Notified when it closes or opens, and when it is held or goes on.
-        throttle: Holds it now and then although nothing is wrong.
 
     Attributes:
         paused_reason: Why it is closed, as of the last `room()`.
@@ -143,9 +136,7 @@ class Intake:
 
 
 class FlowGate:
-    """Closes at a high-water mark and opens again at a low one.
-
-    The distance keeps a partition from being closed and opened for every record.
+    """Closes at a high-water mark and opens again at a low one, not for every record.
 
     Args:
         limit: The level that is never exceeded.
@@ -165,14 +156,7 @@ class FlowGate:
 
 
 class Flow(Generic[KeyT]):
-    """Which partitions may bring more, and how much: memory and slots are bounded, and shared.
-
-    Args:
-        settings: Limits for the whole process.
-
-    Attributes:
-        poll_records: Records that one poll may bring at most.
-    """
+    """Which partitions may bring more, and how much: memory and slots are bounded, and shared."""
 
     def __init__(self, settings: StreamSettings) -> None:
         self._unfinished = settings.max_unfinished
@@ -188,11 +172,7 @@ class Flow(Generic[KeyT]):
         self._mean_bytes: float = _FIRST_GUESS
 
     def look(self, loads: Mapping[KeyT, Load]) -> tuple[list[KeyT], int]:
-        """The partitions that may bring more, and how many records in all: fewer where large.
-
-        Args:
-            loads: What each partition holds that takes records.
-        """
+        """Whoever of these may bring more, and how many records in all: fewer where large."""
         held_bytes = sum(load.held_bytes for load in loads.values())
         active = sum(load.active for load in loads.values())
         if held := sum(load.held for load in loads.values()):

@@ -80,12 +80,7 @@ class LogBounds:
 
 @dataclass(frozen=True, slots=True)
 class NextRecord:
-    """The first record from some offset on.
-
-    Args:
-        timestamp: The record's; None where there is no record as far as was looked.
-        offset: The record's, or how far was looked.
-    """
+    """The first record from some offset on; no timestamp where none is below `offset`."""
 
     timestamp: datetime | None
     offset: int
@@ -175,8 +170,7 @@ class PartitionWriter(Protocol):
         Raises:
             Aborted: To be tried again.
             Unpublishable: To be tried again without some of the records.
-            Fenced: The session is over.
-            Broken: The session is over.
+            Fenced, Broken: The session is over.
         """
         ...
 

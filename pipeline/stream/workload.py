@@ -18,12 +18,8 @@ class KeyedQueue(Generic[ItemT]):
 
     A lane is a queue of records that run one after the other. With the ordering `key` each key
     has a lane, and records without a key have none in common, as in Kafka itself; with
-    `partition` all share one; with `none` each record is alone.
-
-    Attributes:
-        ready: Records that may start now.
-        running: Records that were started and not finished.
-        queued: Records that wait for an earlier one of their lane.
+    `partition` all share one; with `none` each record is alone. Of a lane one record is `ready`
+    or `running`; the others are `queued`.
     """
 
     def __init__(self, ordering: Ordering) -> None:
@@ -48,10 +44,7 @@ class KeyedQueue(Generic[ItemT]):
         self.ready += 1
 
     def start(self) -> tuple[bytes | None, ItemT]:
-        """Start the record that has been ready the longest.
-
-        Returns:
-            Its lane, to be given to `finish`, and the record.
+        """Start what has been ready the longest: its lane, to be given to `finish`, and the record.
 
         Raises:
             IndexError: None is ready.
@@ -77,16 +70,13 @@ class KeyedQueue(Generic[ItemT]):
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A record that is taken and not committed.
-
-    Args:
-        since: When it was taken, in seconds of some clock.
-        size: Bytes that it takes in memory.
-    """
+    """A record that is taken and not committed."""
 
     record: Received
     since: float
+    """When it was taken, in seconds of some clock."""
     size: int
+    """Bytes that it takes in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +89,9 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one commit holds.
+    """What one commit holds: results in the order in which they came, and what is published.
 
-    Args:
-        results: All that are done, in the order in which they were.
-        records: What is published for them.
-        committed: The offset, with the ledger after these results as its metadata.
+    The metadata of the offset is the ledger after these results.
     """
 
     results: tuple[Result, ...]
@@ -213,12 +200,12 @@ class Workload:
     def replace(
         self, batch: Batch, indices: Sequence[int], substitute: Callable[[Result], Outcome]
     ) -> None:
-        """Put other outcomes in the place of some that cannot be committed.
+        """Put other outcomes in the place of those that cannot be committed.
 
         Args:
             batch: What was to be committed; it was not.
             indices: Which of its `records` are at fault.
-            substitute: The other outcome.
+            substitute: Returns the other outcome.
         """
         owners = [
             number for number, result in enumerate(batch.results) for _ in result.outcome.records

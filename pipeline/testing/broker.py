@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from itertools import count
+from typing import NamedTuple
 
 from pipeline.stream.protocols import (
     BrokersUnavailable,
@@ -19,17 +20,8 @@ from pipeline.stream.protocols import (
 from pipeline.stream.records import Headers, Outgoing
 
 
-class Beat(Enum):
-    """The answer to a heartbeat."""
-
-    STABLE = auto()
-    REBALANCING = auto()
-    UNKNOWN_MEMBER = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Generation:
-    """What a member is told when a rebalance is over."""
+class Generation(NamedTuple):
+    """What a member gets when a rebalance is over."""
 
     number: int
     partitions: Sequence[TopicPartition]
@@ -93,15 +85,13 @@ class Group:
         self._finish_if_complete()
         return joining
 
-    def heartbeat(self, name: str, generation: int) -> Beat:
+    def heartbeat(self, name: str, generation: int) -> bool:
+        """Whether the member need not join again."""
         member = self._members.get(name)
-        if member is None:
-            return Beat.UNKNOWN_MEMBER
-        if member.joining is None:
+        if member is not None and member.joining is None:
             self._keep_alive(member)
-        if self._deadline is not None or generation != self.generation:
-            return Beat.REBALANCING
-        return Beat.STABLE
+        is_current = self._deadline is None and generation == self.generation
+        return member is not None and is_current
 
     def leave(self, name: str) -> None:
         """The member goes, of its own will or because it was taken for dead."""
@@ -233,11 +223,7 @@ class PartitionLog:
         self._write(None, now, transaction)
 
     def read(self, position: int, limit: int) -> tuple[Sequence[Entry], int]:
-        """What a committed reader sees from a position on.
-
-        Returns:
-            At most `limit` records, and the position after them.
-        """
+        """What a committed reader sees: at most `limit` records, and the position after them."""
         end = self.stable_end
         found: list[Entry] = []
         start = bisect_left(self._entries, position, key=lambda entry: entry.offset)
@@ -345,11 +331,7 @@ class MemoryBroker:
         self._changed()
 
     def init_producer(self, transactional_id: str) -> int:
-        """Fence earlier producers of the id and void their open transaction.
-
-        Returns:
-            The epoch that later requests have to carry.
-        """
+        """Fence earlier producers of the id, void what they had open; returns the new epoch."""
         producer = self._producers.setdefault(transactional_id, _Producer())
         self._end(producer, TransactionState.ABORTED)
         producer.epoch += 1

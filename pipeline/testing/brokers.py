@@ -36,7 +36,6 @@ from pipeline.stream.protocols import (
 )
 from pipeline.stream.records import Outgoing, Received
 from pipeline.testing.broker import (
-    Beat,
     Entry,
     Generation,
     Group,
@@ -152,6 +151,7 @@ class Link:
             raise Lost("the process is dead")
 
 
+@dataclass(eq=False)
 class MemoryConsumer:
     """A member of a group of the broker in memory.
 
@@ -160,22 +160,14 @@ class MemoryConsumer:
         rebalance_timeout: Seconds that it gets to join again.
     """
 
-    def __init__(
-        self,
-        broker: MemoryBroker,
-        link: Link,
-        group: str,
-        topics: Sequence[str],
-        *,
-        session_timeout: float,
-        rebalance_timeout: float,
-    ) -> None:
-        self._broker = broker
-        self._link = link
-        self._group = group
-        self._topics = topics
-        self._session_timeout = session_timeout
-        self._rebalance_timeout = rebalance_timeout
+    broker: MemoryBroker
+    link: Link
+    group: str
+    topics: Sequence[str]
+    session_timeout: float
+    rebalance_timeout: float
+
+    def __post_init__(self) -> None:
         self._generation = Generation(0, ())
         self._positions: dict[TopicPartition, int] = {}
         self._is_settled = asyncio.Event()
@@ -185,7 +177,7 @@ class MemoryConsumer:
 
     async def start(self, listener: RebalanceListener) -> None:
         """Join; returns with the first assignment."""
-        self._broker.watch(self._changed)
+        self.broker.watch(self._changed)
         self._tasks = [
             asyncio.create_task(self._coordinate(listener)),
             asyncio.create_task(self._beat()),
@@ -193,13 +185,13 @@ class MemoryConsumer:
         await self._is_settled.wait()
 
     async def close(self) -> None:
-        self._broker.unwatch(self._changed)
+        self.broker.unwatch(self._changed)
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
         with suppress(Lost, Refused):
-            await self._link.request("leave", lambda: self._members.leave(self._link.process))
+            await self.link.request("leave", lambda: self._members.leave(self.link.process))
 
     async def poll(
         self, partitions: Collection[TopicPartition], *, seconds: float, records: int
@@ -230,10 +222,10 @@ class MemoryConsumer:
         return self._positions.get(partition)
 
     def end(self, partition: TopicPartition) -> int | None:
-        return self._broker.bounds(partition).end
+        return self.broker.bounds(partition).end
 
     def trouble(self) -> str | None:
-        missing = [topic for topic in self._topics if not self._broker.partitions_of(topic)]
+        missing = [topic for topic in self.topics if not self.broker.partitions_of(topic)]
         return no_such_topics(missing)
 
     async def commit(self, partition: TopicPartition, committed: Committed) -> None:
@@ -243,11 +235,11 @@ class MemoryConsumer:
             raise Fenced(f"{partition} is not assigned any more.")
 
         def effect() -> None:
-            if not self._members.may_commit(self._link.process, generation):
+            if not self._members.may_commit(self.link.process, generation):
                 raise Fenced(f"{partition} has another owner now.")
             self._members.committed[partition] = committed
 
-        await self._link.request("commit_offset", effect)
+        await self.link.request("commit_offset", effect)
 
     async def _fetch(
         self, partitions: Collection[TopicPartition], records: int
@@ -256,7 +248,7 @@ class MemoryConsumer:
         if not wanted:
             return {}
         try:
-            fetched = await self._link.request("fetch", lambda: self._read(wanted, records))
+            fetched = await self.link.request("fetch", lambda: self._read(wanted, records))
         except (Lost, Refused):
             await asyncio.sleep(_RETRY)
             return {}
@@ -275,7 +267,7 @@ class MemoryConsumer:
     ) -> dict[TopicPartition, tuple[Sequence[Entry], int]]:
         fetched = {}
         for partition, position in wanted.items():
-            log = self._broker.log(partition)
+            log = self.broker.log(partition)
             if not log.bounds.begin <= position <= log.bounds.end:
                 raise PositionLost(partition, position)
             entries, after = log.read(position, records)
@@ -299,14 +291,14 @@ class MemoryConsumer:
     async def _join(self) -> Generation:
         join = partial(
             self._members.join,
-            self._link.process,
-            self._topics,
-            session_timeout=self._session_timeout,
-            rebalance_timeout=self._rebalance_timeout,
+            self.link.process,
+            self.topics,
+            session_timeout=self.session_timeout,
+            rebalance_timeout=self.rebalance_timeout,
         )
         while True:
             with suppress(Lost, Refused):
-                joining = await self._link.request("join", join)
+                joining = await self.link.request("join", join)
                 await asyncio.wait([joining])
                 if not joining.cancelled():
                     return joining.result()
@@ -314,62 +306,51 @@ class MemoryConsumer:
 
     async def _beat(self) -> None:
         while True:
-            await asyncio.sleep(self._session_timeout / 3)
+            await asyncio.sleep(self.session_timeout / 3)
             number = self._generation.number
             if number == 0:
                 continue
-            beat = partial(self._members.heartbeat, self._link.process, number)
+            beat = partial(self._members.heartbeat, self.link.process, number)
             with suppress(Lost, Refused):
-                if await self._link.request("heartbeat", beat) is not Beat.STABLE:
+                if not await self.link.request("heartbeat", beat):
                     self._must_rejoin.set()
 
     @property
     def _members(self) -> Group:
-        return self._broker.group(self._group)
+        return self.broker.group(self.group)
 
 
+@dataclass(eq=False)
 class MemoryTransactions:
-    """Exactly once: one transaction, of which each step can fail on its own.
+    """Exactly once: one transaction, of which each step can fail on its own."""
 
-    Args:
-        group: Whose offset is committed.
-        partition: The input partition.
-        timeout: Seconds after which the broker voids a transaction.
-    """
+    broker: MemoryBroker
+    link: Link
+    group: str
+    partition: TopicPartition
+    timeout: float
 
-    def __init__(
-        self,
-        broker: MemoryBroker,
-        link: Link,
-        group: str,
-        partition: TopicPartition,
-        *,
-        timeout: float,
-    ) -> None:
-        self._broker = broker
-        self._link = link
-        self._group = group
-        self._partition = partition
-        self._id = f"{group}-{partition}"
-        self._timeout = timeout
+    def __post_init__(self) -> None:
+        self._id = f"{self.group}-{self.partition}"
         self._epoch = 0
 
     async def start(self) -> None:
-        self._epoch = await self._link.request("init", lambda: self._broker.init_producer(self._id))
+        init = partial(self.broker.init_producer, self._id)
+        self._epoch = await self.link.request("init", init)
 
     async def commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
-        broker, me = self._broker, (self._id, self._epoch)
+        broker, me = self.broker, (self._id, self._epoch)
         steps: list[tuple[str, Callable[[], None]]] = [
-            ("begin", lambda: broker.begin(*me, timeout=self._timeout)),
+            ("begin", lambda: broker.begin(*me, timeout=self.timeout)),
             ("write", lambda: broker.write_in_transaction(*me, records)),
         ]
         if committed is not None:
-            offset = partial(broker.add_offset, *me, self._group, self._partition, committed)
+            offset = partial(broker.add_offset, *me, self.group, self.partition, committed)
             steps.append(("add_offset", offset))
         steps.append(("end", lambda: broker.end(*me, TransactionState.COMMITTED)))
         try:
             for name, effect in steps:
-                await self._link.request(name, effect)
+                await self.link.request(name, effect)
         except Lost as error:
             raise Broken(str(error)) from error
         except Refused as error:
@@ -383,37 +364,30 @@ class MemoryTransactions:
         """An open transaction stays open."""
 
     async def _abort(self) -> None:
+        abort = partial(self.broker.end, self._id, self._epoch, TransactionState.ABORTED)
         try:
-            await self._link.request(
-                "end", lambda: self._broker.end(self._id, self._epoch, TransactionState.ABORTED)
-            )
+            await self.link.request("end", abort)
         except (Lost, Refused) as error:
             raise Broken(str(error)) from error
 
 
+@dataclass(eq=False)
 class MemoryPlain:
     """At least once: publish, then commit as a member of the group."""
 
-    def __init__(
-        self,
-        broker: MemoryBroker,
-        link: Link,
-        partition: TopicPartition,
-        consumer: MemoryConsumer,
-    ) -> None:
-        self._broker = broker
-        self._link = link
-        self._partition = partition
-        self._consumer = consumer
+    broker: MemoryBroker
+    link: Link
+    partition: TopicPartition
+    consumer: MemoryConsumer
 
     async def start(self) -> None:
         pass
 
     async def commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
         try:
-            await self._link.request("write", lambda: self._broker.write(records))
+            await self.link.request("write", lambda: self.broker.write(records))
             if committed is not None:
-                await self._consumer.commit(self._partition, committed)
+                await self.consumer.commit(self.partition, committed)
         except Lost as error:
             raise Broken(str(error)) from error
         except Refused as error:
@@ -423,39 +397,39 @@ class MemoryPlain:
         pass
 
 
+@dataclass(eq=False)
 class MemoryOffsets:
     """Reads what a group committed, and where logs begin and end."""
 
-    def __init__(self, broker: MemoryBroker, link: Link, group: str) -> None:
-        self._broker = broker
-        self._link = link
-        self._group = group
+    broker: MemoryBroker
+    link: Link
+    group: str
 
     async def start(self) -> None:
         pass
 
     async def committed(self, partition: TopicPartition) -> Committed | None:
-        return await self._link.request(
-            "fetch_offset", lambda: self._broker.fetch_offset(self._group, partition)
+        return await self.link.request(
+            "fetch_offset", lambda: self.broker.fetch_offset(self.group, partition)
         )
 
     async def bounds(self, partition: TopicPartition) -> LogBounds:
-        return await self._link.request("bounds", lambda: self._broker.bounds(partition))
+        return await self.link.request("bounds", lambda: self.broker.bounds(partition))
 
     async def ends(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
-        return await self._link.request(
+        return await self.link.request(
             "ends",
-            lambda: {partition: self._broker.bounds(partition).end for partition in partitions},
+            lambda: {partition: self.broker.bounds(partition).end for partition in partitions},
         )
 
     async def next_record(self, partition: TopicPartition, offset: int) -> NextRecord:
         def first() -> NextRecord:
-            entries, after = self._broker.log(partition).read(offset, 1)
+            entries, after = self.broker.log(partition).read(offset, 1)
             if not entries:
                 return NextRecord(None, after)
             return NextRecord(datetime.fromtimestamp(entries[0].written_at, UTC), entries[0].offset)
 
-        return await self._link.request("first_record", first)
+        return await self.link.request("first_record", first)
 
     async def close(self) -> None:
         pass
@@ -497,12 +471,7 @@ class MemoryBrokers:
 
     def consumer(self, group: str, topics: Sequence[str]) -> MemoryConsumer:
         return MemoryConsumer(
-            self.broker,
-            self.link,
-            group,
-            topics,
-            session_timeout=self._session_timeout,
-            rebalance_timeout=self._rebalance_timeout,
+            self.broker, self.link, group, topics, self._session_timeout, self._rebalance_timeout
         )
 
     def session(self, group: str, partition: TopicPartition, consumer: Consumer) -> PartitionWriter:

@@ -1,7 +1,4 @@
-"""An asker and a client without an API, for tests of whatever asks.
-
-An encoder for tests, which needs no weights.
-"""
+"""An asker and a client without an API, and an encoder without weights."""
 
 import asyncio
 import re
@@ -36,7 +33,7 @@ FAKE_USAGE = Usage(calls=1, input_tokens=100, output_tokens=20, cost_usd=Decimal
 
 
 class FakeAsker:
-    """Answers as it is told, at once; remembers what it was asked.
+    """Answers at once as a test says; remembers what it was asked in `asked`.
 
     Args:
         answer: Returns the answer to a question; what it raises is raised, for instance a
@@ -57,7 +54,6 @@ class FakeAsker:
     async def ask(
         self, question: Question[AnswerT], tier: Tier, *, max_output_tokens: int | None = None
     ) -> Response[AnswerT]:
-        """Answer as told."""
         self.asked.append(Asked(question, tier, max_output_tokens))
         answer = self._answer(question, tier)
         if not isinstance(answer, question.answer_model):
@@ -66,7 +62,7 @@ class FakeAsker:
 
 
 class FakeClient:
-    """A `pipeline.claude.client.Client` without a network: answers as it is told.
+    """A `pipeline.claude.client.Client` without a network.
 
     Args:
         answer: Makes the response to a request, given as parsed JSON.
@@ -86,7 +82,6 @@ class FakeClient:
         self.in_flight = 0
 
     async def send(self, body: bytes, *, seconds: float) -> HttpReply | NoReply:
-        """Answer after a while, or time out."""
         request: dict[str, Any] = orjson.loads(body)
         self.sent.append(request)
         self.sent_at.append(asyncio.get_running_loop().time())
@@ -118,7 +113,6 @@ class FakeClient:
     async def lines(
         self, path: str, *, seconds: float
     ) -> AsyncGenerator[str | HttpReply | NoReply, None]:
-        """Find nothing."""
         del path, seconds
         yield _NOT_FOUND
 
@@ -165,7 +159,6 @@ class WordEncoder:
         self.encoded: list[str] = []
 
     def encode(self, texts: Sequence[str]) -> "Vectors":
-        """Count the words' meanings, each at a place of its own by checksum."""
         import numpy  # noqa: PLC0415 - of an extra
 
         self.encoded += texts
