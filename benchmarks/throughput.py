@@ -255,6 +255,12 @@ class Metrics:
                 sums[name] = sums.get(name, 0.0) + float(value)
         return sums
 
+    async def first_commit(self) -> None:
+        """Wait until something was committed."""
+        async with asyncio.timeout(_READY_WITHIN):
+            while not (await self.read()).get("pipeline_events_committed_total"):  # noqa: ASYNC110 - a poll
+                await asyncio.sleep(0.5)
+
 
 async def whole(
     servers: str,
@@ -275,9 +281,7 @@ async def whole(
         pipeline(stream, concurrency, environment, root) as address,
     ):
         metrics = Metrics(http, address)
-        async with asyncio.timeout(_READY_WITHIN):
-            while not (await metrics.read()).get("pipeline_events_committed_total"):  # noqa: ASYNC110 - a poll
-                await asyncio.sleep(0.5)
+        await metrics.first_commit()
         await asyncio.sleep(span.warm_up)
         before, began = await metrics.read(), time.perf_counter()
         await asyncio.sleep(span.seconds)
@@ -315,6 +319,8 @@ async def steady(
         pipeline(stream, concurrency, environment, root) as address,
     ):
         metrics = Metrics(http, address)
+        stream.publish(1)
+        await metrics.first_commit()
         reading = asyncio.create_task(
             asyncio.to_thread(stream.arrivals, span.warm_up + span.seconds)
         )

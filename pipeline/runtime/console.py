@@ -48,15 +48,7 @@ class Interrupted(PipelineError):
 
 
 def report(error: BaseException, *, debug: bool) -> int:
-    """Print on standard error, in one sentence, why a command failed.
-
-    Args:
-        error: What it raised.
-        debug: Print the traceback before the sentence.
-
-    Returns:
-        The exit code.
-    """
+    """Print on standard error, in one sentence, why a command failed; returns its exit code."""
     if debug:
         traceback.print_exception(error)
     cause = first_cause(error)
@@ -94,7 +86,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     async def interruptible(_: asyncio.Event) -> T:
         return await work
 
-    return _run(interruptible, patience=0)
+    return _run(interruptible, patience=0, deadline=Deadline(None))
 
 
 def run_until_stopped(
@@ -111,7 +103,7 @@ def run_until_stopped(
     Raises:
         Interrupted: It was cancelled.
     """
-    return _run(serve, patience=1, deadline=None if ends_within is None else Deadline(ends_within))
+    return _run(serve, patience=1, deadline=Deadline(ends_within))
 
 
 def run_endless(work: Coroutine[Any, Any, T]) -> T | None:
@@ -138,12 +130,7 @@ class Bar:
 
 @contextlib.contextmanager
 def progress(what: str, total: int | None = None) -> Iterator[Bar]:
-    """Show how far a long work is, on standard error; nothing where that is no terminal.
-
-    Args:
-        what: Is done, e.g. `Publishing`.
-        total: Steps in all, if known.
-    """
+    """Show how far a long work is, on standard error; nothing where that is no terminal."""
     terminal = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(
@@ -153,22 +140,16 @@ def progress(what: str, total: int | None = None) -> Iterator[Bar]:
         yield Bar(bars, task)
 
 
-def _run(
-    serve: Callable[[asyncio.Event], Awaitable[T]],
-    *,
-    patience: int,
-    deadline: Deadline | None = None,
-) -> T:
+def _run(serve: Callable[[asyncio.Event], Awaitable[T]], *, patience: int, deadline: Deadline) -> T:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_with_signals(serve, patience, deadline))
     finally:
-        if deadline is not None:
-            deadline.cancel()
+        deadline.cancel()
 
 
 async def _with_signals(
-    serve: Callable[[asyncio.Event], Awaitable[T]], patience: int, deadline: Deadline | None
+    serve: Callable[[asyncio.Event], Awaitable[T]], patience: int, deadline: Deadline
 ) -> T:
     stop, received = asyncio.Event(), 0
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
@@ -184,8 +165,7 @@ async def _with_signals(
     async def start_deadline() -> None:
         # A failure sets `stop` without any signal.
         await stop.wait()
-        if deadline is not None:
-            deadline.start()
+        deadline.start()
 
     for number in _SIGNALS:
         _handle(number, on_signal, deadline)
@@ -197,21 +177,16 @@ async def _with_signals(
             raise Interrupted("Stopped before it was done.") from None
         raise
     finally:
-        if deadline is not None:
-            deadline.start()
+        deadline.start()
         waiting.cancel()
         await asyncio.wait((waiting,))
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
 
 
-def _handle(
-    number: signal.Signals, on_signal: Callable[[], None], deadline: Deadline | None
-) -> None:
+def _handle(number: signal.Signals, on_signal: Callable[[], None], deadline: Deadline) -> None:
     """Have the time run from the signal on, even where the event loop is blocked."""
     asyncio.get_running_loop().add_signal_handler(number, on_signal)
-    if deadline is None:
-        return
     of_loop = signal.getsignal(number)
 
     def handle(received: int, frame: FrameType | None) -> None:

@@ -25,14 +25,14 @@ from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
 OVERDUE = 1
-"""Exit code of a process that had to be ended: whoever watches it shall see that it was."""
+"""Exit code of a process that had to be ended, so that its supervisor can see that it was."""
 MARGIN = 20.0
 """Seconds after the drain budget to commit, to leave the group and to close what is open."""
 _LAST_WORDS = 2.0
 """Seconds after the deadline until the process ends although no Python code can run any more."""
 _IDLE_THREADS_END_WITHIN = 1.0
 _AHEAD = 64
-"""Items that a thread is ahead of whoever iterates."""
+"""Items that the thread of `threaded_iter` is ahead."""
 _GC_THRESHOLDS = 20_000, 20, 100
 _log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ async def threaded_iter(items: Iterable[T]) -> AsyncGenerator[T, None]:
     closed = threading.Event()
 
     def hand_over(what: T | _End) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants it any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(queue.put_nowait, what)
 
     def iterate() -> None:
@@ -127,19 +127,15 @@ class UnwaitedExecutor(ThreadPoolExecutor):
 
 
 class Deadline:
-    """Ends the process when it has not ended by itself; armed once it is asked to end.
+    """Ends the process when it has not ended by itself, so many seconds after it was asked to."""
 
-    Args:
-        seconds: That it has from then on.
-    """
-
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float | None) -> None:
         self._seconds = seconds
         self._timer: threading.Timer | None = None
 
     def start(self) -> None:
         """From here on the time runs; a second start changes nothing."""
-        if self._timer is not None:
+        if self._timer is not None or self._seconds is None:
             return
         self._timer = threading.Timer(self._seconds, self._end)
         self._timer.daemon = True
@@ -148,7 +144,6 @@ class Deadline:
         faulthandler.dump_traceback_later(self._seconds + _LAST_WORDS, exit=True)
 
     def cancel(self) -> None:
-        """The process has ended its work."""
         if self._timer is not None:
             self._timer.cancel()
             faulthandler.cancel_dump_traceback_later()
@@ -185,7 +180,7 @@ def _end_at_once(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (OSError, ValueError):  # nobody reads it any more, or it is closed
+        except (OSError, ValueError):  # its reader is gone, or it is closed
             continue
     os._exit(code)
 
@@ -201,7 +196,7 @@ os.execvp(sys.argv[3], sys.argv[3:])
 """Becomes the command after asking the kernel for a signal when its parent dies.
 
 A program of its own rather than a `preexec_fn`, which is unsafe in a process with threads. Where
-the kernel is not Linux, a child whose parent was killed stays until somebody ends it.
+the kernel is not Linux, a child whose parent was killed stays until it is ended.
 """
 
 

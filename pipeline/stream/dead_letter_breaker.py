@@ -1,7 +1,7 @@
 """When dead letters stop intake, and how it opens again. Pure.
 
-Junk must not be an off-switch: whoever may publish can send any number of bad events, and
-each of them costs one dead letter and no more. So what is counted are distinct keys, and what
+Junk must not be an off-switch: any client that may publish can send any number of bad events,
+and each of them costs one dead letter and no more. So what is counted are distinct keys, and what
 stops intake is one of two things:
 
 - a fault of ours (`stage_failed`, `rejected_by_api`) on more than the set share of recent keys:
@@ -10,9 +10,9 @@ stops intake is one of two things:
   letters, or most of all keys do and nothing at all has come through for a while. Junk of one
   publisher is neither, however much of it there is: the others still come through.
 
-The way back needs nobody: now and then a few events are let through, and intake opens when they
-succeed. Where the input is at fault more are let through each time, so that what looks like a
-change of all and is a flood of junk at a quiet hour is worked off soon.
+It opens by itself: now and then a few events are let through, and intake opens when they succeed.
+Where the input is at fault more are let through each time, so that what looks like a change of all
+and is a flood of junk at a quiet hour is worked off soon.
 """
 
 from collections.abc import Callable

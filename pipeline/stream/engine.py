@@ -78,15 +78,7 @@ class Engine:
     def status(self) -> StreamStatus:
         if self._monitor is not None:
             return self._monitor.status()
-        return StreamStatus(
-            stage=self._stage,
-            partitions=(),
-            in_flight=0,
-            lag=None,
-            intake_closed_because=None,
-            is_ready=False,
-            reason="it is not running",
-        )
+        return StreamStatus(partitions=(), reason="it is not running")
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set; then drain, commit what is done, and leave the group.

@@ -17,8 +17,8 @@ class ConcurrencyLimiter:
 
     Attributes:
         busy: Calls that run.
-        waiting: Starts one record of a partition each, and returns whether it had one. Whoever is
-            here waits for a slot, in turn.
+        waiting: Of the partitions that wait for a slot, in turn: each starts one record of its
+            partition, and returns whether it had one.
     """
 
     def __init__(self, limit: int, useful: Callable[[], int | None] | None = None) -> None:

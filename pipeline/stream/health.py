@@ -89,7 +89,7 @@ _BRIEFLY = 1.0
 
 @dataclass(frozen=True, slots=True)
 class PartitionStatus:
-    """One assigned partition, as `/api/status` shows it.
+    """One assigned partition.
 
     Args:
         state: A `State`.
@@ -110,30 +110,35 @@ class PartitionStatus:
 
 @dataclass(frozen=True, slots=True)
 class StreamStatus:
-    """One stage's stream, for `/readyz`, `/api/status` and the log.
+    """One stage's stream.
 
     Args:
         partitions: Those that are assigned to this process.
+        reason: Why it is not ready, in a sentence; None where it is assigned, polling, and taking
+            what comes.
         lag: Records that are not committed, all partitions; None while that is not known, as
             in a rebalance.
-        is_ready: Whether it is assigned, polling, and taking what comes.
-        reason: Why it is not ready, in a sentence.
     """
 
-    stage: str
     partitions: tuple[PartitionStatus, ...]
-    in_flight: int
-    lag: int | None
-    intake_closed_because: str | None
-    is_ready: bool
     reason: str | None
+    lag: int | None = None
+    intake_closed_because: str | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        return self.reason is None
+
+    @property
+    def in_flight(self) -> int:
+        return sum(partition.in_flight for partition in self.partitions)
 
 
 class Backlog:
     """What waits in the partitions, by the brokers' own account.
 
     What a partition holds is known here. What it has not polled is not: while nothing is taken
-    in, records come to an end of the log that no fetch sees, and nobody has read when the first
+    in, records come to an end of the log that no fetch sees, and it is not known when the first
     of them was published. So the brokers are asked.
     `ends` is where the records that may be read end, by the last look.
     """
@@ -281,17 +286,13 @@ class Monitor:
 
     def status(self) -> StreamStatus:
         partitions = tuple(map(self._describe, self._workers()))
-        reason = self._why_not_ready(partitions)
         lags = [partition.lag for partition in partitions if partition.lag is not None]
         is_known = self._assignment.standing_since is None and len(lags) == len(partitions)
         return StreamStatus(
-            stage=self._stage,
-            partitions=partitions,
-            in_flight=sum(partition.in_flight for partition in partitions),
-            lag=sum(lags) if is_known else None,
-            intake_closed_because=self._intake.paused_reason,
-            is_ready=reason is None,
-            reason=reason,
+            partitions,
+            self._why_not_ready(partitions),
+            sum(lags) if is_known else None,
+            self._intake.paused_reason,
         )
 
     def _workers(self) -> list[PartitionWorker]:

@@ -172,7 +172,7 @@ class Flow(Generic[KeyT]):
         self._mean_bytes: float = _FIRST_GUESS
 
     def look(self, loads: Mapping[KeyT, Load]) -> tuple[list[KeyT], int]:
-        """Whoever of these may bring more, and how many records in all: fewer where large."""
+        """The partitions that may bring more, and how many records in all: fewer if large."""
         held_bytes = sum(load.held_bytes for load in loads.values())
         active = sum(load.active for load in loads.values())
         if held := sum(load.held for load in loads.values()):
@@ -263,8 +263,8 @@ class Poller:
             now = self._now()
             for worker in workers:
                 if now - worker.last_asked > _NOT_ASKED:
-                    # What did not come in while nobody asked for it is no sign of being stuck.
+                    # What did not come in while it was not polled is no sign of being stuck.
                     worker.last_progress = now
                 worker.last_asked = now
         wait = _WAIT_WHILE_SOME_ARE_FULL if len(workers) < len(loads) else _WAIT_WHILE_CLOSED
-        return workers, records if room is None else min(records, room), wait
+        return workers, records if room is None else max(1, min(records, room)), wait

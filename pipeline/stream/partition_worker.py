@@ -43,9 +43,9 @@ COMMITS_PER_SECOND = 60.0
 costs 2.3 ms of a core whatever is in it (measured with 1 to 15 records), so this is a seventh of
 one."""
 COMMITS_IN_BACKLOG = 10.0
-"""The same while records wait for a slot. They wait longer than a commit takes, so nobody sees
-that it comes later, and the core has more left for what is waited for. What bounds it is what a
-killed process has to ask again: half a second of results at six partitions."""
+"""The same while records wait for a slot. They wait longer than a commit takes, so a later one is
+not noticed, and the core has more left for what is waited for. What bounds it is what a killed
+process has to ask again: half a second of results at six partitions."""
 BURST = 10.0
 """Commits that may go at once after a pause."""
 _COMMIT_SHARE = 0.25

@@ -122,7 +122,7 @@ class Workload:
 
     Args:
         start: The commit point it continues from.
-        is_new: Whether nobody has committed that point yet.
+        is_new: Whether that point was never committed.
         ordering: What runs one at a time, in order.
         limit: Unfinished records at most.
 

@@ -45,14 +45,14 @@ from pipeline.testing.broker import (
 
 ResultT = TypeVar("ResultT")
 Loss = Literal["request", "response"]
-"""What was lost: a request, so that nothing happened, or a response, so that nobody knows."""
+"""What was lost: a request, so that nothing happened, or a response, which may mean anything."""
 _RETRY = 0.05
 """Seconds after which a consumer repeats a request that was lost."""
 _RECORDS = 100
 
 
 class Lost(BrokersUnavailable):
-    """No answer came: nobody here knows whether the broker has done it."""
+    """No answer came: it is not known whether the broker has done it."""
 
 
 class Refused(BrokersUnavailable):

@@ -1,12 +1,10 @@
-"""An asker and a client without an API, and an encoder without weights."""
+"""An asker and a client without an API, for tests of whatever asks."""
 
 import asyncio
-import re
-import zlib
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from pydantic import BaseModel
@@ -14,9 +12,6 @@ from pydantic import BaseModel
 from pipeline.claude.http import HttpReply, NoReply
 from pipeline.model.questions import AnswerT, Question, Response
 from pipeline.model.records import Tier, Usage
-
-if TYPE_CHECKING:
-    from pipeline.stages.checks.encoders import Vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,30 +137,3 @@ def message(
     }
     raw = tuple((name.encode(), value.encode()) for name, value in (headers or {}).items())
     return HttpReply(200, raw, orjson.dumps(body))
-
-
-_SIZE = 256
-
-
-class WordEncoder:
-    """Texts that share words are alike, and so are words that were said to mean the same.
-
-    Args:
-        meanings: Words to what they mean, for likeness where no word is shared.
-    """
-
-    def __init__(self, **meanings: str) -> None:
-        self._meanings = meanings
-        self.encoded: list[str] = []
-
-    def encode(self, texts: Sequence[str]) -> "Vectors":
-        import numpy  # noqa: PLC0415 - of an extra
-
-        self.encoded += texts
-        found = numpy.zeros((len(texts), _SIZE), dtype=numpy.float32)
-        for row, text in zip(found, texts, strict=True):
-            for word in re.findall(r"\w+", text.casefold()):
-                row[zlib.crc32(self._meanings.get(word, word).encode()) % _SIZE] += 1
-        lengths = numpy.sqrt((found * found).sum(axis=1, keepdims=True))
-        found /= numpy.maximum(lengths, numpy.float32(1e-9))
-        return found

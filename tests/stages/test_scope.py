@@ -18,7 +18,7 @@ from pipeline.stages.checks.encoders import Encoder, MiniLm
 from pipeline.stages.checks.scope import LEAST_EXAMPLES, Encoded, Scope, WordPieces, likeness_by
 from pipeline.stages.registry import build_stages, encoder_for
 from pipeline.stages.stage import Checking
-from pipeline.testing.fakes import WordEncoder
+from tests.encoders import WordEncoder
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "tickets"
 

@@ -112,7 +112,7 @@ class Scenario:
 
 
 class SeededFaults:
-    """Latency for all, loss and refusal for some, until it is told to be calm."""
+    """Latency for all, loss and refusal for some, until it is calm."""
 
     def __init__(self, random: Random, scenario: Scenario) -> None:
         self._random = random
@@ -334,7 +334,7 @@ class History:
         )
 
     def _needless_calls(self) -> Sequence[str]:
-        """Calls that were repeated although nobody had lost the answer."""
+        """Calls that were repeated although the answer was not lost."""
         generations = self.broker.group(GROUP).generations
         found = []
         for (partition, offset), calls in self._calls.items():

@@ -1,4 +1,4 @@
-"""Handler calls: slots shared fairly, and answers that outlive whoever asked first."""
+"""Handler calls: slots shared fairly, and answers that outlive the worker that asked."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -124,7 +124,7 @@ async def test_a_record_is_asked_once_however_often_it_comes_in() -> None:
     await answers.close()
 
 
-async def test_the_end_of_a_call_is_told_once_whoever_listens() -> None:
+async def test_the_end_of_a_call_is_reported_once_however_many_listen() -> None:
     calls, ended = Calls(), list[object]()
     answers = made(calls, ConcurrencyLimiter(9), ended)
     answers.ask(record(1), 0.0, lambda _: None)
@@ -137,7 +137,7 @@ async def test_the_end_of_a_call_is_told_once_whoever_listens() -> None:
     await answers.close()
 
 
-async def test_what_a_handler_raises_is_told() -> None:
+async def test_what_a_handler_raises_is_reported() -> None:
     async def broken(_: Received) -> Outcome:
         raise KeyError("field")
 
@@ -149,7 +149,7 @@ async def test_what_a_handler_raises_is_told() -> None:
     await answers.close()
 
 
-async def test_a_handler_that_is_cancelled_by_somebody_else_is_a_bug() -> None:
+async def test_a_handler_that_is_cancelled_from_elsewhere_is_a_bug() -> None:
     async def cancelled(_: Received) -> Outcome:
         raise asyncio.CancelledError
 

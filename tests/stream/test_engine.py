@@ -38,7 +38,7 @@ async def test_a_handler_that_raises_ends_the_engine_after_the_others_were_commi
     with pytest.raises(Bug, match="no such field"):
         await one.ended()
     assert bench.output() == [b"slow"]
-    # What was being worked on is left to whoever comes next.
+    # What was being worked on is left to the next owner.
     assert bench.committed() == 1
     assert not bench.broker.group("pipeline.stage").owners
 
@@ -379,7 +379,7 @@ async def test_commits_that_take_long_come_less_often() -> None:
 
 @virtual_time
 async def test_a_group_commits_where_it_starts() -> None:
-    """Its lag can be told from the first moment."""
+    """Its lag is known from the first moment."""
     bench = Bench()
     async with running(bench):
         await until(lambda: bench.committed() == 0)

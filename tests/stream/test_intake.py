@@ -40,7 +40,7 @@ def ended(intake: Intake, keys: int, reason: DeadLetterReason | None = None) -> 
         intake.completed(Outcome(end, records, reason), 0.1)
 
 
-def test_the_gate_closes_it_and_opens_it_again_and_each_change_is_told_once() -> None:
+def test_the_gate_closes_it_and_opens_it_again_and_each_change_is_reported_once() -> None:
     gate, notes = Gate(), Notes()
     intake = opened(gate, notes, Clock())
     assert may_take(intake)

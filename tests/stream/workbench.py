@@ -19,7 +19,7 @@ GROUP = "pipeline.stage"
 
 
 class Notes(Observer):
-    """Remembers what it was told."""
+    """Remembers what was reported."""
 
     def __init__(self) -> None:
         self.committed_records = 0

@@ -19,7 +19,7 @@ sys.stdin.read()
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of this")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux notifies a child of this")
 def test_a_child_ends_when_its_parent_is_killed() -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE
