@@ -7,7 +7,7 @@ in memory.
 - `intake`, `dead_letter_breaker`: how many records are taken in, from which partitions.
 - `partition_worker`, `workload`, `ledger`: one partition, from one commit to the next; rebalances.
 - `handlers`: the calls, and the slots that partitions share.
-- `health`: what waits, and what goes wrong.
+- `monitor`: what waits, and what goes wrong.
 
 Imports `config` and `model`.
 """

@@ -9,8 +9,8 @@ from pipeline.config import Ordering, StreamSettings
 from pipeline.model.observer import Observer
 from pipeline.stream.dead_letter_breaker import WINDOW_KEYS, DeadLetterBreaker, DeadLetterWindow
 from pipeline.stream.handlers import ConcurrencyLimiter
-from pipeline.stream.health import Monitor, StreamStatus
 from pipeline.stream.intake import Intake, IntakeGate, Poller, Throttle
+from pipeline.stream.monitor import Monitor, StreamStatus
 from pipeline.stream.partition_worker import (
     COMMIT_COUNT,
     Assignment,

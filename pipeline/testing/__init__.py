@@ -4,8 +4,9 @@ A broker in memory (`MemoryBroker`), an event loop in which waiting costs nothin
 (`run_in_virtual_time`) and a model that answers what a test says (`FakeAsker`, `FakeClient`).
 """
 
-from pipeline.testing.broker import Entry, Group, MemoryBroker
-from pipeline.testing.brokers import (
+from pipeline.testing.fakes import Asked, FakeAsker, FakeClient
+from pipeline.testing.memory_broker import Entry, Group, MemoryBroker
+from pipeline.testing.memory_clients import (
     Fault,
     Faults,
     Link,
@@ -14,7 +15,6 @@ from pipeline.testing.brokers import (
     MemoryTopicReader,
     NoFaults,
 )
-from pipeline.testing.fakes import Asked, FakeAsker, FakeClient
 from pipeline.testing.virtual_time import NothingWillHappen, VirtualTimeLoop, run_in_virtual_time
 
 __all__ = [

@@ -23,7 +23,7 @@ from pipeline.stream.ledger import CommitPoint
 from pipeline.stream.protocols import Committed, TopicPartition
 from pipeline.stream.records import Received, Unread
 from pipeline.testing import MemoryBrokers, run_in_virtual_time
-from pipeline.testing.brokers import MemoryTopicReader
+from pipeline.testing.memory_clients import MemoryTopicReader
 from tests.backfill.api import Result, now
 from tests.backfill.world import GROUP, NAMES, RAW, SETTLE, Crash, Fuse, World
 

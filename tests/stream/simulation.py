@@ -18,7 +18,7 @@ from pipeline.stream.ledger import OffsetLedger
 from pipeline.stream.protocols import Brokers, TopicPartition
 from pipeline.stream.records import Disposition, Outcome, Outgoing, Received
 from pipeline.testing import Fault, MemoryBroker, MemoryBrokers, run_in_virtual_time
-from pipeline.testing.broker import TransactionState
+from pipeline.testing.memory_broker import TransactionState
 
 GROUP = "pipeline.stage"
 SESSION_TIMEOUT = 1.0

@@ -12,7 +12,7 @@ from pipeline.stream.protocols import TopicPartition
 from pipeline.stream.records import Disposition, Outcome, Outgoing, Received
 from pipeline.stream.workload import Held, Result
 from pipeline.testing import Fault, NoFaults
-from pipeline.testing.broker import TransactionState
+from pipeline.testing.memory_broker import TransactionState
 from tests.stream.virtual import virtual_time
 from tests.stream.workbench import Bench, Gate, Notes, copied, running, until
 

@@ -15,7 +15,7 @@ from pipeline.local.apache import ApacheKafka
 from pipeline.local.broker import LocalBroker
 from pipeline.stream.engine import Engine
 from pipeline.stream.records import Disposition, Outcome, Received
-from pipeline.testing.brokers import MemoryBrokers
+from pipeline.testing.memory_clients import MemoryBrokers
 from tests.brokers import FreshName
 from tests.stream.virtual import virtual_time
 from tests.stream.workbench import Bench, running, until

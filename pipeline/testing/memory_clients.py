@@ -35,7 +35,7 @@ from pipeline.stream.protocols import (
     no_such_topics,
 )
 from pipeline.stream.records import Outgoing, Received
-from pipeline.testing.broker import (
+from pipeline.testing.memory_broker import (
     Entry,
     Generation,
     Group,

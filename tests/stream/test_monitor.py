@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.stream.health import why_stuck
+from pipeline.stream.monitor import why_stuck
 from pipeline.stream.partition_worker import State
 from pipeline.stream.protocols import TopicPartition
 from pipeline.testing import Fault, NoFaults
