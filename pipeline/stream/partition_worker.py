@@ -371,7 +371,9 @@ class PartitionWorker:
         self._retry = _RETRY_FIRST
         self.last_progress = self._now()
         took = self.last_progress - started
-        self._next_commit = started + max(context.settings.commit_interval, took / _COMMIT_SHARE)
+        if batch.results:
+            interval = max(context.settings.commit_interval, took / _COMMIT_SHARE)
+            self._next_commit = started + interval
         workload.settle(batch)
         for result in batch.results:
             self._answers.forget(result.record.offset)
