@@ -48,9 +48,6 @@ not noticed, and the core has more left for what is waited for. What bounds it i
 process has to ask again: half a second of results at six partitions."""
 BURST = 10.0
 """Commits that may go at once after a pause."""
-_COMMIT_SHARE = 0.25
-"""Of its time that a partition may spend in commits: where they take long, because the brokers are
-far away or the machine is busy, they come less often and carry more."""
 _RETRY_FIRST = 0.1
 """Seconds before what failed is tried again; twice as long after each further failure."""
 _RETRY_LONGEST = 10.0
@@ -370,17 +367,17 @@ class PartitionWorker:
         self.problem = None
         self._retry = _RETRY_FIRST
         self.last_progress = self._now()
-        took = self.last_progress - started
         if batch.results:
-            interval = max(context.settings.commit_interval, took / _COMMIT_SHARE)
-            self._next_commit = started + interval
+            self._next_commit = started + context.settings.commit_interval
         workload.settle(batch)
         for result in batch.results:
             self._answers.forget(result.record.offset)
         if self._is_failing:
             self._is_failing = False
             context.slots.offer(self.start_next)
-        context.observer.committed(context.stage, records=len(batch.results), seconds=took)
+        context.observer.committed(
+            context.stage, records=len(batch.results), seconds=self.last_progress - started
+        )
 
     def _answered(
         self, workload: Workload, lane: bytes | None, held: Held, call: asyncio.Future[Outcome]

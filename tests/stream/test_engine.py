@@ -11,7 +11,6 @@ from pipeline.stream.handlers import Answers
 from pipeline.stream.protocols import TopicPartition
 from pipeline.stream.records import Disposition, Outcome, Outgoing, Received
 from pipeline.stream.workload import Held, Result
-from pipeline.testing import Fault, NoFaults
 from pipeline.testing.memory_broker import TransactionState
 from tests.stream.virtual import virtual_time
 from tests.stream.workbench import Bench, Gate, Notes, copied, running, until
@@ -356,25 +355,6 @@ async def test_commits_are_further_apart_while_records_wait_for_a_slot() -> None
         return notes.commits
 
     assert await commits(pause=0) < 0.75 * await commits(pause=0.03)
-
-
-class SlowCommits(NoFaults):
-    """Brokers that are far away."""
-
-    def next(self, process: str, request: str) -> Fault:
-        return Fault(after=0.5) if request == "end" else Fault()
-
-
-@virtual_time
-async def test_commits_that_take_long_come_less_often() -> None:
-    bench, notes = Bench(), Notes()
-    async with running(bench, faults=SlowCommits(), commit_interval=0.01, observer=notes):
-        for number in range(200):
-            bench.publish(b"%d" % number)
-            await asyncio.sleep(0.1)
-        await until(lambda: len(bench.output()) == 200)
-    # A partition spends a quarter of its time in them.
-    assert notes.commits <= 20 / (4 * 0.5) + 3
 
 
 @virtual_time
