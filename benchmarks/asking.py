@@ -24,7 +24,7 @@ from pipeline.claude.gateway import Gateway
 from pipeline.claude.request_body import Style, Template
 from pipeline.config import Settings
 from pipeline.model.records import Tier
-from pipeline.runtime.background import collect_seldom
+from pipeline.runtime.process import collect_seldom
 
 Ask = Callable[[int], Awaitable[object]]
 

@@ -29,7 +29,7 @@ from pipeline.observe.dashboard import instruments
 from pipeline.observe.metrics import Asked, Metrics
 from pipeline.observe.tracing import OpenTelemetryTracer, open_tracer
 from pipeline.observe.web import serve
-from pipeline.runtime.background import background_task
+from pipeline.runtime.process import background_task
 from pipeline.stages.api import build_stages, encoder_for
 from pipeline.stages.checks.injection import steers
 from pipeline.stages.files.decoding import decoders_of_this_process

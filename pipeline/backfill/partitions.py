@@ -15,7 +15,7 @@ from pipeline.kafka.reader import TopicReader
 from pipeline.kafka.writer import commit_with_retry
 from pipeline.model.errors import PipelineError, UsageError
 from pipeline.operators.publish import STANDARD_INPUT, Item, count_items, read_items
-from pipeline.stream import ledger_codec
+from pipeline.stream import ledger
 from pipeline.stream.ledger import CommitPoint, OffsetLedger
 from pipeline.stream.protocols import Committed, OffsetReader, PartitionWriter, TopicPartition
 from pipeline.stream.records import Received
@@ -176,7 +176,7 @@ class TopicBacklog:
         if committed is None:
             start = CommitPoint(bounds.begin, bounds.begin)
         else:
-            start = ledger_codec.decode(committed.offset, committed.metadata)
+            start = ledger.decode(committed.offset, committed.metadata)
         if start.base > bounds.end:
             raise LogTruncated(
                 f"{self.partition} ends at {bounds.end}, before the committed offset "
@@ -211,7 +211,7 @@ class TopicBacklog:
         await commit_with_retry(
             self._session,
             [self.journal.record_of(job)],
-            Committed(point.base, ledger_codec.encode(point)),
+            Committed(point.base, ledger.encode(point)),
             if_fenced=f"Somebody else consumes {self.partition} now, `pipeline run {job.stage}` "
             "or another backfill: stop it and start this again, which goes on from here.",
         )

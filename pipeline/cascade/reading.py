@@ -33,7 +33,7 @@ from pipeline.model.records import (
     Usage,
     read_record,
 )
-from pipeline.runtime.shutdown import UnwaitedExecutor
+from pipeline.runtime.process import UnwaitedExecutor
 from pipeline.stages.api import Answer, RawEvent, Stage
 from pipeline.stages.files.raw_events import text_too_long
 from pipeline.stream.records import Received

@@ -27,8 +27,8 @@ from pipeline.config import Settings
 from pipeline.model.observer import Observer
 from pipeline.model.questions import AnswerT, Question, Response, Text
 from pipeline.model.records import Tier
-from pipeline.runtime.background import background_task
 from pipeline.runtime.database import Database
+from pipeline.runtime.process import background_task
 
 log = logging.getLogger(__name__)
 SAVE_SECONDS = 1.0

@@ -18,7 +18,7 @@ from pipeline.cli.kafka import lag, publish, tail, topics
 from pipeline.cli.local import local
 from pipeline.cli.operators import dead_letters, review
 from pipeline.cli.running import backfill, run
-from pipeline.runtime.shutdown import leave
+from pipeline.runtime.process import leave
 
 __all__ = ["app", "main", "program"]
 

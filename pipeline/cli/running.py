@@ -25,7 +25,7 @@ def run(
     from pipeline.observe.logging import configure_logging
     from pipeline.operators.inspection import chosen
     from pipeline.runtime import console
-    from pipeline.runtime.background import collect_seldom
+    from pipeline.runtime.process import collect_seldom
     from pipeline.workers.fleet import ends_within, serve
 
     settings = load_settings()

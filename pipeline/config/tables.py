@@ -108,7 +108,9 @@ class StreamSettings(Section):
     max_in_flight: Count = Field(512, description="events being worked on, all partitions, a stage")
     max_in_flight_bytes: Bytes = Field(256 << 20, description="payload of those events")
     commit_interval: Seconds = Field(
-        0.02, description="at least between two commits of a partition"
+        0.15,
+        description="at least between two commits of a partition; half of it is what a result "
+        "waits on average while they come all the time",
     )
     drain_budget: Seconds = Field(
         5, description="that running calls get on revocation or stop before they are left"

@@ -9,7 +9,7 @@ from pipeline.kafka.cluster import Cluster, Progress, TopicSeen, progress_of
 from pipeline.kafka.topics import TopicNames, TopicState, differences
 from pipeline.model.errors import PipelineError
 from pipeline.operators.inspection import topic_names
-from pipeline.stream.ledger_codec import LedgerUnreadable, decode
+from pipeline.stream.ledger import LedgerUnreadable, decode
 
 _SHORT_RETENTION = 24 * 3600.0
 """Seconds. An outage over night should be survived."""

@@ -36,7 +36,7 @@ from pipeline.kafka.connection import (
 from pipeline.kafka.consumer import KafkaConsumer
 from pipeline.kafka.offsets import KafkaOffsets
 from pipeline.model.errors import PipelineError
-from pipeline.stream.ledger_codec import MAX_CHARACTERS
+from pipeline.stream.ledger import MAX_CHARACTERS
 from pipeline.stream.protocols import (
     Aborted,
     Broken,

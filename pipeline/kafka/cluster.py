@@ -31,7 +31,7 @@ from pipeline.config import KafkaSettings, Settings
 from pipeline.kafka.connection import admin_client, bare_client, patiently
 from pipeline.kafka.offsets import KafkaOffsets
 from pipeline.kafka.topics import describe_configs
-from pipeline.stream.ledger_codec import MAX_CHARACTERS
+from pipeline.stream.ledger import MAX_CHARACTERS
 from pipeline.stream.protocols import (
     BrokerError,
     BrokersUnavailable,

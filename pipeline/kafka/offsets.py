@@ -41,8 +41,7 @@ from pipeline.config import KafkaSettings
 from pipeline.kafka.connection import admin_client, client_options, explain, patiently
 from pipeline.kafka.fetching import CarefulRecords, ReadLimit, Slices
 from pipeline.kafka.topics import Topics
-from pipeline.stream.ledger import CommitPoint
-from pipeline.stream.ledger_codec import LedgerUnreadable, decode
+from pipeline.stream.ledger import CommitPoint, LedgerUnreadable, decode
 from pipeline.stream.protocols import (
     BrokerError,
     BrokersUnavailable,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.model.errors import PipelineError
-from pipeline.runtime.shutdown import dies_with_parent
+from pipeline.runtime.process import dies_with_parent
 
 _POLL = 0.01
 

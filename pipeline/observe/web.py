@@ -30,7 +30,7 @@ from prometheus_client.registry import Collector
 from pipeline.config import HttpSettings
 from pipeline.model.errors import PipelineError
 from pipeline.observe.dashboard import STEP_SECONDS, Views
-from pipeline.runtime.background import background_task
+from pipeline.runtime.process import background_task
 
 MAX_CONNECTIONS = 100
 """At once; a page needs one or two, a Prometheus one. Beyond that a connection is closed as soon

@@ -16,7 +16,7 @@ from pipeline.config import Settings
 from pipeline.kafka.topics import TopicNames
 from pipeline.kafka.writer import Writer
 from pipeline.model.errors import InvalidEvent, UsageError
-from pipeline.runtime.background import threaded_iter
+from pipeline.runtime.process import threaded_iter
 from pipeline.stages.api import Stage
 from pipeline.stages.files.media import sniff
 from pipeline.stream.records import Headers, Outgoing

@@ -6,7 +6,6 @@ import signal
 import sys
 import traceback
 from collections.abc import (
-    AsyncIterator,
     Awaitable,
     Callable,
     Coroutine,
@@ -35,40 +34,45 @@ from rich.text import Text
 
 from pipeline.model.errors import PipelineError, UsageError
 from pipeline.model.printable import printable
-from pipeline.runtime.shutdown import Deadline, UnwaitedExecutor
+from pipeline.runtime.process import Deadline, UnwaitedExecutor
 
 T = TypeVar("T")
 FAILED = 1
 WRONG_USE = 2
 _WIDE = 200
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(PipelineError):
-    """Somebody stopped a command before it had done its work."""
+    """A command was stopped before it had done its work."""
 
 
 def report(error: BaseException, *, debug: bool) -> int:
-    """Say on standard error, in one sentence, why a command failed.
-
-    Args:
-        error: What it raised.
-        debug: Print the traceback before the sentence.
-
-    Returns:
-        The exit code.
-    """
+    """Print on standard error, in one sentence, why a command failed; returns its exit code."""
     if debug:
         traceback.print_exception(error)
     cause = first_cause(error)
+    sentence = str(cause)
+    if not isinstance(cause, PipelineError):
+        frames = traceback.extract_tb(cause.__traceback__)
+        place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+        # Its message may quote a record; the traceback, which shows it, has to be asked for.
+        sentence = (
+            f"A fault of the program itself ({type(cause).__name__}{place}): run the command again "
+            "with --debug and report what it prints."
+        )
     terminal = Console(stderr=True, highlight=False, soft_wrap=True)
     terminal.print("[bold red]Error:[/bold red]", end=" ")
-    terminal.print(printable(_sentence(cause), keep="\n"), markup=False)
+    terminal.print(printable(sentence, keep="\n"), markup=False)
     return WRONG_USE if isinstance(cause, UsageError) else FAILED
 
 
 def first_cause(error: BaseException) -> BaseException:
     """The first error of a group that a person can act on, or else its first."""
-    leaves = list(_leaves(error))
+    leaves = [error]
+    while groups := [each for each in leaves if isinstance(each, BaseExceptionGroup)]:
+        at = leaves.index(groups[0])
+        leaves[at : at + 1] = groups[0].exceptions
     return next((leaf for leaf in leaves if isinstance(leaf, PipelineError)), leaves[0])
 
 
@@ -82,7 +86,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     async def interruptible(_: asyncio.Event) -> T:
         return await work
 
-    return _run(interruptible, patience=0)
+    return _run(interruptible, patience=0, deadline=Deadline(None))
 
 
 def run_until_stopped(
@@ -94,16 +98,16 @@ def run_until_stopped(
         serve: Is to return soon after its event is set, which the first Ctrl-C or SIGTERM does;
             a second one cancels it.
         ends_within: Seconds after its event is set, by whomever, in which it has to return: else
-            the process ends with `pipeline.runtime.shutdown.OVERDUE`. None for any time.
+            the process ends with `pipeline.runtime.process.OVERDUE`. None for any time.
 
     Raises:
         Interrupted: It was cancelled.
     """
-    return _run(serve, patience=1, deadline=None if ends_within is None else Deadline(ends_within))
+    return _run(serve, patience=1, deadline=Deadline(ends_within))
 
 
 def run_endless(work: Coroutine[Any, Any, T]) -> T | None:
-    """Run a command that is done when somebody stops it, as that is the only way to end it."""
+    """Run a command that is done when it is stopped, as that is the only way to end it."""
     try:
         return run(work)
     except Interrupted:
@@ -111,37 +115,22 @@ def run_endless(work: Coroutine[Any, Any, T]) -> T | None:
 
 
 class Bar:
-    """A progress bar; called with a number of steps it moves on by them.
-
-    Args:
-        bars: What draws it.
-        task: Which of these it is.
-    """
+    """A progress bar; called with a number of steps it moves on by them."""
 
     def __init__(self, bars: Progress, task: TaskID) -> None:
         self._bars = bars
         self._task = task
 
     def __call__(self, steps: int) -> None:
-        """Some more steps were done."""
         self._bars.advance(self._task, steps)
 
     def show(self, *, done: int, total: int, what: str) -> None:
-        """It is so far, of so much, and this is done at present."""
         self._bars.update(self._task, completed=done, total=total, description=what)
 
 
 @contextlib.contextmanager
 def progress(what: str, total: int | None = None) -> Iterator[Bar]:
-    """Show how far a long work is, on standard error; nothing where that is no terminal.
-
-    Args:
-        what: Is done, e.g. `Publishing`.
-        total: Steps in all, if known.
-
-    Yields:
-        To be called with the number of steps that were done, or told how far it is.
-    """
+    """Show how far a long work is, on standard error; nothing where that is no terminal."""
     terminal = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(
@@ -151,26 +140,20 @@ def progress(what: str, total: int | None = None) -> Iterator[Bar]:
         yield Bar(bars, task)
 
 
-def _run(
-    serve: Callable[[asyncio.Event], Awaitable[T]],
-    *,
-    patience: int,
-    deadline: Deadline | None = None,
-) -> T:
+def _run(serve: Callable[[asyncio.Event], Awaitable[T]], *, patience: int, deadline: Deadline) -> T:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_with_signals(serve, patience, deadline))
     finally:
-        if deadline is not None:
-            deadline.cancel()
+        deadline.cancel()
 
 
 async def _with_signals(
-    serve: Callable[[asyncio.Event], Awaitable[T]], patience: int, deadline: Deadline | None
+    serve: Callable[[asyncio.Event], Awaitable[T]], patience: int, deadline: Deadline
 ) -> T:
     stop, received = asyncio.Event(), 0
-    task = asyncio.current_task()
-    asyncio.get_running_loop().set_default_executor(UnwaitedExecutor())
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    loop.set_default_executor(UnwaitedExecutor())
 
     def on_signal() -> None:
         nonlocal received
@@ -179,34 +162,31 @@ async def _with_signals(
         if received > patience and task is not None:
             task.cancel()
 
-    async with _handling(on_signal, deadline), _timed(stop, deadline):
-        try:
-            return await serve(stop)
-        except asyncio.CancelledError:
-            if received > patience:
-                raise Interrupted("Stopped before it was done.") from None
-            raise
+    async def start_deadline() -> None:
+        # A failure sets `stop` without any signal.
+        await stop.wait()
+        deadline.start()
 
-
-@contextlib.asynccontextmanager
-async def _handling(
-    on_signal: Callable[[], None], deadline: Deadline | None
-) -> AsyncIterator[None]:
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    for number in numbers:
-        loop.add_signal_handler(number, on_signal)
-        if deadline is not None:
-            _start_at_once(number, deadline)
+    for number in _SIGNALS:
+        _handle(number, on_signal, deadline)
+    waiting = loop.create_task(start_deadline())
     try:
-        yield
+        return await serve(stop)
+    except asyncio.CancelledError:
+        if received > patience:
+            raise Interrupted("Stopped before it was done.") from None
+        raise
     finally:
-        for number in numbers:
+        deadline.start()
+        waiting.cancel()
+        await asyncio.wait((waiting,))
+        for number in _SIGNALS:
             loop.remove_signal_handler(number)
 
 
-def _start_at_once(number: signal.Signals, deadline: Deadline) -> None:
-    """Have the time run from the signal on, even where the event loop does not turn any more."""
+def _handle(number: signal.Signals, on_signal: Callable[[], None], deadline: Deadline) -> None:
+    """Have the time run from the signal on, even where the event loop is blocked."""
+    asyncio.get_running_loop().add_signal_handler(number, on_signal)
     of_loop = signal.getsignal(number)
 
     def handle(received: int, frame: FrameType | None) -> None:
@@ -218,45 +198,6 @@ def _start_at_once(number: signal.Signals, deadline: Deadline) -> None:
     signal.signal(number, handle)
 
 
-@contextlib.asynccontextmanager
-async def _timed(stop: asyncio.Event, deadline: Deadline | None) -> AsyncIterator[None]:
-    """Have the time run from when `stop` is set, which a failure does without any signal."""
-
-    async def wait() -> None:
-        await stop.wait()
-        if deadline is not None:
-            deadline.start()
-
-    waiting = asyncio.get_running_loop().create_task(wait())
-    try:
-        yield
-    finally:
-        if deadline is not None:
-            deadline.start()
-        waiting.cancel()
-        await asyncio.wait((waiting,))
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for each in error.exceptions:
-            yield from _leaves(each)
-    else:
-        yield error
-
-
-def _sentence(error: BaseException) -> str:
-    if isinstance(error, PipelineError):
-        return str(error)
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
-    # Its message may quote a record; the traceback, which shows it, has to be asked for.
-    return (
-        f"A fault of the program itself ({type(error).__name__}{place}): run the command again "
-        "with --debug and report what it prints."
-    )
-
-
 def line(text: str) -> None:
     """Print a line on standard output, at once and as it is."""
     sys.stdout.write(f"{text}\n")
@@ -264,7 +205,7 @@ def line(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Tell a person something on standard error, out of the way of the output."""
+    """Print a note for a person on standard error, out of the way of the output."""
     readable = printable(text, keep="\n")
     sys.stderr.write(f"{readable}\n")
 

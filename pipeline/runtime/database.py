@@ -1,7 +1,4 @@
-"""A small SQLite file: one connection, on a thread of its own, so that the event loop never waits.
-
-Several processes of one machine may share a file.
-"""
+"""A small SQLite file, off the event loop; several processes of one machine may share it."""
 
 import asyncio
 import os
@@ -21,7 +18,7 @@ BUSY_SECONDS = 5.0
 
 
 class Database:
-    """The file.
+    """One connection to the file, on a thread of its own.
 
     Args:
         path: Created with its folder where it does not exist.
@@ -59,7 +56,6 @@ class Database:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the file, after what is under way."""
         if self._connection is not None:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._connection.close)
             self._connection = None

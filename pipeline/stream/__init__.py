@@ -4,10 +4,10 @@ Brokers are known by `protocols` alone; `pipeline.kafka` has the real ones, `pip
 in memory.
 
 - `engine`: puts the others together for one consumer group.
-- `poller`, `intake`: when records are taken in.
-- `partition_worker`, `workload`, `ledger`: one partition, from one commit to the next.
-- `key_queues`, `handlers`: one record at a time for each key, and the slots that partitions share.
-- `assignment`, `pacing`, `health`, `dead_letter_breaker`: rebalances, commits, and what goes wrong.
+- `intake`, `dead_letter_breaker`: how many records are taken in, from which partitions.
+- `partition_worker`, `workload`, `ledger`: one partition, from one commit to the next; rebalances.
+- `handlers`: the calls, and the slots that partitions share.
+- `monitor`: what waits, and what goes wrong.
 
 Imports `config` and `model`.
 """

@@ -1,7 +1,7 @@
 """When dead letters stop intake, and how it opens again. Pure.
 
-Junk must not be an off-switch: whoever may publish can send any number of bad events, and
-each of them costs one dead letter and no more. So what is counted are distinct keys, and what
+Junk must not be an off-switch: any client that may publish can send any number of bad events,
+and each of them costs one dead letter and no more. So what is counted are distinct keys, and what
 stops intake is one of two things:
 
 - a fault of ours (`stage_failed`, `rejected_by_api`) on more than the set share of recent keys:
@@ -10,9 +10,9 @@ stops intake is one of two things:
   letters, or most of all keys do and nothing at all has come through for a while. Junk of one
   publisher is neither, however much of it there is: the others still come through.
 
-The way back needs nobody: now and then a few events are let through, and intake opens when they
-succeed. Where the input is at fault more are let through each time, so that what looks like a
-change of all and is a flood of junk at a quiet hour is worked off soon.
+It opens by itself: now and then a few events are let through, and intake opens when they succeed.
+Where the input is at fault more are let through each time, so that what looks like a change of all
+and is a flood of junk at a quiet hour is worked off soon.
 """
 
 from collections.abc import Callable
@@ -52,14 +52,10 @@ class _Last(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """Why something else than single events is at fault.
-
-    Args:
-        is_ours: A fault of the stage or its requests; else the input has changed.
-        because: The same in words, for the middle of a sentence.
-    """
+    """Why something else than single events is at fault."""
 
     is_ours: bool
+    """A fault of the stage or its requests; else the input has changed."""
     because: str
 
 
@@ -86,10 +82,13 @@ class DeadLetterWindow:
         self._clock = clock
         self._quiet = quiet
         self._fewest = min(window, FEWEST_KEYS)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything: what comes from here on decides."""
         self._last: dict[object, _Last] = {}
         self._counts = [0] * len(_Last)
-        self._good_at = clock()
-        self._in_a_row = 0
+        self._good_at, self._in_a_row = self._clock(), 0
 
     def add(self, outcome: Outcome) -> None:
         """An event came to its end. One without a key is a key of its own."""
@@ -99,28 +98,28 @@ class DeadLetterWindow:
         before = self._last.pop(key, None)
         if before is not None:
             self._counts[before] -= 1
-        last = _last_of(outcome, before)
+        self._in_a_row += 1
+        if outcome.reason is None:
+            last = _Last.GOOD
+            self._good_at, self._in_a_row = self._clock(), 0
+        elif outcome.reason in OURS:
+            last = _Last.OURS
+        elif before in {_Last.GOOD, _Last.INPUT_AFTER_GOOD}:
+            last = _Last.INPUT_AFTER_GOOD
+        else:
+            last = _Last.INPUT
         self._last[key] = last
         self._counts[last] += 1
-        self._in_a_row += 1
-        if last is _Last.GOOD:
-            self._good_at, self._in_a_row = self._clock(), 0
         if len(self._last) > self._window:
             self._counts[self._last.pop(next(iter(self._last)))] -= 1
-
-    def clear(self) -> None:
-        """Forget everything: what comes from here on decides."""
-        self._last.clear()
-        self._counts = [0] * len(_Last)
-        self._good_at, self._in_a_row = self._clock(), 0
 
     @property
     def alarm(self) -> Alarm | None:
         """What is wrong, if more is than single events."""
-        if self._ratio >= 1:
-            return None
         good, ours, new, turned = self._counts
         keys = len(self._last)
+        if self._ratio >= 1 or good == keys:
+            return None
         is_long_row = self._in_a_row > self._ratio * self._window
         if self._are_many(ours, of=keys if is_long_row else max(keys, self._fewest)):
             return Alarm(
@@ -148,89 +147,6 @@ class DeadLetterWindow:
         return keys > max(1, self._ratio * of)
 
 
-def _last_of(outcome: Outcome, before: _Last | None) -> _Last:
-    if outcome.reason is None:
-        return _Last.GOOD
-    if outcome.reason in OURS:
-        return _Last.OURS
-    turned = before in {_Last.GOOD, _Last.INPUT_AFTER_GOOD}
-    return _Last.INPUT_AFTER_GOOD if turned else _Last.INPUT
-
-
-class DeadLetterBreaker:
-    """Closes intake on an alarm, and lets a few events through now and then until they succeed.
-
-    Args:
-        window: Raises the alarm.
-        clock: Seconds that do not go back.
-    """
-
-    def __init__(self, window: DeadLetterWindow, *, clock: Callable[[], float]) -> None:
-        self._window = window
-        self._clock = clock
-        self._alarm: Alarm | None = None
-        self._pause = PROBE_FIRST_SECONDS
-        self._events = PROBE_EVENTS
-        self._next_round = 0.0
-        self._round: _Round | None = None
-
-    @property
-    def paused_reason(self) -> str | None:
-        """Why intake is closed, as of the last `update`; None where it is not."""
-        if self._alarm is None:
-            return None
-        return (
-            f"{self._alarm.because}; look at them (`pipeline dead-letters list`) and fix the "
-            "cause: a few events are let through now and then, and intake opens by itself when "
-            "they succeed"
-        )
-
-    def room(self) -> int | None:
-        """How many events may be taken now; None for any number."""
-        if self._alarm is None:
-            return None
-        return 0 if self._round is None else self._round.left
-
-    def update(self) -> None:
-        """Look at the clock and at what has ended."""
-        now = self._clock()
-        if self._alarm is None:
-            self._alarm = self._window.alarm
-            self._pause, self._events = PROBE_FIRST_SECONDS, PROBE_EVENTS
-            self._next_round = now + self._pause
-        elif self._round is None:
-            if now >= self._next_round:
-                self._round = _Round(left=self._events, until=now + ROUND_SECONDS)
-        elif self._round.is_over(now):
-            self._judge(self._alarm, self._round, now)
-
-    def took(self, records: int) -> None:
-        """So many came in."""
-        if self._round is not None:
-            self._round.took(records)
-
-    def completed(self, outcome: Outcome) -> None:
-        """An event came to its end."""
-        if self._alarm is None:
-            self._window.add(outcome)
-        elif self._round is not None:
-            self._round.ended(outcome)
-
-    def _judge(self, alarm: Alarm, seen: "_Round", now: float) -> None:
-        self._round = None
-        faults = seen.ours if alarm.is_ours else 0
-        if seen.good > faults:
-            self._alarm = None
-            self._window.clear()
-            return
-        if faults:
-            self._pause = min(2 * self._pause, PROBE_LONGEST_SECONDS)
-            self._events = PROBE_EVENTS
-        elif seen.dead:
-            self._events = min(2 * self._events, MOST_PROBE_EVENTS)
-        self._next_round = now + self._pause
-
-
 @dataclass(slots=True)
 class _Round:
     """Events that are let through while intake is closed, and what came of them."""
@@ -242,16 +158,74 @@ class _Round:
     dead: int = 0
     ours: int = 0
 
+
+class DeadLetterBreaker:
+    """Closes intake on an alarm, and lets a few events through now and then until they succeed.
+
+    Attributes:
+        paused_reason: Why intake is closed, as of the last `update`; None where it is not.
+    """
+
+    def __init__(self, window: DeadLetterWindow, *, clock: Callable[[], float]) -> None:
+        self.paused_reason: str | None = None
+        self._window = window
+        self._clock = clock
+        self._alarm: Alarm | None = None
+        self._pause = PROBE_FIRST_SECONDS
+        self._events = PROBE_EVENTS
+        self._next_round = 0.0
+        self._round: _Round | None = None
+
+    def update(self) -> int | None:
+        """Look at the clock and at what has ended; how many may be taken now, None for any."""
+        now = self._clock()
+        if self._alarm is None:
+            self._alarm = self._window.alarm
+            if self._alarm is None:
+                return None
+            self.paused_reason = (
+                f"{self._alarm.because}; look at them (`pipeline dead-letters list`) and fix the "
+                "cause: a few events are let through now and then, and intake opens by itself when "
+                "they succeed"
+            )
+            self._pause, self._events = PROBE_FIRST_SECONDS, PROBE_EVENTS
+            self._next_round = now + self._pause
+        elif self._round is None and now >= self._next_round:
+            self._round = _Round(left=self._events, until=now + ROUND_SECONDS)
+        elif (seen := self._round) is not None:
+            all_ended = seen.left == 0 and seen.good + seen.dead >= seen.taken
+            # Those that have not ended may have gone to another process.
+            if all_ended or (seen.taken > 0 and now >= seen.until):
+                self._judge(self._alarm, seen, now)
+        if self.paused_reason is None:
+            return None
+        return 0 if self._round is None else self._round.left
+
     def took(self, records: int) -> None:
-        self.taken += records
-        self.left = max(0, self.left - records)
+        """So many came in."""
+        if self._round is not None:
+            self._round.taken += records
+            self._round.left = max(0, self._round.left - records)
 
-    def ended(self, outcome: Outcome) -> None:
-        self.good += outcome.reason is None
-        self.dead += outcome.reason is not None
-        self.ours += outcome.reason in OURS
+    def completed(self, outcome: Outcome) -> None:
+        """An event came to its end."""
+        if self._alarm is None:
+            self._window.add(outcome)
+        elif self._round is not None:
+            self._round.good += outcome.reason is None
+            self._round.dead += outcome.reason is not None
+            self._round.ours += outcome.reason in OURS
 
-    def is_over(self, now: float) -> bool:
-        """Whether all have ended, or those that have not are waited for no longer."""
-        all_ended = self.left == 0 and self.good + self.dead >= self.taken
-        return all_ended or (self.taken > 0 and now >= self.until)
+    def _judge(self, alarm: Alarm, seen: _Round, now: float) -> None:
+        self._round = None
+        faults = seen.ours if alarm.is_ours else 0
+        if seen.good > faults:
+            self._alarm = self.paused_reason = None
+            self._window.clear()
+            return
+        if faults:
+            self._pause = min(2 * self._pause, PROBE_LONGEST_SECONDS)
+            self._events = PROBE_EVENTS
+        elif seen.dead:
+            self._events = min(2 * self._events, MOST_PROBE_EVENTS)
+        self._next_round = now + self._pause

@@ -4,17 +4,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 
-from pipeline.stream.records import Handler, Outcome, Received
-
-
-class Startable(Protocol):
-    """Has records that could run."""
-
-    def start_next(self) -> bool:
-        """Start one; returns whether there was one to start."""
-        ...
+from pipeline.stream.records import Handler, Outcome, Received, Rescue
 
 
 class ConcurrencyLimiter:
@@ -23,47 +14,34 @@ class ConcurrencyLimiter:
     Args:
         limit: Calls at once.
         useful: How many calls at once are of use at present; None for any number.
+
+    Attributes:
+        busy: Calls that run.
+        waiting: Of the partitions that wait for a slot, in turn: each starts one record of its
+            partition, and returns whether it had one.
     """
 
-    def __init__(self, limit: int, useful: Callable[[], int | None] = lambda: None) -> None:
+    def __init__(self, limit: int, useful: Callable[[], int | None] | None = None) -> None:
+        self.busy = 0
+        self.waiting: deque[Callable[[], bool]] = deque()
         self._limit = limit
         self._useful = useful
-        self._busy = 0
-        self._queue: deque[Startable] = deque()
-        self._queued: set[Startable] = set()
 
-    @property
-    def are_awaited(self) -> bool:
-        """Whether all are taken and records wait for one."""
-        return bool(self._queue)
-
-    def offer(self, startable: Startable) -> None:
-        """It has something to start; it gets its turn at the next `fill`."""
-        if startable not in self._queued:
-            self._queued.add(startable)
-            self._queue.append(startable)
+    def offer(self, start_next: Callable[[], bool]) -> None:
+        """A partition has something to start: at once, or when a slot is free."""
+        if start_next not in self.waiting:
+            self.waiting.append(start_next)
+        self.fill()
 
     def fill(self) -> None:
         """Start what there are slots for, one partition after the other."""
-        while self._queue and self._is_one_free():
-            startable = self._queue.popleft()
-            if startable.start_next():
-                self._queue.append(startable)
-            else:
-                self._queued.discard(startable)
-
-    def occupy(self) -> None:
-        """A call starts."""
-        self._busy += 1
-
-    def release(self) -> None:
-        """A call ended."""
-        self._busy -= 1
-        self.fill()
-
-    def _is_one_free(self) -> bool:
-        useful = self._useful()
-        return self._busy < (self._limit if useful is None else min(self._limit, useful))
+        while self.waiting:
+            useful = None if self._useful is None else self._useful()
+            if self.busy >= (self._limit if useful is None else min(self._limit, useful)):
+                return
+            start_next = self.waiting.popleft()
+            if start_next():
+                self.waiting.append(start_next)
 
 
 class Answers:
@@ -77,6 +55,7 @@ class Answers:
         slots: What the calls run in.
         completed: Called with every outcome, once, and how many seconds the record was here.
         fail: Called with what the handler raised.
+        rescue: Asked first about a record that could not be read.
     """
 
     def __init__(
@@ -86,11 +65,13 @@ class Answers:
         *,
         completed: Callable[[Outcome, float], None],
         fail: Callable[[BaseException], None],
+        rescue: Rescue | None = None,
     ) -> None:
         self._handler = handler
         self._slots = slots
         self._completed = completed
         self._fail = fail
+        self._rescue = rescue
         self._now = asyncio.get_running_loop().time
         self._calls: dict[int, asyncio.Future[Outcome]] = {}
         self._cancelled: set[asyncio.Future[Outcome]] = set()
@@ -103,11 +84,11 @@ class Answers:
         Args:
             record: What is asked about.
             since: When it came in, on the event loop's clock.
-            answered: Called from the event loop when the call is over.
+            answered: Called by the event loop when the call is over.
         """
         call = self._calls.get(record.offset)
         if call is None:
-            self._slots.occupy()
+            self._slots.busy += 1
             call = self._calls[record.offset] = asyncio.create_task(self._call(record))
             call.add_done_callback(partial(self._ended, since))
         call.add_done_callback(answered)
@@ -119,7 +100,7 @@ class Answers:
         self._calls[offset] = call
 
     def forget(self, offset: int) -> None:
-        """The record is committed, whoever did it: its answer is not wanted any more."""
+        """The record is committed, by whichever process: its answer is not wanted any more."""
         call = self._calls.pop(offset, None)
         if call is not None and not call.done():
             self._cancel(call)
@@ -130,9 +111,10 @@ class Answers:
             self.forget(offset)
 
     def cancel(self) -> None:
-        """Nobody will want any of the answers."""
+        """None of the answers will be wanted."""
         for call in self._calls.values():
-            self._cancel(call)
+            if not call.done():
+                self._cancel(call)
         self._calls.clear()
 
     async def close(self) -> None:
@@ -142,16 +124,20 @@ class Answers:
             await asyncio.wait(self._cancelled)
 
     async def _call(self, record: Received) -> Outcome:
+        if record.unread is not None and self._rescue is not None:
+            outcome = self._rescue(record, None, record.unread.because)
+            if outcome is not None:
+                return outcome
         return await self._handler(record)
 
     def _cancel(self, call: asyncio.Future[Outcome]) -> None:
-        if not call.done():
-            call.cancel()
-            self._cancelled.add(call)
-            call.add_done_callback(self._cancelled.discard)
+        call.cancel()
+        self._cancelled.add(call)
+        call.add_done_callback(self._cancelled.discard)
 
     def _ended(self, since: float, call: asyncio.Future[Outcome]) -> None:
-        self._slots.release()
+        self._slots.busy -= 1
+        self._slots.fill()
         if call.cancelled():
             if call not in self._cancelled:
                 self._fail(RuntimeError("a handler was cancelled, and not by the stream"))

@@ -1,48 +1,61 @@
-"""Whether anything shall be taken in at all.
+"""How many records are taken in, from which partitions; and the loop that polls for them."""
 
-When to take records in: gates with hysteresis, and what they say together. Pure.
-"""
-
+import asyncio
 import logging
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Hashable, Mapping
+from contextlib import suppress
+from typing import Generic, Protocol, TypeVar
 
+from pipeline.config import StreamSettings
 from pipeline.model.observer import Observer
 from pipeline.stream.dead_letter_breaker import DeadLetterBreaker
+from pipeline.stream.partition_worker import Assignment, PartitionWorker, State, WorkerContext
+from pipeline.stream.protocols import PositionLost
 from pipeline.stream.records import Outcome
+from pipeline.stream.workload import Load
 
 _log = logging.getLogger(__name__)
+POLL_RECORDS = 100
+"""Records that one poll brings at most. A gate closes that much below its limit, so that the
+poll that is under way when it closes cannot overshoot."""
+_FIRST_GUESS = 1 << 14
+"""Bytes that a record is taken for before one was seen."""
+_BYTES_SHARE = 4
+"""One partition may fill a quarter of the memory: one that waits for a slow key must not close the
+others."""
+_WAIT = 0.2
+"""Seconds that a poll waits for the first record."""
+_WAIT_WHILE_SOME_ARE_FULL = 0.02
+"""The same while a partition may open at any time."""
+_WAIT_WHILE_CLOSED = 0.25
+"""Seconds between polls that take nothing: while intake is closed the group must still see that
+this member lives, and the reason may be gone."""
+_PACE = 0.02
+"""Seconds from poll to poll at least. Records that trickle in are fetched and decoded together,
+which costs much less and delays none noticeably: a model call takes twenty times as long."""
+_NOT_ASKED = 5.0
+"""Seconds without being polled after which a partition has time to begin again."""
+KeyT = TypeVar("KeyT", bound=Hashable)
 
 
 class IntakeGate(Protocol):
     """Says when nothing shall be taken in, and how much may be worked on at once.
 
-    What speaks against it is a budget, a breaker, a missing key.
+    What speaks against it is a budget, a breaker, a missing key. Both are asked often, so they
+    must be quick.
     """
 
     def paused_reason(self) -> str | None:
-        """The reason in a sentence; None if records may be taken. Asked often: must be quick."""
+        """The reason in a sentence; None if records may be taken."""
         ...
 
     def at_once(self) -> int | None:
-        """How many handler calls are of use at once; None for any number. Asked often, too.
+        """How many handler calls are of use at once; None for any number.
 
         More would wait for each other. Where a partition is drained they would still get their
         turn, be paid for, and come too late to be committed.
         """
         ...
-
-
-class OpenGate:
-    """Never closed."""
-
-    def paused_reason(self) -> str | None:
-        """Nothing speaks against it."""
-        return None
-
-    def at_once(self) -> int | None:
-        """Any number."""
-        return None
 
 
 class Throttle(Protocol):
@@ -61,92 +74,60 @@ class Throttle(Protocol):
         ...
 
 
-class NoThrottle:
-    """Takes what comes."""
-
-    def room(self) -> int | None:
-        """Any number."""
-        return None
-
-    def throttled_reason(self) -> str | None:
-        """Nothing is held."""
-        return None
-
-    def took(self, records: int) -> None:
-        """Ignore."""
-
-
 class Intake:
-    """Closed by the gate, or by too many dead letters; held by the throttle; tells who watches.
+    """Closed by the gate, or by too many dead letters; held by the throttle; reports each change.
 
-    Args:
-        stage: Of which stream.
-        gate: Closes it from outside.
-        dead_letters: Closes it but for a few events now and then, until these succeed.
-        observer: Told when it closes or opens, and when it is held or goes on.
-        throttle: Holds it now and then although nothing is wrong.
+    Attributes:
+        paused_reason: Why it is closed, as of the last `room()`.
     """
 
     def __init__(
         self,
         stage: str,
-        gate: IntakeGate,
+        gate: IntakeGate | None,
         dead_letters: DeadLetterBreaker,
         observer: Observer,
         throttle: Throttle | None = None,
     ) -> None:
+        self.paused_reason: str | None = None
         self._stage = stage
         self._gate = gate
         self._dead_letters = dead_letters
         self._observer = observer
-        self._throttle = throttle or NoThrottle()
-        self._closed_because: str | None = None
-        self._held_because: str | None = None
-
-    @property
-    def paused_reason(self) -> str | None:
-        """The reason, as of the last `update`."""
-        return self._closed_because
-
-    @property
-    def is_probing(self) -> bool:
-        """Whether a few events are let through although dead letters close it."""
-        return self._dead_letters.room() is not None
-
-    def update(self) -> bool:
-        """Ask again; returns whether anything may be taken.
-
-        While dead letters close it that may be a few events, to see whether the cause is gone.
-        """
-        self._dead_letters.update()
-        gate = self._gate.paused_reason()
-        because = self._dead_letters.paused_reason or gate
-        if because != self._closed_because:
-            self._closed_because = because
-            self._observer.intake(self._stage, paused_reason=because)
-            if because is None:
-                _log.info("%s: intake is open again", self._stage)
-            else:
-                _log.warning("%s: intake is closed: %s", self._stage, because)
-        return self._update_held() and gate is None and self._dead_letters.room() != 0
+        self._throttle = throttle
+        self._throttled_reason: str | None = None
 
     def room(self) -> int | None:
-        """How many records the next poll may bring; None for any number."""
-        rooms = (self._throttle.room(), self._dead_letters.room())
+        """How many records may be taken now; None for any number.
+
+        While dead letters close it that may be a few, to see whether the cause is gone.
+        """
+        probes = self._dead_letters.update()
+        gate = None if self._gate is None else self._gate.paused_reason()
+        reason = self._dead_letters.paused_reason or gate
+        if reason != self.paused_reason:
+            self.paused_reason = reason
+            self._observer.intake(self._stage, paused_reason=reason)
+            if reason is None:
+                _log.info("%s: intake is open again", self._stage)
+            else:
+                _log.warning("%s: intake is closed: %s", self._stage, reason)
+        rooms = [probes, None if gate is None else 0]
+        if self._throttle is not None:
+            reason = self._throttle.throttled_reason()
+            rooms.append(self._throttle.room() if reason is None else 0)
+            if reason != self._throttled_reason:
+                self._throttled_reason = reason
+                self._observer.held(self._stage, because=reason)
+                _log.info("%s: %s", self._stage, reason or "what waited for its turn goes on")
         return min((room for room in rooms if room is not None), default=None)
 
     def took(self, records: int) -> None:
         """So many records came in."""
-        self._throttle.took(records)
-        self._dead_letters.took(records)
-
-    def _update_held(self) -> bool:
-        because = self._throttle.throttled_reason()
-        if because != self._held_because:
-            self._held_because = because
-            self._observer.held(self._stage, because=because)
-            _log.info("%s: %s", self._stage, because or "what waited for its turn goes on")
-        return because is None
+        if self._throttle is not None:
+            self._throttle.took(records)
+        if self.paused_reason is not None:
+            self._dead_letters.took(records)
 
     def completed(self, outcome: Outcome, seconds: float) -> None:
         """A record came to its end, `seconds` after it came in."""
@@ -154,17 +135,8 @@ class Intake:
         self._observer.completed(self._stage, outcome.end, seconds=seconds)
 
 
-POLL_RECORDS = 100
-"""Records that one poll brings at most. A gate closes that much below its limit, so that the
-poll that is under way when it closes cannot overshoot."""
-_FIRST_GUESS = 1 << 14
-"""Bytes that a record is taken for before one was seen."""
-
-
 class FlowGate:
-    """Closes at a high-water mark and opens again at a low one.
-
-    The distance keeps a partition from being closed and opened for every record.
+    """Closes at a high-water mark and opens again at a low one, not for every record.
 
     Args:
         limit: The level that is never exceeded.
@@ -183,110 +155,116 @@ class FlowGate:
         return self._is_open
 
 
-@dataclass(frozen=True, slots=True)
-class FlowLimits:
-    """How much may be held at once.
+class Flow(Generic[KeyT]):
+    """Which partitions may bring more, and how much: memory and slots are bounded, and shared."""
 
-    Args:
-        unfinished: Records of a partition that are not done.
-        active: Records of all partitions that run, or could if there were a slot.
-        held_bytes: Payload of all records that are not committed.
-        running: Records that run at once.
-    """
+    def __init__(self, settings: StreamSettings) -> None:
+        self._unfinished = settings.max_unfinished
+        self._running = settings.max_in_flight
+        self._held_bytes = settings.max_in_flight_bytes
+        # Twice as many records are active as can run: opening at three quarters keeps every slot
+        # busy while the next poll is on its way.
+        self._most_active = 2 * self._running
+        self.poll_records = max(1, min(POLL_RECORDS, self._unfinished // 4, self._most_active // 4))
+        self._active = FlowGate(self._most_active, step=self.poll_records, reopen=0.75)
+        self._bytes = FlowGate(self._held_bytes, step=0)
+        self._gates: dict[KeyT, tuple[FlowGate, FlowGate]] = {}
+        self._mean_bytes: float = _FIRST_GUESS
 
-    unfinished: int
-    active: int
-    held_bytes: int
-    running: int
+    def look(self, loads: Mapping[KeyT, Load]) -> tuple[list[KeyT], int]:
+        """The partitions that may bring more, and how many records in all: fewer if large."""
+        held_bytes = sum(load.held_bytes for load in loads.values())
+        active = sum(load.active for load in loads.values())
+        if held := sum(load.held for load in loads.values()):
+            self._mean_bytes = held_bytes / held
+        self._gates = {key: self._gates.get(key) or self._new_gates() for key in loads}
+        is_active_open = self._active.update(active)
+        if not self._bytes.update(held_bytes) or not is_active_open:
+            return [], 1
+        # While slots are free every partition may bring more. Once all are taken, only those that
+        # have less than their share, so that one's backlog does not hold up the others.
+        share = self._most_active
+        if active >= self._running:
+            share = max(1, self._most_active // max(1, len(loads)))
+        is_open = {
+            key: records.update(loads[key].unfinished) & size.update(loads[key].held_bytes)
+            for key, (records, size) in self._gates.items()
+        }
+        room = int((self._held_bytes - held_bytes) / max(1, self._mean_bytes))
+        return (
+            [key for key, load in loads.items() if is_open[key] and load.active < share],
+            max(1, min(self.poll_records, room)),
+        )
 
-    @property
-    def poll_records(self) -> int:
-        """Records that one poll may bring."""
-        return max(1, min(POLL_RECORDS, self.unfinished // 4, self.active // 4))
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What one partition, or all together, hold.
-
-    Args:
-        held: Records that are not committed.
-        unfinished: Records that have come in and are not done. What an earlier owner left
-            unfinished counts when it comes in again: it must be let in, or it never gets done.
-        active: Records that run, or could if there were a slot.
-        held_bytes: Payload of the held ones.
-    """
-
-    held: int = 0
-    unfinished: int = 0
-    active: int = 0
-    held_bytes: int = 0
-
-    def __add__(self, other: "Load") -> "Load":
-        """Both together."""
-        return Load(
-            self.held + other.held,
-            self.unfinished + other.unfinished,
-            self.active + other.active,
-            self.held_bytes + other.held_bytes,
+    def _new_gates(self) -> tuple[FlowGate, FlowGate]:
+        return (
+            FlowGate(self._unfinished, step=self.poll_records),
+            FlowGate(self._held_bytes // _BYTES_SHARE, step=0),
         )
 
 
-class PartitionFlow:
-    """Whether one partition may bring more.
+class Poller:
+    """Polls what may bring more, always, so that the group membership stays."""
 
-    One partition may fill a part of the memory, never all of it: a partition that waits for one
-    slow key must not close the others.
+    def __init__(self, context: WorkerContext, assignment: Assignment, intake: Intake) -> None:
+        self._consumer = context.consumer
+        self._opened = context.opened
+        self._assignment = assignment
+        self._intake = intake
+        self._flow: Flow[PartitionWorker] = Flow(context.settings)
+        self._now = asyncio.get_running_loop().time
+        self.last_poll = self._now()
 
-    Args:
-        limits: For the whole process.
-    """
+    async def run(self) -> None:
+        """Join the group, and poll until cancelled."""
+        await self._consumer.start(self._assignment)
+        while True:
+            self._opened.clear()
+            workers, records, wait = self._choose()
+            started = self._now()
+            try:
+                polled = await self._consumer.poll(
+                    [worker.partition for worker in workers],
+                    seconds=min(wait, _WAIT) if workers else 0.0,
+                    records=records,
+                )
+            except PositionLost as lost:
+                polled = {}
+                loser = self._assignment.workers.get(lost.partition)
+                if loser is not None and loser.state is State.RUNNING:
+                    loser.lose_position(str(lost))
+            self.last_poll = self._now()
+            for partition, came in polled.items():
+                worker = self._assignment.workers.get(partition)
+                if worker is not None and worker.state is State.RUNNING:
+                    worker.accept(came)
+                    self._intake.took(len(came))
+            if workers:
+                await asyncio.sleep(max(0.0, started + _PACE - self._now()))
+            else:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await self._opened.wait()
 
-    _BYTES_SHARE = 4
-
-    def __init__(self, limits: FlowLimits) -> None:
-        self._records = FlowGate(limits.unfinished, step=limits.poll_records)
-        self._bytes = FlowGate(limits.held_bytes // self._BYTES_SHARE, step=0)
-
-    def update(self, load: Load) -> bool:
-        """Look at the load; returns whether the partition may bring more."""
-        records = self._records.update(load.unfinished)
-        return self._bytes.update(load.held_bytes) and records
-
-
-class Flow:
-    """Whether the partitions together may bring more, and whose turn it is.
-
-    Args:
-        limits: For the whole process.
-    """
-
-    def __init__(self, limits: FlowLimits) -> None:
-        self._limits = limits
-        # Twice as many records are active as can run: opening at three quarters keeps every slot
-        # busy while the next poll is on its way.
-        self._active = FlowGate(limits.active, step=limits.poll_records, reopen=0.75)
-        self._bytes = FlowGate(limits.held_bytes, step=0)
-        self._mean_bytes: float = _FIRST_GUESS
-
-    def update(self, total: Load) -> bool:
-        """Look at the load of all partitions; returns whether any may bring more."""
-        if total.held:
-            self._mean_bytes = total.held_bytes / total.held
-        active = self._active.update(total.active)
-        return self._bytes.update(total.held_bytes) and active
-
-    def poll_records(self, total: Load) -> int:
-        """How many records the next poll may bring: fewer where they have been large."""
-        room = self._limits.held_bytes - total.held_bytes
-        return max(1, min(self._limits.poll_records, int(room / max(1, self._mean_bytes))))
-
-    def share(self, total: Load, partitions: int) -> int:
-        """The active records up to which a partition may bring more.
-
-        While slots are free every partition may. Once all are taken, only those that have less
-        than their share, so that one partition's backlog does not hold up the others.
-        """
-        if total.active < self._limits.running:
-            return self._limits.active
-        return max(1, self._limits.active // max(1, partitions))
+    def _choose(self) -> tuple[list[PartitionWorker], int, float]:
+        """Whom to poll, for how many records, and seconds to the next look where none come."""
+        loads = {
+            worker: worker.workload.load
+            for worker in self._assignment.workers.values()
+            if worker.state is State.RUNNING
+        }
+        room = self._intake.room()
+        if room == 0:
+            return [], 1, _WAIT_WHILE_CLOSED
+        workers, records = self._flow.look(loads)
+        workers = [worker for worker in workers if not worker.is_full]
+        if room is None or (room >= self._flow.poll_records and not self._intake.paused_reason):
+            # With less than that a partition may go without for long, and is not stuck.
+            now = self._now()
+            for worker in workers:
+                if now - worker.last_asked > _NOT_ASKED:
+                    # What did not come in while it was not polled is no sign of being stuck.
+                    worker.last_progress = now
+                worker.last_asked = now
+        wait = _WAIT_WHILE_SOME_ARE_FULL if len(workers) < len(loads) else _WAIT_WHILE_CLOSED
+        return workers, records if room is None else max(1, min(records, room)), wait

@@ -1,15 +1,36 @@
-"""What is done in a partition, although it was not done in order.
+"""What is done in a partition, although it was not done in order, and how a commit carries that.
 
-The ledger is the pure core of the stream: it does no I/O, and all its numbers are offsets.
+Pure: no I/O, and all numbers are offsets. The ledger travels as the metadata of the committed
+offset: ``hp1.`` and base64 of a CRC-32 (4 bytes), then varints: `high - base`, and for each
+unfinished offset after the first its distance to the one before. The first is the base itself.
+
+Brokers take at most 4,096 characters. It always fits: a distance below 2^21 needs 3 bytes, and
+within a span of 2^26 (`MAX_SPAN`) at most 32 distances can be larger and need a fourth. So 1,000
+unfinished offsets need at most 4 + 4 + 999 * 3 + 32 = 3,037 bytes, which are 4,052 characters
+in base64 and 4,056 with the prefix.
 """
 
+import base64
+import binascii
+import zlib
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
+
+from pipeline.model.errors import PipelineError
 
 MAX_SPAN = 1 << 26
 """Offsets between the first unfinished record and the last taken one, at most. Beyond it a
-partition waits for its straggler, because the commit metadata could no longer hold the ledger
-(`pipeline.stream.ledger_codec` does the arithmetic)."""
+partition waits for its straggler, because the commit metadata could no longer hold the ledger."""
+MAX_CHARACTERS = 4096
+"""Kafka's default of `offset.metadata.max.bytes`."""
+_FAMILY = "hp"
+_MAGIC = "hp1."
+_CRC_BYTES = 4
+_MORE = 0x80
+"""The bit of a varint's byte that says that another one follows."""
+_MAX_VARINT_BYTES = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +85,17 @@ class OffsetLedger:
     Args:
         start: The commit point it continues from.
         limit: Unfinished records at most.
+
+    Attributes:
+        position: The offset that is expected next: everything below it has come in.
+        taken: How many records have come in and are not done.
     """
 
     def __init__(self, start: CommitPoint, *, limit: int) -> None:
+        self.position = start.base
+        self.taken = 0
         self._limit = limit
         self._high = max(start.base, start.high)
-        self._position = start.base
         # In ascending order at all times: what is inherited comes first, and what is taken
         # later lies above it. So the first key is the base.
         self._unfinished: dict[int, bool] = dict.fromkeys(start.unfinished, False)
@@ -78,34 +104,14 @@ class OffsetLedger:
     @property
     def base(self) -> int:
         """The first offset that is not done; everything below it is."""
-        return next(iter(self._unfinished), max(self._high, self._position))
-
-    @property
-    def position(self) -> int:
-        """The offset that is expected next: everything below it has come in."""
-        return self._position
-
-    @property
-    def taken(self) -> int:
-        """How many records have come in and are not done."""
-        return len(self._unfinished) - len(self._inherited)
+        return next(iter(self._unfinished), max(self._high, self.position))
 
     def is_done(self, offset: int) -> bool:
         """Whether a record is done, as far as is known; what lies ahead is not."""
         return offset < self._high and offset not in self._unfinished
 
-    def fits(self, offset: int) -> bool:
-        """Whether this record may be taken now; what is inherited always may."""
-        if offset < self._high:
-            return True
-        if len(self._unfinished) < self._limit and offset - self.base <= MAX_SPAN:
-            return True
-        # Taking it would show that inherited ones below it are gone: `advance` drops them.
-        kept = [known for known, is_taken in self._unfinished.items() if is_taken]
-        return not kept or (len(kept) < self._limit and offset - kept[0] <= MAX_SPAN)
-
     def take(self, offset: int) -> bool:
-        """Let a record in.
+        """Let a record in. What is inherited always fits.
 
         Returns:
             Whether it has to be worked on; if not, it was done before.
@@ -114,17 +120,24 @@ class OffsetLedger:
             OffsetRegression: A later record came in before.
             LedgerFull: It does not fit; it may be offered again later.
         """
-        if offset < self._position:
-            raise OffsetRegression(f"offset {offset} came after {self._position - 1}")
-        if not self.fits(offset):
-            raise LedgerFull(f"offset {offset} does not fit: {len(self._unfinished)} unfinished")
-        self.advance(offset)
-        self._position = offset + 1
+        if offset < self.position:
+            raise OffsetRegression(f"offset {offset} came after {self.position - 1}")
+        if offset >= self._high and (
+            len(self._unfinished) >= self._limit or offset - self.base > MAX_SPAN
+        ):
+            # Taking it would show that inherited ones below it are gone: `advance` drops them.
+            kept = [known for known, is_taken in self._unfinished.items() if is_taken]
+            if kept and (len(kept) >= self._limit or offset - kept[0] > MAX_SPAN):
+                raise LedgerFull(f"offset {offset} does not fit: {len(kept)} unfinished")
+        if self._inherited:
+            self.advance(offset)
+        self.position = offset + 1
         if self._inherited and self._inherited[0] == offset:
             self._inherited.popleft()
         elif offset < self._high:
             return False
         self._unfinished[offset] = True
+        self.taken += 1
         self._high = max(self._high, offset + 1)
         return True
 
@@ -137,6 +150,7 @@ class OffsetLedger:
         if not self._unfinished[offset]:
             raise KeyError(offset)
         del self._unfinished[offset]
+        self.taken -= 1
 
     def advance(self, position: int) -> None:
         """Nothing will come in any more below `position`.
@@ -146,15 +160,12 @@ class OffsetLedger:
         """
         while self._inherited and self._inherited[0] < position:
             del self._unfinished[self._inherited.popleft()]
-        self._position = max(self._position, position)
+        self.position = max(self.position, position)
 
     def commit_point(self) -> CommitPoint:
         """What a commit would say now."""
-        base = self.base
-        if not self._unfinished:
-            return CommitPoint(base, base)
+        base, high = self.base, max(self._high, self.position)
         unfinished = tuple(self._unfinished)
-        high = max(self._high, self._position)
         # What is unfinished at the very end need not be said: to the next owner it is new.
         end = len(unfinished)
         while end and unfinished[end - 1] == high - 1:
@@ -163,3 +174,98 @@ class OffsetLedger:
         if end == 0:
             return CommitPoint(base, base)
         return CommitPoint(base, high, unfinished[:end])
+
+
+class LedgerUnreadable(PipelineError):
+    """The metadata of a committed offset is not a ledger that this version can read."""
+
+
+def encode(point: CommitPoint) -> str:
+    """The metadata of a commit; empty where nothing above the base is done.
+
+    Raises:
+        ValueError: The point breaks the limits under which it always fits.
+    """
+    if not point.unfinished:
+        return ""
+    distances = (later - earlier for earlier, later in pairwise(point.unfinished))
+    body = _to_varints([point.high - point.base, *distances])
+    payload = _checksum(point.base, body) + body
+    text = _MAGIC + base64.urlsafe_b64encode(payload).rstrip(b"=").decode("ascii")
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"{len(point.unfinished)} unfinished offsets need {len(text)} characters")
+    return text
+
+
+def decode(base: int, metadata: str | None) -> CommitPoint:
+    """Read what `encode` wrote beside the committed offset `base`.
+
+    Raises:
+        LedgerUnreadable: Another program or version wrote it, or it was damaged. It is never
+            guessed at: a wrong guess would lose or repeat events.
+    """
+    if not metadata:
+        return CommitPoint(base, base)
+    start = metadata[:12]
+    if not metadata.startswith(_MAGIC):
+        if start.startswith(_FAMILY) and "." in start:
+            raise LedgerUnreadable(
+                "The committed offset carries a ledger of another version "
+                f"({start.split('.')[0]!r}): run the version that wrote it until its group is "
+                "drained, then this one."
+            )
+        raise LedgerUnreadable(
+            f"The committed offset carries metadata of another program ({start!r}...): use a group "
+            "of the pipeline's own, or commit the offset again without metadata."
+        )
+    text = metadata[len(_MAGIC) :]
+    try:
+        payload = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise LedgerUnreadable("The ledger of a committed offset is damaged.") from None
+    crc, body = payload[:_CRC_BYTES], payload[_CRC_BYTES:]
+    if not body:
+        raise LedgerUnreadable("The ledger of a committed offset is cut off.")
+    if crc != _checksum(base, body):
+        raise LedgerUnreadable(
+            f"The ledger committed at offset {base} is damaged, or belongs to another offset."
+        )
+    span, *distances = _from_varints(body)
+    unfinished = [base]
+    for distance in distances:
+        unfinished.append(unfinished[-1] + distance)
+    point = CommitPoint(base, base + span, tuple(unfinished))
+    if 0 in distances or unfinished[-1] >= point.high:
+        raise LedgerUnreadable(f"The ledger committed at offset {base} contradicts itself.")
+    return point
+
+
+def _checksum(base: int, body: bytes) -> bytes:
+    return zlib.crc32(body, base & 0xFFFFFFFF).to_bytes(_CRC_BYTES, "big")
+
+
+def _to_varints(numbers: Iterable[int]) -> bytes:
+    out = bytearray()
+    for number in numbers:
+        rest = number
+        while rest >= _MORE:
+            out.append(rest & 0x7F | _MORE)
+            rest >>= 7
+        out.append(rest)
+    return bytes(out)
+
+
+def _from_varints(body: bytes) -> list[int]:
+    numbers = []
+    number = shift = 0
+    for byte in body:
+        number |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < _MORE:
+            numbers.append(number)
+            number = shift = 0
+        elif shift > 7 * _MAX_VARINT_BYTES:
+            raise LedgerUnreadable("The ledger of a committed offset holds an impossible number.")
+    if shift:
+        raise LedgerUnreadable("The ledger of a committed offset is cut off.")
+    return numbers

@@ -1,33 +1,118 @@
-"""One assigned partition, from the committed offset to the next commit."""
+"""The assigned partitions: each from its committed offset to the next commit, until a rebalance."""
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 
+from pipeline.config import Ordering, StreamSettings
 from pipeline.model.errors import PipelineError
-from pipeline.stream import ledger_codec
-from pipeline.stream.handlers import Answers
-from pipeline.stream.intake import Load
-from pipeline.stream.ledger import CommitPoint, LedgerFull, OffsetRegression
-from pipeline.stream.ledger_codec import LedgerUnreadable
-from pipeline.stream.pacing import WorkerContext
+from pipeline.model.observer import Observer
+from pipeline.stream.handlers import Answers, ConcurrencyLimiter
+from pipeline.stream.ledger import (
+    CommitPoint,
+    LedgerFull,
+    LedgerUnreadable,
+    OffsetRegression,
+    decode,
+)
 from pipeline.stream.protocols import (
     Aborted,
     Broken,
     BrokerError,
+    Brokers,
+    Consumer,
     Fenced,
+    OffsetReader,
     PartitionWriter,
     TopicPartition,
     Unpublishable,
 )
-from pipeline.stream.records import Outcome, Received
-from pipeline.stream.workload import Result, Ticket, Workload
+from pipeline.stream.records import Handler, Outcome, Received, Rescue
+from pipeline.stream.workload import Held, Result, Workload
 
 _log = logging.getLogger(__name__)
+COMMIT_COUNT = 500
+"""Results of a partition after which it commits before its time: more would make a transaction slow
+by its size alone."""
+COMMITS_PER_SECOND = 60.0
+"""Of all partitions of a stage in a process, in the long run, however many there are. A commit
+costs 2.3 ms of a core whatever is in it (measured with 1 to 15 records), so this is a seventh of
+one."""
+COMMITS_IN_BACKLOG = 10.0
+"""The same while records wait for a slot. They wait longer than a commit takes, so a later one is
+not noticed, and the core has more left for what is waited for. What bounds it is what a killed
+process has to ask again: half a second of results at six partitions."""
+BURST = 10.0
+"""Commits that may go at once after a pause."""
+_RETRY_FIRST = 0.1
+"""Seconds before what failed is tried again; twice as long after each further failure."""
+_RETRY_LONGEST = 10.0
 _SECOND_LOOK = 5.0
 """Seconds before a log that seems to end too early is looked at again."""
+_COMMIT_MARGIN = 5.0
+"""Seconds that the last commit may take after the drain budget, before the session is left to be
+settled by the partition's next owner."""
+
+
+class CommitPacer:
+    """Spreads the commits of all partitions of a stage over time, and less in a backlog.
+
+    A partition that has not committed for `stream.commit_interval` commits as soon as it has a
+    result. The more there is to commit, the more shares a transaction; the more partitions there
+    are, the longer each waits for its turn.
+    """
+
+    def __init__(
+        self,
+        *,
+        per_second: float = COMMITS_PER_SECOND,
+        in_backlog: float = COMMITS_IN_BACKLOG,
+        burst: float = BURST,
+    ) -> None:
+        self._gap = 1 / per_second
+        self._gap_in_backlog = 1 / in_backlog
+        self._head_start = self._gap * burst
+        self._next = float("-inf")
+
+    def reserve(self, now: float, *, is_backlog: bool = False) -> float:
+        """Take the next turn; returns when it is, in seconds of the event loop's clock."""
+        turn = max(self._next, now - self._head_start)
+        self._next = turn + (self._gap_in_backlog if is_backlog else self._gap)
+        return max(now, turn)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerContext:
+    """What the workers of an engine share.
+
+    Args:
+        commit_count: Results after which a partition commits before its time.
+        rescue: Replaces outcomes that cannot be published.
+        completed: Called with every outcome, once, and how many seconds the record was here.
+        fail: Ends the engine with an error.
+        opened: Set when a partition takes records.
+    """
+
+    stage: str
+    group: str
+    ordering: Ordering
+    settings: StreamSettings
+    commit_count: int
+    brokers: Brokers
+    consumer: Consumer
+    reader: OffsetReader
+    handler: Handler
+    slots: ConcurrencyLimiter
+    pacer: CommitPacer
+    observer: Observer
+    rescue: Rescue | None
+    completed: Callable[[Outcome, float], None]
+    fail: Callable[[BaseException], None]
+    opened: asyncio.Event
 
 
 class CannotPublish(BrokerError):
@@ -51,107 +136,77 @@ class PartitionWorker:
     publish any more, because its session is closed and fenced; if the partition came back, its
     answers are found in `answers`.
 
-    Args:
-        partition: Which one.
-        answers: Of this partition; they may hold some from an earlier assignment.
-        tools: What all workers share.
-
     Attributes:
+        workload: What it holds; empty while the partition is not served.
+        problem: What went wrong last and is not fixed, in a sentence.
+        is_full: Whether the ledger had no room for what was polled last.
         past: Records that were there before the group had committed anything; else 0.
+        last_progress: When a record came in, was answered or was committed.
+        last_asked: When it was polled, whether or not something came.
     """
 
-    def __init__(self, partition: TopicPartition, answers: Answers, tools: WorkerContext) -> None:
+    def __init__(self, partition: TopicPartition, answers: Answers, context: WorkerContext) -> None:
         self.partition = partition
         self.state = State.STARTING
         self.problem: str | None = None
         self.is_full = False
         self.past = 0
         self._answers = answers
-        self._tools = tools
+        self._context = context
         self._now = asyncio.get_running_loop().time
-        self._retry = tools.pace.retry_first
+        self._retry = _RETRY_FIRST
+        self._next_commit = 0.0
         self._wake = asyncio.Event()
         self._leaving = asyncio.Event()
         self._deadline = float("inf")
         self._awaited = 0
         self._lost_because: str | None = None
-        self._workload = self._new_workload(CommitPoint(0, 0), is_new=False)
         self._is_failing = False
-        self.last_progress = self._now()
-        self.last_asked = self._now()
-
-    @property
-    def load(self) -> Load:
-        """What the partition holds."""
-        return self._workload.load
-
-    @property
-    def in_flight(self) -> int:
-        """Records that are taken and not committed."""
-        return self._workload.in_flight
-
-    @property
-    def uncommitted(self) -> int:
-        """Results that are ready and not committed."""
-        return self._workload.done
-
-    @property
-    def oldest(self) -> Received | None:
-        """The oldest record that is held."""
-        return self._workload.oldest
-
-    @property
-    def position(self) -> int:
-        """The offset that is expected next."""
-        return self._workload.position
+        self.workload = self._new_workload(CommitPoint(0, 0), is_new=False)
+        self.last_progress = self.last_asked = self._now()
 
     @property
     def base(self) -> int | None:
         """The first offset that is not done; None while the partition is not served."""
         is_served = self.state in {State.RUNNING, State.DRAINING}
-        return self._workload.base if is_served else None
+        return self.workload.ledger.base if is_served else None
 
     def lag(self, end: int | None) -> int | None:
         """Records that are not committed, those that were not polled yet included.
 
-        Args:
-            end: Where the log ended when the brokers were asked; the last fetch may know more.
-
-        Returns:
-            None while the partition is not served, or nobody knows where the log ends.
+        None while the partition is not served, or the end of the log is unknown. `end` is where
+        it was when the brokers were asked; the last fetch may know more.
         """
-        ends = [
-            each for each in (end, self._tools.consumer.end(self.partition)) if each is not None
-        ]
+        fetched = self._context.consumer.end(self.partition)
+        ends = [each for each in (end, fetched) if each is not None]
         if not ends or self.base is None:
             return None
-        return self._workload.lag(max(ends))
+        return self.workload.lag(max(ends))
 
     def accept(self, records: Sequence[Received]) -> None:
         """Take records that were polled."""
-        tools, workload = self._tools, self._workload
-        now = self.last_progress = self._now()
+        context = self._context
+        observer, now = context.observer, self._now()
+        self.last_progress = now
         for record in records:
             try:
-                is_wanted = workload.take(record, now)
+                held = self.workload.take(record, now)
             except LedgerFull:
                 # Nothing is lost: it is fetched again when there is room.
-                tools.consumer.start_at(self.partition, record.offset)
+                context.consumer.start_at(self.partition, record.offset)
                 self.is_full = True
                 break
             except OffsetRegression as error:
                 self.lose_position(str(error))
                 return
-            if record.is_tombstone:
-                tools.observer.tombstone(tools.stage)
-            else:
-                tools.observer.received(
-                    tools.stage, record.topic, record.partition, size=record.size
-                )
-            if not is_wanted:
+            if held is None:
                 self._answers.forget(record.offset)
-        tools.slots.offer(self)
-        tools.slots.fill()
+            if held is None and record.is_tombstone:
+                observer.tombstone(context.stage)
+            else:
+                size = record.size if held is None else held.size
+                observer.received(context.stage, record.topic, record.partition, size=size)
+        context.slots.offer(self.start_next)
 
     def lose_position(self, why: str) -> None:
         """The log is not what it was: look again at its ends and at what is committed."""
@@ -162,31 +217,27 @@ class PartitionWorker:
     def advance(self, position: int) -> None:
         """Nothing will come in any more below `position`: the log holds no records there."""
         if self.state is State.RUNNING:
-            self._workload.advance(position)
-            if self._workload.has_news:
+            self.workload.ledger.advance(position)
+            if self.workload.has_news:
                 self._wake.set()
 
     def start_next(self) -> bool:
-        """Start one record, if one is ready and there is a point in it.
+        """Start one record, if one is ready and may be started.
 
-        There is none where the partition is about to go, or where commits fail: a crash would
-        cost every answer that could not be committed.
+        None may where the partition is about to go, or where commits fail: a crash would cost
+        every answer that could not be committed.
         """
-        if self.state is not State.RUNNING or self._is_failing or not self._workload.has_ready:
+        queue = self.workload.queue
+        if self.state is not State.RUNNING or self._is_failing or not queue.ready:
             return False
-        ticket = self._workload.start()
-        held = ticket.held
+        lane, held = queue.start()
         self._awaited += 1
-        answered = partial(self._answered, self._workload, ticket)
+        answered = partial(self._answered, self.workload, lane, held)
         self._answers.ask(held.record, held.since, answered)
         return True
 
     def drain(self, deadline: float) -> None:
-        """Start nothing more; commit what is done by the deadline, then end.
-
-        Args:
-            deadline: On the event loop's clock.
-        """
+        """Start nothing more; commit what is done by the deadline (loop time), then end."""
         if self.state is State.RUNNING:
             self.state = State.DRAINING
         self._deadline = deadline
@@ -198,44 +249,58 @@ class PartitionWorker:
         try:
             while not self._leaving.is_set():
                 try:
-                    await self._serve_once()
-                except Fenced as error:
-                    self._say(error)
-                    await self._back_off(at_least=self._tools.pace.fenced)
+                    await self._serve()
                 except (BrokerError, LedgerUnreadable) as error:
-                    self._say(error)
-                    await self._back_off()
+                    self._note_problem(error)
+                    # A member that was taken for dead learns so from its next heartbeat: starting
+                    # again before that would fence the new owner.
+                    is_fenced = isinstance(error, Fenced)
+                    await self._back_off(
+                        self._context.brokers.eviction_notice if is_fenced else 0.0
+                    )
         finally:
             self.state = State.OVER
 
-    async def _serve_once(self) -> None:
-        session = self._tools.new_session(self.partition)
+    async def _serve(self) -> None:
+        context = self._context
+        session = context.brokers.session(context.group, self.partition, context.consumer)
         try:
             self.state = State.STARTING
             await self._start(session)
-            await self._serve(session)
+            while self._lost_because is None:
+                if self.workload.has_news or self._is_failing:
+                    turn = context.pacer.reserve(
+                        self._now(), is_backlog=bool(context.slots.waiting)
+                    )
+                    await self._linger(max(turn, self._next_commit))
+                    await self._commit(session)
+                elif self._is_drained():
+                    return
+                else:
+                    await self._sleep(self._deadline - self._now())
+            raise Broken(f"The place in the log was lost: {self._lost_because}.")
         finally:
             # What is answered from here on waits in `answers` for the next workload.
             self.state = State.WAITING
-            self._workload = self._new_workload(CommitPoint(0, 0), is_new=False)
+            self.workload = self._new_workload(CommitPoint(0, 0), is_new=False)
             await session.close()
 
     async def _start(self, session: PartitionWriter) -> None:
         """The order matters: what is committed is final only after the session has started."""
-        tools = self._tools
+        context = self._context
         await session.start()
-        committed = await tools.reader.committed(self.partition)
-        bounds = await tools.reader.bounds(self.partition)
+        committed = await context.reader.committed(self.partition)
+        bounds = await context.reader.bounds(self.partition)
         if committed is None:
             self.past = bounds.end - bounds.begin
-            offset = bounds.end if tools.starts_at_end else bounds.begin
+            offset = bounds.end if context.brokers.starts_at_end else bounds.begin
             start = CommitPoint(offset, offset)
         else:
-            start = ledger_codec.decode(committed.offset, committed.metadata)
+            start = decode(committed.offset, committed.metadata)
         if start.base > bounds.end:
             # All that is left would be done again, so it is worth a second look.
             await asyncio.sleep(_SECOND_LOOK)
-            bounds = await tools.reader.bounds(self.partition)
+            bounds = await context.reader.bounds(self.partition)
         if start.base > bounds.end:
             _log.error(
                 "%s: the log ends at %d, before the committed offset %d, so it was created "
@@ -250,44 +315,24 @@ class PartitionWorker:
                 "removed by the topic's retention before it was done",
                 *(self.partition, bounds.begin, start.base),
             )
-        self._begin(self._new_workload(start, is_new=committed is None), bounds.begin)
-
-    def _begin(self, workload: Workload, first: int) -> None:
-        """Take records from now on; nothing is awaited from here to the first poll."""
-        workload.advance(first)
-        self._answers.retain(lambda offset: not workload.is_done(offset))
-        self._workload = workload
+        # Nothing is awaited from here to the first poll.
+        workload = self._new_workload(start, is_new=committed is None)
+        workload.ledger.advance(bounds.begin)
+        self._answers.retain(lambda offset: not workload.ledger.is_done(offset))
+        self.workload = workload
         self._awaited = 0
-        self._is_failing = False
-        self._lost_because = None
-        self.is_full = False
-        self._tools.consumer.start_at(self.partition, workload.position)
+        self._lost_because = self.problem = None
+        self._is_failing = self.is_full = False
+        context.consumer.start_at(self.partition, workload.ledger.position)
         self.state = State.DRAINING if self._leaving.is_set() else State.RUNNING
-        self.problem = None
         self.last_progress = self._now()
         self._wake.set()
-        self._tools.opened.set()
-
-    async def _serve(self, session: PartitionWriter) -> None:
-        next_commit = self._now()
-        while True:
-            if self._lost_because is not None:
-                raise Broken(f"The place in the log was lost: {self._lost_because}.")
-            if self._workload.has_news or self._is_failing:
-                turn = self._tools.pacer.reserve(
-                    self._now(), is_backlog=self._tools.slots.are_awaited
-                )
-                await self._linger(max(turn, next_commit))
-                await self._commit(session)
-                next_commit = self._now() + self._tools.pace.commit_interval
-            elif self._is_drained():
-                return
-            else:
-                await self._sleep(self._deadline - self._now())
+        context.opened.set()
 
     async def _linger(self, due: float) -> None:
         """Wait for more results: they cost no more together."""
-        while not self._is_drained() and self.uncommitted < self._tools.pace.commit_count:
+        results, count = self.workload.results, self._context.commit_count
+        while len(results) < count and not self._is_drained():
             pause = min(due, self._deadline) - self._now()
             if pause <= 0:
                 return
@@ -298,43 +343,46 @@ class PartitionWorker:
         return self._leaving.is_set() and (self._awaited == 0 or self._now() >= self._deadline)
 
     async def _commit(self, session: PartitionWriter) -> None:
-        tools, workload = self._tools, self._workload
+        context, workload = self._context, self.workload
         batch = workload.batch()
         started = self._now()
         try:
             await session.commit(batch.records, batch.committed)
         except Aborted as error:
-            tools.observer.commit_failed(tools.stage, outcome="aborted")
+            context.observer.commit_failed(context.stage, outcome="aborted")
             self._is_failing = True
-            self._say(error)
+            self._note_problem(error)
             await self._back_off()
             return
         except Unpublishable as error:
-            tools.observer.commit_failed(tools.stage, outcome="aborted")
+            context.observer.commit_failed(context.stage, outcome="aborted")
             workload.replace(batch, error.indices, partial(self._substitute, error))
             if error.is_session_lost:
                 raise Broken(error.detail) from error
             return
         except BrokerError as error:
             outcome = "fenced" if isinstance(error, Fenced) else "dead"
-            tools.observer.commit_failed(tools.stage, outcome=outcome)
+            context.observer.commit_failed(context.stage, outcome=outcome)
             raise
         self.problem = None
-        self._retry = tools.pace.retry_first
+        self._retry = _RETRY_FIRST
         self.last_progress = self._now()
+        if batch.results:
+            self._next_commit = started + context.settings.commit_interval
         workload.settle(batch)
-        if self._is_failing:
-            self._is_failing = False
-            tools.slots.offer(self)
-            tools.slots.fill()
         for result in batch.results:
             self._answers.forget(result.record.offset)
-        tools.observer.committed(
-            tools.stage, records=len(batch.results), seconds=self.last_progress - started
+        if self._is_failing:
+            self._is_failing = False
+            context.slots.offer(self.start_next)
+        context.observer.committed(
+            context.stage, records=len(batch.results), seconds=self.last_progress - started
         )
 
-    def _answered(self, workload: Workload, ticket: Ticket, call: asyncio.Future[Outcome]) -> None:
-        if workload is not self._workload:
+    def _answered(
+        self, workload: Workload, lane: bytes | None, held: Held, call: asyncio.Future[Outcome]
+    ) -> None:
+        if workload is not self.workload:
             # The partition has started again or is over. Where the record comes in again, the
             # answer is found in `answers`.
             return
@@ -342,19 +390,18 @@ class PartitionWorker:
         if call.cancelled() or call.exception() is not None:
             self._wake.set()
             return
-        workload.finish(ticket, call.result())
+        workload.finish(lane, held.record, call.result())
         self.is_full = False
         self.last_progress = self._now()
-        tools = self._tools
-        if self._leaving.is_set() or workload.done in {1, tools.pace.commit_count}:
+        context = self._context
+        if self._leaving.is_set() or len(workload.results) in {1, context.commit_count}:
             self._wake.set()
-        if workload.has_ready:
-            tools.slots.offer(self)
-            tools.slots.fill()
+        if workload.queue.ready:
+            context.slots.offer(self.start_next)
 
     def _substitute(self, error: Unpublishable, result: Result) -> Outcome:
         """What the brokers will take instead of what they will not."""
-        rescue, outcome = self._tools.rescue, None
+        rescue, outcome = self._context.rescue, None
         if rescue is not None:
             outcome = rescue(result.record, result.outcome, error.detail)
         if outcome is None:
@@ -369,37 +416,132 @@ class PartitionWorker:
         return outcome
 
     def _new_workload(self, start: CommitPoint, *, is_new: bool) -> Workload:
+        context = self._context
         return Workload(
-            start,
-            is_new=is_new,
-            ordering=self._tools.ordering,
-            limit=self._tools.max_unfinished,
+            start, is_new=is_new, ordering=context.ordering, limit=context.settings.max_unfinished
         )
 
-    def _say(self, error: PipelineError) -> None:
+    def _note_problem(self, error: PipelineError) -> None:
         sentence = f"{self.partition}: {error}"
         if sentence != self.problem:
             _log.warning("%s", sentence)
         self.problem = sentence
 
-    async def _back_off(self, *, at_least: float = 0.0) -> None:
-        """Wait before something is tried again; being told to leave cuts it short once."""
+    async def _back_off(self, at_least: float = 0.0) -> None:
+        """Wait before something is tried again; being asked to leave cuts it short once."""
         pause = max(self._retry, at_least)
-        self._retry = min(self._retry * 2, self._tools.pace.retry_max)
+        self._retry = min(self._retry * 2, _RETRY_LONGEST)
         if self._leaving.is_set():
             await asyncio.sleep(pause)
-        else:
-            await _wait(self._leaving, pause)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._leaving.wait()
 
     async def _sleep(self, seconds: float) -> None:
         """Wait until woken or until the time is over."""
-        await _wait(self._wake, seconds)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None if seconds == float("inf") else seconds):
+                await self._wake.wait()
         self._wake.clear()
 
 
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(None if seconds == float("inf") else seconds):
-            await event.wait()
-    except TimeoutError:
-        return
+class Assignment:
+    """The partitions of this process: a worker for each.
+
+    A consumer revokes all its partitions before each rebalance and names those that are ours
+    afterwards, which are mostly the same. So each worker ends with the revocation, while calls
+    that outlast the drain budget go on; for a partition that comes back their answers are used.
+
+    Attributes:
+        has_joined: Whether the group has ever said what is ours; that may be nothing.
+        standing_since: Since when a rebalance goes on; None while none does.
+    """
+
+    def __init__(self, context: WorkerContext, tasks: asyncio.TaskGroup) -> None:
+        self.workers: dict[TopicPartition, PartitionWorker] = {}
+        self.has_joined = False
+        self._context = context
+        self._tasks = tasks
+        self._now = asyncio.get_running_loop().time
+        self._serving: dict[TopicPartition, asyncio.Task[None]] = {}
+        self._answers: dict[TopicPartition, Answers] = {}
+        self._releasing = asyncio.Lock()
+        self._is_closed = False
+        self.standing_since: float | None = self._now()
+
+    async def on_revoked(self, partitions: Collection[TopicPartition]) -> None:  # noqa: ARG002 - it is always all of them
+        """Let all partitions go: commit what is done within the drain budget."""
+        with ExitStack() as stack:
+            stack.push(self._report)
+            if self.standing_since is None:
+                self.standing_since = self._now()
+            await self._release(self._context.settings.drain_budget)
+
+    async def on_assigned(self, partitions: Collection[TopicPartition]) -> None:
+        """Start a worker for each, in tasks: meanwhile no heartbeat is sent."""
+        context = self._context
+        with ExitStack() as stack:
+            stack.push(self._report)
+            # Before anything is awaited: records of the position that the consumer takes by
+            # itself must not be fetched, let alone delivered.
+            context.consumer.pause(partitions)
+            for partition in self._answers.keys() - set(partitions):
+                self._answers[partition].cancel()
+            if self._is_closed:
+                return
+            for partition in sorted(partitions):
+                if partition not in self._answers:
+                    self._answers[partition] = Answers(
+                        context.handler,
+                        context.slots,
+                        completed=context.completed,
+                        fail=context.fail,
+                        rescue=context.rescue,
+                    )
+                worker = PartitionWorker(partition, self._answers[partition], context)
+                self.workers[partition] = worker
+                self._serving[partition] = self._tasks.create_task(
+                    worker.run(), name=f"partition {partition}"
+                )
+            self.has_joined = True
+            since, self.standing_since = self.standing_since, None
+            context.observer.rebalanced(
+                context.stage,
+                partitions=len(partitions),
+                seconds=0.0 if since is None else self._now() - since,
+            )
+
+    async def close(self, *, drain_budget: float) -> None:
+        """Let all partitions go for good and cancel what still runs."""
+        self._is_closed = True
+        await self._release(drain_budget)
+        for answers in self._answers.values():
+            await answers.close()
+
+    def _report(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        """Fail for what escapes from a rebalance callback: consumers only log it, and go on."""
+        if error is not None and not isinstance(error, asyncio.CancelledError):
+            self._context.fail(error)
+
+    async def _release(self, budget: float) -> None:
+        # A rebalance may begin while the partitions are let go for good; the group must not give
+        # them to others before that is done.
+        async with self._releasing:
+            leaving, tasks = self.workers, self._serving
+            for partition, worker in leaving.items():
+                was_serving = worker.state in {State.RUNNING, State.DRAINING}
+                worker.drain(self._now() + budget)
+                if not was_serving:
+                    tasks[partition].cancel()
+            if tasks:
+                _, late = await asyncio.wait(tasks.values(), timeout=budget + _COMMIT_MARGIN)
+                for task in late:
+                    task.cancel()
+                if late:
+                    await asyncio.wait(late)
+            self.workers, self._serving = {}, {}
+            for partition in leaving:
+                self._context.observer.revoked(
+                    self._context.stage, partition.topic, partition.partition
+                )

@@ -1,7 +1,6 @@
 """What the stream needs of brokers: small protocols, and the errors that come through them.
 
-`pipeline.kafka` talks to real brokers; `pipeline.testing.brokers` is a broker in memory for
-tests, public as `pipeline.testing`.
+`pipeline.kafka` talks to real brokers; `pipeline.testing` has one in memory.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -14,8 +13,6 @@ from pipeline.stream.records import Outgoing, Received
 
 
 class TopicPartition(NamedTuple):
-    """One partition of a topic."""
-
     topic: str
     partition: int
 
@@ -36,20 +33,15 @@ class Aborted(BrokerError):
 
 
 class Fenced(BrokerError):
-    """Somebody else owns the partition now, or this session took too long. It is of no more use."""
+    """Another process owns the partition now, or this session took too long: it is over."""
 
 
 class Broken(BrokerError):
-    """The session is of no more use, and what became of the last commit is not known."""
+    """The session is over, and what became of the last commit is not known."""
 
 
 class PositionLost(BrokerError):
-    """The log of a partition does not reach to where it is read: it was cut off, at either end.
-
-    Args:
-        partition: Which one.
-        offset: Where it was read.
-    """
+    """The log of a partition does not reach to where it is read: it was cut off, at either end."""
 
     def __init__(self, partition: "TopicPartition", offset: int) -> None:
         super().__init__(f"{partition} has no offset {offset} any more")
@@ -62,7 +54,7 @@ class Unpublishable(BrokerError):
     Args:
         detail: A sentence for a person.
         indices: Which of the records that were to be published.
-        is_session_lost: Whether the session is of no more use.
+        is_session_lost: Whether the session is over.
     """
 
     def __init__(self, detail: str, indices: Sequence[int], *, is_session_lost: bool) -> None:
@@ -74,8 +66,6 @@ class Unpublishable(BrokerError):
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What a group committed for a partition."""
-
     offset: int
     metadata: str
 
@@ -90,19 +80,14 @@ class LogBounds:
 
 @dataclass(frozen=True, slots=True)
 class NextRecord:
-    """The first record from some offset on.
-
-    Args:
-        timestamp: The record's; None where there is no record as far as was looked.
-        offset: The record's, or how far was looked.
-    """
+    """The first record from some offset on; no timestamp where none is below `offset`."""
 
     timestamp: datetime | None
     offset: int
 
 
 def no_such_topics(names: Sequence[str]) -> str | None:
-    """What to say of topics that do not exist; None where there are none of them."""
+    """What to say of topics that do not exist; None for no topics."""
     if not names:
         return None
     return (
@@ -112,8 +97,6 @@ def no_such_topics(names: Sequence[str]) -> str | None:
 
 
 class RebalanceListener(Protocol):
-    """Called by a consumer whose assignment changes."""
-
     async def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
         """These are about to go to others; the rebalance waits for this, up to its time-out."""
         ...
@@ -127,11 +110,7 @@ class Consumer(Protocol):
     """A member of a consumer group."""
 
     async def start(self, listener: RebalanceListener) -> None:
-        """Join the group.
-
-        Raises:
-            BrokerError: It cannot be joined.
-        """
+        """Join the group, or raise `BrokerError`."""
         ...
 
     async def close(self) -> None:
@@ -149,7 +128,7 @@ class Consumer(Protocol):
 
         Raises:
             PositionLost: A partition has no records at its position any more.
-            BrokerError: The group or a partition cannot be read; it will not get better.
+            BrokerError: The group or a partition cannot be read, now or later.
         """
         ...
 
@@ -158,18 +137,11 @@ class Consumer(Protocol):
         ...
 
     def start_at(self, partition: TopicPartition, offset: int) -> None:
-        """Continue a partition at an offset, and fetch it from now on.
-
-        Raises:
-            Fenced: It is not assigned.
-        """
+        """Fetch a partition from an offset on. Raises `Fenced` if it is not assigned."""
         ...
 
     async def position(self, partition: TopicPartition) -> int | None:
-        """The offset that is read next; None while there is none.
-
-        Everything below it was polled, or is no record that this group will ever see.
-        """
+        """The offset that is read next: all below it was polled, or is no record; or None."""
         ...
 
     def end(self, partition: TopicPartition) -> int | None:
@@ -188,8 +160,7 @@ class PartitionWriter(Protocol):
         """From here on no earlier session of the partition can publish or commit any more.
 
         Raises:
-            BrokersUnavailable: The brokers do not answer.
-            BrokerError: They refuse.
+            BrokerError: `BrokersUnavailable` if they do not answer; they refuse.
         """
         ...
 
@@ -199,8 +170,7 @@ class PartitionWriter(Protocol):
         Raises:
             Aborted: To be tried again.
             Unpublishable: To be tried again without some of the records.
-            Fenced: The session is over.
-            Broken: The session is over.
+            Fenced, Broken: The session is over.
         """
         ...
 
@@ -210,53 +180,37 @@ class PartitionWriter(Protocol):
 
 
 class OffsetReader(Protocol):
-    """Reads what a group committed, and where logs begin and end."""
+    """Reads what a group committed, and where logs begin and end.
 
-    async def start(self) -> None:
-        """Connect."""
-        ...
+    What it raises is a `BrokersUnavailable` where the brokers do not answer within seconds, and
+    another `BrokerError` where they refuse.
+    """
+
+    async def start(self) -> None: ...
 
     async def committed(self, partition: TopicPartition) -> Committed | None:
         """The committed offset, after every transaction that may still change it has ended.
 
         Raises:
-            BrokersUnavailable: The brokers do not answer, or such a transaction is still open.
-            BrokerError: They refuse.
+            BrokersUnavailable: Such a transaction is still open, too.
         """
         ...
 
-    async def bounds(self, partition: TopicPartition) -> LogBounds:
-        """Where the log begins and ends.
-
-        Raises:
-            BrokersUnavailable: The brokers do not answer.
-            BrokerError: They refuse.
-        """
-        ...
+    async def bounds(self, partition: TopicPartition) -> LogBounds: ...
 
     async def ends(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Where logs end, with few requests.
-
-        Raises:
-            BrokersUnavailable: The brokers do not answer within seconds, or refuse.
-        """
+        """Where logs end, with few requests."""
         ...
 
     async def next_record(self, partition: TopicPartition, offset: int) -> NextRecord:
-        """The first record that a committed reader sees from an offset on.
-
-        Raises:
-            BrokersUnavailable: The brokers do not answer within seconds, or refuse.
-        """
+        """The first record that a committed reader sees from an offset on."""
         ...
 
-    async def close(self) -> None:
-        """Let go of the connections."""
-        ...
+    async def close(self) -> None: ...
 
 
 class Brokers(Protocol):
-    """Makes what an engine needs; `KafkaBrokers` is the real one, `MemoryBrokers` the fake."""
+    """Makes what an engine needs, none of it started; `KafkaBrokers` is the real one."""
 
     @property
     def starts_at_end(self) -> bool:
@@ -268,14 +222,10 @@ class Brokers(Protocol):
         """Seconds in which a member that was taken for dead surely learns of it."""
         ...
 
-    def consumer(self, group: str, topics: Sequence[str]) -> Consumer:
-        """A consumer that has not started."""
-        ...
+    def consumer(self, group: str, topics: Sequence[str]) -> Consumer: ...
 
     def session(self, group: str, partition: TopicPartition, consumer: Consumer) -> PartitionWriter:
-        """A session that has not started; `consumer` is the one the partition is assigned to."""
+        """Of a partition that is assigned to `consumer`."""
         ...
 
-    def reader(self, group: str) -> OffsetReader:
-        """A reader that has not started."""
-        ...
+    def reader(self, group: str) -> OffsetReader: ...

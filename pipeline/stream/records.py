@@ -17,30 +17,22 @@ a bytes object. A record of a megabyte of empty headers takes that of a hundred 
 
 @dataclass(frozen=True, slots=True)
 class Original:
-    """What is known of a record whose content is not carried on.
-
-    Args:
-        key_bytes: Length of its key; 0 where it has none.
-        value_bytes: Length of its value.
-        sha256: Of its value, in hexadecimal.
-        headers: How many it has.
-        header_bytes: Of their names and values together.
-    """
+    """What is known of a record whose content is not carried on."""
 
     key_bytes: int
     value_bytes: int
     sha256: str
+    """Of the value, in hexadecimal."""
     headers: int
     header_bytes: int
+    """Of names and values together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unread:
     """Why a record comes without its value: reading it would cost too much, or it is broken.
 
-    Args:
-        because: A sentence for a person.
-        original: What was learned of it; None where nothing could be.
+    `because` is a sentence for a person; there is no `original` where nothing could be learned.
     """
 
     because: str
@@ -49,12 +41,9 @@ class Unread:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A record that was consumed.
+    """A record that was consumed, at `received_at` by this process.
 
-    Args:
-        timestamp: The record's own timestamp.
-        received_at: When this process got it.
-        unread: Set where the value was not read; it is None then, and so may be the rest.
+    `unread` is set where the value was not read; it is None then, and so may be the rest.
     """
 
     topic: str
@@ -127,8 +116,7 @@ class Disposition(StrEnum):
 class Outcome:
     """What handling a record came to: where it ended, and what is published for it.
 
-    Args:
-        reason: Of a dead letter; None for any other end.
+    Only a dead letter has a `reason`.
     """
 
     end: Disposition
@@ -139,3 +127,7 @@ class Outcome:
 Handler = Callable[[Received], Awaitable[Outcome]]
 """Turns one record into its outcome. Whatever it raises ends the process: faults of an event
 are outcomes, and all else is a bug that must be seen."""
+Rescue = Callable[[Received, Outcome | None, str], Outcome | None]
+"""What to publish instead of an outcome that the brokers will never take (too large, say), given
+the sentence that says why: something smaller, or None where there is nothing smaller. Without an
+outcome: for a record that could not be read."""

@@ -1,37 +1,82 @@
-"""What is known of one partition between its committed offset and its next commit. Pure."""
+"""One partition between its committed offset and its next commit: order, results, load. Pure."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from pipeline.config import Ordering
-from pipeline.stream import ledger_codec
-from pipeline.stream.intake import Load
-from pipeline.stream.key_queues import KeyedQueue
-from pipeline.stream.ledger import CommitPoint, OffsetLedger
+from pipeline.stream.ledger import CommitPoint, OffsetLedger, encode
 from pipeline.stream.protocols import Committed
 from pipeline.stream.records import Outcome, Outgoing, Received
+
+ItemT = TypeVar("ItemT")
+
+
+class KeyedQueue(Generic[ItemT]):
+    """Who may run next: one at a time for each key, different keys at once.
+
+    A lane is a queue of records that run one after the other. With the ordering `key` each key
+    has a lane, and records without a key have none in common, as in Kafka itself; with
+    `partition` all share one; with `none` each record is alone. Of a lane one record is `ready`
+    or `running`; the others are `queued`.
+    """
+
+    def __init__(self, ordering: Ordering) -> None:
+        self.ready = self.running = self.queued = 0
+        self._ordering = ordering
+        self._ready: deque[tuple[bytes | None, ItemT]] = deque()
+        # A lane is here while one of its records is ready or running; the queue holds the rest.
+        self._lanes: dict[bytes, deque[ItemT]] = {}
+
+    def put(self, key: bytes | None, item: ItemT) -> None:
+        """Add a record behind those of its lane."""
+        lane = key
+        if self._ordering != "key":
+            lane = b"" if self._ordering == "partition" else None
+        if lane is not None and lane in self._lanes:
+            self._lanes[lane].append(item)
+            self.queued += 1
+            return
+        if lane is not None:
+            self._lanes[lane] = deque()
+        self._ready.append((lane, item))
+        self.ready += 1
+
+    def start(self) -> tuple[bytes | None, ItemT]:
+        """Start what has been ready the longest: its lane, to be given to `finish`, and the record.
+
+        Raises:
+            IndexError: None is ready.
+        """
+        started = self._ready.popleft()
+        self.ready -= 1
+        self.running += 1
+        return started
+
+    def finish(self, lane: bytes | None) -> None:
+        """The running record of a lane came to its end: the next one of the lane is ready."""
+        self.running -= 1
+        if lane is None:
+            return
+        waiting = self._lanes[lane]
+        if waiting:
+            self._ready.append((lane, waiting.popleft()))
+            self.queued -= 1
+            self.ready += 1
+        else:
+            del self._lanes[lane]
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A record that is taken and not committed.
-
-    Args:
-        since: When it was taken, in seconds of some clock.
-        size: Bytes that it takes in memory.
-    """
+    """A record that is taken and not committed."""
 
     record: Received
     since: float
+    """When it was taken, in seconds of some clock."""
     size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """A record that was started; handed back when it is done."""
-
-    held: Held
-    lane: bytes | None
+    """Bytes that it takes in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,162 +89,127 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one commit holds.
+    """What one commit holds: results in the order in which they came, and what is published.
 
-    Args:
-        results: All that are done, in the order in which they were.
-        committed: The offset, with the ledger after these results as its metadata.
+    The metadata of the offset is the ledger after these results.
     """
 
     results: tuple[Result, ...]
+    records: list[Outgoing]
     committed: Committed
 
-    @property
-    def records(self) -> list[Outgoing]:
-        """What is to be published."""
-        return [record for result in self.results for record in result.outcome.records]
 
-    def owner(self, index: int) -> int:
-        """The index of the result that one of `records` belongs to."""
-        for number, result in enumerate(self.results):
-            index -= len(result.outcome.records)
-            if index < 0:
-                return number
-        raise IndexError(index)
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a partition holds, for the limits of intake.
+
+    Args:
+        held: Records that are not committed.
+        unfinished: Records that have come in and are not done. What an earlier owner left
+            unfinished counts when it comes in again: it must be let in, or it never gets done.
+        active: Records that run, or could if there were a slot.
+        held_bytes: Payload of the held ones.
+    """
+
+    held: int = 0
+    unfinished: int = 0
+    active: int = 0
+    held_bytes: int = 0
 
 
 class Workload:
-    """Ledger, lanes and results of one partition, kept in step.
+    """Ledger, queue and results of one partition, kept in step.
 
     Args:
         start: The commit point it continues from.
-        is_new: Whether nobody has committed that point yet.
+        is_new: Whether that point was never committed.
         ordering: What runs one at a time, in order.
         limit: Unfinished records at most.
+
+    Attributes:
+        held: Records that are taken and not committed, by offset, the oldest first.
+        results: What is done and waits for a commit.
     """
 
     def __init__(self, start: CommitPoint, *, is_new: bool, ordering: Ordering, limit: int) -> None:
-        self._ledger = OffsetLedger(start, limit=limit)
-        self._lanes: KeyedQueue[Held] = KeyedQueue(ordering)
-        self._held: dict[int, Held] = {}
+        self.ledger = OffsetLedger(start, limit=limit)
+        self.queue: KeyedQueue[Held] = KeyedQueue(ordering)
+        self.held: dict[int, Held] = {}
+        self.results: list[Result] = []
         self._held_bytes = 0
-        self._results: list[Result] = []
         self._committed_base = None if is_new else start.base
 
     @property
     def load(self) -> Load:
-        """For the flow gates."""
         return Load(
-            held=len(self._held),
-            unfinished=self._ledger.taken,
-            active=self._lanes.ready + self._lanes.running,
+            held=len(self.held),
+            unfinished=self.ledger.taken,
+            active=self.queue.ready + self.queue.running,
             held_bytes=self._held_bytes,
         )
 
     @property
-    def position(self) -> int:
-        """The offset that is expected next."""
-        return self._ledger.position
-
-    @property
-    def base(self) -> int:
-        """The first offset that is not committed, once nothing is held."""
-        return self._ledger.base
+    def has_news(self) -> bool:
+        """Whether a commit would say anything new."""
+        return bool(self.results) or (not self.held and self.ledger.base != self._committed_base)
 
     def lag(self, end: int) -> int:
         """Records that are not committed, where the log ends before `end`."""
-        known = max(end, self._ledger.position)
-        return self._ledger.commit_point().lag(known) + len(self._results)
+        known = max(end, self.ledger.position)
+        return self.ledger.commit_point().lag(known) + len(self.results)
 
-    @property
-    def in_flight(self) -> int:
-        """Records that are taken and not committed."""
-        return len(self._held)
-
-    @property
-    def done(self) -> int:
-        """Results that wait for a commit."""
-        return len(self._results)
-
-    @property
-    def oldest(self) -> Received | None:
-        """The first record that is held."""
-        held = next(iter(self._held.values()), None)
-        return None if held is None else held.record
-
-    @property
-    def has_ready(self) -> bool:
-        """Whether a record may be started."""
-        return self._lanes.ready > 0
-
-    @property
-    def has_news(self) -> bool:
-        """Whether a commit would say anything new."""
-        return bool(self._results) or (self._ledger.base != self._committed_base and not self._held)
-
-    def is_done(self, offset: int) -> bool:
-        """Whether a record need not be worked on, whoever did it."""
-        return self._ledger.is_done(offset)
-
-    def take(self, record: Received, now: float) -> bool:
-        """Let a record in; returns whether it has to be worked on. A tombstone has not.
+    def take(self, record: Received, now: float) -> Held | None:
+        """Let a record in; None where it need not be worked on. A tombstone need not.
 
         Raises:
             LedgerFull: Not before others are done.
             OffsetRegression: A later one came in before.
         """
-        if not self._ledger.take(record.offset):
-            return False
+        if not self.ledger.take(record.offset):
+            return None
         if record.is_tombstone:
-            self._ledger.finish(record.offset)
-            return False
-        held = Held(record, now, record.size)
-        self._held[record.offset] = held
+            self.ledger.finish(record.offset)
+            return None
+        held = self.held[record.offset] = Held(record, now, record.size)
         self._held_bytes += held.size
-        self._lanes.put(record.key, held)
-        return True
+        self.queue.put(record.key, held)
+        return held
 
-    def advance(self, position: int) -> None:
-        """Nothing will come in any more below `position`."""
-        self._ledger.advance(position)
-
-    def start(self) -> Ticket:
-        """Start the record whose turn it is.
-
-        Raises:
-            IndexError: None is ready.
-        """
-        lane, held = self._lanes.start()
-        return Ticket(held, lane)
-
-    def finish(self, ticket: Ticket, outcome: Outcome) -> None:
-        """A started record came to its outcome."""
-        self._lanes.finish(ticket.lane)
-        self._ledger.finish(ticket.held.record.offset)
-        self._results.append(Result(ticket.held.record, outcome))
+    def finish(self, lane: bytes | None, record: Received, outcome: Outcome) -> None:
+        """A record that `queue` started in that lane came to its outcome."""
+        self.queue.finish(lane)
+        self.ledger.finish(record.offset)
+        self.results.append(Result(record, outcome))
 
     def batch(self) -> Batch:
         """What a commit would hold now: every result, because the ledger says they are done."""
-        point = self._ledger.commit_point()
-        return Batch(tuple(self._results), Committed(point.base, ledger_codec.encode(point)))
+        point = self.ledger.commit_point()
+        return Batch(
+            tuple(self.results),
+            [record for result in self.results for record in result.outcome.records],
+            Committed(point.base, encode(point)),
+        )
 
     def settle(self, batch: Batch) -> None:
         """The batch is committed."""
-        del self._results[: len(batch.results)]
+        del self.results[: len(batch.results)]
         self._committed_base = batch.committed.offset
         for result in batch.results:
-            self._held_bytes -= self._held.pop(result.record.offset).size
+            self._held_bytes -= self.held.pop(result.record.offset).size
 
     def replace(
         self, batch: Batch, indices: Sequence[int], substitute: Callable[[Result], Outcome]
     ) -> None:
-        """Put other outcomes in the place of some that cannot be committed.
+        """Put other outcomes in the place of those that cannot be committed.
 
         Args:
             batch: What was to be committed; it was not.
             indices: Which of its `records` are at fault.
-            substitute: The other outcome.
+            substitute: Returns the other outcome.
         """
-        for number in sorted({batch.owner(index) for index in indices}):
+        owners = [
+            number for number, result in enumerate(batch.results) for _ in result.outcome.records
+        ]
+        for number in sorted({owners[index] for index in indices}):
             result = batch.results[number]
-            self._results[number] = Result(result.record, substitute(result))
+            self.results[number] = Result(result.record, substitute(result))

@@ -4,11 +4,17 @@ A broker in memory (`MemoryBroker`), an event loop in which waiting costs nothin
 (`run_in_virtual_time`) and a model that answers what a test says (`FakeAsker`, `FakeClient`).
 """
 
-from pipeline.testing.broker import Entry, MemoryBroker
-from pipeline.testing.brokers import MemoryBrokers, MemoryTopicReader
 from pipeline.testing.fakes import Asked, FakeAsker, FakeClient
-from pipeline.testing.faults import Fault, Faults, Link, Loss, NoFaults
-from pipeline.testing.group import Group
+from pipeline.testing.memory_broker import Entry, Group, MemoryBroker
+from pipeline.testing.memory_clients import (
+    Fault,
+    Faults,
+    Link,
+    Loss,
+    MemoryBrokers,
+    MemoryTopicReader,
+    NoFaults,
+)
 from pipeline.testing.virtual_time import NothingWillHappen, VirtualTimeLoop, run_in_virtual_time
 
 __all__ = [

@@ -1,15 +1,10 @@
-"""An asker and a client without an API, for tests of whatever asks.
-
-An encoder for tests, which needs no weights.
-"""
+"""An asker and a client without an API, for tests of whatever asks."""
 
 import asyncio
-import re
-import zlib
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from pydantic import BaseModel
@@ -17,9 +12,6 @@ from pydantic import BaseModel
 from pipeline.claude.responses import HttpReply, NoReply
 from pipeline.model.questions import AnswerT, Question, Response
 from pipeline.model.records import Tier, Usage
-
-if TYPE_CHECKING:
-    from pipeline.stages.checks.scope import Vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +28,7 @@ FAKE_USAGE = Usage(calls=1, input_tokens=100, output_tokens=20, cost_usd=Decimal
 
 
 class FakeAsker:
-    """Answers as it is told, at once; remembers what it was asked.
+    """Answers at once as a test says; remembers what it was asked in `asked`.
 
     Args:
         answer: Returns the answer to a question; what it raises is raised, for instance a
@@ -57,7 +49,6 @@ class FakeAsker:
     async def ask(
         self, question: Question[AnswerT], tier: Tier, *, max_output_tokens: int | None = None
     ) -> Response[AnswerT]:
-        """Answer as told."""
         self.asked.append(Asked(question, tier, max_output_tokens))
         answer = self._answer(question, tier)
         if not isinstance(answer, question.answer_model):
@@ -66,7 +57,7 @@ class FakeAsker:
 
 
 class FakeClient:
-    """A `pipeline.claude.client.Client` without a network: answers as it is told.
+    """A `pipeline.claude.client.Client` without a network.
 
     Args:
         answer: Makes the response to a request, given as parsed JSON.
@@ -86,7 +77,6 @@ class FakeClient:
         self.in_flight = 0
 
     async def send(self, body: bytes, *, seconds: float) -> HttpReply | NoReply:
-        """Answer after a while, or time out."""
         request: dict[str, Any] = orjson.loads(body)
         self.sent.append(request)
         self.sent_at.append(asyncio.get_running_loop().time())
@@ -118,7 +108,6 @@ class FakeClient:
     async def lines(
         self, path: str, *, seconds: float
     ) -> AsyncGenerator[str | HttpReply | NoReply, None]:
-        """Find nothing."""
         del path, seconds
         yield _NOT_FOUND
 
@@ -148,31 +137,3 @@ def message(
     }
     raw = tuple((name.encode(), value.encode()) for name, value in (headers or {}).items())
     return HttpReply(200, raw, orjson.dumps(body))
-
-
-_SIZE = 256
-
-
-class WordEncoder:
-    """Texts that share words are alike, and so are words that were said to mean the same.
-
-    Args:
-        meanings: Words to what they mean, for likeness where no word is shared.
-    """
-
-    def __init__(self, **meanings: str) -> None:
-        self._meanings = meanings
-        self.encoded: list[str] = []
-
-    def encode(self, texts: Sequence[str]) -> "Vectors":
-        """Count the words' meanings, each at a place of its own by checksum."""
-        import numpy  # noqa: PLC0415 - of an extra
-
-        self.encoded += texts
-        found = numpy.zeros((len(texts), _SIZE), dtype=numpy.float32)
-        for row, text in zip(found, texts, strict=True):
-            for word in re.findall(r"\w+", text.casefold()):
-                row[zlib.crc32(self._meanings.get(word, word).encode()) % _SIZE] += 1
-        lengths = numpy.sqrt((found * found).sum(axis=1, keepdims=True))
-        found /= numpy.maximum(lengths, numpy.float32(1e-9))
-        return found

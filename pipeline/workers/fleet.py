@@ -1,23 +1,26 @@
-"""Several workers with one HTTP port in front: their metrics and their state as one.
+"""Several worker processes with one HTTP port in front: their metrics and their state as one.
 
-Each worker serves its views on a Unix socket that only this machine sees. The supervisor reads
-them every few seconds and shows what they add up to.
-
-The metrics of all workers as one page: the same families, one more label.
+A supervisor runs N processes of the same command, restarts those that end, and drains all on one
+signal. Each worker serves its views on a Unix socket that only this machine sees; they are read
+every few seconds, and what they add up to is shown.
 """
 
 import asyncio
 import os
+import signal
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import orjson
+import structlog
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
@@ -29,24 +32,171 @@ from pipeline.kafka.brokers import delivery_in_force
 from pipeline.observe import web
 from pipeline.observe.dashboard import STEP_SECONDS, About, Health, Status, Views
 from pipeline.observe.metrics import Conditions
-from pipeline.runtime.background import background_task
-from pipeline.runtime.shutdown import MARGIN
-from pipeline.workers.supervisor import RestartPolicy, Supervisor, socket_path, subprocess_spawn
+from pipeline.runtime.process import MARGIN, background_task, dies_with_parent
+
+WRONG_USE = 2
+SOCKET_VARIABLE = "HAIKU_PIPELINE_WORKER_SOCKET"
+"""Where a worker is to serve; not a setting, since only the supervisor sets it."""
+_INSTANCE_ID = "PIPELINE_KAFKA__GROUP_INSTANCE_ID"
+_TO_END_BY_ITSELF = 5.0
+"""Seconds that a worker has after its own deadline, and this process after its workers'."""
+_ANSWER_WITHIN = 2.0
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """Exponential backoff that forgets a failure once a process has lived long enough.
+
+    Args:
+        first: Seconds before the first restart.
+        longest: Seconds between restarts at most.
+        healthy_after: Seconds of life after which an end counts as the first again.
+    """
+
+    first: float = 0.5
+    longest: float = 30.0
+    healthy_after: float = 60.0
+
+    def after_end(self, early_ends: int, *, lived: float) -> tuple[int, float]:
+        """How many early ends in a row there are now, and seconds to wait.
+
+        Args:
+            early_ends: How many there were before this end.
+            lived: Seconds that the process lived.
+        """
+        if lived >= self.healthy_after:
+            return 1, self.first
+        # The exponent is capped only so that it stays a number: the delay is capped below.
+        return early_ends + 1, min(self.first * 2.0 ** min(early_ends, 60), self.longest)
+
+
+class Process(Protocol):
+    """A running worker; `asyncio.subprocess.Process` is one."""
+
+    @property
+    def pid(self) -> int: ...
+
+    async def wait(self) -> int:
+        """Wait for its end and return its exit code, negative for a signal."""
+        ...
+
+    def send_signal(self, signal: int) -> None: ...
+
+
+class Supervisor:
+    """Keeps workers running until it is asked to stop.
+
+    Args:
+        spawn: Starts the worker with that index.
+        workers: How many.
+        policy: When to restart.
+        stop_within: Seconds a worker gets between SIGTERM and SIGKILL: more than its drain budget.
+        clock: Seconds, monotonic.
+        sleep: Waits for seconds.
+    """
+
+    def __init__(
+        self,
+        spawn: Callable[[int], Awaitable[Process]],
+        workers: int,
+        *,
+        policy: RestartPolicy,
+        stop_within: float,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._spawn = spawn
+        self._workers = workers
+        self._policy = policy
+        self._stop_within = stop_within
+        self._clock = clock
+        self._sleep = sleep
+
+    async def run(self, stop: asyncio.Event) -> int:
+        """Run until `stop` is set and every worker has ended.
+
+        Returns:
+            The exit code: 0 where all drained, else the worst of theirs. A worker that ends
+            because it is used wrongly would do so again: all stop, and its code is returned.
+        """
+        async with asyncio.TaskGroup() as group:
+            slots = [
+                group.create_task(self._keep(index, stop), name=f"worker-{index}")
+                for index in range(self._workers)
+            ]
+        codes = {slot.result() for slot in slots}
+        if WRONG_USE in codes:
+            return WRONG_USE
+        return 1 if codes != {0} else 0
+
+    async def _keep(self, index: int, stop: asyncio.Event) -> int:
+        early_ends = code = 0
+        while not stop.is_set():
+            started = self._clock()
+            code = await self._one_life(index, stop)
+            if code == WRONG_USE:
+                stop.set()
+            if stop.is_set():
+                break
+            lived = self._clock() - started
+            early_ends, delay = self._policy.after_end(early_ends, lived=lived)
+            log.warning("worker_ended", worker=index, exit_code=code, restart_in_seconds=delay)
+            await _either(stop.wait(), self._sleep(delay))
+        return code
+
+    async def _one_life(self, index: int, stop: asyncio.Event) -> int:
+        """Start a worker and return its exit code; where it cannot be started, 1."""
+        try:
+            process = await self._spawn(index)
+        except OSError as error:
+            # No memory or no process left, say. The others go on, and it is tried again.
+            log.error("worker_not_started", worker=index, because=str(error))  # noqa: TRY400
+            return 1
+        log.info("worker_started", worker=index, pid=process.pid)
+        ending = asyncio.ensure_future(process.wait())
+        try:
+            await _either(asyncio.shield(ending), stop.wait())
+            if not ending.done():
+                _send(process, signal.SIGTERM)
+                await asyncio.wait([ending], timeout=self._stop_within)
+            if not ending.done():
+                log.error("worker_killed", pid=process.pid, after_seconds=self._stop_within)
+                _send(process, signal.SIGKILL)
+            return await ending
+        except asyncio.CancelledError:
+            _send(process, signal.SIGKILL)
+            await ending
+            raise
+
+
+def _send(process: Process, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):  # it ended in this very moment
+        process.send_signal(number)
+
+
+async def _either(*awaitables: Awaitable[object]) -> None:
+    """Wait for the first of them; the others are cancelled."""
+    tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class Merged(Collector):
-    """What the pages of all workers say, as a collector of its own.
+    """The metrics of all workers as one page: the same families, with the label `worker`.
 
     Args:
-        pages: In the Prometheus text format, by the value of the label `worker` that tells them
-            apart; read again each time.
+        pages: In the Prometheus text format, by worker; read again each time.
     """
 
     def __init__(self, pages: Mapping[str, str]) -> None:
         self._pages = pages
 
     def collect(self) -> list[Metric]:
-        """The families of all pages, each sample with its worker."""
         families: dict[str, Metric] = {}
         for worker, page in self._pages.items():
             for family in text_string_to_metric_families(page):
@@ -60,17 +210,9 @@ class Merged(Collector):
         return list(families.values())
 
 
-SOCKET_VARIABLE = "HAIKU_PIPELINE_WORKER_SOCKET"
-"""Tells a worker where to serve; not a setting, since nobody but the supervisor sets it."""
-_INSTANCE_ID = "PIPELINE_KAFKA__GROUP_INSTANCE_ID"
-_TO_END_BY_ITSELF = 5.0
-"""Seconds that a worker has after its own deadline, and this process after its workers'."""
-_ANSWER_WITHIN = 2.0
-
-
 @dataclass(slots=True)
 class Reports:
-    """What the workers said last, by index as text; one that does not answer is not among them.
+    """What the workers reported last, by index as text; without those that do not answer.
 
     Args:
         pages: Their metrics.
@@ -100,7 +242,6 @@ class Reports:
             self.states[worker] = state
 
     def why_not_ready(self, worker: str) -> str | None:
-        """Why a worker is not ready, or None."""
         state = self.states.get(worker)
         if state is None:
             return "It does not answer; it may be starting."
@@ -109,7 +250,6 @@ class Reports:
         return "; ".join([*(reason.rstrip(".") for reason in reasons[:-1]), *reasons[-1:]]) or None
 
     def newest_first(self, most: int) -> Sequence[Mapping[str, Any]]:
-        """The last records of all workers."""
         records = [record for state in self.states.values() for record in state["recent"]]
         return sorted(records, key=lambda record: str(record["at"]), reverse=True)[:most]
 
@@ -120,7 +260,9 @@ class Reports:
         conditions.intake_closed = _reasons(stages, "intake_closed_because")
         conditions.stuck = _reasons(stages, "stuck_because")
         conditions.blocked = _reasons(models, "blocked_because")
-        conditions.breakers = _reasons(sorted(models, key=_is_broken), "breaker")
+        # The state that is shown of a model is the worst of any worker.
+        models.sort(key=lambda model: bool(model["breaker"] == "open"))
+        conditions.breakers = _reasons(models, "breaker")
         conditions.simulated = any(state["simulated"] for state in self.states.values())
         conditions.assigned = {}
         for stage in stages:
@@ -144,7 +286,7 @@ async def serve(
         stages: Whose consumers run.
         stop: Set it to end cleanly.
         workers: Processes; one needs no supervisor.
-        announce: Told once the port is open.
+        announce: Called once the port is open.
 
     Returns:
         The exit code: 0 where all ended well.
@@ -174,27 +316,26 @@ async def run_fleet(
     *,
     announce: Callable[[Running], None],
 ) -> int:
-    """Run several workers until `stop` is set and all have drained.
-
-    Returns:
-        The exit code: 0 where all ended well.
-
-    Raises:
-        PipelineError: The brokers cannot be reached, or the port is taken.
-    """
+    """What `serve` does with several workers."""
     delivery = await delivery_in_force(settings)
     with tempfile.TemporaryDirectory(prefix="haiku-pipeline-workers-") as directory:
-        sockets = [socket_path(Path(directory), index) for index in range(workers)]
+        sockets = [Path(directory, f"worker-{index}.sock") for index in range(workers)]
 
-        def environment(index: int) -> Mapping[str, str]:
-            found = {**os.environ, SOCKET_VARIABLE: str(sockets[index])}
+        async def spawn(index: int) -> Process:
+            environment = {**os.environ, SOCKET_VARIABLE: str(sockets[index])}
             if settings.kafka.group_instance_id is not None:
                 # Static members must differ, and be the same again after a restart.
-                found[_INSTANCE_ID] = f"{settings.kafka.group_instance_id}-{index}"
-            return found
+                environment[_INSTANCE_ID] = f"{settings.kafka.group_instance_id}-{index}"
+            command = [sys.executable, "-m", "pipeline.cli", "run", *stages]
+            # Ctrl-C on a terminal is for the supervisor: a worker would take it for a second one.
+            return await asyncio.create_subprocess_exec(
+                *dies_with_parent(command, when_parent_dies=signal.SIGTERM),
+                env=environment,
+                start_new_session=True,
+            )
 
         supervisor = Supervisor(
-            subprocess_spawn(["run", *stages], environment),
+            spawn,
             workers,
             policy=RestartPolicy(),
             stop_within=ends_within(settings, workers=1) + _TO_END_BY_ITSELF,
@@ -238,10 +379,6 @@ async def _read_on(sockets: Sequence[Path], reports: Reports, conditions: Condit
         )
         reports.add_up(conditions)
         await asyncio.sleep(STEP_SECONDS)
-
-
-def _is_broken(model: Mapping[str, Any]) -> bool:
-    return bool(model["breaker"] == "open")
 
 
 def _reasons(items: Iterable[Mapping[str, Any]], field_name: str) -> dict[str, str]:

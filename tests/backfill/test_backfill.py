@@ -16,12 +16,12 @@ from pipeline.kafka.reader import Start
 from pipeline.kafka.writer import ProducerFenced
 from pipeline.model.errors import UsageError
 from pipeline.model.observer import Observer
-from pipeline.stream import ledger_codec
+from pipeline.stream import ledger
 from pipeline.stream.ledger import CommitPoint
 from pipeline.stream.protocols import Committed, TopicPartition
 from pipeline.stream.records import Received, Unread
 from pipeline.testing import MemoryBrokers, run_in_virtual_time
-from pipeline.testing.brokers import MemoryTopicReader
+from pipeline.testing.memory_clients import MemoryTopicReader
 from tests.backfill.api import Result, now
 from tests.backfill.world import GROUP, NAMES, RAW, SETTLE, Crash, Fuse, World
 
@@ -196,7 +196,7 @@ def test_what_the_consumer_had_done_out_of_order_is_left_out() -> None:
         made = world(partitions=1)
         point = CommitPoint(1, 6, (1, 4))
         made.broker.group(GROUP).committed[TopicPartition(RAW, 0)] = Committed(
-            1, ledger_codec.encode(point)
+            1, ledger.encode(point)
         )
         report = await made.process()
         assert set(made.ends()) == {"n-1", "n-4", "n-6", "n-7"}

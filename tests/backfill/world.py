@@ -24,7 +24,7 @@ from pipeline.model.observer import Observer
 from pipeline.stream.dead_letter_breaker import DeadLetterWindow
 from pipeline.stream.protocols import PartitionWriter, TopicPartition
 from pipeline.testing import Fault, Link, MemoryBroker, MemoryBrokers
-from pipeline.testing.brokers import MemoryTopicReader
+from pipeline.testing.memory_clients import MemoryTopicReader
 from tests.backfill.api import BatchApi, now
 from tests.cascade.stand_ins import NoteStage
 

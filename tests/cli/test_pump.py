@@ -4,7 +4,7 @@ from contextlib import aclosing
 
 import pytest
 
-from pipeline.runtime.background import threaded_iter
+from pipeline.runtime.process import threaded_iter
 
 
 async def test_everything_comes_in_order() -> None:

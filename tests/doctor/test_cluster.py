@@ -16,8 +16,7 @@ from pipeline.doctor.kafka_topics import (
     of_topics,
 )
 from pipeline.kafka.cluster import BrokerAt, Cluster, GroupSeen, Member, Progress
-from pipeline.stream.ledger import CommitPoint
-from pipeline.stream.ledger_codec import encode
+from pipeline.stream.ledger import CommitPoint, encode
 from pipeline.stream.protocols import Committed, LogBounds, TopicPartition
 from tests.doctor.sites import NAMES, cluster, fine, reported, site, topic
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import orjson
 
 from pipeline.local.broker import LocalBroker
-from pipeline.runtime.background import background_task
+from pipeline.runtime.process import background_task
 from tests.faults import poison
 from tests.faults.conclusion import conclude
 from tests.faults.events import MARK, make_events

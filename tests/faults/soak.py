@@ -10,7 +10,7 @@ from pathlib import Path
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from pipeline.local.broker import LocalBroker
-from pipeline.runtime.background import background_task
+from pipeline.runtime.process import background_task
 from tests.faults.cluster import Cluster
 from tests.faults.conclusion import conclude
 from tests.faults.events import Event, make_events

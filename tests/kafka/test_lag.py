@@ -11,8 +11,7 @@ from pipeline.kafka.connection import admin_client, consumer_client, producer_cl
 from pipeline.kafka.offsets import GroupLag, PartitionLag, drain_seconds, lag_reader, partition_lag
 from pipeline.kafka.topics import TopicMissing, Topics
 from pipeline.local.broker import LocalBroker
-from pipeline.stream.ledger import CommitPoint
-from pipeline.stream.ledger_codec import encode
+from pipeline.stream.ledger import CommitPoint, encode
 from tests.brokers import FreshName
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipeline.model.errors import UsageError
 from pipeline.stages.checks import scope
 from pipeline.stages.checks.scope import Encoder, MiniLm
-from pipeline.testing.fakes import WordEncoder
+from tests.encoders import WordEncoder
 
 needs_extra = pytest.mark.skipif(
     not scope.is_encoder_installed(), reason="the extra `encoder` is not installed"

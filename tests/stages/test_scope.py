@@ -24,7 +24,7 @@ from pipeline.stages.checks.scope import (
     is_encoder_installed,
     likeness_by,
 )
-from pipeline.testing.fakes import WordEncoder
+from tests.encoders import WordEncoder
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "tickets"
 

@@ -12,13 +12,13 @@ from itertools import pairwise
 from random import Random
 
 from pipeline.config import Delivery, Ordering, StreamSettings
-from pipeline.stream import ledger_codec
+from pipeline.stream import ledger
 from pipeline.stream.engine import Engine
 from pipeline.stream.ledger import OffsetLedger
 from pipeline.stream.protocols import Brokers, TopicPartition
 from pipeline.stream.records import Disposition, Outcome, Outgoing, Received
 from pipeline.testing import Fault, MemoryBroker, MemoryBrokers, run_in_virtual_time
-from pipeline.testing.broker import TransactionState
+from pipeline.testing.memory_broker import TransactionState
 
 GROUP = "pipeline.stage"
 SESSION_TIMEOUT = 1.0
@@ -112,7 +112,7 @@ class Scenario:
 
 
 class SeededFaults:
-    """Latency for all, loss and refusal for some, until it is told to be calm."""
+    """Latency for all, loss and refusal for some, until it is calm."""
 
     def __init__(self, random: Random, scenario: Scenario) -> None:
         self._random = random
@@ -287,7 +287,7 @@ class History:
         committed = group.committed.get(partition)
         is_done = False
         if committed is not None:
-            point = ledger_codec.decode(committed.offset, committed.metadata)
+            point = ledger.decode(committed.offset, committed.metadata)
             is_done = OffsetLedger(point, limit=1000).is_done(record.offset)
         self._calls[partition, record.offset].append(
             Call(
@@ -334,7 +334,7 @@ class History:
         )
 
     def _needless_calls(self) -> Sequence[str]:
-        """Calls that were repeated although nobody had lost the answer."""
+        """Calls that were repeated although the answer was not lost."""
         generations = self.broker.group(GROUP).generations
         found = []
         for (partition, offset), calls in self._calls.items():

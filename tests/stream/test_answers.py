@@ -1,4 +1,4 @@
-"""Handler calls: slots shared fairly, and answers that outlive whoever asked first."""
+"""Handler calls: slots shared fairly, and answers that outlive the worker that asked."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -34,52 +34,64 @@ class Queue:
         if not self.items:
             return False
         self.items -= 1
-        self.slots.occupy()
+        self.slots.busy += 1
         self.log.append(self.name)
         return True
 
 
+def release(slots: ConcurrencyLimiter) -> None:
+    """A call ended."""
+    slots.busy -= 1
+    slots.fill()
+
+
 def test_slots_are_given_in_turn() -> None:
-    slots, log = ConcurrencyLimiter(5), list[str]()
+    useful, log = [0], list[str]()
+    slots = ConcurrencyLimiter(5, lambda: useful[0])
     for name, items in (("a", 10), ("b", 1), ("c", 10)):
-        slots.offer(Queue(name, items, slots, log))
+        slots.offer(Queue(name, items, slots, log).start_next)
+    assert log == []
+    useful[0] = 9
     slots.fill()
     assert log == ["a", "b", "c", "a", "c"]
-    assert slots.are_awaited
+    assert slots.waiting
 
 
 def test_a_released_slot_goes_to_whose_turn_it_is() -> None:
-    slots, log = ConcurrencyLimiter(1), list[str]()
+    useful, log = [0], list[str]()
+    slots = ConcurrencyLimiter(1, lambda: useful[0])
     for name in ("a", "b"):
-        slots.offer(Queue(name, 2, slots, log))
+        slots.offer(Queue(name, 2, slots, log).start_next)
+    useful[0] = 9
     slots.fill()
     for _ in range(3):
-        slots.release()
+        release(slots)
     assert log == ["a", "b", "a", "b"]
-    slots.release()
-    assert not slots.are_awaited
+    release(slots)
+    assert not slots.waiting
 
 
 def test_no_more_are_started_than_are_of_use_at_present() -> None:
     useful, log = [2], list[str]()
     slots = ConcurrencyLimiter(4, lambda: useful[0])
-    slots.offer(Queue("a", 9, slots, log))
-    slots.fill()
+    slots.offer(Queue("a", 9, slots, log).start_next)
     assert len(log) == 2
     useful[0] = 9
-    slots.release()
+    release(slots)
     assert len(log) == 5
     useful[0] = 1
-    slots.release()
+    release(slots)
     assert len(log) == 5
 
 
 def test_offering_twice_gives_one_turn() -> None:
-    slots, log = ConcurrencyLimiter(2), list[str]()
+    useful, log = [0], list[str]()
+    slots = ConcurrencyLimiter(2, lambda: useful[0])
     a, b = Queue("a", 5, slots, log), Queue("b", 5, slots, log)
-    slots.offer(a)
-    slots.offer(a)
-    slots.offer(b)
+    slots.offer(a.start_next)
+    slots.offer(a.start_next)
+    slots.offer(b.start_next)
+    useful[0] = 9
     slots.fill()
     assert log == ["a", "b"]
 
@@ -112,7 +124,7 @@ async def test_a_record_is_asked_once_however_often_it_comes_in() -> None:
     await answers.close()
 
 
-async def test_the_end_of_a_call_is_told_once_whoever_listens() -> None:
+async def test_the_end_of_a_call_is_reported_once_however_many_listen() -> None:
     calls, ended = Calls(), list[object]()
     answers = made(calls, ConcurrencyLimiter(9), ended)
     answers.ask(record(1), 0.0, lambda _: None)
@@ -125,7 +137,7 @@ async def test_the_end_of_a_call_is_told_once_whoever_listens() -> None:
     await answers.close()
 
 
-async def test_what_a_handler_raises_is_told() -> None:
+async def test_what_a_handler_raises_is_reported() -> None:
     async def broken(_: Received) -> Outcome:
         raise KeyError("field")
 
@@ -137,7 +149,7 @@ async def test_what_a_handler_raises_is_told() -> None:
     await answers.close()
 
 
-async def test_a_handler_that_is_cancelled_by_somebody_else_is_a_bug() -> None:
+async def test_a_handler_that_is_cancelled_from_elsewhere_is_a_bug() -> None:
     async def cancelled(_: Received) -> Outcome:
         raise asyncio.CancelledError
 
@@ -218,8 +230,7 @@ async def test_a_call_keeps_its_slot_until_it_has_ended() -> None:
     calls = Calls()
     answers = made(calls, slots)
     answers.ask(record(1), 0.0, lambda _: None)
-    slots.offer(Queue("next", 1, slots, log))
-    slots.fill()
+    slots.offer(Queue("next", 1, slots, log).start_next)
     await asyncio.sleep(0)
     assert log == []
     answers.forget(1)

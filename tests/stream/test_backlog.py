@@ -1,4 +1,4 @@
-"""The lag is known of what nobody has polled, too."""
+"""The lag is known of what was not polled, too."""
 
 import asyncio
 
@@ -36,7 +36,7 @@ class Refusing(NoFaults):
 
 
 @virtual_time
-async def test_a_partition_that_cannot_be_served_tells_its_lag() -> None:
+async def test_a_partition_that_cannot_be_served_reports_its_lag() -> None:
     bench, notes = Bench(), Notes()
     async with running(bench):
         bench.publish(b"a")
@@ -49,7 +49,7 @@ async def test_a_partition_that_cannot_be_served_tells_its_lag() -> None:
 
 
 class Silent(NoFaults):
-    """The ends of logs are not told any more."""
+    """The ends of logs are not reported any more."""
 
     is_silent = False
 

@@ -52,8 +52,7 @@ class Bench:
     def round(self, *reasons: Reason | None) -> None:
         """Wait for the next round, and let it end like this, over and over again."""
         self.now += PROBE_LONGEST_SECONDS
-        self.breaker.update()
-        room = self.breaker.room()
+        room = self.breaker.update()
         assert room
         self.breaker.took(room)
         self.ends_of_round(room, reasons)
@@ -109,7 +108,7 @@ def test_a_fault_of_ours_on_most_keys_stops_intake(reason: Reason) -> None:
     assert because is not None
     assert because.startswith("events of 11 of the last 11 keys became dead letters by a fault of")
     assert "`pipeline dead-letters list`" in because
-    assert bench.breaker.room() == 0
+    assert bench.breaker.update() == 0
 
 
 def test_a_fault_of_ours_on_half_of_the_keys_does_not() -> None:
@@ -201,17 +200,17 @@ def test_a_few_events_are_let_through_after_a_while_and_open_it_when_they_succee
     bench.ends(keys(11), Reason.STAGE_FAILED)
     bench.now += PROBE_FIRST_SECONDS - 1
     assert not bench.is_open()
-    assert bench.breaker.room() == 0
+    assert bench.breaker.update() == 0
     bench.now += 1
     assert not bench.is_open()
-    assert bench.breaker.room() == PROBE_EVENTS
+    assert bench.breaker.update() == PROBE_EVENTS
     bench.breaker.took(PROBE_EVENTS)
-    assert bench.breaker.room() == 0
+    assert bench.breaker.update() == 0
     bench.ends(keys(PROBE_EVENTS - 1))
     assert not bench.is_open()  # one has not ended yet
     bench.ends([b"last"])
     assert bench.is_open()
-    assert bench.breaker.room() is None
+    assert bench.breaker.update() is None
     bench.ends(keys(10), Reason.STAGE_FAILED)
     assert bench.is_open()  # what was before counts no more
 
@@ -221,11 +220,9 @@ def test_each_round_that_meets_a_fault_of_ours_makes_the_pause_longer() -> None:
     bench.ends(keys(11), Reason.STAGE_FAILED)
     for pause in (10, 20, 40, 80, 160, 300, 300):
         bench.now += pause - 1
-        bench.breaker.update()
-        assert bench.breaker.room() == 0
+        assert bench.breaker.update() == 0
         bench.now += 1
-        bench.breaker.update()
-        assert bench.breaker.room() == PROBE_EVENTS
+        assert bench.breaker.update() == PROBE_EVENTS
         bench.breaker.took(PROBE_EVENTS)
         bench.ends_of_round(PROBE_EVENTS, (Reason.REJECTED_BY_API, JUNK))
     assert not bench.is_open()
@@ -259,8 +256,7 @@ def test_a_flood_of_junk_at_a_quiet_hour_is_worked_off_soon() -> None:
     flood, began = 50_000, bench.now
     while flood > 0:
         bench.now += PROBE_FIRST_SECONDS
-        bench.breaker.update()
-        room = bench.breaker.room() or 0
+        room = bench.breaker.update() or 0
         assert 0 < room <= MOST_PROBE_EVENTS
         bench.breaker.took(room)
         bench.ends_of_round(room, (JUNK,))
@@ -274,7 +270,7 @@ def test_while_nothing_comes_in_it_stays_half_open() -> None:
     for _ in range(100):
         bench.now += 3600
         bench.breaker.update()
-    assert bench.breaker.room() == PROBE_EVENTS
+    assert bench.breaker.update() == PROBE_EVENTS
 
 
 def test_events_of_a_round_that_never_end_here_do_not_keep_it_closed_for_ever() -> None:

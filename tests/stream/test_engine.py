@@ -8,13 +8,12 @@ import pytest
 from pipeline.config import Delivery
 from pipeline.model.errors import PipelineError
 from pipeline.stream.handlers import Answers
-from pipeline.stream.intake import OpenGate
 from pipeline.stream.protocols import TopicPartition
 from pipeline.stream.records import Disposition, Outcome, Outgoing, Received
 from pipeline.stream.workload import Held, Result
-from pipeline.testing.broker import TransactionState
+from pipeline.testing.memory_broker import TransactionState
 from tests.stream.virtual import virtual_time
-from tests.stream.workbench import Bench, Notes, copied, running, until
+from tests.stream.workbench import Bench, Gate, Notes, copied, running, until
 
 BOTH = pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
 
@@ -38,7 +37,7 @@ async def test_a_handler_that_raises_ends_the_engine_after_the_others_were_commi
     with pytest.raises(Bug, match="no such field"):
         await one.ended()
     assert bench.output() == [b"slow"]
-    # What was being worked on is left to whoever comes next.
+    # What was being worked on is left to the next owner.
     assert bench.committed() == 1
     assert not bench.broker.group("pipeline.stage").owners
 
@@ -232,10 +231,11 @@ class FewAtOnce:
             return copied(record)
 
 
-class AtOnce(OpenGate):
+class AtOnce(Gate):
     """Open, for so many at once."""
 
     def __init__(self, limit: int) -> None:
+        super().__init__()
         self._limit = limit
 
     def at_once(self) -> int | None:
@@ -359,7 +359,7 @@ async def test_commits_are_further_apart_while_records_wait_for_a_slot() -> None
 
 @virtual_time
 async def test_a_group_commits_where_it_starts() -> None:
-    """Its lag can be told from the first moment."""
+    """Its lag is known from the first moment."""
     bench = Bench()
     async with running(bench):
         await until(lambda: bench.committed() == 0)

@@ -15,7 +15,7 @@ from pipeline.local.apache import ApacheKafka
 from pipeline.local.broker import LocalBroker
 from pipeline.stream.engine import Engine
 from pipeline.stream.records import Disposition, Outcome, Received
-from pipeline.testing.brokers import MemoryBrokers
+from pipeline.testing.memory_clients import MemoryBrokers
 from tests.brokers import FreshName
 from tests.stream.virtual import virtual_time
 from tests.stream.workbench import Bench, running, until
@@ -125,7 +125,7 @@ async def test_a_topic_that_does_not_exist_means_not_ready() -> None:
 
 
 @virtual_time
-async def test_a_new_group_says_once_that_it_will_read_and_pay_for_what_is_there(
+async def test_a_new_group_warns_once_that_it_will_read_and_pay_for_what_is_there(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.WARNING)

@@ -29,6 +29,10 @@ def opened(gate: Gate, notes: Notes, clock: Clock) -> Intake:
     return Intake("tickets", gate, DeadLetterBreaker(window, clock=clock), notes)
 
 
+def may_take(intake: Intake) -> bool:
+    return intake.room() != 0
+
+
 def ended(intake: Intake, keys: int, reason: DeadLetterReason | None = None) -> None:
     for number in range(keys):
         end = Disposition.ENRICHED if reason is None else Disposition.DEAD_LETTER
@@ -36,15 +40,15 @@ def ended(intake: Intake, keys: int, reason: DeadLetterReason | None = None) -> 
         intake.completed(Outcome(end, records, reason), 0.1)
 
 
-def test_the_gate_closes_it_and_opens_it_again_and_each_change_is_told_once() -> None:
+def test_the_gate_closes_it_and_opens_it_again_and_each_change_is_reported_once() -> None:
     gate, notes = Gate(), Notes()
     intake = opened(gate, notes, Clock())
-    assert intake.update()
+    assert may_take(intake)
     gate.reason = "the budget is used up"
-    assert not intake.update()
-    assert not intake.update()
+    assert not may_take(intake)
+    assert not may_take(intake)
     gate.reason = None
-    assert intake.update()
+    assert may_take(intake)
     assert notes.closed == ["the budget is used up", None]
 
 
@@ -52,9 +56,8 @@ def test_dead_letters_close_it_and_say_what_to_do_and_good_ends_open_it() -> Non
     notes, clock = Notes(), Clock()
     intake = opened(Gate(), notes, clock)
     ended(intake, 10, STAGE_FAILED)
-    assert intake.update()
+    assert may_take(intake)
     ended(intake, 11, STAGE_FAILED)
-    assert not intake.update()
     assert intake.room() == 0
     [because] = notes.closed
     assert because is not None
@@ -62,13 +65,11 @@ def test_dead_letters_close_it_and_say_what_to_do_and_good_ends_open_it() -> Non
     assert "pipeline dead-letters list" in because
 
     clock.now += PROBE_FIRST_SECONDS
-    assert intake.update()  # a few are let through, and yet it is not open
-    assert intake.room() == PROBE_EVENTS
+    assert intake.room() == PROBE_EVENTS  # a few are let through, and yet it is not open
     intake.took(PROBE_EVENTS)
-    assert not intake.update()
+    assert not may_take(intake)
     assert notes.closed == [because]
     ended(intake, PROBE_EVENTS)
-    assert intake.update()
     assert intake.room() is None
     assert notes.closed == [because, None]
 
@@ -77,7 +78,7 @@ def test_nothing_is_let_through_while_the_gate_is_closed() -> None:
     gate, notes, clock = Gate(), Notes(), Clock()
     intake = opened(gate, notes, clock)
     ended(intake, 11, STAGE_FAILED)
-    intake.update()
+    intake.room()
     gate.reason = "the budget is used up"
     clock.now += PROBE_FIRST_SECONDS
-    assert not intake.update()
+    assert not may_take(intake)

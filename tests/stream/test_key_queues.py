@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import Ordering
-from pipeline.stream.key_queues import KeyedQueue
+from pipeline.stream.workload import KeyedQueue
 
 keys = st.none() | st.sampled_from([b"a", b"b", b"c", b""])
 

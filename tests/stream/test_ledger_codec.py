@@ -6,8 +6,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline.stream.ledger import MAX_SPAN, CommitPoint, OffsetLedger
-from pipeline.stream.ledger_codec import MAX_CHARACTERS, LedgerUnreadable, decode, encode
+from pipeline.stream.ledger import (
+    MAX_CHARACTERS,
+    MAX_SPAN,
+    CommitPoint,
+    LedgerUnreadable,
+    OffsetLedger,
+    decode,
+    encode,
+)
 
 LIMIT = 1000
 LARGEST_BASE = 1 << 60

@@ -1,9 +1,16 @@
-"""Commits of many partitions take turns."""
+"""Commits of many partitions take turns, and none comes sooner than it is worth."""
+
+import asyncio
+import statistics
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.stream.pacing import CommitPacer
+from pipeline.stream.partition_worker import CommitPacer
+from pipeline.stream.records import Outcome, Received
+from tests.stream.virtual import virtual_time
+from tests.stream.workbench import Bench, Notes, copied, running, until
 
 PAUSES = st.lists(st.floats(0, 1), min_size=1, max_size=200)
 
@@ -43,3 +50,32 @@ def test_no_second_has_more_commits_than_the_rate_and_the_burst_allow(pauses: li
 def test_nobody_waits_longer_than_all_others_take(partitions: int) -> None:
     pacer = CommitPacer(per_second=100, burst=1)
     assert max(pacer.reserve(0.0) for _ in range(partitions)) <= partitions / 100 + 1e-9
+
+
+@virtual_time
+async def test_a_steady_stream_costs_few_commits_and_no_result_waits_long() -> None:
+    """300 events a second over six partitions: a commit costs as much as two events."""
+    bench, notes, random = Bench(partitions=6), Notes(), Random(0)
+    done: dict[bytes | None, float] = {}
+    loop = asyncio.get_running_loop()
+
+    async def handle(record: Received) -> Outcome:
+        await asyncio.sleep(random.lognormvariate(-0.9, 0.3))
+        done[record.value] = loop.time()
+        return copied(record)
+
+    async with running(bench, handler=handle, observer=notes):
+        for number in range(1500):
+            bench.publish(b"%d" % number)
+            await asyncio.sleep(1 / 300)
+        commits = notes.commits
+        await until(lambda: len(bench.output()) == 1500)
+    assert commits <= 5 * 45
+    waited = [
+        entry.written_at - done[entry.record.value]
+        for entries in bench.broker.committed_records("out").values()
+        for entry in entries
+        if entry.record is not None
+    ]
+    assert statistics.median(waited) < 0.1
+    assert max(waited) < 0.2

@@ -134,7 +134,7 @@ async def test_a_process_that_was_frozen_and_replaced_publishes_nothing() -> Non
     await asyncio.sleep(5)
     assert bench.output() == [b"a", b"b"]
     assert notes.failed == {"fenced": 1}
-    # It waited to hear that it was taken for dead, instead of fencing the new owner.
+    # It waited to learn that it was taken for dead, instead of fencing the new owner.
     assert others.failed == {}
     await one.stop()
     await two.stop()
@@ -181,7 +181,7 @@ async def test_leaving_hands_the_partitions_over_at_once() -> None:
 
 
 @virtual_time
-async def test_rebalances_are_told() -> None:
+async def test_rebalances_are_reported() -> None:
     bench, notes = Bench(partitions=3), Notes()
     one = bench.engine(observer=notes).start()
     await until(lambda: one.engine.status().is_ready)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from pipeline.stream.health import Stuck
+from pipeline.stream.monitor import Stuck
 from pipeline.testing import Fault, NoFaults
 from tests.stream.virtual import virtual_time
 from tests.stream.workbench import Bench, Notes, running, until

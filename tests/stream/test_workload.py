@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.stream import ledger_codec
-from pipeline.stream.intake import Load
+from pipeline.stream import ledger
 from pipeline.stream.ledger import CommitPoint
 from pipeline.stream.records import Disposition, Outcome, Outgoing, Received
-from pipeline.stream.workload import Ticket, Workload
+from pipeline.stream.workload import Held, Load, Workload
 
 NOW = datetime.now(UTC)
 
@@ -25,6 +24,14 @@ def outcome(*values: bytes) -> Outcome:
     )
 
 
+Ticket = tuple[bytes | None, Held]
+
+
+def finish(made: Workload, started: Ticket, ended: Outcome) -> None:
+    lane, held = started
+    made.finish(lane, held.record, ended)
+
+
 def workload(start: CommitPoint | None = None, *, is_new: bool = False) -> Workload:
     return Workload(start or CommitPoint(0, 0), is_new=is_new, ordering="key", limit=1000)
 
@@ -33,14 +40,11 @@ def test_a_batch_holds_all_that_is_done_in_the_order_in_which_it_was() -> None:
     made = workload()
     for offset in range(3):
         assert made.take(record(offset), 0.0)
-    tickets = [made.start() for _ in range(3)]
-    made.finish(tickets[2], outcome(b"c"))
-    made.finish(tickets[0], outcome(b"a1", b"a2"))
+    tickets = [made.queue.start() for _ in range(3)]
+    finish(made, tickets[2], outcome(b"c"))
+    finish(made, tickets[0], outcome(b"a1", b"a2"))
     batch = made.batch()
     assert [sent.value for sent in batch.records] == [b"c", b"a1", b"a2"]
-    assert [batch.owner(index) for index in range(3)] == [0, 1, 1]
-    with pytest.raises(IndexError):
-        batch.owner(3)
     assert batch.committed.offset == 1
 
 
@@ -48,23 +52,23 @@ def test_what_is_done_while_a_commit_is_under_way_is_left_for_the_next() -> None
     made = workload()
     for offset in range(2):
         made.take(record(offset), 0.0)
-    first, second = made.start(), made.start()
-    made.finish(first, outcome(b"a"))
+    first, second = made.queue.start(), made.queue.start()
+    finish(made, first, outcome(b"a"))
     batch = made.batch()
-    made.finish(second, outcome(b"b"))
+    finish(made, second, outcome(b"b"))
     made.settle(batch)
     assert [sent.value for sent in made.batch().records] == [b"b"]
-    assert made.in_flight == 1
+    assert len(made.held) == 1
 
 
 def test_a_batch_that_was_not_committed_is_in_the_next_one() -> None:
     made = workload()
     for offset in range(2):
         made.take(record(offset), 0.0)
-    first, second = made.start(), made.start()
-    made.finish(first, outcome(b"a"))
+    first, second = made.queue.start(), made.queue.start()
+    finish(made, first, outcome(b"a"))
     made.batch()
-    made.finish(second, outcome(b"b"))
+    finish(made, second, outcome(b"b"))
     assert [sent.value for sent in made.batch().records] == [b"a", b"b"]
 
 
@@ -72,10 +76,12 @@ def test_what_cannot_be_committed_can_be_replaced() -> None:
     made = workload()
     for offset in range(3):
         made.take(record(offset), 0.0)
-    for value in (b"a", b"too large", b"c"):
-        made.finish(made.start(), outcome(value))
-    made.replace(made.batch(), [1], lambda result: outcome(b"instead"))
-    assert [sent.value for sent in made.batch().records] == [b"a", b"instead", b"c"]
+    for values in ((b"a1", b"a2"), (b"too large", b"b2"), (b"c",)):
+        finish(made, made.queue.start(), outcome(*values))
+    made.replace(made.batch(), [2, 3], lambda result: outcome(b"instead"))
+    assert [sent.value for sent in made.batch().records] == [b"a1", b"a2", b"instead", b"c"]
+    with pytest.raises(IndexError):
+        made.replace(made.batch(), [4], lambda result: outcome())
 
 
 def test_the_load_is_what_is_held() -> None:
@@ -84,7 +90,7 @@ def test_the_load_is_what_is_held() -> None:
     made.take(record(1, b"k", size=19), 0.0)
     made.take(record(2, b"l", size=29), 0.0)
     assert made.load == Load(held=3, unfinished=3, active=2, held_bytes=60)
-    made.finish(made.start(), outcome())
+    finish(made, made.queue.start(), outcome())
     assert made.load == Load(held=3, unfinished=2, active=2, held_bytes=60)
     made.settle(made.batch())
     assert made.load == Load(held=2, unfinished=2, active=2, held_bytes=50)
@@ -104,13 +110,13 @@ def test_where_a_group_starts_is_news_until_it_is_committed() -> None:
 def test_a_base_that_moves_without_results_is_news_once_nothing_is_held() -> None:
     made = workload()
     made.take(record(0), 0.0)
-    made.advance(5)
+    made.ledger.advance(5)
     assert not has_news(made)
-    made.finish(made.start(), outcome())
+    finish(made, made.queue.start(), outcome())
     assert has_news(made)
     made.settle(made.batch())
     assert not has_news(made)
-    made.advance(6)
+    made.ledger.advance(6)
     assert has_news(made)
     assert made.batch().committed.offset == 6
 
@@ -127,15 +133,15 @@ def test_what_was_committed_is_what_was_done(steps: list[str]) -> None:
         if step == "take":
             made.take(record(taken, b"%d" % (taken % 5)), 0.0)
             taken += 1
-        elif step == "start" and made.has_ready:
-            running.append(made.start())
+        elif step == "start" and made.queue.ready:
+            running.append(made.queue.start())
         elif step == "finish" and running:
-            made.finish(running.pop(len(running) // 2), outcome())
+            finish(made, running.pop(len(running) // 2), outcome())
         elif step == "commit":
             batch = made.batch()
             made.settle(batch)
             published |= {result.record.offset for result in batch.results}
-            committed = ledger_codec.decode(batch.committed.offset, batch.committed.metadata)
+            committed = ledger.decode(batch.committed.offset, batch.committed.metadata)
     again = workload(committed)
     left = [o for o in range(taken) if o >= committed.base and again.take(record(o), 0.0)]
     assert sorted([*published, *left]) == list(range(taken))

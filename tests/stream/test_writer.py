@@ -57,10 +57,10 @@ def answers_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], None]:
 
 async def test_a_confirmed_record_is_published(answers_with: Callable[[Answer], None]) -> None:
     answers_with(lambda confirmed: confirmed.set_result(None))
-    told: list[Outgoing] = []
-    async with Writer(KafkaSettings(), max_record_bytes=1000, on_published=told.append) as open_:
+    seen: list[Outgoing] = []
+    async with Writer(KafkaSettings(), max_record_bytes=1000, on_published=seen.append) as open_:
         await open_.write(RECORD)
-    assert (open_.published, told) == (1, [RECORD])
+    assert (open_.published, seen) == (1, [RECORD])
 
 
 @pytest.mark.parametrize(
@@ -75,9 +75,9 @@ async def test_a_record_that_nobody_confirmed_is_not_published(
     answers_with: Callable[[Answer], None], answer: Answer
 ) -> None:
     answers_with(answer)
-    told: list[Outgoing] = []
-    one = Writer(KafkaSettings(), max_record_bytes=1000, on_published=told.append)
+    seen: list[Outgoing] = []
+    one = Writer(KafkaSettings(), max_record_bytes=1000, on_published=seen.append)
     with pytest.raises(WriteFailed, match="was not confirmed"):
         async with one:
             await one.write(RECORD)
-    assert (one.published, told) == (0, [])
+    assert (one.published, seen) == (0, [])

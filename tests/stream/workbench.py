@@ -10,16 +10,16 @@ from pipeline.config import Delivery, Ordering, StreamSettings
 from pipeline.model.observer import Observer
 from pipeline.stream.engine import Engine
 from pipeline.stream.intake import IntakeGate, Throttle
-from pipeline.stream.pacing import COMMIT_COUNT, Rescue
+from pipeline.stream.partition_worker import COMMIT_COUNT
 from pipeline.stream.protocols import Brokers, TopicPartition
-from pipeline.stream.records import Disposition, Outcome, Outgoing, Received
+from pipeline.stream.records import Disposition, Outcome, Outgoing, Received, Rescue
 from pipeline.testing import Fault, Faults, MemoryBroker, MemoryBrokers
 
 GROUP = "pipeline.stage"
 
 
 class Notes(Observer):
-    """Remembers what it was told."""
+    """Remembers what was reported."""
 
     def __init__(self) -> None:
         self.committed_records = 0

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from pipeline.runtime.background import background_task
+from pipeline.runtime.process import background_task
 
 
 async def test_work_is_done_until_it_is_left() -> None:

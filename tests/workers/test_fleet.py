@@ -94,7 +94,7 @@ def test_a_worker_that_does_not_answer_is_not_ready() -> None:
     assert reports.why_not_ready("2") is not None
 
 
-async def told(child: Child) -> dict[str, Any]:
+async def announced(child: Child) -> dict[str, Any]:
     while True:
         for line in child.output().splitlines():
             if line.startswith('{"dashboard":'):
@@ -125,7 +125,7 @@ async def test_two_workers_are_seen_through_one_port_and_drained_by_one_signal(
         child = Child([*command, "--json"], log=tmp_path / "run.log", env=environment)
         try:
             async with asyncio.timeout(100):
-                address = (await told(child))["dashboard"]
+                address = (await announced(child))["dashboard"]
                 async with aiohttp.ClientSession(address) as session:
                     while (await session.get("/readyz")).status != 200:
                         assert child.running, child.output()

@@ -3,16 +3,16 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.workers.supervisor import RestartPolicy, Restarts
+from pipeline.workers.fleet import RestartPolicy
 
 POLICY = RestartPolicy(first=0.5, longest=30, healthy_after=60)
 LIVES = st.lists(st.floats(0, 1000), max_size=200)
 
 
 def delays(lives: list[float]) -> list[float]:
-    restarts, found = Restarts(), []
+    early_ends, found = 0, []
     for lived in lives:
-        restarts, delay = restarts.ended(POLICY, lived=lived)
+        early_ends, delay = POLICY.after_end(early_ends, lived=lived)
         found.append(delay)
     return found
 

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from pipeline.runtime.shutdown import dies_with_parent
+from pipeline.runtime.process import dies_with_parent
 
 PARENT = """
 import signal, subprocess, sys
-from pipeline.runtime.shutdown import dies_with_parent
+from pipeline.runtime.process import dies_with_parent
 child = [sys.executable, "-c", "import sys; sys.stdin.read()"]
 command = dies_with_parent(child, when_parent_dies=signal.SIGTERM)
 running = subprocess.Popen(command, stdin=subprocess.PIPE)
@@ -19,7 +19,7 @@ sys.stdin.read()
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of this")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux notifies a child of this")
 def test_a_child_ends_when_its_parent_is_killed() -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE

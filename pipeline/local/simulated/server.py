@@ -25,7 +25,7 @@ from pipeline.local.simulated.faults import KINDS, Fault
 from pipeline.local.simulated.limits import Limits
 from pipeline.local.simulated.responder import Answerer
 from pipeline.model.errors import UsageError
-from pipeline.runtime.background import collect_seldom
+from pipeline.runtime.process import collect_seldom
 from pipeline.stages.checks.scope import MiniLm
 
 _KEEP_ALIVE = 75.0

@@ -2,7 +2,7 @@
 
 from pipeline.local.simulated.answering.labels import LabelSet
 from pipeline.local.simulated.answering.skill import HAIKU, SONNET
-from pipeline.testing.fakes import WordEncoder
+from tests.encoders import WordEncoder
 
 LABELS = ["money", "faults", "other"]
 SAID = """\

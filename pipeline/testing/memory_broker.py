@@ -1,15 +1,13 @@
-"""The broker itself: topics, transactional producers, groups. No I/O, nothing awaited.
-
-The log of one partition, with transactions.
-"""
+"""A broker in memory: topics, transactions, producers, groups. No I/O, nothing awaited."""
 
 import asyncio
 import zlib
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from itertools import count
+from typing import NamedTuple
 
 from pipeline.stream.protocols import (
     BrokersUnavailable,
@@ -20,7 +18,147 @@ from pipeline.stream.protocols import (
     Unpublishable,
 )
 from pipeline.stream.records import Headers, Outgoing
-from pipeline.testing.group import Group
+
+
+class Generation(NamedTuple):
+    """What a member gets when a rebalance is over."""
+
+    number: int
+    partitions: Sequence[TopicPartition]
+
+
+@dataclass(eq=False, slots=True)
+class _Member:
+    name: str
+    topics: frozenset[str]
+    session_timeout: float
+    rebalance_timeout: float
+    partitions: list[TopicPartition] = field(default_factory=list)
+    joining: "asyncio.Future[Generation] | None" = None
+    expiry: asyncio.TimerHandle | None = None
+
+
+class Group:
+    """Members, their partitions, and what was committed for the group.
+
+    `committed` is what a reader gets now; `generations` is who got what in each rebalance so far.
+
+    Args:
+        partitions_of: The partitions of a topic.
+    """
+
+    def __init__(self, partitions_of: Callable[[str], Sequence[TopicPartition]]) -> None:
+        self._partitions_of = partitions_of
+        self._members: dict[str, _Member] = {}
+        self.generation = 0
+        self._deadline: asyncio.TimerHandle | None = None
+        self.committed: dict[TopicPartition, Committed] = {}
+        self.generations: list[Mapping[TopicPartition, str]] = []
+
+    @property
+    def owners(self) -> Mapping[TopicPartition, str]:
+        return {
+            partition: member.name
+            for member in self._members.values()
+            for partition in member.partitions
+        }
+
+    def join(
+        self,
+        name: str,
+        topics: Sequence[str],
+        *,
+        session_timeout: float,
+        rebalance_timeout: float,
+    ) -> "asyncio.Future[Generation]":
+        """Join, or join again after a rebalance began; done when all have, or time is up."""
+        member = self._members.get(name)
+        if member is None:
+            member = _Member(name, frozenset(topics), session_timeout, rebalance_timeout)
+            self._members[name] = member
+        if member.expiry is not None:
+            # Who waits for the others sends no heartbeats.
+            member.expiry.cancel()
+        joining: asyncio.Future[Generation] = asyncio.get_running_loop().create_future()
+        member.joining = joining
+        self._rebalance()
+        self._finish_if_complete()
+        return joining
+
+    def heartbeat(self, name: str, generation: int) -> bool:
+        """Whether the member need not join again."""
+        member = self._members.get(name)
+        if member is not None and member.joining is None:
+            self._keep_alive(member)
+        is_current = self._deadline is None and generation == self.generation
+        return member is not None and is_current
+
+    def leave(self, name: str) -> None:
+        """The member goes, of its own will or because it was taken for dead."""
+        member = self._members.pop(name, None)
+        if member is None:
+            return
+        if member.expiry is not None:
+            member.expiry.cancel()
+        if member.joining is not None and not member.joining.done():
+            member.joining.cancel()
+        if self._members:
+            self._rebalance()
+            self._finish_if_complete()
+        elif self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def may_commit(self, name: str, generation: int) -> bool:
+        """Whether a plain commit comes from a member of this generation."""
+        return name in self._members and generation == self.generation
+
+    def _keep_alive(self, member: _Member) -> None:
+        if member.expiry is not None:
+            member.expiry.cancel()
+        loop = asyncio.get_running_loop()
+        member.expiry = loop.call_later(member.session_timeout, self.leave, member.name)
+
+    def _rebalance(self) -> None:
+        if self._deadline is None:
+            patience = max(member.rebalance_timeout for member in self._members.values())
+            self._deadline = asyncio.get_running_loop().call_later(patience, self._finish)
+
+    def _finish_if_complete(self) -> None:
+        if all(member.joining is not None for member in self._members.values()):
+            self._finish()
+
+    def _finish(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        for late in [member for member in self._members.values() if member.joining is None]:
+            del self._members[late.name]
+            if late.expiry is not None:
+                late.expiry.cancel()
+        self.generation += 1
+        self._assign()
+        self.generations.append(self.owners)
+        for member in self._members.values():
+            joining, member.joining = member.joining, None
+            self._keep_alive(member)
+            if joining is not None and not joining.done():
+                joining.set_result(Generation(self.generation, tuple(member.partitions)))
+
+    def _assign(self) -> None:
+        """Evenly, and as before as far as that allows."""
+        members = sorted(self._members.values(), key=lambda member: member.name)
+        topics = sorted({topic for member in members for topic in member.topics})
+        free = [partition for topic in topics for partition in self._partitions_of(topic)]
+        share, rest = divmod(len(free), max(1, len(members)))
+        for number, member in enumerate(members):
+            quota = share + (number < rest)
+            member.partitions = [p for p in member.partitions if p in free][:quota]
+            free = [partition for partition in free if partition not in member.partitions]
+        for number, member in enumerate(members):
+            quota = share + (number < rest)
+            while len(member.partitions) < quota:
+                member.partitions.append(free.pop(0))
 
 
 class TransactionState(Enum):
@@ -66,7 +204,6 @@ class PartitionLog:
 
     @property
     def end(self) -> int:
-        """The offset after the last, whatever became of it."""
         return self._end
 
     @property
@@ -75,7 +212,6 @@ class PartitionLog:
         return min(self._open.values(), default=self._end)
 
     def append(self, record: Outgoing, now: float, transaction: Transaction | None = None) -> int:
-        """Write a record; returns its offset."""
         if transaction is not None:
             transaction.logs[self] = None
             self._open.setdefault(transaction, self._end)
@@ -87,11 +223,7 @@ class PartitionLog:
         self._write(None, now, transaction)
 
     def read(self, position: int, limit: int) -> tuple[Sequence[Entry], int]:
-        """What a committed reader sees from a position on.
-
-        Returns:
-            At most `limit` records, and the position after them.
-        """
+        """What a committed reader sees: at most `limit` records, and the position after them."""
         end = self.stable_end
         found: list[Entry] = []
         start = bisect_left(self._entries, position, key=lambda entry: entry.offset)
@@ -145,16 +277,13 @@ class MemoryBroker:
         self._unkeyed = count()
 
     def create_topic(self, name: str, partitions: int = 1) -> None:
-        """Make a topic."""
         for number in range(partitions):
             self._logs[TopicPartition(name, number)] = PartitionLog()
 
     def partitions_of(self, topic: str) -> Sequence[TopicPartition]:
-        """The partitions of a topic, in order."""
         return [partition for partition in self._logs if partition.topic == topic]
 
     def log(self, partition: TopicPartition) -> PartitionLog:
-        """The log of a partition."""
         return self._logs[partition]
 
     def group(self, name: str) -> Group:
@@ -186,7 +315,6 @@ class MemoryBroker:
         }
 
     def bounds(self, partition: TopicPartition) -> LogBounds:
-        """Where a log begins and ends."""
         return self._logs[partition].bounds
 
     def watch(self, changed: asyncio.Event) -> None:
@@ -194,22 +322,16 @@ class MemoryBroker:
         self._watchers[changed] = None
 
     def unwatch(self, changed: asyncio.Event) -> None:
-        """Set it no more."""
         self._watchers.pop(changed, None)
 
     def write(self, records: Sequence[Outgoing]) -> None:
-        """Write outside any transaction."""
         self._check_sizes(records)
         for record in records:
             self._logs[self._partition_for(record)].append(record, _now())
         self._changed()
 
     def init_producer(self, transactional_id: str) -> int:
-        """Fence earlier producers of the id and void their open transaction.
-
-        Returns:
-            The epoch that later requests have to carry.
-        """
+        """Fence earlier producers of the id, void what they had open; returns the new epoch."""
         producer = self._producers.setdefault(transactional_id, _Producer())
         self._end(producer, TransactionState.ABORTED)
         producer.epoch += 1
@@ -225,7 +347,6 @@ class MemoryBroker:
     def write_in_transaction(
         self, transactional_id: str, epoch: int, records: Sequence[Outgoing]
     ) -> None:
-        """Write what becomes visible with the commit."""
         producer = self._current(transactional_id, epoch)
         self._check_sizes(records)
         for record in records:
@@ -240,13 +361,11 @@ class MemoryBroker:
         partition: TopicPartition,
         committed: Committed,
     ) -> None:
-        """Commit an offset with the transaction."""
         producer = self._current(transactional_id, epoch)
         if producer.transaction is not None:
             producer.transaction.offsets[group, partition] = committed
 
     def end(self, transactional_id: str, epoch: int, state: TransactionState) -> None:
-        """Commit or abort."""
         self._end(self._current(transactional_id, epoch), state)
 
     def fetch_offset(self, group: str, partition: TopicPartition) -> Committed | None:
