@@ -14,11 +14,11 @@ import orjson
 from aiohttp import web
 
 from pipeline.local.simulated import wire
-from pipeline.local.simulated.answering.files import FileReader
 from pipeline.local.simulated.control import Control
 from pipeline.local.simulated.endpoints import read_request
 from pipeline.local.simulated.errors import ApiError, invalid
 from pipeline.local.simulated.exchange import MAX_BATCH_BODY, Call, Exchange, Gate, served
+from pipeline.local.simulated.stand_in.files import FileReader
 
 MAX_REQUESTS = 100_000
 LIFETIME = timedelta(hours=24)

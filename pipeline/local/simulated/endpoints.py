@@ -6,10 +6,10 @@ import orjson
 from aiohttp import web
 
 from pipeline.local.simulated import catalogue, wire
-from pipeline.local.simulated.answering.files import FileReader
 from pipeline.local.simulated.control import Control
 from pipeline.local.simulated.exchange import Call, Exchange, Gate, served
 from pipeline.local.simulated.request import MessageRequest
+from pipeline.local.simulated.stand_in.files import FileReader, count_pdf_tokens
 from pipeline.local.simulated.validation import read_message
 from pipeline.local.simulated.wire import events_of
 
@@ -96,7 +96,7 @@ async def read_request(
     """
 
     def read() -> MessageRequest:
-        return read_message(body, files.pdf_tokens, counting=counting)
+        return read_message(body, count_pdf_tokens, counting=counting)
 
     # Only PDF files have to be opened before they can be counted, and that is slow.
     return await files.run(read) if _has_document(body) else read()

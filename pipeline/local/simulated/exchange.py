@@ -25,7 +25,7 @@ from pipeline.local.simulated.faults import AFTER, BEFORE, Fault
 from pipeline.local.simulated.ledger import Served
 from pipeline.local.simulated.message import Reply, nothing, refusal, reply, spoil
 from pipeline.local.simulated.request import MessageRequest
-from pipeline.local.simulated.responder import Answerer
+from pipeline.local.simulated.stand_in.reader import Answerer
 from pipeline.local.simulated.validation import VERSIONS, asks_for_reasoning
 
 

@@ -15,7 +15,6 @@ import uvloop
 from aiohttp import web
 
 from pipeline.local.simulated.admin import admin_routes
-from pipeline.local.simulated.answering.files import FileReader
 from pipeline.local.simulated.batches import BatchEndpoints
 from pipeline.local.simulated.control import LIVELY, Control, Latency, Simulation
 from pipeline.local.simulated.endpoints import Endpoints
@@ -23,7 +22,8 @@ from pipeline.local.simulated.errors import ApiError
 from pipeline.local.simulated.exchange import MAX_BATCH_BODY, Call, Exchange, Gate
 from pipeline.local.simulated.faults import KINDS, Fault
 from pipeline.local.simulated.limits import Limits
-from pipeline.local.simulated.responder import Answerer
+from pipeline.local.simulated.stand_in.files import FileReader
+from pipeline.local.simulated.stand_in.reader import Answerer
 from pipeline.model.errors import UsageError
 from pipeline.runtime.background import collect_seldom
 from pipeline.stages.checks.encoders import MiniLm
