@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from pypdf import PdfWriter
 
-from pipeline.local.simulated.errors import ApiError
-from pipeline.local.simulated.media import Media, check_together, read_media
-from pipeline.local.simulated.stand_in.files import count_pdf_tokens
+from pipeline.local.simulated.api_errors import ApiError
+from pipeline.local.simulated.media_limits import Media, check_together, read_media
+from pipeline.local.simulated.stand_in.file_text import count_pdf_tokens
 
 
 def picture(form: str = "PNG", size: tuple[int, int] = (40, 30)) -> bytes:

@@ -1,6 +1,6 @@
 """Labels chosen by meaning, too, with an encoder that knows a few words."""
 
-from pipeline.local.simulated.stand_in.labels import HAIKU, SONNET, LabelSet
+from pipeline.local.simulated.stand_in.label_scores import HAIKU, SONNET, LabelSet
 from pipeline.testing.fakes import WordEncoder
 
 LABELS = ["money", "faults", "other"]

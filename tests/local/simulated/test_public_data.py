@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pipeline.local.simulated.stand_in.business import Document
-from pipeline.local.simulated.stand_in.labels import HAIKU, SONNET, Choice, LabelSet, Skill
+from pipeline.local.simulated.stand_in.label_scores import HAIKU, SONNET, Choice, LabelSet, Skill
 from pipeline.local.simulated.stand_in.numbers_and_dates import find_dates
 from pipeline.stages.checks import encoders
 from pipeline.stages.checks.encoders import Encoder, MiniLm

@@ -8,7 +8,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import NamedTuple
 
-from pipeline.local.simulated.stand_in.labels import Skill
+from pipeline.local.simulated.stand_in.label_scores import Skill
 from pipeline.local.simulated.stand_in.numbers_and_dates import (
     Number,
     find_dates,
@@ -88,8 +88,6 @@ class Amount(NamedTuple):
 
 
 class Position(NamedTuple):
-    """A row of a table of goods."""
-
     description: str
     quantity: Number | None
     unit_price: Number | None
@@ -97,14 +95,7 @@ class Position(NamedTuple):
 
 
 class Document:
-    """What a text says as an invoice, a receipt or a letter would.
-
-    What is found comes with how sure it is, 0 to 1.
-
-    Args:
-        text: Lines, wide gaps as two blanks or more.
-        skill: How well it is read.
-    """
+    """What a text says as an invoice, a receipt or a letter would."""
 
     def __init__(self, text: str, skill: Skill) -> None:
         self._lines = [line.expandtabs(4) for line in text.splitlines() if line.strip()][
@@ -122,7 +113,6 @@ class Document:
 
     @cached_property
     def comma(self) -> bool | None:
-        """Whether its decimal sign is a comma."""
         return prints_commas(self.text)
 
     def _values(self, cell: Cell, end: int) -> Iterator[str]:
@@ -168,7 +158,6 @@ class Document:
                 yield from self._values(cell, end)
 
     def named(self, names: Sequence[str]) -> str | None:
-        """What stands beside or below any of these words, as printed."""
         pattern = pattern_of(names)
         for cell in (cell for row in self._rows for cell in row):
             if match := pattern.match(cell.text):
@@ -176,7 +165,6 @@ class Document:
         return None
 
     def date(self, role: str) -> tuple[date | None, float]:
-        """The date with a role."""
         american = self.currency[0] == "USD" and bool(re.search(r"[A-Z]{2} \d{5}\b", self.text))
         month_first = puts_month_first(self.text, american=american)
         for meaning, cell, end in self._labelled:
@@ -193,7 +181,6 @@ class Document:
         return None, 0.5
 
     def identifier(self, role: str) -> tuple[str | None, float]:
-        """The number with a role."""
         values = (_identifier_in(value) for value in self._labelled_values(role))
         if labelled := next((value for value in values if value), None):
             return labelled, 0.9
@@ -201,7 +188,6 @@ class Document:
         return found, 0.8 if found else 0.4
 
     def identifier_after(self, nouns: str) -> str | None:
-        """A number that follows one of the nouns in running text: `Invoice (copy) No. 123`."""
         numbered = rf"(?:{nouns})\w*[^\n]{{0,12}}?\b{_NUMBER_WORD}(?!\w)[\s.:#]*([^\n]{{1,40}})"
         titled = rf"^\s*(?:{nouns})\s+(\S*\d\S*)\s*$"
         for pattern in (numbered, titled):
@@ -211,7 +197,6 @@ class Document:
         return None
 
     def party(self, role: str) -> tuple[str | None, float]:
-        """The name of `vendor` or `buyer` as printed."""
         if names := [_trim(v) for v in self._labelled_values(role) if _is_name(_trim(v))][:3]:
             return next((name for name in names if _LEGAL_FORM.search(name)), names[0]), 0.9
         top = [cell.text.rpartition(": ")[2] for row in self._rows[:_TOP_LINES] for cell in row]
@@ -267,12 +252,10 @@ class Document:
                 yield Amount(meaning[0], numbers[-1], line, meaning[1])
 
     def amount(self, role: str) -> Amount | None:
-        """The amount with a role; where none is called a total, what is due or net is one."""
         roles = ("gross", "due", "net") if role == "gross" else (role,)
         return next((self.totals[name] for name in roles if name in self.totals), None)
 
     def line_of(self, amount: Amount) -> str:
-        """The line that an amount stands in."""
         return self._lines[amount.line].strip()
 
     def adds_up(self) -> bool | None:

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from pipeline.local.simulated.stand_in.business import Document
 from pipeline.local.simulated.stand_in.content import CUES, LANGUAGES, Content
-from pipeline.local.simulated.stand_in.labels import Choice
+from pipeline.local.simulated.stand_in.label_scores import Choice
 from pipeline.local.simulated.stand_in.schema import Ask, Found
 from pipeline.local.simulated.stand_in.vocabulary import concepts, is_stop_word, stem, words
 
@@ -51,7 +51,6 @@ _VERBS = frozenset({"is", "has", "needs", "need", "contains", "asks", "requires"
 
 
 def choose(ask: Ask, content: Content, document: Document, chooser: Chooser) -> Found:
-    """One of the values that a property may take."""
     options = ask.options or ()
     if len(options) == 1:
         return Found(options[0])
@@ -149,7 +148,6 @@ def _legibility_step(labels: tuple[str, ...], content: Content) -> Found | None:
 
 
 def decide(ask: Ask, content: Content) -> Found:
-    """Whether the content is what a property's name says."""
     if _STEERS.search(ask.words):
         return Found(content.steers, 0.8)
     if _IS_URGENT.search(ask.words):

@@ -94,14 +94,7 @@ class Passage:
 
 @dataclass(frozen=True)
 class Content:
-    """What is to be read.
-
-    Args:
-        passages: The pieces, in order.
-        legibility: 0 to 1: how well images could be read; 1 where there were none.
-        defects: What is wrong with its images as images.
-        said: What the asker says in the user turn, around the content.
-    """
+    """What is to be read."""
 
     passages: tuple[Passage, ...]
     legibility: float = 1.0
@@ -115,7 +108,6 @@ class Content:
 
     @cached_property
     def source(self) -> str:
-        """The source code in it, if a piece is called so."""
         return "\n".join(p.text for p in self.passages if p.name.lower() in _SOURCES)
 
     def number(self, about: str) -> int | None:
@@ -125,27 +117,31 @@ class Content:
 
     @cached_property
     def title(self) -> str:
-        """Its subject, if one is named so."""
         return " ".join(p.text for p in self.passages if p.name.lower() in _TITLES).strip()
 
     @cached_property
     def body(self) -> str:
-        """All of it but the subject."""
         rest = [p.text for p in self.passages if p.name.lower() not in _TITLES and not p.is_number]
         return "\n".join(rest).strip() or self.text
 
     @cached_property
     def sentences(self) -> tuple[str, ...]:
-        """Sentences of the body, each as it stands there."""
         found = (match.group().strip() for match in _SENTENCE.finditer(self.body))
         return tuple(sentence for sentence in found if any(c.isalnum() for c in sentence))
 
     @cached_property
     def requests(self) -> str:
-        """The sentences that ask for something."""
         return " ".join(
             s for s in self.sentences if "?" in s or "？" in s or CUES["asking"].search(s.lower())
         )
+
+    @cached_property
+    def acts(self) -> frozenset[str]:
+        """What its sentences do: `request` and `question`."""
+        polite = {s: CUES["asking"].search(s.lower()) is not None for s in self.sentences}
+        asks = any("?" in s and not is_polite for s, is_polite in polite.items())
+        requests = {"request"} if any(polite.values()) else set()
+        return frozenset(requests | ({"question"} if asks else set()))
 
     @cached_property
     def language(self) -> tuple[str | None, float]:
@@ -224,7 +220,6 @@ def _greets(sentence: str) -> bool:
 
 
 def shorten(text: str, characters: int) -> str:
-    """At most that many characters, cut between words."""
     if len(text) <= characters:
         return text
     return text[: characters - 1].rsplit(" ", 1)[0].rstrip(" ,;:") + "…"
@@ -262,7 +257,6 @@ def split(text: str) -> tuple[list[Passage], str]:
 
 
 def read_content(texts: Sequence[str], files: Sequence[FileText] = ()) -> Content:
-    """Content from the texts of a user turn and from its files."""
     # A tag may open in one block and close in another.
     text = "\n".join(texts)
     passages, said = split(text)

@@ -134,12 +134,10 @@ def _amount(ask: Ask, document: Document) -> Found:
 
 
 def is_position_part(ask: Ask) -> bool:
-    """Whether a property is one of a position's numbers."""
     return _role(_POSITION_PARTS, ask.words) is not None
 
 
 def find_in_position(position: Position, ask: Ask) -> Found:
-    """A property of a position."""
     role = _role(_POSITION_PARTS, ask.words)
     if role is None:
         return Found(position.description or None if ask.kind == "string" else None)
@@ -240,7 +238,6 @@ _KINDS: Sequence[tuple[str, Callable[[Ask, Content], list[str]]]] = (
 
 
 def list_texts(ask: Ask, content: Content) -> list[str]:
-    """Everything of a kind that the content has, each once, in order."""
     for names, find in _KINDS:
         if re.search(rf" (?:{names}) ", ask.words):
             return list(dict.fromkeys(found.strip() for found in find(ask, content)))[:_MOST]

@@ -46,7 +46,6 @@ class Number(NamedTuple):
 
     @property
     def decimals(self) -> int:
-        """Digits behind the decimal sign."""
         return -int(self.value.as_tuple().exponent)
 
     @property
@@ -81,12 +80,7 @@ def prints_commas(text: str) -> bool | None:
 
 
 def find_dates(text: str, *, month_first: bool = False) -> Iterator[date]:
-    """The dates of a text that exist.
-
-    Args:
-        text: Where to look.
-        month_first: Whether 03/04/2025 is in March; a part above 12 decides against it.
-    """
+    """The dates of a text that exist."""
     for match in PRINTED_DATE.finditer(text):
         if match["iso"]:
             year, month, day = int(match["iy"]), int(match["im"]), int(match["id"])

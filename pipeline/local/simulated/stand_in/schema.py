@@ -73,22 +73,18 @@ class Ask:
 
     @cached_property
     def words(self) -> str:
-        """The name in words, in lower case, between blanks."""
         return f" {spaced(self.name).lower()} "
 
     @cached_property
     def description(self) -> str:
-        """What the schema and the prompt say of it."""
         return f"{self.schema.get('description', '')} {self.said}".strip()
 
     @cached_property
     def described(self) -> str:
-        """The description in words, in lower case, between blanks."""
         return f" {re.sub(r'[^a-z0-9]+', ' ', self.description.lower())} "
 
     @cached_property
     def kind(self) -> str:
-        """Its JSON type."""
         kind = self.schema.get("type")
         if isinstance(kind, list):
             kind = next((each for each in kind if each != "null"), "null")
@@ -96,7 +92,6 @@ class Ask:
 
     @cached_property
     def options(self) -> Sequence[Any] | None:
-        """The values it may take, if they are listed."""
         if "const" in self.schema:
             return [self.schema["const"]]
         options = self.schema.get("enum")
@@ -128,15 +123,7 @@ def ask_of(
     name: str = "answer",
     names: tuple[str, ...] = (),
 ) -> Ask:
-    """Read a part of a schema, checked: it has no recursion.
-
-    Args:
-        root: The whole schema, for its references.
-        schema: The part.
-        prompt: What the asker says.
-        name: The property's name.
-        names: All properties of the same object, which tell the prompt's lines apart.
-    """
+    """Read a part of a schema, checked: it has no recursion."""
     schema = resolve(root, schema)
     nullable = _allows_null(schema)
     if alternatives := schema.get("anyOf"):

@@ -47,16 +47,7 @@ class Parameter(NamedTuple):
 
 
 class Definition(NamedTuple):
-    """What a piece of source code defines first.
-
-    Args:
-        line: Where it is defined, as it stands there.
-        name: Its name.
-        parameters: In order.
-        returns: The type that is given back, as written; empty where it is not.
-        gives_back: Whether anything is given back.
-        raises: The errors that it raises itself, each once.
-    """
+    """What a piece of source code defines first."""
 
     line: str
     name: str

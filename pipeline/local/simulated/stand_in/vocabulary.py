@@ -37,11 +37,7 @@ def pattern_of(phrases: Iterable[str], *, any_case: bool = True) -> re.Pattern[s
 
 
 class Phrases:
-    """Phrases of several meanings; the longest phrase in a text decides.
-
-    Args:
-        sections: Meaning to phrases, between commas.
-    """
+    """Phrases of several meanings; the longest phrase in a text decides."""
 
     def __init__(self, sections: Mapping[str, str]) -> None:
         self._meanings: dict[str, str] = {}
@@ -81,7 +77,6 @@ def _condense(text: str) -> str:
 
 
 def spaced(name: str) -> str:
-    """An identifier in words: `invoiceNumber` and `invoice_number` are `invoice number`."""
     return " ".join(_IDENTIFIER_PART.findall(name))
 
 
@@ -99,14 +94,12 @@ def words(text: str) -> list[str]:
 
 @lru_cache(maxsize=50_000)
 def plain(word: str) -> str:
-    """Without accents."""
     folded = unicodedata.normalize("NFKD", word.replace("ß", "ss"))
     return "".join(letter for letter in folded if not unicodedata.combining(letter))
 
 
 @lru_cache(maxsize=50_000)
 def stem(word: str) -> str:
-    """Without the most common endings of European languages."""
     word = plain(word)
     for ending in _ENDINGS:
         if word.endswith(ending) and len(word) - len(ending) >= _SHORTEST_STEM:
@@ -119,7 +112,6 @@ _STOP_WORDS = frozenset(" ".join(read_sections("stop_words.txt").values()).split
 
 
 def is_stop_word(word: str) -> bool:
-    """Whether a word means nothing by itself."""
     return word in _STOP_WORDS
 
 

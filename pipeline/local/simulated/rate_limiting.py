@@ -24,13 +24,7 @@ class Limits:
 
 
 class Bucket:
-    """A token bucket with continuous refill; its level may go below zero on settlement.
-
-    Args:
-        per_minute: Refill a minute.
-        now: The present.
-        window: Seconds of refill that fit in; the API may enforce a limit over less than a minute.
-    """
+    """A token bucket with continuous refill; its level may go below zero on settlement."""
 
     def __init__(self, per_minute: int, now: float, window: float = 60.0) -> None:
         self.per_minute = per_minute
@@ -44,7 +38,6 @@ class Bucket:
         return max(1.0, self.per_minute * self._window / 60.0)
 
     def level(self, now: float) -> float:
-        """What is there to take."""
         if now > self._at:
             refilled = self._level + (now - self._at) * self.per_minute / 60.0
             self._level = min(self.capacity, refilled)
@@ -68,13 +61,7 @@ class Bucket:
 
 
 class ModelLimiter:
-    """The buckets of one model.
-
-    Args:
-        limits: What is allowed.
-        now: The present.
-        window: See `Bucket`.
-    """
+    """The buckets of one model."""
 
     def __init__(self, limits: Limits, now: float, window: float = 60.0) -> None:
         self._window = window
@@ -83,7 +70,6 @@ class ModelLimiter:
         self.change(limits, now)
 
     def change(self, limits: Limits, now: float) -> None:
-        """Other limits from now on."""
         for kind, per_minute in _by_kind(limits).items():
             bucket = self._buckets.get(kind)
             if per_minute is None:
@@ -126,12 +112,7 @@ class ModelLimiter:
             bucket.take(output_tokens, now)
 
     def headers(self, now: float, clock_time: datetime) -> dict[str, str]:
-        """The `anthropic-ratelimit-*` headers.
-
-        Args:
-            now: The present, on the buckets' clock.
-            clock_time: The present, for the reset times.
-        """
+        """The `anthropic-ratelimit-*` headers."""
         headers: dict[str, str] = {}
         for kind, bucket in self._buckets.items():
             headers |= _bucket_headers(kind, bucket, now, clock_time)

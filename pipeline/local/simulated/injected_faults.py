@@ -76,11 +76,7 @@ class Fault:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read the written form.
-
-        Raises:
-            ValueError: It is not one.
-        """
+        """Read the written form."""
         head, *options = text.split(",")
         kind, *numbers = head.strip().split(":")
         fields: dict[str, Any] = {"kind": kind}
@@ -134,22 +130,16 @@ class _Running:
 
 
 class Faults:
-    """The faults in force.
-
-    Args:
-        random: Draws; a seeded one makes runs alike.
-    """
+    """The faults in force."""
 
     def __init__(self, random: random.Random) -> None:
         self._random = random
         self._running: list[_Running] = []
 
     def add(self, fault: Fault, now: float) -> None:
-        """From now on, beside those in force."""
         self._running.append(_Running(fault, now, fault.next))
 
     def clear(self) -> None:
-        """Nothing goes wrong any more."""
         self._running.clear()
 
     def listed(self, now: float) -> Sequence[Fault]:

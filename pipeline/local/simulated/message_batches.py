@@ -14,11 +14,17 @@ import orjson
 from aiohttp import web
 
 from pipeline.local.simulated import wire
+from pipeline.local.simulated.api_errors import ApiError, invalid
 from pipeline.local.simulated.control import Control
-from pipeline.local.simulated.endpoints import read_request
-from pipeline.local.simulated.errors import ApiError, invalid
-from pipeline.local.simulated.exchange import MAX_BATCH_BODY, Call, Exchange, Gate, served
-from pipeline.local.simulated.stand_in.files import FileReader
+from pipeline.local.simulated.exchange import (
+    MAX_BATCH_BODY,
+    Call,
+    Exchange,
+    Gate,
+    read_request,
+    served,
+)
+from pipeline.local.simulated.stand_in.file_text import FileReader
 
 MAX_REQUESTS = 100_000
 LIFETIME = timedelta(hours=24)
@@ -32,19 +38,7 @@ Process = Callable[[str, str, Any], Awaitable[dict[str, Any]]]
 
 @dataclass(slots=True)
 class Batch:
-    """A batch.
-
-    Args:
-        id: Its id.
-        scope: Who submitted it.
-        requests: Custom id and params of each; emptied once they are processed.
-        size: How many there are.
-        created_at: When it was submitted.
-        lines: Its results, once it has ended.
-        counts: Its requests by outcome, once it has ended.
-        cancel_at: When it was told to stop.
-        ended_at: When it ended.
-    """
+    """A batch."""
 
     id: str
     scope: str
@@ -57,7 +51,6 @@ class Batch:
     ended_at: datetime | None = None
 
     def as_json(self, base_url: str) -> dict[str, Any]:
-        """As the API shows it."""
         ended = self.ended_at is not None
         counts = {name: self.counts.get(name, 0) if ended else 0 for name in _OUTCOMES}
         status = "ended" if ended else "in_progress" if self.cancel_at is None else "canceling"
@@ -79,14 +72,7 @@ _OUTCOMES: Sequence[Outcome] = ("succeeded", "errored", "canceled", "expired")
 
 
 class Batches:
-    """All batches of one start of the server.
-
-    Args:
-        process: Answers one request.
-        seconds: From submission to end, at least.
-        now: The time of day.
-        keep: Ended batches that are kept; the oldest go beyond.
-    """
+    """All batches of one start of the server."""
 
     def __init__(
         self,
@@ -105,7 +91,6 @@ class Batches:
         self._cancelled: dict[str, asyncio.Event] = {}
 
     def submit(self, batch_id: str, scope: str, requests: Sequence[tuple[str, Any]]) -> Batch:
-        """Take a batch, and begin with it."""
         batch = Batch(batch_id, scope, list(requests), len(requests), self._now())
         self._batches[batch_id] = batch
         self._cancelled[batch_id] = asyncio.Event()
@@ -114,22 +99,16 @@ class Batches:
         return batch
 
     def get(self, batch_id: str, scope: str) -> Batch:
-        """A batch of one's own.
-
-        Raises:
-            ApiError: 404.
-        """
+        """A batch of one's own."""
         batch = self._batches.get(batch_id)
         if batch is None or batch.scope != scope:
             raise ApiError(404, f"Message batch {batch_id} not found")
         return batch
 
     def listed(self, scope: str) -> list[Batch]:
-        """One's own batches, newest first."""
         return [b for b in reversed(self._batches.values()) if b.scope == scope]
 
     def cancel(self, batch_id: str, scope: str) -> Batch:
-        """Stop a batch: what is not processed is canceled."""
         batch = self.get(batch_id, scope)
         if batch.ended_at is None and batch.cancel_at is None:
             batch.cancel_at = self._now()
@@ -137,28 +116,19 @@ class Batches:
         return batch
 
     def delete(self, batch_id: str, scope: str) -> None:
-        """Forget a batch that has ended.
-
-        Raises:
-            ApiError: 400 while it is being processed.
-        """
+        """Forget a batch that has ended."""
         if self.get(batch_id, scope).ended_at is None:
             raise ApiError(400, f"Message batch {batch_id} cannot be deleted while in progress")
         del self._batches[batch_id]
 
     def results(self, batch_id: str, scope: str) -> bytes:
-        """The results, a line each, in no promised order.
-
-        Raises:
-            ApiError: 400, as long as it has not ended.
-        """
+        """The results, a line each, in no promised order."""
         batch = self.get(batch_id, scope)
         if batch.ended_at is None:
             raise ApiError(400, f"Message batch {batch.id} has no results yet")
         return b"".join(batch.lines)
 
     async def close(self) -> None:
-        """Stop what is being processed."""
         work = list(self._work.values())
         for task in work:
             task.cancel()
@@ -195,11 +165,7 @@ class Batches:
 
 
 def read_submission(body: Any) -> list[tuple[str, Any]]:  # noqa: ANN401 - not yet checked
-    """Check what is checked at once: the ids. The requests themselves fail one by one, later.
-
-    Raises:
-        ApiError: 400.
-    """
+    """Check what is checked at once: the ids. The requests themselves fail one by one, later."""
     requests = body.get("requests") if isinstance(body, Mapping) else None
     if not isinstance(requests, list) or not requests:
         raise invalid("requests", "at least one request is required")
@@ -219,15 +185,7 @@ def read_submission(body: Any) -> list[tuple[str, Any]]:  # noqa: ANN401 - not y
 
 
 def check_params(params: Mapping[str, Any], *, failing: bool = False) -> None:
-    """What a request in a batch may not have.
-
-    Args:
-        params: Of the request.
-        failing: Whether it fails whatever it has.
-
-    Raises:
-        ApiError: 400, or 500 where it fails.
-    """
+    """What a request in a batch may not have."""
     if failing:
         raise ApiError(500, "Internal server error")
     for name in ("stream", "speed"):
@@ -255,14 +213,7 @@ _LARGEST_PAGE = 1000
 
 
 class BatchEndpoints:
-    """Serves calls about batches.
-
-    Args:
-        control: The shared state.
-        gate: Lets calls in.
-        exchange: Answers the requests in batches.
-        files: Opens PDF files.
-    """
+    """Serves calls about batches."""
 
     def __init__(self, control: Control, gate: Gate, exchange: Exchange, files: FileReader) -> None:
         self._control = control
@@ -272,7 +223,6 @@ class BatchEndpoints:
         self._batches = Batches(self._process, lambda: control.batch_seconds)
 
     def routes(self) -> list[web.RouteDef]:
-        """The routes."""
         guard = self._gate.guard
         return [
             web.post(_PATH, guard("batches", self._create, limit=MAX_BATCH_BODY)),
@@ -284,7 +234,6 @@ class BatchEndpoints:
         ]
 
     async def close(self) -> None:
-        """Stop what is being processed."""
         await self._batches.close()
 
     async def _create(self, call: Call) -> web.StreamResponse:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pipeline.local.simulated.models import Line
+from pipeline.local.simulated.served_models import Line
 from pipeline.local.simulated.stand_in.schema import Entry, entries_of
 from pipeline.local.simulated.stand_in.vocabulary import (
     concepts,
@@ -66,7 +66,6 @@ class Skill:
     adds_taxes: bool
 
     def overlooked(self, found: Collection[str]) -> frozenset[str]:
-        """Those of the words that are not seen."""
         if not self.overlooks:
             return frozenset()
         salt = zlib.crc32(" ".join(found).encode("utf-8", "replace"))
@@ -79,8 +78,8 @@ class Skill:
 HAIKU = Skill(
     reads_examples=False,
     weighs_requests=False,
-    overlooks=0.12,
-    nerve=2.2,
+    overlooks=0.06,
+    nerve=2.6,
     trust=0.95,
     adds_taxes=False,
 )
@@ -88,7 +87,7 @@ SONNET = Skill(
     reads_examples=True,
     weighs_requests=True,
     overlooks=0.0,
-    nerve=2.55,
+    nerve=2.7,
     trust=1.0,
     adds_taxes=True,
 )
@@ -114,14 +113,7 @@ class Choice(NamedTuple):
 
 
 class LabelSet:
-    """Labels, ready to be compared with many contents.
-
-    Args:
-        labels: Their names.
-        texts: What is said of each: the prompt, the property's description.
-        skill: How well to read.
-        encoder: Compares meanings, too, where there is one.
-    """
+    """Labels, ready to be compared with many contents."""
 
     def __init__(
         self,
@@ -155,20 +147,17 @@ class LabelSet:
             None if encoder is None else _Nearness(encoder, self._labels, entries, skill)
         )
 
-    def choose(self, text: str, *, title: str = "", requests: str = "") -> Choice:
-        """The label that fits best.
-
-        Args:
-            text: The content.
-            title: A part of it that counts double.
-            requests: Sentences of it that ask for something.
-        """
+    def choose(
+        self, text: str, *, title: str = "", requests: str = "", acts: Collection[str] = ()
+    ) -> Choice:
+        """The label that fits best."""
         first = f"{title} {requests}" if self._skill.weighs_requests else title
         found = Counter(word for word in words(text)[:2000] if not is_stop_word(word))
         overlooked = self._skill.overlooked(found)
         for word in overlooked:
             del found[word]
         found.update(word for word in words(first) if not is_stop_word(word))
+        found.update(acts)
         scores = list(self._base)
         spoke: list[set[str]] = [set() for _ in self._labels]
         # Long texts repeat themselves: what they say counts less than in proportion.

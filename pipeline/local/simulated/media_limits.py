@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.local.simulated.errors import ApiError, invalid
+from pipeline.local.simulated.api_errors import ApiError, invalid
 
 MAX_BASE64 = 10 * 1024 * 1024
 MAX_SIDE = 8000
@@ -22,15 +22,7 @@ _IMAGE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """A file in a request.
-
-    Args:
-        media_type: What it was checked to be.
-        data: Its bytes.
-        width: In pixels; 0 for PDF files.
-        height: In pixels; 0 for PDF files.
-        path: Where in the request it is.
-    """
+    """A file in a request."""
 
     media_type: str
     data: bytes = field(repr=False)
@@ -40,16 +32,11 @@ class Media:
 
     @property
     def digest(self) -> bytes:
-        """Equal bytes, equal digest."""
         return hashlib.blake2b(self.data, digest_size=16).digest()
 
 
 def read_media(block: Mapping[str, Any], path: str) -> Media:
-    """The file of an `image` or `document` block.
-
-    Raises:
-        ApiError: 400, where it is not what the block says or breaks a limit.
-    """
+    """The file of an `image` or `document` block."""
     source = block.get("source")
     if not isinstance(source, Mapping):
         raise invalid(f"{path}.source", "Field required")
@@ -77,11 +64,7 @@ def read_media(block: Mapping[str, Any], path: str) -> Media:
 
 
 def check_together(images: Sequence[Media]) -> None:
-    """The limits that hold over all images of a request.
-
-    Raises:
-        ApiError: 400, naming the images that break them.
-    """
+    """The limits that hold over all images of a request."""
     if len(images) > MAX_IMAGES:
         raise ApiError(400, f"messages: too many images: {len(images)} > {MAX_IMAGES}")
     limit = MAX_SIDE_OF_MANY if len(images) > MANY_IMAGES else MAX_SIDE

@@ -6,15 +6,15 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
-from pipeline.local.simulated.media import Media
-from pipeline.local.simulated.models import Line
-from pipeline.local.simulated.request import MessageRequest
+from pipeline.local.simulated.media_limits import Media
+from pipeline.local.simulated.message import MessageRequest
+from pipeline.local.simulated.served_models import Line
 from pipeline.local.simulated.stand_in import fields
 from pipeline.local.simulated.stand_in.business import Document
 from pipeline.local.simulated.stand_in.choices import choose, choose_many, decide
 from pipeline.local.simulated.stand_in.content import Content, Passage, read_content
-from pipeline.local.simulated.stand_in.files import FileReader
-from pipeline.local.simulated.stand_in.labels import SKILLS, Choice, LabelSet, Skill
+from pipeline.local.simulated.stand_in.file_text import FileReader
+from pipeline.local.simulated.stand_in.label_scores import SKILLS, Choice, LabelSet, Skill
 from pipeline.local.simulated.stand_in.schema import Ask, Found, ask_of
 from pipeline.local.simulated.stand_in.source_code import find_definition, find_in_source
 from pipeline.stages.checks.encoders import Encoder
@@ -34,12 +34,7 @@ T = TypeVar("T")
 
 
 class Answerer:
-    """Answers requests of all models; the same request is read once.
-
-    Args:
-        files: Reads images and PDF files.
-        encoder: Compares contents with labels, where there is one.
-    """
+    """Answers requests of all models; the same request is read once."""
 
     def __init__(self, files: FileReader, encoder: Encoder | None = None) -> None:
         self._files = files
@@ -47,11 +42,7 @@ class Answerer:
         self._readers = {line: Reader(skill, encoder) for line, skill in SKILLS.items()}
 
     async def answer(self, request: MessageRequest) -> Any:  # noqa: ANN401 - any JSON value or text
-        """The answer: a text, or a value of the request's schema.
-
-        Raises:
-            ApiError: 400, where a file cannot be read.
-        """
+        """The answer: a text, or a value of the request's schema."""
         key = (request.model.line, request.digest)
         if key not in self._answers:
             texts = [part for part in request.content if isinstance(part, str)]
@@ -75,12 +66,7 @@ def _keep(store: OrderedDict[Any, T], key: Hashable, value: T, limit: int) -> T:
 
 
 class Reader:
-    """Answers as one model would; schemas and labels are prepared once.
-
-    Args:
-        skill: How well it reads.
-        encoder: Compares contents with labels, where there is one.
-    """
+    """Answers as one model would; schemas and labels are prepared once."""
 
     def __init__(self, skill: Skill, encoder: Encoder | None = None) -> None:
         self.skill = skill
@@ -89,14 +75,7 @@ class Reader:
         self._label_sets: OrderedDict[Hashable, LabelSet] = OrderedDict()
 
     def answer(self, schema: Mapping[str, Any], key: bytes, prompt: str, content: Content) -> Any:  # noqa: ANN401
-        """A valid instance of a schema.
-
-        Args:
-            schema: What the answer must be.
-            key: Equal for equal schemas.
-            prompt: What the asker says.
-            content: What is to be read.
-        """
+        """A valid instance of a schema."""
         said = f"{prompt}\n{content.said}" if content.said else prompt
         ask = self._asks.get((key, said))
         if ask is None:
@@ -109,12 +88,12 @@ class Reader:
         if known is None:
             made = LabelSet(names, texts, self.skill, self._encoder)
             known = _keep(self._label_sets, (names, texts), made, _KEPT_SCHEMAS)
-        return known.choose(content.text, title=content.title, requests=content.requests)
+        return known.choose(
+            content.text, title=content.title, requests=content.requests, acts=content.acts
+        )
 
 
 class _Reading:
-    """One content, read for one schema."""
-
     def __init__(self, reader: Reader, prompt: str, content: Content) -> None:
         self._reader = reader
         self._prompt = prompt
@@ -124,7 +103,6 @@ class _Reading:
         self._used_document = False
 
     def find(self, ask: Ask) -> Found:
-        """The value for a part of the schema; always a valid one."""
         of_source = self._definition and find_in_source(ask, self._definition)
         if of_source:
             return self._or_empty(ask, of_source)
@@ -215,7 +193,6 @@ class _Reading:
         return self._content.quote(frozenset().union(*(f.evidence for f in facts.values())))
 
     def _at_least(self, ask: Ask) -> list[Any]:
-        """One value where the schema wants one."""
         wanted = ask.items is not None and ask.schema.get("minItems")
         return [self.find(ask.items).value] if wanted and ask.items is not None else []
 
@@ -254,7 +231,6 @@ class _Reading:
         return answers
 
     def _entry(self, items: Ask, text: str, known: Callable[[Ask], Found | None]) -> dict[str, Any]:
-        """One thing of a list: what is known of it, and else what its own words say."""
         reading = _Reading(self._reader, self._prompt, Content((Passage("", text),)))
         values = {}
         for part in items.properties:
@@ -275,7 +251,7 @@ def _runner_up(ask: Ask, facts: Mapping[str, Found]) -> Any:  # noqa: ANN401 - a
     for found in facts.values():
         if found.runner_up is None or (options is not None and found.runner_up not in options):
             continue
-        close = found.certainty is not None and found.certainty < _CLOSE
+        close = (found.certainty or 0.0) < _CLOSE or found.rival > _RIVAL
         return found.runner_up if close or not ask.nullable else None
     if ask.nullable:
         return None

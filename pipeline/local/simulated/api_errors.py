@@ -20,14 +20,7 @@ KINDS: Mapping[int, str] = {
 
 
 class ApiError(Exception):
-    """A documented error response.
-
-    Args:
-        status: The HTTP status, which decides the error's type.
-        message: A sentence for a person.
-        details: Typed details; `error_code` names their kind.
-        retry_after: Whole seconds for the `retry-after` header; none where it is None.
-    """
+    """A documented error response."""
 
     def __init__(
         self,
@@ -45,18 +38,15 @@ class ApiError(Exception):
 
     @property
     def kind(self) -> str:
-        """The error's type, as documented."""
         return KINDS[self.status]
 
     def body(self, request_id: str) -> dict[str, Any]:
-        """The response body."""
         error: dict[str, Any] = {"type": self.kind, "message": self.message}
         if self.details is not None:
             error["details"] = dict(self.details)
         return {"type": "error", "error": error, "request_id": request_id}
 
     def headers(self) -> dict[str, str]:
-        """The headers that go with it."""
         return {} if self.retry_after is None else {"retry-after": str(self.retry_after)}
 
 
@@ -66,11 +56,7 @@ def invalid(path: str, problem: str) -> ApiError:
 
 
 def refused_call(code: str) -> ApiError:
-    """The errors that come from limits and accounts, by the code of their details or kind.
-
-    Raises:
-        KeyError: There is no such code.
-    """
+    """The errors that come from limits and accounts, by the code of their details or kind."""
     return _ACCOUNT_ERRORS[code]()
 
 

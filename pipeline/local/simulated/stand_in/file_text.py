@@ -15,10 +15,10 @@ from PIL import Image, ImageFilter, ImageOps, ImageStat
 from pypdf import PdfReader
 from pypdf.errors import PyPdfError
 
-from pipeline.local.simulated.errors import invalid
-from pipeline.local.simulated.media import MAX_PDF_PAGES, PDF, Media
+from pipeline.local.simulated.api_errors import invalid
+from pipeline.local.simulated.media_limits import MAX_PDF_PAGES, PDF, Media
+from pipeline.local.simulated.served_models import pdf_tokens
 from pipeline.local.simulated.stand_in.content import FileText
-from pipeline.local.simulated.tokens import pdf_tokens
 
 _LONG_EDGE = 1600
 """Pixels; smaller is faster, and letters of printed pages stay readable."""
@@ -42,22 +42,14 @@ class _OpenedPdf:
 
 
 class FileReader:
-    """Reads files, each content once.
-
-    Args:
-        threads: Files read at once.
-    """
+    """Reads files, each content once."""
 
     def __init__(self, threads: int = 1) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="simulated-reader")
         self._kept: OrderedDict[bytes, asyncio.Future[FileText]] = OrderedDict()
 
     async def read(self, media: Media) -> FileText:
-        """The text of a file.
-
-        Raises:
-            ApiError: 400, where the file is broken, encrypted or too long.
-        """
+        """The text of a file."""
         key = media.digest
         known = self._kept.get(key)
         if known is None or known.cancelled():
@@ -70,20 +62,14 @@ class FileReader:
         return await asyncio.shield(known)
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Do something slow in one of the threads."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def close(self) -> None:
-        """Stop; what is being read is finished, what waits is dropped."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 def count_pdf_tokens(media: Media) -> int:
-    """What a PDF file counts; slow, to be called outside the event loop.
-
-    Raises:
-        ApiError: 400, where the file is broken, encrypted or too long.
-    """
+    """What a PDF file counts; slow, to be called outside the event loop."""
     opened = _open_pdf(media.data, f"{media.path}.source.base64")
     return pdf_tokens(opened.text, opened.pages)
 
