@@ -9,7 +9,7 @@ import ipaddress
 import re
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
@@ -30,7 +30,8 @@ from pipeline.model.errors import UsageError
 from pipeline.runtime.background import collect_seldom
 from pipeline.stages.checks.encoders import MiniLm
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_AdminHandler = Callable[[web.Request], Awaitable[object]]
+_NOT_LOCAL = {"error": "only from this machine"}
 
 
 def admin_routes(control: Control) -> list[web.RouteDef]:
@@ -53,15 +54,15 @@ def admin_routes(control: Control) -> list[web.RouteDef]:
         web.delete("/admin/requests", _guarded(admin.forget)),
         web.get("/admin/counters", _guarded(admin.counters)),
         web.get("/admin/limits", _guarded(admin.limits)),
-        web.put("/admin/limits", _guarded(admin.set_limits)),
+        web.put("/admin/limits", _guarded(admin.limits)),
         web.get("/admin/faults", _guarded(admin.faults)),
-        web.post("/admin/faults", _guarded(admin.add_fault)),
-        web.delete("/admin/faults", _guarded(admin.clear_faults)),
+        web.post("/admin/faults", _guarded(admin.faults)),
+        web.delete("/admin/faults", _guarded(admin.faults)),
         web.get("/admin/latency", _guarded(admin.latency)),
-        web.put("/admin/latency", _guarded(admin.set_latency)),
-        web.put("/admin/account", _guarded(admin.set_account)),
-        web.put("/admin/mark", _guarded(admin.set_mark)),
-        web.put("/admin/batches", _guarded(admin.set_batches)),
+        web.put("/admin/latency", _guarded(admin.latency)),
+        web.put("/admin/account", _guarded(admin.account)),
+        web.put("/admin/mark", _guarded(admin.mark)),
+        web.put("/admin/batches", _guarded(admin.batches)),
         web.post("/admin/reset", _guarded(admin.reset)),
     ]
 
@@ -70,98 +71,82 @@ class _Admin:
     def __init__(self, control: Control) -> None:
         self._control = control
 
-    async def requests(self, http: web.Request) -> web.StreamResponse:
+    async def requests(self, http: web.Request) -> object:
         limit = int(http.query["limit"]) if "limit" in http.query else None
-        control = self._control
-        return _json(
-            {
-                "now": control.clock() - control.started,
-                "counters": control.ledger.counters(),
-                "requests": control.ledger.as_json(limit),
-            }
-        )
+        control, ledger = self._control, self._control.ledger
+        now = control.clock() - control.started
+        return {"now": now, "counters": ledger.counters(), "requests": ledger.as_json(limit)}
 
-    async def forget(self, http: web.Request) -> web.StreamResponse:  # noqa: ARG002 - a handler
+    async def forget(self, _: web.Request) -> object:
         self._control.ledger.reset()
-        return _json({})
+        return {}
 
-    async def counters(self, http: web.Request) -> web.StreamResponse:  # noqa: ARG002
-        return _json(self._control.ledger.counters())
+    async def counters(self, _: web.Request) -> object:
+        return self._control.ledger.counters()
 
-    async def limits(self, http: web.Request) -> web.StreamResponse:  # noqa: ARG002
-        return _json({model: asdict(limits) for model, limits in self._control.limits().items()})
+    async def limits(self, http: web.Request) -> object:
+        if http.method == "PUT":
+            wanted = {model: Limits(**fields) for model, fields in (await _body(http)).items()}
+            for model, limits in wanted.items():
+                self._control.limit(model, limits)
+        return {model: asdict(limits) for model, limits in self._control.limits().items()}
 
-    async def set_limits(self, http: web.Request) -> web.StreamResponse:
-        wanted = {model: Limits(**fields) for model, fields in (await _body(http)).items()}
-        for model, limits in wanted.items():
-            self._control.limit(model, limits)
-        return await self.limits(http)
+    async def faults(self, http: web.Request) -> object:
+        if http.method == "POST":
+            body = await _body(http)
+            fault = Fault.parse(body["fault"]) if "fault" in body else Fault(**body)
+            self._control.faults.add(fault, self._control.clock())
+        elif http.method == "DELETE":
+            self._control.faults.clear()
+        return [asdict(fault) for fault in self._control.faults.listed(self._control.clock())]
 
-    async def faults(self, http: web.Request) -> web.StreamResponse:  # noqa: ARG002
-        control = self._control
-        return _json([asdict(fault) for fault in control.faults.listed(control.clock())])
+    async def latency(self, http: web.Request) -> object:
+        if http.method == "PUT":
+            wanted = {model: Latency(**fields) for model, fields in (await _body(http)).items()}
+            self._control.latency.update(wanted)
+        return {model: asdict(each) for model, each in self._control.latency.items()}
 
-    async def add_fault(self, http: web.Request) -> web.StreamResponse:
-        body = await _body(http)
-        fault = Fault.parse(body["fault"]) if "fault" in body else Fault(**body)
-        self._control.faults.add(fault, self._control.clock())
-        return await self.faults(http)
-
-    async def clear_faults(self, http: web.Request) -> web.StreamResponse:
-        self._control.faults.clear()
-        return await self.faults(http)
-
-    async def latency(self, http: web.Request) -> web.StreamResponse:  # noqa: ARG002
-        return _json({model: asdict(each) for model, each in self._control.latency.items()})
-
-    async def set_latency(self, http: web.Request) -> web.StreamResponse:
-        wanted = {model: Latency(**fields) for model, fields in (await _body(http)).items()}
-        self._control.latency.update(wanted)
-        return await self.latency(http)
-
-    async def set_account(self, http: web.Request) -> web.StreamResponse:
+    async def account(self, http: web.Request) -> object:
         problem = (await _body(http)).get("problem")
         if problem is not None:
             refused_call(problem)
         self._control.account_problem = problem
-        return _json({"problem": problem})
+        return {"problem": problem}
 
-    async def set_mark(self, http: web.Request) -> web.StreamResponse:
+    async def mark(self, http: web.Request) -> object:
         pattern = (await _body(http)).get("pattern")
         self._control.mark = None if pattern is None else re.compile(pattern)
-        return _json({"pattern": pattern})
+        return {"pattern": pattern}
 
-    async def set_batches(self, http: web.Request) -> web.StreamResponse:
+    async def batches(self, http: web.Request) -> object:
         self._control.batch_seconds = float((await _body(http))["seconds"])
-        return _json({"seconds": self._control.batch_seconds})
+        return {"seconds": self._control.batch_seconds}
 
-    async def reset(self, http: web.Request) -> web.StreamResponse:  # noqa: ARG002
+    async def reset(self, _: web.Request) -> object:
         self._control.faults.clear()
         self._control.ledger.reset()
         self._control.prompt_cache.clear()
         self._control.account_problem = None
-        return _json({})
+        return {}
 
 
-def _guarded(handler: Handler) -> Handler:
+def _guarded(handler: _AdminHandler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """Loopback only, and a wrong request is a 400 with a sentence."""
 
     async def guarded(http: web.Request) -> web.StreamResponse:
-        if not _is_loopback(http.remote):
-            return _json({"error": "only from this machine"}, status=403)
+        answer: object
         try:
-            return await handler(http)
+            local = http.remote is not None and ipaddress.ip_address(http.remote).is_loopback
+        except ValueError:
+            local = False
+        try:
+            answer, status = await handler(http) if local else _NOT_LOCAL, 200 if local else 403
         except (KeyError, TypeError, ValueError, re.error) as error:
-            return _json({"error": f"{type(error).__name__}: {error}"}, status=400)
+            answer, status = {"error": f"{type(error).__name__}: {error}"}, 400
+        body = orjson.dumps(answer)
+        return web.Response(body=body, status=status, content_type="application/json")
 
     return guarded
-
-
-def _is_loopback(remote: str | None) -> bool:
-    try:
-        return remote is not None and ipaddress.ip_address(remote).is_loopback
-    except ValueError:
-        return False
 
 
 async def _body(http: web.Request) -> dict[str, Any]:
@@ -169,10 +154,6 @@ async def _body(http: web.Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise TypeError("the body must be a JSON object")
     return body
-
-
-def _json(body: Any, *, status: int = 200) -> web.Response:  # noqa: ANN401 - any JSON value
-    return web.Response(body=orjson.dumps(body), status=status, content_type="application/json")
 
 
 _KEEP_ALIVE = 75.0
@@ -284,10 +265,10 @@ async def _serve(simulation: Simulation, host: str, port: int) -> None:
 
 
 def _simulation(options: argparse.Namespace) -> Simulation:
-    latency = {} if options.instant else {**LIVELY, **_named(options.latency, _latency)}
+    latency = {} if options.instant else {**LIVELY, **_named(options.latency, Latency, float)}
     return Simulation(
         latency=latency,
-        limits=_named(options.limit, _limits),
+        limits=_named(options.limit, Limits, int),
         limit_window=options.limit_window,
         faults=tuple(Fault.parse(text) for text in options.fault),
         bad_keys=frozenset(options.bad_key),
@@ -299,22 +280,15 @@ def _simulation(options: argparse.Namespace) -> Simulation:
     )
 
 
-def _named(texts: Sequence[str], read: Any) -> dict[str, Any]:  # noqa: ANN401 - a class
+def _named(texts: Sequence[str], make: Any, number: type) -> dict[str, Any]:  # noqa: ANN401
     """`MODEL:name=value,...` for each; `*` or nothing before the colon is every other model."""
     named = {}
     for text in texts:
         model, separator, fields = text.rpartition(":")
         pairs = dict(pair.split("=", 1) for pair in fields.split(","))
-        named[model if separator and model else "*"] = read(pairs)
+        made = make(**{name: number(value) for name, value in pairs.items()})
+        named[model if separator and model else "*"] = made
     return named
-
-
-def _latency(pairs: Mapping[str, str]) -> Latency:
-    return Latency(**{name: float(value) for name, value in pairs.items()})
-
-
-def _limits(pairs: Mapping[str, str]) -> Limits:
-    return Limits(**{name: int(value) for name, value in pairs.items()})
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -323,64 +297,39 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m pipeline.local.simulated",
         description="A simulated Messages API on this machine; its answers come from local rules.",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="where to listen")
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    parser.add_argument(
-        "--fault",
-        action="append",
-        default=[],
-        metavar="KIND[:SHARE][,next=N][,from=S][,for=S][,model=ID][,seconds=S][,category=NAME]",
-        help=f"something that goes wrong; kinds: {', '.join(sorted(KINDS))}; may be repeated",
-    )
-    parser.add_argument(
-        "--latency",
-        action="append",
-        default=[],
-        metavar="[MODEL:]median=S,sigma=X,tail=SHARE,tail_factor=X,per_token=S",
-        help="how long answers take; may be repeated",
-    )
-    parser.add_argument("--instant", action="store_true", help="answer at once")
-    parser.add_argument(
-        "--limit",
-        action="append",
-        default=[],
-        metavar="[MODEL:]requests=N,input_tokens=N,output_tokens=N",
-        help="rate limits a minute; may be repeated; none by default",
-    )
-    parser.add_argument(
-        "--limit-window",
-        type=float,
-        default=defaults.limit_window,
-        metavar="SECONDS",
-        help="how much of a limit may be used at once",
-    )
-    parser.add_argument(
-        "--bad-key",
-        action="append",
-        default=list(defaults.bad_keys),
-        help="an API key to refuse; any other is taken",
-    )
-    parser.add_argument("--seed", type=int, default=defaults.seed, help="of everything drawn")
-    parser.add_argument(
-        "--ledger",
-        type=int,
-        default=defaults.ledger,
-        metavar="N",
-        help="requests whose details are kept",
-    )
-    parser.add_argument(
-        "--readers", type=int, default=defaults.readers, metavar="N", help="files read at once"
-    )
-    parser.add_argument(
-        "--batch-seconds",
-        type=float,
-        default=defaults.batch_seconds,
-        metavar="S",
-        help="from the creation of a message batch to its end",
-    )
-    parser.add_argument(
-        "--encoder",
-        action="store_true",
-        help="choose labels by meaning, too; needs the extra `encoder`",
-    )
+    option = parser.add_argument
+    option("--host", default="127.0.0.1", help="where to listen")
+    option("--port", type=int, default=0, help="0 takes a free one")
+    option("--instant", action="store_true", help="answer at once")
+    for name, form, what in (
+        (
+            "--fault",
+            "KIND[:SHARE][,next=N][,from=S][,for=S][,model=ID][,seconds=S][,category=NAME]",
+            f"something that goes wrong; kinds: {', '.join(sorted(KINDS))}",
+        ),
+        (
+            "--latency",
+            "[MODEL:]median=S,sigma=X,tail=SHARE,tail_factor=X,per_token=S",
+            "how long answers take",
+        ),
+        (
+            "--limit",
+            "[MODEL:]requests=N,input_tokens=N,output_tokens=N",
+            "rate limits a minute; none by default",
+        ),
+    ):
+        option(name, action="append", default=[], metavar=form, help=f"{what}; may be repeated")
+    refused = list(defaults.bad_keys)
+    option("--bad-key", action="append", default=refused, help="an API key to refuse")
+    for name, unit, what in (
+        ("--limit-window", "SECONDS", "how much of a limit may be used at once"),
+        ("--batch-seconds", "SECONDS", "from the creation of a message batch to its end"),
+        ("--seed", "N", "of everything drawn"),
+        ("--ledger", "N", "requests whose details are kept"),
+        ("--readers", "N", "files read at once"),
+    ):
+        default = getattr(defaults, name.removeprefix("--").replace("-", "_"))
+        option(name, type=type(default), default=default, metavar=unit, help=what)
+    what = "choose labels by meaning, too; needs the extra `encoder`"
+    option("--encoder", action="store_true", help=what)
     return parser
