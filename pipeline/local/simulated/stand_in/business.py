@@ -246,7 +246,9 @@ class Document:
             if numbers and line and not _WORDED.search(re.sub(_MARK, "", label)):
                 above = self._lines[line - 1]
                 label = label if _MONEY.search(above) else above
-            meaning = _meaning(label) if numbers else None
+            row = _position(text, self.comma) if numbers else None
+            is_goods = row is not None and row.unit_price is not None
+            meaning = _meaning(label) if numbers and not is_goods else None
             if meaning is not None:
                 # Of several columns the last is the one the label means: base, rate, amount.
                 yield Amount(meaning[0], numbers[-1], line, meaning[1])
@@ -325,12 +327,12 @@ def _position(text: str, comma: bool | None) -> Position | None:
     money = [number for number in numbers if number.is_money]
     if not money or numbers[-1].decimals > 4:  # noqa: PLR2004 - more is noise
         return None
-    found = _AMOUNT_LABELS.find(_bare(text[: numbers[0].start]))
-    if found is not None and found[1].start() == 0 and found[0] not in _TOTALS:
-        return None
     quantity, price, amount = _product(numbers, money)
-    if price is None and re.search(r":\s*[€$£]?\s*$", text[: amount.start]):
-        return None
+    if price is None:
+        found = _AMOUNT_LABELS.find(_bare(text[: numbers[0].start]))
+        of_no_goods = found is not None and found[1].start() == 0 and found[0] not in _TOTALS
+        if of_no_goods or re.search(r":\s*[€$£]?\s*$", text[: amount.start]):
+            return None
     taken = sorted((n.start, n.end) for n in (quantity, price, amount) if n is not None)
     starts, ends = [0, *(end for _, end in taken)], [*(start for start, _ in taken), len(text)]
     pieces = [text[start:end] for start, end in zip(starts, ends, strict=True)]

@@ -138,10 +138,15 @@ class Content:
     @cached_property
     def acts(self) -> frozenset[str]:
         """What its sentences do: `request` and `question`."""
-        polite = {s: CUES["asking"].search(s.lower()) is not None for s in self.sentences}
-        asks = any("?" in s and not is_polite for s, is_polite in polite.items())
-        requests = {"request"} if any(polite.values()) else set()
-        return frozenset(requests | ({"question"} if asks else set()))
+        found = set()
+        for sentence in map(str.lower, self.sentences):
+            if "?" in sentence and CUES["wondering"].search(sentence):
+                found.add("question")
+            elif CUES["asking"].search(sentence):
+                found.add("request")
+            elif "?" in sentence:
+                found.add("question")
+        return frozenset(found)
 
     @cached_property
     def language(self) -> tuple[str | None, float]:

@@ -129,7 +129,9 @@ def _ocr(image: Image.Image) -> FileText:
     # Of the extra `local`, and only needed where there are pictures.
     import tesserocr  # noqa: PLC0415
 
-    with tesserocr.PyTessBaseAPI(path=_data_folder(), lang="eng", psm=tesserocr.PSM.AUTO) as engine:
+    with tesserocr.PyTessBaseAPI(
+        path=_data_folder(), lang="eng", psm=tesserocr.PSM.SPARSE_TEXT
+    ) as engine:
         engine.SetImage(image)
         engine.Recognize()
         found = engine.GetIterator()
