@@ -15,24 +15,7 @@ from pipeline.local.simulated.served_models import MARK, Model, text_tokens, tex
 
 @dataclass(frozen=True, slots=True)
 class MessageRequest:
-    """What was asked.
-
-    Args:
-        model: The model.
-        max_tokens: Output tokens at most.
-        instructions: The system prompt and tool texts: what the asker says.
-        content: The last user turn, in order: text and files.
-        schema: What the answer must be, if it must be JSON.
-        schema_key: Equal schemas, equal keys.
-        tool: The tool that the answer must call, if it must.
-        thinks: Whether the answer begins with a thinking block.
-        shows_thinking: Whether that block has text.
-        effort: The effort level.
-        stop_sequences: Texts that end the answer.
-        stream: Whether the answer is sent as server-sent events.
-        blocks: The prompt in the order of the prompt cache.
-        digest: Of everything but the model.
-    """
+    """What was asked; `content` is the last user turn, `digest` is of everything but the model."""
 
     model: Model
     max_tokens: int
@@ -63,17 +46,7 @@ _TOOL_CALL_TOKENS = 20
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer before it is sent.
-
-    Args:
-        content: Its blocks.
-        output_tokens: What they count, thinking included.
-        thinking_tokens: The part that is thinking.
-        stop_reason: As documented.
-        stop_sequence: The one that was met.
-        stop_details: Of a refusal.
-        billed: Whether it is paid.
-    """
+    """An answer before it is sent; its output tokens include those of thinking."""
 
     content: list[dict[str, Any]]
     output_tokens: int
@@ -137,7 +110,6 @@ def refusal(category: str | None) -> Reply:
 
 
 def nothing(_request: MessageRequest) -> Reply:
-    """A warm-up with `max_tokens` 0: the prompt is cached, nothing is written."""
     return Reply([], 0, stop_reason="max_tokens")
 
 

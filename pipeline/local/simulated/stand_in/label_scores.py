@@ -95,15 +95,7 @@ SKILLS: Mapping[Line, Skill] = {"haiku": HAIKU, "sonnet": SONNET, "opus": SONNET
 
 
 class Choice(NamedTuple):
-    """A chosen label.
-
-    Args:
-        label: The best.
-        runner_up: The second best, if there is more than one.
-        confidence: 0 to 1, from the margin and from how much was found at all.
-        evidence: The words of the content that spoke for it.
-        rival: The second-best's score as a share of the best's, where both were found.
-    """
+    """A chosen label; `rival` is the second-best's score as a share of the best's, 0 to 1."""
 
     label: str
     runner_up: str | None
