@@ -13,7 +13,7 @@ LEDGER = 400_000
 """Requests whose details are kept: all of the longest run."""
 
 Row = Mapping[str, Any]
-"""One request of the ledger, as `pipeline.local.simulated.ledger.Served` has it."""
+"""One request of the ledger, as `pipeline.local.simulated.control.Served` has it."""
 
 
 class Admin:

@@ -19,7 +19,7 @@ from pipeline.kafka.connection import producer_client
 from pipeline.kafka.topics import TopicNames
 from pipeline.local.apache import ApacheKafka
 from pipeline.local.simulated import SimulatedApi
-from pipeline.local.simulated.faults import Fault
+from pipeline.local.simulated.injected_faults import Fault
 from pipeline.operators import inspection
 from tests.brokers import FreshName
 from tests.browser.chromium import Chromium, Page

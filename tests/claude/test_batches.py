@@ -23,7 +23,7 @@ from pipeline.claude.message_batches import (
 from pipeline.claude.responses import HttpReply, NoReply
 from pipeline.config import Settings
 from pipeline.local.simulated.control import Simulation
-from pipeline.local.simulated.faults import Fault
+from pipeline.local.simulated.injected_faults import Fault
 from pipeline.local.simulated.server import SimulatedApi
 from pipeline.model.errors import Refused
 from pipeline.model.records import Tier

@@ -5,11 +5,10 @@ demand, and keeps a ledger of what was really paid. Its answers come from local 
 request's own schema and content, and say so: their `model` begins with `simulated-`.
 """
 
-from pipeline.local.simulated.control import LIVELY, Latency, Simulation
-from pipeline.local.simulated.faults import Fault
-from pipeline.local.simulated.ledger import Ledger, Served
-from pipeline.local.simulated.limits import Limits
-from pipeline.local.simulated.models import MARK
+from pipeline.local.simulated.control import LIVELY, Latency, Ledger, Served, Simulation
+from pipeline.local.simulated.injected_faults import Fault
+from pipeline.local.simulated.rate_limiting import Limits
+from pipeline.local.simulated.served_models import MARK
 from pipeline.local.simulated.server import SimulatedApi
 
 __all__ = [

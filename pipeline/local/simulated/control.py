@@ -1,38 +1,141 @@
-"""The state that requests share: limits, caches, faults, latency, the ledger, the clock.
-
-How the simulated API behaves: everything that can be set when it starts.
-
-How long answers take: a log-normal time, a heavy tail, and a share for each output token.
-"""
+"""The state that requests share, how it is set at start, and the ledger of what was served."""
 
 import math
 import random
 import re
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
-from pipeline.local.simulated.caches import PromptCache
-from pipeline.local.simulated.errors import ApiError, refused_call
-from pipeline.local.simulated.faults import Fault, Faults
-from pipeline.local.simulated.ledger import Ledger
-from pipeline.local.simulated.limits import Limits, ModelLimiter
-from pipeline.local.simulated.request import MessageRequest
+from pipeline.local.simulated.api_errors import ApiError, refused_call
+from pipeline.local.simulated.injected_faults import Fault, Faults
+from pipeline.local.simulated.message import MessageRequest
+from pipeline.local.simulated.prompt import PromptCache
+from pipeline.local.simulated.rate_limiting import Limits, ModelLimiter
 from pipeline.stages.checks.scope import Encoder
 
 
 @dataclass(frozen=True, slots=True)
-class Latency:
-    """A distribution of seconds.
+class Served:
+    """One request.
 
     Args:
-        median: Seconds, without tail and tokens. 0 answers at once.
-        sigma: Spread of the logarithm; 0.3 puts the 95th percentile at 1.6 medians.
-        tail: Share of answers that take `tail_factor` times as long.
-        tail_factor: See `tail`.
-        per_token: Seconds for each output token.
+        at: Seconds since the server started.
+        endpoint: `messages`, `batch`, `count_tokens`, ...
+        model: As it was asked for; none where the request did not get that far.
+        status: The HTTP status; 0 where the connection was cut.
+        outcome: `answered`, the kind of the fault, or the error's type.
+        billed: Whether it would have been paid.
+        digest: Of the request's content without its model: equal content, equal digest.
+        caller: Stands for the API key.
+        mark: What the mark's pattern found in the content; None without one.
+        custom_id: In a batch.
+        seconds: How long it took.
+        input_tokens: Outside the prompt cache.
+        cache_read_tokens: From the prompt cache.
+        cache_write_5m_tokens: Into the prompt cache, for five minutes.
+        cache_write_1h_tokens: Into the prompt cache, for an hour.
+        output_tokens: Of the answer, thinking included.
     """
+
+    at: float
+    endpoint: str
+    model: str | None
+    status: int
+    outcome: str
+    billed: bool = False
+    digest: str | None = None
+    caller: str | None = None
+    mark: str | None = None
+    custom_id: str | None = None
+    seconds: float = 0.0
+    input_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_5m_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    output_tokens: int = 0
+
+
+_TOKENS = (
+    "input_tokens",
+    "cache_read_tokens",
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+    "output_tokens",
+)
+
+
+@dataclass(slots=True)
+class _Sums:
+    requests: int = 0
+    billed: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[int] = field(default_factory=Counter)
+    tokens: Counter[str] = field(default_factory=Counter)
+
+    def add(self, served: Served) -> None:
+        self.requests += 1
+        self.billed += served.billed
+        self.outcomes[served.outcome] += 1
+        self.statuses[served.status] += 1
+        if served.billed:
+            for name in _TOKENS:
+                self.tokens[name] += getattr(served, name)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "requests": self.requests,
+            "billed": self.billed,
+            "outcomes": dict(self.outcomes),
+            "statuses": {str(status): n for status, n in self.statuses.items()},
+            **{name: self.tokens[name] for name in _TOKENS},
+        }
+
+
+class Ledger:
+    """Every request that was served; sums are kept of all, details of the latest."""
+
+    def __init__(self, keep: int = 100_000) -> None:
+        self._recent: deque[Served] = deque(maxlen=keep)
+        self._sums: dict[str, _Sums] = {}
+
+    def add(self, served: Served) -> None:
+        self._recent.append(served)
+        self._sums.setdefault(served.model or "", _Sums()).add(served)
+
+    def reset(self) -> None:
+        self._recent.clear()
+        self._sums.clear()
+
+    def __iter__(self) -> Iterator[Served]:
+        return iter(self._recent)
+
+    def __len__(self) -> int:
+        return len(self._recent)
+
+    def billed(self) -> list[Served]:
+        return [served for served in self._recent if served.billed]
+
+    def counters(self) -> dict[str, Any]:
+        """The sums, by model; the empty name is what had none."""
+        return {
+            "kept": len(self._recent),
+            "distinct_billed": len({served.digest for served in self._recent if served.billed}),
+            "models": {model: sums.as_json() for model, sums in self._sums.items()},
+        }
+
+    def as_json(self, limit: int | None = None) -> list[dict[str, Any]]:
+        """The kept requests, oldest first; the latest `limit` of them."""
+        rows = list(self._recent)
+        return [asdict(row) for row in (rows if limit is None else rows[-limit:] if limit else [])]
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """A distribution of seconds."""
 
     median: float = 0.0
     sigma: float = 0.3
@@ -45,7 +148,6 @@ class Latency:
             raise ValueError("a latency's median, sigma, tail and per_token are not negative")
 
     def draw(self, random: random.Random, output_tokens: int) -> float:
-        """Seconds for one answer."""
         seconds = self.median * math.exp(self.sigma * random.gauss(0.0, 1.0))
         if self.tail and random.random() < self.tail:
             seconds *= self.tail_factor
@@ -95,12 +197,7 @@ _NO_LATENCY = Latency()
 
 
 class Control:
-    """What a test can reach into, in process or through the admin endpoint.
-
-    Args:
-        simulation: How to start.
-        clock: Seconds that never go back.
-    """
+    """What a test can reach into, in process or through the admin endpoint."""
 
     def __init__(self, simulation: Simulation, clock: Clock = time.monotonic) -> None:
         self.simulation = simulation
@@ -120,7 +217,6 @@ class Control:
         self._limiters: dict[str, ModelLimiter] = {}
 
     def limiter(self, model: str) -> ModelLimiter:
-        """The buckets of a model."""
         known = self._limiters.get(model)
         if known is None:
             limits = self._limits.get(model, self._limits.get("*", _NO_LIMITS))
@@ -139,11 +235,9 @@ class Control:
                 limiter.change(limits, now)
 
     def limits(self) -> dict[str, Limits]:
-        """The limits in force."""
         return dict(self._limits)
 
     def latency_of(self, model: str) -> Latency:
-        """How long a model takes."""
         return self.latency.get(model) or self.latency.get("*") or _NO_LATENCY
 
     def mark_of(self, request: MessageRequest) -> str | None:
@@ -155,20 +249,12 @@ class Control:
         return next((match[0] for match in found if match), None)
 
     def check_account(self) -> None:
-        """Refuse all calls while the account is said to have a problem.
-
-        Raises:
-            ApiError: What `account_problem` says.
-        """
+        """Refuse all calls while the account is said to have a problem."""
         if self.account_problem is not None:
             raise refused_call(self.account_problem)
 
     def admit(self, model: str, input_tokens: int) -> None:
-        """Take a request out of the model's buckets.
-
-        Raises:
-            ApiError: 429 with `retry-after`, where one is empty.
-        """
+        """Take a request out of the model's buckets."""
         refused = self.limiter(model).admit(input_tokens, self.clock())
         if refused is None:
             return
@@ -181,5 +267,4 @@ class Control:
         )
 
     def limit_headers(self, model: str) -> dict[str, str]:
-        """What the headers of an answer say of the limits."""
         return self.limiter(model).headers(self.clock(), datetime.now(UTC))

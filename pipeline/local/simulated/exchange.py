@@ -1,6 +1,4 @@
-"""One call of the Messages API, from the parsed body to the message: no HTTP in here.
-
-What every call passes before it is served: the key, the faults, the account; and its end.
+"""What every call passes (key, faults, account), and the endpoints of single messages.
 
 One place turns an `ApiError` into a response and a line of the ledger.
 """
@@ -18,26 +16,21 @@ import orjson
 from aiohttp import web
 
 from pipeline.local.simulated import wire
-from pipeline.local.simulated.caches import CacheUse
-from pipeline.local.simulated.control import Control
-from pipeline.local.simulated.errors import ApiError
-from pipeline.local.simulated.faults import AFTER, BEFORE, Fault
-from pipeline.local.simulated.ledger import Served
-from pipeline.local.simulated.message import Reply, nothing, refusal, reply, spoil
-from pipeline.local.simulated.request import MessageRequest
-from pipeline.local.simulated.responder import Answerer
-from pipeline.local.simulated.validation import VERSIONS, asks_for_reasoning
+from pipeline.local.simulated.api_errors import ApiError
+from pipeline.local.simulated.control import Control, Served
+from pipeline.local.simulated.injected_faults import AFTER, BEFORE, Fault
+from pipeline.local.simulated.message import MessageRequest, Reply, nothing, refusal, reply, spoil
+from pipeline.local.simulated.prompt import CacheUse
+from pipeline.local.simulated.served_models import describe_model, list_models
+from pipeline.local.simulated.stand_in.answerer import Answerer
+from pipeline.local.simulated.stand_in.file_text import FileReader, count_pdf_tokens
+from pipeline.local.simulated.validation import VERSIONS, asks_for_reasoning, read_message
+from pipeline.local.simulated.wire import events_of
 
 
 @dataclass(frozen=True, slots=True)
 class Exchanged:
-    """A call that was answered.
-
-    Args:
-        body: The message.
-        reply: Its parts.
-        use: How its prompt met the prompt cache.
-    """
+    """A call that was answered."""
 
     body: dict[str, Any]
     reply: Reply
@@ -45,12 +38,7 @@ class Exchanged:
 
 
 class Exchange:
-    """Answers calls.
-
-    Args:
-        control: The shared state.
-        answerer: Where answers come from.
-    """
+    """Answers calls."""
 
     def __init__(self, control: Control, answerer: Answerer) -> None:
         self._control = control
@@ -134,7 +122,6 @@ def served(
     outcome: str = "answered",
     status: int = 200,
 ) -> Served:
-    """The line of the ledger."""
     made, use = exchanged.reply, exchanged.use
     return Served(
         at=at,
@@ -170,17 +157,7 @@ _BAD_GATEWAY = 502
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that was let in.
-
-    Args:
-        http: The HTTP request.
-        request_id: For the `request-id` header.
-        scope: Stands for the API key.
-        body: The parsed JSON of a POST.
-        model: The model that it names, unchecked.
-        faults: What goes wrong with its answer.
-        started: When it came.
-    """
+    """A call that was let in."""
 
     http: web.Request
     request_id: str
@@ -192,7 +169,6 @@ class Call:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What every response carries."""
         return {"request-id": self.request_id}
 
 
@@ -201,11 +177,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Gate:
-    """Lets calls in.
-
-    Args:
-        control: The shared state.
-    """
+    """Lets calls in."""
 
     def __init__(self, control: Control) -> None:
         self._control = control
@@ -218,13 +190,7 @@ class Gate:
         return f"{kind}_simulated_{self._run}{next(self._ids):010d}"
 
     def guard(self, endpoint: str, work: Work, *, limit: int = MAX_BODY) -> Handler:
-        """Make a handler: `work` sees only calls that are let in.
-
-        Args:
-            endpoint: Its name in the ledger.
-            work: Answers, or raises `ApiError`.
-            limit: Bytes of a body at most.
-        """
+        """Make a handler: `work` sees only calls that are let in."""
 
         async def handler(http: web.Request) -> web.StreamResponse:
             request_id = self.new_id("req")
@@ -246,7 +212,6 @@ class Gate:
         return handler
 
     def note(self, endpoint: str, model: str | None, status: int, outcome: str) -> None:
-        """Write a line of the ledger for what was not billed."""
         at = self._control.clock() - self._control.started
         self._control.ledger.add(
             Served(at=at, endpoint=endpoint, model=model, status=status, outcome=outcome)
@@ -280,7 +245,6 @@ class Gate:
     async def _fail(
         self, http: web.Request, fault: Fault, endpoint: str, model: str | None, request_id: str
     ) -> web.StreamResponse:
-        """What happens instead of an answer."""
         if (error := wire.error_of(fault)) is not None:
             self.note(endpoint, model, error.status, fault.kind)
             return self._error(error, request_id, model)
@@ -324,3 +288,89 @@ async def _json(http: web.Request, limit: int) -> Any:  # noqa: ANN401 - any JSO
         return orjson.loads(raw) if raw else None
     except orjson.JSONDecodeError as error:
         raise ApiError(400, f"The request body is not valid JSON: {error}") from None
+
+
+class Endpoints:
+    """Serves calls that were let in."""
+
+    def __init__(self, control: Control, gate: Gate, exchange: Exchange, files: FileReader) -> None:
+        self._control = control
+        self._gate = gate
+        self._exchange = exchange
+        self._files = files
+
+    def routes(self) -> list[web.RouteDef]:
+        guard = self._gate.guard
+        return [
+            web.post("/v1/messages", guard("messages", self._create)),
+            web.post("/v1/messages/count_tokens", guard("count_tokens", self._count)),
+            web.get("/v1/models", guard("models", self._models)),
+            web.get("/v1/models/{id}", guard("models", self._models)),
+        ]
+
+    async def _create(self, call: Call) -> web.StreamResponse:
+        control = self._control
+        request = await read_request(call.body, self._files)
+        made = await self._exchange.run(
+            request, call.scope, call.faults, message_id=self._gate.new_id("msg")
+        )
+        lost = control.faults.draw_lost(request.model.id, control.clock())
+        midway = any(fault.kind == "disconnect_midway" for fault in call.faults)
+        control.ledger.add(
+            served(
+                request,
+                made,
+                at=call.started - control.started,
+                seconds=control.clock() - call.started,
+                caller=call.scope,
+                mark=control.mark_of(request),
+                outcome=lost.kind
+                if lost is not None
+                else next((f.kind for f in call.faults if f.kind != "slow"), "answered"),
+                status=wire.status_of(lost) if lost is not None else 0 if midway else 200,
+            )
+        )
+        if lost is not None:
+            return await self._gate.lose(call, lost)
+        headers = call.headers | control.limit_headers(request.model.id)
+        if midway:
+            return await wire.half(call.http, orjson.dumps(made.body), headers)
+        if request.stream:
+            return await wire.stream(call.http, events_of(made.body), headers)
+        return wire.answer(made.body, headers)
+
+    async def _count(self, call: Call) -> web.StreamResponse:
+        request = await read_request(call.body, self._files, counting=True)
+        self._gate.note("count_tokens", request.model.id, 200, "answered")
+        return wire.answer({"input_tokens": request.prompt_tokens}, call.headers)
+
+    async def _models(self, call: Call) -> web.StreamResponse:
+        name = call.http.match_info.get("id")
+        body = list_models() if name is None else describe_model(name)
+        self._gate.note("models", None, 200, "answered")
+        return wire.answer(body, call.headers)
+
+
+async def read_request(
+    body: Any,  # noqa: ANN401 - not yet checked
+    files: FileReader,
+    *,
+    counting: bool = False,
+) -> MessageRequest:
+    """Check a request's body."""
+
+    def read() -> MessageRequest:
+        return read_message(body, count_pdf_tokens, counting=counting)
+
+    # Only PDF files have to be opened before they can be counted, and that is slow.
+    return await files.run(read) if _has_document(body) else read()
+
+
+def _has_document(body: Any) -> bool:  # noqa: ANN401 - not yet checked
+    messages = body.get("messages") if isinstance(body, dict) else None
+    return isinstance(messages, list) and any(
+        isinstance(block, dict) and block.get("type") == "document"
+        for message in messages
+        if isinstance(message, dict) and isinstance(message.get("content"), list)
+        for block in message["content"]
+    )

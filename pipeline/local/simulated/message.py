@@ -1,4 +1,4 @@
-"""Turns an answer into a `Message`: what it counts, where it is cut off, how it stops."""
+"""A request after validation, and how an answer to it becomes a `Message`."""
 
 import hashlib
 import random
@@ -8,10 +8,34 @@ from typing import Any
 
 import orjson
 
-from pipeline.local.simulated.caches import CacheUse
-from pipeline.local.simulated.models import MARK
-from pipeline.local.simulated.request import MessageRequest
-from pipeline.local.simulated.tokens import text_tokens, text_within
+from pipeline.local.simulated.media_limits import Media
+from pipeline.local.simulated.prompt import Block, CacheUse
+from pipeline.local.simulated.served_models import MARK, Model, text_tokens, text_within
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRequest:
+    """What was asked; `content` is the last user turn, `digest` is of everything but the model."""
+
+    model: Model
+    max_tokens: int
+    instructions: str
+    content: tuple[str | Media, ...]
+    schema: Mapping[str, Any] | None
+    schema_key: bytes
+    tool: str | None
+    thinks: bool
+    shows_thinking: bool
+    effort: str
+    stop_sequences: tuple[str, ...]
+    stream: bool
+    blocks: tuple[Block, ...]
+    digest: str
+
+    @property
+    def prompt_tokens(self) -> int:
+        return sum(block.tokens for block in self.blocks)
+
 
 _THINKING_TOKENS: Mapping[str, int] = {
     "low": 40, "medium": 180, "high": 500, "xhigh": 1200, "max": 2400,
@@ -22,17 +46,7 @@ _TOOL_CALL_TOKENS = 20
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer before it is sent.
-
-    Args:
-        content: Its blocks.
-        output_tokens: What they count, thinking included.
-        thinking_tokens: The part that is thinking.
-        stop_reason: As documented.
-        stop_sequence: The one that was met.
-        stop_details: Of a refusal.
-        billed: Whether it is paid.
-    """
+    """An answer before it is sent; its output tokens include those of thinking."""
 
     content: list[dict[str, Any]]
     output_tokens: int
@@ -45,7 +59,6 @@ class Reply:
     def message(
         self, request: MessageRequest, use: CacheUse, message_id: str, tier: str
     ) -> dict[str, Any]:
-        """The response body."""
         return {
             "id": message_id,
             "type": "message",
@@ -71,12 +84,7 @@ class Reply:
 
 
 def reply(request: MessageRequest, answer: Any) -> Reply:  # noqa: ANN401 - any JSON value or text
-    """An answer within `max_tokens`.
-
-    Args:
-        request: What was asked.
-        answer: A text, or the value of the schema that was asked for.
-    """
+    """An answer within `max_tokens`."""
     thinking = _thinking_block(request)
     blocks, used = ([thinking[0]], thinking[1]) if thinking else ([], 0)
     if used >= request.max_tokens:
@@ -96,14 +104,12 @@ def reply(request: MessageRequest, answer: Any) -> Reply:  # noqa: ANN401 - any 
 
 
 def refusal(category: str | None) -> Reply:
-    """The model refuses before it has written anything."""
     details = {"type": "refusal", "category": category, "explanation": None}
     billed = category in {"bio", "frontier_llm", "reasoning_extraction"}
     return Reply([], 1, stop_reason="refusal", stop_details=details, billed=billed)
 
 
 def nothing(_request: MessageRequest) -> Reply:
-    """A warm-up with `max_tokens` 0: the prompt is cached, nothing is written."""
     return Reply([], 0, stop_reason="max_tokens")
 
 

@@ -1,32 +1,160 @@
-"""The simulated API as a server in this process.
+"""The simulated API as a server in this process, and as a program of its own.
 
-The simulated API as a program of its own, until SIGTERM or SIGINT.
+Also `/admin/...`: what was served, and changes while running; answered on loopback only.
 """
 
 import argparse
 import asyncio
+import ipaddress
+import re
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
 
+import orjson
 import uvloop
 from aiohttp import web
 
-from pipeline.local.simulated.admin import admin_routes
-from pipeline.local.simulated.answering.files import FileReader
-from pipeline.local.simulated.batches import BatchEndpoints
+from pipeline.local.simulated.api_errors import ApiError, refused_call
 from pipeline.local.simulated.control import LIVELY, Control, Latency, Simulation
-from pipeline.local.simulated.endpoints import Endpoints
-from pipeline.local.simulated.errors import ApiError
-from pipeline.local.simulated.exchange import MAX_BATCH_BODY, Call, Exchange, Gate
-from pipeline.local.simulated.faults import KINDS, Fault
-from pipeline.local.simulated.limits import Limits
-from pipeline.local.simulated.responder import Answerer
+from pipeline.local.simulated.exchange import MAX_BATCH_BODY, Call, Endpoints, Exchange, Gate
+from pipeline.local.simulated.injected_faults import KINDS, Fault
+from pipeline.local.simulated.message_batches import BatchEndpoints
+from pipeline.local.simulated.rate_limiting import Limits
+from pipeline.local.simulated.stand_in.answerer import Answerer
+from pipeline.local.simulated.stand_in.file_text import FileReader
 from pipeline.model.errors import UsageError
 from pipeline.runtime.process import collect_seldom
 from pipeline.stages.checks.scope import MiniLm
+
+_AdminHandler = Callable[[web.Request], Awaitable[object]]
+_NOT_LOCAL = {"error": "only from this machine"}
+
+
+def admin_routes(control: Control) -> list[web.RouteDef]:
+    """The routes.
+
+    `GET /admin/requests?limit=N`: the kept requests, the counters, and the time that their
+    `at` is to be held against; `DELETE` forgets them.
+    `GET /admin/counters`: the counters alone.
+    `GET|PUT /admin/limits`: `{"<model id or *>": {"requests": n, "input_tokens": n, ...}}`.
+    `GET|POST|DELETE /admin/faults`: a list of faults; POST takes `{"fault": "overloaded:0.1"}`.
+    `GET|PUT /admin/latency`: `{"<model id or *>": {"median": s, "sigma": x, ...}}`.
+    `PUT /admin/account`: `{"problem": "enforced_spend_limit_reached" | ... | null}`.
+    `PUT /admin/mark`: `{"pattern": "E-[0-9]+" | null}`: what the ledger keeps of each content.
+    `PUT /admin/batches`: `{"seconds": s}`.
+    `POST /admin/reset`: no faults, an empty ledger, an empty prompt cache, a good account.
+    """
+    admin = _Admin(control)
+    return [
+        web.get("/admin/requests", _guarded(admin.requests)),
+        web.delete("/admin/requests", _guarded(admin.forget)),
+        web.get("/admin/counters", _guarded(admin.counters)),
+        web.get("/admin/limits", _guarded(admin.limits)),
+        web.put("/admin/limits", _guarded(admin.limits)),
+        web.get("/admin/faults", _guarded(admin.faults)),
+        web.post("/admin/faults", _guarded(admin.faults)),
+        web.delete("/admin/faults", _guarded(admin.faults)),
+        web.get("/admin/latency", _guarded(admin.latency)),
+        web.put("/admin/latency", _guarded(admin.latency)),
+        web.put("/admin/account", _guarded(admin.account)),
+        web.put("/admin/mark", _guarded(admin.mark)),
+        web.put("/admin/batches", _guarded(admin.batches)),
+        web.post("/admin/reset", _guarded(admin.reset)),
+    ]
+
+
+class _Admin:
+    def __init__(self, control: Control) -> None:
+        self._control = control
+
+    async def requests(self, http: web.Request) -> object:
+        limit = int(http.query["limit"]) if "limit" in http.query else None
+        control, ledger = self._control, self._control.ledger
+        now = control.clock() - control.started
+        return {"now": now, "counters": ledger.counters(), "requests": ledger.as_json(limit)}
+
+    async def forget(self, _: web.Request) -> object:
+        self._control.ledger.reset()
+        return {}
+
+    async def counters(self, _: web.Request) -> object:
+        return self._control.ledger.counters()
+
+    async def limits(self, http: web.Request) -> object:
+        if http.method == "PUT":
+            wanted = {model: Limits(**fields) for model, fields in (await _body(http)).items()}
+            for model, limits in wanted.items():
+                self._control.limit(model, limits)
+        return {model: asdict(limits) for model, limits in self._control.limits().items()}
+
+    async def faults(self, http: web.Request) -> object:
+        if http.method == "POST":
+            body = await _body(http)
+            fault = Fault.parse(body["fault"]) if "fault" in body else Fault(**body)
+            self._control.faults.add(fault, self._control.clock())
+        elif http.method == "DELETE":
+            self._control.faults.clear()
+        return [asdict(fault) for fault in self._control.faults.listed(self._control.clock())]
+
+    async def latency(self, http: web.Request) -> object:
+        if http.method == "PUT":
+            wanted = {model: Latency(**fields) for model, fields in (await _body(http)).items()}
+            self._control.latency.update(wanted)
+        return {model: asdict(each) for model, each in self._control.latency.items()}
+
+    async def account(self, http: web.Request) -> object:
+        problem = (await _body(http)).get("problem")
+        if problem is not None:
+            refused_call(problem)
+        self._control.account_problem = problem
+        return {"problem": problem}
+
+    async def mark(self, http: web.Request) -> object:
+        pattern = (await _body(http)).get("pattern")
+        self._control.mark = None if pattern is None else re.compile(pattern)
+        return {"pattern": pattern}
+
+    async def batches(self, http: web.Request) -> object:
+        self._control.batch_seconds = float((await _body(http))["seconds"])
+        return {"seconds": self._control.batch_seconds}
+
+    async def reset(self, _: web.Request) -> object:
+        self._control.faults.clear()
+        self._control.ledger.reset()
+        self._control.prompt_cache.clear()
+        self._control.account_problem = None
+        return {}
+
+
+def _guarded(handler: _AdminHandler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """Loopback only, and a wrong request is a 400 with a sentence."""
+
+    async def guarded(http: web.Request) -> web.StreamResponse:
+        answer: object
+        try:
+            local = http.remote is not None and ipaddress.ip_address(http.remote).is_loopback
+        except ValueError:
+            local = False
+        try:
+            answer, status = await handler(http) if local else _NOT_LOCAL, 200 if local else 403
+        except (KeyError, TypeError, ValueError, re.error) as error:
+            answer, status = {"error": f"{type(error).__name__}: {error}"}, 400
+        body = orjson.dumps(answer)
+        return web.Response(body=body, status=status, content_type="application/json")
+
+    return guarded
+
+
+async def _body(http: web.Request) -> dict[str, Any]:
+    body = orjson.loads(await http.read())
+    if not isinstance(body, dict):
+        raise TypeError("the body must be a JSON object")
+    return body
+
 
 _KEEP_ALIVE = 75.0
 _BACKLOG = 2048
@@ -73,16 +201,13 @@ class SimulatedApi:
 
     @property
     def base_url(self) -> str:
-        """Where it is reached."""
         return f"http://{self._host}:{self._port}"
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
         return self._port
 
     async def __aenter__(self) -> Self:
-        """Listen."""
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port, backlog=_BACKLOG)
         await site.start()
@@ -140,10 +265,10 @@ async def _serve(simulation: Simulation, host: str, port: int) -> None:
 
 
 def _simulation(options: argparse.Namespace) -> Simulation:
-    latency = {} if options.instant else {**LIVELY, **_named(options.latency, _latency)}
+    latency = {} if options.instant else {**LIVELY, **_named(options.latency, Latency, float)}
     return Simulation(
         latency=latency,
-        limits=_named(options.limit, _limits),
+        limits=_named(options.limit, Limits, int),
         limit_window=options.limit_window,
         faults=tuple(Fault.parse(text) for text in options.fault),
         bad_keys=frozenset(options.bad_key),
@@ -155,22 +280,15 @@ def _simulation(options: argparse.Namespace) -> Simulation:
     )
 
 
-def _named(texts: Sequence[str], read: Any) -> dict[str, Any]:  # noqa: ANN401 - a class
+def _named(texts: Sequence[str], make: Any, number: type) -> dict[str, Any]:  # noqa: ANN401
     """`MODEL:name=value,...` for each; `*` or nothing before the colon is every other model."""
     named = {}
     for text in texts:
         model, separator, fields = text.rpartition(":")
         pairs = dict(pair.split("=", 1) for pair in fields.split(","))
-        named[model if separator and model else "*"] = read(pairs)
+        made = make(**{name: number(value) for name, value in pairs.items()})
+        named[model if separator and model else "*"] = made
     return named
-
-
-def _latency(pairs: Mapping[str, str]) -> Latency:
-    return Latency(**{name: float(value) for name, value in pairs.items()})
-
-
-def _limits(pairs: Mapping[str, str]) -> Limits:
-    return Limits(**{name: int(value) for name, value in pairs.items()})
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -179,64 +297,39 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m pipeline.local.simulated",
         description="A simulated Messages API on this machine; its answers come from local rules.",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="where to listen")
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    parser.add_argument(
-        "--fault",
-        action="append",
-        default=[],
-        metavar="KIND[:SHARE][,next=N][,from=S][,for=S][,model=ID][,seconds=S][,category=NAME]",
-        help=f"something that goes wrong; kinds: {', '.join(sorted(KINDS))}; may be repeated",
-    )
-    parser.add_argument(
-        "--latency",
-        action="append",
-        default=[],
-        metavar="[MODEL:]median=S,sigma=X,tail=SHARE,tail_factor=X,per_token=S",
-        help="how long answers take; may be repeated",
-    )
-    parser.add_argument("--instant", action="store_true", help="answer at once")
-    parser.add_argument(
-        "--limit",
-        action="append",
-        default=[],
-        metavar="[MODEL:]requests=N,input_tokens=N,output_tokens=N",
-        help="rate limits a minute; may be repeated; none by default",
-    )
-    parser.add_argument(
-        "--limit-window",
-        type=float,
-        default=defaults.limit_window,
-        metavar="SECONDS",
-        help="how much of a limit may be used at once",
-    )
-    parser.add_argument(
-        "--bad-key",
-        action="append",
-        default=list(defaults.bad_keys),
-        help="an API key to refuse; any other is taken",
-    )
-    parser.add_argument("--seed", type=int, default=defaults.seed, help="of everything drawn")
-    parser.add_argument(
-        "--ledger",
-        type=int,
-        default=defaults.ledger,
-        metavar="N",
-        help="requests whose details are kept",
-    )
-    parser.add_argument(
-        "--readers", type=int, default=defaults.readers, metavar="N", help="files read at once"
-    )
-    parser.add_argument(
-        "--batch-seconds",
-        type=float,
-        default=defaults.batch_seconds,
-        metavar="S",
-        help="from the creation of a message batch to its end",
-    )
-    parser.add_argument(
-        "--encoder",
-        action="store_true",
-        help="choose labels by meaning, too; needs the extra `encoder`",
-    )
+    option = parser.add_argument
+    option("--host", default="127.0.0.1", help="where to listen")
+    option("--port", type=int, default=0, help="0 takes a free one")
+    option("--instant", action="store_true", help="answer at once")
+    for name, form, what in (
+        (
+            "--fault",
+            "KIND[:SHARE][,next=N][,from=S][,for=S][,model=ID][,seconds=S][,category=NAME]",
+            f"something that goes wrong; kinds: {', '.join(sorted(KINDS))}",
+        ),
+        (
+            "--latency",
+            "[MODEL:]median=S,sigma=X,tail=SHARE,tail_factor=X,per_token=S",
+            "how long answers take",
+        ),
+        (
+            "--limit",
+            "[MODEL:]requests=N,input_tokens=N,output_tokens=N",
+            "rate limits a minute; none by default",
+        ),
+    ):
+        option(name, action="append", default=[], metavar=form, help=f"{what}; may be repeated")
+    refused = list(defaults.bad_keys)
+    option("--bad-key", action="append", default=refused, help="an API key to refuse")
+    for name, unit, what in (
+        ("--limit-window", "SECONDS", "how much of a limit may be used at once"),
+        ("--batch-seconds", "SECONDS", "from the creation of a message batch to its end"),
+        ("--seed", "N", "of everything drawn"),
+        ("--ledger", "N", "requests whose details are kept"),
+        ("--readers", "N", "files read at once"),
+    ):
+        default = getattr(defaults, name.removeprefix("--").replace("-", "_"))
+        option(name, type=type(default), default=default, metavar=unit, help=what)
+    what = "choose labels by meaning, too; needs the extra `encoder`"
+    option("--encoder", action="store_true", help=what)
     return parser

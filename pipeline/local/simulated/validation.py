@@ -13,11 +13,10 @@ from typing import Any
 
 import orjson
 
-from pipeline.local.simulated.errors import ApiError, invalid
-from pipeline.local.simulated.models import MODELS, Model
+from pipeline.local.simulated.api_errors import ApiError, invalid
+from pipeline.local.simulated.message import MessageRequest
 from pipeline.local.simulated.prompt import MediaTokens, Prompt, read_ttl
-from pipeline.local.simulated.request import MessageRequest
-from pipeline.local.simulated.tokens import SCHEMA_OVERHEAD, text_tokens
+from pipeline.local.simulated.served_models import MODELS, SCHEMA_OVERHEAD, Model, text_tokens
 
 MAX_OPTIONAL = 24
 MAX_UNIONS = 16
@@ -45,12 +44,7 @@ def check_schema(schema: Any) -> None:  # noqa: ANN401 - a schema is any JSON un
 
 
 def resolve(root: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Follow `$ref`; keywords beside it win over those it points to.
-
-    Args:
-        root: The whole schema, checked.
-        schema: A part of it.
-    """
+    """Follow `$ref`; keywords beside it win over those it points to."""
     while isinstance(reference := schema.get("$ref"), str):
         beside = {name: value for name, value in schema.items() if name != "$ref"}
         schema = {**_target(root, reference), **beside}

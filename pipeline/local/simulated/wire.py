@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from pipeline.local.simulated.errors import ApiError, refused_call
-from pipeline.local.simulated.faults import Fault
+from pipeline.local.simulated.api_errors import ApiError, refused_call
+from pipeline.local.simulated.injected_faults import Fault
 
 _HTML = (
     b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
@@ -46,7 +46,6 @@ def answer(
     *,
     status: int = 200,
 ) -> web.Response:
-    """A JSON response."""
     return web.Response(
         body=orjson.dumps(body), status=status, content_type="application/json", headers=headers
     )
@@ -65,19 +64,16 @@ def status_of(fault: Fault) -> int:
 
 
 def page(status: int) -> web.Response:
-    """An HTML page, as proxies send them."""
     return web.Response(body=_HTML, status=status, content_type="text/html")
 
 
 def cut(http: web.Request) -> web.Response:
-    """Nothing: the connection is gone."""
     if http.transport is not None:
         http.transport.abort()
     return web.Response(status=500)
 
 
 async def half(http: web.Request, body: bytes, headers: Mapping[str, str]) -> web.StreamResponse:
-    """The first half of a body, and then the connection is gone."""
     response = web.StreamResponse(headers=headers)
     response.content_type = "application/json"
     response.content_length = len(body)
@@ -91,7 +87,6 @@ async def half(http: web.Request, body: bytes, headers: Mapping[str, str]) -> we
 async def stream(
     http: web.Request, events: Iterable[bytes], headers: Mapping[str, str]
 ) -> web.StreamResponse:
-    """Server-sent events."""
     response = web.StreamResponse(headers=headers)
     response.content_type = "text/event-stream"
     await response.prepare(http)
@@ -106,7 +101,6 @@ _PIECE = 40
 
 
 def events_of(message: dict[str, Any]) -> Iterator[bytes]:
-    """The events of a finished message."""
     usage = message["usage"]
     start = {
         **message,

@@ -4,9 +4,9 @@ from typing import Any
 
 import orjson
 
-from pipeline.local.simulated.answering.content import read_content
-from pipeline.local.simulated.answering.reader import Reader
-from pipeline.local.simulated.answering.skill import SONNET, Skill
+from pipeline.local.simulated.stand_in.answerer import Reader
+from pipeline.local.simulated.stand_in.content import read_content
+from pipeline.local.simulated.stand_in.label_scores import SONNET, Skill
 
 
 def read(

@@ -6,8 +6,8 @@ from aiohttp.test_utils import make_mocked_request
 from anthropic import AsyncAnthropic
 
 from pipeline.local.simulated import Ledger, Served, SimulatedApi, Simulation
-from pipeline.local.simulated.admin import admin_routes
 from pipeline.local.simulated.control import Control
+from pipeline.local.simulated.server import admin_routes
 from tests.local.simulated.conftest import HAIKU, SONNET, asking
 
 

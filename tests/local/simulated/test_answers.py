@@ -7,11 +7,11 @@ from anthropic import AsyncAnthropic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.local.simulated.answering.content import read_content, split
-from pipeline.local.simulated.answering.reader import Reader
-from pipeline.local.simulated.answering.skill import HAIKU as HAIKU_SKILL
-from pipeline.local.simulated.answering.skill import SONNET as SONNET_SKILL
-from pipeline.local.simulated.answering.skill import Skill
+from pipeline.local.simulated.stand_in.answerer import Reader
+from pipeline.local.simulated.stand_in.content import read_content, split
+from pipeline.local.simulated.stand_in.label_scores import HAIKU as HAIKU_SKILL
+from pipeline.local.simulated.stand_in.label_scores import SONNET as SONNET_SKILL
+from pipeline.local.simulated.stand_in.label_scores import Skill
 from pipeline.local.simulated.validation import check_schema
 from tests.local.simulated.conftest import answer_of, asking, schema_of
 from tests.local.simulated.reading import read

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.local.simulated.limits import Bucket, Limits, ModelLimiter
+from pipeline.local.simulated.rate_limiting import Bucket, Limits, ModelLimiter
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

@@ -4,7 +4,7 @@ from anthropic import AsyncAnthropic
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.local.simulated.caches import Block, CacheUse, PromptCache, Ttl
+from pipeline.local.simulated.prompt import Block, CacheUse, PromptCache, Ttl
 from tests.local.simulated.conftest import HAIKU, SONNET, asking
 
 PREFIX = Block(b"instructions", 600, "5m")

@@ -12,7 +12,7 @@ from anthropic import AsyncAnthropic
 from anthropic.types import Message
 
 from pipeline.local.simulated import Fault, SimulatedApi, Simulation
-from pipeline.local.simulated.faults import GROUPS, KINDS, Faults
+from pipeline.local.simulated.injected_faults import GROUPS, KINDS, Faults
 from tests.local.simulated.conftest import HAIKU, SONNET, answer_of, asking, client_of, schema_of
 
 

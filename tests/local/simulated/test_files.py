@@ -13,7 +13,7 @@ from pipeline.claude.request_body import content_of
 from pipeline.stages.files.pictures import PictureLimits, prepare_image
 from tests.local.simulated.conftest import SONNET, answer_of, asking, schema_of
 
-pytest.importorskip("rapidocr_onnxruntime", reason="needs the extra `local`")
+pytest.importorskip("tesserocr", reason="needs the extra `local`")
 
 LEGIBILITY = {"type": "string", "enum": ["legible", "partly", "illegible"]}
 TYPES = {"type": "string", "enum": ["invoice", "receipt", "letter", "other"]}

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from pypdf import PdfWriter
 
-from pipeline.local.simulated.answering.files import FileReader
-from pipeline.local.simulated.errors import ApiError
-from pipeline.local.simulated.media import Media, check_together, read_media
+from pipeline.local.simulated.api_errors import ApiError
+from pipeline.local.simulated.media_limits import Media, check_together, read_media
+from pipeline.local.simulated.stand_in.file_text import count_pdf_tokens
 
 
 def picture(form: str = "PNG", size: tuple[int, int] = (40, 30)) -> bytes:
@@ -119,13 +119,9 @@ def pdf(pages: int, password: str | None = None) -> Media:
     ],
 )
 def test_a_pdf_that_cannot_be_read_is_a_400(media: Media, said: str) -> None:
-    files = FileReader()
     with pytest.raises(ApiError, match=said):
-        files.pdf_tokens(media)
-    files.close()
+        count_pdf_tokens(media)
 
 
 def test_each_page_of_a_pdf_counts() -> None:
-    files = FileReader()
-    assert files.pdf_tokens(pdf(3)) == 3 * files.pdf_tokens(pdf(1))
-    files.close()
+    assert count_pdf_tokens(pdf(3)) == 3 * count_pdf_tokens(pdf(1))

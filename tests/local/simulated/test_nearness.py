@@ -1,7 +1,6 @@
 """Labels chosen by meaning, too, with an encoder that knows a few words."""
 
-from pipeline.local.simulated.answering.labels import LabelSet
-from pipeline.local.simulated.answering.skill import HAIKU, SONNET
+from pipeline.local.simulated.stand_in.label_scores import HAIKU, SONNET, LabelSet
 from tests.encoders import WordEncoder
 
 LABELS = ["money", "faults", "other"]

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.local.simulated.answering.document import Document
-from pipeline.local.simulated.answering.labels import Choice, LabelSet
-from pipeline.local.simulated.answering.skill import HAIKU, SONNET, Skill
+from pipeline.local.simulated.stand_in.business import Document
+from pipeline.local.simulated.stand_in.label_scores import HAIKU, SONNET, Choice, LabelSet, Skill
+from pipeline.local.simulated.stand_in.numbers_and_dates import find_dates
 from pipeline.stages.checks import scope
 from pipeline.stages.checks.scope import Encoder, MiniLm
 
@@ -111,7 +111,7 @@ def test_receipts_are_read(skill: Skill) -> None:
         wanted = Decimal(re.sub(r"[^0-9.]", "", gold["total"]))
         right["total"] += total is not None and total.number.value == wanted
         day, _ = document.date("issue_date")
-        right["date"] += day is not None and letters(day.printed) == letters(gold["date"])
+        right["date"] += day is not None and day in find_dates(gold["date"])
         vendor, _ = document.party("vendor")
         right["vendor"] += letters(vendor) == letters(gold["vendor"])
     shares = {name: count / len(receipts) for name, count in right.items()}
@@ -128,7 +128,7 @@ def test_invoices_are_read() -> None:
         number, _ = document.identifier("invoice_number")
         right["invoice_number"] += letters(number) == letters(gold["invoice_number"])
         day, _ = document.date("issue_date")
-        right["issue_date"] += day is not None and day.day.isoformat() == gold["issue_date"]
+        right["issue_date"] += day is not None and day.isoformat() == gold["issue_date"]
         vendor, _ = document.party("vendor")
         right["vendor"] += letters(gold["vendor"]) in letters(vendor)
         right["currency"] += document.currency[0] == gold["currency"]

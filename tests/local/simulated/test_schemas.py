@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.local.simulated.errors import ApiError
+from pipeline.local.simulated.api_errors import ApiError
 from pipeline.local.simulated.validation import check_schema
 
 

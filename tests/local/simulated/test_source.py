@@ -5,10 +5,10 @@ from typing import Any
 import orjson
 import pytest
 
-from pipeline.local.simulated.answering.content import read_content
-from pipeline.local.simulated.answering.reader import Reader
-from pipeline.local.simulated.answering.skill import HAIKU
-from pipeline.local.simulated.answering.source import find_definition
+from pipeline.local.simulated.stand_in.answerer import Reader
+from pipeline.local.simulated.stand_in.content import read_content
+from pipeline.local.simulated.stand_in.label_scores import HAIKU
+from pipeline.local.simulated.stand_in.source_code import find_definition
 
 STRING = {"type": "string"}
 

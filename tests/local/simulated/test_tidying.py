@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.local.simulated.answering.tidy import tidied
+from pipeline.local.simulated.stand_in.content import tidied
 from tests.local.simulated.reading import read
 
 TEXTS = {"type": "array", "items": {"type": "string"}}

@@ -5,8 +5,7 @@ from anthropic import AsyncAnthropic
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.local.simulated.models import MODELS
-from pipeline.local.simulated.tokens import image_tokens, text_tokens, text_within
+from pipeline.local.simulated.served_models import MODELS, image_tokens, text_tokens, text_within
 from tests.local.simulated.conftest import HAIKU, asking, schema_of, text_of
 
 

@@ -1,0 +1,88 @@
+"""What the API says when it does not answer."""
+
+from collections.abc import Mapping
+from typing import Any
+
+KINDS: Mapping[int, str] = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    500: "api_error",
+    503: "api_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+
+
+class ApiError(Exception):
+    """A documented error response."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        details: Mapping[str, Any] | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.details = details
+        self.retry_after = retry_after
+
+    @property
+    def kind(self) -> str:
+        return KINDS[self.status]
+
+    def body(self, request_id: str) -> dict[str, Any]:
+        error: dict[str, Any] = {"type": self.kind, "message": self.message}
+        if self.details is not None:
+            error["details"] = dict(self.details)
+        return {"type": "error", "error": error, "request_id": request_id}
+
+    def headers(self) -> dict[str, str]:
+        return {} if self.retry_after is None else {"retry-after": str(self.retry_after)}
+
+
+def invalid(path: str, problem: str) -> ApiError:
+    """A 400 about one place in the request."""
+    return ApiError(400, f"{path}: {problem}")
+
+
+def refused_call(code: str) -> ApiError:
+    """The errors that come from limits and accounts, by the code of their details or kind."""
+    return _ACCOUNT_ERRORS[code]()
+
+
+_ACCOUNT_ERRORS = {
+    "ramp_limit_exceeded": lambda: ApiError(
+        429,
+        "Your usage is growing faster than the ramp limit allows. Retry after the time given.",
+        details={"error_code": "ramp_limit_exceeded"},
+        retry_after=10,
+    ),
+    "enforced_spend_limit_reached": lambda: ApiError(
+        429,
+        "Your organization has reached the monthly usage threshold of its tier.",
+        details={"error_code": "enforced_spend_limit_reached"},
+    ),
+    "contract_spend_limit_reached": lambda: ApiError(
+        429,
+        "Your organization has reached the spend limit of its contract.",
+        details={"error_code": "contract_spend_limit_reached"},
+    ),
+    "own_spend_limit": lambda: ApiError(
+        400,
+        "You have reached your specified API usage limits. "
+        "You will regain access on the first of next month.",
+    ),
+    "authentication": lambda: ApiError(401, "invalid x-api-key"),
+    "permission": lambda: ApiError(403, "Your API key does not have permission to use this."),
+    "billing": lambda: ApiError(402, "Your credit balance is too low to access the API."),
+}

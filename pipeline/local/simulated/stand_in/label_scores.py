@@ -1,0 +1,244 @@
+"""Chooses between labels by how much their names and descriptions share with the content.
+
+With a sentence encoder also by how near they are to it in meaning.
+"""
+
+import math
+import re
+import zlib
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pipeline.local.simulated.served_models import Line
+from pipeline.local.simulated.stand_in.schema import Entry, entries_of
+from pipeline.local.simulated.stand_in.vocabulary import (
+    concepts,
+    is_stop_word,
+    spaced,
+    stem,
+    words,
+)
+from pipeline.stages.checks.scope import Encoder
+
+_CATCH_ALL = frozenset({
+    "other", "others", "general", "misc", "miscellaneous", "none", "unknown", "unclear", "else",
+    "default", "sonstiges", "autre", "otro", "inquiry",
+})  # fmt: skip
+_CATCH_ALL_DESCRIPTION = re.compile(
+    r"\b(everything else|anything else|none of (these|the)|alles andere|tout le reste)\b",
+    re.IGNORECASE,
+)
+_BETWEEN_EXAMPLES = re.compile(r"""["“”„«»|;\n]+|(?<=[.!?])\s+|\bexamples?:""", re.IGNORECASE)
+_NAME_WEIGHT, _CONCEPT_WEIGHT, _EXAMPLE_WEIGHT = 2.0, 0.75, 0.8
+_MARGIN_WEIGHT, _EVIDENCE_WEIGHT = 1.05, 0.15
+"""Of the logistic that makes a confidence of margin and evidence; fitted on public utterances."""
+_NEARNESS_WEIGHT = 2.0
+"""More makes what no label is for seem sure, on public utterances."""
+_UNRELATED = 0.15
+"""The cosine of texts that have nothing to do with each other."""
+_SHORT_TEXT = 20
+_FOUND_SOMETHING = 0.2
+_ENOUGH_WORDS = 12
+_CATCH_ALL_SCORE = 0.2
+"""What a label such as `other` scores by itself: it wins where nothing else is found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skill:
+    """What a model makes of the same content: the difference between Haiku and Sonnet.
+
+    Args:
+        reads_examples: Whether examples of labels count beside their names and descriptions.
+        weighs_requests: Whether sentences that ask for something count more than others.
+        overlooks: Share of the content's words that are not seen, the same for the same content.
+        nerve: How sure it is of a label at a given margin: the intercept of the logistic.
+        trust: Factor on the confidence in what was extracted.
+        adds_taxes: Whether taxes at several rates are summed while reading.
+    """
+
+    reads_examples: bool
+    weighs_requests: bool
+    overlooks: float
+    nerve: float
+    trust: float
+    adds_taxes: bool
+
+    def overlooked(self, found: Collection[str]) -> frozenset[str]:
+        if not self.overlooks:
+            return frozenset()
+        salt = zlib.crc32(" ".join(found).encode("utf-8", "replace"))
+        limit = int(self.overlooks * 256)
+        return frozenset(
+            w for w in found if zlib.crc32(w.encode("utf-8", "replace"), salt) & 0xFF < limit
+        )
+
+
+HAIKU = Skill(
+    reads_examples=False,
+    weighs_requests=False,
+    overlooks=0.06,
+    nerve=2.6,
+    trust=0.95,
+    adds_taxes=False,
+)
+SONNET = Skill(
+    reads_examples=True,
+    weighs_requests=True,
+    overlooks=0.0,
+    nerve=2.7,
+    trust=1.0,
+    adds_taxes=True,
+)
+SKILLS: Mapping[Line, Skill] = {"haiku": HAIKU, "sonnet": SONNET, "opus": SONNET}
+
+
+class Choice(NamedTuple):
+    """A chosen label; `rival` is the second-best's score as a share of the best's, 0 to 1."""
+
+    label: str
+    runner_up: str | None
+    confidence: float
+    evidence: frozenset[str]
+    rival: float
+
+
+class LabelSet:
+    """Labels, ready to be compared with many contents."""
+
+    def __init__(
+        self,
+        labels: Sequence[str],
+        texts: Sequence[str],
+        skill: Skill,
+        encoder: Encoder | None = None,
+    ) -> None:
+        self._labels = list(labels)
+        self._skill = skill
+        entries = [_entry(label, tuple(labels), texts) for label in labels]
+        per_label: list[dict[str, float]] = []
+        self._base: list[float] = []
+        for label, entry in zip(self._labels, entries, strict=True):
+            named = words(spaced(label))
+            weighed = [(named, _NAME_WEIGHT), (words(entry.description), 1.0)]
+            if skill.reads_examples:
+                weighed.append((words(entry.examples), _EXAMPLE_WEIGHT))
+            per_label.append(_features(weighed))
+            catches_all = _CATCH_ALL & {*named} or _CATCH_ALL_DESCRIPTION.search(entry.description)
+            self._base.append(_CATCH_ALL_SCORE if catches_all else 0.0)
+        # Inverse document frequency over the labels, and length: a long description is no merit.
+        frequency = Counter(feature for features in per_label for feature in features)
+        self._weights: dict[str, list[tuple[int, float]]] = {}
+        for i, features in enumerate(per_label):
+            rare = {f: w * math.log(1 + len(labels) / frequency[f]) for f, w in features.items()}
+            norm = math.sqrt(sum(weight * weight for weight in rare.values())) or 1.0
+            for feature, weight in rare.items():
+                self._weights.setdefault(feature, []).append((i, weight / norm))
+        self._nearness = (
+            None if encoder is None else _Nearness(encoder, self._labels, entries, skill)
+        )
+
+    def choose(
+        self, text: str, *, title: str = "", requests: str = "", acts: Collection[str] = ()
+    ) -> Choice:
+        """The label that fits best."""
+        first = f"{title} {requests}" if self._skill.weighs_requests else title
+        found = Counter(word for word in words(text)[:2000] if not is_stop_word(word))
+        overlooked = self._skill.overlooked(found)
+        for word in overlooked:
+            del found[word]
+        found.update(word for word in words(first) if not is_stop_word(word))
+        found.update(acts)
+        scores = list(self._base)
+        spoke: list[set[str]] = [set() for _ in self._labels]
+        # Long texts repeat themselves: what they say counts less than in proportion.
+        spread = max(1.0, math.sqrt(len(found) / _SHORT_TEXT))
+        for word, count in found.items():
+            strength = (1.0 + math.log(count)) / spread
+            for feature, share in _word_features(word):
+                for i, weight in self._weights.get(feature, ()):
+                    scores[i] += strength * share * weight
+                    spoke[i].add(word)
+        if self._nearness is not None:
+            # What is not seen as a word is not read as part of a sentence either.
+            seen = [w for w in f"{first} {text}".split() if overlooked.isdisjoint(words(w))]
+            for i, near in enumerate(self._nearness.of(" ".join(seen))):
+                scores[i] += (
+                    0.0 if self._base[i] else _NEARNESS_WEIGHT * max(0.0, near - _UNRELATED)
+                )
+        return self._decide(scores, spoke, len(found))
+
+    def _decide(self, scores: list[float], spoke: list[set[str]], read: int) -> Choice:
+        best, *others = sorted(range(len(scores)), key=lambda i: -scores[i])
+        top, next_score = scores[best], scores[others[0]] if others else 0.0
+        evidence = top - self._base[best]
+        if self._base[best] and evidence <= 0:
+            # Nothing speaks for any label: the more there was to read, the surer is the rest.
+            much = 0.4 + 0.45 * min(1.0, read / _ENOUGH_WORDS)
+            confidence = much * self._skill.trust * (1 - 0.4 * next_score / self._base[best])
+        else:
+            odds = (
+                self._skill.nerve
+                + _MARGIN_WEIGHT * math.log(top - next_score + 0.02)
+                + _EVIDENCE_WEIGHT * math.log(evidence + 0.05)
+            )
+            confidence = 1 / (1 + math.exp(-odds))
+        is_rival = others and next_score > self._base[others[0]] + _FOUND_SOMETHING
+        return Choice(
+            label=self._labels[best],
+            runner_up=self._labels[others[0]] if others else None,
+            confidence=round(confidence, 3),
+            evidence=frozenset(spoke[best]),
+            rival=next_score / top if is_rival and top else 0.0,
+        )
+
+
+class _Nearness:
+    """Labels as vectors; milliseconds a content, for which the API's event loop waits."""
+
+    def __init__(
+        self, encoder: Encoder, labels: Sequence[str], entries: Sequence[Entry], skill: Skill
+    ) -> None:
+        self._encoder = encoder
+        said = [
+            f"{spaced(label)}: {e.description}" for label, e in zip(labels, entries, strict=True)
+        ]
+        examples = [
+            (label, part)
+            for label, entry in enumerate(entries)
+            for part in _BETWEEN_EXAMPLES.split(entry.examples if skill.reads_examples else "")
+            if len(part.strip(" ,-")) > 3  # noqa: PLR2004 - shorter is no example
+        ]
+        self._owners = [owner for owner, _ in examples]
+        self._meanings = encoder.encode([*said, *(text for _, text in examples)])
+        self._count = len(labels)
+
+    def of(self, text: str) -> list[float]:
+        """How near a text is to each label: to what is said of it, or to its two best examples."""
+        vector = self._encoder.encode([text])[0]
+        cosines: list[float] = (self._meanings @ vector).clip(0, 1).tolist()
+        near, of_examples = cosines[: self._count], cosines[self._count :]
+        for label in set(self._owners):
+            own = sorted(c for o, c in zip(self._owners, of_examples, strict=True) if o == label)
+            near[label] = max(near[label], sum(own[-2:]) / len(own[-2:]))
+        return near
+
+
+def _entry(label: str, labels: tuple[str, ...], texts: Sequence[str]) -> Entry:
+    found = [entry for text in texts if (entry := entries_of(labels, text).get(label))]
+    return Entry(" ".join(e.description for e in found), "\n".join(e.examples for e in found))
+
+
+def _features(weighed: Sequence[tuple[Sequence[str], float]]) -> dict[str, float]:
+    features: dict[str, float] = {}
+    for found, weight in weighed:
+        for word in found:
+            if not is_stop_word(word) and word not in _CATCH_ALL:
+                for feature, share in _word_features(word):
+                    features[feature] = max(features.get(feature, 0.0), weight * share)
+    return features
+
+
+def _word_features(word: str) -> list[tuple[str, float]]:
+    return [(stem(word), 1.0), *((f"={concept}", _CONCEPT_WEIGHT) for concept in concepts(word))]
