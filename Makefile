@@ -17,7 +17,7 @@ setup: $(READY) $(TOOLS)  ## .venv and .tools, to work on the code; the other ta
 
 test: $(READY) $(TOOLS)  ## unit, property, integration and end-to-end tests
 	@tests/browser/install
-	@$(BIN)/pytest -n auto --dist loadfile
+	@$(BIN)/pytest -n auto --dist loadgroup --no-loadscope-reorder
 
 drills: $(READY) $(TOOLS)  ## long runs of whole programs against the clock; want a quiet machine
 	@$(BIN)/pytest -m drill

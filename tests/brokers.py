@@ -23,13 +23,6 @@ FreshName = Callable[[str], str]
 _numbers = itertools.count(1)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what needs a real Kafka in one process of a parallel run: Kafka is large."""
-    for item in items:
-        if item.get_closest_marker("kafka") is not None:
-            item.add_marker(pytest.mark.xdist_group("kafka"))
-
-
 @pytest.fixture
 def fresh_name() -> FreshName:
     """A function that makes a word into a name that nobody else in this session uses."""
