@@ -4,6 +4,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 TOOLS := .tools/.ready
 
+# What starts often, as the tests start it, is compiled once.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo help setup test drills check faults faults-short fuzz corpus bench-gateway measure \
 	screenshot format schemas settings lock clean
 
@@ -17,7 +20,7 @@ setup: $(READY) $(TOOLS)  ## .venv and .tools, to work on the code; the other ta
 
 test: $(READY) $(TOOLS)  ## unit, property, integration and end-to-end tests
 	@tests/browser/install
-	@$(BIN)/pytest -n auto --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/pytest -n auto
 
 drills: $(READY) $(TOOLS)  ## long runs of whole programs against the clock; want a quiet machine
 	@$(BIN)/pytest -m drill
