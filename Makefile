@@ -4,6 +4,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 TOOLS := .tools/.ready
 
+# What starts often, as the tests start it, is compiled once.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo help setup test drills check faults faults-short fuzz corpus bench-gateway measure \
 	wheel picture screenshot format schemas settings lock clean
 
@@ -17,7 +20,7 @@ setup: $(READY) $(TOOLS)  ## .venv and .tools, to work on the code; the other ta
 
 test: $(READY) $(TOOLS)  ## unit, property, integration and end-to-end tests
 	@tests/browser/install
-	@$(BIN)/pytest -n auto --dist loadfile
+	@$(BIN)/pytest -n auto
 
 drills: $(READY) $(TOOLS)  ## long runs of whole programs against the clock; want a quiet machine
 	@$(BIN)/pytest -m drill
@@ -86,8 +89,7 @@ $(READY): requirements.lock pyproject.toml
 		|| { echo "Python 3.11 or newer is needed; name it with: make PYTHON=/path/to/python3.12"; exit 1; }
 	@echo "Setting up .venv (once, about a minute) ..."
 	@$(PYTHON) -m venv .venv
-	@# Python compiles what it imports; the rest of the packages need not wait for it.
-	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -20,13 +20,7 @@ from pipeline.local.broker import BrokerMissing, LocalBroker, NoidaBroker
 FreshName = Callable[[str], str]
 
 _numbers = itertools.count(1)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what needs a real Kafka in one process of a parallel run: Kafka is large."""
-    for item in items:
-        if item.get_closest_marker("kafka") is not None:
-            item.add_marker(pytest.mark.xdist_group("kafka"))
+_running: list[ApacheKafka] = []
 
 
 @pytest.fixture
@@ -79,8 +73,20 @@ def started(kafka: ApacheKafka) -> Iterator[ApacheKafka]:
 
     with needs_kafka():
         asyncio.run(start())
+    _running.append(kafka)
     yield kafka
+    _running.remove(kafka)
     asyncio.run(kafka.stop())
+
+
+def rest() -> None:
+    """Freeze every Apache Kafka that runs; for when no test of this process needs one any more.
+
+    An idle one takes 4 % of a core, and there may be minutes until fixtures of the session end.
+    """
+    for kafka in _running:
+        for node in kafka.nodes:
+            node.pause()
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["tests.brokers"]
+pytest_plugins = ["tests.brokers", "tests.parallel"]
 
 # A busy machine is no reason for a property not to hold; and what failed once shall fail again.
 settings.register_profile("pipeline", deadline=None, derandomize=True)

@@ -167,6 +167,14 @@ def test_what_starts_the_child_does_not_count_against_a_files_memory(
     assert isinstance(sent, Image)
 
 
+@pytest.fixture(scope="module")
+def pool_of_all() -> Iterator[DecoderPool]:
+    """One that outlives one hostile file after another."""
+    pool = DecoderPool(DecodingSettings(decoders=1, decode_seconds=5, decode_memory_mib=128))
+    yield pool
+    pool.close()
+
+
 @pytest.mark.parametrize(
     "of",
     [
@@ -187,16 +195,15 @@ def test_what_starts_the_child_does_not_count_against_a_files_memory(
     ],
 )
 def test_whatever_a_file_is_it_ends_within_its_limits_and_the_next_is_decoded(
-    of: Callable[[], Job], pool_of: Callable[..., DecoderPool]
+    of: Callable[[], Job], pool_of_all: DecoderPool
 ) -> None:
-    pool = pool_of(decode_seconds=5, decode_memory_mib=128)
-    pool.decode(PNG)
+    pool_of_all.decode(PNG)
     hostile = of()
     began = time.monotonic()
     with contextlib.suppress(InvalidEvent):
-        assert pool.decode(hostile)
+        assert pool_of_all.decode(hostile)
     assert time.monotonic() - began < 11
-    assert pool.decode(PNG) == SENT
+    assert pool_of_all.decode(PNG) == SENT
 
 
 def test_a_neighbour_is_not_delayed_by_a_slow_file(pool_of: Callable[..., DecoderPool]) -> None:

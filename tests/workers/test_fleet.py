@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
 from aiohttp import web
 
 from pipeline.config import TopicSettings
@@ -104,7 +103,6 @@ async def announced(child: Child) -> dict[str, Any]:
         await asyncio.sleep(0.05)
 
 
-@pytest.mark.xdist_group("processes")
 async def test_two_workers_are_seen_through_one_port_and_drained_by_one_signal(
     embedded_broker: LocalBroker, fresh_name: FreshName, tmp_path: Path
 ) -> None:
