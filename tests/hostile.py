@@ -28,8 +28,10 @@ TOKENS = (
 
 
 def paths(value: object, here: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """Where something is in a JSON value, the value itself included."""
+    """Where something is in a JSON value, the value itself included, down to a depth of 100."""
     yield here
+    if len(here) == 100:
+        return
     inner: Any = (
         value.items()
         if isinstance(value, dict)
