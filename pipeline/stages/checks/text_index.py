@@ -19,10 +19,10 @@ from pipeline.stages.checks.evidence import not_found
 from pipeline.stages.checks.text_quality import fold
 from pipeline.stages.fields.amounts import (
     CURRENCIES,
+    SYMBOLS,
     AmountReading,
     currency_decimals,
     digits_read,
-    locale_data,
     magnitudes_after,
     normal_digits,
     plain_word,
@@ -236,9 +236,8 @@ class TextIndex:
     def _currencies(self) -> frozenset[str]:
         beside = {code for pair in set(_BESIDE_MONEY.findall(self._plain)) for code in pair}
         found = beside & CURRENCIES
-        symbols = locale_data().symbols
         for sign in set(_SIGN.findall(self._text)):
-            found |= symbols.get(plain_word(sign)) or symbols.get(sign[-1], frozenset())
+            found |= SYMBOLS.get(plain_word(sign)) or SYMBOLS.get(sign[-1], frozenset())
         return frozenset(found)
 
     @cached_property
