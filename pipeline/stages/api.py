@@ -43,9 +43,7 @@ from pipeline.stages.checks.text_quality import (
 from pipeline.stages.code import Code
 from pipeline.stages.documents import Documents
 from pipeline.stages.fields.amounts import parse_amount, read_amount
-from pipeline.stages.fields.dates import parse_date
-from pipeline.stages.fields.extraction import Extracted, FieldExtractor
-from pipeline.stages.fields.prompts import (
+from pipeline.stages.fields.asking import (
     Answer,
     Deciding,
     LabelClassifier,
@@ -62,6 +60,8 @@ from pipeline.stages.fields.prompts import (
     reverse_labels,
     runner_up_signals,
 )
+from pipeline.stages.fields.dates import parse_date
+from pipeline.stages.fields.extraction import Extracted, FieldExtractor
 from pipeline.stages.files.raw_events import FileEvent, Files, JsonStage, RawEvent
 from pipeline.stages.images import Images
 from pipeline.stages.invoices import Invoices

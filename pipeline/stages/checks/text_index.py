@@ -17,16 +17,7 @@ from types import MappingProxyType
 from pipeline.model.questions import Signal
 from pipeline.stages.checks.evidence import not_found
 from pipeline.stages.checks.text_quality import fold
-from pipeline.stages.fields.amounts import (
-    CURRENCIES,
-    SYMBOLS,
-    AmountReading,
-    currency_decimals,
-    digits_read,
-    magnitudes_after,
-    normal_digits,
-    plain_word,
-)
+from pipeline.stages.fields import amounts
 from pipeline.stages.fields.dates import DateForms
 
 _NOTHING: Mapping[str, None] = MappingProxyType({})
@@ -98,7 +89,7 @@ class TextIndex:
         Of a currency with three decimals `119,500` is not 119,500: that would have more of them.
         """
         wanted = abs(number)
-        exact = currency if currency_decimals(currency) == _FINEST else None
+        exact = currency if amounts.currency_decimals(currency) == _FINEST else None
         candidates = self._candidates(wanted, currency=exact)
         return any(reading.value == wanted for readings in candidates for reading in readings)
 
@@ -181,7 +172,7 @@ class TextIndex:
 
     def _candidates(
         self, wanted: Decimal, *, shortest: int = 1, currency: str | None = None
-    ) -> Iterator[tuple[AmountReading, ...]]:
+    ) -> Iterator[tuple[amounts.AmountReading, ...]]:
         """How each of the numbers with the same digits, zeros around them aside, can be read."""
         digits = _NOT_DIGIT.sub("", format(wanted, "f")).strip("0")
         for token, powers in self._by_digits.get(digits, ()):
@@ -189,10 +180,10 @@ class TextIndex:
                 yield tuple(
                     replace(reading, value=reading.value.scaleb(power))
                     for power in powers
-                    for reading in digits_read(token, None if power else currency)
+                    for reading in amounts.digits_read(token, None if power else currency)
                 )
 
-    def _is_meant(self, reading: AmountReading) -> bool:
+    def _is_meant(self, reading: amounts.AmountReading) -> bool:
         if not reading.separator:
             return True
         decimals, groups = self._separators
@@ -201,7 +192,7 @@ class TextIndex:
 
     @cached_property
     def _plain(self) -> str:
-        return normal_digits(self._text)
+        return amounts.normal_digits(self._text)
 
     @cached_property
     def _by_digits(self) -> dict[str, set[tuple[str, tuple[int, ...]]]]:
@@ -216,7 +207,7 @@ class TextIndex:
             *((token, (0,)) for token in set(_GROUPED_BY_SPACE.findall(self._plain))),
         }
         for token, word in set(with_words):
-            if magnitudes := magnitudes_after(word):
+            if magnitudes := amounts.magnitudes_after(word):
                 tokens.add((token, tuple(sorted(magnitudes))))
         for token, powers in tokens:
             if len(token) <= _LONGEST_NUMBER:
@@ -235,9 +226,11 @@ class TextIndex:
     @cached_property
     def _currencies(self) -> frozenset[str]:
         beside = {code for pair in set(_BESIDE_MONEY.findall(self._plain)) for code in pair}
-        found = beside & CURRENCIES
+        found = beside & amounts.CURRENCIES
         for sign in set(_SIGN.findall(self._text)):
-            found |= SYMBOLS.get(plain_word(sign)) or SYMBOLS.get(sign[-1], frozenset())
+            found |= amounts.SYMBOLS.get(amounts.plain_word(sign)) or amounts.SYMBOLS.get(
+                sign[-1], frozenset()
+            )
         return frozenset(found)
 
     @cached_property

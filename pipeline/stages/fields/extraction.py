@@ -16,8 +16,8 @@ from pipeline.stages.checks.evidence import ambiguous, not_found, quotes_found
 from pipeline.stages.checks.text_index import TextIndex
 from pipeline.stages.checks.text_quality import stated
 from pipeline.stages.fields.amounts import format_amount, read_amount
+from pipeline.stages.fields.asking import Answer, AnswerT, Section
 from pipeline.stages.fields.dates import is_plausible, parse_date
-from pipeline.stages.fields.prompts import Answer, AnswerT, Section
 
 Value = str | int | bool | list[str] | None
 """As it is published: numbers and dates as strings, null where the content does not say."""

@@ -25,8 +25,8 @@ from pipeline.stages.checks.arithmetic import Line, Totals, check_totals, with_t
 from pipeline.stages.checks.text_index import TextIndex
 from pipeline.stages.checks.text_quality import Legibility, stated
 from pipeline.stages.fields.amounts import CURRENCIES, AmountReading, readings_of
+from pipeline.stages.fields.asking import Answer
 from pipeline.stages.fields.dates import parse_date
-from pipeline.stages.fields.prompts import Answer
 
 FIELDS: tuple[InvoiceField, ...] = get_args(InvoiceField)
 AMOUNTS = ("allowances", "charges", "net", "tax", "gross", "prepaid", "withheld", "due")

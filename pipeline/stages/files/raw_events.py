@@ -32,26 +32,11 @@ from pydantic import (
 )
 
 from pipeline.config import FileSettings, StageSettings
+from pipeline.model import json_bytes
 from pipeline.model.errors import InvalidEvent
-from pipeline.model.json_bytes import (
-    NoObject,
-    NotJson,
-    OverLimit,
-    PassedOn,
-    RawJson,
-    check_passed_on,
-    dumps,
-    fields_of,
-)
 from pipeline.model.records import DeadLetterReason
+from pipeline.stages.files import decoding
 from pipeline.stages.files.claims import ClaimStore, claims_of
-from pipeline.stages.files.decoding import (
-    Decoder,
-    FileLimits,
-    Job,
-    Prepared,
-    decoders_of_this_process,
-)
 from pipeline.stages.files.media import MEDIA_TYPES, bare_type, checked_type, says_nothing, sniff
 
 CONTENT_TYPE = "content-type"
@@ -81,14 +66,14 @@ class RawEvent(BaseModel):
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
 
-    __pydantic_extra__: dict[str, Annotated[Any, PassedOn]]
+    __pydantic_extra__: dict[str, Annotated[Any, json_bytes.PassedOn]]
 
     id: str = Field(
         min_length=1, max_length=256, description="The publisher's own id of the event."
     )
 
     @property
-    def unknown_fields(self) -> dict[str, JsonValue | RawJson]:
+    def unknown_fields(self) -> dict[str, JsonValue | json_bytes.RawJson]:
         """The fields the stage does not know, for `source.extra`; as bytes where just read."""
         return self.model_extra or {}
 
@@ -199,13 +184,13 @@ def _invalid(detail: str) -> InvalidEvent:
 
 def _fields_of_record(value: bytes) -> dict[str, bytes]:
     try:
-        return fields_of(value)
-    except NotJson as error:
+        return json_bytes.fields_of(value)
+    except json_bytes.NotJson as error:
         detail = f"The value is not JSON: {error}."
         raise InvalidEvent(DeadLetterReason.INVALID_JSON, detail) from None
-    except OverLimit as error:
+    except json_bytes.OverLimit as error:
         raise _invalid(f"The value: {error}.") from None
-    except NoObject:
+    except json_bytes.NoObject:
         kinds = {
             b"n": "null",
             b"t": "a boolean",
@@ -222,11 +207,11 @@ def _read_field(name: str, field: bytes, is_known: bool) -> Any:  # noqa: ANN401
     """A known field as objects, with nested ones held to the limits of unknown fields."""
     try:
         if not is_known or field[0] in b"{[":
-            check_passed_on(field)
-        return orjson.loads(field) if is_known else RawJson(field)
-    except NotJson as error:
+            json_bytes.check_passed_on(field)
+        return orjson.loads(field) if is_known else json_bytes.RawJson(field)
+    except json_bytes.NotJson as error:
         raise InvalidEvent(DeadLetterReason.INVALID_JSON, f"{_shown(name)}: {error}.") from None
-    except OverLimit as error:
+    except json_bytes.OverLimit as error:
         raise _invalid(f"{_shown(name)}: {error}.") from None
     except orjson.JSONDecodeError:
         # Its syntax was checked, so what is left is an odd byte, or a number beyond all bounds.
@@ -302,11 +287,11 @@ def unwrapped(fields: Mapping[str, bytes], *, takes_files: bool) -> dict[str, by
     about = {name: field for name, field in fields.items() if name not in _CONTENTS}
     for name, field in about.items():
         try:
-            check_passed_on(field)
-        except (NotJson, OverLimit) as error:
+            json_bytes.check_passed_on(field)
+        except (json_bytes.NotJson, json_bytes.OverLimit) as error:
             shown = name if name in _REQUIRED else "an attribute of the CloudEvent"
             raise _invalid(f"{shown}: {error}.") from None
-    envelope = dumps({name: RawJson(field) for name, field in about.items()})
+    envelope = json_bytes.dumps({name: json_bytes.RawJson(field) for name, field in about.items()})
     return {"id": fields["id"], ENVELOPE: envelope, **event}
 
 
@@ -320,24 +305,28 @@ def _event(fields: Mapping[str, bytes], *, takes_files: bool) -> dict[str, bytes
     media_type = _text_of(fields.get("datacontenttype"))
     bare = bare_type(media_type)
     if takes_files and bare in MEDIA_TYPES:
-        return {"file": dumps({"media_type": bare, "data": RawJson(encoded)})}
+        return {"file": json_bytes.dumps({"media_type": bare, "data": json_bytes.RawJson(encoded)})}
     try:
         data = base64.b64decode("".join(_text_of(encoded).split()), validate=True)
     except (binascii.Error, ValueError):
         raise _invalid("data_base64: not base64.") from None
     if takes_files and says_nothing(media_type) and sniff(data) is not None:
-        return {"file": dumps({"media_type": media_type, "data": RawJson(encoded)})}
+        return {
+            "file": json_bytes.dumps(
+                {"media_type": media_type, "data": json_bytes.RawJson(encoded)}
+            )
+        }
     return _event_fields("data_base64", data.removeprefix(codecs.BOM_UTF8))
 
 
 def _event_fields(name: str, data: bytes) -> dict[str, bytes]:
     try:
-        return fields_of(data)
-    except NoObject:
+        return json_bytes.fields_of(data)
+    except json_bytes.NoObject:
         raise _invalid(f"{name}: a JSON object is needed, the raw event.") from None
-    except OverLimit as error:
+    except json_bytes.OverLimit as error:
         raise _invalid(f"{name}: {error}.") from None
-    except NotJson as error:
+    except json_bytes.NotJson as error:
         raise InvalidEvent(DeadLetterReason.INVALID_JSON, f"{name}: not JSON: {error}.") from None
 
 
@@ -390,7 +379,7 @@ class FileEvent(RawEvent):
         return self
 
     @property
-    def unknown_fields(self) -> dict[str, JsonValue | RawJson]:
+    def unknown_fields(self) -> dict[str, JsonValue | json_bytes.RawJson]:
         """The fields the stage does not know, those beside the file under `file`."""
         beside = self.file.model_extra if self.file is not None else None
         return {**super().unknown_fields, **({"file": beside} if beside else {})}
@@ -419,13 +408,13 @@ class Files:
         self,
         settings: FileSettings,
         claims: ClaimStore | None = None,
-        decoder: Decoder = decoders_of_this_process,
+        decoder: decoding.Decoder = decoding.decoders_of_this_process,
     ) -> None:
         self._settings = settings
         self._claims = claims or claims_of(settings)
         self._decoder = decoder
         self._fetches = threading.BoundedSemaphore(_FETCHED_AT_ONCE)
-        self._limits = FileLimits(
+        self._limits = decoding.FileLimits(
             settings.max_image_pixels, settings.image_long_edge, settings.max_pdf_pages
         )
 
@@ -466,7 +455,7 @@ class Files:
                 raise InvalidEvent(DeadLetterReason.INVALID_JSON, detail) from None
             raise
 
-    def open(self, event: FileEvent) -> Prepared:
+    def open(self, event: FileEvent) -> decoding.Prepared:
         """Check an event's file and make it what is sent, in parts if it is long; may be slow.
 
         Raises:
@@ -479,9 +468,9 @@ class Files:
             data = self._claims.fetch(event.uri or "", max_bytes=self._settings.max_event_bytes)
             return self._prepared(data, "", "uri")
 
-    def _prepared(self, data: bytes, declared: str, field: str) -> Prepared:
+    def _prepared(self, data: bytes, declared: str, field: str) -> decoding.Prepared:
         media_type = checked_type(data, declared, field=field)
-        return self._decoder.decode(Job(data, media_type, field, self._limits))
+        return self._decoder.decode(decoding.Job(data, media_type, field, self._limits))
 
 
 def _text(headers: Mapping[str, bytes], name: str) -> str | None:

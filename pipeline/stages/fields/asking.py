@@ -17,6 +17,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations
 from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -391,6 +392,7 @@ class LabelClassifier(Generic[AnswerT]):
         answer: Callable[[Any], type[AnswerT]],
     ) -> None:
         self._label_set = matter
+        self._labels = labels
         self._offer = offer
         self._answer = answer
         self._forms: dict[tuple[str, ...], Question[AnswerT]] = {}
@@ -434,6 +436,15 @@ class LabelClassifier(Generic[AnswerT]):
             return MultiStepQuery((question,), lambda labelled: both_levels(chosen, labelled[0]))
 
         return MultiStepQuery((replace(self._first, parts=parts),), then)
+
+    def rephrased(self, parts: tuple[Part, ...], *, max_output_tokens: int) -> Query[AnswerT]:
+        """The same in other words, with the labels in the opposite order."""
+        return rephrase(self._reversed.about(parts, max_output_tokens=max_output_tokens))
+
+    @cached_property
+    def _reversed(self) -> "LabelClassifier[AnswerT]":
+        labels = reverse_labels(self._labels)
+        return LabelClassifier(self._label_set, labels, offer=self._offer, answer=self._answer)
 
     def _form(self, labels: Sequence[Label], *remarks: str) -> Question[AnswerT]:
         """What is asked of all events that are offered the same labels."""
