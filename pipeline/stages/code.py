@@ -13,14 +13,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pipeline.config import CodeSettings
 from pipeline.model.questions import Question, Signal, Text
 from pipeline.stages.checks.evidence import quote_signals
 from pipeline.stages.checks.injection import injection_signals
 from pipeline.stages.checks.text_quality import NO_TEXT, is_blank, stated, visible
-from pipeline.stages.fields.asking import Answer, Section, answer_schema, build_instructions
+from pipeline.stages.fields.asking import Answer, Section, Strict, answer_schema, build_instructions
 from pipeline.stages.files.raw_events import JsonStage, RawEvent
 
 _ROLE = """\
@@ -73,29 +73,23 @@ class CodeEvent(RawEvent):
     source: str
 
 
-class AnsweredPart(BaseModel):
+class AnsweredPart(Strict):
     """A parameter or an error, as the model read it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(description="Exactly as in the code.")
     type: str = Field(description="In the language's own notation, or empty.")
     description: str = Field(description="One sentence.")
 
 
-class AnsweredError(BaseModel):
+class AnsweredError(Strict):
     """An error, as the model read it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(description="Type of the error, exactly as in the code.")
     description: str = Field(description="When it is raised: one sentence.")
 
 
-class AnsweredReturn(BaseModel):
+class AnsweredReturn(Strict):
     """What is given back, as the model read it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     type: str = Field(description="In the language's own notation, or empty.")
     description: str = Field(description="One sentence, or empty if nothing is given back.")
@@ -113,20 +107,16 @@ class CodeAnswer(Answer):
     example: str = Field(description="A typical call, or empty.")
 
 
-class Part(BaseModel):
+class Part(Strict):
     """A parameter or an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     type: str | None
     description: str
 
 
-class CodeResult(BaseModel):
+class CodeResult(Strict):
     """`result` of a record of `code.enriched`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     documentation: str = Field(
@@ -245,17 +235,14 @@ PythonStyle = Literal["google", "numpy"]
 _PYTHON = frozenset({"python", "py", "python3"})
 _WIDTH = 88
 _INDENT = "    "
-_BLOCK = frozenset({
-    "c", "c++", "cpp", "dart", "groovy", "java", "javascript", "js", "jsx", "kotlin", "objective-c",
-    "php", "scala", "ts", "tsx", "typescript",
-})  # fmt: skip
-_LINE_MARKS = {
-    "///": frozenset({"c#", "csharp", "f#", "fsharp", "rust", "swift"}),
-    "#": frozenset({
-        "bash", "elixir", "julia", "make", "perl", "powershell", "r", "ruby", "sh", "shell", "tcl",
-    }),
-    "--": frozenset({"ada", "elm", "haskell", "lua", "sql"}),
-}  # fmt: skip
+_MARKS = {
+    "/**": "c c++ cpp dart groovy java javascript js jsx kotlin objective-c php scala ts tsx"
+    " typescript",
+    "///": "c# csharp f# fsharp rust swift",
+    "#": "bash elixir julia make perl powershell r ruby sh shell tcl",
+    "--": "ada elm haskell lua sql",
+}
+_MARK_OF = {name: mark for mark, names in _MARKS.items() for name in names.split()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,10 +273,10 @@ def render(documentation: Documentation, language: str, style: PythonStyle) -> s
         # A raw string cannot end in a backslash, and no string in its own quotation mark.
         closing = "\n" if len(lines) > 1 or body.endswith(("\\", '"')) else ""
         return f'{prefix}{body}{closing}"""'
-    if name in _BLOCK:
+    mark = _MARK_OF.get(name, "//")
+    if mark == "/**":
         safe = (line.replace("*/", "* /") for line in _tagged_lines(tidied))
         return "\n".join(["/**", *(f" * {line}".rstrip() for line in safe), " */"])
-    mark = next((mark for mark, names in _LINE_MARKS.items() if name in names), "//")
     return "\n".join(f"{mark} {line}".rstrip() for line in _plain_lines(tidied))
 
 
@@ -413,10 +400,7 @@ class Definition:
 
 
 def first_definition(source: str) -> Definition | None:
-    """The first function or class that Python source defines; None where it defines none.
-
-    The source is no longer than `LONGEST_PARSED`. Raises one of `NOT_PARSED`.
-    """
+    """The first function or class that Python source defines, if any. Raises `NOT_PARSED`."""
     for node in ast.parse(source, filename=_FILE).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             return Definition(node.name, _parameters(node.args))

@@ -6,12 +6,13 @@ joined into one.
 
 import math
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pipeline.config import DocumentSettings
 from pipeline.model.questions import MultiStepQuery, Query, Question, Signal, Text
@@ -100,10 +101,8 @@ class DocumentEvent(RawEvent):
     max_sentences: int | None = Field(None, ge=1, le=30, description="Of the summary, at most.")
 
 
-class AnsweredAction(BaseModel):
+class AnsweredAction(asking.Strict):
     """Something to be done, as the model read it; empty where the document does not say."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     task: str = Field(description="What is to be done, in a few words.")
     owner: str = Field(description="Who does it, as the document names them, or empty.")
@@ -128,20 +127,16 @@ class JoinedAnswer(asking.Answer):
     summary: str = Field(description="Whole sentences, at most as many as max_sentences says.")
 
 
-class Action(BaseModel):
+class Action(asking.Strict):
     """Something to be done; null where the document does not say."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     task: str
     owner: str | None
     due: str | None = Field(description="In the document's own words.")
 
 
-class DocumentResult(BaseModel):
+class DocumentResult(asking.Strict):
     """`result` of a record of `documents.enriched`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     summary: str
     key_points: list[str]
@@ -360,14 +355,11 @@ def parts_of(text: str, most_tokens: int) -> tuple[str, ...]:
 
 def _place_to_cut(text: str, most_tokens: float) -> int:
     # The most characters from the beginning that have no more tokens than that.
-    low, high = 0, len(text)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if text_quality.about_tokens(text[:middle]) <= most_tokens:
-            low = middle
-        else:
-            high = middle - 1
-    latest = max(1, low)
+    lengths = range(1, len(text) + 1)
+    fitting = bisect_right(
+        lengths, most_tokens, key=lambda length: text_quality.about_tokens(text[:length])
+    )
+    latest = max(1, fitting)
     earliest = math.ceil(latest * (1 - _SEARCHED))
     for pause in _PAUSES:
         ends = [found.end() for found in pause.finditer(text, earliest, latest)]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pipeline.config import ImageSettings
 from pipeline.model.questions import Query, Signal
@@ -11,7 +11,6 @@ from pipeline.stages.checks import text_quality
 from pipeline.stages.checks.injection import injection_signals
 from pipeline.stages.fields import asking
 from pipeline.stages.fields.extraction import Extracted, FieldExtractor
-from pipeline.stages.files.claims import ClaimStore
 from pipeline.stages.files.raw_events import FileEvent, Files
 
 Defect = Literal["blurred", "dark", "glare", "skewed", "cut_off", "low_resolution", "obstructed"]
@@ -69,10 +68,8 @@ class ImageAnswer(asking.Answer):
     needs_moderation: bool = Field(description="True if a person should check it before others.")
 
 
-class ImageResult(BaseModel):
+class ImageResult(asking.Strict):
     """`result` of a record of `images.enriched`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     document_type: str = Field(description="One of the labels that the pipeline is set up with.")
     description: str = Field(description="One line in English.")
@@ -90,8 +87,8 @@ class Images:
     deciding = ("document_type", "needs_moderation")
     reads_files = True
 
-    def __init__(self, settings: ImageSettings, claims: ClaimStore | None = None) -> None:
-        self._files = Files(settings, claims)
+    def __init__(self, settings: ImageSettings) -> None:
+        self._files = Files(settings)
         self._extraction = FieldExtractor(settings.fields)
         self._choosing = asking.LabelClassifier(
             asking.LabelSet(self.name, _ROLE, _HOW_TO_CHOOSE, "Document types"),

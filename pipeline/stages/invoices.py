@@ -6,7 +6,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import Field, PlainSerializer, WithJsonSchema
 
 from pipeline.config import InvoiceField, InvoiceSettings
 from pipeline.model.questions import Part, Question, Signal, Text
@@ -20,7 +20,6 @@ from pipeline.stages.fields.amounts import format_amount
 from pipeline.stages.fields.dates import is_plausible
 from pipeline.stages.fields.extraction import Extracted, FieldExtractor
 from pipeline.stages.fields.invoice_answer import AMOUNTS, InvoiceAnswer, Reading, read_answer
-from pipeline.stages.files.claims import ClaimStore
 from pipeline.stages.files.raw_events import FileEvent, Files, text_too_long
 
 _ROLE = """\
@@ -95,10 +94,8 @@ class InvoiceEvent(FileEvent):
         return ("text", *super().contents())
 
 
-class LineItem(BaseModel):
+class LineItem(asking.Strict):
     """A position of an invoice; null where the document does not say."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     description: str
     quantity: DecimalString | None
@@ -106,10 +103,8 @@ class LineItem(BaseModel):
     amount: DecimalString | None
 
 
-class InvoiceResult(BaseModel):
+class InvoiceResult(asking.Strict):
     """`result` of a record of `invoices.enriched`; null where the document does not say."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     invoice_number: str | None
     issue_date: date | None
@@ -141,9 +136,9 @@ class Invoices:
     reads_files = True
     checks_slowly = True
 
-    def __init__(self, settings: InvoiceSettings, claims: ClaimStore | None = None) -> None:
+    def __init__(self, settings: InvoiceSettings) -> None:
         self._settings = settings
-        self._files = Files(settings, claims)
+        self._files = Files(settings)
         self._extraction = FieldExtractor(settings.fields)
         # What is published is read with the index that the checks have just made.
         self._indexed = lru_cache(maxsize=2)(TextIndex)

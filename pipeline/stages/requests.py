@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pipeline.config import RequestSettings
 from pipeline.model.questions import Query, Signal, Text
@@ -66,10 +66,8 @@ class RequestAnswer(asking.Answer):
     summary: str = Field(description="One sentence in English: what the request needs.")
 
 
-class RequestResult(BaseModel):
+class RequestResult(asking.Strict):
     """`result` of a record of `requests.enriched`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     agent: str = Field(description="One of the agents that the pipeline is set up with.")
     tools: list[str] = Field(description="Of the tools that the pipeline is set up with.")

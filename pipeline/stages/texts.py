@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pipeline.config import TextSettings
 from pipeline.model.questions import Query, Signal, Text
@@ -72,10 +72,8 @@ class TextAnswer(asking.Answer):
     cleaned_text: str = Field(description="The text, tidied up, in its own language.")
 
 
-class TextResult(BaseModel):
+class TextResult(asking.Strict):
     """`result` of a record of `texts.enriched`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     cleaned_text: str
     dates: list[str] = Field(description="As they stand in the text.")

@@ -1,9 +1,8 @@
 """Support tickets: what they are about, how urgent, in which language, and where they go.
 
 Tickets often are HTML mail. Styles, scripts, embedded data and what is hidden cost tokens, and hide
-instructions from people that a model reads. lxml parses in a time that grows with the text, as no
-parser in pure Python does: the standard library's takes seconds for some 400 kB, a browser-grade
-tree for deep nesting.
+instructions from people that a model reads. lxml parses in a time that grows with the text; the
+standard library's parser takes seconds for some 400 kB.
 """
 
 import re
@@ -12,7 +11,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from lxml import etree
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pipeline.config import TicketSettings
 from pipeline.model.questions import Query, Signal, Text
@@ -87,10 +86,8 @@ class TicketAnswer(asking.Answer):
     summary: str = Field(description="One sentence in English.")
 
 
-class TicketResult(BaseModel):
+class TicketResult(asking.Strict):
     """`result` of a record of `tickets.enriched`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     intent: str = Field(description="One of the labels that the pipeline is set up with.")
     priority: Priority

@@ -1,7 +1,7 @@
 """Signs that content speaks to the model that reads it, rather than to a person.
 
-A list of phrases cannot keep an instruction out, and nothing depends on it doing so: content is
-delimited as data and the answer can only be what the schema allows. What it does is send an
+A list of phrases (`injection.toml`) cannot keep an instruction out, and nothing depends on it doing
+so: content is delimited as data and the answer can only be what the schema allows. It sends an
 event that looks like an attempt to the stronger model, with the reason written down.
 """
 

@@ -1,10 +1,9 @@
 """Text as it may be shown and compared, and signals about the text itself. Pure.
 
-Two things make NFKC expensive. Combining marks in a row are sorted by insertion, which is
-quadratic: 200,000 of them take a minute and a half. And some characters become up to 18 others.
-So runs are cut to what UAX #15 calls stream-safe (30 marks; a person sees a smear long before
-that), what is expanded has a limit, and a long text is normalised in pieces, between which other
-threads get their turn.
+Two things make NFKC expensive: sorting combining marks in a row is quadratic (200,000 of them take
+a minute and a half), and some characters become up to 18 others. So runs are cut to what UAX #15
+calls stream-safe, what is expanded has a limit, and a long text is normalised in pieces, between
+which other threads get their turn.
 """
 
 import math
@@ -19,7 +18,7 @@ from typing import Literal
 
 from pipeline.model.questions import Signal
 
-_WORDS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+WORDS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 TAGS = "\U000e0000-\U000e007f"
 _OVERRIDES = "\u202d\u202e"
 _CONTROLS = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
@@ -30,11 +29,9 @@ _SLICE = 50_000
 
 
 def visible(text: str) -> str:
-    """Drop what is invisible and carries meaning to a model only; keep all that a person reads.
+    """Drop control characters, tag characters (an invisible copy of ASCII) and direction overrides.
 
-    Control characters, tag characters (an invisible copy of ASCII) and the two direction
-    overrides go. Direction marks and joiners stay: Arabic, Hebrew, Persian, Indic text and emoji
-    need them.
+    Direction marks and joiners stay: Arabic, Hebrew, Persian, Indic text and emoji need them.
     """
     places = range(0, len(text), _SLICE)
     shown = "".join(_UNSEEN.sub("", text[at : at + _SLICE]) for at in places)
@@ -58,7 +55,7 @@ def blank_signals(*texts: str | None) -> list[Signal]:
     return [NO_TEXT] if is_blank(*texts) else []
 
 
-PLACEHOLDERS = frozenset(_WORDS["placeholders"])
+PLACEHOLDERS = frozenset(WORDS["placeholders"])
 """What models write where they were asked to write nothing."""
 _LONGEST_SENTENCE = 100
 _STATED = (
@@ -143,16 +140,15 @@ def _joins_nothing(char: str) -> bool:
 
 
 def stream_safe(text: str) -> str:
-    return text if text.isascii() else _long_run().sub(_cut_run, text)
+    def cut(found: re.Match[str]) -> str:
+        kept, run = [], 0
+        for char in found[0]:
+            run = run + 1 if _is_mark(char) else 0
+            if run <= LONGEST_RUN:
+                kept.append(char)
+        return "".join(kept)
 
-
-def _cut_run(found: re.Match[str]) -> str:
-    kept, run = [], 0
-    for char in found[0]:
-        run = run + 1 if _is_mark(char) else 0
-        if run <= LONGEST_RUN:
-            kept.append(char)
-    return "".join(kept)
+    return text if text.isascii() else _long_run().sub(cut, text)
 
 
 def _is_mark(char: str) -> bool:
@@ -193,10 +189,7 @@ _FOLDING = _Folding()
 
 
 def fold(text: str) -> str:
-    """A text without case, diacritics and width, its digits as 0 to 9.
-
-    A character at a time, so that no run of combining marks can make it slow.
-    """
+    """A text without case, diacritics and width, its digits as 0 to 9, in linear time."""
     return text.lower() if text.isascii() else text.translate(_FOLDING)
 
 
@@ -211,13 +204,11 @@ Legibility = Literal["legible", "partly", "illegible"]
 
 
 def legibility_signals(legibility: Legibility) -> list[Signal]:
-    match legibility:
-        case "illegible":
-            return [Signal("illegible", 1.0, "The file cannot be read.")]
-        case "partly":
-            return [Signal("illegible", 0.4, "The file can be read in part only.")]
-        case "legible":
-            return []
+    if legibility == "illegible":
+        return [Signal("illegible", 1.0, "The file cannot be read.")]
+    if legibility == "partly":
+        return [Signal("illegible", 0.4, "The file can be read in part only.")]
+    return []
 
 
 def damage_signals(*texts: str | None) -> list[Signal]:
@@ -244,11 +235,11 @@ _LEAST_SHARE = 0.6
 _LATIN = "LATIN"
 _SCRIPTS: Mapping[str, frozenset[str]] = {
     language: frozenset(scripts.split())
-    for scripts, languages in _WORDS["languages_of"].items()
+    for scripts, languages in WORDS["languages_of"].items()
     for language in languages.split()
 }
 """Languages that are written in one way only; of the others nothing is said."""
-LANGUAGES = frozenset(_WORDS["languages"].split())
+LANGUAGES = frozenset(WORDS["languages"].split())
 """ISO 639-1 codes."""
 
 

@@ -1,9 +1,8 @@
 """Amounts of money and quantities as documents and models write them.
 
-`119,500` is 119.5 dinars and 119,500 euros: which of its separators divides thousands is not
-always to be seen in an amount. So an amount is read as all that it can mean. A currency's own
-number of decimals rules some of it out; what is left is for the rest of the document to decide
-(`pipeline.stages.fields.invoice_answer`), or it is a doubt.
+`119,500` is 119.5 dinars and 119,500 euros, so an amount is read as all that it can mean. A
+currency's number of decimals rules some of it out; the rest of the document decides among what is
+left (`pipeline.stages.fields.invoice_answer`), or it is a doubt.
 
 What the Unicode CLDR knows of currencies, months and magnitudes is in `locale_data.json`. It is
 taken from Babel by `python -m tests.stages.locale_data`, and a test fails where it is not what
@@ -121,17 +120,11 @@ _CRORE = 7
 
 @dataclass(frozen=True, slots=True)
 class AmountReading:
-    """One of the values that an amount may have.
-
-    Args:
-        value: Exact.
-        separator: The sign that is read, where it can be read in two ways; else empty.
-        is_grouped: Whether that sign is read as one between thousands.
-    """
+    """One of the values that an amount may have, and how a sign with two readings is read."""
 
     value: Decimal
-    separator: str = ""
-    is_grouped: bool = False
+    separator: str = ""  # the sign; empty where there is no such sign
+    is_grouped: bool = False  # whether it is read as one between thousands
 
 
 def readings_of(
@@ -139,9 +132,8 @@ def readings_of(
 ) -> tuple[AmountReading, ...]:
     """Read an amount in every way that it can be meant, the most likely first; never raises.
 
-    Takes grouped digits (thousands or lakhs) with either decimal separator, digits of any
-    script, signs before and after, brackets, CR and DR, words of magnitude in the languages of
-    the CLDR, and currency signs, codes and units around them.
+    Takes grouped digits (thousands or lakhs), digits of any script, signs, brackets, CR and DR,
+    words of magnitude in the languages of the CLDR, and currency signs, codes and units.
 
     Args:
         text: At most `MAX_LENGTH` characters and `MAX_DIGITS` digits, or there is no reading.
@@ -182,8 +174,7 @@ def read_amount(
 def parse_amount(text: str, currency: str | None = None) -> Decimal | None:
     """Read an amount as it is most likely meant; None where the text is none.
 
-    Answers are asked to use a point for decimals, so without a currency `1.234` is one and a bit,
-    and `1,234` a thousand and more. Whether there is another reading says `read_amount`.
+    Without a currency `1.234` is one and a bit, and `1,234` a thousand and more.
     """
     values = read_amount(text, currency)
     return values[0] if values else None
@@ -254,10 +245,7 @@ def _has_fraction_sign(around: str) -> bool:
 def _meanings(
     before: str, after: str, currency: str | None, *, counts: bool
 ) -> tuple[tuple[int, bool], ...]:
-    """What the signs and words around the digits may mean: powers of ten, and whether below zero.
-
-    None where signs contradict each other.
-    """
+    """Powers of ten, and whether below zero, by what is around; nothing where signs conflict."""
     credit = _CREDIT.search(before) or _CREDIT.search(after)
     trailing = _NO_CENTS.sub("", after, count=1).strip()
     signs = sum(

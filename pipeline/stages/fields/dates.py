@@ -45,9 +45,8 @@ def is_plausible(day: date) -> bool:
 class DateForms:
     """The dates and terms of a text, which is folded by `text_quality.fold`.
 
-    Knows numbers in any order, month names of the languages of `locale_data.json`, years of two
-    digits, of Japanese eras, of the Buddhist calendar and of the Republic of China. Does not know
-    calendars with other months.
+    Knows numbers in any order, month names, years of two digits, of Japanese eras, of the Buddhist
+    calendar and of the Republic of China. Does not know calendars with other months.
     """
 
     def __init__(self, folded: str) -> None:

@@ -1,8 +1,7 @@
 """What a file is: by its first bytes, unless it was declared to be something else.
 
-A declared type that says nothing (`application/octet-stream`, none at all) leaves it to the bytes,
-and every type that is taken has aliases. One that names another kind than the bytes show is a
-sign that two things were mixed up, a file or its type, so that the event is refused.
+A declared type that says nothing (`application/octet-stream`, none at all) leaves it to the bytes.
+One that names another kind than the bytes show means that two things were mixed up: it is refused.
 """
 
 import tomllib
@@ -52,10 +51,9 @@ def says_nothing(content_type: str) -> bool:
 
 
 def checked_type(data: bytes, declared: str, *, field: str) -> MediaType:
-    """What a file is by its bytes, provided that it was not declared to be something else.
+    """What a file is by its bytes; an InvalidEvent says that it was declared to be something else.
 
-    `declared` is its content type, empty where there is none; `field` is where it is, for the
-    InvalidEvent.
+    `declared` is its content type, empty where there is none; `field` is where it is.
     """
     said, found = bare_type(declared), sniff(data)
     types = ", ".join(sorted(MEDIA_TYPES))
