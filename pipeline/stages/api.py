@@ -43,9 +43,7 @@ from pipeline.stages.checks.text_quality import (
 from pipeline.stages.code import Code
 from pipeline.stages.documents import Documents
 from pipeline.stages.fields.amounts import parse_amount, read_amount
-from pipeline.stages.fields.dates import parse_date
-from pipeline.stages.fields.extraction import Extracted, FieldExtractor
-from pipeline.stages.fields.prompts import (
+from pipeline.stages.fields.asking import (
     Answer,
     Deciding,
     LabelClassifier,
@@ -62,6 +60,8 @@ from pipeline.stages.fields.prompts import (
     reverse_labels,
     runner_up_signals,
 )
+from pipeline.stages.fields.dates import parse_date
+from pipeline.stages.fields.extraction import Extracted, FieldExtractor
 from pipeline.stages.files.raw_events import FileEvent, Files, JsonStage, RawEvent
 from pipeline.stages.images import Images
 from pipeline.stages.invoices import Invoices
@@ -91,38 +91,30 @@ class Stage(Protocol, Generic[RawT, AnswerT]):
     @property
     def name(self) -> str:
         """Names topics, group, settings and metrics; lower case."""
-        ...
 
     @property
     def raw_model(self) -> type[RawT]:
         """The raw event, for schemas."""
-        ...
 
     @property
     def result_model(self) -> type[BaseModel]:
         """What is published as `result`, for schemas; independent of a team's own taxonomy."""
-        ...
 
     @property
     def reads_files(self) -> bool:
         """Whether `question()` may decode files, and so is called outside the event loop."""
-        ...
 
     def parse(self, value: bytes, *, key: bytes | None, headers: Mapping[str, bytes]) -> RawT:
         """Read a raw record; an InvalidEvent says that it is not what this stage takes."""
-        ...
 
     def question(self, event: RawT) -> Query[AnswerT]:
         """Ask about the event; an InvalidEvent says that its file is wrong or breaks a limit."""
-        ...
 
     def signals(self, event: RawT, answer: AnswerT) -> Sequence[Signal]:
         """Everything that speaks against the answer, however weakly."""
-        ...
 
     def result(self, event: RawT, answer: AnswerT) -> BaseModel:
         """What is published: an instance of `result_model`."""
-        ...
 
 
 RawT_contra = TypeVar("RawT_contra", bound=RawEvent, contravariant=True)
@@ -134,7 +126,6 @@ class Rewording(Protocol, Generic[RawT_contra]):
 
     def second_question(self, event: RawT_contra) -> Query[Any]:
         """Ask about the event again: other instructions, the same answer and errors."""
-        ...
 
 
 def build_stages(

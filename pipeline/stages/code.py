@@ -13,14 +13,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pipeline.config import CodeSettings
 from pipeline.model.questions import Question, Signal, Text
 from pipeline.stages.checks.evidence import quote_signals
 from pipeline.stages.checks.injection import injection_signals
 from pipeline.stages.checks.text_quality import NO_TEXT, is_blank, stated, visible
-from pipeline.stages.fields.prompts import Answer, Section, answer_schema, build_instructions
+from pipeline.stages.fields.asking import Answer, Section, Strict, answer_schema, build_instructions
 from pipeline.stages.files.raw_events import JsonStage, RawEvent
 
 _ROLE = """\
@@ -73,29 +73,23 @@ class CodeEvent(RawEvent):
     source: str
 
 
-class AnsweredPart(BaseModel):
+class AnsweredPart(Strict):
     """A parameter or an error, as the model read it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(description="Exactly as in the code.")
     type: str = Field(description="In the language's own notation, or empty.")
     description: str = Field(description="One sentence.")
 
 
-class AnsweredError(BaseModel):
+class AnsweredError(Strict):
     """An error, as the model read it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(description="Type of the error, exactly as in the code.")
     description: str = Field(description="When it is raised: one sentence.")
 
 
-class AnsweredReturn(BaseModel):
+class AnsweredReturn(Strict):
     """What is given back, as the model read it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     type: str = Field(description="In the language's own notation, or empty.")
     description: str = Field(description="One sentence, or empty if nothing is given back.")
@@ -113,20 +107,16 @@ class CodeAnswer(Answer):
     example: str = Field(description="A typical call, or empty.")
 
 
-class Part(BaseModel):
+class Part(Strict):
     """A parameter or an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     type: str | None
     description: str
 
 
-class CodeResult(BaseModel):
+class CodeResult(Strict):
     """`result` of a record of `code.enriched`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     documentation: str = Field(
@@ -174,29 +164,33 @@ class Code(JsonStage[CodeEvent]):
         ]
 
     def result(self, event: CodeEvent, answer: CodeAnswer) -> CodeResult:
-        returns = answer.returns
-        given_back = not is_blank(returns.description) or stated(returns.type) is not None
-        parameters = [Described(p.name, p.type, p.description) for p in answer.parameters]
-        result = Described("", returns.type, returns.description) if given_back else None
-        raises = [Described(e.name, "", e.description) for e in answer.raises]
-        documentation = Documentation(answer.summary, parameters, result, raises, answer.example)
+        made = answer.returns
+        returns = [AnsweredPart(name="", type=made.type, description=made.description)]
+        if is_blank(made.description) and stated(made.type) is None:
+            returns = []
+        raises = [
+            AnsweredPart(name=each.name, type="", description=each.description)
+            for each in answer.raises
+        ]
+        documentation = Documentation(
+            answer.summary, answer.parameters, returns, raises, answer.example
+        )
         return CodeResult(
             name=answer.name.strip(),
             documentation=render(documentation, event.language, self._settings.python_style),
             summary=answer.summary.strip(),
-            parameters=[_part(each) for each in parameters],
-            returns=_part(result) if result else None,
-            raises=[_part(each) for each in raises],
+            parameters=_published(answer.parameters),
+            returns=next(iter(_published(returns)), None),
+            raises=_published(raises),
             example=answer.example if stated(answer.example) else None,
         )
 
 
-def _part(entry: "Described") -> Part:
-    return Part(
-        name=entry.name.strip(),
-        type=stated(entry.type),
-        description=entry.description.strip(),
-    )
+def _published(parts: Sequence[AnsweredPart]) -> list[Part]:
+    return [
+        Part(name=each.name.strip(), type=stated(each.type), description=each.description.strip())
+        for each in parts
+    ]
 
 
 def _python_signals(source: str, answer: CodeAnswer) -> Iterable[Signal]:
@@ -205,7 +199,7 @@ def _python_signals(source: str, answer: CodeAnswer) -> Iterable[Signal]:
         return
     try:
         defined = first_definition(source)
-    except Unparsable:
+    except NOT_PARSED:
         yield Signal("unclear", 0.6, "The source does not parse as Python.")
         yield from _other_signals(source, answer)
         return
@@ -241,46 +235,34 @@ PythonStyle = Literal["google", "numpy"]
 _PYTHON = frozenset({"python", "py", "python3"})
 _WIDTH = 88
 _INDENT = "    "
-_BLOCK = frozenset({
-    "c", "c++", "cpp", "dart", "groovy", "java", "javascript", "js", "jsx", "kotlin", "objective-c",
-    "php", "scala", "ts", "tsx", "typescript",
-})  # fmt: skip
-_LINE_MARKS = {
-    "///": frozenset({"c#", "csharp", "f#", "fsharp", "rust", "swift"}),
-    "#": frozenset({
-        "bash", "elixir", "julia", "make", "perl", "powershell", "r", "ruby", "sh", "shell", "tcl",
-    }),
-    "--": frozenset({"ada", "elm", "haskell", "lua", "sql"}),
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Described:
-    """A parameter, a result or an error; the type is empty where it is not known."""
-
-    name: str
-    type: str
-    description: str
+_MARKS = {
+    "/**": "c c++ cpp dart groovy java javascript js jsx kotlin objective-c php scala ts tsx"
+    " typescript",
+    "///": "c# csharp f# fsharp rust swift",
+    "#": "bash elixir julia make perl powershell r ruby sh shell tcl",
+    "--": "ada elm haskell lua sql",
+}
+_MARK_OF = {name: mark for mark, names in _MARKS.items() for name in names.split()}
 
 
 @dataclass(frozen=True, slots=True)
 class Documentation:
     summary: str
-    parameters: Sequence[Described]
-    returns: Described | None
-    raises: Sequence[Described]
+    parameters: Sequence[AnsweredPart]
+    returns: Sequence[AnsweredPart]
+    """One, or none where nothing is given back."""
+    raises: Sequence[AnsweredPart]
     example: str
 
 
 def render(documentation: Documentation, language: str, style: PythonStyle) -> str:
     """Set documentation the way the language wants it; `//` comments for an unknown one."""
-    returns = documentation.returns
     # Every text but the example becomes one line of what can be seen.
     tidied = Documentation(
         summary=_one_line(documentation.summary),
-        parameters=[_tidied(each) for each in documentation.parameters],
-        returns=_tidied(returns) if returns else None,
-        raises=[_tidied(each) for each in documentation.raises],
+        parameters=_tidied(documentation.parameters),
+        returns=_tidied(documentation.returns),
+        raises=_tidied(documentation.raises),
         example=textwrap.dedent(visible(documentation.example)).strip(),
     )
     name = language.strip().lower()
@@ -291,15 +273,18 @@ def render(documentation: Documentation, language: str, style: PythonStyle) -> s
         # A raw string cannot end in a backslash, and no string in its own quotation mark.
         closing = "\n" if len(lines) > 1 or body.endswith(("\\", '"')) else ""
         return f'{prefix}{body}{closing}"""'
-    if name in _BLOCK:
+    mark = _MARK_OF.get(name, "//")
+    if mark == "/**":
         safe = (line.replace("*/", "* /") for line in _tagged_lines(tidied))
         return "\n".join(["/**", *(f" * {line}".rstrip() for line in safe), " */"])
-    mark = next((mark for mark, names in _LINE_MARKS.items() if name in names), "//")
     return "\n".join(f"{mark} {line}".rstrip() for line in _plain_lines(tidied))
 
 
-def _tidied(entry: Described) -> Described:
-    return Described(_one_line(entry.name), _one_line(entry.type), _one_line(entry.description))
+def _tidied(parts: Sequence[AnsweredPart]) -> list[AnsweredPart]:
+    return [
+        AnsweredPart(**{name: _one_line(text) for name, text in part.model_dump().items()})
+        for part in parts
+    ]
 
 
 def _one_line(text: str) -> str:
@@ -308,29 +293,25 @@ def _one_line(text: str) -> str:
 
 def _python_lines(documentation: Documentation, style: PythonStyle) -> list[str]:
     is_google = style == "google"
-    example = documentation.example.split("\n") if documentation.example else []
-    indent = _INDENT if is_google else ""
+    titles = ("Args", "Returns", "Raises") if is_google else ("Parameters", "Returns", "Raises")
+    parts = (documentation.parameters, documentation.returns, documentation.raises)
     sections = [
-        (
-            "Args" if is_google else "Parameters",
-            [_python_entry(each, style) for each in documentation.parameters],
-        ),
-        ("Returns", [_python_entry(documentation.returns, style)] if documentation.returns else []),
-        ("Raises", [_python_entry(each, style) for each in documentation.raises]),
-        (
-            "Example" if is_google else "Examples",
-            [[f"{indent}{line}".rstrip()] for line in example],
-        ),
+        (title, [line for entry in entries for line in _python_entry(entry, style)])
+        for title, entries in zip(titles, parts, strict=True)
     ]
+    if documentation.example:
+        indent = _INDENT if is_google else ""
+        example = [f"{indent}{line}".rstrip() for line in documentation.example.split("\n")]
+        sections.append(("Example" if is_google else "Examples", example))
     lines = [documentation.summary]
-    for title, entries in sections:
-        if entries:
+    for title, section in sections:
+        if section:
             lines += ["", f"{title}:"] if is_google else ["", title, "-" * len(title)]
-            lines += [line for entry in entries for line in entry]
+            lines += section
     return lines
 
 
-def _python_entry(entry: Described, style: PythonStyle) -> list[str]:
+def _python_entry(entry: AnsweredPart, style: PythonStyle) -> list[str]:
     name, kind, said = entry.name, entry.type, entry.description
     if style == "google":
         head = f"{name} ({kind})" if name and kind else name or kind
@@ -343,8 +324,7 @@ def _python_entry(entry: Described, style: PythonStyle) -> list[str]:
 def _tagged_lines(documentation: Documentation) -> list[str]:
     lines = [documentation.summary, ""]
     lines += [f"@param {p.name} {p.description}" for p in documentation.parameters]
-    if documentation.returns:
-        lines.append(f"@returns {documentation.returns.description}")
+    lines += [f"@returns {each.description}" for each in documentation.returns]
     lines += [f"@throws {e.name} {e.description}" for e in documentation.raises]
     if documentation.example:
         lines += ["@example", *documentation.example.split("\n")]
@@ -355,7 +335,7 @@ def _plain_lines(documentation: Documentation) -> Iterator[str]:
     yield documentation.summary
     sections = [
         ("Parameters", documentation.parameters),
-        ("Returns", [documentation.returns] if documentation.returns else []),
+        ("Returns", documentation.returns),
         ("Errors", documentation.raises),
     ]
     for title, entries in sections:
@@ -386,7 +366,7 @@ def _wrapped(text: str, *, first: str, rest: str) -> list[str]:
 _FILE = "<event>"
 warnings.filterwarnings("ignore", module=re.escape(_FILE))
 
-_NOT_PARSED = (SyntaxError, ValueError, RecursionError, MemoryError)
+NOT_PARSED = (SyntaxError, ValueError, RecursionError, MemoryError)
 _LINE_COMMENT = r"//[^\n]*|#\s[^\n]*"
 _BLOCK_COMMENT = r"/\*.*?(?:\*/|\Z)"
 _STRING = r"(?<!\\)\"(?:[^\"\\\n]|\\.){0,200}\"|'(?:[^'\\\n]|\\.){0,40}'"
@@ -411,10 +391,6 @@ LONGEST_PARSED = 10_000
 threads wait for the parser; this much takes it 30 ms at worst."""
 
 
-class Unparsable(Exception):
-    """The source is not Python that this Python understands."""
-
-
 @dataclass(frozen=True, slots=True)
 class Definition:
     """A function or class, and its or its initialiser's parameters in order, without stars."""
@@ -424,15 +400,8 @@ class Definition:
 
 
 def first_definition(source: str) -> Definition | None:
-    """The first function or class that Python source defines; None where it defines none.
-
-    The source is no longer than `LONGEST_PARSED`; Unparsable says that it cannot be parsed.
-    """
-    try:
-        tree = ast.parse(source, filename=_FILE)
-    except _NOT_PARSED as error:
-        raise Unparsable(type(error).__name__) from None
-    for node in tree.body:
+    """The first function or class that Python source defines, if any. Raises `NOT_PARSED`."""
+    for node in ast.parse(source, filename=_FILE).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             return Definition(node.name, _parameters(node.args))
         if isinstance(node, ast.ClassDef):

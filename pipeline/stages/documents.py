@@ -6,38 +6,20 @@ joined into one.
 
 import math
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pipeline.config import DocumentSettings
 from pipeline.model.questions import MultiStepQuery, Query, Question, Signal, Text
-from pipeline.stages.checks.evidence import numbers_added, quote_signals, quotes_found
+from pipeline.stages.checks import evidence, text_quality
 from pipeline.stages.checks.injection import injection_signals
-from pipeline.stages.checks.text_quality import (
-    NO_TEXT,
-    TOKENS_PER_BYTE,
-    about_tokens,
-    damage_signals,
-    is_blank,
-    known_language,
-    language_signals,
-    length_signals,
-    stated,
-    visible,
-    weighted_bytes,
-)
+from pipeline.stages.fields import asking
 from pipeline.stages.fields.extraction import Extracted, FieldExtractor
-from pipeline.stages.fields.prompts import (
-    Answer,
-    AnswerT,
-    Section,
-    answer_schema,
-    build_instructions,
-)
 from pipeline.stages.files.raw_events import JsonStage, RawEvent
 
 ANSWER_TOKENS = 3000
@@ -119,17 +101,15 @@ class DocumentEvent(RawEvent):
     max_sentences: int | None = Field(None, ge=1, le=30, description="Of the summary, at most.")
 
 
-class AnsweredAction(BaseModel):
+class AnsweredAction(asking.Strict):
     """Something to be done, as the model read it; empty where the document does not say."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     task: str = Field(description="What is to be done, in a few words.")
     owner: str = Field(description="Who does it, as the document names them, or empty.")
     due: str = Field(description="By when, in the document's own words, or empty.")
 
 
-class DocumentAnswer(Answer):
+class DocumentAnswer(asking.Answer):
     """What is asked of a document."""
 
     quotes: list[str] = Field(description="Passages that carry what matters, copied exactly.")
@@ -139,7 +119,7 @@ class DocumentAnswer(Answer):
     language: str = Field(description="ISO 639-1 code of the document's language.")
 
 
-class JoinedAnswer(Answer):
+class JoinedAnswer(asking.Answer):
     """What is asked of the answers to all parts of a document: its quotes are the parts' own."""
 
     key_points: list[str] = Field(description="What a reader must know, most important first.")
@@ -147,20 +127,16 @@ class JoinedAnswer(Answer):
     summary: str = Field(description="Whole sentences, at most as many as max_sentences says.")
 
 
-class Action(BaseModel):
+class Action(asking.Strict):
     """Something to be done; null where the document does not say."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     task: str
     owner: str | None
     due: str | None = Field(description="In the document's own words.")
 
 
-class DocumentResult(BaseModel):
+class DocumentResult(asking.Strict):
     """`result` of a record of `documents.enriched`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     summary: str
     key_points: list[str]
@@ -181,25 +157,31 @@ class Documents(JsonStage[DocumentEvent]):
         self._extraction = FieldExtractor(settings.fields)
         self._answer_model = self._extraction.extended(DocumentAnswer)
         joined_model = self._extraction.extended(JoinedAnswer)
-        fields, actions = Section("What to answer", _FIELDS), Section("Actions", _ACTIONS)
-        rest = (actions, *self._extraction.sections, Section("Care", _CARE))
-        part = Section("A part of a document", _PART)
+        fields, actions = (
+            asking.Section("What to answer", _FIELDS),
+            asking.Section("Actions", _ACTIONS),
+        )
+        rest = (actions, *self._extraction.sections, asking.Section("Care", _CARE))
+        part = asking.Section("A part of a document", _PART)
         joining = (
-            Section("What to answer", _JOINING_FIELDS),
+            asking.Section("What to answer", _JOINING_FIELDS),
             *self._extraction.sections,
-            Section("Care", _JOINING_CARE),
+            asking.Section("Care", _JOINING_CARE),
         )
         self._whole_question = self._form(self._answer_model, _ROLE, fields, *rest)
         self._part_question = self._form(self._answer_model, _ROLE, fields, part, *rest)
         self._joining_question = self._form(joined_model, _JOINING_ROLE, *joining)
 
-    def _form(self, model: type[AnswerT], role: str, *sections: Section) -> Question[AnswerT]:
-        instructions = build_instructions(role, *sections)
-        return Question(self.name, instructions, (), model, answer_schema(model), ANSWER_TOKENS)
+    def _form(
+        self, model: type[asking.AnswerT], role: str, *sections: asking.Section
+    ) -> Question[asking.AnswerT]:
+        schema = asking.answer_schema(model)
+        text = asking.build_instructions(role, *sections)
+        return Question(self.name, text, (), model, schema, ANSWER_TOKENS)
 
     def question(self, event: DocumentEvent) -> Query[DocumentAnswer]:
         limit = event.max_sentences or self._settings.max_sentences
-        parts = parts_of(visible(event.text), self._settings.part_tokens)
+        parts = parts_of(text_quality.visible(event.text), self._settings.part_tokens)
         if len(parts) == 1:
             most = Text("max_sentences", str(limit))
             return replace(self._whole_question, parts=(most, Text("document", parts[0])))
@@ -237,7 +219,7 @@ class Documents(JsonStage[DocumentEvent]):
         batches: list[list[DocumentAnswer]] = [[]]
         tokens = 0
         for number, part in enumerate(parts, start=1):
-            size = sum(about_tokens(text.text) for text in self._said(number, part))
+            size = sum(text_quality.about_tokens(text.text) for text in self._said(number, part))
             if len(batches[-1]) >= _LEAST_JOINED and tokens + size > self._settings.part_tokens:
                 batches.append([])
                 tokens = 0
@@ -253,7 +235,7 @@ class Documents(JsonStage[DocumentEvent]):
         for action in part.actions:
             said = [("owner", action.owner), ("due", action.due)]
             about = "; ".join(
-                f"{name}: {what.strip()}" for name, what in said if not is_blank(what)
+                f"{name}: {what.strip()}" for name, what in said if not text_quality.is_blank(what)
             )
             actions.append(f"{action.task.strip()} ({about})" if about else action.task)
         for name, lines in (
@@ -266,7 +248,7 @@ class Documents(JsonStage[DocumentEvent]):
 
     def _whole(self, parts: Sequence[DocumentAnswer], joined: JoinedAnswer) -> DocumentAnswer:
         """The answer about the whole, no surer than the least sure of what it was made of."""
-        stated_by: list[Answer] = [*parts, joined]
+        stated_by: list[asking.Answer] = [*parts, joined]
         confidences = [answer.confidence for answer in stated_by]
         # One outside 0 to 1 is no confidence at all, and has to be seen.
         strange = [confidence for confidence in confidences if not 0 <= confidence <= 1]
@@ -284,58 +266,64 @@ class Documents(JsonStage[DocumentEvent]):
 
     def signals(self, event: DocumentEvent, answer: DocumentAnswer) -> Sequence[Signal]:
         text = event.text
-        if is_blank(text):
-            return [NO_TEXT]
+        if text_quality.is_blank(text):
+            return [text_quality.NO_TEXT]
         limit = event.max_sentences or self._settings.max_sentences
         return [
             *_evidence_signals(answer, text),
             *_form_signals(answer, limit),
             *self._extraction.signals(answer, text),
-            *language_signals(answer.language, self._settings.languages, text),
-            *damage_signals(text),
+            *text_quality.language_signals(answer.language, self._settings.languages, text),
+            *text_quality.damage_signals(text),
             *injection_signals(*parts_of(text, _SCANNED_TOKENS)),
-            *length_signals(max(parts_of(text, self._settings.part_tokens), key=len)),
+            *text_quality.length_signals(max(parts_of(text, self._settings.part_tokens), key=len)),
         ]
 
     def result(self, event: DocumentEvent, answer: DocumentAnswer) -> DocumentResult:  # noqa: ARG002
         return DocumentResult(
             summary=answer.summary.strip(),
-            key_points=[point.strip() for point in answer.key_points if not is_blank(point)],
+            key_points=[
+                point.strip() for point in answer.key_points if not text_quality.is_blank(point)
+            ],
             actions=[
-                Action(task=each.task.strip(), owner=stated(each.owner), due=stated(each.due))
+                Action(
+                    task=each.task.strip(),
+                    owner=text_quality.stated(each.owner),
+                    due=text_quality.stated(each.due),
+                )
                 for each in answer.actions
             ],
-            language=known_language(answer.language),
+            language=text_quality.known_language(answer.language),
             fields=self._extraction.read(answer),
         )
 
 
 def count_sentences(text: str) -> int:
     """Count the sentences of a text, roughly: an abbreviation may count as an end."""
-    return len(_SENTENCE_END.findall(text.strip())) or int(not is_blank(text))
+    return len(_SENTENCE_END.findall(text.strip())) or int(not text_quality.is_blank(text))
 
 
 def _evidence_signals(answer: DocumentAnswer, text: str) -> Iterator[Signal]:
-    if all(is_blank(quote) for quote in answer.quotes):
-        yield from quote_signals("", text)
-    elif missing := quotes_found(answer.quotes, text).count(False):
+    if all(text_quality.is_blank(quote) for quote in answer.quotes):
+        yield from evidence.quote_signals("", text)
+    elif missing := evidence.quotes_found(answer.quotes, text).count(False):
         yield Signal("evidence_not_found", 1.0, f"{missing} quotes are not in the document.")
     written = "\n".join([answer.summary, *answer.key_points])
-    if added := numbers_added(written, text, above=_SPELT_UP_TO):
+    if added := evidence.numbers_added(written, text, above=_SPELT_UP_TO):
         detail = f"{len(added)} numbers are not in the document."
         yield Signal("evidence_not_found", 0.9, detail)
     said = {
-        "owners": [action.owner for action in answer.actions if stated(action.owner)],
-        "due dates": [action.due for action in answer.actions if stated(action.due)],
+        "owners": [action.owner for action in answer.actions if text_quality.stated(action.owner)],
+        "due dates": [action.due for action in answer.actions if text_quality.stated(action.due)],
     }
     for name, values in said.items():
-        if missing := quotes_found(values, text).count(False):
+        if missing := evidence.quotes_found(values, text).count(False):
             detail = f"{missing} actions have {name} that nobody mentions."
             yield Signal("evidence_not_found", 0.7, detail)
 
 
 def _form_signals(answer: DocumentAnswer, limit: int) -> list[Signal]:
-    if is_blank(answer.summary):
+    if text_quality.is_blank(answer.summary):
         return [Signal("missing_field", 1.0, "summary: empty.")]
     excess = count_sentences(answer.summary) - limit
     if excess <= 0:
@@ -351,30 +339,27 @@ def parts_of(text: str, most_tokens: int) -> tuple[str, ...]:
     Together they are the text, character by character.
     """
     parts = []
-    size, begin = weighted_bytes(text), 0
-    while (tokens := math.ceil(size * TOKENS_PER_BYTE)) > most_tokens:
+    size, begin = text_quality.weighted_bytes(text), 0
+    while (tokens := math.ceil(size * text_quality.TOKENS_PER_BYTE)) > most_tokens:
         # Room for a cut that comes early, so that it does not make one more part of the rest.
         remaining = math.ceil(tokens / (most_tokens * (1 - _SEARCHED / 2)))
         at_most = min(most_tokens, tokens / remaining * (1 + _SEARCHED / 2))
         # No character has less than a byte, so the rest of the text need not be looked at.
-        part = text[begin : begin + math.ceil(at_most / TOKENS_PER_BYTE) + 1]
+        part = text[begin : begin + math.ceil(at_most / text_quality.TOKENS_PER_BYTE) + 1]
         part = part[: _place_to_cut(part, at_most)]
         parts.append(part)
         begin += len(part)
-        size -= weighted_bytes(part)
+        size -= text_quality.weighted_bytes(part)
     return (*parts, text[begin:])
 
 
 def _place_to_cut(text: str, most_tokens: float) -> int:
     # The most characters from the beginning that have no more tokens than that.
-    low, high = 0, len(text)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if about_tokens(text[:middle]) <= most_tokens:
-            low = middle
-        else:
-            high = middle - 1
-    latest = max(1, low)
+    lengths = range(1, len(text) + 1)
+    fitting = bisect_right(
+        lengths, most_tokens, key=lambda length: text_quality.about_tokens(text[:length])
+    )
+    latest = max(1, fitting)
     earliest = math.ceil(latest * (1 - _SEARCHED))
     for pause in _PAUSES:
         ends = [found.end() for found in pause.finditer(text, earliest, latest)]

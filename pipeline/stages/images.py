@@ -1,29 +1,16 @@
 """Document images: what kind of document, how readable, and whether a person has to look."""
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pipeline.config import ImageSettings
 from pipeline.model.questions import Query, Signal
+from pipeline.stages.checks import text_quality
 from pipeline.stages.checks.injection import injection_signals
-from pipeline.stages.checks.text_quality import Legibility, legibility_signals
+from pipeline.stages.fields import asking
 from pipeline.stages.fields.extraction import Extracted, FieldExtractor
-from pipeline.stages.fields.prompts import (
-    PARTS_OF_A_PICTURE,
-    Answer,
-    LabelClassifier,
-    LabelSet,
-    Section,
-    build_instructions,
-    rephrase,
-    restrict_labels,
-    reverse_labels,
-    runner_up_signals,
-)
-from pipeline.stages.files.claims import ClaimStore
 from pipeline.stages.files.raw_events import FileEvent, Files
 
 Defect = Literal["blurred", "dark", "glare", "skewed", "cut_off", "low_resolution", "obstructed"]
@@ -67,26 +54,26 @@ class ImageEvent(FileEvent):
     """A record of `images.raw`: exactly one of `file` and `uri`."""
 
 
-class ImageAnswer(Answer):
+class ImageAnswer(asking.Answer):
     """What is asked of an image; the labels of document types are the settings'."""
 
     quote: str = Field(description="Words on the document, copied exactly, that show its type.")
     document_type: str = Field(description="What kind of document it is.")
     runner_up: str | None = Field(description="The second-best document type, or null.")
     description: str = Field(description="One line in English: what, from whom, about what.")
-    legibility: Legibility = Field(description="Whether the text that matters can be read.")
+    legibility: text_quality.Legibility = Field(
+        description="Whether the text that matters can be read."
+    )
     defects: list[Defect] = Field(description="What is wrong with the image as an image.")
     needs_moderation: bool = Field(description="True if a person should check it before others.")
 
 
-class ImageResult(BaseModel):
+class ImageResult(asking.Strict):
     """`result` of a record of `images.enriched`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     document_type: str = Field(description="One of the labels that the pipeline is set up with.")
     description: str = Field(description="One line in English.")
-    legibility: Legibility
+    legibility: text_quality.Legibility
     defects: list[Defect] = Field(description="What is wrong with the image as an image.")
     needs_moderation: bool = Field(description="A person should check it before others see it.")
     runner_up: str | None = Field(description="A second type that was considered.")
@@ -100,33 +87,31 @@ class Images:
     deciding = ("document_type", "needs_moderation")
     reads_files = True
 
-    def __init__(self, settings: ImageSettings, claims: ClaimStore | None = None) -> None:
-        self._settings = settings
-        self._claims = claims
-        self._files = Files(settings, claims)
+    def __init__(self, settings: ImageSettings) -> None:
+        self._files = Files(settings)
         self._extraction = FieldExtractor(settings.fields)
-        self._choosing = LabelClassifier(
-            LabelSet(self.name, _ROLE, _HOW_TO_CHOOSE, "Document types"),
+        self._choosing = asking.LabelClassifier(
+            asking.LabelSet(self.name, _ROLE, _HOW_TO_CHOOSE, "Document types"),
             settings.document_types,
             offer=self._instructions,
             answer=self._answer_model,
         )
 
-    def _instructions(self, document_types: Section) -> str:
-        return build_instructions(
+    def _instructions(self, document_types: asking.Section) -> str:
+        return asking.build_instructions(
             _ROLE,
-            Section("What to answer", _FIELDS),
+            asking.Section("What to answer", _FIELDS),
             document_types,
-            Section("Legibility", _LEGIBILITY),
-            Section("Moderation", _MODERATION),
-            Section("Pictures in parts", PARTS_OF_A_PICTURE),
+            asking.Section("Legibility", _LEGIBILITY),
+            asking.Section("Moderation", _MODERATION),
+            asking.Section("Pictures in parts", asking.PARTS_OF_A_PICTURE),
             *self._extraction.sections,
-            Section("How to choose", _HOW_TO_CHOOSE),
+            asking.Section("How to choose", _HOW_TO_CHOOSE),
         )
 
     def _answer_model(self, types: Any) -> type[ImageAnswer]:  # noqa: ANN401 - made at run time
         return self._extraction.extended(
-            restrict_labels(ImageAnswer, document_type=types, runner_up=types | None)
+            asking.restrict_labels(ImageAnswer, document_type=types, runner_up=types | None)
         )
 
     def parse(self, value: bytes, *, key: bytes | None, headers: Mapping[str, bytes]) -> ImageEvent:
@@ -135,11 +120,16 @@ class Images:
     def question(self, event: ImageEvent) -> Query[ImageAnswer]:
         return self._choosing.about(self._files.open(event), max_output_tokens=600)
 
+    def second_question(self, event: ImageEvent) -> Query[ImageAnswer]:
+        return self._choosing.rephrased(self._files.open(event), max_output_tokens=600)
+
     def signals(self, event: ImageEvent, answer: ImageAnswer) -> Sequence[Signal]:  # noqa: ARG002
         is_empty = not answer.description.strip()
         return [
-            *legibility_signals(answer.legibility),
-            *runner_up_signals(answer.document_type, answer.runner_up, answer.stated_confidence),
+            *text_quality.legibility_signals(answer.legibility),
+            *asking.runner_up_signals(
+                answer.document_type, answer.runner_up, answer.stated_confidence
+            ),
             *([Signal("missing_field", 0.6, "description: empty.")] if is_empty else []),
             *self._extraction.signals(answer),
             *injection_signals(answer.quote, answer.description, *self._extraction.texts(answer)),
@@ -155,11 +145,3 @@ class Images:
             runner_up=answer.runner_up if answer.runner_up != answer.document_type else None,
             fields=self._extraction.read(answer),
         )
-
-    def second_question(self, event: ImageEvent) -> Query[ImageAnswer]:
-        return rephrase(self._backwards.question(event))
-
-    @cached_property
-    def _backwards(self) -> "Images":
-        types = reverse_labels(self._settings.document_types)
-        return Images(self._settings.model_copy(update={"document_types": types}), self._claims)

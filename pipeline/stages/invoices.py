@@ -6,35 +6,20 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import Field, PlainSerializer, WithJsonSchema
 
 from pipeline.config import InvoiceField, InvoiceSettings
 from pipeline.model.questions import Part, Question, Signal, Text
+from pipeline.stages.checks import text_quality
 from pipeline.stages.checks.arithmetic import check_totals, odd_lines
 from pipeline.stages.checks.evidence import ambiguous, not_found, quote_signals
 from pipeline.stages.checks.injection import injection_signals
 from pipeline.stages.checks.text_index import TextIndex, value_signals
-from pipeline.stages.checks.text_quality import (
-    NO_TEXT,
-    Legibility,
-    damage_signals,
-    is_blank,
-    legibility_signals,
-    length_signals,
-    stated,
-    visible,
-)
+from pipeline.stages.fields import asking
 from pipeline.stages.fields.amounts import format_amount
 from pipeline.stages.fields.dates import is_plausible
 from pipeline.stages.fields.extraction import Extracted, FieldExtractor
 from pipeline.stages.fields.invoice_answer import AMOUNTS, InvoiceAnswer, Reading, read_answer
-from pipeline.stages.fields.prompts import (
-    PARTS_OF_A_PICTURE,
-    Section,
-    answer_schema,
-    build_instructions,
-)
-from pipeline.stages.files.claims import ClaimStore
 from pipeline.stages.files.raw_events import FileEvent, Files, text_too_long
 
 _ROLE = """\
@@ -109,10 +94,8 @@ class InvoiceEvent(FileEvent):
         return ("text", *super().contents())
 
 
-class LineItem(BaseModel):
+class LineItem(asking.Strict):
     """A position of an invoice; null where the document does not say."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     description: str
     quantity: DecimalString | None
@@ -120,10 +103,8 @@ class LineItem(BaseModel):
     amount: DecimalString | None
 
 
-class InvoiceResult(BaseModel):
+class InvoiceResult(asking.Strict):
     """`result` of a record of `invoices.enriched`; null where the document does not say."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     invoice_number: str | None
     issue_date: date | None
@@ -142,7 +123,7 @@ class InvoiceResult(BaseModel):
         None, description="Tax that the buyer keeps back; 0 if none."
     )
     due: DecimalString | None = Field(description="Left to pay.")
-    legibility: Legibility
+    legibility: text_quality.Legibility
     missing: list[InvoiceField] = Field(description="What it should have and does not.")
     fields: Extracted = Field(default_factory=dict)
 
@@ -155,21 +136,21 @@ class Invoices:
     reads_files = True
     checks_slowly = True
 
-    def __init__(self, settings: InvoiceSettings, claims: ClaimStore | None = None) -> None:
+    def __init__(self, settings: InvoiceSettings) -> None:
         self._settings = settings
-        self._files = Files(settings, claims)
+        self._files = Files(settings)
         self._extraction = FieldExtractor(settings.fields)
         # What is published is read with the index that the checks have just made.
         self._indexed = lru_cache(maxsize=2)(TextIndex)
         self._answer_model = self._extraction.extended(InvoiceAnswer)
-        self._answer_schema = answer_schema(self._answer_model)
-        self._instructions = build_instructions(
+        self._answer_schema = asking.answer_schema(self._answer_model)
+        self._instructions = asking.build_instructions(
             _ROLE,
-            Section("What to answer", _FIELDS),
-            Section("Amounts", _AMOUNTS),
+            asking.Section("What to answer", _FIELDS),
+            asking.Section("Amounts", _AMOUNTS),
             *self._extraction.sections,
-            Section("Care", _CARE),
-            Section("Pictures in parts", PARTS_OF_A_PICTURE),
+            asking.Section("Care", _CARE),
+            asking.Section("Pictures in parts", asking.PARTS_OF_A_PICTURE),
         )
 
     def parse(
@@ -184,7 +165,9 @@ class Invoices:
     def question(self, event: InvoiceEvent) -> Question[InvoiceAnswer]:
         text = event.text
         parts: tuple[Part, ...] = (
-            self._files.open(event) if text is None else (Text("invoice", visible(text)),)
+            self._files.open(event)
+            if text is None
+            else (Text("invoice", text_quality.visible(text)),)
         )
         return Question(
             stage=self.name,
@@ -208,21 +191,21 @@ class Invoices:
                 for name in self._settings.required_fields
                 if reading.lacks(name)
             ),
-            *legibility_signals(answer.legibility),
+            *text_quality.legibility_signals(answer.legibility),
             *self._extraction.signals(answer, text),
         ]
         if text is None or index is None:
             said = (answer.quote, *(item.description for item in answer.line_items))
             return found + injection_signals(*said)
-        if is_blank(text):
-            return [*found, NO_TEXT]
+        if text_quality.is_blank(text):
+            return [*found, text_quality.NO_TEXT]
         return [
             *found,
             *quote_signals(answer.quote, text),
             *_invented_signals(answer, reading, index),
-            *damage_signals(text),
+            *text_quality.damage_signals(text),
             *injection_signals(text),
-            *length_signals(text),
+            *text_quality.length_signals(text),
         ]
 
     def result(self, event: InvoiceEvent, answer: InvoiceAnswer) -> InvoiceResult:
@@ -280,15 +263,15 @@ def _date_signals(reading: Reading) -> Iterable[Signal]:
 
 def _form_signals(answer: InvoiceAnswer, reading: Reading) -> Iterable[Signal]:
     for name in ("issue_date", "due_date", "currency"):
-        if stated(getattr(answer, name)) and getattr(reading, name) is None:
+        if text_quality.stated(getattr(answer, name)) and getattr(reading, name) is None:
             yield Signal("implausible", 1.0, f"{name}: there is no such thing.")
     for name in AMOUNTS:
-        if stated(getattr(answer, name)) and getattr(reading.totals, name) is None:
+        if text_quality.stated(getattr(answer, name)) and getattr(reading.totals, name) is None:
             yield Signal("implausible", 1.0, f"{name}: not an amount.")
     for number, (line, read) in enumerate(
         zip(answer.line_items, reading.totals.lines, strict=True), start=1
     ):
-        if stated(line.amount) and read.amount is None:
+        if text_quality.stated(line.amount) and read.amount is None:
             yield Signal("implausible", 1.0, f"line_items: line {number} has no readable amount.")
         # "Lump sum" is no quantity, and null is right; but figures that cannot be read are lost.
         for name in ("quantity", "unit_price"):

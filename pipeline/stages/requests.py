@@ -1,37 +1,17 @@
 """Requests to agents: a policy gate that says which agent, which tools and which model."""
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pipeline.config import RequestSettings
 from pipeline.model.questions import Query, Signal, Text
+from pipeline.stages.checks import text_quality
 from pipeline.stages.checks.evidence import quote_signals
 from pipeline.stages.checks.injection import injection_signals
 from pipeline.stages.checks.scope import Encoder, Scope, likeness_by
-from pipeline.stages.checks.text_quality import (
-    NO_TEXT,
-    about_tokens,
-    damage_signals,
-    is_blank,
-    length_signals,
-    visible,
-)
-from pipeline.stages.fields.prompts import (
-    Answer,
-    LabelClassifier,
-    LabelSet,
-    Section,
-    build_instructions,
-    label_lines,
-    label_type,
-    rephrase,
-    restrict_labels,
-    reverse_labels,
-    runner_up_signals,
-)
+from pipeline.stages.fields import asking
 from pipeline.stages.files.raw_events import JsonStage, RawEvent
 
 ModelTier = Literal["haiku", "sonnet"]
@@ -76,7 +56,7 @@ class RequestEvent(RawEvent):
     query: str
 
 
-class RequestAnswer(Answer):
+class RequestAnswer(asking.Answer):
     """What is asked of a request; agents and tools are the settings'."""
 
     quote: str = Field(description="Words of the request, copied exactly, that decide the agent.")
@@ -88,10 +68,8 @@ class RequestAnswer(Answer):
     summary: str = Field(description="One sentence in English: what the request needs.")
 
 
-class RequestResult(BaseModel):
+class RequestResult(asking.Strict):
     """`result` of a record of `requests.enriched`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     agent: str = Field(description="One of the agents that the pipeline is set up with.")
     tools: list[str] = Field(description="Of the tools that the pipeline is set up with.")
@@ -115,44 +93,48 @@ class Requests(JsonStage[RequestEvent]):
         self._scope = Scope(settings.agents, likeness_by(encoder))
         self.checks_slowly = encoder is not None or self._scope.is_slow
         self._tiers = {agent.name: agent.tier for agent in settings.agents}
-        self._choosing = LabelClassifier(
-            LabelSet(self.name, _ROLE, _HOW_TO_CHOOSE, "Agents"),
+        self._choosing = asking.LabelClassifier(
+            asking.LabelSet(self.name, _ROLE, _HOW_TO_CHOOSE, "Agents"),
             settings.agents,
             offer=self._instructions,
             answer=self._answer_model,
         )
 
-    def _instructions(self, agents: Section) -> str:
-        return build_instructions(
+    def _instructions(self, agents: asking.Section) -> str:
+        return asking.build_instructions(
             _ROLE,
-            Section("What to answer", _FIELDS),
+            asking.Section("What to answer", _FIELDS),
             agents,
-            Section("Tools", f"{_TOOLS}\n{label_lines(self._settings.tools)}"),
-            Section("How to choose", _HOW_TO_CHOOSE),
+            asking.Section("Tools", f"{_TOOLS}\n{asking.label_lines(self._settings.tools)}"),
+            asking.Section("How to choose", _HOW_TO_CHOOSE),
         )
 
     def _answer_model(self, agents: Any) -> type[RequestAnswer]:  # noqa: ANN401 - made at run time
-        tools: Any = label_type(tool.name for tool in self._settings.tools)
-        return restrict_labels(
+        tools: Any = asking.label_type(tool.name for tool in self._settings.tools)
+        return asking.restrict_labels(
             RequestAnswer, agent=agents, runner_up=agents | None, tools=list[tools]
         )
 
     def question(self, event: RequestEvent) -> Query[RequestAnswer]:
-        parts = (Text("request", visible(event.query)),)
+        parts = (Text("request", text_quality.visible(event.query)),)
         return self._choosing.about(parts, max_output_tokens=500)
 
+    def second_question(self, event: RequestEvent) -> Query[RequestAnswer]:
+        parts = (Text("request", text_quality.visible(event.query)),)
+        return self._choosing.rephrased(parts, max_output_tokens=500)
+
     def signals(self, event: RequestEvent, answer: RequestAnswer) -> Sequence[Signal]:
-        if is_blank(event.query):
-            return [NO_TEXT]
-        is_empty = is_blank(answer.summary)
+        if text_quality.is_blank(event.query):
+            return [text_quality.NO_TEXT]
+        is_empty = text_quality.is_blank(answer.summary)
         return [
             *quote_signals(answer.quote, event.query),
-            *runner_up_signals(answer.agent, answer.runner_up, answer.stated_confidence),
+            *asking.runner_up_signals(answer.agent, answer.runner_up, answer.stated_confidence),
             *([Signal("missing_field", 0.6, "summary: empty.")] if is_empty else []),
             *self._scope.signals(answer.agent, event.query),
-            *damage_signals(event.query),
+            *text_quality.damage_signals(event.query),
             *injection_signals(event.query),
-            *length_signals(event.query),
+            *text_quality.length_signals(event.query),
         ]
 
     def result(self, event: RequestEvent, answer: RequestAnswer) -> RequestResult:
@@ -161,7 +143,7 @@ class Requests(JsonStage[RequestEvent]):
             "agent": self._tiers[answer.agent] == "sonnet",
             "creative": answer.creative,
             "ambiguous": answer.ambiguous,
-            "long": about_tokens(event.query) > _LONG_TOKENS,
+            "long": text_quality.about_tokens(event.query) > _LONG_TOKENS,
         }
         return RequestResult(
             agent=answer.agent,
@@ -171,11 +153,3 @@ class Requests(JsonStage[RequestEvent]):
             summary=answer.summary.strip(),
             runner_up=answer.runner_up if answer.runner_up != answer.agent else None,
         )
-
-    def second_question(self, event: RequestEvent) -> Query[RequestAnswer]:
-        return rephrase(self._backwards.question(event))
-
-    @cached_property
-    def _backwards(self) -> "Requests":
-        agents = reverse_labels(self._settings.agents)
-        return Requests(self._settings.model_copy(update={"agents": agents}))

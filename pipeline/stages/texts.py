@@ -3,33 +3,17 @@
 import html
 import re
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pipeline.config import TextSettings
 from pipeline.model.questions import Query, Signal, Text
-from pipeline.stages.checks.evidence import (
-    letters_and_digits,
-    numbers_added,
-    quote_signals,
-    quotes_found,
-)
+from pipeline.stages.checks import evidence, text_quality
 from pipeline.stages.checks.injection import injection_signals
 from pipeline.stages.checks.scope import Encoder, Scope, likeness_by
-from pipeline.stages.checks.text_quality import NO_TEXT, damage_signals, is_blank, visible
+from pipeline.stages.fields import asking
 from pipeline.stages.fields.extraction import Extracted, FieldExtractor
-from pipeline.stages.fields.prompts import (
-    Answer,
-    LabelClassifier,
-    LabelSet,
-    Section,
-    build_instructions,
-    rephrase,
-    restrict_labels,
-    reverse_labels,
-)
 from pipeline.stages.files.raw_events import JsonStage, RawEvent
 
 _TAG = re.compile(r"<[^<>]{1,500}>")
@@ -77,7 +61,7 @@ class TextEvent(RawEvent):
     text: str
 
 
-class TextAnswer(Answer):
+class TextAnswer(asking.Answer):
     """What is asked of a text; the labels of intent are the settings'."""
 
     quote: str = Field(description="Words of the text, copied exactly, that decide its intent.")
@@ -88,10 +72,8 @@ class TextAnswer(Answer):
     cleaned_text: str = Field(description="The text, tidied up, in its own language.")
 
 
-class TextResult(BaseModel):
+class TextResult(asking.Strict):
     """`result` of a record of `texts.enriched`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     cleaned_text: str
     dates: list[str] = Field(description="As they stand in the text.")
@@ -109,56 +91,58 @@ class Texts(JsonStage[TextEvent]):
 
     def __init__(self, settings: TextSettings, encoder: Encoder | None = None) -> None:
         super().__init__(settings)
-        self._settings = settings
         self._scope = Scope(settings.intents, likeness_by(encoder))
         self.checks_slowly = encoder is not None or self._scope.is_slow
         self._extraction = FieldExtractor(settings.fields)
-        self._choosing = LabelClassifier(
-            LabelSet(self.name, _ROLE, _HOW_TO_CHOOSE, "Intents"),
+        self._choosing = asking.LabelClassifier(
+            asking.LabelSet(self.name, _ROLE, _HOW_TO_CHOOSE, "Intents"),
             settings.intents,
             offer=self._instructions,
             answer=self._answer_model,
         )
 
-    def _instructions(self, intents: Section) -> str:
-        return build_instructions(
+    def _instructions(self, intents: asking.Section) -> str:
+        return asking.build_instructions(
             _ROLE,
-            Section("What to answer", _FIELDS),
-            Section("Dates, addresses and numbers", _EXTRACTING),
-            Section("Tidying up", _CLEANING),
+            asking.Section("What to answer", _FIELDS),
+            asking.Section("Dates, addresses and numbers", _EXTRACTING),
+            asking.Section("Tidying up", _CLEANING),
             *self._extraction.sections,
             intents,
-            Section("How to choose", _HOW_TO_CHOOSE),
+            asking.Section("How to choose", _HOW_TO_CHOOSE),
         )
 
     def _answer_model(self, intents: Any) -> type[TextAnswer]:  # noqa: ANN401 - made at run time
-        return self._extraction.extended(restrict_labels(TextAnswer, intent=intents))
+        return self._extraction.extended(asking.restrict_labels(TextAnswer, intent=intents))
 
     def question(self, event: TextEvent) -> Query[TextAnswer]:
-        return self._choosing.about(
-            (Text("text", visible(event.text)),),
-            # The clean form is about as long as the text itself.
-            max_output_tokens=min(16_000, 500 + len(event.text)),
-        )
+        parts = (Text("text", text_quality.visible(event.text)),)
+        return self._choosing.about(parts, max_output_tokens=_longest_answer(event))
+
+    def second_question(self, event: TextEvent) -> Query[TextAnswer]:
+        parts = (Text("text", text_quality.visible(event.text)),)
+        return self._choosing.rephrased(parts, max_output_tokens=_longest_answer(event))
 
     def signals(self, event: TextEvent, answer: TextAnswer) -> Sequence[Signal]:
-        if is_blank(event.text):
-            return [NO_TEXT]
+        if text_quality.is_blank(event.text):
+            return [text_quality.NO_TEXT]
         # Without markup, as far as comparing needs it.
-        source = html.unescape(_LONG_REFERENCE.sub(" ", _TAG.sub(" ", visible(event.text))))
+        source = html.unescape(
+            _LONG_REFERENCE.sub(" ", _TAG.sub(" ", text_quality.visible(event.text)))
+        )
         return [
-            *quote_signals(answer.quote, event.text, source),
+            *evidence.quote_signals(answer.quote, event.text, source),
             *_list_signals(answer, event.text, source),
             *_cleaning_signals(answer.cleaned_text, source),
             *self._extraction.signals(answer, event.text, source),
             *self._scope.signals(answer.intent, source),
-            *damage_signals(event.text),
+            *text_quality.damage_signals(event.text),
             *injection_signals(event.text),
         ]
 
     def result(self, event: TextEvent, answer: TextAnswer) -> TextResult:  # noqa: ARG002
         dates, emails, phones = (
-            list(dict.fromkeys(each.strip() for each in found if not is_blank(each)))
+            list(dict.fromkeys(each.strip() for each in found if not text_quality.is_blank(each)))
             for found in (answer.dates, answer.emails, answer.phones)
         )
         return TextResult(
@@ -170,40 +154,39 @@ class Texts(JsonStage[TextEvent]):
             fields=self._extraction.read(answer),
         )
 
-    def second_question(self, event: TextEvent) -> Query[TextAnswer]:
-        return rephrase(self._backwards.question(event))
 
-    @cached_property
-    def _backwards(self) -> "Texts":
-        intents = reverse_labels(self._settings.intents)
-        return Texts(self._settings.model_copy(update={"intents": intents}))
+def _longest_answer(event: TextEvent) -> int:
+    """In tokens; the clean form is about as long as the text itself."""
+    return min(16_000, 500 + len(event.text))
 
 
 def _list_signals(answer: TextAnswer, text: str, source: str) -> list[Signal]:
     found = {"dates": answer.dates, "emails": answer.emails, "phones": answer.phones}
     every = [value for values in found.values() for value in values]
-    each_found = zip(every, quotes_found(every, text, source), strict=True)
+    each_found = zip(every, evidence.quotes_found(every, text, source), strict=True)
     strange = {value for value, is_there in each_found if not is_there}
     signals = [
         Signal("evidence_not_found", 1.0, f"{name}: one of them is not in the text.")
         for name, values in found.items()
         if not strange.isdisjoint(values)
     ]
-    given = {letters_and_digits(address) for address in answer.emails}
-    if any(letters_and_digits(address) not in given for address in _EMAIL.findall(source)):
+    given = {evidence.letters_and_digits(address) for address in answer.emails}
+    if any(evidence.letters_and_digits(address) not in given for address in _EMAIL.findall(source)):
         signals.append(Signal("missing_field", 0.8, "emails: one of the text was left out."))
     return signals
 
 
 def _cleaning_signals(cleaned: str, source: str) -> list[Signal]:
-    if is_blank(cleaned):
+    if text_quality.is_blank(cleaned):
         return [Signal("missing_field", 1.0, "cleaned_text: empty.")]
     found = []
-    share = len(letters_and_digits(cleaned)) / max(1, len(letters_and_digits(source)))
+    share = len(evidence.letters_and_digits(cleaned)) / max(
+        1, len(evidence.letters_and_digits(source))
+    )
     if not _SHORTEST_SHARE <= share <= _LONGEST_SHARE:
         length = "longer" if share > _LONGEST_SHARE else "shorter"
         found.append(Signal("broken_form", 0.7, f"The clean text is much {length} than the text."))
-    if added := numbers_added(cleaned, source):
+    if added := evidence.numbers_added(cleaned, source):
         found.append(
             Signal("evidence_not_found", 0.9, f"{len(added)} numbers are not in the text.")
         )

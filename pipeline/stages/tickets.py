@@ -1,9 +1,8 @@
 """Support tickets: what they are about, how urgent, in which language, and where they go.
 
 Tickets often are HTML mail. Styles, scripts, embedded data and what is hidden cost tokens, and hide
-instructions from people that a model reads. lxml parses in a time that grows with the text, as no
-parser in pure Python does: the standard library's takes seconds for some 400 kB, a browser-grade
-tree for deep nesting.
+instructions from people that a model reads. lxml parses in a time that grows with the text; the
+standard library's parser takes seconds for some 400 kB.
 """
 
 import re
@@ -12,34 +11,16 @@ from functools import cached_property
 from typing import Any, Literal
 
 from lxml import etree
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pipeline.config import TicketSettings
 from pipeline.model.questions import Query, Signal, Text
+from pipeline.stages.checks import text_quality
 from pipeline.stages.checks.evidence import quote_signals
 from pipeline.stages.checks.injection import injection_signals
 from pipeline.stages.checks.scope import Encoder, Scope, likeness_by
-from pipeline.stages.checks.text_quality import (
-    NO_TEXT,
-    damage_signals,
-    is_blank,
-    known_language,
-    language_signals,
-    length_signals,
-    visible,
-)
+from pipeline.stages.fields import asking
 from pipeline.stages.fields.extraction import Extracted, FieldExtractor
-from pipeline.stages.fields.prompts import (
-    Answer,
-    LabelClassifier,
-    LabelSet,
-    Section,
-    build_instructions,
-    rephrase,
-    restrict_labels,
-    reverse_labels,
-    runner_up_signals,
-)
 from pipeline.stages.files.raw_events import JsonStage, RawEvent
 
 Priority = Literal["low", "normal", "high", "urgent"]
@@ -89,11 +70,11 @@ class TicketEvent(RawEvent):
     @cached_property
     def shown_body(self) -> str:
         """The body as a person sees it: what is asked about, and where quotes are looked for."""
-        text = visible(self.body)
+        text = text_quality.visible(self.body)
         return readable(text) if _LOOKS_LIKE_HTML.search(text) else text
 
 
-class TicketAnswer(Answer):
+class TicketAnswer(asking.Answer):
     """What is asked of a ticket; the labels of intent are the settings'."""
 
     quote: str = Field(description="Words of the ticket, copied exactly, that decide its intent.")
@@ -105,10 +86,8 @@ class TicketAnswer(Answer):
     summary: str = Field(description="One sentence in English.")
 
 
-class TicketResult(BaseModel):
+class TicketResult(asking.Strict):
     """`result` of a record of `tickets.enriched`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     intent: str = Field(description="One of the labels that the pipeline is set up with.")
     priority: Priority
@@ -127,43 +106,43 @@ class Tickets(JsonStage[TicketEvent]):
 
     def __init__(self, settings: TicketSettings, encoder: Encoder | None = None) -> None:
         super().__init__(settings)
-        self._settings = settings
         self._queues = {label.name: label.queue or label.name for label in settings.intents}
         self._languages = frozenset(settings.languages)
         self._scope = Scope(settings.intents, likeness_by(encoder))
         self.checks_slowly = encoder is not None or self._scope.is_slow
         self._extraction = FieldExtractor(settings.fields)
-        self._choosing = LabelClassifier(
-            LabelSet(self.name, _ROLE, _HOW_TO_CHOOSE, "Intents"),
+        self._choosing = asking.LabelClassifier(
+            asking.LabelSet(self.name, _ROLE, _HOW_TO_CHOOSE, "Intents"),
             settings.intents,
             offer=self._instructions,
             answer=self._answer_model,
         )
 
-    def _instructions(self, intents: Section) -> str:
-        return build_instructions(
+    def _instructions(self, intents: asking.Section) -> str:
+        return asking.build_instructions(
             _ROLE,
-            Section("What to answer", _FIELDS),
+            asking.Section("What to answer", _FIELDS),
             intents,
-            Section("Priorities", _PRIORITIES),
+            asking.Section("Priorities", _PRIORITIES),
             *self._extraction.sections,
-            Section("How to choose", _HOW_TO_CHOOSE),
+            asking.Section("How to choose", _HOW_TO_CHOOSE),
         )
 
     def _answer_model(self, intents: Any) -> type[TicketAnswer]:  # noqa: ANN401 - made at run time
         return self._extraction.extended(
-            restrict_labels(TicketAnswer, intent=intents, runner_up=intents | None)
+            asking.restrict_labels(TicketAnswer, intent=intents, runner_up=intents | None)
         )
 
     def question(self, event: TicketEvent) -> Query[TicketAnswer]:
-        subject = (Text("subject", visible(event.subject)),) if event.subject else ()
-        parts = (*subject, Text("body", event.shown_body))
-        return self._choosing.about(parts, max_output_tokens=600)
+        return self._choosing.about(_parts(event), max_output_tokens=600)
+
+    def second_question(self, event: TicketEvent) -> Query[TicketAnswer]:
+        return self._choosing.rephrased(_parts(event), max_output_tokens=600)
 
     def signals(self, event: TicketEvent, answer: TicketAnswer) -> Sequence[Signal]:
         texts = (event.subject, event.shown_body)
-        if is_blank(*texts):
-            return [NO_TEXT]
+        if text_quality.is_blank(*texts):
+            return [text_quality.NO_TEXT]
         own = []
         if answer.several_matters:
             own.append(Signal("several_matters", 1.0, "The ticket asks for several things."))
@@ -171,34 +150,31 @@ class Tickets(JsonStage[TicketEvent]):
             own.append(Signal("missing_field", 0.6, "summary: empty."))
         return [
             *quote_signals(answer.quote, *texts),
-            *runner_up_signals(answer.intent, answer.runner_up, answer.stated_confidence),
+            *asking.runner_up_signals(answer.intent, answer.runner_up, answer.stated_confidence),
             *own,
             *self._extraction.signals(answer, *texts),
-            *language_signals(answer.language, self._languages, *texts),
+            *text_quality.language_signals(answer.language, self._languages, *texts),
             *self._scope.signals(answer.intent, *texts),
-            *damage_signals(*texts),
+            *text_quality.damage_signals(*texts),
             *injection_signals(*texts),
-            *length_signals(*texts),
+            *text_quality.length_signals(*texts),
         ]
 
     def result(self, event: TicketEvent, answer: TicketAnswer) -> TicketResult:  # noqa: ARG002
         return TicketResult(
             intent=answer.intent,
             priority=answer.priority,
-            language=known_language(answer.language),
+            language=text_quality.known_language(answer.language),
             summary=answer.summary.strip(),
             queue=self._queues[answer.intent],
             runner_up=answer.runner_up if answer.runner_up != answer.intent else None,
             fields=self._extraction.read(answer),
         )
 
-    def second_question(self, event: TicketEvent) -> Query[TicketAnswer]:
-        return rephrase(self._backwards.question(event))
 
-    @cached_property
-    def _backwards(self) -> "Tickets":
-        intents = reverse_labels(self._settings.intents)
-        return Tickets(self._settings.model_copy(update={"intents": intents}))
+def _parts(event: TicketEvent) -> tuple[Text, ...]:
+    subject = (Text("subject", text_quality.visible(event.subject)),) if event.subject else ()
+    return (*subject, Text("body", event.shown_body))
 
 
 _LOOKS_LIKE_HTML = re.compile(

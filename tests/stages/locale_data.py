@@ -18,7 +18,8 @@ from babel.core import get_global
 from babel.numbers import get_currency_symbol
 from babel.units import format_unit
 
-from pipeline.stages.fields.amounts import CURRENCIES, FILE, plain_word
+from pipeline.stages.checks.text_quality import fold
+from pipeline.stages.fields.amounts import FILE, plain_word
 
 LANGUAGES = """
     af ar az be bg bn bs ca cs cy da de el en es et eu fa fi fil fr ga gl gu he hi hr hu hy id is
@@ -26,6 +27,34 @@ LANGUAGES = """
     sw ta te th tr uk ur uz vi zh zh_Hant sr_Latn ar_DZ ar_LB ar_MA de_AT en_IN es_MX fr_CA pt_PT
 """.split()  # noqa: SIM905
 """Whose words for months and terms are known; magnitudes and currencies are of all locales."""
+CURRENCIES = frozenset(
+    """
+    AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN
+    BZD CAD CDF CHF CLF CLP CNH CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP
+    GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS
+    KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR
+    MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF
+    SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD
+    TZS UAH UGX USD UYU UYW UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG
+    ANG CUC HRK SLL ZWL
+    """.split()  # noqa: SIM905 - a list of words is easier to check than a list of strings
+)
+"""ISO 4217 alphabetic codes of money that documents are made out in, and, in the last row, codes
+withdrawn since 2021 that older documents bear."""
+_SMALL_NUMERALS = {"十": 1, "百": 2, "千": 3, "仟": 3, "십": 1, "백": 2, "천": 3}
+_LARGE_NUMERALS = {"万": 4, "萬": 4, "億": 8, "亿": 8, "兆": 12, "만": 4, "억": 8, "조": 12}
+_MORE_MAGNITUDES = {
+    "lac": 5, "lacs": 5, "lakhs": 5, "lakh": 5, "crore": 7, "crores": 7,
+    "bn": 9, "mn": 6, "tn": 12, "mm": 6, "mds": 9, "tsd": 3, "thsd": 3, "grand": 3, "hundred": 2,
+    **_SMALL_NUMERALS,
+    **_LARGE_NUMERALS,
+    **{
+        small + large: power + more
+        for small, power in _SMALL_NUMERALS.items()
+        for large, more in _LARGE_NUMERALS.items()
+    },
+}  # fmt: skip
+"""Those that the CLDR's patterns of abbreviation lack."""
 
 UNITS = ("day", "week", "month")
 _COUNTS = (1, 2, 3, 5, 11)
@@ -37,6 +66,7 @@ def build() -> dict[str, Any]:
     """Collect the data, in an order that depends on nothing but Babel's version."""
     return {
         "babel": babel.__version__,
+        "currencies": sorted(CURRENCIES),
         "decimals": _decimals(),
         "symbols": _symbols(),
         "months": _months(),
@@ -84,7 +114,7 @@ def _months() -> dict[str, list[int]]:
                 for number, name in names[context][width].items():
                     word = plain_word(str(name))
                     if not any(char.isdigit() for char in word):
-                        months[word].add(number)
+                        months[fold(word)].add(number)
     return {name: sorted(numbers) for name, numbers in months.items()}
 
 
@@ -98,6 +128,8 @@ def _magnitudes() -> dict[str, list[int]]:
             is_telling = len(word) > _SHORT or not word.isascii() or language in LANGUAGES
             if word and power <= _MOST_POWER and is_telling:
                 powers[word].add(power)
+    for word, power in _MORE_MAGNITUDES.items():
+        powers[word].add(power)
     return {word: sorted(found) for word, found in powers.items()}
 
 
@@ -122,8 +154,9 @@ def _terms() -> dict[str, list[str]]:
                     text = format_unit(Decimal(count), f"duration-{unit}", length, locale=language)
                     word = plain_word("".join(char for char in text if not char.isdecimal()))
                     if len(word) > 1 or not word.isascii():
-                        words[word].add(unit)
-    return {word: sorted(units) for word, units in words.items() if word}
+                        for each in fold(word).split():
+                            words[each].add(unit)
+    return {word: sorted(units) for word, units in words.items()}
 
 
 def main() -> None:

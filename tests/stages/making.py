@@ -7,9 +7,6 @@ import zlib
 from PIL import Image
 from pypdf import PdfWriter
 
-from pipeline.stages.files.decoder_server import prepare
-from pipeline.stages.files.decoding import Job, Prepared
-
 RED, WHITE, BLUE = (255, 0, 0), (255, 255, 255), (0, 0, 255)
 
 
@@ -88,10 +85,3 @@ def pdf_of(objects: dict[int, bytes]) -> bytes:
     table = b"xref\n0 %d\n0000000000 65535 f \n%b" % (len(offsets) + 1, entries)
     trailer = b"trailer\n<< /Root 1 0 R /Size %d >>\n" % (len(offsets) + 1)
     return body + table + trailer + b"startxref\n%d\n%%%%EOF" % len(body)
-
-
-class DirectDecoder:
-    """Decodes in the calling process, without a limit on memory and time."""
-
-    def decode(self, job: Job) -> Prepared:
-        return prepare(job)

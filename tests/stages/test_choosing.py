@@ -18,7 +18,7 @@ from pipeline.config import (
 )
 from pipeline.model.questions import MultiStepQuery, Question
 from pipeline.model.records import Tier
-from pipeline.stages.fields.prompts import GroupAnswer, both_levels
+from pipeline.stages.fields.asking import GroupAnswer, both_levels
 from pipeline.stages.images import Images
 from pipeline.stages.requests import Requests
 from pipeline.stages.texts import Texts

@@ -95,7 +95,7 @@ def children_of(pid: int) -> list[int]:
 
 def server_of(pool: DecoderPool) -> int:
     assert pool._server is not None
-    return pool._server._process.pid
+    return pool._server.process.pid
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -17,7 +17,7 @@ from pipeline.stages.files.decoder_server import prepare
 from pipeline.stages.files.decoding import Channel, FileLimits, Job, Prepared
 from pipeline.stages.files.media import MediaType
 from tests.stages.hostile import blank_image, blank_webp
-from tests.stages.making import DirectDecoder, pdf, picture, png_bomb
+from tests.stages.making import pdf, picture, png_bomb
 
 LIMITS = FileLimits(max_image_pixels=50_000_000, image_long_edge=1568, max_pdf_pages=10)
 MIB = 1 << 20
@@ -37,7 +37,7 @@ def channels() -> Iterator[tuple[Channel, Channel]]:
 
 def test_an_image_and_a_pdf_are_prepared() -> None:
     assert prepare(job(picture())) == (Image("image/png", picture()),)
-    assert DirectDecoder().decode(job(pdf(), "application/pdf")) == (Pdf(pdf()),)
+    assert prepare(job(pdf(), "application/pdf")) == (Pdf(pdf()),)
 
 
 @pytest.mark.parametrize("side", [100, 5_000, 7_071])

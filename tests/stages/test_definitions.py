@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from pipeline.stages.code import Definition, Unparsable, first_definition, parameter_texts, words_in
+from pipeline.stages.code import NOT_PARSED, Definition, first_definition, parameter_texts, words_in
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_the_first_definition_is_found(source: str, definition: Definition | Non
 def test_what_cannot_be_parsed_says_so_or_defines_nothing(source: str) -> None:
     try:
         assert first_definition(source) is None
-    except Unparsable:
+    except NOT_PARSED:
         return
 
 

@@ -6,19 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.stages.code import Described, Documentation, PythonStyle, render
+from pipeline.stages.code import AnsweredPart, Documentation, PythonStyle, render
+
+
+def part(name: str, kind: str, description: str) -> AnsweredPart:
+    return AnsweredPart(name=name, type=kind, description=description)
+
 
 RETRY = Documentation(
     summary="Retry a call.",
     parameters=[
-        Described("attempts", "int", "How often, at most."),
-        Described("t", "", "Secs."),
+        part("attempts", "int", "How often, at most."),
+        part("t", "", "Secs."),
     ],
-    returns=Described("", "float", "Seconds waited."),
-    raises=[Described("ValueError", "", "If there is no attempt.")],
+    returns=[part("", "float", "Seconds waited.")],
+    raises=[part("ValueError", "", "If there is no attempt.")],
     example="retry(3)\nretry(5)",
 )
-BARE = Documentation("Do it.", [], None, [], "")
+BARE = Documentation("Do it.", [], [], [], "")
 
 GOOGLE = '''"""Retry a call.
 
@@ -113,12 +118,12 @@ def test_a_summary_alone_is_enough(language: str, text: str) -> None:
     assert render(BARE, language, "google") == text
 
 
-described = st.builds(Described, st.text(max_size=8), st.text(max_size=8), st.text(max_size=40))
+described = st.builds(part, st.text(max_size=8), st.text(max_size=8), st.text(max_size=40))
 documentations = st.builds(
     Documentation,
     summary=st.text(max_size=40) | st.sampled_from(['"""', "\\", 'say "x"', "*/", "a\\"]),
     parameters=st.lists(described, max_size=2),
-    returns=st.none() | described,
+    returns=st.lists(described, max_size=1),
     raises=st.lists(described, max_size=2),
     example=st.text(max_size=40) | st.sampled_from(['"""', "\\", "*/"]),
 )

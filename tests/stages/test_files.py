@@ -12,8 +12,9 @@ from pipeline.model.errors import InvalidEvent, UsageError
 from pipeline.model.json_bytes import dumps
 from pipeline.model.questions import Image, Pdf
 from pipeline.model.records import DeadLetterReason
+from pipeline.stages.files.decoder_server import prepare
 from pipeline.stages.files.raw_events import FileEvent, Files, from_json_object, to_json_object
-from tests.stages.making import DirectDecoder, pdf, picture
+from tests.stages.making import pdf, picture
 
 PNG = picture()
 
@@ -29,7 +30,7 @@ class HeldClaims:
 
 
 def files(held: Mapping[str, bytes] | None = None, **settings: int) -> Files:
-    return Files(ImageSettings(**settings), HeldClaims(held or {}), DirectDecoder())
+    return Files(ImageSettings(**settings), HeldClaims(held or {}), prepare)
 
 
 def read(

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import Label
-from pipeline.stages.fields.prompts import MOST_GROUPS, SMALLEST_LIMIT, groups_of
+from pipeline.stages.fields.asking import MOST_GROUPS, SMALLEST_LIMIT, groups_of
 
 NAMES = st.lists(
     st.text("abcdefgh_", min_size=1, max_size=12),

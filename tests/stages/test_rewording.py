@@ -19,7 +19,7 @@ from pipeline.stages.api import (
     build_stages,
     rephrase,
 )
-from pipeline.stages.fields.prompts import in_other_words
+from pipeline.stages.fields.asking import in_other_words
 from tests.stages.raw_events import RAW
 
 STAGES = {

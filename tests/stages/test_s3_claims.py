@@ -9,7 +9,7 @@ import pytest
 from pipeline.config import FileSettings, S3Settings
 from pipeline.model.errors import InvalidEvent, Unavailable, UsageError
 from pipeline.model.records import DeadLetterReason
-from pipeline.stages.files.claims import S3Claims, blames_object, claims_of
+from pipeline.stages.files.claims import Claims, S3Claims, blames_object
 
 ERROR = "<Error><Code>{code}</Code><Message>no</Message></Error>"
 
@@ -237,7 +237,7 @@ def test_an_allowed_place_that_is_none_is_wrong_use(prefix: str) -> None:
 
 
 def test_each_scheme_has_its_store_and_others_are_forbidden() -> None:
-    redeemed = claims_of(FileSettings(uri_allow=["file:///data/in/"]))
+    redeemed = Claims(FileSettings(uri_allow=["file:///data/in/"]))
     for uri in ("s3://inbox/in/a", "https://example.com/a", "ftp:", ""):
         with pytest.raises(InvalidEvent) as caught:
             redeemed.fetch(uri, max_bytes=100)
@@ -246,4 +246,4 @@ def test_each_scheme_has_its_store_and_others_are_forbidden() -> None:
 
 def test_a_scheme_without_a_store_cannot_be_allowed() -> None:
     with pytest.raises(UsageError, match=r"https://example\.com/"):
-        claims_of(FileSettings(uri_allow=["https://example.com/"]))
+        Claims(FileSettings(uri_allow=["https://example.com/"]))

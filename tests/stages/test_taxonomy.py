@@ -4,7 +4,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.config import Label, TicketSettings
-from pipeline.stages.fields.prompts import label_lines, label_type
+from pipeline.stages.fields.asking import label_lines, label_type
 
 LABELS = [
     Label(name="Billing", description="About  money.\nAll of it.", examples=['pay "now"\nplease']),

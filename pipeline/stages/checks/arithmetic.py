@@ -24,10 +24,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """The amounts of an invoice; what is not known is None, what there is none of is 0.
-
-    Tax that the buyer withholds is seldom there: None stands for none of it, too.
-    """
+    """The amounts of an invoice; what is not known is None, what there is none of is 0."""
 
     lines: Sequence[Line]
     allowances: Decimal | None
@@ -37,7 +34,7 @@ class Totals:
     gross: Decimal | None
     prepaid: Decimal | None
     due: Decimal | None
-    withheld: Decimal | None = None
+    withheld: Decimal | None = None  # seldom there: None stands for none of it, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +62,8 @@ def check_totals(totals: Totals, tolerance: Decimal) -> tuple[Check, Check, Chec
 def with_true_signs(totals: Totals, tolerance: Decimal) -> Totals:
     """Turn the signs of what is deducted where the sums hold only then.
 
-    Documents print a discount of 10 as 10 and as -10, and so do answers. Here what is deducted
-    is above 0 and what is due is what is left of the gross amount. A sum that holds as it is, or
-    does not hold in either way, is left alone.
+    Documents and answers print a discount of 10 as 10 and as -10; here it is above 0. A sum that
+    holds as it is, or does not hold in either way, is left alone.
     """
     if _state(totals, tolerance, "lines") == "fails":
         turned = replace(totals, allowances=_negated(totals.allowances))

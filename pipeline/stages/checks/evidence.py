@@ -38,20 +38,19 @@ def quotes_found(quotes: Sequence[str], *texts: str) -> list[bool]:
     haystacks = [letters_and_digits(text) for text in dict.fromkeys(texts)]
     found = []
     for quote in quotes:
-        needles = [letters_and_digits(piece) for piece in _ELLIPSIS.split(quote)]
-        for haystack in haystacks:
-            position = 0
-            for needle in needles:
-                position = haystack.find(needle, position)
-                if position < 0:
-                    break
-                position += len(needle)
-            else:
-                found.append(True)
-                break
-        else:
-            found.append(False)
+        pieces = [letters_and_digits(piece) for piece in _ELLIPSIS.split(quote)]
+        found.append(any(_has_in_order(haystack, pieces) for haystack in haystacks))
     return found
+
+
+def _has_in_order(text: str, pieces: Sequence[str]) -> bool:
+    at = 0
+    for piece in pieces:
+        at = text.find(piece, at)
+        if at < 0:
+            return False
+        at += len(piece)
+    return True
 
 
 def letters_and_digits(text: str) -> str:
@@ -74,10 +73,7 @@ def numbers_added(text: str, source: str, *, above: int = 0) -> tuple[Decimal, .
 
 
 def numbers_in(text: str) -> frozenset[Decimal]:
-    """Every number a text may be read to contain, signs left out.
-
-    `1.234` is read both ways, as are digits grouped by spaces.
-    """
+    """Every number, without signs, that a text may be read to contain; `1.234` is two of them."""
     plain = _with_plain_separators(text)
     # One after the other, not all in one call: other threads wait for each call.
     tokens = {token[0] for each in (_NUMBER, _GROUPED_BY_SPACE) for token in each.finditer(plain)}

@@ -1,13 +1,11 @@
 """Whether a text is like the examples of the labels, and of the label that it was given.
 
-A label is chosen for every text, also for one that none of the labels is for. Where labels have
-examples, the text is compared with them. How far is too far follows from the examples themselves:
-each is compared with the others, as if it had come in again.
+A label is chosen for every text, also for one that none of the labels is for. How far from the
+labels' examples is too far follows from the examples: each is compared with the others.
 
-How alike texts are is computed on this machine: by words and pieces of words, or by a sentence
-encoder. The encoder is all-MiniLM-L6-v2 with 8-bit weights, from the packages of the extra
-`encoder`, of which two files are used and no code: the weights, and the tokenizer beside them. 384
-numbers a text, of at most 256 pieces of words; English above all. It needs no network.
+Texts are compared on this machine: by words and pieces of words, or by a sentence encoder,
+all-MiniLM-L6-v2 with 8-bit weights (384 numbers a text; English above all). Of the packages of the
+extra `encoder` two files are used and no code: the weights and the tokenizer.
 """
 
 import importlib.util
@@ -58,7 +56,6 @@ class Encoder(Protocol):
 
     def encode(self, texts: Sequence[str]) -> "Vectors":
         """A vector for each text, as rows of length 1; of an empty text any."""
-        ...
 
 
 class Likeness(Protocol):
@@ -66,7 +63,6 @@ class Likeness(Protocol):
 
     def to_known(self, text: str) -> Sequence[float]:
         """How like each known text this one is, in their order: 0 (not at all) to 1 (the same)."""
-        ...
 
 
 def likeness_by(encoder: Encoder | None) -> Callable[[Sequence[str]], Likeness]:
@@ -75,11 +71,7 @@ def likeness_by(encoder: Encoder | None) -> Callable[[Sequence[str]], Likeness]:
 
 
 class Encoded:
-    """Likeness by the vectors of texts; slow enough for a thread.
-
-    Cosines; what is less like than a right angle is like nothing. The known texts are encoded when
-    they are first needed.
-    """
+    """Likeness by the vectors of texts: cosines, 0 from a right angle on. Slow: for a thread."""
 
     def __init__(self, encoder: Encoder, known: Sequence[str]) -> None:
         self._encoder = encoder
@@ -99,10 +91,9 @@ class Encoded:
 
 
 class WordPieces:
-    """Likeness by the words and the pieces of words that texts share, rare ones weighing more.
+    """Likeness by the words and pieces of words that texts share: cosines of TF-IDF vectors.
 
-    Cosines of TF-IDF vectors. What no known text contains is part of a text's length, so a text
-    of nothing but new words is like none.
+    What no known text contains is part of a text's length: nothing but new words is like none.
     """
 
     def __init__(self, known: Sequence[str]) -> None:
@@ -142,10 +133,7 @@ def _features(text: str) -> Counter[str]:
 
 
 class Scope:
-    """Weighs how far a text is from the examples of the labels.
-
-    A label with fewer than `LEAST_EXAMPLES` examples is left out.
-    """
+    """Weighs how far a text is from the examples of the labels that have `LEAST_EXAMPLES`."""
 
     def __init__(
         self, labels: Sequence[Label], likeness: Callable[[Sequence[str]], Likeness] = WordPieces
@@ -171,8 +159,7 @@ class Scope:
     def signals(self, label: str, *texts: str | None) -> list[Signal]:
         """Compare the texts of an event, taken together, with the examples.
 
-        The strength is the share of the examples that are closer to the others than the text is:
-        0.95 is what about one text in twenty has that belongs there. With n examples in all it is
+        The strength is the share of the n examples that are closer to the others than the text is:
         at most n / (n + 1). One `out_of_scope` signal is about the given label, if it has enough
         examples, and one about all of them, where every label has.
         """
@@ -201,10 +188,7 @@ class Scope:
         return sorted(to_nearest), sorted(to_given)
 
     def _closeness(self, text: str, given: str, *, new: int | None = None) -> tuple[float, float]:
-        """How close a text is to the nearest label, and to the one that it was given.
-
-        `new` is the example that it is itself, which is left out.
-        """
+        """How close a text, or the example `new`, is to the nearest label and to the given one."""
         likeness = self._likeness.to_known(text)
         means = {
             label: _mean_of_nearest(likeness[index] for index in indices if index != new)

@@ -1,8 +1,8 @@
 """What a text says, in the forms in which values of an answer are looked for.
 
-Built once for an event and asked for each value. Every form is made when it is first wanted, in a
-time that is linear in the text: characters are folded one by one, what is nearly the same is looked
-for at a bounded number of places, and no search backtracks further than a few dozen characters.
+Every form is made when it is first wanted, in a time that is linear in the text: characters are
+folded one by one, what is nearly the same is looked for at a bounded number of places, and no
+search backtracks further than a few dozen characters.
 """
 
 import re
@@ -16,31 +16,14 @@ from types import MappingProxyType
 
 from pipeline.model.questions import Signal
 from pipeline.stages.checks.evidence import not_found
-from pipeline.stages.checks.text_quality import fold
-from pipeline.stages.fields.amounts import (
-    CURRENCIES,
-    AmountReading,
-    currency_decimals,
-    digits_read,
-    locale_data,
-    magnitudes_after,
-    normal_digits,
-    plain_word,
-)
+from pipeline.stages.checks.text_quality import WORDS, fold
+from pipeline.stages.fields import amounts
 from pipeline.stages.fields.dates import DateForms
 
 _NOTHING: Mapping[str, None] = MappingProxyType({})
 _NOT_WORD = re.compile(r"[\W_]+")
 _WORD = re.compile(r"[^\W\d_]+|\d+")
-_LEGAL_FORMS = frozenset(
-    """
-    ab ag aktiengesellschaft aps as asa bhd bv co company corp corporation cv doo dba ek eirl eurl
-    ev ewiv gbr ges gesellschaft gmbh haftung inc incorporated kft kg kgaa kk limited llc llp lp
-    ltd ltda mbh nv nyrt ohg oy oyj partg plc pllc pte pty pvt sa sab sarl sas sca sci scs sdn se
-    sl slu sm sndbhd snc spa spzoo srl sro tic ug zrt zoo ооо зао оао пао ип ат тов
-    股份有限公司 有限公司 株式会社 有限会社 合同会社 주식회사
-    """.split()  # noqa: SIM905 - a list of words is easier to check than a list of strings
-)
+_LEGAL_FORMS = frozenset(WORDS["legal_forms"].split())
 _FORM_LETTERS = frozenset("abcegiklmnoprsuvyz")
 """Of forms that are written with full stops: s. r. o., z o. o., e. K."""
 _LETTERS_A_MISREADING = 6
@@ -52,10 +35,7 @@ _GROUPED_BY_SPACE = re.compile(
     r"(?<![\d.,])\d{1,3}(?: \d{2,3}){0,6}(?: \d{3})(?:[.,٫]\d{1,9})?(?!\d)"
 )
 _WITH_WORD = re.compile(r"(?<![\d.,'])(\d++(?:[.,'٫]\d++)*+)[ \n]?([^\W\d_][^\s\d,;:()/]{0,11})")
-_PLAIN_WORDS = frozenset({
-    "mio", "mrd", "tsd", "million", "millions", "millionen", "milliard", "milliards", "milliarden",
-    "billion", "billions", "lakh", "lakhs", "lac", "lacs", "crore", "crores",
-})  # fmt: skip
+_PLAIN_WORDS = frozenset(WORDS["magnitudes"].split())
 """Words of magnitude that are nothing else beside an amount; "min" and "m" are many things."""
 _NOT_DIGIT = re.compile(r"\D+")
 _LONGEST_NUMBER = 40
@@ -98,15 +78,14 @@ class TextIndex:
         Of a currency with three decimals `119,500` is not 119,500: that would have more of them.
         """
         wanted = abs(number)
-        exact = currency if currency_decimals(currency) == _FINEST else None
+        exact = currency if amounts.currency_decimals(currency) == _FINEST else None
         candidates = self._candidates(wanted, currency=exact)
         return any(reading.value == wanted for readings in candidates for reading in readings)
 
     def supports(self, number: Decimal) -> bool:
         """Whether the text contains a number that can be read in this way only.
 
-        A number with one separator and three digits behind it is read as the text's other
-        numbers are, where they use that separator in one way.
+        `1.234` is read as the text's other numbers are, where they use that separator in one way.
         """
         wanted = abs(number)
         return any(
@@ -181,7 +160,7 @@ class TextIndex:
 
     def _candidates(
         self, wanted: Decimal, *, shortest: int = 1, currency: str | None = None
-    ) -> Iterator[tuple[AmountReading, ...]]:
+    ) -> Iterator[tuple[amounts.AmountReading, ...]]:
         """How each of the numbers with the same digits, zeros around them aside, can be read."""
         digits = _NOT_DIGIT.sub("", format(wanted, "f")).strip("0")
         for token, powers in self._by_digits.get(digits, ()):
@@ -189,10 +168,10 @@ class TextIndex:
                 yield tuple(
                     replace(reading, value=reading.value.scaleb(power))
                     for power in powers
-                    for reading in digits_read(token, None if power else currency)
+                    for reading in amounts.digits_read(token, None if power else currency)
                 )
 
-    def _is_meant(self, reading: AmountReading) -> bool:
+    def _is_meant(self, reading: amounts.AmountReading) -> bool:
         if not reading.separator:
             return True
         decimals, groups = self._separators
@@ -201,7 +180,7 @@ class TextIndex:
 
     @cached_property
     def _plain(self) -> str:
-        return normal_digits(self._text)
+        return amounts.normal_digits(self._text)
 
     @cached_property
     def _by_digits(self) -> dict[str, set[tuple[str, tuple[int, ...]]]]:
@@ -216,7 +195,7 @@ class TextIndex:
             *((token, (0,)) for token in set(_GROUPED_BY_SPACE.findall(self._plain))),
         }
         for token, word in set(with_words):
-            if magnitudes := magnitudes_after(word):
+            if magnitudes := amounts.magnitudes_after(word):
                 tokens.add((token, tuple(sorted(magnitudes))))
         for token, powers in tokens:
             if len(token) <= _LONGEST_NUMBER:
@@ -235,10 +214,11 @@ class TextIndex:
     @cached_property
     def _currencies(self) -> frozenset[str]:
         beside = {code for pair in set(_BESIDE_MONEY.findall(self._plain)) for code in pair}
-        found = beside & CURRENCIES
-        symbols = locale_data().symbols
+        found = beside & amounts.CURRENCIES
         for sign in set(_SIGN.findall(self._text)):
-            found |= symbols.get(plain_word(sign)) or symbols.get(sign[-1], frozenset())
+            found |= amounts.SYMBOLS.get(amounts.plain_word(sign)) or amounts.SYMBOLS.get(
+                sign[-1], frozenset()
+            )
         return frozenset(found)
 
     @cached_property
@@ -302,18 +282,14 @@ def value_signals(
     dates: Mapping[str, date | None] = _NOTHING,
     numbers: Mapping[str, Decimal | None] = _NOTHING,
 ) -> list[Signal]:
-    """Notice values that a text does not contain, in whatever usual form.
+    """Notice values, by the names of their fields, that a text does not contain in any usual form.
 
-    All are by what the field is called; None is what an answer does not say, and never missing.
-    `identifiers` are numbers of documents and orders, which may have letters. Of numbers signs do
-    not matter, and a zero need not be printed. A signal names the field and quotes nothing.
+    None is never missing. `identifiers` are numbers of documents and orders, which may have
+    letters. Of numbers signs do not matter, and a zero need not be printed.
     """
     found = [
         *((field, name is None or index.has_name(name)) for field, name in names.items()),
-        *(
-            (field, each is None or index.has_identifier(each))
-            for field, each in identifiers.items()
-        ),
+        *((field, id_ is None or index.has_identifier(id_)) for field, id_ in identifiers.items()),
         *((field, day is None or index.has_date(day)) for field, day in dates.items()),
         *((field, not number or index.has_number(number)) for field, number in numbers.items()),
     ]

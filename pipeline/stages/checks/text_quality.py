@@ -1,22 +1,24 @@
 """Text as it may be shown and compared, and signals about the text itself. Pure.
 
-Two things make NFKC expensive. Combining marks in a row are sorted by insertion, which is
-quadratic: 200,000 of them take a minute and a half. And some characters become up to 18 others.
-So runs are cut to what UAX #15 calls stream-safe (30 marks; a person sees a smear long before
-that), what is expanded has a limit, and a long text is normalised in pieces, between which other
-threads get their turn.
+Two things make NFKC expensive: sorting combining marks in a row is quadratic (200,000 of them take
+a minute and a half), and some characters become up to 18 others. So runs are cut to what UAX #15
+calls stream-safe, what is expanded has a limit, and a long text is normalised in pieces, between
+which other threads get their turn.
 """
 
 import math
 import re
+import tomllib
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 from pipeline.model.questions import Signal
 
+WORDS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 TAGS = "\U000e0000-\U000e007f"
 _OVERRIDES = "\u202d\u202e"
 _CONTROLS = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
@@ -27,11 +29,9 @@ _SLICE = 50_000
 
 
 def visible(text: str) -> str:
-    """Drop what is invisible and carries meaning to a model only; keep all that a person reads.
+    """Drop control characters, tag characters (an invisible copy of ASCII) and direction overrides.
 
-    Control characters, tag characters (an invisible copy of ASCII) and the two direction
-    overrides go. Direction marks and joiners stay: Arabic, Hebrew, Persian, Indic text and emoji
-    need them.
+    Direction marks and joiners stay: Arabic, Hebrew, Persian, Indic text and emoji need them.
     """
     places = range(0, len(text), _SLICE)
     shown = "".join(_UNSEEN.sub("", text[at : at + _SLICE]) for at in places)
@@ -55,57 +55,8 @@ def blank_signals(*texts: str | None) -> list[Signal]:
     return [NO_TEXT] if is_blank(*texts) else []
 
 
-PLACEHOLDERS = frozenset(
-    {
-        "", "n/a", "n.a", "na", "nil", "null", "none", "nan", "unknown", "undefined", "tbd", "tba",
-        "not specified", "not stated", "not given", "not provided", "not available", "not found",
-        "not applicable", "not present", "not mentioned", "not shown", "not printed", "not visible",
-        "not legible", "illegible", "unspecified", "unavailable", "missing", "empty", "blank",
-        "no date", "no number", "no value", "not in document", "not in the document", "redacted",
-        "not in text", "not in the text", "not known", "not readable", "unreadable", "smudged",
-        "k.a", "k. a", "keine angabe", "keine angaben", "ohne angabe", "nicht angegeben",
-        "nicht vorhanden", "nicht verfügbar", "nicht bekannt", "unbekannt", "unleserlich",
-        "nicht lesbar", "entfällt", "keine", "fehlt", "leer",
-        "non spécifié", "non précisé", "non renseigné", "non indiqué", "non disponible", "inconnu",
-        "néant", "aucun", "aucune", "sans objet", "s/o", "n/d", "n.d", "illisible",
-        "no especificado", "no indicado", "no disponible", "desconocido", "ninguno", "no consta",
-        "sin especificar", "no aplica", "ilegible",
-        "non specificato", "non indicato", "non disponibile", "sconosciuto", "nessuno",
-        "não especificado", "não informado", "não indicado", "não disponível", "desconhecido",
-        "nenhum", "não consta", "não aplicável",
-        "niet opgegeven", "niet vermeld", "niet beschikbaar", "onbekend", "n.v.t", "nvt", "geen",
-        "nie podano", "brak", "brak danych", "nieznany", "nieznane", "neuvedeno", "neznámý",
-        "ej angivet", "okänt", "saknas", "ikke angitt", "ikke oplyst", "ukjent", "ukendt",
-        "ei ilmoitettu", "tuntematon", "nincs megadva", "ismeretlen", "nespecificat", "necunoscut",
-        "belirtilmemiş", "bilinmiyor", "yok", "не указано", "не указан", "неизвестно", "нет данных",
-        "нет", "н/д", "не вказано", "невідомо", "άγνωστο", "δεν αναφέρεται",
-        "غير محدد", "غير معروف", "غير متوفر", "لا يوجد", "לא ידוע", "לא צוין", "نامشخص",
-        "अज्ञात", "उपलब्ध नहीं", "निर्दिष्ट नहीं", "ไม่ระบุ", "ไม่ทราบ", "không rõ", "không có",
-        "tidak diketahui", "tidak ada", "tidak disebutkan",
-        "不明", "記載なし", "なし", "無し", "該当なし", "未記載", "未定", "未知", "未提供",
-        "未注明", "未说明", "未說明", "无", "無", "没有", "沒有", "不详", "不詳", "알 수 없음",
-        "미상", "없음", "해당 없음", "미기재",
-        "to be determined", "unclear", "not clear", "as above", "see above", "same as above",
-        "ditto", "placeholder", "unnamed", "s/n", "n/r", "б/н",
-        "nicht erkennbar", "nicht ersichtlich", "nicht genannt", "nicht erwähnt", "siehe oben",
-        "unbekannter lieferant", "unbekannter kunde", "ohne nummer", "ohne datum",
-        "non fourni", "non fournie", "non applicable", "non mentionné", "non visible", "inconnue",
-        "sin dato", "sin datos", "sin número", "sin fecha", "no especifica", "no aparece",
-        "no figura", "no se indica", "no encontrado", "no visible", "no proporcionado",
-        "senza numero", "non presente", "non visibile", "non fornito", "non applicabile",
-        "sem número", "não há", "não encontrado", "não aparece", "não fornecido",
-        "niet van toepassing", "niet gevonden", "nie dotyczy", "nie określono", "není uvedeno",
-        "není k dispozici", "nem szerepel", "nincs", "nu este specificat", "nu este cazul",
-        "framgår ej", "finns inte", "ikke oppgitt", "ikke angivet", "ei saatavilla",
-        "mevcut değil", "yoktur", "не указана", "отсутствует", "не применимо", "нет номера",
-        "відсутній", "немає", "غير مذكور", "غير متاح", "لا ينطبق", "لم يذكر", "לא זמין", "אין",
-        "ไม่มี", "ไม่พบ", "ไม่มีข้อมูล", "không", "không áp dụng", "tidak tersedia", "tiada",
-        "未記入", "記載無し", "空欄", "見当たらない", "未标明", "未显示", "无法识别", "不适用",
-        "沒有提供",
-        "해당없음", "불명", "확인 불가", "명시되지 않음",
-    }
-)  # fmt: skip
-"""What models write where they were asked to write nothing; without case and outer punctuation."""
+PLACEHOLDERS = frozenset(WORDS["placeholders"])
+"""What models write where they were asked to write nothing."""
 _LONGEST_SENTENCE = 100
 _STATED = (
     "given|provided|stated|specified|available|found|shown|present|listed|mentioned|determined"
@@ -189,16 +140,15 @@ def _joins_nothing(char: str) -> bool:
 
 
 def stream_safe(text: str) -> str:
-    return text if text.isascii() else _long_run().sub(_cut_run, text)
+    def cut(found: re.Match[str]) -> str:
+        kept, run = [], 0
+        for char in found[0]:
+            run = run + 1 if _is_mark(char) else 0
+            if run <= LONGEST_RUN:
+                kept.append(char)
+        return "".join(kept)
 
-
-def _cut_run(found: re.Match[str]) -> str:
-    kept, run = [], 0
-    for char in found[0]:
-        run = run + 1 if _is_mark(char) else 0
-        if run <= LONGEST_RUN:
-            kept.append(char)
-    return "".join(kept)
+    return text if text.isascii() else _long_run().sub(cut, text)
 
 
 def _is_mark(char: str) -> bool:
@@ -239,10 +189,7 @@ _FOLDING = _Folding()
 
 
 def fold(text: str) -> str:
-    """A text without case, diacritics and width, its digits as 0 to 9.
-
-    A character at a time, so that no run of combining marks can make it slow.
-    """
+    """A text without case, diacritics and width, its digits as 0 to 9, in linear time."""
     return text.lower() if text.isascii() else text.translate(_FOLDING)
 
 
@@ -257,13 +204,11 @@ Legibility = Literal["legible", "partly", "illegible"]
 
 
 def legibility_signals(legibility: Legibility) -> list[Signal]:
-    match legibility:
-        case "illegible":
-            return [Signal("illegible", 1.0, "The file cannot be read.")]
-        case "partly":
-            return [Signal("illegible", 0.4, "The file can be read in part only.")]
-        case "legible":
-            return []
+    if legibility == "illegible":
+        return [Signal("illegible", 1.0, "The file cannot be read.")]
+    if legibility == "partly":
+        return [Signal("illegible", 0.4, "The file can be read in part only.")]
+    return []
 
 
 def damage_signals(*texts: str | None) -> list[Signal]:
@@ -288,42 +233,13 @@ _SCRIPT_LOOKED_AT = 2_000
 _LEAST_SHARE = 0.6
 """Of the letters: names and quoted words of another script make no text of it."""
 _LATIN = "LATIN"
-_LANGUAGES_OF: Mapping[str, str] = {
-    _LATIN: """
-        ca cs da de en es et eu fi fr ga gl hr hu id is it lt lv ms mt nb nl nn no pl pt ro sk sl
-        sq sv tr vi
-    """,
-    "CYRILLIC": "be bg mk ru uk",
-    "GREEK": "el",
-    "HEBREW": "he yi",
-    "ARABIC": "ar fa ps ur",
-    "DEVANAGARI": "hi mr ne",
-    "BENGALI": "bn",
-    "TAMIL": "ta",
-    "TELUGU": "te",
-    "THAI": "th",
-    "GEORGIAN": "ka",
-    "ARMENIAN": "hy",
-    "CJK BOPOMOFO": "zh",
-    "CJK HIRAGANA KATAKANA KATAKANA-HIRAGANA": "ja",
-    "CJK HANGUL": "ko",
-}
 _SCRIPTS: Mapping[str, frozenset[str]] = {
     language: frozenset(scripts.split())
-    for scripts, languages in _LANGUAGES_OF.items()
+    for scripts, languages in WORDS["languages_of"].items()
     for language in languages.split()
 }
 """Languages that are written in one way only; of the others nothing is said."""
-LANGUAGES = frozenset(
-    """
-    aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy da
-    de dv dz ee el en eo es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz
-    ia id ie ig ii ik io is it iu ja jv ka kg ki kj kk kl km kn ko kr ks ku kv kw ky la lb lg li ln
-    lo lt lu lv mg mh mi mk ml mn mr ms mt my na nb nd ne ng nl nn no nr nv ny oc oj om or os pa pi
-    pl ps pt qu rm rn ro ru rw sa sc sd se sg sh si sk sl sm sn so sq sr ss st su sv sw ta te tg th
-    ti tk tl tn to tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu
-    """.split()  # noqa: SIM905
-)
+LANGUAGES = frozenset(WORDS["languages"].split())
 """ISO 639-1 codes."""
 
 

@@ -1,14 +1,12 @@
 """Amounts of money and quantities as documents and models write them.
 
-`119,500` is 119.5 dinars and 119,500 euros: which of its separators divides thousands is not
-always to be seen in an amount. So an amount is read as all that it can mean. A currency's own
-number of decimals rules some of it out; what is left is for the rest of the document to decide
-(`pipeline.stages.fields.invoice_answer`), or it is a doubt.
+`119,500` is 119.5 dinars and 119,500 euros, so an amount is read as all that it can mean. A
+currency's number of decimals rules some of it out; the rest of the document decides among what is
+left (`pipeline.stages.fields.invoice_answer`), or it is a doubt.
 
 What the Unicode CLDR knows of currencies, months and magnitudes is in `locale_data.json`. It is
 taken from Babel by `python -m tests.stages.locale_data`, and a test fails where it is not what
-Babel has. It is read once, at its first use, in about 2 ms; loading the same words through Babel at
-run time would take 0.7 s and 80 MB in every process.
+Babel has. Reading it takes about 2 ms; Babel itself would take 0.7 s and 80 MB in every process.
 """
 
 import json
@@ -17,83 +15,40 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cache
 from pathlib import Path
-
-CURRENCIES = frozenset(
-    """
-    AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN
-    BZD CAD CDF CHF CLF CLP CNH CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP
-    GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS
-    KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR
-    MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF
-    SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD
-    TZS UAH UGX USD UYU UYW UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG
-    ANG CUC HRK SLL ZWL
-    """.split()  # noqa: SIM905 - a list of words is easier to check than a list of strings
-)
-"""ISO 4217 alphabetic codes of money that documents are made out in, and, in the last row, codes
-withdrawn since 2021 that older documents bear."""
-
+from typing import Any
 
 FILE = Path(__file__).with_name("locale_data.json")
 USUAL_DECIMALS = 2
 _DISPUTED = frozenset({"IQD"})
 """ISO 4217 gives the Iraqi dinar three decimals, the CLDR and most of Iraq none."""
-_SMALL_NUMERALS = {"十": 1, "百": 2, "千": 3, "仟": 3, "십": 1, "백": 2, "천": 3}
-_LARGE_NUMERALS = {"万": 4, "萬": 4, "億": 8, "亿": 8, "兆": 12, "만": 4, "억": 8, "조": 12}
-_MORE_MAGNITUDES: Mapping[str, int] = {
-    "lac": 5, "lacs": 5, "lakhs": 5, "lakh": 5, "crore": 7, "crores": 7,
-    "bn": 9, "mn": 6, "tn": 12, "mm": 6, "mds": 9, "tsd": 3, "thsd": 3, "grand": 3, "hundred": 2,
-    **_SMALL_NUMERALS,
-    **_LARGE_NUMERALS,
-    **{
-        small + large: power + more
-        for small, power in _SMALL_NUMERALS.items()
-        for large, more in _LARGE_NUMERALS.items()
-    },
-}  # fmt: skip
-"""Those that the CLDR's patterns of abbreviation lack."""
-
-
-@dataclass(frozen=True, slots=True)
-class LocaleData:
-    """Words in the form of `plain_word`.
-
-    Args:
-        decimals: By ISO 4217 code, where a currency has not two.
-        symbols: Signs and local abbreviations of currencies, and the codes they may stand for.
-        months: Names and abbreviations, and the numbers of the months they may name.
-        magnitudes: Words such as "mio", and the powers of ten that they may stand for.
-        terms: Words for "day", "week" or "month", and which of these they may mean.
-    """
-
-    decimals: Mapping[str, int]
-    symbols: Mapping[str, frozenset[str]]
-    months: Mapping[str, frozenset[int]]
-    magnitudes: Mapping[str, frozenset[int]]
-    terms: Mapping[str, frozenset[str]]
-
-
-@cache
-def locale_data() -> LocaleData:
-    raw = json.loads(FILE.read_text("utf-8"))
-    magnitudes = {word: frozenset(powers) for word, powers in raw["magnitudes"].items()}
-    for word, power in _MORE_MAGNITUDES.items():
-        magnitudes[word] = magnitudes.get(word, frozenset()) | {power}
-    return LocaleData(
-        decimals=raw["decimals"],
-        symbols={word: frozenset(codes) for word, codes in raw["symbols"].items()},
-        months={word: frozenset(numbers) for word, numbers in raw["months"].items()},
-        magnitudes=magnitudes,
-        terms={word: frozenset(units) for word, units in raw["terms"].items()},
-    )
+_DATA: Mapping[str, Any] = json.loads(FILE.read_text("utf-8"))
+CURRENCIES = frozenset[str](_DATA["currencies"])
+"""ISO 4217 codes of money that documents are made out in, those withdrawn since 2021 among them."""
+DECIMALS: Mapping[str, int] = _DATA["decimals"]
+"""By ISO 4217 code, where a currency has not two."""
+SYMBOLS: Mapping[str, frozenset[str]] = {
+    word: frozenset(found) for word, found in _DATA["symbols"].items()
+}
+"""Signs and local abbreviations of currencies, and the codes they may stand for."""
+MAGNITUDES: Mapping[str, frozenset[int]] = {
+    word: frozenset(found) for word, found in _DATA["magnitudes"].items()
+}
+"""Words such as "mio", and the powers of ten that they may stand for."""
+MONTHS: Mapping[str, frozenset[int]] = {
+    word: frozenset(found) for word, found in _DATA["months"].items()
+}
+"""Folded names and abbreviations, and the numbers of the months they may name."""
+TERMS: Mapping[str, frozenset[str]] = {
+    word: frozenset(found) for word, found in _DATA["terms"].items()
+}
+"""Folded words for "day", "week" or "month", and which of these they may mean."""
 
 
 def currency_decimals(currency: str | None) -> int | None:
     if currency is None or currency in _DISPUTED:
         return None
-    return locale_data().decimals.get(currency, USUAL_DECIMALS)
+    return DECIMALS.get(currency, USUAL_DECIMALS)
 
 
 def plain_word(text: str) -> str:
@@ -165,17 +120,11 @@ _CRORE = 7
 
 @dataclass(frozen=True, slots=True)
 class AmountReading:
-    """One of the values that an amount may have.
-
-    Args:
-        value: Exact.
-        separator: The sign that is read, where it can be read in two ways; else empty.
-        is_grouped: Whether that sign is read as one between thousands.
-    """
+    """One of the values that an amount may have, and how a sign with two readings is read."""
 
     value: Decimal
-    separator: str = ""
-    is_grouped: bool = False
+    separator: str = ""  # the sign; empty where there is no such sign
+    is_grouped: bool = False  # whether it is read as one between thousands
 
 
 def readings_of(
@@ -183,9 +132,8 @@ def readings_of(
 ) -> tuple[AmountReading, ...]:
     """Read an amount in every way that it can be meant, the most likely first; never raises.
 
-    Takes grouped digits (thousands or lakhs) with either decimal separator, digits of any
-    script, signs before and after, brackets, CR and DR, words of magnitude in the languages of
-    the CLDR, and currency signs, codes and units around them.
+    Takes grouped digits (thousands or lakhs), digits of any script, signs, brackets, CR and DR,
+    words of magnitude in the languages of the CLDR, and currency signs, codes and units.
 
     Args:
         text: At most `MAX_LENGTH` characters and `MAX_DIGITS` digits, or there is no reading.
@@ -226,8 +174,7 @@ def read_amount(
 def parse_amount(text: str, currency: str | None = None) -> Decimal | None:
     """Read an amount as it is most likely meant; None where the text is none.
 
-    Answers are asked to use a point for decimals, so without a currency `1.234` is one and a bit,
-    and `1,234` a thousand and more. Whether there is another reading says `read_amount`.
+    Without a currency `1.234` is one and a bit, and `1,234` a thousand and more.
     """
     values = read_amount(text, currency)
     return values[0] if values else None
@@ -262,11 +209,10 @@ def normal_digits(text: str) -> str:
 
 def magnitudes_after(word: str) -> frozenset[int]:
     """Which powers of ten the word that follows digits may stand for; none for other words."""
-    known = locale_data().magnitudes
     plain = word.casefold().rstrip(".")
-    if plain in known or (plain.isascii() and plain.isalnum()):
-        return known.get(plain, frozenset())
-    return known.get(_magnitude_in(word), frozenset())
+    if plain not in MAGNITUDES and not (plain.isascii() and plain.isalnum()):
+        plain = _magnitude_in(word)
+    return MAGNITUDES.get(plain, frozenset())
 
 
 def _with_decimals(digits: str) -> Decimal | None:
@@ -299,10 +245,7 @@ def _has_fraction_sign(around: str) -> bool:
 def _meanings(
     before: str, after: str, currency: str | None, *, counts: bool
 ) -> tuple[tuple[int, bool], ...]:
-    """What the signs and words around the digits may mean: powers of ten, and whether below zero.
-
-    None where signs contradict each other.
-    """
+    """Powers of ten, and whether below zero, by what is around; nothing where signs conflict."""
     credit = _CREDIT.search(before) or _CREDIT.search(after)
     trailing = _NO_CENTS.sub("", after, count=1).strip()
     signs = sum(
@@ -338,10 +281,10 @@ def _powers(before: str, after: str, currency: str | None, *, counts: bool) -> t
         for word in _WORDS.findall(before)[:1]
         if len(word) > _UNIT_LETTERS or not word.isascii()
     ]
-    magnitudes, around = locale_data().magnitudes, plain_word(f"{before} {after}")
-    word = around if around in magnitudes else _magnitude_in(after) or plain_word("".join(leading))
-    known = sorted(magnitudes.get(word, ()))
-    money = locale_data().symbols.get(word, frozenset())
+    around = plain_word(f"{before} {after}")
+    word = around if around in MAGNITUDES else _magnitude_in(after) or plain_word("".join(leading))
+    known = sorted(MAGNITUDES.get(word, ()))
+    money = SYMBOLS.get(word, frozenset())
     letter = word if len(word) == 1 and word.isascii() else ""
     if not known or (counts and letter not in {"", "k"}):
         return (0,)
@@ -354,23 +297,21 @@ def _powers(before: str, after: str, currency: str | None, *, counts: bool) -> t
 
 def _magnitude_in(after: str) -> str:
     """The longest words that begin what follows the digits and are a magnitude."""
-    known = locale_data().magnitudes
     words = _WORDS.findall(after.replace(".", ""))[:_MOST_WORDS]
     phrases = (plain_word(" ".join(words[:count])) for count in range(len(words), 0, -1))
     glued = _before_money(after.replace(".", "").lstrip())
-    return next((phrase for phrase in (*phrases, *glued) if phrase in known), "")
+    return next((phrase for phrase in (*phrases, *glued) if phrase in MAGNITUDES), "")
 
 
 def _before_money(after: str) -> Iterator[str]:
     """What the name of the money may follow without a blank, the longest first: Mrd€, 3百万円."""
     first = plain_word(after.partition(" ")[0][:_LONGEST_GLUED])
-    symbols = locale_data().symbols
-    if first in symbols:
+    if first in SYMBOLS:
         return
     # In scripts without blanks it may be any word.
     shortest = 1 if _IDEOGRAPHS.match(first) else _SHORTEST_UNSPACED
     for length in range(len(first), 0, -1):
         word, money = first[:length], first[length:]
-        is_money = money in symbols and (not money.isalpha() or min(length, len(money)) > 1)
+        is_money = money in SYMBOLS and (not money.isalpha() or min(length, len(money)) > 1)
         if is_money or (length >= shortest and _UNSPACED.match(first)):
             yield word

@@ -4,10 +4,8 @@ import re
 from calendar import monthrange
 from collections.abc import Iterator
 from datetime import date
-from functools import cache
 
-from pipeline.stages.checks.text_quality import fold
-from pipeline.stages.fields.amounts import locale_data
+from pipeline.stages.fields.amounts import MONTHS, TERMS
 
 EARLIEST_YEAR = 1990
 LATEST_YEAR = 2100
@@ -45,11 +43,10 @@ def is_plausible(day: date) -> bool:
 
 
 class DateForms:
-    """The dates and terms of a text, which is folded by `fold`.
+    """The dates and terms of a text, which is folded by `text_quality.fold`.
 
-    Knows numbers in any order, month names of the languages of `locale_data`, years of two
-    digits, of Japanese eras, of the Buddhist calendar and of the Republic of China. Does not know
-    calendars with other months.
+    Knows numbers in any order, month names, years of two digits, of Japanese eras, of the Buddhist
+    calendar and of the Republic of China. Does not know calendars with other months.
     """
 
     def __init__(self, folded: str) -> None:
@@ -103,30 +100,11 @@ class DateForms:
             yield [*before, *after], len(before)
 
 
-@cache
-def _month_names() -> dict[str, frozenset[int]]:
-    names: dict[str, frozenset[int]] = {}
-    for name, numbers in locale_data().months.items():
-        word = fold(name)
-        names[word] = names.get(word, frozenset()) | numbers
-    return names
-
-
-@cache
-def _term_words() -> dict[str, frozenset[str]]:
-    words: dict[str, frozenset[str]] = {}
-    for name, units in locale_data().terms.items():
-        for word in fold(name).split():
-            words[word] = words.get(word, frozenset()) | units
-    return words
-
-
 def _month_beside(tokens: list[str], at: int, step: int, month: int) -> int | None:
-    names = _month_names()
     for place in range(at + step, at + step * (_BESIDE + 1), step):
         if not 0 <= place < len(tokens) or tokens[place].isdecimal():
             return None
-        named = names.get(tokens[place])
+        named = MONTHS.get(tokens[place])
         if named:
             return place if month in named else None
     return None
@@ -146,11 +124,10 @@ def _is_term(unit: str, tokens: list[str], at: int) -> bool:
     beside = tokens[max(0, at - 2) : at] + tokens[at + 1 : at + 1 + _BESIDE]
     if unit == "day" and _NET & set(beside):
         return True
-    words = _term_words()
     for word in beside:
         # Less what declension adds, and what a compound such as "Kalendertage" ends in.
         ends = (word[-length:] for length in (4, 5, 6) if len(word) > length + 2)
-        if any(unit in words.get(each, ()) for each in (word, word[:-1], *ends)):
+        if any(unit in TERMS.get(each, ()) for each in (word, word[:-1], *ends)):
             return True
     return False
 

@@ -5,7 +5,6 @@ up the unions that the API takes, and no digit is lost to a float.
 """
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -16,8 +15,8 @@ from pipeline.stages.checks.evidence import ambiguous, not_found, quotes_found
 from pipeline.stages.checks.text_index import TextIndex
 from pipeline.stages.checks.text_quality import stated
 from pipeline.stages.fields.amounts import format_amount, read_amount
+from pipeline.stages.fields.asking import Answer, AnswerT, Section
 from pipeline.stages.fields.dates import is_plausible, parse_date
-from pipeline.stages.fields.prompts import Answer, AnswerT, Section
 
 Value = str | int | bool | list[str] | None
 """As it is published: numbers and dates as strings, null where the content does not say."""
@@ -29,16 +28,14 @@ FIELDS = "fields"
 _INTRODUCTION = """\
 `fields` holds what is listed here. Where the content does not say it, write an empty string, or \
 an empty list; never guess, and never take a value that belongs to something else."""
-_HINTS: Mapping[str, str] = MappingProxyType(
-    {
-        "text": "In the content's own words.",
-        "number": "Plain digits with a point before the decimals, without unit or grouping.",
-        "integer": "A whole number, plain digits.",
-        "boolean": "yes or no.",
-        "date": "YYYY-MM-DD.",
-        "list": "Every one of them, in the order of the content.",
-    }
-)
+_HINTS: Mapping[str, str] = {
+    "text": "In the content's own words.",
+    "number": "Plain digits with a point before the decimals, without unit or grouping.",
+    "integer": "A whole number, plain digits.",
+    "boolean": "yes or no.",
+    "date": "YYYY-MM-DD.",
+    "list": "Every one of them, in the order of the content.",
+}
 _COPIED = "Copied exactly, letter for letter."
 _COPIES = frozenset({"text", "list"})
 _NUMBERS = frozenset({"number", "integer"})

@@ -1,14 +1,12 @@
 """What is asked of an invoice, and what the answer's strings mean.
 
-The answer has no nullable fields, because the API takes 16 unions a request and an invoice has
-more fields than that: an empty string stands for what the document does not say. Amounts are
-strings, so that no digit is lost to a float.
+The answer has no nullable fields, because the API takes 16 unions a request: an empty string stands
+for what the document does not say. Amounts are strings, so that no digit is lost to a float.
 
-Of an amount that can be read in several ways, what the text prints unambiguously decides first,
-then how the document's other numbers use the separator, then how many decimals the currency has.
-Where these disagree, or say nothing, the sums decide if they hold with one reading only. Quantity
-and price are decided by the amount that they make. What nothing decides is taken as most likely
-meant, and named, so that it is doubted.
+Which reading of an amount is meant, the text decides first, then how the document's other numbers
+use the separator, then the decimals of the currency. Where these disagree or say nothing, the sums
+decide if they hold with one reading only; of quantity and price, the amount that they make. What
+nothing decides is taken as most likely meant, and named, so that it is doubted.
 """
 
 from collections.abc import Mapping
@@ -18,15 +16,15 @@ from decimal import Decimal
 from itertools import islice, product
 from typing import get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from pipeline.config import InvoiceField
 from pipeline.stages.checks.arithmetic import Line, Totals, check_totals, with_true_signs
 from pipeline.stages.checks.text_index import TextIndex
 from pipeline.stages.checks.text_quality import Legibility, stated
 from pipeline.stages.fields.amounts import CURRENCIES, AmountReading, readings_of
+from pipeline.stages.fields.asking import Answer, Strict
 from pipeline.stages.fields.dates import parse_date
-from pipeline.stages.fields.prompts import Answer
 
 FIELDS: tuple[InvoiceField, ...] = get_args(InvoiceField)
 AMOUNTS = ("allowances", "charges", "net", "tax", "gross", "prepaid", "withheld", "due")
@@ -37,10 +35,8 @@ _PER_MILLE = Decimal("0.005")
 _ONE = Decimal(1)
 
 
-class AnsweredLine(BaseModel):
+class AnsweredLine(Strict):
     """A position as the model read it; empty where the document does not say."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     description: str = Field(description="What was delivered or done, as printed.")
     quantity: str = Field(description="Plain digits, or empty.")
@@ -99,11 +95,7 @@ class Reading:
 def read_answer(
     answer: InvoiceAnswer, *, tolerance: Decimal, index: TextIndex | None = None
 ) -> Reading:
-    """Read the strings of an answer.
-
-    `tolerance` is of the sums, which decide where an amount can be read in two ways; `index` is of
-    the document's text, which decides first, and None where it is a file.
-    """
+    """Read an answer; `tolerance` is of the sums, `index` of the text, None where it is a file."""
     code = answer.currency.strip().upper()
     currency = code if code in CURRENCIES else None
     texts = {name: getattr(answer, name) for name in AMOUNTS}
@@ -134,19 +126,12 @@ def read_answer(
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
-    """The readings of an amount, in an order that is the same for the same way of writing.
+    """The readings of an amount, in an order that is the same for the same way of writing."""
 
-    Args:
-        readings: None where it is no amount.
-        preferred: Which of them is meant, for all that is known but the sums.
-        is_sure: Whether something speaks for that one and nothing for another.
-        is_printed: Whether the text does, against which no sum counts.
-    """
-
-    readings: tuple[AmountReading, ...]
-    preferred: int = 0
-    is_sure: bool = True
-    is_printed: bool = True
+    readings: tuple[AmountReading, ...]  # none where it is no amount
+    preferred: int = 0  # which of them is meant, for all that is known but the sums
+    is_sure: bool = True  # whether something speaks for that one and nothing for another
+    is_printed: bool = True  # whether the text does, against which no sum counts
 
     @property
     def separator(self) -> str:

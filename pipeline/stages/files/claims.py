@@ -1,8 +1,7 @@
 """Claim-checks: the payload that is too big for Kafka, fetched from where a `uri` points.
 
-Nothing is fetched unless a setting allows its place; each scheme is a `ClaimStore` of its own. For
-S3 an event names a bucket and a key, never a host: which host is asked is the operator's setting,
-and so an event cannot send this process to an address of its choice. HTTP redirects are not
+Nothing is fetched unless a setting allows its place. For S3 an event names a bucket and a key,
+never a host, so it cannot send this process to an address of its choice. HTTP redirects are not
 followed.
 """
 
@@ -13,9 +12,9 @@ import os
 import re
 import socket
 import stat
+import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -28,30 +27,14 @@ from pipeline.model.records import DeadLetterReason
 _FORBIDDEN = 403
 _OF_THE_STORE = frozenset({401, 407, 408, 409, 425, 429})
 """4xx that speak about who asks, or about when."""
-_OBJECT_CODES = frozenset({
-    "NoSuchKey", "NoSuchVersion", "InvalidObjectState", "KeyTooLongError", "InvalidRange",
-    "InvalidURI", "MethodNotAllowed", "404",
-})  # fmt: skip
-_STORE_CODES = frozenset({
-    # Who asks.
-    "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken",
-    "TokenRefreshRequired", "InvalidSecurity", "NotSignedUp", "AccountProblem",
-    "AllAccessDisabled", "AuthorizationHeaderMalformed", "InvalidRegion",
-    "UnauthorizedAccess", "CredentialsNotSupported", "InvalidPayer",
-    # Which bucket, and where: the settings name it.
-    "NoSuchBucket", "InvalidBucketName", "InvalidBucketState", "PermanentRedirect",
-    "IllegalLocationConstraintException", "UnsupportedSignature",
-    # When.
-    "RequestTimeTooSkewed", "RequestExpired", "RequestTimeout", "SlowDown", "ThrottlingException",
-    "TooManyRequests", "Throttling", "BandwidthLimitExceeded", "OperationAborted",
-})  # fmt: skip
+_CODES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+_OBJECT_CODES, _STORE_CODES = frozenset(_CODES["object"]), frozenset(_CODES["store"])
 """By Amazon's list of S3 error codes, which other stores follow."""
 _FAULTS_OF_THE_NAME = frozenset({
     errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL,
     errno.EACCES, errno.EPERM, errno.ENXIO,
 })  # fmt: skip
 """What is wrong with one file and will still be wrong with it later; all else may pass."""
-_MAY_BE_A_LINK = frozenset({errno.ELOOP, errno.ENOTDIR})
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 """Without blocking: opening a named pipe would wait for its writer for ever."""
@@ -74,40 +57,32 @@ class ClaimStore(Protocol):
             InvalidEvent: The place is not allowed, or there is no such file, or it is too large.
             Unavailable: The store cannot be reached at present.
         """
-        ...
 
 
 class Claims:
-    """Hands each `uri` to the store of its scheme; another scheme is forbidden."""
+    """The stores that a stage's settings allow, by scheme; a UsageError says what is no place."""
 
-    def __init__(self, stores: Mapping[str, ClaimStore]) -> None:
-        self._stores = stores
+    def __init__(self, settings: FileSettings) -> None:
+        by_scheme: dict[str, list[str]] = {}
+        for prefix in settings.uri_allow:
+            by_scheme.setdefault(prefix.partition(":")[0].lower(), []).append(prefix)
+        self._stores: dict[str, ClaimStore] = {}
+        for scheme, prefixes in by_scheme.items():
+            if scheme == "file":
+                self._stores[scheme] = FileClaims(prefixes)
+            elif scheme == "s3":
+                self._stores[scheme] = S3Claims(prefixes, settings.s3)
+            else:
+                raise UsageError(
+                    f"uri_allow: {prefixes[0]!r} is not a place; write an absolute one, "
+                    "file:///data/in/ or s3://bucket/in/."
+                )
 
     def fetch(self, uri: str, *, max_bytes: int) -> bytes:
         store = self._stores.get(uri.partition(":")[0].lower())
         if store is None:
             raise _forbidden()
         return store.fetch(uri, max_bytes=max_bytes)
-
-
-def claims_of(settings: FileSettings) -> Claims:
-    """The stores that a stage's settings allow; a UsageError says what cannot be allowed."""
-    by_scheme: dict[str, list[str]] = {}
-    for prefix in settings.uri_allow:
-        by_scheme.setdefault(prefix.partition(":")[0].lower(), []).append(prefix)
-    stores: dict[str, ClaimStore] = {}
-    for scheme, prefixes in by_scheme.items():
-        match scheme:
-            case "file":
-                stores[scheme] = FileClaims(prefixes)
-            case "s3":
-                stores[scheme] = S3Claims(prefixes, settings.s3)
-            case _:
-                raise UsageError(
-                    f"uri_allow: {prefixes[0]!r} is not a place; write an absolute one, "
-                    "file:///data/in/ or s3://bucket/in/."
-                )
-    return Claims(stores)
 
 
 def _forbidden() -> InvalidEvent:
@@ -213,7 +188,10 @@ def _open_beneath(opened: ExitStack, top: int, root: Path, parts: Sequence[str])
             flags = _DIRECTORY if ahead else _FILE
             descriptor = _keep(opened, os.open(name, flags, dir_fd=directories[-1]))
         except OSError as error:
-            if error.errno not in _MAY_BE_A_LINK or not _is_link(name, directories[-1]):
+            may_be_a_link = error.errno in {errno.ELOOP, errno.ENOTDIR}
+            if not may_be_a_link or not stat.S_ISLNK(
+                os.lstat(name, dir_fd=directories[-1]).st_mode
+            ):
                 raise
         else:
             if not ahead:
@@ -233,10 +211,6 @@ def _open_beneath(opened: ExitStack, top: int, root: Path, parts: Sequence[str])
 def _keep(opened: ExitStack, descriptor: int) -> int:
     opened.callback(os.close, descriptor)
     return descriptor
-
-
-def _is_link(name: str, directory: int) -> bool:
-    return stat.S_ISLNK(os.lstat(name, dir_fd=directory).st_mode)
 
 
 def _beneath(root: Path, target: PurePosixPath) -> PurePosixPath:
@@ -269,12 +243,6 @@ def _names_beneath(top: int, device: int, inode: int) -> int:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    bucket: str
-    key: str
-
-
 class S3Claims:
     """Objects below allowed prefixes such as `s3://bucket/in/`, in S3 or a store like it.
 
@@ -284,10 +252,10 @@ class S3Claims:
     """
 
     def __init__(self, allowed: Sequence[str], settings: S3Settings) -> None:
-        self._roots: list[_Place] = []
+        self._roots: list[tuple[str, str]] = []
         for prefix in allowed:
             root = _place_of(prefix)
-            if root is None or not (root.key == "" or root.key.endswith("/")):
+            if root is None or not (root[1] == "" or root[1].endswith("/")):
                 example = "write one that ends with /, s3://bucket/in/."
                 raise UsageError(f"uri_allow: {prefix!r} is not a place; {example}")
             self._roots.append(root)
@@ -308,10 +276,11 @@ class S3Claims:
         """Read an object, and no more of it than an event may have."""
         place = _place_of(uri)
         if place is None or not any(
-            place.bucket == root.bucket and place.key.startswith(root.key) and place.key != root.key
-            for root in self._roots
+            place[0] == bucket and place[1].startswith(prefix) and place[1] != prefix
+            for bucket, prefix in self._roots
         ):
             raise _forbidden()
+        bucket, key = place
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra
 
         try:
@@ -320,11 +289,11 @@ class S3Claims:
             detail = f"The object store is not asked: {error}"
             raise Unavailable(detail, scope="place") from None
         try:
-            answer = self._client.get_object(Bucket=place.bucket, Key=place.key)
+            answer = self._client.get_object(Bucket=bucket, Key=key)
             with answer["Body"] as body:
                 data: bytes = body.read(max_bytes + 1)
         except ClientError as error:
-            raise self._refusal(error.response, place) from None
+            raise self._refusal(error.response, bucket) from None
         except BotoCoreError as error:
             raise Unavailable(
                 f"The object store cannot be asked ({type(error).__name__}); check "
@@ -332,28 +301,28 @@ class S3Claims:
             ) from None
         return _within(data, max_bytes)
 
-    def _refusal(self, answer: Mapping[str, Any], place: _Place) -> InvalidEvent | Unavailable:
+    def _refusal(self, answer: Mapping[str, Any], bucket: str) -> InvalidEvent | Unavailable:
         status = int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         code = str(answer.get("Error", {}).get("Code", ""))
         if not _CODE.fullmatch(code):  # whatever else stands there is not repeated
             code = ""
         blamed = blames_object(status, code)
         # Who may look into the bucket is refused this object alone.
-        if blamed or (blamed is None and self._answers(place)):
+        if blamed or (blamed is None and self._answers(bucket)):
             detail = f"uri: the object store does not give this object: {code or 'no reason'}."
             return InvalidEvent(DeadLetterReason.INVALID_EVENT, detail)
-        is_answering = status >= _SERVER_ERROR and self._answers(place)
+        is_answering = status >= _SERVER_ERROR and self._answers(bucket)
         return Unavailable(
             f"The object store refuses to give an object: {code}.",
             scope="file" if is_answering else None,
         )
 
-    def _answers(self, place: _Place) -> bool:
+    def _answers(self, bucket: str) -> bool:
         """Whether the store lets this process look into the bucket."""
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra
 
         try:
-            self._client.head_bucket(Bucket=place.bucket)
+            self._client.head_bucket(Bucket=bucket)
         except (ClientError, BotoCoreError):
             return False
         return True
@@ -388,10 +357,9 @@ class S3Claims:
 
 
 def blames_object(status: int, code: str) -> bool | None:
-    """Whether an error of an object store is about the object that was asked for.
+    """Whether a store's error is about the object that was asked for.
 
-    None where it may be about the object as well as about its whole bucket: a 403 without a code
-    that says more.
+    None where it may as well be about its whole bucket: a 403 without a code that says more.
     """
     if code in _OBJECT_CODES:
         return True
@@ -400,8 +368,9 @@ def blames_object(status: int, code: str) -> bool | None:
     return None if status == _FORBIDDEN else True
 
 
-def _place_of(uri: str) -> _Place | None:
+def _place_of(uri: str) -> tuple[str, str] | None:
+    """Bucket and key; None where it is no such place."""
     match = _URI.fullmatch(uri)
     if match is None or {".", ".."} & set(match["key"].split("/")):
         return None
-    return _Place(match["bucket"], match["key"])
+    return match["bucket"], match["key"]

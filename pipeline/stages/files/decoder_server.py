@@ -1,16 +1,12 @@
 """The process that decoders are forked from, and what a decoder does.
 
-`python -m pipeline.stages.files.decoder_server DESCRIPTOR SECONDS BYTES` imports what decoding
-needs, once, and then forks a decoder for each socket that it is sent. It has one thread, no
-connection to anything and none of the parent's environment, so a fork of it is safe, cheap (3 to 10
-ms instead of the 0.5 s of a new interpreter; 1 to 2 MiB of its own) and holds no secrets.
+`python -m pipeline.stages.files.decoder_server DESCRIPTOR SECONDS BYTES` imports the libraries that
+parse files, which no process that speaks to Kafka and the API has, and forks a decoder for each
+socket that it is sent. It has one thread, no connection and none of the parent's environment, so a
+fork is safe, cheap (3 to 10 ms instead of 0.5 s; 1 to 2 MiB of its own) and holds no secrets.
 
-A decoder limits itself before it reads a byte of a file, and the kernel enforces it whatever
-library the decoder is in: RLIMIT_AS for the address space, an interval timer whose signal ends it
-for the time. It ends with its parent.
-
-Only decoders import this module, and with it the libraries that parse files: a process that speaks
-to Kafka and the API never has them.
+A decoder limits itself before it reads a byte of a file, and the kernel enforces it: RLIMIT_AS for
+the address space, an interval timer whose signal ends it for the time. It ends with its parent.
 """
 
 import contextlib
@@ -43,10 +39,7 @@ _SPENT_SHARE = 4
 
 
 def main(descriptor: int, seconds: float, memory: int) -> None:
-    """Fork decoders until the other side of the socket closes.
-
-    A job may take so many seconds; a decoder may map so many bytes for its jobs.
-    """
+    """Fork decoders until the socket closes; a job has `seconds`, a decoder `memory` in bytes."""
     # A terminal and a supervisor signal whole groups. The parent decides when this ends: it may
     # still have files to decode, and its end closes the socket.
     for signal_number in (signal.SIGINT, signal.SIGTERM):
@@ -131,10 +124,9 @@ def _mapped() -> int:
 
 
 def prepare(job: Job, *, memory: int | None = None) -> Prepared:
-    """Check a file and make it what is sent.
+    """Check a file and make it what is sent; an InvalidEvent says what limit it breaks.
 
-    `memory` is how many bytes this process may still take; None where nothing limits it. An
-    InvalidEvent says that the file breaks a limit or cannot be decoded.
+    `memory` is how many bytes this process may still take; None where nothing limits it.
     """
     try:
         if job.media_type == PDF:

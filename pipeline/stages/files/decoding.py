@@ -1,13 +1,12 @@
 """A few child processes that decode the files of all stages of a process.
 
-A few bytes can hold gigabytes and hours of work, so files are decoded in children with limits.
-There is one pool a process, since the memory that it bounds is the machine's, whatever stage a file
-is for. A decoder that breaks its limits ends, and only the file that it had is refused: the next
-one is forked in milliseconds (`pipeline.stages.files.decoder_server`).
+A few bytes can hold gigabytes and hours of work, so files are decoded in children with limits
+(`decoder_server`), by one pool a process. A decoder that breaks its limits ends, and only the file
+that it had is refused.
 
 Nothing that comes from a child is unpickled or evaluated: an attacker who took over a decoder could
-say no more than what a reply can say. The children import this module too, and so nothing that they
-can do without: the settings are imported where a pool is made.
+say no more than what a reply can say. The children import this module too, so the settings are
+imported only where a pool is made.
 """
 
 import atexit
@@ -20,10 +19,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from dataclasses import field as dataclass_field
-from typing import TYPE_CHECKING, Any, Protocol, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import orjson
 
@@ -73,15 +72,7 @@ class Job:
     limits: FileLimits
 
 
-class Decoder(Protocol):
-    def decode(self, job: Job) -> Prepared:
-        """Check a file and make it what is sent; blocks, so it is called from a thread.
-
-        Raises:
-            InvalidEvent: The file breaks a limit or cannot be decoded.
-            Unavailable: There is no decoder at present; the file is not at fault.
-        """
-        ...
+Decode = Callable[[Job], Prepared]
 
 
 def cannot_be_decoded(job: Job, why: str) -> InvalidEvent:
@@ -109,13 +100,8 @@ class Channel:
 
     def send_job(self, job: Job) -> None:
         """Send a job; an OSError says that the other side is gone."""
-        header = {
-            "media_type": job.media_type,
-            "field": job.field,
-            "limits": asdict(job.limits),
-            "size": len(job.data),
-        }
-        self._send(header, job.data)
+        header = {"media_type": job.media_type, "field": job.field, "size": len(job.data)}
+        self._send({**header, "limits": asdict(job.limits)}, job.data)
 
     def receive_job(self) -> Job | None:
         header = self._receive()
@@ -195,9 +181,8 @@ class Channel:
 class DecoderPool:
     """Decodes files in child processes that are limited in memory and time.
 
-    Nothing is started before the first file. `decode()` may be called from any number of threads:
-    as many files are decoded at once as there are decoders, the others wait, and their wait does
-    not count against their time.
+    Nothing is started before the first file. `decode()` may be called from any number of threads;
+    waiting for a decoder does not count against a file's time.
     """
 
     def __init__(self, settings: "DecodingSettings") -> None:
@@ -211,7 +196,12 @@ class DecoderPool:
         self._is_closed = False
 
     def decode(self, job: Job) -> Prepared:
-        """As `Decoder.decode`, when one is free; a file that ended two decoders is refused."""
+        """Check a file and make it what is sent; blocks until a decoder is free and has answered.
+
+        Raises:
+            InvalidEvent: The file breaks a limit, cannot be decoded, or ended two decoders.
+            Unavailable: There is no decoder at present; the file is not at fault.
+        """
         seconds, mib = self._settings.decode_seconds, self._settings.decode_memory_mib
         with self._large if len(job.data) > _LARGE else contextlib.nullcontext(), self._turns:
             reply = self._attempt(job, self._take())
@@ -271,7 +261,7 @@ class DecoderPool:
     def _start(self) -> Channel:
         with self._lock:
             self._check_open()
-            if self._server is not None and not self._server.is_running:
+            if self._server is not None and self._server.process.poll() is not None:
                 self._server.close()
                 self._server = None
             if self._server is None:
@@ -303,7 +293,7 @@ class _Server:
         limits = [str(theirs.fileno()), str(settings.decode_seconds), str(memory)]
         kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - this interpreter, our module
+            self.process = subprocess.Popen(  # noqa: S603 - this interpreter, our module
                 [*command, *limits],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -322,10 +312,6 @@ class _Server:
             theirs.close()
         atexit.register(self.close)
 
-    @property
-    def is_running(self) -> bool:
-        return self._process.poll() is None
-
     def fork(self) -> Channel:
         """A decoder that waits for a job; an OSError says that none could be forked."""
         ours, theirs = socket.socketpair()
@@ -343,10 +329,10 @@ class _Server:
     def close(self) -> None:
         self._control.close()
         try:
-            self._process.wait(_END_WITHIN)
+            self.process.wait(_END_WITHIN)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self.process.kill()
+            self.process.wait()
         atexit.unregister(self.close)
 
 

@@ -1,10 +1,11 @@
 """What a file is: by its first bytes, unless it was declared to be something else.
 
-A declared type that says nothing (`application/octet-stream`, none at all) leaves it to the bytes,
-and every type that is taken has aliases. One that names another kind than the bytes show is a
-sign that two things were mixed up, a file or its type, so that the event is refused.
+A declared type that says nothing (`application/octet-stream`, none at all) leaves it to the bytes.
+One that names another kind than the bytes show means that two things were mixed up: it is refused.
 """
 
+import tomllib
+from pathlib import Path
 from typing import Final, Literal, get_args
 
 from pipeline.model.errors import InvalidEvent
@@ -16,34 +17,11 @@ MediaType = Literal[ImageType, "application/pdf"]
 MEDIA_TYPES: frozenset[str] = frozenset({*get_args(ImageType), PDF})
 _PDF_HEADER_WITHIN = 1024
 """Bytes before the header that viewers read over: PDF 1.7, implementation note 13."""
-_SPELLINGS: dict[str, frozenset[str]] = {
-    PDF: frozenset({
-        "application/x-pdf", "application/acrobat", "application/vnd.pdf", "application/x-bzpdf",
-        "applications/vnd.pdf", "application/pdfa", "application/pdf-a", "image/pdf", "image/x-pdf",
-        "text/pdf", "text/x-pdf", "pdf",
-    }),
-    "image/jpeg": frozenset({
-        "image/jpg", "image/pjpeg", "image/pipeg", "image/jpe", "image/jfif", "image/x-jpeg",
-        "image/x-jpg", "image/x-citrix-jpeg", "image/mpo", "application/jpg", "application/jpeg",
-        "application/x-jpg", "jpeg", "jpg",
-    }),
-    "image/png": frozenset({
-        "image/x-png", "image/apng", "image/vnd.mozilla.apng", "image/x-citrix-png",
-        "application/png", "application/x-png", "png",
-    }),
-    "image/gif": frozenset({"image/x-gif", "image/gi_", "image/x-citrix-gif", "gif"}),
-    "image/webp": frozenset({"image/x-webp", "application/webp", "webp"}),
-}  # fmt: skip
-_ALIASES = {alias: name for name, aliases in _SPELLINGS.items() for alias in aliases}
-_SAYS_NOTHING = frozenset({
-    "", "*/*", "application/*", "image/*", "image", "file", "binary", "unknown", "null", "none",
-    "undefined", "application/binary", "application/download", "application/file",
-    "application/force-download", "application/octet", "application/octet-stream",
-    "application/octetstream", "application/save-as", "application/unknown",
-    "application/x-binary", "application/x-download", "application/x-octet-stream",
-    "application/x-unknown", "application/x-unknown-content-type", "binary/octet-stream",
-    "content/unknown", "unknown/unknown", "x-unknown/unknown", "application/x-forcedownload",
-})  # fmt: skip
+_NAMES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+_ALIASES: dict[str, str] = {
+    alias: name for name, aliases in _NAMES["aliases"].items() for alias in aliases
+}
+_SAYS_NOTHING = frozenset(_NAMES["says_nothing"])
 """What clients, gateways and object stores write where they do not know."""
 
 
@@ -73,10 +51,9 @@ def says_nothing(content_type: str) -> bool:
 
 
 def checked_type(data: bytes, declared: str, *, field: str) -> MediaType:
-    """What a file is by its bytes, provided that it was not declared to be something else.
+    """What a file is by its bytes; an InvalidEvent says that it was declared to be something else.
 
-    `declared` is its content type, empty where there is none; `field` is where it is, for the
-    InvalidEvent.
+    `declared` is its content type, empty where there is none; `field` is where it is.
     """
     said, found = bare_type(declared), sniff(data)
     types = ", ".join(sorted(MEDIA_TYPES))

@@ -1,28 +1,21 @@
 """Images: checked before they are decoded, then made what the model will use.
 
-Order matters. Type and pixel count come from the header, so a decompression bomb is refused
-before a pixel of it exists; only then is the image decoded, scaled, turned upright and flattened,
-and a very long one is cut into tiles.
-
-What that takes is the file twice, the decoded image in its own mode (four bytes a pixel; one in
-modes 1, L and P, two in 16 bits of grey), and some tens of megabytes whatever its size. Decoders
-add to it: of a progressive JPEG two bytes a pixel and component, of a WebP image 13 a pixel, and
-of a damaged PNG or GIF as much as it is. A baseline JPEG that is scaled takes a fraction.
+Order matters: type and pixel count come from the header, so a decompression bomb is refused before
+a pixel of it exists. Decoding takes the file twice, the image in its own mode (one to four bytes a
+pixel), and some tens of megabytes; a progressive JPEG two bytes a pixel and component on top, WebP
+13 a pixel, a damaged PNG or GIF as much as it is. A baseline JPEG that is scaled takes a fraction.
 
 Viewers show a picture whose caption has a wrong checksum, whose colour profile is broken, or whose
 last bytes were lost; decoders refuse some of that, and the API may. So whatever lies beside the
-picture is left out (texts, profiles, thumbnails, what follows the end), and an end that is missing
-is put there. How much of the picture itself is missing is then measured.
+picture is left out, and an end that is missing is put there. How much of the picture itself is
+missing is then measured.
 
-A model sees a picture within a long edge and a number of visual tokens, one for each square of
-28 pixels; what is larger is scaled down. That suits pages and photographs. Of a till receipt, a
-screenshot of a chat or a panorama it leaves a stripe in which nothing can be read, so those are
-cut into tiles that overlap, each at the scale of a page.
+A model scales down what exceeds a long edge or a number of visual tokens, one for each square of 28
+pixels. Of a till receipt, a screenshot of a chat or a panorama that leaves a stripe in which
+nothing can be read, so those are cut into tiles that overlap, each at the scale of a page.
 
-A transparent picture is laid on a ground on which its content is seen: black writing on nothing is
-read on paper, white writing is not. What decides is the content's edge, where it meets the ground:
-a letter is hardly more than that, and of a photograph with a transparent margin nothing else could
-be lost.
+A transparent picture is laid on a ground on which the edge of its content is seen: black writing is
+read on paper, white writing is not.
 """
 
 import io
@@ -153,38 +146,26 @@ _JPEG_FINEST = (63, 0)
 _JPEG_UNFILLED = (126, 130)
 """The grey that a decoder leaves where data is missing, with room for CMYK, which is inverted."""
 _ROWS_AT_ONCE = 8
+_MAY_END_EARLY = frozenset({"image/png", "image/gif"})
+"""Of these what was decoded before an error is kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class PictureFile:
-    """A picture file, reduced to what shows the picture.
-
-    Args:
-        media_type: What it is.
-        data: The file.
-        exif: Its EXIF data, where it lay outside `data`; may be broken.
-        is_whole: Whether its end was there; of a GIF decoding shows that.
-        missing: The share that is known to be missing without decoding, from 0 to 1.
-    """
+    """A picture file, reduced to what shows the picture."""
 
     media_type: ImageType
     data: bytes
-    exif: bytes = b""
-    is_whole: bool = True
-    missing: float = 0.0
+    exif: bytes = b""  # where it lay outside `data`; may be broken
+    is_whole: bool = True  # whether its end was there; of a GIF decoding shows that
+    missing: float = 0.0  # the share, from 0 to 1, known without decoding
 
 
 def read_picture_file(data: bytes, media_type: ImageType) -> PictureFile:
     """Reduce a file to what shows the picture; what is not understood stays as it is."""
-    match media_type:
-        case "image/png":
-            return _read_png(data)
-        case "image/jpeg":
-            return _read_jpeg(data)
-        case "image/webp":
-            return _read_webp(data)
-        case _:
-            return PictureFile(media_type, data)
+    readers = {"image/png": _read_png, "image/jpeg": _read_jpeg, "image/webp": _read_webp}
+    reader = readers.get(media_type)
+    return PictureFile(media_type, data) if reader is None else reader(data)
 
 
 def claimed_size(file: PictureFile) -> tuple[int, int]:
@@ -200,9 +181,8 @@ def claimed_size(file: PictureFile) -> tuple[int, int]:
             bits = int.from_bytes(data[21:25], "little")
             width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
         case b"VP8 ":
-            width, height = (
-                int.from_bytes(data[at : at + 2], "little") & 0x3FFF for at in (26, 28)
-            )
+            size = (int.from_bytes(data[at : at + 2], "little") for at in (26, 28))
+            width, height = (edge & 0x3FFF for edge in size)
         case _:
             width, height = 0, 0
     return width, height
@@ -210,13 +190,11 @@ def claimed_size(file: PictureFile) -> tuple[int, int]:
 
 def _missing_share(file: PictureFile, decoded: Pillow.Image) -> float:
     """How much of a picture a damaged file lacks, from 0 to 1; a decoded JPEG may be scaled."""
-    match file.media_type:
-        case "image/png" | "image/gif":
-            return _untouched_rows(file, decoded) / decoded.height
-        case "image/jpeg":
-            return max(file.missing, _unfilled_rows(decoded) / decoded.height)
-        case _:
-            return file.missing
+    if file.media_type in _MAY_END_EARLY:
+        return _untouched_rows(file, decoded) / decoded.height
+    if file.media_type == "image/jpeg":
+        return max(file.missing, _unfilled_rows(decoded) / decoded.height)
+    return file.missing
 
 
 def _read_png(data: bytes) -> PictureFile:
@@ -431,11 +409,9 @@ def prepare_image(
 ) -> tuple[Image, ...]:
     """Check an image and make it what is sent: upright, opaque, one frame, within the long edge.
 
-    An image that is all that already is sent as it is, without what its file holds beside it. A
-    very long one becomes several, from its beginning to its end, that overlap. Where up to a
-    twentieth of the picture is missing at its end, it is taken as it is shown. Equal input gives
-    equal bytes. Refused is what cannot be decoded, lacks more, has too many pixels or takes too
-    many tiles.
+    One that is all that already is sent without what its file holds beside it; a very long one
+    becomes several that overlap. Equal input gives equal bytes. Refused is what cannot be decoded,
+    lacks more than a twentieth at its end, has too many pixels or takes too many tiles.
     """
     try:
         file = read_picture_file(data, media_type)
@@ -539,7 +515,7 @@ def _load(picture: Pillow.Image, file: PictureFile, field: str) -> bool:
     try:
         picture.load()
     except DECODING_ERRORS:
-        if file.media_type not in {"image/png", "image/gif"}:
+        if file.media_type not in _MAY_END_EARLY:
             raise
         is_whole = False
         picture.tile = []  # type: ignore[attr-defined]  # what was decoded is all there is
@@ -549,10 +525,7 @@ def _load(picture: Pillow.Image, file: PictureFile, field: str) -> bool:
 
 
 def _scaled(picture: Pillow.Image, tile: Tile) -> Pillow.Image:
-    """A part of the picture at the size that is sent, in mode L, RGB or RGBA.
-
-    Done in bands, so that never all of a large picture is converted at once.
-    """
+    """A part of the picture at the size that is sent, in mode L, RGB or RGBA; done in bands."""
     left, upper, right, lower = tile.box
     width, height = tile.size
     ratio = (lower - upper) / height

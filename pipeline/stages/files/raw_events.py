@@ -1,14 +1,11 @@
 """Raw records, JSON or bare files, read into raw events, and these turned into JSON and back.
 
 The file of an event is in the JSON, or is the bare value of the record, or is behind a `uri`.
-
 Whatever is wrong with a record is said in terms of its fields, never by quoting what is in it.
 
-Of a CloudEvent in structured mode the raw event is the envelope's `data`. What the envelope says
-about the event (its type, its source, its time, extensions) is nothing that a stage knows, so it is
-kept as one unknown field, `cloudevent`: beside each other, `source` and `type` could be taken for
-fields of the event itself. The format is
-https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md.
+Of a CloudEvent in structured mode the raw event is the envelope's `data`. What else the envelope
+says is kept as one unknown field, `cloudevent`, lest its `source` and `type` be taken for the
+event's (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md).
 """
 
 import base64
@@ -19,39 +16,15 @@ from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
 
 import orjson
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    JsonValue,
-    PlainSerializer,
-    ValidationError,
-    WithJsonSchema,
-    model_validator,
-)
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from pipeline.config import FileSettings, StageSettings
+from pipeline.model import json_bytes
 from pipeline.model.errors import InvalidEvent
-from pipeline.model.json_bytes import (
-    NoObject,
-    NotJson,
-    OverLimit,
-    PassedOn,
-    RawJson,
-    check_passed_on,
-    dumps,
-    fields_of,
-)
 from pipeline.model.records import DeadLetterReason
-from pipeline.stages.files.claims import ClaimStore, claims_of
-from pipeline.stages.files.decoding import (
-    Decoder,
-    FileLimits,
-    Job,
-    Prepared,
-    decoders_of_this_process,
-)
+from pipeline.stages.files import decoding
+from pipeline.stages.files.claims import Claims, ClaimStore
 from pipeline.stages.files.media import MEDIA_TYPES, bare_type, checked_type, says_nothing, sniff
 
 CONTENT_TYPE = "content-type"
@@ -81,14 +54,14 @@ class RawEvent(BaseModel):
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
 
-    __pydantic_extra__: dict[str, Annotated[Any, PassedOn]]
+    __pydantic_extra__: dict[str, Annotated[Any, json_bytes.PassedOn]]
 
     id: str = Field(
         min_length=1, max_length=256, description="The publisher's own id of the event."
     )
 
     @property
-    def unknown_fields(self) -> dict[str, JsonValue | RawJson]:
+    def unknown_fields(self) -> dict[str, JsonValue | json_bytes.RawJson]:
         """The fields the stage does not know, for `source.extra`; as bytes where just read."""
         return self.model_extra or {}
 
@@ -112,7 +85,7 @@ def read_event(
         InvalidEvent: `too_large`, `invalid_json` or `invalid_event`; the detail names the field.
     """
     if len(value) > max_bytes:
-        raise value_too_large(value, max_bytes)
+        raise _value_too_large(value, max_bytes)
     if not value:
         raise InvalidEvent(DeadLetterReason.INVALID_JSON, "The value is empty.")
     if value.startswith(_UTF_16):
@@ -173,18 +146,14 @@ def header_of(headers: Mapping[str, bytes], name: str) -> bytes | None:
     return value
 
 
-def value_too_large(value: bytes, max_bytes: int) -> InvalidEvent:
-    return InvalidEvent(
-        DeadLetterReason.TOO_LARGE,
-        f"The value has {len(value):,} bytes; at most {max_bytes:,} are taken.",
-    )
-
-
 def text_too_long(field: str, text: str, max_chars: int) -> InvalidEvent:
-    return InvalidEvent(
-        DeadLetterReason.TOO_LARGE,
-        f"{field}: has {len(text):,} characters; at most {max_chars:,} are taken.",
-    )
+    detail = f"{field}: has {len(text):,} characters; at most {max_chars:,} are taken."
+    return InvalidEvent(DeadLetterReason.TOO_LARGE, detail)
+
+
+def _value_too_large(value: bytes, max_bytes: int) -> InvalidEvent:
+    detail = f"The value has {len(value):,} bytes; at most {max_bytes:,} are taken."
+    return InvalidEvent(DeadLetterReason.TOO_LARGE, detail)
 
 
 def _shown(name: str) -> str:
@@ -199,21 +168,16 @@ def _invalid(detail: str) -> InvalidEvent:
 
 def _fields_of_record(value: bytes) -> dict[str, bytes]:
     try:
-        return fields_of(value)
-    except NotJson as error:
+        return json_bytes.fields_of(value)
+    except json_bytes.NotJson as error:
         detail = f"The value is not JSON: {error}."
         raise InvalidEvent(DeadLetterReason.INVALID_JSON, detail) from None
-    except OverLimit as error:
+    except json_bytes.OverLimit as error:
         raise _invalid(f"The value: {error}.") from None
-    except NoObject:
-        kinds = {
-            b"n": "null",
-            b"t": "a boolean",
-            b"f": "a boolean",
-            b"[": "an array",
-            b'"': "a string",
-        }
-        kind = kinds.get(value.lstrip()[:1], "a number")
+    except json_bytes.NoObject:
+        begin = value.lstrip()[:1]
+        kinds = {b"n": "null", b"[": "an array", b'"': "a string"}
+        kind = "a boolean" if begin in {b"t", b"f"} else kinds.get(begin, "a number")
         hint = f"; {_ONE_A_RECORD}" if kind == "an array" else "."
         raise _invalid(f"A JSON object is needed, not {kind}{hint}") from None
 
@@ -222,11 +186,11 @@ def _read_field(name: str, field: bytes, is_known: bool) -> Any:  # noqa: ANN401
     """A known field as objects, with nested ones held to the limits of unknown fields."""
     try:
         if not is_known or field[0] in b"{[":
-            check_passed_on(field)
-        return orjson.loads(field) if is_known else RawJson(field)
-    except NotJson as error:
+            json_bytes.check_passed_on(field)
+        return orjson.loads(field) if is_known else json_bytes.RawJson(field)
+    except json_bytes.NotJson as error:
         raise InvalidEvent(DeadLetterReason.INVALID_JSON, f"{_shown(name)}: {error}.") from None
-    except OverLimit as error:
+    except json_bytes.OverLimit as error:
         raise _invalid(f"{_shown(name)}: {error}.") from None
     except orjson.JSONDecodeError:
         # Its syntax was checked, so what is left is an odd byte, or a number beyond all bounds.
@@ -280,21 +244,16 @@ class JsonStage(Generic[RawT]):
 
 
 def is_envelope(fields: Collection[str], known: Collection[str]) -> bool:
-    """Whether a record is an envelope by its fields, whatever it is declared as.
-
-    A stage that has a field `data` among its known ones takes it as its own.
-    """
-    if "specversion" not in fields:
-        return False
-    contents = [name for name in _CONTENTS if name in fields and name not in known]
-    return bool(contents) and all(name in fields for name in _REQUIRED)
+    """Whether a record is an envelope by its fields; a field that the stage knows is its own."""
+    has_contents = any(name in fields and name not in known for name in _CONTENTS)
+    return has_contents and all(name in fields for name in _REQUIRED)
 
 
 def unwrapped(fields: Mapping[str, bytes], *, takes_files: bool) -> dict[str, bytes]:
-    """The fields of the event in an envelope, whose fields are given as JSON.
+    """The fields of the event in an envelope; its id is the envelope's where `data` has none.
 
-    The event's id is the envelope's where `data` has none. A file may be the data as it is, in
-    `data_base64`; its type is in `datacontenttype` or, where that says nothing, in its bytes.
+    A file may be in `data_base64`, its type in `datacontenttype` or, where that says nothing, in
+    its bytes.
     """
     for name in _REQUIRED:
         if name not in fields:
@@ -303,11 +262,11 @@ def unwrapped(fields: Mapping[str, bytes], *, takes_files: bool) -> dict[str, by
     about = {name: field for name, field in fields.items() if name not in _CONTENTS}
     for name, field in about.items():
         try:
-            check_passed_on(field)
-        except (NotJson, OverLimit) as error:
+            json_bytes.check_passed_on(field)
+        except (json_bytes.NotJson, json_bytes.OverLimit) as error:
             shown = name if name in _REQUIRED else "an attribute of the CloudEvent"
             raise _invalid(f"{shown}: {error}.") from None
-    envelope = dumps({name: RawJson(field) for name, field in about.items()})
+    envelope = json_bytes.dumps({name: json_bytes.RawJson(field) for name, field in about.items()})
     return {"id": fields["id"], ENVELOPE: envelope, **event}
 
 
@@ -321,24 +280,28 @@ def _event(fields: Mapping[str, bytes], *, takes_files: bool) -> dict[str, bytes
     media_type = _text_of(fields.get("datacontenttype"))
     bare = bare_type(media_type)
     if takes_files and bare in MEDIA_TYPES:
-        return {"file": dumps({"media_type": bare, "data": RawJson(encoded)})}
+        return {"file": json_bytes.dumps({"media_type": bare, "data": json_bytes.RawJson(encoded)})}
     try:
         data = base64.b64decode("".join(_text_of(encoded).split()), validate=True)
     except (binascii.Error, ValueError):
         raise _invalid("data_base64: not base64.") from None
     if takes_files and says_nothing(media_type) and sniff(data) is not None:
-        return {"file": dumps({"media_type": media_type, "data": RawJson(encoded)})}
+        return {
+            "file": json_bytes.dumps(
+                {"media_type": media_type, "data": json_bytes.RawJson(encoded)}
+            )
+        }
     return _event_fields("data_base64", data.removeprefix(codecs.BOM_UTF8))
 
 
 def _event_fields(name: str, data: bytes) -> dict[str, bytes]:
     try:
-        return fields_of(data)
-    except NoObject:
+        return json_bytes.fields_of(data)
+    except json_bytes.NoObject:
         raise _invalid(f"{name}: a JSON object is needed, the raw event.") from None
-    except OverLimit as error:
+    except json_bytes.OverLimit as error:
         raise _invalid(f"{name}: {error}.") from None
-    except NotJson as error:
+    except json_bytes.NotJson as error:
         raise InvalidEvent(DeadLetterReason.INVALID_JSON, f"{name}: not JSON: {error}.") from None
 
 
@@ -361,9 +324,9 @@ def _decode(value: Any) -> Any:  # noqa: ANN401 - a validator takes anything
 
 Base64 = Annotated[
     bytes,
-    BeforeValidator(_decode),
-    PlainSerializer(lambda data: base64.b64encode(data).decode("ascii"), return_type=str),
-    WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
+    pydantic.BeforeValidator(_decode),
+    pydantic.PlainSerializer(lambda data: base64.b64encode(data).decode("ascii"), return_type=str),
+    pydantic.WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
 ]
 
 
@@ -391,7 +354,7 @@ class FileEvent(RawEvent):
         return self
 
     @property
-    def unknown_fields(self) -> dict[str, JsonValue | RawJson]:
+    def unknown_fields(self) -> dict[str, JsonValue | json_bytes.RawJson]:
         """The fields the stage does not know, those beside the file under `file`."""
         beside = self.file.model_extra if self.file is not None else None
         return {**super().unknown_fields, **({"file": beside} if beside else {})}
@@ -411,32 +374,24 @@ class FileEvent(RawEvent):
 
 
 class Files:
-    """Reads, fetches and checks the files of one stage's events.
-
-    They are decoded by the child processes that all stages share, unless a decoder is given.
-    """
+    """Reads, fetches and decodes the files of one stage's events."""
 
     def __init__(
         self,
         settings: FileSettings,
         claims: ClaimStore | None = None,
-        decoder: Decoder = decoders_of_this_process,
+        decode: decoding.Decode = decoding.decoders_of_this_process.decode,
     ) -> None:
         self._settings = settings
-        self._claims = claims or claims_of(settings)
-        self._decoder = decoder
+        self._claims = claims or Claims(settings)
+        self._decode = decode
         self._fetches = threading.BoundedSemaphore(_FETCHED_AT_ONCE)
-        self._limits = FileLimits(
+        self._limits = decoding.FileLimits(
             settings.max_image_pixels, settings.image_long_edge, settings.max_pdf_pages
         )
 
     def read_event(
-        self,
-        model: type[EventT],
-        value: bytes,
-        *,
-        key: bytes | None,
-        headers: Mapping[str, bytes],
+        self, model: type[EventT], value: bytes, *, key: bytes | None, headers: Mapping[str, bytes]
     ) -> EventT:
         """Read a record that is JSON, or a bare file with its type in the `content-type` header.
 
@@ -452,7 +407,7 @@ class Files:
         )
         if declared is not None and not is_json:
             if len(value) > max_bytes:
-                raise value_too_large(value, max_bytes)
+                raise _value_too_large(value, max_bytes)
             media_type = checked_type(value, declared, field=CONTENT_TYPE)
             event_id = _text(headers, EVENT_ID) or _utf8(key, "the record's key")
             file = RawFile(media_type=media_type, data=value)
@@ -467,7 +422,7 @@ class Files:
                 raise InvalidEvent(DeadLetterReason.INVALID_JSON, detail) from None
             raise
 
-    def open(self, event: FileEvent) -> Prepared:
+    def open(self, event: FileEvent) -> decoding.Prepared:
         """Check an event's file and make it what is sent, in parts if it is long; may be slow.
 
         Raises:
@@ -480,9 +435,9 @@ class Files:
             data = self._claims.fetch(event.uri or "", max_bytes=self._settings.max_event_bytes)
             return self._prepared(data, "", "uri")
 
-    def _prepared(self, data: bytes, declared: str, field: str) -> Prepared:
+    def _prepared(self, data: bytes, declared: str, field: str) -> decoding.Prepared:
         media_type = checked_type(data, declared, field=field)
-        return self._decoder.decode(Job(data, media_type, field, self._limits))
+        return self._decode(decoding.Job(data, media_type, field, self._limits))
 
 
 def _text(headers: Mapping[str, bytes], name: str) -> str | None:
@@ -492,11 +447,9 @@ def _text(headers: Mapping[str, bytes], name: str) -> str | None:
 
 def _utf8(value: bytes | None, what: str) -> str:
     if not value:
-        raise InvalidEvent(
-            DeadLetterReason.INVALID_EVENT,
-            f"id: missing; a bare file has it in the header {EVENT_ID} or in the record's key.",
-        )
+        where = f"the header {EVENT_ID} or in the record's key"
+        raise _invalid(f"id: missing; a bare file has it in {where}.")
     try:
         return value.decode()
     except UnicodeDecodeError:
-        raise InvalidEvent(DeadLetterReason.INVALID_EVENT, f"id: {what} is not UTF-8.") from None
+        raise _invalid(f"id: {what} is not UTF-8.") from None

@@ -1,15 +1,13 @@
 """How a stage asks: the instructions, the schema of the answer, and the labels to choose from.
 
-Instructions are the static part of a prompt: the same bytes for every event, in every process. They
-carry the prompt cache's breakpoint, so nothing in them may depend on the event, the clock or the
-order of a set, and they should have the 512 tokens from which the API caches at all. Fitting a
-schema into the subset that the API takes is left to `pipeline.claude`.
+Instructions are the static part of a prompt, which carries the prompt cache's breakpoint: the same
+bytes for every event, in every process. Nothing in them may depend on the event, the clock or the
+order of a set, and they should have the 512 tokens from which the API caches at all.
 
-Many labels are asked in two levels. The first asks for a group of labels and the group that comes
-second; the next offers the labels of those alone, with everything else that the stage asks. What is
-offered depends on the groups and on nothing else, so each group's instructions stay in the prompt
-cache. Groups are the team's own, or formed by the words that labels share: the same labels make the
-same groups in every process and in whatever order they are given.
+Many labels are asked in two levels: first for a group of labels and the group that comes second,
+then for one of their labels with everything else that the stage asks. Groups are the team's own, or
+formed by the words that labels share: the same labels make the same groups in every process and in
+whatever order they are given.
 """
 
 import math
@@ -17,6 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations
 from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -24,6 +23,12 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 
 from pipeline.config import MOST_AT_ONCE, Label
 from pipeline.model.questions import MultiStepQuery, Part, Query, Question, Signal
+
+
+class Strict(BaseModel):
+    """A model of an answer, a result or a part of one: no other fields, and nothing is changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Answer(BaseModel):
@@ -120,9 +125,8 @@ neither does how often a word occurs."""
 def rephrase(inquiry: Query[AnswerT]) -> Query[AnswerT]:
     """Ask the same with the instructions in another order, and another way to go about it.
 
-    For a second opinion that is more than an echo. The wording is as fixed as the first one, so
-    that the prompt cache holds it as well. The order of labels is not changed here: a stage lists
-    them backwards (`reverse_labels`).
+    The wording is as fixed as the first one, so that the prompt cache holds it as well. The order
+    of labels is changed by `reverse_labels`.
     """
     if isinstance(inquiry, Question):
         return replace(inquiry, instructions=in_other_words(inquiry.instructions))
@@ -138,11 +142,7 @@ def rephrase(inquiry: Query[AnswerT]) -> Query[AnswerT]:
 
 
 def in_other_words(instructions: str) -> str:
-    """Turn the order of the sections round, and say how to go about it.
-
-    What comes first stays there (who is asked, that content is data), and so does what comes
-    last (what the answer states about itself).
-    """
+    """Reverse the sections but the first (content is data) and the last; say how to go about it."""
     role, *sections = instructions.rstrip("\n").split(_HEADING)
     first, between, last = sections[:1], sections[1:-1], sections[1:][-1:]
     return _HEADING.join([role, *first, _PROCEDURE, *reversed(between), *last]) + "\n"
@@ -160,7 +160,6 @@ class Deciding(Protocol):
     @property
     def deciding(self) -> tuple[str, ...]:
         """Names of fields of answer and result alike; the first is the label, if there is one."""
-        ...
 
 
 def label_of(stage: object, answer: BaseModel) -> str | None:
@@ -174,10 +173,7 @@ def label_of(stage: object, answer: BaseModel) -> str | None:
 def differences(
     stage: object, one: Mapping[str, Any], other: Mapping[str, Any]
 ) -> tuple[str, ...] | None:
-    """The fields in which two answers, or two results, decide differently.
-
-    None where the stage does not say what decides.
-    """
+    """The deciding fields in which two answers or results differ; None if the stage names none."""
     if not isinstance(stage, Deciding):
         return None
     return tuple(
@@ -357,29 +353,19 @@ class GroupAnswer(Answer):
 
 @dataclass(frozen=True, slots=True)
 class LabelSet:
-    """What the stage brings to the question for a group.
-
-    Args:
-        stage: Its name.
-        role: How its instructions begin.
-        how_to_choose: What helps to tell labels apart.
-        labels: What it calls its labels, as a title, e.g. `Intents`.
-    """
+    """What the stage brings to the question for a group."""
 
     stage: str
-    role: str
-    how_to_choose: str
-    labels: str
+    role: str  # how its instructions begin
+    how_to_choose: str  # what helps to tell labels apart
+    labels: str  # what it calls its labels, as a title, e.g. `Intents`
 
 
 class LabelClassifier(Generic[AnswerT]):
     """Asks for one of a team's labels.
 
-    Args:
-        matter: What the stage brings.
-        labels: All of them.
-        offer: Makes the stage's instructions for a section that offers labels.
-        answer: Makes the answer's model for the type of a label.
+    `offer` makes the stage's instructions for a section that offers labels, `answer` the answer's
+    model for the type of a label.
     """
 
     def __init__(
@@ -391,6 +377,7 @@ class LabelClassifier(Generic[AnswerT]):
         answer: Callable[[Any], type[AnswerT]],
     ) -> None:
         self._label_set = matter
+        self._labels = labels
         self._offer = offer
         self._answer = answer
         self._forms: dict[tuple[str, ...], Question[AnswerT]] = {}
@@ -434,6 +421,15 @@ class LabelClassifier(Generic[AnswerT]):
             return MultiStepQuery((question,), lambda labelled: both_levels(chosen, labelled[0]))
 
         return MultiStepQuery((replace(self._first, parts=parts),), then)
+
+    def rephrased(self, parts: tuple[Part, ...], *, max_output_tokens: int) -> Query[AnswerT]:
+        """The same in other words, with the labels in the opposite order."""
+        return rephrase(self._reversed.about(parts, max_output_tokens=max_output_tokens))
+
+    @cached_property
+    def _reversed(self) -> "LabelClassifier[AnswerT]":
+        labels = reverse_labels(self._labels)
+        return LabelClassifier(self._label_set, labels, offer=self._offer, answer=self._answer)
 
     def _form(self, labels: Sequence[Label], *remarks: str) -> Question[AnswerT]:
         """What is asked of all events that are offered the same labels."""
