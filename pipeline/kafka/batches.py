@@ -166,22 +166,20 @@ def unreadable(
 
 def has_many_headers(records: bytes | memoryview, count: int) -> bool:
     """Whether one of the `count` inflated records has too many headers, or they are broken."""
-    position = 0
+    source = _Source(iter([bytes(records)]))
     try:
         for _ in range(count):
-            length, position = _varint_at(records, position)
-            end = position + length
-            position += 1  # attributes
-            for _ in range(2):  # time and offset
-                _, position = _varint_at(records, position)
-            for _ in range(2):  # key and value
-                size, position = _varint_at(records, position)
-                position += max(0, size)
-            headers, _ = _varint_at(records, position)
-            if headers > MANY_HEADERS:
+            length = source.varint()
+            end = source.position + length
+            source.take(1)  # attributes
+            source.varint()  # time
+            source.varint()  # offset
+            for _ in ("key", "value"):
+                source.take(max(0, source.varint()))
+            if source.varint() > MANY_HEADERS:
                 return True
-            position = end
-    except (IndexError, _Broken):
+            source.take(end - source.position)
+    except _Broken:
         return True
     return False
 
@@ -329,19 +327,6 @@ class _Source:
         self._piece, self._at = piece, 0
 
 
-def _varint_at(data: bytes | memoryview, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:  # noqa: PLR2004 - the bit that says that there is more
-            return (value >> 1) ^ -(value & 1), position
-        shift += 7
-        if shift > _VARINT_BITS:
-            raise _Broken("a number in it is too long")
-
-
 def inflate(codec: int, data: memoryview, limit: int) -> bytes | None:
     """The whole content; None where it is larger than `limit` bytes."""
     if codec == LZ4 and len(data) * _LZ4_RATIO <= limit:
@@ -351,8 +336,14 @@ def inflate(codec: int, data: memoryview, limit: int) -> bytes | None:
             raise CannotInflate(str(error)) from error
     found: list[bytes] = []
     size = 0
-    read = _whole_zstd(data) if codec == ZSTD else _INFLATERS.get(codec, _unknown)(data)
-    for piece in _named(codec, read):
+    if codec == ZSTD:
+        # What is read to its end at once may share a decompressor: it costs a fourth.
+        if not hasattr(_THREAD, "zstd"):
+            _THREAD.zstd = zstandard.ZstdDecompressor()
+        read = _named(codec, _zstd(data, _THREAD.zstd))
+    else:
+        read = pieces(codec, data)
+    for piece in read:
         size += len(piece)
         if size > limit:
             return None
@@ -380,7 +371,7 @@ def _named(codec: int, found: Iterator[bytes]) -> Iterator[bytes]:
 
 def _gzip(data: memoryview) -> Iterator[bytes]:
     member = zlib.decompressobj(_WITH_GZIP_HEADER)
-    for fed in _fed(data):
+    for fed in _cut(data, _FEED):
         tail: bytes | memoryview = fed
         while tail:
             piece = member.decompress(tail, _PIECE)
@@ -393,7 +384,7 @@ def _gzip(data: memoryview) -> Iterator[bytes]:
 
 def _lz4(data: memoryview) -> Iterator[bytes]:
     frame = lz4.frame.LZ4FrameDecompressor()
-    for fed in _fed(data):
+    for fed in _cut(data, _FEED):
         tail: bytes | memoryview | None = fed
         while tail or not frame.needs_input:
             piece = frame.decompress(tail or b"", _PIECE)
@@ -404,18 +395,10 @@ def _lz4(data: memoryview) -> Iterator[bytes]:
                 tail, frame = frame.unused_data, lz4.frame.LZ4FrameDecompressor()
 
 
-def _zstd(data: memoryview) -> Iterator[bytes]:
-    return _read_zstd(zstandard.ZstdDecompressor(), data)
-
-
-def _whole_zstd(data: memoryview) -> Iterator[bytes]:
-    """For what is read to its end before anything else is: it costs a fourth."""
-    if not hasattr(_THREAD, "zstd"):
-        _THREAD.zstd = zstandard.ZstdDecompressor()
-    return _read_zstd(_THREAD.zstd, data)
-
-
-def _read_zstd(decompressor: zstandard.ZstdDecompressor, data: memoryview) -> Iterator[bytes]:
+def _zstd(
+    data: memoryview, decompressor: zstandard.ZstdDecompressor | None = None
+) -> Iterator[bytes]:
+    decompressor = decompressor or zstandard.ZstdDecompressor()
     reader = decompressor.stream_reader(data, read_across_frames=True)
     return iter(lambda: reader.read(_PIECE), b"")
 
@@ -445,16 +428,12 @@ def _block(data: memoryview) -> bytes:
     return bytes(cramjam.snappy.decompress_raw(data))
 
 
-def _fed(data: memoryview) -> Iterator[memoryview]:
-    return (data[start : start + _FEED] for start in range(0, len(data), _FEED))
-
-
-def _plain(data: memoryview) -> Iterator[bytes]:
-    return (bytes(data[start : start + _PIECE]) for start in range(0, len(data), _PIECE))
+def _cut(data: memoryview, size: int) -> Iterator[memoryview]:
+    return (data[start : start + size] for start in range(0, len(data), size))
 
 
 _INFLATERS: dict[int, Callable[[memoryview], Iterator[bytes]]] = {
-    0: _plain,
+    0: lambda data: map(bytes, _cut(data, _PIECE)),
     GZIP: _gzip,
     SNAPPY: _snappy,
     LZ4: _lz4,

@@ -3,8 +3,9 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from typing import ClassVar
 
 from aiokafka import AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
@@ -82,6 +83,7 @@ The rest are faults of its own, which end that task and are handed to whatever w
 the session, and must not cost the other partitions theirs."""
 
 
+@dataclass(kw_only=True, eq=False)
 class _Writer(ABC):
     """What both deliveries have in common: a producer of their own, and errors the stream knows.
 
@@ -93,27 +95,18 @@ class _Writer(ABC):
             only in one batch: the next session is to send each alone. None if this one does.
     """
 
-    _timed_out: str
-    _failed: str
-
-    def __init__(
-        self,
-        producer: AIOKafkaProducer,
-        partition: TopicPartition,
-        *,
-        limit: float,
-        refused_together: Callable[[], None] | None,
-    ) -> None:
-        self._producer = producer
-        self._partition = partition
-        self._limit = limit
-        self._refused_together = refused_together
-        self._answers: list[asyncio.Future[object]] = []
+    producer: AIOKafkaProducer
+    partition: TopicPartition
+    limit: float
+    refused_together: Callable[[], None] | None = None
+    _answers: list[asyncio.Future[object]] = field(default_factory=list, init=False)
+    _timed_out: ClassVar[str]
+    _failed: ClassVar[str]
 
     async def start(self) -> None:
         try:
             async with asyncio.timeout(_START_LIMIT):
-                await self._producer.start()
+                await self.producer.start()
         except (TimeoutError, KafkaConnectionError) as error:
             raise BrokersUnavailable(
                 f"The brokers do not let a producer start ({error!r})."
@@ -123,19 +116,19 @@ class _Writer(ABC):
 
     async def close(self) -> None:
         """Let go of the producer. An open transaction is settled by the next owner."""
-        await abandon_producer(self._producer)
+        await abandon_producer(self.producer)
 
     async def commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
         if committed is not None and len(committed.metadata) > MAX_CHARACTERS:
             # The brokers' answer to it would kill the producer.
             raise ValueError(f"commit metadata of {len(committed.metadata)} characters")
         try:
-            async with asyncio.timeout(self._limit):
+            async with asyncio.timeout(self.limit):
                 await self._commit(records, committed)
         except TimeoutError:
             raise Broken(self._timed_out) from None
         except ProducerFenced:
-            raise Fenced(f"{self._partition} has another owner, or took too long.") from None
+            raise Fenced(f"{self.partition} has another owner, or took too long.") from None
         except _FAULTS as error:
             raise Broken(f"{self._failed}: {error!r}.") from error
         finally:
@@ -162,7 +155,7 @@ class _Writer(ABC):
             # aiokafka asserts a key or a value; a tombstone without a key has neither.
             value = b"" if record.key is None and record.value is None else record.value
             try:
-                answer = await self._producer.send(
+                answer = await self.producer.send(
                     record.topic, value, key=record.key, headers=list(record.headers)
                 )
             except MessageSizeTooLargeError as error:
@@ -186,13 +179,13 @@ class _Writer(ABC):
             if isinstance(failure, MessageSizeTooLargeError | RecordListTooLargeError)
         }
         # What came after a refused batch fails for the gap in the numbers, and says that instead.
-        if len(refused) > 1 and self._refused_together is not None:
-            self._refused_together()
+        if len(refused) > 1 and self.refused_together is not None:
+            self.refused_together()
             raise Broken(f"{len(refused)} records are too large, or are together: each goes alone.")
         if refused:
             raise _unpublishable(refused, is_session_lost=True)
-        for failure in failures.values():
-            raise failure
+        if failures:
+            raise next(iter(failures.values()))
 
 
 def _unpublishable(errors: Mapping[int, BaseException], *, is_session_lost: bool) -> Unpublishable:
@@ -204,6 +197,7 @@ def _unpublishable(errors: Mapping[int, BaseException], *, is_session_lost: bool
     )
 
 
+@dataclass(kw_only=True, eq=False)
 class TransactionalWriter(_Writer):
     """Exactly once: results and offset in one transaction.
 
@@ -215,20 +209,10 @@ class TransactionalWriter(_Writer):
     _timed_out = "The brokers did not settle a transaction in time."
     _failed = "A transaction failed"
 
-    def __init__(
-        self,
-        producer: AIOKafkaProducer,
-        group: str,
-        partition: TopicPartition,
-        *,
-        limit: float,
-        refused_together: Callable[[], None] | None = None,
-    ) -> None:
-        super().__init__(producer, partition, limit=limit, refused_together=refused_together)
-        self._group = group
+    group: str
 
     async def _commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
-        await self._producer.begin_transaction()
+        await self.producer.begin_transaction()
         try:
             # A failed send does not fail the transaction: committing it would lose the record.
             # The answers are awaited before the offset goes in, because brokers refuse records
@@ -237,15 +221,16 @@ class TransactionalWriter(_Writer):
             await self._publish(records)
             if committed is not None:
                 offset = OffsetAndMetadata(committed.offset, committed.metadata)
-                await self._producer.send_offsets_to_transaction(
-                    {KafkaPartition(*self._partition): offset}, self._group
+                await self.producer.send_offsets_to_transaction(
+                    {KafkaPartition(*self.partition): offset}, self.group
                 )
         except (Aborted, Unpublishable):
-            await self._producer.abort_transaction()
+            await self.producer.abort_transaction()
             raise
-        await self._producer.commit_transaction()
+        await self.producer.commit_transaction()
 
 
+@dataclass(kw_only=True, eq=False)
 class AtLeastOnceWriter(_Writer):
     """At least once: results first, then the offset.
 
@@ -256,22 +241,12 @@ class AtLeastOnceWriter(_Writer):
     _timed_out = "The brokers did not take a commit in time."
     _failed = "A commit failed"
 
-    def __init__(
-        self,
-        producer: AIOKafkaProducer,
-        commit_offset: Callable[[TopicPartition, Committed], Awaitable[None]],
-        partition: TopicPartition,
-        *,
-        limit: float,
-        refused_together: Callable[[], None] | None = None,
-    ) -> None:
-        super().__init__(producer, partition, limit=limit, refused_together=refused_together)
-        self._commit_offset = commit_offset
+    commit_offset: Callable[[TopicPartition, Committed], Awaitable[None]]
 
     async def _commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
         await self._publish(records)
         if committed is not None:
-            await self._commit_offset(self._partition, committed)
+            await self.commit_offset(self.partition, committed)
 
 
 class KafkaBrokers:
@@ -331,7 +306,11 @@ class KafkaBrokers:
             )
             return self._wrap(
                 TransactionalWriter(
-                    producer, group, partition, limit=limit, refused_together=refused_together
+                    producer=producer,
+                    partition=partition,
+                    limit=limit,
+                    refused_together=refused_together,
+                    group=group,
                 )
             )
         if not isinstance(consumer, KafkaConsumer):
@@ -341,7 +320,11 @@ class KafkaBrokers:
         producer = AIOKafkaProducer(**options, acks="all")
         return self._wrap(
             AtLeastOnceWriter(
-                producer, consumer.commit, partition, limit=limit, refused_together=refused_together
+                producer=producer,
+                partition=partition,
+                limit=limit,
+                refused_together=refused_together,
+                commit_offset=consumer.commit,
             )
         )
 

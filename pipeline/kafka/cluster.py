@@ -48,7 +48,13 @@ _RETRY = 0.1
 """Seconds."""
 _TOPIC, _BROKER = ConfigResourceType.TOPIC, ConfigResourceType.BROKER
 _TOPIC_CONFIGS = ("cleanup.policy", "max.message.bytes", "min.insync.replicas", "retention.ms")
-_BROKER_CONFIGS = ("default.replication.factor", "socket.request.max.bytes")
+_BROKER_LIMITS = (
+    "offset.metadata.max.bytes",
+    "transaction.max.timeout.ms",
+    "group.min.session.timeout.ms",
+    "group.max.session.timeout.ms",
+)
+_BROKER_CONFIGS = ("default.replication.factor", "socket.request.max.bytes", *_BROKER_LIMITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,64 +314,34 @@ def _topics(metadata: bytes) -> frozenset[str]:
         return frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerLimits:
-    """What brokers allow; None where they do not say.
-
-    Args:
-        metadata_bytes: Of the metadata of a committed offset, where the ledger goes.
-        transaction_seconds: The longest time-out of a transaction.
-        session_seconds: The shortest and the longest session of a consumer.
-    """
-
-    metadata_bytes: int | None = None
-    transaction_seconds: float | None = None
-    session_seconds: tuple[float | None, float | None] = (None, None)
-
-
-async def broker_limits(kafka: KafkaSettings) -> BrokerLimits:
-    """Ask one broker for its limits; `ConnectionFailed` where none lets us in."""
-    metadata, transaction, shortest, longest = names = (
-        "offset.metadata.max.bytes",
-        "transaction.max.timeout.ms",
-        "group.min.session.timeout.ms",
-        "group.max.session.timeout.ms",
-    )
-    async with admin_client(kafka) as admin:
-        [broker, *_] = (await patiently(admin.describe_cluster))["brokers"]
-        node = str(broker["node_id"])
-        configs = await describe_configs(admin, _BROKER, [node], names)
-    values = {name: int(value) for name, value in configs.get(node, {}).items()}
-    seconds = {name: value / 1000 for name, value in values.items() if name != metadata}
-    return BrokerLimits(
-        metadata_bytes=values.get(metadata),
-        transaction_seconds=seconds.get(transaction),
-        session_seconds=(seconds.get(shortest), seconds.get(longest)),
-    )
-
-
-def conflicts(limits: BrokerLimits, settings: Settings) -> tuple[str, ...]:
-    """Which settings the brokers will not accept, and what to do."""
+def conflicts(configs: Mapping[str, str], settings: Settings) -> tuple[str, ...]:
+    """Which settings the brokers, configured like that, will not accept, and what to do."""
     found = []
-    if limits.metadata_bytes is not None and limits.metadata_bytes < MAX_CHARACTERS:
+    metadata, transaction, shortest, longest = (
+        int(value) if (value := configs.get(name)) else None for name in _BROKER_LIMITS
+    )
+    if metadata is not None and metadata < MAX_CHARACTERS:
         found.append(
-            f"The brokers' offset.metadata.max.bytes is {limits.metadata_bytes} and the ledger may "
+            f"The brokers' offset.metadata.max.bytes is {metadata} and the ledger may "
             f"need {MAX_CHARACTERS}: raise it, or lower stream.max_unfinished."
         )
-    longest = limits.transaction_seconds
-    if longest is not None and longest < settings.stream.transaction_timeout:
+    if transaction is not None and transaction / 1000 < settings.stream.transaction_timeout:
         found.append(
-            f"The brokers' transaction.max.timeout.ms allows {longest:g} s and "
+            f"The brokers' transaction.max.timeout.ms allows {transaction / 1000:g} s and "
             f"stream.transaction_timeout is {settings.stream.transaction_timeout:g}: lower it."
         )
-    low, high = limits.session_seconds
     session = settings.kafka.session_timeout
-    if (low is not None and session < low) or (high is not None and session > high):
+    low = 0 if shortest is None else shortest / 1000
+    high = session if longest is None else longest / 1000
+    if not low <= session <= high:
         found.append(
-            f"The brokers allow sessions of {low or 0:g} to {high or session:g} s and "
-            f"kafka.session_timeout is {session:g}: change it."
+            f"The brokers allow sessions of {low:g} to {high:g} s and kafka.session_timeout is "
+            f"{session:g}: change it."
         )
     return tuple(found)
+
+
+_TEXT = String("utf-8")
 
 
 class _TopicsResponse(Response):  # type: ignore[misc] # aiokafka has no types
@@ -375,22 +351,14 @@ class _TopicsResponse(Response):  # type: ignore[misc] # aiokafka has no types
     API_VERSION = 8
     SCHEMA = Schema(
         ("throttle_time_ms", Int32),
-        (
-            "brokers",
-            Array(
-                ("node_id", Int32),
-                ("host", String("utf-8")),
-                ("port", Int32),
-                ("rack", String("utf-8")),
-            ),
-        ),
-        ("cluster_id", String("utf-8")),
+        ("brokers", Array(("node_id", Int32), ("host", _TEXT), ("port", Int32), ("rack", _TEXT))),
+        ("cluster_id", _TEXT),
         ("controller_id", Int32),
         (
             "topics",
             Array(
                 ("error_code", Int16),
-                ("topic", String("utf-8")),
+                ("topic", _TEXT),
                 ("is_internal", Boolean),
                 (
                     "partitions",
@@ -416,7 +384,7 @@ class _TopicsRequestV8(RequestStruct):  # type: ignore[misc] # aiokafka has no t
     API_VERSION = 8
     RESPONSE_TYPE = _TopicsResponse
     SCHEMA = Schema(
-        ("topics", Array(String("utf-8"))),
+        ("topics", Array(_TEXT)),
         ("allow_auto_topic_creation", Boolean),
         ("include_cluster_authorized_operations", Boolean),
         ("include_topic_authorized_operations", Boolean),
