@@ -11,13 +11,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from pipeline.cli.checks import cost, doctor, schemas, version
-from pipeline.cli.demo import demo
-from pipeline.cli.evaluate import evaluate
+from pipeline.cli.checks import cost, doctor, evaluate, schemas, version
 from pipeline.cli.kafka import lag, publish, tail, topics
-from pipeline.cli.local import local
 from pipeline.cli.operators import dead_letters, review
-from pipeline.cli.running import backfill, run
+from pipeline.cli.running import backfill, demo, local, run
 from pipeline.runtime.shutdown import leave
 
 __all__ = ["app", "main", "program"]

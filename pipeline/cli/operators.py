@@ -77,23 +77,16 @@ def list_dead_letters(
 def show_dead_letter(place: APlace, full: Full = False, json: Json = False) -> None:
     """Show one dead letter: why it is here, its headers, its value as text or in hexadecimal."""
     from pipeline.operators import dead_letters
-    from pipeline.operators.handled import read_handled
     from pipeline.operators.selection import parse_place
     from pipeline.runtime import console
 
     (_, names, read), where = _opened(), parse_place(place)
-
-    async def show() -> None:
-        handled = await read_handled(read, names.dead_letters, names.replayed)
-        found = await dead_letters.find(read, names.dead_letters, where)
-        if json:
-            console.as_json(dead_letters.document_of(found, handled))
-            return
-        limit = None if full else dead_letters.SHOWN
-        for line in dead_letters.lines_of(found, handled, limit=limit):
-            console.line(line)
-
-    console.run(show())
+    found, handled = console.run(dead_letters.find(names, read, where))
+    if json:
+        console.as_json(dead_letters.document_of(found, handled))
+        return
+    for line in dead_letters.lines_of(found, handled, limit=None if full else dead_letters.SHOWN):
+        console.line(line)
 
 
 @dead_letters.command("replay")
@@ -123,7 +116,7 @@ def replay_dead_letters(
 ) -> None:
     """Put dead letters back on their topics, with their keys and headers, each once."""
     from pipeline.model.errors import UsageError
-    from pipeline.operators.dead_letters import ReplayRequest, rehearse, replay
+    from pipeline.operators.dead_letters import ReplayRequest, replay
     from pipeline.operators.handled import open_publisher
     from pipeline.runtime import console
 
@@ -139,7 +132,7 @@ def replay_dead_letters(
 
     async def put_back() -> "Replayed":
         if dry_run:
-            return await rehearse(settings, read, request, on_done=done)
+            return await replay(settings, read, request, None, on_done=done)
         async with open_publisher(
             settings, names.dead_letters, names.replayed, note=console.note
         ) as publisher:
@@ -186,7 +179,7 @@ def export_dead_letters(
     import orjson
 
     from pipeline.model.printable import printable
-    from pipeline.operators.dead_letters import Folder, export
+    from pipeline.operators.dead_letters import export, folder
     from pipeline.runtime import console
 
     def print_line(document: Mapping[str, Any], _: "DeadLetterRecord") -> None:
@@ -194,7 +187,7 @@ def export_dead_letters(
 
     settings, _, read = _opened()
     selection = _selection(places, stage, reason, topic, key=key, since=since, until=until)
-    take = print_line if files is None else Folder(files).write
+    take = print_line if files is None else folder(files)
     taken = console.run(export(settings, read, selection, take, limit=limit))
     console.note(f"{taken:,} dead letters{'' if files is None else f' written to {files}'}")
 
@@ -291,24 +284,18 @@ def show_review_item(
 ) -> None:
     """Show one review item: the event, the doubts, both answers side by side."""
     from pipeline.operators import review
-    from pipeline.operators.handled import read_handled
     from pipeline.operators.selection import parse_place
     from pipeline.runtime import console
 
     (_, names, read), where = _opened(), parse_place(place)
-
-    async def show() -> None:
-        handled = await read_handled(read, names.review, names.resolved)
-        item = await review.find(read, names.review, where)
-        if file is not None:
-            console.note(f"{review.save_file(item, file):,} bytes written to {file}")
-        if json:
-            console.as_json(review.document_of(item, handled))
-            return
-        for line in review.lines_of(item, handled, limit=None if full else review.SHOWN):
-            console.line(line)
-
-    console.run(show())
+    item, handled = console.run(review.find(names, read, where))
+    if file is not None:
+        console.note(f"{review.save_file(item, file):,} bytes written to {file}")
+    if json:
+        console.as_json(review.document_of(item, handled))
+        return
+    for line in review.lines_of(item, handled, limit=None if full else review.SHOWN):
+        console.line(line)
 
 
 @review.command("resolve")
@@ -349,11 +336,8 @@ def resolve_review_item(
             result = Path(result[1:]).read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{result[1:]} cannot be read ({error}): name another.") from None
-    verdict = review.Verdict(
-        given=None if result is None else review.parse_result(result),
-        accepted=None if accept is None else Tier(accept.value),
-        changes=review.parse_changes(change or ()),
-    )
+    right = review.parse_result(result or "") if accept is None else Tier(accept.value)
+    verdict = review.Verdict(right, review.parse_changes(change or ()))
     done = console.run(
         review.resolve(
             settings,

@@ -1,13 +1,9 @@
 """Reading the records of a batch one after the other, whatever is in it, in bounded memory.
 
-aiokafka reads ordinary batches, and faster. What it cannot read, or only at a price, comes here: a
-batch that inflates to more than may be held, a record with a million headers, a header whose name
-is not UTF-8, a batch that breaks off. A record that is too large comes without its value, with what
-is known of it; what cannot be read at all comes as that.
-
-A megabyte on the wire can hold gigabytes, and aiokafka inflates a batch in one go. Here it comes in
-pieces, so that a reader may stop, or drop what is behind them. zlib, lz4 and zstandard can do so;
-cramjam, which aiokafka uses, cannot, and is faster where the bound is not in question.
+aiokafka reads ordinary batches, and faster. Here comes what it cannot read, or only at a price: a
+batch that inflates to gigabytes, a record with a million headers, a header whose name is not UTF-8,
+a batch that breaks off. A batch is inflated in pieces, which zlib, lz4 and zstandard can do, and
+cramjam, which aiokafka uses, cannot; it is faster where the bound is not in question.
 """
 
 import struct
@@ -67,7 +63,7 @@ class _Broken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The header of a batch in the format that Kafka has had since 0.11."""
+    """The header of a batch, in the format since Kafka 0.11."""
 
     base_offset: int
     attributes: int
@@ -101,7 +97,6 @@ class ReadRecord:
 
 
 def received(record: ConsumerRecord | ReadRecord, now: datetime) -> Received:
-    """A record of aiokafka, or of a deferred batch, in the stream's own terms."""
     return Received(
         topic=record.topic,
         partition=record.partition,
@@ -118,25 +113,19 @@ def received(record: ConsumerRecord | ReadRecord, now: datetime) -> Received:
 def read_batch(
     data: memoryview, place: KafkaPartition, start: int, limit: int
 ) -> Iterator[ReadRecord | None]:
-    """The records of a batch from offset `start` on, each that its header counts.
+    """The records of a batch, its checksum verified, from offset `start` on.
 
-    Args:
-        data: The whole batch as brokers send it, its checksum verified.
-        place: Where it is.
-        start: The first offset that is wanted.
-        limit: Bytes of the largest record that comes whole.
-
-    Yields:
-        None now and then, where much was passed over.
+    Those of more than `limit` bytes come without their value; None comes now and then, where much
+    was passed over.
     """
     batch = Batch.of(data)
     position, left = start, batch.records
-    because = "its batch has more records than it has offsets"
+    because = "an offset in its batch is not one of the batch"
     try:
         source = _Source(pieces(batch.attributes & CODEC, data[HEADER.size :]))
         while left:
             record = yield from _record(source, batch, place, limit)
-            if record.offset >= batch.next_offset:
+            if not batch.base_offset <= record.offset < batch.next_offset:
                 break
             left -= 1
             if record.offset >= position:
@@ -151,10 +140,9 @@ def read_batch(
 def unreadable(
     place: KafkaPartition, offsets: range, count: int, because: str
 ) -> Iterator[ReadRecord]:
-    """What stands for the records of a broken batch, as many as it counts.
+    """What stands for the `count` records of a broken batch.
 
-    Which of the offsets they have is not known where compaction has removed some: the first ones
-    are reported.
+    Which offsets they have is not known after a compaction: the first ones are reported.
     """
     shown = offsets[: max(1, min(count, _REPORTED))]
     for offset in shown:

@@ -85,20 +85,15 @@ the session, and must not cost the other partitions theirs."""
 
 @dataclass(kw_only=True, eq=False)
 class _Writer(ABC):
-    """What both deliveries have in common: a producer of their own, and errors the stream knows.
-
-    Args:
-        producer: Not started.
-        partition: The input partition.
-        limit: Seconds that one commit may take.
-        refused_together: Called where the brokers refuse several records, which may be too large
-            only in one batch: the next session is to send each alone. None if this one does.
-    """
+    """What both deliveries have in common: a producer of their own, and errors the stream knows."""
 
     producer: AIOKafkaProducer
     partition: TopicPartition
     limit: float
+    """Seconds that one commit may take."""
     refused_together: Callable[[], None] | None = None
+    """Called where the brokers refuse several records, which may be too large only in one batch:
+    the next session is to send each alone. None if this one does."""
     _answers: list[asyncio.Future[object]] = field(default_factory=list, init=False)
     _timed_out: ClassVar[str]
     _failed: ClassVar[str]
@@ -142,13 +137,8 @@ class _Writer(ABC):
     async def _publish(self, records: Sequence[Outgoing]) -> None:
         """Hand all records to the producer, then wait for every answer.
 
-        Raises:
-            Unpublishable: Some are larger than the producer may send, or than the brokers take.
-                In the latter case the numbers of the batches have a gap, so the producer is of no
-                more use.
-            Aborted: A topic cannot be written to, or not yet.
-            Broken: The brokers refused several, which are not known to be too large one by one.
-            KafkaError: The first other error.
+        After a refusal by the brokers the numbers of the batches have a gap, and the producer is of
+        no more use.
         """
         refused: dict[int, BaseException] = {}
         for index, record in enumerate(records):
@@ -201,9 +191,8 @@ def _unpublishable(errors: Mapping[int, BaseException], *, is_session_lost: bool
 class TransactionalWriter(_Writer):
     """Exactly once: results and offset in one transaction.
 
-    The transactional id belongs to the input partition. Starting a producer with it fences the
-    partition's previous owner and settles its open transaction, so that what is read as
-    committed afterwards is final.
+    The transactional id belongs to the input partition: starting a producer with it fences the
+    previous owner and settles its open transaction, so what is read as committed then is final.
     """
 
     _timed_out = "The brokers did not settle a transaction in time."
@@ -232,10 +221,9 @@ class TransactionalWriter(_Writer):
 
 @dataclass(kw_only=True, eq=False)
 class AtLeastOnceWriter(_Writer):
-    """At least once: results first, then the offset.
+    """At least once: results first, then the offset, with the generation of the group.
 
-    The commit carries the generation of the group, so a member that was taken for dead cannot
-    move the offset; what it published before stays published.
+    So a member that was taken for dead cannot move the offset; what it published stays published.
     """
 
     _timed_out = "The brokers did not take a commit in time."
@@ -250,10 +238,9 @@ class AtLeastOnceWriter(_Writer):
 
 
 class KafkaBrokers:
-    """Makes the engine's clients; connects only when they are started.
+    """Makes the engine's clients, which connect when they are started; `wrap` goes around writers.
 
-    Exactly once needs brokers with transactions: `delivery_in_force` finds out. Each writer is
-    given to `wrap`, which may return another one around it.
+    Exactly once needs brokers with transactions: `delivery_in_force` finds out.
     """
 
     def __init__(

@@ -71,13 +71,7 @@ class BrokerAt:
 
 @dataclass(frozen=True, slots=True)
 class TopicSeen:
-    """A topic.
-
-    Args:
-        replicas: Of the partition that has fewest.
-        in_sync: Replicas that are in sync, of the partition that has fewest.
-        may: What we may do with it; None where the broker does not say.
-    """
+    """A topic, with the replicas of the partition that has fewest, and what we may do with it."""
 
     name: str
     partitions: int
@@ -87,7 +81,6 @@ class TopicSeen:
     configs: Mapping[str, str] = field(default_factory=dict)
 
     def number(self, config: str) -> int | None:
-        """A configuration that is a number; None where it is not known."""
         value = self.configs.get(config)
         return None if value is None else int(value)
 
@@ -103,13 +96,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class GroupSeen:
-    """A consumer group.
-
-    Args:
-        kind: Its protocol; empty while it has no member.
-        may: What we may do with it; None where the broker does not say.
-        is_forbidden: We may not even look at it.
-    """
+    """A consumer group: its protocol (empty without members), and what we may do with it."""
 
     name: str
     kind: str = ""
@@ -120,12 +107,10 @@ class GroupSeen:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a group is in a partition.
+    """How far a group is in a partition, and whether a timestamp in it is yet to come.
 
-    Args:
-        from_the_future: Whether there is a record whose timestamp is yet to come.
-        half_expired: The offset below which all records have half of their retention behind them;
-            None where that is all of them, or retention has no end.
+    Below `half_expired` all records have half of their retention behind them; None where that is
+    all of them, or retention has no end.
     """
 
     partition: TopicPartition
@@ -181,9 +166,8 @@ async def progress_of(
 ) -> tuple[list[Progress], list[BrokersUnavailable]]:
     """How far a group is in a topic, and why some partitions did not answer, though asked again.
 
-    What is not permitted is left out of both.
-
-    Times are in seconds since the epoch; from `future` on a timestamp cannot be right.
+    What is not permitted is left out. Times are in seconds since the epoch; from `future` on a
+    timestamp cannot be right.
     """
     found: list[Progress] = []
     unknown: list[BrokersUnavailable] = []
@@ -233,10 +217,8 @@ async def _progress(
 async def _metadata(
     client: AIOKafkaClient, names: Collection[str]
 ) -> tuple[list[BrokerAt], dict[str, TopicSeen], frozenset[str]]:
-    """The brokers, and those of the topics that exist.
-
-    Some brokers make a topic that is asked for by name, so all are asked for first.
-    """
+    """The brokers, those of the topics that exist, and those that we may not see."""
+    # Some brokers make a topic that is asked for by name, so all are asked for first.
     found, version = await _ask(client, None)
     brokers = [BrokerAt(each["node_id"], each["host"], each["port"]) for each in found["brokers"]]
     topics = {

@@ -208,10 +208,7 @@ def _send_or_lose(
     request: Any,  # noqa: ANN401 - aiokafka's is untyped
     expect_response: bool = True,
 ) -> Awaitable[Any]:
-    """Send a request; a transport that has just closed is a lost connection.
-
-    aiokafka expects an OSError of it, which uvloop does not raise: unexpected errors end consumers.
-    """
+    """Send; uvloop raises no OSError where a transport has just closed, which aiokafka expects."""
     try:
         sent: Awaitable[Any] = _send(self, request, expect_response)
     except RuntimeError as error:
@@ -235,9 +232,7 @@ AIOKafkaConnection.send = _send_or_lose
 
 
 def client_options(settings: KafkaSettings) -> dict[str, Any]:
-    """Keyword arguments that aiokafka's consumer, producer and admin client have in common.
-
-    The password in it is a string whose `repr` hides it, so the options may be logged.
+    """Keyword arguments for any client of aiokafka; the `repr` of the password in it hides it.
 
     Raises:
         UsageError: The settings contradict each other, or a certificate file cannot be read.
@@ -261,9 +256,7 @@ def _above_debug(record: logging.LogRecord) -> bool:
 async def check_connection(settings: KafkaSettings) -> str:
     """Be let in by one of the bootstrap brokers within `CONNECT_WITHIN`; returns its address.
 
-    Raises:
-        UsageError: The settings contradict each other.
-        ConnectionFailed: None let us in; of several reasons the most specific one.
+    Raises `UsageError`, or `ConnectionFailed` with the most specific of the reasons.
     """
     options = client_options(settings)
     del options["bootstrap_servers"]
@@ -294,9 +287,6 @@ async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
     """Ask again while the error is one that passes, for `_PATIENCE` and `_ATTEMPTS` at least.
 
     aiokafka's admin client asks any broker it knows of, one that has just gone too, and only once.
-
-    Raises:
-        KafkaError: It did not pass.
     """
     now = asyncio.get_running_loop().time
     give_up = now() + _PATIENCE
@@ -314,12 +304,9 @@ async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
 
 @asynccontextmanager
 async def admin_client(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
-    """A started admin client, closed at the end.
+    """A started admin client, closed at the end; aiokafka's errors in the body are explained.
 
-    Raises:
-        ConnectionFailed: No broker let us in, or the connection was lost.
-        NotPermitted: The brokers do not allow what was asked.
-        RequestFailed: Another error of aiokafka came out of the body.
+    Raises `ConnectionFailed`, `NotPermitted` or `RequestFailed`.
     """
     client = AIOKafkaAdminClient(**await _reachable(settings))
     async with _running(client.start, client.close, settings):

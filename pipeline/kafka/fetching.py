@@ -2,12 +2,10 @@
 
 aiokafka inflates a whole batch at once, whatever its size, ends a poll for all partitions at a
 record that it cannot read, and hands on any number of bytes. There is no public way to change that,
-so the three classes that its fetcher uses are replaced, in its module, by these. They do as it
-does for consumers that were not made with a `ReadLimit`.
+so three classes of its fetcher are replaced, for consumers that were made with a `ReadLimit`.
 
 A batch that has to be read with care comes as the last thing of a poll, a `DeferredBatch`.
-`DeferredBatches` reads it beside the event loop, a piece at a time; meanwhile nothing is fetched of
-its partition, and the others go on.
+`DeferredBatches` reads it in a thread, a piece at a time, while the other partitions go on.
 """
 
 import asyncio
@@ -63,14 +61,11 @@ _PAUSE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ReadLimit:
-    """Given to a consumer in the place of a deserializer: it reads with care.
-
-    Args:
-        record_bytes: The largest record that comes with its value. The default is for readers
-            outside a group: more than topics are set to take, less than would end the process.
-    """
+    """Given to a consumer in the place of a deserializer: it reads with care."""
 
     record_bytes: int = 256 << 20
+    """The largest record that comes with its value. The default is for readers outside a group:
+    more than topics are set to take, less than would end the process."""
 
     def __call__(self, value: bytes | None) -> bytes | None:
         return value
@@ -78,14 +73,10 @@ class ReadLimit:
 
 @dataclass(slots=True)
 class DeferredBatch:
-    """A batch that is read beside the event loop, or is not what its checksum says.
+    """A batch that `records` reads, slowly, from `offset` on; then reading goes on elsewhere.
 
-    Args:
-        offset: The first of its records that is wanted.
-        next_offset: Where to read on after it.
-        timestamp: Of its newest record, in milliseconds since the epoch.
-        records: Reads it, slowly.
-        is_damaged: It does not match its checksum: fetched again it may.
+    Its timestamp is that of its newest record, in milliseconds. One that is damaged does not match
+    its checksum: fetched again it may.
     """
 
     partition: KafkaPartition
@@ -108,8 +99,7 @@ class Slices(_MemoryRecordsPy):  # type: ignore[misc] # aiokafka has no types
 class CarefulRecords(PartitionRecords):  # type: ignore[misc] # aiokafka has no types
     """The records of a fetch, up to the first batch that is to be read with care.
 
-    Takes what `PartitionRecords` takes; `records` are `Slices`, the deserializer of values is a
-    `ReadLimit`.
+    Made of `Slices`, with a `ReadLimit` as deserializer of values.
     """
 
     _records: Any
@@ -145,9 +135,10 @@ class CarefulRecords(PartitionRecords):  # type: ignore[misc] # aiokafka has no 
             self.next_fetch_offset = batch.next_offset
 
     def _unpack(self, batch: Any, end: int) -> Iterator[Any]:  # noqa: ANN401 - aiokafka has no types
+        begin = batch.base_offset
         for record in batch:
-            if record.offset >= end:
-                raise CorruptRecordException("an offset is beyond the end of its batch")
+            if not begin <= record.offset < end:
+                raise CorruptRecordException("an offset is not in its batch")
             if record.offset >= self.next_fetch_offset:
                 found = self._consumer_record(self._tp, record)
                 self.next_fetch_offset = record.offset + 1

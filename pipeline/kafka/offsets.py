@@ -116,11 +116,10 @@ class StableOffsetsRequestV7(RequestStruct):  # type: ignore[misc] # aiokafka ha
 
 
 class StableOffsetsRequest(Request[OffsetFetchRequest_v3 | StableOffsetsRequestV7]):  # type: ignore[misc] # aiokafka has no types
-    """OffsetFetch, with `require_stable` if that is wanted and the broker knows it.
+    """OffsetFetch, with `require_stable` where the broker knows it; aiokafka's own ends at v3.
 
     A transaction's markers may reach the offsets topic a moment after the producer that settles
-    it has started; until then the broker answers UNSTABLE_OFFSET_COMMIT instead of an offset
-    that is about to change. aiokafka's own request ends at v3, which cannot ask for that.
+    it has started; until then the broker answers UNSTABLE_OFFSET_COMMIT.
     """
 
     API_KEY: ClassVar[int] = 9
@@ -262,10 +261,7 @@ class KafkaOffsets:
 
     @asynccontextmanager
     async def _asking(self, failure: str, *, briefly: bool = False) -> AsyncIterator[None]:
-        """What may work later is `BrokersUnavailable`, any other error `BrokerError`.
-
-        What is asked again soon is asked `briefly`, and may always work later.
-        """
+        """What may work later is `BrokersUnavailable`, as is all that is asked `briefly`."""
         try:
             async with asyncio.timeout(_BRIEFLY if briefly else _PATIENCE):
                 yield
@@ -352,13 +348,10 @@ class PartitionLag:
     """How far a group is behind in one partition.
 
     Args:
-        begin: The first offset there is.
-        end: The one after the last that is committed; markers of transactions take offsets too.
-        committed: The offset from which something is not processed; None if the group never
-            committed one.
+        end: After the last committed record; markers of transactions take offsets too.
+        committed: None if the group never committed one.
         done_above: Records above `committed` that are processed already.
-        lag: Records that are not processed.
-        oldest: Timestamp of the oldest of these; None where there is none, or it was not brought.
+        oldest: Timestamp of the oldest that is not processed, where it is known.
         fault: Why what is done above the committed offset is not known; it counts as not done.
     """
 
@@ -401,10 +394,7 @@ class GroupLag:
 def partition_lag(
     partition: TopicPartition, *, begin: int, end: int, committed: int | None, metadata: str
 ) -> PartitionLag:
-    """Work out the lag from offsets and the metadata of the committed one. Pure.
-
-    A group that committed nothing starts at the beginning, as the pipeline's own do.
-    """
+    """The lag; a group that committed nothing starts at the beginning. Pure."""
     offset = begin if committed is None else committed
     point, fault = CommitPoint(offset, offset), None
     if committed is not None:
@@ -422,10 +412,7 @@ def partition_lag(
 
 
 def drain_seconds(earlier: GroupLag, later: GroupLag) -> float | None:
-    """How long until nothing waits, if it goes on as between two samples. Pure.
-
-    None where the lag does not shrink.
-    """
+    """Until nothing waits, at the pace of two samples; None where the lag does not shrink."""
     if later.lag == 0:
         return 0.0
     seconds = (later.at - earlier.at).total_seconds()
@@ -438,11 +425,7 @@ Offsets = Mapping[TopicPartition, int]
 
 
 def events_between(earlier: Offsets, later: Offsets) -> int:
-    """Events that were done between two looks. Pure.
-
-    A partition that is new is not counted until the next look, and one that was set back is not
-    counted as less than nothing.
-    """
+    """Events that were done between two looks; a new partition counts from the next look on."""
     return sum(
         max(0, offset - earlier[partition])
         for partition, offset in later.items()

@@ -1,7 +1,4 @@
-"""The one way to read topics from outside any consumer group, from anywhere to anywhere.
-
-For `tail`, dead letters, review, backfills and audits.
-"""
+"""The one way to read topics from outside any consumer group, from anywhere to anywhere."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
@@ -43,11 +40,7 @@ class TopicReader(Protocol):
     def __call__(
         self, topics: Sequence[str], *, start: Start = "beginning", end: End = "committed"
     ) -> AbstractAsyncContextManager[AsyncIterator[Received]]:
-        """Read from `start` to `end`; what retention has removed does not come.
-
-        Raises:
-            PipelineError: A topic is missing, or the brokers do not answer.
-        """
+        """Read from `start` to `end`; raises `PipelineError` without the topic or the brokers."""
         ...
 
 
@@ -62,18 +55,9 @@ async def read_topics(
 ) -> AsyncIterator[AsyncIterator[Received]]:
     """The committed records of topics, those of one partition in order.
 
-    Args:
-        kafka: How the brokers are reached.
-        topics: What to read; each must exist.
-        start: Where to begin.
-        end: Where to end; `never` goes on for ever.
-        patience: Seconds without progress after which the brokers count as gone, more than a
-            transaction may take where `end` waits for one; `request_timeout` if not given.
-
-    Raises:
-        ConnectionFailed: No broker let us in.
-        TopicMissing: A topic does not exist.
-        RequestFailed: The brokers bring nothing within `patience`.
+    Raises `ConnectionFailed`, `TopicMissing`, or `RequestFailed` where the brokers bring nothing
+    for `patience` seconds (`request_timeout` if not given): more than a transaction may take where
+    `end` waits for one.
     """
     async with admin_client(kafka) as admin:
         partitions = await Topics(admin).partitions(topics)

@@ -47,14 +47,8 @@ async def commit_with_retry(
 ) -> None:
     """Commit records, and an offset if there is one; again while the brokers abort it.
 
-    Args:
-        session: Started.
-        records: What is published.
-        committed: The offset, if any.
-        if_fenced: The text of the error if the session has another owner by now.
-
     Raises:
-        ProducerFenced: It has; nothing was committed.
+        ProducerFenced: The session has another owner, as `if_fenced` says; nothing was committed.
         BrokersUnavailable: They aborted every attempt; nothing was committed.
         Unpublishable: They will never take some of the records; nothing was committed.
         BrokerError: Whether it was committed is not known.
@@ -79,14 +73,8 @@ class WriteFailed(PipelineError):
 class Writer:
     """Publishes raw events, each once however often a request is repeated, with a bound in flight.
 
-    It is entered with `async with`; leaving it waits until every record is confirmed.
-
-    Args:
-        kafka: How the brokers are reached.
-        max_record_bytes: Larger records are refused here already.
-        max_in_flight: Records that were sent and are not confirmed.
-        max_in_flight_bytes: Bytes of these; a larger record goes alone.
-        on_published: Called with each record once it is confirmed.
+    Leaving it waits until every record is confirmed. A record of more than `max_record_bytes` is
+    refused here already, one of more than `max_in_flight_bytes` goes alone.
     """
 
     def __init__(
@@ -113,11 +101,9 @@ class Writer:
         self.published = 0
 
     async def write(self, record: Outgoing) -> None:
-        """Send a record; waits while too much is in flight.
+        """Send a record, once there is room in flight.
 
-        Raises:
-            TopicMissing: Its topic does not exist.
-            WriteFailed: It, or an earlier one, was refused or is not confirmed in time.
+        Raises `TopicMissing`, or `WriteFailed` where it or an earlier one is not confirmed.
         """
         if self._producer is None:
             raise RuntimeError("a writer is entered before it is used")

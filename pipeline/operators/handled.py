@@ -60,14 +60,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class HandledEntry:
-    """What is known of a record that was handled.
+    """How often a record was handled; when, and by which process, the last time.
 
-    Args:
-        stamp: Milliseconds since 1970, the record's own timestamp; None where the entry could not
-            be read, so that it is about whatever is in the place.
-        at: When it was handled last.
-        times: How often.
-        by: Which process did, the last time.
+    `stamp` is the record's own timestamp in milliseconds; None where the entry could not be read,
+    so that it is about whatever is in the place.
     """
 
     stamp: int | None
@@ -160,17 +156,15 @@ class HandledIndex:
                 _stamp(handled.timestamp), handled.at, handled.times, handled.by
             )
 
-    def obsolete(self, begins: Mapping[int, int]) -> list[Place]:
-        """Entries of records that have left their topic, whose partitions begin at `begins`."""
-        return [place for place in self._entries if place.offset < begins.get(place.partition, 0)]
+    def remove_obsolete(self, begins: Mapping[int, int]) -> list[Outgoing]:
+        """Forget records that have left their topic, whose partitions begin at `begins`.
 
-    def tombstone(self, place: Place) -> Outgoing:
-        return Outgoing(self._handled_topic, self._key(place), None, ())
-
-    def removed(self, places: Iterable[Place]) -> None:
-        """The tombstones of these are committed."""
+        Returns the tombstones of their entries.
+        """
+        places = [place for place in self._entries if place.offset < begins.get(place.partition, 0)]
         for place in places:
-            self._entries.pop(place, None)
+            del self._entries[place]
+        return [Outgoing(self._handled_topic, self._key(place), None, ()) for place in places]
 
     def _key(self, place: Place) -> bytes:
         return f"{self._topic}/{place.partition}/{place.offset}".encode()
@@ -182,7 +176,7 @@ def _stamp(moment: datetime) -> int:
 
 
 async def read_handled(read: TopicReader, topic: str, handled_topic: str) -> HandledIndex:
-    """What was handled so far, without fencing anybody; `PipelineError` if there is no topic."""
+    """What was handled so far, without fencing any process."""
     found = HandledIndex(topic, handled_topic)
     async with read([handled_topic]) as records:
         async for record in records:
@@ -214,16 +208,10 @@ class Done:
 
 
 class IdempotentPublisher:
-    """Publishes what comes of the records of one topic, each once; entered with `async with`.
+    """Publishes what comes of the records of `topic`, each once; entered with `async with`.
 
-    Args:
-        topic: Whose records.
-        handled_topic: Where it is noted that a record was handled.
-        group: Names the transactional id, together with `handled_topic`.
-        name: Signs the entries; unlike that of any other publisher.
-        brokers: Makes the sessions.
-        read: Reads `handled_topic`.
-        clock: The time, aware.
+    `group` and `handled_topic` name the transactional id; `name`, which signs the entries, is
+    unlike that of any other publisher.
     """
 
     def __init__(
@@ -248,7 +236,7 @@ class IdempotentPublisher:
         self._consumer: Consumer | None = None
         self._session: PartitionWriter | None = None
         self._handled = HandledIndex(topic, handled_topic)
-        self._obsolete: list[Place] = []
+        self._obsolete: list[Outgoing] = []
         self._fenced = (
             f"Another process handles {topic} now: these were left to it. Nothing was done twice; "
             "run this again to see what is left."
@@ -269,7 +257,6 @@ class IdempotentPublisher:
         await self._resources.aclose()
 
     def entry(self, record: Received) -> HandledEntry | None:
-        """What is known of an earlier time; None if the record was never handled."""
         return self._handled.of(record)
 
     async def publish(self, actions: Sequence[Action]) -> Done:
@@ -280,12 +267,12 @@ class IdempotentPublisher:
             NotDone: The brokers do not take them for long. All of them were done, or none.
             BrokerError: They refuse.
         """
-        before = [self._times(action.record) for action in actions]
         todo: list[tuple[Action, int]] = []
         done_before: list[Action] = []
-        for action, times in zip(actions, before, strict=True):
-            if action.again or not times:
-                todo.append((action, times))
+        for action in actions:
+            entry = self._handled.of(action.record)
+            if entry is None or action.again:
+                todo.append((action, 0 if entry is None else entry.times))
             else:
                 done_before.append(action)
         refused: list[tuple[Action, str]] = []
@@ -328,13 +315,12 @@ class IdempotentPublisher:
             [
                 *(action.outgoing for action in actions),
                 *(self._handled.outgoing(each) for each in handled),
-                *(self._handled.tombstone(place) for place in tidied),
+                *tidied,
             ],
             None,
             if_fenced=self._fenced,
         )
         self._handled.written(handled)
-        self._handled.removed(tidied)
 
     async def _open(self) -> None:
         await self._close()
@@ -356,7 +342,7 @@ class IdempotentPublisher:
             _log.warning("not all marks of records that are gone are removed now: %s", error)
         finally:
             await reader.close()
-        self._obsolete = self._handled.obsolete(begins)
+        self._obsolete = self._handled.remove_obsolete(begins)
 
     async def _close(self) -> None:
         session, self._session = self._session, None
@@ -377,10 +363,6 @@ class IdempotentPublisher:
             raise ProducerFenced(self._fenced)
         return True
 
-    def _times(self, record: Received) -> int:
-        entry = self._handled.of(record)
-        return 0 if entry is None else entry.times
-
 
 def _not_done(problem: BrokerError | None) -> NotDone:
     return NotDone(
@@ -393,12 +375,7 @@ def _not_done(problem: BrokerError | None) -> NotDone:
 async def open_publisher(
     settings: Settings, topic: str, handled_topic: str, *, note: Callable[[str], None]
 ) -> AsyncIterator[IdempotentPublisher]:
-    """A publisher on the configured brokers, ready; a weaker guarantee is reported to `note`.
-
-    Raises:
-        PipelineError: The brokers cannot be reached, a topic is missing, or `handled_topic` would
-            not keep its records.
-    """
+    """A publisher on the configured brokers, ready; a weaker guarantee is reported to `note`."""
     async with admin_client(settings.kafka) as admin:
         found = await Topics(admin, settings.topics).require([topic, handled_topic])
     if (forgets := why_forgetful(found[handled_topic])) is not None:

@@ -30,11 +30,7 @@ _INDENTED = 1 << 20
 
 
 def chosen(settings: Settings, stages: Sequence[str] | None) -> Sequence[str]:
-    """These stages; the enabled ones if none is named.
-
-    Raises:
-        UsageError: There is no such stage.
-    """
+    """These stages, the enabled ones if none is named; `UsageError` if there is no such stage."""
     known = [*build_stages(settings.stages), ESCALATIONS]
     wanted = stages or settings.enabled
     if unknown := [name for name in wanted if name not in known]:
@@ -66,11 +62,7 @@ async def describe(
 
 @dataclass(frozen=True, slots=True)
 class StageLag:
-    """How far a stage is behind at one moment.
-
-    `oldest_seconds` is the age of the oldest event that is not processed, `drain_seconds` the time
-    until nothing waits, if it goes on like this; None where it is not known.
-    """
+    """How far a stage is behind: the age of its oldest event, and how long until nothing waits."""
 
     stage: str
     group: str
@@ -197,11 +189,7 @@ async def tail(
     limit: int | None = None,
     pretty: bool = False,
 ) -> None:
-    """Show the committed records of a topic, each as a text, `limit` at most.
-
-    Raises:
-        PipelineError: The brokers cannot be reached, or have no such topic.
-    """
+    """Show the committed records of a topic, each as a text, `limit` at most."""
     end: Literal["committed", "never"] = "never" if follow else "committed"
     left = limit
     async with read_topics(settings.kafka, [topic], start=start, end=end) as records:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from pipeline.config import Settings
-from pipeline.operators.dead_letters import Replayed, ReplayRequest, Selection, rehearse, replay
+from pipeline.operators.dead_letters import Replayed, ReplayRequest, Selection, replay
 from pipeline.operators.handled import IdempotentPublisher
 from pipeline.operators.selection import Place
 from pipeline.testing import Entry, MemoryBroker, MemoryBrokers, MemoryTopicReader
@@ -123,7 +123,7 @@ async def test_a_rehearsal_says_what_a_replay_then_does_and_does_nothing() -> No
     world.bury(1, topic="elsewhere")
     world.broker.publish("dead-letters", b"no letter", key=b"k")
     await world.replay(request(limit=5))
-    said = await rehearse(SETTINGS, world.read, request())
+    said = await replay(SETTINGS, world.read, request(), None)
     assert len(world.of("tickets.raw")) == 5
     assert await world.replay(request()) == said
     assert (said.replayed, said.done_before, said.refused) == (7, 5, 2)
