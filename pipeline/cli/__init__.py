@@ -48,9 +48,7 @@ app.add_typer(review, name="review")
 
 @app.callback()
 def options(
-    debug: Annotated[
-        bool, typer.Option(DEBUG, help="Print the traceback of an error, too.")
-    ] = False,
+    debug: Annotated[bool, typer.Option(DEBUG, help="Print an error's traceback, too.")] = False,
 ) -> None:
     """Options of every command."""
 

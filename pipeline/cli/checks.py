@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
-from pipeline.cli.options import Json
+from pipeline.cli.options import Json, OptionalPath, Strings
 
 if TYPE_CHECKING:
     from pipeline.evaluate.evaluation import Evaluation
@@ -34,13 +35,10 @@ def doctor(json: Json = False) -> None:
 
 
 def schemas(
-    check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; fail if the files are stale.")
-    ] = False,
-    directory: Annotated[Path, typer.Option(help="Where the files are.")] = Path("schemas"),
+    check: Annotated[bool, Option("--check", help="Only fail if the files are stale.")] = False,
+    directory: Annotated[Path, Option(help="Where the files are.")] = Path("schemas"),
     stage: Annotated[
-        list[str] | None,
-        typer.Option("--stage", help="Only what this stage reads and writes; may be repeated."),
+        Strings, Option("--stage", help="Only what this stage reads and writes; repeatable.")
     ] = None,
 ) -> None:
     """Write the JSON Schemas and the AsyncAPI document of all topics, or check them."""
@@ -63,25 +61,15 @@ def schemas(
 
 def cost(
     *,
-    events: Annotated[int, typer.Option(min=0, help="A month.")] = 100_000,
-    input_tokens: Annotated[
-        int, typer.Option(min=0, help="Of one event's prompt, the static part included.")
-    ] = 2_000,
-    static_tokens: Annotated[
-        int, typer.Option(min=0, help="Of the part that is the same for every event.")
-    ] = 1_800,
-    output_tokens: Annotated[int, typer.Option(min=0, help="Of one answer.")] = 150,
-    escalated: Annotated[
-        float, typer.Option(min=0, max=1, help="Share that Sonnet answers, too.")
-    ] = 0.1,
-    cached: Annotated[
-        bool, typer.Option("--cached/--uncached", help="Read the static part from the cache.")
-    ] = True,
-    batch: Annotated[bool, typer.Option("--batch", help="Through Message Batches.")] = False,
-    events_per_request: Annotated[int, typer.Option(min=1, help="That share a request.")] = 1,
-    published: Annotated[
-        bool, typer.Option("--published", help="Check well-known published figures instead.")
-    ] = False,
+    events: Annotated[int, Option(min=0, help="A month.")] = 100_000,
+    input_tokens: Annotated[int, Option(min=0, help="Of a prompt, static part included.")] = 2_000,
+    static_tokens: Annotated[int, Option(min=0, help="Of what every prompt begins with.")] = 1_800,
+    output_tokens: Annotated[int, Option(min=0, help="Of one answer.")] = 150,
+    escalated: Annotated[float, Option(min=0, max=1, help="Share that Sonnet answers, too.")] = 0.1,
+    cached: Annotated[bool, Option("--cached/--uncached", help="Cache the static part.")] = True,
+    batch: Annotated[bool, Option("--batch", help="Through Message Batches.")] = False,
+    events_per_request: Annotated[int, Option(min=1, help="That share a request.")] = 1,
+    published: Annotated[bool, Option("--published", help="Check known figures instead.")] = False,
     json: Json = False,
 ) -> None:
     """Say what a workload costs on each model and as a cascade, before it is run."""
@@ -120,56 +108,37 @@ def version() -> None:
 
 
 def evaluate(
-    stage: Annotated[str, typer.Argument(help="Whose events they are.")],
-    file: Annotated[Path, typer.Argument(help="JSON Lines: events, and what is true of them.")],
+    stage: Annotated[str, Argument(help="Whose events they are.")],
+    file: Annotated[Path, Argument(help="JSON Lines: events, and what is true of them.")],
     *,
     text: Annotated[
         str | None,
-        typer.Option(help="[FIELD=]KEY of the event's text, where it is not the stage's own name."),
+        Option(help="[FIELD=]KEY of the event's text, where it is not the stage's own name."),
     ] = None,
-    label: Annotated[
-        str | None, typer.Option(help="[FIELD=]KEY of the true class of an event.")
-    ] = None,
-    field: Annotated[
-        list[str] | None,
-        typer.Option(help="[FIELD=]KEY of a further true value; may be repeated."),
-    ] = None,
-    gold: Annotated[
-        str, typer.Option(help="KEY of the object that holds what is true, if there is one.")
-    ] = "gold",
-    oos: Annotated[str, typer.Option(help="KEY that is true of events of no class.")] = "oos",
-    path: Annotated[
-        str, typer.Option(help="KEY of the event's file, relative to the labelled one.")
-    ] = "path",
+    label: Annotated[str | None, Option(help="[FIELD=]KEY of the true class of an event.")] = None,
+    field: Annotated[Strings, Option(help="[FIELD=]KEY of another true value; repeatable.")] = None,
+    gold: Annotated[str, Option(help="KEY of the object that holds what is true.")] = "gold",
+    oos: Annotated[str, Option(help="KEY that is true of events of no class.")] = "oos",
+    path: Annotated[str, Option(help="KEY of its file, relative to the labelled one.")] = "path",
     compare: Annotated[
-        list[str] | None,
-        typer.Option(help="Another setting to try, e.g. events_per_request=8; may be repeated."),
+        Strings, Option(help="Another setting to try, e.g. events_per_request=8; repeatable.")
     ] = None,
-    target_accuracy: Annotated[
-        float, typer.Option(help="Share of accepted answers that shall be right.")
-    ] = 0.95,
-    candidates: Annotated[
-        int, typer.Option(min=1, max=10, help="Thresholds that may be tried for it.")
-    ] = 5,
+    target_accuracy: Annotated[float, Option(help="Accuracy to aim at, of the accepted.")] = 0.95,
+    candidates: Annotated[int, Option(min=1, max=10, help="Thresholds that are tried for it.")] = 5,
     fail_under: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Exit 1 where fewer events end well with the cascade."),
+        Option(min=0, max=1, help="Exit 1 where fewer events end well with the cascade."),
     ] = None,
-    baseline: Annotated[
-        Path | None, typer.Option(help="The JSON file of an earlier evaluation.")
-    ] = None,
+    baseline: Annotated[OptionalPath, Option(help="JSON file of an earlier evaluation.")] = None,
     output: Annotated[
-        Path | None,
-        typer.Option(help="Where the report goes: this name with .html and with .json."),
+        OptionalPath, Option(help="Where the report goes: this name with .html and with .json.")
     ] = None,
     answers: Annotated[
-        Path, typer.Option(help="Where answers are kept: what is there is not asked again.")
+        Path, Option(help="Where answers are kept: what is there is not asked again.")
     ] = Path(".haiku-pipeline/evaluated.sqlite3"),
-    recorded: Annotated[
-        bool, typer.Option("--recorded", help="Ask nobody: fail where an answer is not kept.")
-    ] = False,
+    recorded: Annotated[bool, Option("--recorded", help="Ask nobody; use what is kept.")] = False,
     simulated: Annotated[
-        bool, typer.Option("--simulated", help="Ask a simulated API, which says nothing of models.")
+        bool, Option("--simulated", help="Ask a simulated API, which says nothing of models.")
     ] = False,
     json: Json = False,
 ) -> None:

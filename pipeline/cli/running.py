@@ -1,11 +1,11 @@
 """What goes on until it is done or stopped: `pipeline run`, `backfill`, `local` and `demo`."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
-from pipeline.cli.options import Json
+from pipeline.cli.options import Json, KeyField, OptionalPath, Strings
 
 if TYPE_CHECKING:
     from pipeline.local.screen import Summary
@@ -14,15 +14,9 @@ _SHORT = 0.1
 
 
 def run(
-    stages: Annotated[
-        list[str] | None, typer.Argument(help="Which; those of the setting `enabled` if none.")
-    ] = None,
-    workers: Annotated[
-        int, typer.Option("--workers", min=1, help="Processes, restarted when they die.")
-    ] = 1,
-    json: Annotated[
-        bool, typer.Option("--json", help="Say in JSON where the dashboard is, once all is up.")
-    ] = False,
+    stages: Annotated[Strings, Argument(help="Which; those of `enabled` if none.")] = None,
+    workers: Annotated[int, Option("--workers", min=1, help="Processes, restarted on exit.")] = 1,
+    json: Annotated[bool, Option("--json", help="Say in JSON where the dashboard is.")] = False,
 ) -> None:
     """Consume, ask, publish: the pipeline itself, until stopped."""
     from pipeline.app import Running
@@ -54,25 +48,21 @@ def run(
 
 
 def backfill(
-    stage: Annotated[str, typer.Argument(help="Whose events: tickets, invoices, images, ...")],
+    stage: Annotated[str, Argument(help="Whose events: tickets, invoices, images, ...")],
     file: Annotated[
-        Path | None,
-        typer.Argument(help="JSON Lines, a file or a folder; the stage's topic if none."),
+        OptionalPath,
+        Argument(help="JSON Lines, a file or a folder; the stage's topic if none."),
     ] = None,
     *,
-    key_field: Annotated[
-        str, typer.Option(help="Field of a file's JSON event that becomes the record's key.")
-    ] = "id",
+    key_field: KeyField = "id",
     normal_lane: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--normal-lane",
             help="Ask at full price what was claimed and is in no batch, or in one that is lost.",
         ),
     ] = False,
-    http: Annotated[
-        bool, typer.Option("--http", help="Serve the dashboard and /metrics meanwhile.")
-    ] = False,
+    http: Annotated[bool, Option("--http", help="Serve the dashboard and /metrics.")] = False,
     json: Json = False,
 ) -> None:
     """Enrich a topic's backlog, or a file, through message batches at half the price.
@@ -105,29 +95,22 @@ def backfill(
 def local(
     *,
     command: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="After --: a command to run with the environment set; both end together."
-        ),
+        Strings,
+        Argument(help="After --: a command to run with the environment set; both end together."),
     ] = None,
-    kafka_port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 0,
-    api_port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 0,
-    broker: Annotated[
-        str, typer.Option(help="noida (comes along) or kafka (needs Java 17+ and mvn).")
-    ] = "noida",
+    kafka_port: Annotated[int, Option(min=0, max=65535, help="0: a free one.")] = 0,
+    api_port: Annotated[int, Option(min=0, max=65535, help="0: a free one.")] = 0,
+    broker: Annotated[str, Option(help="noida, or kafka (needs Java 17+ and mvn).")] = "noida",
     fault: Annotated[
-        list[str] | None,
-        typer.Option(help="What goes wrong in the API, e.g. overloaded:0.1; may be repeated."),
+        Strings, Option(help="What goes wrong in the API, e.g. overloaded:0.1; repeatable.")
     ] = None,
     encoder: Annotated[
         bool,
-        typer.Option(
-            "--encoder", help="Simulated answers choose labels by meaning (extra `encoder`)."
-        ),
+        Option("--encoder", help="Simulated answers choose labels by meaning (extra `encoder`)."),
     ] = False,
     env_file: Annotated[
-        Path | None,
-        typer.Option(help="Write the variables there while it runs, to be read with `. PATH`."),
+        OptionalPath,
+        Option(help="Write the variables there while it runs, to be read with `. PATH`."),
     ] = None,
 ) -> None:
     """Run the embedded broker and the simulated API, for a command or until stopped."""
@@ -158,15 +141,11 @@ def local(
 def demo(
     *,
     real: Annotated[
-        bool, typer.Option("--real", help="Ask the real API; needs ANTHROPIC_API_KEY, costs money.")
+        bool, Option("--real", help="Ask the real API; needs ANTHROPIC_API_KEY, costs money.")
     ] = False,
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Keep all of it running afterwards, until stopped.")
-    ] = False,
-    short: Annotated[bool, typer.Option("--short", help="A tenth of the day.")] = False,
-    svg: Annotated[
-        Path | None, typer.Option(help="Draw the last screen to this file, too.")
-    ] = None,
+    keep: Annotated[bool, Option("--keep", help="Keep it running until stopped.")] = False,
+    short: Annotated[bool, Option("--short", help="A tenth of the day.")] = False,
+    svg: Annotated[OptionalPath, Option(help="Draw the last screen to this file, too.")] = None,
     json: Json = False,
 ) -> None:
     """Show a day of events on this machine: what became of each, and what it cost."""

@@ -3,7 +3,7 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from typing import ClassVar
 
@@ -237,61 +237,54 @@ class AtLeastOnceWriter(_Writer):
             await self.commit_offset(self.partition, committed)
 
 
+@dataclass(eq=False)
 class KafkaBrokers:
     """Makes the engine's clients, which connect when they are started; `wrap` goes around writers.
 
     Exactly once needs brokers with transactions: `delivery_in_force` finds out.
     """
 
-    def __init__(
-        self,
-        kafka: KafkaSettings,
-        stream: StreamSettings,
-        topics: TopicSettings,
-        delivery: Delivery,
-        *,
-        wrap: Callable[[PartitionWriter], PartitionWriter] = lambda writer: writer,
-    ) -> None:
-        self._kafka = kafka
-        self._stream = stream
-        self._max_bytes = topics.max_message_bytes
-        self._delivery = delivery
-        self._wrap = wrap
-        self._refused_together: set[TopicPartition] = set()
+    kafka: KafkaSettings
+    stream: StreamSettings
+    topics: TopicSettings
+    delivery: Delivery
+    _: KW_ONLY
+    wrap: Callable[[PartitionWriter], PartitionWriter] = lambda writer: writer
+    _refused_together: set[TopicPartition] = field(default_factory=set, init=False)
 
     @property
     def starts_at_end(self) -> bool:
-        return self._kafka.auto_offset_reset == "latest"
+        return self.kafka.auto_offset_reset == "latest"
 
     @property
     def eviction_notice(self) -> float:
         """The answer to the next heartbeat brings it; half an interval is for its way."""
-        return 1.5 * self._kafka.heartbeat_interval
+        return 1.5 * self.kafka.heartbeat_interval
 
     def consumer(self, group: str, topics: Sequence[str]) -> KafkaConsumer:
         return KafkaConsumer(
-            self._kafka, self._stream, group, topics, max_record_bytes=self._max_bytes
+            self.kafka, self.stream, group, topics, max_record_bytes=self.topics.max_message_bytes
         )
 
     def session(self, group: str, partition: TopicPartition, consumer: Consumer) -> PartitionWriter:
-        limit = self._stream.transaction_timeout
-        compression = self._kafka.compression
-        options = client_options(self._kafka) | {
+        limit = self.stream.transaction_timeout
+        compression = self.kafka.compression
+        options = client_options(self.kafka) | {
             "compression_type": None if compression == "none" else compression,
-            "max_request_size": self._max_bytes,
+            "max_request_size": self.topics.max_message_bytes,
         }
         refused_together: Callable[[], None] | None = partial(self._refused_together.add, partition)
         if partition in self._refused_together:
             self._refused_together.discard(partition)
             options["max_batch_size"] = _ONE_RECORD
             refused_together = None
-        if self._delivery == "exactly_once":
+        if self.delivery == "exactly_once":
             producer = AIOKafkaProducer(
                 **options,
                 transactional_id=f"{group}-{partition.topic}-{partition.partition}",
                 transaction_timeout_ms=round(limit * 1000),
             )
-            return self._wrap(
+            return self.wrap(
                 TransactionalWriter(
                     producer=producer,
                     partition=partition,
@@ -305,7 +298,7 @@ class KafkaBrokers:
         # Not idempotent: brokers without transactions need not know idempotent producers either,
         # and each partition has one request in flight, so the order holds.
         producer = AIOKafkaProducer(**options, acks="all")
-        return self._wrap(
+        return self.wrap(
             AtLeastOnceWriter(
                 producer=producer,
                 partition=partition,
@@ -316,7 +309,7 @@ class KafkaBrokers:
         )
 
     def reader(self, group: str) -> OffsetReader:
-        return KafkaOffsets(self._kafka, group)
+        return KafkaOffsets(self.kafka, group)
 
 
 class ProbeFailed(PipelineError):

@@ -324,6 +324,14 @@ def conflicts(configs: Mapping[str, str], settings: Settings) -> tuple[str, ...]
 
 
 _TEXT = String("utf-8")
+_PARTITION_FIELDS = (
+    *(("error_code", Int16), ("partition", Int32), ("leader", Int32), ("leader_epoch", Int32)),
+    *(("replicas", Array(Int32)), ("isr", Array(Int32)), ("offline_replicas", Array(Int32))),
+)
+_TOPIC_FIELDS = (
+    *(("error_code", Int16), ("topic", _TEXT), ("is_internal", Boolean)),
+    *(("partitions", Array(*_PARTITION_FIELDS)), ("authorized_operations", Int32)),
+)
 
 
 class _TopicsResponse(Response):  # type: ignore[misc] # aiokafka has no types
@@ -336,27 +344,7 @@ class _TopicsResponse(Response):  # type: ignore[misc] # aiokafka has no types
         ("brokers", Array(("node_id", Int32), ("host", _TEXT), ("port", Int32), ("rack", _TEXT))),
         ("cluster_id", _TEXT),
         ("controller_id", Int32),
-        (
-            "topics",
-            Array(
-                ("error_code", Int16),
-                ("topic", _TEXT),
-                ("is_internal", Boolean),
-                (
-                    "partitions",
-                    Array(
-                        ("error_code", Int16),
-                        ("partition", Int32),
-                        ("leader", Int32),
-                        ("leader_epoch", Int32),
-                        ("replicas", Array(Int32)),
-                        ("isr", Array(Int32)),
-                        ("offline_replicas", Array(Int32)),
-                    ),
-                ),
-                ("authorized_operations", Int32),
-            ),
-        ),
+        ("topics", Array(*_TOPIC_FIELDS)),
         ("cluster_authorized_operations", Int32),
     )
 

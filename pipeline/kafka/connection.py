@@ -315,7 +315,6 @@ async def admin_client(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminCl
 
 @asynccontextmanager
 async def bare_client(settings: KafkaSettings) -> AsyncIterator[AIOKafkaClient]:
-    """A started client for requests of one's own, closed at the end; raises as `admin_client`."""
     client = AIOKafkaClient(**await _reachable(settings))
     async with _running(client.bootstrap, client.close, settings):
         yield client
@@ -326,7 +325,6 @@ async def consumer_client(
     settings: KafkaSettings,
     **options: Any,  # noqa: ANN401 - aiokafka's own options
 ) -> AsyncIterator[AIOKafkaConsumer]:
-    """A started consumer, stopped at the end; raises as `admin_client`."""
     client = AIOKafkaConsumer(**await _reachable(settings), **options)
     stop = partial(stop_consumer, client, _STOP_WITHIN)
     async with _running(client.start, stop, settings):

@@ -85,6 +85,7 @@ class DeferredBatch:
     timestamp: int
     records: Iterator[ReadRecord | None] = field(repr=False)
     is_damaged: bool = False
+    due: float = 0.0
 
 
 class Slices(_MemoryRecordsPy):  # type: ignore[misc] # aiokafka has no types
@@ -257,7 +258,6 @@ class DeferredBatches:
     def __init__(self, client: AIOKafkaConsumer) -> None:
         self._client = client
         self._deferred: dict[KafkaPartition, DeferredBatch] = {}
-        self._due: dict[KafkaPartition, float] = {}
         self._attempts: dict[tuple[KafkaPartition, int], int] = {}
 
     @property
@@ -274,9 +274,10 @@ class DeferredBatches:
                 # It was resumed meanwhile: it is read on from where that batch ends.
                 self._client.pause(partition)
                 continue
+            records = polled
             if isinstance(deferred := polled[-1], DeferredBatch):
                 self._begin(deferred)
-            records = polled[:-1] if isinstance(polled[-1], DeferredBatch) else polled
+                records = polled[:-1]
             if records:
                 found[partition] = records
         return found
@@ -284,19 +285,17 @@ class DeferredBatches:
     def drop(self, partition: KafkaPartition) -> None:
         """Its place in the log is another one from now on."""
         self._deferred.pop(partition, None)
-        self._due.pop(partition, None)
 
     async def read(
         self, partitions: Collection[KafkaPartition], limit: int
     ) -> dict[KafkaPartition, Sequence[ReadRecord]]:
         """The next records of one of these partitions, `limit` at most, if one is due."""
         now = asyncio.get_running_loop().time()
-        partition = next((each for each in self._due if each in partitions), None)
-        if partition is None or self._due[partition] > now:
+        partition = next((each for each in self._deferred if each in partitions), None)
+        if partition is None or self._deferred[partition].due > now:
             return {}
         # To the end of the queue: the next one gets the next turn.
-        self._due[partition] = self._due.pop(partition)
-        deferred = self._deferred[partition]
+        self._deferred[partition] = deferred = self._deferred.pop(partition)
         if deferred.is_damaged and self._attempts.get((partition, deferred.offset), 0) < _ATTEMPTS:
             self._read_on(deferred, deferred.offset)
             return {}
@@ -310,18 +309,17 @@ class DeferredBatches:
         return {partition: records} if records else {}
 
     def _begin(self, deferred: DeferredBatch) -> None:
-        where, now = deferred.partition, asyncio.get_running_loop().time()
+        where = deferred.partition
         name = f"{where.topic}/{where.partition}"
         self._client.pause(where)
         self._deferred[where] = deferred
-        self._due[where] = now
         if not deferred.is_damaged:
             _log.info("%s: the batch at offset %d is read in pieces", name, deferred.offset)
             return
         attempts = self._attempts.get((where, deferred.offset), 0) + 1
         self._attempts[where, deferred.offset] = attempts
         if attempts < _ATTEMPTS:
-            self._due[where] = now + _PAUSE
+            deferred.due = asyncio.get_running_loop().time() + _PAUSE
             _log.warning(
                 "%s: the batch at offset %d does not match its checksum; it is fetched again",
                 *(name, deferred.offset),

@@ -8,7 +8,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -65,6 +65,14 @@ _BRIEFLY = 3.0
 """The same for what is asked again and again."""
 
 
+_TEXT = CompactString("utf-8")
+_TAGS = ("tags", TaggedFields)
+_OFFSET = (
+    *(("partition", Int32), ("offset", Int64), ("leader_epoch", Int32)),
+    *(("metadata", _TEXT), ("error_code", Int16), _TAGS),
+)
+
+
 class _StableOffsetsResponse(Response):  # type: ignore[misc] # aiokafka has no types
     """OffsetFetch v7, the first version that can wait for transactions."""
 
@@ -72,26 +80,9 @@ class _StableOffsetsResponse(Response):  # type: ignore[misc] # aiokafka has no 
     API_VERSION = 7
     SCHEMA = Schema(
         ("throttle_time_ms", Int32),
-        (
-            "topics",
-            CompactArray(
-                ("topic", CompactString("utf-8")),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("partition", Int32),
-                        ("offset", Int64),
-                        ("leader_epoch", Int32),
-                        ("metadata", CompactString("utf-8")),
-                        ("error_code", Int16),
-                        ("tags", TaggedFields),
-                    ),
-                ),
-                ("tags", TaggedFields),
-            ),
-        ),
+        ("topics", CompactArray(("topic", _TEXT), ("partitions", CompactArray(*_OFFSET)), _TAGS)),
         ("error_code", Int16),
-        ("tags", TaggedFields),
+        _TAGS,
     )
 
 
@@ -101,17 +92,10 @@ class StableOffsetsRequestV7(RequestStruct):  # type: ignore[misc] # aiokafka ha
     FLEXIBLE_VERSION = True
     RESPONSE_TYPE = _StableOffsetsResponse
     SCHEMA = Schema(
-        ("group", CompactString("utf-8")),
-        (
-            "topics",
-            CompactArray(
-                ("topic", CompactString("utf-8")),
-                ("partitions", CompactArray(Int32)),
-                ("tags", TaggedFields),
-            ),
-        ),
+        ("group", _TEXT),
+        ("topics", CompactArray(("topic", _TEXT), ("partitions", CompactArray(Int32)), _TAGS)),
         ("require_stable", Boolean),
-        ("tags", TaggedFields),
+        _TAGS,
     )
 
 
@@ -209,7 +193,6 @@ class KafkaOffsets:
             return await self._look_up(partitions, _LATEST)
 
     async def begins(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Where logs begin: one request for each broker; raises as `ends`."""
         async with self._asking("The beginnings of the logs cannot be looked up", briefly=True):
             return await self._look_up(partitions, _EARLIEST)
 
@@ -392,19 +375,19 @@ class GroupLag:
 
 
 def partition_lag(
-    partition: TopicPartition, *, begin: int, end: int, committed: int | None, metadata: str
+    partition: TopicPartition, begin: int, end: int, committed: Committed | None
 ) -> PartitionLag:
     """The lag; a group that committed nothing starts at the beginning. Pure."""
-    offset = begin if committed is None else committed
-    point, fault = CommitPoint(offset, offset), None
+    offset = None if committed is None else committed.offset
+    start = begin if offset is None else offset
+    point, fault = CommitPoint(start, start), None
     if committed is not None:
         try:
-            point = decode(committed, metadata)
+            point = decode(committed.offset, committed.metadata)
         except LedgerUnreadable as error:
             fault = str(error)
-    topic, number = partition
     return PartitionLag(
-        *(topic, number, begin, end, committed),
+        *(*partition, begin, end, offset),
         done_above=point.done_above,
         lag=point.lag(end, begin=begin),
         fault=fault,
@@ -445,16 +428,14 @@ async def lag_reader(kafka: KafkaSettings) -> AsyncIterator["LagReader"]:
             raise
 
 
+@dataclass(eq=False)
 class LagReader:
     """How far groups are behind, and have come; made by `lag_reader`."""
 
-    def __init__(
-        self, kafka: KafkaSettings, admin: AIOKafkaAdminClient, resources: AsyncExitStack
-    ) -> None:
-        self._kafka = kafka
-        self._admin = admin
-        self._resources = resources
-        self._readers: dict[str, KafkaOffsets] = {}
+    kafka: KafkaSettings
+    admin: AIOKafkaAdminClient
+    resources: AsyncExitStack
+    _readers: dict[str, KafkaOffsets] = field(default_factory=dict, init=False)
 
     async def sample(self, group: str, topics: Sequence[str]) -> GroupLag:
         """How far `group` is behind in `topics`; `TopicMissing` if there is no such topic."""
@@ -465,37 +446,28 @@ class LagReader:
         committed = await reader.committed_now(partitions)
         ends = await reader.ends(partitions)
         lags = []
-        for partition in partitions:
-            found = committed[partition]
-            lag = partition_lag(
-                partition,
-                begin=begins[partition],
-                end=ends[partition],
-                committed=None if found is None else found.offset,
-                metadata="" if found is None else found.metadata,
-            )
+        for each in partitions:
+            lag = partition_lag(each, begins[each], ends[each], committed[each])
             lags.append(await _with_oldest(reader, lag))
-        [response] = await patiently(lambda: self._admin.describe_consumer_groups([group]))
+        [response] = await patiently(lambda: self.admin.describe_consumer_groups([group]))
         [described] = response.to_object()["groups"]
         return GroupLag(group, datetime.now(UTC), len(described["members"]), tuple(lags))
 
     async def committed(self, group: str, topics: Sequence[str]) -> Offsets:
-        """How far `group` has come in `topics`; raises as `sample`."""
         reader = await self._reader(group)
         found = await reader.committed_now(await self._partitions(topics))
         return {partition: each.offset for partition, each in found.items() if each is not None}
 
     async def partitions(self, topic: str) -> int:
-        """How many partitions a topic has; raises as `sample`."""
         return len(await self._partitions([topic]))
 
     async def _partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
-        return [TopicPartition(*each) for each in await Topics(self._admin).partitions(topics)]
+        return [TopicPartition(*each) for each in await Topics(self.admin).partitions(topics)]
 
     async def _reader(self, group: str) -> KafkaOffsets:
         if group not in self._readers:
-            reader = KafkaOffsets(self._kafka, group)
-            self._resources.push_async_callback(reader.close)
+            reader = KafkaOffsets(self.kafka, group)
+            self.resources.push_async_callback(reader.close)
             await reader.start()
             self._readers[group] = reader
         return self._readers[group]

@@ -156,7 +156,6 @@ class Topics:
         self._configs = {_MAX_MESSAGE_BYTES: str(settings.max_message_bytes), **(configs or {})}
 
     async def describe(self, names: Collection[str]) -> dict[str, TopicState]:
-        """Those of the topics that exist."""
         # Some brokers make a topic that is asked for by name, so all are asked for.
         metadata = await self._metadata()
         present = [name for name in names if name in metadata]
@@ -188,7 +187,6 @@ class Topics:
         return found
 
     async def partitions(self, names: Collection[str]) -> list[TopicPartition]:
-        """All partitions of topics that have to exist, in order; raises as `require`."""
         return [
             TopicPartition(state.name, number)
             for state in (await self.require(names)).values()

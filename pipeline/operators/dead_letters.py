@@ -124,7 +124,6 @@ class DeadLetterRecord:
 
 
 def dead_letter_of(record: Received) -> DeadLetterRecord:
-    """Read a record of `dead-letters`, from any writer."""
     # The last header of each name: what a publisher called the same came before.
     texts = {name: value.decode(errors="replace") for name, value in record.headers if value}
     topic = texts.get("dlq-topic", "")
@@ -160,7 +159,6 @@ def dead_letter_of(record: Received) -> DeadLetterRecord:
 
 
 def line_of(dead_letter: DeadLetterRecord, handled: HandledIndex) -> Line:
-    """What is known of it, its replays included."""
     entry = handled.of(dead_letter.record)
     if entry is None:
         return dead_letter.about
@@ -195,15 +193,13 @@ class Selection:
         )
 
     def start(self, topic: str) -> Start:
-        """Where reading may begin."""
         if not self.places:
             # A record is written after it was put aside, so its own timestamp is the later one.
             return self.span.since or "beginning"
-        first: dict[TopicPartition, int] = {}
-        for partition, offset in self.places:
-            where = TopicPartition(topic, partition)
-            first[where] = min(offset, first.get(where, offset))
-        return first
+        return {
+            TopicPartition(topic, partition): offset
+            for partition, offset in sorted(self.places, reverse=True)  # the first one of each last
+        }
 
 
 async def select(
@@ -268,7 +264,6 @@ async def list_dead_letters(
 
 
 def rows(listing: Listing) -> Iterator[Sequence[str]]:
-    """The table, under `HEADINGS`."""
     for line in listing.lines:
         topic, partition, offset = line.source
         yield (
@@ -436,6 +431,7 @@ class Refusal:
 class Replayed:
     """What came of a replay, or would come: how many went where; the first of the refusals."""
 
+    dry_run: bool = False
     replayed: int = 0
     topics: Counter[str] = field(default_factory=Counter)
     done_before: int = 0
@@ -447,10 +443,10 @@ class Replayed:
         if len(self.refusals) < _REFUSALS:
             self.refusals.append(Refusal(str(place_of(record)), because))
 
-    def sentence(self, *, dry_run: bool) -> str:
+    def sentence(self) -> str:
         went = ", ".join(f"{count:,} to {topic}" for topic, count in sorted(self.topics.items()))
         return (
-            f"{self.replayed:,} {'would be replayed' if dry_run else 'replayed'}"
+            f"{self.replayed:,} {'would be replayed' if self.dry_run else 'replayed'}"
             f"{f' ({went})' if went else ''}, {self.done_before:,} were before, "
             f"{self.refused:,} refused"
         )
@@ -469,7 +465,7 @@ async def replay(
     Without a publisher only what would be done is found out. Raises `ProducerFenced` where another
     process began to replay, else `PipelineError`.
     """
-    names, result = TopicNames(settings.topics), Replayed()
+    names, result = TopicNames(settings.topics), Replayed(dry_run=publisher is None)
     clock = asyncio.get_running_loop().time
     size = max(1, min(_BATCH_RECORDS, int(request.rate)))
     due = clock()

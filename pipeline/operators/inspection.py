@@ -39,12 +39,10 @@ def chosen(settings: Settings, stages: Sequence[str] | None) -> Sequence[str]:
 
 
 def topic_names(settings: Settings, stages: Sequence[str] | None) -> tuple[str, ...]:
-    """The topics that these stages read or write; raises as `chosen`."""
     return TopicNames(settings.topics).of(chosen(settings, stages))
 
 
 async def create(settings: Settings, stages: Sequence[str] | None) -> list[TopicReport]:
-    """Make the topics that are missing."""
     names = topic_names(settings, stages)
     async with admin_client(settings.kafka) as admin:
         return await Topics(admin, settings.topics).create(names)
@@ -91,12 +89,7 @@ async def lags(
                 earlier[stage] = now
                 found.append(
                     StageLag(
-                        stage=stage,
-                        group=now.group,
-                        at=now.at,
-                        members=now.members,
-                        lag=now.lag,
-                        oldest_seconds=now.oldest_seconds,
+                        *(stage, group, now.at, now.members, now.lag, now.oldest_seconds),
                         drain_seconds=drained,
                         partitions=now.partitions,
                     )
@@ -146,7 +139,6 @@ def lag_rows(found: Sequence[StageLag]) -> Iterator[Sequence[str]]:
 
 
 def lag_notes(found: Sequence[StageLag]) -> Iterator[str]:
-    """What a table cannot say."""
     for stage in found:
         if stage.lag and not stage.members:
             yield f"{stage.stage}: nobody consumes; start it with `pipeline run {stage.stage}`."
@@ -156,7 +148,6 @@ def lag_notes(found: Sequence[StageLag]) -> Iterator[str]:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds, minutes or hours, for a table."""
     if seconds is None:
         return "-"
     seconds = max(0.0, seconds)
@@ -189,7 +180,6 @@ async def tail(
     limit: int | None = None,
     pretty: bool = False,
 ) -> None:
-    """Show the committed records of a topic, each as a text, `limit` at most."""
     end: Literal["committed", "never"] = "never" if follow else "committed"
     left = limit
     async with read_topics(settings.kafka, [topic], start=start, end=end) as records:

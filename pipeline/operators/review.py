@@ -190,7 +190,6 @@ def line_of(item: ReviewItem, handled: HandledIndex) -> Line:
 
 
 def rows(listing: Listing) -> Iterator[Sequence[str]]:
-    """The table, under `HEADINGS`."""
     for line in listing.lines:
         yield (
             line.place,
@@ -204,7 +203,6 @@ def rows(listing: Listing) -> Iterator[Sequence[str]]:
 
 
 def summary(listing: Listing) -> str:
-    """What a table cannot say."""
     if not listing.matching:
         return "No review items match."
     doubts = ", ".join(
@@ -265,7 +263,6 @@ def _cell(result: Mapping[str, JsonValue], name: str) -> str:
 
 
 def document_of(item: ReviewItem, handled: HandledIndex) -> dict[str, Any]:
-    """All of it, for a program."""
     return asdict(line_of(item, handled)) | {
         "review": item.review.model_dump(mode="json", by_alias=True)
     }
@@ -353,7 +350,6 @@ def result_of(verdict: Verdict, item: ReviewItem, stage: AnyStage, settings: Set
 def enriched(
     item: ReviewItem, stage: AnyStage, result: BaseModel, topic: str, now: datetime
 ) -> Outgoing:
-    """The record for `topic` that says what a person decided."""
     review, haiku_result, source = item.review, None, item.review.source
     # The stage may have changed since: Haiku's answer is left out where it would not publish it any
     # more, and an event that another version of it read has no fields of its own.

@@ -108,7 +108,6 @@ class Newest(Generic[T]):
             heapq.heappop(self._kept)
 
     def items(self) -> Sequence[T]:
-        """What is kept, the oldest first."""
         return [item for _, _, item in sorted(self._kept, key=lambda entry: entry[:2])]
 
 
