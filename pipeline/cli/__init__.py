@@ -11,13 +11,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from pipeline.cli.checks import cost, doctor, schemas, version
-from pipeline.cli.demo import demo
-from pipeline.cli.evaluate import evaluate
+from pipeline.cli.checks import cost, doctor, evaluate, schemas, version
 from pipeline.cli.kafka import lag, publish, tail, topics
-from pipeline.cli.local import local
 from pipeline.cli.operators import dead_letters, review
-from pipeline.cli.running import backfill, run
+from pipeline.cli.running import backfill, demo, local, run
 from pipeline.runtime.process import leave
 
 __all__ = ["app", "main", "program"]
@@ -51,9 +48,7 @@ app.add_typer(review, name="review")
 
 @app.callback()
 def options(
-    debug: Annotated[
-        bool, typer.Option(DEBUG, help="Print the traceback of an error, too.")
-    ] = False,
+    debug: Annotated[bool, typer.Option(DEBUG, help="Print an error's traceback, too.")] = False,
 ) -> None:
     """Options of every command."""
 

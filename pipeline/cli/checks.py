@@ -1,11 +1,17 @@
-"""`pipeline doctor`, `schemas`, `cost` and `version`."""
+"""What looks and says: `pipeline doctor`, `schemas`, `cost`, `evaluate` and `version`."""
 
+import os
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
-from pipeline.cli.options import Json
+from pipeline.cli.options import Json, OptionalPath, Strings
+
+if TYPE_CHECKING:
+    from pipeline.evaluate.evaluation import Evaluation
 
 
 def doctor(json: Json = False) -> None:
@@ -29,13 +35,10 @@ def doctor(json: Json = False) -> None:
 
 
 def schemas(
-    check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; fail if the files are stale.")
-    ] = False,
-    directory: Annotated[Path, typer.Option(help="Where the files are.")] = Path("schemas"),
+    check: Annotated[bool, Option("--check", help="Only fail if the files are stale.")] = False,
+    directory: Annotated[Path, Option(help="Where the files are.")] = Path("schemas"),
     stage: Annotated[
-        list[str] | None,
-        typer.Option("--stage", help="Only what this stage reads and writes; may be repeated."),
+        Strings, Option("--stage", help="Only what this stage reads and writes; repeatable.")
     ] = None,
 ) -> None:
     """Write the JSON Schemas and the AsyncAPI document of all topics, or check them."""
@@ -58,25 +61,15 @@ def schemas(
 
 def cost(
     *,
-    events: Annotated[int, typer.Option(min=0, help="A month.")] = 100_000,
-    input_tokens: Annotated[
-        int, typer.Option(min=0, help="Of one event's prompt, the static part included.")
-    ] = 2_000,
-    static_tokens: Annotated[
-        int, typer.Option(min=0, help="Of the part that is the same for every event.")
-    ] = 1_800,
-    output_tokens: Annotated[int, typer.Option(min=0, help="Of one answer.")] = 150,
-    escalated: Annotated[
-        float, typer.Option(min=0, max=1, help="Share that Sonnet answers, too.")
-    ] = 0.1,
-    cached: Annotated[
-        bool, typer.Option("--cached/--uncached", help="Read the static part from the cache.")
-    ] = True,
-    batch: Annotated[bool, typer.Option("--batch", help="Through Message Batches.")] = False,
-    events_per_request: Annotated[int, typer.Option(min=1, help="That share a request.")] = 1,
-    published: Annotated[
-        bool, typer.Option("--published", help="Check well-known published figures instead.")
-    ] = False,
+    events: Annotated[int, Option(min=0, help="A month.")] = 100_000,
+    input_tokens: Annotated[int, Option(min=0, help="Of a prompt, static part included.")] = 2_000,
+    static_tokens: Annotated[int, Option(min=0, help="Of what every prompt begins with.")] = 1_800,
+    output_tokens: Annotated[int, Option(min=0, help="Of one answer.")] = 150,
+    escalated: Annotated[float, Option(min=0, max=1, help="Share that Sonnet answers, too.")] = 0.1,
+    cached: Annotated[bool, Option("--cached/--uncached", help="Cache the static part.")] = True,
+    batch: Annotated[bool, Option("--batch", help="Through Message Batches.")] = False,
+    events_per_request: Annotated[int, Option(min=1, help="That share a request.")] = 1,
+    published: Annotated[bool, Option("--published", help="Check known figures instead.")] = False,
     json: Json = False,
 ) -> None:
     """Say what a workload costs on each model and as a cascade, before it is run."""
@@ -112,3 +105,108 @@ def version() -> None:
     import pipeline
 
     typer.echo(pipeline.__version__)
+
+
+def evaluate(
+    stage: Annotated[str, Argument(help="Whose events they are.")],
+    file: Annotated[Path, Argument(help="JSON Lines: events, and what is true of them.")],
+    *,
+    text: Annotated[
+        str | None,
+        Option(help="[FIELD=]KEY of the event's text, where it is not the stage's own name."),
+    ] = None,
+    label: Annotated[str | None, Option(help="[FIELD=]KEY of the true class of an event.")] = None,
+    field: Annotated[Strings, Option(help="[FIELD=]KEY of another true value; repeatable.")] = None,
+    gold: Annotated[str, Option(help="KEY of the object that holds what is true.")] = "gold",
+    oos: Annotated[str, Option(help="KEY that is true of events of no class.")] = "oos",
+    path: Annotated[str, Option(help="KEY of its file, relative to the labelled one.")] = "path",
+    compare: Annotated[
+        Strings, Option(help="Another setting to try, e.g. events_per_request=8; repeatable.")
+    ] = None,
+    target_accuracy: Annotated[float, Option(help="Accuracy to aim at, of the accepted.")] = 0.95,
+    candidates: Annotated[int, Option(min=1, max=10, help="Thresholds that are tried for it.")] = 5,
+    fail_under: Annotated[
+        float | None,
+        Option(min=0, max=1, help="Exit 1 where fewer events end well with the cascade."),
+    ] = None,
+    baseline: Annotated[OptionalPath, Option(help="JSON file of an earlier evaluation.")] = None,
+    output: Annotated[
+        OptionalPath, Option(help="Where the report goes: this name with .html and with .json.")
+    ] = None,
+    answers: Annotated[
+        Path, Option(help="Where answers are kept: what is there is not asked again.")
+    ] = Path(".haiku-pipeline/evaluated.sqlite3"),
+    recorded: Annotated[bool, Option("--recorded", help="Ask nobody; use what is kept.")] = False,
+    simulated: Annotated[
+        bool, Option("--simulated", help="Ask a simulated API, which says nothing of models.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Measure a stage on labelled events: accuracy, cost, escalations; propose a threshold."""
+    from pipeline.config import load_settings
+    from pipeline.evaluate import report
+    from pipeline.evaluate.evaluation import Wanted, prepare
+    from pipeline.evaluate.evaluation import evaluate as evaluation_of
+    from pipeline.evaluate.labelled_events import Columns
+    from pipeline.local.environment import PATIENCE_SECONDS, simulated_api
+    from pipeline.model.records import now
+    from pipeline.runtime import console
+
+    settings = load_settings()
+    wanted = Wanted(
+        stage=stage,
+        file=file,
+        columns=Columns(text, gold, label, tuple(field or ()), oos, path),
+        target=target_accuracy,
+        candidates=candidates,
+        compare=tuple(compare or ()),
+        answers=answers,
+        place=_place(simulated=simulated, recorded=recorded),
+        recorded=recorded,
+        baseline=baseline,
+    )
+    prepared = prepare(settings, wanted)
+
+    async def ask(advance: console.Bar) -> "Evaluation":
+        async with AsyncExitStack() as stack:
+            asked = settings
+            if simulated and not recorded:
+                await stack.enter_async_context(simulated_api())
+                claude = settings.claude.model_copy(update={"call_timeout": PATIENCE_SECONDS})
+                asked = settings.model_copy(update={"claude": claude})
+            return await evaluation_of(asked, wanted, prepared, at=now(), on_answer=advance)
+
+    with console.progress("Asking", prepared.answers) as advance:
+        found = console.run(ask(advance))
+    files = report.write(found, output or Path(f"evaluation-{stage}"))
+    if json:
+        console.as_json(report.document(found))
+    else:
+        console.table(report.HEADINGS, report.rows(found))
+        for sentence in report.sentences(found):
+            console.line(sentence)
+        console.line(f"Written: {', '.join(str(each) for each in files)}.")
+    for warning in report.warnings(found, fail_under):
+        console.note(warning)
+    if report.fails(found, fail_under):
+        raise typer.Exit(console.FAILED)
+
+
+def _place(*, simulated: bool, recorded: bool) -> str:
+    """Who answers, as the recording knows them.
+
+    Raises:
+        UsageError: Nobody can.
+    """
+    from pipeline.local.environment import API_KEY, BASE_URL
+    from pipeline.model.errors import UsageError
+
+    if simulated:
+        return "simulated"
+    address = os.environ.get(BASE_URL)
+    if address is None and not os.environ.get(API_KEY) and not recorded:
+        raise UsageError(
+            f"There is nobody to ask: set {API_KEY}, or say --simulated for a simulated API, "
+            "whose answers say nothing about the models."
+        )
+    return address or "https://api.anthropic.com"

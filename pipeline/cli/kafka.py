@@ -4,16 +4,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
-from pipeline.cli.options import Json
+from pipeline.cli.options import Json, KeyField, Strings
 
 if TYPE_CHECKING:
     from pipeline.operators.inspection import StageLag
 
 topics = typer.Typer(no_args_is_help=True, help="Make, list and describe the topics.")
-Stages = Annotated[
-    list[str] | None, typer.Argument(help="Whose topics; those of the enabled stages if none.")
-]
+Stages = Annotated[Strings, Argument(help="Whose topics; those of the enabled stages if none.")]
 
 
 @topics.command("create")
@@ -71,15 +70,11 @@ def describe_topics(stages: Stages = None, json: Json = False) -> None:
 
 
 def publish(
-    stage: Annotated[str, typer.Argument(help="Whose raw topic: tickets, invoices, images, ...")],
-    paths: Annotated[
-        list[Path], typer.Argument(help="JSON Lines, files, folders, or - for standard input.")
-    ],
-    key_field: Annotated[
-        str, typer.Option(help="Field of a JSON event that becomes the record's key.")
-    ] = "id",
+    stage: Annotated[str, Argument(help="Whose raw topic: tickets, invoices, images, ...")],
+    paths: Annotated[list[Path], Argument(help="JSON Lines, files, folders, or - for stdin.")],
+    key_field: KeyField = "id",
     validate: Annotated[
-        bool, typer.Option("--validate/--no-validate", help="Leave out what the stage cannot take.")
+        bool, Option("--validate/--no-validate", help="Leave out what the stage cannot take.")
     ] = True,
     json: Json = False,
 ) -> None:
@@ -109,13 +104,11 @@ def publish(
 
 
 def tail(
-    name: Annotated[str, typer.Argument(help="A stage, for its results, or a topic.")],
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until stopped.")] = False,
-    new: Annotated[bool, typer.Option("--new", help="Begin with what comes from now on.")] = False,
-    limit: Annotated[
-        int | None, typer.Option("--limit", "-n", min=1, help="Records at most.")
-    ] = None,
-    pretty: Annotated[bool, typer.Option("--pretty", help="Indent.")] = False,
+    name: Annotated[str, Argument(help="A stage, for its results, or a topic.")],
+    follow: Annotated[bool, Option("--follow", "-f", help="Go on until stopped.")] = False,
+    new: Annotated[bool, Option("--new", help="Begin with what comes from now on.")] = False,
+    limit: Annotated[int | None, Option("--limit", "-n", min=1, help="Records at most.")] = None,
+    pretty: Annotated[bool, Option("--pretty", help="Indent.")] = False,
 ) -> None:
     """Print enriched records, or those of any topic, as JSON Lines."""
     from pipeline.config import load_settings
@@ -136,11 +129,9 @@ def tail(
 
 
 def lag(
-    stages: Annotated[
-        list[str] | None, typer.Argument(help="Which; the enabled ones if none.")
-    ] = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on until stopped.")] = False,
-    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 1.0,
+    stages: Annotated[Strings, Argument(help="Which; the enabled ones if none.")] = None,
+    watch: Annotated[bool, Option("--watch", "-w", help="Go on until stopped.")] = False,
+    interval: Annotated[float, Option(min=0.1, help="Seconds between two looks.")] = 1.0,
     json: Json = False,
 ) -> None:
     """Show how far each stage is behind, by topic and partition."""

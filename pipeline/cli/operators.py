@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 
-from pipeline.cli.options import APlace, Json, Key, Newest, Since, Until
+from pipeline.cli.options import APlace, Json, Key, Newest, OptionalPath, Since, Strings, Until
 
 if TYPE_CHECKING:
     from pipeline.config import Settings
@@ -21,19 +22,11 @@ dead_letters = typer.Typer(
 review = typer.Typer(
     no_args_is_help=True, help="Look at what neither model could settle, and settle it."
 )
-Full = Annotated[bool, typer.Option("--full", help="All of it, however large.")]
-Places = Annotated[
-    list[str] | None, typer.Argument(help="PARTITION:OFFSET, as `list` prints them; all if none.")
-]
-Stages = Annotated[
-    list[str] | None, typer.Option("--stage", help="Who could not handle it; may be repeated.")
-]
-Reasons = Annotated[
-    list[str] | None, typer.Option("--reason", help="Such as invalid_event; may be repeated.")
-]
-Topics = Annotated[
-    list[str] | None, typer.Option("--topic", help="Where it came from; may be repeated.")
-]
+Full = Annotated[bool, Option("--full", help="All of it, however large.")]
+Places = Annotated[Strings, Argument(help="PARTITION:OFFSET, as `list` prints them; all if none.")]
+Stages = Annotated[Strings, Option("--stage", help="Who could not handle it; repeatable.")]
+Reasons = Annotated[Strings, Option("--reason", help="Such as invalid_event; repeatable.")]
+Topics = Annotated[Strings, Option("--topic", help="Where it came from; repeatable.")]
 
 
 class Accepted(StrEnum):
@@ -52,7 +45,7 @@ def list_dead_letters(
     until: Until = None,
     limit: Newest = 100,
     replayed: Annotated[
-        bool | None, typer.Option("--replayed/--open", help="Only those that were, or were not.")
+        bool | None, Option("--replayed/--open", help="Only those that were, or were not.")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -77,23 +70,16 @@ def list_dead_letters(
 def show_dead_letter(place: APlace, full: Full = False, json: Json = False) -> None:
     """Show one dead letter: why it is here, its headers, its value as text or in hexadecimal."""
     from pipeline.operators import dead_letters
-    from pipeline.operators.handled import read_handled
     from pipeline.operators.selection import parse_place
     from pipeline.runtime import console
 
     (_, names, read), where = _opened(), parse_place(place)
-
-    async def show() -> None:
-        handled = await read_handled(read, names.dead_letters, names.replayed)
-        found = await dead_letters.find(read, names.dead_letters, where)
-        if json:
-            console.as_json(dead_letters.document_of(found, handled))
-            return
-        limit = None if full else dead_letters.SHOWN
-        for line in dead_letters.lines_of(found, handled, limit=limit):
-            console.line(line)
-
-    console.run(show())
+    found, handled = console.run(dead_letters.find(names, read, where))
+    if json:
+        console.as_json(dead_letters.document_of(found, handled))
+        return
+    for line in dead_letters.lines_of(found, handled, limit=None if full else dead_letters.SHOWN):
+        console.line(line)
 
 
 @dead_letters.command("replay")
@@ -106,24 +92,16 @@ def replay_dead_letters(
     key: Key = None,
     since: Since = None,
     until: Until = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", "-n", min=1, help="At most; the first ones.")
-    ] = None,
-    rate: Annotated[float, typer.Option(min=0.1, help="A second, at most.")] = 50,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would go where.")
-    ] = False,
-    again: Annotated[
-        bool, typer.Option("--again", help="Those too that were replayed before.")
-    ] = False,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Needed where nothing else says which.")
-    ] = False,
+    limit: Annotated[int | None, Option("--limit", "-n", min=1, help="The first ones.")] = None,
+    rate: Annotated[float, Option(min=0.1, help="A second, at most.")] = 50,
+    dry_run: Annotated[bool, Option("--dry-run", help="Only say what would go where.")] = False,
+    again: Annotated[bool, Option("--again", help="Those too that were replayed before.")] = False,
+    everything: Annotated[bool, Option("--all", help="Where nothing else says which.")] = False,
     json: Json = False,
 ) -> None:
     """Put dead letters back on their topics, with their keys and headers, each once."""
     from pipeline.model.errors import UsageError
-    from pipeline.operators.dead_letters import ReplayRequest, rehearse, replay
+    from pipeline.operators.dead_letters import ReplayRequest, replay
     from pipeline.operators.handled import open_publisher
     from pipeline.runtime import console
 
@@ -139,7 +117,7 @@ def replay_dead_letters(
 
     async def put_back() -> "Replayed":
         if dry_run:
-            return await rehearse(settings, read, request, on_done=done)
+            return await replay(settings, read, request, None, on_done=done)
         async with open_publisher(
             settings, names.dead_letters, names.replayed, note=console.note
         ) as publisher:
@@ -150,18 +128,9 @@ def replay_dead_letters(
     for refusal in result.refusals:
         console.note(f"{refusal.place}: {refusal.because}")
     if json:
-        console.as_json(
-            {
-                "dry_run": dry_run,
-                "replayed": result.replayed,
-                "topics": result.topics,
-                "done_before": result.done_before,
-                "refused": result.refused,
-                "refusals": result.refusals,
-            }
-        )
+        console.as_json(result)
     else:
-        console.line(result.sentence(dry_run=dry_run))
+        console.line(result.sentence())
     if result.refused:
         raise typer.Exit(console.FAILED)
 
@@ -176,17 +145,17 @@ def export_dead_letters(
     key: Key = None,
     since: Since = None,
     until: Until = None,
-    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="At most.")] = None,
+    limit: Annotated[int | None, Option("--limit", "-n", min=1, help="At most.")] = None,
     files: Annotated[
-        Path | None,
-        typer.Option(help="A folder: each value as a file, with what is known of it beside it."),
+        OptionalPath,
+        Option(help="A folder: each value as a file, with what is known of it beside it."),
     ] = None,
 ) -> None:
     """Print dead letters as JSON Lines, bytes in base64; or write them as files."""
     import orjson
 
     from pipeline.model.printable import printable
-    from pipeline.operators.dead_letters import Folder, export
+    from pipeline.operators.dead_letters import export, folder
     from pipeline.runtime import console
 
     def print_line(document: Mapping[str, Any], _: "DeadLetterRecord") -> None:
@@ -194,7 +163,7 @@ def export_dead_letters(
 
     settings, _, read = _opened()
     selection = _selection(places, stage, reason, topic, key=key, since=since, until=until)
-    take = print_line if files is None else Folder(files).write
+    take = print_line if files is None else folder(files)
     taken = console.run(export(settings, read, selection, take, limit=limit))
     console.note(f"{taken:,} dead letters{'' if files is None else f' written to {files}'}")
 
@@ -210,10 +179,10 @@ def _opened() -> "tuple[Settings, TopicNames, TopicReader]":
 
 
 def _selection(
-    places: list[str] | None,
-    stages: list[str] | None,
-    reasons: list[str] | None,
-    topics: list[str] | None,
+    places: Strings,
+    stages: Strings,
+    reasons: Strings,
+    topics: Strings,
     *,
     key: str | None,
     since: str | None,
@@ -236,18 +205,14 @@ def _selection(
 @review.command("list")
 def list_review_items(
     *,
-    stage: Annotated[
-        list[str] | None, typer.Option("--stage", help="Whose events; may be repeated.")
-    ] = None,
-    doubt: Annotated[
-        list[str] | None, typer.Option("--doubt", help="Such as arithmetic; may be repeated.")
-    ] = None,
+    stage: Annotated[Strings, Option("--stage", help="Whose events; repeatable.")] = None,
+    doubt: Annotated[Strings, Option("--doubt", help="Such as arithmetic; repeatable.")] = None,
     key: Key = None,
     since: Since = None,
     until: Until = None,
     limit: Newest = 100,
     resolved: Annotated[
-        bool | None, typer.Option("--resolved/--open", help="Only those that were, or were not.")
+        bool | None, Option("--resolved/--open", help="Only those that were, or were not.")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -284,51 +249,36 @@ def show_review_item(
     *,
     place: APlace,
     full: Full = False,
-    file: Annotated[
-        Path | None, typer.Option(help="Write the event's own file there, to look at it.")
-    ] = None,
+    file: Annotated[OptionalPath, Option(help="Write the event's own file there.")] = None,
     json: Json = False,
 ) -> None:
     """Show one review item: the event, the doubts, both answers side by side."""
     from pipeline.operators import review
-    from pipeline.operators.handled import read_handled
     from pipeline.operators.selection import parse_place
     from pipeline.runtime import console
 
     (_, names, read), where = _opened(), parse_place(place)
-
-    async def show() -> None:
-        handled = await read_handled(read, names.review, names.resolved)
-        item = await review.find(read, names.review, where)
-        if file is not None:
-            console.note(f"{review.save_file(item, file):,} bytes written to {file}")
-        if json:
-            console.as_json(review.document_of(item, handled))
-            return
-        for line in review.lines_of(item, handled, limit=None if full else review.SHOWN):
-            console.line(line)
-
-    console.run(show())
+    item, handled = console.run(review.find(names, read, where))
+    if file is not None:
+        console.note(f"{review.save_file(item, file):,} bytes written to {file}")
+    if json:
+        console.as_json(review.document_of(item, handled))
+        return
+    for line in review.lines_of(item, handled, limit=None if full else review.SHOWN):
+        console.line(line)
 
 
 @review.command("resolve")
 def resolve_review_item(
     *,
     place: APlace,
-    result: Annotated[
-        str | None, typer.Option(help="What is right, as JSON; @FILE reads it from a file.")
-    ] = None,
-    accept: Annotated[Accepted | None, typer.Option(help="Whose answer is right.")] = None,
+    result: Annotated[str | None, Option(help="What is right: JSON, or @FILE with it.")] = None,
+    accept: Annotated[Accepted | None, Option(help="Whose answer is right.")] = None,
     change: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="Correct a field; may be repeated."),
+        Strings, Option("--set", metavar="FIELD=VALUE", help="Correct a field; repeatable.")
     ] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help="Add a line to this file, for `pipeline evaluate`.")
-    ] = None,
-    again: Annotated[
-        bool, typer.Option("--again", help="Publish another verdict after an earlier one.")
-    ] = False,
+    labels: Annotated[OptionalPath, Option(help="Labelled file that gets a line, too.")] = None,
+    again: Annotated[bool, Option("--again", help="Publish it after an earlier one, too.")] = False,
     json: Json = False,
 ) -> None:
     """Publish a person's verdict as the event's result, under its key, once."""
@@ -349,11 +299,8 @@ def resolve_review_item(
             result = Path(result[1:]).read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{result[1:]} cannot be read ({error}): name another.") from None
-    verdict = review.Verdict(
-        given=None if result is None else review.parse_result(result),
-        accepted=None if accept is None else Tier(accept.value),
-        changes=review.parse_changes(change or ()),
-    )
+    right = review.parse_result(result or "") if accept is None else Tier(accept.value)
+    verdict = review.Verdict(right, review.parse_changes(change or ()))
     done = console.run(
         review.resolve(
             settings,

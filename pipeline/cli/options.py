@@ -1,14 +1,16 @@
 """Arguments and options that several commands have."""
 
+from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-APlace = Annotated[str, typer.Argument(help="PARTITION:OFFSET, as `list` prints it.")]
-Key = Annotated[str | None, typer.Option("--key", help="Its record's key.")]
-Since = Annotated[
-    str | None, typer.Option("--since", help="2026-11-22T10:00 (UTC), or how long ago: 15m, 2h.")
-]
-Until = Annotated[str | None, typer.Option("--until", help="The same; before that.")]
-Newest = Annotated[int, typer.Option("--limit", "-n", min=1, help="The newest of them.")]
+Strings = list[str] | None
+OptionalPath = Path | None
+Json = Annotated[bool, Option("--json", help="Print JSON, for programs.")]
+APlace = Annotated[str, Argument(help="PARTITION:OFFSET, as `list` prints it.")]
+KeyField = Annotated[str, Option(help="Field of a JSON event that becomes the record's key.")]
+Key = Annotated[str | None, Option("--key", help="Its record's key.")]
+Since = Annotated[str | None, Option("--since", help="2026-11-22T10:00 (UTC), or 15m, 2h ago.")]
+Until = Annotated[str | None, Option("--until", help="The same; before that.")]
+Newest = Annotated[int, Option("--limit", "-n", min=1, help="The newest of them.")]

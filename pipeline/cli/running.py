@@ -1,23 +1,22 @@
-"""`pipeline run` and `pipeline backfill`."""
+"""What goes on until it is done or stopped: `pipeline run`, `backfill`, `local` and `demo`."""
 
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
-from pipeline.cli.options import Json
+from pipeline.cli.options import Json, KeyField, OptionalPath, Strings
+
+if TYPE_CHECKING:
+    from pipeline.local.screen import Summary
+
+_SHORT = 0.1
 
 
 def run(
-    stages: Annotated[
-        list[str] | None, typer.Argument(help="Which; those of the setting `enabled` if none.")
-    ] = None,
-    workers: Annotated[
-        int, typer.Option("--workers", min=1, help="Processes, restarted when they die.")
-    ] = 1,
-    json: Annotated[
-        bool, typer.Option("--json", help="Say in JSON where the dashboard is, once all is up.")
-    ] = False,
+    stages: Annotated[Strings, Argument(help="Which; those of `enabled` if none.")] = None,
+    workers: Annotated[int, Option("--workers", min=1, help="Processes, restarted on exit.")] = 1,
+    json: Annotated[bool, Option("--json", help="Say in JSON where the dashboard is.")] = False,
 ) -> None:
     """Consume, ask, publish: the pipeline itself, until stopped."""
     from pipeline.app import Running
@@ -49,25 +48,21 @@ def run(
 
 
 def backfill(
-    stage: Annotated[str, typer.Argument(help="Whose events: tickets, invoices, images, ...")],
+    stage: Annotated[str, Argument(help="Whose events: tickets, invoices, images, ...")],
     file: Annotated[
-        Path | None,
-        typer.Argument(help="JSON Lines, a file or a folder; the stage's topic if none."),
+        OptionalPath,
+        Argument(help="JSON Lines, a file or a folder; the stage's topic if none."),
     ] = None,
     *,
-    key_field: Annotated[
-        str, typer.Option(help="Field of a file's JSON event that becomes the record's key.")
-    ] = "id",
+    key_field: KeyField = "id",
     normal_lane: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--normal-lane",
             help="Ask at full price what was claimed and is in no batch, or in one that is lost.",
         ),
     ] = False,
-    http: Annotated[
-        bool, typer.Option("--http", help="Serve the dashboard and /metrics meanwhile.")
-    ] = False,
+    http: Annotated[bool, Option("--http", help="Serve the dashboard and /metrics.")] = False,
     json: Json = False,
 ) -> None:
     """Enrich a topic's backlog, or a file, through message batches at half the price.
@@ -94,4 +89,111 @@ def backfill(
     else:
         console.line(sentence(report))
     if not report.done:
+        raise typer.Exit(console.FAILED)
+
+
+def local(
+    *,
+    command: Annotated[
+        Strings,
+        Argument(help="After --: a command to run with the environment set; both end together."),
+    ] = None,
+    kafka_port: Annotated[int, Option(min=0, max=65535, help="0: a free one.")] = 0,
+    api_port: Annotated[int, Option(min=0, max=65535, help="0: a free one.")] = 0,
+    broker: Annotated[str, Option(help="noida, or kafka (needs Java 17+ and mvn).")] = "noida",
+    fault: Annotated[
+        Strings, Option(help="What goes wrong in the API, e.g. overloaded:0.1; repeatable.")
+    ] = None,
+    encoder: Annotated[
+        bool,
+        Option("--encoder", help="Simulated answers choose labels by meaning (extra `encoder`)."),
+    ] = False,
+    env_file: Annotated[
+        OptionalPath,
+        Option(help="Write the variables there while it runs, to be read with `. PATH`."),
+    ] = None,
+) -> None:
+    """Run the embedded broker and the simulated API, for a command or until stopped."""
+    from pipeline.config import load_settings
+    from pipeline.local.environment import local_environment, serve
+    from pipeline.runtime import console
+    from pipeline.stages.checks.scope import require_encoder
+
+    if encoder:
+        require_encoder()
+    settings = load_settings()
+    environment = local_environment(
+        settings,
+        broker=broker,
+        kafka_port=kafka_port,
+        api_port=api_port,
+        faults=fault or (),
+        api_options=["--encoder"] if encoder else (),
+    )
+    code = console.run_until_stopped(
+        lambda stop: serve(
+            environment, stop, console.line, command=command or (), env_file=env_file
+        )
+    )
+    raise typer.Exit(code)
+
+
+def demo(
+    *,
+    real: Annotated[
+        bool, Option("--real", help="Ask the real API; needs ANTHROPIC_API_KEY, costs money.")
+    ] = False,
+    keep: Annotated[bool, Option("--keep", help="Keep it running until stopped.")] = False,
+    short: Annotated[bool, Option("--short", help="A tenth of the day.")] = False,
+    svg: Annotated[OptionalPath, Option(help="Draw the last screen to this file, too.")] = None,
+    json: Json = False,
+) -> None:
+    """Show a day of events on this machine: what became of each, and what it cost."""
+    import asyncio
+
+    from pipeline.config import load_settings
+    from pipeline.local.demo import demo as show_day
+    from pipeline.local.screen import Screen, next_steps, screenshot, terminal
+    from pipeline.runtime import console
+
+    settings = load_settings()
+
+    async def present(stop: asyncio.Event) -> "Summary":
+        """Show the day on standard error, and what it came to on standard output."""
+
+        def report(summary: "Summary") -> None:
+            screen.close()
+            if json:
+                console.as_json(summary.as_json())
+            else:
+                terminal().print(summary)
+            if svg is not None:
+                screenshot(screen, summary, svg)
+            console.note(next_steps(summary, still_running=keep))
+
+        lingering = asyncio.Event()
+
+        async def linger(summary: "Summary") -> None:
+            lingering.set()
+            report(summary)
+            await stop.wait()
+
+        share, last = _SHORT if short else 1.0, linger if keep else None
+        with Screen() as screen:
+            working = asyncio.create_task(
+                show_day(settings, screen, real=real, share=share, linger=last)
+            )
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            if not working.done() and not lingering.is_set():
+                working.cancel()
+                await asyncio.wait([working])
+                raise console.Interrupted("Stopped before the demo was done.")
+            summary = await working
+        if not keep:
+            report(summary)
+        return summary
+
+    if not console.run_until_stopped(present).ok:
         raise typer.Exit(console.FAILED)

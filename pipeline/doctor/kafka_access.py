@@ -17,7 +17,7 @@ from aiokafka.protocol.admin import DescribeAclsRequest
 from pipeline.config import KafkaSettings, Settings
 from pipeline.doctor.examination import Finding, OutOfReach, Site, failed, ok, warning
 from pipeline.kafka.brokers import delivery_in_force
-from pipeline.kafka.cluster import BrokerAt, Cluster, broker_limits, conflicts
+from pipeline.kafka.cluster import BrokerAt, Cluster, conflicts
 from pipeline.kafka.connection import (
     BrokerUnreachable,
     NotPermitted,
@@ -193,8 +193,7 @@ def _grant(user: str, operation: str, kind: str, name: str) -> str:
 
 async def check_limits(site: Site) -> AsyncIterator[Finding]:
     """Look for settings that the brokers will not go along with."""
-    await site.cluster()
-    for conflict in conflicts(await broker_limits(site.settings.kafka), site.settings):
+    for conflict in conflicts((await site.cluster()).configs, site.settings):
         yield failed(
             conflict,
             why="The brokers refuse a member, a commit or a transaction that asks for more.",

@@ -1,13 +1,9 @@
 """Reading the records of a batch one after the other, whatever is in it, in bounded memory.
 
-aiokafka reads ordinary batches, and faster. What it cannot read, or only at a price, comes here: a
-batch that inflates to more than may be held, a record with a million headers, a header whose name
-is not UTF-8, a batch that breaks off. A record that is too large comes without its value, with what
-is known of it; what cannot be read at all comes as that.
-
-A megabyte on the wire can hold gigabytes, and aiokafka inflates a batch in one go. Here it comes in
-pieces, so that a reader may stop, or drop what is behind them. zlib, lz4 and zstandard can do so;
-cramjam, which aiokafka uses, cannot, and is faster where the bound is not in question.
+aiokafka reads ordinary batches, and faster. Here comes what it cannot read, or only at a price: a
+batch that inflates to gigabytes, a record with a million headers, a header whose name is not UTF-8,
+a batch that breaks off. A batch is inflated in pieces, which zlib, lz4 and zstandard can do, and
+cramjam, which aiokafka uses, cannot; it is faster where the bound is not in question.
 """
 
 import struct
@@ -67,7 +63,7 @@ class _Broken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The header of a batch in the format that Kafka has had since 0.11."""
+    """The header of a batch, in the format since Kafka 0.11."""
 
     base_offset: int
     attributes: int
@@ -101,7 +97,6 @@ class ReadRecord:
 
 
 def received(record: ConsumerRecord | ReadRecord, now: datetime) -> Received:
-    """A record of aiokafka, or of a deferred batch, in the stream's own terms."""
     return Received(
         topic=record.topic,
         partition=record.partition,
@@ -118,25 +113,19 @@ def received(record: ConsumerRecord | ReadRecord, now: datetime) -> Received:
 def read_batch(
     data: memoryview, place: KafkaPartition, start: int, limit: int
 ) -> Iterator[ReadRecord | None]:
-    """The records of a batch from offset `start` on, each that its header counts.
+    """The records of a batch, its checksum verified, from offset `start` on.
 
-    Args:
-        data: The whole batch as brokers send it, its checksum verified.
-        place: Where it is.
-        start: The first offset that is wanted.
-        limit: Bytes of the largest record that comes whole.
-
-    Yields:
-        None now and then, where much was passed over.
+    Those of more than `limit` bytes come without their value; None comes now and then, where much
+    was passed over.
     """
     batch = Batch.of(data)
     position, left = start, batch.records
-    because = "its batch has more records than it has offsets"
+    because = "an offset in its batch is not one of the batch"
     try:
         source = _Source(pieces(batch.attributes & CODEC, data[HEADER.size :]))
         while left:
             record = yield from _record(source, batch, place, limit)
-            if record.offset >= batch.next_offset:
+            if not batch.base_offset <= record.offset < batch.next_offset:
                 break
             left -= 1
             if record.offset >= position:
@@ -151,10 +140,9 @@ def read_batch(
 def unreadable(
     place: KafkaPartition, offsets: range, count: int, because: str
 ) -> Iterator[ReadRecord]:
-    """What stands for the records of a broken batch, as many as it counts.
+    """What stands for the `count` records of a broken batch.
 
-    Which of the offsets they have is not known where compaction has removed some: the first ones
-    are reported.
+    Which offsets they have is not known after a compaction: the first ones are reported.
     """
     shown = offsets[: max(1, min(count, _REPORTED))]
     for offset in shown:
@@ -166,22 +154,20 @@ def unreadable(
 
 def has_many_headers(records: bytes | memoryview, count: int) -> bool:
     """Whether one of the `count` inflated records has too many headers, or they are broken."""
-    position = 0
+    source = _Source(iter([bytes(records)]))
     try:
         for _ in range(count):
-            length, position = _varint_at(records, position)
-            end = position + length
-            position += 1  # attributes
-            for _ in range(2):  # time and offset
-                _, position = _varint_at(records, position)
-            for _ in range(2):  # key and value
-                size, position = _varint_at(records, position)
-                position += max(0, size)
-            headers, _ = _varint_at(records, position)
-            if headers > MANY_HEADERS:
+            length = source.varint()
+            end = source.position + length
+            source.take(1)  # attributes
+            source.varint()  # time
+            source.varint()  # offset
+            for _ in ("key", "value"):
+                source.take(max(0, source.varint()))
+            if source.varint() > MANY_HEADERS:
                 return True
-            position = end
-    except (IndexError, _Broken):
+            source.take(end - source.position)
+    except _Broken:
         return True
     return False
 
@@ -329,19 +315,6 @@ class _Source:
         self._piece, self._at = piece, 0
 
 
-def _varint_at(data: bytes | memoryview, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:  # noqa: PLR2004 - the bit that says that there is more
-            return (value >> 1) ^ -(value & 1), position
-        shift += 7
-        if shift > _VARINT_BITS:
-            raise _Broken("a number in it is too long")
-
-
 def inflate(codec: int, data: memoryview, limit: int) -> bytes | None:
     """The whole content; None where it is larger than `limit` bytes."""
     if codec == LZ4 and len(data) * _LZ4_RATIO <= limit:
@@ -351,8 +324,14 @@ def inflate(codec: int, data: memoryview, limit: int) -> bytes | None:
             raise CannotInflate(str(error)) from error
     found: list[bytes] = []
     size = 0
-    read = _whole_zstd(data) if codec == ZSTD else _INFLATERS.get(codec, _unknown)(data)
-    for piece in _named(codec, read):
+    if codec == ZSTD:
+        # What is read to its end at once may share a decompressor: it costs a fourth.
+        if not hasattr(_THREAD, "zstd"):
+            _THREAD.zstd = zstandard.ZstdDecompressor()
+        read = _named(codec, _zstd(data, _THREAD.zstd))
+    else:
+        read = pieces(codec, data)
+    for piece in read:
         size += len(piece)
         if size > limit:
             return None
@@ -380,7 +359,7 @@ def _named(codec: int, found: Iterator[bytes]) -> Iterator[bytes]:
 
 def _gzip(data: memoryview) -> Iterator[bytes]:
     member = zlib.decompressobj(_WITH_GZIP_HEADER)
-    for fed in _fed(data):
+    for fed in _cut(data, _FEED):
         tail: bytes | memoryview = fed
         while tail:
             piece = member.decompress(tail, _PIECE)
@@ -393,7 +372,7 @@ def _gzip(data: memoryview) -> Iterator[bytes]:
 
 def _lz4(data: memoryview) -> Iterator[bytes]:
     frame = lz4.frame.LZ4FrameDecompressor()
-    for fed in _fed(data):
+    for fed in _cut(data, _FEED):
         tail: bytes | memoryview | None = fed
         while tail or not frame.needs_input:
             piece = frame.decompress(tail or b"", _PIECE)
@@ -404,18 +383,10 @@ def _lz4(data: memoryview) -> Iterator[bytes]:
                 tail, frame = frame.unused_data, lz4.frame.LZ4FrameDecompressor()
 
 
-def _zstd(data: memoryview) -> Iterator[bytes]:
-    return _read_zstd(zstandard.ZstdDecompressor(), data)
-
-
-def _whole_zstd(data: memoryview) -> Iterator[bytes]:
-    """For what is read to its end before anything else is: it costs a fourth."""
-    if not hasattr(_THREAD, "zstd"):
-        _THREAD.zstd = zstandard.ZstdDecompressor()
-    return _read_zstd(_THREAD.zstd, data)
-
-
-def _read_zstd(decompressor: zstandard.ZstdDecompressor, data: memoryview) -> Iterator[bytes]:
+def _zstd(
+    data: memoryview, decompressor: zstandard.ZstdDecompressor | None = None
+) -> Iterator[bytes]:
+    decompressor = decompressor or zstandard.ZstdDecompressor()
     reader = decompressor.stream_reader(data, read_across_frames=True)
     return iter(lambda: reader.read(_PIECE), b"")
 
@@ -445,16 +416,12 @@ def _block(data: memoryview) -> bytes:
     return bytes(cramjam.snappy.decompress_raw(data))
 
 
-def _fed(data: memoryview) -> Iterator[memoryview]:
-    return (data[start : start + _FEED] for start in range(0, len(data), _FEED))
-
-
-def _plain(data: memoryview) -> Iterator[bytes]:
-    return (bytes(data[start : start + _PIECE]) for start in range(0, len(data), _PIECE))
+def _cut(data: memoryview, size: int) -> Iterator[memoryview]:
+    return (data[start : start + size] for start in range(0, len(data), size))
 
 
 _INFLATERS: dict[int, Callable[[memoryview], Iterator[bytes]]] = {
-    0: _plain,
+    0: lambda data: map(bytes, _cut(data, _PIECE)),
     GZIP: _gzip,
     SNAPPY: _snappy,
     LZ4: _lz4,

@@ -3,8 +3,9 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
+from typing import ClassVar
 
 from aiokafka import AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
@@ -82,38 +83,25 @@ The rest are faults of its own, which end that task and are handed to whatever w
 the session, and must not cost the other partitions theirs."""
 
 
+@dataclass(kw_only=True, eq=False)
 class _Writer(ABC):
-    """What both deliveries have in common: a producer of their own, and errors the stream knows.
+    """What both deliveries have in common: a producer of their own, and errors the stream knows."""
 
-    Args:
-        producer: Not started.
-        partition: The input partition.
-        limit: Seconds that one commit may take.
-        refused_together: Called where the brokers refuse several records, which may be too large
-            only in one batch: the next session is to send each alone. None if this one does.
-    """
-
-    _timed_out: str
-    _failed: str
-
-    def __init__(
-        self,
-        producer: AIOKafkaProducer,
-        partition: TopicPartition,
-        *,
-        limit: float,
-        refused_together: Callable[[], None] | None,
-    ) -> None:
-        self._producer = producer
-        self._partition = partition
-        self._limit = limit
-        self._refused_together = refused_together
-        self._answers: list[asyncio.Future[object]] = []
+    producer: AIOKafkaProducer
+    partition: TopicPartition
+    limit: float
+    """Seconds that one commit may take."""
+    refused_together: Callable[[], None] | None = None
+    """Called where the brokers refuse several records, which may be too large only in one batch:
+    the next session is to send each alone. None if this one does."""
+    _answers: list[asyncio.Future[object]] = field(default_factory=list, init=False)
+    _timed_out: ClassVar[str]
+    _failed: ClassVar[str]
 
     async def start(self) -> None:
         try:
             async with asyncio.timeout(_START_LIMIT):
-                await self._producer.start()
+                await self.producer.start()
         except (TimeoutError, KafkaConnectionError) as error:
             raise BrokersUnavailable(
                 f"The brokers do not let a producer start ({error!r})."
@@ -123,19 +111,19 @@ class _Writer(ABC):
 
     async def close(self) -> None:
         """Let go of the producer. An open transaction is settled by the next owner."""
-        await abandon_producer(self._producer)
+        await abandon_producer(self.producer)
 
     async def commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
         if committed is not None and len(committed.metadata) > MAX_CHARACTERS:
             # The brokers' answer to it would kill the producer.
             raise ValueError(f"commit metadata of {len(committed.metadata)} characters")
         try:
-            async with asyncio.timeout(self._limit):
+            async with asyncio.timeout(self.limit):
                 await self._commit(records, committed)
         except TimeoutError:
             raise Broken(self._timed_out) from None
         except ProducerFenced:
-            raise Fenced(f"{self._partition} has another owner, or took too long.") from None
+            raise Fenced(f"{self.partition} has another owner, or took too long.") from None
         except _FAULTS as error:
             raise Broken(f"{self._failed}: {error!r}.") from error
         finally:
@@ -149,20 +137,15 @@ class _Writer(ABC):
     async def _publish(self, records: Sequence[Outgoing]) -> None:
         """Hand all records to the producer, then wait for every answer.
 
-        Raises:
-            Unpublishable: Some are larger than the producer may send, or than the brokers take.
-                In the latter case the numbers of the batches have a gap, so the producer is of no
-                more use.
-            Aborted: A topic cannot be written to, or not yet.
-            Broken: The brokers refused several, which are not known to be too large one by one.
-            KafkaError: The first other error.
+        After a refusal by the brokers the numbers of the batches have a gap, and the producer is of
+        no more use.
         """
         refused: dict[int, BaseException] = {}
         for index, record in enumerate(records):
             # aiokafka asserts a key or a value; a tombstone without a key has neither.
             value = b"" if record.key is None and record.value is None else record.value
             try:
-                answer = await self._producer.send(
+                answer = await self.producer.send(
                     record.topic, value, key=record.key, headers=list(record.headers)
                 )
             except MessageSizeTooLargeError as error:
@@ -186,13 +169,13 @@ class _Writer(ABC):
             if isinstance(failure, MessageSizeTooLargeError | RecordListTooLargeError)
         }
         # What came after a refused batch fails for the gap in the numbers, and says that instead.
-        if len(refused) > 1 and self._refused_together is not None:
-            self._refused_together()
+        if len(refused) > 1 and self.refused_together is not None:
+            self.refused_together()
             raise Broken(f"{len(refused)} records are too large, or are together: each goes alone.")
         if refused:
             raise _unpublishable(refused, is_session_lost=True)
-        for failure in failures.values():
-            raise failure
+        if failures:
+            raise next(iter(failures.values()))
 
 
 def _unpublishable(errors: Mapping[int, BaseException], *, is_session_lost: bool) -> Unpublishable:
@@ -204,31 +187,21 @@ def _unpublishable(errors: Mapping[int, BaseException], *, is_session_lost: bool
     )
 
 
+@dataclass(kw_only=True, eq=False)
 class TransactionalWriter(_Writer):
     """Exactly once: results and offset in one transaction.
 
-    The transactional id belongs to the input partition. Starting a producer with it fences the
-    partition's previous owner and settles its open transaction, so that what is read as
-    committed afterwards is final.
+    The transactional id belongs to the input partition: starting a producer with it fences the
+    previous owner and settles its open transaction, so what is read as committed then is final.
     """
 
     _timed_out = "The brokers did not settle a transaction in time."
     _failed = "A transaction failed"
 
-    def __init__(
-        self,
-        producer: AIOKafkaProducer,
-        group: str,
-        partition: TopicPartition,
-        *,
-        limit: float,
-        refused_together: Callable[[], None] | None = None,
-    ) -> None:
-        super().__init__(producer, partition, limit=limit, refused_together=refused_together)
-        self._group = group
+    group: str
 
     async def _commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
-        await self._producer.begin_transaction()
+        await self.producer.begin_transaction()
         try:
             # A failed send does not fail the transaction: committing it would lose the record.
             # The answers are awaited before the offset goes in, because brokers refuse records
@@ -237,101 +210,87 @@ class TransactionalWriter(_Writer):
             await self._publish(records)
             if committed is not None:
                 offset = OffsetAndMetadata(committed.offset, committed.metadata)
-                await self._producer.send_offsets_to_transaction(
-                    {KafkaPartition(*self._partition): offset}, self._group
+                await self.producer.send_offsets_to_transaction(
+                    {KafkaPartition(*self.partition): offset}, self.group
                 )
         except (Aborted, Unpublishable):
-            await self._producer.abort_transaction()
+            await self.producer.abort_transaction()
             raise
-        await self._producer.commit_transaction()
+        await self.producer.commit_transaction()
 
 
+@dataclass(kw_only=True, eq=False)
 class AtLeastOnceWriter(_Writer):
-    """At least once: results first, then the offset.
+    """At least once: results first, then the offset, with the generation of the group.
 
-    The commit carries the generation of the group, so a member that was taken for dead cannot
-    move the offset; what it published before stays published.
+    So a member that was taken for dead cannot move the offset; what it published stays published.
     """
 
     _timed_out = "The brokers did not take a commit in time."
     _failed = "A commit failed"
 
-    def __init__(
-        self,
-        producer: AIOKafkaProducer,
-        commit_offset: Callable[[TopicPartition, Committed], Awaitable[None]],
-        partition: TopicPartition,
-        *,
-        limit: float,
-        refused_together: Callable[[], None] | None = None,
-    ) -> None:
-        super().__init__(producer, partition, limit=limit, refused_together=refused_together)
-        self._commit_offset = commit_offset
+    commit_offset: Callable[[TopicPartition, Committed], Awaitable[None]]
 
     async def _commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
         await self._publish(records)
         if committed is not None:
-            await self._commit_offset(self._partition, committed)
+            await self.commit_offset(self.partition, committed)
 
 
+@dataclass(eq=False)
 class KafkaBrokers:
-    """Makes the engine's clients; connects only when they are started.
+    """Makes the engine's clients, which connect when they are started; `wrap` goes around writers.
 
-    Exactly once needs brokers with transactions: `delivery_in_force` finds out. Each writer is
-    given to `wrap`, which may return another one around it.
+    Exactly once needs brokers with transactions: `delivery_in_force` finds out.
     """
 
-    def __init__(
-        self,
-        kafka: KafkaSettings,
-        stream: StreamSettings,
-        topics: TopicSettings,
-        delivery: Delivery,
-        *,
-        wrap: Callable[[PartitionWriter], PartitionWriter] = lambda writer: writer,
-    ) -> None:
-        self._kafka = kafka
-        self._stream = stream
-        self._max_bytes = topics.max_message_bytes
-        self._delivery = delivery
-        self._wrap = wrap
-        self._refused_together: set[TopicPartition] = set()
+    kafka: KafkaSettings
+    stream: StreamSettings
+    topics: TopicSettings
+    delivery: Delivery
+    _: KW_ONLY
+    wrap: Callable[[PartitionWriter], PartitionWriter] = lambda writer: writer
+    _refused_together: set[TopicPartition] = field(default_factory=set, init=False)
 
     @property
     def starts_at_end(self) -> bool:
-        return self._kafka.auto_offset_reset == "latest"
+        return self.kafka.auto_offset_reset == "latest"
 
     @property
     def eviction_notice(self) -> float:
         """The answer to the next heartbeat brings it; half an interval is for its way."""
-        return 1.5 * self._kafka.heartbeat_interval
+        return 1.5 * self.kafka.heartbeat_interval
 
     def consumer(self, group: str, topics: Sequence[str]) -> KafkaConsumer:
         return KafkaConsumer(
-            self._kafka, self._stream, group, topics, max_record_bytes=self._max_bytes
+            self.kafka, self.stream, group, topics, max_record_bytes=self.topics.max_message_bytes
         )
 
     def session(self, group: str, partition: TopicPartition, consumer: Consumer) -> PartitionWriter:
-        limit = self._stream.transaction_timeout
-        compression = self._kafka.compression
-        options = client_options(self._kafka) | {
+        limit = self.stream.transaction_timeout
+        compression = self.kafka.compression
+        options = client_options(self.kafka) | {
             "compression_type": None if compression == "none" else compression,
-            "max_request_size": self._max_bytes,
+            "max_request_size": self.topics.max_message_bytes,
         }
         refused_together: Callable[[], None] | None = partial(self._refused_together.add, partition)
         if partition in self._refused_together:
             self._refused_together.discard(partition)
             options["max_batch_size"] = _ONE_RECORD
             refused_together = None
-        if self._delivery == "exactly_once":
+        if self.delivery == "exactly_once":
             producer = AIOKafkaProducer(
                 **options,
                 transactional_id=f"{group}-{partition.topic}-{partition.partition}",
                 transaction_timeout_ms=round(limit * 1000),
             )
-            return self._wrap(
+            return self.wrap(
                 TransactionalWriter(
-                    producer, group, partition, limit=limit, refused_together=refused_together
+                    producer=producer,
+                    partition=partition,
+                    limit=limit,
+                    refused_together=refused_together,
+                    group=group,
                 )
             )
         if not isinstance(consumer, KafkaConsumer):
@@ -339,14 +298,18 @@ class KafkaBrokers:
         # Not idempotent: brokers without transactions need not know idempotent producers either,
         # and each partition has one request in flight, so the order holds.
         producer = AIOKafkaProducer(**options, acks="all")
-        return self._wrap(
+        return self.wrap(
             AtLeastOnceWriter(
-                producer, consumer.commit, partition, limit=limit, refused_together=refused_together
+                producer=producer,
+                partition=partition,
+                limit=limit,
+                refused_together=refused_together,
+                commit_offset=consumer.commit,
             )
         )
 
     def reader(self, group: str) -> OffsetReader:
-        return KafkaOffsets(self._kafka, group)
+        return KafkaOffsets(self.kafka, group)
 
 
 class ProbeFailed(PipelineError):

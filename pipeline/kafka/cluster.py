@@ -48,7 +48,13 @@ _RETRY = 0.1
 """Seconds."""
 _TOPIC, _BROKER = ConfigResourceType.TOPIC, ConfigResourceType.BROKER
 _TOPIC_CONFIGS = ("cleanup.policy", "max.message.bytes", "min.insync.replicas", "retention.ms")
-_BROKER_CONFIGS = ("default.replication.factor", "socket.request.max.bytes")
+_BROKER_LIMITS = (
+    "offset.metadata.max.bytes",
+    "transaction.max.timeout.ms",
+    "group.min.session.timeout.ms",
+    "group.max.session.timeout.ms",
+)
+_BROKER_CONFIGS = ("default.replication.factor", "socket.request.max.bytes", *_BROKER_LIMITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +71,7 @@ class BrokerAt:
 
 @dataclass(frozen=True, slots=True)
 class TopicSeen:
-    """A topic.
-
-    Args:
-        replicas: Of the partition that has fewest.
-        in_sync: Replicas that are in sync, of the partition that has fewest.
-        may: What we may do with it; None where the broker does not say.
-    """
+    """A topic, with the replicas of the partition that has fewest, and what we may do with it."""
 
     name: str
     partitions: int
@@ -81,7 +81,6 @@ class TopicSeen:
     configs: Mapping[str, str] = field(default_factory=dict)
 
     def number(self, config: str) -> int | None:
-        """A configuration that is a number; None where it is not known."""
         value = self.configs.get(config)
         return None if value is None else int(value)
 
@@ -97,13 +96,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class GroupSeen:
-    """A consumer group.
-
-    Args:
-        kind: Its protocol; empty while it has no member.
-        may: What we may do with it; None where the broker does not say.
-        is_forbidden: We may not even look at it.
-    """
+    """A consumer group: its protocol (empty without members), and what we may do with it."""
 
     name: str
     kind: str = ""
@@ -114,12 +107,10 @@ class GroupSeen:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a group is in a partition.
+    """How far a group is in a partition, and whether a timestamp in it is yet to come.
 
-    Args:
-        from_the_future: Whether there is a record whose timestamp is yet to come.
-        half_expired: The offset below which all records have half of their retention behind them;
-            None where that is all of them, or retention has no end.
+    Below `half_expired` all records have half of their retention behind them; None where that is
+    all of them, or retention has no end.
     """
 
     partition: TopicPartition
@@ -175,9 +166,8 @@ async def progress_of(
 ) -> tuple[list[Progress], list[BrokersUnavailable]]:
     """How far a group is in a topic, and why some partitions did not answer, though asked again.
 
-    What is not permitted is left out of both.
-
-    Times are in seconds since the epoch; from `future` on a timestamp cannot be right.
+    What is not permitted is left out. Times are in seconds since the epoch; from `future` on a
+    timestamp cannot be right.
     """
     found: list[Progress] = []
     unknown: list[BrokersUnavailable] = []
@@ -227,10 +217,8 @@ async def _progress(
 async def _metadata(
     client: AIOKafkaClient, names: Collection[str]
 ) -> tuple[list[BrokerAt], dict[str, TopicSeen], frozenset[str]]:
-    """The brokers, and those of the topics that exist.
-
-    Some brokers make a topic that is asked for by name, so all are asked for first.
-    """
+    """The brokers, those of the topics that exist, and those that we may not see."""
+    # Some brokers make a topic that is asked for by name, so all are asked for first.
     found, version = await _ask(client, None)
     brokers = [BrokerAt(each["node_id"], each["host"], each["port"]) for each in found["brokers"]]
     topics = {
@@ -308,64 +296,42 @@ def _topics(metadata: bytes) -> frozenset[str]:
         return frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerLimits:
-    """What brokers allow; None where they do not say.
-
-    Args:
-        metadata_bytes: Of the metadata of a committed offset, where the ledger goes.
-        transaction_seconds: The longest time-out of a transaction.
-        session_seconds: The shortest and the longest session of a consumer.
-    """
-
-    metadata_bytes: int | None = None
-    transaction_seconds: float | None = None
-    session_seconds: tuple[float | None, float | None] = (None, None)
-
-
-async def broker_limits(kafka: KafkaSettings) -> BrokerLimits:
-    """Ask one broker for its limits; `ConnectionFailed` where none lets us in."""
-    metadata, transaction, shortest, longest = names = (
-        "offset.metadata.max.bytes",
-        "transaction.max.timeout.ms",
-        "group.min.session.timeout.ms",
-        "group.max.session.timeout.ms",
-    )
-    async with admin_client(kafka) as admin:
-        [broker, *_] = (await patiently(admin.describe_cluster))["brokers"]
-        node = str(broker["node_id"])
-        configs = await describe_configs(admin, _BROKER, [node], names)
-    values = {name: int(value) for name, value in configs.get(node, {}).items()}
-    seconds = {name: value / 1000 for name, value in values.items() if name != metadata}
-    return BrokerLimits(
-        metadata_bytes=values.get(metadata),
-        transaction_seconds=seconds.get(transaction),
-        session_seconds=(seconds.get(shortest), seconds.get(longest)),
-    )
-
-
-def conflicts(limits: BrokerLimits, settings: Settings) -> tuple[str, ...]:
-    """Which settings the brokers will not accept, and what to do."""
+def conflicts(configs: Mapping[str, str], settings: Settings) -> tuple[str, ...]:
+    """Which settings the brokers, configured like that, will not accept, and what to do."""
     found = []
-    if limits.metadata_bytes is not None and limits.metadata_bytes < MAX_CHARACTERS:
+    metadata, transaction, shortest, longest = (
+        int(value) if (value := configs.get(name)) else None for name in _BROKER_LIMITS
+    )
+    if metadata is not None and metadata < MAX_CHARACTERS:
         found.append(
-            f"The brokers' offset.metadata.max.bytes is {limits.metadata_bytes} and the ledger may "
+            f"The brokers' offset.metadata.max.bytes is {metadata} and the ledger may "
             f"need {MAX_CHARACTERS}: raise it, or lower stream.max_unfinished."
         )
-    longest = limits.transaction_seconds
-    if longest is not None and longest < settings.stream.transaction_timeout:
+    if transaction is not None and transaction / 1000 < settings.stream.transaction_timeout:
         found.append(
-            f"The brokers' transaction.max.timeout.ms allows {longest:g} s and "
+            f"The brokers' transaction.max.timeout.ms allows {transaction / 1000:g} s and "
             f"stream.transaction_timeout is {settings.stream.transaction_timeout:g}: lower it."
         )
-    low, high = limits.session_seconds
     session = settings.kafka.session_timeout
-    if (low is not None and session < low) or (high is not None and session > high):
+    low = 0 if shortest is None else shortest / 1000
+    high = session if longest is None else longest / 1000
+    if not low <= session <= high:
         found.append(
-            f"The brokers allow sessions of {low or 0:g} to {high or session:g} s and "
-            f"kafka.session_timeout is {session:g}: change it."
+            f"The brokers allow sessions of {low:g} to {high:g} s and kafka.session_timeout is "
+            f"{session:g}: change it."
         )
     return tuple(found)
+
+
+_TEXT = String("utf-8")
+_PARTITION_FIELDS = (
+    *(("error_code", Int16), ("partition", Int32), ("leader", Int32), ("leader_epoch", Int32)),
+    *(("replicas", Array(Int32)), ("isr", Array(Int32)), ("offline_replicas", Array(Int32))),
+)
+_TOPIC_FIELDS = (
+    *(("error_code", Int16), ("topic", _TEXT), ("is_internal", Boolean)),
+    *(("partitions", Array(*_PARTITION_FIELDS)), ("authorized_operations", Int32)),
+)
 
 
 class _TopicsResponse(Response):  # type: ignore[misc] # aiokafka has no types
@@ -375,38 +341,10 @@ class _TopicsResponse(Response):  # type: ignore[misc] # aiokafka has no types
     API_VERSION = 8
     SCHEMA = Schema(
         ("throttle_time_ms", Int32),
-        (
-            "brokers",
-            Array(
-                ("node_id", Int32),
-                ("host", String("utf-8")),
-                ("port", Int32),
-                ("rack", String("utf-8")),
-            ),
-        ),
-        ("cluster_id", String("utf-8")),
+        ("brokers", Array(("node_id", Int32), ("host", _TEXT), ("port", Int32), ("rack", _TEXT))),
+        ("cluster_id", _TEXT),
         ("controller_id", Int32),
-        (
-            "topics",
-            Array(
-                ("error_code", Int16),
-                ("topic", String("utf-8")),
-                ("is_internal", Boolean),
-                (
-                    "partitions",
-                    Array(
-                        ("error_code", Int16),
-                        ("partition", Int32),
-                        ("leader", Int32),
-                        ("leader_epoch", Int32),
-                        ("replicas", Array(Int32)),
-                        ("isr", Array(Int32)),
-                        ("offline_replicas", Array(Int32)),
-                    ),
-                ),
-                ("authorized_operations", Int32),
-            ),
-        ),
+        ("topics", Array(*_TOPIC_FIELDS)),
         ("cluster_authorized_operations", Int32),
     )
 
@@ -416,7 +354,7 @@ class _TopicsRequestV8(RequestStruct):  # type: ignore[misc] # aiokafka has no t
     API_VERSION = 8
     RESPONSE_TYPE = _TopicsResponse
     SCHEMA = Schema(
-        ("topics", Array(String("utf-8"))),
+        ("topics", Array(_TEXT)),
         ("allow_auto_topic_creation", Boolean),
         ("include_cluster_authorized_operations", Boolean),
         ("include_topic_authorized_operations", Boolean),

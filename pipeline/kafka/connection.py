@@ -104,78 +104,72 @@ def explain_connecting(
 ) -> ConnectionFailed:
     """What an error of connecting to `address` means."""
     causes = list(_causes(error))
-    for recognise in (_credentials, _tls, _hung_up):
-        for cause in causes:
-            found = recognise(cause, settings, address)
-            if found is not None:
-                return found
+    found = [meaning for each in causes if (meaning := _meaning(each, settings, address))]
+    if found:
+        return min(found, key=lambda failure: not isinstance(failure, WrongCredentials))
+    if any(isinstance(cause, EOFError | ConnectionResetError) for cause in causes):
+        # Brokers say nothing to a client that speaks another protocol.
+        likely = "has no TLS" if _has_tls(settings) else "has TLS or asks for credentials"
+        return TlsMismatch(
+            f"The broker at {address} closed the connection without a word, as happens on a port "
+            f"that {likely}: kafka.security_protocol is {settings.security_protocol}, "
+            "set it to what that port speaks."
+        )
     return BrokerUnreachable(
         f"No broker answers at {settings.bootstrap_servers} ({_reason(causes[-1])}): start one, "
         "or set kafka.bootstrap_servers (PIPELINE_KAFKA__BOOTSTRAP_SERVERS) to where one is."
     )
 
 
-def _credentials(
+def _meaning(
     cause: BaseException, settings: KafkaSettings, address: str
 ) -> ConnectionFailed | None:
-    if isinstance(cause, SaslAuthenticationFailed):
-        return WrongCredentials(
-            f"The broker at {address} refused user {settings.sasl_username!r} "
-            f"({settings.sasl_mechanism}): check kafka.sasl_username and kafka.sasl_password."
-        )
-    if isinstance(cause, UnsupportedSaslMechanismError):
-        return WrongCredentials(
-            f"The broker at {address} does not take {settings.sasl_mechanism}: "
-            "set kafka.sasl_mechanism to one that it takes."
-        )
-    if isinstance(cause, IllegalSaslStateError):
-        return WrongCredentials(
-            f"The broker at {address} takes no credentials on that port: set "
-            f"kafka.security_protocol to {'SSL' if _has_tls(settings) else 'PLAINTEXT'}, "
-            "or use its SASL port."
-        )
-    if isinstance(cause, ssl.SSLError) and "CERTIFICATE_REQUIRED" in str(cause):
-        return WrongCredentials(
-            f"The broker at {address} wants a client certificate: "
-            "set kafka.ssl_cert_file and kafka.ssl_key_file."
-        )
-    return None
-
-
-def _tls(cause: BaseException, settings: KafkaSettings, address: str) -> ConnectionFailed | None:
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        if cause.verify_code in _ANOTHER_HOST:
-            return TlsMismatch(
+    kind: type[ConnectionFailed] = WrongCredentials
+    if isinstance(cause, ssl.SSLError) and "CERTIFICATE_REQUIRED" not in str(cause):
+        kind = TlsMismatch
+    match cause:
+        case SaslAuthenticationFailed():
+            text = (
+                f"The broker at {address} refused user {settings.sasl_username!r} "
+                f"({settings.sasl_mechanism}): check kafka.sasl_username and kafka.sasl_password."
+            )
+        case UnsupportedSaslMechanismError():
+            text = (
+                f"The broker at {address} does not take {settings.sasl_mechanism}: "
+                "set kafka.sasl_mechanism to one that it takes."
+            )
+        case IllegalSaslStateError():
+            text = (
+                f"The broker at {address} takes no credentials on that port: set "
+                f"kafka.security_protocol to {'SSL' if _has_tls(settings) else 'PLAINTEXT'}, "
+                "or use its SASL port."
+            )
+        case ssl.SSLError() if kind is WrongCredentials:
+            text = (
+                f"The broker at {address} wants a client certificate: "
+                "set kafka.ssl_cert_file and kafka.ssl_key_file."
+            )
+        case ssl.SSLCertVerificationError(verify_code=code) if code in _ANOTHER_HOST:
+            text = (
                 f"The certificate of the broker at {address} is for another host "
                 f"({cause.verify_message.rstrip('.')}): set kafka.bootstrap_servers to the name "
                 "that it is for, or have the brokers advertise that."
             )
-        trusted = settings.ssl_ca_file or "the certificates of the system"
-        return TlsMismatch(
-            f"The certificate of the broker at {address} is not accepted "
-            f"({cause.verify_message.rstrip('.')}; trusted: {trusted}): "
-            "set kafka.ssl_ca_file to the CA that signed it, and use the host name it is for."
-        )
-    if isinstance(cause, ssl.SSLError):
-        return TlsMismatch(
-            f"TLS with the broker at {address} failed ({_reason(cause)}): "
-            "check kafka.security_protocol, the port and the certificates."
-        )
-    return None
-
-
-def _hung_up(
-    cause: BaseException, settings: KafkaSettings, address: str
-) -> ConnectionFailed | None:
-    """A broker says nothing to a client that speaks another protocol: it closes."""
-    if not isinstance(cause, EOFError | ConnectionResetError):
-        return None
-    likely = "has no TLS" if _has_tls(settings) else "has TLS or asks for credentials"
-    return TlsMismatch(
-        f"The broker at {address} closed the connection without a word, as happens on a port "
-        f"that {likely}: kafka.security_protocol is {settings.security_protocol}, "
-        "set it to what that port speaks."
-    )
+        case ssl.SSLCertVerificationError():
+            trusted = settings.ssl_ca_file or "the certificates of the system"
+            text = (
+                f"The certificate of the broker at {address} is not accepted "
+                f"({cause.verify_message.rstrip('.')}; trusted: {trusted}): "
+                "set kafka.ssl_ca_file to the CA that signed it, and use the host name it is for."
+            )
+        case ssl.SSLError():
+            text = (
+                f"TLS with the broker at {address} failed ({_reason(cause)}): "
+                "check kafka.security_protocol, the port and the certificates."
+            )
+        case _:
+            return None
+    return kind(text)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -214,10 +208,7 @@ def _send_or_lose(
     request: Any,  # noqa: ANN401 - aiokafka's is untyped
     expect_response: bool = True,
 ) -> Awaitable[Any]:
-    """Send a request; a transport that has just closed is a lost connection.
-
-    aiokafka expects an OSError of it, which uvloop does not raise: unexpected errors end consumers.
-    """
+    """Send; uvloop raises no OSError where a transport has just closed, which aiokafka expects."""
     try:
         sent: Awaitable[Any] = _send(self, request, expect_response)
     except RuntimeError as error:
@@ -241,9 +232,7 @@ AIOKafkaConnection.send = _send_or_lose
 
 
 def client_options(settings: KafkaSettings) -> dict[str, Any]:
-    """Keyword arguments that aiokafka's consumer, producer and admin client have in common.
-
-    The password in it is a string whose `repr` hides it, so the options may be logged.
+    """Keyword arguments for any client of aiokafka; the `repr` of the password in it hides it.
 
     Raises:
         UsageError: The settings contradict each other, or a certificate file cannot be read.
@@ -267,9 +256,7 @@ def _above_debug(record: logging.LogRecord) -> bool:
 async def check_connection(settings: KafkaSettings) -> str:
     """Be let in by one of the bootstrap brokers within `CONNECT_WITHIN`; returns its address.
 
-    Raises:
-        UsageError: The settings contradict each other.
-        ConnectionFailed: None let us in; of several reasons the most specific one.
+    Raises `UsageError`, or `ConnectionFailed` with the most specific of the reasons.
     """
     options = client_options(settings)
     del options["bootstrap_servers"]
@@ -300,9 +287,6 @@ async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
     """Ask again while the error is one that passes, for `_PATIENCE` and `_ATTEMPTS` at least.
 
     aiokafka's admin client asks any broker it knows of, one that has just gone too, and only once.
-
-    Raises:
-        KafkaError: It did not pass.
     """
     now = asyncio.get_running_loop().time
     give_up = now() + _PATIENCE
@@ -320,12 +304,9 @@ async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
 
 @asynccontextmanager
 async def admin_client(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
-    """A started admin client, closed at the end.
+    """A started admin client, closed at the end; aiokafka's errors in the body are explained.
 
-    Raises:
-        ConnectionFailed: No broker let us in, or the connection was lost.
-        NotPermitted: The brokers do not allow what was asked.
-        RequestFailed: Another error of aiokafka came out of the body.
+    Raises `ConnectionFailed`, `NotPermitted` or `RequestFailed`.
     """
     client = AIOKafkaAdminClient(**await _reachable(settings))
     async with _running(client.start, client.close, settings):
@@ -334,7 +315,6 @@ async def admin_client(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminCl
 
 @asynccontextmanager
 async def bare_client(settings: KafkaSettings) -> AsyncIterator[AIOKafkaClient]:
-    """A started client for requests of one's own, closed at the end; raises as `admin_client`."""
     client = AIOKafkaClient(**await _reachable(settings))
     async with _running(client.bootstrap, client.close, settings):
         yield client
@@ -345,7 +325,6 @@ async def consumer_client(
     settings: KafkaSettings,
     **options: Any,  # noqa: ANN401 - aiokafka's own options
 ) -> AsyncIterator[AIOKafkaConsumer]:
-    """A started consumer, stopped at the end; raises as `admin_client`."""
     client = AIOKafkaConsumer(**await _reachable(settings), **options)
     stop = partial(stop_consumer, client, _STOP_WITHIN)
     async with _running(client.start, stop, settings):

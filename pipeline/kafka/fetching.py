@@ -2,12 +2,10 @@
 
 aiokafka inflates a whole batch at once, whatever its size, ends a poll for all partitions at a
 record that it cannot read, and hands on any number of bytes. There is no public way to change that,
-so the three classes that its fetcher uses are replaced, in its module, by these. They do as it
-does for consumers that were not made with a `ReadLimit`.
+so three classes of its fetcher are replaced, for consumers that were made with a `ReadLimit`.
 
 A batch that has to be read with care comes as the last thing of a poll, a `DeferredBatch`.
-`DeferredBatches` reads it beside the event loop, a piece at a time; meanwhile nothing is fetched of
-its partition, and the others go on.
+`DeferredBatches` reads it in a thread, a piece at a time, while the other partitions go on.
 """
 
 import asyncio
@@ -63,14 +61,11 @@ _PAUSE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ReadLimit:
-    """Given to a consumer in the place of a deserializer: it reads with care.
-
-    Args:
-        record_bytes: The largest record that comes with its value. The default is for readers
-            outside a group: more than topics are set to take, less than would end the process.
-    """
+    """Given to a consumer in the place of a deserializer: it reads with care."""
 
     record_bytes: int = 256 << 20
+    """The largest record that comes with its value. The default is for readers outside a group:
+    more than topics are set to take, less than would end the process."""
 
     def __call__(self, value: bytes | None) -> bytes | None:
         return value
@@ -78,14 +73,10 @@ class ReadLimit:
 
 @dataclass(slots=True)
 class DeferredBatch:
-    """A batch that is read beside the event loop, or is not what its checksum says.
+    """A batch that `records` reads, slowly, from `offset` on; then reading goes on elsewhere.
 
-    Args:
-        offset: The first of its records that is wanted.
-        next_offset: Where to read on after it.
-        timestamp: Of its newest record, in milliseconds since the epoch.
-        records: Reads it, slowly.
-        is_damaged: It does not match its checksum: fetched again it may.
+    Its timestamp is that of its newest record, in milliseconds. One that is damaged does not match
+    its checksum: fetched again it may.
     """
 
     partition: KafkaPartition
@@ -94,6 +85,7 @@ class DeferredBatch:
     timestamp: int
     records: Iterator[ReadRecord | None] = field(repr=False)
     is_damaged: bool = False
+    due: float = 0.0
 
 
 class Slices(_MemoryRecordsPy):  # type: ignore[misc] # aiokafka has no types
@@ -108,8 +100,7 @@ class Slices(_MemoryRecordsPy):  # type: ignore[misc] # aiokafka has no types
 class CarefulRecords(PartitionRecords):  # type: ignore[misc] # aiokafka has no types
     """The records of a fetch, up to the first batch that is to be read with care.
 
-    Takes what `PartitionRecords` takes; `records` are `Slices`, the deserializer of values is a
-    `ReadLimit`.
+    Made of `Slices`, with a `ReadLimit` as deserializer of values.
     """
 
     _records: Any
@@ -145,9 +136,10 @@ class CarefulRecords(PartitionRecords):  # type: ignore[misc] # aiokafka has no 
             self.next_fetch_offset = batch.next_offset
 
     def _unpack(self, batch: Any, end: int) -> Iterator[Any]:  # noqa: ANN401 - aiokafka has no types
+        begin = batch.base_offset
         for record in batch:
-            if record.offset >= end:
-                raise CorruptRecordException("an offset is beyond the end of its batch")
+            if not begin <= record.offset < end:
+                raise CorruptRecordException("an offset is not in its batch")
             if record.offset >= self.next_fetch_offset:
                 found = self._consumer_record(self._tp, record)
                 self.next_fetch_offset = record.offset + 1
@@ -266,7 +258,6 @@ class DeferredBatches:
     def __init__(self, client: AIOKafkaConsumer) -> None:
         self._client = client
         self._deferred: dict[KafkaPartition, DeferredBatch] = {}
-        self._due: dict[KafkaPartition, float] = {}
         self._attempts: dict[tuple[KafkaPartition, int], int] = {}
 
     @property
@@ -283,9 +274,10 @@ class DeferredBatches:
                 # It was resumed meanwhile: it is read on from where that batch ends.
                 self._client.pause(partition)
                 continue
+            records = polled
             if isinstance(deferred := polled[-1], DeferredBatch):
                 self._begin(deferred)
-            records = polled[:-1] if isinstance(polled[-1], DeferredBatch) else polled
+                records = polled[:-1]
             if records:
                 found[partition] = records
         return found
@@ -293,19 +285,17 @@ class DeferredBatches:
     def drop(self, partition: KafkaPartition) -> None:
         """Its place in the log is another one from now on."""
         self._deferred.pop(partition, None)
-        self._due.pop(partition, None)
 
     async def read(
         self, partitions: Collection[KafkaPartition], limit: int
     ) -> dict[KafkaPartition, Sequence[ReadRecord]]:
         """The next records of one of these partitions, `limit` at most, if one is due."""
         now = asyncio.get_running_loop().time()
-        partition = next((each for each in self._due if each in partitions), None)
-        if partition is None or self._due[partition] > now:
+        partition = next((each for each in self._deferred if each in partitions), None)
+        if partition is None or self._deferred[partition].due > now:
             return {}
         # To the end of the queue: the next one gets the next turn.
-        self._due[partition] = self._due.pop(partition)
-        deferred = self._deferred[partition]
+        self._deferred[partition] = deferred = self._deferred.pop(partition)
         if deferred.is_damaged and self._attempts.get((partition, deferred.offset), 0) < _ATTEMPTS:
             self._read_on(deferred, deferred.offset)
             return {}
@@ -319,18 +309,17 @@ class DeferredBatches:
         return {partition: records} if records else {}
 
     def _begin(self, deferred: DeferredBatch) -> None:
-        where, now = deferred.partition, asyncio.get_running_loop().time()
+        where = deferred.partition
         name = f"{where.topic}/{where.partition}"
         self._client.pause(where)
         self._deferred[where] = deferred
-        self._due[where] = now
         if not deferred.is_damaged:
             _log.info("%s: the batch at offset %d is read in pieces", name, deferred.offset)
             return
         attempts = self._attempts.get((where, deferred.offset), 0) + 1
         self._attempts[where, deferred.offset] = attempts
         if attempts < _ATTEMPTS:
-            self._due[where] = now + _PAUSE
+            deferred.due = asyncio.get_running_loop().time() + _PAUSE
             _log.warning(
                 "%s: the batch at offset %d does not match its checksum; it is fetched again",
                 *(name, deferred.offset),

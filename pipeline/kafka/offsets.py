@@ -8,7 +8,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -16,12 +16,7 @@ from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
 from aiokafka.consumer.fetcher import READ_COMMITTED
-from aiokafka.errors import (
-    KafkaError,
-    LeaderNotAvailableError,
-    OffsetOutOfRangeError,
-    for_code,
-)
+from aiokafka.errors import KafkaError, LeaderNotAvailableError, OffsetOutOfRangeError, for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.commit import OffsetFetchRequest_v3
 from aiokafka.protocol.fetch import FetchRequest
@@ -69,6 +64,14 @@ _BRIEFLY = 3.0
 """The same for what is asked again and again."""
 
 
+_TEXT = CompactString("utf-8")
+_TAGS = ("tags", TaggedFields)
+_OFFSET = (
+    *(("partition", Int32), ("offset", Int64), ("leader_epoch", Int32)),
+    *(("metadata", _TEXT), ("error_code", Int16), _TAGS),
+)
+
+
 class _StableOffsetsResponse(Response):  # type: ignore[misc] # aiokafka has no types
     """OffsetFetch v7, the first version that can wait for transactions."""
 
@@ -76,26 +79,9 @@ class _StableOffsetsResponse(Response):  # type: ignore[misc] # aiokafka has no 
     API_VERSION = 7
     SCHEMA = Schema(
         ("throttle_time_ms", Int32),
-        (
-            "topics",
-            CompactArray(
-                ("topic", CompactString("utf-8")),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("partition", Int32),
-                        ("offset", Int64),
-                        ("leader_epoch", Int32),
-                        ("metadata", CompactString("utf-8")),
-                        ("error_code", Int16),
-                        ("tags", TaggedFields),
-                    ),
-                ),
-                ("tags", TaggedFields),
-            ),
-        ),
+        ("topics", CompactArray(("topic", _TEXT), ("partitions", CompactArray(*_OFFSET)), _TAGS)),
         ("error_code", Int16),
-        ("tags", TaggedFields),
+        _TAGS,
     )
 
 
@@ -105,26 +91,18 @@ class StableOffsetsRequestV7(RequestStruct):  # type: ignore[misc] # aiokafka ha
     FLEXIBLE_VERSION = True
     RESPONSE_TYPE = _StableOffsetsResponse
     SCHEMA = Schema(
-        ("group", CompactString("utf-8")),
-        (
-            "topics",
-            CompactArray(
-                ("topic", CompactString("utf-8")),
-                ("partitions", CompactArray(Int32)),
-                ("tags", TaggedFields),
-            ),
-        ),
+        ("group", _TEXT),
+        ("topics", CompactArray(("topic", _TEXT), ("partitions", CompactArray(Int32)), _TAGS)),
         ("require_stable", Boolean),
-        ("tags", TaggedFields),
+        _TAGS,
     )
 
 
 class StableOffsetsRequest(Request[OffsetFetchRequest_v3 | StableOffsetsRequestV7]):  # type: ignore[misc] # aiokafka has no types
-    """OffsetFetch, with `require_stable` if that is wanted and the broker knows it.
+    """OffsetFetch, with `require_stable` where the broker knows it; aiokafka's own ends at v3.
 
     A transaction's markers may reach the offsets topic a moment after the producer that settles
-    it has started; until then the broker answers UNSTABLE_OFFSET_COMMIT instead of an offset
-    that is about to change. aiokafka's own request ends at v3, which cannot ask for that.
+    it has started; until then the broker answers UNSTABLE_OFFSET_COMMIT.
     """
 
     API_KEY: ClassVar[int] = 9
@@ -214,7 +192,6 @@ class KafkaOffsets:
             return await self._look_up(partitions, _LATEST)
 
     async def begins(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Where logs begin: one request for each broker; raises as `ends`."""
         async with self._asking("The beginnings of the logs cannot be looked up", briefly=True):
             return await self._look_up(partitions, _EARLIEST)
 
@@ -266,10 +243,7 @@ class KafkaOffsets:
 
     @asynccontextmanager
     async def _asking(self, failure: str, *, briefly: bool = False) -> AsyncIterator[None]:
-        """What may work later is `BrokersUnavailable`, any other error `BrokerError`.
-
-        What is asked again soon is asked `briefly`, and may always work later.
-        """
+        """What may work later is `BrokersUnavailable`, as is all that is asked `briefly`."""
         try:
             async with asyncio.timeout(_BRIEFLY if briefly else _PATIENCE):
                 yield
@@ -356,13 +330,10 @@ class PartitionLag:
     """How far a group is behind in one partition.
 
     Args:
-        begin: The first offset there is.
-        end: The one after the last that is committed; markers of transactions take offsets too.
-        committed: The offset from which something is not processed; None if the group never
-            committed one.
+        end: After the last committed record; markers of transactions take offsets too.
+        committed: None if the group never committed one.
         done_above: Records above `committed` that are processed already.
-        lag: Records that are not processed.
-        oldest: Timestamp of the oldest of these; None where there is none, or it was not brought.
+        oldest: Timestamp of the oldest that is not processed, where it is known.
         fault: Why what is done above the committed offset is not known; it counts as not done.
     """
 
@@ -403,22 +374,19 @@ class GroupLag:
 
 
 def partition_lag(
-    partition: TopicPartition, *, begin: int, end: int, committed: int | None, metadata: str
+    partition: TopicPartition, begin: int, end: int, committed: Committed | None
 ) -> PartitionLag:
-    """Work out the lag from offsets and the metadata of the committed one. Pure.
-
-    A group that committed nothing starts at the beginning, as the pipeline's own do.
-    """
-    offset = begin if committed is None else committed
-    point, fault = CommitPoint(offset, offset), None
+    """The lag; a group that committed nothing starts at the beginning. Pure."""
+    offset = None if committed is None else committed.offset
+    start = begin if offset is None else offset
+    point, fault = CommitPoint(start, start), None
     if committed is not None:
         try:
-            point = decode(committed, metadata)
+            point = decode(committed.offset, committed.metadata)
         except LedgerUnreadable as error:
             fault = str(error)
-    topic, number = partition
     return PartitionLag(
-        *(topic, number, begin, end, committed),
+        *(*partition, begin, end, offset),
         done_above=point.done_above,
         lag=point.lag(end, begin=begin),
         fault=fault,
@@ -426,10 +394,7 @@ def partition_lag(
 
 
 def drain_seconds(earlier: GroupLag, later: GroupLag) -> float | None:
-    """How long until nothing waits, if it goes on as between two samples. Pure.
-
-    None where the lag does not shrink.
-    """
+    """Until nothing waits, at the pace of two samples; None where the lag does not shrink."""
     if later.lag == 0:
         return 0.0
     seconds = (later.at - earlier.at).total_seconds()
@@ -442,11 +407,7 @@ Offsets = Mapping[TopicPartition, int]
 
 
 def events_between(earlier: Offsets, later: Offsets) -> int:
-    """Events that were done between two looks. Pure.
-
-    A partition that is new is not counted until the next look, and one that was set back is not
-    counted as less than nothing.
-    """
+    """Events that were done between two looks; a new partition counts from the next look on."""
     return sum(
         max(0, offset - earlier[partition])
         for partition, offset in later.items()
@@ -466,16 +427,14 @@ async def lag_reader(kafka: KafkaSettings) -> AsyncIterator["LagReader"]:
             raise
 
 
+@dataclass(eq=False)
 class LagReader:
     """How far groups are behind, and have come; made by `lag_reader`."""
 
-    def __init__(
-        self, kafka: KafkaSettings, admin: AIOKafkaAdminClient, resources: AsyncExitStack
-    ) -> None:
-        self._kafka = kafka
-        self._admin = admin
-        self._resources = resources
-        self._readers: dict[str, KafkaOffsets] = {}
+    kafka: KafkaSettings
+    admin: AIOKafkaAdminClient
+    resources: AsyncExitStack
+    _readers: dict[str, KafkaOffsets] = field(default_factory=dict, init=False)
 
     async def sample(self, group: str, topics: Sequence[str]) -> GroupLag:
         """How far `group` is behind in `topics`; `TopicMissing` if there is no such topic."""
@@ -486,37 +445,28 @@ class LagReader:
         committed = await reader.committed_now(partitions)
         ends = await reader.ends(partitions)
         lags = []
-        for partition in partitions:
-            found = committed[partition]
-            lag = partition_lag(
-                partition,
-                begin=begins[partition],
-                end=ends[partition],
-                committed=None if found is None else found.offset,
-                metadata="" if found is None else found.metadata,
-            )
+        for each in partitions:
+            lag = partition_lag(each, begins[each], ends[each], committed[each])
             lags.append(await _with_oldest(reader, lag))
-        [response] = await patiently(lambda: self._admin.describe_consumer_groups([group]))
+        [response] = await patiently(lambda: self.admin.describe_consumer_groups([group]))
         [described] = response.to_object()["groups"]
         return GroupLag(group, datetime.now(UTC), len(described["members"]), tuple(lags))
 
     async def committed(self, group: str, topics: Sequence[str]) -> Offsets:
-        """How far `group` has come in `topics`; raises as `sample`."""
         reader = await self._reader(group)
         found = await reader.committed_now(await self._partitions(topics))
         return {partition: each.offset for partition, each in found.items() if each is not None}
 
     async def partitions(self, topic: str) -> int:
-        """How many partitions a topic has; raises as `sample`."""
         return len(await self._partitions([topic]))
 
     async def _partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
-        return [TopicPartition(*each) for each in await Topics(self._admin).partitions(topics)]
+        return [TopicPartition(*each) for each in await Topics(self.admin).partitions(topics)]
 
     async def _reader(self, group: str) -> KafkaOffsets:
         if group not in self._readers:
-            reader = KafkaOffsets(self._kafka, group)
-            self._resources.push_async_callback(reader.close)
+            reader = KafkaOffsets(self.kafka, group)
+            self.resources.push_async_callback(reader.close)
             await reader.start()
             self._readers[group] = reader
         return self._readers[group]

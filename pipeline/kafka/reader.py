@@ -1,16 +1,8 @@
-"""The one way to read topics from outside any consumer group, from anywhere to anywhere.
-
-For `tail`, dead letters, review, backfills and audits.
-"""
+"""The one way to read topics from outside any consumer group, from anywhere to anywhere."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import (
-    AbstractAsyncContextManager,
-    AsyncExitStack,
-    aclosing,
-    asynccontextmanager,
-)
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Literal, Protocol
 
@@ -20,11 +12,7 @@ from aiokafka.structs import ConsumerRecord
 
 from pipeline.config import KafkaSettings
 from pipeline.kafka.batches import ReadRecord, received
-from pipeline.kafka.connection import (
-    RequestFailed,
-    admin_client,
-    consumer_client,
-)
+from pipeline.kafka.connection import RequestFailed, admin_client, consumer_client
 from pipeline.kafka.fetching import DeferredBatches, ReadLimit
 from pipeline.kafka.topics import Topics
 from pipeline.stream.protocols import TopicPartition
@@ -52,11 +40,7 @@ class TopicReader(Protocol):
     def __call__(
         self, topics: Sequence[str], *, start: Start = "beginning", end: End = "committed"
     ) -> AbstractAsyncContextManager[AsyncIterator[Received]]:
-        """Read from `start` to `end`; what retention has removed does not come.
-
-        Raises:
-            PipelineError: A topic is missing, or the brokers do not answer.
-        """
+        """Read from `start` to `end`; raises `PipelineError` without the topic or the brokers."""
         ...
 
 
@@ -71,18 +55,9 @@ async def read_topics(
 ) -> AsyncIterator[AsyncIterator[Received]]:
     """The committed records of topics, those of one partition in order.
 
-    Args:
-        kafka: How the brokers are reached.
-        topics: What to read; each must exist.
-        start: Where to begin.
-        end: Where to end; `never` goes on for ever.
-        patience: Seconds without progress after which the brokers count as gone, more than a
-            transaction may take where `end` waits for one; `request_timeout` if not given.
-
-    Raises:
-        ConnectionFailed: No broker let us in.
-        TopicMissing: A topic does not exist.
-        RequestFailed: The brokers bring nothing within `patience`.
+    Raises `ConnectionFailed`, `TopicMissing`, or `RequestFailed` where the brokers bring nothing
+    for `patience` seconds (`request_timeout` if not given): more than a transaction may take where
+    `end` waits for one.
     """
     async with admin_client(kafka) as admin:
         partitions = await Topics(admin).partitions(topics)
@@ -113,52 +88,14 @@ async def read_topics(
                 ends = dict(await uncommitted.end_offsets(partitions))
         else:
             ends = await consumer.end_offsets(partitions)
-        polls = _Polls(consumer, await _starts(consumer, ends, start))
-        if end == "never":
-            records = _all(consumer, polls, kafka)
-        else:
-            records = _until(consumer, polls, ends, kafka, patience or kafka.request_timeout)
-        yield await stack.enter_async_context(aclosing(records))
-
-
-class _Polls:
-    """Polls a consumer whose partitions are assigned by hand, and reads deferred batches.
-
-    Args:
-        consumer: Was made with a `ReadLimit`.
-        starts: The offsets to begin at.
-
-    Attributes:
-        positions: The offsets that are read next.
-    """
-
-    def __init__(self, consumer: AIOKafkaConsumer, starts: Mapping[KafkaPartition, int]) -> None:
-        self._consumer = consumer
-        self._deferred = DeferredBatches(consumer)
-        self.positions = dict(starts)
-        for partition, offset in starts.items():
+        positions = await _starts(consumer, ends, start)
+        for partition, offset in positions.items():
             consumer.seek(partition, offset)
-
-    async def poll(
-        self, partitions: Sequence[KafkaPartition], *, milliseconds: int = _POLL_MS
-    ) -> Mapping[KafkaPartition, Sequence[ConsumerRecord | ReadRecord]]:
-        """What comes next of some partitions, in order for each."""
-        found = await self._deferred.read(partitions, _MAX_RECORDS)
-        if not found:
-            # Of one that is not asked for nothing comes however often one looks, and a client that
-            # is never waited for brings nothing of the others either.
-            wait = milliseconds if self._deferred.partitions.isdisjoint(partitions) else 0
-            found = self._deferred.split(
-                await self._consumer.getmany(*partitions, timeout_ms=wait, max_records=_MAX_RECORDS)
+        yield await stack.enter_async_context(
+            aclosing(
+                _records(consumer, positions, None if end == "never" else ends, kafka, patience)
             )
-        for partition in partitions:
-            if partition in self._deferred.partitions:
-                if records := found.get(partition):
-                    self.positions[partition] = records[-1].offset + 1
-            else:
-                # What was aborted brings the position on without a record.
-                self.positions[partition] = await self._consumer.position(partition)
-        return found
+        )
 
 
 async def _starts(
@@ -174,52 +111,43 @@ async def _starts(
         }
     if start == "beginning":
         return dict(await consumer.beginning_offsets(list(ends)))
-    found = await consumer.offsets_for_times(
-        dict.fromkeys(ends, round(start.timestamp() * 1000)),
-    )
+    found = await consumer.offsets_for_times(dict.fromkeys(ends, round(start.timestamp() * 1000)))
     return {
         partition: end if found[partition] is None else found[partition].offset
         for partition, end in ends.items()
     }
 
 
-async def _all(
-    consumer: AIOKafkaConsumer, polls: _Polls, kafka: KafkaSettings
-) -> AsyncGenerator[Received, None]:
-    poll_ms = _IDLE_POLL_MS if kafka.idle_fetch_pause else _POLL_MS
-    partitions = list(polls.positions)
-    while True:
-        fetched = await polls.poll(partitions, milliseconds=poll_ms)
-        now = datetime.now(UTC)
-        for records in fetched.values():
-            for record in records:
-                yield received(record, now)
-        if not fetched and kafka.idle_fetch_pause:
-            consumer.pause(*partitions)
-            await asyncio.sleep(kafka.idle_fetch_pause)
-            consumer.resume(*partitions)
-
-
-async def _until(
+async def _records(
     consumer: AIOKafkaConsumer,
-    polls: _Polls,
-    ends: dict[KafkaPartition, int],
+    positions: dict[KafkaPartition, int],
+    ends: Mapping[KafkaPartition, int] | None,
     kafka: KafkaSettings,
-    patience: float,
+    patience: float | None,
 ) -> AsyncGenerator[Received, None]:
+    """Read on from `positions` to `ends`; without ends for ever, and then with any patience."""
     clock = asyncio.get_running_loop().time
+    patience = patience or kafka.request_timeout
+    idle_pause = kafka.idle_fetch_pause if ends is None else 0
     give_up = clock() + patience
-    while open_ := [tp for tp, end in ends.items() if polls.positions[tp] < end]:
+    deferred = DeferredBatches(consumer)
+    while open_ := [tp for tp, offset in positions.items() if ends is None or offset < ends[tp]]:
         if done := [tp for tp in consumer.assignment() - consumer.paused() if tp not in open_]:
             consumer.pause(*done)
-        before = dict(polls.positions)
-        fetched = await polls.poll(open_)
+        before = dict(positions)
+        fetched = await _poll(
+            consumer, deferred, positions, open_, _IDLE_POLL_MS if idle_pause else _POLL_MS
+        )
         now = datetime.now(UTC)
         for partition, records in fetched.items():
             for record in records:
-                if record.offset < ends[partition]:
+                if ends is None or record.offset < ends[partition]:
                     yield received(record, now)
-        if polls.positions != before:
+        if idle_pause and not fetched:
+            consumer.pause(*open_)
+            await asyncio.sleep(idle_pause)
+            consumer.resume(*open_)
+        if positions != before or ends is None:
             give_up = clock() + patience
         elif clock() > give_up:
             raise RequestFailed(
@@ -227,3 +155,29 @@ async def _until(
                 f"{', '.join(sorted({tp.topic for tp in open_}))} any more: look at the brokers, "
                 "and for a transaction that was left open."
             )
+
+
+async def _poll(
+    consumer: AIOKafkaConsumer,
+    deferred: DeferredBatches,
+    positions: dict[KafkaPartition, int],
+    partitions: Sequence[KafkaPartition],
+    milliseconds: int,
+) -> Mapping[KafkaPartition, Sequence[ConsumerRecord | ReadRecord]]:
+    """What comes next of some partitions, in order for each; their `positions` move on."""
+    found = await deferred.read(partitions, _MAX_RECORDS)
+    if not found:
+        # Of one that is not asked for nothing comes however often one looks, and a client that is
+        # never waited for brings nothing of the others either.
+        wait = milliseconds if deferred.partitions.isdisjoint(partitions) else 0
+        found = deferred.split(
+            await consumer.getmany(*partitions, timeout_ms=wait, max_records=_MAX_RECORDS)
+        )
+    for partition in partitions:
+        if partition in deferred.partitions:
+            if records := found.get(partition):
+                positions[partition] = records[-1].offset + 1
+        else:
+            # What was aborted brings the position on without a record.
+            positions[partition] = await consumer.position(partition)
+    return found

@@ -85,13 +85,7 @@ class TopicNames:
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """A topic as it is.
-
-    Args:
-        replication_factor: Of its first partition.
-        max_message_bytes: The largest batch of records that it takes; None if we may not see it.
-        cleanup: Its `cleanup.policy`; None if we may not see it.
-    """
+    """A topic as it is, its configuration as far as we may see it."""
 
     name: str
     partitions: int
@@ -146,10 +140,7 @@ def why_forgetful(state: TopicState) -> str | None:
 
 
 class Topics:
-    """Makes topics like `settings` and describes them, through a started admin client.
-
-    `configs` is further configuration of new topics, such as a local broker's `topic_configs`.
-    """
+    """Makes topics like `settings`, with further `configs`, and describes them."""
 
     def __init__(
         self,
@@ -165,10 +156,7 @@ class Topics:
         self._configs = {_MAX_MESSAGE_BYTES: str(settings.max_message_bytes), **(configs or {})}
 
     async def describe(self, names: Collection[str]) -> dict[str, TopicState]:
-        """Those of the topics that exist.
-
-        Some brokers make a topic that is asked for by name, so all are asked for.
-        """
+        # Some brokers make a topic that is asked for by name, so all are asked for.
         metadata = await self._metadata()
         present = [name for name in names if name in metadata]
         configs = await describe_configs(
@@ -199,7 +187,6 @@ class Topics:
         return found
 
     async def partitions(self, names: Collection[str]) -> list[TopicPartition]:
-        """All partitions of topics that have to exist, in order; raises as `require`."""
         return [
             TopicPartition(state.name, number)
             for state in (await self.require(names)).values()
@@ -207,11 +194,7 @@ class Topics:
         ]
 
     async def create(self, names: Collection[str]) -> list[TopicReport]:
-        """Make those that are missing, and wait until they can be used; none is changed.
-
-        Raises:
-            TopicsFailed: The brokers refuse one, or it has no leader in time.
-        """
+        """Make those that are missing and wait until they have leaders; `TopicsFailed`."""
         existing = await self.describe(names)
         missing = [name for name in names if name not in existing]
         made = await self._create(missing)

@@ -7,6 +7,7 @@ records go on running meanwhile; everything else commits with `commit_with_retry
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -47,14 +48,8 @@ async def commit_with_retry(
 ) -> None:
     """Commit records, and an offset if there is one; again while the brokers abort it.
 
-    Args:
-        session: Started.
-        records: What is published.
-        committed: The offset, if any.
-        if_fenced: The text of the error if the session has another owner by now.
-
     Raises:
-        ProducerFenced: It has; nothing was committed.
+        ProducerFenced: The session has another owner, as `if_fenced` says; nothing was committed.
         BrokersUnavailable: They aborted every attempt; nothing was committed.
         Unpublishable: They will never take some of the records; nothing was committed.
         BrokerError: Whether it was committed is not known.
@@ -76,62 +71,50 @@ class WriteFailed(PipelineError):
     """A record was not published; those before it that were not confirmed may have been."""
 
 
+@dataclass(eq=False)
 class Writer:
     """Publishes raw events, each once however often a request is repeated, with a bound in flight.
 
-    It is entered with `async with`; leaving it waits until every record is confirmed.
-
-    Args:
-        kafka: How the brokers are reached.
-        max_record_bytes: Larger records are refused here already.
-        max_in_flight: Records that were sent and are not confirmed.
-        max_in_flight_bytes: Bytes of these; a larger record goes alone.
-        on_published: Called with each record once it is confirmed.
+    Leaving it waits until every record is confirmed. A record of more than `max_record_bytes` is
+    refused here already, one of more than `max_in_flight_bytes` goes alone.
     """
 
-    def __init__(
-        self,
-        kafka: KafkaSettings,
-        *,
-        max_record_bytes: int,
-        max_in_flight: int = 1000,
-        max_in_flight_bytes: int = 32 << 20,
-        on_published: Callable[[Outgoing], None] = lambda _: None,
-    ) -> None:
-        self._kafka = kafka
-        self._max_record_bytes = max_record_bytes
-        self._max_in_flight = max_in_flight
-        self._max_bytes = max_in_flight_bytes
-        self._on_published = on_published
-        self._resources = AsyncExitStack()
-        self._producer: AIOKafkaProducer | None = None
-        self._known: set[str] = set()
-        self._in_flight = 0
-        self._bytes = 0
-        self._failure: PipelineError | None = None
-        self._settled = asyncio.Event()
-        self.published = 0
+    kafka: KafkaSettings
+    _: KW_ONLY
+    max_record_bytes: int
+    max_in_flight: int = 1000
+    max_in_flight_bytes: int = 32 << 20
+    on_published: Callable[[Outgoing], None] = lambda _: None
+    published: int = field(default=0, init=False)
+    _resources: AsyncExitStack = field(default_factory=AsyncExitStack, init=False)
+    _producer: AIOKafkaProducer | None = field(default=None, init=False)
+    _known: set[str] = field(default_factory=set, init=False)
+    _in_flight: int = field(default=0, init=False)
+    _bytes: int = field(default=0, init=False)
+    _failure: PipelineError | None = field(default=None, init=False)
+    _settled: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     async def write(self, record: Outgoing) -> None:
-        """Send a record; waits while too much is in flight.
+        """Send a record, once there is room in flight.
 
-        Raises:
-            TopicMissing: Its topic does not exist.
-            WriteFailed: It, or an earlier one, was refused or is not confirmed in time.
+        Raises `TopicMissing`, or `WriteFailed` where it or an earlier one is not confirmed.
         """
         if self._producer is None:
             raise RuntimeError("a writer is entered before it is used")
         if record.key is None and record.value is None:
             raise WriteFailed(f"A record for {record.topic} has neither a key nor a value.")
         if record.topic not in self._known:
-            async with admin_client(self._kafka) as admin:
+            async with admin_client(self.kafka) as admin:
                 await Topics(admin).require([record.topic])
             self._known.add(record.topic)
         size = len(record.key or b"") + len(record.value or b"")
         await self._until(
             lambda: (
                 self._in_flight == 0
-                or (self._in_flight < self._max_in_flight and self._bytes + size <= self._max_bytes)
+                or (
+                    self._in_flight < self.max_in_flight
+                    and self._bytes + size <= self.max_in_flight_bytes
+                )
             )
         )
         try:
@@ -145,20 +128,18 @@ class Writer:
         confirmed.add_done_callback(partial(self._on_settled, record, size))
 
     async def flush(self) -> None:
-        """Wait until every record so far is confirmed; raises as `write`."""
         await self._until(lambda: self._in_flight == 0)
 
     async def __aenter__(self) -> Self:
-        """Connect; `ConnectionFailed` where no broker lets us in."""
-        compression = self._kafka.compression
+        compression = self.kafka.compression
         self._producer = await self._resources.enter_async_context(
             producer_client(
-                self._kafka,
+                self.kafka,
                 enable_idempotence=True,
                 compression_type=None if compression == "none" else compression,
                 linger_ms=_LINGER_MS,
                 max_batch_size=_BATCH_BYTES,
-                max_request_size=self._max_record_bytes,
+                max_request_size=self.max_record_bytes,
             )
         )
         return self
@@ -169,13 +150,12 @@ class Writer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Flush, unless there was an error, and disconnect."""
         async with self._resources:
             if kind is None:
                 await self.flush()
 
     async def _until(self, condition: Callable[[], bool]) -> None:
-        patience = self._kafka.request_timeout
+        patience = self.kafka.request_timeout
         while self._failure is None and not condition():
             self._settled.clear()
             try:
@@ -184,7 +164,7 @@ class Writer:
             except TimeoutError:
                 raise WriteFailed(
                     f"No broker has confirmed a record for {patience:g} s: look at the brokers at "
-                    f"{self._kafka.bootstrap_servers}; {self._in_flight} records are in doubt."
+                    f"{self.kafka.bootstrap_servers}; {self._in_flight} records are in doubt."
                 ) from None
         if self._failure is not None:
             raise self._failure
@@ -195,7 +175,7 @@ class Writer:
         error = asyncio.CancelledError() if confirmed.cancelled() else confirmed.exception()
         if error is None:
             self.published += 1
-            self._on_published(record)
+            self.on_published(record)
         else:
             self._failure = self._failure or self._explained(record, error)
         self._settled.set()
@@ -208,7 +188,7 @@ class Writer:
                 "to the content by `uri`."
             )
         if isinstance(error, KafkaError):
-            return explain(error, self._kafka)
+            return explain(error, self.kafka)
         # aiokafka's background task ended over a fault of its own.
         return WriteFailed(
             f"A record for {record.topic} was not confirmed, because the client gave up "

@@ -4,9 +4,17 @@ import asyncio
 import base64
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing, suppress
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +26,7 @@ from pipeline.kafka.reader import Start, TopicReader
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import UsageError
 from pipeline.model.printable import hex_dump, on_one_line, printable
-from pipeline.operators.handled import Action, HandledIndex, IdempotentPublisher, read_handled
+from pipeline.operators.handled import Action, Done, HandledIndex, IdempotentPublisher, read_handled
 from pipeline.operators.selection import Newest, Place, Span, left_out, place_of, record_at
 from pipeline.stages.api import build_stages
 from pipeline.stages.files.media import sniff
@@ -44,35 +52,58 @@ _TOPIC_CHARACTERS = 249
 
 
 @dataclass(frozen=True, slots=True)
-class DeadLetterRecord:
-    """A record of `dead-letters`.
+class Line:
+    """What is known of a dead letter, without its value, which may be large.
 
-    One that the pipeline did not write has no reason; it is shown, and cannot be replayed. Texts
-    are empty, numbers None where they are not given.
+    Texts are empty, numbers None where they are not given.
 
     Args:
-        record: As it is in the topic.
+        place: `PARTITION:OFFSET` in the topic of dead letters.
         stage: Who could not handle it.
-        topic: Where it was read.
+        source: Where its record was read: topic, partition and offset.
+        key: As text; in hexadecimal where it is not UTF-8.
+        size: Bytes of the value.
         attempts: Model calls that were made for it.
         version: Of the pipeline that put it aside.
-        original: Where the record itself is, if not in the dead letter: it was larger than any
-            record that may be published, or could not be read.
+        replayed: How often it was; `replayed_at`: when last.
         replayed_from: The dead letter that it was before, if it was replayed and failed again.
     """
 
-    record: Received
+    place: str
+    died_at: datetime
+    stage: str
     reason: str
     detail: str
-    stage: str
-    topic: str
-    partition: int | None
-    offset: int | None
-    died_at: datetime
+    source: tuple[str, int | None, int | None]
+    key: str
+    size: int
     attempts: int | None
     version: str
-    original: str | None
+    replayed: int
+    replayed_at: datetime | None
     replayed_from: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterRecord:
+    """A record of `dead-letters`, as it is in the topic, and what its headers say about it.
+
+    One that the pipeline did not write has no reason; it is shown, and cannot be replayed.
+
+    Args:
+        about: Not yet with what was replayed: see `line_of`.
+        original: Where the record itself is, if not in the dead letter: it was larger than any
+            record that may be published, or could not be read.
+    """
+
+    record: Received
+    about: Line
+    original: str | None
+
+    @property
+    def topic(self) -> str:
+        """Where its record was read, and goes back to."""
+        return self.about.source[0]
 
     @property
     def own_headers(self) -> Headers:
@@ -93,7 +124,6 @@ class DeadLetterRecord:
 
 
 def dead_letter_of(record: Received) -> DeadLetterRecord:
-    """Read a record of `dead-letters`, from any writer."""
     # The last header of each name: what a publisher called the same came before.
     texts = {name: value.decode(errors="replace") for name, value in record.headers if value}
     topic = texts.get("dlq-topic", "")
@@ -110,20 +140,29 @@ def dead_letter_of(record: Received) -> DeadLetterRecord:
     with suppress(ValueError, OverflowError):  # not a time, or one that UTC has no place for
         found = datetime.fromisoformat(texts.get("dlq-timestamp", ""))
         died_at = found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
-    return DeadLetterRecord(
-        record=record,
+    about = Line(
+        place=str(place_of(record)),
+        died_at=died_at,
+        stage=texts.get("dlq-stage", ""),
         reason=texts.get("dlq-reason", ""),
         detail=texts.get("dlq-detail", ""),
-        stage=texts.get("dlq-stage", ""),
-        topic=topic,
-        partition=partition,
-        offset=offset,
-        died_at=died_at,
+        source=(topic, partition, offset),
+        key=on_one_line(record.key),
+        size=len(record.value or b""),
         attempts=_number(texts.get("dlq-attempts")),
         version=texts.get("dlq-version", ""),
-        original=original,
+        replayed=0,
+        replayed_at=None,
         replayed_from=texts.get(REPLAYED_FROM),
     )
+    return DeadLetterRecord(record, about, original)
+
+
+def line_of(dead_letter: DeadLetterRecord, handled: HandledIndex) -> Line:
+    entry = handled.of(dead_letter.record)
+    if entry is None:
+        return dead_letter.about
+    return replace(dead_letter.about, replayed=entry.times, replayed_at=entry.at)
 
 
 def _number(text: str | None) -> int | None:
@@ -146,35 +185,29 @@ class Selection:
     def __contains__(self, dead_letter: DeadLetterRecord) -> bool:
         return (
             (not self.places or place_of(dead_letter.record) in self.places)
-            and (not self.stages or dead_letter.stage in self.stages)
-            and (not self.reasons or dead_letter.reason in self.reasons)
+            and (not self.stages or dead_letter.about.stage in self.stages)
+            and (not self.reasons or dead_letter.about.reason in self.reasons)
             and (not self.topics or dead_letter.topic in self.topics)
             and (self.key is None or dead_letter.record.key == os.fsencode(self.key))
-            and dead_letter.died_at in self.span
+            and dead_letter.about.died_at in self.span
         )
 
     def start(self, topic: str) -> Start:
-        """Where reading may begin.
-
-        A record is written after it was put aside, so its own timestamp is the later one.
-        """
         if not self.places:
+            # A record is written after it was put aside, so its own timestamp is the later one.
             return self.span.since or "beginning"
-        first: dict[TopicPartition, int] = {}
-        for partition, offset in self.places:
-            where = TopicPartition(topic, partition)
-            first[where] = min(offset, first.get(where, offset))
-        return first
+        return {
+            TopicPartition(topic, partition): offset
+            for partition, offset in sorted(self.places, reverse=True)  # the first one of each last
+        }
 
 
-@asynccontextmanager
 async def select(
     read: TopicReader, topic: str, selection: Selection
-) -> AsyncIterator[AsyncIterator[DeadLetterRecord]]:
-    """The dead letters that are meant, those of one partition in order."""
-
-    async def matching(records: AsyncIterator[Received]) -> AsyncIterator[DeadLetterRecord]:
-        left = len(set(selection.places))
+) -> AsyncGenerator[DeadLetterRecord, None]:
+    """The dead letters that are meant, those of one partition in order; close it at the end."""
+    left = len(set(selection.places))
+    async with read([topic], start=selection.start(topic)) as records:
         async for record in records:
             dead_letter = dead_letter_of(record)
             if dead_letter in selection:
@@ -183,61 +216,15 @@ async def select(
                 if left == 0:
                     return
 
-    async with read([topic], start=selection.start(topic)) as records:
-        yield matching(records)
 
-
-async def find(read: TopicReader, topic: str, place: Place) -> DeadLetterRecord:
-    """The dead letter at a place; `PipelineError` if there is none (any more)."""
-    return dead_letter_of(
-        await record_at(read, topic, place, what="dead letter", command="dead-letters")
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A dead letter in a list; without its value, which may be large.
-
-    Args:
-        place: `PARTITION:OFFSET` in the topic of dead letters.
-        source: Where its record was: topic, partition and offset.
-        key: As text; in hexadecimal where it is not UTF-8.
-        size: Bytes of the value.
-        replayed: How often it was; `replayed_at`: when last.
-    """
-
-    place: str
-    died_at: datetime
-    stage: str
-    reason: str
-    detail: str
-    source: tuple[str, int | None, int | None]
-    key: str
-    size: int
-    attempts: int | None
-    version: str
-    replayed: int
-    replayed_at: datetime | None
-    replayed_from: str | None
-
-
-def line_of(dead_letter: DeadLetterRecord, handled: HandledIndex) -> Line:
-    record, entry = dead_letter.record, handled.of(dead_letter.record)
-    return Line(
-        place=str(place_of(record)),
-        died_at=dead_letter.died_at,
-        stage=dead_letter.stage,
-        reason=dead_letter.reason,
-        detail=dead_letter.detail,
-        source=(dead_letter.topic, dead_letter.partition, dead_letter.offset),
-        key=on_one_line(record.key),
-        size=len(record.value or b""),
-        attempts=dead_letter.attempts,
-        version=dead_letter.version,
-        replayed=0 if entry is None else entry.times,
-        replayed_at=None if entry is None else entry.at,
-        replayed_from=dead_letter.replayed_from,
-    )
+async def find(
+    names: TopicNames, read: TopicReader, place: Place
+) -> tuple[DeadLetterRecord, HandledIndex]:
+    """The dead letter at a place, and what was replayed; `PipelineError` if it is not there."""
+    topic = names.dead_letters
+    handled = await read_handled(read, topic, names.replayed)
+    record = await record_at(read, topic, place, what="dead letter", command="dead-letters")
+    return dead_letter_of(record), handled
 
 
 @dataclass(slots=True)
@@ -258,16 +245,12 @@ async def list_dead_letters(
     limit: int,
     replayed: bool | None,
 ) -> Listing:
-    """Find dead letters, of which `limit` are listed.
-
-    With `replayed`, only those that were, or were not. Raises `PipelineError` if the brokers cannot
-    be reached, or have no such topic.
-    """
+    """Find dead letters, of which `limit` are listed; with `replayed`, those that were, or not."""
     names = TopicNames(settings.topics)
     handled = await read_handled(read, names.dead_letters, names.replayed)
     newest: Newest[Line] = Newest(limit)
     listing = Listing()
-    async with select(read, names.dead_letters, selection) as found:
+    async with aclosing(select(read, names.dead_letters, selection)) as found:
         async for dead_letter in found:
             line = line_of(dead_letter, handled)
             if replayed not in {None, bool(line.replayed)}:
@@ -281,7 +264,6 @@ async def list_dead_letters(
 
 
 def rows(listing: Listing) -> Iterator[Sequence[str]]:
-    """The table, under `HEADINGS`."""
     for line in listing.lines:
         topic, partition, offset = line.source
         yield (
@@ -313,17 +295,13 @@ def summary(listing: Listing) -> str:
 def lines_of(
     dead_letter: DeadLetterRecord, handled: HandledIndex, *, limit: int | None = SHOWN
 ) -> Iterator[str]:
-    """All there is to say of a dead letter, and its value as text or in hexadecimal.
-
-    Of the value, and of each header, `limit` bytes are shown.
-    """
+    """All there is to say of a dead letter; `limit` bytes of each header and of its value."""
     line, record = line_of(dead_letter, handled), dead_letter.record
     topic, partition, offset = line.source
     source = f"{printable(topic)} {partition}:{offset}" if topic else "-"
     yield f"place      {line.place}"
-    yield (
-        f"put aside  {line.died_at.isoformat()}, by {printable(line.version) or 'another program'}"
-    )
+    writer = printable(line.version) or "another program"
+    yield f"put aside  {line.died_at.isoformat()}, by {writer}"
     yield f"stage      {printable(line.stage)}"
     yield f"reason     {printable(line.reason)}"
     yield f"detail     {printable(line.detail)}"
@@ -378,15 +356,11 @@ async def export(
     *,
     limit: int | None,
 ) -> int:
-    """Call `take` with each dead letter that is meant, and its document; returns how many.
-
-    Those of one partition come in order. Raises `PipelineError` if the brokers cannot be reached,
-    or have no such topic.
-    """
+    """Call `take` with each dead letter that is meant, and its document; returns how many."""
     names = TopicNames(settings.topics)
     handled = await read_handled(read, names.dead_letters, names.replayed)
     taken = 0
-    async with select(read, names.dead_letters, selection) as found:
+    async with aclosing(select(read, names.dead_letters, selection)) as found:
         async for dead_letter in found:
             take(document_of(dead_letter, handled), dead_letter)
             taken += 1
@@ -395,35 +369,32 @@ async def export(
     return taken
 
 
-class Folder:
+def folder(path: Path) -> Callable[[Mapping[str, Any], DeadLetterRecord], None]:
     """Writes each dead letter as its bare value, and what is known of it beside as JSON.
 
     The folder is made where it is missing; `UsageError` where it cannot be written to.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(
-                f"{path} cannot be a folder ({error.strerror}): name another."
-            ) from None
-
-    def write(self, document: Mapping[str, Any], dead_letter: DeadLetterRecord) -> None:
+    def write(document: Mapping[str, Any], dead_letter: DeadLetterRecord) -> None:
         record = dead_letter.record
         # Nothing in the names comes from the record itself.
         stem = f"{record.partition}-{record.offset}"
         about = {name: known for name, known in document.items() if name != "value"}
         try:
-            (self._path / f"{stem}{_suffix(record.value)}").write_bytes(record.value or b"")
-            (self._path / f"{stem}.about.json").write_bytes(
+            (path / f"{stem}{_suffix(record.value)}").write_bytes(record.value or b"")
+            (path / f"{stem}.about.json").write_bytes(
                 orjson.dumps(about, option=orjson.OPT_INDENT_2)
             )
         except OSError as error:
             raise UsageError(
-                f"{self._path} cannot be written to ({error.strerror}): name another folder."
+                f"{path} cannot be written to ({error.strerror}): name another folder."
             ) from None
+
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be a folder ({error.strerror}): name another.") from None
+    return write
 
 
 def _suffix(value: bytes | None) -> str:
@@ -460,6 +431,7 @@ class Refusal:
 class Replayed:
     """What came of a replay, or would come: how many went where; the first of the refusals."""
 
+    dry_run: bool = False
     replayed: int = 0
     topics: Counter[str] = field(default_factory=Counter)
     done_before: int = 0
@@ -471,60 +443,46 @@ class Replayed:
         if len(self.refusals) < _REFUSALS:
             self.refusals.append(Refusal(str(place_of(record)), because))
 
-    def sentence(self, *, dry_run: bool) -> str:
+    def sentence(self) -> str:
         went = ", ".join(f"{count:,} to {topic}" for topic, count in sorted(self.topics.items()))
         return (
-            f"{self.replayed:,} {'would be replayed' if dry_run else 'replayed'}"
+            f"{self.replayed:,} {'would be replayed' if self.dry_run else 'replayed'}"
             f"{f' ({went})' if went else ''}, {self.done_before:,} were before, "
             f"{self.refused:,} refused"
         )
-
-
-async def rehearse(
-    settings: Settings,
-    read: TopicReader,
-    request: ReplayRequest,
-    *,
-    on_done: Callable[[int], None] = lambda _: None,
-) -> Replayed:
-    """What `replay` would do; `PipelineError` if the brokers cannot be reached."""
-    names, result = TopicNames(settings.topics), Replayed()
-    handled = await read_handled(read, names.dead_letters, names.replayed)
-    async with select(read, names.dead_letters, request.selection) as found:
-        async for dead_letter in _replayable(found, settings, request, handled.of, result):
-            result.replayed += 1
-            result.topics[dead_letter.topic] += 1
-            on_done(1)
-    return result
 
 
 async def replay(
     settings: Settings,
     read: TopicReader,
     request: ReplayRequest,
-    publisher: IdempotentPublisher,
+    publisher: IdempotentPublisher | None,
     *,
     on_done: Callable[[int], None] = lambda _: None,
 ) -> Replayed:
     """Put the dead letters that are there now back, in the order of each partition.
 
-    Raises:
-        ProducerFenced: Another process began to replay.
-        PipelineError: The brokers do not take the records, or cannot be reached.
+    Without a publisher only what would be done is found out. Raises `ProducerFenced` where another
+    process began to replay, else `PipelineError`.
     """
-    result = Replayed()
+    names, result = TopicNames(settings.topics), Replayed(dry_run=publisher is None)
     clock = asyncio.get_running_loop().time
     size = max(1, min(_BATCH_RECORDS, int(request.rate)))
     due = clock()
-    dead_letters = TopicNames(settings.topics).dead_letters
-    async with select(read, dead_letters, request.selection) as found:
-        chosen = _replayable(found, settings, request, publisher.entry, result)
+    if publisher is None:
+        entry_of = (await read_handled(read, names.dead_letters, names.replayed)).of
+    else:
+        entry_of = publisher.entry
+    async with aclosing(select(read, names.dead_letters, request.selection)) as found:
+        chosen = _replayable(found, settings, request, entry_of, result)
         async for batch in _batches(chosen, size):
-            await asyncio.sleep(max(0.0, due - clock()))
-            due = max(due, clock()) + len(batch) / request.rate
-            done = await publisher.publish(
-                [Action(each.record, each.replay(), again=request.again) for each in batch]
-            )
+            actions = [Action(each.record, each.replay(), again=request.again) for each in batch]
+            if publisher is None:
+                done = Done(tuple(actions), (), ())
+            else:
+                await asyncio.sleep(max(0.0, due - clock()))
+                due = max(due, clock()) + len(batch) / request.rate
+                done = await publisher.publish(actions)
             result.replayed += len(done.done)
             result.done_before += len(done.done_before)
             result.topics.update(action.outgoing.topic for action in done.done)

@@ -2,13 +2,11 @@
 
 A compacted topic holds a record `Handled` under the key `TOPIC/PARTITION/OFFSET` for each; it is
 published in one transaction with whatever was done. One transactional id belongs to all of a topic:
-a process that starts with it fences every earlier one and settles its open transaction; only then
-is the topic read. So what is not in it was not handled, whoever tried, and no other process can
-handle it any more.
+a process that starts with it fences every earlier one, settles its open transaction, and only then
+reads the topic. So what is not in it was not handled, and no other process can handle it any more.
 
-A record that cannot be read is left out and counted. If its key is one of ours, what it is about
-counts as handled, once, until `--again` is given: nothing is done twice for an entry that another
-version wrote or that was damaged.
+What an unreadable record with one of our keys is about counts as handled, once, until `--again`:
+nothing is done twice for an entry that another version wrote or that was damaged.
 """
 
 import asyncio
@@ -17,7 +15,7 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
 from typing import Self
 
@@ -59,14 +57,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class HandledEntry:
-    """What is known of a record that was handled.
+    """How often a record was handled; when, and by which process, the last time.
 
-    Args:
-        stamp: Milliseconds since 1970, the record's own timestamp; None where the entry could not
-            be read, so that it is about whatever is in the place.
-        at: When it was handled last.
-        times: How often.
-        by: Which process did, the last time.
+    `stamp` is the record's own timestamp in milliseconds; None where the entry could not be read,
+    so that it is about whatever is in the place.
     """
 
     stamp: int | None
@@ -75,18 +69,17 @@ class HandledEntry:
     by: str
 
 
+@dataclass(eq=False)
 class HandledIndex:
     """Which records of `topic` were handled, as read from `handled_topic` and written to it."""
 
-    def __init__(self, topic: str, handled_topic: str) -> None:
-        self._topic = topic
-        self._handled_topic = handled_topic
-        self._entries: dict[Place, HandledEntry] = {}
-        self._unusable = 0
-        self._first_unusable: Place | None = None
+    topic: str
+    handled_topic: str
+    _entries: dict[Place, HandledEntry] = field(default_factory=dict, init=False)
+    _unusable: int = field(default=0, init=False)
+    _first_unusable: Place | None = field(default=None, init=False)
 
     def partitions(self) -> set[int]:
-        """In which partitions records were handled."""
         return {place.partition for place in self._entries}
 
     def read(self, record: Received) -> None:
@@ -95,7 +88,7 @@ class HandledIndex:
         key = _KEY.fullmatch(record.key or b"")
         about = (
             Place(int(key["partition"]), int(key["offset"]))
-            if key is not None and key["topic"] == self._topic.encode()
+            if key is not None and key["topic"] == self.topic.encode()
             else None
         )
         if record.value is None:
@@ -111,23 +104,21 @@ class HandledIndex:
                 # One that was read before it says more.
                 self._entries.setdefault(about, HandledEntry(None, record.timestamp, 1, ""))
             return
-        if handled.topic == self._topic:
+        if handled.topic == self.topic:
             self.written([handled])
 
     def warn(self) -> None:
-        """Log once, after all were read, what could not be used."""
         if self._unusable:
             _log.warning(
                 "%d records of %s are no marks that this version can read, the first at %s: they "
                 "were left out, and what they are about by their keys counts as done (--again does "
                 "it again). Find out who may write to that topic.",
                 self._unusable,
-                self._handled_topic,
+                self.handled_topic,
                 self._first_unusable,
             )
 
     def of(self, record: Received) -> HandledEntry | None:
-        """The entry of a record; None if it was never handled."""
         entry = self._entries.get(place_of(record))
         if entry is None or entry.stamp not in {None, _stamp(record.timestamp)}:
             return None
@@ -151,7 +142,7 @@ class HandledIndex:
     def outgoing(self, handled: Handled) -> Outgoing:
         key = self._key(Place(handled.partition, handled.offset))
         value = handled.model_dump_json(by_alias=True).encode()
-        return Outgoing(self._handled_topic, key, value, _HEADERS)
+        return Outgoing(self.handled_topic, key, value, _HEADERS)
 
     def written(self, committed: Iterable[Handled]) -> None:
         for handled in committed:
@@ -159,20 +150,18 @@ class HandledIndex:
                 _stamp(handled.timestamp), handled.at, handled.times, handled.by
             )
 
-    def obsolete(self, begins: Mapping[int, int]) -> list[Place]:
-        """Entries of records that have left their topic, whose partitions begin at `begins`."""
-        return [place for place in self._entries if place.offset < begins.get(place.partition, 0)]
+    def remove_obsolete(self, begins: Mapping[int, int]) -> list[Outgoing]:
+        """Forget records that have left their topic, whose partitions begin at `begins`.
 
-    def tombstone(self, place: Place) -> Outgoing:
-        return Outgoing(self._handled_topic, self._key(place), None, ())
-
-    def removed(self, places: Iterable[Place]) -> None:
-        """The tombstones of these are committed."""
+        Returns the tombstones of their entries.
+        """
+        places = [place for place in self._entries if place.offset < begins.get(place.partition, 0)]
         for place in places:
-            self._entries.pop(place, None)
+            del self._entries[place]
+        return [Outgoing(self.handled_topic, self._key(place), None, ()) for place in places]
 
     def _key(self, place: Place) -> bytes:
-        return f"{self._topic}/{place.partition}/{place.offset}".encode()
+        return f"{self.topic}/{place.partition}/{place.offset}".encode()
 
 
 def _stamp(moment: datetime) -> int:
@@ -181,7 +170,7 @@ def _stamp(moment: datetime) -> int:
 
 
 async def read_handled(read: TopicReader, topic: str, handled_topic: str) -> HandledIndex:
-    """What was handled so far, without fencing anybody; `PipelineError` if there is no topic."""
+    """What was handled so far, without fencing any process."""
     found = HandledIndex(topic, handled_topic)
     async with read([handled_topic]) as records:
         async for record in records:
@@ -212,52 +201,40 @@ class Done:
     refused: tuple[tuple[Action, str], ...]
 
 
+@dataclass(eq=False)
 class IdempotentPublisher:
-    """Publishes what comes of the records of one topic, each once; entered with `async with`.
+    """Publishes what comes of the records of `topic`, each once; entered with `async with`.
 
-    Args:
-        topic: Whose records.
-        handled_topic: Where it is noted that a record was handled.
-        group: Names the transactional id, together with `handled_topic`.
-        name: Signs the entries; unlike that of any other publisher.
-        brokers: Makes the sessions.
-        read: Reads `handled_topic`.
-        clock: The time, aware.
+    `group` and `handled_topic` name the transactional id; `name`, which signs the entries, is
+    unlike that of any other publisher.
     """
 
-    def __init__(
-        self,
-        topic: str,
-        handled_topic: str,
-        *,
-        group: str,
-        name: str,
-        brokers: Brokers,
-        read: TopicReader,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._topic = topic
-        self._handled_topic = handled_topic
-        self._group = group
-        self._name = name
-        self._brokers = brokers
-        self._read = read
-        self._clock = clock
-        self._resources = AsyncExitStack()
-        self._consumer: Consumer | None = None
-        self._session: PartitionWriter | None = None
-        self._handled = HandledIndex(topic, handled_topic)
-        self._obsolete: list[Place] = []
-        self._fenced = (
-            f"Another process handles {topic} now: these were left to it. Nothing was done twice; "
-            "run this again to see what is left."
+    topic: str
+    handled_topic: str
+    _: KW_ONLY
+    group: str
+    name: str
+    brokers: Brokers
+    read: TopicReader
+    clock: Callable[[], datetime]
+    _resources: AsyncExitStack = field(default_factory=AsyncExitStack, init=False)
+    _consumer: Consumer | None = field(default=None, init=False)
+    _session: PartitionWriter | None = field(default=None, init=False)
+    _handled: HandledIndex = field(init=False)
+    _obsolete: list[Outgoing] = field(default_factory=list, init=False)
+
+    @property
+    def _fenced(self) -> str:
+        return (
+            f"Another process handles {self.topic} now: these were left to it. Nothing was done "
+            "twice; run this again to see what is left."
         )
 
     async def __aenter__(self) -> Self:
         """Fence every other process, then learn what was handled; raises `BrokerError`."""
         async with AsyncExitStack() as entered:
             # It never joins: sessions of brokers without transactions are made with one.
-            self._consumer = self._brokers.consumer(self._group, [self._topic])
+            self._consumer = self.brokers.consumer(self.group, [self.topic])
             entered.push_async_callback(self._consumer.close)
             entered.push_async_callback(self._close)
             await self._open()
@@ -268,7 +245,6 @@ class IdempotentPublisher:
         await self._resources.aclose()
 
     def entry(self, record: Received) -> HandledEntry | None:
-        """What is known of an earlier time; None if the record was never handled."""
         return self._handled.of(record)
 
     async def publish(self, actions: Sequence[Action]) -> Done:
@@ -279,12 +255,12 @@ class IdempotentPublisher:
             NotDone: The brokers do not take them for long. All of them were done, or none.
             BrokerError: They refuse.
         """
-        before = [self._times(action.record) for action in actions]
         todo: list[tuple[Action, int]] = []
         done_before: list[Action] = []
-        for action, times in zip(actions, before, strict=True):
-            if action.again or not times:
-                todo.append((action, times))
+        for action in actions:
+            entry = self._handled.of(action.record)
+            if entry is None or action.again:
+                todo.append((action, 0 if entry is None else entry.times))
             else:
                 done_before.append(action)
         refused: list[tuple[Action, str]] = []
@@ -317,7 +293,7 @@ class IdempotentPublisher:
             raise RuntimeError("a publisher is entered before it is used")
         handled = [
             self._handled.next(
-                action.record, to=action.outgoing.topic, at=self._clock(), by=self._name
+                action.record, to=action.outgoing.topic, at=self.clock(), by=self.name
             )
             for action in actions
         ]
@@ -327,35 +303,34 @@ class IdempotentPublisher:
             [
                 *(action.outgoing for action in actions),
                 *(self._handled.outgoing(each) for each in handled),
-                *(self._handled.tombstone(place) for place in tidied),
+                *tidied,
             ],
             None,
             if_fenced=self._fenced,
         )
         self._handled.written(handled)
-        self._handled.removed(tidied)
 
     async def _open(self) -> None:
         await self._close()
         if self._consumer is None:
             raise RuntimeError("a publisher is entered before it is used")
         # The partition only names the transactional id.
-        owner = TopicPartition(self._handled_topic, 0)
-        self._session = self._brokers.session(self._group, owner, self._consumer)
+        owner = TopicPartition(self.handled_topic, 0)
+        self._session = self.brokers.session(self.group, owner, self._consumer)
         await self._session.start()
-        self._handled = await read_handled(self._read, self._topic, self._handled_topic)
+        self._handled = await read_handled(self.read, self.topic, self.handled_topic)
         begins: dict[int, int] = {}
-        reader = self._brokers.reader(self._group)
+        reader = self.brokers.reader(self.group)
         await reader.start()
         try:
             for number in sorted(self._handled.partitions()):
-                begins[number] = (await reader.bounds(TopicPartition(self._topic, number))).begin
+                begins[number] = (await reader.bounds(TopicPartition(self.topic, number))).begin
         except BrokerError as error:
             # An entry may name a partition that there is not, and one that is left does no harm.
             _log.warning("not all marks of records that are gone are removed now: %s", error)
         finally:
             await reader.close()
-        self._obsolete = self._handled.obsolete(begins)
+        self._obsolete = self._handled.remove_obsolete(begins)
 
     async def _close(self) -> None:
         session, self._session = self._session, None
@@ -372,13 +347,9 @@ class IdempotentPublisher:
         entry = self._handled.of(record)
         if entry is None or entry.times == times:
             return False
-        if entry.by != self._name:
+        if entry.by != self.name:
             raise ProducerFenced(self._fenced)
         return True
-
-    def _times(self, record: Received) -> int:
-        entry = self._handled.of(record)
-        return 0 if entry is None else entry.times
 
 
 def _not_done(problem: BrokerError | None) -> NotDone:
@@ -392,12 +363,7 @@ def _not_done(problem: BrokerError | None) -> NotDone:
 async def open_publisher(
     settings: Settings, topic: str, handled_topic: str, *, note: Callable[[str], None]
 ) -> AsyncIterator[IdempotentPublisher]:
-    """A publisher on the configured brokers, ready; a weaker guarantee is reported to `note`.
-
-    Raises:
-        PipelineError: The brokers cannot be reached, a topic is missing, or `handled_topic` would
-            not keep its records.
-    """
+    """A publisher on the configured brokers, ready; a weaker guarantee is reported to `note`."""
     async with admin_client(settings.kafka) as admin:
         found = await Topics(admin, settings.topics).require([topic, handled_topic])
     if (forgets := why_forgetful(found[handled_topic])) is not None:

@@ -30,11 +30,7 @@ _INDENTED = 1 << 20
 
 
 def chosen(settings: Settings, stages: Sequence[str] | None) -> Sequence[str]:
-    """These stages; the enabled ones if none is named.
-
-    Raises:
-        UsageError: There is no such stage.
-    """
+    """These stages, the enabled ones if none is named; `UsageError` if there is no such stage."""
     known = [*build_stages(settings.stages), ESCALATIONS]
     wanted = stages or settings.enabled
     if unknown := [name for name in wanted if name not in known]:
@@ -43,12 +39,10 @@ def chosen(settings: Settings, stages: Sequence[str] | None) -> Sequence[str]:
 
 
 def topic_names(settings: Settings, stages: Sequence[str] | None) -> tuple[str, ...]:
-    """The topics that these stages read or write; raises as `chosen`."""
     return TopicNames(settings.topics).of(chosen(settings, stages))
 
 
 async def create(settings: Settings, stages: Sequence[str] | None) -> list[TopicReport]:
-    """Make the topics that are missing."""
     names = topic_names(settings, stages)
     async with admin_client(settings.kafka) as admin:
         return await Topics(admin, settings.topics).create(names)
@@ -66,11 +60,7 @@ async def describe(
 
 @dataclass(frozen=True, slots=True)
 class StageLag:
-    """How far a stage is behind at one moment.
-
-    `oldest_seconds` is the age of the oldest event that is not processed, `drain_seconds` the time
-    until nothing waits, if it goes on like this; None where it is not known.
-    """
+    """How far a stage is behind: the age of its oldest event, and how long until nothing waits."""
 
     stage: str
     group: str
@@ -99,12 +89,7 @@ async def lags(
                 earlier[stage] = now
                 found.append(
                     StageLag(
-                        stage=stage,
-                        group=now.group,
-                        at=now.at,
-                        members=now.members,
-                        lag=now.lag,
-                        oldest_seconds=now.oldest_seconds,
+                        *(stage, group, now.at, now.members, now.lag, now.oldest_seconds),
                         drain_seconds=drained,
                         partitions=now.partitions,
                     )
@@ -154,7 +139,6 @@ def lag_rows(found: Sequence[StageLag]) -> Iterator[Sequence[str]]:
 
 
 def lag_notes(found: Sequence[StageLag]) -> Iterator[str]:
-    """What a table cannot say."""
     for stage in found:
         if stage.lag and not stage.members:
             yield f"{stage.stage}: nobody consumes; start it with `pipeline run {stage.stage}`."
@@ -164,7 +148,6 @@ def lag_notes(found: Sequence[StageLag]) -> Iterator[str]:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds, minutes or hours, for a table."""
     if seconds is None:
         return "-"
     seconds = max(0.0, seconds)
@@ -197,11 +180,6 @@ async def tail(
     limit: int | None = None,
     pretty: bool = False,
 ) -> None:
-    """Show the committed records of a topic, each as a text, `limit` at most.
-
-    Raises:
-        PipelineError: The brokers cannot be reached, or have no such topic.
-    """
     end: Literal["committed", "never"] = "never" if follow else "committed"
     left = limit
     async with read_topics(settings.kafka, [topic], start=start, end=end) as records:

@@ -64,14 +64,9 @@ async def publish(
     validate: bool = True,
     on_done: Callable[[int], None] = lambda _: None,
 ) -> Published:
-    """Publish events on the raw topic of a stage; `PipelineError` if the brokers do not take them.
+    """Publish events, of which there may be any number, on the raw topic of a stage.
 
-    Args:
-        settings: How brokers are reached and topics are called.
-        stage: Says what an event is.
-        items: Read as they are needed, in a thread, so there may be any number.
-        validate: Leave out what the stage does not take; else all is published as it is.
-        on_done: Called with 1 for each item that is done with.
+    With `validate` those that the stage does not take are left out; `on_done` gets a 1 for each.
     """
     topic = TopicNames(settings.topics).raw(stage.name)
     result = Published(topic)
@@ -107,11 +102,8 @@ def refusal_of(stage: Stage[Any, Any], item: Item) -> Refusal | None:
 def read_items(paths: Sequence[Path], *, key_field: str = "id") -> Iterator[Item]:
     """Find the events of files, folders (with what is below them) and standard input (`-`).
 
-    `.jsonl` holds an event a line and `.json` one event; any other file is itself the event's
-    content, with its name as the event's id.
-
-    `key_field` of a JSON event becomes the record's key. Raises `UsageError` if there is no such
-    file.
+    `.jsonl` holds an event a line and `.json` one event, whose `key_field` becomes the record's
+    key; any other file is itself the event's content, with its name as the event's id.
     """
     for path in paths:
         if path == STANDARD_INPUT:

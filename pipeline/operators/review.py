@@ -70,11 +70,7 @@ class ReviewItem:
 
 
 def review_item_of(record: Received) -> ReviewItem:
-    """Read a record of `review`.
-
-    Raises:
-        Unreadable: It is something else.
-    """
+    """Read a record of `review`; `Unreadable` if it is something else."""
     try:
         return ReviewItem(record, read_record(Review, record.value))
     except Unusable as error:
@@ -107,12 +103,8 @@ class Selection:
 class Line:
     """An item in a list; without its event, which may be large.
 
-    Args:
-        place: `PARTITION:OFFSET` in the topic of reviews.
-        key: As text; in hexadecimal where it is not UTF-8.
-        doubts: Their codes, each once.
-        answers: Which of the tiers gave a usable answer.
-        resolved: How often it was; `resolved_at`: when last.
+    `doubts` are their codes, each once, `answers` the tiers that gave a usable one, `resolved` how
+    often it was; a key that is not UTF-8 is in hexadecimal.
     """
 
     place: str
@@ -128,10 +120,7 @@ class Line:
 
 @dataclass(slots=True)
 class Listing:
-    """The newest lines, the oldest of them first, counts of all that match, and faults.
-
-    `unreadable` has a sentence for each of the first records that cannot be read.
-    """
+    """The newest lines, the oldest first, counts of all that match, and the first faults."""
 
     lines: Sequence[Line] = ()
     matching: int = 0
@@ -149,11 +138,7 @@ async def list_items(
     limit: int,
     resolved: bool | None,
 ) -> Listing:
-    """Find items, of which `limit` are listed.
-
-    With `resolved`, only those that were, or were not. Raises `PipelineError` if the brokers cannot
-    be reached, or have no such topic.
-    """
+    """Find items, of which `limit` are listed; with `resolved`, those that were, or were not."""
     names = TopicNames(settings.topics)
     handled = await read_handled(read, names.review, names.resolved)
     newest: Newest[Line] = Newest(limit)
@@ -177,9 +162,13 @@ async def list_items(
     return listing
 
 
-async def find(read: TopicReader, topic: str, place: Place) -> ReviewItem:
-    """The item at a place; `PipelineError` if there is none (any more), or it cannot be read."""
-    return review_item_of(await record_at(read, topic, place, what="review item", command="review"))
+async def find(
+    names: TopicNames, read: TopicReader, place: Place
+) -> tuple[ReviewItem, HandledIndex]:
+    """The item at a place, and what was resolved; `PipelineError` if it is not there."""
+    handled = await read_handled(read, names.review, names.resolved)
+    record = await record_at(read, names.review, place, what="review item", command="review")
+    return review_item_of(record), handled
 
 
 def line_of(item: ReviewItem, handled: HandledIndex) -> Line:
@@ -199,7 +188,6 @@ def line_of(item: ReviewItem, handled: HandledIndex) -> Line:
 
 
 def rows(listing: Listing) -> Iterator[Sequence[str]]:
-    """The table, under `HEADINGS`."""
     for line in listing.lines:
         yield (
             line.place,
@@ -213,7 +201,6 @@ def rows(listing: Listing) -> Iterator[Sequence[str]]:
 
 
 def summary(listing: Listing) -> str:
-    """What a table cannot say."""
     if not listing.matching:
         return "No review items match."
     doubts = ", ".join(
@@ -274,7 +261,6 @@ def _cell(result: Mapping[str, JsonValue], name: str) -> str:
 
 
 def document_of(item: ReviewItem, handled: HandledIndex) -> dict[str, Any]:
-    """All of it, for a program."""
     return asdict(line_of(item, handled)) | {
         "review": item.review.model_dump(mode="json", by_alias=True)
     }
@@ -301,8 +287,7 @@ def save_file(item: ReviewItem, path: Path) -> int:
 class Verdict:
     """What a person decided: a whole result, or whose answer is right; and fields set on top."""
 
-    given: Mapping[str, JsonValue] | None = None
-    accepted: Tier | None = None
+    right: Mapping[str, JsonValue] | Tier
     changes: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
@@ -332,22 +317,16 @@ def parse_result(text: str) -> dict[str, JsonValue]:
 
 
 def result_of(verdict: Verdict, item: ReviewItem, stage: AnyStage, settings: Settings) -> BaseModel:
-    """The result that a verdict means, held to what the stage publishes.
-
-    Raises:
-        UsageError: The accepted answer is not there, a field is wrong, or the label is unknown.
-    """
-    base = verdict.given
-    if base is None:
-        if verdict.accepted is None:
-            raise UsageError(
-                "Say what is right: --result JSON, --result @FILE, or --accept haiku|sonnet."
-            )
+    """The result that a verdict means, held to what the stage publishes; else `UsageError`."""
+    base: Mapping[str, JsonValue] | None
+    if isinstance(verdict.right, Tier):
         answers = {Tier.HAIKU: item.review.haiku_result, Tier.SONNET: item.review.sonnet_result}
-        base = answers[verdict.accepted]
+        base = answers[verdict.right]
         if base is None:
-            tier = verdict.accepted.title()
+            tier = verdict.right.title()
             raise UsageError(f"{tier} gave no usable answer here: give one with --result.")
+    else:
+        base = verdict.right
     fields = {**base, **verdict.changes}
     try:
         result: BaseModel = stage.result_model.model_validate_json(json.dumps(fields))
@@ -407,11 +386,7 @@ def label_line(item: ReviewItem, stage: AnyStage, result: BaseModel) -> bytes:
 
 
 class LabelledFile:
-    """A file with a line for each event, by id; made where it is missing.
-
-    Raises:
-        UsageError: It is another kind of file, or cannot be written.
-    """
+    """A file with a line for each event, by id; made where it is missing; raises `UsageError`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -426,13 +401,7 @@ class LabelledFile:
                 raise UsageError(f"{path}:{number} is not a labelled event: name another file.")
 
     def put(self, line: bytes) -> None:
-        """Add a line at the end; one about the same event gives way to it.
-
-        The file is never seen half written.
-
-        Raises:
-            UsageError: It cannot be written.
-        """
+        """Add a line at the end, in the place of one about the same event; never seen half done."""
         event_id = _id_of(line)
         self._lines = [each for each in self._lines if _id_of(each) != event_id] + [line]
         beside = self._path.with_name(f".{self._path.name}.new")
@@ -474,19 +443,10 @@ async def resolve(
     again: bool = False,
     labels: LabelledFile | None = None,
 ) -> Resolved:
-    """Publish a verdict as the event's result, under its key, once.
+    """Publish a verdict as the event's result, under its key, once; then add it to `labels`.
 
-    Args:
-        settings: How topics are called.
-        read: Reads the item.
-        place: Where it is.
-        verdict: What a person decided.
-        open_publisher: Two people who resolve at the same moment fence each other; the later one
-            tries again.
-        now: When it was decided.
-        jitter: Between 0 and 1, another each time: those who met shall not meet again.
-        again: Replace an earlier verdict.
-        labels: Gets a line, once the verdict is published.
+    Two people who resolve at the same moment fence each other; the later one tries again, after a
+    pause that `jitter` (between 0 and 1) makes another one each time.
 
     Raises:
         UsageError: The verdict is not what the stage publishes.
@@ -495,7 +455,8 @@ async def resolve(
             take it.
     """
     names = TopicNames(settings.topics)
-    item = await find(read, names.review, place)
+    record = await record_at(read, names.review, place, what="review item", command="review")
+    item = review_item_of(record)
     stages: Mapping[str, AnyStage] = build_stages(settings.stages)
     stage = stages.get(item.review.stage)
     if stage is None:

@@ -41,11 +41,7 @@ def span(since: str | None, until: str | None, now: datetime) -> Span:
 
 
 def moment(text: str, now: datetime) -> datetime:
-    """Read `2026-11-22`, `2026-11-22T10:00`, with or without a zone (else UTC), or `90m`, `2d`.
-
-    Raises:
-        UsageError: It is something else.
-    """
+    """Read `2026-11-22T10:00`, with or without a zone (else UTC), or `90m`, `2d`; `UsageError`."""
     if ago := _AGO.fullmatch(text):
         return now - timedelta(**{_UNITS[ago["unit"]]: int(ago["count"])})
     try:
@@ -73,11 +69,7 @@ def place_of(record: Received) -> Place:
 
 
 def parse_place(text: str) -> Place:
-    """Read `PARTITION:OFFSET`.
-
-    Raises:
-        UsageError: It is something else.
-    """
+    """Read `PARTITION:OFFSET`; `UsageError` if it is something else."""
     found = _PLACE.fullmatch(text)
     if found is None:
         raise UsageError(f"{text!r} is not PARTITION:OFFSET, such as 3:1841; `list` prints them.")
@@ -85,7 +77,6 @@ def parse_place(text: str) -> Place:
 
 
 def topic_reader(settings: Settings) -> TopicReader:
-    """Reads topics of the configured brokers."""
     return partial(read_topics, settings.kafka)
 
 
@@ -103,10 +94,7 @@ async def record_at(
 
 
 class Newest(Generic[T]):
-    """The last `limit` of what it was given, by time, so that a long topic fits into memory.
-
-    `seen` is how many it was given.
-    """
+    """The last `limit` of all that were `seen`, by time, so that a long topic fits into memory."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -114,14 +102,12 @@ class Newest(Generic[T]):
         self.seen = 0
 
     def add(self, moment: datetime, place: Place, item: T) -> None:
-        """Let one in; the oldest goes where there are too many. No place comes twice."""
         self.seen += 1
         heapq.heappush(self._kept, (moment, place, item))
         if len(self._kept) > self._limit:
             heapq.heappop(self._kept)
 
     def items(self) -> Sequence[T]:
-        """What is kept, the oldest first."""
         return [item for _, _, item in sorted(self._kept, key=lambda entry: entry[:2])]
 
 

@@ -213,6 +213,7 @@ def whole_batch(data: bytes) -> list[object]:
     st.integers(0, 6),
 )
 @example("zstd", [(0, 0)], 0)
+@example("none", [(3, 1)], 0)
 def test_no_bytes_end_the_reading_of_a_partition(
     codec: str, changes: list[tuple[int, int]], cut: int
 ) -> None:

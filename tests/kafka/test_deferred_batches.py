@@ -1,6 +1,7 @@
 """Batches that are read beside the event loop: in turns, in order, and each once."""
 
-from typing import cast
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import pytest
 from aiokafka import AIOKafkaConsumer
@@ -9,7 +10,7 @@ from aiokafka import TopicPartition as KafkaPartition
 from pipeline.kafka import fetching
 from pipeline.kafka.batches import ReadRecord
 from pipeline.kafka.fetching import DeferredBatch, DeferredBatches
-from pipeline.kafka.reader import _POLL_MS, _Polls
+from pipeline.kafka.reader import _POLL_MS, _poll
 
 ONE, OTHER = KafkaPartition("in", 1), KafkaPartition("in", 2)
 
@@ -102,12 +103,18 @@ async def test_a_poll_waits_for_a_partition_while_another_has_a_deferred_batch(
     client: Client,
 ) -> None:
     client.comes = {ONE: [deferred()]}
-    polls = _Polls(cast("AIOKafkaConsumer", client), {ONE: 0, OTHER: 0})
-    await polls.poll([ONE, OTHER])
+    consumer = cast("AIOKafkaConsumer", client)
+    batches, positions = DeferredBatches(consumer), {ONE: 0, OTHER: 0}
+    client.positions |= positions
+
+    async def poll(*partitions: KafkaPartition) -> Mapping[KafkaPartition, Sequence[Any]]:
+        return await _poll(consumer, batches, positions, partitions, _POLL_MS)
+
+    await poll(ONE, OTHER)
     assert client.waited == [_POLL_MS]
-    await polls.poll([OTHER])
+    await poll(OTHER)
     assert client.waited == [_POLL_MS, _POLL_MS]
-    found = await polls.poll([ONE, OTHER])
+    found = await poll(ONE, OTHER)
     assert len(found[ONE]) == 5
     assert len(client.waited) == 2
 

@@ -165,7 +165,7 @@ async def test_what_an_earlier_session_left_open_is_void_once_a_later_one_has_st
 ) -> None:
     early = stage.session()
     await early.start()
-    producer = early._producer  # type: ignore[attr-defined]
+    producer = early.producer  # type: ignore[attr-defined]
     await producer.begin_transaction()
     await producer.send_and_wait(stage.output, b"open", key=b"k")
     await early.close()
@@ -208,7 +208,7 @@ async def test_a_fault_of_the_client_costs_the_session_and_nothing_else(fault: E
             raise fault
 
     partition = TopicPartition("in", 0)
-    session = TransactionalWriter(Faulty(), "group", partition, limit=5)
+    session = TransactionalWriter(producer=Faulty(), group="group", partition=partition, limit=5)
     with pytest.raises(Broken, match=type(fault).__name__):
         await session.commit([record("out", b"a")], Committed(1, ""))
 

@@ -12,6 +12,7 @@ from pipeline.kafka.offsets import GroupLag, PartitionLag, drain_seconds, lag_re
 from pipeline.kafka.topics import TopicMissing, Topics
 from pipeline.local.broker import LocalBroker
 from pipeline.stream.ledger import CommitPoint, encode
+from pipeline.stream.protocols import Committed
 from tests.brokers import FreshName
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -19,7 +20,8 @@ PARTITION = TopicPartition("t", 0)
 
 
 def lag_of(*, begin: int = 0, end: int, committed: int | None, metadata: str = "") -> PartitionLag:
-    return partition_lag(PARTITION, begin=begin, end=end, committed=committed, metadata=metadata)
+    found = None if committed is None else Committed(committed, metadata)
+    return partition_lag(PARTITION, begin, end, found)
 
 
 def sample(at: datetime, *lags: PartitionLag) -> GroupLag:

@@ -3,27 +3,32 @@ import pytest
 from pipeline.config import KafkaSettings, Settings, StreamSettings
 from pipeline.kafka import brokers
 from pipeline.kafka.brokers import ProbeFailed, delivery_in_force, why_no_transactions
-from pipeline.kafka.cluster import BrokerLimits, broker_limits, conflicts
+from pipeline.kafka.cluster import conflicts, inspect
 from pipeline.kafka.connection import BrokerUnreachable
 from pipeline.local.apache import GUEST, ApacheKafka
 from pipeline.local.broker import LocalBroker
 
 
+def limits(metadata_bytes: int, transaction: int, shortest: int, longest: int) -> dict[str, str]:
+    """What a broker says of its limits; times in seconds."""
+    return {
+        "offset.metadata.max.bytes": str(metadata_bytes),
+        "transaction.max.timeout.ms": str(transaction * 1000),
+        "group.min.session.timeout.ms": str(shortest * 1000),
+        "group.max.session.timeout.ms": str(longest * 1000),
+    }
+
+
 def test_limits_that_are_too_narrow_are_reported_with_the_setting() -> None:
-    limits = BrokerLimits(
-        metadata_bytes=1024, transaction_seconds=30, session_seconds=(30.0, 300.0)
-    )
-    metadata, transaction, session = conflicts(limits, Settings())
+    metadata, transaction, session = conflicts(limits(1024, 30, 30, 300), Settings())
     assert "offset.metadata.max.bytes is 1024" in metadata
     assert "stream.transaction_timeout is 60: lower it" in transaction
     assert "30 to 300 s and kafka.session_timeout is 20" in session
 
 
-@pytest.mark.parametrize(
-    "limits", [BrokerLimits(), BrokerLimits(4096, 60, (6, 1800)), BrokerLimits(9999, 900, (20, 20))]
-)
-def test_limits_that_suffice_or_are_unknown_conflict_with_nothing(limits: BrokerLimits) -> None:
-    assert conflicts(limits, Settings()) == ()
+@pytest.mark.parametrize("configs", [{}, limits(4096, 60, 6, 1800), limits(9999, 900, 20, 20)])
+def test_limits_that_suffice_or_are_unknown_conflict_with_nothing(configs: dict[str, str]) -> None:
+    assert conflicts(configs, Settings()) == ()
 
 
 async def test_brokers_without_transactions_get_the_weaker_delivery_with_the_reason(
@@ -59,8 +64,8 @@ async def test_brokers_with_transactions_get_the_delivery_that_is_set(
 
 
 async def test_the_limits_of_any_broker_suffice_for_the_defaults(any_broker: LocalBroker) -> None:
-    limits = await broker_limits(any_broker.settings)
-    assert conflicts(limits, Settings()) == ()
+    seen = await inspect(any_broker.settings, [], [])
+    assert conflicts(seen.configs, Settings()) == ()
 
 
 @pytest.mark.kafka
@@ -70,9 +75,9 @@ async def test_a_transaction_longer_than_the_brokers_allow_is_refused_and_predic
     settings = Settings(
         kafka=apache_kafka.settings, stream=StreamSettings(transaction_timeout=3600)
     )
-    limits = await broker_limits(apache_kafka.settings)
-    assert limits == BrokerLimits(4096, 900, (6, 1800))
-    assert "allows 900 s" in conflicts(limits, settings)[0]
+    configs = (await inspect(apache_kafka.settings, [], [])).configs
+    assert limits(4096, 900, 6, 1800).items() <= configs.items()
+    assert "allows 900 s" in conflicts(configs, settings)[0]
     with pytest.raises(ProbeFailed, match="Timeout"):
         await why_no_transactions(settings)
 

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.operators.handled import HandledIndex
-from pipeline.operators.selection import Place
 from pipeline.stream.records import Outgoing, Received
 from tests.hostile import records
 
@@ -68,9 +67,11 @@ def test_marks_of_what_has_left_its_topic_are_obsolete_and_go() -> None:
     for offset in range(4):
         mine.written([mine.next(record(1, offset), to="t", at=NOON, by="ada")])
     assert mine.partitions() == {1}
-    assert mine.obsolete({1: 2}) == [Place(1, 0), Place(1, 1)]
+    tombstones = mine.remove_obsolete({1: 2})
+    assert [each.key for each in tombstones] == [b"dead-letters/1/0", b"dead-letters/1/1"]
+    assert mine.remove_obsolete({1: 2}) == []
     reader.read(as_read(mine.outgoing(mine.next(record(1, 0), to="t", at=NOON, by="ada"))))
-    reader.read(as_read(mine.tombstone(Place(1, 0))))
+    reader.read(as_read(tombstones[0]))
     assert not reader.partitions()
 
 
@@ -136,7 +137,8 @@ def test_whatever_is_in_the_topic_can_be_read_and_handled_again(
         mine.read(replace(record(), key=key, value=given_value))
         handled = mine.next(record(3, 7), to="t", at=NOON, by="bob")
         assert mine.outgoing(handled).value
-        assert mine.obsolete({3: 100}) == list(mine.obsolete({3: 100}))
+        mine.remove_obsolete({3: 100})
+        assert mine.of(record(3, 7)) is None
 
 
 @pytest.mark.parametrize("key", [None, b"", b"dead-letters", b"a/b/c", b"\xff/1/2"])

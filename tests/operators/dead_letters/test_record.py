@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
@@ -30,14 +30,14 @@ MARKS = HandledIndex("dead-letters", "dead-letters.replayed")
 
 def test_it_says_why_it_is_here_and_where_it_was() -> None:
     letter = dead_letter_of(as_read(buried(raw(7)), partition=3, offset=9))
-    assert (letter.reason, letter.detail, letter.stage) == (
+    assert (letter.about.reason, letter.about.detail, letter.about.stage) == (
         "invalid_event",
         "body: missing",
         "tickets",
     )
-    assert (letter.topic, letter.partition, letter.offset) == ("tickets.raw", 1, 7)
-    assert letter.died_at == NOON
-    assert letter.attempts == 0
+    assert letter.about.source == ("tickets.raw", 1, 7)
+    assert letter.about.died_at == NOON
+    assert letter.about.attempts == 0
 
 
 def test_it_goes_back_with_its_key_its_value_and_its_own_headers() -> None:
@@ -50,8 +50,8 @@ def test_it_goes_back_with_its_key_its_value_and_its_own_headers() -> None:
 def test_one_that_failed_again_says_which_it_was_and_carries_no_old_reason() -> None:
     back = dead_letter_of(as_read(buried(raw(7)), partition=3, offset=9)).replay()
     second = dead_letter_of(as_read(buried(as_read(back, offset=20)), partition=3, offset=10))
-    assert second.replayed_from == "dead-letters/3/9"
-    assert second.offset == 20
+    assert second.about.replayed_from == "dead-letters/3/9"
+    assert second.about.source[2] == 20
     names = [name for name, _ in second.replay().headers]
     assert names == ["traceparent", "replayed-from"]
 
@@ -161,7 +161,7 @@ async def test_reading_ends_once_every_place_was_found() -> None:
         yield records()
 
     places = Selection(places=[Place(3, 4), Place(3, 2)])
-    async with select(endless, "dlq", places) as found:
+    async with aclosing(select(endless, "dlq", places)) as found:
         assert [each.record.offset async for each in found] == [2, 4]
     assert read == [0, 1, 2, 3, 4]
 
@@ -171,7 +171,7 @@ def test_a_reason_of_a_later_version_is_still_a_reason() -> None:
     headers = tuple(
         (name, b"quite_new" if name == "dlq-reason" else value) for name, value in outgoing.headers
     )
-    assert dead_letter_of(as_read(replace(outgoing, headers=headers))).reason == "quite_new"
+    assert dead_letter_of(as_read(replace(outgoing, headers=headers))).about.reason == "quite_new"
 
 
 def test_a_letter_without_its_record_says_what_is_known_of_it_and_where_it_is() -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from pipeline.config import Settings
+from pipeline.config import Settings, TopicSettings
+from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import PipelineError
 from pipeline.model.records import Tier
 from pipeline.operators.handled import IdempotentPublisher
@@ -30,7 +31,7 @@ from tests.operators.review.items import NOON, outgoing, review
 from tests.stream.virtual import virtual_time
 
 SETTINGS = Settings()
-HAIKU = Verdict(accepted=Tier.HAIKU)
+HAIKU = Verdict(Tier.HAIKU)
 
 
 class World:
@@ -103,7 +104,7 @@ async def test_a_case_is_resolved_once() -> None:
         "billing",
     )
     with pytest.raises(AlreadyResolved, match="--again"):
-        await world.resolve(0, Verdict(accepted=Tier.SONNET))
+        await world.resolve(0, Verdict(Tier.SONNET))
     assert world.published() == [("T-0", "billing")]
 
 
@@ -111,7 +112,7 @@ async def test_a_case_is_resolved_once() -> None:
 async def test_a_verdict_can_be_replaced_on_purpose() -> None:
     world = World()
     await world.resolve(0)
-    await world.resolve(0, Verdict(accepted=Tier.SONNET), again=True)
+    await world.resolve(0, Verdict(Tier.SONNET), again=True)
     assert world.published() == [("T-0", "billing"), ("T-0", "sales")]
 
 
@@ -178,7 +179,7 @@ async def test_a_label_is_written_once_the_verdict_is_published(tmp_path: Path) 
     world, labels = World(), LabelledFile(tmp_path / "labels.jsonl")
     await world.resolve(0, labels=labels)
     with pytest.raises(AlreadyResolved):
-        await world.resolve(0, Verdict(accepted=Tier.SONNET), labels=labels)
+        await world.resolve(0, Verdict(Tier.SONNET), labels=labels)
     [line] = (tmp_path / "labels.jsonl").read_bytes().splitlines()
     assert orjson.loads(line)["gold"]["intent"] == "billing"
 
@@ -187,7 +188,7 @@ async def test_a_label_is_written_once_the_verdict_is_published(tmp_path: Path) 
 async def test_what_is_not_there_is_reported() -> None:
     world = World()
     with pytest.raises(PipelineError, match="There is no review item at 0:9"):
-        await find(world.read, "review", Place(0, 9))
+        await find(TopicNames(TopicSettings()), world.read, Place(0, 9))
     unknown = outgoing(review(stage="notes"))
     world.broker.publish("review", unknown.value)
     with pytest.raises(PipelineError, match="no stage 'notes' here"):

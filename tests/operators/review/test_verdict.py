@@ -27,13 +27,13 @@ def decided(verdict: Verdict, **changes: object) -> dict[str, Any]:
 
 
 def test_an_answer_can_be_accepted() -> None:
-    assert decided(Verdict(accepted=Tier.HAIKU)) == RESULT
-    assert decided(Verdict(accepted=Tier.SONNET))["intent"] == "sales"
+    assert decided(Verdict(Tier.HAIKU)) == RESULT
+    assert decided(Verdict(Tier.SONNET))["intent"] == "sales"
 
 
 def test_fields_of_an_accepted_answer_can_be_corrected() -> None:
     changes = parse_changes(["intent=technical_support", "queue=night=shift", "runner_up=null"])
-    assert decided(Verdict(accepted=Tier.HAIKU, changes=changes)) == RESULT | {
+    assert decided(Verdict(Tier.HAIKU, changes=changes)) == RESULT | {
         "intent": "technical_support",
         "queue": "night=shift",
     }
@@ -41,17 +41,16 @@ def test_fields_of_an_accepted_answer_can_be_corrected() -> None:
 
 def test_a_result_can_be_given() -> None:
     given = RESULT | {"priority": "urgent"}
-    assert decided(Verdict(given=parse_result(orjson.dumps(given).decode()))) == given
+    assert decided(Verdict(parse_result(orjson.dumps(given).decode()))) == given
 
 
 @pytest.mark.parametrize(
     ("verdict", "said"),
     [
-        (Verdict(), "--accept haiku|sonnet"),
-        (Verdict(given={}), "intent: Field required"),
-        (Verdict(given=RESULT | {"priority": "soon"}), "priority: Input should be"),
-        (Verdict(given=RESULT | {"colour": "red"}), "colour: Extra inputs"),
-        (Verdict(given=RESULT | {"intent": "biling"}), "'biling' is not a label of tickets"),
+        (Verdict({}), "intent: Field required"),
+        (Verdict(RESULT | {"priority": "soon"}), "priority: Input should be"),
+        (Verdict(RESULT | {"colour": "red"}), "colour: Extra inputs"),
+        (Verdict(RESULT | {"intent": "biling"}), "'biling' is not a label of tickets"),
     ],
 )
 def test_what_the_stage_would_not_publish_is_refused(verdict: Verdict, said: str) -> None:
@@ -62,16 +61,16 @@ def test_what_the_stage_would_not_publish_is_refused(verdict: Verdict, said: str
 
 def test_an_answer_that_was_not_given_cannot_be_accepted() -> None:
     with pytest.raises(UsageError, match="Sonnet gave no usable answer"):
-        decided(Verdict(accepted=Tier.SONNET), sonnet_result=None)
+        decided(Verdict(Tier.SONNET), sonnet_result=None)
 
 
 def test_the_labels_are_the_team_s_own() -> None:
     own = TicketSettings(intents=[Label(name="returns"), Label(name="delivery")])
     settings = SETTINGS.model_copy(update={"stages": StagesSettings(tickets=own)})
     stage = build_stages(settings.stages)["tickets"]
-    result_of(Verdict(given=RESULT | {"intent": "returns"}), case(), stage, settings)
+    result_of(Verdict(RESULT | {"intent": "returns"}), case(), stage, settings)
     with pytest.raises(UsageError, match="there are returns, delivery"):
-        result_of(Verdict(accepted=Tier.HAIKU), case(), stage, settings)
+        result_of(Verdict(Tier.HAIKU), case(), stage, settings)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '"sales"'])
@@ -88,7 +87,7 @@ def test_what_is_no_change_is_wrong_use(text: str) -> None:
 
 def published(**changes: object) -> dict[str, Any]:
     made = case(**changes)
-    result = result_of(Verdict(given=RESULT), made, TICKETS, SETTINGS)
+    result = result_of(Verdict(RESULT), made, TICKETS, SETTINGS)
     later = NOON + timedelta(hours=2)
     record = enriched(made, TICKETS, result, TopicNames(TopicSettings()), later)
     assert record.topic == "tickets.enriched"
