@@ -12,10 +12,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from pipeline.cli.checks import cost, doctor, schemas, version
-from pipeline.cli.demo import demo
 from pipeline.cli.evaluate import evaluate
 from pipeline.cli.kafka import lag, publish, tail, topics
-from pipeline.cli.local import local
+from pipeline.cli.local import demo, local
 from pipeline.cli.operators import dead_letters, review
 from pipeline.cli.running import backfill, run
 from pipeline.runtime.shutdown import leave
