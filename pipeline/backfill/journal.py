@@ -105,7 +105,6 @@ class Job(Kept):
 
     @property
     def key(self) -> bytes:
-        """Of its records in the topic."""
         return f"{self.stage}/{self.source}/{self.partition}/{self.first}/{self.nonce}".encode()
 
     @property
@@ -235,11 +234,7 @@ class Journal:
     _kept: dict[bytes, Kept] = field(default_factory=dict)
 
     async def open(self) -> None:
-        """Fence earlier backfills of the stage, so that what is read then is final.
-
-        Raises:
-            BrokerError: The brokers do not answer, or refuse.
-        """
+        """Fence earlier backfills of the stage, so that what is read then is final."""
         session = self.new_session()
         try:
             await session.start()
@@ -253,7 +248,6 @@ class Journal:
 
         Raises:
             JournalUnreadable: One is of a batch of this stage, and cannot be read.
-            PipelineError: The brokers do not answer.
         """
         self._kept.clear()
         unusable = 0
@@ -297,7 +291,6 @@ class Journal:
         return (kept for kept in self._kept.values() if isinstance(kept, Job))
 
     def record_of(self, kept: Job | Run) -> Outgoing:
-        """What is written for a batch or a backfill."""
         value = kept.model_dump_json(by_alias=True).encode()
         return Outgoing(self.topic, kept.key, value, _HEADERS)
 
