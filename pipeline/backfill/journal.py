@@ -62,7 +62,6 @@ class Tally(Kept):
 
     @property
     def published(self) -> int:
-        """Events that came to an end."""
         return self.enriched + self.escalated + self.dead_letters
 
     def __add__(self, other: "Tally") -> "Tally":
@@ -158,7 +157,6 @@ class Job(Kept):
         return self._with(published_to=to, tally=self.tally + more)
 
     def published(self, now: datetime) -> Self:
-        """All of its events are published; those that never came are gone."""
         self._check(State.ENDED)
         gone = max(0, self.events - self.tally.published)
         return self._with(

@@ -44,8 +44,6 @@ class Ending:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of some events: those of one stage, or of one kind."""
-
     published: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     doubts: Counter[str] = field(default_factory=Counter)
@@ -65,8 +63,6 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What became of all events."""
-
     total: Tally
     stages: Mapping[str, Tally]
     kinds: Mapping[str, Tally]  # by what is special about the events, `routine` included
@@ -81,7 +77,6 @@ class Account:
 
     @property
     def ok(self) -> bool:
-        """Whether every published event reached exactly one end."""
         return not (self.lost or self.repeated or self.unknown)
 
 

@@ -166,8 +166,6 @@ class Security:
 
 @dataclass(frozen=True, slots=True)
 class NodePlan:
-    """One node: a broker and a controller in one process."""
-
     number: int
     directory: Path
     client_port: int
@@ -241,8 +239,6 @@ def server_properties(
 
 
 class KafkaNode(BrokerNode):
-    """One process of Apache Kafka, broker and controller."""
-
     poll = _POLL
 
     def __init__(self, java: Path, libs: Path, plan: NodePlan, settings: KafkaSettings) -> None:
@@ -281,7 +277,6 @@ class KafkaNode(BrokerNode):
         return [*self._program("kafka.Kafka", *shlex.split(options)), config]
 
     def _errors(self, output: str) -> str:
-        """The errors without their stack traces."""
         return "\n".join(line for line in output.splitlines() if _ERROR.search(line))
 
     def _program(self, main: str, *options: str) -> list[str]:

@@ -72,7 +72,6 @@ class BrokerNode(ABC):
         return True
 
     def _errors(self, output: str) -> str:
-        """What of its output belongs into an error."""
         return output
 
     @property
@@ -193,7 +192,6 @@ class LocalBroker(ABC):
 
     @property
     def bootstrap_servers(self) -> str:
-        """host:port of every node, comma-separated."""
         return self.settings.bootstrap_servers
 
     async def __aenter__(self) -> Self:

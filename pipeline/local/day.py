@@ -51,8 +51,6 @@ class Sample(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class DayEvent:
-    """An event of the day."""
-
     stage: str
     name: str  # its id, or the file it is, for a person
     kind: str  # `routine`, or what is hard about it
@@ -182,7 +180,6 @@ def _picture(text: str) -> bytes:
 
 
 def _pdf(text: str) -> bytes:
-    """A page with a text layer."""
     pdf = pikepdf.new()
     page = pdf.add_blank_page(page_size=(595, 842))
     font = pikepdf.Dictionary(

@@ -100,8 +100,6 @@ async def demo(
 
 
 class _Job:
-    """The demo as a publisher and a consumer."""
-
     def __init__(
         self,
         settings: Settings,

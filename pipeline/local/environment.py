@@ -107,8 +107,6 @@ async def _base_url(api: Child) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What runs on this machine."""
-
     broker: str  # name and version
     kafka: KafkaSettings  # that reach it
     variables: Mapping[str, str]  # that point the pipeline, and any client, at all of it

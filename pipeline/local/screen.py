@@ -127,13 +127,11 @@ class Screen:
             self._live.refresh()
 
     def plan(self, events: Sequence[DayEvent], stages: Sequence[str]) -> None:
-        """These will be published, of stages in this order."""
         self._events = {(event.stage, event.name): event for event in events}
         counts = Counter(event.stage for event in events)
         self._planned = {stage: counts[stage] for stage in stages}
 
     def published(self) -> None:
-        """One more event."""
         self._published += 1
         self._started = self._started or time.monotonic()
 
@@ -249,7 +247,6 @@ class Summary:
 
     @property
     def ok(self) -> bool:
-        """Whether every event reached exactly one end, and nothing else went wrong."""
         return self.problem is None and self.account.ok
 
     def as_json(self) -> dict[str, Any]:
@@ -339,7 +336,6 @@ def terminal() -> Console:
 
 
 def next_steps(summary: Summary, *, still_running: bool) -> str:
-    """What to type next."""
     program = _program()
     if still_running:
         return f"""
