@@ -127,7 +127,12 @@ class _Attempt:
         """The order matters: earlier attempts are fenced before anything is read."""
         settings, stage = self.settings, self.wish.stage
         names = TopicNames(settings.topics)
-        await _require_transactions(settings)
+        delivery = await delivery_in_force(settings)
+        if delivery.mode != "exactly_once":
+            raise CannotBackfill(
+                "A backfill needs transactions, and delivery is at least once because "
+                f"{delivery.because} Use brokers with transactions, and delivery exactly_once."
+            )
         await _make_topics(settings, names, stage)
         brokers = KafkaBrokers(settings.kafka, settings.stream, settings.topics, "exactly_once")
         # More than a transaction may take: reading waits for those that are open.
@@ -199,10 +204,6 @@ class _Attempt:
         for other in journal.unfinished_elsewhere(source):
             note(f"There are unfinished batches of {other}: start a backfill of that, too.")
 
-    def _on_wait(self, because: str | None) -> None:
-        if because is not None:
-            self.watcher.happened(f"Waiting for the API: {because}")
-
     async def _tools(self, stack: AsyncExitStack, journal: Journal, names: TopicNames) -> Tools:
         settings, stage = self.settings, self.wish.stage
         clock = asyncio.get_running_loop().time
@@ -211,7 +212,12 @@ class _Attempt:
         gateway = await stack.enter_async_context(
             Gateway(settings, observer=self.metrics, steers=steers)
         )
-        lane = gateway.batch_lane(on_wait=self._on_wait)
+
+        def on_wait(because: str | None) -> None:
+            if because is not None:
+                self.watcher.happened(f"Waiting for the API: {because}")
+
+        lane = gateway.batch_lane(on_wait=on_wait)
         return Tools(
             journal=journal,
             api=lane.api,
@@ -239,15 +245,6 @@ class _Attempt:
             ),
             watcher=self.watcher,
             stop=self.stop,
-        )
-
-
-async def _require_transactions(settings: Settings) -> None:
-    delivery = await delivery_in_force(settings)
-    if delivery.mode != "exactly_once":
-        raise CannotBackfill(
-            f"A backfill needs transactions, and delivery is at least once because "
-            f"{delivery.because} Use brokers with transactions, and delivery exactly_once."
         )
 
 

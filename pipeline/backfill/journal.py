@@ -71,7 +71,6 @@ class Tally(Kept):
 
     @property
     def published(self) -> int:
-        """Events that came to an end."""
         return self.enriched + self.escalated + self.dead_letters
 
     def __add__(self, other: "Tally") -> "Tally":
@@ -114,7 +113,6 @@ class Job(Kept):
 
     @property
     def key(self) -> bytes:
-        """Of its records in the topic."""
         return f"{self.stage}/{self.source}/{self.partition}/{self.first}/{self.nonce}".encode()
 
     @property
@@ -168,7 +166,6 @@ class Job(Kept):
         return self._with(published_to=to, tally=self.tally + more)
 
     def published(self, now: datetime) -> Self:
-        """All of its events are published; those that never came are gone."""
         self._check(State.ENDED)
         gone = max(0, self.events - self.tally.published)
         return self._with(
@@ -244,11 +241,7 @@ class Journal:
     _kept: dict[bytes, Kept] = field(default_factory=dict)
 
     async def open(self) -> None:
-        """Fence earlier backfills of the stage, so that what is read then is final.
-
-        Raises:
-            BrokerError: The brokers do not answer, or refuse.
-        """
+        """Fence earlier backfills of the stage, so that what is read then is final."""
         session = self.new_session()
         try:
             await session.start()
@@ -262,7 +255,6 @@ class Journal:
 
         Raises:
             JournalUnreadable: One is of a batch of this stage, and cannot be read.
-            PipelineError: The brokers do not answer.
         """
         self._kept.clear()
         unusable = 0
@@ -306,7 +298,6 @@ class Journal:
         return (kept for kept in self._kept.values() if isinstance(kept, Job))
 
     def record_of(self, kept: Job | Run) -> Outgoing:
-        """What is written for a batch or a backfill."""
         value = kept.model_dump_json(by_alias=True).encode()
         return Outgoing(self.topic, kept.key, value, _HEADERS)
 

@@ -11,8 +11,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pipeline.backfill.journal import Job, Journal, Run, State, unfinished
-from pipeline.backfill.outcomes import BatchStage, Publisher, Results
+from pipeline.backfill.journal import Job, Journal, Run, State, Tally, unfinished
+from pipeline.backfill.outcomes import BatchStage, Results, Settled
 from pipeline.backfill.partitions import BacklogPartition, Chunk, chunks
 from pipeline.backfill.progress import Report, Watcher, report_of
 from pipeline.claude.message_batches import (
@@ -25,6 +25,8 @@ from pipeline.claude.message_batches import (
 from pipeline.config import BackfillSettings
 from pipeline.model.errors import PipelineError
 from pipeline.stream.dead_letter_breaker import DeadLetterWindow
+from pipeline.stream.protocols import Unpublishable
+from pipeline.stream.records import Received
 
 BATCH_BYTES = 100_000_000
 """Of a batch as it is sent, held in memory twice; the API takes 256 MB."""
@@ -33,6 +35,10 @@ SKEW = timedelta(minutes=10)
 SUBMISSION_GRACE = 30.0
 """Seconds that a submission under way gets when everything else ends: one that is cut off has to be
 looked for the next time."""
+MAX_EVENTS = 500
+"""In one transaction."""
+MAX_BYTES = 8 << 20
+"""Of the events in one transaction; a larger one goes alone."""
 _GATE_SECONDS = 5.0
 """Between looks at why nothing may be submitted."""
 _LOOK_SECONDS = 5.0
@@ -45,6 +51,10 @@ class Stopped(PipelineError):
 
 class BatchGone(PipelineError):
     """A batch that was submitted cannot be read."""
+
+
+class TooManyDeadLetters(PipelineError):
+    """More end as dead letters than the events alone can be at fault for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +74,7 @@ class Tools:
     stop: asyncio.Event  # set when it shall end, which it does between steps
 
     def check_stopped(self) -> None:
-        """End here if it shall.
-
-        Raises:
-            Stopped: It shall.
-        """
+        """Raise `Stopped` if it shall end."""
         if self.stop.is_set():
             raise Stopped("Stopped; start it again and it goes on where it was.")
 
@@ -80,15 +86,11 @@ class Tools:
 
 
 class Backfill:
-    """One attempt at a backfill.
+    """One attempt at a backfill of `source`: a topic, or `file:` and the digest of a file.
 
     At most one batch is put together, and one is published, at a time, so that memory is bounded
-    whatever the number of partitions.
-
-    Args:
-        source: The topic, or `file:` and the digest of a file.
-        normal_lane: Whether what is in no batch, or in one that cannot be read, goes through the
-            normal lane.
+    whatever the number of partitions. With `normal_lane`, what is in no batch, or in one that
+    cannot be read, goes through the normal lane.
     """
 
     def __init__(self, stage: str, source: str, tools: Tools, *, normal_lane: bool = False) -> None:
@@ -105,17 +107,16 @@ class Backfill:
         self._room = asyncio.Semaphore(tools.settings.batches_at_once)
 
     async def run(self, partitions: Sequence[BacklogPartition], *, claims: bool) -> Report:
-        """See every batch through, and claim what is in none.
+        """See every batch through, and, if `claims`, claim what is in none.
 
-        Args:
-            partitions: Of the backlog; fenced before the journal was read, if more may be claimed.
-            claims: Whether it may.
+        The partitions were fenced before the journal was read then.
 
         Raises:
             Stopped: It was asked to stop.
             ProducerFenced: Another process does the same now.
             BatchGone: A batch cannot be read any more.
-            BrokerError: The brokers do not answer; to be attempted again.
+            TooManyDeadLetters: Something else than the events seems to be wrong.
+            BrokerError: What was committed last is not known; to be attempted again.
         """
         tools, journal = self._tools, self._tools.journal
         jobs = journal.jobs(self._source)
@@ -166,19 +167,13 @@ class Backfill:
         self, partition: BacklogPartition, pending: Sequence[Job], *, claims: bool
     ) -> None:
         """One partition: its batches are submitted, and published, in the order of its events."""
-        tools = self._tools
         queue: asyncio.Queue[asyncio.Task[Job] | None] = asyncio.Queue()
-        publisher = Publisher(tools.journal, tools.stage, tools.dead_letters, tools.now)
 
         async def publish_in_order() -> None:
             while (task := await queue.get()) is not None:
                 job = await task
                 async with self._publishing:
-                    results = await self._submission.results(job)
-                    async with aclosing(publisher.publish(partition, job, results)) as steps:
-                        async for _ in steps:
-                            self._report()
-                            tools.check_stopped()
+                    await self._publish(partition, job)
                 self._room.release()
 
         async with asyncio.TaskGroup() as group:
@@ -193,6 +188,58 @@ class Backfill:
                 # Nothing of this partition is claimed any more: its consumer may start.
                 await partition.close()
             queue.put_nowait(None)
+
+    async def _publish(self, partition: BacklogPartition, job: Job) -> None:
+        """Publish what is left of a batch, its events in their order.
+
+        Outcomes, and how far they are, go out in one transaction each time.
+        """
+        tools = self._tools
+        results = await self._submission.results(job)
+        async with aclosing(_portions(partition, job)) as portions:
+            async for portion in portions:
+                async with asyncio.TaskGroup() as group:
+                    tasks = [
+                        group.create_task(tools.stage.settle(received, job, results))
+                        for received in portion
+                    ]
+                settled = [task.result() for task in tasks]
+                job = await self._commit(job, portion[-1].offset + 1, settled)
+                for _, outcome, _ in settled:
+                    tools.dead_letters.add(outcome)
+                if (alarm := tools.dead_letters.alarm) is not None:
+                    raise TooManyDeadLetters(
+                        f"Ended, since {alarm.because}; look at them (`pipeline dead-letters "
+                        "list`), fix the cause, then start this again."
+                    )
+                self._report()
+                tools.check_stopped()
+        await tools.journal.save(job.published(tools.now()))
+        self._report()
+        tools.check_stopped()
+
+    async def _commit(self, job: Job, to: int, settled: Sequence[Settled]) -> Job:
+        tools = self._tools
+        while True:
+            next_ = job.progressed(to, sum((tally for _, _, tally in settled), Tally()))
+            records = [record for _, outcome, _ in settled for record in outcome.records]
+            try:
+                await tools.journal.save(next_, records)
+            except Unpublishable as error:
+                # Dead letters for what the brokers will not take; it ends if not even those go.
+                owners = [at for at, (_, outcome, _) in enumerate(settled) for _ in outcome.records]
+                refused = {owners[index] for index in error.indices if index < len(owners)}
+                replaced = [
+                    tools.stage.abridged(each, error.detail) if at in refused else each
+                    for at, each in enumerate(settled)
+                ]
+                if replaced == list(settled):
+                    raise
+                settled = replaced
+                if error.is_session_lost:
+                    await tools.journal.reopen()
+            else:
+                return next_
 
     async def _claims(self, partition: BacklogPartition) -> AsyncGenerator[Job, None]:
         """Claim what waits, batch by batch, and submit it."""
@@ -244,7 +291,8 @@ class Backfill:
 
     def _skip_tombstone(self) -> None:
         self._tombstones += 1
-        self._tools.stage.tombstone()
+        stage = self._tools.stage
+        stage.observer.tombstone(stage.stage.name)
 
     async def _may_claim(self) -> None:
         """Wait until there is room for another batch, and no reason against submitting it."""
@@ -294,6 +342,25 @@ class Backfill:
         return requests
 
 
+async def _portions(
+    partition: BacklogPartition, job: Job
+) -> AsyncGenerator[Sequence[Received], None]:
+    """The events of a batch that are not published, as many at a time as a transaction takes."""
+    portion: list[Received] = []
+    size = 0
+    async with aclosing(partition.read(max(job.first, job.published_to), job.next)) as found:
+        async for received in found:
+            if not job.holds(received.offset):
+                continue
+            if portion and (len(portion) >= MAX_EVENTS or size + received.size > MAX_BYTES):
+                yield portion
+                portion, size = [], 0
+            portion.append(received)
+            size += received.size
+    if portion:
+        yield portion
+
+
 def candidates(listed: Iterable[Batch], job: Job, known: Collection[str]) -> list[Batch]:
     """Which of the listed batches may be the one that is looked for. Pure.
 
@@ -313,10 +380,7 @@ def candidates(listed: Iterable[Batch], job: Job, known: Collection[str]) -> lis
 
 
 class Submission:
-    """Brings batches from their claim to their results, and notes every step.
-
-    The events of a batch that cannot be read go through the normal lane, if `normal_lane`.
-    """
+    """Brings batches from their claim to their results, and notes every step."""
 
     def __init__(self, tools: Tools, *, normal_lane: bool) -> None:
         self._tools = tools
@@ -328,12 +392,9 @@ class Submission:
     async def submit(self, job: Job, requests: Sequence[BatchRequest]) -> Job:
         """Submit a batch; it is not left half done because something else has ended.
 
-        Returns:
-            It, with its handle; or still as one that may have been submitted.
-
-        Raises:
-            BatchFailed: The API takes no such batch.
-            ProducerFenced: Another process has this backfill by now; nothing was sent.
+        Returns it with its handle, or still as one that may have been submitted. Raises
+        `BatchFailed` where the API takes no such batch, and `ProducerFenced` where another process
+        has this backfill by now; nothing was sent then.
         """
         task = asyncio.create_task(self._submit(job, requests))
         try:
@@ -430,11 +491,7 @@ class Submission:
             await tools.pause(tools.settings.poll_interval)
 
     async def results(self, job: Job) -> Results:
-        """What a batch answered; nothing where it is not to be read.
-
-        Raises:
-            BatchGone: It cannot be read.
-        """
+        """What a batch answered; nothing where it is not to be read."""
         if job.batch_id is None or job.given_up:
             return {}
         try:

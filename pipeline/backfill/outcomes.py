@@ -5,43 +5,31 @@ first: so judging, escalation, repetition and dead letters are those of the norm
 the batch left open is simply asked.
 """
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
-from pipeline.backfill.journal import Job, Journal, Tally, custom_id
-from pipeline.backfill.partitions import BacklogPartition
+from pipeline.backfill.journal import Job, Tally, custom_id
 from pipeline.cascade.policy import Policy
 from pipeline.cascade.processor import CascadePolicy, Processor
 from pipeline.cascade.publishing import UnpublishableHandler
 from pipeline.cascade.reading import AnyStage, RawEvents, Reading
 from pipeline.claude.message_batches import BatchLane, BatchRequest, NotAnswered, Succeeded
 from pipeline.kafka.topics import TopicNames
-from pipeline.model.errors import AnswerError, FileUnavailable, InvalidEvent, PipelineError
+from pipeline.model.errors import AnswerError, FileUnavailable, InvalidEvent
 from pipeline.model.observer import Observer
 from pipeline.model.questions import AnswerT, Asker, Question, Response, first_questions
 from pipeline.model.records import Tier, added
-from pipeline.stream.dead_letter_breaker import DeadLetterWindow
-from pipeline.stream.protocols import Unpublishable
 from pipeline.stream.records import Disposition, Outcome, Received
 
-MAX_EVENTS = 500
-"""In one transaction."""
-MAX_BYTES = 8 << 20
-"""Of the events in one transaction; a larger one goes alone."""
 Results = Mapping[str, Succeeded | NotAnswered]
 """By custom id."""
 
 
 @dataclass(slots=True)
 class BatchFirst:
-    """An asker that answers from a batch, each answer once, and asks where it has none.
-
-    It also sums up what the answers cost, and whether the batch had none.
-    """
+    """An asker that answers from a batch, each answer once, and asks where it has none."""
 
     lane: BatchLane  # reads the batch's answers
     normal: Asker
@@ -56,11 +44,7 @@ class BatchFirst:
     async def ask(
         self, question: Question[AnswerT], tier: Tier, *, max_output_tokens: int | None = None
     ) -> Response[AnswerT]:
-        """Answer from the batch if this very question was asked there.
-
-        Raises:
-            AnswerError: The answer is no use.
-        """
+        """Answer from the batch if this very question was asked there."""
         name = custom_id(self.prefix, self.offset, question.digest)
         result = self.results.get(name)
         is_new, is_first = name not in self._used, not self._used
@@ -84,8 +68,7 @@ class BatchFirst:
         return response
 
 
-Settled = tuple[Received, Outcome, Tally]
-"""An event that came to an end, what the end is, and the same as numbers."""
+Settled = tuple[Received, Outcome, Tally]  # an event, its end, and the same as numbers
 
 
 @dataclass(slots=True)
@@ -107,10 +90,6 @@ class BatchStage:
             self.stage.name, self.topics.dead_letters, clock=self.clock, observer=self.observer
         )
 
-    def tombstone(self) -> None:
-        """A record that is not an event was skipped."""
-        self.observer.tombstone(self.stage.name)
-
     async def requests(self, received: Received, prefix: str) -> list[BatchRequest]:
         """The requests about an event; none where it will be a dead letter, or has no file."""
         if received.unread is not None:
@@ -126,7 +105,6 @@ class BatchStage:
         return [self.lane.request(question, Tier.HAIKU, name) for name, question in named.items()]
 
     async def settle(self, received: Received, job: Job, results: Results) -> Settled:
-        """Bring an event to its end."""
         if received.unread is not None:
             small = self._abridge(received, None, received.unread.because)
             if small is not None:
@@ -147,12 +125,7 @@ class BatchStage:
         return received, outcome, _tally(outcome) + spent
 
     def abridged(self, settled: Settled, why: str) -> Settled:
-        """The same with the next smaller outcome, where the brokers do not take this one.
-
-        Args:
-            settled: Returned as it is where nothing is smaller.
-            why: A sentence for a person.
-        """
+        """The same with the next smaller outcome, or as it is where nothing is smaller."""
         received, outcome, tally = settled
         smaller = self._abridge(received, outcome, why)
         if smaller is None:
@@ -167,92 +140,3 @@ def _tally(outcome: Outcome) -> Tally:
         escalated=outcome.end is Disposition.ESCALATED,
         dead_letters=outcome.end is Disposition.DEAD_LETTER,
     )
-
-
-class TooManyDeadLetters(PipelineError):
-    """More end as dead letters than the events alone can be at fault for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Publisher:
-    """Publishes batches, the events of each in their order.
-
-    Outcomes, and how far they are, go out in one transaction each time.
-    """
-
-    journal: Journal
-    stage: BatchStage
-    dead_letters: DeadLetterWindow
-    now: Callable[[], datetime]  # the time, aware
-
-    async def publish(
-        self, partition: BacklogPartition, job: Job, results: Results
-    ) -> AsyncGenerator[Job, None]:
-        """Publish what is left of a batch; yields it after every transaction.
-
-        Raises:
-            ProducerFenced: Another backfill of the stage has begun.
-            TooManyDeadLetters: Something else than the events seems to be wrong.
-            BrokerError: What was committed last is not known; to be attempted again.
-        """
-        async with aclosing(_portions(partition, job)) as portions:
-            async for portion in portions:
-                async with asyncio.TaskGroup() as group:
-                    tasks = [
-                        group.create_task(self.stage.settle(received, job, results))
-                        for received in portion
-                    ]
-                settled = [task.result() for task in tasks]
-                job = await self._commit(job, portion[-1].offset + 1, settled)
-                for _, outcome, _ in settled:
-                    self.dead_letters.add(outcome)
-                if (alarm := self.dead_letters.alarm) is not None:
-                    raise TooManyDeadLetters(
-                        f"Ended, since {alarm.because}; look at them (`pipeline dead-letters "
-                        "list`), fix the cause, then start this again."
-                    )
-                yield job
-        job = job.published(self.now())
-        await self.journal.save(job)
-        yield job
-
-    async def _commit(self, job: Job, to: int, settled: Sequence[Settled]) -> Job:
-        while True:
-            next_ = job.progressed(to, sum((tally for _, _, tally in settled), Tally()))
-            records = [record for _, outcome, _ in settled for record in outcome.records]
-            try:
-                await self.journal.save(next_, records)
-            except Unpublishable as error:
-                # Dead letters for what the brokers will not take; it ends if not even those go.
-                owners = [at for at, (_, outcome, _) in enumerate(settled) for _ in outcome.records]
-                refused = {owners[index] for index in error.indices if index < len(owners)}
-                replaced = [
-                    self.stage.abridged(each, error.detail) if at in refused else each
-                    for at, each in enumerate(settled)
-                ]
-                if replaced == list(settled):
-                    raise
-                settled = replaced
-                if error.is_session_lost:
-                    await self.journal.reopen()
-            else:
-                return next_
-
-
-async def _portions(
-    partition: BacklogPartition, job: Job
-) -> AsyncGenerator[Sequence[Received], None]:
-    """The events of a batch that are not published, as many at a time as a transaction takes."""
-    portion: list[Received] = []
-    size = 0
-    async with aclosing(partition.read(max(job.first, job.published_to), job.next)) as found:
-        async for received in found:
-            if not job.holds(received.offset):
-                continue
-            if portion and (len(portion) >= MAX_EVENTS or size + received.size > MAX_BYTES):
-                yield portion
-                portion, size = [], 0
-            portion.append(received)
-            size += received.size
-    if portion:
-        yield portion

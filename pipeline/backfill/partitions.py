@@ -28,19 +28,18 @@ class BacklogPartition(Protocol):
     """One partition of a backlog, read in order, and claimed from in order."""
 
     @property
-    def number(self) -> int:
-        """Of the partition."""
+    def number(self) -> int: ...
+
+    @property
+    def waiting(self) -> int:
+        """About how many events can still be claimed."""
         ...
 
     async def fence(self) -> None:
         """From here on no other process can claim from it; what one left open is settled.
 
         To be called before the journal is read, or what is read is not final.
-
-        Raises:
-            BrokerError: The brokers do not answer, or refuse.
         """
-        ...
 
     async def open(self, jobs: Sequence[Job]) -> None:
         """Find what no batch holds yet; `jobs` are the batches of this partition. Fence it first.
@@ -48,12 +47,6 @@ class BacklogPartition(Protocol):
         Raises:
             PipelineError: It cannot be claimed from.
         """
-        ...
-
-    @property
-    def waiting(self) -> int:
-        """About how many events can still be claimed."""
-        ...
 
     def unclaimed(self) -> AsyncGenerator[Received, None]:
         """The events that were there when it was opened and that are not done or claimed."""
@@ -70,15 +63,13 @@ class BacklogPartition(Protocol):
             ProducerFenced: Another program consumes here.
             BrokerError: Whether they are is not known, or they are not.
         """
-        ...
 
     def read(self, begin: int, end: int) -> AsyncGenerator[Received, None]:
         """The events of a stretch, again."""
         ...
 
     async def close(self) -> None:
-        """Let go of what it takes to claim."""
-        ...
+        """Let go of what it takes to claim; the stage's consumer may start then."""
 
 
 @dataclass(slots=True)
@@ -100,15 +91,10 @@ async def chunks(
     max_bytes: int,
     on_tombstone: Callable[[], None],
 ) -> AsyncGenerator[Chunk, None]:
-    """What waits in a partition, cut into batches, in order; claim each before the next.
+    """What waits in an opened partition, cut into batches, in order; claim each before the next.
 
-    Args:
-        partition: Opened.
-        build: Makes the requests about an event, with custom ids that begin with a prefix.
-        new_nonce: Makes a nonce that never comes twice.
-        max_events: Of a batch.
-        max_bytes: Of a batch as it is sent; a single event may have more.
-        on_tombstone: Called for each record that is not an event.
+    `build` makes the requests about an event, with custom ids that begin with a prefix. A batch has
+    at most `max_bytes` as it is sent, unless a single event has more.
     """
     chunk, size, is_adjacent = Chunk(new_nonce()), 0, False
     async with aclosing(partition.unclaimed()) as unclaimed:
@@ -227,7 +213,6 @@ class TopicBacklog:
                 yield record
 
     async def close(self) -> None:
-        """From here on the stage's consumer may start."""
         if self._session is not None:
             await self._session.close()
             self._session = None

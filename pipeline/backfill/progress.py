@@ -46,7 +46,6 @@ class Report:
 def report_of(
     run: Run, jobs: Iterable[Job], *, resumed: int = 0, found_again: int = 0, tombstones: int = 0
 ) -> Report:
-    """Sum up the batches of one backfill."""
     mine = [job for job in jobs if job.run == run.run]
     tally = sum((job.tally for job in mine), Tally())
     claimed = sum(job.events for job in mine)
@@ -67,7 +66,6 @@ def report_of(
 
 
 def sentence(report: Report) -> str:
-    """What came of it, for a person."""
     gone = f", {report.gone:,} gone from the log" if report.gone else ""
     skipped = f", {report.tombstones:,} tombstones skipped" if report.tombstones else ""
     returned = (
@@ -107,7 +105,6 @@ class Watcher:
 
 
 def on_terminal(bar: Bar, note: Callable[[str], None]) -> Watcher:
-    """Draws a bar, and notes what happens beside it."""
 
     def changed(report: Report) -> None:
         what = f"{report.under_way} of {report.batches} batches under way"
@@ -121,7 +118,6 @@ def on_terminal(bar: Bar, note: Callable[[str], None]) -> Watcher:
 
 
 def with_metrics(metrics: Metrics, watcher: Watcher) -> Watcher:
-    """Keeps the metrics as well."""
 
     def changed(report: Report) -> None:
         events = {

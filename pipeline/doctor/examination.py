@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import wraps
 
 from pipeline.config import Settings, load_settings
 from pipeline.kafka.cluster import Cluster, inspect
@@ -96,15 +97,21 @@ class Check:
     """One of the things that `pipeline doctor` looks at."""
 
     name: str  # what its findings are about
-    finds: str  # the mistakes it finds, for docs/DOCTOR.md
-    look: Look
+    look: Look  # its docstring begins with `Finds` and ends with a full stop
     fine: str = ""  # what is said where it finds nothing
     seconds: float = 30  # it may take
+
+    @property
+    def finds(self) -> str:
+        """The mistakes it finds, for a sentence and for docs/DOCTOR.md."""
+        words = " ".join((self.look.__doc__ or "").split())
+        return words.removeprefix("Finds ").removesuffix(".")
 
 
 def of_cluster(look: Callable[[Site, Cluster], Iterable[Finding]]) -> Look:
     """A check of what the cluster looks like; pure."""
 
+    @wraps(look)
     async def looks(site: Site) -> AsyncIterator[Finding]:
         for finding in look(site, await site.cluster()):
             yield finding
@@ -120,10 +127,7 @@ async def examine(
 ) -> list[Finding]:
     """Look at everything, as far as it can be reached.
 
-    Args:
-        show: Called with each finding as soon as it is known and its turn has come.
-        checks: In the order in which they are reported.
-        environment: Variables of this process.
+    `show` is called with each finding as soon as it is known and its turn has come.
     """
     try:
         settings = load_settings()
@@ -172,7 +176,6 @@ async def look(check: Check, site: Site) -> list[Finding]:
 
 
 async def findings(looking: Iterable[Finding] | AsyncIterable[Finding]) -> list[Finding]:
-    """All that a check finds."""
     if isinstance(looking, AsyncIterable):
         return [finding async for finding in looking]
     return list(looking)

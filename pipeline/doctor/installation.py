@@ -8,7 +8,6 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from pipeline.claude.gateway import SPARE_CONNECTIONS
 from pipeline.config import FileSettings, Settings
@@ -32,7 +31,9 @@ _ENVELOPE = 64 << 10
 
 
 def check_settings(site: Site) -> Iterator[Finding]:
-    """Variables that look like settings and are not, and where the settings came from."""
+    """Finds a value that cannot be, a name in pipeline.toml that is no setting, a file that is no
+    TOML, a variable PIPELINE_... that is meant as a setting and is none.
+    """
     sections = [name.upper() for name in Settings.model_fields]
     found = []
     for name in sorted(site.environment):
@@ -55,7 +56,7 @@ def check_settings(site: Site) -> Iterator[Finding]:
 
 
 def check_stages(site: Site) -> Iterator[Finding]:
-    """Stages that are enabled and do not exist, and escalations that nobody would read."""
+    """Finds a stage in `enabled` that does not exist; escalations that nobody would read."""
     enabled = site.settings.enabled
     known = [*build_stages(site.settings.stages), ESCALATIONS]
     unknown = [name for name in enabled if name not in known]
@@ -77,7 +78,7 @@ def check_stages(site: Site) -> Iterator[Finding]:
 
 
 def check_extras(site: Site) -> Iterator[Finding]:
-    """Packages that a setting or a command needs and that are not installed."""
+    """Finds a package that a setting needs and that is not installed; the extra `local` missing."""
     if site.settings.tracing.endpoint is not None and not is_installed("opentelemetry.sdk"):
         yield failed(
             "tracing.endpoint is set, and OpenTelemetry's SDK is not installed.",
@@ -98,7 +99,6 @@ def check_extras(site: Site) -> Iterator[Finding]:
 
 
 def is_installed(module: str) -> bool:
-    """Whether a module could be imported."""
     try:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:
@@ -106,7 +106,7 @@ def is_installed(module: str) -> bool:
 
 
 def check_members(site: Site) -> Iterator[Finding]:
-    """Static membership where it does no good."""
+    """Finds static membership with one id for several processes."""
     kafka = site.settings.kafka
     if kafka.group_instance_id is not None:
         yield warning(
@@ -120,7 +120,7 @@ def check_members(site: Site) -> Iterator[Finding]:
 
 
 def check_port(site: Site) -> Iterator[Finding]:
-    """Try to listen on it for a moment."""
+    """Finds the HTTP port is taken, or shows records to others than this machine."""
     http = site.settings.http
     place = f"{http.host}:{http.port}"
     try:
@@ -157,7 +157,7 @@ def files_needed(settings: Settings) -> int:
 
 
 def check_files(site: Site) -> Iterator[Finding]:
-    """Hold the limit on open files against what may be needed."""
+    """Finds too low a limit on open files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield of_limit(site.settings, soft, hard)
 
@@ -177,7 +177,7 @@ def of_limit(settings: Settings, soft: int, hard: int) -> Finding:
 
 
 def check_paths(site: Site) -> Iterator[Finding]:
-    """Can what the settings want written be written?"""
+    """Finds a budget file or an answer cache that cannot be written."""
     claude, stages = site.settings.claude, [stage for _, stage in site.settings.stages]
     paths = []
     if any(
@@ -200,9 +200,7 @@ def check_paths(site: Site) -> Iterator[Finding]:
 def _why_unwritable(path: Path) -> str | None:
     if path.exists() and not (path.is_file() and os.access(path, os.R_OK | os.W_OK)):
         return f"{path} cannot be written."
-    place = path.parent
-    while not place.exists() and place != place.parent:
-        place = place.parent
+    place = next(each for each in path.absolute().parents if each.exists())
     try:
         # Asked of the file system itself: it may be read-only, or full.
         with tempfile.TemporaryFile(dir=place) as file:
@@ -213,25 +211,19 @@ def _why_unwritable(path: Path) -> str | None:
     return None
 
 
-class SizeLimit(NamedTuple):
-    """How large the events of a stage may be, and by which setting."""
-
-    stage: str
-    setting: str
-    size: int
-
-
-def size_limits(settings: Settings) -> Iterator[SizeLimit]:
-    """Those of the enabled stages."""
+def size_limits(settings: Settings) -> Iterator[tuple[str, str, int]]:
+    """Of each enabled stage the setting that limits its events, and the limit in bytes."""
     for name in settings.enabled:
         stage = settings.stages.of(name)
         if stage is not None:
             setting = "max_event_bytes" if isinstance(stage, FileSettings) else "max_text_chars"
-            yield SizeLimit(name, f"stages.{name}.{setting}", stage.largest_event)
+            yield name, f"stages.{name}.{setting}", stage.largest_event
 
 
 def check_sizes(site: Site) -> Iterator[Finding]:
-    """Hold what stages take against what topics and memory take, by the settings alone."""
+    """Finds events that stages take and topics do not; that cannot be escalated; that fetches or
+    memory are too small for.
+    """
     settings = site.settings
     largest = settings.topics.max_message_bytes
     memory, fetch = settings.stream.max_in_flight_bytes, settings.kafka.fetch_max_bytes

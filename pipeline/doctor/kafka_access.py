@@ -1,9 +1,8 @@
-"""The brokers: can they be reached, and may this user do what the pipeline does there?
+"""The brokers: can they be reached, who may do what the pipeline does there, and who else may?
 
-And who else may write to the topics that only the pipeline should write to? What is in them is
-taken for the pipeline's own: an escalation is asked about and paid for, a mark says that a dead
-letter was replayed, a result goes to consumers. Each bad record costs no more than itself, and yet
-whoever may publish raw events should not be able to write one.
+What is in the pipeline's own topics is taken for its own: an escalation is asked about and paid
+for, a mark says that a dead letter was replayed. So publishers of raw events should not be able to
+write one, although each bad record costs no more than itself.
 """
 
 import asyncio
@@ -39,7 +38,10 @@ _TOPIC, _ANY, _LITERAL, _PREFIXED, _WRITE, _ALL, _ALLOW = 2, 1, 3, 4, 4, 2, 3
 
 
 async def check_brokers(site: Site) -> AsyncIterator[Finding]:
-    """Be let in by one of the brokers that are set."""
+    """Finds a wrong address, a name that does not resolve, nobody listening, TLS spoken to a plain
+    port and the reverse, a CA that is not trusted, a certificate for another host, a wrong
+    mechanism, user or password, certificate files that cannot be used.
+    """
     kafka = site.settings.kafka
     if _SCHEME.search(kafka.bootstrap_servers) is not None:
         yield failed(
@@ -93,7 +95,7 @@ def _why_and_advice(error: PipelineError, kafka: KafkaSettings) -> tuple[str, st
 
 
 async def check_listeners(site: Site) -> AsyncIterator[Finding]:
-    """Reach every broker where it says it is reached: clients go there after the first answer."""
+    """Finds brokers that advertise an address that is not reached from here."""
     cluster, kafka = await site.cluster(), site.settings.kafka
     async with asyncio.TaskGroup() as group:
         tries = [group.create_task(_reach(kafka, broker)) for broker in cluster.brokers]
@@ -134,9 +136,18 @@ def operations_needed(settings: Settings) -> Mapping[str, frozenset[str]]:
 
 
 def check_permissions(site: Site, cluster: Cluster) -> Iterator[Finding]:
-    """What is missing on topics and groups, as the brokers say."""
+    """Finds an ACL that is missing for a topic or a consumer group."""
     user = _user(site.settings)
-    found = [*_of_topics(site.settings, cluster, user), *_of_groups(cluster, user)]
+    found = list(_of_topics(site.settings, cluster, user))
+    found += [
+        failed(
+            f"{user} may not use the consumer group {group.name}.",
+            why=_REFUSED,
+            advice=_grant(user, "Read", "group", group.name),
+        )
+        for group in cluster.groups.values()
+        if group.is_forbidden or (group.may is not None and "Read" not in group.may)
+    ]
     is_known = any(topic.may is not None for topic in cluster.topics.values())
     yield from found or [
         ok(
@@ -174,16 +185,6 @@ def _of_topics(settings: Settings, cluster: Cluster, user: str) -> Iterator[Find
             )
 
 
-def _of_groups(cluster: Cluster, user: str) -> Iterator[Finding]:
-    for group in cluster.groups.values():
-        if group.is_forbidden or (group.may is not None and "Read" not in group.may):
-            yield failed(
-                f"{user} may not use the consumer group {group.name}.",
-                why=_REFUSED,
-                advice=_grant(user, "Read", "group", group.name),
-            )
-
-
 def _grant(user: str, operation: str, kind: str, name: str) -> str:
     return (
         f"`kafka-acls.sh --add --allow-principal User:{user} --operation {operation} "
@@ -192,7 +193,9 @@ def _grant(user: str, operation: str, kind: str, name: str) -> str:
 
 
 async def check_limits(site: Site) -> AsyncIterator[Finding]:
-    """Look for settings that the brokers will not go along with."""
+    """Finds transaction.max.timeout.ms, session time-outs or offset.metadata.max.bytes of the
+    brokers below ours.
+    """
     for conflict in conflicts((await site.cluster()).configs, site.settings):
         yield failed(
             conflict,
@@ -202,7 +205,7 @@ async def check_limits(site: Site) -> AsyncIterator[Finding]:
 
 
 async def check_delivery(site: Site) -> AsyncIterator[Finding]:
-    """Find out which guarantee would be in force."""
+    """Finds brokers without transactions; transactions that are not permitted."""
     await site.cluster()
     settings = site.settings
     permit = (
@@ -237,9 +240,9 @@ class Grant:
     """An entry of Kafka's access control list that allows or denies writing to topics."""
 
     principal: str  # e.g. `User:shop`; `User:*` for everybody
-    topic: str  # the name, or `*`, or what names begin with
+    topic: str  # the name, or `*`
     is_prefix: bool  # whether `topic` is what names begin with
-    is_allowed: bool  # whether it allows it; else it denies it
+    is_allowed: bool
 
     def is_about(self, topic: str) -> bool:
         if self.is_prefix:
@@ -281,24 +284,27 @@ def judged(settings: Settings, grants: Sequence[Grant]) -> Iterator[Finding]:
 
 
 async def check_writers(site: Site) -> AsyncIterator[Finding]:
-    """Look at the access control list, where the brokers show it."""
+    """Finds accounts of publishers that may write to the pipeline's own topics, where the brokers
+    show their ACLs; else it says which to look at.
+    """
     await site.cluster()
     try:
         grants = await grants_on_topics(site.settings.kafka)
     except (PipelineError, KafkaError, TimeoutError):
         grants = None
-    if grants is not None:
-        for finding in judged(site.settings, grants):
-            yield finding
-        return
-    yield ok(
-        "These brokers do not say here who may write to which topic. Where others reach them, "
-        f"publishers must not be able to write to {', '.join(guarded(site.settings))}; {_TABLE}."
-    )
+    found = [] if grants is None else judged(site.settings, grants)
+    for finding in found:
+        yield finding
+    if grants is None:
+        yield ok(
+            "These brokers do not say here who may write to which topic. Where others reach them, "
+            f"publishers must not be able to write to {', '.join(guarded(site.settings))}; "
+            f"{_TABLE}."
+        )
 
 
 async def grants_on_topics(kafka: KafkaSettings) -> list[Grant] | None:
-    """What is granted on topics; None where it is not known, or nothing is held to it."""
+    """None where it is not known what is granted, or nothing is held to it."""
     request = DescribeAclsRequest(_TOPIC, None, _ANY, None, None, _ANY, _ANY)
     async with bare_client(kafka) as client, asyncio.timeout(_ANSWER_WITHIN):
         answer = await client.send(client.get_random_node(), request)

@@ -18,13 +18,12 @@ _FUTURE = 60.0
 
 
 def _sources(settings: Settings) -> dict[str, str]:
-    """The topic that each enabled stage reads."""
     names = TopicNames(settings.topics)
     return {stage: names.read_by(stage) for stage in settings.enabled}
 
 
 async def check_topics(site: Site) -> AsyncIterator[Finding]:
-    """Topics that do not exist, and what was meant to be otherwise."""
+    """Finds a topic that does not exist, or is not what the settings say."""
     cluster = await site.cluster_or_error()
     if isinstance(cluster, PipelineError):
         yield failed(
@@ -64,7 +63,7 @@ def of_topics(site: Site, cluster: Cluster) -> Iterator[Finding]:
 
 
 def check_partitions(site: Site, cluster: Cluster) -> Iterator[Finding]:
-    """Too few partitions for those who share them."""
+    """Finds fewer partitions than members; a single one."""
     prefix = site.settings.kafka.group_prefix
     for stage, name in _sources(site.settings).items():
         topic = cluster.topics.get(name)
@@ -90,7 +89,7 @@ def check_partitions(site: Site, cluster: Cluster) -> Iterator[Finding]:
 
 
 def check_replication(site: Site, cluster: Cluster) -> Iterator[Finding]:
-    """Replicas that cannot be, or that are too few to write to."""
+    """Finds a replication factor or min.insync.replicas that cannot be met; a single replica."""
     for topic in cluster.topics.values():
         yield from _of_replicas(topic, cluster)
     factor = site.settings.topics.replication_factor
@@ -130,7 +129,9 @@ def _of_replicas(topic: TopicSeen, cluster: Cluster) -> Iterator[Finding]:
 
 
 def check_broker_sizes(site: Site, cluster: Cluster) -> Iterator[Finding]:
-    """Hold what the stages take against what topics and brokers really take."""
+    """Finds max.message.bytes of a topic (which limits what is compressed), or the brokers' limit
+    on requests, below what stages take; raw topics that take more than a dead letter may have.
+    """
     settings, names = site.settings, TopicNames(site.settings.topics)
     most = settings.topics.max_message_bytes
 
@@ -176,7 +177,9 @@ def check_broker_sizes(site: Site, cluster: Cluster) -> Iterator[Finding]:
 
 
 def check_cleaning(site: Site, cluster: Cluster) -> Iterator[Finding]:
-    """Topics that throw away what is not processed yet."""
+    """Finds compaction of a topic, which deletes events that are not processed; a short
+    retention.
+    """
     names, sources = TopicNames(site.settings.topics), set(_sources(site.settings).values())
     for topic in cluster.topics.values():
         policy = topic.configs.get("cleanup.policy", "")
@@ -203,7 +206,7 @@ def check_cleaning(site: Site, cluster: Cluster) -> Iterator[Finding]:
 
 
 def check_groups(site: Site, cluster: Cluster) -> Iterator[Finding]:
-    """Groups that another program uses."""
+    """Finds a consumer group that something else uses."""
     ours = site.settings.kafka.client_id
     for group in cluster.groups.values():
         others = [
@@ -223,7 +226,10 @@ def check_groups(site: Site, cluster: Cluster) -> Iterator[Finding]:
 
 
 async def check_progress(site: Site) -> AsyncIterator[Finding]:
-    """What was deleted unread, whose commits cannot be read, and records from the future."""
+    """Finds a lag that retention will overtake, or has: records deleted before they were processed;
+    commits of another program; records from the future; a group that has committed nothing on a
+    topic with a past, and what its first start will do.
+    """
     cluster, kafka, now = await site.cluster(), site.settings.kafka, site.now()
     starts_at_end = kafka.auto_offset_reset == "latest"
     for stage, name in _sources(site.settings).items():

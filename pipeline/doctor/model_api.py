@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import date, datetime
 from email.utils import parsedate_to_datetime
-from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -19,9 +18,10 @@ from pipeline.cascade.prompt_sizes import prefixes
 from pipeline.claude.billing import PriceTable
 from pipeline.claude.gateway import Gateway, Probe
 from pipeline.claude.request_body import base_id
-from pipeline.config import ModelSettings, Settings
+from pipeline.config import Settings
 from pipeline.doctor.examination import Finding, Site, failed, ok, warning
 from pipeline.model.records import Tier
+from pipeline.observe.web import is_loopback
 from pipeline.stages.api import build_stages
 
 KEY = "ANTHROPIC_API_KEY"
@@ -58,11 +58,7 @@ _OF_THE_PAGE = {
 
 
 def _day(text: str) -> date:
-    """A day as the SDK writes it: `February 19th, 2026`.
-
-    Raises:
-        ValueError: It is written otherwise.
-    """
+    """A day as the SDK writes it: `February 19th, 2026`; ValueError if it is written otherwise."""
     month, day, year = text.replace(",", "").split()
     number = day.rstrip("dhnrst")
     return datetime.strptime(f"{month} {number} {year}", "%B %d %Y").date()  # noqa: DTZ007
@@ -75,7 +71,9 @@ RETIREMENTS: Mapping[str, date] = MappingProxyType(
 
 
 def check_key(site: Site) -> Iterator[Finding]:
-    """Look at the key as a text; what the API says of it is another check."""
+    """Finds no API key, an empty one, one with quotes or whitespace, an example's, an Admin key,
+    one under another variable's name.
+    """
     key, token = site.environment.get(KEY), site.environment.get(TOKEN)
     misplaced = [name for name in _WRONG_PLACES if site.environment.get(name)]
     if key:
@@ -126,7 +124,7 @@ def _of_key(key: str) -> Finding:
 
 
 def check_address(site: Site) -> Iterator[Finding]:
-    """A forgotten or mistyped variable sends requests to the wrong place."""
+    """Finds a base URL that is none, ends with /v1, was forgotten, or has no TLS."""
     address = site.environment.get(BASE_URL)
     if address is None:
         yield ok("Requests go to the API of Anthropic.")
@@ -146,7 +144,7 @@ def check_address(site: Site) -> Iterator[Finding]:
             why="The SDK adds /v1/messages itself, so every call would get a 404.",
             advice=advice,
         )
-    elif url.scheme == "http" and not _is_local(url.hostname or ""):
+    elif url.scheme == "http" and not is_loopback(url.hostname or ""):
         yield warning(
             f"Requests go to {address}, as {BASE_URL} says, without TLS.",
             why="The key and the content of events can be read on the way.",
@@ -167,15 +165,8 @@ def _split(address: str) -> SplitResult | None:
     return url if is_address else None
 
 
-def _is_local(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 async def check_clock(site: Site) -> AsyncIterator[Finding]:
-    """Compare our clock with the API's, which dates its answers; no key is sent."""
+    """Finds a clock that is wrong."""
     url = site.environment.get(BASE_URL, PUBLIC).strip()
     try:
         async with (
@@ -199,29 +190,30 @@ async def check_clock(site: Site) -> AsyncIterator[Finding]:
 
 
 def check_models(site: Site, today: Callable[[], date] = date.today) -> Iterator[Finding]:
-    """Look at the names alone: retired, unknown, swapped, or the same."""
-    models = site.settings.models
-    yield from list(_of_names(models, today())) or [
-        ok(f"{models.haiku} answers, {models.sonnet} takes what is ambiguous.")
-    ]
-
-
-def _of_names(models: ModelSettings, today: date) -> Iterator[Finding]:
+    """Finds a model that has retired or will, is not Claude's, is the same as the other; Haiku and
+    Sonnet swapped.
+    """
+    models, found = site.settings.models, list[Finding]()
     for tier, model in (("haiku", models.haiku), ("sonnet", models.sonnet)):
-        yield from _of_model(tier, base_id(model), today)
+        found += _of_model(tier, base_id(model), today())
     if base_id(models.haiku) == base_id(models.sonnet):
-        yield warning(
-            f"models.haiku and models.sonnet are the same, {models.haiku}.",
-            why="What is escalated is asked of the same model again, and paid twice.",
-            advice="Set models.sonnet to a stronger one.",
+        found.append(
+            warning(
+                f"models.haiku and models.sonnet are the same, {models.haiku}.",
+                why="What is escalated is asked of the same model again, and paid twice.",
+                advice="Set models.sonnet to a stronger one.",
+            )
         )
     elif "sonnet" in models.haiku and "haiku" in models.sonnet:
-        yield failed(
-            f"models.haiku is {models.haiku} and models.sonnet is {models.sonnet}: swapped.",
-            why="Every event would be asked of the expensive model, and the hard ones then of "
-            "the weaker.",
-            advice="Swap the two settings.",
+        found.append(
+            failed(
+                f"models.haiku is {models.haiku} and models.sonnet is {models.sonnet}: swapped.",
+                why="Every event would be asked of the expensive model, and the hard ones then of "
+                "the weaker.",
+                advice="Swap the two settings.",
+            )
         )
+    yield from found or [ok(f"{models.haiku} answers, {models.sonnet} takes what is ambiguous.")]
 
 
 def _of_model(tier: str, model: str, today: date) -> Iterator[Finding]:
@@ -248,7 +240,7 @@ def _of_model(tier: str, model: str, today: date) -> Iterator[Finding]:
 
 
 def check_prices(site: Site) -> Iterator[Finding]:
-    """Models without a price have no budget either."""
+    """Finds a model whose price is not known."""
     prices, models = PriceTable(site.settings.claude.prices), site.settings.models
     for model in dict.fromkeys((models.haiku, models.sonnet)):
         if prices.price(model) is None:
@@ -260,7 +252,7 @@ def check_prices(site: Site) -> Iterator[Finding]:
 
 
 def check_prompts(site: Site) -> Iterator[Finding]:
-    """Prompts that are too short for the prompt cache; by estimate, no API is asked."""
+    """Finds a prompt that is too short for the prompt cache."""
     settings = site.settings
     if settings.claude.prompt_cache == "off":
         yield ok("The prompt cache is switched off (claude.prompt_cache).")
@@ -283,7 +275,7 @@ def check_prompts(site: Site) -> Iterator[Finding]:
 
 
 def check_opinions(site: Site) -> Iterator[Finding]:
-    """Second opinions that are set and cost more than they save."""
+    """Finds second opinions that are set and do not pay."""
     verdicts = opinions(site.settings, build_stages(site.settings.stages))
     idle = {name: verdict for name, verdict in verdicts.items() if not verdict.pays}
     for name, verdict in idle.items():
@@ -297,12 +289,13 @@ def check_opinions(site: Site) -> Iterator[Finding]:
         yield ok(f"Second opinions are asked for where they pay: {asked}.")
 
 
-Probers = Callable[[Settings], AbstractAsyncContextManager[Any]]
-"""Makes what has `Gateway.probe`, by settings."""
+Probers = Callable[[Settings], AbstractAsyncContextManager[Any]]  # of what has `Gateway.probe`
 
 
 async def check_access(site: Site, probers: Probers = Gateway) -> AsyncIterator[Finding]:
-    """Ask the API about each model that is set; that costs nothing."""
+    """Finds an API key that is refused, a model that the key may not ask or the API does not know,
+    no way to the API.
+    """
     async with probers(site.settings) as prober:
         probes: Sequence[Probe] = await prober.probe()
     for probe in probes:

@@ -75,8 +75,6 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """What is compared, and what makes an answer right."""
-
     truths: tuple[Truth, ...]  # what is compared
     label: str | None  # the field that puts an event into a class; None where none does
     # an answer is right when these are: the label, or else what the stage says decides, or else
@@ -108,7 +106,6 @@ class Scoring:
         }
 
     def is_right(self, fields: Mapping[str, bool]) -> bool:
-        """Whether an answer with these fields is right."""
         # An event without a label for any of what decides is judged by what it has.
         judged = [fields[name] for name in self.deciding if name in fields] or fields.values()
         return bool(judged) and all(judged)
@@ -122,17 +119,11 @@ def scoring_of(
     fields: Sequence[str] = (),
     deciding: Sequence[str] = (),
 ) -> Scoring:
-    """Find out what can be compared.
+    """What can be compared: what is asked for as `KEY` or `FIELD=KEY`, else all that has a label.
 
-    Args:
-        result: What the stage publishes.
-        keys: Of the label file's truths.
-        label: `KEY` or `FIELD=KEY`: the class of an event.
-        fields: The same for further fields; where neither is given, all that have a label.
-        deciding: What the stage says decides. What is asked for by name decides instead.
-
-    Raises:
-        UsageError: There is no such field or key, or nothing to compare.
+    `label` is the class of an event, `fields` are further ones, `deciding` is what the stage says
+    decides, unless something is asked for. Raises `UsageError` where there is no such field or key,
+    or nothing to compare.
     """
     known = tuple(dict.fromkeys(keys))
     asked = [_asked(each, result, known) for each in ([label] if label else []) + list(fields)]

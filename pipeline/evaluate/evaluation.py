@@ -7,7 +7,7 @@ import asyncio
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -16,14 +16,14 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from pipeline.cascade.policy import Policy, policy_of
+from pipeline.cascade.policy import Policy, StagePolicy, policy_of
 from pipeline.cascade.processor import CascadePolicy, unanswered
 from pipeline.cascade.reading import AnyStage, Reading, of_stage, published_result
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Settings, StageSettings, StageThresholds
 from pipeline.evaluate.comparison import Scoring, letters
 from pipeline.evaluate.labelled_events import Columns, Labelled, LabelledFile, read_labelled
-from pipeline.evaluate.measures import Measures, Policies, measure
+from pipeline.evaluate.measures import Measures, measure
 from pipeline.evaluate.recording import (
     SCHEMA,
     Baseline,
@@ -59,8 +59,6 @@ _ROOTS = frozenset({"stages", "models", "claude", "escalation"})
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be evaluated, and how."""
-
     stage: str
     file: Path  # labelled events
     columns: Columns  # where things are in a line of it
@@ -94,8 +92,6 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What came of it."""
-
     stage: str
     file: str  # the name of the labelled file
     at: datetime
@@ -103,17 +99,16 @@ class Evaluation:
     dead_letters: tuple[DeadLetter, ...]  # those that the stage, or the API, did not take
     origin: Origin  # where the answers came from
     scoring: Scoring
-    policies: Policies
+    policies: Mapping[Tier, StagePolicy]  # what is a doubt in either tier
     measures: Measures
-    comparisons: tuple[Comparison, ...]  # the same under other settings
     fingerprint: Fingerprint  # what the figures depend on
+    comparisons: tuple[Comparison, ...] = ()  # the same under other settings
     remarks: tuple[str, ...] = ()  # what casts doubt on the figures
     # an earlier evaluation beside this one; None where none was given
     baseline: Baseline | None = None
 
     @property
     def strategies(self) -> tuple[Strategy, ...]:
-        """Each model alone, then the cascade."""
         return (self.measures.haiku, self.measures.sonnet, self.measures.cascade)
 
 
@@ -159,106 +154,92 @@ async def evaluate(
         UsageError: The file of answers cannot be used.
         NotRecorded: An answer is missing and no model is to be asked.
     """
-    labelled = prepared.labelled
+    labelled, counts = prepared.labelled, Counts()
+    scoring = labelled.scoring
+
+    async def run(settings: Settings) -> Evaluation:
+        claude, models = settings.claude, settings.models
+        stages = build_stages(settings.stages, encoder_for(settings))
+        own: StageSettings = settings.stages.by_name().get(wanted.stage, StageSettings())
+        policy = policy_of(settings, stages)
+        manners = {
+            Tier.HAIKU: Manner(
+                wanted.place, models.haiku, claude.haiku_effort, own.events_per_request
+            ),
+            # What Haiku left open is asked of Sonnet by itself.
+            Tier.SONNET: Manner(wanted.place, models.sonnet, claude.sonnet_effort, 1),
+        }
+        async with AsyncExitStack() as stack:
+            stack.enter_context(decoders_of_this_process.limited(settings.files))
+            inner: Asker | None = None
+            if not wanted.recorded:
+                # Each answer is paid for once, and at its price: the recording is the only cache.
+                uncached = claude.model_copy(update={"answer_cache": "off"})
+                inner = await stack.enter_async_context(
+                    askers(settings.model_copy(update={"claude": uncached}))
+                )
+            recording = Recording(database, inner, manners, counts)
+            stack.push_async_callback(recording.save)
+            gateway = inner if isinstance(inner, Gateway) else None
+            asking = _Asking(stages[wanted.stage], policy, scoring, recording, gateway, on_answer)
+            cases, dead = await asking.cases(labelled.events)
+        policies = {tier: policy.of(wanted.stage, tier) for tier in Tier}
+        return Evaluation(
+            stage=wanted.stage,
+            file=wanted.file.name,
+            at=at,
+            lines=len(labelled.events),
+            dead_letters=tuple(dead),
+            origin=Origin.of((), counts),
+            scoring=scoring,
+            policies=policies,
+            measures=measure(
+                cases,
+                policies,
+                fields=[each.field for each in scoring.truths],
+                target=wanted.target,
+                candidates=wanted.candidates,
+            ),
+            fingerprint=Fingerprint.of(
+                settings,
+                wanted.stage,
+                [each for query in asking.queries for each in first_questions(query)],
+                [scoring.deciding, [[each.field, each.key] for each in scoring.truths]],
+            ),
+        )
+
     async with Database(wanted.answers, SCHEMA, setting="--answers") as database:
-        counts = Counts()
-        run = partial(_run, wanted, labelled, database, counts, on_answer=on_answer, askers=askers)
         base = await run(settings)
         others = [await run(other) for other in prepared.variants]
-    runs = [base, *others]
-    models = [
-        outcome.model for run in runs for case in run.cases for outcome in (case.haiku, case.sonnet)
-    ]
-    before = {case.id: case.haiku.right for case in base.cases}
-    return Evaluation(
-        stage=wanted.stage,
-        file=wanted.file.name,
-        at=at,
-        lines=len(labelled.events),
-        dead_letters=tuple(base.dead),
-        origin=Origin.of(models, counts),
-        scoring=labelled.scoring,
-        policies=base.policies,
-        measures=base.measures,
+    before = {each.case.id: each.case.haiku.right for each in base.measures.traces}
+    return replace(
+        base,
+        origin=Origin.of(
+            (
+                outcome.model
+                for each in (base, *others)
+                for trace in each.measures.traces
+                for outcome in (trace.case.haiku, trace.case.sonnet)
+            ),
+            counts,
+        ),
         comparisons=tuple(
             Comparison(
                 changes,
-                (other.measures.haiku, other.measures.sonnet, other.measures.cascade),
-                sum(case.haiku.right != before.get(case.id) for case in other.cases),
+                other.strategies,
+                sum(
+                    each.case.haiku.right != before.get(each.case.id)
+                    for each in other.measures.traces
+                ),
             )
             for changes, other in zip(wanted.compare, others, strict=True)
         ),
-        fingerprint=base.fingerprint,
-        remarks=tuple(_remarks(settings, wanted.stage, labelled, measured=bool(base.cases))),
+        remarks=tuple(
+            _remarks(settings, wanted.stage, labelled, measured=bool(base.measures.traces))
+        ),
         baseline=None
         if wanted.baseline is None or prepared.earlier is None
         else Baseline.of(wanted.baseline.name, prepared.earlier, base.fingerprint),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """What one set of settings came to."""
-
-    cases: Sequence[Case]
-    dead: Sequence[DeadLetter]
-    policies: Policies
-    measures: Measures
-    fingerprint: Fingerprint
-
-
-async def _run(
-    wanted: Wanted,
-    labelled: LabelledFile,
-    database: Database,
-    counts: Counts,
-    settings: Settings,
-    *,
-    on_answer: OnAnswer,
-    askers: Askers,
-) -> _Run:
-    """Ask both tiers about every event under these settings, and measure."""
-    scoring, claude, models = labelled.scoring, settings.claude, settings.models
-    stages = build_stages(settings.stages, encoder_for(settings))
-    own: StageSettings = settings.stages.by_name().get(wanted.stage, StageSettings())
-    policy = policy_of(settings, stages)
-    manners = {
-        Tier.HAIKU: Manner(wanted.place, models.haiku, claude.haiku_effort, own.events_per_request),
-        # What Haiku left open is asked of Sonnet by itself.
-        Tier.SONNET: Manner(wanted.place, models.sonnet, claude.sonnet_effort, 1),
-    }
-    async with AsyncExitStack() as stack:
-        stack.enter_context(decoders_of_this_process.limited(settings.files))
-        inner: Asker | None = None
-        if not wanted.recorded:
-            # Each answer is to be paid for once, and at its price: the recording is the only cache.
-            uncached = claude.model_copy(update={"answer_cache": "off"})
-            inner = await stack.enter_async_context(
-                askers(settings.model_copy(update={"claude": uncached}))
-            )
-        recording = Recording(database, inner, manners, counts)
-        stack.push_async_callback(recording.save)
-        gateway = inner if isinstance(inner, Gateway) else None
-        asking = _Asking(stages[wanted.stage], policy, scoring, recording, gateway, on_answer)
-        cases, dead = await asking.cases(labelled.events)
-    policies = Policies(policy.of(wanted.stage, Tier.HAIKU), policy.of(wanted.stage, Tier.SONNET))
-    return _Run(
-        cases=cases,
-        dead=dead,
-        policies=policies,
-        measures=measure(
-            cases,
-            policies,
-            fields=[each.field for each in scoring.truths],
-            target=wanted.target,
-            candidates=wanted.candidates,
-        ),
-        fingerprint=Fingerprint.of(
-            settings,
-            wanted.stage,
-            [each for query in asking.queries for each in first_questions(query)],
-            [scoring.deciding, [[each.field, each.key] for each in scoring.truths]],
-        ),
     )
 
 

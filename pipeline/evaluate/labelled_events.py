@@ -83,7 +83,6 @@ def read_labelled(path: Path, stage: Stage[Any, Any], columns: Columns) -> Label
 
 
 def _lines(path: Path) -> dict[int, dict[str, Any]]:
-    """The objects of a file by the number of their line."""
     try:
         raw = path.read_bytes()
     except OSError as error:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import groupby
+from operator import itemgetter
 
 from pipeline.cascade.policy import StagePolicy
 from pipeline.evaluate import strategies
@@ -38,6 +39,7 @@ from pipeline.evaluate.strategies import (
     escalations,
     trace,
 )
+from pipeline.model.records import Tier
 
 OUT_OF_SCOPE = "(out of scope)"
 UNLABELLED = "(all)"
@@ -75,8 +77,6 @@ class FieldRow:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What became of events that belong to no label, beside the others."""
-
     items: int  # out of scope
     escalated: int  # of these
     haiku_took: int  # wrongly accepted from Haiku
@@ -119,17 +119,7 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True)
-class Doubted:
-    """An answer and how much it is doubted, from 0; infinite where it cannot be accepted."""
-
-    doubt: float
-    right: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Coverage:
-    """A point of a risk-coverage curve."""
-
     coverage: float  # the share of all answers that is accepted: those with the least doubt
     risk: float  # the share of the accepted ones that is wrong
 
@@ -168,8 +158,6 @@ class Trade:
 
 @dataclass(frozen=True, slots=True)
 class TradeOff:
-    """What the target accuracy costs."""
-
     # accuracy and cost by share escalated, the most doubted first; none where a price is not
     # known
     points: tuple[Trade, ...]
@@ -180,21 +168,11 @@ class TradeOff:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """The cascade with another threshold of the stated confidence."""
-
     threshold: float  # of `low_confidence`
     is_set: bool  # whether it is the one in force
     taken: int  # answers of Haiku that are accepted
     taken_wrong: int  # of these
     strategy: Strategy
-
-
-@dataclass(frozen=True, slots=True)
-class Policies:
-    """What is a doubt in either tier."""
-
-    haiku: StagePolicy
-    sonnet: StagePolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,18 +201,17 @@ class Measures:
 
 def measure(
     cases: Sequence[Case],
-    policies: Policies,
+    policies: Mapping[Tier, StagePolicy],
     *,
     fields: Sequence[str],
     target: float,
     candidates: int,
 ) -> Measures:
     """Work out everything; `target` is the share of accepted answers that shall be right."""
-    traces = _traces(cases, policies.haiku, policies.sonnet)
-    answers = [Doubted(doubt(case.haiku, policies.haiku), case.haiku.right) for case in cases]
-    parts = split(
-        [measured(case.id, case.haiku, policies.haiku) for case in cases], lambda each: each.id
-    )
+    first = policies[Tier.HAIKU]
+    traces = _traces(cases, first, policies[Tier.SONNET])
+    answers = [(doubt(case.haiku, first), case.haiku.right) for case in cases]
+    parts = split([measured(case.id, case.haiku, first) for case in cases], lambda each: each.id)
     return Measures(
         items=len(cases),
         haiku=strategies.alone("Haiku alone", cases, lambda case: case.haiku),
@@ -245,11 +222,11 @@ def measure(
         labels=tuple(by_label(traces)),
         fields=tuple(field_row(traces, name) for name in fields),
         scope=scope(traces),
-        doubts=tuple(by_doubt(traces, policies.haiku)),
+        doubts=tuple(by_doubt(traces, first)),
         calibration_haiku=calibration(case.haiku for case in cases),
         calibration_sonnet=calibration(case.sonnet for case in cases),
         selection=selection(answers, 1 - target),
-        trade_off=_trade_off(cases, policies.haiku, target),
+        trade_off=_trade_off(cases, first, target),
         sweep=tuple(_sweep(cases, policies)),
         parts={part: len(found) for part, found in parts.items()},
         proposal=propose(parts, target, candidates=candidates),
@@ -263,7 +240,6 @@ def _traces(cases: Sequence[Case], haiku: StagePolicy, sonnet: StagePolicy) -> l
 
 
 def by_label(traces: Sequence[CascadeTrace]) -> list[LabelRow]:
-    """A row a label; every event in exactly one of them."""
     groups: dict[str, list[CascadeTrace]] = {}
     for each in traces:
         label = OUT_OF_SCOPE if each.case.out_of_scope else each.case.label
@@ -297,7 +273,6 @@ def field_row(traces: Sequence[CascadeTrace], name: str) -> FieldRow:
 
 
 def scope(traces: Sequence[CascadeTrace]) -> Scope:
-    """Count what is out of scope."""
     outside = [each for each in traces if each.case.out_of_scope]
     inside = [each for each in traces if not each.case.out_of_scope]
     ended = ends(outside)
@@ -315,7 +290,6 @@ def scope(traces: Sequence[CascadeTrace]) -> Scope:
 
 
 def by_doubt(traces: Sequence[CascadeTrace], policy: StagePolicy) -> list[DoubtRow]:
-    """A row a reason, the most frequent first."""
     items: Counter[str] = Counter()
     alone: Counter[str] = Counter()
     wrong: Counter[str] = Counter()
@@ -348,16 +322,16 @@ def calibration(outcomes: Iterable[TierOutcome]) -> Calibration:
     return Calibration(len(stated), error, brier, tuple(bins))
 
 
-def selection(answers: Sequence[Doubted], risk: float) -> Selection:
+def selection(answers: Sequence[tuple[float, bool]], risk: float) -> Selection:
     """The curve, from the least doubted answers to all of them.
 
-    Within a group of equal doubt the area is the mean over all orders it could be in.
+    Each answer is its doubt, from 0 to infinity where it cannot be accepted, and whether it is
+    right. Within a group of equal doubt the area is the mean over all orders it could be in.
     """
     points, risks, accepted, wrong = [], [], 0, 0
-    ordered = sorted(answers, key=lambda each: each.doubt)
-    for _, equal in groupby(ordered, key=lambda each: each.doubt):
+    for _, equal in groupby(sorted(answers), key=itemgetter(0)):
         group = list(equal)
-        errors = sum(not each.right for each in group)
+        errors = sum(not right for _, right in group)
         risks += [
             (wrong + errors * taken / len(group)) / (accepted + taken)
             for taken in range(1, len(group) + 1)
@@ -389,7 +363,6 @@ def _trade_off(cases: Sequence[Case], policy: StagePolicy, target: float) -> Tra
 
 
 def trade_off(pairs: Sequence[Pair], target: float) -> TradeOff:
-    """From nothing escalated to everything, the most doubted first."""
     if not pairs:
         return TradeOff((), None, None, None)
     right, escalated = sum(pair.haiku for pair in pairs), 0
@@ -419,11 +392,12 @@ def trade_off(pairs: Sequence[Pair], target: float) -> TradeOff:
     )
 
 
-def _sweep(cases: Sequence[Case], policies: Policies) -> list[Swept]:
+def _sweep(cases: Sequence[Case], policies: Mapping[Tier, StagePolicy]) -> list[Swept]:
     found = []
-    in_force = policies.haiku.thresholds.low_confidence
+    first, second = policies[Tier.HAIKU], policies[Tier.SONNET]
+    in_force = first.thresholds.low_confidence
     for threshold in sorted({*SWEPT, in_force}):
-        traces = _traces(cases, with_confidence(policies.haiku, threshold), policies.sonnet)
+        traces = _traces(cases, with_confidence(first, threshold), second)
         counted = ends(traces)
         found.append(
             Swept(

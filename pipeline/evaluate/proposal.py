@@ -112,7 +112,6 @@ def part_of(event_id: str) -> Part:
 
 
 def split(items: Iterable[T], identity: Callable[[T], str]) -> Mapping[Part, list[T]]:
-    """Put each item into exactly one part."""
     parts: dict[Part, list[T]] = {part: [] for part in Part}
     for item in items:
         parts[part_of(identity(item))].append(item)
@@ -137,14 +136,11 @@ class Measured:
     right: bool
 
     def accepted(self, threshold: float) -> bool:
-        """Whether the answer is accepted with this threshold."""
         return self.strength is not None and not (0 < self.strength >= threshold)
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A threshold that was tried."""
-
     threshold: float  # of `low_confidence`
     items: int  # answers of the part it was tried on
     accepted: int  # of these
@@ -281,7 +277,6 @@ def doubt(outcome: TierOutcome, policy: StagePolicy) -> float:
 
 
 def measured(event_id: str, outcome: TierOutcome, policy: StagePolicy) -> Measured:
-    """What the choice of a threshold of the stated confidence needs of an answer."""
     stated = [each for each in outcome.signals if each.code == LOW_CONFIDENCE]
     others = [each for each in outcome.signals if each.code != LOW_CONFIDENCE]
     own = policy.of_label.get(outcome.said.casefold()) if outcome.said is not None else None

@@ -75,16 +75,12 @@ class Manner:
 
 @dataclass(slots=True)
 class Counts:
-    """Where the answers of a run came from."""
-
     asked: int = 0
     recorded: int = 0
 
 
 @dataclass(slots=True)
 class Recording:
-    """The file, with an asker that fills it."""
-
     database: Database  # open, with `SCHEMA`
     inner: Asker | None  # asked for what is not recorded; None where no model is to be asked
     manners: Mapping[Tier, Manner]  # how each tier is asked
@@ -97,7 +93,6 @@ class Recording:
         return Session(self)
 
     def key(self, question: Question[Any], tier: Tier, limit: int, attempt: int) -> str:
-        """What identifies a question put to a tier for the n-th time."""
         manner = self.manners[tier]
         how = [tier, manner.place, manner.model, manner.effort, manner.together]
         schema = dict(question.answer_schema)
@@ -304,7 +299,6 @@ class Baseline:
 
     @property
     def warning(self) -> str | None:
-        """What a reader must know before using the earlier thresholds, if anything."""
         if not self.changed:
             return None
         return (
@@ -314,11 +308,7 @@ class Baseline:
 
 
 def read_earlier(path: Path) -> Mapping[str, Any]:
-    """Read the JSON file of an evaluation.
-
-    Raises:
-        UsageError: It is not one.
-    """
+    """Read the JSON file of an evaluation; `UsageError` where it is not one."""
     try:
         document = orjson.loads(path.read_bytes())
     except (OSError, orjson.JSONDecodeError) as error:

@@ -20,6 +20,7 @@ from pipeline.evaluate.measures import Measures, Trade
 from pipeline.evaluate.proposal import Part, Proposal, counted_doubts
 from pipeline.evaluate.strategies import CascadeTrace, End, EscalationValue, Strategy, TierOutcome
 from pipeline.model.errors import UsageError
+from pipeline.model.records import Tier
 
 SCHEMA = "evaluation/1"
 HEADINGS = (
@@ -53,7 +54,6 @@ def percent(share: float | None) -> str | None:
 
 
 def share(part: int, whole: int) -> str | None:
-    """A count, and what share it is."""
     return f"{part} ({part / whole:.1%})" if whole else None
 
 
@@ -73,7 +73,6 @@ def seconds(value: float) -> str:
 
 
 def _named(evaluation: Evaluation) -> list[tuple[str, Strategy]]:
-    """Every strategy under every setting, with a name."""
     found = [(each.name, each) for each in evaluation.strategies]
     for comparison in evaluation.comparisons:
         found += [(f"{each.name}, {comparison.changes}", each) for each in comparison.strategies]
@@ -81,7 +80,6 @@ def _named(evaluation: Evaluation) -> list[tuple[str, Strategy]]:
 
 
 def rows(evaluation: Evaluation) -> list[list[str]]:
-    """The table for a terminal."""
     return [
         [
             name,
@@ -98,7 +96,6 @@ def rows(evaluation: Evaluation) -> list[list[str]]:
 
 
 def sentences(evaluation: Evaluation) -> list[str]:
-    """What a person should read below that table."""
     outside, chosen = evaluation.measures.scope, evaluation.measures.proposal.chosen
     said = [f"{evaluation.origin.word}: {evaluation.origin.sentence}", evaluation.scoring.rule]
     if outside.items:
@@ -118,7 +115,6 @@ def sentences(evaluation: Evaluation) -> list[str]:
 
 
 def warnings(evaluation: Evaluation, fail_under: float | None) -> list[str]:
-    """What must not be overlooked."""
     found = list(evaluation.remarks)
     if evaluation.baseline is not None and (stale := evaluation.baseline.warning):
         found.append(stale)
@@ -131,12 +127,10 @@ def warnings(evaluation: Evaluation, fail_under: float | None) -> list[str]:
 
 
 def fails(evaluation: Evaluation, fail_under: float | None) -> bool:
-    """Whether fewer events end well than were asked for."""
     return fail_under is not None and evaluation.measures.cascade.accuracy < fail_under
 
 
 def proposal_sentences(evaluation: Evaluation) -> list[str]:
-    """What can be said about the target accuracy, and how far it goes."""
     found, parts = evaluation.measures.proposal, evaluation.measures.parts
     tried, outcome = len(found.candidates), found.outcome
     said = [
@@ -179,7 +173,6 @@ def _not_certifiable(found: Proposal) -> str:
 
 
 def settings_to_copy(evaluation: Evaluation) -> str | None:
-    """The proposed threshold as `pipeline.toml` takes it, with what it depends on."""
     found, mark = evaluation.measures.proposal, evaluation.fingerprint
     if found.chosen is None:
         return None
@@ -308,7 +301,6 @@ def _way(strategy: Strategy) -> dict[str, Any]:
 
 
 def page(evaluation: Evaluation) -> str:
-    """The whole HTML file."""
     folder = resources.files("pipeline.evaluate")
     uplot = resources.files("pipeline.vendor.uplot")
     environment = Environment(
@@ -348,7 +340,7 @@ def _trade(trade: Trade | None) -> str:
 
 def _mistake(evaluation: Evaluation, trace: CascadeTrace) -> list[str]:
     case = trace.case
-    doubts = counted_doubts(case.haiku, evaluation.policies.haiku)
+    doubts = counted_doubts(case.haiku, evaluation.policies[Tier.HAIKU])
     wrong = [
         truth.field
         for truth in evaluation.scoring.truths
@@ -375,7 +367,6 @@ def _mistake(evaluation: Evaluation, trace: CascadeTrace) -> list[str]:
 
 
 def _plots(measures: Measures) -> dict[str, list[Sequence[tuple[float, float]]]]:
-    """The points of each series of the plots, which the page describes."""
     random, trade_off = measures.selection.random or 0.0, measures.trade_off
     costs = [(float(each.cost_usd), each.accuracy) for each in trade_off.points]
     found: dict[str, list[Sequence[tuple[float, float]]]] = {

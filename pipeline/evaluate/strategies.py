@@ -22,7 +22,6 @@ CellT = TypeVar("CellT", bound=StrEnum)
 
 
 def cells(kinds: type[CellT], items: Iterable[CellT]) -> Mapping[CellT, int]:
-    """Count items by kind; a kind without items has a 0."""
     found = Counter(items)
     counted = {kind: found[kind] for kind in kinds}
     check_whole(counted.values(), found.total())
@@ -119,7 +118,6 @@ class CascadeTrace:
 
 
 def trace(case: Case, *, haiku_accepts: Accepts, sonnet_accepts: Accepts) -> CascadeTrace:
-    """Send one event through the cascade."""
     haiku, sonnet = case.haiku, case.sonnet
     if haiku_accepts(haiku):
         end = End.HAIKU_RIGHT if haiku.right else End.HAIKU_WRONG
@@ -136,19 +134,15 @@ def trace(case: Case, *, haiku_accepts: Accepts, sonnet_accepts: Accepts) -> Cas
 
 
 def ends(traces: Iterable[CascadeTrace]) -> Mapping[End, int]:
-    """How many events end where; every event in one cell."""
     return cells(End, (each.end for each in traces))
 
 
 def escalations(traces: Iterable[CascadeTrace]) -> Mapping[EscalationValue, int]:
-    """What the escalations were good for; every escalated event in one cell."""
     return cells(EscalationValue, (each.escalation for each in traces if each.escalation))
 
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """A way to answer all events."""
-
     name: str
     items: int
     # those that ended as they should: with a right answer, or undecided where no answer is right
@@ -204,7 +198,6 @@ def alone(name: str, cases: Sequence[Case], tier: Callable[[Case], TierOutcome])
 
 
 def cascade(name: str, traces: Sequence[CascadeTrace]) -> Strategy:
-    """Both models, as the policy decides."""
     ended = ends(traces)
     return _strategy(
         name,

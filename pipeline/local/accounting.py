@@ -5,31 +5,23 @@ Reads where events ended from the records that say so.
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from pipeline.claude.billing import PriceTable, Tokens
 from pipeline.kafka.topics import TopicNames
-from pipeline.model.records import Usage, is_simulated
+from pipeline.model.records import Usage, added, is_simulated
 from pipeline.stream.records import Received
 
-
-class Place(StrEnum):
-    """Where an event ends for good."""
-
-    ENRICHED = "enriched"
-    REVIEW = "review"
-    DEAD_LETTERS = "dead_letters"
+REVIEW, DEAD_LETTER = "review", "dead_letters"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Coordinates:
+class Coordinates(NamedTuple):
     """Which raw record: nothing else distinguishes two events with the same id."""
 
     topic: str
@@ -39,45 +31,28 @@ class Coordinates:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """One record that says where an event ended.
+    """One record that says where an event ended."""
 
-    Args:
-        event: The raw record.
-        place: Where it ended.
-        decided_by: The tier whose answer was accepted; None where none was.
-        model: As the API names it; None where none was asked.
-        doubts: Codes: why an answer was not accepted.
-        reason: The code of a dead letter.
-        usage: What the answers cost, of both tiers.
-        seconds: From the raw record's time to the end; None where it is not known.
-    """
-
-    event: Coordinates
-    place: Place
-    decided_by: str | None = None
-    model: str | None = None
-    doubts: tuple[str, ...] = ()
-    reason: str | None = None
-    usage: Usage = field(default_factory=Usage)
-    seconds: float | None = None
+    event: Coordinates  # the raw record
+    outcome: str  # who decided, such as `haiku`; or REVIEW, or DEAD_LETTER
+    model: str | None = None  # as the API names it; None where none was asked
+    doubts: tuple[str, ...] = ()  # codes: why an answer was not accepted
+    reason: str | None = None  # the code of a dead letter
+    usage: Usage = field(default_factory=Usage)  # what the answers cost, of both tiers
+    seconds: float | None = None  # from the raw record's time to the end; None where not known
 
 
 @dataclass(slots=True)
 class Tally:
-    """What became of some events: those of one stage, or of one kind."""
-
     published: int = 0
-    ends: Counter[str] = field(default_factory=Counter)
-    decided_by: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
     doubts: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     usage: Usage = field(default_factory=Usage)
     seconds: list[float] = field(default_factory=list)
 
     def count(self, ending: Ending) -> None:
-        self.ends[ending.place] += 1
-        if ending.decided_by is not None:
-            self.decided_by[ending.decided_by] += 1
+        self.outcomes[ending.outcome] += 1
         self.doubts.update(ending.doubts)
         if ending.reason is not None:
             self.reasons[ending.reason] += 1
@@ -88,40 +63,27 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What became of all events.
-
-    Args:
-        total: Of all stages.
-        stages: By name.
-        kinds: By what is special about the events, `routine` included; empty where not given.
-        lost: Published events without an end.
-        repeated: Events with more than one end.
-        unknown: Ends of events that nobody published.
-        is_simulated: Whether a simulated model had a part in any of it.
-        escalated: How many events were, their first answer being doubted.
-        first: What each first answer used, of the events that have one.
-    """
-
     total: Tally
     stages: Mapping[str, Tally]
-    kinds: Mapping[str, Tally]
-    lost: tuple[Coordinates, ...]
-    repeated: tuple[Coordinates, ...]
-    unknown: tuple[Coordinates, ...]
-    is_simulated: bool
-    escalated: int = 0
-    first: tuple[Usage, ...] = ()
+    kinds: Mapping[str, Tally]  # by what is special about the events, `routine` included
+    lost: tuple[Coordinates, ...]  # published events without an end
+    repeated: tuple[Coordinates, ...]  # events with more than one end
+    unknown: tuple[Coordinates, ...]  # ends of events that nobody published
+    is_simulated: bool  # whether a simulated model had a part in any of it
+    escalated: int  # events whose first answer was doubted
+    first: tuple[Usage, ...]  # what each first answer used, of the events that have one
+    haiku_usd: Decimal | None  # of the first answers; None where not known
+    sonnet_usd: Decimal | None  # of all that came after them
 
     @property
     def ok(self) -> bool:
-        """Whether every published event reached exactly one end."""
         return not (self.lost or self.repeated or self.unknown)
 
 
 def account(
     published: Mapping[Coordinates, str],
     endings: Iterable[Ending],
-    stages: Sequence[str],
+    stages: Iterable[str],
     *,
     kinds: Mapping[Coordinates, str] | None = None,
     escalated: Mapping[Coordinates, Usage] | None = None,
@@ -137,30 +99,29 @@ def account(
     """
     kinds, escalated = kinds or {}, escalated or {}
     total = Tally()
-    tallies = {stage: Tally() for stage in stages}
+    by_stage = {stage: Tally() for stage in stages}
     by_kind = {kind: Tally() for kind in kinds.values()}
-
-    def tallies_of(event: Coordinates) -> Iterator[Tally]:
-        yield total
-        yield tallies[published[event]]
-        if event in kinds:
-            yield by_kind[kinds[event]]
-
-    for event in published:
-        for tally in tallies_of(event):
+    tallies = {
+        event: (total, by_stage[stage], *([by_kind[kinds[event]]] if event in kinds else []))
+        for event, stage in published.items()
+    }
+    for each in tallies.values():
+        for tally in each:
             tally.published += 1
     seen: Counter[Coordinates] = Counter()
     simulated, first = False, []
     for ending in endings:
         seen[ending.event] += 1
         simulated = simulated or is_simulated(ending.model or "")
-        if ending.event in published:
-            for tally in tallies_of(ending.event):
+        if ending.event in tallies:
+            for tally in tallies[ending.event]:
                 tally.count(ending)
             first.append(escalated.get(ending.event, ending.usage))
+    cost, of_first = total.usage.cost_usd, Usage.total(first).cost_usd
+    pending = Usage.total(usage for event, usage in escalated.items() if event not in seen)
     return Account(
         total=total,
-        stages=tallies,
+        stages=by_stage,
         kinds=by_kind,
         lost=tuple(sorted(published.keys() - seen.keys())),
         repeated=tuple(sorted(event for event, count in seen.items() if count > 1)),
@@ -168,25 +129,39 @@ def account(
         is_simulated=simulated,
         escalated=len(escalated),
         first=tuple(usage for usage in first if usage.calls or usage.reused),
+        haiku_usd=added(of_first, pending.cost_usd),
+        sonnet_usd=None if cost is None or of_first is None else cost - of_first,
     )
 
 
 def ending_of(record: Received, topics: TopicNames) -> Ending:
     """The end that a record of an enriched topic, of `review` or of `dead-letters` stands for."""
     if record.topic == topics.dead_letters:
-        return _dead_letter(record, topics)
-    value = orjson.loads(record.value or b"")
-    place = Place.REVIEW if record.topic == topics.review else Place.ENRICHED
-    doubts = value["doubts"] if place is Place.REVIEW else (value["escalation"] or {}).get("doubts")
-    start, end = value["source"]["timestamp"], value["timing"]["enriched_at"]
+        about = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
+        reason = about["dlq-reason"]
+        if about["dlq-topic"] != topics.escalations:
+            place = int(about["dlq-partition"]), int(about["dlq-offset"])
+            return Ending(Coordinates(about["dlq-topic"], *place), DEAD_LETTER, reason=reason)
+        # It was escalated before: the raw record is the one that the escalation came from.
+        value = orjson.loads(record.value or b"")
+        outcome, model, doubts, seconds = DEAD_LETTER, value["haiku_model"], value["doubts"], None
+    else:
+        value, reason = orjson.loads(record.value or b""), None
+        model = value["model"]
+        if record.topic == topics.review:
+            outcome, doubts = REVIEW, value["doubts"]
+        else:
+            outcome, doubts = value["decided_by"], (value["escalation"] or {}).get("doubts", ())
+        start, end = value["source"]["timestamp"], value["timing"]["enriched_at"]
+        seconds = (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
     return Ending(
-        event=source_of(value),
-        place=place,
-        decided_by=value.get("decided_by"),
-        model=value["model"],
-        doubts=tuple(doubt["code"] for doubt in doubts or ()),
-        usage=Usage.model_validate(value["usage"]),
-        seconds=(datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds(),
+        source_of(value),
+        outcome,
+        model,
+        tuple(doubt["code"] for doubt in doubts),
+        reason,
+        Usage.model_validate(value["usage"]),
+        seconds,
     )
 
 
@@ -196,40 +171,11 @@ def source_of(value: Mapping[str, Any]) -> Coordinates:
     return Coordinates(source["topic"], source["partition"], source["offset"])
 
 
-def _dead_letter(record: Received, topics: TopicNames) -> Ending:
-    headers = {
-        name: value.decode()
-        for name, value in record.headers
-        if name.startswith("dlq-") and value is not None
-    }
-    reason = headers["dlq-reason"]
-    if headers["dlq-topic"] == topics.escalations:
-        # It was escalated before: the raw record is the one that the escalation came from.
-        escalation = orjson.loads(record.value or b"")
-        return Ending(
-            event=source_of(escalation),
-            place=Place.DEAD_LETTERS,
-            model=escalation["haiku_model"],
-            doubts=tuple(doubt["code"] for doubt in escalation["doubts"]),
-            reason=reason,
-            usage=Usage.model_validate(escalation["usage"]),
-        )
-    event = Coordinates(
-        headers["dlq-topic"], int(headers["dlq-partition"]), int(headers["dlq-offset"])
-    )
-    return Ending(event, Place.DEAD_LETTERS, reason=reason)
+class Alternatives(NamedTuple):
+    """What the same events would have cost otherwise, in US dollars; None where not known."""
 
-
-@dataclass(frozen=True, slots=True)
-class Alternatives:
-    """What the same events would have cost otherwise, in US dollars; None where not known.
-
-    Args:
-        sonnet_alone: Every first answer by Sonnet, with the prompt cache as it was.
-        plain_loop: Every first answer by Haiku without prompt cache, nothing checked or escalated.
-    """
-
-    sonnet_alone: Decimal | None
+    sonnet_alone: Decimal | None  # every first answer by Sonnet, with the prompt cache as it was
+    # every first answer by Haiku without prompt cache, nothing checked or escalated
     plain_loop: Decimal | None
 
 
@@ -239,36 +185,26 @@ def alternatives(
     """Price the tokens that the first answers were recorded with in other ways.
 
     An answer that was reused has no tokens of its own: it is taken to cost as much as the others do
-    on average.
-
-    Args:
-        first: What each first answer used.
-        prices: US dollars by model.
-        haiku: The model of the first tier.
-        sonnet: The model of the second.
+    on average. `haiku` and `sonnet` are the models of the two tiers.
     """
-    asked = [usage for usage in first if usage.calls]
-    repeats = Decimal(len(first)) / (len(asked) or 1)
-
-    def total(model: str, tokens: Iterable[Tokens]) -> Decimal | None:
-        costs = [prices.cost(model, each) for each in tokens]
-        known = [cost for cost in costs if cost is not None]
-        return sum(known, Decimal(0)) * repeats if len(known) == len(costs) else None
-
-    as_it_was = [
+    asked = [
         Tokens(
             input=usage.input_tokens,
             cache_read=usage.cache_read_tokens,
             cache_write_5m=usage.cache_write_tokens,
             output=usage.output_tokens,
         )
-        for usage in asked
+        for usage in first
+        if usage.calls
     ]
-    uncached = [Tokens(input=each.prompt, output=each.output) for each in as_it_was]
-    return Alternatives(
-        sonnet_alone=total(sonnet, as_it_was),
-        plain_loop=total(haiku, uncached),
-    )
+    repeats = Decimal(len(first)) / (len(asked) or 1)
+
+    def total(model: str, tokens: Sequence[Tokens]) -> Decimal | None:
+        costs = [cost for each in tokens if (cost := prices.cost(model, each)) is not None]
+        return sum(costs, Decimal(0)) * repeats if len(costs) == len(tokens) else None
+
+    uncached = [Tokens(input=each.prompt, output=each.output) for each in asked]
+    return Alternatives(total(sonnet, asked), total(haiku, uncached))
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:

@@ -101,23 +101,6 @@ async def find_java() -> Path:
     return java
 
 
-async def find_kafka() -> Path:
-    """The folder with the jars of Kafka; resolved with Maven the first time and kept.
-
-    Raises:
-        BrokerMissing: There are none, and Maven is missing or cannot get them.
-    """
-    if given := os.environ.get(_LIBS):
-        libs = Path(given)
-        if not _has_kafka(libs):
-            raise BrokerMissing(f"There is no kafka_2.13-*.jar in {libs}: set {_LIBS} right.")
-        return libs
-    libs = _cache() / "haiku-pipeline" / f"kafka-{kafka_version()}"
-    if not _has_kafka(libs):
-        await _resolve(libs)
-    return libs
-
-
 def _installed_java() -> Path | None:
     home = os.environ.get("JAVA_HOME")
     found = shutil.which("java", path=str(Path(home, "bin")) if home else None)
@@ -125,15 +108,24 @@ def _installed_java() -> Path | None:
     return None if found is None else Path(found).resolve()
 
 
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+async def find_kafka() -> Path:
+    """The folder with the jars of Kafka; resolved with Maven the first time and kept.
 
+    Raises:
+        BrokerMissing: There are none, and Maven is missing or cannot get them.
+    """
 
-def _has_kafka(libs: Path) -> bool:
-    return any(libs.glob("kafka_2.13-*.jar"))
+    def has_kafka(libs: Path) -> bool:
+        return any(libs.glob("kafka_2.13-*.jar"))
 
-
-async def _resolve(libs: Path) -> None:
+    if given := os.environ.get(_LIBS):
+        if not has_kafka(Path(given)):
+            raise BrokerMissing(f"There is no kafka_2.13-*.jar in {given}: set {_LIBS} right.")
+        return Path(given)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    libs = cache / "haiku-pipeline" / f"kafka-{kafka_version()}"
+    if has_kafka(libs):
+        return libs
     maven = shutil.which("mvn")
     if maven is None:
         raise BrokerMissing(
@@ -157,29 +149,23 @@ async def _resolve(libs: Path) -> None:
             # Whole or not at all, whichever process resolves it at the same time.
             (directory / "libs").rename(libs)
         except OSError:
-            if not _has_kafka(libs):
+            if not has_kafka(libs):
                 raise
+    return libs
 
 
 @dataclass(frozen=True, slots=True)
 class Security:
-    """TLS and users of the clients' listener.
+    """TLS and users of the clients' listener."""
 
-    Args:
-        keystore: PKCS 12, with the brokers' key and certificate.
-        keystore_password: Of the store and the key.
-        users: Passwords by user; the first one may do everything, the others nothing.
-    """
-
-    keystore: Path
-    keystore_password: str = field(repr=False)
+    keystore: Path  # PKCS 12, with the brokers' key and certificate
+    keystore_password: str = field(repr=False)  # of the store and the key
+    # Passwords by user; the first one may do everything, the others nothing.
     users: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class NodePlan:
-    """One node: a broker and a controller in one process."""
-
     number: int
     directory: Path
     client_port: int
@@ -187,85 +173,72 @@ class NodePlan:
     controller_port: int
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterPlan:
-    """All nodes, and what they share; `configs` are the brokers', on top of what is here."""
-
-    nodes: tuple[NodePlan, ...]
-    security: Security | None = None
-    configs: Mapping[str, str] = field(default_factory=dict)
-
-    def server_properties(self, node: NodePlan) -> str:
-        """The `server.properties` of a node."""
-        ports = {
-            "CLIENT": node.client_port,
-            "INTERNAL": node.internal_port,
-            "CONTROLLER": node.controller_port,
-        }
-        urls = {name: f"{name}://127.0.0.1:{port}" for name, port in ports.items()}
-        clients = "PLAINTEXT" if self.security is None else "SASL_SSL"
-        voters = (f"{each.number}@127.0.0.1:{each.controller_port}" for each in self.nodes)
-        replicas = str(min(3, len(self.nodes)))
-        in_sync = "2" if len(self.nodes) > 1 else "1"
-        properties = {
-            "process.roles": "broker,controller",
-            "node.id": str(node.number),
-            "controller.quorum.voters": ",".join(voters),
-            "listeners": ",".join(urls.values()),
-            "advertised.listeners": f"{urls['CLIENT']},{urls['INTERNAL']}",
-            "listener.security.protocol.map": (
-                f"CLIENT:{clients},INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT"
-            ),
-            "inter.broker.listener.name": "INTERNAL",
-            "controller.listener.names": "CONTROLLER",
-            "log.dirs": str(node.directory / "data"),
-            "default.replication.factor": replicas,
-            "min.insync.replicas": in_sync,
-            "offsets.topic.replication.factor": replicas,
-            "offsets.topic.num.partitions": "5",
-            "transaction.state.log.replication.factor": replicas,
-            "transaction.state.log.min.isr": in_sync,
-            "transaction.state.log.num.partitions": "5",
-            "share.coordinator.state.topic.replication.factor": replicas,
-            "share.coordinator.state.topic.min.isr": in_sync,
-            # 128 MB by default, more than a third of the heap.
-            "log.cleaner.dedupe.buffer.size": str(8 << 20),
-            # So that nothing makes a topic by asking for it unnoticed.
-            "auto.create.topics.enable": "false",
-            "group.initial.rebalance.delay.ms": "0",
-            # A killed broker can register again, and loses its leaderships, after 3 s, not 9.
-            "broker.heartbeat.interval.ms": "500",
-            "broker.session.timeout.ms": "3000",
-            # Transactions of dead producers are aborted on time, not up to 10 s later.
-            "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
-        }
-        if self.security is not None:
-            properties |= _secured(self.security)
-        properties |= self.configs
-        return "".join(f"{name}={value}\n" for name, value in properties.items())
-
-
-def _secured(security: Security) -> dict[str, str]:
-    plain = " ".join(f'user_{user}="{password}"' for user, password in security.users.items())
-    module = "org.apache.kafka.common.security"
-    sasl = "listener.name.client"
-    return {
-        "ssl.keystore.type": "PKCS12",
-        "ssl.keystore.location": str(security.keystore),
-        "ssl.keystore.password": security.keystore_password,
-        "ssl.key.password": security.keystore_password,
-        "sasl.enabled.mechanisms": "SCRAM-SHA-512,PLAIN",
-        f"{sasl}.scram-sha-512.sasl.jaas.config": f"{module}.scram.ScramLoginModule required;",
-        f"{sasl}.plain.sasl.jaas.config": f"{module}.plain.PlainLoginModule required {plain};",
-        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        # The brokers themselves are anonymous on their listeners.
-        "super.users": f"User:{next(iter(security.users))};User:ANONYMOUS",
+def server_properties(
+    node: NodePlan, nodes: Sequence[NodePlan], security: Security | None = None
+) -> str:
+    """The `server.properties` of a node, which is one of `nodes`."""
+    ports = {
+        "CLIENT": node.client_port,
+        "INTERNAL": node.internal_port,
+        "CONTROLLER": node.controller_port,
     }
+    urls = {name: f"{name}://127.0.0.1:{port}" for name, port in ports.items()}
+    clients = "PLAINTEXT" if security is None else "SASL_SSL"
+    voters = (f"{each.number}@127.0.0.1:{each.controller_port}" for each in nodes)
+    replicas = str(min(3, len(nodes)))
+    in_sync = "2" if len(nodes) > 1 else "1"
+    properties = {
+        "process.roles": "broker,controller",
+        "node.id": str(node.number),
+        "controller.quorum.voters": ",".join(voters),
+        "listeners": ",".join(urls.values()),
+        "advertised.listeners": f"{urls['CLIENT']},{urls['INTERNAL']}",
+        "listener.security.protocol.map": (
+            f"CLIENT:{clients},INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT"
+        ),
+        "inter.broker.listener.name": "INTERNAL",
+        "controller.listener.names": "CONTROLLER",
+        "log.dirs": str(node.directory / "data"),
+        "default.replication.factor": replicas,
+        "min.insync.replicas": in_sync,
+        "offsets.topic.replication.factor": replicas,
+        "offsets.topic.num.partitions": "5",
+        "transaction.state.log.replication.factor": replicas,
+        "transaction.state.log.min.isr": in_sync,
+        "transaction.state.log.num.partitions": "5",
+        "share.coordinator.state.topic.replication.factor": replicas,
+        "share.coordinator.state.topic.min.isr": in_sync,
+        # 128 MB by default, more than a third of the heap.
+        "log.cleaner.dedupe.buffer.size": str(8 << 20),
+        # So that nothing makes a topic by asking for it unnoticed.
+        "auto.create.topics.enable": "false",
+        "group.initial.rebalance.delay.ms": "0",
+        # A killed broker can register again, and loses its leaderships, after 3 s, not 9.
+        "broker.heartbeat.interval.ms": "500",
+        "broker.session.timeout.ms": "3000",
+        # Transactions of dead producers are aborted on time, not up to 10 s later.
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
+    }
+    if security is not None:
+        users = security.users
+        plain = " ".join(f'user_{user}="{password}"' for user, password in users.items())
+        module, sasl = "org.apache.kafka.common.security", "listener.name.client"
+        properties |= {
+            "ssl.keystore.type": "PKCS12",
+            "ssl.keystore.location": str(security.keystore),
+            "ssl.keystore.password": security.keystore_password,
+            "ssl.key.password": security.keystore_password,
+            "sasl.enabled.mechanisms": "SCRAM-SHA-512,PLAIN",
+            f"{sasl}.scram-sha-512.sasl.jaas.config": f"{module}.scram.ScramLoginModule required;",
+            f"{sasl}.plain.sasl.jaas.config": f"{module}.plain.PlainLoginModule required {plain};",
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            # The brokers themselves are anonymous on their listeners.
+            "super.users": f"User:{next(iter(users))};User:ANONYMOUS",
+        }
+    return "".join(f"{name}={value}\n" for name, value in properties.items())
 
 
 class KafkaNode(BrokerNode):
-    """One process of Apache Kafka, broker and controller."""
-
     poll = _POLL
 
     def __init__(self, java: Path, libs: Path, plan: NodePlan, settings: KafkaSettings) -> None:
@@ -278,12 +251,8 @@ class KafkaNode(BrokerNode):
         self._java = java
         self._libs = libs
         self._directory = plan.directory
-        self._settings = settings
+        self.settings = settings
         self.port = plan.client_port
-
-    @property
-    def settings(self) -> KafkaSettings:
-        return self._settings
 
     async def format(self, cluster: str, users: Mapping[str, str]) -> None:
         """Prepare its data, once, before the first start.
@@ -308,7 +277,6 @@ class KafkaNode(BrokerNode):
         return [*self._program("kafka.Kafka", *shlex.split(options)), config]
 
     def _errors(self, output: str) -> str:
-        """The errors without their stack traces."""
         return "\n".join(line for line in output.splitlines() if _ERROR.search(line))
 
     def _program(self, main: str, *options: str) -> list[str]:
@@ -328,23 +296,14 @@ class ApacheKafka(LocalBroker):
         nodes: How many.
         secure: TLS and SASL (SCRAM-SHA-512 and PLAIN) with authorization, instead of plain text.
         port: Of the first node's listener, the others follow; 0 for free ones.
-        configs: Brokers' configuration on top of what every local Kafka gets.
     """
 
     nodes: Sequence[KafkaNode] = ()
 
-    def __init__(
-        self,
-        *,
-        nodes: int = 1,
-        secure: bool = False,
-        port: int = 0,
-        configs: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, *, nodes: int = 1, secure: bool = False, port: int = 0) -> None:
         self._count = nodes
         self._secure = secure
         self._port = port
-        self._configs = dict(configs or {})
         self._directory: Path | None = None
         self._passwords = {user: secrets.token_urlsafe(16) for user in (USER, GUEST)}
 
@@ -395,31 +354,20 @@ class ApacheKafka(LocalBroker):
         if self._port:
             free[: self._count] = range(self._port, self._port + self._count)
         ports = zip(*(free[n * self._count :][: self._count] for n in range(3)), strict=True)
-        plan = ClusterPlan(
-            tuple(
-                NodePlan(number, directory / f"node-{number}", *of_node)
-                for number, of_node in enumerate(ports, 1)
-            ),
-            security,
-            self._configs,
-        )
+        plans = [
+            NodePlan(number, directory / f"node-{number}", *of_node)
+            for number, of_node in enumerate(ports, 1)
+        ]
+        for each in plans:
+            each.directory.mkdir()
+            properties = server_properties(each, plans, security)
+            (each.directory / "server.properties").write_text(properties)
         self.nodes = tuple(
             KafkaNode(java, libs, each, self._reaching(directory, [each.client_port], USER))
-            for each in plan.nodes
+            for each in plans
         )
-        for each in plan.nodes:
-            each.directory.mkdir()
-            (each.directory / "server.properties").write_text(plan.server_properties(each))
         # A random one, so that nodes of another cluster on the same ports are not taken for ours.
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        await self._format(cluster)
-        for node in self.nodes:
-            node.spawn()
-        for node in self.nodes:
-            await node.ready()
-        await self._complete(cluster)
-
-    async def _format(self, cluster: str) -> None:
         users = self._passwords if self._secure else {}
         try:
             async with asyncio.TaskGroup() as group:
@@ -430,6 +378,11 @@ class ApacheKafka(LocalBroker):
             if not isinstance(first, CommandFailed):
                 raise
             raise BrokerFailed(f"The data of Apache Kafka cannot be prepared: {first}") from first
+        for node in self.nodes:
+            node.spawn()
+        for node in self.nodes:
+            await node.ready()
+        await self._complete(cluster)
 
     async def _complete(self, cluster: str) -> None:
         """Wait until every node is in the metadata of the cluster."""

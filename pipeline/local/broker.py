@@ -51,6 +51,8 @@ class BrokerNode(ABC):
         stop_within: Seconds it has to end cleanly.
     """
 
+    settings: KafkaSettings
+    """Settings that reach this node."""
     poll: ClassVar[float] = 0.01
     """Seconds between two looks at whether it answers yet."""
 
@@ -61,11 +63,6 @@ class BrokerNode(ABC):
         self._stop_within = stop_within
         self._child: Child | None = None
 
-    @property
-    @abstractmethod
-    def settings(self) -> KafkaSettings:
-        """Settings that reach this node."""
-
     @abstractmethod
     def _command(self) -> Sequence[str]:
         """The program and its arguments."""
@@ -75,7 +72,6 @@ class BrokerNode(ABC):
         return True
 
     def _errors(self, output: str) -> str:
-        """What of its output belongs into an error."""
         return output
 
     @property
@@ -100,16 +96,15 @@ class BrokerNode(ABC):
         Raises:
             BrokerFailed: It ended, or did not answer in time; it is not running then.
         """
+        within = self._start_within
         try:
-            async with asyncio.timeout(self._start_within):
+            async with asyncio.timeout(within):
                 while not await self._answers():  # noqa: ASYNC110 - another process's state
                     await asyncio.sleep(self.poll)
         except TimeoutError:
-            printed = self._printed()
+            failure = f"{self._name} does not answer after {within:g} s: {self._printed()}"
             await self.kill()
-            raise BrokerFailed(
-                f"{self._name} does not answer after {self._start_within:g} s: {printed}"
-            ) from None
+            raise BrokerFailed(failure) from None
         except asyncio.CancelledError:
             await self.kill()
             raise
@@ -193,11 +188,10 @@ class LocalBroker(ABC):
 
     @abstractmethod
     async def stop(self) -> None:
-        """End all nodes and remove their data, unless its place was given."""
+        """End all nodes and remove their data."""
 
     @property
     def bootstrap_servers(self) -> str:
-        """host:port of every node, comma-separated."""
         return self.settings.bootstrap_servers
 
     async def __aenter__(self) -> Self:
@@ -217,7 +211,6 @@ class NoidaBroker(LocalBroker):
 
     Args:
         port: Where it listens; 0 for a free one, which it picks itself, so there is no race.
-        data_dir: Where its data lives and stays; a temporary directory if unset.
     """
 
     # Bounds, because it keeps several times a topic's size in memory while it saves.
@@ -226,10 +219,9 @@ class NoidaBroker(LocalBroker):
         "segment.bytes": str(8 << 20),
     }
 
-    def __init__(self, *, port: int = 0, data_dir: Path | None = None) -> None:
-        self._data_dir = data_dir
-        self._temporary: Path | None = None
+    def __init__(self, *, port: int = 0) -> None:
         self._port = port
+        self._directory: Path | None = None
 
     @property
     def name(self) -> str:
@@ -253,11 +245,8 @@ class NoidaBroker(LocalBroker):
         if not mode & stat.S_IXUSR:
             # Wheels lose the executable bit; the package's own launcher sets it in the same way.
             program.chmod(mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
-        if self._data_dir is None:
-            self._temporary = Path(tempfile.mkdtemp(prefix="haiku-pipeline-"))
-        directory = self._data_dir or self._temporary or Path()
-        directory.mkdir(parents=True, exist_ok=True)
-        self.nodes = (_NoidaNode(program, directory, self._port),)
+        self._directory = Path(tempfile.mkdtemp(prefix="haiku-pipeline-"))
+        self.nodes = (_NoidaNode(program, self._directory, self._port),)
         try:
             await self.nodes[0].start()
         except BaseException:
@@ -268,27 +257,24 @@ class NoidaBroker(LocalBroker):
         for node in self.nodes:
             await node.stop()
         self.nodes = ()
-        if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
-            self._temporary = None
+        if self._directory is not None:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            self._directory = None
 
 
 class _NoidaNode(BrokerNode):
     def __init__(self, program: Path, directory: Path, port: int) -> None:
-        super().__init__(
-            "The embedded broker",
-            log=directory / "noida-db.log",
-            start_within=10,
-            stop_within=10,
-        )
+        log = directory / "noida-db.log"
+        super().__init__("The embedded broker", log=log, start_within=10, stop_within=10)
         self._program = program
         self._directory = directory
-        self._port = port
+        self._listens_on(port)
 
-    @property
-    def settings(self) -> KafkaSettings:
-        """Settings that reach it, and keep it and its clients from spinning while idle."""
-        return KafkaSettings(bootstrap_servers=f"127.0.0.1:{self._port}", idle_fetch_pause=0.03)
+    def _listens_on(self, port: int) -> None:
+        self._port = port
+        # The pause keeps it and its clients from spinning while idle.
+        servers = f"127.0.0.1:{port}"
+        self.settings = KafkaSettings(bootstrap_servers=servers, idle_fetch_pause=0.03)
 
     def _command(self) -> Sequence[str]:
         return [
@@ -297,10 +283,9 @@ class _NoidaNode(BrokerNode):
         ]
 
     def _listens(self, output: str) -> bool:
-        listens = _LISTENS.search(output)
-        if listens is None:
+        if (listens := _LISTENS.search(output)) is None:
             return False
-        self._port = int(listens[1])
+        self._listens_on(int(listens[1]))
         return True
 
     def _errors(self, output: str) -> str:

@@ -51,19 +51,10 @@ class Sample(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class DayEvent:
-    """An event of the day.
-
-    Args:
-        stage: Whose it is.
-        name: Its id, or the file it is, for a person.
-        kind: `routine`, or what is hard about it.
-        item: The record to publish.
-    """
-
     stage: str
-    name: str
-    kind: str
-    item: Item
+    name: str  # its id, or the file it is, for a person
+    kind: str  # `routine`, or what is hard about it
+    item: Item  # the record to publish
 
 
 def samples_folder() -> Path:
@@ -80,7 +71,6 @@ def samples_folder() -> Path:
 
 
 def read_manifest(folder: Path) -> list[Sample]:
-    """All entries."""
     return TypeAdapter(list[Sample]).validate_json((folder / "manifest.json").read_bytes())
 
 
@@ -102,38 +92,30 @@ def items_of(folder: Path, sample: Sample) -> Iterator[Item]:
 def day_of_events(folder: Path, *, share: float = 1.0, seed: int = SEED) -> list[DayEvent]:
     """All events of the day, in the order in which they are to be published.
 
-    Args:
-        folder: Of the samples.
-        share: How much of the day, from above 0 to 1: of each use and of each kind of sample.
-        seed: Of what is drawn.
+    `share`, from above 0 to 1, is how much of each use and of each kind of sample.
     """
     plan = tomllib.loads((folder / "day.toml").read_text(encoding="utf-8"))
     draw = random.Random(seed)  # noqa: S311 - no secrets are made of it
     events = [
         event
         for stage, count in plan["routine"].items()
-        for event in _routine(stage, plan[stage], plan["words"], _part(count, share), draw)
+        for event in _routine(stage, plan[stage], plan["words"], max(1, round(count * share)), draw)
     ]
-    samples = {event.name: event for event in _samples(folder)}
-    for kind, names in plan["samples"].items():
-        for name in names[: _part(len(names), share)]:
-            sample = samples[name]
-            events.append(DayEvent(sample.stage, name, kind, sample.item))
-    draw.shuffle(events)
-    return events
-
-
-def _part(count: int, share: float) -> int:
-    return max(1, round(count * share))
-
-
-def _samples(folder: Path) -> Iterator[DayEvent]:
+    samples = {}
     for sample in read_manifest(folder):
         for item in items_of(folder, sample):
-            name = orjson.loads(item.value)["id"] if sample.kind == "jsonl" else item.place
-            if sample.kind == "file":
+            name = item.place
+            if sample.kind == "jsonl":
+                name = orjson.loads(item.value)["id"]
+            elif sample.kind == "file":
                 name = Path(item.place).stem
-            yield DayEvent(sample.stage, name, "", item)
+            samples[name] = sample.stage, item
+    for kind, names in plan["samples"].items():
+        for name in names[: max(1, round(len(names) * share))]:
+            stage, item = samples[name]
+            events.append(DayEvent(stage, name, kind, item))
+    draw.shuffle(events)
+    return events
 
 
 def _routine(
@@ -155,14 +137,14 @@ def _routine(
             event["customer_id"] = f"C-{draw.randrange(100, 190)}"
             key, value = event["customer_id"].encode(), orjson.dumps(event)
         elif stage == "images" or (stage == "invoices" and number % _PICTURE_EVERY == 0):
-            value, headers = _picture(fields["text"]), _file("image/png", identity)
+            value, headers = _picture(fields["text"]), _file(b"image/png", key)
         elif stage == "invoices" and number % _PDF_EVERY == 0:
-            value, headers = _pdf(fields["text"]), _file("application/pdf", identity)
+            value, headers = _pdf(fields["text"]), _file(b"application/pdf", key)
         yield DayEvent(stage, identity, ROUTINE, Item(identity, key, value, headers))
 
 
-def _file(media_type: str, identity: str) -> Headers:
-    return (("content-type", media_type.encode()), ("event-id", identity.encode()))
+def _file(media_type: bytes, identity: bytes) -> Headers:
+    return (("content-type", media_type), ("event-id", identity))
 
 
 def _values(words: Mapping[str, Sequence[str]], draw: random.Random) -> dict[str, str]:
@@ -198,7 +180,6 @@ def _picture(text: str) -> bytes:
 
 
 def _pdf(text: str) -> bytes:
-    """A page with a text layer."""
     pdf = pikepdf.new()
     page = pdf.add_blank_page(page_size=(595, 842))
     font = pikepdf.Dictionary(

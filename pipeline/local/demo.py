@@ -11,7 +11,6 @@ import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
@@ -31,7 +30,7 @@ from pipeline.model.errors import PipelineError, UsageError
 from pipeline.model.records import Usage
 from pipeline.operators.inspection import text_of
 from pipeline.stages.api import build_stages
-from pipeline.stream.records import Outgoing
+from pipeline.stream.records import Outgoing, Received
 
 RUN = (sys.executable, "-m", "pipeline.cli", "run", "--json")
 _A_SECOND = 40
@@ -45,15 +44,6 @@ _IDLE_PAUSE = 0.1
 
 class DemoFailed(PipelineError):
     """The demo could not be shown; the text says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pipeline:
-    """A running `pipeline run`: its dashboard's address, and the guarantee in force."""
-
-    dashboard: str
-    delivery: str
-    child: Child
 
 
 async def demo(
@@ -71,7 +61,7 @@ async def demo(
     Args:
         settings: The user's own.
         screen: Shows what happens.
-        real: Ask the real API.
+        real: Whether to ask the real API.
         share: How much of the day.
         command: The pipeline, as a command that says in JSON when it is up.
         patience: Seconds without any event coming to an end after which it has failed.
@@ -96,22 +86,20 @@ async def demo(
         settings = settings.model_copy(update={"kafka": here.kafka})
         job = _Job(settings, stages, events, screen)
         clock = asyncio.get_running_loop().time
-        async with _pipeline((*command, *stages, ESCALATIONS), settings, here) as running:
-            screen.say(f"The dashboard is at {running.dashboard}")
+        async with _pipeline((*command, *stages, ESCALATIONS), settings, here) as (child, up):
+            screen.say(f"The dashboard is at {up['dashboard']}")
             started = clock()
-            problem = await job.publish_and_wait(running.child, patience)
+            problem = await job.publish_and_wait(child, patience)
             seconds = clock() - started
             records = Path(tempfile.mkdtemp(prefix="haiku-pipeline-day-"))
             if linger is not None:
                 with here.written(records / "env"):
-                    await linger(await job.audit(records, running, seconds, problem))
+                    await linger(await job.audit(records, up, seconds, problem))
         # After the pipeline has drained: nothing may have come twice on the way out.
-        return await job.audit(records, running, seconds, problem)
+        return await job.audit(records, up, seconds, problem)
 
 
 class _Job:
-    """The demo as a publisher and a consumer."""
-
     def __init__(
         self,
         settings: Settings,
@@ -120,10 +108,10 @@ class _Job:
         screen: Screen,
     ) -> None:
         self._settings = settings
-        self._names = TopicNames(settings.topics)
-        self._stage_of = {self._names.raw(stage): stage for stage in stages}
-        self._followed = [self._names.enriched(stage) for stage in stages]
-        self._followed += [self._names.review, self._names.dead_letters, self._names.escalations]
+        self._names = names = TopicNames(settings.topics)
+        self._stage_of = {names.raw(stage): stage for stage in stages}
+        self._followed = [names.enriched(stage) for stage in stages]
+        self._followed += [names.review, names.dead_letters, names.escalations]
         self._events = events
         self._screen = screen
         self._ended: set[Coordinates] = set()
@@ -142,7 +130,7 @@ class _Job:
                     if task.done():
                         await task
                 if not child.running:
-                    return f"the pipeline ended: {_said(child)}"
+                    return f"the pipeline ended: {_printed(child)}"
                 if len(self._ended) > before or not publishing.done():
                     before, moved = len(self._ended), clock()
                 if clock() - moved > patience:
@@ -157,48 +145,46 @@ class _Job:
         return None
 
     async def audit(
-        self, kept_in: Path, running: Pipeline, seconds: float, problem: str | None
+        self, kept_in: Path, up: Mapping[str, str], seconds: float, problem: str | None
     ) -> Summary:
         """Read everything from the beginning, as any consumer would, and account for it.
 
         What the pipeline published is kept in a folder, a file for each topic.
         """
-        names, kafka = self._names, self._settings.kafka
+        names, stage_of = self._names, self._stage_of
         kind_of = {
             (names.raw(event.stage), event.item.key, event.item.value): event.kind
             for event in self._events
         }
-        kinds, published = {}, {}
-        async with read_topics(kafka, list(self._stage_of)) as records:
-            async for record in records:
-                place = Coordinates(record.topic, record.partition, record.offset)
-                published[place] = self._stage_of[record.topic]
-                kinds[place] = kind_of.get((record.topic, record.key, record.value or b""), "")
-        endings, escalated = [], {}
+        kinds, published, endings = {}, {}, []
+        escalated: dict[Coordinates, Usage] = {}
         with contextlib.ExitStack() as files:
-            topics = self._followed
             kept = {
                 topic: files.enter_context((kept_in / f"{topic}.jsonl").open("w"))
-                for topic in topics
+                for topic in self._followed
             }
-            async with read_topics(kafka, topics) as records:
+            topics = [*stage_of, *kept]
+            async with read_topics(self._settings.kafka, topics) as records:
                 async for record in records:
+                    if record.topic in stage_of:
+                        place = Coordinates(record.topic, record.partition, record.offset)
+                        published[place] = stage_of[record.topic]
+                        content = (record.topic, record.key, record.value or b"")
+                        kinds[place] = kind_of.get(content, "")
+                        continue
                     kept[record.topic].write(text_of(record) + "\n")
                     if record.topic == names.escalations:
-                        value = orjson.loads(record.value or b"")
-                        escalated[source_of(value)] = Usage.model_validate(value["usage"])
+                        escalated.update([_first_answer(record)])
                     else:
                         endings.append(ending_of(record, names))
-        found = account(
-            published, endings, list(self._stage_of.values()), kinds=kinds, escalated=escalated
-        )
+        found = account(published, endings, stage_of.values(), kinds=kinds, escalated=escalated)
         models, prices = self._settings.models, PriceTable(self._settings.claude.prices)
         return Summary(
             account=found,
             otherwise=alternatives(found.first, prices, haiku=models.haiku, sonnet=models.sonnet),
-            delivery=running.delivery,
+            delivery=up["delivery"],
             seconds=seconds,
-            dashboard=running.dashboard,
+            dashboard=up["dashboard"],
             records=kept_in,
             problem=problem,
         )
@@ -210,10 +196,9 @@ class _Job:
             started = clock()
             for number, event in enumerate(self._events):
                 await asyncio.sleep(max(0.0, started + number / _A_SECOND - clock()))
-                item = event.item
-                topic = self._names.raw(event.stage)
+                item, topic = event.item, self._names.raw(event.stage)
                 await writer.write(Outgoing(topic, item.key, item.value, item.headers))
-                self._screen.published(event)
+                self._screen.published()
 
     async def _follow(self) -> None:
         kafka = self._settings.kafka
@@ -223,8 +208,7 @@ class _Job:
         async with read_topics(kafka, self._followed, end="never") as records:
             async for record in records:
                 if record.topic == self._names.escalations:
-                    value = orjson.loads(record.value or b"")
-                    self._screen.escalated(source_of(value), Usage.model_validate(value["usage"]))
+                    self._screen.escalated(*_first_answer(record))
                     continue
                 ending = ending_of(record, self._names)
                 if ending.event not in self._ended and ending.event.topic in self._stage_of:
@@ -232,36 +216,44 @@ class _Job:
                     self._screen.ended(self._stage_of[ending.event.topic], ending, record)
 
 
+def _first_answer(escalation: Received) -> tuple[Coordinates, Usage]:
+    """Which event was escalated, and what its first answer used."""
+    value = orjson.loads(escalation.value or b"")
+    return source_of(value), Usage.model_validate(value["usage"])
+
+
 @contextlib.asynccontextmanager
 async def _pipeline(
     command: Sequence[str], settings: Settings, here: Environment
-) -> AsyncIterator[Pipeline]:
-    """A child `pipeline run` that is up."""
+) -> AsyncIterator[tuple[Child, Mapping[str, str]]]:
+    """A child `pipeline run` that is up, and what it says of itself: `dashboard`, `delivery`."""
     port = settings.http.port if is_free(settings.http.host, settings.http.port) else 0
-    variables: Mapping[str, str] = {**here.variables, "PIPELINE_HTTP__PORT": str(port)}
+    variables = {**here.variables, "PIPELINE_HTTP__PORT": str(port)}
     with tempfile.TemporaryDirectory(prefix="haiku-pipeline-demo-") as directory:
         # In the user's directory, where their pipeline.toml is.
         child = Child(command, log=Path(directory) / "run.log", cwd=Path.cwd(), env=variables)
         try:
-            yield await _until_up(child)
+            yield child, await _until_up(child)
         finally:
             await child.stop(settings.stream.drain_budget + 10)
 
 
-async def _until_up(child: Child) -> Pipeline:
+async def _until_up(child: Child) -> Mapping[str, str]:
     try:
         async with asyncio.timeout(_UP_WITHIN):
             while True:
                 for line in child.output().splitlines():
                     if line.startswith('{"dashboard":'):
-                        up = orjson.loads(line)
-                        return Pipeline(up["dashboard"], up["delivery"], child)
+                        up: Mapping[str, str] = orjson.loads(line)
+                        return up
                 if not child.running:
-                    raise DemoFailed(f"The pipeline did not start: {_said(child)}")
+                    raise DemoFailed(f"The pipeline did not start: {_printed(child)}")
                 await asyncio.sleep(_POLL)
     except TimeoutError:
-        raise DemoFailed(f"The pipeline is not up after {_UP_WITHIN:g} s: {_said(child)}") from None
+        raise DemoFailed(
+            f"The pipeline is not up after {_UP_WITHIN:g} s: {_printed(child)}"
+        ) from None
 
 
-def _said(child: Child) -> str:
+def _printed(child: Child) -> str:
     return last_lines(child.output()) or "it printed nothing"

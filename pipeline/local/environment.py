@@ -77,15 +77,9 @@ class SimulatedApiProcess:
         self.base_url = ""
 
     async def __aenter__(self) -> Self:
-        """Start it and wait until it answers.
-
-        Raises:
-            ApiFailed: It ended, or did not say in time where it listens.
-        """
-        directory = self._stack.enter_context(
-            tempfile.TemporaryDirectory(prefix="haiku-pipeline-api-")
-        )
-        child = Child(self._command, log=Path(directory) / "api.log")
+        """Start it and wait until it answers; `ApiFailed` if it ends, or is not ready in time."""
+        directory = tempfile.TemporaryDirectory(prefix="haiku-pipeline-api-")
+        child = Child(self._command, log=Path(self._stack.enter_context(directory), "api.log"))
         self._stack.push_async_callback(child.stop, _STOP_WITHIN)
         try:
             async with asyncio.timeout(_START_WITHIN):
@@ -113,17 +107,9 @@ async def _base_url(api: Child) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What runs on this machine.
-
-    Args:
-        broker: The broker's name and version.
-        kafka: Settings that reach it.
-        variables: Environment variables that point the pipeline, and any client, at all of it.
-    """
-
-    broker: str
-    kafka: KafkaSettings
-    variables: Mapping[str, str]
+    broker: str  # name and version
+    kafka: KafkaSettings  # that reach it
+    variables: Mapping[str, str]  # that point the pipeline, and any client, at all of it
 
     @contextmanager
     def written(self, path: Path) -> Iterator[None]:
@@ -162,12 +148,12 @@ async def local_environment(
 
     Args:
         settings: How topics are called and what they are like.
-        broker: Which one.
-        kafka_port: Where the broker listens; 0 for a free port.
-        api_port: Where the simulated API listens; 0 for a free port.
-        faults: What goes wrong in the simulated API.
-        api_options: Of the simulated API, as its program takes them.
-        with_api: Start the simulated API, too.
+        broker: `noida` or `kafka`.
+        kafka_port: 0 for a free port, as `api_port`.
+        api_port: Of the simulated API.
+        faults: As `SimulatedApiProcess` takes them.
+        api_options: Further ones, as `SimulatedApiProcess` takes them.
+        with_api: Whether the simulated API is wanted, too.
 
     Raises:
         PipelineError: One of them could not be started.
@@ -199,25 +185,15 @@ async def local_environment(
 
 
 @asynccontextmanager
-async def simulated_api(faults: Sequence[str] = ()) -> AsyncIterator[str]:
-    """Start the simulated API alone, and point the SDK in this process at it until the end.
-
-    Args:
-        faults: What goes wrong in it.
-
-    Yields:
-        Its address.
-
-    Raises:
-        PipelineError: It could not be started.
-    """
-    async with SimulatedApiProcess(faults=faults) as api:
+async def simulated_api() -> AsyncIterator[None]:
+    """Start the simulated API alone, and point the SDK in this process at it until the end."""
+    async with SimulatedApiProcess() as api:
         # A real key has no business there.
         variables = {BASE_URL: api.base_url, API_KEY: _SIMULATED_KEY}
         before = {name: os.environ.get(name) for name in variables}
         os.environ.update(variables)
         try:
-            yield api.base_url
+            yield
         finally:
             for name, value in before.items():
                 if value is None:
@@ -247,9 +223,6 @@ async def serve(
 
     Returns:
         The command's exit code, as a shell has it; 0 without one.
-
-    Raises:
-        PipelineError: Something could not be started.
     """
     # So that `pipeline` in the command is the program that runs it.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])

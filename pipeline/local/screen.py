@@ -6,8 +6,8 @@ import shlex
 import shutil
 import sys
 import time
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -23,22 +23,27 @@ from rich.text import Text
 
 from pipeline.claude.billing import PRICES_AS_OF
 from pipeline.local.accounting import (
+    DEAD_LETTER,
+    REVIEW,
     Account,
     Alternatives,
     Coordinates,
     Ending,
-    Place,
     Tally,
+    account,
     percentile,
 )
 from pipeline.local.day import ROUTINE, DayEvent
 from pipeline.model.printable import printable
-from pipeline.model.records import Usage, added
+from pipeline.model.records import Usage
 from pipeline.stream.records import Received
 
-HAIKU, SONNET = "accepted by Haiku", "settled by Sonnet"
-REVIEW, DEAD = "review by a person", "dead letter"
-OUTCOMES = {HAIKU: "green", SONNET: "cyan", REVIEW: "yellow", DEAD: "red"}
+OUTCOMES = {
+    "haiku": ("accepted by Haiku", "green"),
+    "sonnet": ("settled by Sonnet", "cyan"),
+    REVIEW: ("review by a person", "yellow"),
+    DEAD_LETTER: ("dead letter", "red"),
+}
 _SHOWN_OF = {
     "tickets": ("intent", "priority"),
     "invoices": ("vendor", "currency", "gross"),
@@ -51,19 +56,9 @@ _SHOWN_OF = {
 _CONTENT = ("subject", "body", "text", "query", "source")
 _EXAMPLE_STAYS = 4.0
 """Seconds, so that it can be read."""
-_REDRAWN_AFTER = 0.25
+_REDRAWN_AFTER, _LINE_AFTER = 0.25, 5.0
 _QUOTED = 40
-_WIDE = 200
-_PICTURE_WIDE = 112
-_SPAN = 5.0
-"""Seconds over which the throughput is counted, and between two plain lines."""
-
-
-def _total(usages: Iterable[Usage]) -> Decimal | None:
-    total: Decimal | None = Decimal(0)
-    for usage in usages:
-        total = added(total, usage.cost_usd)
-    return total
+_WIDE, _PICTURE_WIDE = 200, 112
 
 
 def dollars(cost: Decimal | None) -> str:
@@ -89,16 +84,15 @@ class Screen:
             if drawn and sys.stdout.isatty()
             else None
         )
-        self._said: list[str] = []
+        self._sentences: list[str] = []
         self._events: dict[tuple[str, str], DayEvent] = {}
-        self._planned: Counter[str] = Counter()
-        self._published: Counter[str] = Counter()
-        self._ends: dict[str, Counter[str]] = {}
-        self._ended: dict[Coordinates, Ending] = {}
+        self._planned: dict[str, int] = {}
+        self._published = 0
+        self._stage_of: dict[Coordinates, str] = {}
+        self._endings: list[Ending] = []
         self._escalated: dict[Coordinates, Usage] = {}
-        self._recent = deque([(time.monotonic(), 0)])
         self._examples: dict[str, tuple[float, Text]] = {}
-        self._next = 0.0
+        self._started = self._latest = self._next = 0.0
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -119,120 +113,105 @@ class Screen:
         now = time.monotonic()
         if now < self._next:
             return
-        self._next = now + (_SPAN if self._live is None else _REDRAWN_AFTER)
+        self._next = now + (_LINE_AFTER if self._live is None else _REDRAWN_AFTER)
         if self._live is not None:
             self._live.refresh()
-        elif self._ended:
-            self._print(self._counts())
+        elif self._endings:
+            self._print(self._progress(self._account()))
 
     def say(self, sentence: str) -> None:
-        self._said.append(sentence)
+        self._sentences.append(sentence)
         if self._live is None:
             self._print(sentence)
         else:
             self._live.refresh()
 
     def plan(self, events: Sequence[DayEvent], stages: Sequence[str]) -> None:
-        """These will be published, of stages in this order."""
         self._events = {(event.stage, event.name): event for event in events}
-        self._planned = Counter(event.stage for event in events)
-        self._ends = {stage: Counter() for stage in stages}
+        counts = Counter(event.stage for event in events)
+        self._planned = {stage: counts[stage] for stage in stages}
 
-    def published(self, event: DayEvent) -> None:
-        self._published[event.stage] += 1
+    def published(self) -> None:
+        self._published += 1
+        self._started = self._started or time.monotonic()
 
     def escalated(self, event: Coordinates, usage: Usage) -> None:
         """Haiku's answer was doubted, and cost so much."""
         self._escalated[event] = usage
 
     def ended(self, stage: str, ending: Ending, record: Received) -> None:
-        """An event ended, as the record says."""
-        now, by_haiku = time.monotonic(), ending.decided_by == "haiku"
-        outcome = {
-            Place.ENRICHED: HAIKU if by_haiku else SONNET,
-            Place.REVIEW: REVIEW,
-            Place.DEAD_LETTERS: DEAD,
-        }[ending.place]
-        self._ended[ending.event] = ending
-        self._ends[stage][outcome] += 1
-        self._recent.append((now, len(self._ended)))
-        while now - self._recent[0][0] > _SPAN and len(self._recent) > 1:
-            self._recent.popleft()
-        shown = self._examples.get(outcome)
-        example = self._example(stage, outcome, ending, record)
+        """An event ended, as the record says; to be called once for each."""
+        self._latest = time.monotonic()
+        self._stage_of[ending.event] = stage
+        self._endings.append(ending)
+        shown = self._examples.get(ending.outcome)
+        example = self._example(stage, ending, record)
         if shown is None:
-            self._examples[outcome] = (now, example)
+            self._examples[ending.outcome] = (self._latest, example)
             if self._live is None:
-                self._print(f"{outcome}: {example.plain}")
-        elif now - shown[0] > _EXAMPLE_STAYS and '"' in example.plain:
-            self._examples[outcome] = (now, example)
+                self._print(f"{OUTCOMES[ending.outcome][0]}: {example.plain}")
+        elif self._latest - shown[0] > _EXAMPLE_STAYS and '"' in example.plain:
+            self._examples[ending.outcome] = (self._latest, example)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        found = self._account()
         table = Table(box=None, padding=(0, 2, 0, 0))
         for heading in ("", "", "Events", "Haiku", "Sonnet", "Review", "Dead letters"):
             table.add_column(heading, justify="right" if heading else "left", header_style="dim")
-        for stage, ends in self._ends.items():
-            done, planned = sum(ends.values()), self._planned[stage]
-            table.add_row(
-                stage,
-                ProgressBar(total=planned, completed=done, width=24),
-                f"{done}/{planned}",
-                *(
-                    Text(str(ends[outcome] or "."), style=style if ends[outcome] else "dim")
-                    for outcome, style in OUTCOMES.items()
-                ),
+        for stage, tally in found.stages.items():
+            done, planned = tally.outcomes.total(), self._planned[stage]
+            bar = ProgressBar(total=planned, completed=done, width=24)
+            counts = (
+                Text(str(count or "."), style=style if count else "dim")
+                for count, (_, style) in zip(_counts(tally), OUTCOMES.values(), strict=True)
             )
+            table.add_row(stage, bar, f"{done}/{planned}", *counts)
         examples = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-        examples.add_column(no_wrap=True, min_width=max(map(len, OUTCOMES)))
+        examples.add_column(no_wrap=True, min_width=max(len(name) for name, _ in OUTCOMES.values()))
         examples.add_column(no_wrap=True, overflow="ellipsis")
-        for outcome, style in OUTCOMES.items():
+        for outcome, (name, style) in OUTCOMES.items():
             if outcome in self._examples:
-                examples.add_row(Text(outcome, style=style), self._examples[outcome][1])
-        said = (Text(printable(sentence), style="dim") for sentence in self._said)
-        yield Group(*said, "", table, "", Text(self._counts(), style="bold"), "", examples)
+                examples.add_row(Text(name, style=style), self._examples[outcome][1])
+        said = (Text(printable(sentence), style="dim") for sentence in self._sentences)
+        progress = Text(self._progress(found), style="bold")
+        yield Group(*said, "", table, "", progress, "", examples)
 
-    def _counts(self) -> str:
-        """Progress, throughput, lag, escalations and cost by tier, in a line."""
-        done, published = len(self._ended), sum(self._published.values())
-        (since, before), (now, latest) = self._recent[0], self._recent[-1]
-        pace = (latest - before) / max(0.1, now - since)
-        ended = _total(ending.usage for ending in self._ended.values())
-        first = _total(
-            self._escalated.get(event, ending.usage) for event, ending in self._ended.items()
-        )
-        waiting = (self._escalated[event] for event in self._escalated.keys() - self._ended.keys())
-        haiku = added(first, _total(waiting))
-        sonnet = None if ended is None or first is None else ended - first
-        share = len(self._escalated) / max(1, done)
+    def _account(self) -> Account:
+        return account(self._stage_of, self._endings, self._planned, escalated=self._escalated)
+
+    def _progress(self, found: Account) -> str:
+        """How far, throughput, lag, escalations and cost by tier, in a line."""
+        done = len(self._endings)
+        pace = done / max(0.1, self._latest - self._started)
         return (
             f"{done} of {sum(self._planned.values())} events · {pace:.0f}/s · lag "
-            f"{max(0, published - done)} · {share:.0%} escalated · "
-            f"Haiku {dollars(haiku)} · Sonnet {dollars(sonnet)}"
+            f"{max(0, self._published - done)} · {found.escalated / max(1, done):.0%} escalated · "
+            f"Haiku {dollars(found.haiku_usd)} · Sonnet {dollars(found.sonnet_usd)}"
         )
 
-    def _example(self, stage: str, outcome: str, ending: Ending, record: Received) -> Text:
-        if outcome == DEAD:
-            detail = dict(record.headers)["dlq-detail"] or b""
+    def _example(self, stage: str, ending: Ending, record: Received) -> Text:
+        if ending.outcome == DEAD_LETTER:
+            detail = (dict(record.headers)["dlq-detail"] or b"").decode(errors="replace")
             key = (record.key or b"").decode(errors="replace")
-            return _line(stage, key, f"{ending.reason}, {detail.decode(errors='replace')}")
-        value = orjson.loads(record.value or b"")
-        name = value["event_id"]
-        event = self._events.get((stage, name))
-        parts = ["" if name.startswith(stage) else stage, name, _content(event) if event else ""]
-        if outcome != REVIEW:
-            facts = (value["result"].get(fact) for fact in _SHOWN_OF.get(stage, ()))
-            texts = (" ".join(fact) if isinstance(fact, list) else fact for fact in facts if fact)
-            parts.append(f"→ {', '.join(texts)}")
-        if ending.doubts:
-            parts.append(f"(doubted for {', '.join(dict.fromkeys(ending.doubts))})")
-        return _line(*parts)
+            parts = [stage, key, f"{ending.reason}, {detail}"]
+        else:
+            value = orjson.loads(record.value or b"")
+            name = value["event_id"]
+            event = self._events.get((stage, name))
+            parts = ["" if name.startswith(stage) else stage, name]
+            parts.append("" if event is None else _content(event))
+            if ending.outcome != REVIEW:
+                facts = (value["result"].get(fact) for fact in _SHOWN_OF.get(stage, ()))
+                texts = (
+                    " ".join(fact) if isinstance(fact, list) else fact for fact in facts if fact
+                )
+                parts.append(f"→ {', '.join(texts)}")
+            if ending.doubts:
+                parts.append(f"(doubted for {', '.join(dict.fromkeys(ending.doubts))})")
+        return Text(printable(" ".join(part for part in parts if part)))
 
     def _print(self, line: str) -> None:
         self._console.print(printable(line), markup=False, soft_wrap=True)
-
-
-def _line(*parts: str) -> Text:
-    return Text(printable(" ".join(part for part in parts if part)))
 
 
 def _content(event: DayEvent) -> str:
@@ -245,6 +224,10 @@ def _content(event: DayEvent) -> str:
     return f'"{words if len(words) < _QUOTED else words[: _QUOTED - 2] + "…"}"'
 
 
+def _counts(tally: Tally) -> list[int]:
+    return [tally.outcomes[outcome] for outcome in OUTCOMES]
+
+
 HEADINGS = (
     "Use", "Events", "By Haiku", "By Sonnet", "Review", "Dead letters", "Cost", "p50", "p95",
 )  # fmt: skip
@@ -252,76 +235,58 @@ HEADINGS = (
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What the demo came to: for people and, as the same numbers, for programs.
-
-    Args:
-        account: What became of every event.
-        otherwise: What the same day would have cost in other ways.
-        delivery: The guarantee that was in force.
-        seconds: From the first event published to the last end.
-        dashboard: Where it is, or was.
-        records: The folder where all that was published is kept, as JSON Lines.
-        problem: Why the demo counts as failed although the account may be fine; None otherwise.
-    """
+    """What the demo came to: for people and, as the same numbers, for programs."""
 
     account: Account
     otherwise: Alternatives
-    delivery: str
-    seconds: float
-    dashboard: str
-    records: Path
-    problem: str | None = None
+    delivery: str  # the guarantee that was in force
+    seconds: float  # from the first event published to the last end
+    dashboard: str  # where it is, or was
+    records: Path  # the folder where all that was published is kept, as JSON Lines
+    problem: str | None = None  # why it failed although the account may be fine
 
     @property
     def ok(self) -> bool:
-        """Whether every event reached exactly one end, and nothing else went wrong."""
         return self.problem is None and self.account.ok
 
     def as_json(self) -> dict[str, Any]:
         """The object that `pipeline demo --json` prints last."""
+        found = self.account
         return {
-            "stages": {name: _as_json(tally) for name, tally in self.account.stages.items()},
-            "kinds": {name: _as_json(tally) for name, tally in self.account.kinds.items()},
-            "tokens": _tokens(self.account.total.usage),
-            "cost_usd": _decimal(self.account.total.usage.cost_usd),
+            "stages": {name: _as_json(tally) for name, tally in found.stages.items()},
+            "kinds": {name: _as_json(tally) for name, tally in found.kinds.items()},
+            "tokens": _tokens(found.total.usage),
+            "cost_usd": _decimal(found.total.usage.cost_usd),
             "sonnet_alone_usd": _decimal(self.otherwise.sonnet_alone),
             "plain_loop_usd": _decimal(self.otherwise.plain_loop),
             "seconds": round(self.seconds, 1),
             "delivery": self.delivery,
-            "simulated": self.account.is_simulated,
-            "lost": len(self.account.lost),
-            "repeated": len(self.account.repeated),
-            "unknown": len(self.account.unknown),
+            "simulated": found.is_simulated,
+            "lost": len(found.lost),
+            "repeated": len(found.repeated),
+            "unknown": len(found.unknown),
             "records": str(self.records),
             "problem": self.problem,
             "ok": self.ok,
         }
 
     def __rich__(self) -> RenderableType:
-        account = self.account
+        found, total = self.account, self.account.total
         uses = _table(HEADINGS)
-        for name, tally in account.stages.items():
+        for name, tally in found.stages.items():
             uses.add_row(*_row(name, tally), *_latencies(tally))
         uses.add_section()
-        uses.add_row(*_row("all", account.total), *_latencies(account.total))
-        uses.add_row(
-            "",
-            "",
-            *(f"{each / max(1, account.total.published):.0%}" for each in _ends(account.total)),
-        )
+        uses.add_row(*_row("all", total), *_latencies(total))
+        uses.add_row("", "", *(f"{each / max(1, total.published):.0%}" for each in _counts(total)))
         hard = _table(("Hard ones among them", *HEADINGS[1:7]))
-        kinds = sorted(account.kinds.items(), key=lambda each: -each[1].published)
-        for kind, tally in kinds:
+        for kind, tally in sorted(found.kinds.items(), key=lambda each: -each[1].published):
             if kind not in {ROUTINE, ""}:
                 hard.add_row(*_row(kind, tally))
-        simulated = " (simulated)" if account.is_simulated else ""
-        cost = account.total.usage.cost_usd
+        simulated = " (simulated)" if found.is_simulated else ""
+        cost = total.usage.cost_usd
+        tiers = f"Haiku {dollars(found.haiku_usd)}, Sonnet {dollars(found.sonnet_usd)}"
         costs = _table((f"The same day{simulated}", "Cost", ""))
-        haiku = Usage.total(account.first).cost_usd
-        sonnet = None if cost is None or haiku is None else cost - haiku
-        costs.add_row(
-            f"as shown: Haiku {dollars(haiku)}, Sonnet {dollars(sonnet)}", dollars(cost), ""
-        )
+        costs.add_row(f"as shown: {tiers}", dollars(cost), "")
         for name, other in (
             ("Sonnet alone, prompt cache included", self.otherwise.sonnet_alone),
             ("a plain loop over Haiku, no prompt cache", self.otherwise.plain_loop),
@@ -333,33 +298,34 @@ class Summary:
         return Group(uses, hard, costs, *sentences, verdict)
 
     def _sentences(self) -> Iterator[str]:
-        account = self.account
-        doubts, reasons = account.total.doubts, account.total.reasons
+        total = self.account.total
         yield (
             "Computed from the tokens that the records state for each first answer, at the prices "
             f"of {PRICES_AS_OF:%d %B %Y}; the loop checks nothing, so it would have published the "
-            f"{account.escalated} doubted answers as they were."
+            f"{self.account.escalated} doubted answers as they were."
         )
-        if doubts:
-            yield f"Not accepted at once because of {_counts(doubts)}."
-        if reasons:
-            yield f"Dead letters because of {_counts(reasons)}."
-        if account.is_simulated:
+        for what, codes in (
+            ("Not accepted at once", total.doubts),
+            ("Dead letters", total.reasons),
+        ):
+            if codes:
+                counts = ", ".join(f"{code} ({count})" for code, count in codes.most_common())
+                yield f"{what} because of {counts}."
+        if self.account.is_simulated:
             yield "Answers, tokens, costs and latencies are simulated: no model was asked."
 
     def _verdict(self) -> str:
-        account = self.account
-        delivery = self.delivery.replace("_", " ")
-        total = account.total.published
+        found, delivery = self.account, self.delivery.replace("_", " ")
+        total = found.total.published
         if self.ok:
-            cost = dollars(account.total.usage.cost_usd)
+            cost = dollars(found.total.usage.cost_usd)
             return (
                 f"All {total} events reached exactly one end, for {cost} in {self.seconds:.1f} s "
                 f"({delivery})."
             )
         faults = (
-            f"of {total} events {len(account.lost)} have no end, {len(account.repeated)} more than "
-            f"one, and {len(account.unknown)} ends are of no event ({delivery})"
+            f"of {total} events {len(found.lost)} have no end, {len(found.repeated)} more than "
+            f"one, and {len(found.unknown)} ends are of no event ({delivery})"
         )
         return f"The demo failed: {self.problem or faults}."
 
@@ -370,7 +336,6 @@ def terminal() -> Console:
 
 
 def next_steps(summary: Summary, *, still_running: bool) -> str:
-    """What to type next."""
     program = _program()
     if still_running:
         return f"""
@@ -404,12 +369,9 @@ def _program() -> str:
     found = shutil.which("pipeline")
     if found is not None and Path(found).resolve() == own.resolve():
         return "pipeline"
-    return _short(own) if own.exists() else f"{_short(Path(sys.executable))} -m pipeline.cli"
-
-
-def _short(path: Path) -> str:
-    near = path.is_relative_to(Path.cwd())
-    return shlex.quote(str(path.relative_to(Path.cwd()) if near else path))
+    path = own if own.exists() else Path(sys.executable)
+    near = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return shlex.quote(str(near)) + ("" if path is own else " -m pipeline.cli")
 
 
 def _table(headings: Sequence[str]) -> Table:
@@ -420,17 +382,8 @@ def _table(headings: Sequence[str]) -> Table:
 
 
 def _row(name: str, tally: Tally) -> Sequence[str]:
-    counts = (tally.published, *_ends(tally))
-    return (name, *(str(number or ".") for number in counts), dollars(tally.usage.cost_usd))
-
-
-def _ends(tally: Tally) -> Sequence[int]:
-    return (
-        tally.decided_by["haiku"],
-        tally.decided_by["sonnet"],
-        tally.ends[Place.REVIEW],
-        tally.ends[Place.DEAD_LETTERS],
-    )
+    counts = (str(number or ".") for number in (tally.published, *_counts(tally)))
+    return (name, *counts, dollars(tally.usage.cost_usd))
 
 
 def _latencies(tally: Tally) -> Iterator[str]:
@@ -440,13 +393,14 @@ def _latencies(tally: Tally) -> Iterator[str]:
 
 
 def _as_json(tally: Tally) -> dict[str, Any]:
+    haiku, sonnet, review, dead = _counts(tally)
     return {
         "published": tally.published,
-        "enriched": tally.ends[Place.ENRICHED],
-        "haiku": tally.decided_by["haiku"],
-        "sonnet": tally.decided_by["sonnet"],
-        "review": tally.ends[Place.REVIEW],
-        "dead_letters": tally.ends[Place.DEAD_LETTERS],
+        "enriched": tally.outcomes.total() - review - dead,
+        "haiku": haiku,
+        "sonnet": sonnet,
+        "review": review,
+        "dead_letters": dead,
         "escalation_reasons": dict(tally.doubts.most_common()),
         "dead_letter_reasons": dict(tally.reasons.most_common()),
         "tokens": _tokens(tally.usage),
@@ -456,7 +410,7 @@ def _as_json(tally: Tally) -> dict[str, Any]:
     }
 
 
-def _tokens(usage: Usage) -> Mapping[str, int]:
+def _tokens(usage: Usage) -> dict[str, int]:
     return {
         "input": usage.input_tokens,
         "cache_read": usage.cache_read_tokens,
@@ -467,7 +421,3 @@ def _tokens(usage: Usage) -> Mapping[str, int]:
 
 def _decimal(cost: Decimal | None) -> str | None:
     return None if cost is None else format(cost, "f")
-
-
-def _counts(counter: Counter[str]) -> str:
-    return ", ".join(f"{code} ({count})" for code, count in counter.most_common())

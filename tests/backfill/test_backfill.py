@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.backfill.journal import Job, Journal, JournalUnreadable, State
-from pipeline.backfill.lane import BatchGone, Stopped
-from pipeline.backfill.outcomes import TooManyDeadLetters
+from pipeline.backfill.lane import BatchGone, Stopped, TooManyDeadLetters
 from pipeline.backfill.partitions import BacklogPartition, FileBacklog, digest_of
 from pipeline.kafka.reader import Start
 from pipeline.kafka.writer import ProducerFenced

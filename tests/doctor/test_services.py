@@ -401,15 +401,15 @@ async def test_a_check_that_comes_to_no_end_is_a_finding() -> None:
     def waits_for_others(_: Site) -> Iterable[Finding]:
         raise OutOfReach
 
-    reported(await look(Check("slow", "it", hangs, seconds=0.01), site()), FAILED, "within 0.01 s")
-    reported(await look(Check("broken", "it", breaks), site()), FAILED, "It broke.")
-    assert await look(Check("late", "it", waits_for_others, "Fine."), site()) == []
+    reported(await look(Check("slow", hangs, seconds=0.01), site()), FAILED, "within 0.01 s")
+    reported(await look(Check("broken", breaks), site()), FAILED, "It broke.")
+    assert await look(Check("late", waits_for_others, "Fine."), site()) == []
 
 
 async def test_a_check_that_finds_nothing_says_so_in_its_own_name() -> None:
-    nothing = Check("quiet", "it", lambda _: [], "All is well.")
+    nothing = Check("quiet", lambda _: [], "All is well.")
     assert await look(nothing, site()) == [Finding("quiet", Verdict.OK, "All is well.")]
-    finding = Check("loud", "it", lambda _: [ok("So it is.")], "All is well.")
+    finding = Check("loud", lambda _: [ok("So it is.")], "All is well.")
     assert await look(finding, site()) == [Finding("loud", Verdict.OK, "So it is.")]
 
 
@@ -428,7 +428,7 @@ async def test_findings_come_in_order_however_long_each_takes(
         yield ok("Done.")
 
     shown: list[Finding] = []
-    checks = [Check("first", "it", first), Check("second", "it", second)]
+    checks = [Check("first", first), Check("second", second)]
     found = await examine(shown.append, checks, environment={})
     assert [finding.about for finding in shown] == ["first", "second"]
     assert shown == found

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.evaluate.measures import Doubted, Pair, selection, trade_off
+from pipeline.evaluate.measures import Pair, selection, trade_off
 
+Answers = list[tuple[float, bool]]
 answers = st.lists(
-    st.builds(Doubted, st.sampled_from([0.0, 0.1, 0.5, 1.0, float("inf")]), st.booleans()),
+    st.tuples(st.sampled_from([0.0, 0.1, 0.5, 1.0, float("inf")]), st.booleans()),
     min_size=1,
     max_size=30,
 )
@@ -28,14 +29,14 @@ pairs = st.lists(
 )
 
 
-def area(found: list[Doubted]) -> float:
+def area(found: Answers) -> float:
     measured = selection(found, 0.5).area
     assert measured is not None
     return measured
 
 
 def test_by_hand() -> None:
-    found = [Doubted(0.1, right=True), Doubted(0.2, right=False), Doubted(0.3, right=True)]
+    found = [(0.1, True), (0.2, False), (0.3, True)]
     measured = selection(found, 0.4)
     points = [(point.coverage, point.risk) for point in measured.curve]
     assert points == [(1 / 3, 0), (2 / 3, 1 / 2), (1, 1 / 3)]
@@ -47,16 +48,18 @@ def test_by_hand() -> None:
 
 def test_equal_doubt_counts_as_the_mean_of_all_orders() -> None:
     right = [True, False, True, False]
-    tied = area([Doubted(0.5, right=each) for each in right])
+    tied = area([(0.5, each) for each in right])
     orders = [
-        area([Doubted(place / 10, right=each) for place, each in enumerate(order)])
+        area([(place / 10, each) for place, each in enumerate(order)])
         for order in permutations(right)
     ]
     assert tied == pytest.approx(sum(orders) / len(orders))
 
 
 @given(answers)
-def test_the_curve_ends_at_all_answers_with_the_overall_risk(found: list[Doubted]) -> None:
+def test_the_curve_ends_at_all_answers_with_the_overall_risk(
+    found: Answers,
+) -> None:
     measured = selection(found, 0.5)
     assert measured.curve[-1].coverage == 1
     assert measured.curve[-1].risk == measured.random
@@ -64,10 +67,10 @@ def test_the_curve_ends_at_all_answers_with_the_overall_risk(found: list[Doubted
 
 @given(answers)
 def test_an_order_that_knows_the_truth_beats_chance_and_its_reverse_does_not(
-    found: list[Doubted],
+    found: Answers,
 ) -> None:
-    knowing = area([Doubted(float(not each.right), each.right) for each in found])
-    misled = area([Doubted(float(each.right), each.right) for each in found])
+    knowing = area([(float(not right), right) for _, right in found])
+    misled = area([(float(right), right) for _, right in found])
     by_lot = selection(found, 0.5).random
     assert by_lot is not None
     assert knowing <= by_lot + 1e-9 <= misled + 2e-9

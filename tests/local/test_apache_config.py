@@ -2,21 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.local.apache import ClusterPlan, NodePlan, Security
+from pipeline.local.apache import NodePlan, Security, server_properties
 
 
-def plan(nodes: int, security: Security | None = None, **configs: str) -> ClusterPlan:
-    return ClusterPlan(
-        tuple(
-            NodePlan(n, Path(f"/data/{n}"), 100 + n, 200 + n, 300 + n) for n in range(1, nodes + 1)
-        ),
-        security,
-        configs,
-    )
-
-
-def properties(cluster: ClusterPlan, node: int = 0) -> dict[str, str]:
-    lines = cluster.server_properties(cluster.nodes[node]).splitlines()
+def properties(nodes: int, node: int = 1, security: Security | None = None) -> dict[str, str]:
+    plans = [
+        NodePlan(n, Path(f"/data/{n}"), 100 + n, 200 + n, 300 + n) for n in range(1, nodes + 1)
+    ]
+    lines = server_properties(plans[node - 1], plans, security).splitlines()
     return dict(line.split("=", 1) for line in lines)
 
 
@@ -24,7 +17,7 @@ def properties(cluster: ClusterPlan, node: int = 0) -> dict[str, str]:
 def test_internal_topics_are_replicated_as_far_as_there_are_nodes(
     nodes: int, replicas: str, in_sync: str
 ) -> None:
-    found = properties(plan(nodes))
+    found = properties(nodes)
     assert found["transaction.state.log.replication.factor"] == replicas
     assert found["transaction.state.log.min.isr"] == in_sync
     assert found["offsets.topic.replication.factor"] == replicas
@@ -33,7 +26,7 @@ def test_internal_topics_are_replicated_as_far_as_there_are_nodes(
 
 
 def test_every_listener_is_on_loopback_and_every_node_is_a_voter() -> None:
-    found = properties(plan(3), node=1)
+    found = properties(3, node=2)
     assert found["node.id"] == "2"
     assert found["controller.quorum.voters"] == "1@127.0.0.1:301,2@127.0.0.1:302,3@127.0.0.1:303"
     assert found["listeners"] == (
@@ -44,7 +37,7 @@ def test_every_listener_is_on_loopback_and_every_node_is_a_voter() -> None:
 
 def test_only_the_clients_listener_is_secured_and_the_first_user_may_do_everything() -> None:
     security = Security(Path("/keys.p12"), "stored", {"ada": "one", "bob": "two"})
-    found = properties(plan(1, security))
+    found = properties(1, security=security)
     assert found["listener.security.protocol.map"] == (
         "CLIENT:SASL_SSL,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT"
     )
@@ -52,8 +45,3 @@ def test_only_the_clients_listener_is_secured_and_the_first_user_may_do_everythi
     assert 'user_bob="two"' in found["listener.name.client.plain.sasl.jaas.config"]
     assert "stored" not in repr(security)
     assert "one" not in repr(security)
-
-
-def test_given_configuration_wins() -> None:
-    found = properties(ClusterPlan(plan(1).nodes, configs={"auto.create.topics.enable": "true"}))
-    assert found["auto.create.topics.enable"] == "true"

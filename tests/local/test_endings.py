@@ -5,7 +5,7 @@ import orjson
 
 from pipeline.config import TopicSettings
 from pipeline.kafka.topics import TopicNames
-from pipeline.local.accounting import Coordinates, Place, ending_of
+from pipeline.local.accounting import DEAD_LETTER, REVIEW, Coordinates, ending_of
 from pipeline.stream.records import Headers, Received
 
 TOPICS = TopicNames(TopicSettings(prefix="acme."))
@@ -41,8 +41,7 @@ def test_an_enriched_record_says_who_decided_and_how_long_it_took() -> None:
     }
     ending = ending_of(record("acme.tickets.enriched", value), TOPICS)
     assert ending.event == EVENT
-    assert ending.place is Place.ENRICHED
-    assert ending.decided_by == "sonnet"
+    assert ending.outcome == "sonnet"
     assert ending.doubts == ("unclear",)
     assert ending.seconds == 1.5
     assert ending.usage.calls == 2
@@ -57,15 +56,14 @@ def test_a_review_says_why_neither_could_decide() -> None:
         "timing": {"enriched_at": "2026-11-22T12:00:01.500Z"},
     }
     ending = ending_of(record("acme.review", value), TOPICS)
-    assert (ending.event, ending.place) == (EVENT, Place.REVIEW)
-    assert ending.decided_by is None
+    assert (ending.event, ending.outcome) == (EVENT, REVIEW)
     assert ending.doubts == ("unclear",)
 
 
 def test_a_dead_letter_says_where_it_came_from_in_its_headers() -> None:
     about = headers(reason="invalid_json", topic="acme.tickets.raw", partition="3", offset="1841")
     ending = ending_of(record("acme.dead-letters", None, about), TOPICS)
-    assert (ending.event, ending.place) == (EVENT, Place.DEAD_LETTERS)
+    assert (ending.event, ending.outcome) == (EVENT, DEAD_LETTER)
     assert ending.reason == "invalid_json"
 
 
@@ -73,5 +71,5 @@ def test_a_dead_letter_of_an_escalation_is_the_end_of_the_raw_event() -> None:
     value = {"source": SOURCE, "doubts": DOUBTS, "haiku_model": "simulated-x", "usage": USAGE}
     about = headers(reason="rejected_by_api", topic="acme.escalations", partition="0", offset="7")
     ending = ending_of(record("acme.dead-letters", value, about), TOPICS)
-    assert (ending.event, ending.place) == (EVENT, Place.DEAD_LETTERS)
+    assert (ending.event, ending.outcome) == (EVENT, DEAD_LETTER)
     assert ending.usage.calls == 2

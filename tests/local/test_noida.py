@@ -1,5 +1,4 @@
 import importlib.util
-from pathlib import Path
 
 import pytest
 
@@ -46,9 +45,3 @@ async def test_a_node_cannot_be_started_twice() -> None:
     async with NoidaBroker() as broker:
         with pytest.raises(BrokerFailed, match="already running"):
             await broker.nodes[0].start()
-
-
-async def test_data_in_a_given_place_stays(tmp_path: Path) -> None:
-    async with NoidaBroker(data_dir=tmp_path / "data"):
-        pass
-    assert (tmp_path / "data" / "kafka.json").exists()

@@ -10,7 +10,14 @@ import orjson
 import pytest
 from rich.console import Console
 
-from pipeline.local.accounting import Alternatives, Coordinates, Ending, Place, account
+from pipeline.local.accounting import (
+    DEAD_LETTER,
+    REVIEW,
+    Alternatives,
+    Coordinates,
+    Ending,
+    account,
+)
 from pipeline.local.day import ROUTINE, DayEvent
 from pipeline.local.screen import Screen, Summary, next_steps, screenshot
 from pipeline.model.records import Usage
@@ -27,22 +34,20 @@ def event(offset: int) -> Coordinates:
 ENDINGS = (
     Ending(
         event(0),
-        Place.ENRICHED,
-        decided_by="haiku",
+        "haiku",
         model="simulated-claude-haiku-5-5",
         usage=Usage(calls=1, input_tokens=100, cache_read_tokens=900, cost_usd=Decimal("0.0001")),
         seconds=0.5,
     ),
     Ending(
         event(1),
-        Place.ENRICHED,
-        decided_by="sonnet",
+        "sonnet",
         model="simulated-claude-sonnet-5-5",
         doubts=("unclear",),
         usage=Usage(calls=2, output_tokens=60, cost_usd=Decimal("0.002")),
         seconds=2.0,
     ),
-    Ending(event(2), Place.DEAD_LETTERS, reason="invalid_json"),
+    Ending(event(2), DEAD_LETTER, reason="invalid_json"),
 )
 PUBLISHED = {event(offset): "tickets" for offset in range(3)}
 KINDS = {event(0): ROUTINE, event(1): "vague", event(2): "broken"}
@@ -163,8 +168,8 @@ def record(topic: str, value: object, headers: Headers = ()) -> Received:
 def shown(screen: Screen) -> None:
     """Let each outcome happen once."""
     screen.plan([ticket(number) for number in range(4)], ["tickets"])
-    for number in range(4):
-        screen.published(ticket(number))
+    for _ in range(4):
+        screen.published()
     result = {"intent": "billing", "priority": "high"}
     for number, ending in enumerate(ENDINGS[:2]):
         value = {"event_id": f"T-{number}", "result": result}
@@ -173,7 +178,7 @@ def shown(screen: Screen) -> None:
         screen.ended("tickets", ending, record("tickets.enriched", value))
     about = (("dlq-detail", b"The value is not JSON."),)
     screen.ended("tickets", ENDINGS[2], record("dead-letters", None, about))
-    review = Ending(event(3), Place.REVIEW, doubts=("unclear",))
+    review = Ending(event(3), REVIEW, doubts=("unclear",))
     screen.ended("tickets", review, record("review", {"event_id": "T-3"}))
     screen.tick()
 
