@@ -276,7 +276,7 @@ def _part(bills: Sequence[Bill], count: int) -> Part:
                 f"{bill.requests:,}",
                 f"{bill.tokens.input:,}",
                 f"{bill.tokens.cache_read:,}",
-                f"{bill.tokens.cache_write:,}",
+                f"{bill.tokens.cache_write_5m + bill.tokens.cache_write_1h:,}",
                 f"{bill.tokens.output:,}",
                 f"{_thousand(bill, count):.4f}",
                 f"{100 * bill.usd / naive:.0f} %",

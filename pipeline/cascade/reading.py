@@ -124,7 +124,8 @@ class Reading:
                         self._peers[place].answered += 1
                     return inquiry
                 if attempts is None:
-                    attempts = Attempts(self._peers[place])
+                    peers = self._peers[place]
+                    attempts = Attempts(peers, peers.answered, peers.failed)
                     self._failing[place] += 1
                     log.warning(
                         "file_awaited", stage=stage.name, event_id=event.id, because=str(away)

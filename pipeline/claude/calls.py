@@ -142,7 +142,8 @@ class Caller:
         Raises:
             AnswerError: The answer is no use.
         """
-        attempts = Attempts(request.prompt.peers)
+        peers = request.prompt.peers
+        attempts = Attempts(peers, peers.answered, peers.failed)
         request.limiter.asked += 1
         try:
             while True:
@@ -178,7 +179,7 @@ class Caller:
         """
         prompt, weight = request.prompt, request.weight
         verdict = read_message(message, request.question.answer_model, prompt.enums)
-        cost = prompt.estimates.cost(weight, max_output_tokens=request.max_output_tokens)
+        cost = prompt.estimate(weight, request.max_output_tokens)
         usage = self._paid(request, verdict.model, replace(verdict.bill, batch=True), cost)
         end: CallEnd = "answered" if isinstance(verdict, Answered) else verdict.why
         stage, model = request.question.stage, request.limiter.model
@@ -194,18 +195,23 @@ class Caller:
         prompt, again = request.prompt, attempts.count > 0
         warmup = prompt.warmup if prompt.warmup and await prompt.warmup.enter() else None
         try:
-            permit = await self._permit(request, again=again, suspect=attempts.in_trouble)
+            permit = await request.limiter.acquire(
+                request.question.stage,
+                prompt.estimate(request.weight, request.max_output_tokens),
+                again=again,
+                suspect=attempts.in_trouble,
+            )
             # What has failed before is no fit probe.
             if any(each.probe and (again or each.control) for each in permit.passes.values()):
                 return await self._control(_control_of(request), permit)
-            seconds = prompt.timeout.seconds(attempts.timed_out)
+            seconds = prompt.time_limit(attempts.timed_out)
             sent = await self._send(request, permit, seconds, in_flight, warmup)
             # Of failures in a row it counts once; an answer to another one ends the row.
             counted = again and not attempts.others_answered()
             if isinstance(sent.verdict, Retry | Blocked):
                 self._count(request, attempts, sent.verdict, sent.seconds)
-            else:
-                attempts.answered()
+            elif not again:
+                prompt.peers.answered += 1
             usage = self._end(request, permit, sent, counted=counted, alone=attempts.alone)
         finally:
             if warmup is not None:
@@ -239,31 +245,22 @@ class Caller:
         # One asks for all who wait here, so that all go on as soon as it is answered.
         async with request.prompt.controlling:
             while not attempts.others_answered():
-                ended = await self._control(control, await self._permit(control))
+                cost = control.prompt.estimate(control.weight, control.max_output_tokens)
+                permit = await control.limiter.acquire(control.question.stage, cost)
+                ended = await self._control(control, permit)
                 if isinstance(ended, Retry):
                     tried = min(tried + 1, CONTROL_DOUBLINGS)
                     await asyncio.sleep(self.backoff.seconds(tried, jitter=self.jitter()))
 
     async def _control(self, control: ModelRequest, permit: Permit) -> Retry | Blocked | None:
         """Ask a control question; None where it was answered."""
-        sent = await self._send(control, permit, control.prompt.timeout.seconds(), None, None)
+        sent = await self._send(control, permit, control.prompt.time_limit(), None, None)
         peers, verdict = control.prompt.peers, sent.verdict
         failure = verdict if isinstance(verdict, Retry | Blocked) else None
         peers.failed += failure is not None
         peers.answered += failure is None
         self._end(control, permit, sent)
         return failure
-
-    async def _permit(
-        self, request: ModelRequest, *, again: bool = False, suspect: bool = False
-    ) -> Permit:
-        limiter, stage, queued = request.limiter, request.question.stage, self.clock()
-        cost = request.prompt.estimates.cost(
-            request.weight, max_output_tokens=request.max_output_tokens
-        )
-        permit = await limiter.acquire(stage, cost, again=again, suspect=suspect)
-        self.observer.waited(stage, limiter.model, seconds=self.clock() - queued)
-        return permit
 
     async def _send(
         self,
@@ -309,7 +306,7 @@ class Caller:
         was_in_trouble = attempts.in_trouble
         timed_out = isinstance(failure, Retry) and failure.kind == "timed_out"
         if timed_out and not attempts.timed_out:
-            request.prompt.timeout.expired()
+            request.prompt.timed_out()
         attempts.failed(
             self.clock(),
             failure.detail,
@@ -338,13 +335,12 @@ class Caller:
         match sent.verdict:
             case Answered(bill=bill) | Unusable(bill=bill) as verdict:
                 end = "answered" if isinstance(verdict, Answered) else verdict.why
-                used, tokens = permit.cost, bill.tokens
+                usage, used = self._paid(request, verdict.model, bill, permit.cost), permit.cost
                 if bill.is_known:
                     # Prompt cache reads are free.
-                    used = Cost(tokens.input + tokens.cache_write, tokens.output)
+                    used = Cost(usage.input_tokens + usage.cache_write_tokens, usage.output_tokens)
                     began, took = sent.started, sent.seconds
-                    request.prompt.learn(request.weight, used, tokens, started=began, seconds=took)
-                usage = self._paid(request, verdict.model, bill, permit.cost)
+                    request.prompt.learn(request.weight, usage, started=began, seconds=took)
                 limiter.answered(permit, used, sent.snapshots)
             case Reject(filtered=filtered):
                 end = "refused" if filtered else "rejected"
@@ -358,7 +354,6 @@ class Caller:
                 limiter.failed(permit, failure, sent.snapshots, again=counted, alone=alone)
                 if failure.maybe_billed:
                     self._maybe_billed(request, permit.cost)
-        limiter.report()
         stage = request.question.stage
         self.observer.call(stage, limiter.model, end, seconds=sent.seconds, usage=usage)
         return usage or Usage()
@@ -381,7 +376,7 @@ class Caller:
             calls=1,
             input_tokens=tokens.input,
             cache_read_tokens=tokens.cache_read,
-            cache_write_tokens=tokens.cache_write,
+            cache_write_tokens=tokens.cache_write_5m + tokens.cache_write_1h,
             output_tokens=tokens.output,
             cost_usd=cost,
         )

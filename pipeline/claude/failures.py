@@ -311,6 +311,7 @@ class Bounds:
         return cls(settings.attempts_per_event, settings.attempts_seconds)
 
 
+@dataclass(slots=True)
 class Attempts:
     """The failures of one event's question, from its first attempt on: whose trouble are they?
 
@@ -326,46 +327,34 @@ class Attempts:
     counted among the peers, for the sake of the others.
 
     Args:
-        peers: Of the same kind.
+        peers: Of the same kind; `answered_before` and `failed_before` are their counts at the
+            last failure, or at the start.
+        count: Failures so far; `weight`: each counted by the share of peers answered since the one
+            before; `timed_out`: how many were time-outs.
+        alone: Whether the last one concerned this event alone: it had failed before, and others
+            were answered in between.
+        in_trouble: Whether it has failed twice while others were answered, or hung while most were.
+        seconds: Spent in calls; `lasting`: from the first failure to the last.
+        maybe_billed: Whether any of them may have been paid all the same.
     """
 
-    __slots__ = (
-        "_answered_before", "_failed_before", "_first_at", "_last_detail", "_peers",
-        "alone", "count", "in_trouble", "lasting", "maybe_billed", "seconds", "timed_out", "weight",
-    )  # fmt: skip
-
-    def __init__(self, peers: Peers) -> None:
-        self._peers = peers
-        self._answered_before = peers.answered
-        self._failed_before = peers.failed
-        self._first_at = 0.0
-        self._last_detail = ""
-        self.count = 0
-        """Failures so far."""
-        self.weight = 0.0
-        """The same, each counted by the share of peers answered since the one before."""
-        self.alone = False
-        """Whether the last one concerned this event alone: it had failed before, and others were
-        answered in between."""
-        self.in_trouble = False
-        """Whether it has failed twice while others were answered, or hung while most were."""
-        self.timed_out = 0
-        """How many were time-outs."""
-        self.seconds = 0.0
-        """Spent in calls."""
-        self.lasting = 0.0
-        """Seconds from the first failure to the last."""
-        self.maybe_billed = False
-        """Whether any of them may have been paid all the same."""
+    peers: Peers
+    answered_before: int
+    failed_before: int
+    count: int = 0
+    weight: float = 0.0
+    alone: bool = False
+    in_trouble: bool = False
+    timed_out: int = 0
+    seconds: float = 0.0
+    lasting: float = 0.0
+    maybe_billed: bool = False
+    last_detail: str = ""
+    _first_at: float = 0.0
 
     def others_answered(self) -> bool:
         """Whether a peer was answered since the last failure or, before that, since the start."""
-        return self._peers.answered > self._answered_before
-
-    def answered(self) -> None:
-        """There was a response about the question itself, be it a refusal or a rejection."""
-        if not self.count:
-            self._peers.answered += 1
+        return self.peers.answered > self.answered_before
 
     def failed(
         self,
@@ -378,9 +367,9 @@ class Attempts:
         unclear: bool = False,
     ) -> None:
         """Count a failure; `unclear`: it may be this event's alone although it is the first."""
-        peers = self._peers
-        answered = peers.answered - self._answered_before
-        ended = answered + peers.failed - self._failed_before
+        peers = self.peers
+        answered = peers.answered - self.answered_before
+        ended = answered + peers.failed - self.failed_before
         self.weight += answered / ended if ended else 0.0
         self.alone = answered > 0 and (self.count > 0 or unclear)
         if not self.count:
@@ -392,8 +381,8 @@ class Attempts:
         self.maybe_billed = self.maybe_billed or maybe_billed
         self.in_trouble = self.weight >= (HUNG if self.timed_out else 1)
         self.lasting = now - self._first_at
-        self._last_detail = detail
-        self._answered_before, self._failed_before = peers.answered, peers.failed
+        self.last_detail = detail
+        self.answered_before, self.failed_before = peers.answered, peers.failed
 
     def are_over(self, bounds: Bounds) -> bool:
         """Whether the failures are the event's own trouble."""
@@ -403,7 +392,7 @@ class Attempts:
         """What happened, for a person; `beside` says what worked meanwhile."""
         return (
             f"No answer in {self.count} attempts over {self.lasting:.0f} s, while {beside}."
-            f" The last one: {self._last_detail}"
+            f" The last one: {self.last_detail}"
         )
 
 

@@ -110,7 +110,7 @@ class Gateway:
                 model,
                 claude.concurrency,
                 account=account,
-                budget_wait=self._budget.wait,
+                budget=self._budget,
                 observer=self._observer,
                 clock=clock,
             )
@@ -190,9 +190,6 @@ class Gateway:
 
     def paused_reason(self, stage: str, tier: Tier) -> str | None:
         """Why intake of a stage should stop now, or None."""
-        used_up = self._budget.used_up(stage)
-        if used_up is not None:
-            return used_up.because
         return self._limiters[self._models[tier]].paused_reason(stage)
 
     def at_once(self, stage: str, tier: Tier) -> int:

@@ -84,69 +84,37 @@ def _seconds_until(moment: str | None, now: str | None) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a request takes from the limits."""
+    """What a request takes from the limits; its fields are named like them."""
 
     input_tokens: float
     output_tokens: float
-
-    def of(self, kind: LimitKind) -> float:
-        match kind:
-            case "requests":
-                return 1.0
-            case "input_tokens":
-                return self.input_tokens
-            case "output_tokens":
-                return self.output_tokens
+    requests: float = 1.0
 
 
+@dataclass(slots=True)
 class Bucket:
-    """One of the API's buckets, as seen from here, and this process's own pace."""
+    """One of the API's buckets, as seen from here, and this process's own pace.
 
-    __slots__ = ("_at", "_capacity", "_per_second", "_rate", "_remaining", "credit", "limit")
+    Args:
+        limit: A minute; `per_second` is the same a second, and `rate` what this process uses of it.
+        credit: What may go at the present pace; negative: what is owed.
+    """
 
-    def __init__(self, snapshot: RateLimitSnapshot, now: float) -> None:
-        self._at = now
-        self.credit = 0.0
-        """What may go at the present pace; negative: what is owed."""
-        self.limit = 0.0
-        """A minute."""
-        self._capacity = self._remaining = self._per_second = 0.0
-        self.update(snapshot)
-        self._rate = self._per_second
+    limit: float = 0.0
+    per_second: float = 0.0
+    capacity: float = 0.0
+    remaining: float = 0.0
+    rate: float = 0.0
+    credit: float = 0.0
 
     def update(self, snapshot: RateLimitSnapshot) -> None:
-        self.limit = snapshot.limit
-        self._per_second = snapshot.limit / 60
+        limit = self.limit = snapshot.limit
+        self.per_second = limit / 60
         # The bucket holds a minute's worth or less, and says so by when it will be full.
-        missing = (
-            snapshot.limit if snapshot.full_in is None else snapshot.full_in * self._per_second
-        )
-        self._capacity = min(snapshot.limit, snapshot.remaining + missing)
+        missing = limit if snapshot.full_in is None else snapshot.full_in * self.per_second
+        self.capacity = min(limit, snapshot.remaining + missing)
         # What is owed is reported as 0; how much it is shows in when the bucket will be full.
-        self._remaining = min(snapshot.remaining, max(snapshot.limit - missing, -snapshot.limit))
-
-    def advance(self, now: float, caution: float) -> None:
-        """Let time pass; the pace is reduced by `caution`, 0 to 1."""
-        elapsed = now - self._at
-        self._at = now
-        capacity = self._capacity
-        remaining = self._remaining = min(capacity, self._remaining + elapsed * self._per_second)
-        share = pace(remaining / capacity) if capacity > 0 else 1.0
-        rate = self._rate = self._per_second * max(LEAST_SHARE, caution * share)
-        self.credit = min(max(rate * BURST_SECONDS, 1.0), self.credit + elapsed * rate)
-
-    def wait(self, amount: float) -> float:
-        """Seconds until a request of that size may go, at the present pace."""
-        # A request goes as soon as nothing is owed, and owes what it takes: so large ones go, too.
-        owed, missing = -self.credit, min(amount, self._capacity) - self._remaining
-        if owed <= 0 and missing <= 0:
-            return 0.0
-        return max(0.0, owed / self._rate, missing / self._per_second)
-
-    def take(self, amount: float) -> None:
-        """Reserve, or give back where the amount is negative."""
-        self.credit -= amount
-        self._remaining -= amount
+        self.remaining = min(snapshot.remaining, max(limit - missing, -limit))
 
 
 def pace(share: float) -> float:
@@ -170,31 +138,36 @@ class Limits:
         """Until when the API asks to wait, whatever the buckets say."""
 
     def wait(self, cost: Cost, now: float) -> float:
-        """Seconds until such a request may go; 0 is now."""
-        wait = self.paused_until - now
+        """Seconds until such a request may go, at the present pace; 0 is now."""
+        wait = max(0.0, self.paused_until - now)
         self._advance(now)
         for kind, bucket in self._buckets.items():
-            wait = max(wait, bucket.wait(cost.of(kind)))
-        return wait if wait > 0 else 0.0
+            # It goes as soon as nothing is owed, and owes what it takes: so large ones go, too.
+            missing = min(getattr(cost, kind), bucket.capacity) - bucket.remaining
+            if bucket.credit < 0 or missing > 0:
+                wait = max(wait, -bucket.credit / bucket.rate, missing / bucket.per_second)
+        return wait
 
     def take(self, cost: Cost) -> None:
         for kind, bucket in self._buckets.items():
-            bucket.take(cost.of(kind))
+            amount = getattr(cost, kind)
+            bucket.credit -= amount
+            bucket.remaining -= amount
 
     def settle(self, reserved: Cost, used: Cost) -> None:
         for kind, bucket in self._buckets.items():
-            bucket.take(used.of(kind) - reserved.of(kind))
+            unused = getattr(reserved, kind) - getattr(used, kind)
+            bucket.credit += unused
+            bucket.remaining += unused
 
     def update(self, limits: Mapping[LimitKind, RateLimitSnapshot], now: float) -> None:
         if not limits:
             return
         self._advance(now)
         for kind, snapshot in limits.items():
-            bucket = self._buckets.get(kind)
-            if bucket is None:
-                self._buckets[kind] = Bucket(snapshot, now)
-            else:
-                bucket.update(snapshot)
+            if (bucket := self._buckets.get(kind)) is None:
+                bucket = self._buckets[kind] = Bucket(rate=snapshot.limit / 60)
+            bucket.update(snapshot)
 
     def refused(self, now: float, *, seconds: float) -> None:
         """A 429: nothing goes for that long, and then more carefully."""
@@ -210,12 +183,19 @@ class Limits:
 
     def weight(self, cost: Cost) -> float:
         """The largest share of any limit that a request takes: what it costs its neighbours."""
-        shares = (cost.of(kind) / bucket.limit for kind, bucket in self._buckets.items())
+        shares = (getattr(cost, kind) / bucket.limit for kind, bucket in self._buckets.items())
         return max(shares, default=1.0)
 
     def _advance(self, now: float) -> None:
-        if now > self._at:
-            self._caution = min(1.0, self._caution + (now - self._at) * CAUTION_RECOVERY)
-            self._at = now
-            for bucket in self._buckets.values():
-                bucket.advance(now, self._caution)
+        elapsed = now - self._at
+        if elapsed <= 0:
+            return
+        self._at = now
+        caution = self._caution = min(1.0, self._caution + elapsed * CAUTION_RECOVERY)
+        for bucket in self._buckets.values():
+            capacity = bucket.capacity
+            remaining = min(capacity, bucket.remaining + elapsed * bucket.per_second)
+            share = pace(remaining / capacity) if capacity > 0 else 1.0
+            rate = bucket.per_second * max(LEAST_SHARE, caution * share)
+            bucket.credit = min(max(rate * BURST_SECONDS, 1.0), bucket.credit + elapsed * rate)
+            bucket.remaining, bucket.rate = remaining, rate
