@@ -287,8 +287,8 @@ class Caller:
         question = request.question
         verdict: Answered[Any] | Unusable | Failure
         match reply:
-            case HttpReply(200, _, body):
-                read = read_response(body, question.answer_model, request.prompt.enums)
+            case HttpReply(200):
+                read = read_response(reply, question.answer_model, request.prompt.enums)
                 if isinstance(read, MalformedResponse):
                     verdict = unechoed(malformed(read.detail), question.parts)
                 else:

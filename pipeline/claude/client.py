@@ -17,7 +17,7 @@ from anthropic.types import Message
 from opentelemetry.trace import TracerProvider
 
 from pipeline.claude.connections import Exchange, Frame, MessageIds, OutOfStep, StrictConnector
-from pipeline.claude.responses import HttpReply, NoReply, message_id_of
+from pipeline.claude.responses import HttpReply, NoReply
 
 _ANY = anthropic.AsyncStream[Any]
 """What the SDK asks for with a stream, and does not use for a raw response."""
@@ -156,7 +156,7 @@ class SdkClient:
 
     def _own(self, reply: HttpReply, body: bytes, exchange: Exchange) -> HttpReply | NoReply:
         """The reply, if it is the request's own as far as anybody can tell."""
-        message_id = message_id_of(reply.body)
+        message_id = reply.message_id
         if message_id is None:
             return reply
         owner = self._ids.owner(message_id, body, first=exchange.is_first)

@@ -21,7 +21,7 @@ from pipeline.claude.message_batches import Batches, BatchLane
 from pipeline.claude.prompts import Prompts, content_weight
 from pipeline.claude.request_body import Style, Template, content_of
 from pipeline.claude.request_groups import Coalescer, Doubtful, Steers, says_unclear
-from pipeline.claude.response_cache import CACHE_SCHEMA, DiskCache, MemoryCache, ResponseCache
+from pipeline.claude.response_cache import CACHE_SCHEMA, DiskCache, ResponseCache
 from pipeline.claude.responses import HttpReply, NoReply
 from pipeline.config import Settings
 from pipeline.model.observer import Observer
@@ -141,7 +141,8 @@ class Gateway:
             call=self._call,
             observer=self._observer,
             now=now,
-            memory=MemoryCache(CACHED_ANSWERS, claude.answer_cache_ttl),
+            most=CACHED_ANSWERS,
+            ttl=claude.answer_cache_ttl,
         )
         self._stack = AsyncExitStack()
 
@@ -282,7 +283,7 @@ async def _probe(client: Client, model: str) -> Probe:
     if isinstance(reply, HttpReply) and reply.status == 404:  # noqa: PLR2004
         # Some gateways in front of the API have no models endpoint; counting tokens is free, too.
         template = Template(Style(model, "low", None), "Answer.", {"type": "object"})
-        body = template.body_to_count(content_of((Text("body", "Hello."),)))
+        body = template.body(content_of((Text("body", "Hello."),)), max_output_tokens=None)
         counted = await client.post("/v1/messages/count_tokens", body, seconds=PROBE_SECONDS)
         if isinstance(counted, HttpReply) and counted.status == 200:  # noqa: PLR2004
             reply = counted

@@ -292,7 +292,8 @@ class Limiter:
         self._answers += 1
         self.window.succeeded(len(self._counted))
         self._limits.settle(permit.cost, used)
-        self._limits.update(snapshots, now)
+        if snapshots:
+            self._limits.update(snapshots, now)
         self._leave(permit)
         if self._reported != WELL:
             self.report()
@@ -311,7 +312,8 @@ class Limiter:
         `again`: the same question has failed before; `alone`: and others were answered meanwhile.
         """
         now = self._clock()
-        self._limits.update(snapshots, now)
+        if snapshots:
+            self._limits.update(snapshots, now)
         breaker = self._breaker
         if failure.kind == "rate_limited":
             # The service is well; it is us who were too fast.

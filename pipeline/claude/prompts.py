@@ -42,9 +42,9 @@ class Warmup:
     """
 
     def __init__(self, *, ttl: float, clock: Callable[[], float]) -> None:
-        self._ttl = ttl * TTL_MARGIN
-        self._clock = clock
-        self._warm_until = float("-inf")
+        self.ttl = ttl * TTL_MARGIN
+        self.clock = clock
+        self.warm_until = float("-inf")
         self._warming = 0
         self._may_join = True
         self.is_pointless = False
@@ -57,7 +57,7 @@ class Warmup:
 
         Then `sent` must be called when it goes out, and `left` when it has ended.
         """
-        while not self.is_pointless and self._clock() >= self._warm_until:
+        while not self.is_pointless and self.clock() >= self.warm_until:
             if self._may_join:
                 self._may_join = False
                 self._warming += 1
@@ -66,14 +66,6 @@ class Warmup:
             self._waiting.append(waiter)
             await waiter
         return False
-
-    def used(self, started: float, *, cached: bool) -> None:
-        """An answer came to a request that read or wrote a cache entry, or did not."""
-        if cached:
-            self.is_pointless = False
-            self._warm_until = max(self._warm_until, started + self._ttl)
-        elif self._clock() > self._warm_until:
-            self.is_pointless = True
 
     def sent(self) -> None:
         """The request that warms is on its way: from now on patience with it ends."""
@@ -91,7 +83,7 @@ class Warmup:
         if not self._warming:
             while self._timers:
                 self._timers.popleft().cancel()
-        if not self._warming or self.is_pointless or self._clock() < self._warm_until:
+        if not self._warming or self.is_pointless or self.clock() < self.warm_until:
             self._may_join = True
             self._wake(len(self._waiting))
 
@@ -217,11 +209,14 @@ class Prompt:
         seen = (usage.input_tokens + written) / (weight + self._counted_static)
         self._tokens_per_byte += rate * (seen - self._tokens_per_byte)
         self._output_tokens += rate * (usage.output_tokens - self._output_tokens)
-        if self.warmup is None:
+        warmup = self.warmup
+        if warmup is None:
             return
-        was_pointless = self.warmup.is_pointless
-        self.warmup.used(started, cached=cached + written > 0)
-        if self.warmup.is_pointless and not was_pointless:
+        if cached + written:
+            warmup.is_pointless = False
+            warmup.warm_until = max(warmup.warm_until, started + warmup.ttl)
+        elif not warmup.is_pointless and warmup.clock() > warmup.warm_until:
+            warmup.is_pointless = True
             log.warning(
                 "the prompt of %s is too short for the prompt cache of %s: %d tokens in all,"
                 " where the static part alone must have %d",

@@ -161,8 +161,6 @@ class Limits:
             bucket.remaining += unused
 
     def update(self, limits: Mapping[LimitKind, RateLimitSnapshot], now: float) -> None:
-        if not limits:
-            return
         self._advance(now)
         for kind, snapshot in limits.items():
             if (bucket := self._buckets.get(kind)) is None:

@@ -218,25 +218,21 @@ class Template:
         self.marked_bytes = len(text.encode())
         self.digest = hashlib.blake2b(self._head, digest_size=16).hexdigest()
 
-    def body(self, content: Content, *, max_output_tokens: int) -> bytes:
+    def body(self, content: Content, *, max_output_tokens: int | None) -> bytes:
+        """The whole request; without a limit it asks how many tokens such a request counts."""
+        try:
+            written = orjson.dumps(content)
+        except TypeError:
+            # Half a surrogate pair is no character in any encoding; JSON escapes can bring one.
+            for block in content:
+                if "text" in block:
+                    block["text"] = block["text"].encode("utf-8", "replace").decode("utf-8")
+            written = orjson.dumps(content)
+        messages = b'"messages":[{"role":"user","content":%b}]' % written
+        if max_output_tokens is None:
+            return b"%b,%b}" % (self._head, messages)
         limit = max_output_tokens + self.traits.thinking_room
-        return b'%b,"max_tokens":%d,%b}' % (self._head, limit, _messages(content))
-
-    def body_to_count(self, content: Content) -> bytes:
-        """The body of the request that asks how many tokens such a request counts."""
-        return b"%b,%b}" % (self._head, _messages(content))
-
-
-def _messages(content: Content) -> bytes:
-    try:
-        written = orjson.dumps(content)
-    except TypeError:
-        # Half a surrogate pair is no character in any encoding; JSON escapes can smuggle one in.
-        for block in content:
-            if "text" in block:
-                block["text"] = block["text"].encode("utf-8", "replace").decode("utf-8")
-        written = orjson.dumps(content)
-    return b'"messages":[{"role":"user","content":%b}]' % written
+        return b'%b,"max_tokens":%d,%b}' % (self._head, limit, messages)
 
 
 def content_of(parts: Sequence[Part], key: str | None = None) -> Content:

@@ -1,8 +1,7 @@
 """Paying once: identical questions under way share a call, and answers are kept for equal ones.
 
-The key is the request itself, byte for byte: model, prompt, schema and content. A changed prompt
-is another request and finds nothing. Answers are kept in memory, and in a file where the settings
-say so.
+The key is the request itself, byte for byte: a changed prompt is another request and finds nothing.
+Answers are kept in memory, and in a file where the settings say so.
 """
 
 import asyncio
@@ -98,35 +97,6 @@ class CachedAnswer:
     at: float
 
 
-@dataclass(slots=True)
-class MemoryCache:
-    """The answers in memory, for so many seconds; the least recently used goes first."""
-
-    most: int
-    ttl: float
-    _cached: OrderedDict[bytes, CachedAnswer] = field(default_factory=OrderedDict)
-
-    def __len__(self) -> int:
-        return len(self._cached)
-
-    def get(self, key: bytes, now: float) -> CachedAnswer | None:
-        """None where it is too old."""
-        cached = self._cached.get(key)
-        if cached is None:
-            return None
-        if now - cached.at > self.ttl:
-            del self._cached[key]
-            return None
-        self._cached.move_to_end(key)
-        return cached
-
-    def put(self, key: bytes, answer: CachedAnswer) -> None:
-        self._cached[key] = answer
-        self._cached.move_to_end(key)
-        while len(self._cached) > self.most:
-            self._cached.popitem(last=False)
-
-
 CACHE_SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
     request BLOB PRIMARY KEY,
@@ -204,13 +174,20 @@ NOT_PAID = Usage(reused=1)
 
 @dataclass(slots=True, kw_only=True)
 class ResponseCache:
-    """Looks for an answer before it makes a call."""
+    """Looks for an answer before it makes a call.
+
+    Args:
+        most: Answers in memory; the least recently used goes first.
+        ttl: Seconds for which they are good.
+    """
 
     call: Call
     observer: Observer
     now: Callable[[], datetime]
-    memory: MemoryCache
+    most: int
+    ttl: float
     disk: DiskCache | None = None
+    _memory: OrderedDict[bytes, CachedAnswer] = field(default_factory=OrderedDict)
     _in_flight: SingleFlight[CompletedCall | CachedAnswer] = field(default_factory=SingleFlight)
 
     async def ask(self, request: ModelRequest) -> Response[Any]:
@@ -220,8 +197,9 @@ class ResponseCache:
             AnswerError: The answer is no use.
         """
         key = hashlib.blake2b(request.body, digest_size=16).digest()
-        cached = self.memory.get(key, self.now().timestamp())
-        if cached is not None:
+        cached = self._memory.get(key)
+        if cached is not None and self.now().timestamp() - cached.at <= self.ttl:
+            self._memory.move_to_end(key)
             reused = self._reused(request, cached.json, cached.model, "memory")
             if reused is not None:
                 return reused
@@ -257,20 +235,25 @@ class ResponseCache:
     async def _look_or_call(
         self, key: bytes, request: ModelRequest, in_flight: InFlightCall
     ) -> CompletedCall | CachedAnswer:
-        if (
-            self.disk is not None
-            and (cached := await self.disk.get(key, self.now().timestamp())) is not None
-        ):
-            self.memory.put(key, cached)
-            return cached
-        completed = await self.call(request, in_flight)
-        # What was doubtful once would be trusted the next time.
-        if not completed.response.signals:
-            answer = CachedAnswer(completed.json, completed.response.model, self.now().timestamp())
-            self.memory.put(key, answer)
+        answer: CachedAnswer | None = None
+        if self.disk is not None:
+            answer = await self.disk.get(key, self.now().timestamp())
+        found: CompletedCall | CachedAnswer
+        if answer is not None:
+            found = answer
+        else:
+            found = await self.call(request, in_flight)
+            # What was doubtful once would be trusted the next time.
+            if found.response.signals:
+                return found
+            answer = CachedAnswer(found.json, found.response.model, self.now().timestamp())
             if self.disk is not None:
                 self.disk.put(key, answer)
-        return completed
+        self._memory[key] = answer
+        self._memory.move_to_end(key)
+        while len(self._memory) > self.most:
+            self._memory.popitem(last=False)
+        return found
 
     def _reused(
         self, request: ModelRequest, json: bytes, model: str, kind: ReuseKind

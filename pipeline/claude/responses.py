@@ -19,13 +19,14 @@ from pipeline.claude.billing import Tokens
 from pipeline.model.questions import AnswerT, Signal
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HttpReply:
     """A response, whatever its status, as received."""
 
     status: int
     raw_headers: Sequence[tuple[bytes, bytes]] = field(repr=False)
     body: bytes = field(repr=False)
+    _parsed: Any = field(init=False, repr=False, compare=False, default=None)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -34,6 +35,29 @@ class HttpReply:
             name.decode("ascii", "replace").lower(): value.decode("latin-1")
             for name, value in self.raw_headers
         }
+
+    def json(self) -> Any:  # noqa: ANN401 - any JSON value
+        """What the body says, parsed once.
+
+        Raises:
+            ValueError: It is not JSON.
+        """
+        if self._parsed is None:
+            try:
+                self._parsed = orjson.loads(self.body)
+            except orjson.JSONDecodeError:
+                self._parsed = load(self.body)
+        return self._parsed
+
+    @property
+    def message_id(self) -> str | None:
+        """The id of the message that is the body; None without a message or an id."""
+        try:
+            message = self.json()
+        except ValueError:
+            return None
+        found = message.get("id") if isinstance(message, dict) else None
+        return found if isinstance(found, str) and found else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,9 +226,10 @@ def repair_enums(value: Any, schema: Mapping[str, Any], path: str = "") -> Any: 
     """
     labels = [schema["const"]] if "const" in schema else schema.get("enum")
     if labels is not None:
-        return _label_of(value, labels, path)
+        return value if value in labels else _label_of(value, labels, path)
     if "anyOf" in schema:
-        return _repair_any(value, schema["anyOf"], path)
+        is_null = value is None and {"type": "null"} in schema["anyOf"]
+        return value if is_null else _repair_any(value, schema["anyOf"], path)
     if isinstance(value, dict):
         changed: dict[str, Any] = {}
         for name, part in schema.get("properties", {}).items():
@@ -221,8 +246,6 @@ def repair_enums(value: Any, schema: Mapping[str, Any], path: str = "") -> Any: 
 
 
 def _label_of(value: Any, labels: Sequence[Any], path: str) -> Any:  # noqa: ANN401 - a piece of JSON
-    if value in labels:
-        return value
     if isinstance(value, str):
         # Labels that differ in nothing but their case can only be distinguished exactly.
         folded = value.casefold()
@@ -312,11 +335,11 @@ class MalformedResponse:
 
 
 def read_response(
-    body: bytes, answer_model: type[AnswerT], schema: Mapping[str, JsonValue]
+    reply: HttpReply, answer_model: type[AnswerT], schema: Mapping[str, JsonValue]
 ) -> Answered[AnswerT] | Unusable | MalformedResponse:
-    """Read the body of a response with status 200."""
+    """Read a response with status 200."""
     try:
-        message = load(body)
+        message = reply.json()
     except ValueError:
         wanted = "JSON"
     else:
@@ -324,18 +347,9 @@ def read_response(
             return read_message(message, answer_model, schema)
         wanted = "a message"
     # A page of a proxy is quoted, but not what may be half an answer.
+    body = reply.body
     came = excerpt(body) if body.lstrip().startswith(b"<") else f"{len(body):,} bytes"
     return MalformedResponse(f"the API answered with something else than {wanted}: {came}")
-
-
-def message_id_of(body: bytes) -> str | None:
-    """The id of the message that is the body of a response; None without a message or an id."""
-    try:
-        message = load(body)
-    except ValueError:
-        return None
-    found = message.get("id") if isinstance(message, dict) else None
-    return found if isinstance(found, str) and found else None
 
 
 def read_message(
@@ -346,35 +360,12 @@ def read_message(
     What ended it matters where it ended too early. Whatever else is said of its end, an answer
     that is whole is one.
     """
-    name = message.get("model")
+    name, reason = message.get("model"), message.get("stop_reason")
     model = name if isinstance(name, str) else ""
     bill = bill_of(message.get("usage"))
-    match message.get("stop_reason"):
-        case "refusal":
-            details = message.get("stop_details")
-            category = details.get("category") if isinstance(details, dict) else None
-            detail = f"The model declined ({category})." if category else "The model declined."
-            return Unusable("refused", detail, model, bill, is_final=True)
-        case "max_tokens":
-            return Unusable("cut_off", "The answer ended at the token limit.", model, bill)
-        case "model_context_window_exceeded":
-            detail = "The answer ended because the model's context was full."
-            return Unusable("cut_off", detail, model, bill, is_final=True)
-        case reason:
-            read = _read_answer(message.get("content"), answer_model, schema)
-    if isinstance(read, str):
-        stopped = "" if reason in _ENDS else f" The model stopped with {str(reason)[:40]!r}."
-        return Unusable("malformed", read + stopped, model, bill)
-    answer, as_json, signals = read
-    return Answered(answer, as_json, model, bill, signals)
-
-
-def _read_answer(
-    content: Any,  # noqa: ANN401 - any JSON value
-    answer_model: type[AnswerT],
-    schema: Mapping[str, JsonValue],
-) -> tuple[AnswerT, bytes, tuple[Signal, ...]] | str:
-    """The answer in the content of a message, or why there is none."""
+    if reason not in _ENDS and (early := _ended_early(message, model, bill)) is not None:
+        return early
+    content = message.get("content")
     if not isinstance(content, str):
         # Thinking blocks, empty ones too, may stand before and between.
         texts = [
@@ -399,11 +390,28 @@ def _read_answer(
             )
             detail = f"The answer is not as asked: {'; '.join(listed)}."
     if not usable:
-        return detail
+        stopped = "" if reason in _ENDS else f" The model stopped with {str(reason)[:40]!r}."
+        return Unusable("malformed", detail + stopped, model, bill)
     answer, as_json, doubts = usable[-1]
     if any(other != answer for other, _, _ in usable):
         doubts = (*doubts, "There are several answers, and they differ.")
-    return answer, as_json, tuple(Signal("broken_form", 1.0, doubt) for doubt in doubts)
+    signals = tuple(Signal("broken_form", 1.0, doubt) for doubt in doubts)
+    return Answered(answer, as_json, model, bill, signals)
+
+
+def _ended_early(message: Mapping[str, Any], model: str, bill: Bill) -> Unusable | None:
+    match message.get("stop_reason"):
+        case "refusal":
+            details = message.get("stop_details")
+            category = details.get("category") if isinstance(details, dict) else None
+            detail = f"The model declined ({category})." if category else "The model declined."
+            return Unusable("refused", detail, model, bill, is_final=True)
+        case "max_tokens":
+            return Unusable("cut_off", "The answer ended at the token limit.", model, bill)
+        case "model_context_window_exceeded":
+            detail = "The answer ended because the model's context was full."
+            return Unusable("cut_off", detail, model, bill, is_final=True)
+    return None
 
 
 def checked(
