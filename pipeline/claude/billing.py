@@ -1,10 +1,8 @@
 """What calls cost, and what may be spent.
 
-Prices: a dated table, exact arithmetic, and no guess for what is not in it.
-
-Budgets in US dollars for each hour and each day, for a stage and for all together. An hour and a
-day are those of the clock, in UTC: a budget that is used up opens again when the next one begins.
-What was spent is kept in a file, so that a restart does not open a budget again.
+Prices: a dated table, exact arithmetic, and no guess for what is not in it. Budgets: in US dollars
+for each hour and day of the clock, in UTC, for a stage and for all together. What was spent is kept
+in a file, so that a restart does not open a budget again.
 """
 
 import logging
@@ -32,8 +30,6 @@ _MILLIONTH = -6
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Tokens of one or many requests, as they are billed."""
-
     input: int = 0
     cache_read: int = 0
     cache_write_5m: int = 0
@@ -42,18 +38,12 @@ class Tokens:
 
     @property
     def prompt(self) -> int:
-        """The whole prompt, however it is billed."""
         return self.input + self.cache_read + self.cache_write_5m + self.cache_write_1h
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """The price of a model.
-
-    Args:
-        rates: US dollars a million tokens.
-        long_above: Prompts of more tokens than this pay `long_rates`, answer included.
-    """
+    """US dollars a million tokens; prompts of more than `long_above` pay `long_rates` for all."""
 
     rates: TokenPrices
     long_above: int | None = None
@@ -95,7 +85,6 @@ class PriceTable:
         self._prices: dict[str, Price] = {**PRICES, **own}
 
     def price(self, model: str) -> Price | None:
-        """None where it is not known."""
         prices = self._prices
         return prices.get(model) or prices.get(base_id(model)) or prices.get(undated(model))
 
@@ -138,9 +127,7 @@ class PriceTable:
 Span = Literal["hour", "day"]
 SPANS: tuple[Span, ...] = ("hour", "day")
 Caps = Mapping[Span, Decimal | None]
-"""How much may be spent; None: as much as it takes."""
 _ALL = ""
-"""In place of a stage: all together."""
 _KEPT = timedelta(days=40)
 _NOTHING_PASSED, _HOUR = timedelta(0), timedelta(hours=1)
 _PICO = Decimal(10) ** 12
@@ -157,18 +144,12 @@ CREATE TABLE IF NOT EXISTS spent (
 
 @dataclass(frozen=True, slots=True)
 class UsedUp:
-    """A budget that is used up: until when, and a sentence for a person."""
-
     until: datetime
     because: str
 
 
 class Budget:
-    """What was spent, and whether more may be: by all stages together, and by each by its name.
-
-    Args:
-        now: The time, aware, in UTC.
-    """
+    """What was spent, and whether more may be; `now` is aware, in UTC."""
 
     def __init__(
         self, overall: Caps, stages: Mapping[str, Caps], *, now: Callable[[], datetime]
@@ -194,11 +175,9 @@ class Budget:
             self._unsaved[key] = self._unsaved.get(key, ZERO) + usd
 
     def spent(self, stage: str, span: Span) -> Decimal:
-        """In the running hour or day."""
         return self._running()[span].get(stage, ZERO)
 
     def used_up(self, stage: str) -> UsedUp | None:
-        """Why a stage may not spend more, or None."""
         for span, spent in self._running().items():
             for whose, name in (_ALL, "The budget"), (stage, f"The budget of {stage}"):
                 cap = self._caps.get(whose, {}).get(span)
@@ -222,10 +201,7 @@ class Budget:
         await self.save()
 
     async def save(self) -> list[str]:
-        """Write down what was spent, and learn what other processes spent.
-
-        Returns the stages whose spending may have changed: with an hour that ends it begins at 0.
-        """
+        """Write down what was spent, and learn what other processes spent; returns the stages."""
         if self._database is not None:
             unsaved, self._unsaved = self._unsaved, {}
             now = self._now()
@@ -240,7 +216,6 @@ class Budget:
         return sorted(self._spent["day"].keys() - {_ALL})
 
     def _running(self) -> dict[Span, dict[str, Decimal]]:
-        """What was spent in the running hour and day, by stage, `_ALL` included."""
         now = self._now()
         if not _NOTHING_PASSED <= now - self._began["hour"] < _HOUR:
             begins = _begins(now)
@@ -262,7 +237,6 @@ class Budget:
 
 
 def _begins(now: datetime) -> dict[Span, datetime]:
-    """When the running hour and day began."""
     hour = now.replace(minute=0, second=0, microsecond=0)
     return {"hour": hour, "day": hour.replace(hour=0)}
 

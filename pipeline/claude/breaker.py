@@ -30,8 +30,8 @@ class Pass:
     Args:
         generation: Calls of an earlier generation say nothing about the present.
         probe: Whether it is one of the calls that a half-open breaker lets through.
-        control: It should go to a question that is known to do no harm: the last time it was
-            half open all probes failed, which may have been their own trouble.
+        control: It should go to a harmless question: all probes of the last round failed, which
+            may have been their own trouble.
     """
 
     generation: int
@@ -43,11 +43,9 @@ class Breaker:
     """Closed, open, or half open with a few calls under way.
 
     Args:
-        failures: In a row, without a success in between, that open it; more where calls fail by
-            chance now and then, so that little traffic does not meet it with a closed door.
+        failures: In a row that open it; more where calls fail by chance now and then.
         open_seconds: Until it lets calls through to probe.
-        probes: How many at once. One of several is enough to close it, so that a single unlucky
-            call does not prolong an outage.
+        probes: How many at once; one that succeeds is enough to close it.
     """
 
     def __init__(self, *, failures: int, open_seconds: float, probes: int = 1) -> None:
@@ -62,7 +60,6 @@ class Breaker:
         self.closed_pass = Pass(0, probe=False)
         """Of all calls while it is closed; it changes whenever it opens or closes."""
         self.because: str | None = None
-        """Why it is not closed."""
         self._retry_at = 0.0
         self._allowed = 0
         self._probing = 0
@@ -74,7 +71,6 @@ class Breaker:
         return "half_open" if self._probing or now >= self._retry_at else "open"
 
     def opens_at(self, now: float) -> float:
-        """When the next call may go: now or later."""
         if self.because is None or self._allowed:
             return now
         return max(now, self._retry_at)
@@ -94,7 +90,6 @@ class Breaker:
         return Pass(self.closed_pass.generation, probe=True, control=control)
 
     def succeeded(self, passed: Pass, now: float) -> None:
-        """The service answered, whatever it said."""
         if passed.generation != self.closed_pass.generation:
             return
         self.last_success = now
@@ -113,9 +108,9 @@ class Breaker:
     ) -> None:
         """The service did not answer, or said that it is unwell.
 
-        An error comes quicker than an answer, so after a pause all that is known at first are
-        failures: they say nothing as long as a third of the calls `under_way` may still be
-        answered. Nor does a question that has failed before (`again`), unless it is a probe.
+        Errors come quicker than answers, so after a pause failures say nothing as long as a third
+        of the calls `under_way` may still be answered. Nor does a question that has failed before
+        (`again`), unless it is a probe.
         """
         if passed.generation != self.closed_pass.generation:
             return
@@ -139,13 +134,11 @@ class Breaker:
             self._open(now, because)
 
     def abandoned(self, passed: Pass) -> None:
-        """The call was given up by its caller and says nothing."""
         if passed.generation == self.closed_pass.generation and passed.probe:
             self._probing -= 1
             self._allowed += 1
 
     def trip(self, passed: Pass, now: float, because: str) -> None:
-        """Open at once: no call can succeed until something is fixed."""
         if passed.generation == self.closed_pass.generation:
             self._open(now, because)
 

@@ -34,7 +34,6 @@ from pipeline.claude.responses import (
     Answered,
     Bill,
     HttpReply,
-    MalformedResponse,
     Unusable,
     read_message,
     read_response,
@@ -71,12 +70,7 @@ _ERRORS: dict[str, type[AnswerError]] = {
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """A request that is to be made.
-
-    Args:
-        weight: See `pipeline.claude.prompts.content_weight`.
-        bounds: When its failures are its own trouble; None for what the settings say.
-    """
+    """A request to be made; `bounds` where others than the settings' hold for its failures."""
 
     question: Question[Any]
     tier: Tier
@@ -99,7 +93,7 @@ class InFlightCall:
 
 @dataclass(frozen=True, slots=True)
 class CompletedCall:
-    """An answer that was paid, and the JSON that makes it, to be kept for equal requests."""
+    """An answer that was paid, and its JSON, to be kept for equal requests."""
 
     response: Response[Any]
     json: bytes
@@ -107,8 +101,6 @@ class CompletedCall:
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """A call that was made, and what its response means."""
-
     verdict: Answered[Any] | Unusable | Failure
     snapshots: Mapping[LimitKind, RateLimitSnapshot]
     started: float
@@ -117,14 +109,6 @@ class _Sent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Makes calls: waits, sends, prices and reports them.
-
-    Args:
-        bounds: When an event's failures are its own trouble.
-        clock: Seconds that do not go back.
-        jitter: Draws 0 to 1.
-    """
-
     client: Client
     prices: PriceTable
     budget: Budget
@@ -132,7 +116,6 @@ class Caller:
     bounds: Bounds
     observer: Observer
     clock: Callable[[], float]
-    jitter: Callable[[], float]
 
     async def call(
         self, request: ModelRequest, in_flight: InFlightCall | None = None
@@ -230,12 +213,10 @@ class Caller:
     async def _pause(self, failure: Retry | Blocked, attempts: Attempts) -> None:
         # Blocks and 429s are waited out in the queue, where they hold up everyone alike; unless
         # they concern one event alone.
-        waited_out = isinstance(failure, Blocked) or failure.kind == "rate_limited"
-        if waited_out and not attempts.alone:
+        if failure.kind in {"blocked", "rate_limited"} and not attempts.alone:
             return
-        after = None if isinstance(failure, Blocked) else failure.after
         tried = max(1, attempts.count)
-        await asyncio.sleep(self.backoff.seconds(tried, jitter=self.jitter(), asked=after))
+        await asyncio.sleep(self.backoff.seconds(tried, asked=failure.after))
 
     async def _await_peers(self, request: ModelRequest, attempts: Attempts) -> None:
         """Wait until others are answered, where the question has failed too often for chance."""
@@ -250,7 +231,7 @@ class Caller:
                 ended = await self._control(control, permit)
                 if isinstance(ended, Retry):
                     tried = min(tried + 1, CONTROL_DOUBLINGS)
-                    await asyncio.sleep(self.backoff.seconds(tried, jitter=self.jitter()))
+                    await asyncio.sleep(self.backoff.seconds(tried))
 
     async def _control(self, control: ModelRequest, permit: Permit) -> Retry | Blocked | None:
         """Ask a control question; None where it was answered."""
@@ -259,7 +240,7 @@ class Caller:
         failure = verdict if isinstance(verdict, Retry | Blocked) else None
         peers.failed += failure is not None
         peers.answered += failure is None
-        self._end(control, permit, sent)
+        self._end(control, permit, sent, counted=False, alone=False)
         return failure
 
     async def _send(
@@ -289,10 +270,9 @@ class Caller:
         match reply:
             case HttpReply(200):
                 read = read_response(reply, question.answer_model, request.prompt.enums)
-                if isinstance(read, MalformedResponse):
-                    verdict = unechoed(malformed(read.detail), question.parts)
-                else:
-                    verdict = read
+                verdict = (
+                    unechoed(malformed(read), question.parts) if isinstance(read, str) else read
+                )
             case HttpReply():
                 verdict = unechoed(failure_of(reply, seconds=limit), question.parts)
             case _:
@@ -304,7 +284,7 @@ class Caller:
         self, request: ModelRequest, attempts: Attempts, failure: Retry | Blocked, seconds: float
     ) -> None:
         was_in_trouble = attempts.in_trouble
-        timed_out = isinstance(failure, Retry) and failure.kind == "timed_out"
+        timed_out = failure.kind == "timed_out"
         if timed_out and not attempts.timed_out:
             request.prompt.timed_out()
         attempts.failed(
@@ -312,19 +292,13 @@ class Caller:
             failure.detail,
             seconds=seconds,
             timed_out=timed_out,
-            maybe_billed=isinstance(failure, Retry) and failure.maybe_billed,
-            unclear=isinstance(failure, Blocked) and failure.unclear,
+            maybe_billed=failure.maybe_billed,
+            unclear=failure.unclear,
         )
         request.limiter.in_trouble += attempts.in_trouble - was_in_trouble
 
     def _end(
-        self,
-        request: ModelRequest,
-        permit: Permit,
-        sent: _Sent,
-        *,
-        counted: bool = False,
-        alone: bool = False,
+        self, request: ModelRequest, permit: Permit, sent: _Sent, *, counted: bool, alone: bool
     ) -> Usage:
         """Report the end of a call to all whom it concerns; returns what it cost.
 
@@ -361,8 +335,7 @@ class Caller:
     def _paid(self, request: ModelRequest, model: str, bill: Bill, estimate: Cost) -> Usage:
         """Price an answer by the model that gave it, and count it against the budget.
 
-        What it cost is not known where the bill or the price is not. Budgets then count what it
-        may have: tokens by the estimate, a price by that of the most expensive model.
+        Where the bill or the price is not known, budgets count what it may have cost at most.
         """
         tokens = bill.tokens
         terms = {"batch": bill.batch, "us_only": bill.us_only}
@@ -402,7 +375,6 @@ def _control_of(request: ModelRequest) -> ModelRequest:
 
 
 def _at_least(tokens: Tokens, estimate: Cost) -> Tokens:
-    """Those tokens, and no fewer than were expected."""
     return replace(
         tokens,
         input=max(tokens.input, int(estimate.input_tokens)),

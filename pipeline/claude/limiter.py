@@ -24,9 +24,8 @@ ItemT = TypeVar("ItemT")
 class FairQueue(Generic[ItemT]):
     """First in, first out within a stage; a flood of one stage does not hold up the others.
 
-    Start-time fair queueing: each stage has a virtual time that moves on by what its requests take
-    from the limits; the stage that is furthest behind goes next. A stage that had nothing to ask
-    starts at the present and saves up no claim.
+    Start-time fair queueing: a stage's virtual time moves on by what its requests take from the
+    limits, and the one furthest behind goes next. One that was idle starts at the present.
     """
 
     def __init__(self) -> None:
@@ -79,10 +78,9 @@ START = 8
 class Window:
     """The number of calls that may be under way.
 
-    Few at first, and one more for each success: the number doubles with every round of answers
-    until the setting is reached, so that neither a start nor a recovery is a burst. The API caps
-    how fast usage may grow (`ramp_limit_exceeded`), without saying how fast; after such an answer
-    the window is halved and grows by one a round.
+    It doubles with every round of answers until the setting is reached, so that neither a start nor
+    a recovery is a burst. The API caps how fast usage may grow (`ramp_limit_exceeded`), without
+    saying how fast; after such an answer the window is halved and grows by one a round.
     """
 
     def __init__(self, most: int) -> None:
@@ -92,10 +90,8 @@ class Window:
         self._doubles_below = float(most)
 
     def succeeded(self, in_flight: int) -> None:
-        """An answer came while so many calls, this one included, were under way.
-
-        A window that is not used does not grow: nothing was learnt about what lies beyond.
-        """
+        """An answer came while so many calls, this one included, were under way."""
+        # A window that is not used does not grow: nothing was learnt about what lies beyond.
         if in_flight >= self._exact / 2 and self.size < self.most:
             step = 1.0 if self._exact < self._doubles_below else 1.0 / self._exact
             self._resize(min(self.most, self._exact + step))
@@ -140,14 +136,9 @@ LEAST_ASIDE = 16
 """Also where the setting is small: what hangs costs a connection, and no work."""
 
 
-def most_hanging(concurrency: int) -> int:
-    """Calls that may hang beyond the setting."""
-    return max(LEAST_ASIDE, concurrency // 2)
-
-
-def most_suspects(concurrency: int) -> int:
-    """Calls about events in trouble that may be under way beyond the setting."""
-    return max(LEAST_ASIDE, concurrency // 4)
+def set_aside(concurrency: int) -> tuple[int, int]:
+    """Calls beyond the setting: that hang, and about events in trouble."""
+    return max(LEAST_ASIDE, concurrency // 2), max(LEAST_ASIDE, concurrency // 4)
 
 
 def block() -> Breaker:
@@ -161,7 +152,6 @@ class Permit:
 
     Args:
         passes: Of the account, the model, the breaker and the stage.
-        since: When it was given.
         answers: Of the model before this call.
         suspect: Whether its event is in trouble.
     """
@@ -193,7 +183,7 @@ class Limiter:
 
     Args:
         concurrency: Calls at once at most; the setting.
-        account: A `block()` for all models together, shared with their limiters.
+        account: A `block()` shared by the limiters of all models.
         clock: Seconds that do not go back; the event loop's own time.
     """
 
@@ -209,6 +199,7 @@ class Limiter:
     ) -> None:
         self.model = model
         self.window = Window(concurrency)
+        self._most_hanging, self._most_suspects = set_aside(concurrency)
         self.asked = 0
         """Questions that wait for an answer, those in a pause between two calls included."""
         self.in_trouble = 0
@@ -242,9 +233,8 @@ class Limiter:
     ) -> Permit:
         """Wait until a call may go.
 
-        One that has failed before (`again`) goes before those that have not been sent, unless calls
-        are probes: those are for questions that have not failed, where any wait. A `suspect` has
-        failed while others were answered.
+        One that has failed before (`again`) goes first, unless calls are probes: those are for
+        questions that have not failed, where any wait. A `suspect` failed while others did not.
         """
         now = self._clock()
         queue = self._suspects if suspect else self._queue
@@ -404,11 +394,8 @@ class Limiter:
         self._look_in(inf)
 
     def _is_shut(self, gate: Breaker, now: float, stage: str | None = None) -> bool:
-        """Whether a gate that has tripped lets nothing through; a stage's own with its stage.
-
-        When it is time to probe and no question waits that could, the gate is open: the next one
-        is the probe.
-        """
+        """Whether a gate that has tripped lets nothing through; a stage's own with its stage."""
+        # When it is time to probe and no question waits that could, the next one is the probe.
         if stage is None:
             waits = bool(self._queue.size or self._suspects.size)
         else:
@@ -418,10 +405,7 @@ class Limiter:
     def _wait(
         self, stage: str, cost: Cost, now: float, *, suspect: bool
     ) -> tuple[float, Literal["stage", "all"]]:
-        """Seconds until such a call may go, and whom they concern.
-
-        They are infinite where the end of another call decides.
-        """
+        """Seconds until such a call may go, and for whom; infinite until another call ends."""
         wait = self._budget.wait(stage) if self._budget.is_limited else 0.0
         gate = self._stage_blocks[stage]
         if gate.because is not None:
@@ -429,13 +413,13 @@ class Limiter:
         if wait > SOON_SECONDS:
             return wait, "stage"
         if suspect:
-            if self._suspects_in_flight >= most_suspects(self.window.most):
+            if self._suspects_in_flight >= self._most_suspects:
                 return inf, "all"
         else:
             while len(self._counted) >= self.window.size:
                 oldest = next(iter(self._counted))
                 hangs = self._answers - oldest.answers >= HANGING_WINDOWS * self.window.size
-                if not hangs or self.hanging >= most_hanging(self.window.most):
+                if not hangs or self.hanging >= self._most_hanging:
                     return inf, "all"
                 del self._counted[oldest]
                 self.hanging += 1

@@ -16,7 +16,7 @@ from pydantic import JsonValue
 
 from pipeline.claude.failures import Peers
 from pipeline.claude.rate_limits import Cost
-from pipeline.claude.request_body import Style, Template, api_schema
+from pipeline.claude.request_body import Template, api_schema
 from pipeline.config import ClaudeSettings
 from pipeline.model.questions import Image, Part, Pdf, Question, Text
 from pipeline.model.records import Tier, Usage
@@ -32,10 +32,9 @@ has begun, as a rule; where it has not, one prefix more is written, which is che
 class Warmup:
     """The gate in front of one static prefix.
 
-    A cache entry can be read from the moment the response of the request that wrote it begins. Of
-    many requests at once each would pay for writing the same prefix, so the first goes alone.
-    Where its answer is slow to come the next goes, too: one call that hangs must not hold up a
-    stage.
+    A cache entry can be read once the response of the request that wrote it begins. Of many
+    requests at once each would pay for writing the same prefix, so the first goes alone. Where its
+    answer is slow to come the next goes, too: one call that hangs must not hold up a stage.
 
     Args:
         ttl: Seconds an entry lives after the start of the last request that read it.
@@ -55,7 +54,7 @@ class Warmup:
     async def enter(self) -> bool:
         """Wait while another request warms the cache; returns whether this one is to warm it.
 
-        Then `sent` must be called when it goes out, and `left` when it has ended.
+        Then call `sent` when it goes out, and `left` when it has ended.
         """
         while not self.is_pointless and self.clock() >= self.warm_until:
             if self._may_join:
@@ -78,7 +77,6 @@ class Warmup:
         self._timers.append(loop.call_later(PATIENCE_SECONDS, let_one_join))
 
     def left(self) -> None:
-        """A request that warmed has ended, whatever came of it."""
         self._warming -= 1
         if not self._warming:
             while self._timers:
@@ -106,7 +104,6 @@ MARKER_BYTES = 200
 """Markers, roles, and what structured output adds."""
 FIRST_OUTPUT_TOKENS = 200
 COST_RATE = 0.05
-"""By which an estimate moves to what was used."""
 
 
 def content_weight(parts: Sequence[Part]) -> int:
@@ -128,7 +125,6 @@ LEAST_SECONDS = 10.0
 DEVIATIONS = 5.0
 SAMPLES_NEEDED = 20
 LATENCY_RATE = 0.02
-"""By which the mean moves to each latency."""
 GROWTH = 2.0
 SHRINKING = 0.98
 """After each time-out the limit doubles, and comes back with the answers."""
@@ -137,18 +133,15 @@ SHRINKING = 0.98
 class Prompt:
     """A template, and what its calls have taught.
 
-    A rate limit is reserved before a call and settled after it, so an estimate need not be exact;
-    a good one keeps many calls at once from overdrawing it. The static part of a request is counted
-    until it is seen cached.
+    Estimates of what a request takes from the rate limits need not be exact: they are settled
+    after the call. The static part is counted until it is seen cached.
 
-    A call that hangs holds a slot for as long as one waits for it, and a call that is given up too
-    early is paid for nothing. So the time limit lies far above what was measured, and moves up at
-    once when it was hit. Latencies are taken as log-normal: the limit is the geometric mean times
-    that many geometric standard deviations.
+    A call that is given up too early is paid for nothing, so the time limit lies far above what was
+    measured, and moves up at once when it was hit. Latencies are taken as log-normal: the limit is
+    the geometric mean times some geometric standard deviations.
 
     Args:
         enums: The schema by which labels in answers are repaired.
-        most_seconds: That a call may take in any case.
         warmup: None where the prompt cache is off.
     """
 
@@ -178,17 +171,13 @@ class Prompt:
         self._factor = 1.0
 
     def estimate(self, weight: int, max_output_tokens: int) -> Cost:
-        """What a question takes from the limits whose content has that weight."""
         return Cost(
             input_tokens=(weight + self._counted_static) * self._tokens_per_byte,
             output_tokens=min(self._output_tokens, max_output_tokens),
         )
 
     def time_limit(self, given_up: int = 0) -> float:
-        """Seconds for the next call: twice as long for each time that its question was given up.
-
-        It may be a long question; the limit of all others is no longer for that.
-        """
+        """Seconds for the next call: twice as long for each time that its question was given up."""
         most = limit = self._most_seconds
         if self._samples >= SAMPLES_NEEDED:
             learnt = exp(min(50.0, self._mean + DEVIATIONS * sqrt(self._variance)))
@@ -196,7 +185,6 @@ class Prompt:
         return min(most, limit * GROWTH ** min(given_up, 20))
 
     def learn(self, weight: int, usage: Usage, *, started: float, seconds: float) -> None:
-        """Take an answer into account: what it used, when it was asked for and how long it took."""
         self._samples += 1
         rate = max(LATENCY_RATE, 1 / self._samples)
         deviation = ln(max(seconds, 1e-3)) - self._mean
@@ -244,8 +232,7 @@ order, with its id."""
 class Prompts:
     """Finds the prompt of a question.
 
-    A stage passes the same schema object with each of its questions, so the object's identity
-    finds the prompt without comparing schemas; other objects of equal content share it.
+    A stage passes the same schema object each time, so its identity finds the prompt.
     """
 
     def __init__(self, settings: ClaudeSettings, *, clock: Callable[[], float]) -> None:
@@ -281,7 +268,7 @@ class Prompts:
         if joint:
             instructions = f"{instructions.rstrip()}\n\n{JOINT_INSTRUCTIONS}"
             schema = _joint_schema(api_schema(schema))
-        template = Template(Style(model, effort, ttl), instructions, schema)
+        template = Template(model, instructions, schema, effort=effort, cache_ttl=ttl)
         return Prompt(
             question.stage,
             template,
@@ -293,7 +280,6 @@ class Prompts:
 
 
 def _joint_schema(schema: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """The schema of the answers to several events."""
     item: dict[str, JsonValue] = {
         "type": "object",
         "properties": {"id": {"type": "integer"}, "answer": dict(schema)},

@@ -1,11 +1,10 @@
 """Rate limits that nobody has to configure, shared by replicas that do not talk.
 
-The API keeps one token bucket for each of three things: requests, input tokens (prompt cache
-reads not counted) and output tokens. The headers of each response say the limit and what remains
-of it, for the whole organisation. That level is the one signal all replicas see, and each sets its
-own pace by it: the full rate while the bucket is nearly full, less the emptier it is. Four
-replicas with enough to do then settle where each takes a quarter, with the bucket more than half
-full; one alone takes all. What a replica does not use raises the level, and the others take it.
+The API keeps a token bucket each for requests, input tokens (prompt cache reads not counted) and
+output tokens. The headers of each response say the limit and what remains of it, for the whole
+organisation. That level is the one signal all replicas see, and each sets its own pace by it: the
+full rate while the bucket is nearly full, less the emptier it is. Four replicas with enough to do
+settle where each takes a quarter, with the bucket more than half full; one alone takes all.
 
 Pure: the time comes in as seconds of a clock that does not go back.
 """
@@ -34,17 +33,13 @@ LEAST_SHARE = 0.005
 """Never stop altogether: without an answer there is no news of the level."""
 CAUTION_AFTER_429 = 0.5
 CAUTION_RECOVERY = 0.02
-"""Of the rate, a second."""
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimitSnapshot:
-    """What the API says of one limit.
+    """What the API says of one limit, a minute; `full_in` is in whole seconds, if it says.
 
-    Args:
-        limit: A minute.
-        remaining: Of the shared bucket; tokens are rounded to the nearest thousand.
-        full_in: Seconds until the bucket is full again; None where it does not say. Whole seconds.
+    What remains of tokens is rounded to the nearest thousand.
     """
 
     limit: float
@@ -53,11 +48,9 @@ class RateLimitSnapshot:
 
 
 def read_limits(headers: Mapping[str, str]) -> dict[LimitKind, RateLimitSnapshot]:
-    """Read the limits that a response reports; what is missing or unreadable is left out.
+    """Read the limits in headers with lower-case names; what is unreadable is left out.
 
-    Args:
-        headers: With lower-case names. The `date` header is the clock that reset times are read
-            against, so that this machine's own clock does not matter.
+    Reset times are read against the `date` header: this machine's own clock does not matter.
     """
     found: dict[LimitKind, RateLimitSnapshot] = {}
     for kind, prefix in _KINDS:
@@ -93,11 +86,9 @@ class Cost:
 
 @dataclass(slots=True)
 class Bucket:
-    """One of the API's buckets, as seen from here, and this process's own pace.
+    """One of the API's buckets; `rate` is this process's own pace, a second.
 
-    Args:
-        limit: A minute; `per_second` is the same a second, and `rate` what this process uses of it.
-        credit: What may go at the present pace; negative: what is owed.
+    `credit` is what may go at that pace; negative: what is owed.
     """
 
     limit: float = 0.0
@@ -118,7 +109,6 @@ class Bucket:
 
 
 def pace(share: float) -> float:
-    """The share of the rate to use when that share of the bucket is left."""
     if share >= FULL_PACE:
         return 1.0
     if share >= SLOW_PACE:
@@ -128,8 +118,6 @@ def pace(share: float) -> float:
 
 
 class Limits:
-    """The buckets of one model; there are none until a response reports them."""
-
     def __init__(self) -> None:
         self._buckets: dict[LimitKind, Bucket] = {}
         self._caution = 1.0
@@ -138,7 +126,6 @@ class Limits:
         """Until when the API asks to wait, whatever the buckets say."""
 
     def wait(self, cost: Cost, now: float) -> float:
-        """Seconds until such a request may go, at the present pace; 0 is now."""
         wait = max(0.0, self.paused_until - now)
         self._advance(now)
         for kind, bucket in self._buckets.items():

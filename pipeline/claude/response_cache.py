@@ -29,11 +29,10 @@ T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
-    """All calls under way, by key.
+    """All calls under way, by key, each in a task of its own: the first asker may go.
 
-    A call runs in a task of its own: the first asker may go, and the others still get the answer.
-    A call that nobody waits for any more is cancelled, unless its request is on its way: it is
-    paid then, so its answer is waited for and kept.
+    A call without waiters is cancelled, unless its request is on its way: then it is paid, so its
+    answer is waited for and kept.
     """
 
     def __init__(self) -> None:
@@ -46,10 +45,7 @@ class SingleFlight(Generic[T]):
     async def join(
         self, key: bytes, start: Callable[[InFlightCall], Coroutine[Any, Any, T]]
     ) -> tuple["asyncio.Task[T]", bool]:
-        """Wait for the call with that key, starting it where there is none.
-
-        Returns the call, which has ended, and whether it was another asker's.
-        """
+        """The call with that key, once it has ended, and whether it was another asker's."""
         shared = key in self._calls
         if not shared:
             call = InFlightCall()
@@ -70,7 +66,6 @@ class SingleFlight(Generic[T]):
         return task, shared
 
     async def close(self) -> None:
-        """Cancel all calls and wait until they have ended."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -110,10 +105,7 @@ CREATE INDEX IF NOT EXISTS answers_by_age ON answers (at);
 
 @dataclass(slots=True)
 class DiskCache:
-    """The answers on disk: they survive a restart, and other processes may share them.
-
-    Written now and then, so what was answered in the last moment before a crash may be missing.
-    """
+    """The answers on disk, written now and then; other processes may share them."""
 
     database: Database
     most: int
@@ -121,7 +113,6 @@ class DiskCache:
     _unsaved: dict[bytes, CachedAnswer] = field(default_factory=dict)
 
     async def get(self, key: bytes, now: float) -> CachedAnswer | None:
-        """None where it is too old."""
 
         def look(connection: sqlite3.Connection) -> CachedAnswer | None:
             row = connection.execute(
@@ -142,7 +133,6 @@ class DiskCache:
         self._unsaved[key] = answer
 
     async def save(self, now: float) -> None:
-        """Write down what is new, and drop what is too old or too much."""
         if not self._unsaved:
             return
         unsaved, self._unsaved = self._unsaved, {}
@@ -191,11 +181,6 @@ class ResponseCache:
     _in_flight: SingleFlight[CompletedCall | CachedAnswer] = field(default_factory=SingleFlight)
 
     async def ask(self, request: ModelRequest) -> Response[Any]:
-        """Answer from what is known, from a call under way, or by a call.
-
-        Raises:
-            AnswerError: The answer is no use.
-        """
         key = hashlib.blake2b(request.body, digest_size=16).digest()
         cached = self._memory.get(key)
         if cached is not None and self.now().timestamp() - cached.at <= self.ttl:
@@ -229,7 +214,6 @@ class ResponseCache:
             await self.disk.save(self.now().timestamp())
 
     async def close(self) -> None:
-        """Give up the calls under way."""
         await self._in_flight.close()
 
     async def _look_or_call(
@@ -258,7 +242,6 @@ class ResponseCache:
     def _reused(
         self, request: ModelRequest, json: bytes, model: str, kind: ReuseKind
     ) -> Response[Any] | None:
-        """An answer as the response to this question; None where it is no answer to it."""
         try:
             answer = request.question.answer_model.model_validate_json(json)
         except ValidationError:

@@ -37,11 +37,7 @@ class HttpReply:
         }
 
     def json(self) -> Any:  # noqa: ANN401 - any JSON value
-        """What the body says, parsed once.
-
-        Raises:
-            ValueError: It is not JSON.
-        """
+        """The body, parsed once; ValueError where it is no JSON."""
         if self._parsed is None:
             try:
                 self._parsed = orjson.loads(self.body)
@@ -51,7 +47,6 @@ class HttpReply:
 
     @property
     def message_id(self) -> str | None:
-        """The id of the message that is the body; None without a message or an id."""
         try:
             message = self.json()
         except ValueError:
@@ -88,12 +83,7 @@ _NUL = "A text in the answer has the character U+0000."
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A JSON object in a text, without what stands around it.
-
-    Args:
-        value: Where a key stands twice in it, with the last value.
-        faults: What makes it doubtful although it can be read, a sentence each.
-    """
+    """A JSON object in a text; `faults` make it doubtful although it can be read."""
 
     value: dict[str, Any]
     json: bytes
@@ -101,11 +91,7 @@ class Found:
 
 
 def load(body: bytes | str) -> Any:  # noqa: ANN401 - any JSON value
-    """Parse what a server wrote: half a surrogate in it becomes U+FFFD.
-
-    Raises:
-        ValueError: It is not JSON.
-    """
+    """Parse what a server wrote: half a surrogate becomes U+FFFD. ValueError if it is no JSON."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -118,10 +104,7 @@ def load(body: bytes | str) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def find(text: str) -> Sequence[Found]:
-    """The answer in what a model wrote; several where it wrote several that differ.
-
-    What stands around it does not matter: a fence, a sentence, a byte order mark.
-    """
+    """The answer in what a model wrote, whatever stands around it; several where they differ."""
     text = text.strip(_AROUND)
     if len(text) > LONGEST:
         return ()
@@ -134,12 +117,10 @@ def find(text: str) -> Sequence[Found]:
 
 
 def dumps(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
-    """Write JSON; numbers of any size."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 def with_literal_numbers(found: bytes) -> bytes:
-    """The same JSON with each number as a text of its very digits."""
     return dumps(json.loads(found, parse_float=str, parse_int=str))
 
 
@@ -218,8 +199,8 @@ class EnumMismatch(ValueError):
 def repair_enums(value: Any, schema: Mapping[str, Any], path: str = "") -> Any:  # noqa: ANN401 - a piece of JSON
     """Give enum values the case they have in the schema, which the API does not promise.
 
-    Returns the value itself where nothing has to be changed, else a changed copy. References in
-    the schema are resolved.
+    Returns the value itself where it is right, else a changed copy. References in the schema are
+    resolved.
 
     Raises:
         EnumMismatch: A value is not in its enum.
@@ -284,9 +265,8 @@ class Bill:
     """What a response says about its cost.
 
     Args:
-        tokens: As they are billed; what the response does not say, or cannot be, counts as 0.
-        is_known: Whether the response says all of it. Where it does not, the cost is not known.
-        batch: Whether it was answered at the price of a batch.
+        tokens: What the response does not say, or cannot be, counts as 0.
+        is_known: Whether it says all of it. Where it does not, the cost is not known.
         us_only: Whether inference was bound to the United States, which costs more.
     """
 
@@ -298,12 +278,7 @@ class Bill:
 
 @dataclass(frozen=True, slots=True)
 class Answered(Generic[AnswerT]):
-    """A usable answer, and the same as JSON, to be kept for identical questions.
-
-    Args:
-        model: The model that answered, as the API names it.
-        signals: What makes it doubtful although it could be read.
-    """
+    """A usable answer, its JSON, and the `signals` that make it doubtful all the same."""
 
     answer: AnswerT
     json: bytes
@@ -314,10 +289,9 @@ class Answered(Generic[AnswerT]):
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """The model answered, and may be paid, but the answer is no use.
+    """An answer that is no use, and may be paid.
 
-    Args:
-        is_final: Whether the same request would end so again, however much room it has.
+    It `is_final` where the same request would end so again, however much room it has.
     """
 
     why: UnusableReason
@@ -327,17 +301,10 @@ class Unusable:
     is_final: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class MalformedResponse:
-    """Not an answer of the Messages API at all: something on the way is broken."""
-
-    detail: str
-
-
 def read_response(
     reply: HttpReply, answer_model: type[AnswerT], schema: Mapping[str, JsonValue]
-) -> Answered[AnswerT] | Unusable | MalformedResponse:
-    """Read a response with status 200."""
+) -> Answered[AnswerT] | Unusable | str:
+    """Read a response with status 200; the sentence says what came instead of a message."""
     try:
         message = reply.json()
     except ValueError:
@@ -349,7 +316,7 @@ def read_response(
     # A page of a proxy is quoted, but not what may be half an answer.
     body = reply.body
     came = excerpt(body) if body.lstrip().startswith(b"<") else f"{len(body):,} bytes"
-    return MalformedResponse(f"the API answered with something else than {wanted}: {came}")
+    return f"the API answered with something else than {wanted}: {came}"
 
 
 def read_message(
@@ -357,8 +324,7 @@ def read_message(
 ) -> Answered[AnswerT] | Unusable:
     """Read a message, as a response or the result of a batch carries it.
 
-    What ended it matters where it ended too early. Whatever else is said of its end, an answer
-    that is whole is one.
+    Whatever is said of its end, an answer that is whole is one.
     """
     name, reason = message.get("model"), message.get("stop_reason")
     model = name if isinstance(name, str) else ""
@@ -417,10 +383,7 @@ def _ended_early(message: Mapping[str, Any], model: str, bill: Bill) -> Unusable
 def checked(
     found: Found, answer_model: type[AnswerT], schema: Mapping[str, JsonValue]
 ) -> tuple[AnswerT, bytes]:
-    """What was found as an answer, and as the JSON that makes it.
-
-    A number is taken for a text of its very digits where a text is wanted, and the other way
-    round.
+    """The answer, and its JSON; a number is taken for a text of its digits where one is wanted.
 
     Raises:
         EnumMismatch: A label in it is not in the schema.
@@ -441,11 +404,7 @@ def checked(
 
 
 def bill_of(usage: object) -> Bill:
-    """Read a `usage` object.
-
-    Where a count is missing that every response has, or is none that could be, the bill is not
-    known. The prompt cache's may be missing or null: then it was not used.
-    """
+    """Read a `usage` object; the prompt cache's counts may be missing: then it was not used."""
     if not isinstance(usage, dict):
         return Bill(Tokens(), is_known=False)
     split = usage.get("cache_creation")
@@ -476,7 +435,6 @@ def bill_of(usage: object) -> Bill:
 
 
 def excerpt(body: bytes) -> str:
-    """The beginning of a body, on one line, for a person."""
     words = body[:_DETAIL_CHARS].decode("utf-8", "replace").split()
     # Half a word would not be recognised where it repeats what was asked.
     is_cut = len(body) > _DETAIL_CHARS and not body[_DETAIL_CHARS - 1 : _DETAIL_CHARS].isspace()

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from pipeline.claude.failures import Backoff
 from pipeline.claude.limiter import START, Window
 from pipeline.claude.prompts import LEAST_SECONDS, Prompt, content_weight
-from pipeline.claude.request_body import Style, Template
+from pipeline.claude.request_body import Template
 from pipeline.model.questions import Image, Pdf, Text
 from pipeline.model.records import Usage
 
-TEMPLATE = Template(Style("claude-haiku-5-5", "low", None), "Sort it.", {"type": "object"})
+TEMPLATE = Template("claude-haiku-5-5", "Sort it.", {"type": "object"})
 
 
 def prompt(most_seconds: float = 60) -> Prompt:
@@ -152,11 +152,11 @@ def test_a_window_is_always_open_and_never_larger_than_the_setting(
 def test_a_pause_grows_to_its_ceiling_and_is_never_shorter_than_asked(
     attempt: int, jitter: float, asked: float | None
 ) -> None:
-    seconds = Backoff(first=0.5, longest=30).seconds(attempt, jitter=jitter, asked=asked)
+    seconds = Backoff(0.5, 30, lambda: jitter).seconds(attempt, asked=asked)
     assert 0.25 <= seconds <= max(30, asked or 0)
     assert asked is None or seconds >= asked
 
 
 def test_pauses_double() -> None:
-    backoff = Backoff(first=0.5, longest=30)
-    assert [backoff.seconds(n, jitter=1) for n in range(1, 9)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
+    backoff = Backoff(0.5, 30, lambda: 1)
+    assert [backoff.seconds(n) for n in range(1, 9)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
