@@ -21,7 +21,7 @@ import uvloop
 
 from benchmarks.tickets import Questions, charged_twice
 from pipeline.claude.gateway import Gateway
-from pipeline.claude.request_body import Style, Template
+from pipeline.claude.request_body import Template
 from pipeline.config import Settings
 from pipeline.model.records import Tier
 from pipeline.runtime.process import collect_seldom
@@ -52,9 +52,7 @@ class Reached:
 async def bare(concurrency: int) -> AsyncIterator[Ask]:
     """What a careful user writes: aiohttp transport, raw response, one parse, validation."""
     asked = Questions().of(charged_twice(0))
-    template = Template(
-        Style("claude-haiku-5-5", "low", "5m"), asked.instructions, asked.answer_schema
-    )
+    template = Template("claude-haiku-5-5", asked.instructions, asked.answer_schema, cache_ttl="5m")
     static = orjson.loads(template.body([], max_output_tokens=asked.max_output_tokens))
     client = anthropic.DefaultAioHttpClient(limits=httpx2.Limits(max_connections=concurrency))
     async with anthropic.AsyncAnthropic(max_retries=0, http_client=client) as sdk:

@@ -24,7 +24,7 @@ from benchmarks.simulated import Admin, Row, simulated_api
 from pipeline.claude.billing import PRICES_AS_OF, PriceTable, Tokens
 from pipeline.claude.gateway import Gateway
 from pipeline.claude.message_batches import Succeeded
-from pipeline.claude.request_body import CacheTtl, Style, Template, content_of
+from pipeline.claude.request_body import CacheTtl, Template, content_of
 from pipeline.config import Settings
 from pipeline.model.errors import AnswerError
 from pipeline.model.questions import Question
@@ -99,8 +99,7 @@ def loop(ttl: CacheTtl | None) -> Callable[[Questions], Awaitable[Counted]]:
 
     async def ask(questions: Questions) -> Counted:
         first = questions[0]
-        style = Style(HAIKU, "low", ttl)
-        template = Template(style, first.instructions, first.answer_schema)
+        template = Template(HAIKU, first.instructions, first.answer_schema, cache_ttl=ttl)
         async with AsyncExitStack() as stack:
             http = anthropic.DefaultAioHttpClient()
             sdk = await stack.enter_async_context(anthropic.AsyncAnthropic(http_client=http))
@@ -276,7 +275,7 @@ def _part(bills: Sequence[Bill], count: int) -> Part:
                 f"{bill.requests:,}",
                 f"{bill.tokens.input:,}",
                 f"{bill.tokens.cache_read:,}",
-                f"{bill.tokens.cache_write:,}",
+                f"{bill.tokens.cache_write_5m + bill.tokens.cache_write_1h:,}",
                 f"{bill.tokens.output:,}",
                 f"{_thousand(bill, count):.4f}",
                 f"{100 * bill.usd / naive:.0f} %",

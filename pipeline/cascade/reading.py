@@ -280,7 +280,8 @@ class Reading:
                         query = await asyncio.to_thread(call) if is_long(event) else call()
                 except Unavailable as error:
                     if attempts is None:
-                        attempts = Attempts(self._peers[place])
+                        peers = self._peers[place]
+                        attempts = Attempts(peers, peers.answered, peers.failed)
                         self._failing[place] += 1
                         log.warning(
                             "file_awaited", stage=stage.name, event_id=event.id, because=str(error)

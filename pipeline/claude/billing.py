@@ -1,10 +1,8 @@
 """What calls cost, and what may be spent.
 
-Prices: a dated table, exact arithmetic, and no guess for what is not in it.
-
-Budgets in US dollars for each hour and each day, for a stage and for all together. An hour and a
-day are those of the clock, in UTC: a budget that is used up opens again when the next one begins.
-What was spent is kept in a file, so that a restart does not open a budget again.
+Prices: a dated table, exact arithmetic, and no guess for what is not in it. Budgets: in US dollars
+for each hour and day of the clock, in UTC, for a stage and for all together. What was spent is kept
+in a file, so that a restart does not open a budget again.
 """
 
 import logging
@@ -32,8 +30,6 @@ _MILLIONTH = -6
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Tokens of one or many requests, as they are billed."""
-
     input: int = 0
     cache_read: int = 0
     cache_write_5m: int = 0
@@ -41,45 +37,17 @@ class Tokens:
     output: int = 0
 
     @property
-    def cache_write(self) -> int:
-        return self.cache_write_5m + self.cache_write_1h
-
-    @property
     def prompt(self) -> int:
-        """The whole prompt, however it is billed."""
         return self.input + self.cache_read + self.cache_write_5m + self.cache_write_1h
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """The price of a model.
-
-    Args:
-        rates: US dollars a million tokens.
-        long_above: Prompts of more tokens than this pay `long_rates`, answer included.
-    """
+    """US dollars a million tokens; prompts of more than `long_above` pay `long_rates` for all."""
 
     rates: TokenPrices
     long_above: int | None = None
     long_rates: TokenPrices | None = None
-
-    def cost(self, tokens: Tokens, *, batch: bool, us_only: bool) -> Decimal:
-        """Of a single request, in US dollars."""
-        rates = self.rates
-        if self.long_rates is not None and tokens.prompt > (self.long_above or 0):
-            rates = self.long_rates
-        millionths = (
-            rates.input * tokens.input
-            + rates.cache_read * tokens.cache_read
-            + rates.cache_write_5m * tokens.cache_write_5m
-            + rates.cache_write_1h * tokens.cache_write_1h
-            + rates.output * tokens.output
-        )
-        if batch:
-            millionths *= BATCH_FACTOR
-        if us_only:
-            millionths *= US_ONLY_FACTOR
-        return millionths.scaleb(_MILLIONTH).normalize()
 
 
 def _rates(input_: str, output: str, write_5m: str, write_1h: str, read: str) -> TokenPrices:
@@ -117,40 +85,51 @@ class PriceTable:
         self._prices: dict[str, Price] = {**PRICES, **own}
 
     def price(self, model: str) -> Price | None:
-        """None where it is not known."""
         prices = self._prices
         return prices.get(model) or prices.get(base_id(model)) or prices.get(undated(model))
 
     def cost(
         self, model: str, tokens: Tokens, *, batch: bool = False, us_only: bool = False
     ) -> Decimal | None:
-        """What one request costs in US dollars, or None where the price is not known.
-
-        The prompt's length decides the band, so `tokens` must be those of a single request.
-        """
-        price = self.price(model)
-        return None if price is None else price.cost(tokens, batch=batch, us_only=us_only)
+        """What a single request costs in US dollars, or None where the price is not known."""
+        price = self._prices.get(model) or self.price(model)
+        if price is None:
+            return None
+        rates = price.rates
+        # The prompt's length decides the band.
+        if price.long_rates is not None and tokens.prompt > (price.long_above or 0):
+            rates = price.long_rates
+        millionths = (
+            rates.input * tokens.input
+            + rates.cache_read * tokens.cache_read
+            + rates.cache_write_5m * tokens.cache_write_5m
+            + rates.cache_write_1h * tokens.cache_write_1h
+            + rates.output * tokens.output
+        )
+        if batch:
+            millionths *= BATCH_FACTOR
+        if us_only:
+            millionths *= US_ONLY_FACTOR
+        return millionths.scaleb(_MILLIONTH).normalize()
 
     def at_most(
         self, model: str, tokens: Tokens, *, batch: bool = False, us_only: bool = False
     ) -> Decimal:
-        """What one request costs, or could cost at most where the price is not known.
+        """What one request costs; where its price is not known, on the most expensive model.
 
-        That is what the most expensive model of the table would: a budget must not stay open
-        because nobody knows what is spent.
+        A budget must not stay open because nobody knows what is spent.
         """
-        price = self.price(model)
-        prices = self._prices.values() if price is None else (price,)
-        return max(each.cost(tokens, batch=batch, us_only=us_only) for each in prices)
+        models = self._prices if self.price(model) is None else (model,)
+        costs = (self.cost(each, tokens, batch=batch, us_only=us_only) for each in models)
+        return max(cost for cost in costs if cost is not None)
 
 
 Span = Literal["hour", "day"]
 SPANS: tuple[Span, ...] = ("hour", "day")
 Caps = Mapping[Span, Decimal | None]
-"""How much may be spent; None: as much as it takes."""
 _ALL = ""
-"""In place of a stage: all together."""
 _KEPT = timedelta(days=40)
+_NOTHING_PASSED, _HOUR = timedelta(0), timedelta(hours=1)
 _PICO = Decimal(10) ** 12
 """Amounts are stored as whole millionths of a millionth of a dollar: sums stay exact."""
 BUDGET_SCHEMA = """
@@ -165,59 +144,45 @@ CREATE TABLE IF NOT EXISTS spent (
 
 @dataclass(frozen=True, slots=True)
 class UsedUp:
-    """A budget that is used up: until when, and a sentence for a person."""
-
     until: datetime
     because: str
 
 
 class Budget:
-    """What was spent, and whether more may be: by all stages together, and by each by its name.
-
-    Args:
-        now: The time, aware, in UTC.
-    """
+    """What was spent, and whether more may be; `now` is aware, in UTC."""
 
     def __init__(
         self, overall: Caps, stages: Mapping[str, Caps], *, now: Callable[[], datetime]
     ) -> None:
-        self._overall = overall
-        self._stages = stages
+        self._caps = {_ALL: overall, **stages}
         self._now = now
-        caps = [cap for each in (overall, *stages.values()) for cap in each.values()]
-        self.is_limited = any(cap is not None for cap in caps)
+        self.is_limited = any(
+            cap is not None for caps in self._caps.values() for cap in caps.values()
+        )
         self._database: Database | None = None
-        self._spent: dict[tuple[str, Span], tuple[datetime, Decimal]] = {}
-        """By stage, `_ALL` included: when the last hour or day began, and what was spent in it."""
+        self._began = _begins(now())
+        self._spent: dict[Span, dict[str, Decimal]] = {span: {} for span in SPANS}
         self._unsaved: dict[tuple[datetime, str], Decimal] = {}
 
     def add(self, stage: str, usd: Decimal) -> None:
         if not usd:
             return
-        begins = _begins(self._now())
-        for span, begin in begins.items():
+        for spent in self._running().values():
             for whose in (stage, _ALL):
-                self._spent[whose, span] = begin, self._since(whose, span, begin) + usd
+                spent[whose] = spent.get(whose, ZERO) + usd
         if self._database is not None:
-            key = (begins["hour"], stage)
+            key = (self._began["hour"], stage)
             self._unsaved[key] = self._unsaved.get(key, ZERO) + usd
 
     def spent(self, stage: str, span: Span) -> Decimal:
-        """In the running hour or day."""
-        return self._since(stage, span, _begins(self._now())[span])
+        return self._running()[span].get(stage, ZERO)
 
     def used_up(self, stage: str) -> UsedUp | None:
-        """Why a stage may not spend more, or None."""
-        if not self.is_limited:
-            return None
-        for span, begin in _begins(self._now()).items():
-            for name, whose, caps in (
-                ("The budget", _ALL, self._overall),
-                (f"The budget of {stage}", stage, self._stages.get(stage, {})),
-            ):
-                cap = caps.get(span)
-                if cap is not None and self._since(whose, span, begin) >= cap:
-                    until = begin + timedelta(**{f"{span}s": 1})
+        for span, spent in self._running().items():
+            for whose, name in (_ALL, "The budget"), (stage, f"The budget of {stage}"):
+                cap = self._caps.get(whose, {}).get(span)
+                if cap is not None and spent.get(whose, ZERO) >= cap:
+                    until = self._began[span] + timedelta(**{f"{span}s": 1})
                     because = (
                         f"{name} of {cap} US dollars for this {span} is used up; "
                         f"it goes on at {until:%Y-%m-%d %H:%M} UTC."
@@ -236,10 +201,7 @@ class Budget:
         await self.save()
 
     async def save(self) -> list[str]:
-        """Write down what was spent, and learn what other processes spent.
-
-        Returns the stages whose spending may have changed: with an hour that ends it begins at 0.
-        """
+        """Write down what was spent, and learn what other processes spent; returns the stages."""
         if self._database is not None:
             unsaved, self._unsaved = self._unsaved, {}
             now = self._now()
@@ -251,28 +213,30 @@ class Budget:
                     self._unsaved[key] = self._unsaved.get(key, ZERO) + usd
             else:
                 self._take_over(totals)
-        return sorted({stage for stage, _ in self._spent if stage != _ALL})
+        return sorted(self._spent["day"].keys() - {_ALL})
 
-    def _since(self, whose: str, span: Span, begin: datetime) -> Decimal:
-        began, usd = self._spent.get((whose, span), (begin, ZERO))
-        return usd if began == begin else ZERO
+    def _running(self) -> dict[Span, dict[str, Decimal]]:
+        now = self._now()
+        if not _NOTHING_PASSED <= now - self._began["hour"] < _HOUR:
+            begins = _begins(now)
+            for span, begin in begins.items():
+                if begin != self._began[span]:
+                    self._spent[span] = dict.fromkeys(self._spent[span], ZERO)
+            self._began = begins
+        return self._spent
 
     def _take_over(self, totals: Mapping[str, Mapping[Span, Decimal]]) -> None:
-        for span, begin in _begins(self._now()).items():
-            for stage, known in totals.items():
-                # What was spent while the file was being written is not in the totals.
-                since = sum(
-                    (u for (at, name), u in self._unsaved.items() if name == stage and at >= begin),
-                    ZERO,
-                )
-                self._spent[stage, span] = begin, known[span] + since
-            stages = [stage for stage, of in self._spent if of == span and stage != _ALL]
-            total = sum((self._since(stage, span, begin) for stage in stages), ZERO)
-            self._spent[_ALL, span] = begin, total
+        for span, spent in self._running().items():
+            begin = self._began[span]
+            spent.update({stage: known[span] for stage, known in totals.items()})
+            # What was spent while the file was being written is not in the totals.
+            for (at, stage), usd in self._unsaved.items():
+                if at >= begin and stage in totals:
+                    spent[stage] += usd
+            spent[_ALL] = sum((usd for stage, usd in spent.items() if stage != _ALL), ZERO)
 
 
 def _begins(now: datetime) -> dict[Span, datetime]:
-    """When the running hour and day began."""
     hour = now.replace(minute=0, second=0, microsecond=0)
     return {"hour": hour, "day": hour.replace(hour=0)}
 

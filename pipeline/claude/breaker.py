@@ -17,6 +17,8 @@ LEARNING_RATE = 0.01
 MOST_FAILURES = 30
 """In a row that are no chance even on a day on which most calls fail."""
 _KEPT = 1 - LEARNING_RATE
+NEGLIGIBLE = 0.001
+"""A share of calls that failed which asks for no more failures in a row than `failures`."""
 _WEIGHT = 2
 """Failures for each call that may still be answered."""
 
@@ -28,8 +30,8 @@ class Pass:
     Args:
         generation: Calls of an earlier generation say nothing about the present.
         probe: Whether it is one of the calls that a half-open breaker lets through.
-        control: It should go to a question that is known to do no harm: the last time it was
-            half open all probes failed, which may have been their own trouble.
+        control: It should go to a harmless question: all probes of the last round failed, which
+            may have been their own trouble.
     """
 
     generation: int
@@ -41,24 +43,23 @@ class Breaker:
     """Closed, open, or half open with a few calls under way.
 
     Args:
-        failures: In a row, without a success in between, that open it; more where calls fail by
-            chance now and then, so that little traffic does not meet it with a closed door.
+        failures: In a row that open it; more where calls fail by chance now and then.
         open_seconds: Until it lets calls through to probe.
-        probes: How many at once. One of several is enough to close it, so that a single unlucky
-            call does not prolong an outage.
+        probes: How many at once; one that succeeds is enough to close it.
     """
 
     def __init__(self, *, failures: int, open_seconds: float, probes: int = 1) -> None:
         self._most_failures = failures
         self._open_seconds = open_seconds
         self._most_probes = probes
+        self.has_failed = False
+        """Whether calls have failed of late; where none has, an answer teaches but its time."""
         self._failures = 0
         self._share = 0.0
-        self._last_success = float("-inf")
-        self._generation = 0
-        self._closed_pass = Pass(0, probe=False)
+        self.last_success = float("-inf")
+        self.closed_pass = Pass(0, probe=False)
+        """Of all calls while it is closed; it changes whenever it opens or closes."""
         self.because: str | None = None
-        """Why it is not closed."""
         self._retry_at = 0.0
         self._allowed = 0
         self._probing = 0
@@ -70,7 +71,6 @@ class Breaker:
         return "half_open" if self._probing or now >= self._retry_at else "open"
 
     def opens_at(self, now: float) -> float:
-        """When the next call may go: now or later."""
         if self.because is None or self._allowed:
             return now
         return max(now, self._retry_at)
@@ -78,7 +78,7 @@ class Breaker:
     def enter(self, now: float) -> Pass:
         """Let a call through; only when `opens_at` says now."""
         if self.because is None:
-            return self._closed_pass
+            return self.closed_pass
         if not self._allowed:
             # Probes that hang do not keep others from trying a while later.
             self._allowed = self._most_probes
@@ -87,20 +87,19 @@ class Breaker:
         control = self._rounds > 1 and self._allowed == self._most_probes
         self._allowed -= 1
         self._probing += 1
-        return Pass(self._generation, probe=True, control=control)
+        return Pass(self.closed_pass.generation, probe=True, control=control)
 
     def succeeded(self, passed: Pass, now: float) -> None:
-        """The service answered, whatever it said."""
-        if passed.generation != self._generation:
+        if passed.generation != self.closed_pass.generation:
             return
-        self._last_success = now
+        self.last_success = now
         if self._failures:
             self._share = 1 - (1 - self._share) * _KEPT**self._failures
             self._failures = 0
         self._share *= _KEPT
+        self.has_failed = self._share > NEGLIGIBLE
         if passed.probe:
-            self._generation += 1
-            self._closed_pass = Pass(self._generation, probe=False)
+            self._begin_generation()
             self.because = None
             self._rounds = 0
 
@@ -109,11 +108,11 @@ class Breaker:
     ) -> None:
         """The service did not answer, or said that it is unwell.
 
-        An error comes quicker than an answer, so after a pause all that is known at first are
-        failures: they say nothing as long as a third of the calls `under_way` may still be
-        answered. Nor does a question that has failed before (`again`), unless it is a probe.
+        Errors come quicker than answers, so after a pause failures say nothing as long as a third
+        of the calls `under_way` may still be answered. Nor does a question that has failed before
+        (`again`), unless it is a probe.
         """
-        if passed.generation != self._generation:
+        if passed.generation != self.closed_pass.generation:
             return
         if passed.probe:
             self._probing -= 1
@@ -125,27 +124,29 @@ class Breaker:
         if again:
             return
         self._failures += 1
+        self.has_failed = True
         needed = self._most_failures
         if self._share > 0:
             unlikely = ceil(log(BY_CHANCE) / log(self._share))
             needed = max(needed, min(MOST_FAILURES, unlikely))
-        quiet = now - self._last_success >= QUIET_SECONDS
+        quiet = now - self.last_success >= QUIET_SECONDS
         if quiet and self._failures >= max(needed, _WEIGHT * under_way):
             self._open(now, because)
 
     def abandoned(self, passed: Pass) -> None:
-        """The call was given up by its caller and says nothing."""
-        if passed.generation == self._generation and passed.probe:
+        if passed.generation == self.closed_pass.generation and passed.probe:
             self._probing -= 1
             self._allowed += 1
 
     def trip(self, passed: Pass, now: float, because: str) -> None:
-        """Open at once: no call can succeed until something is fixed."""
-        if passed.generation == self._generation:
+        if passed.generation == self.closed_pass.generation:
             self._open(now, because)
 
     def _open(self, now: float, because: str) -> None:
-        self._generation += 1
+        self._begin_generation()
         self._failures = self._allowed = self._probing = 0
         self._retry_at = now + self._open_seconds
         self.because = because
+
+    def _begin_generation(self) -> None:
+        self.closed_pass = Pass(self.closed_pass.generation + 1, probe=False)

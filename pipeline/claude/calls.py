@@ -34,7 +34,6 @@ from pipeline.claude.responses import (
     Answered,
     Bill,
     HttpReply,
-    MalformedResponse,
     Unusable,
     read_message,
     read_response,
@@ -71,12 +70,7 @@ _ERRORS: dict[str, type[AnswerError]] = {
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """A request that is to be made.
-
-    Args:
-        weight: See `pipeline.claude.prompts.content_weight`.
-        bounds: When its failures are its own trouble; None for what the settings say.
-    """
+    """A request to be made; `bounds` where others than the settings' hold for its failures."""
 
     question: Question[Any]
     tier: Tier
@@ -99,7 +93,7 @@ class InFlightCall:
 
 @dataclass(frozen=True, slots=True)
 class CompletedCall:
-    """An answer that was paid, and the JSON that makes it, to be kept for equal requests."""
+    """An answer that was paid, and its JSON, to be kept for equal requests."""
 
     response: Response[Any]
     json: bytes
@@ -107,8 +101,6 @@ class CompletedCall:
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """A call that was made, and what its response means."""
-
     verdict: Answered[Any] | Unusable | Failure
     snapshots: Mapping[LimitKind, RateLimitSnapshot]
     started: float
@@ -117,14 +109,6 @@ class _Sent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Makes calls: waits, sends, prices and reports them.
-
-    Args:
-        bounds: When an event's failures are its own trouble.
-        clock: Seconds that do not go back.
-        jitter: Draws 0 to 1.
-    """
-
     client: Client
     prices: PriceTable
     budget: Budget
@@ -132,7 +116,6 @@ class Caller:
     bounds: Bounds
     observer: Observer
     clock: Callable[[], float]
-    jitter: Callable[[], float]
 
     async def call(
         self, request: ModelRequest, in_flight: InFlightCall | None = None
@@ -142,7 +125,8 @@ class Caller:
         Raises:
             AnswerError: The answer is no use.
         """
-        attempts = Attempts(request.prompt.peers)
+        peers = request.prompt.peers
+        attempts = Attempts(peers, peers.answered, peers.failed)
         request.limiter.asked += 1
         try:
             while True:
@@ -178,7 +162,7 @@ class Caller:
         """
         prompt, weight = request.prompt, request.weight
         verdict = read_message(message, request.question.answer_model, prompt.enums)
-        cost = prompt.estimates.cost(weight, max_output_tokens=request.max_output_tokens)
+        cost = prompt.estimate(weight, request.max_output_tokens)
         usage = self._paid(request, verdict.model, replace(verdict.bill, batch=True), cost)
         end: CallEnd = "answered" if isinstance(verdict, Answered) else verdict.why
         stage, model = request.question.stage, request.limiter.model
@@ -194,18 +178,23 @@ class Caller:
         prompt, again = request.prompt, attempts.count > 0
         warmup = prompt.warmup if prompt.warmup and await prompt.warmup.enter() else None
         try:
-            permit = await self._permit(request, again=again, suspect=attempts.in_trouble)
+            permit = await request.limiter.acquire(
+                request.question.stage,
+                prompt.estimate(request.weight, request.max_output_tokens),
+                again=again,
+                suspect=attempts.in_trouble,
+            )
             # What has failed before is no fit probe.
             if any(each.probe and (again or each.control) for each in permit.passes.values()):
                 return await self._control(_control_of(request), permit)
-            seconds = prompt.timeout.seconds(attempts.timed_out)
+            seconds = prompt.time_limit(attempts.timed_out)
             sent = await self._send(request, permit, seconds, in_flight, warmup)
             # Of failures in a row it counts once; an answer to another one ends the row.
             counted = again and not attempts.others_answered()
             if isinstance(sent.verdict, Retry | Blocked):
                 self._count(request, attempts, sent.verdict, sent.seconds)
-            else:
-                attempts.answered()
+            elif not again:
+                prompt.peers.answered += 1
             usage = self._end(request, permit, sent, counted=counted, alone=attempts.alone)
         finally:
             if warmup is not None:
@@ -224,12 +213,10 @@ class Caller:
     async def _pause(self, failure: Retry | Blocked, attempts: Attempts) -> None:
         # Blocks and 429s are waited out in the queue, where they hold up everyone alike; unless
         # they concern one event alone.
-        waited_out = isinstance(failure, Blocked) or failure.kind == "rate_limited"
-        if waited_out and not attempts.alone:
+        if failure.kind in {"blocked", "rate_limited"} and not attempts.alone:
             return
-        after = None if isinstance(failure, Blocked) else failure.after
         tried = max(1, attempts.count)
-        await asyncio.sleep(self.backoff.seconds(tried, jitter=self.jitter(), asked=after))
+        await asyncio.sleep(self.backoff.seconds(tried, asked=failure.after))
 
     async def _await_peers(self, request: ModelRequest, attempts: Attempts) -> None:
         """Wait until others are answered, where the question has failed too often for chance."""
@@ -239,31 +226,22 @@ class Caller:
         # One asks for all who wait here, so that all go on as soon as it is answered.
         async with request.prompt.controlling:
             while not attempts.others_answered():
-                ended = await self._control(control, await self._permit(control))
+                cost = control.prompt.estimate(control.weight, control.max_output_tokens)
+                permit = await control.limiter.acquire(control.question.stage, cost)
+                ended = await self._control(control, permit)
                 if isinstance(ended, Retry):
                     tried = min(tried + 1, CONTROL_DOUBLINGS)
-                    await asyncio.sleep(self.backoff.seconds(tried, jitter=self.jitter()))
+                    await asyncio.sleep(self.backoff.seconds(tried))
 
     async def _control(self, control: ModelRequest, permit: Permit) -> Retry | Blocked | None:
         """Ask a control question; None where it was answered."""
-        sent = await self._send(control, permit, control.prompt.timeout.seconds(), None, None)
+        sent = await self._send(control, permit, control.prompt.time_limit(), None, None)
         peers, verdict = control.prompt.peers, sent.verdict
         failure = verdict if isinstance(verdict, Retry | Blocked) else None
         peers.failed += failure is not None
         peers.answered += failure is None
-        self._end(control, permit, sent)
+        self._end(control, permit, sent, counted=False, alone=False)
         return failure
-
-    async def _permit(
-        self, request: ModelRequest, *, again: bool = False, suspect: bool = False
-    ) -> Permit:
-        limiter, stage, queued = request.limiter, request.question.stage, self.clock()
-        cost = request.prompt.estimates.cost(
-            request.weight, max_output_tokens=request.max_output_tokens
-        )
-        permit = await limiter.acquire(stage, cost, again=again, suspect=suspect)
-        self.observer.waited(stage, limiter.model, seconds=self.clock() - queued)
-        return permit
 
     async def _send(
         self,
@@ -290,12 +268,11 @@ class Caller:
         question = request.question
         verdict: Answered[Any] | Unusable | Failure
         match reply:
-            case HttpReply(200, _, body):
-                read = read_response(body, question.answer_model, request.prompt.enums)
-                if isinstance(read, MalformedResponse):
-                    verdict = unechoed(malformed(read.detail), question.parts)
-                else:
-                    verdict = read
+            case HttpReply(200):
+                read = read_response(reply, question.answer_model, request.prompt.enums)
+                verdict = (
+                    unechoed(malformed(read), question.parts) if isinstance(read, str) else read
+                )
             case HttpReply():
                 verdict = unechoed(failure_of(reply, seconds=limit), question.parts)
             case _:
@@ -307,27 +284,21 @@ class Caller:
         self, request: ModelRequest, attempts: Attempts, failure: Retry | Blocked, seconds: float
     ) -> None:
         was_in_trouble = attempts.in_trouble
-        timed_out = isinstance(failure, Retry) and failure.kind == "timed_out"
+        timed_out = failure.kind == "timed_out"
         if timed_out and not attempts.timed_out:
-            request.prompt.timeout.expired()
+            request.prompt.timed_out()
         attempts.failed(
             self.clock(),
             failure.detail,
             seconds=seconds,
             timed_out=timed_out,
-            maybe_billed=isinstance(failure, Retry) and failure.maybe_billed,
-            unclear=isinstance(failure, Blocked) and failure.unclear,
+            maybe_billed=failure.maybe_billed,
+            unclear=failure.unclear,
         )
         request.limiter.in_trouble += attempts.in_trouble - was_in_trouble
 
     def _end(
-        self,
-        request: ModelRequest,
-        permit: Permit,
-        sent: _Sent,
-        *,
-        counted: bool = False,
-        alone: bool = False,
+        self, request: ModelRequest, permit: Permit, sent: _Sent, *, counted: bool, alone: bool
     ) -> Usage:
         """Report the end of a call to all whom it concerns; returns what it cost.
 
@@ -338,13 +309,12 @@ class Caller:
         match sent.verdict:
             case Answered(bill=bill) | Unusable(bill=bill) as verdict:
                 end = "answered" if isinstance(verdict, Answered) else verdict.why
-                used, tokens = permit.cost, bill.tokens
+                usage, used = self._paid(request, verdict.model, bill, permit.cost), permit.cost
                 if bill.is_known:
                     # Prompt cache reads are free.
-                    used = Cost(tokens.input + tokens.cache_write, tokens.output)
+                    used = Cost(usage.input_tokens + usage.cache_write_tokens, usage.output_tokens)
                     began, took = sent.started, sent.seconds
-                    request.prompt.learn(request.weight, used, tokens, started=began, seconds=took)
-                usage = self._paid(request, verdict.model, bill, permit.cost)
+                    request.prompt.learn(request.weight, usage, started=began, seconds=took)
                 limiter.answered(permit, used, sent.snapshots)
             case Reject(filtered=filtered):
                 end = "refused" if filtered else "rejected"
@@ -358,7 +328,6 @@ class Caller:
                 limiter.failed(permit, failure, sent.snapshots, again=counted, alone=alone)
                 if failure.maybe_billed:
                     self._maybe_billed(request, permit.cost)
-        limiter.report()
         stage = request.question.stage
         self.observer.call(stage, limiter.model, end, seconds=sent.seconds, usage=usage)
         return usage or Usage()
@@ -366,8 +335,7 @@ class Caller:
     def _paid(self, request: ModelRequest, model: str, bill: Bill, estimate: Cost) -> Usage:
         """Price an answer by the model that gave it, and count it against the budget.
 
-        What it cost is not known where the bill or the price is not. Budgets then count what it
-        may have: tokens by the estimate, a price by that of the most expensive model.
+        Where the bill or the price is not known, budgets count what it may have cost at most.
         """
         tokens = bill.tokens
         terms = {"batch": bill.batch, "us_only": bill.us_only}
@@ -381,7 +349,7 @@ class Caller:
             calls=1,
             input_tokens=tokens.input,
             cache_read_tokens=tokens.cache_read,
-            cache_write_tokens=tokens.cache_write,
+            cache_write_tokens=tokens.cache_write_5m + tokens.cache_write_1h,
             output_tokens=tokens.output,
             cost_usd=cost,
         )
@@ -407,7 +375,6 @@ def _control_of(request: ModelRequest) -> ModelRequest:
 
 
 def _at_least(tokens: Tokens, estimate: Cost) -> Tokens:
-    """Those tokens, and no fewer than were expected."""
     return replace(
         tokens,
         input=max(tokens.input, int(estimate.input_tokens)),

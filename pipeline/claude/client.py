@@ -17,7 +17,7 @@ from anthropic.types import Message
 from opentelemetry.trace import TracerProvider
 
 from pipeline.claude.connections import Exchange, Frame, MessageIds, OutOfStep, StrictConnector
-from pipeline.claude.responses import HttpReply, NoReply, message_id_of
+from pipeline.claude.responses import HttpReply, NoReply
 
 _ANY = anthropic.AsyncStream[Any]
 """What the SDK asks for with a stream, and does not use for a raw response."""
@@ -31,48 +31,35 @@ _OK = 200
 _ERRORS = 400
 _MODEL = re.compile(rb'"model":"([^"]+)"')
 _HEAD = 200
-"""Bytes of a request in which its model is named."""
 
 
 class Client(Protocol):
-    """Sends one request, once. `SdkClient` is the real one."""
+    """Sends one request, once, within `seconds`, reading included."""
 
-    async def send(self, body: bytes, *, seconds: float) -> HttpReply | NoReply:
-        """Send a Messages request; within `seconds`, reading included."""
-        ...
+    async def send(self, body: bytes, *, seconds: float) -> HttpReply | NoReply: ...
 
-    async def post(self, path: str, body: bytes, *, seconds: float) -> HttpReply | NoReply:
-        """Send any other JSON request."""
-        ...
+    async def post(self, path: str, body: bytes, *, seconds: float) -> HttpReply | NoReply: ...
 
-    async def get(self, path: str, *, seconds: float) -> HttpReply | NoReply:
-        """Ask for something that is there."""
-        ...
+    async def get(self, path: str, *, seconds: float) -> HttpReply | NoReply: ...
 
     def lines(
         self, path: str, *, seconds: float
     ) -> AsyncGenerator[str | HttpReply | NoReply, None]:
-        """Read something long line by line, each within `seconds`.
-
-        What is not a line is the reason why there are no more.
-        """
+        """Each line within `seconds`; what is not a line says why there are no more."""
         ...
 
 
 class SdkClient:
     """The official SDK, with its aiohttp transport, no retries of its own, and raw responses.
 
-    Requests go out as bytes that are serialised once; `AsyncAnthropic.post` takes them as
-    `content`. Key and address come from where the SDK looks for them (`ANTHROPIC_API_KEY`,
-    `ANTHROPIC_BASE_URL`). With a key that does not change, the first answered Messages request
-    frames those that follow, which aiohttp sends by itself. Credentials that expire, spans and
-    proxies are the SDK's work each time.
+    Key and address come from where the SDK looks for them. With a key that does not change, the
+    first answered Messages request frames those that follow, which aiohttp sends by itself.
+    Credentials that expire, spans and proxies are the SDK's work each time.
 
     An answer that may be another request's is not used: see `pipeline.claude.connections`.
 
     Args:
         connections: Open at once at most.
-        connect_timeout: Seconds.
         traces: Where the SDK's spans of Messages requests go; there are none without it.
     """
 
@@ -109,16 +96,13 @@ class SdkClient:
             return reply
 
     async def post(self, path: str, body: bytes, *, seconds: float) -> HttpReply | NoReply:
-        async def send(sdk: anthropic.AsyncAnthropic) -> HttpReply:
-            return _reply_of(await sdk.post(path, cast_to=httpx2.Response, content=body))
-
-        return await self._exchange(send, seconds)
+        response = httpx2.Response
+        return await self._exchange(
+            lambda sdk: sdk.post(path, cast_to=response, content=body), seconds
+        )
 
     async def get(self, path: str, *, seconds: float) -> HttpReply | NoReply:
-        async def send(sdk: anthropic.AsyncAnthropic) -> HttpReply:
-            return _reply_of(await sdk.get(path, cast_to=httpx2.Response))
-
-        return await self._exchange(send, seconds)
+        return await self._exchange(lambda sdk: sdk.get(path, cast_to=httpx2.Response), seconds)
 
     async def lines(
         self, path: str, *, seconds: float
@@ -147,16 +131,17 @@ class SdkClient:
         finally:
             await response.aclose()
 
-    async def _exchange(self, send: _Send[HttpReply], seconds: float) -> HttpReply | NoReply:
+    async def _exchange(self, send: _Send[httpx2.Response], seconds: float) -> HttpReply | NoReply:
         with Exchange() as exchange:
             reply = await self._request(send, seconds)
-            if isinstance(reply, HttpReply) and reply.status == _OK:
-                exchange.is_confirmed = True
+            if isinstance(reply, httpx2.Response):
+                reply = _reply_of(reply)
+                exchange.is_confirmed = reply.status == _OK
             return reply
 
     def _own(self, reply: HttpReply, body: bytes, exchange: Exchange) -> HttpReply | NoReply:
         """The reply, if it is the request's own as far as anybody can tell."""
-        message_id = message_id_of(reply.body)
+        message_id = reply.message_id
         if message_id is None:
             return reply
         owner = self._ids.owner(message_id, body, first=exchange.is_first)
@@ -205,7 +190,6 @@ class SdkClient:
         return _reply_of(response)
 
     def _new_session(self) -> aiohttp.ClientSession:
-        """Connections as the SDK's transport makes them, and no memory of what was answered."""
         return aiohttp.ClientSession(
             connector=StrictConnector(
                 limit=self._connections,
@@ -220,11 +204,20 @@ class SdkClient:
         limits = httpx2.Limits(
             max_connections=self._connections, keepalive_expiry=KEEP_ALIVE_SECONDS
         )
+        # Given whole, so that no variable of the environment makes it record the content, and
+        # without propagation: of an event nothing but the question itself leaves for the API.
+        spans: OpenTelemetryOptions | Literal[False] = False
+        if self._traces is not None:
+            spans = {
+                "tracer_provider": self._traces,
+                "propagation": False,
+                "traces": {"enabled": True, "content_mode": "metadata_only"},
+            }
         try:
             sdk = anthropic.AsyncAnthropic(
                 max_retries=0,
                 timeout=self._timeout,
-                open_telemetry=_span_options(self._traces),
+                open_telemetry=spans,
                 http_client=_over(
                     self._new_session,
                     anthropic.DefaultAioHttpClient(timeout=self._timeout, limits=limits),
@@ -246,7 +239,6 @@ def _reply_of(response: httpx2.Response) -> HttpReply:
 def _over(
     new_session: Callable[[], aiohttp.ClientSession], http: httpx2.AsyncClient
 ) -> httpx2.AsyncClient:
-    """The same client, those of its proxies included, over sessions of our own."""
     transports: list[Any] = [http._transport, *http._mounts.values()]  # noqa: SLF001 - has no public way to a session
     for transport in filter(None, transports):
         if not hasattr(transport, "client"):
@@ -286,18 +278,6 @@ def _no_reply(error: BaseException, seconds: float) -> NoReply:
     late = sent and isinstance(error, anthropic.APITimeoutError)
     detail = f"{type(root).__name__}: {root}".rstrip(": ")
     return NoReply("timed_out" if late else "disconnected", detail, sent=sent)
-
-
-def _span_options(traces: TracerProvider | None) -> OpenTelemetryOptions | Literal[False]:
-    # Given whole, so that no variable of the environment makes it record the content, and without
-    # propagation: of an event nothing but the question itself leaves for the API.
-    if traces is None:
-        return False
-    return {
-        "tracer_provider": traces,
-        "propagation": False,
-        "traces": {"enabled": True, "content_mode": "metadata_only"},
-    }
 
 
 async def _send_with_span(sdk: anthropic.AsyncAnthropic, body: bytes) -> httpx2.Response:

@@ -1,26 +1,21 @@
 """An answer belongs to its own request: which connections may carry a next one, and whose it is.
 
-HTTP/1.1 has nothing that says which request a response belongs to but their order. A server or a
-proxy that sends one response twice shifts all that follow on that connection: each request then
-gets the answer of the one before it, with a status of 200 and a valid body. Four rules keep
-answers where they belong:
+HTTP/1.1 has only their order to say which request a response belongs to. A server or a proxy that
+sends one response twice shifts all that follow on that connection: each request gets the answer of
+the one before it, with a status of 200 and a valid body. Four rules keep answers where they belong:
 
-1. A connection is used again only after its response was confirmed to be the request's own, and
-   until then nobody else gets it. aiohttp gives it back as soon as the last byte is there, which
-   is before anybody has looked at them.
+1. A connection is used again only after its response was confirmed to be the request's own.
+   aiohttp would give it back with the last byte, before anything has looked at them.
 2. A connection on which anything arrives while no request is under way is closed, and so is one
    with unread bytes when it is taken.
 3. Of two responses to one request neither is taken.
 4. A message id that was received before is another request's answer, whatever connection it
    comes on: what is late reaches a request that was just sent, where rule 2 cannot see it.
-
-What this needs of aiohttp beyond its public interface is in `StrictConnector`.
-
-What all requests to one address have in common, as the SDK wrote it once.
 """
 
 import logging
 import select
+from collections import OrderedDict
 from collections.abc import Callable
 from contextvars import ContextVar, Token
 from functools import partial
@@ -39,7 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 REMEMBERED = 65_536
-"""Message ids that are remembered at least: 100 s at 600 answers a second, in about 8 MB."""
+"""Message ids that are remembered: 100 s at 600 answers a second, in about 8 MB."""
 _REPEATS = 3
 """Answers with the only id there ever was, each the first of its connection: a stub that gives all
 its answers one id, since what is repeated was sent on another connection before."""
@@ -53,32 +48,30 @@ class OutOfStep(aiohttp.ClientConnectionError):
 
 
 class MessageIds:
-    """The ids of messages received lately, `remembered` at least and twice that at most."""
+    """The ids of messages received lately, and hashes of the requests that were answered."""
 
     def __init__(self, remembered: int = REMEMBERED) -> None:
         self._remembered = remembered
-        self._recent: dict[int, int] = {}
-        self._older: dict[int, int] = {}
+        self._asked: OrderedDict[int, int] = OrderedDict()
         self._repeats = 0
         self._are_unique = True
 
     def __len__(self) -> int:
-        return len(self._recent) + len(self._older)
+        return len(self._asked)
 
     def owner(self, message_id: str, request: bytes, *, first: bool) -> Owner:
         """Whose answer a message is, as far as its id shows; it is remembered.
 
-        It is the `same_request`'s where it was received before in response to an equal one: a cache
-        between here and the API answers so, and the answer is right. `first` is whether it was the
-        first response on its connection.
+        A cache between here and the API gives an equal request the same answer, which is right.
+        `first`: it was the first response on its connection.
         """
         # Hashes are enough: two in 65,536 are alike once in ten billion times, and cost a call.
         key, asked = hash(message_id), hash((len(request), request[-_COMPARED:]))
-        known = self._recent.get(key) or self._older.get(key)
+        known = self._asked.get(key)
         if known is None:
-            if len(self._recent) >= self._remembered:
-                self._older, self._recent = self._recent, {}
-            self._recent[key] = asked
+            self._asked[key] = asked
+            if len(self) > self._remembered:
+                self._asked.popitem(last=False)
             return "new"
         if known == asked:
             return "same_request"
@@ -96,8 +89,7 @@ class MessageIds:
 class Exchange:
     """A request and its response, in the body of a `with` statement.
 
-    The connection that the request goes out on is its own until the end. It is kept open for
-    others only if the response was confirmed.
+    Its connection is its own until the end, and kept for others only if the response was confirmed.
     """
 
     __slots__ = ("_token", "handlers", "is_confirmed")
@@ -110,7 +102,6 @@ class Exchange:
 
     @property
     def is_first(self) -> bool:
-        """Whether no other request went out on that connection before."""
         return all(handler.requests == 1 for handler in self.handlers)
 
     @property
@@ -138,9 +129,8 @@ _current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 class _Handler(ResponseHandler):
     """One connection.
 
-    `exchange` is whose it is, `requests` how many went out on it, `is_idle` whether none is under
-    way, `give_back` returns it to the pool, where that was put off, and `poll` looks for bytes that
-    have arrived but were not handed over yet.
+    `exchange` is whose it is, `requests` how many went out on it, `give_back` returns it to the
+    pool, where that was put off, and `poll` looks for bytes that were not handed over yet.
     """
 
     exchange: Exchange | None = None
@@ -173,9 +163,8 @@ class _Handler(ResponseHandler):
 class StrictConnector(aiohttp.TCPConnector):
     """Connections that carry a next request only where the last response was confirmed.
 
-    Takes what `aiohttp.TCPConnector` takes. Uses two of its internals, `_factory` and `_release`,
-    and two of a handler's, `_buffer` and `_tail`; `tests/claude/test_exchanges.py` fails where a
-    version of aiohttp has others.
+    Uses two internals of aiohttp, `_factory` and `_release`, and two of a handler, `_buffer` and
+    `_tail`; `tests/claude/test_exchanges.py` fails where a version of aiohttp has others.
     """
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - those of aiohttp
@@ -188,11 +177,6 @@ class StrictConnector(aiohttp.TCPConnector):
         traces: list["Trace"],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's
     ) -> "Connection":
-        """Get a connection on which nothing waits to be read.
-
-        Raises:
-            OutOfStep: The server speaks before it is asked.
-        """
         while True:
             connection = await super().connect(req, traces, timeout)
             handler = connection.protocol
@@ -230,11 +214,9 @@ _NEVER_AGAIN = ("idempotency-key",)
 
 
 class Frame:
-    """A request without its body: method, address, headers and key.
+    """A request without its body: method, address, headers and key, as the SDK wrote them once.
 
-    Calls differ in their bodies alone. The SDK would work out the rest for each of them again; so
-    it does it once, and the others go out in the same frame. What that saves is the difference
-    between loop and gateway in `python -m benchmarks.throughput`.
+    What that saves is the difference between loop and gateway in `benchmarks.throughput`.
     """
 
     def __init__(self, request: httpx2.Request) -> None:

@@ -6,12 +6,12 @@ event after all is found out by what becomes of others (`Attempts`). Pure.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isnan
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import orjson
 
@@ -27,9 +27,8 @@ class Retry:
 
     Args:
         detail: A sentence for a person.
-        after: Seconds the API asks to wait; None where it does not say.
+        after: Seconds the API asks to wait.
         ramp: Usage grows faster than the API allows.
-        maybe_billed: It is not known whether the request was answered and paid.
     """
 
     kind: RetryKind
@@ -37,6 +36,7 @@ class Retry:
     after: float | None = None
     ramp: bool = False
     maybe_billed: bool = False
+    unclear: ClassVar = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +45,21 @@ class Blocked:
 
     Args:
         detail: A sentence for a person: what is wrong and what to do.
-        scope: Whether it holds for what one stage asks of a model, for all of a model, or for all
-            that this key may ask.
+        scope: What one stage asks of a model, all that is asked of it, or all with this key.
         unclear: The response does not say whose fault it is; it may be this one event's.
     """
 
     detail: str
     scope: Literal["stage", "model", "account"]
     unclear: bool = False
+    kind: ClassVar = "blocked"
+    after: ClassVar[float | None] = None
+    maybe_billed: ClassVar = False
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """The API takes everything but this very request.
-
-    Args:
-        filtered: What the model wrote was withheld by a filter: as good as a refusal.
-    """
+    """The API takes everything but this very request; `filtered`: it withheld what was written."""
 
     detail: str
     filtered: bool = False
@@ -136,7 +134,6 @@ _IN_MESSAGES = re.compile(r"messages[.\[]\d")
 def classify(
     status: int, headers: Mapping[str, str], body: bytes, *, now: datetime | None = None
 ) -> Failure:
-    """Say what a response that is not a 200 means; header names are in lower case."""
     error = _error_of(body)
     message = str(error.get("message") or excerpt(body))
     details = error.get("details")
@@ -193,14 +190,14 @@ def _withheld(message: str) -> Reject:
 
 
 def failure_of(reply: HttpReply | NoReply, *, seconds: float) -> Failure:
-    """What a reply means that is no answer, or that none came within that many seconds."""
     match reply:
         case HttpReply(200):
             return malformed("the API answered with something else than was asked for")
         case HttpReply(status, _, body):
             return classify(status, reply.headers, body)
         case NoReply("no_key", detail):
-            return no_credentials(detail)
+            because = f"No credentials ({detail.rstrip('.')}): set ANTHROPIC_API_KEY."
+            return Blocked(because, "account")
         case NoReply("timed_out"):
             # It may have been answered, and paid, all the same.
             return Retry("timed_out", f"No answer within {seconds:.0f} s", maybe_billed=True)
@@ -209,20 +206,13 @@ def failure_of(reply: HttpReply | NoReply, *, seconds: float) -> Failure:
             return Retry("disconnected", because, maybe_billed=sent)
 
 
-def no_credentials(detail: str) -> Blocked:
-    return Blocked(f"No credentials ({detail.rstrip('.')}): set ANTHROPIC_API_KEY.", "account")
-
-
 def malformed(detail: str) -> Retry:
-    """A status 200 with something else than an answer: a proxy's page, or half an answer."""
+    """A status 200 with a proxy's page, or half an answer."""
     return Retry("server_error", detail, maybe_billed=True)
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Seconds to wait by `retry-after-ms` or `retry-after`, which may be seconds or a date.
-
-    At most `LONGEST_RETRY_AFTER`; None where there is no such header, or none that says a time.
-    """
+    """Seconds to wait by `retry-after-ms` or `retry-after`; None where neither says a time."""
     for name, factor in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = headers.get(name)
         if value is None:
@@ -287,7 +277,7 @@ HUNG = 0.5
 class Peers:
     """What became of first attempts and control questions, of one kind of question to one model.
 
-    Those are answered that ended with a response about themselves, be it a refusal or a rejection.
+    A refusal or a rejection is an answer, too.
     """
 
     answered: int = 0
@@ -296,12 +286,7 @@ class Peers:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """When an event's failures are its own trouble; both must be reached.
-
-    Args:
-        attempts: Failures while its peers were answered, each counted by the share of those.
-        seconds: Since the first failure.
-    """
+    """When an event's failures are its own trouble: weight and seconds, both must be reached."""
 
     attempts: float
     seconds: float
@@ -311,6 +296,7 @@ class Bounds:
         return cls(settings.attempts_per_event, settings.attempts_seconds)
 
 
+@dataclass(slots=True)
 class Attempts:
     """The failures of one event's question, from its first attempt on: whose trouble are they?
 
@@ -326,46 +312,32 @@ class Attempts:
     counted among the peers, for the sake of the others.
 
     Args:
-        peers: Of the same kind.
+        peers: Of the same kind; `answered_before` and `failed_before` are their counts at the
+            last failure, or at the start.
+        weight: The failures, each counted by the share of peers answered since the one before.
+        alone: Whether the last one concerned this event alone: it had failed before, and others
+            were answered in between.
+        in_trouble: Whether it has failed twice while others were answered, or hung while most were.
+        seconds: Spent in calls; `lasting`: from the first failure to the last.
     """
 
-    __slots__ = (
-        "_answered_before", "_failed_before", "_first_at", "_last_detail", "_peers",
-        "alone", "count", "in_trouble", "lasting", "maybe_billed", "seconds", "timed_out", "weight",
-    )  # fmt: skip
-
-    def __init__(self, peers: Peers) -> None:
-        self._peers = peers
-        self._answered_before = peers.answered
-        self._failed_before = peers.failed
-        self._first_at = 0.0
-        self._last_detail = ""
-        self.count = 0
-        """Failures so far."""
-        self.weight = 0.0
-        """The same, each counted by the share of peers answered since the one before."""
-        self.alone = False
-        """Whether the last one concerned this event alone: it had failed before, and others were
-        answered in between."""
-        self.in_trouble = False
-        """Whether it has failed twice while others were answered, or hung while most were."""
-        self.timed_out = 0
-        """How many were time-outs."""
-        self.seconds = 0.0
-        """Spent in calls."""
-        self.lasting = 0.0
-        """Seconds from the first failure to the last."""
-        self.maybe_billed = False
-        """Whether any of them may have been paid all the same."""
+    peers: Peers
+    answered_before: int
+    failed_before: int
+    count: int = 0
+    weight: float = 0.0
+    alone: bool = False
+    in_trouble: bool = False
+    timed_out: int = 0
+    seconds: float = 0.0
+    lasting: float = 0.0
+    maybe_billed: bool = False
+    last_detail: str = ""
+    _first_at: float = 0.0
 
     def others_answered(self) -> bool:
         """Whether a peer was answered since the last failure or, before that, since the start."""
-        return self._peers.answered > self._answered_before
-
-    def answered(self) -> None:
-        """There was a response about the question itself, be it a refusal or a rejection."""
-        if not self.count:
-            self._peers.answered += 1
+        return self.peers.answered > self.answered_before
 
     def failed(
         self,
@@ -378,9 +350,9 @@ class Attempts:
         unclear: bool = False,
     ) -> None:
         """Count a failure; `unclear`: it may be this event's alone although it is the first."""
-        peers = self._peers
-        answered = peers.answered - self._answered_before
-        ended = answered + peers.failed - self._failed_before
+        peers = self.peers
+        answered = peers.answered - self.answered_before
+        ended = answered + peers.failed - self.failed_before
         self.weight += answered / ended if ended else 0.0
         self.alone = answered > 0 and (self.count > 0 or unclear)
         if not self.count:
@@ -392,39 +364,31 @@ class Attempts:
         self.maybe_billed = self.maybe_billed or maybe_billed
         self.in_trouble = self.weight >= (HUNG if self.timed_out else 1)
         self.lasting = now - self._first_at
-        self._last_detail = detail
-        self._answered_before, self._failed_before = peers.answered, peers.failed
+        self.last_detail = detail
+        self.answered_before, self.failed_before = peers.answered, peers.failed
 
     def are_over(self, bounds: Bounds) -> bool:
-        """Whether the failures are the event's own trouble."""
         return self.weight >= bounds.attempts and self.lasting >= bounds.seconds
 
     def history(self, beside: str = "others were answered") -> str:
-        """What happened, for a person; `beside` says what worked meanwhile."""
         return (
             f"No answer in {self.count} attempts over {self.lasting:.0f} s, while {beside}."
-            f" The last one: {self._last_detail}"
+            f" The last one: {self.last_detail}"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Exponential, with jitter, so that what failed together does not come back together.
-
-    Both are seconds before a repetition, at most.
-    """
+    """Exponential, in seconds, with jitter: what failed together does not come back together."""
 
     first: float
     longest: float
+    jitter: Callable[[], float]
+    """Draws 0 to 1."""
 
-    def seconds(self, attempt: int, *, jitter: float, asked: float | None = None) -> float:
-        """Seconds to wait after the first, second, ... failed attempt; never less than was `asked`.
-
-        The caller draws `jitter`, 0 to 1.
-        """
-        if attempt < 1:
-            raise ValueError("attempts count from 1")
+    def seconds(self, attempt: int, *, asked: float | None = None) -> float:
+        """Seconds to wait after the first, second, ... failed attempt; never less than `asked`."""
         # Beyond 64 doublings the power alone would overflow.
         ceiling = min(self.longest, self.first * 2.0 ** min(attempt - 1, 64))
-        own = ceiling * (0.5 + jitter / 2)
+        own = ceiling * (0.5 + self.jitter() / 2)
         return own if asked is None else max(own, asked)

@@ -16,12 +16,12 @@ from pipeline.claude.billing import BUDGET_SCHEMA, SPANS, Budget, PriceTable
 from pipeline.claude.calls import Caller, CompletedCall, InFlightCall, ModelRequest
 from pipeline.claude.client import Client, SdkClient
 from pipeline.claude.failures import Backoff, Bounds, failure_of
-from pipeline.claude.limiter import Limiter, block, most_hanging, most_suspects
+from pipeline.claude.limiter import Limiter, block, set_aside
 from pipeline.claude.message_batches import Batches, BatchLane
 from pipeline.claude.prompts import Prompts, content_weight
-from pipeline.claude.request_body import Style, Template, content_of
+from pipeline.claude.request_body import Template, content_of
 from pipeline.claude.request_groups import Coalescer, Doubtful, Steers, says_unclear
-from pipeline.claude.response_cache import CACHE_SCHEMA, DiskCache, MemoryCache, ResponseCache
+from pipeline.claude.response_cache import CACHE_SCHEMA, DiskCache, ResponseCache
 from pipeline.claude.responses import HttpReply, NoReply
 from pipeline.config import Settings
 from pipeline.model.observer import Observer
@@ -32,15 +32,13 @@ from pipeline.runtime.process import background_task
 
 log = logging.getLogger(__name__)
 SAVE_SECONDS = 1.0
-"""Between writings of what was spent and answered; a crash loses no more than that."""
-REPORT_SECONDS = 1.0
-"""Between looks at what has changed without a call of the model's own: a key is refused or taken
-for all models at once, and a breaker is half open when its time has come."""
+"""Between writings of what was spent and answered, of which a crash loses no more than that, and
+between looks at what has changed without a call of the model's own: a key is refused for all models
+at once, and a breaker is half open when its time has come."""
 CONNECT_SECONDS = 5.0
 CACHED_ANSWERS = 10_000
 """Of the last questions, in memory and on disk, for identical ones."""
 BACKOFF_FIRST_SECONDS = 0.5
-"""Before the first repetition."""
 SPARE_CONNECTIONS = 8
 LEAST_AHEAD = 8
 """Questions that should wait for their turn, so that the next call can go when one has ended."""
@@ -49,8 +47,6 @@ PROBE_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What `doctor` found out about a model: what is wrong and what to do, or what is right."""
-
     model: str
     ok: bool
     detail: str
@@ -60,18 +56,13 @@ class Gateway:
     """Asks the models, as a `pipeline.model.questions.Asker`; open while it is entered.
 
     Args:
-        settings: The whole tree.
-        observer: Receives every call.
         client: Sends the requests; the official SDK if None.
-        clock: Seconds that do not go back.
-        now: The time, aware.
-        jitter: Draws 0 to 1.
+        clock: Seconds that do not go back; `now` is the time, aware, and `jitter` draws 0 to 1.
         doubtful: Which answers from a request with several events are asked again alone.
         steers: Which events share a request with no others.
         traces: Where the spans of calls go, if anywhere.
-        failed: Called when what was spent and answered is not written down any more, or changes
-            are not reported any more, for a reason that nobody foresaw; the error is raised when
-            this is left.
+        failed: Called when what was spent and answered is not written down or reported any more
+            for a reason that nobody foresaw; the error is raised when this is left.
     """
 
     def __init__(
@@ -92,7 +83,6 @@ class Gateway:
         self._stages = settings.stages.by_name()
         self._observer = observer or Observer()
         self._failed = failed
-        self._jitter = jitter
         self._models = {Tier.HAIKU: settings.models.haiku, Tier.SONNET: settings.models.sonnet}
         self._prices = PriceTable(claude.prices)
         self._prompts = Prompts(claude, clock=clock)
@@ -110,14 +100,13 @@ class Gateway:
                 model,
                 claude.concurrency,
                 account=account,
-                budget_wait=self._budget.wait,
+                budget=self._budget,
                 observer=self._observer,
                 clock=clock,
             )
             for model in self._models.values()
         }
-        calls = claude.concurrency + most_hanging(claude.concurrency)
-        calls += most_suspects(claude.concurrency)
+        calls = claude.concurrency + sum(set_aside(claude.concurrency))
         self._sdk = SdkClient(
             connections=calls * len(self._limiters) + SPARE_CONNECTIONS,
             connect_timeout=CONNECT_SECONDS,
@@ -125,7 +114,7 @@ class Gateway:
         )
         self._client: Client = client or self._sdk
         longest = claude.backoff_max
-        self._backoff = Backoff(first=min(BACKOFF_FIRST_SECONDS, longest), longest=longest)
+        self._backoff = Backoff(min(BACKOFF_FIRST_SECONDS, longest), longest, jitter)
         self._caller = Caller(
             client=self._client,
             prices=self._prices,
@@ -134,14 +123,14 @@ class Gateway:
             bounds=Bounds.of(claude),
             observer=self._observer,
             clock=clock,
-            jitter=jitter,
         )
         self._coalescer = Coalescer(self._caller, self._prompts, doubtful, steers)
         self._cache = ResponseCache(
             call=self._call,
             observer=self._observer,
             now=now,
-            memory=MemoryCache(CACHED_ANSWERS, claude.answer_cache_ttl),
+            most=CACHED_ANSWERS,
+            ttl=claude.answer_cache_ttl,
         )
         self._stack = AsyncExitStack()
 
@@ -159,14 +148,20 @@ class Gateway:
             if self._budget.is_limited:
                 file = Database(claude.spend_path, BUDGET_SCHEMA, setting="claude.state_dir")
                 await self._budget.keep_in(await stack.enter_async_context(file))
-                self._warn_of_unknown_prices()
+                for model in self._limiters:
+                    if self._prices.price(model) is None:
+                        log.warning(
+                            "the price of %s is not known: budgets count it as the most expensive"
+                            " model whose price is; set claude.prices",
+                            model,
+                        )
             if claude.answer_cache == "disk":
                 file = Database(claude.answers_path, CACHE_SCHEMA, setting="claude.state_dir")
                 await stack.enter_async_context(file)
                 self._cache.disk = DiskCache(file, CACHED_ANSWERS, claude.answer_cache_ttl)
             stack.push_async_callback(self._stop)
-            for work in (self._save_regularly, self._report_regularly):
-                await stack.enter_async_context(background_task(work(), ended=self._failed))
+            saving = background_task(self._save_regularly(), ended=self._failed)
+            await stack.enter_async_context(saving)
             self._stack = stack.pop_all()
         return self
 
@@ -189,18 +184,13 @@ class Gateway:
         return (await self._call(request, InFlightCall(waiters=1))).response
 
     def paused_reason(self, stage: str, tier: Tier) -> str | None:
-        """Why intake of a stage should stop now, or None."""
-        used_up = self._budget.used_up(stage)
-        if used_up is not None:
-            return used_up.because
         return self._limiters[self._models[tier]].paused_reason(stage)
 
     def at_once(self, stage: str, tier: Tier) -> int:
         """How many questions are worth asking at once: what is under way, and the next few.
 
-        A caller that asks for more only waits for longer, and cannot take back what is sent
-        meanwhile. Questions in trouble, which wait for their next attempt or hang, come on top:
-        they must not take the place of others.
+        Questions in trouble, which wait for their next attempt or hang, come on top: they must not
+        take the place of others.
         """
         settings = self._stages.get(stage) if tier is Tier.HAIKU else None
         together = 1 if settings is None else settings.events_per_request
@@ -210,20 +200,14 @@ class Gateway:
         return (calls + max(LEAST_AHEAD, calls // 4)) * together + in_trouble
 
     def batch_lane(self, on_wait: Callable[[str | None], None] = lambda _: None) -> BatchLane:
-        """For questions that may wait up to a day and cost half.
-
-        Args:
-            on_wait: Called with why it waits for the API, and with None when it goes on.
-        """
-        api = Batches(self._client, backoff=self._backoff, jitter=self._jitter, on_wait=on_wait)
+        """For questions that may wait up to a day and cost half; `on_wait`: see `Batches`."""
+        api = Batches(self._client, backoff=self._backoff, on_wait=on_wait)
         return BatchLane(api, self._caller, self._request)
 
     async def probe(self) -> list[Probe]:
-        """Ask the API about each model: is it reachable, is the key accepted, is it known."""
         return [await _probe(self._client, model) for model in self._limiters]
 
     async def _call(self, request: ModelRequest, in_flight: InFlightCall) -> CompletedCall:
-        """Ask, alone or in a group, as the stage's settings say."""
         # What Haiku left open is the hard part: Sonnet looks at each event by itself.
         if request.tier is Tier.HAIKU:
             stage = self._stages.get(request.question.stage)
@@ -245,15 +229,6 @@ class Gateway:
             max_output_tokens=max_output_tokens,
         )
 
-    def _warn_of_unknown_prices(self) -> None:
-        for model in self._limiters:
-            if self._prices.price(model) is None:
-                log.warning(
-                    "the price of %s is not known: budgets count it as the most expensive model"
-                    " whose price is; set claude.prices",
-                    model,
-                )
-
     async def _stop(self) -> None:
         await self._cache.close()
         await self._coalescer.close()
@@ -261,15 +236,11 @@ class Gateway:
             limiter.close()
         await self._save()
 
-    async def _report_regularly(self) -> None:
-        while True:
-            await asyncio.sleep(REPORT_SECONDS)
-            for limiter in self._limiters.values():
-                limiter.report()
-
     async def _save_regularly(self) -> None:
         while True:
             await asyncio.sleep(SAVE_SECONDS)
+            for limiter in self._limiters.values():
+                limiter.report()
             await self._save()
 
     async def _save(self) -> None:
@@ -280,12 +251,11 @@ class Gateway:
 
 
 async def _probe(client: Client, model: str) -> Probe:
-    """Find out whether the API is reachable, accepts the key and knows the model; costs nothing."""
     reply = await client.get(f"/v1/models/{model}", seconds=PROBE_SECONDS)
     if isinstance(reply, HttpReply) and reply.status == 404:  # noqa: PLR2004
         # Some gateways in front of the API have no models endpoint; counting tokens is free, too.
-        template = Template(Style(model, "low", None), "Answer.", {"type": "object"})
-        body = template.body_to_count(content_of((Text("body", "Hello."),)))
+        template = Template(model, "Answer.", {"type": "object"})
+        body = template.body(content_of((Text("body", "Hello."),)), max_output_tokens=None)
         counted = await client.post("/v1/messages/count_tokens", body, seconds=PROBE_SECONDS)
         if isinstance(counted, HttpReply) and counted.status == 200:  # noqa: PLR2004
             reply = counted

@@ -1,8 +1,7 @@
 """Who may call a model, and when: the queue in front of one model.
 
 A call goes when nothing is blocked, the breaker is closed, its stage has budget left, a slot is
-free and the rate limits allow it. What decides is pure: `FairQueue` and `Window` here, breaker and
-rate limits in their own files. `Limiter` waits.
+free and the rate limits allow it. `Limiter` waits; all that decides is pure.
 """
 
 import asyncio
@@ -10,8 +9,9 @@ from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import inf
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
+from pipeline.claude.billing import Budget
 from pipeline.claude.breaker import Breaker, Pass
 from pipeline.claude.failures import Blocked, Retry
 from pipeline.claude.rate_limits import Cost, Limits, RateLimitSnapshot, read_limits
@@ -24,19 +24,15 @@ ItemT = TypeVar("ItemT")
 class FairQueue(Generic[ItemT]):
     """First in, first out within a stage; a flood of one stage does not hold up the others.
 
-    Start-time fair queueing: each stage has a virtual time that moves on by what its requests take
-    from the limits; the stage that is furthest behind goes next. A stage that had nothing to ask
-    starts at the present and saves up no claim.
+    Start-time fair queueing: a stage's virtual time moves on by what its requests take from the
+    limits, and the one furthest behind goes next. One that was idle starts at the present.
     """
 
     def __init__(self) -> None:
         self._queues: dict[str, deque[ItemT]] = {}
         self._times: dict[str, float] = {}
         self._now = 0.0
-        self._size = 0
-
-    def __len__(self) -> int:
-        return self._size
+        self.size = 0
 
     def push(self, stage: str, item: ItemT, *, first: bool = False) -> None:
         queue = self._queues.setdefault(stage, deque())
@@ -46,7 +42,7 @@ class FairQueue(Generic[ItemT]):
             queue.appendleft(item)
         else:
             queue.append(item)
-        self._size += 1
+        self.size += 1
 
     def heads(self) -> Iterator[tuple[str, ItemT]]:
         """The first item of each stage that has one; the stage furthest behind first."""
@@ -57,7 +53,7 @@ class FairQueue(Generic[ItemT]):
     def pop(self, stage: str, *, weight: float) -> ItemT:
         """Take the first item of a stage; a weight of 0 says that it is only thrown away."""
         item = self._queues[stage].popleft()
-        self._size -= 1
+        self.size -= 1
         if weight > 0:
             self._now = self._times[stage]
             self._times[stage] += weight
@@ -82,39 +78,36 @@ START = 8
 class Window:
     """The number of calls that may be under way.
 
-    Few at first, and one more for each success: the number doubles with every round of answers
-    until the setting is reached, so that neither a start nor a recovery is a burst. The API caps
-    how fast usage may grow (`ramp_limit_exceeded`), without saying how fast; after such an answer
-    the window is halved and grows by one a round.
+    It doubles with every round of answers until the setting is reached, so that neither a start nor
+    a recovery is a burst. The API caps how fast usage may grow (`ramp_limit_exceeded`), without
+    saying how fast; after such an answer the window is halved and grows by one a round.
     """
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._size = float(min(START, most))
+        self.size = min(START, most)
+        self._exact = float(self.size)
         self._doubles_below = float(most)
 
-    @property
-    def size(self) -> int:
-        return int(self._size)
-
     def succeeded(self, in_flight: int) -> None:
-        """An answer came while so many calls, this one included, were under way.
-
-        A window that is not used does not grow: nothing was learnt about what lies beyond.
-        """
-        if in_flight < self._size / 2:
-            return
-        step = 1.0 if self._size < self._doubles_below else 1.0 / self._size
-        self._size = min(self.most, self._size + step)
+        """An answer came while so many calls, this one included, were under way."""
+        # A window that is not used does not grow: nothing was learnt about what lies beyond.
+        if in_flight >= self._exact / 2 and self.size < self.most:
+            step = 1.0 if self._exact < self._doubles_below else 1.0 / self._exact
+            self._resize(min(self.most, self._exact + step))
 
     def ramped(self) -> None:
         """Usage grew faster than the API allows."""
-        self._size = max(1.0, self._size / 2)
-        self._doubles_below = self._size
+        self._resize(self._exact / 2)
+        self._doubles_below = self._exact
 
     def recovered(self) -> None:
         """The API answers again after an outage: start small, and grow fast."""
-        self._size = max(1.0, min(self._size, max(START, self._size / 4)))
+        self._resize(min(self._exact, max(START, self._exact / 4)))
+
+    def _resize(self, exact: float) -> None:
+        self._exact = max(1.0, exact)
+        self.size = int(self._exact)
 
 
 BLOCK_SECONDS = 15.0
@@ -133,6 +126,7 @@ SOON_SECONDS = 0.0005
 PAUSE_WITHOUT_RETRY_AFTER = 2.0
 QUICK_SECONDS = 3.0
 """An error that takes longer, a time-out above all, is not quicker than answers are."""
+WELL: tuple[BreakerState, str | None] = "closed", None
 LONG_PAUSE_SECONDS = 2.0
 """From that length on a pause that the API asks for closes the intake."""
 HANGING_WINDOWS = 3
@@ -142,14 +136,9 @@ LEAST_ASIDE = 16
 """Also where the setting is small: what hangs costs a connection, and no work."""
 
 
-def most_hanging(concurrency: int) -> int:
-    """Calls that may hang beyond the setting."""
-    return max(LEAST_ASIDE, concurrency // 2)
-
-
-def most_suspects(concurrency: int) -> int:
-    """Calls about events in trouble that may be under way beyond the setting."""
-    return max(LEAST_ASIDE, concurrency // 4)
+def set_aside(concurrency: int) -> tuple[int, int]:
+    """Calls beyond the setting: that hang, and about events in trouble."""
+    return max(LEAST_ASIDE, concurrency // 2), max(LEAST_ASIDE, concurrency // 4)
 
 
 def block() -> Breaker:
@@ -163,7 +152,6 @@ class Permit:
 
     Args:
         passes: Of the account, the model, the breaker and the stage.
-        since: When it was given.
         answers: Of the model before this call.
         suspect: Whether its event is in trouble.
     """
@@ -195,8 +183,7 @@ class Limiter:
 
     Args:
         concurrency: Calls at once at most; the setting.
-        account: A `block()` for all models together, shared with their limiters.
-        budget_wait: Seconds until a stage may spend again; 0 now.
+        account: A `block()` shared by the limiters of all models.
         clock: Seconds that do not go back; the event loop's own time.
     """
 
@@ -206,12 +193,13 @@ class Limiter:
         concurrency: int,
         *,
         account: Breaker,
-        budget_wait: Callable[[str], float],
+        budget: Budget,
         observer: Observer,
         clock: Callable[[], float],
     ) -> None:
         self.model = model
         self.window = Window(concurrency)
+        self._most_hanging, self._most_suspects = set_aside(concurrency)
         self.asked = 0
         """Questions that wait for an answer, those in a pause between two calls included."""
         self.in_trouble = 0
@@ -226,7 +214,7 @@ class Limiter:
         self._gates = (account, self._block, self._breaker)
         self._stage_blocks: defaultdict[str, Breaker] = defaultdict(block)
         self._limits = Limits()
-        self._budget_wait = budget_wait
+        self._budget = budget
         self._observer = observer
         self._clock = clock
         self._queue: FairQueue[_Waiter] = FairQueue()
@@ -238,30 +226,32 @@ class Limiter:
         self._refusal = ""
         self._timer: asyncio.TimerHandle | None = None
         self._headers_read_at = float("-inf")
-        self._reported: tuple[BreakerState, str | None] = "closed", None
+        self._reported = WELL
 
     async def acquire(
         self, stage: str, cost: Cost, *, again: bool = False, suspect: bool = False
     ) -> Permit:
         """Wait until a call may go.
 
-        One that has failed before (`again`) goes before those that have not been sent, unless calls
-        are probes: those are for questions that have not failed, where any wait. A `suspect` has
-        failed while others were answered.
+        One that has failed before (`again`) goes first, unless calls are probes: those are for
+        questions that have not failed, where any wait. A `suspect` failed while others did not.
         """
         now = self._clock()
         queue = self._suspects if suspect else self._queue
-        if not queue and self._wait(stage, cost, now, suspect=suspect) <= SOON_SECONDS:
+        if not queue.size and self._wait(stage, cost, now, suspect=suspect)[0] <= SOON_SECONDS:
+            self._observer.waited(stage, self.model, seconds=0.0)
             return self._enter(stage, cost, now, suspect=suspect)
         waiter = _Waiter(stage, cost, again, suspect, asyncio.get_running_loop().create_future())
         queue.push(stage, waiter, first=again and not suspect)
         self._grant()
         try:
-            return await waiter.granted
+            permit = await waiter.granted
         except asyncio.CancelledError:
             if waiter.granted.done() and not waiter.granted.cancelled():
                 self.abandoned(waiter.granted.result())
             raise
+        self._observer.waited(stage, self.model, seconds=self._clock() - now)
+        return permit
 
     def read_headers(self, reply: HttpReply | NoReply) -> dict[LimitKind, RateLimitSnapshot]:
         """What a response says of the rate limits, read now and then."""
@@ -282,6 +272,9 @@ class Limiter:
         """The API answered, be it with a refusal or a rejection."""
         now = self._clock()
         for gate, passed in permit.passes.items():
+            if passed is gate.closed_pass and not gate.has_failed:
+                gate.last_success = now
+                continue
             gate.succeeded(passed, now)
             if passed.probe and gate in self._gates:
                 self.window.recovered()
@@ -289,8 +282,11 @@ class Limiter:
         self._answers += 1
         self.window.succeeded(len(self._counted))
         self._limits.settle(permit.cost, used)
-        self._limits.update(snapshots, now)
+        if snapshots:
+            self._limits.update(snapshots, now)
         self._leave(permit)
+        if self._reported != WELL:
+            self.report()
 
     def failed(
         self,
@@ -306,7 +302,8 @@ class Limiter:
         `again`: the same question has failed before; `alone`: and others were answered meanwhile.
         """
         now = self._clock()
-        self._limits.update(snapshots, now)
+        if snapshots:
+            self._limits.update(snapshots, now)
         breaker = self._breaker
         if failure.kind == "rate_limited":
             # The service is well; it is us who were too fast.
@@ -327,6 +324,7 @@ class Limiter:
         if not failure.maybe_billed:
             self._limits.settle(permit.cost, Cost(0, 0))
         self._leave(permit)
+        self.report()
 
     def blocked(self, permit: Permit, failure: Blocked, *, alone: bool = False) -> None:
         """No call can succeed until a person fixes something; `alone`: for this question only."""
@@ -348,6 +346,7 @@ class Limiter:
             else:
                 gate.succeeded(passed, now)
         self._leave(permit)
+        self.report()
 
     def abandoned(self, permit: Permit) -> None:
         """The caller gave up; nothing is known."""
@@ -356,7 +355,9 @@ class Limiter:
         self._leave(permit)
 
     def paused_reason(self, stage: str) -> str | None:
-        """Why no question of a stage can go for a while, or None; budgets not included."""
+        """Why no question of a stage can go for a while, or None."""
+        if self._budget.is_limited and (used_up := self._budget.used_up(stage)) is not None:
+            return used_up.because
         now = self._clock()
         for gate in self._gates:
             if gate.because is not None and self._is_shut(gate, now):
@@ -393,45 +394,45 @@ class Limiter:
         self._look_in(inf)
 
     def _is_shut(self, gate: Breaker, now: float, stage: str | None = None) -> bool:
-        """Whether a gate that has tripped lets nothing through; a stage's own with its stage.
-
-        When it is time to probe and no question waits that could, the gate is open: the next one
-        is the probe.
-        """
+        """Whether a gate that has tripped lets nothing through; a stage's own with its stage."""
+        # When it is time to probe and no question waits that could, the next one is the probe.
         if stage is None:
-            waits = bool(self._queue or self._suspects)
+            waits = bool(self._queue.size or self._suspects.size)
         else:
             waits = stage in self._queue or stage in self._suspects
         return waits or gate.opens_at(now) > now
 
-    def _wait(self, stage: str, cost: Cost, now: float, *, suspect: bool) -> float:
-        """Seconds until such a call may go; infinite where the end of another call decides."""
+    def _wait(
+        self, stage: str, cost: Cost, now: float, *, suspect: bool
+    ) -> tuple[float, Literal["stage", "all"]]:
+        """Seconds until such a call may go, and for whom; infinite until another call ends."""
+        wait = self._budget.wait(stage) if self._budget.is_limited else 0.0
+        gate = self._stage_blocks[stage]
+        if gate.because is not None:
+            wait = max(wait, gate.opens_at(now) - now)
+        if wait > SOON_SECONDS:
+            return wait, "stage"
         if suspect:
-            if self._suspects_in_flight >= most_suspects(self.window.most):
-                return inf
+            if self._suspects_in_flight >= self._most_suspects:
+                return inf, "all"
         else:
             while len(self._counted) >= self.window.size:
                 oldest = next(iter(self._counted))
                 hangs = self._answers - oldest.answers >= HANGING_WINDOWS * self.window.size
-                if not hangs or self.hanging >= most_hanging(self.window.most):
-                    return inf
+                if not hangs or self.hanging >= self._most_hanging:
+                    return inf, "all"
                 del self._counted[oldest]
                 self.hanging += 1
-        wait = self._own_wait(stage, now)
         for gate in self._gates:
             if gate.because is not None:
                 wait = max(wait, gate.opens_at(now) - now)
-        return max(wait, self._limits.wait(cost, now))
-
-    def _own_wait(self, stage: str, now: float) -> float:
-        """Seconds until a stage may ask, by what concerns it alone."""
-        wait = self._budget_wait(stage)
-        gate = self._stage_blocks[stage]
-        return wait if gate.because is None else max(wait, gate.opens_at(now) - now)
+        return max(wait, self._limits.wait(cost, now)), "all"
 
     def _enter(self, stage: str, cost: Cost, now: float, *, suspect: bool) -> Permit:
-        gates = (*self._gates, self._stage_blocks[stage])
-        passes = {gate: gate.enter(now) for gate in gates}
+        passes = {
+            gate: gate.closed_pass if gate.because is None else gate.enter(now)
+            for gate in (*self._gates, self._stage_blocks[stage])
+        }
         permit = Permit(stage, cost, passes, now, self._answers, suspect)
         self._limits.take(cost)
         self._in_flight += 1
@@ -449,16 +450,16 @@ class Limiter:
             del self._counted[permit]
         else:
             self.hanging -= 1
-        if self._queue or self._suspects:
+        if self._queue.size or self._suspects.size:
             self._grant()
 
     def _grant(self) -> None:
         """Let go what may go, and look again when the next may."""
         now = self._clock()
-        while self._queue or self._suspects:
+        while self._queue.size or self._suspects.size:
             wait = inf
             for queue in (self._suspects, self._queue):
-                if queue and wait > 0:
+                if queue.size and wait > 0:
                     wait = min(wait, self._grant_one(queue, now))
             if wait > 0:
                 self._look_in(wait)
@@ -471,15 +472,14 @@ class Limiter:
             if waiter.granted.done():
                 queue.pop(stage, weight=0)
                 return 0
-            own = self._own_wait(stage, now)
-            if own > SOON_SECONDS:
-                shortest = min(shortest, own)
+            wait, concerned = self._wait(stage, waiter.cost, now, suspect=waiter.suspect)
+            if concerned == "stage":
+                shortest = min(shortest, wait)
                 continue
             gates = (*self._gates, self._stage_blocks[stage])
             is_probe = any(gate.because is not None for gate in gates)
             if waiter.suspect and stage in self._queue and is_probe:
                 continue
-            wait = self._wait(stage, waiter.cost, now, suspect=waiter.suspect)
             if wait > SOON_SECONDS:
                 # What is at the head waits for its turn; smaller ones do not overtake it.
                 return min(shortest, wait)

@@ -1,12 +1,11 @@
 """Message batches: many requests submitted together, answered within a day, at half the price.
 
-Submitting has no idempotency key, so a batch whose submission got no answer may or may not have
-been taken: the caller writes down what it is about to do, and finds its batch again by the custom
-ids, which must be unlike those of any other batch.
+Submitting has no idempotency key, so a batch whose submission got no answer may have been taken or
+not: the caller writes down what it is about to do, and finds its batch again by its custom ids,
+which must be unlike those of any other batch.
 """
 
 import asyncio
-import random
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
@@ -15,18 +14,13 @@ from datetime import datetime
 from typing import Any, Literal
 
 import orjson
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from pipeline.claude import failures
 from pipeline.claude.calls import Caller, ModelRequest
 from pipeline.claude.client import Client
 from pipeline.claude.failures import Backoff, Blocked, Failure, Reject, Retry
-from pipeline.claude.redaction import (
-    foreign_words,
-    without_echoes,
-    without_words,
-    words_of,
-)
+from pipeline.claude.redaction import foreign_words, without_echoes, without_words, words_of
 from pipeline.claude.responses import HttpReply, NoReply, load
 from pipeline.model.errors import PipelineError
 from pipeline.model.questions import AnswerT, Question, Response, Text
@@ -58,14 +52,11 @@ class BatchRequest:
 
     @property
     def size(self) -> int:
-        """Bytes in the batch."""
         return len(self.body) + len(self.custom_id) + 32
 
 
 class Counts(BaseModel):
     """Requests of a batch by what became of them; all are `processing` until the batch ends."""
-
-    model_config = ConfigDict(frozen=True)
 
     processing: int = 0
     succeeded: int = 0
@@ -79,10 +70,6 @@ class Counts(BaseModel):
 
 
 class Batch(BaseModel):
-    """As the API shows it."""
-
-    model_config = ConfigDict(frozen=True)
-
     id: str
     processing_status: Literal["in_progress", "canceling", "ended"]
     request_counts: Counts
@@ -105,10 +92,7 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True)
 class NotAnswered:
-    """No answer, and nothing paid. What the API says of it is not kept: it may repeat the content.
-
-    `errored`: the request itself is at fault, or something went wrong with it.
-    """
+    """No answer, and nothing paid. What the API says is not kept: it may repeat the content."""
 
     custom_id: str
     why: Literal["errored", "canceled", "expired"]
@@ -152,14 +136,12 @@ class _Page(BaseModel):
 class Batches:
     """The batch endpoints; waits out what can be waited out.
 
-    Args:
-        on_wait: Called with why it waits for the API, and with None when it goes on.
+    `on_wait` is called with why it waits for the API, and with None when it goes on.
     """
 
     client: Client
     _: KW_ONLY
     backoff: Backoff
-    jitter: Callable[[], float] = random.random
     on_wait: Callable[[str | None], None] = lambda _: None
 
     async def submit(
@@ -168,10 +150,7 @@ class Batches:
         *,
         before: Callable[[], Awaitable[None]] | None = None,
     ) -> Batch:
-        """Submit a batch.
-
-        `before` is awaited right before each sending, of which there are several while the API is
-        overloaded; what it raises ends the attempt with nothing sent.
+        """Submit a batch; `before` is awaited before each sending, and may prevent it by raising.
 
         Raises:
             SubmissionUnknown: It may have been taken; look for it before doing it again.
@@ -195,11 +174,7 @@ class Batches:
         return batch
 
     async def get(self, batch_id: str) -> Batch:
-        """How far a batch is.
-
-        Raises:
-            BatchFailed: There is no such batch.
-        """
+        """How far a batch is; BatchFailed where there is no such."""
         attempt = 0
         while True:
             reply = await self._get(f"{PATH}/{batch_id}")
@@ -213,11 +188,6 @@ class Batches:
             await self._wait_out(failures.malformed("the API answered with another batch"), attempt)
 
     async def since(self, moment: datetime) -> AsyncIterator[Batch]:
-        """The batches of this workspace that were submitted since, the latest first.
-
-        Raises:
-            BatchFailed: The API answers with something else.
-        """
         path = f"{PATH}?limit=100"
         while True:
             reply = await self._get(path)
@@ -302,14 +272,13 @@ class Batches:
                 await asyncio.sleep(BLOCK_SECONDS)
             case Retry(_, detail, after):
                 self.on_wait(detail)
-                seconds = self.backoff.seconds(attempt, jitter=self.jitter(), asked=after)
+                seconds = self.backoff.seconds(attempt, asked=after)
                 await asyncio.sleep(seconds)
 
 
 def _was_not_taken(reply: HttpReply | NoReply, failure: Failure) -> bool:
     """Whether it is certain that a submission which failed so made no batch.
 
-    It is after a 429, where nothing was sent, and where the API takes no such batch or no batches.
     Whatever else comes back, 529 included, may come back after the work was done.
     """
     if isinstance(reply, NoReply):
@@ -325,8 +294,7 @@ def _unechoed(failure: Failure, requests: Sequence[BatchRequest]) -> Failure:
     """The same failure, without what its text has in common with the content of the requests.
 
     Of the requests that it names, no words in a row are left. Any other may be the one that it
-    repeats, and in thousands of events all ordinary words occur: what is left of those are the
-    words that errors are made of.
+    repeats: what is left of those are the words that errors are made of.
     """
     text = failure.detail
     named = {int(number) for number in _INDEX.findall(text)}
@@ -357,9 +325,8 @@ class BatchLane:
     make: Callable[[Question[Any], Tier, int], ModelRequest]
 
     def request(self, question: Question[Any], tier: Tier, custom_id: str) -> BatchRequest:
-        """The request that asks a question: the same as if it were asked by itself."""
-        request = self.make(question, tier, question.max_output_tokens)
-        return BatchRequest(custom_id, request.body)
+        body = self.make(question, tier, question.max_output_tokens).body
+        return BatchRequest(custom_id, body)
 
     def reply(
         self, question: Question[AnswerT], tier: Tier, result: Succeeded

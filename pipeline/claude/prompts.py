@@ -1,28 +1,25 @@
 """The prompts in use: one for each stage, tier and answer schema, with what its calls taught.
 
-- `Warmup`: one request warms the prompt cache before many follow.
-- `Estimates`: what a request will take from the rate limits.
-- `Timeout`: how long to wait for an answer.
+That is what a request will take from the rate limits, how long to wait for an answer, and whether
+the prompt cache is warm.
 """
 
 import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from math import exp, sqrt
 from math import log as ln
 from typing import Any
 
 from pydantic import JsonValue
 
-from pipeline.claude.billing import Tokens
 from pipeline.claude.failures import Peers
 from pipeline.claude.rate_limits import Cost
-from pipeline.claude.request_body import Style, Template, api_schema
+from pipeline.claude.request_body import Template, api_schema
 from pipeline.config import ClaudeSettings
 from pipeline.model.questions import Image, Part, Pdf, Question, Text
-from pipeline.model.records import Tier
+from pipeline.model.records import Tier, Usage
 
 log = logging.getLogger(__name__)
 TTL_MARGIN = 0.9
@@ -35,19 +32,18 @@ has begun, as a rule; where it has not, one prefix more is written, which is che
 class Warmup:
     """The gate in front of one static prefix.
 
-    A cache entry can be read from the moment the response of the request that wrote it begins. Of
-    many requests at once each would pay for writing the same prefix, so the first goes alone.
-    Where its answer is slow to come the next goes, too: one call that hangs must not hold up a
-    stage.
+    A cache entry can be read once the response of the request that wrote it begins. Of many
+    requests at once each would pay for writing the same prefix, so the first goes alone. Where its
+    answer is slow to come the next goes, too: one call that hangs must not hold up a stage.
 
     Args:
         ttl: Seconds an entry lives after the start of the last request that read it.
     """
 
     def __init__(self, *, ttl: float, clock: Callable[[], float]) -> None:
-        self._ttl = ttl * TTL_MARGIN
-        self._clock = clock
-        self._warm_until = float("-inf")
+        self.ttl = ttl * TTL_MARGIN
+        self.clock = clock
+        self.warm_until = float("-inf")
         self._warming = 0
         self._may_join = True
         self.is_pointless = False
@@ -58,9 +54,9 @@ class Warmup:
     async def enter(self) -> bool:
         """Wait while another request warms the cache; returns whether this one is to warm it.
 
-        Then `sent` must be called when it goes out, and `left` when it has ended.
+        Then call `sent` when it goes out, and `left` when it has ended.
         """
-        while not self.is_pointless and self._clock() >= self._warm_until:
+        while not self.is_pointless and self.clock() >= self.warm_until:
             if self._may_join:
                 self._may_join = False
                 self._warming += 1
@@ -69,14 +65,6 @@ class Warmup:
             self._waiting.append(waiter)
             await waiter
         return False
-
-    def used(self, started: float, *, cached: bool) -> None:
-        """An answer came to a request that read or wrote a cache entry, or did not."""
-        if cached:
-            self.is_pointless = False
-            self._warm_until = max(self._warm_until, started + self._ttl)
-        elif self._clock() > self._warm_until:
-            self.is_pointless = True
 
     def sent(self) -> None:
         """The request that warms is on its way: from now on patience with it ends."""
@@ -89,12 +77,11 @@ class Warmup:
         self._timers.append(loop.call_later(PATIENCE_SECONDS, let_one_join))
 
     def left(self) -> None:
-        """A request that warmed has ended, whatever came of it."""
         self._warming -= 1
         if not self._warming:
             while self._timers:
                 self._timers.popleft().cancel()
-        if not self._warming or self.is_pointless or self._clock() < self._warm_until:
+        if not self._warming or self.is_pointless or self.clock() < self.warm_until:
             self._may_join = True
             self._wake(len(self._waiting))
 
@@ -117,7 +104,6 @@ MARKER_BYTES = 200
 """Markers, roles, and what structured output adds."""
 FIRST_OUTPUT_TOKENS = 200
 COST_RATE = 0.05
-"""By which an estimate moves to what was used."""
 
 
 def content_weight(parts: Sequence[Part]) -> int:
@@ -134,130 +120,103 @@ def content_weight(parts: Sequence[Part]) -> int:
     return total
 
 
-class Estimates:
-    """What requests of one stage to one model take from the rate limits.
-
-    A limit is reserved before the call and settled after it, so an estimate need not be exact; a
-    good one keeps many calls at once from overdrawing it. The static part of a request is counted
-    until it is seen cached.
-    """
-
-    def __init__(self, static_bytes: int) -> None:
-        self._static_bytes = static_bytes
-        self._counted_static = static_bytes
-        self._tokens_per_byte = TOKENS_PER_BYTE
-        self._output_tokens: float = FIRST_OUTPUT_TOKENS
-        self._samples = 0
-
-    def cost(self, weight: int, *, max_output_tokens: int) -> Cost:
-        """The estimate for a question whose content has that weight."""
-        return Cost(
-            input_tokens=(weight + self._counted_static) * self._tokens_per_byte,
-            output_tokens=min(self._output_tokens, max_output_tokens),
-        )
-
-    def learn(self, weight: int, used: Cost, *, cached: bool) -> None:
-        """Take an answer into account; the static part, where it was `cached`, was not counted."""
-        self._samples += 1
-        rate = max(COST_RATE, 1 / self._samples)
-        self._counted_static = 0 if cached else self._static_bytes
-        seen = used.input_tokens / (weight + self._counted_static)
-        self._tokens_per_byte += rate * (seen - self._tokens_per_byte)
-        self._output_tokens += rate * (used.output_tokens - self._output_tokens)
-
-
 LEAST_SECONDS = 10.0
 """Never less: a slow moment of the API must not double the bill."""
 DEVIATIONS = 5.0
 SAMPLES_NEEDED = 20
 LATENCY_RATE = 0.02
-"""By which the mean moves to each latency."""
 GROWTH = 2.0
 SHRINKING = 0.98
 """After each time-out the limit doubles, and comes back with the answers."""
 
 
-class Timeout:
-    """The time limit for the calls of one stage to one model, learnt from answers that came.
+class Prompt:
+    """A template, and what its calls have taught.
 
-    A call that hangs holds a slot for as long as one waits for it, and a call that is given up too
-    early is paid for nothing. So the limit lies far above what was measured, and moves up at once
-    when it was hit. Latencies are taken as log-normal: the limit is the geometric mean times that
-    many geometric standard deviations, and at most the setting.
+    Estimates of what a request takes from the rate limits need not be exact: they are settled
+    after the call. The static part is counted until it is seen cached.
+
+    A call that is given up too early is paid for nothing, so the time limit lies far above what was
+    measured, and moves up at once when it was hit. Latencies are taken as log-normal: the limit is
+    the geometric mean times some geometric standard deviations.
+
+    Args:
+        enums: The schema by which labels in answers are repaired.
+        warmup: None where the prompt cache is off.
     """
 
-    def __init__(self, most: float) -> None:
-        self._most = most
-        self._least = min(LEAST_SECONDS, most)
-        self._mean = 0.0
-        self._variance = 0.0
+    def __init__(
+        self,
+        stage: str,
+        template: Template,
+        enums: Mapping[str, JsonValue],
+        *,
+        most_seconds: float,
+        warmup: Warmup | None = None,
+    ) -> None:
+        self.stage = stage
+        self.template = template
+        self.enums = enums
+        self.warmup = warmup
+        self.peers = Peers()
+        """How its calls ended, to tell an event's trouble from the model's."""
+        self.controlling = asyncio.Lock()
+        """Held while a control question is asked: one is enough for all who wait."""
         self._samples = 0
+        self._counted_static = template.static_bytes
+        self._tokens_per_byte = TOKENS_PER_BYTE
+        self._output_tokens: float = FIRST_OUTPUT_TOKENS
+        self._most_seconds = most_seconds
+        self._mean = self._variance = 0.0
         self._factor = 1.0
 
-    def seconds(self, given_up: int = 0) -> float:
-        """The limit for the next call: twice as long for each time that its question was given up.
+    def estimate(self, weight: int, max_output_tokens: int) -> Cost:
+        return Cost(
+            input_tokens=(weight + self._counted_static) * self._tokens_per_byte,
+            output_tokens=min(self._output_tokens, max_output_tokens),
+        )
 
-        It may be a long question; the limit of all others is no longer for that.
-        """
-        if self._samples < SAMPLES_NEEDED:
-            limit = self._most
-        else:
+    def time_limit(self, given_up: int = 0) -> float:
+        """Seconds for the next call: twice as long for each time that its question was given up."""
+        most = limit = self._most_seconds
+        if self._samples >= SAMPLES_NEEDED:
             learnt = exp(min(50.0, self._mean + DEVIATIONS * sqrt(self._variance)))
-            limit = min(self._most, max(self._least, learnt) * self._factor)
-        return min(self._most, limit * GROWTH ** min(given_up, 20))
+            limit = min(most, max(min(LEAST_SECONDS, most), learnt) * self._factor)
+        return min(most, limit * GROWTH ** min(given_up, 20))
 
-    def answered(self, seconds: float) -> None:
+    def learn(self, weight: int, usage: Usage, *, started: float, seconds: float) -> None:
         self._samples += 1
         rate = max(LATENCY_RATE, 1 / self._samples)
         deviation = ln(max(seconds, 1e-3)) - self._mean
         self._mean += rate * deviation
         self._variance = (1 - rate) * (self._variance + rate * deviation**2)
         self._factor = max(1.0, self._factor * SHRINKING)
-
-    def expired(self) -> None:
-        """No answer came in time, to a question that had not been given up before."""
-        self._factor = min(self._factor * GROWTH, 2.0**20)
-
-
-@dataclass(slots=True, eq=False)
-class Prompt:
-    """A template, and what its calls have taught.
-
-    Args:
-        enums: The schema by which labels in answers are repaired.
-        warmup: None where the prompt cache is off.
-        peers: How its calls ended, to tell an event's trouble from the model's.
-        controlling: Held while a control question is asked: one is enough for all who wait.
-    """
-
-    stage: str
-    template: Template
-    enums: Mapping[str, JsonValue]
-    estimates: Estimates
-    timeout: Timeout
-    warmup: Warmup | None
-    peers: Peers = field(default_factory=Peers)
-    controlling: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    def learn(
-        self, weight: int, used: Cost, tokens: Tokens, *, started: float, seconds: float
-    ) -> None:
-        """Take an answer into account: what it took from the limits, is billed for, and when."""
-        self.timeout.answered(seconds)
-        self.estimates.learn(weight, used, cached=tokens.cache_read > 0)
-        if self.warmup is None:
+        rate = max(COST_RATE, 1 / self._samples)
+        cached, written = usage.cache_read_tokens, usage.cache_write_tokens
+        self._counted_static = 0 if cached else self.template.static_bytes
+        seen = (usage.input_tokens + written) / (weight + self._counted_static)
+        self._tokens_per_byte += rate * (seen - self._tokens_per_byte)
+        self._output_tokens += rate * (usage.output_tokens - self._output_tokens)
+        warmup = self.warmup
+        if warmup is None:
             return
-        was_pointless = self.warmup.is_pointless
-        self.warmup.used(started, cached=tokens.cache_read + tokens.cache_write > 0)
-        if self.warmup.is_pointless and not was_pointless:
+        if cached + written:
+            warmup.is_pointless = False
+            warmup.warm_until = max(warmup.warm_until, started + warmup.ttl)
+        elif not warmup.is_pointless and warmup.clock() > warmup.warm_until:
+            warmup.is_pointless = True
             log.warning(
                 "the prompt of %s is too short for the prompt cache of %s: %d tokens in all,"
                 " where the static part alone must have %d",
                 self.stage,
                 self.template.model,
-                tokens.prompt,
+                usage.input_tokens,
                 self.template.traits.cacheable_tokens,
             )
+
+    def timed_out(self) -> None:
+        """No answer came in time, to a question that had not been given up before."""
+        self._factor = min(self._factor * GROWTH, 2.0**20)
 
 
 _MOST = 1024
@@ -273,8 +232,7 @@ order, with its id."""
 class Prompts:
     """Finds the prompt of a question.
 
-    A stage passes the same schema object with each of its questions, so the object's identity
-    finds the prompt without comparing schemas; other objects of equal content share it.
+    A stage passes the same schema object each time, so its identity finds the prompt.
     """
 
     def __init__(self, settings: ClaudeSettings, *, clock: Callable[[], float]) -> None:
@@ -310,20 +268,18 @@ class Prompts:
         if joint:
             instructions = f"{instructions.rstrip()}\n\n{JOINT_INSTRUCTIONS}"
             schema = _joint_schema(api_schema(schema))
-        template = Template(Style(model, effort, ttl), instructions, schema)
+        template = Template(model, instructions, schema, effort=effort, cache_ttl=ttl)
         return Prompt(
             question.stage,
             template,
             # In a joint answer one bad label must not spoil the others: items are repaired singly.
             {} if joint else template.schema,
-            Estimates(template.static_bytes),
-            Timeout(claude.call_timeout),
-            None if ttl is None else Warmup(ttl=_TTL_SECONDS[ttl], clock=self._clock),
+            most_seconds=claude.call_timeout,
+            warmup=None if ttl is None else Warmup(ttl=_TTL_SECONDS[ttl], clock=self._clock),
         )
 
 
 def _joint_schema(schema: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """The schema of the answers to several events."""
     item: dict[str, JsonValue] = {
         "type": "object",
         "properties": {"id": {"type": "integer"}, "answer": dict(schema)},

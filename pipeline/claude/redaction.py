@@ -1,9 +1,9 @@
 """Errors say what is wrong, and some repeat what was asked: that part is left out. Pure.
 
-What is said here of a failure is shown on the page, in the log and to `/readyz`, where no event's
-content belongs. An error about many events at once does not say which one it repeats; in thousands
-of events all ordinary words occur, and any few in a row by chance. So what is left of such a text,
-where an event has the same word, are the words that errors are made of.
+A failure is shown on the page, in the log and to `/readyz`, where no event's content belongs. An
+error about many events at once does not say which one it repeats; in thousands of
+events all ordinary words occur, and any few in a row by chance. So what is left of such a text are
+the words that errors are made of.
 """
 
 import re
@@ -32,10 +32,9 @@ def unechoed(failure: Failure, parts: Sequence[Part]) -> Failure:
 
 
 def without_echoes(text: str, parts: Iterable[Part]) -> str:
-    """`text` with each run of words that the content has, too, in place of one `[...]`.
+    """`text` with `[...]` in place of each run of words that the content has, too.
 
-    One word alone counts where it looks like a name, a number or an address: ordinary words occur
-    everywhere.
+    One word alone counts where it looks like a name, a number or an address.
     """
     texts = [part.text for part in parts if isinstance(part, Text)]
     # Without the punctuation around words, which quoting changes.
@@ -123,10 +122,7 @@ def words_of(parts: Iterable[Part]) -> set[str]:
 
 
 def without_words(text: str, hidden: Set[str]) -> str:
-    """`text` with `[...]` in place of those words, or of several in a row.
-
-    It is for errors about so many contents that it is not known which they repeat.
-    """
+    """`text` with `[...]` in place of those words, or of several in a row."""
     if not hidden:
         return text
     # Words at even places, what stands between them at odd ones.

@@ -1,9 +1,8 @@
 """Several small events of one stage in one request: how they are put, and what comes back for each.
 
-The request limit and the static part of the prompt then count once for all of them. What it does
-to the quality of answers only an evaluation on one's own data can say. An event whose answer is
-missing, invalid or doubtful is asked again alone, so the worst that a joint request can do is to
-cost more.
+The request limit and the static part of the prompt then count once for all. What it does to the
+quality of answers only an evaluation on one's own data can say. An event whose answer is missing,
+invalid or doubtful is asked again alone: the worst that a joint request can do is to cost more.
 """
 
 import asyncio
@@ -12,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
+from itertools import accumulate, pairwise
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 
 from pipeline.claude.calls import Caller, CompletedCall, InFlightCall, ModelRequest
 from pipeline.claude.failures import Bounds
@@ -36,13 +36,11 @@ _MARKER = re.compile(r"</?\s{0,5}(?:event|data)\b", re.IGNORECASE)
 """What looks like the marker of an event, whatever its key: a key that is not the message's is
 ignored, but one event must not even try to begin another."""
 Doubtful = Callable[[str, BaseModel], bool]
-"""Whether an answer of a stage is doubtful enough to ask again, the event alone."""
 Steers = Callable[[Sequence[Part]], bool]
-"""Whether an event may be meant to steer the model, and with it the answers to its neighbours."""
+"""Whether an event may be meant to steer the model, and the answers to its neighbours."""
 
 
 def says_unclear(stage: str, answer: BaseModel) -> bool:
-    """The least of doubts: the answer itself says that it is unclear."""
     del stage
     return bool(getattr(answer, "unclear", False))
 
@@ -50,15 +48,11 @@ def says_unclear(stage: str, answer: BaseModel) -> bool:
 class JointItem(BaseModel):
     """The answer to one event; validated later, so that one bad item does not spoil the others."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
     id: int
     answer: JsonValue
 
 
 class JointAnswer(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
     answers: list[JointItem]
 
 
@@ -73,7 +67,6 @@ def may_join(parts: Sequence[Part]) -> bool:
 
 
 def joint_content(events: Sequence[Sequence[Part]]) -> Content:
-    """The content blocks of several events, numbered from 1."""
     texts = [part.text for parts in events for part in parts if isinstance(part, Text)]
     key = absent_key(texts)
     content: Content = []
@@ -85,7 +78,6 @@ def joint_content(events: Sequence[Sequence[Part]]) -> Content:
 
 
 def read_items(answer: JointAnswer, count: int) -> list[JsonValue | None]:
-    """The answers by event; None where there is none, or more than one that differ."""
     found: list[JsonValue | None] = [None] * count
     spoilt: set[int] = set()
     for item in answer.answers:
@@ -139,22 +131,13 @@ def shares(usage: Usage, weights: Sequence[int]) -> list[Usage]:
 
 def _split(total: int, weights: Sequence[int]) -> list[int]:
     """In whole parts, in proportion to the weights, that add up to the total."""
-    whole, parts, given, sum_so_far = sum(weights), [], 0, 0
-    for weight in weights:
-        sum_so_far += weight
-        upto = total * sum_so_far // whole
-        parts.append(upto - given)
-        given = upto
-    return parts
+    bounds = [total * upto // sum(weights) for upto in accumulate(weights, initial=0)]
+    return [end - begin for begin, end in pairwise(bounds)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _PendingItem:
-    """An event that waits for its group's answer.
-
-    Args:
-        outcome: Its answer, or None where it must be asked alone; its share; the seconds it took.
-    """
+    """An event that waits for its group: its answer, if it has one, its share and the seconds."""
 
     request: ModelRequest
     in_flight: InFlightCall
@@ -176,11 +159,6 @@ class Coalescer:
     async def call(
         self, request: ModelRequest, in_flight: InFlightCall, most: int
     ) -> CompletedCall:
-        """Ask, together with others if any come in time, at most so many in a request.
-
-        Raises:
-            AnswerError: The answer is no use, asked alone as well.
-        """
         question = request.question
         if (
             request.max_output_tokens != question.max_output_tokens
@@ -211,7 +189,6 @@ class Coalescer:
         return CompletedCall(total, alone.json)
 
     async def close(self) -> None:
-        """Give up what is under way."""
         for timer in self._timers.values():
             timer.cancel()
         for task in self._tasks:
@@ -258,7 +235,8 @@ class Coalescer:
             usage, seconds, model = response.usage, response.seconds, response.model
             # Where the whole is in doubt it is not known whose part of it is.
             if not response.signals:
-                answers = self._answers(response.answer, items)
+                found = read_items(response.answer, len(items))
+                answers = [self._read(*each) for each in zip(items, found, strict=True)]
         finally:
             for item in items:
                 item.in_flight.sending = False
@@ -271,16 +249,10 @@ class Coalescer:
                 answered = CompletedCall(Response(read[0], model, share, seconds), read[1])
             item.outcome.set_result((answered, share, seconds))
 
-    def _answers(
-        self, joint: JointAnswer, items: Sequence[_PendingItem]
-    ) -> list[tuple[Any, bytes] | None]:
-        found: list[tuple[Any, bytes] | None] = []
-        for item, answer in zip(items, read_items(joint, len(items)), strict=True):
-            question = item.request.question
-            read = read_item(answer, question.answer_model, item.request.prompt.enums)
-            doubtful = read is not None and self.doubtful(question.stage, read[0])
-            found.append(None if doubtful else read)
-        return found
+    def _read(self, item: _PendingItem, answer: JsonValue | None) -> tuple[Any, bytes] | None:
+        question = item.request.question
+        read = read_item(answer, question.answer_model, item.request.prompt.enums)
+        return None if read is None or self.doubtful(question.stage, read[0]) else read
 
     def _joint_request(self, items: Sequence[_PendingItem]) -> ModelRequest:
         first = items[0].request

@@ -1,8 +1,7 @@
 """Paying once: identical questions under way share a call, and answers are kept for equal ones.
 
-The key is the request itself, byte for byte: model, prompt, schema and content. A changed prompt
-is another request and finds nothing. Answers are kept in memory, and in a file where the settings
-say so.
+The key is the request itself, byte for byte: a changed prompt is another request and finds nothing.
+Answers are kept in memory, and in a file where the settings say so.
 """
 
 import asyncio
@@ -30,11 +29,10 @@ T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
-    """All calls under way, by key.
+    """All calls under way, by key, each in a task of its own: the first asker may go.
 
-    A call runs in a task of its own: the first asker may go, and the others still get the answer.
-    A call that nobody waits for any more is cancelled, unless its request is on its way: it is
-    paid then, so its answer is waited for and kept.
+    A call without waiters is cancelled, unless its request is on its way: then it is paid, so its
+    answer is waited for and kept.
     """
 
     def __init__(self) -> None:
@@ -47,10 +45,7 @@ class SingleFlight(Generic[T]):
     async def join(
         self, key: bytes, start: Callable[[InFlightCall], Coroutine[Any, Any, T]]
     ) -> tuple["asyncio.Task[T]", bool]:
-        """Wait for the call with that key, starting it where there is none.
-
-        Returns the call, which has ended, and whether it was another asker's.
-        """
+        """The call with that key, once it has ended, and whether it was another asker's."""
         shared = key in self._calls
         if not shared:
             call = InFlightCall()
@@ -71,7 +66,6 @@ class SingleFlight(Generic[T]):
         return task, shared
 
     async def close(self) -> None:
-        """Cancel all calls and wait until they have ended."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -98,35 +92,6 @@ class CachedAnswer:
     at: float
 
 
-@dataclass(slots=True)
-class MemoryCache:
-    """The answers in memory, for so many seconds; the least recently used goes first."""
-
-    most: int
-    ttl: float
-    _cached: OrderedDict[bytes, CachedAnswer] = field(default_factory=OrderedDict)
-
-    def __len__(self) -> int:
-        return len(self._cached)
-
-    def get(self, key: bytes, now: float) -> CachedAnswer | None:
-        """None where it is too old."""
-        cached = self._cached.get(key)
-        if cached is None:
-            return None
-        if now - cached.at > self.ttl:
-            del self._cached[key]
-            return None
-        self._cached.move_to_end(key)
-        return cached
-
-    def put(self, key: bytes, answer: CachedAnswer) -> None:
-        self._cached[key] = answer
-        self._cached.move_to_end(key)
-        while len(self._cached) > self.most:
-            self._cached.popitem(last=False)
-
-
 CACHE_SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
     request BLOB PRIMARY KEY,
@@ -140,10 +105,7 @@ CREATE INDEX IF NOT EXISTS answers_by_age ON answers (at);
 
 @dataclass(slots=True)
 class DiskCache:
-    """The answers on disk: they survive a restart, and other processes may share them.
-
-    Written now and then, so what was answered in the last moment before a crash may be missing.
-    """
+    """The answers on disk, written now and then; other processes may share them."""
 
     database: Database
     most: int
@@ -151,7 +113,6 @@ class DiskCache:
     _unsaved: dict[bytes, CachedAnswer] = field(default_factory=dict)
 
     async def get(self, key: bytes, now: float) -> CachedAnswer | None:
-        """None where it is too old."""
 
         def look(connection: sqlite3.Connection) -> CachedAnswer | None:
             row = connection.execute(
@@ -172,7 +133,6 @@ class DiskCache:
         self._unsaved[key] = answer
 
     async def save(self, now: float) -> None:
-        """Write down what is new, and drop what is too old or too much."""
         if not self._unsaved:
             return
         unsaved, self._unsaved = self._unsaved, {}
@@ -204,24 +164,27 @@ NOT_PAID = Usage(reused=1)
 
 @dataclass(slots=True, kw_only=True)
 class ResponseCache:
-    """Looks for an answer before it makes a call."""
+    """Looks for an answer before it makes a call.
+
+    Args:
+        most: Answers in memory; the least recently used goes first.
+        ttl: Seconds for which they are good.
+    """
 
     call: Call
     observer: Observer
     now: Callable[[], datetime]
-    memory: MemoryCache
+    most: int
+    ttl: float
     disk: DiskCache | None = None
+    _memory: OrderedDict[bytes, CachedAnswer] = field(default_factory=OrderedDict)
     _in_flight: SingleFlight[CompletedCall | CachedAnswer] = field(default_factory=SingleFlight)
 
     async def ask(self, request: ModelRequest) -> Response[Any]:
-        """Answer from what is known, from a call under way, or by a call.
-
-        Raises:
-            AnswerError: The answer is no use.
-        """
         key = hashlib.blake2b(request.body, digest_size=16).digest()
-        cached = self.memory.get(key, self.now().timestamp())
-        if cached is not None:
+        cached = self._memory.get(key)
+        if cached is not None and self.now().timestamp() - cached.at <= self.ttl:
+            self._memory.move_to_end(key)
             reused = self._reused(request, cached.json, cached.model, "memory")
             if reused is not None:
                 return reused
@@ -251,31 +214,34 @@ class ResponseCache:
             await self.disk.save(self.now().timestamp())
 
     async def close(self) -> None:
-        """Give up the calls under way."""
         await self._in_flight.close()
 
     async def _look_or_call(
         self, key: bytes, request: ModelRequest, in_flight: InFlightCall
     ) -> CompletedCall | CachedAnswer:
-        if (
-            self.disk is not None
-            and (cached := await self.disk.get(key, self.now().timestamp())) is not None
-        ):
-            self.memory.put(key, cached)
-            return cached
-        completed = await self.call(request, in_flight)
-        # What was doubtful once would be trusted the next time.
-        if not completed.response.signals:
-            answer = CachedAnswer(completed.json, completed.response.model, self.now().timestamp())
-            self.memory.put(key, answer)
+        answer: CachedAnswer | None = None
+        if self.disk is not None:
+            answer = await self.disk.get(key, self.now().timestamp())
+        found: CompletedCall | CachedAnswer
+        if answer is not None:
+            found = answer
+        else:
+            found = await self.call(request, in_flight)
+            # What was doubtful once would be trusted the next time.
+            if found.response.signals:
+                return found
+            answer = CachedAnswer(found.json, found.response.model, self.now().timestamp())
             if self.disk is not None:
                 self.disk.put(key, answer)
-        return completed
+        self._memory[key] = answer
+        self._memory.move_to_end(key)
+        while len(self._memory) > self.most:
+            self._memory.popitem(last=False)
+        return found
 
     def _reused(
         self, request: ModelRequest, json: bytes, model: str, kind: ReuseKind
     ) -> Response[Any] | None:
-        """An answer as the response to this question; None where it is no answer to it."""
         try:
             answer = request.question.answer_model.model_validate_json(json)
         except ValidationError:

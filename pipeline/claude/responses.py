@@ -19,13 +19,14 @@ from pipeline.claude.billing import Tokens
 from pipeline.model.questions import AnswerT, Signal
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HttpReply:
     """A response, whatever its status, as received."""
 
     status: int
     raw_headers: Sequence[tuple[bytes, bytes]] = field(repr=False)
     body: bytes = field(repr=False)
+    _parsed: Any = field(init=False, repr=False, compare=False, default=None)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -34,6 +35,24 @@ class HttpReply:
             name.decode("ascii", "replace").lower(): value.decode("latin-1")
             for name, value in self.raw_headers
         }
+
+    def json(self) -> Any:  # noqa: ANN401 - any JSON value
+        """The body, parsed once; ValueError where it is no JSON."""
+        if self._parsed is None:
+            try:
+                self._parsed = orjson.loads(self.body)
+            except orjson.JSONDecodeError:
+                self._parsed = load(self.body)
+        return self._parsed
+
+    @property
+    def message_id(self) -> str | None:
+        try:
+            message = self.json()
+        except ValueError:
+            return None
+        found = message.get("id") if isinstance(message, dict) else None
+        return found if isinstance(found, str) and found else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +83,7 @@ _NUL = "A text in the answer has the character U+0000."
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A JSON object in a text, without what stands around it.
-
-    Args:
-        value: Where a key stands twice in it, with the last value.
-        faults: What makes it doubtful although it can be read, a sentence each.
-    """
+    """A JSON object in a text; `faults` make it doubtful although it can be read."""
 
     value: dict[str, Any]
     json: bytes
@@ -77,11 +91,7 @@ class Found:
 
 
 def load(body: bytes | str) -> Any:  # noqa: ANN401 - any JSON value
-    """Parse what a server wrote: half a surrogate in it becomes U+FFFD.
-
-    Raises:
-        ValueError: It is not JSON.
-    """
+    """Parse what a server wrote: half a surrogate becomes U+FFFD. ValueError if it is no JSON."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -94,10 +104,7 @@ def load(body: bytes | str) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def find(text: str) -> Sequence[Found]:
-    """The answer in what a model wrote; several where it wrote several that differ.
-
-    What stands around it does not matter: a fence, a sentence, a byte order mark.
-    """
+    """The answer in what a model wrote, whatever stands around it; several where they differ."""
     text = text.strip(_AROUND)
     if len(text) > LONGEST:
         return ()
@@ -110,12 +117,10 @@ def find(text: str) -> Sequence[Found]:
 
 
 def dumps(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
-    """Write JSON; numbers of any size."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 def with_literal_numbers(found: bytes) -> bytes:
-    """The same JSON with each number as a text of its very digits."""
     return dumps(json.loads(found, parse_float=str, parse_int=str))
 
 
@@ -194,17 +199,18 @@ class EnumMismatch(ValueError):
 def repair_enums(value: Any, schema: Mapping[str, Any], path: str = "") -> Any:  # noqa: ANN401 - a piece of JSON
     """Give enum values the case they have in the schema, which the API does not promise.
 
-    Returns the value itself where nothing has to be changed, else a changed copy. References in
-    the schema are resolved.
+    Returns the value itself where it is right, else a changed copy. References in the schema are
+    resolved.
 
     Raises:
         EnumMismatch: A value is not in its enum.
     """
     labels = [schema["const"]] if "const" in schema else schema.get("enum")
     if labels is not None:
-        return _label_of(value, labels, path)
+        return value if value in labels else _label_of(value, labels, path)
     if "anyOf" in schema:
-        return _repair_any(value, schema["anyOf"], path)
+        is_null = value is None and {"type": "null"} in schema["anyOf"]
+        return value if is_null else _repair_any(value, schema["anyOf"], path)
     if isinstance(value, dict):
         changed: dict[str, Any] = {}
         for name, part in schema.get("properties", {}).items():
@@ -221,8 +227,6 @@ def repair_enums(value: Any, schema: Mapping[str, Any], path: str = "") -> Any: 
 
 
 def _label_of(value: Any, labels: Sequence[Any], path: str) -> Any:  # noqa: ANN401 - a piece of JSON
-    if value in labels:
-        return value
     if isinstance(value, str):
         # Labels that differ in nothing but their case can only be distinguished exactly.
         folded = value.casefold()
@@ -261,9 +265,8 @@ class Bill:
     """What a response says about its cost.
 
     Args:
-        tokens: As they are billed; what the response does not say, or cannot be, counts as 0.
-        is_known: Whether the response says all of it. Where it does not, the cost is not known.
-        batch: Whether it was answered at the price of a batch.
+        tokens: What the response does not say, or cannot be, counts as 0.
+        is_known: Whether it says all of it. Where it does not, the cost is not known.
         us_only: Whether inference was bound to the United States, which costs more.
     """
 
@@ -275,12 +278,7 @@ class Bill:
 
 @dataclass(frozen=True, slots=True)
 class Answered(Generic[AnswerT]):
-    """A usable answer, and the same as JSON, to be kept for identical questions.
-
-    Args:
-        model: The model that answered, as the API names it.
-        signals: What makes it doubtful although it could be read.
-    """
+    """A usable answer, its JSON, and the `signals` that make it doubtful all the same."""
 
     answer: AnswerT
     json: bytes
@@ -291,10 +289,9 @@ class Answered(Generic[AnswerT]):
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """The model answered, and may be paid, but the answer is no use.
+    """An answer that is no use, and may be paid.
 
-    Args:
-        is_final: Whether the same request would end so again, however much room it has.
+    It `is_final` where the same request would end so again, however much room it has.
     """
 
     why: UnusableReason
@@ -304,19 +301,12 @@ class Unusable:
     is_final: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class MalformedResponse:
-    """Not an answer of the Messages API at all: something on the way is broken."""
-
-    detail: str
-
-
 def read_response(
-    body: bytes, answer_model: type[AnswerT], schema: Mapping[str, JsonValue]
-) -> Answered[AnswerT] | Unusable | MalformedResponse:
-    """Read the body of a response with status 200."""
+    reply: HttpReply, answer_model: type[AnswerT], schema: Mapping[str, JsonValue]
+) -> Answered[AnswerT] | Unusable | str:
+    """Read a response with status 200; the sentence says what came instead of a message."""
     try:
-        message = load(body)
+        message = reply.json()
     except ValueError:
         wanted = "JSON"
     else:
@@ -324,18 +314,9 @@ def read_response(
             return read_message(message, answer_model, schema)
         wanted = "a message"
     # A page of a proxy is quoted, but not what may be half an answer.
+    body = reply.body
     came = excerpt(body) if body.lstrip().startswith(b"<") else f"{len(body):,} bytes"
-    return MalformedResponse(f"the API answered with something else than {wanted}: {came}")
-
-
-def message_id_of(body: bytes) -> str | None:
-    """The id of the message that is the body of a response; None without a message or an id."""
-    try:
-        message = load(body)
-    except ValueError:
-        return None
-    found = message.get("id") if isinstance(message, dict) else None
-    return found if isinstance(found, str) and found else None
+    return f"the API answered with something else than {wanted}: {came}"
 
 
 def read_message(
@@ -343,38 +324,14 @@ def read_message(
 ) -> Answered[AnswerT] | Unusable:
     """Read a message, as a response or the result of a batch carries it.
 
-    What ended it matters where it ended too early. Whatever else is said of its end, an answer
-    that is whole is one.
+    Whatever is said of its end, an answer that is whole is one.
     """
-    name = message.get("model")
+    name, reason = message.get("model"), message.get("stop_reason")
     model = name if isinstance(name, str) else ""
     bill = bill_of(message.get("usage"))
-    match message.get("stop_reason"):
-        case "refusal":
-            details = message.get("stop_details")
-            category = details.get("category") if isinstance(details, dict) else None
-            detail = f"The model declined ({category})." if category else "The model declined."
-            return Unusable("refused", detail, model, bill, is_final=True)
-        case "max_tokens":
-            return Unusable("cut_off", "The answer ended at the token limit.", model, bill)
-        case "model_context_window_exceeded":
-            detail = "The answer ended because the model's context was full."
-            return Unusable("cut_off", detail, model, bill, is_final=True)
-        case reason:
-            read = _read_answer(message.get("content"), answer_model, schema)
-    if isinstance(read, str):
-        stopped = "" if reason in _ENDS else f" The model stopped with {str(reason)[:40]!r}."
-        return Unusable("malformed", read + stopped, model, bill)
-    answer, as_json, signals = read
-    return Answered(answer, as_json, model, bill, signals)
-
-
-def _read_answer(
-    content: Any,  # noqa: ANN401 - any JSON value
-    answer_model: type[AnswerT],
-    schema: Mapping[str, JsonValue],
-) -> tuple[AnswerT, bytes, tuple[Signal, ...]] | str:
-    """The answer in the content of a message, or why there is none."""
+    if reason not in _ENDS and (early := _ended_early(message, model, bill)) is not None:
+        return early
+    content = message.get("content")
     if not isinstance(content, str):
         # Thinking blocks, empty ones too, may stand before and between.
         texts = [
@@ -399,20 +356,34 @@ def _read_answer(
             )
             detail = f"The answer is not as asked: {'; '.join(listed)}."
     if not usable:
-        return detail
+        stopped = "" if reason in _ENDS else f" The model stopped with {str(reason)[:40]!r}."
+        return Unusable("malformed", detail + stopped, model, bill)
     answer, as_json, doubts = usable[-1]
     if any(other != answer for other, _, _ in usable):
         doubts = (*doubts, "There are several answers, and they differ.")
-    return answer, as_json, tuple(Signal("broken_form", 1.0, doubt) for doubt in doubts)
+    signals = tuple(Signal("broken_form", 1.0, doubt) for doubt in doubts)
+    return Answered(answer, as_json, model, bill, signals)
+
+
+def _ended_early(message: Mapping[str, Any], model: str, bill: Bill) -> Unusable | None:
+    match message.get("stop_reason"):
+        case "refusal":
+            details = message.get("stop_details")
+            category = details.get("category") if isinstance(details, dict) else None
+            detail = f"The model declined ({category})." if category else "The model declined."
+            return Unusable("refused", detail, model, bill, is_final=True)
+        case "max_tokens":
+            return Unusable("cut_off", "The answer ended at the token limit.", model, bill)
+        case "model_context_window_exceeded":
+            detail = "The answer ended because the model's context was full."
+            return Unusable("cut_off", detail, model, bill, is_final=True)
+    return None
 
 
 def checked(
     found: Found, answer_model: type[AnswerT], schema: Mapping[str, JsonValue]
 ) -> tuple[AnswerT, bytes]:
-    """What was found as an answer, and as the JSON that makes it.
-
-    A number is taken for a text of its very digits where a text is wanted, and the other way
-    round.
+    """The answer, and its JSON; a number is taken for a text of its digits where one is wanted.
 
     Raises:
         EnumMismatch: A label in it is not in the schema.
@@ -433,11 +404,7 @@ def checked(
 
 
 def bill_of(usage: object) -> Bill:
-    """Read a `usage` object.
-
-    Where a count is missing that every response has, or is none that could be, the bill is not
-    known. The prompt cache's may be missing or null: then it was not used.
-    """
+    """Read a `usage` object; the prompt cache's counts may be missing: then it was not used."""
     if not isinstance(usage, dict):
         return Bill(Tokens(), is_known=False)
     split = usage.get("cache_creation")
@@ -468,7 +435,6 @@ def bill_of(usage: object) -> Bill:
 
 
 def excerpt(body: bytes) -> str:
-    """The beginning of a body, on one line, for a person."""
     words = body[:_DETAIL_CHARS].decode("utf-8", "replace").split()
     # Half a word would not be recognised where it repeats what was asked.
     is_cut = len(body) > _DETAIL_CHARS and not body[_DETAIL_CHARS - 1 : _DETAIL_CHARS].isspace()

@@ -11,12 +11,11 @@ from typing import Any
 
 from pipeline.claude.billing import ZERO, PriceTable, Tokens
 from pipeline.claude.request_body import traits_of
-from pipeline.config import Settings, TokenPrices
+from pipeline.config import Settings
 from pipeline.model.errors import UsageError
 
 CENT = Decimal("0.01")
 TYPICAL = Tokens(input=1000, output=100)
-"""A call about one small event, nothing of it in the prompt cache."""
 BATCH_HITS = (
     "the static part is taken to be read from the prompt cache each time; in batches the API "
     "promises no hit, and speaks of 30 to 98 %: without any it is the figure with --uncached"
@@ -25,17 +24,13 @@ BATCH_HITS = (
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What is to be done in a month.
+    """What is to be done in a month; ValueError where there can be no such workload.
 
     Args:
         input_tokens: Of one event's prompt, static part included.
-        static_tokens: Of the prompt's part that is the same for every event.
-        cached: Whether the static part is read from the prompt cache.
+        static_tokens: Of the part that is the same for every event; `cached`: read from the cache.
         events_per_request: Events that share a request, and so its static part.
         escalated: Share of the events that the second model answers, too.
-
-    Raises:
-        ValueError: There can be no such workload.
     """
 
     events: int
@@ -58,7 +53,6 @@ class Workload:
             raise ValueError("the escalated share is between 0 and 1")
 
     def usd_per_event(self, model: str, prices: PriceTable) -> Decimal | None:
-        """None where the price is not known."""
         own = (self.input_tokens - self.static_tokens) * self.events_per_request
         output = self.output_tokens * self.events_per_request
         tokens = Tokens(input=own + self.static_tokens, output=output)
@@ -74,12 +68,9 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class CostRow:
-    """What the workload costs in one way; None where a price is not known.
+    """What it costs in one way; None where a price is not known.
 
-    Args:
-        models: That are asked, first to last.
-        share: Of what the second model alone would cost.
-        note: What a reader must know about this row, or empty.
+    `share` is of what the second model alone would cost, `note` what a reader must know, if any.
     """
 
     way: str
@@ -100,8 +91,7 @@ class Models:
 def cost_table(workload: Workload, prices: PriceTable, models: Models) -> list[CostRow]:
     """What a workload costs on each model alone and as a cascade of the first two.
 
-    In the cascade every event is asked of Haiku, and the escalated share of Sonnet as well. The
-    prompt cache is taken to be warm: writing it now and then is not in the figures.
+    The prompt cache is taken to be warm: writing it now and then is not in the figures.
     """
     names = (models.haiku, models.sonnet, models.opus)
     haiku, sonnet, opus = (workload.usd_per_event(model, prices) for model in names)
@@ -115,10 +105,7 @@ def cost_table(workload: Workload, prices: PriceTable, models: Models) -> list[C
 
 
 def price_ratio(prices: PriceTable, cheap: str, strong: str) -> Decimal | None:
-    """What a typical call to one model costs, as a multiple of the same call to another.
-
-    None where a price is not known.
-    """
+    """What a typical call to one model costs, as a multiple of the same call to another."""
     one, other = prices.cost(cheap, TYPICAL), prices.cost(strong, TYPICAL)
     return None if one is None or not other else one / other
 
@@ -153,8 +140,6 @@ def _row(
 
 @dataclass(frozen=True, slots=True)
 class UseCase:
-    """A published row: US dollars a month, and the saving as a share."""
-
     task: str
     input_tokens: int
     events: int
@@ -167,10 +152,7 @@ class UseCase:
 class UseCaseRow:
     """A published row beside what follows from its own inputs, in US dollars a month.
 
-    Args:
-        haiku: At the table's own prices.
-        haiku_now: At the price table's prices, input alone.
-        remark: Where the published row is wrong, or empty.
+    That is at the table's own prices, and `_now` at today's; `remark` says where it is wrong.
     """
 
     use_case: UseCase
@@ -182,27 +164,8 @@ class UseCaseRow:
     remark: str
 
 
-def _old_price(input_: str, output: str) -> TokenPrices:
-    # Cache prices do not matter here: the table knows no cache.
-    rate = Decimal(input_)
-    return TokenPrices(
-        input=rate,
-        output=Decimal(output),
-        cache_write_5m=rate,
-        cache_write_1h=rate,
-        cache_read=rate,
-    )
-
-
-OLD_MODELS = Models("claude-3-5-haiku", "claude-3-5-sonnet", "claude-opus-4")
-OLD_PRICES = PriceTable(
-    {
-        OLD_MODELS.haiku: _old_price("0.80", "4"),
-        OLD_MODELS.sonnet: _old_price("3", "15"),
-        OLD_MODELS.opus: _old_price("15", "75"),
-    }
-)
-"""The published table's own prices: Haiku 3.5, Sonnet 3.5, Opus 4."""
+OLD_HAIKU, OLD_SONNET = Decimal("0.80"), Decimal(3)
+"""The published table's own prices, of Haiku 3.5 and Sonnet 3.5: dollars a million input tokens."""
 USE_CASES: Sequence[UseCase] = (
     UseCase("intent classification", 200, 1_000_000, 160, 3_000, "0.95"),
     UseCase("invoice extraction", 1_000, 100_000, 80, 300, "0.73"),
@@ -212,12 +175,12 @@ USE_CASES: Sequence[UseCase] = (
 
 
 def use_case_rows(prices: PriceTable, models: Models) -> list[UseCaseRow]:
-    """Reproduce the published table, and say where it is wrong."""
     rows: list[UseCaseRow] = []
     for case in USE_CASES:
         workload = Workload(case.events, case.input_tokens)
         haiku, sonnet = (
-            row.usd_per_month or ZERO for row in cost_table(workload, OLD_PRICES, OLD_MODELS)[:2]
+            (rate * case.input_tokens * case.events / 1_000_000).quantize(CENT, ROUND_HALF_UP)
+            for rate in (OLD_HAIKU, OLD_SONNET)
         )
         haiku_now, sonnet_now = (
             row.usd_per_month for row in cost_table(workload, prices, models)[:2]
@@ -250,16 +213,16 @@ class CostReport:
 
 
 def of_workload(settings: Settings, *, escalated: float, **workload: Any) -> CostReport:  # noqa: ANN401 - the fields of Workload
-    """A workload on each model alone, and as a cascade.
-
-    Raises:
-        UsageError: There can be no such workload.
-    """
+    """A workload on each model alone, and as a cascade; UsageError where there is no such."""
     try:
         asked = Workload(escalated=Decimal(str(escalated)), **workload)
     except ValueError as error:
         raise UsageError(f"There is no such workload: {error}.") from error
-    rows = cost_table(asked, PriceTable(settings.claude.prices), _models(settings))
+    rows = cost_table(
+        asked,
+        PriceTable(settings.claude.prices),
+        Models(settings.models.haiku, settings.models.sonnet),
+    )
     cells = [
         (
             row.way,
@@ -275,8 +238,9 @@ def of_workload(settings: Settings, *, escalated: float, **workload: Any) -> Cos
 
 
 def of_published(settings: Settings) -> CostReport:
-    """Published figures, what follows from their own inputs, and the same at present prices."""
-    rows = use_case_rows(PriceTable(settings.claude.prices), _models(settings))
+    rows = use_case_rows(
+        PriceTable(settings.claude.prices), Models(settings.models.haiku, settings.models.sonnet)
+    )
     cells = [
         (
             row.use_case.task,
@@ -290,10 +254,6 @@ def of_published(settings: Settings) -> CostReport:
     headings = ("Task, a month", "Haiku / Sonnet, stated", "As computed", "Saving", "Now")
     remarks = [f"{row.use_case.task}: {row.remark}." for row in rows if row.remark]
     return CostReport(rows, headings, cells, ["Input tokens only.", *remarks])
-
-
-def _models(settings: Settings) -> Models:
-    return Models(haiku=settings.models.haiku, sonnet=settings.models.sonnet)
 
 
 def _dollars(amount: Decimal | None) -> str:

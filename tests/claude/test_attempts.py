@@ -11,9 +11,13 @@ from pipeline.claude.failures import Attempts, Bounds, Peers
 BOUNDS = Bounds(attempts=8, seconds=60)
 
 
+def begun(peers: Peers) -> Attempts:
+    return Attempts(peers, peers.answered, peers.failed)
+
+
 def test_an_event_that_fails_while_others_are_answered_is_over_after_attempts_and_time() -> None:
     peers = Peers()
-    attempts = Attempts(peers)
+    attempts = begun(peers)
     for n in range(8):
         peers.answered += 3
         attempts.failed(n * 5.0, "500")
@@ -30,7 +34,7 @@ def test_an_event_that_fails_while_others_are_answered_is_over_after_attempts_an
 @given(st.lists(st.tuples(st.integers(0, 50), st.floats(0, 1_000)), max_size=500))
 def test_an_outage_ends_no_event_however_long_it_lasts(steps: list[tuple[int, float]]) -> None:
     peers, now = Peers(answered=1_000), 0.0
-    attempts = Attempts(peers)
+    attempts = begun(peers)
     for others_failed, pause in steps:
         now += pause
         peers.failed += others_failed
@@ -51,7 +55,7 @@ def test_a_failure_counts_for_the_share_of_others_that_were_answered(
     steps: list[tuple[int, int, float]],
 ) -> None:
     peers, now, expected = Peers(), 0.0, 0.0
-    attempts = Attempts(peers)
+    attempts = begun(peers)
     for answered, failed, pause in steps:
         now += pause
         peers.answered += answered
@@ -64,13 +68,12 @@ def test_a_failure_counts_for_the_share_of_others_that_were_answered(
     assert peers.failed == sum(failed for _, failed, _ in steps) + 1
 
 
-def test_what_was_answered_at_once_is_a_peer_and_what_was_answered_later_is_not() -> None:
+def test_the_first_failure_of_an_event_counts_for_the_others_and_its_repetitions_do_not() -> None:
     peers = Peers()
-    Attempts(peers).answered()
-    late = Attempts(peers)
+    late = begun(peers)
     late.failed(0.0, "500")
-    late.answered()
-    assert (peers.answered, peers.failed) == (1, 1)
+    late.failed(1.0, "500")
+    assert (peers.answered, peers.failed) == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +85,7 @@ def test_failures_that_strike_everybody_alike_end_hardly_any_event(
     draws, given_up, events = random.Random(7), 0, 20_000
     for _ in range(events):
         peers, now = Peers(), 0.0
-        attempts = Attempts(peers)
+        attempts = begun(peers)
         while draws.random() < chance:
             # One other ends in between: the fewest that say anything.
             attempts.failed(now, "529")
@@ -100,7 +103,7 @@ def test_failures_that_strike_everybody_alike_end_hardly_any_event(
 def test_a_first_failure_may_be_the_events_own_only_where_the_response_leaves_that_open() -> None:
     for unclear in (False, True):
         peers = Peers()
-        attempts = Attempts(peers)
+        attempts = begun(peers)
         peers.answered += 1
         attempts.failed(0.0, "400", unclear=unclear)
         assert attempts.alone is unclear
@@ -108,7 +111,7 @@ def test_a_first_failure_may_be_the_events_own_only_where_the_response_leaves_th
 
 def test_a_second_failure_is_the_events_own_where_another_was_answered_in_between() -> None:
     peers = Peers()
-    attempts = Attempts(peers)
+    attempts = begun(peers)
     attempts.failed(0.0, "500")
     attempts.failed(1.0, "500")
     assert not attempts.alone

@@ -205,7 +205,7 @@ async def test_a_submission_that_never_reached_the_api_is_repeated() -> None:
                 else HttpReply(200, (), orjson.dumps(shape("batch")["body"]))
             )
 
-    batches = Batches(Refusing(lambda _: replies[0]), backoff=Backoff(first=0.01, longest=0.01))
+    batches = Batches(Refusing(lambda _: replies[0]), backoff=Backoff(0.01, 0.01, lambda: 1))
     assert (await batches.submit([BatchRequest("e-1", b"{}")])).id == "msgbatch_01Shape"
     assert not replies
 

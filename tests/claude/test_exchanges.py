@@ -87,7 +87,7 @@ def test_an_id_is_never_taken_for_anothers_as_long_as_there_are_others() -> None
 
 
 @given(st.lists(st.integers(0, 60), max_size=300))
-def test_the_latest_ids_are_remembered_and_no_more_than_twice_as_many(seen: list[int]) -> None:
+def test_the_latest_ids_are_remembered_and_no_more(seen: list[int]) -> None:
     ids = MessageIds(remembered=20)
     kept: list[int] = []
     for number in seen:
@@ -96,4 +96,4 @@ def test_the_latest_ids_are_remembered_and_no_more_than_twice_as_many(seen: list
             assert owner == "same_request"
         if owner == "new":
             kept.append(number)
-        assert len(ids) <= 40
+        assert len(ids) <= 20

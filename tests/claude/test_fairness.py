@@ -58,9 +58,9 @@ def test_nothing_is_lost_and_order_holds_within_a_stage(
         if pushes:
             queue.push(stage, number)
             expected[stage].append(number)
-        elif len(queue):
+        elif queue.size:
             served, item = next(queue.heads())
             assert item == expected[served].pop(0)
             assert queue.pop(served, weight=weight) == item
-    assert len(queue) == sum(map(len, expected.values()))
+    assert queue.size == sum(map(len, expected.values()))
     assert all((stage in queue) == bool(left) for stage, left in expected.items())

@@ -9,15 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.claude.request_body import CacheTtl, Style, Template, content_of
+from pipeline.claude.request_body import CacheTtl, Template, content_of
 from pipeline.model.questions import Image, Pdf, Text
 from tests.claude.questions import INSTRUCTIONS, SCHEMA
 
-HAIKU = Style("claude-haiku-5-5", "low", "5m")
+HAIKU = "claude-haiku-5-5"
 
 
-def built(style: Style = HAIKU, *parts: Text | Image | Pdf) -> dict[str, Any]:
-    template = Template(style, INSTRUCTIONS, SCHEMA)
+def built(
+    model: str = HAIKU, *parts: Text | Image | Pdf, ttl: CacheTtl | None = "5m"
+) -> dict[str, Any]:
+    template = Template(model, INSTRUCTIONS, SCHEMA, cache_ttl=ttl)
     request: dict[str, Any] = orjson.loads(
         template.body(content_of(parts or (Text("body", "Hello."),)), max_output_tokens=256)
     )
@@ -35,20 +37,20 @@ def test_haiku_is_asked_without_thinking_at_low_effort_for_json() -> None:
 
 
 def test_sonnet_gets_the_mildest_thinking_it_allows() -> None:
-    request = built(Style("claude-sonnet-5-5", "low", "5m"))
+    request = built("claude-sonnet-5-5")
     assert request["thinking"] == {"type": "between_tools"}
     assert request["output_config"]["effort"] == "low"
 
 
 def test_an_unknown_model_gets_nothing_it_might_refuse_and_room_to_think() -> None:
-    request = built(Style("claude-next", "low", "5m"))
+    request = built("claude-next")
     assert "thinking" not in request
     assert "effort" not in request["output_config"]
     assert request["max_tokens"] > 4000
 
 
 def test_the_same_model_on_another_platform_is_the_same_model() -> None:
-    request = built(Style("anthropic.claude-haiku-5-5", "low", "5m"))
+    request = built("anthropic.claude-haiku-5-5")
     assert request["model"] == "anthropic.claude-haiku-5-5"
     assert request["thinking"] == {"type": "disabled"}
 
@@ -64,7 +66,7 @@ def test_the_same_model_on_another_platform_is_the_same_model() -> None:
 def test_the_cache_breakpoint_is_on_the_static_part_alone(
     ttl: CacheTtl | None, expected: dict[str, str] | None
 ) -> None:
-    request = built(Style("claude-haiku-5-5", "low", ttl))
+    request = built(ttl=ttl)
     (system,) = request["system"]
     assert system.get("cache_control") == expected
     assert system["text"].startswith(INSTRUCTIONS.strip())

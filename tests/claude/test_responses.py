@@ -12,10 +12,9 @@ from pydantic import BaseModel, ConfigDict
 from pipeline.claude.billing import PriceTable, Tokens
 from pipeline.claude.responses import (
     Answered,
-    MalformedResponse,
+    HttpReply,
     Unusable,
     bill_of,
-    message_id_of,
     read_message,
     read_response,
 )
@@ -208,7 +207,7 @@ def test_half_a_surrogate_in_a_response_is_repaired() -> None:
     body = orjson.dumps(message()).replace(
         b'"content":[]', b'"content":[{"type":"text","text":%b}]' % text
     )
-    found = read_response(body.replace(b"HALF", b"\\ud83d"), Noted, {})
+    found = read_response(HttpReply(200, [], body.replace(b"HALF", b"\\ud83d")), Noted, {})
     assert isinstance(found, Answered)
     assert found.answer.note == "Customer \ufffd was charged twice."
     assert found.signals == ()
@@ -216,7 +215,7 @@ def test_half_a_surrogate_in_a_response_is_repaired() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"type":"error"}', b'{"id":"msg_1"}'])
 def test_what_is_not_a_message_is_malformed(body: bytes) -> None:
-    assert isinstance(read_response(body, Labelled, SCHEMA), MalformedResponse)
+    assert isinstance(read_response(HttpReply(200, [], body), Labelled, SCHEMA), str)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +230,7 @@ def test_what_is_not_a_message_is_malformed(body: bytes) -> None:
     ],
 )
 def test_the_id_of_a_message_is_its_own(body: bytes, wanted: str | None) -> None:
-    assert message_id_of(body) == wanted
+    assert HttpReply(200, [], body).message_id == wanted
 
 
 @pytest.mark.parametrize("model", [None, 3, {}, []])
