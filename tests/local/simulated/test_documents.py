@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from pipeline.local.simulated.stand_in.business import find_dates, find_numbers
 from pipeline.local.simulated.stand_in.label_scores import HAIKU, SONNET
-from pipeline.local.simulated.stand_in.numbers_and_dates import find_dates, find_numbers
 from tests.local.simulated.reading import read
 
 STRING = {"type": "string"}
