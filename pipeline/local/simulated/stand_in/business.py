@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import cached_property
+from itertools import product
 from typing import NamedTuple
 
 from price_parser.parser import parse_number
@@ -184,28 +185,23 @@ class Document:
                     break
 
     @cached_property
-    def _labelled(self) -> Sequence[tuple[str, Cell, int]]:
-        """Meaning, cell and length of each label; the longest phrase decides."""
+    def _labelled(self) -> Sequence[tuple[str, Sequence[str]]]:
+        """What labels mean, and what may be their values; the longest phrase decides."""
         found = []
         for cell in (cell for row in self._rows for cell in row):
-            head, colon, _ = cell.text.partition(":")
-            best = _LABELS.find(cell.text[:60])
-            if best is None or best[1].start() > 0:
-                best = _LABELS.find(head) if colon else None
-                # Most of what stands before the colon has to be the label.
-                if best is None or len(best[1].group()) * 2 < len(head.strip()):
-                    continue
-            meaning, end = best[0], best[1].end()
+            label = _LABELS.find(cell.text.partition(":")[0][:60])
+            # Most of what stands before a colon has to be the label.
+            if label is None or len(label[1].group()) * 2 < label[1].end():
+                continue
+            end = label[1].end()
             # `Invoice no 123` is a label and its value, `Customer care` is neither.
             apart = cell.text[end : end + 1] in {":", ".", "#", ""}
-            if apart or (re.search(r"number|date|id$", meaning) and end > 5):  # noqa: PLR2004
-                found.append((meaning, cell, end))
+            if apart or (re.search(r"number|date|id$", label[0]) and end > 5):  # noqa: PLR2004
+                found.append((label[0], list(self._values(cell, end))))
         return found
 
     def _labelled_values(self, role: str) -> Iterator[str]:
-        for meaning, cell, end in self._labelled:
-            if meaning == role:
-                yield from self._values(cell, end)
+        return (value for meaning, values in self._labelled if meaning == role for value in values)
 
     def named(self, names: Sequence[str]) -> str | None:
         pattern = pattern_of(names)
@@ -221,11 +217,9 @@ class Document:
             any(second > _MIDDLE for _, second in pairs)
             or (self.currency[0] == "USD" and bool(re.search(r"[A-Z]{2} \d{5}\b", self.text)))
         )
-        for meaning, cell, end in self._labelled:
-            behind = self._lines[cell.line][cell.start :]
-            for text in (*self._values(cell, end), behind) if meaning == role else ():
-                for day in find_dates(text, month_first=month_first):
-                    return day, 0.95
+        for text in self._labelled_values(role):
+            for day in find_dates(text, month_first=month_first):
+                return day, 0.95
         dates = list(find_dates(self.text, month_first=month_first))
         if role == "issue_date" and dates:
             return dates[0], 0.8 if len({*dates}) == 1 else 0.7
@@ -273,17 +267,16 @@ class Document:
         by_role: dict[str, list[Amount]] = {}
         for amount in sorted(self._amounts(), key=_merit, reverse=True):
             by_role.setdefault(amount.role, []).append(amount)
-        chosen = {role: found[0] for role, found in by_role.items()}
-        taxes = by_role.get("tax", [])[:6]
+        gross, net, due, taxes = (by_role.get(r, [])[:6] for r in ("gross", "net", "due", "tax"))
         if self._skill.thorough and len(taxes) > 1:
             # Taxes at several rates as one.
             total = sum((tax.number.value for tax in taxes), Decimal(0))
-            taxes = [*taxes, taxes[0]._replace(number=taxes[0].number._replace(value=total))]
-        for gross in (by_role.get("gross") or by_role.get("due", []))[:6]:
-            for net in by_role.get("net", [])[:6]:
-                for tax in taxes:
-                    if abs(net.number.value + tax.number.value - gross.number.value) <= _CENT:
-                        return {**chosen, "net": net, "tax": tax, "gross": gross}
+            taxes.append(taxes[0]._replace(number=taxes[0].number._replace(value=total)))
+        chosen = {role: found[0] for role, found in by_role.items()}
+        for found in product(gross or due, net, taxes):
+            total, *parts = (amount.number.value for amount in found)
+            if abs(sum(parts) - total) <= _CENT:
+                return chosen | dict(zip(("gross", "net", "tax"), found, strict=True))
         return chosen
 
     def _amounts(self) -> Iterator[Amount]:

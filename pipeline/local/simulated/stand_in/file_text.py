@@ -5,7 +5,6 @@ import io
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import files as files_of
 from pathlib import Path
@@ -112,7 +111,7 @@ def _recognise(data: bytes, path: str) -> FileText:
         "blurred": edges < _SOFT and levels.stddev[0] > _FLAT,
         "low_resolution": long_edge < _SMALL,
     }
-    return replace(_ocr(grey), defects=frozenset(name for name in found if found[name]))
+    return _ocr(grey)._replace(defects=frozenset(name for name in found if found[name]))
 
 
 def _ocr(image: Image.Image) -> FileText:

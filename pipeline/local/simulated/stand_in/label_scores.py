@@ -8,7 +8,6 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipeline.local.simulated.served_models import Line
@@ -41,21 +40,17 @@ _CATCH_ALL_SCORE = 0.2
 """What a label such as `other` scores by itself: it wins where nothing else is found."""
 
 
-@dataclass(frozen=True, slots=True)
-class Skill:
-    """What a model makes of the same content: the difference between Haiku and Sonnet.
+class Skill(NamedTuple):
+    """What a model makes of the same content: the difference between Haiku and Sonnet."""
 
-    Args:
-        thorough: Whether it reads the examples of labels, weighs sentences that ask for something
-            more than others, and sums taxes at several rates.
-        overlooks: Share of the content's words that are not seen, the same for the same content.
-        nerve: How sure it is of a label at a given margin: the intercept of the logistic.
-        trust: Factor on the confidence in what was extracted.
-    """
-
+    # Reads the examples of labels, weighs sentences that ask for something more than others, and
+    # sums taxes at several rates.
     thorough: bool
+    # Share of the content's words that are not seen, the same for the same content.
     overlooks: float
+    # How sure it is of a label at a given margin: the intercept of the logistic.
     nerve: float
+    # Factor on the confidence in what was extracted.
     trust: float
 
 
