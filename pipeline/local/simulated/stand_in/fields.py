@@ -4,7 +4,6 @@ Choices between given values are scales, codes, yes or no, and at last labels by
 """
 
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
@@ -16,7 +15,7 @@ from pipeline.local.simulated.stand_in.business import (
     find_dates,
     find_numbers,
 )
-from pipeline.local.simulated.stand_in.content import CUES, LANGUAGES, Content, shorten, tidied
+from pipeline.local.simulated.stand_in.content import CUES, Content, shorten, tidied
 from pipeline.local.simulated.stand_in.label_scores import Choice
 from pipeline.local.simulated.stand_in.schema import Ask, Found
 from pipeline.local.simulated.stand_in.vocabulary import (
@@ -52,13 +51,11 @@ _NAME = r"[A-ZÀ-Ý][\w'’-]+"
 _SPEAKER = re.compile(rf"^({_NAME}(?: {_NAME})?): *")
 _DOER = re.compile(
     rf"\b(?!(?:I|It|We|He|She|They|You|This|That|The|There)\b)({_NAME}(?: {_NAME})?) "
-    r"(?:will|shall|must|has to|needs to|agreed to|takes|writes|calls|sends|soll|muss|wird|"
-    r"übernimmt|organisiert|doit|devra|va|debe)\b"
+    r"(?:will|shall|must|has to|needs to|agreed to|soll|muss|wird|doit|devra|va|debe)\b"
 )
 _DUE = re.compile(
-    r"\b(?:by|until|before|on|bis(?: zum)?|avant(?: le)?|antes del?)\s+((?:next |the )?(?:"
-    r"(?:mon|tues|wednes|thurs|fri|satur|sun)day|today|tomorrow|(?:end|ende|mitte) (?:of )?[a-zä]+|"
-    r"(?:mon|diens|donners|frei)tag|mittwoch|morgen|demain|\w+di|mañana|"
+    r"\b(?:by|until|before|bis(?: zum)?|avant(?: le)?|antes del?)\s+((?:next |the )?(?:"
+    r"(?:mon|tues|wednes|thurs|fri|satur|sun)day|today|tomorrow|end of [a-z]+|"
     r"\d{1,2}\.?(?:st|nd|rd|th)? (?:de )?[a-zà-ÿ]{3,}(?: (?:de )?\d{4})?))",
     re.IGNORECASE,
 )
@@ -72,7 +69,7 @@ _URGENCY_STEPS, _LEGIBILITY_STEPS = (
 _LEGIBILITY = re.compile(r" (?:legib\w*|readab\w*|quality|sharpness) ")
 _SHOUTED = re.compile(r"\b[A-Z]{4,}\b")
 _URGENCY = (("urgent", 2.0), ("serious", 1.3), ("trouble", 0.6), ("calm", -1.2))
-_DEFECTS, _YES_OR_NO = Phrases(listed("defect")), Phrases(listed("answer"))
+_YES_OR_NO = Phrases(listed("answer"))
 _NOTHING_SAID = 0.7
 """How sure it is that the content does not say something."""
 _FLAGS = (
@@ -83,7 +80,6 @@ _FLAGS = (
 )  # fmt: skip
 """Words of a flag's name, what the content must be about, and how many words must say so."""
 _STEERS = re.compile(r" (?:injection|instructions?|manipulat\w*|jailbreak) ")
-_SIGNATURE = re.compile(r"\bsigned\b|\bsignature\b|/s/", re.IGNORECASE)
 _VERBS = {"is", "has", "needs", "need", "contains", "asks", "requires", "should", "can"}
 
 
@@ -185,26 +181,13 @@ def _phones(_: Ask, content: Content) -> list[str]:
     ]
 
 
-def _languages(ask: Ask, content: Content) -> list[str]:
-    code, _ = content.language
-    named = "name" in ask.words or re.search(r"\b(English|German)\b", ask.description)
-    as_name = named and not re.search(r"639|\bcode\b|\ben\b", ask.description)
-    return [] if code is None else [LANGUAGES.get(code, code).capitalize() if as_name else code]
-
-
-def _summary(ask: Ask, content: Content) -> list[str]:
-    count = re.search(r"\b(two|three|four|five) sentences\b", ask.description)
-    wanted = ("two", "three", "four", "five").index(count[1]) + 2 if count else 1
-    return [content.summary(content.number("sentence") or wanted)]
-
-
 def _everywhere(pattern: str) -> Callable[[Ask, Content], list[str]]:
     return lambda _, content: re.findall(pattern, content.text)
 
 
 _FINDERS: Mapping[str, Callable[[Ask, Content], list[str]]] = {
     "cleaned": lambda _, content: [tidied(content.body)],
-    "language": _languages,
+    "language": lambda _, content: [code] if (code := content.language[0]) else [],
     "quote": lambda _, content: [content.quote()],
     "title": lambda _, content: [content.title or shorten(content.summary(), 80)],
     "email": _everywhere(r"[\w.+-]+ ?@ ?[\w-]+(?:\.[\w-]+)+"),
@@ -220,15 +203,10 @@ _FINDERS: Mapping[str, Callable[[Ask, Content], list[str]]] = {
         shorten(s, _POINT_CHARACTERS) for s in content.sentences if CUES["action"].search(s.lower())
     ],
     "names": _everywhere(rf"\b{_NAME}(?: {_NAME})+"),
-    "topics": lambda _, content: [
-        word
-        for word, _ in Counter(words(content.text)).most_common(100)
-        if len(word) > 3 and word not in STOP_WORDS  # noqa: PLR2004
-    ][:_POINTS],
     "points": lambda _, content: [
         shorten(sentence, _POINT_CHARACTERS) for sentence in content.ranked()[:_POINTS]
     ],
-    "summary": _summary,
+    "summary": lambda _, content: [content.summary(content.number("sentence") or 1)],
 }
 
 
@@ -251,7 +229,7 @@ def find_text(ask: Ask, content: Content, document: Document) -> Found:
     return Found(found[0], content.language[1] if kind == "language" else None)
 
 
-def choose(ask: Ask, content: Content, document: Document, chooser: Chooser) -> Found:
+def choose(ask: Ask, content: Content, chooser: Chooser) -> Found:
     options = ask.options or ()
     texts = [option for option in options if isinstance(option, str)]
     if len(options) == 1:
@@ -260,7 +238,7 @@ def choose(ask: Ask, content: Content, document: Document, chooser: Chooser) -> 
         return Found(None if ask.nullable else options[0], 0.4)
     # An empty text among the values stands for what the content does not say.
     names = [name for name in texts if name]
-    found = _by_rule(ask, names, content, document)
+    found = _by_rule(ask, names, content)
     if found is None:
         choice = chooser(names, str(ask.schema.get("description", "")))
         if len(names) < len(texts) and not choice.evidence:
@@ -271,23 +249,10 @@ def choose(ask: Ask, content: Content, document: Document, chooser: Chooser) -> 
     return found
 
 
-def _by_rule(ask: Ask, names: Sequence[str], content: Content, document: Document) -> Found | None:
+def _by_rule(ask: Ask, names: Sequence[str], content: Content) -> Found | None:
     by_name = {name.lower(): name for name in names}
     if (found := _step(ask, by_name, content)) is not None:
         return found
-    if {"positive", "negative"} <= by_name.keys():
-        text = content.text.lower()
-        balance = len(CUES["pleased"].findall(text)) - len(CUES["displeased"].findall(text))
-        mood = "positive" if balance > 0 else "negative" if balance < 0 else "neutral"
-        return Found(by_name.get(mood, names[0]), min(0.95, 0.6 + 0.1 * abs(balance)))
-    codes = {c: by_name[f] for c, full in LANGUAGES.items() for f in (c, full) if f in by_name}
-    if len(codes) * 2 > len(names):
-        code, sure = content.language
-        rest = next((name for name in names if name not in codes.values()), names[0])
-        return Found(codes.get(code or "", rest), sure)
-    if all(re.fullmatch("[A-Z]{3}", name) for name in names):
-        code, sure = document.currency
-        return Found(code, sure) if code in names else Found(names[0], 0.3)
     answers = {_YES_OR_NO.first(name): name for name in names}
     if not {"yes", "no"} <= answers.keys():
         return None
@@ -311,12 +276,6 @@ def _step(ask: Ask, by_name: Mapping[str, str], content: Content) -> Found | Non
     return Found(best, 0.9) if len(legibility) > 1 else None
 
 
-def choose_many(ask: Ask, content: Content) -> list[str]:
-    """Those of the values that hold: the defects of an image."""
-    options = [option for option in ask.options or () if isinstance(option, str)]
-    return [o for o in options if _DEFECTS.first(o.replace("_", " ")) in content.defects]
-
-
 def _urgency(content: Content) -> float:
     """0 not at all, 1 normal, 2 high, 3 urgent; between where it is between."""
     text = f"{content.title}\n{content.body}"[:20_000]
@@ -331,8 +290,6 @@ def decide(ask: Ask, content: Content) -> Found:
         return Found(content.steers, 0.8)
     if re.search(r" (?:urgent|emergency|critical) ", ask.words):
         return Found(_urgency(content) >= 1.9, 0.7)  # noqa: PLR2004
-    if re.search(r" (?:signed|signature) ", ask.words):
-        return Found(_SIGNATURE.search(content.text) is not None, 0.6)
     found = words(content.text)[:3000]
     for names, topics, least in _FLAGS:
         if not set(names.split()).isdisjoint(ask.words.split()):

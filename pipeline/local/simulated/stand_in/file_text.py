@@ -10,7 +10,7 @@ from importlib.metadata import files as files_of
 from pathlib import Path
 from typing import TypeVar
 
-from PIL import Image, ImageFilter, ImageOps, ImageStat
+from PIL import Image, ImageOps
 from pypdf import PdfReader
 from pypdf.errors import PyPdfError
 
@@ -25,8 +25,6 @@ _MAX_PAGES, _KEPT = 5, 512
 _GOOD = 92.0
 """The confidence, of 100, that Tesseract has in clean print."""
 _BROKEN_PDF = (PyPdfError, ValueError, KeyError, IndexError, TypeError, AttributeError, OSError)
-_DARK, _FLAT, _SOFT, _SMALL = 70, 18.0, 60.0, 500
-"""Mean and deviation of grey levels, variance of edges, pixels of the long edge, at least."""
 T = TypeVar("T")
 
 
@@ -94,7 +92,6 @@ def _open_pdf(data: bytes, path: str) -> tuple[str, int, list[bytes]]:
 def _recognise(data: bytes, path: str) -> FileText:
     try:
         with Image.open(io.BytesIO(data)) as image:
-            long_edge = max(image.size)
             upright = ImageOps.exif_transpose(image)
             upright.thumbnail((_LONG_EDGE, _LONG_EDGE))
             flat = Image.new("RGB", upright.size, "white")
@@ -102,16 +99,7 @@ def _recognise(data: bytes, path: str) -> FileText:
             flat.paste(mask, mask=mask.getchannel("A"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise invalid(f"{path}.source.base64", "Could not process image") from error
-    grey = flat.convert("L")
-    levels = ImageStat.Stat(grey)
-    kernel = ImageFilter.Kernel((3, 3), (0, 1, 0, 1, -4, 1, 0, 1, 0), scale=1, offset=128)
-    edges = ImageStat.Stat(grey.filter(kernel)).var[0]
-    found = {
-        "dark": levels.mean[0] < _DARK,
-        "blurred": edges < _SOFT and levels.stddev[0] > _FLAT,
-        "low_resolution": long_edge < _SMALL,
-    }
-    return _ocr(grey)._replace(defects=frozenset(name for name in found if found[name]))
+    return _ocr(flat.convert("L"))
 
 
 def _ocr(image: Image.Image) -> FileText:

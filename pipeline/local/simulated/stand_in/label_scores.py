@@ -5,9 +5,8 @@ With a sentence encoder also by how near they are to it in meaning.
 
 import math
 import re
-import zlib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pipeline.local.simulated.served_models import Line
@@ -46,16 +45,14 @@ class Skill(NamedTuple):
     # Reads the examples of labels, weighs sentences that ask for something more than others, and
     # sums taxes at several rates.
     thorough: bool
-    # Share of the content's words that are not seen, the same for the same content.
-    overlooks: float
     # How sure it is of a label at a given margin: the intercept of the logistic.
     nerve: float
     # Factor on the confidence in what was extracted.
     trust: float
 
 
-HAIKU = Skill(thorough=False, overlooks=0.06, nerve=2.6, trust=0.95)
-SONNET = Skill(thorough=True, overlooks=0.0, nerve=2.7, trust=1.0)
+HAIKU = Skill(thorough=False, nerve=2.6, trust=0.95)
+SONNET = Skill(thorough=True, nerve=2.7, trust=1.0)
 SKILLS: Mapping[Line, Skill] = {"haiku": HAIKU, "sonnet": SONNET, "opus": SONNET}
 
 
@@ -119,23 +116,11 @@ class LabelSet:
         self._owners = [owner for owner, _ in examples]
         self._meanings = encoder and encoder.encode([*described, *(text for _, text in examples)])
 
-    def choose(
-        self, text: str, *, title: str = "", requests: str = "", acts: Collection[str] = ()
-    ) -> Choice:
+    def choose(self, text: str, *, title: str = "", requests: str = "") -> Choice:
         """The label that fits best."""
         first = f"{title} {requests}" if self._skill.thorough else title
         found = Counter(word for word in words(text)[:2000] if word not in STOP_WORDS)
-        salt = zlib.crc32(" ".join(found).encode("utf-8", "replace"))
-        limit = int(self._skill.overlooks * 256)
-        overlooked = {
-            word
-            for word in found
-            if zlib.crc32(word.encode("utf-8", "replace"), salt) % 256 < limit
-        }
-        for word in overlooked:
-            del found[word]
         found.update(word for word in words(first) if word not in STOP_WORDS)
-        found.update(acts)
         scores = list(self._base)
         spoke: list[set[str]] = [set() for _ in self._labels]
         # Long texts repeat themselves: what they say counts less than in proportion.
@@ -147,9 +132,7 @@ class LabelSet:
                     scores[i] += strength * share * weight
                     spoke[i].add(word)
         if self._encoder is not None:
-            # What is not seen as a word is not read as part of a sentence either.
-            seen = [w for w in f"{first} {text}".split() if overlooked.isdisjoint(words(w))]
-            for i, near in enumerate(self._nearness(self._encoder, " ".join(seen))):
+            for i, near in enumerate(self._nearness(self._encoder, f"{first} {text}")):
                 if not self._base[i]:
                     scores[i] += _NEARNESS_WEIGHT * max(0.0, near - _UNRELATED)
         return self._decide(scores, spoke, len(found))

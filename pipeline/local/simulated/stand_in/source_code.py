@@ -27,10 +27,7 @@ _RAISED = re.compile(rf"\b(?:raise|throw(?:[ \t]+new)?)[ \t]+({_NAME}(?:\.{_NAME
 _GIVES = re.compile(r"\b(?:return|yield)\b[ \t]*(?!None\b|null\b)[^\s;]")
 _TYPE_FIRST = re.compile(rf"^(?P<type>.*[\s*&])(?P<name>{_NAME})$", re.DOTALL)
 _NAME_FIRST = re.compile(rf"^(?P<name>{_NAME})\s+(?P<type>\S.*)$", re.DOTALL)
-_MODIFIERS = re.compile(
-    r"\b(?:public|private|protected|internal|static|final|abstract|inline|extern|virtual|override"
-    r"|async|unsafe|synchronized)\b\s*"
-)
+_MODIFIERS = re.compile(r"\b(?:public|private|protected|static|final|inline|virtual)\s+")
 _TYPED_CERTAINTY, _UNTYPED_CERTAINTY = 0.95, 0.8
 
 
