@@ -82,7 +82,7 @@ def test_an_english_invoice() -> None:
     assert answer == {
         "invoice_number": "HR-2291",
         "issue_date": "2025-03-14",
-        "due_date": "2025-03-28",
+        "due_date": "",
         "vendor": "Harbour Ropes Ltd",
         "buyer": "Northern Sailing School",
         "currency": "GBP",

@@ -1,5 +1,6 @@
 """Answers as one model would: the facts first, then what the answer says about itself."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
@@ -11,7 +12,7 @@ from pipeline.local.simulated.message import MessageRequest
 from pipeline.local.simulated.served_models import Line
 from pipeline.local.simulated.stand_in import fields
 from pipeline.local.simulated.stand_in.business import Document
-from pipeline.local.simulated.stand_in.content import Content, Passage, read_content
+from pipeline.local.simulated.stand_in.content import SOURCES, Content, Passage, read_content
 from pipeline.local.simulated.stand_in.file_text import FileReader
 from pipeline.local.simulated.stand_in.label_scores import SKILLS, Choice, LabelSet, Skill
 from pipeline.local.simulated.stand_in.schema import Ask, Found, ask_of
@@ -20,7 +21,7 @@ from pipeline.local.simulated.stand_in.vocabulary import Phrases, listed
 from pipeline.stages.checks.scope import Encoder
 
 _ITSELF, _FLAGS = Phrases(listed("itself")), Phrases(listed("flag"))
-_IDENTITIES = {"id", "index", "key", "item", "number", "n"}
+_IDENTITY = re.compile(r" (?:id|index|key|item|number|n) $")
 _EMPTY = {"string": "", "number": 0, "integer": 0, "boolean": False, "null": None}
 _SINGLE, _NUMBERS = frozenset({"string", "number", "integer"}), frozenset({"number", "integer"})
 _UNSURE, _CLOSE, _RIVAL = 0.45, 0.72, 0.75
@@ -83,7 +84,7 @@ class _Reading:
         self._prompt = prompt
         self._content = content
         self._document = Document(content.text, reader.skill)
-        self._definition = find_definition(content.source) if content.source else None
+        self._definition = find_definition(content.named(SOURCES))
         self._used_document = False
 
     def find(self, ask: Ask) -> Found:
@@ -105,13 +106,12 @@ class _Reading:
             self._used_document |= found is not None
             if found is None and ask.kind == "string":
                 found = fields.find_text(ask, self._content, self._document)
-        return _or_empty(ask, found or fields.count_in(ask, self._document))
+        return _or_empty(ask, found or Found(None))
 
     def _choose(self, names: Sequence[str], description: str) -> Choice:
         """The label that fits best; the description and the prompt say what the labels mean."""
-        content = self._content
         labels = self._reader.labels(tuple(names), (description, self._prompt))
-        return labels.choose(content.text, title=content.title, requests=content.requests)
+        return labels.choose(self._content.text, title=self._content.title)
 
     def _object(self, ask: Ask) -> Found:
         facts = {p.name: self.find(p) for p in ask.properties if _about_itself(p) is None}
@@ -175,20 +175,17 @@ class _Reading:
             return by_id
         if fields.has_position(items):
             self._used_document = True
-            return [
-                self._entry(items, p.description, partial(fields.find_in_position, p))
-                for p in self._document.positions
-            ]
-        return [
-            self._entry(items, text, partial(fields.find_in_action, text))
-            for text in fields.list_texts(ask, self._content)
-        ]
+            rows = self._document.positions
+            found = [(row.description, partial(fields.find_in_position, row)) for row in rows]
+        else:
+            texts = fields.list_texts(ask, self._content)
+            found = [(text, partial(fields.find_in_action, text)) for text in texts]
+        return [self._entry(items, text, known) for text, known in found]
 
     def _by_id(self, items: Ask) -> list[Any]:
         """An answer for each of several contents that carry an id."""
-        names = ((part, part.words.split()[-1:]) for part in items.properties)
-        identity = next((part for part, last in names if not _IDENTITIES.isdisjoint(last)), None)
-        if identity is None:
+        named = (part for part in items.properties if _IDENTITY.search(part.words))
+        if (identity := next(named, None)) is None:
             return []
         answers = []
         for text, content in self._content.items().items():

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from functools import cached_property
 from itertools import product
@@ -12,12 +12,7 @@ from typing import NamedTuple
 from price_parser.parser import parse_number
 
 from pipeline.local.simulated.stand_in.label_scores import Skill
-from pipeline.local.simulated.stand_in.vocabulary import (
-    Phrases,
-    listed,
-    pattern_of,
-    read_sections,
-)
+from pipeline.local.simulated.stand_in.vocabulary import Phrases, listed, pattern_of, read_sections
 
 _NUMBER = re.compile(
     r"(?:(?<![\w.,/-])(?<!\d:)|(?<=\bRM)|(?<=\b(?:EUR|USD|GBP|CHF|MYR)))(?P<sign>[-+−–]\s?)?"
@@ -62,7 +57,6 @@ _CELL = re.compile(r"[^\s|](?:[^\n\t|]*?[^\s|])?(?=\s{2,}|\s*\t|\s*\||\s*$)")
 _NEAR, _LINES_BELOW, _MOST_LINES, _TOP_LINES = 14, 6, 2000, 12
 _AFTER_LABEL = re.compile(r"^\s*(?:\.|no\.?|nr\.?|n°|nº|number|#)?\s*[:#.=]*\s*", re.IGNORECASE)
 _NUMBER_WORD = r"(?:no|nr|number|nummer|num|numéro|número|n°|nº|#|id)"
-_TERM = re.compile(r"\b(\d{1,3})\s*(?:days|tagen?|jours|días|dagen|giorni)\b", re.IGNORECASE)
 _MONEY = re.compile(r"\d[.,]\d\d(?!\d)")
 _WORDED = re.compile(r"[^\W\d_]{2}")
 _RATE = re.compile(r"\d+(?:[.,]\d+)?\s*%")
@@ -91,8 +85,7 @@ def find_numbers(text: str, *, comma: bool | None = None) -> Iterator[Number]:
     """The numbers of a text; `comma` says whether the decimal sign is one, for 1,234 and 1.234."""
     for match in _NUMBER.finditer(text):
         digits = re.sub(r"['’\s]", "", match["digits"])
-        thousands = re.fullmatch(r"\d+([.,])\d{3}", digits)
-        decides = thousands is not None and comma is not None
+        decides = comma is not None and re.fullmatch(r"\d+[.,]\d{3}", digits)
         sign = None if not decides else "," if comma else "."
         value = parse_number(digits, decimal_separator=sign)
         if value is not None and not _DAY_AND_MONTH.match(text, match.start()):
@@ -215,9 +208,6 @@ class Document:
         dates = list(find_dates(self.text))
         if role == "issue_date" and dates:
             return dates[0], 0.8 if len({*dates}) == 1 else 0.7
-        if role == "due_date" and (term := _TERM.search(self.text)):
-            issued, _ = self.date("issue_date")
-            return (None, 0.5) if issued is None else (issued + timedelta(days=int(term[1])), 0.9)
         return None, 0.5
 
     def identifier(self, role: str) -> tuple[str | None, float]:
@@ -303,7 +293,8 @@ class Document:
     @cached_property
     def positions(self) -> Sequence[Position]:
         """The rows of its table: lines before the totals that end in an amount."""
-        end = next((n for n, text in enumerate(self._lines) if _begins_totals(text)), None)
+        totals = (a.line for a in self._amounts() if a.role in _TOTALS and a.fit > 0.4)  # noqa: PLR2004
+        end = next(totals, None)
         found: list[Position] = []
         for row in (_position(text, self.comma) for text in self._lines[3:end]):
             # A discount or a sum repeats the amount without a description.
@@ -336,12 +327,6 @@ def _bare(label: str) -> str:
     return re.sub(
         rf"{CURRENCY_MARK}|{_RATE.pattern}|\d+(?:[.,]\d+)?|[:()@*|=-]", " ", label
     ).strip()
-
-
-def _begins_totals(text: str) -> bool:
-    beside, *amounts = _MONEY.split(text)
-    found = _AMOUNT_LABELS.find(_bare(beside)) if amounts else None
-    return found is not None and found[1].start() == 0 and found[0] in _TOTALS
 
 
 def _position(text: str, comma: bool | None) -> Position | None:
@@ -387,7 +372,8 @@ def _name_in(text: str) -> str | None:
     name = re.sub(r"^(?:name|company|firma|nom|nombre)\s*[:.]\s*", "", name, flags=re.IGNORECASE)
     name = re.sub(r"\s+", " ", name.split(", ")[0]).strip(" ,;:-*")
     is_address = _STREET.search(name) or re.search(r"^\d{4,6} \w|\b\d{5}\b|@", name)
-    is_label = name in _LABELS or _NO_NAME.match(name)
+    label = _LABELS.find(name)
+    is_label = (label and label[1].group() == name) or _NO_NAME.match(name)
     is_worded = sum(map(str.isalpha, name)) > max(2, len(name.replace(" ", "")) / 2)
     return name if is_worded and not is_address and not is_label else None
 

@@ -19,11 +19,8 @@ from pipeline.local.simulated.stand_in.vocabulary import (
     words,
 )
 
-CUES = {
-    name: pattern_of(text.split(","), any_case=False)
-    for name, text in read_sections("cues.txt").items()
-}
-"""Phrases in lower case that show urgency, mood and requests."""
+CUES = {name: pattern_of(text.split(",")) for name, text in read_sections("cues.txt").items()}
+"""Phrases that show urgency, actions and greetings."""
 _WRAPPED = re.compile(
     r"<(?P<tag>[A-Za-z][\w.-]*)(?P<attributes>\s[^<>]*)?>\n?(?P<body>.*?)\n?</(?P=tag)>", re.DOTALL
 )
@@ -31,7 +28,7 @@ _ATTRIBUTE = re.compile(r"([\w.-]+)\s*=\s*[\"']([^\"']*)[\"']")
 _SENTENCE = re.compile(r"[^.!?\n。！？]+(?:[.!?。！？]+(?=\s|$)|[.!?](?=\S)[^.!?\n]*)*[.!?。！？]*")
 _IDENTIFIERS = ("id", "index", "key", "custom_id", "item", "n")
 _TITLES = ("subject", "title", "betreff", "objet", "asunto")
-_SOURCES = ("source", "code", "snippet")
+SOURCES = ("source", "code", "snippet")
 _TO_THE_MODEL = re.compile(
     r"\b(?:ignore|disregard|forget|override)\b.{0,40}\b(?:instruction|prompt|rule|above|previous)"
     r"|\b(?:system prompt|you are now|as an ai|new instructions?)\b"
@@ -77,7 +74,7 @@ class Content:
     legibility: float = 1.0
     said: str = ""
 
-    def _named(self, names: Sequence[str]) -> str:
+    def named(self, names: Sequence[str]) -> str:
         return "\n".join(p.text for p in self.passages if p.name.lower() in names).strip()
 
     @cached_property
@@ -87,12 +84,8 @@ class Content:
         return "\n".join(read).strip()
 
     @cached_property
-    def source(self) -> str:
-        return self._named(_SOURCES)
-
-    @cached_property
     def title(self) -> str:
-        return self._named(_TITLES)
+        return self.named(_TITLES)
 
     @cached_property
     def body(self) -> str:
@@ -108,12 +101,6 @@ class Content:
     def sentences(self) -> tuple[str, ...]:
         found = (match.group().strip() for match in _SENTENCE.finditer(self.body))
         return tuple(sentence for sentence in found if any(c.isalnum() for c in sentence))
-
-    @cached_property
-    def requests(self) -> str:
-        return " ".join(
-            s for s in self.sentences if "?" in s or "？" in s or CUES["asking"].search(s.lower())
-        )
 
     @cached_property
     def language(self) -> tuple[str | None, float]:
@@ -146,7 +133,7 @@ class Content:
         sentences = [
             s
             for s in self.sentences
-            if len(s) > 50 or not CUES["greeting"].match(s.lower())  # noqa: PLR2004
+            if len(s) > 50 or not CUES["greeting"].match(s)  # noqa: PLR2004
         ] or list(self.sentences)
         stems = [
             {stem(word) for word in words(sentence) if word not in STOP_WORDS}

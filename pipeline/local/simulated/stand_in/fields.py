@@ -7,14 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
-from pipeline.local.simulated.stand_in.business import (
-    PRINTED_DATE,
-    Document,
-    Number,
-    Position,
-    find_dates,
-    find_numbers,
-)
+from pipeline.local.simulated.stand_in.business import PRINTED_DATE, Document, Position, find_dates
 from pipeline.local.simulated.stand_in.content import CUES, Content, shorten, tidied
 from pipeline.local.simulated.stand_in.label_scores import Choice
 from pipeline.local.simulated.stand_in.schema import Ask, Found
@@ -38,15 +31,9 @@ _IS_IDENTIFIER = re.compile(r" (?:number|no|nr|id|reference|ref|num) ")
 _IS_AMOUNT = re.compile(r" (?:total|amount|sum|price|cost|value) ")
 _NO_MONEY = re.compile(r"\bname\b|\bdate\b|\bsentence\b", re.IGNORECASE)
 _ZERO_IF_NONE = re.compile(r"\b0 (?:if|where|when|for) (?:none|nothing|there|not)", re.IGNORECASE)
-_VERBATIM = re.compile(
-    r"as (?:it|they) stands?|letter for letter|as (?:printed|written)|verbatim|exactly",
-    re.IGNORECASE,
-)
+_VERBATIM = re.compile(r"(?i)as (?:it|they) stands?|letter for letter|verbatim|exactly")
 _PHONE = re.compile(r"(?<![\w.])\+?\(?\d(?:[\d ()-]|(?<! )/(?! )){5,}\d(?![\w-])")
-_OTHER_NUMBER = re.compile(
-    r"(?:ref\w*|order|invoice|pedido|rechnung|amount|betrag|iban\b.*|no|nr|#)[\s.:#]*$",
-    re.IGNORECASE,
-)
+_OTHER_NUMBER = re.compile(r"(?i)(?:ref\w*|order|invoice|amount|iban\b.*|no|nr|#)[\s.:#]*$")
 _NAME = r"[A-ZÀ-Ý][\w'’-]+"
 _SPEAKER = re.compile(rf"^({_NAME}(?: {_NAME})?): *")
 _DOER = re.compile(
@@ -54,10 +41,9 @@ _DOER = re.compile(
     r"(?:will|shall|must|has to|needs to|agreed to|soll|muss|wird|doit|devra|va|debe)\b"
 )
 _DUE = re.compile(
-    r"\b(?:by|until|before|bis(?: zum)?|avant(?: le)?|antes del?)\s+((?:next |the )?(?:"
+    r"(?i)\b(?:by|until|before|bis(?: zum)?|avant(?: le)?|antes del?)\s+((?:next |the )?(?:"
     r"(?:mon|tues|wednes|thurs|fri|satur|sun)day|today|tomorrow|end of [a-z]+|"
-    r"\d{1,2}\.?(?:st|nd|rd|th)? (?:de )?[a-zà-ÿ]{3,}(?: (?:de )?\d{4})?))",
-    re.IGNORECASE,
+    r"\d{1,2}\.?(?:st|nd|rd|th)? (?:de )?[a-zà-ÿ]{3,}(?: (?:de )?\d{4})?))"
 )
 _MOST, _POINTS, _POINT_CHARACTERS, _TASK_CHARACTERS = 20, 5, 200, 120
 Chooser = Callable[[Sequence[str], str], Choice]
@@ -67,20 +53,9 @@ _URGENCY_STEPS, _LEGIBILITY_STEPS = (
     for scale in ("urgency", "legibility")
 )
 _LEGIBILITY = re.compile(r" (?:legib\w*|readab\w*|quality|sharpness) ")
-_SHOUTED = re.compile(r"\b[A-Z]{4,}\b")
 _URGENCY = (("urgent", 2.0), ("serious", 1.3), ("trouble", 0.6), ("calm", -1.2))
 _YES_OR_NO = Phrases(listed("answer"))
-_NOTHING_SAID = 0.7
-"""How sure it is that the content does not say something."""
-_FLAGS = (
-    ("moderation unsafe harmful offensive abusive toxic nsfw explicit",
-     ("violence", "adult", "hate", "selfharm", "drugs"), 2),
-    ("spam advertising advertisement junk", ("spam",), 2),
-    ("creative creativity", ("creative",), 1),
-)  # fmt: skip
-"""Words of a flag's name, what the content must be about, and how many words must say so."""
 _STEERS = re.compile(r" (?:injection|instructions?|manipulat\w*|jailbreak) ")
-_VERBS = {"is", "has", "needs", "need", "contains", "asks", "requires", "should", "can"}
 
 
 def _as_asked(ask: Ask, value: Decimal) -> str | float | int:
@@ -138,22 +113,14 @@ def has_position(items: Ask) -> bool:
     return sum(_PARTS.first(part.words) is not None for part in items.properties) > 1
 
 
-def find_in_position(position: Position, ask: Ask) -> Found:
+def find_in_position(position: Position, ask: Ask) -> Found | None:
     role = _PARTS.first(ask.words)
     if role is None:
         return Found(position.description or None if ask.kind == "string" else None)
-    number: Number | None = getattr(position, role)
+    number = getattr(position, role)
     if number is None:
         return Found(None)
     return Found(_as_asked(ask, number.value.normalize() if role == "quantity" else number.value))
-
-
-def count_in(ask: Ask, document: Document) -> Found:
-    """A number that stands beside the words of the property's name."""
-    if ask.kind == "null":
-        return Found(None)
-    numbers = find_numbers(document.named([ask.words]) or "", comma=document.comma)
-    return next((Found(_as_asked(ask, n.value), 0.7) for n in numbers), Found(None, 0.4))
 
 
 def find_in_action(sentence: str, ask: Ask) -> Found | None:
@@ -200,7 +167,7 @@ _FINDERS: Mapping[str, Callable[[Ask, Content], list[str]]] = {
         else [day.isoformat() for day in find_dates(content.text)]
     ),
     "actions": lambda _, content: [
-        shorten(s, _POINT_CHARACTERS) for s in content.sentences if CUES["action"].search(s.lower())
+        shorten(s, _POINT_CHARACTERS) for s in content.sentences if CUES["action"].search(s)
     ],
     "names": _everywhere(rf"\b{_NAME}(?: {_NAME})+"),
     "points": lambda _, content: [
@@ -242,7 +209,7 @@ def choose(ask: Ask, content: Content, chooser: Chooser) -> Found:
     if found is None:
         choice = chooser(names, str(ask.schema.get("description", "")))
         if len(names) < len(texts) and not choice.evidence:
-            return Found("", _NOTHING_SAID)
+            return Found("", 0.7)
         found = Found(
             choice.label, choice.confidence, choice.evidence, choice.runner_up, choice.rival
         )
@@ -250,18 +217,12 @@ def choose(ask: Ask, content: Content, chooser: Chooser) -> Found:
 
 
 def _by_rule(ask: Ask, names: Sequence[str], content: Content) -> Found | None:
-    by_name = {name.lower(): name for name in names}
-    if (found := _step(ask, by_name, content)) is not None:
-        return found
+    """Yes or no, or a step of a scale: urgency, or how well something can be read."""
     answers = {_YES_OR_NO.first(name): name for name in names}
-    if not {"yes", "no"} <= answers.keys():
-        return None
-    flag = decide(ask, content)
-    return flag._replace(value=answers["yes" if flag.value else "no"])
-
-
-def _step(ask: Ask, by_name: Mapping[str, str], content: Content) -> Found | None:
-    """A step of a scale: urgency, or how well something can be read."""
+    if {"yes", "no"} <= answers.keys():
+        flag = decide(ask, content)
+        return flag._replace(value=answers["yes" if flag.value else "no"])
+    by_name = {name.lower(): name for name in names}
     urgency, legibility = (
         {by_name[name]: steps[name] for name in by_name if name in steps}
         for steps in (_URGENCY_STEPS, _LEGIBILITY_STEPS)
@@ -279,23 +240,19 @@ def _step(ask: Ask, by_name: Mapping[str, str], content: Content) -> Found | Non
 def _urgency(content: Content) -> float:
     """0 not at all, 1 normal, 2 high, 3 urgent; between where it is between."""
     text = f"{content.title}\n{content.body}"[:20_000]
-    lowered = text.lower()
-    total = 0.8 + sum(w * min(2, len(set(CUES[cue].findall(lowered)))) for cue, w in _URGENCY)
-    total += 0.5 * (len(_SHOUTED.findall(text)) > 2) + 0.3 * (text.count("!") > 1)  # noqa: PLR2004
+    cues = ((weight, set(map(str.lower, CUES[cue].findall(text)))) for cue, weight in _URGENCY)
+    total = 0.8 + sum(weight * min(2, len(found)) for weight, found in cues)
+    total += 0.5 * (len(re.findall(r"\b[A-Z]{4,}\b", text)) > 2) + 0.3 * (text.count("!") > 1)  # noqa: PLR2004
     return min(3.0, max(0.0, total))
 
 
 def decide(ask: Ask, content: Content) -> Found:
     if _STEERS.search(ask.words):
         return Found(content.steers, 0.8)
-    if re.search(r" (?:urgent|emergency|critical) ", ask.words):
-        return Found(_urgency(content) >= 1.9, 0.7)  # noqa: PLR2004
-    found = words(content.text)[:3000]
-    for names, topics, least in _FLAGS:
-        if not set(names.split()).isdisjoint(ask.words.split()):
-            hits = frozenset(w for w in found if not set(topics).isdisjoint(concepts(w)))
-            return Found(len(hits) >= least, 0.85, hits)
-    named = set(words(ask.words)) - STOP_WORDS - _VERBS
-    present = {meaning for word in found for meaning in (stem(word), *concepts(word))}
-    holds = bool(named) and all(present & {stem(word), *concepts(word)} for word in named)
-    return Found(holds, 0.85)
+    present = {meaning for word in words(content.text)[:3000] for meaning in _meanings(word)}
+    named = [_meanings(word) for word in words(ask.words) if word not in STOP_WORDS]
+    return Found(bool(named) and all(map(present.intersection, named)), 0.85)
+
+
+def _meanings(word: str) -> tuple[str, ...]:
+    return (stem(word), *concepts(word))

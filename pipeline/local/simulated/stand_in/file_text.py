@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -19,11 +18,9 @@ from pipeline.local.simulated.media_limits import MAX_PDF_PAGES, PDF, Media
 from pipeline.local.simulated.served_models import pdf_tokens
 from pipeline.local.simulated.stand_in.content import FileText
 
-_LONG_EDGE = 1600
-"""Pixels; smaller is faster, and letters of printed pages stay readable."""
+_LONG_EDGE = 1600  # pixels; smaller is faster, and letters of printed pages stay readable
 _MAX_PAGES, _KEPT = 5, 512
-_GOOD = 92.0
-"""The confidence, of 100, that Tesseract has in clean print."""
+_GOOD = 92.0  # the confidence, of 100, that Tesseract has in clean print
 _BROKEN_PDF = (PyPdfError, ValueError, KeyError, IndexError, TypeError, AttributeError, OSError)
 T = TypeVar("T")
 
@@ -33,7 +30,7 @@ class FileReader:
 
     def __init__(self, threads: int = 1) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="simulated-reader")
-        self._kept: OrderedDict[bytes, asyncio.Future[FileText]] = OrderedDict()
+        self._kept: dict[bytes, asyncio.Future[FileText]] = {}
 
     async def read(self, media: Media) -> FileText:
         """The text of a file."""
@@ -42,9 +39,8 @@ class FileReader:
         if known is None or known.cancelled():
             known = asyncio.get_running_loop().run_in_executor(self._pool, _read, media)
             self._kept[key] = known
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
+            if len(self._kept) > _KEPT:
+                del self._kept[next(iter(self._kept))]
         # A caller that goes away must not take the work from the others who wait for it.
         return await asyncio.shield(known)
 
@@ -112,7 +108,7 @@ def _ocr(image: Image.Image) -> FileText:
         found = engine.GetIterator()
         words = [
             (word.BoundingBox(RIL.WORD), text, word.Confidence(RIL.WORD))
-            for word in (iterate_level(found, RIL.WORD) if found is not None else ())
+            for word in (iterate_level(found, RIL.WORD) if found else ())
             if not word.Empty(RIL.WORD) and (text := word.GetUTF8Text(RIL.WORD).strip())
         ]
     return _lines_of(words)

@@ -1,7 +1,4 @@
-"""Chooses between labels by how much their names and descriptions share with the content.
-
-With a sentence encoder also by how near they are to it in meaning.
-"""
+"""Chooses between labels by words in common, with an encoder also by nearness in meaning."""
 
 import math
 import re
@@ -22,33 +19,25 @@ from pipeline.local.simulated.stand_in.vocabulary import (
 from pipeline.stages.checks.scope import Encoder
 
 _CATCH_ALL = frozenset(listed("label")["rest"].split(", "))
-_CATCH_ALL_DESCRIPTION = re.compile(
-    r"\b(everything else|anything else|none of (these|the)|alles andere|tout le reste)\b",
-    re.IGNORECASE,
-)
+_CATCH_ALL_DESCRIPTION = re.compile(r"(?i)\b(?:(?:every|any)thing else|none of (?:these|the))\b")
 _BETWEEN_EXAMPLES = re.compile(r"""["“”„«»|;\n]+|(?<=[.!?])\s+|\bexamples?:""", re.IGNORECASE)
 _NAME_WEIGHT, _CONCEPT_WEIGHT, _EXAMPLE_WEIGHT = 2.0, 0.75, 0.8
+# Of the logistic that makes a confidence of margin and evidence; fitted on public utterances.
 _MARGIN_WEIGHT, _EVIDENCE_WEIGHT = 1.05, 0.15
-"""Of the logistic that makes a confidence of margin and evidence; fitted on public utterances."""
+# More makes what no label is for seem sure, on public utterances.
 _NEARNESS_WEIGHT = 2.0
-"""More makes what no label is for seem sure, on public utterances."""
-_UNRELATED = 0.15
-"""The cosine of texts that have nothing to do with each other."""
+_UNRELATED = 0.15  # the cosine of texts that have nothing to do with each other
 _SHORT_TEXT, _ENOUGH_WORDS, _FOUND_SOMETHING = 20, 12, 0.2
+# What a label such as `other` scores by itself: it wins where nothing else is found.
 _CATCH_ALL_SCORE = 0.2
-"""What a label such as `other` scores by itself: it wins where nothing else is found."""
 
 
 class Skill(NamedTuple):
     """What a model makes of the same content: the difference between Haiku and Sonnet."""
 
-    # Reads the examples of labels, weighs sentences that ask for something more than others, and
-    # sums taxes at several rates.
-    thorough: bool
-    # How sure it is of a label at a given margin: the intercept of the logistic.
-    nerve: float
-    # Factor on the confidence in what was extracted.
-    trust: float
+    thorough: bool  # reads the examples of labels, and sums taxes at several rates
+    nerve: float  # how sure it is of a label at a given margin: the intercept of the logistic
+    trust: float  # factor on the confidence in what was extracted
 
 
 HAIKU = Skill(thorough=False, nerve=2.6, trust=0.95)
@@ -116,11 +105,10 @@ class LabelSet:
         self._owners = [owner for owner, _ in examples]
         self._meanings = encoder and encoder.encode([*described, *(text for _, text in examples)])
 
-    def choose(self, text: str, *, title: str = "", requests: str = "") -> Choice:
+    def choose(self, text: str, *, title: str = "") -> Choice:
         """The label that fits best."""
-        first = f"{title} {requests}" if self._skill.thorough else title
         found = Counter(word for word in words(text)[:2000] if word not in STOP_WORDS)
-        found.update(word for word in words(first) if word not in STOP_WORDS)
+        found.update(word for word in words(title) if word not in STOP_WORDS)
         scores = list(self._base)
         spoke: list[set[str]] = [set() for _ in self._labels]
         # Long texts repeat themselves: what they say counts less than in proportion.
@@ -132,16 +120,13 @@ class LabelSet:
                     scores[i] += strength * share * weight
                     spoke[i].add(word)
         if self._encoder is not None:
-            for i, near in enumerate(self._nearness(self._encoder, f"{first} {text}")):
+            for i, near in enumerate(self._nearness(self._encoder, f"{title} {text}")):
                 if not self._base[i]:
                     scores[i] += _NEARNESS_WEIGHT * max(0.0, near - _UNRELATED)
         return self._decide(scores, spoke, len(found))
 
     def _nearness(self, encoder: Encoder, text: str) -> list[float]:
-        """How near a text is to each label: to what is said of it, or to its two best examples.
-
-        Milliseconds a text, for which the API's event loop waits.
-        """
+        """How near a text is to each label: to what is said of it, or to its two best examples."""
         cosines: list[float] = (self._meanings @ encoder.encode([text])[0]).clip(0, 1).tolist()
         near, of_examples = cosines[: len(self._labels)], cosines[len(self._labels) :]
         for label in set(self._owners):

@@ -9,9 +9,7 @@ from typing import Any, NamedTuple
 from pipeline.local.simulated.stand_in.vocabulary import spaced
 from pipeline.local.simulated.validation import resolve
 
-_EXAMPLES = re.compile(
-    r"\b(?:e\.g\.|examples?:|for example|such as|z\.\s?b\.|beispiele?:)", re.IGNORECASE
-)
+_EXAMPLES = re.compile(r"(?i)\b(?:e\.g\.|examples?:|for example|such as|z\.\s?b\.|beispiele?:)")
 _BEFORE = re.compile(r"(?:^|[\n;|,(.>])[\s>*•\-|\d.)(\"'`]*(?:<\w+ \w+=[\"'])?$")
 _AFTER = re.compile(r"[\"'`*]*\s*(?:[:=|–—>]|\s-\s|\()\s*")
 _END = re.compile(r"\n\s*\n|\n(?=\S[^\n]{0,40}:\s*(?:\n|$))")
@@ -26,11 +24,7 @@ class Entry(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def entries_of(names: tuple[str, ...], text: str) -> Mapping[str, Entry]:
-    """What a text says of names of one kind.
-
-    Understood are lines and clauses that begin with the name, in any of the usual ways:
-    `- billing: ...`, `"billing" - ...`, `| billing | ... |`, `<label name="billing">...`.
-    """
+    """What lines and clauses that begin with a name say of it, in any of the usual notations."""
     either = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
     starts: list[tuple[int, int, str]] = []
     for match in re.finditer(rf"(?<!\w)(?:{either})(?!\w)", text) if names else ():
@@ -56,12 +50,10 @@ class Ask:
     """A part of a schema as a question; `said` is what the prompt says of it."""
 
     name: str
-    # References and the null alternative are resolved.
-    schema: Mapping[str, Any]
+    schema: Mapping[str, Any]  # references and the null alternative are resolved
     nullable: bool
     said: str
-    # Required first, then the others, each in the schema's order.
-    properties: "tuple[Ask, ...]" = ()
+    properties: "tuple[Ask, ...]" = ()  # required first, each in the schema's order
     items: "Ask | None" = None
 
     @cached_property
@@ -95,13 +87,10 @@ class Found(NamedTuple):
     """What was found for a part of a schema."""
 
     value: Any
-    # 0 to 1; None where the part says nothing about the content.
-    certainty: float | None = None
-    # Words of the content behind it.
-    evidence: frozenset[str] = frozenset()
+    certainty: float | None = None  # 0 to 1; None where it says nothing about the content
+    evidence: frozenset[str] = frozenset()  # words of the content behind it
     runner_up: Any = None
-    # How near the second-best value comes, 0 to 1.
-    rival: float = 0.0
+    rival: float = 0.0  # how near the second-best value comes, 0 to 1
 
 
 def ask_of(
@@ -129,12 +118,8 @@ def ask_of(
     if ask.options is None and ask.kind == "object":
         properties = schema.get("properties", {})
         order = dict.fromkeys([*schema.get("required", ()), *properties])
-        siblings = tuple(properties)
-        inner = (
-            ask_of(root, properties[each], prompt, each, siblings)
-            for each in order
-            if each in properties
-        )
+        known = [(each, properties[each]) for each in order if each in properties]
+        inner = (ask_of(root, part, prompt, each, tuple(properties)) for each, part in known)
         return replace(ask, properties=tuple(inner))
     if ask.options is None and ask.kind == "array":
         return replace(ask, items=ask_of(root, schema.get("items", {}), prompt, name, names))

@@ -8,27 +8,24 @@ from pipeline.local.simulated.stand_in.vocabulary import spaced
 
 _NAME = r"[A-Za-z_$][\w$]*"
 _WORDY = re.compile(
-    rf"^[ \t]*(?:[\w]+[ \t]+)*?(?:def|function\*?|func|fn|sub|fun)[ \t]+(?:\([^()]*\)[ \t]*)?"
-    rf"(?P<name>{_NAME})[ \t]*(?:<[^()]*?>|\[[^()]*?\])?[ \t]*\(",
-    re.MULTILINE,
+    rf"(?m)^[ \t]*(?:[\w]+[ \t]+)*?(?:def|function\*?|func|fn|sub|fun)[ \t]+(?:\([^()]*\)[ \t]*)?"
+    rf"(?P<name>{_NAME})[ \t]*(?:<[^()]*?>|\[[^()]*?\])?[ \t]*\("
 )
-_CLASS = re.compile(rf"^[ \t]*(?:[\w]+[ \t]+)*?class[ \t]+(?P<name>{_NAME})", re.MULTILINE)
+_CLASS = re.compile(rf"(?m)^[ \t]*(?:[\w]+[ \t]+)*?class[ \t]+(?P<name>{_NAME})")
 _TYPED = re.compile(
-    rf"^[ \t]*(?P<type>(?:[\w:<>\[\],.?&]+[ \t*&]+)+?)(?P<name>{_NAME})[ \t]*\([^;{{]*\)[^;{{]*\{{",
-    re.MULTILINE,
+    r"(?m)^[ \t]*(?P<type>(?:[\w:<>\[\],.?&]+[ \t*&]+)+?)"
+    rf"(?P<name>{_NAME})[ \t]*\([^;{{]*\)[^;{{]*\{{"
 )
 _RETURNED = re.compile(
-    r"[ \t]*(?:->[ \t]*(?P<arrow>[^{\n]+?)[ \t]*(?:\{|:?[ \t]*$)"
+    r"(?m)[ \t]*(?:->[ \t]*(?P<arrow>[^{\n]+?)[ \t]*(?:\{|:?[ \t]*$)"
     r"|:[ \t]*(?P<colon>[^{}\n]+?)[ \t]*(?:\{|=>)"
-    r"|(?P<plain>[^\s:;={}][^:;={}\n]*?)[ \t]*\{)",
-    re.MULTILINE,
+    r"|(?P<plain>[^\s:;={}][^:;={}\n]*?)[ \t]*\{)"
 )
 _RAISED = re.compile(rf"\b(?:raise|throw(?:[ \t]+new)?)[ \t]+({_NAME}(?:\.{_NAME})*)")
 _GIVES = re.compile(r"\b(?:return|yield)\b[ \t]*(?!None\b|null\b)[^\s;]")
 _TYPE_FIRST = re.compile(rf"^(?P<type>.*[\s*&])(?P<name>{_NAME})$", re.DOTALL)
 _NAME_FIRST = re.compile(rf"^(?P<name>{_NAME})\s+(?P<type>\S.*)$", re.DOTALL)
 _MODIFIERS = re.compile(r"\b(?:public|private|protected|static|final|inline|virtual)\s+")
-_TYPED_CERTAINTY, _UNTYPED_CERTAINTY = 0.95, 0.8
 
 
 class Definition(NamedTuple):
@@ -101,26 +98,23 @@ def find_in_source(ask: Ask, definition: Definition) -> Found | None:
     def asked(names: str) -> bool:
         return re.search(rf" (?:{names}) ", ask.words) is not None
 
-    sentence = f"{spaced(definition.name).lower().capitalize()}."
+    name = spaced(definition.name).lower()
     if ask.kind == "array" and ask.items is not None and ask.items.kind in {"string", "object"}:
         if asked("parameters?|params?|arguments?|args"):
             known = [
-                {"name": name, "type": kind, "description": f"{spaced(name).lower().capitalize()}."}
-                for name, kind in definition.parameters
+                {"name": each, "type": kind, "description": f"{spaced(each).lower().capitalize()}."}
+                for each, kind in definition.parameters
             ]
-            typed = all(kind for _, kind in definition.parameters)
-            sure = _TYPED_CERTAINTY if typed else _UNTYPED_CERTAINTY
-            return Found([_entry(ask.items, each) for each in known], sure)
+            return Found([_entry(ask.items, each) for each in known], 0.9)
         if asked("raises?|throws?|errors?|exceptions?"):
             return Found([_entry(ask.items, {"name": name}) for name in definition.raises])
     if ask.kind == "object" and asked("returns?|result|yields?|gives back"):
-        said = f"What {spaced(definition.name).lower()} comes to."
-        result = {"type": definition.returns, "description": said}
+        result = {"type": definition.returns, "description": f"What {name} comes to."}
         return Found(_entry(ask, result if definition.gives_back else {}))
     if ask.kind == "string" and asked("name|function|method|class|symbol"):
-        return Found(definition.name, _TYPED_CERTAINTY)
+        return Found(definition.name, 0.95)
     described = ask.kind == "string" and asked("summary|description|purpose")
-    return Found(sentence) if described else None
+    return Found(f"{name.capitalize()}.") if described else None
 
 
 def _entry(ask: Ask, known: dict[str, str]) -> Any:  # noqa: ANN401 - a text or an object

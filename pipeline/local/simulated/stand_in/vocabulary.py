@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib import resources
 
-_WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _IDENTIFIER_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+|[A-Z]")
 _ENDINGS = (
     "ungen", "ments", "ings", "ment", "ung", "ing", "ies", "ed", "en", "er", "es", "s", "e", "n",
@@ -26,26 +26,20 @@ def read_sections(name: str) -> Mapping[str, str]:
     return {section: " ".join(lines) for section, lines in found.items()}
 
 
-def pattern_of(phrases: Iterable[str], *, any_case: bool = True) -> re.Pattern[str]:
+def pattern_of(phrases: Iterable[str]) -> re.Pattern[str]:
     """Finds any of the phrases as whole words; `*` is any ending."""
     cleaned = sorted({" ".join(phrase.split()) for phrase in phrases} - {""}, key=len, reverse=True)
     either = "|".join(
         re.escape(phrase).replace(r"\*", r"\w*").replace(r"\ ", r"\s+") for phrase in cleaned
     )
-    return re.compile(rf"(?<!\w)(?:{either})(?!\w)", re.IGNORECASE if any_case else 0)
+    return re.compile(rf"(?<!\w)(?:{either})(?!\w)", re.IGNORECASE)
 
 
 class Phrases:
     """Phrases of several meanings; `*` in a phrase is any ending."""
 
     def __init__(self, meanings: Mapping[str, str]) -> None:
-        split = {meaning: text.lower().split(",") for meaning, text in meanings.items()}
-        self._patterns = {meaning: pattern_of(phrases) for meaning, phrases in split.items()}
-        self._condensed = {_condense(phrase) for phrases in split.values() for phrase in phrases}
-
-    def __contains__(self, text: str) -> bool:
-        """Whether a text is one of the phrases, whatever blanks and marks are in it."""
-        return bool(text) and _condense(text) in self._condensed
+        self._patterns = {name: pattern_of(text.split(",")) for name, text in meanings.items()}
 
     def first(self, text: str) -> str | None:
         """The first of the meanings that a phrase in a text has."""
@@ -59,11 +53,6 @@ class Phrases:
             for match in pattern.finditer(text)
         )
         return max(found, key=lambda f: (len(f[1].group()), -f[1].start()), default=None)
-
-
-def _condense(text: str) -> str:
-    # Blanks that a PDF file put into a word do not count.
-    return "".join(character for character in text.lower() if character.isalnum())
 
 
 _NAMES = read_sections("names.txt")
@@ -83,22 +72,13 @@ def spaced(name: str) -> str:
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, in lower case; `tax-free` is `taxfree`, `tax` and `free`."""
-    found: list[str] = []
-    for word in _WORD.findall(text.lower()):
-        parts = word.split("-")
-        found += parts if len(parts) == 1 else ["".join(parts), *(p for p in parts if p[2:])]
-    return found
-
-
-def _plain(word: str) -> str:
-    folded = unicodedata.normalize("NFKD", word.replace("ß", "ss"))
-    return "".join(letter for letter in folded if not unicodedata.combining(letter))
+    return _WORD.findall(text.lower())
 
 
 @lru_cache(maxsize=50_000)
 def stem(word: str) -> str:
-    word = _plain(word)
+    folded = unicodedata.normalize("NFKD", word.replace("ß", "ss"))
+    word = "".join(letter for letter in folded if not unicodedata.combining(letter))
     for ending in _ENDINGS:
         if word.endswith(ending) and len(word) - len(ending) >= _SHORTEST_STEM:
             word = word[: -len(ending)]
@@ -118,8 +98,8 @@ def concepts(word: str) -> tuple[str, ...]:
     """
     known = _CONCEPTS.get(stem(word))
     if known is None and len(word) >= _COMPOUND:
-        bare = _plain(word)
-        parts = (part for part in _CONCEPTS if len(part) >= _SHORTEST_PART and part in bare)
+        whole = stem(word)
+        parts = (part for part in _CONCEPTS if len(part) >= _SHORTEST_PART and part in whole)
         known = tuple(dict.fromkeys(concept for part in parts for concept in _CONCEPTS[part]))
     return known or ()
 
