@@ -22,7 +22,7 @@ class MessageRequest:
     instructions: str
     content: tuple[str | Media, ...]
     schema: Mapping[str, Any] | None
-    schema_key: bytes
+    schema_json: bytes
     tool: str | None
     thinks: bool
     shows_thinking: bool

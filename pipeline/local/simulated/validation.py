@@ -5,7 +5,6 @@ PDF files are opened elsewhere: what they count comes in as a function.
 The subset of JSON schema that structured outputs take.
 """
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -221,7 +220,7 @@ def read_message(body: Any, pdf_tokens: MediaTokens, *, counting: bool = False) 
         instructions="\n".join(prompt.instructions),
         content=content,
         schema=schema,
-        schema_key=hashlib.blake2b(schema_bytes, digest_size=16).digest(),
+        schema_json=schema_bytes,
         tool=tool,
         thinks=thinks,
         shows_thinking=shows,

@@ -20,4 +20,4 @@ def read(
         "required": list(properties),
     }
     content = read_content([f'<data-1 name="body">\n{text}\n</data-1>'])
-    return dict(Reader(skill).answer(schema, orjson.dumps(schema), prompt, content))
+    return dict(Reader(skill).answer(orjson.dumps(schema), prompt, content))

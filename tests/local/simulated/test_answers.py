@@ -83,7 +83,7 @@ def test_any_answer_to_any_schema_is_valid(
     schema: dict[str, object], content: str, skill: Skill
 ) -> None:
     check_schema(schema)
-    answer = Reader(skill).answer(schema, orjson.dumps(schema), PROMPT, read_content([content]))
+    answer = Reader(skill).answer(orjson.dumps(schema), PROMPT, read_content([content]))
     jsonschema.validate(answer, schema)
 
 
@@ -185,7 +185,7 @@ def test_a_quote_is_a_passage_of_the_content() -> None:
 def test_several_contents_are_answered_by_their_ids(blocks: list[str], kind: str) -> None:
     item = an_object({"id": {"type": kind}, "answer": an_object({"trade": TRADES})})
     schema = an_object({"answers": {"type": "array", "items": item}})
-    answer = Reader(SONNET_SKILL).answer(schema, b"", PROMPT, read_content(blocks))
+    answer = Reader(SONNET_SKILL).answer(orjson.dumps(schema), PROMPT, read_content(blocks))
     ids = ("17", "18") if kind == "string" else (17, 18)
     assert answer == {
         "answers": [

@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.local.simulated.stand_in.business import Document
+from pipeline.local.simulated.stand_in.business import Document, find_dates
 from pipeline.local.simulated.stand_in.label_scores import HAIKU, SONNET, Choice, LabelSet, Skill
-from pipeline.local.simulated.stand_in.numbers_and_dates import find_dates
 from pipeline.stages.checks import scope
 from pipeline.stages.checks.scope import Encoder, MiniLm
 

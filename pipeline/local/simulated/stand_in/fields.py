@@ -1,86 +1,61 @@
-"""Finds a field by what its name, or else its description, says that it is."""
+"""Finds a field by what its name, or else its description, says that it is.
+
+Choices between given values are scales, codes, yes or no, and at last labels by similarity.
+"""
 
 import re
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
-from pipeline.local.simulated.stand_in.business import Document, Position
-from pipeline.local.simulated.stand_in.content import CUES, LANGUAGES, Content, shorten, tidied
-from pipeline.local.simulated.stand_in.numbers_and_dates import (
-    PRINTED_DATE,
-    Number,
-    find_dates,
-    find_numbers,
-)
+from pipeline.local.simulated.stand_in.business import PRINTED_DATE, Document, Position, find_dates
+from pipeline.local.simulated.stand_in.content import CUES, Content, shorten, tidied
+from pipeline.local.simulated.stand_in.label_scores import Choice
 from pipeline.local.simulated.stand_in.schema import Ask, Found
-from pipeline.local.simulated.stand_in.vocabulary import is_stop_word, words
+from pipeline.local.simulated.stand_in.vocabulary import (
+    STOP_WORDS,
+    Phrases,
+    concepts,
+    listed,
+    stem,
+    words,
+)
 
-_DATES = {
-    "due_date": "due|payable|deadline|pay by|expiry|expires|faellig",
-    "delivery_date": "delivery|delivered|service|shipped|supply|period",
-}
-_PARTIES = {
-    "vendor": "vendor|seller|supplier|merchant|issuer|store|shop|sender|payee|provider",
-    "buyer": "buyer|customer|client|recipient|bill to|purchaser|debtor|payer",
-}
-_IDENTIFIERS = {
-    "tax_id": "vat|tax|gst|ust|iva|tva",
-    "order_number": "order|po|purchase",
-    "customer_number": "customer|client|account|member",
-    "invoice_number": "invoice|document|receipt|bill|doc|rechnung",
-}
-_AMOUNTS = {
-    "prepaid": "prepaid|pre paid|advance|deposit|already paid|down payment|paid",
-    "allowances": "allowances?|discounts?|rebates?|deductions?",
-    "charges": "charges?|shipping|freight|fees?|surcharges?|handling|postage",
-    "withheld": "withheld|withholding|retention|retained",
-    "line_total": "lines? total|sum of lines|items total",
-    "due": "due|payable|outstanding|balance|to pay|owed",
-    "net": "net|subtotal|sub total|before tax|excluding|excl|taxable|without tax",
-    "gross": "with tax|including|incl|gross|grand",
-    "tax": "tax|taxes|vat|gst",
-}
-_POSITION_PARTS = {
-    "unit_price": "unit|each|per|single|price|rate",
-    "amount": "amount|total|sum|net|gross|cost|value|subtotal",
-    "quantity": "quantity|qty|count|units|hours|number|pieces|menge",
-}
+_DATES, _PARTIES, _IDENTIFIERS, _AMOUNTS, _PARTS, _ACTIONS, _TEXTS = (
+    Phrases(listed(group))
+    for group in ("date", "party", "identifier", "amount", "part", "action", "text")
+)
 SELDOM = frozenset({"prepaid", "allowances", "charges", "withheld", "due_date", "due"})
 """What a complete document may well lack."""
 _IS_DATE = re.compile(r" (?:date|deadline|day|dated|issued on|due on) ")
 _IS_IDENTIFIER = re.compile(r" (?:number|no|nr|id|reference|ref|num) ")
-_IS_AMOUNT = re.compile(rf" (?:{'|'.join(_AMOUNTS.values())}|total|amount|sum|price|cost|value) ")
+_IS_AMOUNT = re.compile(r" (?:total|amount|sum|price|cost|value) ")
 _NO_MONEY = re.compile(r"\bname\b|\bdate\b|\bsentence\b", re.IGNORECASE)
 _ZERO_IF_NONE = re.compile(r"\b0 (?:if|where|when|for) (?:none|nothing|there|not)", re.IGNORECASE)
-_VERBATIM = re.compile(
-    r"as (?:it|they) stands?|letter for letter|as (?:printed|written)|verbatim|exactly",
-    re.IGNORECASE,
-)
+_VERBATIM = re.compile(r"(?i)as (?:it|they) stands?|letter for letter|verbatim|exactly")
 _PHONE = re.compile(r"(?<![\w.])\+?\(?\d(?:[\d ()-]|(?<! )/(?! )){5,}\d(?![\w-])")
-_OTHER_NUMBER = re.compile(
-    r"(?:ref\w*|order|invoice|pedido|rechnung|amount|betrag|iban\b.*|no|nr|#)[\s.:#]*$",
-    re.IGNORECASE,
-)
+_OTHER_NUMBER = re.compile(r"(?i)(?:ref\w*|order|invoice|amount|iban\b.*|no|nr|#)[\s.:#]*$")
 _NAME = r"[A-ZÀ-Ý][\w'’-]+"
 _SPEAKER = re.compile(rf"^({_NAME}(?: {_NAME})?): *")
 _DOER = re.compile(
     rf"\b(?!(?:I|It|We|He|She|They|You|This|That|The|There)\b)({_NAME}(?: {_NAME})?) "
-    r"(?:will|shall|must|has to|needs to|agreed to|takes|writes|calls|sends|soll|muss|wird|"
-    r"übernimmt|organisiert|doit|devra|va|debe)\b"
+    r"(?:will|shall|must|has to|needs to|agreed to|soll|muss|wird|doit|devra|va|debe)\b"
 )
 _DUE = re.compile(
-    r"\b(?:by|until|before|on|bis(?: zum)?|avant(?: le)?|antes del?)\s+((?:next |the )?(?:"
-    r"(?:mon|tues|wednes|thurs|fri|satur|sun)day|today|tomorrow|(?:end|ende|mitte) (?:of )?[a-zä]+|"
-    r"(?:mon|diens|donners|frei)tag|mittwoch|morgen|demain|\w+di|mañana|"
-    r"\d{1,2}\.?(?:st|nd|rd|th)? (?:de )?[a-zà-ÿ]{3,}(?: (?:de )?\d{4})?))",
-    re.IGNORECASE,
+    r"(?i)\b(?:by|until|before|bis(?: zum)?|avant(?: le)?|antes del?)\s+((?:next |the )?(?:"
+    r"(?:mon|tues|wednes|thurs|fri|satur|sun)day|today|tomorrow|end of [a-z]+|"
+    r"\d{1,2}\.?(?:st|nd|rd|th)? (?:de )?[a-zà-ÿ]{3,}(?: (?:de )?\d{4})?))"
 )
 _MOST, _POINTS, _POINT_CHARACTERS, _TASK_CHARACTERS = 20, 5, 200, 120
-
-
-def _role(roles: dict[str, str], text: str) -> str | None:
-    return next((role for role, names in roles.items() if re.search(f" (?:{names}) ", text)), None)
+Chooser = Callable[[Sequence[str], str], Choice]
+"""Chooses one of some names; the second is what the schema says of them."""
+_URGENCY_STEPS, _LEGIBILITY_STEPS = (
+    {name: int(step) for step, names in listed(scale).items() for name in names.split(", ")}
+    for scale in ("urgency", "legibility")
+)
+_LEGIBILITY = re.compile(r" (?:legib\w*|readab\w*|quality|sharpness) ")
+_URGENCY = (("urgent", 2.0), ("serious", 1.3), ("trouble", 0.6), ("calm", -1.2))
+_YES_OR_NO = Phrases(listed("answer"))
+_STEERS = re.compile(r" (?:injection|instructions?|manipulat\w*|jailbreak) ")
 
 
 def _as_asked(ask: Ask, value: Decimal) -> str | float | int:
@@ -94,7 +69,7 @@ def find_in_document(ask: Ask, document: Document) -> Found | None:
     if ask.kind == "string":
         is_date = str(ask.schema.get("format")).startswith("date") or _IS_DATE.search(ask.words)
         if is_date or "YYYY-MM-DD" in ask.description:
-            role = _role(_DATES, ask.words) or "issue_date"
+            role = _DATES.first(ask.words) or "issue_date"
             day, sure = document.date(role)
             time = "T00:00:00Z" if ask.schema.get("format") == "date-time" else ""
             missing = None if role in SELDOM else sure
@@ -103,15 +78,28 @@ def find_in_document(ask: Ask, document: Document) -> Found | None:
             return Found(*document.currency)
         if _IS_IDENTIFIER.search(ask.words):
             return _identifier(ask, document)
-        if party := _role(_PARTIES, ask.words):
+        if party := _PARTIES.first(ask.words):
             return Found(*document.party(party))
         if _NO_MONEY.search(ask.description.split(".")[0]):
             return None
-    return _amount(ask, document) if _IS_AMOUNT.search(ask.words) else None
+    is_amount = _AMOUNTS.first(ask.words) or _IS_AMOUNT.search(ask.words)
+    return _amount(ask, document) if is_amount else None
+
+
+def _amount(ask: Ask, document: Document) -> Found:
+    # `total` alone says nothing; its description may.
+    role = _AMOUNTS.first(ask.words) or _AMOUNTS.first(ask.described) or "gross"
+    amount = document.amount(role)
+    if amount is None:
+        none = _ZERO_IF_NONE.search(ask.description) and document.amount("gross") is not None
+        return Found(_as_asked(ask, Decimal(0)) if none else None, None if role in SELDOM else 0.4)
+    value = amount.number.value
+    value = abs(value) if role in {"allowances", "prepaid", "charges"} else value
+    return Found(_as_asked(ask, value), 0.9 if amount.fit > 0.4 else 0.6)  # noqa: PLR2004
 
 
 def _identifier(ask: Ask, document: Document) -> Found:
-    if role := _role(_IDENTIFIERS, ask.words):
+    if role := _IDENTIFIERS.first(ask.words):
         return Found(*document.identifier(role))
     noun = _IS_IDENTIFIER.sub(" ", ask.words).strip()
     variants = [f"{noun} {end}" for end in ("number", "no", "nr", "id", "#")] if noun else []
@@ -120,140 +108,151 @@ def _identifier(ask: Ask, document: Document) -> Found:
     return Found(value, 0.7 if value else 0.4)
 
 
-def _amount(ask: Ask, document: Document) -> Found:
-    # `total` alone says nothing; its description may.
-    role = _role(_AMOUNTS, ask.words) or _role(_AMOUNTS, ask.described) or "gross"
-    amount = document.amount(role)
-    if amount is None:
-        none = _ZERO_IF_NONE.search(ask.description) and document.amount("gross") is not None
-        zero = _as_asked(ask, Decimal(0)) if none else None
-        return Found(zero, None if role in SELDOM else 0.4)
-    value = amount.number.value
-    value = abs(value) if role in {"allowances", "prepaid", "charges"} else value
-    return Found(_as_asked(ask, value), 0.9 if amount.fit > 0.4 else 0.6)  # noqa: PLR2004
+def has_position(items: Ask) -> bool:
+    """Whether the parts of an entry are those of a position of a document."""
+    return sum(_PARTS.first(part.words) is not None for part in items.properties) > 1
 
 
-def is_position_part(ask: Ask) -> bool:
-    return _role(_POSITION_PARTS, ask.words) is not None
-
-
-def find_in_position(position: Position, ask: Ask) -> Found:
-    role = _role(_POSITION_PARTS, ask.words)
+def find_in_position(position: Position, ask: Ask) -> Found | None:
+    role = _PARTS.first(ask.words)
     if role is None:
         return Found(position.description or None if ask.kind == "string" else None)
-    number: Number | None = getattr(position, role)
+    number = getattr(position, role)
     if number is None:
         return Found(None)
     return Found(_as_asked(ask, number.value.normalize() if role == "quantity" else number.value))
 
 
-def count_in(ask: Ask, document: Document) -> Found:
-    """A number that stands beside the words of the property's name."""
-    numbers = find_numbers(document.named([ask.words]) or "", comma=document.comma)
-    return next((Found(_as_asked(ask, n.value), 0.7) for n in numbers), Found(None, 0.4))
-
-
 def find_in_action(sentence: str, ask: Ask) -> Found | None:
     """What a sentence says is to be done, by whom or by when; None for any other property."""
-    if re.search(r" (?:task|action|todo|step|what) ", ask.words):
-        return Found(shorten(_SPEAKER.sub("", sentence).strip(), _TASK_CHARACTERS))
-    is_owner = re.search(r" (?:owner|assignee|responsible|who|person) ", ask.words)
-    if not is_owner and not re.search(r" (?:due|deadline|when|until) ", ask.words):
-        return None
-    match = (
-        _SPEAKER.match(sentence) or _DOER.search(sentence) if is_owner else _DUE.search(sentence)
-    )
-    return Found(match[1] if match else None)
+    match _ACTIONS.first(ask.words):
+        case "task":
+            return Found(shorten(_SPEAKER.sub("", sentence).strip(), _TASK_CHARACTERS))
+        case "owner":
+            found = _SPEAKER.match(sentence) or _DOER.search(sentence)
+        case "due":
+            found = _DUE.search(sentence)
+        case _:
+            return None
+    return Found(found[1] if found else None)
+
+
+def _phones(_: Ask, content: Content) -> list[str]:
+    # Nothing in place of dates, and as many characters.
+    text = PRINTED_DATE.sub(lambda match: "x" * len(match.group()), content.text)
+    return [
+        match.group().strip()
+        for match in _PHONE.finditer(text)
+        if sum(map(str.isdigit, match.group())) > 6  # noqa: PLR2004
+        and not _OTHER_NUMBER.search(text[max(0, match.start() - 16) : match.start()])
+    ]
 
 
 def _everywhere(pattern: str) -> Callable[[Ask, Content], list[str]]:
     return lambda _, content: re.findall(pattern, content.text)
 
 
-def _phones(_: Ask, content: Content) -> list[str]:
-    text = content.text
-    dates = [match.span() for match in PRINTED_DATE.finditer(text)]
-    return [
-        match.group().strip()
-        for match in _PHONE.finditer(text)
-        if sum(map(str.isdigit, match.group())) > 6  # noqa: PLR2004
-        and not any(begin < match.end() and match.start() < end for begin, end in dates)
-        and not _OTHER_NUMBER.search(text[max(0, match.start() - 16) : match.start()])
-    ]
-
-
-def _dates(ask: Ask, content: Content) -> list[str]:
-    if _VERBATIM.search(ask.description):
-        return [match.group().strip() for match in PRINTED_DATE.finditer(content.text)]
-    return [day.isoformat() for day in find_dates(content.text)]
-
-
-def _actions(_: Ask, content: Content) -> list[str]:
-    found = (s for s in content.sentences if CUES["action"].search(s.lower()))
-    return [shorten(sentence, _POINT_CHARACTERS) for sentence in found]
-
-
-def _points(_: Ask, content: Content) -> list[str]:
-    best = content.ranked()[:_POINTS]
-    return [shorten(s, _POINT_CHARACTERS) for s in content.sentences if s in best]
-
-
-def _topics(_: Ask, content: Content) -> list[str]:
-    said = (w for w in words(content.text) if len(w) > 3 and not is_stop_word(w))  # noqa: PLR2004
-    return [word for word, _ in Counter(said).most_common(_POINTS)]
-
-
-def _languages(ask: Ask, content: Content) -> list[str]:
-    code, _ = content.language
-    named = "name" in ask.words or re.search(r"\b(English|German)\b", ask.description)
-    as_name = named and not re.search(r"639|\bcode\b|\ben\b", ask.description)
-    return [] if code is None else [LANGUAGES.get(code, code).capitalize() if as_name else code]
-
-
-def _summary(ask: Ask, content: Content) -> list[str]:
-    count = re.search(r"\b(two|three|four|five) sentences\b", ask.description)
-    wanted = ("two", "three", "four", "five").index(count[1]) + 2 if count else 1
-    return [content.summary(content.number("sentence") or wanted)]
-
-
-_KINDS: Sequence[tuple[str, Callable[[Ask, Content], list[str]]]] = (
-    ("cleaned|clean|tidied|tidy|normali[sz]ed|corrected", lambda _, c: [tidied(c.body)]),
-    ("languages?|lang|sprache|locale", _languages),
-    ("quote|evidence|excerpt|verbatim|citation|passage", lambda _, c: [c.quote()]),
-    ("title|headline|subject", lambda _, c: [c.title or shorten(c.summary(), 80)]),
-    ("e ?mails?|mails?|mail addresses", _everywhere(r"[\w.+-]+ ?@ ?[\w-]+(?:\.[\w-]+)+")),
-    ("ibans?", _everywhere(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")),
-    ("urls?|uri|websites?|links?", _everywhere(r"https?://[^\s<>\"']+|www\.[^\s<>\"']+")),
-    ("phones?|phone numbers|telephones?|tel|mobile|fax", _phones),
-    ("dates|deadlines|days", _dates),
-    ("actions?|action items|todos|tasks|next steps", _actions),
-    ("names|people|persons|companies|entities|parties", _everywhere(rf"\b{_NAME}(?: {_NAME})+")),
-    ("tags|keywords|topics|themes", _topics),
-    ("quotes|excerpts|passages|(?:key )?points|facts|highlights|findings|takeaways", _points),
-    (
-        "summary|description|abstract|gist|explanation|reason|comment|note|why|content|about|topic",
-        _summary,
+_FINDERS: Mapping[str, Callable[[Ask, Content], list[str]]] = {
+    "cleaned": lambda _, content: [tidied(content.body)],
+    "language": lambda _, content: [code] if (code := content.language[0]) else [],
+    "quote": lambda _, content: [content.quote()],
+    "title": lambda _, content: [content.title or shorten(content.summary(), 80)],
+    "email": _everywhere(r"[\w.+-]+ ?@ ?[\w-]+(?:\.[\w-]+)+"),
+    "iban": _everywhere(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b"),
+    "url": _everywhere(r"https?://[^\s<>\"']+|www\.[^\s<>\"']+"),
+    "phone": _phones,
+    "dates": lambda ask, content: (
+        [match.group().strip() for match in PRINTED_DATE.finditer(content.text)]
+        if _VERBATIM.search(ask.description)
+        else [day.isoformat() for day in find_dates(content.text)]
     ),
-)
+    "actions": lambda _, content: [
+        shorten(s, _POINT_CHARACTERS) for s in content.sentences if CUES["action"].search(s)
+    ],
+    "names": _everywhere(rf"\b{_NAME}(?: {_NAME})+"),
+    "points": lambda _, content: [
+        shorten(sentence, _POINT_CHARACTERS) for sentence in content.ranked()[:_POINTS]
+    ],
+    "summary": lambda _, content: [content.summary(content.number("sentence") or 1)],
+}
 
 
 def list_texts(ask: Ask, content: Content) -> list[str]:
-    for names, find in _KINDS:
-        if re.search(rf" (?:{names}) ", ask.words):
-            return list(dict.fromkeys(found.strip() for found in find(ask, content)))[:_MOST]
-    return []
+    kind = _TEXTS.first(ask.words)
+    found = _FINDERS[kind](ask, content) if kind else []
+    return list(dict.fromkeys(text.strip() for text in found))[:_MOST]
 
 
 def find_text(ask: Ask, content: Content, document: Document) -> Found:
     """The value of a text property; its value is None where nothing was found."""
-    for said in (ask.words, None, ask.described):
-        if said is None:
-            if (named := document.named([ask.words])) is not None:
-                return Found(named, 0.7)
-            continue
-        for names, find in _KINDS:
-            if re.search(rf" (?:{names}) ", said):
-                found = find(ask, content)
-                sure = content.language[1] if find is _languages else None
-                return Found(found[0], sure) if found else Found(None, 0.5)
-    return Found(None, 0.4)
+    kind = _TEXTS.first(ask.words)
+    if kind is None:
+        if (named := document.named([ask.words])) is not None:
+            return Found(named, 0.7)
+        kind = _TEXTS.first(ask.described)
+    found = _FINDERS[kind](ask, content) if kind else None
+    if not found:
+        return Found(None, 0.4 if found is None else 0.5)
+    return Found(found[0], content.language[1] if kind == "language" else None)
+
+
+def choose(ask: Ask, content: Content, chooser: Chooser) -> Found:
+    options = ask.options or ()
+    texts = [option for option in options if isinstance(option, str)]
+    if len(options) == 1:
+        return Found(options[0])
+    if len(texts) != len(options):
+        return Found(None if ask.nullable else options[0], 0.4)
+    # An empty text among the values stands for what the content does not say.
+    names = [name for name in texts if name]
+    found = _by_rule(ask, names, content)
+    if found is None:
+        choice = chooser(names, str(ask.schema.get("description", "")))
+        if len(names) < len(texts) and not choice.evidence:
+            return Found("", 0.7)
+        found = Found(
+            choice.label, choice.confidence, choice.evidence, choice.runner_up, choice.rival
+        )
+    return found
+
+
+def _by_rule(ask: Ask, names: Sequence[str], content: Content) -> Found | None:
+    """Yes or no, or a step of a scale: urgency, or how well something can be read."""
+    answers = {_YES_OR_NO.first(name): name for name in names}
+    if {"yes", "no"} <= answers.keys():
+        flag = decide(ask, content)
+        return flag._replace(value=answers["yes" if flag.value else "no"])
+    by_name = {name.lower(): name for name in names}
+    urgency, legibility = (
+        {by_name[name]: steps[name] for name in by_name if name in steps}
+        for steps in (_URGENCY_STEPS, _LEGIBILITY_STEPS)
+    )
+    if len(urgency) > 1 and not _LEGIBILITY.search(ask.words):
+        level = _urgency(content)
+        label = min(urgency, key=lambda name: abs(urgency[name] - level))
+        return Found(label, max(0.75, 0.95 - abs(urgency[label] - level) * 0.4))
+    share = content.legibility if content.text else 0.0
+    wanted = (share >= 0.5) + (share >= 0.75)  # noqa: PLR2004
+    best = min(legibility, key=lambda name: abs(legibility[name] - wanted), default=None)
+    return Found(best, 0.9) if len(legibility) > 1 else None
+
+
+def _urgency(content: Content) -> float:
+    """0 not at all, 1 normal, 2 high, 3 urgent; between where it is between."""
+    text = f"{content.title}\n{content.body}"[:20_000]
+    cues = ((weight, set(map(str.lower, CUES[cue].findall(text)))) for cue, weight in _URGENCY)
+    total = 0.8 + sum(weight * min(2, len(found)) for weight, found in cues)
+    total += 0.5 * (len(re.findall(r"\b[A-Z]{4,}\b", text)) > 2) + 0.3 * (text.count("!") > 1)  # noqa: PLR2004
+    return min(3.0, max(0.0, total))
+
+
+def decide(ask: Ask, content: Content) -> Found:
+    if _STEERS.search(ask.words):
+        return Found(content.steers, 0.8)
+    present = {meaning for word in words(content.text)[:3000] for meaning in _meanings(word)}
+    named = [_meanings(word) for word in words(ask.words) if word not in STOP_WORDS]
+    return Found(bool(named) and all(map(present.intersection, named)), 0.85)
+
+
+def _meanings(word: str) -> tuple[str, ...]:
+    return (stem(word), *concepts(word))

@@ -2,16 +2,14 @@
 
 import asyncio
 import io
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import files as files_of
 from pathlib import Path
 from typing import TypeVar
 
-from PIL import Image, ImageFilter, ImageOps, ImageStat
+from PIL import Image, ImageOps
 from pypdf import PdfReader
 from pypdf.errors import PyPdfError
 
@@ -20,25 +18,11 @@ from pipeline.local.simulated.media_limits import MAX_PDF_PAGES, PDF, Media
 from pipeline.local.simulated.served_models import pdf_tokens
 from pipeline.local.simulated.stand_in.content import FileText
 
-_LONG_EDGE = 1600
-"""Pixels; smaller is faster, and letters of printed pages stay readable."""
-_MAX_PAGES = 5
-"""Pages that are read; the rest counts but is not looked at."""
-_KEPT = 512
-_GOOD = 92.0
-"""The confidence, of 100, that Tesseract has in clean print."""
+_LONG_EDGE = 1600  # pixels; smaller is faster, and letters of printed pages stay readable
+_MAX_PAGES, _KEPT = 5, 512
+_GOOD = 92.0  # the confidence, of 100, that Tesseract has in clean print
 _BROKEN_PDF = (PyPdfError, ValueError, KeyError, IndexError, TypeError, AttributeError, OSError)
-"""What pypdf raises on files that are none."""
-_DARK, _FLAT, _SOFT, _SMALL = 70, 18.0, 60.0, 500
-"""Mean and deviation of grey levels, variance of edges, pixels of the long edge, at least."""
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class _OpenedPdf:
-    text: str
-    pages: int
-    pictures: tuple[bytes, ...] = ()
 
 
 class FileReader:
@@ -46,7 +30,7 @@ class FileReader:
 
     def __init__(self, threads: int = 1) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="simulated-reader")
-        self._kept: OrderedDict[bytes, asyncio.Future[FileText]] = OrderedDict()
+        self._kept: dict[bytes, asyncio.Future[FileText]] = {}
 
     async def read(self, media: Media) -> FileText:
         """The text of a file."""
@@ -55,9 +39,8 @@ class FileReader:
         if known is None or known.cancelled():
             known = asyncio.get_running_loop().run_in_executor(self._pool, _read, media)
             self._kept[key] = known
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
+            if len(self._kept) > _KEPT:
+                del self._kept[next(iter(self._kept))]
         # A caller that goes away must not take the work from the others who wait for it.
         return await asyncio.shield(known)
 
@@ -70,22 +53,23 @@ class FileReader:
 
 def count_pdf_tokens(media: Media) -> int:
     """What a PDF file counts; slow, to be called outside the event loop."""
-    opened = _open_pdf(media.data, f"{media.path}.source.base64")
-    return pdf_tokens(opened.text, opened.pages)
+    text, pages, _ = _open_pdf(media.data, f"{media.path}.source.base64")
+    return pdf_tokens(text, pages)
 
 
 def _read(media: Media) -> FileText:
     if media.media_type != PDF:
         return _recognise(media.data, media.path)
-    opened = _open_pdf(media.data, f"{media.path}.source.base64")
-    if opened.text or not opened.pictures:
-        return FileText(opened.text, 1.0 if opened.text else 0.0)
-    read = [_recognise(picture, media.path) for picture in opened.pictures]
+    text, _, pictures = _open_pdf(media.data, f"{media.path}.source.base64")
+    if text or not pictures:
+        return FileText(text, 1.0 if text else 0.0)
+    read = [_recognise(picture, media.path) for picture in pictures]
     return FileText("\n".join(part.text for part in read), min(part.legibility for part in read))
 
 
 @lru_cache(maxsize=8)
-def _open_pdf(data: bytes, path: str) -> _OpenedPdf:
+def _open_pdf(data: bytes, path: str) -> tuple[str, int, list[bytes]]:
+    """Text and pictures of the first pages, and how many pages there are."""
     try:
         pdf = PdfReader(io.BytesIO(data))
         if pdf.is_encrypted:
@@ -96,7 +80,7 @@ def _open_pdf(data: bytes, path: str) -> _OpenedPdf:
         read = pdf.pages[:_MAX_PAGES]
         text = "\n".join(page.extract_text(extraction_mode="layout") for page in read).strip()
         pictures = [] if text else [image.data for page in read for image in page.images]
-        return _OpenedPdf(text, pages, tuple(pictures[:_MAX_PAGES]))
+        return text, pages, pictures[:_MAX_PAGES]
     except _BROKEN_PDF as error:
         raise invalid(path, "The PDF specified was not valid.") from error
 
@@ -104,7 +88,6 @@ def _open_pdf(data: bytes, path: str) -> _OpenedPdf:
 def _recognise(data: bytes, path: str) -> FileText:
     try:
         with Image.open(io.BytesIO(data)) as image:
-            long_edge = max(image.size)
             upright = ImageOps.exif_transpose(image)
             upright.thumbnail((_LONG_EDGE, _LONG_EDGE))
             flat = Image.new("RGB", upright.size, "white")
@@ -112,39 +95,23 @@ def _recognise(data: bytes, path: str) -> FileText:
             flat.paste(mask, mask=mask.getchannel("A"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise invalid(f"{path}.source.base64", "Could not process image") from error
-    grey = flat.convert("L")
-    levels = ImageStat.Stat(grey)
-    kernel = ImageFilter.Kernel((3, 3), (0, 1, 0, 1, -4, 1, 0, 1, 0), scale=1, offset=128)
-    edges = ImageStat.Stat(grey.filter(kernel)).var[0]
-    found = {
-        "dark": levels.mean[0] < _DARK,
-        "blurred": edges < _SOFT and levels.stddev[0] > _FLAT,
-        "low_resolution": long_edge < _SMALL,
-    }
-    defects = frozenset(name for name, holds in found.items() if holds)
-    return replace(_ocr(grey), defects=defects)
+    return _ocr(flat.convert("L"))
 
 
 def _ocr(image: Image.Image) -> FileText:
     # Of the extra `local`, and only needed where there are pictures.
-    import tesserocr  # noqa: PLC0415
+    from tesserocr import PSM, RIL, PyTessBaseAPI, iterate_level  # noqa: PLC0415
 
-    with tesserocr.PyTessBaseAPI(
-        path=_data_folder(), lang="eng", psm=tesserocr.PSM.SPARSE_TEXT
-    ) as engine:
+    with PyTessBaseAPI(path=_data_folder(), lang="eng", psm=PSM.SPARSE_TEXT) as engine:
         engine.SetImage(image)
         engine.Recognize()
         found = engine.GetIterator()
-        if found is None:
-            return FileText("", 0.0)
-        return _lines_of(
-            [
-                (word.BoundingBox(tesserocr.RIL.WORD), text, word.Confidence(tesserocr.RIL.WORD))
-                for word in tesserocr.iterate_level(found, tesserocr.RIL.WORD)
-                if not word.Empty(tesserocr.RIL.WORD)
-                and (text := word.GetUTF8Text(tesserocr.RIL.WORD).strip())
-            ]
-        )
+        words = [
+            (word.BoundingBox(RIL.WORD), text, word.Confidence(RIL.WORD))
+            for word in (iterate_level(found, RIL.WORD) if found else ())
+            if not word.Empty(RIL.WORD) and (text := word.GetUTF8Text(RIL.WORD).strip())
+        ]
+    return _lines_of(words)
 
 
 @lru_cache(maxsize=1)
@@ -157,23 +124,21 @@ def _data_folder() -> str:
 def _lines_of(found: list[tuple[tuple[int, int, int, int], str, float]]) -> FileText:
     """Lines from words: those at the same height are one, wide gaps become two blanks or more."""
     rows: list[list[tuple[tuple[int, int, int, int], str]]] = []
+    low = 0.0
     for box, text, _ in sorted(found, key=lambda word: word[0][1] + word[0][3]):
-        if rows:
-            _, top, _, bottom = rows[-1][-1][0]
-            height = max(bottom - top, box[3] - box[1])
-            if (box[1] + box[3] - top - bottom) / 2 < 0.5 * height:
-                rows[-1].append((box, text))
-                continue
-        rows.append([(box, text)])
+        _, top, _, bottom = box
+        if not rows or (top + bottom) / 2 >= low:
+            rows.append([])
+        rows[-1].append((box, text))
+        low = (top + bottom) / 2 + (bottom - top) / 2
     lines = []
     for row in rows:
         line, end = "", 0
         for (left, top, right, bottom), text in sorted(row):
             gap = (left - end) / max(1, bottom - top)
-            blanks = 0 if not line else 1 if gap < 1.2 else min(20, max(2, round(gap * 1.5)))  # noqa: PLR2004
-            line += " " * blanks + text
+            line += " " * min(20, 1 if gap < 1.2 else max(2, round(gap * 1.5))) + text  # noqa: PLR2004
             end = right
-        lines.append(line)
+        lines.append(line.lstrip())
     weights = [len(text) for _, text, _ in found]
     legible = sum(c * len(t) for _, t, c in found) / sum(weights) / _GOOD if found else 0.0
     return FileText("\n".join(lines), min(1.0, legible))

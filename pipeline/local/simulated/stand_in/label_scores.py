@@ -1,96 +1,47 @@
-"""Chooses between labels by how much their names and descriptions share with the content.
-
-With a sentence encoder also by how near they are to it in meaning.
-"""
+"""Chooses between labels by words in common, with an encoder also by nearness in meaning."""
 
 import math
 import re
-import zlib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pipeline.local.simulated.served_models import Line
 from pipeline.local.simulated.stand_in.schema import Entry, entries_of
 from pipeline.local.simulated.stand_in.vocabulary import (
+    STOP_WORDS,
     concepts,
-    is_stop_word,
+    listed,
     spaced,
     stem,
     words,
 )
 from pipeline.stages.checks.scope import Encoder
 
-_CATCH_ALL = frozenset({
-    "other", "others", "general", "misc", "miscellaneous", "none", "unknown", "unclear", "else",
-    "default", "sonstiges", "autre", "otro", "inquiry",
-})  # fmt: skip
-_CATCH_ALL_DESCRIPTION = re.compile(
-    r"\b(everything else|anything else|none of (these|the)|alles andere|tout le reste)\b",
-    re.IGNORECASE,
-)
+_CATCH_ALL = frozenset(listed("label")["rest"].split(", "))
+_CATCH_ALL_DESCRIPTION = re.compile(r"(?i)\b(?:(?:every|any)thing else|none of (?:these|the))\b")
 _BETWEEN_EXAMPLES = re.compile(r"""["“”„«»|;\n]+|(?<=[.!?])\s+|\bexamples?:""", re.IGNORECASE)
 _NAME_WEIGHT, _CONCEPT_WEIGHT, _EXAMPLE_WEIGHT = 2.0, 0.75, 0.8
+# Of the logistic that makes a confidence of margin and evidence; fitted on public utterances.
 _MARGIN_WEIGHT, _EVIDENCE_WEIGHT = 1.05, 0.15
-"""Of the logistic that makes a confidence of margin and evidence; fitted on public utterances."""
+# More makes what no label is for seem sure, on public utterances.
 _NEARNESS_WEIGHT = 2.0
-"""More makes what no label is for seem sure, on public utterances."""
-_UNRELATED = 0.15
-"""The cosine of texts that have nothing to do with each other."""
-_SHORT_TEXT = 20
-_FOUND_SOMETHING = 0.2
-_ENOUGH_WORDS = 12
+_UNRELATED = 0.15  # the cosine of texts that have nothing to do with each other
+_SHORT_TEXT, _ENOUGH_WORDS, _FOUND_SOMETHING = 20, 12, 0.2
+# What a label such as `other` scores by itself: it wins where nothing else is found.
 _CATCH_ALL_SCORE = 0.2
-"""What a label such as `other` scores by itself: it wins where nothing else is found."""
 
 
-@dataclass(frozen=True, slots=True)
-class Skill:
-    """What a model makes of the same content: the difference between Haiku and Sonnet.
+class Skill(NamedTuple):
+    """What a model makes of the same content: the difference between Haiku and Sonnet."""
 
-    Args:
-        reads_examples: Whether examples of labels count beside their names and descriptions.
-        weighs_requests: Whether sentences that ask for something count more than others.
-        overlooks: Share of the content's words that are not seen, the same for the same content.
-        nerve: How sure it is of a label at a given margin: the intercept of the logistic.
-        trust: Factor on the confidence in what was extracted.
-        adds_taxes: Whether taxes at several rates are summed while reading.
-    """
-
-    reads_examples: bool
-    weighs_requests: bool
-    overlooks: float
-    nerve: float
-    trust: float
-    adds_taxes: bool
-
-    def overlooked(self, found: Collection[str]) -> frozenset[str]:
-        if not self.overlooks:
-            return frozenset()
-        salt = zlib.crc32(" ".join(found).encode("utf-8", "replace"))
-        limit = int(self.overlooks * 256)
-        return frozenset(
-            w for w in found if zlib.crc32(w.encode("utf-8", "replace"), salt) & 0xFF < limit
-        )
+    thorough: bool  # reads the examples of labels, and sums taxes at several rates
+    nerve: float  # how sure it is of a label at a given margin: the intercept of the logistic
+    trust: float  # factor on the confidence in what was extracted
 
 
-HAIKU = Skill(
-    reads_examples=False,
-    weighs_requests=False,
-    overlooks=0.06,
-    nerve=2.6,
-    trust=0.95,
-    adds_taxes=False,
-)
-SONNET = Skill(
-    reads_examples=True,
-    weighs_requests=True,
-    overlooks=0.0,
-    nerve=2.7,
-    trust=1.0,
-    adds_taxes=True,
-)
+HAIKU = Skill(thorough=False, nerve=2.6, trust=0.95)
+SONNET = Skill(thorough=True, nerve=2.7, trust=1.0)
 SKILLS: Mapping[Line, Skill] = {"haiku": HAIKU, "sonnet": SONNET, "opus": SONNET}
 
 
@@ -116,17 +67,33 @@ class LabelSet:
     ) -> None:
         self._labels = list(labels)
         self._skill = skill
-        entries = [_entry(label, tuple(labels), texts) for label in labels]
-        per_label: list[dict[str, float]] = []
+        self._encoder = encoder
         self._base: list[float] = []
-        for label, entry in zip(self._labels, entries, strict=True):
+        per_label: list[dict[str, float]] = []
+        # What the encoder compares: what is said of each label, and then its examples.
+        described: list[str] = []
+        examples: list[tuple[int, str]] = []
+        for i, label in enumerate(labels):
+            found = [entries_of(tuple(labels), text).get(label, Entry()) for text in texts]
+            description = " ".join(entry.description for entry in found)
+            example = "\n".join(entry.examples for entry in found) if skill.thorough else ""
             named = words(spaced(label))
-            weighed = [(named, _NAME_WEIGHT), (words(entry.description), 1.0)]
-            if skill.reads_examples:
-                weighed.append((words(entry.examples), _EXAMPLE_WEIGHT))
-            per_label.append(_features(weighed))
-            catches_all = _CATCH_ALL & {*named} or _CATCH_ALL_DESCRIPTION.search(entry.description)
-            self._base.append(_CATCH_ALL_SCORE if catches_all else 0.0)
+            features: dict[str, float] = {}
+            for text, weight in (
+                (named, _NAME_WEIGHT),
+                (words(description), 1.0),
+                (words(example), _EXAMPLE_WEIGHT),
+            ):
+                for word in text:
+                    if word not in STOP_WORDS and word not in _CATCH_ALL:
+                        for feature, share in _features(word):
+                            features[feature] = max(features.get(feature, 0.0), weight * share)
+            per_label.append(features)
+            is_rest = _CATCH_ALL & {*named} or _CATCH_ALL_DESCRIPTION.search(description)
+            self._base.append(_CATCH_ALL_SCORE if is_rest else 0.0)
+            described.append(f"{spaced(label)}: {description}")
+            parts = _BETWEEN_EXAMPLES.split(example)
+            examples += [(i, p) for p in parts if len(p.strip(" ,-")) > 3]  # noqa: PLR2004
         # Inverse document frequency over the labels, and length: a long description is no merit.
         frequency = Counter(feature for features in per_label for feature in features)
         self._weights: dict[str, list[tuple[int, float]]] = {}
@@ -135,39 +102,37 @@ class LabelSet:
             norm = math.sqrt(sum(weight * weight for weight in rare.values())) or 1.0
             for feature, weight in rare.items():
                 self._weights.setdefault(feature, []).append((i, weight / norm))
-        self._nearness = (
-            None if encoder is None else _Nearness(encoder, self._labels, entries, skill)
-        )
+        self._owners = [owner for owner, _ in examples]
+        self._meanings = encoder and encoder.encode([*described, *(text for _, text in examples)])
 
-    def choose(
-        self, text: str, *, title: str = "", requests: str = "", acts: Collection[str] = ()
-    ) -> Choice:
+    def choose(self, text: str, *, title: str = "") -> Choice:
         """The label that fits best."""
-        first = f"{title} {requests}" if self._skill.weighs_requests else title
-        found = Counter(word for word in words(text)[:2000] if not is_stop_word(word))
-        overlooked = self._skill.overlooked(found)
-        for word in overlooked:
-            del found[word]
-        found.update(word for word in words(first) if not is_stop_word(word))
-        found.update(acts)
+        found = Counter(word for word in words(text)[:2000] if word not in STOP_WORDS)
+        found.update(word for word in words(title) if word not in STOP_WORDS)
         scores = list(self._base)
         spoke: list[set[str]] = [set() for _ in self._labels]
         # Long texts repeat themselves: what they say counts less than in proportion.
         spread = max(1.0, math.sqrt(len(found) / _SHORT_TEXT))
         for word, count in found.items():
             strength = (1.0 + math.log(count)) / spread
-            for feature, share in _word_features(word):
+            for feature, share in _features(word):
                 for i, weight in self._weights.get(feature, ()):
                     scores[i] += strength * share * weight
                     spoke[i].add(word)
-        if self._nearness is not None:
-            # What is not seen as a word is not read as part of a sentence either.
-            seen = [w for w in f"{first} {text}".split() if overlooked.isdisjoint(words(w))]
-            for i, near in enumerate(self._nearness.of(" ".join(seen))):
-                scores[i] += (
-                    0.0 if self._base[i] else _NEARNESS_WEIGHT * max(0.0, near - _UNRELATED)
-                )
+        if self._encoder is not None:
+            for i, near in enumerate(self._nearness(self._encoder, f"{title} {text}")):
+                if not self._base[i]:
+                    scores[i] += _NEARNESS_WEIGHT * max(0.0, near - _UNRELATED)
         return self._decide(scores, spoke, len(found))
+
+    def _nearness(self, encoder: Encoder, text: str) -> list[float]:
+        """How near a text is to each label: to what is said of it, or to its two best examples."""
+        cosines: list[float] = (self._meanings @ encoder.encode([text])[0]).clip(0, 1).tolist()
+        near, of_examples = cosines[: len(self._labels)], cosines[len(self._labels) :]
+        for label in set(self._owners):
+            own = sorted(c for o, c in zip(self._owners, of_examples, strict=True) if o == label)
+            near[label] = max(near[label], sum(own[-2:]) / len(own[-2:]))
+        return near
 
     def _decide(self, scores: list[float], spoke: list[set[str]], read: int) -> Choice:
         best, *others = sorted(range(len(scores)), key=lambda i: -scores[i])
@@ -194,51 +159,5 @@ class LabelSet:
         )
 
 
-class _Nearness:
-    """Labels as vectors; milliseconds a content, for which the API's event loop waits."""
-
-    def __init__(
-        self, encoder: Encoder, labels: Sequence[str], entries: Sequence[Entry], skill: Skill
-    ) -> None:
-        self._encoder = encoder
-        said = [
-            f"{spaced(label)}: {e.description}" for label, e in zip(labels, entries, strict=True)
-        ]
-        examples = [
-            (label, part)
-            for label, entry in enumerate(entries)
-            for part in _BETWEEN_EXAMPLES.split(entry.examples if skill.reads_examples else "")
-            if len(part.strip(" ,-")) > 3  # noqa: PLR2004 - shorter is no example
-        ]
-        self._owners = [owner for owner, _ in examples]
-        self._meanings = encoder.encode([*said, *(text for _, text in examples)])
-        self._count = len(labels)
-
-    def of(self, text: str) -> list[float]:
-        """How near a text is to each label: to what is said of it, or to its two best examples."""
-        vector = self._encoder.encode([text])[0]
-        cosines: list[float] = (self._meanings @ vector).clip(0, 1).tolist()
-        near, of_examples = cosines[: self._count], cosines[self._count :]
-        for label in set(self._owners):
-            own = sorted(c for o, c in zip(self._owners, of_examples, strict=True) if o == label)
-            near[label] = max(near[label], sum(own[-2:]) / len(own[-2:]))
-        return near
-
-
-def _entry(label: str, labels: tuple[str, ...], texts: Sequence[str]) -> Entry:
-    found = [entry for text in texts if (entry := entries_of(labels, text).get(label))]
-    return Entry(" ".join(e.description for e in found), "\n".join(e.examples for e in found))
-
-
-def _features(weighed: Sequence[tuple[Sequence[str], float]]) -> dict[str, float]:
-    features: dict[str, float] = {}
-    for found, weight in weighed:
-        for word in found:
-            if not is_stop_word(word) and word not in _CATCH_ALL:
-                for feature, share in _word_features(word):
-                    features[feature] = max(features.get(feature, 0.0), weight * share)
-    return features
-
-
-def _word_features(word: str) -> list[tuple[str, float]]:
+def _features(word: str) -> list[tuple[str, float]]:
     return [(stem(word), 1.0), *((f"={concept}", _CONCEPT_WEIGHT) for concept in concepts(word))]

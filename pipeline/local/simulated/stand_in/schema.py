@@ -2,16 +2,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from pipeline.local.simulated.stand_in.vocabulary import spaced
 from pipeline.local.simulated.validation import resolve
 
-_EXAMPLES = re.compile(
-    r"\b(?:e\.g\.|examples?:|for example|such as|z\.\s?b\.|beispiele?:)", re.IGNORECASE
-)
+_EXAMPLES = re.compile(r"(?i)\b(?:e\.g\.|examples?:|for example|such as|z\.\s?b\.|beispiele?:)")
 _BEFORE = re.compile(r"(?:^|[\n;|,(.>])[\s>*•\-|\d.)(\"'`]*(?:<\w+ \w+=[\"'])?$")
 _AFTER = re.compile(r"[\"'`*]*\s*(?:[:=|–—>]|\s-\s|\()\s*")
 _END = re.compile(r"\n\s*\n|\n(?=\S[^\n]{0,40}:\s*(?:\n|$))")
@@ -26,11 +24,7 @@ class Entry(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def entries_of(names: tuple[str, ...], text: str) -> Mapping[str, Entry]:
-    """What a text says of names of one kind.
-
-    Understood are lines and clauses that begin with the name, in any of the usual ways:
-    `- billing: ...`, `"billing" - ...`, `| billing | ... |`, `<label name="billing">...`.
-    """
+    """What lines and clauses that begin with a name say of it, in any of the usual notations."""
     either = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
     starts: list[tuple[int, int, str]] = []
     for match in re.finditer(rf"(?<!\w)(?:{either})(?!\w)", text) if names else ():
@@ -53,22 +47,13 @@ def entries_of(names: tuple[str, ...], text: str) -> Mapping[str, Entry]:
 
 @dataclass(frozen=True)
 class Ask:
-    """A part of a schema as a question.
-
-    Args:
-        name: The property's name.
-        schema: Its schema, references and the null alternative resolved.
-        nullable: Whether null is an answer.
-        said: What the prompt says of it.
-        properties: Of an object: required first, then the others, each in the schema's order.
-        items: Of an array.
-    """
+    """A part of a schema as a question; `said` is what the prompt says of it."""
 
     name: str
-    schema: Mapping[str, Any]
-    nullable: bool = False
-    said: str = ""
-    properties: "tuple[Ask, ...]" = ()
+    schema: Mapping[str, Any]  # references and the null alternative are resolved
+    nullable: bool
+    said: str
+    properties: "tuple[Ask, ...]" = ()  # required first, each in the schema's order
     items: "Ask | None" = None
 
     @cached_property
@@ -99,21 +84,13 @@ class Ask:
 
 
 class Found(NamedTuple):
-    """What was found for a part of a schema.
-
-    Args:
-        value: Valid for its schema.
-        certainty: 0 to 1; None where the part says nothing about the content.
-        evidence: Words of the content behind it.
-        runner_up: The second-best value of a choice.
-        rival: How near the second-best comes, 0 to 1.
-    """
+    """What was found for a part of a schema."""
 
     value: Any
-    certainty: float | None = None
-    evidence: frozenset[str] = frozenset()
+    certainty: float | None = None  # 0 to 1; None where it says nothing about the content
+    evidence: frozenset[str] = frozenset()  # words of the content behind it
     runner_up: Any = None
-    rival: float = 0.0
+    rival: float = 0.0  # how near the second-best value comes, 0 to 1
 
 
 def ask_of(
@@ -125,33 +102,25 @@ def ask_of(
 ) -> Ask:
     """Read a part of a schema, checked: it has no recursion."""
     schema = resolve(root, schema)
-    nullable = _allows_null(schema)
-    if alternatives := schema.get("anyOf"):
-        parts = [resolve(root, part) for part in alternatives]
-        nullable = nullable or any(part.get("type") == "null" for part in parts)
+    parts = [resolve(root, part) for part in schema.get("anyOf", ())]
+    if parts:
         chosen = next((part for part in parts if part.get("type") != "null"), parts[0])
         schema = {**chosen, **{key: value for key, value in schema.items() if key != "anyOf"}}
     for part in schema.get("allOf", ()):
         schema = {**resolve(root, part), **schema}
+    nullable = any(
+        # One type, or a list of them.
+        "null" in part.get("type", ()) or None in part.get("enum", ())
+        for part in (schema, *parts)
+    )
     said = " ".join(entries_of(names, prompt).get(name, Entry())).strip()
     ask = Ask(name, schema, nullable, said)
     if ask.options is None and ask.kind == "object":
         properties = schema.get("properties", {})
-        required = [each for each in schema.get("required", ()) if each in properties]
-        order = dict.fromkeys([*required, *properties])
-        siblings = tuple(properties)
-        inner = tuple(ask_of(root, properties[each], prompt, each, siblings) for each in order)
-        return Ask(name, schema, nullable, said, properties=inner)
+        order = dict.fromkeys([*schema.get("required", ()), *properties])
+        known = [(each, properties[each]) for each in order if each in properties]
+        inner = (ask_of(root, part, prompt, each, tuple(properties)) for each, part in known)
+        return replace(ask, properties=tuple(inner))
     if ask.options is None and ask.kind == "array":
-        items = ask_of(root, schema.get("items", {}), prompt, name, names)
-        return Ask(name, schema, nullable, said, items=items)
+        return replace(ask, items=ask_of(root, schema.get("items", {}), prompt, name, names))
     return ask
-
-
-def _allows_null(schema: Mapping[str, Any]) -> bool:
-    kind = schema.get("type")
-    return (
-        kind == "null"
-        or (isinstance(kind, list) and "null" in kind)
-        or (None in schema.get("enum", ()))
-    )

@@ -1,57 +1,39 @@
 """Source code: what it defines first, by the shapes that languages share, as schemas ask for it."""
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pipeline.local.simulated.stand_in.schema import Ask, Found
 from pipeline.local.simulated.stand_in.vocabulary import spaced
 
 _NAME = r"[A-Za-z_$][\w$]*"
-_GENERICS = r"(?:<[^()]*?>|\[[^()]*?\])?"
 _WORDY = re.compile(
-    rf"^[ \t]*(?:[\w]+[ \t]+)*?(?:def|function\*?|func|fn|sub|fun)[ \t]+(?:\([^()]*\)[ \t]*)?"
-    rf"(?P<name>{_NAME})[ \t]*{_GENERICS}[ \t]*\(",
-    re.MULTILINE,
+    rf"(?m)^[ \t]*(?:[\w]+[ \t]+)*?(?:def|function\*?|func|fn|sub|fun)[ \t]+(?:\([^()]*\)[ \t]*)?"
+    rf"(?P<name>{_NAME})[ \t]*(?:<[^()]*?>|\[[^()]*?\])?[ \t]*\("
 )
-_CLASS = re.compile(rf"^[ \t]*(?:[\w]+[ \t]+)*?class[ \t]+(?P<name>{_NAME})", re.MULTILINE)
+_CLASS = re.compile(rf"(?m)^[ \t]*(?:[\w]+[ \t]+)*?class[ \t]+(?P<name>{_NAME})")
 _TYPED = re.compile(
-    rf"^[ \t]*(?:[\w:<>\[\],.?&]+[ \t*&]+)+?(?P<name>{_NAME})[ \t]*\([^;{{]*\)[^;{{]*\{{",
-    re.MULTILINE,
+    r"(?m)^[ \t]*(?P<type>(?:[\w:<>\[\],.?&]+[ \t*&]+)+?)"
+    rf"(?P<name>{_NAME})[ \t]*\([^;{{]*\)[^;{{]*\{{"
 )
 _RETURNED = re.compile(
-    r"[ \t]*(?:->[ \t]*(?P<arrow>[^{\n]+?)[ \t]*(?:\{|:?[ \t]*$)"
+    r"(?m)[ \t]*(?:->[ \t]*(?P<arrow>[^{\n]+?)[ \t]*(?:\{|:?[ \t]*$)"
     r"|:[ \t]*(?P<colon>[^{}\n]+?)[ \t]*(?:\{|=>)"
-    r"|(?P<plain>[^\s:;={}][^:;={}\n]*?)[ \t]*\{)",
-    re.MULTILINE,
+    r"|(?P<plain>[^\s:;={}][^:;={}\n]*?)[ \t]*\{)"
 )
-_RAISED = re.compile(rf"\b(?:raise|throw(?:[ \t]+new)?)[ \t]+(?P<name>{_NAME}(?:\.{_NAME})*)")
-_GIVES = re.compile(r"\b(?:return|yield)\b[ \t]*(?P<value>[^\s;][^;\n]*)?")
-_DEFAULT = re.compile(r"\s*=(?!>)\s*")
+_RAISED = re.compile(rf"\b(?:raise|throw(?:[ \t]+new)?)[ \t]+({_NAME}(?:\.{_NAME})*)")
+_GIVES = re.compile(r"\b(?:return|yield)\b[ \t]*(?!None\b|null\b)[^\s;]")
 _TYPE_FIRST = re.compile(rf"^(?P<type>.*[\s*&])(?P<name>{_NAME})$", re.DOTALL)
-_NAME_FIRST = re.compile(rf"^(?P<name>{_NAME})\??\s+(?P<type>\S.*)$", re.DOTALL)
-_NOTHING = frozenset({None, "", "None", "null"})
-_MODIFIERS = frozenset({
-    "public", "private", "protected", "internal", "static", "final", "abstract", "inline", "extern",
-    "virtual", "override", "async", "unsafe", "synchronized",
-})  # fmt: skip
-_TYPED_CERTAINTY, _UNTYPED_CERTAINTY = 0.95, 0.8
-
-
-class Parameter(NamedTuple):
-    """A parameter; type and default as written, empty where they are not."""
-
-    name: str
-    type: str = ""
-    default: str = ""
+_NAME_FIRST = re.compile(rf"^(?P<name>{_NAME})\s+(?P<type>\S.*)$", re.DOTALL)
+_MODIFIERS = re.compile(r"\b(?:public|private|protected|static|final|inline|virtual)\s+")
 
 
 class Definition(NamedTuple):
-    """What a piece of source code defines first."""
+    """What a piece of source code defines first; types as written, empty where they are not."""
 
     line: str
     name: str
-    parameters: tuple[Parameter, ...]
+    parameters: tuple[tuple[str, str], ...]
     returns: str
     gives_back: bool
     raises: tuple[str, ...]
@@ -65,36 +47,37 @@ def find_definition(source: str) -> Definition | None:
     match = min(found, key=lambda match: match.start("name"))
     parts, end = _arguments(source, source.find("(", match.end("name")))
     end = end or match.end("name")
-    line = source[source.rfind("\n", 0, match.start("name")) + 1 :].split("\n", 1)[0].strip()
-    typed, go_like = match.re is _TYPED, "func " in match.group()
-    shape = _TYPE_FIRST if typed else _NAME_FIRST if go_like else None
-    parameters = [each for part in parts if (each := _parameter(part, shape)) is not None]
-    if go_like:
-        # `a, b int` gives both the same type.
-        for i in range(len(parameters) - 2, -1, -1):
-            if not parameters[i].type:
-                parameters[i] = parameters[i]._replace(type=parameters[i + 1].type)
-    if typed:
-        before = line[: line.find(match["name"])]
-        stars = "*" * before.count("*")
-        kept = [word for word in before.replace("*", " ").split() if word not in _MODIFIERS]
-        returns = f"{' '.join(kept)} {stars}".strip()
+    go_like = "func " in match.group()
+    shape = _TYPE_FIRST if match.re is _TYPED else _NAME_FIRST if go_like else None
+    parameters: list[tuple[str, str]] = []
+    for part in reversed(parts):
+        declared = re.split(r"\s*=(?!>)", part.strip(), maxsplit=1)[0]
+        name, colon, kind = declared.partition(":")
+        if not colon and shape is not None and (each := shape.match(declared)) is not None:
+            name, kind = each["name"], each["type"]
+        name = name.strip().removeprefix("mut ").lstrip("*&.").rstrip("?").strip()
+        if go_like and not kind and parameters:
+            # `a, b int` gives both the same type.
+            kind = parameters[0][1]
+        if name not in {"self", "cls"} and re.fullmatch(_NAME, name):
+            parameters.insert(0, (name, kind.strip()))
+    if match.re is _TYPED:
+        returns = _MODIFIERS.sub("", match["type"]).strip()
     else:
         behind = _RETURNED.match(source[end:])
         returns = "" if behind is None else behind["arrow"] or behind["colon"] or behind["plain"]
     returns = "" if returns in {"None", "void", "()"} else returns
-    gives = [each["value"] for each in _GIVES.finditer(source, end)]
     return Definition(
-        line=line,
+        line=source[source.rfind("\n", 0, match.start("name")) + 1 :].split("\n", 1)[0].strip(),
         name=match["name"],
         parameters=tuple(parameters),
         returns=returns,
-        gives_back=bool(returns) or any(value not in _NOTHING for value in gives),
-        raises=tuple(dict.fromkeys(each["name"] for each in _RAISED.finditer(source, end))),
+        gives_back=bool(returns) or _GIVES.search(source, end) is not None,
+        raises=tuple(dict.fromkeys(_RAISED.findall(source, end))),
     )
 
 
-def _arguments(source: str, opening: int) -> tuple[Sequence[str], int]:
+def _arguments(source: str, opening: int) -> tuple[list[str], int]:
     """The parts between the brackets that open there, and where they end; 0 where they do not."""
     depth, parts, begin = 0, [], opening + 1
     for at in range(opening, len(source)) if opening >= 0 else ():
@@ -106,64 +89,37 @@ def _arguments(source: str, opening: int) -> tuple[Sequence[str], int]:
             begin = at + 1
         if depth == 0:
             return parts, at + 1
-    return (), 0
-
-
-def _parameter(part: str, shape: re.Pattern[str] | None) -> Parameter | None:
-    declared, default = (*_DEFAULT.split(part.strip(), maxsplit=1), "")[:2]
-    name, colon, kind = declared.partition(":")
-    if not colon and shape is not None and (match := shape.match(declared)) is not None:
-        name, kind = match["name"], match["type"]
-    name = name.strip().removeprefix("mut ").lstrip("*&.").rstrip("?").strip()
-    if name in {"self", "cls"} or re.fullmatch(_NAME, name) is None:
-        return None
-    return Parameter(name, kind.strip(), default)
+    return [], 0
 
 
 def find_in_source(ask: Ask, definition: Definition) -> Found | None:
     """The value for a part of a schema; None where it is not one about source code."""
-    sentence = f"{spaced(definition.name).lower().capitalize()}."
-    is_returned = re.search(r" (?:returns?|result|yields?|gives back) ", ask.words)
-    match ask.kind:
-        case "array" if ask.items is not None and ask.items.kind in {"string", "object"}:
-            return _list(ask, ask.items, definition)
-        case "object" if is_returned:
-            said = f"What {spaced(definition.name).lower()} comes to."
-            known = {"type": definition.returns, "description": said}
-            return Found(_entry(ask, known if definition.gives_back else {}))
-        case "string" if " example " in ask.words or " usage " in ask.words:
-            return Found(None)
-        case "string" if re.search(r" (?:summary|description|purpose) ", ask.words):
-            return Found(sentence)
-        case "string" if re.search(r" (?:name|function|method|class|symbol) ", ask.words):
-            return Found(definition.name, _TYPED_CERTAINTY)
-        case _:
-            return None
+
+    def asked(names: str) -> bool:
+        return re.search(rf" (?:{names}) ", ask.words) is not None
+
+    name = spaced(definition.name).lower()
+    if ask.kind == "array" and ask.items is not None and ask.items.kind in {"string", "object"}:
+        if asked("parameters?|params?|arguments?|args"):
+            known = [
+                {"name": each, "type": kind, "description": f"{spaced(each).lower().capitalize()}."}
+                for each, kind in definition.parameters
+            ]
+            return Found([_entry(ask.items, each) for each in known], 0.9)
+        if asked("raises?|throws?|errors?|exceptions?"):
+            return Found([_entry(ask.items, {"name": name}) for name in definition.raises])
+    if ask.kind == "object" and asked("returns?|result|yields?|gives back"):
+        result = {"type": definition.returns, "description": f"What {name} comes to."}
+        return Found(_entry(ask, result if definition.gives_back else {}))
+    if ask.kind == "string" and asked("name|function|method|class|symbol"):
+        return Found(definition.name, 0.95)
+    described = ask.kind == "string" and asked("summary|description|purpose")
+    return Found(f"{name.capitalize()}.") if described else None
 
 
-def _list(ask: Ask, items: Ask, definition: Definition) -> Found | None:
-    certainty: float | None = None
-    if re.search(r" (?:parameters?|params?|arguments?|args) ", ask.words):
-        typed = all(parameter.type for parameter in definition.parameters)
-        certainty = _TYPED_CERTAINTY if typed else _UNTYPED_CERTAINTY
-        entries = [
-            {
-                "name": each.name,
-                "type": each.type,
-                "description": f"{spaced(each.name).lower().capitalize()}"
-                f"{f'; {each.default} unless given' if each.default else ''}.",
-            }
-            for each in definition.parameters
-        ]
-    elif re.search(r" (?:raises?|throws?|errors?|exceptions?) ", ask.words):
-        entries = [{"name": name} for name in definition.raises]
-    else:
-        return None
-    as_text = items.kind == "string"
-    return Found([e["name"] if as_text else _entry(items, e) for e in entries], certainty)
-
-
-def _entry(ask: Ask, known: Mapping[str, str]) -> dict[str, str | None]:
+def _entry(ask: Ask, known: dict[str, str]) -> Any:  # noqa: ANN401 - a text or an object
+    if ask.kind == "string":
+        return known["name"]
     return {
         part.name: next((known[role] for role in known if role in part.words), None)
         or (None if part.nullable else "")
