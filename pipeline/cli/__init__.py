@@ -15,7 +15,6 @@ from pipeline.cli.checks import cost, doctor, evaluate, schemas, version
 from pipeline.cli.kafka import lag, publish, tail, topics
 from pipeline.cli.operators import dead_letters, review
 from pipeline.cli.running import backfill, demo, local, run
-from pipeline.runtime.process import leave
 
 __all__ = ["app", "main", "program"]
 
@@ -58,6 +57,8 @@ def program() -> NoReturn:
     try:
         main()
     except SystemExit as end:
+        from pipeline.runtime.process import leave
+
         leave(end.code if isinstance(end.code, int) else 1)
 
 

@@ -31,8 +31,8 @@ _ENVELOPE = 64 << 10
 
 
 def check_settings(site: Site) -> Iterator[Finding]:
-    """Finds a value that cannot be, a name in pipeline.toml that is no setting, a file that is no
-    TOML, a variable PIPELINE_... that is meant as a setting and is none.
+    """Finds a value that cannot be, a name in pipeline.toml that is not a setting, a file that is
+    not TOML, a variable PIPELINE_... that looks like a setting and is not.
     """
     sections = [name.upper() for name in Settings.model_fields]
     found = []

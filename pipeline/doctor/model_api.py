@@ -124,7 +124,7 @@ def _of_key(key: str) -> Finding:
 
 
 def check_address(site: Site) -> Iterator[Finding]:
-    """Finds a base URL that is none, ends with /v1, was forgotten, or has no TLS."""
+    """Finds a base URL that is not a URL, ends with /v1, was forgotten, or has no TLS."""
     address = site.environment.get(BASE_URL)
     if address is None:
         yield ok("Requests go to the API of Anthropic.")

@@ -210,7 +210,7 @@ async def test_the_doctor_tells_which_publisher_may_write_too_much(account: Acco
     await account.acls.take(writing[1])
     grants = await grants_on_topics(settings.kafka)
     assert grants is not None
-    assert {each.verdict for each in judged(settings, grants)} == {Verdict.OK}
+    assert list(judged(settings, grants)) == []
     # Somebody who may not look does not learn it.
     assert await grants_on_topics(account.kafka.settings_of(GUEST)) is None
 
