@@ -24,7 +24,7 @@ from pipeline.claude.message_batches import (
 )
 from pipeline.config import BackfillSettings
 from pipeline.model.errors import PipelineError
-from pipeline.stream.dead_letter_breaker import DeadLetterWindow
+from pipeline.stream.dead_letter_breaker import DeadLetterBreaker
 
 BATCH_BYTES = 100_000_000
 """Of a batch as it is sent, held in memory twice; the API takes 256 MB."""
@@ -59,7 +59,7 @@ class Tools:
     now: Callable[[], datetime]  # the time, aware
     clock: Callable[[], float]  # seconds that do not go back
     new_nonce: Callable[[], str]  # a short word of hexadecimal digits that never comes twice
-    dead_letters: DeadLetterWindow  # ends it when too much ends as a dead letter
+    dead_letters: DeadLetterBreaker  # ends it when too much ends as a dead letter
     watcher: Watcher
     stop: asyncio.Event  # set when it shall end, which it does between steps
 

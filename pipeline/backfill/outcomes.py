@@ -24,7 +24,7 @@ from pipeline.model.errors import AnswerError, FileUnavailable, InvalidEvent, Pi
 from pipeline.model.observer import Observer
 from pipeline.model.questions import AnswerT, Asker, Question, Response, first_questions
 from pipeline.model.records import Tier, added
-from pipeline.stream.dead_letter_breaker import DeadLetterWindow
+from pipeline.stream.dead_letter_breaker import DeadLetterBreaker
 from pipeline.stream.protocols import Unpublishable
 from pipeline.stream.records import Disposition, Outcome, Received
 
@@ -182,7 +182,7 @@ class Publisher:
 
     journal: Journal
     stage: BatchStage
-    dead_letters: DeadLetterWindow
+    dead_letters: DeadLetterBreaker
     now: Callable[[], datetime]  # the time, aware
 
     async def publish(
@@ -205,7 +205,7 @@ class Publisher:
                 settled = [task.result() for task in tasks]
                 job = await self._commit(job, portion[-1].offset + 1, settled)
                 for _, outcome, _ in settled:
-                    self.dead_letters.add(outcome)
+                    self.dead_letters.completed(outcome)
                 if (alarm := self.dead_letters.alarm) is not None:
                     raise TooManyDeadLetters(
                         f"Ended, since {alarm.because}; look at them (`pipeline dead-letters "

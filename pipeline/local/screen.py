@@ -317,7 +317,7 @@ class Summary:
         simulated = " (simulated)" if account.is_simulated else ""
         cost = account.total.usage.cost_usd
         costs = _table((f"The same day{simulated}", "Cost", ""))
-        haiku = Usage.total(account.first).cost_usd
+        haiku = sum(account.first, Usage()).cost_usd
         sonnet = None if cost is None or haiku is None else cost - haiku
         costs.add_row(
             f"as shown: Haiku {dollars(haiku)}, Sonnet {dollars(sonnet)}", dollars(cost), ""
