@@ -16,7 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from pipeline.cascade.policy import doubts_of
+from pipeline.cascade.policy import StagePolicy
 from pipeline.config import InvoiceSettings, Thresholds
 from pipeline.evaluate.comparison import ALIASES, read_date
 from pipeline.stages.fields.amounts import parse_amount, read_amount
@@ -66,7 +66,7 @@ def doubts(stage: Invoices, row: Mapping[str, Any]) -> set[str]:
         for signal in stage.signals(event, answer_of(row["gold"]))
         if signal.code in _CHECKED and not signal.detail.startswith("What the answer quotes")
     ]
-    return {doubt.code for doubt in doubts_of(signals, Thresholds())}
+    return {doubt.code for doubt in StagePolicy(Thresholds()).doubts(signals)}
 
 
 def readings(gold: Mapping[str, Any]) -> Iterator[str]:

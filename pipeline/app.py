@@ -42,12 +42,9 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What runs, once it does.
+    """What runs, once it does: `address` is of the dashboard, or of the socket that was asked for.
 
-    Args:
-        address: Of the dashboard, or the path of the socket that was asked for.
-        delivery: The guarantee in force, which may be less than the one that is set.
-        why: Why it is this one, in a sentence.
+    `delivery` is the guarantee in force, which may be less than the one that is set; `why` says so.
     """
 
     address: str
@@ -55,29 +52,18 @@ class Running:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
 class StageGate:
     """Closes the intake of a stage while its tier cannot be asked, and limits what is asked."""
 
-    def __init__(self, gateway: Gateway, stage: str, tier: Tier, reading: Reading) -> None:
-        self._allowed = partial(gateway.at_once, stage, tier)
-        self._reading = reading
-        self.paused_reason = partial(gateway.paused_reason, stage, tier)
-
-    def at_once(self) -> int:
-        """As many as the gateway can have under way, and a few that wait for their turn.
-
-        What waits for its file comes on top.
-        """
-        return self._allowed() + self._reading.waiting
+    paused_reason: Callable[[], str | None]
+    at_once: Callable[[], int]
 
 
 class App:
-    """One process: the consumers of some stages, one gateway, one HTTP port.
+    """One process: the consumers of some stages (`escalations` is one), one gateway, one HTTP port.
 
-    Args:
-        settings: The whole tree.
-        stages: Whose consumers run here; `escalations` is one, too.
-        socket: A Unix socket to serve HTTP on instead of the port, for a supervised worker.
+    It serves HTTP on a Unix `socket` instead of the port, for a supervised worker.
 
     Raises:
         UsageError: There is no such stage.
@@ -101,11 +87,7 @@ class App:
     async def run(
         self, stop: asyncio.Event, *, announce: Callable[[Running], None] | None = None
     ) -> None:
-        """Run until `stop` is set, then drain and leave.
-
-        Args:
-            stop: Set it to end cleanly.
-            announce: Called once everything is up.
+        """Run until `stop` is set, then drain and leave; `announce` once everything is up.
 
         Raises:
             PipelineError: The brokers cannot be reached, a consumer is stuck, the port is taken.
@@ -207,19 +189,9 @@ class App:
         throttle: Throttle | None,
         files: Executor | None = None,
     ) -> Engine:
-        """The consumer of a stage or of the escalations, not started yet.
-
-        Args:
-            name: Which.
-            gateway: Asked about each event.
-            brokers: Where records come from and go to.
-            metrics: Everything is reported to it.
-            tracer: None where nothing is traced.
-            throttle: Slows its intake.
-            files: Threads that read files; its own if None.
-        """
+        """The consumer of a stage or of the escalations, not started yet."""
         tier = Tier.SONNET if name == ESCALATIONS else Tier.HAIKU
-        reading = Reading(Bounds.of(self._settings.claude), threads=files)
+        reading = Reading(Bounds.of(self._settings.claude), threads=files or file_threads())
         cascade = CascadePolicy(gateway, self._policy, tier, reading)
         clock = partial(datetime.now, UTC)
         sections = self._settings.stages.by_name()
@@ -238,7 +210,11 @@ class App:
             group=self._settings.kafka.group_prefix + name,
             settings=self._settings.stream,
             ordering=ordering,
-            gate=StageGate(gateway, name, tier, reading),
+            gate=StageGate(
+                partial(gateway.paused_reason, name, tier),
+                # What waits for its file comes on top of what the gateway can have under way.
+                lambda: gateway.at_once(name, tier) + reading.waiting,
+            ),
             throttle=throttle,
             observer=metrics,
             rescue=UnpublishableHandler(

@@ -30,7 +30,7 @@ from pipeline.observe.metrics import Metrics
 from pipeline.stages.api import build_stages, encoder_for, stage_named
 from pipeline.stages.checks.injection import steers
 from pipeline.stages.files.decoding import decoders_of_this_process
-from pipeline.stream.dead_letter_breaker import WINDOW_KEYS, DeadLetterWindow
+from pipeline.stream.dead_letter_breaker import WINDOW_KEYS, DeadLetterBreaker
 from pipeline.stream.protocols import (
     Aborted,
     Broken,
@@ -236,7 +236,7 @@ class _Attempt:
             now=now,
             clock=clock,
             new_nonce=lambda: secrets.token_hex(6),
-            dead_letters=DeadLetterWindow(
+            dead_letters=DeadLetterBreaker(
                 WINDOW_KEYS,
                 settings.stream.dead_letter_ratio,
                 clock=clock,

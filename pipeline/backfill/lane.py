@@ -24,7 +24,7 @@ from pipeline.claude.message_batches import (
 )
 from pipeline.config import BackfillSettings
 from pipeline.model.errors import PipelineError
-from pipeline.stream.dead_letter_breaker import DeadLetterWindow
+from pipeline.stream.dead_letter_breaker import DeadLetterBreaker
 from pipeline.stream.protocols import Unpublishable
 from pipeline.stream.records import Received
 
@@ -69,7 +69,7 @@ class Tools:
     now: Callable[[], datetime]  # the time, aware
     clock: Callable[[], float]  # seconds that do not go back
     new_nonce: Callable[[], str]  # a short word of hexadecimal digits that never comes twice
-    dead_letters: DeadLetterWindow  # ends it when too much ends as a dead letter
+    dead_letters: DeadLetterBreaker  # ends it when too much ends as a dead letter
     watcher: Watcher
     stop: asyncio.Event  # set when it shall end, which it does between steps
 
@@ -206,7 +206,7 @@ class Backfill:
                 settled = [task.result() for task in tasks]
                 job = await self._commit(job, portion[-1].offset + 1, settled)
                 for _, outcome, _ in settled:
-                    tools.dead_letters.add(outcome)
+                    tools.dead_letters.completed(outcome)
                 if (alarm := tools.dead_letters.alarm) is not None:
                     raise TooManyDeadLetters(
                         f"Ended, since {alarm.because}; look at them (`pipeline dead-letters "

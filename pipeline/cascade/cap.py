@@ -8,7 +8,7 @@ even if nothing new comes in.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 
 import structlog
 
@@ -35,21 +35,20 @@ class _Step:
     taken: int = 0
 
 
+@dataclass(eq=False)
 class EscalationCap:
     """The throttle of the escalations' consumer, over a sliding window in seconds. Pure.
 
     A `share` of the window's events may be taken, and so many `per_minute` beyond it.
     """
 
-    def __init__(
-        self, share: float, *, per_minute: float, window: float, clock: Callable[[], float]
-    ) -> None:
-        self._share = share
-        self._always = per_minute * window / 60
-        self._window = window
-        self._clock = clock
-        self._steps: deque[_Step] = deque()
-        self._is_held = False
+    share: float
+    _: KW_ONLY
+    per_minute: float
+    window: float
+    clock: Callable[[], float]
+    _steps: deque[_Step] = field(default_factory=deque, init=False)
+    _is_held: bool = field(default=False, init=False)
 
     @classmethod
     def from_settings(
@@ -69,10 +68,13 @@ class EscalationCap:
 
     def room(self) -> int:
         """How many escalated events may be taken now."""
-        since = self._clock() - self._window
+        since = self.clock() - self.window
         while self._steps and self._steps[0].at <= since:
             self._steps.popleft()
-        allowed = self._share * sum(step.events for step in self._steps) + self._always
+        allowed = (
+            self.share * sum(step.events for step in self._steps)
+            + self.per_minute * self.window / 60
+        )
         room = int(allowed - sum(step.taken for step in self._steps))
         self._is_held = room < (max(1, _REOPEN * allowed) if self._is_held else 1)
         return 0 if self._is_held else room
@@ -82,13 +84,13 @@ class EscalationCap:
         if self.room():
             return None
         return (
-            f"more than {self._share:.1%} of the events of the last {self._window:g} seconds "
+            f"more than {self.share:.1%} of the events of the last {self.window:g} seconds "
             "were escalated: what is above that waits for its turn"
         )
 
     def _step(self) -> _Step:
-        now = self._clock()
-        if not self._steps or now >= self._steps[-1].at + self._window / _STEPS:
+        now = self.clock()
+        if not self._steps or now >= self._steps[-1].at + self.window / _STEPS:
             self._steps.append(_Step(now))
         return self._steps[-1]
 

@@ -56,21 +56,6 @@ _DECIMALS = 6
 """So that a confidence of 0.8 reaches a threshold of 0.2 in binary fractions, too."""
 
 
-def doubts_of(signals: Iterable[Signal], thresholds: Thresholds) -> tuple[Doubt, ...]:
-    """The signals that count: strongest first, in an order that depends on nothing else.
-
-    A signal counts where its strength is above 0 and reaches its threshold. A failure to answer
-    always counts: there is nothing that could be accepted.
-    """
-    counting = {
-        signal
-        for signal in signals
-        if signal.code in FAILURES or 0 < signal.strength >= threshold_of(signal.code, thresholds)
-    }
-    ordered = sorted(counting, key=lambda signal: (-signal.strength, signal.code, signal.detail))
-    return tuple(Doubt(code=signal.code, detail=signal.detail) for signal in ordered)
-
-
 def threshold_of(code: str, thresholds: Thresholds) -> float:
     own: float | None = thresholds.other.get(code)
     if own is not None:
@@ -82,11 +67,9 @@ def threshold_of(code: str, thresholds: Thresholds) -> float:
 class StagePolicy:
     """When one tier's answers of one stage are doubted.
 
-    Args:
-        thresholds: Of every answer.
-        of_label: By label, without regard to case: what is different where it was chosen.
-        audit_share: Of the keys, that are doubted whatever the answer is.
-        second_opinion: Whether the same tier is asked again where its answer is unsure.
+    `of_label` is what is different where a label was chosen, without regard to case. `audit_share`
+    of the keys are doubted whatever the answer is. With `second_opinion` the same tier is asked
+    again where its answer is unsure.
     """
 
     thresholds: Thresholds
@@ -99,8 +82,20 @@ class StagePolicy:
         return self.thresholds if own is None else self.thresholds.changed_by(own)
 
     def doubts(self, signals: Iterable[Signal], *, label: str | None = None) -> tuple[Doubt, ...]:
-        """Why an answer that chose this label is not accepted; empty where it is."""
-        return doubts_of(signals, self.thresholds_of(label))
+        """Why an answer that chose this label is not accepted; empty where it is.
+
+        A signal counts where its strength is above 0 and reaches its threshold. A failure to answer
+        always counts: there is nothing that could be accepted. The strongest comes first, in an
+        order that depends on nothing else.
+        """
+        thresholds = self.thresholds_of(label)
+        counting = {
+            each
+            for each in signals
+            if each.code in FAILURES or 0 < each.strength >= threshold_of(each.code, thresholds)
+        }
+        ordered = sorted(counting, key=lambda each: (-each.strength, each.code, each.detail))
+        return tuple(Doubt(code=each.code, detail=each.detail) for each in ordered)
 
 
 _DEFAULTS: Mapping[Tier, StagePolicy] = MappingProxyType(
@@ -108,18 +103,18 @@ _DEFAULTS: Mapping[Tier, StagePolicy] = MappingProxyType(
 )
 
 
-class Policy:
+class Policy(dict[tuple[str, Tier], StagePolicy]):
     """When answers are doubted, by stage and tier; what is not there has its tier's defaults."""
 
-    def __init__(self, stages: Mapping[tuple[str, Tier], StagePolicy]) -> None:
-        self._stages = MappingProxyType(dict(stages))
+    def __missing__(self, stage_and_tier: tuple[str, Tier]) -> StagePolicy:
+        return _DEFAULTS[stage_and_tier[1]]
 
     @classmethod
     def from_settings(
         cls, settings: Settings, *, second_opinions: Collection[str] = ()
     ) -> "Policy":
         """Take what is set; `second_opinions` are the stages that have them (`policy_of`)."""
-        table, found = settings.thresholds, {}
+        table, found = settings.thresholds, cls()
         for name, stage in settings.stages.by_name().items():
             own = table.stages.get(name, StageThresholds())
             for tier in Tier:
@@ -132,11 +127,7 @@ class Policy:
                 audit_share=stage.audit_share,
                 second_opinion=name in second_opinions,
             )
-        return cls(found)
-
-    def of(self, stage: str, tier: Tier) -> StagePolicy:
-        """What is set for a stage and tier, or else the defaults."""
-        return self._stages.get((stage, tier), _DEFAULTS[tier])
+        return found
 
 
 def policy_of(settings: Settings, stages: Mapping[str, Stage[Any, Any]]) -> Policy:

@@ -9,9 +9,10 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime
-from functools import partial
+from functools import partial, reduce
+from operator import add
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -36,6 +37,7 @@ from pipeline.model.observer import AuditVerdict, Observer
 from pipeline.model.questions import Asker, MultiStepQuery, Query, Question, Response, Signal
 from pipeline.model.records import (
     MOST_DOUBTS,
+    MOST_SECONDS,
     DeadLetterReason,
     Doubt,
     Enriched,
@@ -44,9 +46,8 @@ from pipeline.model.records import (
     Tier,
     Timing,
     Usage,
-    lasted,
 )
-from pipeline.observe.logging import EventContext, about_event, identify_event
+from pipeline.observe.logging import EVENT, EventContext
 from pipeline.observe.tracing import OpenTelemetryTracer
 from pipeline.stages.api import Answer, RawEvent, Rewording, Stage, differences, label_of
 from pipeline.stages.files.raw_events import to_json_object
@@ -62,10 +63,8 @@ _plain = logging.getLogger(__name__)
 class TierAnswer(Generic[AnswerT]):
     """What one tier said about an event, before it is decided whether that is good enough.
 
-    Args:
-        answer: Null where no usable answer came; `signals` then say why.
-        usage: Of all calls that were made, repetitions included; `seconds` are their sum, too.
-        model: The model that was asked last, as the API names it.
+    No `answer` where no usable one came; `signals` then say why. `usage` and `seconds` are of all
+    calls that were made, `model` is the one that was asked last.
     """
 
     answer: AnswerT | None
@@ -82,68 +81,68 @@ class Decision(TierAnswer[AnswerT]):
     doubts: tuple[Doubt, ...]
 
 
+@dataclass(eq=False)
 class Processor:
     """The handler of a topic: brings each of its records to one end.
 
     Every end is reported to the observer under the event's own stage.
     """
 
-    def __init__(
-        self,
-        reader: Reader,
-        cascade: "CascadePolicy",
-        topics: TopicNames,
-        *,
-        clock: Callable[[], datetime],
-        observer: Observer,
-    ) -> None:
-        self._reader = reader
-        self._cascade = cascade
-        self._topics = topics
-        self._clock = clock
-        self._observer = observer
+    reader: Reader
+    cascade: "CascadePolicy"
+    topics: TopicNames
+    _: KW_ONLY
+    clock: Callable[[], datetime]
+    observer: Observer
 
     async def __call__(self, received: Received) -> Outcome:
         try:
-            case = await self._reader.read(received)
+            case = await self.reader.read(received)
             stage, event = case.stage, case.event
-            identify_event(event.id)
+            if (context := EVENT.get()) is not None:
+                context.event_id = event.id
             key = received.key or event.id.encode()
-            decision = await self._cascade.decide(stage, event, key=key)
-            record: Enriched[Any] | Escalation | Review
-            if decision.doubts or decision.answer is None:
-                record = of_stage(stage.name, self._doubted, case, decision)
-            else:
-                record = of_stage(stage.name, self._accepted, case, decision, decision.answer)
-            if not isinstance(record, Escalation):
-                self._observer.settled(record)
-            outcome = of_stage(stage.name, publication, received, record, self._topics)
+            decision = await self.cascade.decide(stage, event, key=key)
+            record = of_stage(stage.name, self._record, case, decision)
+            outcome = of_stage(stage.name, publication, received, record, self.topics)
             if case.earlier is not None:
                 of_stage(stage.name, self._report_audit, case, decision)
         except InvalidEvent as invalid:
-            name, topic, now = self._reader.name, self._topics.dead_letters, self._clock()
-            self._observer.dead_lettered(name, invalid.reason)
+            name, topic, now = self.reader.name, self.topics.dead_letters, self.clock()
+            self.observer.dead_lettered(name, invalid.reason)
             return dead_letter(received, topic, invalid, stage=name, now=now)
-        self._observer.decided(stage.name, self._cascade.tier, outcome.end, model=decision.model)
+        last = None if isinstance(record, Escalation) else record
+        tier, model = self.cascade.tier, decision.model
+        self.observer.decided(stage.name, tier, outcome.end, model=model, record=last)
         return outcome
 
-    def _accepted(self, case: Case, decision: Decision[Any], answer: Answer) -> Enriched[Any]:
-        before = case.escalation
+    def _record(
+        self, case: Case, decision: Decision[AnswerT]
+    ) -> Enriched[Any] | Escalation | Review:
+        before, answer = case.escalation, decision.answer
+        seconds = decision.seconds if before is None else before.model_seconds + decision.seconds
+        timing = Timing(
+            received_at=case.received_at,
+            enriched_at=self.clock(),
+            model_seconds=round(min(seconds, MOST_SECONDS), 3),
+        )
+        if decision.doubts or answer is None:
+            return self._doubted(case, decision, timing)
         return enriched(
             case.stage,
             case.event,
             of_stage(case.stage.name, case.stage.result, case.event, answer),
             event_id=case.event.id,
-            decided_by=self._cascade.tier.value,
+            decided_by=self.cascade.tier.value,
             confidence=answer.stated_confidence,
             escalated=None if before is None else (before.doubts, case.earlier),
             model=decision.model,
             usage=decision.usage if before is None else before.usage + decision.usage,
             source=case.source,
-            timing=self._timing(case, decision),
+            timing=timing,
         )
 
-    def _doubted(self, case: Case, decision: Decision[Any]) -> Escalation | Review:
+    def _doubted(self, case: Case, decision: Decision[Any], timing: Timing) -> Escalation | Review:
         """What a doubted answer becomes: the first tier's an escalation, the second's for people.
 
         An event that failed while others did not is named in the log, once and not at each tier.
@@ -151,7 +150,7 @@ class Processor:
         stage, event, before = case.stage, case.event, case.escalation
         reported = {doubt.code for doubt in before.doubts} if before is not None else set()
         for doubt in decision.doubts:
-            self._observer.doubted(stage.name, doubt.code)
+            self.observer.doubted(stage.name, doubt.code)
             if doubt.code in TROUBLES - reported:
                 log.warning(doubt.code, stage=stage.name, event_id=event.id, because=doubt.detail)
         result = published_result(stage, event, decision.answer)
@@ -167,7 +166,7 @@ class Processor:
                 usage=decision.usage,
                 source=case.source,
                 received_at=case.received_at,
-                model_seconds=lasted(0, decision.seconds),
+                model_seconds=timing.model_seconds,
             )
         return Review(
             schema_="review/1",
@@ -180,15 +179,7 @@ class Processor:
             model=decision.model,
             usage=before.usage + decision.usage,
             source=case.source,
-            timing=self._timing(case, decision),
-        )
-
-    def _timing(self, case: Case, decision: Decision[Any]) -> Timing:
-        before = 0.0 if case.escalation is None else case.escalation.model_seconds
-        return Timing(
-            received_at=case.received_at,
-            enriched_at=self._clock(),
-            model_seconds=lasted(before, decision.seconds),
+            timing=timing,
         )
 
     def _report_audit(self, case: Case, decision: Decision[Any]) -> None:
@@ -203,19 +194,17 @@ class Processor:
             then = earlier.model_dump(mode="json", by_alias=True)
             differ = differences(case.stage, then, found)
             verdict = "not_compared" if differ is None else "differed" if differ else "agreed"
-        self._observer.audited(case.stage.name, verdict)
+        self.observer.audited(case.stage.name, verdict)
 
 
+@dataclass(eq=False)
 class CascadePolicy:
     """Asks one tier and decides whether its answer is accepted."""
 
-    def __init__(
-        self, asker: Asker, policy: Policy, tier: Tier, reading: Reading | None = None
-    ) -> None:
-        self._asker = asker
-        self._policy = policy
-        self.tier = tier
-        self._reading = reading or Reading()
+    asker: Asker
+    policy: Policy
+    tier: Tier
+    reading: Reading = field(default_factory=Reading)
 
     async def decide(
         self, stage: Stage[RawT, AnswerT], event: RawT, *, key: bytes
@@ -227,41 +216,35 @@ class CascadePolicy:
                 or the stage failed over the answer.
         """
         try:
-            query = await self._reading.ask_about(stage, event)
+            query = await self.reading.ask_about(stage, event)
         except FileUnavailable as failure:
             found: TierAnswer[AnswerT] = unanswered(failure)
         else:
-            found = await self.ask_tier(stage, event, query)
-        own = self._policy.of(stage.name, self.tier)
+            found = await ask_tier(self.asker, self.tier, stage, event, query)
+        own = self.policy[stage.name, self.tier]
+        if own.second_opinion:
+            found = await self.second_opinion(stage, event, found)
         label = None if found.answer is None else label_of(stage, found.answer)
         doubts = own.doubts(found.signals, label=label)
+        if own.audit_share:
+            doubts += audit_doubts(stage.name, key, own.audit_share)
         return Decision(
-            found.answer,
-            found.signals,
-            found.usage,
-            found.model,
-            found.seconds,
-            doubts=(*doubts, *audit_doubts(stage.name, key, own.audit_share)),
+            found.answer, found.signals, found.usage, found.model, found.seconds, doubts
         )
 
-    async def ask_tier(
-        self, stage: Stage[RawT, AnswerT], event: RawT, query: Query[AnswerT]
+    async def second_opinion(
+        self, stage: Stage[RawT, AnswerT], event: RawT, first: TierAnswer[AnswerT]
     ) -> TierAnswer[AnswerT]:
-        """Ask, and once more where the policy wants a second opinion; decide nothing.
-
-        Raises:
-            InvalidEvent: The API takes no such request, or the stage failed over the answer.
-        """
-        first = await ask_tier(self._asker, self.tier, stage, event, query)
-        own = self._policy.of(stage.name, self.tier)
+        """The first answer, its signals weighed by a second one where the policy wants that."""
+        own = self.policy[stage.name, self.tier]
         if not own.second_opinion or first.answer is None or not isinstance(stage, Rewording):
             return first
         doubts = own.doubts(first.signals, label=label_of(stage, first.answer))
         if not is_wanted(confidence=first.answer.confidence, doubts=doubts):
             return first
         try:
-            query = await self._reading.ask_about(stage, event, stage.second_question)
-            second = await ask_tier(self._asker, self.tier, stage, event, query)
+            query = await self.reading.ask_about(stage, event, stage.second_question)
+            second = await ask_tier(self.asker, self.tier, stage, event, query)
         except (InvalidEvent, FileUnavailable) as failure:
             # The event is not at fault, since it was answered once.
             log.warning("no_second_opinion", stage=stage.name, because=failure.detail)
@@ -319,7 +302,7 @@ async def ask_tier(
         signals = [signal for call in calls if call.reply for signal in call.reply.signals]
         signals += [*statement_signals(follows), *checked]
         break
-    usage = Usage.total(call.usage for call in calls)
+    usage = reduce(add, (call.usage for call in calls))
     seconds = sum(call.seconds for call in calls)
     return TierAnswer(answer, tuple(signals), usage, calls[-1].model, seconds)
 
@@ -342,46 +325,45 @@ class _Call:
 
 
 async def _call(asker: Asker, tier: Tier, question: Question[Any]) -> _Call:
-    spent: list[Usage] = []
+    spent: Usage | None = None
     seconds, attempt = 0.0, 1
     limit = question.max_output_tokens
     while True:
         try:
             reply = await asker.ask(question, tier, max_output_tokens=limit)
         except AnswerError as failure:
-            spent.append(failure.usage)
+            spent = failure.usage if spent is None else spent + failure.usage
             seconds += failure.seconds
             next_limit = limit_for_repetition(failure, attempt=attempt, limit=limit)
             if next_limit is None:
-                usage = Usage.total(spent)
-                return _Call(None, failure, usage, failure.model, seconds, attempt)
+                return _Call(None, failure, spent, failure.model, seconds, attempt)
             limit, attempt = next_limit, attempt + 1
         else:
-            usage = Usage.total((*spent, reply.usage))
+            usage = reply.usage if spent is None else spent + reply.usage
             return _Call(reply, None, usage, reply.model, seconds + reply.seconds, attempt)
 
 
+@dataclass(eq=False)
 class Handling:
     """Calls a handler within the event's trace, with the event's ids on every line of the log."""
 
-    def __init__(
-        self, stage: str, handler: Handler, tracer: OpenTelemetryTracer | None = None
-    ) -> None:
-        self._stage = stage
-        self._handler = handler
-        self._tracer = tracer
+    stage: str
+    handler: Handler
+    tracer: OpenTelemetryTracer | None = None
 
     async def __call__(self, received: Received) -> Outcome:
-        stage, tracer, headers = self._stage, self._tracer, received.headers
+        stage, tracer, headers = self.stage, self.tracer, received.headers
         topic, partition, offset = received.topic, received.partition, received.offset
         with (
             tracer.event(stage, topic=topic, partition=partition, offset=offset, headers=headers)
             if tracer is not None
             else nullcontext()
         ) as trace:
-            with about_event(EventContext(headers, None if trace is None else trace.trace_id)):
-                started = time.monotonic()
-                outcome = await self._handler(received)
+            started = time.monotonic()
+            context = EventContext(headers, None if trace is None else trace.trace_id)
+            token = EVENT.set(context)
+            try:
+                outcome = await self.handler(received)
                 # The plain logger answers in no time, structlog's does not.
                 if _plain.isEnabledFor(logging.DEBUG):
                     log.debug(
@@ -393,6 +375,8 @@ class Handling:
                         end=outcome.end.value,
                         seconds=round(time.monotonic() - started, 3),
                     )
+            finally:
+                EVENT.reset(token)
             if trace is None:
                 return outcome
             trace.ended(outcome.end.value)

@@ -7,7 +7,7 @@ reading it would have cost more memory than one record may.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime
 from functools import cache
 from typing import Any, Literal
@@ -177,21 +177,15 @@ def dead_letter(
     return Outcome(Disposition.DEAD_LETTER, (letter,), invalid.reason)
 
 
+@dataclass(eq=False)
 class UnpublishableHandler:
     """Finds the next smaller thing to publish on the topic of dead letters."""
 
-    def __init__(
-        self,
-        stage: str,
-        topic: str,
-        *,
-        clock: Callable[[], datetime],
-        observer: Observer,
-    ) -> None:
-        self._stage = stage
-        self._topic = topic
-        self._clock = clock
-        self._observer = observer
+    stage: str
+    topic: str
+    _: KW_ONLY
+    clock: Callable[[], datetime]
+    observer: Observer
 
     def __call__(self, received: Received, outcome: Outcome | None, why: str) -> Outcome | None:
         """What to publish instead; None where `outcome` is as small as it can be.
@@ -203,12 +197,12 @@ class UnpublishableHandler:
             code = DeadLetterReason.TOO_LARGE
             if received.unread is not None and received.unread.original is None:
                 code = DeadLetterReason.INVALID_EVENT
-            self._observer.dead_lettered(self._stage, code)
+            self.observer.dead_lettered(self.stage, code)
             return self._abridged(received, InvalidEvent(code, why))
         if outcome.end is not Disposition.DEAD_LETTER:
-            self._observer.dead_lettered(self._stage, DeadLetterReason.TOO_LARGE)
+            self.observer.dead_lettered(self.stage, DeadLetterReason.TOO_LARGE)
             invalid = InvalidEvent(DeadLetterReason.TOO_LARGE, why)
-            return dead_letter(received, self._topic, invalid, stage=self._stage, now=self._clock())
+            return dead_letter(received, self.topic, invalid, stage=self.stage, now=self.clock())
         [letter] = outcome.records
         # Whatever a publisher called so, a dead letter does not carry on.
         said = {
@@ -228,7 +222,7 @@ class UnpublishableHandler:
     def _abridged(self, received: Received, invalid: InvalidEvent) -> Outcome:
         log.warning(
             "event_not_carried",
-            stage=self._stage,
+            stage=self.stage,
             topic=received.topic,
             partition=received.partition,
             offset=received.offset,
@@ -247,10 +241,10 @@ class UnpublishableHandler:
         )
         return dead_letter(
             small,
-            self._topic,
+            self.topic,
             invalid,
-            stage=self._stage,
-            now=self._clock(),
+            stage=self.stage,
+            now=self.clock(),
             original=None if unread is not None and unread.original is None else received.original,
             is_whole=False,
         )

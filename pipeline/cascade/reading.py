@@ -11,7 +11,7 @@ import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -229,6 +229,7 @@ def file_threads() -> UnwaitedExecutor:
     return UnwaitedExecutor(_FILES_AT_ONCE, thread_name_prefix="files")
 
 
+@dataclass(eq=False)
 class Reading:
     """Builds questions, and waits for the files that they are about.
 
@@ -238,20 +239,16 @@ class Reading:
     else is asked for, and the place answers.
     """
 
-    def __init__(
-        self,
-        bounds: Bounds | None = None,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        threads: Executor | None = None,
-    ) -> None:
-        self._bounds = bounds or Bounds.of(ClaudeSettings())
-        self._clock = clock
+    bounds: Bounds = field(default_factory=lambda: Bounds.of(ClaudeSettings()))
+    _: KW_ONLY
+    clock: Callable[[], float] = time.monotonic
+    threads: Executor = field(default_factory=file_threads)
+    waiting: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+
         self._peers: defaultdict[tuple[str, str], Peers] = defaultdict(Peers)
         self._failing: Counter[tuple[str, str]] = Counter()
-        self.waiting = 0
-        """Events that wait for their file, and do nothing else."""
-        self._threads = threads or file_threads()
 
     async def ask_about(
         self,
@@ -274,7 +271,7 @@ class Reading:
                 try:
                     if stage.reads_files:
                         query: Query[Any] = await asyncio.get_running_loop().run_in_executor(
-                            self._threads, contextvars.copy_context().run, call
+                            self.threads, contextvars.copy_context().run, call
                         )
                     else:
                         query = await asyncio.to_thread(call) if is_long(event) else call()
@@ -308,8 +305,8 @@ class Reading:
         """
         if away.scope == "place":
             return
-        attempts.failed(self._clock(), str(away))
-        if attempts.are_over(self._bounds):
+        attempts.failed(self.clock(), str(away))
+        if attempts.are_over(self.bounds):
             beside = "others were answered"
         elif (
             away.scope == "file" and self._failing[place] == 1 and attempts.lasting >= QUIET_SECONDS

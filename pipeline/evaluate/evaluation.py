@@ -17,7 +17,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from pipeline.cascade.policy import Policy, StagePolicy, policy_of
-from pipeline.cascade.processor import CascadePolicy, unanswered
+from pipeline.cascade.processor import CascadePolicy, ask_tier, unanswered
 from pipeline.cascade.reading import AnyStage, Reading, of_stage, published_result
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Settings, StageSettings, StageThresholds
@@ -183,7 +183,7 @@ async def evaluate(
             gateway = inner if isinstance(inner, Gateway) else None
             asking = _Asking(stages[wanted.stage], policy, scoring, recording, gateway, on_answer)
             cases, dead = await asking.cases(labelled.events)
-        policies = {tier: policy.of(wanted.stage, tier) for tier in Tier}
+        policies = {tier: policy[wanted.stage, tier] for tier in Tier}
         return Evaluation(
             stage=wanted.stage,
             file=wanted.file.name,
@@ -307,7 +307,8 @@ class _Asking:
                 if tier is Tier.HAIKU:
                     self.queries.append(query)
                 cascade = CascadePolicy(self.recording.session(), self.policy, tier)
-                found = await cascade.ask_tier(stage, event, query)
+                found = await ask_tier(cascade.asker, tier, stage, event, query)
+                found = await cascade.second_opinion(stage, event, found)
         except InvalidEvent as invalid:
             return DeadLetter(labelled.id, invalid.reason.value, invalid.detail)
         answer = found.answer

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeVar
 
-from pipeline.cascade.policy import FAILURES, StagePolicy, doubts_of, threshold_of
+from pipeline.cascade.policy import FAILURES, StagePolicy, threshold_of
 from pipeline.evaluate.strategies import Accepts, TierOutcome
 
 _MOST_ITEMS = 1 << 20
@@ -247,8 +247,8 @@ def accepts_with(policy: StagePolicy) -> Accepts:
 
 def counted_doubts(outcome: TierOutcome, policy: StagePolicy) -> Mapping[str, str]:
     """The codes of what speaks against accepting an answer, each with a sentence."""
-    thresholds = policy.thresholds_of(outcome.said)
-    return {each.code: each.detail for each in doubts_of(outcome.signals, thresholds)}
+    doubts = policy.doubts(outcome.signals, label=outcome.said)
+    return {each.code: each.detail for each in doubts}
 
 
 def with_confidence(policy: StagePolicy, low_confidence: float) -> StagePolicy:
@@ -283,6 +283,6 @@ def measured(event_id: str, outcome: TierOutcome, policy: StagePolicy) -> Measur
     if own is not None and LOW_CONFIDENCE in own.model_fields_set:
         # This label's threshold is not the one to be chosen: it decides by itself.
         stated, others = [], list(outcome.signals)
-    is_lost = bool(doubts_of(others, policy.thresholds_of(outcome.said)))
+    is_lost = bool(policy.doubts(others, label=outcome.said))
     strength = max((each.strength for each in stated), default=0.0)
     return Measured(event_id, None if is_lost else strength, outcome.right)

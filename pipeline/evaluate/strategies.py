@@ -220,7 +220,7 @@ def _strategy(
 ) -> Strategy:
     decided = len(spent) - undecided
     check_whole((right, decided - right, undecided), len(spent))
-    usage = Usage.total(each.usage for each in spent)
+    usage = sum((each.usage for each in spent), Usage())
     seconds = sorted(each.seconds for each in spent) or [0.0]
     median, slow = (seconds[max(0, math.ceil(len(seconds) * q) - 1)] for q in (0.5, 0.95))
     return Strategy(

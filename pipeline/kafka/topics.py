@@ -2,8 +2,9 @@
 
 import asyncio
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -39,19 +40,14 @@ class TopicNames:
 
     def __init__(self, settings: TopicSettings) -> None:
         self._prefix = settings.prefix
-        self._known: dict[str, str] = {}
         self.escalations = self._name(settings.escalations)
         self.review = self._name(settings.review)
         self.dead_letters = self._name(settings.dead_letters)
         self.replayed = self._name(settings.replayed)
         self.resolved = self._name(settings.resolved)
         self.backfills = self._name(settings.backfills)
-
-    def raw(self, stage: str) -> str:
-        return self._name(f"{stage}.raw")
-
-    def enriched(self, stage: str) -> str:
-        return self._name(f"{stage}.enriched")
+        self.raw: Callable[[str], str] = cache(lambda stage: self._name(f"{stage}.raw"))
+        self.enriched: Callable[[str], str] = cache(lambda stage: self._name(f"{stage}.enriched"))
 
     def read_by(self, stage: str) -> str:
         """What a stage consumes: its raw events, or what was escalated."""
@@ -71,15 +67,12 @@ class TopicNames:
         return tuple(dict.fromkeys(names))
 
     def _name(self, name: str) -> str:
-        if (known := self._known.get(name)) is not None:
-            return known
         full = self._prefix + name
         if not _LEGAL.fullmatch(full) or full in {".", ".."}:
             raise UsageError(
                 f"{full!r} cannot be the name of a topic: letters, digits, '.', '_' and '-', "
                 "at most 249; see [topics] in the settings."
             )
-        self._known[name] = full
         return full
 
 

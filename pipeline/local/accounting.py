@@ -117,8 +117,9 @@ def account(
             for tally in tallies[ending.event]:
                 tally.count(ending)
             first.append(escalated.get(ending.event, ending.usage))
-    cost, of_first = total.usage.cost_usd, Usage.total(first).cost_usd
-    pending = Usage.total(usage for event, usage in escalated.items() if event not in seen)
+    cost, of_first = total.usage.cost_usd, sum(first, Usage()).cost_usd
+    unseen = (usage for event, usage in escalated.items() if event not in seen)
+    pending = sum(unseen, Usage())
     return Account(
         total=total,
         stages=by_stage,

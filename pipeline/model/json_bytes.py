@@ -1,9 +1,7 @@
-"""JSON that is passed on as the bytes in which it came, without ever becoming objects.
+"""JSON that is passed on as the bytes in which it came. Pure.
 
 A publisher's own fields may hold anything and any amount of it. The pipeline does not look at
 them: they are cut out of the record once, and put into what is published as they are.
-
-JSON objects taken apart into the raw bytes of their fields, within limits. Pure.
 
 A megabyte of brackets becomes a hundred megabytes of objects, so a record is measured before
 anything is made of it: by counting bytes, which costs about a nanosecond each, and not by a
@@ -25,14 +23,10 @@ from pydantic_core import CoreSchema, core_schema
 
 
 class RawJson:
-    """One JSON value, as bytes.
+    """One JSON value, as bytes that every JSON reader takes; its maker has checked that.
 
     It equals whatever has the same value: `RawJson(b"[1, 2]") == [1, 2]`. Its `repr` shows no
     content.
-
-    Args:
-        json: UTF-8, well-formed, and within what every JSON reader takes; its maker has checked
-            that (`pipeline.model.json_bytes`).
     """
 
     __slots__ = ("json",)

@@ -96,14 +96,22 @@ class Observer:
 
     # From the cascade.
 
-    def decided(self, stage: str, tier: Tier, end: str, *, model: str) -> None:
-        """A model's answer was decided on, and the event ends there: one of `Disposition`."""
+    def decided(
+        self,
+        stage: str,
+        tier: Tier,
+        end: str,
+        *,
+        model: str,
+        record: Enriched[Any] | Review | None = None,
+    ) -> None:
+        """A model's answer was decided on, and the event ends there: one of `Disposition`.
+
+        `record` is the event's last one, which is about to be published.
+        """
 
     def doubted(self, stage: str, code: str) -> None:
         """An answer was not accepted, for this reason among others."""
-
-    def settled(self, record: Enriched[Any] | Review) -> None:
-        """An event came to its last record, which is about to be published."""
 
     def audited(self, stage: str, verdict: AuditVerdict) -> None:
         """An answer of the first tier was looked at by the second, for chance alone."""

@@ -12,7 +12,6 @@ gigabytes as a list of validation errors.
 """
 
 import re
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -89,12 +88,6 @@ def _in_calendar(value: datetime) -> datetime:
     return moment
 
 
-def _to_rfc3339(moment: datetime) -> str:
-    """Millisecond RFC 3339 in UTC, the one format of every timestamp that is published."""
-    text = moment.astimezone(UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
-
-
 Money = Annotated[
     Decimal,
     WrapValidator(_amount, json_schema_input_type=str),
@@ -105,7 +98,11 @@ Money = Annotated[
 Timestamp = Annotated[
     AwareDatetime,
     AfterValidator(_in_calendar),
-    PlainSerializer(_to_rfc3339, return_type=str),
+    # RFC 3339 in UTC, the one format of every timestamp that is published.
+    PlainSerializer(
+        lambda moment: moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
+        return_type=str,
+    ),
     WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
 ]
 Count = Annotated[int, Field(ge=0, le=MOST_COUNT)]
@@ -140,11 +137,6 @@ def counted(one: int, other: int) -> int:
     return min(one + other, MOST_COUNT)
 
 
-def lasted(one: float, other: float) -> float:
-    """The sum of two durations in seconds, within bounds, to the millisecond."""
-    return round(min(one + other, MOST_SECONDS), 3)
-
-
 class Usage(Record):
     """What the answers behind a record cost, summed over models, repetitions included."""
 
@@ -175,12 +167,6 @@ class Usage(Record):
             output_tokens=counted(self.output_tokens, other.output_tokens),
             cost_usd=added(self.cost_usd, other.cost_usd),
         )
-
-    @classmethod
-    def total(cls, usages: "Iterable[Usage]") -> "Usage":
-        """The sum of any number; where there is but one, as mostly, it is that one."""
-        first, *others = tuple(usages) or (cls(),)
-        return sum(others, first)
 
 
 class Doubt(Record):

@@ -23,15 +23,13 @@ WAIT_BUCKETS = (0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 300)
 REBALANCE_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 30, 60)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Metric:
     """A metric family; its help text is its `meaning`, `unit` is what 1 is.
 
-    Args:
-        series_limit: Label combinations beyond it are counted as `other`.
-        values: All values of those labels that have no others, by label.
-        from_zero: Its series are there from the start, at 0: for each of `values`, and for the
-            stages, tiers and models of the process.
+    Label combinations beyond `series_limit` are counted as `other`. `values` are all values of
+    those labels that have no others. The series of one `from_zero` are there from the start, at 0:
+    for each of `values`, and for the stages, tiers and models of the process.
     """
 
     name: str

@@ -6,7 +6,7 @@ It reads the same registry that `/metrics` publishes, so that page and Prometheu
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import islice
@@ -204,11 +204,8 @@ class Point:
 class StatusView:
     """The page's data, of all stages together where it does not say otherwise.
 
-    Args:
-        simulated: Whether answers came from the simulated API; costs are simulated, too, then.
-        cost_per_thousand_usd: Of all calls, for a thousand events of raw topics; None before any.
-        recent: The last records, the newest first.
-        recent_limit: How many of them are kept; 0 where that is switched off.
+    Costs are simulated where answers came from the simulated API; `cost_per_thousand_usd` is of all
+    calls, for a thousand events of raw topics. `recent` are the newest records, the newest first.
     """
 
     now: datetime
@@ -233,34 +230,29 @@ class StatusView:
     recent_limit: int
 
 
+@dataclass(eq=False)
 class Status:
     """Keeps the readings of the last minutes and makes a view of them."""
 
-    def __init__(
-        self,
-        about: About,
-        registry: Collector,
-        conditions: Conditions,
-        health: Health,
-        *,
-        recent: Callable[[], Sequence[RecentRecord | Mapping[str, Any]]] | None = None,
-        recent_limit: int = 0,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._about = about
-        self._registry = registry
-        self._conditions = conditions
-        self._health = health
-        self._recent = recent
-        self._recent_limit = recent_limit
-        self._clock = clock
-        self._monotonic = monotonic
+    about: About
+    registry: Collector
+    conditions: Conditions
+    health: Health
+    _: KW_ONLY
+    recent: Callable[[], Sequence[RecentRecord | Mapping[str, Any]]] = tuple
+    recent_limit: int = 0
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    monotonic: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+
+        clock = self.clock
         self._started_at = clock()
         self._readings: deque[Reading] = deque([self._read()])
         most = int(HISTORY_SECONDS / STEP_SECONDS)
         self._points: deque[Point] = deque(maxlen=most)
-        self._history = History(about.stages, most=most, epoch=lambda: clock().timestamp())
+        stages = self.about.stages
+        self._history = History(stages, most=most, epoch=lambda: clock().timestamp())
 
     def tick(self) -> None:
         """Take a reading; to be called every `STEP_SECONDS`."""
@@ -268,7 +260,7 @@ class Status:
         last = self._readings[-1]
         lag = int(reading.total(catalogue.LAG))
         pace = round(rate(last, reading, catalogue.COMPLETED), 2)
-        self._points.append(Point(self._clock(), lag, pace))
+        self._points.append(Point(self.clock(), lag, pace))
         self._readings.append(reading)
         while self._readings[1].at <= reading.at - WINDOW_SECONDS:
             self._readings.popleft()
@@ -276,20 +268,20 @@ class Status:
 
     def view(self) -> StatusView:
         older, newer = self._readings[0], self._read()
-        report = self._health.ready()
+        report = self.health.ready()
         models = {*newer.by(catalogue.CALLS, "model"), *newer.by(catalogue.BREAKER, "model")}
         cost = newer.total(catalogue.COST)
         decided_first = newer.total(catalogue.DECISIONS, tier=Tier.HAIKU)
         return StatusView(
-            now=self._clock(),
+            now=self.clock(),
             started_at=self._started_at,
-            version=self._about.version,
-            delivery=self._about.delivery,
+            version=self.about.version,
+            delivery=self.about.delivery,
             window_seconds=round(newer.at - older.at, 1),
             ready=report.ok,
             findings=report.findings,
-            simulated=self._conditions.simulated,
-            stages=tuple(self._stage(name, older, newer) for name in self._about.stages),
+            simulated=self.conditions.simulated,
+            stages=tuple(self._stage(name, older, newer) for name in self.about.stages),
             models=tuple(self._model(name, older, newer) for name in sorted(models)),
             cost_usd=cost,
             cost_per_thousand_usd=cost / decided_first * 1000 if decided_first else None,
@@ -299,8 +291,8 @@ class Status:
             p95_seconds=quantile_between(older, newer, 0.95, catalogue.EVENT_SECONDS),
             history=tuple(self._points),
             series=self._history.series(),
-            recent=() if self._recent is None else self._recent(),
-            recent_limit=self._recent_limit,
+            recent=self.recent(),
+            recent_limit=self.recent_limit,
         )
 
     def _spent(self, reading: Reading, stage: str | None = None) -> dict[str, float]:
@@ -314,7 +306,7 @@ class Status:
         return reading.largest_by(catalogue.SPENT, "window", stage=stage)
 
     def _read(self) -> Reading:
-        return Reading.of(self._monotonic(), self._registry.collect())
+        return Reading.of(self.monotonic(), self.registry.collect())
 
     def _stage(self, name: str, older: Reading, newer: Reading) -> StageStatus:
         lag = newer.largest(catalogue.LAG, stage=name)
@@ -326,13 +318,13 @@ class Status:
         decisions = sum(first_tier.values())
         return StageStatus(
             name=name,
-            partitions=self._conditions.assigned.get(name),
+            partitions=self.conditions.assigned.get(name),
             lag_events=None if lag is None else int(newer.total(catalogue.LAG, stage=name)),
             lag_seconds=newer.largest(catalogue.LAG_SECONDS, stage=name),
             in_flight=int(newer.total(catalogue.IN_FLIGHT, stage=name)),
-            intake_closed_because=self._conditions.intake_closed.get(name)
-            or self._conditions.held.get(name),
-            stuck_because=self._conditions.stuck.get(name),
+            intake_closed_because=self.conditions.intake_closed.get(name)
+            or self.conditions.held.get(name),
+            stuck_because=self.conditions.stuck.get(name),
             received_per_second=rate(older, newer, catalogue.RECEIVED, stage=name),
             completed_per_second=rate(older, newer, catalogue.COMPLETED, stage=name),
             p50_seconds=quantile_between(older, newer, 0.5, catalogue.EVENT_SECONDS, stage=name),
@@ -368,8 +360,8 @@ class Status:
             cost_usd=newer.total(catalogue.COST, model=name),
             unpriced_calls=int(newer.total(catalogue.UNPRICED, model=name)),
             reused=int(newer.total(catalogue.REUSED, model=name)),
-            breaker=self._conditions.breakers.get(name),
-            blocked_because=self._conditions.blocked.get(name),
+            breaker=self.conditions.breakers.get(name),
+            blocked_because=self.conditions.blocked.get(name),
             # One organisation's limit, as the responses to each worker stated it last.
             limits=newer.largest_by(catalogue.RATE_LIMIT, "kind", model=name),
             remaining=newer.smallest_by(catalogue.RATE_LIMIT_REMAINING, "kind", model=name),

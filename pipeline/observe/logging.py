@@ -8,7 +8,6 @@ import re
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, MutableMapping
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TextIO
@@ -92,28 +91,12 @@ class EventContext:
     event_id: str | None = None
 
 
-_EVENT: ContextVar[EventContext | None] = ContextVar("event", default=None)
-
-
-@contextmanager
-def about_event(context: EventContext) -> Iterator[None]:
-    """Let everything that is logged inside carry the event's ids; that costs when it is logged."""
-    token = _EVENT.set(context)
-    try:
-        yield
-    finally:
-        _EVENT.reset(token)
-
-
-def identify_event(event_id: str) -> None:
-    """Let what is logged from here on about the event at hand carry its id."""
-    context = _EVENT.get()
-    if context is not None:
-        context.event_id = event_id
+EVENT: ContextVar[EventContext | None] = ContextVar("event", default=None)
+"""While it is set, everything that is logged carries the event's ids: that costs only then."""
 
 
 def add_event(_: object, __: str, event: Event) -> Event:
-    context = _EVENT.get()
+    context = EVENT.get()
     if context is not None:
         trace_id = context.trace_id or _publishers_trace(context.headers)
         for name, value in (("event_id", context.event_id), ("trace_id", trace_id)):

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from functools import partial
 from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -200,61 +199,20 @@ class Metrics(Observer):
     ) -> None:
         self._conditions = conditions
         self._recent = recent
-        self._registry = registry
-        self._from_zero: list[Children[Any]] = []
-        counter, gauge = partial(self._register, Counter), partial(self._register, Gauge)
-        histogram = partial(self._register, Histogram)
-        self._received = counter(catalogue.RECEIVED)
-        self._received_bytes = counter(catalogue.RECEIVED_BYTES)
-        self._tombstones = counter(catalogue.TOMBSTONES)
-        self._completed = counter(catalogue.COMPLETED)
-        self._event_seconds = histogram(catalogue.EVENT_SECONDS)
-        self._in_flight = gauge(catalogue.IN_FLIGHT)
-        self._lag = gauge(catalogue.LAG)
-        self._lag_seconds = gauge(catalogue.LAG_SECONDS)
-        self._commits = counter(catalogue.COMMITS)
-        self._failing = gauge(catalogue.FAILING)
-        self._committed = counter(catalogue.COMMITTED)
-        self._commit_seconds = histogram(catalogue.COMMIT_SECONDS)
-        self._partitions = gauge(catalogue.PARTITIONS)
-        self._rebalance_seconds = histogram(catalogue.REBALANCE_SECONDS)
-        self._intake_open = gauge(catalogue.INTAKE_OPEN)
-        self._held = gauge(catalogue.HELD)
-        self._stuck = gauge(catalogue.STUCK)
-        self._decisions = counter(catalogue.DECISIONS)
-        self._doubts = counter(catalogue.DOUBTS)
-        self._audited = counter(catalogue.AUDITED)
-        self._dead_letters = counter(catalogue.DEAD_LETTERS)
-        self._calls = counter(catalogue.CALLS)
-        self._call_seconds = histogram(catalogue.CALL_SECONDS)
-        self._tokens = counter(catalogue.TOKENS)
-        self._hit_ratio = gauge(catalogue.HIT_RATIO)
+        self._counters: dict[Metric, Children[Counter]] = {}
+        self._gauges: dict[Metric, Children[Gauge]] = {}
+        self._histograms: dict[Metric, Children[Histogram]] = {}
         self._prompted: dict[Gauge, Prompted] = {}
-        self._cost = counter(catalogue.COST)
-        self._unpriced = counter(catalogue.UNPRICED)
-        self._maybe_billed = counter(catalogue.MAYBE_BILLED)
-        self._reused = counter(catalogue.REUSED)
-        self._wait_seconds = histogram(catalogue.WAIT_SECONDS)
-        self._rate_limit = gauge(catalogue.RATE_LIMIT)
-        self._rate_limit_remaining = gauge(catalogue.RATE_LIMIT_REMAINING)
-        self._breaker = gauge(catalogue.BREAKER)
-        self._blocked = gauge(catalogue.BLOCKED)
-        self._spent = gauge(catalogue.SPENT)
-        self._budget = gauge(catalogue.BUDGET)
-        self._backfill_events = gauge(catalogue.BACKFILL_EVENTS)
-        self._backfill_batches = gauge(catalogue.BACKFILL_BATCHES)
-        self._backfill_cost = gauge(catalogue.BACKFILL_COST)
-        self._build = gauge(catalogue.BUILD)
-
-    def _register(self, kind: type[ChildT], metric: Metric) -> Children[ChildT]:
-        options: dict[str, Any] = {"buckets": metric.buckets} if metric.buckets else {}
-        family = kind(
-            metric.name, metric.meaning, metric.labels, registry=self._registry, **options
-        )
-        children = Children(metric, family)
-        if metric.from_zero:
-            self._from_zero.append(children)
-        return children
+        for metric in catalogue.CATALOGUE:
+            about = (metric.name, metric.meaning, metric.labels)
+            if metric.kind == "counter":
+                counter = Counter(*about, registry=registry)
+                self._counters[metric] = Children(metric, counter)
+            elif metric.kind == "gauge":
+                self._gauges[metric] = Children(metric, Gauge(*about, registry=registry))
+            else:
+                histogram = Histogram(*about, registry=registry, buckets=metric.buckets)
+                self._histograms[metric] = Children(metric, histogram)
 
     # What is known at the start.
 
@@ -262,16 +220,18 @@ class Metrics(Observer):
         self, *, version: str, delivery: str, budgets: Mapping[tuple[str, str], Decimal]
     ) -> None:
         """State what runs: the guarantee in force, and budgets by stage (or `all`) and window."""
-        self._build[version, platform.python_version(), delivery].set(1)
+        self._gauges[catalogue.BUILD][version, platform.python_version(), delivery].set(1)
         for (stage, window), usd in budgets.items():
-            self._budget[stage, window].set(float(usd))
+            self._gauges[catalogue.BUDGET][stage, window].set(float(usd))
 
     def begin_well(
         self, stages: Sequence[str], models: Iterable[str], asked: Sequence[Asked]
     ) -> None:
         """State that nothing is wrong: a series that is not there looks like one that is lost."""
-        for children in self._from_zero:
-            children.begin(stages, asked)
+        for families in (self._counters, self._gauges, self._histograms):
+            for metric, children in families.items():
+                if metric.from_zero:
+                    children.begin(stages, asked)
         for stage in stages:
             self.intake(stage, paused_reason=None)
             self.held(stage, because=None)
@@ -284,92 +244,102 @@ class Metrics(Observer):
     # From the stream.
 
     def received(self, stage: str, topic: str, partition: int, *, size: int) -> None:  # noqa: ARG002 - by stage is enough
-        self._received[stage].inc()
-        self._received_bytes[stage].inc(size)
+        self._counters[catalogue.RECEIVED][stage].inc()
+        self._counters[catalogue.RECEIVED_BYTES][stage].inc(size)
 
     def tombstone(self, stage: str) -> None:
-        self._tombstones[stage].inc()
+        self._counters[catalogue.TOMBSTONES][stage].inc()
 
     def completed(self, stage: str, end: str, *, seconds: float) -> None:
-        self._completed[stage, end].inc()
-        self._event_seconds[stage, end].observe(seconds)
+        self._counters[catalogue.COMPLETED][stage, end].inc()
+        self._histograms[catalogue.EVENT_SECONDS][stage, end].observe(seconds)
 
     def committed(self, stage: str, *, records: int, seconds: float) -> None:
-        self._commits[stage, "committed"].inc()
-        self._committed[stage].inc(records)
-        self._commit_seconds[stage].observe(seconds)
+        self._counters[catalogue.COMMITS][stage, "committed"].inc()
+        self._counters[catalogue.COMMITTED][stage].inc(records)
+        self._histograms[catalogue.COMMIT_SECONDS][stage].observe(seconds)
 
     def commit_failed(self, stage: str, *, outcome: str) -> None:
-        self._commits[stage, outcome].inc()
+        self._counters[catalogue.COMMITS][stage, outcome].inc()
 
     def failing(self, stage: str, *, partitions: int) -> None:
-        self._failing[stage].set(partitions)
+        self._gauges[catalogue.FAILING][stage].set(partitions)
 
     def in_flight(self, stage: str, topic: str, partition: int, *, count: int) -> None:
-        self._in_flight[stage, topic, str(partition)].set(count)
+        self._gauges[catalogue.IN_FLIGHT][stage, topic, str(partition)].set(count)
 
     def lag(
         self, stage: str, topic: str, partition: int, *, records: int, oldest_seconds: float | None
     ) -> None:
-        self._lag[stage, topic, str(partition)].set(records)
+        self._gauges[catalogue.LAG][stage, topic, str(partition)].set(records)
         if oldest_seconds is not None:
-            self._lag_seconds[stage, topic, str(partition)].set(oldest_seconds)
+            self._gauges[catalogue.LAG_SECONDS][stage, topic, str(partition)].set(oldest_seconds)
 
     def revoked(self, stage: str, topic: str, partition: int) -> None:
-        for gauges in (self._in_flight, self._lag, self._lag_seconds):
+        for gauges in (
+            self._gauges[catalogue.IN_FLIGHT],
+            self._gauges[catalogue.LAG],
+            self._gauges[catalogue.LAG_SECONDS],
+        ):
             gauges.remove(stage, topic, str(partition))
 
     def rebalanced(self, stage: str, *, partitions: int, seconds: float) -> None:
-        self._partitions[stage].set(partitions)
-        self._rebalance_seconds[stage].observe(seconds)
+        self._gauges[catalogue.PARTITIONS][stage].set(partitions)
+        self._histograms[catalogue.REBALANCE_SECONDS][stage].observe(seconds)
         self._conditions.assigned[stage] = partitions
 
     def intake(self, stage: str, *, paused_reason: str | None) -> None:
-        self._intake_open[stage].set(paused_reason is None)
+        self._gauges[catalogue.INTAKE_OPEN][stage].set(paused_reason is None)
         _note(self._conditions.intake_closed, stage, paused_reason)
 
     def held(self, stage: str, *, because: str | None) -> None:
-        self._held[stage].set(because is not None)
+        self._gauges[catalogue.HELD][stage].set(because is not None)
         _note(self._conditions.held, stage, because)
 
     def stuck(self, stage: str, *, is_stuck: bool) -> None:
-        self._stuck[stage].set(is_stuck)
+        self._gauges[catalogue.STUCK][stage].set(is_stuck)
         reason = "The consumer lives but makes no progress." if is_stuck else None
         _note(self._conditions.stuck, stage, reason)
 
     # From the processors.
 
-    def decided(self, stage: str, tier: Tier, end: str, *, model: str) -> None:
-        self._decisions[stage, tier, end].inc()
+    def decided(
+        self,
+        stage: str,
+        tier: Tier,
+        end: str,
+        *,
+        model: str,
+        record: Enriched[Any] | Review | None = None,
+    ) -> None:
+        self._counters[catalogue.DECISIONS][stage, tier, end].inc()
         self._conditions.simulated |= model.startswith(SIMULATED)
-
-    def settled(self, record: Enriched[Any] | Review) -> None:
-        if self._recent is not None:
+        if record is not None and self._recent is not None:
             self._recent.add(record)
 
     def doubted(self, stage: str, code: str) -> None:
-        self._doubts[stage, code].inc()
+        self._counters[catalogue.DOUBTS][stage, code].inc()
 
     def audited(self, stage: str, verdict: str) -> None:
-        self._audited[stage, verdict].inc()
+        self._counters[catalogue.AUDITED][stage, verdict].inc()
 
     def dead_lettered(self, stage: str, reason: str) -> None:
-        self._dead_letters[stage, reason].inc()
+        self._counters[catalogue.DEAD_LETTERS][stage, reason].inc()
 
     # From the gateway.
 
     def call(
         self, stage: str, model: str, end: str, *, seconds: float, usage: Usage | None
     ) -> None:
-        self._calls[stage, model, end].inc()
-        self._call_seconds[stage, model].observe(seconds)
+        self._counters[catalogue.CALLS][stage, model, end].inc()
+        self._histograms[catalogue.CALL_SECONDS][stage, model].observe(seconds)
         if usage is None:
             return
-        self._tokens[stage, model, "input"].inc(usage.input_tokens)
-        self._tokens[stage, model, "cache_read"].inc(usage.cache_read_tokens)
-        self._tokens[stage, model, "cache_write"].inc(usage.cache_write_tokens)
-        self._tokens[stage, model, "output"].inc(usage.output_tokens)
-        ratio = self._hit_ratio[stage, model]
+        self._counters[catalogue.TOKENS][stage, model, "input"].inc(usage.input_tokens)
+        self._counters[catalogue.TOKENS][stage, model, "cache_read"].inc(usage.cache_read_tokens)
+        self._counters[catalogue.TOKENS][stage, model, "cache_write"].inc(usage.cache_write_tokens)
+        self._counters[catalogue.TOKENS][stage, model, "output"].inc(usage.output_tokens)
+        ratio = self._gauges[catalogue.HIT_RATIO][stage, model]
         prompted = self._prompted.get(ratio)
         if prompted is None:
             prompted = self._prompted[ratio] = Prompted()
@@ -379,47 +349,47 @@ class Metrics(Observer):
         prompted.tokens += usage.input_tokens + cached + usage.cache_write_tokens
         prompted.read += cached
         if usage.cost_usd is None:
-            self._unpriced[stage, model].inc()
+            self._counters[catalogue.UNPRICED][stage, model].inc()
         else:
-            self._cost[stage, model].inc(float(usage.cost_usd))
+            self._counters[catalogue.COST][stage, model].inc(float(usage.cost_usd))
 
     def maybe_billed(self, stage: str, model: str, *, usd: Decimal | None) -> None:
         if usd is None:
-            self._unpriced[stage, model].inc()
+            self._counters[catalogue.UNPRICED][stage, model].inc()
         else:
-            self._maybe_billed[stage, model].inc(float(usd))
+            self._counters[catalogue.MAYBE_BILLED][stage, model].inc(float(usd))
 
     def waited(self, stage: str, model: str, *, seconds: float) -> None:
-        self._wait_seconds[stage, model].observe(seconds)
+        self._histograms[catalogue.WAIT_SECONDS][stage, model].observe(seconds)
 
     def reused(self, stage: str, model: str, kind: str) -> None:
-        self._reused[stage, model, kind].inc()
+        self._counters[catalogue.REUSED][stage, model, kind].inc()
 
     def limit(self, model: str, kind: str, *, limit: float, remaining: float) -> None:
-        self._rate_limit[model, kind].set(limit)
-        self._rate_limit_remaining[model, kind].set(remaining)
+        self._gauges[catalogue.RATE_LIMIT][model, kind].set(limit)
+        self._gauges[catalogue.RATE_LIMIT_REMAINING][model, kind].set(remaining)
 
     def breaker(self, model: str, state: str) -> None:
         for each in catalogue.BREAKER.values["state"]:
-            self._breaker[model, each].set(each == state)
+            self._gauges[catalogue.BREAKER][model, each].set(each == state)
         self._conditions.breakers[model] = state
 
     def blocked(self, model: str, *, because: str | None) -> None:
-        self._blocked[model].set(because is not None)
+        self._gauges[catalogue.BLOCKED][model].set(because is not None)
         _note(self._conditions.blocked, model, because)
 
     def spent(self, stage: str, *, window: str, usd: Decimal) -> None:
-        self._spent[stage, window].set(float(usd))
+        self._gauges[catalogue.SPENT][stage, window].set(float(usd))
 
     # From a backfill.
 
     def backfilled(self, stage: str, *, events: Mapping[str, int], batches: int) -> None:
         for state, count in events.items():
-            self._backfill_events[stage, state].set(count)
-        self._backfill_batches[stage].set(batches)
+            self._gauges[catalogue.BACKFILL_EVENTS][stage, state].set(count)
+        self._gauges[catalogue.BACKFILL_BATCHES][stage].set(batches)
 
     def backfill_cost(self, stage: str, *, lane: str, usd: Decimal) -> None:
-        self._backfill_cost[stage, lane].set(float(usd))
+        self._gauges[catalogue.BACKFILL_COST][stage, lane].set(float(usd))
 
 
 def _note(reasons: dict[str, str], name: str, reason: str | None) -> None:

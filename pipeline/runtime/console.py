@@ -94,11 +94,9 @@ def run_until_stopped(
 ) -> T:
     """Run a command that goes on until it is stopped.
 
-    Args:
-        serve: Is to return soon after its event is set, which the first Ctrl-C or SIGTERM does;
-            a second one cancels it.
-        ends_within: Seconds after its event is set, by whomever, in which it has to return: else
-            the process ends with `pipeline.runtime.process.OVERDUE`. None for any time.
+    `serve` is to return soon after its event is set, which the first Ctrl-C or SIGTERM does; a
+    second one cancels it. Where it has not `ends_within` seconds after that, the process ends with
+    `pipeline.runtime.process.OVERDUE`.
 
     Raises:
         Interrupted: It was cancelled.

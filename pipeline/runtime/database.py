@@ -18,12 +18,10 @@ BUSY_SECONDS = 5.0
 
 
 class Database:
-    """One connection to the file, on a thread of its own.
+    """One connection to the file, on a thread of its own; it is created where it does not exist.
 
-    Args:
-        path: Created with its folder where it does not exist.
-        schema: Statements that create what is missing.
-        setting: The name of the setting that the path comes from, for the error's sentence.
+    `schema` creates what is missing; `setting` is where the path comes from, for the error's
+    sentence.
     """
 
     def __init__(self, path: Path, schema: str, *, setting: str) -> None:

@@ -43,9 +43,7 @@ async def background_task(
 ) -> AsyncIterator[None]:
     """Have endless work done as long as this is entered; what it raised is raised on leaving.
 
-    Args:
-        work: Is cancelled on leaving.
-        ended: Called when the work ends before that, so that what relies on it ends, too.
+    `ended` is called when the work ends before that, so that what relies on it ends, too.
     """
 
     def report(task: "asyncio.Task[None]") -> None:

@@ -70,11 +70,8 @@ class Difference:
 def breaks(old: Schema, new: Schema, *, written_by: WrittenBy) -> list[str]:
     """Say what of a change breaks those on the other side; empty where nothing does.
 
-    Args:
-        old: As published.
-        new: As generated now, with the same version.
-        written_by: Who writes the records: of a topic the pipeline writes, readers must be able to
-            rely on the old schema; of a raw topic, what the old one allowed must still be taken.
+    Of a topic the pipeline writes, readers must be able to rely on the old schema; of a raw topic,
+    what the old one allowed must still be taken.
     """
     if written_by == "pipeline":
         sentences, found = _TO_READERS, looser(old, new)

@@ -15,6 +15,7 @@ Where the input is at fault more are let through each time, so that what looks l
 and is a flood of junk at a quiet hour is worked off soon.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -59,14 +60,29 @@ class Alarm:
     because: str
 
 
-class DeadLetterWindow:
-    """How the latest events of the last keys ended.
+@dataclass(slots=True)
+class _Round:
+    """Events that are let through while intake is closed, and what came of them."""
+
+    left: int
+    until: float
+    taken: int = 0
+    good: int = 0
+    dead: int = 0
+    ours: int = 0
+
+
+class DeadLetterBreaker:
+    """Closes intake on an alarm, and lets a few events through now and then until they succeed.
 
     Args:
         window: Keys that are remembered, those that were seen last.
         ratio: The share of keys above which there is an alarm; 1 for never.
         clock: Seconds that do not go back.
         quiet: Seconds without a good end before a new input is taken for changed.
+
+    Attributes:
+        paused_reason: Why intake is closed, as of the last `update`; None where it is not.
     """
 
     def __init__(
@@ -77,27 +93,32 @@ class DeadLetterWindow:
         clock: Callable[[], float],
         quiet: float = QUIET_SECONDS,
     ) -> None:
+        self.paused_reason: str | None = None
         self._window = window
         self._ratio = ratio
         self._clock = clock
         self._quiet = quiet
-        self._fewest = min(window, FEWEST_KEYS)
-        self.clear()
+        self._closed_by: Alarm | None = None
+        self._pause = PROBE_FIRST_SECONDS
+        self._events = PROBE_EVENTS
+        self._next_round = 0.0
+        self._round: _Round | None = None
+        self._in_a_row = 0
+        self._clear()
 
-    def clear(self) -> None:
-        """Forget everything: what comes from here on decides."""
-        self._last: dict[object, _Last] = {}
-        self._counts = [0] * len(_Last)
-        self._good_at, self._in_a_row = self._clock(), 0
-
-    def add(self, outcome: Outcome) -> None:
+    def completed(self, outcome: Outcome) -> None:
         """An event came to its end. One without a key is a key of its own."""
+        if self._closed_by is not None:
+            if self._round is not None:
+                self._round.good += outcome.reason is None
+                self._round.dead += outcome.reason is not None
+                self._round.ours += outcome.reason in OURS
+            return
         # A key may be as large as a record, and nothing but its identity matters.
         given = outcome.records[0].key if outcome.records else None
         key = object() if given is None else hash(given)
         before = self._last.pop(key, None)
-        if before is not None:
-            self._counts[before] -= 1
+        self._counts[before] -= 1
         self._in_a_row += 1
         if outcome.reason is None:
             last = _Last.GOOD
@@ -116,18 +137,19 @@ class DeadLetterWindow:
     @property
     def alarm(self) -> Alarm | None:
         """What is wrong, if more is than single events."""
-        good, ours, new, turned = self._counts
+        good, ours, new, turned = (self._counts[last] for last in _Last)
         keys = len(self._last)
         if self._ratio >= 1 or good == keys:
             return None
+        fewest = min(self._window, FEWEST_KEYS)
         is_long_row = self._in_a_row > self._ratio * self._window
-        if self._are_many(ours, of=keys if is_long_row else max(keys, self._fewest)):
+        if self._are_many(ours, of=keys if is_long_row else max(keys, fewest)):
             return Alarm(
                 is_ours=True,
                 because=f"events of {ours} of the last {keys} keys became dead letters by a fault "
                 "of the stage or of its requests",
             )
-        if self._are_many(turned, of=max(good + turned, self._fewest)):
+        if self._are_many(turned, of=max(good + turned, fewest)):
             return Alarm(
                 is_ours=False,
                 because=f"events of {turned} of {good + turned} keys that came through before "
@@ -142,51 +164,17 @@ class DeadLetterWindow:
             )
         return None
 
-    def _are_many(self, keys: int, *, of: int) -> bool:
-        # One key is one publisher at most, however small the share and the window are set.
-        return keys > max(1, self._ratio * of)
-
-
-@dataclass(slots=True)
-class _Round:
-    """Events that are let through while intake is closed, and what came of them."""
-
-    left: int
-    until: float
-    taken: int = 0
-    good: int = 0
-    dead: int = 0
-    ours: int = 0
-
-
-class DeadLetterBreaker:
-    """Closes intake on an alarm, and lets a few events through now and then until they succeed.
-
-    Attributes:
-        paused_reason: Why intake is closed, as of the last `update`; None where it is not.
-    """
-
-    def __init__(self, window: DeadLetterWindow, *, clock: Callable[[], float]) -> None:
-        self.paused_reason: str | None = None
-        self._window = window
-        self._clock = clock
-        self._alarm: Alarm | None = None
-        self._pause = PROBE_FIRST_SECONDS
-        self._events = PROBE_EVENTS
-        self._next_round = 0.0
-        self._round: _Round | None = None
-
     def update(self) -> int | None:
         """Look at the clock and at what has ended; how many may be taken now, None for any."""
         now = self._clock()
-        if self._alarm is None:
-            self._alarm = self._window.alarm
-            if self._alarm is None:
+        if self._closed_by is None:
+            self._closed_by = self.alarm
+            if self._closed_by is None:
                 return None
             self.paused_reason = (
-                f"{self._alarm.because}; look at them (`pipeline dead-letters list`) and fix the "
-                "cause: a few events are let through now and then, and intake opens by itself when "
-                "they succeed"
+                f"{self._closed_by.because}; look at them (`pipeline dead-letters list`) and fix "
+                "the cause: a few events are let through now and then, and intake opens by itself "
+                "when they succeed"
             )
             self._pause, self._events = PROBE_FIRST_SECONDS, PROBE_EVENTS
             self._next_round = now + self._pause
@@ -196,7 +184,7 @@ class DeadLetterBreaker:
             all_ended = seen.left == 0 and seen.good + seen.dead >= seen.taken
             # Those that have not ended may have gone to another process.
             if all_ended or (seen.taken > 0 and now >= seen.until):
-                self._judge(self._alarm, seen, now)
+                self._judge(self._closed_by, seen, now)
         if self.paused_reason is None:
             return None
         return 0 if self._round is None else self._round.left
@@ -207,21 +195,12 @@ class DeadLetterBreaker:
             self._round.taken += records
             self._round.left = max(0, self._round.left - records)
 
-    def completed(self, outcome: Outcome) -> None:
-        """An event came to its end."""
-        if self._alarm is None:
-            self._window.add(outcome)
-        elif self._round is not None:
-            self._round.good += outcome.reason is None
-            self._round.dead += outcome.reason is not None
-            self._round.ours += outcome.reason in OURS
-
     def _judge(self, alarm: Alarm, seen: _Round, now: float) -> None:
         self._round = None
         faults = seen.ours if alarm.is_ours else 0
         if seen.good > faults:
-            self._alarm = self.paused_reason = None
-            self._window.clear()
+            self._closed_by = self.paused_reason = None
+            self._clear()
             return
         if faults:
             self._pause = min(2 * self._pause, PROBE_LONGEST_SECONDS)
@@ -229,3 +208,13 @@ class DeadLetterBreaker:
         elif seen.dead:
             self._events = min(2 * self._events, MOST_PROBE_EVENTS)
         self._next_round = now + self._pause
+
+    def _clear(self) -> None:
+        """Forget everything: what comes from here on decides."""
+        self._last: dict[object, _Last] = {}
+        self._counts: Counter[_Last | None] = Counter()
+        self._good_at, self._in_a_row = self._clock(), 0
+
+    def _are_many(self, keys: int, *, of: int) -> bool:
+        # One key is one publisher at most, however small the share and the window are set.
+        return keys > max(1, self._ratio * of)

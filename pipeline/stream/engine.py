@@ -3,11 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from typing import NoReturn
 
 from pipeline.config import Ordering, StreamSettings
 from pipeline.model.observer import Observer
-from pipeline.stream.dead_letter_breaker import WINDOW_KEYS, DeadLetterBreaker, DeadLetterWindow
+from pipeline.stream.dead_letter_breaker import WINDOW_KEYS, DeadLetterBreaker
 from pipeline.stream.handlers import ConcurrencyLimiter
 from pipeline.stream.intake import Intake, IntakeGate, Poller, Throttle
 from pipeline.stream.monitor import Monitor, StreamStatus
@@ -25,55 +26,30 @@ _CLOSE_LIMIT = 15.0
 """Seconds that leaving the group, and letting go of the connections, may take."""
 
 
+@dataclass(eq=False)
 class Engine:
     """Consumes topics as one stage's group, has each record handled, publishes what comes of it.
 
-    Args:
-        stage: Names this stream in metrics.
-        topics: What is consumed.
-        handler: Turns a record into its outcome; what it raises ends the engine.
-        brokers: Where records come from and go to.
-        group: The consumer group.
-        settings: Limits and times.
-        ordering: What runs one at a time, in order.
-        gate: Closes intake without leaving the group.
-        throttle: Holds intake now and then although nothing is wrong.
-        observer: Receives what happens.
-        rescue: What to publish instead of an outcome that the brokers will never take, and for a
-            record that could not be read. Without it the former stops its partition, and the
-            latter is handled as it is.
-        commit_count: Results of a partition after which it commits before its time.
+    What the handler raises ends the engine. The `gate` closes intake without leaving the group, the
+    `throttle` holds it although nothing is wrong. `rescue` is what to publish instead of an outcome
+    that the brokers will never take, and for a record that could not be read; without it the former
+    stops its partition, and the latter is handled as it is.
     """
 
-    def __init__(
-        self,
-        stage: str,
-        topics: Sequence[str],
-        handler: Handler,
-        *,
-        brokers: Brokers,
-        group: str,
-        settings: StreamSettings,
-        ordering: Ordering = "key",
-        gate: IntakeGate | None = None,
-        throttle: Throttle | None = None,
-        observer: Observer | None = None,
-        rescue: Rescue | None = None,
-        commit_count: int = COMMIT_COUNT,
-    ) -> None:
-        self._stage = stage
-        self._topics = tuple(topics)
-        self._handler = handler
-        self._brokers = brokers
-        self._group = group
-        self._settings = settings
-        self._ordering = ordering
-        self._gate = gate
-        self._throttle = throttle
-        self._observer = observer or Observer()
-        self._rescue = rescue
-        self._commit_count = commit_count
-        self._monitor: Monitor | None = None
+    stage: str
+    topics: Sequence[str]
+    handler: Handler
+    _: KW_ONLY
+    brokers: Brokers
+    group: str
+    settings: StreamSettings
+    ordering: Ordering = "key"
+    gate: IntakeGate | None = None
+    throttle: Throttle | None = None
+    observer: Observer = field(default_factory=Observer)
+    rescue: Rescue | None = None
+    commit_count: int = COMMIT_COUNT
+    _monitor: Monitor | None = field(default=None, init=False)
 
     def status(self) -> StreamStatus:
         if self._monitor is not None:
@@ -109,41 +85,40 @@ class Engine:
     async def _serve(
         self, failure: asyncio.Future[NoReturn], tasks: asyncio.TaskGroup, stop: asyncio.Event
     ) -> None:
-        settings = self._settings
-        consumer = self._brokers.consumer(self._group, self._topics)
-        reader = self._brokers.reader(self._group)
+        settings = self.settings
+        consumer = self.brokers.consumer(self.group, self.topics)
+        reader = self.brokers.reader(self.group)
         clock = asyncio.get_running_loop().time
-        window = DeadLetterWindow(WINDOW_KEYS, settings.dead_letter_ratio, clock=clock)
-        breaker = DeadLetterBreaker(window, clock=clock)
-        intake = Intake(self._stage, self._gate, breaker, self._observer, self._throttle)
+        breaker = DeadLetterBreaker(WINDOW_KEYS, settings.dead_letter_ratio, clock=clock)
+        intake = Intake(self.stage, self.gate, breaker, self.observer, self.throttle)
 
         def fail(error: BaseException) -> None:
             if not failure.done():
                 failure.set_exception(error)
 
         context = WorkerContext(
-            stage=self._stage,
-            group=self._group,
-            ordering=self._ordering,
+            stage=self.stage,
+            group=self.group,
+            ordering=self.ordering,
             settings=settings,
-            commit_count=self._commit_count,
-            brokers=self._brokers,
+            commit_count=self.commit_count,
+            brokers=self.brokers,
             consumer=consumer,
             reader=reader,
-            handler=self._handler,
+            handler=self.handler,
             slots=ConcurrencyLimiter(
-                settings.max_in_flight, None if self._gate is None else self._gate.at_once
+                settings.max_in_flight, None if self.gate is None else self.gate.at_once
             ),
             pacer=CommitPacer(),
-            observer=self._observer,
-            rescue=self._rescue,
+            observer=self.observer,
+            rescue=self.rescue,
             completed=intake.completed,
             fail=fail,
             opened=asyncio.Event(),
         )
         assignment = Assignment(context, tasks)
         poller = Poller(context, assignment, intake)
-        self._monitor = monitor = Monitor(context, self._topics, assignment, poller, intake)
+        self._monitor = monitor = Monitor(context, self.topics, assignment, poller, intake)
         try:
             await reader.start()
             async with asyncio.TaskGroup() as group:
@@ -166,7 +141,7 @@ class Engine:
                     async with asyncio.timeout(_CLOSE_LIMIT):
                         await close()
                 except TimeoutError:
-                    _log.warning("%s: the brokers did not let go in time", self._stage)
+                    _log.warning("%s: the brokers did not let go in time", self.stage)
             failure.cancel()
 
 

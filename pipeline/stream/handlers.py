@@ -3,75 +3,59 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 
 from pipeline.stream.records import Handler, Outcome, Received, Rescue
 
 
+@dataclass(eq=False)
 class ConcurrencyLimiter:
     """How many handler calls may run at once, shared fairly among the partitions.
 
-    Args:
-        limit: Calls at once.
-        useful: How many calls at once are of use at present; None for any number.
-
-    Attributes:
-        busy: Calls that run.
-        waiting: Of the partitions that wait for a slot, in turn: each starts one record of its
-            partition, and returns whether it had one.
+    Of the partitions that wait for a slot, in turn, each has a function in `waiting` that starts
+    one of its records and returns whether it had one. `useful` says how many calls at once are of
+    use at present; None for any number.
     """
 
-    def __init__(self, limit: int, useful: Callable[[], int | None] | None = None) -> None:
-        self.busy = 0
-        self.waiting: deque[Callable[[], bool]] = deque()
-        self._limit = limit
-        self._useful = useful
+    limit: int
+    useful: Callable[[], int | None] | None = None
+    busy: int = field(default=0, init=False)
+    waiting: deque[Callable[[], bool]] = field(default_factory=deque, init=False)
 
-    def offer(self, start_next: Callable[[], bool]) -> None:
-        """A partition has something to start: at once, or when a slot is free."""
-        if start_next not in self.waiting:
-            self.waiting.append(start_next)
-        self.fill()
+    def fill(self, more: Callable[[], bool] | None = None) -> None:
+        """Start what there are slots for, one partition after the other.
 
-    def fill(self) -> None:
-        """Start what there are slots for, one partition after the other."""
+        `more` is a partition that has something to start, now or when a slot is free.
+        """
+        if more is not None and more not in self.waiting:
+            self.waiting.append(more)
         while self.waiting:
-            useful = None if self._useful is None else self._useful()
-            if self.busy >= (self._limit if useful is None else min(self._limit, useful)):
+            useful = None if self.useful is None else self.useful()
+            if self.busy >= (self.limit if useful is None else min(self.limit, useful)):
                 return
             start_next = self.waiting.popleft()
             if start_next():
                 self.waiting.append(start_next)
 
 
+@dataclass(eq=False)
 class Answers:
     """The handler's outcomes for one partition, by offset, from the call to the commit.
 
     They outlive a restart of the partition and a rebalance after which it comes back: an answer
     that was paid for is used, if the committed ledger says that it is still wanted.
-
-    Args:
-        handler: Turns a record into its outcome.
-        slots: What the calls run in.
-        completed: Called with every outcome, once, and how many seconds the record was here.
-        fail: Called with what the handler raised.
-        rescue: Asked first about a record that could not be read.
     """
 
-    def __init__(
-        self,
-        handler: Handler,
-        slots: ConcurrencyLimiter,
-        *,
-        completed: Callable[[Outcome, float], None],
-        fail: Callable[[BaseException], None],
-        rescue: Rescue | None = None,
-    ) -> None:
-        self._handler = handler
-        self._slots = slots
-        self._completed = completed
-        self._fail = fail
-        self._rescue = rescue
+    handler: Handler
+    slots: ConcurrencyLimiter
+    _: KW_ONLY
+    completed: Callable[[Outcome, float], None]
+    fail: Callable[[BaseException], None]
+    rescue: Rescue | None = None
+
+    def __post_init__(self) -> None:
+
         self._now = asyncio.get_running_loop().time
         self._calls: dict[int, asyncio.Future[Outcome]] = {}
         self._cancelled: set[asyncio.Future[Outcome]] = set()
@@ -81,15 +65,14 @@ class Answers:
     ) -> None:
         """Call the handler, unless it was called for this record before.
 
-        Args:
-            record: What is asked about.
-            since: When it came in, on the event loop's clock.
-            answered: Called by the event loop when the call is over.
+        `answered` is called by the event loop when the call is over.
         """
         call = self._calls.get(record.offset)
         if call is None:
-            self._slots.busy += 1
-            call = self._calls[record.offset] = asyncio.create_task(self._call(record))
+            self.slots.busy += 1
+            is_unread = record.unread is not None and self.rescue is not None
+            made = self._rescued(record) if is_unread else self.handler(record)
+            call = self._calls[record.offset] = asyncio.ensure_future(made)
             call.add_done_callback(partial(self._ended, since))
         call.add_done_callback(answered)
 
@@ -123,12 +106,11 @@ class Answers:
         if self._cancelled:
             await asyncio.wait(self._cancelled)
 
-    async def _call(self, record: Received) -> Outcome:
-        if record.unread is not None and self._rescue is not None:
-            outcome = self._rescue(record, None, record.unread.because)
-            if outcome is not None:
-                return outcome
-        return await self._handler(record)
+    async def _rescued(self, record: Received) -> Outcome:
+        outcome = None
+        if record.unread is not None and self.rescue is not None:
+            outcome = self.rescue(record, None, record.unread.because)
+        return await self.handler(record) if outcome is None else outcome
 
     def _cancel(self, call: asyncio.Future[Outcome]) -> None:
         call.cancel()
@@ -136,14 +118,14 @@ class Answers:
         call.add_done_callback(self._cancelled.discard)
 
     def _ended(self, since: float, call: asyncio.Future[Outcome]) -> None:
-        self._slots.busy -= 1
-        self._slots.fill()
+        self.slots.busy -= 1
+        self.slots.fill()
         if call.cancelled():
             if call not in self._cancelled:
-                self._fail(RuntimeError("a handler was cancelled, and not by the stream"))
+                self.fail(RuntimeError("a handler was cancelled, and not by the stream"))
             return
         error = call.exception()
         if error is not None:
-            self._fail(error)
+            self.fail(error)
         else:
-            self._completed(call.result(), self._now() - since)
+            self.completed(call.result(), self._now() - since)

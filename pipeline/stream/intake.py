@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Hashable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from pipeline.config import StreamSettings
@@ -74,74 +75,63 @@ class Throttle(Protocol):
         ...
 
 
+@dataclass(eq=False)
 class Intake:
     """Closed by the gate, or by too many dead letters; held by the throttle; reports each change.
 
-    Attributes:
-        paused_reason: Why it is closed, as of the last `room()`.
+    `paused_reason` is as of the last `room()`.
     """
 
-    def __init__(
-        self,
-        stage: str,
-        gate: IntakeGate | None,
-        dead_letters: DeadLetterBreaker,
-        observer: Observer,
-        throttle: Throttle | None = None,
-    ) -> None:
-        self.paused_reason: str | None = None
-        self._stage = stage
-        self._gate = gate
-        self._dead_letters = dead_letters
-        self._observer = observer
-        self._throttle = throttle
-        self._throttled_reason: str | None = None
+    stage: str
+    gate: IntakeGate | None
+    dead_letters: DeadLetterBreaker
+    observer: Observer
+    throttle: Throttle | None = None
+    paused_reason: str | None = field(default=None, init=False)
+    _throttled_reason: str | None = field(default=None, init=False)
 
     def room(self) -> int | None:
         """How many records may be taken now; None for any number.
 
         While dead letters close it that may be a few, to see whether the cause is gone.
         """
-        probes = self._dead_letters.update()
-        gate = None if self._gate is None else self._gate.paused_reason()
-        reason = self._dead_letters.paused_reason or gate
+        probes = self.dead_letters.update()
+        gate = None if self.gate is None else self.gate.paused_reason()
+        reason = self.dead_letters.paused_reason or gate
         if reason != self.paused_reason:
             self.paused_reason = reason
-            self._observer.intake(self._stage, paused_reason=reason)
+            self.observer.intake(self.stage, paused_reason=reason)
             if reason is None:
-                _log.info("%s: intake is open again", self._stage)
+                _log.info("%s: intake is open again", self.stage)
             else:
-                _log.warning("%s: intake is closed: %s", self._stage, reason)
+                _log.warning("%s: intake is closed: %s", self.stage, reason)
         rooms = [probes, None if gate is None else 0]
-        if self._throttle is not None:
-            reason = self._throttle.throttled_reason()
-            rooms.append(self._throttle.room() if reason is None else 0)
+        if self.throttle is not None:
+            reason = self.throttle.throttled_reason()
+            rooms.append(self.throttle.room() if reason is None else 0)
             if reason != self._throttled_reason:
                 self._throttled_reason = reason
-                self._observer.held(self._stage, because=reason)
-                _log.info("%s: %s", self._stage, reason or "what waited for its turn goes on")
+                self.observer.held(self.stage, because=reason)
+                _log.info("%s: %s", self.stage, reason or "what waited for its turn goes on")
         return min((room for room in rooms if room is not None), default=None)
 
     def took(self, records: int) -> None:
         """So many records came in."""
-        if self._throttle is not None:
-            self._throttle.took(records)
+        if self.throttle is not None:
+            self.throttle.took(records)
         if self.paused_reason is not None:
-            self._dead_letters.took(records)
+            self.dead_letters.took(records)
 
     def completed(self, outcome: Outcome, seconds: float) -> None:
         """A record came to its end, `seconds` after it came in."""
-        self._dead_letters.completed(outcome)
-        self._observer.completed(self._stage, outcome.end, seconds=seconds)
+        self.dead_letters.completed(outcome)
+        self.observer.completed(self.stage, outcome.end, seconds=seconds)
 
 
 class FlowGate:
     """Closes at a high-water mark and opens again at a low one, not for every record.
 
-    Args:
-        limit: The level that is never exceeded.
-        step: The most the level rises between two looks.
-        reopen: The share of the limit at which it opens again.
+    `limit` is never exceeded: the level rises by `step` at most between two looks.
     """
 
     def __init__(self, limit: int, *, step: int, reopen: float = 0.5) -> None:

@@ -79,12 +79,9 @@ class OffsetLedger:
     """Which records of a partition are taken and which are done.
 
     A record is *taken* when it comes in and *finished* when its result is ready to be committed;
-    in between it is unfinished. A ledger that was restored also knows records that its previous
-    owner had not finished; they count as unfinished until they come in again.
-
-    Args:
-        start: The commit point it continues from.
-        limit: Unfinished records at most.
+    in between it is unfinished, as `limit` of them may be. A ledger that was restored also knows
+    records that its previous owner had not finished; they count as unfinished until they come in
+    again.
 
     Attributes:
         position: The offset that is expected next: everything below it has come in.

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, datetime
 from functools import partial
 
@@ -43,14 +43,8 @@ def why_stuck(
     """Why a stream must be called stuck after so many seconds; None if it need not.
 
     Calls that take long are no reason: a model may be slow or away for hours, and a restart
-    would only pay for them again. What counts is the stream's own work.
-
-    Args:
-        assignment: Its partitions.
-        ends: Where logs end, by the brokers' own account.
-        last_poll: When a poll came back.
-        now: The time, on the same clock.
-        after: Seconds that anything may last.
+    would only pay for them again. What counts is the stream's own work. `ends` is where logs end
+    by the brokers' own account.
     """
     if assignment.standing_since is not None:
         waited = now - assignment.standing_since
@@ -91,12 +85,8 @@ _BRIEFLY = 1.0
 class PartitionStatus:
     """One assigned partition.
 
-    Args:
-        state: A `State`.
-        in_flight: Records that are taken and not committed.
-        lag: Records that are not committed; None while that is not known.
-        oldest_seconds: Age of the oldest of them; 0 without one, None while that is not known.
-        problem: What went wrong last and is not fixed, in a sentence.
+    `lag` are the records that are not committed, `oldest_seconds` the age of the oldest, 0 without
+    one; None while that is not known. `in_flight` ones are taken and not committed.
     """
 
     topic: str
@@ -110,14 +100,9 @@ class PartitionStatus:
 
 @dataclass(frozen=True, slots=True)
 class StreamStatus:
-    """One stage's stream.
+    """One stage's stream, of the partitions that are assigned to this process.
 
-    Args:
-        partitions: Those that are assigned to this process.
-        reason: Why it is not ready, in a sentence; None where it is assigned, polling, and taking
-            what comes.
-        lag: Records that are not committed, all partitions; None while that is not known, as
-            in a rebalance.
+    `reason` says why it is not ready; `lag` is None while it is not known, as in a rebalance.
     """
 
     partitions: tuple[PartitionStatus, ...]
@@ -134,6 +119,7 @@ class StreamStatus:
         return sum(partition.in_flight for partition in self.partitions)
 
 
+@dataclass(eq=False)
 class Backlog:
     """What waits in the partitions, by the brokers' own account.
 
@@ -143,10 +129,13 @@ class Backlog:
     `ends` is where the records that may be read end, by the last look.
     """
 
-    def __init__(self, reader: OffsetReader, *, now: Callable[[], datetime]) -> None:
+    reader: OffsetReader
+    _: KW_ONLY
+    now: Callable[[], datetime]
+
+    def __post_init__(self) -> None:
+
         self.ends: dict[TopicPartition, int] = {}
-        self._reader = reader
-        self._now = now
         self._committed: dict[TopicPartition, CommitPoint] = {}
         self._first: dict[TopicPartition, tuple[int, NextRecord]] = {}
 
@@ -156,7 +145,7 @@ class Backlog:
         Raises:
             BrokerError: The brokers do not answer, or refuse.
         """
-        self.ends = dict(await self._reader.ends([worker.partition for worker in workers]))
+        self.ends = dict(await self.reader.ends([worker.partition for worker in workers]))
         idle = {worker.partition: worker for worker in workers if not worker.workload.held}
         self._committed = {p: point for p, point in self._committed.items() if p in idle}
         self._first = {p: first for p, first in self._first.items() if p in idle}
@@ -170,7 +159,7 @@ class Backlog:
             known = self._first.get(partition)
             if known is None or known[0] != base or known[1].timestamp is None:
                 # A record that is known only grows older.
-                self._first[partition] = (base, await self._reader.next_record(partition, base))
+                self._first[partition] = (base, await self.reader.next_record(partition, base))
 
     def waiting(self, worker: PartitionWorker) -> tuple[int | None, float | None]:
         """Records that are not committed, and seconds of age of the oldest: 0 where none waits.
@@ -205,15 +194,15 @@ class Backlog:
         return None if point is None else point.base
 
     def _age(self, timestamp: datetime) -> float:
-        return max(0.0, (self._now() - timestamp).total_seconds())
+        return max(0.0, (self.now() - timestamp).total_seconds())
 
     async def _commit_point(self, partition: TopicPartition) -> CommitPoint:
         """From where a partition would be served that is not, for whatever reason."""
         try:
             async with asyncio.timeout(_BRIEFLY):
-                committed = await self._reader.committed(partition)
+                committed = await self.reader.committed(partition)
                 if committed is None:
-                    begin = (await self._reader.bounds(partition)).begin
+                    begin = (await self.reader.bounds(partition)).begin
                     return CommitPoint(begin, begin)
         except TimeoutError:
             raise BrokersUnavailable(
@@ -225,29 +214,20 @@ class Backlog:
             return CommitPoint(committed.offset, committed.offset)
 
 
+@dataclass(eq=False)
 class Monitor:
     """Looks at the parts of a stream, and leaves them to themselves."""
 
-    def __init__(
-        self,
-        context: WorkerContext,
-        topics: Sequence[str],
-        assignment: Assignment,
-        poller: Poller,
-        intake: Intake,
-    ) -> None:
-        self._stage = context.stage
-        self._topics = topics
-        self._consumer = context.consumer
-        self._assignment = assignment
-        self._poller = poller
-        self._intake = intake
-        self._reader = context.reader
-        self._observer = context.observer
-        self._starts_at_end = context.brokers.starts_at_end
-        self._stuck_after = context.settings.stuck_after
+    context: WorkerContext
+    topics: Sequence[str]
+    assignment: Assignment
+    poller: Poller
+    intake: Intake
+
+    def __post_init__(self) -> None:
+
         self._now = asyncio.get_running_loop().time
-        self._backlog = Backlog(self._reader, now=lambda: datetime.now(UTC))
+        self._backlog = Backlog(self.context.reader, now=lambda: datetime.now(UTC))
         self._last_look = self._now()
         self._stuck_because: str | None = None
         self._outage: str | None = None
@@ -262,7 +242,7 @@ class Monitor:
         while True:
             await asyncio.sleep(_INTERVAL)
             for worker in self._workers():
-                position = await self._consumer.position(worker.partition)
+                position = await self.context.consumer.position(worker.partition)
                 if position is not None:
                     worker.advance(position)
             if self._now() - self._last_look >= _LOOK_INTERVAL:
@@ -273,72 +253,72 @@ class Monitor:
                 except BrokerError as error:
                     self._outage = str(error)
             for status in map(self._describe, self._workers()):
-                where = (self._stage, status.topic, status.partition)
-                self._observer.in_flight(*where, count=status.in_flight)
+                where = (self.context.stage, status.topic, status.partition)
+                self.context.observer.in_flight(*where, count=status.in_flight)
                 if status.lag is not None:
-                    self._observer.lag(
+                    self.context.observer.lag(
                         *where, records=status.lag, oldest_seconds=status.oldest_seconds
                     )
             self._report_new_group()
             failing = sum(worker.problem is not None for worker in self._workers())
-            self._observer.failing(self._stage, partitions=failing)
+            self.context.observer.failing(self.context.stage, partitions=failing)
             await self._check_progress()
 
     def status(self) -> StreamStatus:
         partitions = tuple(map(self._describe, self._workers()))
         lags = [partition.lag for partition in partitions if partition.lag is not None]
-        is_known = self._assignment.standing_since is None and len(lags) == len(partitions)
+        is_known = self.assignment.standing_since is None and len(lags) == len(partitions)
         return StreamStatus(
             partitions,
             self._why_not_ready(partitions),
             sum(lags) if is_known else None,
-            self._intake.paused_reason,
+            self.intake.paused_reason,
         )
 
     def _workers(self) -> list[PartitionWorker]:
         """As of now: a rebalance may change them while something is awaited."""
-        return list(self._assignment.workers.values())
+        return list(self.assignment.workers.values())
 
     def _report_new_group(self) -> None:
         """Log once, when all partitions are served, what it means to have committed nothing."""
         workers = self._workers()
         if self._is_past_said or any(worker.base is None for worker in workers):
             return
-        self._is_past_said = self._assignment.has_joined
+        self._is_past_said = self.assignment.has_joined
         past = [worker.past for worker in workers if worker.past]
         if past:
-            meaning = _SKIPPED if self._starts_at_end else _READ
+            meaning = _SKIPPED if self.context.brokers.starts_at_end else _READ
             _log.warning(
                 f"%s: its group has committed nothing yet on %d partitions of %s, which hold up "
                 f"to %s records already: {meaning}",
-                *(self._stage, len(past), ", ".join(self._topics), f"{sum(past):,}"),
+                *(self.context.stage, len(past), ", ".join(self.topics), f"{sum(past):,}"),
             )
 
     async def _check_progress(self) -> None:
         stuck = partial(
             why_stuck,
-            self._assignment,
+            self.assignment,
             self._backlog.ends,
-            last_poll=self._poller.last_poll,
+            last_poll=self.poller.last_poll,
             now=self._now(),
         )
         was_stuck = self._stuck_because is not None
         # It is reported at half the time, and acted upon at the whole.
-        self._stuck_because = stuck(after=self._stuck_after / 2)
+        self._stuck_because = stuck(after=self.context.settings.stuck_after / 2)
         if (self._stuck_because is not None) != was_stuck:
-            self._observer.stuck(self._stage, is_stuck=not was_stuck)
-        because = stuck(after=self._stuck_after)
+            self.context.observer.stuck(self.context.stage, is_stuck=not was_stuck)
+        because = stuck(after=self.context.settings.stuck_after)
         if because is None:
             return
-        some = next(iter(self._assignment.workers), TopicPartition(self._topics[0], 0))
+        some = next(iter(self.assignment.workers), TopicPartition(self.topics[0], 0))
         try:
-            await self._reader.bounds(some)
+            await self.context.reader.bounds(some)
         except BrokerError as error:
             # While they do not answer nothing can make progress here, nor in a new process.
             self._outage = str(error)
             return
         raise Stuck(
-            f"The consumer of {', '.join(self._topics)} is stuck: {because}. "
+            f"The consumer of {', '.join(self.topics)} is stuck: {because}. "
             "The process ends so that its supervisor starts a new one."
         )
 
@@ -348,20 +328,20 @@ class Monitor:
         for partition in partitions:
             if partition.problem is not None:
                 return partition.problem
-        if self._intake.paused_reason is not None:
-            return f"intake is closed: {self._intake.paused_reason}"
-        if not self._assignment.has_joined:
+        if self.intake.paused_reason is not None:
+            return f"intake is closed: {self.intake.paused_reason}"
+        if not self.assignment.has_joined:
             return "it has not joined its group yet"
-        now, since = self._now(), self._assignment.standing_since
+        now, since = self._now(), self.assignment.standing_since
         for worker in self._workers():
             waited = now - worker.last_progress
             if worker.base is None and waited > POLL_EXPECTED:
                 return f"{worker.partition} is assigned and has not been served for {waited:.0f} s"
-        reason = self._consumer.trouble() or self._outage
+        reason = self.context.consumer.trouble() or self._outage
         if reason is None and since is not None and now - since > POLL_EXPECTED:
             reason = f"no partitions have been assigned for {now - since:.0f} s"
-        if reason is None and since is None and now - self._poller.last_poll > POLL_EXPECTED:
-            reason = f"the last poll was {now - self._poller.last_poll:.0f} s ago"
+        if reason is None and since is None and now - self.poller.last_poll > POLL_EXPECTED:
+            reason = f"the last poll was {now - self.poller.last_poll:.0f} s ago"
         return reason
 
     def _describe(self, worker: PartitionWorker) -> PartitionStatus:

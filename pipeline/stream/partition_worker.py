@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from functools import partial
 
@@ -53,11 +53,14 @@ _RETRY_FIRST = 0.1
 _RETRY_LONGEST = 10.0
 _SECOND_LOOK = 5.0
 """Seconds before a log that seems to end too early is looked at again."""
+_LOOK_SECONDS = 1.0
+"""That a drain waits to hear where the log ends."""
 _COMMIT_MARGIN = 5.0
 """Seconds that the last commit may take after the drain budget, before the session is left to be
 settled by the partition's next owner."""
 
 
+@dataclass(eq=False)
 class CommitPacer:
     """Spreads the commits of all partitions of a stage over time, and less in a backlog.
 
@@ -66,22 +69,16 @@ class CommitPacer:
     are, the longer each waits for its turn.
     """
 
-    def __init__(
-        self,
-        *,
-        per_second: float = COMMITS_PER_SECOND,
-        in_backlog: float = COMMITS_IN_BACKLOG,
-        burst: float = BURST,
-    ) -> None:
-        self._gap = 1 / per_second
-        self._gap_in_backlog = 1 / in_backlog
-        self._head_start = self._gap * burst
-        self._next = float("-inf")
+    _: KW_ONLY
+    per_second: float = COMMITS_PER_SECOND
+    in_backlog: float = COMMITS_IN_BACKLOG
+    burst: float = BURST
+    _next: float = field(default=float("-inf"), init=False)
 
     def reserve(self, now: float, *, is_backlog: bool = False) -> float:
         """Take the next turn; returns when it is, in seconds of the event loop's clock."""
-        turn = max(self._next, now - self._head_start)
-        self._next = turn + (self._gap_in_backlog if is_backlog else self._gap)
+        turn = max(self._next, now - self.burst / self.per_second)
+        self._next = turn + 1 / (self.in_backlog if is_backlog else self.per_second)
         return max(now, turn)
 
 
@@ -89,12 +86,8 @@ class CommitPacer:
 class WorkerContext:
     """What the workers of an engine share.
 
-    Args:
-        commit_count: Results after which a partition commits before its time.
-        rescue: Replaces outcomes that cannot be published.
-        completed: Called with every outcome, once, and how many seconds the record was here.
-        fail: Ends the engine with an error.
-        opened: Set when a partition takes records.
+    `completed` is called with every outcome, once, and how many seconds the record was here; `fail`
+    ends the engine with an error; `opened` is set when a partition takes records.
     """
 
     stage: str
@@ -142,7 +135,6 @@ class PartitionWorker:
         is_full: Whether the ledger had no room for what was polled last.
         past: Records that were there before the group had committed anything; else 0.
         last_progress: When a record came in, was answered or was committed.
-        last_asked: When it was polled, whether or not something came.
     """
 
     def __init__(self, partition: TopicPartition, answers: Answers, context: WorkerContext) -> None:
@@ -174,8 +166,8 @@ class PartitionWorker:
     def lag(self, end: int | None) -> int | None:
         """Records that are not committed, those that were not polled yet included.
 
-        None while the partition is not served, or the end of the log is unknown. `end` is where
-        it was when the brokers were asked; the last fetch may know more.
+        `end` is where the log ended when the brokers were asked; the last fetch may know more. None
+        while the partition is not served, or the end is unknown.
         """
         fetched = self._context.consumer.end(self.partition)
         ends = [each for each in (end, fetched) if each is not None]
@@ -184,7 +176,6 @@ class PartitionWorker:
         return self.workload.lag(max(ends))
 
     def accept(self, records: Sequence[Received]) -> None:
-        """Take records that were polled."""
         context = self._context
         observer, now = context.observer, self._now()
         self.last_progress = now
@@ -206,12 +197,14 @@ class PartitionWorker:
             else:
                 size = record.size if held is None else held.size
                 observer.received(context.stage, record.topic, record.partition, size=size)
-        context.slots.offer(self.start_next)
+        context.slots.fill(self.start_next)
 
     def lose_position(self, why: str) -> None:
         """The log is not what it was: look again at its ends and at what is committed."""
         self._lost_because = why
         self.state = State.WAITING
+        # Of another log they would be the answers to other records.
+        self._answers.cancel()
         self._wake.set()
 
     def advance(self, position: int) -> None:
@@ -227,12 +220,12 @@ class PartitionWorker:
         None may where the partition is about to go, or where commits fail: a crash would cost
         every answer that could not be committed.
         """
-        queue = self.workload.queue
-        if self.state is not State.RUNNING or self._is_failing or not queue.ready:
+        workload = self.workload
+        if self.state is not State.RUNNING or self._is_failing or not workload.ready:
             return False
-        lane, held = queue.start()
+        lane, held = workload.start()
         self._awaited += 1
-        answered = partial(self._answered, self.workload, lane, held)
+        answered = partial(self._answered, workload, lane, held)
         self._answers.ask(held.record, held.since, answered)
         return True
 
@@ -267,17 +260,30 @@ class PartitionWorker:
         try:
             self.state = State.STARTING
             await self._start(session)
+            turn: float | None = None
             while self._lost_because is None:
+                now, until = self._now(), self._deadline
+                is_drained = self._leaving.is_set() and (self._awaited == 0 or now >= until)
                 if self.workload.has_news or self._is_failing:
-                    turn = context.pacer.reserve(
-                        self._now(), is_backlog=bool(context.slots.waiting)
-                    )
-                    await self._linger(max(turn, self._next_commit))
-                    await self._commit(session)
-                elif self._is_drained():
+                    if turn is None:
+                        backlog = bool(context.slots.waiting)
+                        turn = context.pacer.reserve(now, is_backlog=backlog)
+                    # Until then more results may come: they cost no more together.
+                    until = min(max(turn, self._next_commit), until)
+                    is_full = len(self.workload.results) >= context.commit_count
+                    if is_full or is_drained or now >= until:
+                        if self._leaving.is_set() and await self._is_new_log():
+                            self.lose_position("it ends before what was read of it")
+                            break
+                        await self._commit(session)
+                        turn = None
+                        continue
+                elif is_drained:
                     return
-                else:
-                    await self._sleep(self._deadline - self._now())
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(None if until == float("inf") else until - now):
+                        await self._wake.wait()
+                self._wake.clear()
             raise Broken(f"The place in the log was lost: {self._lost_because}.")
         finally:
             # What is answered from here on waits in `answers` for the next workload.
@@ -329,18 +335,17 @@ class PartitionWorker:
         self._wake.set()
         context.opened.set()
 
-    async def _linger(self, due: float) -> None:
-        """Wait for more results: they cost no more together."""
-        results, count = self.workload.results, self._context.commit_count
-        while len(results) < count and not self._is_drained():
-            pause = min(due, self._deadline) - self._now()
-            if pause <= 0:
-                return
-            await self._sleep(pause)
+    async def _is_new_log(self) -> bool:
+        """Whether the log surely ends too early; a topic that is created again begins at 0.
 
-    def _is_drained(self) -> bool:
-        """Whether nothing more is to be waited for."""
-        return self._leaving.is_set() and (self._awaited == 0 or self._now() >= self._deadline)
+        While a partition is drained nothing is polled, so nothing else would show it, and the new
+        log would get an offset of the old one.
+        """
+        with suppress(BrokerError, TimeoutError):
+            async with asyncio.timeout(_LOOK_SECONDS):
+                bounds = await self._context.reader.bounds(self.partition)
+            return bounds.end < self.workload.ledger.position
+        return False
 
     async def _commit(self, session: PartitionWriter) -> None:
         context, workload = self._context, self.workload
@@ -374,7 +379,7 @@ class PartitionWorker:
             self._answers.forget(result.record.offset)
         if self._is_failing:
             self._is_failing = False
-            context.slots.offer(self.start_next)
+            context.slots.fill(self.start_next)
         context.observer.committed(
             context.stage, records=len(batch.results), seconds=self.last_progress - started
         )
@@ -396,8 +401,8 @@ class PartitionWorker:
         context = self._context
         if self._leaving.is_set() or len(workload.results) in {1, context.commit_count}:
             self._wake.set()
-        if workload.queue.ready:
-            context.slots.offer(self.start_next)
+        if workload.ready:
+            context.slots.fill(self.start_next)
 
     def _substitute(self, error: Unpublishable, result: Result) -> Outcome:
         """What the brokers will take instead of what they will not."""
@@ -438,13 +443,6 @@ class PartitionWorker:
             async with asyncio.timeout(pause):
                 await self._leaving.wait()
 
-    async def _sleep(self, seconds: float) -> None:
-        """Wait until woken or until the time is over."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(None if seconds == float("inf") else seconds):
-                await self._wake.wait()
-        self._wake.clear()
-
 
 class Assignment:
     """The partitions of this process: a worker for each.
@@ -452,10 +450,7 @@ class Assignment:
     A consumer revokes all its partitions before each rebalance and names those that are ours
     afterwards, which are mostly the same. So each worker ends with the revocation, while calls
     that outlast the drain budget go on; for a partition that comes back their answers are used.
-
-    Attributes:
-        has_joined: Whether the group has ever said what is ours; that may be nothing.
-        standing_since: Since when a rebalance goes on; None while none does.
+    A rebalance goes on since `standing_since`; None while none does.
     """
 
     def __init__(self, context: WorkerContext, tasks: asyncio.TaskGroup) -> None:

@@ -49,13 +49,7 @@ class PositionLost(BrokerError):
 
 
 class Unpublishable(BrokerError):
-    """The brokers will never take these records, whatever is done. Nothing was committed.
-
-    Args:
-        detail: A sentence for a person.
-        indices: Which of the records that were to be published.
-        is_session_lost: Whether the session is over.
-    """
+    """The brokers will never take the records of these indices. Nothing was committed."""
 
     def __init__(self, detail: str, indices: Sequence[int], *, is_session_lost: bool) -> None:
         super().__init__(detail)

@@ -3,69 +3,11 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 from pipeline.config import Ordering
 from pipeline.stream.ledger import CommitPoint, OffsetLedger, encode
 from pipeline.stream.protocols import Committed
 from pipeline.stream.records import Outcome, Outgoing, Received
-
-ItemT = TypeVar("ItemT")
-
-
-class KeyedQueue(Generic[ItemT]):
-    """Who may run next: one at a time for each key, different keys at once.
-
-    A lane is a queue of records that run one after the other. With the ordering `key` each key
-    has a lane, and records without a key have none in common, as in Kafka itself; with
-    `partition` all share one; with `none` each record is alone. Of a lane one record is `ready`
-    or `running`; the others are `queued`.
-    """
-
-    def __init__(self, ordering: Ordering) -> None:
-        self.ready = self.running = self.queued = 0
-        self._ordering = ordering
-        self._ready: deque[tuple[bytes | None, ItemT]] = deque()
-        # A lane is here while one of its records is ready or running; the queue holds the rest.
-        self._lanes: dict[bytes, deque[ItemT]] = {}
-
-    def put(self, key: bytes | None, item: ItemT) -> None:
-        """Add a record behind those of its lane."""
-        lane = key
-        if self._ordering != "key":
-            lane = b"" if self._ordering == "partition" else None
-        if lane is not None and lane in self._lanes:
-            self._lanes[lane].append(item)
-            self.queued += 1
-            return
-        if lane is not None:
-            self._lanes[lane] = deque()
-        self._ready.append((lane, item))
-        self.ready += 1
-
-    def start(self) -> tuple[bytes | None, ItemT]:
-        """Start what has been ready the longest: its lane, to be given to `finish`, and the record.
-
-        Raises:
-            IndexError: None is ready.
-        """
-        started = self._ready.popleft()
-        self.ready -= 1
-        self.running += 1
-        return started
-
-    def finish(self, lane: bytes | None) -> None:
-        """The running record of a lane came to its end: the next one of the lane is ready."""
-        self.running -= 1
-        if lane is None:
-            return
-        waiting = self._lanes[lane]
-        if waiting:
-            self._ready.append((lane, waiting.popleft()))
-            self.queued -= 1
-            self.ready += 1
-        else:
-            del self._lanes[lane]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +45,8 @@ class Batch:
 class Load:
     """What a partition holds, for the limits of intake.
 
-    Args:
-        held: Records that are not committed.
-        unfinished: Records that have come in and are not done. What an earlier owner left
-            unfinished counts when it comes in again: it must be let in, or it never gets done.
-        active: Records that run, or could if there were a slot.
-        held_bytes: Payload of the held ones.
+    What an earlier owner left `unfinished` counts when it comes in again: it must be let in, or it
+    never gets done. `active` records run, or could if there were a slot.
     """
 
     held: int = 0
@@ -118,40 +56,44 @@ class Load:
 
 
 class Workload:
-    """Ledger, queue and results of one partition, kept in step.
+    """Ledger, order and results of one partition from a commit point on, kept in step.
 
-    Args:
-        start: The commit point it continues from.
-        is_new: Whether that point was never committed.
-        ordering: What runs one at a time, in order.
-        limit: Unfinished records at most.
+    A lane is a queue of records that run one after the other. With the ordering `key` each key
+    has a lane, and records without a key have none in common, as in Kafka itself; with
+    `partition` all share one; with `none` each record is alone.
 
     Attributes:
         held: Records that are taken and not committed, by offset, the oldest first.
+        ready: Those that may run next, the oldest first: one of a lane that has none running.
         results: What is done and waits for a commit.
+        committed_base: None where nothing was ever committed.
     """
 
     def __init__(self, start: CommitPoint, *, is_new: bool, ordering: Ordering, limit: int) -> None:
         self.ledger = OffsetLedger(start, limit=limit)
-        self.queue: KeyedQueue[Held] = KeyedQueue(ordering)
         self.held: dict[int, Held] = {}
+        self.ready: deque[tuple[bytes | None, Held]] = deque()
+        self.running = 0
         self.results: list[Result] = []
+        self.committed_base = None if is_new else start.base
+        self._ordering = ordering
+        # A lane is here while one of its records is ready or running; the queue holds the rest.
+        self._lanes: dict[bytes, deque[Held]] = {}
         self._held_bytes = 0
-        self._committed_base = None if is_new else start.base
 
     @property
     def load(self) -> Load:
         return Load(
             held=len(self.held),
             unfinished=self.ledger.taken,
-            active=self.queue.ready + self.queue.running,
+            active=len(self.ready) + self.running,
             held_bytes=self._held_bytes,
         )
 
     @property
     def has_news(self) -> bool:
         """Whether a commit would say anything new."""
-        return bool(self.results) or (not self.held and self.ledger.base != self._committed_base)
+        return bool(self.results) or (not self.held and self.ledger.base != self.committed_base)
 
     def lag(self, end: int) -> int:
         """Records that are not committed, where the log ends before `end`."""
@@ -172,14 +114,34 @@ class Workload:
             return None
         held = self.held[record.offset] = Held(record, now, record.size)
         self._held_bytes += held.size
-        self.queue.put(record.key, held)
+        lane = record.key
+        if self._ordering != "key":
+            lane = b"" if self._ordering == "partition" else None
+        if lane is not None and lane in self._lanes:
+            self._lanes[lane].append(held)
+            return held
+        if lane is not None:
+            self._lanes[lane] = deque()
+        self.ready.append((lane, held))
         return held
 
+    def start(self) -> tuple[bytes | None, Held]:
+        """Start what has been ready the longest: its lane, for `finish`, and the record."""
+        started = self.ready.popleft()
+        self.running += 1
+        return started
+
     def finish(self, lane: bytes | None, record: Received, outcome: Outcome) -> None:
-        """A record that `queue` started in that lane came to its outcome."""
-        self.queue.finish(lane)
+        """A record that was started in that lane came to its outcome: its lane's next is ready."""
+        self.running -= 1
         self.ledger.finish(record.offset)
         self.results.append(Result(record, outcome))
+        if lane is None:
+            return
+        if waiting := self._lanes[lane]:
+            self.ready.append((lane, waiting.popleft()))
+        else:
+            del self._lanes[lane]
 
     def batch(self) -> Batch:
         """What a commit would hold now: every result, because the ledger says they are done."""
@@ -193,7 +155,7 @@ class Workload:
     def settle(self, batch: Batch) -> None:
         """The batch is committed."""
         del self.results[: len(batch.results)]
-        self._committed_base = batch.committed.offset
+        self.committed_base = batch.committed.offset
         for result in batch.results:
             self._held_bytes -= self.held.pop(result.record.offset).size
 
@@ -202,10 +164,7 @@ class Workload:
     ) -> None:
         """Put other outcomes in the place of those that cannot be committed.
 
-        Args:
-            batch: What was to be committed; it was not.
-            indices: Which of its `records` are at fault.
-            substitute: Returns the other outcome.
+        `indices` are those of the batch's `records` that are at fault; it was not committed.
         """
         owners = [
             number for number, result in enumerate(batch.results) for _ in result.outcome.records

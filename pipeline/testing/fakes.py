@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -27,6 +27,7 @@ FAKE_USAGE = Usage(calls=1, input_tokens=100, output_tokens=20, cost_usd=Decimal
 """What each answer of the fake costs."""
 
 
+@dataclass(eq=False)
 class FakeAsker:
     """Answers at once as a test says; remembers what it was asked in `asked`.
 
@@ -36,26 +37,22 @@ class FakeAsker:
         model: The model that answers, by tier.
     """
 
-    def __init__(
-        self,
-        answer: Callable[[Question[Any], Tier], BaseModel],
-        *,
-        model: Callable[[Tier], str] = lambda tier: f"fake-{tier.value}",
-    ) -> None:
-        self._answer = answer
-        self._model = model
-        self.asked: list[Asked] = []
+    answer: Callable[[Question[Any], Tier], BaseModel]
+    _: KW_ONLY
+    model: Callable[[Tier], str] = lambda tier: f"fake-{tier.value}"
+    asked: list[Asked] = field(default_factory=list, init=False)
 
     async def ask(
         self, question: Question[AnswerT], tier: Tier, *, max_output_tokens: int | None = None
     ) -> Response[AnswerT]:
         self.asked.append(Asked(question, tier, max_output_tokens))
-        answer = self._answer(question, tier)
+        answer = self.answer(question, tier)
         if not isinstance(answer, question.answer_model):
             raise TypeError(f"{question.stage} asks for a {question.answer_model.__name__}")
-        return Response(answer=answer, model=self._model(tier), usage=FAKE_USAGE, seconds=0.0)
+        return Response(answer=answer, model=self.model(tier), usage=FAKE_USAGE, seconds=0.0)
 
 
+@dataclass(eq=False)
 class FakeClient:
     """A `pipeline.claude.client.Client` without a network.
 
@@ -64,23 +61,18 @@ class FakeClient:
         seconds: That a response takes.
     """
 
-    def __init__(
-        self,
-        answer: Callable[[dict[str, Any]], HttpReply | NoReply],
-        *,
-        seconds: Callable[[], float] = lambda: 0.0,
-    ) -> None:
-        self._answer = answer
-        self._seconds = seconds
-        self.sent: list[dict[str, Any]] = []
-        self.sent_at: list[float] = []
-        self.in_flight = 0
+    answer: Callable[[dict[str, Any]], HttpReply | NoReply]
+    _: KW_ONLY
+    seconds: Callable[[], float] = lambda: 0.0
+    sent: list[dict[str, Any]] = field(default_factory=list, init=False)
+    sent_at: list[float] = field(default_factory=list, init=False)
+    in_flight: int = field(default=0, init=False)
 
     async def send(self, body: bytes, *, seconds: float) -> HttpReply | NoReply:
         request: dict[str, Any] = orjson.loads(body)
         self.sent.append(request)
         self.sent_at.append(asyncio.get_running_loop().time())
-        takes = self._seconds()
+        takes = self.seconds()
         self.in_flight += 1
         try:
             await asyncio.sleep(min(takes, seconds))
@@ -88,7 +80,7 @@ class FakeClient:
             self.in_flight -= 1
         if takes > seconds:
             return NoReply("timed_out", f"no answer within {seconds:.0f} s", sent=True)
-        return self._answer(request)
+        return self.answer(request)
 
     async def post(self, path: str, body: bytes, *, seconds: float) -> HttpReply | NoReply:
         """Count bytes as tokens; there is nothing else."""

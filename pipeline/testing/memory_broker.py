@@ -42,9 +42,6 @@ class Group:
     """Members, their partitions, and what was committed for the group.
 
     `committed` is what a reader gets now; `generations` is who got what in each rebalance so far.
-
-    Args:
-        partitions_of: The partitions of a topic.
     """
 
     def __init__(self, partitions_of: Callable[[str], Sequence[TopicPartition]]) -> None:
@@ -262,11 +259,7 @@ class _Producer:
 
 
 class MemoryBroker:
-    """A cluster of one. All of its methods take effect at once; the way to it is a `Link`.
-
-    Args:
-        max_message_bytes: The largest record that any topic takes.
-    """
+    """A cluster of one. All of its methods take effect at once; the way to it is a `Link`."""
 
     def __init__(self, *, max_message_bytes: int = 1 << 20) -> None:
         self.max_message_bytes = max_message_bytes

@@ -10,7 +10,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Literal, Protocol, TypeVar
@@ -61,13 +61,9 @@ class Refused(BrokersUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What happens to one request. Times in seconds.
+    """What happens to one request: seconds `before` it takes effect and `after` until the response.
 
-    Args:
-        before: Until it takes effect.
-        after: From there until the response arrives.
-        loss: What gets lost on the way.
-        is_refused: The broker aborts the transaction for a reason of its own.
+    `loss` is what gets lost on the way; if it `is_refused` the broker aborts the transaction.
     """
 
     before: float = 0.0
@@ -80,12 +76,10 @@ class Faults(Protocol):
     """Decides what happens to requests."""
 
     def next(self, process: str, request: str) -> Fault:
-        """What happens to this one.
+        """What happens to this request of a process.
 
-        Args:
-            process: Who sends it.
-            request: `join`, `heartbeat`, `leave`, `fetch`, `commit_offset`, `init`, `begin`,
-                `write`, `add_offset`, `end`, `fetch_offset`, `bounds`, `ends`, `first_record`.
+        Requests are `join`, `heartbeat`, `leave`, `fetch`, `commit_offset`, `init`, `begin`,
+        `write`, `add_offset`, `end`, `fetch_offset`, `bounds`, `ends`, `first_record`.
         """
         ...
 
@@ -97,18 +91,16 @@ class NoFaults:
         return Fault()
 
 
+@dataclass(eq=False)
 class Link:
-    """One process's connection; each request is one step that can fail on its own.
+    """One process's connection; each request is one step that can fail on its own."""
 
-    Args:
-        process: Its name, for the faults.
-        faults: What happens to requests.
-    """
+    process: str
+    faults: Faults
+    is_cut: bool = field(default=False, init=False)
 
-    def __init__(self, process: str, faults: Faults) -> None:
-        self.process = process
-        self.is_cut = False
-        self._faults = faults
+    def __post_init__(self) -> None:
+
         self._thawed = asyncio.Event()
         self._thawed.set()
 
@@ -132,7 +124,7 @@ class Link:
             Lost: The request or its response was, or the process is dead.
             Refused: The broker would not.
         """
-        fault = self._faults.next(self.process, name)
+        fault = self.faults.next(self.process, name)
         await self._travel(fault.before)
         if fault.loss == "request":
             raise Lost(f"{name} did not arrive")
@@ -153,12 +145,7 @@ class Link:
 
 @dataclass(eq=False)
 class MemoryConsumer:
-    """A member of a group of the broker in memory.
-
-    Args:
-        session_timeout: Seconds without a heartbeat after which it counts as dead.
-        rebalance_timeout: Seconds that it gets to join again.
-    """
+    """A member of a group of the broker in memory; time-outs in seconds."""
 
     broker: MemoryBroker
     link: Link
@@ -435,49 +422,38 @@ class MemoryOffsets:
         pass
 
 
+@dataclass(eq=False)
 class MemoryBrokers:
-    """One process's view of the broker in memory, for an engine.
+    """One process's view of the broker in memory, which several share, for an engine.
 
-    Args:
-        broker: The broker; several processes share it.
-        process: The name of this one.
-        delivery: What its sessions promise.
-        faults: What happens to its requests.
-        session_timeout: Seconds without a heartbeat after which it counts as dead.
-        rebalance_timeout: Seconds that it gets to join again.
-        transaction_timeout: Seconds after which the broker voids a transaction.
+    It counts as dead after `session_timeout` seconds without a heartbeat, gets `rebalance_timeout`
+    to join again, and its transactions are void after `transaction_timeout`.
     """
 
-    starts_at_end = False
+    broker: MemoryBroker
+    _: KW_ONLY
+    process: str = "process"
+    delivery: Delivery = "exactly_once"
+    faults: Faults | None = None
+    session_timeout: float = 10.0
+    rebalance_timeout: float = 20.0
+    transaction_timeout: float = 60.0
+    starts_at_end: bool = field(default=False, init=False)
 
-    def __init__(
-        self,
-        broker: MemoryBroker,
-        *,
-        process: str = "process",
-        delivery: Delivery = "exactly_once",
-        faults: Faults | None = None,
-        session_timeout: float = 10.0,
-        rebalance_timeout: float = 20.0,
-        transaction_timeout: float = 60.0,
-    ) -> None:
-        self.broker = broker
-        self.link = Link(process, faults or NoFaults())
-        self.eviction_notice = session_timeout / 2  # the answer to the next heartbeat says so
-        self._delivery = delivery
-        self._session_timeout = session_timeout
-        self._rebalance_timeout = rebalance_timeout
-        self._transaction_timeout = transaction_timeout
+    def __post_init__(self) -> None:
+
+        self.link = Link(self.process, self.faults or NoFaults())
+        self.eviction_notice = self.session_timeout / 2  # the answer to the next heartbeat says so
 
     def consumer(self, group: str, topics: Sequence[str]) -> MemoryConsumer:
         return MemoryConsumer(
-            self.broker, self.link, group, topics, self._session_timeout, self._rebalance_timeout
+            self.broker, self.link, group, topics, self.session_timeout, self.rebalance_timeout
         )
 
     def session(self, group: str, partition: TopicPartition, consumer: Consumer) -> PartitionWriter:
-        if self._delivery == "exactly_once":
+        if self.delivery == "exactly_once":
             return MemoryTransactions(
-                self.broker, self.link, group, partition, timeout=self._transaction_timeout
+                self.broker, self.link, group, partition, timeout=self.transaction_timeout
             )
         if not isinstance(consumer, MemoryConsumer):
             raise TypeError("the consumer is of other brokers")
@@ -487,26 +463,22 @@ class MemoryBrokers:
         return MemoryOffsets(self.broker, self.link, group)
 
 
+@dataclass(eq=False)
 class MemoryTopicReader:
     """What `pipeline.kafka.reader.read_topics` does, on the broker in memory.
 
     Unlike a real reader it does not wait for a transaction that is open before the end.
-
-    Args:
-        broker: The broker.
-        link: The way to it; one without faults if not given.
     """
 
-    def __init__(self, broker: MemoryBroker, link: Link | None = None) -> None:
-        self._broker = broker
-        self._link = link or Link("reader", NoFaults())
+    broker: MemoryBroker
+    link: Link = field(default_factory=lambda: Link("reader", NoFaults()))
 
     @asynccontextmanager
     async def __call__(
         self, topics: Sequence[str], *, start: Start = "beginning", end: End = "committed"
     ) -> AsyncIterator[AsyncIterator[Received]]:
         """The committed records from `start` to `end`."""
-        broker = self._broker
+        broker = self.broker
         partitions = [each for topic in topics for each in broker.partitions_of(topic)]
         if isinstance(start, Mapping):
             partitions = [each for each in partitions if each in start]
@@ -516,7 +488,7 @@ class MemoryTopicReader:
                 return {partition: broker.log(partition).end for partition in partitions}
             return {partition: broker.bounds(partition).end for partition in partitions}
 
-        ends = end if isinstance(end, Mapping) else await self._link.request("ends", now)
+        ends = end if isinstance(end, Mapping) else await self.link.request("ends", now)
         async with aclosing(self._records(partitions, start, ends)) as records:
             yield records
 
@@ -533,8 +505,8 @@ class MemoryTopicReader:
                 position = start[partition]
             while position < end:
                 at = position
-                read = partial(self._broker.log(partition).read, at, _RECORDS)
-                entries, position = await self._link.request("fetch", read)
+                read = partial(self.broker.log(partition).read, at, _RECORDS)
+                entries, position = await self.link.request("fetch", read)
                 if position == at:
                     raise BrokersUnavailable(f"{partition} brings nothing from offset {at} on.")
                 for entry in entries:

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -46,12 +46,9 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
-    """Exponential backoff that forgets a failure once a process has lived long enough.
+    """Exponential backoff from `first` to `longest` seconds between restarts.
 
-    Args:
-        first: Seconds before the first restart.
-        longest: Seconds between restarts at most.
-        healthy_after: Seconds of life after which an end counts as the first again.
+    After `healthy_after` seconds of life an end counts as the first again.
     """
 
     first: float = 0.5
@@ -59,12 +56,7 @@ class RestartPolicy:
     healthy_after: float = 60.0
 
     def after_end(self, early_ends: int, *, lived: float) -> tuple[int, float]:
-        """How many early ends in a row there are now, and seconds to wait.
-
-        Args:
-            early_ends: How many there were before this end.
-            lived: Seconds that the process lived.
-        """
+        """How many early ends in a row there are now, and seconds to wait."""
         if lived >= self.healthy_after:
             return 1, self.first
         # The exponent is capped only so that it stays a number: the delay is capped below.
@@ -84,34 +76,20 @@ class Process(Protocol):
     def send_signal(self, signal: int) -> None: ...
 
 
+@dataclass(eq=False)
 class Supervisor:
-    """Keeps workers running until it is asked to stop.
+    """Keeps workers running until it is asked to stop; `spawn` starts the one with that index.
 
-    Args:
-        spawn: Starts the worker with that index.
-        workers: How many.
-        policy: When to restart.
-        stop_within: Seconds a worker gets between SIGTERM and SIGKILL: more than its drain budget.
-        clock: Seconds, monotonic.
-        sleep: Waits for seconds.
+    Each gets `stop_within` seconds between SIGTERM and SIGKILL: more than its drain budget.
     """
 
-    def __init__(
-        self,
-        spawn: Callable[[int], Awaitable[Process]],
-        workers: int,
-        *,
-        policy: RestartPolicy,
-        stop_within: float,
-        clock: Callable[[], float],
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        self._spawn = spawn
-        self._workers = workers
-        self._policy = policy
-        self._stop_within = stop_within
-        self._clock = clock
-        self._sleep = sleep
+    spawn: Callable[[int], Awaitable[Process]]
+    workers: int
+    _: KW_ONLY
+    policy: RestartPolicy
+    stop_within: float
+    clock: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     async def run(self, stop: asyncio.Event) -> int:
         """Run until `stop` is set and every worker has ended.
@@ -123,7 +101,7 @@ class Supervisor:
         async with asyncio.TaskGroup() as group:
             slots = [
                 group.create_task(self._keep(index, stop), name=f"worker-{index}")
-                for index in range(self._workers)
+                for index in range(self.workers)
             ]
         codes = {slot.result() for slot in slots}
         if WRONG_USE in codes:
@@ -133,22 +111,22 @@ class Supervisor:
     async def _keep(self, index: int, stop: asyncio.Event) -> int:
         early_ends = code = 0
         while not stop.is_set():
-            started = self._clock()
+            started = self.clock()
             code = await self._one_life(index, stop)
             if code == WRONG_USE:
                 stop.set()
             if stop.is_set():
                 break
-            lived = self._clock() - started
-            early_ends, delay = self._policy.after_end(early_ends, lived=lived)
+            lived = self.clock() - started
+            early_ends, delay = self.policy.after_end(early_ends, lived=lived)
             log.warning("worker_ended", worker=index, exit_code=code, restart_in_seconds=delay)
-            await _either(stop.wait(), self._sleep(delay))
+            await _either(stop.wait(), self.sleep(delay))
         return code
 
     async def _one_life(self, index: int, stop: asyncio.Event) -> int:
         """Start a worker and return its exit code; where it cannot be started, 1."""
         try:
-            process = await self._spawn(index)
+            process = await self.spawn(index)
         except OSError as error:
             # No memory or no process left, say. The others go on, and it is tried again.
             log.error("worker_not_started", worker=index, because=str(error))  # noqa: TRY400
@@ -159,9 +137,9 @@ class Supervisor:
             await _either(asyncio.shield(ending), stop.wait())
             if not ending.done():
                 _send(process, signal.SIGTERM)
-                await asyncio.wait([ending], timeout=self._stop_within)
+                await asyncio.wait([ending], timeout=self.stop_within)
             if not ending.done():
-                log.error("worker_killed", pid=process.pid, after_seconds=self._stop_within)
+                log.error("worker_killed", pid=process.pid, after_seconds=self.stop_within)
                 _send(process, signal.SIGKILL)
             return await ending
         except asyncio.CancelledError:
@@ -189,8 +167,7 @@ async def _either(*awaitables: Awaitable[object]) -> None:
 class Merged(Collector):
     """The metrics of all workers as one page: the same families, with the label `worker`.
 
-    Args:
-        pages: In the Prometheus text format, by worker; read again each time.
+    `pages`, by worker, are read again each time.
     """
 
     def __init__(self, pages: Mapping[str, str]) -> None:
@@ -214,9 +191,7 @@ class Merged(Collector):
 class Reports:
     """What the workers reported last, by index as text; without those that do not answer.
 
-    Args:
-        pages: Their metrics.
-        states: What their `/api/status` says.
+    `pages` are their metrics, `states` what their `/api/status` says.
     """
 
     pages: dict[str, str] = field(default_factory=dict)
@@ -279,17 +254,9 @@ async def serve(
     workers: int,
     announce: Callable[[Running], None],
 ) -> int:
-    """Run the pipeline until `stop` is set and all has drained.
+    """Run the pipeline until `stop` is set and all has drained; returns the exit code.
 
-    Args:
-        settings: The whole tree.
-        stages: Whose consumers run.
-        stop: Set it to end cleanly.
-        workers: Processes; one needs no supervisor.
-        announce: Called once the port is open.
-
-    Returns:
-        The exit code: 0 where all ended well.
+    `announce` is called once the port is open.
 
     Raises:
         PipelineError: The brokers cannot be reached, or the port is taken.

@@ -21,7 +21,7 @@ from pipeline.claude.gateway import Gateway
 from pipeline.config import BackfillSettings, Settings, TopicSettings
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.observer import Observer
-from pipeline.stream.dead_letter_breaker import DeadLetterWindow
+from pipeline.stream.dead_letter_breaker import DeadLetterBreaker
 from pipeline.stream.protocols import PartitionWriter, TopicPartition
 from pipeline.testing import Fault, Link, MemoryBroker, MemoryBrokers
 from pipeline.testing.memory_clients import MemoryTopicReader
@@ -207,7 +207,7 @@ class World:
                 clock=asyncio.get_running_loop().time,
                 new_nonce=lambda: f"{next(self.nonces):012x}",
                 watcher=Watcher(),
-                dead_letters=DeadLetterWindow(
+                dead_letters=DeadLetterBreaker(
                     window, 0.5, clock=asyncio.get_running_loop().time, quiet=math.inf
                 ),
                 stop=stop or asyncio.Event(),

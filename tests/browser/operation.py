@@ -150,7 +150,7 @@ class Operation:
         source = Source(topic=f"{stage}.raw", partition=0, offset=1, timestamp=self.now)
         usage = Usage(calls=1, cost_usd=Decimal("0.0049" if doubts else "0.00032"))
         if for_review:
-            self.metrics.settled(
+            self._recent.add(
                 Review(
                     event_id=event_id,
                     stage=stage,
@@ -168,7 +168,7 @@ class Operation:
         escalation: EscalationSummary[Any] | None = None
         if doubts:
             escalation = EscalationSummary(doubts=list(doubts), haiku_result=result)
-        self.metrics.settled(
+        self._recent.add(
             Enriched[Any](
                 schema_=f"{stage}.enriched/1",
                 event_id=event_id,

@@ -10,7 +10,7 @@ import structlog
 
 from pipeline.cascade.processor import Handling
 from pipeline.config import LogSettings
-from pipeline.observe.logging import configure_logging, identify_event
+from pipeline.observe.logging import EVENT, configure_logging
 from pipeline.stream.records import Disposition, Outcome, Received
 from tests.cascade.stand_ins import received
 
@@ -30,7 +30,9 @@ async def handle_one(level: str, stream: io.StringIO) -> list[dict[str, object]]
     configure_logging(LogSettings.model_validate({"level": level, "format": "json"}), stream)
 
     async def handler(_: Received) -> Outcome:
-        identify_event("N-1")
+        context = EVENT.get()
+        assert context is not None
+        context.event_id = "N-1"
         return Outcome(Disposition.REVIEW, ())
 
     headers = (("traceparent", f"00-{TRACE}-b7ad6b7169203331-01".encode()),)

@@ -69,7 +69,7 @@ def test_every_doubt_is_on_the_record_and_in_the_metric(
 
     event = stage.parse(orjson.dumps({"id": "n-1", "text": "all is well"}), key=None, headers={})
     signals = [*statement_signals(answer), *stage.signals(event, answer)]
-    own = policy.of("notes", Tier.HAIKU)
+    own = policy["notes", Tier.HAIKU]
     expected = [
         *own.doubts(signals, label=answer.mood),
         *audit_doubts("notes", record.key or b"", own.audit_share),

@@ -13,7 +13,6 @@ from pipeline.cascade.policy import (
     Policy,
     StagePolicy,
     audit_doubts,
-    doubts_of,
     threshold_of,
 )
 from pipeline.config import Settings, SonnetThresholds, Thresholds, load_settings
@@ -37,22 +36,22 @@ thresholds = st.builds(
 
 def test_a_signal_counts_from_its_threshold_on() -> None:
     at = Thresholds(arithmetic=0.4)
-    assert doubts_of([Signal("arithmetic", 0.4, "a")], at)
-    assert not doubts_of([Signal("arithmetic", 0.39, "a")], at)
+    assert StagePolicy(at).doubts([Signal("arithmetic", 0.4, "a")])
+    assert not StagePolicy(at).doubts([Signal("arithmetic", 0.39, "a")])
 
 
 def test_a_signal_of_no_strength_never_counts() -> None:
-    assert not doubts_of([Signal("arithmetic", 0.0, "a")], Thresholds(arithmetic=0))
+    assert not StagePolicy(Thresholds(arithmetic=0)).doubts([Signal("arithmetic", 0.0, "a")])
 
 
 def test_a_threshold_above_one_switches_a_code_off() -> None:
-    assert not doubts_of([Signal("unclear", 1.0, "a")], Thresholds(unclear=1.01))
+    assert not StagePolicy(Thresholds(unclear=1.01)).doubts([Signal("unclear", 1.0, "a")])
 
 
 def test_an_answer_that_never_came_always_counts() -> None:
     never = Thresholds(**dict.fromkeys(CODES, 2.0))
     for code in FAILURES:
-        assert doubts_of([Signal(code, 1.0, "a")], never)
+        assert StagePolicy(never).doubts([Signal(code, 1.0, "a")])
 
 
 def test_a_code_of_ones_own_has_the_threshold_that_is_set_or_the_default() -> None:
@@ -62,14 +61,13 @@ def test_a_code_of_ones_own_has_the_threshold_that_is_set_or_the_default() -> No
 
 
 def test_doubts_say_what_the_signals_said_strongest_first_and_once() -> None:
-    found = doubts_of(
+    found = StagePolicy(Thresholds()).doubts(
         [
             Signal("unclear", 0.9, "b"),
             Signal("arithmetic", 1.0, "z"),
             Signal("unclear", 0.9, "b"),
             Signal("unclear", 0.9, "a"),
-        ],
-        Thresholds(),
+        ]
     )
     assert [(doubt.code, doubt.detail) for doubt in found] == [
         ("arithmetic", "z"),
@@ -83,13 +81,13 @@ def test_it_is_total_and_doubts_nothing_that_was_not_signalled(
     given_signals: list[Signal], at: Thresholds
 ) -> None:
     said = {(signal.code, signal.detail) for signal in given_signals}
-    assert {(doubt.code, doubt.detail) for doubt in doubts_of(given_signals, at)} <= said
+    assert {(doubt.code, doubt.detail) for doubt in StagePolicy(at).doubts(given_signals)} <= said
 
 
 @given(st.lists(signals).flatmap(lambda each: st.tuples(st.just(each), st.permutations(each))))
 def test_the_order_of_signals_does_not_matter(pair: tuple[list[Signal], list[Signal]]) -> None:
     ordered, shuffled = pair
-    assert doubts_of(ordered, Thresholds()) == doubts_of(shuffled, Thresholds())
+    assert StagePolicy(Thresholds()).doubts(ordered) == StagePolicy(Thresholds()).doubts(shuffled)
 
 
 @given(st.lists(signals), thresholds, st.sampled_from(CODES), st.floats(0, 2))
@@ -97,14 +95,18 @@ def test_raising_a_threshold_never_adds_a_doubt(
     given_signals: list[Signal], at: Thresholds, code: str, by: float
 ) -> None:
     raised = at.model_copy(update={code: getattr(at, code) + by})
-    assert set(doubts_of(given_signals, raised)) <= set(doubts_of(given_signals, at))
+    assert set(StagePolicy(raised).doubts(given_signals)) <= set(
+        StagePolicy(at).doubts(given_signals)
+    )
 
 
 @given(st.lists(signals), signals, thresholds)
 def test_another_signal_never_takes_a_doubt_away(
     given_signals: list[Signal], more: Signal, at: Thresholds
 ) -> None:
-    assert set(doubts_of(given_signals, at)) <= set(doubts_of([*given_signals, more], at))
+    assert set(StagePolicy(at).doubts(given_signals)) <= set(
+        StagePolicy(at).doubts([*given_signals, more])
+    )
 
 
 def with_thresholds(**table: object) -> Settings:
@@ -124,7 +126,7 @@ def test_what_is_set_for_every_stage_holds_where_nothing_more_special_is_set() -
         )
     )
     found = {
-        (stage, tier, label): policy.of(stage, tier).thresholds_of(label).low_confidence
+        (stage, tier, label): policy[stage, tier].thresholds_of(label).low_confidence
         for stage, tier, label in [
             ("images", Tier.HAIKU, None),
             ("images", Tier.SONNET, None),
@@ -136,7 +138,7 @@ def test_what_is_set_for_every_stage_holds_where_nothing_more_special_is_set() -
         ]
     }
     assert list(found.values()) == [0.6, 0.7, 0.6, 0.8, 0.4, 0.2, 0.7]
-    assert policy.of("tickets", Tier.HAIKU).thresholds_of("sales").unclear == 2
+    assert policy["tickets", Tier.HAIKU].thresholds_of("sales").unclear == 2
 
 
 def test_each_stage_and_tier_has_its_own_thresholds() -> None:
@@ -145,29 +147,29 @@ def test_each_stage_and_tier_has_its_own_thresholds() -> None:
     )
     policy = Policy.from_settings(settings)
     unclear, unsure = Signal("unclear", 1.0, "a"), Signal("low_confidence", 0.6, "b")
-    assert not policy.of("tickets", Tier.HAIKU).doubts([unclear])
-    assert policy.of("tickets", Tier.SONNET).doubts([unclear])
-    assert policy.of("invoices", Tier.HAIKU).doubts([unclear])
-    assert not policy.of("tickets", Tier.SONNET).doubts([unsure])
-    assert policy.of("invoices", Tier.SONNET).doubts([unsure])
+    assert not policy["tickets", Tier.HAIKU].doubts([unclear])
+    assert policy["tickets", Tier.SONNET].doubts([unclear])
+    assert policy["invoices", Tier.HAIKU].doubts([unclear])
+    assert not policy["tickets", Tier.SONNET].doubts([unsure])
+    assert policy["invoices", Tier.SONNET].doubts([unsure])
 
 
 def test_a_stage_that_is_not_in_the_settings_has_the_defaults_of_its_tier() -> None:
     policy = Policy({})
     unsure = Signal("low_confidence", 0.4, "a")
-    assert policy.of("own", Tier.HAIKU).doubts([unsure])
-    assert not policy.of("own", Tier.SONNET).doubts([unsure])
+    assert policy["own", Tier.HAIKU].doubts([unsure])
+    assert not policy["own", Tier.SONNET].doubts([unsure])
 
 
 def test_setting_one_threshold_of_sonnet_leaves_the_others_as_they_were() -> None:
     policy = Policy.from_settings(with_thresholds(stages={"tickets": {"sonnet": {"unclear": 1}}}))
-    found = policy.of("tickets", Tier.SONNET).thresholds
+    found = policy["tickets", Tier.SONNET].thresholds
     assert found.model_dump() == SonnetThresholds(unclear=1).model_dump()
 
 
 def test_only_what_a_person_can_settle_goes_from_sonnet_to_a_person() -> None:
     signalled = [Signal(code, 0.8, "a") for code in CODES]
-    doubted = {doubt.code for doubt in doubts_of(signalled, SonnetThresholds())}
+    doubted = {doubt.code for doubt in StagePolicy(SonnetThresholds()).doubts(signalled)}
     assert doubted == {
         "low_confidence", "unclear", "evidence_not_found", "arithmetic", "ambiguous_amount",
         "broken_form", "illegible",
@@ -198,10 +200,10 @@ def test_a_label_may_be_held_to_other_thresholds_than_its_stage() -> None:
     policy = Policy.from_settings(settings)
     for tier, strength in ((Tier.HAIKU, 0.2), (Tier.SONNET, 0.4)):
         unsure = [Signal("low_confidence", strength, "a")]
-        assert policy.of("tickets", tier).doubts(unsure, label="billing")
-        assert not policy.of("tickets", tier).doubts(unsure, label="sales")
-        assert not policy.of("tickets", tier).doubts(unsure)
-        assert not policy.of("images", tier).doubts(unsure, label="billing")
+        assert policy["tickets", tier].doubts(unsure, label="billing")
+        assert not policy["tickets", tier].doubts(unsure, label="sales")
+        assert not policy["tickets", tier].doubts(unsure)
+        assert not policy["images", tier].doubts(unsure, label="billing")
 
 
 @pytest.mark.parametrize(
@@ -224,15 +226,15 @@ def test_thresholds_of_a_label_come_from_the_environment_too(
     monkeypatch.setenv("PIPELINE_THRESHOLDS__STAGES__TICKETS__LABELS__SALES__UNCLEAR", "2")
     policy = Policy.from_settings(load_settings())
     unclear = [Signal("unclear", 1.0, "a")]
-    assert not policy.of("tickets", Tier.HAIKU).doubts(unclear, label="sales")
-    assert policy.of("tickets", Tier.HAIKU).doubts(unclear, label="billing")
+    assert not policy["tickets", Tier.HAIKU].doubts(unclear, label="sales")
+    assert policy["tickets", Tier.HAIKU].doubts(unclear, label="billing")
 
 
 def test_only_the_first_tier_is_audited_and_only_by_its_share() -> None:
     policy = Policy({("notes", Tier.HAIKU): StagePolicy(Thresholds(), audit_share=1)})
 
     def audit(tier: Tier, stage: str = "notes") -> Sequence[Doubt]:
-        return audit_doubts(stage, b"k", policy.of(stage, tier).audit_share)
+        return audit_doubts(stage, b"k", policy[stage, tier].audit_share)
 
     assert [doubt.code for doubt in audit(Tier.HAIKU)] == ["audit"]
     assert not audit(Tier.SONNET)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.cascade.policy import LIFTED, doubts_of, is_wanted, weighed, whether_it_pays
+from pipeline.cascade.policy import LIFTED, StagePolicy, is_wanted, weighed, whether_it_pays
 from pipeline.claude.billing import PriceTable
 from pipeline.claude.workloads import price_ratio
 from pipeline.config import Thresholds, TokenPrices
@@ -63,8 +63,8 @@ def test_an_agreement_lifts_what_the_answer_says_of_itself_in_numbers_and_nothin
 def test_a_disagreement_is_a_doubt_and_takes_none_away(
     given_signals: list[Signal], fields: list[str]
 ) -> None:
-    before = doubts_of(given_signals, Thresholds())
-    after = doubts_of(weighed(given_signals, fields), Thresholds())
+    before = StagePolicy(Thresholds()).doubts(given_signals)
+    after = StagePolicy(Thresholds()).doubts(weighed(given_signals, fields))
     assert set(before) < set(after)
     assert {each.code for each in set(after) - set(before)} == {"second_opinion"}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.cascade.policy import doubts_of, statement_signals
+from pipeline.cascade.policy import StagePolicy, statement_signals
 from pipeline.config import Thresholds
 from pipeline.stages.api import Answer
 
@@ -21,7 +21,7 @@ def test_doubt_is_what_confidence_leaves(confidence: float, strength: float) -> 
 
 def test_a_confidence_of_exactly_the_bound_counts() -> None:
     signals = statement_signals(Answer(confidence=0.7, unclear=False))
-    assert doubts_of(signals, Thresholds(low_confidence=0.3))
+    assert StagePolicy(Thresholds(low_confidence=0.3)).doubts(signals)
 
 
 @pytest.mark.parametrize("confidence", [-0.1, 1.01, 95])

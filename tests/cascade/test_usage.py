@@ -20,16 +20,11 @@ USAGES = st.builds(
 )
 
 
-@given(st.lists(USAGES))
-def test_the_total_of_any_number_is_their_sum(usages: list[Usage]) -> None:
-    assert Usage.total(usages) == sum(usages, Usage())
-
-
 @given(st.lists(USAGES), USAGES)
 def test_one_unknown_cost_makes_the_total_unknown(usages: list[Usage], other: Usage) -> None:
     unknown = other.model_copy(update={"cost_usd": None})
-    assert Usage.total((*usages, unknown)).cost_usd is None
+    assert sum((*usages, unknown), Usage()).cost_usd is None
 
 
 def test_nothing_costs_nothing() -> None:
-    assert Usage.total(()) == Usage(cost_usd=Decimal(0))
+    assert sum((), Usage()) == Usage(cost_usd=Decimal(0))

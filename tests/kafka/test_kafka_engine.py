@@ -138,7 +138,7 @@ async def engine(
         brokers=KafkaBrokers(settings, stream, TopicSettings(), delivery),
         group=topics.group,
         settings=stream,
-        observer=observer,
+        observer=observer or Observer(),
     )
     stop = asyncio.Event()
     task = asyncio.create_task(made.run(stop))

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline.config import LogSettings
 from pipeline.model.errors import PipelineError
-from pipeline.observe.logging import EventContext, about_event, configure_logging, identify_event
+from pipeline.observe.logging import EVENT, EventContext, configure_logging
 
 PAYLOAD = "my card 4111 was charged twice"
 KEY = "sk-ant-api03-abcdef"
@@ -130,15 +130,16 @@ def test_lines_about_an_event_carry_its_id_and_trace(
     log = structlog.get_logger("pipeline.test")
     trace_id = "0af7651916cd43dd8448eb211c80319c"
     headers = (("traceparent", f"00-{trace_id}-b7ad6b7169203331-01".encode()),)
-    with about_event(EventContext(headers)):
-        log.debug("unread")
-        identify_event("T-1")
-        log.debug("handled")
-    with about_event(EventContext([("traceparent", b"not one")])):
-        identify_event("T-2")
-        log.debug("handled")
-    with about_event(EventContext(headers, "of the trace that begins here")):
-        log.debug("traced")
+    context = EventContext(headers)
+    before = EVENT.set(context)
+    log.debug("unread")
+    context.event_id = "T-1"
+    log.debug("handled")
+    EVENT.set(EventContext([("traceparent", b"not one")], event_id="T-2"))
+    log.debug("handled")
+    EVENT.set(EventContext(headers, "of the trace that begins here"))
+    log.debug("traced")
+    EVENT.reset(before)
     log.debug("idle")
     unread, first, second, traced, last = lines()
     assert "event_id" not in unread

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.model.records import MOST_COUNT, MOST_MONEY, Money, Source, Timestamp, Usage, lasted
+from pipeline.model.records import MOST_COUNT, MOST_MONEY, Money, Source, Timestamp, Usage
 
 MONEY: TypeAdapter[Decimal] = TypeAdapter(Money)
 TIME: TypeAdapter[datetime] = TypeAdapter(Timestamp)
@@ -87,11 +87,6 @@ def test_a_time_outside_of_the_calendar_is_refused(text: str) -> None:
 def test_the_ends_of_the_calendar_are_taken() -> None:
     for text in ("1970-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"):
         assert json.loads(TIME.dump_json(TIME.validate_python(text))) == text
-
-
-@given(st.floats(0, 1e9), st.floats(0, 1e9))
-def test_durations_add_up_within_bounds(one: float, other: float) -> None:
-    assert 0 <= lasted(one, other) <= 1e9
 
 
 def test_places_are_those_that_kafka_has() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.cascade.policy import doubts_of
+from pipeline.cascade.policy import StagePolicy
 from pipeline.config import InvoiceSettings, Thresholds
 from pipeline.stages.fields.invoice_answer import InvoiceAnswer
 from pipeline.stages.invoices import InvoiceEvent, Invoices
@@ -68,7 +68,7 @@ def is_doubted(event: InvoiceEvent, answer: dict[str, Any], *codes: str) -> bool
         signal for signal in signals if not signal.detail.startswith("What the answer quotes")
     ]
     chosen = [signal for signal in judged if not codes or signal.code in codes]
-    return bool(doubts_of(chosen, Thresholds()))
+    return bool(StagePolicy(Thresholds()).doubts(chosen))
 
 
 def corruptions(answer: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -37,7 +37,7 @@ def published(text: str, given: InvoiceAnswer) -> InvoiceResult:
 
 def doubts(text: str, given: InvoiceAnswer, tier: Tier = Tier.HAIKU) -> set[str]:
     signals = STAGE.signals(InvoiceEvent(id="I-1", text=text), given)
-    return {doubt.code for doubt in POLICY.of("invoices", tier).doubts(signals)}
+    return {doubt.code for doubt in POLICY["invoices", tier].doubts(signals)}
 
 
 def all_amounts(net: str, tax: str, gross: str, **changes: object) -> InvoiceAnswer:

@@ -49,7 +49,7 @@ def test_slots_are_given_in_turn() -> None:
     useful, log = [0], list[str]()
     slots = ConcurrencyLimiter(5, lambda: useful[0])
     for name, items in (("a", 10), ("b", 1), ("c", 10)):
-        slots.offer(Queue(name, items, slots, log).start_next)
+        slots.fill(Queue(name, items, slots, log).start_next)
     assert log == []
     useful[0] = 9
     slots.fill()
@@ -61,7 +61,7 @@ def test_a_released_slot_goes_to_whose_turn_it_is() -> None:
     useful, log = [0], list[str]()
     slots = ConcurrencyLimiter(1, lambda: useful[0])
     for name in ("a", "b"):
-        slots.offer(Queue(name, 2, slots, log).start_next)
+        slots.fill(Queue(name, 2, slots, log).start_next)
     useful[0] = 9
     slots.fill()
     for _ in range(3):
@@ -74,7 +74,7 @@ def test_a_released_slot_goes_to_whose_turn_it_is() -> None:
 def test_no_more_are_started_than_are_of_use_at_present() -> None:
     useful, log = [2], list[str]()
     slots = ConcurrencyLimiter(4, lambda: useful[0])
-    slots.offer(Queue("a", 9, slots, log).start_next)
+    slots.fill(Queue("a", 9, slots, log).start_next)
     assert len(log) == 2
     useful[0] = 9
     release(slots)
@@ -88,9 +88,9 @@ def test_offering_twice_gives_one_turn() -> None:
     useful, log = [0], list[str]()
     slots = ConcurrencyLimiter(2, lambda: useful[0])
     a, b = Queue("a", 5, slots, log), Queue("b", 5, slots, log)
-    slots.offer(a.start_next)
-    slots.offer(a.start_next)
-    slots.offer(b.start_next)
+    slots.fill(a.start_next)
+    slots.fill(a.start_next)
+    slots.fill(b.start_next)
     useful[0] = 9
     slots.fill()
     assert log == ["a", "b"]
@@ -230,7 +230,7 @@ async def test_a_call_keeps_its_slot_until_it_has_ended() -> None:
     calls = Calls()
     answers = made(calls, slots)
     answers.ask(record(1), 0.0, lambda _: None)
-    slots.offer(Queue("next", 1, slots, log).start_next)
+    slots.fill(Queue("next", 1, slots, log).start_next)
     await asyncio.sleep(0)
     assert log == []
     answers.forget(1)

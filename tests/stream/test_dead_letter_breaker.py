@@ -15,7 +15,6 @@ from pipeline.stream.dead_letter_breaker import (
     QUIET_SECONDS,
     ROUND_SECONDS,
     DeadLetterBreaker,
-    DeadLetterWindow,
 )
 from pipeline.stream.records import Disposition, Outcome, Outgoing
 
@@ -33,12 +32,11 @@ def keys(count: int, name: str = "k") -> list[bytes]:
 
 
 class Bench:
-    """A window and its breaker, on a clock that a test turns."""
+    """A breaker, on a clock that a test turns."""
 
     def __init__(self, window: int = 200, ratio: float = 0.5) -> None:
         self.now = 0.0
-        self.window = DeadLetterWindow(window, ratio, clock=lambda: self.now)
-        self.breaker = DeadLetterBreaker(self.window, clock=lambda: self.now)
+        self.breaker = DeadLetterBreaker(window, ratio, clock=lambda: self.now)
 
     def ends(self, those: Iterable[bytes | None], reason: Reason | None = None) -> None:
         for key in those:
@@ -181,7 +179,7 @@ def test_what_counts_is_how_the_latest_event_of_each_of_the_last_keys_ended(
     bench = Bench(window)
     latest: dict[int, Reason | None] = {}
     for key, reason in ends:
-        bench.window.add(end(b"%d" % key, reason))
+        bench.breaker.completed(end(b"%d" % key, reason))
         latest.pop(key, None)
         latest[key] = reason
     last = list(latest.values())[-window:]
@@ -190,7 +188,7 @@ def test_what_counts_is_how_the_latest_event_of_each_of_the_last_keys_ended(
     for _, reason in ends:
         in_a_row = 0 if reason is None else in_a_row + 1
     fewest = 0 if in_a_row > window / 2 else min(window, 20)
-    alarm = bench.window.alarm
+    alarm = bench.breaker.alarm
     is_ours = alarm is not None and alarm.is_ours
     assert is_ours == (ours > max(1, 0.5 * max(len(last), fewest)))
 

@@ -4,6 +4,7 @@ import asyncio
 
 from pipeline.stream.ledger import MAX_SPAN
 from pipeline.stream.protocols import Committed, TopicPartition
+from pipeline.testing import Fault
 from tests.stream.virtual import virtual_time
 from tests.stream.workbench import GROUP, Bench, Gate, Scripted, running, until
 
@@ -62,6 +63,55 @@ async def test_a_log_that_loses_its_end_while_it_is_read_is_read_anew() -> None:
         bench.publish(b"new")
         await until(lambda: b"new" in bench.output())
         await until(lambda: bench.committed() == 1)
+
+
+@virtual_time
+async def test_no_answer_to_a_record_of_the_old_log_is_taken_for_the_new_one() -> None:
+    bench = Bench()
+    old = bench.handler.hold(b"old")
+    async with running(bench):
+        bench.publish(b"old")
+        await until(lambda: bench.handler.running == 1)
+        bench.broker.create_topic("in")
+        await asyncio.sleep(1)
+        bench.publish(b"new")
+        old.set()
+        await until(lambda: bench.committed() == 1)
+    assert bench.output() == [b"new"]
+
+
+@virtual_time
+async def test_a_drain_commits_nothing_where_the_topic_was_created_again() -> None:
+    bench = Bench()
+    old = bench.handler.hold(b"old")
+    one = bench.engine().start()
+    await until(lambda: one.engine.status().is_ready)
+    bench.publish(b"old")
+    await until(lambda: bench.handler.running == 1)
+    one.stopping.set()
+    await asyncio.sleep(0.1)
+    bench.broker.create_topic("in")
+    old.set()
+    await one.ended()
+    assert bench.committed() == 0  # where the group began
+    bench.publish(b"new")
+    async with running(bench):
+        await until(lambda: bench.output() == [b"new"])
+
+
+@virtual_time
+async def test_a_drain_commits_where_nothing_says_where_the_log_ends() -> None:
+    bench, faults = Bench(), Scripted()
+    held = bench.handler.hold(b"a")
+    one = bench.engine(faults=faults).start()
+    await until(lambda: one.engine.status().is_ready)
+    bench.publish(b"a")
+    await until(lambda: bench.handler.running == 1)
+    faults.add("bounds", *[Fault(loss="request")] * 9)
+    one.stopping.set()
+    held.set()
+    await one.ended()
+    assert bench.committed() == 1
 
 
 @virtual_time

@@ -5,7 +5,6 @@ from pipeline.stream.dead_letter_breaker import (
     PROBE_EVENTS,
     PROBE_FIRST_SECONDS,
     DeadLetterBreaker,
-    DeadLetterWindow,
 )
 from pipeline.stream.intake import Intake
 from pipeline.stream.records import Disposition, Outcome, Outgoing
@@ -25,8 +24,7 @@ class Clock:
 
 
 def opened(gate: Gate, notes: Notes, clock: Clock) -> Intake:
-    window = DeadLetterWindow(200, 0.5, clock=clock)
-    return Intake("tickets", gate, DeadLetterBreaker(window, clock=clock), notes)
+    return Intake("tickets", gate, DeadLetterBreaker(200, 0.5, clock=clock), notes)
 
 
 def may_take(intake: Intake) -> bool:

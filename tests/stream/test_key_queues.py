@@ -1,27 +1,40 @@
 """Key lanes: order inside a lane, freedom between lanes."""
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import Ordering
-from pipeline.stream.workload import KeyedQueue
+from pipeline.stream.ledger import CommitPoint
+from pipeline.stream.records import Disposition, Outcome, Received
+from pipeline.stream.workload import Held, Workload
 
+NOW = datetime.now(UTC)
 keys = st.none() | st.sampled_from([b"a", b"b", b"c", b""])
 
 
-def drain(lanes: KeyedQueue[int], picks: list[int]) -> list[int]:
+def holding(ordering: Ordering, order: list[bytes | None]) -> Workload:
+    """Records of these keys, whose offsets are their places."""
+    workload = Workload(CommitPoint(0, 0), is_new=False, ordering=ordering, limit=1000)
+    for offset, key in enumerate(order):
+        workload.take(Received("in", 0, offset, key, b"x", (), NOW, NOW), 0.0)
+    return workload
+
+
+def drain(workload: Workload, picks: list[int]) -> list[int]:
     """Start all that may start, finish them in an order that `picks` decides; the starts."""
     started: list[int] = []
-    running: list[bytes | None] = []
+    running: list[tuple[bytes | None, Held]] = []
     picks = [*picks]
-    while lanes.ready or running:
-        while lanes.ready:
-            lane, item = lanes.start()
-            started.append(item)
-            running.append(lane)
+    while workload.ready or running:
+        while workload.ready:
+            running.append(workload.start())
+            started.append(running[-1][1].record.offset)
         pick = picks.pop() if picks else 0
-        lanes.finish(running.pop(pick % len(running)))
+        lane, held = running.pop(pick % len(running))
+        workload.finish(lane, held.record, Outcome(Disposition.ENRICHED, ()))
     return started
 
 
@@ -29,10 +42,7 @@ def drain(lanes: KeyedQueue[int], picks: list[int]) -> list[int]:
 def test_every_record_runs_once_and_those_of_a_key_in_order(
     order: list[bytes | None], picks: list[int]
 ) -> None:
-    lanes: KeyedQueue[int] = KeyedQueue("key")
-    for number, key in enumerate(order):
-        lanes.put(key, number)
-    started = drain(lanes, picks)
+    started = drain(holding("key", order), picks)
     assert sorted(started) == list(range(len(order)))
     for key in {key for key in order if key is not None}:
         of_key = [number for number in started if order[number] == key]
@@ -41,49 +51,38 @@ def test_every_record_runs_once_and_those_of_a_key_in_order(
 
 @given(st.lists(keys, min_size=1))
 def test_one_of_a_key_runs_at_a_time(order: list[bytes | None]) -> None:
-    lanes: KeyedQueue[int] = KeyedQueue("key")
-    for number, key in enumerate(order):
-        lanes.put(key, number)
-    running = [lanes.start() for _ in range(lanes.ready)]
+    workload = holding("key", order)
+    running = [workload.start() for _ in range(len(workload.ready))]
     named = [lane for lane, _ in running if lane is not None]
     assert len(named) == len(set(named))
-    assert lanes.queued == len(order) - len(running)
+    assert workload.load.active == len(running) == workload.running
+    assert workload.load.unfinished == len(order)
 
 
 @given(st.lists(keys), st.lists(st.integers(0, 100)))
 def test_a_whole_partition_can_be_one_lane(order: list[bytes | None], picks: list[int]) -> None:
-    lanes: KeyedQueue[int] = KeyedQueue("partition")
-    for number, key in enumerate(order):
-        lanes.put(key, number)
-    assert lanes.ready <= 1
-    assert drain(lanes, picks) == list(range(len(order)))
+    workload = holding("partition", order)
+    assert len(workload.ready) <= 1
+    assert drain(workload, picks) == list(range(len(order)))
 
 
 @given(st.lists(keys))
 def test_without_ordering_all_may_run_at_once(order: list[bytes | None]) -> None:
-    lanes: KeyedQueue[int] = KeyedQueue("none")
-    for number, key in enumerate(order):
-        lanes.put(key, number)
-    assert lanes.ready == len(order)
+    assert len(holding("none", order).ready) == len(order)
 
 
 @pytest.mark.parametrize("ordering", ["key", "none"])
 def test_records_without_a_key_do_not_wait_for_each_other(ordering: Ordering) -> None:
-    lanes: KeyedQueue[int] = KeyedQueue(ordering)
-    lanes.put(None, 1)
-    lanes.put(None, 2)
-    assert lanes.ready == 2
+    assert len(holding(ordering, [None, None]).ready) == 2
 
 
 def test_nothing_is_left_behind() -> None:
-    lanes: KeyedQueue[int] = KeyedQueue("key")
-    for number in range(100):
-        lanes.put(b"%d" % (number % 7), number)
-    drain(lanes, [])
-    assert (lanes.ready, lanes.running, lanes.queued) == (0, 0, 0)
-    assert not lanes._lanes
+    workload = holding("key", [b"%d" % (number % 7) for number in range(100)])
+    drain(workload, [])
+    assert (len(workload.ready), workload.running, workload.load.unfinished) == (0, 0, 0)
+    assert not workload._lanes
 
 
 def test_starting_what_is_not_ready_is_an_error() -> None:
     with pytest.raises(IndexError):
-        KeyedQueue[int]("key").start()
+        holding("key", []).start()

@@ -40,7 +40,7 @@ def test_a_batch_holds_all_that_is_done_in_the_order_in_which_it_was() -> None:
     made = workload()
     for offset in range(3):
         assert made.take(record(offset), 0.0)
-    tickets = [made.queue.start() for _ in range(3)]
+    tickets = [made.start() for _ in range(3)]
     finish(made, tickets[2], outcome(b"c"))
     finish(made, tickets[0], outcome(b"a1", b"a2"))
     batch = made.batch()
@@ -52,7 +52,7 @@ def test_what_is_done_while_a_commit_is_under_way_is_left_for_the_next() -> None
     made = workload()
     for offset in range(2):
         made.take(record(offset), 0.0)
-    first, second = made.queue.start(), made.queue.start()
+    first, second = made.start(), made.start()
     finish(made, first, outcome(b"a"))
     batch = made.batch()
     finish(made, second, outcome(b"b"))
@@ -65,7 +65,7 @@ def test_a_batch_that_was_not_committed_is_in_the_next_one() -> None:
     made = workload()
     for offset in range(2):
         made.take(record(offset), 0.0)
-    first, second = made.queue.start(), made.queue.start()
+    first, second = made.start(), made.start()
     finish(made, first, outcome(b"a"))
     made.batch()
     finish(made, second, outcome(b"b"))
@@ -77,7 +77,7 @@ def test_what_cannot_be_committed_can_be_replaced() -> None:
     for offset in range(3):
         made.take(record(offset), 0.0)
     for values in ((b"a1", b"a2"), (b"too large", b"b2"), (b"c",)):
-        finish(made, made.queue.start(), outcome(*values))
+        finish(made, made.start(), outcome(*values))
     made.replace(made.batch(), [2, 3], lambda result: outcome(b"instead"))
     assert [sent.value for sent in made.batch().records] == [b"a1", b"a2", b"instead", b"c"]
     with pytest.raises(IndexError):
@@ -90,7 +90,7 @@ def test_the_load_is_what_is_held() -> None:
     made.take(record(1, b"k", size=19), 0.0)
     made.take(record(2, b"l", size=29), 0.0)
     assert made.load == Load(held=3, unfinished=3, active=2, held_bytes=60)
-    finish(made, made.queue.start(), outcome())
+    finish(made, made.start(), outcome())
     assert made.load == Load(held=3, unfinished=2, active=2, held_bytes=60)
     made.settle(made.batch())
     assert made.load == Load(held=2, unfinished=2, active=2, held_bytes=50)
@@ -112,7 +112,7 @@ def test_a_base_that_moves_without_results_is_news_once_nothing_is_held() -> Non
     made.take(record(0), 0.0)
     made.ledger.advance(5)
     assert not has_news(made)
-    finish(made, made.queue.start(), outcome())
+    finish(made, made.start(), outcome())
     assert has_news(made)
     made.settle(made.batch())
     assert not has_news(made)
@@ -133,8 +133,8 @@ def test_what_was_committed_is_what_was_done(steps: list[str]) -> None:
         if step == "take":
             made.take(record(taken, b"%d" % (taken % 5)), 0.0)
             taken += 1
-        elif step == "start" and made.queue.ready:
-            running.append(made.queue.start())
+        elif step == "start" and made.ready:
+            running.append(made.start())
         elif step == "finish" and running:
             finish(made, running.pop(len(running) // 2), outcome())
         elif step == "commit":

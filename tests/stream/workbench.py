@@ -176,7 +176,7 @@ class Bench:
             ordering=ordering,
             gate=gate,
             throttle=throttle,
-            observer=observer,
+            observer=observer or Observer(),
             rescue=rescue,
             commit_count=commit_count,
         )

@@ -203,7 +203,7 @@ def test_its_own_checks_count_by_their_own_threshold(example: Settings) -> None:
     )
 
     policy = Policy.from_settings(example)
-    doubts = policy.of("refunds", Tier.HAIKU).doubts(stage.signals(event, answer))
+    doubts = policy["refunds", Tier.HAIKU].doubts(stage.signals(event, answer))
 
     assert [doubt.code for doubt in doubts] == ["more_than_paid"]
 
