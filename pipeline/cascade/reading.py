@@ -246,7 +246,6 @@ class Reading:
     waiting: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-
         self._peers: defaultdict[tuple[str, str], Peers] = defaultdict(Peers)
         self._failing: Counter[tuple[str, str]] = Counter()
 

@@ -177,7 +177,7 @@ async def check_clock(site: Site) -> AsyncIterator[Finding]:
             date = answer.headers.get("date", "")
         ahead = site.now() - parsedate_to_datetime(date).timestamp()
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
-        yield ok("It was not compared: nothing at the API's address tells the time.")
+        yield ok("It was not compared: nothing at the API's address gives the time.")
         return
     if abs(ahead) > _SKEW:
         yield warning(

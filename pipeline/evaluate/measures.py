@@ -2,7 +2,7 @@
 
 The figures of each strategy, by label, by field and by doubt; what accepting more of the answers
 costs in errors and what escalating more of them buys; whether a stated confidence means what it
-says. Answers with equal doubt cannot be told apart, so a curve has a point where a group of them
+says. Answers with equal doubt cannot be ranked, so a curve has a point where a group of them
 ends, and none within it.
 """
 
@@ -126,7 +126,7 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """How well doubt tells wrong answers of Haiku from right ones."""
+    """How well doubt separates wrong answers of Haiku from right ones."""
 
     curve: tuple[Coverage, ...]
     # under it (AURC), the mean risk over all coverages; 0 is best, None for no answers

@@ -245,7 +245,6 @@ class Status:
     monotonic: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
-
         clock = self.clock
         self._started_at = clock()
         self._readings: deque[Reading] = deque([self._read()])

@@ -55,7 +55,6 @@ class Answers:
     rescue: Rescue | None = None
 
     def __post_init__(self) -> None:
-
         self._now = asyncio.get_running_loop().time
         self._calls: dict[int, asyncio.Future[Outcome]] = {}
         self._cancelled: set[asyncio.Future[Outcome]] = set()

@@ -134,7 +134,6 @@ class Backlog:
     now: Callable[[], datetime]
 
     def __post_init__(self) -> None:
-
         self.ends: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, CommitPoint] = {}
         self._first: dict[TopicPartition, tuple[int, NextRecord]] = {}
@@ -225,7 +224,6 @@ class Monitor:
     intake: Intake
 
     def __post_init__(self) -> None:
-
         self._now = asyncio.get_running_loop().time
         self._backlog = Backlog(self.context.reader, now=lambda: datetime.now(UTC))
         self._last_look = self._now()

@@ -100,7 +100,6 @@ class Link:
     is_cut: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-
         self._thawed = asyncio.Event()
         self._thawed.set()
 
@@ -441,7 +440,6 @@ class MemoryBrokers:
     starts_at_end: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-
         self.link = Link(self.process, self.faults or NoFaults())
         self.eviction_notice = self.session_timeout / 2  # the answer to the next heartbeat says so
 
