@@ -32,9 +32,12 @@ _SETTINGS = {
     # past the drain budget and the gateway's time-out, which repeats calls without any fault.
     "PIPELINE_CLAUDE__CONCURRENCY": "32",
     "PIPELINE_STREAM__MAX_IN_FLIGHT": "48",
-    # An event on which the API always hangs takes eight of them at either tier, once nobody kills
-    # the process that waits.
-    "PIPELINE_CLAUDE__CALL_TIMEOUT": "20",
+    # An event on which the API always hangs is given up late where nothing else comes: six attempts
+    # before control questions make its failures count, then as many as the setting says, at either
+    # tier. With the defaults that takes 16 minutes, longer than the run waits.
+    "PIPELINE_CLAUDE__CALL_TIMEOUT": "10",
+    "PIPELINE_CLAUDE__BACKOFF_MAX": "5",
+    "PIPELINE_CLAUDE__ATTEMPTS_PER_EVENT": "4",
 }
 STAGES = ("tickets", "invoices", "images")
 _JOINED_WITHIN = 60.0
