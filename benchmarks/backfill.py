@@ -198,10 +198,9 @@ class Killing:
 
     Args:
         plan: How often.
-        api: Tells when a batch was taken.
+        api: Reports when a batch was taken.
         environment: Of the program.
         directory: Where its output goes.
-        tell: Told of each kill.
     """
 
     def __init__(

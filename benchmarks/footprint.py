@@ -264,7 +264,7 @@ def memory(pid: int, what: str) -> float:
     status = Path("/proc", str(pid), "status").read_text()
     found = re.search(rf"^{what}:\s+(\d+) kB$", status, re.MULTILINE)
     if found is None:
-        raise RuntimeError(f"the kernel does not tell {what}")
+        raise RuntimeError(f"the kernel does not report {what}")
     return int(found[1]) / 1024
 
 

@@ -59,7 +59,7 @@ class Outage:
     """A time without the API.
 
     Args:
-        kind: `outage`: every call is told that it is overloaded; `gone`: every connection is cut.
+        kind: `outage`: every call is answered with 529; `gone`: every connection is cut.
         begin: On the ledger's clock.
         end: The same.
     """

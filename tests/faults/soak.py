@@ -97,14 +97,14 @@ class Soak:
 
 
 async def run_soak(
-    soak: Soak, broker: LocalBroker, tell: Callable[[str], None], *, keep: Path | None = None
+    soak: Soak, broker: LocalBroker, report: Callable[[str], None], *, keep: Path | None = None
 ) -> Result:
     """Run it on brokers that run.
 
     Args:
         soak: How it is set up.
         broker: The brokers.
-        tell: Told in sentences what goes on.
+        report: Takes sentences about what goes on.
         keep: See `make_world`.
     """
     async with make_world(
@@ -123,11 +123,11 @@ async def run_soak(
             await world.publisher.publish(islice(events, 1))
             await asyncio.to_thread(_skip_first, world)
         cluster = Cluster(broker)
-        injector = Injector(world.replicas, cluster, world.api, tell)
+        injector = Injector(world.replicas, cluster, world.api, report)
         kubelet = Kubelet(world.replicas, Limits.of_manifests())
         async with background_task(kubelet.watch(), ended=lambda: None):
             await _under_load(soak, world, injector, cluster, events)
-            tell("faults are over, waiting until everything is committed")
+            report("faults are over, waiting until everything is committed")
             drained = await world.drained(soak.drained_within)
         await world.stop_replicas()
         await world.settled(_SETTLED_WITHIN)

@@ -204,7 +204,7 @@ async def test_members_that_come_and_go_repeat_nothing_that_was_drained(topics: 
 
 
 @pytest.mark.kafka
-async def test_nor_do_they_with_at_least_once_as_long_as_nothing_fails(
+async def test_members_that_come_and_go_repeat_nothing_with_at_least_once_while_nothing_fails(
     kafka_topics: Topics,
 ) -> None:
     """Only on Apache Kafka: the embedded broker loses its group to a commit during a join."""

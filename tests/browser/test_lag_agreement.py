@@ -103,15 +103,15 @@ class Plant:
 
 
 def environment(settings: Settings, api: SimulatedApi | None = None) -> dict[str, str]:
-    """What a program must be told."""
-    told = {
+    """The variables that a program needs."""
+    variables = {
         "PIPELINE_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
         "PIPELINE_KAFKA__GROUP_PREFIX": settings.kafka.group_prefix,
         "PIPELINE_TOPICS__PREFIX": settings.topics.prefix,
     }
     if api is not None:
-        told |= {"ANTHROPIC_BASE_URL": api.base_url, "ANTHROPIC_API_KEY": "simulated"}
-    return told
+        variables |= {"ANTHROPIC_BASE_URL": api.base_url, "ANTHROPIC_API_KEY": "simulated"}
+    return variables
 
 
 @pytest_asyncio.fixture(loop_scope="module")
