@@ -55,13 +55,13 @@ class Injector:
     async def _do(self, planned: Planned) -> None:
         match planned.kind:
             case Kind.KILL | Kind.TERM | Kind.STOP:
-                await self._hurt(self._replicas[planned.target], planned)
+                await self._fault_process(self._replicas[planned.target], planned)
             case Kind.OUTAGE:
                 await self._cut(planned)
             case _:
                 await self._end_broker(planned)
 
-    async def _hurt(self, replica: Replica, planned: Planned) -> None:
+    async def _fault_process(self, replica: Replica, planned: Planned) -> None:
         # What has not joined yet has nothing in flight that could be lost.
         await replica.joined(_JOINED_WITHIN)
         woke = noticed = None

@@ -16,7 +16,7 @@ from tests.faults.conclusion import conclude
 from tests.faults.events import Event, make_events
 from tests.faults.injector import Injector
 from tests.faults.kubelet import Kubelet, Limits
-from tests.faults.plan import Wish, make_plan
+from tests.faults.plan import PlanSpec, make_plan
 from tests.faults.poison import api_faults, hostile_records
 from tests.faults.reading import options, read_all
 from tests.faults.report import Result
@@ -81,9 +81,9 @@ class Soak:
     hostile: bool = True
     sabotage: str | None = None
 
-    def wish(self, nodes: int) -> Wish:
+    def spec(self, nodes: int) -> PlanSpec:
         """For the plan."""
-        return Wish(
+        return PlanSpec(
             seconds=self.seconds,
             replicas=self.replicas,
             nodes=nodes,
@@ -178,7 +178,7 @@ async def _under_load(
         if soak.hostile:
             hostile = world.poisoner.publish(hostile_records(), enough=over.is_set)
             group.create_task(hostile)
-        await injector.run(make_plan(soak.wish(cluster.size), soak.seed))
+        await injector.run(make_plan(soak.spec(cluster.size), soak.seed))
         over.set()
         await publishing
         for watcher in watchers:

@@ -166,7 +166,7 @@ async def test_the_pipeline_runs_exactly_once_with_what_is_listed(account: Accou
         assert await run.stop() == 0
 
 
-async def doctors_words(account: Account, monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
+async def findings_of_doctor(account: Account, monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
     for name, value in account.variables.items():
         monkeypatch.setenv(name, value)
     checks = [check for check in CHECKS if check.name in REPORTED_BY]
@@ -179,12 +179,12 @@ async def test_the_doctor_reports_each_permission_that_is_missing(
     await account.make_topics()
     listed = account.listed("run")
     await account.acls.give(listed)
-    assert {each.verdict for each in await doctors_words(account, monkeypatch)} == {Verdict.OK}
+    assert {each.verdict for each in await findings_of_doctor(account, monkeypatch)} == {Verdict.OK}
     for permission in listed:
         await account.acls.take(permission)
         wrong = [
             each
-            for each in await doctors_words(account, monkeypatch)
+            for each in await findings_of_doctor(account, monkeypatch)
             if each.verdict is not Verdict.OK
         ]
         assert wrong, permission

@@ -46,11 +46,11 @@ def test_a_seed_is_the_whole_history() -> None:
 @pytest.mark.parametrize(
     "fault",
     [
-        broken_brokers.Lazy,
-        broken_brokers.Forgetful,
-        broken_brokers.Optimistic,
-        broken_brokers.Stubborn,
-        broken_brokers.Hasty,
+        broken_brokers.StartsLate,
+        broken_brokers.DropsTheLedger,
+        broken_brokers.IgnoresAborts,
+        broken_brokers.RepeatsUnsure,
+        broken_brokers.CommitsOffsetFirst,
     ],
 )
 def test_the_audit_catches_a_broken_session(fault: type[PartitionWriter]) -> None:
@@ -66,7 +66,9 @@ def _is_caught(wrap: broken_brokers.Wrap, delivery: Delivery) -> bool:
     for seed in (*CAUGHT_BEFORE, *range(ENOUGH)):
         try:
             audit = run_history(
-                seed, delivery, spoil=lambda brokers: broken_brokers.spoil(brokers, wrap)
+                seed,
+                delivery,
+                break_sessions=lambda brokers: broken_brokers.break_sessions(brokers, wrap),
             )
         except TimeoutError:
             # It never comes to an end: events are lost or locked.
