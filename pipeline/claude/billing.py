@@ -36,17 +36,13 @@ class Tokens:
     cache_write_1h: int = 0
     output: int = 0
 
-    @property
-    def prompt(self) -> int:
-        return self.input + self.cache_read + self.cache_write_5m + self.cache_write_1h
-
 
 @dataclass(frozen=True, slots=True)
 class Price:
     """US dollars a million tokens; prompts of more than `long_above` pay `long_rates` for all."""
 
     rates: TokenPrices
-    long_above: int | None = None
+    long_above: int = 0
     long_rates: TokenPrices | None = None
 
 
@@ -96,9 +92,10 @@ class PriceTable:
         if price is None:
             return None
         rates = price.rates
-        # The prompt's length decides the band.
-        if price.long_rates is not None and tokens.prompt > (price.long_above or 0):
-            rates = price.long_rates
+        if price.long_rates is not None:
+            written = tokens.cache_write_5m + tokens.cache_write_1h
+            if tokens.input + tokens.cache_read + written > price.long_above:
+                rates = price.long_rates
         millionths = (
             rates.input * tokens.input
             + rates.cache_read * tokens.cache_read

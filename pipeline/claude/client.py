@@ -233,7 +233,7 @@ class SdkClient:
 
 
 def _reply_of(response: httpx2.Response) -> HttpReply:
-    return HttpReply(response.status_code, response.headers.raw, response.content)
+    return HttpReply(response.status_code, response.headers, response.content)
 
 
 def _over(
@@ -252,7 +252,7 @@ def _without_keys(reply: HttpReply, sdk: anthropic.AsyncAnthropic) -> HttpReply:
     body = reply.body
     for secret in filter(None, (sdk.api_key, sdk.auth_token)):
         body = body.replace(secret.encode(), b"***")
-    return HttpReply(reply.status, reply.raw_headers, body)
+    return HttpReply(reply.status, reply.headers, body)
 
 
 _NOT_CONNECTED = (

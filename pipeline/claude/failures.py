@@ -1,8 +1,8 @@
 """What a failed call means: wait and try again, wait for a person, or give this request up.
 
-When in doubt it is the service that is unwell, not the event: a request is rejected only where the
-API names what the event brought. What is left unclear stops its stage, and whether it was the
-event after all is found out by what becomes of others (`Attempts`). Pure.
+When in doubt it is the service that is at fault, not the event: a request is rejected only where
+the API names what the event brought. What is left unclear stops its stage, and what becomes of
+others shows whether it was the event after all (`Attempts`). Pure.
 """
 
 import re
@@ -66,6 +66,8 @@ class Reject:
 
 
 Failure = Retry | Blocked | Reject
+SUSPECT_WEIGHT, SUSPECT_WEIGHT_IF_TIMED_OUT = 1.0, 0.5
+"""Of its failures, from which on a question is suspect. A time-out takes a slot for long."""
 LONGEST_RETRY_AFTER = 300.0
 """Seconds. Headers of an hour, of a year and of 2099 were seen, mostly by mistake; who means it
 says so again after five minutes, and that costs one request."""
@@ -152,7 +154,8 @@ def classify(
     after = retry_after(headers, now)
     detail = f"The API answered {status}: {message}"
     if after == LONGEST_RETRY_AFTER:
-        said = excerpt((headers.get("retry-after-ms") or headers["retry-after"]).encode())
+        value = headers.get("retry-after-ms") or headers["retry-after"]
+        said = excerpt(value.encode("utf-8", "replace"))
         detail = f"{detail} (retry-after: {said}; tried again after {after:.0f} s all the same)"
     return Retry(_KINDS.get(status, "server_error"), detail, after, ramp=code == _RAMP)
 
@@ -193,8 +196,8 @@ def failure_of(reply: HttpReply | NoReply, *, seconds: float) -> Failure:
     match reply:
         case HttpReply(200):
             return malformed("the API answered with something else than was asked for")
-        case HttpReply(status, _, body):
-            return classify(status, reply.headers, body)
+        case HttpReply(status, headers, body):
+            return classify(status, headers, body)
         case NoReply("no_key", detail):
             because = f"No credentials ({detail.rstrip('.')}): set ANTHROPIC_API_KEY."
             return Blocked(because, "account")
@@ -269,10 +272,6 @@ def _error_of(body: bytes) -> dict[str, Any]:
     return error if isinstance(error, dict) else {"message": str(error)}
 
 
-HUNG = 0.5
-"""A weight that is enough where calls were given up: each takes a slot for long."""
-
-
 @dataclass(slots=True)
 class Peers:
     """What became of first attempts and control questions, of one kind of question to one model.
@@ -286,7 +285,7 @@ class Peers:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """When an event's failures are its own trouble: weight and seconds, both must be reached."""
+    """When failures are the event's own fault: weight and seconds, both must be reached."""
 
     attempts: float
     seconds: float
@@ -298,7 +297,7 @@ class Bounds:
 
 @dataclass(slots=True)
 class Attempts:
-    """The failures of one event's question, from its first attempt on: whose trouble are they?
+    """The failures of one event's question, from its first attempt on: whose fault are they?
 
     In an outage everybody fails; where others are answered and one event is not, again and again,
     it is the event. So each failure of an event counts for as much as the share of its peers that
@@ -307,17 +306,21 @@ class Attempts:
     chance of (p / (1 + p))^n where one peer ends in between, and of p^(n / (1 - p)) where many do:
     below 2^-n however bad the day is.
 
-    Peers are the first attempts of other events and control questions. Repetitions are no peers: a
-    few events that always fail would pass for an outage. The first attempt of this event is
-    counted among the peers, for the sake of the others.
+    Peers are the first attempts of other events and control questions. Retries are no peers: a few
+    events that always fail would pass for an outage. The first attempt of this event is counted
+    among the peers, for the sake of the others.
 
     Args:
         peers: Of the same kind; `answered_before` and `failed_before` are their counts at the
             last failure, or at the start.
+        count: The failures; once there is one, the question is retried.
         weight: The failures, each counted by the share of peers answered since the one before.
-        alone: Whether the last one concerned this event alone: it had failed before, and others
-            were answered in between.
-        in_trouble: Whether it has failed twice while others were answered, or hung while most were.
+        repeated: Whether no peer was answered between the last failure and the one before: of
+            failures in a row both count as one.
+        isolated: Whether the last failure concerns this event alone: it had failed before, and
+            peers were answered in between.
+        suspect: Whether it has failed twice while others were answered, or timed out while most
+            were: its calls must not take the slots of others.
         seconds: Spent in calls; `lasting`: from the first failure to the last.
     """
 
@@ -326,8 +329,9 @@ class Attempts:
     failed_before: int
     count: int = 0
     weight: float = 0.0
-    alone: bool = False
-    in_trouble: bool = False
+    repeated: bool = False
+    isolated: bool = False
+    suspect: bool = False
     timed_out: int = 0
     seconds: float = 0.0
     lasting: float = 0.0
@@ -354,7 +358,8 @@ class Attempts:
         answered = peers.answered - self.answered_before
         ended = answered + peers.failed - self.failed_before
         self.weight += answered / ended if ended else 0.0
-        self.alone = answered > 0 and (self.count > 0 or unclear)
+        self.repeated = self.count > 0 and not answered
+        self.isolated = answered > 0 and (self.count > 0 or unclear)
         if not self.count:
             self._first_at = now
             peers.failed += 1
@@ -362,7 +367,8 @@ class Attempts:
         self.seconds += seconds
         self.timed_out += timed_out
         self.maybe_billed = self.maybe_billed or maybe_billed
-        self.in_trouble = self.weight >= (HUNG if self.timed_out else 1)
+        least = SUSPECT_WEIGHT_IF_TIMED_OUT if self.timed_out else SUSPECT_WEIGHT
+        self.suspect = self.weight >= least
         self.lasting = now - self._first_at
         self.last_detail = detail
         self.answered_before, self.failed_before = peers.answered, peers.failed

@@ -84,6 +84,10 @@ class Cost:
     requests: float = 1.0
 
 
+NO_TOKENS = Cost(0.0, 0.0)
+"""What a request took that gave no answer."""
+
+
 @dataclass(slots=True)
 class Bucket:
     """One of the API's buckets; `rate` is this process's own pace, a second.

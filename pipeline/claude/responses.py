@@ -16,25 +16,18 @@ import orjson
 from pydantic import JsonValue, ValidationError
 
 from pipeline.claude.billing import Tokens
+from pipeline.model.errors import AnswerError, Malformed, NoRoom, Refused, TruncatedResponse
 from pipeline.model.questions import AnswerT, Signal
 
 
 @dataclass(slots=True)
 class HttpReply:
-    """A response, whatever its status, as received."""
+    """A response, whatever its status, as received; `headers` are found by lower-case names."""
 
     status: int
-    raw_headers: Sequence[tuple[bytes, bytes]] = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     _parsed: Any = field(init=False, repr=False, compare=False, default=None)
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """By lower-case name; made again each time, so not for every call of a busy loop."""
-        return {
-            name.decode("ascii", "replace").lower(): value.decode("latin-1")
-            for name, value in self.raw_headers
-        }
 
     def json(self) -> Any:  # noqa: ANN401 - any JSON value
         """The body, parsed once; ValueError where it is no JSON."""
@@ -252,7 +245,6 @@ def _repair_any(value: Any, options: Sequence[Mapping[str, Any]], path: str) -> 
     return value
 
 
-UnusableReason = Literal["refused", "cut_off", "malformed"]
 _DETAIL_CHARS = 300
 _MOST_TOKENS = 10_000_000
 """Of one kind in one request: ten times the largest context."""
@@ -288,22 +280,18 @@ class Answered(Generic[AnswerT]):
 
 
 @dataclass(frozen=True, slots=True)
-class Unusable:
-    """An answer that is no use, and may be paid.
+class UnusableAnswer:
+    """An answer that is no use, and may be paid; `error` is to be raised for it."""
 
-    It `is_final` where the same request would end so again, however much room it has.
-    """
-
-    why: UnusableReason
+    error: type[AnswerError]
     detail: str
     model: str
     bill: Bill
-    is_final: bool = False
 
 
 def read_response(
     reply: HttpReply, answer_model: type[AnswerT], schema: Mapping[str, JsonValue]
-) -> Answered[AnswerT] | Unusable | str:
+) -> Answered[AnswerT] | UnusableAnswer | str:
     """Read a response with status 200; the sentence says what came instead of a message."""
     try:
         message = reply.json()
@@ -321,7 +309,7 @@ def read_response(
 
 def read_message(
     message: Mapping[str, Any], answer_model: type[AnswerT], schema: Mapping[str, JsonValue]
-) -> Answered[AnswerT] | Unusable:
+) -> Answered[AnswerT] | UnusableAnswer:
     """Read a message, as a response or the result of a batch carries it.
 
     Whatever is said of its end, an answer that is whole is one.
@@ -357,7 +345,7 @@ def read_message(
             detail = f"The answer is not as asked: {'; '.join(listed)}."
     if not usable:
         stopped = "" if reason in _ENDS else f" The model stopped with {str(reason)[:40]!r}."
-        return Unusable("malformed", detail + stopped, model, bill)
+        return UnusableAnswer(Malformed, detail + stopped, model, bill)
     answer, as_json, doubts = usable[-1]
     if any(other != answer for other, _, _ in usable):
         doubts = (*doubts, "There are several answers, and they differ.")
@@ -365,18 +353,19 @@ def read_message(
     return Answered(answer, as_json, model, bill, signals)
 
 
-def _ended_early(message: Mapping[str, Any], model: str, bill: Bill) -> Unusable | None:
+def _ended_early(message: Mapping[str, Any], model: str, bill: Bill) -> UnusableAnswer | None:
     match message.get("stop_reason"):
         case "refusal":
             details = message.get("stop_details")
             category = details.get("category") if isinstance(details, dict) else None
             detail = f"The model declined ({category})." if category else "The model declined."
-            return Unusable("refused", detail, model, bill, is_final=True)
+            return UnusableAnswer(Refused, detail, model, bill)
         case "max_tokens":
-            return Unusable("cut_off", "The answer ended at the token limit.", model, bill)
+            detail = "The answer ended at the token limit."
+            return UnusableAnswer(TruncatedResponse, detail, model, bill)
         case "model_context_window_exceeded":
             detail = "The answer ended because the model's context was full."
-            return Unusable("cut_off", detail, model, bill, is_final=True)
+            return UnusableAnswer(NoRoom, detail, model, bill)
     return None
 
 
@@ -428,7 +417,7 @@ def bill_of(usage: object) -> Bill:
     return Bill(
         tokens,
         # There is no prompt of no tokens.
-        is_known=is_known and tokens.prompt > 0,
+        is_known=is_known and read + cache_read + written > 0,
         batch=usage.get("service_tier") == "batch",
         us_only=usage.get("inference_geo") == "us",
     )

@@ -202,7 +202,7 @@ async def test_a_submission_that_never_reached_the_api_is_repeated() -> None:
             return (
                 replies.pop()
                 if replies
-                else HttpReply(200, (), orjson.dumps(shape("batch")["body"]))
+                else HttpReply(200, {}, orjson.dumps(shape("batch")["body"]))
             )
 
     batches = Batches(Refusing(lambda _: replies[0]), backoff=Backoff(0.01, 0.01, lambda: 1))

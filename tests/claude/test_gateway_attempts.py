@@ -26,13 +26,13 @@ Answer = HttpReply | NoReply
 
 def rejected(text: str, status: int = 400) -> HttpReply:
     error = {"type": "invalid_request_error", "message": text}
-    return HttpReply(status, (), orjson.dumps({"type": "error", "error": error}))
+    return HttpReply(status, {}, orjson.dumps({"type": "error", "error": error}))
 
 
 UNCLEAR = rejected("Something about this is odd.")
-GARBLED = HttpReply(200, (), b'{"half":')
+GARBLED = HttpReply(200, {}, b'{"half":')
 BROKEN = NoReply("disconnected", "ClientOSError: Connection reset by peer", sent=True)
-WALL = HttpReply(403, (), b"<html>Blocked by the web application firewall</html>")
+WALL = HttpReply(403, {}, b"<html>Blocked by the web application firewall</html>")
 TROUBLES: dict[str, Answer] = {
     "500": recorded("server_error"),
     "529": recorded("overloaded"),
