@@ -8,7 +8,7 @@ question is at fault. It costs a few tokens, and nothing in an outage.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -65,7 +65,6 @@ class InFlightCall:
 
     waiters: int = 0
     sending: bool = False
-    completed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,17 +257,12 @@ class Caller:
         self, request: ModelRequest, attempts: Attempts, failure: Retry | Blocked, seconds: float
     ) -> None:
         was_suspect = attempts.suspect
-        timed_out = failure.kind == "timed_out"
-        if timed_out and not attempts.timed_out:
-            request.prompt.timed_out()
-        attempts.failed(
-            self.clock(),
-            failure.detail,
-            seconds=seconds,
-            timed_out=timed_out,
-            maybe_billed=failure.maybe_billed,
-            unclear=failure.unclear,
-        )
+        attempts.maybe_billed |= failure.maybe_billed
+        if failure.kind == "timed_out":
+            if not attempts.timed_out:
+                request.prompt.timed_out()
+            attempts.timed_out += 1
+        attempts.failed(self.clock(), failure.detail, seconds=seconds, unclear=failure.unclear)
         request.limiter.suspects += attempts.suspect - was_suspect
 
     def _report(

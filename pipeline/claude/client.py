@@ -96,10 +96,8 @@ class SdkClient:
             return reply
 
     async def post(self, path: str, body: bytes, *, seconds: float) -> HttpReply | NoReply:
-        response = httpx2.Response
-        return await self._exchange(
-            lambda sdk: sdk.post(path, cast_to=response, content=body), seconds
-        )
+        kind = httpx2.Response
+        return await self._exchange(lambda sdk: sdk.post(path, cast_to=kind, content=body), seconds)
 
     async def get(self, path: str, *, seconds: float) -> HttpReply | NoReply:
         return await self._exchange(lambda sdk: sdk.get(path, cast_to=httpx2.Response), seconds)
@@ -213,15 +211,18 @@ class SdkClient:
                 "propagation": False,
                 "traces": {"enabled": True, "content_mode": "metadata_only"},
             }
+        http = anthropic.DefaultAioHttpClient(timeout=self._timeout, limits=limits)
+        transports: list[Any] = [http._transport, *http._mounts.values()]  # noqa: SLF001 - has no public way to a session
+        for transport in filter(None, transports):
+            if not hasattr(transport, "client"):
+                raise TypeError("the SDK's transport takes no session")
+            transport.client = self._new_session
         try:
             sdk = anthropic.AsyncAnthropic(
                 max_retries=0,
                 timeout=self._timeout,
                 open_telemetry=spans,
-                http_client=_over(
-                    self._new_session,
-                    anthropic.DefaultAioHttpClient(timeout=self._timeout, limits=limits),
-                ),
+                http_client=http,
             )
         except anthropic.AnthropicError as error:
             self._problem = str(error)
@@ -234,17 +235,6 @@ class SdkClient:
 
 def _reply_of(response: httpx2.Response) -> HttpReply:
     return HttpReply(response.status_code, response.headers, response.content)
-
-
-def _over(
-    new_session: Callable[[], aiohttp.ClientSession], http: httpx2.AsyncClient
-) -> httpx2.AsyncClient:
-    transports: list[Any] = [http._transport, *http._mounts.values()]  # noqa: SLF001 - has no public way to a session
-    for transport in filter(None, transports):
-        if not hasattr(transport, "client"):
-            raise TypeError("the SDK's transport takes no session")
-        transport.client = new_session
-    return http
 
 
 def _without_keys(reply: HttpReply, sdk: anthropic.AsyncAnthropic) -> HttpReply:

@@ -19,6 +19,7 @@ from pipeline.claude.responses import HttpReply, NoReply, excerpt
 from pipeline.config import ClaudeSettings
 
 RetryKind = Literal["rate_limited", "overloaded", "server_error", "timed_out", "disconnected"]
+Scope = Literal["stage", "model", "account"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Blocked:
     """
 
     detail: str
-    scope: Literal["stage", "model", "account"]
+    scope: Scope
     unclear: bool = False
     kind: ClassVar = "blocked"
     after: ClassVar[float | None] = None
@@ -67,12 +68,20 @@ class Reject:
 
 Failure = Retry | Blocked | Reject
 SUSPECT_WEIGHT, SUSPECT_WEIGHT_IF_TIMED_OUT = 1.0, 0.5
-"""Of its failures, from which on a question is suspect. A time-out takes a slot for long."""
+"""Failures of that weight make a question suspect; a time-out takes a slot for long."""
 LONGEST_RETRY_AFTER = 300.0
 """Seconds. Headers of an hour, of a year and of 2099 were seen, mostly by mistake; who means it
 says so again after five minutes, and that costs one request."""
 _BAD_REQUEST, _FORBIDDEN, _TOO_LARGE, _UNPROCESSABLE = 400, 403, 413, 422
-_BLOCKED = frozenset({401, 402, 403, 404, 405, 407, 410})
+_BLOCKED: Mapping[int, tuple[Scope, str]] = {
+    401: ("account", "The API key is not accepted ({}): set ANTHROPIC_API_KEY."),
+    402: ("account", "Billing must be fixed in the console ({})."),
+    403: ("model", "The API key may not ask this model ({})."),
+    404: ("model", "The API does not know it ({}): check the model names."),
+    405: ("model", "The API answers 405 ({})."),
+    407: ("model", "The API answers 407 ({})."),
+    410: ("model", "The API answers 410 ({})."),
+}
 _KINDS: Mapping[int, RetryKind] = {
     429: "rate_limited", 529: "overloaded", 408: "timed_out", 504: "timed_out",
 }  # fmt: skip
@@ -245,19 +254,8 @@ def _blocked(status: int, message: str, *, is_json: bool) -> Blocked:
         because = f"Not the API's answer ({status}: {message})"
         # A firewall between here and there may dislike one event's words, and nothing else.
         return Blocked(f"{because}: {hint}.", "account", unclear=True)
-    match status:
-        case 401:
-            because = f"The API key is not accepted ({message}): set ANTHROPIC_API_KEY."
-            return Blocked(because, "account")
-        case 402:
-            return Blocked(f"Billing must be fixed in the console ({message}).", "account")
-        case 403:
-            return Blocked(f"The API key may not ask this model ({message}).", "model")
-        case 404:
-            because = f"The API does not know it ({message}): check the model names."
-            return Blocked(because, "model")
-        case _:
-            return Blocked(f"The API answers {status} ({message}).", "model")
+    scope, text = _BLOCKED[status]
+    return Blocked(text.format(message), scope)
 
 
 def _error_of(body: bytes) -> dict[str, Any]:
@@ -344,14 +342,7 @@ class Attempts:
         return self.peers.answered > self.answered_before
 
     def failed(
-        self,
-        now: float,
-        detail: str,
-        *,
-        seconds: float = 0.0,
-        timed_out: bool = False,
-        maybe_billed: bool = False,
-        unclear: bool = False,
+        self, now: float, detail: str, *, seconds: float = 0.0, unclear: bool = False
     ) -> None:
         """Count a failure; `unclear`: it may be this event's alone although it is the first."""
         peers = self.peers
@@ -365,8 +356,6 @@ class Attempts:
             peers.failed += 1
         self.count += 1
         self.seconds += seconds
-        self.timed_out += timed_out
-        self.maybe_billed = self.maybe_billed or maybe_billed
         least = SUSPECT_WEIGHT_IF_TIMED_OUT if self.timed_out else SUSPECT_WEIGHT
         self.suspect = self.weight >= least
         self.lasting = now - self._first_at

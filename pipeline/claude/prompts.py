@@ -239,12 +239,6 @@ class Prompts:
         if len(self._found) >= _MOST:
             self._found.clear()
             self._by_digest.clear()
-        built = self._build(question, tier, model, joint=joint)
-        prompt = self._by_digest.setdefault(built.template.digest, built)
-        self._found[key] = question.answer_schema, prompt
-        return prompt
-
-    def _build(self, question: Question[Any], tier: Tier, model: str, *, joint: bool) -> Prompt:
         claude = self._settings
         ttl = None if claude.prompt_cache == "off" else claude.prompt_cache
         effort = claude.haiku_effort if tier is Tier.HAIKU else claude.sonnet_effort
@@ -253,7 +247,7 @@ class Prompts:
             instructions = f"{instructions.rstrip()}\n\n{JOINT_INSTRUCTIONS}"
             schema = _joint_schema(api_schema(schema))
         template = Template(model, instructions, schema, effort=effort, cache_ttl=ttl)
-        return Prompt(
+        built = Prompt(
             question.stage,
             template,
             # In a joint answer one bad label must not spoil the others: items are repaired singly.
@@ -261,18 +255,12 @@ class Prompts:
             most_seconds=claude.call_timeout,
             warmup=None if ttl is None else Warmup(ttl=_TTL_SECONDS[ttl], clock=self._clock),
         )
+        prompt = self._by_digest.setdefault(built.template.digest, built)
+        self._found[key] = question.answer_schema, prompt
+        return prompt
 
 
 def _joint_schema(schema: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    item: dict[str, JsonValue] = {
-        "type": "object",
-        "properties": {"id": {"type": "integer"}, "answer": dict(schema)},
-        "required": ["id", "answer"],
-        "additionalProperties": False,
-    }
-    return {
-        "type": "object",
-        "properties": {"answers": {"type": "array", "items": item}},
-        "required": ["answers"],
-        "additionalProperties": False,
-    }
+    properties: dict[str, JsonValue] = {"id": {"type": "integer"}, "answer": dict(schema)}
+    item: dict[str, JsonValue] = {"type": "object", "properties": properties}
+    return {"type": "object", "properties": {"answers": {"type": "array", "items": item}}}

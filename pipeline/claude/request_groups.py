@@ -78,16 +78,13 @@ def joint_content(events: Sequence[Sequence[Part]]) -> Content:
 
 
 def read_items(answer: JointAnswer, count: int) -> list[JsonValue | None]:
-    found: list[JsonValue | None] = [None] * count
-    spoilt: set[int] = set()
+    """The answer to each event; None where there is none, or several that differ."""
+    found: dict[int, JsonValue] = {}
+    differ: set[int] = set()
     for item in answer.answers:
-        index = item.id - 1
-        if not 0 <= index < count:
-            continue
-        if found[index] is not None and found[index] != item.answer:
-            spoilt.add(index)
-        found[index] = item.answer
-    return [None if index in spoilt else each for index, each in enumerate(found)]
+        if found.setdefault(item.id, item.answer) != item.answer:
+            differ.add(item.id)
+    return [None if number in differ else found.get(number) for number in range(1, count + 1)]
 
 
 def read_item(

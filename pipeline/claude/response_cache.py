@@ -57,7 +57,7 @@ class SingleFlight(Generic[T]):
         call.waiters += 1
         try:
             # Not the task itself: cancelling a waiter leaves that alone.
-            await call.completed.wait()
+            await asyncio.wait((task,))
         finally:
             call.waiters -= 1
             if not (call.waiters or call.sending or task.done()):
@@ -72,7 +72,6 @@ class SingleFlight(Generic[T]):
             await asyncio.wait(self._tasks)
 
     def _completed(self, key: bytes, call: InFlightCall, task: "asyncio.Task[T]") -> None:
-        call.completed.set()
         self._tasks.discard(task)
         if self._calls.get(key) == (call, task):
             del self._calls[key]

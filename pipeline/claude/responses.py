@@ -250,6 +250,14 @@ _MOST_TOKENS = 10_000_000
 """Of one kind in one request: ten times the largest context."""
 _ENDS = (None, "end_turn", "stop_sequence")
 """How an answer ends that is whole; null where a gateway does not say."""
+_ENDED_EARLY: Mapping[str, tuple[type[AnswerError], str]] = {
+    "refusal": (Refused, "The model declined."),
+    "max_tokens": (TruncatedResponse, "The answer ended at the token limit."),
+    "model_context_window_exceeded": (
+        NoRoom,
+        "The answer ended because the model's context was full.",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,8 +325,12 @@ def read_message(
     name, reason = message.get("model"), message.get("stop_reason")
     model = name if isinstance(name, str) else ""
     bill = bill_of(message.get("usage"))
-    if reason not in _ENDS and (early := _ended_early(message, model, bill)) is not None:
-        return early
+    if isinstance(reason, str) and reason in _ENDED_EARLY:
+        error, detail = _ENDED_EARLY[reason]
+        match message.get("stop_details"):
+            case {"category": str(category)} if category and error is Refused:
+                detail = f"The model declined ({category})."
+        return UnusableAnswer(error, detail, model, bill)
     content = message.get("content")
     if not isinstance(content, str):
         # Thinking blocks, empty ones too, may stand before and between.
@@ -351,22 +363,6 @@ def read_message(
         doubts = (*doubts, "There are several answers, and they differ.")
     signals = tuple(Signal("broken_form", 1.0, doubt) for doubt in doubts)
     return Answered(answer, as_json, model, bill, signals)
-
-
-def _ended_early(message: Mapping[str, Any], model: str, bill: Bill) -> UnusableAnswer | None:
-    match message.get("stop_reason"):
-        case "refusal":
-            details = message.get("stop_details")
-            category = details.get("category") if isinstance(details, dict) else None
-            detail = f"The model declined ({category})." if category else "The model declined."
-            return UnusableAnswer(Refused, detail, model, bill)
-        case "max_tokens":
-            detail = "The answer ended at the token limit."
-            return UnusableAnswer(TruncatedResponse, detail, model, bill)
-        case "model_context_window_exceeded":
-            detail = "The answer ended because the model's context was full."
-            return UnusableAnswer(NoRoom, detail, model, bill)
-    return None
 
 
 def checked(

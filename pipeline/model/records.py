@@ -76,18 +76,6 @@ def _amount(value: Any, handler: ValidatorFunctionWrapHandler) -> Decimal:  # no
     return amount
 
 
-def _in_calendar(value: datetime) -> datetime:
-    if value.tzinfo is UTC and value >= EPOCH:  # as the pipeline's own are
-        return value
-    try:
-        moment = value.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("a time outside of the calendar") from None
-    if moment < EPOCH:
-        raise ValueError("a time before 1970")
-    return moment
-
-
 Money = Annotated[
     Decimal,
     WrapValidator(_amount, json_schema_input_type=str),
@@ -97,7 +85,8 @@ Money = Annotated[
 ]
 Timestamp = Annotated[
     AwareDatetime,
-    AfterValidator(_in_calendar),
+    Field(ge=EPOCH, le=datetime.max.replace(tzinfo=UTC)),
+    AfterValidator(lambda moment: moment.astimezone(UTC)),
     # RFC 3339 in UTC, the one format of every timestamp that is published.
     PlainSerializer(
         lambda moment: moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
