@@ -36,6 +36,10 @@ class Tokens:
     cache_write_1h: int = 0
     output: int = 0
 
+    @property
+    def prompt(self) -> int:
+        return self.input + self.cache_read + self.cache_write_5m + self.cache_write_1h
+
 
 @dataclass(frozen=True, slots=True)
 class Price:
@@ -92,10 +96,8 @@ class PriceTable:
         if price is None:
             return None
         rates = price.rates
-        if price.long_rates is not None:
-            written = tokens.cache_write_5m + tokens.cache_write_1h
-            if tokens.input + tokens.cache_read + written > price.long_above:
-                rates = price.long_rates
+        if price.long_rates is not None and tokens.prompt > price.long_above:
+            rates = price.long_rates
         millionths = (
             rates.input * tokens.input
             + rates.cache_read * tokens.cache_read

@@ -21,6 +21,7 @@ from pipeline.claude.responses import HttpReply, NoReply
 
 _ANY = anthropic.AsyncStream[Any]
 """What the SDK asks for with a stream, and does not use for a raw response."""
+CONNECT_SECONDS = 5.0
 KEEP_ALIVE_SECONDS = 30.0
 """Idle connections are kept that long; the SDK's own 5 s costs a TLS handshake after each pause."""
 T = TypeVar("T")
@@ -63,12 +64,9 @@ class SdkClient:
         traces: Where the SDK's spans of Messages requests go; there are none without it.
     """
 
-    def __init__(
-        self, *, connections: int, connect_timeout: float, traces: TracerProvider | None = None
-    ) -> None:
+    def __init__(self, *, connections: int, traces: TracerProvider | None = None) -> None:
         self._connections = connections
         self._traces = traces
-        self._timeout = httpx2.Timeout(None, connect=connect_timeout)
         self._session: aiohttp.ClientSession | None = None
         self._sdk: anthropic.AsyncAnthropic | None = None
         self._frame: Frame | None = None
@@ -194,7 +192,7 @@ class SdkClient:
                 keepalive_timeout=KEEP_ALIVE_SECONDS,
                 ssl=httpx2.create_ssl_context(),
             ),
-            timeout=aiohttp.ClientTimeout(sock_connect=self._timeout.connect),
+            timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
@@ -211,7 +209,8 @@ class SdkClient:
                 "propagation": False,
                 "traces": {"enabled": True, "content_mode": "metadata_only"},
             }
-        http = anthropic.DefaultAioHttpClient(timeout=self._timeout, limits=limits)
+        timeout = httpx2.Timeout(None, connect=CONNECT_SECONDS)
+        http = anthropic.DefaultAioHttpClient(timeout=timeout, limits=limits)
         transports: list[Any] = [http._transport, *http._mounts.values()]  # noqa: SLF001 - has no public way to a session
         for transport in filter(None, transports):
             if not hasattr(transport, "client"):
@@ -220,7 +219,7 @@ class SdkClient:
         try:
             sdk = anthropic.AsyncAnthropic(
                 max_retries=0,
-                timeout=self._timeout,
+                timeout=timeout,
                 open_telemetry=spans,
                 http_client=http,
             )

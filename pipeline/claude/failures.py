@@ -226,11 +226,7 @@ def malformed(detail: str) -> Retry:
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
     """Seconds to wait by `retry-after-ms` or `retry-after`; None where neither says a time."""
     for name, factor in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        value = headers.get(name)
-        if value is None:
-            continue
-        seconds = _seconds(value, factor, now)
-        if seconds is not None:
+        if (seconds := _seconds(headers.get(name, ""), factor, now)) is not None:
             return min(LONGEST_RETRY_AFTER, max(0.0, seconds))
     return None
 

@@ -20,7 +20,7 @@ from pipeline.claude.limiter import Limiter, block_breaker, extra_slots
 from pipeline.claude.message_batches import Batches, BatchLane
 from pipeline.claude.prompts import Prompts, content_weight
 from pipeline.claude.request_body import Template, content_of
-from pipeline.claude.request_groups import Doubtful, RequestGroups, Steers, says_unclear
+from pipeline.claude.request_groups import RequestGroups, Steers
 from pipeline.claude.response_cache import CACHE_SCHEMA, DiskCache, ResponseCache
 from pipeline.claude.responses import HttpReply, NoReply
 from pipeline.config import Settings
@@ -35,7 +35,6 @@ SAVE_SECONDS = 1.0
 """How often what was spent and answered is saved, so that a crash loses no more, and how often each
 limiter reports what changed without a call of its own: a key is refused for all models at once, and
 a breaker is half open when its time has come."""
-CONNECT_SECONDS = 5.0
 CACHED_ANSWERS = 10_000
 """The latest answers that are kept for identical questions, in memory and on disk."""
 BACKOFF_FIRST_SECONDS = 0.5
@@ -58,7 +57,6 @@ class Gateway:
     Args:
         client: Sends the requests; the official SDK if None.
         clock: Seconds that do not go back; `now` is the time, aware, and `jitter` draws 0 to 1.
-        doubtful: Which answers from a request with several events are asked again alone.
         steers: Which events share a request with no others.
         traces: Where the spans of calls go, if anywhere.
         failed: Called when what was spent and answered is not written down or reported any more
@@ -74,7 +72,6 @@ class Gateway:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         jitter: Callable[[], float] = random.random,
-        doubtful: Doubtful = says_unclear,
         steers: Steers = lambda _: False,
         traces: TracerProvider | None = None,
         failed: Callable[[], object] = lambda: None,
@@ -109,7 +106,6 @@ class Gateway:
         calls = claude.concurrency + sum(extra_slots(claude.concurrency))
         self._sdk = SdkClient(
             connections=calls * len(self._limiters) + SPARE_CONNECTIONS,
-            connect_timeout=CONNECT_SECONDS,
             traces=traces,
         )
         self._client: Client = client or self._sdk
@@ -126,9 +122,7 @@ class Gateway:
         )
         sizes = {name: stage.events_per_request for name, stage in self._stages.items()}
         self._group_sizes = {name: size for name, size in sizes.items() if size > 1}
-        self._groups = RequestGroups(
-            self._caller, self._prompts, self._group_sizes, doubtful, steers
-        )
+        self._groups = RequestGroups(self._caller, self._prompts, self._group_sizes, steers)
         self._call = self._groups.call if self._group_sizes else self._caller.call
         self._cache = ResponseCache(
             call=self._call,

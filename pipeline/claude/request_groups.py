@@ -35,14 +35,8 @@ _PICO = Decimal(10) ** -12
 _MARKER = re.compile(r"</?\s{0,5}(?:event|data)\b", re.IGNORECASE)
 """What looks like the marker of an event, whatever its key: a key that is not the message's is
 ignored, but one event must not even try to begin another."""
-Doubtful = Callable[[str, BaseModel], bool]
 Steers = Callable[[Sequence[Part]], bool]
 """Whether an event may be meant to steer the model, and the answers to its neighbours."""
-
-
-def says_unclear(stage: str, answer: BaseModel) -> bool:
-    del stage
-    return bool(getattr(answer, "unclear", False))
 
 
 class JointItem(BaseModel):
@@ -90,13 +84,14 @@ def read_items(answer: JointAnswer, count: int) -> list[JsonValue | None]:
 def read_item(
     item: JsonValue | None, answer_model: type[AnswerT], schema: Mapping[str, JsonValue]
 ) -> tuple[AnswerT, bytes] | None:
-    """One event's answer, validated, and its JSON; None where it is no use."""
+    """One event's answer, validated, and its JSON; None where it is no use or unclear."""
     if not isinstance(item, dict):
         return None
     try:
-        return checked(Found(item, dumps(item)), answer_model, schema)
+        answer, as_json = checked(Found(item, dumps(item)), answer_model, schema)
     except (EnumMismatch, ValidationError):
         return None
+    return None if getattr(answer, "unclear", False) else (answer, as_json)
 
 
 def shares(usage: Usage, weights: Sequence[int]) -> list[Usage]:
@@ -166,7 +161,6 @@ class RequestGroups:
     caller: Caller
     prompts: Prompts
     sizes: Mapping[str, int]
-    doubtful: Doubtful
     steers: Steers
     _open: dict[Prompt, _Group] = field(default_factory=dict)
     _tasks: "set[asyncio.Task[dict[_Item, _Outcome]]]" = field(default_factory=set)
@@ -241,7 +235,10 @@ class RequestGroups:
             # Where the whole is in doubt it is not known whose part of it is.
             if not response.signals:
                 found = read_items(response.answer, len(items))
-                answers = [self._read(*each) for each in zip(items, found, strict=True)]
+                answers = [
+                    read_item(each, item.request.question.answer_model, item.request.prompt.enums)
+                    for item, each in zip(items, found, strict=True)
+                ]
         finally:
             for item in items:
                 item.in_flight.sending = False
@@ -254,11 +251,6 @@ class RequestGroups:
             )
             for item, read, share in zip(items, answers, split, strict=True)
         }
-
-    def _read(self, item: _Item, answer: JsonValue | None) -> tuple[Any, bytes] | None:
-        question = item.request.question
-        read = read_item(answer, question.answer_model, item.request.prompt.enums)
-        return None if read is None or self.doubtful(question.stage, read[0]) else read
 
     def _joint_request(self, items: Sequence[_Item]) -> ModelRequest:
         first = items[0].request
