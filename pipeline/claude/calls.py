@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from pipeline.claude import failures, responses
+from pipeline.claude import failures
 from pipeline.claude.billing import Budget, PriceTable, Tokens
 from pipeline.claude.client import Client
 from pipeline.claude.failures import Attempts, Backoff, Blocked, Bounds, Failure, Reject, Retry
@@ -21,7 +21,14 @@ from pipeline.claude.prompts import Prompt, content_weight
 from pipeline.claude.rate_limits import NO_TOKENS, Cost
 from pipeline.claude.redaction import unechoed
 from pipeline.claude.request_body import content_of
-from pipeline.claude.responses import Answered, Bill, HttpReply, NoReply, UnusableAnswer
+from pipeline.claude.responses import (
+    Answered,
+    Bill,
+    HttpReply,
+    NoReply,
+    UnusableAnswer,
+    read_message,
+)
 from pipeline.model import errors
 from pipeline.model.observer import CallEnd, Observer
 from pipeline.model.questions import Question, Response, Text
@@ -30,6 +37,7 @@ from pipeline.model.records import Tier, Usage
 log = logging.getLogger(__name__)
 CONTROL = (Text("body", "Good morning."),)
 """What a control question is about: the same for all stages, and of no use to anybody."""
+_OK = 200
 CONTROL_FAILURES = 6
 """A question that failed so often is asked again only after others were answered."""
 CONTROL_DOUBLINGS = 3
@@ -139,7 +147,7 @@ class Caller:
             AnswerError: The answer is no use.
         """
         prompt, weight = request.prompt, request.weight
-        verdict = responses.read_message(message, request.question.answer_model, prompt.enums)
+        verdict = read_message(message, request.question.answer_model, prompt.enums)
         cost = prompt.estimate(weight, request.max_output_tokens)
         usage = self._paid(request, verdict.model, replace(verdict.bill, batch=True), cost)
         end = "answered" if isinstance(verdict, Answered) else _ENDS[verdict.error]
@@ -237,20 +245,15 @@ class Caller:
             raise
         finally:
             in_flight.sending = False
-        question = request.question
+        answer_model, parts = request.question.answer_model, request.question.parts
         verdict: Answered[Any] | UnusableAnswer | Failure
-        match reply:
-            case HttpReply(200):
-                read = responses.read_response(reply, question.answer_model, request.prompt.enums)
-                verdict = (
-                    unechoed(failures.malformed(read), question.parts)
-                    if isinstance(read, str)
-                    else read
-                )
-            case HttpReply():
-                verdict = unechoed(failures.failure_of(reply, seconds=seconds), question.parts)
-            case _:
-                verdict = failures.failure_of(reply, seconds=seconds)
+        document = reply.document() if isinstance(reply, HttpReply) and reply.status == _OK else {}
+        if document.get("type") == "message":
+            verdict = read_message(document, answer_model, request.prompt.enums)
+        else:
+            verdict = failures.failure_of(reply, seconds=seconds)
+            if isinstance(reply, HttpReply):
+                verdict = unechoed(verdict, parts)
         return _Sent(reply, verdict, started, self.clock() - started)
 
     def _count_failure(

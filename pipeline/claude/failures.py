@@ -203,8 +203,10 @@ def _withheld(message: str) -> Reject:
 
 def failure_of(reply: HttpReply | NoReply, *, seconds: float) -> Failure:
     match reply:
-        case HttpReply(200):
-            return malformed("the API answered with something else than was asked for")
+        case HttpReply(200, _, body):
+            # A page of a proxy is quoted, but not what may be half an answer.
+            came = excerpt(body) if body.lstrip().startswith(b"<") else f"{len(body):,} bytes"
+            return malformed(f"the API answered with something else than a message: {came}")
         case HttpReply(status, headers, body):
             return classify(status, headers, body)
         case NoReply("no_key", detail):

@@ -27,24 +27,23 @@ class HttpReply:
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
-    _parsed: Any = field(init=False, repr=False, compare=False, default=None)
+    _parsed: dict[str, Any] | None = field(init=False, repr=False, compare=False, default=None)
 
-    def json(self) -> Any:  # noqa: ANN401 - any JSON value
-        """The body, parsed once; ValueError where it is no JSON."""
+    def document(self) -> dict[str, Any]:
+        """The JSON object in the body, parsed once; an empty one where there is something else."""
         if self._parsed is None:
             try:
-                self._parsed = orjson.loads(self.body)
+                parsed = orjson.loads(self.body)
             except orjson.JSONDecodeError:
-                self._parsed = load(self.body)
+                parsed = None
+                with suppress(ValueError):
+                    parsed = load(self.body)
+            self._parsed = parsed if isinstance(parsed, dict) else {}
         return self._parsed
 
     @property
     def message_id(self) -> str | None:
-        try:
-            message = self.json()
-        except ValueError:
-            return None
-        found = message.get("id") if isinstance(message, dict) else None
+        found = self.document().get("id")
         return found if isinstance(found, str) and found else None
 
 
@@ -295,24 +294,6 @@ class UnusableAnswer:
     detail: str
     model: str
     bill: Bill
-
-
-def read_response(
-    reply: HttpReply, answer_model: type[AnswerT], schema: Mapping[str, JsonValue]
-) -> Answered[AnswerT] | UnusableAnswer | str:
-    """Read a response with status 200; the sentence says what came instead of a message."""
-    try:
-        message = reply.json()
-    except ValueError:
-        wanted = "JSON"
-    else:
-        if isinstance(message, dict) and message.get("type") == "message":
-            return read_message(message, answer_model, schema)
-        wanted = "a message"
-    # A page of a proxy is quoted, but not what may be half an answer.
-    body = reply.body
-    came = excerpt(body) if body.lstrip().startswith(b"<") else f"{len(body):,} bytes"
-    return f"the API answered with something else than {wanted}: {came}"
 
 
 def read_message(

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.claude.billing import PriceTable, Tokens
+from pipeline.claude.failures import Retry, failure_of
 from pipeline.claude.responses import (
     Answered,
     HttpReply,
     UnusableAnswer,
     bill_of,
     read_message,
-    read_response,
 )
 from pipeline.model.errors import AnswerError, Malformed, NoRoom, Refused, TruncatedResponse
 from tests.claude.questions import SCHEMA, Labelled
@@ -208,7 +208,8 @@ def test_half_a_surrogate_in_a_response_is_repaired() -> None:
     body = orjson.dumps(message()).replace(
         b'"content":[]', b'"content":[{"type":"text","text":%b}]' % text
     )
-    found = read_response(HttpReply(200, {}, body.replace(b"HALF", b"\\ud83d")), Noted, {})
+    reply = HttpReply(200, {}, body.replace(b"HALF", b"\\ud83d"))
+    found = read_message(reply.document(), Noted, {})
     assert isinstance(found, Answered)
     assert found.answer.note == "Customer \ufffd was charged twice."
     assert found.signals == ()
@@ -216,7 +217,9 @@ def test_half_a_surrogate_in_a_response_is_repaired() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"type":"error"}', b'{"id":"msg_1"}'])
 def test_what_is_not_a_message_is_malformed(body: bytes) -> None:
-    assert isinstance(read_response(HttpReply(200, {}, body), Labelled, SCHEMA), str)
+    reply = HttpReply(200, {}, body)
+    assert reply.document().get("type") != "message"
+    assert isinstance(failure_of(reply, seconds=1), Retry)
 
 
 @pytest.mark.parametrize(
