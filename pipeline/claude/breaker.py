@@ -14,7 +14,7 @@ chance, but not all of a second."""
 BY_CHANCE = 1e-6
 """The breaker opens when so many failures in a row are less likely than that by chance."""
 MOST_FAILURES = 30
-"""So many failures in a row are no chance even on a day on which most calls fail."""
+"""The breaker opens then at the latest: even where most calls fail, that is no chance."""
 NEGLIGIBLE = 0.001
 """Below that share of calls that fail by chance, `failures` in a row are enough."""
 _KEPT = 0.99

@@ -41,7 +41,7 @@ _OK = 200
 CONTROL_FAILURES = 6
 """A question that failed so often is asked again only after others were answered."""
 CONTROL_DOUBLINGS = 3
-"""So often the pause between two control questions doubles: an open breaker spaces them anyway."""
+"""How often the pause between control questions doubles: an open breaker spaces them anyway."""
 CONTROL_OUTPUT_TOKENS = 16
 """Enough for a control question: its answer is not read."""
 _ENDS: Mapping[type[errors.AnswerError], CallEnd] = {

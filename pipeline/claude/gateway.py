@@ -40,7 +40,7 @@ CACHED_ANSWERS = 10_000
 BACKOFF_FIRST_SECONDS = 0.5
 SPARE_CONNECTIONS = 8
 LEAST_AHEAD = 8
-"""So many questions at least should wait, that the next call can go when one has ended."""
+"""The least number of questions that wait, so that the next call can go when one has ended."""
 PROBE_SECONDS = 15.0
 
 

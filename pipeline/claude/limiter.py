@@ -36,14 +36,14 @@ SOON_SECONDS = 0.0005
 """What is less than that away is now; timers are no finer."""
 PAUSE_WITHOUT_RETRY_AFTER = 2.0
 LONG_PAUSE_SECONDS = 2.0
-"""From that length on a pause that the API asks for closes the intake."""
+"""A pause of that length that the API asks for closes the intake."""
 QUICK_SECONDS = 3.0
 """An error that takes longer, a time-out above all, is not quicker than answers are."""
 HANGING_WINDOWS = 3
 """A call hangs once that many windows of answers came since it was sent: it takes that many times
 as long as the average one. In an outage there are no answers, and nothing hangs."""
 LEAST_EXTRA = 16
-"""Extra slots where the setting is small: what hangs costs a connection, and no work."""
+"""Extra slots there are at least: what hangs costs a connection, and no work."""
 HEALTHY: tuple[BreakerState, str | None] = "closed", None
 
 
@@ -263,7 +263,7 @@ class Limiter:
                 self._limits.resumed()
         self._answers += 1
         self.window.succeeded(len(self._in_window))
-        self._limits.settle(permit.cost, used)
+        self._limits.take(used, instead_of=permit.cost)
         self._read_headers(reply, now)
         self._leave(permit)
         if self._reported != HEALTHY:
@@ -293,14 +293,14 @@ class Limiter:
             if gate is not breaker:
                 gate.abandoned(passed)
         if not failure.maybe_billed:
-            self._limits.settle(permit.cost, NO_TOKENS)
+            self._limits.take(NO_TOKENS, instead_of=permit.cost)
         self._leave(permit)
         self.report()
 
     def blocked(self, permit: Permit, failure: Blocked, attempts: Attempts) -> None:
         """No call can succeed until a person fixes something."""
         now = self._clock()
-        self._limits.settle(permit.cost, NO_TOKENS)
+        self._limits.take(NO_TOKENS, instead_of=permit.cost)
         blocks = {"account": self._account, "model": self._model_block}
         culprit = blocks.get(failure.scope, self._stage_blocks[permit.stage])
         # What is wider than the culprit works, and of what is narrower nothing is known.
@@ -423,7 +423,7 @@ class Limiter:
             self.hanging += 1
 
     def _grant(self) -> None:
-        """Let go what may go, and look again when the next may."""
+        """Grant what may go, and call this again when the next may."""
         now = self._clock()
         while self._queue.size or self._suspect_queue.size:
             wait = inf

@@ -24,14 +24,14 @@ log = logging.getLogger(__name__)
 TTL_MARGIN = 0.9
 """Warm again a little before the entry expires."""
 PATIENCE_SECONDS = 3.0
-"""So long after a request that warms was sent another may go beside it. By then its response has
-begun, as a rule; where it has not, one prefix more is written, which is cheap."""
+"""Seconds after which another request may go beside one that warms. By then its response has begun,
+as a rule; where it has not, one prefix more is written, which is cheap."""
 TOKENS_PER_BYTE = 0.4
 """By the pages of the 2026 tokenizer: 1M tokens are about 2.5M characters of English."""
 IMAGE_BYTES = 4000
 """The text that counts as much as an image scaled to 1568 pixels: about 1,600 tokens."""
 PDF_PAGE_BYTES = 50_000
-"""A page of a file has about so many."""
+"""The size of a page in a file, as a rule of thumb."""
 PAGE_TEXT_BYTES = 4000
 MARKER_BYTES = 200
 """Markers, roles, and what structured output adds."""

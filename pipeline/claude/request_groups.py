@@ -28,7 +28,7 @@ from pipeline.model.records import Tier, Usage
 LARGEST_TEXT = 8_000
 """Longer events go alone: they gain little and may drown others."""
 LINGER_SECONDS = 0.05
-"""So long an event waits for others to share a request with; a call takes many times that."""
+"""How long an event waits for others to share a request with; a call takes many times that."""
 BOUNDS = Bounds(attempts=2, seconds=0)
 """When a request fails while others are answered, it is for one of its events: all go alone."""
 _PICO = Decimal(10) ** -12

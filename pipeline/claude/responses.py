@@ -246,7 +246,7 @@ def _repair_any(value: Any, options: Sequence[Mapping[str, Any]], path: str) -> 
 
 _DETAIL_CHARS = 300
 _MOST_TOKENS = 10_000_000
-"""Of one kind in one request: ten times the largest context."""
+"""The most of one kind in one request: ten times the largest context."""
 _ENDS = (None, "end_turn", "stop_sequence")
 """How an answer ends that is whole; null where a gateway does not say."""
 _ENDED_EARLY: Mapping[str, tuple[type[AnswerError], str]] = {
