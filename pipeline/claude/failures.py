@@ -20,16 +20,14 @@ from pipeline.config import ClaudeSettings
 
 RetryKind = Literal["rate_limited", "overloaded", "server_error", "timed_out", "disconnected"]
 Scope = Literal["stage", "model", "account"]
+"""What one stage asks of a model, all that is asked of it, or all with this key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """The same request may succeed later.
+    """The same request may succeed later, `after` the seconds that the API asks to wait.
 
-    Args:
-        detail: A sentence for a person.
-        after: Seconds the API asks to wait.
-        ramp: Usage grows faster than the API allows.
+    `detail` is a sentence for a person; `ramp`: usage grows faster than the API allows.
     """
 
     kind: RetryKind
@@ -42,12 +40,9 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """No request of this kind can succeed until a person fixes something.
+    """Nothing of that scope can succeed until a person fixes something: `detail` says what.
 
-    Args:
-        detail: A sentence for a person: what is wrong and what to do.
-        scope: What one stage asks of a model, all that is asked of it, or all with this key.
-        unclear: The response does not say whose fault it is; it may be this one event's.
+    `unclear`: the response does not say whose fault it is; it may be this one event's.
     """
 
     detail: str
