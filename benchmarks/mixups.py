@@ -25,7 +25,7 @@ async def measure(kind: str, requests: int) -> dict[str, Any]:
     """Ask that often of a server that misbehaves in that way."""
     async with (
         misbehaving(kind, set_env=os.environ.__setitem__) as api,
-        SdkClient(connections=AT_ONCE, connect_timeout=5) as client,
+        SdkClient(connections=AT_ONCE) as client,
     ):
         found = await ask_all(client, requests, at_once=AT_ONCE)
     return {

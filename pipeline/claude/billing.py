@@ -46,7 +46,7 @@ class Price:
     """US dollars a million tokens; prompts of more than `long_above` pay `long_rates` for all."""
 
     rates: TokenPrices
-    long_above: int | None = None
+    long_above: int = 0
     long_rates: TokenPrices | None = None
 
 
@@ -96,8 +96,7 @@ class PriceTable:
         if price is None:
             return None
         rates = price.rates
-        # The prompt's length decides the band.
-        if price.long_rates is not None and tokens.prompt > (price.long_above or 0):
+        if price.long_rates is not None and tokens.prompt > price.long_above:
             rates = price.long_rates
         millionths = (
             rates.input * tokens.input

@@ -9,18 +9,18 @@ from math import ceil, log
 from pipeline.model.observer import BreakerState
 
 QUIET_SECONDS = 1.0
-"""Without a success for that long before failures count: under load some calls in a row fail by
-mere chance, but not all of a second."""
+"""Failures count after so long without a success: under load some calls in a row fail by mere
+chance, but not all of a second."""
 BY_CHANCE = 1e-6
-"""How likely so many failures in a row may be, where as many calls fail as did of late."""
-LEARNING_RATE = 0.01
+"""The breaker opens when so many failures in a row are less likely than that by chance."""
 MOST_FAILURES = 30
-"""In a row that are no chance even on a day on which most calls fail."""
-_KEPT = 1 - LEARNING_RATE
+"""The breaker opens then at the latest: even where most calls fail, that is no chance."""
 NEGLIGIBLE = 0.001
-"""A share of calls that failed which asks for no more failures in a row than `failures`."""
+"""Below that share of calls that fail by chance, `failures` in a row are enough."""
+_KEPT = 0.99
+"""The weight that each further call leaves to those before it, in the share that fails."""
 _WEIGHT = 2
-"""Failures for each call that may still be answered."""
+"""Failures needed for each call that may still be answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ class Pass:
     Args:
         generation: Calls of an earlier generation say nothing about the present.
         probe: Whether it is one of the calls that a half-open breaker lets through.
-        control: It should go to a harmless question: all probes of the last round failed, which
-            may have been their own trouble.
+        control: It should go to a control question: all probes of the last round failed, which
+            may have been their own fault.
     """
 
     generation: int
@@ -49,11 +49,11 @@ class Breaker:
     """
 
     def __init__(self, *, failures: int, open_seconds: float, probes: int = 1) -> None:
-        self._most_failures = failures
+        self._least_failures = failures
         self._open_seconds = open_seconds
         self._most_probes = probes
         self.has_failed = False
-        """Whether calls have failed of late; where none has, an answer teaches but its time."""
+        """Whether calls failed of late; where none did, all to note of an answer is its time."""
         self._failures = 0
         self._share = 0.0
         self.last_success = float("-inf")
@@ -104,13 +104,13 @@ class Breaker:
             self._rounds = 0
 
     def failed(
-        self, passed: Pass, now: float, because: str, *, under_way: int = 0, again: bool = False
+        self, passed: Pass, now: float, because: str, *, under_way: int = 0, repeated: bool = False
     ) -> None:
-        """The service did not answer, or said that it is unwell.
+        """The service did not answer, or with an error of its own.
 
         Errors come quicker than answers, so after a pause failures say nothing as long as a third
-        of the calls `under_way` may still be answered. Nor does a question that has failed before
-        (`again`), unless it is a probe.
+        of the calls `under_way` may still be answered. Nor does one that is `repeated`, as
+        `Attempts` defines it, unless it is a probe.
         """
         if passed.generation != self.closed_pass.generation:
             return
@@ -121,11 +121,11 @@ class Breaker:
                 self._allowed = 0
                 self._retry_at = now + self._open_seconds
             return
-        if again:
+        if repeated:
             return
         self._failures += 1
         self.has_failed = True
-        needed = self._most_failures
+        needed = self._least_failures
         if self._share > 0:
             unlikely = ceil(log(BY_CHANCE) / log(self._share))
             needed = max(needed, min(MOST_FAILURES, unlikely))

@@ -21,6 +21,7 @@ from pipeline.claude.responses import HttpReply, NoReply
 
 _ANY = anthropic.AsyncStream[Any]
 """What the SDK asks for with a stream, and does not use for a raw response."""
+CONNECT_SECONDS = 5.0
 KEEP_ALIVE_SECONDS = 30.0
 """Idle connections are kept that long; the SDK's own 5 s costs a TLS handshake after each pause."""
 T = TypeVar("T")
@@ -63,12 +64,9 @@ class SdkClient:
         traces: Where the SDK's spans of Messages requests go; there are none without it.
     """
 
-    def __init__(
-        self, *, connections: int, connect_timeout: float, traces: TracerProvider | None = None
-    ) -> None:
+    def __init__(self, *, connections: int, traces: TracerProvider | None = None) -> None:
         self._connections = connections
         self._traces = traces
-        self._timeout = httpx2.Timeout(None, connect=connect_timeout)
         self._session: aiohttp.ClientSession | None = None
         self._sdk: anthropic.AsyncAnthropic | None = None
         self._frame: Frame | None = None
@@ -96,10 +94,8 @@ class SdkClient:
             return reply
 
     async def post(self, path: str, body: bytes, *, seconds: float) -> HttpReply | NoReply:
-        response = httpx2.Response
-        return await self._exchange(
-            lambda sdk: sdk.post(path, cast_to=response, content=body), seconds
-        )
+        kind = httpx2.Response
+        return await self._exchange(lambda sdk: sdk.post(path, cast_to=kind, content=body), seconds)
 
     async def get(self, path: str, *, seconds: float) -> HttpReply | NoReply:
         return await self._exchange(lambda sdk: sdk.get(path, cast_to=httpx2.Response), seconds)
@@ -196,7 +192,7 @@ class SdkClient:
                 keepalive_timeout=KEEP_ALIVE_SECONDS,
                 ssl=httpx2.create_ssl_context(),
             ),
-            timeout=aiohttp.ClientTimeout(sock_connect=self._timeout.connect),
+            timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
@@ -213,15 +209,19 @@ class SdkClient:
                 "propagation": False,
                 "traces": {"enabled": True, "content_mode": "metadata_only"},
             }
+        timeout = httpx2.Timeout(None, connect=CONNECT_SECONDS)
+        http = anthropic.DefaultAioHttpClient(timeout=timeout, limits=limits)
+        transports: list[Any] = [http._transport, *http._mounts.values()]  # noqa: SLF001 - has no public way to a session
+        for transport in filter(None, transports):
+            if not hasattr(transport, "client"):
+                raise TypeError("the SDK's transport takes no session")
+            transport.client = self._new_session
         try:
             sdk = anthropic.AsyncAnthropic(
                 max_retries=0,
-                timeout=self._timeout,
+                timeout=timeout,
                 open_telemetry=spans,
-                http_client=_over(
-                    self._new_session,
-                    anthropic.DefaultAioHttpClient(timeout=self._timeout, limits=limits),
-                ),
+                http_client=http,
             )
         except anthropic.AnthropicError as error:
             self._problem = str(error)
@@ -233,18 +233,7 @@ class SdkClient:
 
 
 def _reply_of(response: httpx2.Response) -> HttpReply:
-    return HttpReply(response.status_code, response.headers.raw, response.content)
-
-
-def _over(
-    new_session: Callable[[], aiohttp.ClientSession], http: httpx2.AsyncClient
-) -> httpx2.AsyncClient:
-    transports: list[Any] = [http._transport, *http._mounts.values()]  # noqa: SLF001 - has no public way to a session
-    for transport in filter(None, transports):
-        if not hasattr(transport, "client"):
-            raise TypeError("the SDK's transport takes no session")
-        transport.client = new_session
-    return http
+    return HttpReply(response.status_code, response.headers, response.content)
 
 
 def _without_keys(reply: HttpReply, sdk: anthropic.AsyncAnthropic) -> HttpReply:
@@ -252,7 +241,7 @@ def _without_keys(reply: HttpReply, sdk: anthropic.AsyncAnthropic) -> HttpReply:
     body = reply.body
     for secret in filter(None, (sdk.api_key, sdk.auth_token)):
         body = body.replace(secret.encode(), b"***")
-    return HttpReply(reply.status, reply.raw_headers, body)
+    return HttpReply(reply.status, reply.headers, body)
 
 
 _NOT_CONNECTED = (

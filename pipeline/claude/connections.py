@@ -16,8 +16,9 @@ the one before it, with a status of 200 and a valid body. Four rules keep answer
 import logging
 import select
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
@@ -206,39 +207,38 @@ class StrictConnector(aiohttp.TCPConnector):
         super()._release(key, protocol, should_close=should_close)
 
 
-_OF_ONE_REQUEST = ("content-length", "cookie", "host", "traceparent", "tracestate")
+_OF_ONE_REQUEST = {"content-length", "cookie", "host", "traceparent", "tracestate"}
 LARGEST_BODY = 4 << 20
 """Bytes of a response: an answer has some 100 KB, and a larger one must not fill the memory."""
-_NEVER_AGAIN = ("idempotency-key",)
-"""Where a request carries one of these, the next needs its own, which only the SDK can write."""
+_NEVER_AGAIN = "idempotency-key"
+"""Where a request carries it, the next needs its own, which only the SDK can write."""
 
 
+@dataclass(frozen=True, slots=True)
 class Frame:
     """A request without its body: method, address, headers and key, as the SDK wrote them once.
 
     What that saves is the difference between loop and gateway in `benchmarks.throughput`.
     """
 
-    def __init__(self, request: httpx2.Request) -> None:
-        self._method = request.method
-        self.url = str(request.url)
-        self.headers = {
-            name: value for name, value in request.headers.items() if name not in _OF_ONE_REQUEST
-        }
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
 
     @classmethod
     def of(cls, response: httpx2.Response) -> Self | None:
         """The frame of the request that was answered; None where it is good for that one only."""
         request = response.request
-        if response.history or any(name in request.headers for name in _NEVER_AGAIN):
+        if response.history or _NEVER_AGAIN in request.headers:
             return None
-        return cls(request)
+        headers = {n: v for n, v in request.headers.items() if n not in _OF_ONE_REQUEST}
+        return cls(request.method, str(request.url), headers)
 
     async def send(self, session: aiohttp.ClientSession, body: bytes) -> HttpReply:
         async with session.request(
-            self._method, self.url, headers=self.headers, data=body, allow_redirects=False
+            self.method, self.url, headers=self.headers, data=body, allow_redirects=False
         ) as response:
-            return HttpReply(response.status, response.raw_headers, await _read(response))
+            return HttpReply(response.status, response.headers, await _read(response))
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

@@ -1,8 +1,8 @@
 """What a failed call means: wait and try again, wait for a person, or give this request up.
 
-When in doubt it is the service that is unwell, not the event: a request is rejected only where the
-API names what the event brought. What is left unclear stops its stage, and whether it was the
-event after all is found out by what becomes of others (`Attempts`). Pure.
+When in doubt it is the service that is at fault, not the event: a request is rejected only where
+the API names what the event brought. What is left unclear stops its stage, and what becomes of
+others shows whether it was the event after all (`Attempts`). Pure.
 """
 
 import re
@@ -19,16 +19,15 @@ from pipeline.claude.responses import HttpReply, NoReply, excerpt
 from pipeline.config import ClaudeSettings
 
 RetryKind = Literal["rate_limited", "overloaded", "server_error", "timed_out", "disconnected"]
+Scope = Literal["stage", "model", "account"]
+"""What one stage asks of a model, all that is asked of it, or all with this key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """The same request may succeed later.
+    """The same request may succeed later, `after` the seconds that the API asks to wait.
 
-    Args:
-        detail: A sentence for a person.
-        after: Seconds the API asks to wait.
-        ramp: Usage grows faster than the API allows.
+    `detail` is a sentence for a person; `ramp`: usage grows faster than the API allows.
     """
 
     kind: RetryKind
@@ -41,16 +40,13 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """No request of this kind can succeed until a person fixes something.
+    """Nothing of that scope can succeed until a person fixes something: `detail` says what.
 
-    Args:
-        detail: A sentence for a person: what is wrong and what to do.
-        scope: What one stage asks of a model, all that is asked of it, or all with this key.
-        unclear: The response does not say whose fault it is; it may be this one event's.
+    `unclear`: the response does not say whose fault it is; it may be this one event's.
     """
 
     detail: str
-    scope: Literal["stage", "model", "account"]
+    scope: Scope
     unclear: bool = False
     kind: ClassVar = "blocked"
     after: ClassVar[float | None] = None
@@ -66,11 +62,21 @@ class Reject:
 
 
 Failure = Retry | Blocked | Reject
+SUSPECT_WEIGHT, SUSPECT_WEIGHT_IF_TIMED_OUT = 1.0, 0.5
+"""Failures of that weight make a question suspect; a time-out takes a slot for long."""
 LONGEST_RETRY_AFTER = 300.0
 """Seconds. Headers of an hour, of a year and of 2099 were seen, mostly by mistake; who means it
 says so again after five minutes, and that costs one request."""
 _BAD_REQUEST, _FORBIDDEN, _TOO_LARGE, _UNPROCESSABLE = 400, 403, 413, 422
-_BLOCKED = frozenset({401, 402, 403, 404, 405, 407, 410})
+_BLOCKED: Mapping[int, tuple[Scope, str]] = {
+    401: ("account", "The API key is not accepted ({}): set ANTHROPIC_API_KEY."),
+    402: ("account", "Billing must be fixed in the console ({})."),
+    403: ("model", "The API key may not ask this model ({})."),
+    404: ("model", "The API does not know it ({}): check the model names."),
+    405: ("model", "The API answers 405 ({})."),
+    407: ("model", "The API answers 407 ({})."),
+    410: ("model", "The API answers 410 ({})."),
+}
 _KINDS: Mapping[int, RetryKind] = {
     429: "rate_limited", 529: "overloaded", 408: "timed_out", 504: "timed_out",
 }  # fmt: skip
@@ -152,7 +158,8 @@ def classify(
     after = retry_after(headers, now)
     detail = f"The API answered {status}: {message}"
     if after == LONGEST_RETRY_AFTER:
-        said = excerpt((headers.get("retry-after-ms") or headers["retry-after"]).encode())
+        value = headers.get("retry-after-ms") or headers["retry-after"]
+        said = excerpt(value.encode("utf-8", "replace"))
         detail = f"{detail} (retry-after: {said}; tried again after {after:.0f} s all the same)"
     return Retry(_KINDS.get(status, "server_error"), detail, after, ramp=code == _RAMP)
 
@@ -191,10 +198,12 @@ def _withheld(message: str) -> Reject:
 
 def failure_of(reply: HttpReply | NoReply, *, seconds: float) -> Failure:
     match reply:
-        case HttpReply(200):
-            return malformed("the API answered with something else than was asked for")
-        case HttpReply(status, _, body):
-            return classify(status, reply.headers, body)
+        case HttpReply(200, _, body):
+            # A page of a proxy is quoted, but not what may be half an answer.
+            came = excerpt(body) if body.lstrip().startswith(b"<") else f"{len(body):,} bytes"
+            return malformed(f"the API answered with something else than a message: {came}")
+        case HttpReply(status, headers, body):
+            return classify(status, headers, body)
         case NoReply("no_key", detail):
             because = f"No credentials ({detail.rstrip('.')}): set ANTHROPIC_API_KEY."
             return Blocked(because, "account")
@@ -214,11 +223,7 @@ def malformed(detail: str) -> Retry:
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
     """Seconds to wait by `retry-after-ms` or `retry-after`; None where neither says a time."""
     for name, factor in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        value = headers.get(name)
-        if value is None:
-            continue
-        seconds = _seconds(value, factor, now)
-        if seconds is not None:
+        if (seconds := _seconds(headers.get(name, ""), factor, now)) is not None:
             return min(LONGEST_RETRY_AFTER, max(0.0, seconds))
     return None
 
@@ -242,19 +247,8 @@ def _blocked(status: int, message: str, *, is_json: bool) -> Blocked:
         because = f"Not the API's answer ({status}: {message})"
         # A firewall between here and there may dislike one event's words, and nothing else.
         return Blocked(f"{because}: {hint}.", "account", unclear=True)
-    match status:
-        case 401:
-            because = f"The API key is not accepted ({message}): set ANTHROPIC_API_KEY."
-            return Blocked(because, "account")
-        case 402:
-            return Blocked(f"Billing must be fixed in the console ({message}).", "account")
-        case 403:
-            return Blocked(f"The API key may not ask this model ({message}).", "model")
-        case 404:
-            because = f"The API does not know it ({message}): check the model names."
-            return Blocked(because, "model")
-        case _:
-            return Blocked(f"The API answers {status} ({message}).", "model")
+    scope, text = _BLOCKED[status]
+    return Blocked(text.format(message), scope)
 
 
 def _error_of(body: bytes) -> dict[str, Any]:
@@ -267,10 +261,6 @@ def _error_of(body: bytes) -> dict[str, Any]:
         return {}
     error = parsed.get("error", parsed)
     return error if isinstance(error, dict) else {"message": str(error)}
-
-
-HUNG = 0.5
-"""A weight that is enough where calls were given up: each takes a slot for long."""
 
 
 @dataclass(slots=True)
@@ -286,7 +276,7 @@ class Peers:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """When an event's failures are its own trouble: weight and seconds, both must be reached."""
+    """When failures are the event's own fault: weight and seconds, both must be reached."""
 
     attempts: float
     seconds: float
@@ -298,7 +288,7 @@ class Bounds:
 
 @dataclass(slots=True)
 class Attempts:
-    """The failures of one event's question, from its first attempt on: whose trouble are they?
+    """The failures of one event's question, from its first attempt on: whose fault are they?
 
     In an outage everybody fails; where others are answered and one event is not, again and again,
     it is the event. So each failure of an event counts for as much as the share of its peers that
@@ -307,17 +297,21 @@ class Attempts:
     chance of (p / (1 + p))^n where one peer ends in between, and of p^(n / (1 - p)) where many do:
     below 2^-n however bad the day is.
 
-    Peers are the first attempts of other events and control questions. Repetitions are no peers: a
-    few events that always fail would pass for an outage. The first attempt of this event is
-    counted among the peers, for the sake of the others.
+    Peers are the first attempts of other events and control questions. Retries are no peers: a few
+    events that always fail would pass for an outage. The first attempt of this event is counted
+    among the peers, for the sake of the others.
 
     Args:
         peers: Of the same kind; `answered_before` and `failed_before` are their counts at the
             last failure, or at the start.
+        count: The failures; once there is one, the question is retried.
         weight: The failures, each counted by the share of peers answered since the one before.
-        alone: Whether the last one concerned this event alone: it had failed before, and others
-            were answered in between.
-        in_trouble: Whether it has failed twice while others were answered, or hung while most were.
+        repeated: Whether no peer was answered between the last failure and the one before: of
+            failures in a row both count as one.
+        isolated: Whether the last failure concerns this event alone: it had failed before, and
+            peers were answered in between.
+        suspect: Whether it has failed twice while others were answered, or timed out while most
+            were: its calls must not take the slots of others.
         seconds: Spent in calls; `lasting`: from the first failure to the last.
     """
 
@@ -326,8 +320,9 @@ class Attempts:
     failed_before: int
     count: int = 0
     weight: float = 0.0
-    alone: bool = False
-    in_trouble: bool = False
+    repeated: bool = False
+    isolated: bool = False
+    suspect: bool = False
     timed_out: int = 0
     seconds: float = 0.0
     lasting: float = 0.0
@@ -340,29 +335,22 @@ class Attempts:
         return self.peers.answered > self.answered_before
 
     def failed(
-        self,
-        now: float,
-        detail: str,
-        *,
-        seconds: float = 0.0,
-        timed_out: bool = False,
-        maybe_billed: bool = False,
-        unclear: bool = False,
+        self, now: float, detail: str, *, seconds: float = 0.0, unclear: bool = False
     ) -> None:
         """Count a failure; `unclear`: it may be this event's alone although it is the first."""
         peers = self.peers
         answered = peers.answered - self.answered_before
         ended = answered + peers.failed - self.failed_before
         self.weight += answered / ended if ended else 0.0
-        self.alone = answered > 0 and (self.count > 0 or unclear)
+        self.repeated = self.count > 0 and not answered
+        self.isolated = answered > 0 and (self.count > 0 or unclear)
         if not self.count:
             self._first_at = now
             peers.failed += 1
         self.count += 1
         self.seconds += seconds
-        self.timed_out += timed_out
-        self.maybe_billed = self.maybe_billed or maybe_billed
-        self.in_trouble = self.weight >= (HUNG if self.timed_out else 1)
+        least = SUSPECT_WEIGHT_IF_TIMED_OUT if self.timed_out else SUSPECT_WEIGHT
+        self.suspect = self.weight >= least
         self.lasting = now - self._first_at
         self.last_detail = detail
         self.answered_before, self.failed_before = peers.answered, peers.failed

@@ -13,14 +13,14 @@ from typing import Any, Self
 from opentelemetry.trace import TracerProvider
 
 from pipeline.claude.billing import BUDGET_SCHEMA, SPANS, Budget, PriceTable
-from pipeline.claude.calls import Caller, CompletedCall, InFlightCall, ModelRequest
+from pipeline.claude.calls import Caller, ModelRequest
 from pipeline.claude.client import Client, SdkClient
 from pipeline.claude.failures import Backoff, Bounds, failure_of
-from pipeline.claude.limiter import Limiter, block, set_aside
+from pipeline.claude.limiter import Limiter, block_breaker, extra_slots
 from pipeline.claude.message_batches import Batches, BatchLane
 from pipeline.claude.prompts import Prompts, content_weight
 from pipeline.claude.request_body import Template, content_of
-from pipeline.claude.request_groups import Coalescer, Doubtful, Steers, says_unclear
+from pipeline.claude.request_groups import RequestGroups, Steers
 from pipeline.claude.response_cache import CACHE_SCHEMA, DiskCache, ResponseCache
 from pipeline.claude.responses import HttpReply, NoReply
 from pipeline.config import Settings
@@ -32,16 +32,15 @@ from pipeline.runtime.process import background_task
 
 log = logging.getLogger(__name__)
 SAVE_SECONDS = 1.0
-"""Between writings of what was spent and answered, of which a crash loses no more than that, and
-between looks at what has changed without a call of the model's own: a key is refused for all models
-at once, and a breaker is half open when its time has come."""
-CONNECT_SECONDS = 5.0
+"""How often what was spent and answered is saved, so that a crash loses no more, and how often each
+limiter reports what changed without a call of its own: a key is refused for all models at once, and
+a breaker is half open when its time has come."""
 CACHED_ANSWERS = 10_000
-"""Of the last questions, in memory and on disk, for identical ones."""
+"""The latest answers that are kept for identical questions, in memory and on disk."""
 BACKOFF_FIRST_SECONDS = 0.5
 SPARE_CONNECTIONS = 8
 LEAST_AHEAD = 8
-"""Questions that should wait for their turn, so that the next call can go when one has ended."""
+"""The least number of questions that wait, so that the next call can go when one has ended."""
 PROBE_SECONDS = 15.0
 
 
@@ -58,7 +57,6 @@ class Gateway:
     Args:
         client: Sends the requests; the official SDK if None.
         clock: Seconds that do not go back; `now` is the time, aware, and `jitter` draws 0 to 1.
-        doubtful: Which answers from a request with several events are asked again alone.
         steers: Which events share a request with no others.
         traces: Where the spans of calls go, if anywhere.
         failed: Called when what was spent and answered is not written down or reported any more
@@ -74,7 +72,6 @@ class Gateway:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         jitter: Callable[[], float] = random.random,
-        doubtful: Doubtful = says_unclear,
         steers: Steers = lambda _: False,
         traces: TracerProvider | None = None,
         failed: Callable[[], object] = lambda: None,
@@ -94,7 +91,7 @@ class Gateway:
             },
             now=now,
         )
-        account = block()
+        account = block_breaker()
         self._limiters = {
             model: Limiter(
                 model,
@@ -106,10 +103,9 @@ class Gateway:
             )
             for model in self._models.values()
         }
-        calls = claude.concurrency + sum(set_aside(claude.concurrency))
+        calls = claude.concurrency + sum(extra_slots(claude.concurrency))
         self._sdk = SdkClient(
             connections=calls * len(self._limiters) + SPARE_CONNECTIONS,
-            connect_timeout=CONNECT_SECONDS,
             traces=traces,
         )
         self._client: Client = client or self._sdk
@@ -124,7 +120,10 @@ class Gateway:
             observer=self._observer,
             clock=clock,
         )
-        self._coalescer = Coalescer(self._caller, self._prompts, doubtful, steers)
+        sizes = {name: stage.events_per_request for name, stage in self._stages.items()}
+        self._group_sizes = {name: size for name, size in sizes.items() if size > 1}
+        self._groups = RequestGroups(self._caller, self._prompts, self._group_sizes, steers)
+        self._call = self._groups.call if self._group_sizes else self._caller.call
         self._cache = ResponseCache(
             call=self._call,
             observer=self._observer,
@@ -181,7 +180,7 @@ class Gateway:
         request = self._request(question, tier, max_output_tokens or question.max_output_tokens)
         if self._claude.answer_cache != "off":
             return await self._cache.ask(request)
-        return (await self._call(request, InFlightCall(waiters=1))).response
+        return (await self._call(request)).response
 
     def paused_reason(self, stage: str, tier: Tier) -> str | None:
         return self._limiters[self._models[tier]].paused_reason(stage)
@@ -189,15 +188,14 @@ class Gateway:
     def at_once(self, stage: str, tier: Tier) -> int:
         """How many questions are worth asking at once: what is under way, and the next few.
 
-        Questions in trouble, which wait for their next attempt or hang, come on top: they must not
-        take the place of others.
+        Those that are suspect or hang come on top: they must not take the place of others.
         """
-        settings = self._stages.get(stage) if tier is Tier.HAIKU else None
-        together = 1 if settings is None else settings.events_per_request
         limiter = self._limiters[self._models[tier]]
         calls = limiter.window.size
-        in_trouble = limiter.in_trouble + limiter.hanging
-        return (calls + max(LEAST_AHEAD, calls // 4)) * together + in_trouble
+        together = self._group_sizes.get(stage, 1) if tier is Tier.HAIKU else 1
+        return (
+            (calls + max(LEAST_AHEAD, calls // 4)) * together + limiter.suspects + limiter.hanging
+        )
 
     def batch_lane(self, on_wait: Callable[[str | None], None] = lambda _: None) -> BatchLane:
         """For questions that may wait up to a day and cost half; `on_wait`: see `Batches`."""
@@ -206,14 +204,6 @@ class Gateway:
 
     async def probe(self) -> list[Probe]:
         return [await _probe(self._client, model) for model in self._limiters]
-
-    async def _call(self, request: ModelRequest, in_flight: InFlightCall) -> CompletedCall:
-        # What Haiku left open is the hard part: Sonnet looks at each event by itself.
-        if request.tier is Tier.HAIKU:
-            stage = self._stages.get(request.question.stage)
-            if stage is not None and stage.events_per_request > 1:
-                return await self._coalescer.call(request, in_flight, stage.events_per_request)
-        return await self._caller.call(request, in_flight)
 
     def _request(self, question: Question[Any], tier: Tier, max_output_tokens: int) -> ModelRequest:
         model = self._models[tier]
@@ -231,7 +221,7 @@ class Gateway:
 
     async def _stop(self) -> None:
         await self._cache.close()
-        await self._coalescer.close()
+        await self._groups.close()
         for limiter in self._limiters.values():
             limiter.close()
         await self._save()

@@ -9,16 +9,42 @@ from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import inf
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
 from pipeline.claude.billing import Budget
 from pipeline.claude.breaker import Breaker, Pass
-from pipeline.claude.failures import Blocked, Retry
-from pipeline.claude.rate_limits import Cost, Limits, RateLimitSnapshot, read_limits
+from pipeline.claude.failures import Attempts, Blocked, Retry
+from pipeline.claude.rate_limits import NO_TOKENS, Cost, Limits, read_limits
 from pipeline.claude.responses import HttpReply, NoReply
-from pipeline.model.observer import BreakerState, LimitKind, Observer
+from pipeline.model.observer import BreakerState, Observer
 
 ItemT = TypeVar("ItemT")
+FIRST_WINDOW = 8
+"""Calls under way at once at a start, where the setting allows as many."""
+BLOCK_SECONDS = 15.0
+"""Seconds between probes while no call can succeed; each costs nothing."""
+BREAKER_FAILURES = 5
+"""At least so many failures in a row make a model count as down."""
+BREAKER_OPEN_SECONDS = 5.0
+"""Seconds before a model that is down is probed, and between rounds of probes."""
+BREAKER_PROBES = 3
+HEADER_SECONDS = 0.02
+"""Seconds between readings of the rate-limit headers: more often would bring nothing new."""
+POLL_SECONDS = 1.0
+"""The longest time until the limits are asked again: other replicas may have left some."""
+SOON_SECONDS = 0.0005
+"""What is less than that away is now; timers are no finer."""
+PAUSE_WITHOUT_RETRY_AFTER = 2.0
+LONG_PAUSE_SECONDS = 2.0
+"""A pause of that length that the API asks for closes the intake."""
+QUICK_SECONDS = 3.0
+"""An error that takes longer, a time-out above all, is not quicker than answers are."""
+HANGING_WINDOWS = 3
+"""A call hangs once that many windows of answers came since it was sent: it takes that many times
+as long as the average one. In an outage there are no answers, and nothing hangs."""
+LEAST_EXTRA = 16
+"""Extra slots there are at least: what hangs costs a connection, and no work."""
+HEALTHY: tuple[BreakerState, str | None] = "closed", None
 
 
 class FairQueue(Generic[ItemT]):
@@ -50,29 +76,26 @@ class FairQueue(Generic[ItemT]):
         for stage in sorted(waiting, key=self._times.__getitem__):
             yield stage, self._queues[stage][0]
 
-    def pop(self, stage: str, *, weight: float) -> ItemT:
-        """Take the first item of a stage; a weight of 0 says that it is only thrown away."""
-        item = self._queues[stage].popleft()
+    def pop(
+        self, stage: str, *, weight: float, prefer: Callable[[ItemT], bool] | None = None
+    ) -> ItemT:
+        """Take the first item of a stage, of those preferred if any is.
+
+        A weight of 0 says that it is only thrown away.
+        """
+        queue, at = self._queues[stage], 0
+        if prefer is not None:
+            at = next((at for at, item in enumerate(queue) if prefer(item)), 0)
+        item = queue[at]
+        del queue[at]
         self.size -= 1
         if weight > 0:
             self._now = self._times[stage]
             self._times[stage] += weight
         return item
 
-    def bring_forward(self, stage: str, is_meant: Callable[[ItemT], bool]) -> None:
-        """Put the first item of a stage that is meant at its head, if there is one."""
-        queue = self._queues[stage]
-        found = next((at for at, item in enumerate(queue) if is_meant(item)), 0)
-        if found:
-            item = queue[found]
-            del queue[found]
-            queue.appendleft(item)
-
     def __contains__(self, stage: str) -> bool:
         return bool(self._queues.get(stage))
-
-
-START = 8
 
 
 class Window:
@@ -85,7 +108,7 @@ class Window:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self.size = min(START, most)
+        self.size = min(FIRST_WINDOW, most)
         self._exact = float(self.size)
         self._doubles_below = float(most)
 
@@ -103,46 +126,20 @@ class Window:
 
     def recovered(self) -> None:
         """The API answers again after an outage: start small, and grow fast."""
-        self._resize(min(self._exact, max(START, self._exact / 4)))
+        self._resize(min(self._exact, max(FIRST_WINDOW, self._exact / 4)))
 
     def _resize(self, exact: float) -> None:
         self._exact = max(1.0, exact)
         self.size = int(self._exact)
 
 
-BLOCK_SECONDS = 15.0
-"""Between probes while no call can succeed; each costs nothing."""
-BREAKER_FAILURES = 5
-"""In a row, at least, before a model counts as down."""
-BREAKER_OPEN_SECONDS = 5.0
-"""Before it is probed, and between rounds of probes."""
-BREAKER_PROBES = 3
-HEADER_SECONDS = 0.02
-"""Between readings of the rate-limit headers: more often would bring nothing new."""
-LOOK_SECONDS = 1.0
-"""Longest time between looks at the limits: others may have left some."""
-SOON_SECONDS = 0.0005
-"""What is less than that away is now; timers are no finer."""
-PAUSE_WITHOUT_RETRY_AFTER = 2.0
-QUICK_SECONDS = 3.0
-"""An error that takes longer, a time-out above all, is not quicker than answers are."""
-WELL: tuple[BreakerState, str | None] = "closed", None
-LONG_PAUSE_SECONDS = 2.0
-"""From that length on a pause that the API asks for closes the intake."""
-HANGING_WINDOWS = 3
-"""Answers since a call was sent, in windows, from which on it hangs: it takes that many times as
-long as the average one. In an outage there are no answers, and nothing is set aside."""
-LEAST_ASIDE = 16
-"""Also where the setting is small: what hangs costs a connection, and no work."""
+def extra_slots(concurrency: int) -> tuple[int, int]:
+    """Calls beyond the setting: that hang, and of suspect questions."""
+    return max(LEAST_EXTRA, concurrency // 2), max(LEAST_EXTRA, concurrency // 4)
 
 
-def set_aside(concurrency: int) -> tuple[int, int]:
-    """Calls beyond the setting: that hang, and about events in trouble."""
-    return max(LEAST_ASIDE, concurrency // 2), max(LEAST_ASIDE, concurrency // 4)
-
-
-def block() -> Breaker:
-    """What trips when nothing can be asked until a person fixes something."""
+def block_breaker() -> Breaker:
+    """Opens when no call can succeed until a person fixes something; one call probes it."""
     return Breaker(failures=1, open_seconds=BLOCK_SECONDS)
 
 
@@ -151,9 +148,9 @@ class Permit:
     """One call that may go now; its end must be reported.
 
     Args:
-        passes: Of the account, the model, the breaker and the stage.
+        passes: Of the account, the model, the breaker and the stage, from wide to narrow.
         answers: Of the model before this call.
-        suspect: Whether its event is in trouble.
+        suspect: Whether its question is, as `Attempts` defines it.
     """
 
     stage: str
@@ -168,7 +165,7 @@ class Permit:
 class _Waiter:
     stage: str
     cost: Cost
-    again: bool
+    retrying: bool
     suspect: bool
     granted: asyncio.Future[Permit]
 
@@ -176,14 +173,12 @@ class _Waiter:
 class Limiter:
     """The queue of one model; reports what changes.
 
-    Events in trouble do not take the slots of the others. A call that hangs while several windows
-    of others are answered is set aside: it does not count against the window any more. So is, from
-    its start, a call of an event that has failed while others were answered; those have a queue of
-    their own. How many may be aside is bounded.
+    A call that hangs, and each call of a suspect question, has an extra slot outside of the window,
+    so that it does not take that of another; suspect questions have a queue of their own, too.
 
     Args:
         concurrency: Calls at once at most; the setting.
-        account: A `block()` shared by the limiters of all models.
+        account: A `block_breaker()` shared by the limiters of all models.
         clock: Seconds that do not go back; the event loop's own time.
     """
 
@@ -199,76 +194,63 @@ class Limiter:
     ) -> None:
         self.model = model
         self.window = Window(concurrency)
-        self._most_hanging, self._most_suspects = set_aside(concurrency)
-        self.asked = 0
+        self.questions = 0
         """Questions that wait for an answer, those in a pause between two calls included."""
-        self.in_trouble = 0
-        """Of these, how many failed while others were answered: they wait more than they work."""
+        self.suspects = 0
+        """How many of these are suspect: they wait more than they work."""
         self.hanging = 0
-        """Calls under way that are set aside because they hang."""
+        """Calls under way that hang."""
+        self._most_hanging, self._most_suspect_calls = extra_slots(concurrency)
         self._account = account
-        self._block = block()
+        self._model_block = block_breaker()
         self._breaker = Breaker(
             failures=BREAKER_FAILURES, open_seconds=BREAKER_OPEN_SECONDS, probes=BREAKER_PROBES
         )
-        self._gates = (account, self._block, self._breaker)
-        self._stage_blocks: defaultdict[str, Breaker] = defaultdict(block)
+        self._gates = (account, self._model_block, self._breaker)
+        self._stage_blocks: defaultdict[str, Breaker] = defaultdict(block_breaker)
         self._limits = Limits()
         self._budget = budget
         self._observer = observer
         self._clock = clock
         self._queue: FairQueue[_Waiter] = FairQueue()
-        self._suspects: FairQueue[_Waiter] = FairQueue()
-        self._in_flight = 0
-        self._counted: OrderedDict[Permit, None] = OrderedDict()
-        self._suspects_in_flight = 0
+        self._suspect_queue: FairQueue[_Waiter] = FairQueue()
+        self._in_window: OrderedDict[Permit, None] = OrderedDict()
+        self._suspect_calls = 0
         self._answers = 0
         self._refusal = ""
         self._timer: asyncio.TimerHandle | None = None
-        self._headers_read_at = float("-inf")
-        self._reported = WELL
+        self._headers_read_at = -inf
+        self._reported = HEALTHY
 
-    async def acquire(
-        self, stage: str, cost: Cost, *, again: bool = False, suspect: bool = False
-    ) -> Permit:
+    async def acquire(self, stage: str, cost: Cost, attempts: Attempts) -> Permit:
         """Wait until a call may go.
 
-        One that has failed before (`again`) goes first, unless calls are probes: those are for
-        questions that have not failed, where any wait. A `suspect` failed while others did not.
+        One that is retried goes first, unless calls are probes: those are for questions that have
+        not failed, where any wait.
         """
-        now = self._clock()
-        queue = self._suspects if suspect else self._queue
-        if not queue.size and self._wait(stage, cost, now, suspect=suspect)[0] <= SOON_SECONDS:
+        now, suspect = self._clock(), attempts.suspect
+        queue = self._suspect_queue if suspect else self._queue
+        if (
+            not queue.size
+            and self._stage_wait(stage, now) <= SOON_SECONDS
+            and self._wait(cost, now, suspect=suspect) <= SOON_SECONDS
+        ):
             self._observer.waited(stage, self.model, seconds=0.0)
             return self._enter(stage, cost, now, suspect=suspect)
-        waiter = _Waiter(stage, cost, again, suspect, asyncio.get_running_loop().create_future())
-        queue.push(stage, waiter, first=again and not suspect)
+        granted: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
+        waiter = _Waiter(stage, cost, attempts.count > 0, suspect, granted)
+        queue.push(stage, waiter, first=waiter.retrying and not suspect)
         self._grant()
         try:
-            permit = await waiter.granted
+            permit = await granted
         except asyncio.CancelledError:
-            if waiter.granted.done() and not waiter.granted.cancelled():
-                self.abandoned(waiter.granted.result())
+            if granted.done() and not granted.cancelled():
+                self.abandoned(granted.result())
             raise
         self._observer.waited(stage, self.model, seconds=self._clock() - now)
         return permit
 
-    def read_headers(self, reply: HttpReply | NoReply) -> dict[LimitKind, RateLimitSnapshot]:
-        """What a response says of the rate limits, read now and then."""
-        now = self._clock()
-        if isinstance(reply, NoReply) or (
-            reply.status == 200 and now - self._headers_read_at < HEADER_SECONDS  # noqa: PLR2004
-        ):
-            return {}
-        self._headers_read_at = now
-        snapshots = read_limits(reply.headers)
-        for kind, limit in snapshots.items():
-            self._observer.limit(self.model, kind, limit=limit.limit, remaining=limit.remaining)
-        return snapshots
-
-    def answered(
-        self, permit: Permit, used: Cost, snapshots: Mapping[LimitKind, RateLimitSnapshot]
-    ) -> None:
+    def answered(self, permit: Permit, used: Cost, reply: HttpReply | NoReply) -> None:
         """The API answered, be it with a refusal or a rejection."""
         now = self._clock()
         for gate, passed in permit.passes.items():
@@ -280,71 +262,57 @@ class Limiter:
                 self.window.recovered()
                 self._limits.resumed()
         self._answers += 1
-        self.window.succeeded(len(self._counted))
-        self._limits.settle(permit.cost, used)
-        if snapshots:
-            self._limits.update(snapshots, now)
+        self.window.succeeded(len(self._in_window))
+        self._limits.take(used, instead_of=permit.cost)
+        self._read_headers(reply, now)
         self._leave(permit)
-        if self._reported != WELL:
+        if self._reported != HEALTHY:
             self.report()
 
     def failed(
-        self,
-        permit: Permit,
-        failure: Retry,
-        snapshots: Mapping[LimitKind, RateLimitSnapshot],
-        *,
-        again: bool = False,
-        alone: bool = False,
+        self, permit: Permit, failure: Retry, reply: HttpReply | NoReply, attempts: Attempts
     ) -> None:
-        """The call may succeed later.
-
-        `again`: the same question has failed before; `alone`: and others were answered meanwhile.
-        """
+        """The call may succeed later; `attempts` include this one."""
         now = self._clock()
-        if snapshots:
-            self._limits.update(snapshots, now)
-        breaker = self._breaker
+        self._read_headers(reply, now)
+        breaker, passed = self._breaker, permit.passes[self._breaker]
         if failure.kind == "rate_limited":
-            # The service is well; it is us who were too fast.
-            breaker.succeeded(permit.passes[breaker], now)
-            if not alone:
+            # The service works: it was asked too fast.
+            breaker.succeeded(passed, now)
+            if not attempts.isolated:
                 self._refusal = failure.detail
                 self._limits.refused(now, seconds=failure.after or PAUSE_WITHOUT_RETRY_AFTER)
             if failure.ramp:
                 self.window.ramped()
         else:
-            is_quick = now - permit.since < QUICK_SECONDS
-            others = self._in_flight - 1 if is_quick else 0
-            passed = permit.passes[breaker]
-            breaker.failed(passed, now, failure.detail, under_way=others, again=again)
+            others = len(self._in_window) + self.hanging + self._suspect_calls - 1
+            under_way = others if now - permit.since < QUICK_SECONDS else 0
+            repeated = attempts.repeated
+            breaker.failed(passed, now, failure.detail, under_way=under_way, repeated=repeated)
         for gate, passed in permit.passes.items():
             if gate is not breaker:
                 gate.abandoned(passed)
         if not failure.maybe_billed:
-            self._limits.settle(permit.cost, Cost(0, 0))
+            self._limits.take(NO_TOKENS, instead_of=permit.cost)
         self._leave(permit)
         self.report()
 
-    def blocked(self, permit: Permit, failure: Blocked, *, alone: bool = False) -> None:
-        """No call can succeed until a person fixes something; `alone`: for this question only."""
+    def blocked(self, permit: Permit, failure: Blocked, attempts: Attempts) -> None:
+        """No call can succeed until a person fixes something."""
         now = self._clock()
-        self._limits.settle(permit.cost, Cost(0, 0))
-        blocks = {"account": self._account, "model": self._block}
+        self._limits.take(NO_TOKENS, instead_of=permit.cost)
+        blocks = {"account": self._account, "model": self._model_block}
         culprit = blocks.get(failure.scope, self._stage_blocks[permit.stage])
-        is_over = alone
-        # From the widest to the narrowest: what is wider than the one that trips works, and of
-        # what is narrower nothing is known.
+        # What is wider than the culprit works, and of what is narrower nothing is known.
+        is_known = not attempts.isolated
         for gate, passed in permit.passes.items():
-            if gate is self._breaker:
-                gate.succeeded(passed, now)
-            elif is_over:
-                gate.abandoned(passed)
-            elif gate is culprit:
+            if is_known and gate is culprit:
                 gate.trip(passed, now, failure.detail)
-                is_over = True
-            else:
+                is_known = False
+            elif is_known or gate is self._breaker:
                 gate.succeeded(passed, now)
+            else:
+                gate.abandoned(passed)
         self._leave(permit)
         self.report()
 
@@ -360,13 +328,13 @@ class Limiter:
             return used_up.because
         now = self._clock()
         for gate in self._gates:
-            if gate.because is not None and self._is_shut(gate, now):
+            if gate.because is not None and self._is_closed(gate, now):
                 return gate.because
         pause = self._limits.paused_until - now
         if pause > LONG_PAUSE_SECONDS:
             return f"The API asks to wait for {pause:.0f} s more: {self._refusal}"
         gate = self._stage_blocks[stage]
-        if gate.because is not None and self._is_shut(gate, now, stage):
+        if gate.because is not None and self._is_closed(gate, now, stage):
             return gate.because
         return None
 
@@ -374,16 +342,15 @@ class Limiter:
         """Report what has changed, by a call, by one of another model, or by time."""
         now = self._clock()
         state = self._breaker.state(now)
-        if state == "half_open" and not self.asked:
+        if state == "half_open" and not self.questions:
             # No question is there to probe with, so it would be reported until one comes.
             state = "closed"
-        because: str | None = None
+        blocks = (self._account, self._model_block)
+        reasons = [gate.because for gate in blocks if self._is_closed(gate, now)]
         for stage, gate in self._stage_blocks.items():
-            if gate.because and because is None and self._is_shut(gate, now, stage):
-                because = f"{stage}: {gate.because}"
-        for gate in (self._block, self._account):
-            if gate.because is not None and self._is_shut(gate, now):
-                because = gate.because
+            if self._is_closed(gate, now, stage):
+                reasons.append(f"{stage}: {gate.because}")
+        because = reasons[0] if reasons else None
         before, self._reported = self._reported, (state, because)
         if state != before[0]:
             self._observer.breaker(self.model, state)
@@ -391,42 +358,36 @@ class Limiter:
             self._observer.blocked(self.model, because=because)
 
     def close(self) -> None:
-        self._look_in(inf)
+        if self._timer is not None:
+            self._timer.cancel()
 
-    def _is_shut(self, gate: Breaker, now: float, stage: str | None = None) -> bool:
-        """Whether a gate that has tripped lets nothing through; a stage's own with its stage."""
+    def _is_closed(self, gate: Breaker, now: float, stage: str | None = None) -> bool:
+        """Whether a gate, of one stage or of all, is to stop intake."""
+        if gate.because is None:
+            return False
         # When it is time to probe and no question waits that could, the next one is the probe.
-        if stage is None:
-            waits = bool(self._queue.size or self._suspects.size)
-        else:
-            waits = stage in self._queue or stage in self._suspects
+        queues = (self._queue, self._suspect_queue)
+        waits = any(queue.size if stage is None else stage in queue for queue in queues)
         return waits or gate.opens_at(now) > now
 
-    def _wait(
-        self, stage: str, cost: Cost, now: float, *, suspect: bool
-    ) -> tuple[float, Literal["stage", "all"]]:
-        """Seconds until such a call may go, and for whom; infinite until another call ends."""
+    def _stage_wait(self, stage: str, now: float) -> float:
+        """Seconds until the budget and the block of a stage let its calls go."""
         wait = self._budget.wait(stage) if self._budget.is_limited else 0.0
         gate = self._stage_blocks[stage]
-        if gate.because is not None:
-            wait = max(wait, gate.opens_at(now) - now)
-        if wait > SOON_SECONDS:
-            return wait, "stage"
+        return wait if gate.because is None else max(wait, gate.opens_at(now) - now)
+
+    def _wait(self, cost: Cost, now: float, *, suspect: bool) -> float:
+        """Seconds until such a call of any stage may go; infinite until another call ends."""
+        taken, slots = len(self._in_window), self.window.size
         if suspect:
-            if self._suspects_in_flight >= self._most_suspects:
-                return inf, "all"
-        else:
-            while len(self._counted) >= self.window.size:
-                oldest = next(iter(self._counted))
-                hangs = self._answers - oldest.answers >= HANGING_WINDOWS * self.window.size
-                if not hangs or self.hanging >= self._most_hanging:
-                    return inf, "all"
-                del self._counted[oldest]
-                self.hanging += 1
+            taken, slots = self._suspect_calls, self._most_suspect_calls
+        if taken >= slots:
+            return inf
+        wait = self._limits.wait(cost, now)
         for gate in self._gates:
             if gate.because is not None:
                 wait = max(wait, gate.opens_at(now) - now)
-        return max(wait, self._limits.wait(cost, now)), "all"
+        return wait
 
     def _enter(self, stage: str, cost: Cost, now: float, *, suspect: bool) -> Permit:
         passes = {
@@ -435,34 +396,49 @@ class Limiter:
         }
         permit = Permit(stage, cost, passes, now, self._answers, suspect)
         self._limits.take(cost)
-        self._in_flight += 1
         if suspect:
-            self._suspects_in_flight += 1
+            self._suspect_calls += 1
         else:
-            self._counted[permit] = None
+            self._in_window[permit] = None
         return permit
 
     def _leave(self, permit: Permit) -> None:
-        self._in_flight -= 1
         if permit.suspect:
-            self._suspects_in_flight -= 1
-        elif permit in self._counted:
-            del self._counted[permit]
+            self._suspect_calls -= 1
+        elif permit in self._in_window:
+            del self._in_window[permit]
         else:
             self.hanging -= 1
-        if self._queue.size or self._suspects.size:
+        if self._queue.size or self._suspect_queue.size:
             self._grant()
 
+    def _free_hanging(self) -> None:
+        """Free the slots of calls that hang, where the window is full."""
+        size = self.window.size
+        while len(self._in_window) >= size and self.hanging < self._most_hanging:
+            oldest = next(iter(self._in_window))
+            if self._answers - oldest.answers < HANGING_WINDOWS * size:
+                return
+            del self._in_window[oldest]
+            self.hanging += 1
+
     def _grant(self) -> None:
-        """Let go what may go, and look again when the next may."""
+        """Grant what may go, and call this again when the next may."""
         now = self._clock()
-        while self._queue.size or self._suspects.size:
+        while self._queue.size or self._suspect_queue.size:
             wait = inf
-            for queue in (self._suspects, self._queue):
-                if queue.size and wait > 0:
-                    wait = min(wait, self._grant_one(queue, now))
+            if self._suspect_queue.size:
+                wait = self._grant_one(self._suspect_queue, now)
+            if self._queue.size and wait > 0:
+                self._free_hanging()
+                wait = min(wait, self._grant_one(self._queue, now))
             if wait > 0:
-                self._look_in(wait)
+                if self._timer is not None:
+                    self._timer.cancel()
+                    self._timer = None
+                if wait < inf:
+                    loop = asyncio.get_running_loop()
+                    self._timer = loop.call_later(min(wait, POLL_SECONDS), self._grant)
                 return
 
     def _grant_one(self, queue: FairQueue[_Waiter], now: float) -> float:
@@ -472,30 +448,38 @@ class Limiter:
             if waiter.granted.done():
                 queue.pop(stage, weight=0)
                 return 0
-            wait, concerned = self._wait(stage, waiter.cost, now, suspect=waiter.suspect)
-            if concerned == "stage":
+            wait = self._stage_wait(stage, now)
+            if wait > SOON_SECONDS:
                 shortest = min(shortest, wait)
                 continue
             gates = (*self._gates, self._stage_blocks[stage])
             is_probe = any(gate.because is not None for gate in gates)
             if waiter.suspect and stage in self._queue and is_probe:
                 continue
+            wait = self._wait(waiter.cost, now, suspect=waiter.suspect)
             if wait > SOON_SECONDS:
                 # What is at the head waits for its turn; smaller ones do not overtake it.
                 return min(shortest, wait)
-            if waiter.again and is_probe:
-                queue.bring_forward(stage, lambda each: not each.again)
-            taken = queue.pop(stage, weight=self._limits.weight(waiter.cost))
+            taken = queue.pop(
+                stage,
+                weight=self._limits.weight(waiter.cost),
+                prefer=(lambda each: not each.retrying) if is_probe else None,
+            )
             if not taken.granted.done():
                 permit = self._enter(stage, taken.cost, now, suspect=taken.suspect)
                 taken.granted.set_result(permit)
             return 0
         return shortest
 
-    def _look_in(self, seconds: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if seconds < inf:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(min(seconds, LOOK_SECONDS), self._grant)
+    def _read_headers(self, reply: HttpReply | NoReply, now: float) -> None:
+        """Take over what a response says of the rate limits; of answers only now and then."""
+        if isinstance(reply, NoReply) or (
+            reply.status == 200 and now - self._headers_read_at < HEADER_SECONDS  # noqa: PLR2004
+        ):
+            return
+        self._headers_read_at = now
+        snapshots = read_limits(reply.headers)
+        for kind, limit in snapshots.items():
+            self._observer.limit(self.model, kind, limit=limit.limit, remaining=limit.remaining)
+        if snapshots:
+            self._limits.update(snapshots, now)

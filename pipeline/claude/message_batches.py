@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import orjson
 from pydantic import AwareDatetime, BaseModel, ValidationError
@@ -26,6 +26,7 @@ from pipeline.model.errors import PipelineError
 from pipeline.model.questions import AnswerT, Question, Response, Text
 from pipeline.model.records import Tier
 
+ModelT = TypeVar("ModelT", bound=BaseModel)
 PATH = "/v1/messages/batches"
 MAX_REQUESTS = 100_000
 CALL_SECONDS = 60.0
@@ -132,6 +133,14 @@ class _Page(BaseModel):
     last_id: str | None = None
 
 
+def _parsed(model: type[ModelT], reply: HttpReply) -> ModelT | None:
+    """The body as that; None if it is something else, of which nothing must be shown."""
+    try:
+        return model.model_validate_json(reply.body)
+    except ValidationError:
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Batches:
     """The batch endpoints; waits out what can be waited out.
@@ -165,23 +174,19 @@ class Batches:
             return await self.client.post(PATH, body, seconds=SUBMIT_SECONDS)
 
         reply = await self._until_answered(send, seconds=SUBMIT_SECONDS, submitted=requests)
-        try:
-            batch = Batch.model_validate_json(reply.body)
-        except ValidationError as error:
-            raise SubmissionUnknown("The API answered a submission with no batch.") from error
-        if batch.request_counts.total != len(requests):
-            raise SubmissionUnknown("The API answered a submission with another batch.")
+        batch = _parsed(Batch, reply)
+        if batch is None or batch.request_counts.total != len(requests):
+            came = "no batch" if batch is None else "another batch"
+            raise SubmissionUnknown(f"The API answered a submission with {came}.")
         return batch
 
     async def get(self, batch_id: str) -> Batch:
         """How far a batch is; BatchFailed where there is no such."""
         attempt = 0
         while True:
-            reply = await self._get(f"{PATH}/{batch_id}")
-            try:
-                batch = Batch.model_validate_json(reply.body)
-            except ValidationError as error:
-                raise BatchFailed("The API answered with something else than a batch.") from error
+            batch = _parsed(Batch, await self._get(f"{PATH}/{batch_id}"))
+            if batch is None:
+                raise BatchFailed("The API answered with something else than a batch.")
             if batch.id == batch_id:
                 return batch
             attempt += 1
@@ -190,13 +195,9 @@ class Batches:
     async def since(self, moment: datetime) -> AsyncIterator[Batch]:
         path = f"{PATH}?limit=100"
         while True:
-            reply = await self._get(path)
-            try:
-                page = _Page.model_validate_json(reply.body)
-            except ValidationError:
-                # Its detail would show what was answered instead.
-                wanted = "a list of batches"
-                raise BatchFailed(f"The API answered with something else than {wanted}.") from None
+            page = _parsed(_Page, await self._get(path))
+            if page is None:
+                raise BatchFailed("The API answered with something else than a list of batches.")
             for batch in page.data:
                 if batch.created_at < moment:
                     return
@@ -263,17 +264,13 @@ class Batches:
             await self._wait_out(failure, attempt)
 
     async def _wait_out(self, failure: Failure, attempt: int) -> None:
-        match failure:
-            # What is not found or not allowed here is this batch, or batches altogether.
-            case Reject() | Blocked(scope="model") | Blocked(scope="stage", unclear=True):
-                raise BatchFailed(failure.detail)
-            case Blocked(because):
-                self.on_wait(because)
-                await asyncio.sleep(BLOCK_SECONDS)
-            case Retry(_, detail, after):
-                self.on_wait(detail)
-                seconds = self.backoff.seconds(attempt, asked=after)
-                await asyncio.sleep(seconds)
+        if _is_refused(failure):
+            raise BatchFailed(failure.detail)
+        self.on_wait(failure.detail)
+        seconds = BLOCK_SECONDS
+        if isinstance(failure, Retry):
+            seconds = self.backoff.seconds(attempt, asked=failure.after)
+        await asyncio.sleep(seconds)
 
 
 def _was_not_taken(reply: HttpReply | NoReply, failure: Failure) -> bool:
@@ -283,11 +280,16 @@ def _was_not_taken(reply: HttpReply | NoReply, failure: Failure) -> bool:
     """
     if isinstance(reply, NoReply):
         return not reply.sent
+    return _is_refused(failure) or reply.status == _RATE_LIMITED
+
+
+def _is_refused(failure: Failure) -> bool:
+    """Whether the API takes no such batch, or no batches at all, and will not later."""
     match failure:
         case Reject() | Blocked(scope="model") | Blocked(scope="stage", unclear=True):
             return True
         case _:
-            return reply.status == _RATE_LIMITED
+            return False
 
 
 def _unechoed(failure: Failure, requests: Sequence[BatchRequest]) -> Failure:

@@ -6,9 +6,8 @@ the prompt cache is warm.
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from math import exp, sqrt
+from math import exp, inf, sqrt
 from math import log as ln
 from typing import Any
 
@@ -25,8 +24,35 @@ log = logging.getLogger(__name__)
 TTL_MARGIN = 0.9
 """Warm again a little before the entry expires."""
 PATIENCE_SECONDS = 3.0
-"""From the sending of a request that warms until another may go beside it. By then its response
-has begun, as a rule; where it has not, one prefix more is written, which is cheap."""
+"""Seconds after which another request may go beside one that warms. By then its response has begun,
+as a rule; where it has not, one prefix more is written, which is cheap."""
+TOKENS_PER_BYTE = 0.4
+"""By the pages of the 2026 tokenizer: 1M tokens are about 2.5M characters of English."""
+IMAGE_BYTES = 4000
+"""The text that counts as much as an image scaled to 1568 pixels: about 1,600 tokens."""
+PDF_PAGE_BYTES = 50_000
+"""The size of a page in a file, as a rule of thumb."""
+PAGE_TEXT_BYTES = 4000
+MARKER_BYTES = 200
+"""Markers, roles, and what structured output adds."""
+FIRST_OUTPUT_TOKENS = 200
+COST_RATE = 0.05
+LEAST_SECONDS = 10.0
+"""No time limit is shorter: a slow moment of the API must not double the bill."""
+DEVIATIONS = 5.0
+SAMPLES_NEEDED = 20
+LATENCY_RATE = 0.02
+GROWTH = 2.0
+SHRINKING = 0.98
+"""After each time-out the limit doubles, and comes back with the answers."""
+_MOST = 1024
+"""Prompts in use. A taxonomy in two levels has one for each group, and for each two together."""
+_TTL_SECONDS = {"5m": 300.0, "1h": 3600.0}
+JOINT_INSTRUCTIONS = """\
+The message carries several events. Each begins with a line <event-KEY id="..."> and ends with a \
+line </event-KEY>, with the KEY of the message. Judge each event by itself, as if it were the only \
+one: what one event says has no bearing on another. Give one answer for each event, in their \
+order, with its id."""
 
 
 class Warmup:
@@ -43,67 +69,45 @@ class Warmup:
     def __init__(self, *, ttl: float, clock: Callable[[], float]) -> None:
         self.ttl = ttl * TTL_MARGIN
         self.clock = clock
-        self.warm_until = float("-inf")
+        self.warm_until = -inf
+        """Infinite where the API does not cache the prefix, because it is too short."""
         self._warming = 0
         self._may_join = True
-        self.is_pointless = False
-        """Whether the API does not cache the prefix: it is too short."""
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._timers: deque[asyncio.TimerHandle] = deque()
+        self._changed = asyncio.Event()
+        self._timers: list[asyncio.TimerHandle] = []
 
     async def enter(self) -> bool:
         """Wait while another request warms the cache; returns whether this one is to warm it.
 
         Then call `sent` when it goes out, and `left` when it has ended.
         """
-        while not self.is_pointless and self.clock() >= self.warm_until:
+        while self.clock() >= self.warm_until:
             if self._may_join:
                 self._may_join = False
                 self._warming += 1
                 return True
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiting.append(waiter)
-            await waiter
+            await self._changed.wait()
         return False
 
     def sent(self) -> None:
-        """The request that warms is on its way: from now on patience with it ends."""
-
-        def let_one_join() -> None:
-            self._may_join = True
-            self._wake(1)
-
+        """The request that warms is on its way: in a while another may go beside it."""
         loop = asyncio.get_running_loop()
-        self._timers.append(loop.call_later(PATIENCE_SECONDS, let_one_join))
+        self._timers.append(loop.call_later(PATIENCE_SECONDS, self._let_join))
 
     def left(self) -> None:
         self._warming -= 1
         if not self._warming:
-            while self._timers:
-                self._timers.popleft().cancel()
-        if not self._warming or self.is_pointless or self.clock() < self.warm_until:
-            self._may_join = True
-            self._wake(len(self._waiting))
+            for timer in self._timers:
+                timer.cancel()
+            self._timers.clear()
+        if not self._warming or self.clock() < self.warm_until:
+            self._let_join()
 
-    def _wake(self, count: int) -> None:
-        while self._waiting and count:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                count -= 1
-
-
-TOKENS_PER_BYTE = 0.4
-"""Of the 2026 tokenizer, by the model pages: 1M tokens are about 2.5M characters of English."""
-IMAGE_BYTES = 4000
-"""The text that counts as much as an image scaled to 1568 pixels: about 1,600 tokens."""
-PDF_PAGE_BYTES = 50_000
-"""Of file, a page, as a rule of thumb."""
-PAGE_TEXT_BYTES = 4000
-MARKER_BYTES = 200
-"""Markers, roles, and what structured output adds."""
-FIRST_OUTPUT_TOKENS = 200
-COST_RATE = 0.05
+    def _let_join(self) -> None:
+        """Wake all who wait; where the cache is not warm, the first of them is to warm it."""
+        self._may_join = True
+        self._changed.set()
+        self._changed.clear()
 
 
 def content_weight(parts: Sequence[Part]) -> int:
@@ -118,16 +122,6 @@ def content_weight(parts: Sequence[Part]) -> int:
             case Pdf(data):
                 total += PAGE_TEXT_BYTES * (1 + len(data) // PDF_PAGE_BYTES)
     return total
-
-
-LEAST_SECONDS = 10.0
-"""Never less: a slow moment of the API must not double the bill."""
-DEVIATIONS = 5.0
-SAMPLES_NEEDED = 20
-LATENCY_RATE = 0.02
-GROWTH = 2.0
-SHRINKING = 0.98
-"""After each time-out the limit doubles, and comes back with the answers."""
 
 
 class Prompt:
@@ -159,7 +153,7 @@ class Prompt:
         self.enums = enums
         self.warmup = warmup
         self.peers = Peers()
-        """How its calls ended, to tell an event's trouble from the model's."""
+        """How its calls ended, to tell an event's fault from the model's."""
         self.controlling = asyncio.Lock()
         """Held while a control question is asked: one is enough for all who wait."""
         self._samples = 0
@@ -201,10 +195,10 @@ class Prompt:
         if warmup is None:
             return
         if cached + written:
-            warmup.is_pointless = False
-            warmup.warm_until = max(warmup.warm_until, started + warmup.ttl)
-        elif not warmup.is_pointless and warmup.clock() > warmup.warm_until:
-            warmup.is_pointless = True
+            until = started + warmup.ttl
+            warmup.warm_until = until if warmup.warm_until == inf else max(warmup.warm_until, until)
+        elif warmup.clock() > warmup.warm_until:
+            warmup.warm_until = inf
             log.warning(
                 "the prompt of %s is too short for the prompt cache of %s: %d tokens in all,"
                 " where the static part alone must have %d",
@@ -217,16 +211,6 @@ class Prompt:
     def timed_out(self) -> None:
         """No answer came in time, to a question that had not been given up before."""
         self._factor = min(self._factor * GROWTH, 2.0**20)
-
-
-_MOST = 1024
-"""A taxonomy in two levels has one for each group, and for each two that were both considered."""
-_TTL_SECONDS = {"5m": 300.0, "1h": 3600.0}
-JOINT_INSTRUCTIONS = """\
-The message carries several events. Each begins with a line <event-KEY id="..."> and ends with a \
-line </event-KEY>, with the KEY of the message. Judge each event by itself, as if it were the only \
-one: what one event says has no bearing on another. Give one answer for each event, in their \
-order, with its id."""
 
 
 class Prompts:
@@ -255,12 +239,6 @@ class Prompts:
         if len(self._found) >= _MOST:
             self._found.clear()
             self._by_digest.clear()
-        built = self._build(question, tier, model, joint=joint)
-        prompt = self._by_digest.setdefault(built.template.digest, built)
-        self._found[key] = question.answer_schema, prompt
-        return prompt
-
-    def _build(self, question: Question[Any], tier: Tier, model: str, *, joint: bool) -> Prompt:
         claude = self._settings
         ttl = None if claude.prompt_cache == "off" else claude.prompt_cache
         effort = claude.haiku_effort if tier is Tier.HAIKU else claude.sonnet_effort
@@ -269,7 +247,7 @@ class Prompts:
             instructions = f"{instructions.rstrip()}\n\n{JOINT_INSTRUCTIONS}"
             schema = _joint_schema(api_schema(schema))
         template = Template(model, instructions, schema, effort=effort, cache_ttl=ttl)
-        return Prompt(
+        built = Prompt(
             question.stage,
             template,
             # In a joint answer one bad label must not spoil the others: items are repaired singly.
@@ -277,18 +255,12 @@ class Prompts:
             most_seconds=claude.call_timeout,
             warmup=None if ttl is None else Warmup(ttl=_TTL_SECONDS[ttl], clock=self._clock),
         )
+        prompt = self._by_digest.setdefault(built.template.digest, built)
+        self._found[key] = question.answer_schema, prompt
+        return prompt
 
 
 def _joint_schema(schema: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    item: dict[str, JsonValue] = {
-        "type": "object",
-        "properties": {"id": {"type": "integer"}, "answer": dict(schema)},
-        "required": ["id", "answer"],
-        "additionalProperties": False,
-    }
-    return {
-        "type": "object",
-        "properties": {"answers": {"type": "array", "items": item}},
-        "required": ["answers"],
-        "additionalProperties": False,
-    }
+    properties: dict[str, JsonValue] = {"id": {"type": "integer"}, "answer": dict(schema)}
+    item: dict[str, JsonValue] = {"type": "object", "properties": properties}
+    return {"type": "object", "properties": {"answers": {"type": "array", "items": item}}}

@@ -25,12 +25,12 @@ BURST_SECONDS = 0.2
 """What a pause may save up, for timers that come late: the API may enforce a limit over a second,
 so there is no room for much."""
 FULL_PACE = 0.9
-"""From that share of the bucket the whole rate may be used."""
+"""Above that share of the bucket the whole rate may be used."""
 SLOW_PACE = 0.5
-"""Down to that share the pace falls to `SLOW_SHARE` of the rate, and below slowly to nothing."""
+"""At that share the pace is `SLOW_SHARE` of the rate, and below it falls slowly to nothing."""
 SLOW_SHARE = 0.1
 LEAST_SHARE = 0.005
-"""Never stop altogether: without an answer there is no news of the level."""
+"""The pace never falls below: without an answer there is no news of the level."""
 CAUTION_AFTER_429 = 0.5
 CAUTION_RECOVERY = 0.02
 
@@ -84,6 +84,11 @@ class Cost:
     requests: float = 1.0
 
 
+NO_TOKENS = Cost(0.0, 0.0)
+"""What a request took that gave no answer."""
+NOTHING = Cost(0.0, 0.0, requests=0.0)
+
+
 @dataclass(slots=True)
 class Bucket:
     """One of the API's buckets; `rate` is this process's own pace, a second.
@@ -135,17 +140,12 @@ class Limits:
                 wait = max(wait, -bucket.credit / bucket.rate, missing / bucket.per_second)
         return wait
 
-    def take(self, cost: Cost) -> None:
+    def take(self, cost: Cost, *, instead_of: Cost = NOTHING) -> None:
+        """Reserve what a request will take, or count what it took instead of that."""
         for kind, bucket in self._buckets.items():
-            amount = getattr(cost, kind)
+            amount = getattr(cost, kind) - getattr(instead_of, kind)
             bucket.credit -= amount
             bucket.remaining -= amount
-
-    def settle(self, reserved: Cost, used: Cost) -> None:
-        for kind, bucket in self._buckets.items():
-            unused = getattr(reserved, kind) - getattr(used, kind)
-            bucket.credit += unused
-            bucket.remaining += unused
 
     def update(self, limits: Mapping[LimitKind, RateLimitSnapshot], now: float) -> None:
         self._advance(now)

@@ -8,9 +8,9 @@ invalid or doubtful is asked again alone: the worst that a joint request can do 
 import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -23,26 +23,20 @@ from pipeline.claude.request_body import Content, absent_key, content_of
 from pipeline.claude.responses import EnumMismatch, Found, checked, dumps
 from pipeline.model.errors import AnswerError
 from pipeline.model.questions import AnswerT, Part, Question, Response, Text
-from pipeline.model.records import Usage
+from pipeline.model.records import Tier, Usage
 
 LARGEST_TEXT = 8_000
-"""Characters of an event that may share a request; longer ones gain little and may drown others."""
+"""Longer events go alone: they gain little and may drown others."""
 LINGER_SECONDS = 0.05
-"""That an event waits for others to share a request with; a call takes many times that."""
+"""How long an event waits for others to share a request with; a call takes many times that."""
 BOUNDS = Bounds(attempts=2, seconds=0)
 """When a request fails while others are answered, it is for one of its events: all go alone."""
 _PICO = Decimal(10) ** -12
 _MARKER = re.compile(r"</?\s{0,5}(?:event|data)\b", re.IGNORECASE)
 """What looks like the marker of an event, whatever its key: a key that is not the message's is
 ignored, but one event must not even try to begin another."""
-Doubtful = Callable[[str, BaseModel], bool]
 Steers = Callable[[Sequence[Part]], bool]
 """Whether an event may be meant to steer the model, and the answers to its neighbours."""
-
-
-def says_unclear(stage: str, answer: BaseModel) -> bool:
-    del stage
-    return bool(getattr(answer, "unclear", False))
 
 
 class JointItem(BaseModel):
@@ -78,28 +72,26 @@ def joint_content(events: Sequence[Sequence[Part]]) -> Content:
 
 
 def read_items(answer: JointAnswer, count: int) -> list[JsonValue | None]:
-    found: list[JsonValue | None] = [None] * count
-    spoilt: set[int] = set()
+    """The answer to each event; None where there is none, or several that differ."""
+    found: dict[int, JsonValue] = {}
+    differ: set[int] = set()
     for item in answer.answers:
-        index = item.id - 1
-        if not 0 <= index < count:
-            continue
-        if found[index] is not None and found[index] != item.answer:
-            spoilt.add(index)
-        found[index] = item.answer
-    return [None if index in spoilt else each for index, each in enumerate(found)]
+        if found.setdefault(item.id, item.answer) != item.answer:
+            differ.add(item.id)
+    return [None if number in differ else found.get(number) for number in range(1, count + 1)]
 
 
 def read_item(
     item: JsonValue | None, answer_model: type[AnswerT], schema: Mapping[str, JsonValue]
 ) -> tuple[AnswerT, bytes] | None:
-    """One event's answer, validated, and its JSON; None where it is no use."""
+    """One event's answer, validated, and its JSON; None where it is no use or unclear."""
     if not isinstance(item, dict):
         return None
     try:
-        return checked(Found(item, dumps(item)), answer_model, schema)
+        answer, as_json = checked(Found(item, dumps(item)), answer_model, schema)
     except (EnumMismatch, ValidationError):
         return None
+    return None if getattr(answer, "unclear", False) else (answer, as_json)
 
 
 def shares(usage: Usage, weights: Sequence[int]) -> list[Usage]:
@@ -135,98 +127,105 @@ def _split(total: int, weights: Sequence[int]) -> list[int]:
     return [end - begin for begin, end in pairwise(bounds)]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _PendingItem:
-    """An event that waits for its group: its answer, if it has one, its share and the seconds."""
-
+@dataclass(slots=True, eq=False)
+class _Item:
     request: ModelRequest
     in_flight: InFlightCall
-    outcome: "asyncio.Future[tuple[CompletedCall | None, Usage, float]]"
+    is_wanted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What a request brought for one of its events: an answer, or only its share of the cost."""
+
+    completed: CompletedCall | None
+    usage: Usage
+    seconds: float
+
+
+@dataclass(slots=True, eq=False)
+class _Group:
+    items: list[_Item] = field(default_factory=list)
+    is_full: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: "asyncio.Task[dict[_Item, _Outcome]] | None" = None
 
 
 @dataclass(slots=True)
-class Coalescer:
-    """Makes calls like `Caller.call`, for several requests at once where they may share one."""
+class RequestGroups:
+    """Makes calls like `Caller.call`, for several requests at once where they may share one.
+
+    `sizes` are the most events in a request, by stage. What Haiku left open is the hard part: each
+    event goes to Sonnet by itself.
+    """
 
     caller: Caller
     prompts: Prompts
-    doubtful: Doubtful
+    sizes: Mapping[str, int]
     steers: Steers
-    _pending: dict[Prompt, list[_PendingItem]] = field(default_factory=dict)
-    _timers: dict[Prompt, asyncio.TimerHandle] = field(default_factory=dict)
-    _tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
+    _open: dict[Prompt, _Group] = field(default_factory=dict)
+    _tasks: "set[asyncio.Task[dict[_Item, _Outcome]]]" = field(default_factory=set)
 
     async def call(
-        self, request: ModelRequest, in_flight: InFlightCall, most: int
+        self, request: ModelRequest, in_flight: InFlightCall | None = None
     ) -> CompletedCall:
         question = request.question
+        most = self.sizes.get(question.stage, 1) if request.tier is Tier.HAIKU else 1
         if (
-            request.max_output_tokens != question.max_output_tokens
+            most == 1
+            or request.max_output_tokens != question.max_output_tokens
             or not may_join(question.parts)
             or self.steers(question.parts)
         ):
             return await self.caller.call(request, in_flight)
-        loop = asyncio.get_running_loop()
-        item = _PendingItem(request, in_flight, loop.create_future())
-        prompt = request.prompt
-        group = self._pending.setdefault(prompt, [])
-        group.append(item)
-        if len(group) >= most:
-            self._flush(prompt)
-        elif len(group) == 1:
-            self._timers[prompt] = loop.call_later(LINGER_SECONDS, self._flush, prompt)
-        completed, share, seconds = await item.outcome
-        if completed is not None:
-            return completed
+        item = _Item(request, in_flight or InFlightCall())
+        group = self._open.setdefault(request.prompt, _Group())
+        group.items.append(item)
+        if group.asked is None:
+            group.asked = asyncio.get_running_loop().create_task(self._ask(request.prompt, group))
+            self._tasks.add(group.asked)
+            group.asked.add_done_callback(self._tasks.discard)
+        if len(group.items) >= most:
+            del self._open[request.prompt]
+            group.is_full.set()
+        try:
+            # Not the task itself: giving up one event leaves the others alone.
+            outcome = (await asyncio.shield(group.asked))[item]
+        finally:
+            item.is_wanted = False
+        if outcome.completed is not None:
+            return outcome.completed
         try:
             alone = await self.caller.call(request, in_flight)
         except AnswerError as error:
-            error.usage = share + error.usage
-            error.seconds += seconds
+            error.usage = outcome.usage + error.usage
+            error.seconds += outcome.seconds
             raise
         paid = alone.response
-        total = replace(paid, usage=share + paid.usage, seconds=seconds + paid.seconds)
-        return CompletedCall(total, alone.json)
+        usage, seconds = outcome.usage + paid.usage, outcome.seconds + paid.seconds
+        return CompletedCall(replace(paid, usage=usage, seconds=seconds), alone.json)
 
     async def close(self) -> None:
-        for timer in self._timers.values():
-            timer.cancel()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _flush(self, prompt: Prompt) -> None:
-        if (timer := self._timers.pop(prompt, None)) is not None:
-            timer.cancel()
-        # What was cancelled while it waited is left out.
-        items = [item for item in self._pending.pop(prompt, []) if not item.outcome.done()]
-        if len(items) == 1:
-            items[0].outcome.set_result((None, Usage(), 0.0))
-        elif items:
-            task = asyncio.get_running_loop().create_task(self._ask(items))
-            self._tasks.add(task)
-            task.add_done_callback(partial(self._ended, items))
-
-    def _ended(self, items: Sequence[_PendingItem], task: "asyncio.Task[None]") -> None:
-        self._tasks.discard(task)
-        if task.cancelled():
-            for item in items:
-                item.outcome.cancel()
-        elif (error := task.exception()) is not None:
-            for item in items:
-                if not item.outcome.done():
-                    item.outcome.set_exception(error)
-
-    async def _ask(self, items: Sequence[_PendingItem]) -> None:
-        request = self._joint_request(items)
+    async def _ask(self, prompt: Prompt, group: _Group) -> dict[_Item, _Outcome]:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                await group.is_full.wait()
+        if self._open.get(prompt) is group:
+            del self._open[prompt]
+        items = [item for item in group.items if item.is_wanted]
+        if len(items) <= 1:
+            return {item: _Outcome(None, Usage(), 0.0) for item in items}
         # From here on each is paid for, whether it is still wanted or not.
         for item in items:
             item.in_flight.sending = True
         answers: list[tuple[Any, bytes] | None] = [None] * len(items)
         model = ""
         try:
-            completed = await self.caller.call(request)
+            completed = await self.caller.call(self._joint_request(items))
         except AnswerError as error:
             # Whatever is wrong, it may be wrong with one of them alone.
             usage, seconds = error.usage, error.seconds
@@ -236,25 +235,24 @@ class Coalescer:
             # Where the whole is in doubt it is not known whose part of it is.
             if not response.signals:
                 found = read_items(response.answer, len(items))
-                answers = [self._read(*each) for each in zip(items, found, strict=True)]
+                answers = [
+                    read_item(each, item.request.question.answer_model, item.request.prompt.enums)
+                    for item, each in zip(items, found, strict=True)
+                ]
         finally:
             for item in items:
                 item.in_flight.sending = False
         split = shares(usage, [item.request.weight for item in items])
-        for item, read, share in zip(items, answers, split, strict=True):
-            if item.outcome.done():
-                continue
-            answered = None
-            if read is not None:
-                answered = CompletedCall(Response(read[0], model, share, seconds), read[1])
-            item.outcome.set_result((answered, share, seconds))
+        return {
+            item: _Outcome(
+                CompletedCall(Response(read[0], model, share, seconds), read[1]) if read else None,
+                share,
+                seconds,
+            )
+            for item, read, share in zip(items, answers, split, strict=True)
+        }
 
-    def _read(self, item: _PendingItem, answer: JsonValue | None) -> tuple[Any, bytes] | None:
-        question = item.request.question
-        read = read_item(answer, question.answer_model, item.request.prompt.enums)
-        return None if read is None or self.doubtful(question.stage, read[0]) else read
-
-    def _joint_request(self, items: Sequence[_PendingItem]) -> ModelRequest:
+    def _joint_request(self, items: Sequence[_Item]) -> ModelRequest:
         first = items[0].request
         model = first.limiter.model
         prompt = self.prompts.of(first.question, first.tier, model, joint=True)

@@ -10,7 +10,7 @@ import logging
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from pipeline.claude.calls import CompletedCall, InFlightCall, ModelRequest
 from pipeline.model.errors import AnswerError
 from pipeline.model.observer import Observer, ReuseKind
-from pipeline.model.questions import Response
+from pipeline.model.questions import Response, Signal
 from pipeline.model.records import Usage
 from pipeline.runtime.database import Database
 
@@ -57,7 +57,7 @@ class SingleFlight(Generic[T]):
         call.waiters += 1
         try:
             # Not the task itself: cancelling a waiter leaves that alone.
-            await call.completed.wait()
+            await asyncio.wait((task,))
         finally:
             call.waiters -= 1
             if not (call.waiters or call.sending or task.done()):
@@ -72,7 +72,6 @@ class SingleFlight(Generic[T]):
             await asyncio.wait(self._tasks)
 
     def _completed(self, key: bytes, call: InFlightCall, task: "asyncio.Task[T]") -> None:
-        call.completed.set()
         self._tasks.discard(task)
         if self._calls.get(key) == (call, task):
             del self._calls[key]
@@ -113,21 +112,16 @@ class DiskCache:
     _unsaved: dict[bytes, CachedAnswer] = field(default_factory=dict)
 
     async def get(self, key: bytes, now: float) -> CachedAnswer | None:
-
-        def look(connection: sqlite3.Connection) -> CachedAnswer | None:
-            row = connection.execute(
-                "SELECT answer, model, at FROM answers WHERE request = ? AND at >= ?",
-                (key, now - self.ttl),
-            ).fetchone()
-            return None if row is None else CachedAnswer(*row)
-
         if (unsaved := self._unsaved.get(key)) is not None:
             return unsaved
+        sql = "SELECT answer, model, at FROM answers WHERE request = ? AND at >= ?"
+        values = key, now - self.ttl
         try:
-            return await self.database.run(look)
+            row = await self.database.run(lambda file: file.execute(sql, values).fetchone())
         except sqlite3.Error as error:
             log.warning("the kept answers cannot be read: %s", error)
             return None
+        return None if row is None else CachedAnswer(*row)
 
     def put(self, key: bytes, answer: CachedAnswer) -> None:
         self._unsaved[key] = answer
@@ -137,19 +131,17 @@ class DiskCache:
             return
         unsaved, self._unsaved = self._unsaved, {}
 
-        def write(connection: sqlite3.Connection) -> None:
-            connection.executemany(
+        def write(file: sqlite3.Connection) -> None:
+            file.executemany(
                 "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)",
                 [(key, new.model, new.json, new.at) for key, new in unsaved.items()],
             )
-            connection.execute("DELETE FROM answers WHERE at < ?", (now - self.ttl,))
-            (count,) = connection.execute("SELECT count(*) FROM answers").fetchone()
-            if count > self.most:
-                connection.execute(
-                    "DELETE FROM answers WHERE request IN"
-                    " (SELECT request FROM answers ORDER BY at LIMIT ?)",
-                    (count - self.most,),
-                )
+            file.execute("DELETE FROM answers WHERE at < ?", (now - self.ttl,))
+            file.execute(
+                "DELETE FROM answers WHERE request IN (SELECT request FROM answers ORDER BY at"
+                " LIMIT max(0, (SELECT count(*) FROM answers) - ?))",
+                (self.most,),
+            )
 
         try:
             await self.database.run(write)
@@ -185,8 +177,7 @@ class ResponseCache:
         cached = self._memory.get(key)
         if cached is not None and self.now().timestamp() - cached.at <= self.ttl:
             self._memory.move_to_end(key)
-            reused = self._reused(request, cached.json, cached.model, "memory")
-            if reused is not None:
+            if (reused := self._reused(request, cached, "memory")) is not None:
                 return reused
         task, shared = await self._in_flight.join(key, partial(self._look_or_call, key, request))
         try:
@@ -199,14 +190,13 @@ class ResponseCache:
                 error.detail, usage=NOT_PAID, model=error.model, seconds=0.0
             ) from error
         if isinstance(found, CachedAnswer):
-            kind: ReuseKind = "in_flight" if shared else "disk"
-            reused = self._reused(request, found.json, found.model, kind)
+            reused = self._reused(request, found, "in_flight" if shared else "disk")
         elif not shared:
             return found.response
         else:
             paid = found.response
-            reused = self._reused(request, found.json, paid.model, "in_flight")
-            reused = reused and replace(reused, signals=paid.signals)
+            answer = CachedAnswer(found.json, paid.model, 0.0)
+            reused = self._reused(request, answer, "in_flight", paid.signals)
         return reused or (await self.call(request, InFlightCall(waiters=1))).response
 
     async def save(self) -> None:
@@ -219,33 +209,33 @@ class ResponseCache:
     async def _look_or_call(
         self, key: bytes, request: ModelRequest, in_flight: InFlightCall
     ) -> CompletedCall | CachedAnswer:
-        answer: CachedAnswer | None = None
-        if self.disk is not None:
-            answer = await self.disk.get(key, self.now().timestamp())
-        found: CompletedCall | CachedAnswer
-        if answer is not None:
-            found = answer
-        else:
+        disk, found = self.disk, None
+        answer = None if disk is None else await disk.get(key, self.now().timestamp())
+        if answer is None:
             found = await self.call(request, in_flight)
             # What was doubtful once would be trusted the next time.
             if found.response.signals:
                 return found
             answer = CachedAnswer(found.json, found.response.model, self.now().timestamp())
-            if self.disk is not None:
-                self.disk.put(key, answer)
+            if disk is not None:
+                disk.put(key, answer)
         self._memory[key] = answer
         self._memory.move_to_end(key)
         while len(self._memory) > self.most:
             self._memory.popitem(last=False)
-        return found
+        return found or answer
 
     def _reused(
-        self, request: ModelRequest, json: bytes, model: str, kind: ReuseKind
+        self,
+        request: ModelRequest,
+        cached: CachedAnswer,
+        kind: ReuseKind,
+        signals: tuple[Signal, ...] = (),
     ) -> Response[Any] | None:
         try:
-            answer = request.question.answer_model.model_validate_json(json)
+            answer = request.question.answer_model.model_validate_json(cached.json)
         except ValidationError:
             # The stage's own checks have changed since, although its request has not.
             return None
         self.observer.reused(request.question.stage, request.limiter.model, kind)
-        return Response(answer, model, NOT_PAID, 0.0)
+        return Response(answer, cached.model, NOT_PAID, 0.0, signals)

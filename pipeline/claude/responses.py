@@ -16,42 +16,34 @@ import orjson
 from pydantic import JsonValue, ValidationError
 
 from pipeline.claude.billing import Tokens
+from pipeline.model.errors import AnswerError, Malformed, NoRoom, Refused, TruncatedResponse
 from pipeline.model.questions import AnswerT, Signal
 
 
 @dataclass(slots=True)
 class HttpReply:
-    """A response, whatever its status, as received."""
+    """A response, whatever its status, as received; `headers` are found by lower-case names."""
 
     status: int
-    raw_headers: Sequence[tuple[bytes, bytes]] = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
-    _parsed: Any = field(init=False, repr=False, compare=False, default=None)
+    _parsed: dict[str, Any] | None = field(init=False, repr=False, compare=False, default=None)
 
-    @property
-    def headers(self) -> dict[str, str]:
-        """By lower-case name; made again each time, so not for every call of a busy loop."""
-        return {
-            name.decode("ascii", "replace").lower(): value.decode("latin-1")
-            for name, value in self.raw_headers
-        }
-
-    def json(self) -> Any:  # noqa: ANN401 - any JSON value
-        """The body, parsed once; ValueError where it is no JSON."""
+    def document(self) -> dict[str, Any]:
+        """The JSON object in the body, parsed once; an empty one where there is something else."""
         if self._parsed is None:
             try:
-                self._parsed = orjson.loads(self.body)
+                parsed = orjson.loads(self.body)
             except orjson.JSONDecodeError:
-                self._parsed = load(self.body)
+                parsed = None
+                with suppress(ValueError):
+                    parsed = load(self.body)
+            self._parsed = parsed if isinstance(parsed, dict) else {}
         return self._parsed
 
     @property
     def message_id(self) -> str | None:
-        try:
-            message = self.json()
-        except ValueError:
-            return None
-        found = message.get("id") if isinstance(message, dict) else None
+        found = self.document().get("id")
         return found if isinstance(found, str) and found else None
 
 
@@ -252,12 +244,19 @@ def _repair_any(value: Any, options: Sequence[Mapping[str, Any]], path: str) -> 
     return value
 
 
-UnusableReason = Literal["refused", "cut_off", "malformed"]
 _DETAIL_CHARS = 300
 _MOST_TOKENS = 10_000_000
-"""Of one kind in one request: ten times the largest context."""
+"""The most of one kind in one request: ten times the largest context."""
 _ENDS = (None, "end_turn", "stop_sequence")
 """How an answer ends that is whole; null where a gateway does not say."""
+_ENDED_EARLY: Mapping[str, tuple[type[AnswerError], str]] = {
+    "refusal": (Refused, "The model declined."),
+    "max_tokens": (TruncatedResponse, "The answer ended at the token limit."),
+    "model_context_window_exceeded": (
+        NoRoom,
+        "The answer ended because the model's context was full.",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,40 +287,18 @@ class Answered(Generic[AnswerT]):
 
 
 @dataclass(frozen=True, slots=True)
-class Unusable:
-    """An answer that is no use, and may be paid.
+class UnusableAnswer:
+    """An answer that is no use, and may be paid; `error` is to be raised for it."""
 
-    It `is_final` where the same request would end so again, however much room it has.
-    """
-
-    why: UnusableReason
+    error: type[AnswerError]
     detail: str
     model: str
     bill: Bill
-    is_final: bool = False
-
-
-def read_response(
-    reply: HttpReply, answer_model: type[AnswerT], schema: Mapping[str, JsonValue]
-) -> Answered[AnswerT] | Unusable | str:
-    """Read a response with status 200; the sentence says what came instead of a message."""
-    try:
-        message = reply.json()
-    except ValueError:
-        wanted = "JSON"
-    else:
-        if isinstance(message, dict) and message.get("type") == "message":
-            return read_message(message, answer_model, schema)
-        wanted = "a message"
-    # A page of a proxy is quoted, but not what may be half an answer.
-    body = reply.body
-    came = excerpt(body) if body.lstrip().startswith(b"<") else f"{len(body):,} bytes"
-    return f"the API answered with something else than {wanted}: {came}"
 
 
 def read_message(
     message: Mapping[str, Any], answer_model: type[AnswerT], schema: Mapping[str, JsonValue]
-) -> Answered[AnswerT] | Unusable:
+) -> Answered[AnswerT] | UnusableAnswer:
     """Read a message, as a response or the result of a batch carries it.
 
     Whatever is said of its end, an answer that is whole is one.
@@ -329,8 +306,12 @@ def read_message(
     name, reason = message.get("model"), message.get("stop_reason")
     model = name if isinstance(name, str) else ""
     bill = bill_of(message.get("usage"))
-    if reason not in _ENDS and (early := _ended_early(message, model, bill)) is not None:
-        return early
+    if isinstance(reason, str) and reason in _ENDED_EARLY:
+        error, detail = _ENDED_EARLY[reason]
+        match message.get("stop_details"):
+            case {"category": str(category)} if category and error is Refused:
+                detail = f"The model declined ({category})."
+        return UnusableAnswer(error, detail, model, bill)
     content = message.get("content")
     if not isinstance(content, str):
         # Thinking blocks, empty ones too, may stand before and between.
@@ -357,27 +338,12 @@ def read_message(
             detail = f"The answer is not as asked: {'; '.join(listed)}."
     if not usable:
         stopped = "" if reason in _ENDS else f" The model stopped with {str(reason)[:40]!r}."
-        return Unusable("malformed", detail + stopped, model, bill)
+        return UnusableAnswer(Malformed, detail + stopped, model, bill)
     answer, as_json, doubts = usable[-1]
     if any(other != answer for other, _, _ in usable):
         doubts = (*doubts, "There are several answers, and they differ.")
     signals = tuple(Signal("broken_form", 1.0, doubt) for doubt in doubts)
     return Answered(answer, as_json, model, bill, signals)
-
-
-def _ended_early(message: Mapping[str, Any], model: str, bill: Bill) -> Unusable | None:
-    match message.get("stop_reason"):
-        case "refusal":
-            details = message.get("stop_details")
-            category = details.get("category") if isinstance(details, dict) else None
-            detail = f"The model declined ({category})." if category else "The model declined."
-            return Unusable("refused", detail, model, bill, is_final=True)
-        case "max_tokens":
-            return Unusable("cut_off", "The answer ended at the token limit.", model, bill)
-        case "model_context_window_exceeded":
-            detail = "The answer ended because the model's context was full."
-            return Unusable("cut_off", detail, model, bill, is_final=True)
-    return None
 
 
 def checked(
@@ -428,7 +394,7 @@ def bill_of(usage: object) -> Bill:
     return Bill(
         tokens,
         # There is no prompt of no tokens.
-        is_known=is_known and tokens.prompt > 0,
+        is_known=is_known and read + cache_read + written > 0,
         batch=usage.get("service_tier") == "batch",
         us_only=usage.get("inference_geo") == "us",
     )

@@ -93,15 +93,26 @@ def cost_table(workload: Workload, prices: PriceTable, models: Models) -> list[C
 
     The prompt cache is taken to be warm: writing it now and then is not in the figures.
     """
-    names = (models.haiku, models.sonnet, models.opus)
-    haiku, sonnet, opus = (workload.usd_per_event(model, prices) for model in names)
-    both = None if haiku is None or sonnet is None else haiku + workload.escalated * sonnet
-    return [
-        _row(workload, "haiku", (models.haiku,), haiku, sonnet),
-        _row(workload, "sonnet", (models.sonnet,), sonnet, sonnet),
-        _row(workload, "opus", (models.opus,), opus, sonnet),
-        _row(workload, "cascade", (models.haiku, models.sonnet), both, sonnet),
-    ]
+    ways = {
+        "haiku": (models.haiku,),
+        "sonnet": (models.sonnet,),
+        "opus": (models.opus,),
+        "cascade": (models.haiku, models.sonnet),
+    }
+    sonnet = workload.usd_per_event(models.sonnet, prices)
+    rows: list[CostRow] = []
+    for way, used in ways.items():
+        usd = workload.usd_per_event(used[0], prices)
+        if way == "cascade" and usd is not None:
+            usd = None if sonnet is None else usd + workload.escalated * sonnet
+        if usd is None:
+            rows.append(CostRow(way, used, None, None, None, "a model's price is not known"))
+            continue
+        month = (usd * workload.events).quantize(CENT, ROUND_HALF_UP)
+        thousand = (usd * 1000).quantize(Decimal("0.000001"), ROUND_HALF_UP).normalize()
+        share = (usd / sonnet).quantize(Decimal("0.0001"), ROUND_HALF_UP) if sonnet else None
+        rows.append(CostRow(way, used, month, thousand, share, _note(workload, used)))
+    return rows
 
 
 def price_ratio(prices: PriceTable, cheap: str, strong: str) -> Decimal | None:
@@ -110,32 +121,12 @@ def price_ratio(prices: PriceTable, cheap: str, strong: str) -> Decimal | None:
     return None if one is None or not other else one / other
 
 
-def _row(
-    workload: Workload,
-    way: str,
-    models: tuple[str, ...],
-    usd: Decimal | None,
-    yardstick: Decimal | None,
-) -> CostRow:
-    if usd is None:
-        return CostRow(way, models, None, None, None, "a model's price is not known")
-    note = ""
-    if workload.cached:
-        uncached = [model for model in models if not workload.caches(model)]
-        minimum = max((traits_of(model).cacheable_tokens for model in uncached), default=0)
-        if uncached:
-            note = f"no prompt cache: the static part has less than {minimum} tokens"
-        elif workload.batch:
-            note = BATCH_HITS
-    share = (usd / yardstick).quantize(Decimal("0.0001"), ROUND_HALF_UP) if yardstick else None
-    return CostRow(
-        way,
-        models,
-        (usd * workload.events).quantize(CENT, ROUND_HALF_UP),
-        (usd * 1000).quantize(Decimal("0.000001"), ROUND_HALF_UP).normalize(),
-        share,
-        note,
-    )
+def _note(workload: Workload, models: tuple[str, ...]) -> str:
+    uncached = [traits_of(model) for model in models if not workload.caches(model)]
+    if workload.cached and uncached:
+        minimum = max(traits.cacheable_tokens for traits in uncached)
+        return f"no prompt cache: the static part has less than {minimum} tokens"
+    return BATCH_HITS if workload.cached and workload.batch else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,14 +168,9 @@ USE_CASES: Sequence[UseCase] = (
 def use_case_rows(prices: PriceTable, models: Models) -> list[UseCaseRow]:
     rows: list[UseCaseRow] = []
     for case in USE_CASES:
-        workload = Workload(case.events, case.input_tokens)
-        haiku, sonnet = (
-            (rate * case.input_tokens * case.events / 1_000_000).quantize(CENT, ROUND_HALF_UP)
-            for rate in (OLD_HAIKU, OLD_SONNET)
-        )
-        haiku_now, sonnet_now = (
-            row.usd_per_month for row in cost_table(workload, prices, models)[:2]
-        )
+        millions = Decimal(case.input_tokens * case.events) / 1_000_000
+        haiku, sonnet = ((rate * millions).quantize(CENT) for rate in (OLD_HAIKU, OLD_SONNET))
+        now = cost_table(Workload(case.events, case.input_tokens), prices, models)
         saving = (1 - haiku / sonnet).quantize(CENT, ROUND_HALF_UP)
         wrong = [
             f"{name} ${stated:,.0f} should be ${found:,.0f}"
@@ -198,6 +184,7 @@ def use_case_rows(prices: PriceTable, models: Models) -> list[UseCaseRow]:
             wrong.append(f"a saving of {stated_saving:.0%} should be {saving:.0%}")
         inputs = f"{case.events:,} requests of {case.input_tokens} tokens"
         remark = f"does not follow from {inputs}: {', '.join(wrong)}" if wrong else ""
+        haiku_now, sonnet_now = (row.usd_per_month for row in now[:2])
         rows.append(UseCaseRow(case, haiku, sonnet, saving, haiku_now, sonnet_now, remark))
     return rows
 
@@ -218,11 +205,7 @@ def of_workload(settings: Settings, *, escalated: float, **workload: Any) -> Cos
         asked = Workload(escalated=Decimal(str(escalated)), **workload)
     except ValueError as error:
         raise UsageError(f"There is no such workload: {error}.") from error
-    rows = cost_table(
-        asked,
-        PriceTable(settings.claude.prices),
-        Models(settings.models.haiku, settings.models.sonnet),
-    )
+    rows = cost_table(asked, *_priced(settings))
     cells = [
         (
             row.way,
@@ -238,9 +221,7 @@ def of_workload(settings: Settings, *, escalated: float, **workload: Any) -> Cos
 
 
 def of_published(settings: Settings) -> CostReport:
-    rows = use_case_rows(
-        PriceTable(settings.claude.prices), Models(settings.models.haiku, settings.models.sonnet)
-    )
+    rows = use_case_rows(*_priced(settings))
     cells = [
         (
             row.use_case.task,
@@ -254,6 +235,11 @@ def of_published(settings: Settings) -> CostReport:
     headings = ("Task, a month", "Haiku / Sonnet, stated", "As computed", "Saving", "Now")
     remarks = [f"{row.use_case.task}: {row.remark}." for row in rows if row.remark]
     return CostReport(rows, headings, cells, ["Input tokens only.", *remarks])
+
+
+def _priced(settings: Settings) -> tuple[PriceTable, Models]:
+    models = settings.models
+    return PriceTable(settings.claude.prices), Models(models.haiku, models.sonnet)
 
 
 def _dollars(amount: Decimal | None) -> str:

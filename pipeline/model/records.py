@@ -36,7 +36,7 @@ from pipeline.model.json_bytes import AnyJson, OverLimit, outside_strings
 ResultT = TypeVar("ResultT")
 ModelT = TypeVar("ModelT", bound=BaseModel)
 ENRICHED_VERSION = 1
-"""Of the schemas of all enriched topics: raised by a change that would break a reader."""
+"""The version of all enriched schemas: raised by a change that would break a reader."""
 
 
 def enriched_schema(stage: str) -> str:
@@ -54,14 +54,14 @@ def is_simulated(model: str) -> bool:
 MOST_MONEY = Decimal(10**12)
 """US dollars: more than `MOST_COUNT` tokens of every kind cost, and short enough to write out."""
 _LEAST_EXPONENT = -60
-"""Of ten. Costs of single tokens are far above it; 1E-9999999 would be ten million digits."""
+"""As a power of ten: costs of single tokens are far above it; 1E-9999999 has ten million digits."""
 _PLAIN_NUMBER = re.compile(r"[0-9]{1,13}(\.[0-9]{1,60})?")
 MOST_COUNT = 2**53 - 1
-"""Of calls and tokens: what every reader of JSON takes for an exact number."""
+"""The most calls or tokens: what every reader of JSON takes for an exact number."""
 MOST_SECONDS = 1e9
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_DOUBTS = 1000
-"""In one record. A stage has some dozens of codes; both tiers, each code some times."""
+"""The most in one record: some dozens of codes, of both tiers, each some times."""
 
 
 def _amount(value: Any, handler: ValidatorFunctionWrapHandler) -> Decimal:  # noqa: ANN401 - anything
@@ -76,18 +76,6 @@ def _amount(value: Any, handler: ValidatorFunctionWrapHandler) -> Decimal:  # no
     return amount
 
 
-def _in_calendar(value: datetime) -> datetime:
-    if value.tzinfo is UTC and value >= EPOCH:  # as the pipeline's own are
-        return value
-    try:
-        moment = value.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("a time outside of the calendar") from None
-    if moment < EPOCH:
-        raise ValueError("a time before 1970")
-    return moment
-
-
 Money = Annotated[
     Decimal,
     WrapValidator(_amount, json_schema_input_type=str),
@@ -97,7 +85,8 @@ Money = Annotated[
 ]
 Timestamp = Annotated[
     AwareDatetime,
-    AfterValidator(_in_calendar),
+    Field(ge=EPOCH, le=datetime.max.replace(tzinfo=UTC)),
+    AfterValidator(lambda moment: moment.astimezone(UTC)),
     # RFC 3339 in UTC, the one format of every timestamp that is published.
     PlainSerializer(
         lambda moment: moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z",

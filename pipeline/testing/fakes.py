@@ -86,7 +86,7 @@ class FakeClient:
         """Count bytes as tokens; there is nothing else."""
         del seconds
         if path.endswith("/count_tokens"):
-            return HttpReply(200, (), b'{"input_tokens":%d}' % len(body))
+            return HttpReply(200, {}, b'{"input_tokens":%d}' % len(body))
         return _NOT_FOUND
 
     async def get(self, path: str, *, seconds: float) -> HttpReply | NoReply:
@@ -94,7 +94,7 @@ class FakeClient:
         del seconds
         found, _, model = path.rpartition("/")
         if found == "/v1/models":
-            return HttpReply(200, (), orjson.dumps({"type": "model", "id": model}))
+            return HttpReply(200, {}, orjson.dumps({"type": "model", "id": model}))
         return _NOT_FOUND
 
     async def lines(
@@ -105,7 +105,7 @@ class FakeClient:
 
 
 _NOT_FOUND = HttpReply(
-    404, (), b'{"type":"error","error":{"type":"not_found_error","message":"Not found."}}'
+    404, {}, b'{"type":"error","error":{"type":"not_found_error","message":"Not found."}}'
 )
 
 
@@ -127,5 +127,4 @@ def message(
         "stop_reason": "end_turn",
         "usage": {"input_tokens": 100, "output_tokens": 20, **(usage or {})},
     }
-    raw = tuple((name.encode(), value.encode()) for name, value in (headers or {}).items())
-    return HttpReply(200, raw, orjson.dumps(body))
+    return HttpReply(200, headers or {}, orjson.dumps(body))

@@ -120,7 +120,7 @@ class ApiClient:
         for made in self._api.batches:
             if made.id == wanted:
                 return _ok(made.shown())
-        return HttpReply(404, (), b'{"type":"error","error":{"type":"not_found_error"}}')
+        return HttpReply(404, {}, b'{"type":"error","error":{"type":"not_found_error"}}')
 
     async def lines(
         self, path: str, *, seconds: float
@@ -149,4 +149,4 @@ def message(answer: dict[str, Any], tier: str) -> dict[str, Any]:
 
 
 def _ok(document: dict[str, Any]) -> HttpReply:
-    return HttpReply(200, (), orjson.dumps(document))
+    return HttpReply(200, {}, orjson.dumps(document))

@@ -58,10 +58,7 @@ class Watcher(Observer):
 
 def recorded(name: str, **headers: str) -> HttpReply:
     found = shape(name)
-    raw = {**found["headers"], **headers}.items()
-    return HttpReply(
-        found["status"], [(key.encode(), value.encode()) for key, value in raw], body_of(found)
-    )
+    return HttpReply(found["status"], {**found["headers"], **headers}, body_of(found))
 
 
 def good(request: dict[str, Any]) -> HttpReply:

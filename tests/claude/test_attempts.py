@@ -40,7 +40,7 @@ def test_an_outage_ends_no_event_however_long_it_lasts(steps: list[tuple[int, fl
         peers.failed += others_failed
         attempts.failed(now, "529")
         assert attempts.weight == 0
-        assert not attempts.alone
+        assert not attempts.isolated
         assert not attempts.are_over(BOUNDS)
 
 
@@ -106,7 +106,7 @@ def test_a_first_failure_may_be_the_events_own_only_where_the_response_leaves_th
         attempts = begun(peers)
         peers.answered += 1
         attempts.failed(0.0, "400", unclear=unclear)
-        assert attempts.alone is unclear
+        assert attempts.isolated is unclear
 
 
 def test_a_second_failure_is_the_events_own_where_another_was_answered_in_between() -> None:
@@ -114,7 +114,7 @@ def test_a_second_failure_is_the_events_own_where_another_was_answered_in_betwee
     attempts = begun(peers)
     attempts.failed(0.0, "500")
     attempts.failed(1.0, "500")
-    assert not attempts.alone
+    assert not attempts.isolated
     peers.answered += 1
     attempts.failed(2.0, "500")
-    assert attempts.alone
+    assert attempts.isolated

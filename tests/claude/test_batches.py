@@ -202,7 +202,7 @@ async def test_a_submission_that_never_reached_the_api_is_repeated() -> None:
             return (
                 replies.pop()
                 if replies
-                else HttpReply(200, (), orjson.dumps(shape("batch")["body"]))
+                else HttpReply(200, {}, orjson.dumps(shape("batch")["body"]))
             )
 
     batches = Batches(Refusing(lambda _: replies[0]), backoff=Backoff(0.01, 0.01, lambda: 1))
@@ -236,7 +236,7 @@ async def test_a_batch_that_was_made_although_an_error_came_is_in_the_list_once(
     assert [result.custom_id async for result in lane.api.results(made.id)] == ["e-1"]
 
 
-async def test_a_look_that_is_answered_with_another_batch_is_repeated(shapes: ShapeServer) -> None:
+async def test_a_status_that_is_of_another_batch_is_asked_again(shapes: ShapeServer) -> None:
     other = shape("batch")
     shapes.queue.append({**other, "body": {**other["body"], "id": "msgbatch_of_another"}})
     async with Gateway(quick()) as gateway:

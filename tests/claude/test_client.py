@@ -26,7 +26,7 @@ async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ShapeServer]:
 
 
 def client() -> SdkClient:
-    return SdkClient(connections=4, connect_timeout=1)
+    return SdkClient(connections=4)
 
 
 @pytest.fixture(params=["first", "later"])

@@ -141,7 +141,7 @@ def test_when_the_whole_is_no_use_each_is_asked_alone(stop_reason: str) -> None:
     def answer(request: dict[str, Any]) -> HttpReply:
         reply = answering()(request)
         spoilt = reply.body.replace(b"end_turn", stop_reason.encode())
-        return HttpReply(200, (), spoilt) if is_joint(request) else reply
+        return HttpReply(200, {}, spoilt) if is_joint(request) else reply
 
     client = FakeClient(answer)
     replies = run(client, 3)
@@ -154,7 +154,7 @@ def test_one_event_that_is_refused_is_raised_with_its_share_and_the_others_are_a
     def answer(request: dict[str, Any]) -> HttpReply:
         reply = answering()(request)
         refused = is_joint(request) or events_of(request) == [1]
-        return HttpReply(200, (), reply.body.replace(b"end_turn", b"refusal")) if refused else reply
+        return HttpReply(200, {}, reply.body.replace(b"end_turn", b"refusal")) if refused else reply
 
     async def main() -> None:
         clock = asyncio.get_running_loop().time
@@ -173,8 +173,8 @@ def test_one_event_that_is_refused_is_raised_with_its_share_and_the_others_are_a
 @pytest.mark.parametrize(
     "failing",
     [
-        lambda said: HttpReply(403, (), orjson.dumps({"error": {"message": said}})),
-        lambda said: HttpReply(200, (), f"<html>{said}</html>".encode()),
+        lambda said: HttpReply(403, {}, orjson.dumps({"error": {"message": said}})),
+        lambda said: HttpReply(200, {}, f"<html>{said}</html>".encode()),
     ],
     ids=["an error", "a page"],
 )
@@ -352,7 +352,7 @@ def test_a_joint_answer_with_a_key_twice_is_no_answer_to_any() -> None:
         body = orjson.loads(reply.body)
         text = body["content"][0]["text"].replace('"label":', '"label":"sales","label":', 1)
         return HttpReply(
-            200, (), orjson.dumps({**body, "content": [{"type": "text", "text": text}]})
+            200, {}, orjson.dumps({**body, "content": [{"type": "text", "text": text}]})
         )
 
     client = FakeClient(answer)

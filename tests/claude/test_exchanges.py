@@ -19,7 +19,7 @@ async def test_no_answer_goes_to_another_request(
 ) -> None:
     async with (
         misbehaving(kind, set_env=monkeypatch.setenv) as api,
-        SdkClient(connections=AT_ONCE, connect_timeout=5) as client,
+        SdkClient(connections=AT_ONCE) as client,
     ):
         found = await ask_all(client, COUNT, at_once=AT_ONCE)
     assert found["wrong"] == 0
@@ -30,7 +30,7 @@ async def test_no_answer_goes_to_another_request(
 async def test_a_server_in_order_keeps_its_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     async with (
         misbehaving(PLAIN, set_env=monkeypatch.setenv) as api,
-        SdkClient(connections=AT_ONCE, connect_timeout=5) as client,
+        SdkClient(connections=AT_ONCE) as client,
     ):
         found = await ask_all(client, COUNT, at_once=AT_ONCE)
     assert found == {"right": COUNT}
@@ -43,7 +43,7 @@ async def test_a_server_that_gives_all_answers_the_same_id_is_still_used(
 ) -> None:
     async with (
         misbehaving(PLAIN, set_env=monkeypatch.setenv, has_ids=False),
-        SdkClient(connections=1, connect_timeout=5) as client,
+        SdkClient(connections=1) as client,
     ):
         found = await ask_all(client, 50, at_once=1)
     assert found["right"] == 50
@@ -58,7 +58,7 @@ async def test_the_sdks_own_connections_are_watched_as_well(
     traces = TracerProvider()
     async with (
         misbehaving("twice_when_asked_again", set_env=monkeypatch.setenv) as api,
-        SdkClient(connections=AT_ONCE, connect_timeout=5, traces=traces) as client,
+        SdkClient(connections=AT_ONCE, traces=traces) as client,
     ):
         found = await ask_all(client, COUNT // 3, at_once=AT_ONCE)
     assert found["wrong"] == 0

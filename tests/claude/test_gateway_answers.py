@@ -31,7 +31,7 @@ def says(text: str = WRITTEN, **changes: object) -> HttpReply:
         "usage": USAGE,
         **changes,
     }
-    return HttpReply(200, (), orjson.dumps(message))
+    return HttpReply(200, {}, orjson.dumps(message))
 
 
 def saying(reply: HttpReply) -> FakeClient:

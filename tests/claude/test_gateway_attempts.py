@@ -26,13 +26,13 @@ Answer = HttpReply | NoReply
 
 def rejected(text: str, status: int = 400) -> HttpReply:
     error = {"type": "invalid_request_error", "message": text}
-    return HttpReply(status, (), orjson.dumps({"type": "error", "error": error}))
+    return HttpReply(status, {}, orjson.dumps({"type": "error", "error": error}))
 
 
 UNCLEAR = rejected("Something about this is odd.")
-GARBLED = HttpReply(200, (), b'{"half":')
+GARBLED = HttpReply(200, {}, b'{"half":')
 BROKEN = NoReply("disconnected", "ClientOSError: Connection reset by peer", sent=True)
-WALL = HttpReply(403, (), b"<html>Blocked by the web application firewall</html>")
+WALL = HttpReply(403, {}, b"<html>Blocked by the web application firewall</html>")
 TROUBLES: dict[str, Answer] = {
     "500": recorded("server_error"),
     "529": recorded("overloaded"),
@@ -277,8 +277,8 @@ def test_a_stage_stopped_by_an_unclear_400_goes_on_by_another_event() -> None:
 
 def test_an_unclear_400_of_every_event_stops_the_stage_and_rejects_no_event() -> None:
     async def main() -> None:
-        mended_at = now() + 3600
-        api = Api(lambda _: UNCLEAR if now() < mended_at else None)
+        fixed_at = now() + 3600
+        api = Api(lambda _: UNCLEAR if now() < fixed_at else None)
         async with opened(api, None, small()) as gateway:
             asked = [asyncio.create_task(ask(gateway, f"event {n}")) for n in range(20)]
             await asyncio.sleep(600)
@@ -286,7 +286,7 @@ def test_an_unclear_400_of_every_event_stops_the_stage_and_rejects_no_event() ->
             # A probe each 15 s.
             assert api.sent.total() < 90
             assert all(isinstance(end, Response) for end in await asyncio.gather(*asked))
-            assert now() - mended_at < 40
+            assert now() - fixed_at < 40
 
     run_in_virtual_time(main())
 

@@ -79,7 +79,7 @@ async def test_a_request_that_the_api_rejects_is_given_up_at_once(
         "cut_before_headers",
     ],
 )
-async def test_a_service_that_is_unwell_is_asked_again(
+async def test_a_service_that_fails_is_asked_again(
     shape: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with (

@@ -298,7 +298,7 @@ def test_a_400_about_the_frame_of_a_stages_requests_stops_that_stage_until_it_is
         def answer(request: dict[str, Any]) -> HttpReply:
             if broken and "tickets" in request["messages"][0]["content"][0]["text"]:
                 error = {"type": "invalid_request_error", "message": "output_config.format: no."}
-                return HttpReply(400, (), orjson.dumps({"type": "error", "error": error}))
+                return HttpReply(400, {}, orjson.dumps({"type": "error", "error": error}))
             return good(request)
 
         client = FakeClient(answer, seconds=lambda: 0.5)

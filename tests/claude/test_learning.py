@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.claude.failures import Backoff
-from pipeline.claude.limiter import START, Window
+from pipeline.claude.limiter import FIRST_WINDOW, Window
 from pipeline.claude.prompts import LEAST_SECONDS, Prompt, content_weight
 from pipeline.claude.request_body import Template
 from pipeline.model.questions import Image, Pdf, Text
@@ -110,7 +110,7 @@ def test_a_window_that_is_not_used_does_not_grow() -> None:
     window = Window(256)
     for _ in range(100):
         window.succeeded(1)
-    assert window.size == START
+    assert window.size == FIRST_WINDOW
 
 
 def test_growing_too_fast_halves_the_window_and_slows_it() -> None:

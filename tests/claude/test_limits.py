@@ -130,7 +130,7 @@ class Replica:
             moment = now + self.world.latency * self.world.draws.lognormvariate(0, 0.3)
             self.world.at(moment, lambda: self.answered(moment))
         else:
-            self.limits.settle(COST, Cost(0, 0))
+            self.limits.take(Cost(0, 0), instead_of=COST)
             self.limits.refused(now, seconds=seconds)
             self.limits.update(server.snapshots(), now)
 
@@ -139,7 +139,7 @@ class Replica:
         self.knows_limits = True
         used = Cost(COST.input_tokens, self.world.draws.choice([20, 40, 60]))
         self.world.server.produce(used.output_tokens, now)
-        self.limits.settle(COST, used)
+        self.limits.take(used, instead_of=COST)
         self.limits.update(self.world.server.snapshots(), now)
         self.look(now)
 
@@ -277,7 +277,7 @@ def test_what_was_reserved_too_much_is_given_back() -> None:
     limits.update({"output_tokens": RateLimitSnapshot(60_000, 60_000, 0.0)}, 0.0)
     limits.take(Cost(10, 1_000))
     assert limits.wait(Cost(10, 1_000), 0.0) == pytest.approx(1.0)
-    limits.settle(Cost(10, 1_000), Cost(10, 100))
+    limits.take(Cost(10, 100), instead_of=Cost(10, 1_000))
     assert limits.wait(Cost(10, 1_000), 0.0) == pytest.approx(0.1)
 
 

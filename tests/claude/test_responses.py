@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.claude.billing import PriceTable, Tokens
+from pipeline.claude.failures import Retry, failure_of
 from pipeline.claude.responses import (
     Answered,
     HttpReply,
-    Unusable,
+    UnusableAnswer,
     bill_of,
     read_message,
-    read_response,
 )
+from pipeline.model.errors import AnswerError, Malformed, NoRoom, Refused, TruncatedResponse
 from tests.claude.questions import SCHEMA, Labelled
 
 ANSWER = {"label": "billing", "confidence": 0.95, "unclear": False}
@@ -45,7 +46,7 @@ def message(*texts: str, **changes: object) -> dict[str, Any]:
     }
 
 
-def read(*texts: str, **changes: object) -> Answered[Labelled] | Unusable:
+def read(*texts: str, **changes: object) -> Answered[Labelled] | UnusableAnswer:
     return read_message(message(*texts, **changes), Labelled, SCHEMA)
 
 
@@ -108,29 +109,29 @@ def test_a_response_that_says_nothing_of_its_end_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "texts", "why", "is_final"),
+    ("reason", "texts", "error"),
     [
-        ("model_context_window_exceeded", (WRITTEN[:20],), "cut_off", True),
-        ("max_tokens", (WRITTEN[:20],), "cut_off", False),
-        ("max_tokens", (), "cut_off", False),
-        ("refusal", (), "refused", True),
-        ("refusal", ("I can not help with that.",), "refused", True),
-        ("refusal", (WRITTEN,), "refused", True),
-        (None, (WRITTEN[:20],), "malformed", False),
-        ("end_turn", (), "malformed", False),
-        ("end_turn", ("",), "malformed", False),
-        ("pause_turn", ("One moment.",), "malformed", False),
-        ("tool_use", (), "malformed", False),
-        ("end_turn", ('{"label": "weather"}',), "malformed", False),
-        ("end_turn", ("[" * 100_000,), "malformed", False),
+        ("model_context_window_exceeded", (WRITTEN[:20],), NoRoom),
+        ("max_tokens", (WRITTEN[:20],), TruncatedResponse),
+        ("max_tokens", (), TruncatedResponse),
+        ("refusal", (), Refused),
+        ("refusal", ("I can not help with that.",), Refused),
+        ("refusal", (WRITTEN,), Refused),
+        (None, (WRITTEN[:20],), Malformed),
+        ("end_turn", (), Malformed),
+        ("end_turn", ("",), Malformed),
+        ("pause_turn", ("One moment.",), Malformed),
+        ("tool_use", (), Malformed),
+        ("end_turn", ('{"label": "weather"}',), Malformed),
+        ("end_turn", ("[" * 100_000,), Malformed),
     ],
 )
 def test_what_is_no_answer_says_why_and_whether_to_ask_again(
-    reason: object, texts: tuple[str, ...], why: str, is_final: bool
+    reason: object, texts: tuple[str, ...], error: type[AnswerError]
 ) -> None:
     found = read(*texts, stop_reason=reason)
-    assert isinstance(found, Unusable)
-    assert (found.why, found.is_final) == (why, is_final)
+    assert isinstance(found, UnusableAnswer)
+    assert found.error is error
     assert found.bill.is_known
 
 
@@ -163,7 +164,7 @@ class Noted(BaseModel):
     sure: bool = False
 
 
-def noted(text: str) -> Answered[Noted] | Unusable:
+def noted(text: str) -> Answered[Noted] | UnusableAnswer:
     return read_message(message(text), Noted, {})
 
 
@@ -198,8 +199,8 @@ def test_a_number_and_its_digits_are_taken_for_each_other(text: str, wanted: Not
 )
 def test_what_would_lose_something_is_not_taken(text: str) -> None:
     found = noted(text)
-    assert isinstance(found, Unusable)
-    assert found.why == "malformed"
+    assert isinstance(found, UnusableAnswer)
+    assert found.error is Malformed
 
 
 def test_half_a_surrogate_in_a_response_is_repaired() -> None:
@@ -207,7 +208,8 @@ def test_half_a_surrogate_in_a_response_is_repaired() -> None:
     body = orjson.dumps(message()).replace(
         b'"content":[]', b'"content":[{"type":"text","text":%b}]' % text
     )
-    found = read_response(HttpReply(200, [], body.replace(b"HALF", b"\\ud83d")), Noted, {})
+    reply = HttpReply(200, {}, body.replace(b"HALF", b"\\ud83d"))
+    found = read_message(reply.document(), Noted, {})
     assert isinstance(found, Answered)
     assert found.answer.note == "Customer \ufffd was charged twice."
     assert found.signals == ()
@@ -215,7 +217,9 @@ def test_half_a_surrogate_in_a_response_is_repaired() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"type":"error"}', b'{"id":"msg_1"}'])
 def test_what_is_not_a_message_is_malformed(body: bytes) -> None:
-    assert isinstance(read_response(HttpReply(200, [], body), Labelled, SCHEMA), str)
+    reply = HttpReply(200, {}, body)
+    assert reply.document().get("type") != "message"
+    assert isinstance(failure_of(reply, seconds=1), Retry)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +234,7 @@ def test_what_is_not_a_message_is_malformed(body: bytes) -> None:
     ],
 )
 def test_the_id_of_a_message_is_its_own(body: bytes, wanted: str | None) -> None:
-    assert HttpReply(200, [], body).message_id == wanted
+    assert HttpReply(200, {}, body).message_id == wanted
 
 
 @pytest.mark.parametrize("model", [None, 3, {}, []])

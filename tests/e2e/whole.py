@@ -73,8 +73,7 @@ class Api(FakeClient):
 def refusal(name: str) -> HttpReply:
     """A recorded response that no request would escape."""
     found = shape(name)
-    raw = [(key.encode(), value.encode()) for key, value in found["headers"].items()]
-    return HttpReply(found["status"], raw, body_of(found))
+    return HttpReply(found["status"], found["headers"], body_of(found))
 
 
 @dataclass

@@ -89,7 +89,7 @@ async def test_the_spans_of_one_event_are_linked_from_the_publisher_over_both_ti
 ) -> None:
     async with (
         shape_server(set_env=monkeypatch.setenv),
-        SdkClient(connections=1, connect_timeout=1, traces=spans.provider) as client,
+        SdkClient(connections=1, traces=spans.provider) as client,
     ):
 
         async def ask(model: str, topic: str) -> Outcome:
@@ -137,7 +137,7 @@ async def test_the_api_is_not_told_of_the_trace(
 ) -> None:
     async with (
         shape_server(set_env=monkeypatch.setenv) as server,
-        SdkClient(connections=1, connect_timeout=1, traces=spans.provider) as client,
+        SdkClient(connections=1, traces=spans.provider) as client,
     ):
         with spans.tracer.event("notes", topic="t", partition=0, offset=0, headers=TRACEPARENT):
             await client.send(b"{}", seconds=5)
@@ -151,7 +151,7 @@ async def test_the_sdk_cannot_be_made_to_record_content_by_the_environment(
     monkeypatch.setenv("ANTHROPIC_OPEN_TELEMETRY_TRACES_CONTENT_MODE", "content")
     async with (
         shape_server(set_env=monkeypatch.setenv),
-        SdkClient(connections=1, connect_timeout=1, traces=spans.provider) as client,
+        SdkClient(connections=1, traces=spans.provider) as client,
     ):
         body = b'{"model":"m","messages":[{"role":"user","content":"Ada Lovelace"}]}'
         await client.send(body, seconds=5)
