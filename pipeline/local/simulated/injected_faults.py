@@ -36,7 +36,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 """Kinds that stand for one of several, drawn for each call."""
 KINDS = frozenset(BEFORE | AFTER | LOST | IN_BATCHES | MODIFIERS | set(GROUPS))
 _IN_CALLS = KINDS - IN_BATCHES - LOST
-_IN_BATCH = (AFTER | IN_BATCHES | {"spoiled"}) - {"disconnect_midway"}
+IN_BATCH_REQUESTS = (AFTER | IN_BATCHES | {"spoiled"}) - {"disconnect_midway"}
 _ALWAYS = frozenset({"outage", "gone"})
 
 
@@ -146,28 +146,19 @@ class Faults:
         """Those that are or will be in force, with what is left of `next`."""
         return [replace(run.fault, next=run.left) for run in self._running if not run.over(now)]
 
-    def draw(self, model: str | None, now: float, text: Callable[[], str] = str) -> Sequence[Fault]:
+    def draw(
+        self,
+        model: str | None,
+        now: float,
+        text: Callable[[], str] = str,
+        *,
+        kinds: frozenset[str] = _IN_CALLS,
+    ) -> Sequence[Fault]:
         """What goes wrong with this call: at most one fault, and any number of `slow`.
 
-        Args:
-            model: Whose call it is.
-            now: The time.
-            text: Reads what its messages say.
+        `text` reads what its messages say. `LOST` are the kinds for the response to work that is
+        done, `IN_BATCH_REQUESTS` those for a request of a batch.
         """
-        return self._draw(model, now, _IN_CALLS, text) if self._running else ()
-
-    def draw_lost(self, model: str | None, now: float) -> Fault | None:
-        """What becomes of the response to work that is done; None where it is sent."""
-        drawn = self._draw(model, now, LOST, str) if self._running else ()
-        return drawn[0] if drawn else None
-
-    def draw_for_batch(self, model: str | None, now: float) -> Sequence[Fault]:
-        """What goes wrong with this request of a batch."""
-        return self._draw(model, now, _IN_BATCH, str) if self._running else ()
-
-    def _draw(
-        self, model: str | None, now: float, kinds: frozenset[str], text: Callable[[], str]
-    ) -> Sequence[Fault]:
         drawn: list[Fault] = []
         failed = False
         for run in self._running:

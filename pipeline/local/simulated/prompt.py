@@ -62,7 +62,7 @@ class PromptCache:
 
     def use(
         self, scope: str, blocks: Sequence[Block], *, minimum: int, now: float
-    ) -> tuple[CacheUse, "Pending"]:
+    ) -> tuple[CacheUse, Sequence[bytes]]:
         """Look a prompt up at the start of its request, and note what it will write.
 
         Args:
@@ -72,12 +72,12 @@ class PromptCache:
             now: The start of the request.
 
         Returns:
-            The split, and the handle to tell when the response begins.
+            The split, and the keys to pass to `readable` when the response begins.
         """
         total = sum(block.tokens for block in blocks)
         marks = [i for i, block in enumerate(blocks) if block.breakpoint is not None]
         if not marks:
-            return CacheUse(uncached=total), Pending(self, [])
+            return CacheUse(uncached=total), []
         digests, sums = _prefixes(scope, blocks[: marks[-1] + 1])
         hit = self._longest_hit(marks, digests, sums, minimum, now)
         written: dict[Ttl, int] = {"5m": 0, "1h": 0}
@@ -93,7 +93,7 @@ class PromptCache:
                 written[ttl] += sums[mark] - done
                 done = sums[mark]
         use = CacheUse(total - done, read, written["5m"], written["1h"])
-        return use, Pending(self, keys)
+        return use, keys
 
     def readable(self, keys: Sequence[bytes], now: float) -> None:
         """The response of the request that wrote them has begun."""
@@ -135,19 +135,6 @@ class PromptCache:
                 self._entries.popitem(last=False)
         elif _SECONDS[ttl] > _SECONDS[entry.ttl]:
             entry.ttl, entry.expires_at = ttl, now + _SECONDS[ttl]
-
-
-class Pending:
-    """What a request wrote; readable once its response begins."""
-
-    __slots__ = ("_cache", "_keys")
-
-    def __init__(self, cache: PromptCache, keys: Sequence[bytes]) -> None:
-        self._cache = cache
-        self._keys = keys
-
-    def begins(self, now: float) -> None:
-        self._cache.readable(self._keys, now)
 
 
 def _prefixes(scope: str, blocks: Sequence[Block]) -> tuple[list[bytes], list[int]]:
@@ -316,11 +303,7 @@ class Prompt:
 
     def digest(self) -> str:
         """Of everything but the model: equal prompts, equal digests."""
-        digest = hashlib.blake2b(digest_size=16)
-        for block in self._blocks:
-            digest.update(len(block.content).to_bytes(8, "big"))
-            digest.update(block.content)
-        return digest.hexdigest()
+        return _prefixes("", self._blocks)[0][-1].hex()
 
 
 def _check_turns(messages: Any) -> None:  # noqa: ANN401 - what the request has there

@@ -12,7 +12,7 @@ from anthropic import AsyncAnthropic
 from anthropic.types import Message
 
 from pipeline.local.simulated import Fault, SimulatedApi, Simulation
-from pipeline.local.simulated.injected_faults import GROUPS, KINDS, Faults
+from pipeline.local.simulated.injected_faults import GROUPS, IN_BATCH_REQUESTS, KINDS, Faults
 from tests.local.simulated.conftest import HAIKU, SONNET, answer_of, asking, client_of, schema_of
 
 
@@ -77,7 +77,7 @@ def test_a_fault_may_befall_some_texts_only() -> None:
     drawn_for = {text: bool(faults.draw(HAIKU, 1, partial(str, text))) for text in texts}
     assert drawn_for == {"all is well": False, "a poison": True, "well again": False}
     assert not faults.draw(HAIKU, 1)
-    assert not faults.draw_for_batch(HAIKU, 1)
+    assert not faults.draw(HAIKU, 1, kinds=IN_BATCH_REQUESTS)
 
 
 def test_a_group_stands_for_any_of_its_kinds() -> None:
