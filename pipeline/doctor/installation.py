@@ -69,7 +69,7 @@ def check_stages(site: Site) -> Iterator[Finding]:
     elif ESCALATIONS not in enabled:
         yield warning(
             "`escalations` is not enabled.",
-            why="What Haiku's answer is not trusted on waits in its topic until somebody reads it.",
+            why="What Haiku's answer is not trusted on waits in its topic until it is read.",
             advice="Add `escalations` to `enabled`, or run it elsewhere: "
             "`pipeline run escalations`.",
         )
@@ -105,7 +105,7 @@ def is_installed(module: str) -> bool:
         return False
 
 
-def check_members(site: Site) -> Iterator[Finding]:
+def check_membership(site: Site) -> Iterator[Finding]:
     """Finds static membership with one id for several processes."""
     kafka = site.settings.kafka
     if kafka.group_instance_id is not None:

@@ -153,7 +153,7 @@ def check_permissions(site: Site, cluster: Cluster) -> Iterator[Finding]:
         ok(
             f"The brokers allow {user} what it needs on topics and groups."
             if is_known
-            else "These brokers do not tell what is allowed.",
+            else "These brokers do not say what is allowed.",
         )
     ]
 

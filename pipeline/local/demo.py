@@ -22,11 +22,11 @@ from pipeline.kafka.topics import ESCALATIONS, TopicNames
 from pipeline.kafka.writer import Writer
 from pipeline.local.accounting import Coordinates, account, alternatives, ending_of, source_of
 from pipeline.local.broker import is_free
-from pipeline.local.child import Child, last_lines
+from pipeline.local.child import Child
 from pipeline.local.day import DayEvent, day_of_events, samples_folder
 from pipeline.local.environment import API_KEY, BASE_URL, Environment, local_environment
 from pipeline.local.screen import Screen, Summary
-from pipeline.model.errors import PipelineError, UsageError
+from pipeline.model.errors import UsageError
 from pipeline.model.records import Usage
 from pipeline.operators.inspection import text_of
 from pipeline.stages.api import build_stages
@@ -40,10 +40,6 @@ _PARTITIONS = 2
 _UP_WITHIN = 60.0
 _POLL = 0.05
 _IDLE_PAUSE = 0.1
-
-
-class DemoFailed(PipelineError):
-    """The demo could not be shown; the text says why."""
 
 
 async def demo(
@@ -130,7 +126,7 @@ class _Job:
                     if task.done():
                         await task
                 if not child.running:
-                    return f"the pipeline ended: {_printed(child)}"
+                    return f"the pipeline ended: {child.last_words()}"
                 if len(self._ended) > before or not publishing.done():
                     before, moved = len(self._ended), clock()
                 if clock() - moved > patience:
@@ -233,27 +229,12 @@ async def _pipeline(
         # In the user's directory, where their pipeline.toml is.
         child = Child(command, log=Path(directory) / "run.log", cwd=Path.cwd(), env=variables)
         try:
-            yield child, await _until_up(child)
+            yield child, await child.until(_up, "The pipeline", within=_UP_WITHIN)
         finally:
             await child.stop(settings.stream.drain_budget + 10)
 
 
-async def _until_up(child: Child) -> Mapping[str, str]:
-    try:
-        async with asyncio.timeout(_UP_WITHIN):
-            while True:
-                for line in child.output().splitlines():
-                    if line.startswith('{"dashboard":'):
-                        up: Mapping[str, str] = orjson.loads(line)
-                        return up
-                if not child.running:
-                    raise DemoFailed(f"The pipeline did not start: {_printed(child)}")
-                await asyncio.sleep(_POLL)
-    except TimeoutError:
-        raise DemoFailed(
-            f"The pipeline is not up after {_UP_WITHIN:g} s: {_printed(child)}"
-        ) from None
-
-
-def _printed(child: Child) -> str:
-    return last_lines(child.output()) or "it printed nothing"
+def _up(output: str) -> Mapping[str, str] | None:
+    """What `pipeline run --json` says of itself once it is up."""
+    lines = (line for line in output.splitlines() if line.startswith('{"dashboard":'))
+    return next((orjson.loads(line) for line in lines), None)

@@ -27,7 +27,7 @@ from pipeline.kafka.topics import TopicNames, Topics
 from pipeline.local.apache import ApacheKafka
 from pipeline.local.broker import LocalBroker, NoidaBroker
 from pipeline.local.child import Child
-from pipeline.model.errors import PipelineError, UsageError
+from pipeline.model.errors import UsageError
 from pipeline.stages.api import build_stages
 
 API_KEY = "ANTHROPIC_API_KEY"
@@ -43,17 +43,12 @@ _SELDOM_SECONDS = 0.25
 """Between two commits of a partition on the embedded broker, which takes 500 a minute in all."""
 _SIMULATED_KEY = "simulated"
 """What the SDK is given where no key is set: it sends no request without one."""
-_POLL = 0.02
 _START_WITHIN = 60.0
 _STOP_WITHIN = 5.0
 _COMMAND_STOPS_WITHIN = 45.0
 """What a `pipeline run` with the default drain budget needs at most."""
 _SIGNALLED = 128
 """What shells add to the number of the signal that ended a command."""
-
-
-class ApiFailed(PipelineError):
-    """The simulated API could not be started; the text says why."""
 
 
 class SimulatedApiProcess:
@@ -73,36 +68,26 @@ class SimulatedApiProcess:
             *(option for fault in faults for option in ("--fault", fault)),
             *options,
         ]
-        self._stack = AsyncExitStack()
         self.base_url = ""
 
     async def __aenter__(self) -> Self:
-        """Start it and wait until it answers; `ApiFailed` if it ends, or is not ready in time."""
-        directory = tempfile.TemporaryDirectory(prefix="haiku-pipeline-api-")
-        child = Child(self._command, log=Path(self._stack.enter_context(directory), "api.log"))
-        self._stack.push_async_callback(child.stop, _STOP_WITHIN)
-        try:
-            async with asyncio.timeout(_START_WITHIN):
-                self.base_url = await _base_url(child)
-        except TimeoutError:
-            await self._stack.aclose()
-            raise ApiFailed(f"The simulated API is not ready after {_START_WITHIN:g} s.") from None
-        except BaseException:
-            await self._stack.aclose()
-            raise
+        """Start it and wait until it answers; `StartFailed` if it does not."""
+        async with AsyncExitStack() as stack:
+            directory = tempfile.TemporaryDirectory(prefix="haiku-pipeline-api-")
+            child = Child(self._command, log=Path(stack.enter_context(directory), "api.log"))
+            stack.push_async_callback(child.stop, _STOP_WITHIN)
+            self.base_url = await child.until(_base_url, "The simulated API", within=_START_WITHIN)
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
 
-async def _base_url(api: Child) -> str:
-    while "ready" not in (lines := api.output().splitlines()):
-        if not api.running:
-            reason = lines[-1].strip() if lines else "it printed nothing"
-            raise ApiFailed(f"The simulated API did not start: {reason}")
-        await asyncio.sleep(_POLL)
-    return dict(line.split("=", 1) for line in lines if "=" in line)["base_url"]
+def _base_url(output: str) -> str | None:
+    lines = output.splitlines()
+    printed = dict(line.split("=", 1) for line in lines if "=" in line)
+    return printed["base_url"] if "ready" in lines else None
 
 
 @dataclass(frozen=True, slots=True)
