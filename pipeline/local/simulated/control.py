@@ -20,43 +20,24 @@ from pipeline.stages.checks.scope import Encoder
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One request.
+    """One request."""
 
-    Args:
-        at: Seconds since the server started.
-        endpoint: `messages`, `batch`, `count_tokens`, ...
-        model: As it was asked for; none where the request did not get that far.
-        status: The HTTP status; 0 where the connection was cut.
-        outcome: `answered`, the kind of the fault, or the error's type.
-        billed: Whether it would have been paid.
-        digest: Of the request's content without its model: equal content, equal digest.
-        caller: Stands for the API key.
-        mark: What the mark's pattern found in the content; None without one.
-        custom_id: In a batch.
-        seconds: How long it took.
-        input_tokens: Outside the prompt cache.
-        cache_read_tokens: From the prompt cache.
-        cache_write_5m_tokens: Into the prompt cache, for five minutes.
-        cache_write_1h_tokens: Into the prompt cache, for an hour.
-        output_tokens: Of the answer, thinking included.
-    """
-
-    at: float
-    endpoint: str
-    model: str | None
-    status: int
-    outcome: str
-    billed: bool = False
-    digest: str | None = None
-    caller: str | None = None
-    mark: str | None = None
-    custom_id: str | None = None
-    seconds: float = 0.0
-    input_tokens: int = 0
-    cache_read_tokens: int = 0
-    cache_write_5m_tokens: int = 0
-    cache_write_1h_tokens: int = 0
-    output_tokens: int = 0
+    at: float  # seconds since the server started
+    endpoint: str  # `messages`, `batch`, `count_tokens`,
+    model: str | None  # as asked for; None where the request did not get that far
+    status: int  # HTTP; 0 where the connection was cut
+    outcome: str  # `answered`, a fault's kind, or the error's type
+    billed: bool = False  # whether it would have been paid
+    digest: str | None = None  # of the content without its model: equal content, equal digest
+    caller: str | None = None  # stands for the API key
+    mark: str | None = None  # what the mark's pattern found in the content
+    custom_id: str | None = None  # in a batch
+    seconds: float = 0.0  # how long it took
+    input_tokens: int = 0  # outside the prompt cache
+    cache_read_tokens: int = 0  # from the prompt cache
+    cache_write_5m_tokens: int = 0  # into the prompt cache, for five minutes
+    cache_write_1h_tokens: int = 0  # into the prompt cache, for an hour
+    output_tokens: int = 0  # of the answer, thinking included
 
 
 _TOKENS = (
@@ -164,30 +145,20 @@ LIVELY: Mapping[str, Latency] = {
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """The defaults answer at once, without limits and without faults.
+    """The defaults answer at once, without limits and without faults."""
 
-    Args:
-        latency: By model id; `*` for all others.
-        limits: A minute, by model id; `*` for all others. Each model has buckets of its own.
-        limit_window: Seconds of a limit that may be used at once.
-        faults: In force from the start.
-        bad_keys: API keys that are refused; any other key is taken.
-        seed: Of everything that is drawn.
-        ledger: Requests whose details are kept.
-        readers: Images and PDF files read at once, each in a thread.
-        batch_seconds: From the creation of a batch to its end.
-        encoder: What labels are chosen with, beside words; none for words alone.
-    """
-
-    latency: Mapping[str, Latency] = field(default_factory=dict)
+    latency: Mapping[str, Latency] = field(default_factory=dict)  # by model id; `*` for all others
+    # a minute, by model id; `*` for all others
     limits: Mapping[str, Limits] = field(default_factory=dict)
-    limit_window: float = 60.0
-    faults: tuple[Fault, ...] = ()
+    limit_window: float = 60.0  # seconds of a limit that may be used at once
+    faults: tuple[Fault, ...] = ()  # in force from the start
+    # API keys that are refused; any other key is taken
     bad_keys: frozenset[str] = frozenset({"sk-ant-invalid"})
-    seed: int = 0
-    ledger: int = 100_000
-    readers: int = 2
-    batch_seconds: float = 2.0
+    seed: int = 0  # of everything that is drawn
+    ledger: int = 100_000  # requests whose details are kept
+    readers: int = 2  # images and PDF files read at once, each in a thread
+    batch_seconds: float = 2.0  # from the creation of a batch to its end
+    # what labels are chosen with, beside words; none for words alone
     encoder: Encoder | None = None
 
 

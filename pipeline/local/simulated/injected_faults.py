@@ -42,29 +42,17 @@ _ALWAYS = frozenset({"outage", "gone"})
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that goes wrong.
+    """One thing that goes wrong."""
 
-    Args:
-        kind: One of `KINDS`.
-        share: Of the calls it is drawn for.
-        next: Only that many calls more, if set.
-        after: Seconds from when the fault was added until it begins.
-        duration: Seconds it lasts; without end if None.
-        model: Only calls of this model, if set.
-        match: Only calls whose messages have this in their text, if set; no requests of batches.
-        seconds: For `slow`: that much more.
-        category: For `refusal`: the category in `stop_details`.
-    """
-
-    kind: str
-    share: float = 1.0
-    next: int | None = None
-    after: float = 0.0
-    duration: float | None = None
-    model: str | None = None
-    match: str | None = None
-    seconds: float = 10.0
-    category: str | None = "general_harms"
+    kind: str  # one of `KINDS`
+    share: float = 1.0  # of the calls it is drawn for
+    next: int | None = None  # only that many calls more
+    after: float = 0.0  # seconds until it begins
+    duration: float | None = None  # seconds; without end if None
+    model: str | None = None  # only calls of this model
+    match: str | None = None  # only calls whose messages have this text; no requests of batches
+    seconds: float = 10.0  # for `slow`: that much more
+    category: str | None = "general_harms"  # for `refusal`: that of its `stop_details`
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

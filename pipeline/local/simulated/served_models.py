@@ -22,41 +22,23 @@ MARK = "simulated-"
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What the API accepts for one model.
-
-    Args:
-        id: The id in requests.
-        display_name: For people.
-        line: The model line.
-        released: RFC 3339 date and time.
-        context: Prompt tokens at most.
-        max_output: Highest `max_tokens`.
-        thinking: The thinking types that are accepted.
-        thinks_by_default: Whether it thinks where the request says nothing.
-        efforts: The effort levels that are accepted.
-        default_effort: The effort where the request says nothing.
-        prefill: Whether the last message may be the assistant's.
-        forced_tools: Whether `tool_choice` may be `any` or `tool`.
-        cacheable: Tokens a prompt prefix needs to be cached.
-        image_edge: Pixels of the long edge that images are scaled down to.
-        image_tokens: Tokens an image costs at most.
-    """
+    """What the API accepts for one model."""
 
     id: str
     display_name: str
     line: Line
-    released: str
-    context: int = 1_000_000
-    max_output: int = 128_000
+    released: str  # RFC 3339
+    context: int = 1_000_000  # prompt tokens at most
+    max_output: int = 128_000  # highest `max_tokens`
     thinking: frozenset[ThinkingType] = frozenset({"adaptive"})
-    thinks_by_default: bool = True
+    thinks_by_default: bool = True  # whether it thinks where the request says nothing
     efforts: tuple[str, ...] = ("low", "medium", "high", "xhigh", "max")
-    default_effort: str = "medium"
-    prefill: bool = False
-    forced_tools: bool = False
-    cacheable: int = 512
-    image_edge: int = 2576
-    image_tokens: int = 4784
+    default_effort: str = "medium"  # the effort where the request says nothing
+    prefill: bool = False  # whether the last message may be the assistant's
+    forced_tools: bool = False  # whether `tool_choice` may be `any` or `tool`
+    cacheable: int = 512  # tokens a prompt prefix needs to be cached
+    image_edge: int = 2576  # pixels of the long edge that images are scaled down to
+    image_tokens: int = 4784  # tokens an image costs at most
 
 
 _ALL = (
