@@ -62,7 +62,7 @@ async def check_brokers(site: Site) -> AsyncIterator[Finding]:
     if kafka.security_protocol == "SASL_PLAINTEXT" and kafka.sasl_mechanism == "PLAIN":
         yield warning(
             "The password goes over the network as it is (SASL_PLAINTEXT with PLAIN).",
-            why="Whoever sees the connection has it.",
+            why="Anyone who sees the connection has it.",
             advice="Use SASL_SSL, or a SCRAM mechanism.",
         )
 

@@ -17,6 +17,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -294,14 +295,13 @@ class _NoidaNode(BrokerNode):
 
 def free_ports(count: int) -> list[int]:
     """Different ports of 127.0.0.1 that nobody listens on at this moment."""
-    chosen: list[int] = []
     with ExitStack() as held:
-        for port in random.sample(range(_FIRST, _LAST), _LAST - _FIRST):
-            if len(chosen) == count:
-                break
-            if _takes(held.enter_context(socket.socket()), "127.0.0.1", port):
-                chosen.append(port)
-    return chosen
+        free = (
+            port
+            for port in random.sample(range(_FIRST, _LAST), _LAST - _FIRST)
+            if _takes(held.enter_context(socket.socket()), "127.0.0.1", port)
+        )
+        return list(islice(free, count))
 
 
 def is_free(host: str, port: int) -> bool:

@@ -39,7 +39,8 @@ _PARTITIONS = 2
 """Of each topic: the embedded broker commits 500 times a minute, each for one partition."""
 _UP_WITHIN = 60.0
 _POLL = 0.05
-_IDLE_PAUSE = 0.1
+_PIPELINE_PAUSES, _FOLLOWER_PAUSES = 0.03, 0.1
+"""Seconds between fetches that bring nothing: the processor time belongs to the pipeline."""
 
 
 async def demo(
@@ -52,16 +53,11 @@ async def demo(
     patience: float = 120.0,
     linger: Callable[[Summary], Awaitable[object]] | None = None,
 ) -> Summary:
-    """Show it.
+    """Show a `share` of the day, with the real API if `real`.
 
-    Args:
-        settings: The user's own.
-        screen: Shows what happens.
-        real: Whether to ask the real API.
-        share: How much of the day.
-        command: The pipeline, as a command that says in JSON when it is up.
-        patience: Seconds without any event coming to an end after which it has failed.
-        linger: Awaited with the summary once it is made, while everything goes on.
+    `command` is the pipeline, and says in JSON when it is up. It has failed after `patience`
+    seconds without any event coming to an end. `linger` is awaited with the summary once it is
+    made, while everything goes on.
 
     Raises:
         PipelineError: Something could not be started.
@@ -74,7 +70,9 @@ async def demo(
     screen.plan(events, stages)
     topics = settings.topics.model_copy(update={"partitions": _PARTITIONS})
     settings = settings.model_copy(update={"topics": topics})
-    async with local_environment(settings, with_api=not real) as here:
+    async with local_environment(
+        settings, with_api=not real, idle_fetch_pause=_PIPELINE_PAUSES
+    ) as here:
         api = here.variables.get(BASE_URL)
         asked = f"simulated API at {api}" if api else "the real API"
         where = f"{here.broker} at {here.kafka.bootstrap_servers}, {asked}"
@@ -97,11 +95,7 @@ async def demo(
 
 class _Job:
     def __init__(
-        self,
-        settings: Settings,
-        stages: Sequence[str],
-        events: Sequence[DayEvent],
-        screen: Screen,
+        self, settings: Settings, stages: Sequence[str], events: Sequence[DayEvent], screen: Screen
     ) -> None:
         self._settings = settings
         self._names = names = TopicNames(settings.topics)
@@ -197,10 +191,8 @@ class _Job:
                 self._screen.published()
 
     async def _follow(self) -> None:
-        kafka = self._settings.kafka
-        if kafka.idle_fetch_pause:
-            # The processor time belongs to the pipeline.
-            kafka = kafka.model_copy(update={"idle_fetch_pause": _IDLE_PAUSE})
+        pause = {"idle_fetch_pause": _FOLLOWER_PAUSES}
+        kafka = self._settings.kafka.model_copy(update=pause)
         async with read_topics(kafka, self._followed, end="never") as records:
             async for record in records:
                 if record.topic == self._names.escalations:

@@ -128,17 +128,14 @@ async def local_environment(
     faults: Sequence[str] = (),
     api_options: Sequence[str] = (),
     with_api: bool = True,
+    idle_fetch_pause: float = 0.5,
 ) -> AsyncIterator[Environment]:
     """Start everything, make the topics of all stages, and stop everything at the end.
 
-    Args:
-        settings: How topics are called and what they are like.
-        broker: `noida` or `kafka`.
-        kafka_port: 0 for a free port, as `api_port`.
-        api_port: Of the simulated API.
-        faults: As `SimulatedApiProcess` takes them.
-        api_options: Further ones, as `SimulatedApiProcess` takes them.
-        with_api: Whether the simulated API is wanted, too.
+    `broker` is `noida` or `kafka`; a port is 0 for a free one; `faults` and `api_options` are what
+    `SimulatedApiProcess` takes. `idle_fetch_pause` is in seconds, between two fetches of a reader
+    of the embedded broker that has nothing to read: a shorter one finds a record sooner, and costs
+    more processor time while nothing happens.
 
     Raises:
         PipelineError: One of them could not be started.
@@ -150,7 +147,10 @@ async def local_environment(
         names = TopicNames(settings.topics).of(build_stages(settings.stages))
         async with admin_client(running.settings) as admin:
             await Topics(admin, settings.topics, configs=running.topic_configs).create(names)
-        variables = kafka_variables(running.settings)
+        kafka = running.settings
+        if kafka.idle_fetch_pause:
+            kafka = kafka.model_copy(update={"idle_fetch_pause": idle_fetch_pause})
+        variables = kafka_variables(kafka)
         if broker == "noida":
             variables["PIPELINE_STREAM__COMMIT_INTERVAL"] = str(_SELDOM_SECONDS)
         if with_api:
@@ -166,7 +166,7 @@ async def local_environment(
             }
             if not os.environ.get(API_KEY):
                 variables[API_KEY] = _SIMULATED_KEY
-        yield Environment(running.name, running.settings, variables)
+        yield Environment(running.name, kafka, variables)
 
 
 @asynccontextmanager
@@ -175,16 +175,14 @@ async def simulated_api() -> AsyncIterator[None]:
     async with SimulatedApiProcess() as api:
         # A real key has no business there.
         variables = {BASE_URL: api.base_url, API_KEY: _SIMULATED_KEY}
-        before = {name: os.environ.get(name) for name in variables}
+        before = {name: os.environ[name] for name in variables if name in os.environ}
         os.environ.update(variables)
         try:
             yield
         finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
+            for name in variables:
+                del os.environ[name]
+            os.environ.update(before)
 
 
 async def serve(
@@ -197,17 +195,8 @@ async def serve(
 ) -> int:
     """Run an environment until `stop` is set, or until `command` has ended, which runs in it.
 
-    Without a command, shows what a shell has to evaluate, or where that is, then `ready`.
-
-    Args:
-        environment: Not entered yet.
-        stop: Set it to end everything.
-        show: Prints a line.
-        command: The program to run and its arguments.
-        env_file: Where the variables are written; it is removed at the end.
-
-    Returns:
-        The command's exit code, as a shell has it; 0 without one.
+    Without a command, shows what a shell has to evaluate, or in which `env_file` that is, then
+    `ready`. Returns the command's exit code, as a shell has it; 0 without one.
     """
     # So that `pipeline` in the command is the program that runs it.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])

@@ -1,7 +1,9 @@
 """What the API says when it does not answer."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 KINDS: Mapping[int, str] = {
     400: "invalid_request_error",
@@ -54,6 +56,29 @@ class ApiError(Exception):
 def invalid(path: str, problem: str) -> ApiError:
     """A 400 about one place in the request."""
     return ApiError(400, f"{path}: {problem}")
+
+
+class Shape(BaseModel):
+    """A part of a request, as pydantic checks it: the API's own sentences are pydantic's."""
+
+    model_config = ConfigDict(strict=True)
+
+
+ShapeT = TypeVar("ShapeT", bound=Shape)
+
+
+def read_shape(shape: type[ShapeT], value: Any, path: str = "") -> ShapeT:  # noqa: ANN401 - not yet checked
+    """Read a part of a request.
+
+    Raises:
+        ApiError: 400 about the first thing that is wrong; `path` is where the part is.
+    """
+    try:
+        return shape.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(str(step) for step in (path, *first["loc"]) if step != "")
+        raise invalid(place, first["msg"]) from None
 
 
 _ACCOUNT_ERRORS: Mapping[str, tuple[int, str, int | None]] = {

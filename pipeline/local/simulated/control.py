@@ -6,8 +6,9 @@ import re
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from pipeline.local.simulated.api_errors import ApiError, refused_call
@@ -40,13 +41,7 @@ class Served:
     output_tokens: int = 0  # of the answer, thinking included
 
 
-_TOKENS = (
-    "input_tokens",
-    "cache_read_tokens",
-    "cache_write_5m_tokens",
-    "cache_write_1h_tokens",
-    "output_tokens",
-)
+_TOKENS = tuple(each.name for each in fields(Served) if each.name.endswith("_tokens"))
 
 
 @dataclass(slots=True)
@@ -110,8 +105,8 @@ class Ledger:
 
     def as_json(self, limit: int | None = None) -> list[dict[str, Any]]:
         """The kept requests, oldest first; the latest `limit` of them."""
-        rows = list(self._recent)
-        return [asdict(row) for row in (rows if limit is None else rows[-limit:] if limit else [])]
+        first = 0 if limit is None else max(0, len(self._recent) - limit)
+        return [asdict(row) for row in islice(self._recent, first, None)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,12 +183,11 @@ class Control:
         self._limiters: dict[str, ModelLimiter] = {}
 
     def limiter(self, model: str) -> ModelLimiter:
-        known = self._limiters.get(model)
-        if known is None:
+        if model not in self._limiters:
             limits = self._limits.get(model, self._limits.get("*", _NO_LIMITS))
-            known = ModelLimiter(limits, self.clock(), self.simulation.limit_window)
-            self._limiters[model] = known
-        return known
+            window = self.simulation.limit_window
+            self._limiters[model] = ModelLimiter(limits, self.clock(), window)
+        return self._limiters[model]
 
     def limit(self, model: str, limits: Limits) -> None:
         """Change the limits of a model, or of all with `*`, from now on."""

@@ -19,7 +19,7 @@ from pipeline.local.simulated import wire
 from pipeline.local.simulated.api_errors import RATE_LIMITED, ApiError
 from pipeline.local.simulated.control import Control, Served
 from pipeline.local.simulated.injected_faults import AFTER, BEFORE, LOST, Fault
-from pipeline.local.simulated.message import MessageRequest, Reply, nothing, refusal, reply, spoil
+from pipeline.local.simulated.message import MessageRequest, Reply, refusal, reply, spoil
 from pipeline.local.simulated.prompt import CacheUse
 from pipeline.local.simulated.served_models import describe_model, list_models
 from pipeline.local.simulated.stand_in.answerer import Answerer
@@ -53,14 +53,9 @@ class Exchange:
         message_id: str,
         batch: bool = False,
     ) -> Exchanged:
-        """Answer a valid request, as slowly as is set.
+        """Answer a valid request: in a `batch` at once and without rate limits.
 
-        Args:
-            request: What is asked.
-            scope: Who asks: keys share no prompt cache.
-            faults: What goes wrong with the answer.
-            message_id: Of the answer.
-            batch: Without rate limits and delay.
+        Keys share no prompt cache: `scope` stands for the one that asks.
 
         Raises:
             ApiError: A limit is reached, or a file cannot be read.
@@ -80,12 +75,7 @@ class Exchange:
         total += sum(fault.seconds for fault in faults if fault.kind == "slow")
         control.prompt_cache.readable(keys, started if batch else started + base)
         if not batch:
-            control.limiter(model.id).settle(
-                estimated_input=counted,
-                input_tokens=counted,
-                output_tokens=made.output_tokens,
-                now=control.clock(),
-            )
+            control.limiter(model.id).settle(made.output_tokens, control.clock())
             await asyncio.sleep(max(0.0, started + total - control.clock()))
         tier = "batch" if batch else "standard"
         return Exchanged(made.message(request, use, message_id, tier), made, use)
@@ -94,7 +84,7 @@ class Exchange:
         if asks_for_reasoning(request):
             return refusal("reasoning_extraction")
         if not request.max_tokens:
-            return nothing(request)
+            return Reply([], 0, stop_reason="max_tokens")
         for fault in faults:
             if fault.kind == "refusal":
                 return refusal(fault.category)

@@ -1,7 +1,6 @@
 """Message batches: what was submitted, how far it is, what came of it; and their endpoints."""
 
 import asyncio
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -11,23 +10,17 @@ from typing import Any
 
 import orjson
 from aiohttp import web
+from pydantic import Field
 
 from pipeline.local.simulated import wire
-from pipeline.local.simulated.api_errors import ApiError, invalid
+from pipeline.local.simulated.api_errors import ApiError, Shape, invalid, read_shape
 from pipeline.local.simulated.control import Control
-from pipeline.local.simulated.exchange import (
-    MAX_BATCH_BODY,
-    Call,
-    Exchange,
-    Gate,
-    read_request,
-)
+from pipeline.local.simulated.exchange import MAX_BATCH_BODY, Call, Exchange, Gate, read_request
 from pipeline.local.simulated.injected_faults import IN_BATCH_REQUESTS, LOST
 from pipeline.local.simulated.stand_in.file_text import FileReader
 
 MAX_REQUESTS = 100_000
 LIFETIME = timedelta(hours=24)
-_CUSTOM_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _BREATH = 20
 """Requests after which other work gets its turn."""
 _KEPT = 1000
@@ -65,24 +58,24 @@ class Batch:
         }
 
 
+class _Request(Shape):
+    custom_id: str = Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")
+    params: dict[str, Any]
+
+
+class _Submission(Shape):
+    requests: list[_Request] = Field(min_length=1, max_length=MAX_REQUESTS)
+
+
 def read_submission(body: Any) -> list[tuple[str, Any]]:  # noqa: ANN401 - not yet checked
     """Check what is checked at once: the ids. The requests themselves fail one by one, later."""
-    requests = body.get("requests") if isinstance(body, Mapping) else None
-    if not isinstance(requests, list) or not requests:
-        raise invalid("requests", "at least one request is required")
-    if len(requests) > MAX_REQUESTS:
-        raise invalid("requests", f"at most {MAX_REQUESTS} requests are allowed")
+    requests = read_shape(_Submission, body).requests
     seen: set[str] = set()
     for i, request in enumerate(requests):
-        custom_id = request.get("custom_id") if isinstance(request, Mapping) else None
-        if not isinstance(custom_id, str) or not _CUSTOM_ID.fullmatch(custom_id):
-            raise invalid(f"requests.{i}.custom_id", f"must match {_CUSTOM_ID.pattern}")
-        if custom_id in seen:
-            raise invalid(f"requests.{i}.custom_id", f"{custom_id!r} is not unique")
-        if not isinstance(request.get("params"), Mapping):
-            raise invalid(f"requests.{i}.params", "Field required")
-        seen.add(custom_id)
-    return [(request["custom_id"], request["params"]) for request in requests]
+        if request.custom_id in seen:
+            raise invalid(f"requests.{i}.custom_id", f"{request.custom_id!r} is not unique")
+        seen.add(request.custom_id)
+    return [(request.custom_id, request.params) for request in requests]
 
 
 def check_params(params: Mapping[str, Any], *, failing: bool = False) -> None:

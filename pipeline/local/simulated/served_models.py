@@ -10,12 +10,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pipeline.local.simulated.api_errors import ApiError
 
 Line = Literal["haiku", "sonnet", "opus"]
 ThinkingType = Literal["adaptive", "disabled", "between_tools", "enabled"]
+_EFFORTS = ("low", "medium", "high", "xhigh", "max")
 MARK = "simulated-"
 """What every answer's `model` begins with."""
 
@@ -32,7 +33,7 @@ class Model:
     max_output: int = 128_000  # highest `max_tokens`
     thinking: frozenset[ThinkingType] = frozenset({"adaptive"})
     thinks_by_default: bool = True  # whether it thinks where the request says nothing
-    efforts: tuple[str, ...] = ("low", "medium", "high", "xhigh", "max")
+    efforts: tuple[str, ...] = _EFFORTS
     default_effort: str = "medium"  # the effort where the request says nothing
     prefill: bool = False  # whether the last message may be the assistant's
     forced_tools: bool = False  # whether `tool_choice` may be `any` or `tool`
@@ -120,12 +121,7 @@ def pdf_tokens(text: str, pages: int) -> int:
 def list_models() -> dict[str, Any]:
     """The body of `GET /v1/models`, newest first."""
     data = [describe_model(name) for name in MODELS]
-    return {
-        "data": data,
-        "has_more": False,
-        "first_id": data[0]["id"],
-        "last_id": data[-1]["id"],
-    }
+    return {"data": data, "has_more": False, "first_id": data[0]["id"], "last_id": data[-1]["id"]}
 
 
 def describe_model(name: str) -> dict[str, Any]:
@@ -134,11 +130,7 @@ def describe_model(name: str) -> dict[str, Any]:
     if model is None:
         raise ApiError(404, f"model: {name}")
     yes, no = {"supported": True}, {"supported": False}
-    efforts = {
-        level: {"supported": level in model.efforts}
-        for level in ("low", "medium", "high", "xhigh", "max")
-    }
-    kinds = ("adaptive", "between_tools", "disabled", "enabled")
+    efforts = {level: {"supported": level in model.efforts} for level in _EFFORTS}
     return {
         "type": "model",
         "id": model.id,
@@ -162,7 +154,10 @@ def describe_model(name: str) -> dict[str, Any]:
             "structured_outputs": yes,
             "thinking": {
                 "supported": True,
-                "types": {kind: {"supported": kind in model.thinking} for kind in kinds},
+                "types": {
+                    kind: {"supported": kind in model.thinking}
+                    for kind in sorted(get_args(ThinkingType))
+                },
             },
         },
     }

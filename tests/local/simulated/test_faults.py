@@ -185,7 +185,7 @@ async def test_a_refusal_is_billed_or_not_by_its_category(category: str) -> None
 
 
 @pytest.mark.parametrize("name", ["reasoning", "thinking"])
-async def test_sonnet_refuses_to_tell_its_reasoning(client: AsyncAnthropic, name: str) -> None:
+async def test_sonnet_refuses_to_show_its_reasoning(client: AsyncAnthropic, name: str) -> None:
     schema = schema_of(**{name: {"type": "string"}})
     haiku = await client.messages.create(**asking(output_config=schema))
     sonnet = await client.messages.create(
