@@ -27,11 +27,11 @@ from pipeline.local.child import Child, last_lines
 from pipeline.model.errors import PipelineError
 
 _FIRST, _LAST = 20_000, 32_000
-"""Below where Linux and macOS take ports for outgoing connections, so that none of those takes a
-port between its choice and its use, or while a server restarts."""
+"""Ports below those that Linux and macOS take for outgoing connections, so that none of those takes
+one between its choice and its use, or while a server restarts."""
 _LISTENS = re.compile(r"^\s*kafka\s+127\.0\.0\.1:(\d+)\s*$", re.MULTILINE)
 _LOADER_WARNING = re.compile(r"^.*weak version `GLIBC_.*$", re.MULTILINE)
-"""Of an optional symbol, on systems where noida-db runs well without."""
+"""The warning of an optional symbol, on systems where noida-db runs well without."""
 
 
 class BrokerFailed(PipelineError):

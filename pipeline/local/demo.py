@@ -36,7 +36,7 @@ RUN = (sys.executable, "-m", "pipeline.cli", "run", "--json")
 _A_SECOND = 40
 """Events that are published in a second."""
 _PARTITIONS = 2
-"""Of each topic: the embedded broker commits 500 times a minute, each for one partition."""
+"""The embedded broker commits 500 times a minute, each for one partition of a topic."""
 _UP_WITHIN = 60.0
 _POLL = 0.05
 _PIPELINE_PAUSES, _FOLLOWER_PAUSES = 0.03, 0.1

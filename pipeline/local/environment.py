@@ -40,7 +40,7 @@ _BROKERS: Mapping[str, Callable[[int], LocalBroker]] = {
     "kafka": lambda port: ApacheKafka(port=port),
 }
 _SELDOM_SECONDS = 0.25
-"""Between two commits of a partition on the embedded broker, which takes 500 a minute in all."""
+"""The time between two commits of a partition on the embedded broker, which takes 500 a minute."""
 _SIMULATED_KEY = "simulated"
 """What the SDK is given where no key is set: it sends no request without one."""
 _START_WITHIN = 60.0
