@@ -153,7 +153,7 @@ def demo(
 
     from pipeline.config import load_settings
     from pipeline.local.demo import demo as show_day
-    from pipeline.local.screen import Screen, next_steps, screenshot, terminal
+    from pipeline.local.screen import Screen, next_steps, screenshot
     from pipeline.runtime import console
 
     settings = load_settings()
@@ -166,7 +166,7 @@ def demo(
             if json:
                 console.as_json(summary.as_json())
             else:
-                terminal().print(summary)
+                console.terminal().print(summary)
             if svg is not None:
                 screenshot(screen, summary, svg)
             console.note(next_steps(summary, still_running=keep))

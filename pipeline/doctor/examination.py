@@ -17,7 +17,7 @@ from pipeline.operators.inspection import topic_names
 
 class Verdict(StrEnum):
     OK = "ok"
-    WARNING = "warning"  # it works, but not as somebody may expect
+    WARNING = "warning"  # it works, but not as one may expect
     FAILED = "failed"  # it does not work
 
 
@@ -96,10 +96,14 @@ Look = Callable[[Site], Iterable[Finding] | AsyncIterable[Finding]]
 class Check:
     """One of the things that `pipeline doctor` looks at."""
 
-    name: str  # what its findings are about
-    look: Look  # its docstring begins with `Finds` and ends with a full stop
+    look: Look  # `check_...`; its docstring begins with `Finds` and ends with a full stop
     fine: str = ""  # what is said where it finds nothing
     seconds: float = 30  # it may take
+
+    @property
+    def name(self) -> str:
+        """What its findings are about."""
+        return self.look.__name__.removeprefix("check_").replace("_", "-")
 
     @property
     def finds(self) -> str:

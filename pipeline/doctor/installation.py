@@ -19,15 +19,15 @@ from pipeline.stages.checks import scope
 
 _PREFIX = "PIPELINE_"
 _NOT_SETTINGS = ("PIPELINE_LOCAL_", "PIPELINE_REQUIRE_")
-"""Of the local brokers, and of the tests."""
+"""Beginnings of variables that local brokers and the tests read."""
 _OTHER_FILES = 64
-"""Of the interpreter, libraries, the log, the HTTP port and its clients."""
+"""Open files of the interpreter, libraries, the log, the HTTP port and its clients."""
 _CONNECTIONS_OF_A_PARTITION = 3
-"""Of its transactional producer: a leader, a coordinator, and another leader."""
+"""Its transactional producer holds them: a leader, a coordinator, and another leader."""
 BASE64 = 4 / 3
-"""By how much the JSON of an escalation is larger than the event."""
+"""The JSON of an escalation is larger than the event by this factor."""
 _ENVELOPE = 64 << 10
-"""More than what an escalation record adds to the event: doubts, a result, the source."""
+"""Bytes, more than an escalation record adds to the event: doubts, a result, the source."""
 
 
 def check_settings(site: Site) -> Iterator[Finding]:
@@ -69,7 +69,7 @@ def check_stages(site: Site) -> Iterator[Finding]:
     elif ESCALATIONS not in enabled:
         yield warning(
             "`escalations` is not enabled.",
-            why="What Haiku's answer is not trusted on waits in its topic until somebody reads it.",
+            why="What Haiku's answer is not trusted on waits in its topic until it is read.",
             advice="Add `escalations` to `enabled`, or run it elsewhere: "
             "`pipeline run escalations`.",
         )
@@ -105,7 +105,7 @@ def is_installed(module: str) -> bool:
         return False
 
 
-def check_members(site: Site) -> Iterator[Finding]:
+def check_membership(site: Site) -> Iterator[Finding]:
     """Finds static membership with one id for several processes."""
     kafka = site.settings.kafka
     if kafka.group_instance_id is not None:

@@ -62,7 +62,7 @@ async def check_brokers(site: Site) -> AsyncIterator[Finding]:
     if kafka.security_protocol == "SASL_PLAINTEXT" and kafka.sasl_mechanism == "PLAIN":
         yield warning(
             "The password goes over the network as it is (SASL_PLAINTEXT with PLAIN).",
-            why="Whoever sees the connection has it.",
+            why="Anyone who sees the connection has it.",
             advice="Use SASL_SSL, or a SCRAM mechanism.",
         )
 
@@ -153,7 +153,7 @@ def check_permissions(site: Site, cluster: Cluster) -> Iterator[Finding]:
         ok(
             f"The brokers allow {user} what it needs on topics and groups."
             if is_known
-            else "These brokers do not tell what is allowed.",
+            else "These brokers do not say what is allowed.",
         )
     ]
 

@@ -276,7 +276,7 @@ def of_progress(
         yield failed(
             f"What {group} committed for {', '.join(foreign)} is not the pipeline's.",
             why="Another program commits in that group, or another version did; the partitions "
-            "are not read, as nobody can tell what is done.",
+            "are not read, as nobody can know what is done.",
             advice="Set kafka.group_prefix to one that is yours alone; or stop all members and "
             f"reset it: `kafka-consumer-groups.sh --group {group} --topic {topic} "
             "--reset-offsets --to-current --execute`.",

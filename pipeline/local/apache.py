@@ -27,13 +27,7 @@ from pydantic import SecretStr
 
 from pipeline.config import KafkaSettings
 from pipeline.kafka.connection import admin_client, patiently
-from pipeline.local.broker import (
-    BrokerFailed,
-    BrokerMissing,
-    BrokerNode,
-    LocalBroker,
-    free_ports,
-)
+from pipeline.local.broker import BrokerFailed, BrokerMissing, BrokerNode, LocalBroker, free_ports
 from pipeline.local.child import CommandFailed, run
 
 USER = "pipeline"

@@ -17,6 +17,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -26,11 +27,11 @@ from pipeline.local.child import Child, last_lines
 from pipeline.model.errors import PipelineError
 
 _FIRST, _LAST = 20_000, 32_000
-"""Below where Linux and macOS take ports for outgoing connections, so that none of those takes a
-port between its choice and its use, or while a server restarts."""
+"""Ports below those that Linux and macOS take for outgoing connections, so that none of those takes
+one between its choice and its use, or while a server restarts."""
 _LISTENS = re.compile(r"^\s*kafka\s+127\.0\.0\.1:(\d+)\s*$", re.MULTILINE)
 _LOADER_WARNING = re.compile(r"^.*weak version `GLIBC_.*$", re.MULTILINE)
-"""Of an optional symbol, on systems where noida-db runs well without."""
+"""The warning of an optional symbol, on systems where noida-db runs well without."""
 
 
 class BrokerFailed(PipelineError):
@@ -294,14 +295,13 @@ class _NoidaNode(BrokerNode):
 
 def free_ports(count: int) -> list[int]:
     """Different ports of 127.0.0.1 that nobody listens on at this moment."""
-    chosen: list[int] = []
     with ExitStack() as held:
-        for port in random.sample(range(_FIRST, _LAST), _LAST - _FIRST):
-            if len(chosen) == count:
-                break
-            if _takes(held.enter_context(socket.socket()), "127.0.0.1", port):
-                chosen.append(port)
-    return chosen
+        free = (
+            port
+            for port in random.sample(range(_FIRST, _LAST), _LAST - _FIRST)
+            if _takes(held.enter_context(socket.socket()), "127.0.0.1", port)
+        )
+        return list(islice(free, count))
 
 
 def is_free(host: str, port: int) -> bool:

@@ -4,13 +4,19 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from pipeline.model.errors import PipelineError
 from pipeline.runtime.process import dies_with_parent
 
-_POLL = 0.01
+T = TypeVar("T")
+_POLL, _SLOWEST_POLL = 0.01, 0.1
+
+
+class StartFailed(PipelineError):
+    """A program on this machine ended, or was not up in time; the text says why."""
 
 
 class Child:
@@ -78,9 +84,33 @@ class Child:
 
     async def wait(self) -> int:
         """Wait until it has ended, and return the exit code; negative if a signal ended it."""
-        while (code := self._process.poll()) is None:  # noqa: ASYNC110 - no event of this loop
-            await asyncio.sleep(_POLL)
+        pause = _POLL
+        while (code := self._process.poll()) is None:
+            await asyncio.sleep(pause)
+            # What runs for hours need not be looked at a hundred times a second.
+            pause = min(1.1 * pause, _SLOWEST_POLL)
         return code
+
+    async def until(self, found: Callable[[str], T | None], name: str, *, within: float) -> T:
+        """Wait until `found` makes something of what it has printed so far.
+
+        Raises:
+            StartFailed: It ended before that, or it took more than `within` seconds.
+        """
+        try:
+            async with asyncio.timeout(within):
+                while (value := found(self.output())) is None:
+                    if not self.running:
+                        raise StartFailed(f"{name} did not start: {self.last_words()}")
+                    await asyncio.sleep(_POLL)
+        except TimeoutError:
+            late = f"{name} is not up after {within:g} s: {self.last_words()}"
+            raise StartFailed(late) from None
+        return value
+
+    def last_words(self) -> str:
+        """The end of its output on one line, for an error."""
+        return last_lines(self.output()) or "it printed nothing"
 
     async def stop(self, within: float) -> int:
         """Ask it to end, and kill it if it has not after `within` seconds."""

@@ -29,7 +29,7 @@ SEED = 7
 _JSON: Headers = (("content-type", b"application/json"),)
 _VAT = Decimal("0.20")
 _PDF_EVERY, _PICTURE_EVERY = 4, 30
-"""Of the routine invoices, every so many is a PDF file or a scan; the others are text."""
+"""Every so many routine invoices is a PDF file or a scan; the others are text."""
 
 
 class Sample(BaseModel):

@@ -22,11 +22,11 @@ from pipeline.kafka.topics import ESCALATIONS, TopicNames
 from pipeline.kafka.writer import Writer
 from pipeline.local.accounting import Coordinates, account, alternatives, ending_of, source_of
 from pipeline.local.broker import is_free
-from pipeline.local.child import Child, last_lines
+from pipeline.local.child import Child
 from pipeline.local.day import DayEvent, day_of_events, samples_folder
 from pipeline.local.environment import API_KEY, BASE_URL, Environment, local_environment
 from pipeline.local.screen import Screen, Summary
-from pipeline.model.errors import PipelineError, UsageError
+from pipeline.model.errors import UsageError
 from pipeline.model.records import Usage
 from pipeline.operators.inspection import text_of
 from pipeline.stages.api import build_stages
@@ -36,14 +36,11 @@ RUN = (sys.executable, "-m", "pipeline.cli", "run", "--json")
 _A_SECOND = 40
 """Events that are published in a second."""
 _PARTITIONS = 2
-"""Of each topic: the embedded broker commits 500 times a minute, each for one partition."""
+"""The embedded broker commits 500 times a minute, each for one partition of a topic."""
 _UP_WITHIN = 60.0
 _POLL = 0.05
-_IDLE_PAUSE = 0.1
-
-
-class DemoFailed(PipelineError):
-    """The demo could not be shown; the text says why."""
+_PIPELINE_PAUSES, _FOLLOWER_PAUSES = 0.03, 0.1
+"""Seconds between fetches that bring nothing: the processor time belongs to the pipeline."""
 
 
 async def demo(
@@ -56,16 +53,11 @@ async def demo(
     patience: float = 120.0,
     linger: Callable[[Summary], Awaitable[object]] | None = None,
 ) -> Summary:
-    """Show it.
+    """Show a `share` of the day, with the real API if `real`.
 
-    Args:
-        settings: The user's own.
-        screen: Shows what happens.
-        real: Whether to ask the real API.
-        share: How much of the day.
-        command: The pipeline, as a command that says in JSON when it is up.
-        patience: Seconds without any event coming to an end after which it has failed.
-        linger: Awaited with the summary once it is made, while everything goes on.
+    `command` is the pipeline, and says in JSON when it is up. It has failed after `patience`
+    seconds without any event coming to an end. `linger` is awaited with the summary once it is
+    made, while everything goes on.
 
     Raises:
         PipelineError: Something could not be started.
@@ -78,7 +70,9 @@ async def demo(
     screen.plan(events, stages)
     topics = settings.topics.model_copy(update={"partitions": _PARTITIONS})
     settings = settings.model_copy(update={"topics": topics})
-    async with local_environment(settings, with_api=not real) as here:
+    async with local_environment(
+        settings, with_api=not real, idle_fetch_pause=_PIPELINE_PAUSES
+    ) as here:
         api = here.variables.get(BASE_URL)
         asked = f"simulated API at {api}" if api else "the real API"
         where = f"{here.broker} at {here.kafka.bootstrap_servers}, {asked}"
@@ -101,11 +95,7 @@ async def demo(
 
 class _Job:
     def __init__(
-        self,
-        settings: Settings,
-        stages: Sequence[str],
-        events: Sequence[DayEvent],
-        screen: Screen,
+        self, settings: Settings, stages: Sequence[str], events: Sequence[DayEvent], screen: Screen
     ) -> None:
         self._settings = settings
         self._names = names = TopicNames(settings.topics)
@@ -130,7 +120,7 @@ class _Job:
                     if task.done():
                         await task
                 if not child.running:
-                    return f"the pipeline ended: {_printed(child)}"
+                    return f"the pipeline ended: {child.last_words()}"
                 if len(self._ended) > before or not publishing.done():
                     before, moved = len(self._ended), clock()
                 if clock() - moved > patience:
@@ -201,10 +191,8 @@ class _Job:
                 self._screen.published()
 
     async def _follow(self) -> None:
-        kafka = self._settings.kafka
-        if kafka.idle_fetch_pause:
-            # The processor time belongs to the pipeline.
-            kafka = kafka.model_copy(update={"idle_fetch_pause": _IDLE_PAUSE})
+        pause = {"idle_fetch_pause": _FOLLOWER_PAUSES}
+        kafka = self._settings.kafka.model_copy(update=pause)
         async with read_topics(kafka, self._followed, end="never") as records:
             async for record in records:
                 if record.topic == self._names.escalations:
@@ -233,27 +221,12 @@ async def _pipeline(
         # In the user's directory, where their pipeline.toml is.
         child = Child(command, log=Path(directory) / "run.log", cwd=Path.cwd(), env=variables)
         try:
-            yield child, await _until_up(child)
+            yield child, await child.until(_up, "The pipeline", within=_UP_WITHIN)
         finally:
             await child.stop(settings.stream.drain_budget + 10)
 
 
-async def _until_up(child: Child) -> Mapping[str, str]:
-    try:
-        async with asyncio.timeout(_UP_WITHIN):
-            while True:
-                for line in child.output().splitlines():
-                    if line.startswith('{"dashboard":'):
-                        up: Mapping[str, str] = orjson.loads(line)
-                        return up
-                if not child.running:
-                    raise DemoFailed(f"The pipeline did not start: {_printed(child)}")
-                await asyncio.sleep(_POLL)
-    except TimeoutError:
-        raise DemoFailed(
-            f"The pipeline is not up after {_UP_WITHIN:g} s: {_printed(child)}"
-        ) from None
-
-
-def _printed(child: Child) -> str:
-    return last_lines(child.output()) or "it printed nothing"
+def _up(output: str) -> Mapping[str, str] | None:
+    """What `pipeline run --json` says of itself once it is up."""
+    lines = (line for line in output.splitlines() if line.startswith('{"dashboard":'))
+    return next((orjson.loads(line) for line in lines), None)

@@ -27,7 +27,7 @@ from pipeline.kafka.topics import TopicNames, Topics
 from pipeline.local.apache import ApacheKafka
 from pipeline.local.broker import LocalBroker, NoidaBroker
 from pipeline.local.child import Child
-from pipeline.model.errors import PipelineError, UsageError
+from pipeline.model.errors import UsageError
 from pipeline.stages.api import build_stages
 
 API_KEY = "ANTHROPIC_API_KEY"
@@ -40,20 +40,15 @@ _BROKERS: Mapping[str, Callable[[int], LocalBroker]] = {
     "kafka": lambda port: ApacheKafka(port=port),
 }
 _SELDOM_SECONDS = 0.25
-"""Between two commits of a partition on the embedded broker, which takes 500 a minute in all."""
+"""The time between two commits of a partition on the embedded broker, which takes 500 a minute."""
 _SIMULATED_KEY = "simulated"
 """What the SDK is given where no key is set: it sends no request without one."""
-_POLL = 0.02
 _START_WITHIN = 60.0
 _STOP_WITHIN = 5.0
 _COMMAND_STOPS_WITHIN = 45.0
 """What a `pipeline run` with the default drain budget needs at most."""
 _SIGNALLED = 128
 """What shells add to the number of the signal that ended a command."""
-
-
-class ApiFailed(PipelineError):
-    """The simulated API could not be started; the text says why."""
 
 
 class SimulatedApiProcess:
@@ -73,36 +68,26 @@ class SimulatedApiProcess:
             *(option for fault in faults for option in ("--fault", fault)),
             *options,
         ]
-        self._stack = AsyncExitStack()
         self.base_url = ""
 
     async def __aenter__(self) -> Self:
-        """Start it and wait until it answers; `ApiFailed` if it ends, or is not ready in time."""
-        directory = tempfile.TemporaryDirectory(prefix="haiku-pipeline-api-")
-        child = Child(self._command, log=Path(self._stack.enter_context(directory), "api.log"))
-        self._stack.push_async_callback(child.stop, _STOP_WITHIN)
-        try:
-            async with asyncio.timeout(_START_WITHIN):
-                self.base_url = await _base_url(child)
-        except TimeoutError:
-            await self._stack.aclose()
-            raise ApiFailed(f"The simulated API is not ready after {_START_WITHIN:g} s.") from None
-        except BaseException:
-            await self._stack.aclose()
-            raise
+        """Start it and wait until it answers; `StartFailed` if it does not."""
+        async with AsyncExitStack() as stack:
+            directory = tempfile.TemporaryDirectory(prefix="haiku-pipeline-api-")
+            child = Child(self._command, log=Path(stack.enter_context(directory), "api.log"))
+            stack.push_async_callback(child.stop, _STOP_WITHIN)
+            self.base_url = await child.until(_base_url, "The simulated API", within=_START_WITHIN)
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
 
-async def _base_url(api: Child) -> str:
-    while "ready" not in (lines := api.output().splitlines()):
-        if not api.running:
-            reason = lines[-1].strip() if lines else "it printed nothing"
-            raise ApiFailed(f"The simulated API did not start: {reason}")
-        await asyncio.sleep(_POLL)
-    return dict(line.split("=", 1) for line in lines if "=" in line)["base_url"]
+def _base_url(output: str) -> str | None:
+    lines = output.splitlines()
+    printed = dict(line.split("=", 1) for line in lines if "=" in line)
+    return printed["base_url"] if "ready" in lines else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,17 +128,14 @@ async def local_environment(
     faults: Sequence[str] = (),
     api_options: Sequence[str] = (),
     with_api: bool = True,
+    idle_fetch_pause: float = 0.5,
 ) -> AsyncIterator[Environment]:
     """Start everything, make the topics of all stages, and stop everything at the end.
 
-    Args:
-        settings: How topics are called and what they are like.
-        broker: `noida` or `kafka`.
-        kafka_port: 0 for a free port, as `api_port`.
-        api_port: Of the simulated API.
-        faults: As `SimulatedApiProcess` takes them.
-        api_options: Further ones, as `SimulatedApiProcess` takes them.
-        with_api: Whether the simulated API is wanted, too.
+    `broker` is `noida` or `kafka`; a port is 0 for a free one; `faults` and `api_options` are what
+    `SimulatedApiProcess` takes. `idle_fetch_pause` is in seconds, between two fetches of a reader
+    of the embedded broker that has nothing to read: a shorter one finds a record sooner, and costs
+    more processor time while nothing happens.
 
     Raises:
         PipelineError: One of them could not be started.
@@ -165,7 +147,10 @@ async def local_environment(
         names = TopicNames(settings.topics).of(build_stages(settings.stages))
         async with admin_client(running.settings) as admin:
             await Topics(admin, settings.topics, configs=running.topic_configs).create(names)
-        variables = kafka_variables(running.settings)
+        kafka = running.settings
+        if kafka.idle_fetch_pause:
+            kafka = kafka.model_copy(update={"idle_fetch_pause": idle_fetch_pause})
+        variables = kafka_variables(kafka)
         if broker == "noida":
             variables["PIPELINE_STREAM__COMMIT_INTERVAL"] = str(_SELDOM_SECONDS)
         if with_api:
@@ -181,7 +166,7 @@ async def local_environment(
             }
             if not os.environ.get(API_KEY):
                 variables[API_KEY] = _SIMULATED_KEY
-        yield Environment(running.name, running.settings, variables)
+        yield Environment(running.name, kafka, variables)
 
 
 @asynccontextmanager
@@ -190,16 +175,14 @@ async def simulated_api() -> AsyncIterator[None]:
     async with SimulatedApiProcess() as api:
         # A real key has no business there.
         variables = {BASE_URL: api.base_url, API_KEY: _SIMULATED_KEY}
-        before = {name: os.environ.get(name) for name in variables}
+        before = {name: os.environ[name] for name in variables if name in os.environ}
         os.environ.update(variables)
         try:
             yield
         finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
+            for name in variables:
+                del os.environ[name]
+            os.environ.update(before)
 
 
 async def serve(
@@ -212,17 +195,8 @@ async def serve(
 ) -> int:
     """Run an environment until `stop` is set, or until `command` has ended, which runs in it.
 
-    Without a command, shows what a shell has to evaluate, or where that is, then `ready`.
-
-    Args:
-        environment: Not entered yet.
-        stop: Set it to end everything.
-        show: Prints a line.
-        command: The program to run and its arguments.
-        env_file: Where the variables are written; it is removed at the end.
-
-    Returns:
-        The command's exit code, as a shell has it; 0 without one.
+    Without a command, shows what a shell has to evaluate, or in which `env_file` that is, then
+    `ready`. Returns the command's exit code, as a shell has it; 0 without one.
     """
     # So that `pipeline` in the command is the program that runs it.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])

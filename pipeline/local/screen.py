@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import orjson
-from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -36,6 +35,7 @@ from pipeline.local.accounting import (
 from pipeline.local.day import ROUTINE, DayEvent
 from pipeline.model.printable import printable
 from pipeline.model.records import Usage
+from pipeline.runtime.console import grid
 from pipeline.stream.records import Received
 
 OUTCOMES = {
@@ -58,7 +58,7 @@ _EXAMPLE_STAYS = 4.0
 """Seconds, so that it can be read."""
 _REDRAWN_AFTER, _LINE_AFTER = 0.25, 5.0
 _QUOTED = 40
-_WIDE, _PICTURE_WIDE = 200, 112
+_PICTURE_WIDE = 112
 
 
 def dollars(cost: Decimal | None) -> str:
@@ -272,20 +272,20 @@ class Summary:
 
     def __rich__(self) -> RenderableType:
         found, total = self.account, self.account.total
-        uses = _table(HEADINGS)
+        uses = grid(HEADINGS)
         for name, tally in found.stages.items():
             uses.add_row(*_row(name, tally), *_latencies(tally))
         uses.add_section()
         uses.add_row(*_row("all", total), *_latencies(total))
         uses.add_row("", "", *(f"{each / max(1, total.published):.0%}" for each in _counts(total)))
-        hard = _table(("Hard ones among them", *HEADINGS[1:7]))
+        hard = grid(("Hard ones among them", *HEADINGS[1:7]))
         for kind, tally in sorted(found.kinds.items(), key=lambda each: -each[1].published):
             if kind not in {ROUTINE, ""}:
                 hard.add_row(*_row(kind, tally))
         simulated = " (simulated)" if found.is_simulated else ""
         cost = total.usage.cost_usd
         tiers = f"Haiku {dollars(found.haiku_usd)}, Sonnet {dollars(found.sonnet_usd)}"
-        costs = _table((f"The same day{simulated}", "Cost", ""))
+        costs = grid((f"The same day{simulated}", "Cost", ""))
         costs.add_row(f"as shown: {tiers}", dollars(cost), "")
         for name, other in (
             ("Sonnet alone, prompt cache included", self.otherwise.sonnet_alone),
@@ -330,11 +330,6 @@ class Summary:
         return f"The demo failed: {self.problem or faults}."
 
 
-def terminal() -> Console:
-    """Standard output; a file or a pipe has no width to keep to."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
-
-
 def next_steps(summary: Summary, *, still_running: bool) -> str:
     program = _program()
     if still_running:
@@ -359,7 +354,7 @@ def screenshot(screen: Screen, summary: Summary, path: Path) -> None:
     canvas.print(screen)
     canvas.print(summary)
     svg = canvas.export_svg(title="pipeline demo", unique_id="demo")
-    # Whoever looks at it need not load typefaces from somewhere for it.
+    # To look at it, no typefaces need to be loaded from elsewhere.
     path.write_text(re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL), encoding="utf-8")
 
 
@@ -372,13 +367,6 @@ def _program() -> str:
     path = own if own.exists() else Path(sys.executable)
     near = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
     return shlex.quote(str(near)) + ("" if path is own else " -m pipeline.cli")
-
-
-def _table(headings: Sequence[str]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for index, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if index else "left", no_wrap=True)
-    return table
 
 
 def _row(name: str, tally: Tally) -> Sequence[str]:
@@ -411,12 +399,8 @@ def _as_json(tally: Tally) -> dict[str, Any]:
 
 
 def _tokens(usage: Usage) -> dict[str, int]:
-    return {
-        "input": usage.input_tokens,
-        "cache_read": usage.cache_read_tokens,
-        "cache_write": usage.cache_write_tokens,
-        "output": usage.output_tokens,
-    }
+    kinds = ("input", "cache_read", "cache_write", "output")
+    return {kind: getattr(usage, f"{kind}_tokens") for kind in kinds}
 
 
 def _decimal(cost: Decimal | None) -> str | None:

@@ -70,14 +70,12 @@ TOMBSTONES = Metric(
 COMPLETED = Metric(
     "pipeline_events_completed_total", "counter", ("stage", "end"), "events",
     "Events that came to an end: enriched, escalated, review or dead_letter.",
-    values={"end": ENDS},
-    from_zero=True,
+    values={"end": ENDS}, from_zero=True,
 )  # fmt: skip
 EVENT_SECONDS = Metric(
     "pipeline_event_seconds", "histogram", ("stage", "end"), "seconds",
     "From an event's receipt to its end, the commit not included.",
-    buckets=CALL_BUCKETS,
-    values={"end": ENDS},
+    buckets=CALL_BUCKETS, values={"end": ENDS},
 )  # fmt: skip
 IN_FLIGHT = Metric(
     "pipeline_in_flight_events", "gauge", PARTITION, "events",
@@ -97,8 +95,7 @@ LAG_SECONDS = Metric(
 COMMITS = Metric(
     "pipeline_commits_total", "counter", ("stage", "outcome"), "commits",
     "Transactions, or publish-and-commit rounds: committed, aborted, fenced or dead.",
-    values={"outcome": ("committed", "aborted", "fenced", "dead")},
-    from_zero=True,
+    values={"outcome": ("committed", "aborted", "fenced", "dead")}, from_zero=True,
 )  # fmt: skip
 FAILING = Metric(
     "pipeline_failing_partitions", "gauge", ("stage",), "partitions",
@@ -122,8 +119,7 @@ PARTITIONS = Metric(
 REBALANCE_SECONDS = Metric(
     "pipeline_rebalance_seconds", "histogram", ("stage",), "seconds",
     "Time a consumer stood still in a rebalance.",
-    buckets=REBALANCE_BUCKETS,
-    from_zero=True,
+    buckets=REBALANCE_BUCKETS, from_zero=True,
 )  # fmt: skip
 INTAKE_OPEN = Metric(
     "pipeline_intake_open", "gauge", ("stage",), "0 or 1",
@@ -144,8 +140,7 @@ STUCK = Metric(
 DECISIONS = Metric(
     "pipeline_decisions_total", "counter", ("stage", "tier", "end"), "events",
     "Events by the tier that judged them and the end they came to.",
-    values={"end": ENDS},
-    from_zero=True,
+    values={"end": ENDS}, from_zero=True,
 )  # fmt: skip
 DOUBTS = Metric(
     "pipeline_doubts_total", "counter", ("stage", "code"), "doubts",
@@ -168,22 +163,17 @@ DEAD_LETTERS = Metric(
 CALLS = Metric(
     "pipeline_model_calls_total", "counter", ("stage", "model", "end"), "calls",
     "Requests to the Messages API by how they ended.",
-    series_limit=1000,
-    values={"end": CALL_ENDS},
-    from_zero=True,
+    series_limit=1000, values={"end": CALL_ENDS}, from_zero=True,
 )  # fmt: skip
 CALL_SECONDS = Metric(
     "pipeline_model_call_seconds", "histogram", ("stage", "model"), "seconds",
     "Duration of a request, whatever its end.",
-    buckets=CALL_BUCKETS,
-    series_limit=100,
-    from_zero=True,
+    buckets=CALL_BUCKETS, series_limit=100, from_zero=True,
 )  # fmt: skip
 TOKENS = Metric(
     "pipeline_model_tokens_total", "counter", ("stage", "model", "kind"), "tokens",
     "Tokens the API counted: input, cache_read, cache_write, output.",
-    values={"kind": ("input", "cache_read", "cache_write", "output")},
-    from_zero=True,
+    values={"kind": ("input", "cache_read", "cache_write", "output")}, from_zero=True,
 )  # fmt: skip
 HIT_RATIO = Metric(
     "pipeline_prompt_cache_hit_ratio", "gauge", ("stage", "model"), "0 to 1",
@@ -212,8 +202,7 @@ REUSED = Metric(
 WAIT_SECONDS = Metric(
     "pipeline_model_wait_seconds", "histogram", ("stage", "model"), "seconds",
     "Time a question waited for limits, breaker, budget or a free slot before it was sent.",
-    buckets=WAIT_BUCKETS,
-    series_limit=100,
+    buckets=WAIT_BUCKETS, series_limit=100,
 )  # fmt: skip
 RATE_LIMIT = Metric(
     "pipeline_rate_limit", "gauge", ("model", "kind"), "per minute",

@@ -28,6 +28,8 @@ STEP_SECONDS = 2.0
 _PACE_READINGS = 5
 """Rates are of the last few readings: from one to the next they jump."""
 _HOUR = 3600.0
+View = dict[str, Any]
+"""JSON for the page. Quantiles and rates are of the last minute, other counts since the start."""
 Check = Callable[[], str | None]
 """Returns None where all is well, else one sentence that says why not. Quick, without I/O."""
 
@@ -67,27 +69,11 @@ class Health:
         return Report(tuple(Finding(name, check()) for name, check in self._checks))
 
 
-@dataclass(frozen=True, slots=True)
-class StageSeries:
-    """One stage's columns, of equal length; None where nothing is known. As in `StageStatus`."""
-
-    lag_events: Sequence[float | None]
-    lag_seconds: Sequence[float | None]
-    completed_per_second: Sequence[float | None]
-    p50_seconds: Sequence[float | None]
-    p95_seconds: Sequence[float | None]
-    cost_usd_per_hour: Sequence[float | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """The charts' data by stage, in the order to show them; `at` are Unix times, ascending."""
-
-    at: Sequence[float]
-    stages: dict[str, StageSeries]
-
-
 _Row = tuple[float | None, ...]
+_COLUMNS = (
+    "lag_events", "lag_seconds", "completed_per_second", "p50_seconds", "p95_seconds",
+    "cost_usd_per_hour",
+)  # fmt: skip
 
 
 class History:
@@ -114,13 +100,14 @@ class History:
                 )
             )
 
-    def series(self) -> Series:
-        columns = {
-            name: list(zip(*rows, strict=True)) or [()] * 6 for name, rows in self._rows.items()
+    def series(self) -> View:
+        """The charts' data: by stage columns of equal length, for the Unix times `at`."""
+        nothing: list[tuple[float | None, ...]] = [()] * len(_COLUMNS)
+        stages = {
+            name: dict(zip(_COLUMNS, list(zip(*rows, strict=True)) or nothing, strict=True))
+            for name, rows in self._rows.items()
         }
-        return Series(
-            list(self._at), {name: StageSeries(*found) for name, found in columns.items()}
-        )
+        return {"at": list(self._at), "stages": stages}
 
 
 def _short(value: float | None) -> float | None:
@@ -135,99 +122,6 @@ class About:
     version: str
     delivery: str
     stages: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class StageStatus:
-    """One consumer. Rates and quantiles are of the last minute, counts since the start.
-
-    Lag counts from the committed offset, and is None where not known yet; `p50_seconds` are from
-    receipt to end; `decided` are events of this kind by tier and end, whichever consumer decided;
-    `spent` and `budget` are US dollars by window (`hour`, `day`), as the budgets count them.
-    """
-
-    name: str
-    partitions: int | None
-    lag_events: int | None
-    lag_seconds: float | None
-    in_flight: int
-    intake_closed_because: str | None
-    stuck_because: str | None
-    received_per_second: float
-    completed_per_second: float
-    p50_seconds: float | None
-    p95_seconds: float | None
-    completed: dict[str, int]
-    decided: dict[str, dict[str, int]]
-    escalated_share: float | None
-    doubts: dict[str, int]
-    dead_letters: dict[str, int]
-    cost_usd: float
-    spent: dict[str, float]
-    budget: dict[str, float]
-    commits: dict[str, int]
-    rebalances: int
-
-
-@dataclass(frozen=True, slots=True)
-class ModelStatus:
-    """One model. Quantiles are of the last minute, counts since the start.
-
-    `recent_calls` are the calls of the last minute by how they ended; `limits` are per minute and
-    by kind, empty until a response states them.
-    """
-
-    name: str
-    calls: dict[str, int]
-    recent_calls: dict[str, int]
-    wait_p95_seconds: float | None
-    p50_seconds: float | None
-    p95_seconds: float | None
-    tokens: dict[str, int]
-    cost_usd: float
-    unpriced_calls: int
-    reused: int
-    breaker: str | None
-    blocked_because: str | None
-    limits: dict[str, float]
-    remaining: dict[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    at: datetime
-    lag_events: int
-    completed_per_second: float
-
-
-@dataclass(frozen=True, slots=True)
-class StatusView:
-    """The page's data, of all stages together where it does not say otherwise.
-
-    Costs are simulated where answers came from the simulated API; `cost_per_thousand_usd` is of all
-    calls, for a thousand events of raw topics. `recent` are the newest records, the newest first.
-    """
-
-    now: datetime
-    started_at: datetime
-    version: str
-    delivery: str
-    window_seconds: float
-    ready: bool
-    findings: tuple[Finding, ...]
-    simulated: bool
-    stages: tuple[StageStatus, ...]
-    models: tuple[ModelStatus, ...]
-    cost_usd: float
-    cost_per_thousand_usd: float | None
-    spent: dict[str, float]
-    budget: dict[str, float]
-    p50_seconds: float | None
-    p95_seconds: float | None
-    history: tuple[Point, ...]
-    series: Series
-    recent: Sequence[RecentRecord | Mapping[str, Any]]
-    recent_limit: int
 
 
 @dataclass(eq=False)
@@ -249,7 +143,7 @@ class Status:
         self._started_at = clock()
         self._readings: deque[Reading] = deque([self._read()])
         most = int(HISTORY_SECONDS / STEP_SECONDS)
-        self._points: deque[Point] = deque(maxlen=most)
+        self._points: deque[View] = deque(maxlen=most)
         stages = self.about.stages
         self._history = History(stages, most=most, epoch=lambda: clock().timestamp())
 
@@ -259,40 +153,47 @@ class Status:
         last = self._readings[-1]
         lag = int(reading.total(catalogue.LAG))
         pace = round(rate(last, reading, catalogue.COMPLETED), 2)
-        self._points.append(Point(self.clock(), lag, pace))
+        self._points.append({"at": self.clock(), "lag_events": lag, "completed_per_second": pace})
         self._readings.append(reading)
         while self._readings[1].at <= reading.at - WINDOW_SECONDS:
             self._readings.popleft()
         self._history.add(self._readings)
 
-    def view(self) -> StatusView:
+    def view(self) -> View:
+        """The page's data, of all stages together where it does not say otherwise.
+
+        Costs are simulated where answers came from the simulated API; `cost_per_thousand_usd` is of
+        all calls, for a thousand events of raw topics. `spent` and `budget` are US dollars by
+        window (`hour`, `day`), as the budgets count them. `recent` are the newest records, the
+        newest first.
+        """
         older, newer = self._readings[0], self._read()
         report = self.health.ready()
         models = {*newer.by(catalogue.CALLS, "model"), *newer.by(catalogue.BREAKER, "model")}
         cost = newer.total(catalogue.COST)
         decided_first = newer.total(catalogue.DECISIONS, tier=Tier.HAIKU)
-        return StatusView(
-            now=self.clock(),
-            started_at=self._started_at,
-            version=self.about.version,
-            delivery=self.about.delivery,
-            window_seconds=round(newer.at - older.at, 1),
-            ready=report.ok,
-            findings=report.findings,
-            simulated=self.conditions.simulated,
-            stages=tuple(self._stage(name, older, newer) for name in self.about.stages),
-            models=tuple(self._model(name, older, newer) for name in sorted(models)),
-            cost_usd=cost,
-            cost_per_thousand_usd=cost / decided_first * 1000 if decided_first else None,
-            spent=self._spent(newer),
-            budget=newer.largest_by(catalogue.BUDGET, "window", stage="all"),
-            p50_seconds=quantile_between(older, newer, 0.5, catalogue.EVENT_SECONDS),
-            p95_seconds=quantile_between(older, newer, 0.95, catalogue.EVENT_SECONDS),
-            history=tuple(self._points),
-            series=self._history.series(),
-            recent=self.recent(),
-            recent_limit=self.recent_limit,
-        )
+        return {
+            "now": self.clock(),
+            "started_at": self._started_at,
+            "version": self.about.version,
+            "delivery": self.about.delivery,
+            "window_seconds": round(newer.at - older.at, 1),
+            "ready": report.ok,
+            "findings": report.findings,
+            "simulated": self.conditions.simulated,
+            "stages": tuple(self._stage(name, older, newer) for name in self.about.stages),
+            "models": tuple(self._model(name, older, newer) for name in sorted(models)),
+            "cost_usd": cost,
+            "cost_per_thousand_usd": cost / decided_first * 1000 if decided_first else None,
+            "spent": self._spent(newer),
+            "budget": newer.largest_by(catalogue.BUDGET, "window", stage="all"),
+            "p50_seconds": quantile_between(older, newer, 0.5, catalogue.EVENT_SECONDS),
+            "p95_seconds": quantile_between(older, newer, 0.95, catalogue.EVENT_SECONDS),
+            "history": tuple(self._points),
+            "series": self._history.series(),
+            "recent": self.recent(),
+            "recent_limit": self.recent_limit,
+        }
 
     def _spent(self, reading: Reading, stage: str | None = None) -> dict[str, float]:
         """By window. Where there is a budget, all workers count what all of them have spent."""
@@ -307,64 +208,72 @@ class Status:
     def _read(self) -> Reading:
         return Reading.of(self.monotonic(), self.registry.collect())
 
-    def _stage(self, name: str, older: Reading, newer: Reading) -> StageStatus:
-        lag = newer.largest(catalogue.LAG, stage=name)
+    def _stage(self, name: str, older: Reading, newer: Reading) -> View:
+        """One consumer; `decided` are events of this kind by tier and end, whoever consumed them.
+
+        Lag counts from the committed offset, and is None where not known yet; `p50_seconds` are
+        from receipt to end.
+        """
+        lag = newer.known_total(catalogue.LAG, stage=name)
         decided = {
             tier.value: _counts(newer.by(catalogue.DECISIONS, "end", stage=name, tier=tier))
             for tier in Tier
         }
         first_tier = decided[Tier.HAIKU]
         decisions = sum(first_tier.values())
-        return StageStatus(
-            name=name,
-            partitions=self.conditions.assigned.get(name),
-            lag_events=None if lag is None else int(newer.total(catalogue.LAG, stage=name)),
-            lag_seconds=newer.largest(catalogue.LAG_SECONDS, stage=name),
-            in_flight=int(newer.total(catalogue.IN_FLIGHT, stage=name)),
-            intake_closed_because=self.conditions.intake_closed.get(name)
+        return {
+            "name": name,
+            "partitions": self.conditions.assigned.get(name),
+            "lag_events": None if lag is None else int(lag),
+            "lag_seconds": newer.largest(catalogue.LAG_SECONDS, stage=name),
+            "in_flight": int(newer.total(catalogue.IN_FLIGHT, stage=name)),
+            "intake_closed_because": self.conditions.intake_closed.get(name)
             or self.conditions.held.get(name),
-            stuck_because=self.conditions.stuck.get(name),
-            received_per_second=rate(older, newer, catalogue.RECEIVED, stage=name),
-            completed_per_second=rate(older, newer, catalogue.COMPLETED, stage=name),
-            p50_seconds=quantile_between(older, newer, 0.5, catalogue.EVENT_SECONDS, stage=name),
-            p95_seconds=quantile_between(older, newer, 0.95, catalogue.EVENT_SECONDS, stage=name),
-            completed=_counts(newer.by(catalogue.COMPLETED, "end", stage=name)),
-            decided=decided,
-            escalated_share=first_tier.get("escalated", 0) / decisions if decisions else None,
-            doubts=_counts(newer.by(catalogue.DOUBTS, "code", stage=name)),
-            dead_letters=_counts(newer.by(catalogue.DEAD_LETTERS, "reason", stage=name)),
-            cost_usd=newer.total(catalogue.COST, stage=name),
-            spent=self._spent(newer, name),
-            budget=newer.largest_by(catalogue.BUDGET, "window", stage=name),
-            commits=_counts(newer.by(catalogue.COMMITS, "outcome", stage=name)),
-            rebalances=newer.count(catalogue.REBALANCE_SECONDS, stage=name),
-        )
+            "stuck_because": self.conditions.stuck.get(name),
+            "received_per_second": rate(older, newer, catalogue.RECEIVED, stage=name),
+            "completed_per_second": rate(older, newer, catalogue.COMPLETED, stage=name),
+            "p50_seconds": quantile_between(older, newer, 0.5, catalogue.EVENT_SECONDS, stage=name),
+            "p95_seconds": quantile_between(
+                older, newer, 0.95, catalogue.EVENT_SECONDS, stage=name
+            ),
+            "completed": _counts(newer.by(catalogue.COMPLETED, "end", stage=name)),
+            "decided": decided,
+            "escalated_share": first_tier.get("escalated", 0) / decisions if decisions else None,
+            "doubts": _counts(newer.by(catalogue.DOUBTS, "code", stage=name)),
+            "dead_letters": _counts(newer.by(catalogue.DEAD_LETTERS, "reason", stage=name)),
+            "cost_usd": newer.total(catalogue.COST, stage=name),
+            "spent": self._spent(newer, name),
+            "budget": newer.largest_by(catalogue.BUDGET, "window", stage=name),
+            "commits": _counts(newer.by(catalogue.COMMITS, "outcome", stage=name)),
+            "rebalances": newer.count(catalogue.REBALANCE_SECONDS, stage=name),
+        }
 
-    def _model(self, name: str, older: Reading, newer: Reading) -> ModelStatus:
+    def _model(self, name: str, older: Reading, newer: Reading) -> View:
+        """One model; `limits` are per minute and by kind, empty until a response states them."""
         calls = newer.by(catalogue.CALLS, "end", model=name)
         before = older.by(catalogue.CALLS, "end", model=name)
         waits = catalogue.WAIT_SECONDS
-        return ModelStatus(
-            name=name,
-            calls=_counts(calls),
-            recent_calls={
+        return {
+            "name": name,
+            "calls": _counts(calls),
+            "recent_calls": {
                 end: int(count - before.get(end, 0))
                 for end, count in calls.items()
                 if count > before.get(end, 0)
             },
-            wait_p95_seconds=quantile_between(older, newer, 0.95, waits, model=name),
-            p50_seconds=quantile_between(older, newer, 0.5, catalogue.CALL_SECONDS, model=name),
-            p95_seconds=quantile_between(older, newer, 0.95, catalogue.CALL_SECONDS, model=name),
-            tokens=_counts(newer.by(catalogue.TOKENS, "kind", model=name)),
-            cost_usd=newer.total(catalogue.COST, model=name),
-            unpriced_calls=int(newer.total(catalogue.UNPRICED, model=name)),
-            reused=int(newer.total(catalogue.REUSED, model=name)),
-            breaker=self.conditions.breakers.get(name),
-            blocked_because=self.conditions.blocked.get(name),
+            "wait_p95_seconds": quantile_between(older, newer, 0.95, waits, model=name),
+            "p50_seconds": quantile_between(older, newer, 0.5, catalogue.CALL_SECONDS, model=name),
+            "p95_seconds": quantile_between(older, newer, 0.95, catalogue.CALL_SECONDS, model=name),
+            "tokens": _counts(newer.by(catalogue.TOKENS, "kind", model=name)),
+            "cost_usd": newer.total(catalogue.COST, model=name),
+            "unpriced_calls": int(newer.total(catalogue.UNPRICED, model=name)),
+            "reused": int(newer.total(catalogue.REUSED, model=name)),
+            "breaker": self.conditions.breakers.get(name),
+            "blocked_because": self.conditions.blocked.get(name),
             # One organisation's limit, as the responses to each worker stated it last.
-            limits=newer.largest_by(catalogue.RATE_LIMIT, "kind", model=name),
-            remaining=newer.smallest_by(catalogue.RATE_LIMIT_REMAINING, "kind", model=name),
-        )
+            "limits": newer.largest_by(catalogue.RATE_LIMIT, "kind", model=name),
+            "remaining": newer.smallest_by(catalogue.RATE_LIMIT_REMAINING, "kind", model=name),
+        }
 
 
 def _counts(sums: dict[str, float]) -> dict[str, int]:

@@ -162,11 +162,8 @@ def _message(error: BaseException) -> str:
     match error:
         case ValidationError():
             faults = error.errors(include_input=False, include_url=False, include_context=False)
-            places = (".".join(str(step) for step in fault["loc"]) for fault in faults)
-            kinds = (fault["type"] for fault in faults)
-            return ": " + ", ".join(
-                f"{place} ({kind})" for place, kind in zip(places, kinds, strict=True)
-            )
+            places = (".".join(map(str, fault["loc"])) + f" ({fault['type']})" for fault in faults)
+            return f": {', '.join(places)}"
         case PipelineError() | OSError():
             return f": {printable(str(error))}"
         case _:

@@ -191,11 +191,7 @@ class Metrics(Observer):
     """What the rooms report, as metrics; what has a reason is noted in the conditions, too."""
 
     def __init__(
-        self,
-        registry: CollectorRegistry,
-        conditions: Conditions,
-        *,
-        recent: Recent | None = None,
+        self, registry: CollectorRegistry, conditions: Conditions, *, recent: Recent | None = None
     ) -> None:
         self._conditions = conditions
         self._recent = recent

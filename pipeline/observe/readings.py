@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -47,15 +47,17 @@ class Reading:
 
     def largest_by(self, metric: Metric, label: str, **where: str) -> dict[str, float]:
         """The largest series by the values of one label: for what all workers say of one thing."""
-        found: dict[str, float] = {}
-        for labels, value in self._matching(metric.name, where):
-            found[labels[label]] = max(value, found.get(labels[label], value))
-        return found
+        return self._picked(max, metric, label, where)
 
     def smallest_by(self, metric: Metric, label: str, **where: str) -> dict[str, float]:
+        return self._picked(min, metric, label, where)
+
+    def _picked(
+        self, pick: Callable[..., float], metric: Metric, label: str, where: dict[str, str]
+    ) -> dict[str, float]:
         found: dict[str, float] = {}
         for labels, value in self._matching(metric.name, where):
-            found[labels[label]] = min(value, found.get(labels[label], value))
+            found[labels[label]] = pick(value, found.get(labels[label], value))
         return found
 
     def by(self, metric: Metric, label: str, **where: str) -> dict[str, float]:

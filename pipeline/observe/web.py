@@ -33,10 +33,10 @@ from pipeline.observe.dashboard import STEP_SECONDS, Views
 from pipeline.runtime.process import background_task
 
 MAX_CONNECTIONS = 100
-"""At once; a page needs one or two, a Prometheus one. Beyond that a connection is closed as soon
+"""A page needs one or two at once, a Prometheus one. Beyond that a connection is closed as soon
 as it is made, so that no client uses up the process's files."""
 REQUEST_SECONDS = 10.0
-"""That a connection gets for the next request, headers and body, and for taking the response:
+"""A connection gets this time for the next request, headers and body, and for taking the response:
 one that sends or reads a byte now and then is closed all the same."""
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 POLICY = "; ".join(

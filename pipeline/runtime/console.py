@@ -5,14 +5,7 @@ import contextlib
 import signal
 import sys
 import traceback
-from collections.abc import (
-    Awaitable,
-    Callable,
-    Coroutine,
-    Iterable,
-    Iterator,
-    Sequence,
-)
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -20,7 +13,7 @@ import orjson
 import uvloop
 from pydantic_core import to_json
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, JustifyMethod, OverflowMethod
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -224,10 +217,22 @@ def as_json(document: Any) -> None:  # noqa: ANN401 - whatever orjson takes
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table; numbers belong in all columns but the first."""
-    grid = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for index, heading in enumerate(headings):
-        grid.add_column(heading, justify="left" if index == 0 else "right", overflow="fold")
+    shown = grid(headings, no_wrap=False)
     for row in rows:
-        grid.add_row(*(Text(printable(cell)) for cell in row))
-    # A file or a pipe has no width to keep to.
-    Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE).print(grid)
+        shown.add_row(*(Text(printable(cell)) for cell in row))
+    terminal().print(shown)
+
+
+def grid(headings: Sequence[str], *, no_wrap: bool = True) -> Table:
+    """A table without rows yet; numbers belong in all columns but the first."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for index, heading in enumerate(headings):
+        justify: JustifyMethod = "right" if index else "left"
+        overflow: OverflowMethod = "ellipsis" if no_wrap else "fold"
+        table.add_column(heading, justify=justify, overflow=overflow, no_wrap=no_wrap)
+    return table
+
+
+def terminal() -> Console:
+    """Standard output; a file or a pipe has no width to keep to."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)

@@ -149,7 +149,7 @@ class Deadline:
     def _end(self) -> None:
         _log.error(
             "it was asked to end %.0f s ago and has not: it is ended now; what was not committed "
-            "is done again by whoever takes over",
+            "is done again by the process that takes over",
             self._seconds,
         )
         faulthandler.dump_traceback()

@@ -36,7 +36,7 @@ from pipeline.runtime.process import MARGIN, background_task, dies_with_parent
 
 WRONG_USE = 2
 SOCKET_VARIABLE = "HAIKU_PIPELINE_WORKER_SOCKET"
-"""Where a worker is to serve; not a setting, since only the supervisor sets it."""
+"""The socket where a worker is to serve; no setting, since only the supervisor sets it."""
 _INSTANCE_ID = "PIPELINE_KAFKA__GROUP_INSTANCE_ID"
 _TO_END_BY_ITSELF = 5.0
 """Seconds that a worker has after its own deadline, and this process after its workers'."""

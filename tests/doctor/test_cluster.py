@@ -1,4 +1,4 @@
-"""Mistakes that show from what a cluster tells; the cluster is made up."""
+"""Mistakes that show from what a cluster says; the cluster is made up."""
 
 from dataclasses import replace
 

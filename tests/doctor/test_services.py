@@ -391,26 +391,31 @@ async def test_what_the_api_says_of_each_model_is_reported() -> None:
 
 
 async def test_a_check_that_comes_to_no_end_is_a_finding() -> None:
-    async def hangs(_: Site) -> AsyncIterator[Finding]:
+    async def check_hanging(_: Site) -> AsyncIterator[Finding]:
         await asyncio.Event().wait()
         yield ok("Never.")
 
-    def breaks(_: Site) -> Iterable[Finding]:
+    def check_broken(_: Site) -> Iterable[Finding]:
         raise PipelineError("It broke.")
 
-    def waits_for_others(_: Site) -> Iterable[Finding]:
+    def check_others(_: Site) -> Iterable[Finding]:
         raise OutOfReach
 
-    reported(await look(Check("slow", hangs, seconds=0.01), site()), FAILED, "within 0.01 s")
-    reported(await look(Check("broken", breaks), site()), FAILED, "It broke.")
-    assert await look(Check("late", waits_for_others, "Fine."), site()) == []
+    reported(await look(Check(check_hanging, seconds=0.01), site()), FAILED, "within 0.01 s")
+    reported(await look(Check(check_broken), site()), FAILED, "It broke.")
+    assert await look(Check(check_others, "Fine."), site()) == []
 
 
 async def test_a_check_that_finds_nothing_says_so_in_its_own_name() -> None:
-    nothing = Check("quiet", lambda _: [], "All is well.")
-    assert await look(nothing, site()) == [Finding("quiet", Verdict.OK, "All is well.")]
-    finding = Check("loud", lambda _: [ok("So it is.")], "All is well.")
-    assert await look(finding, site()) == [Finding("loud", Verdict.OK, "So it is.")]
+    def check_quiet(_: Site) -> Iterable[Finding]:
+        return []
+
+    def check_loud_noise(_: Site) -> Iterable[Finding]:
+        return [ok("So it is.")]
+
+    quiet, loud = Check(check_quiet, "All is well."), Check(check_loud_noise, "All is well.")
+    assert await look(quiet, site()) == [Finding("quiet", Verdict.OK, "All is well.")]
+    assert await look(loud, site()) == [Finding("loud-noise", Verdict.OK, "So it is.")]
 
 
 async def test_findings_come_in_order_however_long_each_takes(
@@ -428,7 +433,7 @@ async def test_findings_come_in_order_however_long_each_takes(
         yield ok("Done.")
 
     shown: list[Finding] = []
-    checks = [Check("first", first), Check("second", second)]
+    checks = [Check(first), Check(second)]
     found = await examine(shown.append, checks, environment={})
     assert [finding.about for finding in shown] == ["first", "second"]
     assert shown == found

@@ -12,7 +12,7 @@ from pipeline.doctor import CHECKS, Finding, Verdict, examine, installation
 from pipeline.doctor.installation import (
     check_extras,
     check_files,
-    check_members,
+    check_membership,
     check_paths,
     check_port,
     check_settings,
@@ -93,8 +93,8 @@ def test_escalations_that_nobody_reads_are_reported() -> None:
 
 def test_static_membership_is_reported() -> None:
     one = site(kafka={"group_instance_id": "one"})
-    reported(check_members(one), WARNING, "group_instance_id", "throw each other out")
-    fine(check_members(site()))
+    reported(check_membership(one), WARNING, "group_instance_id", "throw each other out")
+    fine(check_membership(site()))
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def closed(one: Process) -> float:
 
 
 @virtual_time
-async def test_what_waited_goes_on_without_a_restart_soon_after_a_refused_key_is_mended() -> None:
+async def test_what_waited_goes_on_without_a_restart_soon_after_a_refused_key_is_fixed() -> None:
     api = Api(haiku=0.5, sonnet=1.0)
     installation = Installation(api)
     async with process(installation) as one:
@@ -110,13 +110,13 @@ async def test_what_went_to_another_process_leaves_no_breaker_half_open() -> Non
         assert closed(one) == 0
         async with process(installation, "two") as two, process(installation, "three") as three:
             await asyncio.sleep(90)
-            # Whoever has the event tells of it all the time, between its calls, too.
-            told = set()
+            # The process that has the event reports it all the time, between its calls, too.
+            reported = set()
             for _ in range(60):
                 await asyncio.sleep(1)
-                told.add(tuple(map(closed, (one, two, three))))
-            assert len(told) == 1
-            assert sorted(*told) == [0, 1, 1]
+                reported.add(tuple(map(closed, (one, two, three))))
+            assert len(reported) == 1
+            assert sorted(*reported) == [0, 1, 1]
             api.refuses = None
             await asyncio.sleep(60)
             assert installation.enriched() == 1

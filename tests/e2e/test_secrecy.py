@@ -165,9 +165,16 @@ async def publish(kafka: KafkaSettings, topics: TopicNames) -> None:
             for number, value in enumerate(values):
                 kind = (b"application/json", *TYPES.values())[0]
                 kind = next((name for magic, name in TYPES.items() if value[:4] == magic), kind)
-                told = [*headers, ("content-type", kind), ("event-id", f"bad-{number}".encode())]
+                all_headers = [
+                    *headers,
+                    ("content-type", kind),
+                    ("event-id", f"bad-{number}".encode()),
+                ]
                 await producer.send_and_wait(
-                    f"{prefix}{topic}", value, key=f"{PERSON}-{number}".encode(), headers=told
+                    f"{prefix}{topic}",
+                    value,
+                    key=f"{PERSON}-{number}".encode(),
+                    headers=all_headers,
                 )
 
 

@@ -1,4 +1,4 @@
-"""`pipeline local` and `pipeline run` as services, with strangers as clients."""
+"""`pipeline local` and `pipeline run` as services, with other programs as clients."""
 
 import asyncio
 import re
@@ -160,7 +160,7 @@ async def test_the_port_shows_health_metrics_and_status(services: Services) -> N
     assert {stage["name"] for stage in status["stages"]} == set(STAGES)
 
 
-async def test_calls_that_failed_were_made_again_and_are_told(services: Services) -> None:
+async def test_calls_that_failed_were_made_again_and_are_reported(services: Services) -> None:
     ticket = {"id": "x-3", "body": "How do I change the address on my invoices?"}
     await services.publish("tickets.raw", orjson.dumps(ticket), key=b"customer-3")
     await services.first(["tickets.enriched", "review"], b"customer-3")
@@ -176,11 +176,11 @@ async def test_calls_that_failed_were_made_again_and_are_told(services: Services
 
 async def test_the_log_says_at_the_start_whether_prompts_will_be_cached(services: Services) -> None:
     lines = [orjson.loads(line) for line in services.log.read_bytes().splitlines()]
-    told = {
+    logged = {
         (line["stage"], line["model"]): line["static_part"]
         for line in lines
         if line["event"] == "prompt_cache"
     }
     models = ("claude-haiku-5-5", "claude-sonnet-5-5")
-    assert set(told) == {(stage, model) for stage in STAGES[:3] for model in models}
-    assert set(told.values()) == {"long enough to be cached"}
+    assert set(logged) == {(stage, model) for stage in STAGES[:3] for model in models}
+    assert set(logged.values()) == {"long enough to be cached"}

@@ -80,7 +80,7 @@ def test_an_end_of_what_nobody_published_is_not_fine() -> None:
 
 
 @pytest.mark.parametrize("field", ["topic", "partition", "offset"])
-def test_events_are_told_apart_by_their_place_in_kafka(field: str) -> None:
+def test_events_are_distinguished_by_their_place_in_kafka(field: str) -> None:
     other = {
         "topic": event(0, "images"),
         "partition": event(0, partition=1),

@@ -44,7 +44,7 @@ async def in_sync(kafka: KafkaSettings) -> None:
 
 
 @pytest.mark.kafka
-async def test_jars_that_are_no_kafka_are_told(
+async def test_jars_that_are_no_kafka_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "kafka_2.13-0.jar").touch()
@@ -55,7 +55,7 @@ async def test_jars_that_are_no_kafka_are_told(
 
 @pytest.mark.kafka
 @pytest.mark.timeout(300)
-async def test_a_port_that_is_taken_is_told_and_nothing_is_left_running(
+async def test_a_port_that_is_taken_is_reported_and_nothing_is_left_running(
     apache_kafka: ApacheKafka,
 ) -> None:
     kafka = ApacheKafka(port=apache_kafka.nodes[0].port)

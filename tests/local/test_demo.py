@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from pipeline.config import HttpSettings, Settings
-from pipeline.local.demo import DemoFailed, demo
+from pipeline.local.child import StartFailed
+from pipeline.local.demo import demo
 from pipeline.local.screen import Screen, Summary
 from pipeline.model.errors import UsageError
 
@@ -46,15 +47,15 @@ async def test_a_pipeline_that_does_nothing_loses_every_event() -> None:
     )
 
 
-async def test_a_pipeline_that_ends_on_the_way_is_told_with_what_it_said() -> None:
+async def test_a_pipeline_that_ends_on_the_way_is_reported_with_what_it_said() -> None:
     summary = await shown(f"import sys; {UP}; sys.exit('out of luck')")
     assert not summary.ok
     assert summary.problem is not None
     assert "out of luck" in summary.problem
 
 
-async def test_a_pipeline_that_does_not_start_is_told_with_what_it_said() -> None:
-    with pytest.raises(DemoFailed, match="out of luck"):
+async def test_a_pipeline_that_does_not_start_is_reported_with_what_it_said() -> None:
+    with pytest.raises(StartFailed, match="out of luck"):
         await shown("import sys; sys.exit('out of luck')")
 
 

@@ -33,19 +33,21 @@ mkdir "$directory/libs" && touch "$directory/libs/kafka_2.13-$VERSION.jar"
 """
 
 
-async def test_java_that_is_too_old_is_told(machine: Path) -> None:
+async def test_java_that_is_too_old_is_reported(machine: Path) -> None:
     install(machine, "java", """echo 'openjdk version "1.8.0_412"' >&2""")
     with pytest.raises(BrokerMissing, match=r"Java 17 or newer.*is version 8"):
         await find_java()
 
 
-async def test_java_that_does_not_run_is_told(machine: Path) -> None:
+async def test_java_that_does_not_run_is_reported(machine: Path) -> None:
     install(machine, "java", "echo 'no memory'; exit 1")
     with pytest.raises(BrokerMissing, match="does not run: no memory"):
         await find_java()
 
 
-async def test_java_that_is_missing_is_told(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_java_that_is_missing_is_reported(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("JAVA_HOME", str(machine / "no-such-jdk"))
     with pytest.raises(BrokerMissing, match="none on the path or in JAVA_HOME"):
         await find_java()
@@ -57,7 +59,7 @@ async def test_java_that_is_new_enough_is_found(machine: Path, version: str) -> 
     assert await find_java() == machine / "bin" / "java"
 
 
-async def test_maven_that_is_missing_is_told(
+async def test_maven_that_is_missing_is_reported(
     machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(machine / "bin"))
@@ -65,7 +67,7 @@ async def test_maven_that_is_missing_is_told(
         await find_kafka()
 
 
-async def test_maven_that_fails_is_told_and_nothing_is_kept(machine: Path) -> None:
+async def test_maven_that_fails_is_reported_and_nothing_is_kept(machine: Path) -> None:
     install(machine, "mvn", "echo '[ERROR] no network'; exit 1")
     with pytest.raises(BrokerMissing, match=r"cannot get Apache Kafka .*no network"):
         await find_kafka()

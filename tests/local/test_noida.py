@@ -6,7 +6,7 @@ from pipeline.kafka.connection import BrokerUnreachable, check_connection
 from pipeline.local.broker import BrokerFailed, BrokerMissing, LocalBroker, NoidaBroker
 
 
-async def test_a_taken_port_is_told_without_the_loader_s_warning() -> None:
+async def test_a_taken_port_is_reported_without_the_loader_s_warning() -> None:
     async with NoidaBroker() as first:
         port = int(first.bootstrap_servers.rpartition(":")[2])
         with pytest.raises(BrokerFailed, match="already in use") as failure:
@@ -15,7 +15,7 @@ async def test_a_taken_port_is_told_without_the_loader_s_warning() -> None:
         await check_connection(first.settings)
 
 
-async def test_a_broker_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_broker_that_is_not_installed_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(BrokerMissing, match="extra 'local'"):
         await NoidaBroker().start()

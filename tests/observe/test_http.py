@@ -154,7 +154,7 @@ def test_the_page_needs_no_network_and_never_parses_data_as_markup(path: Path) -
         ("localhost.evil.example", False),
     ],
 )
-async def test_another_site_that_points_its_name_here_is_told_nothing(
+async def test_another_site_that_points_its_name_here_is_shown_nothing(
     views: Views, header: str, is_answered: bool
 ) -> None:
     settings = HttpSettings(port=0, names=["Dash.example"])

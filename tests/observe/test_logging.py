@@ -162,7 +162,7 @@ def test_nothing_from_outside_commands_the_terminal_or_makes_a_line_of_its_own()
     configure_logging(LogSettings(format="console"), stream)
     evil = "\x1b]0;owned\x07\x9b31m\u202e\r\n2026-11-22 forged line\u2028"
     structlog.get_logger("pipeline.x").warning(evil, because=evil, listed=[evil])
-    logging.getLogger("somebody.else").warning("%s", evil)
+    logging.getLogger("another.library").warning("%s", evil)
     structlog.get_logger("pipeline.x").error("failed", exc_info=PipelineError(evil))
     logged = stream.getvalue()
     assert all(char.isprintable() or char == "\n" for char in logged)

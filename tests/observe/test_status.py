@@ -46,14 +46,14 @@ def status(
 
 def test_before_the_first_event_nothing_is_claimed(status: Status) -> None:
     view = status.view()
-    tickets = view.stages[0]
-    assert [stage.name for stage in view.stages] == ["tickets", "escalations"]
-    assert tickets.lag_events is None
-    assert tickets.partitions is None
-    assert tickets.escalated_share is None
-    assert tickets.p50_seconds is None
-    assert view.cost_per_thousand_usd is None
-    assert not view.simulated
+    tickets = view["stages"][0]
+    assert [stage["name"] for stage in view["stages"]] == ["tickets", "escalations"]
+    assert tickets["lag_events"] is None
+    assert tickets["partitions"] is None
+    assert tickets["escalated_share"] is None
+    assert tickets["p50_seconds"] is None
+    assert view["cost_per_thousand_usd"] is None
+    assert not view["simulated"]
 
 
 def test_a_stage_shows_its_lag_pace_and_decisions(
@@ -72,19 +72,19 @@ def test_a_stage_shows_its_lag_pace_and_decisions(
     metrics.dead_lettered("tickets", "invalid_json")
     clock.seconds = 10
 
-    tickets = status.view().stages[0]
-    assert tickets.partitions == 6
-    assert tickets.lag_events == 20
-    assert tickets.lag_seconds == 4.0
-    assert tickets.in_flight == 8
-    assert tickets.received_per_second == 0.4
-    assert tickets.completed_per_second == 0.4
-    assert tickets.p50_seconds == pytest.approx(0.25, abs=0.05)
-    assert tickets.completed == {"enriched": 3, "escalated": 1}
-    assert tickets.decided == {"haiku": {"enriched": 3, "escalated": 1}, "sonnet": {"review": 1}}
-    assert tickets.escalated_share == 0.25
-    assert tickets.doubts == {"low_confidence": 1}
-    assert tickets.dead_letters == {"invalid_json": 1}
+    tickets = status.view()["stages"][0]
+    assert tickets["partitions"] == 6
+    assert tickets["lag_events"] == 20
+    assert tickets["lag_seconds"] == 4.0
+    assert tickets["in_flight"] == 8
+    assert tickets["received_per_second"] == 0.4
+    assert tickets["completed_per_second"] == 0.4
+    assert tickets["p50_seconds"] == pytest.approx(0.25, abs=0.05)
+    assert tickets["completed"] == {"enriched": 3, "escalated": 1}
+    assert tickets["decided"] == {"haiku": {"enriched": 3, "escalated": 1}, "sonnet": {"review": 1}}
+    assert tickets["escalated_share"] == 0.25
+    assert tickets["doubts"] == {"low_confidence": 1}
+    assert tickets["dead_letters"] == {"invalid_json": 1}
 
 
 def test_costs_are_shown_in_all_and_for_a_thousand_events(status: Status, metrics: Metrics) -> None:
@@ -96,17 +96,17 @@ def test_costs_are_shown_in_all_and_for_a_thousand_events(status: Status, metric
     metrics.spent("invoices", window="day", usd=Decimal("0.25"))
 
     view = status.view()
-    assert view.cost_usd == pytest.approx(0.0004)
-    assert view.cost_per_thousand_usd == pytest.approx(0.1)
-    assert view.spent == {"day": 0.75}
-    assert view.models[0].tokens["input"] == 1600
+    assert view["cost_usd"] == pytest.approx(0.0004)
+    assert view["cost_per_thousand_usd"] == pytest.approx(0.1)
+    assert view["spent"] == {"day": 0.75}
+    assert view["models"][0]["tokens"]["input"] == 1600
 
 
 def test_simulated_answers_are_called_simulated(status: Status, metrics: Metrics) -> None:
     metrics.decided("tickets", Tier.HAIKU, "enriched", model="claude-haiku-5-5")
-    assert not status.view().simulated
+    assert not status.view()["simulated"]
     metrics.decided("tickets", Tier.HAIKU, "enriched", model="simulated-claude-haiku-5-5")
-    assert status.view().simulated
+    assert status.view()["simulated"]
 
 
 def test_reasons_are_shown_where_they_belong(
@@ -118,11 +118,11 @@ def test_reasons_are_shown_where_they_belong(
     metrics.breaker("m", "open")
 
     view = status.view()
-    assert not view.ready
-    assert view.findings[0].reason == "The API key is not accepted."
-    assert view.stages[0].intake_closed_because == "Too many dead letters."
-    assert view.models[0].blocked_because == "The API key is not accepted."
-    assert view.models[0].breaker == "open"
+    assert not view["ready"]
+    assert view["findings"][0].reason == "The API key is not accepted."
+    assert view["stages"][0]["intake_closed_because"] == "Too many dead letters."
+    assert view["models"][0]["blocked_because"] == "The API key is not accepted."
+    assert view["models"][0]["breaker"] == "open"
 
 
 def test_why_events_wait_for_their_turn_is_shown_and_makes_nothing_unready(
@@ -130,10 +130,10 @@ def test_why_events_wait_for_their_turn_is_shown_and_makes_nothing_unready(
 ) -> None:
     metrics.held("tickets", because="More is escalated than planned.")
     view = status.view()
-    assert view.ready
-    assert view.stages[0].intake_closed_because == "More is escalated than planned."
+    assert view["ready"]
+    assert view["stages"][0]["intake_closed_because"] == "More is escalated than planned."
     metrics.held("tickets", because=None)
-    assert status.view().stages[0].intake_closed_because is None
+    assert status.view()["stages"][0]["intake_closed_because"] is None
 
 
 def test_rates_forget_what_is_older_than_the_window(
@@ -145,9 +145,9 @@ def test_rates_forget_what_is_older_than_the_window(
         clock.seconds += STEP_SECONDS
         status.tick()
     view = status.view()
-    assert view.window_seconds == WINDOW_SECONDS
-    assert view.stages[0].completed_per_second == 0
-    assert view.stages[0].completed == {"enriched": 600}
+    assert view["window_seconds"] == WINDOW_SECONDS
+    assert view["stages"][0]["completed_per_second"] == 0
+    assert view["stages"][0]["completed"] == {"enriched": 600}
 
 
 def test_the_history_is_bounded_and_holds_lag_and_pace(
@@ -157,12 +157,12 @@ def test_the_history_is_bounded_and_holds_lag_and_pace(
     metrics.completed("tickets", "enriched", seconds=0.1)
     clock.seconds += STEP_SECONDS
     status.tick()
-    first = status.view().history[0]
-    assert (first.lag_events, first.completed_per_second) == (42, 0.5)
+    first = status.view()["history"][0]
+    assert (first["lag_events"], first["completed_per_second"]) == (42, 0.5)
     for _ in range(1000):
         clock.seconds += STEP_SECONDS
         status.tick()
-    assert len(status.view().history) == 300
+    assert len(status.view()["history"]) == 300
 
 
 def test_the_charts_have_a_row_of_numbers_for_each_stage(
@@ -173,12 +173,12 @@ def test_the_charts_have_a_row_of_numbers_for_each_stage(
         clock.seconds += STEP_SECONDS
         metrics.completed("tickets", Disposition.ENRICHED, seconds=0.4)
         status.tick()
-    series = status.view().series
-    assert len(series.at) == 3
-    assert series.at[1] - series.at[0] == STEP_SECONDS
-    assert list(series.stages["tickets"].lag_events) == [42, 42, 42]
-    assert series.stages["tickets"].completed_per_second[-1] == 1 / STEP_SECONDS
-    assert list(series.stages["escalations"].lag_events) == [None, None, None]
+    series = status.view()["series"]
+    assert len(series["at"]) == 3
+    assert series["at"][1] - series["at"][0] == STEP_SECONDS
+    assert list(series["stages"]["tickets"]["lag_events"]) == [42, 42, 42]
+    assert series["stages"]["tickets"]["completed_per_second"][-1] == 1 / STEP_SECONDS
+    assert list(series["stages"]["escalations"]["lag_events"]) == [None, None, None]
 
 
 def test_what_workers_say_of_one_thing_counts_once(
@@ -199,7 +199,7 @@ def test_what_workers_say_of_one_thing_counts_once(
         pages[worker] = generate_latest(own).decode()
     about = About("1.2.3", "exactly_once", ("tickets",))
     view = Status(about, Merged(pages), Conditions(), health, clock=clock.now).view()
-    [model], [tickets] = view.models, view.stages
-    assert (model.limits, model.remaining) == ({"requests": 100}, {"requests": 50})
-    assert (tickets.spent, tickets.budget) == ({"day": 1.5}, {"day": 5})
-    assert (tickets.lag_events, model.calls) == (20, {"answered": 2})
+    [model], [tickets] = view["models"], view["stages"]
+    assert (model["limits"], model["remaining"]) == ({"requests": 100}, {"requests": 50})
+    assert (tickets["spent"], tickets["budget"]) == ({"day": 1.5}, {"day": 5})
+    assert (tickets["lag_events"], model["calls"]) == (20, {"answered": 2})

@@ -56,7 +56,7 @@ def spans() -> Spans:
 
 
 class Session:
-    """Commits, unless it is told not to."""
+    """Commits, unless it is asked not to."""
 
     def __init__(self, failure: Exception | None = None) -> None:
         self.committed: list[Outgoing] = []
@@ -132,7 +132,7 @@ async def test_the_spans_of_one_event_are_linked_from_the_publisher_over_both_ti
     assert not any("Ada" in span.to_json() for span in spans.all())
 
 
-async def test_the_api_is_not_told_of_the_trace(
+async def test_the_api_does_not_see_the_trace(
     spans: Spans, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with (
@@ -192,7 +192,7 @@ async def test_without_a_tracer_what_the_publisher_sent_is_left_as_it_is() -> No
     assert outcome.records[0].headers == TRACEPARENT
 
 
-async def test_an_error_is_told_by_its_type_and_not_by_its_words(spans: Spans) -> None:
+async def test_an_error_is_reported_by_its_type_and_not_by_its_words(spans: Spans) -> None:
     async def fails(_: Received) -> Outcome:
         raise KeyError("Ada Lovelace")
 
@@ -216,8 +216,8 @@ async def test_spans_arrive_at_the_endpoint_before_the_program_ends() -> None:
         (resource,) = got[0].resource_spans
     names = [span.name for scope in resource.scope_spans for span in scope.spans]
     assert names == ["process notes.raw"]
-    told = {each.key: each.value.string_value for each in resource.resource.attributes}
-    assert told["service.name"] == "haiku-pipeline"
+    stated = {each.key: each.value.string_value for each in resource.resource.attributes}
+    assert stated["service.name"] == "haiku-pipeline"
 
 
 async def test_a_share_of_0_records_nothing_that_begins_here() -> None:

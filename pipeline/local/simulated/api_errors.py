@@ -1,7 +1,9 @@
 """What the API says when it does not answer."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 KINDS: Mapping[int, str] = {
     400: "invalid_request_error",
@@ -17,6 +19,7 @@ KINDS: Mapping[int, str] = {
     504: "timeout_error",
     529: "overloaded_error",
 }
+RATE_LIMITED = 429
 
 
 class ApiError(Exception):
@@ -55,34 +58,57 @@ def invalid(path: str, problem: str) -> ApiError:
     return ApiError(400, f"{path}: {problem}")
 
 
-def refused_call(code: str) -> ApiError:
-    """The errors that come from limits and accounts, by the code of their details or kind."""
-    return _ACCOUNT_ERRORS[code]()
+class Shape(BaseModel):
+    """A part of a request, as pydantic checks it: the API's own sentences are pydantic's."""
+
+    model_config = ConfigDict(strict=True)
 
 
-_ACCOUNT_ERRORS = {
-    "ramp_limit_exceeded": lambda: ApiError(
+ShapeT = TypeVar("ShapeT", bound=Shape)
+
+
+def read_shape(shape: type[ShapeT], value: Any, path: str = "") -> ShapeT:  # noqa: ANN401 - not yet checked
+    """Read a part of a request.
+
+    Raises:
+        ApiError: 400 about the first thing that is wrong; `path` is where the part is.
+    """
+    try:
+        return shape.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(str(step) for step in (path, *first["loc"]) if step != "")
+        raise invalid(place, first["msg"]) from None
+
+
+_ACCOUNT_ERRORS: Mapping[str, tuple[int, str, int | None]] = {
+    "ramp_limit_exceeded": (
         429,
         "Your usage is growing faster than the ramp limit allows. Retry after the time given.",
-        details={"error_code": "ramp_limit_exceeded"},
-        retry_after=10,
+        10,
     ),
-    "enforced_spend_limit_reached": lambda: ApiError(
-        429,
-        "Your organization has reached the monthly usage threshold of its tier.",
-        details={"error_code": "enforced_spend_limit_reached"},
+    "enforced_spend_limit_reached": (
+        429, "Your organization has reached the monthly usage threshold of its tier.", None
     ),
-    "contract_spend_limit_reached": lambda: ApiError(
-        429,
-        "Your organization has reached the spend limit of its contract.",
-        details={"error_code": "contract_spend_limit_reached"},
+    "contract_spend_limit_reached": (
+        429, "Your organization has reached the spend limit of its contract.", None
     ),
-    "own_spend_limit": lambda: ApiError(
+    "own_spend_limit": (
         400,
-        "You have reached your specified API usage limits. "
-        "You will regain access on the first of next month.",
+        (
+            "You have reached your specified API usage limits. "
+            "You will regain access on the first of next month."
+        ),
+        None,
     ),
-    "authentication": lambda: ApiError(401, "invalid x-api-key"),
-    "permission": lambda: ApiError(403, "Your API key does not have permission to use this."),
-    "billing": lambda: ApiError(402, "Your credit balance is too low to access the API."),
-}
+    "authentication": (401, "invalid x-api-key", None),
+    "permission": (403, "Your API key does not have permission to use this.", None),
+    "billing": (402, "Your credit balance is too low to access the API.", None),
+}  # fmt: skip
+
+
+def refused_call(code: str) -> ApiError:
+    """The errors that come from limits and accounts, by the code of their details or kind."""
+    status, message, retry_after = _ACCOUNT_ERRORS[code]
+    details = {"error_code": code} if status == RATE_LIMITED else None
+    return ApiError(status, message, details=details, retry_after=retry_after)

@@ -6,8 +6,9 @@ import re
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from pipeline.local.simulated.api_errors import ApiError, refused_call
@@ -20,52 +21,27 @@ from pipeline.stages.checks.scope import Encoder
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One request.
+    """One request."""
 
-    Args:
-        at: Seconds since the server started.
-        endpoint: `messages`, `batch`, `count_tokens`, ...
-        model: As it was asked for; none where the request did not get that far.
-        status: The HTTP status; 0 where the connection was cut.
-        outcome: `answered`, the kind of the fault, or the error's type.
-        billed: Whether it would have been paid.
-        digest: Of the request's content without its model: equal content, equal digest.
-        caller: Stands for the API key.
-        mark: What the mark's pattern found in the content; None without one.
-        custom_id: In a batch.
-        seconds: How long it took.
-        input_tokens: Outside the prompt cache.
-        cache_read_tokens: From the prompt cache.
-        cache_write_5m_tokens: Into the prompt cache, for five minutes.
-        cache_write_1h_tokens: Into the prompt cache, for an hour.
-        output_tokens: Of the answer, thinking included.
-    """
-
-    at: float
-    endpoint: str
-    model: str | None
-    status: int
-    outcome: str
-    billed: bool = False
-    digest: str | None = None
-    caller: str | None = None
-    mark: str | None = None
-    custom_id: str | None = None
-    seconds: float = 0.0
-    input_tokens: int = 0
-    cache_read_tokens: int = 0
-    cache_write_5m_tokens: int = 0
-    cache_write_1h_tokens: int = 0
-    output_tokens: int = 0
+    at: float  # seconds since the server started
+    endpoint: str  # `messages`, `batch`, `count_tokens`,
+    model: str | None  # as asked for; None where the request did not get that far
+    status: int  # HTTP; 0 where the connection was cut
+    outcome: str  # `answered`, a fault's kind, or the error's type
+    billed: bool = False  # whether it would have been paid
+    digest: str | None = None  # of the content without its model: equal content, equal digest
+    caller: str | None = None  # stands for the API key
+    mark: str | None = None  # what the mark's pattern found in the content
+    custom_id: str | None = None  # in a batch
+    seconds: float = 0.0  # how long it took
+    input_tokens: int = 0  # outside the prompt cache
+    cache_read_tokens: int = 0  # from the prompt cache
+    cache_write_5m_tokens: int = 0  # into the prompt cache, for five minutes
+    cache_write_1h_tokens: int = 0  # into the prompt cache, for an hour
+    output_tokens: int = 0  # of the answer, thinking included
 
 
-_TOKENS = (
-    "input_tokens",
-    "cache_read_tokens",
-    "cache_write_5m_tokens",
-    "cache_write_1h_tokens",
-    "output_tokens",
-)
+_TOKENS = tuple(each.name for each in fields(Served) if each.name.endswith("_tokens"))
 
 
 @dataclass(slots=True)
@@ -129,8 +105,8 @@ class Ledger:
 
     def as_json(self, limit: int | None = None) -> list[dict[str, Any]]:
         """The kept requests, oldest first; the latest `limit` of them."""
-        rows = list(self._recent)
-        return [asdict(row) for row in (rows if limit is None else rows[-limit:] if limit else [])]
+        first = 0 if limit is None else max(0, len(self._recent) - limit)
+        return [asdict(row) for row in islice(self._recent, first, None)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,30 +140,20 @@ LIVELY: Mapping[str, Latency] = {
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """The defaults answer at once, without limits and without faults.
+    """The defaults answer at once, without limits and without faults."""
 
-    Args:
-        latency: By model id; `*` for all others.
-        limits: A minute, by model id; `*` for all others. Each model has buckets of its own.
-        limit_window: Seconds of a limit that may be used at once.
-        faults: In force from the start.
-        bad_keys: API keys that are refused; any other key is taken.
-        seed: Of everything that is drawn.
-        ledger: Requests whose details are kept.
-        readers: Images and PDF files read at once, each in a thread.
-        batch_seconds: From the creation of a batch to its end.
-        encoder: What labels are chosen with, beside words; none for words alone.
-    """
-
-    latency: Mapping[str, Latency] = field(default_factory=dict)
+    latency: Mapping[str, Latency] = field(default_factory=dict)  # by model id; `*` for all others
+    # a minute, by model id; `*` for all others
     limits: Mapping[str, Limits] = field(default_factory=dict)
-    limit_window: float = 60.0
-    faults: tuple[Fault, ...] = ()
+    limit_window: float = 60.0  # seconds of a limit that may be used at once
+    faults: tuple[Fault, ...] = ()  # in force from the start
+    # API keys that are refused; any other key is taken
     bad_keys: frozenset[str] = frozenset({"sk-ant-invalid"})
-    seed: int = 0
-    ledger: int = 100_000
-    readers: int = 2
-    batch_seconds: float = 2.0
+    seed: int = 0  # of everything that is drawn
+    ledger: int = 100_000  # requests whose details are kept
+    readers: int = 2  # images and PDF files read at once, each in a thread
+    batch_seconds: float = 2.0  # from the creation of a batch to its end
+    # what labels are chosen with, beside words; none for words alone
     encoder: Encoder | None = None
 
 
@@ -217,12 +183,11 @@ class Control:
         self._limiters: dict[str, ModelLimiter] = {}
 
     def limiter(self, model: str) -> ModelLimiter:
-        known = self._limiters.get(model)
-        if known is None:
+        if model not in self._limiters:
             limits = self._limits.get(model, self._limits.get("*", _NO_LIMITS))
-            known = ModelLimiter(limits, self.clock(), self.simulation.limit_window)
-            self._limiters[model] = known
-        return known
+            window = self.simulation.limit_window
+            self._limiters[model] = ModelLimiter(limits, self.clock(), window)
+        return self._limiters[model]
 
     def limit(self, model: str, limits: Limits) -> None:
         """Change the limits of a model, or of all with `*`, from now on."""

@@ -7,7 +7,7 @@ import asyncio
 import hashlib
 import itertools
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,10 +16,10 @@ import orjson
 from aiohttp import web
 
 from pipeline.local.simulated import wire
-from pipeline.local.simulated.api_errors import ApiError
+from pipeline.local.simulated.api_errors import RATE_LIMITED, ApiError
 from pipeline.local.simulated.control import Control, Served
-from pipeline.local.simulated.injected_faults import AFTER, BEFORE, Fault
-from pipeline.local.simulated.message import MessageRequest, Reply, nothing, refusal, reply, spoil
+from pipeline.local.simulated.injected_faults import AFTER, BEFORE, LOST, Fault
+from pipeline.local.simulated.message import MessageRequest, Reply, refusal, reply, spoil
 from pipeline.local.simulated.prompt import CacheUse
 from pipeline.local.simulated.served_models import describe_model, list_models
 from pipeline.local.simulated.stand_in.answerer import Answerer
@@ -53,39 +53,30 @@ class Exchange:
         message_id: str,
         batch: bool = False,
     ) -> Exchanged:
-        """Answer a valid request, as slowly as is set.
+        """Answer a valid request: in a `batch` at once and without rate limits.
 
-        Args:
-            request: What is asked.
-            scope: Who asks: keys share no prompt cache.
-            faults: What goes wrong with the answer.
-            message_id: Of the answer.
-            batch: Without rate limits and delay.
+        Keys share no prompt cache: `scope` stands for the one that asks.
 
         Raises:
             ApiError: A limit is reached, or a file cannot be read.
         """
         control, started = self._control, self._control.clock()
         model = request.model
-        use, pending = control.prompt_cache.use(
+        use, keys = control.prompt_cache.use(
             f"{scope}\x00{model.id}", request.blocks, minimum=model.cacheable, now=started
         )
         counted = use.uncached + use.written
         if not batch:
             control.admit(model.id, counted)
         made = await self._reply(request, faults)
-        base = control.latency_of(model.id).draw(control.random, 0)
-        total = base + control.latency_of(model.id).per_token * made.output_tokens
+        latency = control.latency_of(model.id)
+        base = latency.draw(control.random, 0)
+        total = base + latency.per_token * made.output_tokens
         total += sum(fault.seconds for fault in faults if fault.kind == "slow")
-        pending.begins(started if batch else started + base)
+        control.prompt_cache.readable(keys, started if batch else started + base)
         if not batch:
-            control.limiter(model.id).settle(
-                estimated_input=counted,
-                input_tokens=counted,
-                output_tokens=made.output_tokens,
-                now=control.clock(),
-            )
-            await self._wait_until(started + total)
+            control.limiter(model.id).settle(made.output_tokens, control.clock())
+            await asyncio.sleep(max(0.0, started + total - control.clock()))
         tier = "batch" if batch else "standard"
         return Exchanged(made.message(request, use, message_id, tier), made, use)
 
@@ -93,7 +84,7 @@ class Exchange:
         if asks_for_reasoning(request):
             return refusal("reasoning_extraction")
         if not request.max_tokens:
-            return nothing(request)
+            return Reply([], 0, stop_reason="max_tokens")
         for fault in faults:
             if fault.kind == "refusal":
                 return refusal(fault.category)
@@ -103,44 +94,40 @@ class Exchange:
                 made = spoil(made, fault.kind, self._control.random)
         return made
 
-    async def _wait_until(self, moment: float) -> None:
-        left = moment - self._control.clock()
-        if left > 0:
-            await asyncio.sleep(left)
-
-
-def served(
-    request: MessageRequest,
-    exchanged: Exchanged,
-    *,
-    at: float,
-    seconds: float,
-    caller: str | None = None,
-    mark: str | None = None,
-    endpoint: str = "messages",
-    custom_id: str | None = None,
-    outcome: str = "answered",
-    status: int = 200,
-) -> Served:
-    made, use = exchanged.reply, exchanged.use
-    return Served(
-        at=at,
-        endpoint=endpoint,
-        model=request.model.id,
-        status=status,
-        outcome=outcome if made.stop_reason != "refusal" else "refusal",
-        billed=made.billed,
-        digest=request.digest,
-        caller=caller,
-        mark=mark,
-        custom_id=custom_id,
-        seconds=round(seconds, 6),
-        input_tokens=use.uncached,
-        cache_read_tokens=use.read,
-        cache_write_5m_tokens=use.written_5m,
-        cache_write_1h_tokens=use.written_1h,
-        output_tokens=made.output_tokens,
-    )
+    def note(
+        self,
+        request: MessageRequest,
+        exchanged: Exchanged,
+        scope: str,
+        started: float,
+        *,
+        outcome: str,
+        status: int = 200,
+        endpoint: str = "messages",
+        custom_id: str | None = None,
+    ) -> None:
+        """Write a call that was answered into the ledger."""
+        control, made, use = self._control, exchanged.reply, exchanged.use
+        control.ledger.add(
+            Served(
+                at=started - control.started,
+                endpoint=endpoint,
+                model=request.model.id,
+                status=status,
+                outcome=outcome if made.stop_reason != "refusal" else "refusal",
+                billed=made.billed,
+                digest=request.digest,
+                caller=scope,
+                mark=control.mark_of(request),
+                custom_id=custom_id,
+                seconds=round(control.clock() - started, 6),
+                input_tokens=use.uncached,
+                cache_read_tokens=use.read,
+                cache_write_5m_tokens=use.written_5m,
+                cache_write_1h_tokens=use.written_1h,
+                output_tokens=made.output_tokens,
+            )
+        )
 
 
 def scope_of(key: str) -> str:
@@ -151,8 +138,6 @@ def scope_of(key: str) -> str:
 MAX_BODY = 32 * 1024 * 1024
 MAX_BATCH_BODY = 256 * 1024 * 1024
 _FOREVER = 3600.0
-_RATE_LIMITED = 429
-_BAD_GATEWAY = 502
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +187,8 @@ class Gate:
                 started = self._control.clock()
                 faults = self._control.faults.draw(model, started, partial(_text_of, body))
                 if (before := next((f for f in faults if f.kind in BEFORE), None)) is not None:
-                    return await self._fail(http, before, endpoint, model, request_id)
+                    self.note(endpoint, model, wire.status_of(before), before.kind)
+                    return await self.fail(http, before, request_id, model)
                 self._control.check_account()
                 return await work(Call(http, request_id, scope, body, model, faults, started))
             except ApiError as error:
@@ -217,15 +203,16 @@ class Gate:
             Served(at=at, endpoint=endpoint, model=model, status=status, outcome=outcome)
         )
 
-    async def lose(self, call: Call, fault: Fault) -> web.StreamResponse:
-        """What comes back in place of a response, when the work is done."""
-        if fault.kind == "lost_hang":
-            await asyncio.sleep(_FOREVER)
-        if fault.kind == "lost_html":
-            return wire.page(_BAD_GATEWAY)
+    async def fail(
+        self, http: web.Request, fault: Fault, request_id: str, model: str | None
+    ) -> web.StreamResponse:
+        """What comes back in place of a response."""
         if (error := wire.error_of(fault)) is not None:
-            return self._error(error, call.request_id, call.model)
-        return wire.cut(call.http)
+            return self._error(error, request_id, model)
+        if fault.kind in {"hang", "lost_hang"}:
+            await asyncio.sleep(_FOREVER)
+        status = wire.status_of(fault)
+        return wire.page(status) if status else wire.cut(http)
 
     def _check_caller(self, http: web.Request) -> str:
         authorization = http.headers.get("authorization", "")
@@ -242,24 +229,9 @@ class Gate:
             raise ApiError(400, f"anthropic-version: {version!r} is not a valid version")
         return scope_of(key)
 
-    async def _fail(
-        self, http: web.Request, fault: Fault, endpoint: str, model: str | None, request_id: str
-    ) -> web.StreamResponse:
-        if (error := wire.error_of(fault)) is not None:
-            self.note(endpoint, model, error.status, fault.kind)
-            return self._error(error, request_id, model)
-        if fault.kind in {"html", "html_ok"}:
-            status = 502 if fault.kind == "html" else 200
-            self.note(endpoint, model, status, fault.kind)
-            return wire.page(status)
-        self.note(endpoint, model, 0, fault.kind)
-        if fault.kind == "hang":
-            await asyncio.sleep(_FOREVER)
-        return wire.cut(http)
-
     def _error(self, error: ApiError, request_id: str, model: str | None) -> web.Response:
         headers = {"request-id": request_id, **error.headers()}
-        if model is not None and error.status == _RATE_LIMITED:
+        if model is not None and error.status == RATE_LIMITED:
             headers |= self._control.limit_headers(model)
         return wire.answer(error.body(request_id), headers, status=error.status)
 
@@ -269,15 +241,17 @@ def _model_name(body: Any) -> str | None:  # noqa: ANN401 - not yet checked
     return name if isinstance(name, str) else None
 
 
-def _text_of(body: Any) -> str:  # noqa: ANN401 - not yet checked
-    """What the messages of a request say."""
+def _blocks_of(body: Any) -> Iterator[Mapping[str, Any]]:  # noqa: ANN401 - not yet checked
+    """The content blocks of a request's messages, as far as there are such."""
     messages = body.get("messages") if isinstance(body, dict) else None
-    texts: list[str] = []
     for message in messages if isinstance(messages, list) else ():
         content = message.get("content") if isinstance(message, dict) else None
         blocks = content if isinstance(content, list) else [{"text": content}]
-        texts += [str(block.get("text") or "") for block in blocks if isinstance(block, dict)]
-    return "\n".join(texts)
+        yield from (block for block in blocks if isinstance(block, dict))
+
+
+def _text_of(body: Any) -> str:  # noqa: ANN401 - not yet checked
+    return "\n".join(str(block.get("text") or "") for block in _blocks_of(body))
 
 
 async def _json(http: web.Request, limit: int) -> Any:  # noqa: ANN401 - any JSON value
@@ -314,24 +288,19 @@ class Endpoints:
         made = await self._exchange.run(
             request, call.scope, call.faults, message_id=self._gate.new_id("msg")
         )
-        lost = control.faults.draw_lost(request.model.id, control.clock())
+        lost = control.faults.draw(request.model.id, control.clock(), kinds=LOST)
         midway = any(fault.kind == "disconnect_midway" for fault in call.faults)
-        control.ledger.add(
-            served(
-                request,
-                made,
-                at=call.started - control.started,
-                seconds=control.clock() - call.started,
-                caller=call.scope,
-                mark=control.mark_of(request),
-                outcome=lost.kind
-                if lost is not None
-                else next((f.kind for f in call.faults if f.kind != "slow"), "answered"),
-                status=wire.status_of(lost) if lost is not None else 0 if midway else 200,
-            )
+        faults = lost or [fault for fault in call.faults if fault.kind != "slow"]
+        self._exchange.note(
+            request,
+            made,
+            call.scope,
+            call.started,
+            outcome=faults[0].kind if faults else "answered",
+            status=wire.status_of(lost[0]) if lost else 0 if midway else 200,
         )
-        if lost is not None:
-            return await self._gate.lose(call, lost)
+        if lost:
+            return await self._gate.fail(call.http, lost[0], call.request_id, call.model)
         headers = call.headers | control.limit_headers(request.model.id)
         if midway:
             return await wire.half(call.http, orjson.dumps(made.body), headers)
@@ -363,14 +332,5 @@ async def read_request(
         return read_message(body, count_pdf_tokens, counting=counting)
 
     # Only PDF files have to be opened before they can be counted, and that is slow.
-    return await files.run(read) if _has_document(body) else read()
-
-
-def _has_document(body: Any) -> bool:  # noqa: ANN401 - not yet checked
-    messages = body.get("messages") if isinstance(body, dict) else None
-    return isinstance(messages, list) and any(
-        isinstance(block, dict) and block.get("type") == "document"
-        for message in messages
-        if isinstance(message, dict) and isinstance(message.get("content"), list)
-        for block in message["content"]
-    )
+    has_document = any(block.get("type") == "document" for block in _blocks_of(body))
+    return await files.run(read) if has_document else read()

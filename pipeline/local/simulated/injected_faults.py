@@ -36,35 +36,23 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 """Kinds that stand for one of several, drawn for each call."""
 KINDS = frozenset(BEFORE | AFTER | LOST | IN_BATCHES | MODIFIERS | set(GROUPS))
 _IN_CALLS = KINDS - IN_BATCHES - LOST
-_IN_BATCH = (AFTER | IN_BATCHES | {"spoiled"}) - {"disconnect_midway"}
+IN_BATCH_REQUESTS = (AFTER | IN_BATCHES | {"spoiled"}) - {"disconnect_midway"}
 _ALWAYS = frozenset({"outage", "gone"})
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that goes wrong.
+    """One thing that goes wrong."""
 
-    Args:
-        kind: One of `KINDS`.
-        share: Of the calls it is drawn for.
-        next: Only that many calls more, if set.
-        after: Seconds from when the fault was added until it begins.
-        duration: Seconds it lasts; without end if None.
-        model: Only calls of this model, if set.
-        match: Only calls whose messages have this in their text, if set; no requests of batches.
-        seconds: For `slow`: that much more.
-        category: For `refusal`: the category in `stop_details`.
-    """
-
-    kind: str
-    share: float = 1.0
-    next: int | None = None
-    after: float = 0.0
-    duration: float | None = None
-    model: str | None = None
-    match: str | None = None
-    seconds: float = 10.0
-    category: str | None = "general_harms"
+    kind: str  # one of `KINDS`
+    share: float = 1.0  # of the calls it is drawn for
+    next: int | None = None  # only that many calls more
+    after: float = 0.0  # seconds until it begins
+    duration: float | None = None  # seconds; without end if None
+    model: str | None = None  # only calls of this model
+    match: str | None = None  # only calls whose messages have this text; no requests of batches
+    seconds: float = 10.0  # for `slow`: that much more
+    category: str | None = "general_harms"  # for `refusal`: that of its `stop_details`
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -146,28 +134,19 @@ class Faults:
         """Those that are or will be in force, with what is left of `next`."""
         return [replace(run.fault, next=run.left) for run in self._running if not run.over(now)]
 
-    def draw(self, model: str | None, now: float, text: Callable[[], str] = str) -> Sequence[Fault]:
+    def draw(
+        self,
+        model: str | None,
+        now: float,
+        text: Callable[[], str] = str,
+        *,
+        kinds: frozenset[str] = _IN_CALLS,
+    ) -> Sequence[Fault]:
         """What goes wrong with this call: at most one fault, and any number of `slow`.
 
-        Args:
-            model: Whose call it is.
-            now: The time.
-            text: Reads what its messages say.
+        `text` reads what its messages say. `LOST` are the kinds for the response to work that is
+        done, `IN_BATCH_REQUESTS` those for a request of a batch.
         """
-        return self._draw(model, now, _IN_CALLS, text) if self._running else ()
-
-    def draw_lost(self, model: str | None, now: float) -> Fault | None:
-        """What becomes of the response to work that is done; None where it is sent."""
-        drawn = self._draw(model, now, LOST, str) if self._running else ()
-        return drawn[0] if drawn else None
-
-    def draw_for_batch(self, model: str | None, now: float) -> Sequence[Fault]:
-        """What goes wrong with this request of a batch."""
-        return self._draw(model, now, _IN_BATCH, str) if self._running else ()
-
-    def _draw(
-        self, model: str | None, now: float, kinds: frozenset[str], text: Callable[[], str]
-    ) -> Sequence[Fault]:
         drawn: list[Fault] = []
         failed = False
         for run in self._running:

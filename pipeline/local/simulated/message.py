@@ -109,10 +109,6 @@ def refusal(category: str | None) -> Reply:
     return Reply([], 1, stop_reason="refusal", stop_details=details, billed=billed)
 
 
-def nothing(_request: MessageRequest) -> Reply:
-    return Reply([], 0, stop_reason="max_tokens")
-
-
 def spoil(good: Reply, kind: str, random: random.Random) -> Reply:
     """What a fault of the kinds that follow an answer makes of it."""
     text = "".join(block.get("text", "") for block in good.content)

@@ -3,12 +3,12 @@
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import orjson
 
-from pipeline.local.simulated.api_errors import ApiError, invalid
+from pipeline.local.simulated.api_errors import ApiError, Shape, invalid, read_shape
 from pipeline.local.simulated.media_limits import PDF, Media, check_together, read_media
 from pipeline.local.simulated.served_models import (
     MESSAGE_OVERHEAD,
@@ -62,7 +62,7 @@ class PromptCache:
 
     def use(
         self, scope: str, blocks: Sequence[Block], *, minimum: int, now: float
-    ) -> tuple[CacheUse, "Pending"]:
+    ) -> tuple[CacheUse, Sequence[bytes]]:
         """Look a prompt up at the start of its request, and note what it will write.
 
         Args:
@@ -72,12 +72,12 @@ class PromptCache:
             now: The start of the request.
 
         Returns:
-            The split, and the handle to tell when the response begins.
+            The split, and the keys to pass to `readable` when the response begins.
         """
         total = sum(block.tokens for block in blocks)
         marks = [i for i, block in enumerate(blocks) if block.breakpoint is not None]
         if not marks:
-            return CacheUse(uncached=total), Pending(self, [])
+            return CacheUse(uncached=total), []
         digests, sums = _prefixes(scope, blocks[: marks[-1] + 1])
         hit = self._longest_hit(marks, digests, sums, minimum, now)
         written: dict[Ttl, int] = {"5m": 0, "1h": 0}
@@ -93,7 +93,7 @@ class PromptCache:
                 written[ttl] += sums[mark] - done
                 done = sums[mark]
         use = CacheUse(total - done, read, written["5m"], written["1h"])
-        return use, Pending(self, keys)
+        return use, keys
 
     def readable(self, keys: Sequence[bytes], now: float) -> None:
         """The response of the request that wrote them has begun."""
@@ -137,19 +137,6 @@ class PromptCache:
             entry.ttl, entry.expires_at = ttl, now + _SECONDS[ttl]
 
 
-class Pending:
-    """What a request wrote; readable once its response begins."""
-
-    __slots__ = ("_cache", "_keys")
-
-    def __init__(self, cache: PromptCache, keys: Sequence[bytes]) -> None:
-        self._cache = cache
-        self._keys = keys
-
-    def begins(self, now: float) -> None:
-        self._cache.readable(self._keys, now)
-
-
 def _prefixes(scope: str, blocks: Sequence[Block]) -> tuple[list[bytes], list[int]]:
     digest = hashlib.blake2b(scope.encode(), digest_size=16)
     digests, sums, total = [], [], 0
@@ -168,17 +155,26 @@ MediaTokens = Callable[[Media], int]
 """What a PDF file counts; may raise `ApiError` where it cannot be opened or is too long."""
 
 
+class Turn(Shape, extra="forbid"):
+    """A message of the conversation."""
+
+    role: Literal["user", "assistant"]
+    content: Any = None
+
+
+class _CacheControl(Shape):
+    type: Literal["ephemeral"]
+    ttl: Ttl = "5m"
+
+
+class _TextBlock(Shape):
+    type: Literal["text"]
+    text: str
+
+
 def read_ttl(control: Any, path: str) -> Ttl:  # noqa: ANN401 - what the request has there
     """The time to live that a `cache_control` asks for."""
-    if not isinstance(control, Mapping) or control.get("type") != "ephemeral":
-        raise invalid(f"{path}.type", "Input should be 'ephemeral'")
-    match control.get("ttl", "5m"):
-        case "5m":
-            return "5m"
-        case "1h":
-            return "1h"
-        case _:
-            raise invalid(f"{path}.ttl", "Input should be '5m' or '1h'")
+    return read_shape(_CacheControl, control, path).ttl
 
 
 class Prompt:
@@ -196,8 +192,7 @@ class Prompt:
 
     def mark_last(self, ttl: Ttl) -> None:
         """What top-level `cache_control` does: a breakpoint on the last block."""
-        last = self._blocks[-1]
-        self._blocks[-1] = Block(last.content, last.tokens, ttl)
+        self._blocks[-1] = replace(self._blocks[-1], breakpoint=ttl)
 
     def add_tools(self, tools: Sequence[Mapping[str, Any]], *, forced: bool) -> None:
         for i, tool in enumerate(tools):
@@ -220,9 +215,14 @@ class Prompt:
             self.instructions.append(text)
             self.add(b"system" + text.encode(), text_tokens(text), self._mark(block, path))
 
-    def add_messages(self, messages: Any, *, prefill: bool) -> tuple[str | Media, ...]:  # noqa: ANN401
-        """The conversation; the content of its last user turn comes back."""
-        _check_turns(messages)
+    def add_messages(
+        self, messages: Sequence[Mapping[str, Any]], *, prefill: bool
+    ) -> tuple[str | Media, ...]:
+        """The conversation, each a `Turn`; the content of its last user turn comes back."""
+        if not messages:
+            raise invalid("messages", "at least one message is required")
+        if messages[0]["role"] != "user":
+            raise invalid("messages", "first message must use the user role")
         content: list[str | Media] = []
         role = None
         for i, message in enumerate(messages):
@@ -278,12 +278,8 @@ class Prompt:
 
     def _file(self, block: Mapping[str, Any], path: str) -> str | Media:
         mark = self._mark(block, path)
-        source = block.get("source")
-        if (
-            block["type"] == "document"
-            and isinstance(source, Mapping)
-            and source.get("type") == "text"
-        ):
+        source = block.get("source") if block["type"] == "document" else None
+        if isinstance(source, Mapping) and source.get("type") == "text":
             text = str(source.get("data", ""))
             self.add(b"document" + text.encode(), text_tokens(text), mark)
             return text
@@ -316,36 +312,11 @@ class Prompt:
 
     def digest(self) -> str:
         """Of everything but the model: equal prompts, equal digests."""
-        digest = hashlib.blake2b(digest_size=16)
-        for block in self._blocks:
-            digest.update(len(block.content).to_bytes(8, "big"))
-            digest.update(block.content)
-        return digest.hexdigest()
-
-
-def _check_turns(messages: Any) -> None:  # noqa: ANN401 - what the request has there
-    if not isinstance(messages, list):
-        raise invalid("messages", "Field required")
-    if not messages:
-        raise invalid("messages", "at least one message is required")
-    if len(messages) > MAX_MESSAGES:
-        raise invalid("messages", f"at most {MAX_MESSAGES} messages are allowed")
-    for i, message in enumerate(messages):
-        path = f"messages.{i}"
-        if not isinstance(message, Mapping) or message.get("role") not in {"user", "assistant"}:
-            raise invalid(f"{path}.role", "Input should be 'user' or 'assistant'")
-        if unknown := sorted(set(message) - {"role", "content"}):
-            raise invalid(f"{path}.{unknown[0]}", "Extra inputs are not permitted")
-    if messages[0]["role"] != "user":
-        raise invalid("messages", "first message must use the user role")
+        return _prefixes("", self._blocks)[0][-1].hex()
 
 
 def _text(block: Any, path: str) -> str:  # noqa: ANN401 - what the request has there
-    if not isinstance(block, Mapping) or block.get("type") != "text":
-        raise invalid(f"{path}.type", "Input should be 'text'")
-    text = block.get("text")
-    if not isinstance(text, str):
-        raise invalid(f"{path}.text", "Field required")
+    text = read_shape(_TextBlock, block, path).text
     if not text:
         raise invalid(
             "messages" if path.startswith("messages") else path,

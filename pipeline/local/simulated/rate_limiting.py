@@ -1,10 +1,10 @@
-"""Rate limits as token buckets, with the headers that tell of them.
+"""Rate limits as token buckets, with the headers that state them.
 
 Pure: the time comes in as seconds of any clock that does not go back.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
 
 
@@ -17,10 +17,12 @@ class Limits:
     output_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        if any(
-            v is not None and v < 1 for v in (self.requests, self.input_tokens, self.output_tokens)
-        ):
+        if any(limit is not None and limit < 1 for limit in astuple(self)):
             raise ValueError("a rate limit is at least 1 a minute")
+
+
+_KINDS = ("requests", "input-tokens", "output-tokens")
+"""Of limits, as headers name them, in the order of `Limits`."""
 
 
 class Bucket:
@@ -70,7 +72,7 @@ class ModelLimiter:
         self.change(limits, now)
 
     def change(self, limits: Limits, now: float) -> None:
-        for kind, per_minute in _by_kind(limits).items():
+        for kind, per_minute in zip(_KINDS, astuple(limits), strict=True):
             bucket = self._buckets.get(kind)
             if per_minute is None:
                 self._buckets.pop(kind, None)
@@ -102,12 +104,8 @@ class ModelLimiter:
                 self._buckets[kind].take(wanted[kind], now)
         return None
 
-    def settle(
-        self, *, estimated_input: int, input_tokens: int, output_tokens: int, now: float
-    ) -> None:
-        """Correct the estimate of the prompt and take what was produced."""
-        if bucket := self._buckets.get("input-tokens"):
-            bucket.take(input_tokens - estimated_input, now)
+    def settle(self, output_tokens: int, now: float) -> None:
+        """Take what was produced; the prompt was counted exactly when it was admitted."""
         if bucket := self._buckets.get("output-tokens"):
             bucket.take(output_tokens, now)
 
@@ -116,22 +114,11 @@ class ModelLimiter:
         headers: dict[str, str] = {}
         for kind, bucket in self._buckets.items():
             headers |= _bucket_headers(kind, bucket, now, clock_time)
-        tokens = [k for k in ("input-tokens", "output-tokens") if k in self._buckets]
+        tokens = [bucket for kind, bucket in self._buckets.items() if kind != "requests"]
         if tokens:
-            tightest = min(
-                tokens,
-                key=lambda kind: self._buckets[kind].level(now) / self._buckets[kind].capacity,
-            )
-            headers |= _bucket_headers("tokens", self._buckets[tightest], now, clock_time)
+            tightest = min(tokens, key=lambda bucket: bucket.level(now) / bucket.capacity)
+            headers |= _bucket_headers("tokens", tightest, now, clock_time)
         return headers
-
-
-def _by_kind(limits: Limits) -> dict[str, int | None]:
-    return {
-        "requests": limits.requests,
-        "input-tokens": limits.input_tokens,
-        "output-tokens": limits.output_tokens,
-    }
 
 
 def _bucket_headers(kind: str, bucket: Bucket, now: float, clock_time: datetime) -> dict[str, str]:

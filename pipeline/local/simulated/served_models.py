@@ -10,53 +10,36 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pipeline.local.simulated.api_errors import ApiError
 
 Line = Literal["haiku", "sonnet", "opus"]
 ThinkingType = Literal["adaptive", "disabled", "between_tools", "enabled"]
+_EFFORTS = ("low", "medium", "high", "xhigh", "max")
 MARK = "simulated-"
 """What every answer's `model` begins with."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What the API accepts for one model.
-
-    Args:
-        id: The id in requests.
-        display_name: For people.
-        line: The model line.
-        released: RFC 3339 date and time.
-        context: Prompt tokens at most.
-        max_output: Highest `max_tokens`.
-        thinking: The thinking types that are accepted.
-        thinks_by_default: Whether it thinks where the request says nothing.
-        efforts: The effort levels that are accepted.
-        default_effort: The effort where the request says nothing.
-        prefill: Whether the last message may be the assistant's.
-        forced_tools: Whether `tool_choice` may be `any` or `tool`.
-        cacheable: Tokens a prompt prefix needs to be cached.
-        image_edge: Pixels of the long edge that images are scaled down to.
-        image_tokens: Tokens an image costs at most.
-    """
+    """What the API accepts for one model."""
 
     id: str
     display_name: str
     line: Line
-    released: str
-    context: int = 1_000_000
-    max_output: int = 128_000
+    released: str  # RFC 3339
+    context: int = 1_000_000  # prompt tokens at most
+    max_output: int = 128_000  # highest `max_tokens`
     thinking: frozenset[ThinkingType] = frozenset({"adaptive"})
-    thinks_by_default: bool = True
-    efforts: tuple[str, ...] = ("low", "medium", "high", "xhigh", "max")
-    default_effort: str = "medium"
-    prefill: bool = False
-    forced_tools: bool = False
-    cacheable: int = 512
-    image_edge: int = 2576
-    image_tokens: int = 4784
+    thinks_by_default: bool = True  # whether it thinks where the request says nothing
+    efforts: tuple[str, ...] = _EFFORTS
+    default_effort: str = "medium"  # the effort where the request says nothing
+    prefill: bool = False  # whether the last message may be the assistant's
+    forced_tools: bool = False  # whether `tool_choice` may be `any` or `tool`
+    cacheable: int = 512  # tokens a prompt prefix needs to be cached
+    image_edge: int = 2576  # pixels of the long edge that images are scaled down to
+    image_tokens: int = 4784  # tokens an image costs at most
 
 
 _ALL = (
@@ -138,12 +121,7 @@ def pdf_tokens(text: str, pages: int) -> int:
 def list_models() -> dict[str, Any]:
     """The body of `GET /v1/models`, newest first."""
     data = [describe_model(name) for name in MODELS]
-    return {
-        "data": data,
-        "has_more": False,
-        "first_id": data[0]["id"],
-        "last_id": data[-1]["id"],
-    }
+    return {"data": data, "has_more": False, "first_id": data[0]["id"], "last_id": data[-1]["id"]}
 
 
 def describe_model(name: str) -> dict[str, Any]:
@@ -152,11 +130,7 @@ def describe_model(name: str) -> dict[str, Any]:
     if model is None:
         raise ApiError(404, f"model: {name}")
     yes, no = {"supported": True}, {"supported": False}
-    efforts = {
-        level: {"supported": level in model.efforts}
-        for level in ("low", "medium", "high", "xhigh", "max")
-    }
-    kinds = ("adaptive", "between_tools", "disabled", "enabled")
+    efforts = {level: {"supported": level in model.efforts} for level in _EFFORTS}
     return {
         "type": "model",
         "id": model.id,
@@ -180,7 +154,10 @@ def describe_model(name: str) -> dict[str, Any]:
             "structured_outputs": yes,
             "thinking": {
                 "supported": True,
-                "types": {kind: {"supported": kind in model.thinking} for kind in kinds},
+                "types": {
+                    kind: {"supported": kind in model.thinking}
+                    for kind in sorted(get_args(ThinkingType))
+                },
             },
         },
     }

@@ -5,7 +5,6 @@ Also `/admin/...`: what was served, and changes while running; answered on loopb
 
 import argparse
 import asyncio
-import ipaddress
 import re
 import signal
 import sys
@@ -27,6 +26,7 @@ from pipeline.local.simulated.rate_limiting import Limits
 from pipeline.local.simulated.stand_in.answerer import Answerer
 from pipeline.local.simulated.stand_in.file_text import FileReader
 from pipeline.model.errors import UsageError
+from pipeline.observe.web import is_loopback
 from pipeline.runtime.process import collect_seldom
 from pipeline.stages.checks.scope import MiniLm
 
@@ -51,7 +51,7 @@ def admin_routes(control: Control) -> list[web.RouteDef]:
     admin = _Admin(control)
     return [
         web.get("/admin/requests", _guarded(admin.requests)),
-        web.delete("/admin/requests", _guarded(admin.forget)),
+        web.delete("/admin/requests", _guarded(admin.requests)),
         web.get("/admin/counters", _guarded(admin.counters)),
         web.get("/admin/limits", _guarded(admin.limits)),
         web.put("/admin/limits", _guarded(admin.limits)),
@@ -72,14 +72,13 @@ class _Admin:
         self._control = control
 
     async def requests(self, http: web.Request) -> object:
+        if http.method == "DELETE":
+            self._control.ledger.reset()
+            return {}
         limit = int(http.query["limit"]) if "limit" in http.query else None
         control, ledger = self._control, self._control.ledger
         now = control.clock() - control.started
         return {"now": now, "counters": ledger.counters(), "requests": ledger.as_json(limit)}
-
-    async def forget(self, _: web.Request) -> object:
-        self._control.ledger.reset()
-        return {}
 
     async def counters(self, _: web.Request) -> object:
         return self._control.ledger.counters()
@@ -135,10 +134,7 @@ def _guarded(handler: _AdminHandler) -> Callable[[web.Request], Awaitable[web.St
 
     async def guarded(http: web.Request) -> web.StreamResponse:
         answer: object
-        try:
-            local = http.remote is not None and ipaddress.ip_address(http.remote).is_loopback
-        except ValueError:
-            local = False
+        local = is_loopback(http.remote or "")
         try:
             answer, status = await handler(http) if local else _NOT_LOCAL, 200 if local else 403
         except (KeyError, TypeError, ValueError, re.error) as error:
@@ -259,7 +255,7 @@ async def _serve(simulation: Simulation, host: str, port: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     async with SimulatedApi(simulation, host=host, port=port) as api:
-        # Whoever started it reads these lines to know where it is and when to go on.
+        # A parent reads these lines to know where it is and when to go on.
         print(f"base_url={api.base_url}\nport={api.port}\nready", flush=True)  # noqa: T201
         await stopped.wait()
 

@@ -1,21 +1,26 @@
 """Refuses what the Messages API refuses; what it takes comes out as a `MessageRequest`.
 
 PDF files are opened elsewhere: what they count comes in as a function.
-
-The subset of JSON schema that structured outputs take.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import orjson
+from pydantic import Field
 
-from pipeline.local.simulated.api_errors import ApiError, invalid
+from pipeline.local.simulated.api_errors import ApiError, Shape, invalid, read_shape
 from pipeline.local.simulated.message import MessageRequest
-from pipeline.local.simulated.prompt import MediaTokens, Prompt, read_ttl
-from pipeline.local.simulated.served_models import MODELS, SCHEMA_OVERHEAD, Model, text_tokens
+from pipeline.local.simulated.prompt import MAX_MESSAGES, MediaTokens, Prompt, Turn, read_ttl
+from pipeline.local.simulated.served_models import (
+    MODELS,
+    SCHEMA_OVERHEAD,
+    Model,
+    ThinkingType,
+    text_tokens,
+)
 
 MAX_OPTIONAL = 24
 MAX_UNIONS = 16
@@ -57,11 +62,8 @@ def _target(root: Mapping[str, Any], reference: str) -> Mapping[str, Any]:
         raise _refused(f"external $ref {reference!r} is not supported")
     target: Any = root
     for step in reference[2:].split("/"):
-        target = (
-            target.get(step.replace("~1", "/").replace("~0", "~"))
-            if isinstance(target, Mapping)
-            else None
-        )
+        name = step.replace("~1", "/").replace("~0", "~")
+        target = target.get(name) if isinstance(target, Mapping) else None
     if not isinstance(target, Mapping):
         raise _refused(f"$ref {reference!r} points to nothing")
     return target
@@ -75,16 +77,12 @@ class _Check:
 
     def run(self) -> None:
         self._visit(self._root, "", ("#",))
-        if self._optional > MAX_OPTIONAL:
-            raise _refused(
-                f"Schemas contains too many optional parameters ({self._optional}), "
-                f"the limit is {MAX_OPTIONAL}"
-            )
-        if self._unions > MAX_UNIONS:
-            raise _refused(
-                f"Schemas contains too many parameters with union types ({self._unions}), "
-                f"the limit is {MAX_UNIONS}"
-            )
+        for count, most, what in (
+            (self._optional, MAX_OPTIONAL, "optional parameters"),
+            (self._unions, MAX_UNIONS, "parameters with union types"),
+        ):
+            if count > most:
+                raise _refused(f"Schemas contains too many {what} ({count}), the limit is {most}")
 
     def _visit(self, schema: Any, path: str, references: tuple[str, ...]) -> None:  # noqa: ANN401
         where = path or "schema"
@@ -162,16 +160,57 @@ def _refused(problem: str) -> ApiError:
 
 
 VERSIONS = ("2023-01-01", "2023-06-01", "2026-10-21")
-_FIELDS = frozenset({
-    "model", "messages", "max_tokens", "system", "cache_control", "container", "diagnostics",
-    "inference_geo", "metadata", "output_config", "service_tier", "speed", "stop_sequences",
-    "stream", "thinking", "tool_choice", "tools",
-})  # fmt: skip
 _SAMPLING = ("temperature", "top_p", "top_k")
 _OFF = frozenset({"disabled", "between_tools"})
 _TOO_MUCH_EFFORT_FOR_OFF = frozenset({"xhigh", "max"})
 _ASKS_FOR_REASONING = re.compile(r"</?(?:reasoning|thinking|thought)s?>", re.IGNORECASE)
 _REASONING_FIELDS = frozenset({"reasoning", "thinking", "trace", "thoughts", "chain_of_thought"})
+
+
+class _Format(Shape):
+    type: Literal["json_schema"]
+    json_schema: Any = Field(alias="schema")
+
+
+class _OutputConfig(Shape, extra="forbid"):
+    effort: str | None = None
+    format: _Format | None = None
+
+
+class _Thinking(Shape):
+    type: ThinkingType
+    budget_tokens: int = 0
+    display: str | None = None
+
+
+class _Tool(Shape):
+    name: str
+    input_schema: dict[str, Any]
+
+
+class _ToolChoice(Shape):
+    type: Literal["auto", "any", "tool", "none"]
+    name: str | None = None
+
+
+class _Body(Shape, extra="forbid"):
+    model: str
+    max_tokens: int = Field(ge=0)
+    messages: list[Turn] = Field(max_length=MAX_MESSAGES)
+    output_config: _OutputConfig | None = None
+    thinking: _Thinking | None = None
+    tools: list[_Tool] | None = None
+    tool_choice: _ToolChoice | None = None
+    stop_sequences: list[str] | None = None
+    service_tier: Literal["auto", "standard_only"] = "auto"
+    stream: bool | None = None
+    system: Any = None
+    cache_control: Any = None
+    container: Any = None
+    diagnostics: Any = None
+    inference_geo: Any = None
+    metadata: Any = None
+    speed: Any = None
 
 
 def read_message(body: Any, pdf_tokens: MediaTokens, *, counting: bool = False) -> MessageRequest:  # noqa: ANN401
@@ -187,26 +226,33 @@ def read_message(body: Any, pdf_tokens: MediaTokens, *, counting: bool = False) 
     """
     if not isinstance(body, Mapping):
         raise ApiError(400, "The request body must be a JSON object")
-    model = _model(body)
-    _check_fields(body)
-    max_tokens = 0 if counting and "max_tokens" not in body else _max_tokens(body, model)
-    effort, schema = _output_config(body, model)
-    thinks, shows = _thinking(body, model, effort, max_tokens)
-    tools, tool = _tools(body, model)
+    if sampling := [name for name in _SAMPLING if name in body]:
+        raise invalid(
+            sampling[0], "sampling parameters are not supported by this model and version"
+        )
+    given = read_shape(_Body, {"max_tokens": 0, **body} if counting else body)
+    if (model := MODELS.get(given.model)) is None:
+        raise ApiError(404, f"model: {given.model}")
+    _check_limits(given, model)
+    max_tokens, form = given.max_tokens, given.output_config and given.output_config.format
+    schema = form.json_schema if form else None
+    effort = (given.output_config and given.output_config.effort) or model.default_effort
+    thinks, shows = _thinking(given.thinking, model, effort, max_tokens)
+    tools, tool = body.get("tools") or [], _forced_tool(given, model)
     if not max_tokens and not counting:
-        _check_warm_up(body, schema is not None, tool is not None)
+        _check_warm_up(given, has_format=form is not None, has_tool=tool is not None)
     prompt = Prompt(model, pdf_tokens)
-    schema_bytes = b"" if schema is None else orjson.dumps(schema)
-    if schema is not None:
+    schema_bytes = b"" if form is None else orjson.dumps(schema)
+    if form is not None:
         _checked(schema_bytes)
         prompt.add(b"format" + schema_bytes, SCHEMA_OVERHEAD + text_tokens(schema_bytes.decode()))
     prompt.add_tools(tools, forced=tool is not None)
-    prompt.add_system(body.get("system"))
+    prompt.add_system(given.system)
     # Thinking and effort change how messages are read, so they stand between system and messages.
     prompt.add(orjson.dumps([thinks, effort, body.get("tool_choice")]), 0)
-    content = prompt.add_messages(body.get("messages"), prefill=model.prefill)
-    if isinstance(control := body.get("cache_control"), Mapping):
-        prompt.mark_last(read_ttl(control, "cache_control"))
+    content = prompt.add_messages(body["messages"], prefill=model.prefill)
+    if isinstance(given.cache_control, Mapping):
+        prompt.mark_last(read_ttl(given.cache_control, "cache_control"))
     blocks = prompt.finished()
     total = sum(block.tokens for block in blocks)
     if total > model.context:
@@ -225,8 +271,8 @@ def read_message(body: Any, pdf_tokens: MediaTokens, *, counting: bool = False) 
         thinks=thinks,
         shows_thinking=shows,
         effort=effort,
-        stop_sequences=tuple(body.get("stop_sequences") or ()),
-        stream=bool(body.get("stream")),
+        stop_sequences=tuple(given.stop_sequences or ()),
+        stream=bool(given.stream),
         blocks=blocks,
         digest=prompt.digest(),
     )
@@ -250,66 +296,19 @@ def _has_reasoning_field(schema: Any) -> bool:  # noqa: ANN401 - any part of a s
     return isinstance(schema, list) and any(_has_reasoning_field(part) for part in schema)
 
 
-def _model(body: Mapping[str, Any]) -> Model:
-    name = body.get("model")
-    if not isinstance(name, str) or not name:
-        raise invalid("model", "Field required")
-    try:
-        return MODELS[name]
-    except KeyError:
-        raise ApiError(404, f"model: {name}") from None
-
-
-def _check_fields(body: Mapping[str, Any]) -> None:
-    for name in _SAMPLING:
-        if name in body:
-            raise invalid(name, "sampling parameters are not supported by this model and version")
-    if unknown := sorted(set(body) - _FIELDS):
-        raise invalid(unknown[0], "Extra inputs are not permitted")
-    stops = body.get("stop_sequences")
-    if stops is not None and not (
-        isinstance(stops, list) and all(isinstance(s, str) and s.strip() for s in stops)
-    ):
+def _check_limits(given: _Body, model: Model) -> None:
+    if not all(stop.strip() for stop in given.stop_sequences or ()):
         raise invalid("stop_sequences", "each stop sequence must contain non-whitespace")
-    if body.get("service_tier", "auto") not in {"auto", "standard_only"}:
-        raise invalid("service_tier", "Input should be 'auto' or 'standard_only'")
-
-
-def _max_tokens(body: Mapping[str, Any], model: Model) -> int:
-    value = body.get("max_tokens")
-    if value is None:
-        raise invalid("max_tokens", "Field required")
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise invalid("max_tokens", "Input should be a valid integer")
-    if value < 0:
-        raise invalid("max_tokens", "Input should be greater than or equal to 0")
-    if value > model.max_output:
+    if given.max_tokens > model.max_output:
         raise invalid(
             "max_tokens",
-            f"{value} > {model.max_output}, which is the maximum allowed number of output tokens "
-            f"for {model.id}",
+            f"{given.max_tokens} > {model.max_output}, which is the maximum allowed number of "
+            f"output tokens for {model.id}",
         )
-    return value
-
-
-def _output_config(body: Mapping[str, Any], model: Model) -> tuple[str, Mapping[str, Any] | None]:
-    config = body.get("output_config") or {}
-    if not isinstance(config, Mapping):
-        raise invalid("output_config", "Input should be an object")
-    if unknown := sorted(set(config) - {"effort", "format"}):
-        raise invalid(f"output_config.{unknown[0]}", "Extra inputs are not permitted")
-    effort = config.get("effort") or model.default_effort
-    if config.get("effort") and effort not in model.efforts:
+    effort = given.output_config and given.output_config.effort
+    if effort and effort not in model.efforts:
         options = ", ".join(model.efforts) or "none"
         raise invalid("output_config.effort", f"{model.id} supports these levels: {options}")
-    form = config.get("format")
-    if form is None:
-        return effort, None
-    if not isinstance(form, Mapping) or form.get("type") != "json_schema":
-        raise invalid("output_config.format.type", "Input should be 'json_schema'")
-    if "schema" not in form:
-        raise invalid("output_config.format.schema", "Field required")
-    return effort, form["schema"]
 
 
 @lru_cache(maxsize=512)
@@ -318,14 +317,12 @@ def _checked(schema_bytes: bytes) -> None:
 
 
 def _thinking(
-    body: Mapping[str, Any], model: Model, effort: str, max_tokens: int
+    config: _Thinking | None, model: Model, effort: str, max_tokens: int
 ) -> tuple[bool, bool]:
-    config = body.get("thinking")
+    """Whether it thinks, and shows it."""
     if config is None:
         return model.thinks_by_default and max_tokens > 0, False
-    kind = config.get("type") if isinstance(config, Mapping) else None
-    if kind not in {"adaptive", "disabled", "between_tools", "enabled"}:
-        raise invalid("thinking.type", "Input should be 'adaptive', 'disabled' or 'between_tools'")
+    kind = config.type
     if kind not in model.thinking:
         options = ", ".join(repr(option) for option in sorted(model.thinking))
         raise invalid("thinking.type", f"{kind!r} is not supported by {model.id}; use {options}")
@@ -333,51 +330,33 @@ def _thinking(
         if effort in _TOO_MUCH_EFFORT_FOR_OFF:
             raise invalid("thinking.type", f"{kind!r} cannot be combined with effort {effort!r}")
         return False, False
-    if kind == "enabled":
-        budget = config.get("budget_tokens")
-        if not isinstance(budget, int) or budget < 1024 or budget >= max_tokens:  # noqa: PLR2004
-            raise invalid(
-                "thinking.budget_tokens", "must be at least 1024 and less than max_tokens"
-            )
-    return True, config.get("display") == "summarized"
+    if kind == "enabled" and not 1024 <= config.budget_tokens < max_tokens:  # noqa: PLR2004
+        raise invalid("thinking.budget_tokens", "must be at least 1024 and less than max_tokens")
+    return True, config.display == "summarized"
 
 
-def _tools(body: Mapping[str, Any], model: Model) -> tuple[Sequence[Mapping[str, Any]], str | None]:
-    tools = body.get("tools") or []
-    if not isinstance(tools, list):
-        raise invalid("tools", "Input should be a valid list")
-    for i, tool in enumerate(tools):
-        if not isinstance(tool, Mapping) or not isinstance(tool.get("input_schema"), Mapping):
-            raise invalid(f"tools.{i}.input_schema", "Field required")
-        if not isinstance(tool.get("name"), str):
-            raise invalid(f"tools.{i}.name", "Field required")
-    choice = body.get("tool_choice")
-    return tools, None if choice is None else _forced_tool(choice, tools, model)
-
-
-def _forced_tool(choice: Any, tools: Sequence[Mapping[str, Any]], model: Model) -> str | None:  # noqa: ANN401
-    kind = choice.get("type") if isinstance(choice, Mapping) else None
-    if kind not in {"auto", "any", "tool", "none"}:
-        raise invalid("tool_choice.type", "Input should be 'auto', 'any', 'tool' or 'none'")
-    if not tools:
+def _forced_tool(given: _Body, model: Model) -> str | None:
+    choice = given.tool_choice
+    if choice is None:
+        return None
+    if not given.tools:
         raise invalid("tool_choice", "may only be specified while providing tools")
-    if kind in {"auto", "none"}:
+    if choice.type in {"auto", "none"}:
         return None
     if not model.forced_tools:
-        raise invalid("tool_choice.type", f"{kind!r} is not supported by {model.id}")
-    name = choice.get("name") if kind == "tool" else tools[0]["name"]
-    if name not in {tool["name"] for tool in tools}:
+        raise invalid("tool_choice.type", f"{choice.type!r} is not supported by {model.id}")
+    name = choice.name if choice.type == "tool" else given.tools[0].name
+    if name not in {tool.name for tool in given.tools}:
         raise invalid("tool_choice.name", f"Tool {name!r} not found in provided tools")
-    return str(name)
+    return name
 
 
-def _check_warm_up(body: Mapping[str, Any], has_format: bool, has_tool: bool) -> None:
-    thinking = body.get("thinking") or {}
+def _check_warm_up(given: _Body, *, has_format: bool, has_tool: bool) -> None:
     for present, what in (
-        (body.get("stream"), "stream"),
+        (given.stream, "stream"),
         (has_format, "output_config.format"),
         (has_tool, "tool_choice 'any' or 'tool'"),
-        (thinking.get("type") == "enabled", "thinking 'enabled'"),
+        (given.thinking and given.thinking.type == "enabled", "thinking 'enabled'"),
     ):
         if present:
             raise invalid("max_tokens", f"0 cannot be combined with {what}")

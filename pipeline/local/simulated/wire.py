@@ -15,29 +15,29 @@ from pipeline.local.simulated.injected_faults import Fault
 _HTML = (
     b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
 )
-_ERRORS = {
-    "overloaded": lambda: ApiError(529, "Overloaded"),
-    "outage": lambda: ApiError(529, "Overloaded"),
-    "server_error": lambda: ApiError(500, "Internal server error"),
-    "lost_overloaded": lambda: ApiError(529, "Overloaded"),
-    "lost_server_error": lambda: ApiError(500, "Internal server error"),
-    "lost_timeout": lambda: ApiError(504, "The request took too long"),
-    "unavailable": lambda: ApiError(503, "Service unavailable"),
-    "timeout": lambda: ApiError(504, "The request took too long"),
-    "rate_limited": lambda: ApiError(429, "Rate limited", retry_after=2),
-    "rate_limited_bare": lambda: ApiError(429, "Rate limited"),
-    "ramp_limit": lambda: refused_call("ramp_limit_exceeded"),
-    "enforced_spend_limit": lambda: refused_call("enforced_spend_limit_reached"),
-    "contract_spend_limit": lambda: refused_call("contract_spend_limit_reached"),
-    "own_spend_limit": lambda: refused_call("own_spend_limit"),
-    "bad_key": lambda: refused_call("authentication"),
-    "forbidden": lambda: refused_call("permission"),
-    "billing": lambda: refused_call("billing"),
-    "disabled": lambda: ApiError(400, "This organization has been disabled."),
-    "unclear": lambda: ApiError(400, "Something about this request is not right."),
-    "filtered": lambda: ApiError(400, "Output blocked by content filtering policy"),
+_PAGES = {"html": 502, "lost_html": 502, "html_ok": 200}
+_ERRORS: Mapping[str, tuple[int, str]] = {
+    "overloaded": (529, "Overloaded"),
+    "outage": (529, "Overloaded"),
+    "server_error": (500, "Internal server error"),
+    "unavailable": (503, "Service unavailable"),
+    "timeout": (504, "The request took too long"),
+    "rate_limited": (429, "Rate limited"),
+    "rate_limited_bare": (429, "Rate limited"),
+    "disabled": (400, "This organization has been disabled."),
+    "unclear": (400, "Something about this request is not right."),
+    "filtered": (400, "Output blocked by content filtering policy"),
 }
-"""The faults that are error responses."""
+_ACCOUNT_ERRORS: Mapping[str, str] = {
+    "ramp_limit": "ramp_limit_exceeded",
+    "enforced_spend_limit": "enforced_spend_limit_reached",
+    "contract_spend_limit": "contract_spend_limit_reached",
+    "own_spend_limit": "own_spend_limit",
+    "bad_key": "authentication",
+    "forbidden": "permission",
+    "billing": "billing",
+}
+"""The faults that are an account's errors, by the codes of `refused_call`."""
 
 
 def answer(
@@ -53,14 +53,19 @@ def answer(
 
 def error_of(fault: Fault) -> ApiError | None:
     """The error that a fault is; None where it is no error response."""
-    make = _ERRORS.get(fault.kind)
-    return None if make is None else make()
+    kind = fault.kind.removeprefix("lost_")
+    if kind in _ACCOUNT_ERRORS:
+        return refused_call(_ACCOUNT_ERRORS[kind])
+    if kind not in _ERRORS:
+        return None
+    status, message = _ERRORS[kind]
+    return ApiError(status, message, retry_after=2 if kind == "rate_limited" else None)
 
 
 def status_of(fault: Fault) -> int:
-    """The status of what a lost response is replaced by; 0 where nothing comes."""
+    """The status of what a response is replaced by; 0 where nothing comes."""
     error = error_of(fault)
-    return error.status if error is not None else 502 if fault.kind == "lost_html" else 0
+    return error.status if error is not None else _PAGES.get(fault.kind, 0)
 
 
 def page(status: int) -> web.Response:

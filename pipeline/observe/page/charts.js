@@ -50,7 +50,7 @@ class Chart {
     } else {
       this.plot.setData(data);
     }
-    this.tell(null);
+    this.report(null);
   }
 
   chosen(series, stages, hues) {
@@ -93,12 +93,12 @@ class Chart {
         stroke: () => colour(`--hue-${line.hue}`), dash: line.isSoft ? [4, 4] : undefined,
         fill: this.lines.length === 1 ? () => colour(`--wash-${line.hue}`) : undefined,
       }))],
-      hooks: { setCursor: [(plot) => this.tell(plot.cursor.idx)] },
+      hooks: { setCursor: [(plot) => this.report(plot.cursor.idx)] },
     };
   }
 
   /** Show the values at an index, or the last ones. */
-  tell(index) {
+  report(index) {
     const at = (values) => (index === null || index === undefined ? values.at(-1) : values[index]);
     const { format, title, unit } = this.spec;
     keyed(this.legend, this.lines, (line) => line.name,

@@ -1,6 +1,6 @@
 // Building and updating the page. Whatever comes from events, models or brokers becomes a text
 // node, never markup. What is there already is updated in place, so that focus, selection and
-// what somebody has opened stay.
+// what a reader has opened stay.
 
 export const byId = (id) => document.getElementById(id);
 

@@ -84,7 +84,7 @@ async function ask() {
     return;
   }
   const next = await answer.json();
-  // After an update the page of before would guess at what it is told.
+  // After an update the page of before would guess at what it is sent.
   if (view !== null && next.version !== view.version) location.reload();
   view = next;
   show();

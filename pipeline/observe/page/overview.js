@@ -108,7 +108,7 @@ function headroom(view) {
   known.sort((one, other) => one.share - other.share);
   return {
     name: "Limit headroom", figure: share(known.length ? known[0].share : null),
-    note: known.length ? `least: ${words(known[0].kind)}` : "no answer told of a limit yet",
+    note: known.length ? `least: ${words(known[0].kind)}` : "no answer stated a limit yet",
     isBad: known.length > 0 && known[0].share < 0.1,
   };
 }

@@ -57,7 +57,7 @@ def schema_of(**properties: object) -> dict[str, Any]:
 
 
 def text_of(message: Message) -> str:
-    """The text of an answer; blocks are told apart by their type."""
+    """The text of an answer; blocks are distinguished by their type."""
     return "".join(block.text for block in message.content if block.type == "text")
 
 

@@ -53,11 +53,11 @@ async def test_a_reset_makes_all_good_again(api: SimulatedApi, client: AsyncAnth
     assert len(api.control.ledger) == 1
 
 
-async def test_strangers_are_sent_away() -> None:
+async def test_remotes_are_sent_away() -> None:
     route = next(r for r in admin_routes(Control(Simulation())) if r.path == "/admin/counters")
     request = make_mocked_request("GET", "/admin/counters")
-    stranger = request.clone(remote="192.0.2.1")
-    assert (await route.handler(stranger)).status == 403
+    remote = request.clone(remote="192.0.2.1")
+    assert (await route.handler(remote)).status == 403
 
 
 def test_a_ledger_keeps_the_latest_and_sums_all() -> None:

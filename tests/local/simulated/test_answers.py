@@ -218,7 +218,7 @@ def test_tags_inside_content_are_content() -> None:
         ("12345", ""),
     ],
 )
-def test_languages_are_told_apart(text: str, code: str) -> None:
+def test_languages_are_distinguished(text: str, code: str) -> None:
     asked = {"language": {"type": "string", "description": "ISO 639-1 code."}}
     assert read(text, asked) == {"language": code}
 

@@ -80,7 +80,7 @@ async def test_a_wrong_request_fails_alone_and_at_the_end(quick: SimulatedApi) -
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ([], "at least one"),
+        ([], "at least 1"),
         ([{"custom_id": "a b", "params": {}}], "custom_id"),
         ([{"custom_id": "x" * 65, "params": {}}], "custom_id"),
         ([{"custom_id": "a", "params": {}}] * 2, "not unique"),
@@ -134,16 +134,16 @@ async def test_a_deleted_batch_is_gone(quick: SimulatedApi) -> None:
 
 
 async def test_batches_are_listed_newest_first_page_by_page(quick: SimulatedApi) -> None:
-    async with client_of(quick) as client, client_of(quick, "another-key") as stranger:
+    async with client_of(quick) as client, client_of(quick, "another-key") as other:
         made = [
             (await client.messages.batches.create(requests=requests("One."))).id for _ in range(5)
         ]
         listed = [batch.id async for batch in client.messages.batches.list(limit=2)]
         first = await client.messages.batches.list(limit=2)
         before = await client.messages.batches.list(before_id=made[0], limit=2)
-        assert [batch.id async for batch in stranger.messages.batches.list()] == []
+        assert [batch.id async for batch in other.messages.batches.list()] == []
         with pytest.raises(anthropic.NotFoundError):
-            await stranger.messages.batches.retrieve(made[0])
+            await other.messages.batches.retrieve(made[0])
         with pytest.raises(anthropic.BadRequestError):
             await client.messages.batches.list(limit=1001)
     assert listed == made[::-1]

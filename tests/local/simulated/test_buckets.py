@@ -1,4 +1,4 @@
-"""Token buckets and the headers that tell of them."""
+"""Token buckets and the headers that state them."""
 
 from datetime import UTC, datetime
 
@@ -29,8 +29,8 @@ def test_input_tokens_are_taken_at_the_start_and_output_tokens_at_the_end() -> N
     limiter = ModelLimiter(Limits(input_tokens=1000, output_tokens=100), 0)
     assert limiter.admit(900, 0) is None
     assert limiter.admit(200, 0) == ("input-tokens", 6.0)
-    limiter.settle(estimated_input=900, input_tokens=400, output_tokens=160, now=0)
-    refused = limiter.admit(200, 0)
+    limiter.settle(160, 0)
+    refused = limiter.admit(100, 0)
     assert refused is not None
     assert refused[0] == "output-tokens"
     assert 36 < refused[1] < 37
@@ -63,7 +63,7 @@ def test_a_limit_may_be_enforced_over_a_shorter_window() -> None:
 def test_headers_are_as_documented() -> None:
     limiter = ModelLimiter(Limits(1000, 2_000_000, 400_000), 0)
     limiter.admit(1600, 0)
-    limiter.settle(estimated_input=1600, input_tokens=1600, output_tokens=100_000, now=0)
+    limiter.settle(100_000, 0)
     headers = limiter.headers(0, NOON)
     prefix = "anthropic-ratelimit"
     assert headers[f"{prefix}-requests-limit"] == "1000"

@@ -13,8 +13,8 @@ TAIL = Block(b"event", 40)
 
 def use(cache: PromptCache, *blocks: Block, now: float = 0.0, scope: str = "key") -> CacheUse:
     """Look up a prompt whose response begins at once."""
-    split, pending = cache.use(scope, blocks, minimum=512, now=now)
-    pending.begins(now)
+    split, keys = cache.use(scope, blocks, minimum=512, now=now)
+    cache.readable(keys, now)
     return split
 
 
@@ -49,10 +49,10 @@ def test_keys_and_models_share_nothing() -> None:
 
 def test_an_entry_is_readable_only_once_the_response_begins() -> None:
     cache = PromptCache()
-    first, pending = cache.use("key", [PREFIX], minimum=512, now=0)
+    first, keys = cache.use("key", [PREFIX], minimum=512, now=0)
     herd, _ = cache.use("key", [PREFIX], minimum=512, now=0.1)
     assert (first.written, herd.written) == (600, 600)
-    pending.begins(0.5)
+    cache.readable(keys, 0.5)
     assert use(cache, PREFIX, now=0.4).read == 0
     assert use(cache, PREFIX, now=0.5).read == 600
 
@@ -117,7 +117,7 @@ def test_the_parts_of_a_prompt_are_always_the_whole(
         assert split.uncached + split.read + split.written == sum(b.tokens for b in blocks)
 
 
-async def test_usage_tells_of_writes_and_reads(client: AsyncAnthropic) -> None:
+async def test_usage_states_writes_and_reads(client: AsyncAnthropic) -> None:
     system = [
         {"type": "text", "text": "Sort. " * 400, "cache_control": {"type": "ephemeral"}},
     ]

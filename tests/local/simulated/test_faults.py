@@ -12,7 +12,7 @@ from anthropic import AsyncAnthropic
 from anthropic.types import Message
 
 from pipeline.local.simulated import Fault, SimulatedApi, Simulation
-from pipeline.local.simulated.injected_faults import GROUPS, KINDS, Faults
+from pipeline.local.simulated.injected_faults import GROUPS, IN_BATCH_REQUESTS, KINDS, Faults
 from tests.local.simulated.conftest import HAIKU, SONNET, answer_of, asking, client_of, schema_of
 
 
@@ -77,7 +77,7 @@ def test_a_fault_may_befall_some_texts_only() -> None:
     drawn_for = {text: bool(faults.draw(HAIKU, 1, partial(str, text))) for text in texts}
     assert drawn_for == {"all is well": False, "a poison": True, "well again": False}
     assert not faults.draw(HAIKU, 1)
-    assert not faults.draw_for_batch(HAIKU, 1)
+    assert not faults.draw(HAIKU, 1, kinds=IN_BATCH_REQUESTS)
 
 
 def test_a_group_stands_for_any_of_its_kinds() -> None:
@@ -185,7 +185,7 @@ async def test_a_refusal_is_billed_or_not_by_its_category(category: str) -> None
 
 
 @pytest.mark.parametrize("name", ["reasoning", "thinking"])
-async def test_sonnet_refuses_to_tell_its_reasoning(client: AsyncAnthropic, name: str) -> None:
+async def test_sonnet_refuses_to_show_its_reasoning(client: AsyncAnthropic, name: str) -> None:
     schema = schema_of(**{name: {"type": "string"}})
     haiku = await client.messages.create(**asking(output_config=schema))
     sonnet = await client.messages.create(

@@ -1,4 +1,4 @@
-"""The ledger tells which event a call was about, and who made it."""
+"""The ledger says which event a call was about, and who made it."""
 
 from typing import Any
 

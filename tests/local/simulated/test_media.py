@@ -23,11 +23,9 @@ def picture(form: str = "PNG", size: tuple[int, int] = (40, 30)) -> bytes:
 
 def huge_png(width: int, height: int) -> bytes:
     """The head of an image that nobody wants to decode."""
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunk = b"IHDR" + head
-    return (
-        b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    )
+    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
+    return b"\x89PNG\r\n\x1a\n" + chunks + struct.pack(">I", 1) + b"IDAT"
 
 
 def block(data: bytes, media_type: str = "image/png", kind: str = "image") -> dict[str, Any]:
@@ -81,10 +79,10 @@ def test_every_kind_of_webp_is_understood(lossless: bool) -> None:
     assert (media.width, media.height) == (77, 55)
 
 
-def test_an_image_above_8000_pixels_is_refused_with_its_place() -> None:
-    image = read_media(block(huge_png(8001, 10)), "messages.0.content.1")
+@pytest.mark.parametrize("size", [(8001, 10), (10_000, 10_000), (20_000, 20_000)])
+def test_an_image_above_8000_pixels_is_refused_with_its_place(size: tuple[int, int]) -> None:
     with pytest.raises(ApiError) as refused:
-        check_together([image])
+        check_together([read_media(block(huge_png(*size)), "messages.0.content.1")])
     assert refused.value.details == {
         "error_code": "image_dimensions_too_large",
         "max_side_length_pixels": 8000,

@@ -12,7 +12,7 @@ from pipeline.stages.checks import scope
 from tests.local.simulated.conftest import asking
 
 
-async def test_it_says_where_it_is_and_stops_when_told() -> None:
+async def test_it_says_where_it_is_and_stops_when_asked() -> None:
     from anthropic import AsyncAnthropic
 
     program = await asyncio.create_subprocess_exec(

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from pipeline.local.simulated.stand_in.business import Document, find_dates
-from pipeline.local.simulated.stand_in.label_scores import HAIKU, SONNET, Choice, LabelSet, Skill
+from pipeline.local.simulated.stand_in.label_scores import HAIKU, SONNET, LabelSet, Skill
+from pipeline.local.simulated.stand_in.schema import Found
 from pipeline.stages.checks import scope
 from pipeline.stages.checks.scope import Encoder, MiniLm
 
@@ -35,7 +36,7 @@ def rows(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (DATA / name).read_text("utf-8").splitlines()]
 
 
-def sorted_by(skill: Skill, encoder: Encoder | None = None) -> list[tuple[dict[str, Any], Choice]]:
+def sorted_by(skill: Skill, encoder: Encoder | None = None) -> list[tuple[dict[str, Any], Found]]:
     labels = LabelSet(NAMES, [QUEUES], skill, encoder)
     return [(row, labels.choose(row["text"])) for row in rows("tickets/clinc.jsonl")]
 
@@ -47,7 +48,7 @@ def letters(text: str | None) -> str:
 @pytest.mark.parametrize(("skill", "floor"), [(HAIKU, 0.76), (SONNET, 0.82)])
 def test_utterances_are_sorted_into_queues(skill: Skill, floor: float) -> None:
     known = [(row, choice) for row, choice in sorted_by(skill) if not row["oos"]]
-    right = sum(choice.label == row["queue"] for row, choice in known)
+    right = sum(choice.value == row["queue"] for row, choice in known)
     assert right / len(known) >= floor
 
 
@@ -66,7 +67,7 @@ def test_with_an_encoder_more_of_them_are(skill: Skill, given: str, floor: float
 def _share_right(skill: Skill, said: str, encoder: Encoder | None) -> float:
     labels = LabelSet(NAMES, [said], skill, encoder)
     known = [row for row in rows("tickets/clinc.jsonl") if not row["oos"]]
-    right = [bool(labels.choose(row["text"]).label == row["queue"]) for row in known]
+    right = [bool(labels.choose(row["text"]).value == row["queue"]) for row in known]
     return sum(right) / len(right)
 
 
@@ -91,10 +92,12 @@ def test_confidence_is_honest(skill: Skill) -> None:
     _is_honest(sorted_by(skill))
 
 
-def _is_honest(answers: Sequence[tuple[dict[str, Any], Choice]]) -> None:
-    sure = [row["queue"] == choice.label for row, choice in answers if choice.confidence >= 0.7]
-    strange = [choice.confidence for row, choice in answers if row["oos"]]
-    known = [choice.confidence for row, choice in answers if not row["oos"]]
+def _is_honest(answers: Sequence[tuple[dict[str, Any], Found]]) -> None:
+    sure = [
+        row["queue"] == choice.value for row, choice in answers if (choice.certainty or 0) >= 0.7
+    ]
+    strange = [choice.certainty or 0 for row, choice in answers if row["oos"]]
+    known = [choice.certainty or 0 for row, choice in answers if not row["oos"]]
     assert sum(sure) / len(sure) >= 0.8
     assert sum(confidence >= 0.7 for confidence in strange) / len(strange) <= 0.25
     assert sum(confidence >= 0.7 for confidence in known) / len(known) >= 0.5

@@ -29,7 +29,7 @@ def test_a_cut_text_never_counts_more(text: str, tokens: int) -> None:
     assert text_tokens(cut) <= tokens
 
 
-async def test_counting_tells_what_a_request_will_use(client: AsyncAnthropic) -> None:
+async def test_counting_states_what_a_request_will_use(client: AsyncAnthropic) -> None:
     request = asking("A ticket.", output_config=schema_of(a={"type": "string"}))
     message = await client.messages.create(**request)
     del request["max_tokens"]

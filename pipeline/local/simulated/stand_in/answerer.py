@@ -14,7 +14,7 @@ from pipeline.local.simulated.stand_in import fields
 from pipeline.local.simulated.stand_in.business import Document
 from pipeline.local.simulated.stand_in.content import SOURCES, Content, Passage, read_content
 from pipeline.local.simulated.stand_in.file_text import FileReader
-from pipeline.local.simulated.stand_in.label_scores import SKILLS, Choice, LabelSet, Skill
+from pipeline.local.simulated.stand_in.label_scores import SKILLS, LabelSet, Skill
 from pipeline.local.simulated.stand_in.schema import Ask, Found, ask_of
 from pipeline.local.simulated.stand_in.source_code import find_definition, find_in_source
 from pipeline.local.simulated.stand_in.vocabulary import Phrases, listed
@@ -108,7 +108,7 @@ class _Reading:
                 found = fields.find_text(ask, self._content, self._document)
         return _or_empty(ask, found or Found(None))
 
-    def _choose(self, names: Sequence[str], description: str) -> Choice:
+    def _choose(self, names: Sequence[str], description: str) -> Found:
         """The label that fits best; the description and the prompt say what the labels mean."""
         labels = self._reader.labels(tuple(names), (description, self._prompt))
         return labels.choose(self._content.text, title=self._content.title)

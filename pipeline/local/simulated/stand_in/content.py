@@ -113,7 +113,7 @@ class Content:
 
     @cached_property
     def steers(self) -> bool:
-        """Whether it looks like an instruction to whoever reads it for someone else."""
+        """Whether it looks like an instruction to its reader, on behalf of someone else."""
         return bool(_TO_THE_MODEL.search(self.text))
 
     def items(self) -> dict[str, "Content"]:

@@ -9,7 +9,6 @@ from decimal import Decimal
 
 from pipeline.local.simulated.stand_in.business import PRINTED_DATE, Document, Position, find_dates
 from pipeline.local.simulated.stand_in.content import CUES, Content, shorten, tidied
-from pipeline.local.simulated.stand_in.label_scores import Choice
 from pipeline.local.simulated.stand_in.schema import Ask, Found
 from pipeline.local.simulated.stand_in.vocabulary import (
     STOP_WORDS,
@@ -46,7 +45,7 @@ _DUE = re.compile(
     r"\d{1,2}\.?(?:st|nd|rd|th)? (?:de )?[a-zà-ÿ]{3,}(?: (?:de )?\d{4})?))"
 )
 _MOST, _POINTS, _POINT_CHARACTERS, _TASK_CHARACTERS = 20, 5, 200, 120
-Chooser = Callable[[Sequence[str], str], Choice]
+Chooser = Callable[[Sequence[str], str], Found]
 """Chooses one of some names; the second is what the schema says of them."""
 _URGENCY_STEPS, _LEGIBILITY_STEPS = (
     {name: int(step) for step, names in listed(scale).items() for name in names.split(", ")}
@@ -207,12 +206,9 @@ def choose(ask: Ask, content: Content, chooser: Chooser) -> Found:
     names = [name for name in texts if name]
     found = _by_rule(ask, names, content)
     if found is None:
-        choice = chooser(names, str(ask.schema.get("description", "")))
-        if len(names) < len(texts) and not choice.evidence:
+        found = chooser(names, str(ask.schema.get("description", "")))
+        if len(names) < len(texts) and not found.evidence:
             return Found("", 0.7)
-        found = Found(
-            choice.label, choice.confidence, choice.evidence, choice.runner_up, choice.rival
-        )
     return found
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pipeline.local.simulated.served_models import Line
-from pipeline.local.simulated.stand_in.schema import Entry, entries_of
+from pipeline.local.simulated.stand_in.schema import Entry, Found, entries_of
 from pipeline.local.simulated.stand_in.vocabulary import (
     STOP_WORDS,
     concepts,
@@ -43,16 +43,6 @@ class Skill(NamedTuple):
 HAIKU = Skill(thorough=False, nerve=2.6, trust=0.95)
 SONNET = Skill(thorough=True, nerve=2.7, trust=1.0)
 SKILLS: Mapping[Line, Skill] = {"haiku": HAIKU, "sonnet": SONNET, "opus": SONNET}
-
-
-class Choice(NamedTuple):
-    """A chosen label; `rival` is the second-best's score as a share of the best's, 0 to 1."""
-
-    label: str
-    runner_up: str | None
-    confidence: float
-    evidence: frozenset[str]
-    rival: float
 
 
 class LabelSet:
@@ -105,7 +95,7 @@ class LabelSet:
         known = [*described, *(text for _, text in examples)]
         self._meanings = Encoded(encoder, known) if encoder else None
 
-    def choose(self, text: str, *, title: str = "") -> Choice:
+    def choose(self, text: str, *, title: str = "") -> Found:
         """The label that fits best."""
         found = Counter(word for word in words(text)[:2000] if word not in STOP_WORDS)
         found.update(word for word in words(title) if word not in STOP_WORDS)
@@ -134,7 +124,7 @@ class LabelSet:
             near[label] = max(near[label], sum(own[-2:]) / len(own[-2:]))
         return near
 
-    def _decide(self, scores: list[float], spoke: list[set[str]], read: int) -> Choice:
+    def _decide(self, scores: list[float], spoke: list[set[str]], read: int) -> Found:
         best, *others = sorted(range(len(scores)), key=lambda i: -scores[i])
         top, next_score = scores[best], scores[others[0]] if others else 0.0
         evidence = top - self._base[best]
@@ -150,12 +140,12 @@ class LabelSet:
             )
             confidence = 1 / (1 + math.exp(-odds))
         is_rival = others and next_score > self._base[others[0]] + _FOUND_SOMETHING
-        return Choice(
-            label=self._labels[best],
-            runner_up=self._labels[others[0]] if others else None,
-            confidence=round(confidence, 3),
-            evidence=frozenset(spoke[best]),
-            rival=next_score / top if is_rival and top else 0.0,
+        return Found(
+            self._labels[best],
+            round(confidence, 3),
+            frozenset(spoke[best]),
+            self._labels[others[0]] if others else None,
+            next_score / top if is_rival and top else 0.0,
         )
 
 
