@@ -3,7 +3,6 @@
 import html
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from pydantic import Field
 
@@ -94,26 +93,18 @@ class Texts(JsonStage[TextEvent]):
         self._scope = Scope(settings.intents, likeness_by(encoder))
         self.checks_slowly = encoder is not None or self._scope.is_slow
         self._extraction = FieldExtractor(settings.fields)
-        self._choosing = asking.LabelClassifier(
+        self._choosing = asking.classifier_of(
             asking.LabelSet(self.name, _ROLE, _HOW_TO_CHOOSE, "Intents"),
             settings.intents,
-            offer=self._instructions,
-            answer=self._answer_model,
+            self._extraction.extended(TextAnswer),
+            field="intent",
+            before=[
+                asking.Section("What to answer", _FIELDS),
+                asking.Section("Dates, addresses and numbers", _EXTRACTING),
+                asking.Section("Tidying up", _CLEANING),
+                *self._extraction.sections,
+            ],
         )
-
-    def _instructions(self, intents: asking.Section) -> str:
-        return asking.build_instructions(
-            _ROLE,
-            asking.Section("What to answer", _FIELDS),
-            asking.Section("Dates, addresses and numbers", _EXTRACTING),
-            asking.Section("Tidying up", _CLEANING),
-            *self._extraction.sections,
-            intents,
-            asking.Section("How to choose", _HOW_TO_CHOOSE),
-        )
-
-    def _answer_model(self, intents: Any) -> type[TextAnswer]:  # noqa: ANN401 - made at run time
-        return self._extraction.extended(asking.restrict_labels(TextAnswer, intent=intents))
 
     def question(self, event: TextEvent) -> Query[TextAnswer]:
         parts = (Text("text", text_quality.visible(event.text)),)

@@ -440,6 +440,31 @@ class LabelClassifier(Generic[AnswerT]):
         )
 
 
+def classifier_of(
+    label_set: LabelSet,
+    labels: Sequence[Label],
+    model: type[AnswerT],
+    *,
+    field: str,
+    before: Sequence[Section],
+    after: Sequence[Section] = (),
+) -> LabelClassifier[AnswerT]:
+    """Ask for labels between these sections of the instructions; how to choose comes last.
+
+    The `field` of the answer takes a label, and so does `runner_up` where the model has it.
+    """
+
+    def offer(offered: Section) -> str:
+        how = Section("How to choose", label_set.how_to_choose)
+        return build_instructions(label_set.role, *before, offered, *after, how)
+
+    def answer(label: Any) -> type[AnswerT]:  # noqa: ANN401 - made at run time
+        second = {"runner_up": label | None} if "runner_up" in model.model_fields else {}
+        return restrict_labels(model, **{field: label}, **second)
+
+    return LabelClassifier(label_set, labels, offer=offer, answer=answer)
+
+
 def both_levels(group: GroupAnswer, answer: AnswerT) -> AnswerT:
     """The answer, no surer than its group was, unless the second group was offered as well."""
     settled = group.runner_up not in {None, group.group}
