@@ -15,7 +15,7 @@ from functools import partial
 from pydantic import Field
 
 from pipeline.config import DocumentSettings
-from pipeline.model.questions import MultiStepQuery, Query, Question, Signal, Text
+from pipeline.model.questions import MultiStepQuery, Query, Signal, Text
 from pipeline.stages.checks import evidence, text_quality
 from pipeline.stages.checks.injection import injection_signals
 from pipeline.stages.fields import asking
@@ -156,28 +156,20 @@ class Documents(JsonStage[DocumentEvent]):
         self._settings = settings
         self._extraction = FieldExtractor(settings.fields)
         self._answer_model = self._extraction.extended(DocumentAnswer)
-        joined_model = self._extraction.extended(JoinedAnswer)
-        fields, actions = (
-            asking.Section("What to answer", _FIELDS),
-            asking.Section("Actions", _ACTIONS),
-        )
-        rest = (actions, *self._extraction.sections, asking.Section("Care", _CARE))
+        fields = asking.Section("What to answer", _FIELDS)
         part = asking.Section("A part of a document", _PART)
-        joining = (
+        more, care = self._extraction.sections, asking.Section("Care", _CARE)
+        rest = (asking.Section("Actions", _ACTIONS), *more, care)
+        ask = partial(asking.question_for, self.name, max_output_tokens=ANSWER_TOKENS)
+        self._whole_question = ask(self._answer_model, _ROLE, fields, *rest)
+        self._part_question = ask(self._answer_model, _ROLE, fields, part, *rest)
+        self._joining_question = ask(
+            self._extraction.extended(JoinedAnswer),
+            _JOINING_ROLE,
             asking.Section("What to answer", _JOINING_FIELDS),
-            *self._extraction.sections,
+            *more,
             asking.Section("Care", _JOINING_CARE),
         )
-        self._whole_question = self._form(self._answer_model, _ROLE, fields, *rest)
-        self._part_question = self._form(self._answer_model, _ROLE, fields, part, *rest)
-        self._joining_question = self._form(joined_model, _JOINING_ROLE, *joining)
-
-    def _form(
-        self, model: type[asking.AnswerT], role: str, *sections: asking.Section
-    ) -> Question[asking.AnswerT]:
-        schema = asking.answer_schema(model)
-        text = asking.build_instructions(role, *sections)
-        return Question(self.name, text, (), model, schema, ANSWER_TOKENS)
 
     def question(self, event: DocumentEvent) -> Query[DocumentAnswer]:
         limit = event.max_sentences or self._settings.max_sentences

@@ -1,6 +1,7 @@
 """Invoices and receipts: their parties, dates and amounts, from text, a PDF file or an image."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
@@ -9,7 +10,7 @@ from typing import Annotated
 from pydantic import Field, PlainSerializer, WithJsonSchema
 
 from pipeline.config import InvoiceField, InvoiceSettings
-from pipeline.model.questions import Part, Question, Signal, Text
+from pipeline.model.questions import Question, Signal, Text
 from pipeline.stages.checks import text_quality
 from pipeline.stages.checks.arithmetic import check_totals, odd_lines
 from pipeline.stages.checks.evidence import ambiguous, not_found, quote_signals
@@ -19,7 +20,7 @@ from pipeline.stages.fields import asking
 from pipeline.stages.fields.amounts import format_amount
 from pipeline.stages.fields.dates import is_plausible
 from pipeline.stages.fields.extraction import Extracted, FieldExtractor
-from pipeline.stages.fields.invoice_answer import AMOUNTS, InvoiceAnswer, Reading, read_answer
+from pipeline.stages.fields.invoice_answer import AMOUNTS, HEAD, InvoiceAnswer, Reading, read_answer
 from pipeline.stages.files.raw_events import FileEvent, Files, text_too_long
 
 _ROLE = """\
@@ -142,15 +143,16 @@ class Invoices:
         self._extraction = FieldExtractor(settings.fields)
         # What is published is read with the index that the checks have just made.
         self._indexed = lru_cache(maxsize=2)(TextIndex)
-        self._answer_model = self._extraction.extended(InvoiceAnswer)
-        self._answer_schema = asking.answer_schema(self._answer_model)
-        self._instructions = asking.build_instructions(
+        self._question = asking.question_for(
+            self.name,
+            self._extraction.extended(InvoiceAnswer),
             _ROLE,
             asking.Section("What to answer", _FIELDS),
             asking.Section("Amounts", _AMOUNTS),
             *self._extraction.sections,
             asking.Section("Care", _CARE),
             asking.Section("Pictures in parts", asking.PARTS_OF_A_PICTURE),
+            max_output_tokens=8192,
         )
 
     def parse(
@@ -163,20 +165,10 @@ class Invoices:
         return event
 
     def question(self, event: InvoiceEvent) -> Question[InvoiceAnswer]:
-        text = event.text
-        parts: tuple[Part, ...] = (
-            self._files.open(event)
-            if text is None
-            else (Text("invoice", text_quality.visible(text)),)
-        )
-        return Question(
-            stage=self.name,
-            instructions=self._instructions,
-            parts=parts,
-            answer_model=self._answer_model,
-            answer_schema=self._answer_schema,
-            max_output_tokens=8192,
-        )
+        if event.text is None:
+            return replace(self._question, parts=self._files.open(event))
+        text = Text("invoice", text_quality.visible(event.text))
+        return replace(self._question, parts=(text,))
 
     def signals(self, event: InvoiceEvent, answer: InvoiceAnswer) -> Sequence[Signal]:
         text, index = event.text, None if event.text is None else self._indexed(event.text)
@@ -221,12 +213,7 @@ class Invoices:
             for item, line in zip(answer.line_items, reading.totals.lines, strict=True)
         ]
         return InvoiceResult(
-            invoice_number=reading.invoice_number,
-            issue_date=reading.issue_date,
-            due_date=reading.due_date,
-            vendor=reading.vendor,
-            buyer=reading.buyer,
-            currency=reading.currency,
+            **{name: getattr(reading, name) for name in HEAD},
             **{name: getattr(reading.totals, name) for name in AMOUNTS},
             line_items=lines,
             legibility=answer.legibility,

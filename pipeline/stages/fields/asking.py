@@ -111,6 +111,14 @@ def answer_schema(model: type[Answer]) -> Mapping[str, JsonValue]:
     return {**schema, "properties": ordered, "required": list(ordered)}
 
 
+def question_for(
+    stage: str, model: type[AnswerT], role: str, *sections: Section, max_output_tokens: int = 0
+) -> Question[AnswerT]:
+    """What a stage asks about each of its events, still without the event's own `parts`."""
+    instructions = build_instructions(role, *sections)
+    return Question(stage, instructions, (), model, answer_schema(model), max_output_tokens)
+
+
 T = TypeVar("T")
 _HEADING = "\n\n## "
 _PROCEDURE = """\
@@ -395,14 +403,14 @@ class LabelClassifier(Generic[AnswerT]):
             lines.append(f"- {group.name}: {'; '.join(shown)}")
         names: Any = label_type(self._groups)
         model = restrict_labels(GroupAnswer, group=names, runner_up=names | None)
-        instructions = build_instructions(
+        self._first = question_for(
+            matter.stage,
+            model,
             matter.role,
             Section("What to answer", _GROUP_FIELDS),
             Section(f"Groups of labels ({matter.labels.lower()})", "\n".join(lines)),
             Section("How to choose", matter.how_to_choose),
-        )
-        self._first = Question(
-            matter.stage, instructions, (), model, answer_schema(model), _GROUP_TOKENS
+            max_output_tokens=_GROUP_TOKENS,
         )
 
     def about(self, parts: tuple[Part, ...], *, max_output_tokens: int) -> Query[AnswerT]:

@@ -27,6 +27,7 @@ from pipeline.stages.fields.asking import Answer, Strict
 from pipeline.stages.fields.dates import parse_date
 
 FIELDS: tuple[InvoiceField, ...] = get_args(InvoiceField)
+HEAD = ("invoice_number", "issue_date", "due_date", "vendor", "buyer", "currency")
 AMOUNTS = ("allowances", "charges", "net", "tax", "gross", "prepaid", "withheld", "due")
 _MOST_TRIES = 64
 _NEAR = 3
