@@ -51,16 +51,8 @@ _CODES_OF_FAILURES = (
 _AUDIT_BITS = 64
 _USUAL_SHARE = Decimal("0.2")
 """Escalated, of all events; for asking whether a cascade is cheaper than Sonnet alone."""
-_CODES = frozenset(Thresholds.model_fields) - {"other"}
 _DECIMALS = 6
 """So that a confidence of 0.8 reaches a threshold of 0.2 in binary fractions, too."""
-
-
-def threshold_of(code: str, thresholds: Thresholds) -> float:
-    own: float | None = thresholds.other.get(code)
-    if own is not None:
-        return own
-    return getattr(thresholds, code) if code in _CODES else DEFAULT_THRESHOLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +69,11 @@ class StagePolicy:
     audit_share: float = 0.0
     second_opinion: bool = False
 
-    def thresholds_of(self, label: str | None) -> Thresholds:
+    def thresholds_of(self, label: str | None) -> Mapping[str, float]:
+        """By code, `DEFAULT_THRESHOLD` aside, for answers that chose this label."""
         own = self.of_label.get(label.casefold()) if label is not None else None
-        return self.thresholds if own is None else self.thresholds.changed_by(own)
+        found = self.thresholds if own is None else self.thresholds.changed_by(own)
+        return {**vars(found), "other": DEFAULT_THRESHOLD, **found.other}
 
     def doubts(self, signals: Iterable[Signal], *, label: str | None = None) -> tuple[Doubt, ...]:
         """Why an answer that chose this label is not accepted; empty where it is.
@@ -92,7 +86,8 @@ class StagePolicy:
         counting = {
             each
             for each in signals
-            if each.code in FAILURES or 0 < each.strength >= threshold_of(each.code, thresholds)
+            if each.code in FAILURES
+            or 0 < each.strength >= thresholds.get(each.code, DEFAULT_THRESHOLD)
         }
         ordered = sorted(counting, key=lambda each: (-each.strength, each.code, each.detail))
         return tuple(Doubt(code=each.code, detail=each.detail) for each in ordered)

@@ -7,7 +7,7 @@ reading it would have cost more memory than one record may.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, asdict, dataclass, replace
 from datetime import datetime
 from functools import cache
 from typing import Any, Literal
@@ -154,20 +154,12 @@ def dead_letter(
         "dlq-attempts": invalid.attempts,
         "dlq-version": pipeline.__version__,
     }
-    if not is_whole and original is None:
-        about["dlq-original"] = "unreadable"
-    elif not is_whole and original is not None:
-        about |= {
-            "dlq-original": "not_carried",
-            "dlq-original-sha256": original.sha256,
-            "dlq-original-value-bytes": original.value_bytes,
-            "dlq-original-key-bytes": original.key_bytes,
-            "dlq-original-headers": original.headers,
-            "dlq-original-header-bytes": original.header_bytes,
-        }
-    dumped = DeadLetterHeaders.model_validate(about).model_dump(
-        mode="json", by_alias=True, exclude_none=True
-    )
+    if not is_whole:
+        about["dlq-original"] = "unreadable" if original is None else "not_carried"
+        for name, known in ({} if original is None else asdict(original)).items():
+            about[f"dlq-original-{name.replace('_', '-')}"] = known
+    checked = DeadLetterHeaders.model_validate(about)
+    dumped = checked.model_dump(mode="json", by_alias=True, exclude_none=True)
     headers = (
         # A replayed dead letter that fails again says why it failed now, once.
         *(header for header in received.headers if not header[0].startswith("dlq-")),
@@ -212,11 +204,8 @@ class UnpublishableHandler:
         }
         if "dlq-original" in said:
             return None
-        invalid = InvalidEvent(
-            DeadLetterReason(said["dlq-reason"]),
-            f"{said['dlq-detail']} {why}",
-            attempts=int(said["dlq-attempts"]),
-        )
+        reason, attempts = DeadLetterReason(said["dlq-reason"]), int(said["dlq-attempts"])
+        invalid = InvalidEvent(reason, f"{said['dlq-detail']} {why}", attempts=attempts)
         return self._abridged(received, invalid)
 
     def _abridged(self, received: Received, invalid: InvalidEvent) -> Outcome:
@@ -239,14 +228,10 @@ class UnpublishableHandler:
             headers=received.headers if is_small else (),
             unread=None,
         )
+        original = None if unread is not None and unread.original is None else received.original
+        stage, now = self.stage, self.clock()
         return dead_letter(
-            small,
-            self.topic,
-            invalid,
-            stage=self.stage,
-            now=self.clock(),
-            original=None if unread is not None and unread.original is None else received.original,
-            is_whole=False,
+            small, self.topic, invalid, stage=stage, now=now, original=original, is_whole=False
         )
 
 

@@ -1,7 +1,7 @@
 """Invoices and receipts: their parties, dates and amounts, from text, a PDF file or an image."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
@@ -204,12 +204,7 @@ class Invoices:
         """Empty strings become null, and so does what cannot be right."""
         reading = self._read(event, answer)
         lines = [
-            LineItem(
-                description=item.description.strip(),
-                quantity=line.quantity,
-                unit_price=line.unit_price,
-                amount=line.amount,
-            )
+            LineItem(description=item.description.strip(), **asdict(line))
             for item, line in zip(answer.line_items, reading.totals.lines, strict=True)
         ]
         return InvoiceResult(
@@ -233,9 +228,8 @@ def _sum_signals(reading: Reading, tolerance: Decimal) -> list[Signal]:
         if check.state == "fails"
     ]
     if odd := odd_lines(reading.totals.lines, tolerance):
-        found.append(
-            Signal("arithmetic", _ODD_LINES, f"Quantity x price is not the amount of {odd} lines.")
-        )
+        detail = f"Quantity x price is not the amount of {odd} lines."
+        found.append(Signal("arithmetic", _ODD_LINES, detail))
     return found
 
 
@@ -255,9 +249,8 @@ def _form_signals(answer: InvoiceAnswer, reading: Reading) -> Iterable[Signal]:
     for name in AMOUNTS:
         if text_quality.stated(getattr(answer, name)) and getattr(reading.totals, name) is None:
             yield Signal("implausible", 1.0, f"{name}: not an amount.")
-    for number, (line, read) in enumerate(
-        zip(answer.line_items, reading.totals.lines, strict=True), start=1
-    ):
+    lines = zip(answer.line_items, reading.totals.lines, strict=True)
+    for number, (line, read) in enumerate(lines, start=1):
         if text_quality.stated(line.amount) and read.amount is None:
             yield Signal("implausible", 1.0, f"line_items: line {number} has no readable amount.")
         # "Lump sum" is no quantity, and null is right; but figures that cannot be read are lost.
@@ -287,11 +280,7 @@ def _invented_signals(
     )
     # A due date may follow from the date of issue and a term that is printed.
     due, issued = reading.due_date, reading.issue_date
-    if (
-        due is not None
-        and not index.has_date(due)
-        and (issued is None or not index.has_term(issued, due))
-    ):
+    if due and not index.has_date(due) and not (issued and index.has_term(issued, due)):
         yield not_found("due_date")
     # A currency need not be printed, but then no other one is either.
     if currency is not None and index.says_otherwise(currency):
