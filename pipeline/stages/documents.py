@@ -18,6 +18,7 @@ from pipeline.config import DocumentSettings
 from pipeline.model.questions import MultiStepQuery, Query, Signal, Text
 from pipeline.stages.checks import evidence, text_quality
 from pipeline.stages.checks.injection import injection_signals
+from pipeline.stages.checks.text_quality import is_blank, stated
 from pipeline.stages.fields import asking
 from pipeline.stages.fields.extraction import Extracted, FieldExtractor
 from pipeline.stages.files.raw_events import JsonStage, RawEvent
@@ -187,15 +188,13 @@ class Documents(JsonStage[DocumentEvent]):
 
     def _join(
         self, max_sentences: int, parts: Sequence[DocumentAnswer]
-    ) -> MultiStepQuery[DocumentAnswer] | DocumentAnswer:
+    ) -> Query[DocumentAnswer] | DocumentAnswer:
         """What to ask once the parts, in their order, are answered; one answer is the answer."""
         if len(parts) == 1:
             return parts[0]
         batches = self._batches(parts)
 
-        def then(
-            joined: tuple[JoinedAnswer, ...],
-        ) -> MultiStepQuery[DocumentAnswer] | DocumentAnswer:
+        def then(joined: tuple[JoinedAnswer, ...]) -> Query[DocumentAnswer] | DocumentAnswer:
             wholes = [self._whole(batch, each) for batch, each in zip(batches, joined, strict=True)]
             return self._join(max_sentences, wholes)
 
@@ -227,7 +226,7 @@ class Documents(JsonStage[DocumentEvent]):
         for action in part.actions:
             said = [("owner", action.owner), ("due", action.due)]
             about = "; ".join(
-                f"{name}: {what.strip()}" for name, what in said if not text_quality.is_blank(what)
+                f"{name}: {what.strip()}" for name, what in said if not is_blank(what)
             )
             actions.append(f"{action.task.strip()} ({about})" if about else action.task)
         for name, lines in (
@@ -258,7 +257,7 @@ class Documents(JsonStage[DocumentEvent]):
 
     def signals(self, event: DocumentEvent, answer: DocumentAnswer) -> Sequence[Signal]:
         text = event.text
-        if text_quality.is_blank(text):
+        if is_blank(text):
             return [text_quality.NO_TEXT]
         limit = event.max_sentences or self._settings.max_sentences
         return [
@@ -274,15 +273,9 @@ class Documents(JsonStage[DocumentEvent]):
     def result(self, event: DocumentEvent, answer: DocumentAnswer) -> DocumentResult:  # noqa: ARG002
         return DocumentResult(
             summary=answer.summary.strip(),
-            key_points=[
-                point.strip() for point in answer.key_points if not text_quality.is_blank(point)
-            ],
+            key_points=[each.strip() for each in answer.key_points if not is_blank(each)],
             actions=[
-                Action(
-                    task=each.task.strip(),
-                    owner=text_quality.stated(each.owner),
-                    due=text_quality.stated(each.due),
-                )
+                Action(task=each.task.strip(), owner=stated(each.owner), due=stated(each.due))
                 for each in answer.actions
             ],
             language=text_quality.known_language(answer.language),
@@ -292,11 +285,11 @@ class Documents(JsonStage[DocumentEvent]):
 
 def count_sentences(text: str) -> int:
     """Count the sentences of a text, roughly: an abbreviation may count as an end."""
-    return len(_SENTENCE_END.findall(text.strip())) or int(not text_quality.is_blank(text))
+    return len(_SENTENCE_END.findall(text.strip())) or int(not is_blank(text))
 
 
 def _evidence_signals(answer: DocumentAnswer, text: str) -> Iterator[Signal]:
-    if all(text_quality.is_blank(quote) for quote in answer.quotes):
+    if all(is_blank(quote) for quote in answer.quotes):
         yield from evidence.quote_signals("", text)
     elif missing := evidence.quotes_found(answer.quotes, text).count(False):
         yield Signal("evidence_not_found", 1.0, f"{missing} quotes are not in the document.")
@@ -305,8 +298,8 @@ def _evidence_signals(answer: DocumentAnswer, text: str) -> Iterator[Signal]:
         detail = f"{len(added)} numbers are not in the document."
         yield Signal("evidence_not_found", 0.9, detail)
     said = {
-        "owners": [action.owner for action in answer.actions if text_quality.stated(action.owner)],
-        "due dates": [action.due for action in answer.actions if text_quality.stated(action.due)],
+        "owners": [each.owner for each in answer.actions if stated(each.owner)],
+        "due dates": [each.due for each in answer.actions if stated(each.due)],
     }
     for name, values in said.items():
         if missing := evidence.quotes_found(values, text).count(False):
@@ -315,7 +308,7 @@ def _evidence_signals(answer: DocumentAnswer, text: str) -> Iterator[Signal]:
 
 
 def _form_signals(answer: DocumentAnswer, limit: int) -> list[Signal]:
-    if text_quality.is_blank(answer.summary):
+    if is_blank(answer.summary):
         return [Signal("missing_field", 1.0, "summary: empty.")]
     excess = count_sentences(answer.summary) - limit
     if excess <= 0:
@@ -348,10 +341,8 @@ def parts_of(text: str, most_tokens: int) -> tuple[str, ...]:
 def _place_to_cut(text: str, most_tokens: float) -> int:
     # The most characters from the beginning that have no more tokens than that.
     lengths = range(1, len(text) + 1)
-    fitting = bisect_right(
-        lengths, most_tokens, key=lambda length: text_quality.about_tokens(text[:length])
-    )
-    latest = max(1, fitting)
+    about_tokens = text_quality.about_tokens
+    latest = max(1, bisect_right(lengths, most_tokens, key=lambda end: about_tokens(text[:end])))
     earliest = math.ceil(latest * (1 - _SEARCHED))
     for pause in _PAUSES:
         ends = [found.end() for found in pause.finditer(text, earliest, latest)]

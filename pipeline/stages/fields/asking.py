@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 
 from pipeline.config import MOST_AT_ONCE, Label
 from pipeline.model.questions import MultiStepQuery, Part, Query, Question, Signal
+from pipeline.stages.checks.scope import WordPieces
 
 
 class Strict(BaseModel):
@@ -200,9 +201,6 @@ USUAL_SIZE = 6
 """Groups are joined until they have so many labels on average."""
 _WORD = re.compile(r"[^\W_]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_ENDINGS = ("ations", "ation", "ings", "ing", "ies", "ed", "es", "s")
-_SHORTEST_STEM = 3
-_NAME_WEIGHT, _DESCRIPTION_WEIGHT, _EXAMPLE_WEIGHT = 2.0, 1.0, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,11 +239,11 @@ def groups_of(labels: Sequence[Label]) -> tuple[Group, ...]:
 def _clustered(labels: Sequence[Label]) -> list[tuple[Label, ...]]:
     """Join what is most alike, again and again, as long as a group stays small enough."""
     by_name = sorted(labels, key=lambda label: (label.name.casefold(), label.name))
-    vectors = _vectors(by_name)
-    likeness = {
-        (i, j): sum(weight * vectors[j].get(word, 0.0) for word, weight in vectors[i].items())
-        for i, j in combinations(range(len(by_name)), 2)
-    }
+    texts = [
+        _CAMEL.sub(" ", " ".join((each.name, each.description, *each.examples))) for each in by_name
+    ]
+    known = WordPieces([_CAMEL.sub(" ", text) for text in texts])
+    likeness = [known.to_known(text) for text in texts]
     clusters = [[i] for i in range(len(by_name))]
     # Two clusters that cannot be joined have more than the limit together, so there are fewer
     # than twice as many as there would be full ones.
@@ -264,52 +262,19 @@ def _clustered(labels: Sequence[Label]) -> list[tuple[Label, ...]]:
 
 
 def _most_alike(
-    clusters: Sequence[Sequence[int]], likeness: Mapping[tuple[int, int], float], limit: int
+    clusters: Sequence[Sequence[int]], likeness: Sequence[Sequence[float]], limit: int
 ) -> tuple[int, int] | None:
     best, found = -1.0, None
     for i, j in combinations(range(len(clusters)), 2):
         size = len(clusters[i]) * len(clusters[j])
         if len(clusters[i]) + len(clusters[j]) > limit:
             continue
-        total = sum(likeness[min(a, b), max(a, b)] for a in clusters[i] for b in clusters[j])
+        total = sum(likeness[a][b] for a in clusters[i] for b in clusters[j])
         # Of those that are equally alike, or not at all, the smallest go together.
         score = round(total / size, 9) + 1e-6 / size
         if score > best:
             best, found = score, (i, j)
     return found
-
-
-def _vectors(labels: Sequence[Label]) -> list[Mapping[str, float]]:
-    counted: list[dict[str, float]] = []
-    for label in labels:
-        weights: dict[str, float] = {}
-        for text, weight in (
-            (label.name, _NAME_WEIGHT),
-            (label.description, _DESCRIPTION_WEIGHT),
-            (" ".join(label.examples), _EXAMPLE_WEIGHT),
-        ):
-            for word in _WORD.findall(_CAMEL.sub(" ", text)):
-                if len(word) > 1:
-                    stem = _stem(word.lower())
-                    weights[stem] = max(weight, weights.get(stem, 0.0))
-        counted.append(weights)
-    frequency = Counter(word for words in counted for word in words)
-    vectors: list[Mapping[str, float]] = []
-    for words in counted:
-        rare = {
-            word: weight * math.log(len(labels) / frequency[word])
-            for word, weight in sorted(words.items())
-        }
-        norm = math.sqrt(sum(weight * weight for weight in rare.values())) or 1.0
-        vectors.append({word: weight / norm for word, weight in rare.items()})
-    return vectors
-
-
-def _stem(word: str) -> str:
-    for ending in _ENDINGS:
-        if word.endswith(ending) and len(word) - len(ending) >= _SHORTEST_STEM:
-            return word[: -len(ending)]
-    return word
 
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
