@@ -234,18 +234,12 @@ def whether_it_pays(ratio: Decimal | None, spares: float) -> Verdict:
     """
     if ratio is None:
         return Verdict(pays=False, because="the price of a model is not known")
-    twice = 2 * ratio + _USUAL_SHARE
+    twice, saved = 2 * ratio + _USUAL_SHARE, Decimal(str(spares))
     if twice >= 1:
-        return Verdict(
-            pays=False,
-            because=f"asking the first model twice and the second about every fifth event costs "
-            f"{twice:.2f} of asking the second alone",
-        )
-    return Verdict(
-        pays=ratio < Decimal(str(spares)),
-        because=f"it costs {ratio:.2f} of a call to the second model and is expected to spare "
-        f"{Decimal(str(spares)):.2f} of one",
-    )
+        asked = "asking the first model twice and the second about every fifth event"
+        return Verdict(pays=False, because=f"{asked} costs {twice:.2f} of asking the second alone")
+    cost = f"it costs {ratio:.2f} of a call to the second model"
+    return Verdict(ratio < saved, f"{cost} and is expected to spare {saved:.2f} of one")
 
 
 def opinions(settings: Settings, stages: Mapping[str, Stage[Any, Any]]) -> Mapping[str, Verdict]:

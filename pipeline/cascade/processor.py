@@ -315,7 +315,6 @@ def unanswered(failure: AnswerError) -> TierAnswer[Any]:
 async def _call(
     asker: Asker, tier: Tier, question: Question[Any]
 ) -> list[Response[Any] | AnswerError]:
-    """One question, asked as often as that helps: how each attempt ended."""
     failures: list[AnswerError] = []
     limit = question.max_output_tokens
     while True:

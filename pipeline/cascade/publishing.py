@@ -1,9 +1,9 @@
 """How outcomes look on the wire: values as JSON, headers as CloudEvents in binary mode.
 
 What is published in the place of an outcome that the brokers will never take: first the whole
-record as a dead letter; where that is too large, too, a small letter that says where the original
-is, how large, and its hash. The same small letter stands for a record that was never read, because
-reading it would have cost more memory than one record may.
+record as a dead letter; where that is too large, too, a small dead letter that says where the
+original is, how large, and its hash. So is a record published that was never read, because reading
+it would have cost more memory than one record may.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,9 +42,9 @@ from pipeline.stream.records import Disposition, Headers, Original, Outcome, Out
 # W3C trace context: carried from the publisher through every topic, so that a trace is whole.
 _CARRIED_ON = ("traceparent", "tracestate")
 KEY_KEPT = 1024
-"""Bytes of a key that a small letter keeps: who published it can be seen from its beginning."""
+"""Bytes of a key that a small dead letter keeps: who published it can be seen from its beginning."""
 HEADERS_KEPT = 4096
-"""Bytes of headers up to which a small letter keeps all of them; above it keeps none."""
+"""Bytes of headers up to which a small dead letter keeps all of them; above it keeps none."""
 log = structlog.get_logger(__name__)
 
 
@@ -67,7 +67,7 @@ def enriched(
     source: Source,
     timing: Timing,
 ) -> Enriched[Any]:
-    """The record of `<stage>.enriched`, whoever decided.
+    """The record of `<stage>.enriched`, decided by a model or a person.
 
     Unknown fields of `event` go to `source.extra`; it is None where it cannot be read any more.
     `escalated` are the doubts of an event that was escalated, and Haiku's answer.
@@ -165,8 +165,8 @@ def dead_letter(
         *(header for header in received.headers if not header[0].startswith("dlq-")),
         *((name, str(value).encode()) for name, value in dumped.items()),
     )
-    letter = Outgoing(topic, received.key, received.value, headers)
-    return Outcome(Disposition.DEAD_LETTER, (letter,), invalid.reason)
+    record = Outgoing(topic, received.key, received.value, headers)
+    return Outcome(Disposition.DEAD_LETTER, (record,), invalid.reason)
 
 
 @dataclass(eq=False)

@@ -50,7 +50,7 @@ Of the result, `type` and `description` in the same way, both empty if nothing i
 For a generator, say what it yields.
 Of each error, `name` is its type, and `description` says when: "If the end lies before the \
 start." Errors that code it calls may raise are left out, unless it catches them and raises them \
-anew."""
+again."""
 _CARE = """\
 Describe what the code does, also where its name, its comments or its author's intention say \
 something else; if they contradict each other, set `unclear` to true. Describe edge cases that \

@@ -77,7 +77,7 @@ most important first, three to seven of them, each one short sentence.
 - `actions`: what somebody has to do after this, from all parts, each once; an empty list if the \
 parts have none. Keep `task`, `owner` and `due` in the words of the parts.
 - `summary`: of the whole document, in whole sentences, no more of them than `max_sentences` \
-says, no heading, no list. Do not tell what each part says.
+says, no heading, no list. Do not report what each part says.
 Write all of it in the language of the parts."""
 _JOINING_CARE = """\
 The parts are in the order of the document. Where a later part corrects or settles what an \

@@ -76,7 +76,7 @@ def test_the_fake_is_alike_for_the_same_words(texts: list[str]) -> None:
         assert float(row @ row) == pytest.approx(1 if text.strip() else 0, abs=1e-5)
 
 
-def test_the_fake_knows_what_it_was_told_to_mean_the_same() -> None:
+def test_the_fake_knows_what_was_set_to_mean_the_same() -> None:
     make: Callable[..., Encoder] = WordEncoder
     assert cosine(make(billed="charged"), "billed", "charged") == pytest.approx(1)
     assert cosine(make(), "billed", "charged") == 0

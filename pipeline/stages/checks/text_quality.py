@@ -96,7 +96,7 @@ _JAMO = range(0x1160, 0x1200)
 
 
 def nfkc(text: str) -> str:
-    """The text in NFKC, but for what no reader could tell.
+    """The text in NFKC, but for what no reader can see.
 
     Of a run of more than `LONGEST_RUN` marks the rest is dropped. Once a text has grown by
     more than a quarter, the rest of it is brought to NFC only.

@@ -240,9 +240,9 @@ def _clustered(labels: Sequence[Label]) -> list[tuple[Label, ...]]:
     """Join what is most alike, again and again, as long as a group stays small enough."""
     by_name = sorted(labels, key=lambda label: (label.name.casefold(), label.name))
     texts = [
-        _CAMEL.sub(" ", " ".join((each.name, each.description, *each.examples))) for each in by_name
+        " ".join((_CAMEL.sub(" ", each.name), each.description, *each.examples)) for each in by_name
     ]
-    known = WordPieces([_CAMEL.sub(" ", text) for text in texts])
+    known = WordPieces(texts)
     likeness = [known.to_known(text) for text in texts]
     clusters = [[i] for i in range(len(by_name))]
     # Two clusters that cannot be joined have more than the limit together, so there are fewer
@@ -330,7 +330,7 @@ class LabelSet:
 
     stage: str
     role: str  # how its instructions begin
-    how_to_choose: str  # what helps to tell labels apart
+    how_to_choose: str  # what helps to distinguish labels
     labels: str  # what it calls its labels, as a title, e.g. `Intents`
 
 
@@ -405,7 +405,6 @@ class LabelClassifier(Generic[AnswerT]):
         return LabelClassifier(self._label_set, labels, offer=self._offer, answer=self._answer)
 
     def _form(self, labels: Sequence[Label], *remarks: str) -> Question[AnswerT]:
-        """What is asked of all events that are offered the same labels."""
         model = self._answer(label_type(label.name for label in labels))
         offered = Section(self._label_set.labels, "\n".join([*remarks, label_lines(labels)]))
         return Question(

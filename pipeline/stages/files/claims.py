@@ -211,7 +211,6 @@ def _keep(opened: ExitStack, descriptor: int) -> int:
 
 
 def _beneath(root: Path, target: PurePosixPath) -> PurePosixPath:
-    """What leads from the root to the absolute target of a link."""
     for top in (root, Path(os.path.realpath(root))):
         if target.is_relative_to(top):
             return target.relative_to(top)
@@ -311,7 +310,6 @@ class S3Claims:
         return Unavailable(detail, scope="file" if is_answering else None)
 
     def _answers(self, bucket: str) -> bool:
-        """Whether the store lets this process look into the bucket."""
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra
 
         try:
@@ -360,7 +358,6 @@ def blames_object(status: int, code: str) -> bool | None:
 
 
 def _place_of(uri: str) -> tuple[str, str] | None:
-    """Bucket and key; None where it is no such place."""
     match = _URI.fullmatch(uri)
     if match is None or {".", ".."} & set(match["key"].split("/")):
         return None
