@@ -42,7 +42,7 @@ from pipeline.stream.records import Disposition, Headers, Original, Outcome, Out
 # W3C trace context: carried from the publisher through every topic, so that a trace is whole.
 _CARRIED_ON = ("traceparent", "tracestate")
 KEY_KEPT = 1024
-"""Bytes of a key that a small dead letter keeps: who published it can be seen from its beginning."""
+"""Bytes of a key that a small dead letter keeps: its beginning shows who published it."""
 HEADERS_KEPT = 4096
 """Bytes of headers up to which a small dead letter keeps all of them; above it keeps none."""
 log = structlog.get_logger(__name__)
@@ -195,11 +195,11 @@ class UnpublishableHandler:
             self.observer.dead_lettered(self.stage, DeadLetterReason.TOO_LARGE)
             invalid = InvalidEvent(DeadLetterReason.TOO_LARGE, why)
             return dead_letter(received, self.topic, invalid, stage=self.stage, now=self.clock())
-        [letter] = outcome.records
+        [record] = outcome.records
         # Whatever a publisher called so, a dead letter does not carry on.
         said = {
             name: content.decode()
-            for name, content in letter.headers
+            for name, content in record.headers
             if name.startswith("dlq-") and content is not None
         }
         if "dlq-original" in said:

@@ -1,4 +1,4 @@
-"""An event's way in: records to cases, cases to questions, and the files that these wait for.
+"""How events come in: records to cases, cases to questions, and the files that these wait for.
 
 Whatever a stage's code does wrong costs one event (`of_stage`); what may take milliseconds is done
 outside the event loop.

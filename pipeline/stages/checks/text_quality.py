@@ -3,7 +3,7 @@
 Two things make NFKC expensive: sorting combining marks in a row is quadratic (200,000 of them take
 a minute and a half), and some characters become up to 18 others. So runs are cut to what UAX #15
 calls stream-safe, what is expanded has a limit, and a long text is normalised in pieces, between
-which other threads get their turn.
+which other threads can run.
 """
 
 import math

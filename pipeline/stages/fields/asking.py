@@ -132,7 +132,7 @@ neither does how often a word occurs."""
 
 
 def rephrase(inquiry: Query[AnswerT]) -> Query[AnswerT]:
-    """Ask the same with the instructions in another order, and another way to go about it.
+    """Ask the same with the instructions in another order, and another procedure.
 
     The wording is as fixed as the first one, so that the prompt cache holds it as well. The order
     of labels is changed by `reverse_labels`.
