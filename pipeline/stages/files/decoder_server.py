@@ -131,10 +131,8 @@ def prepare(job: Job, *, memory: int | None = None) -> Prepared:
     try:
         if job.media_type == PDF:
             return (prepare_pdf(job.data, job.limits.max_pdf_pages, field=job.field),)
-        if job.media_type == "image/webp" and memory is not None:
-            width, height = claimed_size(PictureFile("image/webp", job.data))
-            if width * height * _WEBP_BYTES_A_PIXEL > memory:
-                raise _needs_memory(job, memory)
+        if job.media_type == "image/webp":
+            _check_webp(job, memory)
         limits = PictureLimits(job.limits.max_image_pixels, job.limits.image_long_edge)
         return prepare_image(job.data, job.media_type, limits, field=job.field)
     except InvalidEvent:
@@ -144,6 +142,12 @@ def prepare(job: Job, *, memory: int | None = None) -> Prepared:
     except Exception as error:
         # A library met what its authors did not think of. It may quote the file.
         raise cannot_be_decoded(job, type(error).__name__) from error
+
+
+def _check_webp(job: Job, memory: int | None) -> None:
+    width, height = claimed_size(PictureFile("image/webp", job.data))
+    if memory is not None and width * height * _WEBP_BYTES_A_PIXEL > memory:
+        raise _needs_memory(job, memory)
 
 
 def _needs_memory(job: Job, memory: int | None) -> InvalidEvent:
