@@ -1,9 +1,9 @@
 """What happens to one event: read it, ask a tier, decide, escalate, publish.
 
 - `processor`: the whole flow, which both tiers share, from top to bottom. Start here.
-- `reading`: an event's way in: records, questions, files, and the guard around a stage's code.
+- `reading`: how events come in: records, questions, files, and the guard around a stage's code.
 - `policy`: signals and thresholds in, doubts out; the audit sample, second opinions. Pure.
-- `publishing`: an event's way out: results, escalations, review items, dead letters.
+- `publishing`: what goes out: results, escalations, review items, dead letters.
 - `cap`: how much is escalated. `prompt_sizes`: whether prompts are long enough to be cached.
 
 Imports `claude`, `stages`, `observe`, `kafka` and what is below them.

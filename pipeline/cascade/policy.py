@@ -51,16 +51,8 @@ _CODES_OF_FAILURES = (
 _AUDIT_BITS = 64
 _USUAL_SHARE = Decimal("0.2")
 """Escalated, of all events; for asking whether a cascade is cheaper than Sonnet alone."""
-_CODES = frozenset(Thresholds.model_fields) - {"other"}
 _DECIMALS = 6
 """So that a confidence of 0.8 reaches a threshold of 0.2 in binary fractions, too."""
-
-
-def threshold_of(code: str, thresholds: Thresholds) -> float:
-    own: float | None = thresholds.other.get(code)
-    if own is not None:
-        return own
-    return getattr(thresholds, code) if code in _CODES else DEFAULT_THRESHOLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +69,11 @@ class StagePolicy:
     audit_share: float = 0.0
     second_opinion: bool = False
 
-    def thresholds_of(self, label: str | None) -> Thresholds:
+    def thresholds_of(self, label: str | None) -> Mapping[str, float]:
+        """By code, `DEFAULT_THRESHOLD` aside, for answers that chose this label."""
         own = self.of_label.get(label.casefold()) if label is not None else None
-        return self.thresholds if own is None else self.thresholds.changed_by(own)
+        found = self.thresholds if own is None else self.thresholds.changed_by(own)
+        return {**vars(found), "other": DEFAULT_THRESHOLD, **found.other}
 
     def doubts(self, signals: Iterable[Signal], *, label: str | None = None) -> tuple[Doubt, ...]:
         """Why an answer that chose this label is not accepted; empty where it is.
@@ -92,7 +86,8 @@ class StagePolicy:
         counting = {
             each
             for each in signals
-            if each.code in FAILURES or 0 < each.strength >= threshold_of(each.code, thresholds)
+            if each.code in FAILURES
+            or 0 < each.strength >= thresholds.get(each.code, DEFAULT_THRESHOLD)
         }
         ordered = sorted(counting, key=lambda each: (-each.strength, each.code, each.detail))
         return tuple(Doubt(code=each.code, detail=each.detail) for each in ordered)
@@ -239,18 +234,12 @@ def whether_it_pays(ratio: Decimal | None, spares: float) -> Verdict:
     """
     if ratio is None:
         return Verdict(pays=False, because="the price of a model is not known")
-    twice = 2 * ratio + _USUAL_SHARE
+    twice, saved = 2 * ratio + _USUAL_SHARE, Decimal(str(spares))
     if twice >= 1:
-        return Verdict(
-            pays=False,
-            because=f"asking the first model twice and the second about every fifth event costs "
-            f"{twice:.2f} of asking the second alone",
-        )
-    return Verdict(
-        pays=ratio < Decimal(str(spares)),
-        because=f"it costs {ratio:.2f} of a call to the second model and is expected to spare "
-        f"{Decimal(str(spares)):.2f} of one",
-    )
+        asked = "asking the first model twice and the second about every fifth event"
+        return Verdict(pays=False, because=f"{asked} costs {twice:.2f} of asking the second alone")
+    cost = f"it costs {ratio:.2f} of a call to the second model"
+    return Verdict(ratio < saved, f"{cost} and is expected to spare {saved:.2f} of one")
 
 
 def opinions(settings: Settings, stages: Mapping[str, Stage[Any, Any]]) -> Mapping[str, Verdict]:

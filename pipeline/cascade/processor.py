@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime
 from functools import partial, reduce
+from itertools import chain
 from operator import add
 from typing import Any, Generic, TypeVar
 
@@ -108,9 +109,9 @@ class Processor:
             if case.earlier is not None:
                 of_stage(stage.name, self._report_audit, case, decision)
         except InvalidEvent as invalid:
-            name, topic, now = self.reader.name, self.topics.dead_letters, self.clock()
+            name, topic = self.reader.name, self.topics.dead_letters
             self.observer.dead_lettered(name, invalid.reason)
-            return dead_letter(received, topic, invalid, stage=name, now=now)
+            return dead_letter(received, topic, invalid, stage=name, now=self.clock())
         last = None if isinstance(record, Escalation) else record
         tier, model = self.cascade.tier, decision.model
         self.observer.decided(stage.name, tier, outcome.end, model=model, record=last)
@@ -188,9 +189,8 @@ class Processor:
         if before is None or earlier is None or {doubt.code for doubt in before.doubts} != {AUDIT}:
             return
         found = published_result(case.stage, case.event, decision.answer)
-        if found is None or decision.doubts:
-            verdict: AuditVerdict = "unsettled"
-        else:
+        verdict: AuditVerdict = "unsettled"
+        if found is not None and not decision.doubts:
             then = earlier.model_dump(mode="json", by_alias=True)
             differ = differences(case.stage, then, found)
             verdict = "not_compared" if differ is None else "differed" if differ else "agreed"
@@ -268,7 +268,7 @@ async def ask_tier(
     Raises:
         InvalidEvent: The API takes no such request, or the stage failed over an answer.
     """
-    calls: list[_Call] = []
+    calls: list[Response[Any] | AnswerError] = []
     while True:
         if isinstance(query, Question):
             made = [await _call(asker, tier, query)]
@@ -276,31 +276,31 @@ async def ask_tier(
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(_call(asker, tier, each)) for each in query.questions]
             made = [task.result() for task in tasks]
-        calls += made
-        if failures := [call.failure for call in made if call.failure is not None]:
+        calls += chain(*made)
+        ends = [attempts[-1] for attempts in made]
+        if failures := [end for end in ends if isinstance(end, AnswerError)]:
             for failure in failures:
                 if isinstance(failure, Rejected):
-                    reason, attempts = (
-                        DeadLetterReason.REJECTED_BY_API,
-                        sum(c.attempts for c in calls),
-                    )
-                    raise InvalidEvent(reason, failure.detail, attempts=attempts) from failure
+                    reason = DeadLetterReason.REJECTED_BY_API
+                    raise InvalidEvent(reason, failure.detail, attempts=len(calls)) from failure
             answer, signals = None, list(dict.fromkeys(map(signal_of, failures)))
             break
-        answers = tuple(call.reply.answer for call in made if call.reply is not None)
-        follows = (
-            answers[0] if isinstance(query, Question) else of_stage(stage.name, query.then, answers)
-        )
+        answers = tuple(end.answer for end in ends if isinstance(end, Response))
+        follows = answers[0]
+        if not isinstance(query, Question):
+            follows = of_stage(stage.name, query.then, answers)
         if isinstance(follows, Question | MultiStepQuery):
             query = follows
             continue
-        check = partial(of_stage, stage.name, stage.signals, event, follows)
+        answer = follows
+        check = partial(of_stage, stage.name, stage.signals, event, answer)
         # Asking whether the stage is a `Checking` would take about as long as its checks.
         is_slow = getattr(stage, "checks_slowly", False) or is_long(event)
         checked = await asyncio.to_thread(check) if is_slow else check()
-        answer = follows
-        signals = [signal for call in calls if call.reply for signal in call.reply.signals]
-        signals += [*statement_signals(follows), *checked]
+        signals = [
+            signal for call in calls if isinstance(call, Response) for signal in call.signals
+        ]
+        signals += [*statement_signals(answer), *checked]
         break
     usage = reduce(add, (call.usage for call in calls))
     seconds = sum(call.seconds for call in calls)
@@ -312,35 +312,20 @@ def unanswered(failure: AnswerError) -> TierAnswer[Any]:
     return TierAnswer(None, signals, failure.usage, failure.model, failure.seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """One question, asked as often as that helped."""
-
-    reply: Response[Any] | None
-    failure: AnswerError | None
-    usage: Usage
-    model: str
-    seconds: float
-    attempts: int
-
-
-async def _call(asker: Asker, tier: Tier, question: Question[Any]) -> _Call:
-    spent: Usage | None = None
-    seconds, attempt = 0.0, 1
+async def _call(
+    asker: Asker, tier: Tier, question: Question[Any]
+) -> list[Response[Any] | AnswerError]:
+    failures: list[AnswerError] = []
     limit = question.max_output_tokens
     while True:
         try:
-            reply = await asker.ask(question, tier, max_output_tokens=limit)
+            return [*failures, await asker.ask(question, tier, max_output_tokens=limit)]
         except AnswerError as failure:
-            spent = failure.usage if spent is None else spent + failure.usage
-            seconds += failure.seconds
-            next_limit = limit_for_repetition(failure, attempt=attempt, limit=limit)
+            failures.append(failure)
+            next_limit = limit_for_repetition(failure, attempt=len(failures), limit=limit)
             if next_limit is None:
-                return _Call(None, failure, spent, failure.model, seconds, attempt)
-            limit, attempt = next_limit, attempt + 1
-        else:
-            usage = reply.usage if spent is None else spent + reply.usage
-            return _Call(reply, None, usage, reply.model, seconds + reply.seconds, attempt)
+                return [*failures]
+            limit = next_limit
 
 
 @dataclass(eq=False)
@@ -352,29 +337,26 @@ class Handling:
     tracer: OpenTelemetryTracer | None = None
 
     async def __call__(self, received: Received) -> Outcome:
-        stage, tracer, headers = self.stage, self.tracer, received.headers
-        topic, partition, offset = received.topic, received.partition, received.offset
+        place: dict[str, Any] = {
+            "stage": self.stage,
+            "topic": received.topic,
+            "partition": received.partition,
+            "offset": received.offset,
+        }
         with (
-            tracer.event(stage, topic=topic, partition=partition, offset=offset, headers=headers)
-            if tracer is not None
+            self.tracer.event(**place, headers=received.headers)
+            if self.tracer is not None
             else nullcontext()
         ) as trace:
             started = time.monotonic()
-            context = EventContext(headers, None if trace is None else trace.trace_id)
+            context = EventContext(received.headers, None if trace is None else trace.trace_id)
             token = EVENT.set(context)
             try:
                 outcome = await self.handler(received)
                 # The plain logger answers in no time, structlog's does not.
                 if _plain.isEnabledFor(logging.DEBUG):
-                    log.debug(
-                        "event_handled",
-                        stage=stage,
-                        topic=topic,
-                        partition=partition,
-                        offset=offset,
-                        end=outcome.end.value,
-                        seconds=round(time.monotonic() - started, 3),
-                    )
+                    seconds = round(time.monotonic() - started, 3)
+                    log.debug("event_handled", **place, end=outcome.end.value, seconds=seconds)
             finally:
                 EVENT.reset(token)
             if trace is None:

@@ -4,8 +4,9 @@ The API caches no prefix that is shorter than a model's minimum, and says nothin
 """
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import orjson
@@ -28,10 +29,7 @@ _AN_IMAGE = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2FAAAAABJRU5ErkJggg=="
 )
 """A white pixel, as PNG, for those that take files alone."""
-_SPECIMENS: tuple[tuple[bytes, Mapping[str, bytes]], ...] = (
-    (_A_TEXT, {}),
-    (_AN_IMAGE, {"content-type": b"image/png"}),
-)
+_SPECIMENS = ((_A_TEXT, b"application/json"), (_AN_IMAGE, b"image/png"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +59,8 @@ def prefixes(
     """
     prompts = Prompts(settings.claude, clock=lambda: 0.0)
     models = {Tier.HAIKU: settings.models.haiku, Tier.SONNET: settings.models.sonnet}
-    asked = tuple(tiers)
-    for stage in stages:
-        question = _specimen(stage)
-        if question is None:
-            continue
-        for tier in asked:
+    for stage, tier in product(stages, tiers):
+        if (question := _specimen(stage)) is not None:
             template = prompts.of(question, tier, models[tier]).template
             tokens = int(template.marked_bytes * TOKENS_PER_BYTE)
             yield Prefix(stage.name, models[tier], tokens, template.traits.cacheable_tokens)
@@ -74,19 +68,17 @@ def prefixes(
 
 def log_prefixes(found: Iterable[Prefix]) -> None:
     for prefix in found:
-        size = "too short" if prefix.is_too_short else "long enough"
-        (log.warning if prefix.is_too_short else log.info)(
-            "prompt_cache",
-            stage=prefix.stage,
-            model=prefix.model,
-            static_part=f"{size} to be cached",
-            estimated_tokens=prefix.tokens,
-            minimum_tokens=prefix.fewest,
-        )
+        write, size = log.info, "long enough"
+        if prefix.is_too_short:
+            write, size = log.warning, "too short"
+        sizes = {"estimated_tokens": prefix.tokens, "minimum_tokens": prefix.fewest}
+        about = {"stage": prefix.stage, "model": prefix.model, **sizes}
+        write("prompt_cache", static_part=f"{size} to be cached", **about)
 
 
 def _specimen(stage: Stage[Any, Any]) -> Question[Any] | None:
-    for value, headers in _SPECIMENS:
+    for value, content_type in _SPECIMENS:
+        headers = {"content-type": content_type}
         try:
             event = of_stage(stage.name, stage.parse, value, key=b"x", headers=headers)
             query = of_stage(stage.name, stage.question, event)

@@ -1,13 +1,13 @@
 """How outcomes look on the wire: values as JSON, headers as CloudEvents in binary mode.
 
 What is published in the place of an outcome that the brokers will never take: first the whole
-record as a dead letter; where that is too large, too, a small letter that says where the original
-is, how large, and its hash. The same small letter stands for a record that was never read, because
-reading it would have cost more memory than one record may.
+record as a dead letter; where that is too large, too, a small dead letter that says where the
+original is, how large, and its hash. So is a record published that was never read, because reading
+it would have cost more memory than one record may.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, asdict, dataclass, replace
 from datetime import datetime
 from functools import cache
 from typing import Any, Literal
@@ -42,9 +42,9 @@ from pipeline.stream.records import Disposition, Headers, Original, Outcome, Out
 # W3C trace context: carried from the publisher through every topic, so that a trace is whole.
 _CARRIED_ON = ("traceparent", "tracestate")
 KEY_KEPT = 1024
-"""Bytes of a key that a small letter keeps: who published it can be seen from its beginning."""
+"""Bytes of a key that a small dead letter keeps: its beginning shows who published it."""
 HEADERS_KEPT = 4096
-"""Bytes of headers up to which a small letter keeps all of them; above it keeps none."""
+"""Bytes of headers up to which a small dead letter keeps all of them; above it keeps none."""
 log = structlog.get_logger(__name__)
 
 
@@ -67,7 +67,7 @@ def enriched(
     source: Source,
     timing: Timing,
 ) -> Enriched[Any]:
-    """The record of `<stage>.enriched`, whoever decided.
+    """The record of `<stage>.enriched`, decided by a model or a person.
 
     Unknown fields of `event` go to `source.extra`; it is None where it cannot be read any more.
     `escalated` are the doubts of an event that was escalated, and Haiku's answer.
@@ -154,27 +154,19 @@ def dead_letter(
         "dlq-attempts": invalid.attempts,
         "dlq-version": pipeline.__version__,
     }
-    if not is_whole and original is None:
-        about["dlq-original"] = "unreadable"
-    elif not is_whole and original is not None:
-        about |= {
-            "dlq-original": "not_carried",
-            "dlq-original-sha256": original.sha256,
-            "dlq-original-value-bytes": original.value_bytes,
-            "dlq-original-key-bytes": original.key_bytes,
-            "dlq-original-headers": original.headers,
-            "dlq-original-header-bytes": original.header_bytes,
-        }
-    dumped = DeadLetterHeaders.model_validate(about).model_dump(
-        mode="json", by_alias=True, exclude_none=True
-    )
+    if not is_whole:
+        about["dlq-original"] = "unreadable" if original is None else "not_carried"
+        for name, known in ({} if original is None else asdict(original)).items():
+            about[f"dlq-original-{name.replace('_', '-')}"] = known
+    checked = DeadLetterHeaders.model_validate(about)
+    dumped = checked.model_dump(mode="json", by_alias=True, exclude_none=True)
     headers = (
         # A replayed dead letter that fails again says why it failed now, once.
         *(header for header in received.headers if not header[0].startswith("dlq-")),
         *((name, str(value).encode()) for name, value in dumped.items()),
     )
-    letter = Outgoing(topic, received.key, received.value, headers)
-    return Outcome(Disposition.DEAD_LETTER, (letter,), invalid.reason)
+    record = Outgoing(topic, received.key, received.value, headers)
+    return Outcome(Disposition.DEAD_LETTER, (record,), invalid.reason)
 
 
 @dataclass(eq=False)
@@ -203,20 +195,17 @@ class UnpublishableHandler:
             self.observer.dead_lettered(self.stage, DeadLetterReason.TOO_LARGE)
             invalid = InvalidEvent(DeadLetterReason.TOO_LARGE, why)
             return dead_letter(received, self.topic, invalid, stage=self.stage, now=self.clock())
-        [letter] = outcome.records
+        [record] = outcome.records
         # Whatever a publisher called so, a dead letter does not carry on.
         said = {
             name: content.decode()
-            for name, content in letter.headers
+            for name, content in record.headers
             if name.startswith("dlq-") and content is not None
         }
         if "dlq-original" in said:
             return None
-        invalid = InvalidEvent(
-            DeadLetterReason(said["dlq-reason"]),
-            f"{said['dlq-detail']} {why}",
-            attempts=int(said["dlq-attempts"]),
-        )
+        reason, attempts = DeadLetterReason(said["dlq-reason"]), int(said["dlq-attempts"])
+        invalid = InvalidEvent(reason, f"{said['dlq-detail']} {why}", attempts=attempts)
         return self._abridged(received, invalid)
 
     def _abridged(self, received: Received, invalid: InvalidEvent) -> Outcome:
@@ -239,14 +228,10 @@ class UnpublishableHandler:
             headers=received.headers if is_small else (),
             unread=None,
         )
+        original = None if unread is not None and unread.original is None else received.original
+        stage, now = self.stage, self.clock()
         return dead_letter(
-            small,
-            self.topic,
-            invalid,
-            stage=self.stage,
-            now=self.clock(),
-            original=None if unread is not None and unread.original is None else received.original,
-            is_whole=False,
+            small, self.topic, invalid, stage=stage, now=now, original=original, is_whole=False
         )
 
 

@@ -1,4 +1,4 @@
-"""An event's way in: records to cases, cases to questions, and the files that these wait for.
+"""How events come in: records to cases, cases to questions, and the files that these wait for.
 
 Whatever a stage's code does wrong costs one event (`of_stage`); what may take milliseconds is done
 outside the event loop.
@@ -83,13 +83,8 @@ def of_stage(stage: str, function: Callable[P, T], *args: P.args, **kwargs: P.kw
         name = getattr(called, "__qualname__", type(called).__qualname__)
         # The message of the bug may quote the event, so only its type and its place are logged.
         place = traceback.extract_tb(bug.__traceback__)[-1]  # one frame at least: this one
-        log.error(  # noqa: TRY400
-            "stage_failed",
-            stage=stage,
-            function=name,
-            error=type(bug).__name__,
-            place=f"{place.filename}:{place.lineno}",
-        )
+        where = {"function": name, "place": f"{place.filename}:{place.lineno}"}
+        log.error("stage_failed", stage=stage, error=type(bug).__name__, **where)  # noqa: TRY400
         short = name.rpartition(".")[-1]
         detail = f"The stage's {short}() failed with {type(bug).__name__}; see the log."
         raise InvalidEvent(DeadLetterReason.STAGE_FAILED, detail) from bug
@@ -172,7 +167,7 @@ class Escalations:
             detail = f"There is no stage '{name}' here; enable it and replay."
             raise InvalidEvent(DeadLetterReason.INVALID_EVENT, detail)
         try:
-            event = stage.raw_model.model_validate(escalation.event, strict=False)
+            event: RawEvent = stage.raw_model.model_validate(escalation.event, strict=False)
         except ValidationError as error:
             detail = f"The event in it is not a {stage.name} event ({error.error_count()} faults)."
             raise InvalidEvent(DeadLetterReason.INVALID_EVENT, detail) from error
@@ -181,10 +176,9 @@ class Escalations:
                 text = getattr(event, field)
                 if isinstance(text, str) and len(text) > limit:
                     raise text_too_long(field, text, limit)
+        source, at = escalation.source, escalation.received_at
         earlier = _earlier_answer(stage, escalation)
-        return Case(
-            received, stage, event, escalation.source, escalation.received_at, escalation, earlier
-        )
+        return Case(received, stage, event, source, at, escalation, earlier)
 
 
 def _earlier_answer(stage: AnyStage, escalation: Escalation) -> BaseModel | None:
@@ -196,15 +190,11 @@ def _earlier_answer(stage: AnyStage, escalation: Escalation) -> BaseModel | None
     if escalation.haiku_result is None:
         return None
     try:
-        found: BaseModel = stage.result_model.model_validate(escalation.haiku_result, strict=False)
+        return stage.result_model.model_validate(escalation.haiku_result, strict=False)
     except ValidationError as error:
-        log.warning(
-            "earlier_answer_left_out",
-            stage=stage.name,
-            because=f"it is no result of this version of the stage ({error.error_count()} faults)",
-        )
+        why = f"it is no result of this version of the stage ({error.error_count()} faults)"
+        log.warning("earlier_answer_left_out", stage=stage.name, because=why)
         return None
-    return found
 
 
 Reader = RawEvents | Escalations
@@ -261,17 +251,17 @@ class Reading:
             InvalidEvent: The event's file is not what it says it is.
             FileUnavailable: It could not be had, again and again, while others could.
         """
-        make: Callable[[Any], Query[Any]] = build or stage.question
-        call: Callable[[], Query[Any]] = partial(of_stage, stage.name, make, event)
+        call: Callable[[], Query[Any]] = partial(
+            of_stage, stage.name, build or stage.question, event
+        )
         place = (stage.name, event.file_place)
         attempts: Attempts | None = None
         try:
             while True:
                 try:
                     if stage.reads_files:
-                        query: Query[Any] = await asyncio.get_running_loop().run_in_executor(
-                            self.threads, contextvars.copy_context().run, call
-                        )
+                        context, loop = contextvars.copy_context(), asyncio.get_running_loop()
+                        query = await loop.run_in_executor(self.threads, context.run, call)
                     else:
                         query = await asyncio.to_thread(call) if is_long(event) else call()
                 except Unavailable as error:
@@ -279,9 +269,8 @@ class Reading:
                         peers = self._peers[place]
                         attempts = Attempts(peers, peers.answered, peers.failed)
                         self._failing[place] += 1
-                        log.warning(
-                            "file_awaited", stage=stage.name, event_id=event.id, because=str(error)
-                        )
+                        who = {"stage": stage.name, "event_id": event.id}
+                        log.warning("file_awaited", **who, because=str(error))
                     self._count(attempts, error, place)
                 else:
                     if attempts is None:
@@ -307,10 +296,8 @@ class Reading:
         attempts.failed(self.clock(), str(away))
         if attempts.are_over(self.bounds):
             beside = "others were answered"
-        elif (
-            away.scope == "file" and self._failing[place] == 1 and attempts.lasting >= QUIET_SECONDS
-        ):
-            beside = "the place of the file answered"
-        else:
+        elif away.scope != "file" or self._failing[place] > 1 or attempts.lasting < QUIET_SECONDS:
             return
+        else:
+            beside = "the place of the file answered"
         raise FileUnavailable(attempts.history(beside), usage=Usage(), model=NOT_ASKED, seconds=0.0)

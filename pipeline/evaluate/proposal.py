@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeVar
 
-from pipeline.cascade.policy import FAILURES, StagePolicy, threshold_of
+from pipeline.cascade.policy import DEFAULT_THRESHOLD, FAILURES, StagePolicy
 from pipeline.evaluate.strategies import Accepts, TierOutcome
 
 _MOST_ITEMS = 1 << 20
@@ -271,7 +271,7 @@ def doubt(outcome: TierOutcome, policy: StagePolicy) -> float:
         if signal.code in FAILURES:
             return math.inf
         if signal.strength > 0:
-            threshold = threshold_of(signal.code, thresholds)
+            threshold = thresholds.get(signal.code, DEFAULT_THRESHOLD)
             most = max(most, signal.strength / threshold if threshold > 0 else math.inf)
     return most
 

@@ -15,9 +15,10 @@ from functools import partial
 from pydantic import Field
 
 from pipeline.config import DocumentSettings
-from pipeline.model.questions import MultiStepQuery, Query, Question, Signal, Text
+from pipeline.model.questions import MultiStepQuery, Query, Signal, Text
 from pipeline.stages.checks import evidence, text_quality
 from pipeline.stages.checks.injection import injection_signals
+from pipeline.stages.checks.text_quality import is_blank, stated
 from pipeline.stages.fields import asking
 from pipeline.stages.fields.extraction import Extracted, FieldExtractor
 from pipeline.stages.files.raw_events import JsonStage, RawEvent
@@ -76,7 +77,7 @@ most important first, three to seven of them, each one short sentence.
 - `actions`: what somebody has to do after this, from all parts, each once; an empty list if the \
 parts have none. Keep `task`, `owner` and `due` in the words of the parts.
 - `summary`: of the whole document, in whole sentences, no more of them than `max_sentences` \
-says, no heading, no list. Do not tell what each part says.
+says, no heading, no list. Do not report what each part says.
 Write all of it in the language of the parts."""
 _JOINING_CARE = """\
 The parts are in the order of the document. Where a later part corrects or settles what an \
@@ -156,28 +157,20 @@ class Documents(JsonStage[DocumentEvent]):
         self._settings = settings
         self._extraction = FieldExtractor(settings.fields)
         self._answer_model = self._extraction.extended(DocumentAnswer)
-        joined_model = self._extraction.extended(JoinedAnswer)
-        fields, actions = (
-            asking.Section("What to answer", _FIELDS),
-            asking.Section("Actions", _ACTIONS),
-        )
-        rest = (actions, *self._extraction.sections, asking.Section("Care", _CARE))
+        fields = asking.Section("What to answer", _FIELDS)
         part = asking.Section("A part of a document", _PART)
-        joining = (
+        more, care = self._extraction.sections, asking.Section("Care", _CARE)
+        rest = (asking.Section("Actions", _ACTIONS), *more, care)
+        ask = partial(asking.question_for, self.name, max_output_tokens=ANSWER_TOKENS)
+        self._whole_question = ask(self._answer_model, _ROLE, fields, *rest)
+        self._part_question = ask(self._answer_model, _ROLE, fields, part, *rest)
+        self._joining_question = ask(
+            self._extraction.extended(JoinedAnswer),
+            _JOINING_ROLE,
             asking.Section("What to answer", _JOINING_FIELDS),
-            *self._extraction.sections,
+            *more,
             asking.Section("Care", _JOINING_CARE),
         )
-        self._whole_question = self._form(self._answer_model, _ROLE, fields, *rest)
-        self._part_question = self._form(self._answer_model, _ROLE, fields, part, *rest)
-        self._joining_question = self._form(joined_model, _JOINING_ROLE, *joining)
-
-    def _form(
-        self, model: type[asking.AnswerT], role: str, *sections: asking.Section
-    ) -> Question[asking.AnswerT]:
-        schema = asking.answer_schema(model)
-        text = asking.build_instructions(role, *sections)
-        return Question(self.name, text, (), model, schema, ANSWER_TOKENS)
 
     def question(self, event: DocumentEvent) -> Query[DocumentAnswer]:
         limit = event.max_sentences or self._settings.max_sentences
@@ -195,15 +188,13 @@ class Documents(JsonStage[DocumentEvent]):
 
     def _join(
         self, max_sentences: int, parts: Sequence[DocumentAnswer]
-    ) -> MultiStepQuery[DocumentAnswer] | DocumentAnswer:
+    ) -> Query[DocumentAnswer] | DocumentAnswer:
         """What to ask once the parts, in their order, are answered; one answer is the answer."""
         if len(parts) == 1:
             return parts[0]
         batches = self._batches(parts)
 
-        def then(
-            joined: tuple[JoinedAnswer, ...],
-        ) -> MultiStepQuery[DocumentAnswer] | DocumentAnswer:
+        def then(joined: tuple[JoinedAnswer, ...]) -> Query[DocumentAnswer] | DocumentAnswer:
             wholes = [self._whole(batch, each) for batch, each in zip(batches, joined, strict=True)]
             return self._join(max_sentences, wholes)
 
@@ -235,7 +226,7 @@ class Documents(JsonStage[DocumentEvent]):
         for action in part.actions:
             said = [("owner", action.owner), ("due", action.due)]
             about = "; ".join(
-                f"{name}: {what.strip()}" for name, what in said if not text_quality.is_blank(what)
+                f"{name}: {what.strip()}" for name, what in said if not is_blank(what)
             )
             actions.append(f"{action.task.strip()} ({about})" if about else action.task)
         for name, lines in (
@@ -266,7 +257,7 @@ class Documents(JsonStage[DocumentEvent]):
 
     def signals(self, event: DocumentEvent, answer: DocumentAnswer) -> Sequence[Signal]:
         text = event.text
-        if text_quality.is_blank(text):
+        if is_blank(text):
             return [text_quality.NO_TEXT]
         limit = event.max_sentences or self._settings.max_sentences
         return [
@@ -282,15 +273,9 @@ class Documents(JsonStage[DocumentEvent]):
     def result(self, event: DocumentEvent, answer: DocumentAnswer) -> DocumentResult:  # noqa: ARG002
         return DocumentResult(
             summary=answer.summary.strip(),
-            key_points=[
-                point.strip() for point in answer.key_points if not text_quality.is_blank(point)
-            ],
+            key_points=[each.strip() for each in answer.key_points if not is_blank(each)],
             actions=[
-                Action(
-                    task=each.task.strip(),
-                    owner=text_quality.stated(each.owner),
-                    due=text_quality.stated(each.due),
-                )
+                Action(task=each.task.strip(), owner=stated(each.owner), due=stated(each.due))
                 for each in answer.actions
             ],
             language=text_quality.known_language(answer.language),
@@ -300,11 +285,11 @@ class Documents(JsonStage[DocumentEvent]):
 
 def count_sentences(text: str) -> int:
     """Count the sentences of a text, roughly: an abbreviation may count as an end."""
-    return len(_SENTENCE_END.findall(text.strip())) or int(not text_quality.is_blank(text))
+    return len(_SENTENCE_END.findall(text.strip())) or int(not is_blank(text))
 
 
 def _evidence_signals(answer: DocumentAnswer, text: str) -> Iterator[Signal]:
-    if all(text_quality.is_blank(quote) for quote in answer.quotes):
+    if all(is_blank(quote) for quote in answer.quotes):
         yield from evidence.quote_signals("", text)
     elif missing := evidence.quotes_found(answer.quotes, text).count(False):
         yield Signal("evidence_not_found", 1.0, f"{missing} quotes are not in the document.")
@@ -313,8 +298,8 @@ def _evidence_signals(answer: DocumentAnswer, text: str) -> Iterator[Signal]:
         detail = f"{len(added)} numbers are not in the document."
         yield Signal("evidence_not_found", 0.9, detail)
     said = {
-        "owners": [action.owner for action in answer.actions if text_quality.stated(action.owner)],
-        "due dates": [action.due for action in answer.actions if text_quality.stated(action.due)],
+        "owners": [each.owner for each in answer.actions if stated(each.owner)],
+        "due dates": [each.due for each in answer.actions if stated(each.due)],
     }
     for name, values in said.items():
         if missing := evidence.quotes_found(values, text).count(False):
@@ -323,7 +308,7 @@ def _evidence_signals(answer: DocumentAnswer, text: str) -> Iterator[Signal]:
 
 
 def _form_signals(answer: DocumentAnswer, limit: int) -> list[Signal]:
-    if text_quality.is_blank(answer.summary):
+    if is_blank(answer.summary):
         return [Signal("missing_field", 1.0, "summary: empty.")]
     excess = count_sentences(answer.summary) - limit
     if excess <= 0:
@@ -356,10 +341,8 @@ def parts_of(text: str, most_tokens: int) -> tuple[str, ...]:
 def _place_to_cut(text: str, most_tokens: float) -> int:
     # The most characters from the beginning that have no more tokens than that.
     lengths = range(1, len(text) + 1)
-    fitting = bisect_right(
-        lengths, most_tokens, key=lambda length: text_quality.about_tokens(text[:length])
-    )
-    latest = max(1, fitting)
+    about_tokens = text_quality.about_tokens
+    latest = max(1, bisect_right(lengths, most_tokens, key=lambda end: about_tokens(text[:end])))
     earliest = math.ceil(latest * (1 - _SEARCHED))
     for pause in _PAUSES:
         ends = [found.end() for found in pause.finditer(text, earliest, latest)]

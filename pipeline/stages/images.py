@@ -1,7 +1,7 @@
 """Document images: what kind of document, how readable, and whether a person has to look."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -90,28 +90,18 @@ class Images:
     def __init__(self, settings: ImageSettings) -> None:
         self._files = Files(settings)
         self._extraction = FieldExtractor(settings.fields)
-        self._choosing = asking.LabelClassifier(
+        self._choosing = asking.classifier_of(
             asking.LabelSet(self.name, _ROLE, _HOW_TO_CHOOSE, "Document types"),
             settings.document_types,
-            offer=self._instructions,
-            answer=self._answer_model,
-        )
-
-    def _instructions(self, document_types: asking.Section) -> str:
-        return asking.build_instructions(
-            _ROLE,
-            asking.Section("What to answer", _FIELDS),
-            document_types,
-            asking.Section("Legibility", _LEGIBILITY),
-            asking.Section("Moderation", _MODERATION),
-            asking.Section("Pictures in parts", asking.PARTS_OF_A_PICTURE),
-            *self._extraction.sections,
-            asking.Section("How to choose", _HOW_TO_CHOOSE),
-        )
-
-    def _answer_model(self, types: Any) -> type[ImageAnswer]:  # noqa: ANN401 - made at run time
-        return self._extraction.extended(
-            asking.restrict_labels(ImageAnswer, document_type=types, runner_up=types | None)
+            self._extraction.extended(ImageAnswer),
+            field="document_type",
+            before=[asking.Section("What to answer", _FIELDS)],
+            after=[
+                asking.Section("Legibility", _LEGIBILITY),
+                asking.Section("Moderation", _MODERATION),
+                asking.Section("Pictures in parts", asking.PARTS_OF_A_PICTURE),
+                *self._extraction.sections,
+            ],
         )
 
     def parse(self, value: bytes, *, key: bytes | None, headers: Mapping[str, bytes]) -> ImageEvent:

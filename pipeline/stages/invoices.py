@@ -1,6 +1,7 @@
 """Invoices and receipts: their parties, dates and amounts, from text, a PDF file or an image."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
@@ -9,7 +10,7 @@ from typing import Annotated
 from pydantic import Field, PlainSerializer, WithJsonSchema
 
 from pipeline.config import InvoiceField, InvoiceSettings
-from pipeline.model.questions import Part, Question, Signal, Text
+from pipeline.model.questions import Question, Signal, Text
 from pipeline.stages.checks import text_quality
 from pipeline.stages.checks.arithmetic import check_totals, odd_lines
 from pipeline.stages.checks.evidence import ambiguous, not_found, quote_signals
@@ -19,7 +20,7 @@ from pipeline.stages.fields import asking
 from pipeline.stages.fields.amounts import format_amount
 from pipeline.stages.fields.dates import is_plausible
 from pipeline.stages.fields.extraction import Extracted, FieldExtractor
-from pipeline.stages.fields.invoice_answer import AMOUNTS, InvoiceAnswer, Reading, read_answer
+from pipeline.stages.fields.invoice_answer import AMOUNTS, HEAD, InvoiceAnswer, Reading, read_answer
 from pipeline.stages.files.raw_events import FileEvent, Files, text_too_long
 
 _ROLE = """\
@@ -142,15 +143,16 @@ class Invoices:
         self._extraction = FieldExtractor(settings.fields)
         # What is published is read with the index that the checks have just made.
         self._indexed = lru_cache(maxsize=2)(TextIndex)
-        self._answer_model = self._extraction.extended(InvoiceAnswer)
-        self._answer_schema = asking.answer_schema(self._answer_model)
-        self._instructions = asking.build_instructions(
+        self._question = asking.question_for(
+            self.name,
+            self._extraction.extended(InvoiceAnswer),
             _ROLE,
             asking.Section("What to answer", _FIELDS),
             asking.Section("Amounts", _AMOUNTS),
             *self._extraction.sections,
             asking.Section("Care", _CARE),
             asking.Section("Pictures in parts", asking.PARTS_OF_A_PICTURE),
+            max_output_tokens=8192,
         )
 
     def parse(
@@ -163,20 +165,10 @@ class Invoices:
         return event
 
     def question(self, event: InvoiceEvent) -> Question[InvoiceAnswer]:
-        text = event.text
-        parts: tuple[Part, ...] = (
-            self._files.open(event)
-            if text is None
-            else (Text("invoice", text_quality.visible(text)),)
-        )
-        return Question(
-            stage=self.name,
-            instructions=self._instructions,
-            parts=parts,
-            answer_model=self._answer_model,
-            answer_schema=self._answer_schema,
-            max_output_tokens=8192,
-        )
+        if event.text is None:
+            return replace(self._question, parts=self._files.open(event))
+        text = Text("invoice", text_quality.visible(event.text))
+        return replace(self._question, parts=(text,))
 
     def signals(self, event: InvoiceEvent, answer: InvoiceAnswer) -> Sequence[Signal]:
         text, index = event.text, None if event.text is None else self._indexed(event.text)
@@ -212,21 +204,11 @@ class Invoices:
         """Empty strings become null, and so does what cannot be right."""
         reading = self._read(event, answer)
         lines = [
-            LineItem(
-                description=item.description.strip(),
-                quantity=line.quantity,
-                unit_price=line.unit_price,
-                amount=line.amount,
-            )
+            LineItem(description=item.description.strip(), **asdict(line))
             for item, line in zip(answer.line_items, reading.totals.lines, strict=True)
         ]
         return InvoiceResult(
-            invoice_number=reading.invoice_number,
-            issue_date=reading.issue_date,
-            due_date=reading.due_date,
-            vendor=reading.vendor,
-            buyer=reading.buyer,
-            currency=reading.currency,
+            **{name: getattr(reading, name) for name in HEAD},
             **{name: getattr(reading.totals, name) for name in AMOUNTS},
             line_items=lines,
             legibility=answer.legibility,
@@ -246,9 +228,8 @@ def _sum_signals(reading: Reading, tolerance: Decimal) -> list[Signal]:
         if check.state == "fails"
     ]
     if odd := odd_lines(reading.totals.lines, tolerance):
-        found.append(
-            Signal("arithmetic", _ODD_LINES, f"Quantity x price is not the amount of {odd} lines.")
-        )
+        detail = f"Quantity x price is not the amount of {odd} lines."
+        found.append(Signal("arithmetic", _ODD_LINES, detail))
     return found
 
 
@@ -268,9 +249,8 @@ def _form_signals(answer: InvoiceAnswer, reading: Reading) -> Iterable[Signal]:
     for name in AMOUNTS:
         if text_quality.stated(getattr(answer, name)) and getattr(reading.totals, name) is None:
             yield Signal("implausible", 1.0, f"{name}: not an amount.")
-    for number, (line, read) in enumerate(
-        zip(answer.line_items, reading.totals.lines, strict=True), start=1
-    ):
+    lines = zip(answer.line_items, reading.totals.lines, strict=True)
+    for number, (line, read) in enumerate(lines, start=1):
         if text_quality.stated(line.amount) and read.amount is None:
             yield Signal("implausible", 1.0, f"line_items: line {number} has no readable amount.")
         # "Lump sum" is no quantity, and null is right; but figures that cannot be read are lost.
@@ -300,11 +280,7 @@ def _invented_signals(
     )
     # A due date may follow from the date of issue and a term that is printed.
     due, issued = reading.due_date, reading.issue_date
-    if (
-        due is not None
-        and not index.has_date(due)
-        and (issued is None or not index.has_term(issued, due))
-    ):
+    if due and not index.has_date(due) and not (issued and index.has_term(issued, due)):
         yield not_found("due_date")
     # A currency need not be printed, but then no other one is either.
     if currency is not None and index.says_otherwise(currency):

@@ -89,30 +89,17 @@ class Requests(JsonStage[RequestEvent]):
 
     def __init__(self, settings: RequestSettings, encoder: Encoder | None = None) -> None:
         super().__init__(settings)
-        self._settings = settings
         self._scope = Scope(settings.agents, likeness_by(encoder))
         self.checks_slowly = encoder is not None or self._scope.is_slow
         self._tiers = {agent.name: agent.tier for agent in settings.agents}
-        self._choosing = asking.LabelClassifier(
+        tools: Any = asking.label_type(tool.name for tool in settings.tools)
+        self._choosing = asking.classifier_of(
             asking.LabelSet(self.name, _ROLE, _HOW_TO_CHOOSE, "Agents"),
             settings.agents,
-            offer=self._instructions,
-            answer=self._answer_model,
-        )
-
-    def _instructions(self, agents: asking.Section) -> str:
-        return asking.build_instructions(
-            _ROLE,
-            asking.Section("What to answer", _FIELDS),
-            agents,
-            asking.Section("Tools", f"{_TOOLS}\n{asking.label_lines(self._settings.tools)}"),
-            asking.Section("How to choose", _HOW_TO_CHOOSE),
-        )
-
-    def _answer_model(self, agents: Any) -> type[RequestAnswer]:  # noqa: ANN401 - made at run time
-        tools: Any = asking.label_type(tool.name for tool in self._settings.tools)
-        return asking.restrict_labels(
-            RequestAnswer, agent=agents, runner_up=agents | None, tools=list[tools]
+            asking.restrict_labels(RequestAnswer, tools=list[tools]),
+            field="agent",
+            before=[asking.Section("What to answer", _FIELDS)],
+            after=[asking.Section("Tools", f"{_TOOLS}\n{asking.label_lines(settings.tools)}")],
         )
 
     def question(self, event: RequestEvent) -> Query[RequestAnswer]:

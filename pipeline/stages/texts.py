@@ -3,7 +3,6 @@
 import html
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from pydantic import Field
 
@@ -94,26 +93,18 @@ class Texts(JsonStage[TextEvent]):
         self._scope = Scope(settings.intents, likeness_by(encoder))
         self.checks_slowly = encoder is not None or self._scope.is_slow
         self._extraction = FieldExtractor(settings.fields)
-        self._choosing = asking.LabelClassifier(
+        self._choosing = asking.classifier_of(
             asking.LabelSet(self.name, _ROLE, _HOW_TO_CHOOSE, "Intents"),
             settings.intents,
-            offer=self._instructions,
-            answer=self._answer_model,
+            self._extraction.extended(TextAnswer),
+            field="intent",
+            before=[
+                asking.Section("What to answer", _FIELDS),
+                asking.Section("Dates, addresses and numbers", _EXTRACTING),
+                asking.Section("Tidying up", _CLEANING),
+                *self._extraction.sections,
+            ],
         )
-
-    def _instructions(self, intents: asking.Section) -> str:
-        return asking.build_instructions(
-            _ROLE,
-            asking.Section("What to answer", _FIELDS),
-            asking.Section("Dates, addresses and numbers", _EXTRACTING),
-            asking.Section("Tidying up", _CLEANING),
-            *self._extraction.sections,
-            intents,
-            asking.Section("How to choose", _HOW_TO_CHOOSE),
-        )
-
-    def _answer_model(self, intents: Any) -> type[TextAnswer]:  # noqa: ANN401 - made at run time
-        return self._extraction.extended(asking.restrict_labels(TextAnswer, intent=intents))
 
     def question(self, event: TextEvent) -> Query[TextAnswer]:
         parts = (Text("text", text_quality.visible(event.text)),)
@@ -127,9 +118,8 @@ class Texts(JsonStage[TextEvent]):
         if text_quality.is_blank(event.text):
             return [text_quality.NO_TEXT]
         # Without markup, as far as comparing needs it.
-        source = html.unescape(
-            _LONG_REFERENCE.sub(" ", _TAG.sub(" ", text_quality.visible(event.text)))
-        )
+        plain = _TAG.sub(" ", text_quality.visible(event.text))
+        source = html.unescape(_LONG_REFERENCE.sub(" ", plain))
         return [
             *evidence.quote_signals(answer.quote, event.text, source),
             *_list_signals(answer, event.text, source),
@@ -180,14 +170,12 @@ def _cleaning_signals(cleaned: str, source: str) -> list[Signal]:
     if text_quality.is_blank(cleaned):
         return [Signal("missing_field", 1.0, "cleaned_text: empty.")]
     found = []
-    share = len(evidence.letters_and_digits(cleaned)) / max(
-        1, len(evidence.letters_and_digits(source))
-    )
+    kept, whole = (len(evidence.letters_and_digits(text)) for text in (cleaned, source))
+    share = kept / max(1, whole)
     if not _SHORTEST_SHARE <= share <= _LONGEST_SHARE:
         length = "longer" if share > _LONGEST_SHARE else "shorter"
         found.append(Signal("broken_form", 0.7, f"The clean text is much {length} than the text."))
     if added := evidence.numbers_added(cleaned, source):
-        found.append(
-            Signal("evidence_not_found", 0.9, f"{len(added)} numbers are not in the text.")
-        )
+        detail = f"{len(added)} numbers are not in the text."
+        found.append(Signal("evidence_not_found", 0.9, detail))
     return found

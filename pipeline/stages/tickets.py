@@ -1,16 +1,9 @@
-"""Support tickets: what they are about, how urgent, in which language, and where they go.
+"""Support tickets: what they are about, how urgent, in which language, and where they go."""
 
-Tickets often are HTML mail. Styles, scripts, embedded data and what is hidden cost tokens, and hide
-instructions from people that a model reads. lxml parses in a time that grows with the text; the
-standard library's parser takes seconds for some 400 kB.
-"""
-
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
-from lxml import etree
 from pydantic import Field
 
 from pipeline.config import TicketSettings
@@ -21,6 +14,7 @@ from pipeline.stages.checks.injection import injection_signals
 from pipeline.stages.checks.scope import Encoder, Scope, likeness_by
 from pipeline.stages.fields import asking
 from pipeline.stages.fields.extraction import Extracted, FieldExtractor
+from pipeline.stages.files.html_mail import LOOKS_LIKE_HTML, readable
 from pipeline.stages.files.raw_events import JsonStage, RawEvent
 
 Priority = Literal["low", "normal", "high", "urgent"]
@@ -68,10 +62,12 @@ class TicketEvent(RawEvent):
     created_at: str | None = Field(None, description="RFC 3339.")
 
     @cached_property
-    def shown_body(self) -> str:
-        """The body as a person sees it: what is asked about, and where quotes are looked for."""
-        text = text_quality.visible(self.body)
-        return readable(text) if _LOOKS_LIKE_HTML.search(text) else text
+    def shown(self) -> tuple[Text, ...]:
+        """Subject, if any, and body as a person sees them: what is asked about."""
+        visible = text_quality.visible
+        subject = (Text("subject", visible(self.subject)),) if self.subject else ()
+        body = visible(self.body)
+        return (*subject, Text("body", readable(body) if LOOKS_LIKE_HTML.search(body) else body))
 
 
 class TicketAnswer(asking.Answer):
@@ -111,36 +107,23 @@ class Tickets(JsonStage[TicketEvent]):
         self._scope = Scope(settings.intents, likeness_by(encoder))
         self.checks_slowly = encoder is not None or self._scope.is_slow
         self._extraction = FieldExtractor(settings.fields)
-        self._choosing = asking.LabelClassifier(
+        self._choosing = asking.classifier_of(
             asking.LabelSet(self.name, _ROLE, _HOW_TO_CHOOSE, "Intents"),
             settings.intents,
-            offer=self._instructions,
-            answer=self._answer_model,
-        )
-
-    def _instructions(self, intents: asking.Section) -> str:
-        return asking.build_instructions(
-            _ROLE,
-            asking.Section("What to answer", _FIELDS),
-            intents,
-            asking.Section("Priorities", _PRIORITIES),
-            *self._extraction.sections,
-            asking.Section("How to choose", _HOW_TO_CHOOSE),
-        )
-
-    def _answer_model(self, intents: Any) -> type[TicketAnswer]:  # noqa: ANN401 - made at run time
-        return self._extraction.extended(
-            asking.restrict_labels(TicketAnswer, intent=intents, runner_up=intents | None)
+            self._extraction.extended(TicketAnswer),
+            field="intent",
+            before=[asking.Section("What to answer", _FIELDS)],
+            after=[asking.Section("Priorities", _PRIORITIES), *self._extraction.sections],
         )
 
     def question(self, event: TicketEvent) -> Query[TicketAnswer]:
-        return self._choosing.about(_parts(event), max_output_tokens=600)
+        return self._choosing.about(event.shown, max_output_tokens=600)
 
     def second_question(self, event: TicketEvent) -> Query[TicketAnswer]:
-        return self._choosing.rephrased(_parts(event), max_output_tokens=600)
+        return self._choosing.rephrased(event.shown, max_output_tokens=600)
 
     def signals(self, event: TicketEvent, answer: TicketAnswer) -> Sequence[Signal]:
-        texts = (event.subject, event.shown_body)
+        texts = (event.subject, event.shown[-1].text)
         if text_quality.is_blank(*texts):
             return [text_quality.NO_TEXT]
         own = []
@@ -170,92 +153,3 @@ class Tickets(JsonStage[TicketEvent]):
             runner_up=answer.runner_up if answer.runner_up != answer.intent else None,
             fields=self._extraction.read(answer),
         )
-
-
-def _parts(event: TicketEvent) -> tuple[Text, ...]:
-    subject = (Text("subject", text_quality.visible(event.subject)),) if event.subject else ()
-    return (*subject, Text("body", event.shown_body))
-
-
-_LOOKS_LIKE_HTML = re.compile(
-    r"<(?:!doctype html|html|head|body|div|p|br|table|tr|td|span|style|img|a href|font)[\s/>]",
-    re.IGNORECASE,
-)
-_LONG_TAG = re.compile(r"<[A-Za-z][^<>]{1024,}>?")
-"""Embedded data, mostly. The parser compares each attribute of a tag with all others."""
-_ANY_TAG = re.compile(r"<[A-Za-z/!?][^<>]*>")
-_MAX_DEPTH = 256
-_FED_BYTES = 4096
-_UNSEEN = frozenset({"style", "script", "head", "title", "template", "noscript", "svg", "object"})
-_HIDDEN = re.compile(
-    r"display\s*:\s*none|visibility\s*:\s*hidden|font-size\s*:\s*0(?![.\d])", re.IGNORECASE
-)
-_BREAKS = frozenset({
-    "p", "div", "br", "tr", "li", "table", "ul", "ol", "blockquote", "hr", "section", "article",
-    "header", "footer", "pre", "dt", "dd", "h1", "h2", "h3", "h4", "h5", "h6",
-})  # fmt: skip
-_CELLS = frozenset({"td", "th"})
-_SPACES = re.compile(r"[^\S\n]+")
-_BLANK_LINES = re.compile(r"\s*\n\s*")
-
-
-def readable(text: str) -> str:
-    """The text that a person sees of HTML.
-
-    Blocks and rows become lines, cells are separated by a space. A tag of more than 1,024
-    characters is left out, not what it encloses. Time and memory grow with the text alone.
-    """
-    reader = _Reader()
-    parser = etree.HTMLParser(
-        target=reader, huge_tree=True, remove_comments=True, remove_pis=True, encoding="utf-8"
-    )
-    try:
-        # Bit by bit: what the reader raises is raised after what was fed.
-        markup = _LONG_TAG.sub("", text).encode(errors="replace")
-        for at in range(0, len(markup), _FED_BYTES):
-            parser.feed(markup[at : at + _FED_BYTES])
-        parser.close()
-    except _TooDeep:
-        return _ANY_TAG.sub(" ", text)
-    except etree.XMLSyntaxError:  # it is empty but for markup
-        pass
-    return _BLANK_LINES.sub("\n", _SPACES.sub(" ", "".join(reader.pieces))).strip()
-
-
-class _TooDeep(Exception):
-    """So deep is no mail, and the parser looks for what an end tag closes through all of it."""
-
-
-class _Reader:
-    """What lxml reports to; start and end of elements are balanced, whatever the text is like."""
-
-    def __init__(self) -> None:
-        self.pieces: list[str] = []
-        self._depth = 0
-        self._hidden = 0
-
-    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
-        self._depth += 1
-        if self._depth > _MAX_DEPTH:
-            raise _TooDeep
-        is_hidden = "hidden" in attributes or _HIDDEN.search(attributes.get("style") or "")
-        if self._hidden or tag in _UNSEEN or is_hidden:
-            self._hidden += 1
-        elif tag in _BREAKS:
-            self.pieces.append("\n")
-        elif tag in _CELLS:
-            self.pieces.append(" ")
-
-    def end(self, tag: str) -> None:
-        self._depth -= 1
-        if self._hidden:
-            self._hidden -= 1
-        elif tag in _BREAKS:
-            self.pieces.append("\n")
-
-    def data(self, data: str) -> None:
-        if not self._hidden:
-            self.pieces.append(data)
-
-    def close(self) -> None:
-        pass

@@ -41,7 +41,7 @@ policies = st.builds(
 
 
 class Codes(Observer):
-    """Keeps the doubts it is told of."""
+    """Keeps the doubts that are reported."""
 
     def __init__(self) -> None:
         self.doubted_codes: list[str] = []

@@ -13,7 +13,6 @@ from pipeline.cascade.policy import (
     Policy,
     StagePolicy,
     audit_doubts,
-    threshold_of,
 )
 from pipeline.config import Settings, SonnetThresholds, Thresholds, load_settings
 from pipeline.model.questions import Signal
@@ -55,9 +54,12 @@ def test_an_answer_that_never_came_always_counts() -> None:
 
 
 def test_a_code_of_ones_own_has_the_threshold_that_is_set_or_the_default() -> None:
-    assert threshold_of("own_code", Thresholds()) == DEFAULT_THRESHOLD
-    assert threshold_of("own_code", Thresholds(other={"own_code": 0.9})) == 0.9
-    assert threshold_of("other", Thresholds()) == DEFAULT_THRESHOLD
+    for code in ("own_code", "other"):
+        assert StagePolicy(Thresholds()).doubts([Signal(code, DEFAULT_THRESHOLD, "a")])
+        assert not StagePolicy(Thresholds()).doubts([Signal(code, DEFAULT_THRESHOLD - 0.01, "a")])
+    strict = StagePolicy(Thresholds(other={"own_code": 0.9}))
+    assert strict.doubts([Signal("own_code", 0.9, "a")])
+    assert not strict.doubts([Signal("own_code", 0.89, "a")])
 
 
 def test_doubts_say_what_the_signals_said_strongest_first_and_once() -> None:
@@ -126,7 +128,7 @@ def test_what_is_set_for_every_stage_holds_where_nothing_more_special_is_set() -
         )
     )
     found = {
-        (stage, tier, label): policy[stage, tier].thresholds_of(label).low_confidence
+        (stage, tier, label): policy[stage, tier].thresholds_of(label)["low_confidence"]
         for stage, tier, label in [
             ("images", Tier.HAIKU, None),
             ("images", Tier.SONNET, None),
@@ -138,7 +140,7 @@ def test_what_is_set_for_every_stage_holds_where_nothing_more_special_is_set() -
         ]
     }
     assert list(found.values()) == [0.6, 0.7, 0.6, 0.8, 0.4, 0.2, 0.7]
-    assert policy["tickets", Tier.HAIKU].thresholds_of("sales").unclear == 2
+    assert policy["tickets", Tier.HAIKU].thresholds_of("sales")["unclear"] == 2
 
 
 def test_each_stage_and_tier_has_its_own_thresholds() -> None:

@@ -47,7 +47,7 @@ def test_labels_with_descriptions_make_it_longer() -> None:
     assert tokens("x" * 401) - tokens("x") == 400 * 2 * 2 // 5
 
 
-def test_each_is_told_with_the_estimate_and_the_minimum() -> None:
+def test_each_is_logged_with_the_estimate_and_the_minimum() -> None:
     with structlog.testing.capture_logs() as lines:
         log_prefixes([Prefix("tickets", "m", 400, 512), Prefix("code", "m", 512, 512)])
     short, long = lines

@@ -114,7 +114,7 @@ AUDIT_ALL = Policy({("notes", Tier.HAIKU): StagePolicy(Thresholds(), audit_share
 
 
 class Verdicts(Observer):
-    """Keeps what it is told of audits."""
+    """Keeps what is reported of audits."""
 
     def __init__(self) -> None:
         self.verdicts_given: list[tuple[str, AuditVerdict]] = []

@@ -6,24 +6,44 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.stages.code import AnsweredPart, Documentation, PythonStyle, render
-
-
-def part(name: str, kind: str, description: str) -> AnsweredPart:
-    return AnsweredPart(name=name, type=kind, description=description)
-
-
-RETRY = Documentation(
-    summary="Retry a call.",
-    parameters=[
-        part("attempts", "int", "How often, at most."),
-        part("t", "", "Secs."),
-    ],
-    returns=[part("", "float", "Seconds waited.")],
-    raises=[part("ValueError", "", "If there is no attempt.")],
-    example="retry(3)\nretry(5)",
+from pipeline.stages.code import (
+    AnsweredError,
+    AnsweredPart,
+    AnsweredReturn,
+    CodeAnswer,
+    PythonStyle,
+    render,
 )
-BARE = Documentation("Do it.", [], [], [], "")
+
+
+def documented(
+    summary: str,
+    parameters: list[tuple[str, str, str]],
+    returns: tuple[str, str],
+    raises: list[tuple[str, str]],
+    example: str,
+) -> CodeAnswer:
+    return CodeAnswer(
+        quote="",
+        name="f",
+        summary=summary,
+        parameters=[AnsweredPart(name=n, type=t, description=d) for n, t, d in parameters],
+        returns=AnsweredReturn(type=returns[0], description=returns[1]),
+        raises=[AnsweredError(name=name, description=said) for name, said in raises],
+        example=example,
+        confidence=1,
+        unclear=False,
+    )
+
+
+RETRY = documented(
+    "Retry a call.",
+    [("attempts", "int", "How often, at most."), ("t", "", "Secs.")],
+    ("float", "Seconds waited."),
+    [("ValueError", "If there is no attempt.")],
+    "retry(3)\nretry(5)",
+)
+BARE = documented("Do it.", [], ("", ""), [], "")
 
 GOOGLE = '''"""Retry a call.
 
@@ -118,19 +138,19 @@ def test_a_summary_alone_is_enough(language: str, text: str) -> None:
     assert render(BARE, language, "google") == text
 
 
-described = st.builds(part, st.text(max_size=8), st.text(max_size=8), st.text(max_size=40))
+name, kind, said = st.text(max_size=8), st.text(max_size=8), st.text(max_size=40)
 documentations = st.builds(
-    Documentation,
-    summary=st.text(max_size=40) | st.sampled_from(['"""', "\\", 'say "x"', "*/", "a\\"]),
-    parameters=st.lists(described, max_size=2),
-    returns=st.lists(described, max_size=1),
-    raises=st.lists(described, max_size=2),
-    example=st.text(max_size=40) | st.sampled_from(['"""', "\\", "*/"]),
+    documented,
+    said | st.sampled_from(['"""', "\\", 'say "x"', "*/", "a\\"]),
+    st.lists(st.tuples(name, kind, said), max_size=2),
+    st.tuples(kind, said),
+    st.lists(st.tuples(name, said), max_size=2),
+    said | st.sampled_from(['"""', "\\", "*/"]),
 )
 
 
 @given(documentations, st.sampled_from(["google", "numpy"]))
-def test_a_docstring_always_parses_as_one(documentation: Documentation, style: PythonStyle) -> None:
+def test_a_docstring_always_parses_as_one(documentation: CodeAnswer, style: PythonStyle) -> None:
     docstring = render(documentation, "python", style)
     indented = "\n".join(f"    {line}" for line in docstring.split("\n"))
     tree = ast.parse(f"def f():\n{indented}\n    return 1\n")
@@ -141,12 +161,12 @@ def test_a_docstring_always_parses_as_one(documentation: Documentation, style: P
 
 
 @given(documentations)
-def test_a_block_comment_ends_where_it_should(documentation: Documentation) -> None:
+def test_a_block_comment_ends_where_it_should(documentation: CodeAnswer) -> None:
     assert render(documentation, "java", "google").count("*/") == 1
 
 
 @given(documentations, st.sampled_from(["go", "rust", "ruby", "sql"]))
-def test_every_line_of_a_line_comment_is_one(documentation: Documentation, language: str) -> None:
+def test_every_line_of_a_line_comment_is_one(documentation: CodeAnswer, language: str) -> None:
     marks = {"go": "//", "rust": "///", "ruby": "#", "sql": "--"}
     lines = render(documentation, language, "google").split("\n")
     assert all(line.startswith(marks[language]) for line in lines)

@@ -71,7 +71,7 @@ def test_a_superscript_is_no_digit() -> None:
     assert numbers_in("3 m²") == {Decimal(3)}
 
 
-def test_signs_do_not_matter_and_the_missing_are_told() -> None:
+def test_signs_do_not_matter_and_the_missing_are_reported() -> None:
     found = numbers_missing([Decimal("-7.90"), Decimal("8.79")], "total 7,90")
     assert found == (Decimal("8.79"),)
 

@@ -140,7 +140,7 @@ def test_a_bare_file_that_is_not_what_it_says_is_refused(declared: bytes) -> Non
     assert "content-type" in invalid.detail
 
 
-def test_a_bare_file_without_content_type_is_told_what_it_lacks() -> None:
+def test_a_bare_file_without_content_type_is_refused_with_what_it_lacks() -> None:
     invalid = refused(PNG, key=b"k")
     assert invalid.reason is DeadLetterReason.INVALID_JSON
     assert "image/png" in invalid.detail

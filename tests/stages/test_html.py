@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from pipeline.config import TicketSettings
 from pipeline.model.questions import Question, Text
-from pipeline.stages.tickets import TicketEvent, Tickets, readable
+from pipeline.stages.files.html_mail import readable
+from pipeline.stages.tickets import TicketEvent, Tickets
 
 MAIL = """\
 <html><head><title>Mail</title><style>p { color: red }</style></head><body>
@@ -26,7 +27,7 @@ def test_styles_scripts_embedded_data_and_what_is_hidden_are_left_out() -> None:
 
 @pytest.mark.parametrize("text", ["a < b and c > d <3", "if x <y> then", "", "Hello\n\n  world"])
 def test_what_is_no_html_is_left_as_it_is(text: str) -> None:
-    assert TicketEvent(id="1", body=text).shown_body == text
+    assert TicketEvent(id="1", body=text).shown[-1].text == text
 
 
 def test_a_tag_with_much_in_it_is_left_out_and_not_what_it_encloses() -> None:

@@ -135,7 +135,7 @@ def test_equal_input_gives_equal_bytes() -> None:
         assert first == prepare_image(data, media_type, LIMITS, field="file")
 
 
-def test_nothing_of_the_metadata_is_sent_on_once_an_image_is_made_anew() -> None:
+def test_no_metadata_is_sent_once_an_image_is_encoded_again() -> None:
     data = picture((300, 200), file_format="JPEG", comment=b"private", icc_profile=b"profile" * 99)
     (sent,) = prepare_image(data, "image/jpeg", LIMITS, field="file")
     assert b"private" not in sent.data

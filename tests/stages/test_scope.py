@@ -61,7 +61,7 @@ def test_a_text_like_the_examples_of_its_label_is_no_reason_to_doubt() -> None:
     assert max(strengths(SCOPE, "billing", "I was charged twice on my invoice")) < 0.5
 
 
-def test_a_text_like_no_example_is_as_far_as_can_be_told() -> None:
+def test_a_text_like_no_example_is_as_far_as_can_be_measured() -> None:
     assert strengths(SCOPE, "billing", "zebras sleep well") == [pytest.approx(8 / 9, abs=1e-6)] * 2
 
 
@@ -86,7 +86,7 @@ def test_nothing_is_said_of_a_label_without_enough_examples(count: int) -> None:
     few = Label(name="few", examples=["some words", "more words"][:count])
     scope = Scope([BILLING, FAULTS, few])
     assert not scope.signals("few", "zebras sleep well")
-    # Whether it is like the label that has none cannot be told, so neither whether it is like any.
+    # Whether it is like the label that has none is not known, so neither whether it is like any.
     assert len(scope.signals("billing", "zebras sleep well")) == 1
 
 
@@ -174,22 +174,22 @@ def test_nothing_is_loaded_where_words_will_do(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("field", "auroc", "found", "alarms"), [("label", 0.97, 0.8, 0.08), ("queue", 0.96, 0.8, 0.1)]
 )
-def test_on_public_data_it_tells_what_no_label_is_for(
+def test_on_public_data_it_finds_what_no_label_is_for(
     field: str, auroc: float, found: float, alarms: float
 ) -> None:
     """Measured 0.972 and 0.961; 0.888 is what label names alone come to on such data."""
-    _tells_what_no_label_is_for(None, field, auroc, found, alarms)
+    _finds_what_no_label_is_for(None, field, auroc, found, alarms)
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="the public data sets are not here")
 @pytest.mark.skipif(not is_encoder_installed(), reason="the extra `encoder` is not installed")
 @pytest.mark.parametrize("field", ["label", "queue"])
-def test_on_public_data_an_encoder_tells_more_of_it(field: str) -> None:
+def test_on_public_data_an_encoder_finds_more_of_it(field: str) -> None:
     """Measured 0.989 and 0.988."""
-    _tells_what_no_label_is_for(MiniLm(), field, auroc=0.985, found=0.9, alarms=0.06)
+    _finds_what_no_label_is_for(MiniLm(), field, auroc=0.985, found=0.9, alarms=0.06)
 
 
-def _tells_what_no_label_is_for(
+def _finds_what_no_label_is_for(
     encoder: Encoder | None, field: str, auroc: float, found: float, alarms: float
 ) -> None:
     of_label: dict[str, list[str]] = defaultdict(list)

@@ -270,7 +270,7 @@ def test_what_cannot_be_used_is_one_plain_sentence(tmp_path: Path, toml: str, sa
     assert "\n" not in str(caught.value)
 
 
-def test_a_stage_that_lacks_a_method_is_told_so(tmp_path: Path) -> None:
+def test_a_stage_that_lacks_a_method_is_refused(tmp_path: Path) -> None:
     half = (
         "from pipeline.stages.api import StageSettings\n"
         "class Half:\n"

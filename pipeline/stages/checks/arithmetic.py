@@ -60,7 +60,7 @@ def check_totals(totals: Totals, tolerance: Decimal) -> tuple[Check, Check, Chec
 
 
 def with_true_signs(totals: Totals, tolerance: Decimal) -> Totals:
-    """Turn the signs of what is deducted where the sums hold only then.
+    """Reverse the signs of what is deducted where the sums hold only then.
 
     Documents and answers print a discount of 10 as 10 and as -10; here it is above 0. A sum that
     holds as it is, or does not hold in either way, is left alone.
@@ -69,12 +69,14 @@ def with_true_signs(totals: Totals, tolerance: Decimal) -> Totals:
         turned = replace(totals, allowances=_negated(totals.allowances))
         totals = turned if _state(turned, tolerance, "lines") == "holds" else totals
     if _state(totals, tolerance, "due") == "fails":
-        ways = (
+        signed = (
             replace(totals, prepaid=prepaid, withheld=withheld)
             for prepaid in (totals.prepaid, _negated(totals.prepaid))
             for withheld in (totals.withheld, _negated(totals.withheld))
         )
-        totals = next((way for way in ways if _state(way, tolerance, "due") == "holds"), totals)
+        totals = next(
+            (each for each in signed if _state(each, tolerance, "due") == "holds"), totals
+        )
     return totals
 
 

@@ -39,18 +39,14 @@ def quotes_found(quotes: Sequence[str], *texts: str) -> list[bool]:
     found = []
     for quote in quotes:
         pieces = [letters_and_digits(piece) for piece in _ELLIPSIS.split(quote)]
-        found.append(any(_has_in_order(haystack, pieces) for haystack in haystacks))
+        is_there = False
+        for text in haystacks:
+            at = 0  # where the piece before ends
+            is_there = is_there or all(
+                (at := text.find(piece, at) + len(piece)) >= len(piece) for piece in pieces
+            )
+        found.append(is_there)
     return found
-
-
-def _has_in_order(text: str, pieces: Sequence[str]) -> bool:
-    at = 0
-    for piece in pieces:
-        at = text.find(piece, at)
-        if at < 0:
-            return False
-        at += len(piece)
-    return True
 
 
 def letters_and_digits(text: str) -> str:

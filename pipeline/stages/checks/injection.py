@@ -39,14 +39,7 @@ class _Sign:
     words: tuple[tuple[str, ...], ...]
     pattern: re.Pattern[str]
 
-    def is_in(self, text: str, lowered: str) -> bool:
-        # Plain loops: this runs for every event, and generators would cost twice as much.
-        for group in self.words:
-            for word in group:
-                if word in lowered:
-                    break
-            else:
-                return False
+    def is_in(self, text: str) -> bool:
         for at in range(0, len(text), _WINDOW):
             end = at + _WINDOW + _LONGEST_SIGN
             found = self.pattern.search(text, at, end)
@@ -91,8 +84,13 @@ def injection_signals(*texts: str | None) -> list[Signal]:
             if _HIDDEN_IN_WORD.search(text):
                 found.append((0.7, "has invisible characters inside words"))
             plain = _FORMAT.sub("", nfkc(plain))[: 2 * _SCANNED]
-        lowered = plain.lower()
-        found += [(sign.strength, sign.what) for sign in _SIGNS if sign.is_in(plain, lowered)]
+        has = plain.lower().__contains__  # mapped, since this runs for every event
+        for sign in _SIGNS:
+            for group in sign.words:
+                if not any(map(has, group)):
+                    break
+            else:
+                found += [(sign.strength, sign.what)] if sign.is_in(plain) else []
     if not found:
         return []
     strength, what = max(found)

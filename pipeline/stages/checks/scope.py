@@ -13,7 +13,7 @@ import math
 import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -86,8 +86,7 @@ class Encoded:
         self._place = {text: index for index, text in enumerate(known)}
 
     def to_known(self, text: str) -> Sequence[float]:
-        known = self._known
-        place = self._place.get(text)
+        known, place = self._known, self._place.get(text)
         vector = self._encoder.encode([text])[0] if place is None else known[place]
         return [min(1.0, max(0.0, float(cosine))) for cosine in known @ vector]
 
@@ -150,10 +149,9 @@ class Scope:
             if len(label.examples) >= LEAST_EXAMPLES
             for example in label.examples
         ]
-        of_label: dict[str, list[int]] = defaultdict(list)
+        self._of_label: dict[str, list[int]] = {}
         for index, (name, _) in enumerate(self._examples):
-            of_label[name].append(index)
-        self._of_label: Mapping[str, Sequence[int]] = dict(of_label)
+            self._of_label.setdefault(name, []).append(index)
         self._covers_all = len(self._of_label) == len(labels)
         self._likeness = likeness([text for _, text in self._examples])
 
@@ -178,11 +176,10 @@ class Scope:
         found = [self._closeness(piece, label) for piece in pieces]
         to_nearest, to_given = zip(*found, strict=True)
         known_to_nearest, known_to_given = self._known
-        signals = [_signal(max(to_given), known_to_given, f"the examples of {label}")]
-        if self._covers_all:
-            what = "the examples of any label"
-            signals.append(_signal(max(to_nearest), known_to_nearest, what))
-        return signals
+        to_label = _signal(max(to_given), known_to_given, f"the examples of {label}")
+        if not self._covers_all:
+            return [to_label]
+        return [to_label, _signal(max(to_nearest), known_to_nearest, "the examples of any label")]
 
     @cached_property
     def _known(self) -> tuple[list[float], list[float]]:
@@ -195,11 +192,11 @@ class Scope:
 
     def _closeness(self, text: str, given: str, *, new: int | None = None) -> tuple[float, float]:
         """How close a text, or the example `new`, is to the nearest label and to the given one."""
-        likeness = self._likeness.to_known(text)
-        means = {
-            label: _mean_of_nearest(likeness[index] for index in indices if index != new)
-            for label, indices in self._of_label.items()
-        }
+        likeness, means = self._likeness.to_known(text), {}
+        for label, indices in self._of_label.items():
+            # Of a few, sorting is faster than a heap.
+            nearest = sorted(likeness[at] for at in indices if at != new)[-_NEAREST:]
+            means[label] = sum(nearest) / len(nearest)
         return max(means.values()), means[given]
 
 
@@ -207,11 +204,6 @@ def _signal(closeness: float, known: Sequence[float], what: str) -> Signal:
     farther = bisect_left(known, closeness)
     strength = 1 - (1 + farther) / (1 + len(known))
     return Signal("out_of_scope", round(strength, 6), f"The text is little like {what}.")
-
-
-def _mean_of_nearest(likeness: Iterator[float]) -> float:
-    nearest = sorted(likeness)[-_NEAREST:]  # of a few: faster than a heap
-    return sum(nearest) / len(nearest)
 
 
 def is_encoder_installed() -> bool:

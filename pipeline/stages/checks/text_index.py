@@ -142,12 +142,9 @@ class TextIndex:
         """How much of some folded words occurs, by length: 0 to 1."""
         given = [word for word in words if word]
         length = sum(map(len, given))
-        found = sum(
-            len(word)
-            for word in given
-            if f" {word} " in self._spaced or _is_close(word, self._letters)
-        )
-        return found / length if length else 1.0
+        spaced, letters = self._spaced, self._letters
+        there = [word for word in given if f" {word} " in spaced or _is_close(word, letters)]
+        return sum(map(len, there)) / length if length else 1.0
 
     def says_otherwise(self, currency: str) -> bool:
         """Whether all signs and codes of money in the text are those of other currencies."""
@@ -189,10 +186,10 @@ class TextIndex:
         occurring = Counter(_NUMBER.findall(self._plain))
         with_words = _WITH_WORD.findall(self._plain)
         magnified = Counter(token for token, word in with_words if word.lower() in _PLAIN_WORDS)
+        # "1.19 Mio" is not 1.19, where 1.19 stands nowhere else.
+        plain = {token for token, count in occurring.items() if count > magnified[token]}
         tokens: set[tuple[str, tuple[int, ...]]] = {
-            # "1.19 Mio" is not 1.19, where 1.19 stands nowhere else.
-            *((token, (0,)) for token, count in occurring.items() if count > magnified[token]),
-            *((token, (0,)) for token in set(_GROUPED_BY_SPACE.findall(self._plain))),
+            (token, (0,)) for token in plain.union(_GROUPED_BY_SPACE.findall(self._plain))
         }
         for token, word in set(with_words):
             if magnitudes := amounts.magnitudes_after(word):
@@ -216,9 +213,8 @@ class TextIndex:
         beside = {code for pair in set(_BESIDE_MONEY.findall(self._plain)) for code in pair}
         found = beside & amounts.CURRENCIES
         for sign in set(_SIGN.findall(self._text)):
-            found |= amounts.SYMBOLS.get(amounts.plain_word(sign)) or amounts.SYMBOLS.get(
-                sign[-1], frozenset()
-            )
+            named = amounts.SYMBOLS.get(amounts.plain_word(sign))
+            found |= named or amounts.SYMBOLS.get(sign[-1], frozenset())
         return frozenset(found)
 
     @cached_property

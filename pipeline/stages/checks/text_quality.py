@@ -3,7 +3,7 @@
 Two things make NFKC expensive: sorting combining marks in a row is quadratic (200,000 of them take
 a minute and a half), and some characters become up to 18 others. So runs are cut to what UAX #15
 calls stream-safe, what is expanded has a limit, and a long text is normalised in pieces, between
-which other threads get their turn.
+which other threads can run.
 """
 
 import math
@@ -42,9 +42,7 @@ def visible(text: str) -> str:
 
 def is_blank(*texts: str | None) -> bool:
     """Whether there is nothing to read in any of the texts."""
-    return not any(
-        unicodedata.category(char)[0] not in "CZ" for text in texts for char in text or ""
-    )
+    return all(unicodedata.category(char)[0] in "CZ" for text in texts for char in text or "")
 
 
 NO_TEXT = Signal("unclear", 1.0, "There is no text to judge.")
@@ -98,7 +96,7 @@ _JAMO = range(0x1160, 0x1200)
 
 
 def nfkc(text: str) -> str:
-    """The text in NFKC, but for what no reader could tell.
+    """The text in NFKC, but for what no reader can see.
 
     Of a run of more than `LONGEST_RUN` marks the rest is dropped. Once a text has grown by
     more than a quarter, the rest of it is brought to NFC only.
@@ -141,12 +139,11 @@ def _joins_nothing(char: str) -> bool:
 
 def stream_safe(text: str) -> str:
     def cut(found: re.Match[str]) -> str:
-        kept, run = [], 0
+        kept, run = "", 0
         for char in found[0]:
             run = run + 1 if _is_mark(char) else 0
-            if run <= LONGEST_RUN:
-                kept.append(char)
-        return "".join(kept)
+            kept += char if run <= LONGEST_RUN else ""
+        return kept
 
     return text if text.isascii() else _long_run().sub(cut, text)
 
@@ -204,11 +201,11 @@ Legibility = Literal["legible", "partly", "illegible"]
 
 
 def legibility_signals(legibility: Legibility) -> list[Signal]:
-    if legibility == "illegible":
-        return [Signal("illegible", 1.0, "The file cannot be read.")]
+    if legibility == "legible":
+        return []
     if legibility == "partly":
         return [Signal("illegible", 0.4, "The file can be read in part only.")]
-    return []
+    return [Signal("illegible", 1.0, "The file cannot be read.")]
 
 
 def damage_signals(*texts: str | None) -> list[Signal]:
@@ -270,10 +267,8 @@ def language_signals(language: str, expected: Collection[str], *texts: str | Non
         _LATIN if char.isascii() else unicodedata.name(char, "").partition(" ")[0]
         for char in letters
     )
-    foreign = sum(
-        count for script, count in scripts.items() if script not in {*_SCRIPTS[code], _LATIN}
-    )
-    if foreign <= _LEAST_SHARE * scripts.total():
+    own = sum(scripts[script] for script in {*_SCRIPTS[code], _LATIN})
+    if scripts.total() - own <= _LEAST_SHARE * scripts.total():
         return []
     return [Signal("unknown_language", 0.8, f"language: {code} is not written like this.")]
 

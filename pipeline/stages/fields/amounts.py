@@ -27,21 +27,19 @@ CURRENCIES = frozenset[str](_DATA["currencies"])
 """ISO 4217 codes of money that documents are made out in, those withdrawn since 2021 among them."""
 DECIMALS: Mapping[str, int] = _DATA["decimals"]
 """By ISO 4217 code, where a currency has not two."""
-SYMBOLS: Mapping[str, frozenset[str]] = {
-    word: frozenset(found) for word, found in _DATA["symbols"].items()
-}
+
+
+def _sets(name: str) -> Mapping[str, frozenset[Any]]:
+    return {word: frozenset(found) for word, found in _DATA[name].items()}
+
+
+SYMBOLS: Mapping[str, frozenset[str]] = _sets("symbols")
 """Signs and local abbreviations of currencies, and the codes they may stand for."""
-MAGNITUDES: Mapping[str, frozenset[int]] = {
-    word: frozenset(found) for word, found in _DATA["magnitudes"].items()
-}
+MAGNITUDES: Mapping[str, frozenset[int]] = _sets("magnitudes")
 """Words such as "mio", and the powers of ten that they may stand for."""
-MONTHS: Mapping[str, frozenset[int]] = {
-    word: frozenset(found) for word, found in _DATA["months"].items()
-}
+MONTHS: Mapping[str, frozenset[int]] = _sets("months")
 """Folded names and abbreviations, and the numbers of the months they may name."""
-TERMS: Mapping[str, frozenset[str]] = {
-    word: frozenset(found) for word, found in _DATA["terms"].items()
-}
+TERMS: Mapping[str, frozenset[str]] = _sets("terms")
 """Folded words for "day", "week" or "month", and which of these they may mean."""
 
 
@@ -270,19 +268,17 @@ def _meanings(
 
 
 def _powers(before: str, after: str, currency: str | None, *, counts: bool) -> tuple[int, ...]:
-    """The powers of ten that the words around may stand for, the most likely first."""
+    # The most likely first.
     short = _SHORTENED.search(before) or _SHORTENED.match(after.strip())
     if short is not None and (short[3] is None or short[3] in CURRENCIES):
         return (_POWERS[(short[1] or short[2] or short[4]).lower()],)
     # "LAK 5" is five kip, not five lakhs.
     before, after = _CODE.sub(" ", before), _CODE.sub(" ", after)
-    leading = [
-        word
-        for word in _WORDS.findall(before)[:1]
-        if len(word) > _UNIT_LETTERS or not word.isascii()
-    ]
+    leading = next(iter(_WORDS.findall(before)), "")
+    if len(leading) <= _UNIT_LETTERS and leading.isascii():
+        leading = ""
     around = plain_word(f"{before} {after}")
-    word = around if around in MAGNITUDES else _magnitude_in(after) or plain_word("".join(leading))
+    word = around if around in MAGNITUDES else _magnitude_in(after) or plain_word(leading)
     known = sorted(MAGNITUDES.get(word, ()))
     money = SYMBOLS.get(word, frozenset())
     letter = word if len(word) == 1 and word.isascii() else ""

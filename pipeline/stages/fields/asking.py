@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 
 from pipeline.config import MOST_AT_ONCE, Label
 from pipeline.model.questions import MultiStepQuery, Part, Query, Question, Signal
+from pipeline.stages.checks.scope import WordPieces
 
 
 class Strict(BaseModel):
@@ -111,6 +112,14 @@ def answer_schema(model: type[Answer]) -> Mapping[str, JsonValue]:
     return {**schema, "properties": ordered, "required": list(ordered)}
 
 
+def question_for(
+    stage: str, model: type[AnswerT], role: str, *sections: Section, max_output_tokens: int = 0
+) -> Question[AnswerT]:
+    """What a stage asks about each of its events, still without the event's own `parts`."""
+    instructions = build_instructions(role, *sections)
+    return Question(stage, instructions, (), model, answer_schema(model), max_output_tokens)
+
+
 T = TypeVar("T")
 _HEADING = "\n\n## "
 _PROCEDURE = """\
@@ -123,7 +132,7 @@ neither does how often a word occurs."""
 
 
 def rephrase(inquiry: Query[AnswerT]) -> Query[AnswerT]:
-    """Ask the same with the instructions in another order, and another way to go about it.
+    """Ask the same with the instructions in another order, and another procedure.
 
     The wording is as fixed as the first one, so that the prompt cache holds it as well. The order
     of labels is changed by `reverse_labels`.
@@ -192,9 +201,6 @@ USUAL_SIZE = 6
 """Groups are joined until they have so many labels on average."""
 _WORD = re.compile(r"[^\W_]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_ENDINGS = ("ations", "ation", "ings", "ing", "ies", "ed", "es", "s")
-_SHORTEST_STEM = 3
-_NAME_WEIGHT, _DESCRIPTION_WEIGHT, _EXAMPLE_WEIGHT = 2.0, 1.0, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,11 +239,11 @@ def groups_of(labels: Sequence[Label]) -> tuple[Group, ...]:
 def _clustered(labels: Sequence[Label]) -> list[tuple[Label, ...]]:
     """Join what is most alike, again and again, as long as a group stays small enough."""
     by_name = sorted(labels, key=lambda label: (label.name.casefold(), label.name))
-    vectors = _vectors(by_name)
-    likeness = {
-        (i, j): sum(weight * vectors[j].get(word, 0.0) for word, weight in vectors[i].items())
-        for i, j in combinations(range(len(by_name)), 2)
-    }
+    texts = [
+        " ".join((_CAMEL.sub(" ", each.name), each.description, *each.examples)) for each in by_name
+    ]
+    known = WordPieces(texts)
+    likeness = [known.to_known(text) for text in texts]
     clusters = [[i] for i in range(len(by_name))]
     # Two clusters that cannot be joined have more than the limit together, so there are fewer
     # than twice as many as there would be full ones.
@@ -256,52 +262,19 @@ def _clustered(labels: Sequence[Label]) -> list[tuple[Label, ...]]:
 
 
 def _most_alike(
-    clusters: Sequence[Sequence[int]], likeness: Mapping[tuple[int, int], float], limit: int
+    clusters: Sequence[Sequence[int]], likeness: Sequence[Sequence[float]], limit: int
 ) -> tuple[int, int] | None:
     best, found = -1.0, None
     for i, j in combinations(range(len(clusters)), 2):
         size = len(clusters[i]) * len(clusters[j])
         if len(clusters[i]) + len(clusters[j]) > limit:
             continue
-        total = sum(likeness[min(a, b), max(a, b)] for a in clusters[i] for b in clusters[j])
+        total = sum(likeness[a][b] for a in clusters[i] for b in clusters[j])
         # Of those that are equally alike, or not at all, the smallest go together.
         score = round(total / size, 9) + 1e-6 / size
         if score > best:
             best, found = score, (i, j)
     return found
-
-
-def _vectors(labels: Sequence[Label]) -> list[Mapping[str, float]]:
-    counted: list[dict[str, float]] = []
-    for label in labels:
-        weights: dict[str, float] = {}
-        for text, weight in (
-            (label.name, _NAME_WEIGHT),
-            (label.description, _DESCRIPTION_WEIGHT),
-            (" ".join(label.examples), _EXAMPLE_WEIGHT),
-        ):
-            for word in _WORD.findall(_CAMEL.sub(" ", text)):
-                if len(word) > 1:
-                    stem = _stem(word.lower())
-                    weights[stem] = max(weight, weights.get(stem, 0.0))
-        counted.append(weights)
-    frequency = Counter(word for words in counted for word in words)
-    vectors: list[Mapping[str, float]] = []
-    for words in counted:
-        rare = {
-            word: weight * math.log(len(labels) / frequency[word])
-            for word, weight in sorted(words.items())
-        }
-        norm = math.sqrt(sum(weight * weight for weight in rare.values())) or 1.0
-        vectors.append({word: weight / norm for word, weight in rare.items()})
-    return vectors
-
-
-def _stem(word: str) -> str:
-    for ending in _ENDINGS:
-        if word.endswith(ending) and len(word) - len(ending) >= _SHORTEST_STEM:
-            return word[: -len(ending)]
-    return word
 
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -357,7 +330,7 @@ class LabelSet:
 
     stage: str
     role: str  # how its instructions begin
-    how_to_choose: str  # what helps to tell labels apart
+    how_to_choose: str  # what helps to distinguish labels
     labels: str  # what it calls its labels, as a title, e.g. `Intents`
 
 
@@ -395,14 +368,14 @@ class LabelClassifier(Generic[AnswerT]):
             lines.append(f"- {group.name}: {'; '.join(shown)}")
         names: Any = label_type(self._groups)
         model = restrict_labels(GroupAnswer, group=names, runner_up=names | None)
-        instructions = build_instructions(
+        self._first = question_for(
+            matter.stage,
+            model,
             matter.role,
             Section("What to answer", _GROUP_FIELDS),
             Section(f"Groups of labels ({matter.labels.lower()})", "\n".join(lines)),
             Section("How to choose", matter.how_to_choose),
-        )
-        self._first = Question(
-            matter.stage, instructions, (), model, answer_schema(model), _GROUP_TOKENS
+            max_output_tokens=_GROUP_TOKENS,
         )
 
     def about(self, parts: tuple[Part, ...], *, max_output_tokens: int) -> Query[AnswerT]:
@@ -432,12 +405,36 @@ class LabelClassifier(Generic[AnswerT]):
         return LabelClassifier(self._label_set, labels, offer=self._offer, answer=self._answer)
 
     def _form(self, labels: Sequence[Label], *remarks: str) -> Question[AnswerT]:
-        """What is asked of all events that are offered the same labels."""
         model = self._answer(label_type(label.name for label in labels))
         offered = Section(self._label_set.labels, "\n".join([*remarks, label_lines(labels)]))
         return Question(
             self._label_set.stage, self._offer(offered), (), model, answer_schema(model), 0
         )
+
+
+def classifier_of(
+    label_set: LabelSet,
+    labels: Sequence[Label],
+    model: type[AnswerT],
+    *,
+    field: str,
+    before: Sequence[Section],
+    after: Sequence[Section] = (),
+) -> LabelClassifier[AnswerT]:
+    """Ask for labels between these sections of the instructions; how to choose comes last.
+
+    The `field` of the answer takes a label, and so does `runner_up` where the model has it.
+    """
+
+    def offer(offered: Section) -> str:
+        how = Section("How to choose", label_set.how_to_choose)
+        return build_instructions(label_set.role, *before, offered, *after, how)
+
+    def answer(label: Any) -> type[AnswerT]:  # noqa: ANN401 - made at run time
+        second = {"runner_up": label | None} if "runner_up" in model.model_fields else {}
+        return restrict_labels(model, **{field: label}, **second)
+
+    return LabelClassifier(label_set, labels, offer=offer, answer=answer)
 
 
 def both_levels(group: GroupAnswer, answer: AnswerT) -> AnswerT:

@@ -83,14 +83,12 @@ class FieldExtractor:
         if not self._fields:
             return {}
         said = self._said(answer)
-        published: dict[str, Value] = {}
-        for field in self._fields:
-            values = said[field.name]
-            if field.type == "list":
-                published[field.name] = list(dict.fromkeys(values))
-            else:
-                published[field.name] = _value(field, values[0]) if values else None
-        return published
+        return {
+            field.name: list(dict.fromkeys(said[field.name]))
+            if field.type == "list"
+            else next((_value(field, text) for text in said[field.name]), None)
+            for field in self._fields
+        }
 
     def texts(self, answer: Answer) -> list[str]:
         """All that was answered, as texts."""
@@ -130,14 +128,11 @@ class FieldExtractor:
         copies = [value for field in quoted if field.type in _COPIES for value in said[field.name]]
         in_text = zip(copies, quotes_found(copies, text), strict=True)
         copied = {value for value, is_there in in_text if is_there}
-        return found + [
-            not_found(f"{FIELDS}.{field.name}")
-            for field in quoted
-            if any(
-                value not in copied and not _is_there(field, value, index)
-                for value in said[field.name]
-            )
-        ]
+        for field in quoted:
+            others = (value for value in said[field.name] if value not in copied)
+            if not all(_is_there(field, value, index) for value in others):
+                found.append(not_found(f"{FIELDS}.{field.name}"))
+        return found
 
     def _said(self, answer: Answer) -> dict[str, list[str]]:
         values = getattr(answer, FIELDS, None)

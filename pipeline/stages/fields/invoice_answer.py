@@ -27,6 +27,7 @@ from pipeline.stages.fields.asking import Answer, Strict
 from pipeline.stages.fields.dates import parse_date
 
 FIELDS: tuple[InvoiceField, ...] = get_args(InvoiceField)
+HEAD = ("invoice_number", "issue_date", "due_date", "vendor", "buyer", "currency")
 AMOUNTS = ("allowances", "charges", "net", "tax", "gross", "prepaid", "withheld", "due")
 _MOST_TRIES = 64
 _NEAR = 3
@@ -182,15 +183,14 @@ def _by_sums(
     if holding and not unsure:
         return preferred, []
     # Each separator is read in the same way wherever it stands.
-    ways = [
+    counts = [
         range(max(len(each.readings) for each in choices.values() if each.separator == separator))
         for separator in separators
     ]
-    for chosen in islice(product(*ways), _MOST_TRIES):
-        way = dict(zip(separators, chosen, strict=True))
-        totals = totals_of(
-            {name: each.value(way.get(each.separator)) for name, each in choices.items()}
-        )
+    for chosen in islice(product(*counts), _MOST_TRIES):
+        at = dict(zip(separators, chosen, strict=True))
+        values = {name: each.value(at.get(each.separator)) for name, each in choices.items()}
+        totals = totals_of(values)
         if totals not in holding and _adds_up(totals, tolerance):
             holding.append(totals)
     return (holding[0], []) if len(holding) == 1 else (preferred, unsure)

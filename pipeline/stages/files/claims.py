@@ -73,10 +73,8 @@ class Claims:
             elif scheme == "s3":
                 self._stores[scheme] = S3Claims(prefixes, settings.s3)
             else:
-                raise UsageError(
-                    f"uri_allow: {prefixes[0]!r} is not a place; write an absolute one, "
-                    "file:///data/in/ or s3://bucket/in/."
-                )
+                hint = "write an absolute one, file:///data/in/ or s3://bucket/in/."
+                raise _not_a_place(prefixes[0], hint)
 
     def fetch(self, uri: str, *, max_bytes: int) -> bytes:
         store = self._stores.get(uri.partition(":")[0].lower())
@@ -85,11 +83,13 @@ class Claims:
         return store.fetch(uri, max_bytes=max_bytes)
 
 
+def _not_a_place(prefix: str, hint: str) -> UsageError:
+    return UsageError(f"uri_allow: {prefix!r} is not a place; {hint}")
+
+
 def _forbidden() -> InvalidEvent:
-    return InvalidEvent(
-        DeadLetterReason.FORBIDDEN_URI,
-        "uri: this place is not among those that `uri_allow` allows.",
-    )
+    detail = "uri: this place is not among those that `uri_allow` allows."
+    return InvalidEvent(DeadLetterReason.FORBIDDEN_URI, detail)
 
 
 def _leads_out() -> InvalidEvent:
@@ -119,8 +119,7 @@ class FileClaims:
         for prefix in allowed:
             path = _path_of(prefix)
             if path is None:
-                example = "write an absolute one, file:///data/in/."
-                raise UsageError(f"uri_allow: {prefix!r} is not a place; {example}")
+                raise _not_a_place(prefix, "write an absolute one, file:///data/in/.")
             self._roots.append(path)
 
     def fetch(self, uri: str, *, max_bytes: int) -> bytes:
@@ -155,10 +154,10 @@ def _read_below(root: Path, path: Path, max_bytes: int) -> bytes:
             # The directory itself may be a link: the operator who set it is trusted.
             top = _keep(opened, os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         except OSError as error:
-            raise Unavailable(
-                f"The directory {root} that `uri_allow` names cannot be read: {error.strerror}.",
-                scope="place",
-            ) from None
+            detail = (
+                f"The directory {root} that `uri_allow` names cannot be read: {error.strerror}."
+            )
+            raise Unavailable(detail, scope="place") from None
         try:
             descriptor = _open_beneath(opened, top, root, path.relative_to(root).parts)
             return _read_regular(descriptor, top, max_bytes)
@@ -188,10 +187,8 @@ def _open_beneath(opened: ExitStack, top: int, root: Path, parts: Sequence[str])
             flags = _DIRECTORY if ahead else _FILE
             descriptor = _keep(opened, os.open(name, flags, dir_fd=directories[-1]))
         except OSError as error:
-            may_be_a_link = error.errno in {errno.ELOOP, errno.ENOTDIR}
-            if not may_be_a_link or not stat.S_ISLNK(
-                os.lstat(name, dir_fd=directories[-1]).st_mode
-            ):
+            may_be_a_link, at = error.errno in {errno.ELOOP, errno.ENOTDIR}, directories[-1]
+            if not (may_be_a_link and stat.S_ISLNK(os.lstat(name, dir_fd=at).st_mode)):
                 raise
         else:
             if not ahead:
@@ -214,7 +211,6 @@ def _keep(opened: ExitStack, descriptor: int) -> int:
 
 
 def _beneath(root: Path, target: PurePosixPath) -> PurePosixPath:
-    """What leads from the root to the absolute target of a link."""
     for top in (root, Path(os.path.realpath(root))):
         if target.is_relative_to(top):
             return target.relative_to(top)
@@ -256,8 +252,7 @@ class S3Claims:
         for prefix in allowed:
             root = _place_of(prefix)
             if root is None or not (root[1] == "" or root[1].endswith("/")):
-                example = "write one that ends with /, s3://bucket/in/."
-                raise UsageError(f"uri_allow: {prefix!r} is not a place; {example}")
+                raise _not_a_place(prefix, "write one that ends with /, s3://bucket/in/.")
             self._roots.append(root)
         self._settings = settings
         try:
@@ -295,10 +290,9 @@ class S3Claims:
         except ClientError as error:
             raise self._refusal(error.response, bucket) from None
         except BotoCoreError as error:
-            raise Unavailable(
-                f"The object store cannot be asked ({type(error).__name__}); check "
-                "the stage's `s3` settings and the credentials."
-            ) from None
+            check = "check the stage's `s3` settings and the credentials."
+            detail = f"The object store cannot be asked ({type(error).__name__}); {check}"
+            raise Unavailable(detail) from None
         return _within(data, max_bytes)
 
     def _refusal(self, answer: Mapping[str, Any], bucket: str) -> InvalidEvent | Unavailable:
@@ -312,13 +306,10 @@ class S3Claims:
             detail = f"uri: the object store does not give this object: {code or 'no reason'}."
             return InvalidEvent(DeadLetterReason.INVALID_EVENT, detail)
         is_answering = status >= _SERVER_ERROR and self._answers(bucket)
-        return Unavailable(
-            f"The object store refuses to give an object: {code}.",
-            scope="file" if is_answering else None,
-        )
+        detail = f"The object store refuses to give an object: {code}."
+        return Unavailable(detail, scope="file" if is_answering else None)
 
     def _answers(self, bucket: str) -> bool:
-        """Whether the store lets this process look into the bucket."""
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra
 
         try:
@@ -343,17 +334,15 @@ class S3Claims:
     def _client(self) -> Any:  # noqa: ANN401 - botocore makes its clients at run time
         from botocore.config import Config  # noqa: PLC0415 - an extra
 
-        return self._session.client(
-            "s3",
-            endpoint_url=self._settings.endpoint_url,
-            config=Config(
-                connect_timeout=_CONNECT_TIMEOUT,
-                read_timeout=_READ_TIMEOUT,
-                # Waiting and asking again is the pipeline's own decision.
-                retries={"total_max_attempts": 1},
-                s3={"addressing_style": "path"} if self._settings.endpoint_url else None,
-            ),
+        endpoint = self._settings.endpoint_url
+        config = Config(
+            connect_timeout=_CONNECT_TIMEOUT,
+            read_timeout=_READ_TIMEOUT,
+            # Waiting and asking again is the pipeline's own decision.
+            retries={"total_max_attempts": 1},
+            s3={"addressing_style": "path"} if endpoint else None,
         )
+        return self._session.client("s3", endpoint_url=endpoint, config=config)
 
 
 def blames_object(status: int, code: str) -> bool | None:
@@ -369,7 +358,6 @@ def blames_object(status: int, code: str) -> bool | None:
 
 
 def _place_of(uri: str) -> tuple[str, str] | None:
-    """Bucket and key; None where it is no such place."""
     match = _URI.fullmatch(uri)
     if match is None or {".", ".."} & set(match["key"].split("/")):
         return None

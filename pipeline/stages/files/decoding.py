@@ -119,10 +119,9 @@ class Channel:
         parts, changed = [], []
         for part in reply:
             media_type = part.media_type if isinstance(part, Image) else PDF
-            is_same = part.data == job.data
-            parts.append({"media_type": media_type, "size": None if is_same else len(part.data)})
-            if not is_same:
-                changed.append(part.data)
+            sent = [] if part.data == job.data else [part.data]
+            parts.append({"media_type": media_type, "size": len(part.data) if sent else None})
+            changed += sent
         self._send({"is_last": is_last, "parts": parts}, *changed)
 
     def receive_reply(self, job: Job) -> tuple[Prepared | InvalidEvent, bool]:
@@ -137,10 +136,10 @@ class Channel:
         if header is None:
             raise EOFError
         try:
-            refused = header.get("refused")
+            is_last, refused = bool(header["is_last"]), header.get("refused")
             if refused is not None:
                 reason = DeadLetterReason(refused["reason"])
-                return InvalidEvent(reason, str(refused["detail"])), bool(header["is_last"])
+                return InvalidEvent(reason, str(refused["detail"])), is_last
             sizes = [part["size"] for part in header["parts"]]
             read = [size for size in sizes if size is not None]
             if not sizes or min(read, default=0) < 0 or sum(read) > REPLY_AT_MOST:
@@ -152,7 +151,7 @@ class Channel:
                 if media_type != PDF and media_type not in get_args(ImageType):
                     raise ValueError("a part of no type that is sent")
                 parts.append(Pdf(data) if media_type == PDF else Image(media_type, data))
-            return tuple(parts), bool(header["is_last"])
+            return tuple(parts), is_last
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError("not a reply") from error
 
@@ -210,15 +209,15 @@ class DecoderPool:
                 reply = self._attempt(job, self._start())
             if isinstance(reply, float):
                 self._check_open()
-        if isinstance(reply, float) and reply >= seconds:
-            detail = f"decoding it takes longer than files.decode_seconds, {seconds:g} s."
-            raise InvalidEvent(DeadLetterReason.TOO_LARGE, f"{job.field}: {detail}")
-        if isinstance(reply, float):
-            ends = f"it ended its decoder twice, which has {mib} MiB, files.decode_memory_mib"
-            raise cannot_be_decoded(job, ends)
         if isinstance(reply, InvalidEvent):
             raise reply
-        return reply
+        if not isinstance(reply, float):
+            return reply
+        if reply >= seconds:
+            detail = f"decoding it takes longer than files.decode_seconds, {seconds:g} s."
+            raise InvalidEvent(DeadLetterReason.TOO_LARGE, f"{job.field}: {detail}")
+        ends = f"it ended its decoder twice, which has {mib} MiB, files.decode_memory_mib"
+        raise cannot_be_decoded(job, ends)
 
     def close(self) -> None:
         """End all decoders; what is being decoded ends as `Unavailable`."""
@@ -284,26 +283,19 @@ class DecoderPool:
 
 
 class _Server:
-    """The process that decoders are forked from."""
-
     def __init__(self, settings: "DecodingSettings") -> None:
         self._control, theirs = socket.socketpair()
         command = [sys.executable, "-P", "-m", "pipeline.stages.files.decoder_server"]
         memory = settings.decode_memory_mib << 20
         limits = [str(theirs.fileno()), str(settings.decode_seconds), str(memory)]
         kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        paths = os.pathsep.join(filter(None, sys.path))
+        # One arena: what libraries with threads reserve for each would count as mapped.
+        env = {**kept, "PYTHONPATH": paths, "MALLOC_ARENA_MAX": "1"}
+        nothing = subprocess.DEVNULL
         try:
             self.process = subprocess.Popen(  # noqa: S603 - this interpreter, our module
-                [*command, *limits],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                env={
-                    **kept,
-                    "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-                    # One arena: what libraries with threads reserve for each would count as mapped.
-                    "MALLOC_ARENA_MAX": "1",
-                },
+                command + limits, pass_fds=[theirs.fileno()], stdin=nothing, stdout=nothing, env=env
             )
         except OSError as error:
             self._control.close()

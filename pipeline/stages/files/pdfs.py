@@ -78,9 +78,8 @@ def _prepared(data: bytes, max_pages: int, field: str) -> Pdf:
         if pages == 0:
             raise _bad(field, "the PDF is damaged or empty: it has no pages")
         if pages > max_pages:
-            raise InvalidEvent(
-                DeadLetterReason.TOO_LARGE, f"{field}: the PDF has more than {max_pages} pages."
-            )
+            detail = f"{field}: the PDF has more than {max_pages} pages."
+            raise InvalidEvent(DeadLetterReason.TOO_LARGE, detail)
         if not pdf.is_encrypted and not pdf.get_warnings():
             return Pdf(data)
         # As it was understood, without encryption; streams are copied, not decoded.
@@ -125,13 +124,11 @@ def _with_open_document(data: bytes, field: str) -> bytes:
     """
     unmarked = _ENCRYPT_NAME.sub(_IGNORED, data)
     with _open(unmarked) as pdf:
-        rules = pdf.trailer.get(_IGNORED.decode())
-        if not isinstance(rules, pikepdf.Dictionary) or any(
-            rules.get(part, pikepdf.Name.Identity) != pikepdf.Name.Identity
-            for part in ("/StmF", "/StrF")
-        ):
+        rules, identity = pdf.trailer.get(_IGNORED.decode()), pikepdf.Name.Identity
+        if not isinstance(rules, pikepdf.Dictionary):
             raise _needs_password(field)
-        if int(rules.get("/V", 0)) < 4:  # noqa: PLR2004 - older ones know no such exception
+        is_open = all(rules.get(part, identity) == identity for part in ("/StmF", "/StrF"))
+        if not is_open or int(rules.get("/V", 0)) < 4:  # noqa: PLR2004 - older ones cannot be
             raise _needs_password(field)
     return unmarked
 

@@ -291,7 +291,6 @@ def _is_finest_scan(segment: bytes) -> bool:
 
 
 def _unfilled_rows(picture: Pillow.Image) -> int:
-    """How many rows at its end a JPEG decoder left grey."""
     darkest, brightest = _JPEG_UNFILLED
     bottom = picture.height
     while bottom > 0:
@@ -352,9 +351,7 @@ def ground_for(parts: Iterable[Pillow.Image]) -> int:
         edges = rise.point([0] * _EDGE + [255] * (256 - _EDGE))
         found = part.convert("RGB").convert("L").histogram(edges)
         levels = [a + b for a, b in zip(levels, found, strict=True)]
-    lost = {
-        ground: sum(levels[max(0, ground - _ALIKE) : ground + _ALIKE + 1]) for ground in GROUNDS
-    }
+    lost = {at: sum(levels[max(0, at - _ALIKE) : at + _ALIKE + 1]) for at in GROUNDS}
     if lost[_PAPER] <= _NEGLIGIBLE * sum(levels):
         return _PAPER
     return min(GROUNDS, key=lost.__getitem__)
@@ -422,11 +419,9 @@ def prepare_image(
             _check_size(picture.size, file, limits, field)
             return _prepared(picture, file, limits, field)
     except TooLong as too_long:
-        detail = (
-            f"so long and narrow that it takes {too_long.tiles} parts to be read, and "
-            f"{MAX_TILES} at most are sent; send it in pieces."
-        )
-        raise InvalidEvent(DeadLetterReason.TOO_LARGE, f"{field}: {detail}") from None
+        detail = f"so long and narrow that it takes {too_long.tiles} parts to be read"
+        hint = f"{MAX_TILES} at most are sent; send it in pieces."
+        raise InvalidEvent(DeadLetterReason.TOO_LARGE, f"{field}: {detail}, and {hint}") from None
     except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning):
         raise _too_many_pixels(field, limits.max_pixels) from None
     except UnidentifiedImageError:
@@ -501,16 +496,14 @@ def _drafted(picture: Pillow.Image, tiles: Sequence[Tile]) -> Sequence[Tile]:
     scale = max(tiles[0].size[0] / (right - left), tiles[0].size[1] / (lower - upper))
     picture.draft(None, (max(1, int(width * scale)), max(1, int(height * scale))))
     across, down = picture.width / width, picture.height / height
-    rescaled = []
-    for tile in tiles:
-        left, upper, right, lower = tile.box
-        box = round(left * across), round(upper * down), round(right * across), round(lower * down)
-        rescaled.append(Tile(box, tile.size))
-    return rescaled
+    boxes = [
+        (round(left * across), round(upper * down), round(right * across), round(lower * down))
+        for left, upper, right, lower in (tile.box for tile in tiles)
+    ]
+    return [Tile(box, tile.size) for box, tile in zip(boxes, tiles, strict=True)]
 
 
 def _load(picture: Pillow.Image, file: PictureFile, field: str) -> bool:
-    """Decode, and report whether all of it was there."""
     is_whole = file.is_whole
     try:
         picture.load()
@@ -549,7 +542,6 @@ def _scaled(picture: Pillow.Image, tile: Tile) -> Pillow.Image:
 
 
 def _averageable(part: Pillow.Image) -> Pillow.Image:
-    """The same in a mode whose pixels can be averaged."""
     if part.mode.startswith("I"):
         part = part.convert("I").point(lambda value: value * (1 / 256)).convert("L")
     if part.has_transparency_data:
@@ -563,12 +555,10 @@ def _encoded(part: Pillow.Image, media_type: ImageType, most: int) -> Image:
         png = _saved(part, "PNG")
         if len(png) <= most:
             return Image("image/png", png)
-    jpeg = b""
-    for quality in _JPEG_QUALITIES:
-        jpeg = _saved(part, "JPEG", quality)
-        if len(jpeg) <= most:
-            break
-    return Image("image/jpeg", jpeg)
+    for quality in _JPEG_QUALITIES[:-1]:
+        if len(jpeg := _saved(part, "JPEG", quality)) <= most:
+            return Image("image/jpeg", jpeg)
+    return Image("image/jpeg", _saved(part, "JPEG", _JPEG_QUALITIES[-1]))
 
 
 def _saved(part: Pillow.Image, file_format: str, quality: int = 0) -> bytes:

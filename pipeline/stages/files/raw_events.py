@@ -11,6 +11,7 @@ event's (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/jso
 import base64
 import binascii
 import codecs
+import contextlib
 import threading
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
@@ -96,23 +97,16 @@ def read_event(
     known = model.model_fields
     if len(value) <= _SMALL:
         # An event like most has known fields, and nothing nested in them.
-        try:
+        with contextlib.suppress(orjson.JSONDecodeError, ValidationError):  # reported below
             data = orjson.loads(value)
-        except orjson.JSONDecodeError:
-            data = None
-        if (
-            isinstance(data, dict)
-            and data.keys() <= known.keys()
-            and _NESTED.isdisjoint(map(type, data.values()))
-        ):
-            return from_json_object(model, data)
+            is_flat = isinstance(data, dict) and _NESTED.isdisjoint(map(type, data.values()))
+            if is_flat and data.keys() <= known.keys():
+                return model.model_validate(data)
     fields = _fields_of_record(value)
     if content_type == STRUCTURED_TYPE or is_envelope(fields, known):
         fields = unwrapped(fields, takes_files="file" in known)
-    return from_json_object(
-        model,
-        {name: _read_field(name, field, name in known) for name, field in fields.items()},
-    )
+    data = {name: _read_field(name, field, name in known) for name, field in fields.items()}
+    return from_json_object(model, data)
 
 
 def from_json_object(model: type[EventT], data: Mapping[str, Any]) -> EventT:
@@ -140,10 +134,9 @@ def to_json_object(event: RawEvent) -> dict[str, Any]:
 
 def header_of(headers: Mapping[str, bytes], name: str) -> bytes | None:
     """A header, given in lower case, whatever the case of its name; None where it is absent."""
-    value = headers.get(name)
-    if value is None:
-        value = next((headers[key] for key in headers if key.lower() == name), None)
-    return value
+    if name in headers:
+        return headers[name]
+    return next((headers[key] for key in headers if key.lower() == name), None)
 
 
 def text_too_long(field: str, text: str, max_chars: int) -> InvalidEvent:
@@ -166,6 +159,12 @@ def _invalid(detail: str) -> InvalidEvent:
     return InvalidEvent(DeadLetterReason.INVALID_EVENT, detail)
 
 
+def _json_fault(where: str, error: Exception) -> InvalidEvent:
+    if isinstance(error, json_bytes.OverLimit):
+        return _invalid(f"{where}: {error}.")
+    return InvalidEvent(DeadLetterReason.INVALID_JSON, f"{where}: {error}.")
+
+
 def _fields_of_record(value: bytes) -> dict[str, bytes]:
     try:
         return json_bytes.fields_of(value)
@@ -173,13 +172,14 @@ def _fields_of_record(value: bytes) -> dict[str, bytes]:
         detail = f"The value is not JSON: {error}."
         raise InvalidEvent(DeadLetterReason.INVALID_JSON, detail) from None
     except json_bytes.OverLimit as error:
-        raise _invalid(f"The value: {error}.") from None
+        raise _json_fault("The value", error) from None
     except json_bytes.NoObject:
+        kinds = {b"n": "null", b"t": "a boolean", b"f": "a boolean", b'"': "a string"}
         begin = value.lstrip()[:1]
-        kinds = {b"n": "null", b"[": "an array", b'"': "a string"}
-        kind = "a boolean" if begin in {b"t", b"f"} else kinds.get(begin, "a number")
-        hint = f"; {_ONE_A_RECORD}" if kind == "an array" else "."
-        raise _invalid(f"A JSON object is needed, not {kind}{hint}") from None
+        if begin == b"[":
+            raise _invalid(f"A JSON object is needed, not an array; {_ONE_A_RECORD}") from None
+        kind = kinds.get(begin, "a number")
+        raise _invalid(f"A JSON object is needed, not {kind}.") from None
 
 
 def _read_field(name: str, field: bytes, is_known: bool) -> Any:  # noqa: ANN401 - JSON
@@ -188,10 +188,8 @@ def _read_field(name: str, field: bytes, is_known: bool) -> Any:  # noqa: ANN401
         if not is_known or field[0] in b"{[":
             json_bytes.check_passed_on(field)
         return orjson.loads(field) if is_known else json_bytes.RawJson(field)
-    except json_bytes.NotJson as error:
-        raise InvalidEvent(DeadLetterReason.INVALID_JSON, f"{_shown(name)}: {error}.") from None
-    except json_bytes.OverLimit as error:
-        raise _invalid(f"{_shown(name)}: {error}.") from None
+    except (json_bytes.NotJson, json_bytes.OverLimit) as error:
+        raise _json_fault(_shown(name), error) from None
     except orjson.JSONDecodeError:
         # Its syntax was checked, so what is left is an odd byte, or a number beyond all bounds.
         detail = f"{_shown(name)}: not UTF-8, or not a number of 64 bits."
@@ -279,18 +277,15 @@ def _event(fields: Mapping[str, bytes], *, takes_files: bool) -> dict[str, bytes
         raise _invalid("data: missing; it is the raw event.")
     media_type = _text_of(fields.get("datacontenttype"))
     bare = bare_type(media_type)
+    file = {"media_type": media_type, "data": json_bytes.RawJson(encoded)}
     if takes_files and bare in MEDIA_TYPES:
-        return {"file": json_bytes.dumps({"media_type": bare, "data": json_bytes.RawJson(encoded)})}
+        return {"file": json_bytes.dumps({**file, "media_type": bare})}
     try:
         data = base64.b64decode("".join(_text_of(encoded).split()), validate=True)
     except (binascii.Error, ValueError):
         raise _invalid("data_base64: not base64.") from None
     if takes_files and says_nothing(media_type) and sniff(data) is not None:
-        return {
-            "file": json_bytes.dumps(
-                {"media_type": media_type, "data": json_bytes.RawJson(encoded)}
-            )
-        }
+        return {"file": json_bytes.dumps(file)}
     return _event_fields("data_base64", data.removeprefix(codecs.BOM_UTF8))
 
 
@@ -300,17 +295,17 @@ def _event_fields(name: str, data: bytes) -> dict[str, bytes]:
     except json_bytes.NoObject:
         raise _invalid(f"{name}: a JSON object is needed, the raw event.") from None
     except json_bytes.OverLimit as error:
-        raise _invalid(f"{name}: {error}.") from None
+        raise _json_fault(name, error) from None
     except json_bytes.NotJson as error:
-        raise InvalidEvent(DeadLetterReason.INVALID_JSON, f"{name}: not JSON: {error}.") from None
+        raise _json_fault(f"{name}: not JSON", error) from None
 
 
 def _text_of(field: bytes | None) -> str:
-    try:
+    with contextlib.suppress(orjson.JSONDecodeError):
         text = orjson.loads(field or b"null")
-    except orjson.JSONDecodeError:
-        text = None
-    return text if isinstance(text, str) else ""
+        if isinstance(text, str):
+            return text
+    return ""
 
 
 def _decode(value: Any) -> Any:  # noqa: ANN401 - a validator takes anything
@@ -409,13 +404,15 @@ class Files:
             if len(value) > max_bytes:
                 raise _value_too_large(value, max_bytes)
             media_type = checked_type(value, declared, field=CONTENT_TYPE)
-            event_id = _text(headers, EVENT_ID) or _utf8(key, "the record's key")
+            event_id = _text(headers, EVENT_ID) or _utf8(key or b"", "the record's key")
+            if not event_id:
+                where = f"the header {EVENT_ID} or in the record's key"
+                raise _invalid(f"id: missing; a bare file has it in {where}.")
             file = RawFile(media_type=media_type, data=value)
             return from_json_object(model, {"id": event_id, "file": file})
         try:
-            return read_event(
-                model, value, max_bytes=max_bytes, content_type=bare_type(declared or "")
-            )
+            declared = bare_type(declared or "")
+            return read_event(model, value, max_bytes=max_bytes, content_type=declared)
         except InvalidEvent as invalid:
             if invalid.reason is DeadLetterReason.INVALID_JSON and (found := sniff(value)):
                 detail = f"The value looks like {found}; send it with that `content-type` header."
@@ -442,13 +439,10 @@ class Files:
 
 def _text(headers: Mapping[str, bytes], name: str) -> str | None:
     value = header_of(headers, name)
-    return _utf8(value, f"the header {name}") if value else (None if value is None else "")
+    return None if value is None else _utf8(value, f"the header {name}")
 
 
-def _utf8(value: bytes | None, what: str) -> str:
-    if not value:
-        where = f"the header {EVENT_ID} or in the record's key"
-        raise _invalid(f"id: missing; a bare file has it in {where}.")
+def _utf8(value: bytes, what: str) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError:
