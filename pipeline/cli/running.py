@@ -20,10 +20,9 @@ def run(
 ) -> None:
     """Consume, ask, publish: the pipeline itself, until stopped."""
     from pipeline.app import Running
-    from pipeline.config import load_settings
+    from pipeline.cli.terminal import console, load_settings
     from pipeline.observe.logging import configure_logging
     from pipeline.operators.inspection import chosen
-    from pipeline.runtime import console
     from pipeline.runtime.process import collect_seldom
     from pipeline.workers.fleet import ends_within, serve
 
@@ -72,9 +71,8 @@ def backfill(
     from pipeline.backfill.attempt import Wish
     from pipeline.backfill.attempt import backfill as do
     from pipeline.backfill.progress import document_of, on_terminal, sentence
-    from pipeline.config import load_settings
+    from pipeline.cli.terminal import console, load_settings, output
     from pipeline.observe.logging import configure_logging
-    from pipeline.runtime import console
 
     settings = load_settings()
     configure_logging(settings.log)
@@ -84,10 +82,7 @@ def backfill(
         report = console.run_until_stopped(
             lambda stop: do(settings, wish, watcher, stop, http=http)
         )
-    if json:
-        console.as_json(document_of(report))
-    else:
-        console.line(sentence(report))
+    output(document_of(report), [sentence(report)], json=json)
     if not report.done:
         raise typer.Exit(console.FAILED)
 
@@ -114,9 +109,8 @@ def local(
     ] = None,
 ) -> None:
     """Run the embedded broker and the simulated API, for a command or until stopped."""
-    from pipeline.config import load_settings
+    from pipeline.cli.terminal import console, load_settings
     from pipeline.local.environment import local_environment, serve
-    from pipeline.runtime import console
     from pipeline.stages.checks.scope import require_encoder
 
     if encoder:
@@ -151,10 +145,9 @@ def demo(
     """Show a day of events on this machine: what became of each, and what it cost."""
     import asyncio
 
-    from pipeline.config import load_settings
+    from pipeline.cli.terminal import console, load_settings
     from pipeline.local.demo import demo as show_day
     from pipeline.local.screen import Screen, next_steps, screenshot, terminal
-    from pipeline.runtime import console
 
     settings = load_settings()
 

@@ -27,7 +27,8 @@ from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import UsageError
 from pipeline.model.printable import hex_dump, on_one_line, printable
 from pipeline.operators.handled import Action, Done, HandledIndex, IdempotentPublisher, read_handled
-from pipeline.operators.selection import Newest, Place, Span, left_out, place_of, record_at
+from pipeline.operators.listing import COLUMN, Listing
+from pipeline.operators.selection import Place, Span, batched, place_of, record_at
 from pipeline.stages.api import build_stages
 from pipeline.stages.files.media import sniff
 from pipeline.stream.protocols import TopicPartition
@@ -35,16 +36,11 @@ from pipeline.stream.records import Headers, Outgoing, Received
 
 REPLAYED_FROM = "replayed-from"
 """The header of a replayed record: where its dead letter is."""
-HEADINGS = ("Place", "Put aside", "Stage", "Reason", "From", "Key", "Bytes", "Replayed")
 SHOWN = 4096
 """Bytes of a value, unless all are asked for."""
 _PREFIX = "dlq-"
 _DIGITS = 19
 """Of an offset, at most."""
-_COLUMN = 40
-"""Characters of what a record brings, in a column; a topic has 249 at most, and few so many."""
-_REASONS = 20
-"""Reasons that are counted one by one: the pipeline has fewer, other writers any number."""
 _BATCH_RECORDS = 500
 _BATCH_BYTES = 8 << 20
 _REFUSALS = 20
@@ -227,14 +223,30 @@ async def find(
     return dead_letter_of(record), handled
 
 
-@dataclass(slots=True)
-class Listing:
-    """The newest lines, the oldest of them first, and counts of all that match."""
+class DeadLetterListing(Listing[Line]):
+    headings = ("Place", "Put aside", "Stage", "Reason", "From", "Key", "Bytes", "Replayed")
+    handled_as, codes_as = "replayed", "reasons"
 
-    lines: Sequence[Line] = ()
-    matching: int = 0
-    replayed: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
+    def row(self, line: Line) -> Sequence[str]:
+        topic, partition, offset = line.source
+        return (
+            line.place,
+            f"{line.died_at:%Y-%m-%d %H:%M:%S}",
+            printable(line.stage[:COLUMN]),
+            printable(line.reason[:COLUMN]),
+            printable(f"{topic[:COLUMN]} {partition}:{offset}" if topic else ""),
+            line.key[:COLUMN],
+            f"{line.size:,}",
+            f"{line.replayed_at:%Y-%m-%d %H:%M}" if line.replayed_at is not None else "",
+        )
+
+    def summary(self) -> str:
+        if not self.matching:
+            return "No dead letters match."
+        return (
+            f"{self.matching:,} dead letters ({self._counts()}), {self.handled:,} of them replayed."
+            f"{self._left_out()}"
+        )
 
 
 async def list_dead_letters(
@@ -244,52 +256,17 @@ async def list_dead_letters(
     *,
     limit: int,
     replayed: bool | None,
-) -> Listing:
+) -> DeadLetterListing:
     """Find dead letters, of which `limit` are listed; with `replayed`, those that were, or not."""
     names = TopicNames(settings.topics)
     handled = await read_handled(read, names.dead_letters, names.replayed)
-    newest: Newest[Line] = Newest(limit)
-    listing = Listing()
+    listing = DeadLetterListing(limit, handled=replayed)
     async with aclosing(select(read, names.dead_letters, selection)) as found:
-        async for dead_letter in found:
-            line = line_of(dead_letter, handled)
-            if replayed not in {None, bool(line.replayed)}:
-                continue
-            listing.replayed += bool(line.replayed)
-            is_counted = line.reason in listing.reasons or len(listing.reasons) < _REASONS
-            listing.reasons[line.reason[:_COLUMN] if is_counted else "of other reasons"] += 1
-            newest.add(line.died_at, place_of(dead_letter.record), line)
-    listing.lines, listing.matching = newest.items(), newest.seen
+        async for each in found:
+            line = line_of(each, handled)
+            place = place_of(each.record)
+            listing.add(line, line.died_at, place, times=line.replayed, codes=[line.reason])
     return listing
-
-
-def rows(listing: Listing) -> Iterator[Sequence[str]]:
-    for line in listing.lines:
-        topic, partition, offset = line.source
-        yield (
-            line.place,
-            f"{line.died_at:%Y-%m-%d %H:%M:%S}",
-            printable(line.stage[:_COLUMN]),
-            printable(line.reason[:_COLUMN]),
-            printable(f"{topic[:_COLUMN]} {partition}:{offset}" if topic else ""),
-            line.key[:_COLUMN],
-            f"{line.size:,}",
-            f"{line.replayed_at:%Y-%m-%d %H:%M}" if line.replayed_at is not None else "",
-        )
-
-
-def summary(listing: Listing) -> str:
-    """What a table cannot say."""
-    if not listing.matching:
-        return "No dead letters match."
-    reasons = ", ".join(
-        f"{count:,} {printable(reason) or 'without a reason'}"
-        for reason, count in listing.reasons.most_common()
-    )
-    return (
-        f"{listing.matching:,} dead letters ({reasons}), {listing.replayed:,} of them replayed."
-        f"{left_out(listing.matching, shown=len(listing.lines))}"
-    )
 
 
 def lines_of(
@@ -475,7 +452,8 @@ async def replay(
         entry_of = publisher.entry
     async with aclosing(select(read, names.dead_letters, request.selection)) as found:
         chosen = _replayable(found, settings, request, entry_of, result)
-        async for batch in _batches(chosen, size):
+        batches = batched(chosen, lambda each: each.record.size, count=size, size=_BATCH_BYTES)
+        async for batch in batches:
             actions = [Action(each.record, each.replay(), again=request.again) for each in batch]
             if publisher is None:
                 done = Done(tuple(actions), (), ())
@@ -530,18 +508,3 @@ def _why_not(dead_letter: DeadLetterRecord, allowed: Collection[str]) -> str | N
             "again in a form that is taken"
         )
     return None
-
-
-async def _batches(
-    found: AsyncIterator[DeadLetterRecord], size: int
-) -> AsyncIterator[list[DeadLetterRecord]]:
-    batch: list[DeadLetterRecord] = []
-    held = 0
-    async for dead_letter in found:
-        batch.append(dead_letter)
-        held += dead_letter.record.size
-        if len(batch) == size or held >= _BATCH_BYTES:
-            yield batch
-            batch, held = [], 0
-    if batch:
-        yield batch

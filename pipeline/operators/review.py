@@ -5,7 +5,6 @@ import base64
 import binascii
 import json
 import os
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import asdict, dataclass, field
@@ -33,17 +32,16 @@ from pipeline.model.records import (
     read_record,
 )
 from pipeline.operators.handled import Action, HandledIndex, IdempotentPublisher, read_handled
-from pipeline.operators.selection import Newest, Place, Span, left_out, place_of, record_at
+from pipeline.operators.listing import COLUMN, Listing
+from pipeline.operators.selection import Place, Span, place_of, record_at
 from pipeline.stages.api import Stage, build_stages, label_of
 from pipeline.stream.records import Outgoing, Received
 
 AnyStage = Stage[Any, Any]
 OpenPublisher = Callable[[], AbstractAsyncContextManager[IdempotentPublisher]]
 """Opens a publisher, which fences those that others have open."""
-HEADINGS = ("Place", "Came", "Stage", "Event", "Key", "Doubts", "Resolved")
 SHOWN = 2000
 """Characters of a text of the event, unless all are asked for."""
-_COLUMN = 40
 _EXAMPLES = 20
 _DOUBTS = 10
 """Codes of an item that a table has room for."""
@@ -118,16 +116,42 @@ class Line:
     resolved_at: datetime | None
 
 
-@dataclass(slots=True)
-class Listing:
-    """The newest lines, the oldest first, counts of all that match, and the first faults."""
+class ReviewListing(Listing[Line]):
+    headings = ("Place", "Came", "Stage", "Event", "Key", "Doubts", "Resolved")
+    handled_as, codes_as = "resolved", "doubts"
 
-    lines: Sequence[Line] = ()
-    matching: int = 0
-    resolved: int = 0
-    doubts: Counter[str] = field(default_factory=Counter)
-    unreadable_count: int = 0
-    unreadable: list[str] = field(default_factory=list)
+    def __init__(self, limit: int, *, handled: bool | None) -> None:
+        super().__init__(limit, handled=handled)
+        self.unreadable_count = 0
+        self.unreadable: list[str] = []
+
+    def row(self, line: Line) -> Sequence[str]:
+        return (
+            line.place,
+            f"{line.came_at:%Y-%m-%d %H:%M:%S}",
+            printable(line.stage)[:COLUMN],
+            printable(line.event_id)[:COLUMN],
+            line.key[:COLUMN],
+            printable(", ".join(line.doubts[:_DOUBTS]))[: _DOUBTS * COLUMN],
+            f"{line.resolved_at:%Y-%m-%d %H:%M}" if line.resolved_at is not None else "",
+        )
+
+    def remarks(self) -> Iterator[str]:
+        yield from self.unreadable
+        if self.unreadable_count > len(self.unreadable):
+            yield f"{self.unreadable_count:,} records are not review items."
+
+    def summary(self) -> str:
+        if not self.matching:
+            return "No review items match."
+        return (
+            f"{self.matching:,} review items, {self.matching - self.handled:,} of them open"
+            f" ({self._counts()}).{self._left_out()}"
+        )
+
+    def document(self) -> dict[str, Any]:
+        found = {"unreadable_count": self.unreadable_count, "unreadable": self.unreadable}
+        return super().document() | found
 
 
 async def list_items(
@@ -137,12 +161,11 @@ async def list_items(
     *,
     limit: int,
     resolved: bool | None,
-) -> Listing:
+) -> ReviewListing:
     """Find items, of which `limit` are listed; with `resolved`, those that were, or were not."""
     names = TopicNames(settings.topics)
     handled = await read_handled(read, names.review, names.resolved)
-    newest: Newest[Line] = Newest(limit)
-    listing = Listing()
+    listing = ReviewListing(limit, handled=resolved)
     async with read([names.review], start=selection.span.since or "beginning") as records:
         async for record in records:
             try:
@@ -152,13 +175,9 @@ async def list_items(
                 if len(listing.unreadable) < _EXAMPLES:
                     listing.unreadable.append(str(error))
                 continue
-            line = line_of(item, handled)
-            if item not in selection or resolved not in {None, bool(line.resolved)}:
-                continue
-            listing.resolved += bool(line.resolved)
-            listing.doubts.update(line.doubts)
-            newest.add(line.came_at, place_of(record), line)
-    listing.lines, listing.matching = newest.items(), newest.seen
+            if item in selection:
+                line, place = line_of(item, handled), place_of(record)
+                listing.add(line, line.came_at, place, times=line.resolved, codes=line.doubts)
     return listing
 
 
@@ -184,31 +203,6 @@ def line_of(item: ReviewItem, handled: HandledIndex) -> Line:
         answers=tuple(tier for tier, answer in answers.items() if answer is not None),
         resolved=0 if entry is None else entry.times,
         resolved_at=None if entry is None else entry.at,
-    )
-
-
-def rows(listing: Listing) -> Iterator[Sequence[str]]:
-    for line in listing.lines:
-        yield (
-            line.place,
-            f"{line.came_at:%Y-%m-%d %H:%M:%S}",
-            printable(line.stage)[:_COLUMN],
-            printable(line.event_id)[:_COLUMN],
-            line.key[:_COLUMN],
-            printable(", ".join(line.doubts[:_DOUBTS]))[: _DOUBTS * _COLUMN],
-            f"{line.resolved_at:%Y-%m-%d %H:%M}" if line.resolved_at is not None else "",
-        )
-
-
-def summary(listing: Listing) -> str:
-    if not listing.matching:
-        return "No review items match."
-    doubts = ", ".join(
-        f"{count:,} {printable(code)[:_COLUMN]}" for code, count in listing.doubts.most_common(50)
-    )
-    return (
-        f"{listing.matching:,} review items, {listing.matching - listing.resolved:,} of them open"
-        f" ({doubts}).{left_out(listing.matching, shown=len(listing.lines))}"
     )
 
 
