@@ -242,13 +242,8 @@ class Journal:
 
     async def open(self) -> None:
         """Fence earlier backfills of the stage, so that what is read then is final."""
-        session = self.new_session()
-        try:
-            await session.start()
-        except BaseException:
-            await session.close()
-            raise
-        self._session = session
+        self._session = self.new_session()
+        await self._session.start()
 
     async def read(self) -> None:
         """Read every record; one that does not belong to this topic is left out, with a warning.

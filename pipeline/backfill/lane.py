@@ -24,9 +24,9 @@ from pipeline.claude.message_batches import (
 )
 from pipeline.config import BackfillSettings
 from pipeline.model.errors import PipelineError
+from pipeline.operators.selection import batched
 from pipeline.stream.dead_letter_breaker import DeadLetterBreaker
 from pipeline.stream.protocols import Unpublishable
-from pipeline.stream.records import Received
 
 BATCH_BYTES = 100_000_000
 """Of a batch as it is sent, held in memory twice; the API takes 256 MB."""
@@ -46,7 +46,7 @@ _LOOK_SECONDS = 5.0
 
 
 class Stopped(PipelineError):
-    """Somebody stopped it; it can be started again."""
+    """It was stopped; it can be started again."""
 
 
 class BatchGone(PipelineError):
@@ -196,8 +196,13 @@ class Backfill:
         """
         tools = self._tools
         results = await self._submission.results(job)
-        async with aclosing(_portions(partition, job)) as portions:
-            async for portion in portions:
+        left = partition.read(max(job.first, job.published_to), job.next)
+        parts = batched(left, lambda each: each.size, count=MAX_EVENTS, size=MAX_BYTES)
+        async with aclosing(left), aclosing(parts):
+            async for part in parts:
+                portion = [received for received in part if job.holds(received.offset)]
+                if not portion:
+                    continue
                 async with asyncio.TaskGroup() as group:
                     tasks = [
                         group.create_task(tools.stage.settle(received, job, results))
@@ -342,25 +347,6 @@ class Backfill:
         return requests
 
 
-async def _portions(
-    partition: BacklogPartition, job: Job
-) -> AsyncGenerator[Sequence[Received], None]:
-    """The events of a batch that are not published, as many at a time as a transaction takes."""
-    portion: list[Received] = []
-    size = 0
-    async with aclosing(partition.read(max(job.first, job.published_to), job.next)) as found:
-        async for received in found:
-            if not job.holds(received.offset):
-                continue
-            if portion and (len(portion) >= MAX_EVENTS or size + received.size > MAX_BYTES):
-                yield portion
-                portion, size = [], 0
-            portion.append(received)
-            size += received.size
-    if portion:
-        yield portion
-
-
 def candidates(listed: Iterable[Batch], job: Job, known: Collection[str]) -> list[Batch]:
     """Which of the listed batches may be the one that is looked for. Pure.
 
@@ -464,7 +450,7 @@ class Submission:
             if undecided and undecided != noted:
                 tools.watcher.happened(
                     f"{', '.join(undecided)} may be a batch of ours whose handle was lost; its "
-                    "results will tell."
+                    "results will show."
                 )
             noted = undecided
             await tools.pause(min(_LOOK_SECONDS, tools.settings.poll_interval))

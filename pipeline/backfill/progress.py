@@ -86,10 +86,10 @@ def sentence(report: Report) -> str:
 def document_of(report: Report) -> dict[str, Any]:
     """The same for a program; US dollars as decimal strings, null where a price is not known."""
     document = {**asdict(report), "cost_usd": report.cost_usd}
-    for name in ("batch_usd", "normal_usd", "cost_usd"):
-        usd = document[name]
-        document[name] = None if usd is None else format(usd, "f")
-    return document
+    return {
+        name: format(value, "f") if isinstance(value, Decimal) else value
+        for name, value in document.items()
+    }
 
 
 def dollars(usd: Decimal | None) -> str:
@@ -105,7 +105,6 @@ class Watcher:
 
 
 def on_terminal(bar: Bar, note: Callable[[str], None]) -> Watcher:
-
     def changed(report: Report) -> None:
         what = f"{report.under_way} of {report.batches} batches under way"
         bar.show(

@@ -124,23 +124,23 @@ class Settings(_Read):
         description="stages that `pipeline run` serves when none is named",
     )
     stage_modules: list[str] = Field(
-        default_factory=list,
+        [],
         description="stages of one's own, as 'package.module:Class', beside those that installed "
         "packages offer",
     )
-    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
-    topics: TopicSettings = Field(default_factory=TopicSettings)
-    http: HttpSettings = Field(default_factory=HttpSettings)
-    models: ModelSettings = Field(default_factory=ModelSettings)
-    stream: StreamSettings = Field(default_factory=StreamSettings)
-    claude: ClaudeSettings = Field(default_factory=ClaudeSettings)
-    backfill: BackfillSettings = Field(default_factory=BackfillSettings)
-    files: DecodingSettings = Field(default_factory=DecodingSettings)
-    stages: StagesSettings = Field(default_factory=StagesSettings)
-    thresholds: ThresholdTable = Field(default_factory=ThresholdTable)
-    escalation: EscalationSettings = Field(default_factory=EscalationSettings)
-    log: LogSettings = Field(default_factory=LogSettings)
-    tracing: TracingSettings = Field(default_factory=TracingSettings)
+    kafka: KafkaSettings = KafkaSettings()
+    topics: TopicSettings = TopicSettings()
+    http: HttpSettings = HttpSettings()
+    models: ModelSettings = ModelSettings()
+    stream: StreamSettings = StreamSettings()
+    claude: ClaudeSettings = ClaudeSettings()
+    backfill: BackfillSettings = BackfillSettings()
+    files: DecodingSettings = DecodingSettings()
+    stages: StagesSettings = StagesSettings()
+    thresholds: ThresholdTable = ThresholdTable()
+    escalation: EscalationSettings = EscalationSettings()
+    log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
 
     @model_validator(mode="after")
     def _overrides_are_of_stages_and_labels(self) -> Self:

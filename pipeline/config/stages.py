@@ -39,7 +39,7 @@ class Label(Section):
     name: str = Field(pattern=r"^[\w.-]{1,64}$", description="what the model answers")
     description: str = Field("", max_length=500, description="for the model: what distinguishes it")
     examples: list[str] = Field(
-        default_factory=list, description="for the model; from three on, far texts are doubted"
+        [], description="for the model; from three on, far texts are doubted"
     )
     queue: str | None = Field(None, description="where such tickets go; the label's name if unset")
     group: str | None = Field(
@@ -84,6 +84,14 @@ def _refuse_bad_groups(labels: Sequence[Label]) -> None:
 
 
 Labels = Annotated[list[Label], Field(min_length=2), AfterValidator(checked_labels)]
+
+
+def _labels(about: str, **described: str) -> Any:  # noqa: ANN401 - a field, as pydantic types it
+    """A setting that has these labels unless a team gives its own; `about` is its description."""
+    labels = [Label(name=name, description=text) for name, text in described.items()]
+    return Field(labels, description=about)
+
+
 FieldType = Literal["text", "number", "integer", "boolean", "date", "choice", "list"]
 
 
@@ -95,7 +103,7 @@ class ExtraField(Section):
         "text", description="number: a decimal string; date: YYYY-MM-DD; list: of texts"
     )
     description: str = Field(min_length=1, max_length=500, description="for the model")
-    choices: list[str] = Field(default_factory=list, description="of the type choice")
+    choices: list[str] = Field([], description="of the type choice")
     required: bool = Field(False, description="its absence is a doubt (`missing_field`)")
     quoted: bool = Field(
         True,
@@ -129,9 +137,7 @@ ExtraFields = Annotated[
 class Extracting(Section):
     """What the settings of a stage have that extracts what a team wants."""
 
-    fields: ExtraFields = Field(
-        default_factory=list, description="further values to extract, into `result.fields`"
-    )
+    fields: ExtraFields = Field([], description="further values to extract, into `result.fields`")
 
 
 class StageSettings(Section):
@@ -178,29 +184,15 @@ class OwnStage:
 class TicketSettings(Extracting, StageSettings):
     """Classification and routing of support tickets."""
 
-    intents: Labels = Field(
-        description="of which each event is one",
-        default_factory=lambda: [
-            Label(
-                name="billing",
-                description="Invoices, charges, payments, refunds, prices of an existing plan.",
-            ),
-            Label(
-                name="technical_support",
-                description="Something does not work: errors, outages, log-in, set-up, bugs.",
-            ),
-            Label(
-                name="sales",
-                description="Wants to buy, upgrade, compare plans, get a quote or a demo.",
-            ),
-            Label(
-                name="general_inquiry",
-                description="Everything else: opening hours, feedback, jobs, the company.",
-            ),
-        ],
+    intents: Labels = _labels(
+        "of which each event is one",
+        billing="Invoices, charges, payments, refunds, prices of an existing plan.",
+        technical_support="Something does not work: errors, outages, log-in, set-up, bugs.",
+        sales="Wants to buy, upgrade, compare plans, get a quote or a demo.",
+        general_inquiry="Everything else: opening hours, feedback, jobs, the company.",
     )
     languages: list[LanguageCode] = Field(
-        default_factory=list, description="ISO 639-1 codes that are expected; empty for any"
+        [], description="ISO 639-1 codes that are expected; empty for any"
     )
 
     def deciding_labels(self) -> Sequence[Label]:
@@ -233,11 +225,11 @@ class FileSettings(StageSettings):
     )
     max_pdf_pages: Count = Field(100, description="longer PDF files are dead letters")
     uri_allow: list[str] = Field(
-        default_factory=list,
+        [],
         description="prefixes a claim-check `uri` may start with, e.g. 'file:///data/in/' or "
         "'s3://bucket/in/' (the extra s3)",
     )
-    s3: S3Settings = Field(default_factory=S3Settings)
+    s3: S3Settings = S3Settings()
 
     @property
     def largest_event(self) -> int:
@@ -266,16 +258,14 @@ class InvoiceSettings(Extracting, FileSettings):
 class ImageSettings(Extracting, FileSettings):
     """Classification of document images."""
 
-    document_types: Labels = Field(
-        description="of which each image is one",
-        default_factory=lambda: [
-            Label(name="invoice", description="Asks for payment of goods or services."),
-            Label(name="receipt", description="Proves that something was paid."),
-            Label(name="contract", description="An agreement with parties and clauses."),
-            Label(name="form", description="Fields to fill in, blank or filled."),
-            Label(name="letter", description="Prose from a sender to a recipient."),
-            Label(name="other", description="None of these."),
-        ],
+    document_types: Labels = _labels(
+        "of which each image is one",
+        invoice="Asks for payment of goods or services.",
+        receipt="Proves that something was paid.",
+        contract="An agreement with parties and clauses.",
+        form="Fields to fill in, blank or filled.",
+        letter="Prose from a sender to a recipient.",
+        other="None of these.",
     )
 
     def deciding_labels(self) -> Sequence[Label]:
@@ -295,7 +285,7 @@ class DocumentSettings(Extracting, StageSettings):
         3, description="of a summary, where the event does not say"
     )
     languages: list[LanguageCode] = Field(
-        default_factory=list, description="ISO 639-1 codes that are expected; empty for any"
+        [], description="ISO 639-1 codes that are expected; empty for any"
     )
 
 
@@ -312,7 +302,7 @@ class RequestSettings(StageSettings):
 
     agents: Annotated[list[Agent], Field(min_length=2), AfterValidator(checked_labels)] = Field(
         description="of which each request gets one",
-        default_factory=lambda: [
+        default=[
             Agent(
                 name="code_agent",
                 description="Writes, changes, explains or debugs code, queries and commands.",
@@ -333,17 +323,15 @@ class RequestSettings(StageSettings):
             ),
         ],
     )
-    tools: Labels = Field(
-        description="that a request may be given",
-        default_factory=lambda: [
-            Label(name="web_search", description="Finds pages and current facts."),
-            Label(name="calculator", description="Arithmetic, units, currencies."),
-            Label(name="calendar", description="Reads and books appointments and rooms."),
-            Label(name="mail", description="Reads, writes and sends messages."),
-            Label(name="files", description="Reads, renames, converts and stores files."),
-            Label(name="code_runner", description="Runs code and tests."),
-            Label(name="database", description="Reads and changes the company's own records."),
-        ],
+    tools: Labels = _labels(
+        "that a request may be given",
+        web_search="Finds pages and current facts.",
+        calculator="Arithmetic, units, currencies.",
+        calendar="Reads and books appointments and rooms.",
+        mail="Reads, writes and sends messages.",
+        files="Reads, renames, converts and stores files.",
+        code_runner="Runs code and tests.",
+        database="Reads and changes the company's own records.",
     )
 
     def deciding_labels(self) -> Sequence[Label]:
@@ -361,17 +349,15 @@ class TextSettings(Extracting, StageSettings):
     """Clean-up of messy text, and what can be extracted from it."""
 
     max_text_chars: Count = Field(20_000, description="longer texts are dead letters")
-    intents: Labels = Field(
-        description="of which each event is one",
-        default_factory=lambda: [
-            Label(name="request", description="Wants something done, sent, booked or changed."),
-            Label(name="question", description="Wants to know something."),
-            Label(name="complaint", description="Says that something is wrong or late."),
-            Label(name="confirmation", description="Confirms, accepts or thanks."),
-            Label(name="cancellation", description="Ends a contract, an order or an appointment."),
-            Label(name="information", description="Tells or announces, and wants nothing."),
-            Label(name="other", description="None of these."),
-        ],
+    intents: Labels = _labels(
+        "of which each event is one",
+        request="Wants something done, sent, booked or changed.",
+        question="Wants to know something.",
+        complaint="Says that something is wrong or late.",
+        confirmation="Confirms, accepts or thanks.",
+        cancellation="Ends a contract, an order or an appointment.",
+        information="Tells or announces, and wants nothing.",
+        other="None of these.",
     )
 
     def deciding_labels(self) -> Sequence[Label]:
@@ -384,13 +370,13 @@ class StagesSettings(Section):
     own: ClassVar[Mapping[str, OwnStage]] = MappingProxyType({})
     """Stages that do not come with the pipeline, by name."""
 
-    tickets: TicketSettings = Field(default_factory=TicketSettings)
-    invoices: InvoiceSettings = Field(default_factory=InvoiceSettings)
-    images: ImageSettings = Field(default_factory=ImageSettings)
-    documents: DocumentSettings = Field(default_factory=DocumentSettings)
-    requests: RequestSettings = Field(default_factory=RequestSettings)
-    code: CodeSettings = Field(default_factory=CodeSettings)
-    texts: TextSettings = Field(default_factory=TextSettings)
+    tickets: TicketSettings = TicketSettings()
+    invoices: InvoiceSettings = InvoiceSettings()
+    images: ImageSettings = ImageSettings()
+    documents: DocumentSettings = DocumentSettings()
+    requests: RequestSettings = RequestSettings()
+    code: CodeSettings = CodeSettings()
+    texts: TextSettings = TextSettings()
 
     @classmethod
     def extended_by(cls, own: Sequence[OwnStage]) -> "type[StagesSettings]":

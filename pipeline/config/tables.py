@@ -132,7 +132,7 @@ class HttpSettings(Section):
     host: str = Field("127.0.0.1", description="the address that is listened on; 0.0.0.0: all")
     port: int = Field(8080, ge=0, le=65535, description="0: a free one")
     names: list[str] = Field(
-        default_factory=list,
+        [],
         description="host names that requests may use, beside addresses, localhost and the "
         "machine's own: those of a proxy or a service; '*.example.com' for all below it",
     )
@@ -234,7 +234,7 @@ class ClaudeSettings(Section):
     )
     answer_cache_ttl: Seconds = Field(86_400, description="that an answer may be reused")
     prices: dict[str, TokenPrices] = Field(
-        default_factory=dict, description="by model id; replaces the built-in price"
+        {}, description="by model id; replaces the built-in price"
     )
     budget_usd_per_hour: Dollars | None = Field(
         None, description="what all stages may spend in an hour (UTC); above it, intake waits"
@@ -290,7 +290,7 @@ class EscalationSettings(Section):
         "is: the words they share, or a sentence encoder (the extra `encoder`)",
     )
     second_opinion: dict[str, Share] = Field(
-        default_factory=dict,
+        {},
         description="by stage that asks Haiku again, in other words, where its first answer is "
         "unsure and it pays at the prices of the day: the share of second opinions that spare a "
         "call to Sonnet, as `pipeline evaluate` measures it; 0.3 where nobody did",
