@@ -39,8 +39,7 @@ from pipeline.stream.protocols import (
     TopicPartition,
 )
 
-_PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
-"""Seconds before attempts that follow on one another because the brokers were away."""
+_PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before each attempt while the brokers are away
 _PASSING = (BrokersUnavailable, Broken, Aborted, ConnectionFailed, RequestFailed)
 """What brokers that are away for a while lead to."""
 

@@ -32,8 +32,7 @@ from pipeline.stream.protocols import PartitionWriter
 from pipeline.stream.records import Headers, Outgoing, Received
 
 SCHEMA = "backfills/1"
-_KEY_PARTS = 5
-"""Of a batch: stage, source, partition, first offset, nonce."""
+_KEY_PARTS = 5  # of a batch: stage, source, partition, first offset, nonce
 _HEADERS: Headers = (("content-type", b"application/json"),)
 _log = logging.getLogger(__name__)
 

@@ -28,21 +28,15 @@ from pipeline.operators.selection import batched
 from pipeline.stream.dead_letter_breaker import DeadLetterBreaker
 from pipeline.stream.protocols import Unpublishable
 
-BATCH_BYTES = 100_000_000
-"""Of a batch as it is sent, held in memory twice; the API takes 256 MB."""
-SKEW = timedelta(minutes=10)
-"""How far the clocks of this machine and of the API may be apart."""
+BATCH_BYTES = 100_000_000  # of a batch as it is sent, held in memory twice; the API takes 256 MB
+SKEW = timedelta(minutes=10)  # how far the clocks of this machine and of the API may be apart
 SUBMISSION_GRACE = 30.0
 """Seconds that a submission under way gets when everything else ends: one that is cut off has to be
 looked for the next time."""
-MAX_EVENTS = 500
-"""In one transaction."""
-MAX_BYTES = 8 << 20
-"""Of the events in one transaction; a larger one goes alone."""
-_GATE_SECONDS = 5.0
-"""Between looks at why nothing may be submitted."""
-_LOOK_SECONDS = 5.0
-"""Between looks for a batch that may have been submitted, at most."""
+MAX_EVENTS = 500  # in one transaction
+MAX_BYTES = 8 << 20  # of the events in one transaction; a larger one goes alone
+_GATE_SECONDS = 5.0  # between looks at why nothing may be submitted
+_LOOK_SECONDS = 5.0  # between looks for a batch that may have been submitted, at most
 
 
 class Stopped(PipelineError):

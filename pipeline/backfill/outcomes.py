@@ -22,8 +22,7 @@ from pipeline.model.questions import AnswerT, Asker, Question, Response, first_q
 from pipeline.model.records import Tier, Usage
 from pipeline.stream.records import Disposition, Outcome, Received
 
-Results = Mapping[str, Succeeded | NotAnswered]
-"""By custom id."""
+Results = Mapping[str, Succeeded | NotAnswered]  # by custom id
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from pipeline.claude.message_batches import MAX_REQUESTS, BatchRequest
 from pipeline.kafka.reader import TopicReader
 from pipeline.kafka.writer import commit_with_retry
 from pipeline.model.errors import PipelineError, UsageError
+from pipeline.operators.files import usable
 from pipeline.operators.publish import STANDARD_INPUT, Item, count_items, read_items
 from pipeline.stream import ledger
 from pipeline.stream.ledger import CommitPoint, OffsetLedger
@@ -275,7 +276,7 @@ def digest_of(path: Path) -> str:
         raise UsageError("A backfill reads its file again when it resumes: name one, not `-`.")
     digest = hashlib.blake2b(digest_size=16)
     is_folder = path.is_dir()
-    try:
+    with usable(path, "read", otherwise="name a file that can."):
         for each in sorted(p for p in path.rglob("*") if p.is_file()) if is_folder else [path]:
             if is_folder:
                 name = str(each.relative_to(path)).encode()
@@ -283,8 +284,4 @@ def digest_of(path: Path) -> str:
             with each.open("rb") as file:
                 while block := file.read(_BLOCK):
                     digest.update(block)
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read ({error.strerror}): name a file that can."
-        ) from error
     return digest.hexdigest()

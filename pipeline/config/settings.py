@@ -43,12 +43,10 @@ from pipeline.config.tables import (
 from pipeline.config.thresholds import ThresholdTable
 from pipeline.model.errors import UsageError
 
-STAGES_GROUP = "haiku_pipeline.stages"
-"""The entry points of installed packages that are looked for."""
+STAGES_GROUP = "haiku_pipeline.stages"  # the entry points of installed packages that are looked for
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
 _REFERENCE = re.compile(r"[\w.]+:\w+")
-_TAKEN = frozenset({"escalations", "review", "all"})
-"""A stage of its own, a topic, and the metrics' word for the sum of all stages."""
+_TAKEN = frozenset({"escalations", "review", "all"})  # a stage, a topic, and the sum of stages
 INSTEAD = {
     "claude.answer_cache_entries": "it is always 10,000",
     "claude.answer_cache_path": "set claude.state_dir, the directory of answers.sqlite3",

@@ -17,20 +17,15 @@ from pydantic import AfterValidator, Field, create_model, model_validator
 from pipeline.config.tables import Bytes, Count, Dollars, LanguageCode, Ordering, Section, Share
 from pipeline.model.errors import UsageError
 
-MOST_AT_ONCE = 20
-"""Labels that one question offers; more are asked in two levels: first a group, then a label."""
-MOST_LABELS = 200
-"""Without groups of the team's own: more would make groups of more than 20."""
+MOST_AT_ONCE = 20  # labels of one question; more are asked in two levels: a group, then a label
+MOST_LABELS = 200  # without groups of the team's own: more would make groups of more than 20
 MOST_FIELDS = 30
 _TAKEN_FIELDS = frozenset({"confidence", "unclear"})
 _TRAP = re.compile(r"reasoning|thinking|thought|(?:^|_)trace(?:$|_)")
 """Sonnet may refuse to fill in a property that is called like a train of thought."""
-_BYTES_PER_CHAR = 12
-"""The most that JSON takes for one: a pair of escaped surrogates."""
-_OTHER_BYTES = 256 << 10
-"""Of an event, beside its text: the fields that the stage does not know."""
-_MOST_JSON = 8 << 20
-"""Of an event, however long its texts may be: it is held in memory while it is read."""
+_BYTES_PER_CHAR = 12  # the most that JSON takes for one: a pair of escaped surrogates
+_OTHER_BYTES = 256 << 10  # of an event, beside its text: the fields that the stage does not know
+_MOST_JSON = 8 << 20  # bytes of an event at most: it is held in memory while it is read
 
 
 class Label(Section):

@@ -46,14 +46,11 @@ from pipeline.stages.files.decoding import decoders_of_this_process
 Askers = Callable[[Settings], AbstractAsyncContextManager[Asker]]
 """Makes the asker, by settings; `Gateway` is the real one."""
 _GATEWAYS: Askers = partial(Gateway, steers=steers)
-OnAnswer = Callable[[int], None]
-"""Called after each answer, with a 1."""
-AT_ONCE = 64
-"""Events that are asked about at the same time, unless the gateway wants more."""
+OnAnswer = Callable[[int], None]  # called after each answer, with a 1
+AT_ONCE = 64  # events that are asked about at the same time, unless the gateway wants more
 TIERS = 2
 _NAMED = 10
-_BETWEEN = re.compile(r",(?=\s*[\w.]+=)")
-"""A comma before the next name; those within a value are the value's."""
+_BETWEEN = re.compile(r",(?=\s*[\w.]+=)")  # a comma before the next name, none within a value
 _ROOTS = frozenset({"stages", "models", "claude", "escalation"})
 
 

@@ -8,16 +8,14 @@ errors is exact, without any approximation.
 import hashlib
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TypeVar
 
 from pipeline.cascade.policy import FAILURES, StagePolicy, threshold_of
 from pipeline.evaluate.strategies import Accepts, TierOutcome
 
-_MOST_ITEMS = 1 << 20
-"""More than anybody labels: beyond it no number is said to be enough."""
+_MOST_ITEMS = 1 << 20  # more than anybody labels: beyond it no number is said to be enough
 
 
 def at_most(errors: int, items: int, share: float) -> float:
@@ -85,10 +83,8 @@ def items_needed(risk: float, alpha: float, *, error_rate: float = 0.0) -> int |
     return bisect_left(range(high), True, lo=low + 1, hi=high, key=certifies)
 
 
-T = TypeVar("T")
 FIT_SHARE = 0.2
-THRESHOLD_SHARE = 0.5
-"""The largest, because certifying is what takes many items; what is left is the report's."""
+THRESHOLD_SHARE = 0.5  # the largest: certifying takes many items; what is left is the report's
 
 
 class Part(StrEnum):
@@ -111,25 +107,15 @@ def part_of(event_id: str) -> Part:
     return Part.THRESHOLD if place < FIT_SHARE + THRESHOLD_SHARE else Part.REPORT
 
 
-def split(items: Iterable[T], identity: Callable[[T], str]) -> Mapping[Part, list[T]]:
-    parts: dict[Part, list[T]] = {part: [] for part in Part}
-    for item in items:
-        parts[part_of(identity(item))].append(item)
-    return parts
-
-
-CONFIDENCE = 0.95
-"""How sure the statement is: one evaluation in twenty may certify what does not hold."""
+CONFIDENCE = 0.95  # one evaluation in twenty may certify what does not hold
 MOST_CANDIDATES = 10
-DEFAULTS = (0.05, 0.1, 0.2, 0.3, 0.5)
-"""Tried where there is no part that could say what to try."""
+DEFAULTS = (0.05, 0.1, 0.2, 0.3, 0.5)  # tried where there is no part that could say what to try
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
     """An answer, as far as the choice of a threshold needs it."""
 
-    id: str
     # of the signal `low_confidence`; None where the answer is escalated for another reason,
     # whatever the threshold
     strength: float | None
@@ -276,7 +262,7 @@ def doubt(outcome: TierOutcome, policy: StagePolicy) -> float:
     return most
 
 
-def measured(event_id: str, outcome: TierOutcome, policy: StagePolicy) -> Measured:
+def measured(outcome: TierOutcome, policy: StagePolicy) -> Measured:
     stated = [each for each in outcome.signals if each.code == LOW_CONFIDENCE]
     others = [each for each in outcome.signals if each.code != LOW_CONFIDENCE]
     own = policy.of_label.get(outcome.said.casefold()) if outcome.said is not None else None
@@ -285,4 +271,4 @@ def measured(event_id: str, outcome: TierOutcome, policy: StagePolicy) -> Measur
         stated, others = [], list(outcome.signals)
     is_lost = bool(policy.doubts(others, label=outcome.said))
     strength = max((each.strength for each in stated), default=0.0)
-    return Measured(event_id, None if is_lost else strength, outcome.right)
+    return Measured(None if is_lost else strength, outcome.right)

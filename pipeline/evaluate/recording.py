@@ -55,8 +55,7 @@ _Row = tuple[str, bytes, str, bytes, float, bytes]
 """Model, answer or what was wrong with it, kind of failure, usage, seconds, signals."""
 _SIGNALS = TypeAdapter(tuple[Signal, ...])
 _NO_SIGNALS = b"[]"
-_SHOWN = 16
-"""Characters of a digest in a fingerprint."""
+_SHOWN = 16  # characters of a digest in a fingerprint
 
 
 class NotRecorded(PipelineError):

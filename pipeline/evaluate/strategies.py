@@ -94,8 +94,7 @@ _BY_ANSWERS = {
     (True, True): EscalationValue.WASTED,
     (False, False): EscalationValue.HOPELESS,
 }
-Accepts = Callable[[TierOutcome], bool]
-"""A policy: whether an answer is accepted as it is."""
+Accepts = Callable[[TierOutcome], bool]  # a policy: whether an answer is accepted as it is
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,8 @@ import orjson
 from pipeline.config import Settings
 from pipeline.kafka.reader import Start, TopicReader
 from pipeline.kafka.topics import TopicNames
-from pipeline.model.errors import UsageError
 from pipeline.model.printable import hex_dump, on_one_line, printable
+from pipeline.operators.files import usable
 from pipeline.operators.handled import Action, Done, HandledIndex, IdempotentPublisher, read_handled
 from pipeline.operators.listing import COLUMN, Listing
 from pipeline.operators.selection import Place, Span, batched, place_of, record_at
@@ -34,13 +34,10 @@ from pipeline.stages.files.media import sniff
 from pipeline.stream.protocols import TopicPartition
 from pipeline.stream.records import Headers, Outgoing, Received
 
-REPLAYED_FROM = "replayed-from"
-"""The header of a replayed record: where its dead letter is."""
-SHOWN = 4096
-"""Bytes of a value, unless all are asked for."""
+REPLAYED_FROM = "replayed-from"  # the header of a replayed record: where its dead letter is
+SHOWN = 4096  # bytes of a value, unless all are asked for
 _PREFIX = "dlq-"
-_DIGITS = 19
-"""Of an offset, at most."""
+_DIGITS = 19  # of an offset, at most
 _BATCH_RECORDS = 500
 _BATCH_BYTES = 8 << 20
 _REFUSALS = 20
@@ -52,32 +49,21 @@ class Line:
     """What is known of a dead letter, without its value, which may be large.
 
     Texts are empty, numbers None where they are not given.
-
-    Args:
-        place: `PARTITION:OFFSET` in the topic of dead letters.
-        stage: Who could not handle it.
-        source: Where its record was read: topic, partition and offset.
-        key: As text; in hexadecimal where it is not UTF-8.
-        size: Bytes of the value.
-        attempts: Model calls that were made for it.
-        version: Of the pipeline that put it aside.
-        replayed: How often it was; `replayed_at`: when last.
-        replayed_from: The dead letter that it was before, if it was replayed and failed again.
     """
 
-    place: str
+    place: str  # `PARTITION:OFFSET` in the topic of dead letters
     died_at: datetime
-    stage: str
+    stage: str  # that could not handle it
     reason: str
     detail: str
-    source: tuple[str, int | None, int | None]
-    key: str
-    size: int
-    attempts: int | None
-    version: str
-    replayed: int
-    replayed_at: datetime | None
-    replayed_from: str | None
+    source: tuple[str, int | None, int | None]  # topic, partition and offset of its record
+    key: str  # in hexadecimal where it is not UTF-8
+    size: int  # bytes of the value
+    attempts: int | None  # model calls that were made for it
+    version: str  # of the pipeline that put it aside
+    replayed: int  # how often it was
+    replayed_at: datetime | None  # the last time
+    replayed_from: str | None  # the dead letter that it was before, if it failed again
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +71,11 @@ class DeadLetterRecord:
     """A record of `dead-letters`, as it is in the topic, and what its headers say about it.
 
     One that the pipeline did not write has no reason; it is shown, and cannot be replayed.
-
-    Args:
-        about: Not yet with what was replayed: see `line_of`.
-        original: Where the record itself is, if not in the dead letter: it was larger than any
-            record that may be published, or could not be read.
     """
 
     record: Received
-    about: Line
-    original: str | None
+    about: Line  # without what was replayed: see `line_of`
+    original: str | None  # where the record is, if it was too large to be carried, or unreadable
 
     @property
     def topic(self) -> str:
@@ -357,20 +338,14 @@ def folder(path: Path) -> Callable[[Mapping[str, Any], DeadLetterRecord], None]:
         # Nothing in the names comes from the record itself.
         stem = f"{record.partition}-{record.offset}"
         about = {name: known for name, known in document.items() if name != "value"}
-        try:
+        with usable(path, "written to", otherwise="name another folder."):
             (path / f"{stem}{_suffix(record.value)}").write_bytes(record.value or b"")
             (path / f"{stem}.about.json").write_bytes(
                 orjson.dumps(about, option=orjson.OPT_INDENT_2)
             )
-        except OSError as error:
-            raise UsageError(
-                f"{path} cannot be written to ({error.strerror}): name another folder."
-            ) from None
 
-    try:
+    with usable(path, "a folder", otherwise="name another."):
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be a folder ({error.strerror}): name another.") from None
     return write
 
 

@@ -43,12 +43,11 @@ from pipeline.stream.records import Headers, Outgoing, Received
 _HEADERS: Headers = (("content-type", b"application/json"),)
 _KEY = re.compile(rb"(?P<topic>.+)/(?P<partition>[0-9]{1,9})/(?P<offset>[0-9]{1,18})", re.DOTALL)
 _ATTEMPTS = 5
-_RETRY_FIRST = 0.2
-"""Seconds before a new session after one that broke; each further one waits twice as long."""
-_TIDIED = 200
-"""Entries of records that are gone, removed with one commit."""
-_GROUP = "desk"
-"""A group name, after the prefix of groups: it names the transactional ids."""
+_RETRY_FIRST = (
+    0.2  # seconds before a session after a broken one; each later one waits twice as long
+)
+_TIDIED = 200  # entries of records that are gone, removed with one commit
+_GROUP = "desk"  # a group name, after the prefix of groups: it names the transactional ids
 _TRANSACTION_LIMIT = 15.0
 """Seconds until brokers abort a transaction. Where a command was killed in the middle of one,
 readers of the topics that it wrote to wait for that."""

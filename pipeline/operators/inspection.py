@@ -25,8 +25,7 @@ LAG_HEADINGS = (
     *("Topic", "Partition", "End", "Committed"),
     *("Done above", "Lag", "Oldest", "Drained in"),
 )
-_INDENTED = 1 << 20
-"""Bytes of a value up to which it is indented: nested lists become many times longer by it."""
+_INDENTED = 1 << 20  # bytes of a value up to which it is indented, which makes it much longer
 
 
 def chosen(settings: Settings, stages: Sequence[str] | None) -> Sequence[str]:

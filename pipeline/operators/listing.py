@@ -10,10 +10,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 from pipeline.model.printable import printable
 from pipeline.operators.selection import Place
 
-COLUMN = 40
-"""Characters that a column shows of what a record brings; few topics have longer names."""
-_COUNTED = 30
-"""Codes counted one by one: the pipeline has fewer, other writers any number."""
+COLUMN = 40  # characters that a column shows of what a record brings; few topics have longer names
+_COUNTED = 30  # codes counted one by one: the pipeline has fewer, other writers any number
 LineT = TypeVar("LineT")
 
 

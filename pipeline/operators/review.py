@@ -31,6 +31,7 @@ from pipeline.model.records import (
     Unusable,
     read_record,
 )
+from pipeline.operators.files import usable
 from pipeline.operators.handled import Action, HandledIndex, IdempotentPublisher, read_handled
 from pipeline.operators.listing import COLUMN, Listing
 from pipeline.operators.selection import Place, Span, place_of, record_at
@@ -40,15 +41,12 @@ from pipeline.stream.records import Outgoing, Received
 AnyStage = Stage[Any, Any]
 OpenPublisher = Callable[[], AbstractAsyncContextManager[IdempotentPublisher]]
 """Opens a publisher, which fences those that others have open."""
-SHOWN = 2000
-"""Characters of a text of the event, unless all are asked for."""
+SHOWN = 2000  # characters of a text of the event, unless all are asked for
 _EXAMPLES = 20
-_DOUBTS = 10
-"""Codes of an item that a table has room for."""
+_DOUBTS = 10  # codes of an item that a table has room for
 _NAME_SHOWN = 64
 _ATTEMPTS = 9
-_RETRY_FIRST = 0.1
-"""Seconds before the second attempt, at most; each further one waits up to twice as long."""
+_RETRY_FIRST = 0.1  # seconds before the second attempt, at most; each later one waits twice as long
 
 
 class Unreadable(PipelineError):
@@ -270,10 +268,8 @@ def save_file(item: ReviewItem, path: Path) -> int:
         content = base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
         raise UsageError("The file of this event is not base64.") from None
-    try:
+    with usable(path, "written", otherwise="name another."):
         path.write_bytes(content)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written ({error.strerror}): name another.") from None
     return len(content)
 
 
@@ -384,11 +380,9 @@ class LabelledFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
+        with usable(path, "used", otherwise="name another."):
             path.touch()
             lines = path.read_bytes().splitlines()
-        except OSError as error:
-            raise UsageError(f"{path} cannot be used ({error.strerror}): name another.") from None
         self._lines = [line for line in lines if line.strip()]
         for number, line in enumerate(self._lines, start=1):
             if _id_of(line) is None:
@@ -399,11 +393,9 @@ class LabelledFile:
         event_id = _id_of(line)
         self._lines = [each for each in self._lines if _id_of(each) != event_id] + [line]
         beside = self._path.with_name(f".{self._path.name}.new")
-        try:
+        with usable(self._path, "written", otherwise="name another."):
             beside.write_bytes(b"".join(each + b"\n" for each in self._lines))
             beside.replace(self._path)
-        except OSError as error:
-            raise UsageError(f"{self._path} cannot be written ({error.strerror}).") from None
 
 
 def _id_of(line: bytes) -> str | None:
