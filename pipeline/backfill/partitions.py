@@ -59,11 +59,7 @@ class TopicBacklog:
         await self._session.start()
 
     async def open(self, jobs: Sequence[Job]) -> None:  # noqa: ARG002 - the offsets say it
-        """Find what no batch holds yet; `jobs` are the batches of this partition. Fence it first.
-
-        Raises:
-            LogTruncated: It cannot be claimed from.
-        """
+        """Find what no batch of `jobs` holds yet, after `fence`; `LogTruncated` if it cannot be."""
         committed = await self.offsets.committed(self.partition)
         bounds = await self.offsets.bounds(self.partition)
         if committed is None:
@@ -136,10 +132,7 @@ class TopicBacklog:
 class FileBacklog:
     """All events of a file, or of a folder of files: an event is known by its position in it.
 
-    It is known by what it contains: a copy of it is the same file.
-
-    Raises:
-        UsageError: It cannot be read.
+    It is known by what it contains: a copy of it is the same file. `UsageError` if unreadable.
     """
 
     path: Path  # JSON Lines, a file, or a folder
@@ -267,11 +260,7 @@ async def chunks(
 
 
 def digest_of(path: Path) -> str:
-    """Hex digest of what a file contains; of a folder, of all of its files and their names.
-
-    Raises:
-        UsageError: It cannot be read, or not twice.
-    """
+    """Hex digest of a file, or of a folder's files and their names; `UsageError` if unreadable."""
     if path == STANDARD_INPUT:
         raise UsageError("A backfill reads its file again when it resumes: name one, not `-`.")
     digest = hashlib.blake2b(digest_size=16)

@@ -191,11 +191,7 @@ def evaluate(
 
 
 def _place(*, simulated: bool, recorded: bool) -> str:
-    """Who answers, as the recording knows them.
-
-    Raises:
-        UsageError: Nobody can.
-    """
+    """Who answers, as the recording knows them; `UsageError` if there is no API to ask."""
     from pipeline.local.environment import API_KEY, BASE_URL
     from pipeline.model.errors import UsageError
 

@@ -49,8 +49,7 @@ def run(
 def backfill(
     stage: Annotated[str, Argument(help="Whose events: tickets, invoices, images, ...")],
     file: Annotated[
-        OptionalPath,
-        Argument(help="JSON Lines, a file or a folder; the stage's topic if none."),
+        OptionalPath, Argument(help="JSON Lines, a file or a folder; the stage's topic if none.")
     ] = None,
     *,
     key_field: KeyField = "id",

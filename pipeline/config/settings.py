@@ -93,10 +93,7 @@ class _Read(BaseSettings):
     """Where settings are read from."""
 
     model_config = SettingsConfigDict(
-        env_prefix="PIPELINE_",
-        env_nested_delimiter="__",
-        toml_file="pipeline.toml",
-        extra="forbid",
+        env_prefix="PIPELINE_", env_nested_delimiter="__", toml_file="pipeline.toml", extra="forbid"
     )
 
     @classmethod
@@ -165,11 +162,7 @@ class _Modules(_Read):
 
 
 def load_settings() -> Settings:
-    """Read the settings from the environment and `pipeline.toml`, those of one's own stages too.
-
-    Raises:
-        UsageError: Naming each setting that is wrong, and why; or a stage that cannot be used.
-    """
+    """Read the settings, those of one's own stages too; `UsageError` names each that is wrong."""
     try:
         own = find_stages(_Modules().stage_modules)
         tables = StagesSettings.extended_by(own)

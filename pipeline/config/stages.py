@@ -101,8 +101,7 @@ class ExtraField(Section):
     choices: list[str] = Field([], description="of the type choice")
     required: bool = Field(False, description="its absence is a doubt (`missing_field`)")
     quoted: bool = Field(
-        True,
-        description="texts, numbers and dates must occur in the event's text, or are a doubt",
+        True, description="texts, numbers and dates must occur in the event's text, or are a doubt"
     )
 
     @model_validator(mode="after")
@@ -375,11 +374,7 @@ class StagesSettings(Section):
 
     @classmethod
     def extended_by(cls, own: Sequence[OwnStage]) -> "type[StagesSettings]":
-        """The same with a table for each of these stages.
-
-        Raises:
-            UsageError: One of them is called like a stage that comes with the pipeline.
-        """
+        """The same with a table for each stage; `UsageError` if one has the name of another."""
         if not own:
             return cls
         for stage in own:

@@ -7,8 +7,9 @@ dates by value. Free text has no true value and is not compared.
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType, UnionType
@@ -47,11 +48,8 @@ FREE_TEXT = frozenset(
 """Fields whose wording is the model's own: no label can say what is right."""
 INCIDENTAL = frozenset({"runner_up", "missing", "defects", "legibility"})
 """Fields that say how sure a result is, or of how much: compared only where they are asked for."""
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_NUMERIC = re.compile(r"(\d{1,2})[-/. ](\d{1,2})[-/. ](\d{4}|\d{2})")
-_COMPACT = re.compile(r"(\d{2})(\d{2})(\d{4})")
-_WITH_MONTH = re.compile(r"(\d{1,2})[-/. ]*([a-z]{3})[a-z]*[-/., ]*(\d{4}|\d{2})", re.IGNORECASE)
-_CENTURY = 2000
+_MONTH = re.compile(r"(\d{1,2})[-/. ]*([a-z]{3})[a-z]*[-/., ]*(\d{4}|\d{2})", re.IGNORECASE)
+_NUMERIC = re.compile(r"(\d{1,2})[-/. ](\d{1,2})[-/. ](\d{4}|\d{2})|(\d{2})(\d{2})(\d{4})")
 
 
 class Kind(StrEnum):
@@ -227,24 +225,17 @@ def read_date(text: str) -> date | None:
     plain = text.strip()
     if (day := parse_date(plain[:10])) is not None:
         return day
-    if (found := _WITH_MONTH.fullmatch(plain)) is not None:
-        number, month, year = found.groups()
-        if month.lower() in _MONTHS:
-            return _date(year, _MONTHS.index(month.lower()) + 1, int(number))
-        return None
-    found = _NUMERIC.fullmatch(plain) or _COMPACT.fullmatch(plain)
+    found, forms = _MONTH.fullmatch(plain), ["%d %b %Y"]
+    if found is None:
+        found, forms = _NUMERIC.fullmatch(plain), ["%d %m %Y", "%m %d %Y"]
     if found is None:
         return None
-    first, second, year = found.groups()
-    return _date(year, int(second), int(first)) or _date(year, int(first), int(second))
-
-
-def _date(year: str, month: int, day: int) -> date | None:
-    whole = int(year) if len(year) == len("2026") else _CENTURY + int(year)
-    try:
-        return date(whole, month, day)
-    except ValueError:
-        return None
+    *day_and_month, year = filter(None, found.groups())
+    written = " ".join([*day_and_month, f"20{year}"[-4:]])
+    for form in forms:
+        with suppress(ValueError):
+            return datetime.strptime(written, form).date()  # noqa: DTZ007 - a day has no zone
+    return None
 
 
 def _day(value: JsonValue) -> date | str | None:

@@ -124,11 +124,7 @@ class Prepared:
 
 
 def prepare(settings: Settings, wanted: Wanted) -> Prepared:
-    """Read the file and the settings to compare.
-
-    Raises:
-        UsageError: The file or a setting is not what it should be.
-    """
+    """Read the file and the settings to compare; `UsageError` if one is not what it should be."""
     stage = stage_named(settings.stages, wanted.stage)
     labelled = read_labelled(wanted.file, stage, wanted.columns)
     variants = tuple(variant(settings, wanted.stage, changes) for changes in wanted.compare)

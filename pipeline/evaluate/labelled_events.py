@@ -52,11 +52,7 @@ class LabelledFile:
 
 
 def read_labelled(path: Path, stage: Stage[Any, Any], columns: Columns) -> LabelledFile:
-    """Read a file of labelled events.
-
-    Raises:
-        UsageError: The file cannot be read, or a line is not what it should be.
-    """
+    """Read a file of labelled events; `UsageError` if it or a line is not what it should be."""
     lines = _lines(path)
     golds = [_gold(line, stage, columns) for line in lines.values()]
     scoring = scoring_of(

@@ -182,11 +182,7 @@ class Session:
 
 
 def _replay(row: _Row, question: Question[AnswerT]) -> Response[AnswerT] | None:
-    """The recorded answer; None where it does not answer this question any more.
-
-    Raises:
-        AnswerError: The call gave no usable answer when it was made.
-    """
+    """The recorded answer or `AnswerError`; None where it no longer answers this question."""
     model, answer, failure, spent, seconds, signals = row
     usage = Usage.model_validate(orjson.loads(spent))
     if failure:

@@ -189,11 +189,7 @@ def settings_to_copy(evaluation: Evaluation) -> str | None:
 
 
 def write(evaluation: Evaluation, base: Path) -> tuple[Path, Path]:
-    """Write the page and the JSON file beside each other, named `base` and an ending.
-
-    Raises:
-        UsageError: They cannot be written there.
-    """
+    """Write the page and the JSON file, named `base` and an ending; `UsageError` if that fails."""
     html, data = (base.with_name(f"{base.name}.{ending}") for ending in ("html", "json"))
     with usable(html, "written", otherwise="name another --output."):
         base.parent.mkdir(parents=True, exist_ok=True)

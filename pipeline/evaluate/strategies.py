@@ -29,11 +29,7 @@ def cells(kinds: type[CellT], items: Iterable[CellT]) -> Mapping[CellT, int]:
 
 
 def check_whole(counts: Iterable[int], items: int) -> None:
-    """Make sure that each of the items was counted once.
-
-    Raises:
-        RuntimeError: It was not: a fault of the program.
-    """
+    """`RuntimeError`, a fault of the program, unless each of the items was counted once."""
     if (counted := sum(counts)) != items:
         raise RuntimeError(f"{items} items are in cells that count {counted}")
 

@@ -24,13 +24,7 @@ from pipeline.kafka.topics import TopicNames
 from pipeline.kafka.writer import ProducerFenced
 from pipeline.model.errors import PipelineError, UsageError
 from pipeline.model.printable import on_one_line, printable, readable, shortened
-from pipeline.model.records import (
-    Review,
-    Tier,
-    Timing,
-    Unusable,
-    read_record,
-)
+from pipeline.model.records import Review, Tier, Timing, Unusable, read_record
 from pipeline.operators.files import usable
 from pipeline.operators.handled import Action, HandledIndex, IdempotentPublisher, read_handled
 from pipeline.operators.listing import COLUMN, Listing

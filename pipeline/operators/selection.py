@@ -34,8 +34,7 @@ class Span:
 def span(since: str | None, until: str | None, now: datetime) -> Span:
     """Read both ends, each of which may be missing; raises as `moment`."""
     return Span(
-        None if since is None else moment(since, now),
-        None if until is None else moment(until, now),
+        None if since is None else moment(since, now), None if until is None else moment(until, now)
     )
 
 

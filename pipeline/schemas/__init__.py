@@ -12,12 +12,7 @@ from pathlib import Path
 from pipeline.config import TopicSettings
 from pipeline.model.errors import PipelineError
 from pipeline.schemas.compatibility import breaks
-from pipeline.schemas.contract import (
-    AnyStage,
-    asyncapi_document,
-    record_schemas,
-    schema_name,
-)
+from pipeline.schemas.contract import AnyStage, asyncapi_document, record_schemas, schema_name
 
 ASYNCAPI = "asyncapi.json"
 _SUFFIX = ".schema.json"
@@ -74,11 +69,7 @@ def read(directory: Path) -> dict[str, str]:
 
 
 def check(directory: Path, generated: Mapping[str, str]) -> None:
-    """Make sure that the committed files are what is generated.
-
-    Raises:
-        PipelineError: They are not; it says what to run, or what to change first.
-    """
+    """`PipelineError`, which says what to do, unless the committed files are the generated ones."""
     findings = compare(read(directory), generated)
     _refuse_broken(findings)
     if findings.stale:

@@ -37,10 +37,7 @@ class Loosening(Enum):
     UNDESCRIBED = ("{} was removed", "{} is described now")
     EXTRA = ("{} is new where nothing else was allowed", "{} is not taken any more")
     VALUE = ("{} may now be {}", "{} may not be {} any more")
-    TYPE = (
-        "{} may now be of another type ({})",
-        "{} may not be of the type it was any more ({})",
-    )
+    TYPE = ("{} may now be of another type ({})", "{} may not be of the type it was any more ({})")
     LIMIT = ("{} is not held to {} any more", "{} is held to {} now")
 
 
