@@ -201,8 +201,7 @@ class FileBacklog:
         yield from islice(read_items([self.path], key_field=self.key_field), begin, None)
 
 
-BacklogPartition = TopicBacklog | FileBacklog
-"""One partition of a backlog, read in order, and claimed from in order."""
+BacklogPartition = TopicBacklog | FileBacklog  # read in order, and claimed from in order
 
 
 @dataclass(slots=True)

@@ -82,11 +82,8 @@ INSTEAD = {
     "topics.resolved": "it is always review.resolved, behind topics.prefix",
     "tracing.service_name": "set OTEL_SERVICE_NAME in the environment",
 }
-"""Names that were settings once: they are refused, and the message says what to do instead.
-
-They are not taken for the new ones: of two names for one thing it would have to be explained for
-ever which of them wins.
-"""
+"""Names that were settings once: they are refused with what to do instead, and not taken for the
+new ones, since it would have to be explained for ever which of two names wins."""
 
 
 class _Read(BaseSettings):
@@ -209,13 +206,11 @@ def find_stages(references: Sequence[str]) -> tuple[OwnStage, ...]:
     """
     if references and (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
-    entries: list[tuple[str, EntryPoint]] = []
-    for reference in references:
-        if not _REFERENCE.fullmatch(reference):
-            raise UsageError(
-                f"stage_modules: {reference!r} is no stage: write it as 'package.module:Class'."
-            )
-        entries.append((reference, EntryPoint(reference, reference, STAGES_GROUP)))
+    if bad := [each for each in references if not _REFERENCE.fullmatch(each)]:
+        raise UsageError(
+            f"stage_modules: {bad[0]!r} is no stage: write it as 'package.module:Class'."
+        )
+    entries = [(each, EntryPoint(each, each, STAGES_GROUP)) for each in references]
     installed = entry_points(group=STAGES_GROUP)
     for entry in sorted(installed, key=lambda entry: (entry.name, entry.value)):
         package = f" of {entry.dist.name} {entry.dist.version}" if entry.dist else ""

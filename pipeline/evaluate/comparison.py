@@ -8,11 +8,11 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from types import MappingProxyType, UnionType
+from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, JsonValue
@@ -22,20 +22,18 @@ from pipeline.model.errors import UsageError
 from pipeline.stages.fields.amounts import parse_amount
 from pipeline.stages.fields.dates import parse_date
 
-ALIASES: Mapping[str, str] = MappingProxyType(
-    {
-        "number": "invoice_number",
-        "date": "issue_date",
-        "total": "gross",
-        "grand_total": "gross",
-        "net_total": "net",
-        "tax_total": "tax",
-        "allowance_total": "allowances",
-        "charge_total": "charges",
-        "moderation": "needs_moderation",
-        "legible": "legibility",
-    }
-)
+ALIASES: Mapping[str, str] = {
+    "number": "invoice_number",
+    "date": "issue_date",
+    "total": "gross",
+    "grand_total": "gross",
+    "net_total": "net",
+    "tax_total": "tax",
+    "allowance_total": "allowances",
+    "charge_total": "charges",
+    "moderation": "needs_moderation",
+    "legible": "legibility",
+}
 """Names that labels go by, and the fields of results that they mean."""
 LABELS = ("intent", "queue", "document_type", "agent", "label", "category")
 """Fields that put an event into a class: the first of them that is scored is the label."""
@@ -75,11 +73,8 @@ class Truth:
 class Scoring:
     truths: tuple[Truth, ...]  # what is compared
     label: str | None  # the field that puts an event into a class; None where none does
-    # an answer is right when these are: the label, or else what the stage says decides, or else
-    # all that is compared
-    deciding: tuple[str, ...]
-    # keys of the label file that nothing is compared with
-    ignored: tuple[str, ...] = field(default=())
+    deciding: tuple[str, ...]  # right when these are: the label, or the stage's own, or all
+    ignored: tuple[str, ...] = ()  # keys of the label file that nothing is compared with
 
     @property
     def rule(self) -> str:

@@ -83,8 +83,7 @@ class Comparison:
 
     changes: str  # as they were given
     strategies: tuple[Strategy, ...]  # Haiku alone, Sonnet alone, the cascade
-    # events whose answer by the first model is right here and wrong there, or the other way round
-    differing: int
+    differing: int  # events of which one of the two has Haiku's answer right, and one wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +100,7 @@ class Evaluation:
     fingerprint: Fingerprint  # what the figures depend on
     comparisons: tuple[Comparison, ...] = ()  # the same under other settings
     remarks: tuple[str, ...] = ()  # what casts doubt on the figures
-    # an earlier evaluation beside this one; None where none was given
-    baseline: Baseline | None = None
+    baseline: Baseline | None = None  # an earlier evaluation, where one was given
 
     @property
     def strategies(self) -> tuple[Strategy, ...]:

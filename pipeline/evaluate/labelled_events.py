@@ -23,8 +23,7 @@ _OF_THE_LINE = frozenset({"id", "path", "content_type", "source", "kind"})
 class Columns:
     """Where things are in a line."""
 
-    # `KEY` or `FIELD=KEY`: the event's text, where the line is not an event as it is published
-    text: str | None = None
+    text: str | None = None  # `[FIELD=]KEY` of the text, where the line is not the event
     gold: str = "gold"  # the object that holds what is true; the line itself where there is none
     label: str | None = None  # `KEY` or `FIELD=KEY`: the class of an event
     fields: tuple[str, ...] = ()  # the same for further fields

@@ -110,8 +110,7 @@ class Calibration:
     """What the confidence of one model is worth: 0 is best, None where none was stated."""
 
     items: int
-    # expected calibration error: the mean gap between confidence and accuracy, by item
-    error: float | None
+    error: float | None  # expected calibration error: the mean gap of confidence and accuracy
     brier: float | None  # the mean squared difference between confidence and truth
     bins: tuple[Bin, ...]
 
@@ -127,11 +126,9 @@ class Selection:
     """How well doubt separates wrong answers of Haiku from right ones."""
 
     curve: tuple[Coverage, ...]
-    # under it (AURC), the mean risk over all coverages; 0 is best, None for no answers
-    area: float | None
+    area: float | None  # under the curve (AURC): the mean risk over all coverages; None: no answers
     random: float | None  # the same for an order by chance: the share of errors
-    # the largest share that could be accepted at the target accuracy, as seen here; no promise
-    coverage_at_target: float
+    coverage_at_target: float  # the largest at the target accuracy, as seen here; no promise
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,9 +116,7 @@ DEFAULTS = (0.05, 0.1, 0.2, 0.3, 0.5)  # tried where there is no part that could
 class Measured:
     """An answer, as far as the choice of a threshold needs it."""
 
-    # of the signal `low_confidence`; None where the answer is escalated for another reason,
-    # whatever the threshold
-    strength: float | None
+    strength: float | None  # of `low_confidence`; None where it is escalated for another reason
     right: bool
 
     def accepted(self, threshold: float) -> bool:
@@ -149,15 +147,11 @@ class Proposal:
 
     target: float  # the share of accepted answers that shall be right
     confidence: float  # how sure the statement is
-    # the thresholds tried, fixed before the answers were looked at
-    candidates: tuple[Candidate, ...]
-    # the one that accepts most among those that hold; None where none does
-    chosen: Candidate | None
+    candidates: tuple[Candidate, ...]  # fixed before the answers were looked at
+    chosen: Candidate | None  # accepts most of those that hold; None where none does
     outcome: Outcome | None  # of the chosen threshold, on the part that is left for the report
     accepted_needed: int  # accepted answers without any error that would do for one candidate
-    # labelled events in all that would do, were all further answers like these; None where
-    # accepted answers are wrong too often, whatever their number
-    items_needed: int | None
+    items_needed: int | None  # labelled events, were more like these; None: wrong too often
 
 
 def propose(

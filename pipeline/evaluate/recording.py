@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -47,9 +46,9 @@ CREATE TABLE IF NOT EXISTS signals (
 ) WITHOUT ROWID;
 """
 """Signals have a table of their own, since files of earlier versions have none."""
-_FAILURES: Mapping[str, type[AnswerError]] = MappingProxyType(
-    {"refused": Refused, "cut_off": TruncatedResponse, "malformed": Malformed}
-)
+_FAILURES: Mapping[str, type[AnswerError]] = {
+    "refused": Refused, "cut_off": TruncatedResponse, "malformed": Malformed,
+}  # fmt: skip
 """What is kept of calls that gave no answer. A request that the API rejects is tried again."""
 _Row = tuple[str, bytes, str, bytes, float, bytes]
 """Model, answer or what was wrong with it, kind of failure, usage, seconds, signals."""
@@ -232,16 +231,14 @@ class Origin:
         return cls(word, sentence, counts.asked, counts.recorded, named)
 
 
-_MEANINGS = MappingProxyType(
-    {
-        "haiku": "the first model",
-        "sonnet": "the second model",
-        "prompt": "the prompt",
-        "labels": "the stage's labels",
-        "events_per_request": "the number of events in a request",
-        "truth": "what counts as right",
-    }
-)
+_MEANINGS = {
+    "haiku": "the first model",
+    "sonnet": "the second model",
+    "prompt": "the prompt",
+    "labels": "the stage's labels",
+    "events_per_request": "the number of events in a request",
+    "truth": "what counts as right",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,8 +276,7 @@ class Baseline:
 
     file: str
     at: str  # when it was made
-    # what is not as it was, in words; empty where its thresholds still hold
-    changed: tuple[str, ...]
+    changed: tuple[str, ...]  # in words; empty where its thresholds still hold
     accuracy: float  # of its cascade
 
     @classmethod

@@ -47,8 +47,7 @@ class TierOutcome:
     usage: Usage
     seconds: float
     model: str  # that answered
-    # what would have been published; None where there was no usable answer
-    result: Mapping[str, JsonValue] | None = field(default=None, repr=False)
+    result: Mapping[str, JsonValue] | None = field(default=None, repr=False)  # as published
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +98,7 @@ class CascadeTrace:
 
     case: Case
     end: End
-    # what its escalation was good for; None where it was not escalated
-    escalation: EscalationValue | None
+    escalation: EscalationValue | None  # what it was good for; None where there was none
     usage: Usage  # of the tiers that were asked
     seconds: float  # in their calls
 
@@ -140,16 +138,14 @@ def escalations(traces: Iterable[CascadeTrace]) -> Mapping[EscalationValue, int]
 class Strategy:
     name: str
     items: int
-    # those that ended as they should: with a right answer, or undecided where no answer is right
-    well: int
+    well: int  # ended as they should: right, or undecided where no answer is right
     decided: int  # those with an answer that was accepted
     decided_right: int  # of these
     undecided: int  # those that a person has to look at
     escalated: int  # those that the second model was asked about after the first
     calls: int  # requests, as they were recorded
     cost_usd: Decimal | None  # of all events; None where a price is not known
-    # spent in calls for an event: mean, median, and what 95 % stay within
-    seconds: tuple[float, float, float]
+    seconds: tuple[float, float, float]  # in calls, an event: mean, median, 95th percentile
 
     @property
     def decided_wrong(self) -> int:
