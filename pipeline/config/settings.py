@@ -39,6 +39,7 @@ from pipeline.config.tables import (
     StreamSettings,
     TopicSettings,
     TracingSettings,
+    setting,
 )
 from pipeline.config.thresholds import ThresholdTable
 from pipeline.model.errors import UsageError
@@ -108,16 +109,14 @@ class _Read(BaseSettings):
 class Settings(_Read):
     """The whole tree: what is about everything, and a table for each part of the pipeline."""
 
-    delivery: Delivery = Field(
-        "exactly_once", description="`at_least_once` for brokers without transactions"
+    delivery: Delivery = setting("exactly_once", "`at_least_once` for brokers without transactions")
+    enabled: list[str] = setting(
+        ["tickets", "invoices", "images", "escalations"],
+        "stages that `pipeline run` serves when none is named",
     )
-    enabled: list[str] = Field(
-        default_factory=lambda: ["tickets", "invoices", "images", "escalations"],
-        description="stages that `pipeline run` serves when none is named",
-    )
-    stage_modules: list[str] = Field(
+    stage_modules: list[str] = setting(
         [],
-        description="stages of one's own, as 'package.module:Class', beside those that installed "
+        "stages of one's own, as 'package.module:Class', beside those that installed "
         "packages offer",
     )
     kafka: KafkaSettings = KafkaSettings()

@@ -14,7 +14,16 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, create_model, model_validator
 
-from pipeline.config.tables import Bytes, Count, Dollars, LanguageCode, Ordering, Section, Share
+from pipeline.config.tables import (
+    Bytes,
+    Count,
+    Dollars,
+    LanguageCode,
+    Ordering,
+    Section,
+    Share,
+    setting,
+)
 from pipeline.model.errors import UsageError
 
 MOST_AT_ONCE = 20  # labels of one question; more are asked in two levels: a group, then a label
@@ -32,12 +41,10 @@ class Label(Section):
     """One category of a team's own taxonomy."""
 
     name: str = Field(pattern=r"^[\w.-]{1,64}$", description="what the model answers")
-    description: str = Field("", max_length=500, description="for the model: what distinguishes it")
-    examples: list[str] = Field(
-        [], description="for the model; from three on, far texts are doubted"
-    )
-    queue: str | None = Field(None, description="where such tickets go; the label's name if unset")
-    group: str | None = Field(
+    description: str = setting("", "for the model: what distinguishes it", max_length=500)
+    examples: list[str] = setting([], "for the model; from three on, far texts are doubted")
+    queue: str | None = setting(None, "where such tickets go; the label's name if unset")
+    group: str | None = setting(
         None,
         pattern=r"^[\w.-]{1,64}$",
         description="of more than 20 labels: what is asked first; groups are formed if unset",
@@ -94,14 +101,12 @@ class ExtraField(Section):
     """One value to be extracted; it is published below `result.fields`."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$", description="below `result.fields`")
-    type: FieldType = Field(
-        "text", description="number: a decimal string; date: YYYY-MM-DD; list: of texts"
-    )
+    type: FieldType = setting("text", "number: a decimal string; date: YYYY-MM-DD; list: of texts")
     description: str = Field(min_length=1, max_length=500, description="for the model")
-    choices: list[str] = Field([], description="of the type choice")
-    required: bool = Field(False, description="its absence is a doubt (`missing_field`)")
-    quoted: bool = Field(
-        True, description="texts, numbers and dates must occur in the event's text, or are a doubt"
+    choices: list[str] = setting([], "of the type choice")
+    required: bool = setting(False, "its absence is a doubt (`missing_field`)")
+    quoted: bool = setting(
+        True, "texts, numbers and dates must occur in the event's text, or are a doubt"
     )
 
     @model_validator(mode="after")
@@ -131,26 +136,24 @@ ExtraFields = Annotated[
 class Extracting(Section):
     """What the settings of a stage have that extracts what a team wants."""
 
-    fields: ExtraFields = Field([], description="further values to extract, into `result.fields`")
+    fields: ExtraFields = setting([], "further values to extract, into `result.fields`")
 
 
 class StageSettings(Section):
     """What every stage has."""
 
-    ordering: Ordering = Field("key", description="what runs one at a time, in order")
-    max_text_chars: Count = Field(200_000, description="longer texts are dead letters")
-    audit_share: Share = Field(
-        0.01, description="share of the keys whose events go to Sonnet whatever Haiku says"
+    ordering: Ordering = setting("key", "what runs one at a time, in order")
+    max_text_chars: Count = setting(200_000, "longer texts are dead letters")
+    audit_share: Share = setting(
+        0.01, "share of the keys whose events go to Sonnet whatever Haiku says"
     )
-    events_per_request: Annotated[int, Field(ge=1, le=100)] = Field(
-        1, description="small events that share one request to Haiku; evaluate before raising it"
+    events_per_request: Annotated[int, Field(ge=1, le=100)] = setting(
+        1, "small events that share one request to Haiku; evaluate before raising it"
     )
-    budget_usd_per_hour: Dollars | None = Field(
-        None, description="what the stage may spend in an hour (UTC); above it, its intake waits"
+    budget_usd_per_hour: Dollars | None = setting(
+        None, "what the stage may spend in an hour (UTC); above it, its intake waits"
     )
-    budget_usd_per_day: Dollars | None = Field(
-        None, description="what the stage may spend in a day (UTC)"
-    )
+    budget_usd_per_day: Dollars | None = setting(None, "what the stage may spend in a day (UTC)")
 
     @property
     def largest_event(self) -> int:
@@ -185,9 +188,7 @@ class TicketSettings(Extracting, StageSettings):
         sales="Wants to buy, upgrade, compare plans, get a quote or a demo.",
         general_inquiry="Everything else: opening hours, feedback, jobs, the company.",
     )
-    languages: list[LanguageCode] = Field(
-        [], description="ISO 639-1 codes that are expected; empty for any"
-    )
+    languages: list[LanguageCode] = setting([], "ISO 639-1 codes that are expected; empty for any")
 
     def deciding_labels(self) -> Sequence[Label]:
         return self.intents
@@ -199,28 +200,28 @@ class S3Settings(Section):
     Credentials and region are boto3's own: `AWS_ACCESS_KEY_ID`, `AWS_DEFAULT_REGION`, ...
     """
 
-    endpoint_url: str | None = Field(
+    endpoint_url: str | None = setting(
         None,
         pattern=r"^https?://[^/]+/?$",
         description="of a store that speaks the S3 protocol; AWS's own if unset",
     )
-    allow_private: bool = Field(
-        False, description="whether the store may be in a private network or on this host"
+    allow_private: bool = setting(
+        False, "whether the store may be in a private network or on this host"
     )
 
 
 class FileSettings(StageSettings):
     """What stages that take files have: limits that hold before anything is decoded."""
 
-    max_event_bytes: Bytes = Field(8 << 20, description="larger events are dead letters")
-    max_image_pixels: Count = Field(50_000_000, description="larger images are dead letters")
-    image_long_edge: Annotated[int, Field(ge=1, le=8000)] = Field(
-        1568, description="pixels images are scaled down to; models see up to 2,576"
+    max_event_bytes: Bytes = setting(8 << 20, "larger events are dead letters")
+    max_image_pixels: Count = setting(50_000_000, "larger images are dead letters")
+    image_long_edge: Annotated[int, Field(ge=1, le=8000)] = setting(
+        1568, "pixels images are scaled down to; models see up to 2,576"
     )
-    max_pdf_pages: Count = Field(100, description="longer PDF files are dead letters")
-    uri_allow: list[str] = Field(
+    max_pdf_pages: Count = setting(100, "longer PDF files are dead letters")
+    uri_allow: list[str] = setting(
         [],
-        description="prefixes a claim-check `uri` may start with, e.g. 'file:///data/in/' or "
+        "prefixes a claim-check `uri` may start with, e.g. 'file:///data/in/' or "
         "'s3://bucket/in/' (the extra s3)",
     )
     s3: S3Settings = S3Settings()
@@ -240,12 +241,12 @@ InvoiceField = Literal[
 class InvoiceSettings(Extracting, FileSettings):
     """Extraction of invoices."""
 
-    required_fields: list[InvoiceField] = Field(
+    required_fields: list[InvoiceField] = setting(
         ["invoice_number", "issue_date", "vendor", "currency", "gross"],
-        description="fields whose absence is a doubt; for till receipts leave out the number",
+        "fields whose absence is a doubt; for till receipts leave out the number",
     )
-    amount_tolerance: Decimal = Field(
-        Decimal("0.02"), ge=0, description="difference that sums may have, in the currency's units"
+    amount_tolerance: Decimal = setting(
+        Decimal("0.02"), "difference that sums may have, in the currency's units", ge=0
     )
 
 
@@ -269,25 +270,23 @@ class ImageSettings(Extracting, FileSettings):
 class DocumentSettings(Extracting, StageSettings):
     """Summaries of documents and meetings."""
 
-    max_text_chars: Count = Field(2_000_000, description="longer texts are dead letters")
-    part_tokens: Annotated[int, Field(ge=1_000, le=80_000)] = Field(
+    max_text_chars: Count = setting(2_000_000, "longer texts are dead letters")
+    part_tokens: Annotated[int, Field(ge=1_000, le=80_000)] = setting(
         40_000,
-        description="about how many tokens are asked about at once: longer documents are asked in "
+        "about how many tokens are asked about at once: longer documents are asked in "
         "parts, then joined, because a prompt of more than 100,000 costs Haiku five times as much",
     )
-    max_sentences: Annotated[int, Field(ge=1, le=30)] = Field(
-        3, description="of a summary, where the event does not say"
+    max_sentences: Annotated[int, Field(ge=1, le=30)] = setting(
+        3, "of a summary, where the event does not say"
     )
-    languages: list[LanguageCode] = Field(
-        [], description="ISO 639-1 codes that are expected; empty for any"
-    )
+    languages: list[LanguageCode] = setting([], "ISO 639-1 codes that are expected; empty for any")
 
 
 class Agent(Label):
     """One agent that requests are given to."""
 
-    tier: Literal["haiku", "sonnet"] = Field(
-        "haiku", description="the model that serves what this agent gets, unless more is asked"
+    tier: Literal["haiku", "sonnet"] = setting(
+        "haiku", "the model that serves what this agent gets, unless more is asked"
     )
 
 
@@ -335,14 +334,14 @@ class RequestSettings(StageSettings):
 class CodeSettings(StageSettings):
     """Documentation of functions and classes."""
 
-    max_text_chars: Count = Field(40_000, description="longer sources are dead letters")
-    python_style: Literal["google", "numpy"] = Field("google", description="of docstrings")
+    max_text_chars: Count = setting(40_000, "longer sources are dead letters")
+    python_style: Literal["google", "numpy"] = setting("google", "of docstrings")
 
 
 class TextSettings(Extracting, StageSettings):
     """Clean-up of messy text, and what can be extracted from it."""
 
-    max_text_chars: Count = Field(20_000, description="longer texts are dead letters")
+    max_text_chars: Count = setting(20_000, "longer texts are dead letters")
     intents: Labels = _labels(
         "of which each event is one",
         request="Wants something done, sent, booked or changed.",

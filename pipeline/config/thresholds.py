@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipeline.config.tables import Section
+from pipeline.config.tables import Section, setting
 from pipeline.model.records import Tier
 
 Strength = Annotated[float, Field(ge=0)]
@@ -23,45 +23,37 @@ class Thresholds(Section):
     that never came (refused, cut off, malformed) has no threshold: there is nothing to accept.
     """
 
-    low_confidence: Strength = Field(0.3, description="1 - the stated confidence")
-    unclear: Strength = Field(0.5, description="1 where the answer says so")
-    runner_up_close: Strength = Field(
-        0.33, description="odds of another label, where the answer names one"
+    low_confidence: Strength = setting(0.3, "1 - the stated confidence")
+    unclear: Strength = setting(0.5, "1 where the answer says so")
+    runner_up_close: Strength = setting(0.33, "odds of another label, where the answer names one")
+    several_matters: Strength = setting(0.5, "1 where one event is really two")
+    evidence_not_found: Strength = setting(0.5, "quotes or values that are not in the text")
+    arithmetic: Strength = setting(0.5, "sums that do not add up")
+    ambiguous_amount: Strength = setting(
+        0.5, "amounts that nothing in the document decides between two readings"
     )
-    several_matters: Strength = Field(0.5, description="1 where one event is really two")
-    evidence_not_found: Strength = Field(
-        0.5, description="quotes or values that are not in the text"
-    )
-    arithmetic: Strength = Field(0.5, description="sums that do not add up")
-    ambiguous_amount: Strength = Field(
-        0.5, description="amounts that nothing in the document decides between two readings"
-    )
-    missing_field: Strength = Field(0.5, description="fields that a whole document has")
-    implausible: Strength = Field(0.5, description="dates, currencies, codes that do not exist")
-    broken_form: Strength = Field(
-        0.5, description="an answer that is not in the form that was asked for"
-    )
-    illegible: Strength = Field(
+    missing_field: Strength = setting(0.5, "fields that a whole document has")
+    implausible: Strength = setting(0.5, "dates, currencies, codes that do not exist")
+    broken_form: Strength = setting(0.5, "an answer that is not in the form that was asked for")
+    illegible: Strength = setting(
         0.5,
-        description="0.4 for partly, 1 for not at all; of a text five times the share "
+        "0.4 for partly, 1 for not at all; of a text five times the share "
         "of its characters that are damaged",
     )
-    unknown_language: Strength = Field(
+    unknown_language: Strength = setting(
         0.5,
-        description="0.6 where no language is stated, 0.8 where the text is in another's script, 1 "
+        "0.6 where no language is stated, 0.8 where the text is in another's script, 1 "
         "where it is none of `languages`",
     )
-    long_input: Strength = Field(0.5, description="0.5 at about 50,000 tokens, 1 at twice that")
-    suspected_injection: Strength = Field(
-        0.5, description="content that speaks to the model instead of to people"
+    long_input: Strength = setting(0.5, "0.5 at about 50,000 tokens, 1 at twice that")
+    suspected_injection: Strength = setting(
+        0.5, "content that speaks to the model instead of to people"
     )
-    out_of_scope: Strength = Field(
-        0.95, description="share of the labels' examples that are closer to the others"
+    out_of_scope: Strength = setting(
+        0.95, "share of the labels' examples that are closer to the others"
     )
-    second_opinion: Strength = Field(0.5, description="1 where a second answer decides differently")
-    other: dict[str, float] = Field(
-        {}, description="for codes of one's own stages; 0.5 where not given"
-    )
+    second_opinion: Strength = setting(0.5, "1 where a second answer decides differently")
+    other: dict[str, float] = setting({}, "for codes of one's own stages; 0.5 where not given")
 
     def changed_by(self, own: "Thresholds") -> "Thresholds":
         """These, with what is set in `own` instead; what is not set there stays as it is here."""
@@ -77,24 +69,22 @@ class SonnetThresholds(Thresholds):
     What a person could not settle either, or what the stronger model is there for, is left out.
     """
 
-    low_confidence: Strength = Field(0.5, description="1 - the stated confidence")
-    runner_up_close: Strength = Field(2, description="off: Sonnet's choice stands")
-    several_matters: Strength = Field(2, description="off: Sonnet's choice stands")
-    missing_field: Strength = Field(2, description="off: the document lacks it")
-    implausible: Strength = Field(0.9, description="values that do not exist at all")
-    unknown_language: Strength = Field(2, description="off: Sonnet is who takes these")
-    out_of_scope: Strength = Field(2, description="off: Sonnet says `unclear` where it is")
-    second_opinion: Strength = Field(2, description="off: Sonnet is asked once")
-    long_input: Strength = Field(2, description="off: Sonnet is who takes long texts")
-    suspected_injection: Strength = Field(2, description="off: Sonnet is who takes these")
+    low_confidence: Strength = setting(0.5, "1 - the stated confidence")
+    runner_up_close: Strength = setting(2, "off: Sonnet's choice stands")
+    several_matters: Strength = setting(2, "off: Sonnet's choice stands")
+    missing_field: Strength = setting(2, "off: the document lacks it")
+    implausible: Strength = setting(0.9, "values that do not exist at all")
+    unknown_language: Strength = setting(2, "off: Sonnet is who takes these")
+    out_of_scope: Strength = setting(2, "off: Sonnet says `unclear` where it is")
+    second_opinion: Strength = setting(2, "off: Sonnet is asked once")
+    long_input: Strength = setting(2, "off: Sonnet is who takes long texts")
+    suspected_injection: Strength = setting(2, "off: Sonnet is who takes these")
 
 
 class TierThresholds(Thresholds):
     """Of both tiers: Haiku's at the top of the table, Sonnet's below `sonnet`."""
 
-    sonnet: SonnetThresholds = Field(
-        default_factory=SonnetThresholds, description="what sends Sonnet's answer to review"
-    )
+    sonnet: SonnetThresholds = setting(SonnetThresholds(), "what sends Sonnet's answer to review")
 
     def of(self, tier: Tier) -> Thresholds:
         return self.sonnet if tier is Tier.SONNET else self
@@ -103,8 +93,8 @@ class TierThresholds(Thresholds):
 class StageThresholds(TierThresholds):
     """What is different in one stage."""
 
-    labels: dict[str, TierThresholds] = Field(
-        {}, description="by label, without regard to case: what is different"
+    labels: dict[str, TierThresholds] = setting(
+        {}, "by label, without regard to case: what is different"
     )
 
 
@@ -116,8 +106,8 @@ class ThresholdTable(TierThresholds):
     thresholds of its own.
     """
 
-    stages: dict[str, StageThresholds] = Field(
+    stages: dict[str, StageThresholds] = setting(
         {},
-        description="by stage: what is different there; `labels.<label>` in it: what is different "
+        "by stage: what is different there; `labels.<label>` in it: what is different "
         "where that label was chosen. Both have a table `sonnet` of their own",
     )
