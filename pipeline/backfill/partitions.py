@@ -113,11 +113,8 @@ class TopicBacklog:
         self.journal.note(job)
 
     async def read(self, begin: int, end: int) -> AsyncGenerator[Received, None]:
-        partition = self.partition
-        stretch = self.read_topics(
-            [partition.topic], start={partition: begin}, end={partition: end}
-        )
-        async with stretch as records:
+        of = self.partition
+        async with self.read_topics([of.topic], start={of: begin}, end={of: end}) as records:
             async for record in records:
                 yield record
 

@@ -68,8 +68,8 @@ def _code_of(arguments: Sequence[str]) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BrokenPipeError:
-        # Whoever reads has enough, as in `pipeline tail tickets | head`; the interpreter's own
-        # flush at its end must not stumble over that again.
+        # The reader has enough, as in `pipeline tail tickets | head`; the interpreter's own flush
+        # at its end must not fail for that again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # noqa: BLE001 - the last place where a fault can be put in words

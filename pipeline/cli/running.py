@@ -75,9 +75,9 @@ def backfill(
 
     settings = load_settings()
     configure_logging(settings.log)
-    wish = Wish(stage, file, key_field, normal_lane)
     with console.progress(f"Backfilling {stage}") as bar:
         watcher = on_terminal(bar, console.note)
+        wish = Wish(stage, file, key_field, normal_lane)
         report = console.run_until_stopped(
             lambda stop: do(settings, wish, watcher, stop, http=http)
         )

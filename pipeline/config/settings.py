@@ -198,10 +198,8 @@ def instead_of(path: Sequence[str]) -> str | None:
 def find_stages(references: Sequence[str]) -> tuple[OwnStage, ...]:
     """Import the stages that are named, as `package.module:Class`, and those of installed packages.
 
-    The current folder is searched last.
-
-    Raises:
-        UsageError: One of them cannot be imported, is no stage, or has another's name.
+    The current folder is searched last. `UsageError` if one cannot be imported, is no stage, or has
+    another's name.
     """
     if references and (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)

@@ -287,12 +287,12 @@ class EscalationSettings(Section):
     )
     scope: Literal["words", "encoder"] = setting(
         "words",
-        "what tells how like the labels' examples a text of tickets, requests or texts "
+        "what measures how like the labels' examples a text of tickets, requests or texts "
         "is: the words they share, or a sentence encoder (the extra `encoder`)",
     )
     second_opinion: dict[str, Share] = setting(
         {},
         "by stage that asks Haiku again, in other words, where its first answer is "
         "unsure and it pays at the prices of the day: the share of second opinions that spare a "
-        "call to Sonnet, as `pipeline evaluate` measures it; 0.3 where nobody did",
+        "call to Sonnet, as `pipeline evaluate` measures it; 0.3 where not set",
     )

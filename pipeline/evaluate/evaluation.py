@@ -348,10 +348,7 @@ def variant(settings: Settings, stage: str, changes: str) -> Settings:
 
     Changes are comma-separated, e.g. `events_per_request=8` or
     `models.haiku=claude-haiku-4-5,thresholds.low_confidence=0.2`. Where a name does not begin with
-    a table, the stage's own is meant.
-
-    Raises:
-        UsageError: There is no such setting, or it cannot have that value.
+    a table, the stage's own is meant. `UsageError` if there is no such setting or value.
     """
     changed = settings
     for change in _BETWEEN.split(changes):

@@ -15,7 +15,7 @@ from enum import StrEnum
 from pipeline.cascade.policy import FAILURES, StagePolicy, threshold_of
 from pipeline.evaluate.strategies import Accepts, TierOutcome
 
-_MOST_ITEMS = 1 << 20  # more than anybody labels: beyond it no number is said to be enough
+_MOST_ITEMS = 1 << 20  # more than people label: beyond it no number is said to be enough
 
 
 def at_most(errors: int, items: int, share: float) -> float:

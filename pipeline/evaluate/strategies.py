@@ -149,7 +149,7 @@ class Strategy:
 
     @property
     def decided_wrong(self) -> int:
-        """Wrong answers that were accepted: what nobody looks at before it does harm."""
+        """Wrong answers that were accepted: they do harm before a person looks."""
         return self.decided - self.decided_right
 
     @property
@@ -175,8 +175,8 @@ def alone(name: str, cases: Sequence[Case], tier: Callable[[Case], TierOutcome])
     An event out of scope ends well when the model says that it is unclear, or gives no answer.
     """
     outcomes = [tier(case) for case in cases]
-    # Without a policy an answer is only missing where there is none; what is out of scope, and
-    # said to be unclear, is not accepted as a label by anybody.
+    # Without a policy an answer is only missing where there is none, or where an event out of
+    # scope is said to be unclear.
     undecided = [
         each.result is None or (case.out_of_scope and each.gave_up)
         for case, each in zip(cases, outcomes, strict=True)

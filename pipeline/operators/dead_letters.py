@@ -205,6 +205,7 @@ async def find(
 
 
 class DeadLetterListing(Listing[Line]):
+    what = "dead letters"
     headings = ("Place", "Put aside", "Stage", "Reason", "From", "Key", "Bytes", "Replayed")
     handled_as, codes_as = "replayed", "reasons"
 
@@ -221,9 +222,7 @@ class DeadLetterListing(Listing[Line]):
             f"{line.replayed_at:%Y-%m-%d %H:%M}" if line.replayed_at is not None else "",
         )
 
-    def summary(self) -> str:
-        if not self.matching:
-            return "No dead letters match."
+    def _sentence(self) -> str:
         return (
             f"{self.matching:,} dead letters ({self._counts()}), {self.handled:,} of them replayed."
             f"{self._left_out()}"
@@ -453,7 +452,7 @@ async def _replayable(
     result: Replayed,
 ) -> AsyncIterator[DeadLetterRecord]:
     """Those that can and shall be replayed; the others are counted."""
-    # Only to what the pipeline reads: the topic is in a header that anybody who may write to
+    # Only to what the pipeline reads: the topic is in a header, which every writer to
     # `dead-letters` can set.
     names = TopicNames(settings.topics)
     allowed = {names.escalations, *map(names.raw, build_stages(settings.stages))}

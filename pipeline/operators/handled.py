@@ -83,13 +83,9 @@ class HandledIndex:
 
     def read(self, record: Received) -> None:
         """Take in a record of the topic; a later one about the same place holds."""
-        # None for a key that is not one of this topic's entries.
-        key = _KEY.fullmatch(record.key or b"")
-        about = (
-            Place(int(key["partition"]), int(key["offset"]))
-            if key is not None and key["topic"] == self.topic.encode()
-            else None
-        )
+        key, about = _KEY.fullmatch(record.key or b""), None
+        if key is not None and key["topic"] == self.topic.encode():
+            about = Place(int(key["partition"]), int(key["offset"]))
         if record.value is None:
             if about is not None:
                 self._entries.pop(about, None)
@@ -217,7 +213,7 @@ class IdempotentPublisher:
     read: TopicReader
     clock: Callable[[], datetime]
     _resources: AsyncExitStack = field(default_factory=AsyncExitStack, init=False)
-    _consumer: Consumer | None = field(default=None, init=False)
+    _consumer: Consumer = field(init=False)
     _session: PartitionWriter | None = field(default=None, init=False)
     _handled: HandledIndex = field(init=False)
     _obsolete: list[Outgoing] = field(default_factory=list, init=False)
@@ -311,8 +307,6 @@ class IdempotentPublisher:
 
     async def _open(self) -> None:
         await self._close()
-        if self._consumer is None:
-            raise RuntimeError("a publisher is entered before it is used")
         # The partition only names the transactional id.
         owner = TopicPartition(self.handled_topic, 0)
         self._session = self.brokers.session(self.group, owner, self._consumer)
@@ -339,9 +333,8 @@ class IdempotentPublisher:
     def _is_done(self, record: Received, times: int) -> bool:
         """Whether this process has handled a record that had been handled so often before.
 
-        Raises:
-            ProducerFenced: Another process has. Brokers do not always say that one was fenced:
-                the client may only notice that its transaction broke.
+        `ProducerFenced` if another process has: brokers do not always say so, and the client may
+        only notice that its transaction broke.
         """
         entry = self._handled.of(record)
         if entry is None or entry.times == times:

@@ -193,7 +193,7 @@ async def tail(
 def text_of(record: Received, *, pretty: bool = False) -> str:
     """A record as JSON: its value where that is all there is to it, else with key and headers.
 
-    What a terminal would take as a command is escaped, since the content is anybody's.
+    What a terminal would take as a command is escaped, since the content is third-party.
     """
     try:
         document = orjson.loads(record.value or b"")

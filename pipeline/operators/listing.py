@@ -21,10 +21,10 @@ class Listing(ABC, Generic[LineT]):
     With `handled`, only records that people have handled match, or only the others.
     """
 
+    what: ClassVar[str]  # is listed
     headings: ClassVar[Sequence[str]]
-    handled_as: ClassVar[str]
-    """The name of `handled` in the JSON document; `codes_as` is that of the counted codes."""
-    codes_as: ClassVar[str]
+    handled_as: ClassVar[str]  # what `handled` is called in the JSON document
+    codes_as: ClassVar[str]  # what the counted codes are called there
 
     def __init__(self, limit: int, *, handled: bool | None = None) -> None:
         self.matching = self.handled = 0
@@ -58,9 +58,12 @@ class Listing(ABC, Generic[LineT]):
     def row(self, line: LineT) -> Sequence[str]:
         """The cells of a line, below `headings`."""
 
-    @abstractmethod
     def summary(self) -> str:
-        """A sentence with what the table does not show."""
+        """What the table does not show."""
+        return self._sentence() if self.matching else f"No {self.what} match."
+
+    @abstractmethod
+    def _sentence(self) -> str: ...
 
     def remarks(self) -> Iterable[str]:
         """Sentences to be read before the table."""

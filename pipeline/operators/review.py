@@ -109,6 +109,7 @@ class Line:
 
 
 class ReviewListing(Listing[Line]):
+    what = "review items"
     headings = ("Place", "Came", "Stage", "Event", "Key", "Doubts", "Resolved")
     handled_as, codes_as = "resolved", "doubts"
 
@@ -133,9 +134,7 @@ class ReviewListing(Listing[Line]):
         if self.unreadable_count > len(self.unreadable):
             yield f"{self.unreadable_count:,} records are not review items."
 
-    def summary(self) -> str:
-        if not self.matching:
-            return "No review items match."
+    def _sentence(self) -> str:
         return (
             f"{self.matching:,} review items, {self.matching - self.handled:,} of them open"
             f" ({self._counts()}).{self._left_out()}"

@@ -65,7 +65,7 @@ def breaks(old: Schema, new: Schema, *, written_by: WrittenBy) -> list[str]:
         removed = {each.path for each in found if each.kind is Loosening.UNDESCRIBED}
         found = [e for e in found if not (e.kind is Loosening.ABSENT and e.path in removed)]
     else:
-        # A new optional field may have been sent before, as an unknown one; nobody relies on that.
+        # A new optional field may have been sent before, as an unknown one; that is no promise.
         side, found = 1, looser(new, old)
         found = [each for each in found if each.kind is not Loosening.UNDESCRIBED]
     return [each.kind.value[side].format(each.path or "the record", each.detail) for each in found]

@@ -1,7 +1,7 @@
 """JSON Schema (2020-12) of the records of every topic, and one AsyncAPI 3.0 document of all topics.
 
 What the pipeline writes is described as open: a reader must accept fields it does not know, so a
-new field breaks nobody and needs no new version.
+new field breaks no reader and needs no new version.
 """
 
 from collections.abc import Mapping, Sequence

@@ -13,13 +13,14 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
 class Numbers(Listing[int]):
+    what = "numbers"
     headings = ("Number",)
     handled_as, codes_as = "done", "kinds"
 
     def row(self, line: int) -> Sequence[str]:
         return (str(line),)
 
-    def summary(self) -> str:
+    def _sentence(self) -> str:
         return f"{self._counts()}.{self._left_out()}"
 
 
@@ -35,6 +36,7 @@ def test_the_newest_are_kept_in_order(added: list[tuple[int, int]], limit: int) 
 
 def test_all_that_match_are_counted_and_those_left_out_are_announced() -> None:
     listing = Numbers(2)
+    assert listing.summary() == "No numbers match."
     for number in range(5):
         listing.add(number, NOON, Place(0, number), times=number % 2, codes=["odd"] * (number % 2))
     assert listing.document() == {"lines": [3, 4], "matching": 5, "done": 2, "kinds": {"odd": 2}}

@@ -69,18 +69,18 @@ def test_any_record_can_be_shown_listed_exported_and_tailed(
     value: bytes | None,
     key: bytes | None,
 ) -> None:
-    letter = dead_letter_of(record(headers, value, key))
-    assert all(map(is_harmless, lines_of(letter, MARKS)))
-    line = line_of(letter, MARKS)
+    dead_letter = dead_letter_of(record(headers, value, key))
+    assert all(map(is_harmless, lines_of(dead_letter, MARKS)))
+    line = line_of(dead_letter, MARKS)
     listing = DeadLetterListing(1)
     listing.add(line, line.died_at, Place(0, 7), times=0, codes=[line.reason])
     assert all(map(is_harmless, listing.row(line)))
     assert is_harmless(listing.summary())
-    orjson.loads(orjson.dumps(document_of(letter, MARKS)))
+    orjson.loads(orjson.dumps(document_of(dead_letter, MARKS)))
     _suffix(value)
-    letter in Selection(span=Span(NOON, NOON))  # noqa: B015 - it can be compared
+    dead_letter in Selection(span=Span(NOON, NOON))  # noqa: B015 - it can be compared
     for pretty in (False, True):
-        text = text_of(letter.record, pretty=pretty)
+        text = text_of(dead_letter.record, pretty=pretty)
         assert is_harmless(text)
         json.loads(text)
 
@@ -126,8 +126,8 @@ def test_any_record_of_review_is_a_case_that_can_be_shown_or_says_that_it_is_non
 
 @pytest.mark.parametrize("digits", ["9" * 5000, "9" * 30, "-1", "1.5", "١"])
 def test_a_number_that_is_none_is_not_given(digits: str) -> None:
-    letter = dead_letter_of(record((("dlq-offset", digits.encode()),), b""))
-    assert letter.about.source[2] is None
+    dead_letter = dead_letter_of(record((("dlq-offset", digits.encode()),), b""))
+    assert dead_letter.about.source[2] is None
 
 
 def test_a_terminal_gets_no_escape_from_a_dead_letter() -> None:
