@@ -82,9 +82,8 @@ class Tools:
 class Backfill:
     """One attempt at a backfill of `source`: a topic, or `file:` and the digest of a file.
 
-    At most one batch is put together, and one is published, at a time, so that memory is bounded
-    whatever the number of partitions. With `normal_lane`, what is in no batch, or in one that
-    cannot be read, goes through the normal lane.
+    At most one batch is put together, and one is published, at a time, so that memory is bounded.
+    With `normal_lane`, what is in no batch, or in one that cannot be read, goes through that.
     """
 
     def __init__(self, stage: str, source: str, tools: Tools, *, normal_lane: bool = False) -> None:
@@ -370,11 +369,10 @@ class Submission:
         self.found_again = 0
 
     async def submit(self, job: Job, requests: Sequence[BatchRequest]) -> Job:
-        """Submit a batch; it is not left half done because something else has ended.
+        """Submit a batch, to the end even if something else has ended.
 
-        Returns it with its handle, or still as one that may have been submitted. Raises
-        `BatchFailed` where the API takes no such batch, and `ProducerFenced` where another process
-        has this backfill by now; nothing was sent then.
+        Returns it with its handle, or still as one that may have been submitted. `BatchFailed` if
+        the API takes no such batch, `ProducerFenced` if another process has this backfill by now.
         """
         task = asyncio.create_task(self._submit(job, requests))
         try:

@@ -76,11 +76,9 @@ def backfill(
     settings = load_settings()
     configure_logging(settings.log)
     with console.progress(f"Backfilling {stage}") as bar:
-        watcher = on_terminal(bar, console.note)
+        watch = on_terminal(bar, console.note)
         wish = Wish(stage, file, key_field, normal_lane)
-        report = console.run_until_stopped(
-            lambda stop: do(settings, wish, watcher, stop, http=http)
-        )
+        report = console.run_until_stopped(lambda stop: do(settings, wish, watch, stop, http=http))
     output(document_of(report), [sentence(report)], json=json)
     if not report.done:
         raise typer.Exit(console.FAILED)

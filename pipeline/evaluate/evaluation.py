@@ -202,18 +202,16 @@ async def evaluate(
     async with Database(wanted.answers, SCHEMA, setting="--answers") as database:
         base = await run(settings)
         others = [await run(other) for other in prepared.variants]
+    models = [
+        outcome.model
+        for each in (base, *others)
+        for trace in each.measures.traces
+        for outcome in (trace.case.haiku, trace.case.sonnet)
+    ]
     before = {each.case.id: each.case.haiku.right for each in base.measures.traces}
     return replace(
         base,
-        origin=Origin.of(
-            (
-                outcome.model
-                for each in (base, *others)
-                for trace in each.measures.traces
-                for outcome in (trace.case.haiku, trace.case.sonnet)
-            ),
-            counts,
-        ),
+        origin=Origin.of(models, counts),
         comparisons=tuple(
             Comparison(
                 changes,

@@ -207,8 +207,7 @@ def thresholds_to_try(fit: Sequence[Measured], most: int) -> tuple[float, ...]:
         # A threshold that this strength does not reach, and the next one does.
         after = next((each for each in ordered if each > strength), 1.0)
         middle = round((strength + after) / 2, 4)
-        above = strength < middle <= after
-        found.add(middle if above else math.nextafter(strength, math.inf))
+        found.add(middle if strength < middle <= after else math.nextafter(strength, math.inf))
     return tuple(sorted(found))
 
 

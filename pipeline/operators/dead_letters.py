@@ -350,8 +350,7 @@ def folder(path: Path) -> Callable[[Mapping[str, Any], DeadLetterRecord], None]:
 
 def _suffix(value: bytes | None) -> str:
     """By what the value is, whatever a header says."""
-    found = sniff(value or b"")
-    if found is not None:
+    if (found := sniff(value or b"")) is not None:
         return "." + found.rsplit("/", 1)[1]
     try:
         (value or b"").decode()

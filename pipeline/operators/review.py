@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import binascii
 import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -259,7 +258,7 @@ def save_file(item: ReviewItem, path: Path) -> int:
         raise UsageError("This event brings no file of its own.")
     try:
         content = base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError):
+    except ValueError:
         raise UsageError("The file of this event is not base64.") from None
     with usable(path, "written", otherwise="name another."):
         path.write_bytes(content)
