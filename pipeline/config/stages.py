@@ -167,15 +167,12 @@ class StageSettings(Section):
 
 @dataclass(frozen=True, slots=True)
 class OwnStage:
-    """A stage that does not come with the pipeline; `build` makes it of its settings.
-
-    `origin` is where it was found, for error messages.
-    """
+    """A stage that does not come with the pipeline."""
 
     name: str
     settings_model: type[StageSettings]
-    build: Callable[[Any], Any]
-    origin: str
+    build: Callable[[Any], Any]  # makes it of its settings
+    origin: str  # where it was found, for error messages
 
 
 class TicketSettings(Extracting, StageSettings):

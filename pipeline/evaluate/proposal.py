@@ -231,10 +231,7 @@ def counted_doubts(outcome: TierOutcome, policy: StagePolicy) -> Mapping[str, st
 
 
 def with_confidence(policy: StagePolicy, low_confidence: float) -> StagePolicy:
-    """The same policy but for the threshold of the stated confidence.
-
-    Labels that have a threshold of their own keep it.
-    """
+    """The same policy with another threshold of confidence, but for labels with their own."""
     changed = policy.thresholds.model_copy(update={LOW_CONFIDENCE: low_confidence})
     return replace(policy, thresholds=changed)
 

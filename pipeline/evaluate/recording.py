@@ -196,10 +196,7 @@ def _replay(row: _Row, question: Question[AnswerT]) -> Response[AnswerT] | None:
 
 
 def digest_of(document: object) -> str:
-    """Hex digest of anything that JSON can hold.
-
-    The order of keys counts: a schema's is the order in which a model answers.
-    """
+    """Hex digest of JSON, in which the order of keys counts: it is that of a model's answer."""
     return hashlib.blake2b(orjson.dumps(document), digest_size=16).hexdigest()
 
 

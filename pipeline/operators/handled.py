@@ -56,12 +56,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class HandledEntry:
-    """How often a record was handled; when, and by which process, the last time.
+    """How often a record was handled; when, and by which process, the last time."""
 
-    `stamp` is the record's own timestamp in milliseconds; None where the entry could not be read,
-    so that it is about whatever is in the place.
-    """
-
+    # The record's timestamp in milliseconds; None, for any there, if the entry is unreadable.
     stamp: int | None
     at: datetime
     times: int
@@ -146,10 +143,7 @@ class HandledIndex:
             )
 
     def remove_obsolete(self, begins: Mapping[int, int]) -> list[Outgoing]:
-        """Forget records that have left their topic, whose partitions begin at `begins`.
-
-        Returns the tombstones of their entries.
-        """
+        """Forget records below the partitions' `begins`; returns tombstones of their entries."""
         places = [place for place in self._entries if place.offset < begins.get(place.partition, 0)]
         for place in places:
             del self._entries[place]

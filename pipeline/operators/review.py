@@ -90,20 +90,16 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """An item in a list; without its event, which may be large.
-
-    `doubts` are their codes, each once, `answers` the tiers that gave a usable one, `resolved` how
-    often it was; a key that is not UTF-8 is in hexadecimal.
-    """
+    """An item in a list; without its event, which may be large."""
 
     place: str
     came_at: datetime
     stage: str
     event_id: str
-    key: str
-    doubts: Sequence[str]
-    answers: Sequence[str]
-    resolved: int
+    key: str  # in hexadecimal where it is not UTF-8
+    doubts: Sequence[str]  # codes, each once
+    answers: Sequence[str]  # tiers that gave a usable one
+    resolved: int  # how often it was
     resolved_at: datetime | None
 
 

@@ -43,15 +43,11 @@ class Loosening(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Where and how one schema is looser than another.
+    """Where and how one schema is looser than another."""
 
-    `path` is the field, e.g. `result.line_items[].amount`, empty for the record itself; `detail`
-    the values, types or keyword it is about.
-    """
-
-    path: str
+    path: str  # the field, e.g. `result.line_items[].amount`; empty for the record itself
     kind: Loosening
-    detail: str = ""
+    detail: str = ""  # the values, types or keyword it is about
 
 
 def breaks(old: Schema, new: Schema, *, written_by: WrittenBy) -> list[str]:
