@@ -76,10 +76,15 @@ def sentence(report: Report) -> str:
 def document_of(report: Report) -> dict[str, Any]:
     """The same for a program; US dollars as decimal strings, null where a price is not known."""
     cost = report.cost_usd
-    return report.model_dump(mode="json") | {
-        "published": report.published,
-        "cost_usd": None if cost is None else format(cost, "f"),
-    }
+    named = {"stage": report.stage, "source": report.source}  # first, since logs are searched by it
+    return (
+        named
+        | report.model_dump(mode="json")
+        | {
+            "published": report.published,
+            "cost_usd": None if cost is None else format(cost, "f"),
+        }
+    )
 
 
 def dollars(usd: Decimal | None) -> str:

@@ -84,6 +84,7 @@ def test_a_person_reads_what_came_of_it_and_what_it_cost() -> None:
 
 def test_a_program_reads_exact_amounts() -> None:
     document = document_of(REPORT)
+    assert next(iter(document)) == "stage"
     assert (document["batch_usd"], document["cost_usd"]) == ("1.25", "1.26")
     assert document_of(REPORT.model_copy(update={"batch_usd": None}))["cost_usd"] is None
     assert document["events"] == 12_000
