@@ -76,15 +76,9 @@ def sentence(report: Report) -> str:
 def document_of(report: Report) -> dict[str, Any]:
     """The same for a program; US dollars as decimal strings, null where a price is not known."""
     cost = report.cost_usd
-    named = {"stage": report.stage, "source": report.source}  # first, since logs are searched by it
-    return (
-        named
-        | report.model_dump(mode="json")
-        | {
-            "published": report.published,
-            "cost_usd": None if cost is None else format(cost, "f"),
-        }
-    )
+    known = {"stage": report.stage, **report.model_dump(mode="json")}  # logs are searched by it
+    known["published"], known["cost_usd"] = report.published, None if cost is None else f"{cost:f}"
+    return known
 
 
 def dollars(usd: Decimal | None) -> str:
