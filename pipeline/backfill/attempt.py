@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 
 from pipeline.backfill.journal import Journal, unfinished
@@ -39,8 +40,7 @@ from pipeline.stream.protocols import (
     TopicPartition,
 )
 
-_PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
-"""Seconds before attempts that follow on one another because the brokers were away."""
+_PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before each attempt while the brokers are away
 _PASSING = (BrokersUnavailable, Broken, Aborted, ConnectionFailed, RequestFailed)
 """What brokers that are away for a while lead to."""
 
@@ -81,7 +81,7 @@ async def backfill(
     async with AsyncExitStack() as stack:
         metrics = await open_metrics(stack, settings, wish.stage, watcher, http=http)
         attempt = _Attempt(settings, wish, digest, metrics, with_metrics(metrics, watcher), stop)
-        failures = 0
+        pauses = chain(_PAUSES, repeat(_PAUSES[-1]))
         while True:
             try:
                 return await attempt()
@@ -92,8 +92,7 @@ async def backfill(
                 if stop.is_set():
                     raise Stopped("Stopped; start it again and it goes on where it was.") from error
                 watcher.happened(f"{error} It is attempted again.")
-            await asyncio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
-            failures += 1
+            await asyncio.sleep(next(pauses))
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ A record is written in one transaction with what it is about.
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -32,8 +33,6 @@ from pipeline.stream.protocols import PartitionWriter
 from pipeline.stream.records import Headers, Outgoing, Received
 
 SCHEMA = "backfills/1"
-_KEY_PARTS = 5
-"""Of a batch: stage, source, partition, first offset, nonce."""
 _HEADERS: Headers = (("content-type", b"application/json"),)
 _log = logging.getLogger(__name__)
 
@@ -198,11 +197,7 @@ class Run(Kept):
     @property
     def key(self) -> bytes:
         """Of its records in the topic: the latest backfill of a source."""
-        return run_key(self.stage, self.source)
-
-
-def run_key(stage: str, source: str) -> bytes:
-    return f"{stage}/{source}".encode()
+        return f"{self.stage}/{self.source}".encode()
 
 
 def prefix_of(nonce: str, partition: int) -> str:
@@ -242,19 +237,13 @@ class Journal:
 
     async def open(self) -> None:
         """Fence earlier backfills of the stage, so that what is read then is final."""
-        session = self.new_session()
-        try:
-            await session.start()
-        except BaseException:
-            await session.close()
-            raise
-        self._session = session
+        self._session = self.new_session()
+        await self._session.start()
 
     async def read(self) -> None:
-        """Read every record; one that does not belong to this topic is left out, with a warning.
+        """Read every record; `JournalUnreadable` if one of a batch of this stage is damaged.
 
-        Raises:
-            JournalUnreadable: One is of a batch of this stage, and cannot be read.
+        One that does not belong to this topic is left out, with a warning.
         """
         self._kept.clear()
         unusable = 0
@@ -286,7 +275,7 @@ class Journal:
 
     def run(self, source: str) -> Run | None:
         """The latest backfill of a source."""
-        found = self._kept.get(run_key(self.stage, source))
+        found = self._kept.get(f"{self.stage}/{source}".encode())
         return found if isinstance(found, Run) else None
 
     def handles(self, but: Job) -> frozenset[str]:
@@ -348,16 +337,11 @@ class Journal:
                 self._kept[key] = kept
                 return True
         # A source may hold slashes of its own: `file:...`, or a topic with a prefix.
-        parts = key.decode(errors="replace").split("/")
-        if (
-            len(parts) >= _KEY_PARTS
-            and parts[0] == self.stage
-            and parts[-3].isdecimal()
-            and parts[-2].isdecimal()
-        ):
+        of_stage = re.escape(self.stage.encode())
+        if re.fullmatch(rb"%b/.*/\d+/\d+/[^/]*" % of_stage, key, re.DOTALL):
             raise JournalUnreadable(
                 f"The record at {record.topic}/{record.partition} offset {record.offset} has the "
                 f"key of a batch of {self.stage} and is not {SCHEMA}: use the version of the "
-                "pipeline that wrote it, or put a tombstone under its key if nobody did."
+                "pipeline that wrote it, or put a tombstone under its key if none did."
             )
         return False

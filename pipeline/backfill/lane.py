@@ -24,29 +24,23 @@ from pipeline.claude.message_batches import (
 )
 from pipeline.config import BackfillSettings
 from pipeline.model.errors import PipelineError
+from pipeline.operators.selection import batched
 from pipeline.stream.dead_letter_breaker import DeadLetterBreaker
 from pipeline.stream.protocols import Unpublishable
-from pipeline.stream.records import Received
 
-BATCH_BYTES = 100_000_000
-"""Of a batch as it is sent, held in memory twice; the API takes 256 MB."""
-SKEW = timedelta(minutes=10)
-"""How far the clocks of this machine and of the API may be apart."""
+BATCH_BYTES = 100_000_000  # of a batch as it is sent, held in memory twice; the API takes 256 MB
+SKEW = timedelta(minutes=10)  # how far the clocks of this machine and of the API may be apart
 SUBMISSION_GRACE = 30.0
 """Seconds that a submission under way gets when everything else ends: one that is cut off has to be
 looked for the next time."""
-MAX_EVENTS = 500
-"""In one transaction."""
-MAX_BYTES = 8 << 20
-"""Of the events in one transaction; a larger one goes alone."""
-_GATE_SECONDS = 5.0
-"""Between looks at why nothing may be submitted."""
-_LOOK_SECONDS = 5.0
-"""Between looks for a batch that may have been submitted, at most."""
+MAX_EVENTS = 500  # in one transaction
+MAX_BYTES = 8 << 20  # of the events in one transaction; a larger one goes alone
+_GATE_SECONDS = 5.0  # between looks at why nothing may be submitted
+_LOOK_SECONDS = 5.0  # between looks for a batch that may have been submitted, at most
 
 
 class Stopped(PipelineError):
-    """Somebody stopped it; it can be started again."""
+    """It was stopped; it can be started again."""
 
 
 class BatchGone(PipelineError):
@@ -88,9 +82,8 @@ class Tools:
 class Backfill:
     """One attempt at a backfill of `source`: a topic, or `file:` and the digest of a file.
 
-    At most one batch is put together, and one is published, at a time, so that memory is bounded
-    whatever the number of partitions. With `normal_lane`, what is in no batch, or in one that
-    cannot be read, goes through the normal lane.
+    At most one batch is put together, and one is published, at a time, so that memory is bounded.
+    With `normal_lane`, what is in no batch, or in one that cannot be read, goes through that.
     """
 
     def __init__(self, stage: str, source: str, tools: Tools, *, normal_lane: bool = False) -> None:
@@ -196,8 +189,13 @@ class Backfill:
         """
         tools = self._tools
         results = await self._submission.results(job)
-        async with aclosing(_portions(partition, job)) as portions:
-            async for portion in portions:
+        left = partition.read(max(job.first, job.published_to), job.next)
+        parts = batched(left, lambda each: each.size, count=MAX_EVENTS, size=MAX_BYTES)
+        async with aclosing(left), aclosing(parts):
+            async for part in parts:
+                portion = [received for received in part if job.holds(received.offset)]
+                if not portion:
+                    continue
                 async with asyncio.TaskGroup() as group:
                     tasks = [
                         group.create_task(tools.stage.settle(received, job, results))
@@ -342,25 +340,6 @@ class Backfill:
         return requests
 
 
-async def _portions(
-    partition: BacklogPartition, job: Job
-) -> AsyncGenerator[Sequence[Received], None]:
-    """The events of a batch that are not published, as many at a time as a transaction takes."""
-    portion: list[Received] = []
-    size = 0
-    async with aclosing(partition.read(max(job.first, job.published_to), job.next)) as found:
-        async for received in found:
-            if not job.holds(received.offset):
-                continue
-            if portion and (len(portion) >= MAX_EVENTS or size + received.size > MAX_BYTES):
-                yield portion
-                portion, size = [], 0
-            portion.append(received)
-            size += received.size
-    if portion:
-        yield portion
-
-
 def candidates(listed: Iterable[Batch], job: Job, known: Collection[str]) -> list[Batch]:
     """Which of the listed batches may be the one that is looked for. Pure.
 
@@ -390,11 +369,10 @@ class Submission:
         self.found_again = 0
 
     async def submit(self, job: Job, requests: Sequence[BatchRequest]) -> Job:
-        """Submit a batch; it is not left half done because something else has ended.
+        """Submit a batch, to the end even if something else has ended.
 
-        Returns it with its handle, or still as one that may have been submitted. Raises
-        `BatchFailed` where the API takes no such batch, and `ProducerFenced` where another process
-        has this backfill by now; nothing was sent then.
+        Returns it with its handle, or still as one that may have been submitted. `BatchFailed` if
+        the API takes no such batch, `ProducerFenced` if another process has this backfill by now.
         """
         task = asyncio.create_task(self._submit(job, requests))
         try:
@@ -464,7 +442,7 @@ class Submission:
             if undecided and undecided != noted:
                 tools.watcher.happened(
                     f"{', '.join(undecided)} may be a batch of ours whose handle was lost; its "
-                    "results will tell."
+                    "results will show."
                 )
             noted = undecided
             await tools.pause(min(_LOOK_SECONDS, tools.settings.poll_interval))

@@ -8,7 +8,6 @@ the batch left open is simply asked.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from decimal import Decimal
 
 from pipeline.backfill.journal import Job, Tally, custom_id
 from pipeline.cascade.policy import Policy
@@ -20,11 +19,10 @@ from pipeline.kafka.topics import TopicNames
 from pipeline.model.errors import AnswerError, FileUnavailable, InvalidEvent
 from pipeline.model.observer import Observer
 from pipeline.model.questions import AnswerT, Asker, Question, Response, first_questions
-from pipeline.model.records import Tier, added
+from pipeline.model.records import Tier, Usage
 from pipeline.stream.records import Disposition, Outcome, Received
 
-Results = Mapping[str, Succeeded | NotAnswered]
-"""By custom id."""
+Results = Mapping[str, Succeeded | NotAnswered]  # by custom id
 
 
 @dataclass(slots=True)
@@ -36,8 +34,7 @@ class BatchFirst:
     prefix: str  # of the batch's custom ids
     offset: int  # of the event
     results: Results  # of the batch
-    batch_usd: Decimal | None = Decimal(0)
-    normal_usd: Decimal | None = Decimal(0)
+    spent: Tally = field(default_factory=Tally)  # costs alone
     was_returned: bool = False
     _used: set[str] = field(default_factory=set)
 
@@ -49,22 +46,25 @@ class BatchFirst:
         result = self.results.get(name)
         is_new, is_first = name not in self._used, not self._used
         self._used.add(name)
-        if isinstance(result, Succeeded) and is_new:
-            try:
-                response = self.lane.reply(question, tier, result)
-            except AnswerError as error:
-                self.batch_usd = added(self.batch_usd, error.usage.cost_usd)
-                raise
-            self.batch_usd = added(self.batch_usd, response.usage.cost_usd)
-            return response
-        # Repetitions, second opinions and later steps were never in the batch.
-        self.was_returned |= isinstance(result, NotAnswered) or (result is None and is_first)
+        in_batch = result if isinstance(result, Succeeded) and is_new else None
+        if in_batch is None:
+            # Repetitions, second opinions and later steps were never in the batch.
+            self.was_returned |= isinstance(result, NotAnswered) or (result is None and is_first)
+        usage = Usage()
         try:
-            response = await self.normal.ask(question, tier, max_output_tokens=max_output_tokens)
+            if in_batch is not None:
+                response = self.lane.reply(question, tier, in_batch)
+            else:
+                response = await self.normal.ask(
+                    question, tier, max_output_tokens=max_output_tokens
+                )
+            usage = response.usage
         except AnswerError as error:
-            self.normal_usd = added(self.normal_usd, error.usage.cost_usd)
+            usage = error.usage
             raise
-        self.normal_usd = added(self.normal_usd, response.usage.cost_usd)
+        finally:
+            usd = usage.cost_usd
+            self.spent += Tally(batch_usd=usd) if in_batch else Tally(normal_usd=usd)
         return response
 
 
@@ -119,10 +119,8 @@ class BatchStage:
         )
         # It was taken when it was claimed, however often it is read.
         outcome = await processor(replace(received, received_at=job.claimed_at))
-        spent = Tally(
-            returned=asker.was_returned, batch_usd=asker.batch_usd, normal_usd=asker.normal_usd
-        )
-        return received, outcome, _tally(outcome) + spent
+        returned = Tally(returned=asker.was_returned)
+        return received, outcome, _tally(outcome) + asker.spent + returned
 
     def abridged(self, settled: Settled, why: str) -> Settled:
         """The same with the next smaller outcome, or as it is where nothing is smaller."""

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
 
 from pipeline.backfill.journal import Job, Journal, prefix_of
 from pipeline.claude.message_batches import MAX_REQUESTS, BatchRequest
 from pipeline.kafka.reader import TopicReader
 from pipeline.kafka.writer import commit_with_retry
 from pipeline.model.errors import PipelineError, UsageError
+from pipeline.operators.files import usable
 from pipeline.operators.publish import STANDARD_INPUT, Item, count_items, read_items
 from pipeline.stream import ledger
 from pipeline.stream.ledger import CommitPoint, OffsetLedger
@@ -22,108 +22,6 @@ from pipeline.stream.records import Received
 
 _BLOCK = 1 << 20
 _MAX_NAME = 200
-
-
-class BacklogPartition(Protocol):
-    """One partition of a backlog, read in order, and claimed from in order."""
-
-    @property
-    def number(self) -> int: ...
-
-    @property
-    def waiting(self) -> int:
-        """About how many events can still be claimed."""
-        ...
-
-    async def fence(self) -> None:
-        """From here on no other process can claim from it; what one left open is settled.
-
-        To be called before the journal is read, or what is read is not final.
-        """
-
-    async def open(self, jobs: Sequence[Job]) -> None:
-        """Find what no batch holds yet; `jobs` are the batches of this partition. Fence it first.
-
-        Raises:
-            PipelineError: It cannot be claimed from.
-        """
-
-    def unclaimed(self) -> AsyncGenerator[Received, None]:
-        """The events that were there when it was opened and that are not done or claimed."""
-        ...
-
-    def is_done(self, offset: int) -> bool:
-        """Whether an event was done before it could be claimed."""
-        ...
-
-    async def claim(self, offsets: Sequence[int], job: Job) -> None:
-        """Commit that these events are a batch's, together with the batch's record.
-
-        Raises:
-            ProducerFenced: Another program consumes here.
-            BrokerError: Whether they are is not known, or they are not.
-        """
-
-    def read(self, begin: int, end: int) -> AsyncGenerator[Received, None]:
-        """The events of a stretch, again."""
-        ...
-
-    async def close(self) -> None:
-        """Let go of what it takes to claim; the stage's consumer may start then."""
-
-
-@dataclass(slots=True)
-class Chunk:
-    """The events of a batch that is not claimed yet."""
-
-    nonce: str
-    offsets: list[int] = field(default_factory=list)
-    requests: list[BatchRequest] = field(default_factory=list, repr=False)
-    spans: list[tuple[int, int]] = field(default_factory=list)
-
-
-async def chunks(
-    partition: BacklogPartition,
-    build: Callable[[Received, str], Awaitable[list[BatchRequest]]],
-    new_nonce: Callable[[], str],
-    *,
-    max_events: int,
-    max_bytes: int,
-    on_tombstone: Callable[[], None],
-) -> AsyncGenerator[Chunk, None]:
-    """What waits in an opened partition, cut into batches, in order; claim each before the next.
-
-    `build` makes the requests about an event, with custom ids that begin with a prefix. A batch has
-    at most `max_bytes` as it is sent, unless a single event has more.
-    """
-    chunk, size, is_adjacent = Chunk(new_nonce()), 0, False
-    async with aclosing(partition.unclaimed()) as unclaimed:
-        async for received in unclaimed:
-            is_done = partition.is_done(received.offset)
-            if is_done or received.is_tombstone:
-                if not is_done:
-                    on_tombstone()
-                is_adjacent = False
-                continue
-            requests = await build(received, prefix_of(chunk.nonce, partition.number))
-            more = sum(request.size for request in requests)
-            if chunk.offsets and (
-                len(chunk.offsets) >= max_events
-                or len(chunk.requests) + len(requests) > MAX_REQUESTS
-                or size + more > max_bytes
-            ):
-                yield chunk
-                chunk, size, is_adjacent = Chunk(new_nonce()), 0, False
-                requests = await build(received, prefix_of(chunk.nonce, partition.number))
-                more = sum(request.size for request in requests)
-            begin = chunk.spans.pop()[0] if is_adjacent else received.offset
-            chunk.spans.append((begin, received.offset + 1))
-            is_adjacent = True
-            chunk.offsets.append(received.offset)
-            chunk.requests += requests
-            size += more
-    if chunk.offsets:
-        yield chunk
 
 
 class LogTruncated(PipelineError):
@@ -153,10 +51,15 @@ class TopicBacklog:
         return self.partition.partition
 
     async def fence(self) -> None:
+        """From here on no other process can claim from it; what one left open is settled.
+
+        To be called before the journal is read, or what is read is not final.
+        """
         self._session = self.new_session(self.partition)
         await self._session.start()
 
     async def open(self, jobs: Sequence[Job]) -> None:  # noqa: ARG002 - the offsets say it
+        """Find what no batch of `jobs` holds yet, after `fence`; `LogTruncated` if it cannot be."""
         committed = await self.offsets.committed(self.partition)
         bounds = await self.offsets.bounds(self.partition)
         if committed is None:
@@ -176,17 +79,23 @@ class TopicBacklog:
 
     @property
     def waiting(self) -> int:
-        """Offsets that are not done; some may not be events."""
+        """About how many events can be claimed: offsets that are not done."""
         return self._ledger.commit_point().lag(self._end)
 
     def unclaimed(self) -> AsyncGenerator[Received, None]:
-        """From the committed offset to where the log ended."""
+        """From the committed offset to where the log ended; some may be done already."""
         return self.read(self._ledger.position, self._end)
 
     def is_done(self, offset: int) -> bool:
         return self._ledger.is_done(offset)
 
     async def claim(self, offsets: Sequence[int], job: Job) -> None:
+        """Commit that these events are a batch's, together with the batch's record.
+
+        Raises:
+            ProducerFenced: Another program consumes here.
+            BrokerError: Whether they are is not known, or they are not.
+        """
         if self._session is None:
             raise RuntimeError("a partition is fenced before it is claimed from")
         for offset in offsets:
@@ -198,21 +107,19 @@ class TopicBacklog:
             self._session,
             [self.journal.record_of(job)],
             Committed(point.base, ledger.encode(point)),
-            if_fenced=f"Somebody else consumes {self.partition} now, `pipeline run {job.stage}` "
+            if_fenced=f"Another process consumes {self.partition} now, `pipeline run {job.stage}` "
             "or another backfill: stop it and start this again, which goes on from here.",
         )
         self.journal.note(job)
 
     async def read(self, begin: int, end: int) -> AsyncGenerator[Received, None]:
-        partition = self.partition
-        stretch = self.read_topics(
-            [partition.topic], start={partition: begin}, end={partition: end}
-        )
-        async with stretch as records:
+        of = self.partition
+        async with self.read_topics([of.topic], start={of: begin}, end={of: end}) as records:
             async for record in records:
                 yield record
 
     async def close(self) -> None:
+        """Release what it takes to claim; the stage's consumer may start then."""
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -222,10 +129,7 @@ class TopicBacklog:
 class FileBacklog:
     """All events of a file, or of a folder of files: an event is known by its position in it.
 
-    It is known by what it contains: a copy of it is the same file.
-
-    Raises:
-        UsageError: It cannot be read.
+    It is known by what it contains: a copy of it is the same file. `UsageError` if unreadable.
     """
 
     path: Path  # JSON Lines, a file, or a folder
@@ -294,17 +198,70 @@ class FileBacklog:
         yield from islice(read_items([self.path], key_field=self.key_field), begin, None)
 
 
-def digest_of(path: Path) -> str:
-    """Hex digest of what a file contains; of a folder, of all of its files and their names.
+BacklogPartition = TopicBacklog | FileBacklog  # read in order, and claimed from in order
 
-    Raises:
-        UsageError: It cannot be read, or not twice.
+
+@dataclass(slots=True)
+class Chunk:
+    """The events of a batch that is not claimed yet."""
+
+    nonce: str
+    offsets: list[int] = field(default_factory=list)
+    requests: list[BatchRequest] = field(default_factory=list, repr=False)
+    spans: list[tuple[int, int]] = field(default_factory=list)
+
+
+async def chunks(
+    partition: BacklogPartition,
+    build: Callable[[Received, str], Awaitable[list[BatchRequest]]],
+    new_nonce: Callable[[], str],
+    *,
+    max_events: int,
+    max_bytes: int,
+    on_tombstone: Callable[[], None],
+) -> AsyncGenerator[Chunk, None]:
+    """What waits in an opened partition, cut into batches, in order; claim each before the next.
+
+    `build` makes the requests about an event, with custom ids that begin with a prefix. A batch has
+    at most `max_bytes` as it is sent, unless a single event has more.
     """
+    chunk, size, is_adjacent = Chunk(new_nonce()), 0, False
+    async with aclosing(partition.unclaimed()) as unclaimed:
+        async for received in unclaimed:
+            is_done = partition.is_done(received.offset)
+            if is_done or received.is_tombstone:
+                if not is_done:
+                    on_tombstone()
+                is_adjacent = False
+                continue
+            requests = await build(received, prefix_of(chunk.nonce, partition.number))
+            more = sum(request.size for request in requests)
+            if chunk.offsets and (
+                len(chunk.offsets) >= max_events
+                or len(chunk.requests) + len(requests) > MAX_REQUESTS
+                or size + more > max_bytes
+            ):
+                yield chunk
+                chunk, size, is_adjacent = Chunk(new_nonce()), 0, False
+                requests = await build(received, prefix_of(chunk.nonce, partition.number))
+                more = sum(request.size for request in requests)
+            begin = chunk.spans.pop()[0] if is_adjacent else received.offset
+            chunk.spans.append((begin, received.offset + 1))
+            is_adjacent = True
+            chunk.offsets.append(received.offset)
+            chunk.requests += requests
+            size += more
+    if chunk.offsets:
+        yield chunk
+
+
+def digest_of(path: Path) -> str:
+    """Hex digest of a file, or of a folder's files and their names; `UsageError` if unreadable."""
     if path == STANDARD_INPUT:
         raise UsageError("A backfill reads its file again when it resumes: name one, not `-`.")
     digest = hashlib.blake2b(digest_size=16)
     is_folder = path.is_dir()
-    try:
+    with usable(path, "read", otherwise="name a file that can."):
         for each in sorted(p for p in path.rglob("*") if p.is_file()) if is_folder else [path]:
             if is_folder:
                 name = str(each.relative_to(path)).encode()
@@ -312,8 +269,4 @@ def digest_of(path: Path) -> str:
             with each.open("rb") as file:
                 while block := file.read(_BLOCK):
                     digest.update(block)
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read ({error.strerror}): name a file that can."
-        ) from error
     return digest.hexdigest()

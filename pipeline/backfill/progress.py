@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -15,27 +15,18 @@ from pipeline.observe.web import serve
 from pipeline.runtime.console import Bar
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Tally):
     """A backfill, over all starts of the program."""
 
     stage: str
     source: str  # the topic, or `file:` and the digest of a file
     events: int  # what there was to do when it began, about; what is in batches, where more
     claimed: int  # events that are in batches
-    published: int  # events that came to an end
-    enriched: int
-    escalated: int
-    dead_letters: int
-    returned: int
-    gone: int
     batches: int
     under_way: int  # batches that are not published
     resumed: int  # batches that this start of the program found unfinished
     found_again: int  # of these, submissions whose answer was lost and whose batch was found
     tombstones: int  # records without a value that this start of the program skipped
-    batch_usd: Decimal | None  # of what batches answered, at half the price; None if not known
-    normal_usd: Decimal | None  # of what the normal lane had to answer
     done: bool  # whether all of it is done
 
     @property
@@ -54,7 +45,6 @@ def report_of(
         source=run.source,
         events=claimed if run.ended_at is not None else max(run.events or 0, claimed),
         claimed=claimed,
-        published=tally.published,
         batches=len(mine),
         under_way=len(unfinished(mine)),
         resumed=resumed,
@@ -85,11 +75,10 @@ def sentence(report: Report) -> str:
 
 def document_of(report: Report) -> dict[str, Any]:
     """The same for a program; US dollars as decimal strings, null where a price is not known."""
-    document = {**asdict(report), "cost_usd": report.cost_usd}
-    for name in ("batch_usd", "normal_usd", "cost_usd"):
-        usd = document[name]
-        document[name] = None if usd is None else format(usd, "f")
-    return document
+    cost = report.cost_usd
+    known = {"stage": report.stage, **report.model_dump(mode="json")}  # logs are searched by it
+    known["published"], known["cost_usd"] = report.published, None if cost is None else f"{cost:f}"
+    return known
 
 
 def dollars(usd: Decimal | None) -> str:
@@ -105,7 +94,6 @@ class Watcher:
 
 
 def on_terminal(bar: Bar, note: Callable[[str], None]) -> Watcher:
-
     def changed(report: Report) -> None:
         what = f"{report.under_way} of {report.batches} batches under way"
         bar.show(
@@ -137,11 +125,7 @@ def with_metrics(metrics: Metrics, watcher: Watcher) -> Watcher:
 async def open_metrics(
     stack: AsyncExitStack, settings: Settings, stage: str, watcher: Watcher, *, http: bool
 ) -> Metrics:
-    """The metrics of this process, served on the one port if `http`.
-
-    Raises:
-        PipelineError: The port is taken.
-    """
+    """The metrics of this process; `http` serves them, or `PipelineError`: the port is taken."""
     observed = instruments(settings, [stage], delivery="exactly_once")
     if http:
         observed.health.add_readiness("models", observed.conditions.not_answering)

@@ -25,20 +25,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Kafka events enriched by Claude: Haiku answers the routine, Sonnet the ambiguous.",
 )
-for command in (
-    demo,
-    run,
-    local,
-    publish,
-    backfill,
-    tail,
-    lag,
-    schemas,
-    cost,
-    evaluate,
-    doctor,
-    version,
-):
+COMMANDS = (
+    *(demo, run, local, publish, backfill, tail, lag),
+    *(schemas, cost, evaluate, doctor, version),
+)
+for command in COMMANDS:
     app.command()(command)
 app.add_typer(topics, name="topics")
 app.add_typer(dead_letters, name="dead-letters")
@@ -63,11 +54,7 @@ def program() -> NoReturn:
 
 
 def main() -> NoReturn:
-    """Run the command line; `--debug` may stand anywhere in it.
-
-    Raises:
-        SystemExit: With the exit code.
-    """
+    """Run the command line, in which `--debug` may stand anywhere; `SystemExit` has the code."""
     arguments = [argument for argument in sys.argv[1:] if argument != DEBUG]
     if isinstance(sys.stdout, TextIOWrapper):
         # A terminal that cannot show a character of some record gets its escape.
@@ -81,8 +68,8 @@ def _code_of(arguments: Sequence[str]) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BrokenPipeError:
-        # Whoever reads has enough, as in `pipeline tail tickets | head`; the interpreter's own
-        # flush at its end must not stumble over that again.
+        # The reader has enough, as in `pipeline tail tickets | head`; the interpreter's own flush
+        # at its end must not fail for that again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # noqa: BLE001 - the last place where a fault can be put in words

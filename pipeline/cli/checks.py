@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 def doctor(json: Json = False) -> None:
     """Look for what is wrong with this installation, and say what to do."""
+    from pipeline.cli.terminal import console
     from pipeline.doctor import CHECKS, Finding, Verdict, examine
-    from pipeline.runtime import console
 
     def show(finding: Finding) -> None:
         if json:
@@ -43,7 +43,7 @@ def schemas(
 ) -> None:
     """Write the JSON Schemas and the AsyncAPI document of all topics, or check them."""
     from pipeline import schemas as contract
-    from pipeline.config import load_settings
+    from pipeline.cli.terminal import load_settings
     from pipeline.stages.api import build_stages, stage_named
 
     settings = load_settings()
@@ -74,8 +74,7 @@ def cost(
 ) -> None:
     """Say what a workload costs on each model and as a cascade, before it is run."""
     from pipeline.claude import workloads as costs
-    from pipeline.config import load_settings
-    from pipeline.runtime import console
+    from pipeline.cli.terminal import console, load_settings
 
     settings = load_settings()
     if published:
@@ -143,14 +142,13 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Measure a stage on labelled events: accuracy, cost, escalations; propose a threshold."""
-    from pipeline.config import load_settings
+    from pipeline.cli.terminal import console, load_settings
     from pipeline.evaluate import report
     from pipeline.evaluate.evaluation import Wanted, prepare
     from pipeline.evaluate.evaluation import evaluate as evaluation_of
     from pipeline.evaluate.labelled_events import Columns
     from pipeline.local.environment import PATIENCE_SECONDS, simulated_api
     from pipeline.model.records import now
-    from pipeline.runtime import console
 
     settings = load_settings()
     wanted = Wanted(
@@ -193,11 +191,7 @@ def evaluate(
 
 
 def _place(*, simulated: bool, recorded: bool) -> str:
-    """Who answers, as the recording knows them.
-
-    Raises:
-        UsageError: Nobody can.
-    """
+    """Who answers, as the recording knows them; `UsageError` if there is no API to ask."""
     from pipeline.local.environment import API_KEY, BASE_URL
     from pipeline.model.errors import UsageError
 

@@ -18,9 +18,8 @@ Stages = Annotated[Strings, Argument(help="Whose topics; those of the enabled st
 @topics.command("create")
 def create_topics(stages: Stages = None, json: Json = False) -> None:
     """Make the topics that are missing; change none that exists."""
-    from pipeline.config import load_settings
+    from pipeline.cli.terminal import console, load_settings
     from pipeline.operators.inspection import create
-    from pipeline.runtime import console
 
     reports = console.run(create(load_settings(), stages))
     if json:
@@ -35,25 +34,19 @@ def create_topics(stages: Stages = None, json: Json = False) -> None:
 @topics.command("list")
 def list_topics(stages: Stages = None, json: Json = False) -> None:
     """List the topics of the pipeline that exist."""
-    from pipeline.config import load_settings
+    from pipeline.cli.terminal import console, load_settings, output
     from pipeline.operators.inspection import describe
-    from pipeline.runtime import console
 
     described = console.run(describe(load_settings(), stages))
     names = [name for name, state in described.items() if state is not None]
-    if json:
-        console.as_json(names)
-    else:
-        for name in names:
-            console.line(name)
+    output(names, names, json=json)
 
 
 @topics.command("describe")
 def describe_topics(stages: Stages = None, json: Json = False) -> None:
     """Describe the topics of the pipeline, the missing ones included."""
-    from pipeline.config import load_settings
+    from pipeline.cli.terminal import console, load_settings
     from pipeline.operators.inspection import describe
-    from pipeline.runtime import console
 
     described = console.run(describe(load_settings(), stages))
     if json:
@@ -79,10 +72,9 @@ def publish(
     json: Json = False,
 ) -> None:
     """Put raw events on a stage's topic."""
-    from pipeline.config import load_settings
+    from pipeline.cli.terminal import console, load_settings, output
     from pipeline.observe.logging import configure_logging
     from pipeline.operators import publish as publishing
-    from pipeline.runtime import console
     from pipeline.stages.api import stage_named
 
     settings = load_settings()
@@ -95,10 +87,8 @@ def publish(
         )
     for refusal in result.refusals:
         console.note(f"{refusal.place}: {refusal.reason}: {refusal.detail}")
-    if json:
-        console.as_json(result)
-    else:
-        console.line(f"{result.published} published to {result.topic}, {result.refused} refused")
+    sentence = f"{result.published} published to {result.topic}, {result.refused} refused"
+    output(result, [sentence], json=json)
     if result.refused:
         raise typer.Exit(console.FAILED)
 
@@ -111,9 +101,8 @@ def tail(
     pretty: Annotated[bool, Option("--pretty", help="Indent.")] = False,
 ) -> None:
     """Print enriched records, or those of any topic, as JSON Lines."""
-    from pipeline.config import load_settings
+    from pipeline.cli.terminal import console, load_settings
     from pipeline.operators import inspection
-    from pipeline.runtime import console
 
     settings = load_settings()
     reading = inspection.tail(
@@ -135,9 +124,8 @@ def lag(
     json: Json = False,
 ) -> None:
     """Show how far each stage is behind, by topic and partition."""
-    from pipeline.config import load_settings
+    from pipeline.cli.terminal import console, load_settings
     from pipeline.operators import inspection
-    from pipeline.runtime import console
 
     def show(found: "list[StageLag]") -> None:
         if json:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pipeline.kafka.reader import TopicReader
     from pipeline.kafka.topics import TopicNames
     from pipeline.operators.dead_letters import DeadLetterRecord, Replayed, Selection
+    from pipeline.operators.listing import Listing
 
 dead_letters = typer.Typer(
     no_args_is_help=True, help="Look at dead letters, replay them, take them out."
@@ -50,36 +51,25 @@ def list_dead_letters(
     json: Json = False,
 ) -> None:
     """List dead letters, the newest last."""
+    from pipeline.cli.terminal import console
     from pipeline.operators import dead_letters
-    from pipeline.runtime import console
 
     settings, _, read = _opened()
-    selection = _selection(None, stage, reason, topic, key=key, since=since, until=until)
-    found = console.run(
-        dead_letters.list_dead_letters(settings, read, selection, limit=limit, replayed=replayed)
-    )
-    if json:
-        console.as_json(found)
-        return
-    if found.lines:
-        console.table(dead_letters.HEADINGS, dead_letters.rows(found))
-    console.note(dead_letters.summary(found))
+    chosen = _selection(None, stage, reason, topic, key=key, since=since, until=until)
+    work = dead_letters.list_dead_letters(settings, read, chosen, limit=limit, replayed=replayed)
+    _print_listing(console.run(work), json=json)
 
 
 @dead_letters.command("show")
 def show_dead_letter(place: APlace, full: Full = False, json: Json = False) -> None:
     """Show one dead letter: why it is here, its headers, its value as text or in hexadecimal."""
-    from pipeline.operators import dead_letters
+    from pipeline.cli.terminal import console, output
+    from pipeline.operators.dead_letters import SHOWN, document_of, find, lines_of
     from pipeline.operators.selection import parse_place
-    from pipeline.runtime import console
 
     (_, names, read), where = _opened(), parse_place(place)
-    found, handled = console.run(dead_letters.find(names, read, where))
-    if json:
-        console.as_json(dead_letters.document_of(found, handled))
-        return
-    for line in dead_letters.lines_of(found, handled, limit=None if full else dead_letters.SHOWN):
-        console.line(line)
+    found = console.run(find(names, read, where))
+    output(document_of(*found), lines_of(*found, limit=None if full else SHOWN), json=json)
 
 
 @dead_letters.command("replay")
@@ -100,10 +90,10 @@ def replay_dead_letters(
     json: Json = False,
 ) -> None:
     """Put dead letters back on their topics, with their keys and headers, each once."""
+    from pipeline.cli.terminal import console, output
     from pipeline.model.errors import UsageError
     from pipeline.operators.dead_letters import ReplayRequest, replay
     from pipeline.operators.handled import open_publisher
-    from pipeline.runtime import console
 
     selected = places or stage or reason or topic or key or since or until
     if not (selected or limit or everything):
@@ -127,10 +117,7 @@ def replay_dead_letters(
         result = console.run(put_back())
     for refusal in result.refusals:
         console.note(f"{refusal.place}: {refusal.because}")
-    if json:
-        console.as_json(result)
-    else:
-        console.line(result.sentence())
+    output(result, [result.sentence()], json=json)
     if result.refused:
         raise typer.Exit(console.FAILED)
 
@@ -152,14 +139,11 @@ def export_dead_letters(
     ] = None,
 ) -> None:
     """Print dead letters as JSON Lines, bytes in base64; or write them as files."""
-    import orjson
-
-    from pipeline.model.printable import printable
+    from pipeline.cli.terminal import console
     from pipeline.operators.dead_letters import export, folder
-    from pipeline.runtime import console
 
     def print_line(document: Mapping[str, Any], _: "DeadLetterRecord") -> None:
-        console.line(printable(orjson.dumps(document).decode()))
+        console.as_json(document)
 
     settings, _, read = _opened()
     selection = _selection(places, stage, reason, topic, key=key, since=since, until=until)
@@ -170,7 +154,7 @@ def export_dead_letters(
 
 def _opened() -> "tuple[Settings, TopicNames, TopicReader]":
     """The settings, what the topics are called by them, and what reads these."""
-    from pipeline.config import load_settings
+    from pipeline.cli.terminal import load_settings
     from pipeline.kafka.topics import TopicNames
     from pipeline.operators.selection import topic_reader
 
@@ -193,13 +177,26 @@ def _selection(
     from pipeline.operators.selection import parse_place, span
 
     return Selection(
-        places=frozenset(parse_place(text) for text in places or ()),
-        stages=tuple(stages or ()),
-        reasons=tuple(reasons or ()),
-        topics=tuple(topics or ()),
+        places=frozenset(map(parse_place, places or ())),
+        stages=stages or (),
+        reasons=reasons or (),
+        topics=topics or (),
         key=key,
         span=span(since, until, now()),
     )
+
+
+def _print_listing(found: "Listing[Any]", *, json: bool) -> None:
+    from pipeline.cli.terminal import console
+
+    if json:
+        console.as_json(found.document())
+        return
+    for remark in found.remarks():
+        console.note(remark)
+    if found.lines:
+        console.table(found.headings, map(found.row, found.lines))
+    console.note(found.summary())
 
 
 @review.command("list")
@@ -217,31 +214,15 @@ def list_review_items(
     json: Json = False,
 ) -> None:
     """List review items, the newest last."""
+    from pipeline.cli.terminal import console
     from pipeline.model.records import now
-    from pipeline.operators import review
+    from pipeline.operators.review import Selection, list_items
     from pipeline.operators.selection import span
-    from pipeline.runtime import console
 
     settings, _, read = _opened()
-    selection = review.Selection(
-        stages=tuple(stage or ()),
-        doubts=tuple(doubt or ()),
-        key=key,
-        span=span(since, until, now()),
-    )
-    found = console.run(
-        review.list_items(settings, read, selection, limit=limit, resolved=resolved)
-    )
-    if json:
-        console.as_json(found)
-        return
-    for sentence in found.unreadable:
-        console.note(sentence)
-    if found.unreadable_count > len(found.unreadable):
-        console.note(f"{found.unreadable_count:,} records are not review items.")
-    if found.lines:
-        console.table(review.HEADINGS, review.rows(found))
-    console.note(review.summary(found))
+    chosen = Selection(stage or (), doubt or (), key, span(since, until, now()))
+    work = list_items(settings, read, chosen, limit=limit, resolved=resolved)
+    _print_listing(console.run(work), json=json)
 
 
 @review.command("show")
@@ -253,19 +234,15 @@ def show_review_item(
     json: Json = False,
 ) -> None:
     """Show one review item: the event, the doubts, both answers side by side."""
-    from pipeline.operators import review
+    from pipeline.cli.terminal import console, output
+    from pipeline.operators.review import SHOWN, document_of, find, lines_of, save_file
     from pipeline.operators.selection import parse_place
-    from pipeline.runtime import console
 
     (_, names, read), where = _opened(), parse_place(place)
-    item, handled = console.run(review.find(names, read, where))
+    found = console.run(find(names, read, where))
     if file is not None:
-        console.note(f"{review.save_file(item, file):,} bytes written to {file}")
-    if json:
-        console.as_json(review.document_of(item, handled))
-        return
-    for line in review.lines_of(item, handled, limit=None if full else review.SHOWN):
-        console.line(line)
+        console.note(f"{save_file(found[0], file):,} bytes written to {file}")
+    output(document_of(*found), lines_of(*found, limit=None if full else SHOWN), json=json)
 
 
 @review.command("resolve")
@@ -284,12 +261,12 @@ def resolve_review_item(
     """Publish a person's verdict as the event's result, under its key, once."""
     import random
 
+    from pipeline.cli.terminal import console, output
     from pipeline.model.errors import UsageError
     from pipeline.model.records import Tier, now
     from pipeline.operators import review
     from pipeline.operators.handled import open_publisher
     from pipeline.operators.selection import parse_place
-    from pipeline.runtime import console
 
     if (result is None) == (accept is None):
         raise UsageError("Say what is right: either --result, or --accept haiku|sonnet.")
@@ -300,13 +277,12 @@ def resolve_review_item(
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{result[1:]} cannot be read ({error}): name another.") from None
     right = review.parse_result(result or "") if accept is None else Tier(accept.value)
-    verdict = review.Verdict(right, review.parse_changes(change or ()))
     done = console.run(
         review.resolve(
             settings,
             read,
             where,
-            verdict,
+            review.Verdict(right, review.parse_changes(change or ())),
             lambda: open_publisher(settings, names.review, names.resolved, note=console.note),
             now=now(),
             jitter=random.random,
@@ -314,7 +290,4 @@ def resolve_review_item(
             labels=None if labels is None else review.LabelledFile(labels),
         )
     )
-    if json:
-        console.as_json(done)
-    else:
-        console.line(f"{done.place}: published to {done.topic}")
+    output(done, [f"{done.place}: published to {done.topic}"], json=json)

@@ -20,10 +20,9 @@ def run(
 ) -> None:
     """Consume, ask, publish: the pipeline itself, until stopped."""
     from pipeline.app import Running
-    from pipeline.config import load_settings
+    from pipeline.cli.terminal import console, load_settings
     from pipeline.observe.logging import configure_logging
     from pipeline.operators.inspection import chosen
-    from pipeline.runtime import console
     from pipeline.runtime.process import collect_seldom
     from pipeline.workers.fleet import ends_within, serve
 
@@ -50,8 +49,7 @@ def run(
 def backfill(
     stage: Annotated[str, Argument(help="Whose events: tickets, invoices, images, ...")],
     file: Annotated[
-        OptionalPath,
-        Argument(help="JSON Lines, a file or a folder; the stage's topic if none."),
+        OptionalPath, Argument(help="JSON Lines, a file or a folder; the stage's topic if none.")
     ] = None,
     *,
     key_field: KeyField = "id",
@@ -72,22 +70,16 @@ def backfill(
     from pipeline.backfill.attempt import Wish
     from pipeline.backfill.attempt import backfill as do
     from pipeline.backfill.progress import document_of, on_terminal, sentence
-    from pipeline.config import load_settings
+    from pipeline.cli.terminal import console, load_settings, output
     from pipeline.observe.logging import configure_logging
-    from pipeline.runtime import console
 
     settings = load_settings()
     configure_logging(settings.log)
-    wish = Wish(stage, file, key_field, normal_lane)
     with console.progress(f"Backfilling {stage}") as bar:
-        watcher = on_terminal(bar, console.note)
-        report = console.run_until_stopped(
-            lambda stop: do(settings, wish, watcher, stop, http=http)
-        )
-    if json:
-        console.as_json(document_of(report))
-    else:
-        console.line(sentence(report))
+        watch = on_terminal(bar, console.note)
+        wish = Wish(stage, file, key_field, normal_lane)
+        report = console.run_until_stopped(lambda stop: do(settings, wish, watch, stop, http=http))
+    output(document_of(report), [sentence(report)], json=json)
     if not report.done:
         raise typer.Exit(console.FAILED)
 
@@ -114,9 +106,8 @@ def local(
     ] = None,
 ) -> None:
     """Run the embedded broker and the simulated API, for a command or until stopped."""
-    from pipeline.config import load_settings
+    from pipeline.cli.terminal import console, load_settings
     from pipeline.local.environment import local_environment, serve
-    from pipeline.runtime import console
     from pipeline.stages.checks.scope import require_encoder
 
     if encoder:
@@ -151,10 +142,9 @@ def demo(
     """Show a day of events on this machine: what became of each, and what it cost."""
     import asyncio
 
-    from pipeline.config import load_settings
+    from pipeline.cli.terminal import console, load_settings
     from pipeline.local.demo import demo as show_day
     from pipeline.local.screen import Screen, next_steps, screenshot
-    from pipeline.runtime import console
 
     settings = load_settings()
 

@@ -40,12 +40,10 @@ from pipeline.config.tables import (
     Count,
     DecodingSettings,
     Delivery,
-    Dollars,
     EscalationSettings,
     HttpSettings,
     KafkaSettings,
     LogSettings,
-    ModelSettings,
     Ordering,
     Seconds,
     Section,
@@ -55,21 +53,15 @@ from pipeline.config.tables import (
     TopicSettings,
     TracingSettings,
 )
-from pipeline.config.thresholds import (
-    SonnetThresholds,
-    StageThresholds,
-    Thresholds,
-    ThresholdTable,
-    TierThresholds,
-)
+from pipeline.config.thresholds import SonnetThresholds, StageThresholds, Thresholds
 
 __all__ = [
-    "MOST_AT_ONCE", "Agent", "BackfillSettings", "Bytes", "ClaudeSettings", "CodeSettings",
-    "Count", "DecodingSettings", "Delivery", "DocumentSettings", "Dollars", "EscalationSettings",
-    "ExtraField", "Extracting", "FileSettings", "HttpSettings", "ImageSettings", "InvoiceField",
-    "InvoiceSettings", "KafkaSettings", "Label", "Labels", "LogSettings", "ModelSettings",
-    "Ordering", "OwnStage", "RequestSettings", "S3Settings", "Seconds", "Section", "Settings",
-    "Share", "SonnetThresholds", "StageSettings", "StageThresholds", "StagesSettings",
-    "StreamSettings", "TextSettings", "ThresholdTable", "Thresholds", "TicketSettings",
-    "TierThresholds", "TokenPrices", "TopicSettings", "TracingSettings", "load_settings",
+    "MOST_AT_ONCE", "Agent", "BackfillSettings", "Bytes", "ClaudeSettings", "CodeSettings", "Count",
+    "DecodingSettings", "Delivery", "DocumentSettings", "EscalationSettings", "ExtraField",
+    "Extracting", "FileSettings", "HttpSettings", "ImageSettings", "InvoiceField",
+    "InvoiceSettings", "KafkaSettings", "Label", "Labels", "LogSettings", "Ordering", "OwnStage",
+    "RequestSettings", "S3Settings", "Seconds", "Section", "Settings", "Share", "SonnetThresholds",
+    "StageSettings", "StageThresholds", "StagesSettings", "StreamSettings", "TextSettings",
+    "Thresholds", "TicketSettings", "TokenPrices", "TopicSettings", "TracingSettings",
+    "load_settings",
 ]  # fmt: skip

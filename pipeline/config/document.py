@@ -6,13 +6,13 @@ Each table is a section. What several stages have is written once, and so is wha
 of tables holds.
 """
 
-import argparse
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
+import typer
 from pydantic import BaseModel
 
 from pipeline.config.settings import INSTEAD, Settings
@@ -166,17 +166,14 @@ def _values(schema: Mapping[str, Any]) -> str:
 _BOUNDS = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to"}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Write docs/SETTINGS.md from the settings.")
-    parser.add_argument("path", type=Path)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail if it is stale")
-    options = parser.parse_args()
+def main(path: Path, *, check: bool = False) -> None:
+    """Write docs/SETTINGS.md from the settings, or only fail if it is stale."""
     written = document()
-    if not options.check:
-        options.path.write_text(written, "utf-8")
-    elif not options.path.exists() or options.path.read_text("utf-8") != written:
-        sys.exit(f"{options.path} is not what the settings say: run `make settings`.")
+    if not check:
+        path.write_text(written, "utf-8")
+    elif not path.exists() or path.read_text("utf-8") != written:
+        sys.exit(f"{path} is not what the settings say: run `make settings`.")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

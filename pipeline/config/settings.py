@@ -39,16 +39,15 @@ from pipeline.config.tables import (
     StreamSettings,
     TopicSettings,
     TracingSettings,
+    setting,
 )
 from pipeline.config.thresholds import ThresholdTable
 from pipeline.model.errors import UsageError
 
-STAGES_GROUP = "haiku_pipeline.stages"
-"""The entry points of installed packages that are looked for."""
+STAGES_GROUP = "haiku_pipeline.stages"  # the entry points of installed packages that are looked for
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
 _REFERENCE = re.compile(r"[\w.]+:\w+")
-_TAKEN = frozenset({"escalations", "review", "all"})
-"""A stage of its own, a topic, and the metrics' word for the sum of all stages."""
+_TAKEN = frozenset({"escalations", "review", "all"})  # a stage, a topic, and the sum of stages
 INSTEAD = {
     "claude.answer_cache_entries": "it is always 10,000",
     "claude.answer_cache_path": "set claude.state_dir, the directory of answers.sqlite3",
@@ -84,21 +83,15 @@ INSTEAD = {
     "topics.resolved": "it is always review.resolved, behind topics.prefix",
     "tracing.service_name": "set OTEL_SERVICE_NAME in the environment",
 }
-"""Names that were settings once: they are refused, and the message says what to do instead.
-
-They are not taken for the new ones: of two names for one thing it would have to be explained for
-ever which of them wins.
-"""
+"""Names that were settings once: they are refused with what to do instead, and not taken for the
+new ones, since it would have to be explained for ever which of two names wins."""
 
 
 class _Read(BaseSettings):
     """Where settings are read from."""
 
     model_config = SettingsConfigDict(
-        env_prefix="PIPELINE_",
-        env_nested_delimiter="__",
-        toml_file="pipeline.toml",
-        extra="forbid",
+        env_prefix="PIPELINE_", env_nested_delimiter="__", toml_file="pipeline.toml", extra="forbid"
     )
 
     @classmethod
@@ -116,31 +109,29 @@ class _Read(BaseSettings):
 class Settings(_Read):
     """The whole tree: what is about everything, and a table for each part of the pipeline."""
 
-    delivery: Delivery = Field(
-        "exactly_once", description="`at_least_once` for brokers without transactions"
+    delivery: Delivery = setting("exactly_once", "`at_least_once` for brokers without transactions")
+    enabled: list[str] = setting(
+        ["tickets", "invoices", "images", "escalations"],
+        "stages that `pipeline run` serves when none is named",
     )
-    enabled: list[str] = Field(
-        default_factory=lambda: ["tickets", "invoices", "images", "escalations"],
-        description="stages that `pipeline run` serves when none is named",
-    )
-    stage_modules: list[str] = Field(
-        default_factory=list,
-        description="stages of one's own, as 'package.module:Class', beside those that installed "
+    stage_modules: list[str] = setting(
+        [],
+        "stages of one's own, as 'package.module:Class', beside those that installed "
         "packages offer",
     )
-    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
-    topics: TopicSettings = Field(default_factory=TopicSettings)
-    http: HttpSettings = Field(default_factory=HttpSettings)
-    models: ModelSettings = Field(default_factory=ModelSettings)
-    stream: StreamSettings = Field(default_factory=StreamSettings)
-    claude: ClaudeSettings = Field(default_factory=ClaudeSettings)
-    backfill: BackfillSettings = Field(default_factory=BackfillSettings)
-    files: DecodingSettings = Field(default_factory=DecodingSettings)
-    stages: StagesSettings = Field(default_factory=StagesSettings)
-    thresholds: ThresholdTable = Field(default_factory=ThresholdTable)
-    escalation: EscalationSettings = Field(default_factory=EscalationSettings)
-    log: LogSettings = Field(default_factory=LogSettings)
-    tracing: TracingSettings = Field(default_factory=TracingSettings)
+    kafka: KafkaSettings = KafkaSettings()
+    topics: TopicSettings = TopicSettings()
+    http: HttpSettings = HttpSettings()
+    models: ModelSettings = ModelSettings()
+    stream: StreamSettings = StreamSettings()
+    claude: ClaudeSettings = ClaudeSettings()
+    backfill: BackfillSettings = BackfillSettings()
+    files: DecodingSettings = DecodingSettings()
+    stages: StagesSettings = StagesSettings()
+    thresholds: ThresholdTable = ThresholdTable()
+    escalation: EscalationSettings = EscalationSettings()
+    log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
 
     @model_validator(mode="after")
     def _overrides_are_of_stages_and_labels(self) -> Self:
@@ -167,11 +158,7 @@ class _Modules(_Read):
 
 
 def load_settings() -> Settings:
-    """Read the settings from the environment and `pipeline.toml`, those of one's own stages too.
-
-    Raises:
-        UsageError: Naming each setting that is wrong, and why; or a stage that cannot be used.
-    """
+    """Read the settings, those of one's own stages too; `UsageError` names each that is wrong."""
     try:
         own = find_stages(_Modules().stage_modules)
         tables = StagesSettings.extended_by(own)
@@ -211,20 +198,16 @@ def instead_of(path: Sequence[str]) -> str | None:
 def find_stages(references: Sequence[str]) -> tuple[OwnStage, ...]:
     """Import the stages that are named, as `package.module:Class`, and those of installed packages.
 
-    The current folder is searched last.
-
-    Raises:
-        UsageError: One of them cannot be imported, is no stage, or has another's name.
+    The current folder is searched last. `UsageError` if one cannot be imported, is no stage, or has
+    another's name.
     """
     if references and (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
-    entries: list[tuple[str, EntryPoint]] = []
-    for reference in references:
-        if not _REFERENCE.fullmatch(reference):
-            raise UsageError(
-                f"stage_modules: {reference!r} is no stage: write it as 'package.module:Class'."
-            )
-        entries.append((reference, EntryPoint(reference, reference, STAGES_GROUP)))
+    if bad := [each for each in references if not _REFERENCE.fullmatch(each)]:
+        raise UsageError(
+            f"stage_modules: {bad[0]!r} is no stage: write it as 'package.module:Class'."
+        )
+    entries = [(each, EntryPoint(each, each, STAGES_GROUP)) for each in references]
     installed = entry_points(group=STAGES_GROUP)
     for entry in sorted(installed, key=lambda entry: (entry.name, entry.value)):
         package = f" of {entry.dist.name} {entry.dist.version}" if entry.dist else ""

@@ -14,35 +14,37 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, create_model, model_validator
 
-from pipeline.config.tables import Bytes, Count, Dollars, LanguageCode, Ordering, Section, Share
+from pipeline.config.tables import (
+    Bytes,
+    Count,
+    Dollars,
+    LanguageCode,
+    Ordering,
+    Section,
+    Share,
+    setting,
+)
 from pipeline.model.errors import UsageError
 
-MOST_AT_ONCE = 20
-"""Labels that one question offers; more are asked in two levels: first a group, then a label."""
-MOST_LABELS = 200
-"""Without groups of the team's own: more would make groups of more than 20."""
+MOST_AT_ONCE = 20  # labels of one question; more are asked in two levels: a group, then a label
+MOST_LABELS = 200  # without groups of the team's own: more would make groups of more than 20
 MOST_FIELDS = 30
 _TAKEN_FIELDS = frozenset({"confidence", "unclear"})
 _TRAP = re.compile(r"reasoning|thinking|thought|(?:^|_)trace(?:$|_)")
 """Sonnet may refuse to fill in a property that is called like a train of thought."""
-_BYTES_PER_CHAR = 12
-"""The most that JSON takes for one: a pair of escaped surrogates."""
-_OTHER_BYTES = 256 << 10
-"""Of an event, beside its text: the fields that the stage does not know."""
-_MOST_JSON = 8 << 20
-"""Of an event, however long its texts may be: it is held in memory while it is read."""
+_BYTES_PER_CHAR = 12  # the most that JSON takes for one: a pair of escaped surrogates
+_OTHER_BYTES = 256 << 10  # of an event, beside its text: the fields that the stage does not know
+_MOST_JSON = 8 << 20  # bytes of an event at most: it is held in memory while it is read
 
 
 class Label(Section):
     """One category of a team's own taxonomy."""
 
     name: str = Field(pattern=r"^[\w.-]{1,64}$", description="what the model answers")
-    description: str = Field("", max_length=500, description="for the model: what distinguishes it")
-    examples: list[str] = Field(
-        default_factory=list, description="for the model; from three on, far texts are doubted"
-    )
-    queue: str | None = Field(None, description="where such tickets go; the label's name if unset")
-    group: str | None = Field(
+    description: str = setting("", "for the model: what distinguishes it", max_length=500)
+    examples: list[str] = setting([], "for the model; from three on, far texts are doubted")
+    queue: str | None = setting(None, "where such tickets go; the label's name if unset")
+    group: str | None = setting(
         None,
         pattern=r"^[\w.-]{1,64}$",
         description="of more than 20 labels: what is asked first; groups are formed if unset",
@@ -84,6 +86,14 @@ def _refuse_bad_groups(labels: Sequence[Label]) -> None:
 
 
 Labels = Annotated[list[Label], Field(min_length=2), AfterValidator(checked_labels)]
+
+
+def _labels(about: str, **described: str) -> Any:  # noqa: ANN401 - a field, as pydantic types it
+    """A setting that has these labels unless a team gives its own; `about` is its description."""
+    labels = [Label(name=name, description=text) for name, text in described.items()]
+    return Field(labels, description=about)
+
+
 FieldType = Literal["text", "number", "integer", "boolean", "date", "choice", "list"]
 
 
@@ -91,15 +101,12 @@ class ExtraField(Section):
     """One value to be extracted; it is published below `result.fields`."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$", description="below `result.fields`")
-    type: FieldType = Field(
-        "text", description="number: a decimal string; date: YYYY-MM-DD; list: of texts"
-    )
+    type: FieldType = setting("text", "number: a decimal string; date: YYYY-MM-DD; list: of texts")
     description: str = Field(min_length=1, max_length=500, description="for the model")
-    choices: list[str] = Field(default_factory=list, description="of the type choice")
-    required: bool = Field(False, description="its absence is a doubt (`missing_field`)")
-    quoted: bool = Field(
-        True,
-        description="texts, numbers and dates must occur in the event's text, or are a doubt",
+    choices: list[str] = setting([], "of the type choice")
+    required: bool = setting(False, "its absence is a doubt (`missing_field`)")
+    quoted: bool = setting(
+        True, "texts, numbers and dates must occur in the event's text, or are a doubt"
     )
 
     @model_validator(mode="after")
@@ -129,28 +136,24 @@ ExtraFields = Annotated[
 class Extracting(Section):
     """What the settings of a stage have that extracts what a team wants."""
 
-    fields: ExtraFields = Field(
-        default_factory=list, description="further values to extract, into `result.fields`"
-    )
+    fields: ExtraFields = setting([], "further values to extract, into `result.fields`")
 
 
 class StageSettings(Section):
     """What every stage has."""
 
-    ordering: Ordering = Field("key", description="what runs one at a time, in order")
-    max_text_chars: Count = Field(200_000, description="longer texts are dead letters")
-    audit_share: Share = Field(
-        0.01, description="share of the keys whose events go to Sonnet whatever Haiku says"
+    ordering: Ordering = setting("key", "what runs one at a time, in order")
+    max_text_chars: Count = setting(200_000, "longer texts are dead letters")
+    audit_share: Share = setting(
+        0.01, "share of the keys whose events go to Sonnet whatever Haiku says"
     )
-    events_per_request: Annotated[int, Field(ge=1, le=100)] = Field(
-        1, description="small events that share one request to Haiku; evaluate before raising it"
+    events_per_request: Annotated[int, Field(ge=1, le=100)] = setting(
+        1, "small events that share one request to Haiku; evaluate before raising it"
     )
-    budget_usd_per_hour: Dollars | None = Field(
-        None, description="what the stage may spend in an hour (UTC); above it, its intake waits"
+    budget_usd_per_hour: Dollars | None = setting(
+        None, "what the stage may spend in an hour (UTC); above it, its intake waits"
     )
-    budget_usd_per_day: Dollars | None = Field(
-        None, description="what the stage may spend in a day (UTC)"
-    )
+    budget_usd_per_day: Dollars | None = setting(None, "what the stage may spend in a day (UTC)")
 
     @property
     def largest_event(self) -> int:
@@ -164,44 +167,25 @@ class StageSettings(Section):
 
 @dataclass(frozen=True, slots=True)
 class OwnStage:
-    """A stage that does not come with the pipeline; `build` makes it of its settings.
-
-    `origin` is where it was found, for error messages.
-    """
+    """A stage that does not come with the pipeline."""
 
     name: str
     settings_model: type[StageSettings]
-    build: Callable[[Any], Any]
-    origin: str
+    build: Callable[[Any], Any]  # makes it of its settings
+    origin: str  # where it was found, for error messages
 
 
 class TicketSettings(Extracting, StageSettings):
     """Classification and routing of support tickets."""
 
-    intents: Labels = Field(
-        description="of which each event is one",
-        default_factory=lambda: [
-            Label(
-                name="billing",
-                description="Invoices, charges, payments, refunds, prices of an existing plan.",
-            ),
-            Label(
-                name="technical_support",
-                description="Something does not work: errors, outages, log-in, set-up, bugs.",
-            ),
-            Label(
-                name="sales",
-                description="Wants to buy, upgrade, compare plans, get a quote or a demo.",
-            ),
-            Label(
-                name="general_inquiry",
-                description="Everything else: opening hours, feedback, jobs, the company.",
-            ),
-        ],
+    intents: Labels = _labels(
+        "of which each event is one",
+        billing="Invoices, charges, payments, refunds, prices of an existing plan.",
+        technical_support="Something does not work: errors, outages, log-in, set-up, bugs.",
+        sales="Wants to buy, upgrade, compare plans, get a quote or a demo.",
+        general_inquiry="Everything else: opening hours, feedback, jobs, the company.",
     )
-    languages: list[LanguageCode] = Field(
-        default_factory=list, description="ISO 639-1 codes that are expected; empty for any"
-    )
+    languages: list[LanguageCode] = setting([], "ISO 639-1 codes that are expected; empty for any")
 
     def deciding_labels(self) -> Sequence[Label]:
         return self.intents
@@ -213,31 +197,31 @@ class S3Settings(Section):
     Credentials and region are boto3's own: `AWS_ACCESS_KEY_ID`, `AWS_DEFAULT_REGION`, ...
     """
 
-    endpoint_url: str | None = Field(
+    endpoint_url: str | None = setting(
         None,
         pattern=r"^https?://[^/]+/?$",
         description="of a store that speaks the S3 protocol; AWS's own if unset",
     )
-    allow_private: bool = Field(
-        False, description="whether the store may be in a private network or on this host"
+    allow_private: bool = setting(
+        False, "whether the store may be in a private network or on this host"
     )
 
 
 class FileSettings(StageSettings):
     """What stages that take files have: limits that hold before anything is decoded."""
 
-    max_event_bytes: Bytes = Field(8 << 20, description="larger events are dead letters")
-    max_image_pixels: Count = Field(50_000_000, description="larger images are dead letters")
-    image_long_edge: Annotated[int, Field(ge=1, le=8000)] = Field(
-        1568, description="pixels images are scaled down to; models see up to 2,576"
+    max_event_bytes: Bytes = setting(8 << 20, "larger events are dead letters")
+    max_image_pixels: Count = setting(50_000_000, "larger images are dead letters")
+    image_long_edge: Annotated[int, Field(ge=1, le=8000)] = setting(
+        1568, "pixels images are scaled down to; models see up to 2,576"
     )
-    max_pdf_pages: Count = Field(100, description="longer PDF files are dead letters")
-    uri_allow: list[str] = Field(
-        default_factory=list,
-        description="prefixes a claim-check `uri` may start with, e.g. 'file:///data/in/' or "
+    max_pdf_pages: Count = setting(100, "longer PDF files are dead letters")
+    uri_allow: list[str] = setting(
+        [],
+        "prefixes a claim-check `uri` may start with, e.g. 'file:///data/in/' or "
         "'s3://bucket/in/' (the extra s3)",
     )
-    s3: S3Settings = Field(default_factory=S3Settings)
+    s3: S3Settings = S3Settings()
 
     @property
     def largest_event(self) -> int:
@@ -254,28 +238,26 @@ InvoiceField = Literal[
 class InvoiceSettings(Extracting, FileSettings):
     """Extraction of invoices."""
 
-    required_fields: list[InvoiceField] = Field(
+    required_fields: list[InvoiceField] = setting(
         ["invoice_number", "issue_date", "vendor", "currency", "gross"],
-        description="fields whose absence is a doubt; for till receipts leave out the number",
+        "fields whose absence is a doubt; for till receipts leave out the number",
     )
-    amount_tolerance: Decimal = Field(
-        Decimal("0.02"), ge=0, description="difference that sums may have, in the currency's units"
+    amount_tolerance: Decimal = setting(
+        Decimal("0.02"), "difference that sums may have, in the currency's units", ge=0
     )
 
 
 class ImageSettings(Extracting, FileSettings):
     """Classification of document images."""
 
-    document_types: Labels = Field(
-        description="of which each image is one",
-        default_factory=lambda: [
-            Label(name="invoice", description="Asks for payment of goods or services."),
-            Label(name="receipt", description="Proves that something was paid."),
-            Label(name="contract", description="An agreement with parties and clauses."),
-            Label(name="form", description="Fields to fill in, blank or filled."),
-            Label(name="letter", description="Prose from a sender to a recipient."),
-            Label(name="other", description="None of these."),
-        ],
+    document_types: Labels = _labels(
+        "of which each image is one",
+        invoice="Asks for payment of goods or services.",
+        receipt="Proves that something was paid.",
+        contract="An agreement with parties and clauses.",
+        form="Fields to fill in, blank or filled.",
+        letter="Prose from a sender to a recipient.",
+        other="None of these.",
     )
 
     def deciding_labels(self) -> Sequence[Label]:
@@ -285,25 +267,23 @@ class ImageSettings(Extracting, FileSettings):
 class DocumentSettings(Extracting, StageSettings):
     """Summaries of documents and meetings."""
 
-    max_text_chars: Count = Field(2_000_000, description="longer texts are dead letters")
-    part_tokens: Annotated[int, Field(ge=1_000, le=80_000)] = Field(
+    max_text_chars: Count = setting(2_000_000, "longer texts are dead letters")
+    part_tokens: Annotated[int, Field(ge=1_000, le=80_000)] = setting(
         40_000,
-        description="about how many tokens are asked about at once: longer documents are asked in "
+        "about how many tokens are asked about at once: longer documents are asked in "
         "parts, then joined, because a prompt of more than 100,000 costs Haiku five times as much",
     )
-    max_sentences: Annotated[int, Field(ge=1, le=30)] = Field(
-        3, description="of a summary, where the event does not say"
+    max_sentences: Annotated[int, Field(ge=1, le=30)] = setting(
+        3, "of a summary, where the event does not say"
     )
-    languages: list[LanguageCode] = Field(
-        default_factory=list, description="ISO 639-1 codes that are expected; empty for any"
-    )
+    languages: list[LanguageCode] = setting([], "ISO 639-1 codes that are expected; empty for any")
 
 
 class Agent(Label):
     """One agent that requests are given to."""
 
-    tier: Literal["haiku", "sonnet"] = Field(
-        "haiku", description="the model that serves what this agent gets, unless more is asked"
+    tier: Literal["haiku", "sonnet"] = setting(
+        "haiku", "the model that serves what this agent gets, unless more is asked"
     )
 
 
@@ -312,7 +292,7 @@ class RequestSettings(StageSettings):
 
     agents: Annotated[list[Agent], Field(min_length=2), AfterValidator(checked_labels)] = Field(
         description="of which each request gets one",
-        default_factory=lambda: [
+        default=[
             Agent(
                 name="code_agent",
                 description="Writes, changes, explains or debugs code, queries and commands.",
@@ -333,17 +313,15 @@ class RequestSettings(StageSettings):
             ),
         ],
     )
-    tools: Labels = Field(
-        description="that a request may be given",
-        default_factory=lambda: [
-            Label(name="web_search", description="Finds pages and current facts."),
-            Label(name="calculator", description="Arithmetic, units, currencies."),
-            Label(name="calendar", description="Reads and books appointments and rooms."),
-            Label(name="mail", description="Reads, writes and sends messages."),
-            Label(name="files", description="Reads, renames, converts and stores files."),
-            Label(name="code_runner", description="Runs code and tests."),
-            Label(name="database", description="Reads and changes the company's own records."),
-        ],
+    tools: Labels = _labels(
+        "that a request may be given",
+        web_search="Finds pages and current facts.",
+        calculator="Arithmetic, units, currencies.",
+        calendar="Reads and books appointments and rooms.",
+        mail="Reads, writes and sends messages.",
+        files="Reads, renames, converts and stores files.",
+        code_runner="Runs code and tests.",
+        database="Reads and changes the company's own records.",
     )
 
     def deciding_labels(self) -> Sequence[Label]:
@@ -353,25 +331,23 @@ class RequestSettings(StageSettings):
 class CodeSettings(StageSettings):
     """Documentation of functions and classes."""
 
-    max_text_chars: Count = Field(40_000, description="longer sources are dead letters")
-    python_style: Literal["google", "numpy"] = Field("google", description="of docstrings")
+    max_text_chars: Count = setting(40_000, "longer sources are dead letters")
+    python_style: Literal["google", "numpy"] = setting("google", "of docstrings")
 
 
 class TextSettings(Extracting, StageSettings):
     """Clean-up of messy text, and what can be extracted from it."""
 
-    max_text_chars: Count = Field(20_000, description="longer texts are dead letters")
-    intents: Labels = Field(
-        description="of which each event is one",
-        default_factory=lambda: [
-            Label(name="request", description="Wants something done, sent, booked or changed."),
-            Label(name="question", description="Wants to know something."),
-            Label(name="complaint", description="Says that something is wrong or late."),
-            Label(name="confirmation", description="Confirms, accepts or thanks."),
-            Label(name="cancellation", description="Ends a contract, an order or an appointment."),
-            Label(name="information", description="Tells or announces, and wants nothing."),
-            Label(name="other", description="None of these."),
-        ],
+    max_text_chars: Count = setting(20_000, "longer texts are dead letters")
+    intents: Labels = _labels(
+        "of which each event is one",
+        request="Wants something done, sent, booked or changed.",
+        question="Wants to know something.",
+        complaint="Says that something is wrong or late.",
+        confirmation="Confirms, accepts or thanks.",
+        cancellation="Ends a contract, an order or an appointment.",
+        information="Tells or announces, and wants nothing.",
+        other="None of these.",
     )
 
     def deciding_labels(self) -> Sequence[Label]:
@@ -384,21 +360,17 @@ class StagesSettings(Section):
     own: ClassVar[Mapping[str, OwnStage]] = MappingProxyType({})
     """Stages that do not come with the pipeline, by name."""
 
-    tickets: TicketSettings = Field(default_factory=TicketSettings)
-    invoices: InvoiceSettings = Field(default_factory=InvoiceSettings)
-    images: ImageSettings = Field(default_factory=ImageSettings)
-    documents: DocumentSettings = Field(default_factory=DocumentSettings)
-    requests: RequestSettings = Field(default_factory=RequestSettings)
-    code: CodeSettings = Field(default_factory=CodeSettings)
-    texts: TextSettings = Field(default_factory=TextSettings)
+    tickets: TicketSettings = TicketSettings()
+    invoices: InvoiceSettings = InvoiceSettings()
+    images: ImageSettings = ImageSettings()
+    documents: DocumentSettings = DocumentSettings()
+    requests: RequestSettings = RequestSettings()
+    code: CodeSettings = CodeSettings()
+    texts: TextSettings = TextSettings()
 
     @classmethod
     def extended_by(cls, own: Sequence[OwnStage]) -> "type[StagesSettings]":
-        """The same with a table for each of these stages.
-
-        Raises:
-            UsageError: One of them is called like a stage that comes with the pipeline.
-        """
+        """The same with a table for each stage; `UsageError` if one has the name of another."""
         if not own:
             return cls
         for stage in own:

@@ -6,10 +6,14 @@ counts: the default of its tier, `[thresholds]` (Haiku's) or `[thresholds.sonnet
 has a table `sonnet` as well.
 """
 
+from typing import Annotated
+
 from pydantic import Field
 
-from pipeline.config.tables import Section
+from pipeline.config.tables import Section, setting
 from pipeline.model.records import Tier
+
+Strength = Annotated[float, Field(ge=0)]
 
 
 class Thresholds(Section):
@@ -19,56 +23,44 @@ class Thresholds(Section):
     that never came (refused, cut off, malformed) has no threshold: there is nothing to accept.
     """
 
-    low_confidence: float = Field(0.3, ge=0, description="1 - the stated confidence")
-    unclear: float = Field(0.5, ge=0, description="1 where the answer says so")
-    runner_up_close: float = Field(
-        0.33, ge=0, description="odds of another label, where the answer names one"
+    low_confidence: Strength = setting(0.3, "1 - the stated confidence")
+    unclear: Strength = setting(0.5, "1 where the answer says so")
+    runner_up_close: Strength = setting(0.33, "odds of another label, where the answer names one")
+    several_matters: Strength = setting(0.5, "1 where one event is really two")
+    evidence_not_found: Strength = setting(0.5, "quotes or values that are not in the text")
+    arithmetic: Strength = setting(0.5, "sums that do not add up")
+    ambiguous_amount: Strength = setting(
+        0.5, "amounts that nothing in the document decides between two readings"
     )
-    several_matters: float = Field(0.5, ge=0, description="1 where one event is really two")
-    evidence_not_found: float = Field(
-        0.5, ge=0, description="quotes or values that are not in the text"
-    )
-    arithmetic: float = Field(0.5, ge=0, description="sums that do not add up")
-    ambiguous_amount: float = Field(
-        0.5, ge=0, description="amounts that nothing in the document decides between two readings"
-    )
-    missing_field: float = Field(0.5, ge=0, description="fields that a whole document has")
-    implausible: float = Field(0.5, ge=0, description="dates, currencies, codes that do not exist")
-    broken_form: float = Field(
-        0.5, ge=0, description="an answer that is not in the form that was asked for"
-    )
-    illegible: float = Field(
+    missing_field: Strength = setting(0.5, "fields that a whole document has")
+    implausible: Strength = setting(0.5, "dates, currencies, codes that do not exist")
+    broken_form: Strength = setting(0.5, "an answer that is not in the form that was asked for")
+    illegible: Strength = setting(
         0.5,
-        ge=0,
-        description="0.4 for partly, 1 for not at all; of a text five times the share "
+        "0.4 for partly, 1 for not at all; of a text five times the share "
         "of its characters that are damaged",
     )
-    unknown_language: float = Field(
+    unknown_language: Strength = setting(
         0.5,
-        ge=0,
-        description="0.6 where no language is stated, 0.8 where the text is in another's script, 1 "
+        "0.6 where no language is stated, 0.8 where the text is in another's script, 1 "
         "where it is none of `languages`",
     )
-    long_input: float = Field(0.5, ge=0, description="0.5 at about 50,000 tokens, 1 at twice that")
-    suspected_injection: float = Field(
-        0.5, ge=0, description="content that speaks to the model instead of to people"
+    long_input: Strength = setting(0.5, "0.5 at about 50,000 tokens, 1 at twice that")
+    suspected_injection: Strength = setting(
+        0.5, "content that speaks to the model instead of to people"
     )
-    out_of_scope: float = Field(
-        0.95, ge=0, description="share of the labels' examples that are closer to the others"
+    out_of_scope: Strength = setting(
+        0.95, "share of the labels' examples that are closer to the others"
     )
-    second_opinion: float = Field(
-        0.5, ge=0, description="1 where a second answer decides differently"
-    )
-    other: dict[str, float] = Field(
-        default_factory=dict, description="for codes of one's own stages; 0.5 where not given"
-    )
+    second_opinion: Strength = setting(0.5, "1 where a second answer decides differently")
+    other: dict[str, float] = setting({}, "for codes of one's own stages; 0.5 where not given")
 
     def changed_by(self, own: "Thresholds") -> "Thresholds":
         """These, with what is set in `own` instead; what is not set there stays as it is here."""
-        set_there = {name: getattr(own, name) for name in own.model_fields_set}
-        values = {name: getattr(self, name) for name in Thresholds.model_fields}
-        values |= {name: set_there[name] for name in values.keys() & set_there.keys()}
-        return Thresholds(**{**values, "other": {**self.other, **own.other}})
+        names = set(Thresholds.model_fields)
+        changed = own.model_dump(include=names, exclude_unset=True)
+        other = {**self.other, **own.other}
+        return Thresholds(**{**self.model_dump(include=names), **changed, "other": other})
 
 
 class SonnetThresholds(Thresholds):
@@ -77,24 +69,22 @@ class SonnetThresholds(Thresholds):
     What a person could not settle either, or what the stronger model is there for, is left out.
     """
 
-    low_confidence: float = Field(0.5, ge=0, description="1 - the stated confidence")
-    runner_up_close: float = Field(2, ge=0, description="off: Sonnet's choice stands")
-    several_matters: float = Field(2, ge=0, description="off: Sonnet's choice stands")
-    missing_field: float = Field(2, ge=0, description="off: the document lacks it")
-    implausible: float = Field(0.9, ge=0, description="values that do not exist at all")
-    unknown_language: float = Field(2, ge=0, description="off: Sonnet is who takes these")
-    out_of_scope: float = Field(2, ge=0, description="off: Sonnet says `unclear` where it is")
-    second_opinion: float = Field(2, ge=0, description="off: Sonnet is asked once")
-    long_input: float = Field(2, ge=0, description="off: Sonnet is who takes long texts")
-    suspected_injection: float = Field(2, ge=0, description="off: Sonnet is who takes these")
+    low_confidence: Strength = setting(0.5, "1 - the stated confidence")
+    runner_up_close: Strength = setting(2, "off: Sonnet's choice stands")
+    several_matters: Strength = setting(2, "off: Sonnet's choice stands")
+    missing_field: Strength = setting(2, "off: the document lacks it")
+    implausible: Strength = setting(0.9, "values that do not exist at all")
+    unknown_language: Strength = setting(2, "off: Sonnet is who takes these")
+    out_of_scope: Strength = setting(2, "off: Sonnet says `unclear` where it is")
+    second_opinion: Strength = setting(2, "off: Sonnet is asked once")
+    long_input: Strength = setting(2, "off: Sonnet is who takes long texts")
+    suspected_injection: Strength = setting(2, "off: Sonnet is who takes these")
 
 
 class TierThresholds(Thresholds):
     """Of both tiers: Haiku's at the top of the table, Sonnet's below `sonnet`."""
 
-    sonnet: SonnetThresholds = Field(
-        default_factory=SonnetThresholds, description="what sends Sonnet's answer to review"
-    )
+    sonnet: SonnetThresholds = setting(SonnetThresholds(), "what sends Sonnet's answer to review")
 
     def of(self, tier: Tier) -> Thresholds:
         return self.sonnet if tier is Tier.SONNET else self
@@ -103,8 +93,8 @@ class TierThresholds(Thresholds):
 class StageThresholds(TierThresholds):
     """What is different in one stage."""
 
-    labels: dict[str, TierThresholds] = Field(
-        default_factory=dict, description="by label, without regard to case: what is different"
+    labels: dict[str, TierThresholds] = setting(
+        {}, "by label, without regard to case: what is different"
     )
 
 
@@ -116,8 +106,8 @@ class ThresholdTable(TierThresholds):
     thresholds of its own.
     """
 
-    stages: dict[str, StageThresholds] = Field(
-        default_factory=dict,
-        description="by stage: what is different there; `labels.<label>` in it: what is different "
+    stages: dict[str, StageThresholds] = setting(
+        {},
+        "by stage: what is different there; `labels.<label>` in it: what is different "
         "where that label was chosen. Both have a table `sonnet` of their own",
     )

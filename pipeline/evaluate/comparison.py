@@ -7,11 +7,12 @@ dates by value. Free text has no true value and is not compared.
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from types import MappingProxyType, UnionType
+from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, JsonValue
@@ -21,20 +22,18 @@ from pipeline.model.errors import UsageError
 from pipeline.stages.fields.amounts import parse_amount
 from pipeline.stages.fields.dates import parse_date
 
-ALIASES: Mapping[str, str] = MappingProxyType(
-    {
-        "number": "invoice_number",
-        "date": "issue_date",
-        "total": "gross",
-        "grand_total": "gross",
-        "net_total": "net",
-        "tax_total": "tax",
-        "allowance_total": "allowances",
-        "charge_total": "charges",
-        "moderation": "needs_moderation",
-        "legible": "legibility",
-    }
-)
+ALIASES: Mapping[str, str] = {
+    "number": "invoice_number",
+    "date": "issue_date",
+    "total": "gross",
+    "grand_total": "gross",
+    "net_total": "net",
+    "tax_total": "tax",
+    "allowance_total": "allowances",
+    "charge_total": "charges",
+    "moderation": "needs_moderation",
+    "legible": "legibility",
+}
 """Names that labels go by, and the fields of results that they mean."""
 LABELS = ("intent", "queue", "document_type", "agent", "label", "category")
 """Fields that put an event into a class: the first of them that is scored is the label."""
@@ -47,11 +46,8 @@ FREE_TEXT = frozenset(
 """Fields whose wording is the model's own: no label can say what is right."""
 INCIDENTAL = frozenset({"runner_up", "missing", "defects", "legibility"})
 """Fields that say how sure a result is, or of how much: compared only where they are asked for."""
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_NUMERIC = re.compile(r"(\d{1,2})[-/. ](\d{1,2})[-/. ](\d{4}|\d{2})")
-_COMPACT = re.compile(r"(\d{2})(\d{2})(\d{4})")
-_WITH_MONTH = re.compile(r"(\d{1,2})[-/. ]*([a-z]{3})[a-z]*[-/., ]*(\d{4}|\d{2})", re.IGNORECASE)
-_CENTURY = 2000
+_MONTH = re.compile(r"(\d{1,2})[-/. ]*([a-z]{3})[a-z]*[-/., ]*(\d{4}|\d{2})", re.IGNORECASE)
+_NUMERIC = re.compile(r"(\d{1,2})[-/. ](\d{1,2})[-/. ](\d{4}|\d{2})|(\d{2})(\d{2})(\d{4})")
 
 
 class Kind(StrEnum):
@@ -77,11 +73,8 @@ class Truth:
 class Scoring:
     truths: tuple[Truth, ...]  # what is compared
     label: str | None  # the field that puts an event into a class; None where none does
-    # an answer is right when these are: the label, or else what the stage says decides, or else
-    # all that is compared
-    deciding: tuple[str, ...]
-    # keys of the label file that nothing is compared with
-    ignored: tuple[str, ...] = field(default=())
+    deciding: tuple[str, ...]  # right when these are: the label, or the stage's own, or all
+    ignored: tuple[str, ...] = ()  # keys of the label file that nothing is compared with
 
     @property
     def rule(self) -> str:
@@ -227,24 +220,17 @@ def read_date(text: str) -> date | None:
     plain = text.strip()
     if (day := parse_date(plain[:10])) is not None:
         return day
-    if (found := _WITH_MONTH.fullmatch(plain)) is not None:
-        number, month, year = found.groups()
-        if month.lower() in _MONTHS:
-            return _date(year, _MONTHS.index(month.lower()) + 1, int(number))
-        return None
-    found = _NUMERIC.fullmatch(plain) or _COMPACT.fullmatch(plain)
+    found, forms = _MONTH.fullmatch(plain), ["%d %b %Y"]
+    if found is None:
+        found, forms = _NUMERIC.fullmatch(plain), ["%d %m %Y", "%m %d %Y"]
     if found is None:
         return None
-    first, second, year = found.groups()
-    return _date(year, int(second), int(first)) or _date(year, int(first), int(second))
-
-
-def _date(year: str, month: int, day: int) -> date | None:
-    whole = int(year) if len(year) == len("2026") else _CENTURY + int(year)
-    try:
-        return date(whole, month, day)
-    except ValueError:
-        return None
+    *day_and_month, year = filter(None, found.groups())
+    written = " ".join([*day_and_month, f"20{year}"[-4:]])
+    for form in forms:
+        with suppress(ValueError):
+            return datetime.strptime(written, form).date()  # noqa: DTZ007 - a day has no zone
+    return None
 
 
 def _day(value: JsonValue) -> date | str | None:

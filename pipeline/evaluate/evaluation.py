@@ -46,14 +46,11 @@ from pipeline.stages.files.decoding import decoders_of_this_process
 Askers = Callable[[Settings], AbstractAsyncContextManager[Asker]]
 """Makes the asker, by settings; `Gateway` is the real one."""
 _GATEWAYS: Askers = partial(Gateway, steers=steers)
-OnAnswer = Callable[[int], None]
-"""Called after each answer, with a 1."""
-AT_ONCE = 64
-"""Events that are asked about at the same time, unless the gateway wants more."""
+OnAnswer = Callable[[int], None]  # called after each answer, with a 1
+AT_ONCE = 64  # events that are asked about at the same time, unless the gateway wants more
 TIERS = 2
 _NAMED = 10
-_BETWEEN = re.compile(r",(?=\s*[\w.]+=)")
-"""A comma before the next name; those within a value are the value's."""
+_BETWEEN = re.compile(r",(?=\s*[\w.]+=)")  # a comma before the next name, none within a value
 _ROOTS = frozenset({"stages", "models", "claude", "escalation"})
 
 
@@ -86,8 +83,7 @@ class Comparison:
 
     changes: str  # as they were given
     strategies: tuple[Strategy, ...]  # Haiku alone, Sonnet alone, the cascade
-    # events whose answer by the first model is right here and wrong there, or the other way round
-    differing: int
+    differing: int  # events of which one of the two has Haiku's answer right, and one wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +100,7 @@ class Evaluation:
     fingerprint: Fingerprint  # what the figures depend on
     comparisons: tuple[Comparison, ...] = ()  # the same under other settings
     remarks: tuple[str, ...] = ()  # what casts doubt on the figures
-    # an earlier evaluation beside this one; None where none was given
-    baseline: Baseline | None = None
+    baseline: Baseline | None = None  # an earlier evaluation, where one was given
 
     @property
     def strategies(self) -> tuple[Strategy, ...]:
@@ -127,11 +122,7 @@ class Prepared:
 
 
 def prepare(settings: Settings, wanted: Wanted) -> Prepared:
-    """Read the file and the settings to compare.
-
-    Raises:
-        UsageError: The file or a setting is not what it should be.
-    """
+    """Read the file and the settings to compare; `UsageError` if one is not what it should be."""
     stage = stage_named(settings.stages, wanted.stage)
     labelled = read_labelled(wanted.file, stage, wanted.columns)
     variants = tuple(variant(settings, wanted.stage, changes) for changes in wanted.compare)
@@ -211,18 +202,16 @@ async def evaluate(
     async with Database(wanted.answers, SCHEMA, setting="--answers") as database:
         base = await run(settings)
         others = [await run(other) for other in prepared.variants]
+    models = [
+        outcome.model
+        for each in (base, *others)
+        for trace in each.measures.traces
+        for outcome in (trace.case.haiku, trace.case.sonnet)
+    ]
     before = {each.case.id: each.case.haiku.right for each in base.measures.traces}
     return replace(
         base,
-        origin=Origin.of(
-            (
-                outcome.model
-                for each in (base, *others)
-                for trace in each.measures.traces
-                for outcome in (trace.case.haiku, trace.case.sonnet)
-            ),
-            counts,
-        ),
+        origin=Origin.of(models, counts),
         comparisons=tuple(
             Comparison(
                 changes,
@@ -357,10 +346,7 @@ def variant(settings: Settings, stage: str, changes: str) -> Settings:
 
     Changes are comma-separated, e.g. `events_per_request=8` or
     `models.haiku=claude-haiku-4-5,thresholds.low_confidence=0.2`. Where a name does not begin with
-    a table, the stage's own is meant.
-
-    Raises:
-        UsageError: There is no such setting, or it cannot have that value.
+    a table, the stage's own is meant. `UsageError` if there is no such setting or value.
     """
     changed = settings
     for change in _BETWEEN.split(changes):

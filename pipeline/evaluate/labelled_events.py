@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from pipeline.evaluate.comparison import Scoring, scoring_of
 from pipeline.model.errors import UsageError
+from pipeline.operators.files import usable
 from pipeline.stages.api import Deciding, Stage
 from pipeline.stream.records import Headers
 
@@ -22,8 +23,7 @@ _OF_THE_LINE = frozenset({"id", "path", "content_type", "source", "kind"})
 class Columns:
     """Where things are in a line."""
 
-    # `KEY` or `FIELD=KEY`: the event's text, where the line is not an event as it is published
-    text: str | None = None
+    text: str | None = None  # `[FIELD=]KEY` of the text, where the line is not the event
     gold: str = "gold"  # the object that holds what is true; the line itself where there is none
     label: str | None = None  # `KEY` or `FIELD=KEY`: the class of an event
     fields: tuple[str, ...] = ()  # the same for further fields
@@ -51,11 +51,7 @@ class LabelledFile:
 
 
 def read_labelled(path: Path, stage: Stage[Any, Any], columns: Columns) -> LabelledFile:
-    """Read a file of labelled events.
-
-    Raises:
-        UsageError: The file cannot be read, or a line is not what it should be.
-    """
+    """Read a file of labelled events; `UsageError` if it or a line is not what it should be."""
     lines = _lines(path)
     golds = [_gold(line, stage, columns) for line in lines.values()]
     scoring = scoring_of(
@@ -83,12 +79,8 @@ def read_labelled(path: Path, stage: Stage[Any, Any], columns: Columns) -> Label
 
 
 def _lines(path: Path) -> dict[int, dict[str, Any]]:
-    try:
+    with usable(path, "read", otherwise="name a file of labelled events."):
         raw = path.read_bytes()
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read ({error.strerror}): name a file of labelled events."
-        ) from error
     found = {}
     for number, line in enumerate(raw.splitlines(), start=1):
         if not line.strip():
@@ -125,10 +117,8 @@ def _record_of(
     named = line.get(columns.path)
     if isinstance(named, str) and "file" in fields and "file" not in line:
         file = path.parent / named
-        try:
+        with usable(f"{place}: {file}", "read", otherwise="name a file that can."):
             value = file.read_bytes()
-        except OSError as error:
-            raise UsageError(f"{place}: {file} cannot be read ({error.strerror}).") from error
         declared = line.get("content_type") or mimetypes.guess_type(file.name)[0]
         content_type = str(declared or "application/octet-stream").encode()
         return value, (("content-type", content_type), ("event-id", str(line["id"]).encode()))

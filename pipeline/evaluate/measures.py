@@ -17,14 +17,15 @@ from operator import itemgetter
 from pipeline.cascade.policy import StagePolicy
 from pipeline.evaluate import strategies
 from pipeline.evaluate.proposal import (
+    Measured,
     Part,
     Proposal,
     accepts_with,
     counted_doubts,
     doubt,
     measured,
+    part_of,
     propose,
-    split,
     with_confidence,
 )
 from pipeline.evaluate.strategies import (
@@ -56,11 +57,8 @@ class LabelRow:
     items: int
     haiku: int
     sonnet: int
+    escalated: int
     ends: Mapping[End, int]
-
-    @property
-    def escalated(self) -> int:
-        return self.items - self.ends[End.HAIKU_RIGHT] - self.ends[End.HAIKU_WRONG]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +110,7 @@ class Calibration:
     """What the confidence of one model is worth: 0 is best, None where none was stated."""
 
     items: int
-    # expected calibration error: the mean gap between confidence and accuracy, by item
-    error: float | None
+    error: float | None  # expected calibration error: the mean gap of confidence and accuracy
     brier: float | None  # the mean squared difference between confidence and truth
     bins: tuple[Bin, ...]
 
@@ -129,11 +126,9 @@ class Selection:
     """How well doubt separates wrong answers of Haiku from right ones."""
 
     curve: tuple[Coverage, ...]
-    # under it (AURC), the mean risk over all coverages; 0 is best, None for no answers
-    area: float | None
+    area: float | None  # under the curve (AURC): the mean risk over all coverages; None: no answers
     random: float | None  # the same for an order by chance: the share of errors
-    # the largest share that could be accepted at the target accuracy, as seen here; no promise
-    coverage_at_target: float
+    coverage_at_target: float  # the largest at the target accuracy, as seen here; no promise
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +153,12 @@ class Trade:
 
 @dataclass(frozen=True, slots=True)
 class TradeOff:
-    # accuracy and cost by share escalated, the most doubted first; none where a price is not
-    # known
-    points: tuple[Trade, ...]
-    by_doubt: Trade | None  # the cheapest that reaches the target; None where none does
-    by_lot: Trade | None  # the same where events are escalated at random, on average
-    all_sonnet: Trade | None
+    """None of it where a price is not known, or there are no events."""
+
+    points: tuple[Trade, ...] = ()  # by share escalated, the most doubted first
+    by_doubt: Trade | None = None  # the cheapest that reaches the target; None where none does
+    by_lot: Trade | None = None  # the same where events are escalated at random, on average
+    all_sonnet: Trade | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,12 +182,11 @@ class Measures:
     escalations: Mapping[EscalationValue, int]
     labels: tuple[LabelRow, ...]
     fields: tuple[FieldRow, ...]
-    scope: Scope
+    out_of_scope: Scope
     doubts: tuple[DoubtRow, ...]
-    calibration_haiku: Calibration
-    calibration_sonnet: Calibration
-    selection: Selection
-    trade_off: TradeOff
+    calibration: Mapping[Tier, Calibration]
+    risk_coverage: Selection
+    cost_accuracy: TradeOff
     sweep: tuple[Swept, ...]
     parts: Mapping[Part, int]
     proposal: Proposal
@@ -211,7 +205,9 @@ def measure(
     first = policies[Tier.HAIKU]
     traces = _traces(cases, first, policies[Tier.SONNET])
     answers = [(doubt(case.haiku, first), case.haiku.right) for case in cases]
-    parts = split([measured(case.id, case.haiku, first) for case in cases], lambda each: each.id)
+    parts: dict[Part, list[Measured]] = {part: [] for part in Part}
+    for case in cases:
+        parts[part_of(case.id)].append(measured(case.haiku, first))
     return Measures(
         items=len(cases),
         haiku=strategies.alone("Haiku alone", cases, lambda case: case.haiku),
@@ -221,12 +217,14 @@ def measure(
         escalations=escalations(traces),
         labels=tuple(by_label(traces)),
         fields=tuple(field_row(traces, name) for name in fields),
-        scope=scope(traces),
+        out_of_scope=scope(traces),
         doubts=tuple(by_doubt(traces, first)),
-        calibration_haiku=calibration(case.haiku for case in cases),
-        calibration_sonnet=calibration(case.sonnet for case in cases),
-        selection=selection(answers, 1 - target),
-        trade_off=_trade_off(cases, first, target),
+        calibration={
+            Tier.HAIKU: calibration(case.haiku for case in cases),
+            Tier.SONNET: calibration(case.sonnet for case in cases),
+        },
+        risk_coverage=selection(answers, 1 - target),
+        cost_accuracy=_trade_off(cases, first, target),
         sweep=tuple(_sweep(cases, policies)),
         parts={part: len(found) for part, found in parts.items()},
         proposal=propose(parts, target, candidates=candidates),
@@ -250,6 +248,7 @@ def by_label(traces: Sequence[CascadeTrace]) -> list[LabelRow]:
             items=len(group),
             haiku=sum(each.case.haiku.right for each in group),
             sonnet=sum(each.case.sonnet.right for each in group),
+            escalated=sum(each.escalation is not None for each in group),
             ends=ends(group),
         )
         for label, group in sorted(groups.items())
@@ -354,7 +353,7 @@ def _trade_off(cases: Sequence[Case], policy: StagePolicy, target: float) -> Tra
     for case in cases:
         first, second = case.haiku.usage.cost_usd, case.sonnet.usage.cost_usd
         if first is None or second is None:
-            return TradeOff((), None, None, None)
+            return TradeOff()
         haiku, sonnet = (
             each.gave_up if case.out_of_scope else each.right for each in (case.haiku, case.sonnet)
         )
@@ -364,7 +363,7 @@ def _trade_off(cases: Sequence[Case], policy: StagePolicy, target: float) -> Tra
 
 def trade_off(pairs: Sequence[Pair], target: float) -> TradeOff:
     if not pairs:
-        return TradeOff((), None, None, None)
+        return TradeOff()
     right, escalated = sum(pair.haiku for pair in pairs), 0
     cost = sum((pair.haiku_usd for pair in pairs), Decimal(0))
     points = [Trade(0.0, right / len(pairs), cost)]

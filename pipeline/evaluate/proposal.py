@@ -8,16 +8,14 @@ errors is exact, without any approximation.
 import hashlib
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TypeVar
 
 from pipeline.cascade.policy import DEFAULT_THRESHOLD, FAILURES, StagePolicy
 from pipeline.evaluate.strategies import Accepts, TierOutcome
 
-_MOST_ITEMS = 1 << 20
-"""More than anybody labels: beyond it no number is said to be enough."""
+_MOST_ITEMS = 1 << 20  # more than people label: beyond it no number is said to be enough
 
 
 def at_most(errors: int, items: int, share: float) -> float:
@@ -85,10 +83,8 @@ def items_needed(risk: float, alpha: float, *, error_rate: float = 0.0) -> int |
     return bisect_left(range(high), True, lo=low + 1, hi=high, key=certifies)
 
 
-T = TypeVar("T")
 FIT_SHARE = 0.2
-THRESHOLD_SHARE = 0.5
-"""The largest, because certifying is what takes many items; what is left is the report's."""
+THRESHOLD_SHARE = 0.5  # the largest: certifying takes many items; what is left is the report's
 
 
 class Part(StrEnum):
@@ -111,28 +107,16 @@ def part_of(event_id: str) -> Part:
     return Part.THRESHOLD if place < FIT_SHARE + THRESHOLD_SHARE else Part.REPORT
 
 
-def split(items: Iterable[T], identity: Callable[[T], str]) -> Mapping[Part, list[T]]:
-    parts: dict[Part, list[T]] = {part: [] for part in Part}
-    for item in items:
-        parts[part_of(identity(item))].append(item)
-    return parts
-
-
-CONFIDENCE = 0.95
-"""How sure the statement is: one evaluation in twenty may certify what does not hold."""
+CONFIDENCE = 0.95  # one evaluation in twenty may certify what does not hold
 MOST_CANDIDATES = 10
-DEFAULTS = (0.05, 0.1, 0.2, 0.3, 0.5)
-"""Tried where there is no part that could say what to try."""
+DEFAULTS = (0.05, 0.1, 0.2, 0.3, 0.5)  # tried where there is no part that could say what to try
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
     """An answer, as far as the choice of a threshold needs it."""
 
-    id: str
-    # of the signal `low_confidence`; None where the answer is escalated for another reason,
-    # whatever the threshold
-    strength: float | None
+    strength: float | None  # of `low_confidence`; None where it is escalated for another reason
     right: bool
 
     def accepted(self, threshold: float) -> bool:
@@ -163,15 +147,11 @@ class Proposal:
 
     target: float  # the share of accepted answers that shall be right
     confidence: float  # how sure the statement is
-    # the thresholds tried, fixed before the answers were looked at
-    candidates: tuple[Candidate, ...]
-    # the one that accepts most among those that hold; None where none does
-    chosen: Candidate | None
+    candidates: tuple[Candidate, ...]  # fixed before the answers were looked at
+    chosen: Candidate | None  # accepts most of those that hold; None where none does
     outcome: Outcome | None  # of the chosen threshold, on the part that is left for the report
     accepted_needed: int  # accepted answers without any error that would do for one candidate
-    # labelled events in all that would do, were all further answers like these; None where
-    # accepted answers are wrong too often, whatever their number
-    items_needed: int | None
+    items_needed: int | None  # labelled events, were more like these; None: wrong too often
 
 
 def propose(
@@ -227,8 +207,7 @@ def thresholds_to_try(fit: Sequence[Measured], most: int) -> tuple[float, ...]:
         # A threshold that this strength does not reach, and the next one does.
         after = next((each for each in ordered if each > strength), 1.0)
         middle = round((strength + after) / 2, 4)
-        above = strength < middle <= after
-        found.add(middle if above else math.nextafter(strength, math.inf))
+        found.add(middle if strength < middle <= after else math.nextafter(strength, math.inf))
     return tuple(sorted(found))
 
 
@@ -252,10 +231,7 @@ def counted_doubts(outcome: TierOutcome, policy: StagePolicy) -> Mapping[str, st
 
 
 def with_confidence(policy: StagePolicy, low_confidence: float) -> StagePolicy:
-    """The same policy but for the threshold of the stated confidence.
-
-    Labels that have a threshold of their own keep it.
-    """
+    """The same policy with another threshold of confidence, but for labels with their own."""
     changed = policy.thresholds.model_copy(update={LOW_CONFIDENCE: low_confidence})
     return replace(policy, thresholds=changed)
 
@@ -276,7 +252,7 @@ def doubt(outcome: TierOutcome, policy: StagePolicy) -> float:
     return most
 
 
-def measured(event_id: str, outcome: TierOutcome, policy: StagePolicy) -> Measured:
+def measured(outcome: TierOutcome, policy: StagePolicy) -> Measured:
     stated = [each for each in outcome.signals if each.code == LOW_CONFIDENCE]
     others = [each for each in outcome.signals if each.code != LOW_CONFIDENCE]
     own = policy.of_label.get(outcome.said.casefold()) if outcome.said is not None else None
@@ -285,4 +261,4 @@ def measured(event_id: str, outcome: TierOutcome, policy: StagePolicy) -> Measur
         stated, others = [], list(outcome.signals)
     is_lost = bool(policy.doubts(others, label=outcome.said))
     strength = max((each.strength for each in stated), default=0.0)
-    return Measured(event_id, None if is_lost else strength, outcome.right)
+    return Measured(None if is_lost else strength, outcome.right)

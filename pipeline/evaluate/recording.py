@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -47,16 +46,15 @@ CREATE TABLE IF NOT EXISTS signals (
 ) WITHOUT ROWID;
 """
 """Signals have a table of their own, since files of earlier versions have none."""
-_FAILURES: Mapping[str, type[AnswerError]] = MappingProxyType(
-    {"refused": Refused, "cut_off": TruncatedResponse, "malformed": Malformed}
-)
+_FAILURES: Mapping[str, type[AnswerError]] = {
+    "refused": Refused, "cut_off": TruncatedResponse, "malformed": Malformed,
+}  # fmt: skip
 """What is kept of calls that gave no answer. A request that the API rejects is tried again."""
 _Row = tuple[str, bytes, str, bytes, float, bytes]
 """Model, answer or what was wrong with it, kind of failure, usage, seconds, signals."""
 _SIGNALS = TypeAdapter(tuple[Signal, ...])
 _NO_SIGNALS = b"[]"
-_SHOWN = 16
-"""Characters of a digest in a fingerprint."""
+_SHOWN = 16  # characters of a digest in a fingerprint
 
 
 class NotRecorded(PipelineError):
@@ -183,11 +181,7 @@ class Session:
 
 
 def _replay(row: _Row, question: Question[AnswerT]) -> Response[AnswerT] | None:
-    """The recorded answer; None where it does not answer this question any more.
-
-    Raises:
-        AnswerError: The call gave no usable answer when it was made.
-    """
+    """The recorded answer or `AnswerError`; None where it no longer answers this question."""
     model, answer, failure, spent, seconds, signals = row
     usage = Usage.model_validate(orjson.loads(spent))
     if failure:
@@ -202,10 +196,7 @@ def _replay(row: _Row, question: Question[AnswerT]) -> Response[AnswerT] | None:
 
 
 def digest_of(document: object) -> str:
-    """Hex digest of anything that JSON can hold.
-
-    The order of keys counts: a schema's is the order in which a model answers.
-    """
+    """Hex digest of JSON, in which the order of keys counts: it is that of a model's answer."""
     return hashlib.blake2b(orjson.dumps(document), digest_size=16).hexdigest()
 
 
@@ -237,16 +228,14 @@ class Origin:
         return cls(word, sentence, counts.asked, counts.recorded, named)
 
 
-_MEANINGS = MappingProxyType(
-    {
-        "haiku": "the first model",
-        "sonnet": "the second model",
-        "prompt": "the prompt",
-        "labels": "the stage's labels",
-        "events_per_request": "the number of events in a request",
-        "truth": "what counts as right",
-    }
-)
+_MEANINGS = {
+    "haiku": "the first model",
+    "sonnet": "the second model",
+    "prompt": "the prompt",
+    "labels": "the stage's labels",
+    "events_per_request": "the number of events in a request",
+    "truth": "what counts as right",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,8 +273,7 @@ class Baseline:
 
     file: str
     at: str  # when it was made
-    # what is not as it was, in words; empty where its thresholds still hold
-    changed: tuple[str, ...]
+    changed: tuple[str, ...]  # in words; empty where its thresholds still hold
     accuracy: float  # of its cascade
 
     @classmethod

@@ -19,16 +19,19 @@ from pipeline.evaluate.evaluation import Evaluation
 from pipeline.evaluate.measures import Measures, Trade
 from pipeline.evaluate.proposal import Part, Proposal, counted_doubts
 from pipeline.evaluate.strategies import CascadeTrace, End, EscalationValue, Strategy, TierOutcome
-from pipeline.model.errors import UsageError
 from pipeline.model.records import Tier
+from pipeline.operators.files import usable
 
 SCHEMA = "evaluation/1"
 HEADINGS = (
     "Strategy", "Right in the end", "Wrong, taken", "Of taken, right", "To a person", "Escalated",
     "Cost", "Seconds, median",
 )  # fmt: skip
-MISTAKES = 100
-"""Shown on the page; the JSON file has every event."""
+_MEASURED = (
+    "ends", "escalations", "labels", "fields", "out_of_scope", "doubts", "calibration",
+    "risk_coverage", "cost_accuracy", "parts",
+)  # fmt: skip
+MISTAKES = 100  # shown on the page; the JSON file has every event
 ENDS = {
     End.HAIKU_RIGHT: "Haiku, right",
     End.HAIKU_WRONG: "Haiku, wrong",
@@ -45,8 +48,7 @@ _ESCALATIONS = {
     EscalationValue.MISSED: "out of scope, Sonnet's answer taken",
 }
 _DIGITS = 6
-_LONGEST = 160
-"""Characters of a cell with values."""
+_LONGEST = 160  # characters of a cell with values
 
 
 def percent(share: float | None) -> str | None:
@@ -96,7 +98,7 @@ def rows(evaluation: Evaluation) -> list[list[str]]:
 
 
 def sentences(evaluation: Evaluation) -> list[str]:
-    outside, chosen = evaluation.measures.scope, evaluation.measures.proposal.chosen
+    outside, chosen = evaluation.measures.out_of_scope, evaluation.measures.proposal.chosen
     said = [f"{evaluation.origin.word}: {evaluation.origin.sentence}", evaluation.scoring.rule]
     if outside.items:
         said.append(
@@ -187,22 +189,14 @@ def settings_to_copy(evaluation: Evaluation) -> str | None:
 
 
 def write(evaluation: Evaluation, base: Path) -> tuple[Path, Path]:
-    """Write the page and the JSON file beside each other, named `base` and an ending.
-
-    Raises:
-        UsageError: They cannot be written there.
-    """
+    """Write the page and the JSON file, named `base` and an ending; `UsageError` if that fails."""
     html, data = (base.with_name(f"{base.name}.{ending}") for ending in ("html", "json"))
-    try:
+    with usable(html, "written", otherwise="name another --output."):
         base.parent.mkdir(parents=True, exist_ok=True)
         html.write_text(page(evaluation), "utf-8")
         data.write_bytes(
             orjson.dumps(document(evaluation), default=str, option=orjson.OPT_INDENT_2)
         )
-    except OSError as error:
-        raise UsageError(
-            f"{html} cannot be written ({error.strerror}): name another --output."
-        ) from error
     return html, data
 
 
@@ -237,23 +231,11 @@ def document(evaluation: Evaluation) -> dict[str, Any]:
                 for each in other.strategies
             ),
         ],
-        "ends": measures.ends,
-        "escalations": measures.escalations,
-        "labels": [{**asdict(row), "escalated": row.escalated} for row in measures.labels],
-        "fields": measures.fields,
-        "out_of_scope": measures.scope,
-        "doubts": measures.doubts,
-        "calibration": {
-            "haiku": measures.calibration_haiku,
-            "sonnet": measures.calibration_sonnet,
-        },
-        "risk_coverage": measures.selection,
-        "cost_accuracy": measures.trade_off,
+        **{name: getattr(measures, name) for name in _MEASURED},
         "sweep": [
             {"way": _way(row.strategy), **to_jsonable_python(row, exclude={"strategy"})}
             for row in measures.sweep
         ],
-        "parts": measures.parts,
         # With what it depends on: it is worth nothing without that.
         "proposal": {
             **asdict(measures.proposal),
@@ -367,17 +349,17 @@ def _mistake(evaluation: Evaluation, trace: CascadeTrace) -> list[str]:
 
 
 def _plots(measures: Measures) -> dict[str, list[Sequence[tuple[float, float]]]]:
-    random, trade_off = measures.selection.random or 0.0, measures.trade_off
+    random, trade_off = measures.risk_coverage.random or 0.0, measures.cost_accuracy
     costs = [(float(each.cost_usd), each.accuracy) for each in trade_off.points]
     found: dict[str, list[Sequence[tuple[float, float]]]] = {
         "risk-coverage": [
-            [(each.coverage, each.risk) for each in measures.selection.curve],
+            [(each.coverage, each.risk) for each in measures.risk_coverage.curve],
             [(0.0, random), (1.0, random)],
         ],
         "reliability": [
             [
                 (each.confidence, each.accuracy)
-                for each in measures.calibration_haiku.bins
+                for each in measures.calibration[Tier.HAIKU].bins
                 if each.confidence is not None and each.accuracy is not None
             ],
             [(0.0, 0.0), (1.0, 1.0)],

@@ -29,11 +29,7 @@ def cells(kinds: type[CellT], items: Iterable[CellT]) -> Mapping[CellT, int]:
 
 
 def check_whole(counts: Iterable[int], items: int) -> None:
-    """Make sure that each of the items was counted once.
-
-    Raises:
-        RuntimeError: It was not: a fault of the program.
-    """
+    """`RuntimeError`, a fault of the program, unless each of the items was counted once."""
     if (counted := sum(counts)) != items:
         raise RuntimeError(f"{items} items are in cells that count {counted}")
 
@@ -51,8 +47,7 @@ class TierOutcome:
     usage: Usage
     seconds: float
     model: str  # that answered
-    # what would have been published; None where there was no usable answer
-    result: Mapping[str, JsonValue] | None = field(default=None, repr=False)
+    result: Mapping[str, JsonValue] | None = field(default=None, repr=False)  # as published
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +89,7 @@ _BY_ANSWERS = {
     (True, True): EscalationValue.WASTED,
     (False, False): EscalationValue.HOPELESS,
 }
-Accepts = Callable[[TierOutcome], bool]
-"""A policy: whether an answer is accepted as it is."""
+Accepts = Callable[[TierOutcome], bool]  # a policy: whether an answer is accepted as it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +98,7 @@ class CascadeTrace:
 
     case: Case
     end: End
-    # what its escalation was good for; None where it was not escalated
-    escalation: EscalationValue | None
+    escalation: EscalationValue | None  # what it was good for; None where there was none
     usage: Usage  # of the tiers that were asked
     seconds: float  # in their calls
 
@@ -145,20 +138,18 @@ def escalations(traces: Iterable[CascadeTrace]) -> Mapping[EscalationValue, int]
 class Strategy:
     name: str
     items: int
-    # those that ended as they should: with a right answer, or undecided where no answer is right
-    well: int
+    well: int  # ended as they should: right, or undecided where no answer is right
     decided: int  # those with an answer that was accepted
     decided_right: int  # of these
     undecided: int  # those that a person has to look at
     escalated: int  # those that the second model was asked about after the first
     calls: int  # requests, as they were recorded
     cost_usd: Decimal | None  # of all events; None where a price is not known
-    # spent in calls for an event: mean, median, and what 95 % stay within
-    seconds: tuple[float, float, float]
+    seconds: tuple[float, float, float]  # in calls, an event: mean, median, 95th percentile
 
     @property
     def decided_wrong(self) -> int:
-        """Wrong answers that were accepted: what nobody looks at before it does harm."""
+        """Wrong answers that were accepted: they do harm before a person looks."""
         return self.decided - self.decided_right
 
     @property
@@ -184,8 +175,8 @@ def alone(name: str, cases: Sequence[Case], tier: Callable[[Case], TierOutcome])
     An event out of scope ends well when the model says that it is unclear, or gives no answer.
     """
     outcomes = [tier(case) for case in cases]
-    # Without a policy an answer is only missing where there is none; what is out of scope, and
-    # said to be unclear, is not accepted as a label by anybody.
+    # Without a policy an answer is only missing where there is none, or where an event out of
+    # scope is said to be unclear.
     undecided = [
         each.result is None or (case.out_of_scope and each.gave_up)
         for case, each in zip(cases, outcomes, strict=True)

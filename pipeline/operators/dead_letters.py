@@ -24,27 +24,20 @@ import orjson
 from pipeline.config import Settings
 from pipeline.kafka.reader import Start, TopicReader
 from pipeline.kafka.topics import TopicNames
-from pipeline.model.errors import UsageError
 from pipeline.model.printable import hex_dump, on_one_line, printable
+from pipeline.operators.files import usable
 from pipeline.operators.handled import Action, Done, HandledIndex, IdempotentPublisher, read_handled
-from pipeline.operators.selection import Newest, Place, Span, left_out, place_of, record_at
+from pipeline.operators.listing import COLUMN, Listing
+from pipeline.operators.selection import Place, Span, batched, place_of, record_at
 from pipeline.stages.api import build_stages
 from pipeline.stages.files.media import sniff
 from pipeline.stream.protocols import TopicPartition
 from pipeline.stream.records import Headers, Outgoing, Received
 
-REPLAYED_FROM = "replayed-from"
-"""The header of a replayed record: where its dead letter is."""
-HEADINGS = ("Place", "Put aside", "Stage", "Reason", "From", "Key", "Bytes", "Replayed")
-SHOWN = 4096
-"""Bytes of a value, unless all are asked for."""
+REPLAYED_FROM = "replayed-from"  # the header of a replayed record: where its dead letter is
+SHOWN = 4096  # bytes of a value, unless all are asked for
 _PREFIX = "dlq-"
-_DIGITS = 19
-"""Of an offset, at most."""
-_COLUMN = 40
-"""Characters of what a record brings, in a column; a topic has 249 at most, and few so many."""
-_REASONS = 20
-"""Reasons that are counted one by one: the pipeline has fewer, other writers any number."""
+_DIGITS = 19  # of an offset, at most
 _BATCH_RECORDS = 500
 _BATCH_BYTES = 8 << 20
 _REFUSALS = 20
@@ -56,32 +49,21 @@ class Line:
     """What is known of a dead letter, without its value, which may be large.
 
     Texts are empty, numbers None where they are not given.
-
-    Args:
-        place: `PARTITION:OFFSET` in the topic of dead letters.
-        stage: Who could not handle it.
-        source: Where its record was read: topic, partition and offset.
-        key: As text; in hexadecimal where it is not UTF-8.
-        size: Bytes of the value.
-        attempts: Model calls that were made for it.
-        version: Of the pipeline that put it aside.
-        replayed: How often it was; `replayed_at`: when last.
-        replayed_from: The dead letter that it was before, if it was replayed and failed again.
     """
 
-    place: str
+    place: str  # `PARTITION:OFFSET` in the topic of dead letters
     died_at: datetime
-    stage: str
+    stage: str  # that could not handle it
     reason: str
     detail: str
-    source: tuple[str, int | None, int | None]
-    key: str
-    size: int
-    attempts: int | None
-    version: str
-    replayed: int
-    replayed_at: datetime | None
-    replayed_from: str | None
+    source: tuple[str, int | None, int | None]  # topic, partition and offset of its record
+    key: str  # in hexadecimal where it is not UTF-8
+    size: int  # bytes of the value
+    attempts: int | None  # model calls that were made for it
+    version: str  # of the pipeline that put it aside
+    replayed: int  # how often it was
+    replayed_at: datetime | None  # the last time
+    replayed_from: str | None  # the dead letter that it was before, if it failed again
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +71,11 @@ class DeadLetterRecord:
     """A record of `dead-letters`, as it is in the topic, and what its headers say about it.
 
     One that the pipeline did not write has no reason; it is shown, and cannot be replayed.
-
-    Args:
-        about: Not yet with what was replayed: see `line_of`.
-        original: Where the record itself is, if not in the dead letter: it was larger than any
-            record that may be published, or could not be read.
     """
 
     record: Received
-    about: Line
-    original: str | None
+    about: Line  # without what was replayed: see `line_of`
+    original: str | None  # where the record is, if it was too large to be carried, or unreadable
 
     @property
     def topic(self) -> str:
@@ -227,14 +204,29 @@ async def find(
     return dead_letter_of(record), handled
 
 
-@dataclass(slots=True)
-class Listing:
-    """The newest lines, the oldest of them first, and counts of all that match."""
+class DeadLetterListing(Listing[Line]):
+    what = "dead letters"
+    headings = ("Place", "Put aside", "Stage", "Reason", "From", "Key", "Bytes", "Replayed")
+    handled_as, codes_as = "replayed", "reasons"
 
-    lines: Sequence[Line] = ()
-    matching: int = 0
-    replayed: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
+    def row(self, line: Line) -> Sequence[str]:
+        topic, partition, offset = line.source
+        return (
+            line.place,
+            f"{line.died_at:%Y-%m-%d %H:%M:%S}",
+            printable(line.stage[:COLUMN]),
+            printable(line.reason[:COLUMN]),
+            printable(f"{topic[:COLUMN]} {partition}:{offset}" if topic else ""),
+            line.key[:COLUMN],
+            f"{line.size:,}",
+            f"{line.replayed_at:%Y-%m-%d %H:%M}" if line.replayed_at is not None else "",
+        )
+
+    def _sentence(self) -> str:
+        return (
+            f"{self.matching:,} dead letters ({self._counts()}), {self.handled:,} of them replayed."
+            f"{self._left_out()}"
+        )
 
 
 async def list_dead_letters(
@@ -244,52 +236,17 @@ async def list_dead_letters(
     *,
     limit: int,
     replayed: bool | None,
-) -> Listing:
+) -> DeadLetterListing:
     """Find dead letters, of which `limit` are listed; with `replayed`, those that were, or not."""
     names = TopicNames(settings.topics)
     handled = await read_handled(read, names.dead_letters, names.replayed)
-    newest: Newest[Line] = Newest(limit)
-    listing = Listing()
+    listing = DeadLetterListing(limit, handled=replayed)
     async with aclosing(select(read, names.dead_letters, selection)) as found:
-        async for dead_letter in found:
-            line = line_of(dead_letter, handled)
-            if replayed not in {None, bool(line.replayed)}:
-                continue
-            listing.replayed += bool(line.replayed)
-            is_counted = line.reason in listing.reasons or len(listing.reasons) < _REASONS
-            listing.reasons[line.reason[:_COLUMN] if is_counted else "of other reasons"] += 1
-            newest.add(line.died_at, place_of(dead_letter.record), line)
-    listing.lines, listing.matching = newest.items(), newest.seen
+        async for each in found:
+            line = line_of(each, handled)
+            place = place_of(each.record)
+            listing.add(line, line.died_at, place, times=line.replayed, codes=[line.reason])
     return listing
-
-
-def rows(listing: Listing) -> Iterator[Sequence[str]]:
-    for line in listing.lines:
-        topic, partition, offset = line.source
-        yield (
-            line.place,
-            f"{line.died_at:%Y-%m-%d %H:%M:%S}",
-            printable(line.stage[:_COLUMN]),
-            printable(line.reason[:_COLUMN]),
-            printable(f"{topic[:_COLUMN]} {partition}:{offset}" if topic else ""),
-            line.key[:_COLUMN],
-            f"{line.size:,}",
-            f"{line.replayed_at:%Y-%m-%d %H:%M}" if line.replayed_at is not None else "",
-        )
-
-
-def summary(listing: Listing) -> str:
-    """What a table cannot say."""
-    if not listing.matching:
-        return "No dead letters match."
-    reasons = ", ".join(
-        f"{count:,} {printable(reason) or 'without a reason'}"
-        for reason, count in listing.reasons.most_common()
-    )
-    return (
-        f"{listing.matching:,} dead letters ({reasons}), {listing.replayed:,} of them replayed."
-        f"{left_out(listing.matching, shown=len(listing.lines))}"
-    )
 
 
 def lines_of(
@@ -380,27 +337,20 @@ def folder(path: Path) -> Callable[[Mapping[str, Any], DeadLetterRecord], None]:
         # Nothing in the names comes from the record itself.
         stem = f"{record.partition}-{record.offset}"
         about = {name: known for name, known in document.items() if name != "value"}
-        try:
+        with usable(path, "written to", otherwise="name another folder."):
             (path / f"{stem}{_suffix(record.value)}").write_bytes(record.value or b"")
             (path / f"{stem}.about.json").write_bytes(
                 orjson.dumps(about, option=orjson.OPT_INDENT_2)
             )
-        except OSError as error:
-            raise UsageError(
-                f"{path} cannot be written to ({error.strerror}): name another folder."
-            ) from None
 
-    try:
+    with usable(path, "a folder", otherwise="name another."):
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be a folder ({error.strerror}): name another.") from None
     return write
 
 
 def _suffix(value: bytes | None) -> str:
     """By what the value is, whatever a header says."""
-    found = sniff(value or b"")
-    if found is not None:
+    if (found := sniff(value or b"")) is not None:
         return "." + found.rsplit("/", 1)[1]
     try:
         (value or b"").decode()
@@ -475,7 +425,8 @@ async def replay(
         entry_of = publisher.entry
     async with aclosing(select(read, names.dead_letters, request.selection)) as found:
         chosen = _replayable(found, settings, request, entry_of, result)
-        async for batch in _batches(chosen, size):
+        batches = batched(chosen, lambda each: each.record.size, count=size, size=_BATCH_BYTES)
+        async for batch in batches:
             actions = [Action(each.record, each.replay(), again=request.again) for each in batch]
             if publisher is None:
                 done = Done(tuple(actions), (), ())
@@ -500,7 +451,7 @@ async def _replayable(
     result: Replayed,
 ) -> AsyncIterator[DeadLetterRecord]:
     """Those that can and shall be replayed; the others are counted."""
-    # Only to what the pipeline reads: the topic is in a header that anybody who may write to
+    # Only to what the pipeline reads: the topic is in a header, which every writer to
     # `dead-letters` can set.
     names = TopicNames(settings.topics)
     allowed = {names.escalations, *map(names.raw, build_stages(settings.stages))}
@@ -530,18 +481,3 @@ def _why_not(dead_letter: DeadLetterRecord, allowed: Collection[str]) -> str | N
             "again in a form that is taken"
         )
     return None
-
-
-async def _batches(
-    found: AsyncIterator[DeadLetterRecord], size: int
-) -> AsyncIterator[list[DeadLetterRecord]]:
-    batch: list[DeadLetterRecord] = []
-    held = 0
-    async for dead_letter in found:
-        batch.append(dead_letter)
-        held += dead_letter.record.size
-        if len(batch) == size or held >= _BATCH_BYTES:
-            yield batch
-            batch, held = [], 0
-    if batch:
-        yield batch

@@ -43,12 +43,11 @@ from pipeline.stream.records import Headers, Outgoing, Received
 _HEADERS: Headers = (("content-type", b"application/json"),)
 _KEY = re.compile(rb"(?P<topic>.+)/(?P<partition>[0-9]{1,9})/(?P<offset>[0-9]{1,18})", re.DOTALL)
 _ATTEMPTS = 5
-_RETRY_FIRST = 0.2
-"""Seconds before a new session after one that broke; each further one waits twice as long."""
-_TIDIED = 200
-"""Entries of records that are gone, removed with one commit."""
-_GROUP = "desk"
-"""A group name, after the prefix of groups: it names the transactional ids."""
+_RETRY_FIRST = (
+    0.2  # seconds before a session after a broken one; each later one waits twice as long
+)
+_TIDIED = 200  # entries of records that are gone, removed with one commit
+_GROUP = "desk"  # a group name, after the prefix of groups: it names the transactional ids
 _TRANSACTION_LIMIT = 15.0
 """Seconds until brokers abort a transaction. Where a command was killed in the middle of one,
 readers of the topics that it wrote to wait for that."""
@@ -57,12 +56,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class HandledEntry:
-    """How often a record was handled; when, and by which process, the last time.
+    """How often a record was handled; when, and by which process, the last time."""
 
-    `stamp` is the record's own timestamp in milliseconds; None where the entry could not be read,
-    so that it is about whatever is in the place.
-    """
-
+    # The record's timestamp in milliseconds; None, for any there, if the entry is unreadable.
     stamp: int | None
     at: datetime
     times: int
@@ -84,13 +80,9 @@ class HandledIndex:
 
     def read(self, record: Received) -> None:
         """Take in a record of the topic; a later one about the same place holds."""
-        # None for a key that is not one of this topic's entries.
-        key = _KEY.fullmatch(record.key or b"")
-        about = (
-            Place(int(key["partition"]), int(key["offset"]))
-            if key is not None and key["topic"] == self.topic.encode()
-            else None
-        )
+        key, about = _KEY.fullmatch(record.key or b""), None
+        if key is not None and key["topic"] == self.topic.encode():
+            about = Place(int(key["partition"]), int(key["offset"]))
         if record.value is None:
             if about is not None:
                 self._entries.pop(about, None)
@@ -151,10 +143,7 @@ class HandledIndex:
             )
 
     def remove_obsolete(self, begins: Mapping[int, int]) -> list[Outgoing]:
-        """Forget records that have left their topic, whose partitions begin at `begins`.
-
-        Returns the tombstones of their entries.
-        """
+        """Forget records below the partitions' `begins`; returns tombstones of their entries."""
         places = [place for place in self._entries if place.offset < begins.get(place.partition, 0)]
         for place in places:
             del self._entries[place]
@@ -218,7 +207,7 @@ class IdempotentPublisher:
     read: TopicReader
     clock: Callable[[], datetime]
     _resources: AsyncExitStack = field(default_factory=AsyncExitStack, init=False)
-    _consumer: Consumer | None = field(default=None, init=False)
+    _consumer: Consumer = field(init=False)
     _session: PartitionWriter | None = field(default=None, init=False)
     _handled: HandledIndex = field(init=False)
     _obsolete: list[Outgoing] = field(default_factory=list, init=False)
@@ -312,8 +301,6 @@ class IdempotentPublisher:
 
     async def _open(self) -> None:
         await self._close()
-        if self._consumer is None:
-            raise RuntimeError("a publisher is entered before it is used")
         # The partition only names the transactional id.
         owner = TopicPartition(self.handled_topic, 0)
         self._session = self.brokers.session(self.group, owner, self._consumer)
@@ -340,9 +327,8 @@ class IdempotentPublisher:
     def _is_done(self, record: Received, times: int) -> bool:
         """Whether this process has handled a record that had been handled so often before.
 
-        Raises:
-            ProducerFenced: Another process has. Brokers do not always say that one was fenced:
-                the client may only notice that its transaction broke.
+        `ProducerFenced` if another process has: brokers do not always say so, and the client may
+        only notice that its transaction broke.
         """
         entry = self._handled.of(record)
         if entry is None or entry.times == times:

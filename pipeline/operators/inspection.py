@@ -25,8 +25,7 @@ LAG_HEADINGS = (
     *("Topic", "Partition", "End", "Committed"),
     *("Done above", "Lag", "Oldest", "Drained in"),
 )
-_INDENTED = 1 << 20
-"""Bytes of a value up to which it is indented: nested lists become many times longer by it."""
+_INDENTED = 1 << 20  # bytes of a value up to which it is indented, which makes it much longer
 
 
 def chosen(settings: Settings, stages: Sequence[str] | None) -> Sequence[str]:
@@ -194,7 +193,7 @@ async def tail(
 def text_of(record: Received, *, pretty: bool = False) -> str:
     """A record as JSON: its value where that is all there is to it, else with key and headers.
 
-    What a terminal would take as a command is escaped, since the content is anybody's.
+    What a terminal would take as a command is escaped, since the content is third-party.
     """
     try:
         document = orjson.loads(record.value or b"")

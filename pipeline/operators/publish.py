@@ -15,7 +15,8 @@ from pipeline.cascade.reading import of_stage
 from pipeline.config import Settings
 from pipeline.kafka.topics import TopicNames
 from pipeline.kafka.writer import Writer
-from pipeline.model.errors import InvalidEvent, UsageError
+from pipeline.model.errors import InvalidEvent
+from pipeline.operators.files import usable
 from pipeline.runtime.process import threaded_iter
 from pipeline.stages.api import Stage
 from pipeline.stages.files.media import sniff
@@ -105,11 +106,9 @@ def read_items(paths: Sequence[Path], *, key_field: str = "id") -> Iterator[Item
     `.jsonl` holds an event a line and `.json` one event, whose `key_field` becomes the record's
     key; any other file is itself the event's content, with its name as the event's id.
     """
-    for path in paths:
+    for path in _files(paths):
         if path == STANDARD_INPUT:
             yield from _of_lines("standard input", sys.stdin.buffer, key_field)
-        elif path.is_dir():
-            yield from read_items(_files_below(path), key_field=key_field)
         elif path.suffix.lower() in _LINES:
             with _opened(path) as lines:
                 yield from _of_lines(str(path), lines, key_field)
@@ -118,14 +117,12 @@ def read_items(paths: Sequence[Path], *, key_field: str = "id") -> Iterator[Item
 
 
 def count_items(paths: Sequence[Path]) -> int | None:
-    """How many events `read_items` will find; None where only reading can tell."""
+    """How many events `read_items` will find; None where only reading them says it."""
     total = 0
-    for path in paths:
+    for path in _files(paths):
         if path == STANDARD_INPUT:
             return None
-        if path.is_dir():
-            total += count_items(_files_below(path)) or 0
-        elif path.suffix.lower() in _LINES:
+        if path.suffix.lower() in _LINES:
             with _opened(path) as lines:
                 total += sum(1 for line in lines if line.strip())
         else:
@@ -133,10 +130,12 @@ def count_items(paths: Sequence[Path]) -> int | None:
     return total
 
 
-def _files_below(folder: Path) -> list[Path]:
-    return sorted(
-        path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")
-    )
+def _files(paths: Iterable[Path]) -> Iterator[Path]:
+    """Each file that is named, or is below a folder that is, but for hidden ones."""
+    for path in paths:
+        below = sorted(path.rglob("*")) if path.is_dir() else None
+        visible = (each for each in below or () if each.is_file() and each.name[0] != ".")
+        yield from [path] if below is None else visible
 
 
 def _of_lines(place: str, lines: Iterable[bytes], key_field: str) -> Iterator[Item]:
@@ -166,9 +165,5 @@ def _key(value: bytes, key_field: str) -> bytes | None:
 
 
 def _opened(path: Path) -> BinaryIO:
-    try:
+    with usable(path, "read", otherwise="name a file that can."):
         return path.open("rb")
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read ({error.strerror}): name a file that can."
-        ) from error

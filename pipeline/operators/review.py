@@ -2,10 +2,8 @@
 
 import asyncio
 import base64
-import binascii
 import json
 import os
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import asdict, dataclass, field
@@ -25,32 +23,23 @@ from pipeline.kafka.topics import TopicNames
 from pipeline.kafka.writer import ProducerFenced
 from pipeline.model.errors import PipelineError, UsageError
 from pipeline.model.printable import on_one_line, printable, readable, shortened
-from pipeline.model.records import (
-    Review,
-    Tier,
-    Timing,
-    Unusable,
-    read_record,
-)
+from pipeline.model.records import Review, Tier, Timing, Unusable, read_record
+from pipeline.operators.files import usable
 from pipeline.operators.handled import Action, HandledIndex, IdempotentPublisher, read_handled
-from pipeline.operators.selection import Newest, Place, Span, left_out, place_of, record_at
+from pipeline.operators.listing import COLUMN, Listing
+from pipeline.operators.selection import Place, Span, place_of, record_at
 from pipeline.stages.api import Stage, build_stages, label_of
 from pipeline.stream.records import Outgoing, Received
 
 AnyStage = Stage[Any, Any]
 OpenPublisher = Callable[[], AbstractAsyncContextManager[IdempotentPublisher]]
 """Opens a publisher, which fences those that others have open."""
-HEADINGS = ("Place", "Came", "Stage", "Event", "Key", "Doubts", "Resolved")
-SHOWN = 2000
-"""Characters of a text of the event, unless all are asked for."""
-_COLUMN = 40
+SHOWN = 2000  # characters of a text of the event, unless all are asked for
 _EXAMPLES = 20
-_DOUBTS = 10
-"""Codes of an item that a table has room for."""
+_DOUBTS = 10  # codes of an item that a table has room for
 _NAME_SHOWN = 64
 _ATTEMPTS = 9
-_RETRY_FIRST = 0.1
-"""Seconds before the second attempt, at most; each further one waits up to twice as long."""
+_RETRY_FIRST = 0.1  # seconds before the second attempt, at most; each later one waits twice as long
 
 
 class Unreadable(PipelineError):
@@ -101,33 +90,54 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """An item in a list; without its event, which may be large.
-
-    `doubts` are their codes, each once, `answers` the tiers that gave a usable one, `resolved` how
-    often it was; a key that is not UTF-8 is in hexadecimal.
-    """
+    """An item in a list; without its event, which may be large."""
 
     place: str
     came_at: datetime
     stage: str
     event_id: str
-    key: str
-    doubts: Sequence[str]
-    answers: Sequence[str]
-    resolved: int
+    key: str  # in hexadecimal where it is not UTF-8
+    doubts: Sequence[str]  # codes, each once
+    answers: Sequence[str]  # tiers that gave a usable one
+    resolved: int  # how often it was
     resolved_at: datetime | None
 
 
-@dataclass(slots=True)
-class Listing:
-    """The newest lines, the oldest first, counts of all that match, and the first faults."""
+class ReviewListing(Listing[Line]):
+    what = "review items"
+    headings = ("Place", "Came", "Stage", "Event", "Key", "Doubts", "Resolved")
+    handled_as, codes_as = "resolved", "doubts"
 
-    lines: Sequence[Line] = ()
-    matching: int = 0
-    resolved: int = 0
-    doubts: Counter[str] = field(default_factory=Counter)
-    unreadable_count: int = 0
-    unreadable: list[str] = field(default_factory=list)
+    def __init__(self, limit: int, *, handled: bool | None) -> None:
+        super().__init__(limit, handled=handled)
+        self.unreadable_count = 0
+        self.unreadable: list[str] = []
+
+    def row(self, line: Line) -> Sequence[str]:
+        return (
+            line.place,
+            f"{line.came_at:%Y-%m-%d %H:%M:%S}",
+            printable(line.stage)[:COLUMN],
+            printable(line.event_id)[:COLUMN],
+            line.key[:COLUMN],
+            printable(", ".join(line.doubts[:_DOUBTS]))[: _DOUBTS * COLUMN],
+            f"{line.resolved_at:%Y-%m-%d %H:%M}" if line.resolved_at is not None else "",
+        )
+
+    def remarks(self) -> Iterator[str]:
+        yield from self.unreadable
+        if self.unreadable_count > len(self.unreadable):
+            yield f"{self.unreadable_count:,} records are not review items."
+
+    def _sentence(self) -> str:
+        return (
+            f"{self.matching:,} review items, {self.matching - self.handled:,} of them open"
+            f" ({self._counts()}).{self._left_out()}"
+        )
+
+    def document(self) -> dict[str, Any]:
+        found = {"unreadable_count": self.unreadable_count, "unreadable": self.unreadable}
+        return super().document() | found
 
 
 async def list_items(
@@ -137,12 +147,11 @@ async def list_items(
     *,
     limit: int,
     resolved: bool | None,
-) -> Listing:
+) -> ReviewListing:
     """Find items, of which `limit` are listed; with `resolved`, those that were, or were not."""
     names = TopicNames(settings.topics)
     handled = await read_handled(read, names.review, names.resolved)
-    newest: Newest[Line] = Newest(limit)
-    listing = Listing()
+    listing = ReviewListing(limit, handled=resolved)
     async with read([names.review], start=selection.span.since or "beginning") as records:
         async for record in records:
             try:
@@ -152,13 +161,9 @@ async def list_items(
                 if len(listing.unreadable) < _EXAMPLES:
                     listing.unreadable.append(str(error))
                 continue
-            line = line_of(item, handled)
-            if item not in selection or resolved not in {None, bool(line.resolved)}:
-                continue
-            listing.resolved += bool(line.resolved)
-            listing.doubts.update(line.doubts)
-            newest.add(line.came_at, place_of(record), line)
-    listing.lines, listing.matching = newest.items(), newest.seen
+            if item in selection:
+                line, place = line_of(item, handled), place_of(record)
+                listing.add(line, line.came_at, place, times=line.resolved, codes=line.doubts)
     return listing
 
 
@@ -184,31 +189,6 @@ def line_of(item: ReviewItem, handled: HandledIndex) -> Line:
         answers=tuple(tier for tier, answer in answers.items() if answer is not None),
         resolved=0 if entry is None else entry.times,
         resolved_at=None if entry is None else entry.at,
-    )
-
-
-def rows(listing: Listing) -> Iterator[Sequence[str]]:
-    for line in listing.lines:
-        yield (
-            line.place,
-            f"{line.came_at:%Y-%m-%d %H:%M:%S}",
-            printable(line.stage)[:_COLUMN],
-            printable(line.event_id)[:_COLUMN],
-            line.key[:_COLUMN],
-            printable(", ".join(line.doubts[:_DOUBTS]))[: _DOUBTS * _COLUMN],
-            f"{line.resolved_at:%Y-%m-%d %H:%M}" if line.resolved_at is not None else "",
-        )
-
-
-def summary(listing: Listing) -> str:
-    if not listing.matching:
-        return "No review items match."
-    doubts = ", ".join(
-        f"{count:,} {printable(code)[:_COLUMN]}" for code, count in listing.doubts.most_common(50)
-    )
-    return (
-        f"{listing.matching:,} review items, {listing.matching - listing.resolved:,} of them open"
-        f" ({doubts}).{left_out(listing.matching, shown=len(listing.lines))}"
     )
 
 
@@ -274,12 +254,10 @@ def save_file(item: ReviewItem, path: Path) -> int:
         raise UsageError("This event brings no file of its own.")
     try:
         content = base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError):
+    except ValueError:
         raise UsageError("The file of this event is not base64.") from None
-    try:
+    with usable(path, "written", otherwise="name another."):
         path.write_bytes(content)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written ({error.strerror}): name another.") from None
     return len(content)
 
 
@@ -390,11 +368,9 @@ class LabelledFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
+        with usable(path, "used", otherwise="name another."):
             path.touch()
             lines = path.read_bytes().splitlines()
-        except OSError as error:
-            raise UsageError(f"{path} cannot be used ({error.strerror}): name another.") from None
         self._lines = [line for line in lines if line.strip()]
         for number, line in enumerate(self._lines, start=1):
             if _id_of(line) is None:
@@ -405,11 +381,9 @@ class LabelledFile:
         event_id = _id_of(line)
         self._lines = [each for each in self._lines if _id_of(each) != event_id] + [line]
         beside = self._path.with_name(f".{self._path.name}.new")
-        try:
+        with usable(self._path, "written", otherwise="name another."):
             beside.write_bytes(b"".join(each + b"\n" for each in self._lines))
             beside.replace(self._path)
-        except OSError as error:
-            raise UsageError(f"{self._path} cannot be written ({error.strerror}).") from None
 
 
 def _id_of(line: bytes) -> str | None:

@@ -1,12 +1,11 @@
-"""Which records a person means: a time, a place in a topic, the newest of many; and reading one."""
+"""Which records a person means: a time, or a place in a topic; and reading them."""
 
-import heapq
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from pipeline.config import Settings
 from pipeline.kafka.reader import TopicReader, read_topics
@@ -35,8 +34,7 @@ class Span:
 def span(since: str | None, until: str | None, now: datetime) -> Span:
     """Read both ends, each of which may be missing; raises as `moment`."""
     return Span(
-        None if since is None else moment(since, now),
-        None if until is None else moment(until, now),
+        None if since is None else moment(since, now), None if until is None else moment(until, now)
     )
 
 
@@ -93,24 +91,17 @@ async def record_at(
     raise PipelineError(f"There is no {what} at {place} (any more): see `pipeline {command} list`.")
 
 
-class Newest(Generic[T]):
-    """The last `limit` of all that were `seen`, by time, so that a long topic fits into memory."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._kept: list[tuple[datetime, Place, T]] = []
-        self.seen = 0
-
-    def add(self, moment: datetime, place: Place, item: T) -> None:
-        self.seen += 1
-        heapq.heappush(self._kept, (moment, place, item))
-        if len(self._kept) > self._limit:
-            heapq.heappop(self._kept)
-
-    def items(self) -> Sequence[T]:
-        return [item for _, _, item in sorted(self._kept, key=lambda entry: entry[:2])]
-
-
-def left_out(found: int, *, shown: int) -> str:
-    """A sentence to append if more were found than are shown."""
-    return f" The newest {shown:,} are shown; --limit shows more." if found > shown else ""
+async def batched(
+    items: AsyncIterable[T], size_of: Callable[[T], int], *, count: int, size: int
+) -> AsyncGenerator[list[T], None]:
+    """Cut a stream into pieces of at most `count` items and `size` bytes, or of one item."""
+    batch: list[T] = []
+    held = 0
+    async for item in items:
+        if batch and (len(batch) >= count or held + size_of(item) > size):
+            yield batch
+            batch, held = [], 0
+        batch.append(item)
+        held += size_of(item)
+    if batch:
+        yield batch

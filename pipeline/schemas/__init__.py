@@ -12,12 +12,7 @@ from pathlib import Path
 from pipeline.config import TopicSettings
 from pipeline.model.errors import PipelineError
 from pipeline.schemas.compatibility import breaks
-from pipeline.schemas.contract import (
-    AnyStage,
-    asyncapi_document,
-    record_schemas,
-    schema_name,
-)
+from pipeline.schemas.contract import AnyStage, asyncapi_document, record_schemas, schema_name
 
 ASYNCAPI = "asyncapi.json"
 _SUFFIX = ".schema.json"
@@ -74,16 +69,10 @@ def read(directory: Path) -> dict[str, str]:
 
 
 def check(directory: Path, generated: Mapping[str, str]) -> None:
-    """Make sure that the committed files are what is generated.
-
-    Raises:
-        PipelineError: They are not; it says what to run, or what to change first.
-    """
-    findings = compare(read(directory), generated)
-    _refuse_broken(findings)
-    if findings.stale:
+    """`PipelineError`, which says what to do, unless the committed files are the generated ones."""
+    if stale := _stale(directory, generated):
         raise PipelineError(
-            f"{directory}/ is stale ({', '.join(findings.stale)}): run `pipeline schemas` and "
+            f"{directory}/ is stale ({', '.join(stale)}): run `pipeline schemas` and "
             "commit what it writes."
         )
 
@@ -91,15 +80,13 @@ def check(directory: Path, generated: Mapping[str, str]) -> None:
 def write(directory: Path, generated: Mapping[str, str]) -> Sequence[str]:
     """Write what has changed, remove what is not generated any more, and return the names.
 
-    Raises:
-        PipelineError: A change would break readers or publishers and has no new version, or the
-            directory cannot be written to.
+    `PipelineError` if a change breaks readers or publishers and has no new version, or if it cannot
+    be written.
     """
-    findings = compare(read(directory), generated)
-    _refuse_broken(findings)
+    stale = _stale(directory, generated)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for name in findings.stale:
+        for name in stale:
             path = directory / name
             if name in generated:
                 path.write_text(generated[name], "utf-8")
@@ -109,12 +96,14 @@ def write(directory: Path, generated: Mapping[str, str]) -> Sequence[str]:
         raise PipelineError(
             f"{directory}/ cannot be written ({error.strerror}): name another with --directory."
         ) from error
-    return findings.stale
+    return stale
 
 
-def _refuse_broken(findings: Findings) -> None:
+def _stale(directory: Path, generated: Mapping[str, str]) -> Sequence[str]:
+    findings = compare(read(directory), generated)
     if findings.broken:
         raise PipelineError(
             f"This change breaks those who rely on the schemas ({'; '.join(findings.broken)}): "
             "take it back, or give the schema a new version."
         )
+    return findings.stale

@@ -12,11 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import JsonValue
-
-Schema = Mapping[str, JsonValue]
+Schema = Mapping[str, Any]
 WrittenBy = Literal["pipeline", "publishers"]
 
 _ANNOTATIONS = frozenset({
@@ -32,39 +30,24 @@ _UPPER_BOUNDS = frozenset({"maximum", "exclusiveMaximum", "maxLength", "maxItems
 _TYPES_OF = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
 
 
-Loosening = Enum("Loosening", ["ABSENT", "UNDESCRIBED", "EXTRA", "VALUE", "TYPE", "LIMIT"])
-"""A way in which one schema lets through what another does not."""
+class Loosening(Enum):
+    """A way in which one schema lets through what another does not: for readers, for publishers."""
 
-
-_TO_READERS = {
-    Loosening.ABSENT: "{} may be missing now",
-    Loosening.UNDESCRIBED: "{} was removed",
-    Loosening.EXTRA: "{} is new where nothing else was allowed",
-    Loosening.VALUE: "{} may now be {}",
-    Loosening.TYPE: "{} may now be of another type ({})",
-    Loosening.LIMIT: "{} is not held to {} any more",
-}
-_TO_PUBLISHERS = {
-    Loosening.ABSENT: "{} must be present now",
-    Loosening.UNDESCRIBED: "{} is described now",
-    Loosening.EXTRA: "{} is not taken any more",
-    Loosening.VALUE: "{} may not be {} any more",
-    Loosening.TYPE: "{} may not be of the type it was any more ({})",
-    Loosening.LIMIT: "{} is held to {} now",
-}
+    ABSENT = ("{} may be missing now", "{} must be present now")
+    UNDESCRIBED = ("{} was removed", "{} is described now")
+    EXTRA = ("{} is new where nothing else was allowed", "{} is not taken any more")
+    VALUE = ("{} may now be {}", "{} may not be {} any more")
+    TYPE = ("{} may now be of another type ({})", "{} may not be of the type it was any more ({})")
+    LIMIT = ("{} is not held to {} any more", "{} is held to {} now")
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Where and how one schema is looser than another.
+    """Where and how one schema is looser than another."""
 
-    `path` is the field, e.g. `result.line_items[].amount`, empty for the record itself; `detail`
-    the values, types or keyword it is about.
-    """
-
-    path: str
+    path: str  # the field, e.g. `result.line_items[].amount`; empty for the record itself
     kind: Loosening
-    detail: str = ""
+    detail: str = ""  # the values, types or keyword it is about
 
 
 def breaks(old: Schema, new: Schema, *, written_by: WrittenBy) -> list[str]:
@@ -74,14 +57,14 @@ def breaks(old: Schema, new: Schema, *, written_by: WrittenBy) -> list[str]:
     what the old one allowed must still be taken.
     """
     if written_by == "pipeline":
-        sentences, found = _TO_READERS, looser(old, new)
+        side, found = 0, looser(old, new)
         removed = {each.path for each in found if each.kind is Loosening.UNDESCRIBED}
         found = [e for e in found if not (e.kind is Loosening.ABSENT and e.path in removed)]
     else:
-        # A new optional field may have been sent before, as an unknown one; nobody relies on that.
-        sentences, found = _TO_PUBLISHERS, looser(new, old)
+        # A new optional field may have been sent before, as an unknown one; that is no promise.
+        side, found = 1, looser(new, old)
         found = [each for each in found if each.kind is not Loosening.UNDESCRIBED]
-    return [sentences[each.kind].format(each.path or "the record", each.detail) for each in found]
+    return [each.kind.value[side].format(each.path or "the record", each.detail) for each in found]
 
 
 def looser(strict: Schema, loose: Schema) -> list[Difference]:
@@ -127,21 +110,18 @@ class _Comparison:
         ):
             return [Difference(path, Loosening.TYPE, given or "any type")]
         found = [*_lifted_limits(strict, loose, path), *self._of_properties(strict, loose, path)]
-        if isinstance(items := strict.get("items"), dict):
-            found += self.differences(items, _mapping(loose.get("items")), f"{path}[]")
+        if items := strict.get("items"):
+            found += self.differences(items, loose.get("items", {}), f"{path}[]")
         return found
 
     def _of_properties(self, strict: Schema, loose: Schema, path: str) -> Iterable[Difference]:
-        expected, given = _mapping(strict.get("properties")), _mapping(loose.get("properties"))
-        required = _strings(loose.get("required"))
-        for name in _strings(strict.get("required")):
-            if name not in required:
+        expected, given = strict.get("properties", {}), loose.get("properties", {})
+        for name in strict.get("required", ()):
+            if name not in loose.get("required", ()):
                 yield Difference(_step(path, name), Loosening.ABSENT)
         for name, declared in expected.items():
             if name in given:
-                yield from self.differences(
-                    _mapping(declared), _mapping(given[name]), _step(path, name)
-                )
+                yield from self.differences(declared, given[name], _step(path, name))
             elif loose.get("additionalProperties") is not False:
                 yield Difference(_step(path, name), Loosening.UNDESCRIBED)
         yield from self._of_other_properties(strict, loose, path)
@@ -152,14 +132,14 @@ class _Comparison:
         others = strict.get("additionalProperties", True)
         loose_others = loose.get("additionalProperties", True)
         if others is False:
-            known = _mapping(strict.get("properties"))
-            for name in _mapping(loose.get("properties")):
-                if name not in known:
+            for name in loose.get("properties", {}):
+                if name not in strict.get("properties", {}):
                     yield Difference(_step(path, name), Loosening.EXTRA)
             if loose_others is not False:
                 yield Difference(_step(path, "*"), Loosening.EXTRA)
         elif others is not True and loose_others is not False:
-            yield from self.differences(_mapping(others), _mapping(loose_others), _step(path, "*"))
+            anything = {} if loose_others is True else loose_others
+            yield from self.differences(others, anything, _step(path, "*"))
 
 
 def _distance(path: str, found: list[Difference]) -> tuple[bool, int]:
@@ -168,29 +148,23 @@ def _distance(path: str, found: list[Difference]) -> tuple[bool, int]:
 
 
 def _resolve(schema: Schema, definitions: Schema) -> Schema:
-    while isinstance(reference := schema.get("$ref"), str):
-        name = reference.removeprefix("#/$defs/")
-        schema = _mapping(_mapping(definitions.get("$defs"))[name])
+    while reference := schema.get("$ref"):
+        schema = definitions["$defs"][reference.removeprefix("#/$defs/")]
     return schema
 
 
 def _alternatives(schema: Schema, definitions: Schema) -> list[Schema]:
     schema = _resolve(schema, definitions)
-    options = schema.get("anyOf") or schema.get("oneOf")
-    if isinstance(options, list):
-        each = [_alternatives(_mapping(option), definitions) for option in options]
-        return [alternative for alternatives in each for alternative in alternatives]
+    if options := schema.get("anyOf") or schema.get("oneOf"):
+        return [each for option in options for each in _alternatives(option, definitions)]
     if isinstance(types := schema.get("type"), list):
         return [{**schema, "type": each} for each in types]
     return [schema]
 
 
-def _values(schema: Schema) -> list[JsonValue] | None:
+def _values(schema: Schema) -> list[Any] | None:
     """The values a schema enumerates; None where it does not."""
-    if "const" in schema:
-        return [schema["const"]]
-    values = schema.get("enum")
-    return values if isinstance(values, list) else None
+    return [schema["const"]] if "const" in schema else schema.get("enum")
 
 
 def _type(schema: Schema) -> str | None:
@@ -202,9 +176,7 @@ def _type(schema: Schema) -> str | None:
     return "object" if "properties" in schema else None
 
 
-def _new_values(
-    expected: list[JsonValue], given: list[JsonValue] | None, path: str
-) -> list[Difference]:
+def _new_values(expected: list[Any], given: list[Any] | None, path: str) -> list[Difference]:
     if given is None:
         return [Difference(path, Loosening.VALUE, "any value")]
     new = [value for value in given if value not in expected]
@@ -219,20 +191,12 @@ def _lifted_limits(strict: Schema, loose: Schema, path: str) -> Iterable[Differe
             yield Difference(path, Loosening.LIMIT, f"{keyword} {limit}")
 
 
-def _tighter(keyword: str, strict: JsonValue, loose: JsonValue) -> bool:
+def _tighter(keyword: str, strict: object, loose: object) -> bool:
     if not isinstance(strict, int | float) or not isinstance(loose, int | float):
         return False
     if keyword in _LOWER_BOUNDS:
         return loose >= strict
     return keyword in _UPPER_BOUNDS and loose <= strict
-
-
-def _mapping(node: JsonValue | None) -> dict[str, JsonValue]:
-    return node if isinstance(node, dict) else {}
-
-
-def _strings(node: JsonValue | None) -> list[str]:
-    return [each for each in node if isinstance(each, str)] if isinstance(node, list) else []
 
 
 def _step(path: str, name: str) -> str:

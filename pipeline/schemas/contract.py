@@ -1,13 +1,15 @@
 """JSON Schema (2020-12) of the records of every topic, and one AsyncAPI 3.0 document of all topics.
 
 What the pipeline writes is described as open: a reader must accept fields it does not know, so a
-new field breaks nobody and needs no new version.
+new field breaks no reader and needs no new version.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import ModelSchema, WithDefaultSchema
 
 import pipeline
 from pipeline.config import KafkaSettings, TopicSettings
@@ -23,7 +25,7 @@ from pipeline.model.records import enriched_schema as declared_schema
 from pipeline.stages.api import Stage
 from pipeline.stages.files.media import MEDIA_TYPES
 
-Schema = dict[str, JsonValue]
+Schema = dict[str, Any]
 AnyStage = Stage[Any, Any]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -63,11 +65,38 @@ _FILE_HEADERS: Schema = {
     "type": "object",
     "required": ["content-type"],
     "properties": {
-        "content-type": {"enum": list[JsonValue](sorted(MEDIA_TYPES))},
+        "content-type": {"enum": sorted(MEDIA_TYPES)},
         "event-id": {"type": "string", "description": "The event's id; the key if it is absent."},
         "traceparent": {"type": "string"},
     },
 }
+
+
+class _Untitled(GenerateJsonSchema):
+    """Without the titles of fields, which repeat their names."""
+
+    def field_title_should_be_set(self, schema: object) -> bool:  # noqa: ARG002
+        return False
+
+
+class _Written(_Untitled):
+    """What the pipeline writes: every field, and open to further ones.
+
+    `additionalProperties: false` would make each new field a broken reader, and a default says
+    nothing to those who read.
+    """
+
+    def field_is_required(self, field: object, total: bool) -> bool:  # noqa: ARG002
+        return True
+
+    def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def model_schema(self, schema: ModelSchema) -> JsonSchemaValue:
+        described = super().model_schema(schema)
+        if described.get("additionalProperties") is False:
+            del described["additionalProperties"]
+        return described
 
 
 def schema_name(schema: Schema) -> tuple[str, int]:
@@ -86,7 +115,7 @@ def record_schemas(stages: Sequence[AnyStage]) -> dict[str, Schema]:
 
 def raw_schema(stage: AnyStage) -> Schema:
     """What publishers put on `<stage>.raw`, where it is JSON."""
-    schema: Schema = stage.raw_model.model_json_schema(mode="validation")
+    schema: Schema = stage.raw_model.model_json_schema(schema_generator=_Untitled)
     about = str(schema.get("description", f"A record of `{stage.name}.raw`."))
     schema["description"] = about + (BARE_FILE if stage.reads_files else "")
     return _head(f"{stage.name}.raw", RAW_VERSION, schema)
@@ -95,7 +124,7 @@ def raw_schema(stage: AnyStage) -> Schema:
 def enriched_schema(stage: AnyStage) -> Schema:
     """What consumers read on `<stage>.enriched`."""
     model: type[BaseModel] = Enriched[stage.result_model]  # type: ignore[name-defined]
-    schema = _written(model)
+    schema = model.model_json_schema(mode="serialization", schema_generator=_Written)
     schema["title"] = f"{stage.result_model.__name__}, enriched"
     schema["description"] = f"A record of `{stage.name}.enriched`."
     name = f"{stage.name}.enriched"
@@ -105,24 +134,22 @@ def enriched_schema(stage: AnyStage) -> Schema:
 
 
 def _envelope(subject: str, model: type[BaseModel]) -> Schema:
-    schema = _written(model)
+    schema = model.model_json_schema(mode="serialization", schema_generator=_Written)
     declared = str(model.model_fields["schema_"].default)
     _pin(schema, "schema", declared)
     return _head(subject, int(declared.rsplit("/", 1)[1]), schema)
 
 
 def _dead_letters() -> Schema:
-    schema = _written(DeadLetterHeaders)
+    schema = DeadLetterHeaders.model_json_schema(mode="serialization", schema_generator=_Written)
     schema["description"] = (
         "The headers of a record of `dead-letters`, all UTF-8 text, beside the record's own "
         "headers; its key and value are those of the raw record, untouched. Where `dlq-original` "
         "is there, the record is not: it could not be carried on, the value is empty, the key cut "
         "and headers left out where they are large."
     )
-    properties = {
-        name: _header(_object(node)) for name, node in _object(schema["properties"]).items()
-    }
-    schema["properties"] = dict[str, JsonValue](properties)
+    properties = {name: _header(node) for name, node in schema["properties"].items()}
+    schema["properties"] = properties
     schema["required"] = [name for name in properties if not name.startswith("dlq-original")]
     return _head("dead-letters", DEAD_LETTERS_VERSION, schema)
 
@@ -137,70 +164,14 @@ def _header(node: Schema) -> Schema:
     return node
 
 
-def _written(model: type[BaseModel]) -> Schema:
-    """What the pipeline writes: every field, and open to further ones.
-
-    `additionalProperties: false` would make each new field a broken reader, and a default says
-    nothing to those who read.
-    """
-
-    def of_node(node: Schema) -> Schema:
-        closed = node.get("additionalProperties") is False
-        drop = {"default"} | ({"additionalProperties"} if closed else set())
-        kept = {key: value for key, value in node.items() if key not in drop}
-        if isinstance(properties := node.get("properties"), dict):
-            kept["required"] = list(properties)
-        return kept
-
-    return _mapped(model.model_json_schema(mode="serialization", by_alias=True), of_node)
-
-
 def _head(subject: str, version: int, schema: Schema) -> Schema:
     head: Schema = {"$schema": DIALECT, "$id": f"urn:haiku-pipeline:schema:{subject}:{version}"}
-    whole = head | _mapped(schema, _without_titles_of_properties)
+    whole = head | schema
     return {key: whole[key] for key in _FIRST if key in whole} | whole
 
 
-def _without_titles_of_properties(node: Schema) -> Schema:
-    """They repeat the names of the fields."""
-    if not isinstance(properties := node.get("properties"), dict):
-        return node
-    untitled: Schema = {
-        name: {key: value for key, value in _object(declared).items() if key != "title"}
-        for name, declared in properties.items()
-    }
-    return {**node, "properties": untitled}
-
-
-def _mapped(schema: Schema, function: Callable[[Schema], Schema]) -> Schema:
-    """Apply a function to a schema and to every schema inside it."""
-    mapped: Schema = {}
-    for key, value in function(schema).items():
-        match key, value:
-            case ("properties" | "$defs", dict()):
-                mapped[key] = {
-                    name: _mapped(_object(each), function) for name, each in value.items()
-                }
-            case ("anyOf" | "oneOf" | "allOf", list()):
-                mapped[key] = [_mapped(_object(each), function) for each in value]
-            case ("items" | "additionalProperties", dict()):
-                mapped[key] = _mapped(value, function)
-            case _:
-                mapped[key] = value
-    return mapped
-
-
 def _pin(schema: Schema, field: str, value: str) -> None:
-    properties = _object(schema["properties"])
-    declared = _object(properties[field])
-    declared.pop("default", None)
-    properties[field] = {**declared, "const": value}
-
-
-def _object(node: JsonValue) -> dict[str, JsonValue]:
-    if not isinstance(node, dict):
-        raise TypeError("a JSON object is needed here")
-    return node
+    schema["properties"][field]["const"] = value
 
 
 def asyncapi_document(

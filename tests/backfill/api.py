@@ -13,7 +13,7 @@ from pipeline.claude.message_batches import PATH
 from pipeline.claude.responses import HttpReply, NoReply
 
 Step = Callable[[str], Awaitable[None]]
-"""Told of everything a process does that others can see, before it takes effect; may raise."""
+"""Called with everything a process does that others can see, before it takes effect; may raise."""
 Result = Literal["succeeded", "errored", "expired", "canceled"]
 
 EPOCH = datetime(2026, 11, 25, tzinfo=UTC)

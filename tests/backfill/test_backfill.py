@@ -136,7 +136,7 @@ def test_what_is_waited_for_goes_through_no_more_than_one_process() -> None:
     run_in_virtual_time(scenario())
 
 
-def test_nothing_is_sent_long_after_it_was_proven_that_nobody_else_does() -> None:
+def test_nothing_is_sent_long_after_the_last_proof_of_ownership() -> None:
     async def scenario() -> None:
         made = world(FINE[:1], partitions=1)
         fuse = Fuse(slow={"end": [SETTLE * 0.6] * 5})
@@ -262,7 +262,7 @@ def test_a_batch_that_is_gone_ends_it_unless_the_normal_lane_is_asked_for() -> N
     run_in_virtual_time(scenario())
 
 
-def test_faults_of_a_stage_on_many_keys_end_it_until_somebody_has_looked() -> None:
+def test_faults_of_a_stage_on_many_keys_end_it() -> None:
     async def scenario() -> None:
         made = world([(f"k-{number}", "a bug") for number in range(12)], partitions=1)
         with pytest.raises(TooManyDeadLetters, match="dead-letters list"):
@@ -314,14 +314,14 @@ def test_what_no_dead_letter_can_carry_becomes_a_small_one() -> None:
         made.broker.publish(RAW, b"x" * 40_000, key=b"k")
         report = await made.process()
         assert (report.enriched, report.dead_letters) == (len(FINE), 1)
-        ((letter,), *_) = [
+        ((outcome,), *_) = [
             entries
             for entries in made.broker.committed_records(NAMES.dead_letters).values()
             if entries
         ]
-        assert letter.record is not None
-        headers = dict(letter.record.headers)
-        assert letter.record.value == b""
+        assert outcome.record is not None
+        headers = dict(outcome.record.headers)
+        assert outcome.record.value == b""
         assert headers["dlq-offset"] == str(len(FINE)).encode()
         assert headers["dlq-original-value-bytes"] == b"40000"
 

@@ -45,7 +45,7 @@ TURNS: dict[str, Callable[[Job], Job]] = {
 
 
 @given(st.lists(st.sampled_from(sorted(TURNS)), max_size=12))
-def test_a_life_goes_on_only_and_is_told_whole_by_its_record(turns: list[str]) -> None:
+def test_states_only_go_forward_and_a_record_holds_all_of_a_batch(turns: list[str]) -> None:
     now = job()
     order = list(State)
     for turn in turns:

@@ -1,7 +1,6 @@
 """What operators and programs see of a backfill."""
 
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from decimal import Decimal
 
 import aiohttp
@@ -25,7 +24,6 @@ REPORT = Report(
     source="tickets.raw",
     events=12_000,
     claimed=10_000,
-    published=7_000,
     enriched=6_000,
     escalated=990,
     dead_letters=10,
@@ -74,20 +72,21 @@ async def test_metrics_are_served_where_that_is_wished() -> None:
 
 
 def test_a_person_reads_what_came_of_it_and_what_it_cost() -> None:
-    said = sentence(replace(REPORT, done=True))
+    said = sentence(REPORT.model_copy(update={"done": True}))
     assert "7,000 of 12,000 events in 4 batches" in said
     assert "$1.2500 for batches and $0.0100 for the normal lane" in said
     assert "3 without an answer" in said
     assert ", 2 tombstones skipped" in said
-    assert "tombstones" not in sentence(replace(REPORT, tombstones=0))
+    assert "tombstones" not in sentence(REPORT.model_copy(update={"tombstones": 0}))
     assert sentence(REPORT).startswith("not finished")
-    assert "unknown price" in sentence(replace(REPORT, batch_usd=None))
+    assert "unknown price" in sentence(REPORT.model_copy(update={"batch_usd": None}))
 
 
 def test_a_program_reads_exact_amounts() -> None:
     document = document_of(REPORT)
+    assert next(iter(document)) == "stage"
     assert (document["batch_usd"], document["cost_usd"]) == ("1.25", "1.26")
-    assert document_of(replace(REPORT, batch_usd=None))["cost_usd"] is None
+    assert document_of(REPORT.model_copy(update={"batch_usd": None}))["cost_usd"] is None
     assert document["events"] == 12_000
 
 

@@ -13,7 +13,7 @@ from tests.operators.dead_letters.examples import buried, raw, write
 
 
 @pytest.fixture
-def letters(run: Run, prefix: str, embedded_broker: LocalBroker) -> str:
+def prefix_of_six(run: Run, prefix: str, embedded_broker: LocalBroker) -> str:
     """Six dead letters of two reasons; returns the prefix of their topics."""
     run("topics", "create", "tickets")
     reasons = (DeadLetterReason.INVALID_EVENT, DeadLetterReason.BAD_IMAGE)
@@ -41,7 +41,7 @@ def lines(run: Run, *arguments: str) -> list[dict[str, object]]:
     return found
 
 
-def test_they_are_listed_with_filters(run: Run, letters: str) -> None:
+def test_they_are_listed_with_filters(run: Run, prefix_of_six: str) -> None:
     assert len(lines(run)) == 6
     assert {line["reason"] for line in lines(run, "--reason", "bad_image")} == {"bad_image"}
     assert [line["key"] for line in lines(run, "--key", "customer-4")] == ["customer-4"]
@@ -54,7 +54,7 @@ def test_they_are_listed_with_filters(run: Run, letters: str) -> None:
     assert "The newest 2 are shown" in ran.err
 
 
-def test_one_is_shown_and_commands_the_terminal_nothing(run: Run, letters: str) -> None:
+def test_one_is_shown_and_commands_the_terminal_nothing(run: Run, prefix_of_six: str) -> None:
     [line] = lines(run, "--key", "customer-3")
     place = str(line["place"])
     ran = run("dead-letters", "show", place)
@@ -66,7 +66,7 @@ def test_one_is_shown_and_commands_the_terminal_nothing(run: Run, letters: str) 
     assert base64.b64decode(document["value"]).startswith(b'{"id": "x-3"')
 
 
-def test_what_is_not_there_is_reported(run: Run, letters: str) -> None:
+def test_what_is_not_there_is_reported(run: Run, prefix_of_six: str) -> None:
     missing = run("dead-letters", "show", "0:4711")
     assert missing.code == 1
     assert "There is no dead letter at 0:4711" in missing.err
@@ -74,16 +74,16 @@ def test_what_is_not_there_is_reported(run: Run, letters: str) -> None:
     assert run("dead-letters", "list", "--since", "lately").code == 2
 
 
-def test_a_replay_must_say_which(run: Run, letters: str) -> None:
+def test_a_replay_must_say_which(run: Run, prefix_of_six: str) -> None:
     ran = run("dead-letters", "replay")
     assert ran.code == 2
     assert "--all" in ran.err
 
 
-def test_they_are_replayed_once(run: Run, letters: str) -> None:
+def test_they_are_replayed_once(run: Run, prefix_of_six: str) -> None:
     rehearsed = run("dead-letters", "replay", "--all", "--dry-run")
-    assert rehearsed.out.startswith(f"6 would be replayed (6 to {letters}tickets.raw)")
-    assert run("tail", f"{letters}tickets.raw").out == ""
+    assert rehearsed.out.startswith(f"6 would be replayed (6 to {prefix_of_six}tickets.raw)")
+    assert run("tail", f"{prefix_of_six}tickets.raw").out == ""
 
     [line] = lines(run, "--key", "customer-3")
     one = json.loads(run("dead-letters", "replay", str(line["place"]), "--json").out)
@@ -92,7 +92,7 @@ def test_they_are_replayed_once(run: Run, letters: str) -> None:
     assert (rest["replayed"], rest["done_before"]) == (5, 1)
     assert run("dead-letters", "replay", "--all").out.startswith("0 replayed, 6 were before")
 
-    back = run("tail", f"{letters}tickets.raw").out.splitlines()
+    back = run("tail", f"{prefix_of_six}tickets.raw").out.splitlines()
     assert sorted(json.loads(text)["key"] for text in back) == [f"customer-{n}" for n in range(6)]
     assert lines(run, "--open") == []
     assert len(lines(run, "--replayed")) == 6
@@ -105,11 +105,11 @@ def test_they_are_replayed_once(run: Run, letters: str) -> None:
 
 
 def test_what_cannot_be_replayed_fails_the_command_and_is_named(
-    run: Run, letters: str, embedded_broker: LocalBroker
+    run: Run, prefix_of_six: str, embedded_broker: LocalBroker
 ) -> None:
-    strange = Outgoing(f"{letters}dead-letters", b"stranger", b"?", ())
-    elsewhere = buried(raw(topic="bank.transfers"), into=f"{letters}dead-letters")
-    asyncio.run(write(embedded_broker.settings, [strange, elsewhere]))
+    foreign = Outgoing(f"{prefix_of_six}dead-letters", b"key", b"?", ())
+    elsewhere = buried(raw(topic="bank.transfers"), into=f"{prefix_of_six}dead-letters")
+    asyncio.run(write(embedded_broker.settings, [foreign, elsewhere]))
     ran = run("dead-letters", "replay", "--all")
     assert ran.code == 1
     assert "does not read its topic 'bank.transfers'" in ran.err
@@ -117,7 +117,9 @@ def test_what_cannot_be_replayed_fails_the_command_and_is_named(
     assert ran.out.startswith("6 replayed")
 
 
-def test_they_are_exported_as_lines_and_as_files(run: Run, letters: str, tmp_path: Path) -> None:
+def test_they_are_exported_as_lines_and_as_files(
+    run: Run, prefix_of_six: str, tmp_path: Path
+) -> None:
     ran = run("dead-letters", "export", "--reason", "bad_image")
     documents = [json.loads(text) for text in ran.out.splitlines()]
     assert {document["reason"] for document in documents} == {"bad_image"}
@@ -125,7 +127,7 @@ def test_they_are_exported_as_lines_and_as_files(run: Run, letters: str, tmp_pat
     run("dead-letters", "export", "--files", str(tmp_path / "out"), "--key", "customer-3")
     value, about = sorted((tmp_path / "out").iterdir(), key=lambda path: path.name, reverse=True)
     assert value.read_bytes().startswith(b'{"id": "x-3"')
-    assert json.loads(about.read_bytes())["source"]["topic"] == f"{letters}tickets.raw"
+    assert json.loads(about.read_bytes())["source"]["topic"] == f"{prefix_of_six}tickets.raw"
 
 
 def test_missing_topics_are_reported(run: Run, prefix: str) -> None:

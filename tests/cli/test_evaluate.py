@@ -34,7 +34,7 @@ def api() -> Iterator[str]:
 
 @pytest.fixture
 def asked(api: str, somewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody to ask."""
+    """A simulated API to ask."""
     monkeypatch.setenv("ANTHROPIC_BASE_URL", api)
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-test")
     monkeypatch.setenv("PIPELINE_CLAUDE__CALL_TIMEOUT", "600")
@@ -42,7 +42,7 @@ def asked(api: str, somewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of its own, and nobody to ask."""
+    """A folder of its own, and no API to ask."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
     monkeypatch.delenv("ANTHROPIC_BASE_URL", raising=False)
@@ -112,7 +112,7 @@ def test_a_gate_that_is_missed_ends_with_1_and_says_why(run: Run) -> None:
     assert passed.code == 0
 
 
-def test_without_anybody_to_ask_it_says_what_to_do(run: Run) -> None:
+def test_without_an_api_it_says_what_to_do(run: Run) -> None:
     ended = run("evaluate", "requests", str(SAMPLES / "requests.jsonl"))
     assert ended.code == 2
     assert "--simulated" in ended.err

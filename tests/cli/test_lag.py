@@ -38,7 +38,7 @@ def test_partitions_are_listed_before_their_sum() -> None:
     assert (total[0], total[5]) == ("tickets, 1 consumers", "4")
 
 
-def test_a_lag_that_nobody_works_on_is_reported() -> None:
+def test_a_lag_without_consumers_is_reported() -> None:
     assert list(lag_notes([stage(partition(0, 4), members=0)])) == [
         "tickets: nobody consumes; start it with `pipeline run tickets`."
     ]

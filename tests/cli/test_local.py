@@ -141,7 +141,7 @@ async def test_ctrl_c_on_a_terminal_reaches_the_command_once() -> None:
     assert printed.count(b"got INT") == 1
 
 
-async def test_a_fault_that_does_not_exist_is_told(tmp_path: Path) -> None:
+async def test_a_fault_that_does_not_exist_is_reported(tmp_path: Path) -> None:
     child = Child([*COMMAND, "--fault", "gremlins"], log=tmp_path / "local.log")
     async with asyncio.timeout(60):
         assert await child.wait() == 1

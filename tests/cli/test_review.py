@@ -75,10 +75,10 @@ def test_a_verdict_becomes_the_enriched_record_once(run: Run, cases: str, tmp_pa
     left = json.loads(run("review", "list", "--open", "--json").out)["lines"]
     assert {line["event_id"] for line in left} == {"T-1", "T-2"}
 
-    mended = run(
+    corrected = run(
         "review", "resolve", place, "--accept", "haiku", "--again", "--set", "priority=low"
     )
-    assert mended.code == 0
+    assert corrected.code == 0
     assert len(run("tail", f"{cases}tickets.enriched").out.splitlines()) == 2
 
 

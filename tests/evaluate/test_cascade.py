@@ -76,7 +76,7 @@ def test_ten_events_come_to_what_was_computed_by_hand() -> None:
     # Ten answers of Haiku at 0.001 and six of Sonnet at 0.02.
     assert row.cost_usd == Decimal("0.130")
     assert row.usd_per_thousand == Decimal("13.0")
-    # Three from Haiku, two from Sonnet, and one that nobody should decide.
+    # Three from Haiku, two from Sonnet, and one that neither should decide.
     assert (row.well, row.accuracy) == (6, 0.6)
     assert (row.decided, row.decided_right, row.undecided, row.escalated) == (8, 5, 2, 6)
     assert row.accuracy_decided == 0.625

@@ -9,15 +9,14 @@ from hypothesis import strategies as st
 from pipeline.evaluate.proposal import (
     Measured,
     Part,
+    part_of,
     propose,
-    split,
     thresholds_to_try,
     upper_bound,
 )
 
 measured = st.builds(
     Measured,
-    st.uuids().map(str),
     st.none() | st.sampled_from([0.0, 0.05, 0.1, 0.2, 0.4, 0.9, 1.0]),
     st.booleans(),
 )
@@ -31,7 +30,7 @@ def parts(
 
 
 def some(count: int, strength: float, *, wrong: int = 0) -> list[Measured]:
-    return [Measured(f"{strength}-{n}", strength, n >= wrong) for n in range(count)]
+    return [Measured(strength, n >= wrong) for n in range(count)]
 
 
 def test_59_right_answers_certify_5_per_cent_with_one_candidate_and_58_do_not() -> None:
@@ -108,10 +107,10 @@ def test_what_is_certified_holds_nearly_always(error: float) -> None:
     dice = random.Random(7)
     certified = 0
     for run in range(60):
-        answers = [
-            Measured(f"{run}-{n}", dice.choice([0.05, 0.1, 0.2, 0.3]), dice.random() >= error)
-            for n in range(300)
-        ]
-        found = propose(split(answers, lambda each: each.id), 1 - error + 0.005)
+        answers = parts([], [], [])
+        for number in range(300):
+            answer = Measured(dice.choice([0.05, 0.1, 0.2, 0.3]), dice.random() >= error)
+            answers[part_of(f"{run}-{number}")].append(answer)
+        found = propose(answers, 1 - error + 0.005)
         certified += found.chosen is not None
     assert certified <= 6

@@ -21,15 +21,15 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
 class World:
-    """A broker with letters that wait, and the topics of what is done about them."""
+    """A broker with records that wait, and the topics of what is done about them."""
 
-    def __init__(self, letters: int = 3, partitions: int = 1) -> None:
+    def __init__(self, waiting: int = 3, partitions: int = 1) -> None:
         self.broker = MemoryBroker(max_message_bytes=1000)
-        for topic in ("letters", "out"):
+        for topic in ("waiting", "out"):
             self.broker.create_topic(topic, partitions)
         self.broker.create_topic("marks")
-        for number in range(letters):
-            self.broker.publish("letters", b"%d" % number, key=b"%d" % number)
+        for number in range(waiting):
+            self.broker.publish("waiting", b"%d" % number, key=b"%d" % number)
 
     def publisher(
         self,
@@ -42,7 +42,7 @@ class World:
 
     def publisher_over(self, brokers: MemoryBrokers, name: str) -> IdempotentPublisher:
         return IdempotentPublisher(
-            "letters",
+            "waiting",
             "marks",
             group="pipeline.desk",
             name=name,
@@ -51,8 +51,8 @@ class World:
             clock=lambda: NOON,
         )
 
-    async def letters(self) -> list[Received]:
-        async with MemoryTopicReader(self.broker)(["letters"]) as records:
+    async def waiting(self) -> list[Received]:
+        async with MemoryTopicReader(self.broker)(["waiting"]) as records:
             return [record async for record in records]
 
     def out(self) -> Counter[bytes | None]:
@@ -98,25 +98,25 @@ class Scripted(NoFaults):
 @virtual_time
 async def test_what_was_done_is_not_done_again() -> None:
     world = World()
-    letters = await world.letters()
+    waiting = await world.waiting()
     async with world.publisher() as publisher:
-        first = await publisher.publish(copies(letters[:2]))
-        assert [action.record for action in first.done] == letters[:2]
+        first = await publisher.publish(copies(waiting[:2]))
+        assert [action.record for action in first.done] == waiting[:2]
     async with world.publisher() as publisher:
-        second = await publisher.publish(copies(letters))
-    assert [action.record for action in second.done_before] == letters[:2]
-    assert [action.record for action in second.done] == letters[2:]
+        second = await publisher.publish(copies(waiting))
+    assert [action.record for action in second.done_before] == waiting[:2]
+    assert [action.record for action in second.done] == waiting[2:]
     assert world.out() == {b"0": 1, b"1": 1, b"2": 1}
 
 
 @virtual_time
 async def test_it_can_be_done_again_on_purpose_and_is_counted() -> None:
     world = World(1)
-    letters = await world.letters()
+    waiting = await world.waiting()
     async with world.publisher() as publisher:
         for _ in range(3):
-            await publisher.publish(copies(letters, again=True))
-        entry = publisher.entry(letters[0])
+            await publisher.publish(copies(waiting, again=True))
+        entry = publisher.entry(waiting[0])
     assert entry is not None
     assert entry.times == 3
     assert world.out() == {b"0": 3}
@@ -131,14 +131,14 @@ def test_a_lost_request_or_answer_doubles_nothing(
     @virtual_time
     async def scenario() -> None:
         world = World()
-        letters = await world.letters()
+        waiting = await world.waiting()
         fault = Scripted(request_name, Fault(loss=loss))  # type: ignore[arg-type]
         if request_name == "init":
             with pytest.raises(BrokerError):
                 async with world.publisher(faults=fault):
                     pass
         async with world.publisher(faults=fault) as publisher:
-            done = await publisher.publish(copies(letters, again=again))
+            done = await publisher.publish(copies(waiting, again=again))
         assert len(done.done) == 3
         assert world.out() == {b"0": 1, b"1": 1, b"2": 1}
 
@@ -150,7 +150,7 @@ async def test_a_refusal_that_passes_is_tried_again() -> None:
     world = World()
     faults = Scripted("end", Fault(is_refused=True))
     async with world.publisher(faults=faults) as publisher:
-        await publisher.publish(copies(await world.letters()))
+        await publisher.publish(copies(await world.waiting()))
     assert sum(world.out().values()) == 3
 
 
@@ -163,20 +163,20 @@ async def test_brokers_that_never_take_it_end_it_and_nothing_is_done() -> None:
     world = World()
     async with world.publisher(faults=Never()) as publisher:
         with pytest.raises(NotDone, match="run this again"):
-            await publisher.publish(copies(await world.letters()))
+            await publisher.publish(copies(await world.waiting()))
     assert not world.out()
 
 
 @virtual_time
 async def test_of_two_at_once_the_later_goes_on_and_the_earlier_is_fenced() -> None:
     world = World()
-    letters = await world.letters()
+    waiting = await world.waiting()
     async with world.publisher("early") as early:
-        await early.publish(copies(letters[:1]))
+        await early.publish(copies(waiting[:1]))
         async with world.publisher("late") as late:
-            done = await late.publish(copies(letters))
+            done = await late.publish(copies(waiting))
             with pytest.raises(ProducerFenced, match="Another process"):
-                await early.publish(copies(letters[1:]))
+                await early.publish(copies(waiting[1:]))
     assert len(done.done) == 2
     assert world.out() == {b"0": 1, b"1": 1, b"2": 1}
 
@@ -187,15 +187,15 @@ async def test_what_another_process_did_while_an_answer_was_lost_is_not_taken_fo
     again: bool,
 ) -> None:
     world = World()
-    letters = await world.letters()
+    waiting = await world.waiting()
 
     async def late() -> None:
         async with world.publisher("late") as publisher:
-            await publisher.publish(copies(letters[:1], by=b"late"))
+            await publisher.publish(copies(waiting[:1], by=b"late"))
 
     lost = Scripted("write", Fault(loss="request"))
     async with world.publisher("early", lost) as early, asyncio.TaskGroup() as tasks:
-        doing = tasks.create_task(fenced(early, copies(letters, again=again, by=b"early")))
+        doing = tasks.create_task(fenced(early, copies(waiting, again=again, by=b"early")))
         await lost.happened.wait()
         await late()
         assert await doing
@@ -211,7 +211,7 @@ async def fenced(publisher: IdempotentPublisher, actions: Sequence[Action]) -> b
 @virtual_time
 async def test_what_is_too_large_is_refused_and_the_rest_is_done() -> None:
     world = World()
-    actions = copies(await world.letters())
+    actions = copies(await world.waiting())
     large = replace(actions[1], outgoing=Outgoing("out", b"k", bytes(2000), ()))
     async with world.publisher() as publisher:
         done = await publisher.publish([actions[0], large, actions[2]])
@@ -224,25 +224,25 @@ async def test_what_is_too_large_is_refused_and_the_rest_is_done() -> None:
 @virtual_time
 async def test_without_transactions_it_is_done_and_marked_too() -> None:
     world = World()
-    letters = await world.letters()
+    waiting = await world.waiting()
     for expected in (3, 0):
         async with world.publisher(delivery="at_least_once") as publisher:
-            assert len((await publisher.publish(copies(letters))).done) == expected
+            assert len((await publisher.publish(copies(waiting))).done) == expected
     assert world.out() == {b"0": 1, b"1": 1, b"2": 1}
 
 
 @virtual_time
-async def test_marks_of_letters_that_are_gone_are_removed() -> None:
+async def test_marks_of_records_that_are_gone_are_removed() -> None:
     world = World()
-    letters = await world.letters()
+    waiting = await world.waiting()
     async with world.publisher() as publisher:
-        await publisher.publish(copies(letters[:2]))
-    world.broker.log(TopicPartition("letters", 0)).trim(1)
+        await publisher.publish(copies(waiting[:2]))
+    world.broker.log(TopicPartition("waiting", 0)).trim(1)
     async with world.publisher() as publisher:
-        await publisher.publish(copies(letters[2:]))
+        await publisher.publish(copies(waiting[2:]))
     [entries] = world.broker.committed_records("marks").values()
     tombstones = [e.record.key for e in entries if e.record and e.record.value is None]
-    assert tombstones == [b"letters/0/0"]
+    assert tombstones == [b"waiting/0/0"]
 
 
 class Erratic(NoFaults):
@@ -259,13 +259,13 @@ class Erratic(NoFaults):
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_whatever_operators_do_at_once_and_wherever_they_die_each_letter_goes_once(
+def test_each_record_is_published_once_when_operators_work_at_once_and_crash(
     seed: int,
 ) -> None:
     @virtual_time
     async def history() -> None:
-        world = World(letters=24, partitions=3)
-        letters = await world.letters()
+        world = World(waiting=24, partitions=3)
+        waiting = await world.waiting()
         chance = random.Random(seed)
         reported: list[tuple[bytes, bytes | None]] = []
 
@@ -284,7 +284,7 @@ def test_whatever_operators_do_at_once_and_wherever_they_die_each_letter_goes_on
                         (by.encode(), value)
                         for value in await attempt(
                             world.publisher_over(brokers, by),
-                            copies(letters, by=by.encode()),
+                            copies(waiting, by=by.encode()),
                             chance.randint(1, 7),
                         )
                     ]
@@ -293,7 +293,7 @@ def test_whatever_operators_do_at_once_and_wherever_they_die_each_letter_goes_on
 
         await asyncio.gather(*(operator(name) for name in ("ada", "bo", "cy")))
         async with world.publisher("last") as publisher:
-            await publisher.publish(copies(letters))
+            await publisher.publish(copies(waiting))
         assert world.out() == {b"%d" % number: 1 for number in range(24)}
         publishers = world.publishers()
         assert all(publishers[value] == by for by, value in reported)

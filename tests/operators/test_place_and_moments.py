@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.model.errors import UsageError
-from pipeline.operators.selection import Newest, Place, Span, moment, parse_place, span
+from pipeline.operators.selection import Place, Span, moment, parse_place, span
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -43,12 +43,3 @@ def test_a_span_begins_with_its_first_moment_and_ends_before_its_last() -> None:
     assert NOON - timedelta(hours=2) in hour
     assert NOON - timedelta(hours=1) not in hour
     assert NOON.astimezone(timezone(timedelta(hours=5))) in Span()
-
-
-@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 3)), unique=True), st.integers(1, 8))
-def test_the_newest_are_kept_in_order(given_: list[tuple[int, int]], limit: int) -> None:
-    newest: Newest[tuple[int, int]] = Newest(limit)
-    for offset, partition in given_:
-        newest.add(NOON + timedelta(seconds=offset), Place(partition, offset), (offset, partition))
-    assert newest.items() == sorted(given_)[-limit:]
-    assert newest.seen == len(given_)

@@ -66,7 +66,9 @@ def test_files_that_are_not_generated_any_more_are_removed(
     assert (tmp_path / "README.md").exists()
 
 
-def test_a_place_that_cannot_be_written_is_told(tmp_path: Path, generated: dict[str, str]) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(
+    tmp_path: Path, generated: dict[str, str]
+) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(PipelineError, match=r"cannot be written .*--directory"):
         write(tmp_path / "file" / "schemas", generated)

@@ -103,9 +103,9 @@ async def test_of_two_replays_at_once_one_is_fenced_and_none_doubles(world: Worl
     early = await world.replay(rate=10)
     await world.some_are_back(0)
     late = await world.replay(rate=10_000)
-    (_, told), (out, err) = await asyncio.gather(early.communicate(), late.communicate())
+    (_, reported), (out, err) = await asyncio.gather(early.communicate(), late.communicate())
     assert late.returncode == 0, err
     assert early.returncode == 1
-    assert b"Another process handles" in told
+    assert b"Another process handles" in reported
     assert b"replayed" in out
     assert await world.back() == EACH_ONCE

@@ -29,15 +29,15 @@ MARKS = HandledIndex("dead-letters", "dead-letters.replayed")
 
 
 def test_it_says_why_it_is_here_and_where_it_was() -> None:
-    letter = dead_letter_of(as_read(buried(raw(7)), partition=3, offset=9))
-    assert (letter.about.reason, letter.about.detail, letter.about.stage) == (
+    dead_letter = dead_letter_of(as_read(buried(raw(7)), partition=3, offset=9))
+    assert (dead_letter.about.reason, dead_letter.about.detail, dead_letter.about.stage) == (
         "invalid_event",
         "body: missing",
         "tickets",
     )
-    assert letter.about.source == ("tickets.raw", 1, 7)
-    assert letter.about.died_at == NOON
-    assert letter.about.attempts == 0
+    assert dead_letter.about.source == ("tickets.raw", 1, 7)
+    assert dead_letter.about.died_at == NOON
+    assert dead_letter.about.attempts == 0
 
 
 def test_it_goes_back_with_its_key_its_value_and_its_own_headers() -> None:
@@ -66,15 +66,15 @@ SMALL = (
 def test_one_without_its_record_says_where_that_is() -> None:
     written = buried(raw(7))
     small = replace(written, value=b"", headers=(*written.headers, *SMALL))
-    letter = dead_letter_of(as_read(small, partition=3, offset=9))
+    dead_letter = dead_letter_of(as_read(small, partition=3, offset=9))
     where = "offset 7 of partition 1 of tickets.raw"
-    assert letter.original is not None
-    assert where in letter.original
-    assert "17825814 bytes" in letter.original
-    assert "ab" * 32 in letter.original
-    shown = "\n".join(lines_of(letter, MARKS))
+    assert dead_letter.original is not None
+    assert where in dead_letter.original
+    assert "17825814 bytes" in dead_letter.original
+    assert "ab" * 32 in dead_letter.original
+    shown = "\n".join(lines_of(dead_letter, MARKS))
     assert f"not in this dead letter: {where}" in shown
-    assert document_of(letter, MARKS)["original"] == letter.original
+    assert document_of(dead_letter, MARKS)["original"] == dead_letter.original
     assert dead_letter_of(as_read(written, partition=3, offset=9)).original is None
 
 
@@ -95,29 +95,29 @@ def test_any_record_can_be_looked_at_and_commands_the_terminal_nothing(
     key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]]
 ) -> None:
     record = replace(as_read(buried(raw())), key=key, value=value, headers=tuple(headers))
-    letter = dead_letter_of(record)
-    for line in lines_of(letter, MARKS):
+    dead_letter = dead_letter_of(record)
+    for line in lines_of(dead_letter, MARKS):
         assert all(char.isprintable() or char == "\t" for char in line)
-    assert document_of(letter, MARKS)["size"] == len(value or b"")
+    assert document_of(dead_letter, MARKS)["size"] == len(value or b"")
 
 
 def test_a_large_value_is_cut_and_says_by_how_much() -> None:
-    letter = dead_letter_of(as_read(buried(raw(value=b"a" * 10_000))))
-    *_, last = lines_of(letter, MARKS, limit=4096)
+    dead_letter = dead_letter_of(as_read(buried(raw(value=b"a" * 10_000))))
+    *_, last = lines_of(dead_letter, MARKS, limit=4096)
     assert last == "... (5,904 characters more)"
-    *_, last = lines_of(letter, MARKS, limit=None)
+    *_, last = lines_of(dead_letter, MARKS, limit=None)
     assert last == "a" * 10_000
 
 
 def test_what_is_no_text_is_shown_in_hexadecimal() -> None:
-    letter = dead_letter_of(as_read(buried(raw(value=b"\x89PNG\r\n\x1a\n"))))
-    *_, last = lines_of(letter, MARKS)
+    dead_letter = dead_letter_of(as_read(buried(raw(value=b"\x89PNG\r\n\x1a\n"))))
+    *_, last = lines_of(dead_letter, MARKS)
     assert last == f"00000000  {'89 50 4e 47 0d 0a 1a 0a':<47}  .PNG...."
 
 
 def selected(**fields: object) -> bool:
-    letter = dead_letter_of(as_read(buried(raw(7)), partition=3, offset=9))
-    return letter in Selection(**fields)  # type: ignore[arg-type]
+    dead_letter = dead_letter_of(as_read(buried(raw(7)), partition=3, offset=9))
+    return dead_letter in Selection(**fields)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_a_reason_of_a_later_version_is_still_a_reason() -> None:
     assert dead_letter_of(as_read(replace(outgoing, headers=headers))).about.reason == "quite_new"
 
 
-def test_a_letter_without_its_record_says_what_is_known_of_it_and_where_it_is() -> None:
+def test_a_dead_letter_without_its_record_says_what_is_known_of_it_and_where_it_is() -> None:
     about = (
         ("dlq-topic", b"tickets.raw"),
         ("dlq-partition", b"3"),
@@ -184,8 +184,8 @@ def test_a_letter_without_its_record_says_what_is_known_of_it_and_where_it_is() 
         ("dlq-original-value-bytes", b"17825792"),
     )
     record = Received("dead-letters", 0, 1, b"k", None, about, NOON, NOON)
-    letter = dead_letter_of(record)
-    shown = "\n".join(lines_of(letter, MARKS))
+    dead_letter = dead_letter_of(record)
+    shown = "\n".join(lines_of(dead_letter, MARKS))
     assert "original   not in this dead letter: offset 41 of partition 3 of tickets.raw" in shown
     assert f"17825792 bytes, SHA-256 {'ab' * 32}" in shown
     assert "from       tickets.raw 3:41" in shown

@@ -29,8 +29,8 @@ class World:
         for number in range(count):
             topic = about.get("topic", "tickets.raw")
             record = raw(number, topic=topic, key=b"key-%d" % (number % 5))
-            letter = buried(record, stage=about.get("stage", "tickets"))
-            self.broker.publish(letter.topic, letter.value, key=letter.key, headers=letter.headers)
+            dead = buried(record, stage=about.get("stage", "tickets"))
+            self.broker.publish(dead.topic, dead.value, key=dead.key, headers=dead.headers)
 
     async def replay(
         self, request: ReplayRequest, on_done: Callable[[int], None] = lambda _: None
@@ -73,9 +73,9 @@ async def test_each_goes_back_to_its_own_topic_once() -> None:
 async def test_one_without_its_record_is_left_out_and_says_where_that_is() -> None:
     world = World()
     world.bury(2)
-    letter = buried(raw(7))
-    headers = (*letter.headers, ("dlq-original", b"not_carried"))
-    world.broker.publish(letter.topic, b"", key=letter.key, headers=headers)
+    dead_letter = buried(raw(7))
+    headers = (*dead_letter.headers, ("dlq-original", b"not_carried"))
+    world.broker.publish(dead_letter.topic, b"", key=dead_letter.key, headers=headers)
     result = await world.replay(request())
     assert (result.replayed, result.refused) == (2, 1)
     assert "offset 7 of partition 1 of tickets.raw" in result.refusals[0].because
@@ -122,7 +122,7 @@ async def test_a_rehearsal_says_what_a_replay_then_does_and_does_nothing() -> No
     world = World()
     world.bury(12)
     world.bury(1, topic="elsewhere")
-    world.broker.publish("dead-letters", b"no letter", key=b"k")
+    world.broker.publish("dead-letters", b"junk", key=b"k")
     await world.replay(request(limit=5))
     said = await replay(SETTINGS, world.read, request(), None)
     assert len(world.of("tickets.raw")) == 5

@@ -1,4 +1,4 @@
-"""Resolving on the broker in memory: each verdict once, whoever decides at the same time."""
+"""Resolving on the broker in memory: each verdict once, also when two people decide at once."""
 
 import asyncio
 import random
