@@ -108,7 +108,7 @@ class StreamSettings(Section):
     max_in_flight: Count = Field(512, description="events being worked on, all partitions, a stage")
     max_in_flight_bytes: Bytes = Field(256 << 20, description="payload of those events")
     commit_interval: Seconds = Field(
-        0.15,
+        0.2,
         description="at least between two commits of a partition; half of it is what a result "
         "waits on average while they come all the time",
     )
