@@ -43,8 +43,8 @@ PIPELINE_CPU = 125.0
 CPU_MS = 1.25
 WANTED = {256: 600.0, 512: 800.0}
 """Events a second on one core, by calls under way."""
-ADDED_MS = 120.0
-"""Half a commit interval is 75 ms of that: commits that come more often cost more than they are
+ADDED_MS = 150.0
+"""Half a commit interval is 100 ms of that: commits that come more often cost more than they are
 worth beside a call of 400 ms."""
 PARTITIONS = 6
 KEYS = 2_000

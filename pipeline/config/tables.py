@@ -115,7 +115,7 @@ class StreamSettings(Section):
     max_in_flight: Count = setting(512, "events being worked on, all partitions, a stage")
     max_in_flight_bytes: Bytes = setting(256 << 20, "payload of those events")
     commit_interval: Seconds = setting(
-        0.15,
+        0.2,
         "at least between two commits of a partition; half of it is what a result "
         "waits on average while they come all the time",
     )

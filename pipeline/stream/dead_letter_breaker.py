@@ -139,7 +139,7 @@ class DeadLetterBreaker:
         """What is wrong, if more is than single events."""
         good, ours, new, turned = (self._counts[last] for last in _Last)
         keys = len(self._last)
-        if self._ratio >= 1 or good == keys:
+        if self._ratio >= 1:
             return None
         fewest = min(self._window, FEWEST_KEYS)
         is_long_row = self._in_a_row > self._ratio * self._window
@@ -168,7 +168,8 @@ class DeadLetterBreaker:
         """Look at the clock and at what has ended; how many may be taken now, None for any."""
         now = self._clock()
         if self._closed_by is None:
-            self._closed_by = self.alarm
+            is_all_good = self._counts[_Last.GOOD] == len(self._last)
+            self._closed_by = None if is_all_good else self.alarm
             if self._closed_by is None:
                 return None
             self.paused_reason = (

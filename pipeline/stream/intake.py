@@ -79,7 +79,7 @@ class Throttle(Protocol):
 class Intake:
     """Closed by the gate, or by too many dead letters; held by the throttle; reports each change.
 
-    `paused_reason` is as of the last `room()`.
+    `paused_reason` and `is_limited`, whether it counts what is taken, are as of the last `room()`.
     """
 
     stage: str
@@ -88,6 +88,7 @@ class Intake:
     observer: Observer
     throttle: Throttle | None = None
     paused_reason: str | None = field(default=None, init=False)
+    is_limited: bool = field(default=False, init=False)
     _throttled_reason: str | None = field(default=None, init=False)
 
     def room(self) -> int | None:
@@ -113,10 +114,12 @@ class Intake:
                 self._throttled_reason = reason
                 self.observer.held(self.stage, because=reason)
                 _log.info("%s: %s", self.stage, reason or "what waited for its turn goes on")
-        return min((room for room in rooms if room is not None), default=None)
+        least = min((room for room in rooms if room is not None), default=None)
+        self.is_limited = least is not None
+        return least
 
     def took(self, records: int) -> None:
-        """So many records came in."""
+        """So many records came in while it `is_limited`."""
         if self.throttle is not None:
             self.throttle.took(records)
         if self.paused_reason is not None:
@@ -228,7 +231,8 @@ class Poller:
                 worker = self._assignment.workers.get(partition)
                 if worker is not None and worker.state is State.RUNNING:
                     worker.accept(came)
-                    self._intake.took(len(came))
+                    if self._intake.is_limited:
+                        self._intake.took(len(came))
             if workers:
                 await asyncio.sleep(max(0.0, started + _PACE - self._now()))
             else:
