@@ -51,7 +51,7 @@ class KafkaSettings(Section):
     )
     request_timeout: Seconds = Field(30, description="that a broker has to answer a request")
     session_timeout: Seconds = Field(
-        20, description="without a heartbeat, after which a member counts as dead"
+        10, description="without a heartbeat, after which a member counts as dead"
     )
     auto_offset_reset: Literal["earliest", "latest"] = Field(
         "earliest", description="where a group begins that has committed nothing yet"
@@ -72,8 +72,11 @@ class KafkaSettings(Section):
 
     @property
     def heartbeat_interval(self) -> float:
-        """Seconds; a member misses six before it counts as dead, where Kafka advises three."""
-        return 0.15 * self.session_timeout
+        """Seconds; a member misses ten before it counts as dead, where Kafka advises three.
+
+        A rebalance takes as long: members learn of it by the answer to their next one.
+        """
+        return 0.1 * self.session_timeout
 
     @property
     def partition_fetch_max_bytes(self) -> int:

@@ -8,16 +8,12 @@ from typing import NoReturn
 
 from pipeline.config import Ordering, StreamSettings
 from pipeline.model.observer import Observer
+from pipeline.stream.assignment import Assignment
 from pipeline.stream.dead_letter_breaker import WINDOW_KEYS, DeadLetterBreaker
 from pipeline.stream.handlers import ConcurrencyLimiter
 from pipeline.stream.intake import Intake, IntakeGate, Poller, Throttle
 from pipeline.stream.monitor import Monitor, StreamStatus
-from pipeline.stream.partition_worker import (
-    COMMIT_COUNT,
-    Assignment,
-    CommitPacer,
-    WorkerContext,
-)
+from pipeline.stream.partition_worker import COMMIT_COUNT, CommitPacer, WorkerContext
 from pipeline.stream.protocols import Brokers
 from pipeline.stream.records import Handler, Rescue
 

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from functools import partial
 
 from pipeline.model.errors import PipelineError
+from pipeline.stream.assignment import Assignment
 from pipeline.stream.intake import Intake, Poller
 from pipeline.stream.ledger import CommitPoint, LedgerUnreadable, decode
-from pipeline.stream.partition_worker import Assignment, PartitionWorker, State, WorkerContext
+from pipeline.stream.partition_worker import PartitionWorker, State, WorkerContext
 from pipeline.stream.protocols import (
     BrokerError,
     BrokersUnavailable,
@@ -22,7 +23,7 @@ from pipeline.stream.protocols import (
 _log = logging.getLogger(__name__)
 POLL_EXPECTED = 30.0
 """Seconds without a poll, or of one rebalance, after which a stream is not ready. A rebalance
-takes a drain budget and a few seconds; polls wait for it."""
+takes as long as the slowest member's next heartbeat, or the session's time-out if one is dead."""
 
 
 class Stuck(PipelineError):
@@ -46,9 +47,9 @@ def why_stuck(
     would only pay for them again. What counts is the stream's own work. `ends` is where logs end
     by the brokers' own account.
     """
-    if assignment.standing_since is not None:
-        waited = now - assignment.standing_since
-        return f"no partitions were assigned for {waited:.0f} s" if waited > after else None
+    since = assignment.rebalancing_since
+    if since is not None and now - since > after:
+        return f"the group has been rebalancing for {now - since:.0f} s"
     if now - last_poll > after:
         return f"no poll came back for {now - last_poll:.0f} s"
     for worker in assignment.workers.values():
@@ -265,7 +266,7 @@ class Monitor:
     def status(self) -> StreamStatus:
         partitions = tuple(map(self._describe, self._workers()))
         lags = [partition.lag for partition in partitions if partition.lag is not None]
-        is_known = self.assignment.standing_since is None and len(lags) == len(partitions)
+        is_known = self.assignment.has_joined and len(lags) == len(partitions)
         return StreamStatus(
             partitions,
             self._why_not_ready(partitions),
@@ -330,15 +331,15 @@ class Monitor:
             return f"intake is closed: {self.intake.paused_reason}"
         if not self.assignment.has_joined:
             return "it has not joined its group yet"
-        now, since = self._now(), self.assignment.standing_since
+        now, since = self._now(), self.assignment.rebalancing_since
         for worker in self._workers():
             waited = now - worker.last_progress
             if worker.base is None and waited > POLL_EXPECTED:
                 return f"{worker.partition} is assigned and has not been served for {waited:.0f} s"
         reason = self.context.consumer.trouble() or self._outage
         if reason is None and since is not None and now - since > POLL_EXPECTED:
-            reason = f"no partitions have been assigned for {now - since:.0f} s"
-        if reason is None and since is None and now - self.poller.last_poll > POLL_EXPECTED:
+            reason = f"the group has been rebalancing for {now - since:.0f} s"
+        if reason is None and now - self.poller.last_poll > POLL_EXPECTED:
             reason = f"the last poll was {now - self.poller.last_poll:.0f} s ago"
         return reason
 
