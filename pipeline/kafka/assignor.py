@@ -79,7 +79,7 @@ class Assignor:
 def _claim(metadata: ConsumerProtocolMemberMetadata) -> Claim:
     topics = frozenset(metadata.subscription)
     try:
-        sticky = StickyAssignorUserDataV1.decode(metadata.user_data)
+        sticky = StickyAssignorUserDataV1.decode(metadata.user_data or b"")
         tail = _read_tail(metadata.user_data)
     except (struct.error, ValueError, TypeError):
         # A consumer of another program, which has claimed nothing that is known here.

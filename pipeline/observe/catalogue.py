@@ -121,7 +121,7 @@ PARTITIONS = Metric(
 )  # fmt: skip
 REBALANCE_SECONDS = Metric(
     "pipeline_rebalance_seconds", "histogram", ("stage",), "seconds",
-    "Time a consumer stood still in a rebalance.",
+    "Time until a consumer was assigned, from the moment it learned of a rebalance.",
     buckets=REBALANCE_BUCKETS,
     from_zero=True,
 )  # fmt: skip
