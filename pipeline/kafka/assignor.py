@@ -7,7 +7,7 @@ fleet is updated.
 
 import struct
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -31,6 +31,7 @@ class Assignor:
 
     Args:
         listener: Knows what this member serves.
+        is_member: Whether the group knows this member, before it joins again.
 
     Attributes:
         releasing: What the last assignment asks this member to release.
@@ -38,13 +39,16 @@ class Assignor:
 
     name = "sticky"
 
-    def __init__(self, listener: RebalanceListener) -> None:
+    def __init__(self, listener: RebalanceListener, is_member: Callable[[], bool]) -> None:
         self.releasing: frozenset[TopicPartition] = frozenset()
         self._listener = listener
+        self._is_member = is_member
         self._epoch = NEVER
 
     def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
         """What this member says as it joins."""
+        if not self._is_member():
+            self._listener.on_lost()
         owned = self._listener.owned()
         sticky = StickyAssignorUserDataV1(_by_topic(owned), self._epoch)
         releasing = [partition for partition, is_leaving in owned.items() if is_leaving]

@@ -145,7 +145,7 @@ class KafkaConsumer:
         self._is_turn_of_deferred = False
 
     async def start(self, listener: RebalanceListener) -> None:
-        assignor = Assignor(listener)
+        assignor = Assignor(listener, self._is_member)
         self._assignors.append(assignor)
         self._client.subscribe(
             topics=list(self._topics),
@@ -263,6 +263,10 @@ class KafkaConsumer:
         return no_such_topics(
             [topic for topic in self._topics if not self._client.partitions_for_topic(topic)]
         )
+
+    def _is_member(self) -> bool:
+        # The id is void where the group took this member for dead; there is no public way to it.
+        return bool(self._client._coordinator.member_id)  # noqa: SLF001
 
     async def _fetch(
         self, partitions: Sequence[KafkaPartition], seconds: float, records: int

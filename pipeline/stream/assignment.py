@@ -34,6 +34,7 @@ class Assignment:
         self._releasing: set[TopicPartition] = set()
         self._serving: dict[TopicPartition, asyncio.Task[None]] = {}
         self._answers: dict[TopicPartition, Answers] = {}
+        self._is_member = asyncio.Event()
         self._is_closed = False
         self.rebalancing_since: float | None = self._now()
 
@@ -45,6 +46,15 @@ class Assignment:
         """Serve on: what is assigned until the group has settled stays."""
         if self.rebalancing_since is None:
             self.rebalancing_since = self._now()
+
+    def on_lost(self) -> None:
+        """Commit what is done, if nobody has started its partition, and wait to be assigned again.
+
+        Calls that run go on: their answers are used where the partition comes back.
+        """
+        self._is_member.clear()
+        for worker in self.workers.values():
+            worker.drain(self._now())
 
     async def on_assigned(
         self, partitions: Collection[TopicPartition], releasing: Collection[TopicPartition]
@@ -70,6 +80,7 @@ class Assignment:
                 self._serving[partition] = self._tasks.create_task(
                     self._serve(partition), name=f"partition {partition}"
                 )
+            self._is_member.set()
             self._releasing = {each for each in releasing if each in self._serving}
             if releasing and not self._releasing:
                 self._context.consumer.rejoin()
@@ -85,6 +96,7 @@ class Assignment:
         """Let all partitions go for good and cancel what still runs."""
         self._is_closed = True
         self._wanted = frozenset()
+        self._is_member.set()
         for worker in self.workers.values():
             worker.drain(self._now() + drain_budget)
         if self._serving:
@@ -105,10 +117,12 @@ class Assignment:
             ),
         )
         try:
-            # It may be assigned again while it is drained.
+            await self._is_member.wait()
+            # It may be lost, or be assigned again while it is drained.
             while partition in self._wanted:
                 self.workers[partition] = PartitionWorker(partition, answers, context)
                 await self.workers[partition].run()
+                await self._is_member.wait()
         finally:
             self.workers.pop(partition, None)
             del self._serving[partition]

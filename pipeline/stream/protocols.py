@@ -101,6 +101,10 @@ class RebalanceListener(Protocol):
         """The group is being assigned again. What is assigned until then stays."""
         ...
 
+    def on_lost(self) -> None:
+        """The group took this member for dead, so what it served may be another's by now."""
+        ...
+
     async def on_assigned(
         self, partitions: Collection[TopicPartition], releasing: Collection[TopicPartition]
     ) -> None:

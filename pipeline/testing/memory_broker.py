@@ -9,7 +9,7 @@ from enum import Enum, auto
 from itertools import count
 from typing import NamedTuple
 
-from pipeline.stream.balance import Claim, Share, balance
+from pipeline.stream.balance import NEVER, Claim, Share, balance
 from pipeline.stream.protocols import (
     BrokersUnavailable,
     Committed,
@@ -38,6 +38,10 @@ class _Member:
     share: Share = field(default_factory=Share)
     joining: "asyncio.Future[Generation] | None" = None
     expiry: asyncio.TimerHandle | None = None
+
+
+class UnknownMember(Exception):
+    """The group took this member for dead: it has to join as a new one."""
 
 
 class Group:
@@ -72,6 +76,8 @@ class Group:
     ) -> "asyncio.Future[Generation]":
         """Join, or join again after a rebalance began; done when all have, or time is up."""
         member = self._members.get(name)
+        if member is None and claim.epoch > NEVER:
+            raise UnknownMember(name)
         if member is None:
             member = _Member(name, claim, session_timeout, rebalance_timeout)
             self._members[name] = member

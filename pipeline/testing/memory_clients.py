@@ -18,7 +18,7 @@ from typing import Literal, Protocol, TypeVar
 from pipeline.config import Delivery
 from pipeline.kafka.consumer import CommitGate
 from pipeline.kafka.reader import End, Start
-from pipeline.stream.balance import Claim
+from pipeline.stream.balance import NEVER, Claim
 from pipeline.stream.protocols import (
     Aborted,
     Broken,
@@ -43,6 +43,7 @@ from pipeline.testing.memory_broker import (
     Group,
     MemoryBroker,
     TransactionState,
+    UnknownMember,
 )
 
 ResultT = TypeVar("ResultT")
@@ -287,13 +288,14 @@ class MemoryConsumer:
             await self._must_rejoin.wait()
 
     async def _join(self, listener: RebalanceListener) -> Generation:
+        epoch = self._generation.number or NEVER
         while True:
             owned = listener.owned()
             claim = Claim(
                 frozenset(self.topics),
                 owned=frozenset(owned),
                 releasing=frozenset(partition for partition in owned if owned[partition]),
-                epoch=self._generation.number,
+                epoch=epoch,
             )
             join = partial(
                 self._members.join,
@@ -302,11 +304,17 @@ class MemoryConsumer:
                 session_timeout=self.session_timeout,
                 rebalance_timeout=self.rebalance_timeout,
             )
-            with suppress(Lost, Refused):
+            try:
                 joining = await self.link.request("join", join)
                 await asyncio.wait([joining])
                 if not joining.cancelled():
                     return joining.result()
+            except UnknownMember:
+                listener.on_lost()
+                epoch = NEVER
+                continue
+            except (Lost, Refused):
+                pass
             await asyncio.sleep(_RETRY)
 
     async def _beat(self) -> None:

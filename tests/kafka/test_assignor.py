@@ -27,13 +27,18 @@ class Member:
 
     def __init__(self) -> None:
         self.serves: dict[TopicPartition, bool] = {}
-        self.assignor = Assignor(self)
+        self.is_known = True
+        self.lost = 0
+        self.assignor = Assignor(self, lambda: self.is_known)
 
     def owned(self) -> dict[TopicPartition, bool]:
         return self.serves
 
     async def on_rebalance(self) -> None:
         raise NotImplementedError
+
+    def on_lost(self) -> None:
+        self.lost += 1
 
     async def on_assigned(self, partitions: Any, releasing: Any) -> None:  # noqa: ANN401
         raise NotImplementedError
@@ -91,6 +96,15 @@ def test_a_member_that_missed_a_rebalance_does_not_get_back_what_others_have_now
     two.finish()
     rebalance(two.assignor, one=one, two=two)
     assert (one.numbers, two.numbers) == ({0, 1}, {2, 3})
+
+
+def test_a_member_that_the_group_took_for_dead_learns_of_it_before_it_joins() -> None:
+    one = Member()
+    one.join()
+    assert one.lost == 0
+    one.is_known = False
+    one.join()
+    assert one.lost == 1
 
 
 def test_a_leader_of_the_release_before_reads_what_this_one_claims() -> None:

@@ -33,6 +33,9 @@ class Listener:
     async def on_rebalance(self) -> None:
         pass
 
+    def on_lost(self) -> None:
+        pass
+
     async def on_assigned(
         self, partitions: Collection[TopicPartition], releasing: Collection[TopicPartition]
     ) -> None:
