@@ -198,10 +198,9 @@ class Killing:
 
     Args:
         plan: How often.
-        api: Tells when a batch was taken.
+        api: Reports when a batch was taken.
         environment: Of the program.
         directory: Where its output goes.
-        tell: Told of each kill.
     """
 
     def __init__(
@@ -225,7 +224,7 @@ class Killing:
             is_tight = self.kills % 2 == 0
             what = "has ended" if self.kills % 4 == 1 else "\n"
             done = await (
-                self._after_a_hand_in(child) if is_tight else self._after_lines(child, what)
+                self._after_a_submission(child) if is_tight else self._after_lines(child, what)
             )
             if done or not child.running:
                 return await self._said(child)
@@ -249,7 +248,7 @@ class Killing:
         command = [sys.executable, "-m", "pipeline.cli", "backfill", STAGE, "--json"]
         return Child(command, log=log, env=self._environment)
 
-    async def _after_a_hand_in(self, child: Child) -> bool:
+    async def _after_a_submission(self, child: Child) -> bool:
         """Wait until the API has taken one more batch; returns whether the program has ended."""
         before = await self._api.newest()
         while child.running:

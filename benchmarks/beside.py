@@ -37,7 +37,7 @@ async def measure(
         environment = {"ANTHROPIC_BASE_URL": f"http://127.0.0.1:{port}", "ANTHROPIC_API_KEY": KEY}
         async with ApacheKafka() as broker:
             for number in range(rounds):
-                # Whoever is first in one round is second in the next.
+                # The first one in a round is the second in the next.
                 for name in sorted(trees, reverse=bool(number % 2)):
                     run = (broker.bootstrap_servers, concurrency, span, environment)
                     prefix, root = f"{name}-{number}.", trees[name]

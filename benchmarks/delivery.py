@@ -242,8 +242,10 @@ def main() -> int:
         "added_p99_ms": round(once.p99_ms - least.p99_ms, 1),
     }
     write(f"exactly once adds p50 {added['added_p50_ms']} ms, p99 {added['added_p99_ms']} ms\n")
-    told = {row.mode: {"p50_ms": row.p50_ms, "p99_ms": row.p99_ms} for row in rows}
-    write(json.dumps({"broker": broker, "rate": load.rate, **told, **added, "ok": True}) + "\n")
+    latencies = {row.mode: {"p50_ms": row.p50_ms, "p99_ms": row.p99_ms} for row in rows}
+    write(
+        json.dumps({"broker": broker, "rate": load.rate, **latencies, **added, "ok": True}) + "\n"
+    )
     return 0
 
 

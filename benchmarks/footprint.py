@@ -264,12 +264,12 @@ def memory(pid: int, what: str) -> float:
     status = Path("/proc", str(pid), "status").read_text()
     found = re.search(rf"^{what}:\s+(\d+) kB$", status, re.MULTILINE)
     if found is None:
-        raise RuntimeError(f"the kernel does not tell {what}")
+        raise RuntimeError(f"the kernel does not report {what}")
     return int(found[1]) / 1024
 
 
 @dataclass(slots=True)
-class Family:
+class ProcessTree:
     """A process and what it started: memory and CPU of all together, as often as they are read.
 
     Args:
@@ -286,7 +286,7 @@ class Family:
         parents = dict(_processes())
         mib = 0.0
         for pid in parents:
-            if self._is_kin(pid, parents):
+            if self._is_in_tree(pid, parents):
                 try:
                     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
                     spent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
@@ -301,7 +301,7 @@ class Family:
         """Seconds; what one spent after it was read last is missing."""
         return sum(spent for pid, spent in self._cpu.items() if pid != self.pid)
 
-    def _is_kin(self, pid: int, parents: Mapping[int, int]) -> bool:
+    def _is_in_tree(self, pid: int, parents: Mapping[int, int]) -> bool:
         while pid != self.pid and pid in parents:
             pid = parents[pid]
         return pid == self.pid
@@ -334,26 +334,26 @@ async def measure(load: Load, kafka: KafkaSettings, port: int) -> Row:
             await asyncio.sleep(_IDLE_SECONDS)
             idle = memory(child.pid, "VmRSS")
         before = await metrics.read()
-        family = Family(child.pid)
+        tree = ProcessTree(child.pid)
         await asyncio.to_thread(publish, kafka.bootstrap_servers, load)
         at_once = 0.0
         async with asyncio.timeout(_WITHIN):
             while True:
                 after = await metrics.read()
                 done = after.get("pipeline_events_committed_total", 0.0)
-                family.read()
+                tree.read()
                 at_once = max(at_once, after.get("pipeline_in_flight_events", 0.0))
                 if done >= load.count:
                     break
                 if not child.running:
                     raise RuntimeError(f"it ended: {last_lines(child.output())}")
                 await asyncio.sleep(_POLL)
-        peak = max(family.peak_mib, memory(child.pid, "VmHWM"))
+        peak = max(tree.peak_mib, memory(child.pid, "VmHWM"))
         refused = after.get("pipeline_dead_letters_total", 0)
         if refused != load.refused:
             raise RuntimeError(f"{load.name}: {refused:.0f} events became dead letters")
     cpu = after["process_cpu_seconds_total"] - before["process_cpu_seconds_total"]
-    cpu += family.cpu_of_children
+    cpu += tree.cpu_of_children
     sizes = [len(event.value) for event in load.events]
     return Row(
         load.name,

@@ -116,10 +116,10 @@ async def measure(scenario: Scenario, seconds: float, warm_up: float) -> Found:
         end = await api.now()
         # What was asked before the end is answered a little after it.
         await asyncio.sleep(_LAST_ANSWERS)
-        told = await running.stop()
+        reports = await running.stop()
         rows = [row for row in await api.requests() if row["endpoint"] == "messages"]
     switch = halved_at if scenario.halved else end
-    answered = [each["answered"] for each in told]
+    answered = [each["answered"] for each in reports]
     refused = sum(row["status"] == 429 for row in rows)  # noqa: PLR2004
     return Found(
         scenario,
@@ -128,7 +128,7 @@ async def measure(scenario: Scenario, seconds: float, warm_up: float) -> Found:
         answers=len(rows),
         worst=min(_used(rows, scenario, at, at + 60.0, switch) for at in _starts(begin, end, 60.0)),
         spread=sorted(round(100 * each / sum(answered), 1) for each in answered),
-        cpu=sum(each["cpu_share"] for each in told),
+        cpu=sum(each["cpu_share"] for each in reports),
     )
 
 

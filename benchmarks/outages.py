@@ -59,7 +59,7 @@ class Outage:
     """A time without the API.
 
     Args:
-        kind: `outage`: every call is told that it is overloaded; `gone`: every connection is cut.
+        kind: `outage`: every call is answered with 529; `gone`: every connection is cut.
         begin: On the ledger's clock.
         end: The same.
     """
@@ -173,7 +173,7 @@ async def run(seconds: float, outage_seconds: float) -> Part:
                 group.create_task(engine.run(stop))
             publishing = asyncio.Event()
             group.create_task(_publish_on(world, publishing))
-            outages = await _suffer(api, seconds, outage_seconds)
+            outages = await _run_outages(api, seconds, outage_seconds)
             publishing.set()
             healed_at = await api.now()
             await api.heal()
@@ -183,7 +183,7 @@ async def run(seconds: float, outage_seconds: float) -> Part:
     return _part(world, rows, outages, healed_at=healed_at, drained=drained)
 
 
-async def _suffer(api: Admin, seconds: float, outage_seconds: float) -> list[Outage]:
+async def _run_outages(api: Admin, seconds: float, outage_seconds: float) -> list[Outage]:
     """Let the faults do what they do, and take the API away twice."""
     quiet = (seconds - 2 * outage_seconds) / 3
     outages = []

@@ -57,7 +57,7 @@ class Asking:
         self.failed: Counter[str] = Counter()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Ask until told to stop; what is under way then is given up."""
+        """Ask until stopped; what is under way then is given up."""
         running: set[asyncio.Task[None]] = set()
         while not stop.is_set():
             while len(running) < self._gateway.at_once("tickets", Tier.HAIKU):
@@ -99,13 +99,13 @@ async def _run(number: int) -> None:
         used = time.process_time() - cpu
         seconds = time.monotonic() - began
         stop.set()
-    told = {
+    report = {
         "answered": asking.answered,
         "failed": asking.failed,
         "ends": ends.counted,
         "cpu_share": round(used / seconds, 4),
     }
-    _say(json.dumps(told))
+    _say(json.dumps(report))
 
 
 def _say(line: str) -> None:

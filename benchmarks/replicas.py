@@ -18,13 +18,13 @@ class Replicas:
 
     def __init__(self, processes: list[asyncio.subprocess.Process]) -> None:
         self._processes = processes
-        self.told: list[dict[str, Any]] = []
+        self.reports: list[dict[str, Any]] = []
 
     async def stop(self) -> list[dict[str, Any]]:
-        """End them; returns what each has to tell."""
+        """End them; returns what each reports."""
         ends = await asyncio.gather(*(process.communicate(b"") for process in self._processes))
-        self.told = [json.loads(output.splitlines()[-1]) for output, _ in ends]
-        return self.told
+        self.reports = [json.loads(output.splitlines()[-1]) for output, _ in ends]
+        return self.reports
 
     def kill(self) -> None:
         """End those that still run, at once."""

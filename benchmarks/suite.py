@@ -31,12 +31,12 @@ async def run_part(name: str, options: Sequence[str]) -> dict[str, Any]:
             sys.stdout.flush()
     code = await process.wait()
     try:
-        told = json.loads(last)
+        report = json.loads(last)
     except json.JSONDecodeError:
-        told = None
-    if not isinstance(told, dict):
+        report = None
+    if not isinstance(report, dict):
         return {"ok": False, "detail": f"it ended with {code} and no result"}
-    return {**told, "ok": told.get("ok") is True and code == 0}
+    return {**report, "ok": report.get("ok") is True and code == 0}
 
 
 async def run() -> dict[str, Any]:

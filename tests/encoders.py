@@ -1,20 +1,20 @@
 """An encoder that needs no weights."""
 
+import math
 import re
-import zlib
+from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-import numpy
 
-if TYPE_CHECKING:
-    from pipeline.stages.checks.scope import Vectors
+class WordVectors(list[dict[str, float]]):
+    """Texts as the shares that words have in them."""
 
-_SIZE = 256
+    def __matmul__(self, row: dict[str, float]) -> list[float]:
+        return [sum(share * row.get(word, 0.0) for word, share in own.items()) for own in self]
 
 
 class WordEncoder:
-    """Texts that share words are alike, and so are words that were said to mean the same.
+    """Texts that share words are alike, and so are words with the same meaning.
 
     Args:
         meanings: Words to what they mean, for likeness where no word is shared.
@@ -24,12 +24,12 @@ class WordEncoder:
         self._meanings = meanings
         self.encoded: list[str] = []
 
-    def encode(self, texts: Sequence[str]) -> "Vectors":
+    def encode(self, texts: Sequence[str]) -> WordVectors:
         self.encoded += texts
-        found = numpy.zeros((len(texts), _SIZE), dtype=numpy.float32)
-        for row, text in zip(found, texts, strict=True):
-            for word in re.findall(r"\w+", text.casefold()):
-                row[zlib.crc32(self._meanings.get(word, word).encode()) % _SIZE] += 1
-        lengths = numpy.sqrt((found * found).sum(axis=1, keepdims=True))
-        found /= numpy.maximum(lengths, numpy.float32(1e-9))
-        return found
+        return WordVectors(self._vector(text) for text in texts)
+
+    def _vector(self, text: str) -> dict[str, float]:
+        words = re.findall(r"\w+", text.casefold())
+        counts = Counter(self._meanings.get(word, word) for word in words)
+        length = math.hypot(*counts.values()) or 1.0
+        return {word: count / length for word, count in counts.items()}

@@ -1,4 +1,4 @@
-"""Records of the shared topics as somebody may write them who may write there: valid ones, changed.
+"""Records of the shared topics as anyone with the permission may write them: valid ones, changed.
 
 What JSON can say and Python's objects cannot (numbers without an end, half a surrogate) is put in
 as text.

@@ -16,18 +16,18 @@ from tests import brokers
 _KAFKA, _SECURED_KAFKA = "kafka", "secured kafka"
 _GROUPS = {
     "tests/backfill/test_program.py": _KAFKA,
-    "tests/browser/test_agreement.py": _KAFKA,
+    "tests/browser/test_lag_agreement.py": _KAFKA,
     "tests/faults/test_scenarios.py": _KAFKA,
     "tests/kafka/test_connection.py": _KAFKA,
     "tests/kafka/test_kafka_engine.py": _KAFKA,
     "tests/local/test_apache.py": _KAFKA,
     "tests/operators/dead_letters/test_crashes.py": _KAFKA,
     "tests/operators/review/test_at_once.py": _KAFKA,
-    "tests/stream/test_growth.py": _KAFKA,
+    "tests/stream/test_topic_changes.py": _KAFKA,
     "tests/doctor/test_services.py": _SECURED_KAFKA,
     "tests/e2e/test_secrecy.py": _SECURED_KAFKA,
     "tests/kafka/test_permissions.py": _SECURED_KAFKA,
-    "tests/kafka/test_probe.py": _SECURED_KAFKA,
+    "tests/kafka/test_delivery_probe.py": _SECURED_KAFKA,
     "tests/kafka/test_security.py": _SECURED_KAFKA,
 }
 # What waits for programs, the longest first: what is short fills the gaps at the end.

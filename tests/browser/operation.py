@@ -1,4 +1,4 @@
-"""A pipeline in operation, as far as its HTTP port can tell: every figure has a history."""
+"""A pipeline in operation, as far as its HTTP port shows: every figure has a history."""
 
 import contextlib
 import math

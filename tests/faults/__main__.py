@@ -67,12 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PipelineError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    told = result.as_json()
+    report = result.as_json()
     is_good = result.ok
     if options.sabotage is not None:
-        is_good = _is_noticed(options.sabotage, told)
-        told = {**told, "sabotage": options.sabotage, "sabotage_noticed": is_good}
-    sys.stdout.write("\n".join(result.lines()) + "\n" + json.dumps(told) + "\n")
+        is_good = _is_noticed(options.sabotage, report)
+        report = {**report, "sabotage": options.sabotage, "sabotage_noticed": is_good}
+    sys.stdout.write("\n".join(result.lines()) + "\n" + json.dumps(report) + "\n")
     return 0 if is_good else 1
 
 
@@ -80,17 +80,17 @@ async def _run(options: argparse.Namespace) -> Result:
     async with ApacheKafka(nodes=options.nodes) as broker:
         match options.scenario:
             case "soak":
-                return await run_soak(_soak(options), broker, _tell, keep=options.keep)
+                return await run_soak(_soak(options), broker, _print, keep=options.keep)
             case "poison":
                 return await run_poisoned(
-                    Poisoned(seed=options.seed), broker, _tell, keep=options.keep
+                    Poisoned(seed=options.seed), broker, _print, keep=options.keep
                 )
             case "rebalance":
                 rebalance = Rebalance(seed=options.seed)
-                return await run_rebalance(rebalance, broker, _tell, keep=options.keep)
+                return await run_rebalance(rebalance, broker, _print, keep=options.keep)
             case _:
                 head_of_line = HeadOfLine(seed=options.seed)
-                return await run_head_of_line(head_of_line, broker, _tell, keep=options.keep)
+                return await run_head_of_line(head_of_line, broker, _print, keep=options.keep)
 
 
 def _soak(options: argparse.Namespace) -> Soak:
@@ -104,13 +104,13 @@ def _soak(options: argparse.Namespace) -> Soak:
     return replace(soak, **given)
 
 
-def _is_noticed(sabotage: str, told: dict[str, Any]) -> bool:
+def _is_noticed(sabotage: str, report: dict[str, Any]) -> bool:
     """Whether the audit found the one event that was spoilt, and no other."""
-    found = {what: told[what] for what in ("lost", "duplicated", "out_of_order", "dead_letters")}
+    found = {what: report[what] for what in ("lost", "duplicated", "out_of_order", "dead_letters")}
     return found == {**dict.fromkeys(found, 0), SABOTAGE[sabotage]: 1}
 
 
-def _tell(sentence: str) -> None:
+def _print(sentence: str) -> None:
     sys.stderr.write(f"{sentence}\n")
 
 

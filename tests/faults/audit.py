@@ -32,7 +32,7 @@ class Ended:
     """A committed record of an output topic.
 
     Args:
-        event: The id of the event it came from; empty if that cannot be told.
+        event: The id of the event it came from; empty if that is unknown.
         source: Where it says that the event came from.
         end: Which end it is.
         escalated: Whether it took the way over Sonnet.

@@ -21,7 +21,7 @@ _TICKETS = (
     ("Upgrade", "We would like to upgrade and buy more seats. Please send me a quote."),
 )
 _UNCLEAR = ("The matter", "It is about the matter that we talked about.")
-"""Haiku cannot tell what it is about, so it goes on to Sonnet."""
+"""Haiku does not know what it is about, so it goes on to Sonnet."""
 
 
 @dataclass(frozen=True, slots=True)

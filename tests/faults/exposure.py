@@ -7,7 +7,7 @@ was written in the transaction that was committed (its record's timestamp).
 
 For a process that is killed at T this is exact. An outcome that was written before T and is
 visible was in a transaction that the killed process had ended. One that was written after T was
-written by somebody else, who had to ask again unless he had the answer.
+written by another process, which had to ask again unless it had the answer.
 """
 
 from collections import defaultdict
@@ -71,7 +71,7 @@ class Fault:
             freezing, the end of a process that was asked to end. What a process had sent by
             then may reach the API later, and counts.
         woke: When a frozen process went on.
-        told: When it must have learned that it had been taken for dead.
+        noticed: When it must have learned that it had been taken for dead.
     """
 
     kind: Kind
@@ -79,7 +79,7 @@ class Fault:
     caller: str | None
     at: float
     woke: float | None = None
-    told: float | None = None
+    noticed: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Repetitions:
         made: Calls that were paid.
         repeated: Those beyond the first for the same question.
         bound: The sum over all kills of processes of what was in flight and uncommitted; for one
-            that was frozen, at its freezing and at the moment when it was told.
+            that was frozen, at its freezing and at the moment when it noticed.
         unexplained: Questions that were asked more often than faults endangered their calls.
     """
 
@@ -124,7 +124,7 @@ class Repetitions:
     def ok(self) -> bool:
         """Whether no more was paid than what the faults account for.
 
-        What explains a single call is told by times alone, and how soon a process that thaws
+        What explains a single call is decided by times alone, and how soon a process that thaws
         learns that it was taken for dead depends on coordinators that may be away just then. So
         one call in a thousand may be without an explanation, as long as the bound holds.
         """
@@ -158,11 +158,11 @@ def exposures(
             and written.get((call.question.event, call.question.tier), float("inf")) > fault.at
         )
         in_vain = frozenset[Call]()
-        if fault.woke is not None and fault.told is not None:
+        if fault.woke is not None and fault.noticed is not None:
             in_vain = frozenset(
                 call
                 for call in own
-                if fault.woke <= call.began <= fault.told and len(callers[call.question]) > 1
+                if fault.woke <= call.began <= fault.noticed and len(callers[call.question]) > 1
             )
         found.append(Exposure(fault, uncommitted, in_vain))
     return found

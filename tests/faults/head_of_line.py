@@ -50,7 +50,7 @@ class HeadOfLine:
 async def run_head_of_line(
     setup: HeadOfLine,
     broker: LocalBroker,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
     *,
     prefix: str = "",
     keep: Path | None = None,
@@ -60,7 +60,7 @@ async def run_head_of_line(
     Args:
         setup: How it is set up.
         broker: The brokers.
-        tell: Told in sentences what goes on.
+        report: Takes sentences about what goes on.
         prefix: Before every topic and group.
         keep: See `make_world`.
     """
@@ -81,17 +81,17 @@ async def run_head_of_line(
         await _have_asked(world, slow, setup.slow_seconds)
         over = time.time() + setup.slow_seconds
         await world.publisher.publish(others, partition=_PARTITION)
-        tell(f"one call runs, {len(others)} others of its partition are published")
+        report(f"one call runs, {len(others)} others of its partition are published")
         passed = await asyncio.to_thread(_have_come, world, len(others) + 1, over)
         passed -= len(first)
-        tell(f"{passed} of them are committed {over - time.time():.1f} s before it ends")
+        report(f"{passed} of them are committed {over - time.time():.1f} s before it ends")
         base = await asyncio.to_thread(_committed_offset, world)
         await _have_asked(world, more, setup.unfinished_seconds)
         ahead = over - time.time()
 
         caller = replica.caller
         at = await replica.kill()
-        tell("killed, and started again")
+        report("killed, and started again")
         replica.start()
         drained = await world.drained(_DRAINED_WITHIN)
         # The simulated API notes a call when it is over, even if nobody waits for it any more.

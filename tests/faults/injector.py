@@ -11,7 +11,7 @@ from tests.faults.plan import Planned
 from tests.faults.replicas import Replica
 from tests.faults.world import HEARTBEAT_INTERVAL
 
-_TOLD = 2 * HEARTBEAT_INTERVAL
+_NOTICED_WITHIN = 2 * HEARTBEAT_INTERVAL
 """Seconds after it woke in which a frozen replica must have learned what happened: from its next
 heartbeat, or earlier from its next commit. Half of it is for slow machines."""
 
@@ -26,16 +26,16 @@ class Injector:
         replicas: All of them, running.
         cluster: The brokers.
         api: The simulated API.
-        tell: Told of each fault in a sentence.
+        report: Takes a sentence about each fault.
     """
 
     def __init__(
-        self, replicas: Sequence[Replica], cluster: Cluster, api: Api, tell: Callable[[str], None]
+        self, replicas: Sequence[Replica], cluster: Cluster, api: Api, report: Callable[[str], None]
     ) -> None:
         self._replicas = replicas
         self._cluster = cluster
         self._api = api
-        self._tell = tell
+        self._report = report
         self.done: list[Fault] = []
 
     async def run(self, lanes: Sequence[Sequence[Planned]]) -> None:
@@ -49,34 +49,34 @@ class Injector:
         now = asyncio.get_running_loop().time
         for planned in lane:
             await asyncio.sleep(start + planned.at - now())
-            self._tell(f"{now() - start:6.1f} s  {planned.kind} ({planned.target})")
+            self._report(f"{now() - start:6.1f} s  {planned.kind} ({planned.target})")
             await self._do(planned)
 
     async def _do(self, planned: Planned) -> None:
         match planned.kind:
             case Kind.KILL | Kind.TERM | Kind.STOP:
-                await self._hurt(self._replicas[planned.target], planned)
+                await self._fault_process(self._replicas[planned.target], planned)
             case Kind.OUTAGE:
                 await self._cut(planned)
             case _:
                 await self._end_broker(planned)
 
-    async def _hurt(self, replica: Replica, planned: Planned) -> None:
+    async def _fault_process(self, replica: Replica, planned: Planned) -> None:
         # What has not joined yet has nothing in flight that could be lost.
         await replica.joined(_JOINED_WITHIN)
-        woke = told = None
+        woke = noticed = None
         caller = replica.caller
         if planned.kind is Kind.STOP:
             at = replica.freeze()
             await asyncio.sleep(planned.down)
             woke = replica.thaw()
-            told = woke + _TOLD
+            noticed = woke + _NOTICED_WITHIN
         else:
             kill = planned.kind is Kind.KILL
             at = await (replica.kill() if kill else replica.terminate())
             await asyncio.sleep(planned.down)
             replica.start()
-        self.done.append(Fault(planned.kind, replica.name, caller, at, woke, told))
+        self.done.append(Fault(planned.kind, replica.name, caller, at, woke, noticed))
 
     async def _cut(self, planned: Planned) -> None:
         """Refuse all calls, or cut their connections, in turns."""

@@ -70,7 +70,7 @@ class Kubelet:
         self.peak = 0
 
     async def watch(self) -> None:
-        """Kill whoever breaks a limit, until cancelled."""
+        """Kill each replica that breaks a limit, until cancelled."""
         async with asyncio.TaskGroup() as group:
             for replica in self._replicas:
                 group.create_task(self._watch_memory(replica))

@@ -18,7 +18,7 @@ class Planned:
         at: Seconds after the start of the run.
         kind: What.
         target: Number of the replica or node; 0 where there is only one.
-        down: Seconds between the fault and its mending: a restart, a SIGCONT, the API's return.
+        down: Seconds between the fault and its end: a restart, a SIGCONT, the API's return.
     """
 
     at: float
@@ -28,7 +28,7 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class PlanSpec:
     """What a run shall have.
 
     Args:
@@ -54,37 +54,37 @@ class Wish:
     together: int = 1
 
 
-def make_plan(wish: Wish, seed: int) -> list[list[Planned]]:
+def make_plan(spec: PlanSpec, seed: int) -> list[list[Planned]]:
     """Draw a plan: a lane for each replica, one for all brokers, one for the API.
 
     What is in one lane happens one after the other; lanes overlap as they like.
     """
     draw = random.Random(seed)
-    moments = [wish.seconds * (n + 0.5) / wish.together for n in range(wish.together)]
-    kinds = [kind for kind in PROCESS_KINDS for _ in range(wish.kills)]
+    moments = [spec.seconds * (n + 0.5) / spec.together for n in range(spec.together)]
+    kinds = [kind for kind in PROCESS_KINDS for _ in range(spec.kills)]
     draw.shuffle(kinds)
     lanes = []
-    for replica in range(wish.replicas):
-        own = kinds[replica :: wish.replicas]
-        lanes.append([_of_process(wish, kind, replica, draw) for kind in own])
-    brokers = [Kind.BROKER_KILL, Kind.BROKER_STOP] * ((wish.broker_kills + 1) // 2)
-    nodes = _each_in_turn(wish.nodes, draw)
+    for replica in range(spec.replicas):
+        own = kinds[replica :: spec.replicas]
+        lanes.append([_of_process(spec, kind, replica, draw) for kind in own])
+    brokers = [Kind.BROKER_KILL, Kind.BROKER_STOP] * ((spec.broker_kills + 1) // 2)
+    nodes = _each_in_turn(spec.nodes, draw)
     lanes.append(
         [
             Planned(0.0, kind, next(nodes), draw.uniform(0.5, 3.0))
-            for kind in brokers[: wish.broker_kills]
+            for kind in brokers[: spec.broker_kills]
         ]
     )
-    lanes.append([Planned(0.0, Kind.OUTAGE, 0, wish.outage_seconds) for _ in range(wish.outages)])
-    return [_spread(lane, wish.seconds, moments, draw) for lane in lanes]
+    lanes.append([Planned(0.0, Kind.OUTAGE, 0, spec.outage_seconds) for _ in range(spec.outages)])
+    return [_spread(lane, spec.seconds, moments, draw) for lane in lanes]
 
 
-def _of_process(wish: Wish, kind: Kind, replica: int, draw: random.Random) -> Planned:
+def _of_process(spec: PlanSpec, kind: Kind, replica: int, draw: random.Random) -> Planned:
     down = {
         # Before the group has noticed the end, and after.
-        Kind.KILL: draw.uniform(0.2, wish.freeze_seconds),
+        Kind.KILL: draw.uniform(0.2, spec.freeze_seconds),
         Kind.TERM: draw.uniform(0.2, 2.0),
-        Kind.STOP: wish.freeze_seconds + draw.uniform(0.0, 2.0),
+        Kind.STOP: spec.freeze_seconds + draw.uniform(0.0, 2.0),
     }
     return Planned(0.0, kind, replica, down[kind])
 

@@ -64,14 +64,14 @@ class Poisoned:
 
 
 async def run_poisoned(
-    setup: Poisoned, broker: LocalBroker, tell: Callable[[str], None], *, keep: Path | None = None
+    setup: Poisoned, broker: LocalBroker, report: Callable[[str], None], *, keep: Path | None = None
 ) -> Result:
     """Run it on brokers that run.
 
     Args:
         setup: How it is set up.
         broker: The brokers.
-        tell: Gets sentences about what goes on.
+        report: Takes sentences about what goes on.
         keep: See `make_world`.
     """
     async with make_world(
@@ -91,8 +91,8 @@ async def run_poisoned(
             await replica.joined(_JOINED_WITHIN)
         kubelet = Kubelet(world.replicas, Limits.of_manifests())
         async with background_task(kubelet.watch(), ended=lambda: None):
-            marks = await _stretches(setup, world, tell)
-            tell("waiting until everything is committed")
+            marks = await _stretches(setup, world, report)
+            report("waiting until everything is committed")
             drained = await world.drained(_DRAINED_WITHIN)
         await world.stop_replicas()
         calm, poisoned = await asyncio.to_thread(_rates, world, marks)
@@ -115,7 +115,9 @@ async def run_poisoned(
         )
 
 
-async def _stretches(setup: Poisoned, world: World, tell: Callable[[str], None]) -> Sequence[float]:
+async def _stretches(
+    setup: Poisoned, world: World, report: Callable[[str], None]
+) -> Sequence[float]:
     """Publish, and return when the three stretches begin and the last ends, in wall-clock time."""
     over, calm_again = asyncio.Event(), asyncio.Event()
     marks = []
@@ -123,16 +125,16 @@ async def _stretches(setup: Poisoned, world: World, tell: Callable[[str], None])
         events = make_events(keys=_KEYS, seed=setup.seed)
         group.create_task(world.publisher.publish(events, rate=setup.rate, enough=over.is_set))
         await asyncio.sleep(_WARM_UP)
-        tell("calm")
+        report("calm")
         marks.append(time.time())
         await asyncio.sleep(setup.seconds / 2)
-        tell("a hostile record every second")
+        report("a hostile record every second")
         marks.append(time.time())
         hostile = world.poisoner.publish(hostile_records(), enough=calm_again.is_set)
         group.create_task(hostile)
         await asyncio.sleep(setup.seconds)
         calm_again.set()
-        tell("calm again")
+        report("calm again")
         marks.append(time.time())
         await asyncio.sleep(setup.seconds / 2)
         marks.append(time.time())

@@ -48,7 +48,7 @@ class Rebalance:
 async def run_rebalance(
     setup: Rebalance,
     broker: LocalBroker,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
     *,
     prefix: str = "",
     keep: Path | None = None,
@@ -58,7 +58,7 @@ async def run_rebalance(
     Args:
         setup: How it is set up.
         broker: The brokers.
-        tell: Told in sentences what goes on.
+        report: Takes sentences about what goes on.
         prefix: Before every topic and group.
         keep: See `make_world`.
     """
@@ -83,7 +83,7 @@ async def run_rebalance(
                 await asyncio.sleep(setup.between)
                 caller = moving.caller
                 faults.append(Fault(Kind.TERM, moving.name, caller, await moving.terminate()))
-                tell(f"round {round_}: {moving.name} came and went")
+                report(f"round {round_}: {moving.name} came and went")
             over.set()
         drained = await world.drained(_DRAINED_WITHIN)
         await world.stop_replicas()

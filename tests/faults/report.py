@@ -149,20 +149,22 @@ class Result:
             "transactions left open": self.open_transactions,
             "hostile": self.harm.wrong,
         }
-        told = [
+        sentences = [
             f"{what}: {', '.join(each[:_SHOWN])}" + (" ..." if len(each) > _SHOWN else "")
             for what, each in named.items()
             if each
         ]
         if not self.drained:
-            told.append("not everything was committed in time")
+            sentences.append("not everything was committed in time")
         if list(self.delivery) != ["exactly_once"]:
-            told.append(f"delivery in force: {', '.join(self.delivery) or 'unknown'}")
+            sentences.append(f"delivery in force: {', '.join(self.delivery) or 'unknown'}")
         if self.late_ends:
-            told.append(f"{self.late_ends} replicas did not end in time after SIGTERM")
-        told += [f"{end.replica} ended by itself ({end.code}): {end.said}" for end in self.unasked]
-        told += self.complaints
-        return ["", *told] if told else []
+            sentences.append(f"{self.late_ends} replicas did not end in time after SIGTERM")
+        sentences += [
+            f"{end.replica} ended by itself ({end.code}): {end.said}" for end in self.unasked
+        ]
+        sentences += self.complaints
+        return ["", *sentences] if sentences else []
 
     def _by_kind(self) -> dict[Kind, list[Exposure]]:
         found: dict[Kind, list[Exposure]] = {}

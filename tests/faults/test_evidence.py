@@ -30,7 +30,7 @@ def test_a_raw_record_is_known_by_its_place() -> None:
         ("review", {}, End.REVIEW, True),
     ],
 )
-def test_an_end_tells_its_event_its_source_and_its_way(
+def test_an_end_is_read_with_its_event_its_source_and_its_way(
     topic: str, value: dict[str, str], end: End, *, escalated: bool
 ) -> None:
     whole = {"event_id": "a", **SOURCE, **value}
@@ -39,7 +39,7 @@ def test_an_end_tells_its_event_its_source_and_its_way(
     assert found.written == {("a", "sonnet" if escalated else "haiku"): 5.0}
 
 
-def test_a_dead_letter_tells_its_source_in_headers() -> None:
+def test_the_source_of_a_dead_letter_is_read_from_its_headers() -> None:
     place = {"dlq-topic": b"x.tickets.raw", "dlq-partition": b"3", "dlq-offset": b"7"}
     headers = {**place, "dlq-stage": b"tickets"}
     found = sort_records([record("x.dead-letters", {"id": "a"}, headers=headers)], TOPICS)
@@ -49,12 +49,12 @@ def test_a_dead_letter_tells_its_source_in_headers() -> None:
 def test_a_dead_letter_of_an_escalation_is_the_end_of_the_event_that_it_is_about() -> None:
     place = {"dlq-topic": b"x.escalations", "dlq-partition": b"0", "dlq-offset": b"1"}
     headers = {**place, "dlq-stage": b"escalations"}
-    letter = record("x.dead-letters", {"event_id": "a", **SOURCE}, headers=headers)
-    assert sort_records([letter], TOPICS).ended == [
+    dead_letter = record("x.dead-letters", {"event_id": "a", **SOURCE}, headers=headers)
+    assert sort_records([dead_letter], TOPICS).ended == [
         Ended("a", (3, 7), End.DEAD_LETTER, True, "k", 1, 0)
     ]
     at = ("x.tickets.raw", 3, 7)
-    assert sort_records([letter], TOPICS, {at: at}).hostile == [(at, "dead_letter")]
+    assert sort_records([dead_letter], TOPICS, {at: at}).hostile == [(at, "dead_letter")]
 
 
 def test_an_escalation_is_the_end_of_its_first_hop() -> None:

@@ -45,8 +45,8 @@ def test_the_end_of_a_broker_endangers_what_anybody_had_asked_by_then() -> None:
     assert events(exposure) == {"a", "b"}
 
 
-def test_a_frozen_process_asks_in_vain_until_it_must_have_been_told() -> None:
-    frozen = Fault(Kind.STOP, "replica 0", "r", 2.0, woke=10.0, told=12.0)
+def test_a_frozen_process_asks_in_vain_until_it_must_have_noticed() -> None:
+    frozen = Fault(Kind.STOP, "replica 0", "r", 2.0, woke=10.0, noticed=12.0)
     others = [call("b", "s", 4.0), call("c", "s", 4.0)]
     own = [call("a", "r", 1.0), call("b", "r", 10.5), call("c", "r", 13.0), call("d", "r", 10.5)]
     written = {("a", "haiku"): 1.5, ("b", "haiku"): 5.0, ("c", "haiku"): 5.0, ("d", "haiku"): 11.0}

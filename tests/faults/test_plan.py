@@ -1,4 +1,4 @@
-"""A plan has what was wished for, and is the same for the same seed."""
+"""A plan has what its spec says, and is the same for the same seed."""
 
 from collections import Counter
 
@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.faults.exposure import PROCESS_KINDS, Kind
-from tests.faults.plan import Wish, make_plan
+from tests.faults.plan import PlanSpec, make_plan
 
-wishes = st.builds(
-    Wish,
+specs = st.builds(
+    PlanSpec,
     seconds=st.floats(30, 900),
     replicas=st.integers(1, 4),
     nodes=st.sampled_from([1, 3]),
@@ -22,29 +22,29 @@ wishes = st.builds(
 )
 
 
-@given(wishes, st.integers(0, 9))
-def test_a_plan_has_as_many_faults_of_each_kind_as_were_wished_for(wish: Wish, seed: int) -> None:
-    kinds = Counter(fault.kind for lane in make_plan(wish, seed) for fault in lane)
-    assert all(kinds[kind] == wish.kills for kind in PROCESS_KINDS)
-    assert kinds[Kind.BROKER_KILL] + kinds[Kind.BROKER_STOP] == wish.broker_kills
-    assert kinds[Kind.OUTAGE] == wish.outages
+@given(specs, st.integers(0, 9))
+def test_a_plan_has_as_many_faults_of_each_kind_as_its_spec_says(spec: PlanSpec, seed: int) -> None:
+    kinds = Counter(fault.kind for lane in make_plan(spec, seed) for fault in lane)
+    assert all(kinds[kind] == spec.kills for kind in PROCESS_KINDS)
+    assert kinds[Kind.BROKER_KILL] + kinds[Kind.BROKER_STOP] == spec.broker_kills
+    assert kinds[Kind.OUTAGE] == spec.outages
 
 
-@given(wishes, st.integers(0, 9))
-def test_a_lane_is_in_order_and_within_the_run(wish: Wish, seed: int) -> None:
-    for lane in make_plan(wish, seed):
+@given(specs, st.integers(0, 9))
+def test_a_lane_is_in_order_and_within_the_run(spec: PlanSpec, seed: int) -> None:
+    for lane in make_plan(spec, seed):
         times = [fault.at for fault in lane]
         assert times == sorted(times)
-        assert all(0 < at <= wish.seconds for at in times)
+        assert all(0 < at <= spec.seconds for at in times)
 
 
-@given(wishes, st.integers(0, 9))
-def test_the_same_seed_makes_the_same_plan(wish: Wish, seed: int) -> None:
-    assert make_plan(wish, seed) == make_plan(wish, seed)
+@given(specs, st.integers(0, 9))
+def test_the_same_seed_makes_the_same_plan(spec: PlanSpec, seed: int) -> None:
+    assert make_plan(spec, seed) == make_plan(spec, seed)
 
 
 def test_at_a_common_moment_every_lane_has_a_fault() -> None:
-    wish = Wish(
+    spec = PlanSpec(
         seconds=100,
         replicas=3,
         nodes=3,
@@ -55,11 +55,11 @@ def test_at_a_common_moment_every_lane_has_a_fault() -> None:
         freeze_seconds=8,
         together=1,
     )
-    assert all(50.0 in {fault.at for fault in lane} for lane in make_plan(wish, seed=1))
+    assert all(50.0 in {fault.at for fault in lane} for lane in make_plan(spec, seed=1))
 
 
 def test_faults_of_processes_are_spread_over_all_replicas() -> None:
-    wish = Wish(
+    spec = PlanSpec(
         seconds=600,
         replicas=3,
         nodes=3,
@@ -69,5 +69,5 @@ def test_faults_of_processes_are_spread_over_all_replicas() -> None:
         outage_seconds=0,
         freeze_seconds=8,
     )
-    first, second, third, *_ = make_plan(wish, seed=1)
+    first, second, third, *_ = make_plan(spec, seed=1)
     assert len(first) == len(second) == len(third) == 30

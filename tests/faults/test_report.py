@@ -31,13 +31,19 @@ GOOD = Result(
 LOST: Findings = audit(sent("a", "b"), [], came("a"))
 
 
-def test_a_good_result_is_told_as_table_and_as_json() -> None:
+def test_a_good_result_is_reported_as_table_and_as_json() -> None:
     assert GOOD.ok
-    told = json.loads(json.dumps(GOOD.as_json()))
-    assert told["ok"] is True
-    assert told["lost"] == told["duplicated"] == told["out_of_order"] == told["dead_letters"] == 0
-    assert (told["calls_repeated"], told["calls_repeated_at_most"]) == (1, 2)
-    assert told["faults"] == {"kill -9": 1}
+    as_json = json.loads(json.dumps(GOOD.as_json()))
+    assert as_json["ok"] is True
+    assert (
+        as_json["lost"]
+        == as_json["duplicated"]
+        == as_json["out_of_order"]
+        == as_json["dead_letters"]
+        == 0
+    )
+    assert (as_json["calls_repeated"], as_json["calls_repeated_at_most"]) == (1, 2)
+    assert as_json["faults"] == {"kill -9": 1}
     assert any(line.startswith("kill -9") for line in GOOD.lines())
 
 
@@ -61,7 +67,7 @@ def test_whatever_is_wrong_makes_it_bad_and_is_said(result: Result, said: str | 
     assert said is None or any(said in line for line in result.lines())
 
 
-def test_a_replica_that_ended_by_itself_and_was_started_again_is_told_and_no_failure() -> None:
+def test_a_replica_that_ended_by_itself_and_was_started_again_is_reported_and_no_failure() -> None:
     result = replace(GOOD, unasked=[UnaskedEnd("replica 1", 1, "stuck")])
     assert result.ok
     assert "replica 1 ended by itself (1): stuck" in result.lines()

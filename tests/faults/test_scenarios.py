@@ -11,17 +11,17 @@ from tests.faults.report import Result
 pytestmark = pytest.mark.kafka
 
 
-def told(result: Result) -> str:
+def described(result: Result) -> str:
     return "\n".join(result.lines())
 
 
-async def test_a_slow_call_holds_nobody_up_and_a_crash_repeats_only_what_was_unfinished(
+async def test_a_slow_call_delays_no_other_and_a_crash_repeats_only_what_was_unfinished(
     apache_kafka: ApacheKafka, fresh_name: FreshName
 ) -> None:
     setup = HeadOfLine(slow_seconds=15, others=300, unfinished=20, unfinished_seconds=5)
     prefix = f"{fresh_name('head-of-line')}."
     result = await run_head_of_line(setup, apache_kafka, lambda _: None, prefix=prefix)
-    assert result.ok, told(result)
+    assert result.ok, described(result)
     assert result.calls.repeated == result.calls.bound == 21
 
 
@@ -31,5 +31,5 @@ async def test_a_rebalance_under_load_duplicates_nothing_and_asks_nothing_twice(
     setup = Rebalance(rounds=1, replicas=2, partitions=4, rate=10, between=3)
     prefix = f"{fresh_name('rebalance')}."
     result = await run_rebalance(setup, apache_kafka, lambda _: None, prefix=prefix)
-    assert result.ok, told(result)
+    assert result.ok, described(result)
     assert result.calls.repeated == 0

@@ -1,1 +1,1 @@
-"""Fuzzing of what strangers can send: `python -m tests.fuzz` (make fuzz)."""
+"""Fuzzing of what third parties can send: `python -m tests.fuzz` (make fuzz)."""

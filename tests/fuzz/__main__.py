@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz`: the seven raw models and the file checks, fed with what strangers send.
+"""`python -m tests.fuzz`: the seven raw models and the file checks, fed with third-party records.
 
 Each record is a sample that was bent out of shape by a seed. It must be asked about, or become a
 dead letter with a reason that a person understands: no crash, no hang, nothing unexplained. A
@@ -65,8 +65,8 @@ class Fed:
             return "hung", f"no answer within {HANGS_AFTER:g} s"
         if not line:
             return "died", f"the process ended with {self._process.wait()}"
-        told = json.loads(line)
-        return told["end"], told["fault"]
+        report = json.loads(line)
+        return report["end"], report["fault"]
 
     def end(self) -> None:
         """End it, whatever it does."""
@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     findings = fuzz(seed=options.seed, seconds=options.seconds, count=options.count)
     for seed, fault in list(findings.faults.items())[:_MOST_SHOWN]:
         sys.stderr.write(f"seed {seed}: {fault}\n")
-    told = {
+    report = {
         "records": findings.ends.total(),
         "seconds": round(time.monotonic() - started, 1),
         "first_seed": options.seed,
@@ -120,8 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "faults": len(findings.faults),
         "ok": not findings.faults and findings.ends.total() > 0,
     }
-    sys.stdout.write(json.dumps(told) + "\n")
-    return 0 if told["ok"] else 1
+    sys.stdout.write(json.dumps(report) + "\n")
+    return 0 if report["ok"] else 1
 
 
 if __name__ == "__main__":

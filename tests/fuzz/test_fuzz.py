@@ -43,7 +43,7 @@ def test_the_same_seed_bends_a_record_in_the_same_way() -> None:
         assert mutated(record, RECORDS, seed) == mutated(record, RECORDS, seed)
 
 
-def test_whatever_strangers_send_is_asked_about_or_explained() -> None:
+def test_whatever_third_parties_send_is_asked_about_or_explained() -> None:
     ends = set()
     for seed in range(1, 3000, 2):
         verdict = judge(STAGES, mutated(RECORDS[seed % len(RECORDS)], RECORDS, seed))
@@ -63,7 +63,7 @@ def test_a_crash_is_not_mistaken_for_a_dead_letter() -> None:
         judge(sabotaged(KeyError("bug")), NOTHING)
 
 
-def test_a_reason_in_a_sentence_is_none() -> None:
+def test_a_reason_in_a_sentence_is_no_fault() -> None:
     failure = InvalidEvent(DeadLetterReason.INVALID_JSON, "The value is empty.")
     assert judge(sabotaged(failure), NOTHING) == Verdict("invalid_json")
 

@@ -21,10 +21,10 @@ def main() -> None:
         record = mutated(records[seed % len(records)], records, seed)
         try:
             verdict = judge(stages, record)
-            told = {"end": verdict.end, "fault": verdict.fault}
+            report = {"end": verdict.end, "fault": verdict.fault}
         except Exception:  # noqa: BLE001 - whatever it is, it is what is looked for
-            told = {"end": "crashed", "fault": traceback.format_exc()}
-        sys.stdout.write(json.dumps(told) + "\n")
+            report = {"end": "crashed", "fault": traceback.format_exc()}
+        sys.stdout.write(json.dumps(report) + "\n")
         sys.stdout.flush()
 
 

@@ -53,7 +53,7 @@ class Acls:
     """The permissions of one user of a cluster.
 
     Args:
-        kafka: Reaches it as somebody who may change them.
+        kafka: Reaches it as an account that may change them.
         user: Whose they are.
     """
 
@@ -74,8 +74,8 @@ class Acls:
     async def _change(self, request: Any, permission: Permission, *, there: bool) -> None:  # noqa: ANN401 - aiokafka's have no common type
         async with bare_client(self._kafka) as client, asyncio.timeout(_SEEN_WITHIN):
             response = await client.send(client.get_random_node(), request)
-            _, [told] = response.to_object().values()
-            assert told["error_code"] == 0, told["error_message"]
+            _, [result] = response.to_object().values()
+            assert result["error_code"] == 0, result["error_message"]
             asked = DescribeAclsRequest(*permission.to(self._user))
             while True:
                 seen = (await client.send(client.get_random_node(), asked)).resources

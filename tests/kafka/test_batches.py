@@ -20,7 +20,7 @@ from pipeline.kafka.fetching import (
     Slices,
 )
 from pipeline.stream.records import Original
-from tests.stream.packing import (
+from tests.kafka.raw_batches import (
     CODECS,
     HERE,
     Header,
@@ -171,7 +171,7 @@ def test_a_batch_that_breaks_off_gives_what_is_before(codec: str) -> None:
     assert not is_read[-1]
 
 
-def test_a_batch_that_claims_a_billion_records_costs_a_bounded_number_of_letters() -> None:
+def test_a_batch_that_claims_a_billion_records_is_read_as_a_bounded_number() -> None:
     found = read_deferred(batch(b"", 1 << 30, attributes=0))
     assert len(found) == 10_000
     assert found[-1].unread is not None

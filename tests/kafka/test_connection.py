@@ -116,7 +116,7 @@ async def test_an_unknown_host_is_reported() -> None:
         await check_connection(settings)
 
 
-async def test_an_address_that_is_none_is_wrong_use() -> None:
+async def test_an_invalid_address_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="host:port"):
         await check_connection(KafkaSettings(bootstrap_servers="kafka:port"))
 
@@ -182,14 +182,14 @@ def test_plain_text_needs_nothing_else() -> None:
         ({"security_protocol": "SSL", "ssl_ca_file": "/no/such.pem"}, "no such file"),
     ],
 )
-def test_settings_that_contradict_each_other_are_wrong_use(
+def test_settings_that_contradict_each_other_are_a_usage_error(
     settings: dict[str, str], says: str
 ) -> None:
     with pytest.raises(UsageError, match=says):
         client_options(KafkaSettings.model_validate(settings))
 
 
-def test_a_file_that_is_no_certificate_is_wrong_use(tmp_path: Path) -> None:
+def test_a_file_that_is_no_certificate_is_a_usage_error(tmp_path: Path) -> None:
     path = tmp_path / "ca.pem"
     path.write_text("not a certificate")
     with pytest.raises(UsageError, match="must be readable PEM"):
@@ -253,7 +253,7 @@ async def test_an_error_that_passes_is_waited_out(monkeypatch: pytest.MonkeyPatc
 
 @asynccontextmanager
 async def connected() -> AsyncIterator[AIOKafkaConnection]:
-    """A connection as it is before a client has it, to somebody who never answers."""
+    """A connection as it is before a client has it, to a client that never answers."""
     server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]

@@ -15,7 +15,7 @@ from pipeline.local.broker import NoidaBroker
 from pipeline.stream.protocols import BrokersUnavailable, Fenced, PositionLost, TopicPartition
 from pipeline.stream.records import Received
 from tests.brokers import FreshName
-from tests.stream.headers import send_unreadable
+from tests.kafka.odd_headers import send_unreadable
 
 LIMIT = 16 << 20
 
@@ -163,17 +163,19 @@ async def test_a_place_that_the_log_does_not_have_is_lost_and_never_exchanged_fo
 
 
 async def test_what_is_not_assigned_cannot_be_started(source: Source) -> None:
-    stranger = TopicPartition("elsewhere", 0)
+    not_assigned = TopicPartition("elsewhere", 0)
     async with source.consumer() as consumer:
         with pytest.raises(Fenced):
-            consumer.start_at(stranger, 0)
-        consumer.pause([stranger])
-        assert consumer.end(stranger) is None
-        assert await consumer.position(stranger) is None
+            consumer.start_at(not_assigned, 0)
+        consumer.pause([not_assigned])
+        assert consumer.end(not_assigned) is None
+        assert await consumer.position(not_assigned) is None
 
 
 @pytest.mark.parametrize("limit", [1, 10])
-async def test_a_header_whose_name_is_not_utf8_holds_up_nobody(source: Source, limit: int) -> None:
+async def test_a_header_whose_name_is_not_utf8_delays_no_other_record(
+    source: Source, limit: int
+) -> None:
     async with producer_client(source.settings) as producer:
         await producer.send_and_wait(source.topic, b"before", partition=0)
         await send_unreadable(producer, source.topic)

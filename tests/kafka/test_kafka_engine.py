@@ -204,7 +204,7 @@ async def test_members_that_come_and_go_repeat_nothing_that_was_drained(topics: 
 
 
 @pytest.mark.kafka
-async def test_nor_do_they_with_at_least_once_as_long_as_nothing_fails(
+async def test_members_that_come_and_go_repeat_nothing_with_at_least_once_while_nothing_fails(
     kafka_topics: Topics,
 ) -> None:
     """Only on Apache Kafka: the embedded broker loses its group to a commit during a join."""
@@ -310,7 +310,7 @@ async def test_brokers_that_go_away_and_come_back_cost_nothing(fresh_name: Fresh
         assert set(calls.values()) == {1}
 
 
-class Victim:
+class EngineProcess:
     """A process that runs an engine."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
@@ -319,7 +319,7 @@ class Victim:
         self._reading = asyncio.create_task(self._read())
 
     @classmethod
-    async def start(cls, topics: Topics, directory: Path, seconds: float) -> "Victim":
+    async def start(cls, topics: Topics, directory: Path, seconds: float) -> "EngineProcess":
         options = {
             "bootstrap": topics.settings.bootstrap_servers,
             "group": topics.group,
@@ -353,7 +353,7 @@ async def test_a_killed_process_loses_nothing_and_repeats_only_what_was_unfinish
     topics = kafka_topics
     slow = [b"slow-%d" % number for number in range(4)]
     values = [b"%d" % number for number in range(2000)]
-    first = await Victim.start(topics, tmp_path, 0.2)
+    first = await EngineProcess.start(topics, tmp_path, 0.2)
     # The slow ones have keys of their own; the others go past them.
     async with producer_client(topics.settings) as producer:
         for value in slow:
@@ -366,7 +366,7 @@ async def test_a_killed_process_loses_nothing_and_repeats_only_what_was_unfinish
     await first.end(signal.SIGKILL)
 
     (tmp_path / "fast").touch()
-    second = await Victim.start(topics, tmp_path, 0.2)
+    second = await EngineProcess.start(topics, tmp_path, 0.2)
     await topics.wait_until_committed()
     await second.end(signal.SIGTERM)
 

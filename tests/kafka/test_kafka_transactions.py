@@ -242,7 +242,7 @@ async def test_bounds_are_those_of_the_log(stage: Stage) -> None:
     assert bounds.end == 2
 
 
-async def test_the_oldest_record_from_an_offset_on_is_dated_and_markers_are_none(
+async def test_the_oldest_record_from_an_offset_on_is_dated_and_markers_do_not_count(
     stage: Stage,
 ) -> None:
     output = TopicPartition(stage.output, 0)

@@ -29,7 +29,7 @@ def sample(at: datetime, *lags: PartitionLag) -> GroupLag:
 
 
 def test_a_foreign_ledger_is_reported_and_what_is_above_counts_as_waiting() -> None:
-    lag = lag_of(end=10, committed=4, metadata="somebody else's")
+    lag = lag_of(end=10, committed=4, metadata="another program's")
     assert (lag.lag, lag.done_above) == (6, 0)
     assert lag.fault is not None
     assert "another program" in lag.fault
@@ -110,7 +110,7 @@ async def test_a_topic_that_is_missing_is_reported(
             await reader.sample("g", [fresh_name("missing")])
 
 
-async def test_a_sample_tells_what_waits_since_when_and_who_is_there(
+async def test_a_sample_has_what_waits_since_when_and_the_members(
     any_broker: LocalBroker, topic: str, fresh_name: FreshName
 ) -> None:
     group, kafka = fresh_name("group"), any_broker.settings

@@ -29,13 +29,13 @@ pytestmark = pytest.mark.kafka
 
 TEXT = (Path(__file__).parents[2] / "docs" / "OPERATIONS.md").read_text("utf-8")
 STAGES = ("tickets",)
-TOLD_BY = ("topics", "permissions", "delivery")
+REPORTED_BY = ("topics", "permissions", "delivery")
 """The checks of the doctor that permissions matter to."""
 
 
 @dataclass
 class Account:
-    """Somebody who may do nothing at first, and the topics and names that are theirs alone."""
+    """An account that may do nothing at first, and the topics and names that are theirs alone."""
 
     kafka: ApacheKafka
     prefix: str
@@ -166,25 +166,25 @@ async def test_the_pipeline_runs_exactly_once_with_what_is_listed(account: Accou
         assert await run.stop() == 0
 
 
-async def doctors_words(account: Account, monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
+async def findings_of_doctor(account: Account, monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
     for name, value in account.variables.items():
         monkeypatch.setenv(name, value)
-    checks = [check for check in CHECKS if check.name in TOLD_BY]
+    checks = [check for check in CHECKS if check.name in REPORTED_BY]
     return await examine(lambda _: None, environment={}, checks=checks)
 
 
-async def test_the_doctor_tells_of_each_permission_that_is_missing(
+async def test_the_doctor_reports_each_permission_that_is_missing(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await account.make_topics()
     listed = account.listed("run")
     await account.acls.give(listed)
-    assert {each.verdict for each in await doctors_words(account, monkeypatch)} == {Verdict.OK}
+    assert {each.verdict for each in await findings_of_doctor(account, monkeypatch)} == {Verdict.OK}
     for permission in listed:
         await account.acls.take(permission)
         wrong = [
             each
-            for each in await doctors_words(account, monkeypatch)
+            for each in await findings_of_doctor(account, monkeypatch)
             if each.verdict is not Verdict.OK
         ]
         assert wrong, permission
@@ -193,7 +193,7 @@ async def test_the_doctor_tells_of_each_permission_that_is_missing(
         await account.acls.give([permission])
 
 
-async def test_the_doctor_tells_which_publisher_may_write_too_much(account: Account) -> None:
+async def test_the_doctor_reports_which_publisher_may_write_too_much(account: Account) -> None:
     await account.make_topics()
     settings = Settings(
         kafka=account.kafka.settings, topics=account.topics, enabled=("tickets", "escalations")
@@ -211,7 +211,7 @@ async def test_the_doctor_tells_which_publisher_may_write_too_much(account: Acco
     grants = await grants_on_topics(settings.kafka)
     assert grants is not None
     assert list(judged(settings, grants)) == []
-    # Somebody who may not look does not learn it.
+    # An account that may not look does not learn it.
     assert await grants_on_topics(account.kafka.settings_of(GUEST)) is None
 
 
@@ -219,8 +219,10 @@ async def test_dead_letters_are_replayed_exactly_once_with_what_is_listed(accoun
     await account.make_topics()
     await account.acls.give(account.listed("dead-letters"))
     names = account.names
-    letters = [buried(raw(n, topic=names.raw("tickets")), into=names.dead_letters) for n in (0, 1)]
-    await write(account.kafka.settings, letters)
+    dead_letters = [
+        buried(raw(n, topic=names.raw("tickets")), into=names.dead_letters) for n in (0, 1)
+    ]
+    await write(account.kafka.settings, dead_letters)
     code, _, err = await account.runs("dead-letters", "list")
     assert code == 0, err
     code, out, err = await account.runs("dead-letters", "replay", "--all")

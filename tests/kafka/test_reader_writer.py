@@ -13,7 +13,7 @@ from pipeline.local.broker import LocalBroker, NoidaBroker
 from pipeline.stream.protocols import TopicPartition
 from pipeline.stream.records import Outgoing, Received
 from tests.brokers import FreshName
-from tests.stream.headers import send_unreadable
+from tests.kafka.odd_headers import send_unreadable
 
 LIMIT = 1_500_000
 

@@ -22,14 +22,14 @@ from tests.brokers import FreshName
 WANTED = TopicSettings(partitions=3, replication_factor=1, max_message_bytes=2_000_000)
 
 
-def test_a_name_that_kafka_would_refuse_is_wrong_use() -> None:
+def test_a_name_that_kafka_would_refuse_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="cannot be the name of a topic"):
         TopicNames(TopicSettings(prefix="acme/"))
     with pytest.raises(UsageError, match="at most 249"):
         TopicNames(TopicSettings(prefix="a" * 248))
 
 
-def test_the_topics_of_stages_are_the_contract_s() -> None:
+def test_the_topics_of_stages_are_those_of_the_contract() -> None:
     names = TopicNames(TopicSettings())
     assert set(names.of(["tickets", "escalations"])) == {
         "tickets.raw",

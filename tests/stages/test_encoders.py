@@ -4,7 +4,6 @@ import importlib.util
 import socket
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,8 +24,8 @@ def real() -> Encoder:
 
 
 def cosine(encoder: Encoder, one: str, other: str) -> float:
-    first, second = encoder.encode([one, other])
-    return float(first @ second)
+    [found] = encoder.encode([one]) @ encoder.encode([other])[0]
+    return float(found)
 
 
 def test_what_is_missing_is_one_sentence_that_says_what_to_install(
@@ -49,7 +48,7 @@ def test_texts_that_mean_alike_are_alike_without_a_word_in_common(real: Encoder)
 def test_what_is_encoded_beside_a_text_makes_no_difference(real: Encoder) -> None:
     alone = real.encode(["a short one"])
     beside = real.encode(["a short one", "and a very much longer one " * 40])
-    assert np.array_equal(alone[0], beside[0])
+    assert alone[0].tolist() == beside[0].tolist()
 
 
 @needs_extra
@@ -61,22 +60,21 @@ def test_it_is_read_from_the_packages_and_not_from_a_network(
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    assert MiniLm().encode(["hello"]).shape == (1, 384)
+    assert len(MiniLm().encode(["hello"])[0]) == 384
 
 
 @needs_extra
 @pytest.mark.parametrize("text", ["", " ", "\ud800", "\x00", "x" * 100_000, "語" * 5000])
 def test_any_text_has_a_vector_of_length_1(real: Encoder, text: str) -> None:
-    assert np.linalg.norm(real.encode([text])[0]) == pytest.approx(1, abs=1e-5)
+    assert cosine(real, text, text) == pytest.approx(1, abs=1e-5)
 
 
-@given(st.lists(st.text(alphabet="ab c", max_size=10), min_size=1, max_size=5))
-def test_the_fake_is_alike_for_the_same_words(texts: list[str]) -> None:
-    for row, text in zip(WordEncoder().encode(texts), texts, strict=True):
-        assert float(row @ row) == pytest.approx(1 if text.strip() else 0, abs=1e-5)
+@given(st.text(alphabet="ab c", max_size=10))
+def test_the_fake_is_alike_for_the_same_words(text: str) -> None:
+    assert cosine(WordEncoder(), text, text) == pytest.approx(1 if text.strip() else 0)
 
 
-def test_the_fake_knows_what_it_was_told_to_mean_the_same() -> None:
+def test_the_fake_knows_words_that_mean_the_same() -> None:
     make: Callable[..., Encoder] = WordEncoder
     assert cosine(make(billed="charged"), "billed", "charged") == pytest.approx(1)
     assert cosine(make(), "billed", "charged") == 0

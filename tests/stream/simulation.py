@@ -143,7 +143,7 @@ class Process:
     task: "asyncio.Task[None] | None" = None
 
 
-Spoil = Callable[[MemoryBrokers], Brokers]
+BreakSessions = Callable[[MemoryBrokers], Brokers]
 
 
 class History:
@@ -155,12 +155,12 @@ class History:
         delivery: Delivery = "exactly_once",
         *,
         ordering: Ordering | None = None,
-        spoil: Spoil | None = None,
+        break_sessions: BreakSessions | None = None,
     ) -> None:
         self.random = Random(seed)
         self.scenario = Scenario.of(self.random, delivery)
         self._ordering = ordering or self.scenario.ordering
-        self._spoil = spoil
+        self._break_sessions = break_sessions
         self.broker = MemoryBroker()
         self.broker.create_topic("in", self.scenario.partitions)
         self.broker.create_topic("out", 2)
@@ -206,7 +206,7 @@ class History:
             "stage",
             ["in"],
             self._handler(process),
-            brokers=self._spoil(brokers) if self._spoil else brokers,
+            brokers=self._break_sessions(brokers) if self._break_sessions else brokers,
             group=GROUP,
             settings=self.scenario.settings,
             commit_count=self.scenario.commit_count,
@@ -361,11 +361,11 @@ def run_history(
     delivery: Delivery = "exactly_once",
     *,
     ordering: Ordering | None = None,
-    spoil: Spoil | None = None,
+    break_sessions: BreakSessions | None = None,
 ) -> Audit:
     """One history in virtual time."""
 
     async def main() -> Audit:
-        return await History(seed, delivery, ordering=ordering, spoil=spoil).run()
+        return await History(seed, delivery, ordering=ordering, break_sessions=break_sessions).run()
 
     return run_in_virtual_time(main())

@@ -159,7 +159,7 @@ async def test_records_of_a_key_run_one_after_the_other_and_others_at_once() -> 
 
 
 @virtual_time
-async def test_a_slow_record_holds_up_nobody_and_the_ledger_says_so() -> None:
+async def test_a_slow_record_delays_no_other_and_the_ledger_says_so() -> None:
     bench = Bench()
     release = bench.handler.hold(b"slow")
     async with running(bench, max_unfinished=100):

@@ -94,7 +94,7 @@ def test_results_that_are_not_committed_are_stuck() -> None:
         partition(state=State.STARTING),
     ],
 )
-def test_it_is_not_stuck(shown: Any) -> None:  # noqa: ANN401 - see above
+def test_what_is_slow_or_idle_is_not_stuck(shown: Any) -> None:  # noqa: ANN401 - see above
     assert looked_at(shown, end=55) is None
 
 

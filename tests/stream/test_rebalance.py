@@ -132,27 +132,27 @@ async def test_while_it_drains_nothing_new_is_started() -> None:
     assert bench.output() == [b"0"]
 
 
-class Unheard(NoFaults):
+class LostHeartbeats(NoFaults):
     """The group's answers to heartbeats do not arrive."""
 
-    is_unheard = False
+    are_lost = False
 
     def next(self, process: str, request: str) -> Fault:
-        is_lost = self.is_unheard and request == "heartbeat"
+        is_lost = self.are_lost and request == "heartbeat"
         return Fault(loss="response") if is_lost else Fault()
 
 
 @virtual_time
 async def test_a_process_that_was_frozen_and_replaced_publishes_nothing() -> None:
     bench, notes, others = Bench(), Notes(), Notes()
-    faults = Unheard()
+    faults = LostHeartbeats()
     one = bench.engine(observer=notes, faults=faults).start()
     await until(lambda: one.engine.status().is_ready)
     held = bench.handler.hold(b"a")
     bench.publish(b"a")
     await until(lambda: bench.handler.running == 1)
     one.brokers.link.freeze()
-    faults.is_unheard = True
+    faults.are_lost = True
     held.set()
     two = bench.engine(process="two", observer=others).start()
     await until(lambda: bench.output() == [b"a"])
@@ -160,7 +160,7 @@ async def test_a_process_that_was_frozen_and_replaced_publishes_nothing() -> Non
     await asyncio.sleep(0.5)
     bench.publish(b"b")
     await until(lambda: b"b" in bench.output())
-    faults.is_unheard = False
+    faults.are_lost = False
     await until(lambda: bench.broker.group(GROUP).generation == 3)
     await asyncio.sleep(5)
     assert bench.output() == [b"a", b"b"]

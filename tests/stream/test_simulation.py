@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.config import Delivery
 from pipeline.stream.protocols import PartitionWriter
-from tests.stream import spoiled
+from tests.stream import broken_brokers
 from tests.stream.simulation import run_history
 
 HISTORIES = int(os.environ.get("PIPELINE_HISTORIES", "500"))
@@ -45,10 +45,16 @@ def test_a_seed_is_the_whole_history() -> None:
 
 @pytest.mark.parametrize(
     "fault",
-    [spoiled.Lazy, spoiled.Forgetful, spoiled.Optimistic, spoiled.Stubborn, spoiled.Hasty],
+    [
+        broken_brokers.StartsLate,
+        broken_brokers.DropsTheLedger,
+        broken_brokers.IgnoresAborts,
+        broken_brokers.RepeatsUnsure,
+        broken_brokers.CommitsOffsetFirst,
+    ],
 )
 def test_the_audit_catches_a_broken_session(fault: type[PartitionWriter]) -> None:
-    wrap: spoiled.Wrap = fault
+    wrap: broken_brokers.Wrap = fault
     assert _is_caught(wrap, "exactly_once")
 
 
@@ -56,10 +62,14 @@ def test_the_audit_catches_lanes_that_keep_no_order() -> None:
     assert any(run_history(seed, ordering="none").out_of_order for seed in range(ENOUGH))
 
 
-def _is_caught(wrap: spoiled.Wrap, delivery: Delivery) -> bool:
+def _is_caught(wrap: broken_brokers.Wrap, delivery: Delivery) -> bool:
     for seed in (*CAUGHT_BEFORE, *range(ENOUGH)):
         try:
-            audit = run_history(seed, delivery, spoil=lambda brokers: spoiled.spoil(brokers, wrap))
+            audit = run_history(
+                seed,
+                delivery,
+                break_sessions=lambda brokers: broken_brokers.break_sessions(brokers, wrap),
+            )
         except TimeoutError:
             # It never comes to an end: events are lost or locked.
             return True

@@ -13,22 +13,15 @@ import math
 import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from pipeline.config import Label
 from pipeline.model.errors import UsageError
 from pipeline.model.questions import Signal
 from pipeline.stages.checks.text_quality import is_blank
-
-if TYPE_CHECKING:
-    import numpy
-    import numpy.typing
-
-    Vectors = numpy.typing.NDArray[numpy.float32]
-    """One row a text, each of length 1, so that products of rows are cosines."""
 
 LEAST_EXAMPLES = 3
 """Of a label, for texts to be compared with them."""
@@ -51,11 +44,25 @@ _MOST_PIECES = 256
 """What the model was trained with."""
 
 
+Vector = Any
+"""Of one text, as an encoder has it: a row of a NumPy matrix, for one."""
+
+
+class Vectors(Protocol):
+    """One vector a text, each of length 1."""
+
+    def __getitem__(self, index: int, /) -> Vector:
+        """The vector of one text."""
+
+    def __matmul__(self, vector: Vector, /) -> Iterable[float]:
+        """The cosine of each of them and the given one."""
+
+
 class Encoder(Protocol):
     """Makes vectors of texts, alike for texts that mean alike. May be called from any thread."""
 
-    def encode(self, texts: Sequence[str]) -> "Vectors":
-        """A vector for each text, as rows of length 1; of an empty text any."""
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """A vector for each text, in their order; of an empty text any."""
 
 
 class Likeness(Protocol):
@@ -82,11 +89,10 @@ class Encoded:
         known = self._known
         place = self._place.get(text)
         vector = self._encoder.encode([text])[0] if place is None else known[place]
-        cosines: list[float] = (known @ vector).clip(0, 1).tolist()
-        return cosines
+        return [min(1.0, max(0.0, float(cosine))) for cosine in known @ vector]
 
     @cached_property
-    def _known(self) -> "Vectors":
+    def _known(self) -> Vectors:
         return self._encoder.encode(self._texts)
 
 
@@ -255,7 +261,7 @@ class MiniLm:
         )
         self._inputs = frozenset(each.name for each in self._session.get_inputs())
 
-    def encode(self, texts: Sequence[str]) -> "Vectors":
+    def encode(self, texts: Sequence[str]) -> Vectors:
         """Encode one text after the other: what is beside a text must not change its vector."""
         import numpy  # noqa: PLC0415 - as above
 
@@ -272,4 +278,5 @@ class MiniLm:
             given = {name: value for name, value in fed.items() if name in self._inputs}
             mean = self._session.run(None, given)[0][0].mean(axis=0)
             rows.append(mean / max(float(numpy.sqrt((mean * mean).sum())), 1e-9))
-        return numpy.array(rows, dtype=numpy.float32).reshape(len(rows), -1)
+        vectors: Vectors = numpy.array(rows, dtype=numpy.float32).reshape(len(rows), -1)
+        return vectors

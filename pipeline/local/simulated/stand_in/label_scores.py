@@ -16,7 +16,7 @@ from pipeline.local.simulated.stand_in.vocabulary import (
     stem,
     words,
 )
-from pipeline.stages.checks.scope import Encoder
+from pipeline.stages.checks.scope import Encoded, Encoder
 
 _CATCH_ALL = frozenset(listed("label")["rest"].split(", "))
 _CATCH_ALL_DESCRIPTION = re.compile(r"(?i)\b(?:(?:every|any)thing else|none of (?:these|the))\b")
@@ -67,7 +67,6 @@ class LabelSet:
     ) -> None:
         self._labels = list(labels)
         self._skill = skill
-        self._encoder = encoder
         self._base: list[float] = []
         per_label: list[dict[str, float]] = []
         # What the encoder compares: what is said of each label, and then its examples.
@@ -103,7 +102,8 @@ class LabelSet:
             for feature, weight in rare.items():
                 self._weights.setdefault(feature, []).append((i, weight / norm))
         self._owners = [owner for owner, _ in examples]
-        self._meanings = encoder and encoder.encode([*described, *(text for _, text in examples)])
+        known = [*described, *(text for _, text in examples)]
+        self._meanings = Encoded(encoder, known) if encoder else None
 
     def choose(self, text: str, *, title: str = "") -> Choice:
         """The label that fits best."""
@@ -119,16 +119,16 @@ class LabelSet:
                 for i, weight in self._weights.get(feature, ()):
                     scores[i] += strength * share * weight
                     spoke[i].add(word)
-        if self._encoder is not None:
-            for i, near in enumerate(self._nearness(self._encoder, f"{title} {text}")):
+        if self._meanings is not None:
+            for i, near in enumerate(self._nearness(self._meanings, f"{title} {text}")):
                 if not self._base[i]:
                     scores[i] += _NEARNESS_WEIGHT * max(0.0, near - _UNRELATED)
         return self._decide(scores, spoke, len(found))
 
-    def _nearness(self, encoder: Encoder, text: str) -> list[float]:
+    def _nearness(self, meanings: Encoded, text: str) -> list[float]:
         """How near a text is to each label: to what is said of it, or to its two best examples."""
-        cosines: list[float] = (self._meanings @ encoder.encode([text])[0]).clip(0, 1).tolist()
-        near, of_examples = cosines[: len(self._labels)], cosines[len(self._labels) :]
+        cosines = meanings.to_known(text)
+        near, of_examples = list(cosines[: len(self._labels)]), cosines[len(self._labels) :]
         for label in set(self._owners):
             own = sorted(c for o, c in zip(self._owners, of_examples, strict=True) if o == label)
             near[label] = max(near[label], sum(own[-2:]) / len(own[-2:]))

@@ -121,7 +121,7 @@ async def test_metadata_that_is_no_ledger_stops_its_partition_loudly_and_no_othe
     assert "another program" in (one.engine.status().reason or "")
     assert bench.committed(0) == 0
     assert len(bench.output()) == others
-    # A person mends it; nothing has to be restarted.
+    # A person fixes it; nothing has to be restarted.
     members.committed[IN] = Committed(0, "")
     await until(lambda: len(bench.output()) == 20)
     assert one.engine.status().is_ready
@@ -141,7 +141,7 @@ def say_why(record: Received, outcome: Outcome | None, why: str) -> Outcome | No
 
 
 @virtual_time
-async def test_what_is_too_large_to_publish_is_replaced_and_holds_up_nobody() -> None:
+async def test_what_is_too_large_to_publish_is_replaced_and_delays_no_other_record() -> None:
     bench = Bench()
     async with running(bench, handler=enormous, rescue=say_why):
         bench.publish(b"a", b"big", b"b")

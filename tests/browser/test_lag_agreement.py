@@ -1,4 +1,4 @@
-"""The whole pipeline on Apache Kafka, in two processes, and what everybody says of its lag."""
+"""The whole pipeline on Apache Kafka, in two processes, and what everything says of its lag."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ EVENTS = 5_000
 STAGES = ("tickets", "escalations")
 
 
-class Plant:
+class Installation:
     """A running pipeline of two workers, and the ways to ask about it."""
 
     def __init__(self, settings: Settings, api: SimulatedApi, run: Program, address: str) -> None:
@@ -103,19 +103,21 @@ class Plant:
 
 
 def environment(settings: Settings, api: SimulatedApi | None = None) -> dict[str, str]:
-    """What a program must be told."""
-    told = {
+    """The variables that a program needs."""
+    variables = {
         "PIPELINE_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
         "PIPELINE_KAFKA__GROUP_PREFIX": settings.kafka.group_prefix,
         "PIPELINE_TOPICS__PREFIX": settings.topics.prefix,
     }
     if api is not None:
-        told |= {"ANTHROPIC_BASE_URL": api.base_url, "ANTHROPIC_API_KEY": "simulated"}
-    return told
+        variables |= {"ANTHROPIC_BASE_URL": api.base_url, "ANTHROPIC_API_KEY": "simulated"}
+    return variables
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def plant(apache_kafka: ApacheKafka, fresh_name: FreshName) -> AsyncIterator[Plant]:
+async def installation(
+    apache_kafka: ApacheKafka, fresh_name: FreshName
+) -> AsyncIterator[Installation]:
     """Two workers; their API is overloaded from the start."""
     prefix = fresh_name("agreement") + "."
     kafka = KafkaSettings(bootstrap_servers=apache_kafka.bootstrap_servers, group_prefix=prefix)
@@ -126,7 +128,7 @@ async def plant(apache_kafka: ApacheKafka, fresh_name: FreshName) -> AsyncIterat
         command = ["run", "--json", "--workers", "2", *STAGES]
         async with program(command, environment(settings, api)) as run:
             address = orjson.loads(await run.says("http://"))["dashboard"]
-            yield Plant(settings, api, run, address)
+            yield Installation(settings, api, run, address)
 
 
 async def lag_on_page(page: Page, shown: str) -> None:
@@ -137,32 +139,32 @@ async def lag_on_page(page: Page, shown: str) -> None:
 
 
 async def test_all_agree_on_what_waits_through_an_outage_and_after(
-    browser: Chromium, plant: Plant
+    browser: Chromium, installation: Installation
 ) -> None:
-    page = await browser.open(plant.address)
+    page = await browser.open(installation.address)
     await page.until("document.querySelector('#state').textContent === 'Ready'", within=90)
     await lag_on_page(page, "Lag\n0 events")
 
-    await plant.publish()
+    await installation.publish()
     await lag_on_page(page, "Lag\n5,000 events")
     await page.until("document.querySelector('#state').textContent === 'Not ready'")
-    assert (await plant.of_status())["lag_events"] == EVENTS
-    records, seconds = await plant.of_metrics()
+    assert (await installation.of_status())["lag_events"] == EVENTS
+    records, seconds = await installation.of_metrics()
     assert records == EVENTS
-    lag, oldest = await plant.of_command()
+    lag, oldest = await installation.of_command()
     assert lag == EVENTS
-    assert await asyncio.to_thread(plant.of_kafka) == EVENTS
+    assert await asyncio.to_thread(installation.of_kafka) == EVENTS
     # They did not look at the same moment.
     assert oldest - 20 < seconds <= oldest + 1
     assert "No answer" in await page.text("#troubles")
     await page.screenshot(SHOTS / "outage.png")
 
-    plant.api.control.faults.clear()
+    installation.api.control.faults.clear()
     await page.until("document.querySelector('#records').innerText.includes('onerror')", within=90)
     await page.until("document.querySelector('#state').textContent === 'Ready'")
     await page.until("document.querySelector('#tiles').innerText.includes('5,000') === false")
     assert await page.evaluate("document.querySelectorAll('main audio, main script').length") == 0
     assert page.complaints == []
 
-    assert await plant.run.stop() == 0
+    assert await installation.run.stop() == 0
     await page.until("document.querySelector('#state').textContent === 'No connection'")

@@ -16,7 +16,7 @@ from pipeline.testing import MemoryBrokers
 Wrap = Callable[[PartitionWriter], PartitionWriter]
 
 
-def spoil(brokers: MemoryBrokers, wrap: Wrap) -> MemoryBrokers:
+def break_sessions(brokers: MemoryBrokers, wrap: Wrap) -> MemoryBrokers:
     """Those of a process, with a fault in every session."""
     make = brokers.session
 
@@ -41,7 +41,7 @@ class _Wrapped:
         await self._session.close()
 
 
-class Lazy(_Wrapped):
+class StartsLate(_Wrapped):
     """Starts its producer with the first commit, after the committed offset was read."""
 
     _is_started = False
@@ -56,7 +56,7 @@ class Lazy(_Wrapped):
         await self._session.commit(records, committed)
 
 
-class Forgetful(_Wrapped):
+class DropsTheLedger(_Wrapped):
     """Commits the offset without the ledger."""
 
     async def commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
@@ -64,7 +64,7 @@ class Forgetful(_Wrapped):
         await self._session.commit(records, bare)
 
 
-class Optimistic(_Wrapped):
+class IgnoresAborts(_Wrapped):
     """Takes an aborted transaction for a committed one."""
 
     async def commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
@@ -74,7 +74,7 @@ class Optimistic(_Wrapped):
             return
 
 
-class Stubborn(_Wrapped):
+class RepeatsUnsure(_Wrapped):
     """Sends a batch again without looking whether its lost commit had happened."""
 
     async def commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:
@@ -85,7 +85,7 @@ class Stubborn(_Wrapped):
             raise Aborted(str(error)) from error
 
 
-class Hasty(_Wrapped):
+class CommitsOffsetFirst(_Wrapped):
     """Commits the offset first and the results in a transaction of their own."""
 
     async def commit(self, records: Sequence[Outgoing], committed: Committed | None) -> None:

@@ -44,7 +44,7 @@ async def test_retention_that_overtakes_the_reader_is_noticed_and_passed_over() 
 
 
 @virtual_time
-async def test_a_topic_that_was_made_anew_is_read_from_its_start() -> None:
+async def test_a_topic_that_was_made_again_is_read_from_its_start() -> None:
     bench = Bench()
     bench.broker.group(GROUP).committed[IN] = Committed(1000, "")
     bench.publish(b"new")
@@ -54,7 +54,7 @@ async def test_a_topic_that_was_made_anew_is_read_from_its_start() -> None:
 
 
 @virtual_time
-async def test_a_log_that_loses_its_end_while_it_is_read_is_read_anew() -> None:
+async def test_a_log_that_loses_its_end_while_it_is_read_is_read_again() -> None:
     bench = Bench()
     async with running(bench):
         bench.publish(*(b"%d" % number for number in range(10)))

@@ -59,14 +59,14 @@ async def _check(published: list[tuple[bytes | None, bytes | None, Headers]]) ->
     rescue = UnpublishableHandler("stage", "dead", clock=lambda: NOW, observer=Observer())
     async with running(bench, handler=handle, rescue=rescue, dead_letter_ratio=1):
         await until(lambda: bench.committed() == len(published), within=600)
-    letters = bench.broker.committed_records("dead")[TopicPartition("dead", 0)]
+    dead_letters = bench.broker.committed_records("dead")[TopicPartition("dead", 0)]
     events = sum(value is not None for _, value, _ in published)
-    assert len(bench.output()) + len(letters) == events
+    assert len(bench.output()) + len(dead_letters) == events
     places = Counter(
         content
-        for letter in letters
-        if letter.record
-        for name, content in letter.record.headers
+        for dead_letter in dead_letters
+        if dead_letter.record
+        for name, content in dead_letter.record.headers
         if name == "dlq-offset"
     )
-    assert places.total() == len(places) == len(letters)
+    assert places.total() == len(places) == len(dead_letters)

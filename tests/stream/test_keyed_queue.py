@@ -76,7 +76,7 @@ def test_records_without_a_key_do_not_wait_for_each_other(ordering: Ordering) ->
     assert len(holding(ordering, [None, None]).ready) == 2
 
 
-def test_nothing_is_left_behind() -> None:
+def test_the_queue_is_empty_once_every_record_has_run() -> None:
     workload = holding("key", [b"%d" % (number % 7) for number in range(100)])
     drain(workload, [])
     assert (len(workload.ready), workload.running, workload.load.unfinished) == (0, 0, 0)

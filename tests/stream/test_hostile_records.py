@@ -23,8 +23,8 @@ from pipeline.model.records import DeadLetterReason
 from pipeline.stream.engine import Engine
 from pipeline.stream.records import Disposition, Outcome, Outgoing, Received
 from tests.brokers import FreshName
-from tests.stream.headers import send_unreadable
-from tests.stream.packing import CODECS, batch, compressed, record
+from tests.kafka.odd_headers import send_unreadable
+from tests.kafka.raw_batches import CODECS, batch, compressed, record
 
 MIB = 1 << 20
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -131,11 +131,11 @@ async def test_a_ticket_of_17_mib_that_came_compressed_becomes_a_small_dead_lett
         await producer.send_and_wait(site.input, b"ok 2", key=b"k")
     async with site.engine() as engine:
         assert [each.value for each in await site.until(site.output, 2)] == [b"ok 1", b"ok 2"]
-        [letter] = await site.until(site.dead, 1)
+        [dead_letter] = await site.until(site.dead, 1)
         status = engine.status()
-    assert (letter.key, letter.value) == (b"big", b"")
-    assert letter.headers[0] == ("a", None)
-    said = texts(letter)
+    assert (dead_letter.key, dead_letter.value) == (b"big", b"")
+    assert dead_letter.headers[0] == ("a", None)
+    said = texts(dead_letter)
     assert (said["dlq-reason"], said["dlq-original"]) == ("too_large", "not_carried")
     assert said["dlq-original-value-bytes"] == str(len(big))
     assert said["dlq-original-sha256"] == sha256(big).hexdigest()
@@ -155,8 +155,8 @@ async def test_what_fits_the_input_and_not_the_topic_of_dead_letters_becomes_a_s
             await producer.send_and_wait(site.input, value, key=value[:4])
     async with site.engine():
         await site.until(site.output, 1)
-        letters = await site.until(site.dead, 4)
-    by_offset = {int(texts(each)["dlq-offset"]): each for each in letters}
+        dead_letters = await site.until(site.dead, 4)
+    by_offset = {int(texts(each)["dlq-offset"]): each for each in dead_letters}
     assert [by_offset[0].value, by_offset[2].value] == [b"bad 1", b"bad 2"]
     for offset, original in ((1, noise), (4, noise * 2)):
         assert by_offset[offset].value == b""
@@ -176,8 +176,8 @@ async def test_dead_letters_that_are_too_large_only_together_are_carried_whole(
         sent = [await producer.send(site.input, value, key=value[:4]) for value in noise]
         await asyncio.gather(*sent)
     async with site.engine():
-        letters = await site.until(site.dead, 4)
-    assert sorted(each.value or b"" for each in letters) == sorted(noise)
+        dead_letters = await site.until(site.dead, 4)
+    assert sorted(each.value or b"" for each in dead_letters) == sorted(noise)
 
 
 ODD: dict[str, dict[str, object]] = {
@@ -196,7 +196,7 @@ ODD: dict[str, dict[str, object]] = {
 }
 
 
-async def test_odd_records_cost_a_dead_letter_each_and_hold_up_nobody(site: Site) -> None:
+async def test_odd_records_cost_a_dead_letter_each_and_delay_no_others(site: Site) -> None:
     await site.create()
     sent = 0
     async with site.producer() as producer:
@@ -213,9 +213,9 @@ async def test_odd_records_cost_a_dead_letter_each_and_hold_up_nobody(site: Site
     assert sent >= len(ODD) - 3
     async with site.engine() as engine:
         await site.until(site.output, len(ODD) + 1)
-        letters = await site.until(site.dead, sent + 2)
+        dead_letters = await site.until(site.dead, sent + 2)
         assert engine.status().reason is None
-    assert len({texts(each)["dlq-offset"] for each in letters}) == sent + 2
+    assert len({texts(each)["dlq-offset"] for each in dead_letters}) == sent + 2
 
 
 async def test_broken_batches_are_named_and_given_up_and_the_partition_goes_on(
@@ -243,6 +243,6 @@ async def test_broken_batches_are_named_and_given_up_and_the_partition_goes_on(
         await producer.send_and_wait(site.input, b"ok", partition=1)
     async with site.engine() as engine:
         await site.until(site.output, len(broken) + 3)
-        letters = await site.until(site.dead, 6)
+        dead_letters = await site.until(site.dead, 6)
         assert engine.status().reason is None
-    assert {texts(each)["dlq-original"] for each in letters} == {"unreadable"}
+    assert {texts(each)["dlq-original"] for each in dead_letters} == {"unreadable"}

@@ -10,22 +10,22 @@ from tests.stream.virtual import virtual_time
 from tests.stream.workbench import Bench, Notes, running, until
 
 
-class Deaf(NoFaults):
+class LostFetches(NoFaults):
     """Fetches bring nothing any more, although everything else works."""
 
-    is_deaf = False
+    are_lost = False
 
     def next(self, process: str, request: str) -> Fault:
-        return Fault(loss="response") if self.is_deaf and request == "fetch" else Fault()
+        return Fault(loss="response") if self.are_lost and request == "fetch" else Fault()
 
 
 @virtual_time
 async def test_a_consumer_that_gets_nothing_although_there_is_something_is_stuck() -> None:
-    bench, faults, notes = Bench(), Deaf(), Notes()
+    bench, faults, notes = Bench(), LostFetches(), Notes()
     one = bench.engine(faults=faults, observer=notes, stuck_after=60).start()
     await until(lambda: one.engine.status().is_ready)
     await asyncio.sleep(200)
-    faults.is_deaf = True
+    faults.are_lost = True
     bench.publish(b"a")
     started = asyncio.get_running_loop().time()
     with pytest.raises(Stuck, match="1 records did not come in"):
