@@ -39,7 +39,8 @@ async def measure(
     concurrency: int,
     span: Span,
     rounds: int,
-    rate: int | None,
+    *,
+    rate: int | None = None,
     partitions: int = PARTITIONS,
 ) -> dict[str, list[Row]]:
     """What was measured, by checkout, round by round."""
@@ -93,8 +94,8 @@ def main() -> int:
             options.concurrency,
             span,
             options.rounds,
-            options.rate,
-            options.partitions,
+            rate=options.rate,
+            partitions=options.partitions,
         )
     )
     ratio = round(
