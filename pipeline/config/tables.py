@@ -122,6 +122,11 @@ class StreamSettings(Section):
     stuck_after: Seconds = Field(
         180, description="assigned without progress or poll, after which the process ends"
     )
+    rollout_within: Seconds = Field(
+        900,
+        description="that members of a group may ask the models different things, as in a "
+        "rollout, before they are not ready",
+    )
     dead_letter_ratio: Share = Field(
         0.5,
         description="share of the last 200 keys, with dead letters by a fault of ours or after "

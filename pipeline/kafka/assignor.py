@@ -7,7 +7,7 @@ fleet is updated.
 
 import struct
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -32,14 +32,20 @@ class Assignor:
     Args:
         listener: Knows what this member serves.
         is_member: Whether the group knows this member, before it joins again.
+        asks: A digest of what this member asks the models.
 
     Attributes:
         releasing: What the last assignment asks this member to release.
+        asked: The digests of all members, as of the last assignment.
     """
 
     name = "sticky"
 
-    def __init__(self, listener: RebalanceListener, is_member: Callable[[], bool]) -> None:
+    def __init__(
+        self, listener: RebalanceListener, is_member: Callable[[], bool], *, asks: str
+    ) -> None:
+        self.asked: frozenset[str] = frozenset()
+        self._asks = asks
         self.releasing: frozenset[TopicPartition] = frozenset()
         self._listener = listener
         self._is_member = is_member
@@ -52,7 +58,7 @@ class Assignor:
         owned = self._listener.owned()
         sticky = StickyAssignorUserDataV1(_by_topic(owned), self._epoch)
         releasing = [partition for partition, is_leaving in owned.items() if is_leaving]
-        user_data = sticky.encode() + _tail(releasing, self._epoch)
+        user_data = sticky.encode() + _tail(releasing, self._epoch, [self._asks])
         return ConsumerProtocolMemberMetadata(_VERSION, sorted(topics), user_data)
 
     def assign(
@@ -66,18 +72,29 @@ class Assignor:
             for partition in cluster.partitions_for_topic(topic) or ()
         ]
         epoch = 1 + max(claim.epoch for claim in claims.values())
+        asked = sorted({each for metadata in members.values() for each in asked_by(metadata)})
         return {
             member: ConsumerProtocolMemberAssignment(
-                _VERSION, _by_topic(share.partitions), _tail(share.releasing, epoch)
+                _VERSION, _by_topic(share.partitions), _tail(share.releasing, epoch, asked)
             )
             for member, share in balance(partitions, claims).items()
         }
 
     def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:
         """Note what the leader said beside the partitions; an earlier release says nothing."""
-        tail = _read_tail(assignment.user_data) or {"releasing": {}, "epoch": self._epoch + 1}
-        self.releasing = _partitions(tail["releasing"])
-        self._epoch = tail["epoch"]
+        tail = _read_tail(assignment.user_data) or {}
+        self.releasing = _partitions(tail.get("releasing", {}))
+        self._epoch = tail.get("epoch", self._epoch + 1)
+        self.asked = frozenset(tail.get("asks", ()))
+
+
+def asked_by(metadata: ConsumerProtocolMemberMetadata) -> Sequence[str]:
+    """The digest of what a member asks; none of a member of another program or release."""
+    try:
+        asked: Sequence[str] = (_read_tail(metadata.user_data) or {}).get("asks", ())
+    except ValueError:
+        return ()
+    return asked
 
 
 def _claim(metadata: ConsumerProtocolMemberMetadata) -> Claim:
@@ -112,8 +129,9 @@ def _partitions(by_topic: Mapping[str, Iterable[int]]) -> frozenset[TopicPartiti
     )
 
 
-def _tail(releasing: Collection[TopicPartition], epoch: int) -> bytes:
-    return _TAIL + orjson.dumps({"releasing": dict(_by_topic(releasing)), "epoch": epoch})
+def _tail(releasing: Collection[TopicPartition], epoch: int, asks: Sequence[str]) -> bytes:
+    content = {"releasing": dict(_by_topic(releasing)), "epoch": epoch, "asks": asks}
+    return _TAIL + orjson.dumps(content)
 
 
 def _read_tail(user_data: bytes | None) -> dict[str, Any] | None:

@@ -99,7 +99,8 @@ class CommitGate:
 class KafkaConsumer:
     """A consumer that has not started; must be made inside the event loop.
 
-    Records of more than `max_record_bytes` come without their value.
+    Records of more than `max_record_bytes` come without their value. `asks` is a digest of what is
+    asked about them, by which members of a group see that they ask the same.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class KafkaConsumer:
         topics: Sequence[str],
         *,
         max_record_bytes: int,
+        asks: str = "",
     ) -> None:
         self._topics = topics
         # Brokers that answer an idle fetch at once would burn a core where one waits for records.
@@ -118,6 +120,7 @@ class KafkaConsumer:
         self._next: dict[KafkaPartition, int] = {}
         self._forbidden: tuple[str, float] | None = None
         self._commits = CommitGate()
+        self._asks = asks
         # The assignor needs a listener, which is there once the consumer starts.
         self._assignors: list[Assignor] = []
         self._client = AIOKafkaConsumer(
@@ -145,7 +148,7 @@ class KafkaConsumer:
         self._is_turn_of_deferred = False
 
     async def start(self, listener: RebalanceListener) -> None:
-        assignor = Assignor(listener, self._is_member)
+        assignor = Assignor(listener, self._is_member, asks=self._asks)
         self._assignors.append(assignor)
         self._client.subscribe(
             topics=list(self._topics),
@@ -254,6 +257,9 @@ class KafkaConsumer:
         stable: int | None = self._client.last_stable_offset(itself)
         end: int | None = self._client.highwater(itself) if stable in {None, -1} else stable
         return end
+
+    def members_differ(self) -> bool:
+        return any(len(assignor.asked) > 1 for assignor in self._assignors)
 
     def trouble(self) -> str | None:
         if self._forbidden is not None:

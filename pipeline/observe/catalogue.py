@@ -138,6 +138,11 @@ STUCK = Metric(
     "pipeline_stuck", "gauge", ("stage",), "0 or 1",
     "1 while the consumer lives but makes no progress.",
 )  # fmt: skip
+MEMBERS_DIFFER = Metric(
+    "pipeline_members_differ", "gauge", ("stage",), "0 or 1",
+    "1 while members of the consumer group ask the models different things, as in a rollout, or "
+    "where two deployments share a group by mistake.",
+)  # fmt: skip
 
 # Decisions. `stage` is the event's own, whichever consumer decided.
 

@@ -74,6 +74,10 @@ _SKIPPED = (
     "they are skipped, and only what comes from now on is read. To read them, stop now, set "
     'kafka.auto_offset_reset to "earliest", and take another kafka.group_prefix, or reset the group'
 )
+_DIFFERENT = (
+    "members of its group ask the models different things (version, labels, thresholds, models): "
+    "finish the rollout, or give one of two deployments another kafka.group_prefix"
+)
 _INTERVAL = 1.0
 """Seconds between two looks."""
 _LOOK_INTERVAL = 2.0
@@ -231,6 +235,7 @@ class Monitor:
         self._stuck_because: str | None = None
         self._outage: str | None = None
         self._is_past_said = False
+        self._differing_since: float | None = None
 
     async def run(self) -> None:
         """Watch until cancelled.
@@ -261,6 +266,7 @@ class Monitor:
             self._report_new_group()
             failing = sum(worker.problem is not None for worker in self._workers())
             self.context.observer.failing(self.context.stage, partitions=failing)
+            self._look_at_members()
             await self._check_progress()
 
     def status(self) -> StreamStatus:
@@ -292,6 +298,14 @@ class Monitor:
                 f"to %s records already: {meaning}",
                 *(self.context.stage, len(past), ", ".join(self.topics), f"{sum(past):,}"),
             )
+
+    def _look_at_members(self) -> None:
+        differ = self.context.consumer.members_differ()
+        if differ != (self._differing_since is not None):
+            self._differing_since = self._now() if differ else None
+            self.context.observer.members_differ(self.context.stage, differ=differ)
+            if differ:
+                _log.warning("%s: %s", self.context.stage, _DIFFERENT)
 
     async def _check_progress(self) -> None:
         stuck = partial(
@@ -336,12 +350,17 @@ class Monitor:
             waited = now - worker.last_progress
             if worker.base is None and waited > POLL_EXPECTED:
                 return f"{worker.partition} is assigned and has not been served for {waited:.0f} s"
-        reason = self.context.consumer.trouble() or self._outage
+        reason = self.context.consumer.trouble() or self._outage or self._why_different(now)
         if reason is None and since is not None and now - since > POLL_EXPECTED:
             reason = f"the group has been rebalancing for {now - since:.0f} s"
         if reason is None and now - self.poller.last_poll > POLL_EXPECTED:
             reason = f"the last poll was {now - self.poller.last_poll:.0f} s ago"
         return reason
+
+    def _why_different(self, now: float) -> str | None:
+        waited = 0.0 if self._differing_since is None else now - self._differing_since
+        is_rollout = waited <= self.context.settings.rollout_within
+        return None if is_rollout else f"for {waited:.0f} s {_DIFFERENT}"
 
     def _describe(self, worker: PartitionWorker) -> PartitionStatus:
         records, oldest_seconds = self._backlog.waiting(worker)

@@ -164,6 +164,10 @@ class Consumer(Protocol):
         """Where the records that may be read end, as of the last fetch."""
         ...
 
+    def members_differ(self) -> bool:
+        """Whether members of the group ask the models different things, by the last assignment."""
+        ...
+
     def trouble(self) -> str | None:
         """Why a topic is not read at all, in a sentence; None where each is."""
         ...
@@ -238,7 +242,9 @@ class Brokers(Protocol):
         """Seconds in which a member that was taken for dead surely learns of it."""
         ...
 
-    def consumer(self, group: str, topics: Sequence[str]) -> Consumer: ...
+    def consumer(self, group: str, topics: Sequence[str], *, asks: str = "") -> Consumer:
+        """A member that asks the models what that digest stands for."""
+        ...
 
     def session(self, group: str, partition: TopicPartition, consumer: Consumer) -> PartitionWriter:
         """Of a partition that is assigned to `consumer`."""

@@ -27,12 +27,14 @@ class Generation(NamedTuple):
     number: int
     partitions: Sequence[TopicPartition]
     releasing: Collection[TopicPartition] = ()
+    asked: Collection[str] = ()
 
 
 @dataclass(eq=False, slots=True)
 class _Member:
     name: str
     claim: Claim
+    asks: str
     session_timeout: float
     rebalance_timeout: float
     share: Share = field(default_factory=Share)
@@ -73,13 +75,14 @@ class Group:
         *,
         session_timeout: float,
         rebalance_timeout: float,
+        asks: str = "",
     ) -> "asyncio.Future[Generation]":
         """Join, or join again after a rebalance began; done when all have, or time is up."""
         member = self._members.get(name)
         if member is None and claim.epoch > NEVER:
             raise UnknownMember(name)
         if member is None:
-            member = _Member(name, claim, session_timeout, rebalance_timeout)
+            member = _Member(name, claim, asks, session_timeout, rebalance_timeout)
             self._members[name] = member
         member.claim = claim
         if member.expiry is not None:
@@ -149,8 +152,10 @@ class Group:
             joining, member.joining = member.joining, None
             self._keep_alive(member)
             if joining is not None and not joining.done():
-                share = member.share
-                joining.set_result(Generation(self.generation, share.partitions, share.releasing))
+                share, asked = member.share, {each.asks for each in self._members.values()}
+                joining.set_result(
+                    Generation(self.generation, share.partitions, share.releasing, asked)
+                )
 
     def _assign(self) -> None:
         claims = {name: member.claim for name, member in self._members.items()}

@@ -155,6 +155,7 @@ class MemoryConsumer:
     topics: Sequence[str]
     session_timeout: float
     rebalance_timeout: float
+    asks: str = ""
 
     def __post_init__(self) -> None:
         self._generation = Generation(0, ())
@@ -216,6 +217,9 @@ class MemoryConsumer:
 
     def end(self, partition: TopicPartition) -> int | None:
         return self.broker.bounds(partition).end
+
+    def members_differ(self) -> bool:
+        return len(self._generation.asked) > 1
 
     def trouble(self) -> str | None:
         missing = [topic for topic in self.topics if not self.broker.partitions_of(topic)]
@@ -303,6 +307,7 @@ class MemoryConsumer:
                 claim,
                 session_timeout=self.session_timeout,
                 rebalance_timeout=self.rebalance_timeout,
+                asks=self.asks,
             )
             try:
                 joining = await self.link.request("join", join)
@@ -470,10 +475,9 @@ class MemoryBrokers:
         self.link = Link(self.process, self.faults or NoFaults())
         self.eviction_notice = self.session_timeout / 2  # the answer to the next heartbeat says so
 
-    def consumer(self, group: str, topics: Sequence[str]) -> MemoryConsumer:
-        return MemoryConsumer(
-            self.broker, self.link, group, topics, self.session_timeout, self.rebalance_timeout
-        )
+    def consumer(self, group: str, topics: Sequence[str], *, asks: str = "") -> MemoryConsumer:
+        times = self.session_timeout, self.rebalance_timeout
+        return MemoryConsumer(self.broker, self.link, group, topics, *times, asks)
 
     def session(self, group: str, partition: TopicPartition, consumer: Consumer) -> PartitionWriter:
         if self.delivery == "exactly_once":

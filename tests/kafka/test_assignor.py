@@ -25,11 +25,11 @@ CLUSTER: Any = SimpleNamespace(
 class Member:
     """Knows what it serves; with an assignor, as a consumer has one."""
 
-    def __init__(self) -> None:
+    def __init__(self, asks: str = "the same") -> None:
         self.serves: dict[TopicPartition, bool] = {}
         self.is_known = True
         self.lost = 0
-        self.assignor = Assignor(self, lambda: self.is_known)
+        self.assignor = Assignor(self, lambda: self.is_known, asks=asks)
 
     def owned(self) -> dict[TopicPartition, bool]:
         return self.serves
@@ -105,6 +105,14 @@ def test_a_member_that_the_group_took_for_dead_learns_of_it_before_it_joins() ->
     one.is_known = False
     one.join()
     assert one.lost == 1
+
+
+def test_members_see_that_another_one_asks_differently() -> None:
+    one, two, other = Member(), Member(), Member("something else")
+    rebalance(one.assignor, one=one, two=two)
+    assert one.assignor.asked == two.assignor.asked == {"the same"}
+    rebalance(one.assignor, one=one, two=two, other=other)
+    assert two.assignor.asked == other.assignor.asked == {"the same", "something else"}
 
 
 def test_a_leader_of_the_release_before_reads_what_this_one_claims() -> None:

@@ -11,7 +11,7 @@ from pipeline.stream.partition_worker import State
 from pipeline.stream.protocols import TopicPartition
 from pipeline.testing import Fault, NoFaults
 from tests.stream.virtual import virtual_time
-from tests.stream.workbench import Bench, running, until
+from tests.stream.workbench import Bench, Notes, running, until
 
 NOW = 10_000.0
 AFTER = 100.0
@@ -134,3 +134,17 @@ async def test_a_rebalance_that_takes_longer_than_usual_makes_it_not_ready() -> 
         assert reason.startswith("the group has been rebalancing for 3")
         faults.is_silent = False
         await two.stop()
+
+
+@virtual_time
+async def test_two_deployments_on_one_group_are_not_ready_once_no_rollout_takes_so_long() -> None:
+    bench, notes = Bench(partitions=2), Notes()
+    async with running(bench, observer=notes, asks="old", rollout_within=600) as one:
+        async with running(bench, process="two", asks="new"):
+            await until(lambda: notes.differ == [True])
+            await asyncio.sleep(590)
+            assert one.engine.status().is_ready
+            await until(lambda: not one.engine.status().is_ready)
+            assert "ask the models different things" in str(one.engine.status().reason)
+        await until(lambda: notes.differ == [True, False])
+        assert one.engine.status().is_ready
