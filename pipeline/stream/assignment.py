@@ -52,7 +52,8 @@ class Assignment:
 
         Calls that run go on: their answers are used where the partition comes back.
         """
-        self._is_member.clear()
+        if not self._is_closed:
+            self._is_member.clear()
         for worker in self.workers.values():
             worker.drain(self._now())
 
