@@ -19,14 +19,29 @@ from pathlib import Path
 
 from benchmarks.responder import responder
 from benchmarks.simulated import KEY
-from benchmarks.throughput import API_SECONDS, OTHER_CORES, ROOT, Row, Span, steady, whole
+from benchmarks.throughput import (
+    API_SECONDS,
+    OTHER_CORES,
+    PARTITIONS,
+    ROOT,
+    Row,
+    Span,
+    steady,
+    whole,
+)
 from pipeline.local.apache import ApacheKafka
 
 RATIO_AT_MOST = 1.03
 
 
 async def measure(
-    other: Path, concurrency: int, span: Span, rounds: int, rate: int | None
+    other: Path,
+    concurrency: int,
+    span: Span,
+    rounds: int,
+    *,
+    rate: int | None = None,
+    partitions: int = PARTITIONS,
 ) -> dict[str, list[Row]]:
     """What was measured, by checkout, round by round."""
     if OTHER_CORES:
@@ -42,13 +57,16 @@ async def measure(
                     run = (broker.bootstrap_servers, concurrency, span, environment)
                     prefix, root = f"{name}-{number}.", trees[name]
                     if rate is None:
-                        row = await whole(*run, prefix=prefix, root=root)
+                        row = await whole(*run, prefix=prefix, partitions=partitions, root=root)
                     else:
-                        row = await steady(*run, rate=rate, prefix=prefix, root=root)
+                        row = await steady(
+                            *run, rate=rate, prefix=prefix, partitions=partitions, root=root
+                        )
                     found[name].append(row)
                     sys.stderr.write(
                         f"{name}: {row.cpu_ms:.3f} ms an event, {row.per_second:.0f}/s, "
-                        f"p50 {row.p50_ms:.0f} ms, p95 {row.p95_ms:.0f} ms\n"
+                        f"p50 {row.p50_ms:.0f} ms, p95 {row.p95_ms:.0f} ms, "
+                        f"{row.commits_per_second:.0f} commits/s, {row.open_files:.0f} open files\n"
                     )
     return found
 
@@ -63,6 +81,7 @@ def main() -> int:
     made.add_argument("checkout", type=Path, help="of the other commit, e.g. by git worktree")
     made.add_argument("--concurrency", type=int, default=256, help="calls under way")
     made.add_argument("--rate", type=int, help="events a second, instead of a backlog")
+    made.add_argument("--partitions", type=int, default=PARTITIONS, help="of each topic")
     made.add_argument("--rounds", type=int, default=3)
     made.add_argument("--seconds", type=float, default=15.0, help="of each measurement")
     made.add_argument("--warm-up", type=float, default=8.0, help="seconds before each")
@@ -70,7 +89,14 @@ def main() -> int:
     options = made.parse_args()
     span = Span(options.warm_up, options.seconds)
     found = asyncio.run(
-        measure(options.checkout.resolve(), options.concurrency, span, options.rounds, options.rate)
+        measure(
+            options.checkout.resolve(),
+            options.concurrency,
+            span,
+            options.rounds,
+            rate=options.rate,
+            partitions=options.partitions,
+        )
     )
     ratio = round(
         statistics.median(

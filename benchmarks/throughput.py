@@ -85,6 +85,9 @@ class Row:
     cpu_ms: float
     p50_ms: float
     p95_ms: float
+    commits_per_second: float = float("nan")
+    open_files: float = float("nan")
+    """Of the process, sockets for the most part."""
 
 
 async def ask(way: str, concurrency: int, span: Span, environment: Mapping[str, str]) -> Reached:
@@ -125,10 +128,12 @@ class Stream:
     Args:
         servers: Of Kafka.
         prefix: Of the topics' names.
+        partitions: Of each.
     """
 
-    def __init__(self, servers: str, prefix: str) -> None:
+    def __init__(self, servers: str, prefix: str, partitions: int = PARTITIONS) -> None:
         self._servers = servers
+        self._partitions = partitions
         self.prefix = prefix
         self._producer = Producer({"bootstrap.servers": servers, "linger.ms": 5})
         self._number = 0
@@ -136,7 +141,7 @@ class Stream:
     def make_topics(self) -> None:
         """Make them."""
         client = AdminClient({"bootstrap.servers": self._servers})
-        new = [NewTopic(self.prefix + name, PARTITIONS, 1) for name in _TOPICS]
+        new = [NewTopic(self.prefix + name, self._partitions, 1) for name in _TOPICS]
         for made in client.create_topics(new).values():
             made.result()
 
@@ -269,10 +274,11 @@ async def whole(
     environment: Mapping[str, str],
     *,
     prefix: str | None = None,
+    partitions: int = PARTITIONS,
     root: Path = ROOT,
 ) -> Row:
     """The whole pipeline, of a checkout, on a backlog."""
-    stream = Stream(servers, prefix or f"at-{concurrency}.")
+    stream = Stream(servers, prefix or f"at-{concurrency}.", partitions)
     await asyncio.to_thread(stream.make_topics)
     await asyncio.to_thread(stream.publish, _BACKLOG)
     await asyncio.to_thread(stream.flush)
@@ -291,7 +297,16 @@ async def whole(
         raise RuntimeError("the backlog was too short, or events became dead letters")
     cpu_ms = 1000 * _gained(before, after, "process_cpu_seconds_total") / events
     nothing = float("nan")
-    return Row("whole pipeline", concurrency, events / passed, cpu_ms, nothing, nothing)
+    return Row(
+        "whole pipeline",
+        concurrency,
+        events / passed,
+        cpu_ms,
+        nothing,
+        nothing,
+        _gained(before, after, "pipeline_commits_total") / passed,
+        after["process_open_fds"],
+    )
 
 
 def _gained(before: Mapping[str, float], after: Mapping[str, float], name: str) -> float:
@@ -306,13 +321,14 @@ async def steady(
     *,
     rate: int = _STEADY,
     prefix: str = "steady.",
+    partitions: int = PARTITIONS,
     root: Path = ROOT,
 ) -> Row:
     """The whole pipeline, of a checkout, at a rate it can keep: how long an event takes.
 
     From its publication to a reader of committed records.
     """
-    stream = Stream(servers, prefix)
+    stream = Stream(servers, prefix, partitions)
     await asyncio.to_thread(stream.make_topics)
     async with (
         aiohttp.ClientSession() as http,
@@ -345,6 +361,8 @@ async def steady(
         cpu_ms,
         1000 * cuts[9],
         1000 * cuts[18],
+        _gained(before, after, "pipeline_commits_total") / span.seconds,
+        after["process_open_fds"],
     )
 
 

@@ -58,7 +58,7 @@ class KafkaSettings(Section):
     )
     request_timeout: Seconds = setting(30, "that a broker has to answer a request")
     session_timeout: Seconds = setting(
-        20, "without a heartbeat, after which a member counts as dead"
+        10, "without a heartbeat, after which a member counts as dead"
     )
     auto_offset_reset: Literal["earliest", "latest"] = setting(
         "earliest", "where a group begins that has committed nothing yet"
@@ -79,8 +79,11 @@ class KafkaSettings(Section):
 
     @property
     def heartbeat_interval(self) -> float:
-        """Seconds; a member misses six before it counts as dead, where Kafka advises three."""
-        return 0.15 * self.session_timeout
+        """Seconds; a member misses ten before it counts as dead, where Kafka advises three.
+
+        A rebalance takes as long: members learn of it by the answer to their next one.
+        """
+        return 0.1 * self.session_timeout
 
     @property
     def partition_fetch_max_bytes(self) -> int:
@@ -125,6 +128,11 @@ class StreamSettings(Section):
     transaction_timeout: Seconds = setting(60, "until brokers abort a transaction")
     stuck_after: Seconds = setting(
         180, "assigned without progress or poll, after which the process ends"
+    )
+    rollout_within: Seconds = setting(
+        900,
+        "that members of a group may ask the models different things, as in a rollout, before "
+        "they are not ready",
     )
     dead_letter_ratio: Share = setting(
         0.5,

@@ -223,6 +223,13 @@ def check_groups(site: Site, cluster: Cluster) -> Iterator[Finding]:
                 "overwrite ours: events are lost or done twice.",
                 advice="Set kafka.group_prefix to one that is yours alone.",
             )
+        if len(frozenset().union(*(member.asks for member in group.members))) > 1:
+            yield warning(
+                f"Members of group {group.name} ask the models different things.",
+                why="Chance decides which of them answers an event. In a rollout that is wanted.",
+                advice="Finish the rollout; of two deployments, give one another "
+                "kafka.group_prefix.",
+            )
 
 
 async def check_progress(site: Site) -> AsyncIterator[Finding]:

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
+from itertools import cycle
 from typing import ClassVar
 
 from aiokafka import AIOKafkaProducer
@@ -26,6 +27,7 @@ from pipeline.config import Delivery, KafkaSettings, Settings, StreamSettings, T
 from pipeline.kafka.connection import (
     NotPermitted,
     RequestFailed,
+    SharedClient,
     abandon_producer,
     bare_client,
     check_connection,
@@ -55,6 +57,8 @@ from pipeline.stream.records import Outgoing
 
 _START_LIMIT = 30.0
 """Seconds that a producer may take to be ready before that is tried again."""
+_CONNECTIONS = 4
+"""To each broker, of all producers of a process, and as many to coordinators of transactions."""
 _ONE_RECORD = 1
 """Bytes of a batch that hold no second record; the first one is always let in."""
 _PROBE_WITHIN = 30.0
@@ -252,6 +256,9 @@ class KafkaBrokers:
     wrap: Callable[[PartitionWriter], PartitionWriter] = lambda writer: writer
     _refused_together: set[TopicPartition] = field(default_factory=set, init=False)
 
+    def __post_init__(self) -> None:
+        self._clients = cycle([SharedClient(self.kafka) for _ in range(_CONNECTIONS)])
+
     @property
     def starts_at_end(self) -> bool:
         return self.kafka.auto_offset_reset == "latest"
@@ -261,9 +268,10 @@ class KafkaBrokers:
         """The answer to the next heartbeat brings it; half an interval is for its way."""
         return 1.5 * self.kafka.heartbeat_interval
 
-    def consumer(self, group: str, topics: Sequence[str]) -> KafkaConsumer:
+    def consumer(self, group: str, topics: Sequence[str], *, asks: str = "") -> KafkaConsumer:
+        limit = self.topics.max_message_bytes
         return KafkaConsumer(
-            self.kafka, self.stream, group, topics, max_record_bytes=self.topics.max_message_bytes
+            self.kafka, self.stream, group, topics, max_record_bytes=limit, asks=asks
         )
 
     def session(self, group: str, partition: TopicPartition, consumer: Consumer) -> PartitionWriter:
@@ -284,6 +292,7 @@ class KafkaBrokers:
                 transactional_id=f"{group}-{partition.topic}-{partition.partition}",
                 transaction_timeout_ms=round(limit * 1000),
             )
+            next(self._clients).lend(producer)
             return self.wrap(
                 TransactionalWriter(
                     producer=producer,
@@ -298,6 +307,7 @@ class KafkaBrokers:
         # Not idempotent: brokers without transactions need not know idempotent producers either,
         # and each partition has one request in flight, so the order holds.
         producer = AIOKafkaProducer(**options, acks="all")
+        next(self._clients).lend(producer)
         return self.wrap(
             AtLeastOnceWriter(
                 producer=producer,

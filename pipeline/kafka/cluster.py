@@ -28,6 +28,7 @@ from aiokafka.protocol.metadata import MetadataRequest_v4, MetadataRequest_v5
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
 from pipeline.config import KafkaSettings, Settings
+from pipeline.kafka.assignor import asked_by
 from pipeline.kafka.connection import admin_client, bare_client, patiently
 from pipeline.kafka.offsets import KafkaOffsets
 from pipeline.kafka.topics import describe_configs
@@ -87,11 +88,15 @@ class TopicSeen:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A member of a consumer group; `topics` is what it subscribed to."""
+    """A member of a consumer group; `topics` is what it subscribed to.
+
+    `asks` is the digest of what it asks the models; empty where it says none.
+    """
 
     client_id: str
     host: str
     topics: frozenset[str]
+    asks: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +286,7 @@ async def _group(admin: AIOKafkaAdminClient, name: str) -> GroupSeen:
         name,
         kind=described["protocol_type"],
         members=tuple(
-            Member(each["client_id"], each["client_host"], _topics(each["member_metadata"]))
+            Member(each["client_id"], each["client_host"], *_said_by(each["member_metadata"]))
             for each in described["members"]
         ),
         may=_may(described.get("authorized_operations", _NOT_SAID)),
@@ -289,11 +294,13 @@ async def _group(admin: AIOKafkaAdminClient, name: str) -> GroupSeen:
     )
 
 
-def _topics(metadata: bytes) -> frozenset[str]:
+def _said_by(metadata: bytes) -> tuple[frozenset[str], frozenset[str]]:
+    """The topics that a member reads, and the digest of what it asks."""
     try:
-        return frozenset(ConsumerProtocolMemberMetadata.decode(metadata).subscription)
+        said = ConsumerProtocolMemberMetadata.decode(metadata)
     except (ValueError, TypeError, IndexError):
-        return frozenset()
+        return frozenset(), frozenset()
+    return frozenset(said.subscription), frozenset(asked_by(said))
 
 
 def conflicts(configs: Mapping[str, str], settings: Settings) -> tuple[str, ...]:

@@ -362,6 +362,63 @@ async def _flush_and_stop(client: AIOKafkaProducer, within: float) -> None:
     await stopping
 
 
+class SharedClient:
+    """Connections that several producers use; open while one of them does.
+
+    A producer of its own has two to a broker. Brokers answer what comes by one connection one
+    after the other, so few is better than one.
+    """
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._client = AIOKafkaClient(**client_options(settings))
+        self._users = 0
+        self._changing = asyncio.Lock()
+
+    def lend(self, producer: AIOKafkaProducer) -> None:
+        """Have a producer that has not started use these instead of its own."""
+        # aiokafka has no public way to it; what the producer made for itself never connected.
+        loan = _Loan(self._client, self)
+        producer.client = loan
+        producer._metadata = self._client.cluster  # noqa: SLF001
+        producer._message_accumulator._cluster = self._client.cluster  # noqa: SLF001
+        producer._sender.client = loan  # noqa: SLF001
+
+    async def enter(self) -> None:
+        """Another one uses them; connects for the first."""
+        async with self._changing:
+            if not self._users:
+                await self._client.bootstrap()
+            self._users += 1
+
+    async def leave(self) -> None:
+        """One that used them has ended; disconnects after the last."""
+        async with self._changing:
+            self._users -= 1
+            if not self._users:
+                await self._client.close()
+
+
+class _Loan:
+    """A shared client as one producer sees it: its own to start and to close."""
+
+    def __init__(self, client: AIOKafkaClient, owner: SharedClient) -> None:
+        self._client = client
+        self._owner = owner
+        self._is_open = False
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - any of the client's
+        return getattr(self._client, name)
+
+    async def bootstrap(self) -> None:
+        await self._owner.enter()
+        self._is_open = True
+
+    async def close(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            await self._owner.leave()
+
+
 async def abandon_producer(producer: AIOKafkaProducer) -> None:
     """Stop a producer within seconds, whatever state it is in; what it holds is not sent."""
     # There is no public way to any of this. What waits for a batch that is not sent any more would

@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka import TopicPartition as KafkaPartition
-from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import (
     CommitFailedError,
     IllegalStateError,
@@ -20,6 +20,7 @@ from aiokafka.errors import (
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 
 from pipeline.config import KafkaSettings, StreamSettings
+from pipeline.kafka.assignor import Assignor
 from pipeline.kafka.batches import ReadRecord, received
 from pipeline.kafka.connection import client_options, stop_consumer
 from pipeline.kafka.fetching import DeferredBatches, ReadLimit
@@ -58,10 +59,48 @@ _NOWHERE = KafkaPartition("", -1)
 aiokafka takes an empty list of partitions for all of them."""
 
 
+class CommitGate:
+    """Keeps plain commits out of a rebalance.
+
+    One that arrives with the generation before makes aiokafka leave the group and join as another
+    member, and those of a new assignment wait for it. A transaction needs no generation.
+    """
+
+    def __init__(self) -> None:
+        self._is_open = asyncio.Event()
+        self._is_open.set()
+        self._under_way = 0
+        self._none_under_way = asyncio.Event()
+        self._none_under_way.set()
+
+    @asynccontextmanager
+    async def under_way(self) -> AsyncIterator[None]:
+        """Wait until commits may go; then one is under way."""
+        await self._is_open.wait()
+        self._under_way += 1
+        self._none_under_way.clear()
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._none_under_way.set()
+
+    async def close(self) -> None:
+        """Let none go any more, and wait for those under way."""
+        self._is_open.clear()
+        await self._none_under_way.wait()
+
+    def open(self) -> None:
+        """The group is assigned."""
+        self._is_open.set()
+
+
 class KafkaConsumer:
     """A consumer that has not started; must be made inside the event loop.
 
-    Records of more than `max_record_bytes` come without their value.
+    Records of more than `max_record_bytes` come without their value. `asks` is a digest of what is
+    asked about them, by which members of a group see that they ask the same.
     """
 
     def __init__(
@@ -72,6 +111,7 @@ class KafkaConsumer:
         topics: Sequence[str],
         *,
         max_record_bytes: int,
+        asks: str = "",
     ) -> None:
         self._topics = topics
         # Brokers that answer an idle fetch at once would burn a core where one waits for records.
@@ -79,16 +119,15 @@ class KafkaConsumer:
         self._paused: set[KafkaPartition] = set()
         self._next: dict[KafkaPartition, int] = {}
         self._forbidden: tuple[str, float] | None = None
+        self._commits = CommitGate()
+        self._asks = asks
+        # The assignor needs a listener, which is there once the consumer starts.
+        self._assignors: list[Assignor] = []
         self._client = AIOKafkaConsumer(
             **client_options(kafka),
             group_id=group,
             group_instance_id=kafka.group_instance_id,
-            # What comes back to its owner costs no call twice, so partitions should.
-            # aiokafka keeps what a member had in the class itself, where the consumers of several
-            # stages would overwrite each other: a class of this consumer's own.
-            partition_assignment_strategy=[
-                type("OwnStickyAssignor", (StickyPartitionAssignor,), {})
-            ],
+            partition_assignment_strategy=self._assignors,
             enable_auto_commit=False,
             # Events of a transaction that was aborted never happened.
             isolation_level="read_committed",
@@ -97,9 +136,8 @@ class KafkaConsumer:
             session_timeout_ms=_milliseconds(kafka.session_timeout),
             heartbeat_interval_ms=_milliseconds(kafka.heartbeat_interval),
             max_poll_interval_ms=_milliseconds(_MAX_POLL_INTERVAL),
-            # The group waits that long for each member to give up its partitions, and aiokafka
-            # would take the session's time-out for it: running calls get their drain budget,
-            # the last commit and the way back into the group the margin.
+            # The group waits that long for each member to join again, and aiokafka would take the
+            # session's time-out for it. Members of earlier releases drain before they do.
             rebalance_timeout_ms=_milliseconds(stream.drain_budget + REBALANCE_MARGIN),
             fetch_max_bytes=kafka.fetch_max_bytes,
             max_partition_fetch_bytes=kafka.partition_fetch_max_bytes,
@@ -110,7 +148,12 @@ class KafkaConsumer:
         self._is_turn_of_deferred = False
 
     async def start(self, listener: RebalanceListener) -> None:
-        self._client.subscribe(topics=list(self._topics), listener=_Listener(listener))
+        assignor = Assignor(listener, self._is_member, asks=self._asks)
+        self._assignors.append(assignor)
+        self._client.subscribe(
+            topics=list(self._topics),
+            listener=_Listener(listener, assignor, self._client, self._commits),
+        )
         try:
             await self._client.start()
         except KafkaConnectionError as error:
@@ -124,6 +167,10 @@ class KafkaConsumer:
         except KafkaError as error:
             # Its background task had failed before, and raises that once more.
             _log.warning("%s: leaving the group failed: %r", self._topics[0], error)
+
+    def rejoin(self) -> None:
+        # aiokafka has no public way to it.
+        self._client._coordinator.request_rejoin()  # noqa: SLF001
 
     async def poll(
         self, partitions: Collection[TopicPartition], *, seconds: float, records: int
@@ -183,12 +230,13 @@ class KafkaConsumer:
         """Commit an offset as a member of the group.
 
         Raises:
-            Fenced: The group has given the partition to another member, or is about to.
+            Fenced: The group has given the partition to another member.
             KafkaError: Anything else that will not get better.
         """
         offset = OffsetAndMetadata(committed.offset, committed.metadata)
         try:
-            await self._client.commit({KafkaPartition(*partition): offset})
+            async with self._commits.under_way():
+                await self._client.commit({KafkaPartition(*partition): offset})
         except (CommitFailedError, IllegalStateError) as error:
             raise Fenced(f"{partition} has another owner now ({error}).") from None
 
@@ -210,6 +258,9 @@ class KafkaConsumer:
         end: int | None = self._client.highwater(itself) if stable in {None, -1} else stable
         return end
 
+    def members_differ(self) -> bool:
+        return any(len(assignor.asked) > 1 for assignor in self._assignors)
+
     def trouble(self) -> str | None:
         if self._forbidden is not None:
             topic, when = self._forbidden
@@ -218,6 +269,10 @@ class KafkaConsumer:
         return no_such_topics(
             [topic for topic in self._topics if not self._client.partitions_for_topic(topic)]
         )
+
+    def _is_member(self) -> bool:
+        # The id is void where the group took this member for dead; there is no public way to it.
+        return bool(self._client._coordinator.member_id)  # noqa: SLF001
 
     async def _fetch(
         self, partitions: Sequence[KafkaPartition], seconds: float, records: int
@@ -262,14 +317,30 @@ class KafkaConsumer:
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has no types
     """Hands aiokafka's callbacks on, in the stream's own terms."""
 
-    def __init__(self, target: RebalanceListener) -> None:
+    def __init__(
+        self,
+        target: RebalanceListener,
+        assignor: Assignor,
+        client: AIOKafkaConsumer,
+        commits: CommitGate,
+    ) -> None:
         self._target = target
+        self._assignor = assignor
+        self._client = client
+        self._commits = commits
 
     async def on_partitions_revoked(self, revoked: Collection[KafkaPartition]) -> None:
-        await self._target.on_revoked([TopicPartition(*partition) for partition in revoked])
+        if revoked:
+            # aiokafka would let every poll wait until the group has settled; its fetches go on.
+            subscription = self._client._subscription.subscription  # noqa: SLF001
+            subscription._reassignment_in_progress = False  # noqa: SLF001
+        await self._target.on_rebalance()
+        await self._commits.close()
 
     async def on_partitions_assigned(self, assigned: Collection[KafkaPartition]) -> None:
-        await self._target.on_assigned([TopicPartition(*partition) for partition in assigned])
+        self._commits.open()
+        partitions = [TopicPartition(*partition) for partition in assigned]
+        await self._target.on_assigned(partitions, self._assignor.releasing & set(partitions))
 
 
 def _refused(topics: Sequence[str], error: KafkaError) -> BrokerError:

@@ -55,7 +55,10 @@ class Observer:
         """A partition is not ours any more: what is known of it is stale."""
 
     def rebalanced(self, stage: str, *, partitions: int, seconds: float) -> None:
-        """A rebalance ended with that many partitions here, after `seconds` of standing still."""
+        """A rebalance ended with that many partitions here, `seconds` after it was noticed."""
+
+    def members_differ(self, stage: str, *, differ: bool) -> None:
+        """Members of the group began to ask the models different things, or ask the same again."""
 
     def intake(self, stage: str, *, paused_reason: str | None) -> None:
         """Intake was closed, with the reason, or opened."""

@@ -118,7 +118,7 @@ PARTITIONS = Metric(
 )  # fmt: skip
 REBALANCE_SECONDS = Metric(
     "pipeline_rebalance_seconds", "histogram", ("stage",), "seconds",
-    "Time a consumer stood still in a rebalance.",
+    "Time until a consumer was assigned, from the moment it learned of a rebalance.",
     buckets=REBALANCE_BUCKETS, from_zero=True,
 )  # fmt: skip
 INTAKE_OPEN = Metric(
@@ -133,6 +133,11 @@ HELD = Metric(
 STUCK = Metric(
     "pipeline_stuck", "gauge", ("stage",), "0 or 1",
     "1 while the consumer lives but makes no progress.",
+)  # fmt: skip
+MEMBERS_DIFFER = Metric(
+    "pipeline_members_differ", "gauge", ("stage",), "0 or 1",
+    "1 while members of the consumer group ask the models different things, as in a rollout, or "
+    "where two deployments share a group by mistake.",
 )  # fmt: skip
 
 # Decisions. `stage` is the event's own, whichever consumer decided.

@@ -284,6 +284,9 @@ class Metrics(Observer):
         self._histograms[catalogue.REBALANCE_SECONDS][stage].observe(seconds)
         self._conditions.assigned[stage] = partitions
 
+    def members_differ(self, stage: str, *, differ: bool) -> None:
+        self._gauges[catalogue.MEMBERS_DIFFER][stage].set(differ)
+
     def intake(self, stage: str, *, paused_reason: str | None) -> None:
         self._gauges[catalogue.INTAKE_OPEN][stage].set(paused_reason is None)
         _note(self._conditions.intake_closed, stage, paused_reason)

@@ -8,16 +8,12 @@ from typing import NoReturn
 
 from pipeline.config import Ordering, StreamSettings
 from pipeline.model.observer import Observer
+from pipeline.stream.assignment import Assignment
 from pipeline.stream.dead_letter_breaker import WINDOW_KEYS, DeadLetterBreaker
 from pipeline.stream.handlers import ConcurrencyLimiter
 from pipeline.stream.intake import Intake, IntakeGate, Poller, Throttle
 from pipeline.stream.monitor import Monitor, StreamStatus
-from pipeline.stream.partition_worker import (
-    COMMIT_COUNT,
-    Assignment,
-    CommitPacer,
-    WorkerContext,
-)
+from pipeline.stream.partition_worker import COMMIT_COUNT, CommitPacer, WorkerContext
 from pipeline.stream.protocols import Brokers
 from pipeline.stream.records import Handler, Rescue
 
@@ -33,7 +29,8 @@ class Engine:
     What the handler raises ends the engine. The `gate` closes intake without leaving the group, the
     `throttle` holds it although nothing is wrong. `rescue` is what to publish instead of an outcome
     that the brokers will never take, and for a record that could not be read; without it the former
-    stops its partition, and the latter is handled as it is.
+    stops its partition, and the latter is handled as it is. `asks` is a digest of what the handler
+    asks the models: members of the group should have the same.
     """
 
     stage: str
@@ -49,6 +46,7 @@ class Engine:
     observer: Observer = field(default_factory=Observer)
     rescue: Rescue | None = None
     commit_count: int = COMMIT_COUNT
+    asks: str = ""
     _monitor: Monitor | None = field(default=None, init=False)
 
     def status(self) -> StreamStatus:
@@ -86,7 +84,7 @@ class Engine:
         self, failure: asyncio.Future[NoReturn], tasks: asyncio.TaskGroup, stop: asyncio.Event
     ) -> None:
         settings = self.settings
-        consumer = self.brokers.consumer(self.group, self.topics)
+        consumer = self.brokers.consumer(self.group, self.topics, asks=self.asks)
         reader = self.brokers.reader(self.group)
         clock = asyncio.get_running_loop().time
         breaker = DeadLetterBreaker(WINDOW_KEYS, settings.dead_letter_ratio, clock=clock)

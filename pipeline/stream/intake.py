@@ -9,8 +9,9 @@ from typing import Generic, Protocol, TypeVar
 
 from pipeline.config import StreamSettings
 from pipeline.model.observer import Observer
+from pipeline.stream.assignment import Assignment
 from pipeline.stream.dead_letter_breaker import DeadLetterBreaker
-from pipeline.stream.partition_worker import Assignment, PartitionWorker, State, WorkerContext
+from pipeline.stream.partition_worker import PartitionWorker, State, WorkerContext
 from pipeline.stream.protocols import PositionLost
 from pipeline.stream.records import Outcome
 from pipeline.stream.workload import Load

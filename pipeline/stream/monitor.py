@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from functools import partial
 
 from pipeline.model.errors import PipelineError
+from pipeline.stream.assignment import Assignment
 from pipeline.stream.intake import Intake, Poller
 from pipeline.stream.ledger import CommitPoint, LedgerUnreadable, decode
-from pipeline.stream.partition_worker import Assignment, PartitionWorker, State, WorkerContext
+from pipeline.stream.partition_worker import PartitionWorker, State, WorkerContext
 from pipeline.stream.protocols import (
     BrokerError,
     BrokersUnavailable,
@@ -22,7 +23,7 @@ from pipeline.stream.protocols import (
 _log = logging.getLogger(__name__)
 POLL_EXPECTED = 30.0
 """Seconds without a poll, or of one rebalance, after which a stream is not ready. A rebalance
-takes a drain budget and a few seconds; polls wait for it."""
+takes as long as the slowest member's next heartbeat, or the session's time-out if one is dead."""
 
 
 class Stuck(PipelineError):
@@ -46,9 +47,9 @@ def why_stuck(
     would only pay for them again. What counts is the stream's own work. `ends` is where logs end
     by the brokers' own account.
     """
-    if assignment.standing_since is not None:
-        waited = now - assignment.standing_since
-        return f"no partitions were assigned for {waited:.0f} s" if waited > after else None
+    since = assignment.rebalancing_since
+    if since is not None and now - since > after:
+        return f"the group has been rebalancing for {now - since:.0f} s"
     if now - last_poll > after:
         return f"no poll came back for {now - last_poll:.0f} s"
     for worker in assignment.workers.values():
@@ -72,6 +73,10 @@ _READ = (
 _SKIPPED = (
     "they are skipped, and only what comes from now on is read. To read them, stop now, set "
     'kafka.auto_offset_reset to "earliest", and take another kafka.group_prefix, or reset the group'
+)
+_DIFFERENT = (
+    "members of its group ask the models different things (version, labels, thresholds, models): "
+    "finish the rollout, or give one of two deployments another kafka.group_prefix"
 )
 _INTERVAL = 1.0
 """Seconds between two looks."""
@@ -230,6 +235,7 @@ class Monitor:
         self._stuck_because: str | None = None
         self._outage: str | None = None
         self._is_past_said = False
+        self._differing_since: float | None = None
 
     async def run(self) -> None:
         """Watch until cancelled.
@@ -260,12 +266,13 @@ class Monitor:
             self._report_new_group()
             failing = sum(worker.problem is not None for worker in self._workers())
             self.context.observer.failing(self.context.stage, partitions=failing)
+            self._look_at_members()
             await self._check_progress()
 
     def status(self) -> StreamStatus:
         partitions = tuple(map(self._describe, self._workers()))
         lags = [partition.lag for partition in partitions if partition.lag is not None]
-        is_known = self.assignment.standing_since is None and len(lags) == len(partitions)
+        is_known = self.assignment.has_joined and len(lags) == len(partitions)
         return StreamStatus(
             partitions,
             self._why_not_ready(partitions),
@@ -291,6 +298,14 @@ class Monitor:
                 f"to %s records already: {meaning}",
                 *(self.context.stage, len(past), ", ".join(self.topics), f"{sum(past):,}"),
             )
+
+    def _look_at_members(self) -> None:
+        differ = self.context.consumer.members_differ()
+        if differ != (self._differing_since is not None):
+            self._differing_since = self._now() if differ else None
+            self.context.observer.members_differ(self.context.stage, differ=differ)
+            if differ:
+                _log.warning("%s: %s", self.context.stage, _DIFFERENT)
 
     async def _check_progress(self) -> None:
         stuck = partial(
@@ -330,17 +345,22 @@ class Monitor:
             return f"intake is closed: {self.intake.paused_reason}"
         if not self.assignment.has_joined:
             return "it has not joined its group yet"
-        now, since = self._now(), self.assignment.standing_since
+        now, since = self._now(), self.assignment.rebalancing_since
         for worker in self._workers():
             waited = now - worker.last_progress
             if worker.base is None and waited > POLL_EXPECTED:
                 return f"{worker.partition} is assigned and has not been served for {waited:.0f} s"
-        reason = self.context.consumer.trouble() or self._outage
+        reason = self.context.consumer.trouble() or self._outage or self._why_different(now)
         if reason is None and since is not None and now - since > POLL_EXPECTED:
-            reason = f"no partitions have been assigned for {now - since:.0f} s"
-        if reason is None and since is None and now - self.poller.last_poll > POLL_EXPECTED:
+            reason = f"the group has been rebalancing for {now - since:.0f} s"
+        if reason is None and now - self.poller.last_poll > POLL_EXPECTED:
             reason = f"the last poll was {now - self.poller.last_poll:.0f} s ago"
         return reason
+
+    def _why_different(self, now: float) -> str | None:
+        waited = 0.0 if self._differing_since is None else now - self._differing_since
+        is_rollout = waited <= self.context.settings.rollout_within
+        return None if is_rollout else f"for {waited:.0f} s {_DIFFERENT}"
 
     def _describe(self, worker: PartitionWorker) -> PartitionStatus:
         records, oldest_seconds = self._backlog.waiting(worker)

@@ -1,9 +1,9 @@
-"""The assigned partitions: each from its committed offset to the next commit, until a rebalance."""
+"""One assigned partition: from its committed offset to one commit after the other."""
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -125,9 +125,9 @@ class State(StrEnum):
 class PartitionWorker:
     """Takes the records of one partition, has them handled, commits what came of them.
 
-    There is one for each assignment of a partition. What an earlier one still had running cannot
-    publish any more, because its session is closed and fenced; if the partition came back, its
-    answers are found in `answers`.
+    It serves on through rebalances for as long as the partition stays here. What an earlier worker
+    still had running cannot publish any more, because its session is closed and fenced; if the
+    partition came back, its answers are found in `answers`.
 
     Attributes:
         workload: What it holds; empty while the partition is not served.
@@ -151,11 +151,17 @@ class PartitionWorker:
         self._wake = asyncio.Event()
         self._leaving = asyncio.Event()
         self._deadline = float("inf")
+        self._limit: asyncio.Timeout | None = None
         self._awaited = 0
         self._lost_because: str | None = None
         self._is_failing = False
         self.workload = self._new_workload(CommitPoint(0, 0), is_new=False)
         self.last_progress = self.last_asked = self._now()
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it ends as soon as what runs is finished."""
+        return self._leaving.is_set()
 
     @property
     def base(self) -> int | None:
@@ -229,30 +235,44 @@ class PartitionWorker:
         self._answers.ask(held.record, held.since, answered)
         return True
 
+    def resume(self) -> None:
+        """The consumer has forgotten where it was: go on where reading stopped."""
+        if self.state is State.RUNNING:
+            self._context.consumer.start_at(self.partition, self.workload.ledger.position)
+
     def drain(self, deadline: float) -> None:
         """Start nothing more; commit what is done by the deadline (loop time), then end."""
-        if self.state is State.RUNNING:
-            self.state = State.DRAINING
-        self._deadline = deadline
+        is_served = self.state in {State.RUNNING, State.DRAINING}
+        self.state = State.DRAINING if is_served else self.state
+        self._deadline = min(deadline, self._deadline)
         self._leaving.set()
         self._wake.set()
+        if self._limit is not None and not self._limit.expired():
+            last = self._deadline + _COMMIT_MARGIN
+            self._limit.reschedule(last if is_served else self._now())
 
     async def run(self) -> None:
         """Serve the partition until it is drained, starting again after every failure."""
+        self._limit = limit = asyncio.timeout(None)
         try:
-            while not self._leaving.is_set():
-                try:
-                    await self._serve()
-                except (BrokerError, LedgerUnreadable) as error:
-                    self._note_problem(error)
-                    # A member that was taken for dead learns so from its next heartbeat: starting
-                    # again before that would fence the new owner.
-                    is_fenced = isinstance(error, Fenced)
-                    await self._back_off(
-                        self._context.brokers.eviction_notice if is_fenced else 0.0
-                    )
+            async with limit:
+                while not self.is_leaving:
+                    await self._try_to_serve()
+        except TimeoutError:
+            if not limit.expired():
+                raise
         finally:
-            self.state = State.OVER
+            self.state, self._limit = State.OVER, None
+
+    async def _try_to_serve(self) -> None:
+        try:
+            await self._serve()
+        except (BrokerError, LedgerUnreadable) as error:
+            self._note_problem(error)
+            # A member that was taken for dead learns so from its next heartbeat: starting again
+            # before that would fence the new owner.
+            is_fenced = isinstance(error, Fenced)
+            await self._back_off(self._context.brokers.eviction_notice if is_fenced else 0.0)
 
     async def _serve(self) -> None:
         context = self._context
@@ -263,7 +283,7 @@ class PartitionWorker:
             turn: float | None = None
             while self._lost_because is None:
                 now, until = self._now(), self._deadline
-                is_drained = self._leaving.is_set() and (self._awaited == 0 or now >= until)
+                is_drained = self.is_leaving and (self._awaited == 0 or now >= until)
                 if self.workload.has_news or self._is_failing:
                     if turn is None:
                         backlog = bool(context.slots.waiting)
@@ -272,7 +292,7 @@ class PartitionWorker:
                     until = min(max(turn, self._next_commit), until)
                     is_full = len(self.workload.results) >= context.commit_count
                     if is_full or is_drained or now >= until:
-                        if self._leaving.is_set() and await self._is_new_log():
+                        if self.is_leaving and await self._is_new_log():
                             self.lose_position("it ends before what was read of it")
                             break
                         await self._commit(session)
@@ -330,7 +350,7 @@ class PartitionWorker:
         self._lost_because = self.problem = None
         self._is_failing = self.is_full = False
         context.consumer.start_at(self.partition, workload.ledger.position)
-        self.state = State.DRAINING if self._leaving.is_set() else State.RUNNING
+        self.state = State.DRAINING if self.is_leaving else State.RUNNING
         self.last_progress = self._now()
         self._wake.set()
         context.opened.set()
@@ -399,7 +419,7 @@ class PartitionWorker:
         self.is_full = False
         self.last_progress = self._now()
         context = self._context
-        if self._leaving.is_set() or len(workload.results) in {1, context.commit_count}:
+        if self.is_leaving or len(workload.results) in {1, context.commit_count}:
             self._wake.set()
         if workload.ready:
             context.slots.fill(self.start_next)
@@ -436,107 +456,9 @@ class PartitionWorker:
         """Wait before something is tried again; being asked to leave cuts it short once."""
         pause = max(self._retry, at_least)
         self._retry = min(self._retry * 2, _RETRY_LONGEST)
-        if self._leaving.is_set():
+        if self.is_leaving:
             await asyncio.sleep(pause)
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await self._leaving.wait()
-
-
-class Assignment:
-    """The partitions of this process: a worker for each.
-
-    A consumer revokes all its partitions before each rebalance and names those that are ours
-    afterwards, which are mostly the same. So each worker ends with the revocation, while calls
-    that outlast the drain budget go on; for a partition that comes back their answers are used.
-    A rebalance goes on since `standing_since`; None while none does.
-    """
-
-    def __init__(self, context: WorkerContext, tasks: asyncio.TaskGroup) -> None:
-        self.workers: dict[TopicPartition, PartitionWorker] = {}
-        self.has_joined = False
-        self._context = context
-        self._tasks = tasks
-        self._now = asyncio.get_running_loop().time
-        self._serving: dict[TopicPartition, asyncio.Task[None]] = {}
-        self._answers: dict[TopicPartition, Answers] = {}
-        self._releasing = asyncio.Lock()
-        self._is_closed = False
-        self.standing_since: float | None = self._now()
-
-    async def on_revoked(self, partitions: Collection[TopicPartition]) -> None:  # noqa: ARG002 - it is always all of them
-        """Let all partitions go: commit what is done within the drain budget."""
-        with ExitStack() as stack:
-            stack.push(self._report)
-            if self.standing_since is None:
-                self.standing_since = self._now()
-            await self._release(self._context.settings.drain_budget)
-
-    async def on_assigned(self, partitions: Collection[TopicPartition]) -> None:
-        """Start a worker for each, in tasks: meanwhile no heartbeat is sent."""
-        context = self._context
-        with ExitStack() as stack:
-            stack.push(self._report)
-            # Before anything is awaited: records of the position that the consumer takes by
-            # itself must not be fetched, let alone delivered.
-            context.consumer.pause(partitions)
-            for partition in self._answers.keys() - set(partitions):
-                self._answers[partition].cancel()
-            if self._is_closed:
-                return
-            for partition in sorted(partitions):
-                if partition not in self._answers:
-                    self._answers[partition] = Answers(
-                        context.handler,
-                        context.slots,
-                        completed=context.completed,
-                        fail=context.fail,
-                        rescue=context.rescue,
-                    )
-                worker = PartitionWorker(partition, self._answers[partition], context)
-                self.workers[partition] = worker
-                self._serving[partition] = self._tasks.create_task(
-                    worker.run(), name=f"partition {partition}"
-                )
-            self.has_joined = True
-            since, self.standing_since = self.standing_since, None
-            context.observer.rebalanced(
-                context.stage,
-                partitions=len(partitions),
-                seconds=0.0 if since is None else self._now() - since,
-            )
-
-    async def close(self, *, drain_budget: float) -> None:
-        """Let all partitions go for good and cancel what still runs."""
-        self._is_closed = True
-        await self._release(drain_budget)
-        for answers in self._answers.values():
-            await answers.close()
-
-    def _report(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        """Fail for what escapes from a rebalance callback: consumers only log it, and go on."""
-        if error is not None and not isinstance(error, asyncio.CancelledError):
-            self._context.fail(error)
-
-    async def _release(self, budget: float) -> None:
-        # A rebalance may begin while the partitions are let go for good; the group must not give
-        # them to others before that is done.
-        async with self._releasing:
-            leaving, tasks = self.workers, self._serving
-            for partition, worker in leaving.items():
-                was_serving = worker.state in {State.RUNNING, State.DRAINING}
-                worker.drain(self._now() + budget)
-                if not was_serving:
-                    tasks[partition].cancel()
-            if tasks:
-                _, late = await asyncio.wait(tasks.values(), timeout=budget + _COMMIT_MARGIN)
-                for task in late:
-                    task.cancel()
-                if late:
-                    await asyncio.wait(late)
-            self.workers, self._serving = {}, {}
-            for partition in leaving:
-                self._context.observer.revoked(
-                    self._context.stage, partition.topic, partition.partition
-                )

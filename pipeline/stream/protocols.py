@@ -91,12 +91,28 @@ def no_such_topics(names: Sequence[str]) -> str | None:
 
 
 class RebalanceListener(Protocol):
-    async def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
-        """These are about to go to others; the rebalance waits for this, up to its time-out."""
+    """Serves what is assigned, on through a rebalance."""
+
+    def owned(self) -> Mapping[TopicPartition, bool]:
+        """What is served now; true for what will be given up as soon as it is finished."""
         ...
 
-    async def on_assigned(self, partitions: Collection[TopicPartition]) -> None:
-        """These are ours from now on, and no others. No heartbeat is sent before it returns."""
+    async def on_rebalance(self) -> None:
+        """The group is being assigned again. What is assigned until then stays."""
+        ...
+
+    def on_lost(self) -> None:
+        """The group took this member for dead, so what it served may be another's by now."""
+        ...
+
+    async def on_assigned(
+        self, partitions: Collection[TopicPartition], releasing: Collection[TopicPartition]
+    ) -> None:
+        """These are ours from now on, and no others.
+
+        Those to be released are for another member. They are to be finished and closed, and then
+        the group is to be joined again. No heartbeat is sent before this returns.
+        """
         ...
 
 
@@ -111,14 +127,17 @@ class Consumer(Protocol):
         """Leave the group, so that the others need not wait for the session to time out."""
         ...
 
+    def rejoin(self) -> None:
+        """Have the group assigned again, because something was released."""
+        ...
+
     async def poll(
         self, partitions: Collection[TopicPartition], *, seconds: float, records: int
     ) -> Mapping[TopicPartition, Sequence[Received]]:
         """Take what has come for these partitions, waiting a while for the first record.
 
         What the others have brought stays where it is. Without any partition it returns at
-        once and still counts as a sign of life. While the group rebalances it waits for the end
-        of that, however long.
+        once and still counts as a sign of life. A rebalance does not hold it up, but for the first.
 
         Raises:
             PositionLost: A partition has no records at its position any more.
@@ -131,7 +150,10 @@ class Consumer(Protocol):
         ...
 
     def start_at(self, partition: TopicPartition, offset: int) -> None:
-        """Fetch a partition from an offset on. Raises `Fenced` if it is not assigned."""
+        """Fetch a partition from an offset on. Raises `Fenced` if it is not assigned.
+
+        A new assignment forgets the place, also of partitions that were assigned before.
+        """
         ...
 
     async def position(self, partition: TopicPartition) -> int | None:
@@ -140,6 +162,10 @@ class Consumer(Protocol):
 
     def end(self, partition: TopicPartition) -> int | None:
         """Where the records that may be read end, as of the last fetch."""
+        ...
+
+    def members_differ(self) -> bool:
+        """Whether members of the group ask the models different things, by the last assignment."""
         ...
 
     def trouble(self) -> str | None:
@@ -216,7 +242,9 @@ class Brokers(Protocol):
         """Seconds in which a member that was taken for dead surely learns of it."""
         ...
 
-    def consumer(self, group: str, topics: Sequence[str]) -> Consumer: ...
+    def consumer(self, group: str, topics: Sequence[str], *, asks: str = "") -> Consumer:
+        """A member that asks the models what that digest stands for."""
+        ...
 
     def session(self, group: str, partition: TopicPartition, consumer: Consumer) -> PartitionWriter:
         """Of a partition that is assigned to `consumer`."""

@@ -3,12 +3,13 @@
 import asyncio
 import zlib
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from itertools import count
 from typing import NamedTuple
 
+from pipeline.stream.balance import NEVER, Claim, Share, balance
 from pipeline.stream.protocols import (
     BrokersUnavailable,
     Committed,
@@ -25,17 +26,24 @@ class Generation(NamedTuple):
 
     number: int
     partitions: Sequence[TopicPartition]
+    releasing: Collection[TopicPartition] = ()
+    asked: Collection[str] = ()
 
 
 @dataclass(eq=False, slots=True)
 class _Member:
     name: str
-    topics: frozenset[str]
+    claim: Claim
+    asks: str
     session_timeout: float
     rebalance_timeout: float
-    partitions: list[TopicPartition] = field(default_factory=list)
+    share: Share = field(default_factory=Share)
     joining: "asyncio.Future[Generation] | None" = None
     expiry: asyncio.TimerHandle | None = None
+
+
+class UnknownMember(Exception):
+    """The group took this member for dead: it has to join as a new one."""
 
 
 class Group:
@@ -57,22 +65,26 @@ class Group:
         return {
             partition: member.name
             for member in self._members.values()
-            for partition in member.partitions
+            for partition in member.share.partitions
         }
 
     def join(
         self,
         name: str,
-        topics: Sequence[str],
+        claim: Claim,
         *,
         session_timeout: float,
         rebalance_timeout: float,
+        asks: str = "",
     ) -> "asyncio.Future[Generation]":
         """Join, or join again after a rebalance began; done when all have, or time is up."""
         member = self._members.get(name)
+        if member is None and claim.epoch > NEVER:
+            raise UnknownMember(name)
         if member is None:
-            member = _Member(name, frozenset(topics), session_timeout, rebalance_timeout)
+            member = _Member(name, claim, asks, session_timeout, rebalance_timeout)
             self._members[name] = member
+        member.claim = claim
         if member.expiry is not None:
             # Who waits for the others sends no heartbeats.
             member.expiry.cancel()
@@ -140,22 +152,17 @@ class Group:
             joining, member.joining = member.joining, None
             self._keep_alive(member)
             if joining is not None and not joining.done():
-                joining.set_result(Generation(self.generation, tuple(member.partitions)))
+                share, asked = member.share, {each.asks for each in self._members.values()}
+                joining.set_result(
+                    Generation(self.generation, share.partitions, share.releasing, asked)
+                )
 
     def _assign(self) -> None:
-        """Evenly, and as before as far as that allows."""
-        members = sorted(self._members.values(), key=lambda member: member.name)
-        topics = sorted({topic for member in members for topic in member.topics})
-        free = [partition for topic in topics for partition in self._partitions_of(topic)]
-        share, rest = divmod(len(free), max(1, len(members)))
-        for number, member in enumerate(members):
-            quota = share + (number < rest)
-            member.partitions = [p for p in member.partitions if p in free][:quota]
-            free = [partition for partition in free if partition not in member.partitions]
-        for number, member in enumerate(members):
-            quota = share + (number < rest)
-            while len(member.partitions) < quota:
-                member.partitions.append(free.pop(0))
+        claims = {name: member.claim for name, member in self._members.items()}
+        topics = {topic for claim in claims.values() for topic in claim.topics}
+        partitions = [each for topic in sorted(topics) for each in self._partitions_of(topic)]
+        for name, share in balance(partitions, claims).items():
+            self._members[name].share = share
 
 
 class TransactionState(Enum):

@@ -16,7 +16,9 @@ from functools import partial
 from typing import Literal, Protocol, TypeVar
 
 from pipeline.config import Delivery
+from pipeline.kafka.consumer import CommitGate
 from pipeline.kafka.reader import End, Start
+from pipeline.stream.balance import NEVER, Claim
 from pipeline.stream.protocols import (
     Aborted,
     Broken,
@@ -41,6 +43,7 @@ from pipeline.testing.memory_broker import (
     Group,
     MemoryBroker,
     TransactionState,
+    UnknownMember,
 )
 
 ResultT = TypeVar("ResultT")
@@ -152,10 +155,12 @@ class MemoryConsumer:
     topics: Sequence[str]
     session_timeout: float
     rebalance_timeout: float
+    asks: str = ""
 
     def __post_init__(self) -> None:
         self._generation = Generation(0, ())
         self._positions: dict[TopicPartition, int] = {}
+        self._commits = CommitGate()
         self._is_settled = asyncio.Event()
         self._must_rejoin = asyncio.Event()
         self._changed = asyncio.Event()
@@ -178,6 +183,9 @@ class MemoryConsumer:
             await asyncio.wait(self._tasks)
         with suppress(Lost, Refused):
             await self.link.request("leave", lambda: self._members.leave(self.link.process))
+
+    def rejoin(self) -> None:
+        self._must_rejoin.set()
 
     async def poll(
         self, partitions: Collection[TopicPartition], *, seconds: float, records: int
@@ -210,18 +218,26 @@ class MemoryConsumer:
     def end(self, partition: TopicPartition) -> int | None:
         return self.broker.bounds(partition).end
 
+    def members_differ(self) -> bool:
+        return len(self._generation.asked) > 1
+
     def trouble(self) -> str | None:
         missing = [topic for topic in self.topics if not self.broker.partitions_of(topic)]
         return no_such_topics(missing)
 
     async def commit(self, partition: TopicPartition, committed: Committed) -> None:
         """Commit an offset as a member of the group."""
-        generation = self._generation.number
-        if partition not in self._generation.partitions:
+        async with self._commits.under_way():
+            await self._commit(partition, committed, self._generation)
+
+    async def _commit(
+        self, partition: TopicPartition, committed: Committed, generation: Generation
+    ) -> None:
+        if partition not in generation.partitions:
             raise Fenced(f"{partition} is not assigned any more.")
 
         def effect() -> None:
-            if not self._members.may_commit(self.link.process, generation):
+            if not self._members.may_commit(self.link.process, generation.number):
                 raise Fenced(f"{partition} has another owner now.")
             self._members.committed[partition] = committed
 
@@ -265,29 +281,45 @@ class MemoryConsumer:
 
     async def _coordinate(self, listener: RebalanceListener) -> None:
         while True:
-            self._is_settled.clear()
-            await listener.on_revoked(self._generation.partitions)
-            self._generation = await self._join()
+            await listener.on_rebalance()
+            await self._commits.close()
+            self._generation = await self._join(listener)
             self._must_rejoin.clear()
             self._positions = {}
             self._is_settled.set()
-            await listener.on_assigned(self._generation.partitions)
+            self._commits.open()
+            await listener.on_assigned(self._generation.partitions, self._generation.releasing)
             await self._must_rejoin.wait()
 
-    async def _join(self) -> Generation:
-        join = partial(
-            self._members.join,
-            self.link.process,
-            self.topics,
-            session_timeout=self.session_timeout,
-            rebalance_timeout=self.rebalance_timeout,
-        )
+    async def _join(self, listener: RebalanceListener) -> Generation:
+        epoch = self._generation.number or NEVER
         while True:
-            with suppress(Lost, Refused):
+            owned = listener.owned()
+            claim = Claim(
+                frozenset(self.topics),
+                owned=frozenset(owned),
+                releasing=frozenset(partition for partition in owned if owned[partition]),
+                epoch=epoch,
+            )
+            join = partial(
+                self._members.join,
+                self.link.process,
+                claim,
+                session_timeout=self.session_timeout,
+                rebalance_timeout=self.rebalance_timeout,
+                asks=self.asks,
+            )
+            try:
                 joining = await self.link.request("join", join)
                 await asyncio.wait([joining])
                 if not joining.cancelled():
                     return joining.result()
+            except UnknownMember:
+                listener.on_lost()
+                epoch = NEVER
+                continue
+            except (Lost, Refused):
+                pass
             await asyncio.sleep(_RETRY)
 
     async def _beat(self) -> None:
@@ -443,10 +475,9 @@ class MemoryBrokers:
         self.link = Link(self.process, self.faults or NoFaults())
         self.eviction_notice = self.session_timeout / 2  # the answer to the next heartbeat says so
 
-    def consumer(self, group: str, topics: Sequence[str]) -> MemoryConsumer:
-        return MemoryConsumer(
-            self.broker, self.link, group, topics, self.session_timeout, self.rebalance_timeout
-        )
+    def consumer(self, group: str, topics: Sequence[str], *, asks: str = "") -> MemoryConsumer:
+        times = self.session_timeout, self.rebalance_timeout
+        return MemoryConsumer(self.broker, self.link, group, topics, *times, asks)
 
     def session(self, group: str, partition: TopicPartition, consumer: Consumer) -> PartitionWriter:
         if self.delivery == "exactly_once":

@@ -1,7 +1,7 @@
 """The consumer on a real broker: what it hands on, and what it gets past."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -26,12 +26,19 @@ class Listener:
     def __init__(self) -> None:
         self.consumer: KafkaConsumer | None = None
         self.assigned: list[TopicPartition] = []
-        self.revoked: list[TopicPartition] = []
 
-    async def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
-        self.revoked += partitions
+    def owned(self) -> Mapping[TopicPartition, bool]:
+        return dict.fromkeys(self.assigned, False)
 
-    async def on_assigned(self, partitions: Collection[TopicPartition]) -> None:
+    async def on_rebalance(self) -> None:
+        pass
+
+    def on_lost(self) -> None:
+        pass
+
+    async def on_assigned(
+        self, partitions: Collection[TopicPartition], releasing: Collection[TopicPartition]
+    ) -> None:
         assert self.consumer is not None
         self.consumer.pause(partitions)
         for partition in partitions:

@@ -11,7 +11,7 @@ from pipeline.stream.partition_worker import State
 from pipeline.stream.protocols import TopicPartition
 from pipeline.testing import Fault, NoFaults
 from tests.stream.virtual import virtual_time
-from tests.stream.workbench import Bench, running, until
+from tests.stream.workbench import Bench, Notes, running, until
 
 NOW = 10_000.0
 AFTER = 100.0
@@ -50,15 +50,19 @@ def looked_at(
     since_poll: float = 0,
 ) -> str | None:
     assignment: Any = SimpleNamespace(
-        standing_since=None if rebalancing is None else NOW - rebalancing,
+        rebalancing_since=None if rebalancing is None else NOW - rebalancing,
         workers=dict(enumerate(workers)),
     )
     return why_stuck(assignment, {IN: end}, last_poll=NOW - since_poll, now=NOW, after=AFTER)
 
 
 def test_a_rebalance_that_does_not_end_is_stuck() -> None:
-    assert looked_at(rebalancing=101) == "no partitions were assigned for 101 s"
-    assert looked_at(rebalancing=99, since_poll=1000) is None
+    assert looked_at(rebalancing=101) == "the group has been rebalancing for 101 s"
+    assert looked_at(rebalancing=99) is None
+
+
+def test_polls_come_back_during_a_rebalance_too() -> None:
+    assert looked_at(rebalancing=99, since_poll=101) == "no poll came back for 101 s"
 
 
 def test_polls_that_do_not_come_back_are_stuck() -> None:
@@ -127,6 +131,20 @@ async def test_a_rebalance_that_takes_longer_than_usual_makes_it_not_ready() -> 
         assert one.engine.status().is_ready
         await until(lambda: not one.engine.status().is_ready)
         reason = str(one.engine.status().reason)
-        assert reason.startswith("no partitions have been assigned for 3")
+        assert reason.startswith("the group has been rebalancing for 3")
         faults.is_silent = False
         await two.stop()
+
+
+@virtual_time
+async def test_two_deployments_on_one_group_are_not_ready_once_no_rollout_takes_so_long() -> None:
+    bench, notes = Bench(partitions=2), Notes()
+    async with running(bench, observer=notes, asks="old", rollout_within=600) as one:
+        async with running(bench, process="two", asks="new"):
+            await until(lambda: notes.differ == [True])
+            await asyncio.sleep(590)
+            assert one.engine.status().is_ready
+            await until(lambda: not one.engine.status().is_ready)
+            assert "ask the models different things" in str(one.engine.status().reason)
+        await until(lambda: notes.differ == [True, False])
+        assert one.engine.status().is_ready

@@ -25,7 +25,7 @@ def test_no_call_is_repeated_for_what_was_drained_in_time(delivery: Delivery) ->
         bench.publish(*values(200))
         await until(lambda: len(bench.output()) > 20)
         two = bench.engine(process="two", delivery=delivery, drain_budget=5).start()
-        await until(lambda: bench.broker.group(GROUP).generation == 2)
+        await until(lambda: bench.broker.group(GROUP).generation == 3)
         owners = bench.broker.group(GROUP).owners
         assert sorted(owners.values()) == ["one", "one", "two", "two"]
         await asyncio.sleep(1)
@@ -39,7 +39,7 @@ def test_no_call_is_repeated_for_what_was_drained_in_time(delivery: Delivery) ->
 
 
 @virtual_time
-async def test_a_call_that_outlasts_the_budget_is_kept_where_its_partition_comes_back() -> None:
+async def test_a_call_outlasts_the_drain_budget_where_its_partition_stays() -> None:
     bench = Bench(partitions=2)
     one = bench.engine(drain_budget=0.5).start()
     await until(lambda: one.engine.status().is_ready)
@@ -48,7 +48,7 @@ async def test_a_call_that_outlasts_the_budget_is_kept_where_its_partition_comes
     bench.publish(*values(20))
     await until(lambda: bench.handler.running == 20)
     two = bench.engine(process="two", drain_budget=0.5).start()
-    await until(lambda: bench.broker.group(GROUP).generation == 2)
+    await until(lambda: bench.broker.group(GROUP).generation == 3)
     stayed = [p for p, owner in bench.broker.group(GROUP).owners.items() if owner == "one"]
     assert len(stayed) == 1
     await until(lambda: bench.handler.running == 20)
@@ -59,6 +59,37 @@ async def test_a_call_that_outlasts_the_budget_is_kept_where_its_partition_comes
     assert sum(bench.handler.calls.values()) == 20 + moved
     assert bench.handler.cancelled == moved
     assert sorted(bench.output(), key=lambda value: int(value or 0)) == values(20)
+    await one.stop()
+    await two.stop()
+
+
+class SlowJoin(NoFaults):
+    """From the second time on it takes long to join."""
+
+    def __init__(self) -> None:
+        self._joins = 0
+
+    def next(self, process: str, request: str) -> Fault:
+        self._joins += request == "join"
+        return Fault(before=12) if request == "join" and self._joins > 1 else Fault()
+
+
+@virtual_time
+async def test_a_partition_that_stays_goes_on_while_others_join_and_leave() -> None:
+    bench, notes = Bench(partitions=2), Notes()
+    one = bench.engine(observer=notes, faults=SlowJoin()).start()
+    await until(lambda: one.engine.status().is_ready)
+    two = bench.engine(process="two").start()
+    await asyncio.sleep(5)
+    # It waits for the other one to join again, which takes long.
+    assert bench.broker.group(GROUP).generation == 1
+    bench.publish(*values(20))
+    started = asyncio.get_running_loop().time()
+    await until(lambda: len(bench.output()) == 20)
+    assert asyncio.get_running_loop().time() - started < 1
+    await until(lambda: bench.broker.group(GROUP).generation == 3)
+    assert notes.failed == {}
+    assert set(bench.handler.calls.values()) == {1}
     await one.stop()
     await two.stop()
 

@@ -34,6 +34,7 @@ class Notes(Observer):
         self.held_changes: list[str | None] = []
         self.stuck_changes: list[bool] = []
         self.rebalances: list[int] = []
+        self.differ: list[bool] = []
 
     def tombstone(self, stage: str) -> None:
         self.tombstones += 1
@@ -59,6 +60,9 @@ class Notes(Observer):
 
     def rebalanced(self, stage: str, *, partitions: int, seconds: float) -> None:
         self.rebalances.append(partitions)
+
+    def members_differ(self, stage: str, *, differ: bool) -> None:
+        self.differ.append(differ)
 
     def intake(self, stage: str, *, paused_reason: str | None) -> None:
         self.closed.append(paused_reason)
@@ -162,6 +166,7 @@ class Bench:
         observer: Notes | None = None,
         rescue: Rescue | None = None,
         commit_count: int = COMMIT_COUNT,
+        asks: str = "",
         **settings: Any,  # noqa: ANN401 - any of StreamSettings
     ) -> "Running":
         """An engine that has not started."""
@@ -179,6 +184,7 @@ class Bench:
             observer=observer or Observer(),
             rescue=rescue,
             commit_count=commit_count,
+            asks=asks,
         )
         return Running(engine, memory)
 
