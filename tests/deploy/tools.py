@@ -13,6 +13,8 @@ DEPLOY = ROOT / "deploy"
 BIN = ROOT / ".tools" / "bin"
 
 _REQUIRED = {
+    "alertmanager": "PIPELINE_REQUIRE_PROMETHEUS",
+    "amtool": "PIPELINE_REQUIRE_PROMETHEUS",
     "prometheus": "PIPELINE_REQUIRE_PROMETHEUS",
     "promtool": "PIPELINE_REQUIRE_PROMETHEUS",
 }
@@ -43,7 +45,7 @@ def run(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=180,
     )
     assert done.returncode == 0, f"{name} failed:\n{done.stdout}\n{done.stderr}"
     return done.stdout
