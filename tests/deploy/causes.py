@@ -28,7 +28,7 @@ class Alert:
 
 @dataclass(frozen=True)
 class Cause:
-    """What happens, the alert that is notified (None: none), and all that fire within 22 minutes."""
+    """What happens, the alert that is notified, if any, and all that fire within 22 minutes."""
 
     name: str
     notified: str | None
