@@ -18,6 +18,8 @@ _REQUIRED = {
     "prometheus": "PIPELINE_REQUIRE_PROMETHEUS",
     "promtool": "PIPELINE_REQUIRE_PROMETHEUS",
 }
+# What is built from source, in minutes: deploy/tools/install-go.
+_REQUIRED |= dict.fromkeys(("helm", "kube-score"), "PIPELINE_REQUIRE_GO_TOOLS")
 _REQUIRED_OTHERS = "PIPELINE_REQUIRE_DEPLOY_TOOLS"
 
 
@@ -27,7 +29,8 @@ def tool(name: str) -> str:
     found = str(installed) if installed.exists() else shutil.which(name)
     if found is not None:
         return found
-    missing = f"{name} is not here: deploy/tools/install brings it"
+    script = "install-go" if "GO" in _REQUIRED.get(name, "") else "install"
+    missing = f"{name} is not here: deploy/tools/{script} brings it"
     if os.environ.get(_REQUIRED.get(name, _REQUIRED_OTHERS)) == "1":
         pytest.fail(missing)
     pytest.skip(missing)

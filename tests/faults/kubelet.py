@@ -40,8 +40,8 @@ class Limits:
     @classmethod
     def of_manifests(cls, group: str = "files") -> Self:
         """The limits that a group of deploy/kubernetes has."""
-        group = yaml.safe_load((_MANIFESTS / "group" / "stateful-set.yaml").read_text())
-        container = group["spec"]["template"]["spec"]["containers"][0]
+        manifest = yaml.safe_load((_MANIFESTS / "group" / "stateful-set.yaml").read_text())
+        container = manifest["spec"]["template"]["spec"]["containers"][0]
         probe = container["livenessProbe"]
         memory = container["resources"]["limits"]["memory"]
         for operation in _patches(_MANIFESTS / "base" / group / "kustomization.yaml"):
