@@ -7,7 +7,7 @@ TOOLS := .tools/.ready
 # What starts often, as the tests start it, is compiled once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo help setup test drills check faults faults-short fuzz corpus bench-gateway measure \
+.PHONY: demo help setup chart-tools test drills check faults faults-short fuzz corpus bench-gateway measure \
 	wheel picture screenshot format schemas settings lock clean
 
 demo: $(READY)  ## a day of events of all seven uses through the whole pipeline, on this machine alone
@@ -17,6 +17,9 @@ help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(READY) $(TOOLS)  ## .venv and .tools, to work on the code; the other targets do what they need of it
+
+chart-tools: $(TOOLS)  ## helm and kube-score, from source (needs Go, takes minutes)
+	@deploy/tools/install-go
 
 test: $(READY) $(TOOLS)  ## unit, property, integration and end-to-end tests
 	@tests/browser/install

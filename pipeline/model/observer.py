@@ -43,6 +43,9 @@ class Observer:
     def failing(self, stage: str, *, partitions: int) -> None:
         """How many partitions here cannot commit at present, or not even begin to."""
 
+    def reachable(self, stage: str, *, are_brokers: bool) -> None:
+        """Whether the brokers answered when last asked what waits."""
+
     def in_flight(self, stage: str, topic: str, partition: int, *, count: int) -> None:
         """How many records of a partition are taken and not committed."""
 

@@ -102,6 +102,10 @@ FAILING = Metric(
     "Partitions of this process whose results cannot be committed at present, whyever; /readyz "
     "gives the reason.",
 )  # fmt: skip
+BROKERS_REACHABLE = Metric(
+    "pipeline_brokers_reachable", "gauge", ("stage",), "0 or 1",
+    "0 while the brokers do not answer this process, or refuse to; /readyz gives the reason.",
+)  # fmt: skip
 COMMITTED = Metric(
     "pipeline_events_committed_total", "counter", ("stage",), "events",
     "Events whose outcome and offset are committed.",

@@ -261,6 +261,9 @@ class Metrics(Observer):
     def failing(self, stage: str, *, partitions: int) -> None:
         self._gauges[catalogue.FAILING][stage].set(partitions)
 
+    def reachable(self, stage: str, *, are_brokers: bool) -> None:
+        self._gauges[catalogue.BROKERS_REACHABLE][stage].set(are_brokers)
+
     def in_flight(self, stage: str, topic: str, partition: int, *, count: int) -> None:
         self._gauges[catalogue.IN_FLIGHT][stage, topic, str(partition)].set(count)
 

@@ -256,6 +256,9 @@ class Monitor:
                     self._outage = None
                 except BrokerError as error:
                     self._outage = str(error)
+                self.context.observer.reachable(
+                    self.context.stage, are_brokers=self._outage is None
+                )
             for status in map(self._describe, self._workers()):
                 where = (self.context.stage, status.topic, status.partition)
                 self.context.observer.in_flight(*where, count=status.in_flight)

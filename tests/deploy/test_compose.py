@@ -77,8 +77,13 @@ def test_nothing_starts_before_what_it_needs() -> None:
 def test_every_service_that_stays_says_whether_it_is_healthy() -> None:
     services = composed()
     without = {name for name, service in services.items() if "test" not in healthcheck(service)}
-    # The image of the pipeline brings its own; what makes the topics ends.
-    assert without == {"pipeline", "topics"}
+    # What makes the topics ends.
+    assert without == {"topics"}
+
+
+def test_the_health_of_the_pipeline_is_whether_it_lives_not_whether_it_can_work() -> None:
+    [command] = [each for each in composed()["pipeline"]["healthcheck"]["test"] if "http" in each]
+    assert f"127.0.0.1:{Settings().http.port}/healthz" in command
 
 
 def healthcheck(service: dict[str, Any]) -> dict[str, Any]:

@@ -47,7 +47,7 @@ _ROUNDS = 8
 
 # Keeps the delay that it has in the rules; all others wait for nothing.
 _PATIENT = "PipelineBreakerOpen"
-_DELAY = 120.0
+_DELAY = 60.0
 _LATE = 15.0
 
 

@@ -38,13 +38,13 @@ def manifests(overlay: str, kind: str) -> dict[str, dict[str, Any]]:
 
 
 def groups(overlay: str) -> dict[str, dict[str, Any]]:
-    return {name: each for name, each in manifests(overlay, "Deployment").items() if NAME in name}
+    return manifests(overlay, "StatefulSet")
 
 
 def pod_specs(overlay: str) -> dict[str, dict[str, Any]]:
     return {
         name: each["spec"]["template"]["spec"]
-        for kind in ("Deployment", "Job")
+        for kind in ("StatefulSet", "Deployment", "Job")
         for name, each in manifests(overlay, kind).items()
     }
 
@@ -93,7 +93,7 @@ def workloads(text: str) -> dict[str, dict[str, Any]]:
     return {
         each["metadata"]["name"]: each["spec"]["template"]["spec"]
         for each in documents(text)
-        if each["kind"] in ("Deployment", "Job") and NAME in each["metadata"]["name"]
+        if each["kind"] in ("StatefulSet", "Job") and NAME in each["metadata"]["name"]
     }
 
 
@@ -109,7 +109,11 @@ def test_every_workload_of_prod_reaches_the_brokers_as_the_same_account(
     for name, spec in made.items():
         [container] = spec["containers"]
         assert container["envFrom"] == [{"configMapRef": {"name": config}}], name
-        secrets = {each["name"]: {**each["valueFrom"]["secretKeyRef"]} for each in container["env"]}
+        secrets = {
+            each["name"]: {**each["valueFrom"]["secretKeyRef"]}
+            for each in container["env"]
+            if "secretKeyRef" in each["valueFrom"]
+        }
         secrets.pop("ANTHROPIC_API_KEY", None)
         assert secrets == {
             f"PIPELINE_KAFKA__SASL_{key.upper()}": {
@@ -133,7 +137,7 @@ def test_components_in_an_overlay_are_valid_and_run_its_image(tmp_path: Path) ->
     assert images == {"registry.example.com/haiku-pipeline:0.1.0"}
 
 
-def test_a_backfill_is_a_job_beside_the_deployments(tmp_path: Path) -> None:
+def test_a_backfill_is_a_job_beside_the_groups(tmp_path: Path) -> None:
     job = workloads(with_components(tmp_path, "dev"))["haiku-pipeline-backfill"]
     [container] = job["containers"]
     command, stage, *options = container["args"]
@@ -205,6 +209,20 @@ def test_replicas_reach_up_to_the_partition_count_and_never_down_to_none(overlay
 
 
 @every_overlay
+def test_a_rollout_moves_no_partition(overlay: str) -> None:
+    session = float(settings_of(overlay)["PIPELINE_KAFKA__SESSION_TIMEOUT"])
+    for group in groups(overlay).values():
+        # A pod that is not ready must not keep the rollout from replacing it.
+        assert group["spec"]["podManagementPolicy"] == "Parallel"
+        assert group["spec"]["serviceName"] in manifests(overlay, "Service")
+        [container] = group["spec"]["template"]["spec"]["containers"]
+        [member] = [each for each in container["env"] if "GROUP_INSTANCE_ID" in each["name"]]
+        assert member["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+        startup = container["startupProbe"]
+        assert session > 2 * SETTINGS.stream.drain_budget + startup["periodSeconds"]
+
+
+@every_overlay
 def test_a_group_is_disrupted_one_at_a_time(overlay: str) -> None:
     budgets = manifests(overlay, "PodDisruptionBudget")
     for name, deployment in groups(overlay).items():
@@ -250,7 +268,7 @@ def test_every_pod_may_run_where_the_restricted_standard_is_enforced(overlay: st
                 "readOnlyRootFilesystem": True,
                 "capabilities": {"drop": ["ALL"]},
             }
-            assert container["resources"]["requests"].keys() == {"cpu", "memory"}
+            assert container["resources"]["requests"].keys() >= {"cpu", "memory"}
             assert "memory" in container["resources"]["limits"]
 
 
@@ -260,7 +278,7 @@ def test_secrets_are_named_and_not_told(overlay: str) -> None:
     assert not secret & settings_of(overlay).keys()
     for spec in pod_specs(overlay).values():
         for variable in spec["containers"][0].get("env", []):
-            assert "secretKeyRef" in variable["valueFrom"]
+            assert {*variable["valueFrom"]} <= {"secretKeyRef", "fieldRef"}
     assert "prod" not in overlay or manifests(overlay, "Secret") == {}
 
 

@@ -31,7 +31,7 @@ def manifests(kind: str) -> dict[str, dict[str, Any]]:
 def containers() -> dict[str, dict[str, Any]]:
     return {
         name: each["spec"]["template"]["spec"]["containers"][0]
-        for name, each in manifests("Deployment").items()
+        for name, each in manifests("StatefulSet").items()
     }
 
 
@@ -56,12 +56,12 @@ def test_it_is_prod_with_one_group_more() -> None:
         for each in documents(built(EXAMPLE / "kubernetes"))
     }
     assert {each for each in after - before if each[0] != "ConfigMap"} == {
-        ("Deployment", GROUP), ("ScaledObject", GROUP), ("PodDisruptionBudget", GROUP),
+        ("StatefulSet", GROUP), ("ScaledObject", GROUP), ("PodDisruptionBudget", GROUP),
     }  # fmt: skip
     assert {kind for kind, _ in before - after} == {"ConfigMap"}  # its name follows its content
 
 
-@pytest.mark.parametrize("kind", ["Deployment", "PodDisruptionBudget", "ScaledObject"])
+@pytest.mark.parametrize("kind", ["StatefulSet", "PodDisruptionBudget", "ScaledObject"])
 def test_the_group_is_like_one_that_comes_with_the_pipeline(kind: str) -> None:
     found = manifests(kind)
     own, twin = json.dumps(found[GROUP]), json.dumps(found[TWIN])

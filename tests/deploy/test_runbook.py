@@ -41,7 +41,7 @@ def test_the_label_that_the_runbook_selects_by_finds_all_pods_of_the_pipeline() 
     [selector] = set(re.findall(r"kubectl get pods -l (\S+?)`", TEXT))
     name, value = selector.split("=")
     built = documents(run("kubectl", "kustomize", DEPLOY / "kubernetes" / "overlays" / "prod"))
-    pods = [each["spec"]["template"] for each in built if each["kind"] == "Deployment"]
+    pods = [each["spec"]["template"] for each in built if each["kind"] == "StatefulSet"]
     assert pods
     assert {pod["metadata"]["labels"].get(name) for pod in pods} == {value}
 

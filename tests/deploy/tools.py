@@ -13,9 +13,13 @@ DEPLOY = ROOT / "deploy"
 BIN = ROOT / ".tools" / "bin"
 
 _REQUIRED = {
+    "alertmanager": "PIPELINE_REQUIRE_PROMETHEUS",
+    "amtool": "PIPELINE_REQUIRE_PROMETHEUS",
     "prometheus": "PIPELINE_REQUIRE_PROMETHEUS",
     "promtool": "PIPELINE_REQUIRE_PROMETHEUS",
 }
+# What is built from source, in minutes: deploy/tools/install-go.
+_REQUIRED |= dict.fromkeys(("helm", "kube-score"), "PIPELINE_REQUIRE_GO_TOOLS")
 _REQUIRED_OTHERS = "PIPELINE_REQUIRE_DEPLOY_TOOLS"
 
 
@@ -25,7 +29,8 @@ def tool(name: str) -> str:
     found = str(installed) if installed.exists() else shutil.which(name)
     if found is not None:
         return found
-    missing = f"{name} is not here: deploy/tools/install brings it"
+    script = "install-go" if "GO" in _REQUIRED.get(name, "") else "install"
+    missing = f"{name} is not here: deploy/tools/{script} brings it"
     if os.environ.get(_REQUIRED.get(name, _REQUIRED_OTHERS)) == "1":
         pytest.fail(missing)
     pytest.skip(missing)
@@ -43,7 +48,7 @@ def run(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=180,
     )
     assert done.returncode == 0, f"{name} failed:\n{done.stdout}\n{done.stderr}"
     return done.stdout

@@ -40,8 +40,8 @@ class Limits:
     @classmethod
     def of_manifests(cls, group: str = "files") -> Self:
         """The limits that a group of deploy/kubernetes has."""
-        deployment = yaml.safe_load((_MANIFESTS / "group" / "deployment.yaml").read_text())
-        container = deployment["spec"]["template"]["spec"]["containers"][0]
+        manifest = yaml.safe_load((_MANIFESTS / "group" / "stateful-set.yaml").read_text())
+        container = manifest["spec"]["template"]["spec"]["containers"][0]
         probe = container["livenessProbe"]
         memory = container["resources"]["limits"]["memory"]
         for operation in _patches(_MANIFESTS / "base" / group / "kustomization.yaml"):
@@ -147,6 +147,6 @@ def _patches(kustomization: Path) -> list[Mapping[str, Any]]:
     return [
         operation
         for patch in patches
-        if patch["target"]["kind"] == "Deployment"
+        if patch["target"]["kind"] == "StatefulSet"
         for operation in yaml.safe_load(patch["patch"])
     ]

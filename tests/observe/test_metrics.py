@@ -63,6 +63,8 @@ def test_partitions_that_cannot_commit_are_counted_until_they_can(
     metrics.failing("tickets", partitions=2)
     assert reading(registry).by(catalogue.FAILING, "stage") == {"tickets": 2}
     metrics.failing("tickets", partitions=0)
+    metrics.reachable("tickets", are_brokers=False)
+    assert reading(registry).by(catalogue.BROKERS_REACHABLE, "stage") == {"tickets": 0}
     assert reading(registry).by(catalogue.FAILING, "stage") == {"tickets": 0}
 
 

@@ -60,10 +60,12 @@ class Silent(NoFaults):
 
 @virtual_time
 async def test_brokers_that_do_not_answer_make_it_not_ready_and_keep_it_running() -> None:
-    bench, faults = Bench(), Silent()
-    async with running(bench, faults=faults) as one:
+    bench, faults, notes = Bench(), Silent(), Notes()
+    async with running(bench, faults=faults, observer=notes) as one:
         await until(lambda: one.engine.status().is_ready)
         faults.is_silent = True
         await until(lambda: not one.engine.status().is_ready)
+        await until(lambda: notes.are_brokers_reachable is False)
         faults.is_silent = False
         await until(lambda: one.engine.status().is_ready)
+        await until(lambda: notes.are_brokers_reachable is True)

@@ -28,6 +28,7 @@ class Notes(Observer):
         self.failed: Counter[str] = Counter()
         self.ends: Counter[Disposition] = Counter()
         self.failing_partitions = 0
+        self.are_brokers_reachable: bool | None = None
         self.lags: dict[int, int] = {}
         self.oldest: dict[int, float | None] = {}
         self.closed: list[str | None] = []
@@ -51,6 +52,9 @@ class Notes(Observer):
 
     def failing(self, stage: str, *, partitions: int) -> None:
         self.failing_partitions = partitions
+
+    def reachable(self, stage: str, *, are_brokers: bool) -> None:
+        self.are_brokers_reachable = are_brokers
 
     def lag(
         self, stage: str, topic: str, partition: int, *, records: int, oldest_seconds: float | None
