@@ -61,13 +61,13 @@ def prefixes(
     """
     prompts = Prompts(settings.claude, clock=lambda: 0.0)
     models = {Tier.HAIKU: settings.models.haiku, Tier.SONNET: settings.models.sonnet}
-    asked = tuple(tiers)
+    asked, masking = tuple(tiers), settings.privacy.masking()
     for stage in stages:
         question = _specimen(stage)
         if question is None:
             continue
         for tier in asked:
-            template = prompts.of(question, tier, models[tier]).template
+            template = prompts.of(masking.explained(question), tier, models[tier]).template
             tokens = int(template.marked_bytes * TOKENS_PER_BYTE)
             yield Prefix(stage.name, models[tier], tokens, template.traits.cacheable_tokens)
 

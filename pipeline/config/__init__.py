@@ -8,7 +8,7 @@ them and are read by the SDK alone.
 - `tables`: what values may be; `[kafka]`, `[claude]` and so on. `stages`: `[stages.<stage>]`.
 - `thresholds`: one table with overrides by tier, stage and label. `document`: the page.
 
-Each component takes the table that it needs. Imports `model`.
+Each component takes the table that it needs. Imports `model`, and of `privacy` what can be masked.
 """
 
 from pipeline.config.settings import Settings, load_settings
@@ -47,9 +47,11 @@ from pipeline.config.tables import (
     LogSettings,
     ModelSettings,
     Ordering,
+    PrivacySettings,
     Seconds,
     Section,
     Share,
+    StagePrivacySettings,
     StreamSettings,
     TokenPrices,
     TopicSettings,
@@ -64,12 +66,13 @@ from pipeline.config.thresholds import (
 )
 
 __all__ = [
-    "MOST_AT_ONCE", "Agent", "BackfillSettings", "Bytes", "ClaudeSettings", "CodeSettings",
-    "Count", "DecodingSettings", "Delivery", "DocumentSettings", "Dollars", "EscalationSettings",
+    "MOST_AT_ONCE", "Agent", "BackfillSettings", "Bytes", "ClaudeSettings", "CodeSettings", "Count",
+    "DecodingSettings", "Delivery", "DocumentSettings", "Dollars", "EscalationSettings",
     "ExtraField", "Extracting", "FileSettings", "HttpSettings", "ImageSettings", "InvoiceField",
     "InvoiceSettings", "KafkaSettings", "Label", "Labels", "LogSettings", "ModelSettings",
-    "Ordering", "OwnStage", "RequestSettings", "S3Settings", "Seconds", "Section", "Settings",
-    "Share", "SonnetThresholds", "StageSettings", "StageThresholds", "StagesSettings",
-    "StreamSettings", "TextSettings", "ThresholdTable", "Thresholds", "TicketSettings",
-    "TierThresholds", "TokenPrices", "TopicSettings", "TracingSettings", "load_settings",
+    "Ordering", "OwnStage", "PrivacySettings", "RequestSettings", "S3Settings", "Seconds",
+    "Section", "Settings", "Share", "SonnetThresholds", "StagePrivacySettings", "StageSettings",
+    "StageThresholds", "StagesSettings", "StreamSettings", "TextSettings", "ThresholdTable",
+    "Thresholds", "TicketSettings", "TierThresholds", "TokenPrices", "TopicSettings",
+    "TracingSettings", "load_settings",
 ]  # fmt: skip

@@ -9,6 +9,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from pipeline.privacy.masking import FilesRule, Masking, Rules
+from pipeline.privacy.recognition import KINDS, Kind
+
 Seconds = Annotated[float, Field(gt=0, json_schema_extra={"unit": "seconds"})]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -271,6 +274,47 @@ class BackfillSettings(Section):
         description="after which a batch that may have been submitted, and that the API "
         "does not list, counts as not submitted",
     )
+
+
+class StagePrivacySettings(Section):
+    """What is masked in the events of one stage."""
+
+    mask: list[Kind] | None = Field(None, description="in place of `privacy.mask`")
+    fields: list[str] = Field(
+        default_factory=list,
+        description="of its events, unknown ones too, whose values are masked wherever they stand "
+        "in what is asked: names, customer ids",
+    )
+
+
+class PrivacySettings(Section):
+    """What no model sees: it is masked before an event is asked about, and put back afterwards."""
+
+    mask: list[Kind] = Field(
+        default_factory=list,
+        description=f"kinds of personal data, of {', '.join(KINDS)}; nothing where empty",
+    )
+    files: FilesRule = Field(
+        "ask",
+        description="what becomes of images and PDF files, which cannot be masked, where a stage "
+        "masks anything: `refuse` makes them dead letters",
+    )
+    stages: dict[str, StagePrivacySettings] = Field(
+        default_factory=dict, description="by stage: what is masked in its events"
+    )
+
+    def masking(self) -> Masking:
+        default = frozenset(self.mask)
+        return Masking(
+            Rules(default),
+            {
+                name: Rules(
+                    default if own.mask is None else frozenset(own.mask), frozenset(own.fields)
+                )
+                for name, own in self.stages.items()
+            },
+            self.files,
+        )
 
 
 class EscalationSettings(Section):

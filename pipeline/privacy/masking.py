@@ -19,6 +19,7 @@ from typing import Any, Generic, Literal
 from pydantic import BaseModel
 
 from pipeline.model.errors import NotMaskable
+from pipeline.model.json_bytes import RawJson
 from pipeline.model.questions import (
     AnswerT,
     AnswerT_co,
@@ -187,6 +188,8 @@ def values_of(name: str, value: object) -> Iterator[Text]:
     match value:
         case str() | int() | float() if not isinstance(value, bool):
             yield Text(name, str(value).strip())
+        case RawJson():
+            yield from values_of(name, value.read())
         case list() | tuple():
             for each in value:
                 yield from values_of(name, each)

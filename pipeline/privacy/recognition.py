@@ -31,6 +31,8 @@ class Found(NamedTuple):
 
 _GAP = r"[ \-.\u00a0\u2009\u202f\u2010-\u2015\u2212\uff0d\u3000]"
 """Between the digits of a number: blanks, points and dashes of many kinds, never a line's end."""
+_WORD = r"[\d_A-Za-z\u00aa-\u1fff]"
+"""What goes on before or after a number is no end of it; scripts without blanks are an end."""
 _NOT_ALNUM = re.compile(r"[\W_]+")
 _BEFORE, _AFTER = 40, 16
 """Characters beside a number that are searched for a word about it."""
@@ -42,6 +44,7 @@ def recognise(texts: Sequence[str], kinds: Collection[Kind]) -> list[list[Found]
     A number that was recognised once is found wherever else it stands in the texts, however it is
     grouped there.
     """
+    texts = [_FULL_WIDTH.sub(_half_width, text) for text in texts]
     found = [[each for kind in KINDS if kind in kinds for each in _BY_KIND[kind](text)]
              for text in texts]  # fmt: skip
     known = {
@@ -57,6 +60,13 @@ def recognise(texts: Sequence[str], kinds: Collection[Kind]) -> list[list[Found]
                 if kind is not None:
                     some.append(Found(match.start(), match.end(), kind))
     return [merged(some) for some in found]
+
+
+_FULL_WIDTH = re.compile("[\uff01-\uff5e]+")
+
+
+def _half_width(match: re.Match[str]) -> str:
+    return "".join(chr(ord(char) - 0xFEE0) for char in match[0])
 
 
 def merged(found: list[Found]) -> list[Found]:
@@ -80,21 +90,23 @@ def _digits(text: str) -> str:
 
 # --- e-mail addresses
 
-_AT = re.compile(r" ?[@\uff20] ?|\s?[\[({]\s?(?:at|arroba|chiocciola)\s?[\])}]\s?", re.IGNORECASE)
+_AT = re.compile(r" ?@ ?|\s?[\[({]\s?(?:at|arroba|chiocciola)\s?[\])}]\s?", re.IGNORECASE)
 _DOT = r"(?:\.|\s?[\[({]\s?(?:dot|punkt|punto|ponto|point)\s?[\])}]\s?)"
-_DOMAIN = re.compile(rf"(?:[\w-]{{1,63}}{_DOT}){{1,8}}[^\W\d_]{{2,24}}", re.IGNORECASE)
-_LOCAL = frozenset("._+-%'’")
+_DOMAIN = re.compile(rf"(?:[\w-]{{1,63}}{_DOT}){{1,8}}[A-Za-z\u00aa-\u1fff]{{2,24}}", re.IGNORECASE)
+_LOCAL = frozenset("._+-%'")
 _LONGEST_LOCAL = 64
 
 
+def _is_local(char: str) -> bool:
+    return char in _LOCAL or (char < "\u2e80" and char.isalnum())
+
+
 def _emails(text: str) -> Iterator[Found]:
-    if "@" not in text and "\uff20" not in text and not _AT.search(text):
-        return
     least = 0
     for at in _AT.finditer(text):
         begin = at.start()
         bound = max(least, begin - _LONGEST_LOCAL)
-        while begin > bound and (text[begin - 1].isalnum() or text[begin - 1] in _LOCAL):
+        while begin > bound and _is_local(text[begin - 1]):
             begin -= 1
         while begin < at.start() and text[begin] in _LOCAL:
             begin += 1
@@ -109,7 +121,7 @@ def _emails(text: str) -> Iterator[Found]:
 # --- bank accounts and cards
 
 _IBAN = re.compile(
-    rf"(?<![^\W_])[A-Z]{{2}}{_GAP}?\d{{2}}(?:{_GAP}?[A-Z0-9]){{11,30}}", re.IGNORECASE | re.ASCII
+    rf"(?<!{_WORD})[A-Z]{{2}}{_GAP}?\d{{2}}(?:{_GAP}?[A-Z0-9]){{11,30}}", re.IGNORECASE
 )
 _CARD = re.compile(
     rf"(?<!\d)(?<!\d[.,-])(?:\d{{4}}({_GAP}?)\d{{4}}\1\d{{4}}\1\d{{4}}"
@@ -154,7 +166,7 @@ class _Id(NamedTuple):
 
 def _form(pattern: str) -> re.Pattern[str]:
     return re.compile(
-        rf"(?<![^\W_])(?<!\d[.,/-])(?:{pattern.replace('~', _GAP + '?')})(?![^\W_]|[.,/-]\d)",
+        rf"(?<!{_WORD})(?<!\d[.,/-])(?:{pattern.replace('~', _GAP + '?')})(?!{_WORD}|[.,/-]\d)",
         re.IGNORECASE,
     )
 
@@ -240,8 +252,10 @@ def _beside(words: re.Pattern[str], text: str, start: int, end: int) -> bool:
 # --- addresses in the internet
 
 _DIGIT = re.compile(r"\d")
-_IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w]|\.\d)", re.ASCII)
-_IPV6 = re.compile(r"(?<![\w:.])[0-9A-F]{0,4}(?::[0-9A-F]{0,4}){2,8}(?![\w:])", re.IGNORECASE)
+_IPV4 = re.compile(rf"(?<!{_WORD})(?<!\.)(?:\d{{1,3}}\.){{3}}\d{{1,3}}(?!{_WORD}|\.\d)")
+_IPV6 = re.compile(
+    rf"(?<!{_WORD})(?<![:.])[0-9A-F]{{0,4}}(?::[0-9A-F]{{0,4}}){{2,8}}(?!{_WORD}|:)", re.IGNORECASE
+)
 _VERSION = re.compile(
     r"(?:\b(?:v|ver|rev|version\w*|versión|versão|versie|wersj\w+|release|firmware|build|"
     r"section|sections|chapter|clause|kapitel|abschnitt|article|artikel|§)|バージョン)[.:]? ?$",
@@ -273,18 +287,35 @@ def _ip_addresses(text: str) -> Iterator[Found]:
 
 # --- telephone numbers
 
-_PHONE_GAP = rf"(?:{_GAP}|[()/\uff08\uff09]){{0,3}}"
+_PHONE_GAP = rf"(?:{_GAP}|[()/]){{0,3}}"
 _NUMBER = re.compile(
-    rf"(?<!\w)(?<!\d[.,])(?:\+ ?|\(\+?)?\d(?:{_PHONE_GAP}\d){{6,16}}(?!\w|[.,:]\d)"
+    rf"(?<!{_WORD})(?<!\d[.,])(?:\+ ?|\(\+?)?\d(?:{_PHONE_GAP}\d){{6,16}}(?!{_WORD}|[.,:]\d)"
 )
-_AMERICAN = re.compile(
-    r"(?<![\w.,/-])(?:1[-. ])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[-.])[2-9]\d\d[-. ]\d{4}(?![\w-]|[.,]\d)"
+
+
+def _grouped(*forms: str) -> re.Pattern[str]:
+    forms = tuple(form.replace("~", "[ .-]") for form in forms)
+    return re.compile(rf"(?<!{_WORD})(?<![.,/#+-])(?:{'|'.join(forms)})(?!{_WORD}|[.,:/-]\d|-)")
+
+
+_NATIONAL = (
+    _grouped(r"(?:1~)?(?:\([2-9]\d\d\) ?|[2-9]\d\d[-.])[2-9]\d\d~\d{4}"),  # North America
+    _grouped(r"\([1-9]\d\) ?9?\d{4}-\d{4}"),  # Brazil
+    # With the zero that is dialled within a country: in groups, or a mobile's.
+    _grouped(
+        rf"\(?0[1-9]\d{{0,4}}\)?(?:(?:{_GAP}|/){{1,3}}\d{{2,8}}){{1,5}}",
+        r"0(?:[67]\d{8}|7\d{9}|1[567]\d{8,9}|[789]0\d{8})",
+    ),
+    # Without one: Spain, Portugal, Poland, Italy, India.
+    _grouped(
+        r"[5-9]\d\d~\d{3}~\d{3}",
+        r"[6-9]\d\d~\d\d~\d\d~\d\d",
+        r"[1-9]\d~\d{3}~\d\d~\d\d",
+        r"3[1-9]\d~\d{3}~?\d{3,4}",
+        r"[6-9]\d{4}[ -]\d{5}",
+    ),
 )
-_BRAZILIAN = re.compile(r"(?<![\w-])\([1-9]\d\) ?9?\d{4}-\d{4}(?![\w-]|[.,]\d)")
-_TRUNK = re.compile(
-    rf"(?<![\w.,/+-])\(?0[1-9]\d{{0,4}}\)?(?:(?:{_GAP}|/){{1,3}}\d{{2,8}}){{1,5}}(?!\w|[.,:/-]\d)"
-)
-_MOBILE = re.compile(r"(?<![\w.,/+#-])0(?:[67]\d{8}|7\d{9}|1[567]\d{8,9}|[789]0\d{8})(?![\w.,/-])")
+_FEWEST_NATIONAL, _MOST_NATIONAL = 9, 12
 _FIVE_PAIRS = re.compile(rf"0\d(?:{_GAP}\d\d){{4}}")
 _DATE = re.compile(
     r"\d{1,2}([./-])\d{1,2}\1(?:\d{4}|\d{2})(?!\d)|\d{1,2} \d{1,2} (?:19|20)\d\d(?!\d)"
@@ -305,8 +336,8 @@ _PHONE_WORDS = _words(
     "anruf", "rückruf", "zurückruf", "erreich", "festnetz", "durchwahl", "landline",
     # fr, es, pt, it
     "tél", "portable", "appel", "rappel", "joign", "teléfono", "tfno", "tlf", "móvil", "movil",
-    "celular", "cel\\b", "llam", "telefone", "telemóvel", "telemovel", "telem\\b", "lig", "fone",
-    "contato", "telefono", "cellulare", "chiam", "recapito",
+    "celular", "cel\\b", "llam", "llám", "telefone", "telemóvel", "telemovel", "telem\\b", "lig",
+    "fone", "contato", "telefono", "cellulare", "chiam", "recapito",
     # nl, pl, sv
     "telefoon", "mobiel", "bel\\b", "bellen", "nummer is", "gsm", "komórk", "zadzwo", "dzwoni",
     "telefonu", "mobil", "ring\\b", "nå mig", "kontakt",
@@ -324,21 +355,19 @@ _OTHER_WORDS = _words(
     "zamówien", "faktur", "przesył", "umow", "beställning", "order", "försändelse", "kund",
     "注文", "請求", "追跡", "伝票", "会員",
 )  # fmt: skip
-_FEWEST_INTERNATIONAL, _FEWEST_TRUNK, _MOST_TRUNK, _MOST_DIGITS = 8, 9, 12, 15
+_FEWEST_INTERNATIONAL, _MOST_INTERNATIONAL = 8, 15
 _NUMERIC = frozenset({"card", "national_id", "phone"})
 
 
 def _phones(text: str) -> Iterator[Found]:
     if not _DIGIT.search(text):
         return
-    for pattern in (_AMERICAN, _BRAZILIAN, _TRUNK, _MOBILE):
+    for pattern in _NATIONAL:
         for match in pattern.finditer(text):
             start, end = match.span()
-            if _is_other(text, start, end) or _said(text, start) is False:
-                continue
-            if pattern is _TRUNK and not _FEWEST_TRUNK <= len(_digits(match[0])) <= _MOST_TRUNK:
-                continue
-            yield Found(start, end, "phone")
+            is_whole = _FEWEST_NATIONAL <= len(_digits(match[0])) <= _MOST_NATIONAL
+            if is_whole and not _is_other(text, start, end) and _said(text, start) is not False:
+                yield Found(start, end, "phone")
     for match in _NUMBER.finditer(text):
         start, end = match.span()
         if (date := _DATE_AFTER.search(text, start, end)) is not None:
@@ -361,7 +390,7 @@ def _is_international(written: str) -> bool:
     digits = _digits(written)
     bare = written.lstrip("( ")
     if bare.startswith("+"):
-        return digits[0] != "0" and _FEWEST_INTERNATIONAL <= len(digits) <= _MOST_DIGITS
+        return digits[0] != "0" and _FEWEST_INTERNATIONAL <= len(digits) <= _MOST_INTERNATIONAL
     grouped = len(digits) < len(written)
     return bare.startswith("00") and digits[2] != "0" and grouped and len(digits) > 10  # noqa: PLR2004
 
