@@ -106,7 +106,7 @@ class Masked(Generic[AnswerT_co]):
         signals = (*response.signals, INVENTED) if invented else response.signals
         return replace(response, answer=answer, signals=signals)
 
-    def _of_the_text(self) -> set[Key]:
+    def _of_the_text(self) -> frozenset[Key]:
         """What looks like placeholders in the event itself, or in the instructions."""
         instructions = self.question.instructions.removesuffix(NOTE)
         return _taken(self.words, instructions, _texts(self.question.parts))
@@ -222,7 +222,7 @@ def _of_fields(text: str, values: Iterable[Text]) -> Iterator[Found]:
 
 
 def _replaced(
-    parts: Sequence[Part], found: Sequence[Sequence[Found]], taken: set[Key]
+    parts: Sequence[Part], found: Sequence[Sequence[Found]], taken: frozenset[Key]
 ) -> tuple[tuple[Part, ...], dict[Key, str]]:
     originals: dict[Key, str] = {}
     keys: dict[tuple[str, str], Key] = {}
@@ -289,18 +289,27 @@ def _key(match: re.Match[str]) -> Key:
     return word.upper().replace(" ", "_").replace("-", "_"), int(number)
 
 
-def _taken(words: frozenset[str], instructions: str, texts: Iterable[str]) -> set[Key]:
+def _taken(words: frozenset[str], instructions: str, texts: Iterable[str]) -> frozenset[Key]:
     """What the texts of an event have that looks like placeholders; these numbers are not used."""
-    pattern = re.compile(_loose(words), re.IGNORECASE | re.ASCII)
-    own = {_key(match) for text in texts for match in pattern.finditer(text)}
     # A label may be called `phone_1`, and is answered as it is called.
-    return own | _in_instructions(words, instructions)
+    return _alike(words, texts).union(_alike_in_instructions(words, instructions))
 
 
 @lru_cache(maxsize=1024)
-def _in_instructions(words: frozenset[str], instructions: str) -> frozenset[Key]:
+def _alike_in_instructions(words: frozenset[str], instructions: str) -> frozenset[Key]:
+    return _alike(words, [instructions])
+
+
+def _alike(words: frozenset[str], texts: Iterable[str]) -> frozenset[Key]:
     pattern = re.compile(_loose(words), re.IGNORECASE | re.ASCII)
-    return frozenset(map(_key, pattern.finditer(instructions)))
+    beginnings = {word.partition("_")[0].lower() for word in words}
+    found: set[Key] = set()
+    for text in texts:
+        lowered = text.lower()
+        # Most texts have none of the words, and looking for them is quick.
+        if any(each in lowered for each in beginnings):
+            found.update(map(_key, pattern.finditer(text)))
+    return frozenset(found)
 
 
 def _each_text(value: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401 - any part of an answer

@@ -1,4 +1,4 @@
-"""Finds personal data in texts: by its form, by its check digits, by the words before it. Pure.
+"""Finds personal data in texts: by its form, by its check digits, by the words beside it. Pure.
 
 What has a form or check digits of its own (an e-mail address, an IBAN, a card, most national ids)
 is found wherever it stands. A bare run of digits is a telephone number, or an id whose one check
@@ -10,15 +10,27 @@ Every pattern is bounded, so that time grows with the text alone, whatever it ho
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from ipaddress import IPv4Address, ip_address
+from itertools import chain
 from typing import Literal, NamedTuple, get_args
 
 from pipeline.privacy import checksums
+from pipeline.privacy.numbers import (
+    EDGE,
+    GAP,
+    Words,
+    digits_of,
+    number_starts,
+    words_after,
+    words_before,
+)
+from pipeline.privacy.telephones import NUMBER, telephones
 
 Kind = Literal["email", "iban", "card", "national_id", "ip_address", "phone"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """The surest first: where two overlap, what both cover is of the first."""
-
 _RANKS: dict[str, int] = {kind: rank for rank, kind in enumerate(KINDS)}
+_NUMERIC = frozenset({"card", "national_id", "phone"})
+_FULL_WIDTH = re.compile("[\uff01-\uff5e]+")
 
 
 class Found(NamedTuple):
@@ -29,44 +41,33 @@ class Found(NamedTuple):
     kind: str
 
 
-_GAP = r"[ \-.\u00a0\u2009\u202f\u2010-\u2015\u2212\uff0d\u3000]"
-"""Between the digits of a number: blanks, points and dashes of many kinds, never a line's end."""
-_WORD = r"[\d_A-Za-z\u00aa-\u1fff]"
-"""What goes on before or after a number is no end of it; scripts without blanks are an end."""
-_NOT_ALNUM = re.compile(r"[\W_]+")
-_BEFORE, _AFTER = 40, 16
-"""Characters beside a number that are searched for a word about it."""
-
-
 def recognise(texts: Sequence[str], kinds: Collection[Kind]) -> list[list[Found]]:
     """What is found in each of the texts of an event, in order, without overlaps.
 
     A number that was recognised once is found wherever else it stands in the texts, however it is
     grouped there.
     """
-    texts = [_FULL_WIDTH.sub(_half_width, text) for text in texts]
-    found = [[each for kind in KINDS if kind in kinds for each in _BY_KIND[kind](text)]
-             for text in texts]  # fmt: skip
+    if not kinds:
+        return [[] for _ in texts]
+    texts = [text if text.isascii() else _FULL_WIDTH.sub(_half_width, text) for text in texts]
+    starts = [number_starts(text) for text in texts]
+    found = [
+        [each for kind in KINDS if kind in kinds for each in _BY_KIND[kind](text, begins)]
+        for text, begins in zip(texts, starts, strict=True)
+    ]
     known = {
-        _digits(text[each.start : each.end]): each.kind
+        digits_of(text[each.start : each.end]): each.kind
         for text, some in zip(texts, found, strict=True)
         for each in some
         if each.kind in _NUMERIC
     }
     if known:
-        for text, some in zip(texts, found, strict=True):
-            for match in _NUMBER.finditer(text):
-                kind = known.get(_digits(match[0]))
-                if kind is not None:
-                    some.append(Found(match.start(), match.end(), kind))
+        for text, begins, some in zip(texts, starts, found, strict=True):
+            for start in begins:
+                match = NUMBER.match(text, start)
+                if match is not None and (kind := known.get(digits_of(match[0]))) is not None:
+                    some.append(Found(start, match.end(), kind))
     return [merged(some) for some in found]
-
-
-_FULL_WIDTH = re.compile("[\uff01-\uff5e]+")
-
-
-def _half_width(match: re.Match[str]) -> str:
-    return "".join(chr(ord(char) - 0xFEE0) for char in match[0])
 
 
 def merged(found: list[Found]) -> list[Found]:
@@ -84,190 +85,202 @@ def merged(found: list[Found]) -> list[Found]:
     return result
 
 
-def _digits(text: str) -> str:
-    return "".join(str(int(char)) for char in text if char.isdecimal())
+def _half_width(match: re.Match[str]) -> str:
+    return "".join(chr(ord(char) - 0xFEE0) for char in match[0])
 
 
 # --- e-mail addresses
 
-_AT = re.compile(r" ?@ ?|\s?[\[({]\s?(?:at|arroba|chiocciola)\s?[\])}]\s?", re.IGNORECASE)
+_AT = re.compile(r"[@\[({](?:(?<=@)|\s?(?:at|arroba|chiocciola)\s?[\])}])", re.IGNORECASE)
 _DOT = r"(?:\.|\s?[\[({]\s?(?:dot|punkt|punto|ponto|point)\s?[\])}]\s?)"
-_DOMAIN = re.compile(rf"(?:[\w-]{{1,63}}{_DOT}){{1,8}}[A-Za-z\u00aa-\u1fff]{{2,24}}", re.IGNORECASE)
-_LOCAL = frozenset("._+-%'")
+_DOMAIN = re.compile(
+    rf"\s?(?:[\w-]{{1,63}}{_DOT}){{1,8}}[A-Za-z\u00aa-\u1fff]{{2,24}}", re.IGNORECASE
+)
+_SIGNS = frozenset("._+-%'")
 _LONGEST_LOCAL = 64
+_CJK = "\u2e80"
 
 
-def _is_local(char: str) -> bool:
-    return char in _LOCAL or (char < "\u2e80" and char.isalnum())
-
-
-def _emails(text: str) -> Iterator[Found]:
+def _emails(text: str, _: Sequence[int]) -> Iterator[Found]:
     least = 0
     for at in _AT.finditer(text):
-        begin = at.start()
-        bound = max(least, begin - _LONGEST_LOCAL)
+        end = at.start() - (text[at.start() - 1 : at.start()] == " ")
+        bound, begin = max(least, end - _LONGEST_LOCAL), end
         while begin > bound and _is_local(text[begin - 1]):
             begin -= 1
-        while begin < at.start() and text[begin] in _LOCAL:
+        while begin < end and text[begin] in _SIGNS:
             begin += 1
-        if begin == at.start():
-            continue
-        domain = _DOMAIN.match(text, at.end())
-        if domain is not None:
+        if begin < end and (domain := _DOMAIN.match(text, at.end())) is not None:
             least = domain.end()
             yield Found(begin, least, "email")
 
 
+def _is_local(char: str) -> bool:
+    return char in _SIGNS or (char < _CJK and char.isalnum())
+
+
 # --- bank accounts and cards
 
-_IBAN = re.compile(
-    rf"(?<!{_WORD})[A-Z]{{2}}{_GAP}?\d{{2}}(?:{_GAP}?[A-Z0-9]){{11,30}}", re.IGNORECASE
-)
+_IBAN = re.compile(rf"(?<!{EDGE})[A-Z]{{2}}{GAP}?\d{{2}}(?:{GAP}?[A-Z0-9]){{11,30}}", re.IGNORECASE)
 _CARD = re.compile(
-    rf"(?<!\d)(?<!\d[.,-])(?:\d{{4}}({_GAP}?)\d{{4}}\1\d{{4}}\1\d{{4}}"
-    rf"|3\d{{3}}({_GAP}?)\d{{6}}\2\d{{4,5}}|\d{{13,19}})(?!\d)"
+    rf"(?<!\d)(?<!\d[.,-])(?:\d{{4}}({GAP}?)\d{{4}}\1\d{{4}}\1\d{{4}}"
+    rf"|3\d{{3}}({GAP}?)\d{{6}}\2\d{{4,5}}|\d{{13,19}})(?!\d)"
 )
+_CHECK_DIGITS = re.compile(r"\d{2,}")
+_NOT_ALNUM = re.compile(r"[\W_]+")
 
 
-def _ibans(text: str) -> Iterator[Found]:
-    for match in _IBAN.finditer(text):
-        start, written = match.start(), match[0]
-        length = checksums.iban_length(written[:2].upper())
-        if length is None:
+def _ibans(text: str, _: Sequence[int]) -> Iterator[Found]:
+    for digits in _CHECK_DIGITS.finditer(text):
+        start = digits.start() - 2 - (text[digits.start() - 1 : digits.start()] == " ")
+        match = _IBAN.match(text, start) if start >= 0 else None
+        length = None if match is None else checksums.iban_length(match[0][:2].upper())
+        if match is None or length is None:
             continue
         # What follows may look as if it went on: the country says how long it is.
-        end = count = 0
-        for end, char in enumerate(written, start=1):  # noqa: B007
-            count += char.isalnum()
-            if count == length:
-                break
-        number = _NOT_ALNUM.sub("", written[:end]).upper()
-        ends_there = end == len(written) or not written[end].isalnum()
-        if ends_there and checksums.is_iban(number):
+        written, end, count = match[0], 0, 0
+        while end < len(written) and count < length:
+            count += written[end].isalnum()
+            end += 1
+        ends_there = not text[start + end : start + end + 1].isalnum()
+        if ends_there and checksums.is_iban(_NOT_ALNUM.sub("", written[:end]).upper()):
             yield Found(start, start + end, "iban")
 
 
-def _cards(text: str) -> Iterator[Found]:
-    for match in _CARD.finditer(text):
-        if checksums.is_card(_digits(match[0])):
-            yield Found(match.start(), match.end(), "card")
+def _cards(text: str, starts: Sequence[int]) -> Iterator[Found]:
+    for start in starts:
+        match = _CARD.match(text, start)
+        if match is not None and checksums.is_card(digits_of(match[0])):
+            yield Found(start, match.end(), "card")
 
 
 # --- national ids
 
 
 class _Id(NamedTuple):
-    """A national id: its form, its check, and the words without which its form is not enough."""
+    """A national id: its form, its check, and the words without which these are not enough.
 
-    pattern: re.Pattern[str]
+    In a form `~` is a gap that may be there or not.
+    """
+
+    form: str
     is_valid: Callable[[str], bool]
-    words: re.Pattern[str] | None = None
+    words: Words | None = None
 
 
 def _form(pattern: str) -> re.Pattern[str]:
     return re.compile(
-        rf"(?<!{_WORD})(?<!\d[.,/-])(?:{pattern.replace('~', _GAP + '?')})(?!{_WORD}|[.,/-]\d)",
+        rf"(?<!{EDGE})(?<!\d[.,/-])(?:{pattern.replace('~', f'{GAP}?')})(?!{EDGE}|[.,/-]\d)",
         re.IGNORECASE,
     )
 
 
-def _words(*words: str) -> re.Pattern[str]:
-    """Words at their beginning; those of a script without blanks anywhere."""
-    begins = [word for word in words if word[0].isalnum() and word[0] < "\u3000"]
-    anywhere = [f"|{word}" for word in words if word not in begins]
-    return re.compile(rf"\b(?:{'|'.join(begins)}){''.join(anywhere)}", re.IGNORECASE)
-
-
 _IDS = (
-    _Id(_form(r"\d{3}-\d{2}-\d{4}"), checksums.is_us_ssn),
+    _Id(r"\d{3}-\d{2}-\d{4}", checksums.is_us_ssn),
+    _Id(r"\d{3}~\d{2}~\d{4}", checksums.is_us_ssn, Words.of("ssn social itin.")),
+    _Id(r"[1-9]\d(?:~\d{3}){3}", checksums.is_german_tax_id),
     _Id(
-        _form(r"\d{3}~\d{2}~\d{4}"),
-        checksums.is_us_ssn,
-        _words("ssn", "social", "soc sec", "tin", "itin"),
-    ),
-    _Id(_form(r"[1-9]\d(?:~\d{3}){3}|[1-9]\d{10}"), checksums.is_german_tax_id),
-    _Id(
-        _form(r"\d{9}|\d{4}~\d{2}~\d{3}|\d{3}~\d{3}~\d{3}"),
+        r"\d{9}|\d{4}~\d{2}~\d{3}|\d{3}~\d{3}~\d{3}",
         checksums.is_dutch_bsn,
-        _words("bsn", "burgerservice", "sofi"),
+        Words.of("bsn. burgerservice sofi"),
     ),
+    _Id(r"[1-478]~\d{2}~\d{2}~(?:\d{2}|2[AB])~\d{3}~\d{3}~\d{2}", checksums.is_french_nir),
+    _Id(r"(?:\d{8}|\d{1,2}\.\d{3}\.\d{3})~[A-Z]", checksums.is_spanish_id),
+    _Id(r"\d{3}\.\d{3}\.\d{3}-\d{2}", checksums.is_brazilian_cpf),
+    _Id(r"\d{3}~\d{3}~\d{3}~\d{2}", checksums.is_brazilian_cpf, Words.of("cpf.")),
     _Id(
-        _form(r"[1-478]~\d{2}~[0-9]{2}~(?:\d{2}|2[AB])~\d{3}~\d{3}~\d{2}"),
-        checksums.is_french_nir,
-    ),
-    _Id(_form(r"(?:\d{8}|\d{1,2}\.\d{3}\.\d{3}|[XYZ]~\d{7})~[A-Z]"), checksums.is_spanish_id),
-    _Id(
-        _form(r"[A-Z]{3}~[A-Z]{3}~[\dL-NP-V]{2}[A-EHLMPRST][\dL-NP-V]{2}~[A-Z][\dL-NP-V]{3}[A-Z]"),
-        checksums.is_italian_tax_code,
-    ),
-    _Id(_form(r"\d{3}\.\d{3}\.\d{3}-\d{2}"), checksums.is_brazilian_cpf),
-    _Id(_form(r"\d{3}~\d{3}~\d{3}~\d{2}"), checksums.is_brazilian_cpf, _words("cpf")),
-    _Id(
-        _form(r"[2-9]\d{3}~\d{4}~\d{4}"),
+        r"[2-9]\d{3}~\d{4}~\d{4}",
         checksums.is_aadhaar,
-        _words("aadhaar", "aadhar", "adhaar", "uidai", "आधार"),
+        Words.of("aadhaar aadhar adhaar uidai आधार"),
     ),
-    _Id(_form(r"\d{11}"), checksums.is_polish_pesel),
-    _Id(_form(r"(?:19|20)?\d{6}[-+]\d{4}|(?:19|20)\d{10}"), checksums.is_swedish_id),
-    _Id(_form(r"\d{10}"), checksums.is_swedish_id, _words("person", "samordning", "pnr")),
+    _Id(r"\d{11}", checksums.is_polish_pesel),
+    _Id(r"(?:19|20)?\d{6}[-+]\d{4}|(?:19|20)\d{10}", checksums.is_swedish_id),
+    _Id(r"\d{10}", checksums.is_swedish_id, Words.of("person samordning pnr.")),
     _Id(
-        _form(r"\d{4}~\d{4}~\d{4}"),
+        r"\d{4}~\d{4}~\d{4}",
         checksums.is_japanese_my_number,
-        _words("my ?number", "マイナンバー", "個人番号"),
+        Words.of("mynumber my. マイナンバー 個人番号"),
     ),
     _Id(
-        _form(r"[1-3]\d{2}~\d{3}~\d{3}"),
+        r"[1-3]\d{2}~\d{3}~\d{3}",
         checksums.is_portuguese_nif,
-        _words("nif", "contribuinte"),
+        Words.of("nif. contribuinte"),
     ),
 )
+_FOREIGNER_OF_SPAIN = _Id(r"[XYZ]~\d{7}~[A-Z]", checksums.is_spanish_id)
+_TAX_CODE_OF_ITALY = _Id(
+    r"[A-Z]{3}~[A-Z]{3}~\d{2}[A-EHLMPRST][\dL-NP-V]{2}~[A-Z][\dL-NP-V]{3}[A-Z]",
+    checksums.is_italian_tax_code,
+)
+_FORMS = {each.form: _form(each.form) for each in (*_IDS, _FOREIGNER_OF_SPAIN, _TAX_CODE_OF_ITALY)}
+_ANY_FORM = _form("|".join(each.form for each in _IDS))
+_BIRTH_YEAR = re.compile(r"\d\d(?<=[A-Z]{3}\d\d|[A-Z]{2} \d\d)(?=[A-EHLMPRST])", re.IGNORECASE)
+_FOREIGNERS = frozenset("XYZxyz")
+_LETTERS_BEFORE = (6, 7, 8)
+_BEFORE, _AFTER = 40, 16
+"""Characters beside a number that are searched for a word about it."""
+_DIGITS_OF_SWEDEN, _CHARS_OF_SPAIN = 10, 9
 
 
-def _national_ids(text: str) -> Iterator[Found]:
-    if not _DIGIT.search(text):
-        return
-    for each in _IDS:
-        for match in each.pattern.finditer(text):
-            start, end = match.span()
-            number = _NOT_ALNUM.sub("", match[0]).upper()
-            if not number.isascii():
-                number = "".join(str(int(c)) if c.isdecimal() else c for c in number)
-            if each.is_valid is checksums.is_swedish_id:
-                number = number[-10:]
-            elif each.is_valid is checksums.is_spanish_id and len(number) < 9:  # noqa: PLR2004
-                number = number.zfill(9)
-            if not number.isascii() or not each.is_valid(number):
-                continue
-            if each.words is None or _beside(each.words, text, start, end):
-                yield Found(start, end, "national_id")
-
-
-def _beside(words: re.Pattern[str], text: str, start: int, end: int) -> bool:
-    return (
-        words.search(text, max(0, start - _BEFORE), start) is not None
-        or words.search(text, end, end + _AFTER) is not None
+def _national_ids(text: str, starts: Sequence[int]) -> Iterator[Found]:
+    found = chain(
+        ((each, start) for start in starts if _ANY_FORM.match(text, start) for each in _IDS),
+        (
+            (_FOREIGNER_OF_SPAIN, start - back)
+            for start in starts
+            for back in (1, 2)
+            if text[start - back : start - back + 1] in _FOREIGNERS
+        ),
+        (
+            (_TAX_CODE_OF_ITALY, year.start() - back)
+            for year in _BIRTH_YEAR.finditer(text)
+            for back in _LETTERS_BEFORE
+        ),
     )
+    for each, start in found:
+        match = _FORMS[each.form].match(text, start) if start >= 0 else None
+        if match is None or not _is_id(each, match[0]):
+            continue
+        end = match.end()
+        if each.words is None or any(
+            each.words.have(word)
+            for word in chain(words_before(text, start, _BEFORE), words_after(text, end, _AFTER))
+        ):
+            yield Found(start, end, "national_id")
+
+
+def _is_id(each: _Id, written: str) -> bool:
+    number = _NOT_ALNUM.sub("", written).upper()
+    if not number.isascii():
+        number = "".join(str(int(char)) if char.isdecimal() else char for char in number)
+    if each.is_valid is checksums.is_swedish_id:
+        number = number[-_DIGITS_OF_SWEDEN:]
+    elif each.is_valid is checksums.is_spanish_id:
+        number = number.zfill(_CHARS_OF_SPAIN)
+    return number.isascii() and each.is_valid(number)
 
 
 # --- addresses in the internet
 
-_DIGIT = re.compile(r"\d")
-_IPV4 = re.compile(rf"(?<!{_WORD})(?<!\.)(?:\d{{1,3}}\.){{3}}\d{{1,3}}(?!{_WORD}|\.\d)")
+_IPV4 = re.compile(rf"\d(?<!{EDGE}\d)(?<!\.\d)\d{{0,2}}(?:\.\d{{1,3}}){{3}}(?!{EDGE}|\.\d)")
 _IPV6 = re.compile(
-    rf"(?<!{_WORD})(?<![:.])[0-9A-F]{{0,4}}(?::[0-9A-F]{{0,4}}){{2,8}}(?!{_WORD}|:)", re.IGNORECASE
-)
-_VERSION = re.compile(
-    r"(?:\b(?:v|ver|rev|version\w*|versión|versão|versie|wersj\w+|release|firmware|build|"
-    r"section|sections|chapter|clause|kapitel|abschnitt|article|artikel|§)|バージョン)[.:]? ?$",
+    rf"[0-9A-F:](?<!{EDGE}.)(?<![:.].)[0-9A-F]{{0,3}}(?::[0-9A-F]{{0,4}}){{2,8}}(?!{EDGE}|:)",
     re.IGNORECASE,
 )
+_VERSION = Words.of(
+    "v. ver. rev. version versión versão versie wersj release firmware build section chapter "
+    "clause kapitel abschnitt article. artikel バージョン"
+)
+_DIGIT = re.compile(r"\d")
 _GROUPS_OF_IPV6 = 3
+_COLONS_OF_IPV6 = 7
 
 
-def _ip_addresses(text: str) -> Iterator[Found]:
-    for pattern, sign in ((_IPV4, "."), (_IPV6, ":")):
-        if sign not in text:
-            continue
+def _ip_addresses(text: str, _: Sequence[int]) -> Iterator[Found]:
+    patterns = [_IPV4] if "." in text else []
+    if "::" in text or text.count(":") >= _COLONS_OF_IPV6:
+        patterns.append(_IPV6)
+    for pattern in patterns:
         for match in pattern.finditer(text):
             start, written = match.start(), match[0]
             try:
@@ -277,7 +290,8 @@ def _ip_addresses(text: str) -> Iterator[Found]:
             if address.is_loopback or address.is_unspecified:
                 continue
             if isinstance(address, IPv4Address):
-                is_other = _VERSION.search(text, max(0, start - _AFTER), start) is not None
+                last = next(iter(words_before(text, start, _AFTER)), "")
+                is_other = _VERSION.have(last)
             else:
                 # `a::b` is a name in many programming languages.
                 is_other = not _DIGIT.search(written) or written.count(":") < _GROUPS_OF_IPV6
@@ -285,125 +299,11 @@ def _ip_addresses(text: str) -> Iterator[Found]:
                 yield Found(start, match.end(), "ip_address")
 
 
-# --- telephone numbers
-
-_PHONE_GAP = rf"(?:{_GAP}|[()/]){{0,3}}"
-_NUMBER = re.compile(
-    rf"(?<!{_WORD})(?<!\d[.,])(?:\+ ?|\(\+?)?\d(?:{_PHONE_GAP}\d){{6,16}}(?!{_WORD}|[.,:]\d)"
-)
+def _phones(text: str, starts: Sequence[int]) -> Iterator[Found]:
+    return (Found(start, end, "phone") for start, end in telephones(text, starts))
 
 
-def _grouped(*forms: str) -> re.Pattern[str]:
-    forms = tuple(form.replace("~", "[ .-]") for form in forms)
-    return re.compile(rf"(?<!{_WORD})(?<![.,/#+-])(?:{'|'.join(forms)})(?!{_WORD}|[.,:/-]\d|-)")
-
-
-_NATIONAL = (
-    _grouped(r"(?:1~)?(?:\([2-9]\d\d\) ?|[2-9]\d\d[-.])[2-9]\d\d~\d{4}"),  # North America
-    _grouped(r"\([1-9]\d\) ?9?\d{4}-\d{4}"),  # Brazil
-    # With the zero that is dialled within a country: in groups, or a mobile's.
-    _grouped(
-        rf"\(?0[1-9]\d{{0,4}}\)?(?:(?:{_GAP}|/){{1,3}}\d{{2,8}}){{1,5}}",
-        r"0(?:[67]\d{8}|7\d{9}|1[567]\d{8,9}|[789]0\d{8})",
-    ),
-    # Without one: Spain, Portugal, Poland, Italy, India.
-    _grouped(
-        r"[5-9]\d\d~\d{3}~\d{3}",
-        r"[6-9]\d\d~\d\d~\d\d~\d\d",
-        r"[1-9]\d~\d{3}~\d\d~\d\d",
-        r"3[1-9]\d~\d{3}~?\d{3,4}",
-        r"[6-9]\d{4}[ -]\d{5}",
-    ),
-)
-_FEWEST_NATIONAL, _MOST_NATIONAL = 9, 12
-_FIVE_PAIRS = re.compile(rf"0\d(?:{_GAP}\d\d){{4}}")
-_DATE = re.compile(
-    r"\d{1,2}([./-])\d{1,2}\1(?:\d{4}|\d{2})(?!\d)|\d{1,2} \d{1,2} (?:19|20)\d\d(?!\d)"
-    r"|(?:19|20)\d\d([./ -])\d{1,2}\2\d{1,2}(?!\d)"
-    r"|(?:19|20)\d\d ?[/\u2010-\u2015-] ?(?:19|20)\d\d(?!\d)"
-    r"|(?:19|20)\d\d(?:0\d|1[0-2])(?:[0-2]\d|3[01])(?!\d)"
-)
-_DATE_AFTER = re.compile(
-    r" +(?:\d{1,2}([./-])\d{1,2}\1(?:19|20)\d\d|(?:19|20)\d\d-\d\d-\d\d)(?!\d)"
-)
-"""Follows a number that ends there."""
-_MONEY_BEFORE = re.compile(r"(?:[€$£¥₹₽₩]|\b(?:EUR|USD|GBP|PLN|SEK|BRL|INR|JPY|CHF|R\$|kr)) ?-?$")
-_MONEY_AFTER = re.compile(r" ?(?:[€$£¥₹₽₩%円]|(?:EUR|USD|GBP|PLN|SEK|BRL|INR|JPY|CHF|zł|kr|Rs)\b)")
-_PHONE_WORDS = _words(
-    # en, de
-    "tel\\b", "telephone", "telefon", "phone", "ph\\b", "mobile", "mob\\b", "cell", "call",
-    "dial", "ring me", "reach", "text me", "sms", "whats?app", "signal", "fax", "handy", "ruf",
-    "anruf", "rückruf", "zurückruf", "erreich", "festnetz", "durchwahl", "landline",
-    # fr, es, pt, it
-    "tél", "portable", "appel", "rappel", "joign", "teléfono", "tfno", "tlf", "móvil", "movil",
-    "celular", "cel\\b", "llam", "llám", "telefone", "telemóvel", "telemovel", "telem\\b", "lig",
-    "fone", "contato", "telefono", "cellulare", "chiam", "recapito",
-    # nl, pl, sv
-    "telefoon", "mobiel", "bel\\b", "bellen", "nummer is", "gsm", "komórk", "zadzwo", "dzwoni",
-    "telefonu", "mobil", "ring\\b", "nå mig", "kontakt",
-    "電話", "携帯", "連絡先", "☎", "📞",
-)  # fmt: skip
-_OTHER_WORDS = _words(
-    "order", "ticket", "case", "invoice", "tracking", "parcel", "shipment", "reference", "ref\\b",
-    "booking", "serial", "article", "item", "sku", "account", "customer", "contract", "policy",
-    "meter", "isbn", "ean\\b", "imei", "batch", "amount", "total",
-    "bestell", "rechnung", "auftrag", "sendung", "paket", "artikel", "kunden", "vorgang",
-    "vertrag", "serien", "zähler", "betrag",
-    "commande", "facture", "suivi", "colis", "dossier", "contrat", "client", "réf", "série",
-    "pedido", "factura", "envío", "seguimiento", "fatura", "encomenda", "rastre", "cliente",
-    "ordine", "fattura", "spedizione", "pratica", "factuur", "bestelling", "zending", "klant",
-    "zamówien", "faktur", "przesył", "umow", "beställning", "order", "försändelse", "kund",
-    "注文", "請求", "追跡", "伝票", "会員",
-)  # fmt: skip
-_FEWEST_INTERNATIONAL, _MOST_INTERNATIONAL = 8, 15
-_NUMERIC = frozenset({"card", "national_id", "phone"})
-
-
-def _phones(text: str) -> Iterator[Found]:
-    if not _DIGIT.search(text):
-        return
-    for pattern in _NATIONAL:
-        for match in pattern.finditer(text):
-            start, end = match.span()
-            is_whole = _FEWEST_NATIONAL <= len(_digits(match[0])) <= _MOST_NATIONAL
-            if is_whole and not _is_other(text, start, end) and _said(text, start) is not False:
-                yield Found(start, end, "phone")
-    for match in _NUMBER.finditer(text):
-        start, end = match.span()
-        if (date := _DATE_AFTER.search(text, start, end)) is not None:
-            end = date.start()
-        if not _is_other(text, start, end) and (
-            _is_international(text[start:end]) or _said(text, start)
-        ):
-            yield Found(start, end, "phone")
-
-
-def _is_other(text: str, start: int, end: int) -> bool:
-    """Whether it is a date or an amount."""
-    if _MONEY_AFTER.match(text, end) or _MONEY_BEFORE.search(text, max(0, start - 5), start):
-        return True
-    return _DATE.match(text, start) is not None and not _FIVE_PAIRS.fullmatch(text, start, end)
-
-
-def _is_international(written: str) -> bool:
-    """With a plus sign, or with two zeros and groups."""
-    digits = _digits(written)
-    bare = written.lstrip("( ")
-    if bare.startswith("+"):
-        return digits[0] != "0" and _FEWEST_INTERNATIONAL <= len(digits) <= _MOST_INTERNATIONAL
-    grouped = len(digits) < len(written)
-    return bare.startswith("00") and digits[2] != "0" and grouped and len(digits) > 10  # noqa: PLR2004
-
-
-def _said(text: str, start: int) -> bool | None:
-    """Whether the last word before a number says that it is a telephone's, or that it is not."""
-    begin = max(0, start - _BEFORE)
-    phone = max((match.end() for match in _PHONE_WORDS.finditer(text, begin, start)), default=-1)
-    other = max((match.end() for match in _OTHER_WORDS.finditer(text, begin, start)), default=-1)
-    return None if phone == other else phone > other
-
-
-_BY_KIND: dict[Kind, Callable[[str], Iterator[Found]]] = {
+_BY_KIND: dict[Kind, Callable[[str, Sequence[int]], Iterator[Found]]] = {
     "email": _emails,
     "iban": _ibans,
     "card": _cards,

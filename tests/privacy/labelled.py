@@ -57,10 +57,11 @@ _PHONES = {
            "0412 34 56 ##"),
     "pl": ("512 345 6##", "+48 512 345 6##", "12 345 67 ##", "+48 12 345 67 ##"),
     "sv": ("08-12 34 ##", "070-174 06 ##", "+46 70 174 06 ##", "031-390 06 ##", "070-17406##"),
-    "ja": ("03-1234-56##", "090-1234-56##", "+81 90-1234-56##", "0901234####", "０３－１２３４－５６##"),
+    "ja": ("03-1234-56##", "090-1234-56##", "+81 90-1234-56##", "0901234####",
+           "０３－１２３４－５６##"),
 }  # fmt: skip
 _IDS: dict[str, Sequence[tuple[Callable[[str], bool], str, str]]] = {
-    # What is right, how it is drawn (# a digit, @ a letter), how it is written.
+    # The check, how it is drawn (# a digit, @ a letter), how it is written.
     "en": ((checksums.is_us_ssn, "#########", "xxx-xx-xxxx"),
            (checksums.is_us_ssn, "#########", "SSN xxxxxxxxx"),
            (checksums.is_aadhaar, "4###########", "Aadhaar xxxx xxxx xxxx"),
@@ -89,7 +90,8 @@ _IDS: dict[str, Sequence[tuple[Callable[[str], bool], str, str]]] = {
     "ja": ((checksums.is_japanese_my_number, "############", "マイナンバー xxxx xxxx xxxx"),
            (checksums.is_japanese_my_number, "############", "個人番号はxxxxxxxxxxxx")),
 }  # fmt: skip
-_IBANS = {"en": "GB##WEST##############", "de": "DE####################", "fr": "FR#########################",
+_IBANS = {"en": "GB##WEST##############", "de": "DE####################",
+          "fr": "FR#########################",
           "es": "ES######################", "pt": "PT#######################",
           "it": "IT##X######################", "nl": "NL##ABNA##########",
           "pl": "PL##########################", "sv": "SE######################",
@@ -108,7 +110,7 @@ TEXTS: dict[str, Sequence[str]] = {
         "Best regards,\nSam Hughes\n{phone}\n{email}\nwww.example.com",
         "Login from {ip} was blocked on 3 March 2026, ticket 2026-03-0041. User: {email}",
         "card no {card}, exp 04/28. it says declined!!! phone: {phone}",
-        "From: Olivia <{email}>\nSubject: Re: invoice 2026-11-0417\n\nmy id is {id} and I paid 120.50",
+        "From: Olivia <{email}>\nSubject: Re: invoice 2026-11-0417\n\nmy id: {id}, paid 120.50",
     ),
     "de": (
         "Guten Tag, bitte rufen Sie mich unter {phone} zurück oder schreiben Sie an {email}.",
@@ -238,7 +240,8 @@ _LOOKALIKES: dict[str, Sequence[str]] = {
     "order": ("#########", "2026-11-####", "A-######", "112-#######-#######", "4500######"),
     "date": ("0#.1#.2026", "2026-11-0#", "0#/1#/2026", "1# 11 2026", "3 March 2026", "0#-11-26",
              "2026-11-0# 1#:3#:0#"),
-    "amount": ("1.2##,50 EUR", "€ 1,2##.00", "12#.50 USD", "1 2## 500,00 zł", "12 3## kr", "9##,00 €",
+    "amount": ("1.2##,50 EUR", "€ 1,2##.00", "12#.50 USD", "1 2## 500,00 zł", "12 3## kr",
+               "9##,00 €",
                "R$ 1.2##,90", "¥12,###", "-1#.5 %"),
     "tracking": ("1Z999AA1########84", "00340434########40##", "RR#########DE", "JD0146########",
                  "9400 1118 9922 #### #### 00", "LX########9CN"),
