@@ -45,6 +45,16 @@ TICKET = (
     "Please call me on +49 30 23125099 or write to anna@example.com. "
 )
 PROSE = "The parcel was left with a neighbour who says that nothing was in it but paper. "
+_ABOUT_WORDS = (
+    "Of the simulated intents {right_intents} are right without masking, {right_intents_masked} "
+    "with it: that API goes by words, and those of placeholders (EMAIL, PHONE) are further ones. "
+    "Of the sample tickets as they are, without personal data, masking changes {by_explanation} "
+    "answers."
+)
+_ABOUT_SAMPLES = (
+    "The samples of `texts` have {labels} telephone numbers and addresses that were labelled "
+    "before there was masking; {masked} are masked."
+)
 _ABOUT_SIMULATED = (
     "The changed answers are those of the simulated API, whose answers come from local rules "
     "about words: they say that nothing breaks, not what a model makes of placeholders. "
@@ -212,12 +222,8 @@ async def run() -> Part:
             "simulated_answers": differ,
         },
         remarks=[
-            f"Of the simulated intents {differ['right_intents']} are right without masking, "
-            f"{differ['right_intents_masked']} with it: that API goes by words, and those of "
-            "placeholders (EMAIL, PHONE) are further ones. Of the sample tickets as they are, "
-            f"without personal data, masking changes {differ['by_explanation']} answers.",
-            f"The samples of `texts` have {labels} telephone numbers and addresses that were "
-            f"labelled before there was masking; {masked} are masked.",
+            _ABOUT_WORDS.format(**differ),
+            _ABOUT_SAMPLES.format(labels=labels, masked=masked),
             _ABOUT_SIMULATED,
         ],
     )

@@ -2,8 +2,9 @@
 
 A placeholder is the kind and a number, `[EMAIL_1]`: within one event the same writing of a value
 has the same one, and no number is used that the texts themselves have behind such a word. So
-whatever looks like one of this event's placeholders in the answer is one, also where the model has
-dropped the brackets or changed the case. One that stands for nothing was made up by the model: it
+whatever looks like one of this event's placeholders in the answer is one, also in other brackets,
+in another case, or without brackets as long as it has its underscore: "by phone 3 times" is none.
+One that stands for nothing was made up by the model: it
 is left as it is, and the answer is doubted, since it would be published in the place of a value
 that nobody knows. Pure.
 """
@@ -46,8 +47,9 @@ that is not in the content.
 """
 """Ends the instructions wherever something may be masked, the same for every event of a stage."""
 INVENTED = Signal("broken_form", 1.0, "The answer has a placeholder that stands for nothing.")
-_MOST_VALUES = 100
-"""Values of fields, and words of them, that are looked for in the texts of one event."""
+_MOST_VALUES = 1_000
+"""Values of fields, then parts of them, that are looked for in the texts of one event."""
+_UNSPACED = "\u2e80"
 _SHORTEST_VALUE = 3
 _LONGEST_NAME = 200
 _NAME = re.compile(r"[^\W\d_]{3,}")
@@ -199,26 +201,41 @@ def values_of(name: str, value: object) -> Iterator[Text]:
 
 
 def _of_fields(text: str, values: Iterable[Text]) -> Iterator[Found]:
-    """Where values of fields stand in a text, without regard to case; names also by their parts."""
-    lowered = text.lower()
-    if len(lowered) != len(text):  # then places in it are others
-        lowered = text
+    """Where values of fields stand in a text, without regard to case; names also by their parts.
+
+    A part of a name is one only with a capital: many names are words as well.
+    """
+    lowered = _lower(text)
     sought: dict[tuple[str, bool], str] = {}
     for value in values:
-        sought.setdefault((value.text, False), value.name)
+        sought.setdefault((_lower(value.text), False), value.name)
+    for value in values:
         for part in _NAME.findall(value.text[:_LONGEST_NAME]):
-            if part != value.text and part[0].isupper():
-                sought.setdefault((part, True), value.name)
-    for (written, exactly), name in list(sought.items())[:_MOST_VALUES]:
-        if len(written) < _SHORTEST_VALUE:
+            if part[0].isupper():
+                sought.setdefault((_lower(part), True), value.name)
+    for (written, is_part), name in list(sought.items())[:_MOST_VALUES]:
+        if len(written) < (_SHORTEST_VALUE if written.isascii() else _SHORTEST_VALUE - 1):
             continue
-        within, wanted = (text, written) if exactly else (lowered, written.lower())
-        at = within.find(wanted)
+        at = lowered.find(written)
         while at >= 0:
-            end = at + len(wanted)
-            if not (text[at - 1 : at].isalnum() or text[end : end + 1].isalnum()):
+            end = at + len(written)
+            is_whole = not (_goes_on(text[at - 1 : at]) or _goes_on(text[end : end + 1]))
+            if is_whole and not (is_part and not text[at].isupper()):
                 yield Found(at, end, name)
-            at = within.find(wanted, end)
+            at = lowered.find(written, end)
+
+
+def _lower(text: str) -> str:
+    """In lower case, every character in its place."""
+    lowered = text.lower()
+    if len(lowered) == len(text):
+        return lowered
+    return "".join(low if len(low := char.lower()) == 1 else char for char in text)
+
+
+def _goes_on(char: str) -> bool:
+    """Whether a word goes on with it; scripts without blanks between words never do."""
+    return char.isalnum() and char < _UNSPACED
 
 
 def _replaced(
@@ -267,19 +284,19 @@ def _explained(instructions: str) -> str:
 
 
 @cache
-def _loose(words: frozenset[str]) -> str:
+def _alike_pattern(words: frozenset[str], gap: str = "[ _-]?") -> str:
     written = "|".join(word.replace("_", "[ _-]") for word in sorted(words, reverse=True))
-    return f"({written})[ _-]?([0-9]{{1,6}})"
+    return f"({written}){gap}([0-9]{{1,6}})"
 
 
 @cache
 def _placeholders(words: frozenset[str]) -> re.Pattern[str]:
     """Finds placeholders, with their own or other brackets, without any, in any case."""
-    within = _loose(words)
+    within = _alike_pattern(words)
     forms = (
         rf"[\[<{{【] ?{within} ?[\]>}}】]",
         rf"\\\[{within}\\\]",
-        rf"(?<![A-Za-z0-9]){within}(?!\w)",
+        rf"(?<![A-Za-z0-9]){_alike_pattern(words, '_')}(?!\w)",
     )
     return re.compile("|".join(forms), re.IGNORECASE | re.ASCII)
 
@@ -301,7 +318,7 @@ def _alike_in_instructions(words: frozenset[str], instructions: str) -> frozense
 
 
 def _alike(words: frozenset[str], texts: Iterable[str]) -> frozenset[Key]:
-    pattern = re.compile(_loose(words), re.IGNORECASE | re.ASCII)
+    pattern = re.compile(_alike_pattern(words), re.IGNORECASE | re.ASCII)
     beginnings = {word.partition("_")[0].lower() for word in words}
     found: set[Key] = set()
     for text in texts:

@@ -97,7 +97,7 @@ def test_each_string_of_an_answer_is_restored_however_deep() -> None:
 
 @pytest.mark.parametrize(
     "written",
-    ["[EMAIL_1]", "EMAIL_1", "[email_1]", "Email 1", "<EMAIL_1>", "[EMAIL 1]", "\\[EMAIL_1\\]",
+    ["[EMAIL_1]", "EMAIL_1", "[email_1]", "Email_1", "<EMAIL_1>", "[EMAIL 1]", "\\[EMAIL_1\\]",
      "[EMAIL-1]", "{EMAIL_1}", "【EMAIL_1】", "[ EMAIL_1 ]"],
 )  # fmt: skip
 def test_a_placeholder_that_the_model_has_changed_is_restored(written: str) -> None:
@@ -105,6 +105,11 @@ def test_a_placeholder_that_the_model_has_changed_is_restored(written: str) -> N
     response = answered(masked, f"Write to {written}, please.")
     assert response.answer.text == "Write to anna@example.com, please."
     assert response.signals == ()
+
+
+def test_words_and_numbers_of_an_answer_are_no_placeholders_without_an_underscore() -> None:
+    masked = EVERYTHING.masked(question("s", "I am anna@example.com"))
+    assert answered(masked, "Wrote by email 1 time.").answer.text == "Wrote by email 1 time."
 
 
 @pytest.mark.parametrize("own", ["[EMAIL_1]", "email 1", "EMAIL-1", "xEMAIL_1x"])
@@ -175,6 +180,22 @@ def test_the_value_of_a_field_is_masked_wherever_it_stands_and_a_name_by_its_par
     assert body == "I, [CUSTOMER_1], wrote. [CUSTOMER_2], or Mrs Schmidts?"
     assert masked.question.personal == ()
     assert answered(masked, body).answer.text == "I, anna schmidt, wrote. Anna, or Mrs Schmidts?"
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "body"),
+    [
+        ("ANNA SCHMIDT", "Anna here, anna there", "[CUSTOMER_1] here, anna there"),
+        ("田中", "田中です", "[CUSTOMER_1]です"),
+        ("İpek Kaya", "ben İPEK KAYA, İpek", "ben [CUSTOMER_1], [CUSTOMER_2]"),
+        ("Li", "Li lives", "Li lives"),
+    ],
+)
+def test_a_name_is_found_in_other_case_and_in_other_scripts(
+    value: str, text: str, body: str
+) -> None:
+    masked = FIELDS.masked(question("x", text, personal=(Text("customer", value),)))
+    assert sent(masked)[1] == body
 
 
 @given(ANY_TEXT, st.lists(st.text(min_size=1, max_size=8), max_size=3))
