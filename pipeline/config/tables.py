@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from pipeline.privacy.masking import FilesRule, Masking, Rules
-from pipeline.privacy.recognition import KINDS, Kind
+from pipeline.privacy.recognition import Kind
 
 Seconds = Annotated[float, Field(gt=0, json_schema_extra={"unit": "seconds"})]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -292,7 +292,7 @@ class PrivacySettings(Section):
 
     mask: list[Kind] = Field(
         default_factory=list,
-        description=f"kinds of personal data, of {', '.join(KINDS)}; nothing where empty",
+        description="kinds of personal data that are masked in the events of every stage",
     )
     files: FilesRule = Field(
         "ask",
