@@ -194,7 +194,11 @@ class App:
     ) -> Engine:
         """The consumer of a stage or of the escalations, not started yet."""
         tier = Tier.SONNET if name == ESCALATIONS else Tier.HAIKU
-        reading = Reading(Bounds.of(self._settings.claude), threads=files or file_threads())
+        reading = Reading(
+            Bounds.of(self._settings.claude),
+            threads=files or file_threads(),
+            masking=self._settings.privacy.masking(),
+        )
         cascade = CascadePolicy(gateway, self._policy, tier, reading)
         clock = partial(datetime.now, UTC)
         sections = self._settings.stages.by_name()

@@ -228,7 +228,7 @@ class _Attempt:
                 names,
                 clock=now,
                 observer=self.metrics,
-                reading=Reading(Bounds.of(settings.claude)),
+                reading=Reading(Bounds.of(settings.claude), masking=settings.privacy.masking()),
             ),
             settings=settings.backfill,
             paused_reason=lambda: gateway.paused_reason(stage, Tier.HAIKU),

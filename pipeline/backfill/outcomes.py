@@ -16,7 +16,7 @@ from pipeline.cascade.publishing import UnpublishableHandler
 from pipeline.cascade.reading import AnyStage, RawEvents, Reading
 from pipeline.claude.message_batches import BatchLane, BatchRequest, NotAnswered, Succeeded
 from pipeline.kafka.topics import TopicNames
-from pipeline.model.errors import AnswerError, FileUnavailable, InvalidEvent
+from pipeline.model.errors import AnswerError, FileUnavailable, InvalidEvent, NotMaskable
 from pipeline.model.observer import Observer
 from pipeline.model.questions import AnswerT, Asker, Question, Response, first_questions
 from pipeline.model.records import Tier, Usage
@@ -41,8 +41,12 @@ class BatchFirst:
     async def ask(
         self, question: Question[AnswerT], tier: Tier, *, max_output_tokens: int | None = None
     ) -> Response[AnswerT]:
-        """Answer from the batch if this very question was asked there."""
-        name = custom_id(self.prefix, self.offset, question.digest)
+        """Answer from the batch if this very question was asked there.
+
+        Raises:
+            AnswerError: The answer is no use, or nothing may be asked.
+        """
+        name = custom_id(self.prefix, self.offset, self.lane.digest(question))
         result = self.results.get(name)
         is_new, is_first = name not in self._used, not self._used
         self._used.add(name)
@@ -97,11 +101,12 @@ class BatchStage:
         try:
             event = (await RawEvents(self.stage).read(received)).event
             query = await self.reading.ask_about(self.stage, event)
-        except (InvalidEvent, FileUnavailable):
+            named = {
+                custom_id(prefix, received.offset, self.lane.digest(each)): each
+                for each in first_questions(query)
+            }
+        except (InvalidEvent, FileUnavailable, NotMaskable):
             return []
-        named = {
-            custom_id(prefix, received.offset, each.digest): each for each in first_questions(query)
-        }
         return [self.lane.request(question, Tier.HAIKU, name) for name, question in named.items()]
 
     async def settle(self, received: Received, job: Job, results: Results) -> Settled:

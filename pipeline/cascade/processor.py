@@ -33,7 +33,13 @@ from pipeline.cascade.policy import (
 from pipeline.cascade.publishing import dead_letter, enriched, publication
 from pipeline.cascade.reading import Case, Reader, Reading, is_long, of_stage, published_result
 from pipeline.kafka.topics import TopicNames
-from pipeline.model.errors import AnswerError, FileUnavailable, InvalidEvent, Rejected
+from pipeline.model.errors import (
+    AnswerError,
+    FileUnavailable,
+    InvalidEvent,
+    NotMaskable,
+    Rejected,
+)
 from pipeline.model.observer import AuditVerdict, Observer
 from pipeline.model.questions import Asker, MultiStepQuery, Query, Question, Response, Signal
 from pipeline.model.records import (
@@ -280,6 +286,9 @@ async def ask_tier(
         ends = [attempts[-1] for attempts in made]
         if failures := [end for end in ends if isinstance(end, AnswerError)]:
             for failure in failures:
+                if isinstance(failure, NotMaskable):
+                    reason = DeadLetterReason.UNSUPPORTED_MEDIA
+                    raise InvalidEvent(reason, failure.detail) from failure
                 if isinstance(failure, Rejected):
                     reason = DeadLetterReason.REJECTED_BY_API
                     raise InvalidEvent(reason, failure.detail, attempts=len(calls)) from failure

@@ -59,9 +59,10 @@ def prefixes(
     """
     prompts = Prompts(settings.claude, clock=lambda: 0.0)
     models = {Tier.HAIKU: settings.models.haiku, Tier.SONNET: settings.models.sonnet}
+    masking = settings.privacy.masking()
     for stage, tier in product(stages, tiers):
         if (question := _specimen(stage)) is not None:
-            template = prompts.of(question, tier, models[tier]).template
+            template = prompts.of(masking.explained(question), tier, models[tier]).template
             tokens = int(template.marked_bytes * TOKENS_PER_BYTE)
             yield Prefix(stage.name, models[tier], tokens, template.traits.cacheable_tokens)
 

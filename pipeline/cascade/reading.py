@@ -24,7 +24,7 @@ from pipeline.config import ClaudeSettings
 from pipeline.kafka.topics import ESCALATIONS
 from pipeline.model.errors import FileUnavailable, InvalidEvent, Unavailable
 from pipeline.model.printable import printable, shortened
-from pipeline.model.questions import Query
+from pipeline.model.questions import Query, Text
 from pipeline.model.records import (
     DeadLetterReason,
     Escalation,
@@ -33,6 +33,7 @@ from pipeline.model.records import (
     Usage,
     read_record,
 )
+from pipeline.privacy.masking import Masking, values_of, with_fields
 from pipeline.runtime.process import UnwaitedExecutor
 from pipeline.stages.api import Answer, RawEvent, Stage
 from pipeline.stages.files.raw_events import text_too_long
@@ -227,12 +228,15 @@ class Reading:
     every event with a file there waits. A file that fails again and again while others of its place
     can be had is its event's trouble (`bounds`); so is one that fails for an hour where nothing
     else is asked for, and the place answers.
+
+    Its questions bring along the values of fields that `masking` hides.
     """
 
     bounds: Bounds = field(default_factory=lambda: Bounds.of(ClaudeSettings()))
     _: KW_ONLY
     clock: Callable[[], float] = time.monotonic
     threads: Executor = field(default_factory=file_threads)
+    masking: Masking = field(default_factory=Masking)
     waiting: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -275,7 +279,7 @@ class Reading:
                 else:
                     if attempts is None:
                         self._peers[place].answered += 1
-                    return query
+                    return with_fields(query, self._personal(stage, event))
                 self.waiting += 1
                 try:
                     await asyncio.sleep(RETRY_SECONDS)
@@ -284,6 +288,13 @@ class Reading:
         finally:
             if attempts is not None:
                 self._failing[place] -= 1
+
+    def _personal(self, stage: AnyStage, event: RawEvent) -> list[Text]:
+        fields = self.masking.rules(stage.name).fields
+        if not fields:
+            return []
+        values = {**event.unknown_fields, **vars(event)}
+        return [text for name in sorted(fields) for text in values_of(name, values.get(name))]
 
     def _count(self, attempts: Attempts, away: Unavailable, place: tuple[str, str]) -> None:
         """Count a failure.

@@ -1,4 +1,8 @@
-"""The gateway: every question of every stage passes through it to a model and back."""
+"""The gateway: every question of every stage passes through it to a model and back.
+
+It masks what the settings say before a question becomes a request, and restores the answer last:
+what is kept, shared or repeated below knows placeholders only.
+"""
 
 import asyncio
 import logging
@@ -27,6 +31,7 @@ from pipeline.config import Settings
 from pipeline.model.observer import Observer
 from pipeline.model.questions import AnswerT, Question, Response, Text
 from pipeline.model.records import Tier
+from pipeline.privacy.masking import Masked
 from pipeline.runtime.database import Database
 from pipeline.runtime.process import background_task
 
@@ -42,6 +47,8 @@ SPARE_CONNECTIONS = 8
 LEAST_AHEAD = 8
 """The least number of questions that wait, so that the next call can go when one has ended."""
 PROBE_SECONDS = 15.0
+LONG_CHARS = 20_000
+"""Of a question's texts; in shorter ones personal data is found within milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,7 @@ class Gateway:
         self._observer = observer or Observer()
         self._failed = failed
         self._models = {Tier.HAIKU: settings.models.haiku, Tier.SONNET: settings.models.sonnet}
+        self._masking = settings.privacy.masking()
         self._prices = PriceTable(claude.prices)
         self._prompts = Prompts(claude, clock=clock)
         self._budget = Budget(
@@ -174,13 +182,20 @@ class Gateway:
         """Ask, waiting as long as limits, outages and budgets demand.
 
         Raises:
-            AnswerError: One of its subclasses, where the answer is no use.
+            AnswerError: One of its subclasses, where the answer is no use, or nothing may be asked.
             UnsupportedSchema: The API cannot take the stage's schema.
         """
-        request = self._request(question, tier, max_output_tokens or question.max_output_tokens)
+        masked = await self._masked(question)
+        request = self._request(masked, tier, max_output_tokens or question.max_output_tokens)
         if self._claude.answer_cache != "off":
-            return await self._cache.ask(request)
-        return (await self._call(request)).response
+            return masked.restored(await self._cache.ask(request))
+        return masked.restored((await self._call(request)).response)
+
+    async def _masked(self, question: Question[AnswerT]) -> Masked[AnswerT]:
+        texts = sum(len(part.text) for part in question.parts if isinstance(part, Text))
+        if texts > LONG_CHARS and self._masking.rules(question.stage):
+            return await asyncio.to_thread(self._masking.masked, question)
+        return self._masking.masked(question)
 
     def paused_reason(self, stage: str, tier: Tier) -> str | None:
         return self._limiters[self._models[tier]].paused_reason(stage)
@@ -200,13 +215,13 @@ class Gateway:
     def batch_lane(self, on_wait: Callable[[str | None], None] = lambda _: None) -> BatchLane:
         """For questions that may wait up to a day and cost half; `on_wait`: see `Batches`."""
         api = Batches(self._client, backoff=self._backoff, on_wait=on_wait)
-        return BatchLane(api, self._caller, self._request)
+        return BatchLane(api, self._caller, self._request, self._masking)
 
     async def probe(self) -> list[Probe]:
         return [await _probe(self._client, model) for model in self._limiters]
 
-    def _request(self, question: Question[Any], tier: Tier, max_output_tokens: int) -> ModelRequest:
-        model = self._models[tier]
+    def _request(self, masked: Masked[Any], tier: Tier, max_output_tokens: int) -> ModelRequest:
+        model, question = self._models[tier], masked.question
         prompt = self._prompts.of(question, tier, model)
         content = content_of(question.parts)
         return ModelRequest(

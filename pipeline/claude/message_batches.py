@@ -25,6 +25,7 @@ from pipeline.claude.responses import HttpReply, NoReply, load
 from pipeline.model.errors import PipelineError
 from pipeline.model.questions import AnswerT, Question, Response, Text
 from pipeline.model.records import Tier
+from pipeline.privacy.masking import Masked, Masking
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 PATH = "/v1/messages/batches"
@@ -324,10 +325,20 @@ class BatchLane:
 
     api: Batches
     caller: Caller
-    make: Callable[[Question[Any], Tier, int], ModelRequest]
+    make: Callable[[Masked[Any], Tier, int], ModelRequest]
+    masking: Masking
+
+    def digest(self, question: Question[Any]) -> str:
+        """Of the question as it is sent: one of what is masked would let that be guessed.
+
+        Raises:
+            NotMaskable: It may not be asked.
+        """
+        return self.masking.masked(question).question.digest
 
     def request(self, question: Question[Any], tier: Tier, custom_id: str) -> BatchRequest:
-        body = self.make(question, tier, question.max_output_tokens).body
+        masked = self.masking.masked(question)
+        body = self.make(masked, tier, question.max_output_tokens).body
         return BatchRequest(custom_id, body)
 
     def reply(
@@ -338,5 +349,6 @@ class BatchLane:
         Raises:
             AnswerError: The answer is no use.
         """
-        request = self.make(question, tier, question.max_output_tokens)
-        return self.caller.receive(request, result.message)
+        masked = self.masking.masked(question)
+        request = self.make(masked, tier, question.max_output_tokens)
+        return masked.restored(self.caller.receive(request, result.message))

@@ -8,7 +8,7 @@ them and are read by the SDK alone.
 - `tables`: what values may be; `[kafka]`, `[claude]` and so on. `stages`: `[stages.<stage>]`.
 - `thresholds`: one table with overrides by tier, stage and label. `document`: the page.
 
-Each component takes the table that it needs. Imports `model`.
+Each component takes the table that it needs. Imports `model`, and of `privacy` what can be masked.
 """
 
 from pipeline.config.settings import Settings, load_settings
@@ -45,9 +45,11 @@ from pipeline.config.tables import (
     KafkaSettings,
     LogSettings,
     Ordering,
+    PrivacySettings,
     Seconds,
     Section,
     Share,
+    StagePrivacySettings,
     StreamSettings,
     TokenPrices,
     TopicSettings,
@@ -60,8 +62,8 @@ __all__ = [
     "DecodingSettings", "Delivery", "DocumentSettings", "EscalationSettings", "ExtraField",
     "Extracting", "FileSettings", "HttpSettings", "ImageSettings", "InvoiceField",
     "InvoiceSettings", "KafkaSettings", "Label", "Labels", "LogSettings", "Ordering", "OwnStage",
-    "RequestSettings", "S3Settings", "Seconds", "Section", "Settings", "Share", "SonnetThresholds",
-    "StageSettings", "StageThresholds", "StagesSettings", "StreamSettings", "TextSettings",
-    "Thresholds", "TicketSettings", "TokenPrices", "TopicSettings", "TracingSettings",
-    "load_settings",
+    "PrivacySettings", "RequestSettings", "S3Settings", "Seconds", "Section", "Settings", "Share",
+    "SonnetThresholds", "StagePrivacySettings", "StageSettings", "StageThresholds",
+    "StagesSettings", "StreamSettings", "TextSettings", "Thresholds", "TicketSettings",
+    "TokenPrices", "TopicSettings", "TracingSettings", "load_settings",
 ]  # fmt: skip

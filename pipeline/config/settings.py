@@ -36,6 +36,7 @@ from pipeline.config.tables import (
     KafkaSettings,
     LogSettings,
     ModelSettings,
+    PrivacySettings,
     StreamSettings,
     TopicSettings,
     TracingSettings,
@@ -130,13 +131,15 @@ class Settings(_Read):
     stages: StagesSettings = StagesSettings()
     thresholds: ThresholdTable = ThresholdTable()
     escalation: EscalationSettings = EscalationSettings()
+    privacy: PrivacySettings = PrivacySettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
 
     @model_validator(mode="after")
     def _overrides_are_of_stages_and_labels(self) -> Self:
         stages = self.stages.by_name()
-        for name in (*self.thresholds.stages, *self.escalation.second_opinion):
+        named = (*self.thresholds.stages, *self.escalation.second_opinion, *self.privacy.stages)
+        for name in named:
             if name not in stages:
                 raise ValueError(f"there is no stage {name!r}; there are {', '.join(stages)}")
         for name, own in self.thresholds.stages.items():

@@ -9,6 +9,9 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from pipeline.privacy.masking import FilesRule, Masking, Rules
+from pipeline.privacy.recognition import Kind
+
 T = TypeVar("T")
 Seconds = Annotated[float, Field(gt=0, json_schema_extra={"unit": "seconds"})]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -280,6 +283,44 @@ class BackfillSettings(Section):
         "after which a batch that may have been submitted, and that the API "
         "does not list, counts as not submitted",
     )
+
+
+class StagePrivacySettings(Section):
+    """What is masked in the events of one stage."""
+
+    mask: list[Kind] | None = setting(None, "in place of `privacy.mask`")
+    fields: list[str] = setting(
+        [],
+        "of its events, unknown ones too, whose values are masked wherever they stand in what is "
+        "asked: names, customer ids",
+    )
+
+
+class PrivacySettings(Section):
+    """What no model sees: it is masked before an event is asked about, and put back afterwards."""
+
+    mask: list[Kind] = setting(
+        [], "kinds of personal data that are masked in the events of every stage"
+    )
+    files: FilesRule = setting(
+        "ask",
+        "what becomes of images and PDF files, which cannot be masked, where a stage masks "
+        "anything: `refuse` makes them dead letters",
+    )
+    stages: dict[str, StagePrivacySettings] = setting({}, "by stage: what is masked in its events")
+
+    def masking(self) -> Masking:
+        default = frozenset(self.mask)
+        return Masking(
+            Rules(default),
+            {
+                name: Rules(
+                    default if own.mask is None else frozenset(own.mask), frozenset(own.fields)
+                )
+                for name, own in self.stages.items()
+            },
+            self.files,
+        )
 
 
 class EscalationSettings(Section):

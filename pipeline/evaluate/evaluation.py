@@ -51,7 +51,7 @@ AT_ONCE = 64  # events that are asked about at the same time, unless the gateway
 TIERS = 2
 _NAMED = 10
 _BETWEEN = re.compile(r",(?=\s*[\w.]+=)")  # a comma before the next name, none within a value
-_ROOTS = frozenset({"stages", "models", "claude", "escalation"})
+_ROOTS = frozenset({"stages", "models", "claude", "escalation", "privacy"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +153,13 @@ async def evaluate(
         stages = build_stages(settings.stages, encoder_for(settings))
         own: StageSettings = settings.stages.by_name().get(wanted.stage, StageSettings())
         policy = policy_of(settings, stages)
+        masked = str(settings.privacy.masking().rules(wanted.stage))
         manners = {
             Tier.HAIKU: Manner(
-                wanted.place, models.haiku, claude.haiku_effort, own.events_per_request
+                wanted.place, models.haiku, claude.haiku_effort, own.events_per_request, masked
             ),
             # What Haiku left open is asked of Sonnet by itself.
-            Tier.SONNET: Manner(wanted.place, models.sonnet, claude.sonnet_effort, 1),
+            Tier.SONNET: Manner(wanted.place, models.sonnet, claude.sonnet_effort, 1, masked),
         }
         async with AsyncExitStack() as stack:
             stack.enter_context(decoders_of_this_process.limited(settings.files))
@@ -172,7 +173,10 @@ async def evaluate(
             recording = Recording(database, inner, manners, counts)
             stack.push_async_callback(recording.save)
             gateway = inner if isinstance(inner, Gateway) else None
-            asking = _Asking(stages[wanted.stage], policy, scoring, recording, gateway, on_answer)
+            reading = Reading(masking=settings.privacy.masking())
+            asking = _Asking(
+                stages[wanted.stage], policy, scoring, recording, gateway, on_answer, reading
+            )
             cases, dead = await asking.cases(labelled.events)
         policies = {tier: policy[wanted.stage, tier] for tier in Tier}
         return Evaluation(
@@ -242,8 +246,8 @@ class _Asking:
     recording: Recording
     gateway: Gateway | None
     on_answer: OnAnswer
+    reading: Reading
     queries: list[Query[Any]] = field(default_factory=list)
-    reading: Reading = field(default_factory=Reading)
 
     async def cases(self, events: Sequence[Labelled]) -> tuple[list[Case], list[DeadLetter]]:
         """Ask about all of them; each is in exactly one of the two lists, in the given order."""

@@ -69,6 +69,7 @@ class Manner:
     model: str
     effort: str  # sent with the request
     together: int  # events that share a request
+    masked: str = ""  # what is masked in the content, empty where nothing is
 
 
 @dataclass(slots=True)
@@ -93,6 +94,10 @@ class Recording:
     def key(self, question: Question[Any], tier: Tier, limit: int, attempt: int) -> str:
         manner = self.manners[tier]
         how = [tier, manner.place, manner.model, manner.effort, manner.together]
+        if manner.masked:
+            how.append(manner.masked)
+            # What a field's values hide is not in the question's digest.
+            how += [value.text for value in question.personal]
         schema = dict(question.answer_schema)
         return digest_of([*how, question.digest, schema, limit, attempt])
 
@@ -255,7 +260,11 @@ class Fingerprint:
     ) -> "Fingerprint":
         """Of what the stage asks first about each event, and of what counts as right."""
         own: StageSettings = settings.stages.by_name().get(stage, StageSettings())
-        prompts = {digest_of([each.instructions, dict(each.answer_schema)]) for each in questions}
+        masked = str(settings.privacy.masking().rules(stage))
+        prompts = {
+            digest_of([each.instructions, dict(each.answer_schema), *filter(None, [masked])])
+            for each in questions
+        }
         common = {*StageSettings.model_fields, "max_event_bytes"}
         return cls(
             haiku=f"{settings.models.haiku}, effort {settings.claude.haiku_effort}",

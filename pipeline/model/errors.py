@@ -84,6 +84,10 @@ class Rejected(AnswerError):
     """The API rejects this very request (400, 413, 422): no repetition will help."""
 
 
+class NotMaskable(Rejected):
+    """The settings let no file be asked about, since it cannot be masked. Nothing was asked."""
+
+
 class Unanswered(AnswerError):
     """Calls failed again and again while others like it were answered: it is this question."""
 

@@ -71,6 +71,7 @@ class Question(Generic[AnswerT_co]):
         answer_model: What the answer must be.
         answer_schema: The JSON schema sent with the request; property order is answer order.
         max_output_tokens: Enough for the longest answer that makes sense.
+        personal: Values of the event's fields that are masked wherever they stand in `parts`.
     """
 
     stage: str
@@ -79,6 +80,7 @@ class Question(Generic[AnswerT_co]):
     answer_model: type[AnswerT_co]
     answer_schema: Mapping[str, JsonValue]
     max_output_tokens: int
+    personal: tuple[Text, ...] = field(default=(), repr=False)
 
     @property
     def digest(self) -> str:

@@ -18,7 +18,7 @@ from pipeline.backfill.partitions import BacklogPartition, TopicBacklog
 from pipeline.backfill.progress import Report, Watcher
 from pipeline.cascade.policy import Policy
 from pipeline.claude.gateway import Gateway
-from pipeline.config import BackfillSettings, Settings, TopicSettings
+from pipeline.config import BackfillSettings, PrivacySettings, Settings, TopicSettings
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.observer import Observer
 from pipeline.stream.dead_letter_breaker import DeadLetterBreaker
@@ -114,6 +114,7 @@ class World:
     broker: MemoryBroker = field(default_factory=MemoryBroker)
     events: list[tuple[str, bytes]] = field(default_factory=list)
     nonces: Any = field(default_factory=count)
+    privacy: PrivacySettings = field(default_factory=PrivacySettings)
 
     def __post_init__(self) -> None:
         self.broker.create_topic(RAW, self.partitions)
@@ -154,7 +155,7 @@ class World:
         fuse.link = brokers.link
         read = MemoryTopicReader(self.broker, brokers.link)
         consumer = brokers.consumer(GROUP, [RAW])
-        settings = Settings()
+        settings = Settings(privacy=self.privacy)
         settings.claude.backoff_max = 0.01
 
         def session(partition: TopicPartition) -> PartitionWriter:

@@ -73,7 +73,13 @@ async def test_a_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"model": "claude-haiku-4-5"}, {"effort": "high"}, {"together": 8}, {"place": "live"}],
+    [
+        {"model": "claude-haiku-4-5"},
+        {"effort": "high"},
+        {"together": 8},
+        {"place": "live"},
+        {"masked": "email"},
+    ],
 )
 async def test_another_manner_of_asking_is_another_question(
     database: Database, changes: dict[str, object]

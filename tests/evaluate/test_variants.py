@@ -24,6 +24,11 @@ def test_a_value_may_be_a_list() -> None:
     assert changed.events_per_request == 2
 
 
+def test_what_is_masked_can_be_compared() -> None:
+    changed = variant(Settings(), "tickets", 'privacy.mask=["email","phone"]')
+    assert changed.privacy.mask == ["email", "phone"]
+
+
 def test_a_name_with_a_table_is_taken_whole() -> None:
     changed = variant(Settings(), "tickets", "models.haiku=claude-haiku-4-5")
     assert changed.models.haiku == "claude-haiku-4-5"
