@@ -31,7 +31,8 @@ class Assignor:
 
     Args:
         listener: Knows what this member serves.
-        is_member: Whether the group knows this member, before it joins again.
+        generation: Of the group, by which this member knows it; below 0 while it is none of its
+            members. It only grows, so of two claims on a partition it says which is the later.
         asks: A digest of what this member asks the models.
 
     Attributes:
@@ -42,23 +43,22 @@ class Assignor:
     name = "sticky"
 
     def __init__(
-        self, listener: RebalanceListener, is_member: Callable[[], bool], *, asks: str
+        self, listener: RebalanceListener, generation: Callable[[], int], *, asks: str
     ) -> None:
         self.asked: frozenset[str] = frozenset()
         self._asks = asks
         self.releasing: frozenset[TopicPartition] = frozenset()
         self._listener = listener
-        self._is_member = is_member
+        self._generation = generation
         self._epoch = NEVER
 
     def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
         """What this member says as it joins."""
-        if not self._is_member():
+        if self._generation() < 0:
+            # aiokafka says nothing of it, and this is where it can be seen before it joins again.
             self._listener.on_lost()
-        owned = self._listener.owned()
-        sticky = StickyAssignorUserDataV1(_by_topic(owned), self._epoch)
-        releasing = [partition for partition, is_leaving in owned.items() if is_leaving]
-        user_data = sticky.encode() + _tail(releasing, self._epoch, [self._asks])
+        sticky = StickyAssignorUserDataV1(_by_topic(self._listener.owned()), self._epoch)
+        user_data = sticky.encode() + _tail(self._listener.releasing(), [self._asks])
         return ConsumerProtocolMemberMetadata(_VERSION, sorted(topics), user_data)
 
     def assign(
@@ -71,46 +71,40 @@ class Assignor:
             for topic in {topic for claim in claims.values() for topic in claim.topics}
             for partition in cluster.partitions_for_topic(topic) or ()
         ]
-        epoch = 1 + max(claim.epoch for claim in claims.values())
         asked = sorted({each for metadata in members.values() for each in asked_by(metadata)})
         return {
             member: ConsumerProtocolMemberAssignment(
-                _VERSION, _by_topic(share.partitions), _tail(share.releasing, epoch, asked)
+                _VERSION, _by_topic(share.partitions), _tail(share.releasing, asked)
             )
             for member, share in balance(partitions, claims).items()
         }
 
     def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:
         """Note what the leader said beside the partitions; an earlier release says nothing."""
-        tail = _read_tail(assignment.user_data) or {}
-        self.releasing = _partitions(tail.get("releasing", {}))
-        self._epoch = tail.get("epoch", self._epoch + 1)
-        self.asked = frozenset(tail.get("asks", ()))
+        tail = _read_tail(assignment.user_data)
+        self.releasing, self.asked = _partitions(tail["releasing"]), frozenset(tail["asks"])
+        self._epoch = self._generation()
 
 
 def asked_by(metadata: ConsumerProtocolMemberMetadata) -> Sequence[str]:
     """The digest of what a member asks; none of a member of another program or release."""
-    try:
-        asked: Sequence[str] = (_read_tail(metadata.user_data) or {}).get("asks", ())
-    except ValueError:
-        return ()
+    asked: Sequence[str] = _read_tail(metadata.user_data)["asks"]
     return asked
 
 
 def _claim(metadata: ConsumerProtocolMemberMetadata) -> Claim:
-    topics = frozenset(metadata.subscription)
+    topics, tail = frozenset(metadata.subscription), _read_tail(metadata.user_data)
     try:
         sticky = StickyAssignorUserDataV1.decode(metadata.user_data or b"")
-        tail = _read_tail(metadata.user_data)
     except (struct.error, ValueError, TypeError):
         # A consumer of another program, which has claimed nothing that is known here.
         return Claim(topics, serves_on=False)
     return Claim(
         topics,
         owned=_partitions(dict(sticky.previous_assignment)),
-        releasing=_partitions(tail["releasing"]) if tail else frozenset(),
+        releasing=_partitions(tail["releasing"]),
         epoch=sticky.generation,
-        serves_on=tail is not None,
+        serves_on=tail["is_ours"],
     )
 
 
@@ -129,11 +123,15 @@ def _partitions(by_topic: Mapping[str, Iterable[int]]) -> frozenset[TopicPartiti
     )
 
 
-def _tail(releasing: Collection[TopicPartition], epoch: int, asks: Sequence[str]) -> bytes:
-    content = {"releasing": dict(_by_topic(releasing)), "epoch": epoch, "asks": asks}
-    return _TAIL + orjson.dumps(content)
+def _tail(releasing: Collection[TopicPartition], asks: Sequence[str]) -> bytes:
+    return _TAIL + orjson.dumps({"releasing": dict(_by_topic(releasing)), "asks": asks})
 
 
-def _read_tail(user_data: bytes | None) -> dict[str, Any] | None:
-    _, separator, tail = (user_data or b"").rpartition(_TAIL)
-    return orjson.loads(tail) if separator else None
+def _read_tail(user_data: bytes | None) -> dict[str, Any]:
+    """What stands behind the sticky assignor's record, as far as this release knows it."""
+    _, is_ours, tail = (user_data or b"").rpartition(_TAIL)
+    try:
+        said = orjson.loads(tail) if is_ours else {}
+    except orjson.JSONDecodeError:
+        said = {}
+    return {"is_ours": bool(is_ours), "releasing": {}, "asks": [], **said}

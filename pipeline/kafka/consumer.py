@@ -148,12 +148,10 @@ class KafkaConsumer:
         self._is_turn_of_deferred = False
 
     async def start(self, listener: RebalanceListener) -> None:
-        assignor = Assignor(listener, self._is_member, asks=self._asks)
+        assignor = Assignor(listener, self._generation, asks=self._asks)
         self._assignors.append(assignor)
-        self._client.subscribe(
-            topics=list(self._topics),
-            listener=_Listener(listener, assignor, self._client, self._commits),
-        )
+        handed_on = _Listener(listener, assignor, self)
+        self._client.subscribe(topics=list(self._topics), listener=handed_on)
         try:
             await self._client.start()
         except KafkaConnectionError as error:
@@ -270,9 +268,26 @@ class KafkaConsumer:
             [topic for topic in self._topics if not self._client.partitions_for_topic(topic)]
         )
 
-    def _is_member(self) -> bool:
-        # The id is void where the group took this member for dead; there is no public way to it.
-        return bool(self._client._coordinator.member_id)  # noqa: SLF001
+    async def begin_rebalance(self) -> None:
+        """The group is about to be assigned again: polls go on, plain commits wait."""
+        subscription = self._client._subscription.subscription  # noqa: SLF001
+        if subscription.assignment is not None:
+            # aiokafka would let every poll wait until the group has settled; its fetches go on.
+            subscription._reassignment_in_progress = False  # noqa: SLF001
+        await self._commits.close()
+
+    def end_rebalance(self) -> None:
+        """It was: what was kept of other partitions is of no use any more."""
+        assigned = self._client.assignment()
+        self._paused &= assigned
+        for partition in set(self._deferred.partitions) - assigned:
+            self._deferred.drop(partition)
+        self._commits.open()
+
+    def _generation(self) -> int:
+        # There is no public way to it.
+        generation: int = self._client._coordinator.generation  # noqa: SLF001
+        return generation
 
     async def _fetch(
         self, partitions: Sequence[KafkaPartition], seconds: float, records: int
@@ -318,27 +333,18 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka has
     """Hands aiokafka's callbacks on, in the stream's own terms."""
 
     def __init__(
-        self,
-        target: RebalanceListener,
-        assignor: Assignor,
-        client: AIOKafkaConsumer,
-        commits: CommitGate,
+        self, target: RebalanceListener, assignor: Assignor, consumer: KafkaConsumer
     ) -> None:
         self._target = target
         self._assignor = assignor
-        self._client = client
-        self._commits = commits
+        self._consumer = consumer
 
-    async def on_partitions_revoked(self, revoked: Collection[KafkaPartition]) -> None:
-        if revoked:
-            # aiokafka would let every poll wait until the group has settled; its fetches go on.
-            subscription = self._client._subscription.subscription  # noqa: SLF001
-            subscription._reassignment_in_progress = False  # noqa: SLF001
+    async def on_partitions_revoked(self, _: Collection[KafkaPartition]) -> None:
         await self._target.on_rebalance()
-        await self._commits.close()
+        await self._consumer.begin_rebalance()
 
     async def on_partitions_assigned(self, assigned: Collection[KafkaPartition]) -> None:
-        self._commits.open()
+        self._consumer.end_rebalance()
         partitions = [TopicPartition(*partition) for partition in assigned]
         await self._target.on_assigned(partitions, self._assignor.releasing & set(partitions))
 

@@ -1,7 +1,7 @@
 """The partitions of this process through rebalances: what stays serves on, what goes is drained."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from contextlib import ExitStack
 
 from pipeline.stream.handlers import Answers
@@ -17,6 +17,9 @@ class Assignment:
     processes never commit for one partition. A partition that is taken away is drained: within the
     drain budget, and until another process has started it.
 
+    Of what is *assigned*, some is *wanted*, and the rest is to be *released*. *Serving* is what has
+    a task: what is wanted, and what is still being drained.
+
     Attributes:
         workers: Of the partitions that are served, those included that are being drained.
         has_joined: Whether the group has assigned anything yet, be it nothing.
@@ -31,16 +34,20 @@ class Assignment:
         self._now = asyncio.get_running_loop().time
         self._assigned: frozenset[TopicPartition] = frozenset()
         self._wanted = self._assigned
-        self._releasing: set[TopicPartition] = set()
+        self._to_release: set[TopicPartition] = set()
         self._serving: dict[TopicPartition, asyncio.Task[None]] = {}
         self._answers: dict[TopicPartition, Answers] = {}
         self._is_member = asyncio.Event()
         self._is_closed = False
         self.rebalancing_since: float | None = self._now()
 
-    def owned(self) -> Mapping[TopicPartition, bool]:
-        """What is served now; true for what will be given up as soon as it is finished."""
-        return {partition: partition not in self._wanted for partition in self._serving}
+    def owned(self) -> Collection[TopicPartition]:
+        """What is served now."""
+        return self._serving.keys()
+
+    def releasing(self) -> Collection[TopicPartition]:
+        """What of that is given up as soon as it is finished."""
+        return self._serving.keys() - self._wanted
 
     async def on_rebalance(self) -> None:
         """Serve on: what is assigned until the group has settled stays."""
@@ -82,14 +89,14 @@ class Assignment:
                     self._serve(partition), name=f"partition {partition}"
                 )
             self._is_member.set()
-            self._releasing = {each for each in releasing if each in self._serving}
-            if releasing and not self._releasing:
+            self._to_release = {each for each in releasing if each in self._serving}
+            if releasing and not self._to_release:
                 self._context.consumer.rejoin()
             self.has_joined = True
             since, self.rebalancing_since = self.rebalancing_since, None
             self._context.observer.rebalanced(
                 self._context.stage,
-                partitions=len(self._wanted),
+                partitions=len(partitions),
                 seconds=0.0 if since is None else self._now() - since,
             )
 
@@ -131,9 +138,9 @@ class Assignment:
                 # Of what still runs nothing can be published here.
                 answers.cancel()
             context.observer.revoked(context.stage, partition.topic, partition.partition)
-        if partition in self._releasing:
-            self._releasing.discard(partition)
-            if not self._releasing:
+        if partition in self._to_release:
+            self._to_release.discard(partition)
+            if not self._to_release:
                 context.consumer.rejoin()
 
     def _report(self, _kind: object, error: BaseException | None, _traceback: object) -> None:

@@ -93,8 +93,12 @@ def no_such_topics(names: Sequence[str]) -> str | None:
 class RebalanceListener(Protocol):
     """Serves what is assigned, on through a rebalance."""
 
-    def owned(self) -> Mapping[TopicPartition, bool]:
-        """What is served now; true for what will be given up as soon as it is finished."""
+    def owned(self) -> Collection[TopicPartition]:
+        """What is served now."""
+        ...
+
+    def releasing(self) -> Collection[TopicPartition]:
+        """What of that is given up as soon as it is finished."""
         ...
 
     async def on_rebalance(self) -> None:

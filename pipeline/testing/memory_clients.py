@@ -294,11 +294,10 @@ class MemoryConsumer:
     async def _join(self, listener: RebalanceListener) -> Generation:
         epoch = self._generation.number or NEVER
         while True:
-            owned = listener.owned()
             claim = Claim(
                 frozenset(self.topics),
-                owned=frozenset(owned),
-                releasing=frozenset(partition for partition in owned if owned[partition]),
+                owned=frozenset(listener.owned()),
+                releasing=frozenset(listener.releasing()),
                 epoch=epoch,
             )
             join = partial(

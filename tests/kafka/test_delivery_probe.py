@@ -23,10 +23,10 @@ def test_limits_that_are_too_narrow_are_reported_with_the_setting() -> None:
     metadata, transaction, session = conflicts(limits(1024, 30, 30, 300), Settings())
     assert "offset.metadata.max.bytes is 1024" in metadata
     assert "stream.transaction_timeout is 60: lower it" in transaction
-    assert "30 to 300 s and kafka.session_timeout is 20" in session
+    assert "30 to 300 s and kafka.session_timeout is 10" in session
 
 
-@pytest.mark.parametrize("configs", [{}, limits(4096, 60, 6, 1800), limits(9999, 900, 20, 20)])
+@pytest.mark.parametrize("configs", [{}, limits(4096, 60, 6, 1800), limits(9999, 900, 10, 10)])
 def test_limits_that_suffice_or_are_unknown_conflict_with_nothing(configs: dict[str, str]) -> None:
     assert conflicts(configs, Settings()) == ()
 

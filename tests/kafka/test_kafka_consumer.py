@@ -1,7 +1,7 @@
 """The consumer on a real broker: what it hands on, and what it gets past."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -27,8 +27,11 @@ class Listener:
         self.consumer: KafkaConsumer | None = None
         self.assigned: list[TopicPartition] = []
 
-    def owned(self) -> Mapping[TopicPartition, bool]:
-        return dict.fromkeys(self.assigned, False)
+    def owned(self) -> Collection[TopicPartition]:
+        return self.assigned
+
+    def releasing(self) -> Collection[TopicPartition]:
+        return ()
 
     async def on_rebalance(self) -> None:
         pass

@@ -217,8 +217,8 @@ async def test_rebalances_are_reported() -> None:
     one = bench.engine(observer=notes).start()
     await until(lambda: one.engine.status().is_ready)
     async with running(bench, process="two"):
-        await until(lambda: notes.rebalances == [3, 2])
-    await until(lambda: notes.rebalances == [3, 2, 3])
+        await until(lambda: notes.rebalances == [3, 3, 2])
+    await until(lambda: notes.rebalances == [3, 3, 2, 3])
     assert TopicPartition("in", 0) in bench.broker.group(GROUP).owners
     await one.stop()
 
