@@ -98,6 +98,14 @@ class TopicSettings(Section):
     escalations: str = setting("escalations", "what Haiku could not settle, for Sonnet")
     review: str = setting("review", "what Sonnet could not settle either, for people")
     dead_letters: str = setting("dead-letters", "records that cannot be handled")
+    payload_retention: Seconds | None = setting(
+        None,
+        "for which topics that hold events (raw, escalations, review, dead letters) keep them; "
+        "unset: the brokers' own default",
+    )
+    enriched_retention: Seconds | None = setting(
+        None, "for which topics of results keep them; unset: the brokers' own default"
+    )
     replayed: ClassVar[str] = "dead-letters.replayed"
     """Which dead letters were replayed; compacted. The pipeline's own, as the next two are."""
     resolved: ClassVar[str] = "review.resolved"
