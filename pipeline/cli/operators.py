@@ -1,4 +1,4 @@
-"""`pipeline dead-letters` and `pipeline review`."""
+"""`pipeline dead-letters`, `pipeline review` and `pipeline audit`."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from pipeline.cli.options import APlace, Json, Key, Newest, OptionalPath, Since, Strings, Until
+from pipeline.cli.options import APlace, As, Json, Key, Newest, OptionalPath, Since, Strings, Until
 
 if TYPE_CHECKING:
     from pipeline.config import Settings
@@ -23,6 +23,7 @@ dead_letters = typer.Typer(
 review = typer.Typer(
     no_args_is_help=True, help="Look at what neither model could settle, and settle it."
 )
+audit = typer.Typer(no_args_is_help=True, help="Who changed what with a command.")
 Full = Annotated[bool, Option("--full", help="All of it, however large.")]
 Places = Annotated[Strings, Argument(help="PARTITION:OFFSET, as `list` prints them; all if none.")]
 Stages = Annotated[Strings, Option("--stage", help="Who could not handle it; repeatable.")]
@@ -87,16 +88,17 @@ def replay_dead_letters(
     dry_run: Annotated[bool, Option("--dry-run", help="Only say what would go where.")] = False,
     again: Annotated[bool, Option("--again", help="Those too that were replayed before.")] = False,
     everything: Annotated[bool, Option("--all", help="Where nothing else says which.")] = False,
+    person: As = None,
     json: Json = False,
 ) -> None:
     """Put dead letters back on their topics, with their keys and headers, each once."""
     from pipeline.cli.terminal import console, output
     from pipeline.model.errors import UsageError
+    from pipeline.operators.audit import AuditedCommand, person_named, selected
     from pipeline.operators.dead_letters import ReplayRequest, replay
     from pipeline.operators.handled import open_publisher
 
-    selected = places or stage or reason or topic or key or since or until
-    if not (selected or limit or everything):
+    if not ((places or stage or reason or topic or key or since or until) or limit or everything):
         raise UsageError(
             "Say which: PARTITION:OFFSET, --reason, --stage, --topic, --key, --since, --until, "
             "--limit, or --all."
@@ -104,12 +106,30 @@ def replay_dead_letters(
     settings, names, read = _opened()
     selection = _selection(places, stage, reason, topic, key=key, since=since, until=until)
     request = ReplayRequest(selection, rate=rate, limit=limit, again=again)
+    command = AuditedCommand(
+        names.audit,
+        person_named(person, settings.operators),
+        "dead-letters replay",
+        "replayed",
+        selected(
+            key,
+            place=places,
+            stage=stage,
+            reason=reason,
+            topic=topic,
+            since=selection.span.since,
+            until=selection.span.until,
+            limit=limit,
+            again=again,
+            all=everything,
+        ),
+    )
 
     async def put_back() -> "Replayed":
         if dry_run:
             return await replay(settings, read, request, None, on_done=done)
         async with open_publisher(
-            settings, names.dead_letters, names.replayed, note=console.note
+            settings, names.dead_letters, names.replayed, command, note=console.note
         ) as publisher:
             return await replay(settings, read, request, publisher, on_done=done)
 
@@ -256,6 +276,7 @@ def resolve_review_item(
     ] = None,
     labels: Annotated[OptionalPath, Option(help="Labelled file that gets a line, too.")] = None,
     again: Annotated[bool, Option("--again", help="Publish it after an earlier one, too.")] = False,
+    person: As = None,
     json: Json = False,
 ) -> None:
     """Publish a person's verdict as the event's result, under its key, once."""
@@ -265,6 +286,7 @@ def resolve_review_item(
     from pipeline.model.errors import UsageError
     from pipeline.model.records import Tier, now
     from pipeline.operators import review
+    from pipeline.operators.audit import AuditedCommand, person_named, selected
     from pipeline.operators.handled import open_publisher
     from pipeline.operators.selection import parse_place
 
@@ -276,6 +298,13 @@ def resolve_review_item(
             result = Path(result[1:]).read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{result[1:]} cannot be read ({error}): name another.") from None
+    command = AuditedCommand(
+        names.audit,
+        person_named(person, settings.operators),
+        "review resolve",
+        "resolved",
+        selected(place=place, again=again),
+    )
     right = review.parse_result(result or "") if accept is None else Tier(accept.value)
     done = console.run(
         review.resolve(
@@ -283,7 +312,9 @@ def resolve_review_item(
             read,
             where,
             review.Verdict(right, review.parse_changes(change or ())),
-            lambda: open_publisher(settings, names.review, names.resolved, note=console.note),
+            lambda: open_publisher(
+                settings, names.review, names.resolved, command, note=console.note
+            ),
             now=now(),
             jitter=random.random,
             again=again,
@@ -291,3 +322,23 @@ def resolve_review_item(
         )
     )
     output(done, [f"{done.place}: published to {done.topic}"], json=json)
+
+
+@audit.command("list")
+def list_commands(
+    *, since: Since = None, until: Until = None, limit: Newest = 100, json: Json = False
+) -> None:
+    """List the commands that changed something, the newest last."""
+    from pipeline.cli.terminal import console
+    from pipeline.model.records import now
+    from pipeline.operators.audit import HEADINGS, list_audit
+    from pipeline.operators.selection import span
+
+    _, names, read = _opened()
+    found = console.run(list_audit(read, names.audit, span(since, until, now()), limit=limit))
+    if json:
+        console.as_json(found.document())
+        return
+    if found.lines:
+        console.table(HEADINGS, [line.row() for line in found.lines])
+    console.note(found.summary())

@@ -36,6 +36,7 @@ from pipeline.config.tables import (
     KafkaSettings,
     LogSettings,
     ModelSettings,
+    OperatorSettings,
     StreamSettings,
     TopicSettings,
     TracingSettings,
@@ -121,6 +122,7 @@ class Settings(_Read):
     )
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
+    operators: OperatorSettings = OperatorSettings()
     http: HttpSettings = HttpSettings()
     models: ModelSettings = ModelSettings()
     stream: StreamSettings = StreamSettings()

@@ -51,6 +51,7 @@ class TopicNames:
         self.escalations = self._name(settings.escalations)
         self.review = self._name(settings.review)
         self.dead_letters = self._name(settings.dead_letters)
+        self.audit = self._name(settings.audit)
         self.replayed = self._name(settings.replayed)
         self.resolved = self._name(settings.resolved)
         self.backfills = self._name(settings.backfills)
@@ -68,7 +69,7 @@ class TopicNames:
 
     def of(self, stages: Iterable[str]) -> tuple[str, ...]:
         """Every topic that these stages read or write, each once."""
-        names = [self.escalations, self.review, self.dead_letters, *self.compacted]
+        names = [self.escalations, self.review, self.dead_letters, self.audit, *self.compacted]
         for stage in stages:
             if stage != ESCALATIONS:
                 names += [self.raw(stage), self.enriched(stage)]
@@ -77,6 +78,8 @@ class TopicNames:
     def retention_of(self, topic: str) -> tuple[str, float | None]:
         """The setting that says for how long a topic keeps its records, and its seconds."""
         settings = self._settings
+        if topic == self.audit:
+            return "topics.audit_retention", settings.audit_retention
         if topic.endswith(".enriched"):
             return "topics.enriched_retention", settings.enriched_retention
         if topic.endswith(".raw") or topic in {self.escalations, self.review, self.dead_letters}:

@@ -42,6 +42,7 @@ def test_the_topics_of_stages_are_those_of_the_contract() -> None:
         "dead-letters",
         "dead-letters.replayed",
         "backfills",
+        "audit",
     }
 
 
@@ -153,6 +154,7 @@ async def test_topics_that_hold_payloads_are_made_with_their_retention(
         assert (found[name].retention, found[name].segment) == (3 * DAY, 0.75 * DAY)
     assert found[names.enriched("tickets")].retention == 40 * DAY
     assert found[names.enriched("tickets")].segment == 7 * DAY
+    assert found[names.audit].retention == 365 * DAY
     assert found[names.resolved].cleanup == "compact"
     assert longer.differences[0].startswith(
         f"{names.review} keeps records for 3 days and topics.payload_retention is 24 hours: set "
