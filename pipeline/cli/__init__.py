@@ -13,7 +13,7 @@ import typer
 
 from pipeline.cli.checks import cost, doctor, evaluate, schemas, version
 from pipeline.cli.kafka import lag, publish, tail, topics
-from pipeline.cli.operators import audit, dead_letters, review
+from pipeline.cli.operators import audit, dead_letters, forget, review
 from pipeline.cli.running import backfill, demo, local, run
 
 __all__ = ["app", "main", "program"]
@@ -27,7 +27,7 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(demo, run, local, publish, backfill, tail, lag),
-    *(schemas, cost, evaluate, doctor, version),
+    *(forget, schemas, cost, evaluate, doctor, version),
 )
 for command in COMMANDS:
     app.command()(command)

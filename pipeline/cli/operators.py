@@ -1,7 +1,8 @@
-"""`pipeline dead-letters`, `pipeline review` and `pipeline audit`."""
+"""`pipeline dead-letters`, `pipeline review`, `pipeline forget` and `pipeline audit`."""
 
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pipeline.kafka.reader import TopicReader
     from pipeline.kafka.topics import TopicNames
     from pipeline.operators.dead_letters import DeadLetterRecord, Replayed, Selection
+    from pipeline.operators.forget import Forgotten
     from pipeline.operators.listing import Listing
 
 dead_letters = typer.Typer(
@@ -322,6 +324,65 @@ def resolve_review_item(
         )
     )
     output(done, [f"{done.place}: published to {done.topic}"], json=json)
+
+
+def forget(
+    *,
+    key: Annotated[str, Argument(help="The records' key: a customer, a vendor, a document.")],
+    topic: Annotated[
+        Strings, Option("--topic", help="Only there; repeatable. Else all that hold events.")
+    ] = None,
+    execute: Annotated[
+        bool, Option("--execute/--dry-run", help="Do it, or only say what would be done.")
+    ] = False,
+    person: As = None,
+    json: Json = False,
+) -> None:
+    """Remove what can be removed of a record key, and say what remains until when."""
+    from pipeline.cli.terminal import console
+    from pipeline.kafka.connection import admin_client
+    from pipeline.kafka.topics import Topics
+    from pipeline.model.records import now
+    from pipeline.operators import forget as forgetting
+    from pipeline.operators.audit import AuditedCommand, person_named, selected
+    from pipeline.operators.handled import open_publisher
+    from pipeline.operators.inspection import every_topic
+
+    settings, names, read = _opened()
+    command = None
+    if execute:
+        name = person_named(person, settings.operators)
+        command = AuditedCommand(
+            names.audit, name, "forget", "forgotten", selected(key, topic=topic)
+        )
+
+    async def work() -> "Forgotten":
+        async with admin_client(settings.kafka) as admin:
+            states = await Topics(admin, settings.topics).describe(every_topic(settings))
+        return await forgetting.forget(
+            settings,
+            read,
+            states,
+            key,
+            None
+            if command is None
+            else partial(open_publisher, settings, command=command, note=console.note),
+            now=now(),
+            topics=topic or (),
+            on_read=done,
+        )
+
+    with console.progress("Reading") as done:
+        result = console.run(work())
+    if json:
+        console.as_json(result)
+    else:
+        if result.remains:
+            console.table(forgetting.HEADINGS, [each.row() for each in result.remains])
+        for sentence in result.sentences():
+            console.note(sentence)
+    if result.refused:
+        raise typer.Exit(console.FAILED)
 
 
 @audit.command("list")
