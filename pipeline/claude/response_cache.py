@@ -10,9 +10,11 @@ import logging
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
@@ -22,7 +24,7 @@ from pipeline.model.errors import AnswerError
 from pipeline.model.observer import Observer, ReuseKind
 from pipeline.model.questions import Response, Signal
 from pipeline.model.records import Usage
-from pipeline.runtime.database import Database
+from pipeline.runtime.database import BUSY_SECONDS, Database
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -100,6 +102,7 @@ CREATE TABLE IF NOT EXISTS answers (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS answers_by_age ON answers (at);
 """
+_COUNT = "SELECT count(*) FROM answers"
 
 
 @dataclass(slots=True)
@@ -148,6 +151,36 @@ class DiskCache:
         except sqlite3.Error as error:
             # A cache that cannot be written costs money, not correctness.
             log.warning("%d answers are not kept on disk: %s", len(unsaved), error)
+
+
+def count_answers(path: Path) -> int | None:
+    """How many answers a file holds; None without a file. Raises `sqlite3.Error`."""
+    return _with_answers(path, lambda file: int(file.execute(_COUNT).fetchone()[0]))
+
+
+def clear_answers(path: Path) -> int | None:
+    """Remove all answers that a file holds, so that nothing of them is left in it.
+
+    Processes that use it go on. Returns how many there were; None without a file. Raises
+    `sqlite3.Error`.
+    """
+
+    def clear(file: sqlite3.Connection) -> int:
+        file.execute("PRAGMA secure_delete = ON")
+        removed = file.execute("DELETE FROM answers").rowcount
+        # What was written since the last checkpoint is in a file beside it.
+        file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return removed
+
+    return _with_answers(path, clear)
+
+
+def _with_answers(path: Path, work: Callable[[sqlite3.Connection], int]) -> int | None:
+    if not path.exists():
+        return None
+    with closing(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)) as file:
+        file.executescript(CACHE_SCHEMA)
+        return work(file)
 
 
 Call = Callable[[ModelRequest, InFlightCall], Coroutine[Any, Any, CompletedCall]]

@@ -13,7 +13,7 @@ import typer
 
 from pipeline.cli.checks import cost, doctor, evaluate, schemas, version
 from pipeline.cli.kafka import lag, publish, tail, topics
-from pipeline.cli.operators import dead_letters, review
+from pipeline.cli.operators import audit, dead_letters, forget, review
 from pipeline.cli.running import backfill, demo, local, run
 
 __all__ = ["app", "main", "program"]
@@ -27,13 +27,14 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(demo, run, local, publish, backfill, tail, lag),
-    *(schemas, cost, evaluate, doctor, version),
+    *(forget, schemas, cost, evaluate, doctor, version),
 )
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(topics, name="topics")
 app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(review, name="review")
+app.add_typer(audit, name="audit")
 
 
 @app.callback()

@@ -46,6 +46,7 @@ def list_topics(stages: Stages = None, json: Json = False) -> None:
 def describe_topics(stages: Stages = None, json: Json = False) -> None:
     """Describe the topics of the pipeline, the missing ones included."""
     from pipeline.cli.terminal import console, load_settings
+    from pipeline.kafka.topics import period
     from pipeline.operators.inspection import describe
 
     described = console.run(describe(load_settings(), stages))
@@ -55,11 +56,12 @@ def describe_topics(stages: Stages = None, json: Json = False) -> None:
     rows = []
     for name, state in described.items():
         if state is None:
-            rows.append((name, "missing", "", ""))
+            rows.append((name, "missing", "", "", ""))
             continue
         largest = "?" if state.max_message_bytes is None else f"{state.max_message_bytes:,}"
-        rows.append((name, str(state.partitions), str(state.replication_factor), largest))
-    console.table(("Topic", "Partitions", "Replicas", "Largest record"), rows)
+        kept = "?" if state.retention is None else period(state.retention)
+        rows.append((name, str(state.partitions), str(state.replication_factor), largest, kept))
+    console.table(("Topic", "Partitions", "Replicas", "Largest record", "Kept for"), rows)
 
 
 def publish(

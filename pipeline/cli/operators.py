@@ -1,20 +1,22 @@
-"""`pipeline dead-letters` and `pipeline review`."""
+"""`pipeline dead-letters`, `pipeline review`, `pipeline forget` and `pipeline audit`."""
 
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
 
-from pipeline.cli.options import APlace, Json, Key, Newest, OptionalPath, Since, Strings, Until
+from pipeline.cli.options import APlace, As, Json, Key, Newest, OptionalPath, Since, Strings, Until
 
 if TYPE_CHECKING:
     from pipeline.config import Settings
     from pipeline.kafka.reader import TopicReader
     from pipeline.kafka.topics import TopicNames
     from pipeline.operators.dead_letters import DeadLetterRecord, Replayed, Selection
+    from pipeline.operators.forget import Forgotten
     from pipeline.operators.listing import Listing
 
 dead_letters = typer.Typer(
@@ -23,6 +25,7 @@ dead_letters = typer.Typer(
 review = typer.Typer(
     no_args_is_help=True, help="Look at what neither model could settle, and settle it."
 )
+audit = typer.Typer(no_args_is_help=True, help="Who changed what with a command.")
 Full = Annotated[bool, Option("--full", help="All of it, however large.")]
 Places = Annotated[Strings, Argument(help="PARTITION:OFFSET, as `list` prints them; all if none.")]
 Stages = Annotated[Strings, Option("--stage", help="Who could not handle it; repeatable.")]
@@ -87,16 +90,17 @@ def replay_dead_letters(
     dry_run: Annotated[bool, Option("--dry-run", help="Only say what would go where.")] = False,
     again: Annotated[bool, Option("--again", help="Those too that were replayed before.")] = False,
     everything: Annotated[bool, Option("--all", help="Where nothing else says which.")] = False,
+    person: As = None,
     json: Json = False,
 ) -> None:
     """Put dead letters back on their topics, with their keys and headers, each once."""
     from pipeline.cli.terminal import console, output
     from pipeline.model.errors import UsageError
+    from pipeline.operators.audit import AuditedCommand, person_named, selected
     from pipeline.operators.dead_letters import ReplayRequest, replay
     from pipeline.operators.handled import open_publisher
 
-    selected = places or stage or reason or topic or key or since or until
-    if not (selected or limit or everything):
+    if not ((places or stage or reason or topic or key or since or until) or limit or everything):
         raise UsageError(
             "Say which: PARTITION:OFFSET, --reason, --stage, --topic, --key, --since, --until, "
             "--limit, or --all."
@@ -104,12 +108,30 @@ def replay_dead_letters(
     settings, names, read = _opened()
     selection = _selection(places, stage, reason, topic, key=key, since=since, until=until)
     request = ReplayRequest(selection, rate=rate, limit=limit, again=again)
+    command = AuditedCommand(
+        names.audit,
+        person_named(person, settings.operators),
+        "dead-letters replay",
+        "replayed",
+        selected(
+            key,
+            place=places,
+            stage=stage,
+            reason=reason,
+            topic=topic,
+            since=selection.span.since,
+            until=selection.span.until,
+            limit=limit,
+            again=again,
+            all=everything,
+        ),
+    )
 
     async def put_back() -> "Replayed":
         if dry_run:
             return await replay(settings, read, request, None, on_done=done)
         async with open_publisher(
-            settings, names.dead_letters, names.replayed, note=console.note
+            settings, names.dead_letters, names.replayed, command, note=console.note
         ) as publisher:
             return await replay(settings, read, request, publisher, on_done=done)
 
@@ -256,6 +278,7 @@ def resolve_review_item(
     ] = None,
     labels: Annotated[OptionalPath, Option(help="Labelled file that gets a line, too.")] = None,
     again: Annotated[bool, Option("--again", help="Publish it after an earlier one, too.")] = False,
+    person: As = None,
     json: Json = False,
 ) -> None:
     """Publish a person's verdict as the event's result, under its key, once."""
@@ -265,6 +288,7 @@ def resolve_review_item(
     from pipeline.model.errors import UsageError
     from pipeline.model.records import Tier, now
     from pipeline.operators import review
+    from pipeline.operators.audit import AuditedCommand, person_named, selected
     from pipeline.operators.handled import open_publisher
     from pipeline.operators.selection import parse_place
 
@@ -276,6 +300,13 @@ def resolve_review_item(
             result = Path(result[1:]).read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{result[1:]} cannot be read ({error}): name another.") from None
+    command = AuditedCommand(
+        names.audit,
+        person_named(person, settings.operators),
+        "review resolve",
+        "resolved",
+        selected(place=place, again=again),
+    )
     right = review.parse_result(result or "") if accept is None else Tier(accept.value)
     done = console.run(
         review.resolve(
@@ -283,7 +314,9 @@ def resolve_review_item(
             read,
             where,
             review.Verdict(right, review.parse_changes(change or ())),
-            lambda: open_publisher(settings, names.review, names.resolved, note=console.note),
+            lambda: open_publisher(
+                settings, names.review, names.resolved, command, note=console.note
+            ),
             now=now(),
             jitter=random.random,
             again=again,
@@ -291,3 +324,82 @@ def resolve_review_item(
         )
     )
     output(done, [f"{done.place}: published to {done.topic}"], json=json)
+
+
+def forget(
+    *,
+    key: Annotated[str, Argument(help="The records' key: a customer, a vendor, a document.")],
+    topic: Annotated[
+        Strings, Option("--topic", help="Only there; repeatable. Else all that hold events.")
+    ] = None,
+    execute: Annotated[
+        bool, Option("--execute/--dry-run", help="Do it, or only say what would be done.")
+    ] = False,
+    person: As = None,
+    json: Json = False,
+) -> None:
+    """Remove what can be removed of a record key, and say what remains until when."""
+    from pipeline.cli.terminal import console
+    from pipeline.kafka.connection import admin_client
+    from pipeline.kafka.topics import Topics
+    from pipeline.model.records import now
+    from pipeline.operators import forget as forgetting
+    from pipeline.operators.audit import AuditedCommand, person_named, selected
+    from pipeline.operators.handled import open_publisher
+    from pipeline.operators.inspection import every_topic
+
+    settings, names, read = _opened()
+    command = None
+    if execute:
+        name = person_named(person, settings.operators)
+        command = AuditedCommand(
+            names.audit, name, "forget", "forgotten", selected(key, topic=topic)
+        )
+
+    async def work() -> "Forgotten":
+        async with admin_client(settings.kafka) as admin:
+            states = await Topics(admin, settings.topics).describe(every_topic(settings))
+        return await forgetting.forget(
+            settings,
+            read,
+            states,
+            key,
+            None
+            if command is None
+            else partial(open_publisher, settings, command=command, note=console.note),
+            now=now(),
+            topics=topic or (),
+            on_read=done,
+        )
+
+    with console.progress("Reading") as done:
+        result = console.run(work())
+    if json:
+        console.as_json(result)
+    else:
+        if result.remains:
+            console.table(forgetting.HEADINGS, [each.row() for each in result.remains])
+        for sentence in result.sentences():
+            console.note(sentence)
+    if result.refused:
+        raise typer.Exit(console.FAILED)
+
+
+@audit.command("list")
+def list_commands(
+    *, since: Since = None, until: Until = None, limit: Newest = 100, json: Json = False
+) -> None:
+    """List the commands that changed something, the newest last."""
+    from pipeline.cli.terminal import console
+    from pipeline.model.records import now
+    from pipeline.operators.audit import HEADINGS, list_audit
+    from pipeline.operators.selection import span
+
+    _, names, read = _opened()
+    found = console.run(list_audit(read, names.audit, span(since, until, now()), limit=limit))
+    if json:
+        console.as_json(found.document())
+        return
+    if found.lines:
+        console.table(HEADINGS, [line.row() for line in found.lines])
+    console.note(found.summary())

@@ -36,6 +36,7 @@ from pipeline.config.tables import (
     KafkaSettings,
     LogSettings,
     ModelSettings,
+    OperatorSettings,
     PrivacySettings,
     StreamSettings,
     TopicSettings,
@@ -122,6 +123,7 @@ class Settings(_Read):
     )
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
+    operators: OperatorSettings = OperatorSettings()
     http: HttpSettings = HttpSettings()
     models: ModelSettings = ModelSettings()
     stream: StreamSettings = StreamSettings()

@@ -101,6 +101,16 @@ class TopicSettings(Section):
     escalations: str = setting("escalations", "what Haiku could not settle, for Sonnet")
     review: str = setting("review", "what Sonnet could not settle either, for people")
     dead_letters: str = setting("dead-letters", "records that cannot be handled")
+    audit: str = setting("audit", "who changed what with a command")
+    audit_retention: Seconds = setting(365 * 86_400, "for which that topic keeps its records")
+    payload_retention: Seconds | None = setting(
+        None,
+        "for which topics that hold events (raw, escalations, review, dead letters) keep them; "
+        "unset: the brokers' own default",
+    )
+    enriched_retention: Seconds | None = setting(
+        None, "for which topics of results keep them; unset: the brokers' own default"
+    )
     replayed: ClassVar[str] = "dead-letters.replayed"
     """Which dead letters were replayed; compacted. The pipeline's own, as the next two are."""
     resolved: ClassVar[str] = "review.resolved"
@@ -110,6 +120,14 @@ class TopicSettings(Section):
     partitions: Count = setting(6, "of each topic that `pipeline topics create` makes")
     replication_factor: int = setting(-1, "-1: the brokers' own default")
     max_message_bytes: Bytes = setting(16 << 20, "the largest record a topic takes")
+
+
+class OperatorSettings(Section):
+    """Who gives commands that change something: it is kept in the topic `topics.audit`."""
+
+    require_as: bool = setting(
+        False, "whether they must say their name with --as; else that of the system's user will do"
+    )
 
 
 class StreamSettings(Section):

@@ -127,7 +127,8 @@ def operations_needed(settings: Settings) -> Mapping[str, frozenset[str]]:
     names = TopicNames(settings.topics)
     sources = {names.read_by(stage) for stage in settings.enabled}
     # Publishers write the first; `pipeline dead-letters` and `review`, the others.
-    others = {*(names.raw(stage) for stage in settings.enabled), *names.compacted}
+    raw = (names.raw(stage) for stage in settings.enabled)
+    others = {*raw, names.audit, *names.compacted}
     needed = {}
     for name in topic_names(settings, None):
         operations = set() if name in others else {"Write"}
@@ -263,7 +264,7 @@ def guarded(settings: Settings) -> tuple[str, ...]:
     """The topics that publishers must not be able to write to."""
     names = TopicNames(settings.topics)
     results = (names.enriched(stage) for stage in settings.enabled if stage != "escalations")
-    shared = (names.escalations, names.review, names.dead_letters)
+    shared = (names.escalations, names.review, names.dead_letters, names.audit)
     return (*shared, *names.compacted, *results)
 
 

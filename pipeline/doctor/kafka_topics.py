@@ -6,7 +6,7 @@ from pipeline.config import Settings
 from pipeline.doctor.examination import Finding, Site, failed, ok, warning
 from pipeline.doctor.installation import BASE64, size_limits
 from pipeline.kafka.cluster import Cluster, Progress, TopicSeen, progress_of
-from pipeline.kafka.topics import TopicNames, TopicState, differences
+from pipeline.kafka.topics import TopicNames, TopicState, differences, period, seconds_of
 from pipeline.model.errors import PipelineError
 from pipeline.operators.inspection import topic_names
 from pipeline.stream.ledger import LedgerUnreadable, decode
@@ -51,7 +51,13 @@ def of_topics(site: Site, cluster: Cluster) -> Iterator[Finding]:
         )
     for topic in cluster.topics.values():
         cleanup = topic.configs.get("cleanup.policy")
-        state = TopicState(topic.name, topic.partitions, topic.replicas, cleanup=cleanup)
+        state = TopicState(
+            topic.name,
+            topic.partitions,
+            topic.replicas,
+            cleanup=cleanup,
+            retention=seconds_of(topic.configs.get("retention.ms")),
+        )
         for difference in differences(state, site.settings.topics):
             yield warning(
                 f"{topic.name} is not what the settings say.",
@@ -192,16 +198,17 @@ def check_cleaning(site: Site, cluster: Cluster) -> Iterator[Finding]:
                 advice=f"`kafka-configs.sh --alter --topic {topic.name} --add-config "
                 "cleanup.policy=delete`.",
             )
-        retention = topic.number("retention.ms")
-        if topic.name not in sources | {names.dead_letters} or retention is None:
-            continue
-        if 0 <= retention / 1000 < _SHORT_RETENTION:
+        retention = seconds_of(topic.configs.get("retention.ms"))
+        waited_for = sources | {names.dead_letters, names.review}
+        if topic.name in waited_for and retention is not None and retention < _SHORT_RETENTION:
+            setting, configured = names.retention_of(topic.name)
             yield warning(
-                f"{topic.name} keeps records for {retention / 3_600_000:.3g} hours.",
-                why="What waits for longer, because the API is away or a budget is spent, is "
-                "deleted without having been processed.",
+                f"{topic.name} keeps records for {period(retention)}.",
+                why="What waits for longer, because the API is away, a budget is spent, or nobody "
+                "has looked yet, is deleted without having been dealt with.",
                 advice=f"`kafka-configs.sh --alter --topic {topic.name} --add-config "
-                "retention.ms=604800000`: longer than the longest outage and the time to catch up.",
+                "retention.ms=604800000`: longer than the longest outage and the time to catch up"
+                f"{f'; and raise {setting}' if configured is not None else ''}.",
             )
 
 

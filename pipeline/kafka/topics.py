@@ -1,6 +1,7 @@
 """The topics of the pipeline: what they are called, how they must be, and how they are made."""
 
 import asyncio
+import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,13 @@ _POLL = 0.02
 _MAX_MESSAGE_BYTES = "max.message.bytes"
 _CLEANUP = "cleanup.policy"
 _COMPACT = "compact"
+_RETENTION = "retention.ms"
+_SEGMENT = "segment.ms"
+_SEGMENTS = 4
+"""In a retention: records are removed a segment at a time, after the last of it has expired."""
+_LONGEST_SEGMENT = 7 * 86_400.0
+"""Seconds; Kafka's own default."""
+_HOUR, _DAY = 3600.0, 86_400.0
 
 
 class TopicsFailed(PipelineError):
@@ -39,10 +47,11 @@ class TopicNames:
     """What each topic is called under the settings; `UsageError` where Kafka takes no such name."""
 
     def __init__(self, settings: TopicSettings) -> None:
-        self._prefix = settings.prefix
+        self._settings = settings
         self.escalations = self._name(settings.escalations)
         self.review = self._name(settings.review)
         self.dead_letters = self._name(settings.dead_letters)
+        self.audit = self._name(settings.audit)
         self.replayed = self._name(settings.replayed)
         self.resolved = self._name(settings.resolved)
         self.backfills = self._name(settings.backfills)
@@ -60,14 +69,25 @@ class TopicNames:
 
     def of(self, stages: Iterable[str]) -> tuple[str, ...]:
         """Every topic that these stages read or write, each once."""
-        names = [self.escalations, self.review, self.dead_letters, *self.compacted]
+        names = [self.escalations, self.review, self.dead_letters, self.audit, *self.compacted]
         for stage in stages:
             if stage != ESCALATIONS:
                 names += [self.raw(stage), self.enriched(stage)]
         return tuple(dict.fromkeys(names))
 
+    def retention_of(self, topic: str) -> tuple[str, float | None]:
+        """The setting that says for how long a topic keeps its records, and its seconds."""
+        settings = self._settings
+        if topic == self.audit:
+            return "topics.audit_retention", settings.audit_retention
+        if topic.endswith(".enriched"):
+            return "topics.enriched_retention", settings.enriched_retention
+        if topic.endswith(".raw") or topic in {self.escalations, self.review, self.dead_letters}:
+            return "topics.payload_retention", settings.payload_retention
+        return "", None
+
     def _name(self, name: str) -> str:
-        full = self._prefix + name
+        full = self._settings.prefix + name
         if not _LEGAL.fullmatch(full) or full in {".", ".."}:
             raise UsageError(
                 f"{full!r} cannot be the name of a topic: letters, digits, '.', '_' and '-', "
@@ -78,13 +98,19 @@ class TopicNames:
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """A topic as it is, its configuration as far as we may see it."""
+    """A topic as it is, its configuration as far as we may see it; times are in seconds.
+
+    Records are removed with the segment that they are in, once `retention` has passed since the
+    last of it was written: up to `segment` later. A retention without an end is infinite.
+    """
 
     name: str
     partitions: int
     replication_factor: int
     max_message_bytes: int | None = None
     cleanup: str | None = None
+    retention: float | None = None
+    segment: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +143,15 @@ def differences(state: TopicState, settings: TopicSettings) -> tuple[str, ...]:
             f"topics.max_message_bytes is {settings.max_message_bytes}: raise the topic's "
             f"{_MAX_MESSAGE_BYTES}, or lower the setting."
         )
-    if state.name in TopicNames(settings).compacted and (forgets := why_forgetful(state)):
+    names = TopicNames(settings)
+    setting, retention = names.retention_of(state.name)
+    if retention is not None and state.retention not in {None, retention}:
+        found.append(
+            f"{state.name} keeps records for {period(state.retention)} and {setting} is "
+            f"{period(retention)}: set the topic's {_RETENTION} to {_milliseconds(retention)} (and "
+            f"its {_SEGMENT} to {_milliseconds(_segment(retention))}), or change the setting."
+        )
+    if state.name in names.compacted and (forgets := why_forgetful(state)):
         found.append(forgets)
     return tuple(found)
 
@@ -130,6 +164,29 @@ def why_forgetful(state: TopicState) -> str | None:
         f"{state.name} has {_CLEANUP} {state.cleanup} and would forget what was handled: set "
         f"its {_CLEANUP} to {_COMPACT}."
     )
+
+
+def period(seconds: float | None) -> str:
+    """A retention in words."""
+    if seconds is None or math.isinf(seconds):
+        return "ever"
+    unit, size = ("days", _DAY) if seconds >= 2 * _DAY else ("hours", _HOUR)
+    return f"{seconds / size:.4g} {unit}"
+
+
+def _segment(retention: float) -> float:
+    return min(retention / _SEGMENTS, _LONGEST_SEGMENT)
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(max(1, round(seconds * 1000)))
+
+
+def seconds_of(milliseconds: str | None) -> float | None:
+    """A retention as brokers have it; -1, which has no end, is infinite."""
+    if milliseconds is None:
+        return None
+    return math.inf if int(milliseconds) < 0 else int(milliseconds) / 1000
 
 
 class Topics:
@@ -145,7 +202,7 @@ class Topics:
         settings = settings or TopicSettings()
         self._admin = admin
         self._settings = settings
-        self._compacted = TopicNames(settings).compacted
+        self._names = TopicNames(settings)
         self._configs = {_MAX_MESSAGE_BYTES: str(settings.max_message_bytes), **(configs or {})}
 
     async def describe(self, names: Collection[str]) -> dict[str, TopicState]:
@@ -153,7 +210,10 @@ class Topics:
         metadata = await self._metadata()
         present = [name for name in names if name in metadata]
         configs = await describe_configs(
-            self._admin, ConfigResourceType.TOPIC, present, (_MAX_MESSAGE_BYTES, _CLEANUP)
+            self._admin,
+            ConfigResourceType.TOPIC,
+            present,
+            (_MAX_MESSAGE_BYTES, _CLEANUP, _RETENTION, _SEGMENT),
         )
         found = {}
         for name in present:
@@ -165,6 +225,8 @@ class Topics:
                 replication_factor=len(metadata[name][0]["replicas"]),
                 max_message_bytes=None if largest is None else int(largest),
                 cleanup=config.get(_CLEANUP),
+                retention=seconds_of(config.get(_RETENTION)),
+                segment=seconds_of(config.get(_SEGMENT)),
             )
         return found
 
@@ -220,7 +282,7 @@ class Topics:
                 self._settings.partitions,
                 factor,
                 assignments,
-                self._configs | ({_CLEANUP: _COMPACT} if name in self._compacted else {}),
+                self._configs | self._own_configs(name),
             )
             for name in names
         ]
@@ -234,6 +296,17 @@ class Topics:
                 reason = (text[0] if text and text[0] else error.message).rstrip(".")
                 raise TopicsFailed(f"The brokers refuse to make topic {name}: {reason}.")
         return made
+
+    def _own_configs(self, name: str) -> dict[str, str]:
+        if name in self._names.compacted:
+            return {_CLEANUP: _COMPACT}
+        _, retention = self._names.retention_of(name)
+        if retention is None:
+            return {}
+        return {
+            _RETENTION: _milliseconds(retention),
+            _SEGMENT: _milliseconds(_segment(retention)),
+        }
 
     async def _have_leaders(self, names: Sequence[str]) -> bool:
         metadata = await self._metadata()

@@ -107,6 +107,10 @@ class Tier(StrEnum):
     SONNET = "sonnet"
 
 
+FORGOTTEN = "forgotten"
+"""The reason of a mark: a person had the record's key forgotten, so it is never published again."""
+
+
 class Record(BaseModel):
     """What all published values share: readers may meet new fields, writers add none unsaid."""
 
@@ -263,10 +267,50 @@ class Handled(Record):
         description="The record's own Kafka timestamp, which tells it from another one that is in "
         "its place after the topic was made again."
     )
-    to: str = Field(description="The topic on which something was published for it.")
+    to: str = Field(
+        description="The topic on which something was published for it; empty where nothing was."
+    )
     at: Timestamp = Field(description="When.")
     times: int = Field(ge=1, le=MOST_COUNT, description="How often, all in all.")
     by: str = Field("", description="Which run of a command did it: a random name.")
+    reason: str = Field(
+        "", description="Why nothing was published for it: `forgotten`, which is final."
+    )
+
+
+class AuditOutcome(StrEnum):
+    """The codes of the field `outcome` of an audit record."""
+
+    BEGUN = "begun"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Audit(Record):
+    """A record of `audit`: what a person's command changed.
+
+    It is published in the transaction that makes the change, where the change is on Kafka. It holds
+    nothing of any event.
+    """
+
+    schema_: str = Field("audit/1", alias="schema")
+    at: Timestamp = Field(description="When.")
+    person: str = Field(description="Who: as `--as` says, or the user of the system.")
+    command: str = Field(description="The words of the command, such as `dead-letters replay`.")
+    run: str = Field(description="A random name: records with the same one are of one command.")
+    selected: dict[str, list[str]] = Field(
+        description="The options that say which records, and their values; of a key its SHA-256."
+    )
+    did: str = Field(
+        description="What was done: `replayed`, `resolved`, `forgotten` (settled without a "
+        "result), `tombstones` (published), `answers` (that were kept on disk, removed)."
+    )
+    topic: str = Field(description="The topic of the records that it was done to, if to any.")
+    count: Count = Field(description="To how many of them.")
+    outcome: str = Field(
+        description="`done`; `begun` before something that no transaction holds, which a later "
+        "record of the run says the outcome of; `failed`."
+    )
 
 
 class DeadLetterReason(StrEnum):

@@ -26,8 +26,15 @@ from pipeline.kafka.reader import Start, TopicReader
 from pipeline.kafka.topics import TopicNames
 from pipeline.model.printable import hex_dump, on_one_line, printable
 from pipeline.operators.files import usable
-from pipeline.operators.handled import Action, Done, HandledIndex, IdempotentPublisher, read_handled
-from pipeline.operators.listing import COLUMN, Listing
+from pipeline.operators.handled import (
+    Action,
+    Done,
+    HandledEntry,
+    HandledIndex,
+    IdempotentPublisher,
+    read_handled,
+)
+from pipeline.operators.listing import COLUMN, Listing, handled_cell
 from pipeline.operators.selection import Place, Span, batched, place_of, record_at
 from pipeline.stages.api import build_stages
 from pipeline.stages.files.media import sniff
@@ -63,6 +70,7 @@ class Line:
     version: str  # of the pipeline that put it aside
     replayed: int  # how often it was
     replayed_at: datetime | None  # the last time
+    forgotten: bool  # a person had its key forgotten: it is not replayed any more
     replayed_from: str | None  # the dead letter that it was before, if it failed again
 
 
@@ -130,6 +138,7 @@ def dead_letter_of(record: Received) -> DeadLetterRecord:
         version=texts.get("dlq-version", ""),
         replayed=0,
         replayed_at=None,
+        forgotten=False,
         replayed_from=texts.get(REPLAYED_FROM),
     )
     return DeadLetterRecord(record, about, original)
@@ -139,7 +148,12 @@ def line_of(dead_letter: DeadLetterRecord, handled: HandledIndex) -> Line:
     entry = handled.of(dead_letter.record)
     if entry is None:
         return dead_letter.about
-    return replace(dead_letter.about, replayed=entry.times, replayed_at=entry.at)
+    return replace(
+        dead_letter.about,
+        replayed=entry.times,
+        replayed_at=entry.at,
+        forgotten=entry.is_forgotten,
+    )
 
 
 def _number(text: str | None) -> int | None:
@@ -219,13 +233,13 @@ class DeadLetterListing(Listing[Line]):
             printable(f"{topic[:COLUMN]} {partition}:{offset}" if topic else ""),
             line.key[:COLUMN],
             f"{line.size:,}",
-            f"{line.replayed_at:%Y-%m-%d %H:%M}" if line.replayed_at is not None else "",
+            handled_cell(line.replayed_at, is_forgotten=line.forgotten),
         )
 
     def _sentence(self) -> str:
         return (
-            f"{self.matching:,} dead letters ({self._counts()}), {self.handled:,} of them replayed."
-            f"{self._left_out()}"
+            f"{self.matching:,} dead letters ({self._counts()}), {self.handled:,} of them replayed "
+            f"or forgotten.{self._left_out()}"
         )
 
 
@@ -265,7 +279,8 @@ def lines_of(
     yield f"from       {source}"
     yield f"calls      {'-' if line.attempts is None else line.attempts}"
     if line.replayed_at is not None:
-        yield f"replayed   {line.replayed_at.isoformat()} ({line.replayed} times)"
+        at = line.replayed_at.isoformat()
+        yield f"forgotten  {at}" if line.forgotten else f"replayed   {at} ({line.replayed} times)"
     if line.replayed_from is not None:
         yield f"before     {printable(line.replayed_from)} (replayed, and failed again)"
     yield f"key        {on_one_line(record.key, limit)}"
@@ -436,7 +451,9 @@ async def replay(
                 done = await publisher.publish(actions)
             result.replayed += len(done.done)
             result.done_before += len(done.done_before)
-            result.topics.update(action.outgoing.topic for action in done.done)
+            result.topics.update(
+                action.outgoing.topic for action in done.done if action.outgoing is not None
+            )
             for action, because in done.refused:
                 result.refuse(action.record, because)
             on_done(len(done.done))
@@ -447,7 +464,7 @@ async def _replayable(
     found: AsyncIterator[DeadLetterRecord],
     settings: Settings,
     request: ReplayRequest,
-    entry_of: Callable[[Received], object | None],
+    entry_of: Callable[[Received], HandledEntry | None],
     result: Replayed,
 ) -> AsyncIterator[DeadLetterRecord]:
     """Those that can and shall be replayed; the others are counted."""
@@ -457,7 +474,8 @@ async def _replayable(
     allowed = {names.escalations, *map(names.raw, build_stages(settings.stages))}
     chosen = 0
     async for dead_letter in found:
-        if entry_of(dead_letter.record) is not None and not request.again:
+        entry = entry_of(dead_letter.record)
+        if entry is not None and (entry.is_forgotten or not request.again):
             result.done_before += 1
         elif (because := _why_not(dead_letter, allowed)) is not None:
             result.refuse(dead_letter.record, because)

@@ -1,9 +1,10 @@
 """Which records people have handled, and publishing what comes of a record once.
 
 A compacted topic holds a record `Handled` under the key `TOPIC/PARTITION/OFFSET` for each; it is
-published in one transaction with whatever was done. One transactional id belongs to all of a topic:
-a process that starts with it fences every earlier one, settles its open transaction, and only then
-reads the topic. So what is not in it was not handled, and no other process can handle it any more.
+published in one transaction with whatever was done and with the audit record of that. One
+transactional id belongs to all of a topic: a process that starts with it fences every earlier one,
+settles its open transaction, and only then reads the topic. So what is not in it was not handled,
+and no other process can handle it any more.
 
 What an unreadable record with one of our keys is about counts as handled, once, until `--again`:
 nothing is done twice for an entry that another version wrote or that was damaged.
@@ -26,7 +27,16 @@ from pipeline.kafka.reader import TopicReader
 from pipeline.kafka.topics import Topics, why_forgetful
 from pipeline.kafka.writer import ProducerFenced, commit_with_retry
 from pipeline.model.errors import PipelineError
-from pipeline.model.records import EPOCH, Handled, Unusable, now, read_record
+from pipeline.model.records import (
+    EPOCH,
+    FORGOTTEN,
+    AuditOutcome,
+    Handled,
+    Unusable,
+    now,
+    read_record,
+)
+from pipeline.operators.audit import AuditedCommand
 from pipeline.operators.selection import Place, place_of, topic_reader
 from pipeline.stream.protocols import (
     Broken,
@@ -63,6 +73,12 @@ class HandledEntry:
     at: datetime
     times: int
     by: str
+    reason: str = ""
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether it is settled for good: nothing may be published for it any more."""
+        return self.reason == FORGOTTEN
 
 
 @dataclass(eq=False)
@@ -116,7 +132,9 @@ class HandledIndex:
             return None
         return entry
 
-    def next(self, record: Received, *, to: str, at: datetime, by: str) -> Handled:
+    def next(
+        self, record: Received, *, to: str, at: datetime, by: str, reason: str = ""
+    ) -> Handled:
         """What is to be written when `by` handles a record now."""
         earlier = self.of(record)
         return Handled(
@@ -129,6 +147,7 @@ class HandledIndex:
             at=at,
             times=1 if earlier is None else earlier.times + 1,
             by=by,
+            reason=reason,
         )
 
     def outgoing(self, handled: Handled) -> Outgoing:
@@ -139,7 +158,7 @@ class HandledIndex:
     def written(self, committed: Iterable[Handled]) -> None:
         for handled in committed:
             self._entries[Place(handled.partition, handled.offset)] = HandledEntry(
-                _stamp(handled.timestamp), handled.at, handled.times, handled.by
+                _stamp(handled.timestamp), handled.at, handled.times, handled.by, handled.reason
             )
 
     def remove_obsolete(self, begins: Mapping[int, int]) -> list[Outgoing]:
@@ -174,11 +193,15 @@ class NotDone(PipelineError):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What to publish about a record; `again` although it was handled before."""
+    """What to publish about a record; `again` although it was handled before.
+
+    Without anything to publish it is only marked, with the reason.
+    """
 
     record: Received
-    outgoing: Outgoing
+    outgoing: Outgoing | None
     again: bool = False
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +215,9 @@ class Done:
 
 @dataclass(eq=False)
 class IdempotentPublisher:
-    """Publishes what comes of the records of `topic`, each once; entered with `async with`.
+    """Publishes what comes of the records of `topic`, each once, in the name of `command`.
+
+    It is entered with `async with`.
 
     `group` and `handled_topic` name the transactional id; `name`, which signs the entries, is
     unlike that of any other publisher.
@@ -200,6 +225,7 @@ class IdempotentPublisher:
 
     topic: str
     handled_topic: str
+    command: AuditedCommand
     _: KW_ONLY
     group: str
     name: str
@@ -237,7 +263,7 @@ class IdempotentPublisher:
         return self._handled.of(record)
 
     async def publish(self, actions: Sequence[Action]) -> Done:
-        """Publish what was not handled yet, and that it is, in one transaction.
+        """Publish what was not handled yet, that it is, and who did it, in one transaction.
 
         Raises:
             ProducerFenced: Another process has begun meanwhile. Nothing of these was done.
@@ -248,7 +274,7 @@ class IdempotentPublisher:
         done_before: list[Action] = []
         for action in actions:
             entry = self._handled.of(action.record)
-            if entry is None or action.again:
+            if entry is None or (action.again and not entry.is_forgotten):
                 todo.append((action, 0 if entry is None else entry.times))
             else:
                 done_before.append(action)
@@ -277,27 +303,55 @@ class IdempotentPublisher:
             raise _not_done(problem)
         return Done(tuple(action for action, _ in todo), tuple(done_before), tuple(refused))
 
+    async def publish_unmarked(
+        self,
+        records: Sequence[Outgoing],
+        count: int,
+        *,
+        did: str,
+        about: str,
+        outcome: AuditOutcome = AuditOutcome.DONE,
+    ) -> None:
+        """Publish what is about no single record, and who did it, in one transaction.
+
+        It has to be harmless if it is published twice. Raises as `publish`.
+        """
+        entry = self.command.entry(count, at=self.clock(), about=about, did=did, outcome=outcome)
+        try:
+            await self._commit_together([*records, entry])
+        except (BrokersUnavailable, Broken) as error:
+            raise _not_done(error) from error
+
     async def _commit(self, actions: Sequence[Action]) -> None:
-        if self._session is None:
-            raise RuntimeError("a publisher is entered before it is used")
+        now = self.clock()
         handled = [
             self._handled.next(
-                action.record, to=action.outgoing.topic, at=self.clock(), by=self.name
+                action.record,
+                to="" if action.outgoing is None else action.outgoing.topic,
+                at=now,
+                by=self.name,
+                reason=action.reason,
             )
             for action in actions
         ]
         tidied, self._obsolete = self._obsolete[:_TIDIED], self._obsolete[_TIDIED:]
-        await commit_with_retry(
-            self._session,
+        marks = [self._handled.outgoing(each) for each in handled]
+        pairs = list(zip(actions, marks, strict=True))
+        await self._commit_together(
             [
-                *(action.outgoing for action in actions),
-                *(self._handled.outgoing(each) for each in handled),
+                # One of each action comes first: `Unpublishable` names them by their indices.
+                *(action.outgoing or mark for action, mark in pairs),
+                *(mark for action, mark in pairs if action.outgoing is not None),
+                self.command.entry(len(actions), at=now, about=self.topic),
                 *tidied,
-            ],
-            None,
-            if_fenced=self._fenced,
+            ]
         )
         self._handled.written(handled)
+
+    async def _commit_together(self, records: Sequence[Outgoing]) -> None:
+        if self._session is None:
+            raise RuntimeError("a publisher is entered before it is used")
+        await commit_with_retry(self._session, records, None, if_fenced=self._fenced)
 
     async def _open(self) -> None:
         await self._close()
@@ -347,11 +401,16 @@ def _not_done(problem: BrokerError | None) -> NotDone:
 
 @asynccontextmanager
 async def open_publisher(
-    settings: Settings, topic: str, handled_topic: str, *, note: Callable[[str], None]
+    settings: Settings,
+    topic: str,
+    handled_topic: str,
+    command: AuditedCommand,
+    *,
+    note: Callable[[str], None],
 ) -> AsyncIterator[IdempotentPublisher]:
     """A publisher on the configured brokers, ready; a weaker guarantee is reported to `note`."""
     async with admin_client(settings.kafka) as admin:
-        found = await Topics(admin, settings.topics).require([topic, handled_topic])
+        found = await Topics(admin, settings.topics).require([topic, handled_topic, command.topic])
     if (forgets := why_forgetful(found[handled_topic])) is not None:
         raise PipelineError(forgets)
     delivery = await delivery_in_force(settings)
@@ -365,6 +424,7 @@ async def open_publisher(
     async with IdempotentPublisher(
         topic,
         handled_topic,
+        command,
         group=settings.kafka.group_prefix + _GROUP,
         name=secrets.token_hex(8),
         brokers=KafkaBrokers(settings.kafka, stream, settings.topics, delivery.mode),

@@ -41,6 +41,11 @@ def topic_names(settings: Settings, stages: Sequence[str] | None) -> tuple[str, 
     return TopicNames(settings.topics).of(chosen(settings, stages))
 
 
+def every_topic(settings: Settings) -> tuple[str, ...]:
+    """Those of all stages that there are, enabled or not."""
+    return topic_names(settings, [*build_stages(settings.stages), ESCALATIONS])
+
+
 async def create(settings: Settings, stages: Sequence[str] | None) -> list[TopicReport]:
     names = topic_names(settings, stages)
     async with admin_client(settings.kafka) as admin:

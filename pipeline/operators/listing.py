@@ -15,6 +15,13 @@ _COUNTED = 30  # codes counted one by one: the pipeline has fewer, other writers
 LineT = TypeVar("LineT")
 
 
+def handled_cell(at: datetime | None, *, is_forgotten: bool) -> str:
+    """When a record was handled, or that it is settled for good; empty where it is open."""
+    if is_forgotten:
+        return "forgotten"
+    return "" if at is None else f"{at:%Y-%m-%d %H:%M}"
+
+
 class Listing(ABC, Generic[LineT]):
     """The newest `limit` lines, so that a long topic fits into memory; counts of all that match.
 

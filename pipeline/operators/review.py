@@ -26,7 +26,7 @@ from pipeline.model.printable import on_one_line, printable, readable, shortened
 from pipeline.model.records import Review, Tier, Timing, Unusable, read_record
 from pipeline.operators.files import usable
 from pipeline.operators.handled import Action, HandledIndex, IdempotentPublisher, read_handled
-from pipeline.operators.listing import COLUMN, Listing
+from pipeline.operators.listing import COLUMN, Listing, handled_cell
 from pipeline.operators.selection import Place, Span, place_of, record_at
 from pipeline.stages.api import Stage, build_stages, label_of
 from pipeline.stream.records import Outgoing, Received
@@ -101,6 +101,7 @@ class Line:
     answers: Sequence[str]  # tiers that gave a usable one
     resolved: int  # how often it was
     resolved_at: datetime | None
+    forgotten: bool  # a person had its key forgotten: it is not resolved any more
 
 
 class ReviewListing(Listing[Line]):
@@ -121,7 +122,7 @@ class ReviewListing(Listing[Line]):
             printable(line.event_id)[:COLUMN],
             line.key[:COLUMN],
             printable(", ".join(line.doubts[:_DOUBTS]))[: _DOUBTS * COLUMN],
-            f"{line.resolved_at:%Y-%m-%d %H:%M}" if line.resolved_at is not None else "",
+            handled_cell(line.resolved_at, is_forgotten=line.forgotten),
         )
 
     def remarks(self) -> Iterator[str]:
@@ -189,6 +190,7 @@ def line_of(item: ReviewItem, handled: HandledIndex) -> Line:
         answers=tuple(tier for tier, answer in answers.items() if answer is not None),
         resolved=0 if entry is None else entry.times,
         resolved_at=None if entry is None else entry.at,
+        forgotten=entry is not None and entry.is_forgotten,
     )
 
 
@@ -202,7 +204,8 @@ def lines_of(
     yield f"place      {line.place}"
     yield f"came       {line.came_at.isoformat()}"
     if line.resolved_at is not None:
-        yield f"resolved   {line.resolved_at.isoformat()} ({line.resolved} times)"
+        at = line.resolved_at.isoformat()
+        yield f"forgotten  {at}" if line.forgotten else f"resolved   {at} ({line.resolved} times)"
     yield f"stage      {printable(review.stage)}"
     yield f"event      {printable(review.event_id)}"
     yield f"key        {on_one_line(item.record.key, SHOWN)}"
@@ -457,11 +460,17 @@ async def _publish(
         try:
             async with open_publisher() as publisher:
                 done = await publisher.publish([action])
+                entry = publisher.entry(action.record)
         except ProducerFenced:
             if attempt == _ATTEMPTS - 1:
                 raise
             await asyncio.sleep(_RETRY_FIRST * 2**attempt * jitter())
             continue
+        if done.done_before and entry is not None and entry.is_forgotten:
+            raise AlreadyResolved(
+                f"The key of the review item {place_of(action.record)} was forgotten "
+                "(`pipeline forget`): nothing is published for it any more."
+            )
         if done.done_before:
             raise AlreadyResolved(
                 f"The review item {place_of(action.record)} was resolved before: nothing was "

@@ -15,6 +15,7 @@ import pipeline
 from pipeline.config import KafkaSettings, TopicSettings
 from pipeline.model.records import (
     ENRICHED_VERSION,
+    Audit,
     DeadLetterHeaders,
     Enriched,
     Escalation,
@@ -109,7 +110,7 @@ def record_schemas(stages: Sequence[AnyStage]) -> dict[str, Schema]:
     """The schemas of all records, by subject: `tickets.raw`, `tickets.enriched`, `review`, ..."""
     schemas = [schema for stage in stages for schema in (raw_schema(stage), enriched_schema(stage))]
     schemas += [_envelope("escalations", Escalation), _envelope("review", Review), _dead_letters()]
-    schemas.append(_envelope("handled", Handled))
+    schemas += [_envelope("handled", Handled), _envelope("audit", Audit)]
     return {schema_name(schema)[0]: schema for schema in schemas}
 
 
@@ -236,6 +237,8 @@ def asyncapi_document(
         ("review.resolved", topics.resolved),
     ):
         channel(subject, address, of_operators, ["handled"], "send", "receive")
+    message("audit", "What a person's command changed.")
+    channel("audit", topics.audit, of_operators, ["audit"], "send")
     return {
         "asyncapi": "3.0.0",
         "info": {

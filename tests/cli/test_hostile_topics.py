@@ -45,7 +45,7 @@ def held(ran: Ran) -> Ran:
 def topics(run: Run, prefix: str, embedded_broker: LocalBroker) -> str:
     """Every topic holds junk, and some what belongs there; the prefix of their names."""
     assert run("topics", "create", "tickets").code == 0
-    names = ("dead-letters", "review", "escalations", "tickets.raw", "tickets.enriched")
+    names = ("dead-letters", "review", "escalations", "tickets.raw", "tickets.enriched", "audit")
     compacted = ("dead-letters.replayed", "review.resolved", "backfills")
     records = [each for name in names for each in junk(f"{prefix}{name}")]
     for name in compacted:
@@ -80,6 +80,12 @@ def test_dead_letters_among_junk(
     assert replayed["replayed"] >= 1
     ran = held(run("dead-letters", "replay", "--all", "--json"))
     assert json.loads(ran.out)["replayed"] == 0
+
+
+def test_audit_records_among_junk(run: Run, topics: str) -> None:
+    for options in ((), ("--json",)):
+        assert held(run("audit", "list", *options)).code == 0
+    assert json.loads(run("audit", "list", "--json").out)["unreadable"] == len(VALUES)
 
 
 def test_reviews_among_junk(run: Run, topics: str, tmp_path: Path) -> None:

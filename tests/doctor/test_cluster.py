@@ -106,6 +106,26 @@ def test_a_short_retention_is_reported_where_something_waits() -> None:
     fine(check_cleaning(site(), cluster(topic("tickets.raw", configs={"retention.ms": "-1"}))))
 
 
+def test_what_waits_for_people_must_not_expire_within_a_day() -> None:
+    short = cluster(topic("review", configs={"retention.ms": "7200000"}))
+    reported(check_cleaning(site(), short), WARNING, "review keeps records for 2 hours")
+    wanted = site(topics={"payload_retention": 7200})
+    reported(check_cleaning(wanted, short), WARNING, "review keeps", "raise topics.payload_ret")
+
+
+def test_a_topic_that_keeps_payloads_for_longer_than_the_settings_say_is_reported() -> None:
+    limited = site(topics={"payload_retention": 3 * 86_400, "enriched_retention": 7 * 86_400})
+    three_days = {"retention.ms": str(3 * 86_400_000)}
+    holding = [
+        topic(name, configs=three_days)
+        for name in NAMES
+        if name.endswith(".raw") or name in {"escalations", "review", "dead-letters"}
+    ]
+    fine(of_topics(limited, cluster(*holding)))
+    found = of_topics(limited, cluster(*holding, topic("review")))
+    reported(found, WARNING, "review", "keeps records for 7 days", "payload_retention is 3 days")
+
+
 @pytest.mark.parametrize("name", ["tickets.raw", "dead-letters"])
 def test_a_topic_that_takes_less_than_a_stage_is_reported(name: str) -> None:
     seen = cluster(topic(name, configs={"max.message.bytes": "1048588"}))

@@ -43,6 +43,7 @@ def test_publishers_that_write_raw_events_alone_are_well(more: list[Grant]) -> N
         (allow("shop", "*"), "review.resolved"),
         (allow("shop", "tickets.", is_prefix=True), "tickets.enriched"),
         (allow("shop", "backfills"), "backfills"),
+        (allow("shop", "audit"), "audit"),
     ],
 )
 def test_a_publisher_that_may_write_more_is_reported(more: Grant, topic: str) -> None:

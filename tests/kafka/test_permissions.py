@@ -245,6 +245,25 @@ async def test_reviews_are_resolved_exactly_once_with_what_is_listed(account: Ac
     assert len(await account.found(names.enriched("tickets"), 1)) == 1
 
 
+async def test_a_key_is_forgotten_exactly_once_with_what_is_listed(account: Account) -> None:
+    await account.make_topics()
+    await account.acls.give(account.listed("forget"))
+    names = account.names
+    dead = buried(raw(0, topic=names.raw("tickets"), key=b"ada"), into=names.dead_letters)
+    item = outgoing(review(0), key=b"ada", topic=names.review)
+    await write(account.kafka.settings, [item, dead])
+    found = {}
+    for settled in (1, 0):
+        code, out, err = await account.runs("forget", "ada", "--execute", "--json")
+        assert code == 0, err
+        assert "At least once" not in err
+        found = orjson.loads(out)
+        assert (found["review_items"], found["dead_letters"]) == (settled, settled)
+    # Without DescribeConfigs the brokers do not say how long they keep a topic.
+    assert {each["removed_by"] for each in found["remains"]} == {"unknown"}
+    assert len(await account.found(names.audit, 3)) == 3
+
+
 @pytest.mark.usefixtures("api")
 async def test_a_backfill_runs_with_what_is_listed(account: Account) -> None:
     await account.make_topics()

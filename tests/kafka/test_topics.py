@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -19,6 +20,7 @@ from pipeline.local.broker import LocalBroker
 from pipeline.model.errors import UsageError
 from tests.brokers import FreshName
 
+DAY = 86_400.0
 WANTED = TopicSettings(partitions=3, replication_factor=1, max_message_bytes=2_000_000)
 
 
@@ -40,6 +42,7 @@ def test_the_topics_of_stages_are_those_of_the_contract() -> None:
         "dead-letters",
         "dead-letters.replayed",
         "backfills",
+        "audit",
     }
 
 
@@ -109,7 +112,8 @@ async def test_creating_is_idempotent_and_sets_what_was_asked_for(
         topics = Topics(admin, WANTED, configs=any_broker.topic_configs)
         assert await topics.create([name]) == [TopicReport(name, was_created=True)]
         assert await topics.create([name]) == [TopicReport(name, was_created=False)]
-        assert await topics.describe([name]) == {name: TopicState(name, 3, 1, 2_000_000, "delete")}
+        found = await topics.describe([name])
+        assert found == {name: TopicState(name, 3, 1, 2_000_000, "delete", 7 * DAY, 7 * DAY)}
 
 
 async def test_the_topics_of_marks_are_compacted_and_one_that_is_not_is_reported(
@@ -126,6 +130,46 @@ async def test_the_topics_of_marks_are_compacted_and_one_that_is_not_is_reported
     assert described[names.replayed].cleanup == "compact"
     assert why_forgetful(described[names.replayed]) is None
     assert why_forgetful(described[names.resolved]) in report.differences
+
+
+async def test_topics_that_hold_payloads_are_made_with_their_retention(
+    any_broker: LocalBroker, fresh_name: FreshName
+) -> None:
+    settings = TopicSettings(
+        prefix=fresh_name("kept") + ".",
+        partitions=1,
+        replication_factor=1,
+        payload_retention=3 * DAY,
+        enriched_retention=40 * DAY,
+    )
+    names = TopicNames(settings)
+    async with admin_client(any_broker.settings) as admin:
+        topics = Topics(admin, settings, configs=any_broker.topic_configs)
+        await topics.create(names.of(["tickets"]))
+        found = await topics.describe(names.of(["tickets"]))
+        [longer] = await Topics(
+            admin, settings.model_copy(update={"payload_retention": DAY})
+        ).create([names.review])
+    for name in (names.raw("tickets"), names.escalations, names.review, names.dead_letters):
+        assert (found[name].retention, found[name].segment) == (3 * DAY, 0.75 * DAY)
+    assert found[names.enriched("tickets")].retention == 40 * DAY
+    assert found[names.enriched("tickets")].segment == 7 * DAY
+    assert found[names.audit].retention == 365 * DAY
+    assert found[names.resolved].cleanup == "compact"
+    assert longer.differences[0].startswith(
+        f"{names.review} keeps records for 3 days and topics.payload_retention is 24 hours: set "
+        "the topic's retention.ms to 86400000"
+    )
+
+
+def test_a_topic_that_keeps_its_records_for_ever_differs_from_a_retention() -> None:
+    state = TopicState("review", partitions=6, replication_factor=1, retention=math.inf)
+    assert differences(state, TopicSettings()) == ()
+    [longer] = differences(state, TopicSettings(payload_retention=DAY))
+    assert longer.startswith("review keeps records for ever and topics.payload_retention is 24")
+    known = replace(state, retention=DAY)
+    assert differences(known, TopicSettings(payload_retention=DAY)) == ()
+    assert differences(replace(state, retention=None), TopicSettings(payload_retention=DAY)) == ()
 
 
 async def test_a_topic_that_exists_is_left_as_it_is(

@@ -11,10 +11,12 @@ import pytest
 
 from pipeline.config import Delivery
 from pipeline.kafka.writer import ProducerFenced
+from pipeline.model.records import FORGOTTEN
 from pipeline.operators.handled import Action, IdempotentPublisher, NotDone
 from pipeline.stream.protocols import BrokerError, TopicPartition
 from pipeline.stream.records import Outgoing, Received
 from pipeline.testing import Fault, Faults, MemoryBroker, MemoryBrokers, MemoryTopicReader, NoFaults
+from tests.operators.audited import audited, command
 from tests.stream.virtual import virtual_time
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -28,6 +30,7 @@ class World:
         for topic in ("waiting", "out"):
             self.broker.create_topic(topic, partitions)
         self.broker.create_topic("marks")
+        self.broker.create_topic("audit")
         for number in range(waiting):
             self.broker.publish("waiting", b"%d" % number, key=b"%d" % number)
 
@@ -44,6 +47,7 @@ class World:
         return IdempotentPublisher(
             "waiting",
             "marks",
+            command(),
             group="pipeline.desk",
             name=name,
             brokers=brokers,
@@ -120,6 +124,49 @@ async def test_it_can_be_done_again_on_purpose_and_is_counted() -> None:
     assert entry is not None
     assert entry.times == 3
     assert world.out() == {b"0": 3}
+
+
+@virtual_time
+async def test_who_did_it_is_published_with_it() -> None:
+    world = World()
+    waiting = await world.waiting()
+    async with world.publisher() as publisher:
+        await publisher.publish(copies(waiting[:2]))
+        await publisher.publish(copies(waiting))
+        await publisher.publish(copies(waiting))
+    records = audited(world.broker)
+    assert [(each.person, each.did, each.topic, each.count) for each in records] == [
+        ("ada", "replayed", "waiting", 2),
+        ("ada", "replayed", "waiting", 1),
+    ]
+
+
+@virtual_time
+async def test_what_is_forgotten_is_only_marked_and_is_never_published_again() -> None:
+    world = World()
+    waiting = await world.waiting()
+    forget = [Action(waiting[0], None, again=True, reason=FORGOTTEN)]
+    async with world.publisher() as publisher:
+        assert len((await publisher.publish(forget)).done) == 1
+        assert len((await publisher.publish(forget)).done_before) == 1
+    async with world.publisher("two") as publisher:
+        done = await publisher.publish(copies(waiting[:2], again=True))
+        entry = publisher.entry(waiting[0])
+    assert [action.record for action in done.done_before] == waiting[:1]
+    assert entry is not None
+    assert entry.is_forgotten
+    assert world.out() == {b"1": 1}
+
+
+@virtual_time
+async def test_what_was_done_before_can_be_forgotten() -> None:
+    world = World(1)
+    waiting = await world.waiting()
+    async with world.publisher() as publisher:
+        await publisher.publish(copies(waiting))
+        await publisher.publish([Action(waiting[0], None, again=True, reason=FORGOTTEN)])
+        done = await publisher.publish(copies(waiting, again=True))
+    assert (len(done.done), world.out()) == (0, {b"0": 1})
 
 
 @pytest.mark.parametrize("request_name", ["init", "begin", "write", "end"])
@@ -297,6 +344,7 @@ def test_each_record_is_published_once_when_operators_work_at_once_and_crash(
         assert world.out() == {b"%d" % number: 1 for number in range(24)}
         publishers = world.publishers()
         assert all(publishers[value] == by for by, value in reported)
+        assert sum(record.count for record in audited(world.broker)) == 24
 
     history()
 
@@ -310,7 +358,7 @@ async def attempt(
         async with publisher:
             for start in range(0, len(actions), size):
                 done = await publisher.publish(actions[start : start + size])
-                reported += [action.outgoing.value for action in done.done]
+                reported += [each.outgoing.value for each in done.done if each.outgoing]
     except (ProducerFenced, NotDone, BrokerError):
         pass
     return reported

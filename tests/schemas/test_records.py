@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from pipeline.config import StagesSettings
 from pipeline.model.records import (
+    Audit,
     DeadLetterHeaders,
     Doubt,
     Enriched,
@@ -79,7 +80,9 @@ def test_every_schema_is_valid_2020_12_and_names_its_subject_and_version(subject
 
 def test_every_topic_has_one() -> None:
     of_stages = {f"{stage.name}.{kind}" for stage in STAGES for kind in ("raw", "enriched")}
-    assert set(SCHEMAS) == of_stages | {"escalations", "review", "dead-letters", "handled"}
+    assert set(SCHEMAS) == of_stages | {
+        *("escalations", "review", "dead-letters", "handled", "audit")
+    }
 
 
 def test_enriched_records_are_what_their_schema_says() -> None:
@@ -165,6 +168,22 @@ def test_marks_of_what_was_handled_are_what_their_schema_says() -> None:
     )
     assert accepts("handled", as_read(mark))
     assert not accepts("handled", {**as_read(mark), "to": None})
+
+
+def test_audit_records_are_what_their_schema_says() -> None:
+    record = Audit(
+        at=NOON,
+        person="ada",
+        command="dead-letters replay",
+        run="0123456789abcdef",
+        selected={"reason": ["too_large"]},
+        did="replayed",
+        topic="dead-letters",
+        count=12,
+        outcome="done",
+    )
+    assert accepts("audit", as_read(record))
+    assert not accepts("audit", {**as_read(record), "selected": {"reason": "too_large"}})
 
 
 def test_raw_events_may_carry_more_than_the_stage_knows() -> None:

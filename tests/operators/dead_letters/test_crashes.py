@@ -14,6 +14,7 @@ from pipeline.kafka.reader import read_topics
 from pipeline.kafka.topics import TopicNames, Topics
 from pipeline.local.apache import ApacheKafka
 from pipeline.local.environment import kafka_variables
+from pipeline.model.records import Audit, read_record
 from tests.brokers import FreshName
 from tests.e2e.programs import PATIENCE, PIPELINE
 from tests.operators.dead_letters.examples import buried, raw, write
@@ -59,6 +60,11 @@ class World:
         async with read_topics(self.kafka, [self.names.raw("tickets")]) as records:
             return Counter([record.key async for record in records])
 
+    async def on_record(self) -> int:
+        """How many replays the audit topic accounts for, to a committed reader."""
+        async with read_topics(self.kafka, [self.names.audit]) as records:
+            return sum([read_record(Audit, record.value).count async for record in records])
+
     async def some_are_back(self, more_than: int) -> None:
         topic, seen = self.names.raw("tickets"), 0
         async with (
@@ -97,6 +103,7 @@ async def test_a_replay_that_is_killed_again_and_again_doubles_and_loses_nothing
     assert last.returncode == 0, err
     assert out.startswith(b"%d replayed" % (LETTERS - before))
     assert await world.back() == EACH_ONCE
+    assert await world.on_record() == LETTERS
 
 
 async def test_of_two_replays_at_once_one_is_fenced_and_none_doubles(world: World) -> None:

@@ -10,10 +10,12 @@ from pipeline.operators.dead_letters import Replayed, ReplayRequest, Selection, 
 from pipeline.operators.handled import IdempotentPublisher
 from pipeline.operators.selection import Place
 from pipeline.testing import Entry, MemoryBroker, MemoryBrokers, MemoryTopicReader
+from tests.operators.audited import command
 from tests.operators.dead_letters.examples import buried, raw
 from tests.stream.virtual import virtual_time
 
 SETTINGS = Settings()
+OTHERS = ("dead-letters.replayed", "audit")
 
 
 class World:
@@ -22,7 +24,7 @@ class World:
     def __init__(self) -> None:
         self.broker = MemoryBroker()
         self.read = MemoryTopicReader(self.broker)
-        for topic in ("tickets.raw", "escalations", "dead-letters", "dead-letters.replayed"):
+        for topic in ("tickets.raw", "escalations", "dead-letters", *OTHERS):
             self.broker.create_topic(topic, 2)
 
     def bury(self, count: int, **about: str) -> None:
@@ -38,6 +40,7 @@ class World:
         publisher = IdempotentPublisher(
             "dead-letters",
             "dead-letters.replayed",
+            command(),
             group="pipeline.desk",
             name="one",
             brokers=MemoryBrokers(self.broker),

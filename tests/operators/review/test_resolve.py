@@ -27,6 +27,7 @@ from pipeline.operators.review import (
 )
 from pipeline.operators.selection import Place
 from pipeline.testing import Fault, Faults, MemoryBroker, MemoryBrokers, MemoryTopicReader, NoFaults
+from tests.operators.audited import audited, command
 from tests.operators.review.items import NOON, outgoing, review
 from tests.stream.virtual import virtual_time
 
@@ -43,6 +44,7 @@ class World:
         self.read = MemoryTopicReader(self.broker)
         self.broker.create_topic("review", 1)
         self.broker.create_topic("review.resolved", 2)
+        self.broker.create_topic("audit")
         self.broker.create_topic("tickets.enriched", 2)
         for number in range(cases):
             record = outgoing(review(number), key=b"%d" % number)
@@ -54,6 +56,7 @@ class World:
         return IdempotentPublisher(
             "review",
             "review.resolved",
+            command("review resolve", "resolved"),
             group="pipeline.desk",
             name=process,
             brokers=MemoryBrokers(self.broker, process=process, faults=faults),
@@ -106,6 +109,8 @@ async def test_a_case_is_resolved_once() -> None:
     with pytest.raises(AlreadyResolved, match="--again"):
         await world.resolve(0, Verdict(Tier.SONNET))
     assert world.published() == [("T-0", "billing")]
+    [record] = audited(world.broker)
+    assert (record.command, record.did, record.count) == ("review resolve", "resolved", 1)
 
 
 @virtual_time
