@@ -50,6 +50,7 @@ _ENDS: Mapping[type[errors.AnswerError], CallEnd] = {
     errors.NoRoom: "cut_off",
     errors.Malformed: "malformed",
     errors.Rejected: "rejected",
+    errors.StageFailed: "answered",
 }
 
 

@@ -18,7 +18,8 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from pipeline.claude.calls import CompletedCall, InFlightCall, ModelRequest
-from pipeline.model.errors import AnswerError
+from pipeline.claude.responses import AnswerModelError, validated
+from pipeline.model.errors import AnswerError, StageFailed
 from pipeline.model.observer import Observer, ReuseKind
 from pipeline.model.questions import Response, Signal
 from pipeline.model.records import Usage
@@ -233,9 +234,12 @@ class ResponseCache:
         signals: tuple[Signal, ...] = (),
     ) -> Response[Any] | None:
         try:
-            answer = request.question.answer_model.model_validate_json(cached.json)
+            answer = validated(request.question.answer_model, cached.json)
         except ValidationError:
             # The stage's own checks have changed since, although its request has not.
             return None
+        except AnswerModelError as error:
+            failure = str(error)
+            raise StageFailed(failure, usage=NOT_PAID, model=cached.model, seconds=0.0) from error
         self.observer.reused(request.question.stage, request.limiter.model, kind)
         return Response(answer, cached.model, NOT_PAID, 0.0, signals)
