@@ -151,6 +151,7 @@ class Permit:
         passes: Of the account, the model, the breaker and the stage, from wide to narrow.
         answers: Of the model before this call.
         suspect: Whether its question is, as `Attempts` defines it.
+        ended: Whether the call's end was reported.
     """
 
     stage: str
@@ -159,6 +160,7 @@ class Permit:
     since: float
     answers: int
     suspect: bool
+    ended: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -245,7 +247,7 @@ class Limiter:
             permit = await granted
         except asyncio.CancelledError:
             if granted.done() and not granted.cancelled():
-                self.abandoned(granted.result())
+                self.release(granted.result())
             raise
         self._observer.waited(stage, self.model, seconds=self._clock() - now)
         return permit
@@ -316,8 +318,10 @@ class Limiter:
         self._leave(permit)
         self.report()
 
-    def abandoned(self, permit: Permit) -> None:
-        """The caller gave up; nothing is known."""
+    def release(self, permit: Permit) -> None:
+        """The caller is through with it; where no end was reported, it gave up or has a bug."""
+        if permit.ended:
+            return
         for gate, passed in permit.passes.items():
             gate.abandoned(passed)
         self._leave(permit)
@@ -403,6 +407,7 @@ class Limiter:
         return permit
 
     def _leave(self, permit: Permit) -> None:
+        permit.ended = True
         if permit.suspect:
             self._suspect_calls -= 1
         elif permit in self._in_window:
