@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 from pipeline.claude.billing import Budget
 from pipeline.claude.breaker import Breaker, Pass
 from pipeline.claude.failures import Attempts, Blocked, Retry
-from pipeline.claude.rate_limits import NO_TOKENS, Cost, Limits, read_limits
+from pipeline.claude.rate_limits import NO_TOKENS, NOTHING, Cost, Limits, read_limits
 from pipeline.claude.responses import HttpReply, NoReply
 from pipeline.model.observer import BreakerState, Observer
 
@@ -247,6 +247,8 @@ class Limiter:
             permit = await granted
         except asyncio.CancelledError:
             if granted.done() and not granted.cancelled():
+                # Nothing was sent, so what was reserved for it is not used.
+                self._limits.take(NOTHING, instead_of=cost)
                 self.release(granted.result())
             raise
         self._observer.waited(stage, self.model, seconds=self._clock() - now)

@@ -1,0 +1,86 @@
+"""Who goes next in the queue in front of one model."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from pipeline.claude.billing import Budget
+from pipeline.claude.failures import Attempts, Peers
+from pipeline.claude.limiter import Limiter, block_breaker
+from pipeline.claude.rate_limits import Cost
+from pipeline.claude.responses import HttpReply
+from pipeline.model.observer import Observer
+from pipeline.testing import run_in_virtual_time
+from tests.claude.gateways import now
+
+SMALL, LARGE = Cost(10, 10), Cost(10, 5_000)
+
+
+def limiter_of(concurrency: int = 8) -> Limiter:
+    budget = Budget({"hour": None, "day": None}, {}, now=lambda: datetime.now(UTC))
+    return Limiter(
+        "claude-haiku-5-5",
+        concurrency,
+        account=block_breaker(),
+        budget=budget,
+        observer=Observer(),
+        clock=now,
+    )
+
+
+def answer(per_minute: int, *, share: float = 1.0) -> HttpReply:
+    """An answer that states a limit on output tokens, and which share of it remains."""
+    name, full_in = "anthropic-ratelimit-output-tokens", round((1 - share) * 60)
+    headers = {
+        f"{name}-limit": str(per_minute),
+        f"{name}-remaining": str(round(share * per_minute)),
+        f"{name}-reset": f"2026-11-22T12:30:{full_in:02}Z",
+        "date": "Sun, 22 Nov 2026 12:30:00 GMT",
+    }
+    return HttpReply(200, headers, b"")
+
+
+NO_NEWS = HttpReply(200, {}, b"")
+
+
+def attempts(*, failed: int = 0, suspect: bool = False) -> Attempts:
+    return Attempts(Peers(), 0, 0, count=failed, suspect=suspect)
+
+
+async def learn(limiter: Limiter, reply: HttpReply) -> None:
+    """Answer one call, by which the limits are known."""
+    permit = await limiter.acquire("tickets", SMALL, attempts())
+    limiter.answered(permit, SMALL, reply)
+
+
+async def seconds_until_the_next(limiter: Limiter) -> float:
+    begin = now()
+    await limiter.acquire("tickets", SMALL, attempts())
+    return now() - begin
+
+
+def test_a_call_given_up_before_it_is_sent_leaves_what_it_had_reserved_to_the_next() -> None:
+    async def main() -> float:
+        limiter = limiter_of(1)
+        await learn(limiter, answer(60_000))
+        holder = await limiter.acquire("tickets", SMALL, attempts())
+        waiting = asyncio.create_task(limiter.acquire("tickets", LARGE, attempts()))
+        await asyncio.sleep(1)
+        # The permit is granted before it shows that nobody wants it any more.
+        limiter.answered(holder, SMALL, NO_NEWS)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        return await seconds_until_the_next(limiter)
+
+    assert run_in_virtual_time(main()) == 0
+
+
+def test_a_call_given_up_after_it_was_sent_keeps_its_reservation() -> None:
+    async def main() -> float:
+        limiter = limiter_of(1)
+        await learn(limiter, answer(60_000))
+        limiter.release(await limiter.acquire("tickets", LARGE, attempts()))
+        return await seconds_until_the_next(limiter)
+
+    assert run_in_virtual_time(main()) == pytest.approx(5, abs=0.3)
