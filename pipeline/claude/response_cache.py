@@ -47,7 +47,9 @@ class SingleFlight(Generic[T]):
         self, key: bytes, start: Callable[[InFlightCall], Coroutine[Any, Any, T]]
     ) -> tuple["asyncio.Task[T]", bool]:
         """The call with that key, once it has ended, and whether it was another asker's."""
-        shared = key in self._calls
+        under_way = self._calls.get(key)
+        # One that nobody waited for any more ends as cancelled: that is no answer to another asker.
+        shared = under_way is not None and not under_way[1].cancelled()
         if not shared:
             call = InFlightCall()
             task = asyncio.get_running_loop().create_task(start(call))
