@@ -261,10 +261,7 @@ class Limiter:
             if passed is gate.closed_pass and not gate.has_failed:
                 gate.last_success = now
                 continue
-            gate.succeeded(passed, now)
-            if passed.probe and gate in self._gates:
-                self.window.recovered()
-                self._limits.resumed()
+            self._gate_succeeded(gate, passed, now)
         self._answers += 1
         self.window.succeeded(len(self._in_window))
         self._limits.take(used, instead_of=permit.cost)
@@ -282,7 +279,7 @@ class Limiter:
         breaker, passed = self._breaker, permit.passes[self._breaker]
         if failure.kind == "rate_limited":
             # The service works: it was asked too fast.
-            breaker.succeeded(passed, now)
+            self._gate_succeeded(breaker, passed, now)
             if not attempts.isolated:
                 self._refusal = failure.detail
                 self._limits.refused(now, seconds=failure.after or PAUSE_WITHOUT_RETRY_AFTER)
@@ -314,7 +311,7 @@ class Limiter:
                 gate.trip(passed, now, failure.detail)
                 is_known = False
             elif is_known or gate is self._breaker:
-                gate.succeeded(passed, now)
+                self._gate_succeeded(gate, passed, now)
             else:
                 gate.abandoned(passed)
         self._leave(permit)
@@ -366,6 +363,12 @@ class Limiter:
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+
+    def _gate_succeeded(self, gate: Breaker, passed: Pass, now: float) -> None:
+        gate.succeeded(passed, now)
+        if passed.probe and gate in self._gates:
+            self.window.recovered()
+            self._limits.resumed()
 
     def _is_closed(self, gate: Breaker, now: float, stage: str | None = None) -> bool:
         """Whether a gate, of one stage or of all, is to stop intake."""

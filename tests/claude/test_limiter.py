@@ -1,13 +1,14 @@
 """Who goes next in the queue in front of one model."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from pipeline.claude.billing import Budget
-from pipeline.claude.failures import Attempts, Peers
-from pipeline.claude.limiter import Limiter, block_breaker
+from pipeline.claude.failures import Attempts, Blocked, Peers, Retry
+from pipeline.claude.limiter import BREAKER_FAILURES, Limiter, Permit, block_breaker
 from pipeline.claude.rate_limits import Cost
 from pipeline.claude.responses import HttpReply
 from pipeline.model.observer import Observer
@@ -48,15 +49,18 @@ def attempts(*, failed: int = 0, suspect: bool = False) -> Attempts:
     return Attempts(Peers(), 0, 0, count=failed, suspect=suspect)
 
 
+async def a_permit(limiter: Limiter) -> Permit:
+    return await limiter.acquire("tickets", SMALL, attempts())
+
+
 async def learn(limiter: Limiter, reply: HttpReply) -> None:
     """Answer one call, by which the limits are known."""
-    permit = await limiter.acquire("tickets", SMALL, attempts())
-    limiter.answered(permit, SMALL, reply)
+    limiter.answered(await a_permit(limiter), SMALL, reply)
 
 
 async def seconds_until_the_next(limiter: Limiter) -> float:
     begin = now()
-    await limiter.acquire("tickets", SMALL, attempts())
+    await a_permit(limiter)
     return now() - begin
 
 
@@ -64,7 +68,7 @@ def test_a_call_given_up_before_it_is_sent_leaves_what_it_had_reserved_to_the_ne
     async def main() -> float:
         limiter = limiter_of(1)
         await learn(limiter, answer(60_000))
-        holder = await limiter.acquire("tickets", SMALL, attempts())
+        holder = await a_permit(limiter)
         waiting = asyncio.create_task(limiter.acquire("tickets", LARGE, attempts()))
         await asyncio.sleep(1)
         # The permit is granted before it shows that nobody wants it any more.
@@ -84,3 +88,33 @@ def test_a_call_given_up_after_it_was_sent_keeps_its_reservation() -> None:
         return await seconds_until_the_next(limiter)
 
     assert run_in_virtual_time(main()) == pytest.approx(5, abs=0.3)
+
+
+REFUSED = Retry("rate_limited", "The API answered 429: slow down")
+UNCLEAR = Blocked("The API rejects a request, and does not say why.", "stage", unclear=True)
+
+
+@pytest.mark.parametrize("end", [REFUSED, UNCLEAR])
+def test_a_recovery_starts_small_whatever_a_probe_shows_that_the_service_works(
+    end: Retry | Blocked,
+) -> None:
+    async def main() -> None:
+        limiter = limiter_of(256)
+        while limiter.window.size < 256:
+            for permit in [await a_permit(limiter) for _ in range(limiter.window.size)]:
+                limiter.answered(permit, SMALL, NO_NEWS)
+        await asyncio.sleep(60)
+        down = Retry("overloaded", "The API answered 529")
+        for _ in range(BREAKER_FAILURES):
+            permit = await a_permit(limiter)
+            limiter.failed(permit, down, NO_NEWS, attempts(failed=1))
+        assert limiter.paused_reason("tickets") is not None
+        probe = await a_permit(limiter)
+        if isinstance(end, Retry):
+            limiter.failed(probe, end, NO_NEWS, replace(attempts(failed=2), isolated=True))
+        else:
+            limiter.blocked(probe, end, replace(attempts(failed=2), isolated=True))
+        assert limiter.paused_reason("tickets") is None
+        assert limiter.window.size == 64
+
+    run_in_virtual_time(main())
