@@ -50,44 +50,41 @@ HEALTHY: tuple[BreakerState, str | None] = "closed", None
 class FairQueue(Generic[ItemT]):
     """First in, first out within a stage; a flood of one stage does not hold up the others.
 
+    What is pushed `first` goes before the rest of its stage, in its own order.
+
     Start-time fair queueing: a stage's virtual time moves on by what its requests take from the
     limits, and the one furthest behind goes next. One that was idle starts at the present.
     """
 
     def __init__(self) -> None:
-        self._queues: dict[str, deque[ItemT]] = {}
+        self._queues: defaultdict[str, tuple[deque[ItemT], deque[ItemT]]]
+        self._queues = defaultdict(lambda: (deque(), deque()))
         self._times: dict[str, float] = {}
         self._now = 0.0
         self.size = 0
 
     def push(self, stage: str, item: ItemT, *, first: bool = False) -> None:
-        queue = self._queues.setdefault(stage, deque())
-        if not queue:
+        if stage not in self:
             self._times[stage] = max(self._times.get(stage, 0.0), self._now)
-        if first:
-            queue.appendleft(item)
-        else:
-            queue.append(item)
+        first_ones, others = self._queues[stage]
+        (first_ones if first else others).append(item)
         self.size += 1
 
     def heads(self) -> Iterator[tuple[str, ItemT]]:
         """The first item of each stage that has one; the stage furthest behind first."""
-        waiting = [stage for stage, queue in self._queues.items() if queue]
+        waiting = [stage for stage in self._queues if stage in self]
         for stage in sorted(waiting, key=self._times.__getitem__):
-            yield stage, self._queues[stage][0]
+            first_ones, others = self._queues[stage]
+            yield stage, (first_ones or others)[0]
 
-    def pop(
-        self, stage: str, *, weight: float, prefer: Callable[[ItemT], bool] | None = None
-    ) -> ItemT:
-        """Take the first item of a stage, of those preferred if any is.
+    def pop(self, stage: str, *, weight: float, first: bool = True) -> ItemT:
+        """Take the first item of a stage; not `first`: of what was not pushed so, if there is any.
 
         A weight of 0 says that it is only thrown away.
         """
-        queue, at = self._queues[stage], 0
-        if prefer is not None:
-            at = next((at for at, item in enumerate(queue) if prefer(item)), 0)
-        item = queue[at]
-        del queue[at]
+        first_ones, others = self._queues[stage]
+        queue = (first_ones or others) if first else (others or first_ones)
+        item = queue.popleft()
         self.size -= 1
         if weight > 0:
             self._now = self._times[stage]
@@ -95,7 +92,7 @@ class FairQueue(Generic[ItemT]):
         return item
 
     def __contains__(self, stage: str) -> bool:
-        return bool(self._queues.get(stage))
+        return any(self._queues.get(stage, ()))
 
 
 class Window:
@@ -167,7 +164,6 @@ class Permit:
 class _Waiter:
     stage: str
     cost: Cost
-    retrying: bool
     suspect: bool
     granted: asyncio.Future[Permit]
 
@@ -227,8 +223,8 @@ class Limiter:
     async def acquire(self, stage: str, cost: Cost, attempts: Attempts) -> Permit:
         """Wait until a call may go.
 
-        One that is retried goes first, unless calls are probes: those are for questions that have
-        not failed, where any wait.
+        Those that are retried go first, in the order in which they came back, unless calls are
+        probes: those are for questions that have not failed, where any wait.
         """
         now, suspect = self._clock(), attempts.suspect
         queue = self._suspect_queue if suspect else self._queue
@@ -240,8 +236,8 @@ class Limiter:
             self._observer.waited(stage, self.model, seconds=0.0)
             return self._enter(stage, cost, now, suspect=suspect)
         granted: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
-        waiter = _Waiter(stage, cost, attempts.count > 0, suspect, granted)
-        queue.push(stage, waiter, first=waiter.retrying and not suspect)
+        waiter = _Waiter(stage, cost, suspect, granted)
+        queue.push(stage, waiter, first=attempts.count > 0 and not suspect)
         self._grant()
         try:
             permit = await granted
@@ -473,7 +469,7 @@ class Limiter:
             taken = queue.pop(
                 stage,
                 weight=self._limits.weight(waiter.cost),
-                prefer=(lambda each: not each.retrying) if is_probe else None,
+                first=not is_probe,
             )
             if not taken.granted.done():
                 permit = self._enter(stage, taken.cost, now, suspect=taken.suspect)

@@ -41,11 +41,22 @@ def test_a_stage_that_was_idle_saves_up_no_claim() -> None:
     assert serve(queue, 100, {}).count("invoice") == 50
 
 
-def test_what_has_waited_before_goes_first() -> None:
+def test_what_has_waited_before_goes_first_and_in_its_own_order() -> None:
     queue: FairQueue[str] = FairQueue()
     queue.push("tickets", "new")
-    queue.push("tickets", "again", first=True)
-    assert serve(queue, 2, {}) == ["again", "new"]
+    for number in range(3):
+        queue.push("tickets", f"again {number}", first=True)
+    queue.push("tickets", "newer")
+    served = serve(queue, 5, {})
+    assert served == ["again 0", "again 1", "again 2", "new", "newer"]
+
+
+def test_the_oldest_of_what_goes_first_is_not_overtaken_for_ever() -> None:
+    queue: FairQueue[str] = FairQueue()
+    queue.push("tickets", "again 0", first=True)
+    for number in range(3):
+        queue.push("tickets", f"again {number + 1}", first=True)
+        assert serve(queue, 1, {}) == [f"again {number}"]
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans(), st.floats(0, 10)), max_size=60))
