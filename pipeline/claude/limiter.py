@@ -6,7 +6,7 @@ free and the rate limits allow it. `Limiter` waits; all that decides is pure.
 
 import asyncio
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import Generic, TypeVar
@@ -70,26 +70,30 @@ class FairQueue(Generic[ItemT]):
         (first_ones if first else others).append(item)
         self.size += 1
 
-    def heads(self) -> Iterator[tuple[str, ItemT]]:
-        """The first item of each stage that has one; the stage furthest behind first."""
+    def stages(self) -> list[str]:
+        """Those that have an item; the one furthest behind first."""
         waiting = [stage for stage in self._queues if stage in self]
-        for stage in sorted(waiting, key=self._times.__getitem__):
-            first_ones, others = self._queues[stage]
-            yield stage, (first_ones or others)[0]
+        return sorted(waiting, key=self._times.__getitem__)
+
+    def head(self, stage: str, *, first: bool = True) -> ItemT:
+        """What `pop` would take."""
+        return self._next(stage, first=first)[0]
 
     def pop(self, stage: str, *, weight: float, first: bool = True) -> ItemT:
         """Take the first item of a stage; not `first`: of what was not pushed so, if there is any.
 
         A weight of 0 says that it is only thrown away.
         """
-        first_ones, others = self._queues[stage]
-        queue = (first_ones or others) if first else (others or first_ones)
-        item = queue.popleft()
+        item = self._next(stage, first=first).popleft()
         self.size -= 1
         if weight > 0:
             self._now = self._times[stage]
             self._times[stage] += weight
         return item
+
+    def _next(self, stage: str, *, first: bool) -> deque[ItemT]:
+        first_ones, others = self._queues[stage]
+        return (first_ones or others) if first else (others or first_ones)
 
     def __contains__(self, stage: str) -> bool:
         return any(self._queues.get(stage, ()))
@@ -450,30 +454,25 @@ class Limiter:
     def _grant_one(self, queue: FairQueue[_Waiter], now: float) -> float:
         """Grant the next waiter; returns the seconds to wait where none may go now."""
         shortest = inf
-        for stage, waiter in queue.heads():
+        for stage in queue.stages():
+            gates = (*self._gates, self._stage_blocks[stage])
+            is_probe = any(gate.because is not None for gate in gates)
+            waiter = queue.head(stage, first=not is_probe)
             if waiter.granted.done():
-                queue.pop(stage, weight=0)
+                queue.pop(stage, weight=0, first=not is_probe)
                 return 0
             wait = self._stage_wait(stage, now)
             if wait > SOON_SECONDS:
                 shortest = min(shortest, wait)
                 continue
-            gates = (*self._gates, self._stage_blocks[stage])
-            is_probe = any(gate.because is not None for gate in gates)
             if waiter.suspect and stage in self._queue and is_probe:
                 continue
             wait = self._wait(waiter.cost, now, suspect=waiter.suspect)
             if wait > SOON_SECONDS:
                 # What is at the head waits for its turn; smaller ones do not overtake it.
                 return min(shortest, wait)
-            taken = queue.pop(
-                stage,
-                weight=self._limits.weight(waiter.cost),
-                first=not is_probe,
-            )
-            if not taken.granted.done():
-                permit = self._enter(stage, taken.cost, now, suspect=taken.suspect)
-                taken.granted.set_result(permit)
+            queue.pop(stage, weight=self._limits.weight(waiter.cost), first=not is_probe)
+            waiter.granted.set_result(self._enter(stage, waiter.cost, now, suspect=waiter.suspect))
             return 0
         return shortest
 

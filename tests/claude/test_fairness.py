@@ -7,7 +7,7 @@ from pipeline.claude.limiter import FairQueue
 def serve(queue: FairQueue[str], count: int, weights: dict[str, float]) -> list[str]:
     served = []
     for _ in range(count):
-        stage, _ = next(queue.heads())
+        stage = queue.stages()[0]
         served.append(queue.pop(stage, weight=weights.get(stage, 1.0)))
     return served
 
@@ -70,7 +70,8 @@ def test_nothing_is_lost_and_order_holds_within_a_stage(
             queue.push(stage, number)
             expected[stage].append(number)
         elif queue.size:
-            served, item = next(queue.heads())
+            served = queue.stages()[0]
+            item = queue.head(served)
             assert item == expected[served].pop(0)
             assert queue.pop(served, weight=weight) == item
     assert queue.size == sum(map(len, expected.values()))

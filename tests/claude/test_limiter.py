@@ -118,3 +118,23 @@ def test_a_recovery_starts_small_whatever_a_probe_shows_that_the_service_works(
         assert limiter.window.size == 64
 
     run_in_virtual_time(main())
+
+
+def test_a_probe_that_overtakes_repetitions_waits_for_the_tokens_that_it_needs_itself() -> None:
+    async def main() -> None:
+        limiter = limiter_of()
+        await learn(limiter, answer(60_000, share=0.05))
+        await asyncio.sleep(2)
+        down = Retry("overloaded", "The API answered 529")
+        for _ in range(BREAKER_FAILURES):
+            limiter.failed(await a_permit(limiter), down, NO_NEWS, attempts(failed=1))
+        again = asyncio.create_task(limiter.acquire("tickets", SMALL, attempts(failed=1)))
+        new = asyncio.create_task(limiter.acquire("tickets", Cost(10, 20_000), attempts()))
+        begin = now()
+        await new
+        # 3,000 of 20,000 tokens are there at first, and 1,000 come each second.
+        assert now() - begin == pytest.approx(15, abs=1.1)
+        assert not again.done()
+        again.cancel()
+
+    run_in_virtual_time(main())
