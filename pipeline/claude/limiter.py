@@ -44,6 +44,8 @@ HANGING_WINDOWS = 3
 as long as the average one. In an outage there are no answers, and nothing hangs."""
 LEAST_EXTRA = 16
 """Extra slots there are at least: what hangs costs a connection, and no work."""
+SUSPECT_SHARE = 0.1
+"""Of what others take from the limits, what suspect questions get while others wait for it."""
 HEALTHY: tuple[BreakerState, str | None] = "closed", None
 
 
@@ -176,7 +178,10 @@ class Limiter:
     """The queue of one model; reports what changes.
 
     A call that hangs, and each call of a suspect question, has an extra slot outside of the window,
-    so that it does not take that of another; suspect questions have a queue of their own, too.
+    so that it does not take that of another. Suspect questions have a queue of their own, too: what
+    the rate limits leave goes to the others first, and to suspects where none of these waits for
+    it. While some do, suspects get `SUSPECT_SHARE` of what they take, so that each is answered or
+    given up one day.
 
     Args:
         concurrency: Calls at once at most; the setting.
@@ -218,6 +223,8 @@ class Limiter:
         self._suspect_queue: FairQueue[_Waiter] = FairQueue()
         self._in_window: OrderedDict[Permit, None] = OrderedDict()
         self._suspect_calls = 0
+        self._due_to_suspects = 0.0
+        """Of the limits, as a share; above 0 it is their turn, below they had more than theirs."""
         self._answers = 0
         self._refusal = ""
         self._timer: asyncio.TimerHandle | None = None
@@ -234,6 +241,7 @@ class Limiter:
         queue = self._suspect_queue if suspect else self._queue
         if (
             not queue.size
+            and not (suspect and self._queue.size)
             and self._stage_wait(stage, now) <= SOON_SECONDS
             and self._wait(cost, now, suspect=suspect) <= SOON_SECONDS
         ):
@@ -437,11 +445,16 @@ class Limiter:
         now = self._clock()
         while self._queue.size or self._suspect_queue.size:
             wait = inf
-            if self._suspect_queue.size:
-                wait = self._grant_one(self._suspect_queue, now)
-            if self._queue.size and wait > 0:
-                self._free_hanging()
-                wait = min(wait, self._grant_one(self._queue, now))
+            queues = self._queue, self._suspect_queue
+            for queue in queues if self._due_to_suspects <= 0 else reversed(queues):
+                if not queue.size:
+                    continue
+                if queue is self._queue:
+                    self._free_hanging()
+                seconds, is_next = self._grant_one(queue, now)
+                wait = min(wait, seconds)
+                if is_next:
+                    break
             if wait > 0:
                 if self._timer is not None:
                     self._timer.cancel()
@@ -451,8 +464,11 @@ class Limiter:
                     self._timer = loop.call_later(min(wait, POLL_SECONDS), self._grant)
                 return
 
-    def _grant_one(self, queue: FairQueue[_Waiter], now: float) -> float:
-        """Grant the next waiter; returns the seconds to wait where none may go now."""
+    def _grant_one(self, queue: FairQueue[_Waiter], now: float) -> tuple[float, bool]:
+        """Grant the next waiter; returns the seconds to wait where none may go now.
+
+        And whether the other queue is to wait as well: for a budget and a slot it is not.
+        """
         shortest = inf
         for stage in queue.stages():
             gates = (*self._gates, self._stage_blocks[stage])
@@ -460,7 +476,7 @@ class Limiter:
             waiter = queue.head(stage, first=not is_probe)
             if waiter.granted.done():
                 queue.pop(stage, weight=0, first=not is_probe)
-                return 0
+                return 0, True
             wait = self._stage_wait(stage, now)
             if wait > SOON_SECONDS:
                 shortest = min(shortest, wait)
@@ -470,11 +486,17 @@ class Limiter:
             wait = self._wait(waiter.cost, now, suspect=waiter.suspect)
             if wait > SOON_SECONDS:
                 # What is at the head waits for its turn; smaller ones do not overtake it.
-                return min(shortest, wait)
-            queue.pop(stage, weight=self._limits.weight(waiter.cost), first=not is_probe)
+                return min(shortest, wait), wait < inf
+            weight = self._limits.weight(waiter.cost)
+            queue.pop(stage, weight=weight, first=not is_probe)
+            if waiter.suspect:
+                if self._due_to_suspects > 0 and self._queue.size:
+                    self._due_to_suspects -= weight
+            elif self._due_to_suspects <= 0 and self._suspect_queue.size:
+                self._due_to_suspects += SUSPECT_SHARE * weight
             waiter.granted.set_result(self._enter(stage, waiter.cost, now, suspect=waiter.suspect))
-            return 0
-        return shortest
+            return 0, True
+        return shortest, False
 
     def _read_headers(self, reply: HttpReply | NoReply, now: float) -> None:
         """Take over what a response says of the rate limits; of answers only now and then."""

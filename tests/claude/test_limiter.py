@@ -1,8 +1,10 @@
 """Who goes next in the queue in front of one model."""
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -136,5 +138,65 @@ def test_a_probe_that_overtakes_repetitions_waits_for_the_tokens_that_it_needs_i
         assert now() - begin == pytest.approx(15, abs=1.1)
         assert not again.done()
         again.cancel()
+
+    run_in_virtual_time(main())
+
+
+@pytest.mark.parametrize("stage", ["tickets", "invoices"])
+def test_where_tokens_are_scarce_suspects_get_a_tenth_of_what_the_others_take(stage: str) -> None:
+    async def main() -> None:
+        limiter = limiter_of(64)
+        await learn(limiter, answer(6_000))
+        taken: Counter[bool] = Counter()
+
+        async def work(*, suspect: bool) -> None:
+            while True:
+                asked = attempts(failed=2 * suspect, suspect=suspect)
+                permit = await limiter.acquire(stage if suspect else "tickets", SMALL, asked)
+                taken[suspect] += 1
+                await asyncio.sleep(1)
+                limiter.answered(permit, SMALL, NO_NEWS)
+
+        tasks = [asyncio.create_task(work(suspect=n % 2 == 0)) for n in range(100)]
+        await asyncio.sleep(60)
+        for task in tasks:
+            task.cancel()
+        assert taken[True] / taken[False] == pytest.approx(0.1, abs=0.03)
+        assert taken.total() > 200
+
+    run_in_virtual_time(main())
+
+
+def test_a_question_finds_no_suspect_before_it_where_tokens_are_scarce() -> None:
+    async def main() -> None:
+        limiter = limiter_of()
+        await learn(limiter, answer(6_000))
+        served: list[str] = []
+
+        async def ask(name: str, **kinds: Any) -> None:  # noqa: ANN401 - of attempts()
+            limiter.release(await limiter.acquire("tickets", Cost(10, 100), attempts(**kinds)))
+            served.append(name)
+
+        suspects = [
+            asyncio.create_task(ask(f"suspect {n}", failed=2, suspect=True)) for n in range(9)
+        ]
+        await asyncio.sleep(0.1)
+        await ask("good")
+        await asyncio.wait(suspects)
+        assert served.index("good") == 1
+        assert len(served) == 10
+
+    run_in_virtual_time(main())
+
+
+def test_suspects_take_what_nobody_else_waits_for() -> None:
+    async def main() -> None:
+        limiter = limiter_of()
+        await learn(limiter, answer(6_000))
+        begin = now()
+        for _ in range(50):
+            permit = await limiter.acquire("tickets", SMALL, attempts(failed=2, suspect=True))
+            limiter.answered(permit, SMALL, NO_NEWS)
+        assert now() - begin < 10
 
     run_in_virtual_time(main())
