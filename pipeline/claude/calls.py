@@ -163,7 +163,8 @@ class Caller:
     ) -> CompletedCall | Retry | Blocked | None:
         """Ask once; None where a control question was asked in its place, and answered."""
         prompt, retrying = request.prompt, attempts.count > 0
-        warmup = prompt.warmup
+        # A suspect may wait long for its slot and then hang, so nobody waits for it to warm.
+        warmup = None if attempts.suspect else prompt.warmup
         if warmup and (self.clock() < warmup.warm_until or not await warmup.enter()):
             warmup = None
         try:
