@@ -66,15 +66,15 @@ class FairQueue(Generic[ItemT]):
         self.size = 0
 
     def push(self, stage: str, item: ItemT, *, first: bool = False) -> None:
-        if stage not in self:
-            self._times[stage] = max(self._times.get(stage, 0.0), self._now)
         first_ones, others = self._queues[stage]
+        if not (first_ones or others):
+            self._times[stage] = max(self._times.get(stage, 0.0), self._now)
         (first_ones if first else others).append(item)
         self.size += 1
 
     def stages(self) -> list[str]:
         """Those that have an item; the one furthest behind first."""
-        waiting = [stage for stage in self._queues if stage in self]
+        waiting = [stage for stage, (first, others) in self._queues.items() if first or others]
         return sorted(waiting, key=self._times.__getitem__)
 
     def head(self, stage: str, *, first: bool = True) -> ItemT:
