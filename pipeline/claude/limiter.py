@@ -489,7 +489,10 @@ class Limiter:
                 return min(shortest, wait), wait < inf
             weight = self._limits.weight(waiter.cost)
             queue.pop(stage, weight=weight, first=not is_probe)
-            if waiter.suspect:
+            if not self._limits.are_known:
+                # Nothing is scarce, and weights are no shares.
+                pass
+            elif waiter.suspect:
                 if self._due_to_suspects > 0 and self._queue.size:
                     self._due_to_suspects -= weight
             elif self._due_to_suspects <= 0 and self._suspect_queue.size:

@@ -200,3 +200,23 @@ def test_suspects_take_what_nobody_else_waits_for() -> None:
         assert now() - begin < 10
 
     run_in_virtual_time(main())
+
+
+def test_what_suspects_took_before_any_limit_was_known_is_not_held_against_them() -> None:
+    async def main() -> None:
+        limiter = limiter_of(1)
+        holder = await a_permit(limiter)
+        kinds = [attempts(), attempts(), *[attempts(failed=2, suspect=True)] * 20]
+        early = [asyncio.create_task(limiter.acquire("tickets", SMALL, kind)) for kind in kinds]
+        await asyncio.sleep(1)
+        limiter.release(holder)
+        await asyncio.sleep(1)
+        # One question more waits for the window's only slot while a suspect goes.
+        limiter.release(await early[2])
+        await asyncio.sleep(1)
+        assert sum(task.done() for task in early) == 1 + 17
+        for task in early:
+            task.cancel()
+        assert limiter._due_to_suspects >= 0
+
+    run_in_virtual_time(main())
