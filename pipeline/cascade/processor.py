@@ -39,6 +39,7 @@ from pipeline.model.errors import (
     InvalidEvent,
     NotMaskable,
     Rejected,
+    StageFailed,
 )
 from pipeline.model.observer import AuditVerdict, Observer
 from pipeline.model.questions import Asker, MultiStepQuery, Query, Question, Response, Signal
@@ -291,6 +292,9 @@ async def ask_tier(
                     raise InvalidEvent(reason, failure.detail) from failure
                 if isinstance(failure, Rejected):
                     reason = DeadLetterReason.REJECTED_BY_API
+                    raise InvalidEvent(reason, failure.detail, attempts=len(calls)) from failure
+                if isinstance(failure, StageFailed):
+                    reason = DeadLetterReason.STAGE_FAILED
                     raise InvalidEvent(reason, failure.detail, attempts=len(calls)) from failure
             answer, signals = None, list(dict.fromkeys(map(signal_of, failures)))
             break

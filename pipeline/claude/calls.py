@@ -50,6 +50,7 @@ _ENDS: Mapping[type[errors.AnswerError], CallEnd] = {
     errors.NoRoom: "cut_off",
     errors.Malformed: "malformed",
     errors.Rejected: "rejected",
+    errors.StageFailed: "answered",
 }
 
 
@@ -162,24 +163,30 @@ class Caller:
     ) -> CompletedCall | Retry | Blocked | None:
         """Ask once; None where a control question was asked in its place, and answered."""
         prompt, retrying = request.prompt, attempts.count > 0
-        warmup = prompt.warmup
+        # A suspect may wait long for its slot and then hang, so nobody waits for it to warm.
+        warmup = None if attempts.suspect else prompt.warmup
         if warmup and (self.clock() < warmup.warm_until or not await warmup.enter()):
             warmup = None
         try:
             cost = prompt.estimate(request.weight, request.max_output_tokens)
             permit = await request.limiter.acquire(request.question.stage, cost, attempts)
-            # What has failed before is no fit probe.
-            if any(each.probe and (retrying or each.control) for each in permit.passes.values()):
-                return await self._ask_control(request, permit)
-            if warmup is not None:
-                warmup.sent()
-            seconds = prompt.time_limit(attempts.timed_out)
-            sent = await self._send(request, permit, seconds, in_flight)
-            if isinstance(sent.verdict, Retry | Blocked):
-                self._count_failure(request, attempts, sent.verdict, sent.seconds)
-            elif not retrying:
-                prompt.peers.answered += 1
-            usage = self._report(request, permit, sent, attempts)
+            try:
+                # What has failed before is no fit probe.
+                if any(
+                    each.probe and (retrying or each.control) for each in permit.passes.values()
+                ):
+                    return await self._ask_control(request, permit)
+                if warmup is not None:
+                    warmup.sent()
+                seconds = prompt.time_limit(attempts.timed_out)
+                sent = await self._send(request, permit, seconds, in_flight)
+                if isinstance(sent.verdict, Retry | Blocked):
+                    self._count_failure(request, attempts, sent.verdict, sent.seconds)
+                elif not retrying:
+                    prompt.peers.answered += 1
+                usage = self._report(request, permit, sent, attempts)
+            finally:
+                request.limiter.release(permit)
         finally:
             if warmup is not None:
                 warmup.left()
@@ -225,11 +232,14 @@ class Caller:
         if permit is None:
             cost = prompt.estimate(control.weight, limit)
             permit = await control.limiter.acquire(control.question.stage, cost, first)
-        sent = await self._send(control, permit, prompt.time_limit(), InFlightCall())
-        failure = sent.verdict if isinstance(sent.verdict, Retry | Blocked) else None
-        peers.failed += failure is not None
-        peers.answered += failure is None
-        self._report(control, permit, sent, first)
+        try:
+            sent = await self._send(control, permit, prompt.time_limit(), InFlightCall())
+            failure = sent.verdict if isinstance(sent.verdict, Retry | Blocked) else None
+            peers.failed += failure is not None
+            peers.answered += failure is None
+            self._report(control, permit, sent, first)
+        finally:
+            control.limiter.release(permit)
         return failure
 
     async def _send(
@@ -239,21 +249,12 @@ class Caller:
         in_flight.sending = True
         try:
             reply = await self.client.send(request.body, seconds=seconds)
+            verdict = _read(request, reply, seconds)
         except BaseException:
-            request.limiter.abandoned(permit)
             self._maybe_billed(request, permit.cost)
             raise
         finally:
             in_flight.sending = False
-        answer_model, parts = request.question.answer_model, request.question.parts
-        verdict: Answered[Any] | UnusableAnswer | Failure
-        document = reply.document() if isinstance(reply, HttpReply) and reply.status == _OK else {}
-        if document.get("type") == "message":
-            verdict = read_message(document, answer_model, request.prompt.enums)
-        else:
-            verdict = failures.failure_of(reply, seconds=seconds)
-            if isinstance(reply, HttpReply):
-                verdict = unechoed(verdict, parts)
         return _Sent(reply, verdict, started, self.clock() - started)
 
     def _count_failure(
@@ -328,6 +329,16 @@ class Caller:
         tokens = _at_least(Tokens(), cost)
         self.budget.add(stage, self.prices.at_most(model, tokens))
         self.observer.maybe_billed(stage, model, usd=self.prices.cost(model, tokens))
+
+
+def _read(
+    request: ModelRequest, reply: HttpReply | NoReply, seconds: float
+) -> Answered[Any] | UnusableAnswer | Failure:
+    document = reply.document() if isinstance(reply, HttpReply) and reply.status == _OK else {}
+    if document.get("type") == "message":
+        return read_message(document, request.question.answer_model, request.prompt.enums)
+    verdict = failures.failure_of(reply, seconds=seconds)
+    return unechoed(verdict, request.question.parts) if isinstance(reply, HttpReply) else verdict
 
 
 def _at_least(tokens: Tokens, estimate: Cost) -> Tokens:

@@ -6,7 +6,7 @@ free and the rate limits allow it. `Limiter` waits; all that decides is pure.
 
 import asyncio
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import Generic, TypeVar
@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 from pipeline.claude.billing import Budget
 from pipeline.claude.breaker import Breaker, Pass
 from pipeline.claude.failures import Attempts, Blocked, Retry
-from pipeline.claude.rate_limits import NO_TOKENS, Cost, Limits, read_limits
+from pipeline.claude.rate_limits import NO_TOKENS, NOTHING, Cost, Limits, read_limits
 from pipeline.claude.responses import HttpReply, NoReply
 from pipeline.model.observer import BreakerState, Observer
 
@@ -44,58 +44,61 @@ HANGING_WINDOWS = 3
 as long as the average one. In an outage there are no answers, and nothing hangs."""
 LEAST_EXTRA = 16
 """Extra slots there are at least: what hangs costs a connection, and no work."""
+SUSPECT_SHARE = 0.1
+"""Of what others take from the limits, what suspect questions get while others wait for it."""
 HEALTHY: tuple[BreakerState, str | None] = "closed", None
 
 
 class FairQueue(Generic[ItemT]):
     """First in, first out within a stage; a flood of one stage does not hold up the others.
 
+    What is pushed `first` goes before the rest of its stage, in its own order.
+
     Start-time fair queueing: a stage's virtual time moves on by what its requests take from the
     limits, and the one furthest behind goes next. One that was idle starts at the present.
     """
 
     def __init__(self) -> None:
-        self._queues: dict[str, deque[ItemT]] = {}
+        self._queues: defaultdict[str, tuple[deque[ItemT], deque[ItemT]]]
+        self._queues = defaultdict(lambda: (deque(), deque()))
         self._times: dict[str, float] = {}
         self._now = 0.0
         self.size = 0
 
     def push(self, stage: str, item: ItemT, *, first: bool = False) -> None:
-        queue = self._queues.setdefault(stage, deque())
-        if not queue:
+        first_ones, others = self._queues[stage]
+        if not (first_ones or others):
             self._times[stage] = max(self._times.get(stage, 0.0), self._now)
-        if first:
-            queue.appendleft(item)
-        else:
-            queue.append(item)
+        (first_ones if first else others).append(item)
         self.size += 1
 
-    def heads(self) -> Iterator[tuple[str, ItemT]]:
-        """The first item of each stage that has one; the stage furthest behind first."""
-        waiting = [stage for stage, queue in self._queues.items() if queue]
-        for stage in sorted(waiting, key=self._times.__getitem__):
-            yield stage, self._queues[stage][0]
+    def stages(self) -> list[str]:
+        """Those that have an item; the one furthest behind first."""
+        waiting = [stage for stage, (first, others) in self._queues.items() if first or others]
+        return sorted(waiting, key=self._times.__getitem__)
 
-    def pop(
-        self, stage: str, *, weight: float, prefer: Callable[[ItemT], bool] | None = None
-    ) -> ItemT:
-        """Take the first item of a stage, of those preferred if any is.
+    def head(self, stage: str, *, first: bool = True) -> ItemT:
+        """What `pop` would take."""
+        return self._next(stage, first=first)[0]
+
+    def pop(self, stage: str, *, weight: float, first: bool = True) -> ItemT:
+        """Take the first item of a stage; not `first`: of what was not pushed so, if there is any.
 
         A weight of 0 says that it is only thrown away.
         """
-        queue, at = self._queues[stage], 0
-        if prefer is not None:
-            at = next((at for at, item in enumerate(queue) if prefer(item)), 0)
-        item = queue[at]
-        del queue[at]
+        item = self._next(stage, first=first).popleft()
         self.size -= 1
         if weight > 0:
             self._now = self._times[stage]
             self._times[stage] += weight
         return item
 
+    def _next(self, stage: str, *, first: bool) -> deque[ItemT]:
+        first_ones, others = self._queues[stage]
+        return (first_ones or others) if first else (others or first_ones)
+
     def __contains__(self, stage: str) -> bool:
-        return bool(self._queues.get(stage))
+        return any(self._queues.get(stage, ()))
 
 
 class Window:
@@ -151,6 +154,7 @@ class Permit:
         passes: Of the account, the model, the breaker and the stage, from wide to narrow.
         answers: Of the model before this call.
         suspect: Whether its question is, as `Attempts` defines it.
+        ended: Whether the call's end was reported.
     """
 
     stage: str
@@ -159,13 +163,13 @@ class Permit:
     since: float
     answers: int
     suspect: bool
+    ended: bool = False
 
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
     stage: str
     cost: Cost
-    retrying: bool
     suspect: bool
     granted: asyncio.Future[Permit]
 
@@ -174,7 +178,10 @@ class Limiter:
     """The queue of one model; reports what changes.
 
     A call that hangs, and each call of a suspect question, has an extra slot outside of the window,
-    so that it does not take that of another; suspect questions have a queue of their own, too.
+    so that it does not take that of another. Suspect questions have a queue of their own, too: what
+    the rate limits leave goes to the others first, and to suspects where none of these waits for
+    it. While some do, suspects get `SUSPECT_SHARE` of what they take, so that each is answered or
+    given up one day.
 
     Args:
         concurrency: Calls at once at most; the setting.
@@ -216,6 +223,8 @@ class Limiter:
         self._suspect_queue: FairQueue[_Waiter] = FairQueue()
         self._in_window: OrderedDict[Permit, None] = OrderedDict()
         self._suspect_calls = 0
+        self._due_to_suspects = 0.0
+        """Of the limits, as a share; above 0 it is their turn, below they had more than theirs."""
         self._answers = 0
         self._refusal = ""
         self._timer: asyncio.TimerHandle | None = None
@@ -225,27 +234,30 @@ class Limiter:
     async def acquire(self, stage: str, cost: Cost, attempts: Attempts) -> Permit:
         """Wait until a call may go.
 
-        One that is retried goes first, unless calls are probes: those are for questions that have
-        not failed, where any wait.
+        Those that are retried go first, in the order in which they came back, unless calls are
+        probes: those are for questions that have not failed, where any wait.
         """
         now, suspect = self._clock(), attempts.suspect
         queue = self._suspect_queue if suspect else self._queue
         if (
             not queue.size
+            and not (suspect and self._queue.size)
             and self._stage_wait(stage, now) <= SOON_SECONDS
             and self._wait(cost, now, suspect=suspect) <= SOON_SECONDS
         ):
             self._observer.waited(stage, self.model, seconds=0.0)
             return self._enter(stage, cost, now, suspect=suspect)
         granted: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
-        waiter = _Waiter(stage, cost, attempts.count > 0, suspect, granted)
-        queue.push(stage, waiter, first=waiter.retrying and not suspect)
+        waiter = _Waiter(stage, cost, suspect, granted)
+        queue.push(stage, waiter, first=attempts.count > 0 and not suspect)
         self._grant()
         try:
             permit = await granted
         except asyncio.CancelledError:
             if granted.done() and not granted.cancelled():
-                self.abandoned(granted.result())
+                # Nothing was sent, so what was reserved for it is not used.
+                self._limits.take(NOTHING, instead_of=cost)
+                self.release(granted.result())
             raise
         self._observer.waited(stage, self.model, seconds=self._clock() - now)
         return permit
@@ -257,10 +269,7 @@ class Limiter:
             if passed is gate.closed_pass and not gate.has_failed:
                 gate.last_success = now
                 continue
-            gate.succeeded(passed, now)
-            if passed.probe and gate in self._gates:
-                self.window.recovered()
-                self._limits.resumed()
+            self._gate_succeeded(gate, passed, now)
         self._answers += 1
         self.window.succeeded(len(self._in_window))
         self._limits.take(used, instead_of=permit.cost)
@@ -278,7 +287,7 @@ class Limiter:
         breaker, passed = self._breaker, permit.passes[self._breaker]
         if failure.kind == "rate_limited":
             # The service works: it was asked too fast.
-            breaker.succeeded(passed, now)
+            self._gate_succeeded(breaker, passed, now)
             if not attempts.isolated:
                 self._refusal = failure.detail
                 self._limits.refused(now, seconds=failure.after or PAUSE_WITHOUT_RETRY_AFTER)
@@ -310,14 +319,16 @@ class Limiter:
                 gate.trip(passed, now, failure.detail)
                 is_known = False
             elif is_known or gate is self._breaker:
-                gate.succeeded(passed, now)
+                self._gate_succeeded(gate, passed, now)
             else:
                 gate.abandoned(passed)
         self._leave(permit)
         self.report()
 
-    def abandoned(self, permit: Permit) -> None:
-        """The caller gave up; nothing is known."""
+    def release(self, permit: Permit) -> None:
+        """The caller is through with it; where no end was reported, it gave up or has a bug."""
+        if permit.ended:
+            return
         for gate, passed in permit.passes.items():
             gate.abandoned(passed)
         self._leave(permit)
@@ -361,6 +372,12 @@ class Limiter:
         if self._timer is not None:
             self._timer.cancel()
 
+    def _gate_succeeded(self, gate: Breaker, passed: Pass, now: float) -> None:
+        gate.succeeded(passed, now)
+        if passed.probe and gate in self._gates:
+            self.window.recovered()
+            self._limits.resumed()
+
     def _is_closed(self, gate: Breaker, now: float, stage: str | None = None) -> bool:
         """Whether a gate, of one stage or of all, is to stop intake."""
         if gate.because is None:
@@ -403,6 +420,7 @@ class Limiter:
         return permit
 
     def _leave(self, permit: Permit) -> None:
+        permit.ended = True
         if permit.suspect:
             self._suspect_calls -= 1
         elif permit in self._in_window:
@@ -427,11 +445,16 @@ class Limiter:
         now = self._clock()
         while self._queue.size or self._suspect_queue.size:
             wait = inf
-            if self._suspect_queue.size:
-                wait = self._grant_one(self._suspect_queue, now)
-            if self._queue.size and wait > 0:
-                self._free_hanging()
-                wait = min(wait, self._grant_one(self._queue, now))
+            queues = self._queue, self._suspect_queue
+            for queue in queues if self._due_to_suspects <= 0 else reversed(queues):
+                if not queue.size:
+                    continue
+                if queue is self._queue:
+                    self._free_hanging()
+                seconds, is_next = self._grant_one(queue, now)
+                wait = min(wait, seconds)
+                if is_next:
+                    break
             if wait > 0:
                 if self._timer is not None:
                     self._timer.cancel()
@@ -441,35 +464,42 @@ class Limiter:
                     self._timer = loop.call_later(min(wait, POLL_SECONDS), self._grant)
                 return
 
-    def _grant_one(self, queue: FairQueue[_Waiter], now: float) -> float:
-        """Grant the next waiter; returns the seconds to wait where none may go now."""
+    def _grant_one(self, queue: FairQueue[_Waiter], now: float) -> tuple[float, bool]:
+        """Grant the next waiter; returns the seconds to wait where none may go now.
+
+        And whether the other queue is to wait as well: for a budget and a slot it is not.
+        """
         shortest = inf
-        for stage, waiter in queue.heads():
+        for stage in queue.stages():
+            gates = (*self._gates, self._stage_blocks[stage])
+            is_probe = any(gate.because is not None for gate in gates)
+            waiter = queue.head(stage, first=not is_probe)
             if waiter.granted.done():
-                queue.pop(stage, weight=0)
-                return 0
+                queue.pop(stage, weight=0, first=not is_probe)
+                return 0, True
             wait = self._stage_wait(stage, now)
             if wait > SOON_SECONDS:
                 shortest = min(shortest, wait)
                 continue
-            gates = (*self._gates, self._stage_blocks[stage])
-            is_probe = any(gate.because is not None for gate in gates)
             if waiter.suspect and stage in self._queue and is_probe:
                 continue
             wait = self._wait(waiter.cost, now, suspect=waiter.suspect)
             if wait > SOON_SECONDS:
                 # What is at the head waits for its turn; smaller ones do not overtake it.
-                return min(shortest, wait)
-            taken = queue.pop(
-                stage,
-                weight=self._limits.weight(waiter.cost),
-                prefer=(lambda each: not each.retrying) if is_probe else None,
-            )
-            if not taken.granted.done():
-                permit = self._enter(stage, taken.cost, now, suspect=taken.suspect)
-                taken.granted.set_result(permit)
-            return 0
-        return shortest
+                return min(shortest, wait), wait < inf
+            weight = self._limits.weight(waiter.cost)
+            queue.pop(stage, weight=weight, first=not is_probe)
+            if not self._limits.are_known:
+                # Nothing is scarce, and weights are no shares.
+                pass
+            elif waiter.suspect:
+                if self._due_to_suspects > 0 and self._queue.size:
+                    self._due_to_suspects -= weight
+            elif self._due_to_suspects <= 0 and self._suspect_queue.size:
+                self._due_to_suspects += SUSPECT_SHARE * weight
+            waiter.granted.set_result(self._enter(stage, waiter.cost, now, suspect=waiter.suspect))
+            return 0, True
+        return shortest, False
 
     def _read_headers(self, reply: HttpReply | NoReply, now: float) -> None:
         """Take over what a response says of the rate limits; of answers only now and then."""

@@ -166,6 +166,10 @@ class Limits:
         for bucket in self._buckets.values():
             bucket.credit = min(bucket.credit, 0.0)
 
+    @property
+    def are_known(self) -> bool:
+        return bool(self._buckets)
+
     def weight(self, cost: Cost) -> float:
         """The largest share of any limit that a request takes: what it costs its neighbours."""
         shares = (getattr(cost, kind) / bucket.limit for kind, bucket in self._buckets.items())

@@ -20,7 +20,7 @@ from pipeline.claude.calls import Caller, CompletedCall, InFlightCall, ModelRequ
 from pipeline.claude.failures import Bounds
 from pipeline.claude.prompts import Prompt, Prompts
 from pipeline.claude.request_body import Content, absent_key, content_of
-from pipeline.claude.responses import EnumMismatch, Found, checked, dumps
+from pipeline.claude.responses import AnswerModelError, EnumMismatch, Found, checked, dumps
 from pipeline.model.errors import AnswerError
 from pipeline.model.questions import AnswerT, Part, Question, Response, Text
 from pipeline.model.records import Tier, Usage
@@ -89,7 +89,7 @@ def read_item(
         return None
     try:
         answer, as_json = checked(Found(item, dumps(item)), answer_model, schema)
-    except (EnumMismatch, ValidationError):
+    except (AnswerModelError, EnumMismatch, ValidationError):
         return None
     return None if getattr(answer, "unclear", False) else (answer, as_json)
 

@@ -20,7 +20,8 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from pipeline.claude.calls import CompletedCall, InFlightCall, ModelRequest
-from pipeline.model.errors import AnswerError
+from pipeline.claude.responses import AnswerModelError, validated
+from pipeline.model.errors import AnswerError, StageFailed
 from pipeline.model.observer import Observer, ReuseKind
 from pipeline.model.questions import Response, Signal
 from pipeline.model.records import Usage
@@ -48,7 +49,9 @@ class SingleFlight(Generic[T]):
         self, key: bytes, start: Callable[[InFlightCall], Coroutine[Any, Any, T]]
     ) -> tuple["asyncio.Task[T]", bool]:
         """The call with that key, once it has ended, and whether it was another asker's."""
-        shared = key in self._calls
+        under_way = self._calls.get(key)
+        # One that nobody waited for any more ends as cancelled: that is no answer to another asker.
+        shared = under_way is not None and not under_way[1].cancelled()
         if not shared:
             call = InFlightCall()
             task = asyncio.get_running_loop().create_task(start(call))
@@ -266,9 +269,12 @@ class ResponseCache:
         signals: tuple[Signal, ...] = (),
     ) -> Response[Any] | None:
         try:
-            answer = request.question.answer_model.model_validate_json(cached.json)
+            answer = validated(request.question.answer_model, cached.json)
         except ValidationError:
             # The stage's own checks have changed since, although its request has not.
             return None
+        except AnswerModelError as error:
+            failure = str(error)
+            raise StageFailed(failure, usage=NOT_PAID, model=cached.model, seconds=0.0) from error
         self.observer.reused(request.question.stage, request.limiter.model, kind)
         return Response(answer, cached.model, NOT_PAID, 0.0, signals)

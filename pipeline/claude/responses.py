@@ -6,7 +6,9 @@ same; what would have to be guessed is reported beside it. The usage is never lo
 """
 
 import json
+import logging
 import re
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,8 +18,17 @@ import orjson
 from pydantic import JsonValue, ValidationError
 
 from pipeline.claude.billing import Tokens
-from pipeline.model.errors import AnswerError, Malformed, NoRoom, Refused, TruncatedResponse
+from pipeline.model.errors import (
+    AnswerError,
+    Malformed,
+    NoRoom,
+    Refused,
+    StageFailed,
+    TruncatedResponse,
+)
 from pipeline.model.questions import AnswerT, Signal
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -184,6 +195,10 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _STRICT = json.JSONDecoder(object_pairs_hook=_without_repetition, parse_constant=_refuse)
 
 
+class AnswerModelError(Exception):
+    """A bug in a stage's answer model; its text says where, and quotes nothing of the answer."""
+
+
 class EnumMismatch(ValueError):
     """A value is not one of those that the schema allows, in any case."""
 
@@ -326,6 +341,8 @@ def read_message(
     for found in find(content):
         try:
             usable.append((*checked(found, answer_model, schema), found.faults))
+        except AnswerModelError as error:
+            return UnusableAnswer(StageFailed, str(error), model, bill)
         except EnumMismatch as error:
             detail = f"The answer has {error}."
         except ValidationError as error:
@@ -354,19 +371,42 @@ def checked(
     Raises:
         EnumMismatch: A label in it is not in the schema.
         ValidationError: It is not as asked.
+        AnswerModelError: The answer model has a bug.
     """
     repaired = repair_enums(found.value, schema)
     as_json = found.json if repaired is found.value else dumps(repaired)
     try:
-        return answer_model.model_validate_json(as_json), as_json
+        return validated(answer_model, as_json), as_json
     except ValidationError as error:
         if all(fault["type"] != "string_type" for fault in error.errors(include_url=False)):
             raise
         literal = with_literal_numbers(as_json)
         try:
-            return answer_model.model_validate_json(literal), literal
+            return validated(answer_model, literal), literal
         except ValidationError:
             raise error from None
+
+
+def validated(answer_model: type[AnswerT], as_json: bytes) -> AnswerT:
+    """Validate an answer by code that may be a stage's own, and fail in ways pydantic lets through.
+
+    As nothing in it awaits, nothing in it can be cancelled: only Ctrl-C is not its own.
+
+    Raises:
+        ValidationError: It is not as asked.
+        AnswerModelError: The answer model has a bug.
+    """
+    try:
+        return answer_model.model_validate_json(as_json)
+    except (ValidationError, KeyboardInterrupt):
+        raise
+    except BaseException as bug:
+        name, kind = answer_model.__name__, type(bug).__name__
+        # The message of the bug may quote the answer, so only its type and its place are logged.
+        place = traceback.extract_tb(bug.__traceback__)[-1]  # one frame at least: this one
+        log.error("%s failed with %s at %s:%d", name, kind, place.filename, place.lineno)  # noqa: TRY400
+        detail = f"The stage's answer model {name} failed with {kind}; see the log."
+        raise AnswerModelError(detail) from bug
 
 
 def bill_of(usage: object) -> Bill:

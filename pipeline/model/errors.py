@@ -88,6 +88,13 @@ class NotMaskable(Rejected):
     """The settings let no file be asked about, since it cannot be masked. Nothing was asked."""
 
 
+class StageFailed(AnswerError):
+    """The stage's answer model has a bug, and failed over this answer; `detail` does not quote it.
+
+    The answer was paid all the same.
+    """
+
+
 class Unanswered(AnswerError):
     """Calls failed again and again while others like it were answered: it is this question."""
 

@@ -17,6 +17,7 @@ from pipeline.model.errors import (
     NoRoom,
     Refused,
     Rejected,
+    StageFailed,
     TruncatedResponse,
 )
 from pipeline.model.questions import MultiStepQuery, Query, Question, Response, Signal, Text
@@ -148,6 +149,16 @@ async def test_a_rejected_follow_up_says_how_many_calls_were_made() -> None:
         await tier_answer_to(asker, MultiStepQuery((about("a"),), lambda _: about("b")))
 
     assert caught.value.reason == "rejected_by_api"
+    assert caught.value.attempts == 2
+
+
+async def test_a_bug_in_an_answer_model_costs_the_event_alone() -> None:
+    asker = ScriptedAsker(answer("a"), spent(StageFailed))
+
+    with pytest.raises(InvalidEvent) as caught:
+        await tier_answer_to(asker, MultiStepQuery((about("a"), about("b")), lambda _: about("c")))
+
+    assert caught.value.reason == "stage_failed"
     assert caught.value.attempts == 2
 
 

@@ -7,7 +7,7 @@ from pipeline.claude.limiter import FairQueue
 def serve(queue: FairQueue[str], count: int, weights: dict[str, float]) -> list[str]:
     served = []
     for _ in range(count):
-        stage, _ = next(queue.heads())
+        stage = queue.stages()[0]
         served.append(queue.pop(stage, weight=weights.get(stage, 1.0)))
     return served
 
@@ -41,11 +41,22 @@ def test_a_stage_that_was_idle_saves_up_no_claim() -> None:
     assert serve(queue, 100, {}).count("invoice") == 50
 
 
-def test_what_has_waited_before_goes_first() -> None:
+def test_what_has_waited_before_goes_first_and_in_its_own_order() -> None:
     queue: FairQueue[str] = FairQueue()
     queue.push("tickets", "new")
-    queue.push("tickets", "again", first=True)
-    assert serve(queue, 2, {}) == ["again", "new"]
+    for number in range(3):
+        queue.push("tickets", f"again {number}", first=True)
+    queue.push("tickets", "newer")
+    served = serve(queue, 5, {})
+    assert served == ["again 0", "again 1", "again 2", "new", "newer"]
+
+
+def test_the_oldest_of_what_goes_first_is_not_overtaken_for_ever() -> None:
+    queue: FairQueue[str] = FairQueue()
+    queue.push("tickets", "again 0", first=True)
+    for number in range(3):
+        queue.push("tickets", f"again {number + 1}", first=True)
+        assert serve(queue, 1, {}) == [f"again {number}"]
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans(), st.floats(0, 10)), max_size=60))
@@ -59,7 +70,8 @@ def test_nothing_is_lost_and_order_holds_within_a_stage(
             queue.push(stage, number)
             expected[stage].append(number)
         elif queue.size:
-            served, item = next(queue.heads())
+            served = queue.stages()[0]
+            item = queue.head(served)
             assert item == expected[served].pop(0)
             assert queue.pop(served, weight=weight) == item
     assert queue.size == sum(map(len, expected.values()))

@@ -103,6 +103,29 @@ async def test_a_call_that_was_given_up_is_not_joined() -> None:
     assert call.started == 2
 
 
+async def test_a_call_that_ended_because_nobody_waited_is_not_joined() -> None:
+    flights, call = SingleFlight[str](), Calls()
+    fails, joined = asyncio.Event(), list[asyncio.Task[tuple[str, bool]]]()
+
+    async def is_sent_and_fails(in_flight: InFlightCall) -> str:
+        in_flight.sending = True
+        await fails.wait()
+        # An equal question comes just before anybody can see that this one is over.
+        joined.append(asyncio.create_task(ask(flights, call)))
+        in_flight.sending = False
+        raise asyncio.CancelledError("no caller waits for this answer any more")
+
+    first = asyncio.create_task(flights.join(b"a", is_sent_and_fails))
+    await settle()
+    first.cancel()
+    await settle()
+    fails.set()
+    await settle()
+    call.may_end.set()
+    assert await joined[0] == ("answer", False)
+    assert len(flights) == 0
+
+
 async def test_errors_reach_everyone_and_the_next_asks_again() -> None:
     flights = SingleFlight[str]()
     refused = Refused("no", usage=Usage(), model="m", seconds=1.0)

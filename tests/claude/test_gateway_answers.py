@@ -1,20 +1,25 @@
 """What the gateway makes of answers that are odd: their price, their doubts, and who keeps them."""
 
+import asyncio
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 import pytest
+from pydantic import field_validator
 
 from pipeline.claude.gateway import Gateway
 from pipeline.claude.responses import HttpReply
 from pipeline.config import Settings
-from pipeline.model.errors import NoRoom
+from pipeline.model.errors import NoRoom, StageFailed
+from pipeline.model.questions import Question, Response
 from pipeline.model.records import Tier
+from pipeline.testing import run_in_virtual_time
 from pipeline.testing.fakes import FakeClient
-from tests.claude.gateways import ANSWER, START, Watcher
-from tests.claude.questions import about
+from tests.claude.gateways import ANSWER, START, Watcher, opened
+from tests.claude.questions import Labelled, about
 
 WRITTEN = ANSWER.model_dump_json()
 USAGE = {"input_tokens": 100, "output_tokens": 20}
@@ -136,3 +141,94 @@ async def test_a_full_context_is_an_error_that_no_larger_limit_fixes() -> None:
     async with Gateway(Settings(), client=saying(reply), now=lambda: START) as gateway:
         with pytest.raises(NoRoom):
             await gateway.ask(about("a"), Tier.HAIKU)
+
+
+class Buggy(Labelled):
+    """An answer whose validator has a bug, of a kind that pydantic does not wrap."""
+
+    @field_validator("confidence")
+    @classmethod
+    def _looks_up(cls, value: float) -> float:
+        return {0.5: value}[value]
+
+
+class Exits(Labelled):
+    @field_validator("confidence")
+    @classmethod
+    def _exits(cls, value: float) -> float:
+        raise SystemExit(value)
+
+
+def buggy(text: str, model: type[Labelled] = Buggy) -> Question[Labelled]:
+    return replace(about(text), answer_model=model)
+
+
+@pytest.mark.parametrize("model", [Buggy, Exits])
+@pytest.mark.parametrize("cache", ["memory", "off"])
+async def test_a_bug_in_an_answer_model_costs_its_questions_alone_and_what_they_cost_is_counted(
+    model: type[Labelled],
+    cache: Literal["memory", "off"],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    settings = Settings()
+    settings.claude.concurrency = 8
+    settings.claude.answer_cache = cache
+    settings.claude.budget_usd_per_hour = Decimal(1)
+    settings.claude.state_dir = tmp_path
+    client, watcher = saying(says()), Watcher()
+    async with Gateway(settings, client=client, observer=watcher, now=lambda: START) as gateway:
+        for number in range(20):
+            with pytest.raises(StageFailed) as raised:
+                await gateway.ask(buggy(f"secret {number}", model), Tier.HAIKU)
+            assert raised.value.usage.calls == 1
+            assert raised.value.usage.cost_usd == Decimal("0.00002")
+        await gateway.ask(about("healthy"), Tier.HAIKU)
+    assert watcher.ends["answered"] == 21
+    assert watcher.spending["tickets", "hour"] == Decimal("0.00042")
+    assert model.__name__ in caplog.text
+    assert "test_gateway_answers.py" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_a_kept_answer_over_which_the_answer_model_fails_is_not_paid_again() -> None:
+    client = saying(says())
+
+    async def main() -> None:
+        async with opened(client) as gateway:
+            await gateway.ask(about("a"), Tier.HAIKU)
+            with pytest.raises(StageFailed) as raised:
+                await gateway.ask(buggy("a"), Tier.HAIKU)
+            assert raised.value.usage.calls == 0
+
+    run_in_virtual_time(main())
+    assert len(client.sent) == 1
+
+
+def test_a_bug_in_an_answer_model_costs_no_other_event_of_its_request() -> None:
+    class Picky(Labelled):
+        @field_validator("confidence")
+        @classmethod
+        def _looks_up(cls, value: float) -> float:
+            return {0.9: value}[value]
+
+    settings = Settings()
+    settings.stages.tickets.events_per_request = 2
+    odd = {**ANSWER.model_dump(), "confidence": 1}
+    both = {"answers": [{"id": 1, "answer": ANSWER.model_dump()}, {"id": 2, "answer": odd}]}
+
+    def answer(request: dict[str, Any]) -> HttpReply:
+        is_joint = "answers" in request["output_config"]["format"]["schema"]["properties"]
+        return says(orjson.dumps(both if is_joint else odd).decode())
+
+    async def main() -> None:
+        async with opened(FakeClient(answer), None, settings) as gateway:
+            good, bad = await asyncio.gather(
+                gateway.ask(buggy("a", Picky), Tier.HAIKU),
+                gateway.ask(buggy("b", Picky), Tier.HAIKU),
+                return_exceptions=True,
+            )
+            assert isinstance(good, Response)
+            assert isinstance(bad, StageFailed)
+
+    run_in_virtual_time(main())

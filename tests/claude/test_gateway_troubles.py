@@ -337,3 +337,30 @@ def test_a_model_that_does_not_exist_blocks_itself_alone() -> None:
             asked.cancel()
 
     run_in_virtual_time(main())
+
+
+@pytest.mark.parametrize("where", ["failure_of", "read_message"])
+def test_a_bug_of_the_gateway_itself_keeps_no_slot_and_counts_what_may_have_been_paid(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def has_a_bug(*_: object, **__: object) -> None:
+        raise LookupError("a bug")
+
+    async def main() -> None:
+        failing = where == "failure_of"
+        client = FakeClient(lambda _: recorded("server_error") if failing else good({}))
+        settings = Settings()
+        settings.claude.concurrency = 4
+        watcher = Watcher()
+        async with opened(client, watcher, settings) as gateway:
+            with monkeypatch.context() as patched:
+                module = "pipeline.claude.failures" if failing else "pipeline.claude.calls"
+                patched.setattr(f"{module}.{where}", has_a_bug)
+                for n in range(10):
+                    with pytest.raises(LookupError):
+                        await asyncio.wait_for(gateway.ask(about(str(n)), Tier.HAIKU), 10)
+            assert watcher.maybe_billed_usd > 0
+            failing = False
+            await asyncio.wait_for(gateway.ask(about("healthy"), Tier.HAIKU), 10)
+
+    run_in_virtual_time(main())

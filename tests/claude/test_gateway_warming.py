@@ -4,6 +4,10 @@ import asyncio
 
 import pytest
 
+from pipeline.claude.calls import CompletedCall, InFlightCall
+from pipeline.claude.failures import Attempts, Peers
+from pipeline.claude.limiter import extra_slots
+from pipeline.claude.rate_limits import NO_TOKENS
 from pipeline.model.records import Tier
 from pipeline.testing import run_in_virtual_time
 from pipeline.testing.fakes import FakeClient, message
@@ -89,3 +93,28 @@ def test_a_prompt_that_is_too_short_for_the_cache_is_reported_and_not_waited_for
 
     run_in_virtual_time(main())
     assert "too short for the prompt cache" in caplog.text
+
+
+def test_a_suspect_question_that_waits_for_a_slot_keeps_nobody_from_warming_the_cache() -> None:
+    async def main() -> None:
+        client = FakeClient(good, seconds=lambda: 1.0)
+        async with opened(client) as gateway:
+            request = gateway._request(await gateway._masked(about("bad")), Tier.HAIKU, 256)
+            suspect = Attempts(Peers(), 0, 0, count=2, suspect=True)
+            limiter = request.limiter
+            slots = [
+                await limiter.acquire("tickets", NO_TOKENS, suspect)
+                for _ in range(extra_slots(limiter.window.most)[1])
+            ]
+            waiting = asyncio.create_task(
+                gateway._caller._attempt(request, InFlightCall(waiters=1), suspect)
+            )
+            await asyncio.sleep(1)
+            begin = now()
+            await gateway.ask(about("good"), Tier.HAIKU)
+            assert now() - begin == 1
+            assert len(client.sent) == 1
+            limiter.release(slots[0])
+            assert isinstance(await waiting, CompletedCall)
+
+    run_in_virtual_time(main())
