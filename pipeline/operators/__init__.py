@@ -1,6 +1,7 @@
 """What people do with topics and single records: look, publish, replay, decide; each record once.
 
-Each family has a file: `dead_letters`, `review`, `inspection` (topics, lag, records), `publish`.
+Each family has a file: `dead_letters`, `review`, `inspection` (topics, lag, records), `publish`,
+`offsets` (where groups are, and moving one).
 `IdempotentPublisher` (`handled`) makes sure that a record is handled once, whichever process works
 on it; `selection` says which records are meant, `listing` lists the newest. May import all below
 it, among others `cascade`.
