@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.config import Settings
+from pipeline.operators.offsets import price
 from tests.cli.conftest import Ran, Run
 
 
@@ -74,6 +76,12 @@ def test_a_group_that_committed_nothing_cannot_be_taken_over(run: Run) -> None:
     ran = run("offsets", "import", "tickets", "--from", "nobody.tickets")
     assert ran.code == 1
     assert "committed nothing" in ran.err
+
+
+def test_its_price_is_that_of_pipeline_cost(run: Run) -> None:
+    ways = {row["way"]: row for row in json.loads(run("cost", "--events", "1000", "--json").out)}
+    for stage, way in (("tickets", "cascade"), ("escalations", "sonnet")):
+        assert str(price(Settings(), stage, 1000)) == ways[way]["usd_per_month"]
 
 
 @pytest.mark.usefixtures("nowhere")
