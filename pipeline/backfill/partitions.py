@@ -59,18 +59,24 @@ class TopicBacklog:
         await self._session.start()
 
     async def open(self, jobs: Sequence[Job]) -> None:  # noqa: ARG002 - the offsets say it
-        """Find what no batch of `jobs` holds yet, after `fence`; `LogTruncated` if it cannot be."""
+        """Find what no batch of `jobs` holds yet, after `fence`.
+
+        Raises:
+            LogTruncated: The log is another one than the offsets are of.
+            LedgerUnreadable: So is its cluster, where the batches name other offsets, too; or
+                another program commits there.
+        """
         committed = await self.offsets.committed(self.partition)
         bounds = await self.offsets.bounds(self.partition)
         if committed is None:
             start = CommitPoint(bounds.begin, bounds.begin)
         else:
-            start = ledger.decode(committed.offset, committed.metadata)
-        if start.base > bounds.end:
+            start = ledger.decode(committed.offset, committed.metadata, self.offsets.cluster)
+        if start.high > bounds.end:
             raise LogTruncated(
-                f"{self.partition} ends at {bounds.end}, before the committed offset "
-                f"{start.base}: it was created again, or lost its end. Start `pipeline run` "
-                "once, which starts from its beginning, or reset the group."
+                f"{self.partition} ends at {bounds.end}, and all below {start.high} was seen: it "
+                "was created again, or lost its end. Start `pipeline run` once, which starts from "
+                "its beginning, or say from where: `pipeline offsets reset`."
             )
         # Room for what was inherited and for what is taken and, with the claim, finished at once.
         self._ledger = OffsetLedger(start, limit=len(start.unfinished) + 1)
@@ -106,7 +112,7 @@ class TopicBacklog:
         await commit_with_retry(
             self._session,
             [self.journal.record_of(job)],
-            Committed(point.base, ledger.encode(point)),
+            Committed(point.base, ledger.encode(point, self.offsets.cluster)),
             if_fenced=f"Another process consumes {self.partition} now, `pipeline run {job.stage}` "
             "or another backfill: stop it and start this again, which goes on from here.",
         )

@@ -13,6 +13,7 @@ import typer
 
 from pipeline.cli.checks import cost, doctor, evaluate, schemas, version
 from pipeline.cli.kafka import lag, publish, tail, topics
+from pipeline.cli.offsets import offsets
 from pipeline.cli.operators import audit, dead_letters, forget, review
 from pipeline.cli.running import backfill, demo, local, run
 
@@ -32,6 +33,7 @@ COMMANDS = (
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(topics, name="topics")
+app.add_typer(offsets, name="offsets")
 app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(review, name="review")
 app.add_typer(audit, name="audit")

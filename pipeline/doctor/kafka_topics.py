@@ -9,7 +9,7 @@ from pipeline.kafka.cluster import Cluster, Progress, TopicSeen, progress_of
 from pipeline.kafka.topics import TopicNames, TopicState, differences, period, seconds_of
 from pipeline.model.errors import PipelineError
 from pipeline.operators.inspection import topic_names
-from pipeline.stream.ledger import LedgerUnreadable, decode
+from pipeline.stream.ledger import LedgerMoved, LedgerUnreadable, decode
 
 _SHORT_RETENTION = 24 * 3600.0
 """Seconds. An outage over night should be survived."""
@@ -241,8 +241,8 @@ def check_groups(site: Site, cluster: Cluster) -> Iterator[Finding]:
 
 async def check_progress(site: Site) -> AsyncIterator[Finding]:
     """Finds a lag that retention will overtake, or has: records deleted before they were processed;
-    commits of another program; records from the future; a group that has committed nothing on a
-    topic with a past, and what its first start will do.
+    commits of another program, or of another log; records from the future; a group that has
+    committed nothing on a topic with a past, and what its first start will do.
     """
     cluster, kafka, now = await site.cluster(), site.settings.kafka, site.now()
     starts_at_end = kafka.auto_offset_reset == "latest"
@@ -253,6 +253,8 @@ async def check_progress(site: Site) -> AsyncIterator[Finding]:
         group = kafka.group_prefix + stage
         progress, problems = await progress_of(kafka, group, topic, now=now, future=now + _FUTURE)
         for finding in of_progress(group, name, progress, starts_at_end=starts_at_end):
+            yield finding
+        for finding in of_offsets(group, stage, progress):
             yield finding
         if problems:
             yield failed(
@@ -286,15 +288,6 @@ def of_progress(
             advice=f"`kafka-configs.sh --alter --topic {topic} --add-config retention.ms=...` with "
             "more, at once; then see why it lags: `pipeline lag`.",
         )
-    if foreign := [str(each.partition) for each in progress if _is_foreign(each)]:
-        yield failed(
-            f"What {group} committed for {', '.join(foreign)} is not the pipeline's.",
-            why="Another program commits in that group, or another version did; the partitions "
-            "are not read, as nobody can know what is done.",
-            advice="Set kafka.group_prefix to one that is yours alone; or stop all members and "
-            f"reset it: `kafka-consumer-groups.sh --group {group} --topic {topic} "
-            "--reset-offsets --to-current --execute`.",
-        )
     past = sum(each.bounds.end - each.bounds.begin for each in progress if each.committed is None)
     if past:
         other = "earliest" if starts_at_end else "latest"
@@ -317,18 +310,46 @@ def of_progress(
         )
 
 
+def of_offsets(group: str, stage: str, progress: Sequence[Progress]) -> Iterator[Finding]:
+    """What stands beside committed offsets and does not fit to them, or to their logs; pure."""
+    foreign, translated, shorter = [], [], []
+    for each in progress:
+        if each.committed is None:
+            continue
+        try:
+            point = decode(each.committed.offset, each.committed.metadata, each.cluster)
+        except LedgerMoved:
+            translated.append(str(each.partition))
+        except LedgerUnreadable:
+            foreign.append(str(each.partition))
+        else:
+            if point.high > each.bounds.end:
+                shorter.append(str(each.partition))
+    if foreign:
+        yield failed(
+            f"What {group} committed for {', '.join(foreign)} is not the pipeline's.",
+            why="Another program commits in that group, or another version did; the partitions "
+            "are not read, as nobody can know what is done.",
+            advice="Set kafka.group_prefix to one that is yours alone; or stop all members and "
+            f"commit the offsets again: `pipeline offsets reset {stage} --to current --execute`.",
+        )
+    if translated:
+        yield warning(
+            f"{group} has offsets for {', '.join(translated)} that were translated from another "
+            "cluster, with ledgers that were not.",
+            why="At its next start what was done above these offsets is done, and paid, again.",
+            advice="Nothing to do; `pipeline offsets show` has the offsets.",
+        )
+    if shorter:
+        yield warning(
+            f"The log of {', '.join(shorter)} ends before what {group} has done in it.",
+            why="It was created again or lost its end. At the next start all that it holds is "
+            "done, and paid, again.",
+            advice=f"Is that meant? `pipeline offsets reset {stage} --to TIME` starts elsewhere.",
+        )
+
+
 def _is_late(progress: Progress) -> bool:
     bounds, young = progress.bounds, progress.half_expired
     base = bounds.begin if progress.committed is None else progress.committed.offset
     return young is not None and max(base, bounds.begin) < min(young, bounds.end)
-
-
-def _is_foreign(progress: Progress) -> bool:
-    committed = progress.committed
-    if committed is None or not committed.metadata:
-        return False
-    try:
-        decode(committed.offset, committed.metadata)
-    except LedgerUnreadable:
-        return True
-    return False

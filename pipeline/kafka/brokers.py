@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from itertools import cycle
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from aiokafka import AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
@@ -275,35 +275,11 @@ class KafkaBrokers:
         )
 
     def session(self, group: str, partition: TopicPartition, consumer: Consumer) -> PartitionWriter:
-        limit = self.stream.transaction_timeout
-        compression = self.kafka.compression
-        options = client_options(self.kafka) | {
-            "compression_type": None if compression == "none" else compression,
-            "max_request_size": self.topics.max_message_bytes,
-        }
-        refused_together: Callable[[], None] | None = partial(self._refused_together.add, partition)
-        if partition in self._refused_together:
-            self._refused_together.discard(partition)
-            options["max_batch_size"] = _ONE_RECORD
-            refused_together = None
         if self.delivery == "exactly_once":
-            producer = AIOKafkaProducer(
-                **options,
-                transactional_id=f"{group}-{partition.topic}-{partition.partition}",
-                transaction_timeout_ms=round(limit * 1000),
-            )
-            next(self._clients).lend(producer)
-            return self.wrap(
-                TransactionalWriter(
-                    producer=producer,
-                    partition=partition,
-                    limit=limit,
-                    refused_together=refused_together,
-                    group=group,
-                )
-            )
+            return self.transactional_session(group, partition)
         if not isinstance(consumer, KafkaConsumer):
             raise TypeError("the consumer is of other brokers")
+        options, refused_together = self._options(partition)
         # Not idempotent: brokers without transactions need not know idempotent producers either,
         # and each partition has one request in flight, so the order holds.
         producer = AIOKafkaProducer(**options, acks="all")
@@ -312,11 +288,44 @@ class KafkaBrokers:
             AtLeastOnceWriter(
                 producer=producer,
                 partition=partition,
-                limit=limit,
+                limit=self.stream.transaction_timeout,
                 refused_together=refused_together,
                 commit_offset=consumer.commit,
             )
         )
+
+    def transactional_session(self, group: str, partition: TopicPartition) -> PartitionWriter:
+        """One that needs no member of the group: starting it is enough to fence the last owner."""
+        limit = self.stream.transaction_timeout
+        options, refused_together = self._options(partition)
+        producer = AIOKafkaProducer(
+            **options,
+            transactional_id=f"{group}-{partition.topic}-{partition.partition}",
+            transaction_timeout_ms=round(limit * 1000),
+        )
+        next(self._clients).lend(producer)
+        return self.wrap(
+            TransactionalWriter(
+                producer=producer,
+                partition=partition,
+                limit=limit,
+                refused_together=refused_together,
+                group=group,
+            )
+        )
+
+    def _options(
+        self, partition: TopicPartition
+    ) -> tuple[dict[str, Any], Callable[[], None] | None]:
+        compression = self.kafka.compression
+        options = client_options(self.kafka) | {
+            "compression_type": None if compression == "none" else compression,
+            "max_request_size": self.topics.max_message_bytes,
+        }
+        if partition in self._refused_together:
+            self._refused_together.discard(partition)
+            return options | {"max_batch_size": _ONE_RECORD}, None
+        return options, partial(self._refused_together.add, partition)
 
     def reader(self, group: str) -> OffsetReader:
         return KafkaOffsets(self.kafka, group)

@@ -123,6 +123,7 @@ class Progress:
     bounds: LogBounds
     from_the_future: bool = False
     half_expired: int | None = None
+    cluster: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +213,7 @@ async def _progress(
                 None
                 if half_expired is None
                 else await reader.offset_since(partition, half_expired),
+                reader.cluster,
             )
         except BrokersUnavailable:
             if now() > give_up:

@@ -6,20 +6,29 @@ can, because the ledger travels with the committed offset.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
 from aiokafka.consumer.fetcher import READ_COMMITTED
-from aiokafka.errors import KafkaError, LeaderNotAvailableError, OffsetOutOfRangeError, for_code
+from aiokafka.errors import (
+    IllegalGenerationError,
+    KafkaError,
+    LeaderNotAvailableError,
+    OffsetOutOfRangeError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
+    for_code,
+)
 from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.commit import OffsetFetchRequest_v3
+from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest_v3
 from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.protocol.types import (
     Boolean,
@@ -47,6 +56,7 @@ from pipeline.stream.protocols import (
 )
 from pipeline.stream.records import moment
 
+T = TypeVar("T")
 _EARLIEST = -2
 _LATEST = -1
 _CONSUMER = -1
@@ -62,6 +72,8 @@ _ONE_RECORD_BYTES = 1024
 """Brokers send one batch however large it is, and not many of them."""
 _BRIEFLY = 3.0
 """The same for what is asked again and again."""
+_HAS_MEMBERS = (IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
+"""How a coordinator says that only members of the group may commit."""
 
 
 _TEXT = CompactString("utf-8")
@@ -132,12 +144,18 @@ class KafkaOffsets:
         self._coordinator: int | None = None
         self._kafka = kafka
         self._fetching: AIOKafkaClient | None = None
+        self.cluster = ""
 
     async def start(self) -> None:
         try:
             await self._client.bootstrap()
+            self.cluster = await patiently(self._ask_cluster)
         except KafkaError as error:
             raise BrokersUnavailable(f"The brokers cannot be reached ({error}).") from error
+
+    async def _ask_cluster(self) -> str:
+        response = await self._client.send(self._client.get_random_node(), MetadataRequest([]))
+        return response.to_object().get("cluster_id") or ""
 
     async def close(self) -> None:
         await self._client.close()
@@ -159,20 +177,54 @@ class KafkaOffsets:
         self, partitions: Sequence[TopicPartition], what: str, *, is_final: bool
     ) -> Mapping[TopicPartition, Committed | None]:
         request = StableOffsetsRequest(self._group, partitions, is_final=is_final)
+        return await self._until_answered(lambda: self._fetch_offsets(request), what, "read")
+
+    async def commit(self, offsets: Mapping[TopicPartition, Committed]) -> None:
+        """Commit for the group from outside of it, which it permits while it has no members.
+
+        Raises:
+            BrokersUnavailable: They do not answer; some of it may be committed.
+            BrokerError: The group has members, or the brokers refuse.
+        """
+        topics: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
+        for (topic, number), committed in offsets.items():
+            topics[topic].append((number, committed.offset, committed.metadata))
+        request = OffsetCommitRequest(
+            self._group,
+            OffsetCommitRequest.DEFAULT_GENERATION_ID,
+            "",
+            OffsetCommitRequest.DEFAULT_RETENTION_TIME,
+            list(topics.items()),
+        )
+
+        async def commit() -> None:
+            response = await self._ask_coordinator(request)
+            for _, committed in response.topics:
+                for _, code in committed:
+                    _check(code)
+
+        await self._until_answered(commit, f"The offsets of {self._group}", "committed")
+
+    async def _until_answered(self, ask: Callable[[], Awaitable[T]], what: str, done: str) -> T:
         problem = "no answer in time"
         try:
             async with asyncio.timeout(_PATIENCE):
                 while True:
                     try:
-                        return await self._ask_coordinator(request)
+                        return await ask()
+                    except _HAS_MEMBERS:
+                        raise BrokerError(
+                            f"{what} cannot be {done}: the group has members. Stop them; one that "
+                            "crashed counts until its session is over (kafka.session_timeout)."
+                        ) from None
                     except KafkaError as error:
                         if not error.retriable:
-                            raise BrokerError(f"{what} cannot be read: {error!r}.") from error
+                            raise BrokerError(f"{what} cannot be {done}: {error!r}.") from error
                         problem = repr(error)
                     self._coordinator = None
                     await asyncio.sleep(_RETRY)
         except TimeoutError:
-            raise BrokersUnavailable(f"{what} cannot be read ({problem}).") from None
+            raise BrokersUnavailable(f"{what} cannot be {done} ({problem}).") from None
 
     async def bounds(self, partition: TopicPartition) -> LogBounds:
         async with self._asking(f"The log of {partition} cannot be looked up"):
@@ -255,16 +307,19 @@ class KafkaOffsets:
             kind = BrokersUnavailable if passes else BrokerError
             raise kind(f"{failure} ({error!r}).") from error
 
-    async def _ask_coordinator(
-        self, request: StableOffsetsRequest
-    ) -> dict[TopicPartition, Committed | None]:
+    async def _ask_coordinator(self, request: StableOffsetsRequest | OffsetCommitRequest) -> Any:  # noqa: ANN401 - aiokafka's is untyped
         if self._coordinator is None:
             self._coordinator = await self._client.coordinator_lookup(
                 CoordinationType.GROUP, self._group
             )
-        response = await self._client.send(
+        return await self._client.send(
             self._coordinator, request, group=ConnectionGroup.COORDINATION
         )
+
+    async def _fetch_offsets(
+        self, request: StableOffsetsRequest
+    ) -> dict[TopicPartition, Committed | None]:
+        response = await self._ask_coordinator(request)
         _check(response.error_code)
         committed: dict[TopicPartition, Committed | None] = {}
         for topic, found, *_ in response.topics:
@@ -374,7 +429,7 @@ class GroupLag:
 
 
 def partition_lag(
-    partition: TopicPartition, begin: int, end: int, committed: Committed | None
+    partition: TopicPartition, begin: int, end: int, committed: Committed | None, cluster: str = ""
 ) -> PartitionLag:
     """The lag; a group that committed nothing starts at the beginning. Pure."""
     offset = None if committed is None else committed.offset
@@ -382,7 +437,7 @@ def partition_lag(
     point, fault = CommitPoint(start, start), None
     if committed is not None:
         try:
-            point = decode(committed.offset, committed.metadata)
+            point = decode(committed.offset, committed.metadata, cluster)
         except LedgerUnreadable as error:
             fault = str(error)
     return PartitionLag(
@@ -446,7 +501,7 @@ class LagReader:
         ends = await reader.ends(partitions)
         lags = []
         for each in partitions:
-            lag = partition_lag(each, begins[each], ends[each], committed[each])
+            lag = partition_lag(each, begins[each], ends[each], committed[each], reader.cluster)
             lags.append(await _with_oldest(reader, lag))
         [response] = await patiently(lambda: self.admin.describe_consumer_groups([group]))
         [described] = response.to_object()["groups"]

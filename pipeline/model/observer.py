@@ -9,6 +9,7 @@ CallEnd = Literal[
     "answered", "refused", "cut_off", "malformed", "rejected", "rate_limited", "overloaded",
     "server_error", "timed_out", "disconnected", "blocked",
 ]  # fmt: skip
+OffsetFault = Literal["ledger_moved", "log_shorter", "records_expired"]
 LimitKind = Literal["requests", "input_tokens", "output_tokens"]
 BreakerState = Literal["closed", "open", "half_open"]
 ReuseKind = Literal["in_flight", "memory", "disk"]
@@ -39,6 +40,9 @@ class Observer:
 
     def commit_failed(self, stage: str, *, outcome: str) -> None:
         """A commit did not: `aborted`, `fenced` or `dead`; its results are kept or redone."""
+
+    def offset_fault(self, stage: str, fault: OffsetFault) -> None:
+        """A partition was started whose committed offset is not, or not wholly, of its log."""
 
     def failing(self, stage: str, *, partitions: int) -> None:
         """How many partitions here cannot commit at present, or not even begin to."""

@@ -106,6 +106,13 @@ BROKERS_REACHABLE = Metric(
     "pipeline_brokers_reachable", "gauge", ("stage",), "0 or 1",
     "0 while the brokers do not answer this process, or refuse to; /readyz gives the reason.",
 )  # fmt: skip
+OFFSET_FAULTS = Metric(
+    "pipeline_offset_faults_total", "counter", ("stage", "fault"), "partitions",
+    "Starts of a partition whose committed offset is not, or not wholly, of its log: a ledger of "
+    "another offset (what is done above the offset is done again), a log that ends too early (all "
+    "it holds is done again), records that expired before they were done (they are lost).",
+    values={"fault": ("ledger_moved", "log_shorter", "records_expired")}, from_zero=True,
+)  # fmt: skip
 COMMITTED = Metric(
     "pipeline_events_committed_total", "counter", ("stage",), "events",
     "Events whose outcome and offset are committed.",

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic import BaseModel
 
-from pipeline.model.observer import Observer
+from pipeline.model.observer import Observer, OffsetFault
 from pipeline.model.records import SIMULATED, Doubt, Enriched, Review, Tier, Usage
 from pipeline.observe import catalogue
 from pipeline.observe.catalogue import Metric
@@ -257,6 +257,9 @@ class Metrics(Observer):
 
     def commit_failed(self, stage: str, *, outcome: str) -> None:
         self._counters[catalogue.COMMITS][stage, outcome].inc()
+
+    def offset_fault(self, stage: str, fault: OffsetFault) -> None:
+        self._counters[catalogue.OFFSET_FAULTS][stage, fault].inc()
 
     def failing(self, stage: str, *, partitions: int) -> None:
         self._gauges[catalogue.FAILING][stage].set(partitions)

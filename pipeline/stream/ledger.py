@@ -1,8 +1,10 @@
 """What is done in a partition, although it was not done in order, and how a commit carries that.
 
 Pure: no I/O, and all numbers are offsets. The ledger travels as the metadata of the committed
-offset: ``hp1.`` and base64 of a CRC-32 (4 bytes), then varints: `high - base`, and for each
+offset: ``hp2.`` and base64 of a CRC-32 (4 bytes), then varints: `high - base`, and for each
 unfinished offset after the first its distance to the one before. The first is the base itself.
+The checksum is taken over base, cluster and varints, so that the ledger fits beside that offset of
+that cluster alone. Where brokers do not say which cluster they are it is ``hp1.``, without it.
 
 Brokers take at most 4,096 characters. It always fits: a distance below 2^21 needs 3 bytes, and
 within a span of 2^26 (`MAX_SPAN`) at most 32 distances can be larger and need a fourth. So 1,000
@@ -26,7 +28,7 @@ partition waits for its straggler, because the commit metadata could no longer h
 MAX_CHARACTERS = 4096
 """Kafka's default of `offset.metadata.max.bytes`."""
 _FAMILY = "hp"
-_MAGIC = "hp1."
+_MAGIC, _MAGIC_WITH_CLUSTER = "hp1.", "hp2."
 _CRC_BYTES = 4
 _MORE = 0x80
 """The bit of a varint's byte that says that another one follows."""
@@ -177,8 +179,19 @@ class LedgerUnreadable(PipelineError):
     """The metadata of a committed offset is not a ledger that this version can read."""
 
 
-def encode(point: CommitPoint) -> str:
-    """The metadata of a commit; empty where nothing above the base is done.
+class LedgerMoved(LedgerUnreadable):
+    """The metadata is a whole ledger, written beside another offset, or in another cluster.
+
+    So something carried both to another log, and translated the offset alone, as MirrorMaker 2
+    does. What the ledger says of the old log is true and of no use in the new one, where the same
+    records have other offsets. The committed offset alone holds: whoever translates offsets has to
+    see to it that all below it is done. So starting there without the ledger loses nothing; what
+    was done above it is done again.
+    """
+
+
+def encode(point: CommitPoint, cluster: str = "") -> str:
+    """The metadata of a commit in a cluster; empty where nothing above the base is done.
 
     Raises:
         ValueError: The point breaks the limits under which it always fits.
@@ -187,33 +200,37 @@ def encode(point: CommitPoint) -> str:
         return ""
     distances = (later - earlier for earlier, later in pairwise(point.unfinished))
     body = _to_varints([point.high - point.base, *distances])
-    payload = _checksum(point.base, body) + body
-    text = _MAGIC + base64.urlsafe_b64encode(payload).rstrip(b"=").decode("ascii")
+    magic = _MAGIC_WITH_CLUSTER if cluster else _MAGIC
+    text = magic + _in_base64(_checksum(point.base, cluster, body) + body)
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"{len(point.unfinished)} unfinished offsets need {len(text)} characters")
     return text
 
 
-def decode(base: int, metadata: str | None) -> CommitPoint:
-    """Read what `encode` wrote beside the committed offset `base`.
+def decode(base: int, metadata: str | None, cluster: str = "") -> CommitPoint:
+    """Read what `encode` wrote beside the committed offset `base` of a cluster.
 
     Raises:
+        LedgerMoved: It was written beside another offset, or in another cluster. Damage that
+            leaves a whole ledger looks the same, and costs the same.
         LedgerUnreadable: Another program or version wrote it, or it was damaged. It is never
             guessed at: a wrong guess would lose or repeat events.
     """
     if not metadata:
         return CommitPoint(base, base)
     start = metadata[:12]
-    if not metadata.startswith(_MAGIC):
+    if not metadata.startswith((_MAGIC, _MAGIC_WITH_CLUSTER)):
         if start.startswith(_FAMILY) and "." in start:
             raise LedgerUnreadable(
                 "The committed offset carries a ledger of another version "
                 f"({start.split('.')[0]!r}): run the version that wrote it until its group is "
-                "drained, then this one."
+                "drained, then this one; or stop it and set the ledger aside, which repeats what "
+                "it says is done (`pipeline offsets reset STAGE --to current`)."
             )
         raise LedgerUnreadable(
             f"The committed offset carries metadata of another program ({start!r}...): use a group "
-            "of the pipeline's own, or commit the offset again without metadata."
+            "of the pipeline's own, or stop it and commit the offset again without metadata "
+            "(`pipeline offsets reset STAGE --to current`)."
         )
     text = metadata[len(_MAGIC) :]
     try:
@@ -223,10 +240,6 @@ def decode(base: int, metadata: str | None) -> CommitPoint:
     crc, body = payload[:_CRC_BYTES], payload[_CRC_BYTES:]
     if not body:
         raise LedgerUnreadable("The ledger of a committed offset is cut off.")
-    if crc != _checksum(base, body):
-        raise LedgerUnreadable(
-            f"The ledger committed at offset {base} is damaged, or belongs to another offset."
-        )
     span, *distances = _from_varints(body)
     unfinished = [base]
     for distance in distances:
@@ -234,11 +247,24 @@ def decode(base: int, metadata: str | None) -> CommitPoint:
     point = CommitPoint(base, base + span, tuple(unfinished))
     if 0 in distances or unfinished[-1] >= point.high:
         raise LedgerUnreadable(f"The ledger committed at offset {base} contradicts itself.")
-    return point
+    named = cluster if metadata.startswith(_MAGIC_WITH_CLUSTER) else ""
+    if crc == _checksum(base, named, body):
+        return point
+    if text != _in_base64(crc + _to_varints([span, *distances])):
+        raise LedgerUnreadable(f"The ledger committed at offset {base} is damaged.")
+    raise LedgerMoved(
+        f"The ledger committed at offset {base} belongs to another offset or another cluster: both "
+        "were carried here, and the offset alone was translated, as MirrorMaker 2 does it."
+    )
 
 
-def _checksum(base: int, body: bytes) -> bytes:
-    return zlib.crc32(body, base & 0xFFFFFFFF).to_bytes(_CRC_BYTES, "big")
+def _in_base64(payload: bytes) -> str:
+    return base64.urlsafe_b64encode(payload).rstrip(b"=").decode("ascii")
+
+
+def _checksum(base: int, cluster: str, body: bytes) -> bytes:
+    seed = zlib.crc32(cluster.encode(), base & 0xFFFFFFFF)
+    return zlib.crc32(body, seed).to_bytes(_CRC_BYTES, "big")
 
 
 def _to_varints(numbers: Iterable[int]) -> bytes:

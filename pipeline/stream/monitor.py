@@ -213,7 +213,7 @@ class Backlog:
                 f"The committed offset of {partition} is not known yet."
             ) from None
         try:
-            return decode(committed.offset, committed.metadata)
+            return decode(committed.offset, committed.metadata, self.reader.cluster)
         except LedgerUnreadable:
             return CommitPoint(committed.offset, committed.offset)
 

@@ -10,11 +10,12 @@ from functools import partial
 
 from pipeline.config import Ordering, StreamSettings
 from pipeline.model.errors import PipelineError
-from pipeline.model.observer import Observer
+from pipeline.model.observer import Observer, OffsetFault
 from pipeline.stream.handlers import Answers, ConcurrencyLimiter
 from pipeline.stream.ledger import (
     CommitPoint,
     LedgerFull,
+    LedgerMoved,
     LedgerUnreadable,
     OffsetRegression,
     decode,
@@ -24,6 +25,7 @@ from pipeline.stream.protocols import (
     Broken,
     BrokerError,
     Brokers,
+    Committed,
     Consumer,
     Fenced,
     OffsetReader,
@@ -155,6 +157,7 @@ class PartitionWorker:
         self._awaited = 0
         self._lost_because: str | None = None
         self._is_failing = False
+        self._reported: tuple[OffsetFault, Committed | None] | None = None
         self.workload = self._new_workload(CommitPoint(0, 0), is_new=False)
         self.last_progress = self.last_asked = self._now()
 
@@ -322,24 +325,29 @@ class PartitionWorker:
             offset = bounds.end if context.brokers.starts_at_end else bounds.begin
             start = CommitPoint(offset, offset)
         else:
-            start = decode(committed.offset, committed.metadata)
-        if start.base > bounds.end:
+            start = self._point_of(committed)
+        if start.high > bounds.end:
             # All that is left would be done again, so it is worth a second look.
             await asyncio.sleep(_SECOND_LOOK)
             bounds = await context.reader.bounds(self.partition)
-        if start.base > bounds.end:
-            _log.error(
-                "%s: the log ends at %d, before the committed offset %d, so it was created "
-                "again or lost its end: starting at %d",
-                *(self.partition, bounds.end, start.base, bounds.begin),
+        if start.high > bounds.end:
+            self._report_fault(
+                "log_shorter",
+                committed,
+                f"the log ends at {bounds.end}, and all below {start.high} was seen (the committed "
+                f"offset is {start.base}), so it was created again or lost its end. Nobody knows "
+                f"which records are the same: starting at {bounds.begin}, all that it holds is "
+                "done, and paid, again. To start elsewhere, stop the stage and run `pipeline "
+                "offsets reset`",
             )
             self._answers.cancel()
             start = CommitPoint(bounds.begin, bounds.begin)
         elif start.base < bounds.begin:
-            _log.error(
-                "%s: the log begins at %d, after the committed offset %d: what lay between was "
-                "removed by the topic's retention before it was done",
-                *(self.partition, bounds.begin, start.base),
+            self._report_fault(
+                "records_expired",
+                committed,
+                f"the log begins at {bounds.begin}, after the committed offset {start.base}: what "
+                "lay between was removed by the topic's retention before it was done",
             )
         # Nothing is awaited from here to the first poll.
         workload = self._new_workload(start, is_new=committed is None)
@@ -354,6 +362,25 @@ class PartitionWorker:
         self.last_progress = self._now()
         self._wake.set()
         context.opened.set()
+
+    def _point_of(self, committed: Committed) -> CommitPoint:
+        try:
+            return decode(committed.offset, committed.metadata, self._context.reader.cluster)
+        except LedgerMoved as error:
+            self._report_fault(
+                "ledger_moved",
+                committed,
+                f"{error} Starting there without it: nothing is lost, and what was done above the "
+                "offset is done, paid and published again",
+            )
+            return CommitPoint(committed.offset, committed.offset)
+
+    def _report_fault(self, fault: OffsetFault, committed: Committed | None, sentence: str) -> None:
+        """Once for what is committed, however often the partition has to start with it."""
+        if self._reported != (fault, committed):
+            self._reported = (fault, committed)
+            self._context.observer.offset_fault(self._context.stage, fault)
+            _log.error("%s: %s", self.partition, sentence)
 
     async def _is_new_log(self) -> bool:
         """Whether the log surely ends too early; a topic that is created again begins at 0.
@@ -443,7 +470,11 @@ class PartitionWorker:
     def _new_workload(self, start: CommitPoint, *, is_new: bool) -> Workload:
         context = self._context
         return Workload(
-            start, is_new=is_new, ordering=context.ordering, limit=context.settings.max_unfinished
+            start,
+            is_new=is_new,
+            ordering=context.ordering,
+            limit=context.settings.max_unfinished,
+            cluster=context.reader.cluster,
         )
 
     def _note_problem(self, error: PipelineError) -> None:

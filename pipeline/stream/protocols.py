@@ -210,6 +210,11 @@ class OffsetReader(Protocol):
     another `BrokerError` where they refuse.
     """
 
+    @property
+    def cluster(self) -> str:
+        """What tells the cluster from others, once started; empty where it does not say."""
+        ...
+
     async def start(self) -> None: ...
 
     async def committed(self, partition: TopicPartition) -> Committed | None:

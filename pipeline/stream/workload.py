@@ -69,7 +69,15 @@ class Workload:
         committed_base: None where nothing was ever committed.
     """
 
-    def __init__(self, start: CommitPoint, *, is_new: bool, ordering: Ordering, limit: int) -> None:
+    def __init__(
+        self,
+        start: CommitPoint,
+        *,
+        is_new: bool,
+        ordering: Ordering,
+        limit: int,
+        cluster: str = "",
+    ) -> None:
         self.ledger = OffsetLedger(start, limit=limit)
         self.held: dict[int, Held] = {}
         self.ready: deque[tuple[bytes | None, Held]] = deque()
@@ -77,6 +85,7 @@ class Workload:
         self.results: list[Result] = []
         self.committed_base = None if is_new else start.base
         self._ordering = ordering
+        self._cluster = cluster
         # A lane is here while one of its records is ready or running; the queue holds the rest.
         self._lanes: dict[bytes, deque[Held]] = {}
         self._held_bytes = 0
@@ -149,7 +158,7 @@ class Workload:
         return Batch(
             tuple(self.results),
             [record for result in self.results for record in result.outcome.records],
-            Committed(point.base, encode(point)),
+            Committed(point.base, encode(point, self._cluster)),
         )
 
     def settle(self, batch: Batch) -> None:

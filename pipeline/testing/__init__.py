@@ -12,6 +12,7 @@ from pipeline.testing.memory_clients import (
     Link,
     Loss,
     MemoryBrokers,
+    MemoryGroup,
     MemoryTopicReader,
     NoFaults,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "Loss",
     "MemoryBroker",
     "MemoryBrokers",
+    "MemoryGroup",
     "MemoryTopicReader",
     "NoFaults",
     "NothingWillHappen",

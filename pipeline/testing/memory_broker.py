@@ -61,6 +61,10 @@ class Group:
         self.generations: list[Mapping[TopicPartition, str]] = []
 
     @property
+    def members(self) -> Collection[str]:
+        return self._members.keys()
+
+    @property
     def owners(self) -> Mapping[TopicPartition, str]:
         return {
             partition: member.name
@@ -268,8 +272,9 @@ class _Producer:
 class MemoryBroker:
     """A cluster of one. All of its methods take effect at once; the way to it is a `Link`."""
 
-    def __init__(self, *, max_message_bytes: int = 1 << 20) -> None:
+    def __init__(self, *, max_message_bytes: int = 1 << 20, cluster: str = "memory") -> None:
         self.max_message_bytes = max_message_bytes
+        self.cluster = cluster
         self._logs: dict[TopicPartition, PartitionLog] = {}
         self._producers: dict[str, _Producer] = {}
         self._groups: dict[str, Group] = {}

@@ -22,6 +22,7 @@ from pipeline.stream.balance import NEVER, Claim
 from pipeline.stream.protocols import (
     Aborted,
     Broken,
+    BrokerError,
     BrokersUnavailable,
     Committed,
     Consumer,
@@ -337,6 +338,10 @@ class MemoryConsumer:
         return self.broker.group(self.group)
 
 
+def transactional_id(group: str, partition: TopicPartition) -> str:
+    return f"{group}-{partition}"
+
+
 @dataclass(eq=False)
 class MemoryTransactions:
     """Exactly once: one transaction, of which each step can fail on its own."""
@@ -348,7 +353,7 @@ class MemoryTransactions:
     timeout: float
 
     def __post_init__(self) -> None:
-        self._id = f"{self.group}-{self.partition}"
+        self._id = transactional_id(self.group, self.partition)
         self._epoch = 0
 
     async def start(self) -> None:
@@ -422,6 +427,10 @@ class MemoryOffsets:
     link: Link
     group: str
 
+    @property
+    def cluster(self) -> str:
+        return self.broker.cluster
+
     async def start(self) -> None:
         pass
 
@@ -450,6 +459,49 @@ class MemoryOffsets:
 
     async def close(self) -> None:
         pass
+
+
+@dataclass(eq=False)
+class MemoryGroup:
+    """What `pipeline.kafka.groups.KafkaGroup` is, on the broker in memory."""
+
+    broker: MemoryBroker
+    name: str
+
+    @property
+    def cluster(self) -> str:
+        return self.broker.cluster
+
+    async def members(self) -> int:
+        return len(self._group.members)
+
+    async def partitions(self, topic: str) -> Sequence[TopicPartition]:
+        return self.broker.partitions_of(topic)
+
+    async def committed(
+        self, partitions: Sequence[TopicPartition]
+    ) -> Mapping[TopicPartition, Committed | None]:
+        return {partition: self._group.committed.get(partition) for partition in partitions}
+
+    async def bounds(self, partition: TopicPartition) -> LogBounds:
+        return self.broker.bounds(partition)
+
+    async def offset_since(self, partition: TopicPartition, moment: float) -> int | None:
+        entries, _ = self.broker.log(partition).read(0, 1 << 62)
+        return next((each.offset for each in entries if each.written_at >= moment), None)
+
+    async def fence(self, partitions: Sequence[TopicPartition]) -> None:
+        for partition in partitions:
+            self.broker.init_producer(transactional_id(self.name, partition))
+
+    async def commit(self, offsets: Mapping[TopicPartition, Committed]) -> None:
+        if self._group.members:
+            raise BrokerError(f"The offsets of {self.name} cannot be committed: it has members.")
+        self._group.committed.update(offsets)
+
+    @property
+    def _group(self) -> Group:
+        return self.broker.group(self.name)
 
 
 @dataclass(eq=False)

@@ -204,6 +204,18 @@ def test_what_the_consumer_had_done_out_of_order_is_left_out() -> None:
     run_in_virtual_time(scenario())
 
 
+def test_a_ledger_of_another_cluster_ends_it_since_batches_name_other_offsets_there() -> None:
+    async def scenario() -> None:
+        made = world(partitions=1)
+        ledger_there = ledger.encode(CommitPoint(1, 6, (1, 4)), "another cluster")
+        made.broker.group(GROUP).committed[TopicPartition(RAW, 0)] = Committed(1, ledger_there)
+        with pytest.raises(ledger.LedgerMoved, match="another cluster"):
+            await made.process()
+        assert not made.ends()
+
+    run_in_virtual_time(scenario())
+
+
 @pytest.mark.parametrize("fate", ["expired", "errored", "canceled"])
 def test_what_a_batch_does_not_answer_is_asked_in_the_normal_lane(fate: Result) -> None:
     async def scenario() -> None:

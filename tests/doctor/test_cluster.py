@@ -12,6 +12,7 @@ from pipeline.doctor.kafka_topics import (
     check_groups,
     check_partitions,
     check_replication,
+    of_offsets,
     of_progress,
     of_topics,
 )
@@ -242,10 +243,20 @@ def test_a_lag_that_retention_will_overtake_is_reported() -> None:
 
 
 def test_commits_of_another_program_are_reported() -> None:
-    found = of_progress(
-        GROUP, "tickets.raw", [progress(10, metadata="their own words")], starts_at_end=False
-    )
-    reported(found, FAILED, "tickets.raw/0", "--reset-offsets")
+    found = of_offsets(GROUP, "tickets", [progress(10, metadata="their own words")])
+    reported(found, FAILED, "tickets.raw/0", "offsets reset tickets --to current")
+
+
+def test_offsets_that_were_translated_from_another_cluster_are_reported() -> None:
+    ledger = encode(CommitPoint(70, 75, (70, 72)))
+    found = of_offsets(GROUP, "tickets", [progress(10, metadata=ledger)])
+    reported(found, WARNING, "tickets.raw/0", "another cluster", "again")
+
+
+def test_a_log_that_ends_before_what_was_done_in_it_is_reported() -> None:
+    ledger = encode(CommitPoint(99, 102, (99,)))
+    found = of_offsets(GROUP, "tickets", [progress(99, metadata=ledger)])
+    reported(found, WARNING, "tickets.raw/0", "lost its end", "offsets reset tickets")
 
 
 def test_records_from_the_future_are_reported() -> None:
@@ -268,6 +279,7 @@ def test_progress_as_it_should_be_is_fine(metadata: str | None) -> None:
         )
         == []
     )
+    assert list(of_offsets(GROUP, "tickets", [progress(10, metadata=metadata)])) == []
     nothing = Progress(FIRST, None, LogBounds(9, 9))
     assert list(of_progress(GROUP, "tickets.raw", [nothing], starts_at_end=False)) == []
 

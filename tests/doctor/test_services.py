@@ -161,7 +161,7 @@ async def test_commits_of_another_program_and_records_from_the_future_are_report
         other.assign([partition])
         await other.commit({partition: OffsetAndMetadata(1, "their own words")})
     found = await looks(place.kafka, **place.variables)
-    reported(found, FAILED, f"{topic}/0", "not the pipeline's", "--reset-offsets")
+    reported(found, FAILED, f"{topic}/0", "not the pipeline's", "offsets reset tickets")
     reported(found, WARNING, "in the future")
 
 

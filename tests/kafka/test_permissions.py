@@ -274,3 +274,18 @@ async def test_a_backfill_runs_with_what_is_listed(account: Account) -> None:
     said = orjson.loads(out)
     assert (said["published"], said["dead_letters"]) == (4, 1)
     assert "least once" not in err
+
+
+async def test_offsets_are_shown_and_moved_with_what_is_listed(account: Account) -> None:
+    await account.make_topics()
+    await account.acls.give(account.listed("offsets"))
+    await account.put(*tickets(3))
+    code, out, err = await account.runs("offsets", "show", "tickets", "--json")
+    assert code == 0, err
+    assert orjson.loads(out)[0]["partitions"][0]["lag"] == 3
+    code, out, err = await account.runs("offsets", "reset", "tickets", "--to", "1", "--execute")
+    assert code == 0, err
+    assert "1 are skipped" in out
+    code, out, err = await account.runs("offsets", "show", "tickets", "--json")
+    assert code == 0, err
+    assert orjson.loads(out)[0]["partitions"][0]["committed"] == 1

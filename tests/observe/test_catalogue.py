@@ -2,7 +2,14 @@ from typing import get_args
 
 import pytest
 
-from pipeline.model.observer import AuditVerdict, BreakerState, CallEnd, LimitKind, ReuseKind
+from pipeline.model.observer import (
+    AuditVerdict,
+    BreakerState,
+    CallEnd,
+    LimitKind,
+    OffsetFault,
+    ReuseKind,
+)
 from pipeline.observe import catalogue
 from pipeline.observe.catalogue import CATALOGUE, Metric
 from pipeline.stream.records import Disposition
@@ -34,6 +41,7 @@ def test_names_are_unique() -> None:
 def test_the_values_of_labels_are_those_that_the_rooms_tell() -> None:
     assert {*catalogue.COMPLETED.values["end"]} == {*Disposition}
     assert {*catalogue.CALLS.values["end"]} == {*get_args(CallEnd)}
+    assert {*catalogue.OFFSET_FAULTS.values["fault"]} == {*get_args(OffsetFault)}
     assert {*catalogue.AUDITED.values["verdict"]} == {*get_args(AuditVerdict)}
     assert {*catalogue.REUSED.values["kind"]} == {*get_args(ReuseKind)}
     assert {*catalogue.RATE_LIMIT.values["kind"]} == {*get_args(LimitKind)}

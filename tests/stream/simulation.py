@@ -287,7 +287,7 @@ class History:
         committed = group.committed.get(partition)
         is_done = False
         if committed is not None:
-            point = ledger.decode(committed.offset, committed.metadata)
+            point = ledger.decode(committed.offset, committed.metadata, self.broker.cluster)
             is_done = OffsetLedger(point, limit=1000).is_done(record.offset)
         self._calls[partition, record.offset].append(
             Call(

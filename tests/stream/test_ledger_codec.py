@@ -10,6 +10,7 @@ from pipeline.stream.ledger import (
     MAX_CHARACTERS,
     MAX_SPAN,
     CommitPoint,
+    LedgerMoved,
     LedgerUnreadable,
     OffsetLedger,
     decode,
@@ -35,9 +36,25 @@ points = st.builds(
 )
 
 
+clusters = st.sampled_from(["", "MkU3OEVBNTcwNTJENDM2Qk", "x"])
+
+
+@given(points, clusters)
+def test_what_is_written_is_read(point: CommitPoint, cluster: str) -> None:
+    assert decode(point.base, encode(point, cluster), cluster) == point
+
+
 @given(points)
-def test_what_is_written_is_read(point: CommitPoint) -> None:
-    assert decode(point.base, encode(point)) == point
+def test_a_ledger_of_before_clusters_were_named_is_read_in_any(point: CommitPoint) -> None:
+    assert decode(point.base, encode(point), "MkU3OEVBNTcwNTJENDM2Qk") == point
+
+
+@given(points, clusters)
+def test_a_ledger_of_another_cluster_is_noticed_beside_the_same_offset(
+    point: CommitPoint, other: str
+) -> None:
+    with pytest.raises(LedgerMoved, match="another cluster"):
+        decode(point.base, encode(point, "another"), other)
 
 
 @given(st.integers(0, LARGEST_BASE))
@@ -100,10 +117,44 @@ def test_damage_is_noticed(point: CommitPoint, data: st.DataObject | None) -> No
     assert read == point
 
 
-@given(points)
-def test_a_ledger_of_another_offset_is_noticed(point: CommitPoint) -> None:
-    with pytest.raises(LedgerUnreadable, match="another offset"):
-        decode(point.base + 1, encode(point))
+@given(points, st.integers(0, (1 << 32) - 1))
+def test_a_ledger_of_another_offset_is_recognised_as_whole(point: CommitPoint, other: int) -> None:
+    if point.base % (1 << 32) == other:
+        return
+    for cluster in ("", "x"):
+        with pytest.raises(LedgerMoved, match="another offset"):
+            decode(other, encode(point, cluster), cluster)
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        "hp1.",
+        "hp1.AAAA",
+        "hp1.!!!!",
+        "hp1.AAAAAAAA",
+        "hp2.AAAAAAAA",
+        base64.urlsafe_b64encode(b"crc!" + b"\x05\x00").decode(),
+        "hp1." + base64.urlsafe_b64encode(b"crc!" + b"\x05\x00").decode().rstrip("="),
+        "hp1." + base64.urlsafe_b64encode(b"crc!" + b"\x85\x00").decode().rstrip("="),
+        "hp1." + base64.urlsafe_b64encode(b"crc!" + b"\x02\x07").decode().rstrip("="),
+    ],
+    ids=[
+        "empty",
+        "short",
+        "letters",
+        "zero",
+        "zero with cluster",
+        "foreign",
+        "distance of zero",
+        "padded",
+        "too far",
+    ],
+)
+def test_what_is_no_whole_ledger_is_not_taken_for_a_moved_one(damaged: str) -> None:
+    with pytest.raises(LedgerUnreadable) as raised:
+        decode(7, damaged)
+    assert not isinstance(raised.value, LedgerMoved)
 
 
 @given(points, st.integers(1, 40))
@@ -125,7 +176,7 @@ def test_the_error_names_another_program() -> None:
 
 def test_the_error_names_another_version() -> None:
     with pytest.raises(LedgerUnreadable, match="another version"):
-        decode(7, "hp2.AAAA")
+        decode(7, "hp3.AAAA")
 
 
 def test_an_impossible_ledger_is_not_encoded() -> None:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from pipeline.config import Delivery, Ordering, StreamSettings
-from pipeline.model.observer import Observer
+from pipeline.model.observer import Observer, OffsetFault
 from pipeline.stream.engine import Engine
 from pipeline.stream.intake import IntakeGate, Throttle
 from pipeline.stream.partition_worker import COMMIT_COUNT
@@ -27,6 +27,7 @@ class Notes(Observer):
         self.commits = 0
         self.failed: Counter[str] = Counter()
         self.ends: Counter[Disposition] = Counter()
+        self.offset_faults: list[OffsetFault] = []
         self.failing_partitions = 0
         self.are_brokers_reachable: bool | None = None
         self.lags: dict[int, int] = {}
@@ -49,6 +50,9 @@ class Notes(Observer):
 
     def commit_failed(self, stage: str, *, outcome: str) -> None:
         self.failed[outcome] += 1
+
+    def offset_fault(self, stage: str, fault: OffsetFault) -> None:
+        self.offset_faults.append(fault)
 
     def failing(self, stage: str, *, partitions: int) -> None:
         self.failing_partitions = partitions
