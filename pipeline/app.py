@@ -21,6 +21,7 @@ from pipeline.cascade.processor import CascadePolicy, Handling, Processor
 from pipeline.cascade.prompt_sizes import log_prefixes, prefixes
 from pipeline.cascade.publishing import TracedSession, UnpublishableHandler
 from pipeline.cascade.reading import Escalations, RawEvents, Reader, Reading, file_threads
+from pipeline.cascade.spending import share_budget
 from pipeline.claude.failures import Bounds
 from pipeline.claude.gateway import Gateway
 from pipeline.config import Ordering, Settings
@@ -115,6 +116,7 @@ class App:
                     self._settings,
                     observer=metrics,
                     traces=tracer.provider if tracer else None,
+                    share=partial(share_budget, self._settings.kafka, self._topics.budget),
                     failed=stop.set,
                     steers=steers,
                 )

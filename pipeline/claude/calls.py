@@ -13,7 +13,8 @@ from decimal import Decimal
 from typing import Any
 
 from pipeline.claude import failures
-from pipeline.claude.billing import Budget, PriceTable, Tokens
+from pipeline.claude.billing import PriceTable, Tokens
+from pipeline.claude.budget import ZERO, Budget
 from pipeline.claude.client import Client
 from pipeline.claude.failures import Attempts, Backoff, Blocked, Bounds, Failure, Reject, Retry
 from pipeline.claude.limiter import Limiter, Permit
@@ -167,7 +168,8 @@ class Caller:
             warmup = None
         try:
             cost = prompt.estimate(request.weight, request.max_output_tokens)
-            permit = await request.limiter.acquire(request.question.stage, cost, attempts)
+            most = self._at_most(request)
+            permit = await request.limiter.acquire(request.question.stage, cost, attempts, most)
             # What has failed before is no fit probe.
             if any(each.probe and (retrying or each.control) for each in permit.passes.values()):
                 return await self._ask_control(request, permit)
@@ -224,7 +226,8 @@ class Caller:
         first = Attempts(peers, peers.answered, peers.failed)
         if permit is None:
             cost = prompt.estimate(control.weight, limit)
-            permit = await control.limiter.acquire(control.question.stage, cost, first)
+            most = self._at_most(control)
+            permit = await control.limiter.acquire(control.question.stage, cost, first, most)
         sent = await self._send(control, permit, prompt.time_limit(), InFlightCall())
         failure = sent.verdict if isinstance(sent.verdict, Retry | Blocked) else None
         peers.failed += failure is not None
@@ -240,8 +243,8 @@ class Caller:
         try:
             reply = await self.client.send(request.body, seconds=seconds)
         except BaseException:
-            request.limiter.abandoned(permit)
             self._maybe_billed(request, permit.cost)
+            request.limiter.abandoned(permit)
             raise
         finally:
             in_flight.sending = False
@@ -293,9 +296,10 @@ class Caller:
                 end = "blocked"
                 limiter.blocked(permit, failure, attempts)
             case Retry(end) as failure:
-                limiter.failed(permit, failure, sent.reply, attempts)
+                # Counted before what was reserved for it is free for another call.
                 if failure.maybe_billed:
                     self._maybe_billed(request, permit.cost)
+                limiter.failed(permit, failure, sent.reply, attempts)
         stage = request.question.stage
         self.observer.call(stage, limiter.model, end, seconds=sent.seconds, usage=usage)
         return usage or Usage()
@@ -321,6 +325,13 @@ class Caller:
             output_tokens=tokens.output,
             cost_usd=cost,
         )
+
+    def _at_most(self, request: ModelRequest) -> Decimal:
+        """The most that a call may cost, in US dollars; 0 where no budget asks."""
+        if not self.budget.is_limited:
+            return ZERO
+        tokens = request.prompt.at_most(request.weight, request.max_output_tokens)
+        return self.prices.at_most(request.limiter.model, tokens, us_only=True)
 
     def _maybe_billed(self, request: ModelRequest, cost: Cost) -> None:
         """Count a call without an answer against the budget: it may have been paid all the same."""

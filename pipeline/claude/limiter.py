@@ -8,11 +8,12 @@ import asyncio
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from math import inf
 from typing import Generic, TypeVar
 
-from pipeline.claude.billing import Budget
 from pipeline.claude.breaker import Breaker, Pass
+from pipeline.claude.budget import ZERO, Budget
 from pipeline.claude.failures import Attempts, Blocked, Retry
 from pipeline.claude.rate_limits import NO_TOKENS, Cost, Limits, read_limits
 from pipeline.claude.responses import HttpReply, NoReply
@@ -151,6 +152,7 @@ class Permit:
         passes: Of the account, the model, the breaker and the stage, from wide to narrow.
         answers: Of the model before this call.
         suspect: Whether its question is, as `Attempts` defines it.
+        usd: That are reserved of the budget until its end.
     """
 
     stage: str
@@ -159,12 +161,14 @@ class Permit:
     since: float
     answers: int
     suspect: bool
+    usd: Decimal
 
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
     stage: str
     cost: Cost
+    usd: Decimal
     retrying: bool
     suspect: bool
     granted: asyncio.Future[Permit]
@@ -222,8 +226,10 @@ class Limiter:
         self._headers_read_at = -inf
         self._reported = HEALTHY
 
-    async def acquire(self, stage: str, cost: Cost, attempts: Attempts) -> Permit:
-        """Wait until a call may go.
+    async def acquire(
+        self, stage: str, cost: Cost, attempts: Attempts, usd: Decimal = ZERO
+    ) -> Permit:
+        """Wait until a call may go; `usd` is what it may cost at most.
 
         One that is retried goes first, unless calls are probes: those are for questions that have
         not failed, where any wait.
@@ -232,13 +238,13 @@ class Limiter:
         queue = self._suspect_queue if suspect else self._queue
         if (
             not queue.size
-            and self._stage_wait(stage, now) <= SOON_SECONDS
+            and self._stage_wait(stage, usd, now) <= SOON_SECONDS
             and self._wait(cost, now, suspect=suspect) <= SOON_SECONDS
         ):
             self._observer.waited(stage, self.model, seconds=0.0)
-            return self._enter(stage, cost, now, suspect=suspect)
+            return self._enter(stage, cost, usd, now, suspect=suspect)
         granted: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
-        waiter = _Waiter(stage, cost, attempts.count > 0, suspect, granted)
+        waiter = _Waiter(stage, cost, usd, attempts.count > 0, suspect, granted)
         queue.push(stage, waiter, first=waiter.retrying and not suspect)
         self._grant()
         try:
@@ -357,6 +363,11 @@ class Limiter:
         if because != before[1]:
             self._observer.blocked(self.model, because=because)
 
+    def resume(self) -> None:
+        """Grant what may go now that the budget has changed."""
+        if self._queue.size or self._suspect_queue.size:
+            self._grant()
+
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -370,9 +381,9 @@ class Limiter:
         waits = any(queue.size if stage is None else stage in queue for queue in queues)
         return waits or gate.opens_at(now) > now
 
-    def _stage_wait(self, stage: str, now: float) -> float:
+    def _stage_wait(self, stage: str, usd: Decimal, now: float) -> float:
         """Seconds until the budget and the block of a stage let its calls go."""
-        wait = self._budget.wait(stage) if self._budget.is_limited else 0.0
+        wait = self._budget.wait(stage, usd) if self._budget.is_limited else 0.0
         gate = self._stage_blocks[stage]
         return wait if gate.because is None else max(wait, gate.opens_at(now) - now)
 
@@ -389,13 +400,15 @@ class Limiter:
                 wait = max(wait, gate.opens_at(now) - now)
         return wait
 
-    def _enter(self, stage: str, cost: Cost, now: float, *, suspect: bool) -> Permit:
+    def _enter(self, stage: str, cost: Cost, usd: Decimal, now: float, *, suspect: bool) -> Permit:
         passes = {
             gate: gate.closed_pass if gate.because is None else gate.enter(now)
             for gate in (*self._gates, self._stage_blocks[stage])
         }
-        permit = Permit(stage, cost, passes, now, self._answers, suspect)
+        permit = Permit(stage, cost, passes, now, self._answers, suspect, usd)
         self._limits.take(cost)
+        if usd:
+            self._budget.reserve(stage, usd)
         if suspect:
             self._suspect_calls += 1
         else:
@@ -403,6 +416,8 @@ class Limiter:
         return permit
 
     def _leave(self, permit: Permit) -> None:
+        if permit.usd:
+            self._budget.release(permit.stage, permit.usd)
         if permit.suspect:
             self._suspect_calls -= 1
         elif permit in self._in_window:
@@ -448,7 +463,7 @@ class Limiter:
             if waiter.granted.done():
                 queue.pop(stage, weight=0)
                 return 0
-            wait = self._stage_wait(stage, now)
+            wait = self._stage_wait(stage, waiter.usd, now)
             if wait > SOON_SECONDS:
                 shortest = min(shortest, wait)
                 continue
@@ -466,7 +481,7 @@ class Limiter:
                 prefer=(lambda each: not each.retrying) if is_probe else None,
             )
             if not taken.granted.done():
-                permit = self._enter(stage, taken.cost, now, suspect=taken.suspect)
+                permit = self._enter(stage, taken.cost, taken.usd, now, suspect=taken.suspect)
                 taken.granted.set_result(permit)
             return 0
         return shortest
