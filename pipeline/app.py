@@ -40,6 +40,7 @@ from pipeline.stages.files.decoding import decoders_of_this_process
 from pipeline.stream.engine import Engine
 from pipeline.stream.intake import Throttle
 from pipeline.stream.protocols import Brokers
+from pipeline.stream.workload import tenant_reader
 
 log = structlog.get_logger(__name__)
 
@@ -206,7 +207,14 @@ class App:
             ordering: Ordering = "key"
         else:
             reader, ordering = RawEvents(self._stages[name]), sections[name].ordering
-        handler = Processor(reader, cascade, self._topics, clock=clock, observer=metrics)
+        handler = Processor(
+            reader,
+            cascade,
+            self._topics,
+            clock=clock,
+            observer=metrics,
+            tenant_of=tenant_reader(self._settings.stream.tenant_from),
+        )
         return Engine(
             name,
             [self._topics.read_by(name)],

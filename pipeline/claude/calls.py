@@ -169,7 +169,9 @@ class Caller:
         try:
             cost = prompt.estimate(request.weight, request.max_output_tokens)
             most = self._at_most(request)
-            permit = await request.limiter.acquire(request.question.stage, cost, attempts, most)
+            permit = await request.limiter.acquire(
+                request.question.stage, cost, attempts, most, tenant=request.question.tenant
+            )
             # What has failed before is no fit probe.
             if any(each.probe and (retrying or each.control) for each in permit.passes.values()):
                 return await self._ask_control(request, permit)

@@ -246,7 +246,8 @@ class Gateway:
             limiter.resume()
 
     async def _save(self) -> None:
-        for stage in self._budget.stages():
+        # Others may claim for stages that are not known here, and names of theirs are no labels.
+        for stage in filter(self._stages.__contains__, self._budget.stages()):
             for span in SPANS:
                 self._observer.spent(stage, window=span, usd=self._budget.spent(stage, span))
         await self._cache.save()

@@ -20,6 +20,9 @@ from pipeline.claude.responses import HttpReply, NoReply
 from pipeline.model.observer import BreakerState, Observer
 
 ItemT = TypeVar("ItemT")
+Class = tuple[str, str]
+"""A stage, and a tenant: empty where there are none."""
+_CLASSES_KEPT = 1000
 FIRST_WINDOW = 8
 """Calls under way at once at a start, where the setting allows as many."""
 BLOCK_SECONDS = 15.0
@@ -49,54 +52,60 @@ HEALTHY: tuple[BreakerState, str | None] = "closed", None
 
 
 class FairQueue(Generic[ItemT]):
-    """First in, first out within a stage; a flood of one stage does not hold up the others.
+    """First in, first out within a class; a flood of one class does not hold up the others.
 
-    Start-time fair queueing: a stage's virtual time moves on by what its requests take from the
-    limits, and the one furthest behind goes next. One that was idle starts at the present.
+    A class is a stage, and a tenant where there are any. Start-time fair queueing: the virtual time
+    of a class moves on by what its requests take from the limits, and the one furthest behind goes
+    next. One that was idle starts at the present.
     """
 
     def __init__(self) -> None:
-        self._queues: dict[str, deque[ItemT]] = {}
-        self._times: dict[str, float] = {}
+        self._queues: dict[Class, deque[ItemT]] = {}
+        self._times: dict[Class, float] = {}
         self._now = 0.0
         self.size = 0
 
-    def push(self, stage: str, item: ItemT, *, first: bool = False) -> None:
-        queue = self._queues.setdefault(stage, deque())
-        if not queue:
-            self._times[stage] = max(self._times.get(stage, 0.0), self._now)
+    def push(self, whose: Class, item: ItemT, *, first: bool = False) -> None:
+        queue = self._queues.get(whose)
+        if queue is None:
+            queue = self._queues[whose] = deque()
+            self._times[whose] = max(self._times.get(whose, 0.0), self._now)
         if first:
             queue.appendleft(item)
         else:
             queue.append(item)
         self.size += 1
 
-    def heads(self) -> Iterator[tuple[str, ItemT]]:
-        """The first item of each stage that has one; the stage furthest behind first."""
-        waiting = [stage for stage, queue in self._queues.items() if queue]
-        for stage in sorted(waiting, key=self._times.__getitem__):
-            yield stage, self._queues[stage][0]
+    def heads(self) -> Iterator[tuple[Class, ItemT]]:
+        """The first item of each class that has one; the class furthest behind first."""
+        for whose in sorted(self._queues, key=self._times.__getitem__):
+            yield whose, self._queues[whose][0]
 
     def pop(
-        self, stage: str, *, weight: float, prefer: Callable[[ItemT], bool] | None = None
+        self, whose: Class, *, weight: float, prefer: Callable[[ItemT], bool] | None = None
     ) -> ItemT:
-        """Take the first item of a stage, of those preferred if any is.
+        """Take the first item of a class, of those preferred if any is.
 
         A weight of 0 says that it is only thrown away.
         """
-        queue, at = self._queues[stage], 0
+        queue, at = self._queues[whose], 0
         if prefer is not None:
             at = next((at for at, item in enumerate(queue) if prefer(item)), 0)
         item = queue[at]
         del queue[at]
         self.size -= 1
         if weight > 0:
-            self._now = self._times[stage]
-            self._times[stage] += weight
+            self._now = self._times[whose]
+            self._times[whose] += weight
+        if not queue:
+            del self._queues[whose]
+            if len(self._times) > _CLASSES_KEPT:
+                # Those that do not wait begin at the present, as if they were new.
+                self._times = {each: self._times[each] for each in self._queues}
         return item
 
     def __contains__(self, stage: str) -> bool:
-        return bool(self._queues.get(stage))
+        return any(each[0] == stage for each in self._queues)
 
 
 class Window:
@@ -227,7 +236,13 @@ class Limiter:
         self._reported = HEALTHY
 
     async def acquire(
-        self, stage: str, cost: Cost, attempts: Attempts, usd: Decimal = ZERO
+        self,
+        stage: str,
+        cost: Cost,
+        attempts: Attempts,
+        usd: Decimal = ZERO,
+        *,
+        tenant: str = "",
     ) -> Permit:
         """Wait until a call may go; `usd` is what it may cost at most.
 
@@ -245,7 +260,7 @@ class Limiter:
             return self._enter(stage, cost, usd, now, suspect=suspect)
         granted: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
         waiter = _Waiter(stage, cost, usd, attempts.count > 0, suspect, granted)
-        queue.push(stage, waiter, first=waiter.retrying and not suspect)
+        queue.push((stage, tenant), waiter, first=waiter.retrying and not suspect)
         self._grant()
         try:
             permit = await granted
@@ -459,9 +474,10 @@ class Limiter:
     def _grant_one(self, queue: FairQueue[_Waiter], now: float) -> float:
         """Grant the next waiter; returns the seconds to wait where none may go now."""
         shortest = inf
-        for stage, waiter in queue.heads():
+        for whose, waiter in queue.heads():
+            stage = whose[0]
             if waiter.granted.done():
-                queue.pop(stage, weight=0)
+                queue.pop(whose, weight=0)
                 return 0
             wait = self._stage_wait(stage, waiter.usd, now)
             if wait > SOON_SECONDS:
@@ -476,7 +492,7 @@ class Limiter:
                 # What is at the head waits for its turn; smaller ones do not overtake it.
                 return min(shortest, wait)
             taken = queue.pop(
-                stage,
+                whose,
                 weight=self._limits.weight(waiter.cost),
                 prefer=(lambda each: not each.retrying) if is_probe else None,
             )

@@ -136,6 +136,13 @@ class StreamSettings(Section):
         "that members of a group may ask the models different things, as in a rollout, before "
         "they are not ready",
     )
+    tenant_from: str | None = setting(
+        None,
+        pattern=r"(?s)^(header:.+|key_prefix:.)$",
+        description="what says whose an event is, 'header:NAME' or 'key_prefix:CHARACTER', the "
+        "key up to that character: tenants then take turns, so that a flood of one does not "
+        "hold up the others",
+    )
     dead_letter_ratio: Share = setting(
         0.5,
         "share of the last 200 keys, with dead letters by a fault of ours or after "

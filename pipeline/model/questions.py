@@ -71,6 +71,7 @@ class Question(Generic[AnswerT_co]):
         answer_model: What the answer must be.
         answer_schema: The JSON schema sent with the request; property order is answer order.
         max_output_tokens: Enough for the longest answer that makes sense.
+        tenant: Whose event it is: tenants share the rate limits fairly.
     """
 
     stage: str
@@ -79,6 +80,7 @@ class Question(Generic[AnswerT_co]):
     answer_model: type[AnswerT_co]
     answer_schema: Mapping[str, JsonValue]
     max_output_tokens: int
+    tenant: str = ""
 
     @property
     def digest(self) -> str:

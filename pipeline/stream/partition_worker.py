@@ -32,7 +32,7 @@ from pipeline.stream.protocols import (
     Unpublishable,
 )
 from pipeline.stream.records import Handler, Outcome, Received, Rescue
-from pipeline.stream.workload import Held, Result, Workload
+from pipeline.stream.workload import Held, Result, Workload, tenant_reader
 
 _log = logging.getLogger(__name__)
 COMMIT_COUNT = 500
@@ -443,7 +443,11 @@ class PartitionWorker:
     def _new_workload(self, start: CommitPoint, *, is_new: bool) -> Workload:
         context = self._context
         return Workload(
-            start, is_new=is_new, ordering=context.ordering, limit=context.settings.max_unfinished
+            start,
+            is_new=is_new,
+            ordering=context.ordering,
+            limit=context.settings.max_unfinished,
+            tenant_of=tenant_reader(context.settings.tenant_from),
         )
 
     def _note_problem(self, error: PipelineError) -> None:
