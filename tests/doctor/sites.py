@@ -12,6 +12,7 @@ _TOPICS = TopicNames(TopicSettings())
 NAMES = _TOPICS.of(Settings().enabled)
 COMPACTED = _TOPICS.compacted
 WEEK = str(7 * 24 * 3600 * 1000)
+YEAR = str(365 * 24 * 3600 * 1000)
 
 
 def site(environment: Mapping[str, str] | None = None, **settings: Any) -> Site:  # noqa: ANN401
@@ -22,7 +23,8 @@ def site(environment: Mapping[str, str] | None = None, **settings: Any) -> Site:
 def topic(name: str, **changes: Any) -> TopicSeen:  # noqa: ANN401 - fields of it
     """A topic as it should be, but for the changes."""
     policy = "compact" if name in COMPACTED else "delete"
-    configs = {"max.message.bytes": str(16 << 20), "retention.ms": WEEK, "cleanup.policy": policy}
+    kept = YEAR if name == _TOPICS.audit else WEEK
+    configs = {"max.message.bytes": str(16 << 20), "retention.ms": kept, "cleanup.policy": policy}
     known: dict[str, Any] = {"partitions": 6, "replicas": 3, "in_sync": 3}
     configs |= changes.pop("configs", {})
     return TopicSeen(name, **(known | changes), configs=configs)
